@@ -1,0 +1,53 @@
+"""Time and ids, the only place they come from.
+
+The wall clock is read once per process; from then on CLOCK_BOOTTIME counts, so times never go back and
+sleep is included.  Ids are UUIDv7: they sort by time and need no one's permission.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from functools import partial
+from _random import Random  # the C generator alone: `random` would import hashlib, bisect and more
+
+_STEP_NS = 1_000_000_000
+_boot = getattr(time, "CLOCK_BOOTTIME", None)  # Linux; elsewhere the monotonic clock, which may not count sleep
+_ticks = time.monotonic_ns if _boot is None else partial(time.clock_gettime_ns, _boot)
+
+_base = time.time_ns() - _ticks()
+_drift = 0
+_bits = Random(int.from_bytes(os.urandom(32), "big")).getrandbits
+
+
+def now_ns() -> int:
+    """Nanoseconds since 1970 in UTC; never less than an earlier answer in this process."""
+    return _base + _ticks()
+
+
+def step_ns() -> int:
+    """How far the wall clock has moved against ours since this was last asked; 0 below one second."""
+    global _drift
+    drift = time.time_ns() - now_ns()
+    moved = drift - _drift
+    if -_STEP_NS < moved < _STEP_NS:
+        return 0
+    _drift = drift
+    return moved
+
+
+def new_id(at_ns: int = 0) -> bytes:
+    """A UUIDv7 as 16 bytes: 48 bits of milliseconds, then 74 random bits."""
+    ms = (at_ns or now_ns()) // 1_000_000
+    value = ((ms & 0xFFFFFFFFFFFF) << 80) | _bits(80)
+    return ((value & ~0xF000C000000000000000) | 0x70008000000000000000).to_bytes(16, "big")
+
+
+def _reseed() -> None:
+    """A forked child must not draw its parent's ids."""
+    global _bits
+    _bits = Random(int.from_bytes(os.urandom(32), "big")).getrandbits
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_reseed)

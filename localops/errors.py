@@ -1,0 +1,71 @@
+"""What can go wrong, and the sentence a person reads when it does.
+
+LocalopsError
+├── ConfigError        an option, a name or a setting that cannot be used
+├── NoSession          nothing is open to record into, or it is not clear which
+├── UnknownEndState    a session cannot end like that
+├── BudgetExceeded     the session has spent what it may spend
+├── NotFound           no session, event, project or topic has that id
+├── Ambiguous          more than one has that prefix
+├── QueryRefused       SQL that would do more than read, or read for too long
+└── JournalError       the journal cannot be used as it is
+    ├── ForeignJournal     the file is not a localops journal; it is left alone
+    ├── NewerJournal       a newer release wrote it and asks older ones not to
+    └── DamagedJournal     the file is broken; `localops repair` saves what it holds
+
+A class's docstring is its default message.  Recording raises none of these into an agent unless
+`strict=True`; the one exception is BudgetExceeded, which exists to be raised.
+"""
+
+from __future__ import annotations
+
+
+class LocalopsError(Exception):
+    """Something went wrong in localops."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or self.__class__.__doc__)
+
+
+class ConfigError(LocalopsError):
+    """An option cannot be used as given."""
+
+
+class NoSession(LocalopsError):
+    """There is no session to record into: call localops.init() or localops.start_session() first."""
+
+
+class UnknownEndState(LocalopsError):
+    """A session ends as Success, Failure or Indeterminate; it stays open until it is told one of these."""
+
+
+class BudgetExceeded(LocalopsError):
+    """The session has spent its budget."""
+
+
+class NotFound(LocalopsError):
+    """Nothing has that id: `localops sessions` lists what there is."""
+
+
+class Ambiguous(LocalopsError):
+    """More than one id begins like that: give more of it."""
+
+
+class QueryRefused(LocalopsError):
+    """The journal is only read here: one SELECT at a time, and within the time limit."""
+
+
+class JournalError(LocalopsError):
+    """The journal cannot be used: `localops doctor` says why."""
+
+
+class ForeignJournal(JournalError):
+    """The file is not a localops journal; it was left alone. Choose another home or project."""
+
+
+class NewerJournal(JournalError):
+    """A newer localops wrote this journal and asks older ones not to write to it: upgrade localops."""
+
+
+class DamagedJournal(JournalError):
+    """The journal is damaged: `localops repair` saves what it still holds."""

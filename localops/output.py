@@ -1,0 +1,275 @@
+"""Words and figures for people: one-line notices, safe text, plain tables, and how a number is written.
+
+It knows nothing of commands, colour schemes or journals; `cli/` decides what is said and where results go.
+Recorded text is hostile until `clean` has seen it: everything here that prints or lays out text cleans it first.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import TextIO
+
+_SECOND = 1_000_000_000
+_MINUTE = 60 * _SECOND
+_HOUR = 60 * _MINUTE
+_DAY = 24 * _HOUR
+
+# Controls, invisible formatting (bidi, zero-width, tag characters), lone surrogates, line and paragraph separators:
+# each can move the cursor, reorder a line, hide text or fail to encode.
+_UNSAFE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+
+# A narrow no-break space: groups digits without looking like a decimal mark anywhere in the world.
+_GROUP = "\u202f"
+
+_STYLES = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33, "blue": 34, "magenta": 35, "cyan": 36}
+
+_MISSING = "–"
+
+_said: dict[str, object] = {}
+
+
+def say(message: str) -> None:
+    """Write one line for a person to stderr. Never raises, whatever has become of stderr."""
+    # Anything may stand in for stderr (None under pythonw, a closed file, a user's own class), and a notice
+    # must not be what ends the recorded program: hence the wide handler.
+    try:
+        sys.stderr.write(f"localops: {clean(message)}\n")
+        sys.stderr.flush()
+    except Exception:  # noqa: S110
+        pass
+
+
+def say_once(key: str, message: str) -> None:
+    """Like `say`, but once per process for each `key`; keys are few and chosen by us, never made from data."""
+    mine = object()
+    if _said.setdefault(key, mine) is mine:  # atomic, so two threads do not both say it
+        say(message)
+
+
+def clean(text: str, *, newlines: bool = False) -> str:
+    r"""Make `text` safe for a terminal: control and invisible characters become `\xNN` or `\u{NNNN}`.
+
+    Line feeds are kept only with `newlines=True`.
+    """
+    if text.isprintable():
+        return text
+    from unicodedata import category  # 2 ms to load, and most text never needs it
+
+    kept = "\n" if newlines else ""
+    return "".join(_escape(c) if category(c) in _UNSAFE and c not in kept else c for c in text)
+
+
+def _escape(character: str) -> str:
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{{{code:04x}}}"
+
+
+def table(
+    rows: Iterable[Sequence[object]], headers: Sequence[str], *, align: str = "", width: int | None = None
+) -> str:
+    """Lay out `rows` under `headers` as plain text, without a final newline.
+
+    `align` has a letter per column, `l` or `r` (left when missing). With `width`, the widest columns are cut
+    with `…` until a line fits. Cells are cleaned, `None` is shown as `–`; colour whole lines afterwards.
+    """
+    cells = [[_cell(value) for value in row] for row in rows]
+    titles = [clean(title) for title in headers]
+    natural = [max(map(cells_wide, column)) for column in zip(titles, *cells, strict=True)]
+    widths = _shrink(natural, width)
+    rules = ["─" * column for column in widths]
+    aligned = align.ljust(len(titles), "l")
+    return "\n".join(_line(line, widths, aligned) for line in [titles, rules, *cells])
+
+
+def _cell(value: object) -> str:
+    return _MISSING if value is None else clean(str(value))
+
+
+def _line(cells: Sequence[str], widths: Sequence[int], align: str) -> str:
+    parts = (_pad(cut(cell, width), width, side) for cell, width, side in zip(cells, widths, align, strict=False))
+    return "  ".join(parts).rstrip(" ")
+
+
+def _pad(text: str, width: int, side: str) -> str:
+    space = " " * (width - cells_wide(text))
+    return space + text if side == "r" else text + space
+
+
+def _shrink(widths: list[int], limit: int | None) -> list[int]:
+    """Take from the widest columns first, so that short ones stay whole; no column goes below one cell."""
+    if limit is None:
+        return widths
+    room = max(limit - 2 * (len(widths) - 1), len(widths))
+    cap = max(widths, default=0)
+    while cap > 1 and sum(min(width, cap) for width in widths) > room:
+        cap -= 1
+    shrunk = [min(width, cap) for width in widths]
+    spare = room - sum(shrunk)
+    for index, width in enumerate(widths):  # what the last step took too much goes back, a cell each
+        if shrunk[index] < width and spare > 0:
+            shrunk[index] += 1
+            spare -= 1
+    return shrunk
+
+
+def cells_wide(text: str) -> int:
+    """How many terminal cells `text` takes: wide East Asian characters two, combining ones none."""
+    if text.isascii():
+        return len(text)
+    return sum(map(_cell_width, text))
+
+
+def _cell_width(character: str) -> int:
+    from unicodedata import category, east_asian_width
+
+    if category(character) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if east_asian_width(character) in "WF" else 1
+
+
+def cut(text: str, width: int) -> str:
+    """Shorten `text` to at most `width` terminal cells, ending in `…` when something was taken away."""
+    if cells_wide(text) <= width:
+        return text
+    room = width - 1
+    for index, character in enumerate(text):
+        room -= _cell_width(character)
+        if room < 0:
+            return text[:index] + "…"[:width]
+    return text
+
+
+def terminal_width(stream: TextIO) -> int | None:
+    """Columns of the terminal behind `stream`, or None when it is not one: a file or a pipe has no edge.
+
+    An exported COLUMNS wins, as everywhere.
+    """
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdecimal() and int(columns) > 0:
+        return int(columns)
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or None
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def duration(ns: int) -> str:
+    """Write a duration as AgentOps does: `'1h 2m 3.5s'`, hours and minutes only above zero, no days."""
+    # Microseconds, then floats: its figures come from datetime, and the last digit is to round as there.
+    hours, rest = divmod(ns // 1000 / 1_000_000, 3600)
+    minutes, seconds = divmod(rest, 60)
+    parts = [f"{int(hours)}h"] if hours > 0 else []
+    if minutes > 0:
+        parts.append(f"{int(minutes)}m")
+    return " ".join([*parts, f"{seconds:.1f}s"])
+
+
+def short_duration(ns: int) -> str:
+    """Write a duration in few characters for a table: `340ms`, `3.2s`, `2m 05s`, `3h 12m`, `2d 03h`."""
+    if ns < 0:
+        return "-" + short_duration(-ns)
+    if 0 < ns < 500_000:
+        return "<1ms"
+    # Each unit is tried after rounding, so that 59.97 s becomes `1m 00s` and never `60.0s`.
+    if (milliseconds := _rounded(ns, 1_000_000)) < 1000:
+        return f"{milliseconds}ms"
+    if (tenths := _rounded(ns, _SECOND // 10)) < 600:
+        return f"{tenths // 10}.{tenths % 10}s"
+    if (seconds := _rounded(ns, _SECOND)) < 3600:
+        return f"{seconds // 60}m {seconds % 60:02}s"
+    if (minutes := _rounded(ns, _MINUTE)) < 24 * 60:
+        return f"{minutes // 60}h {minutes % 60:02}m"
+    hours = _rounded(ns, _HOUR)
+    return f"{hours // 24}d {hours % 24:02}h"
+
+
+def ago(ns: int) -> str:
+    """Say how long ago something was, from the nanoseconds since then; a time to come reads `in 5 min`."""
+    age = abs(ns)
+    if age < 10 * _SECOND:
+        return "just now"
+    for unit, name, upto in ((_SECOND, "s", 60), (_MINUTE, "min", 60), (_HOUR, "h", 48), (_DAY, "days", 0)):
+        if (number := age // unit) < upto or not upto:
+            break
+    return f"in {number} {name}" if ns < 0 else f"{number} {name} ago"
+
+
+def when(ns: int, tz: str | None = None) -> str:
+    """Write nanoseconds since 1970 as `2026-11-21 03:12:45`, in UTC, `"local"` time or a named zone.
+
+    Raises `zoneinfo.ZoneInfoNotFoundError` or ValueError for a zone nobody knows.
+    """
+    seconds = ns // _SECOND
+    if tz is None or tz == "local":
+        moment = time.gmtime(seconds) if tz is None else time.localtime(seconds)
+        return time.strftime("%Y-%m-%d %H:%M:%S", moment)
+    from datetime import datetime
+    from zoneinfo import ZoneInfo
+
+    return datetime.fromtimestamp(seconds, ZoneInfo(tz)).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def cost(nano: int) -> str:
+    """Write nano-dollars as AgentOps does: `'0.00'` for nothing, else six decimals, halves away from zero."""
+    if nano == 0:
+        return "0.00"
+    whole, micro = divmod(_rounded(abs(nano), 1000), 1_000_000)
+    return f"{'-' if nano < 0 else ''}{whole}.{micro:06}"
+
+
+def money(nano: int | None) -> str:
+    """Write nano-dollars for a person: `$12.35`, `$0.0123`, `$0.000042`, and `unpriced` for None."""
+    if nano is None:
+        return "unpriced"
+    sign, amount = ("-" if nano < 0 else ""), abs(nano)
+    if 0 < amount < 500:
+        return f"{sign}<$0.000001"
+    for least, places in ((_SECOND, 2), (10_000_000, 4), (1, 6), (0, 2)):  # the smaller, the more digits
+        if amount >= least:
+            break
+    units, rest = divmod(_rounded(amount, 10 ** (9 - places)), 10**places)
+    return f"{sign}${count(units)}.{rest:0{places}}"
+
+
+def count(n: int) -> str:
+    """Write a whole number with its digits in groups of three, set apart by a narrow space."""
+    return f"{n:,}".replace(",", _GROUP)
+
+
+def bar(fraction: float, width: int) -> str:
+    """Draw `fraction` of `width` cells, in eighths; something small still shows, and 1.0 fills it."""
+    eighths = round(min(max(fraction, 0.0), 1.0) * width * 8)
+    if fraction > 0:
+        eighths = max(eighths, 1)
+    full, part = divmod(eighths, 8)
+    return ("█" * full + " ▏▎▍▌▋▊▉"[part] * bool(part)).ljust(width)
+
+
+def colour(text: str, style: str, stream: TextIO) -> str:
+    """Wrap clean `text` in a style (`bold`, `dim`, `red`, …) if `stream` is a terminal that wants it."""
+    return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if _wants_colour(stream) else text
+
+
+def _wants_colour(stream: TextIO) -> bool:
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return False
+    try:
+        return stream.isatty()
+    except (ValueError, AttributeError):  # closed, or not there at all
+        return False
+
+
+def csv_cell(text: str) -> str:
+    """Keep a spreadsheet from running recorded text as a formula: such a cell gets a leading `'`."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+
+
+def _rounded(number: int, unit: int) -> int:
+    """How many `unit` are in a non-negative `number`, halves up, without a float in between."""
+    return (number + unit // 2) // unit

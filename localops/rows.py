@@ -1,0 +1,109 @@
+"""What a row of the journal is: its columns, its kinds, its checksum.
+
+A row is a plain tuple in the order of COLUMNS (without `seq`, which the journal gives).  Nothing here knows where
+rows are kept; `spill.py` writes them as lines, `journal.py` as SQL.
+"""
+
+from __future__ import annotations
+
+from marshal import dumps as _pack
+from zlib import crc32
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    Row = tuple[Any, ...]
+
+FORMAT = 1  # how a body is to be read; grows when an older reader would misread it
+
+COLUMNS = (
+    "id",
+    "phase",
+    "session",
+    "kind",
+    "name",
+    "parent",
+    "agent",
+    "at_ns",
+    "start_ns",
+    "end_ns",
+    "model",
+    "tokens_in",
+    "tokens_out",
+    "tokens_cached",
+    "tokens_reasoning",
+    "cost",
+    "failed",
+    "tags",
+    "format",
+    "sum",
+    "body",
+)
+_SUM = COLUMNS.index("sum")
+
+WORK = frozenset({"agent", "workflow", "operation", "task", "action", "llm", "tool", "guardrail", "error"})
+BOOKS = frozenset(
+    {"session", "join", "leave", "tags", "end", "price", "clock", "journal", "pruned", "loss", "host", "video"}
+)
+PLURALS = {"llms": "llm", "tools": "tool", "actions": "action", "errors": "error", "agents": "agent", "apis": "api"}
+NOBODY = bytes(16)  # the session of rows that belong to the journal itself
+
+OPEN = 1  # the phase of a row that says an operation has begun
+DONE = 0  # the phase of every other row
+
+
+def checksum(columns: Sequence[object], body: str | None) -> int:
+    """Two crc32 in one integer: the columns before `sum` (as marshal version 0 packs them), and the body.
+
+    Either half alone sees every flipped bit in what it covers.
+    """
+    packed = crc32(_pack(columns, 0)) << 32 | crc32(body.encode() if body is not None else b"")
+    return packed - (1 << 64) if packed >> 63 else packed
+
+
+def make(
+    kind: str,
+    session: bytes,
+    *,
+    id: bytes,
+    at_ns: int,
+    phase: int = DONE,
+    name: str | None = None,
+    parent: bytes | None = None,
+    agent: bytes | None = None,
+    start_ns: int | None = None,
+    end_ns: int | None = None,
+    model: str | None = None,
+    tokens: Sequence[int | None] = (None, None, None, None),
+    cost: int | None = None,
+    failed: int | None = None,
+    tags: str | None = None,
+    body: str | None = None,
+) -> Row:
+    """A whole row, checksum included, from named parts."""
+    columns = (
+        id,
+        phase,
+        session,
+        kind,
+        name,
+        parent,
+        agent,
+        at_ns,
+        start_ns,
+        end_ns,
+        model,
+        *tokens,
+        cost,
+        failed,
+        tags,
+        FORMAT,
+    )
+    return (*columns, checksum(columns, body), body)
+
+
+def intact(row: Sequence[Any]) -> bool:
+    """Whether a row still has the checksum it was written with."""
+    return bool(row[_SUM] == checksum(tuple(row[:_SUM]), row[_SUM + 1]))
