@@ -1,7 +1,7 @@
 """Words and figures for people: one-line notices, safe text, plain tables, and how a number is written.
 
 It knows nothing of commands, colour schemes or journals; `cli/` decides what is said and where results go.
-Recorded text is hostile until `clean` has seen it: everything here that prints or lays out text cleans it first.
+Recorded text is hostile until `clean` has seen it; what prints or lays out text here cleans it first.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ _MINUTE = 60 * _SECOND
 _HOUR = 60 * _MINUTE
 _DAY = 24 * _HOUR
 
-# Controls, invisible formatting (bidi, zero-width, tag characters), lone surrogates, line and paragraph separators:
-# each can move the cursor, reorder a line, hide text or fail to encode.
+_DOLLAR = 1_000_000_000
+
+# Controls, invisible formatting (bidi, zero-width, tag characters), lone surrogates, line and paragraph
+# separators: each can move the cursor, reorder a line, hide text or fail to encode.
 _UNSAFE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
 # A narrow no-break space: groups digits without looking like a decimal mark anywhere in the world.
@@ -30,6 +32,9 @@ _GROUP = "\u202f"
 _STYLES = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33, "blue": 34, "magenta": 35, "cyan": 36}
 
 _MISSING = "–"
+
+# From which age on a unit is used; hours up to two days, so that nothing is ever "1 days".
+_AGES = ((2 * _DAY, _DAY, "days"), (_HOUR, _HOUR, "h"), (_MINUTE, _MINUTE, "min"), (0, _SECOND, "s"))
 
 _said: dict[str, object] = {}
 
@@ -41,12 +46,12 @@ def say(message: str) -> None:
     try:
         sys.stderr.write(f"localops: {clean(message)}\n")
         sys.stderr.flush()
-    except Exception:  # noqa: S110
+    except Exception:  # noqa: BLE001, S110
         pass
 
 
 def say_once(key: str, message: str) -> None:
-    """Like `say`, but once per process for each `key`; keys are few and chosen by us, never made from data."""
+    """Like `say`, but once per process for each `key`; keys are few, and never made from recorded data."""
     mine = object()
     if _said.setdefault(key, mine) is mine:  # atomic, so two threads do not both say it
         say(message)
@@ -92,8 +97,8 @@ def _cell(value: object) -> str:
 
 
 def _line(cells: Sequence[str], widths: Sequence[int], align: str) -> str:
-    parts = (_pad(cut(cell, width), width, side) for cell, width, side in zip(cells, widths, align, strict=False))
-    return "  ".join(parts).rstrip(" ")
+    columns = zip(cells, widths, align, strict=True)
+    return "  ".join(_pad(cut(cell, width), width, side) for cell, width, side in columns).rstrip(" ")
 
 
 def _pad(text: str, width: int, side: str) -> str:
@@ -134,15 +139,13 @@ def _cell_width(character: str) -> int:
 
 
 def cut(text: str, width: int) -> str:
-    """Shorten `text` to at most `width` terminal cells, ending in `…` when something was taken away."""
+    """Shorten `text` to `width` terminal cells (at least one), ending in `…` if anything was taken away."""
     if cells_wide(text) <= width:
         return text
-    room = width - 1
-    for index, character in enumerate(text):
-        room -= _cell_width(character)
-        if room < 0:
-            return text[:index] + "…"[:width]
-    return text
+    room, kept = width - 1, 0
+    while (room := room - _cell_width(text[kept])) >= 0:
+        kept += 1
+    return text[:kept] + "…"
 
 
 def terminal_width(stream: TextIO) -> int | None:
@@ -194,10 +197,8 @@ def ago(ns: int) -> str:
     age = abs(ns)
     if age < 10 * _SECOND:
         return "just now"
-    for unit, name, upto in ((_SECOND, "s", 60), (_MINUTE, "min", 60), (_HOUR, "h", 48), (_DAY, "days", 0)):
-        if (number := age // unit) < upto or not upto:
-            break
-    return f"in {number} {name}" if ns < 0 else f"{number} {name} ago"
+    phrase = next(f"{age // unit} {name}" for least, unit, name in _AGES if age >= least)
+    return f"in {phrase}" if ns < 0 else f"{phrase} ago"
 
 
 def when(ns: int, tz: str | None = None) -> str:
@@ -230,9 +231,8 @@ def money(nano: int | None) -> str:
     sign, amount = ("-" if nano < 0 else ""), abs(nano)
     if 0 < amount < 500:
         return f"{sign}<$0.000001"
-    for least, places in ((_SECOND, 2), (10_000_000, 4), (1, 6), (0, 2)):  # the smaller, the more digits
-        if amount >= least:
-            break
+    whole_cents = amount == 0 or amount >= _DOLLAR
+    places = 2 if whole_cents else 4 if amount >= _DOLLAR // 100 else 6
     units, rest = divmod(_rounded(amount, 10 ** (9 - places)), 10**places)
     return f"{sign}${count(units)}.{rest:0{places}}"
 

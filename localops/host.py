@@ -1,0 +1,302 @@
+"""Where the program runs: its machine, process, packages, and the file system under a path.
+
+Everything is read from `os`, `sys` and `/proc`; nothing is run, cached or sent. What cannot be found out (not
+Linux, a locked-down `/proc`) is left out. `environment` has the keys of AgentOps' `host_env`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any, TypedDict
+
+    class Identity(TypedDict):
+        """Who is writing: compared when a journal may have moved, shown to people otherwise."""
+
+        machine: str
+        boot: str | None
+        hostname: str
+        pid: int
+        started: int | None
+
+
+# WAL shares memory between processes, and these cannot share it between hosts (or not reliably).
+_NETWORK = frozenset(
+    "nfs nfs4 cifs smb3 smbfs 9p afs ceph lustre gpfs glusterfs virtiofs drvfs vboxsf".split()
+)
+
+# A folder on sys.path may be anything (a home, a data folder); one that holds this much holds no packages.
+_MOST_ENTRIES = 10_000
+
+_GIB = 1 << 30
+
+
+def environment(opt_out: bool = False) -> dict[str, Any]:
+    """Describe SDK, machine and packages: `basics` and `details` together.
+
+    With `opt_out` only the name and version of this library and the version of Python remain.
+    """
+    return {**basics(opt_out), **details(opt_out)}
+
+
+def basics(opt_out: bool = False) -> dict[str, Any]:
+    """The part that costs nothing: versions, operating system, working directory, virtual environment."""
+    if opt_out:
+        return {"SDK": _sdk()}
+    return {
+        "SDK": _sdk(),
+        "OS": _operating_system(),
+        "Project Working Directory": {"Project Working Directory": _working_directory()},
+        "Virtual Environment": {"Virtual Environment": _virtual_environment()},
+    }
+
+
+def details(opt_out: bool = False) -> dict[str, Any]:
+    """The part that takes a few milliseconds: CPU, RAM, disks, packages, a fuller `SDK` than in `basics`."""
+    if opt_out:
+        return {}
+    packages = _installed_packages()
+    return {
+        "SDK": {**_sdk(), "System Packages": _loaded(packages)},
+        "CPU": _cpu(),
+        "RAM": _ram(),
+        "Disk": _disks(),
+        "Installed Packages": {"Installed Packages": packages},
+    }
+
+
+def identity() -> Identity:
+    """Name this process on this machine: machine, boot, host name, pid, and when the pid was started."""
+    return {
+        "machine": machine_id(),
+        "boot": boot_id(),
+        "hostname": hostname(),
+        "pid": os.getpid(),
+        "started": process_started(),
+    }
+
+
+def machine_id() -> str:
+    """A stable id of this machine: a digest, since `/etc/machine-id` itself is not meant to leave it.
+
+    Without that file it is made from the host name.
+    """
+    name = _first_line("/etc/machine-id") or _first_line("/var/lib/dbus/machine-id") or hostname()
+    return _digest(f"localops machine {name}")
+
+
+def boot_id() -> str | None:
+    """The id that the kernel drew at boot, or None where it draws none."""
+    return _first_line("/proc/sys/kernel/random/boot_id") or None
+
+
+def hostname() -> str:
+    """The machine's name on the network, as it knows it itself."""
+    return os.uname().nodename
+
+
+def process_started(pid: int | None = None) -> int | None:
+    """When a process (this one by default) was started, in clock ticks since boot; None if that is not known.
+
+    Together with the pid it tells a process from a later one that was given the same pid.
+    """
+    stat = _read(f"/proc/{'self' if pid is None else pid}/stat")
+    fields = stat.rpartition(")")[2].split()  # the name before it may hold blanks and brackets
+    return int(fields[19]) if len(fields) > 19 else None
+
+
+def filesystem(path: str, mountinfo: str | None = None) -> str:
+    """The kind of file system that holds `path` (`ext4`, `nfs4`, …), or `""` where that is not known."""
+    place = os.path.realpath(path)
+    kind, longest = "", 0
+    for mount, mounted, _ in _mounts(mountinfo):
+        # `>=`: of two mounts on one folder the later one covers the earlier.
+        if len(mount) >= longest and _holds(mount, place):
+            kind, longest = mounted, len(mount)
+    return kind
+
+
+def is_network(kind: str) -> bool:
+    """Whether SQLite's WAL must not be used on this kind of file system; any `fuse.…` counts as a network."""
+    return kind in _NETWORK or kind.startswith("fuse.")
+
+
+def _sdk() -> dict[str, Any]:
+    from . import __version__  # the package is still being imported when this module is
+
+    version = ".".join(map(str, sys.version_info[:3]))
+    return {"Name": "localops", "AgentOps SDK Version": __version__, "Python Version": version}
+
+
+def _operating_system() -> dict[str, str]:
+    system = os.uname()
+    return {
+        "Hostname": system.nodename,
+        "OS": system.sysname,
+        "OS Version": system.version,
+        "OS Release": system.release,
+    }
+
+
+def _working_directory() -> str | None:
+    try:
+        return os.getcwd()
+    except OSError:  # it was removed under us
+        return None
+
+
+def _virtual_environment() -> str | None:
+    return os.environ.get("VIRTUAL_ENV") or (sys.prefix if sys.prefix != sys.base_prefix else None)
+
+
+def _cpu() -> dict[str, Any]:
+    total = os.cpu_count() or 1
+    facts = {"Physical cores": _physical_cores(), "Total cores": total, "CPU Usage": _cpu_usage(total)}
+    return {name: fact for name, fact in facts.items() if fact is not None}
+
+
+def _cpu_usage(cores: int) -> str | None:
+    """The load of the last minute: a true usage needs two looks and a wait between them."""
+    try:
+        return f"{min(100.0, 100 * os.getloadavg()[0] / cores):.1f}%"
+    except OSError:
+        return None
+
+
+def _physical_cores() -> int | None:
+    """Count distinct sets of hardware threads; `/proc/cpuinfo` is slow with many cores, and silent on ARM."""
+    folder = "/sys/devices/system/cpu"
+    threads = (_first_line(f"{folder}/cpu{n}/topology/thread_siblings") for n in range(os.cpu_count() or 0))
+    return len({sharing for sharing in threads if sharing}) or None
+
+
+def _ram() -> dict[str, str]:
+    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    available = _available_memory()
+    if available is None:
+        return {"Total": _gigabytes(total)}
+    return {
+        "Total": _gigabytes(total),
+        "Available": _gigabytes(available),
+        "Used": _gigabytes(total - available),
+        "Percentage": _percentage(total - available, total),
+    }
+
+
+def _available_memory() -> int | None:
+    for line in _read("/proc/meminfo").splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return None
+
+
+def _disks() -> dict[str, Any]:
+    """Local disks only: asking a network file system for its size can hang for as long as its server does."""
+    disks: dict[str, Any] = {}
+    for mount, kind, device in _mounts():
+        local = device.startswith("/dev/") and not device.startswith("/dev/loop") and not is_network(kind)
+        if local and device not in disks and (usage := _disk(mount)):
+            disks[device] = usage
+    return disks
+
+
+def _disk(mount: str) -> dict[str, str] | None:
+    try:
+        stat = os.statvfs(mount)
+    except OSError:  # not for our eyes
+        return None
+    total, free = stat.f_blocks * stat.f_frsize, stat.f_bavail * stat.f_frsize
+    used = total - stat.f_bfree * stat.f_frsize
+    return {
+        "Mountpoint": mount,
+        "Total": _gigabytes(total),
+        "Used": _gigabytes(used),
+        "Free": _gigabytes(free),
+        "Percentage": _percentage(used, used + free),
+    }
+
+
+def _installed_packages() -> dict[str, str]:
+    """Name and version of every distribution, from folder names: importlib.metadata reads every file."""
+    found: dict[str, str] = {}
+    for folder in sys.path:
+        for entry in _entries(folder or "."):
+            stem, dot, ending = entry.rpartition(".")
+            name, dash, version = stem.partition("-")
+            if dot and dash and ending in ("dist-info", "egg-info"):
+                # What comes first on the path is what an import gets; eggs add their Python to the version.
+                found.setdefault(_canonical(name), version.partition("-py")[0])
+    return dict(sorted(found.items()))
+
+
+def _entries(folder: str) -> list[str]:
+    from itertools import islice
+
+    try:
+        with os.scandir(folder) as entries:
+            return [entry.name for entry in islice(entries, _MOST_ENTRIES)]
+    except OSError:  # a zip, or nothing at all: sys.path may name what does not exist
+        return []
+
+
+def _loaded(packages: dict[str, str]) -> dict[str, str]:
+    """The packages that the program has imported, as far as module and package bear the same name."""
+    modules = {_canonical(name): name for name in sys.modules.copy() if "." not in name}
+    return {modules[name]: version for name, version in packages.items() if name in modules}
+
+
+def _canonical(name: str) -> str:
+    return name.replace("_", "-").replace(".", "-").lower()
+
+
+def _mounts(mountinfo: str | None = None) -> Iterator[tuple[str, str, str]]:
+    """Mount point, kind and device of each mount, in the order they were made."""
+    for line in (_read("/proc/self/mountinfo") if mountinfo is None else mountinfo).splitlines():
+        place, _, source = line.partition(" - ")
+        before, after = place.split(" "), source.split(" ")
+        if len(before) > 4 and len(after) > 1:
+            yield _unescaped(before[4]), after[0], _unescaped(after[1])
+
+
+def _unescaped(field: str) -> str:
+    r"""Undo the kernel's `\040` for a blank, and its like for tab, newline and backslash."""
+    first, *rest = field.split("\\")
+    return first + "".join(chr(int(part[:3], 8)) + part[3:] for part in rest)
+
+
+def _holds(mount: str, path: str) -> bool:
+    return mount == path or path.startswith(mount.rstrip("/") + "/")
+
+
+def _gigabytes(size: int) -> str:
+    return f"{size / _GIB:.2f} GB"
+
+
+def _percentage(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.1f}%" if whole else "0.0%"
+
+
+def _digest(text: str) -> str:
+    # hashlib loads OpenSSL (2.5 ms at the start of every run); the module behind its blake2b needs none.
+    try:
+        from _blake2 import blake2b
+    except ImportError:
+        from hashlib import blake2b
+    return blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
+
+
+def _first_line(path: str) -> str:
+    return _read(path).partition("\n")[0].strip()
+
+
+def _read(path: str) -> str:
+    """The text of a small system file, or nothing."""
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            return file.read()
+    except OSError:
+        return ""
