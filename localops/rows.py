@@ -43,10 +43,9 @@ COLUMNS = (
 )
 _SUM = COLUMNS.index("sum")
 
-WORK = frozenset({"agent", "workflow", "operation", "task", "action", "llm", "tool", "guardrail", "error"})
 BOOKS = frozenset(
-    {"session", "join", "leave", "tags", "end", "price", "clock", "journal", "pruned", "loss", "host", "video"}
-)
+    "session join leave tags end price clock journal pruned loss host video metadata".split()
+)  # rows that keep the books; every other kind is work
 PLURALS = {"llms": "llm", "tools": "tool", "actions": "action", "errors": "error", "agents": "agent", "apis": "api"}
 NOBODY = bytes(16)  # the session of rows that belong to the journal itself
 

@@ -1,0 +1,138 @@
+"""Who is still recording: a locked file for each participating process.
+
+The kernel frees a POSIX lock when its process dies, a forked child does not inherit it, and it is seen across pid
+namespaces.  So a participant is alive while the lock on `alive/<id>` is held.  A process never probes its own file:
+closing any descriptor of it would drop the lock.
+"""
+
+from __future__ import annotations
+
+import os
+
+from localops import clock, host
+
+try:
+    import fcntl
+except ImportError:  # no POSIX locks on this platform: nobody can be seen
+    fcntl = None  # type: ignore[assignment]
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_mine: set[str] = set()
+
+
+def folder_of(project: str) -> str:
+    """Where a project's participants keep their locked files."""
+    return os.path.join(project, "alive")
+
+
+class Participant:
+    """This process, as long as it takes part in a project's sessions."""
+
+    def __init__(self, project: str) -> None:
+        self.id = clock.new_id()
+        self.pid = os.getpid()
+        self.path = os.path.join(folder_of(project), self.id.hex())
+        self._file: int | None = None
+        self._inode = 0
+        self._announce()
+
+    def _announce(self) -> None:
+        """Make the file and hold its lock; a folder that cannot be written means that nobody can look."""
+        try:
+            os.makedirs(os.path.dirname(self.path), mode=0o700, exist_ok=True)
+            self._file = os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            if fcntl is not None:
+                fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.write(self._file, f"pid {self.pid} on {host.hostname()}\n".encode())
+            self._inode = os.fstat(self._file).st_ino
+            _mine.add(self.path)
+        except OSError:
+            self._file = None
+
+    def card(self) -> dict[str, object]:
+        """Who this is, for the row that says it takes part: facts a person or another host can judge by."""
+        return {
+            "participant": self.id.hex(),
+            "pid": self.pid,
+            "started": host.process_started(self.pid),
+            "host": host.hostname(),
+            "machine": host.machine_id(),
+            "boot": host.boot_id(),
+        }
+
+    def check(self) -> bool:
+        """Hold the lock again if somebody removed the file; True when it had to be done."""
+        try:
+            if self._file is not None and os.stat(self.path).st_ino == self._inode:
+                return False
+        except OSError:
+            pass
+        self.close()
+        self._announce()
+        return True
+
+    def close(self) -> None:
+        """Stop taking part: the lock goes, and the file with it (unless a fork made this a copy)."""
+        handle, self._file = self._file, None
+        if handle is None:
+            return
+        if self.pid == os.getpid():
+            _mine.discard(self.path)
+            try:
+                os.unlink(self.path)
+            except OSError:
+                pass
+        os.close(handle)
+
+
+def is_alive(project: str, card: Mapping[str, object]) -> bool | None:
+    """Whether the participant behind a card still runs; None when that cannot be seen from here."""
+    path = os.path.join(folder_of(project), str(card.get("participant")))
+    if path in _mine:
+        return True
+    if fcntl is None or not _same_kernel(card):
+        # Booted again since, on the machine that we are on: it cannot have survived that.
+        return False if card.get("machine") == host.machine_id() and fcntl is not None else None
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return None
+    try:
+        fcntl.lockf(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: two who ask at once must both get it
+        return False
+    except OSError:
+        return True
+    finally:
+        os.close(handle)
+
+
+def _same_kernel(card: Mapping[str, object]) -> bool:
+    """Locks are visible between processes under one kernel, whatever their container calls its host."""
+    if card.get("boot") and host.boot_id():
+        return card["boot"] == host.boot_id()
+    return card.get("host") == host.hostname()
+
+
+def sweep(project: str, keep: set[str]) -> None:
+    """Remove the files of participants nobody asks about any more (their sessions have all ended)."""
+    try:
+        names = os.listdir(folder_of(project))
+    except OSError:
+        return
+    for name in names:
+        path = os.path.join(folder_of(project), name)
+        if name in keep or path in _mine or is_alive(project, {"participant": name, "boot": host.boot_id()}):
+            continue
+        try:
+            os.unlink(path)
+        except OSError:
+            pass
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_mine.clear)

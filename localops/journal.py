@@ -1,0 +1,818 @@
+"""Where events are written, at once, and never changed: one SQLite file per project.
+
+This module owns transactions, locks, forks and what to do when SQLite cannot take a row; it is the only one that
+imports apsw.  It knows rows, not what they mean: sessions, analytics and sync stand above it.
+
+One connection per process behind one re-entrant lock.  Every append is one autocommit INSERT that touches one page;
+everything derived is folded from the stream in batches (sql/fold.sql).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+import weakref
+from _random import Random
+from contextlib import contextmanager
+from itertools import islice
+
+import apsw
+
+from localops import clock, encode, host, rows, sql
+from localops.alive import Participant
+from localops.config import JOURNAL
+from localops.errors import DamagedJournal, ForeignJournal, JournalError, NewerJournal, NotFound, QueryRefused
+from localops.output import say_once
+from localops.spill import Claim, Spill, waiting
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from typing import Any
+
+    from localops.rows import Row
+
+    Execute = Callable[..., Any]
+
+APPLICATION_ID = 0x4C4F5053  # "LOPS" in the file's header: ours, and nobody else's
+BATCH = 512  # rows folded at a time: 1.1 ms for whoever crosses the line, 2 µs a row
+LOOK_EVERY = 0.5  # seconds between looks at whether the file, its WAL and our locks are still there
+SYNC_EVERY = 1.0  # a power cut costs at most this much of what was recorded
+URGENT_EVERY = 0.1  # errors and openings sync at most ten times a second
+
+monotonic = time.monotonic  # bound once: they are on every event's way
+getpid = os.getpid
+
+_INSERT = (
+    f"insert into event({', '.join(rows.COLUMNS)}) values({', '.join('?' * len(rows.COLUMNS))})"  # noqa: S608
+)
+_SELECT = f"select {', '.join(rows.COLUMNS)} from event"  # noqa: S608
+_ABOUT = "A localops journal: what AI agents did, one row each. Read it with `localops`, or a copy with any SQLite tool."
+
+_journals: weakref.WeakSet[Journal] = weakref.WeakSet()
+_statements: dict[str, dict[str, str]] = {}
+
+
+def statements(file: str) -> dict[str, str]:
+    """The named statements of a SQL file, read once."""
+    if file not in _statements:
+        _statements[file] = sql.named(file)
+    return _statements[file]
+
+
+class Journal:
+    """The journal of one project, for a process that writes to it.
+
+    `append` never raises: what SQLite cannot take goes to the spill file with the same id, and from there into the
+    journal later.  `counts` says how many calls went which way.
+    """
+
+    def __init__(
+        self, folder: str, *, durability: str = "process", wait: float = 5.0, mountinfo: str | None = None
+    ) -> None:
+        self.folder = folder
+        self.power = durability == "power"
+        self.wait = wait
+        self.participant: Participant | None = None
+        self.counts = {"recorded": 0, "spilled": 0, "dropped": 0, "reopened": 0}
+        self.chores: list[Callable[[], None]] = []  # run now and then, outside the lock, by whoever appends
+        self.sessions: set[bytes] = set()  # open here; their story goes along when the file has to be begun again
+        self._lock = threading.RLock()
+        self._random = Random()
+        self._inside = False
+        self._connection: apsw.Connection | None = None
+        self._execute: Execute = _refuse
+        self._pid = os.getpid()
+        self._barred: str | None = None  # why this process may not open the journal at all
+        self._spill: Spill | None = None
+        self._lost: dict[bytes, list[int]] = {}  # session -> [spilled, dropped], not yet told in a row
+        self._patience = wait
+        self._busy_since = 0.0
+        self._look_at = self._sync_at = self._synced = 0.0
+        self._fold_at = 0
+        self._known_ours = False
+        self._may_fold = True
+        self._sound_seq = 0
+        self._chores_due = False
+        self._mountinfo = mountinfo
+        self._place()
+        _journals.add(self)
+
+    def _place(self) -> None:
+        """Choose the file: the project's, or one of our own on a network file system, which has no shared memory."""
+        self.network = host.is_network(host.filesystem(self.folder, self._mountinfo))
+        name = f"{clock.new_id().hex()}.db" if self.network else JOURNAL
+        self.path = os.path.realpath(os.path.join(self.folder, "parts" if self.network else "", name))
+
+    # Writing
+
+    def append(self, row: Row, *, sync: bool = False) -> bool:
+        """Write one row; when this returns True the row is on disk and outlives the process.
+
+        With `sync` it outlives the machine as well (as every row does under durability "power").
+        False: neither the journal nor a spill file took it, which was counted and said.
+        """
+        with self._lock:
+            if self._inside:  # a signal handler, __del__ or busy-wait in the middle of our own write
+                return self._rescue(row, None)
+            self._inside = True
+            try:
+                now = monotonic()
+                if now >= self._look_at or self._pid != getpid():
+                    self._look(now)
+                if sync or now >= self._sync_at:
+                    self._insert_synced(row, now)
+                else:
+                    self._execute(_INSERT, row)
+                if self._connection.last_insert_rowid() >= self._fold_at:  # type: ignore[union-attr]
+                    self._fold_some()
+            except Exception as error:  # the edge: whatever SQLite or the disk says must not reach the agent
+                return self._trouble(row, error)
+            except BaseException:  # KeyboardInterrupt out of the busy wait: keep the row, let it pass
+                self._rescue(row, None)
+                raise
+            finally:
+                self._inside = False
+        self.counts["recorded"] += 1
+        if self._chores_due:
+            self._do_chores()
+        return True
+
+    def _insert_synced(self, row: Row, now: float) -> None:
+        """One commit under FULL: it syncs the whole WAL, so everything before it is safe from a power cut too."""
+        self._synced, self._sync_at = now, now + SYNC_EVERY
+        if self.power or self.network:
+            self._execute(_INSERT, row)
+            return
+        execute = self._execute
+        execute("pragma synchronous = full")
+        try:
+            execute(_INSERT, row)
+        finally:
+            execute("pragma synchronous = normal")
+
+    def sync_due(self) -> bool:
+        """Whether a tenth of a second has passed since the last sync: a wait that begins now should be safe first."""
+        return time.monotonic() >= self._synced + URGENT_EVERY
+
+    def _trouble(self, row: Row, error: Exception) -> bool:
+        """SQLite refused: mend what can be mended and try once more, else spill."""
+        if isinstance(error, _Waiting):
+            return self._rescue(row, None)
+        if isinstance(error, apsw.CorruptError) and self._set_aside(error):
+            try:
+                self._execute(_INSERT, row)
+                self.counts["recorded"] += 1
+                return True
+            except Exception as again:  # the fresh file failed too: the spill is left
+                error = again
+        if isinstance(error, apsw.ConnectionClosedError | apsw.IOError | apsw.CantOpenError):
+            self._drop()
+        self._patience = 0.05  # one long wait is enough; the next tries are short until one succeeds
+        self._execute = _refuse
+        self._look_at = time.monotonic() + LOOK_EVERY
+        return self._rescue(row, error)
+
+    def _rescue(self, row: Row, error: Exception | None) -> bool:
+        """Keep a row that SQLite did not take, with its id, in the spill file."""
+        if self._spill is None:
+            self._spill = Spill(self.folder)
+        kept = self._spill.write(row)
+        self.counts["spilled" if kept else "dropped"] += 1
+        self._lost.setdefault(row[2], [0, 0])[not kept] += 1
+        self._look_at = min(self._look_at, time.monotonic() + LOOK_EVERY)
+        if not kept:
+            say_once("dropped", f"an event could be written nowhere and is lost ({error}); see `localops doctor`")
+        elif error is not None:
+            say_once(f"spill {type(error).__name__}", _spill_sentence(error))
+        return kept
+
+    def _look(self, now: float) -> None:
+        """Twice a second: are we still who we were, and is the file still where we write?"""
+        if self._pid != os.getpid():
+            self._forked_unseen()
+        if self._barred:
+            raise JournalError(self._barred)
+        self._look_at = now + LOOK_EVERY
+        if self._connection is None:
+            self._open()
+        elif not (self._sound() or self._sound()):  # looked at twice: acting on a glimpse would be worse
+            self._begin_again()
+        else:
+            self._execute = self._connection.cursor().execute
+        self._after_look()
+
+    def _after_look(self) -> None:
+        connection = self._connection
+        assert connection is not None
+        self._sound_seq = connection.execute("select max(seq) from event").get or 0
+        if self._lost:
+            self._tell_losses()
+        self._patience = self.wait
+        if step := clock.step_ns():
+            body = encode.dumps({"step_ns": step}).decode()
+            for session in [*self.sessions] or [rows.NOBODY]:
+                self._put("clock", session, body=body)
+        self._chores_due = True
+
+    def _put(self, kind: str, session: bytes, *, body: str, name: str | None = None) -> None:
+        """A row of our own, written while we are inside."""
+        at = clock.now_ns()
+        self._execute(_INSERT, rows.make(kind, session, id=clock.new_id(at), at_ns=at, name=name, body=body))
+
+    def _tell_losses(self) -> None:
+        """Say in a row of each session what could not be written at once, and take the spilled rows back in."""
+        for session, (spilled, dropped) in list(self._lost.items()):
+            self._put("loss", session, body=encode.dumps({"spilled": spilled, "dropped": dropped}).decode())
+            del self._lost[session]
+        self._spill = None
+        self.collect()
+
+    def _do_chores(self) -> None:
+        self._chores_due = False
+        for chore in list(self.chores):
+            chore()
+
+    # Opening and closing
+
+    def _open(self) -> None:
+        """Open the file, making it (0600) and its tables when they are missing."""
+        os.makedirs(os.path.dirname(self.path), mode=0o700, exist_ok=True)
+        try:
+            flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+            os.close(os.open(self.path, flags, 0o600))  # -wal and -shm take their mode from it
+        except FileExistsError:
+            pass
+        deadline = time.monotonic() + max(self._patience, 0.05)
+        while True:
+            connection = apsw.Connection(self.path, flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_NOFOLLOW)
+            try:
+                self._prepare(connection)
+                break
+            except apsw.BusyError:  # the switch to WAL can be busy in spite of any handler
+                connection.close()
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.005 + 0.02 * self._random.random())
+            except (apsw.NotADBError, ForeignJournal) as error:
+                connection.close()
+                raise ForeignJournal(f"{self.path} is not a localops journal; it was left alone") from error
+            except BaseException:
+                connection.close()
+                raise
+        self._connection, self._pid = connection, os.getpid()
+        self._execute = connection.cursor().execute
+        self._remember_files()
+        self._settle()
+
+    def _prepare(self, connection: apsw.Connection) -> None:
+        connection.set_busy_handler(self._busy)
+        self._check_ours(connection)
+        mode = "delete" if self.network else "wal"
+        if connection.pragma("journal_mode", mode) != mode:
+            raise apsw.CantOpenError(f"SQLite cannot use its {mode} mode here")
+        connection.pragma("synchronous", "full" if self.power or self.network else "normal")
+        connection.pragma("journal_size_limit", 16 << 20)
+        connection.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
+        connection.config(apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0)
+        if connection.pragma("user_version") < sql.SCHEMA:
+            _migrate(connection)
+        self._may_fold = connection.pragma("user_version") == sql.SCHEMA  # a newer release folds its own way
+
+    def _check_ours(self, connection: apsw.Connection) -> None:
+        if connection.pragma("application_id") == APPLICATION_ID:
+            self._known_ours = True
+            if connection.pragma("user_version") > sql.SCHEMA:
+                oldest = int(connection.execute("select value from meta where key = 'writer'").get or 0)
+                if oldest > sql.SCHEMA:
+                    raise NewerJournal
+        elif connection.execute("select count(*) from sqlite_schema").get:
+            raise ForeignJournal
+
+    def _busy(self, tries: int) -> bool:
+        """Wait for the write lock in short random naps: SQLite's own waits grow to 100 ms and starve writers."""
+        now = time.monotonic()
+        if tries == 0:
+            self._busy_since = now
+        if now - self._busy_since > self._patience:
+            return False
+        time.sleep(0.0003 + 0.0017 * self._random.random())
+        return True
+
+    def _settle(self) -> None:
+        """After opening: is this the journal it was, and does anything wait to come in?"""
+        assert self._connection is not None
+        place = f"{host.machine_id()} {self._inodes[0]}"
+        known = dict(self._connection.execute("select key, value from meta").fetchall())
+        if known.get("place") != place:
+            self._rename(known.get("journal"), place)
+        self.id = self._connection.execute("select value from meta where key = 'journal'").get
+        seq = self._connection.execute("select max(seq) from event").get or 0
+        self._fold_at = max(seq, self._connection.execute("select seq from mark").get + BATCH)
+        if not self.network and (waiting(self.folder) or self._parts()):
+            self.collect()
+
+    def _rename(self, was: str | None, place: str) -> None:
+        """A new journal, or one that was copied, moved or restored: give it an id of its own, and say so in a row."""
+        new = clock.new_id().hex()
+        at = clock.now_ns()
+        told = {"journal": new, "was": was, "about": _ABOUT} if was else {"journal": new, "about": _ABOUT}
+        name = "moved" if was else "begun"
+        body = encode.dumps(told).decode()
+        self._execute("begin immediate")
+        try:
+            if self._execute("select value from meta where key = 'place'").get != place:
+                row = rows.make("journal", rows.NOBODY, id=clock.new_id(at), at_ns=at, name=name, body=body)
+                self._execute(_INSERT, row)
+                upsert = "insert into meta values(?, ?) on conflict do update set value = excluded.value"
+                self._execute(upsert, ("journal", new))
+                self._execute(upsert, ("place", place))
+            self._execute("commit")
+        except BaseException:
+            self._roll_back()
+            raise
+
+    def _roll_back(self) -> None:
+        if self._connection is not None and self._connection.in_transaction:
+            self._execute("rollback")
+
+    def _remember_files(self) -> None:
+        self._inodes = self._inodes_now()
+        self._locks_seen = self._holds_locks()  # where /proc shows none of ours, it cannot tell us that one is gone
+
+    def _inodes_now(self) -> list[int]:
+        suffixes = ("",) if self.network else ("", "-wal")
+        return [os.stat(self.path + suffix).st_ino for suffix in suffixes]
+
+    def _holds_locks(self) -> bool:
+        try:
+            inode = b":%d " % os.stat(self.path + "-shm").st_ino
+            with open("/proc/locks", "rb") as file:
+                mine = b" %d " % os.getpid()
+                return any(inode in line and mine in line for line in file)
+        except OSError:
+            return False
+
+    def _sound(self) -> bool:
+        """The file, its WAL and our lock on it are still ours."""
+        try:
+            if self._inodes_now() != self._inodes:
+                return False
+        except OSError:
+            return False
+        return not self._locks_seen or self._holds_locks()
+
+    def _begin_again(self) -> None:
+        """The file was moved, deleted or had its locks dropped by other code: open anew, and bring along what is ours.
+
+        The old connection still sees its old file, so nothing that was acknowledged since the last look is lost.
+        """
+        old = self._connection
+        assert old is not None
+        kept = self._read_own(old)
+        self._drop()
+        self.counts["reopened"] += 1
+        say_once(
+            "reopened", "the journal was moved, deleted or opened by other code in this process; it was opened again"
+        )
+        self._open()
+        self.add(kept)
+
+    def _read_own(self, connection: apsw.Connection) -> list[Row]:
+        """The rows since the last look, and the story of each session that is open here."""
+        found = connection.execute(f"{_SELECT} where seq > ?", (self._sound_seq,)).fetchall()
+        story = f"{_SELECT} where seq in (select seq from story where session = ?)"
+        for session in self.sessions:
+            found += connection.execute(story, (session,)).fetchall()
+        return [tuple(row) for row in found]
+
+    def _drop(self, *, checkpoint: bool = False) -> None:
+        connection, self._connection = self._connection, None
+        self._execute = _refuse
+        self._look_at = 0.0
+        if connection is not None:
+            try:
+                connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, int(not checkpoint))
+                connection.close()
+            except apsw.Error:
+                pass
+
+    def _set_aside(self, error: Exception) -> bool:
+        """A damaged journal is kept under another name, whole, and a new one begun."""
+        if not self._known_ours:
+            return False
+        self._drop()
+        aside = f"{self.path}.corrupt-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}"
+        try:
+            for suffix in ("", "-wal", "-shm"):
+                if os.path.exists(self.path + suffix):
+                    os.rename(self.path + suffix, aside + suffix)
+            self._open()
+        except Exception:  # an edge: whatever is wrong with the disk, the spill file is left
+            return False
+        say_once("damaged", f"the journal is damaged ({error}); it is kept as {aside}, save its rows with `localops repair`")
+        return True
+
+    def close(self) -> None:
+        """Let go of the file; a later append opens it again."""
+        with self._lock:
+            if self.network and self._connection is not None:
+                self._execute("insert or replace into meta values('closed', '1')")
+            self._drop(checkpoint=True)
+            if self.participant is not None:
+                self.participant.close()
+                self.participant = None
+
+    # Taking part
+
+    def participate(self) -> Participant:
+        """This process as a participant; its lock file is made at the first call."""
+        if self.participant is None:
+            self.participant = Participant(self.folder)
+        return self.participant
+
+    def _become_child(self) -> None:
+        """In a forked child: a process of its own, which has written nothing yet."""
+        self.participant = None
+        self._pid = os.getpid()
+        self._spill = None
+        self._lost = {}
+        self.counts = dict.fromkeys(self.counts, 0)
+        if self.network:
+            self._place()
+        if self._connection is not None:  # forked out of the middle of a write: closing would undo the parent's
+            _leaked.append(self._connection)
+            self._connection, self._execute = None, _refuse
+            self._barred = "forked in the middle of a write: this process records into its spill file"
+
+    def _forked_unseen(self) -> None:
+        """A fork that Python's hooks did not see: a connection inside a transaction must never be closed here."""
+        if self._connection is not None and not self._connection.in_transaction:
+            self._drop()
+        self._become_child()
+
+    # Deriving
+
+    def _fold_some(self) -> None:
+        """Fold what is due; what is derived may wait, so a busy journal is simply left for later."""
+        patience, self._patience = self._patience, 0.02
+        try:
+            self._fold()
+        except apsw.Error:
+            self._roll_back()
+            self._fold_at += BATCH // 8
+        finally:
+            self._patience = patience
+
+    def _fold(self, *, all_of_it: bool = False) -> None:
+        while self._fold_batch(1 if all_of_it else BATCH):
+            pass
+
+    def _fold_batch(self, least: int) -> bool:
+        """Fold up to eight batches in a transaction of their own; True when there may be more."""
+        self._execute("begin immediate")
+        try:
+            more = self._fold_inside(least, 8 * BATCH)
+            self._execute("commit")
+        except BaseException:
+            self._roll_back()
+            raise
+        return more
+
+    def _fold_inside(self, least: int, most: int) -> bool:
+        after, last = self._execute("select mark.seq, (select max(seq) from event) from mark").fetchone()
+        upto = min(last or 0, after + most)
+        self._fold_at = upto + BATCH
+        if upto - after < least or not self._may_fold:
+            return False
+        for statement in statements("fold.sql").values():
+            self._execute(statement, {"after": after, "upto": upto})
+        return upto < last  # type: ignore[no-any-return]
+
+    def fold(self) -> None:
+        """Fold all there is, so that readers need not look past the mark."""
+        with self._alone():
+            self._fold(all_of_it=True)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Hold the lock, open: a row that a signal handler records meanwhile goes to the spill file."""
+        with self._lock:
+            inside, self._inside = self._inside, True
+            try:
+                if self._connection is None or self._execute is _refuse:
+                    self._look(time.monotonic())
+                yield
+            finally:
+                self._inside = inside
+
+    def transact(self, work: Callable[[Execute], None], *, full: bool = False) -> None:
+        """Run `work` alone in an immediate transaction, over a journal that is folded to its end."""
+        with self._alone():
+            self._fold(all_of_it=True)
+            execute = self._execute
+            if full:
+                execute("pragma synchronous = full")
+            try:
+                execute("begin immediate")
+                self._fold_inside(1, sys.maxsize)  # what slipped in just now
+                work(execute)
+                execute("commit")
+            except BaseException:
+                self._roll_back()
+                raise
+            finally:
+                if full and not (self.power or self.network):
+                    execute("pragma synchronous = normal")
+
+    def add(self, found: Iterable[Row]) -> int:
+        """Write rows that came from elsewhere, each once: an identity the journal knows is ignored; synced on return."""
+        added = 0
+        for batch in _batches(found, 1_000):
+            new: list[Row] = []
+
+            def work(execute: Execute, batch: Sequence[Row] = batch, new: list[Row] = new) -> None:
+                seen = set()
+                for row in batch:
+                    identity = (row[0], row[1])
+                    if identity in seen or execute("select 1 from id_of where id = ? and phase = ?", identity).get:
+                        continue
+                    seen.add(identity)
+                    new.append(row)
+                    execute(_INSERT, row)
+
+            self.transact(work, full=True)
+            added += len(new)
+        return added
+
+    def collect(self) -> int:
+        """Take in what waits beside the journal: spill files, and parts from a network file system."""
+        return sum(self._collect_spill(path) for path in waiting(self.folder)) + sum(
+            self._collect_part(path) for path in self._parts()
+        )
+
+    def _collect_spill(self, path: str) -> int:
+        try:
+            claim = Claim(path)
+        except OSError:
+            return 0
+        try:
+            unread: list[bytes] = []
+            added = self.add(_rows_only(claim.rows(), unread))
+            claim.done(unread)
+            return added
+        except (apsw.Error, JournalError, OSError):
+            return 0  # it stays where it is, for whoever comes next
+        finally:
+            claim.close()
+
+    def _parts(self) -> list[str]:
+        folder = os.path.join(self.folder, "parts")
+        try:
+            names = sorted(os.listdir(folder))
+        except OSError:
+            return []
+        return [path for name in names if name.endswith(".db") and (path := os.path.join(folder, name)) != self.path]
+
+    def _collect_part(self, path: str) -> int:
+        """Take in the journal of a process on a network file system, once that process has ended."""
+        try:
+            with Reader(path) as part:
+                if not part.finished():
+                    return 0
+                added = self.add(part.stream())
+            os.unlink(path)
+            return added
+        except (apsw.Error, JournalError, OSError):
+            return 0
+
+    # Reading
+
+    def all(self, name: str, **values: object) -> list[tuple[Any, ...]]:
+        """The rows of a named query; what this process wrote is in them."""
+        with self._alone():
+            return self._execute(statements("queries.sql")[name], values).fetchall()  # type: ignore[no-any-return]
+
+    def one(self, name: str, **values: object) -> tuple[Any, ...] | None:
+        """The first row of a named query."""
+        found = self.all(name, **values)
+        return found[0] if found else None
+
+
+class Reader:
+    """A journal opened only to be read, for a moment: commands, reports, exports.
+
+    It holds no transaction between two calls, so a recorder's WAL never grows because of it.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        if not os.path.exists(path):
+            raise NotFound(f"there is no journal at {path}")
+        try:
+            self._connection = self._open()
+            if self._connection.pragma("application_id") != APPLICATION_ID:
+                raise ForeignJournal(f"{path} is not a localops journal")
+        except apsw.NotADBError as error:
+            raise ForeignJournal(f"{path} is not a localops journal, or its first page is damaged") from error
+        except apsw.CorruptError as error:
+            raise DamagedJournal(f"{path} is damaged: {error}; `localops repair` saves what it still holds") from error
+        except apsw.Error as error:
+            raise JournalError(f"{path} cannot be read: {error}") from error
+        _readers.add(self)
+
+    def _open(self) -> apsw.Connection:
+        try:
+            connection = apsw.Connection(self.path, flags=apsw.SQLITE_OPEN_READONLY)
+            connection.set_busy_timeout(5_000)
+            connection.execute("select 1 from sqlite_schema").fetchall()
+        except (apsw.CantOpenError, apsw.ReadOnlyError):
+            # A folder that cannot be written, and a WAL that was closed in peace: nothing can change under us.
+            wal = self.path + "-wal"
+            if os.path.exists(wal) and os.path.getsize(wal):
+                raise
+            from urllib.parse import quote
+
+            name = f"file:{quote(self.path)}?immutable=1"
+            connection = apsw.Connection(name, flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
+        return connection
+
+    def all(self, name: str, **values: object) -> list[tuple[Any, ...]]:
+        """The rows of a named query."""
+        return self.ask(statements("queries.sql")[name], values)
+
+    def one(self, name: str, **values: object) -> tuple[Any, ...] | None:
+        """The first row of a named query."""
+        found = self.all(name, **values)
+        return found[0] if found else None
+
+    def ask(self, statement: str, values: Mapping[str, object] | Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """The rows of a statement of our own, all at once: the read ends before anything is done with them."""
+        try:
+            return self._connection.execute(statement, values).fetchall()
+        except apsw.CorruptError as error:
+            raise DamagedJournal(f"{self.path} is damaged: {error}; see `localops repair`") from error
+
+    def stream(self, after: int = 0, many: int = 500) -> Iterator[Row]:
+        """Every row from a seq on, page by page; each page is a read of its own."""
+        while page := self.ask(f"select seq, {', '.join(rows.COLUMNS)} from event where seq > ? order by seq limit ?", (after, many)):  # noqa: S608
+            after = page[-1][0]
+            for row in page:
+                yield tuple(row[1:])
+
+    def console(
+        self, statement: str, *, seconds: float = 10.0, most: int = 1_000_000
+    ) -> tuple[list[str], list[tuple[Any, ...]]]:
+        """Column names and rows of a stranger's SQL, which can read this journal and do nothing else.
+
+        Enforced by SQLite: a read-only connection, an authorizer that knows SELECT, limits, and an end in time.
+        """
+        _confine(self._connection, time.monotonic() + seconds)
+        cursor = self._connection.cursor()
+        try:
+            cursor.execute(statement)
+            names = [column[0] for column in cursor.get_description()]
+            return names, list(islice(cursor, most))
+        except apsw.ExecutionCompleteError:
+            return [], []
+        except apsw.InterruptError as error:
+            raise QueryRefused(f"the query was ended after {seconds:g} s: narrow it, or give it more time") from error
+        except apsw.AuthError as error:
+            raise QueryRefused(f"the journal can only be read here ({error})") from error
+        except apsw.Error as error:
+            raise QueryRefused(str(error)) from error
+        finally:
+            cursor.close(True)
+            self._connection.authorizer = None
+            self._connection.set_progress_handler(None)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._connection.close()
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self.close()
+
+
+class _Waiting(Exception):
+    """The journal refused a row a moment ago; until the next look, rows go to the spill file."""
+
+
+def _refuse(*_: object) -> Any:
+    raise _Waiting
+
+
+def _spill_sentence(error: Exception) -> str:
+    if isinstance(error, JournalError):
+        why = str(error)
+    elif isinstance(error, apsw.BusyError):
+        why = "another program has kept the journal locked"
+    elif isinstance(error, apsw.FullError):
+        why = "the disk is full"
+    else:
+        why = f"{type(error).__name__}: {error}"
+    return f"{why}; events are kept in a spill file and go into the journal later (see `localops doctor`)"
+
+
+def _migrate(connection: apsw.Connection) -> None:
+    """Bring the tables to our schema, once, whoever comes first; the views are made anew."""
+    connection.execute("begin immediate")
+    try:
+        version = connection.pragma("user_version")
+        if version < sql.SCHEMA:
+            for (view,) in connection.execute("select name from sqlite_schema where type = 'view'").fetchall():
+                connection.execute(f'drop view "{view}"')
+            for script in sql.migrations(version):
+                connection.execute(script).fetchall()
+            if version == 0:
+                connection.execute("insert into mark values(1, 0)")
+                connection.execute("insert into meta values('writer', '1'), ('about', ?)", (_ABOUT,))
+                connection.pragma("application_id", APPLICATION_ID)
+            connection.pragma("user_version", sql.SCHEMA)
+        connection.execute("commit")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("rollback")
+        raise
+
+
+def _batches(found: Iterable[Row], size: int) -> Iterator[list[Row]]:
+    batch: list[Row] = []
+    for row in found:
+        batch.append(row)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _rows_only(found: Iterable[Row | bytes], unread: list[bytes]) -> Iterator[Row]:
+    for row in found:
+        if isinstance(row, bytes):
+            unread.append(row)
+        else:
+            yield row
+
+
+_LIMITS = {
+    apsw.SQLITE_LIMIT_LENGTH: 64 << 20,
+    apsw.SQLITE_LIMIT_SQL_LENGTH: 100_000,
+    apsw.SQLITE_LIMIT_ATTACHED: 0,
+    apsw.SQLITE_LIMIT_EXPR_DEPTH: 100,
+    apsw.SQLITE_LIMIT_VDBE_OP: 25_000,
+    apsw.SQLITE_LIMIT_LIKE_PATTERN_LENGTH: 1_000,
+}
+_HARMFUL = frozenset(("load_extension", "readfile", "writefile", "edit", "fts3_tokenizer", "zeroblob", "randomblob"))
+
+
+def _confine(connection: apsw.Connection, deadline: float) -> None:
+    """Let a connection read this one journal until the deadline, and nothing else."""
+    for limit, value in _LIMITS.items():
+        connection.limit(limit, value)
+
+    def allowed(action: int, first: str | None, second: str | None, database: str | None, _: str | None) -> int:
+        reads = action in (apsw.SQLITE_SELECT, apsw.SQLITE_RECURSIVE, apsw.SQLITE_READ)
+        calls = action == apsw.SQLITE_FUNCTION and second not in _HARMFUL
+        looks = action == apsw.SQLITE_PRAGMA and first in ("table_info", "table_xinfo", "table_list") and not second
+        return apsw.SQLITE_OK if reads or calls or looks else apsw.SQLITE_DENY
+
+    connection.authorizer = allowed
+    connection.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
+
+
+# No connection, and no thread inside SQLite, may exist across a fork: the child would believe in locks it does not have.
+
+_leaked: list[apsw.Connection] = []
+_readers: weakref.WeakSet[Reader] = weakref.WeakSet()
+
+
+def _before_fork() -> None:
+    for journal in list(_journals):
+        journal._lock.acquire()
+        if not journal._inside:
+            journal._drop()
+    for reader in list(_readers):
+        reader.close()
+
+
+def _after_fork_in_parent() -> None:
+    for journal in list(_journals):
+        journal._lock.release()
+
+
+def _after_fork_in_child() -> None:
+    for journal in list(_journals):
+        journal._become_child()
+        journal._lock.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child
+    )

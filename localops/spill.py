@@ -1,0 +1,156 @@
+"""Plan B: rows as lines in a file of this process, for when SQLite cannot take them.
+
+Lines are appended and synced at once; whoever opens the journal next renames a file, locks it, reads it into the
+journal (known ids are ignored) and only then removes it.  A writer locks the file for each line and looks whether it
+is still the one at that path, so no line falls between.  When the project folder cannot be written, the user's state
+folder takes the file.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+
+from localops import host, lines
+
+try:
+    import fcntl
+except ImportError:  # without file locks only the rename protects a line
+    fcntl = None  # type: ignore[assignment]
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from localops.rows import Row
+
+_TAKEN = ".taken"
+
+
+def places(project: str) -> tuple[str, str]:
+    """The folders a spill file may be in: beside the journal, else in the user's state folder."""
+    state = os.environ.get("XDG_STATE_HOME") or os.path.join(os.path.expanduser("~"), ".local", "state")
+    path = os.path.realpath(project)
+    name = f"{os.path.basename(path)}-{zlib.crc32(path.encode()):08x}"
+    return os.path.join(project, "spill"), os.path.join(state, "localops", "spill", name)
+
+
+class Spill:
+    """The spill file of this process; opened at the first row that needs it."""
+
+    def __init__(self, project: str) -> None:
+        self._places = places(project)
+        self._rename()
+
+    def _rename(self) -> None:
+        unique = f"{os.getpid()}-{os.urandom(4).hex()}"
+        self._name = f"{host.hostname()[:40]}-{unique}.ndjson".replace(os.sep, "_")
+
+    def write(self, row: Row) -> bool:
+        """Append a row and sync it; False when no place takes it."""
+        line = lines.from_row(row)
+        return any(self._append(folder, line) for folder in self._places)
+
+    def _append(self, folder: str, line: bytes) -> bool:
+        try:
+            os.makedirs(folder, mode=0o700, exist_ok=True)
+            handle = self._open(folder)
+        except OSError:
+            return False
+        try:
+            size = os.fstat(handle).st_size
+            if os.write(handle, line) == len(line):
+                os.fsync(handle)
+                return True
+            os.ftruncate(handle, size)
+        except OSError:
+            pass
+        finally:
+            os.close(handle)
+        return False
+
+    def _open(self, folder: str) -> int:
+        """The locked file, certain to be the one that a reader will find; never waits for a lock."""
+        for _ in range(20):
+            path = os.path.join(folder, self._name)
+            flags = os.O_CREAT | os.O_APPEND | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+            handle = os.open(path, flags, 0o600)
+            try:
+                _lock(handle, wait=False)
+                if os.stat(path).st_ino == os.fstat(handle).st_ino:
+                    return handle
+            except OSError:
+                pass
+            os.close(handle)
+            self._rename()  # a reader has it, or this very thread in a write that a signal interrupted
+        raise OSError("no spill file could be opened")
+
+
+def _lock(handle: int, *, wait: bool) -> None:
+    if fcntl is not None:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+
+
+def waiting(project: str) -> list[str]:
+    """The spill files that hold rows for this project, oldest name first."""
+    found = []
+    for folder in places(project):
+        try:
+            names = os.listdir(folder)
+        except OSError:
+            continue
+        found += [os.path.join(folder, name) for name in sorted(names) if ".ndjson" in name]
+    return found
+
+
+def count(project: str) -> int:
+    """How many rows wait in spill files."""
+    total = 0
+    for path in waiting(project):
+        try:
+            with open(path, "rb") as file:
+                total += sum(1 for _ in file)
+        except OSError:
+            continue
+    return total
+
+
+class Claim:
+    """A spill file taken for reading: renamed and locked; `done` removes it, leaving the block early keeps it."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path if path.endswith(_TAKEN) else path + _TAKEN
+        if not _ours(path):
+            raise OSError(f"not a spill file of this user: {path}")
+        if path != self.path:  # one that is taken already was left by a reader that died
+            os.rename(path, self.path)
+        self._handle = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        _lock(self._handle, wait=False)
+
+    def rows(self) -> Iterator[Row | bytes]:
+        """The rows of the file, in order; a line that cannot be read comes back as its bytes."""
+        with open(os.dup(self._handle), "rb") as file:
+            for line in file:
+                try:
+                    yield lines.to_row(line)
+                except (ValueError, TypeError, IndexError):
+                    yield line
+
+    def done(self, unread: list[bytes]) -> None:
+        """The rows are safe elsewhere: remove the file, but keep what nobody could read."""
+        if unread:
+            with open(self.path.split(".ndjson")[0] + ".unreadable", "ab") as file:
+                file.writelines(unread)
+        os.unlink(self.path)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        os.close(self._handle)
+
+
+def _ours(path: str) -> bool:
+    """A plain file of this user; anything else in the folder was not written by us."""
+    import stat
+
+    facts = os.lstat(path)
+    return stat.S_ISREG(facts.st_mode) and (not hasattr(os, "getuid") or facts.st_uid == os.getuid())

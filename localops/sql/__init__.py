@@ -1,0 +1,34 @@
+"""The SQL of the journal: plain files that any SQLite tool can open, and the few lines that read them."""
+
+from __future__ import annotations
+
+import os
+
+SCHEMA = 1  # grows with each migration; a journal says in its header which one it has
+
+
+def script(name: str) -> str:
+    """A file of this folder, whole."""
+    with open(os.path.join(os.path.dirname(__file__), name), encoding="utf-8") as file:
+        return file.read()
+
+
+def named(name: str) -> dict[str, str]:
+    """The statements of a file by the name in the `-- name --` line above each."""
+    found: dict[str, str] = {}
+    current: list[str] = []
+    for line in script(name).splitlines():
+        if line.startswith("-- ") and line.endswith(" --"):
+            current = []
+            found[line[3:-3]] = ""
+            key = line[3:-3]
+        elif found:
+            current.append(line)
+            found[key] = "\n".join(current).strip().rstrip(";")
+    return found
+
+
+def migrations(after: int) -> list[str]:
+    """What brings a journal from schema `after` to ours: all of it for a new one, then the views."""
+    steps = [script("schema.sql")] if after == 0 else []
+    return [*steps, script("views.sql")]

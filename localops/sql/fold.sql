@@ -1,0 +1,187 @@
+-- Folding a batch: the rows after :after, up to and including :upto, into what is derived.
+-- Run in this order inside one immediate transaction, the mark first, so that the views see the new state.
+
+-- mark --
+update mark set seq = :upto;
+
+-- totals --
+insert into total(session, rows, events, actions, llms, tools, errors, failed, tokens_in, tokens_out, tokens_cached,
+  tokens_reasoning, cost, unpriced, first_ns, last_ns, last_seq)
+select
+  session,
+  sum(n),
+  sum(iif(phase = 0 and kind not in ('session','join','leave','tags','end','price','clock','journal','pruned','loss','host','video','metadata','agent'), n, 0)),
+  sum(iif(phase = 0 and kind in ('action','operation','task','workflow'), n, 0)),
+  sum(iif(phase = 0 and kind = 'llm', n, 0)),
+  sum(iif(phase = 0 and kind = 'tool', n, 0)),
+  sum(iif(phase = 0 and kind = 'error', n, 0)),
+  sum(failed),
+  sum(tokens_in),
+  sum(tokens_out),
+  sum(tokens_cached),
+  sum(tokens_reasoning),
+  sum(iif(kind in ('llm','tool','price'), cost, 0)),
+  sum(iif(kind = 'llm' and phase = 0, n - priced, -first_prices)),
+  min(first_ns),
+  max(last_ns),
+  max(last_seq)
+from (
+  select
+    session, kind, phase,
+    count(*) as n,
+    coalesce(sum(failed), 0) as failed,
+    coalesce(sum(tokens_in), 0) as tokens_in,
+    coalesce(sum(tokens_out), 0) as tokens_out,
+    coalesce(sum(tokens_cached), 0) as tokens_cached,
+    coalesce(sum(tokens_reasoning), 0) as tokens_reasoning,
+    coalesce(sum(cost), 0) as cost,
+    count(cost) as priced,
+    sum(kind = 'price' and json_extract(body, '$.was') is null) as first_prices,
+    min(at_ns) as first_ns,
+    max(at_ns) as last_ns,
+    max(seq) as last_seq
+  from event not indexed
+  where seq > :after and seq <= :upto
+    and session <> zeroblob(16)
+  group by session, kind, phase
+)
+group by session
+on conflict(session) do update set
+  rows = rows + excluded.rows,
+  events = events + excluded.events,
+  actions = actions + excluded.actions,
+  llms = llms + excluded.llms,
+  tools = tools + excluded.tools,
+  errors = errors + excluded.errors,
+  failed = failed + excluded.failed,
+  tokens_in = tokens_in + excluded.tokens_in,
+  tokens_out = tokens_out + excluded.tokens_out,
+  tokens_cached = tokens_cached + excluded.tokens_cached,
+  tokens_reasoning = tokens_reasoning + excluded.tokens_reasoning,
+  cost = cost + excluded.cost,
+  unpriced = unpriced + excluded.unpriced,
+  first_ns = min(first_ns, excluded.first_ns),
+  last_ns = max(last_ns, excluded.last_ns),
+  last_seq = max(last_seq, excluded.last_seq);
+
+-- ids --
+insert or ignore into id_of(id, phase, seq)
+select id, phase, seq
+from event not indexed
+where seq > :after and seq <= :upto;
+
+-- rows_of_sessions --
+insert into event_of(key, seq)
+select t.key, e.seq
+from event e not indexed
+join total t on t.session = e.session
+where e.seq > :after and e.seq <= :upto;
+
+-- begun --
+insert or ignore into unfinished(id, key, seq)
+select e.id, t.key, e.seq
+from event e not indexed
+join total t on t.session = e.session
+where e.seq > :after and e.seq <= :upto
+  and e.phase = 1
+  and not exists (select 1 from id_of i where i.id = e.id and i.phase = 0);
+
+-- finished --
+delete from unfinished
+where exists (select 1 from id_of i where i.id = unfinished.id and i.phase = 0);
+
+-- milestones --
+insert or ignore into milestone(session, at_ns, id, seq, kind, name, participant, implied)
+select session, at_ns, id, seq, kind, name, iif(kind in ('session','join','leave'), parent, null),
+  coalesce(json_extract(body, '$.derived'), json_extract(body, '$.forked'), 0)
+from event not indexed
+where seq > :after and seq <= :upto
+  and kind in ('session','join','leave','tags','end','host','video','metadata','loss','clock');
+
+-- stories --
+update total set
+  name = (
+    select s.name from milestone s
+    where s.session = total.session and s.kind in ('session','join') and s.name is not null
+    order by s.at_ns, s.id
+    limit 1),
+  (state, implied, ended_ns) = (
+    select coalesce(max(name), 'open'), coalesce(max(implied), 0), max(at_ns)
+    from (
+      select s.name, s.implied, s.at_ns from milestone s
+      where s.session = total.session
+        and s.kind = 'end'
+        and (s.implied = 0 and s.at_ns >= coalesce((
+            select max(j.at_ns) from milestone j
+            where j.session = total.session and j.kind in ('session','join') and j.implied = 0), 0)
+          or s.implied = 1 and s.at_ns >= total.last_ns)
+      order by s.implied, s.at_ns desc, s.id desc
+      limit 1))
+where session in (
+  select session
+  from event not indexed
+  where seq > :after and seq <= :upto
+    and session <> zeroblob(16)
+  group by session
+  having max(kind in ('session','join','end')))
+  or implied = 1 and state <> 'open' and last_ns > ended_ns;
+
+-- moved_starts --
+update facet set start_ns = (select t.first_ns from total t where t.key = facet.key)
+where key in (
+  select t.key
+  from total t
+  where t.session in (
+      select session from event not indexed
+      where seq > :after and seq <= :upto
+      group by session)
+    and exists (select 1 from facet f where f.key = t.key and f.start_ns <> t.first_ns));
+
+-- facets --
+insert into facet(dim, value, start_ns, key, events, failed, tokens_in, tokens_out, tokens_cached, tokens_reasoning, cost,
+  unpriced, took_ns)
+select
+  f.dim, f.value, t.first_ns, t.key,
+  sum(f.events), sum(f.failed), sum(f.tokens_in), sum(f.tokens_out), sum(f.tokens_cached), sum(f.tokens_reasoning),
+  sum(f.cost), sum(f.unpriced), sum(f.took_ns)
+from facet_part f
+join total t on t.session = f.session
+where f.seq > :after and f.seq <= :upto
+group by f.dim, f.value, t.key
+on conflict(dim, value, start_ns, key) do update set
+  events = events + excluded.events,
+  failed = failed + excluded.failed,
+  tokens_in = tokens_in + excluded.tokens_in,
+  tokens_out = tokens_out + excluded.tokens_out,
+  tokens_cached = tokens_cached + excluded.tokens_cached,
+  tokens_reasoning = tokens_reasoning + excluded.tokens_reasoning,
+  cost = cost + excluded.cost,
+  unpriced = unpriced + excluded.unpriced,
+  took_ns = took_ns + excluded.took_ns;
+
+-- old_tags --
+update facet set whole = 0
+where dim = 'tag' and whole = 1 and key in (
+  select t.key
+  from event e not indexed
+  join total t on t.session = e.session
+  where e.seq > :after and e.seq <= :upto
+    and e.kind = 'tags' and e.name = 'set');
+
+-- new_tags --
+insert into facet(dim, value, start_ns, key, whole)
+select 'tag', g.tag, t.first_ns, t.key, 1
+from (
+  select distinct session
+  from event not indexed
+  where seq > :after and seq <= :upto
+    and kind in ('session','join','tags')
+    and session <> zeroblob(16)) touched
+join total t on t.session = touched.session
+join session_tag g on g.session = touched.session
+where true
+on conflict(dim, value, start_ns, key) do update set whole = 1;
+
+-- no_tags --
+delete from facet
+where dim = 'tag' and whole = 0 and events = 0;

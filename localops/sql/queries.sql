@@ -1,0 +1,124 @@
+-- What the library asks of a journal, by name.  Values are bound; :session is always the 16-byte id.
+
+-- totals --
+-- One session's exact figures: its folded line plus the rows past the mark.
+select
+  sum(rows), sum(events), sum(actions), sum(llms), sum(tools), sum(errors), sum(failed),
+  sum(tokens_in), sum(tokens_out), sum(tokens_cached), sum(tokens_reasoning), sum(cost), sum(unpriced),
+  min(first_ns), max(last_ns), max(last_seq)
+from (
+  select rows, events, actions, llms, tools, errors, failed, tokens_in, tokens_out, tokens_cached,
+    tokens_reasoning, cost, unpriced, first_ns, last_ns, last_seq
+  from total
+  where session = :session
+  union all
+  select rows, events, actions, llms, tools, errors, failed, tokens_in, tokens_out, tokens_cached,
+    tokens_reasoning, cost, unpriced, at_ns, at_ns, seq
+  from tail
+  where session = :session
+)
+having count(*) > 0;
+
+-- story --
+-- The rows that tell how a session went, oldest first.
+select s.at_ns, s.id, s.kind, s.name, s.participant, s.implied, e.tags, e.body
+from story s
+join event e on e.seq = s.seq
+where s.session = :session
+order by s.at_ns, s.id;
+
+-- session_tags --
+select tag
+from session_tag
+where session = :session
+order by nth;
+
+-- open_sessions --
+-- Sessions nobody has ended, folded ones first; :many at most.
+select session from total where state = 'open'
+union
+select distinct session from tail
+limit :many;
+
+-- spent --
+-- What one session has cost so far, in nano-dollars.
+select coalesce(sum(cost), 0)
+from (
+  select cost from total where session = :session
+  union all
+  select cost from tail where session = :session
+);
+
+-- unfinished --
+-- Operations of a session that began and have not ended, oldest first.
+select id, kind, name, parent, agent, at_ns
+from (
+  select o.id, o.kind, o.name, o.parent, o.agent, o.at_ns
+  from total t
+  join unfinished u on u.key = t.key
+  join event o on o.seq = u.seq
+  where t.session = :session
+  union all
+  select id, kind, name, parent, agent, at_ns
+  from event not indexed
+  where seq > (select seq from mark)
+    and session = :session
+    and phase = 1
+) o
+where not exists (select 1 from id_of i where i.id = o.id and i.phase = 0)
+  and not exists (
+    select 1 from event d not indexed
+    where d.seq > (select seq from mark) and d.id = o.id and d.phase = 0)
+order by at_ns;
+
+-- events --
+-- A page of a session's rows in the order they were written, after :after.
+select e.*
+from (
+  select o.seq as at
+  from total t
+  join event_of o on o.key = t.key
+  where t.session = :session
+    and o.seq > :after
+  union all
+  select seq
+  from event not indexed
+  where seq > max(:after, (select seq from mark))
+    and session = :session
+  order by 1
+  limit :many
+) page
+join event e on e.seq = page.at
+order by e.seq;
+
+-- row --
+-- A row by its identity.
+select e.*
+from event e
+where e.seq = coalesce(
+  (select seq from id_of where id = :id and phase = :phase),
+  (select seq from event not indexed where seq > (select seq from mark) and id = :id and phase = :phase));
+
+-- known_session --
+select exists(select 1 from total where session = :session)
+  or exists(select 1 from event not indexed where seq > (select seq from mark) and session = :session);
+
+-- parts --
+-- A session's figures by part: model, tool, agent_id, tag.
+select value, sum(events), sum(failed), sum(tokens_in), sum(tokens_out), sum(tokens_cached), sum(tokens_reasoning),
+  sum(cost), sum(unpriced), sum(took_ns)
+from (
+  select f.value, f.events, f.failed, f.tokens_in, f.tokens_out, f.tokens_cached, f.tokens_reasoning, f.cost, f.unpriced,
+    f.took_ns
+  from total t
+  join facet f indexed by facet_by_session on f.key = t.key and f.dim = :dim
+  where t.session = :session
+  union all
+  select value, events, failed, tokens_in, tokens_out, tokens_cached, tokens_reasoning, cost, unpriced, took_ns
+  from facet_part
+  where seq > (select seq from mark)
+    and session = :session
+    and dim = :dim
+)
+group by value
+order by 2 desc, 1;

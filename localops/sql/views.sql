@@ -1,0 +1,204 @@
+-- How the journal is read.  Each view is exact at every instant: what is folded, plus the rows past the mark.
+-- Dropped and made again whenever they change; nothing here holds data.  Needs nothing newer than SQLite 3.40.
+
+-- What each row past the mark adds to its session's totals.
+create view tail as
+select
+  session,
+  seq,
+  at_ns,
+  1 as rows,
+  phase = 0 and kind not in ('session','join','leave','tags','end','price','clock','journal','pruned','loss','host','video','metadata','agent') as events,
+  phase = 0 and kind in ('action','operation','task','workflow') as actions,
+  phase = 0 and kind = 'llm' as llms,
+  phase = 0 and kind = 'tool' as tools,
+  phase = 0 and kind = 'error' as errors,
+  coalesce(failed, 0) as failed,
+  coalesce(tokens_in, 0) as tokens_in,
+  coalesce(tokens_out, 0) as tokens_out,
+  coalesce(tokens_cached, 0) as tokens_cached,
+  coalesce(tokens_reasoning, 0) as tokens_reasoning,
+  iif(kind in ('llm','tool','price'), coalesce(cost, 0), 0) as cost,
+  iif(kind = 'llm' and phase = 0, cost is null,
+    iif(kind = 'price' and json_extract(body, '$.was') is null, -1, 0)) as unpriced
+from event not indexed
+where seq > (select seq from mark)
+  and session <> zeroblob(16);
+
+-- Each session's totals, by its 16-byte id.
+create view session_total as
+select
+  session,
+  sum(rows) as rows,
+  sum(events) as events,
+  sum(actions) as actions,
+  sum(llms) as llms,
+  sum(tools) as tools,
+  sum(errors) as errors,
+  sum(failed) as failed,
+  sum(tokens_in) as tokens_in,
+  sum(tokens_out) as tokens_out,
+  sum(tokens_cached) as tokens_cached,
+  sum(tokens_reasoning) as tokens_reasoning,
+  sum(cost) as cost,
+  sum(unpriced) as unpriced,
+  min(first_ns) as first_ns,
+  max(last_ns) as last_ns,
+  max(last_seq) as last_seq
+from (
+  select session, rows, events, actions, llms, tools, errors, failed, tokens_in, tokens_out, tokens_cached,
+    tokens_reasoning, cost, unpriced, first_ns, last_ns, last_seq
+  from total
+  union all
+  select session, rows, events, actions, llms, tools, errors, failed, tokens_in, tokens_out, tokens_cached,
+    tokens_reasoning, cost, unpriced, at_ns, at_ns, seq
+  from tail
+)
+group by session;
+
+-- Who took part in a session, how it was tagged and how it ended, in no particular order.
+create view story as
+select session, at_ns, id, seq, kind, name, participant, implied
+from milestone
+union all
+select session, at_ns, id, seq, kind, name, iif(kind in ('session','join','leave'), parent, null),
+  coalesce(json_extract(body, '$.derived'), json_extract(body, '$.forked'), 0)
+from event not indexed
+where seq > (select seq from mark)
+  and kind in ('session','join','leave','tags','end','host','video','metadata','loss','clock');
+
+-- The tags each session has now: the newest `set`, and what was added since.
+create view session_tag as
+select s.session, j.value as tag, min(s.at_ns + j.key) as nth
+from story s
+join event e on e.seq = s.seq
+join json_each(e.tags) j
+where s.kind in ('session','join','tags')
+  and s.at_ns >= coalesce((
+    select max(t.at_ns)
+    from story t
+    where t.session = s.session
+      and t.kind = 'tags'
+      and t.name = 'set'
+  ), 0)
+group by s.session, j.value;
+
+-- What a row adds to the parts of its session: by model, tool, agent and its own tags.
+create view facet_part as
+select seq, session, 'model' as dim, model as value,
+  kind = 'llm' as events, coalesce(failed, 0) as failed,
+  coalesce(tokens_in, 0) as tokens_in, coalesce(tokens_out, 0) as tokens_out,
+  coalesce(tokens_cached, 0) as tokens_cached, coalesce(tokens_reasoning, 0) as tokens_reasoning,
+  coalesce(cost, 0) as cost,
+  iif(kind = 'llm', cost is null, iif(kind = 'price' and json_extract(body, '$.was') is null, -1, 0)) as unpriced,
+  iif(kind = 'llm', coalesce(end_ns, at_ns) - coalesce(start_ns, at_ns), 0) as took_ns
+from event not indexed
+where model is not null and phase = 0 and kind in ('llm','price','error')
+union all
+select seq, session, 'tool', iif(kind = 'tool', coalesce(name, ''), json_extract(body, '$.trigger.name')),
+  kind = 'tool', coalesce(failed, 0), 0, 0, 0, 0, iif(kind = 'tool', coalesce(cost, 0), 0), 0,
+  iif(kind = 'tool', coalesce(end_ns, at_ns) - coalesce(start_ns, at_ns), 0)
+from event not indexed
+where phase = 0 and (kind = 'tool' or kind = 'error' and failed = 1 and json_extract(body, '$.trigger.kind') = 'tool')
+union all
+select seq, session, 'agent_id', lower(hex(agent)),
+  kind <> 'price', coalesce(failed, 0), coalesce(tokens_in, 0), coalesce(tokens_out, 0),
+  coalesce(tokens_cached, 0), coalesce(tokens_reasoning, 0), iif(kind in ('llm','tool','price'), coalesce(cost, 0), 0),
+  iif(kind = 'llm', cost is null, iif(kind = 'price' and json_extract(body, '$.was') is null, -1, 0)),
+  iif(kind in ('llm','tool'), coalesce(end_ns, at_ns) - coalesce(start_ns, at_ns), 0)
+from event not indexed
+where agent is not null and phase = 0 and kind <> 'agent'
+union all
+select seq, session, 'agent', name, 0, 0, 0, 0, 0, 0, 0, 0, 0
+from event not indexed
+where kind = 'agent' and phase = 0 and name is not null
+union all
+select e.seq, e.session, 'tag', j.value,
+  1, coalesce(e.failed, 0), coalesce(e.tokens_in, 0), coalesce(e.tokens_out, 0),
+  coalesce(e.tokens_cached, 0), coalesce(e.tokens_reasoning, 0), iif(e.kind in ('llm','tool'), coalesce(e.cost, 0), 0),
+  e.kind = 'llm' and e.cost is null, 0
+from event e not indexed
+join json_each(e.tags) j
+where e.tags is not null and e.phase = 0 and e.kind not in ('session','join','tags');
+
+-- A session as a person reads it.  State `open` means that nobody has said how it ended: whether it still runs is not
+-- in the file but in the locks beside it, so ask `localops sessions`.
+create view session as
+select
+  lower(substr(hex(t.session), 1, 8) || '-' || substr(hex(t.session), 9, 4) || '-' || substr(hex(t.session), 13, 4)
+    || '-' || substr(hex(t.session), 17, 4) || '-' || substr(hex(t.session), 21)) as session_id,
+  (select e.name from story s join event e on e.seq = s.seq
+    where s.session = t.session and s.kind in ('session','join') and e.name is not null
+    order by s.at_ns, s.id limit 1) as name,
+  coalesce((
+    select s.name from story s
+    where s.session = t.session
+      and s.kind = 'end'
+      and (s.implied = 0 and s.at_ns >= coalesce((
+          select max(j.at_ns) from story j
+          where j.session = t.session and j.kind in ('session','join') and j.implied = 0), 0)
+        or s.implied = 1 and s.at_ns >= t.last_ns)
+    order by s.implied, s.at_ns desc, s.id desc
+    limit 1), 'open') as state,
+  strftime('%Y-%m-%dT%H:%M:%S', t.first_ns / 1000000000, 'unixepoch') || 'Z' as began,
+  (t.last_ns - t.first_ns) / 1e9 as seconds,
+  t.events,
+  t.llms as llm_calls,
+  t.tools as tool_calls,
+  t.actions,
+  t.errors,
+  t.failed,
+  t.tokens_in,
+  t.tokens_out,
+  t.tokens_cached,
+  t.tokens_reasoning,
+  t.cost / 1e9 as cost_usd,
+  t.unpriced,
+  (select json_group_array(tag) from (select g.tag from session_tag g where g.session = t.session order by g.nth)) as tags
+from session_total t;
+
+-- An event as a person reads it; the rows that only keep the books are in `event`.
+create view event_detail as
+select
+  e.seq,
+  lower(hex(e.id)) as id,
+  lower(hex(e.session)) as session,
+  iif(e.phase = 1, 'began', 'ended') as phase,
+  e.kind,
+  e.name,
+  lower(hex(e.parent)) as parent,
+  lower(hex(e.agent)) as agent,
+  strftime('%Y-%m-%dT%H:%M:%S', coalesce(e.start_ns, e.at_ns) / 1000000000, 'unixepoch')
+    || printf('.%06dZ', coalesce(e.start_ns, e.at_ns) % 1000000000 / 1000) as began,
+  (coalesce(e.end_ns, e.at_ns) - coalesce(e.start_ns, e.at_ns)) / 1e6 as milliseconds,
+  e.model,
+  e.tokens_in,
+  e.tokens_out,
+  e.tokens_cached,
+  e.tokens_reasoning,
+  e.cost / 1e9 as cost_usd,
+  e.failed,
+  e.tags,
+  json_extract(e.body, '$.params') as params,
+  json_extract(e.body, '$.returns') as returns,
+  e.body
+from event e
+where e.kind not in ('session','join','leave','tags','end','price','clock','journal','pruned','loss','host','video','metadata');
+
+-- Operations that began and have not ended.
+create view unfinished_operation as
+select e.session, e.id, e.seq, e.kind, e.name, e.parent, e.agent, e.at_ns
+from unfinished u
+join event e on e.seq = u.seq
+where not exists (
+  select 1 from event d not indexed
+  where d.seq > (select seq from mark) and d.id = u.id and d.phase = 0)
+union all
+select o.session, o.id, o.seq, o.kind, o.name, o.parent, o.agent, o.at_ns
+from event o not indexed
+where o.seq > (select seq from mark)
+  and o.phase = 1
+  and not exists (select 1 from id_of i where i.id = o.id and i.phase = 0)
+  and not exists (
+    select 1 from event d not indexed
+    where d.seq > (select seq from mark) and d.id = o.id and d.phase = 0);
