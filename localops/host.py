@@ -126,7 +126,7 @@ def is_network(kind: str) -> bool:
 
 
 def _sdk() -> dict[str, Any]:
-    from . import __version__  # the package is still being imported when this module is
+    from localops import __version__  # the package is still being imported when this module is
 
     version = ".".join(map(str, sys.version_info[:3]))
     return {"Name": "localops", "AgentOps SDK Version": __version__, "Python Version": version}

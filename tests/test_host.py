@@ -1,0 +1,150 @@
+"""localops.host: the facts are right, opting out is real, and nothing heavy is loaded for them."""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+import localops
+from localops import host
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="this is about /proc")
+
+MOUNTS = """\
+22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
+30 22 0:40 / /mnt rw - tmpfs tmpfs rw
+31 30 0:41 / /mnt/team\\040data rw shared:2 master:3 - nfs4 server:/export rw
+32 22 0:42 / /mnt2 rw - fuse.sshfs me@there: rw
+33 30 0:43 / /mnt/over rw - ext4 /dev/sdb1 rw
+34 33 0:44 / /mnt/over rw - cifs //server/share rw
+a line that the kernel never wrote
+"""
+
+
+def test_environment_has_the_keys_that_readers_know() -> None:
+    """The description has the shape that AgentOps gave it, the part that comes later included."""
+    described = host.environment()
+    assert described == {**described, "OS": host.basics()["OS"]}
+    assert described["SDK"]["AgentOps SDK Version"] == localops.__version__
+    assert described["SDK"]["Python Version"] == platform.python_version()
+    assert described["OS"]["Hostname"] == socket.gethostname()
+    assert described["OS"]["OS"] == platform.system()
+    assert described["Project Working Directory"] == {"Project Working Directory": os.getcwd()}
+    assert described["CPU"]["Total cores"] == os.cpu_count()
+    assert described["RAM"]["Total"].endswith(" GB")
+
+
+def test_opting_out_leaves_versions_only() -> None:
+    """With the opt-out no host name, folder, disk or package is described, in neither part."""
+    assert host.environment(opt_out=True) == {
+        "SDK": {
+            "Name": "localops",
+            "AgentOps SDK Version": localops.__version__,
+            "Python Version": platform.python_version(),
+        }
+    }
+
+
+def test_the_parts_make_the_whole() -> None:
+    """Basics now and details later, laid over each other, are the whole description."""
+    merged = {**host.basics(), **host.details()}
+    assert merged.keys() == host.environment().keys()
+    assert merged["SDK"].keys() > host.basics()["SDK"].keys()
+
+
+def test_packages_are_those_installed() -> None:
+    """Folder names tell the same names and versions as the metadata does."""
+    described = host.details()["Installed Packages"]["Installed Packages"]
+    for name in ("pytest", "apsw", "sqlite-utils"):
+        assert described[name] == metadata.version(name)
+
+
+def test_the_first_on_the_path_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two versions of a package the one that an import would find is described; eggs are understood."""
+    for folder in ("a/Some_Thing-1.0.dist-info", "b/some.thing-2.0.dist-info", "b/egg-3.1-py3.11.egg-info"):
+        (tmp_path / folder).mkdir(parents=True)
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "a"), str(tmp_path / "b"), str(tmp_path / "gone")])
+    packages = host.details()["Installed Packages"]["Installed Packages"]
+    assert packages == {"egg": "3.1", "some-thing": "1.0"}
+
+
+def test_a_removed_folder_is_no_trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program whose working directory was removed can still be described."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert host.basics()["Project Working Directory"] == {"Project Working Directory": None}
+
+
+def test_identity_is_stable_and_hides_the_machine_id() -> None:
+    """Asked twice, the machine is the same; its own secret id is not what we tell."""
+    assert host.identity() == host.identity()
+    assert len(host.machine_id()) == 32
+    secret = Path("/etc/machine-id")
+    assert not secret.exists() or host.machine_id() != secret.read_text().strip()
+
+
+@linux
+def test_a_process_is_known_by_its_start() -> None:
+    """Another process was started at another time than this one, and a dead one at none."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        started, own = host.process_started(child.pid), host.process_started()
+        child.communicate(b"\n")
+    assert started is not None
+    assert own is not None
+    assert started > own
+    assert host.process_started(child.pid) is None
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/mnt/team data/run", "nfs4"),
+        ("/mnt/team", "tmpfs"),
+        ("/mnt", "tmpfs"),
+        ("/mnt2/a/b", "fuse.sshfs"),
+        ("/mnt22", "ext4"),
+        ("/mnt/over/x", "cifs"),
+        ("/", "ext4"),
+    ],
+)
+def test_filesystem_is_that_of_the_nearest_mount(path: str, kind: str) -> None:
+    """The longest mount point above a path decides, by whole names, and the later of two on one folder."""
+    assert host.filesystem(path, MOUNTS) == kind
+
+
+def test_filesystem_follows_links(tmp_path: Path) -> None:
+    """A link is judged by where it leads, also when nothing is there yet."""
+    (tmp_path / "link").symlink_to("/mnt2")
+    assert host.filesystem(str(tmp_path / "link" / "home"), MOUNTS) == "fuse.sshfs"
+
+
+@linux
+def test_filesystem_of_this_machine() -> None:
+    """The kernel's own table is read when no other is given."""
+    assert host.filesystem("/proc/self/status") == "proc"
+    assert host.filesystem("/proc/self/status", "") == ""
+
+
+@pytest.mark.parametrize(
+    ("kind", "network"), [("nfs4", True), ("9p", True), ("fuse.gcsfuse", True), ("ext4", False)]
+)
+def test_is_network(kind: str, network: bool) -> None:
+    """Shared file systems are told from local ones; NTFS through a local disk's FUSE is local."""
+    assert host.is_network(kind) is network
+    assert not host.is_network("fuseblk")
+
+
+def test_a_description_loads_nothing_heavy() -> None:
+    """No socket, subprocess, OpenSSL or metadata reader is loaded to describe a machine."""
+    code = "import sys; from localops import host; host.environment(), host.identity(); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"socket", "subprocess", "hashlib", "importlib.metadata", "psutil"} & set(done.stdout.split())

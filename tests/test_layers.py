@@ -1,0 +1,152 @@
+"""The shape of the code: who may import whom, and which module is the door to which package."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+_TOP = Path(__file__).parent.parent
+_LIBRARY = _TOP / "localops"
+_WORKER = _TOP / "sync" / "localops_sync"
+
+# Bottom up. A module imports only from lines below its own; `localops` is the package's own __init__.py.
+LAYERS = """
+    errors clock context host output redact rows blobs sql
+    alive config events pricing values
+    encode
+    lines
+    spill
+    journal
+    analytics bundle salvage
+    session
+    client
+    api
+    decorators
+    localops
+    agentops export testing localops_sync
+    cli
+    __main__
+"""
+
+# A package, and the only place that may import it. Everything else is the standard library.
+DOORS = {
+    "apsw": ["localops/journal.py"],
+    "orjson": ["localops/encode.py"],
+    "sqlite_utils": ["localops/export.py"],
+    "requests": ["sync/localops_sync/transport.py"],
+    "filelock": ["sync/localops_sync/worker.py"],
+    "click": ["localops/cli/", "sync/localops_sync/cli.py"],
+}
+
+# None of these is needed to record, and each costs more than recording a hundred events.
+HEAVY = "requests click sqlite_utils pydantic asyncio ssl socket sqlite3 logging".split()
+
+_LEVEL = {module: level for level, line in enumerate(LAYERS.strip().splitlines()) for module in line.split()}
+_FILES = sorted(path.relative_to(_TOP) for top in (_LIBRARY, _WORKER) for path in top.rglob("*.py"))
+_OURS = ("localops", "localops_sync")
+
+
+def _module(file: Path) -> str:
+    """The line's word for a file: its module, its folder below localops, or localops_sync as a whole."""
+    if file.parts[0] == "sync":
+        return "localops_sync"
+    name = file.parts[1].removesuffix(".py")
+    return "localops" if name == "__init__" else name
+
+
+class _WithoutTypes(ast.NodeTransformer):
+    """Takes out `if TYPE_CHECKING:`: what is there is never run, and a name for a type may point up."""
+
+    def visit_If(self, node: ast.If) -> ast.AST | None:  # noqa: N802
+        """Drop the block, or look further inside."""
+        checking = isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        return None if checking else self.generic_visit(node)
+
+
+def _imports(tree: ast.AST, package: list[str]) -> Iterator[str]:
+    """Each name that a tree imports, in full, wherever in it that is."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            start = ".".join([*base, *filter(None, [node.module])])
+            yield from (f"{start}.{alias.name}" for alias in node.names)
+
+
+def _imported(file: Path, *, types: bool = True) -> set[str]:
+    tree: ast.AST = ast.parse((_TOP / file).read_text(encoding="utf-8"))
+    package = file.parts[1:-1] if file.parts[0] == "sync" else file.parts[:-1]
+    return set(_imports(tree if types else _WithoutTypes().visit(tree), list(package)))
+
+
+def _target(name: str) -> str | None:
+    """Our module behind an imported name; None for other packages, and for the version, which all may ask."""
+    top, _, rest = name.partition(".")
+    if top not in _OURS or name == "localops.__version__":
+        return None
+    first = rest.partition(".")[0]
+    is_module = (_LIBRARY / first).is_dir() or (_LIBRARY / f"{first}.py").is_file()
+    return first if top == "localops" and first and is_module else top
+
+
+@pytest.mark.parametrize("file", _FILES, ids=str)
+def test_every_module_has_a_layer(file: Path) -> None:
+    """Each module stands on one line of LAYERS, so that its arrows can be looked at."""
+    assert _module(file) in _LEVEL, (
+        f"{file}: put `{_module(file)}` on a line of LAYERS in tests/test_layers.py"
+    )
+
+
+@pytest.mark.parametrize("file", _FILES, ids=str)
+def test_arrows_point_down(file: Path) -> None:
+    """A module imports only from layers below its own; types alone are free."""
+    own = _module(file)
+    targets = {target for name in _imported(file, types=False) if (target := _target(name)) and target != own}
+    upward = [target for target in targets if _LEVEL.get(target, -1) >= _LEVEL.get(own, len(_LEVEL))]
+    assert not upward, f"{file} imports {', '.join(sorted(upward))}, which do not lie below it"
+
+
+@pytest.mark.parametrize("file", _FILES, ids=str)
+def test_packages_come_in_by_their_door(file: Path) -> None:
+    """A package from outside is imported by its one door, and a package without a door by nobody."""
+    tops = {name.partition(".")[0] for name in _imported(file)}
+    for package in sorted(tops - sys.stdlib_module_names - {*_OURS, ""}):
+        doors = DOORS.get(package, [])
+        assert str(file).startswith(tuple(doors)), (
+            f"{file} imports {package}; that is up to {doors or 'nobody'}"
+        )
+
+
+@pytest.mark.parametrize("file", _FILES, ids=str)
+def test_nobody_imports_sqlite3(file: Path) -> None:
+    """The standard sqlite3 is a second SQLite: it comes in with sqlite-utils, in export.py, or not at all."""
+    assert "sqlite3" not in {name.partition(".")[0] for name in _imported(file)}
+
+
+def test_importing_localops_is_light() -> None:
+    """`import localops` loads apsw, orjson and light parts of the standard library, and nothing else."""
+    code = "import localops, sys; print(*{name.partition('.')[0] for name in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], cwd=_TOP, capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert not loaded.intersection(HEAVY)
+    assert not loaded.intersection(DOORS) - {"apsw", "orjson"}
+
+
+@pytest.mark.parametrize(
+    ("source", "names"),
+    [
+        ("import a.b, c", {"a.b", "c"}),
+        ("def f():\n    from localops import journal, encode", {"localops.journal", "localops.encode"}),
+        ("from . import clock", {"localops.clock"}),
+        ("from .rows import Row", {"localops.rows.Row"}),
+    ],
+)
+def test_every_way_to_import_is_seen(source: str, names: set[str]) -> None:
+    """Absolute, relative and late imports all count as arrows."""
+    assert set(_imports(ast.parse(source), ["localops"])) == names
