@@ -46,7 +46,7 @@ def say(message: str) -> None:
     try:
         sys.stderr.write(f"localops: {clean(message)}\n")
         sys.stderr.flush()
-    except Exception:  # noqa: BLE001, S110
+    except Exception:
         pass
 
 

@@ -62,7 +62,7 @@ def _module(file: Path) -> str:
 class _WithoutTypes(ast.NodeTransformer):
     """Takes out `if TYPE_CHECKING:`: what is there is never run, and a name for a type may point up."""
 
-    def visit_If(self, node: ast.If) -> ast.AST | None:  # noqa: N802
+    def visit_If(self, node: ast.If) -> ast.AST | None:
         """Drop the block, or look further inside."""
         checking = isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
         return None if checking else self.generic_visit(node)
