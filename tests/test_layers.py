@@ -19,11 +19,12 @@ LAYERS = """
     errors clock context host output redact rows blobs sql
     alive config events pricing values
     encode
-    lines
+    ends lines
     spill
     journal
     analytics bundle salvage
     session
+    exits
     client
     api
     decorators
