@@ -1,5 +1,74 @@
-"""localops: everything an AI agent did, written to disk before the call returns."""
+"""localops: everything an AI agent did, written to disk before the call returns.
+
+>>> import localops
+>>> session = localops.init(tags=["example"])
+>>> localops.record(localops.ActionEvent(action_type="plan"))
+>>> session.get_analytics()["Actions"]
+1
+>>> session.end_session("Success")
+'0.00'
+"""
 
 from __future__ import annotations
 
 __version__ = "0.1.0"
+
+from localops.api import (
+    add_tags,
+    configure,
+    create_agent,
+    end_all_sessions,
+    end_session,
+    end_trace,
+    get_api_key,
+    get_session,
+    init,
+    record,
+    set_api_key,
+    set_parent_key,
+    set_tags,
+    start_session,
+    start_trace,
+    stop_instrumenting,
+    update_trace_metadata,
+)
+from localops.config import Config
+from localops.context import carry
+from localops.decorators import record_action, record_function, record_tool, track_agent
+from localops.errors import BudgetExceeded, LocalopsError
+from localops.events import ActionEvent, ErrorEvent, Event, LLMEvent, ToolEvent
+from localops.session import Session
+
+__all__ = [
+    "ActionEvent",
+    "BudgetExceeded",
+    "Config",
+    "ErrorEvent",
+    "Event",
+    "LLMEvent",
+    "LocalopsError",
+    "Session",
+    "ToolEvent",
+    "add_tags",
+    "carry",
+    "configure",
+    "create_agent",
+    "end_all_sessions",
+    "end_session",
+    "end_trace",
+    "get_api_key",
+    "get_session",
+    "init",
+    "record",
+    "record_action",
+    "record_function",
+    "record_tool",
+    "set_api_key",
+    "set_parent_key",
+    "set_tags",
+    "start_session",
+    "start_trace",
+    "stop_instrumenting",
+    "track_agent",
+    "update_trace_metadata",
+]

@@ -1,10 +1,12 @@
 """From any Python value to JSON and back: the only importer of orjson, and the place that knows its limits.
 
-`Encoder` is total: it never raises for a value, never changes it, and loses nothing silently. Secrets are found
-by `redact`, strange values said by `values`, and large ones stored by whoever passes `keep`.
+`Encoder` is total: it never raises for a value, never changes it, and loses nothing silently. `redact` finds the
+secrets, `values` says what is strange, and whoever passes `keep` stores what is large.
 """
 
 from __future__ import annotations
+
+import re
 
 import orjson
 
@@ -37,13 +39,12 @@ def loads(text: str | bytes) -> Any:
 class Encoder:
     """Writes the body of an event as one JSON object, whatever the event carries.
 
-    What JSON says in other words (a tuple, a date, an enum, a dataclass) is simply said. What had to be changed
-    is marked in place (`{"$float": "nan"}`, `{"$bytes": …}`, `{"$cycle": …}`) and counted under `notes`. A
-    field of that name given by the user is kept as `notes#2`.
+    What JSON says in other words (a tuple, a date, an enum, a dataclass) is simply said. What had to be changed is
+    marked in place (`{"$float": "nan"}`, `{"$bytes": …}`, `{"$cycle": …}`) and counted under `notes`. A field of
+    that name given by the user is kept as `notes#2`.
 
-    A text or bytes value over `max_value` bytes goes to `keep`, which stores it and returns its SHA-256; head
-    and length stay. Without `keep` it is cut. In an event over `max_event` bytes the largest fields go the
-    same way.
+    A text or bytes value over `max_value` bytes goes to `keep`, which stores it and returns its SHA-256; head and
+    length stay. Without `keep` it is cut. In an event over `max_event` bytes the largest fields go the same way.
 
     >>> Encoder(redactor=None).encode({"params": {"temperature": float("nan"), "stop": ("a", "b")}})
     '{"params":{"temperature":{"$float":"nan"},"stop":["a","b"]},"notes":{"nonfinite":1}}'
@@ -63,29 +64,29 @@ class Encoder:
         self._keep = keep
         self._texts: dict[str, str] = {}
         self.encode: Callable[[dict[str, object]], str] = self._fast_encode()
+        """One JSON object as text. Never raises for what the fields hold, and never changes it."""
 
     def _fast_encode(self) -> Callable[[dict[str, object]], str]:
         """`encode` with all it needs at hand: it runs once per event, on the caller's time."""
-        dump, walk = orjson.dumps, self._walk
-        suspects = self._redactor.suspects if self._redactor else _nothing
-        limit = min(self._max_value, self._max_event)
+        dump, walk, max_event = orjson.dumps, self._walk, self._max_event
+        suspects = self._redactor.suspects if self._redactor else None
+        limit = min(self._max_value, max_event)
+        has_null = re.compile(b"null").search
 
         def encode(fields: dict[str, object]) -> str:
-            """One JSON object as text. Never raises for what the fields hold, and never changes it."""
             try:
                 body = dump(fields, None, _OPTIONS)
                 if (
-                    suspects(body)
-                    # orjson writes NaN and Infinity as null without a word.
-                    or (b"null" in body and not _is_plain(fields, limit))
-                    or (len(body) > limit and not (len(body) <= self._max_event and _is_plain(fields, limit)))
+                    (suspects is not None and suspects(body))
+                    or ((has_null(body) or len(body) > limit) and not _is_faithful(fields, limit))
+                    or len(body) > max_event
                     or "notes" in fields
                 ):
                     return walk(fields)
                 return body.decode()
             except (KeyboardInterrupt, SystemExit):
                 raise
-            except BaseException:  # noqa: BLE001 - a stranger's code ran; the walk goes round it
+            except BaseException:  # a stranger's code ran, and may raise whatever it likes
                 return walk(fields)
 
         return encode
@@ -118,7 +119,7 @@ class Encoder:
             return text.decode()
         except (KeyboardInterrupt, SystemExit):
             raise
-        except BaseException as error:  # noqa: BLE001 - out of memory, say: an event that says so beats none
+        except BaseException as error:  # out of memory, say: an event that says so beats none
             return f'{{"notes":{{"unencodable":1}},"$failed":"{type(error).__name__}"}}'
 
     def _smaller(self, body: dict[str, Any], walk: Walk) -> dict[str, Any]:
@@ -151,12 +152,8 @@ def _with_notes(body: dict[str, Any], walk: Walk) -> bytes:
     return dumps({**body, "notes": walk.notes} if walk.notes else body)
 
 
-def _nothing(_body: bytes) -> object:
-    return None
-
-
-def _is_plain(value: object, limit: int) -> bool:
-    """Whether a value holds nothing but what orjson writes faithfully, and no long text."""
+def _is_faithful(value: object, limit: int) -> bool:
+    """Whether what orjson wrote may stay: no text is too long, and no NaN became null without a word."""
     rest: list[Any] = [value]
     take, add = rest.pop, rest.extend
     while rest:

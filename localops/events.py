@@ -30,6 +30,8 @@ class Event:
 
     _counts_as = "action"
 
+    _id: uuid.UUID | str | bytes | None
+
     def __init__(
         self,
         event_type: str,
@@ -56,6 +58,7 @@ class Event:
         self._id = id
         self._given_start = init_timestamp
         self._given_end = end_timestamp
+        self._ended: int | None = None
 
     @property
     def id(self) -> uuid.UUID:
@@ -79,8 +82,10 @@ class Event:
 
     @property
     def end_timestamp(self) -> str | None:
-        """When it ended, as given; None means at the moment it is recorded."""
-        return None if self._given_end is None else _text(self._given_end)
+        """When it ended: as given, else when it was recorded; None until then."""
+        if self._given_end is not None:
+            return _text(self._given_end)
+        return None if self._ended is None else iso(self._ended)
 
     @end_timestamp.setter
     def end_timestamp(self, value: Timestamp | None) -> None:

@@ -1,7 +1,7 @@
 """Any Python value as plain JSON values: what JSON has no words for is marked in place, and counted.
 
 `Walk` visits a value once. It never raises for what it meets, never changes it and always ends. Writing the
-text is left to `encode`, which comes here with what orjson cannot write faithfully, or what may hold a secret.
+text is left to `encode`, which comes here with what orjson cannot write faithfully, or may hold a secret.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Walk:
             raise
         except RecursionError:
             return self._truncated("too_deep", "depth")
-        except BaseException as error:  # noqa: BLE001 - a stranger's code ran and may raise whatever it likes
+        except BaseException as error:  # a stranger's code ran and may raise whatever it likes
             self.note("failed")
             return {"$type": self._title(type(value)), "$failed": self._title(type(error))}
 
@@ -81,7 +81,7 @@ class Walk:
             return self._redacted(_whole(text).replace("\0", "\ufffd"))[:limit]
         except (KeyboardInterrupt, SystemExit):
             raise
-        except BaseException:  # noqa: BLE001 - as above
+        except BaseException:  # as above
             return f"<{self._title(type(value))}>"[:limit]
 
     def large(self, data: bytes, head: str) -> dict[str, Any]:
@@ -329,7 +329,7 @@ class Walk:
             text = str.__str__(repr(value))[: MAX_REPR + _MARGIN]
         except (KeyboardInterrupt, SystemExit):
             raise
-        except BaseException as error:  # noqa: BLE001 - as above
+        except BaseException as error:  # as above
             self.note("repr_failed")
             text = f"<repr failed: {self._title(type(error))}>"
         return {
@@ -371,7 +371,7 @@ def _dumped(value: object) -> Any:
         if callable(dump) and _size(value) <= MAX_ARRAY:
             try:
                 found = dump(value, warnings=False) if method == "model_dump" else dump(value)
-            except Exception:  # noqa: BLE001, S112 - then it may offer another way
+            except Exception:  # then it may offer another way
                 continue
             if isinstance(found, (dict, list)):
                 return found

@@ -92,7 +92,7 @@ where exists (select 1 from id_of i where i.id = unfinished.id and i.phase = 0);
 
 -- milestones --
 insert or ignore into milestone(session, at_ns, id, seq, kind, name, participant, implied)
-select session, at_ns, id, seq, kind, name, iif(kind in ('session','join','leave'), parent, null),
+select session, at_ns, id, seq, kind, name, iif(kind in ('session','join','leave','end'), parent, null),
   coalesce(json_extract(body, '$.derived'), json_extract(body, '$.forked'), 0)
 from event not indexed
 where seq > :after and seq <= :upto

@@ -61,7 +61,7 @@ create view story as
 select session, at_ns, id, seq, kind, name, participant, implied
 from milestone
 union all
-select session, at_ns, id, seq, kind, name, iif(kind in ('session','join','leave'), parent, null),
+select session, at_ns, id, seq, kind, name, iif(kind in ('session','join','leave','end'), parent, null),
   coalesce(json_extract(body, '$.derived'), json_extract(body, '$.forked'), 0)
 from event not indexed
 where seq > (select seq from mark)
@@ -111,7 +111,7 @@ where agent is not null and phase = 0 and kind <> 'agent'
 union all
 select seq, session, 'agent', name, 0, 0, 0, 0, 0, 0, 0, 0, 0
 from event not indexed
-where kind = 'agent' and phase = 0 and name is not null
+where kind = 'agent' and name is not null
 union all
 select e.seq, e.session, 'tag', j.value,
   1, coalesce(e.failed, 0), coalesce(e.tokens_in, 0), coalesce(e.tokens_out, 0),

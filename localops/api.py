@@ -1,0 +1,336 @@
+"""The functions of `import localops`, over the one client of this process.
+
+They are the functions users of AgentOps know.  None of them raises into the program unless `strict=True` was given:
+what cannot be done is said on stderr, and the program goes on.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import wraps
+
+from localops import client as clients
+from localops import events, output
+from localops.config import IGNORED, OPTIONS, Config
+from localops.context import scope
+from localops.errors import BudgetExceeded, ConfigError, LocalopsError
+from localops.session import Session
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import uuid
+    from collections.abc import Callable, Iterable, Mapping
+    from typing import Any, ParamSpec, TypeVar
+
+    from localops.client import Client
+    from localops.events import Event
+
+    P = ParamSpec("P")
+    R = TypeVar("R")
+
+_client: Client | None = None  # the one process-wide variable; everything else is handed on
+
+
+def _reset() -> None:
+    """Forget the client and its sessions; for tests, which share a process."""
+    global _client
+    if _client is not None:
+        _client._terminated.release()
+        _client.sessions.clear()
+        _client.close()
+    _client = None
+    scope.set((None, None, None))
+
+
+def client() -> Client:
+    """The client of this process, made with what the environment says if `init` was not called."""
+    global _client
+    if _client is None:
+        _client = clients.Client(_usable(Config, {}))
+    return _client
+
+
+def _usable(make: Callable[..., Config], options: Mapping[str, Any]) -> Config:
+    """A configuration from these options without the ones that cannot be used: each is said, none stops the program."""
+    options = dict(options)
+    strict = bool(options.get("strict"))
+    while True:
+        try:
+            return make(**options)
+        except ConfigError as error:
+            wrong = next((name for name in options if f"{name}=" in str(error) or f"{name!r}:" in str(error)), None)
+            if strict or wrong is None:
+                raise
+            output.say(f"{error}; it is left out")
+            del options[wrong]
+
+
+def _quietly(function: Callable[P, R]) -> Callable[P, R | None]:
+    """Say a mistake instead of raising it, unless the client is strict."""
+
+    @wraps(function)
+    def quiet(*args: P.args, **kwargs: P.kwargs) -> R | None:
+        try:
+            return function(*args, **kwargs)
+        except BudgetExceeded:
+            raise
+        except LocalopsError as error:
+            if kwargs.get("strict") or (_client is not None and _client.config.strict):
+                raise
+            output.say(str(error))
+            return None
+
+    return quiet
+
+
+@_quietly
+def init(
+    api_key: str | None = None,
+    parent_key: str | None = None,
+    endpoint: str | None = None,
+    max_wait_time: int | None = None,
+    max_queue_size: int | None = None,
+    tags: Iterable[str] | str | None = None,
+    default_tags: Iterable[str] | str | None = None,
+    instrument_llm_calls: bool | None = None,
+    auto_start_session: bool | None = None,
+    inherited_session_id: uuid.UUID | str | None = None,
+    skip_auto_end_session: bool | None = None,
+    *,
+    trace_name: str | None = None,
+    project: str | None = None,
+    home: str | os.PathLike[str] | None = None,
+    durability: str | None = None,
+    strict: bool | None = None,
+    redact: bool | Callable[[str], str] | Iterable[str] | None = None,
+    budget_usd: float | None = None,
+    on_budget: Callable[[Session, float, float], object] | None = None,
+    capture: bool | None = None,
+    signals: bool | None = None,
+    env_data_opt_out: bool | None = None,
+    **others: Any,
+) -> Session | None:
+    """Set up recording, and start a session unless `auto_start_session=False`.
+
+    No key is needed.  A key chooses the project (same key, same project), `project` names it outright.  With
+    `inherited_session_id`, or in a subprocess that was given `session.env()`, the session of another process is joined.
+    A second call returns the session there is, and says so when its options differ.
+    """
+    options = {
+        "api_key": api_key,
+        "default_tags": default_tags,
+        "auto_start_session": auto_start_session,
+        "skip_auto_end_session": skip_auto_end_session,
+        "trace_name": trace_name,
+        "project": project,
+        "home": home,
+        "durability": durability,
+        "strict": strict,
+        "redact": redact,
+        "budget_usd": budget_usd,
+        "on_budget": on_budget,
+        "capture": capture,
+        "signals": signals,
+        "env_data_opt_out": env_data_opt_out,
+        **others,
+    }
+    given = {name: value for name, value in options.items() if value is not None and name not in IGNORED}
+    return _initialise(given, tags, inherited_session_id)
+
+
+def _initialise(
+    given: Mapping[str, Any], tags: Iterable[str] | str | None, inherited: uuid.UUID | str | None
+) -> Session | None:
+    global _client
+    config = _usable(Config, given)
+    if _client is not None and _client.open_sessions():
+        return _again(_client, given, config, inherited)
+    if _client is None:
+        _client = clients.Client(config)
+    else:
+        _client.config = config
+    inherited = inherited or os.environ.get("LOCALOPS_SESSION_ID")
+    if not config.auto_start_session:
+        if inherited:
+            output.say("inherited_session_id is not used with auto_start_session=False: give it to start_session()")
+        return None
+    return _client.start(tags, inherited)
+
+
+def _again(
+    running: Client, given: Mapping[str, Any], config: Config, inherited: uuid.UUID | str | None
+) -> Session | None:
+    """A second init: the session there is, and a word about what differs from the first."""
+    if inherited is not None and running.get(inherited) is None:
+        return running.start(None, inherited, config=config)
+    differing = [name for name in given if getattr(config, name) != getattr(running.config, name)]
+    if differing:
+        output.say(
+            f"init() was called again with other options ({', '.join(sorted(differing))}); the session that is open goes on "
+            "with the first ones. Give start_session() a config= for a session that differs."
+        )
+    return running.current() or running.open_sessions()[0]
+
+
+@_quietly
+def configure(**options: Any) -> None:
+    """Change options for the sessions started from now on; those that are open keep theirs."""
+    running = client()
+    given = {name: value for name, value in options.items() if name not in IGNORED}
+    running.config = _usable(running.config.but, given)
+
+
+@_quietly
+def start_session(
+    tags: Iterable[str] | str | None = None,
+    inherited_session_id: uuid.UUID | str | None = None,
+    *,
+    name: str | None = None,
+    config: Config | None = None,
+) -> Session | None:
+    """Start a session, or join the one another process began; it is the current one from here on.
+
+    A `config` holds for this session alone.  Without `init` before it, the environment's settings are used.
+    """
+    return client().start(tags, inherited_session_id, name=name, config=config)
+
+
+@_quietly
+def end_session(
+    end_state: str | Session = "Indeterminate",
+    end_state_reason: str | None = None,
+    video: str | None = None,
+    is_auto_end: bool = False,
+    **others: Any,
+) -> str | None:
+    """End the current session and get its cost in US dollars, as text.
+
+    `is_auto_end` is for frameworks: with `skip_auto_end_session=True` such a call is passed over.
+    """
+    running = client()
+    if is_auto_end and running.config.skip_auto_end_session:
+        return None
+    if isinstance(end_state, Session):
+        return end_state.end_session(others.get("end_state", "Success"), end_state_reason, video)
+    return running.need("end_session").end_session(end_state, end_state_reason, video)
+
+
+@_quietly
+def end_all_sessions(end_state: str = "Indeterminate", end_state_reason: str | None = None) -> None:
+    """End every session that is open in this process; those it only joined are ended for all."""
+    for session in client().open_sessions():
+        session.end_session(end_state, end_state_reason)
+
+
+@_quietly
+def get_session(session_id: uuid.UUID | str) -> Session | None:
+    """The open session of this process with that id, given as UUID or text; None when there is none."""
+    return client().get(session_id)
+
+
+@_quietly
+def record(event: Event) -> None:
+    """Write an event to the current session; when this returns, it outlives the process."""
+    client().need(f"{type(event).__name__} was not recorded").record(event)
+
+
+@_quietly
+def add_tags(tags: Iterable[str] | str) -> None:
+    """Give the current session more tags."""
+    client().need("add_tags").add_tags(tags)
+
+
+@_quietly
+def set_tags(tags: Iterable[str] | str) -> None:
+    """Give the current session these tags and no others."""
+    client().need("set_tags").set_tags(tags)
+
+
+@_quietly
+def create_agent(name: str, agent_id: uuid.UUID | str | None = None) -> str | None:
+    """Say that an agent takes part in the current session, and get its id.
+
+    Before any session it is kept in mind and told to the first one.
+    """
+    running = client()
+    if running.current() is None and not running.open_sessions():
+        from localops.clock import new_id
+        from localops.events import uuid as uuids
+
+        known = str(agent_id) if agent_id is not None else str(uuids.UUID(bytes=new_id()))
+        running.later_agent(name, known)
+        return known
+    return running.need("create_agent").create_agent(name, agent_id)
+
+
+@_quietly
+def start_trace(
+    trace_name: str = "session", tags: Mapping[str, object] | Iterable[str] | str | None = None
+) -> Session | None:
+    """Start a session under AgentOps' newer name for one; a mapping of tags is kept as its metadata too."""
+    if isinstance(tags, dict):
+        session = client().start([f"{key}:{value}" for key, value in tags.items()], name=trace_name)
+        session.update_metadata(tags)
+        return session
+    return client().start(tags, name=trace_name)  # type: ignore[arg-type]
+
+
+@_quietly
+def end_trace(trace_context: Session | None = None, end_state: str = "Success") -> str | None:
+    """End a trace, or all that are open; AgentOps' `Error` is a Failure."""
+    state = getattr(end_state, "value", end_state)
+    state = {"error": "Failure", "unset": "Indeterminate"}.get(str(state).lower(), state)
+    if trace_context is not None:
+        return trace_context.end_session(state)
+    for session in client().open_sessions():
+        session.end_session(state)
+    return None
+
+
+@_quietly
+def update_trace_metadata(metadata: Mapping[str, object], prefix: str = "trace.metadata") -> bool:
+    """Keep facts about the current session; True when they were written."""
+    client().need("update_trace_metadata").update_metadata(metadata, prefix)
+    return True
+
+
+def get_api_key() -> str | None:
+    """The API key in use, if there is one."""
+    return client().config.api_key
+
+
+def set_api_key(key: str) -> None:
+    """Use this key for the sessions started from now on."""
+    configure(api_key=key)
+
+
+def set_parent_key(key: str) -> None:
+    """AgentOps' second project for a session: taken, and without effect here."""
+
+
+def stop_instrumenting() -> None:
+    """AgentOps' switch for its hooks into model libraries: there are none here."""
+
+
+__all__ = [
+    "OPTIONS",
+    "add_tags",
+    "client",
+    "configure",
+    "create_agent",
+    "end_all_sessions",
+    "end_session",
+    "end_trace",
+    "events",
+    "get_api_key",
+    "get_session",
+    "init",
+    "record",
+    "set_api_key",
+    "set_parent_key",
+    "set_tags",
+    "start_session",
+    "start_trace",
+    "stop_instrumenting",
+    "update_trace_metadata",
+]

@@ -1,0 +1,254 @@
+"""The sessions of this process: starts them, finds the one that is meant, and keeps their journals.
+
+`api.py` holds the one client most programs need; a second one can be made for tests and tools.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import uuid
+
+from localops import config as settings
+from localops import clock, encode, ends, events, exits, host
+from localops.config import JOURNAL, Config
+from localops.context import scope
+from localops.errors import LocalopsError, NoSession
+from localops.journal import Journal, Reader
+from localops.output import say
+from localops.redact import Redactor, environment_secrets
+from localops.session import Session, check_config
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    from localops.pricing import Prices
+
+_DETAILS_AFTER_NS = 500_000_000  # hardware and packages are written when a session has lasted this long, or ends
+
+
+class Client:
+    """Configuration, and the sessions opened with it."""
+
+    def __init__(self, config: Config | None = None) -> None:
+        self.config = config or Config()
+        self.sessions: dict[bytes, Session] = {}
+        self._journals: dict[tuple[str, str, float], Journal] = {}
+        self._encoders: dict[tuple[object, ...], encode.Encoder] = {}
+        self._prices: dict[str, Prices] = {}
+        self._agents: list[tuple[str, str]] = []
+        self._terminated = exits.Terminated(self)
+
+    # Finding
+
+    def open_sessions(self) -> list[Session]:
+        """The sessions that are open in this process, newest first."""
+        return [session for session in reversed(list(self.sessions.values())) if session.is_running]
+
+    def current(self) -> Session | None:
+        """The session that is meant here: that of the context, else the only one there is."""
+        session = scope.get()[0]
+        if session is not None:
+            return session
+        found = self.open_sessions()
+        return found[0] if len(found) == 1 else None
+
+    def need(self, what: str) -> Session:
+        """The session that is meant here; NoSession says why there is none."""
+        session = self.current()
+        if session is not None:
+            return session
+        many = self.open_sessions()
+        if many:
+            ids = ", ".join(str(session.session_id)[:8] for session in many)
+            raise NoSession(
+                f"{what}: {len(many)} sessions are open ({ids}) and none is current here; call it on the session that is "
+                "meant, or hand this thread its context with localops.carry()"
+            )
+        raise NoSession(f"{what}: no session is open; call localops.init() or localops.start_session() first")
+
+    def get(self, session_id: object) -> Session | None:
+        """An open session by its id."""
+        session = self.sessions.get(events.to_id(session_id))
+        return session if session is not None and session.is_running else None
+
+    # Starting
+
+    def start(
+        self,
+        tags: Iterable[str] | str | None = None,
+        inherited_session_id: uuid.UUID | str | None = None,
+        *,
+        name: str | None = None,
+        config: Config | None = None,
+        params: object = None,
+    ) -> Session:
+        """Start a session, or join one that another process has begun."""
+        check_config(config)
+        config = config or self.config
+        folder = config.folder()
+        if inherited_session_id is not None:
+            return self._join(inherited_session_id, folder, tags, name, config)
+        session = self._session(clock.new_id(), folder, name or config.trace_name or script_name(), config, owned=True)
+        self._begin(session, tags, begun=True, params=params)
+        return session
+
+    def _join(
+        self, given: object, folder: str, tags: Iterable[str] | str | None, name: str | None, config: Config
+    ) -> Session:
+        if not events.is_uuid(given):
+            say(f"inherited_session_id={given!r} is not a UUID; every process that is given it joins the same session")
+        id = events.to_id(given)
+        known = self.sessions.get(id)
+        if known is not None and known.is_running:
+            self._enter(known)
+            return known
+        found = self._find(id, folder)
+        # Only one that had ended becomes ours by joining: its owner is gone.
+        session = self._session(id, found or folder, name, config, owned=False)
+        if found and ends.standing(session._journal, found, id).ended_ns is not None:
+            session._owner = os.getpid()
+        self._begin(session, tags, begun=False)
+        return session
+
+    def _find(self, id: bytes, folder: str) -> str | None:
+        """The project folder that already knows the session: this one first, then the others of the home."""
+        home = os.path.dirname(folder)
+        others = [os.path.join(home, name) for name in settings.projects(home)]
+        for candidate in [folder, *(other for other in others if other != folder)]:
+            try:
+                with Reader(os.path.join(candidate, JOURNAL)) as reader:
+                    found = reader.one("known_session", session=id)
+            except LocalopsError:
+                continue
+            if found and found[0]:
+                return candidate
+        return None
+
+    def _session(self, id: bytes, folder: str, name: str | None, config: Config, *, owned: bool) -> Session:
+        journal = self._journal(folder, config)
+        encoder = self._encoder(folder, config)
+        home = os.path.dirname(folder)
+        clean = encoder.text(name, 256) if name is not None else None
+        session = Session(id, journal, config, encoder, lambda: self._price_table(home), name=clean, owned=owned)
+        self.sessions[id] = session
+        session._on_end = self._forget
+        return session
+
+    def _begin(
+        self, session: Session, tags: Iterable[str] | str | None, *, begun: bool, params: object = None
+    ) -> None:
+        """Write the first row, and be ready for the process's end."""
+        config, journal = session.config, session._journal
+        wanted = session.tag_list([*config.default_tags, *session.tag_list(tags)])
+        details: dict[str, object] = {"host_env": host.basics(config.env_data_opt_out)}
+        if wanted:
+            details["tags"] = encode.dumps(wanted).decode()
+        if params is not None:
+            details["params"] = params
+        if config.budget_usd is not None:
+            details["budget_usd"] = config.budget_usd
+        journal.sessions.add(session._id)
+        self._plan_details(session)
+        session._join(begun=begun, extra=details)
+        self._enter(session)
+        for name, agent_id in self._agents:
+            session.create_agent(name, agent_id)
+        self._agents.clear()
+        exits.install(self)
+        if config.signals and session.owned():
+            self._terminated.watch()
+        self._find_the_dead(journal)
+
+    def _plan_details(self, session: Session) -> None:
+        """Have hardware and packages written by whoever records half a second from now, or at the end."""
+        if session.config.env_data_opt_out:
+            return
+        session._details = host.details
+        journal = session._journal
+
+        def chore() -> None:
+            if session._details is None or not session.is_running:
+                journal.chores.remove(chore)
+            elif clock.now_ns() - session._began >= _DETAILS_AFTER_NS:
+                journal.chores.remove(chore)
+                session.tell_host()
+
+        journal.chores.append(chore)
+
+    def _find_the_dead(self, journal: Journal) -> None:
+        try:
+            ends.derive(journal)
+        except Exception as error:  # the edge: starting a session never fails for the sake of an older one
+            say(f"older sessions could not be looked at: {error}")
+
+    def _enter(self, session: Session) -> None:
+        """Make it the current one; an operation of the parent process may be handed over by its environment."""
+        parent = None
+        if os.environ.get("LOCALOPS_SESSION_ID") == str(session.session_id):
+            text = os.environ.get("LOCALOPS_PARENT", "")
+            parent = bytes.fromhex(text) if len(text) == 32 else None
+        if scope.get()[0] is not session:
+            scope.set((session, parent, None))
+
+    def _forget(self, session: Session) -> None:
+        self.sessions.pop(session._id, None)
+        if not any(other.owned() for other in self.sessions.values()):
+            self._terminated.release()
+
+    def later_agent(self, name: str, agent_id: str) -> None:
+        """An agent that came before any session: it is told to the next one."""
+        self._agents.append((name, agent_id))
+
+    # What sessions share
+
+    def _journal(self, folder: str, config: Config) -> Journal:
+        key = (folder, config.durability, config.wait)
+        if key not in self._journals:
+            self._journals[key] = Journal(folder, durability=config.durability, wait=config.wait)
+        return self._journals[key]
+
+    def _encoder(self, folder: str, config: Config) -> encode.Encoder:
+        key = (folder, config.api_key, config.max_value, id(config.redact))
+        if key not in self._encoders:
+            from functools import partial
+
+            from localops import blobs
+
+            self._encoders[key] = encode.Encoder(
+                redactor=redactor(config), max_value=config.max_value, keep=partial(blobs.keep, folder)
+            )
+        return self._encoders[key]
+
+    def _price_table(self, home: str) -> Prices:
+        if home not in self._prices:
+            from localops.pricing import Prices
+
+            self._prices[home] = Prices(settings.own_prices(home))
+        return self._prices[home]
+
+    def close(self) -> None:
+        """Let go of every journal."""
+        for journal in self._journals.values():
+            journal.close()
+        self._journals.clear()
+
+
+def redactor(config: Config) -> Redactor | None:
+    """What keeps secrets out of the journal, or None where the user turned that off."""
+    wanted: Any = config.redact
+    if wanted is False:
+        return None
+    secrets = [config.api_key] if config.api_key else []
+    known = environment_secrets(os.environ)
+    if callable(wanted):
+        return Redactor(secrets=[*secrets, *known], hook=lambda name, text: wanted(text))
+    return Redactor(secrets=[*secrets, *known], patterns=() if wanted is True else tuple(wanted))
+
+
+def script_name() -> str:
+    """What an unnamed session is called: the script that runs, without its folder."""
+    path = sys.argv[0] if sys.argv and sys.argv[0] not in ("", "-c", "-m") else ""
+    return os.path.basename(path) or "python"

@@ -1,0 +1,129 @@
+"""How a session stands: as somebody said, or (when nobody did) as the locks of its participants show.
+
+A derived end becomes a row, written by the first writer that finds the session dead; its id is made from the session
+and the time of its last row, so two that find it at once write the same one.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import namedtuple
+
+from localops import alive, encode, rows
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any, NamedTuple, Protocol
+
+    from localops.journal import Journal
+
+    class Source(Protocol):
+        """Whatever answers the named queries: a journal, or a reader of one."""
+
+        def all(self, name: str, **values: object) -> list[tuple[Any, ...]]: ...
+        def one(self, name: str, **values: object) -> tuple[Any, ...] | None: ...
+
+    class Standing(NamedTuple):
+        state: str
+        reason: str | None
+        ended_ns: int | None
+        derived: bool
+else:
+    Standing = namedtuple("Standing", "state reason ended_ns derived")
+
+Standing.__doc__ = """How a session stands: Success, Failure, Indeterminate, Running or Unknown, why, and since when."""
+
+_MANY = 1_000  # open sessions looked at by one writer; there are hardly ever ten
+_LEFT = "process exited without end_session"
+
+
+def standing(source: Source, folder: str, session: bytes) -> Standing:
+    """How a session stands now, for a reader in the home that recorded it."""
+    story = source.all("story", session=session)
+    figures = source.one("totals", session=session)
+    last_ns: int = figures[14] if figures else 0
+    said = _said(story, last_ns)
+    if said is not None:
+        return said
+    cards = _present(story)
+    seen = [alive.is_alive(folder, card) for card in cards.values()]
+    if any(seen):
+        return Standing("Running", None, None, False)
+    if None in seen or not story:
+        return Standing("Unknown", f"last heard of at {_clock(last_ns)}", None, False)
+    if not cards:
+        return Standing("Indeterminate", _LEFT, last_ns, True)
+    return Standing("Indeterminate", f"process died{_inside(source, session, last_ns)}", last_ns, True)
+
+
+def _said(story: Sequence[tuple[Any, ...]], last_ns: int) -> Standing | None:
+    """The end that somebody wrote, if no later start takes it back: what was declared beats what was derived."""
+    begun = max((at for at, _, kind, _, _, implied, *_ in story if kind in ("session", "join") and not implied), default=0)
+    for implied, since in ((0, begun), (1, last_ns)):
+        ends = [row for row in story if row[2] == "end" and bool(row[5]) == bool(implied) and row[0] >= since]
+        if ends:
+            at, _, _, name, _, _, _, body = ends[-1]
+            reason = encode.loads(body).get("reason") if body else None
+            return Standing(name, reason, at, bool(implied))
+    return None
+
+
+def _present(story: Sequence[tuple[Any, ...]]) -> dict[bytes, dict[str, Any]]:
+    """The participants that came and did not say that they left."""
+    found: dict[bytes, dict[str, Any]] = {}
+    for _, _, kind, _, participant, _, _, body in story:
+        if participant is None:
+            continue
+        if kind in ("session", "join"):
+            found[participant] = encode.loads(body) if body else {}
+        elif kind in ("leave", "end"):
+            found.pop(participant, None)
+    return found
+
+
+def _inside(source: Source, session: bytes, last_ns: int) -> str:
+    """In which operation it died: the newest that began and did not end."""
+    unfinished = source.all("unfinished", session=session)
+    if not unfinished:
+        return ""
+    _, kind, name, _, _, began = unfinished[-1]
+    since = f", {(last_ns - began) / 1e9:.1f} s in" if last_ns - began >= 50_000_000 else ""
+    return f" inside {kind} {name!r}{since}"
+
+
+def _clock(at_ns: int) -> str:
+    from localops.output import when
+
+    return when(at_ns)
+
+
+def derive(journal: Journal) -> int:
+    """Write the end of each session that nobody is alive to write; how many there were."""
+    found = []
+    open_sessions = journal.all("open_sessions", many=_MANY)
+    for (session,) in open_sessions:
+        if session in journal.sessions:
+            continue
+        stands = standing(journal, journal.folder, session)
+        if stands.derived and stands.ended_ns is not None and not _is_written(journal, session, stands):
+            found.append(_derived_end(session, stands))
+    if found:
+        journal.add(found)
+        alive.sweep(journal.folder, set())
+    return len(found)
+
+
+def _is_written(journal: Journal, session: bytes, stands: Standing) -> bool:
+    return journal.one("row", id=_end_id(session, stands), phase=0) is not None
+
+
+def _end_id(session: bytes, stands: Standing) -> bytes:
+    return uuid.uuid5(uuid.UUID(bytes=session), f"end at {stands.ended_ns}").bytes
+
+
+def _derived_end(session: bytes, stands: Standing) -> rows.Row:
+    body = encode.dumps({"reason": stands.reason, "derived": 1}).decode()
+    return rows.make(
+        "end", session, id=_end_id(session, stands), at_ns=stands.ended_ns or 0, name=stands.state, body=body
+    )

@@ -1,0 +1,697 @@
+"""What events belong to: a session, and how a thing that happened becomes its row.
+
+A session object is one process's hold on a session that many processes may share; its figures always come from the
+journal.  Who starts and finds sessions is `client.py`; how nobody's sessions end is `ends.py`.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+import weakref
+
+from localops import clock, encode, events, rows
+from localops.context import NOWHERE, scope
+from localops.errors import BudgetExceeded, ConfigError, JournalError, UnknownEndState
+from localops.events import ErrorEvent, Event, LLMEvent, to_id
+from localops.output import say, say_once
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from typing import Any, ParamSpec, TypeVar
+
+    from localops.config import Config
+    from localops.journal import Journal
+    from localops.pricing import Prices
+    from localops.rows import Row
+
+    P = ParamSpec("P")
+    R = TypeVar("R")
+
+STATES = ("Success", "Failure", "Indeterminate")
+_STATE_OF = {state.lower(): state for state in STATES} | {"fail": "Failure"}
+_KINDS = {"actions": "action", "llms": "llm", "tools": "tool", "errors": "error"}
+_UNMEASURED = (None, None, None, None, None, None)  # model, four token counts, cost
+_WARN_AT = 0.8  # of the budget
+
+new_id, now_ns, checksum, FORMAT = clock.new_id, clock.now_ns, rows.checksum, rows.FORMAT
+_sessions: weakref.WeakSet[Session] = weakref.WeakSet()
+
+
+class Session:
+    """One run of an agent program: record into it, ask for its figures, end it.
+
+    Made by `localops.init()` and `localops.start_session()`.  Used in a `with` statement it ends by itself, as Success
+    or as the Failure that an exception makes it.
+    """
+
+    def __init__(
+        self,
+        id: bytes,
+        journal: Journal,
+        config: Config,
+        encoder: encode.Encoder,
+        prices: Callable[[], Prices],
+        *,
+        name: str | None,
+        owned: bool,
+    ) -> None:
+        self._id = id
+        self._journal = journal
+        self._append = journal.append
+        self._encoder = encoder
+        self._encode = encoder.encode
+        self._prices = prices
+        self.config = config
+        self._name = name
+        self._owner = os.getpid() if owned else 0
+        self._attention = False  # something is to be done before the next row: see _attend
+        self._pid = os.getpid()
+        self._ended: tuple[str, str | None, int] | None = None
+        self._began = now_ns()
+        self._warned: set[str] = set()
+        self.returns: object = None  # what its function returned; written with the end
+        self._before = scope.get()
+        self._on_end: Callable[[Session], None] | None = None
+        self._details: Callable[[], Mapping[str, object]] | None = None
+        _sessions.add(self)
+
+    # What it is
+
+    @property
+    def session_id(self) -> uuid.UUID:
+        """The id; hand it to other processes as `inherited_session_id`."""
+        return uuid.UUID(bytes=self._id)
+
+    @property
+    def project_id(self) -> str:
+        """The project it is recorded in: the one given, or the one that the API key stands for."""
+        return os.path.basename(self._journal.folder)
+
+    @property
+    def name(self) -> str | None:
+        """What it is listed as: as given, else its `@session` function, else the script."""
+        return self._name
+
+    @property
+    def tags(self) -> list[str]:
+        """The tags it has now, whoever set them."""
+        return [tag for (tag,) in self._journal.all("session_tags", session=self._id)]
+
+    @property
+    def init_timestamp(self) -> str:
+        """When it began (in this process, if it was begun in another), as ISO 8601 in UTC."""
+        return events.iso(self._began)
+
+    @property
+    def end_timestamp(self) -> str | None:
+        """When it was ended here; None while it runs."""
+        return events.iso(self._ended[2]) if self._ended else None
+
+    @property
+    def end_state(self) -> str:
+        """How it was ended here; `Indeterminate` until then."""
+        return self._ended[0] if self._ended else "Indeterminate"
+
+    @property
+    def end_state_reason(self) -> str | None:
+        """Why it ended so, if that was said."""
+        return self._ended[1] if self._ended else None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it is open in this process."""
+        return self._ended is None
+
+    @property
+    def host_env(self) -> dict[str, Any]:
+        """The machine and the Python it runs on, as far as it was allowed to be collected."""
+        found: dict[str, Any] = {}
+        for *_, kind, _name, _participant, _implied, _tags, body in self._journal.all("story", session=self._id):
+            if kind in ("session", "host") and body:
+                found.update(encode.loads(body).get("host_env", {}))
+        return found
+
+    @property
+    def video(self) -> str | None:
+        """The recording that belongs to it: a URL, or `blob:` and a digest for a file that was copied in."""
+        story = self._journal.all("story", session=self._id)
+        found = [row[7] for row in story if row[2] == "video"]
+        return encode.loads(found[-1]).get("video") if found else None
+
+    @video.setter
+    def video(self, video: str) -> None:
+        self.set_video(video)
+
+    @property
+    def events(self) -> Iterator[dict[str, Any]]:
+        """Its events from the journal, oldest first, those of other processes included."""
+        from localops import analytics
+
+        return analytics.events(self._journal, self._id)
+
+    def env(self) -> dict[str, str]:
+        """The environment for a subprocess whose `localops.init()` is to join this session."""
+        here = scope.get()
+        given = {
+            "LOCALOPS_SESSION_ID": str(self.session_id),
+            "LOCALOPS_HOME": os.path.dirname(self._journal.folder),
+            "LOCALOPS_PROJECT": self.project_id,
+        }
+        if here[0] is self and here[1] is not None:
+            given["LOCALOPS_PARENT"] = here[1].hex()
+        return {**os.environ, **given}
+
+    def __repr__(self) -> str:
+        state = f"ended as {self.end_state}" if self._ended else "running"
+        return f"<Session {self.name or 'unnamed'!r} {str(self.session_id)[:8]}, {state} in {self.project_id}>"
+
+    # Recording
+
+    def record(self, event: Event, flush_now: bool = False) -> None:
+        """Write an event to the journal; when this returns, it outlives the process.
+
+        Nothing is raised but BudgetExceeded (after the row is written), unless the session is strict.  `flush_now` is
+        taken for AgentOps' sake: there is nothing to flush.
+        """
+        try:
+            if self._attention:
+                self._attend()
+            if isinstance(event, ErrorEvent):
+                self._record_error(event)
+                return
+            at = now_ns()
+            self._write(event, at, self._measures(event, at), None)
+        except (BudgetExceeded, JournalError):
+            raise
+        except Exception as error:  # the edge: recording never breaks the program that is recorded
+            self._failed(error)
+
+    def _measures(self, event: Event, at: int) -> tuple[Any, ...]:
+        if isinstance(event, LLMEvent):
+            return self._llm_measures(event, at)
+        cost = getattr(event, "cost", None)
+        return _UNMEASURED if cost is None else (None, None, None, None, None, _nano(cost))
+
+    def _write(
+        self,
+        event: Event,
+        at: int,
+        measures: tuple[Any, ...],
+        failed: int | None,
+        parent: bytes | None = None,
+        link: Mapping[str, object] | None = None,
+    ) -> None:
+        here = scope.get()
+        if here[0] is self:
+            parent, agent = parent or here[1], here[2]
+        else:
+            agent = None
+        if event.agent_id is not None:
+            agent = to_id(event.agent_id)
+        given = event._id
+        id = new_id(at) if given is None or event.recorded else to_id(given)
+        kind = _KINDS.get(event.event_type) or self._encoder.text(event.kind, 64)
+        name = event.title()
+        fields = event.fields()
+        if link is not None:
+            fields.update(link)
+        start, end = event._began, None
+        if event._given_start is not None or event._given_end is not None:
+            start, end = _given_times(event, fields)
+        if "screenshot" in fields:
+            fields["screenshot"] = self._keep_media(fields["screenshot"])
+        body = self._encode(fields) if fields else None
+        columns = (
+            id,
+            0,
+            self._id,
+            kind,
+            self._encoder.text(name) if name is not None else None,
+            parent,
+            agent,
+            at,
+            start,
+            end,
+            *measures,
+            failed,
+            self._tags_text(event.tags) if event.tags is not None else None,
+            FORMAT,
+        )
+        sync = kind == "error" and self._journal.sync_due()
+        written = self._append((*columns, checksum(columns, body), body), sync=sync)
+        if given is None or event.recorded:
+            event._id = id  # type: ignore[assignment]
+        event.recorded = True
+        if event._given_end is None:
+            event._ended = at
+        if not written:
+            self._not_written()
+        if self.config.budget_usd is not None and (measures[5] or kind == "llm"):
+            self._check_budget(event if measures[5] is None else None)
+
+    def _llm_measures(self, event: LLMEvent, at: int) -> tuple[Any, ...]:
+        """Model, tokens and cost; a cost that was given wins over the price table."""
+        tokens = [
+            _whole(value)
+            for value in (event.prompt_tokens, event.completion_tokens, event.cached_tokens, event.reasoning_tokens)
+        ]
+        model = self._encoder.text(event.model, 256) if event.model is not None else None
+        cost = _nano(event.cost) if event.cost is not None else None
+        if cost is None and model is not None:
+            from localops.pricing import Usage
+
+            usage = Usage(
+                input=tokens[0], output=tokens[1], cached=tokens[2], cache_write=_whole(event.cache_write_tokens)
+            )
+            provider = event.provider if isinstance(event.provider, str) else None
+            cost = self._prices().cost(model, usage, provider=provider, at_ns=at)
+        return (model, *tokens, cost)
+
+    def _record_error(self, event: ErrorEvent) -> None:
+        """Write an error after the event that it happened in, and link the two."""
+        at = now_ns()
+        trigger = event.trigger_event
+        measures, failed, parent, link = _UNMEASURED, None, None, None
+        if isinstance(trigger, Event):
+            if trigger.recorded:  # its row cannot change any more: this one says that it failed
+                failed = 1
+            else:
+                self._write(trigger, at, self._measures(trigger, at), 1)
+            parent = trigger.id.bytes
+            model = getattr(trigger, "model", None)
+            measures = (self._encoder.text(model, 256) if model and failed else None, *_UNMEASURED[1:])
+            link = {"trigger": {"id": parent.hex(), "kind": trigger.kind, "name": trigger.title()}}
+        self._write(event, at, measures, failed, parent, link)
+
+    def begin(
+        self,
+        kind: str,
+        name: str,
+        params: object = None,
+        *,
+        agent: bytes | None = None,
+        tags: Iterable[str] | None = None,
+        cost: float | None = None,
+    ) -> Operation:
+        """Write that an operation has begun, and give back what ends it.
+
+        If the process dies before that, this row is the witness of where it died.  BudgetExceeded is raised here when
+        the session's budget is spent.
+        """
+        if self._attention:
+            self._attend()
+        if self.config.budget_usd is not None:
+            self._check_budget(None)
+        here = scope.get()
+        parent, current = (here[1], here[2]) if here[0] is self else (None, None)
+        return Operation(self, kind, name, params, parent, agent or current, tags, cost)
+
+    def _attend(self) -> None:
+        """What must be done before the next row: join after a fork, say that the session had ended."""
+        self._attention = self._ended is not None
+        if self._pid != os.getpid():
+            self._pid = os.getpid()
+            self._owner = 0
+            self._journal.sessions.add(self._id)
+            self._join(forked=True)
+        if self._ended is not None and "ended" not in self._warned:
+            self._warned.add("ended")
+            say(f"session {str(self.session_id)[:8]} has ended; what is recorded now is kept as a late row of it")
+
+    def _join(self, *, forked: bool = False, begun: bool = False, extra: Mapping[str, object] | None = None) -> None:
+        """The row that says this process takes part."""
+        participant = self._journal.participate()
+        body: dict[str, object] = dict(participant.card())
+        if forked:
+            body["forked"] = 1
+        body.update(extra or {})
+        tags = body.pop("tags", None)
+        at = now_ns()
+        self._append(
+            rows.make(
+                "session" if begun else "join",
+                self._id,
+                id=self._id if begun else new_id(at),
+                at_ns=at,
+                name=self._name,
+                parent=participant.id,
+                tags=tags if isinstance(tags, str) else None,
+                body=self._encode(body),
+            ),
+            sync=True,
+        )
+
+    def _note(self, kind: str, fields: dict[str, object], *, name: str | None = None, tags: str | None = None) -> None:
+        """A row of the books."""
+        if self._attention:
+            self._attend()
+        at = now_ns()
+        participant = self._journal.participant
+        parent = participant.id if participant and kind in ("leave", "end") else None
+        body = self._encode(fields) if fields else None
+        row = rows.make(
+            kind, self._id, id=new_id(at), at_ns=at, name=name, parent=parent, tags=tags, body=body
+        )
+        if not self._append(row, sync=kind in ("end", "leave")):
+            self._not_written()
+
+    def _failed(self, error: Exception) -> None:
+        """A bug of ours, or a hostile event: say it, count it, and let the agent go on."""
+        self._journal.counts["dropped"] += 1
+        if self.config.strict:
+            raise JournalError(f"an event could not be recorded: {error}") from error
+        say_once(f"record {type(error).__name__}", f"an event could not be recorded: {type(error).__name__}: {error}")
+
+    def _not_written(self) -> None:
+        if self.config.strict:
+            raise JournalError("an event could be written neither to the journal nor to a spill file")
+
+    def _check_budget(self, unpriced: Event | None) -> None:
+        """Compare what all processes have spent with what may be spent."""
+        budget = self.config.budget_usd
+        if budget is None:
+            return
+        if unpriced is not None and "unpriced" not in self._warned:
+            self._warned.add("unpriced")
+            say(f"{unpriced!r} has no known price: it does not count towards the budget")
+        found = self._journal.one("spent", session=self._id)
+        spent = found[0] / 1e9 if found else 0.0
+        if spent >= budget:
+            message = f"the session has spent ${spent:.6f} of its budget of ${budget:.6f}"
+            if self.config.on_budget is None:
+                raise BudgetExceeded(message)
+            self.config.on_budget(self, spent, budget)
+        elif spent >= _WARN_AT * budget and "budget" not in self._warned:
+            self._warned.add("budget")
+            say(f"the session has spent ${spent:.6f}, {spent / budget:.0%} of its budget of ${budget:.6f}")
+
+    # Saying more about it
+
+    def add_tags(self, tags: Iterable[str] | str) -> None:
+        """Give it more tags."""
+        self._retag("add", tags)
+
+    def set_tags(self, tags: Iterable[str] | str) -> None:
+        """Give it these tags and no others."""
+        self._retag("set", tags)
+
+    def _retag(self, how: str, tags: Iterable[str] | str) -> None:
+        text = self._tags_text(tags)
+        if text is not None or how == "set":
+            self._note("tags", {}, name=how, tags=text or "[]")
+
+    def _tags_text(self, tags: object) -> str | None:
+        found = self.tag_list(tags)
+        return encode.dumps(found).decode() if found else None
+
+    def tag_list(self, tags: object) -> list[str]:
+        """Tags as clean, distinct strings: one string is one tag, and what is no string becomes one, which is said."""
+        if tags is None:
+            return []
+        if isinstance(tags, str | bytes) or not hasattr(tags, "__iter__"):
+            tags = [tags]
+        wrong = [tag for tag in tags if not isinstance(tag, str)]
+        if wrong:
+            say_once("tags", f"a tag is a string; {events.describe(wrong[0])[:80]!r} is kept as its text")
+        return list(dict.fromkeys(self._encoder.text(tag, 256) for tag in tags))
+
+    def set_video(self, video: str | os.PathLike[str]) -> None:
+        """Say where its video is: a URL is kept as it is, a file is copied into the project."""
+        self._note("video", {"video": self._keep_media(os.fspath(video))})
+
+    def _keep_media(self, value: object) -> object:
+        """A file becomes a blob; a URL, or anything else, stays what it is."""
+        if not isinstance(value, str | os.PathLike) or len(str(value)) > 4096 or "://" in str(value):
+            return value
+        path = os.path.expanduser(os.fspath(value))
+        if not os.path.isfile(path):
+            return value
+        from localops import blobs
+
+        try:
+            return f"blob:{blobs.keep_file(self._journal.folder, path)}"
+        except OSError as error:
+            say(f"{path} could not be copied into the project ({error}); its name is kept")
+            return value
+
+    def create_agent(self, name: str, agent_id: uuid.UUID | str | None = None) -> str:
+        """Say that an agent takes part; events that are given its id, or happen inside it, belong to it."""
+        if self._attention:
+            self._attend()
+        at = now_ns()
+        given = new_id(at) if agent_id is None else to_id(agent_id)
+        body = {"agent_id": agent_id} if agent_id is not None and not events.is_uuid(agent_id) else {}
+        self._append(
+            rows.make(
+                "agent",
+                self._id,
+                id=given,
+                at_ns=at,
+                name=self._encoder.text(name),
+                body=self._encode(body) if body else None,
+            )
+        )
+        return str(agent_id) if agent_id is not None else str(uuid.UUID(bytes=given))
+
+    def update_metadata(self, metadata: Mapping[str, object], prefix: str = "trace.metadata") -> None:
+        """Keep facts about the whole session; a later one of the same name takes the place of an earlier."""
+        self._note("metadata", {"prefix": prefix, "metadata": dict(metadata)})
+
+    def patch(self, function: Callable[P, R]) -> Callable[P, R]:
+        """The function, called with `session=` this session and recording into it."""
+        from functools import wraps
+
+        @wraps(function)
+        def patched(*args: P.args, **kwargs: P.kwargs) -> R:
+            token = scope.set((self, None, None))
+            try:
+                kwargs["session"] = self
+                return function(*args, **kwargs)
+            finally:
+                scope.reset(token)
+
+        return patched
+
+    # Figures and end
+
+    def get_analytics(self) -> dict[str, int | str]:
+        """Its figures so far, over all processes: LLM calls, Tool calls, Actions, Errors, Duration, Cost."""
+        from localops import analytics
+
+        return analytics.contract(analytics.totals(self._journal, self._id), running=self._ended is None)
+
+    def end_session(
+        self, end_state: str = "Indeterminate", end_state_reason: str | None = None, video: str | None = None
+    ) -> str | None:
+        """End it and get its total cost in US dollars, as text.
+
+        Success, Failure (or Fail) and Indeterminate are understood in any letter case; anything else is said clearly
+        and the session stays open.  Ending it again does nothing and gives None.
+        """
+        state = _STATE_OF.get(str(end_state).lower())
+        if state is None:
+            return self._refuse_state(end_state)
+        if self._ended is not None:
+            return None
+        try:
+            if video is not None:
+                self.set_video(video)
+            self.tell_host()
+            said = {"reason": end_state_reason, "returns": self.returns}
+            self._note("end", {key: value for key, value in said.items() if value is not None}, name=state)
+        finally:
+            self._ended = (state, end_state_reason, now_ns())
+            self._attention = True
+            self._close()
+        return self._total_cost()
+
+    def _refuse_state(self, end_state: object) -> None:
+        message = f"a session ends as Success, Failure or Indeterminate, not as {end_state!r}; it stays open"
+        if self.config.strict:
+            raise UnknownEndState(message)
+        say(message)
+
+    def _total_cost(self) -> str | None:
+        from localops import output
+
+        try:
+            found = self._journal.one("spent", session=self._id)
+        except Exception as error:  # the edge: the journal cannot be read, the session has ended all the same
+            say_once("cost", f"the session's cost cannot be read: {error}")
+            return None
+        return output.cost(found[0] if found else 0)
+
+    def _close(self) -> None:
+        """Leave the scope and the client's list."""
+        self._journal.sessions.discard(self._id)
+        if scope.get()[0] is self:
+            before = self._before
+            scope.set(before if before[0] is not None and before[0].is_running else NOWHERE)
+        if self._on_end is not None:
+            self._on_end(self)
+
+    def leave(self) -> None:
+        """Stop taking part without ending it: what a process does that only joined."""
+        if self._ended is None and self._pid == os.getpid():
+            self._note("leave", {})
+            self._close()
+
+    def owned(self) -> bool:
+        """Whether this process started it, so that the process's end is its end."""
+        return self._owner == os.getpid()
+
+    def tell_host(self) -> None:
+        """Write what was too slow to find out at the start: hardware and packages."""
+        details, self._details = self._details, None
+        if details is not None and self._pid == os.getpid():
+            self._note("host", {"host_env": details()})
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if error is None:
+            self.end_session("Success")
+        else:
+            self.end_session("Failure", failure_reason(error))
+
+
+class Operation:
+    """Something that has begun in a session and will end: what a decorator opens around a function."""
+
+    __slots__ = ("agent", "cost", "id", "kind", "name", "parent", "session", "start", "tags")
+
+    def __init__(
+        self,
+        session: Session,
+        kind: str,
+        name: str,
+        params: object,
+        parent: bytes | None,
+        agent: bytes | None,
+        tags: Iterable[str] | None,
+        cost: float | None,
+    ) -> None:
+        self.session, self.kind, self.parent, self.agent, self.cost = session, kind, parent, agent, cost
+        self.name = session._encoder.text(name)
+        self.start = now_ns()
+        self.id = new_id(self.start)
+        self.tags = session._tags_text(tags) if tags is not None else None
+        body = session._encode({"params": params}) if params is not None else None
+        # A wait is about to begin: what led to it should be safe from a power cut as well.
+        sync = (kind == "tool" or kind == "llm") and session._journal.sync_due()
+        if not session._append(self._row(1, self.start, None, None, None, body), sync=sync):
+            session._not_written()
+
+    def finish(self, fields: dict[str, object], *, failed: bool = False) -> None:
+        """Write that it has ended, and with what."""
+        session = self.session
+        if session._attention:
+            session._attend()
+        body = session._encode(fields) if fields else None
+        cost = _nano(self.cost) if self.cost is not None else None
+        if not session._append(self._row(0, now_ns(), self.start, cost, 1 if failed else None, body)):
+            session._not_written()
+
+    def error(self, exception: BaseException) -> None:
+        """Record the exception that it failed with, linked to it; one that was recorded further in is not repeated."""
+        if getattr(exception, "_localops_recorded", False):
+            return
+        event = ErrorEvent(exception=exception)
+        session = self.session
+        at = now_ns()
+        link = {"trigger": {"id": self.id.hex(), "kind": self.kind, "name": self.name}}
+        row = rows.make(
+            "error",
+            session._id,
+            id=new_id(at),
+            at_ns=at,
+            name=session._encoder.text(event.error_type) if event.error_type else None,
+            parent=self.id,
+            agent=self.agent,
+            body=session._encode({**event.fields(), **link}),
+        )
+        session._append(row, sync=session._journal.sync_due())
+        try:
+            exception._localops_recorded = True  # type: ignore[attr-defined]
+        except Exception:  # noqa: S110  an exception with __slots__: it may be recorded once more further out
+            pass
+
+    def _row(
+        self, phase: int, at: int, start: int | None, cost: int | None, failed: int | None, body: str | None
+    ) -> Row:
+        columns = (
+            self.id,
+            phase,
+            self.session._id,
+            self.kind,
+            self.name,
+            self.parent,
+            self.agent,
+            at,
+            start,
+            None,
+            *_UNMEASURED[:5],
+            cost,
+            failed,
+            self.tags if phase == 0 else None,
+            FORMAT,
+        )
+        return (*columns, checksum(columns, body), body)
+
+
+def failure_reason(error: BaseException) -> str:
+    """Why a session failed: the exception's message, then its traceback."""
+    return f"{events.describe(error)}: {events.traceback_of(error)}"
+
+
+def _given_times(event: Event, fields: dict[str, object]) -> tuple[int | None, int | None]:
+    """The times a user gave; one that cannot be told or stored is kept in the body as it was given."""
+    found: list[int | None] = []
+    for name, given, otherwise in (
+        ("init_timestamp", event._given_start, event._began),
+        ("end_timestamp", event._given_end, None),
+    ):
+        at_ns = otherwise if given is None else events.to_ns(given)
+        if given is not None and at_ns is None:
+            fields[name] = given
+            at_ns = otherwise
+        found.append(at_ns)
+    return found[0], found[1]
+
+
+def _nano(dollars: Any) -> int | None:
+    """US dollars as whole nano-dollars; None when it is no number."""
+    try:
+        nano = round(dollars * 1_000_000_000)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return nano if -(1 << 63) <= nano < 1 << 63 else None
+
+
+def _whole(value: Any) -> int | None:
+    """A count of tokens; None when it is no number that fits."""
+    try:
+        number = None if value is None else int(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if number is not None and -(1 << 63) <= number < 1 << 63 else None
+
+
+def check_config(config: object) -> None:
+    """A Config given to one session must be one."""
+    from localops.config import Config
+
+    if config is not None and not isinstance(config, Config):
+        raise ConfigError(f"config= takes a localops.Config, not a {type(config).__name__}")
+
+
+def _after_fork() -> None:
+    for session in list(_sessions):
+        session._attention = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
