@@ -42,7 +42,7 @@ class Participant:
     def _announce(self) -> None:
         """Make the file and hold its lock; a folder that cannot be written means that nobody can look."""
         try:
-            os.makedirs(os.path.dirname(self.path), mode=0o700, exist_ok=True)
+            host.make_private(os.path.dirname(self.path))
             self._file = os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             if fcntl is not None:
                 fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)

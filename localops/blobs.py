@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from localops import host
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -47,7 +49,7 @@ def keep_file(project: str, source: str) -> str:
 
 def _write(project: str, pieces: Iterable[bytes]) -> str:
     folder = os.path.join(project, "blobs")
-    os.makedirs(folder, mode=0o700, exist_ok=True)
+    host.make_private(folder)
     path = os.path.join(folder, f".{os.getpid()}-{os.urandom(6).hex()}")
     handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
     try:
@@ -64,5 +66,5 @@ def _write(project: str, pieces: Iterable[bytes]) -> str:
 
 def _publish(project: str, temporary: str, digest: str) -> None:
     path = path_of(project, digest)
-    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    host.make_private(os.path.dirname(path))
     os.replace(temporary, path)

@@ -125,6 +125,21 @@ def is_network(kind: str) -> bool:
     return kind in _NETWORK or kind.startswith("fuse.")
 
 
+def make_private(folder: str) -> None:
+    """Make a folder, and those above it that are missing, for this user alone; `os.makedirs` opens those above to all."""
+    try:
+        os.mkdir(folder, 0o700)
+    except FileNotFoundError:
+        above = os.path.dirname(folder)
+        if above in ("", folder):
+            raise
+        make_private(above)
+        make_private(folder)
+    except FileExistsError:
+        if not os.path.isdir(folder):
+            raise
+
+
 def _sdk() -> dict[str, Any]:
     from localops import __version__  # the package is still being imported when this module is
 

@@ -239,7 +239,7 @@ class Journal:
 
     def _open(self) -> None:
         """Open the file, making it (0600) and its tables when they are missing."""
-        os.makedirs(os.path.dirname(self.path), mode=0o700, exist_ok=True)
+        host.make_private(os.path.dirname(self.path))
         try:
             flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
             os.close(os.open(self.path, flags, 0o600))  # -wal and -shm take their mode from it

@@ -53,7 +53,7 @@ class Spill:
 
     def _append(self, folder: str, line: bytes) -> bool:
         try:
-            os.makedirs(folder, mode=0o700, exist_ok=True)
+            host.make_private(folder)
             handle = self._open(folder)
         except OSError:
             return False

@@ -143,6 +143,29 @@ def test_is_network(kind: str, network: bool) -> None:
     assert not host.is_network("fuseblk")
 
 
+def test_folders_are_made_for_this_user_alone(tmp_path: Path) -> None:
+    """Every folder that was missing on the way is closed to others, and one that is there stays as it is."""
+    (tmp_path / "there").mkdir(mode=0o755)
+    for _ in range(2):
+        host.make_private(str(tmp_path / "there" / "home" / "project" / "alive"))
+    modes = [(tmp_path / "there" / below).stat().st_mode & 0o777 for below in ("home", "home/project", "home/project/alive")]
+    assert modes == [0o700, 0o700, 0o700]
+    assert (tmp_path / "there").stat().st_mode & 0o777 == 0o755
+
+
+def test_no_folder_is_made_where_there_is_no_ground(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A working directory that was removed is an error, and a file in the way is one too."""
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="file"):
+        host.make_private(str(tmp_path / "file" / "home"))
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(FileNotFoundError):
+        host.make_private("home")
+
+
 def test_a_description_loads_nothing_heavy() -> None:
     """No socket, subprocess, OpenSSL or metadata reader is loaded to describe a machine."""
     code = "import sys; from localops import host; host.environment(), host.identity(); print(*sys.modules)"
