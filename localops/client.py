@@ -62,7 +62,7 @@ class Client:
             return session
         many = self.open_sessions()
         if many:
-            ids = ", ".join(str(session.session_id)[:8] for session in many)
+            ids = ", ".join(str(session.session_id)[:13] for session in many)
             raise NoSession(
                 f"{what}: {len(many)} sessions are open ({ids}) and none is current here; call it on the session that is "
                 "meant, or hand this thread its context with localops.carry()"
