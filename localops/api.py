@@ -142,7 +142,7 @@ def _initialise(
     given: Mapping[str, Any], tags: Iterable[str] | str | None, inherited: uuid.UUID | str | None
 ) -> Session | None:
     global _client
-    config = _usable(Config, given)
+    config = _usable(Config if _client is None else _client.config.but, given)
     if _client is not None and _client.open_sessions():
         return _again(_client, given, config, inherited)
     if _client is None:

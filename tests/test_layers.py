@@ -23,6 +23,7 @@ LAYERS = """
     spill
     journal
     analytics bundle salvage
+    prune repricing doctor
     session
     exits
     client
@@ -30,6 +31,7 @@ LAYERS = """
     decorators
     localops
     agentops export testing localops_sync
+    shim
     cli
     __main__
 """
