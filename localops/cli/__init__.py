@@ -1,0 +1,98 @@
+"""The `localops` command: parses, makes one library call, prints.
+
+Each command is a module of this folder with a function of the same name, imported when it is asked for.  Only this
+file turns errors into a line on stderr and an exit code: 0 done, 1 not found, ambiguous or unexpected, 2 wrong usage,
+130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from localops import __version__
+from localops.errors import ConfigError, LocalopsError
+from localops.output import say
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import NoReturn
+
+# What there is, as `localops --help` lists it. A name is its module's and its function's.
+COMMANDS = {
+    "Look": "sessions show analytics tail search query",
+    "Tend": "status path",
+    "Learn": "help",
+}
+
+
+class _Commands(click.Group):
+    """A group that knows its commands by name and imports one only to run it, or to describe it."""
+
+    def list_commands(self, _: click.Context) -> list[str]:
+        return [name for names in COMMANDS.values() for name in names.split()]
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in self.list_commands(context):
+            return None
+        from importlib import import_module
+
+        found: click.Command = getattr(import_module(f"localops.cli.{name}"), name)
+        return found
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        for section, names in COMMANDS.items():
+            with formatter.section(section):
+                formatter.write_dl([(name, self._about(context, name)) for name in names.split()])
+
+    def _about(self, context: click.Context, name: str) -> str:
+        command = self.get_command(context, name)
+        return command.get_short_help_str(100) if command else ""
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Sessions are named by the first characters of their id, or `last`. Every command takes --json.",
+)
+@click.version_option(__version__, prog_name="localops", message="%(prog)s %(version)s")
+def commands() -> None:
+    """localops: everything your AI agents did, on your own disk."""
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit with its code."""
+    sys.exit(_run(sys.argv[1:] if arguments is None else list(arguments)))
+
+
+def _run(arguments: list[str]) -> int:
+    try:
+        if instruction := os.environ.get("_LOCALOPS_COMPLETE"):
+            from click.shell_completion import shell_complete
+
+            return shell_complete(commands, {}, "localops", "_LOCALOPS_COMPLETE", instruction)
+        with commands.make_context("localops", arguments) as context:
+            commands.invoke(context)
+        sys.stdout.flush()  # a reader that has gone is noticed here, not at exit
+        return 0
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        return 130
+    except BrokenPipeError:
+        return _reader_has_gone()
+    except (LocalopsError, OSError) as error:
+        say(str(error))
+        return 2 if isinstance(error, ConfigError) else 1
+
+
+def _reader_has_gone() -> int:
+    """`localops tail | head` ends in peace: what is still buffered goes nowhere instead of raising at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
