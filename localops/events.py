@@ -28,6 +28,7 @@ class Event:
     under its own name.
     """
 
+    plain = True  # no tokens, no cost, no link: nothing but what every event has
     _counts_as = "action"
 
     _id: uuid.UUID | str | bytes | None
@@ -160,6 +161,7 @@ class ActionEvent(Event):
 class ToolEvent(Event):
     """A tool the agent called."""
 
+    plain = False
     _counts_as = "tool"
 
     def __init__(
@@ -198,6 +200,7 @@ class LLMEvent(Event):
     `cost` is in US dollars; left out, it is worked out from the model, the tokens and the price table.
     """
 
+    plain = False
     _counts_as = "llm"
 
     def __init__(
@@ -257,6 +260,7 @@ class ErrorEvent(Event):
     A trigger that was not recorded yet is recorded first, so the link always leads somewhere.
     """
 
+    plain = False
     _counts_as = "error"
 
     def __init__(

@@ -43,7 +43,6 @@ SYNC_EVERY = 1.0  # a power cut costs at most this much of what was recorded
 URGENT_EVERY = 0.1  # errors and openings sync at most ten times a second
 
 monotonic = time.monotonic  # bound once: they are on every event's way
-getpid = os.getpid
 
 _INSERT = (
     f"insert into event({', '.join(rows.COLUMNS)}) values({', '.join('?' * len(rows.COLUMNS))})"  # noqa: S608
@@ -108,7 +107,7 @@ class Journal:
 
     # Writing
 
-    def append(self, row: Row, *, sync: bool = False) -> bool:
+    def append(self, row: Row, sync: bool = False) -> bool:
         """Write one row; when this returns True the row is on disk and outlives the process.
 
         With `sync` it outlives the machine as well (as every row does under durability "power").
@@ -120,7 +119,7 @@ class Journal:
             self._inside = True
             try:
                 now = monotonic()
-                if now >= self._look_at or self._pid != getpid():
+                if now >= self._look_at:
                     self._look(now)
                 if sync or now >= self._sync_at:
                     self._insert_synced(row, now)
@@ -191,8 +190,8 @@ class Journal:
 
     def _look(self, now: float) -> None:
         """Twice a second: are we still who we were, and is the file still where we write?"""
-        if self._pid != os.getpid():
-            self._forked_unseen()
+        if self._pid != os.getpid():  # a fork that ran none of Python's hooks
+            self._become_child()
         if self._barred:
             raise JournalError(self._barred)
         self._look_at = now + LOOK_EVERY
@@ -442,16 +441,14 @@ class Journal:
         self.counts = dict.fromkeys(self.counts, 0)
         if self.network:
             self._place()
-        if self._connection is not None:  # forked out of the middle of a write: closing would undo the parent's
+        if self._connection is None:
+            return
+        if self._inside or self._connection.in_transaction:  # closing it here would undo the parent's transaction
             _leaked.append(self._connection)
             self._connection, self._execute = None, _refuse
             self._barred = "forked in the middle of a write: this process records into its spill file"
-
-    def _forked_unseen(self) -> None:
-        """A fork that Python's hooks did not see: a connection inside a transaction must never be closed here."""
-        if self._connection is not None and not self._connection.in_transaction:
+        else:  # a host program's own fork, which ran only the hook after it
             self._drop()
-        self._become_child()
 
     # Deriving
 

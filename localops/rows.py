@@ -54,12 +54,8 @@ DONE = 0  # the phase of every other row
 
 
 def checksum(columns: Sequence[object], body: str | None) -> int:
-    """Two crc32 in one integer: the columns before `sum` (as marshal version 0 packs them), and the body.
-
-    Either half alone sees every flipped bit in what it covers.
-    """
-    packed = crc32(_pack(columns, 0)) << 32 | crc32(body.encode() if body is not None else b"")
-    return packed - (1 << 64) if packed >> 63 else packed
+    """The crc32 of the columns before `sum` and the body, packed by marshal version 0: no flipped bit goes unseen."""
+    return crc32(_pack((*columns, body), 0))
 
 
 def make(
@@ -100,7 +96,12 @@ def make(
         tags,
         FORMAT,
     )
-    return (*columns, checksum(columns, body), body)
+    return seal(columns, body)
+
+
+def seal(columns: tuple[Any, ...], body: str | None) -> Row:
+    """A whole row from its columns before `sum`, and its body."""
+    return (*columns, crc32(_pack((*columns, body), 0)), body)
 
 
 def intact(row: Sequence[Any]) -> bool:

@@ -35,7 +35,7 @@ _KINDS = {"actions": "action", "llms": "llm", "tools": "tool", "errors": "error"
 _UNMEASURED = (None, None, None, None, None, None)  # model, four token counts, cost
 _WARN_AT = 0.8  # of the budget
 
-new_id, now_ns, checksum, FORMAT = clock.new_id, clock.now_ns, rows.checksum, rows.FORMAT
+new_id, now_ns, seal, FORMAT = clock.new_id, clock.now_ns, rows.seal, rows.FORMAT
 _sessions: weakref.WeakSet[Session] = weakref.WeakSet()
 
 
@@ -62,6 +62,8 @@ class Session:
         self._append = journal.append
         self._encoder = encoder
         self._encode = encoder.encode
+        self._text = encoder.text
+        self._budget = config.budget_usd
         self._prices = prices
         self.config = config
         self._name = name
@@ -165,7 +167,7 @@ class Session:
 
     def __repr__(self) -> str:
         state = f"ended as {self.end_state}" if self._ended else "running"
-        return f"<Session {self.name or 'unnamed'!r} {str(self.session_id)[:8]}, {state} in {self.project_id}>"
+        return f"<Session {self.name or 'unnamed'!r} {str(self.session_id)[:13]}, {state} in {self.project_id}>"
 
     # Recording
 
@@ -178,11 +180,13 @@ class Session:
         try:
             if self._attention:
                 self._attend()
-            if isinstance(event, ErrorEvent):
+            if event.plain:
+                self._write(event, now_ns(), _UNMEASURED)
+            elif isinstance(event, ErrorEvent):
                 self._record_error(event)
-                return
-            at = now_ns()
-            self._write(event, at, self._measures(event, at), None)
+            else:
+                at = now_ns()
+                self._write(event, at, self._measures(event, at))
         except (BudgetExceeded, JournalError):
             raise
         except Exception as error:  # the edge: recording never breaks the program that is recorded
@@ -199,7 +203,7 @@ class Session:
         event: Event,
         at: int,
         measures: tuple[Any, ...],
-        failed: int | None,
+        failed: int | None = None,
         parent: bytes | None = None,
         link: Mapping[str, object] | None = None,
     ) -> None:
@@ -210,9 +214,8 @@ class Session:
             agent = None
         if event.agent_id is not None:
             agent = to_id(event.agent_id)
-        given = event._id
-        id = new_id(at) if given is None or event.recorded else to_id(given)
-        kind = _KINDS.get(event.event_type) or self._encoder.text(event.kind, 64)
+        id = new_id(at) if event._id is None or event.recorded else to_id(event._id)
+        kind = _KINDS.get(event.event_type) or self._text(event.kind, 64)
         name = event.title()
         fields = event.fields()
         if link is not None:
@@ -223,32 +226,29 @@ class Session:
         if "screenshot" in fields:
             fields["screenshot"] = self._keep_media(fields["screenshot"])
         body = self._encode(fields) if fields else None
-        columns = (
-            id,
-            0,
-            self._id,
-            kind,
-            self._encoder.text(name) if name is not None else None,
-            parent,
-            agent,
-            at,
-            start,
-            end,
-            *measures,
-            failed,
-            self._tags_text(event.tags) if event.tags is not None else None,
-            FORMAT,
+        row = seal(
+            (
+                id,
+                0,
+                self._id,
+                kind,
+                self._text(name) if name is not None else None,
+                parent,
+                agent,
+                at,
+                start,
+                end,
+                *measures,
+                failed,
+                self._tags_text(event.tags) if event.tags is not None else None,
+                FORMAT,
+            ),
+            body,
         )
-        sync = kind == "error" and self._journal.sync_due()
-        written = self._append((*columns, checksum(columns, body), body), sync=sync)
-        if given is None or event.recorded:
-            event._id = id  # type: ignore[assignment]
-        event.recorded = True
-        if event._given_end is None:
-            event._ended = at
-        if not written:
+        if not self._append(row, kind == "error" and self._journal.sync_due()):
             self._not_written()
-        if self.config.budget_usd is not None and (measures[5] or kind == "llm"):
+        event._id, event._ended, event.recorded = id, at, True
+        if self._budget is not None and (measures[5] or kind == "llm"):
             self._check_budget(event if measures[5] is None else None)
 
     def _llm_measures(self, event: LLMEvent, at: int) -> tuple[Any, ...]:
@@ -318,7 +318,7 @@ class Session:
             self._join(forked=True)
         if self._ended is not None and "ended" not in self._warned:
             self._warned.add("ended")
-            say(f"session {str(self.session_id)[:8]} has ended; what is recorded now is kept as a late row of it")
+            say(f"session {str(self.session_id)[:13]} has ended; what is recorded now is kept as a late row of it")
 
     def _join(self, *, forked: bool = False, begun: bool = False, extra: Mapping[str, object] | None = None) -> None:
         """The row that says this process takes part."""
@@ -639,7 +639,7 @@ class Operation:
             self.tags if phase == 0 else None,
             FORMAT,
         )
-        return (*columns, checksum(columns, body), body)
+        return seal(columns, body)
 
 
 def failure_reason(error: BaseException) -> str:

@@ -31,7 +31,7 @@ create table event(
   failed integer,                        -- 1: it raised, or was recorded with an error
   tags text,                             -- its own tags, a JSON array
   format integer not null,               -- of the body
-  sum integer not null,                  -- crc32 of the columns * 2^32 + crc32 of the body
+  sum integer not null,                  -- crc32 of all the columns before it and the body
   body text,                             -- JSON: params, returns and what else belongs to the kind
   check(length(id) = 16),
   check(length(session) = 16)
