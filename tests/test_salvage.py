@@ -1,0 +1,146 @@
+"""Rows come back out of damaged journals, each verified, and nothing that was pruned comes back with them."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+
+from localops import clock, rows, salvage
+from localops.errors import ConfigError, NotFound
+from localops.journal import Journal, Reader
+
+PAGE = 4096
+pytestmark = pytest.mark.foreign_open  # it damages and carves files that no connection is open on
+
+
+def _record(folder: Path, many: int, *, size: int = 600) -> list[rows.Row]:
+    """A journal of `many` events of every length up to `size`; its rows."""
+    journal = Journal(str(folder))
+    chance = random.Random(7)
+    session = clock.new_id()
+    for index in range(many):
+        body = '{"params":"' + chance.choice("abcé") * chance.randrange(size) + '"}'
+        at = clock.now_ns()
+        journal.append(
+            rows.make("tool", session, id=clock.new_id(at), at_ns=at, name=f"t{index}", cost=index, body=body)
+        )
+    journal.fold()
+    journal.close()
+    with Reader(str(folder / "journal.db")) as reader:
+        return list(reader.stream())
+
+
+def _saved(path: Path, folder: Path) -> tuple[salvage.Saved, set[rows.Row]]:
+    saved = salvage.save(str(path), str(folder))
+    with Reader(str(folder / "journal.db")) as reader:
+        return saved, set(reader.stream())
+
+
+def _zero(path: Path, pages: list[int]) -> None:
+    with path.open("r+b") as file:
+        for page in pages:
+            file.seek(page * PAGE)
+            file.write(bytes(PAGE))
+
+
+def test_a_sound_journal_comes_back_whole(tmp_path: Path) -> None:
+    """Nothing is lost where nothing is broken, rows on overflow pages included."""
+    written = _record(tmp_path / "a", 300, size=20_000)
+    saved, found = _saved(tmp_path / "a" / "journal.db", tmp_path / "b")
+    assert found >= set(written)
+    assert (saved.rows, saved.lost, saved.broken) == (len(written), 0, 0)
+
+
+def test_the_first_page_is_not_needed(tmp_path: Path) -> None:
+    """Without header and schema every row on other pages still comes back."""
+    written = _record(tmp_path / "a", 500)
+    path = tmp_path / "a" / "journal.db"
+    _zero(path, [0])
+    saved, found = _saved(path, tmp_path / "b")
+    assert found >= set(written)
+    assert saved.lost == 0
+
+
+def test_twenty_lost_pages_cost_little(tmp_path: Path) -> None:
+    """Of pages lost at random only the rows on them are lost, and the report counts them."""
+    written = _record(tmp_path / "a", 3_000, size=2_000)
+    path = tmp_path / "a" / "journal.db"
+    pages = path.stat().st_size // PAGE
+    _zero(path, random.Random(3).sample(range(pages), 20))
+    saved, found = _saved(path, tmp_path / "b")
+    assert len(found & set(written)) >= 0.97 * len(written)
+    assert saved.rows == len(found & set(written))
+    assert saved.lost == len(written) - saved.rows
+
+
+def test_a_changed_row_is_not_believed(tmp_path: Path) -> None:
+    """A row that SQLite would read without complaint is left out when its checksum does not fit."""
+    written = _record(tmp_path / "a", 50)
+    path = tmp_path / "a" / "journal.db"
+    path.write_bytes(path.read_bytes().replace(b"t25", b"t99"))
+    saved, found = _saved(path, tmp_path / "b")
+    assert saved.broken == 1
+    assert set(written) - found == {row for row in written if row[4] == "t25"}
+
+
+def test_half_a_file_gives_half_of_its_rows(tmp_path: Path) -> None:
+    """A file that was cut off gives what the rest holds."""
+    written = _record(tmp_path / "a", 1_000)
+    path = tmp_path / "a" / "journal.db"
+    os.truncate(path, path.stat().st_size // 2)
+    _, found = _saved(path, tmp_path / "b")
+    assert len(found & set(written)) > 0.3 * len(written)
+
+
+def test_rows_that_are_only_in_the_wal_come_back(tmp_path: Path) -> None:
+    """What was never moved from the WAL into the file is found in the WAL, even when the file is gone."""
+    journal = Journal(str(tmp_path / "a"))
+    session, at = clock.new_id(), clock.now_ns()
+    row = rows.make("tool", session, id=clock.new_id(at), at_ns=at, name="search")
+    journal.append(row)
+    shutil.copytree(tmp_path / "a", tmp_path / "copy")  # what a crash would have left
+    journal.close()
+    path = tmp_path / "copy" / "journal.db"
+    path.write_bytes(b"")
+    _, found = _saved(path, tmp_path / "b")
+    assert row in found
+
+
+def test_what_was_pruned_stays_gone(tmp_path: Path) -> None:
+    """Pages that prune has freed still hold rows; they are not brought back, nor counted as lost."""
+    _record(tmp_path / "a", 50)
+    journal = Journal(str(tmp_path / "a"))
+    session = next(row[2] for row in _stream(tmp_path / "a") if row[3] == "tool")
+    at = clock.now_ns()
+    journal.append(
+        rows.make("pruned", rows.NOBODY, id=clock.new_id(at), at_ns=at, parent=session, body='{"rows":50}')
+    )
+    journal.close()
+    saved, found = _saved(tmp_path / "a" / "journal.db", tmp_path / "b")
+    assert (saved.removed, saved.lost) == (50, 0)
+    assert not [row for row in found if row[2] == session]
+
+
+def _stream(folder: Path) -> list[rows.Row]:
+    with Reader(str(folder / "journal.db")) as reader:
+        return list(reader.stream())
+
+
+def test_a_file_without_rows_is_said(tmp_path: Path) -> None:
+    """What never was a journal gives a clear error and no new file."""
+    path = tmp_path / "notes.txt"
+    path.write_bytes(random.Random(1).randbytes(50_000))
+    with pytest.raises(NotFound, match="not one row"):
+        salvage.save(str(path), str(tmp_path / "b"))
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_journal_is_never_written_over(tmp_path: Path) -> None:
+    """What is saved goes to a new place only."""
+    _record(tmp_path / "a", 1)
+    with pytest.raises(ConfigError, match="holds a journal already"):
+        salvage.save(str(tmp_path / "a" / "journal.db"), str(tmp_path / "a"))
