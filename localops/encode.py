@@ -1,7 +1,7 @@
 """From any Python value to JSON and back: the only importer of orjson, and the place that knows its limits.
 
-`Encoder` is total: it never raises for a value, never changes it, and loses nothing silently. `redact` finds the
-secrets, `values` says what is strange, and whoever passes `keep` stores what is large.
+`Encoder` is total: it never raises for a value, never changes it, and loses nothing silently. `redact`
+finds the secrets, `values` says what is strange, and whoever passes `keep` stores what is large.
 """
 
 from __future__ import annotations
@@ -39,12 +39,13 @@ def loads(text: str | bytes) -> Any:
 class Encoder:
     """Writes the body of an event as one JSON object, whatever the event carries.
 
-    What JSON says in other words (a tuple, a date, an enum, a dataclass) is simply said. What had to be changed is
-    marked in place (`{"$float": "nan"}`, `{"$bytes": …}`, `{"$cycle": …}`) and counted under `notes`. A field of
-    that name given by the user is kept as `notes#2`.
+    What JSON says in other words (a tuple, a date, an enum, a dataclass) is simply said. What had to be
+    changed is marked in place, as in `{"$float": "nan"}` or `{"$cycle": "list"}`, and counted under `notes`.
+    A field of that name given by the user is kept as `notes#2`.
 
-    A text or bytes value over `max_value` bytes goes to `keep`, which stores it and returns its SHA-256; head and
-    length stay. Without `keep` it is cut. In an event over `max_event` bytes the largest fields go the same way.
+    A text or bytes value over `max_value` bytes goes to `keep`, which stores it and returns its SHA-256;
+    head and length stay. Without `keep` it is cut. In an event over `max_event` bytes the largest fields go
+    the same way.
 
     >>> Encoder(redactor=None).encode({"params": {"temperature": float("nan"), "stop": ("a", "b")}})
     '{"params":{"temperature":{"$float":"nan"},"stop":["a","b"]},"notes":{"nonfinite":1}}'

@@ -35,9 +35,10 @@ class Secret(str):
 class Redactor:
     """Replaces secrets by a note of what stood there, such as `[redacted:openai]`.
 
-    `secrets` are literals (a `Secret` brings its label), `patterns` regular expressions whose every match goes,
-    `keys` further names whose values are secret, and `hook(name, text)` a last look at every text: what it
-    returns is written. With patterns or a hook every text is visited, which costs microseconds an event.
+    `secrets` are literals (a `Secret` brings its label), `patterns` regular expressions whose every match
+    goes, `keys` further names whose values are secret, and `hook(name, text)` a last look at every text:
+    what it returns is written. With patterns or a hook every text is visited, which costs microseconds an
+    event.
 
     >>> Redactor(secrets=["correct horse"]).clean("it is correct horse, with password=hunter22")
     ('it is [redacted:secret], with password=[redacted:password]', 2)
@@ -61,8 +62,11 @@ class Redactor:
         self.suspects = _everything if self._patterns or hook else _suspicion(self._literals, names[1:])
         """Whether a JSON text may hold something to redact. It may be wrong, but only by saying yes."""
 
-    def clean(self, text: str, name: str = "") -> tuple[str, int]:
-        """The text without its secrets, and how many there were; `name` is what the text is called, if anything."""
+    def clean(self, text: str, name: str | None = None) -> tuple[str, int]:
+        """The text without its secrets, and how many there were.
+
+        `name` is what the text is called; the hook is asked about texts that have one, so not about names.
+        """
         count = 0
         for literal, replacement in self._literals:
             if literal in text:
@@ -78,7 +82,7 @@ class Redactor:
         for pattern in self._patterns:
             text, found = pattern.subn("[redacted:pattern]", text)
             count += found
-        if self._hook is not None:
+        if self._hook is not None and name is not None:
             seen, text = text, _ask(self._hook, name, text)
             count += seen != text
         return text, count
@@ -164,13 +168,13 @@ _NAME = (
     r"(?i:pass[ _.-]?(?:words?|wd|phrase)|(?:api|secret|access|private|signing|encryption)[ _.-]?keys?"
     r"|authorization)|(?<![A-Za-z])(?i:token|secrets?)|(?<=[a-z])(?:Token|Secrets?)"
 )
-# A name, what may stand between it and its value (the quote that ends the name, `=` or `:`, the quote that begins
-# the value; each perhaps escaped, as in JSON inside a text), and the value. A value without quotes needs a digit and
-# may not be a call or an index: `token = next(tokens)` is a line of a program.
+# A name, what may stand between it and its value (the quote that ends the name, `=` or `:`, the quote that
+# begins the value; each perhaps escaped, as in JSON inside a text), and the value. Without quotes it looks
+# random and may not be a call or an index: `token = next(tokens)` is a line of a program.
 _ASSIGNMENT = r"""(?x)(?P<name>NAME)
     (?:\\{0,7}["'])?+ [ ]{0,8}+ (?:=>|:=|[=:]) \s{0,8}+
     (?: (?P<quote>\\{0,7}["']) (?!\[redacted:) (?P<quoted>[^"'\\\r\n]{4,4096}+) (?=\\{0,7}["'])
-      | (?P<bare>(?=[^\s"'\\,;&]{0,64}?[0-9]) [^\s"'\\,;&<>(){}\[\]|]{6,4096}+) (?![(\[]) )"""
+      | (?P<bare>(?=[^\s"'\\,;&]{0,64}?(?:[0-9]|[a-z][A-Z])) [^\s"'\\,;&<>(){}\[\]|]{6,4096}+) (?![(\[]) )"""
 _URL = re.compile(r"://[^\s:/@\"'\\?#]{0,128}+:(?!\[redacted:)(?P<password>[^\s/@\"'\\]{1,256}+)@")
 
 
@@ -209,13 +213,13 @@ def _url_passwords(text: str) -> tuple[str, int]:
 def _private_keys(text: str) -> tuple[str, int]:
     """Takes out PEM private keys by searching for the end: one pattern for the whole would be quadratic."""
     parts, done, count = [], 0, 0
-    for begin in re.finditer(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY", text):
+    for begin in re.finditer(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----", text):
         if begin.start() < done:
             continue
         end = text.find("-----END", begin.end())
-        close = text.find("KEY-----", end, end + 64) if end >= 0 else -1
+        close = text.find("-----", end + 5, end + 64) if end >= 0 else -1
         parts += [text[done : begin.start()], "[redacted:private_key]"]
-        done = close + len("KEY-----") if close >= 0 else len(text)
+        done = close + 5 if close >= 0 else len(text)
         count += 1
     return "".join([*parts, text[done:]]), count
 
@@ -234,10 +238,10 @@ def _shape(label: str, pattern: str) -> Callable[[str], tuple[str, int]]:
 _START = r"(?<![A-Za-z0-9])"
 # Words joined by hyphens are no key: soon there must be a digit or a capital. The bound keeps it linear.
 _MIXED = r"(?=[a-z_-]{0,64}[A-Z0-9])"
-_CREDENTIAL = r"\s{0,8}+(?=[A-Za-z._~+/-]{0,64}[0-9=])[A-Za-z0-9._~+/-]{8,}+={0,2}+"
+_CREDENTIAL = r"\s{0,8}+(?=[A-Za-z._~+/-]{0,64}(?:[0-9=]|[a-z][A-Z]))[A-Za-z0-9._~+/-]{8,}+={0,2}+"
 _GITHUB = "ghp_ gho_ ghu_ ghs_ ghr_".split()
-# What must be in a text for a shape to be in it, and how to take that shape out. Quantifiers are possessive or
-# bounded and no run is tried from its middle: the time is linear in the text, whatever it says.
+# What must be in a text for a shape to be in it, and how to take that shape out. Quantifiers are possessive
+# or bounded and no run is tried from its middle: the time is linear in the text, whatever it says.
 _SHAPES: list[tuple[list[str], Callable[[str], tuple[str, int]]]] = [
     (["PRIVATE KEY"], _private_keys),
     (["sk-ant-"], _shape("anthropic", rf"{_START}sk-ant-{_MIXED}[A-Za-z0-9_-]{{12,}}+")),
@@ -264,10 +268,12 @@ def _everything(_body: bytes) -> object:
 def _suspicion(literals: list[tuple[str, str]], names: list[str]) -> Callable[[bytes], object]:
     """A quick look at a whole JSON text: nearly every event passes it and is asked nothing else.
 
-    Each pattern begins with a letter that is rare, which is what makes a search fast. One alternation of them all
-    would take five times as long.
+    Each pattern begins with a letter that is rare, which is what makes a search fast. One alternation of
+    them all would take five times as long.
     """
-    k = re.compile(rb"k(?:-(?<=sk-)|_(?:live|test)_|ey(?:s?[\\\"']* *[=:]|-----)|en[\\\"']* *[=:])").search
+    k = re.compile(
+        rb"k(?:-(?<=sk-)|_(?:live|test)_|ey(?:s?[\\\"']* *[=:]|-----| block-----)|en[\\\"']* *[=:])"
+    ).search
     passwords = re.compile(rb"pass[ _.-]?(?:w|phrase)").search
     secret = re.compile(rb"secrets?[\\\"']* *[=:]").search
     scheme = re.compile(rb"b(?:earer |asic )").search

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     Say = Callable[["Walk", Any], Any]
 
-MAX_DEPTH = 200
-"""Levels of nesting that are followed: orjson stops at 254, SQLite's JSON functions at 1,000."""
+MAX_DEPTH = 128
+"""Levels of nesting that are followed, four Python calls each; orjson stops at 254, SQLite at 1,000."""
 MAX_NODES = 1_000_000
 """Values that are visited in one event: it ends a walk that would not end by itself."""
 MAX_BLOB = 64 << 20
@@ -65,7 +65,8 @@ class Walk:
             return self._truncated("too_many", "nodes")
         try:
             kind = type(value)
-            return (_SAY.get(kind) or _say(kind))(self, value)
+            say = _SAY.get(kind) or _say(kind)
+            return self._within(value, say) if say in _HOLDERS else say(self, value)
         except (KeyboardInterrupt, SystemExit):
             raise
         except RecursionError:
@@ -138,7 +139,7 @@ class Walk:
         return {"$bytes": b2a_base64(data, newline=False).decode(), "$len": len(data)}
 
     def _mapping(self, value: dict[Any, Any]) -> Any:
-        return self._within(value, lambda: self._pairs(list(dict.items(value))))
+        return self._pairs(list(dict.items(value)))
 
     def _set(self, value: Any) -> Any:
         self.note("set")
@@ -147,17 +148,17 @@ class Walk:
     def _sequence(self, value: Any) -> Any:
         # The built-in iterator, not that of a subclass, which could do anything.
         base = next(base for base in _SEQUENCES if isinstance(value, base))
-        return self._within(value, lambda: self._items(list(base.__iter__(value))))
+        return self._items(list(base.__iter__(value)))
 
     def _tuple(self, value: Any) -> Any:
         fields = getattr(type(value), "_fields", None)
         if type(fields) is tuple and len(fields) == tuple.__len__(value):
             pairs = list(zip(fields, tuple.__iter__(value), strict=True))
-            return self._within(value, lambda: self._pairs(pairs))
+            return self._pairs(pairs)
         return self._sequence(value)
 
     def _choice(self, value: enum.Enum) -> Any:
-        return self._within(value, lambda: self.plain(value._value_))
+        return self.plain(value._value_)
 
     def _moment(self, value: Any) -> Any:
         return self._text(value.isoformat())
@@ -169,11 +170,17 @@ class Walk:
         return {"$type": self._title(type(value)), "message": self._text(str(value))}
 
     def _foreign(self, value: object) -> Any:
-        return self._within(value, lambda: self._opened(value))
+        """An object of an unknown class, by the first way in that it offers, or by its repr."""
+        if not isinstance(value, type):
+            for way_in in (_fields_of, _dumped, _paired, _listed):
+                found = way_in(value)
+                if found is not None:
+                    return self.plain(found)
+        return self._described(value)
 
     # What these share.
 
-    def _within(self, value: object, say: Callable[[], Any]) -> Any:
+    def _within(self, value: object, say: Say) -> Any:
         """Say something that holds other things, unless we are inside it already or too far in."""
         if self._depth >= MAX_DEPTH:
             return self._truncated("too_deep", "depth")
@@ -183,7 +190,7 @@ class Walk:
         self._inside.add(id(value))
         self._depth += 1
         try:
-            return say()
+            return say(self, value)
         finally:
             self._depth -= 1
             self._inside.discard(id(value))
@@ -226,20 +233,20 @@ class Walk:
         # A token with a probability beside it is a piece of a word.
         return "" if "logprob" in beside else self._redactor.names(name)
 
-    def _hidden(self, value: object, label: str) -> str | None:
+    def _hidden(self, value: Any, label: str) -> str | None:
         """What stands for a value with a secret's name; None for what hides nothing or holds other things."""
-        if value is None or value is True or value is False or isinstance(value, (dict, list, tuple)):
+        if value is None or value is True or value is False or issubclass(type(value), (dict, list, tuple)):
             return None
-        if isinstance(value, str) and not str.__len__(value):
+        if issubclass(type(value), str) and not str.__len__(value):
             return None
         self.note("redacted")
         return f"[redacted:{label}]"
 
-    def _key(self, key: object) -> str:
-        if isinstance(key, str):
+    def _key(self, key: Any) -> str:
+        if issubclass(type(key), str):
             return str.__str__(key)
         self.note("key")
-        if key is None or isinstance(key, bool):
+        if key is None or issubclass(type(key), bool):
             return {None: "null", True: "true", False: "false"}[key]
         return self._shown(key)[:MAX_REPR]
 
@@ -247,7 +254,7 @@ class Walk:
         if len(name) > self._max_value:
             self.note("long_string")
             name = name[:HEAD]
-        return self._redacted(self._unbroken(name))
+        return self._redacted(self._unbroken(name), is_name=True)
 
     def _free(self, key: str, taken: dict[str, Any]) -> str:
         if key not in taken:
@@ -274,10 +281,10 @@ class Walk:
             self.note("surrogate")
         return whole
 
-    def _redacted(self, text: str) -> str:
+    def _redacted(self, text: str, *, is_name: bool = False) -> str:
         if self._redactor is None:
             return text
-        text, found = self._redactor.clean(text, self._name)
+        text, found = self._redactor.clean(text, None if is_name else self._name)
         if found:
             self.note("redacted", found)
             text = _whole(text)
@@ -296,15 +303,15 @@ class Walk:
             return data if clean == text else clean.encode(charset, "replace")
         return data
 
-    def _shown(self, value: object) -> str:
+    def _shown(self, value: Any) -> str:
         """A value as text, in the words that fit its kind."""
-        if isinstance(value, str):
+        if issubclass(type(value), str):
             return str.__str__(value)
-        if isinstance(value, (bytes, bytearray)):
+        if issubclass(type(value), (bytes, bytearray)):
             return memoryview(value).tobytes().decode("utf-8", "replace")
-        if isinstance(value, enum.Enum):
+        if issubclass(type(value), enum.Enum):
             return self._shown(value._value_)
-        if isinstance(value, int) and int.__int__(value).bit_length() >= 14_000:
+        if issubclass(type(value), int) and int.__int__(value).bit_length() >= 14_000:
             return hex(value)
         return str.__str__(str(value))
 
@@ -313,15 +320,6 @@ class Walk:
         module, title = type.__getattribute__(kind, "__module__"), type.__getattribute__(kind, "__qualname__")
         text = title if module == "builtins" or not isinstance(module, str) else f"{module}.{title}"
         return _whole(text[:200])
-
-    def _opened(self, value: object) -> Any:
-        """An object of an unknown class, by the first way in that it offers, or by its repr."""
-        if not isinstance(value, type):
-            for way_in in (_fields_of, _dumped, _paired, _listed):
-                found = way_in(value)
-                if found is not None:
-                    return self.plain(found)
-        return self._described(value)
 
     def _described(self, value: object) -> dict[str, Any]:
         self.note("not_json")
@@ -425,6 +423,8 @@ _SAY: dict[type, Say] = {
     uuid.UUID: Walk._words,
     BaseException: Walk._exception,
 }
+# Ways to say what holds other things, and may hold itself.
+_HOLDERS = {Walk._mapping, Walk._sequence, Walk._tuple, Walk._set, Walk._choice, Walk._foreign}
 # Classes that nobody should have to import for our sake, by name.
 _SAY_BY_NAME: dict[str, Say] = {
     "decimal.Decimal": Walk._words,

@@ -1,0 +1,429 @@
+"""Anything can be recorded: it becomes strict JSON that SQLite reads and that names what was changed."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import datetime
+import decimal
+import enum
+import hashlib
+import json
+import math
+import pathlib
+import random
+import subprocess
+import sys
+import uuid
+from collections import OrderedDict, UserDict, deque, namedtuple
+
+import apsw
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import localops
+from localops.encode import Encoder, Fragment, dumps, loads
+from localops.redact import Redactor
+from localops.values import MAX_BLOB, MAX_DEPTH
+
+
+def _body_of(value: object, **settings: object) -> dict[str, object]:
+    """What an encoder with a redactor writes about a value, read strictly."""
+    text = Encoder(redactor=Redactor(), **settings).encode({"params": value})  # type: ignore[arg-type]
+    return _strict(text)
+
+
+def _strict(text: str) -> dict[str, object]:
+    def refuse(constant: str) -> None:
+        raise ValueError(constant)
+
+    body: dict[str, object] = json.loads(text, parse_constant=refuse)
+    return body
+
+
+@dataclasses.dataclass
+class _Point:
+    x: object = 1
+    _y: object = 2
+
+
+class _Colour(enum.Enum):
+    RED = "red"
+    HOT = math.inf
+
+
+class _Model:
+    """Says about itself what pydantic's models say."""
+
+    def model_dump(self, **_: object) -> dict[str, object]:
+        return {"temperature": math.nan}
+
+
+class _Mute:
+    def __repr__(self) -> str:
+        raise RuntimeError("no")
+
+
+class _Endless:
+    def to_dict(self) -> dict[str, object]:
+        return {"again": _Endless()}
+
+
+class _BadDict(dict):  # type: ignore[type-arg]
+    def items(self) -> object:  # type: ignore[override]
+        raise OSError("gone")
+
+
+class _BadText(str):
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        raise ValueError
+
+
+class _BadClass(type):
+    def __getattribute__(cls, name: str) -> object:
+        raise LookupError(name)
+
+
+class _Stubborn(metaclass=_BadClass):
+    def __getattr__(self, name: str) -> object:
+        raise OSError(name)
+
+
+_Pair = namedtuple("_Pair", "left right")
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ((1, "a"), [1, "a"]),
+        (datetime.date(2026, 11, 21), "2026-11-21"),
+        (_Colour.RED, "red"),
+        (_Point(), {"x": 1, "_y": 2}),
+        (uuid.UUID(int=1), "00000000-0000-0000-0000-000000000001"),
+        (decimal.Decimal("0.10"), "0.10"),
+        (pathlib.PurePosixPath("a/b"), "a/b"),
+        (deque([1]), [1]),
+        (OrderedDict(a=1), {"a": 1}),
+        (_Pair(1, 2), {"left": 1, "right": 2}),
+        (UserDict(a=1), {"a": 1}),
+        (2**64 - 1, 2**64 - 1),
+        (-(2**63), -(2**63)),
+        (_BadText("z"), "z"),
+        (_BadDict(a=1), {"a": 1}),
+        (ValueError("no"), {"$type": "ValueError", "message": "no"}),
+        (datetime.timedelta(seconds=1), "0:00:01"),
+        ([None, True, 1.5], [None, True, 1.5]),
+        ({"a": None}.keys(), ["a"]),
+    ],
+)
+def test_what_json_says_in_other_words(value: object, said: object) -> None:
+    """Values that lose nothing are written plainly, without a note."""
+    assert _body_of(value) == {"params": said}
+
+
+@pytest.mark.parametrize(
+    ("value", "said", "note"),
+    [
+        (math.nan, {"$float": "nan"}, "nonfinite"),
+        ([-math.inf, None], [{"$float": "-inf"}, None], "nonfinite"),
+        (2**64, {"$int": str(2**64)}, "big_int"),
+        (b"ab", {"$bytes": "YWI=", "$len": 2}, "bytes"),
+        (memoryview(b"abcd")[::2], {"$bytes": "YWM=", "$len": 2}, "bytes"),
+        ("a\ud800", "a\ufffd", "surrogate"),
+        ({1}, [1], "set"),
+        ({1: 2}, {"1": 2}, "key"),
+        ({None: 1}, {"null": 1}, "key"),
+        (_Model(), {"temperature": {"$float": "nan"}}, "nonfinite"),
+        (_Colour.HOT, {"$float": "inf"}, "nonfinite"),
+        (1j, {"$type": "complex", "$repr": "1j"}, "not_json"),
+        (_Mute(), {"$type": "test_encode._Mute", "$repr": "<repr failed: RuntimeError>"}, "repr_failed"),
+    ],
+)
+def test_what_json_cannot_say(value: object, said: object, note: str) -> None:
+    """Values that JSON has no words for are marked where they stand and counted."""
+    body = _body_of(value)
+    assert body["params"] == said
+    assert body["notes"][note] == 1  # type: ignore[index]
+
+
+def test_keys_that_become_equal_are_both_kept() -> None:
+    """1 and "1" are two keys in Python, and stay two."""
+    assert _body_of({1: "int", "1": "text"}) == {
+        "params": {"1": "int", "1#2": "text"},
+        "notes": {"key": 1, "key_clash": 1},
+    }
+
+
+def test_a_field_called_notes_is_kept() -> None:
+    """The user's own notes move aside for ours, with or without any."""
+    encode = Encoder(redactor=None).encode
+    assert _strict(encode({"notes": "mine"})) == {"notes#2": "mine"}
+    assert _strict(encode({"notes": "mine", "notes#2": {1}})) == {
+        "notes#3": "mine",
+        "notes#2": [1],
+        "notes": {"set": 1},
+    }
+
+
+def test_cycles_and_depth() -> None:
+    """What contains itself and what never ends is cut where that shows."""
+    cycle: list[object] = [1]
+    cycle.append({"self": cycle})
+    assert _body_of(cycle) == {"params": [1, {"self": {"$cycle": "list"}}], "notes": {"cycle": 1}}
+    deep: object = "bottom"
+    for _ in range(5000):
+        deep = [deep]
+    for value in (deep, _Endless()):
+        body = _body_of(value)
+        assert '"$truncated": "depth"' in json.dumps(body)
+        assert body["notes"]["too_deep"] == 1  # type: ignore[index]
+
+
+def test_depth_that_is_followed() -> None:
+    """Nesting well below the limit is written whole, by either way."""
+    for bottom in (1, math.nan):
+        deep: object = bottom
+        for _ in range(MAX_DEPTH - 2):
+            deep = [deep]
+        assert "$truncated" not in json.dumps(_body_of(deep))
+
+
+def test_the_same_object_twice_is_no_cycle() -> None:
+    """Only what contains itself is a cycle."""
+    shared = {"a": math.nan}
+    assert "$cycle" not in json.dumps(_body_of([shared, shared]))
+
+
+def test_a_long_text_goes_to_a_blob() -> None:
+    """Ten megabytes are kept whole under their digest, without their secrets; a recognisable head stays."""
+    kept: dict[str, bytes] = {}
+
+    def keep(data: bytes) -> str:
+        digest = hashlib.sha256(data).hexdigest()
+        kept[digest] = data
+        return digest
+
+    text = "prompt é " * 1_000_000 + "password=hunter22 " + "x" * 1000
+    body = _body_of({"text": text, "data": b"\xff" * (2 << 20)}, keep=keep)
+    said = body["params"]["text"]  # type: ignore[index]
+    assert kept[said["$blob"]].decode() == text.replace("hunter22", "[redacted:password]")
+    assert said["$len"] == len(kept[said["$blob"]])
+    assert text.startswith(said["head"])
+    assert len(said["head"]) == 1000
+    assert body["params"]["data"]["$type"] == "bytes"  # type: ignore[index]
+    assert body["notes"] == {"redacted": 1, "blob": 2, "bytes": 1}
+
+
+def test_a_long_text_without_a_place_is_cut() -> None:
+    """Where nothing can be kept, because nobody keeps or the disk is full, as much as may stay stays."""
+
+    def full(_: bytes) -> str:
+        raise OSError(28, "No space left on device")
+
+    for keep, note in ((None, "long_string"), (full, "blob_failed")):
+        body = _body_of("x" * 5000, max_value=1000, keep=keep)
+        assert body == {"params": {"$truncated": 5000, "head": "x" * 750}, "notes": {note: 1}}
+
+
+def test_what_is_far_too_large_is_not_kept() -> None:
+    """Over 64 MiB head, length and digest stay."""
+    data = bytes(MAX_BLOB + 1)
+    body = _body_of(data, keep=lambda _: pytest.fail("was kept"))
+    assert body["params"]["$sha256"] == hashlib.sha256(data).hexdigest()  # type: ignore[index]
+    assert body["notes"] == {"bytes": 1, "too_big": 1}
+
+
+@pytest.mark.parametrize("keep", [None, lambda data: hashlib.sha256(data).hexdigest()])
+def test_an_event_keeps_its_size(keep: object) -> None:
+    """Many short texts are too much in the end: the largest fields go first, and small ones stay."""
+    fields: dict[str, object] = {"params": ["x" * 900] * 100, "returns": ["y" * 900] * 5, "name": "small"}
+    text = Encoder(redactor=None, max_value=1000, max_event=20_000, keep=keep).encode(fields)  # type: ignore[arg-type]
+    assert len(text) <= 20_000
+    body = _strict(text)
+    assert body["name"] == "small"
+    assert body["returns"] == fields["returns"]
+    assert body["params"]["head"].startswith('["xxx')  # type: ignore[index]
+
+
+def test_many_fields_keep_its_size_too() -> None:
+    """An event of nothing but small fields is cut as a whole."""
+    text = Encoder(redactor=None, max_event=20_000).encode({f"field {i}": "x" * 100 for i in range(1000)})
+    assert len(text) <= 20_000
+    assert _strict(text)["notes"] == {"long_string": 1}
+
+
+def test_a_hundred_thousand_elements() -> None:
+    """A long list is written whole, also when it has to be walked."""
+    rows = [{"i": i} for i in range(100_000)]
+    assert _body_of(rows)["params"] == rows
+    assert len(_body_of([*rows, math.nan])["params"]) == 100_001  # type: ignore[arg-type]
+
+
+def test_nothing_is_changed() -> None:
+    """Encoding leaves the user's objects as they were."""
+    value = {
+        "password": "hunter22",
+        "n": [math.inf, {1: (2, {3})}],
+        "p": _Point([b"x"]),
+        "t": "sk-" + "aB3" * 12,
+    }
+    before = copy.deepcopy(value)
+    _body_of(value)
+    assert repr(value) == repr(before)
+
+
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt, SystemExit])
+def test_an_interrupt_is_not_swallowed(interrupt: type[BaseException]) -> None:
+    """Ctrl-C during somebody's slow repr stops the program."""
+
+    class Slow:
+        def __repr__(self) -> str:
+            raise interrupt
+
+    with pytest.raises(interrupt):
+        _body_of(Slow())
+
+
+@pytest.mark.parametrize(
+    ("value", "limit", "text"),
+    [
+        ("gpt-4o", 512, "gpt-4o"),
+        ("a\0b", 512, "a\ufffdb"),
+        ("\ud800", 512, "\ufffd"),
+        ("x" * 600, 512, "x" * 512),
+        (b"caf\xc3\xa9", 512, "café"),
+        (_Colour.RED, 512, "red"),
+        (None, 512, "None"),
+        pytest.param(2**20000, 5, "0x100", id="large"),
+        (_BadText("z"), 512, "z"),
+        ("password=hunter22", 512, "password=[redacted:password]"),
+        ("é" * 9, 3, "ééé"),
+    ],
+)
+def test_text_for_a_column(value: object, limit: int, text: str) -> None:
+    """A column gets clean text from any object, the same the second time."""
+    encoder = Encoder(redactor=Redactor())
+    assert encoder.text(value, limit) == text
+    assert encoder.text(value, limit) == text
+
+
+def test_text_of_the_unspeakable() -> None:
+    """An object that cannot say what it is still has a class."""
+    assert Encoder(redactor=None).text(_Mute()) == "<test_encode._Mute>"
+
+
+def test_text_is_cut_after_its_secrets_are_gone() -> None:
+    """A limit that runs through a secret leaves no half of it."""
+    encoder = Encoder(redactor=Redactor())
+    assert "sk-" not in encoder.text("key sk-" + "aB3" * 12, 20)
+
+
+def _hostile(pick: random.Random, depth: int) -> object:
+    leaves = (
+        None,
+        True,
+        pick.randint(-(10**30), 10**30),
+        10**5000,
+        pick.random(),
+        math.nan,
+        "",
+        "\0\ud800\udfff\uffff",
+        _BadText("z"),
+        pick.randbytes(9),
+        bytearray(b"x"),
+        _Mute(),
+        _Stubborn(),
+        _Stubborn,
+        _Colour.HOT,
+        _Point(_Mute()),
+        _Model(),
+        Exception("\ud800"),
+        datetime.datetime.max.replace(tzinfo=datetime.UTC),
+        decimal.Decimal("NaN"),
+        pathlib.Path("\udcff"),
+        _BadDict(a=1),
+        {1, "a"},
+        range(3),
+        type,
+        ...,
+        math,
+        _hostile,
+        "x" * 5000,
+        "password=hunter22",
+        _Endless(),
+        iter(()),
+        apsw.Connection(":memory:"),
+        "".join(chr(pick.randrange(0x110000)) for _ in range(5)),
+    )
+    kind = pick.random()
+    if depth <= 0 or kind < 0.4:
+        return pick.choice(leaves)
+    if kind < 0.7:
+        return [_hostile(pick, depth - 1) for _ in range(pick.randrange(5))]
+    plain = (str, int, float, type(None), enum.Enum, Exception, range)
+    keys = [leaf for leaf in leaves if issubclass(type(leaf), plain)]
+    return {pick.choice(keys): _hostile(pick, depth - 1) for _ in range(pick.randrange(5))}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_hostile_objects(seed: int) -> None:
+    """Objects that lie, raise and never end: no exception, strict JSON, and SQLite reads every value."""
+    pick = random.Random(seed)
+    connection = apsw.Connection(":memory:")
+    encoders = [
+        Encoder(redactor=Redactor(), max_value=2000, max_event=20_000, keep=lambda _: "0" * 64),
+        Encoder(redactor=None, max_value=2000, max_event=9000),
+    ]
+    for _ in range(300):
+        fields = {"params": _hostile(pick, pick.randrange(6)), "returns": _hostile(pick, 1)}
+        for encoder in encoders:
+            text = encoder.encode(fields)
+            _strict(text)
+            read = "select json_valid(?1), (select count(atom || '') from json_tree(?1))"
+            ((valid, _),) = connection.execute(read, (text,)).fetchall()
+            assert valid
+            encoder.text(fields["returns"]).encode()
+
+
+PLAIN = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=20,
+)
+
+
+@settings(deadline=None)
+@given(PLAIN)
+def test_plain_values_come_back(value: object) -> None:
+    """What JSON can say comes back equal, by the quick way and by the walk."""
+    quick = Encoder(redactor=None).encode({"params": value})
+    walked = Encoder(redactor=Redactor(patterns=[r"\Zx"])).encode({"params": value})
+    assert quick == walked
+    assert loads(quick) == {"params": value}
+
+
+def test_dumps_and_loads() -> None:
+    """Our own structures are one line of JSON, with stored JSON put in as it is."""
+    assert dumps({"a": "x\ny", "body": Fragment('{"b":1}')}) == b'{"a":"x\\ny","body":{"b":1}}'
+    with pytest.raises(ValueError, match="unexpected"):
+        loads("[NaN]")
+
+
+def test_the_modules_stay_light() -> None:
+    """Importing the encoder loads nothing heavy beyond orjson."""
+    heavy = "typing logging hashlib decimal pathlib tempfile subprocess sqlite3 base64"
+    code = (
+        "import sys, orjson; before = set(sys.modules); package = type(sys)('localops');"
+        "sys.modules['localops'] = package;"
+        f"package.__path__ = {localops.__path__!r}; import localops.encode;"
+        f"print(*(set(sys.modules) - before) & set({heavy.split()}))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == ""

@@ -1,0 +1,388 @@
+"""Secrets are found wherever they stand, innocent text stays, and the quick look overlooks nothing."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import random
+import string
+from collections.abc import Callable
+from pathlib import Path
+from time import process_time
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from localops.encode import Encoder, dumps
+from localops.redact import Redactor, Secret, environment_secrets
+
+ALNUM = string.ascii_letters + string.digits
+RANDOM = random.Random(2026)
+REDACTOR = Redactor()
+ENCODER = Encoder(redactor=REDACTOR)
+
+
+def _some(alphabet: str, low: int, high: int | None = None) -> str:
+    return "".join(RANDOM.choices(alphabet, k=RANDOM.randint(low, high or low)))
+
+
+def _pem() -> str:
+    body = "\n".join(_some(ALNUM + "+/", 64) for _ in range(6))
+    kind = RANDOM.choice(["", "RSA ", "EC ", "OPENSSH ", "ENCRYPTED "])
+    return f"-----BEGIN {kind}PRIVATE KEY-----\n{body}\n-----END {kind}PRIVATE KEY-----"
+
+
+def _basic() -> str:
+    pair = f"{_some(string.ascii_lowercase, 4, 8)}:{_some(ALNUM, 8, 16)}"
+    return "Basic " + base64.b64encode(pair.encode()).decode()
+
+
+# Each maker gives what is planted and the part of it that must not be seen again.
+SHAPES: dict[str, Callable[[], str]] = {
+    "openai": lambda: "sk-" + _some(ALNUM, 32, 48),
+    "openai project": lambda: "sk-proj-" + _some(ALNUM + "_-", 60, 120),
+    "anthropic": lambda: "sk-ant-api03-" + _some(ALNUM + "_-", 80, 95),
+    "aws": lambda: RANDOM.choice(["AKIA", "ASIA"]) + _some(string.ascii_uppercase + string.digits, 16),
+    "github": lambda: RANDOM.choice(["ghp_", "gho_", "ghu_", "ghs_", "ghr_"]) + _some(ALNUM, 36),
+    "github fine": lambda: "github_pat_" + _some(ALNUM + "_", 82),
+    "slack": lambda: f"xox{RANDOM.choice('abprs')}-{_some(string.digits, 11)}-{_some(ALNUM, 24)}",
+    "google": lambda: "AIza" + _some(ALNUM + "_-", 35),
+    "hugging face": lambda: "hf_" + _some(ALNUM, 34),
+    "stripe": lambda: RANDOM.choice(["sk_live_", "rk_live_", "sk_test_"]) + _some(ALNUM, 24, 99),
+    "jwt": lambda: f"eyJ{_some(ALNUM, 20)}.eyJ{_some(ALNUM, 60)}.{_some(ALNUM + '_-', 43)}",
+    "pem": _pem,
+    "bearer": lambda: "Bearer " + _some(ALNUM, 24, 40),
+    "basic": _basic,
+    "url": lambda: f"postgres://app:{_some(ALNUM + '!$%', 10, 20)}@db.example.org:5432/app",
+    "api_key=": lambda: RANDOM.choice(["api_key", "API_KEY", "apikey"]) + "=" + _some(ALNUM, 16, 32),
+    "password=": lambda: (
+        RANDOM.choice(["password", "DB_PASSWORD", "passwd"]) + "=" + _some(ALNUM + "!%*", 8, 20) + "7"
+    ),
+    "aws secret": lambda: "aws_secret_access_key = " + _some(ALNUM + "/+", 40),
+    '"secret": ""': lambda: f'"client_secret": "{_some(ALNUM, 12, 40)}"',
+    "token: ''": lambda: f"accessToken: '{_some(ALNUM, 12, 40)}'",
+}
+WRAPPINGS: dict[str, Callable[[str], object]] = {
+    "prose": lambda text: f"First we tried {text} and it worked.",
+    "json in a text": lambda text: json.dumps({"headers": {"x": text}, "n": 1}),
+    "url": lambda text: f"https://example.org/v1/{text}?page=2",
+    "nested dict": lambda text: {"a": {"b": [{"c": text}]}},
+    "list": lambda text: ["before", text, "after"],
+    "bytes": lambda text: f"GET / HTTP/1.1\r\nX-It: {text}\r\n".encode(),
+    "exception": lambda text: ValueError(f"refused: {text}"),
+    "repr": lambda text: _Holder(text),
+}
+
+
+class _Holder:
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __repr__(self) -> str:
+        return f"Holder(text={self.text!r})"
+
+
+def _core(planted: str) -> str:
+    """The middle of the secret: no part of it that is this long may be left."""
+    secret = planted.split("@db.")[0].rstrip("\"'").split("\n")[len(planted.split("\n")) // 2]
+    return secret[-8:]
+
+
+def _visible(body: str) -> str:
+    """A body with what its base64 holds."""
+    value = json.loads(body)["params"]
+    if isinstance(value, dict) and "$bytes" in value:
+        return base64.b64decode(value["$bytes"]).decode()
+    return body
+
+
+@pytest.mark.parametrize("wrapping", WRAPPINGS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_planted_secret_is_not_written(shape: str, wrapping: str) -> None:
+    """At least 99 of 100 secrets of every shape are gone, however wrapped, and the event says so."""
+    missed = []
+    for _ in range(100):
+        planted = SHAPES[shape]()
+        body = ENCODER.encode({"params": WRAPPINGS[wrapping](planted)})
+        if _core(planted) in _visible(body) or not json.loads(body).get("notes", {}).get("redacted"):
+            missed.append((planted, body))
+    assert len(missed) <= 1, missed[0]
+
+
+def test_programs_hold_few_false_secrets() -> None:
+    """At most five hits in a megabyte of Python source, where tokens and passwords are talked about a lot."""
+    files = sorted(Path(os.__file__).parent.glob("*.py"))
+    texts = [path.read_text("utf-8", "replace") for path in files]
+    hits = sum(REDACTOR.clean(text)[1] for text in texts)
+    assert hits <= 5 * sum(map(len, texts)) / 1e6
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"usage": {"prompt_tokens": 41, "completion_tokens": 7, "max_tokens": 512}}',
+        "the tokenizer splits a token: it is a piece of a word",
+        "a risk-averse-and-rather-long-winded-description of a task-management-system",
+        "token = next(tokens)  # password = getpass()",
+        "my secret is that I never sleep; ask mail@example.org or see https://example.org/basic/bearer",
+        "AI Assistant, ASIA and AKIA; 3f2504e0-4f89-41d3-9a0c-0305e82c3301",
+        "Bearer of bad news, basic understanding",
+    ],
+)
+def test_innocent_text_is_left_alone(text: str) -> None:
+    """Words that only look like the beginning of a secret stay as they are."""
+    assert REDACTOR.clean(text) == (text, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ("password", "password"),
+        ("db_password", "password"),
+        ("X-Api-Key", "api_key"),
+        ("apiKey", "apikey"),
+        ("Authorization", "authorization"),
+        ("accessToken", "token"),
+        ("token", "token"),
+        ("client_secret", "secret"),
+        ("AWS_SECRET_ACCESS_KEY", "access_key"),
+        ("prompt_tokens", ""),
+        ("max_tokens", ""),
+        ("tokenizer", ""),
+        ("token_count", ""),
+        ("subtoken", ""),
+        ("secretary", ""),
+        ("key", ""),
+        ("monkey", ""),
+    ],
+)
+def test_names_are_whole_words(name: str, label: str) -> None:
+    """A name is a secret's by its last words, however they are joined, and never by a part of a word."""
+    assert REDACTOR.names(name) == label
+
+
+def test_what_a_secret_name_holds_goes_whatever_it_is() -> None:
+    """Texts and numbers under a secret's name go; what hides nothing stays, and containers are walked."""
+    params = {"password": "x", "api_key": 12345678, "token": None, "secret": {"a": 1}, "authorization": ""}
+    assert json.loads(ENCODER.encode({"params": params}))["params"] == {
+        "password": "[redacted:password]",
+        "api_key": "[redacted:api_key]",
+        "token": None,
+        "secret": {"a": 1},
+        "authorization": "",
+    }
+
+
+def test_tokens_of_a_model_are_no_secrets() -> None:
+    """A token with its probability beside it is a piece of text, as in the logprobs of a completion."""
+    piece = {"token": " Hello", "logprob": -0.3}
+    assert json.loads(ENCODER.encode({"returns": [piece]}))["returns"] == [piece]
+
+
+def test_secrets_under_one_name_in_a_list() -> None:
+    """A list under a secret's name holds secrets."""
+    assert "hunter2" not in ENCODER.encode({"params": {"passwords": ["hunter2"]}})
+
+
+@pytest.mark.parametrize(
+    "secret", ['quo"ted\\one', "påsswörd-ß", "with space & more", "line\nbreak-it", "plainliteral"]
+)
+def test_a_literal_is_found_in_every_form(secret: str) -> None:
+    """A secret we were told is found as it is, in JSON, in JSON in JSON, in a URL, in bytes and as a key."""
+    encode = Encoder(redactor=Redactor(secrets=[Secret(secret, "env MINE")])).encode
+    inside = json.dumps({"a": secret})
+    for value in (
+        secret,
+        inside,
+        json.dumps([inside]),
+        f"https://h/{quote(secret)}",
+        {secret: 1},
+        secret.encode(),
+    ):
+        body = encode({"params": value})
+        shown = (
+            base64.b64decode(json.loads(body)["params"]["$bytes"]).decode()
+            if isinstance(value, bytes)
+            else body
+        )
+        assert "[redacted:env MINE]" in shown
+        assert secret not in json.dumps(json.loads(body), ensure_ascii=False)
+
+
+def test_own_patterns_keys_and_hook() -> None:
+    """What the user adds counts: patterns, names, and a function that sees every text with its name."""
+    redactor = Redactor(
+        patterns=[r"\bemp-\d{4}\b"],
+        keys=["card_number"],
+        hook=lambda name, text: text.upper() if name == "shout" else text,
+    )
+    body = json.loads(
+        Encoder(redactor=redactor).encode({"params": {"who": "emp-1234", "cardNumber": 4111, "shout": "hi"}})
+    )
+    assert body["params"] == {
+        "who": "[redacted:pattern]",
+        "cardNumber": "[redacted:cardnumber]",
+        "shout": "HI",
+    }
+
+
+def test_own_keys_pass_the_quick_look() -> None:
+    """A name given by the user is found by an encoder that has nothing else to look for."""
+    encode = Encoder(redactor=Redactor(keys=["card number"])).encode
+    for name in ("card_number", "cardNumber", "CARD-NUMBER", "Card Number"):
+        assert "4111" not in encode({"params": {name: "4111"}})
+    assert "4111" in encode({"params": {"discard_numbers": "4111"}})
+
+
+def test_a_hook_that_fails_lets_nothing_through() -> None:
+    """A text the hook could not judge is not written."""
+    encode = Encoder(redactor=Redactor(hook=lambda name, text: 1 / 0)).encode  # type: ignore[arg-type, return-value]
+    assert json.loads(encode({"params": "private"}))["params"] == "[redacted:hook failed]"
+
+
+def test_environment_secrets() -> None:
+    """Only values that an environment calls secret are taken, and only those that can be one."""
+    environ = {
+        "OPENAI_API_KEY": "abcdefgh12345",
+        "DATABASE_URL": "postgres://app:s3cretpass@db/x",
+        "DB_PASSWORD": "hunterhunter",
+        "SIGN_KEY": "0123456789abcdef",
+        "SORT_KEY": "created_at_and_more",
+        "PATH": "/usr/bin",
+        "HOME": "/root",
+        "TOKENIZERS_PARALLELISM": "falsefalse",
+        "SSH_PRIVATE_KEY": "/root/.ssh/id",
+        "API_TOKEN": "short",
+        "PASSWORD": "changeme",
+        "TOKEN": "https://example.org/token",
+    }
+    found = {str(secret): getattr(secret, "label", "") for secret in environment_secrets(environ)}
+    assert found == {
+        "abcdefgh12345": "env OPENAI_API_KEY",
+        "s3cretpass": "env DATABASE_URL",
+        "hunterhunter": "env DB_PASSWORD",
+        "0123456789abcdef": "env SIGN_KEY",
+    }
+
+
+FRAGMENTS = st.sampled_from(
+    [
+        "password",
+        "Pass-Word",
+        "passphrase",
+        "API_KEY",
+        "apiKey",
+        "api key",
+        "secret",
+        "Token",
+        "token",
+        "authoriZation",
+        "access.key",
+        "private_key",
+        "=",
+        ": ",
+        '":"',
+        '\\": \\"',
+        "'",
+        '"',
+        " ",
+        "\n",
+        "hunter22",
+        "sk-",
+        "sk-ant-",
+        "AKIA",
+        "ABCDEFGHIJKLMNOP",
+        "ghp_",
+        "abcdefghij0123456789ABCD",
+        "hf_",
+        "xoxb-",
+        "xapp-",
+        "AIza",
+        "eyJabcdefgh",
+        ".",
+        "Bearer ",
+        "basic ",
+        "dXNlcjpwYXNz",
+        "://",
+        "user:pw",
+        "@",
+        "-----BEGIN RSA ",
+        "PRIVATE KEY",
+        "-----",
+        "-----END",
+        "sk_live_",
+        "github_pat_",
+        "é",
+        "\\",
+        "{",
+        "told-secret",
+    ]
+)
+TEXTS = st.lists(FRAGMENTS, max_size=8).map("".join)
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    st.recursive(
+        TEXTS | st.integers(0, 99),
+        lambda inner: st.lists(inner) | st.dictionaries(TEXTS, inner),
+        max_leaves=6,
+    )
+)
+def test_the_quick_look_overlooks_nothing(value: object) -> None:
+    """Whatever a full search would take out, the quick look at the JSON text suspects."""
+    fields: dict[str, object] = {"params": value}
+    quick = Redactor(secrets=["told-secret"], keys=["hunter22"])
+    thorough = Redactor(secrets=["told-secret"], keys=["hunter22"])
+    thorough.suspects = lambda body: True
+    expected = Encoder(redactor=thorough).encode(fields)
+    assert Encoder(redactor=quick).encode(fields) == expected
+    if not quick.suspects(dumps(fields)):
+        assert "redacted" not in expected
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "sk-",
+        "eyJ-",
+        "eyJaaaaaa.",
+        "-----BEGIN PRIVATE KEY-----",
+        "://a:",
+        "password=",
+        'password: \\"',
+        'token="',
+        "Bearer ",
+        "basic a",
+        "hf_a",
+        "a",
+        "a-",
+        "xoxb-",
+        " ",
+        "\\",
+        "1=",
+        "api_",
+        "AIza",
+    ],
+)
+def test_time_is_linear(hostile: str) -> None:
+    """Four times as much of the worst text takes nowhere near sixteen times as long."""
+
+    def cost(size: int) -> float:
+        text = hostile * (size // len(hostile))
+        start = process_time()
+        REDACTOR.clean(text)
+        return process_time() - start
+
+    small = min(cost(100_000) for _ in range(3))
+    assert min(cost(400_000) for _ in range(2)) < 10 * small + 0.05
+
+
+@given(TEXTS)
+def test_redaction_is_done_once(text: str) -> None:
+    """What was redacted stays as it is when it comes by again, as with an event that is recorded twice."""
+    once, _ = REDACTOR.clean(text)
+    assert REDACTOR.clean(once)[0].count("[redacted:") == once.count("[redacted:")
