@@ -7,6 +7,7 @@ comes from and where it goes is the business of `encode`.
 from __future__ import annotations
 
 import re
+from functools import cached_property
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,12 +56,21 @@ class Redactor:
         self._literals = _literals(secrets)
         self._patterns = [re.compile(pattern) for pattern in patterns]
         self._hook = hook
-        names = [_NAME, *(_own_name(key) for key in keys)]
-        self._name = re.compile(rf"(?:{'|'.join(names)})\Z")
-        self._assignment = re.compile(_ASSIGNMENT.replace("NAME", "|".join(names)))
+        own_names = [_own_name(key) for key in keys]
+        self._names = "|".join([_NAME, *own_names])
         self._labels: dict[str, str] = {}
-        self.suspects = _everything if self._patterns or hook else _suspicion(self._literals, names[1:])
+        self.suspects = _everything if self._patterns or hook else _suspicion(self._literals, own_names)
         """Whether a JSON text may hold something to redact. It may be wrong, but only by saying yes."""
+
+    # Compiling takes half a millisecond each, and most programs have nothing to hide.
+
+    @cached_property
+    def _name(self) -> re.Pattern[str]:
+        return re.compile(rf"(?:{self._names})\Z")
+
+    @cached_property
+    def _assignment(self) -> re.Pattern[str]:
+        return re.compile(_ASSIGNMENT.replace("NAME", self._names))
 
     def clean(self, text: str, name: str | None = None) -> tuple[str, int]:
         """The text without its secrets, and how many there were.

@@ -53,6 +53,7 @@ class Walk:
         self._inside: set[int] = set()
         self._depth = 0
         self._name = ""
+        self._clean_names: set[str] = set()
 
     def note(self, what: str, count: int = 1) -> None:
         """Count something that was changed."""
@@ -251,10 +252,15 @@ class Walk:
         return self._shown(key)[:MAX_REPR]
 
     def _text_key(self, name: str) -> str:
+        if name in self._clean_names:  # rows of a table have the same names over and over
+            return name
         if len(name) > self._max_value:
             self.note("long_string")
             name = name[:HEAD]
-        return self._redacted(self._unbroken(name), is_name=True)
+        clean = self._redacted(self._unbroken(name), is_name=True)
+        if clean is name:
+            self._clean_names.add(name)
+        return clean
 
     def _free(self, key: str, taken: dict[str, Any]) -> str:
         if key not in taken:
