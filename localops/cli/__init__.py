@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 # What there is, as `localops --help` lists it. A name is its module's and its function's.
 COMMANDS = {
+    "Record": "run demo",
     "Look": "sessions show analytics tail search query",
     "Tend": "status path",
     "Learn": "help",

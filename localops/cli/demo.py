@@ -1,0 +1,208 @@
+"""`localops demo`: a small, believable agent run, recorded here and now; the first thing a person sees.
+
+Everything in it goes through the public API, as in a user's program.  The models and their prices are real;
+none of them is called, and no network is needed.
+"""
+
+from __future__ import annotations
+
+import time
+
+import click
+
+import localops
+from localops import analytics, api, output
+from localops.cli.common import bold, dim, json_option, print_json, styled
+from localops.decorators import agent, guardrail, operation, tool, workflow
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from localops import Session
+
+_QUESTION = "Where can we spend a long weekend in May by train, with a child who loves lighthouses?"
+_NOTES = {
+    "lighthouse towns by train": ["Stralsund", "Den Helder", "Penmarc'h", "Świnoujście"],
+    "Świnoujście lighthouse opening hours": ["daily from 10:00, 308 steps, 68 m"],
+}
+
+
+class SearchTimeout(Exception):
+    """The search engine of this story is not always there."""
+
+
+@tool(name="web_search", cost=0.005)
+def search(query: str, patience: float) -> list[str]:
+    """Look something up; with too little patience it fails, as searches do."""
+    time.sleep(min(patience, 0.03))
+    if patience < 0.03:
+        raise SearchTimeout(f"no answer within {patience * 1000:.0f} ms")
+    return _NOTES[query]
+
+
+@tool
+def timetable(start: str, to: str) -> dict[str, object]:
+    """Ask when the trains go."""
+    time.sleep(0.02)
+    return {"from": start, "to": to, "leaves": "08:38", "arrives": "12:24", "changes": 0}
+
+
+@guardrail(spec="output")
+def no_invented_trains(answer: str) -> bool:
+    """Every train in the answer is one that the timetable knows."""
+    return "08:38" in answer
+
+
+def _think(model: str, prompt: str, completion: str, tokens: tuple[int, int], cached: int = 0) -> str:
+    """What a call of a language model leaves behind."""
+    event = localops.LLMEvent(
+        model=model,
+        prompt=[{"role": "user", "content": prompt}],
+        prompt_tokens=tokens[0],
+        completion_tokens=tokens[1],
+        cached_tokens=cached,
+    )
+    time.sleep(tokens[1] / 6000)
+    event.completion = {"role": "assistant", "content": completion}
+    localops.record(event)
+    return completion
+
+
+@agent(name="planner")
+class Planner:
+    """Decides what has to be found out."""
+
+    @operation
+    def plan(self, question: str) -> list[str]:
+        """Turn a question into steps."""
+        steps = "1. towns with a lighthouse  2. trains  3. opening hours"
+        _think("gpt-4o", question, steps, (412, 96))
+        return steps.split("  ")
+
+
+@agent(name="researcher")
+class Researcher:
+    """Finds it out, and does not give up at the first error."""
+
+    @workflow
+    def research(self) -> dict[str, object]:
+        """Search, ask, compare."""
+        try:
+            search("lighthouse towns by train", patience=0.01)
+        except SearchTimeout:
+            localops.record(localops.ActionEvent(action_type="try again, with more patience"))
+        towns = search("lighthouse towns by train", patience=0.05)
+        trains = [timetable("Berlin", town) for town in (towns[0], towns[3])]
+        hours = search("Świnoujście lighthouse opening hours", patience=0.05)
+        _think(
+            "claude-sonnet-4-5",
+            f"Compare: {towns} {trains} {hours}",
+            "Świnoujście: direct train, and the tallest lighthouse on the Baltic Sea.",
+            (2_860, 310),
+            cached=2_048,
+        )
+        return {"town": towns[3], "train": trains[1], "hours": hours[0]}
+
+
+@agent(name="writer")
+class Writer:
+    """Says it so that one wants to go."""
+
+    @operation
+    def write(self, found: dict[str, object]) -> str:
+        """Write the answer, and have it checked."""
+        answer = (
+            "Take the 08:38 to Świnoujście: no changes, there by lunch. The lighthouse is 68 m high, "
+            "opens at 10:00, and its 308 steps are best counted aloud."
+        )
+        _think("gpt-4o-mini", f"Write it up: {found}", answer, (734, 142))
+        no_invented_trains(answer)
+        return answer
+
+
+@click.command()
+@click.option("--home", metavar="FOLDER", help="Record into this home.")
+@json_option
+def demo(home: str | None, as_json: bool) -> None:
+    """Record a small agent run on this machine, and show what can be seen of it.
+
+    Three agents plan a weekend by train, with tools, real prices and one error on the way.
+    Nothing leaves the machine.
+    """
+    session = api.client().start(
+        ["demo", "weekend"], name="plan a weekend", config=localops.Config(home=home, project="demo")
+    )
+    answer = _run_agents()
+    session.end_session("Success", "the answer was written and checked")
+    if as_json:
+        facts = {"session": str(session.session_id), "project": "demo", "analytics": session.get_analytics()}
+        print_json(facts)
+    else:
+        _show(session, answer)
+    api.client().close()
+
+
+def _run_agents() -> str:
+    Planner().plan(_QUESTION)
+    found = Researcher().research()
+    return Writer().write(found)
+
+
+def _show(session: Session, answer: str) -> None:
+    """What happened, what it cost, where it is, and what to type next."""
+    journal, id = session._journal, session.session_id.bytes
+    lines = [
+        bold("Three agents planned a weekend, and every step is on this disk."),
+        "",
+        f"  {dim('asked'.ljust(12))}{_QUESTION}",
+        f"  {dim('answered'.ljust(12))}{answer.split('. ')[0]}.",
+        "",
+        *(
+            f"  {dim(label.ljust(12))}{value}"
+            for label, value in _figures(session, analytics.totals(journal, id))
+        ),
+        "",
+        *_by_model(analytics.parts(journal, id, "model")),
+        "",
+        bold("Have a look:"),
+        *(f"  {styled(command.ljust(31), 'cyan')}{dim(about)}" for command, about in _NEXT),
+        "",
+        bold("Record your own:"),
+        *(f"  {styled(line, 'green')}" for line in _OWN),
+        "",
+        dim(f"Kept in {journal.path}; no network was needed, and none was used."),
+    ]
+    print("\n".join(lines))
+
+
+def _figures(session: Session, figures: analytics.Totals) -> list[tuple[str, str]]:
+    known = session.get_analytics()
+    tokens = f"{output.count(figures.tokens_in)} in, {output.count(figures.tokens_out)} out"
+    return [
+        *(
+            (label, str(known[label]))
+            for label in ("LLM calls", "Tool calls", "Actions", "Errors", "Duration")
+        ),
+        ("Tokens", f"{tokens} ({output.count(figures.tokens_cached)} from cache)"),
+        ("Cost", output.money(figures.cost)),
+    ]
+
+
+def _by_model(parts: list[analytics.Part]) -> list[str]:
+    """What each model cost, the dearest first, with a bar."""
+    dearest = max(part.cost for part in parts)
+    return [
+        f"  {dim(part.value.ljust(22))}{output.money(part.cost).rjust(10)}  "
+        + styled(output.bar(part.cost / dearest, 24).rstrip(), "blue")
+        for part in sorted(parts, key=lambda part: -part.cost)
+    ]
+
+
+_NEXT = (
+    ("localops show last", "the run as a tree: who did what, inside what"),
+    ("localops analytics last", "figures by model, agent and tool"),
+    ("localops sessions", "every run there is"),
+    ("localops search lighthouse", "find words in anything recorded"),
+    ("localops export -o run.html", "one page to look at, or to send to somebody"),
+    ("localops run app.py", "run a program written for AgentOps, unchanged"),
+)
+_OWN = ("import localops", "session = localops.init()", 'session.end_session("Success")')

@@ -1,0 +1,95 @@
+"""`localops run`: the program notices nothing, except that `import agentops` is localops."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from localops.journal import Reader
+
+_TOP = Path(__file__).parent.parent.parent
+
+
+def _run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(_TOP)}
+    command = [sys.executable, "-m", "localops", "run", *arguments]
+    return subprocess.run(command, env=environment, cwd=cwd, capture_output=True, text=True, timeout=60)
+
+
+def _program(folder: Path, code: str) -> str:
+    path = folder / "app.py"
+    path.write_text(code, encoding="utf-8")
+    return str(path)
+
+
+def _kinds(home: Path) -> list[str]:
+    found = []
+    for path in home.glob("*/journal.db"):
+        with Reader(str(path)) as reader:
+            found += [row[3] for row in reader.stream()]
+    return found
+
+
+def test_a_program_finds_localops_as_agentops(tmp_path: Path) -> None:
+    """What a program records through agentops is in the home, and the program's own arguments reach it."""
+    code = """
+import agentops, sys
+agentops.init(api_key="00000000-0000-0000-0000-000000000000")
+agentops.record(agentops.ActionEvent(action_type=sys.argv[1]))
+agentops.end_session("Success")
+print(sys.argv[1:], sys.path[0], __name__)
+"""
+    script = _program(tmp_path, code)
+    done = _run(script, "--home", "is the program's", "-m", cwd=tmp_path)
+    assert done.stderr == ""
+    assert done.stdout == f"['--home', \"is the program's\", '-m'] {tmp_path} __main__\n"
+    assert _kinds(tmp_path / "home").count("action") == 1
+
+
+def test_a_module_runs_as_python_runs_it(tmp_path: Path) -> None:
+    """`-m` finds modules where Python looks for them, and gives them their arguments."""
+    _program(tmp_path, "import sys; print(__name__, sys.argv[1:])")
+    assert _run("-m", "app", "-v", cwd=tmp_path).stdout == "__main__ ['-v']\n"
+
+
+def test_a_traceback_and_exit_code_are_unchanged(tmp_path: Path) -> None:
+    """An error looks exactly as without localops, to the last line."""
+    script = _program(tmp_path, "import agentops\nagentops.init()\n1 / 0\n")
+    done = _run(script, cwd=tmp_path)
+    bare = subprocess.run([sys.executable, _program(tmp_path, "\n\n1 / 0\n")], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (1, bare.stderr)
+
+
+def test_exit_codes_and_signals_pass_through(tmp_path: Path) -> None:
+    """sys.exit and death by a signal reach whoever started it."""
+    assert _run(_program(tmp_path, "raise SystemExit(7)"), cwd=tmp_path).returncode == 7
+    killed = _run(_program(tmp_path, "import os, signal; os.kill(os.getpid(), signal.SIGTERM)"), cwd=tmp_path)
+    assert killed.returncode == -signal.SIGTERM
+
+
+def test_subprocesses_of_the_program_find_it_too(tmp_path: Path) -> None:
+    """A Python that the program starts imports the same agentops."""
+    code = """
+import subprocess, sys
+subprocess.run([sys.executable, "-c", "import agentops; print(agentops.__name__)"], check=True)
+"""
+    assert _run(_program(tmp_path, code), cwd=tmp_path).stdout == "localops.agentops\n"
+
+
+def test_home_and_project_can_be_chosen(tmp_path: Path) -> None:
+    """--home and --project before the program say where it records."""
+    script = _program(tmp_path, "import agentops; agentops.init()")
+    assert (
+        _run("--home", str(tmp_path / "here"), "--project", "nightly", script, cwd=tmp_path).returncode == 0
+    )
+    assert (tmp_path / "here" / "nightly" / "journal.db").exists()
+
+
+def test_nothing_to_run_is_said(tmp_path: Path) -> None:
+    """Without a program the usage is shown."""
+    done = _run(cwd=tmp_path)
+    assert done.returncode == 2
+    assert "say what to run" in done.stderr
