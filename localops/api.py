@@ -13,7 +13,7 @@ from localops import client as clients
 from localops import events, output
 from localops.config import IGNORED, OPTIONS, Config
 from localops.context import scope
-from localops.errors import BudgetExceeded, ConfigError, LocalopsError
+from localops.errors import BudgetExceeded, LocalopsError
 from localops.session import Session
 
 TYPE_CHECKING = False
@@ -46,23 +46,8 @@ def client() -> Client:
     """The client of this process, made with what the environment says if `init` was not called."""
     global _client
     if _client is None:
-        _client = clients.Client(_usable(Config, {}))
+        _client = clients.Client(Config.usable())
     return _client
-
-
-def _usable(make: Callable[..., Config], options: Mapping[str, Any]) -> Config:
-    """A configuration from these options without the ones that cannot be used: each is said, none stops the program."""
-    options = dict(options)
-    strict = bool(options.get("strict"))
-    while True:
-        try:
-            return make(**options)
-        except ConfigError as error:
-            wrong = next((name for name in options if f"{name}=" in str(error) or f"{name!r}:" in str(error)), None)
-            if strict or wrong is None:
-                raise
-            output.say(f"{error}; it is left out")
-            del options[wrong]
 
 
 def _quietly(function: Callable[P, R]) -> Callable[P, R | None]:
@@ -75,7 +60,7 @@ def _quietly(function: Callable[P, R]) -> Callable[P, R | None]:
         except BudgetExceeded:
             raise
         except LocalopsError as error:
-            if kwargs.get("strict") or (_client is not None and _client.config.strict):
+            if kwargs.get("strict") is True or (_client is not None and _client.config.strict):
                 raise
             output.say(str(error))
             return None
@@ -142,9 +127,9 @@ def _initialise(
     given: Mapping[str, Any], tags: Iterable[str] | str | None, inherited: uuid.UUID | str | None
 ) -> Session | None:
     global _client
-    config = _usable(Config if _client is None else _client.config.but, given)
+    config = Config.usable(**given) if _client is None else _client.config.but(**given)
     if _client is not None and _client.open_sessions():
-        return _again(_client, given, config, inherited)
+        return _again(_client, config, inherited)
     if _client is None:
         _client = clients.Client(config)
     else:
@@ -157,13 +142,11 @@ def _initialise(
     return _client.start(tags, inherited)
 
 
-def _again(
-    running: Client, given: Mapping[str, Any], config: Config, inherited: uuid.UUID | str | None
-) -> Session | None:
+def _again(running: Client, config: Config, inherited: uuid.UUID | str | None) -> Session | None:
     """A second init: the session there is, and a word about what differs from the first."""
     if inherited is not None and running.get(inherited) is None:
         return running.start(None, inherited, config=config)
-    differing = [name for name in given if getattr(config, name) != getattr(running.config, name)]
+    differing = [name for name in config.given if getattr(config, name) != getattr(running.config, name)]
     if differing:
         output.say(
             f"init() was called again with other options ({', '.join(sorted(differing))}); the session that is open goes on "
@@ -177,7 +160,7 @@ def configure(**options: Any) -> None:
     """Change options for the sessions started from now on; those that are open keep theirs."""
     running = client()
     given = {name: value for name, value in options.items() if name not in IGNORED}
-    running.config = _usable(running.config.but, given)
+    running.config = running.config.but(**given)
 
 
 @_quietly

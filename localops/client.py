@@ -13,7 +13,7 @@ from localops import config as settings
 from localops import clock, encode, ends, events, exits, host
 from localops.config import JOURNAL, Config
 from localops.context import scope
-from localops.errors import LocalopsError, NoSession
+from localops.errors import ConfigError, LocalopsError, NoSession
 from localops.journal import Journal, Reader
 from localops.output import say
 from localops.redact import Redactor, environment_secrets
@@ -226,7 +226,11 @@ class Client:
         if home not in self._prices:
             from localops.pricing import Prices
 
-            self._prices[home] = Prices(settings.own_prices(home))
+            try:
+                self._prices[home] = Prices(settings.own_prices(home))
+            except ConfigError as error:
+                say(f"{error}; the prices in config.toml are left out")
+                self._prices[home] = Prices()
         return self._prices[home]
 
     def close(self) -> None:

@@ -10,6 +10,7 @@ import os
 import sys
 
 from localops.errors import ConfigError
+from localops.output import say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,25 +57,48 @@ class Config:
     wait: float
 
     def __init__(self, **options: Any) -> None:
-        self.given = dict(options)
+        self._take(options, _refuse)
+
+    @classmethod
+    def usable(cls, **options: Any) -> Config:
+        """For a program that must go on: what cannot be used, wherever it came from, is said and left out.
+
+        With `strict` it is a ConfigError here too.
+        """
+        made = cls.__new__(cls)
+        made._take(options, _refuse if options.get("strict") is True else _leave_out)
+        return made
+
+    def _take(self, options: Mapping[str, Any], refuse: Callable[[str], None]) -> None:
         for name in options:
             if name not in _OPTIONS and name not in IGNORED:
-                raise ConfigError(_unknown(name))
-        settings = _settings(home(options.get("home")))
+                refuse(_unknown(name))
+        wanted = {name: value for name, value in options.items() if value is not None}
+        self.given = {name: value for name, value in wanted.items() if name in _OPTIONS}
+        places = (self.given.get, _from_environment, self._settings(refuse).get)
         for name, (default, read) in _OPTIONS.items():
-            value = options.get(name)
-            if value is None:
-                value = _from_environment(name)
-            if value is None:
-                value = settings.get(name)
-            try:
-                setattr(self, name, default() if value is None else read(value))
-            except (TypeError, ValueError) as error:
-                raise ConfigError(f"{name}={value!r} cannot be used: {error}") from error
+            setattr(self, name, default())
+            for place in places:
+                value = place(name)
+                if value is None:
+                    continue
+                try:
+                    setattr(self, name, read(value))
+                    break
+                except (TypeError, ValueError, ConfigError) as error:
+                    refuse(f"{name}={value!r} cannot be used: {error}")
+                    self.given.pop(name, None)
+
+    def _settings(self, refuse: Callable[[str], None]) -> Mapping[str, Any]:
+        try:
+            return _settings(home(self.given.get("home")))
+        except (TypeError, ConfigError) as error:
+            refuse(str(error))
+            return {}
 
     def but(self, **options: Any) -> Config:
-        """The same options with some of them given anew."""
-        return Config(**{**self.given, **{name: value for name, value in options.items() if value is not None}})
+        """The same options with some of them given anew, as far as they can be used."""
+        return Config.usable(**{**self.given, **options})
 
     def folder(self) -> str:
         """The folder of the project that these options record into."""
@@ -89,6 +113,14 @@ class Config:
     def __repr__(self) -> str:
         shown = {name: "***" if name == "api_key" else value for name, value in self.given.items()}
         return f"Config({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
+
+def _refuse(problem: str) -> None:
+    raise ConfigError(problem)
+
+
+def _leave_out(problem: str) -> None:
+    say(f"{problem}; it is left out")
 
 
 def _text(value: Any) -> str:
@@ -125,7 +157,16 @@ def _positive(value: Any) -> float:
 
 
 def _redact(value: Any) -> Any:
-    return _flag(value) if isinstance(value, str | bool | int) else value
+    if isinstance(value, str | bool | int):
+        return _flag(value)
+    if callable(value):
+        return value
+    import re
+
+    try:
+        return [re.compile(pattern) for pattern in value]
+    except re.error as error:
+        raise ValueError(f"it holds a pattern that is none: {error}") from error
 
 
 def _same(value: Any) -> Any:

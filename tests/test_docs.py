@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+import localops
+
 TOP = Path(__file__).parent.parent
 PAGES = TOP / "localops" / "docs"
 ALL = "\n".join(page.read_text() for page in [*sorted(PAGES.glob("*.md")), TOP / "README.md"])
@@ -41,3 +43,30 @@ def test_the_code_of_a_page_prints_what_the_page_says(page: Path, tmp_path: Path
     )
     assert done.returncode == 0, done.stderr
     assert _without_times(done.stdout) == _without_times(said)
+
+
+@pytest.mark.parametrize(
+    ("setting", "environment"),
+    [
+        ('wait = "soon"', {}),
+        ("= not toml", {}),
+        ('[prices."my-model"]\ncached = 3', {}),
+        ("", {"LOCALOPS_PROJECT": "a b", "LOCALOPS_STRICT": "perhaps"}),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_said_and_recording_goes_on(
+    setting: str, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody loses a run to a mistake in config.toml or in the environment."""
+    home = Path(os.environ["LOCALOPS_HOME"])
+    home.mkdir()
+    (home / "config.toml").write_text(setting)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    session = localops.init(default_tags=["kept"], redact=["("], durabilty="power")
+    assert session is not None
+    session.record(localops.LLMEvent(model="gpt-4o-mini", prompt_tokens=9))
+    assert (session.get_analytics()["LLM calls"], session.tags) == (1, ["kept"])
+    said = capsys.readouterr().err
+    assert "left out" in said
+    assert "did you mean 'durability'?" in said
