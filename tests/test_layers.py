@@ -22,7 +22,8 @@ LAYERS = """
     ends lines
     spill
     journal
-    analytics bundle salvage
+    analytics bundle salvage search
+    home
     prune repricing doctor
     session
     exits

@@ -1,8 +1,8 @@
 """The `localops` command: parses, makes one library call, prints.
 
-Each command is a module of this folder with a function of the same name, imported when it is asked for.  Only this
-file turns errors into a line on stderr and an exit code: 0 done, 1 not found, ambiguous or unexpected, 2 wrong usage,
-130 interrupted.
+Each command is a module of this folder with a function of the same name, imported when it is asked for.
+Only this file turns errors into a line on stderr and an exit code: 0 done, 1 not found, ambiguous or
+unexpected, 2 wrong usage, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -94,6 +94,6 @@ def _run(arguments: list[str]) -> int:
 
 
 def _reader_has_gone() -> int:
-    """`localops tail | head` ends in peace: what is still buffered goes nowhere instead of raising at exit."""
+    """`localops tail | head` ends in peace: what is still buffered goes nowhere, and raises no more."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0

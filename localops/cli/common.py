@@ -1,7 +1,7 @@
 """What commands share: their common options, how they print, and what `--json` promises.
 
-JSON is one document with `schema_version`; costs stand in it twice, as `cost_usd` (a number) and as `cost_nano` (exact).
-Times are ISO 8601 in UTC, durations are seconds, ids are written in full.
+JSON is one document with `schema_version`; costs stand in it twice, as `cost_usd` (a number) and as
+`cost_nano` (exact). Times are ISO 8601 in UTC, durations are seconds, ids are written in full.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     F = TypeVar("F", bound=Callable[..., Any])
 
+_UNSAFE = (
+    r"[\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\U000e0000-\U000e007f]"
+)
 SCHEMA_VERSION = 1  # of every --json; grows when a key changes its meaning or goes
 
 
@@ -28,18 +31,20 @@ def place_options(command: F) -> F:
     command = click.option(
         "--project", metavar="NAME", help="Only this project; otherwise every project of the home."
     )(command)
-    return click.option("--home", metavar="FOLDER", help="The home [default: $LOCALOPS_HOME, else your data folder].")(
-        command
-    )
+    return click.option(
+        "--home", metavar="FOLDER", help="The home [default: $LOCALOPS_HOME, else your data folder]."
+    )(command)
 
 
 def json_option(command: F) -> F:
     """--json: the same facts for a program."""
-    return click.option("--json", "as_json", is_flag=True, help="One JSON document, with stable keys.")(command)
+    return click.option("--json", "as_json", is_flag=True, help="One JSON document, with stable keys.")(
+        command
+    )
 
 
 def session_argument(command: F) -> F:
-    """Which session: the first characters of its id, or `last`, which is also what it is when nothing is given."""
+    """Which session: the first characters of its id, or `last`, which nothing at all means too."""
     return click.argument("session", default="last", metavar="[ID|last]")(command)
 
 
@@ -49,7 +54,7 @@ def place(home: str | None, project: str | None) -> tuple[str, str | None]:
 
 
 def print_json(facts: dict[str, Any]) -> None:
-    """One JSON document on stdout, with its schema version first; text that could steer a terminal is escaped."""
+    """One JSON document on stdout, its schema version first; what could steer a terminal is escaped."""
     import json
 
     print(_escaped(json.dumps({"schema_version": SCHEMA_VERSION, **facts}, indent=2, ensure_ascii=False)))
@@ -65,8 +70,7 @@ def print_json_line(facts: dict[str, Any]) -> None:
 def _escaped(text: str) -> str:
     import re
 
-    unsafe = r"[\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\U000e0000-\U000e007f]"
-    return re.sub(unsafe, lambda found: "".join(f"\\u{unit:04x}" for unit in _units(found[0])), text)
+    return re.sub(_UNSAFE, lambda found: "".join(f"\\u{unit:04x}" for unit in _units(found[0])), text)
 
 
 def _units(character: str) -> Iterable[int]:
@@ -115,8 +119,8 @@ def full_id(id: bytes) -> str:
 
 
 def short_id(id: bytes) -> str:
-    """An id short enough for a table, long enough to be typed back: UUIDv7 begin with the time, so eight say little."""
-    return id.hex()[:12]
+    """An id for a table, long enough to be typed back: its first 13 characters are a time in milliseconds."""
+    return full_id(id)[:13]
 
 
 def money_keys(nano: int | None, name: str = "cost") -> dict[str, float | int | None]:

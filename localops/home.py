@@ -1,0 +1,378 @@
+"""The projects of a home, opened to be read: what every command that looks starts from.
+
+Opening tidies first, when the folder can be written and something waits: spilled rows come in, ends that
+nobody is alive to write are written, the stream is folded.  What cannot be tidied is read as it is, and
+counted just the same.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections import namedtuple
+from heapq import merge
+
+from localops import analytics, config, encode, ends, spill
+from localops.errors import Ambiguous, NotFound
+from localops.journal import Journal, Reader, statements
+from localops.search import Index
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any, NamedTuple
+
+    class Listed(NamedTuple):
+        """A session in a list; cost in nano-dollars."""
+
+        project: Project
+        session: bytes
+        key: int
+        first_ns: int
+        last_ns: int
+        name: str | None
+        state: str
+        events: int
+        actions: int
+        llms: int
+        tools: int
+        errors: int
+        failed: int
+        tokens_in: int
+        tokens_out: int
+        cost: int
+        unpriced: int
+
+    class Filters(NamedTuple):
+        """What sessions a list shows."""
+
+        state: str | None = None
+        tag: str | None = None
+        model: str | None = None
+        agent: str | None = None
+        since: int | None = None
+        until: int | None = None
+        text: str | None = None
+else:
+    Listed = namedtuple(
+        "Listed",
+        "project session key first_ns last_ns name state events actions llms tools errors failed "
+        "tokens_in tokens_out cost unpriced",
+    )
+    Filters = namedtuple("Filters", "state tag model agent since until text", defaults=[None] * 7)
+
+Listed.__doc__ = "A session in a list; cost in nano-dollars."
+Filters.__doc__ = (
+    "What sessions a list shows: each that is set must hold; times are of a session's beginning."
+)
+
+STATES = ("Success", "Failure", "Indeterminate", "Running", "Unknown")
+_PAGE = 100
+_FEW = 5  # matches that an ambiguous id is explained with
+_LEAST = 4  # hex digits of an id
+_FEW_OPEN = 64  # more open sessions than this are not looked at one by one just to tidy
+_LATEST_NS = (1 << 63) - 1
+_FRESH_KEY = 1 << 62  # a session that is not folded yet comes before those of the same nanosecond
+_COUNTED = 2_000  # a filter with more sessions than this is as good as any other to walk along
+
+
+class Home:
+    """The projects of a home, or one of them.
+
+    >>> with Home("/nowhere/at/all") as home:
+    ...     home.projects
+    []
+    """
+
+    def __init__(self, folder: str | None = None, project: str | None = None) -> None:
+        self.folder = config.home(folder)
+        names = config.projects(self.folder) if project is None else [config.check_project(project)]
+        found = (Project(self.folder, name, rank) for rank, name in enumerate(names))
+        self.projects = [each for each in found if each.exists]
+        if project is not None and not self.projects:
+            there = ", ".join(config.projects(self.folder)) or "none yet"
+            raise NotFound(f"no project {project!r} in {self.folder}; there is: {there}")
+
+    def sessions(self, filters: Filters | None = None, *, before: str | None = None) -> Iterator[Listed]:
+        """Sessions, newest first, read page by page as they are asked for; `before`: after that one."""
+        limits = self._limits(before)
+        streams = (
+            each.sessions(filters or Filters(), limit)
+            for each, limit in zip(self.projects, limits, strict=True)
+        )
+        return merge(*streams, key=_by_start)
+
+    def _limits(self, before: str | None) -> list[tuple[int, int]]:
+        """Where each project's part of the list goes on, after a session that may be in any of them."""
+        if before is None:
+            return [(_LATEST_NS, 0)] * len(self.projects)
+        project, session = self.find(before)
+        at, key = project.position(session)
+        keys = (
+            key if each is project else 0 if each.rank < project.rank else _LATEST_NS
+            for each in self.projects
+        )
+        return [(at, key) for key in keys]
+
+    def find(self, ident: str) -> tuple[Project, bytes]:
+        """The session that `last`, an id or the beginning of an id names; NotFound or Ambiguous otherwise."""
+        if ident.lower() == "last":
+            newest = next(self.sessions(), None)
+            if newest is None:
+                raise NotFound(self.nothing_yet())
+            return newest.project, newest.session
+        low, high = id_range(ident)
+        found = [(each, session) for each in self.projects for session in each.sessions_like(low, high)]
+        return found[
+            _only(ident, "session", [(each.name, session) for each, session in found], self.nothing_yet())
+        ]
+
+    def find_event(self, ident: str) -> tuple[Project, bytes, bytes]:
+        """The project, the session and the whole id of the event whose id begins like that."""
+        low, high = id_range(ident)
+        found = [(each, session, id) for each in self.projects for id, session in each.events_like(low, high)]
+        return found[_only(ident, "event", [(each.name, id) for each, _, id in found], self.nothing_yet())]
+
+    def nothing_yet(self) -> str:
+        """What to say when there is nothing to look at."""
+        return f"no sessions yet in {self.folder}: record one with `localops demo`, or your own with init()"
+
+    def close(self) -> None:
+        """Let go of the files."""
+        for each in self.projects:
+            each.close()
+
+    def __enter__(self) -> Home:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self.close()
+
+
+class Project:
+    """One project of a home, tidied and opened to be read."""
+
+    def __init__(self, home: str, name: str, rank: int = 0) -> None:
+        self.name = name
+        self.rank = rank  # among the projects of its home: what two sessions of one nanosecond are ordered by
+        self.folder = config.project_folder(home, name)
+        self.path = os.path.join(self.folder, config.JOURNAL)
+        reader = self._read()
+        if _is_due(self.folder, reader):
+            _tidy(self.folder)
+            reader = reader or self._read()
+        self._reader = reader
+
+    @property
+    def exists(self) -> bool:
+        """Whether it has a journal: a folder alone is no project yet."""
+        return self._reader is not None
+
+    @property
+    def reader(self) -> Reader:
+        """The journal, to be asked."""
+        assert self._reader is not None
+        return self._reader
+
+    def _read(self) -> Reader | None:
+        return Reader(self.path) if os.path.exists(self.path) else None
+
+    def ask(self, name: str, **values: object) -> list[tuple[Any, ...]]:
+        """The rows of a statement of lists.sql."""
+        return self.reader.ask(statements("lists.sql")[name], values)
+
+    def standing(self, session: bytes) -> ends.Standing:
+        """How a session stands now."""
+        return ends.standing(self.reader, self.folder, session)
+
+    def tags(self, session: bytes) -> list[str]:
+        """The tags a session has now."""
+        return [tag for (tag,) in self.reader.all("session_tags", session=session)]
+
+    def sessions_like(self, low: bytes, high: bytes) -> list[bytes]:
+        """A few of the sessions whose ids lie between two others."""
+        return [session for (session,) in self.ask("sessions_like", low=low, high=high, many=_FEW)]
+
+    def events_like(self, low: bytes, high: bytes) -> list[tuple[bytes, bytes]]:
+        """A few of the events whose ids lie between two others, each with its session."""
+        return [(id, session) for id, session in self.ask("events_like", low=low, high=high, many=_FEW)]
+
+    def position(self, session: bytes) -> tuple[int, int]:
+        """Where a session stands in the list."""
+        found = self.ask("key_of", session=session)
+        return found[0] if found else (analytics.totals(self.reader, session).first_ns, _FRESH_KEY)
+
+    def sessions(self, filters: Filters, limit: tuple[int, int] = (_LATEST_NS, 0)) -> Iterator[Listed]:
+        """The sessions of this project that pass the filters, newest first, from a position on."""
+        if filters.until is not None and filters.until < limit[0]:
+            limit = (filters.until, 0)
+        walk = _Walk(self, filters)
+        streams = [walk.folded(state, limit) for state in _stored_states(filters.state)]
+        return merge(walk.fresh(limit), *streams, key=_by_start)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._reader is not None:
+            self._reader.close()
+
+
+class _Walk:
+    """A walk along one project's sessions in the order of the list, probing each filter."""
+
+    def __init__(self, project: Project, filters: Filters) -> None:
+        self.project = project
+        self.filters = filters
+        self.facets = [
+            (dim, value) for dim in ("tag", "model", "agent") if (value := getattr(filters, dim)) is not None
+        ]
+        self.index = Index(project.folder, project.reader) if filters.text is not None else None
+
+    def folded(self, state: str | None, limit: tuple[int, int]) -> Iterator[Listed]:
+        """The sessions in the derived tables."""
+        name, values = self._way(state)
+        values |= {
+            "facets": encode.dumps(self.facets).decode(),
+            "since": self.filters.since if self.filters.since is not None else -_LATEST_NS,
+            "many": _PAGE,
+        }
+        while page := self.project.ask(name, before_ns=limit[0], before_key=limit[1], **values):
+            for row in page:
+                listed = self._stated(row)
+                if listed is not None and self._has_text(listed.session):
+                    yield listed
+            limit = (page[-1][2], page[-1][1])
+
+    def _way(self, state: str | None) -> tuple[str, dict[str, object]]:
+        """Along which list to walk: that of the rarest filter."""
+        if (ids := self._few_with_text()) is not None:
+            return "sessions_by_id", {"ids": encode.dumps([id.hex() for id in ids]).decode(), "state": state}
+        ways: list[tuple[int, str, dict[str, object]]] = [
+            (
+                self._count("how_many", dim=dim, value=value),
+                "sessions_by_facet",
+                {"dim": dim, "value": value, "state": state},
+            )
+            for dim, value in self.facets
+        ]
+        if state is not None:
+            ways.append(
+                (self._count("how_many_in_state", state=state), "sessions_by_state", {"state": state})
+            )
+        if not ways:
+            return "sessions_by_start", {}
+        _, name, values = min(ways, key=lambda way: way[0])
+        return name, values
+
+    def _few_with_text(self) -> list[bytes] | None:
+        if self.index is None or self.filters.text is None:
+            return None
+        return self.index.sessions(self.filters.text, most=_COUNTED)
+
+    def _has_text(self, session: bytes) -> bool:
+        return self.index is None or self.filters.text is None or self.index.has(session, self.filters.text)
+
+    def _count(self, name: str, **values: object) -> int:
+        return int(self.project.ask(name, most=_COUNTED, **values)[0][0])
+
+    def _stated(self, row: tuple[Any, ...]) -> Listed | None:
+        """A line of the list; None when the session does not stand as the filter wants it."""
+        listed = Listed(self.project, *row)
+        if listed.state == "open":
+            listed = listed._replace(state=self.project.standing(listed.session).state)
+        return listed if self.filters.state in (None, listed.state) else None
+
+    def fresh(self, limit: tuple[int, int]) -> Iterator[Listed]:
+        """The sessions with rows past the mark: none, mostly, and never many."""
+        found = (self._fresh(session) for (session,) in self.project.ask("fresh"))
+        passing = [each for each in found if each is not None and self._passes(each, limit)]
+        return iter(sorted(passing, key=_by_start))
+
+    def _fresh(self, session: bytes) -> Listed | None:
+        reader = self.project.reader
+        figures = analytics.totals(reader, session)
+        story = reader.all("story", session=session)
+        name = next((name for _, _, kind, name, *_ in story if name and kind in ("session", "join")), None)
+        row = (session, _FRESH_KEY, figures.first_ns, figures.last_ns, name, "open")
+        return self._stated((*row, *(getattr(figures, figure) for figure in Listed._fields[7:])))
+
+    def _passes(self, listed: Listed, limit: tuple[int, int]) -> bool:
+        since = self.filters.since
+        return (
+            (listed.first_ns, listed.key) < limit
+            and (since is None or listed.first_ns >= since)
+            and all(value in self._values(listed.session, dim) for dim, value in self.facets)
+            and self._has_text(listed.session)
+        )
+
+    def _values(self, session: bytes, dim: str) -> set[str]:
+        found = {part.value for part in analytics.parts(self.project.reader, session, dim)}
+        return found | set(self.project.tags(session)) if dim == "tag" else found
+
+
+def id_range(ident: str) -> tuple[bytes, bytes]:
+    """The first and the last id that begin like this; NotFound for what is no beginning of an id."""
+    text = ident.strip().replace("-", "").lower()
+    if not _LEAST <= len(text) <= 32 or not set(text) <= set("0123456789abcdef"):
+        raise NotFound(
+            f"{ident!r} is not the beginning of an id ({_LEAST} hex digits at least), and not `last`: "
+            "`localops sessions` lists what there is"
+        )
+    return bytes.fromhex(text.ljust(32, "0")), bytes.fromhex(text.ljust(32, "f"))
+
+
+def _only(ident: str, what: str, found: list[tuple[str, bytes]], nothing: str) -> int:
+    """Where in `found` the one match is: 0; NotFound or Ambiguous say what is there instead."""
+    if not found:
+        raise NotFound(f"no {what} begins with {ident!r}: `localops sessions` lists what there is")
+    if len(found) > 1:
+        names = ", ".join(f"{uuid.UUID(bytes=id)} in {project}" for project, id in found[:_FEW])
+        raise Ambiguous(
+            f"more than one {what} begins with {ident!r}: {names}; give more of the id, or --project"
+        )
+    return 0
+
+
+def _by_start(listed: Listed) -> tuple[int, int, int]:
+    return -listed.first_ns, listed.project.rank, -listed.key
+
+
+def _stored_states(state: str | None) -> list[str | None]:
+    """The states as the journal has them: who still runs, or died unseen, is `open` there."""
+    if state is None:
+        return [None]
+    stored: dict[str, list[str | None]] = {
+        "Running": ["open"],
+        "Unknown": ["open"],
+        "Indeterminate": ["Indeterminate", "open"],
+    }
+    return stored.get(state, [state])
+
+
+def _is_due(folder: str, reader: Reader | None) -> bool:
+    """Whether something waits that only a writer can bring in order."""
+    if not os.access(folder, os.W_OK):
+        return False
+    if spill.waiting(folder) or os.path.isdir(os.path.join(folder, "parts")):
+        return True
+    if reader is None:
+        return False
+    if reader.ask(statements("lists.sql")["behind"])[0][0]:
+        return True
+    found = reader.all("open_sessions", many=_FEW_OPEN + 1)
+    return len(found) <= _FEW_OPEN and any(
+        ends.standing(reader, folder, session).derived for (session,) in found
+    )
+
+
+def _tidy(folder: str) -> None:
+    """Take in what waits, write the ends that are due, fold."""
+    try:
+        journal = Journal(folder, wait=1.0)
+        try:
+            journal.collect()
+            ends.derive(journal)
+            journal.fold()
+        finally:
+            journal.close()
+    except Exception:  # the edge: a full disk, a lock, a newer journal; what is there is read all the same
+        pass

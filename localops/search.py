@@ -1,0 +1,253 @@
+"""Full text over a project's rows, in a side file that is derived, extended when asked for, and safe to
+delete.
+
+A word is what letters and digits make; a term of a query (what stands between spaces) must be found with its
+words side by side, and all terms in one event.  The index names passages; what is found is always checked in
+the rows.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import namedtuple
+
+from localops import encode, rows
+from localops.errors import ConfigError
+from localops.journal import SideFile, statements
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any, NamedTuple
+
+    from localops.journal import Reader
+
+    class Hit(NamedTuple):
+        """A row in which every term of a query was found."""
+
+        session: bytes
+        id: bytes
+        kind: str
+        name: str | None
+        at_ns: int
+        seq: int
+        snippet: str
+else:
+    Hit = namedtuple("Hit", "session id kind name at_ns seq snippet")
+
+Hit.__doc__ = "A row in which every term of a query was found."
+
+FILE = "search.db"
+SCHEMA = 1  # of the side file; another one is made anew
+_BATCH = 2_000  # rows taken in at a time: some 50 ms
+_PASSAGE = 64  # rows in a passage at most: what has to be looked at again for one match
+_SHIFT = 24  # a session's passages are numbered within 2^24
+_SIDE = 48  # characters shown to either side of what was found
+
+# Scripts that put no spaces between words are taken character by character.
+_SINGLE = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff"
+_WORD = re.compile(rf"[{_SINGLE}]|[^\W_{_SINGLE}]+")
+
+
+def words(text: str) -> list[str]:
+    """The words of a text, without case and accents."""
+    return _WORD.findall(_folded(text))
+
+
+def _folded(text: str) -> str:
+    if text.isascii():
+        return text.lower()
+    from unicodedata import combining, normalize
+
+    plain = "".join(c for c in normalize("NFKD", text) if not combining(c))
+    return normalize("NFC", plain).casefold()
+
+
+class Query:
+    """What is looked for.
+
+    >>> Query("web_search Cats").is_in("two CATS, one web-search")
+    True
+    >>> Query("web_search").is_in("search the web")
+    False
+    """
+
+    def __init__(self, text: str) -> None:
+        self.terms = [found for term in text.split() if (found := words(term))]
+        if not self.terms:
+            raise ConfigError(f"there is no word to search for in {text!r}")
+        self.match = " AND ".join(f'"{word}"' for term in self.terms for word in term)
+        self._runs = [f" {' '.join(term)} " for term in self.terms]
+
+    def is_in(self, text: str) -> bool:
+        """Whether every term stands in the text."""
+        flat = f" {' '.join(words(text))} "
+        return all(run in flat for run in self._runs)
+
+    def snippet(self, text: str) -> str:
+        """The text around the first thing found, on one line."""
+        flat = " ".join(text.split())
+        at = max(0, flat.lower().find(self.terms[0][0]))
+        start, end = max(0, at - _SIDE), at + 2 * _SIDE
+        return f"{'…' if start else ''}{flat[start:end]}{'…' if end < len(flat) else ''}"
+
+
+class Index:
+    """The index of one project; where its folder cannot be written, one in memory, for the moment."""
+
+    def __init__(self, folder: str, reader: Reader) -> None:
+        self._reader = reader
+        self._file = SideFile(os.path.join(folder, FILE), statements("search.sql")["schema"], SCHEMA)
+        self._check()
+
+    def _check(self) -> None:
+        """An index of another journal (moved, repaired, put back) is begun anew: its seqs mean nothing here."""
+        journal = self._reader.ask("select value from meta where key = 'journal'")
+        if self._file.ask("select journal from about") != journal:
+            self._file.begin_anew()
+            self._file.transact(lambda execute: execute("insert into about values(?, 0)", journal[0]))
+
+    @property
+    def upto(self) -> int:
+        """The last seq that is in it."""
+        return int(self._file.ask("select upto from about")[0][0])
+
+    def missing(self) -> int:
+        """How many rows are not in it yet (some of which prune may have taken)."""
+        return int(self._reader.ask(statements("lists.sql")["last_seq"])[0][0]) - self.upto
+
+    def extend(self, progress: Callable[[int], None] | None = None) -> None:
+        """Take in all rows that are missing; `progress` is told how many more are in, batch by batch."""
+        more = True
+        while more:
+            before = self.upto
+
+            def work(execute: Callable[..., Any]) -> None:
+                nonlocal more
+                more = self._take_in(execute)
+
+            self._file.transact(work)
+            if progress is not None:
+                progress(self.upto - before)
+
+    def _take_in(self, execute: Callable[..., Any]) -> bool:
+        after = execute("select upto from about").fetchone()[0]
+        page = self._reader.ask(statements("search.sql")["rows"], {"after": after, "many": _BATCH})
+        if not page:
+            return False
+        sessions: dict[bytes, list[tuple[int, str]]] = {}
+        for row in page:
+            if text := text_of(row):
+                sessions.setdefault(row[1], []).append((row[0], text))
+        for session, texts in sessions.items():
+            key = _key(execute, session)
+            last = execute("select max(id) from passage where id between ? and ?", _range(key)).fetchone()[0]
+            number = (key << _SHIFT) if last is None else last + 1
+            for at in range(0, len(texts), _PASSAGE):
+                _add(execute, number, texts[at : at + _PASSAGE])
+                number += 1
+        execute("update about set upto = ?", (page[-1][0],))
+        return len(page) == _BATCH
+
+    def events(self, text: str, session: bytes | None = None) -> Iterator[Hit]:
+        """The rows that have every term: the newest session's first, and in it the newest row first."""
+        query = Query(text)
+        first, before = (0, 1 << 62) if session is None else self._range_of(session)
+        while passages := self._file.ask(
+            statements("search.sql")["passages"], {"match": query.match, "first": first, "before": before}
+        ):
+            for _, first_seq, last_seq, of in passages:
+                yield from self._hits(query, first_seq, last_seq, of)
+            before = passages[-1][0]
+
+    def _hits(self, query: Query, first: int, last: int, session: bytes) -> Iterator[Hit]:
+        found = self._reader.ask(
+            statements("search.sql")["rows_between"], {"first": first, "last": last, "session": session}
+        )
+        for row in found:
+            text = text_of(row)
+            if query.is_in(text):
+                seq, session, kind, name, at_ns, _, _, _, id = row
+                yield Hit(session, id, kind, name, at_ns, seq, query.snippet(text))
+
+    def sessions(self, text: str, most: int) -> list[bytes] | None:
+        """The sessions with every term in one row; None when more than `most` passages must be looked at."""
+        query = Query(text)
+        found = self._file.ask(statements("search.sql")["sessions"], {"match": query.match, "many": most + 1})
+        if len(found) > most:
+            return None
+        sessions = dict.fromkeys(session for (session,) in found)
+        return [session for session in sessions if self._is_simple(query) or self.has(session, text)]
+
+    def has(self, session: bytes, text: str) -> bool:
+        """Whether one row of the session has every term."""
+        query = Query(text)
+        if self._is_simple(query):
+            first, before = self._range_of(session)
+            values = {"match": query.match, "first": first, "before": before}
+            return bool(self._file.ask(statements("search.sql")["any_passage"], values))
+        return next(self.events(text, session), None) is not None
+
+    def _is_simple(self, query: Query) -> bool:
+        """A single word: the passage has it in one of its rows, there is nothing more to look at."""
+        return len(query.terms) == 1 and len(query.terms[0]) == 1
+
+    def _range_of(self, session: bytes) -> tuple[int, int]:
+        found = self._file.ask("select key from session where id = ?", (session,))
+        if not found:
+            return 0, 0
+        first, last = _range(found[0][0])
+        return first, last + 1
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()
+
+
+def _key(execute: Callable[..., Any], session: bytes) -> int:
+    execute("insert or ignore into session(id) values(?)", (session,))
+    return int(execute("select key from session where id = ?", (session,)).fetchone()[0])
+
+
+def _range(key: int) -> tuple[int, int]:
+    return key << _SHIFT, ((key + 1) << _SHIFT) - 1
+
+
+def _add(execute: Callable[..., Any], id: int, texts: list[tuple[int, str]]) -> None:
+    # The tokenizer splits plain ASCII as `words` does; only other text has to be split for it.
+    all_of_it = "\n".join(text for _, text in texts)
+    given = all_of_it.lower() if all_of_it.isascii() else " ".join(words(all_of_it))
+    execute("insert into passage values(?, ?, ?)", (id, texts[0][0], texts[-1][0]))
+    execute("insert into fts(rowid, words) values(?, ?)", (id, given))
+
+
+def text_of(row: tuple[Any, ...]) -> str:
+    """What a person wrote or read in a row, a line each; of rows that keep the books what they were given."""
+    _, _, kind, name, _, model, tags, body, _ = row
+    found = [text for text in (name, model) if text]
+    if tags:
+        found += encode.loads(tags)
+    if body:
+        plain = encode.loads(body)
+        if kind in rows.BOOKS:
+            plain = {key: plain[key] for key in ("reason", "params", "returns", "metadata") if key in plain}
+        found += _strings(list(plain.values()) if isinstance(plain, dict) else plain)
+    return "\n".join(found)
+
+
+def _strings(value: object) -> list[str]:
+    """Every text, number and inner key of plain data, in order."""
+    found: list[str] = []
+    rest = [value]
+    while rest:
+        item = rest.pop()
+        if isinstance(item, str):
+            found.append(item)
+        elif isinstance(item, dict):
+            rest.extend(part for pair in reversed(item.items()) for part in reversed(pair))
+        elif isinstance(item, list):
+            rest.extend(reversed(item))
+        elif item is not None and not isinstance(item, bool):
+            found.append(str(item))
+    return found

@@ -1,0 +1,181 @@
+-- How sessions and events are found in a home.  Lists walk in their order and probe each filter; none makes a set.
+-- Unset filters are null.  `fresh` are sessions with rows past the mark: they are looked at one by one (home.py).
+-- :facets is a JSON array of [dim, value], all of which a session must have.
+
+-- behind --
+-- How many rows are past the mark.
+select (select coalesce(max(seq), 0) from event) - seq
+from mark;
+
+-- fresh --
+select distinct session
+from tail;
+
+-- sessions_by_start --
+with fresh as materialized (select distinct session from tail),
+wanted as materialized (select value ->> 0 as dim, value ->> 1 as value from json_each(:facets))
+select t.session, t.key, t.first_ns, t.last_ns, t.name, t.state, t.events, t.actions, t.llms, t.tools, t.errors,
+  t.failed, t.tokens_in, t.tokens_out, t.cost, t.unpriced
+from total t
+where (t.first_ns, t.key) < (:before_ns, :before_key)
+  and t.first_ns >= :since
+  and not exists (
+    select 1 from wanted w
+    where not exists (select 1 from facet p where p.dim = w.dim and p.value = w.value and p.start_ns = t.first_ns and p.key = t.key))
+  and t.session not in (select session from fresh)
+order by t.first_ns desc, t.key desc
+limit :many;
+
+-- sessions_by_state --
+with fresh as materialized (select distinct session from tail),
+wanted as materialized (select value ->> 0 as dim, value ->> 1 as value from json_each(:facets))
+select t.session, t.key, t.first_ns, t.last_ns, t.name, t.state, t.events, t.actions, t.llms, t.tools, t.errors,
+  t.failed, t.tokens_in, t.tokens_out, t.cost, t.unpriced
+from total t
+where t.state = :state
+  and (t.first_ns, t.key) < (:before_ns, :before_key)
+  and t.first_ns >= :since
+  and not exists (
+    select 1 from wanted w
+    where not exists (select 1 from facet p where p.dim = w.dim and p.value = w.value and p.start_ns = t.first_ns and p.key = t.key))
+  and t.session not in (select session from fresh)
+order by t.first_ns desc, t.key desc
+limit :many;
+
+-- sessions_by_facet --
+with fresh as materialized (select distinct session from tail),
+wanted as materialized (select value ->> 0 as dim, value ->> 1 as value from json_each(:facets))
+select t.session, t.key, t.first_ns, t.last_ns, t.name, t.state, t.events, t.actions, t.llms, t.tools, t.errors,
+  t.failed, t.tokens_in, t.tokens_out, t.cost, t.unpriced
+from facet f
+cross join total t on t.key = f.key
+where f.dim = :dim
+  and f.value = :value
+  and (f.start_ns < :before_ns or f.start_ns = :before_ns and f.key < :before_key)
+  and f.start_ns between :since and :before_ns
+  and (:state is null or t.state = :state)
+  and not exists (
+    select 1 from wanted w
+    where not exists (select 1 from facet p where p.dim = w.dim and p.value = w.value and p.start_ns = t.first_ns and p.key = t.key))
+  and t.session not in (select session from fresh)
+order by f.start_ns desc, f.key desc
+limit :many;
+
+-- sessions_by_id --
+-- The sessions of a JSON array of ids in hex: few enough to be sorted.
+with fresh as materialized (select distinct session from tail),
+wanted as materialized (select value ->> 0 as dim, value ->> 1 as value from json_each(:facets))
+select t.session, t.key, t.first_ns, t.last_ns, t.name, t.state, t.events, t.actions, t.llms, t.tools, t.errors,
+  t.failed, t.tokens_in, t.tokens_out, t.cost, t.unpriced
+from json_each(:ids) wanted
+cross join total t on t.session = unhex(wanted.value)
+where (t.first_ns, t.key) < (:before_ns, :before_key)
+  and t.first_ns >= :since
+  and (:state is null or t.state = :state)
+  and not exists (
+    select 1 from wanted w
+    where not exists (select 1 from facet p where p.dim = w.dim and p.value = w.value and p.start_ns = t.first_ns and p.key = t.key))
+  and t.session not in (select session from fresh)
+order by t.first_ns desc, t.key desc
+limit :many;
+
+-- how_many --
+-- How many sessions have that value, counted no further than :most.
+select count(*)
+from (
+  select 1 from facet
+  where dim = :dim and value = :value
+  limit :most
+);
+
+-- how_many_in_state --
+select count(*)
+from (
+  select 1 from total
+  where state = :state
+  limit :most
+);
+
+-- key_of --
+-- Where a session stands in the list.
+select first_ns, key
+from total
+where session = :session;
+
+-- sessions_like --
+-- Sessions whose id lies between two others, :many at most.
+select session from total where session between :low and :high
+union
+select distinct session from tail where session between :low and :high
+limit :many;
+
+-- events_like --
+-- Work whose id lies between two others, :many at most.
+select id, max(session)
+from (
+  select e.id, e.session
+  from id_of i
+  join event e on e.seq = i.seq
+  where i.id between :low and :high
+    and e.kind not in ('session','join','leave','tags','end','price','clock','journal','pruned','loss','host','video','metadata')
+  union all
+  select id, session
+  from event not indexed
+  where seq > (select seq from mark)
+    and id between :low and :high
+    and kind not in ('session','join','leave','tags','end','price','clock','journal','pruned','loss','host','video','metadata')
+)
+group by id
+limit :many;
+
+-- newest_rows --
+-- The last rows of a journal, newest first.
+select *
+from event
+order by seq desc
+limit :many;
+
+-- newest_rows_of --
+-- The last rows of one session, newest first.
+select e.*
+from (
+  select o.seq as at
+  from total t
+  join event_of o on o.key = t.key
+  where t.session = :session
+  union all
+  select seq
+  from event not indexed
+  where seq > (select seq from mark)
+    and session = :session
+  order by 1 desc
+  limit :many
+) page
+join event e on e.seq = page.at
+order by e.seq desc;
+
+-- rows_after --
+select *
+from event
+where seq > :after
+order by seq
+limit :many;
+
+-- last_seq --
+select coalesce(max(seq), 0)
+from event;
+
+-- name_of_agent --
+select name
+from event
+where seq = (select seq from id_of where id = :id and phase = 0);
+
+-- standing_of_journal --
+-- What `localops status` says of a journal.
+select
+  (select count(*) from total)
+    + (select count(*) from (select distinct session from tail) f where f.session not in (select session from total)),
+  (select sum(events) from session_total),
+  (select max(at_ns) from event where seq = (select max(seq) from event)),
+  (select sum(coalesce(json_extract(e.body, '$.dropped'), 0))
+    from milestone m join event e on e.seq = m.seq where m.kind = 'loss');

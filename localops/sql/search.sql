@@ -1,0 +1,59 @@
+-- The full-text index of a project, in a file of its own (search.db): derived, and safe to delete.
+-- A passage is a run of rows of one session; the index knows which words are in it, and the rows themselves are then
+-- looked at. `fts` keeps no text. Its rowid is passage.id: session key * 2^24 + number, so a session is one range.
+
+-- schema --
+create table about(
+  journal text not null,                 -- the id of the journal it was made from
+  upto integer not null                  -- the last seq that is in it
+) strict;
+create table session(
+  key integer primary key,
+  id blob not null unique
+) strict;
+create table passage(
+  id integer primary key,
+  first_seq integer not null,
+  last_seq integer not null
+) strict;
+create virtual table fts using fts5(words, content = '', detail = none, columnsize = 0, tokenize = 'ascii');
+
+-- rows --
+-- What of a row is searched; asked of the journal, as is rows_between.
+select seq, session, kind, name, at_ns, model, tags, body, id
+from event
+where seq > :after
+order by seq
+limit :many;
+
+-- rows_between --
+select seq, session, kind, name, at_ns, model, tags, body, id
+from event
+where seq between :first and :last
+  and session = :session
+order by seq desc;
+
+-- passages --
+-- A page of the passages with all words, the newest session's first.
+select fts.rowid, p.first_seq, p.last_seq, s.id
+from fts
+join passage p on p.id = fts.rowid
+join session s on s.key = fts.rowid >> 24
+where fts match :match
+  and fts.rowid >= :first
+  and fts.rowid < :before
+order by fts.rowid desc
+limit 50;
+
+-- any_passage --
+select 1
+from fts
+where fts match :match
+  and rowid >= :first
+  and rowid < :before
+limit 1;
+
+-- sessions --
+select s.id
+from (select rowid as id from fts where fts match :match limit :many) found
+join session s on s.key = found.id >> 24;
