@@ -1,17 +1,20 @@
 """Where in a run we are: the session, the operation and the agent that what happens now belongs to.
 
 A context variable, so asyncio tasks each have their own.  A new thread begins with none: hand it yours with `carry`.
+`around` is how a function of any kind is given a place of its own; what happens there is for its caller to say.
 """
 
 from __future__ import annotations
 
+import inspect
 from contextvars import ContextVar, copy_context
 from functools import wraps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import ParamSpec, TypeVar
+    from collections.abc import AsyncGenerator, Callable, Generator
+    from contextvars import Token
+    from typing import Any, ParamSpec, TypeVar
 
     from localops.session import Session
 
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     R = TypeVar("R")
 
     Scope = tuple[Session | None, bytes | None, bytes | None]  # session, operation, agent
+    Begin = Callable[[tuple[Any, ...], dict[str, Any]], "Stay | None"]
 
 NOWHERE: Scope = (None, None, None)
 scope: ContextVar[Scope] = ContextVar("localops.scope", default=NOWHERE)
@@ -41,3 +45,154 @@ def carry(function: Callable[P, R]) -> Callable[P, R]:
         return here.copy().run(function, *args, **kwargs)  # a copy: one context cannot be entered twice at a time
 
     return carried
+
+
+class Stay:
+    """One call's stay in a place: its code runs with that scope, and at the end it is told how the call went.
+
+    A generator enters once for each item, so what its caller does in between is not inside.
+    """
+
+    __slots__ = ("_token", "where")
+
+    _token: Token[Scope]
+
+    def __init__(self, where: Scope) -> None:
+        self.where = where
+
+    def __enter__(self) -> None:
+        self._token = scope.set(self.where)
+
+    def __exit__(self, *failure: object) -> None:
+        try:
+            scope.reset(self._token)
+        except ValueError:
+            pass  # an abandoned coroutine is closed from another context: there is nothing to go back to
+
+    def ended(self, result: object, yielded: int | None = None) -> None:
+        """The call returned; a generator was exhausted or closed, after so many items."""
+
+    def failed(self, error: BaseException, yielded: int | None = None) -> None:
+        """The call raised."""
+
+
+class _Unwatched(Stay):
+    """A call that belongs to no place of its own."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *failure: object) -> None: ...
+
+
+def around(function: Callable[..., Any], begin: Begin) -> Callable[..., Any]:
+    """The function with a stay around each call, of the same kind of function as before.
+
+    `begin` is given the arguments and may take a keyword out of them; where it gives None the function simply runs.
+    """
+    if inspect.isasyncgenfunction(function):
+        return _around_async_generator(function, begin)
+    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None)):  # noqa: B004
+        return _around_coroutine(function, begin)
+    if inspect.isgeneratorfunction(function):
+        return _around_generator(function, begin)
+    return _around_plain(function, begin)
+
+
+def _around_plain(function: Callable[..., Any], begin: Begin) -> Callable[..., Any]:
+    @wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        stay = begin(args, kwargs)
+        if stay is None:
+            return function(*args, **kwargs)
+        try:
+            with stay:
+                result = function(*args, **kwargs)
+        except BaseException as error:
+            stay.failed(error)
+            raise
+        stay.ended(result)
+        return result
+
+    return wrapper
+
+
+def _around_coroutine(function: Callable[..., Any], begin: Begin) -> Callable[..., Any]:
+    @wraps(function)
+    async def wrapper(*args: Any, **kwargs: Any) -> Any:
+        stay = begin(args, kwargs)
+        if stay is None:
+            return await function(*args, **kwargs)
+        try:
+            with stay:
+                result = await function(*args, **kwargs)
+        except BaseException as error:
+            stay.failed(error)
+            raise
+        stay.ended(result)
+        return result
+
+    return wrapper
+
+
+def _around_generator(function: Callable[..., Any], begin: Begin) -> Callable[..., Any]:
+    @wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+        stay = begin(args, kwargs)
+        inner = function(*args, **kwargs)
+        if stay is None:
+            return (yield from inner)
+        yielded = 0
+        step, given = inner.send, None
+        while True:
+            try:
+                with stay:
+                    item = step(given)
+            except StopIteration as stop:
+                stay.ended(stop.value, yielded)
+                return stop.value
+            except GeneratorExit:
+                stay.ended(None, yielded)
+                raise
+            except BaseException as error:
+                stay.failed(error, yielded)
+                raise
+            yielded += 1
+            try:
+                given = yield item
+                step = inner.send
+            except BaseException as error:  # whatever is thrown in, a close included, is for the generator
+                step, given = inner.throw, error
+
+    return wrapper
+
+
+def _around_async_generator(function: Callable[..., Any], begin: Begin) -> Callable[..., Any]:
+    @wraps(function)
+    async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+        stay = begin(args, kwargs) or _Unwatched(NOWHERE)
+        inner = function(*args, **kwargs)
+        yielded = 0
+        step, given = inner.asend, None
+        while True:
+            try:
+                with stay:
+                    item = await step(given)
+            except StopAsyncIteration:
+                stay.ended(None, yielded)
+                return
+            except GeneratorExit:
+                stay.ended(None, yielded)
+                raise
+            except BaseException as error:
+                stay.failed(error, yielded)
+                raise
+            yielded += 1
+            try:
+                given = yield item
+                step = inner.asend
+            except BaseException as error:  # as above
+                step, given = inner.athrow, error
+
+    return wrapper

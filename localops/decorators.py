@@ -8,18 +8,20 @@ operation it happened in, and goes on its way.
 from __future__ import annotations
 
 import inspect
+import uuid
 import weakref
 from functools import wraps
 
 from localops import api
-from localops.context import scope
-from localops.errors import LocalopsError
+from localops.clock import new_id
+from localops.context import Stay, around, scope
+from localops.errors import NoSession
 from localops.output import say_once
-from localops.session import Operation, Session, failure_reason
+from localops.session import Operation, Session, parameters
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Generator, Iterable
+    from collections.abc import Callable, Iterable
     from typing import Any, Protocol, TypeVar, overload
 
     F = TypeVar("F", bound=Callable[..., Any])
@@ -55,11 +57,14 @@ if TYPE_CHECKING:
             capture_response: bool = True,
         ) -> Callable[[F], F]: ...
 
+_Parameter = inspect.Parameter
+_BY_POSITION = (_Parameter.POSITIONAL_ONLY, _Parameter.POSITIONAL_OR_KEYWORD)
+
 
 class _Plan:
     """What one decorator does to one function: the kind and name of its operation, and what is captured."""
 
-    __slots__ = ("cost", "defaults", "extra", "kind", "name", "names", "request", "response", "rest", "tags", "takes_session")
+    __slots__ = ("cost", "defaults", "kind", "more", "name", "names", "own_session", "request", "response", "rest", "tags")
 
     def __init__(self, kind: str, function: Callable[..., Any], options: dict[str, Any]) -> None:
         self.kind = kind
@@ -68,51 +73,120 @@ class _Plan:
         self.cost = options.get("cost")
         self.request = options.get("capture_request", True)
         self.response = options.get("capture_response", True)
-        self.extra = {key: options[key] for key in ("version", "spec") if options.get(key) is not None}
-        self.names, self.rest, self.defaults = _parameters(function)
-        self.takes_session = "session" in self.names
+        self.more = {key: options[key] for key in ("version", "spec") if options.get(key) is not None}
+        taken = parameters(function)
+        self.names = tuple(name for name, one in taken.items() if one.kind in _BY_POSITION)
+        self.rest = next((name for name, one in taken.items() if one.kind is _Parameter.VAR_POSITIONAL), "args")
+        self.defaults = {name: one.default for name, one in taken.items() if one.default is not _Parameter.empty}
+        self.own_session = "session" in taken
 
     def given(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any] | None:
         """The arguments of a call by name, without `self` and `cls`."""
         names = self.names
-        found = {**self.defaults, **dict(zip(names, args, strict=False))} if args or self.defaults else {}
+        found: dict[str, Any] = dict(zip(names, args, strict=False))
         if len(args) > len(names):
             found[self.rest] = args[len(names) :]
         if kwargs:
             found.update(kwargs)
+        if self.defaults:
+            found = {**found, **{name: value for name, value in self.defaults.items() if name not in found}}
         if names and names[0] in ("self", "cls"):
             found.pop(names[0], None)
-        if self.extra:
-            found.update({f"{key} of {self.kind}": value for key, value in self.extra.items()})
+        if self.own_session and isinstance(found.get("session"), Session):
+            del found["session"]
         return found or None
-
-    def begin(self, session: Session, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Operation:
-        params = self.given(args, kwargs) if self.request and session.config.capture else (self.extra or None)
-        agent = _agent_of(args[0], session) if args and hasattr(args[0], _AGENTS) else None
-        return session.begin(self.kind, self.name, params, agent=agent, tags=self.tags, cost=self.cost)
 
     def session(self, kwargs: dict[str, Any]) -> Session | None:
         """Where this call is recorded; AgentOps' `session=` is taken out unless the function asks for it itself."""
-        given = kwargs.get("session")
-        if isinstance(given, Session):
-            if not self.takes_session:
-                del kwargs["session"]
-            return given
-        session = scope.get()[0]
-        return session if session is not None else _current(self.name)
+        return _session_of(self.name, kwargs, self.own_session)
+
+    def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Call | None:
+        """The operation that a call is; None where it cannot be recorded."""
+        session = self.session(kwargs)
+        if session is None:
+            return None
+        params = self.given(args, kwargs) if self.request and session.config.capture else None
+        agent = _agent_of(args[0], session) if args else None
+        operation = session.begin(
+            self.kind, self.name, params, agent=agent, tags=self.tags, cost=self.cost, more=self.more
+        )
+        return _Call(self, operation) if operation is not None else None
+
+    def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Run | None:
+        """The session that a call is; None where none could be started."""
+        params = None
+        if self.request and (api.client().config.capture):
+            params = self.given(args, kwargs)
+        session = _started(self, params)
+        return _Run(self, session) if session is not None else None
 
 
-def _parameters(function: Callable[..., Any]) -> tuple[tuple[str, ...], str, dict[str, Any]]:
-    """Names of the positional parameters, of the one that takes the rest, and the defaults."""
-    code = getattr(function, "__code__", None)
-    if code is None:
-        return (), "args", {}
-    names = code.co_varnames[: code.co_argcount]
-    after = code.co_argcount + code.co_kwonlyargcount
-    rest = code.co_varnames[after] if code.co_flags & inspect.CO_VARARGS else "args"
-    positional = getattr(function, "__defaults__", None) or ()
-    defaults = dict(zip(names[len(names) - len(positional) :], positional, strict=True))
-    return names, rest, {**defaults, **(getattr(function, "__kwdefaults__", None) or {})}
+class _Call(Stay):
+    """A call that is an operation."""
+
+    __slots__ = ("operation", "plan")
+
+    def __init__(self, plan: _Plan, operation: Operation) -> None:
+        self.plan, self.operation = plan, operation
+        agent = operation.id if operation.kind == "agent" else operation.agent
+        self.where = (operation.session, operation.id, agent)
+
+    def ended(self, result: object, yielded: int | None = None) -> None:
+        """Write what it returned."""
+        fields: dict[str, object] = {} if yielded is None else {"yielded": yielded}
+        if result is not None and self.plan.response and self.operation.session.config.capture:
+            fields["returns"] = result
+            if self.plan.kind == "action":
+                fields.update(self._screenshot(result))
+        self.operation.finish(fields)
+
+    def failed(self, error: BaseException, yielded: int | None = None) -> None:
+        """Write that it raised; being cancelled or interrupted is no error, but no good end either."""
+        fields: dict[str, object] = {} if yielded is None else {"yielded": yielded}
+        if isinstance(error, Exception):
+            self.operation.finish(fields, failed=True)
+            self.operation.error(error)
+        else:
+            self.operation.finish({**fields, "ended_by": type(error).__name__}, failed=True)
+
+    def _screenshot(self, result: object) -> dict[str, object]:
+        """What an action returned may carry a picture of what it saw."""
+        try:
+            picture = getattr(result, "screenshot", None)
+        except Exception:  # the edge: a stranger's attribute
+            picture = None
+        return {} if picture is None else {"screenshot": self.operation.session.keep_media(picture)}
+
+
+class _Run(Stay):
+    """A call that is a session: Success when it returns, Failure when it raises."""
+
+    __slots__ = ("plan", "session")
+
+    def __init__(self, plan: _Plan, session: Session) -> None:
+        self.plan, self.session = plan, session
+        self.where = (session, None, None)
+
+    def ended(self, result: object, yielded: int | None = None) -> None:  # noqa: ARG002
+        """End it, with what the function gave back."""
+        if result is not None and self.plan.response and self.session.config.capture:
+            self.session.returns = result
+        self.session.finish()
+
+    def failed(self, error: BaseException, yielded: int | None = None) -> None:  # noqa: ARG002
+        """End it as what it raised."""
+        self.session.finish(error)
+
+
+def _session_of(name: str, kwargs: dict[str, Any], own_session: bool) -> Session | None:
+    """The session that is meant by a call: given with it, else the current one."""
+    given = kwargs.get("session")
+    if isinstance(given, Session):
+        if not own_session:
+            del kwargs["session"]
+        return given
+    session = scope.get()[0]
+    return session if session is not None else _current(name)
 
 
 def _current(name: str) -> Session | None:
@@ -120,387 +194,153 @@ def _current(name: str) -> Session | None:
     if client is None:
         say_once("decorated before init", f"{name}() ran before localops.init(): it is not recorded")
         return None
-    return client.current()
-
-
-def _end(operation: Operation, plan: _Plan, result: object) -> None:
-    """The operation returned."""
-    fields: dict[str, object] = {}
-    if result is not None and plan.response and operation.session.config.capture:
-        fields["returns"] = result
-        if plan.kind == "action" and getattr(result, "screenshot", None) is not None:
-            fields["screenshot"] = operation.session._keep_media(result.screenshot)  # type: ignore[attr-defined]
-    operation.finish(fields)
-
-
-def _fail(operation: Operation, error: BaseException) -> None:
-    """The operation raised; a cancelled or interrupted one is no error, but it did not end well either."""
-    operation.finish({} if isinstance(error, Exception) else {"ended_by": type(error).__name__}, failed=True)
-    if isinstance(error, Exception):
-        operation.error(error)
-
-
-def _wrap(plan: _Plan, function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function with an operation around each call, of the same kind of function as before."""
-    if inspect.isasyncgenfunction(function):
-        return _wrap_async_generator(plan, function)
-    if inspect.iscoroutinefunction(function):
-        return _wrap_async(plan, function)
-    if inspect.isgeneratorfunction(function):
-        return _wrap_generator(plan, function)
-    return _wrap_plain(plan, function)
-
-
-def _inside(operation: Operation) -> tuple[Session, bytes, bytes | None]:
-    return operation.session, operation.id, operation.id if operation.kind == "agent" else operation.agent
-
-
-def _wrap_plain(plan: _Plan, function: Callable[..., Any]) -> Callable[..., Any]:
-    @wraps(function)
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
-        session = plan.session(kwargs)
-        if session is None:
-            return function(*args, **kwargs)
-        operation = plan.begin(session, args, kwargs)
-        token = scope.set(_inside(operation))
-        try:
-            result = function(*args, **kwargs)
-        except BaseException as error:
-            _fail(operation, error)
+    try:
+        return client.need(f"{name}() is not recorded")
+    except NoSession as error:
+        if client.config.strict:
             raise
-        finally:
-            scope.reset(token)
-        _end(operation, plan, result)
-        return result
-
-    return wrapper
+        say_once("decorated without a session", str(error))
+        return None
 
 
-def _wrap_async(plan: _Plan, function: Callable[..., Any]) -> Callable[..., Any]:
-    @wraps(function)
-    async def wrapper(*args: Any, **kwargs: Any) -> Any:
-        session = plan.session(kwargs)
-        if session is None:
-            return await function(*args, **kwargs)
-        operation = plan.begin(session, args, kwargs)
-        token = scope.set(_inside(operation))
-        try:
-            result = await function(*args, **kwargs)
-        except BaseException as error:
-            _fail(operation, error)
+def _started(plan: _Plan, params: object = None) -> Session | None:
+    """A session for a call or an instance; the place where it is made stays where it was."""
+    client, before = api.client(), scope.get()
+    try:
+        return client.start(plan.tags, name=plan.name, params=params)
+    except Exception as error:  # the edge: recording never breaks the program that is recorded
+        if client.config.strict:
             raise
-        finally:
-            scope.reset(token)
-        _end(operation, plan, result)
-        return result
-
-    return wrapper
+        say_once("session", f"{plan.name}() is not recorded: {error}")
+        return None
+    finally:
+        scope.set(before)
 
 
-class _Stream:
-    """The life of a generator as an operation: its scope holds only while its own code runs."""
-
-    def __init__(self, plan: _Plan, session: Session, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self.operation = plan.begin(session, args, kwargs)
-        self.yielded = 0
-
-    def __enter__(self) -> None:
-        self._token = scope.set(_inside(self.operation))
-
-    def __exit__(self, *failure: object) -> None:
-        scope.reset(self._token)
-
-    def ended(self, result: object = None) -> None:
-        """It was exhausted or closed."""
-        self.operation.finish({"yielded": self.yielded, **({"returns": result} if result is not None else {})})
-
-    def failed(self, error: BaseException) -> None:
-        """It raised."""
-        _fail(self.operation, error)
+def _methods(cls: type, begin: Callable[..., Stay | None]) -> None:
+    """Have each method of a class itself run in the place that `begin` finds for its instance."""
+    for attribute, value in list(vars(cls).items()):
+        if inspect.isfunction(value) and not attribute.startswith("__"):
+            setattr(cls, attribute, around(value, begin))
 
 
-def _wrap_generator(plan: _Plan, function: Callable[..., Any]) -> Callable[..., Any]:
-    @wraps(function)
-    def wrapper(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
-        session = plan.session(kwargs)
-        if session is None:
-            return (yield from function(*args, **kwargs))
-        stream = _Stream(plan, session, args, kwargs)
-        inner = function(*args, **kwargs)
-        step, value = inner.send, None
-        while True:
-            try:
-                with stream:
-                    item = step(value)
-            except StopIteration as stop:
-                stream.ended(stop.value)
-                return stop.value
-            except BaseException as error:
-                stream.failed(error)
-                raise
-            stream.yielded += 1
-            try:
-                value = yield item
-                step = inner.send
-            except GeneratorExit:
-                with stream:
-                    inner.close()
-                stream.ended()
-                raise
-            except BaseException as error:
-                step, value = inner.throw, error
-
-    return wrapper
+def _constructor(cls: type) -> Callable[..., None]:
+    """What a class is constructed by; `object`'s own minds arguments that `__new__` takes, once it is called by name."""
+    construct: Callable[..., None] = cls.__init__  # type: ignore[misc]
+    own_new: Callable[..., object] = cls.__new__
+    if construct is object.__init__ and own_new is not object.__new__:
+        return lambda self, *args, **kwargs: None  # noqa: ARG005
+    return construct
 
 
-def _wrap_async_generator(plan: _Plan, function: Callable[..., Any]) -> Callable[..., Any]:
-    @wraps(function)
-    async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
-        session = plan.session(kwargs)
-        if session is None:
-            async for item in function(*args, **kwargs):
-                yield item
-            return
-        stream = _Stream(plan, session, args, kwargs)
-        inner = function(*args, **kwargs)
-        step, value = inner.asend, None
-        while True:
-            try:
-                with stream:
-                    item = await step(value)
-            except StopAsyncIteration:
-                stream.ended()
-                return
-            except BaseException as error:
-                stream.failed(error)
-                raise
-            stream.yielded += 1
-            try:
-                value = yield item
-                step = inner.asend
-            except GeneratorExit:
-                with stream:
-                    await inner.aclose()
-                stream.ended()
-                raise
-            except BaseException as error:
-                step, value = inner.athrow, error
-
-    return wrapper
+def _operation_class(cls: type, kind: str, options: dict[str, Any]) -> type:
+    """The same class, whose construction is an operation."""
+    construct = _constructor(cls)
+    plan = _Plan(kind, construct, {"name": cls.__name__, **options})
+    cls.__init__ = wraps(cls.__init__)(around(construct, plan.begin))  # type: ignore[misc]
+    return cls
 
 
 # Agents: each instance of an agent class is one, and what happens in its methods belongs to it.
 
-_AGENTS = "_localops_agents"
+_AGENT = "_localops_agent"
+
+
+class _Agent:
+    """What an instance is as an agent: its name, and its id in each session that it acted in."""
+
+    __slots__ = ("first", "ids", "name")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.first: uuid.UUID | None = uuid.UUID(bytes=new_id())
+        self.ids: dict[bytes, bytes] = {}
+
+    def id(self, session: Session) -> bytes:
+        """Its id in a session, which is told of it when it first acts there."""
+        key = session._id
+        if key not in self.ids:
+            given, self.first = self.first, None
+            self.ids[key] = session.agent_id(session.create_agent(self.name, given))
+        return self.ids[key]
 
 
 def _agent_of(instance: object, session: Session) -> bytes | None:
-    """The instance's agent id in a session; told to the session when it is first needed there."""
-    known: dict[bytes, bytes] = getattr(instance, _AGENTS)
-    if session._id not in known:
-        name = getattr(instance, "agentops_agent_name", type(instance).__name__)
-        known[session._id] = _as_bytes(session.create_agent(name))
-    return known[session._id]
+    """The agent that an instance is, if its class is one of agents (asked of the class: an instance may answer anything)."""
+    if not hasattr(type(instance), _AGENT):
+        return None
+    agent = vars(instance).get(_AGENT)
+    return agent.id(session) if isinstance(agent, _Agent) else None
 
 
-def _as_bytes(agent_id: str) -> bytes:
-    from localops.events import to_id
-
-    return to_id(agent_id)
+def _as_agent(args: tuple[Any, ...], _: dict[str, Any]) -> Stay | None:
+    """The place where an agent's method runs; it writes no row itself."""
+    session = scope.get()[0] or (api._client.current() if api._client else None)
+    agent = _agent_of(args[0], session) if session is not None and args else None
+    return Stay((session, session.here()[1], agent)) if session is not None and agent is not None else None
 
 
 def _agent_class(cls: type, name: str | None) -> type:
     """The same class, whose instances are agents."""
-    construct = cls.__init__  # type: ignore[misc]
+    construct = _constructor(cls)
+    own_session = "session" in parameters(construct)
 
-    @wraps(construct)
-    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+    @wraps(cls.__init__)  # type: ignore[misc]
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
         given = kwargs.pop("agentops_name", None)
-        if not hasattr(self, _AGENTS):
-            self.__dict__[_AGENTS] = {}
-            self.__dict__["agentops_agent_name"] = given or name or cls.__name__
-        session = _session_of(kwargs)
-        if session is not None:
-            self.__dict__["agentops_agent_id"] = _agent_of(self, session).hex()  # type: ignore[union-attr]
-        with _as_agent(self, session):
+        session = _session_of(cls.__name__, kwargs, own_session)
+        marks = _marks(self, given or name)
+        with Stay((session, session.here()[1], _agent_of(self, session)) if session is not None else scope.get()):
             construct(self, *args, **kwargs)
+        vars(self).update(marks)  # a pydantic model begins anew in its own constructor
 
     cls.__init__ = __init__  # type: ignore[misc]
-    for attribute, value in list(vars(cls).items()):
-        if inspect.isfunction(value) and not attribute.startswith("__"):
-            setattr(cls, attribute, _in_agent(value))
+    setattr(cls, _AGENT, None)
+    _methods(cls, _as_agent)
     return cls
 
 
-def _session_of(kwargs: dict[str, Any]) -> Session | None:
-    given = kwargs.get("session")
-    return given if isinstance(given, Session) else scope.get()[0] or (api._client.current() if api._client else None)
+def _marks(instance: object, name: str | None) -> dict[str, Any]:
+    """Make an instance an agent, once; AgentOps' programs read its id and name from it."""
+    own = vars(instance)
+    if _AGENT not in own:
+        agent = _Agent(name or type(instance).__name__)
+        own.update({_AGENT: agent, "agentops_agent_id": str(agent.first), "agentops_agent_name": agent.name})
+    return {key: own[key] for key in (_AGENT, "agentops_agent_id", "agentops_agent_name")}
 
 
-class _as_agent:  # noqa: N801  reads as `with _as_agent(self, session)`
-    """The scope in which an instance acts."""
+# Sessions: each instance of a class is one.
 
-    __slots__ = ("token",)
-
-    def __init__(self, instance: object, session: Session | None) -> None:
-        self.token = None
-        if session is not None and hasattr(instance, _AGENTS):
-            here = scope.get()
-            parent = here[1] if here[0] is session else None
-            self.token = scope.set((session, parent, _agent_of(instance, session)))
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *failure: object) -> None:
-        if self.token is not None:
-            scope.reset(self.token)
-
-
-def _in_agent(method: Callable[..., Any]) -> Callable[..., Any]:
-    """A method in which everything recorded belongs to the instance; it writes no row itself."""
-    if inspect.iscoroutinefunction(method):
-
-        @wraps(method)
-        async def asynchronous(self: Any, *args: Any, **kwargs: Any) -> Any:
-            with _as_agent(self, _session_of({})):
-                return await method(self, *args, **kwargs)
-
-        return asynchronous
-    if inspect.isgeneratorfunction(method) or inspect.isasyncgenfunction(method):
-        return method  # between two items the caller's code runs: only its own decorator can tell them apart
-
-    @wraps(method)
-    def plain(self: Any, *args: Any, **kwargs: Any) -> Any:
-        with _as_agent(self, _session_of({})):
-            return method(self, *args, **kwargs)
-
-    return plain
-
-
-# Sessions: each call of the function is one.
-
-
-def _wrap_session(plan: _Plan, function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function with a session around each call: Success when it returns, Failure when it raises."""
-    if inspect.iscoroutinefunction(function):
-
-        @wraps(function)
-        async def asynchronous(*args: Any, **kwargs: Any) -> Any:
-            with _SessionOf(plan, args, kwargs) as mine:
-                result = await function(*args, **kwargs)
-                mine.returned(result)
-                return result
-
-        return asynchronous
-    if inspect.isasyncgenfunction(function):
-
-        @wraps(function)
-        async def async_stream(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
-            with _SessionOf(plan, args, kwargs):
-                async for item in function(*args, **kwargs):
-                    yield item
-
-        return async_stream
-    if inspect.isgeneratorfunction(function):
-
-        @wraps(function)
-        def stream(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
-            with _SessionOf(plan, args, kwargs):
-                return (yield from function(*args, **kwargs))
-
-        return stream
-
-    @wraps(function)
-    def plain(*args: Any, **kwargs: Any) -> Any:
-        with _SessionOf(plan, args, kwargs) as mine:
-            result = function(*args, **kwargs)
-            mine.returned(result)
-            return result
-
-    return plain
-
-
-class _SessionOf:
-    """The session of one call."""
-
-    def __init__(self, plan: _Plan, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self._plan, self._args, self._kwargs = plan, args, kwargs
-        self.session: Session | None = None
-
-    def __enter__(self) -> _SessionOf:
-        self._before = scope.get()
-        client = api.client()
-        try:
-            params = self._plan.given(self._args, self._kwargs) if self._plan.request and client.config.capture else None
-            self.session = client.start(self._plan.tags, name=self._plan.name, params=params)
-        except LocalopsError as error:
-            if client.config.strict:
-                raise
-            say_once("session", f"{self._plan.name}() is not recorded: {error}")
-        return self
-
-    def returned(self, result: object) -> None:
-        """What the function gave back goes with the session's end."""
-        if self.session is not None and result is not None and self._plan.response and self.session.config.capture:
-            self.session.returns = result
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if self.session is not None and self.session.is_running:
-            if error is None or kind is GeneratorExit:
-                self.session.end_session("Success")
-            else:
-                self.session.end_session("Failure", failure_reason(error))
-        scope.set(self._before)
+_SESSION = "_localops_session"
 
 
 def _session_class(cls: type, plan: _Plan) -> type:
     """The same class, each instance a session: begun when it is made, ended when it goes."""
-    construct = cls.__init__  # type: ignore[misc]
+    construct = _constructor(cls)
 
-    @wraps(construct)
-    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
-        before = scope.get()
-        session = api.client().start(plan.tags, name=plan.name)
-        weakref.finalize(self, session.end_session, "Success")
-        self.__dict__["_localops_session"] = session
-        try:
+    @wraps(cls.__init__)  # type: ignore[misc]
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
+        session = _started(plan)
+        if session is None:
             construct(self, *args, **kwargs)
+            return
+        try:
+            with Stay((session, None, None)):
+                construct(self, *args, **kwargs)
         except BaseException as error:
-            session.end_session("Failure", failure_reason(error))
+            session.finish(error)
             raise
-        finally:
-            scope.set(before)
+        vars(self)[_SESSION] = session
+        weakref.finalize(self, session.finish)
 
     cls.__init__ = __init__  # type: ignore[misc]
-    for attribute, value in list(vars(cls).items()):
-        if inspect.isfunction(value) and not attribute.startswith("__"):
-            setattr(cls, attribute, _in_session(value))
+    _methods(cls, _in_session)
     return cls
 
 
-def _in_session(method: Callable[..., Any]) -> Callable[..., Any]:
-    if inspect.iscoroutinefunction(method):
-
-        @wraps(method)
-        async def asynchronous(self: Any, *args: Any, **kwargs: Any) -> Any:
-            token = scope.set((self._localops_session, None, None))
-            try:
-                return await method(self, *args, **kwargs)
-            finally:
-                scope.reset(token)
-
-        return asynchronous
-
-    @wraps(method)
-    def plain(self: Any, *args: Any, **kwargs: Any) -> Any:
-        token = scope.set((self._localops_session, None, None))
-        try:
-            return method(self, *args, **kwargs)
-        finally:
-            scope.reset(token)
-
-    return plain
+def _in_session(args: tuple[Any, ...], _: dict[str, Any]) -> Stay | None:
+    session = vars(args[0]).get(_SESSION) if args else None
+    return Stay(session.here()) if isinstance(session, Session) else None
 
 
 def _decorate(kind: str, target: Any, options: dict[str, Any]) -> Any:
@@ -512,13 +352,11 @@ def _decorate(kind: str, target: Any, options: dict[str, Any]) -> Any:
             return _agent_class(target, options.get("name"))
         if kind == "session":
             return _session_class(target, _Plan(kind, target, options))
-        options = {"name": target.__name__, **options}
-        target.__init__ = _wrap(_Plan(kind, target.__init__, options), target.__init__)  # type: ignore[misc]
-        return target
+        return _operation_class(target, kind, options)
     if not callable(target):
         raise TypeError(f"@{kind} decorates functions, methods and classes, not a {type(target).__name__}")
     plan = _Plan(kind, target, options)
-    return _wrap_session(plan, target) if kind == "session" else _wrap(plan, target)
+    return around(target, plan.run if kind == "session" else plan.begin)
 
 
 def _decorator(kind: str, doc: str) -> Decorator:
@@ -544,24 +382,27 @@ tool = _decorator("tool", "Each call is a tool call; `cost=` says what it costs 
 guardrail = _decorator("guardrail", "Each call is a guardrail; `spec=` says of what: 'input' or 'output'.")
 
 
+_action = _decorator("action", "Each call is an action.")
+
+
 def record_action(event_name: str | None = None) -> Callable[[F], F]:
     """AgentOps' decorator for actions: each call is one, with its arguments and what it returns."""
-    return lambda function: _decorate("action", function, {"name": event_name})  # type: ignore[no-any-return]
+    return _action(event_name)
 
 
 def record_tool(tool_name: str | None = None) -> Callable[[F], F]:
     """AgentOps' decorator for tools: each call is a tool call."""
-    return lambda function: _decorate("tool", function, {"name": tool_name})  # type: ignore[no-any-return]
+    return tool(tool_name)
 
 
 def record_function(event_name: str) -> Callable[[F], F]:
     """AgentOps' older name for `record_action`."""
-    return record_action(event_name)
+    return _action(event_name)
 
 
 def track_agent(name: str | None = None) -> Callable[[F], F]:
     """AgentOps' decorator for agents: a class whose instances are agents, or a function that is one."""
-    return lambda target: _decorate("agent", target, {"name": name})  # type: ignore[no-any-return]
+    return agent(name)
 
 
 __all__ = [

@@ -7,6 +7,7 @@ that users of AgentOps know; what is new is by keyword only.
 from __future__ import annotations
 
 import datetime
+import enum
 import uuid
 
 from localops import clock, rows
@@ -29,6 +30,7 @@ class Event:
     """
 
     plain = True  # no tokens, no cost, no link: nothing but what every event has
+    failed = False  # an error was recorded with it
     _counts_as = "action"
 
     _id: uuid.UUID | str | bytes | None
@@ -311,6 +313,8 @@ class ErrorEvent(Event):
 
 def kind_of(event_type: object, otherwise: str) -> str:
     """The kind a row has for an event type; one that would be taken for a row of the books is marked as the user's."""
+    if isinstance(event_type, enum.Enum):
+        event_type = event_type.value
     if type(event_type) is not str or not event_type:
         return otherwise if not event_type else kind_of(describe(event_type), otherwise)
     kind = rows.PLURALS.get(event_type, event_type)

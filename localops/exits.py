@@ -58,10 +58,7 @@ def _chain_excepthook(client: Client) -> None:
 
 def _fail_all(client: Client, error: BaseException) -> None:
     """An exception nobody caught: the sessions of this process failed of it, those it joined hear of it."""
-    if isinstance(error, KeyboardInterrupt):
-        reason = "Signal SIGINT detected"
-    else:
-        reason = failure_reason(error)
+    reason = failure_reason(error)
     for session in client.open_sessions():
         if session.owned():
             session.end_session("Failure", reason)
@@ -88,7 +85,7 @@ def _record(client: Client, session: object, error: BaseException) -> None:
     from localops.events import ErrorEvent
     from localops.session import Session
 
-    if isinstance(session, Session) and not getattr(error, "_localops_recorded", False):
+    if isinstance(session, Session) and not hasattr(error, "_localops_recorded"):
         session.record(ErrorEvent(exception=error))
 
 

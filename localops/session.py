@@ -6,12 +6,13 @@ journal.  Who starts and finds sessions is `client.py`; how nobody's sessions en
 
 from __future__ import annotations
 
+import inspect
 import os
 import uuid
 import weakref
 
 from localops import clock, encode, events, rows
-from localops.context import NOWHERE, scope
+from localops.context import NOWHERE, Stay, around, scope
 from localops.errors import BudgetExceeded, ConfigError, JournalError, UnknownEndState
 from localops.events import ErrorEvent, Event, LLMEvent, to_id
 from localops.output import say, say_once
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from typing import Any, ParamSpec, TypeVar
 
     from localops.config import Config
+    from localops.context import Scope
     from localops.journal import Journal
     from localops.pricing import Prices
     from localops.rows import Row
@@ -34,6 +36,9 @@ _STATE_OF = {state.lower(): state for state in STATES} | {"fail": "Failure"}
 _KINDS = {"actions": "action", "llms": "llm", "tools": "tool", "errors": "error"}
 _UNMEASURED = (None, None, None, None, None, None)  # model, four token counts, cost
 _WARN_AT = 0.8  # of the budget
+# More than any call has cost or read; sums of such figures still fit a column.
+_MOST_NANO = 10**15
+_MOST_TOKENS = 10**12
 
 new_id, now_ns, seal, FORMAT = clock.new_id, clock.now_ns, rows.seal, rows.FORMAT
 _sessions: weakref.WeakSet[Session] = weakref.WeakSet()
@@ -94,12 +99,15 @@ class Session:
     @property
     def name(self) -> str | None:
         """What it is listed as: as given, else its `@session` function, else the script."""
+        if self._name is None:  # begun elsewhere, under a name that the journal knows
+            story = self._ask("story", session=self._id)
+            self._name = next((row[3] for row in story if row[2] in ("session", "join") and row[3]), None)
         return self._name
 
     @property
     def tags(self) -> list[str]:
         """The tags it has now, whoever set them."""
-        return [tag for (tag,) in self._journal.all("session_tags", session=self._id)]
+        return [tag for (tag,) in self._ask("session_tags", session=self._id)]
 
     @property
     def init_timestamp(self) -> str:
@@ -130,7 +138,7 @@ class Session:
     def host_env(self) -> dict[str, Any]:
         """The machine and the Python it runs on, as far as it was allowed to be collected."""
         found: dict[str, Any] = {}
-        for *_, kind, _name, _participant, _implied, _tags, body in self._journal.all("story", session=self._id):
+        for *_, kind, _name, _participant, _implied, _tags, body in self._ask("story", session=self._id):
             if kind in ("session", "host") and body:
                 found.update(encode.loads(body).get("host_env", {}))
         return found
@@ -138,8 +146,7 @@ class Session:
     @property
     def video(self) -> str | None:
         """The recording that belongs to it: a URL, or `blob:` and a digest for a file that was copied in."""
-        story = self._journal.all("story", session=self._id)
-        found = [row[7] for row in story if row[2] == "video"]
+        found = [row[7] for row in self._ask("story", session=self._id) if row[2] == "video"]
         return encode.loads(found[-1]).get("video") if found else None
 
     @video.setter
@@ -171,7 +178,7 @@ class Session:
 
     # Recording
 
-    def record(self, event: Event, flush_now: bool = False) -> None:
+    def record(self, event: Event, flush_now: bool = False) -> None:  # noqa: ARG002
         """Write an event to the journal; when this returns, it outlives the process.
 
         Nothing is raised but BudgetExceeded (after the row is written), unless the session is strict.  `flush_now` is
@@ -185,18 +192,19 @@ class Session:
             elif isinstance(event, ErrorEvent):
                 self._record_error(event)
             else:
-                at = now_ns()
-                self._write(event, at, self._measures(event, at))
-        except (BudgetExceeded, JournalError):
+                self._record_measured(event, now_ns())
+        except JournalError:  # strict, and written nowhere
             raise
         except Exception as error:  # the edge: recording never breaks the program that is recorded
-            self._failed(error)
+            self._failed(error if hasattr(event, "plain") else TypeError(f"{event!r:.80} is no localops.Event"))
+        else:
+            if self._budget is not None and not event.plain:
+                self._check_budget()
 
-    def _measures(self, event: Event, at: int) -> tuple[Any, ...]:
-        if isinstance(event, LLMEvent):
-            return self._llm_measures(event, at)
-        cost = getattr(event, "cost", None)
-        return _UNMEASURED if cost is None else (None, None, None, None, None, _nano(cost))
+    def _record_measured(self, event: Event, at: int, failed: int | None = None) -> None:
+        """Write an event with its model, tokens and cost."""
+        measures = self._llm_measures(event, at) if isinstance(event, LLMEvent) else _tool_measures(event)
+        self._write(event, at, measures, failed, None, _unusable(event))
 
     def _write(
         self,
@@ -205,26 +213,27 @@ class Session:
         measures: tuple[Any, ...],
         failed: int | None = None,
         parent: bytes | None = None,
-        link: Mapping[str, object] | None = None,
+        more: Mapping[str, object] | None = None,
     ) -> None:
         here = scope.get()
+        agent = None
         if here[0] is self:
             parent, agent = parent or here[1], here[2]
-        else:
-            agent = None
         if event.agent_id is not None:
-            agent = to_id(event.agent_id)
-        id = new_id(at) if event._id is None or event.recorded else to_id(event._id)
-        kind = _KINDS.get(event.event_type) or self._text(event.kind, 64)
+            agent = self.agent_id(event.agent_id)
+        given = event.event_type
+        kind = (_KINDS.get(given) if type(given) is str else None) or self._text(event.kind, 64)
         name = event.title()
         fields = event.fields()
-        if link is not None:
-            fields.update(link)
-        start, end = event._began, None
+        if more is not None:
+            fields.update(more)
+        id = new_id(at) if event._id is None or event.recorded else self._given_id(event._id, at, fields)
+        start: int | None = event._began
+        end: int | None = None
         if event._given_start is not None or event._given_end is not None:
             start, end = _given_times(event, fields)
         if "screenshot" in fields:
-            fields["screenshot"] = self._keep_media(fields["screenshot"])
+            fields["screenshot"] = self.keep_media(fields["screenshot"])
         body = self._encode(fields) if fields else None
         row = seal(
             (
@@ -248,8 +257,28 @@ class Session:
         if not self._append(row, kind == "error" and self._journal.sync_due()):
             self._not_written()
         event._id, event._ended, event.recorded = id, at, True
-        if self._budget is not None and (measures[5] or kind == "llm"):
-            self._check_budget(event if measures[5] is None else None)
+        if self._budget is not None and kind == "llm" and measures[5] is None:
+            self._say_unpriced(event)
+
+    def _given_id(self, given: object, at: int, fields: dict[str, object]) -> bytes:
+        """The id that the program chose; where it is taken already, or no UUID, its own word stays in the body."""
+        id = to_id(given)
+        taken = bool(self._ask("row", id=id, phase=rows.DONE))
+        if taken:
+            say_once("ids", f"an event was given the id {given}, which is taken: it is kept under one of its own")
+        if taken or not events.is_uuid(given):
+            fields["given_id"] = given
+        return new_id(at) if taken else id
+
+    def _ask(self, query: str, **values: object) -> list[tuple[Any, ...]]:
+        """What the journal says; nothing, which is said, where it cannot be read."""
+        try:
+            return self._journal.all(query, **values)
+        except Exception as error:  # the edge: asking never breaks the program either
+            if self.config.strict:
+                raise
+            say_once("read", f"the journal cannot be read: {error}")
+            return []
 
     def _llm_measures(self, event: LLMEvent, at: int) -> tuple[Any, ...]:
         """Model, tokens and cost; a cost that was given wins over the price table."""
@@ -257,8 +286,8 @@ class Session:
             _whole(value)
             for value in (event.prompt_tokens, event.completion_tokens, event.cached_tokens, event.reasoning_tokens)
         ]
-        model = self._encoder.text(event.model, 256) if event.model is not None else None
-        cost = _nano(event.cost) if event.cost is not None else None
+        model = self._text(event.model, 256) if event.model is not None else None
+        cost = _nano(event.cost)
         if cost is None and model is not None:
             from localops.pricing import Usage
 
@@ -273,17 +302,21 @@ class Session:
         """Write an error after the event that it happened in, and link the two."""
         at = now_ns()
         trigger = event.trigger_event
-        measures, failed, parent, link = _UNMEASURED, None, None, None
+        measures: tuple[Any, ...] = _UNMEASURED
+        failed, parent, link = None, None, None
         if isinstance(trigger, Event):
-            if trigger.recorded:  # its row cannot change any more: this one says that it failed
+            if not trigger.recorded:
+                self._record_measured(trigger, at, 1)
+            elif not trigger.failed:  # its row cannot change any more: this one says that it failed
                 failed = 1
-            else:
-                self._write(trigger, at, self._measures(trigger, at), 1)
+            trigger.failed = True
             parent = trigger.id.bytes
             model = getattr(trigger, "model", None)
-            measures = (self._encoder.text(model, 256) if model and failed else None, *_UNMEASURED[1:])
+            measures = (self._text(model, 256) if model and failed else None, *_UNMEASURED[1:])
             link = {"trigger": {"id": parent.hex(), "kind": trigger.kind, "name": trigger.title()}}
         self._write(event, at, measures, failed, parent, link)
+        if event.exception is not None:
+            _tell(event.exception, self.here()[1])
 
     def begin(
         self,
@@ -294,19 +327,30 @@ class Session:
         agent: bytes | None = None,
         tags: Iterable[str] | None = None,
         cost: float | None = None,
-    ) -> Operation:
-        """Write that an operation has begun, and give back what ends it.
+        more: Mapping[str, object] | None = None,
+    ) -> Operation | None:
+        """Write that an operation has begun, and give back what ends it; None when that could not be done.
 
-        If the process dies before that, this row is the witness of where it died.  BudgetExceeded is raised here when
-        the session's budget is spent.
+        If the process dies before its end, this row is the witness of where it died; `more` goes into its body, beside
+        the params.  BudgetExceeded is raised here when the session's budget is spent.
         """
-        if self._attention:
-            self._attend()
-        if self.config.budget_usd is not None:
-            self._check_budget(None)
-        here = scope.get()
-        parent, current = (here[1], here[2]) if here[0] is self else (None, None)
-        return Operation(self, kind, name, params, parent, agent or current, tags, cost)
+        if self._budget is not None:
+            self._check_budget()
+        try:
+            if self._attention:
+                self._attend()
+            _, parent, current = self.here()
+            return Operation(self, kind, name, params, parent, agent or current, tags, cost, more)
+        except JournalError:  # strict, and written nowhere
+            raise
+        except Exception as error:  # the edge: recording never breaks the program that is recorded
+            self._failed(error)
+            return None
+
+    def here(self) -> Scope:
+        """Where in this session the calling code is: in which operation, as which agent."""
+        found = scope.get()
+        return found if found[0] is self else (self, None, None)
 
     def _attend(self) -> None:
         """What must be done before the next row: join after a fork, say that the session had ended."""
@@ -345,17 +389,22 @@ class Session:
 
     def _note(self, kind: str, fields: dict[str, object], *, name: str | None = None, tags: str | None = None) -> None:
         """A row of the books."""
-        if self._attention:
-            self._attend()
-        at = now_ns()
-        participant = self._journal.participant
-        parent = participant.id if participant and kind in ("leave", "end") else None
-        body = self._encode(fields) if fields else None
-        row = rows.make(
-            kind, self._id, id=new_id(at), at_ns=at, name=name, parent=parent, tags=tags, body=body
-        )
-        if not self._append(row, sync=kind in ("end", "leave")):
-            self._not_written()
+        try:
+            if self._attention:
+                self._attend()
+            at = now_ns()
+            participant = self._journal.participant
+            parent = participant.id if participant and kind in ("leave", "end") else None
+            body = self._encode(fields) if fields else None
+            row = rows.make(
+                kind, self._id, id=new_id(at), at_ns=at, name=name, parent=parent, tags=tags, body=body
+            )
+            if not self._append(row, sync=kind in ("end", "leave")):
+                self._not_written()
+        except JournalError:  # strict, and written nowhere
+            raise
+        except Exception as error:  # the edge: recording never breaks the program that is recorded
+            self._failed(error)
 
     def _failed(self, error: Exception) -> None:
         """A bug of ours, or a hostile event: say it, count it, and let the agent go on."""
@@ -368,16 +417,17 @@ class Session:
         if self.config.strict:
             raise JournalError("an event could be written neither to the journal nor to a spill file")
 
-    def _check_budget(self, unpriced: Event | None) -> None:
-        """Compare what all processes have spent with what may be spent."""
-        budget = self.config.budget_usd
+    def _say_unpriced(self, event: Event) -> None:
+        if "unpriced" not in self._warned:
+            self._warned.add("unpriced")
+            say(f"{event!r} has no known price: it does not count towards the budget")
+
+    def _check_budget(self) -> None:
+        """Compare what all processes have spent with what may be spent; what the user's hook raises is for the user."""
+        budget = self._budget
         if budget is None:
             return
-        if unpriced is not None and "unpriced" not in self._warned:
-            self._warned.add("unpriced")
-            say(f"{unpriced!r} has no known price: it does not count towards the budget")
-        found = self._journal.one("spent", session=self._id)
-        spent = found[0] / 1e9 if found else 0.0
+        spent = sum(cost for (cost,) in self._ask("spent", session=self._id)) / 1e9
         if spent >= budget:
             message = f"the session has spent ${spent:.6f} of its budget of ${budget:.6f}"
             if self.config.on_budget is None:
@@ -408,20 +458,17 @@ class Session:
 
     def tag_list(self, tags: object) -> list[str]:
         """Tags as clean, distinct strings: one string is one tag, and what is no string becomes one, which is said."""
-        if tags is None:
-            return []
-        if isinstance(tags, str | bytes) or not hasattr(tags, "__iter__"):
-            tags = [tags]
-        wrong = [tag for tag in tags if not isinstance(tag, str)]
+        found = [tags] if isinstance(tags, str | bytes) else _listed(tags)
+        wrong = [tag for tag in found if not isinstance(tag, str)]
         if wrong:
             say_once("tags", f"a tag is a string; {events.describe(wrong[0])[:80]!r} is kept as its text")
-        return list(dict.fromkeys(self._encoder.text(tag, 256) for tag in tags))
+        return list(dict.fromkeys(self._text(tag, 256) for tag in found))
 
     def set_video(self, video: str | os.PathLike[str]) -> None:
         """Say where its video is: a URL is kept as it is, a file is copied into the project."""
-        self._note("video", {"video": self._keep_media(os.fspath(video))})
+        self._note("video", {"video": self.keep_media(video)})
 
-    def _keep_media(self, value: object) -> object:
+    def keep_media(self, value: object) -> object:
         """A file becomes a blob; a URL, or anything else, stays what it is."""
         if not isinstance(value, str | os.PathLike) or len(str(value)) > 4096 or "://" in str(value):
             return value
@@ -438,41 +485,49 @@ class Session:
 
     def create_agent(self, name: str, agent_id: uuid.UUID | str | None = None) -> str:
         """Say that an agent takes part; events that are given its id, or happen inside it, belong to it."""
-        if self._attention:
-            self._attend()
         at = now_ns()
-        given = new_id(at) if agent_id is None else to_id(agent_id)
-        body = {"agent_id": agent_id} if agent_id is not None and not events.is_uuid(agent_id) else {}
-        self._append(
-            rows.make(
-                "agent",
-                self._id,
-                id=given,
-                at_ns=at,
-                name=self._encoder.text(name),
-                body=self._encode(body) if body else None,
+        given = agent_id if agent_id is not None else uuid.UUID(bytes=new_id(at))
+        try:
+            if self._attention:
+                self._attend()
+            body = self._encode({"agent_id": given}) if agent_id is not None else None
+            row = rows.make(
+                "agent", self._id, id=self.agent_id(given), at_ns=at, name=self._text(name), body=body
             )
-        )
-        return str(agent_id) if agent_id is not None else str(uuid.UUID(bytes=given))
+            if not self._append(row):
+                self._not_written()
+        except JournalError:  # strict, and written nowhere
+            raise
+        except Exception as error:  # the edge: recording never breaks the program that is recorded
+            self._failed(error)
+        return str(given)
+
+    def agent_id(self, given: object) -> bytes:
+        """The id of an agent's row.
+
+        A program may call its agents by the same word in every session, and a row's id is used once: so it is made from
+        both.  Ids of ours, which are UUIDs of version 7, are used once anyway.
+        """
+        known = to_id(given)
+        if known[6] >> 4 == 7:
+            return known
+        return uuid.uuid5(self.session_id, known.hex()).bytes
 
     def update_metadata(self, metadata: Mapping[str, object], prefix: str = "trace.metadata") -> None:
         """Keep facts about the whole session; a later one of the same name takes the place of an earlier."""
-        self._note("metadata", {"prefix": prefix, "metadata": dict(metadata)})
+        facts = dict(metadata) if hasattr(metadata, "keys") else {"value": metadata}
+        self._note("metadata", {"prefix": prefix, "metadata": facts})
 
     def patch(self, function: Callable[P, R]) -> Callable[P, R]:
-        """The function, called with `session=` this session and recording into it."""
-        from functools import wraps
+        """The function, recording into this session; it is given as `session=` where the function asks for one."""
+        wanted = "session" in parameters(function)
 
-        @wraps(function)
-        def patched(*args: P.args, **kwargs: P.kwargs) -> R:
-            token = scope.set((self, None, None))
-            try:
-                kwargs["session"] = self
-                return function(*args, **kwargs)
-            finally:
-                scope.reset(token)
+        def begin(_: tuple[Any, ...], kwargs: dict[str, Any]) -> Stay:
+            if wanted:
+                kwargs.setdefault("session", self)
+            return Stay(self.here())
 
-        return patched
+        return around(function, begin)
 
     # Figures and end
 
@@ -480,7 +535,9 @@ class Session:
         """Its figures so far, over all processes: LLM calls, Tool calls, Actions, Errors, Duration, Cost."""
         from localops import analytics
 
-        return analytics.contract(analytics.totals(self._journal, self._id), running=self._ended is None)
+        found = self._ask("totals", session=self._id)
+        figures = analytics.Totals(*found[0]) if found else analytics.NOTHING
+        return analytics.contract(figures, running=self._ended is None)
 
     def end_session(
         self, end_state: str = "Indeterminate", end_state_reason: str | None = None, video: str | None = None
@@ -490,9 +547,10 @@ class Session:
         Success, Failure (or Fail) and Indeterminate are understood in any letter case; anything else is said clearly
         and the session stays open.  Ending it again does nothing and gives None.
         """
-        state = _STATE_OF.get(str(end_state).lower())
+        state = _STATE_OF.get(str(getattr(end_state, "value", end_state)).lower())
         if state is None:
-            return self._refuse_state(end_state)
+            self._refuse_state(end_state)
+            return None
         if self._ended is not None:
             return None
         try:
@@ -516,12 +574,8 @@ class Session:
     def _total_cost(self) -> str | None:
         from localops import output
 
-        try:
-            found = self._journal.one("spent", session=self._id)
-        except Exception as error:  # the edge: the journal cannot be read, the session has ended all the same
-            say_once("cost", f"the session's cost cannot be read: {error}")
-            return None
-        return output.cost(found[0] if found else 0)
+        found = self._ask("spent", session=self._id)
+        return output.cost(found[0][0]) if found else None
 
     def _close(self) -> None:
         """Leave the scope and the client's list."""
@@ -549,10 +603,19 @@ class Session:
             self._note("host", {"host_env": details()})
 
     def __enter__(self) -> Session:
+        if scope.get()[0] is not self:
+            self._before = scope.get()
+            scope.set((self, None, None))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if error is None:
+        self.finish(error)
+
+    def finish(self, error: BaseException | None = None) -> None:
+        """End it as what ran in it ended: Success, or the Failure that an exception makes it; if it has not ended yet."""
+        if not self.is_running:
+            return
+        if error is None or isinstance(error, GeneratorExit) or (isinstance(error, SystemExit) and not error.code):
             self.end_session("Success")
         else:
             self.end_session("Failure", failure_reason(error))
@@ -573,13 +636,17 @@ class Operation:
         agent: bytes | None,
         tags: Iterable[str] | None,
         cost: float | None,
+        more: Mapping[str, object] | None,
     ) -> None:
         self.session, self.kind, self.parent, self.agent, self.cost = session, kind, parent, agent, cost
         self.name = session._encoder.text(name)
         self.start = now_ns()
         self.id = new_id(self.start)
         self.tags = session._tags_text(tags) if tags is not None else None
-        body = session._encode({"params": params}) if params is not None else None
+        fields = {"params": params} if params is not None else {}
+        if more:
+            fields.update(more)
+        body = session._encode(fields) if fields else None
         # A wait is about to begin: what led to it should be safe from a power cut as well.
         sync = (kind == "tool" or kind == "llm") and session._journal.sync_due()
         if not session._append(self._row(1, self.start, None, None, None, body), sync=sync):
@@ -588,36 +655,40 @@ class Operation:
     def finish(self, fields: dict[str, object], *, failed: bool = False) -> None:
         """Write that it has ended, and with what."""
         session = self.session
-        if session._attention:
-            session._attend()
-        body = session._encode(fields) if fields else None
-        cost = _nano(self.cost) if self.cost is not None else None
-        if not session._append(self._row(0, now_ns(), self.start, cost, 1 if failed else None, body)):
-            session._not_written()
+        try:
+            if session._attention:
+                session._attend()
+            body = session._encode(fields) if fields else None
+            if not session._append(self._row(0, now_ns(), self.start, _nano(self.cost), 1 if failed else None, body)):
+                session._not_written()
+        except JournalError:  # strict, and written nowhere
+            raise
+        except Exception as error:  # the edge: recording never breaks the program that is recorded
+            session._failed(error)
 
     def error(self, exception: BaseException) -> None:
         """Record the exception that it failed with, linked to it; one that was recorded further in is not repeated."""
-        if getattr(exception, "_localops_recorded", False):
-            return
-        event = ErrorEvent(exception=exception)
-        session = self.session
-        at = now_ns()
+        if not _was_told(exception, self.id):
+            session = self.session
+            try:
+                session._append(self._error_row(exception), sync=session._journal.sync_due())
+            except Exception as error:  # as above
+                session._failed(error)
+        _tell(exception, self.parent)
+
+    def _error_row(self, exception: BaseException) -> Row:
+        session, event, at = self.session, ErrorEvent(exception=exception), now_ns()
         link = {"trigger": {"id": self.id.hex(), "kind": self.kind, "name": self.name}}
-        row = rows.make(
+        return rows.make(
             "error",
             session._id,
             id=new_id(at),
             at_ns=at,
-            name=session._encoder.text(event.error_type) if event.error_type else None,
+            name=session._text(event.error_type),
             parent=self.id,
             agent=self.agent,
             body=session._encode({**event.fields(), **link}),
         )
-        session._append(row, sync=session._journal.sync_due())
-        try:
-            exception._localops_recorded = True  # type: ignore[attr-defined]
-        except Exception:  # noqa: S110  an exception with __slots__: it may be recorded once more further out
-            pass
 
     def _row(
         self, phase: int, at: int, start: int | None, cost: int | None, failed: int | None, body: str | None
@@ -642,8 +713,25 @@ class Operation:
         return seal(columns, body)
 
 
+# An exception says which operation it comes to next, so that each one it passes through knows whether it is news.  A
+# program that raises the same object again, later and elsewhere, is not silenced by that.
+
+
+def _tell(exception: BaseException, outer: bytes | None) -> None:
+    try:
+        exception._localops_recorded = outer  # type: ignore[attr-defined]
+    except Exception:  # an exception that takes no attributes may be recorded once more further out
+        pass
+
+
+def _was_told(exception: BaseException, operation: bytes) -> bool:
+    return getattr(exception, "_localops_recorded", None) == operation
+
+
 def failure_reason(error: BaseException) -> str:
-    """Why a session failed: the exception's message, then its traceback."""
+    """Why a session failed: the signal, or the exception's message and its traceback."""
+    if isinstance(error, KeyboardInterrupt):
+        return "Signal SIGINT detected"
     return f"{events.describe(error)}: {events.traceback_of(error)}"
 
 
@@ -663,21 +751,56 @@ def _given_times(event: Event, fields: dict[str, object]) -> tuple[int | None, i
 
 
 def _nano(dollars: Any) -> int | None:
-    """US dollars as whole nano-dollars; None when it is no number."""
+    """US dollars as whole nano-dollars; None when it is no number, or none that a call can cost."""
+    if dollars is None:
+        return None
     try:
-        nano = round(dollars * 1_000_000_000)
+        nano = round(float(dollars) * 1_000_000_000)
     except (TypeError, ValueError, OverflowError):
         return None
-    return nano if -(1 << 63) <= nano < 1 << 63 else None
+    return nano if -_MOST_NANO <= nano <= _MOST_NANO else None
 
 
 def _whole(value: Any) -> int | None:
-    """A count of tokens; None when it is no number that fits."""
+    """A count of tokens; None when it is no number, or none that a call can have."""
+    if value is None:
+        return None
     try:
-        number = None if value is None else int(value)
+        number = int(value)
     except (TypeError, ValueError, OverflowError):
         return None
-    return number if number is not None and -(1 << 63) <= number < 1 << 63 else None
+    return number if -_MOST_TOKENS <= number <= _MOST_TOKENS else None
+
+
+def _tool_measures(event: Event) -> tuple[Any, ...]:
+    cost = getattr(event, "cost", None)
+    return _UNMEASURED if cost is None else (None, None, None, None, None, _nano(cost))
+
+
+_READ = {"cost": _nano, **dict.fromkeys("prompt_tokens completion_tokens cached_tokens reasoning_tokens".split(), _whole)}
+
+
+def _unusable(event: Event) -> dict[str, object] | None:
+    """Costs and counts that could not be read, to be kept beside the others as they were given."""
+    found = {name: getattr(event, name, None) for name in _READ}
+    return {f"given_{name}": value for name, value in found.items() if value is not None and _READ[name](value) is None}
+
+
+def _listed(tags: object) -> list[object]:
+    if tags is None:
+        return []
+    try:
+        return list(tags)  # type: ignore[call-overload, no-any-return]
+    except Exception:  # the edge: a stranger's iterator, or nothing that can be gone through
+        return [tags]
+
+
+def parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    """What a function takes, by name; nothing for one that cannot be asked."""
+    try:
+        return inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return {}
 
 
 def check_config(config: object) -> None:

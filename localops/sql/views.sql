@@ -84,6 +84,7 @@ where s.kind in ('session','join','tags')
 group by s.session, j.value;
 
 -- What a row adds to the parts of its session: by model, tool, agent and its own tags.
+-- A call took a day at most: programs give times like 0 or the year 2200, and their sum must fit a column.
 create view facet_part as
 select seq, session, 'model' as dim, model as value,
   kind = 'llm' as events, coalesce(failed, 0) as failed,
@@ -91,13 +92,13 @@ select seq, session, 'model' as dim, model as value,
   coalesce(tokens_cached, 0) as tokens_cached, coalesce(tokens_reasoning, 0) as tokens_reasoning,
   coalesce(cost, 0) as cost,
   iif(kind = 'llm', cost is null, iif(kind = 'price' and json_extract(body, '$.was') is null, -1, 0)) as unpriced,
-  iif(kind = 'llm', coalesce(end_ns, at_ns) - coalesce(start_ns, at_ns), 0) as took_ns
+  iif(kind = 'llm', min(max(coalesce(end_ns, at_ns) - coalesce(start_ns, at_ns), 0), 86400000000000), 0) as took_ns
 from event not indexed
 where model is not null and phase = 0 and kind in ('llm','price','error')
 union all
 select seq, session, 'tool', iif(kind = 'tool', coalesce(name, ''), json_extract(body, '$.trigger.name')),
   kind = 'tool', coalesce(failed, 0), 0, 0, 0, 0, iif(kind = 'tool', coalesce(cost, 0), 0), 0,
-  iif(kind = 'tool', coalesce(end_ns, at_ns) - coalesce(start_ns, at_ns), 0)
+  iif(kind = 'tool', min(max(coalesce(end_ns, at_ns) - coalesce(start_ns, at_ns), 0), 86400000000000), 0)
 from event not indexed
 where phase = 0 and (kind = 'tool' or kind = 'error' and failed = 1 and json_extract(body, '$.trigger.kind') = 'tool')
 union all
@@ -105,7 +106,7 @@ select seq, session, 'agent_id', lower(hex(agent)),
   kind <> 'price', coalesce(failed, 0), coalesce(tokens_in, 0), coalesce(tokens_out, 0),
   coalesce(tokens_cached, 0), coalesce(tokens_reasoning, 0), iif(kind in ('llm','tool','price'), coalesce(cost, 0), 0),
   iif(kind = 'llm', cost is null, iif(kind = 'price' and json_extract(body, '$.was') is null, -1, 0)),
-  iif(kind in ('llm','tool'), coalesce(end_ns, at_ns) - coalesce(start_ns, at_ns), 0)
+  iif(kind in ('llm','tool'), min(max(coalesce(end_ns, at_ns) - coalesce(start_ns, at_ns), 0), 86400000000000), 0)
 from event not indexed
 where agent is not null and phase = 0 and kind <> 'agent'
 union all
