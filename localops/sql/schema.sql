@@ -4,7 +4,7 @@
 -- What this file is.  Keys: journal (the id of this journal), place (where it was last written), writer (the oldest
 -- schema that may write here), about (a sentence for whoever finds the file).
 create table meta(
-  key text primary key,
+  key text primary key,                  -- what is told
   value text not null
 ) strict, without rowid;
 
@@ -22,11 +22,11 @@ create table event(
   at_ns integer not null,                -- when it was recorded, by the recorder's clock
   start_ns integer,                      -- when it began, if that was earlier
   end_ns integer,                        -- when it ended, if the program said so
-  model text,
-  tokens_in integer,
-  tokens_out integer,
-  tokens_cached integer,
-  tokens_reasoning integer,
+  model text,                            -- of an LLM call
+  tokens_in integer,                     -- of the prompt, cached ones included
+  tokens_out integer,                    -- of the completion, reasoning included
+  tokens_cached integer,                 -- of the prompt, read from a cache
+  tokens_reasoning integer,              -- of the completion, spent on thinking
   cost integer,                          -- nano-dollars; null: not known
   failed integer,                        -- 1: it raised, or was recorded with an error
   tags text,                             -- its own tags, a JSON array
@@ -46,78 +46,78 @@ end;
 
 -- What each remote has, as ranges of seq; unsent means in no range.
 create table delivered(
-  remote text not null,
-  first integer not null,
-  last integer not null,
-  receipt text,
+  remote text not null,                  -- its name
+  first integer not null,                -- seq the range begins with
+  last integer not null,                 -- seq it ends with
+  receipt text,                          -- what the remote said
   primary key(remote, first)
 ) strict, without rowid;
 
 -- Everything below is derived: folded from the stream in batches, up to and including mark.seq.
 create table mark(
   one integer primary key check(one = 1),
-  seq integer not null
+  seq integer not null                   -- the last row that is folded
 ) strict;
 
 create table total(
-  key integer primary key,
-  session blob not null unique,
-  rows integer not null,
+  key integer primary key,               -- short for the session in the tables below
+  session blob not null unique,          -- its id
+  rows integer not null,                 -- of any kind
   events integer not null,               -- rows of work that have ended
-  actions integer not null,
+  actions integer not null,              -- action, operation, task and workflow rows
   llms integer not null,
   tools integer not null,
   errors integer not null,
   failed integer not null,               -- operations that raised
-  tokens_in integer not null,
+  tokens_in integer not null,            -- of all LLM calls, as the next three
   tokens_out integer not null,
   tokens_cached integer not null,
   tokens_reasoning integer not null,
   cost integer not null,                 -- nano-dollars, of llm, tool and price rows
   unpriced integer not null,             -- llm calls without a price
-  first_ns integer not null,
-  last_ns integer not null,
-  last_seq integer not null,
-  name text,
+  first_ns integer not null,             -- at_ns of its first row
+  last_ns integer not null,              -- at_ns of its last row
+  last_seq integer not null,             -- the seq written last
+  name text,                             -- of its first start that has one
   state text not null default 'open',    -- open, Success, Failure, Indeterminate
   implied integer not null default 0,    -- 1: the end was derived, and a later row undoes it
-  ended_ns integer
+  ended_ns integer                       -- when; null while open
 ) strict;
 create index total_by_start on total(first_ns desc, key desc);
 create index total_by_state on total(state, first_ns desc, key desc);
 
 -- Where a row is, by its identity.
 create table id_of(
-  id blob not null,
-  phase integer not null,
-  seq integer not null,
+  id blob not null,                      -- of the row
+  phase integer not null,                -- of the row
+  seq integer not null,                  -- where it is
   primary key(id, phase)
 ) strict, without rowid;
 
 -- The rows of a session, in order.
 create table event_of(
-  key integer not null,
-  seq integer not null,
+  key integer not null,                  -- total.key
+  seq integer not null,                  -- where the row is
   primary key(key, seq)
 ) strict, without rowid;
 
 -- Operations that have begun and not ended.
 create table unfinished(
-  id blob primary key,
-  key integer not null,
-  seq integer not null
+  id blob primary key,                   -- of the operation
+  key integer not null,                  -- total.key
+  seq integer not null                   -- of the row it opened with
 ) strict, without rowid;
 create index unfinished_by_session on unfinished(key);
 
 -- The rows that tell a session's story: who took part, its tags, its ends.
 create table milestone(
-  session blob not null,
-  at_ns integer not null,
+  session blob not null,                 -- its id
+  at_ns integer not null,                -- as in event, and so are the next two
   id blob not null,
   seq integer not null,
   kind text not null,                    -- session join leave tags end host video metadata loss clock
-  name text,
-  participant blob,
+  name text,                             -- as in event
+  participant blob,                      -- the process, by its id
   implied integer not null,              -- of an end: derived, not declared; of a join: a fork, not a decision
   primary key(session, at_ns, id, kind)
 ) strict, without rowid;
@@ -125,19 +125,19 @@ create table milestone(
 -- What a session can be found by, with the figures of that part of it.
 create table facet(
   dim text not null,                     -- tag, model, agent (by name), agent_id, tool
-  value text not null,
+  value text not null,                   -- what it is called
   start_ns integer not null,             -- of the session
-  key integer not null,
+  key integer not null,                  -- total.key
   whole integer not null default 0,      -- 1: a tag of the session itself
-  events integer not null default 0,
-  failed integer not null default 0,
+  events integer not null default 0,     -- calls, or events, of that part
+  failed integer not null default 0,     -- of these
   tokens_in integer not null default 0,
   tokens_out integer not null default 0,
   tokens_cached integer not null default 0,
   tokens_reasoning integer not null default 0,
   cost integer not null default 0,
   unpriced integer not null default 0,
-  took_ns integer not null default 0,
+  took_ns integer not null default 0,    -- how long they took together
   primary key(dim, value, start_ns desc, key)
 ) strict, without rowid;
 create index facet_by_session on facet(key, dim);

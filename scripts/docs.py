@@ -1,0 +1,138 @@
+#!/usr/bin/env python3
+"""Write the reference pages that are made from the code: the commands into cli.md, the SQL into journal.md.
+
+Only what stands between the two marks of a page is ours; the rest is written by hand. `--check` writes nothing and
+fails when a page is not what it would be made into.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from itertools import takewhile
+from pathlib import Path
+
+import apsw
+import click
+
+TOP = Path(__file__).resolve().parent.parent
+PAGES = TOP / "localops" / "docs"
+BEGIN, END = "<!-- made by scripts/docs.py -->\n", "<!-- end -->\n"
+WIDTH = 96  # of a command's help: it fits a page, and a terminal that shows one
+
+sys.path.insert(0, str(TOP))
+
+from localops import sql  # noqa: E402  the repository's own, installed or not
+
+
+def main() -> int:
+    """Bring every page up to date, or say which are not."""
+    stale = [name for name, made in (("cli", commands), ("journal", schema)) if not _bring(name, made())]
+    if stale and "--check" in sys.argv[1:]:
+        print(f"not as the code is: {', '.join(stale)}; run scripts/fix")
+        return 1
+    return 0
+
+
+def _bring(name: str, lines: Iterator[str]) -> bool:
+    """Put the lines into their page unless only a check is wanted; True when it was as it should be."""
+    path = PAGES / f"{name}.md"
+    page = path.read_text()
+    before, rest = page.split(BEGIN)
+    after = rest.split(END)[1]
+    made = before + BEGIN + "\n" + "\n".join(lines) + "\n" + END + after
+    if made != page and "--check" not in sys.argv[1:]:
+        path.write_text(made)
+    return made == page
+
+
+# The commands
+
+
+def commands() -> Iterator[str]:
+    """Each command as it explains itself."""
+    from localops.cli import commands as command
+
+    context = _context(command, "localops")
+    yield from _help(command, context)
+    assert isinstance(command, click.Group)
+    for name in command.list_commands(context):
+        found = command.get_command(context, name)
+        assert found is not None
+        yield from _help(found, _context(found, f"localops {name}"))
+        if isinstance(found, click.Group):
+            for below in found.list_commands(_context(found, name)):
+                inner = found.commands[below]
+                yield from _help(inner, _context(inner, f"localops {name} {below}"))
+
+
+def _context(command: click.Command, name: str) -> click.Context:
+    return click.Context(command, info_name=name, terminal_width=WIDTH, max_content_width=WIDTH)
+
+
+def _help(command: click.Command, context: click.Context) -> Iterator[str]:
+    yield from (f"## {context.info_name}", "", "```text", *command.get_help(context).splitlines(), "```", "")
+
+
+# The journal
+
+
+def schema() -> Iterator[str]:
+    """Each table, view and named query, with what the SQL files say about it."""
+    text = sql.script("schema.sql")
+    views = sql.script("views.sql")
+    yield from ("## Tables", "")
+    for name in re.findall(r"^create table (\w+)\(", text, re.MULTILINE):
+        yield from (f"### {name}", "", *_about(text, f"create table {name}("), *_columns(text, name), "")
+    yield from ("## Views", "")
+    for name, columns in _views(text, views):
+        yield from (f"### {name}", "", *_about(views, f"create view {name} "), f"Columns: {columns}.", "")
+    yield from ("## Named queries", "", "What the library itself asks, by the file in `localops/sql/` that it stands in.", "")
+    for file in ("queries", "lists", "search", "fold"):
+        yield from (f"### {file}.sql", "", *_queries(f"{file}.sql"), "")
+
+
+def _about(text: str, statement: str) -> list[str]:
+    """The comment right above a statement, as one paragraph; a `--` line of its own kind ends it."""
+    above = text[: text.index(statement)].splitlines()
+    comment: list[str] = []
+    while above and above[-1].startswith("-- "):
+        comment.insert(0, above.pop()[3:])
+    return [" ".join(comment), ""] if comment else []
+
+
+def _columns(text: str, table: str) -> Iterator[str]:
+    """A table's columns with their types and comments."""
+    body = text[text.index(f"create table {table}(") :].split("\n", 1)[1].split("\n)")[0]
+    found: list[list[str]] = []
+    for line in body.splitlines():
+        code, _, comment = line.partition("--")
+        words = code.split()
+        if words and words[0][:6] not in ("primar", "check("):
+            nullable = " or null" if "not null" not in code and "primary key" not in code else ""
+            found.append([words[0], words[1].rstrip(",") + nullable, comment.strip()])
+        elif comment and not words:
+            found[-1][2] += " " + comment.strip()
+    yield from ("| column | type | what it is |", "|---|---|---|")
+    yield from (f"| {name} | {kind} | {comment.replace('|', '/')} |" for name, kind, comment in found)
+
+
+def _views(tables: str, views: str) -> Iterator[tuple[str, str]]:
+    """The views and the columns that SQLite finds in them."""
+    connection = apsw.Connection(":memory:")
+    connection.execute(tables + views).fetchall()
+    for name in re.findall(r"^create view (\w+) as", views, re.MULTILINE):
+        columns = connection.execute("select name from pragma_table_info(?)", (name,)).fetchall()
+        yield name, ", ".join(f"`{column}`" for (column,) in columns)
+
+
+def _queries(file: str) -> Iterator[str]:
+    """Each named statement of a file, with the comment that it begins with."""
+    for name, statement in sql.named(file).items():
+        comment = [line[3:] for line in takewhile(lambda line: line.startswith("-- "), statement.splitlines())]
+        yield f"- `{name}`" + (f": {' '.join(comment)}" if comment else "")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
