@@ -24,6 +24,7 @@ from localops import clock, encode, host, rows, sql
 from localops.alive import Participant
 from localops.config import JOURNAL
 from localops.errors import DamagedJournal, ForeignJournal, JournalError, NewerJournal, NotFound, QueryRefused
+from localops.locks import Watch
 from localops.output import say_once
 from localops.spill import Claim, Spill, waiting
 
@@ -339,20 +340,11 @@ class Journal:
 
     def _remember_files(self) -> None:
         self._inodes = self._inodes_now()
-        self._locks_seen = self._holds_locks()  # where /proc shows none of ours, it cannot tell us that one is gone
+        self._locks = Watch(self.path)
 
     def _inodes_now(self) -> list[int]:
         suffixes = ("",) if self.network else ("", "-wal")
         return [os.stat(self.path + suffix).st_ino for suffix in suffixes]
-
-    def _holds_locks(self) -> bool:
-        try:
-            inode = b":%d " % os.stat(self.path + "-shm").st_ino
-            with open("/proc/locks", "rb") as file:
-                mine = b" %d " % os.getpid()
-                return any(inode in line and mine in line for line in file)
-        except OSError:
-            return False
 
     def _sound(self) -> bool:
         """The file, its WAL and our lock on it are still ours."""
@@ -361,7 +353,7 @@ class Journal:
                 return False
         except OSError:
             return False
-        return not self._locks_seen or self._holds_locks()
+        return self._locks.sound()
 
     def _begin_again(self) -> None:
         """The file was moved, deleted or had its locks dropped by other code: open anew, and bring along what is ours.
