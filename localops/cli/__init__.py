@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "Record": "run demo",
     "Look": "sessions show analytics tail search query",
+    "Hand on": "export",
     "Tend": "status path",
     "Learn": "help",
 }

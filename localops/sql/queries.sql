@@ -122,3 +122,65 @@ from (
 )
 group by value
 order by 2 desc, 1;
+
+-- later_prices --
+-- What prices that came later add to the calls of a session.
+select e.parent, sum(e.cost)
+from (
+  select o.seq
+  from total t
+  join event_of o on o.key = t.key
+  where t.session = :session
+  union all
+  select seq
+  from event not indexed
+  where seq > (select seq from mark)
+    and session = :session
+) s
+join event e on e.seq = s.seq
+where e.kind = 'price'
+group by e.parent;
+
+-- durations --
+-- How long each LLM and tool call of a session took, in nanoseconds.
+select e.kind, coalesce(e.end_ns, e.at_ns) - coalesce(e.start_ns, e.at_ns)
+from (
+  select o.seq as at
+  from total t
+  join event_of o on o.key = t.key
+  where t.session = :session
+  union all
+  select seq
+  from event not indexed
+  where seq > (select seq from mark)
+    and session = :session
+) mine
+join event e on e.seq = mine.at
+where e.phase = 0
+  and e.kind in ('llm','tool');
+
+-- late --
+-- How many events came after the newest end that somebody declared.
+select count(*)
+from (
+  select o.seq as at
+  from total t
+  join event_of o on o.key = t.key
+  where t.session = :session
+    and o.seq > :after
+  union all
+  select seq
+  from event not indexed
+  where seq > max(:after, (select seq from mark))
+    and session = :session
+) mine
+join event e on e.seq = mine.at
+where e.phase = 0
+  and e.kind not in ('session','join','leave','tags','end','price','clock','journal','pruned','loss','host','video','metadata','agent');
+
+-- end_seq --
+select max(seq)
+from story
+where session = :session
+  and kind = 'end'
+  and implied = 0;

@@ -1,0 +1,155 @@
+"""`localops export`: runs handed on, as a file or on stdout."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import contextmanager
+
+import click
+
+from localops import export as exports
+from localops import output
+from localops.cli.common import json_option, place, place_options, print_json
+from localops.errors import ConfigError
+from localops.home import Home
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from localops.export import Run
+
+_ENDINGS = {
+    ".json": "json",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".csv": "csv",
+    ".db": "sqlite",
+    ".sqlite": "sqlite",
+    ".sqlite3": "sqlite",
+    ".html": "html",
+    ".htm": "html",
+}
+
+
+@click.command()
+@click.argument("sessions", nargs=-1, metavar="[ID|last]...")
+@click.option("--all", "everything", is_flag=True, help="Every session there is.")
+@click.option(
+    "--format", "form", type=click.Choice(exports.FORMATS), help="[default: by FILE's ending, else json]"
+)
+@click.option(
+    "-o", "--output", "path", default="-", metavar="FILE", help="Where to; - is stdout [default: -]"
+)
+@click.option("--force", is_flag=True, help="Replace FILE if it is there.")
+@place_options
+@json_option
+def export(
+    sessions: tuple[str, ...],
+    everything: bool,
+    form: str | None,
+    path: str,
+    force: bool,
+    home: str | None,
+    project: str | None,
+    as_json: bool,
+) -> None:
+    """Hand sessions on: as JSON, rows, a spreadsheet, a SQLite file or a web page.
+
+    \b
+    json    the keys of AgentOps' export, and more
+    jsonl   every row as it is kept, one JSON object a line
+    csv     one line per event
+    sqlite  a file for Datasette, sqlite-utils or sqlite3
+    html    one page to look at or to send; it needs no network
+
+    Without an id the newest session is meant. With --json and a FILE, what was done is reported as JSON.
+    """
+    if everything and sessions:
+        raise click.UsageError("give ids or --all, not both")
+    form = form or _ENDINGS.get(os.path.splitext(path)[1].lower(), "json")
+    with Home(*place(home, project)) as opened:
+        runs = list(_chosen(opened, sessions or ("last",), everything=everything))
+        if path == "-":
+            _to_stdout(form, runs)
+            return
+        _to_file(form, runs, path, force=force)
+    size = os.path.getsize(path)
+    if as_json:
+        print_json({"file": os.path.abspath(path), "format": form, "sessions": len(runs), "bytes": size})
+    else:
+        output.say(f"{path} holds {_sessions(len(runs))} as {form}, {output.count(size)} bytes")
+
+
+def _sessions(many: int) -> str:
+    return "1 session" if many == 1 else f"{output.count(many)} sessions"
+
+
+def _chosen(opened: Home, idents: Iterable[str], *, everything: bool) -> Iterator[Run]:
+    if everything:
+        found = ((listed.project, listed.session) for listed in opened.sessions())
+    else:
+        found = (opened.find(ident) for ident in dict.fromkeys(idents))
+    for project, session in found:
+        yield exports.Run(project.name, project.folder, project.reader, session)
+
+
+def _to_stdout(form: str, runs: list[Run]) -> None:
+    out = sys.stdout.buffer
+    if sys.stdout.isatty():
+        _to_terminal(form, runs)
+        return
+    if form != "sqlite":
+        exports.WRITERS[form](runs, out)
+        return
+    from tempfile import TemporaryDirectory
+
+    with TemporaryDirectory() as folder:
+        path = os.path.join(folder, "export.db")
+        exports.write_sqlite(runs, path)
+        with open(path, "rb") as file:
+            while piece := file.read(1 << 20):
+                out.write(piece)
+
+
+def _to_terminal(form: str, runs: list[Run]) -> None:
+    """Recorded text must not steer the terminal it is shown on."""
+    if form == "sqlite":
+        raise click.UsageError("a SQLite file is nothing for a terminal: give it a name with -o")
+    import io
+
+    text = io.BytesIO()
+    exports.WRITERS[form](runs, text)
+    print(output.clean(text.getvalue().decode(), newlines=True), end="")
+
+
+def _to_file(form: str, runs: list[Run], path: str, *, force: bool) -> None:
+    """Write beside the place and move in when it is whole, so that no reader sees half a file."""
+    if os.path.exists(path) and not force:
+        raise ConfigError(f"{path} is there already: --force replaces it")
+    folder, name = os.path.split(os.path.abspath(path))
+    unfinished = os.path.join(folder, f".{name}.{os.getpid()}")
+    try:
+        with _progress(runs) as shown:
+            if form == "sqlite":
+                exports.write_sqlite(shown, unfinished)
+            else:
+                flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
+                with open(os.open(unfinished, flags, 0o600), "wb") as file:
+                    exports.WRITERS[form](shown, file)
+        os.replace(unfinished, path)
+    except BaseException:
+        if os.path.exists(unfinished):
+            os.unlink(unfinished)
+        raise
+
+
+@contextmanager
+def _progress(runs: list[Run]) -> Iterator[Iterable[Run]]:
+    """The runs, with a bar on a terminal when there is something to wait for."""
+    if len(runs) < 2 or not sys.stderr.isatty():
+        yield runs
+        return
+    with click.progressbar(runs, label="sessions", file=sys.stderr) as bar:
+        yield bar

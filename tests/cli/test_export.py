@@ -1,0 +1,77 @@
+"""`localops export`: the right form in the right place, and never over a file that is there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import localops
+from localops import cli
+
+
+@pytest.fixture(autouse=True)
+def _two_sessions() -> None:
+    for name in ("first", "second"):
+        session = localops.start_session(name=name)
+        assert session is not None
+        session.end_session("Success")
+
+
+def _export(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["export", *arguments])
+    code = ended.value.code
+    assert isinstance(code, int)
+    return code
+
+
+def test_the_newest_session_goes_to_stdout_as_json(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    """Without arguments: one document, the newest session."""
+    assert _export() == 0
+    assert json.loads(capfdbinary.readouterr().out)["session"]["name"] == "second"
+
+
+@pytest.mark.parametrize(
+    ("name", "begins"),
+    [
+        ("x.json", b"[\n{"),
+        ("x.jsonl", b'{"id"'),
+        ("x.csv", b"project,session"),
+        ("x.db", b"SQLite format 3"),
+        ("x.html", b"<!doctype html>"),
+    ],
+)
+def test_a_file_is_written_in_the_form_of_its_name(name: str, begins: bytes, tmp_path: Path) -> None:
+    """The ending chooses the form; the file is the user's alone and nothing unfinished stays beside it."""
+    path = tmp_path / name
+    assert _export("--all", "-o", str(path)) == 0
+    assert path.read_bytes().startswith(begins)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert not list(tmp_path.glob(".x*"))
+
+
+def test_a_file_that_is_there_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Only --force replaces a file."""
+    path = tmp_path / "notes.json"
+    path.write_text("mine")
+    assert _export("-o", str(path)) == 2
+    assert path.read_text() == "mine"
+    assert "--force replaces it" in capsys.readouterr().err
+    assert _export("-o", str(path), "--force") == 0
+    assert json.loads(path.read_text())["session"]
+
+
+def test_what_was_done_can_be_had_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """--json with a file reports where, what and how much."""
+    path = tmp_path / "x.csv"
+    assert _export("--all", "-o", str(path), "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["format"], told["sessions"], told["bytes"]) == ("csv", 2, path.stat().st_size)
+
+
+def test_an_unknown_session_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    """An id nobody has is exit code 1 and a line that says where to look."""
+    assert _export("ffffffffffff") == 1
+    assert "localops sessions" in capsys.readouterr().err

@@ -1,0 +1,171 @@
+"""Runs handed on in every form, with the same figures in each and nothing dangerous in any."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import localops
+from localops import export, lines
+from localops.decorators import operation, tool
+from localops.journal import Reader
+
+_HOSTILE = "</script><img src=x onerror=alert(1)>\x1b[2J"
+
+# The keys of AgentOps' own export.
+_TIMES = "init_timestamp end_timestamp"
+_EVENT = f"id session_id agent_id params returns {_TIMES}"
+_KEYS = {
+    "session": f"id project_id project_id_secondary {_TIMES} tags end_state end_state_reason video host_env",
+    "actions": f"{_EVENT} action_type logs screenshot",
+    "llms": f"{_EVENT} thread_id prompt completion model prompt_tokens completion_tokens cost",
+    "tools": f"{_EVENT} name logs",
+    "errors": "id session_id trigger_event_id trigger_event_type error_type code details logs timestamp",
+}
+
+
+@tool(cost=0.25)
+def _search(query: str) -> str:
+    if query == "nothing":
+        raise LookupError("no such thing")
+    return f"found {query}"
+
+
+@operation
+def _work() -> str:
+    return _search("=1+1")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[export.Run]:
+    """A session with one of each kind, recorded through the public API."""
+    session = localops.init(project="p", tags=["a", "b"])
+    assert session is not None
+    localops.create_agent("scout")
+    localops.record(
+        localops.LLMEvent(
+            prompt="hi", completion=_HOSTILE, model="gpt-4o", prompt_tokens=9, completion_tokens=1
+        )
+    )
+    localops.record(
+        localops.LLMEvent(prompt=[{"role": "user"}], model="of-nobody", prompt_tokens=9, completion_tokens=1)
+    )
+    _work()
+    with pytest.raises(LookupError):
+        _search("nothing")
+    localops.record(localops.Event("guess", params={"n": 1}))
+    session.end_session("Failure", "it was a test")
+    folder = tmp_path / "home" / "p"
+    with Reader(str(folder / "journal.db")) as reader:
+        yield export.Run("p", str(folder), reader, session.session_id.bytes)
+
+
+def test_json_has_every_key_of_agentops(run: export.Run) -> None:
+    """A program that reads AgentOps' export finds all of its keys, and the missing parts beside them."""
+    found = export.document(run)
+    for group, keys in _KEYS.items():
+        rows = found[group] if isinstance(found[group], list) else [found[group]]
+        assert rows, group
+        assert all(set(keys.split()) <= row.keys() for row in rows), group
+    assert (found["end_state"], found["session"]["end_state_reason"]) == ("Failure", "it was a test")
+    assert (found["tags"], found["session"]["tags"]) == (["a", "b"], '["a","b"]')
+    assert [agent["name"] for agent in found["agents"]] == ["scout"]
+    assert [event["kind"] for event in found["events"]] == ["guess"]
+    assert found["stats"]["LLM calls"] == len(found["llms"]) == 2
+
+
+def test_json_links_an_error_to_what_failed(run: export.Run) -> None:
+    """The trigger is one of the exported tools, under its id and AgentOps' word for its kind."""
+    found = export.document(run)
+    (error,) = found["errors"]
+    failed = [tool["id"] for tool in found["tools"] if tool["failed"]]
+    assert ([error["trigger_event_id"]], error["trigger_event_type"]) == (failed, "tools")
+
+
+def test_an_unknown_price_is_null_and_counted(run: export.Run) -> None:
+    """What nobody can price is not shown as free."""
+    found = export.document(run)
+    costs = {call["model"]: call["cost_nano"] for call in found["llms"]}
+    assert costs["of-nobody"] is None
+    assert found["stats"]["unpriced"] == 1
+    assert found["stats"]["cost_nano"] == costs["gpt-4o"] + 2 * 250_000_000
+
+
+@pytest.mark.parametrize("many", [0, 1, 3])
+def test_json_of_many_is_an_array(run: export.Run, many: int) -> None:
+    """One session is one document; none or several are an array."""
+    file = io.BytesIO()
+    export.write_json([run] * many, file)
+    found = json.loads(file.getvalue())
+    assert len(found) == many if many != 1 else found["session"]
+
+
+def test_jsonl_lines_are_the_rows_themselves(run: export.Run) -> None:
+    """What is exported as rows can be read back, each with its checksum."""
+    file = io.BytesIO()
+    export.write_jsonl([run], file)
+    found = [lines.to_row(line) for line in file.getvalue().splitlines(keepends=True)]
+    assert found == [row for row in run.reader.stream() if row[2] == run.session]
+
+
+def test_csv_never_holds_a_formula(run: export.Run) -> None:
+    """A spreadsheet program shows recorded text and does not run it."""
+    file = io.BytesIO()
+    export.write_csv([run], file)
+    cells = [cell for line in csv.reader(io.StringIO(file.getvalue().decode())) for cell in line]
+    assert not [cell for cell in cells if cell.startswith(("=", "+", "@"))]
+    sheet = list(csv.DictReader(io.StringIO(file.getvalue().decode())))
+    assert {row["kind"] for row in sheet} >= {"llm", "tool", "operation", "error", "guess", "agent"}
+
+
+@pytest.fixture
+def database(run: export.Run, tmp_path: Path) -> Iterator[sqlite3.Connection]:
+    """The session as a SQLite file, opened by the standard library."""
+    path = tmp_path / "out.db"
+    export.write_sqlite([run], str(path))
+    assert path.stat().st_mode & 0o777 == 0o600
+    connection = sqlite3.connect(path)
+    yield connection
+    connection.close()
+
+
+def test_sqlite_links_hold_and_figures_agree(run: export.Run, database: sqlite3.Connection) -> None:
+    """Foreign keys lead somewhere, and sums over the calls are the session's own figures."""
+    assert database.execute("pragma foreign_key_check").fetchall() == []
+    calls, cost, failed = database.execute("select llm_calls, cost_usd, state from sessions").fetchone()
+    assert calls == database.execute("select count(*) from llm_calls").fetchone()[0] == 2
+    paid = "select (select sum(cost_usd) from llm_calls) + (select sum(cost_usd) from tool_calls)"
+    assert (database.execute(paid).fetchone()[0], failed) == (pytest.approx(cost), "Failure")
+
+
+def test_sqlite_is_searchable_and_described(database: sqlite3.Connection) -> None:
+    """Full text finds a word in what was returned, and every column says what it means."""
+    found = database.execute("select count(*) from events_fts where events_fts match 'found'").fetchone()
+    assert found[0] >= 1
+    columns = database.execute(
+        "select count(*) from descriptions d where not exists "
+        "(select 1 from pragma_table_info(d.table_name) c where c.name = d.column_name)"
+    ).fetchone()
+    assert columns[0] == 0
+
+
+def test_the_page_holds_recorded_text_only_as_data(run: export.Run) -> None:
+    """No recorded character can end the data's element, and the policy lets nothing else run."""
+    file = io.BytesIO()
+    export.write_html([run], file)
+    page = file.getvalue().decode()
+    data = re.search(r'<script id="data" type="application/json">(.*?)</script>', page, re.DOTALL)
+    assert data
+    assert not set("<>&") & set(data[1])
+    (shown,) = json.loads(data[1])
+    assert _HOSTILE in [event["details"].get("completion") for event in shown["events"]]
+    assert page.count("<script") == 2
+    assert "default-src 'none'; script-src 'sha256-" in page
+    assert not re.search(r"innerHTML|https?://|insertAdjacentHTML|document\.write", page.replace(data[1], ""))
