@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import namedtuple
 
 from localops import clock, encode, output, rows
+from localops.journal import statements
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Any, NamedTuple
 
     from localops.ends import Source
+    from localops.journal import Reader
 
     class Totals(NamedTuple):
         rows: int
@@ -45,23 +47,66 @@ if TYPE_CHECKING:
         cost: int
         unpriced: int
         took_ns: int
+
+    class Line(NamedTuple):
+        value: Any
+        sessions: int
+        events: int
+        failed: int
+        tokens_in: int
+        tokens_out: int
+        tokens_cached: int
+        tokens_reasoning: int
+        cost: int
+        unpriced: int
+        took_ns: int
+
+    class Chosen(NamedTuple):
+        since: int = -(1 << 63)
+        until: int = (1 << 63) - 1
+        tag: str | None = None
+
+    class Report(NamedTuple):
+        totals: Totals
+        contract: dict[str, int | str]
+        unfinished: int
+        late: int
+        spilled: int
+        dropped: int
+        by: dict[str, list[Part]]
+        took: dict[str, list[int]] | None
 else:
     Totals = namedtuple(
         "Totals",
-        "rows events actions llms tools errors failed tokens_in tokens_out tokens_cached tokens_reasoning cost unpriced "
-        "first_ns last_ns last_seq",
+        "rows events actions llms tools errors failed tokens_in tokens_out tokens_cached tokens_reasoning
+        cost unpriced " "first_ns last_ns last_seq",
     )
     Part = namedtuple(
         "Part",
         "value events failed tokens_in tokens_out tokens_cached tokens_reasoning cost unpriced took_ns",
     )
 
+    Line = namedtuple(
+        "Line",
+        "value sessions events failed tokens_in tokens_out tokens_cached tokens_reasoning cost unpriced
+        took_ns", )
+    Chosen = namedtuple("Chosen", "since until tag", defaults=(-(1 << 63), (1 << 63) - 1, None))
+    Report = namedtuple("Report", "totals contract unfinished late spilled dropped by took")
+
 Totals.__doc__ = "A session's exact figures; cost in nano-dollars."
 Part.__doc__ = "The figures of one part of a session: of a model, a tool, an agent or a tag."
 
+Line.__doc__ = "The figures of a part of many sessions."
+Chosen.__doc__ = "Which sessions figures are about: begun in [since, until), and tagged, or with an event that is."
+Report.__doc__ = "A session in figures: exact totals, the six of the contract, parts, and percentiles in nanoseconds."
+
 NOTHING = Totals(*[0] * 16)
 DIMS = ("model", "tool", "agent_id", "tag")
+SHARES = (0.5, 0.9, 0.99)
+ACROSS = ("model", "agent", "tool", "tag", "day", "kind", "session")
+EXACT_UP_TO = 20_000  # events of a session whose percentiles are worked out unasked: some 50 ms
 _PAGE = 500
+_QUARTER_NS = 900 * 1_000_000_000
 _STORED = ("seq", *rows.COLUMNS)
 
 
@@ -145,8 +190,8 @@ def plain(row: dict[str, Any], opened: dict[str, Any] | None) -> dict[str, Any]:
 
 
 _TAKEN = frozenset(
-    "id session kind name parent agent start_ns end_ns finished failed model tokens_in tokens_out tokens_cached "
-    "tokens_reasoning cost tags seq".split()
+    "id session kind name parent agent start_ns end_ns finished failed model tokens_in tokens_out
+    tokens_cached " "tokens_reasoning cost tags seq".split()
 )
 
 
@@ -159,10 +204,115 @@ def _list(text: str | None) -> list[str]:
     return list(encode.loads(text)) if text else []
 
 
+def report(source: Source, session: bytes, *, running: bool, percentiles: bool = False) -> Report:
+    """All that is known of a session in figures; `took` is None when it has too many events to do so unasked."""
+    figures = totals(source, session)
+    exact = percentiles or figures.events <= EXACT_UP_TO
+    return Report(
+        figures,
+        contract(figures, running=running),
+        len(source.all("unfinished", session=session)),
+        late(source, session),
+        *losses(source, session),
+        {
+            "model": parts(source, session, "model"),
+            "tool": parts(source, session, "tool"),
+            "agent": agents(source, session),
+        },
+        took(source, session) if exact else None,
+    )
+
+
+def error_rate(figures: Totals) -> float | None:
+    """The share of events (errors themselves aside) that failed; None when there are none."""
+    work = figures.events - figures.errors
+    return figures.failed / work if work > 0 else None
+
+
+def losses(source: Source, session: bytes) -> tuple[int, int]:
+    """How many of its rows went through a spill file, and how many were lost."""
+    told = [encode.loads(body) for _, _, kind, *_, body in source.all("story", session=session) if kind == "loss"]
+    return sum(row.get("spilled", 0) for row in told), sum(row.get("dropped", 0) for row in told)
+
+
+def late(source: Source, session: bytes) -> int:
+    """How many events were recorded after the session had been ended."""
+    found = source.one("end_seq", session=session)
+    if not found or found[0] is None:
+        return 0
+    return int(source.all("late", session=session, after=found[0])[0][0])
+
+
+def agents(source: Source, session: bytes) -> list[Part]:
+    """A session's figures by agent, under the agents' names."""
+    return [part._replace(value=agent_name(source, part.value)) for part in parts(source, session, "agent_id")]
+
+
+def agent_name(source: Source, id: str) -> str:
+    """What an agent is called; its id when no row says so."""
+    row = source.one("row", id=bytes.fromhex(id), phase=rows.DONE)
+    return row[1 + rows.COLUMNS.index("name")] or id if row else id
+
+
+def took(source: Source, session: bytes) -> dict[str, list[int]]:
+    """How long its LLM and tool calls took: median, 90th and 99th percentile of each, exact."""
+    found: dict[str, list[int]] = {}
+    for kind, ns in source.all("durations", session=session):
+        found.setdefault(kind, []).append(ns)
+    return {kind: [_rank(sorted(values), share) for share in SHARES] for kind, values in sorted(found.items())}
+
+
+def across(reader: Reader, by: str, chosen: Chosen, *, many: int = -1, tz: str | None = None) -> list[Line]:
+    """The figures of many sessions by model, agent, tool, tag, day, kind or session; dearest first, days in order."""
+    if by == "day":
+        return _days(_asked(reader, "quarters", chosen), tz)
+    if by == "session":
+        return [_line(row) for row in _asked(reader, "by_session", chosen, many=many)]
+    if by in ("tag", "kind"):
+        found = _asked(reader, f"by_{by}", chosen)
+    else:
+        found = _asked(reader, "by_facet", chosen, dim="agent_id" if by == "agent" else by)
+    return [Line(*(figure or 0 for figure in row)) for row in found]
+
+
+def by_kind(reader: Reader, session: bytes) -> list[Line]:
+    """One session's figures by kind of event."""
+    found = reader.ask(statements("report.sql")["by_kind_of_one"], {"session": session})
+    return [Line(*(figure or 0 for figure in row)) for row in found]
+
+
+def overall(reader: Reader, chosen: Chosen) -> Totals:
+    """The sums of the sessions' own figures; `rows` is how many sessions they are."""
+    found = [Totals(*row[1:14], *[0] * 3) for row in _asked(reader, "quarters", chosen)]
+    return Totals(*map(sum, zip(*found, strict=True))) if found else NOTHING
+
+
+def _asked(reader: Reader, name: str, chosen: Chosen, **values: object) -> list[tuple[Any, ...]]:
+    return reader.ask(statements("report.sql")[name], {**chosen._asdict(), **values})
+
+
+def _line(row: tuple[Any, ...]) -> Line:
+    """A row of the sessions' own figures: of their counts, a line has only the sum."""
+    value, sessions, events, _actions, _llms, _tools, _errors, *rest = row
+    return Line(value, sessions, events, *rest)
+
+
+def _days(quarters: list[tuple[Any, ...]], tz: str | None) -> list[Line]:
+    """Quarters of an hour added up to the days of a zone."""
+    days: dict[str, list[Line]] = {}
+    for row in quarters:
+        days.setdefault(output.when(row[0] * _QUARTER_NS, tz)[:10], []).append(_line(row))
+    return [
+        Line(day, *map(sum, zip(*(line[1:] for line in lines), strict=True))) for day, lines in
+        sorted(days.items()) ]
+
+
 def percentile(values: Iterable[int], share: float) -> int | None:
     """Nearest rank over the exact values; None of nothing."""
     ordered = sorted(values)
-    if not ordered:
-        return None
+    return _rank(ordered, share) if ordered else None
+
+
+def _rank(ordered: list[int], share: float) -> int:
     rank = -(-share * len(ordered) // 1)  # the ceiling
     return ordered[max(0, min(len(ordered), int(rank)) - 1)]
