@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Write the reference pages that are made from the code: the commands into cli.md, the SQL into journal.md.
 
-Only what stands between the two marks of a page is ours; the rest is written by hand. `--check` writes nothing and
-fails when a page is not what it would be made into.
+Only what stands between the two marks of a page is ours; the rest is written by hand. `--check` writes nothing
+and fails when a page is not what it would be made into.
 """
 
 from __future__ import annotations
@@ -88,8 +88,13 @@ def schema() -> Iterator[str]:
     yield from ("## Views", "")
     for name, columns in _views(text, views):
         yield from (f"### {name}", "", *_about(views, f"create view {name} "), f"Columns: {columns}.", "")
-    yield from ("## Named queries", "", "What the library itself asks, by the file in `localops/sql/` that it stands in.", "")
-    for file in ("queries", "lists", "search", "fold"):
+    yield from (
+        "## Named queries",
+        "",
+        "What the library itself asks, by the file in `localops/sql/` that it stands in.",
+        "",
+    )
+    for file in ("queries", "lists", "search"):
         yield from (f"### {file}.sql", "", *_queries(f"{file}.sql"), "")
 
 
@@ -130,7 +135,9 @@ def _views(tables: str, views: str) -> Iterator[tuple[str, str]]:
 def _queries(file: str) -> Iterator[str]:
     """Each named statement of a file, with the comment that it begins with."""
     for name, statement in sql.named(file).items():
-        comment = [line[3:] for line in takewhile(lambda line: line.startswith("-- "), statement.splitlines())]
+        comment = [
+            line[3:] for line in takewhile(lambda line: line.startswith("-- "), statement.splitlines())
+        ]
         yield f"- `{name}`" + (f": {' '.join(comment)}" if comment else "")
 
 

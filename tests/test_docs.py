@@ -1,4 +1,4 @@
-"""The pages that ship with the package: their code runs, and nothing that a user can meet is missing from them."""
+"""The pages that ship with the package: their code runs, and nothing that a user can meet is missing."""
 
 from __future__ import annotations
 
@@ -11,24 +11,33 @@ from pathlib import Path
 import pytest
 
 import localops
+from localops import config, decorators, errors
 
 TOP = Path(__file__).parent.parent
-PAGES = TOP / "localops" / "docs"
-ALL = "\n".join(page.read_text() for page in [*sorted(PAGES.glob("*.md")), TOP / "README.md"])
+PAGES = sorted((TOP / "localops" / "docs").glob("*.md"))
+README = TOP / "README.md"
+RUN = [README, *(page for page in PAGES if page.stem in ("quickstart", "recording"))]
+
+
+def _page(name: str) -> str:
+    return (TOP / "localops" / "docs" / f"{name}.md").read_text()
 
 
 def _program(page: Path) -> tuple[str, str]:
     """The Python blocks of a page as one program, and what the page says that it prints."""
     blocks = re.findall(r"^```(python|text)\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
-    said = [text for (kind, text), before in zip(blocks[1:], blocks, strict=False) if (kind, before[0]) == ("text", "python")]
-    return "\n".join(text for kind, text in blocks if kind == "python"), "".join(said)
+    code = [text for kind, text in blocks if kind == "python"]
+    after = zip(blocks[1:], blocks, strict=False)
+    return "\n".join(code), "".join(
+        text for (kind, text), (before, _) in after if (kind, before) == ("text", "python")
+    )
 
 
 def _without_times(text: str) -> str:
     return re.sub(r"\d+\.\ds", "…s", text)
 
 
-@pytest.mark.parametrize("page", [TOP / "README.md", PAGES / "quickstart.md", PAGES / "recording.md"], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", RUN, ids=lambda page: page.stem)
 def test_the_code_of_a_page_prints_what_the_page_says(page: Path, tmp_path: Path) -> None:
     """A reader who copies the examples sees what was promised."""
     program, said = _program(page)
@@ -45,6 +54,63 @@ def test_the_code_of_a_page_prints_what_the_page_says(page: Path, tmp_path: Path
     assert _without_times(done.stdout) == _without_times(said)
 
 
+def test_pages_made_from_the_code_are_as_the_code_is() -> None:
+    """Every command, option, table, column, view and named query is in the pages as it is now."""
+    done = subprocess.run(
+        [sys.executable, str(TOP / "scripts" / "docs.py"), "--check"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", sorted({*localops.__all__, *decorators.__all__}))
+def test_every_public_name_is_explained(name: str) -> None:
+    """What can be imported is on the page about recording, as code."""
+    assert re.search(rf"`[^`\n]*\b{name}\b[^`\n]*`", _page("recording")), f"{name} is not on the page"
+
+
+@pytest.mark.parametrize("option", [*config.OPTIONS, *sorted(config.IGNORED)])
+def test_every_option_is_explained(option: str) -> None:
+    """Each option is in the table of configuration.md, with its variable; the ignored ones are named."""
+    line = re.search(rf"^\| `{option}` .*$", _page("configuration"), re.MULTILINE)
+    if option in config.IGNORED:
+        assert f"`{option}`" in _page("configuration")
+    else:
+        assert line
+        assert f"LOCALOPS_{option.upper()}" in line[0] or option == "on_budget"
+
+
+@pytest.mark.parametrize(
+    "error", [name for name in vars(errors) if name[0].isupper() and name != "TYPE_CHECKING"]
+)
+def test_every_error_is_explained(error: str) -> None:
+    """Each error class is on the page about recording."""
+    assert f"{error}`" in _page("recording")
+
+
+def test_every_link_leads_somewhere() -> None:
+    """No page points to a file, or to a help topic, that is not there."""
+    for page in [README, *PAGES]:
+        for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / link).exists(), f"{page.name} points to {link}"
+        for topic in re.findall(r"`localops help ([a-z]+)`", page.read_text()):
+            assert topic in {other.stem for other in PAGES}, f"{page.name} names the topic {topic}"
+
+
+def test_every_command_in_a_page_exists() -> None:
+    """No page tells a reader to type a command that there is not."""
+    from localops.cli import commands
+
+    known = {*commands.list_commands(commands.make_context("localops", [], resilient_parsing=True))}
+    for page in [README, *PAGES]:
+        blocks = re.findall(r"```sh\n(.*?)```|`(localops [^`\n]*)`", page.read_text(), re.DOTALL)
+        code = "\n".join(block or inline for block, inline in blocks)
+        for name in re.findall(r"(?:^|&& |\(|; )localops ([a-z]+)", code, re.MULTILINE):
+            assert name in known, f"{page.name} has `localops {name}`"
+
+
 @pytest.mark.parametrize(
     ("setting", "environment"),
     [
@@ -55,7 +121,10 @@ def test_the_code_of_a_page_prints_what_the_page_says(page: Path, tmp_path: Path
     ],
 )
 def test_a_setting_that_cannot_be_used_is_said_and_recording_goes_on(
-    setting: str, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    setting: str,
+    environment: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Nobody loses a run to a mistake in config.toml or in the environment."""
     home = Path(os.environ["LOCALOPS_HOME"])
