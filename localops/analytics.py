@@ -78,27 +78,26 @@ if TYPE_CHECKING:
 else:
     Totals = namedtuple(
         "Totals",
-        "rows events actions llms tools errors failed tokens_in tokens_out tokens_cached tokens_reasoning
-        cost unpriced " "first_ns last_ns last_seq",
+        "rows events actions llms tools errors failed tokens_in tokens_out tokens_cached tokens_reasoning "
+        "cost unpriced first_ns last_ns last_seq",
     )
     Part = namedtuple(
         "Part",
         "value events failed tokens_in tokens_out tokens_cached tokens_reasoning cost unpriced took_ns",
     )
-
-    Line = namedtuple(
-        "Line",
-        "value sessions events failed tokens_in tokens_out tokens_cached tokens_reasoning cost unpriced
-        took_ns", )
+    Line = namedtuple("Line", ("value", "sessions", *Part._fields[1:]))
     Chosen = namedtuple("Chosen", "since until tag", defaults=(-(1 << 63), (1 << 63) - 1, None))
     Report = namedtuple("Report", "totals contract unfinished late spilled dropped by took")
 
 Totals.__doc__ = "A session's exact figures; cost in nano-dollars."
 Part.__doc__ = "The figures of one part of a session: of a model, a tool, an agent or a tag."
-
 Line.__doc__ = "The figures of a part of many sessions."
-Chosen.__doc__ = "Which sessions figures are about: begun in [since, until), and tagged, or with an event that is."
-Report.__doc__ = "A session in figures: exact totals, the six of the contract, parts, and percentiles in nanoseconds."
+Chosen.__doc__ = (
+    "The sessions figures are about: begun in [since, until), with the tag or an event that has it."
+)
+Report.__doc__ = (
+    "A session in figures: exact totals, the six of the contract, parts, percentiles in nanoseconds."
+)
 
 NOTHING = Totals(*[0] * 16)
 DIMS = ("model", "tool", "agent_id", "tag")
@@ -190,8 +189,8 @@ def plain(row: dict[str, Any], opened: dict[str, Any] | None) -> dict[str, Any]:
 
 
 _TAKEN = frozenset(
-    "id session kind name parent agent start_ns end_ns finished failed model tokens_in tokens_out
-    tokens_cached " "tokens_reasoning cost tags seq".split()
+    "id session kind name parent agent start_ns end_ns finished failed model tokens_in tokens_out "
+    "tokens_cached tokens_reasoning cost tags seq".split()
 )
 
 
@@ -205,7 +204,7 @@ def _list(text: str | None) -> list[str]:
 
 
 def report(source: Source, session: bytes, *, running: bool, percentiles: bool = False) -> Report:
-    """All that is known of a session in figures; `took` is None when it has too many events to do so unasked."""
+    """A session in figures; `took` is None when it has too many events to work that out unasked."""
     figures = totals(source, session)
     exact = percentiles or figures.events <= EXACT_UP_TO
     return Report(
@@ -231,7 +230,8 @@ def error_rate(figures: Totals) -> float | None:
 
 def losses(source: Source, session: bytes) -> tuple[int, int]:
     """How many of its rows went through a spill file, and how many were lost."""
-    told = [encode.loads(body) for _, _, kind, *_, body in source.all("story", session=session) if kind == "loss"]
+    story = source.all("story", session=session)
+    told = [encode.loads(row[7]) for row in story if row[2] == "loss"]
     return sum(row.get("spilled", 0) for row in told), sum(row.get("dropped", 0) for row in told)
 
 
@@ -245,7 +245,8 @@ def late(source: Source, session: bytes) -> int:
 
 def agents(source: Source, session: bytes) -> list[Part]:
     """A session's figures by agent, under the agents' names."""
-    return [part._replace(value=agent_name(source, part.value)) for part in parts(source, session, "agent_id")]
+    found = parts(source, session, "agent_id")
+    return [part._replace(value=agent_name(source, part.value)) for part in found]
 
 
 def agent_name(source: Source, id: str) -> str:
@@ -259,11 +260,12 @@ def took(source: Source, session: bytes) -> dict[str, list[int]]:
     found: dict[str, list[int]] = {}
     for kind, ns in source.all("durations", session=session):
         found.setdefault(kind, []).append(ns)
-    return {kind: [_rank(sorted(values), share) for share in SHARES] for kind, values in sorted(found.items())}
+    ordered = {kind: sorted(values) for kind, values in sorted(found.items())}
+    return {kind: [_rank(values, share) for share in SHARES] for kind, values in ordered.items()}
 
 
 def across(reader: Reader, by: str, chosen: Chosen, *, many: int = -1, tz: str | None = None) -> list[Line]:
-    """The figures of many sessions by model, agent, tool, tag, day, kind or session; dearest first, days in order."""
+    """The figures of many sessions, by one of ACROSS: the dearest first, days in order."""
     if by == "day":
         return _days(_asked(reader, "quarters", chosen), tz)
     if by == "session":
@@ -303,8 +305,9 @@ def _days(quarters: list[tuple[Any, ...]], tz: str | None) -> list[Line]:
     for row in quarters:
         days.setdefault(output.when(row[0] * _QUARTER_NS, tz)[:10], []).append(_line(row))
     return [
-        Line(day, *map(sum, zip(*(line[1:] for line in lines), strict=True))) for day, lines in
-        sorted(days.items()) ]
+        Line(day, *map(sum, zip(*(line[1:] for line in lines), strict=True)))
+        for day, lines in sorted(days.items())
+    ]
 
 
 def percentile(values: Iterable[int], share: float) -> int | None:
