@@ -46,7 +46,7 @@ class Participant:
             self._file = os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             if fcntl is not None:
                 fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.write(self._file, f"pid {self.pid} on {host.hostname()}\n".encode())
+            os.write(self._file, f"pid {self.pid}\n".encode())
             self._inode = os.fstat(self._file).st_ino
             _mine.add(self.path)
         except OSError:
@@ -115,7 +115,7 @@ def _same_kernel(card: Mapping[str, object]) -> bool:
     """Locks are visible between processes under one kernel, whatever their container calls its host."""
     if card.get("boot") and host.boot_id():
         return card["boot"] == host.boot_id()
-    return card.get("host") == host.hostname()
+    return card.get("machine") == host.machine_id()
 
 
 def sweep(project: str, keep: set[str]) -> None:

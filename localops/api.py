@@ -7,18 +7,19 @@ what cannot be done is said on stderr, and the program goes on.
 from __future__ import annotations
 
 import os
+import uuid
 from functools import wraps
 
 from localops import client as clients
 from localops import events, output
+from localops.clock import new_id
 from localops.config import IGNORED, OPTIONS, Config
 from localops.context import scope
-from localops.errors import BudgetExceeded, LocalopsError
+from localops.errors import LocalopsError, NoSession
 from localops.session import Session
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import uuid
     from collections.abc import Callable, Iterable, Mapping
     from typing import Any, ParamSpec, TypeVar
 
@@ -51,33 +52,44 @@ def client() -> Client:
 
 
 def _quietly(function: Callable[P, R]) -> Callable[P, R | None]:
-    """Say a mistake instead of raising it, unless the client is strict."""
+    """Say what goes wrong instead of raising it, unless the client is strict."""
 
     @wraps(function)
     def quiet(*args: P.args, **kwargs: P.kwargs) -> R | None:
         try:
             return function(*args, **kwargs)
-        except BudgetExceeded:
-            raise
-        except LocalopsError as error:
-            if kwargs.get("strict") is True or (_client is not None and _client.config.strict):
+        except Exception as error:  # the edge: recording never breaks the program that is recorded
+            if kwargs.get("strict") is True or (_client is not None and _client.config.strict) or _is_miscalled(error):
                 raise
-            output.say(str(error))
+            _say(function.__name__, error)
             return None
 
     return quiet
 
 
+def _is_miscalled(error: Exception) -> bool:
+    """Whether the function was called with arguments it does not have: then nothing below it ran."""
+    trace = error.__traceback__
+    return trace is None or trace.tb_next is None
+
+
+def _say(what: str, error: Exception) -> None:
+    if isinstance(error, NoSession):  # an agent's loop would say it with every step
+        output.say_once(f"{what} without a session", str(error))
+    else:
+        output.say(str(error) if isinstance(error, LocalopsError) else f"{what}: {type(error).__name__}: {error}")
+
+
 @_quietly
 def init(
     api_key: str | None = None,
-    parent_key: str | None = None,
-    endpoint: str | None = None,
-    max_wait_time: int | None = None,
-    max_queue_size: int | None = None,
+    parent_key: str | None = None,  # noqa: ARG001
+    endpoint: str | None = None,  # noqa: ARG001
+    max_wait_time: int | None = None,  # noqa: ARG001
+    max_queue_size: int | None = None,  # noqa: ARG001
     tags: Iterable[str] | str | None = None,
     default_tags: Iterable[str] | str | None = None,
-    instrument_llm_calls: bool | None = None,
+    instrument_llm_calls: bool | None = None,  # noqa: ARG001
     auto_start_session: bool | None = None,
     inherited_session_id: uuid.UUID | str | None = None,
     skip_auto_end_session: bool | None = None,
@@ -129,7 +141,7 @@ def _initialise(
     global _client
     config = Config.usable(**given) if _client is None else _client.config.but(**given)
     if _client is not None and _client.open_sessions():
-        return _again(_client, config, inherited)
+        return _again(_client, config, tags, inherited)
     if _client is None:
         _client = clients.Client(config)
     else:
@@ -142,17 +154,22 @@ def _initialise(
     return _client.start(tags, inherited)
 
 
-def _again(running: Client, config: Config, inherited: uuid.UUID | str | None) -> Session | None:
+def _again(
+    running: Client, config: Config, tags: Iterable[str] | str | None, inherited: uuid.UUID | str | None
+) -> Session | None:
     """A second init: the session there is, and a word about what differs from the first."""
     if inherited is not None and running.get(inherited) is None:
-        return running.start(None, inherited, config=config)
+        return running.start(tags, inherited, config=config)
+    session = running.current() or running.open_sessions()[0]
     differing = [name for name in config.given if getattr(config, name) != getattr(running.config, name)]
+    if not set(session.tag_list(tags)) <= set(session.tags):
+        differing.append("tags")
     if differing:
         output.say(
             f"init() was called again with other options ({', '.join(sorted(differing))}); the session that is open goes on "
             "with the first ones. Give start_session() a config= for a session that differs."
         )
-    return running.current() or running.open_sessions()[0]
+    return session
 
 
 @_quietly
@@ -212,9 +229,15 @@ def get_session(session_id: uuid.UUID | str) -> Session | None:
 
 
 @_quietly
+def _meant(what: str) -> Session | None:
+    return client().need(what)
+
+
 def record(event: Event) -> None:
     """Write an event to the current session; when this returns, it outlives the process."""
-    client().need(f"{type(event).__name__} was not recorded").record(event)
+    session = _meant(f"{type(event).__name__} was not recorded")
+    if session is not None:
+        session.record(event)
 
 
 @_quietly
@@ -237,10 +260,7 @@ def create_agent(name: str, agent_id: uuid.UUID | str | None = None) -> str | No
     """
     running = client()
     if running.current() is None and not running.open_sessions():
-        from localops.clock import new_id
-        from localops.events import uuid as uuids
-
-        known = str(agent_id) if agent_id is not None else str(uuids.UUID(bytes=new_id()))
+        known = str(agent_id if agent_id is not None else uuid.UUID(bytes=new_id()))
         running.later_agent(name, known)
         return known
     return running.need("create_agent").create_agent(name, agent_id)

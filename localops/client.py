@@ -9,11 +9,11 @@ import os
 import sys
 import uuid
 
-from localops import config as settings
 from localops import clock, encode, ends, events, exits, host
+from localops import config as settings
 from localops.config import JOURNAL, Config
 from localops.context import scope
-from localops.errors import ConfigError, LocalopsError, NoSession
+from localops.errors import ConfigError, NoSession
 from localops.journal import Journal, Reader
 from localops.output import say
 from localops.redact import Redactor, environment_secrets
@@ -36,7 +36,7 @@ class Client:
         self.config = config or Config()
         self.sessions: dict[bytes, Session] = {}
         self._journals: dict[tuple[str, str, float], Journal] = {}
-        self._encoders: dict[tuple[object, ...], encode.Encoder] = {}
+        self._encoders: dict[tuple[object, ...], tuple[encode.Encoder, object]] = {}
         self._prices: dict[str, Prices] = {}
         self._agents: list[tuple[str, str]] = []
         self._terminated = exits.Terminated(self)
@@ -50,10 +50,11 @@ class Client:
     def current(self) -> Session | None:
         """The session that is meant here: that of the context, else the only one there is."""
         session = scope.get()[0]
-        if session is not None:
+        if session is not None and session.is_running:
             return session
+        # One that was ended in another context may still be current in this one: it yields to a session that is open.
         found = self.open_sessions()
-        return found[0] if len(found) == 1 else None
+        return found[0] if len(found) == 1 else session
 
     def need(self, what: str) -> Session:
         """The session that is meant here; NoSession says why there is none."""
@@ -103,15 +104,27 @@ class Client:
         id = events.to_id(given)
         known = self.sessions.get(id)
         if known is not None and known.is_running:
+            if tags:
+                known.add_tags(tags)
             self._enter(known)
             return known
         found = self._find(id, folder)
-        # Only one that had ended becomes ours by joining: its owner is gone.
-        session = self._session(id, found or folder, name, config, owned=False)
-        if found and ends.standing(session._journal, found, id).ended_ns is not None:
-            session._owner = os.getpid()
+        if found is None:  # begun on another machine, perhaps: here it has no name yet
+            name = name or config.trace_name or script_name()
+        session = self._session(id, found or folder, name, config, owned=self._has_ended(id, found))
         self._begin(session, tags, begun=False)
         return session
+
+    def _has_ended(self, id: bytes, folder: str | None) -> bool:
+        """Whether a session that is joined had ended: then its owner is gone, and it becomes ours."""
+        if folder is None:
+            return False
+        try:
+            with Reader(os.path.join(folder, JOURNAL)) as reader:
+                return ends.standing(reader, folder, id).ended_ns is not None
+        except Exception as error:  # the edge: a journal that cannot be read does not keep anybody from recording
+            say(f"how the session stands cannot be read: {error}")
+            return False
 
     def _find(self, id: bytes, folder: str) -> str | None:
         """The project folder that already knows the session: this one first, then the others of the home."""
@@ -121,7 +134,7 @@ class Client:
             try:
                 with Reader(os.path.join(candidate, JOURNAL)) as reader:
                     found = reader.one("known_session", session=id)
-            except LocalopsError:
+            except Exception:  # an edge: a journal that cannot be read holds no session that we could join
                 continue
             if found and found[0]:
                 return candidate
@@ -188,8 +201,8 @@ class Client:
         """Make it the current one; an operation of the parent process may be handed over by its environment."""
         parent = None
         if os.environ.get("LOCALOPS_SESSION_ID") == str(session.session_id):
-            text = os.environ.get("LOCALOPS_PARENT", "")
-            parent = bytes.fromhex(text) if len(text) == 32 else None
+            text = os.environ.get("LOCALOPS_PARENT")
+            parent = events.to_id(text) if text else None
         if scope.get()[0] is not session:
             scope.set((session, parent, None))
 
@@ -217,10 +230,11 @@ class Client:
 
             from localops import blobs
 
-            self._encoders[key] = encode.Encoder(
+            encoder = encode.Encoder(
                 redactor=redactor(config), max_value=config.max_value, keep=partial(blobs.keep, folder)
             )
-        return self._encoders[key]
+            self._encoders[key] = (encoder, config.redact)  # kept, so that its id is not given to another
+        return self._encoders[key][0]
 
     def _price_table(self, home: str) -> Prices:
         if home not in self._prices:
@@ -248,7 +262,7 @@ def redactor(config: Config) -> Redactor | None:
     secrets = [config.api_key] if config.api_key else []
     known = environment_secrets(os.environ)
     if callable(wanted):
-        return Redactor(secrets=[*secrets, *known], hook=lambda name, text: wanted(text))
+        return Redactor(secrets=[*secrets, *known], hook=lambda _, text: wanted(text))
     return Redactor(secrets=[*secrets, *known], patterns=() if wanted is True else tuple(wanted))
 
 

@@ -368,6 +368,8 @@ class Session:
         """The row that says this process takes part."""
         participant = self._journal.participate()
         body: dict[str, object] = dict(participant.card())
+        if self.config.env_data_opt_out:
+            del body["host"]
         if forked:
             body["forked"] = 1
         body.update(extra or {})
@@ -599,8 +601,14 @@ class Session:
     def tell_host(self) -> None:
         """Write what was too slow to find out at the start: hardware and packages."""
         details, self._details = self._details, None
-        if details is not None and self._pid == os.getpid():
-            self._note("host", {"host_env": details()})
+        if details is None or self._pid != os.getpid():
+            return
+        try:
+            found = details()
+        except Exception as error:  # the edge: the strangest machine is no reason to break a program
+            say(f"the machine could not be described: {error}")
+            return
+        self._note("host", {"host_env": found})
 
     def __enter__(self) -> Session:
         if scope.get()[0] is not self:
