@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     Execute = Callable[..., Any]
 
 APPLICATION_ID = 0x4C4F5053  # "LOPS" in the file's header: ours, and nobody else's
+SQLITE = apsw.sqlite_lib_version()
+DERIVED = ("total", "id_of", "event_of", "unfinished", "milestone", "facet")  # what fold.sql fills
 BATCH = 512  # rows folded at a time: 1.1 ms for whoever crosses the line, 2 µs a row
 LOOK_EVERY = 0.5  # seconds between looks at whether the file, its WAL and our locks are still there
 SYNC_EVERY = 1.0  # a power cut costs at most this much of what was recorded
@@ -48,6 +50,7 @@ monotonic = time.monotonic  # bound once: they are on every event's way
 _INSERT = (
     f"insert into event({', '.join(rows.COLUMNS)}) values({', '.join('?' * len(rows.COLUMNS))})"  # noqa: S608
 )
+INSERT = _INSERT  # for whoever writes a row inside `transact`
 _SELECT = f"select {', '.join(rows.COLUMNS)} from event"  # noqa: S608
 _ABOUT = "A localops journal: what AI agents did, one row each. Read it with `localops`, or a copy with any SQLite tool."
 
@@ -577,6 +580,23 @@ class Journal:
         except (apsw.Error, JournalError, OSError):
             return 0
 
+    def rebuild(self) -> None:
+        """Drop everything derived and fold it again from the stream; figures stay exact meanwhile."""
+
+        def work(execute: Execute) -> None:
+            for table in DERIVED:
+                execute(f"delete from {table}")  # noqa: S608
+            execute("update mark set seq = 0")
+
+        self.transact(work)
+        self.fold()
+
+    def compact(self) -> None:
+        """Give freed pages back to the file system; who writes meanwhile waits."""
+        with self._alone():
+            self._execute("vacuum")
+            self._execute("pragma wal_checkpoint(truncate)").fetchall()
+
     # Reading
 
     def all(self, name: str, **values: object) -> list[tuple[Any, ...]]:
@@ -676,6 +696,34 @@ class Reader:
             cursor.close(True)
             self._connection.authorizer = None
             self._connection.set_progress_handler(None)
+
+    def faults(self) -> list[str]:
+        """What SQLite finds wrong with the structure of the file: nothing, hopefully."""
+        try:
+            found = [str(line) for (line,) in self.ask("pragma quick_check(20)")]
+        except DamagedJournal as error:
+            return [str(error)]
+        return [] if found == ["ok"] else found
+
+    def backup(self, path: str) -> None:
+        """Write the journal as it is at this instant to a new file, for the user alone.
+
+        The copy is one plain file, packed; a recorder that opens it gives it a journal id of its own.
+        """
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+        try:
+            self._connection.execute("vacuum into ?", (path,))
+            copy = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READWRITE)
+            try:
+                copy.execute("insert or replace into meta values('place', 'copy')")
+            finally:
+                copy.close()
+        except apsw.CorruptError as error:
+            os.unlink(path)
+            raise DamagedJournal(f"{self.path} is damaged: {error}; see `localops repair`") from error
+        except BaseException:
+            os.unlink(path)
+            raise
 
     def close(self) -> None:
         """Let go of the file."""
