@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from localops.journal import Reader
 
     class Totals(NamedTuple):
+        """A session's exact figures; cost in nano-dollars."""
+
         rows: int
         events: int
         actions: int
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
         last_seq: int
 
     class Part(NamedTuple):
+        """The figures of one part of a session: of a model, a tool, an agent or a tag."""
+
         value: str
         events: int
         failed: int
@@ -49,6 +53,8 @@ if TYPE_CHECKING:
         took_ns: int
 
     class Line(NamedTuple):
+        """The figures of a part of many sessions."""
+
         value: Any
         sessions: int
         events: int
@@ -62,11 +68,15 @@ if TYPE_CHECKING:
         took_ns: int
 
     class Chosen(NamedTuple):
+        """The sessions figures are about: begun in [since, until), with the tag or an event that has it."""
+
         since: int = -(1 << 63)
         until: int = (1 << 63) - 1
         tag: str | None = None
 
     class Report(NamedTuple):
+        """A session in figures: totals, the six of the contract, parts, percentiles in nanoseconds."""
+
         totals: Totals
         contract: dict[str, int | str]
         unfinished: int
@@ -88,16 +98,6 @@ else:
     Line = namedtuple("Line", ("value", "sessions", *Part._fields[1:]))
     Chosen = namedtuple("Chosen", "since until tag", defaults=(-(1 << 63), (1 << 63) - 1, None))
     Report = namedtuple("Report", "totals contract unfinished late spilled dropped by took")
-
-Totals.__doc__ = "A session's exact figures; cost in nano-dollars."
-Part.__doc__ = "The figures of one part of a session: of a model, a tool, an agent or a tag."
-Line.__doc__ = "The figures of a part of many sessions."
-Chosen.__doc__ = (
-    "The sessions figures are about: begun in [since, until), with the tag or an event that has it."
-)
-Report.__doc__ = (
-    "A session in figures: exact totals, the six of the contract, parts, percentiles in nanoseconds."
-)
 
 NOTHING = Totals(*[0] * 16)
 DIMS = ("model", "tool", "agent_id", "tag")

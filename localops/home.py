@@ -61,7 +61,6 @@ else:
     )
     Filters = namedtuple("Filters", "state tag model agent since until text", defaults=[None] * 7)
 
-Listed.__doc__ = "A session in a list; cost in nano-dollars."
 Filters.__doc__ = (
     "What sessions a list shows: each that is set must hold; times are of a session's beginning."
 )
@@ -121,17 +120,21 @@ class Home:
             if newest is None:
                 raise NotFound(self.nothing_yet())
             return newest.project, newest.session
+        self._must_hold_something()
         low, high = id_range(ident)
         found = [(each, session) for each in self.projects for session in each.sessions_like(low, high)]
-        return found[
-            _only(ident, "session", [(each.name, session) for each, session in found], self.nothing_yet())
-        ]
+        return found[_only(ident, "session", [(each.name, session) for each, session in found])]
 
     def find_event(self, ident: str) -> tuple[Project, bytes, bytes]:
         """The project, the session and the whole id of the event whose id begins like that."""
+        self._must_hold_something()
         low, high = id_range(ident)
         found = [(each, session, id) for each in self.projects for id, session in each.events_like(low, high)]
-        return found[_only(ident, "event", [(each.name, id) for each, _, id in found], self.nothing_yet())]
+        return found[_only(ident, "event", [(each.name, id) for each, _, id in found])]
+
+    def _must_hold_something(self) -> None:
+        if not self.projects:
+            raise NotFound(self.nothing_yet())
 
     def nothing_yet(self) -> str:
         """What to say when there is nothing to look at."""
@@ -162,6 +165,7 @@ class Project:
             _tidy(self.folder)
             reader = reader or self._read()
         self._reader = reader
+        self._index: Index | None = None
 
     @property
     def exists(self) -> bool:
@@ -197,6 +201,12 @@ class Project:
         """A few of the events whose ids lie between two others, each with its session."""
         return [(id, session) for id, session in self.ask("events_like", low=low, high=high, many=_FEW)]
 
+    def index(self) -> Index:
+        """Its full-text index, as far as it has come."""
+        if self._index is None:
+            self._index = Index(self.folder, self.reader)
+        return self._index
+
     def position(self, session: bytes) -> tuple[int, int]:
         """Where a session stands in the list."""
         found = self.ask("key_of", session=session)
@@ -211,9 +221,10 @@ class Project:
         return merge(walk.fresh(limit), *streams, key=_by_start)
 
     def close(self) -> None:
-        """Let go of the file."""
-        if self._reader is not None:
-            self._reader.close()
+        """Let go of the files."""
+        for opened in (self._reader, self._index):
+            if opened is not None:
+                opened.close()
 
 
 class _Walk:
@@ -225,7 +236,7 @@ class _Walk:
         self.facets = [
             (dim, value) for dim in ("tag", "model", "agent") if (value := getattr(filters, dim)) is not None
         ]
-        self.index = Index(project.folder, project.reader) if filters.text is not None else None
+        self.index = project.index() if filters.text is not None else None
 
     def folded(self, state: str | None, limit: tuple[int, int]) -> Iterator[Listed]:
         """The sessions in the derived tables."""
@@ -320,7 +331,7 @@ def id_range(ident: str) -> tuple[bytes, bytes]:
     return bytes.fromhex(text.ljust(32, "0")), bytes.fromhex(text.ljust(32, "f"))
 
 
-def _only(ident: str, what: str, found: list[tuple[str, bytes]], nothing: str) -> int:
+def _only(ident: str, what: str, found: list[tuple[str, bytes]]) -> int:
     """Where in `found` the one match is: 0; NotFound or Ambiguous say what is there instead."""
     if not found:
         raise NotFound(f"no {what} begins with {ident!r}: `localops sessions` lists what there is")

@@ -12,7 +12,7 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
     from typing import TextIO
 
 _SECOND = 1_000_000_000
@@ -76,17 +76,23 @@ def _escape(character: str) -> str:
 
 
 def table(
-    rows: Iterable[Sequence[object]], headers: Sequence[str], *, align: str = "", width: int | None = None
+    rows: Iterable[Sequence[object]],
+    headers: Sequence[str],
+    *,
+    align: str = "",
+    width: int | None = None,
+    firm: Collection[int] = (),
 ) -> str:
     """Lay out `rows` under `headers` as plain text, without a final newline.
 
     `align` has a letter per column, `l` or `r` (left when missing). With `width`, the widest columns are cut
-    with `…` until a line fits. Cells are cleaned, `None` is shown as `–`; colour whole lines afterwards.
+    with `…` until a line fits, those in `firm` last. Cells are cleaned, `None` is shown as `–`; colour whole
+    lines afterwards.
     """
     cells = [[_cell(value) for value in row] for row in rows]
     titles = [clean(title) for title in headers]
     natural = [max(map(cells_wide, column)) for column in zip(titles, *cells, strict=True)]
-    widths = _shrink(natural, width)
+    widths = _shrink(natural, width, firm)
     rules = ["─" * column for column in widths]
     aligned = align.ljust(len(titles), "l")
     return "\n".join(_line(line, widths, aligned) for line in [titles, rules, *cells])
@@ -106,11 +112,21 @@ def _pad(text: str, width: int, side: str) -> str:
     return space + text if side == "r" else text + space
 
 
-def _shrink(widths: list[int], limit: int | None) -> list[int]:
+def _shrink(widths: list[int], limit: int | None, firm: Collection[int]) -> list[int]:
     """Take from the widest columns first, so that short ones stay whole; no column goes below one cell."""
     if limit is None:
         return widths
-    room = max(limit - 2 * (len(widths) - 1), len(widths))
+    soft = [column for column in range(len(widths)) if column not in firm]
+    room = limit - 2 * (len(widths) - 1)
+    left = room - sum(widths[column] for column in firm)
+    if not soft or left < len(soft):  # nothing but cutting the firm ones too would help
+        return _level(widths, max(room, len(widths)))
+    levelled = iter(_level([widths[column] for column in soft], left))
+    return [width if column in firm else next(levelled) for column, width in enumerate(widths)]
+
+
+def _level(widths: list[int], room: int) -> list[int]:
+    """Widths cut down to one height, as far as their sum asks for it."""
     cap = max(widths, default=0)
     while cap > 1 and sum(min(width, cap) for width in widths) > room:
         cap -= 1

@@ -36,11 +36,10 @@ if TYPE_CHECKING:
 else:
     Hit = namedtuple("Hit", "session id kind name at_ns seq snippet")
 
-Hit.__doc__ = "A row in which every term of a query was found."
-
 FILE = "search.db"
 SCHEMA = 1  # of the side file; another one is made anew
 _BATCH = 2_000  # rows taken in at a time: some 50 ms
+_SOON = 4_000  # rows that a list of sessions takes in by the way
 _PASSAGE = 64  # rows in a passage at most: what has to be looked at again for one match
 _SHIFT = 24  # a session's passages are numbered within 2^24
 _SIDE = 48  # characters shown to either side of what was found
@@ -102,7 +101,7 @@ class Index:
         self._check()
 
     def _check(self) -> None:
-        """An index of another journal (moved, repaired, put back) is begun anew: its seqs mean nothing here."""
+        """An index of another journal (moved, repaired, put back) is begun anew: its seqs are of no use."""
         journal = self._reader.ask("select value from meta where key = 'journal'")
         if self._file.ask("select journal from about") != journal:
             self._file.begin_anew()
@@ -116,6 +115,14 @@ class Index:
     def missing(self) -> int:
         """How many rows are not in it yet (some of which prune may have taken)."""
         return int(self._reader.ask(statements("lists.sql")["last_seq"])[0][0]) - self.upto
+
+    def catch_up(self) -> int:
+        """Take in what is missing if that is soon done; how many rows are missing then."""
+        missing = self.missing()
+        if 0 < missing <= _SOON:
+            self.extend()
+            return self.missing()
+        return missing
 
     def extend(self, progress: Callable[[int], None] | None = None) -> None:
         """Take in all rows that are missing; `progress` is told how many more are in, batch by batch."""

@@ -6,16 +6,17 @@ JSON is one document with `schema_version`; costs stand in it twice, as `cost_us
 
 from __future__ import annotations
 
+import re
 import sys
 import uuid
 
 import click
 
-from localops import config, output
+from localops import clock, config, events, output
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from typing import Any, TypeVar
 
     F = TypeVar("F", bound=Callable[..., Any])
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _UNSAFE = (
     r"[\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\U000e0000-\U000e007f]"
 )
+_SOFT = 18  # columns that a soft column keeps before others go
 SCHEMA_VERSION = 1  # of every --json; grows when a key changes its meaning or goes
 
 
@@ -68,8 +70,6 @@ def print_json_line(facts: dict[str, Any]) -> None:
 
 
 def _escaped(text: str) -> str:
-    import re
-
     return re.sub(_UNSAFE, lambda found: "".join(f"\\u{unit:04x}" for unit in _units(found[0])), text)
 
 
@@ -78,13 +78,77 @@ def _units(character: str) -> Iterable[int]:
     return (int.from_bytes(data[at : at + 2], "big") for at in range(0, len(data), 2))
 
 
-def print_table(rows: Sequence[Sequence[object]], headers: Sequence[str], *, align: str = "") -> None:
-    """A table that fits the terminal; into a file or a pipe, whole and plain."""
-    lines = output.table(rows, headers, align=align, width=width()).splitlines()
+def print_table(
+    rows: Sequence[Sequence[object]],
+    headers: Sequence[str],
+    *,
+    align: str = "",
+    soft: Collection[str] = (),
+    spare: Sequence[str] = (),
+    styles: Mapping[str, Callable[[str], str]] | None = None,
+) -> None:
+    """A table that fits the terminal; into a file or a pipe, whole and plain.
+
+    Where it is too wide, the `spare` columns go, one after another; then the `soft` ones are cut.
+    """
+    chosen = _fitting(rows, headers, soft, spare)
+    titles = [headers[column] for column in chosen]
+    text = output.table(
+        [[row[column] for column in chosen] for row in rows],
+        titles,
+        align="".join(align[column] if column < len(align) else "l" for column in chosen),
+        width=width(),
+        firm=[index for index, title in enumerate(titles) if title not in soft],
+    )
+    lines = text.splitlines()
+    spans = [found.span() for found in re.finditer("─+", lines[1])]
+    wanted = [
+        (spans[titles.index(title)], style) for title, style in (styles or {}).items() if title in titles
+    ]
     for line in lines[:2]:
         print(dim(line))
     for line in lines[2:]:
-        print(line)
+        print(_coloured(line, wanted))
+
+
+def _fitting(
+    rows: Sequence[Sequence[object]], headers: Sequence[str], soft: Collection[str], spare: Sequence[str]
+) -> list[int]:
+    """The columns that there is room for, a soft one with no more than a few characters."""
+    chosen = list(range(len(headers)))
+    room = width()
+    if room is None:
+        return chosen
+    needs = [
+        max(len(title), *(output.cells_wide(str(row[column])) for row in rows)) if rows else len(title)
+        for column, title in enumerate(headers)
+    ]
+    needs = [min(need, _SOFT) if headers[column] in soft else need for column, need in enumerate(needs)]
+    for title in spare:
+        if sum(needs[column] + 2 for column in chosen) - 2 <= room:
+            break
+        if title in headers:
+            chosen.remove(headers.index(title))
+    return chosen
+
+
+def _coloured(line: str, wanted: Iterable[tuple[tuple[int, int], Callable[[str], str]]]) -> str:
+    """Colours go in last, so that they take no room in the layout; from right to left."""
+    for (first, last), style in sorted(wanted, key=lambda part: part[0], reverse=True):
+        start, end = _index_at(line, first), _index_at(line, last)
+        line = line[:start] + style(line[start:end]) + line[end:]
+    return line
+
+
+def _index_at(line: str, cell: int) -> int:
+    """Where in the text the character stands that is shown in that cell."""
+    if line.isascii():
+        return cell
+    index = seen = 0
+    while index < len(line) and seen < cell:
+        seen += output.cells_wide(line[index])
+        index += 1
+    return index
 
 
 def width() -> int | None:
@@ -126,3 +190,36 @@ def short_id(id: bytes) -> str:
 def money_keys(nano: int | None, name: str = "cost") -> dict[str, float | int | None]:
     """A cost in JSON: dollars to read, nano-dollars to count with."""
     return {f"{name}_usd": None if nano is None else nano / 1e9, f"{name}_nano": nano}
+
+
+def money(nano: int, unpriced: int, calls: int) -> str:
+    """A cost that admits what it does not know: `unpriced` if no call has a price, `+ ?` if not all do."""
+    if unpriced and unpriced >= calls and not nano:
+        return "unpriced"
+    return output.money(nano) + (" + ?" if unpriced else "")
+
+
+class Moment(click.ParamType[int]):
+    """A time as people give it: `2h` or `3d` ago, a day, or an ISO time, in UTC unless it names a zone."""
+
+    name = "time"
+
+    def __init__(self, *, end: bool = False) -> None:
+        self._end = end  # a day stands for its end, not its beginning
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> int:
+        """Nanoseconds since 1970."""
+        if isinstance(value, int):
+            return value
+        text = value.strip()
+        if found := re.fullmatch(r"(\d+(?:\.\d+)?) *([smhdw])", text):
+            return clock.now_ns() - round(float(found[1]) * _SECONDS[found[2]] * 1e9)
+        at = events.to_ns(text)
+        if at is None:
+            self.fail(f"{value!r} is no time: say 2h, 3d, 2026-11-21 or 2026-11-21T08:30", parameter, context)
+        return (
+            at + _SECONDS["d"] * 1_000_000_000 if self._end and re.fullmatch(r"\d{4}-\d\d-\d\d", text) else at
+        )
+
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}

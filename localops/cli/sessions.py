@@ -1,0 +1,124 @@
+"""`localops sessions`: what was recorded, newest first."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import click
+
+from localops import clock, events, output
+from localops.cli import common
+from localops.home import STATES, Filters, Home
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from localops.home import Listed
+
+_HEADERS = ("id", "name", "state", "began", "took", "llm", "tools", "errors", "tokens", "cost", "tags")
+
+
+@click.command()
+@click.option("--tag", help="With this tag, or with an event that has it.")
+@click.option("--state", type=click.Choice(STATES, case_sensitive=False), help="How they stand.")
+@click.option("--since", type=common.Moment(), help="Begun since: 2h, 3d, 2026-11-21, or an ISO time (UTC).")
+@click.option("--until", type=common.Moment(end=True), help="Begun until then; a day is meant to its end.")
+@click.option("--model", help="With a call of this model.")
+@click.option("--agent", help="With an agent of this name.")
+@click.option("--text", help="With an event that has these words.")
+@click.option(
+    "-n", "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most this many."
+)
+@click.option("--before", metavar="ID", help="Those after this one in the list: the next page.")
+@common.place_options
+@common.json_option
+def sessions(
+    home: str | None, project: str | None, limit: int, before: str | None, as_json: bool, **filters: Any
+) -> None:
+    """List sessions, newest first; all filters given must hold."""
+    with Home(home, project) as opened:
+        if filters["text"] is not None:
+            _say_how_far(opened)
+        wanted = Filters(**filters)
+        found = list(islice(opened.sessions(wanted, before=before), limit + 1))
+        shown, more = found[:limit], len(found) > limit
+        if as_json:
+            _print_json(shown, more)
+        elif shown:
+            _print_table(shown, more)
+        else:
+            output.say("no session passes these filters" if any(filters.values()) else opened.nothing_yet())
+
+
+def _say_how_far(opened: Home) -> None:
+    """The full-text index may lie behind: bring in what is soon brought in, and say what is missing."""
+    missing = sum(project.index().catch_up() for project in opened.projects)
+    if missing:
+        output.say(f"{output.count(missing)} rows are not searched yet: `localops search` takes them in")
+
+
+def _print_table(shown: list[Listed], more: bool) -> None:
+    many = len({listed.project.name for listed in shown}) > 1
+    now = clock.now_ns()
+    rows = [_cells(listed, now) + ([listed.project.name] if many else []) for listed in shown]
+    headers = (*_HEADERS, "project") if many else _HEADERS
+    common.print_table(
+        rows,
+        headers,
+        align="llllrrrrrr",
+        soft=("name", "tags"),
+        spare=("tokens", "tools", "llm", "project", "errors", "tags", "took"),
+        styles={"state": common.state},
+    )
+    if more:
+        print(common.dim(f"more: add --before {common.short_id(shown[-1].session)}"))
+
+
+def _cells(listed: Listed, now: int) -> list[object]:
+    end = now if listed.state == "Running" else listed.last_ns
+    return [
+        common.short_id(listed.session),
+        listed.name,
+        listed.state,
+        output.ago(now - listed.first_ns),
+        output.short_duration(end - listed.first_ns),
+        output.count(listed.llms),
+        output.count(listed.tools),
+        output.count(listed.errors),
+        output.count(listed.tokens_in + listed.tokens_out),
+        common.money(listed.cost, listed.unpriced, listed.llms),
+        ", ".join(listed.project.tags(listed.session)),
+    ]
+
+
+def _print_json(shown: list[Listed], more: bool) -> None:
+    common.print_json(
+        {
+            "sessions": [_facts(listed) for listed in shown],
+            "next_before": common.full_id(shown[-1].session) if more else None,
+        }
+    )
+
+
+def _facts(listed: Listed) -> dict[str, Any]:
+    return {
+        "session_id": common.full_id(listed.session),
+        "project": listed.project.name,
+        "name": listed.name,
+        "state": listed.state,
+        "began": events.iso(listed.first_ns),
+        "last": events.iso(listed.last_ns),
+        "seconds": (listed.last_ns - listed.first_ns) / 1e9,
+        "events": listed.events,
+        "actions": listed.actions,
+        "llm_calls": listed.llms,
+        "tool_calls": listed.tools,
+        "errors": listed.errors,
+        "failed": listed.failed,
+        "tokens_in": listed.tokens_in,
+        "tokens_out": listed.tokens_out,
+        **common.money_keys(listed.cost),
+        "unpriced": listed.unpriced,
+        "tags": listed.project.tags(listed.session),
+    }
