@@ -1,0 +1,128 @@
+"""Events hold what they are given, in the order and under the names that AgentOps' users know."""
+
+from __future__ import annotations
+
+import datetime
+import enum
+import inspect
+import uuid
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from localops import ActionEvent, ErrorEvent, Event, LLMEvent, ToolEvent, events, rows
+
+COMMON = "event_type params returns init_timestamp end_timestamp agent_id id session_id".split()
+OWN = {
+    ActionEvent: "action_type logs screenshot",
+    LLMEvent: "thread_id prompt prompt_tokens completion completion_tokens cost model",
+    ToolEvent: "name logs",
+    ErrorEvent: "trigger_event exception error_type code details logs",
+    Event: "",
+}
+
+
+@pytest.mark.parametrize("kind", OWN, ids=lambda kind: kind.__name__)
+def test_positional_arguments_keep_their_order(kind: type[Event]) -> None:
+    """Every event takes the common arguments first and its own after them, as in AgentOps 0.3."""
+    taken = inspect.signature(kind).parameters.values()
+    by_position = [one.name for one in taken if one.kind is one.POSITIONAL_OR_KEYWORD]
+    assert by_position == [*COMMON, *OWN[kind].split()]
+
+
+def test_an_event_has_an_id_and_a_time_from_the_start() -> None:
+    """Its id is a UUIDv7 that stays the same, its beginning ISO 8601 in UTC, and it has no end yet."""
+    event = ActionEvent()
+    assert event.id == event.id
+    assert event.id.version == 7
+    assert datetime.datetime.fromisoformat(event.init_timestamp).utcoffset() == datetime.timedelta(0)
+    assert event.end_timestamp is None
+
+
+def test_given_times_are_shown_as_given() -> None:
+    """A time that the program gave is the time that the event shows."""
+    event = ActionEvent(init_timestamp="2026-01-02T03:04:05+00:00", end_timestamp=0)
+    assert event.init_timestamp == "2026-01-02T03:04:05+00:00"
+    assert event.end_timestamp == "1970-01-01T00:00:00.000000+00:00"
+
+
+@pytest.mark.parametrize(
+    ("given_time", "nanoseconds"),
+    [
+        ("1970-01-01T00:00:01", 1_000_000_000),  # naive: taken as UTC
+        ("1970-01-01T01:00:01+01:00", 1_000_000_000),
+        ("1969-12-31T23:59:59Z", -1_000_000_000),
+        (datetime.datetime(1970, 1, 1, 0, 0, 1), 1_000_000_000),  # noqa: DTZ001  naive on purpose
+        (-1.5, -1_500_000_000),
+        ("9999-12-31T00:00:00Z", None),  # further than 64 bits of nanoseconds reach
+        (float("nan"), None),
+        (10**30, None),
+        ("yesterday", None),
+        (object(), None),
+    ],
+)
+def test_times_are_read_or_declined(given_time: object, nanoseconds: int | None) -> None:
+    """ISO text, datetimes and seconds are read, without a zone as UTC; what cannot be stored is declined."""
+    assert events.to_ns(given_time) == nanoseconds  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("word", sorted(rows.BOOKS))
+def test_no_event_passes_for_a_row_of_the_books(word: str) -> None:
+    """An event type that the journal uses for its own rows is marked as the user's."""
+    assert Event(word).kind == f"user:{word}"
+
+
+class Type(enum.Enum):
+    """Event types as AgentOps 0.3 has them."""
+
+    LLM = "llms"
+
+
+@pytest.mark.parametrize(
+    ("event_type", "kind"),
+    [("llms", "llm"), ("tools", "tool"), ("apis", "api"), ("plan", "plan"), (Type.LLM, "llm"), (7, "7"), ("", "action")],
+)
+def test_an_event_counts_as_what_its_type_says(event_type: object, kind: str) -> None:
+    """AgentOps' plurals are understood, enums too; another word stays as it is."""
+    assert ActionEvent(event_type).kind == kind  # type: ignore[arg-type]
+
+
+@given(st.one_of(st.text(), st.integers(), st.uuids(), st.binary(), st.none()))
+def test_any_id_becomes_sixteen_bytes_the_same_each_time(value: object) -> None:
+    """An id of any kind has 16 bytes, and the same id has the same bytes."""
+    assert events.to_id(value) == events.to_id(value)
+    assert len(events.to_id(value)) == 16
+
+
+def test_a_uuid_is_the_same_id_in_every_form() -> None:
+    """Object, text, hex and bytes of one UUID are one id."""
+    known = uuid.uuid4()
+    assert {events.to_id(form) for form in (known, str(known), known.hex, known.bytes)} == {known.bytes}
+
+
+def test_an_error_describes_its_exception() -> None:
+    """Type, details and traceback come from the exception; what was given wins."""
+    try:
+        raise KeyError("lost")
+    except KeyError as error:
+        event = ErrorEvent(exception=error)
+        named = ErrorEvent(exception=error, error_type="Lost", details="gone", logs="none")
+    assert (event.error_type, event.details) == ("KeyError", "'lost'")
+    assert "test_an_error_describes" in str(event.logs)
+    assert (named.error_type, named.details, named.logs) == ("Lost", "gone", "none")
+    assert event.timestamp == event.init_timestamp
+
+
+class Unspeakable(Exception):
+    """An exception that will not be read."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no")
+
+
+def test_an_exception_that_cannot_be_shown_is_an_error_all_the_same() -> None:
+    """Even an exception whose text raises makes an ErrorEvent."""
+    event = ErrorEvent(exception=Unspeakable())
+    assert event.error_type == "Unspeakable"
+    assert "RuntimeError" in str(event.details)
