@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Write the reference pages that are made from the code: the commands into cli.md, the SQL into journal.md.
 
-Only what stands between the two marks of a page is ours; the rest is written by hand. `--check` writes nothing
-and fails when a page is not what it would be made into.
+Only what stands between the two marks of a page is ours; the rest is written by hand. With `--check` nothing is
+written, and a page that is not what it would be made into is a failure.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from itertools import takewhile
 from pathlib import Path
+from textwrap import fill
 
 import apsw
 import click
@@ -87,7 +88,13 @@ def schema() -> Iterator[str]:
         yield from (f"### {name}", "", *_about(text, f"create table {name}("), *_columns(text, name), "")
     yield from ("## Views", "")
     for name, columns in _views(text, views):
-        yield from (f"### {name}", "", *_about(views, f"create view {name} "), f"Columns: {columns}.", "")
+        yield from (
+            f"### {name}",
+            "",
+            *_about(views, f"create view {name} "),
+            _wrapped(f"Columns: {columns}."),
+            "",
+        )
     yield from (
         "## Named queries",
         "",
@@ -104,7 +111,11 @@ def _about(text: str, statement: str) -> list[str]:
     comment: list[str] = []
     while above and above[-1].startswith("-- "):
         comment.insert(0, above.pop()[3:])
-    return [" ".join(comment), ""] if comment else []
+    return [_wrapped(" ".join(comment)), ""] if comment else []
+
+
+def _wrapped(text: str) -> str:
+    return fill(" ".join(text.split()), WIDTH, break_on_hyphens=False)
 
 
 def _columns(text: str, table: str) -> Iterator[str]:
