@@ -25,7 +25,9 @@ def keep(project: str, data: bytes) -> str:
     import hashlib
 
     digest = hashlib.sha256(data).hexdigest()
-    if not os.path.exists(path_of(project, digest)):
+    try:
+        os.utime(path_of(project, digest))  # prune leaves alone what was kept within the hour
+    except FileNotFoundError:
         _publish(project, _write(project, (data,)), digest)
     return digest
 

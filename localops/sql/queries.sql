@@ -184,3 +184,28 @@ from story
 where session = :session
   and kind = 'end'
   and implied = 0;
+
+-- calls_of_model --
+-- LLM calls of a model, in the order they were written, after :after; for a journal that is folded to its end.
+select e.*
+from facet f
+join event_of o on o.key = f.key and o.seq > :after
+join event e on e.seq = o.seq
+where f.dim = 'model'
+  and f.value = :model
+  and e.kind = 'llm'
+  and e.phase = 0
+  and e.model = :model
+order by e.seq
+limit :many;
+
+-- prices_of_model --
+-- What later prices added to calls of a model; for a journal that is folded to its end.
+select e.parent, e.cost
+from facet f
+join event_of o on o.key = f.key
+join event e on e.seq = o.seq
+where f.dim = 'model'
+  and f.value = :model
+  and e.kind = 'price'
+  and e.model = :model;

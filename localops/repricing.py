@@ -1,0 +1,110 @@
+"""Prices that come later: each call concerned gets a row with the difference, and totals stay sums of rows.
+
+A row's id is made from the call, the prices it already has and its new cost: twice at once is once.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from hashlib import sha256
+
+from localops import clock, encode, rows
+from localops.pricing import Usage
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from localops.journal import Journal
+    from localops.pricing import Prices
+    from localops.rows import Row
+
+_PAGE = 1_000
+
+
+@dataclass
+class Repriced:
+    """What new prices changed."""
+
+    calls: int = 0  # that got a row
+    nano: int = 0  # by how much the sum of costs changed
+    same: int = 0  # calls that cost what they did
+    unknown: int = 0  # calls whose tokens were not recorded, so that no price can tell what they cost
+
+
+def reprice(
+    journal: Journal, model: str, prices: Prices, *, source: str, all_calls: bool = False
+) -> Repriced:
+    """Price every call of `model` that had no price when it was recorded; with `all_calls`, every one."""
+    journal.fold()
+    told = Repriced()
+    journal.add(_changes(journal, model, prices, source, all_calls, told))
+    journal.fold()
+    return told
+
+
+def _changes(
+    journal: Journal, model: str, prices: Prices, source: str, all_calls: bool, told: Repriced
+) -> Iterator[Row]:
+    earlier = _earlier(journal, model)
+    for call in _calls(journal, model):
+        if call["cost"] is not None and not all_calls:
+            continue
+        new = prices.cost(model, _usage(call), at_ns=call["at_ns"])
+        known = [cost for cost in (call["cost"], *earlier[call["id"]]) if cost is not None]
+        was = sum(known) if known else None
+        if new is None:
+            told.unknown += 1
+        elif new == was:
+            told.same += 1
+        else:
+            told.calls += 1
+            told.nano += new - (was or 0)
+            yield _row(call, new, was, len(earlier[call["id"]]), source)
+
+
+def _earlier(journal: Journal, model: str) -> dict[bytes, list[int]]:
+    """What later prices have added to each call so far."""
+    found: dict[bytes, list[int]] = defaultdict(list)
+    for parent, cost in journal.all("prices_of_model", model=model):
+        found[parent].append(cost)
+    return found
+
+
+def _calls(journal: Journal, model: str) -> Iterator[dict[str, Any]]:
+    """The calls of a model, page by page."""
+    names = ("seq", *rows.COLUMNS)
+    after = 0
+    while page := journal.all("calls_of_model", model=model, after=after, many=_PAGE):
+        after = page[-1][0]
+        for row in page:
+            yield dict(zip(names, row, strict=True))
+
+
+def _usage(call: dict[str, Any]) -> Usage:
+    body = encode.loads(call["body"]) if call["body"] else {}
+    written = body.get("cache_write_tokens")
+    return Usage(
+        input=call["tokens_in"],
+        output=call["tokens_out"],
+        cached=call["tokens_cached"],
+        cache_write=written if isinstance(written, int) else None,
+    )
+
+
+def _row(call: dict[str, Any], new: int, was: int | None, nth: int, source: str) -> Row:
+    at = clock.now_ns()
+    return rows.make(
+        "price",
+        call["session"],
+        id=sha256(b"price %b %d %d" % (call["id"], nth, new)).digest()[:16],
+        at_ns=at,
+        name=source,
+        parent=call["id"],
+        agent=call["agent"],
+        model=call["model"],
+        cost=new - (was or 0),
+        body=encode.dumps({"cost": new, "was": was}).decode(),
+    )

@@ -1,0 +1,83 @@
+-- What prune asks, and how it deletes.  The deletions run in this order, inside one transaction, over a journal that is
+-- folded to its end; :key is the session's key in `total`.
+
+-- missing --
+-- How many rows of a session a remote does not have.
+select count(*)
+from (
+  select o.seq
+  from total t
+  join event_of o on o.key = t.key
+  where t.session = :session
+  union all
+  select seq
+  from event not indexed
+  where seq > (select seq from mark)
+    and session = :session
+) s
+where not exists (
+  select 1
+  from delivered d
+  where d.remote = :remote
+    and d.first <= s.seq
+    and d.last >= s.seq);
+
+-- weight --
+-- What a session takes up in the file, roughly.
+select coalesce(sum(300 + coalesce(octet_length(e.body), 0)), 0)
+from total t
+join event_of o on o.key = t.key
+join event e on e.seq = o.seq
+where t.session = :session;
+
+-- totals --
+-- A session's figures, in the order of analytics.Totals.
+select rows, events, actions, llms, tools, errors, failed, tokens_in, tokens_out, tokens_cached, tokens_reasoning, cost,
+  unpriced, first_ns, last_ns, last_seq
+from total
+where key = :key;
+
+-- identities --
+-- Which rows a session has, and their checksums.
+select e.id, e.phase, e.sum
+from event_of o
+join event e on e.seq = o.seq
+where o.key = :key;
+
+-- bodies_with_blobs --
+-- Every body that may refer to a blob.
+select body
+from event not indexed
+where instr(body, 'blob') > 0;
+
+-- delete_ids --
+delete from id_of
+where (id, phase) in (
+  select e.id, e.phase
+  from event_of o
+  join event e on e.seq = o.seq
+  where o.key = :key);
+
+-- delete_events --
+delete from event
+where seq in (select seq from event_of where key = :key);
+
+-- delete_places --
+delete from event_of
+where key = :key;
+
+-- delete_unfinished --
+delete from unfinished
+where key = :key;
+
+-- delete_facets --
+delete from facet
+where key = :key;
+
+-- delete_milestones --
+delete from milestone
+where session = :session;
+
+-- delete_total --
+delete from total
+where key = :key;

@@ -1,0 +1,165 @@
+"""What prune takes is whole ended sessions, told of in a row, and never what a remote still needs."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import localops
+from localops import analytics, blobs, prune, rows
+from localops.errors import ConfigError
+from localops.journal import DERIVED, Journal, Reader
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> str:
+    """The folder of the project that these tests record into."""
+    return str(tmp_path / "home" / "default")
+
+
+@pytest.fixture
+def journal(folder: str) -> Iterator[Journal]:
+    """The journal, opened to be pruned."""
+    journal = Journal(folder)
+    yield journal
+    journal.close()
+
+
+def _record(name: str, many: int = 3, *, end: bool = True) -> bytes:
+    session = localops.start_session(name=name, tags=[name])
+    assert session is not None
+    for index in range(many):
+        session.record(
+            localops.LLMEvent(model="gpt-4o", prompt="x" * 500, prompt_tokens=index, completion_tokens=1)
+        )
+        session.record(localops.ToolEvent(name=f"tool {index}"))
+    if end:
+        session.end_session("Success")
+    return session.session_id.bytes
+
+
+def _look(folder: str, session: bytes, *unsent: str) -> prune.Choice:
+    with Reader(os.path.join(folder, "journal.db")) as reader:
+        return prune.look(reader, folder, session, unsent=unsent)
+
+
+def _derived(journal: Journal) -> dict[str, int]:
+    found = {}
+
+    def count(execute: object) -> None:
+        for table in DERIVED:
+            found[table] = execute(f"select count(*) from {table}").fetchone()[0]  # type: ignore[operator]
+
+    journal.transact(count)
+    return found
+
+
+def test_a_pruned_session_leaves_one_row_that_tells_of_it(folder: str, journal: Journal) -> None:
+    """Rows, digest, figures and state of what is gone stay known; the other session is untouched."""
+    gone, stays = _record("gone"), _record("stays")
+    before = analytics.totals(journal, stays)
+    choice = _look(folder, gone)
+    taken = prune.take(journal, [choice])
+    assert (taken.sessions, taken.rows) == (1, choice.rows)
+    (row,) = [row for row in _rows(folder) if row[3] == "pruned"]
+    told = json.loads(row[-1])
+    assert (row[5], told["rows"], told["state"], told["totals"]["llms"]) == (gone, choice.rows, "Success", 3)
+    assert rows.intact(row)
+    assert analytics.totals(journal, stays) == before
+    assert analytics.totals(journal, gone) == analytics.NOTHING
+
+
+def _rows(folder: str) -> list[rows.Row]:
+    with Reader(os.path.join(folder, "journal.db")) as reader:
+        return list(reader.stream())
+
+
+def test_what_is_derived_equals_a_rebuild(folder: str, journal: Journal) -> None:
+    """After a prune nothing derived is left over, and nothing is missing."""
+    gone, _ = _record("gone"), _record("stays")
+    prune.take(journal, [_look(folder, gone)])
+    before = _derived(journal)
+    journal.rebuild()
+    assert _derived(journal) == before
+
+
+def test_a_running_session_stays(folder: str, journal: Journal) -> None:
+    """What is open is never taken, whoever asks."""
+    choice = _look(folder, _record("open", end=False))
+    assert choice.stays == "it is running"
+    assert prune.take(journal, [choice]).sessions == 0
+
+
+def test_rows_that_a_remote_lacks_stay(folder: str, journal: Journal) -> None:
+    """Unsent rows are only taken when that remote is named, and sent ones are free to go."""
+    session = _record("unsent")
+    Path(folder, "remotes.json").write_text('{"hub": {"url": "https://hub.example"}}')
+    assert _look(folder, session).stays == f"hub lacks {_look(folder, session).rows} of its rows"
+    assert _look(folder, session, "hub").stays is None
+    journal.transact(lambda execute: execute("insert into delivered values('hub', 1, 1000, null)"))
+    assert (_look(folder, session).stays, _look(folder, session).delivered) == (None, ["hub"])
+
+
+def test_remotes_that_cannot_be_read_stop_everything(folder: str) -> None:
+    """When it is not known who needs the rows, nobody may take them."""
+    session = _record("x")
+    Path(folder, "remotes.json").write_text("{")
+    with pytest.raises(ConfigError, match="not known what was sent"):
+        _look(folder, session)
+
+
+def test_a_session_that_goes_on_meanwhile_stays(folder: str, journal: Journal) -> None:
+    """A late row between looking and taking saves the session."""
+    session = localops.start_session()
+    assert session is not None
+    session.end_session("Success")
+    choice = _look(folder, session.session_id.bytes)
+    session.record(localops.ActionEvent(action_type="late"))
+    taken = prune.take(journal, [choice])
+    assert (taken.sessions, taken.changed) == (0, [choice.session])
+
+
+def test_blobs_go_with_their_last_session(folder: str, journal: Journal) -> None:
+    """A blob that no row refers to is removed, one that another session uses stays."""
+    shared, own = blobs.keep(folder, b"shared"), blobs.keep(folder, b"own")
+    first, second = localops.start_session(name="1"), localops.start_session(name="2")
+    assert first is not None
+    assert second is not None
+    first.record(localops.ActionEvent(screenshot=f"blob:{shared}", params={"$blob": own}))
+    second.record(localops.ActionEvent(screenshot=f"blob:{shared}"))
+    first.end_session("Success")
+    for digest in (shared, own):
+        os.utime(blobs.path_of(folder, digest), (0, 0))
+    taken = prune.take(journal, [_look(folder, first.session_id.bytes)])
+    assert taken.blobs == 1
+    assert os.path.exists(blobs.path_of(folder, shared))
+    assert not os.path.exists(blobs.path_of(folder, own))
+
+
+def test_a_blob_that_was_just_kept_stays(folder: str, journal: Journal) -> None:
+    """Its row may be on its way."""
+    _record("x")
+    digest = blobs.keep(folder, b"just now")
+    assert prune.sweep_blobs(journal) == 0
+    assert os.path.exists(blobs.path_of(folder, digest))
+
+
+def test_the_space_comes_back(folder: str, journal: Journal) -> None:
+    """The file is smaller afterwards, by what the report says."""
+    sessions = [_record(f"{n}", 200) for n in range(3)]
+    journal.compact()
+    before = os.path.getsize(journal.path)
+    taken = prune.take(journal, [_look(folder, session) for session in sessions])
+    assert taken.freed > before / 2
+    assert os.path.getsize(journal.path) < before / 2
+
+
+def test_a_digest_does_not_depend_on_order() -> None:
+    """Two journals that hold a session's rows in different order give it one digest."""
+    identities = [(bytes(16), 0, 5), (bytes(16), 1, 7), (b"x" * 16, 0, -9)]
+    assert prune.digest(identities) == prune.digest(reversed(identities))
+    assert prune.digest(identities) != prune.digest(identities[1:])

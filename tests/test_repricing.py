@@ -1,0 +1,87 @@
+"""A price that comes later: the same totals everywhere, once, whatever is asked twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import localops
+from localops import analytics
+from localops.journal import Journal
+from localops.pricing import Prices
+from localops.repricing import Repriced, reprice
+
+
+@pytest.fixture
+def session() -> localops.Session:
+    """Calls of a model nobody knows: two, one with a cost of its own, one without tokens."""
+    session = localops.start_session()
+    assert session is not None
+    for cost in (None, None, 0.5):
+        event = localops.LLMEvent(model="own-llm", prompt_tokens=1_000, completion_tokens=100, cost=cost)
+        session.record(event)
+    session.record(localops.LLMEvent(model="own-llm"))
+    session.record(localops.LLMEvent(model="gpt-4o", prompt_tokens=10, completion_tokens=10))
+    return session
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    """The journal that is repriced."""
+    journal = Journal(str(tmp_path / "home" / "default"))
+    yield journal
+    journal.close()
+
+
+def _reprice(journal: Journal, dollars: int, *, all_calls: bool = False) -> Repriced:
+    prices = Prices({"own-llm": {"input": dollars, "output": 10}})
+    return reprice(journal, "own-llm", prices, source="test", all_calls=all_calls)
+
+
+def test_unpriced_calls_get_their_price(session: localops.Session, journal: Journal) -> None:
+    """Two calls at $1 and $10 a million: $0.002 each, no longer unpriced; what has no tokens stays so."""
+    before = analytics.totals(journal, session.session_id.bytes)
+    assert _reprice(journal, 1) == Repriced(calls=2, nano=4_000_000, same=0, unknown=1)
+    after = analytics.totals(journal, session.session_id.bytes)
+    assert (before.unpriced, after.unpriced) == (3, 1)
+    assert after.cost - before.cost == 4_000_000
+
+
+def test_a_second_time_nothing_is_added(session: localops.Session, journal: Journal) -> None:
+    """The same price again is no news."""
+    _reprice(journal, 1)
+    assert _reprice(journal, 1) == Repriced(calls=0, nano=0, same=2, unknown=1)
+
+
+def test_prices_may_go_up_and_down_again(session: localops.Session, journal: Journal) -> None:
+    """Each change is a row of its own, and the total is always that of the last one."""
+    base = analytics.totals(journal, session.session_id.bytes).cost
+    for dollars in (1, 3, 1, 3):
+        _reprice(journal, dollars)
+        cost = analytics.totals(journal, session.session_id.bytes).cost
+        assert cost - base == 2 * (dollars * 1_000_000 + 1_000_000)
+
+
+def test_a_cost_that_was_given_is_changed_only_on_request(
+    session: localops.Session, journal: Journal
+) -> None:
+    """With `all_calls` the call that came with its own cost is counted anew too."""
+    assert _reprice(journal, 1, all_calls=True).calls == 3
+    known = analytics.totals(journal, session.session_id.bytes)
+    (part,) = [
+        part
+        for part in analytics.parts(journal, session.session_id.bytes, "model")
+        if part.value == "own-llm"
+    ]
+    assert part.cost == 6_000_000
+    assert known.unpriced == part.unpriced == 1
+
+
+def test_a_rebuild_gives_the_same_figures(session: localops.Session, journal: Journal) -> None:
+    """Prices that came later are rows: totals folded from them anew are the same."""
+    _reprice(journal, 2)
+    before = analytics.totals(journal, session.session_id.bytes)
+    journal.rebuild()
+    assert analytics.totals(journal, session.session_id.bytes) == before
