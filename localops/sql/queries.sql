@@ -28,10 +28,26 @@ where s.session = :session
 order by s.at_ns, s.id;
 
 -- session_tags --
-select tag
-from session_tag
-where session = :session
-order by nth;
+-- As the view session_tag says it, but bound to one session from the start.
+with mine as materialized (
+  select at_ns, seq, kind, name
+  from milestone
+  where session = :session
+    and kind in ('session','join','tags')
+  union all
+  select at_ns, seq, kind, name
+  from event not indexed
+  where seq > (select seq from mark)
+    and session = :session
+    and kind in ('session','join','tags')
+)
+select j.value
+from mine m
+cross join event e on e.seq = m.seq
+cross join json_each(e.tags) j
+where m.at_ns >= coalesce((select max(at_ns) from mine where kind = 'tags' and name = 'set'), 0)
+group by j.value
+order by min(m.at_ns + j.key);
 
 -- open_sessions --
 -- Sessions nobody has ended, folded ones first; :many at most.
