@@ -20,7 +20,7 @@ from itertools import islice
 
 import apsw
 
-from localops import clock, encode, host, rows, sql
+from localops import alive, clock, encode, host, parts, rows, sql
 from localops.alive import Participant
 from localops.config import JOURNAL
 from localops.errors import DamagedJournal, ForeignJournal, JournalError, NewerJournal, NotFound, QueryRefused
@@ -54,6 +54,17 @@ INSERT = _INSERT  # for whoever writes a row inside `transact`
 _SELECT = f"select {', '.join(rows.COLUMNS)} from event"  # noqa: S608
 _ABOUT = "A localops journal: what AI agents did, one row each. Read it with `localops`, or a copy with any SQLite tool."
 
+_BOOKS, _PARTS, _PRICES = range(3)  # what `survey` answers, and the statements that are only for that
+_ONLY_FOR = {
+    "milestones": _BOOKS,
+    "stories": _BOOKS,
+    "old_tags": _BOOKS,
+    "new_tags": _BOOKS,
+    "no_tags": _BOOKS,
+    "facets": _PARTS,
+    "first_prices": _PRICES,
+}
+
 _journals: weakref.WeakSet[Journal] = weakref.WeakSet()
 _statements: dict[str, dict[str, str]] = {}
 
@@ -73,7 +84,14 @@ class Journal:
     """
 
     def __init__(
-        self, folder: str, *, durability: str = "process", wait: float = 5.0, mountinfo: str | None = None
+        self,
+        folder: str,
+        *,
+        durability: str = "process",
+        wait: float = 5.0,
+        gather: bool = False,
+        mountinfo: str | None = None,
+        vfs: str | None = None,
     ) -> None:
         self.folder = folder
         self.power = durability == "power"
@@ -99,15 +117,18 @@ class Journal:
         self._may_fold = True
         self._sound_seq = 0
         self._chores_due = False
+        self._gather = gather  # take in what others wrote: the project's own file, on a network file system as well
         self._mountinfo = mountinfo
+        self._vfs = vfs
         self._place()
         _journals.add(self)
 
     def _place(self) -> None:
         """Choose the file: the project's, or one of our own on a network file system, which has no shared memory."""
         self.network = host.is_network(host.filesystem(self.folder, self._mountinfo))
-        name = f"{clock.new_id().hex()}.db" if self.network else JOURNAL
-        self.path = os.path.realpath(os.path.join(self.folder, "parts" if self.network else "", name))
+        self._part = self.network and not self._gather
+        name = parts.path_of(self.folder, self.participate()) if self._part else JOURNAL
+        self.path = os.path.realpath(os.path.join(self.folder, name))
 
     # Writing
 
@@ -164,7 +185,7 @@ class Journal:
         """SQLite refused: mend what can be mended and try once more, else spill."""
         if isinstance(error, _Waiting):
             return self._rescue(row, None)
-        if isinstance(error, apsw.CorruptError) and self._set_aside(error):
+        if isinstance(error, apsw.CorruptError | apsw.NotADBError) and self._set_aside(error):
             try:
                 self._execute(_INSERT, row)
                 self.counts["recorded"] += 1
@@ -180,9 +201,7 @@ class Journal:
 
     def _rescue(self, row: Row, error: Exception | None) -> bool:
         """Keep a row that SQLite did not take, with its id, in the spill file."""
-        if self._spill is None:
-            self._spill = Spill(self.folder)
-        kept = self._spill.write(row)
+        kept = self._keep(row)
         self.counts["spilled" if kept else "dropped"] += 1
         self._lost.setdefault(row[2], [0, 0])[not kept] += 1
         self._look_at = min(self._look_at, time.monotonic() + LOOK_EVERY)
@@ -191,6 +210,11 @@ class Journal:
         elif error is not None:
             say_once(f"spill {type(error).__name__}", _spill_sentence(error))
         return kept
+
+    def _keep(self, row: Row) -> bool:
+        if self._spill is None:
+            self._spill = Spill(self.folder)
+        return self._spill.write(row)
 
     def _look(self, now: float) -> None:
         """Twice a second: are we still who we were, and is the file still where we write?"""
@@ -215,20 +239,16 @@ class Journal:
             self._tell_losses()
         self._patience = self.wait
         if step := clock.step_ns():
-            body = encode.dumps({"step_ns": step}).decode()
             for session in [*self.sessions] or [rows.NOBODY]:
-                self._put("clock", session, body=body)
+                self._execute(_INSERT, _row("clock", session, {"step_ns": step}))
+        if self.participant is not None:
+            self.participant.check()
         self._chores_due = True
-
-    def _put(self, kind: str, session: bytes, *, body: str, name: str | None = None) -> None:
-        """A row of our own, written while we are inside."""
-        at = clock.now_ns()
-        self._execute(_INSERT, rows.make(kind, session, id=clock.new_id(at), at_ns=at, name=name, body=body))
 
     def _tell_losses(self) -> None:
         """Say in a row of each session what could not be written at once, and take the spilled rows back in."""
         for session, (spilled, dropped) in list(self._lost.items()):
-            self._put("loss", session, body=encode.dumps({"spilled": spilled, "dropped": dropped}).decode())
+            self._execute(_INSERT, _loss(session, spilled, dropped))
             del self._lost[session]
         self._spill = None
         self.collect()
@@ -242,6 +262,8 @@ class Journal:
 
     def _open(self) -> None:
         """Open the file, making it (0600) and its tables when they are missing."""
+        if self._part:  # what a process has closed, it does not write again
+            self._place()
         host.make_private(os.path.dirname(self.path))
         try:
             flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -250,7 +272,8 @@ class Journal:
             pass
         deadline = time.monotonic() + max(self._patience, 0.05)
         while True:
-            connection = apsw.Connection(self.path, flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_NOFOLLOW)
+            flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_NOFOLLOW
+            connection = apsw.Connection(self.path, flags=flags, vfs=self._vfs)
             try:
                 self._prepare(connection)
                 break
@@ -299,7 +322,7 @@ class Journal:
         now = time.monotonic()
         if tries == 0:
             self._busy_since = now
-        if now - self._busy_since > self._patience:
+        if now - self._busy_since > self._patience or self._barred:
             return False
         time.sleep(0.0003 + 0.0017 * self._random.random())
         return True
@@ -314,20 +337,17 @@ class Journal:
         self.id = self._connection.execute("select value from meta where key = 'journal'").get
         seq = self._connection.execute("select max(seq) from event").get or 0
         self._fold_at = max(seq, self._connection.execute("select seq from mark").get + BATCH)
-        if not self.network and (waiting(self.folder) or self._parts()):
+        if not self._part and (waiting(self.folder) or parts.ended(self.folder)):
             self.collect()
 
     def _rename(self, was: str | None, place: str) -> None:
         """A new journal, or one that was copied, moved or restored: give it an id of its own, and say so in a row."""
         new = clock.new_id().hex()
-        at = clock.now_ns()
         told = {"journal": new, "was": was, "about": _ABOUT} if was else {"journal": new, "about": _ABOUT}
-        name = "moved" if was else "begun"
-        body = encode.dumps(told).decode()
+        row = _row("journal", rows.NOBODY, told, name="moved" if was else "begun")
         self._execute("begin immediate")
         try:
             if self._execute("select value from meta where key = 'place'").get != place:
-                row = rows.make("journal", rows.NOBODY, id=clock.new_id(at), at_ns=at, name=name, body=body)
                 self._execute(_INSERT, row)
                 upsert = "insert into meta values(?, ?) on conflict do update set value = excluded.value"
                 self._execute(upsert, ("journal", new))
@@ -371,8 +391,13 @@ class Journal:
         say_once(
             "reopened", "the journal was moved, deleted or opened by other code in this process; it was opened again"
         )
-        self._open()
-        self.add(kept)
+        try:
+            self._open()
+            self.add(kept)
+        except BaseException:
+            for row in kept:
+                self._keep(row)
+            raise
 
     def _read_own(self, connection: apsw.Connection) -> list[Row]:
         """The rows since the last look, and the story of each session that is open here."""
@@ -397,27 +422,45 @@ class Journal:
         """A damaged journal is kept under another name, whole, and a new one begun."""
         if not self._known_ours:
             return False
+        damaged = self._inodes[0]
         self._drop()
-        aside = f"{self.path}.corrupt-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}"
         try:
-            for suffix in ("", "-wal", "-shm"):
-                if os.path.exists(self.path + suffix):
-                    os.rename(self.path + suffix, aside + suffix)
+            with alive.alone(self.folder):
+                if os.stat(self.path).st_ino == damaged:  # else another process has done it already
+                    self._move_aside(damaged, error)
             self._open()
         except Exception:  # an edge: whatever is wrong with the disk, the spill file is left
             return False
-        say_once("damaged", f"the journal is damaged ({error}); it is kept as {aside}, save its rows with `localops repair`")
         return True
+
+    def _move_aside(self, damaged: int, error: Exception) -> None:
+        aside = f"{self.path}.corrupt-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{damaged}"
+        for suffix in ("-wal", "-shm", ""):
+            if os.path.exists(self.path + suffix):
+                os.rename(self.path + suffix, aside + suffix)
+        say_once("damaged", f"the journal is damaged ({error}); it is kept as {aside}, save its rows with `localops repair`")
 
     def close(self) -> None:
         """Let go of the file; a later append opens it again."""
         with self._lock:
-            if self.network and self._connection is not None:
-                self._execute("insert or replace into meta values('closed', '1')")
+            if self._connection is not None or self._lost:
+                self._look_last()
             self._drop(checkpoint=True)
+            if self._part:
+                parts.finish(self.path)
             if self.participant is not None:
                 self.participant.close()
                 self.participant = None
+
+    def _look_last(self) -> None:
+        """Before letting go: save what was written to a file that is gone, and tell what was lost."""
+        try:
+            with self._alone():
+                self._look(time.monotonic())
+        except (apsw.Error, JournalError, OSError):
+            for session, (spilled, dropped) in self._lost.items():
+                self._keep(_loss(session, spilled, dropped))
+            self._lost.clear()
 
     # Taking part
 
@@ -434,11 +477,10 @@ class Journal:
         self._spill = None
         self._lost = {}
         self.counts = dict.fromkeys(self.counts, 0)
-        if self.network:
-            self._place()
         if self._connection is None:
             return
         if self._inside or self._connection.in_transaction:  # closing it here would undo the parent's transaction
+            self._connection.authorizer = _deny  # what is interrupted here must not write on in both processes
             _leaked.append(self._connection)
             self._connection, self._execute = None, _refuse
             self._barred = "forked in the middle of a write: this process records into its spill file"
@@ -479,8 +521,11 @@ class Journal:
         self._fold_at = upto + BATCH
         if upto - after < least or not self._may_fold:
             return False
-        for statement in statements("fold.sql").values():
-            self._execute(statement, {"after": after, "upto": upto})
+        fold, bounds = statements("fold.sql"), {"after": after, "upto": upto}
+        holds = self._execute(fold["survey"], bounds).fetchone()
+        for name, statement in fold.items():
+            if name not in _ONLY_FOR or holds[_ONLY_FOR[name]]:
+                self._execute(statement, bounds)
         return upto < last  # type: ignore[no-any-return]
 
     def fold(self) -> None:
@@ -489,12 +534,12 @@ class Journal:
             self._fold(all_of_it=True)
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _alone(self, *, to_write: bool = True) -> Iterator[None]:
         """Hold the lock, open: a row that a signal handler records meanwhile goes to the spill file."""
         with self._lock:
             inside, self._inside = self._inside, True
             try:
-                if self._connection is None or self._execute is _refuse:
+                if self._connection is None or (to_write and self._execute is _refuse):
                     self._look(time.monotonic())
                 yield
             finally:
@@ -541,9 +586,8 @@ class Journal:
 
     def collect(self) -> int:
         """Take in what waits beside the journal: spill files, and parts from a network file system."""
-        return sum(self._collect_spill(path) for path in waiting(self.folder)) + sum(
-            self._collect_part(path) for path in self._parts()
-        )
+        added = sum(self._collect_spill(path) for path in waiting(self.folder))
+        return added + sum(self._collect_part(path) for path in ([] if self._part else parts.ended(self.folder)))
 
     def _collect_spill(self, path: str) -> int:
         try:
@@ -560,22 +604,14 @@ class Journal:
         finally:
             claim.close()
 
-    def _parts(self) -> list[str]:
-        folder = os.path.join(self.folder, "parts")
-        try:
-            names = sorted(os.listdir(folder))
-        except OSError:
-            return []
-        return [path for name in names if name.endswith(".db") and (path := os.path.join(folder, name)) != self.path]
-
     def _collect_part(self, path: str) -> int:
-        """Take in the journal of a process on a network file system, once that process has ended."""
+        """Take in the journal that a process kept on a network file system."""
         try:
-            with Reader(path) as part:
-                if not part.finished():
-                    return 0
-                added = self.add(part.stream())
-            os.unlink(path)
+            with alive.alone(os.path.dirname(path)):
+                _heal(path)
+                with Reader(path) as part:
+                    added = self.add(part.stream())
+                os.unlink(path)
             return added
         except (apsw.Error, JournalError, OSError):
             return 0
@@ -601,8 +637,12 @@ class Journal:
 
     def all(self, name: str, **values: object) -> list[tuple[Any, ...]]:
         """The rows of a named query; what this process wrote is in them."""
-        with self._alone():
-            return self._execute(statements("queries.sql")[name], values).fetchall()  # type: ignore[no-any-return]
+        try:
+            with self._alone(to_write=False):
+                assert self._connection is not None
+                return list(self._connection.execute(statements("queries.sql")[name], values))
+        except apsw.Error as error:
+            raise JournalError(f"{self.path} cannot be read: {error}") from error
 
     def one(self, name: str, **values: object) -> tuple[Any, ...] | None:
         """The first row of a named query."""
@@ -820,6 +860,31 @@ class _Waiting(Exception):
 
 def _refuse(*_: object) -> Any:
     raise _Waiting
+
+
+def _deny(*_: object) -> int:
+    return apsw.SQLITE_DENY
+
+
+def _row(kind: str, session: bytes, body: Mapping[str, object], name: str | None = None) -> Row:
+    """A row of the journal's own."""
+    at = clock.now_ns()
+    text = encode.dumps(body).decode()
+    return rows.make(kind, session, id=clock.new_id(at), at_ns=at, name=name, body=text)
+
+
+def _loss(session: bytes, spilled: int, dropped: int) -> Row:
+    """What a session should know of rows that could not be written at once, or at all."""
+    return _row("loss", session, {"spilled": spilled, "dropped": dropped})
+
+
+def _heal(path: str) -> None:
+    """Undo what a process that was killed had half written: a reader cannot."""
+    connection = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_NOFOLLOW)
+    try:
+        connection.execute("select count(*) from sqlite_schema").fetchall()
+    finally:
+        connection.close()
 
 
 def _spill_sentence(error: Exception) -> str:

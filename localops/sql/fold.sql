@@ -1,6 +1,15 @@
 -- Folding a batch: the rows after :after, up to and including :upto, into what is derived.
 -- Run in this order inside one immediate transaction, the mark first, so that the views see the new state.
 
+-- survey --
+-- What the batch holds beside plain events: rows of the books, parts to be counted by, prices.  Decides what must run.
+select
+  max(kind in ('session','join','leave','tags','end','host','video','metadata','loss','clock')),
+  max(model is not null or agent is not null or tags is not null or kind in ('tool','agent','error')),
+  max(kind = 'price')
+from event not indexed
+where seq > :after and seq <= :upto;
+
 -- mark --
 update mark set seq = :upto;
 
@@ -21,7 +30,7 @@ select
   sum(tokens_cached),
   sum(tokens_reasoning),
   sum(iif(kind in ('llm','tool','price'), cost, 0)),
-  sum(iif(kind = 'llm' and phase = 0, n - priced, -first_prices)),
+  sum(iif(kind = 'llm' and phase = 0, n - priced, 0)),
   min(first_ns),
   max(last_ns),
   max(last_seq)
@@ -36,7 +45,6 @@ from (
     coalesce(sum(tokens_reasoning), 0) as tokens_reasoning,
     coalesce(sum(cost), 0) as cost,
     count(cost) as priced,
-    sum(kind = 'price' and json_extract(body, '$.was') is null) as first_prices,
     min(at_ns) as first_ns,
     max(at_ns) as last_ns,
     max(seq) as last_seq
@@ -60,6 +68,9 @@ on conflict(session) do update set
   tokens_reasoning = tokens_reasoning + excluded.tokens_reasoning,
   cost = cost + excluded.cost,
   unpriced = unpriced + excluded.unpriced,
+  moved = moved or excluded.first_ns < first_ns,
+  state = iif(implied = 1 and excluded.last_ns > ended_ns, 'open', state),
+  implied = iif(implied = 1 and excluded.last_ns > ended_ns, 0, implied),
   first_ns = min(first_ns, excluded.first_ns),
   last_ns = max(last_ns, excluded.last_ns),
   last_seq = max(last_seq, excluded.last_seq);
@@ -123,19 +134,29 @@ where session in (
   where seq > :after and seq <= :upto
     and session <> zeroblob(16)
   group by session
-  having max(kind in ('session','join','end')))
-  or implied = 1 and state <> 'open' and last_ns > ended_ns;
+  having max(kind in ('session','join','end')));
+
+-- first_prices --
+update total set unpriced = unpriced - (
+  select count(*)
+  from event e not indexed
+  where e.seq > :after and e.seq <= :upto
+    and e.session = total.session
+    and e.kind = 'price'
+    and json_extract(e.body, '$.was') is null)
+where session in (
+  select session
+  from event not indexed
+  where seq > :after and seq <= :upto
+    and kind = 'price');
 
 -- moved_starts --
 update facet set start_ns = (select t.first_ns from total t where t.key = facet.key)
-where key in (
-  select t.key
-  from total t
-  where t.session in (
-      select session from event not indexed
-      where seq > :after and seq <= :upto
-      group by session)
-    and exists (select 1 from facet f where f.key = t.key and f.start_ns <> t.first_ns));
+where key in (select key from total where moved = 1);
+
+-- settled --
+update total set moved = 0
+where moved = 1;
 
 -- facets --
 insert into facet(dim, value, start_ns, key, events, failed, tokens_in, tokens_out, tokens_cached, tokens_reasoning, cost,
@@ -170,16 +191,24 @@ where dim = 'tag' and whole = 1 and key in (
 
 -- new_tags --
 insert into facet(dim, value, start_ns, key, whole)
-select 'tag', g.tag, t.first_ns, t.key, 1
+select distinct 'tag', j.value, t.first_ns, t.key, 1
 from (
   select distinct session
   from event not indexed
   where seq > :after and seq <= :upto
     and kind in ('session','join','tags')
     and session <> zeroblob(16)) touched
-join total t on t.session = touched.session
-join session_tag g on g.session = touched.session
-where true
+cross join total t on t.session = touched.session
+cross join milestone m on m.session = touched.session and m.kind in ('session','join','tags')
+cross join event e on e.seq = m.seq
+cross join json_each(e.tags) j
+where m.at_ns >= coalesce((
+    select max(s.at_ns)
+    from milestone s
+    where s.session = m.session
+      and s.kind = 'tags'
+      and s.name = 'set'
+  ), 0)
 on conflict(dim, value, start_ns, key) do update set whole = 1;
 
 -- no_tags --

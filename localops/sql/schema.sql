@@ -81,8 +81,10 @@ create table total(
   name text,                             -- of its first start that has one
   state text not null default 'open',    -- open, Success, Failure, Indeterminate
   implied integer not null default 0,    -- 1: the end was derived, and a later row undoes it
-  ended_ns integer                       -- when; null while open
+  ended_ns integer,                      -- when; null while open
+  moved integer not null default 0       -- 1: an earlier row came in, and what is sorted by first_ns must follow
 ) strict;
+create index total_moved on total(key) where moved = 1;
 create index total_by_start on total(first_ns desc, key desc);
 create index total_by_state on total(state, first_ns desc, key desc);
 

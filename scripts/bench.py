@@ -1,0 +1,537 @@
+"""Measures what the docs promise: ratios, side by side in one run, on whatever machine this is.
+
+Blocks of both sides run in turn in one process, in random order; a ratio is the median over rounds of what the two
+took next to each other.  `--quick` is for trying: a tenth of the rows and fewer rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import random
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+import localops
+from localops import clock, encode, rows
+from localops.decorators import operation
+from localops.journal import Journal
+from localops.session import Session
+
+PARAMS: dict[str, Any] = {
+    "query": "select the best restaurants near the harbour",
+    "limit": 10,
+    "filters": {"cuisine": ["thai", "greek"], "open": True, "price": "$$"},
+    "user": {"id": 12345, "name": "Ada Lovelace", "lang": "en"},
+    "note": "The customer asked for a quiet table by the window, and for a taxi at ten; she is allergic to nuts.",
+}
+RETURNS: dict[str, Any] = {
+    "results": ["one", "two", "three"],
+    "score": 0.87,
+    "ok": True,
+    "text": "Found three places that match: two of them take reservations tonight, the third only serves guests.",
+}
+BLOCK = 300
+PAGE = Path(__file__).parent.parent / "localops" / "docs" / "benchmarks.md"
+_HAND_TABLE = (
+    "create table e(id integer primary key, session text, type text, name text, start integer, end integer, "
+    "cost integer, tokens_in integer, tokens_out integer, agent text, params text, returns text)"
+)
+_HAND_INSERT = (
+    "insert into e(session, type, name, start, end, cost, tokens_in, tokens_out, agent, params, returns) "
+    "values(?,?,?,?,?,?,?,?,?,?,?)"
+)
+
+Block = Callable[[], list[int]]
+
+
+class Bench:
+    """The sizes of this run, and what was found."""
+
+    def __init__(self, folder: Path, *, quick: bool) -> None:
+        self.folder = folder
+        self.rounds = 11 if quick else 41
+        self.many = 100_000 if quick else 1_000_000
+        self.sessions = 10_000 if quick else 100_000
+        self.found: list[tuple[str, str, str]] = []
+
+    def say(self, what: str, reach: str, found: str) -> None:
+        """One line of the table, printed as soon as it is known."""
+        self.found.append((what, reach, found))
+        print(f"{what:<96} {reach:>28}   {found}", flush=True)
+
+    @contextmanager
+    def home(self, name: str) -> Iterator[Path]:
+        """An empty home for one measurement."""
+        path = self.folder / name
+        os.environ["LOCALOPS_HOME"] = str(path)
+        yield path
+        localops.end_all_sessions()
+        localops.api._reset()
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def p(values: list[int], share: float) -> float:
+    """A percentile in microseconds."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))] / 1000
+
+
+def interleave(blocks: dict[str, Block], rounds: int, base: str) -> tuple[dict[str, list[int]], dict[str, float]]:
+    """All timings of each side, and each side's ratio to the base: the median over rounds of block medians."""
+    timings: dict[str, list[int]] = {name: [] for name in blocks}
+    ratios: dict[str, list[float]] = {name: [] for name in blocks}
+    for block in blocks.values():
+        block()
+    for _ in range(rounds):
+        order = list(blocks)
+        random.shuffle(order)
+        took = {name: blocks[name]() for name in order}
+        for name, values in took.items():
+            timings[name] += values
+            ratios[name].append(statistics.median(values) / statistics.median(took[base]))
+    return timings, {name: statistics.median(found) for name, found in ratios.items()}
+
+
+def timed(call: Callable[[], object], many: int = BLOCK) -> Block:
+    """A block of calls, each timed by itself."""
+
+    def block() -> list[int]:
+        found = []
+        for _ in range(many):
+            began = time.perf_counter_ns()
+            call()
+            found.append(time.perf_counter_ns() - began)
+        return found
+
+    return block
+
+
+def timed_record(session: Session, many: int = BLOCK) -> Block:
+    """A block of record() calls; the events are made before the clock starts."""
+
+    def block() -> list[int]:
+        record = session.record
+        found = []
+        for _ in range(many):
+            event = localops.ActionEvent(params=PARAMS, returns=RETURNS, action_type="step")
+            began = time.perf_counter_ns()
+            record(event)
+            found.append(time.perf_counter_ns() - began)
+        return found
+
+    return block
+
+
+def by_hand(path: Path, synchronous: str) -> Callable[[], None]:
+    """The loop a good engineer writes: json.dumps twice, one autocommit INSERT into an unindexed WAL table."""
+    connection = apsw.Connection(str(path))
+    connection.pragma("journal_mode", "wal")
+    connection.pragma("synchronous", synchronous)
+    connection.execute(_HAND_TABLE)
+    session = "01a1fc43-2477-7811-a68d-7d84772b7a3e"
+
+    def call() -> None:
+        now = time.time_ns()
+        given, returned = json.dumps(PARAMS), json.dumps(RETURNS)
+        connection.execute(
+            _HAND_INSERT, (session, "action", "step", now, now, None, None, None, None, given, returned)
+        )
+
+    return call
+
+
+def record(bench: Bench) -> None:
+    """record() beside the hand-written loop and an OpenTelemetry span, and an operation beside record()."""
+    with bench.home("record") as home:
+        session = localops.init()
+        assert session is not None
+
+        @operation
+        def empty() -> None:
+            pass
+
+        blocks = {
+            "hand": timed(by_hand(home / "hand.db", "normal")),
+            "record": timed_record(session),
+            "operation": timed(empty),
+        }
+        span = open_telemetry()
+        if span is not None:
+            blocks["span"] = timed(span)
+        timings, ratios = interleave(blocks, bench.rounds, "hand")
+        bench.say(
+            "record() p50 against the loop written by hand",
+            "<= 1.0",
+            f"{ratios['record']:.2f} ({p(timings['record'], 0.5):.1f} against {p(timings['hand'], 0.5):.1f} us)",
+        )
+        tail = {name: p(values, 0.999) for name, values in timings.items()}
+        bench.say(
+            "its p99.9 against that loop's",
+            "no worse",
+            f"{tail['record'] / tail['hand']:.2f} ({tail['record'] / 1000:.1f} against {tail['hand'] / 1000:.1f} ms)",
+        )
+        if span is not None:
+            bench.say(
+                "record() p50 against an OpenTelemetry span through a BatchSpanProcessor (in memory)",
+                "<= 1.0",
+                f"{ratios['record'] / ratios['span']:.2f}",
+            )
+        bench.say(
+            "@operation around an empty function against record()",
+            "<= 2.2",
+            f"{ratios['operation'] / ratios['record']:.2f}",
+        )
+
+
+def open_telemetry() -> Callable[[], None] | None:
+    """A span with the same content, exported to memory in batches; None where the SDK is not installed."""
+    try:
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+        from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+    except ImportError:
+        return None
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(BatchSpanProcessor(exporter))
+    tracer = provider.get_tracer("bench")
+
+    def call() -> None:
+        with tracer.start_as_current_span("step") as span:
+            span.set_attribute("params", json.dumps(PARAMS))
+            span.set_attribute("returns", json.dumps(RETURNS))
+            span.set_attribute("session", "01a1fc43-2477-7811-a68d-7d84772b7a3e")
+        exporter.clear()
+
+    return call
+
+
+def power(bench: Bench) -> None:
+    """durability="power" beside raw apsw under synchronous=FULL."""
+    with bench.home("power") as home:
+        session = localops.init(durability="power")
+        assert session is not None
+        blocks = {
+            "hand": timed(by_hand(home / "hand.db", "full"), 100),
+            "record": timed_record(session, 100),
+        }
+        timings, ratios = interleave(blocks, bench.rounds // 2, "hand")
+        bench.say(
+            'record() with durability="power" against raw apsw with synchronous FULL',
+            "<= 1.15",
+            f"{ratios['record']:.2f} ({p(timings['record'], 0.5):.0f} against {p(timings['hand'], 0.5):.0f} us)",
+        )
+
+
+def million(bench: Bench) -> None:
+    """One session that grows to a million events: speed, memory, bytes and analytics on the way."""
+    with bench.home("million"):
+        session = localops.init()
+        assert session is not None
+        block = timed_record(session, 1_000)
+        block()
+        fresh = [statistics.median(block()) for _ in range(5)]
+        small = warm_analytics(session)
+        before = resident()
+        for _ in range(bench.many):
+            session.record(localops.ActionEvent(params=PARAMS, returns=RETURNS, action_type="step"))
+        after = resident()
+        grown = [statistics.median(block()) for _ in range(5)]
+        size = f"{bench.many:,}"
+        bench.say(
+            f"record() p50 at {size} rows against an empty journal", "<= 1.1", f"{min(grown) / min(fresh):.2f}"
+        )
+        bench.say(f"memory of a process that records {size} events", "+ < 10 MB", f"+ {after - before:.1f} MB")
+        large = warm_analytics(session)
+        bench.say(
+            f"get_analytics() of one session of {size} events, warm",
+            "<= 1 ms, <= 3 x at 1,000",
+            f"{large:.2f} ms, {large / small:.1f} x",
+        )
+        body = len(session._encode({"params": PARAMS, "returns": RETURNS}))
+        figures = session.get_analytics()
+        session.end_session("Success")
+        path = session._journal.path
+        localops.api._client.close()  # type: ignore[union-attr]
+        per_event = os.path.getsize(path) / int(figures["Actions"]) - body
+        bench.say(f"bytes on disk per event above its JSON of {body} bytes", "<= 150", f"{per_event:.0f}")
+        cold = [cold_analytics(path, session._id) for _ in range(5)]
+        bench.say(
+            "get_analytics() of that session, first query of a new process", "<= 10 ms", f"{statistics.median(cold):.1f} ms"
+        )
+        command(bench)
+
+
+def warm_analytics(session: Session) -> float:
+    """Milliseconds of the best of twenty."""
+    session.get_analytics()
+    return min(timed(session.get_analytics, 20)()) / 1e6
+
+
+def cold_analytics(path: str, session: bytes) -> float:
+    """Milliseconds from opening the journal to the figures, in a process that has just started."""
+    code = (
+        "import time\nfrom localops import analytics\nfrom localops.journal import Reader\nbegan = time.perf_counter()\n"
+        f"reader = Reader({path!r})\nanalytics.contract(analytics.totals(reader, bytes.fromhex({session.hex()!r})), running=False)\n"
+        "print((time.perf_counter() - began) * 1000)"
+    )
+    return float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+
+
+def resident() -> float:
+    """Megabytes of this process in memory."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def command(bench: Bench) -> None:
+    """`localops analytics last` as a whole process, beside `python -c pass`."""
+    ratio = whole_processes(
+        {"pass": ["-c", "pass"], "analytics": ["-m", "localops", "analytics", "last"]}, 9
+    )
+    bench.say(
+        f"`localops analytics last`, whole process, {bench.many:,} events in the home",
+        "<= 6 x python -c pass",
+        f"{ratio['analytics']:.1f} x",
+    )
+
+
+def whole_processes(commands: dict[str, list[str]], rounds: int) -> dict[str, float]:
+    """Each command's ratio to the one called `pass`: the median over rounds."""
+    ratios: dict[str, list[float]] = {name: [] for name in commands}
+    for _ in range(rounds):
+        took = {}
+        for name, arguments in commands.items():
+            began = time.perf_counter()
+            subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
+            took[name] = time.perf_counter() - began
+        for name, seconds in took.items():
+            ratios[name].append(seconds / took["pass"])
+    return {name: statistics.median(found) for name, found in ratios.items()}
+
+
+def start(bench: Bench) -> None:
+    """Importing, and a whole small program on an empty home."""
+    program = (
+        "import os, tempfile\nos.environ['LOCALOPS_HOME'] = tempfile.mkdtemp(dir={folder!r})\n"
+        "import localops\nsession = localops.init()\n"
+        "session.record(localops.ActionEvent(action_type='step'))\nsession.end_session('Success')"
+    ).format(folder=str(bench.folder))
+    commands = {"pass": ["-c", "pass"], "import": ["-c", "import localops"], "program": ["-c", program]}
+    ratio = whole_processes(commands, 9 if bench.rounds < 20 else 31)
+    bench.say("import localops", "<= 4.2 x python -c pass", f"{ratio['import']:.1f} x")
+    bench.say(
+        "import, init, one record and end on an empty home", "<= 5.5 x python -c pass", f"{ratio['program']:.1f} x"
+    )
+
+
+_WRITER = """
+import sys, time
+sys.path.insert(0, {scripts!r})
+import bench
+bench.write({kind!r}, {folder!r}, int(sys.argv[1]), float(sys.argv[2]))
+"""
+
+
+def write(kind: str, folder: str, many: int, at: float) -> None:
+    """What one of several writing processes does, beginning at an agreed moment."""
+    make = {"localops": write_recorded, "bare": write_bare}[kind]
+    call = make(folder)
+    time.sleep(max(0.0, at - time.time()))
+    began = time.time()
+    for _ in range(many):
+        call()
+    print(json.dumps([began, time.time()]))
+
+
+def write_recorded(folder: str) -> Callable[[], None]:
+    """Through the library: default settings."""
+    os.environ["LOCALOPS_HOME"] = folder
+    session = localops.start_session()
+    assert session is not None
+
+    def call() -> None:
+        session.record(localops.ActionEvent(params=PARAMS, returns=RETURNS, action_type="step"))
+
+    return call
+
+
+def write_bare(folder: str) -> Callable[[], None]:
+    """Bare apsw with the same table and the same way of waiting, JSON by json.dumps."""
+    journal = Journal(folder)  # only for its tables and its busy handler
+    journal.one("known_session", session=rows.NOBODY)
+    connection = journal._connection
+    assert connection is not None
+    names = ", ".join(rows.COLUMNS)
+    insert = f"insert into event({names}) values({', '.join('?' * len(rows.COLUMNS))})"  # noqa: S608
+    session = clock.new_id()
+    nothing = (None,) * 6
+
+    def call() -> None:
+        body = '{"params":' + json.dumps(PARAMS) + ',"returns":' + json.dumps(RETURNS) + "}"
+        now = time.time_ns()
+        connection.execute(
+            insert, (os.urandom(16), 0, session, "action", "step", None, None, now, now, None, *nothing, None, None, 1, 0, body)
+        )
+
+    return call
+
+
+def writers(bench: Bench) -> None:
+    """Several processes on one journal: all rows there, and how many a second."""
+    each = {1: 8_000, 4: 3_000, 16: 1_000}
+    for processes, many in each.items():
+        ratios = []
+        for _ in range(3 if bench.rounds < 20 else 7):
+            rate = {kind: throughput(bench, kind, processes, many) for kind in ("bare", "localops")}
+            ratios.append(rate["localops"] / rate["bare"])
+        bench.say(
+            f"{processes} process{'es' if processes > 1 else ''} writing one journal: events a second against bare apsw",
+            ">= 0.9, none lost",
+            f"{statistics.median(ratios):.2f}",
+        )
+
+
+def throughput(bench: Bench, kind: str, processes: int, many: int) -> float:
+    """Events a second of so many processes, from the first to begin to the last to end."""
+    folder = tempfile.mkdtemp(dir=bench.folder)
+    code = _WRITER.format(scripts=str(Path(__file__).parent), kind=kind, folder=folder)
+    at = time.time() + 0.6 + 0.1 * processes
+    command = [sys.executable, "-c", code, str(many), str(at)]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(processes)]
+    spans = [json.loads(process.communicate()[0]) for process in running]
+    path = os.path.join(folder, "default", "journal.db") if kind == "localops" else os.path.join(folder, "journal.db")
+    connection = apsw.Connection(path)
+    found = connection.execute("select count(*) from event where kind = 'action'").get
+    connection.close()
+    assert found == processes * many, f"{found} of {processes * many} rows"
+    shutil.rmtree(folder)
+    return processes * many / (max(end for _, end in spans) - min(begin for begin, _ in spans))
+
+
+def sessions(bench: Bench) -> None:
+    """A page of fifty out of many sessions, with each filter and all of them."""
+    from localops.home import Filters, Home
+
+    with bench.home("sessions") as home:
+        folder = home / "default"
+        journal = Journal(str(folder))
+        journal.add(made_sessions(bench.sessions))
+        journal.fold()
+        journal.close()
+        filters = {
+            "none": Filters(),
+            "state": Filters(state="Failure"),
+            "tag": Filters(tag="nightly"),
+            "a rare tag": Filters(tag="rare"),
+            "model": Filters(model="gpt-4o"),
+            "agent": Filters(agent="planner"),
+            "time": Filters(since=0, until=clock.now_ns()),
+            "text": Filters(text="harbour"),
+            "all at once": Filters(
+                state="Failure", tag="nightly", model="gpt-4o", agent="planner", since=0, until=clock.now_ns(), text="harbour"
+            ),
+        }
+        worst = {}
+        with Home(str(home)) as opened:
+            for project in opened.projects:
+                project.index(seconds=600.0)
+            for name, chosen in filters.items():
+                took = []
+                for _ in range(9):
+                    began = time.perf_counter()
+                    list(opened.sessions(chosen, limit=50))
+                    took.append((time.perf_counter() - began) * 1000)
+                worst[name] = statistics.median(took)
+        shown = ", ".join(f"{name} {ms:.1f}" for name, ms in worst.items())
+        bench.say(f"first page of 50 out of {bench.sessions:,} sessions, ms", "<= 50 ms each", shown)
+
+
+def made_sessions(many: int) -> Iterator[rows.Row]:
+    """Rows of so many short sessions of the past."""
+    begin = clock.now_ns() - many * 10_000_000_000
+    for number in range(many):
+        at = begin + number * 10_000_000_000
+        session = clock.new_id(at)
+        tags = ["nightly"] if number % 3 else ["weekly"]
+        if number % 9_973 == 0:
+            tags.append("rare")
+        yield rows.make(
+            "session", session, id=session, at_ns=at, name=f"run-{number % 50}", tags=encode.dumps(tags).decode()
+        )
+        agent = clock.new_id(at)
+        yield rows.make("agent", session, id=agent, at_ns=at + 1, name=("planner", "writer")[number % 2])
+        for step in range(3):
+            yield rows.make(
+                "llm",
+                session,
+                id=clock.new_id(at),
+                at_ns=at + 1_000_000 * (step + 1),
+                agent=agent,
+                model=("gpt-4o", "claude-3-5-sonnet-latest")[number % 2],
+                tokens=(100, 20, None, None),
+                cost=1_000,
+                body='{"prompt":"where is the harbour","completion":"north of the old town"}',
+            )
+        state = "Success" if number % 4 else "Failure"
+        yield rows.make("end", session, id=clock.new_id(at), at_ns=at + 5_000_000, name=state)
+
+
+PARTS = {
+    part.__name__: part for part in (record, power, start, writers, million, sessions)
+}
+
+
+def page(bench: Bench) -> str:
+    """The docs page: the machine in a sentence, then the table."""
+    when = time.strftime("%Y-%m-%d", time.gmtime())
+    lines_of = [
+        "# Benchmarks",
+        "",
+        "Ratios, measured side by side in one run by `scripts/bench`; absolute figures hold for that machine only.",
+        "",
+        f"Measured {when}: Python {platform.python_version()}, SQLite {apsw.sqlite_lib_version()}, {os.cpu_count()} cores, "
+        f"{platform.system()} {platform.machine()}. An event carries {len(json.dumps(PARAMS))} bytes of params and "
+        f"{len(json.dumps(RETURNS))} of returns; default settings, redaction on.",
+        "",
+        "| what | reach | found |",
+        "|---|---|---|",
+        *(f"| {what} | {reach} | {found} |" for what, reach, found in bench.found),
+        "",
+    ]
+    return "\n".join(lines_of)
+
+
+def main() -> None:
+    """Run the parts that are asked for, and keep the table if all were."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a tenth of the rows, fewer rounds; the docs are left alone")
+    parser.add_argument("--only", nargs="+", choices=PARTS, help="some parts of it; the docs are left alone")
+    asked = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="localops-bench-"))
+    bench = Bench(folder, quick=asked.quick)
+    try:
+        for name, part in PARTS.items():
+            if not asked.only or name in asked.only:
+                part(bench)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    if not asked.quick and not asked.only:
+        PAGE.write_text(page(bench), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
