@@ -8,6 +8,7 @@ closing any descriptor of it would drop the lock.
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 
 from localops import clock, host
 
@@ -18,8 +19,9 @@ except ImportError:  # no POSIX locks on this platform: nobody can be seen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
+_TRIES = 20
 _mine: set[str] = set()
 
 
@@ -41,16 +43,33 @@ class Participant:
 
     def _announce(self) -> None:
         """Make the file and hold its lock; a folder that cannot be written means that nobody can look."""
+        for _ in range(_TRIES):
+            try:
+                host.make_private(os.path.dirname(self.path))
+                handle = os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            except OSError:
+                return
+            if self._hold(handle):
+                return
+            os.close(handle)  # somebody probed the file, or swept it away, before it was locked
+
+    def _hold(self, handle: int) -> bool:
+        """Lock the file and see that it is still the one at its path."""
         try:
-            host.make_private(os.path.dirname(self.path))
-            self._file = os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             if fcntl is not None:
-                fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.write(self._file, f"pid {self.pid}\n".encode())
-            self._inode = os.fstat(self._file).st_ino
-            _mine.add(self.path)
+                fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._inode = os.fstat(handle).st_ino
+            if os.stat(self.path).st_ino != self._inode:
+                return False
         except OSError:
-            self._file = None
+            return False
+        self._file = handle
+        _mine.add(self.path)
+        try:
+            os.write(handle, f"pid {self.pid}\n".encode())
+        except OSError:  # a full disk: the line is for people, the lock for us
+            pass
+        return True
 
     def card(self) -> dict[str, object]:
         """Who this is, for the row that says it takes part: facts a person or another host can judge by."""
@@ -63,16 +82,15 @@ class Participant:
             "boot": host.boot_id(),
         }
 
-    def check(self) -> bool:
-        """Hold the lock again if somebody removed the file; True when it had to be done."""
+    def check(self) -> None:
+        """Hold the lock again if somebody removed the file."""
         try:
             if self._file is not None and os.stat(self.path).st_ino == self._inode:
-                return False
+                return
         except OSError:
             pass
         self.close()
         self._announce()
-        return True
 
     def close(self) -> None:
         """Stop taking part: the lock goes, and the file with it (unless a fork made this a copy)."""
@@ -107,6 +125,18 @@ def is_alive(project: str, card: Mapping[str, object]) -> bool | None:
         return False
     except OSError:
         return True
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def alone(folder: str) -> Iterator[None]:
+    """One process at a time does in this folder what must not be done twice; the lock goes with the process."""
+    handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if fcntl is not None:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
     finally:
         os.close(handle)
 

@@ -76,7 +76,7 @@ class Spill:
             flags = os.O_CREAT | os.O_APPEND | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW
             handle = os.open(path, flags, 0o600)
             try:
-                _lock(handle, wait=False)
+                _lock(handle)
                 if os.stat(path).st_ino == os.fstat(handle).st_ino:
                     return handle
             except OSError:
@@ -86,9 +86,9 @@ class Spill:
         raise OSError("no spill file could be opened")
 
 
-def _lock(handle: int, *, wait: bool) -> None:
+def _lock(handle: int) -> None:
     if fcntl is not None:
-        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def waiting(project: str) -> list[str]:
@@ -125,7 +125,11 @@ class Claim:
         if path != self.path:  # one that is taken already was left by a reader that died
             os.rename(path, self.path)
         self._handle = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        _lock(self._handle, wait=False)
+        try:
+            _lock(self._handle)
+        except OSError:
+            self.close()
+            raise
 
     def rows(self) -> Iterator[Row | bytes]:
         """The rows of the file, in order; a line that cannot be read comes back as its bytes."""

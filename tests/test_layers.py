@@ -19,7 +19,7 @@ LAYERS = """
     errors clock context host locks output redact rows sql
     alive blobs config events pricing values
     encode
-    ends lines
+    ends lines parts
     spill
     journal
     analytics bundle salvage search

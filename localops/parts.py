@@ -1,0 +1,51 @@
+"""Journals of single processes, for a network file system: two hosts must never write one file there.
+
+A part's name says who writes it (machine, boot, participant), so whoever comes next knows without opening it whether
+that process may still be at it.
+"""
+
+from __future__ import annotations
+
+import os
+
+from localops import alive, host
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from localops.alive import Participant
+
+_END = ".db"
+_FINISHED = ".finished.db"  # its process closed it in peace
+
+
+def path_of(project: str, participant: Participant) -> str:
+    """Where a process writes its part."""
+    who = (host.machine_id(), host.boot_id() or "", participant.id.hex())
+    return os.path.join(project, "parts", "_".join(who) + _END)
+
+
+def finish(path: str) -> None:
+    """Say that a part will not be written any more."""
+    try:
+        os.rename(path, path.removesuffix(_END) + _FINISHED)
+    except OSError:  # nothing was written, or the server is gone; then the free lock will tell
+        pass
+
+
+def ended(project: str) -> list[str]:
+    """The parts that nobody can be writing to, oldest name first."""
+    folder = os.path.join(project, "parts")
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError:
+        return []
+    return [os.path.join(folder, name) for name in names if name.endswith(_END) and _has_ended(project, name)]
+
+
+def _has_ended(project: str, name: str) -> bool:
+    if name.endswith(_FINISHED):
+        return True
+    who = name.removesuffix(_END).split("_")
+    if len(who) != 3:
+        return False
+    return alive.is_alive(project, dict(zip(("machine", "boot", "participant"), who, strict=True))) is False
