@@ -308,13 +308,14 @@ class Journal:
         self._may_fold = connection.pragma("user_version") == sql.SCHEMA  # a newer release folds its own way
 
     def _check_ours(self, connection: apsw.Connection) -> None:
+        tables = connection.execute("select count(*) from sqlite_schema").get  # asked first: another may be making them
         if connection.pragma("application_id") == APPLICATION_ID:
             self._known_ours = True
             if connection.pragma("user_version") > sql.SCHEMA:
                 oldest = int(connection.execute("select value from meta where key = 'writer'").get or 0)
                 if oldest > sql.SCHEMA:
                     raise NewerJournal
-        elif connection.execute("select count(*) from sqlite_schema").get:
+        elif tables:
             raise ForeignJournal
 
     def _busy(self, tries: int) -> bool:
@@ -331,7 +332,7 @@ class Journal:
         """After opening: is this the journal it was, and does anything wait to come in?"""
         assert self._connection is not None
         place = f"{host.machine_id()} {self._inodes[0]}"
-        known = dict(self._connection.execute("select key, value from meta").fetchall())
+        known = {str(key): value for key, value in self._connection.execute("select key, value from meta")}
         if known.get("place") != place:
             self._rename(known.get("journal"), place)
         self.id = self._connection.execute("select value from meta where key = 'journal'").get
