@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Write the reference pages that are made from the code: the commands into cli.md, the SQL into journal.md.
 
-Only what stands between the two marks of a page is ours; the rest is written by hand. With `--check` nothing is
-written, and a page that is not what it would be made into is a failure.
+Only what stands between the two marks of a page is ours; the rest is written by hand. With `--check` nothing
+is written, and a page that is not what it would be made into is a failure.
 """
 
 from __future__ import annotations
