@@ -211,6 +211,12 @@ class Journal:
             say_once(f"spill {type(error).__name__}", _spill_sentence(error))
         return kept
 
+    def drop(self, session: bytes) -> None:
+        """Count a call that came to no row at all."""
+        with self._lock:
+            self.counts["dropped"] += 1
+            self._lost.setdefault(session, [0, 0])[1] += 1
+
     def _keep(self, row: Row) -> bool:
         if self._spill is None:
             self._spill = Spill(self.folder)

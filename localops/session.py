@@ -410,7 +410,7 @@ class Session:
 
     def _failed(self, error: Exception) -> None:
         """A bug of ours, or a hostile event: say it, count it, and let the agent go on."""
-        self._journal.counts["dropped"] += 1
+        self._journal.drop(self._id)
         if self.config.strict:
             raise JournalError(f"an event could not be recorded: {error}") from error
         say_once(f"record {type(error).__name__}", f"an event could not be recorded: {type(error).__name__}: {error}")
