@@ -1,0 +1,75 @@
+"""Programs that record, as real processes: what a test starts, kills, and looks at afterwards."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from localops import analytics, ends
+from localops.journal import Reader
+
+_TOP = Path(__file__).parent.parent
+_PATH = os.pathsep.join([str(_TOP), str(_TOP / "sync")])
+
+
+def start(code: str, *arguments: object, **options: Any) -> subprocess.Popen[str]:
+    """Start a program in the home of the test; its stdout and stderr are pipes."""
+    environment = {**os.environ, "PYTHONPATH": _PATH, **options.pop("env", {})}
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, env=environment, text=True, **{**pipes, **options})
+
+
+def run(code: str, *arguments: object, timeout: float = 60, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run a program to its end; one that hangs fails the test."""
+    program = start(code, *arguments, **options)
+    try:
+        out, err = program.communicate(timeout=timeout)
+    finally:
+        program.kill()
+    return subprocess.CompletedProcess(program.args, program.returncode, out, err)
+
+
+def kill(program: subprocess.Popen[str]) -> tuple[str, str]:
+    """Kill a program where it stands, and get what it had written."""
+    program.kill()
+    out, err = program.communicate(timeout=30)
+    return out, err
+
+
+def project(name: str = "default") -> str:
+    """The folder of a project in the home of the test."""
+    return os.path.join(os.environ["LOCALOPS_HOME"], name)
+
+
+def reader() -> Reader:
+    """The journal, to be read."""
+    return Reader(os.path.join(project(), "journal.db"))
+
+
+def sessions() -> list[bytes]:
+    """The sessions of the journal, in the order they began."""
+    with reader() as journal:
+        found = journal.ask("select session from session_total order by first_ns, session")
+    return [session for (session,) in found]
+
+
+def standing(session: bytes | None = None) -> ends.Standing:
+    """How a session stands (the only one there is, if none is named)."""
+    with reader() as journal:
+        return ends.standing(journal, project(), session or sessions()[-1])
+
+
+def figures(session: bytes | None = None) -> analytics.Totals:
+    """The figures of a session."""
+    with reader() as journal:
+        return analytics.totals(journal, session or sessions()[-1])
+
+
+def names(kind: str = "action") -> list[str]:
+    """The names of all rows of a kind, in the order they were written."""
+    with reader() as journal:
+        return [name for (name,) in journal.ask("select name from event where kind = ? order by seq", (kind,))]

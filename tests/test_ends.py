@@ -1,0 +1,202 @@
+"""How sessions end, each in a real process, and what is derived when nobody could say it."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from localops import alive, clock, encode, ends, host, rows
+from localops.journal import Journal
+from tests import programs
+
+_INIT = "import localops, os, sys, signal, threading, time\nsession = localops.init(env_data_opt_out=True)\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "state", "reason", "status"),
+    [
+        ("localops.end_session('Success')", "Success", None, 0),
+        ("localops.end_session('fail', 'no luck')", "Failure", "no luck", 0),
+        ("localops.end_session('INDETERMINATE')", "Indeterminate", None, 0),
+        ("localops.end_session('Splendid')", "Indeterminate", "process exited without end_session", 0),
+        ("pass", "Indeterminate", "process exited without end_session", 0),
+        ("raise ValueError('broken')", "Failure", "broken", 1),
+        ("sys.exit(7)", "Indeterminate", "process exited without end_session", 7),
+        ("os.kill(os.getpid(), signal.SIGINT); time.sleep(9)", "Failure", "Signal SIGINT detected", -signal.SIGINT),
+        ("os.kill(os.getpid(), signal.SIGTERM); time.sleep(9)", "Failure", "Signal SIGTERM detected", -signal.SIGTERM),
+        ("os._exit(5)", "Indeterminate", "process died", 5),
+        ("os.kill(os.getpid(), signal.SIGKILL); time.sleep(9)", "Indeterminate", "process died", -signal.SIGKILL),
+        ("os.abort()", "Indeterminate", "process died", -signal.SIGABRT),
+    ],
+)
+def test_every_end_has_its_state(code: str, state: str, reason: str | None, status: int) -> None:
+    """A session ends as the table says, and the program ends as it would have without us."""
+    done = programs.run(_INIT + code)
+    stands = programs.standing()
+    assert (stands.state, done.returncode) == (state, status)
+    assert reason in (stands.reason or "") if reason else stands.reason is None
+
+
+@pytest.mark.parametrize(
+    ("code", "state"),
+    [
+        ("@session\ndef run(): return 1\nrun()", "Success"),
+        ("@session\ndef run(): raise KeyError('gone')\nrun()", "Failure"),
+    ],
+)
+def test_a_session_function_ends_with_its_function(code: str, state: str) -> None:
+    """What a @session function does is how its session ends."""
+    given = "import localops\nlocalops.init(auto_start_session=False)\nfrom localops.decorators import session\n"
+    programs.run(given + code)
+    stands = programs.standing()
+    assert stands.state == state
+    assert state == "Success" or "gone" in str(stands.reason)
+
+
+def test_a_killed_program_is_known_by_where_it_died() -> None:
+    """The reason names the operation that a killed process was inside of."""
+    code = _INIT + (
+        "from localops.decorators import tool\n@tool(name='web_search')\ndef search():\n"
+        "    print('in', flush=True); time.sleep(60)\nsearch()"
+    )
+    program = programs.start(code)
+    assert program.stdout is not None
+    program.stdout.readline()
+    assert programs.standing() == ("Running", None, None, False)
+    programs.kill(program)
+    stands = programs.standing()
+    assert stands.derived
+    assert "process died inside tool 'web_search'" in str(stands.reason)
+
+
+def test_the_next_session_writes_the_ends_that_are_due() -> None:
+    """A derived end becomes a row, once, when another session starts; it ends at the last row of the dead one."""
+    programs.run(_INIT + "localops.record(localops.ActionEvent('a')); os._exit(1)")
+    for _ in range(2):
+        programs.run(_INIT + "localops.end_session('Success')")
+    dead = programs.sessions()[0]
+    with programs.reader() as journal:
+        found = journal.ask("select name, at_ns, body from event where kind = 'end' and session = ?", (dead,))
+    assert [(name, at) for name, at, _ in found] == [("Indeterminate", programs.figures(dead).last_ns)]
+    assert encode.loads(found[0][2])["derived"] == 1
+
+
+def test_two_that_derive_at_once_write_one_row() -> None:
+    """Eight processes that find a dead session at the same moment write its end once."""
+    programs.run(_INIT + "os._exit(1)")
+    dead = programs.sessions()[0]
+    many = [programs.start(_INIT + "sys.stdin.read(); localops.end_session('Success')") for _ in range(8)]
+    for one in many:
+        one.communicate(timeout=60)
+    with programs.reader() as journal:
+        found = journal.ask("select count(*) from event where kind = 'end' and session = ?", (dead,))
+    assert found == [(1,)]
+
+
+def test_a_row_after_a_derived_end_takes_it_back(tmp_path: object) -> None:
+    """A derived end holds only until something is heard of the session again."""
+    journal, session = Journal(programs.project()), clock.new_id()
+    card = {"participant": clock.new_id().hex(), "boot": host.boot_id()}
+    _write(journal, "session", session, card)
+    assert ends.derive(journal) == 1
+    assert ends.standing(journal, journal.folder, session).state == "Indeterminate"
+    participant = journal.participate()
+    _write(journal, "join", session, participant.card(), parent=participant.id)
+    assert ends.standing(journal, journal.folder, session).state == "Running"
+    journal.close()
+
+
+@pytest.mark.parametrize("known", ["another machine", "this machine before it was booted again", "no card at all"])
+def test_who_cannot_be_seen_is_unknown(known: str) -> None:
+    """A participant on another host is neither running nor dead; one from before a reboot here is dead."""
+    journal, session = Journal(programs.project()), clock.new_id()
+    card: dict[str, object] = {"participant": clock.new_id().hex(), "boot": "another", "machine": "another"}
+    if known.startswith("this"):
+        card["machine"] = host.machine_id()
+    _write(journal, "session", session, {} if known.startswith("no") else card)
+    stands = ends.standing(journal, journal.folder, session)
+    journal.close()
+    assert stands.state == ("Indeterminate" if known.startswith("this") else "Unknown")
+    assert stands.state == "Indeterminate" or str(stands.reason).startswith("last heard of at")
+
+
+def _write(journal: Journal, kind: str, session: bytes, card: dict[str, object], parent: bytes | None = None) -> None:
+    at = clock.now_ns()
+    given = bytes.fromhex(str(card.get("participant", clock.new_id().hex())))
+    id = session if kind == "session" else clock.new_id(at)
+    body = encode.dumps(card).decode()
+    journal.append(rows.make(kind, session, id=id, at_ns=at, parent=parent or given, body=body))
+
+
+_JOINED = """
+import subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", sys.argv[1]], env=session.env(), stdin=subprocess.PIPE)
+"""
+
+
+@pytest.mark.parametrize("child", ["pass", "raise ValueError('in the child')", "os.kill(os.getpid(), 9)"])
+def test_who_joined_never_ends_the_session(child: str) -> None:
+    """A subprocess that returns, raises or is killed leaves; the session is its starter's to end."""
+    code = _INIT + _JOINED + "child.communicate(); print(localops.get_session(session.session_id) is session)"
+    programs.run(code + "\nlocalops.end_session('Success')", _INIT + child)
+    assert programs.standing().state == "Success"
+    assert programs.figures().errors == ("raise" in child)
+    assert len(programs.sessions()) == 1
+
+
+def test_a_session_runs_while_anybody_is_at_it() -> None:
+    """When the starter is killed and a subprocess goes on, the session runs until that one has gone too."""
+    code = _INIT + _JOINED + "sys.stdin.readline(); os.kill(os.getpid(), 9)"
+    child = "import localops, sys; localops.init(); print(1, flush=True); sys.stdin.read(); print(2, flush=True)"
+    program = programs.start(code, child)
+    assert program.stdout is not None
+    assert program.stdin is not None
+    program.stdout.readline()
+    program.stdin.write("\n")
+    program.stdin.flush()
+    program.wait(30)
+    with programs.reader() as journal:
+        joined = [row for row in journal.all("story", session=programs.sessions()[0]) if row[2] == "join"]
+    assert len(joined) == 1
+    program.communicate(timeout=30)  # until the child has closed its end of the pipe too
+    assert programs.standing().state == "Indeterminate"
+
+
+def test_a_session_can_be_taken_up_again_by_a_later_job() -> None:
+    """A join after the end reopens the session, and it is the later job's to end."""
+    programs.run(_INIT + "localops.end_session('Failure')")
+    session = programs.sessions()[0]
+    code = "import localops, sys\ns = localops.start_session(inherited_session_id=sys.argv[1])\n"
+    look = "from tests import programs; print(programs.standing().state)\nlocalops.end_session('Success')"
+    done = programs.run(code + look, session.hex())
+    assert done.stdout == "Running\n"
+    assert programs.standing(session).state == "Success"
+
+
+def test_sessions_end_one_by_one() -> None:
+    """Several open at once in a process end each as they are told, and the rest as the process does."""
+    code = (
+        "import localops\na = localops.start_session()\nb = localops.start_session()\nc = localops.start_session()\n"
+        "b.end_session('Success')\na.end_session('Failure')\nraise SystemExit(3)"
+    )
+    assert programs.run(code).returncode == 3
+    assert [programs.standing(each).state for each in programs.sessions()] == ["Failure", "Success", "Indeterminate"]
+
+
+def test_the_probe_does_not_disturb_the_living() -> None:
+    """However often a participant is looked at, its lock stays, and the looker never drops its own."""
+    mine = alive.Participant(programs.project())
+    look = (
+        "import sys; from localops import alive, host\n"
+        "print(alive.is_alive(sys.argv[1], {'participant': sys.argv[2], 'boot': host.boot_id()}))"
+    )
+    for _ in range(3):
+        assert alive.is_alive(programs.project(), mine.card())
+        assert programs.run(look, programs.project(), mine.id.hex()).stdout == "True\n"
+    os.unlink(mine.path)
+    mine.check()
+    assert programs.run(look, programs.project(), mine.id.hex()).stdout == "True\n"
+    mine.close()
+    assert programs.run(look, programs.project(), mine.id.hex()).stdout == "False\n"
