@@ -185,6 +185,7 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
 def save(path: str, folder: str) -> Saved:
     """Write every sound row of a damaged journal into the journal of `folder`, which is begun by it.
 
+    What remotes have is not carried over: rows get new numbers here, and may have been lost in between.
     Rows of sessions that `prune` had removed stay where they are.  Raises NotFound for a file without a row.
     """
     if os.path.exists(os.path.join(folder, JOURNAL)):

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 COMMANDS = {
     "Record": "run demo",
     "Look": "sessions show analytics tail search query",
-    "Hand on": "export",
-    "Tend": "status path",
+    "Hand on": "export backup",
+    "Tend": "status path doctor prices prune repair",
     "Learn": "help",
 }
 

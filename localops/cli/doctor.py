@@ -1,0 +1,82 @@
+"""`localops doctor`: is everything as it should be, and what to do if not."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from localops import config
+from localops import doctor as doctors
+from localops.cli.common import dim, json_option, place, place_options, print_json, styled
+from localops.errors import NotFound
+from localops.output import clean
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from localops.doctor import Finding
+
+_ROUNDS = 3  # mending one thing may bring another to light
+
+
+@click.command()
+@click.option("--deep", is_flag=True, help="Read every row and compare what is derived with a rebuild.")
+@click.option("--fix", is_flag=True, help="Mend what can be mended without losing anything.")
+@place_options
+@json_option
+@click.pass_context
+def doctor(
+    context: click.Context, deep: bool, fix: bool, home: str | None, project: str | None, as_json: bool
+) -> None:
+    """Look for anything wrong with the home, and say what to do about it.
+
+    Exit code 1 when something is wrong. --fix takes in waiting rows, closes files that others can read and
+    builds derived tables again; a damaged journal is for `localops repair`.
+    """
+    folder, only = place(home, project)
+    if only is not None and not os.path.isdir(config.project_folder(folder, only)):
+        raise NotFound(f"there is no project {only!r} in {folder}")
+    names = config.projects(folder) if only is None else [only]
+    found = list(doctors.examine(folder, names, deep=deep))
+    mended: list[Finding] = []
+    for _ in range(_ROUNDS if fix else 0):
+        due = [finding for finding in found if finding.mend is not None]
+        for finding in due:
+            assert finding.mend is not None
+            finding.mend()
+        mended += due
+        found = list(doctors.examine(folder, names, deep=deep))
+    faults = [finding for finding in found if finding.fault]
+    if as_json:
+        facts = {"home": folder, "projects": names, "deep": deep, "ok": not faults}
+        print_json({**facts, "findings": _plain(found), "mended": _plain(mended)})
+    else:
+        _say(folder, names, found, mended, deep=deep)
+    if faults:
+        context.exit(1)
+
+
+def _plain(found: Sequence[Finding]) -> list[dict[str, object]]:
+    return [{"where": f.where, "text": f.text, "cure": f.cure, "fault": f.fault} for f in found]
+
+
+def _say(
+    folder: str, names: Sequence[str], found: Sequence[Finding], mended: Sequence[Finding], *, deep: bool
+) -> None:
+    for finding in mended:
+        _line("mended", "green", finding)
+    for finding in found:
+        _line("wrong", "red", finding) if finding.fault else _line("note", "yellow", finding)
+    if not any(finding.fault for finding in found):
+        many = "1 project" if len(names) == 1 else f"{len(names)} projects"
+        print(f"All is well with {many} in {clean(folder)}. Thank you for asking.")
+        if not deep:
+            print(dim("`localops doctor --deep` reads every row as well."))
+
+
+def _line(word: str, colour: str, finding: Finding) -> None:
+    print(f"{styled(word.ljust(7), colour)}{clean(finding.where)}: {clean(finding.text)}")
+    if finding.cure and word != "mended":
+        print(dim(f"       {clean(finding.cure)}"))

@@ -1,0 +1,167 @@
+"""`localops prices`: what models cost, and prices for calls that had none."""
+
+from __future__ import annotations
+
+import click
+
+from localops import clock, config, output
+from localops.cli.common import json_option, place, place_options, print_json, print_table
+from localops.errors import NotFound
+from localops.journal import Journal
+from localops.pricing import Prices
+from localops.repricing import Repriced, reprice
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from localops.pricing import Price
+
+_MAIN = ("input", "output", "cached", "cache_write")
+
+
+@click.group()
+def prices() -> None:
+    """The price table: shipped prices, your own, and prices for calls that had none.
+
+    Prices are in US dollars for a million tokens. Your own stand in the home's config.toml:
+
+    \b
+    [prices."my-model"]
+    input = 0.5
+    output = 1.5
+    """
+
+
+@prices.command("list")
+@click.argument("words", nargs=-1, metavar="[WORD]...")
+@click.option("--home", metavar="FOLDER", help="The home whose own prices count.")
+@json_option
+def list_prices(words: tuple[str, ...], home: str | None, as_json: bool) -> None:
+    """List the prices that hold today; with WORDs, of models or providers that contain them."""
+    table = Prices(config.own_prices(config.home(home)))
+    wanted = [word.lower() for word in words]
+    found = [
+        price
+        for price in table.list(at_ns=clock.now_ns())
+        if all(word in f"{price.provider} {price.model}".lower() for word in wanted)
+    ]
+    if as_json:
+        print_json({"table": _about(table), "prices": [_facts(price) for price in found]})
+        return
+    lines = [
+        (price.model, price.provider or price.source, *(_rate(price, part) for part in _MAIN))
+        for price in found
+    ]
+    print_table(lines, ("model", "provider", *_MAIN), align="llrrrr")
+
+
+@prices.command()
+@click.argument("model")
+@click.option("--provider", metavar="NAME", help="The provider's price, where several sell it.")
+@click.option("--home", metavar="FOLDER", help="The home whose own prices count.")
+@json_option
+def show(model: str, provider: str | None, home: str | None, as_json: bool) -> None:
+    """Show what MODEL costs today, and whose word that is."""
+    table = Prices(config.own_prices(config.home(home)))
+    price = table.find(model, provider=provider, at_ns=clock.now_ns())
+    if price is None:
+        raise NotFound(f"nobody has a price for {model!r}: `localops prices set` gives its calls one")
+    if as_json:
+        print_json({"table": _about(table), "price": _facts(price)})
+        return
+    since = f", since {price.since}" if price.since else ""
+    print(f"{output.clean(price.model)} ({price.provider or 'your own price'}; {price.source}{since})")
+    for part, steps in price.rates.items():
+        for start, dollars in steps:
+            above = f"  in calls with more than {output.count(start)} tokens of input" if start else ""
+            print(f"  {part.ljust(20)} ${dollars}{above}")
+
+
+@prices.command("set")
+@click.argument("model")
+@click.option("--input", "given", required=True, metavar="USD", help="For a million tokens of input.")
+@click.option("--output", "made", required=True, metavar="USD", help="For a million tokens of output.")
+@click.option("--cached", metavar="USD", help="For a million tokens of input from a cache.")
+@click.option("--all", "all_calls", is_flag=True, help="Calls that had a price when they were recorded, too.")
+@place_options
+@json_option
+def set_price(
+    model: str,
+    given: str,
+    made: str,
+    cached: str | None,
+    all_calls: bool,
+    home: str | None,
+    project: str | None,
+    as_json: bool,
+) -> None:
+    """Give the recorded calls of MODEL that had no price this one.
+
+    Each call concerned gets a row with the difference, so every figure stays a sum of rows; the same price
+    again changes nothing. For calls to come, put the price into config.toml.
+    """
+    rates: dict[str, int | float | str] = {"input": given, "output": made}
+    if cached is not None:
+        rates["cached"] = cached
+    table = Prices({model: rates})
+    folder, only = place(home, project)
+    told = {
+        name: _reprice(config.project_folder(folder, name), model, table, all_calls=all_calls)
+        for name in ([only] if only else config.projects(folder))
+    }
+    if as_json:
+        print_json({"model": model, "projects": {name: _changes(one) for name, one in told.items()}})
+        return
+    for name, one in told.items():
+        if one.calls or one.same or one.unknown:
+            print(_sentence(name, one))
+    if not any(one.calls or one.same or one.unknown for one in told.values()):
+        print(f"no call of {output.clean(model)} was recorded without a price")
+    print(f'for calls to come, add to {folder}/config.toml:\n\n[prices."{output.clean(model)}"]')
+    for part, dollars in rates.items():
+        print(f"{part} = {dollars}")
+
+
+def _reprice(folder: str, model: str, table: Prices, *, all_calls: bool) -> Repriced:
+    import os
+
+    if not os.path.exists(os.path.join(folder, config.JOURNAL)):
+        return Repriced()
+    journal = Journal(folder)
+    try:
+        return reprice(journal, model, table, source="localops prices set", all_calls=all_calls)
+    finally:
+        journal.close()
+
+
+def _sentence(name: str, one: Repriced) -> str:
+    parts = [f"{output.count(one.calls)} calls repriced by {output.money(one.nano)}"]
+    if one.same:
+        parts.append(f"{output.count(one.same)} had that price")
+    if one.unknown:
+        parts.append(f"{output.count(one.unknown)} cannot be priced: their tokens were not recorded")
+    return f"{output.clean(name)}: {', '.join(parts)}"
+
+
+def _changes(one: Repriced) -> dict[str, Any]:
+    return {"calls": one.calls, "cost_nano": one.nano, "same": one.same, "unknown": one.unknown}
+
+
+def _about(table: Prices) -> dict[str, str]:
+    return {"genai_prices": table.version, "date": table.date}
+
+
+def _facts(price: Price) -> dict[str, Any]:
+    rates = {
+        part: [{"above": start, "usd": dollars} for start, dollars in steps]
+        for part, steps in price.rates.items()
+    }
+    return {"model": price.model, "provider": price.provider, "source": price.source, "rates": rates}
+
+
+def _rate(price: Price, part: str) -> str | None:
+    if part not in price.rates:
+        return None
+    steps = price.rates[part]
+    return f"${steps[0][1]}{'+' if len(steps) > 1 else ''}"

@@ -1,0 +1,213 @@
+"""`localops prune`: old sessions taken out, whole, and told of."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+
+import click
+
+from localops import output
+from localops import prune as pruning
+from localops.cli.common import (
+    Moment,
+    full_id,
+    json_option,
+    place,
+    place_options,
+    print_json,
+    print_table,
+    short_id,
+)
+from localops.home import Filters, Home
+from localops.journal import Journal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from localops.home import Project
+    from localops.prune import Choice, Taken
+
+    Found = list[tuple[Project, Choice]]
+
+_UNITS = {"": 1, "K": 1_000, "M": 1_000_000, "G": 1_000_000_000, "T": 1_000_000_000_000}
+
+
+class _Size(click.ParamType[int]):
+    """A size in bytes as people write it: 500MB, 1.5GB, 2GiB."""
+
+    name = "size"
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        found = re.fullmatch(r"(\d+(?:\.\d+)?) *([KMGT]?)(i?)B?", value.strip(), re.IGNORECASE)
+        if not found:
+            self.fail(f"{value!r} is no size: say 500MB or 2GiB", parameter, context)
+        number, unit, binary = found.groups()
+        scale = _UNITS[unit.upper()]
+        return round(float(number) * (1024 ** (len(str(scale)) // 3) if binary else scale))
+
+
+@click.command()
+@click.option(
+    "--older-than", type=Moment(), metavar="AGE", help="Sessions that ended before: 30d, 12h, a day."
+)
+@click.option("--keep-size", type=_Size(), metavar="SIZE", help="The oldest, until each journal fits: 1GB.")
+@click.option(
+    "--state", type=click.Choice(["Success", "Failure", "Indeterminate"]), help="Only such sessions."
+)
+@click.option("--session", "idents", multiple=True, metavar="ID", help="This session; may be given again.")
+@click.option(
+    "--include-unsent", "unsent", multiple=True, metavar="REMOTE", help="Even if REMOTE lacks rows."
+)
+@click.option("--dry-run", is_flag=True, help="Only show what would go.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@place_options
+@json_option
+def prune(
+    older_than: int | None,
+    keep_size: int | None,
+    state: str | None,
+    idents: tuple[str, ...],
+    unsent: tuple[str, ...],
+    dry_run: bool,
+    yes: bool,
+    home: str | None,
+    project: str | None,
+    as_json: bool,
+) -> None:
+    """Take whole ended sessions out, and keep one row that tells of each.
+
+    What still runs stays, and so does what a remote of the project does not have yet, unless that remote is
+    named with --include-unsent. Blobs that nothing refers to any more go too, and the disk gets its space
+    back.
+    """
+    if older_than is None and keep_size is None and state is None and not idents:
+        raise click.UsageError("say what may go: --older-than, --keep-size, --state or --session")
+    with Home(*place(home, project)) as opened:
+        found = list(_chosen(opened, idents, state, older_than, unsent))
+        if keep_size is not None:
+            found = _oldest(found, keep_size)
+    going = [(where, choice) for where, choice in found if choice.stays is None]
+    if not as_json:
+        _show(found)
+    taken: dict[str, Taken] = {}
+    if going and not dry_run and (yes or _agreed(len(going))):
+        taken = _take(going)
+    if as_json:
+        print_json(_facts(found, taken, dry_run=dry_run))
+    for name, told in taken.items() if not as_json else ():
+        _tell(name, told)
+
+
+def _chosen(
+    opened: Home, idents: tuple[str, ...], state: str | None, older_than: int | None, unsent: tuple[str, ...]
+) -> Iterator[tuple[Project, Choice]]:
+    """The sessions that are meant, each with the reason why it stays, if there is one."""
+    if idents:
+        named = [opened.find(ident) for ident in dict.fromkeys(idents)]
+    else:
+        named = [(listed.project, listed.session) for listed in opened.sessions(Filters(state=state))]
+    for where, session in named:
+        choice = pruning.look(where.reader, where.folder, session, unsent=unsent)
+        if (state is None or choice.state == state) and (older_than is None or choice.last_ns < older_than):
+            yield where, choice
+
+
+def _oldest(found: Found, keep: int) -> Found:
+    """Of each journal the oldest sessions, until the rest should fit."""
+    chosen: Found = []
+    for where in dict.fromkeys(where for where, _ in found):
+        mine = sorted((choice for each, choice in found if each is where), key=lambda choice: choice.last_ns)
+        size = os.path.getsize(where.path)
+        per_weight = size / max(1, sum(choice.weight for choice in mine))
+        for choice in mine:
+            if size <= keep:
+                break
+            chosen.append((where, choice))
+            if choice.stays is None:
+                size -= round(choice.weight * per_weight)
+    return chosen
+
+
+def _agreed(many: int) -> bool:
+    if not sys.stdin.isatty():
+        raise click.UsageError("nobody can be asked here: --yes agrees beforehand, --dry-run only shows")
+    return click.confirm(f"Take {_sessions(many)} out for good?", err=True)
+
+
+def _sessions(many: int) -> str:
+    return "1 session" if many == 1 else f"{output.count(many)} sessions"
+
+
+def _take(going: Found) -> dict[str, Taken]:
+    taken = {}
+    for where in dict.fromkeys(where for where, _ in going):
+        journal = Journal(where.folder)
+        try:
+            taken[where.name] = pruning.take(journal, [choice for each, choice in going if each is where])
+        finally:
+            journal.close()
+    return taken
+
+
+def _show(found: Found) -> None:
+    if not found:
+        print("There is nothing to take out.")
+        return
+    lines = [
+        (
+            short_id(choice.session),
+            where.name,
+            choice.name,
+            choice.state,
+            output.when(choice.last_ns),
+            choice.rows,
+            choice.stays and f"stays: {choice.stays}",
+        )
+        for where, choice in found
+    ]
+    print_table(lines, ("id", "project", "name", "state", "last row", "rows", ""), align="lllllrl")
+
+
+def _tell(name: str, told: Taken) -> None:
+    print(
+        f"{name}: {_sessions(told.sessions)}, {output.count(told.rows)} rows and {told.blobs} blobs "
+        f"are taken out; {output.count(max(0, told.freed))} bytes are free again."
+    )
+    if told.freed <= 0 and told.sessions:
+        print("The space is used again by new rows: the file is not packed while somebody records into it.")
+    if told.changed:
+        print(f"{_sessions(len(told.changed))} went on meanwhile, and stay.")
+
+
+def _facts(found: Found, taken: dict[str, Taken], *, dry_run: bool) -> dict[str, Any]:
+    return {
+        "dry_run": dry_run,
+        "sessions": [
+            {
+                "session": full_id(choice.session),
+                "project": where.name,
+                "name": choice.name,
+                "state": choice.state,
+                "rows": choice.rows,
+                "delivered": choice.delivered,
+                "stays": choice.stays,
+            }
+            for where, choice in found
+        ],
+        "taken": {
+            name: {
+                "sessions": told.sessions,
+                "rows": told.rows,
+                "blobs": told.blobs,
+                "bytes": told.freed,
+                "changed": [full_id(session) for session in told.changed],
+            }
+            for name, told in taken.items()
+        },
+    }

@@ -1,0 +1,97 @@
+"""`localops repair`: every row that a damaged journal still holds, in a new one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+
+import click
+
+from localops import config, output, salvage
+from localops.cli.common import json_option, place, place_options, print_json
+from localops.errors import JournalError, NotFound
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from localops.salvage import Saved
+
+
+@click.command()
+@click.argument("file", required=False, metavar="[FILE]")
+@click.option("-o", "--output", "target", metavar="FOLDER", help="Where the new journal goes.")
+@click.option("--replace", is_flag=True, help="Put the new journal in place, and keep the damaged one aside.")
+@place_options
+@json_option
+def repair(
+    file: str | None, target: str | None, replace: bool, home: str | None, project: str | None, as_json: bool
+) -> None:
+    """Save the rows of a damaged journal into a new one.
+
+    FILE is any journal, one that was set aside too; without it --project says whose. Each row is verified by
+    its checksum. The damaged file is never changed. Remotes are sent all of it again; a hub keeps each row
+    once.
+
+    \b
+    localops repair --project default --replace
+    localops repair journal.db.corrupt-20261121-031245 -o saved
+    """
+    folder, only = place(home, project)
+    if (file is None) == (only is None):
+        raise click.UsageError("give a FILE, or a --project")
+    path = file or os.path.join(config.project_folder(folder, only or ""), config.JOURNAL)
+    if not os.path.isfile(path):
+        raise NotFound(f"there is no file {path}")
+    if replace and target:
+        raise click.UsageError("give -o or --replace, not both")
+    if replace and os.path.basename(path) != config.JOURNAL:
+        raise click.UsageError("--replace is for a journal that is in its place")
+    if replace:
+        _refuse_if_held(path)
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+    new = target or f"{path}.repaired-{stamp}"
+    saved = salvage.save(path, new)
+    aside = _swap(path, new, stamp) if replace else None
+    _tell(saved, path if replace else os.path.join(new, config.JOURNAL), aside, as_json=as_json)
+
+
+def _refuse_if_held(path: str) -> None:
+    from localops.doctor import holders
+
+    if held := holders(path):
+        raise JournalError(
+            f"{path} is open in {', '.join(held)}: end that first, or save to a new place with -o"
+        )
+
+
+def _swap(path: str, new: str, stamp: str) -> str:
+    """The damaged file and its sides go aside, the new one takes their place."""
+    aside = f"{path}.damaged-{stamp}"
+    for side in ("", "-wal", "-shm"):
+        if os.path.exists(path + side):
+            os.rename(path + side, aside + side)
+    os.rename(os.path.join(new, config.JOURNAL), path)
+    shutil.rmtree(new)  # what `save` made around it
+    return aside
+
+
+def _tell(saved: Saved, path: str, aside: str | None, *, as_json: bool) -> None:
+    if as_json:
+        facts = {"rows": saved.rows, "lost": saved.lost, "broken": saved.broken, "pruned": saved.removed}
+        print_json({"journal": os.path.abspath(path), "kept_aside": aside, **facts})
+        return
+    share = saved.rows / max(1, saved.rows + saved.lost)
+    print(f"{output.count(saved.rows)} rows are saved in {output.clean(path)}")
+    if saved.lost:
+        broken = (
+            f", {output.count(saved.broken)} of them found, but not as they were written"
+            if saved.broken
+            else ""
+        )
+        print(f"{output.count(saved.lost)} rows are lost ({1 - share:.1%}){broken}")
+    else:
+        print("nothing is lost")
+    if saved.removed:
+        print(f"{output.count(saved.removed)} rows of pruned sessions were left behind")
+    if aside:
+        print(f"the damaged journal is kept as {output.clean(aside)}")

@@ -1,0 +1,72 @@
+"""`localops backup`: a plain copy that any SQLite tool reads, and that goes on as a journal of its own."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import localops
+from localops.journal import Journal, Reader
+
+Told = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def session() -> localops.Session:
+    """A session that is being recorded."""
+    session = localops.start_session()
+    assert session is not None
+    session.record(localops.ActionEvent(action_type="plan"))
+    return session
+
+
+def test_a_backup_is_a_plain_file_with_everything(
+    session: localops.Session, told: Told, tmp_path: Path
+) -> None:
+    """While the session goes on: every row, no WAL, for the owner alone, readable by the standard library."""
+    path = tmp_path / "copy.db"
+    (written,) = told("backup", "-o", str(path))["backups"]
+    assert (written["project"], written["bytes"]) == ("default", path.stat().st_size)
+    assert path.stat().st_mode & 0o777 == 0o600
+    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+    assert connection.execute("select actions, state from session").fetchall() == [(1, "open")]
+    assert connection.execute("pragma journal_mode").fetchone() == ("delete",)
+    connection.close()
+
+
+def test_a_restored_backup_takes_a_journal_id_of_its_own(
+    session: localops.Session, told: Told, tmp_path: Path
+) -> None:
+    """Put in place, also on the same machine, it says in a row that it is another journal now."""
+    path = tmp_path / "copy.db"
+    told("backup", "-o", str(path))
+    (tmp_path / "other").mkdir()
+    shutil.move(path, tmp_path / "other" / "journal.db")
+    journal = Journal(str(tmp_path / "other"))
+    journal.fold()
+    assert journal.id != session._journal.id
+    journal.close()
+    with Reader(journal.path) as reader:
+        assert [row[4] for row in reader.stream() if row[3] == "journal"] == ["begun", "moved"]
+
+
+def test_a_backup_never_replaces_a_file(session: localops.Session, command: Any, tmp_path: Path) -> None:
+    """What is there stays, and a folder takes one file for each project."""
+    path = tmp_path / "copy.db"
+    path.write_text("mine")
+    assert command("backup", "-o", str(path))[0] == 2
+    assert path.read_text() == "mine"
+    assert command("backup", "-o", str(tmp_path))[0] == 0
+    assert len(list(tmp_path.glob("localops-default-*.db"))) == 1
+
+
+def test_nothing_to_back_up_is_said(command: Any) -> None:
+    """An empty home is exit code 1 and a sentence."""
+    code, _, err = command("backup")
+    assert code == 1
+    assert "there is no journal" in err

@@ -1,0 +1,48 @@
+"""`localops doctor`: a thank-you when all is well, exit code 1 and a cure when not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import localops
+from localops import clock, rows
+from localops.spill import Spill
+
+
+@pytest.fixture(autouse=True)
+def _session() -> None:
+    session = localops.start_session()
+    assert session is not None
+    session.end_session("Success")
+
+
+def test_doctor_thanks_you_when_nothing_is_wrong(command: Any) -> None:
+    """Exit code 0, and a kind word; --deep as well."""
+    code, out, err = command("doctor")
+    assert (code, err) == (0, "")
+    assert "Thank you for asking." in out
+    assert command("doctor", "--deep")[0] == 0
+
+
+def test_doctor_finds_and_fixes(command: Any, tmp_path: Path) -> None:
+    """Waiting rows and open files are exit code 1 with a cure; --fix mends both."""
+    folder, at = tmp_path / "home" / "default", clock.now_ns()
+    Spill(str(folder)).write(rows.make("tool", clock.new_id(at), id=clock.new_id(at), at_ns=at))
+    (folder / "journal.db").chmod(0o644)
+    code, out, _ = command("doctor", "--json")
+    told = json.loads(out)
+    assert (code, told["ok"]) == (1, False)
+    assert {finding["fault"] for finding in told["findings"]} == {True}
+    code, out, _ = command("doctor", "--fix")
+    assert code == 0
+    assert "mended" in out
+    assert command("doctor")[0] == 0
+
+
+def test_an_unknown_project_is_said(command: Any) -> None:
+    """--project that is not there is not a clean bill of health."""
+    assert command("doctor", "--project", "nobody")[0] == 1

@@ -1,0 +1,45 @@
+"""`localops prices`: what is known, and prices for what was recorded without one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import localops
+
+
+def test_the_table_is_listed_by_word(command: Any, told: Any) -> None:
+    """Every line holds the word, and the table says of what day it is."""
+    found = told("prices", "list", "gpt-4o")
+    assert found["prices"]
+    assert all("gpt-4o" in price["model"] for price in found["prices"])
+    assert found["table"]["date"].startswith("20")
+    assert "gpt-4o" in command("prices", "list", "gpt-4o", "openai")[1]
+
+
+def test_a_price_is_shown_with_its_source(command: Any, tmp_path: Path) -> None:
+    """The shipped table's, or one's own; a model that nobody knows is exit code 1."""
+    assert "genai-prices" in command("prices", "show", "gpt-4o")[1]
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "config.toml").write_text('[prices."mine"]\ninput = 1\noutput = 2\n')
+    assert "your own price" in command("prices", "show", "mine")[1]
+    assert command("prices", "show", "of-nobody")[0] == 1
+
+
+def test_a_price_is_set_for_calls_that_had_none(command: Any, told: Any) -> None:
+    """The session's cost is what it would have been; a second time changes nothing."""
+    session = localops.start_session()
+    assert session is not None
+    session.record(localops.LLMEvent(model="mine", prompt_tokens=1_000_000, completion_tokens=1_000_000))
+    report = told("prices", "set", "mine", "--input", "1", "--output", "2.5")
+    assert report["projects"]["default"] == {"calls": 1, "cost_nano": 3_500_000_000, "same": 0, "unknown": 0}
+    assert session.get_analytics()["Cost"] == "3.500000"
+    code, out, _ = command("prices", "set", "mine", "--input", "1", "--output", "2.5")
+    assert code == 0
+    assert "1 had that price" in out
+    assert '[prices."mine"]\ninput = 1' in out
+
+
+def test_a_price_that_is_none_is_wrong_usage(command: Any) -> None:
+    """Text for a price changes nothing."""
+    assert command("prices", "set", "mine", "--input", "cheap", "--output", "1")[0] == 2

@@ -1,0 +1,66 @@
+"""`localops prune`: shows, asks, takes, reports."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import localops
+
+
+@pytest.fixture(autouse=True)
+def _sessions() -> None:
+    for state in ("Success", "Failure", "Success"):
+        session = localops.start_session(name=state.lower())
+        assert session is not None
+        for _ in range(50):
+            session.record(localops.ActionEvent(params="x" * 200))
+        session.end_session(state)
+    localops.start_session(name="open")
+
+
+def test_a_dry_run_only_shows(command: Any, told: Any) -> None:
+    """Every session and what becomes of it is listed, and all are still there."""
+    code, out, _ = command("prune", "--older-than", "0s", "--dry-run")
+    assert code == 0
+    assert out.count("success") == 2
+    assert "stays: it is running" in out
+    assert len(told("prune", "--older-than", "0s", "--dry-run")["sessions"]) == 4
+
+
+def test_sessions_of_a_state_go(told: Any) -> None:
+    """--state takes these and no others, and the report says how much."""
+    report = told("prune", "--state", "Failure", "--yes")
+    taken = report["taken"]["default"]
+    assert (taken["sessions"], taken["rows"] > 50, report["sessions"][0]["name"]) == (1, True, "failure")
+    left = told("prune", "--older-than", "0s", "--dry-run")["sessions"]
+    assert sorted(session["name"] for session in left) == ["open", "success", "success"]
+
+
+def test_one_session_goes_by_its_id(told: Any) -> None:
+    """--session takes exactly that one."""
+    (first, *_) = [
+        s for s in told("prune", "--older-than", "0s", "--dry-run")["sessions"] if s["name"] == "success"
+    ]
+    assert told("prune", "--session", first["session"], "--yes")["taken"]["default"]["sessions"] == 1
+
+
+def test_a_size_takes_the_oldest_first(told: Any) -> None:
+    """With a limit of nothing all that may go is chosen; with a large one none is."""
+    assert told("prune", "--keep-size", "1GB", "--dry-run")["sessions"] == []
+    names = [s["name"] for s in told("prune", "--keep-size", "0", "--dry-run")["sessions"]]
+    assert names == ["success", "failure", "success", "open"]
+
+
+def test_nobody_to_ask_is_said(command: Any) -> None:
+    """Without a terminal it takes nothing unless --yes was given."""
+    code, _, err = command("prune", "--older-than", "0s")
+    assert code == 2
+    assert "--yes" in err
+
+
+@pytest.mark.parametrize("arguments", [(), ("--keep-size", "much"), ("--older-than", "long ago")])
+def test_what_may_go_must_be_said(command: Any, arguments: tuple[str, ...]) -> None:
+    """No condition, or one that cannot be read, is wrong usage."""
+    assert command("prune", *arguments)[0] == 2

@@ -1,0 +1,69 @@
+"""`localops repair`: a damaged journal becomes a sound one, and the damaged file is kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import localops
+from localops.journal import Reader
+
+pytestmark = pytest.mark.foreign_open  # it damages and carves files that no connection is open on
+
+
+@pytest.fixture
+def damaged(tmp_path: Path) -> Path:
+    """A journal whose first page is gone, with 100 events in it."""
+    session = localops.start_session()
+    assert session is not None
+    for index in range(100):
+        session.record(localops.ToolEvent(name=f"t{index}", params="x" * 100))
+    session.end_session("Success")
+    localops.api.client().close()
+    path = tmp_path / "home" / "default" / "journal.db"
+    data = path.read_bytes()
+    path.write_bytes(bytes(4096) + data[4096:])
+    return path
+
+
+def _tools(path: Path) -> int:
+    with Reader(str(path)) as reader:
+        return sum(1 for row in reader.stream() if row[3] == "tool")
+
+
+def test_the_new_journal_takes_the_place_of_the_damaged_one(damaged: Path, told: Any) -> None:
+    """--replace: every row is back under the old name, and the damaged file stands beside it unchanged."""
+    before = damaged.read_bytes()
+    report = told("repair", "--project", "default", "--replace")
+    assert (report["lost"], report["broken"]) == (0, 0)
+    assert _tools(damaged) == 100
+    assert Path(report["kept_aside"]).read_bytes() == before
+    assert not list(damaged.parent.glob("*.repaired-*"))
+
+
+def test_rows_can_be_saved_to_a_new_place(damaged: Path, command: Any, tmp_path: Path) -> None:
+    """-o leaves everything where it is."""
+    before = damaged.read_bytes()
+    code, out, _ = command("repair", str(damaged), "-o", str(tmp_path / "saved"))
+    assert code == 0
+    assert "nothing is lost" in out
+    assert damaged.read_bytes() == before
+    assert _tools(tmp_path / "saved" / "journal.db") == 100
+
+
+def test_a_journal_that_is_open_is_not_replaced(damaged: Path, command: Any) -> None:
+    """While a process holds it, only a new place will do."""
+    with damaged.open("rb"):
+        code, _, err = command("repair", "--project", "default", "--replace")
+    assert code == 1
+    assert "is open in" in err
+
+
+@pytest.mark.parametrize(
+    "arguments", [(), ("x", "--project", "y"), ("--project", "default", "--replace", "-o", "z")]
+)
+def test_what_is_meant_must_be_clear(damaged: Path, command: Any, arguments: tuple[str, ...]) -> None:
+    """Neither or both of two ways to say it is wrong usage."""
+    assert command("repair", *arguments)[0] == 2
