@@ -275,7 +275,7 @@ def start_trace(
         session = client().start([f"{key}:{value}" for key, value in tags.items()], name=trace_name)
         session.update_metadata(tags)
         return session
-    return client().start(tags, name=trace_name)  # type: ignore[arg-type]
+    return client().start(tags, name=trace_name)
 
 
 @_quietly

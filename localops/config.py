@@ -86,7 +86,8 @@ class Config:
                     setattr(self, name, read(value))
                     break
                 except (TypeError, ValueError, ConfigError) as error:
-                    refuse(f"{name}={value!r} cannot be used: {error}")
+                    shown = "***" if name == "api_key" else repr(value)
+                    refuse(f"{name}={shown} cannot be used: {error}")
                     self.given.pop(name, None)
 
     def _settings(self, refuse: Callable[[str], None]) -> Mapping[str, Any]:
@@ -198,7 +199,8 @@ OPTIONS = tuple(_OPTIONS)
 def _unknown(name: str) -> str:
     import difflib
 
-    near = difflib.get_close_matches(name, [*_OPTIONS, *IGNORED], 1)
+    known = {*_OPTIONS, *IGNORED, "tags", "inherited_session_id"} - {name}  # the last two are init's own
+    near = difflib.get_close_matches(name, sorted(known), 1)
     hint = f"did you mean {near[0]!r}?" if near else f"the options are {', '.join(_OPTIONS)}"
     return f"there is no option {name!r}: {hint}"
 

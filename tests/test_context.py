@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -81,7 +82,7 @@ def test_tasks_of_two_sessions_never_mix() -> None:
         return session
 
     async def both() -> list[Session]:
-        return await asyncio.gather(run("a"), run("b"))
+        return list(await asyncio.gather(run("a"), run("b")))
 
     for session in asyncio.run(both()):
         assert names(session) == [f"{session.name} {step}" for step in range(20)]
@@ -110,10 +111,8 @@ def test_a_generator_is_in_its_place_only_while_it_runs() -> None:
         yield scope.get()
         yield scope.get()
 
-    seen = []
-    for item in around(items, lambda args, kwargs: Stay(PLACE))():
-        seen.append((item, scope.get()))
-    assert seen == [(PLACE, NOWHERE), (PLACE, NOWHERE)]
+    wrapped = around(items, lambda args, kwargs: Stay(PLACE))
+    assert [(item, scope.get()) for item in wrapped()] == [(PLACE, NOWHERE), (PLACE, NOWHERE)]
 
 
 def test_what_is_sent_and_thrown_reaches_the_generator() -> None:
@@ -152,15 +151,13 @@ def test_a_coroutine_may_be_abandoned() -> None:
     """A coroutine that is never finished, and closed from another context, raises nothing."""
 
     class Never:
-        def __await__(self) -> Iterator[None]:
+        def __await__(self) -> Generator[None, None, None]:
             yield
 
     async def wait() -> None:
         await Never()
 
     abandoned = around(wait, lambda args, kwargs: Stay(PLACE))()
-    import contextvars
-
     contextvars.copy_context().run(abandoned.send, None)
     abandoned.close()
     assert scope.get() == NOWHERE

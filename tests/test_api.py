@@ -1,0 +1,356 @@
+"""The functions of `import localops`: what they give back, and what becomes of mistakes."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import localops
+from localops import ActionEvent, Config, Session, output
+from localops.errors import ConfigError, NoSession
+
+KEY = "11111111-1111-4111-8111-111111111111"
+
+
+@pytest.fixture(autouse=True)
+def _nothing_said_yet() -> None:
+    """Let each test hear what is said once per process."""
+    output._said.clear()
+
+
+def begun(**options: Any) -> Session:
+    """What init gives back, which is a session here."""
+    session = localops.init(**options)
+    assert session is not None
+    return session
+
+
+# init
+
+
+def test_init_takes_its_arguments_in_the_known_order() -> None:
+    """The positional arguments of init are AgentOps 0.3's."""
+    taken = inspect.signature(localops.init).parameters.values()
+    assert [one.name for one in taken if one.kind is one.POSITIONAL_OR_KEYWORD] == (
+        "api_key parent_key endpoint max_wait_time max_queue_size tags default_tags instrument_llm_calls "
+        "auto_start_session inherited_session_id skip_auto_end_session"
+    ).split()
+
+
+def test_init_needs_nothing() -> None:
+    """Without a key, a network or an option a session begins, and is the current one."""
+    session = begun()
+    assert session.is_running
+    assert localops.get_api_key() is None
+    localops.record(ActionEvent())
+    assert session.get_analytics()["Actions"] == 1
+
+
+@pytest.mark.parametrize("key", [KEY, "not a uuid", "ключ"])
+def test_a_key_is_a_project(key: str) -> None:
+    """Any key will do; the same key is the same project, whose name does not give it away."""
+    first = begun(api_key=key)
+    first.end_session()
+    assert begun(api_key=key).project_id == first.project_id != "default"
+    assert key not in first.project_id
+    assert localops.get_api_key() == key
+
+
+def test_agentops_options_are_taken() -> None:
+    """What concerns AgentOps' network and log is accepted and has no effect."""
+    options = {"endpoint": "https://example.org", "max_wait_time": 1, "log_level": "DEBUG", "fail_safe": True}
+    assert begun(**options).is_running
+
+
+def test_without_auto_start_there_is_no_session() -> None:
+    """`auto_start_session=False` sets up and gives None; a session begins when it is started."""
+    assert localops.init(auto_start_session=False, default_tags=["always"]) is None
+    session = localops.start_session(tags=["customer-query", "high-priority"])
+    assert session is not None
+    assert session.tags == ["always", "customer-query", "high-priority"]
+
+
+def test_a_second_init_gives_back_the_session(capsys: pytest.CaptureFixture[str]) -> None:
+    """It is the same session; options and tags that differ are said, the others are not."""
+    session = begun(tags=["a"], durability="power")
+    assert begun() is session
+    assert begun(durability="power", tags=["a"]) is session
+    assert capsys.readouterr().err == ""
+    assert begun(durability="process", tags=["b"]) is session
+    assert "(durability, tags)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"tag": ["x"]}, "did you mean 'tags'?"),
+        ({"durabilty": "power"}, "did you mean 'durability'?"),
+        ({"durability": "eternal"}, "durability='eternal' cannot be used"),
+        ({"budget_usd": -1}, "budget_usd=-1 cannot be used"),
+        ({"project": "../elsewhere"}, "cannot be a project's name"),
+        ({"redact": ["("]}, "redact"),
+    ],
+)
+def test_a_wrong_option_is_said_and_left_out(
+    options: dict[str, Any], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A session begins all the same, without it; with strict=True it is a ConfigError."""
+    session = begun(**options)
+    assert session.project_id == "default"
+    assert said in capsys.readouterr().err
+    localops.api._reset()
+    with pytest.raises(ConfigError):
+        localops.init(**options, strict=True)
+
+
+def test_a_wrong_setting_of_the_environment_is_left_out(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A typo in a variable does not cost a recording."""
+    monkeypatch.setenv("LOCALOPS_DURABILITY", "eternal")
+    assert begun().config.durability == "process"
+    assert "durability='eternal' cannot be used" in capsys.readouterr().err
+
+
+def test_a_key_that_cannot_be_used_is_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    """A key of the wrong type is said without saying the key."""
+    begun(api_key=b"very-secret-key")
+    said = capsys.readouterr().err
+    assert "api_key" in said
+    assert "very-secret-key" not in said
+
+
+# A home that is none
+
+
+def test_a_home_that_is_a_file_costs_no_event(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where there can be no journal events go to the spill file, which is said, and the program goes on."""
+    home = tmp_path / "file"
+    home.write_text("not a folder")
+    session = begun(home=home)
+    for _ in range(3):
+        localops.record(ActionEvent())
+    localops.add_tags("x")
+    assert session.tags == []
+    assert session.get_analytics()["Actions"] == 0
+    assert localops.end_session("Success") is None
+    assert home.read_text() == "not a folder"
+    assert session._journal.counts["dropped"] == 0
+    assert session._journal.counts["spilled"] >= 3
+    assert capsys.readouterr().err.count("spill file") == 1
+
+
+# Without a session, or with two
+
+CALLS: dict[str, Callable[[], object]] = {
+    "record": lambda: localops.record(ActionEvent()),
+    "end_session": lambda: localops.end_session("Success"),
+    "add_tags": lambda: localops.add_tags(["a"]),
+    "set_tags": lambda: localops.set_tags(["a"]),
+    "update_trace_metadata": lambda: localops.update_trace_metadata({"a": 1}),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("when", ["before init", "after init", "after the end", "two"])
+def test_no_session_is_said_once(name: str, when: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a session, or with two and none current, a call says so, once, and gives None."""
+    if when != "before init":
+        localops.init(auto_start_session=False)
+    if when == "after the end":
+        localops.start_session()
+        localops.end_session()
+    if when == "two":
+        import threading
+
+        for _ in range(2):
+            thread = threading.Thread(target=localops.start_session)
+            thread.start()
+            thread.join()
+    assert [CALLS[name]() for _ in range(3)] == [None] * 3
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert ("2 sessions are open" if when == "two" else "no session is open") in said
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_strict_raises_without_a_session(name: str) -> None:
+    """With strict=True the same calls raise NoSession."""
+    localops.init(auto_start_session=False, strict=True)
+    with pytest.raises(NoSession):
+        CALLS[name]()
+
+
+def test_an_agent_may_come_before_its_session() -> None:
+    """`create_agent` before any session is kept for the first one."""
+    known = localops.create_agent("early")
+    session = begun()
+    (agent,) = session.events
+    assert (agent["name"], uuid.UUID(agent["id"])) == ("early", uuid.UUID(known))
+
+
+@pytest.mark.parametrize("call", [lambda: localops.record(), lambda: localops.add_tags("a", 2)])  # type: ignore[call-arg]
+def test_a_wrong_call_is_a_type_error(call: Callable[[], object]) -> None:
+    """Arguments that a function does not have are the caller's to see, as everywhere in Python."""
+    with pytest.raises(TypeError):
+        call()
+
+
+# Sessions
+
+
+def test_sessions_are_found_by_their_ids() -> None:
+    """`get_session` takes a UUID or its text in any form, and finds what is open here."""
+    session = begun()
+    for form in (session.session_id, str(session.session_id), session.session_id.hex):
+        assert localops.get_session(form) is session
+    assert localops.get_session("nonsense") is None
+    assert localops.get_session(uuid.uuid4()) is None
+    session.end_session()
+    assert localops.get_session(session.session_id) is None
+
+
+def test_end_session_gives_the_cost() -> None:
+    """The module's end_session ends the current session and gives back what it cost, like the method."""
+    session = begun()
+    localops.record(localops.LLMEvent(cost=1.5))
+    assert localops.end_session("Success", "done", "https://example.org/v.mp4") == "1.500000"
+    assert (session.end_state, session.end_state_reason, session.video) == ("Success", "done", "https://example.org/v.mp4")
+
+
+def test_all_sessions_end() -> None:
+    """`end_all_sessions` leaves none out."""
+    sessions = [localops.start_session() for _ in range(5)]
+    assert localops.end_all_sessions() is None
+    assert [session.end_state for session in sessions if session and not session.is_running] == ["Indeterminate"] * 5
+
+
+def test_a_framework_may_be_kept_from_ending() -> None:
+    """With skip_auto_end_session an end that a framework asks for is passed over."""
+    session = begun(skip_auto_end_session=True)
+    assert localops.end_session("Success", is_auto_end=True) is None
+    assert session.is_running
+
+
+def test_a_config_holds_for_one_session() -> None:
+    """A session started with a Config has its own project and rules; the next has the client's again."""
+    begun(project="usual")
+    other = localops.start_session(config=Config(project="special", capture=False))
+    third = localops.start_session()
+    assert other is not None
+    assert third is not None
+    assert (other.project_id, other.config.capture) == ("special", False)
+    assert (third.project_id, third.config.capture) == ("usual", True)
+
+
+def test_a_config_must_be_one(capsys: pytest.CaptureFixture[str]) -> None:
+    """Something else given as `config` is said."""
+    assert localops.start_session(config={"project": "x"}) is None  # type: ignore[arg-type]
+    assert "takes a localops.Config, not a dict" in capsys.readouterr().err
+
+
+def test_configure_is_for_the_sessions_to_come() -> None:
+    """An open session keeps its options; the next one has the new."""
+    session = begun()
+    localops.configure(project="next", max_wait_time=5)
+    assert session.config.project is None
+    assert localops.start_session().project_id == "next"  # type: ignore[union-attr]
+
+
+def test_set_api_key_chooses_the_project_of_the_next_session() -> None:
+    """A key that is set later counts from the next session on."""
+    first = begun(api_key=KEY)
+    first.end_session()
+    localops.set_api_key("another")
+    assert localops.start_session().project_id != first.project_id  # type: ignore[union-attr]
+
+
+# Traces, AgentOps' newer name for sessions
+
+
+def test_a_trace_is_a_session() -> None:
+    """start_trace begins one under a name, end_trace ends it, and a mapping of tags is metadata too."""
+    trace = localops.start_trace("run", tags={"env": "test"})
+    assert trace is not None
+    assert (trace.name, trace.tags) == ("run", ["env:test"])
+    assert localops.update_trace_metadata({"seed": 7}) is True
+    localops.end_trace(trace)
+    assert trace.end_state == "Success"
+
+
+@pytest.mark.parametrize(("given", "state"), [("Error", "Failure"), ("Unset", "Indeterminate"), ("Success", "Success")])
+def test_traces_end_as_agentops_says(given: str, state: str) -> None:
+    """AgentOps' words for the end of a trace are understood; without a trace all of them end."""
+    traces = [localops.start_trace(), localops.start_trace()]
+    localops.end_trace(end_state=given)
+    assert [trace.end_state for trace in traces if trace] == [state, state]
+
+
+# Other processes
+
+
+def run(code: str, env: dict[str, str]) -> str:
+    """What another Python prints."""
+    top = str(Path(localops.__file__).parent.parent)
+    done = subprocess.run([sys.executable, "-c", code], env={**env, "PYTHONPATH": top}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_subprocess_joins_by_its_environment() -> None:
+    """Given `session.env()`, init joins the session, inside the operation that started the process."""
+    from localops.decorators import operation
+
+    session = begun(project="p")
+
+    @operation
+    def delegate() -> str:
+        return run(
+            "import localops; s = localops.init(); localops.record(localops.ToolEvent(name='far')); print(s.session_id, s.name)",
+            session.env(),
+        )
+
+    assert delegate().split()[0] == str(session.session_id)
+    events = {event["name"]: event for event in session.events}
+    assert events["far"]["parent"] == events["delegate"]["id"]
+    assert session.get_analytics()["Tool calls"] == 1
+
+
+def test_a_session_is_found_in_another_project() -> None:
+    """A process that joins by id alone finds the session wherever in the home it is, by its name too."""
+    import os
+
+    session = begun(project="elsewhere", trace_name="the run")
+    out = run(
+        f"import localops; s = localops.init(inherited_session_id='{session.session_id}'); print(s.project_id, s.name)",
+        dict(os.environ),
+    )
+    assert out.split("\n")[0] == "elsewhere the run"
+    assert session.is_running
+
+
+@pytest.mark.parametrize("given", ["job-7", str(uuid.uuid4())])
+def test_an_unknown_session_is_begun_under_its_id(given: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """An id from another machine, or no UUID at all, is joined all the same: twice the same is one session."""
+    first = begun(inherited_session_id=given)
+    first.record(ActionEvent())
+    first.end_session("Success")
+    again = begun(inherited_session_id=given)
+    assert again.session_id == first.session_id
+    assert again.get_analytics()["Actions"] == 1
+    assert ("is not a UUID" in capsys.readouterr().err) == (given == "job-7")
+
+
+def test_who_rejoins_an_ended_session_owns_it() -> None:
+    """A session that is joined after its end belongs to the process that does; one that still runs does not."""
+    first = begun()
+    id = str(first.session_id)
+    first.end_session("Success")
+    assert begun(inherited_session_id=id).owned()

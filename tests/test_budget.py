@@ -1,0 +1,117 @@
+"""A budget is one for all processes of a session, and stops before the next call, not after the money is gone."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import localops
+from localops import ActionEvent, BudgetExceeded, ErrorEvent, LLMEvent, Session, ToolEvent
+from localops.decorators import operation, tool
+
+
+def begun(**options: Any) -> Session:
+    """A session with a budget of one dollar."""
+    session = localops.init(budget_usd=1.0, **options)
+    assert session is not None
+    return session
+
+
+def test_it_warns_at_eighty_percent(capsys: pytest.CaptureFixture[str]) -> None:
+    """Below that nothing is said; above it once."""
+    session = begun()
+    session.record(ToolEvent(cost=0.79))
+    assert capsys.readouterr().err == ""
+    session.record(ToolEvent(cost=0.02))
+    session.record(ToolEvent(cost=0.02))
+    assert capsys.readouterr().err.count("81% of its budget of $1.000000") == 1
+
+
+def test_recording_raises_after_the_row_is_written() -> None:
+    """The event that reaches the budget is kept, and so are those after it; what costs nothing is never refused."""
+    session = begun()
+    with pytest.raises(BudgetExceeded, match=r"spent \$1\.000000 of its budget"):
+        session.record(LLMEvent(cost=1.0))
+    with pytest.raises(BudgetExceeded):
+        localops.record(LLMEvent(cost=0.5))
+    session.record(ActionEvent())
+    assert session.end_session("Failure") == "1.500000"
+
+
+def test_the_error_of_a_dear_call_is_recorded_too() -> None:
+    """An error whose trigger spends the rest of the budget is written before it is raised."""
+    session = begun()
+    with pytest.raises(BudgetExceeded):
+        session.record(ErrorEvent(trigger_event=LLMEvent(cost=2.0), exception=ValueError()))
+    assert session.get_analytics()["Errors"] == 1
+
+
+def test_an_operation_does_not_open_on_an_empty_purse() -> None:
+    """The call that spends the last of it ends in peace; the next one is not made."""
+    calls = []
+
+    @tool(cost=1.0)
+    def dear() -> str:
+        calls.append(1)
+        return "bought"
+
+    @operation
+    def plan() -> None:
+        assert dear() == "bought"
+        dear()
+
+    session = begun()
+    with pytest.raises(BudgetExceeded):
+        plan()
+    assert len(calls) == 1
+    assert session.get_analytics()["Tool calls"] == 1
+
+
+def test_a_hook_decides() -> None:
+    """With on_budget nothing is raised but what the hook raises."""
+    heard: list[tuple[object, float, float]] = []
+
+    def hook(session: Session, spent: float, budget: float) -> None:
+        heard.append((session, spent, budget))
+        if spent > 2:
+            raise InterruptedError("enough")
+
+    session = begun(on_budget=hook)
+    session.record(LLMEvent(cost=1.5))
+    assert heard == [(session, 1.5, 1.0)]
+    with pytest.raises(InterruptedError):
+        localops.record(LLMEvent(cost=1.5))
+    assert session._journal.counts["dropped"] == 0
+
+
+def test_a_call_without_a_price_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    """What cannot be counted is said at once, once."""
+    session = begun()
+    for _ in range(2):
+        session.record(LLMEvent(model="home-grown", prompt_tokens=10))
+    assert capsys.readouterr().err.count("has no known price") == 1
+
+
+def test_all_processes_spend_the_same_money() -> None:
+    """What a subprocess spends is gone for its parent."""
+    session = begun()
+    code = "import localops; localops.init(); localops.record(localops.ToolEvent(cost=0.6))"
+    env = {**session.env(), "PYTHONPATH": str(Path(localops.__file__).parent.parent)}
+    subprocess.run([sys.executable, "-c", code], env=env, check=True)
+    with pytest.raises(BudgetExceeded):
+        session.record(ToolEvent(cost=0.6))
+
+
+def test_one_session_may_have_a_budget_of_its_own() -> None:
+    """The budget of a Config is that session's alone."""
+    free = localops.init()
+    poor = localops.start_session(config=localops.Config(budget_usd=0.01))
+    assert free is not None
+    assert poor is not None
+    with pytest.raises(BudgetExceeded):
+        poor.record(LLMEvent(cost=0.02))
+    free.record(LLMEvent(cost=5))

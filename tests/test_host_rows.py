@@ -1,0 +1,88 @@
+"""What a session says of the machine it ran on, and that it can be told not to."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+
+import pytest
+
+import localops
+from localops import Session, clock, host
+
+
+def begun(*, opt_out: bool = False) -> Session:
+    """A session, which may say where it runs or not."""
+    session = localops.init(env_data_opt_out=opt_out)
+    assert session is not None
+    return session
+
+
+def test_what_costs_nothing_is_there_at_once() -> None:
+    """Versions, operating system and folders are in the first row."""
+    found = begun().host_env
+    assert found["OS"]["Hostname"] == os.uname().nodename
+    assert found["Project Working Directory"] == {"Project Working Directory": os.getcwd()}
+    assert "Installed Packages" not in found
+
+
+def test_the_rest_comes_with_the_end() -> None:
+    """Hardware and packages are recorded before a session ends, once."""
+    session = begun()
+    session.end_session("Success")
+    assert {"SDK", "OS", "CPU", "RAM", "Disk", "Installed Packages"} <= set(session.host_env)
+    assert "apsw" in session.host_env["Installed Packages"]["Installed Packages"]
+    kinds = [row[2] for row in session._journal.all("story", session=session._id)]
+    assert kinds.count("host") == 1
+
+
+def test_a_session_that_lasts_says_the_rest_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After half a second whoever records next has it written, so that it survives a kill."""
+    session = begun()
+    session._began -= 10**9  # as if a second had passed
+    session._journal._look_at = 0.0
+    session.record(localops.ActionEvent())
+    assert "Installed Packages" in session.host_env
+    assert session.is_running
+
+
+def test_opting_out_really_opts_out(tmp_path: os.PathLike[str]) -> None:
+    """Neither the host's name nor its hardware or packages is in any file, while it runs or after."""
+    session = begun(opt_out=True)
+    assert set(session.host_env) == {"SDK"}
+    running = _contents(tmp_path)
+    session.end_session("Success")
+    written = running + _contents(tmp_path)
+    assert b'"machine":' in written
+    for word in ('"host":', "Hostname", os.uname().version, "Installed Packages", os.getcwd(), f"on {host.hostname()}"):
+        assert word.encode() not in written
+
+
+def _contents(folder: os.PathLike[str]) -> bytes:
+    """All that is in the files below a folder; another process reads them, since closing one here would free its locks."""
+    paths = [os.path.join(top, name) for top, _, names in os.walk(folder) for name in names]
+    return subprocess.run(["cat", *paths], capture_output=True, check=True).stdout
+
+
+def test_a_machine_that_cannot_be_described_breaks_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """When looking at the machine fails, that is said, and the session ends as it should."""
+
+    def fail() -> None:
+        raise OSError("no /proc today")
+
+    session = begun()
+    session._details = fail  # type: ignore[assignment]
+    assert session.end_session("Success") == "0.00"
+    assert "could not be described" in capsys.readouterr().err
+
+
+def test_times_are_this_machines() -> None:
+    """A session begins now, by the recorder's own clock."""
+    before = clock.now_ns()
+    session = begun()
+    assert before <= session._began <= clock.now_ns()
+    assert abs(session._began - time.time_ns()) < 3600 * 10**9
+    assert host.identity()["pid"] == os.getpid()

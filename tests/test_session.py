@@ -1,0 +1,462 @@
+"""A session records what happens, says what it knows, and ends as it is told."""
+
+from __future__ import annotations
+
+import datetime
+import enum
+import re
+import subprocess
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import localops
+from localops import ActionEvent, Config, ErrorEvent, Event, LLMEvent, Session, ToolEvent, rows
+from localops.errors import JournalError, UnknownEndState
+
+KEY = "11111111-1111-4111-8111-111111111111"
+
+
+def begun(**options: Any) -> Session:
+    """A session that is there."""
+    session = localops.start_session(**options)
+    assert session is not None
+    return session
+
+
+@pytest.fixture
+def session() -> Session:
+    """A session to record into."""
+    return begun()
+
+
+def only(session: Session) -> dict[str, Any]:
+    """The one event that a session has."""
+    (event,) = session.events
+    return event
+
+
+# What it is
+
+
+def test_a_session_knows_what_it_is() -> None:
+    """Id, project, name, tags and times are there from the start; how it ended is not."""
+    session = begun(tags=["b", "a", "b"], name="crawl")
+    assert isinstance(session.session_id, uuid.UUID)
+    assert (session.project_id, session.name, session.tags) == ("default", "crawl", ["b", "a"])
+    assert datetime.datetime.fromisoformat(session.init_timestamp).tzinfo is not None
+    assert (session.end_timestamp, session.end_state, session.end_state_reason) == (None, "Indeterminate", None)
+    assert session.is_running
+    assert "'crawl'" in repr(session)
+    assert "running" in repr(session)
+
+
+def test_an_unnamed_session_is_called_after_the_script(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a name of its own a session bears that of the program."""
+    monkeypatch.setattr("sys.argv", ["/somewhere/crawler.py"])
+    assert begun().name == "crawler.py"
+
+
+# Recording
+
+
+def test_what_is_recorded_is_read_back(session: Session) -> None:
+    """An event comes back with what it was given, and its object knows that it was recorded."""
+    event = ToolEvent(params={"q": "x"}, returns=["y"], name="search", logs="fast", cost=0.002, tags="slow")
+    session.record(event)
+    found = only(session)
+    assert (found["id"], found["kind"], found["name"]) == (event.id.hex, "tool", "search")
+    assert (found["params"], found["returns"], found["logs"]) == ({"q": "x"}, ["y"], "fast")
+    assert (found["cost"], found["tags"]) == (2_000_000, ["slow"])
+    assert event.recorded
+    assert event.end_timestamp is not None
+
+
+def test_an_event_recorded_twice_is_two_events(session: Session) -> None:
+    """The same object again is written under an id of its own."""
+    event = ActionEvent(action_type="plan")
+    session.record(event)
+    first = event.id
+    session.record(event)
+    assert [found["id"] for found in session.events] == [first.hex, event.id.hex]
+    assert first != event.id
+
+
+def test_a_repeated_id_loses_nothing(session: Session) -> None:
+    """Of two events with one id the second is kept under another, and says which it was given."""
+    given = uuid.uuid4()
+    session.record(ActionEvent(id=given, action_type="first"))
+    session.record(ActionEvent(id=given, action_type="second"))
+    first, second = session.events
+    assert first["id"] == given.hex != second["id"]
+    assert second["given_id"] == str(given)
+
+
+def test_an_id_that_is_no_uuid_is_kept_beside(session: Session) -> None:
+    """Any text may be an id: the row gets a UUID made from it, and the text itself."""
+    session.record(ActionEvent(id="step-1"))
+    assert only(session)["given_id"] == "step-1"
+
+
+@pytest.mark.parametrize("word", sorted(rows.BOOKS))
+def test_an_event_cannot_keep_the_books(session: Session, word: str) -> None:
+    """An event called like a row of the books ends, tags or prices nothing."""
+    session.record(Event(word, params={"tags": ["x"]}, name="Failure"))
+    assert session.tags == []
+    assert only(session)["kind"] == f"user:{word}"
+    assert session.get_analytics()["Errors"] == 0
+
+
+@pytest.mark.parametrize("thing", ["text", None, {"event": 1}, object(), ActionEvent])
+def test_what_is_no_event_is_said(session: Session, thing: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """Recording something else says so and goes on; the calls are counted."""
+    from localops import output
+
+    output._said.clear()
+    session.record(thing)
+    assert "could not be recorded" in capsys.readouterr().err
+    assert session._journal.counts["dropped"] == 1
+
+
+@pytest.mark.parametrize("odd", [["a"], {"a": 1}, 5, object()])
+def test_any_event_type_is_taken(session: Session, odd: Any) -> None:
+    """An event type that is no text becomes one."""
+    session.record(ActionEvent(odd))
+    assert only(session)["kind"].startswith(str(odd)[:10])
+
+
+def test_strange_times_are_kept(session: Session) -> None:
+    """Times before 1970, far ahead or unreadable are kept with the event, and the journal still adds up."""
+    for _ in range(20):
+        session.record(LLMEvent(init_timestamp=0, end_timestamp="2261-01-01", model="gpt-4o"))
+    session.record(ActionEvent(init_timestamp="9999-12-31", end_timestamp="yesterday", action_type="odd"))
+    session._journal.fold()
+    last = list(session.events)[-1]
+    assert (last["init_timestamp"], last["end_timestamp"]) == ("9999-12-31", "yesterday")
+    assert session.get_analytics()["LLM calls"] == 20
+    assert "h" not in str(session.get_analytics()["Duration"])  # what a program says of its times bounds nothing
+
+
+def test_figures_that_cannot_be_are_kept_as_given(session: Session) -> None:
+    """A cost or a count that is no number, or none a call can have, stays in the event; the sums stay sound."""
+    session.record(LLMEvent(model="no-such-model", cost=[1], prompt_tokens="many", completion_tokens=1 << 62))  # type: ignore[arg-type]
+    session.record(ToolEvent(name="dear", cost=9e9))
+    session.record(ToolEvent(name="text", cost="0.5"))  # type: ignore[arg-type]
+    session._journal.fold()
+    call, dear, _ = session.events
+    assert (call["given_cost"], call["given_prompt_tokens"], call["given_completion_tokens"]) == ([1], "many", 1 << 62)
+    assert dear["given_cost"] == 9e9
+    assert session.get_analytics()["Cost"] == "0.500000"
+
+
+def test_a_ten_megabyte_prompt_goes_beside_the_journal(session: Session) -> None:
+    """A huge value is kept whole as a blob, with its head in the event."""
+    prompt = "All of it. " * 1_000_000
+    session.record(LLMEvent(model="gpt-4o", prompt=prompt))
+    kept = only(session)["prompt"]
+    path = Path(session._journal.folder, "blobs", kept["$blob"][:2], kept["$blob"])
+    assert path.read_text() == prompt
+    assert kept["head"] == prompt[: len(kept["head"])]
+
+
+def test_what_comes_after_the_end_is_kept(session: Session, capsys: pytest.CaptureFixture[str]) -> None:
+    """Events of an ended session are late rows of it, which is said once."""
+    session.end_session("Success")
+    for _ in range(3):
+        session.record(ActionEvent())
+    assert session.get_analytics()["Actions"] == 3
+    assert capsys.readouterr().err.count("has ended") == 1
+
+
+# Errors
+
+
+def test_an_error_brings_its_trigger(session: Session) -> None:
+    """A trigger that was not recorded is written first, as failed, and the error points to it."""
+    call = ToolEvent(name="search")
+    session.record(ErrorEvent(trigger_event=call, exception=TimeoutError("30 s")))
+    tool, error = session.events
+    assert (tool["id"], tool["failed"]) == (call.id.hex, True)
+    assert (error["parent"], error["trigger"]["name"], error["name"]) == (call.id.hex, "search", "TimeoutError")
+
+
+def test_an_event_fails_once(session: Session) -> None:
+    """Two errors of one event, recorded before or not, make one failed event."""
+    call = ToolEvent(name="search")
+    session.record(call)
+    for _ in range(2):
+        session.record(ErrorEvent(trigger_event=call, exception=TimeoutError()))
+    (totals,) = session._journal.all("totals", session=session._id)
+    assert totals[6] == 1
+    assert session.get_analytics()["Errors"] == 2
+
+
+# Tags
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("abc", ["abc"]),
+        (["a", "b", "a"], ["a", "b"]),
+        (("a", 5), ["a", "5"]),
+        ((tag for tag in "xy"), ["x", "y"]),
+        ({"k": 1}, ["k"]),
+        (None, []),
+        (7, ["7"]),
+        (b"x", ["x"]),
+    ],
+)
+def test_tags_of_any_kind_become_texts(given: Any, kept: list[str]) -> None:
+    """One text is one tag; each is kept once, in order, and what is no text becomes one."""
+    assert begun(tags=given).tags == kept
+
+
+def test_tags_are_added_and_set(session: Session) -> None:
+    """`add_tags` adds what is new, `set_tags` leaves no others."""
+    session.add_tags(["a", "b"])
+    session.add_tags("c")
+    assert session.tags == ["a", "b", "c"]
+    session.set_tags(["z", "a"])
+    assert session.tags == ["z", "a"]
+    session.set_tags([])
+    assert session.tags == []
+
+
+def test_a_hundred_thousand_tags_are_tags(session: Session) -> None:
+    """There is no number of tags that a session cannot have."""
+    session.add_tags(f"tag {n}" for n in range(100_000))
+    assert session.tags == [f"tag {n}" for n in range(100_000)]
+
+
+# Agents, metadata, video
+
+
+def test_agents_are_known_by_their_ids(session: Session) -> None:
+    """`create_agent` gives back the id it was given, or a new one; events that name it belong to it."""
+    new, own = session.create_agent("planner"), session.create_agent("writer", "the-writer")
+    assert uuid.UUID(new).version == 7
+    assert own == "the-writer"
+    for agent_id in (new, own):
+        session.record(ActionEvent(agent_id=agent_id))
+    names = {event["id"]: event["name"] for event in session.events if event["kind"] == "agent"}
+    assert [names[event["agent"]] for event in session.events if event["agent"]] == ["planner", "writer"]
+
+
+def test_two_sessions_may_call_their_agents_the_same() -> None:
+    """The same agent id in two sessions makes two rows with ids of their own: none hides the other on a hub."""
+    first, second = begun(), begun()
+    for session in (first, second):
+        session.create_agent("planner", "00000000-0000-4000-8000-000000000001")
+    assert only(first)["id"] != only(second)["id"]
+
+
+def test_a_video_file_is_copied_and_a_url_kept(session: Session, tmp_path: Path) -> None:
+    """A recording survives its file: it lies in the project under its digest."""
+    film = tmp_path / "run.mp4"
+    film.write_bytes(b"moving pictures")
+    session.set_video(film)
+    film.unlink()
+    digest = str(session.video).removeprefix("blob:")
+    assert Path(session._journal.folder, "blobs", digest[:2], digest).read_bytes() == b"moving pictures"
+    session.video = "https://example.org/run.mp4"
+    assert session.video == "https://example.org/run.mp4"
+
+
+def test_a_screenshot_is_copied(session: Session, tmp_path: Path) -> None:
+    """A picture that an action names is copied; one that is not there stays a name."""
+    picture = tmp_path / "page.png"
+    picture.write_bytes(b"pixels")
+    session.record(ActionEvent(screenshot=str(picture)))
+    session.record(ActionEvent(screenshot="nowhere.png"))
+    assert [event["screenshot"][:11] for event in session.events] == [only_blob(b"pixels"), "nowhere.png"]
+
+
+def only_blob(data: bytes) -> str:
+    """The beginning of the name of a blob."""
+    import hashlib
+
+    return f"blob:{hashlib.sha256(data).hexdigest()}"[:11]
+
+
+# Ending
+
+
+class Ends(enum.Enum):
+    """End states as AgentOps 0.3 has them."""
+
+    FAIL = "Fail"
+
+
+@pytest.mark.parametrize(
+    ("given", "state"),
+    [("Success", "Success"), ("failure", "Failure"), ("FAIL", "Failure"), ("indeterminate", "Indeterminate"), (Ends.FAIL, "Failure")],
+)
+def test_a_session_ends_as_told(session: Session, given: Any, state: str) -> None:
+    """Success, Failure (or Fail) and Indeterminate are understood in any letter case; the cost comes back as text."""
+    session.record(LLMEvent(cost=0.012346))
+    assert session.end_session(given, "because") == "0.012346"
+    assert (session.end_state, session.end_state_reason, session.is_running) == (state, "because", False)
+    assert session.end_timestamp is not None
+    assert session.end_session("Success") is None
+    assert session.end_state == state
+
+
+@pytest.mark.parametrize("given", ["Nonsense", "", None, 5])
+def test_an_unknown_end_is_refused(session: Session, given: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """Another word is said, and the session stays open."""
+    assert session.end_session(given) is None
+    assert session.is_running
+    assert "it stays open" in capsys.readouterr().err
+
+
+def test_a_with_block_ends_its_session() -> None:
+    """Success when it is left, Failure with the exception when that leaves it."""
+    with begun() as fine:
+        pass
+    with pytest.raises(ValueError, match="bad"), begun() as failed:
+        raise ValueError("bad")
+    assert (fine.end_state, failed.end_state) == ("Success", "Failure")
+    assert str(failed.end_state_reason).startswith("bad: Traceback")
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "reason"),
+    [
+        (SystemExit(0), "Success", None),
+        (SystemExit(3), "Failure", "3"),
+        (KeyboardInterrupt(), "Failure", "Signal SIGINT detected"),
+    ],
+)
+def test_leaving_the_program_is_not_failing(error: BaseException, state: str, reason: str | None) -> None:
+    """sys.exit() out of a block is a success, with a code a failure; Ctrl-C says so."""
+    with pytest.raises(type(error)), begun() as session:
+        raise error
+    assert session.end_state == state
+    assert str(session.end_state_reason).startswith(str(reason))
+
+
+def test_a_with_block_makes_its_session_current() -> None:
+    """Of two sessions the one whose block we are in is meant; afterwards it is as it was."""
+    first = begun()
+    second = begun()
+    with first:
+        localops.record(ActionEvent())
+    localops.record(ActionEvent())
+    assert (first.get_analytics()["Actions"], second.get_analytics()["Actions"]) == (1, 1)
+
+
+# Figures
+
+
+def test_the_figures_are_those_of_the_contract(session: Session) -> None:
+    """`get_analytics` has the keys, the order and the formats that AgentOps' users know."""
+    session.record(ActionEvent("llms"))
+    session.record(ToolEvent())
+    session.record(Event("apis"))
+    session.record(ErrorEvent())
+    session.record(LLMEvent(cost=0.1))
+    found = session.get_analytics()
+    assert list(found) == ["LLM calls", "Tool calls", "Actions", "Errors", "Duration", "Cost"]
+    assert list(found.values())[:4] == [2, 1, 0, 1]
+    assert re.fullmatch(r"\d+\.\ds", str(found["Duration"]))
+    assert found["Cost"] == "0.100000"
+
+
+def test_figures_do_not_freeze(session: Session) -> None:
+    """Asking for the figures changes nothing: what comes later is in them when they are asked again."""
+    assert session.get_analytics()["Actions"] == 0
+    session.record(ActionEvent())
+    session.end_session()
+    assert session.get_analytics() == session.get_analytics()
+    assert session.get_analytics()["Actions"] == 1
+
+
+def test_costs_are_given_known_or_not_known(session: Session) -> None:
+    """A given cost wins, a known model is priced, and an unknown one is unpriced, which is not free."""
+    session.record(LLMEvent(model="gpt-4o", prompt_tokens=1000, completion_tokens=1000, cost=0.5))
+    session.record(LLMEvent(model="gpt-4o", prompt_tokens=1000, completion_tokens=1000))
+    session.record(LLMEvent(model="home-grown", prompt_tokens=1000, completion_tokens=1000))
+    given, known, unknown = (event["cost"] for event in session.events)
+    assert given == 500_000_000
+    assert known > 0
+    assert unknown is None
+
+
+# Binding
+
+
+def test_patch_gives_the_session_where_it_is_asked_for(session: Session) -> None:
+    """A patched function records into the session; `session=` is passed only to one that takes it."""
+    other = begun()
+
+    def plain(text: str) -> str:
+        localops.record(ActionEvent(action_type=text))
+        return text
+
+    def asking(session: Session | None = None) -> Session | None:
+        return session
+
+    assert session.patch(plain)("patched") == "patched"
+    assert session.patch(asking)() is session
+    assert only(session)["name"] == "patched"
+    assert list(other.events) == []
+
+
+def test_patch_works_for_coroutines(session: Session) -> None:
+    """What a patched coroutine function records while it is awaited belongs to the session."""
+    import asyncio
+
+    begun()
+
+    async def later() -> None:
+        await asyncio.sleep(0)
+        localops.record(ActionEvent(action_type="later"))
+
+    asyncio.run(session.patch(later)())
+    assert only(session)["name"] == "later"
+
+
+def test_the_environment_names_the_session(session: Session) -> None:
+    """`env` holds all that another process needs to join."""
+    env = session.env()
+    assert env["LOCALOPS_SESSION_ID"] == str(session.session_id)
+    assert env["LOCALOPS_PROJECT"] == "default"
+    assert Path(env["LOCALOPS_HOME"], "default", "journal.db").exists()
+
+
+# Strict
+
+
+def test_strict_raises() -> None:
+    """With strict=True what would be said is raised."""
+    session = begun(config=Config(strict=True))
+    with pytest.raises(JournalError):
+        session.record("no event")  # type: ignore[arg-type]
+    with pytest.raises(UnknownEndState):
+        session.end_session("Nonsense")
+    assert session.is_running
+
+
+# Secrets
+
+
+def test_no_secret_reaches_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The key in use and the environment's secrets are in no file of the home, wherever a program puts them."""
+    hidden = "correct-horse-battery-staple"
+    monkeypatch.setenv("EXAMPLE_API_TOKEN", hidden)
+    localops.init(api_key=KEY, tags=[f"tag {KEY}"], trace_name=f"run {hidden}")
+    for secret in (KEY, hidden):
+        localops.record(LLMEvent(prompt=secret, completion={"k": [secret]}, model=f"m-{secret}", name=secret))
+        localops.record(ErrorEvent(exception=ValueError(secret), code=secret.encode()))
+        localops.record(ActionEvent(returns="x" * 2_000_000 + secret, action_type=secret, agent_id=secret, id=secret))
+        localops.create_agent(secret, secret)
+        localops.update_trace_metadata({secret: secret}, secret)
+    localops.end_session("Failure", f"it was {KEY} and {hidden}")
+    files = [path for path in (tmp_path / "home").rglob("*") if path.is_file()]
+    written = subprocess.run(["cat", *files], capture_output=True, check=True).stdout  # reading here would free our locks
+    assert b"it was [redacted" in written
+    assert KEY.encode() not in written
+    assert hidden.encode() not in written
