@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from functools import partial
 
 from localops import config, encode, host, rows, spill, sql
-from localops.errors import LocalopsError
 from localops.journal import SQLITE, Journal, Reader, statements
 
 TYPE_CHECKING = False
@@ -79,7 +78,7 @@ def _project(name: str, folder: str, *, deep: bool) -> Iterator[Finding]:
             yield from _journal(name, reader)
             if deep:
                 yield from _deep(name, folder, reader)
-    except LocalopsError as error:
+    except Exception as error:  # the edge: whatever a broken file makes SQLite say is what was looked for
         yield Finding(name, str(error), f"localops repair --project {name} --replace")
 
 
@@ -139,7 +138,7 @@ def _rows(many: int) -> str:
 
 
 def _mend(folder: str, work: Callable[[Journal], object]) -> None:
-    journal = Journal(folder)
+    journal = Journal(folder, gather=True)
     try:
         work(journal)
     finally:

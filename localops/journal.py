@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 APPLICATION_ID = 0x4C4F5053  # "LOPS" in the file's header: ours, and nobody else's
 SQLITE = apsw.sqlite_lib_version()
+SQLiteError = apsw.Error
 DERIVED = ("total", "id_of", "event_of", "unfinished", "milestone", "facet")  # what fold.sql fills
 BATCH = 512  # rows folded at a time: 1.1 ms for whoever crosses the line, 2 µs a row
 LOOK_EVERY = 0.5  # seconds between looks at whether the file, its WAL and our locks are still there

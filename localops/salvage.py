@@ -195,7 +195,7 @@ def save(path: str, folder: str) -> Saved:
         raise NotFound(f"not one row of a journal was found in {path}; it was left as it is")
     gone = {row[_PARENT]: _taken(row) for _, row in sound.values() if row[_KIND] == "pruned"}
     kept = sorted((seq, row) for seq, row in sound.values() if row[_SESSION] not in gone)
-    journal = Journal(folder)
+    journal = Journal(folder, gather=True)
     try:
         journal.add(row for _, row in kept)
         journal.fold()

@@ -92,6 +92,13 @@ def _run(arguments: list[str]) -> int:
     except (LocalopsError, OSError) as error:
         say(str(error))
         return 2 if isinstance(error, ConfigError) else 1
+    except Exception as error:  # only what SQLite says is a sentence; anything else is a bug, and shows where
+        from localops.journal import SQLiteError
+
+        if not isinstance(error, SQLiteError):
+            raise
+        say(f"SQLite says: {error}; `localops doctor` looks for the reason")
+        return 1
 
 
 def _reader_has_gone() -> int:

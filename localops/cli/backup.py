@@ -7,10 +7,16 @@ import time
 
 import click
 
-from localops import config, output
+from localops import output
 from localops.cli.common import json_option, place, place_options, print_json
 from localops.errors import ConfigError, NotFound
-from localops.journal import Reader
+from localops.home import Home
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from localops.home import Project
 
 
 @click.command()
@@ -23,30 +29,25 @@ def backup(path: str | None, home: str | None, project: str | None, as_json: boo
     Each project becomes one file, packed, readable by its owner alone, for sqlite3, sqlite-utils or
     Datasette. Put back in a home it goes on as a journal of its own. Blobs and settings are not in it.
     """
-    folder, only = place(home, project)
-    names = [name for name in config.projects(folder) if only in (None, name) and _has_journal(folder, name)]
-    if not names:
-        raise NotFound(f"there is no journal {'of ' + only + ' ' if only else ''}in {folder}")
-    written = []
-    for name in names:
-        target = _target(path, name, alone=len(names) == 1)
-        if os.path.exists(target):
-            raise ConfigError(f"{target} is there already: a backup never replaces a file")
-        with Reader(_journal(folder, name)) as reader:
-            reader.backup(target)
-        written.append({"project": name, "file": os.path.abspath(target), "bytes": os.path.getsize(target)})
-        if not as_json:
-            output.say(f"{target} holds {name}, {output.count(os.path.getsize(target))} bytes")
+    with Home(*place(home, project)) as opened:
+        if not opened.projects:
+            raise NotFound(opened.nothing_yet())
+        written = [
+            _back_up(each, _target(path, each.name, alone=len(opened.projects) == 1))
+            for each in opened.projects
+        ]
     if as_json:
         print_json({"backups": written})
+        return
+    for one in written:
+        output.say(f"{one['file']} holds {one['project']}, {output.count(one['bytes'])} bytes")
 
 
-def _journal(folder: str, name: str) -> str:
-    return os.path.join(config.project_folder(folder, name), config.JOURNAL)
-
-
-def _has_journal(folder: str, name: str) -> bool:
-    return os.path.exists(_journal(folder, name))
+def _back_up(project: Project, target: str) -> dict[str, Any]:
+    if os.path.exists(target):
+        raise ConfigError(f"{target} is there already: a backup never replaces a file")
+    project.reader.backup(target)
+    return {"project": project.name, "file": os.path.abspath(target), "bytes": os.path.getsize(target)}
 
 
 def _target(path: str | None, name: str, *, alone: bool) -> str:

@@ -128,7 +128,7 @@ def _reprice(folder: str, model: str, table: Prices, *, all_calls: bool) -> Repr
 
     if not os.path.exists(os.path.join(folder, config.JOURNAL)):
         return Repriced()
-    journal = Journal(folder)
+    journal = Journal(folder, gather=True)
     try:
         return reprice(journal, model, table, source="localops prices set", all_calls=all_calls)
     finally:

@@ -147,7 +147,7 @@ def _sessions(many: int) -> str:
 def _take(going: Found) -> dict[str, Taken]:
     taken = {}
     for where in dict.fromkeys(where for where, _ in going):
-        journal = Journal(where.folder)
+        journal = Journal(where.folder, gather=True)
         try:
             taken[where.name] = pruning.take(journal, [choice for each, choice in going if each is where])
         finally:
@@ -167,11 +167,11 @@ def _show(found: Found) -> None:
             choice.state,
             output.when(choice.last_ns),
             choice.rows,
-            choice.stays and f"stays: {choice.stays}",
+            f"stays: {choice.stays}" if choice.stays else "goes",
         )
         for where, choice in found
     ]
-    print_table(lines, ("id", "project", "name", "state", "last row", "rows", ""), align="lllllrl")
+    print_table(lines, ("id", "project", "name", "state", "last row", "rows", "then"), align="lllllrl")
 
 
 def _tell(name: str, told: Taken) -> None:

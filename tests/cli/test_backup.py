@@ -69,4 +69,4 @@ def test_nothing_to_back_up_is_said(command: Any) -> None:
     """An empty home is exit code 1 and a sentence."""
     code, _, err = command("backup")
     assert code == 1
-    assert "there is no journal" in err
+    assert "no sessions yet" in err
