@@ -15,12 +15,13 @@ from heapq import merge
 from localops import analytics, config, encode, ends, spill
 from localops.errors import Ambiguous, NotFound
 from localops.journal import Journal, Reader, statements
-from localops.search import Index
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any, NamedTuple
+
+    from localops.search import Index
 
     class Listed(NamedTuple):
         """A session in a list; cost in nano-dollars."""
@@ -193,6 +194,11 @@ class Project:
         """The tags a session has now."""
         return [tag for (tag,) in self.reader.all("session_tags", session=session)]
 
+    def name_of(self, session: bytes) -> str | None:
+        """What a session is called: its first name holds."""
+        story = self.reader.all("story", session=session)
+        return next((name for _, _, kind, name, *_ in story if name and kind in ("session", "join")), None)
+
     def sessions_like(self, low: bytes, high: bytes) -> list[bytes]:
         """A few of the sessions whose ids lie between two others."""
         return [session for (session,) in self.ask("sessions_like", low=low, high=high, many=_FEW)]
@@ -204,6 +210,8 @@ class Project:
     def index(self) -> Index:
         """Its full-text index, as far as it has come."""
         if self._index is None:
+            from localops.search import Index  # its patterns take 3 ms to compile
+
             self._index = Index(self.folder, self.reader)
         return self._index
 
@@ -301,8 +309,7 @@ class _Walk:
     def _fresh(self, session: bytes) -> Listed | None:
         reader = self.project.reader
         figures = analytics.totals(reader, session)
-        story = reader.all("story", session=session)
-        name = next((name for _, _, kind, name, *_ in story if name and kind in ("session", "join")), None)
+        name = self.project.name_of(session)
         row = (session, _FRESH_KEY, figures.first_ns, figures.last_ns, name, "open")
         return self._stated((*row, *(getattr(figures, figure) for figure in Listed._fields[7:])))
 
@@ -378,7 +385,7 @@ def _is_due(folder: str, reader: Reader | None) -> bool:
 def _tidy(folder: str) -> None:
     """Take in what waits, write the ends that are due, fold."""
     try:
-        journal = Journal(folder, wait=1.0)
+        journal = Journal(folder, wait=1.0, gather=True)
         try:
             journal.collect()
             ends.derive(journal)

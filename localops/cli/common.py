@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from typing import Any, TypeVar
 
+    from localops.home import Project
+
     F = TypeVar("F", bound=Callable[..., Any])
 
 _UNSAFE = (
@@ -151,6 +153,25 @@ def _index_at(line: str, cell: int) -> int:
     return index
 
 
+def print_pairs(pairs: Sequence[tuple[str, object]]) -> None:
+    """Names and what they stand for, one below the other."""
+    longest = max((len(name) for name, _ in pairs), default=0)
+    for name, value in pairs:
+        print(f"{dim(name.ljust(longest))}  {output.clean(str(value))}")
+
+
+def print_heading(project: Project, session: bytes, stands: str) -> None:
+    """Which session it is about."""
+    print(f"{bold(title(project, session))}  {state(stands)}  {dim(full_id(session))}")
+    print()
+
+
+def title(project: Project, session: bytes) -> str:
+    """What a session is called, safe for a terminal."""
+    name = project.name_of(session)
+    return output.clean(name) if name else "unnamed"
+
+
 def width() -> int | None:
     """The columns of the terminal we print to; None when it is none."""
     return output.terminal_width(sys.stdout)
@@ -223,3 +244,13 @@ class Moment(click.ParamType[int]):
 
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
+
+
+def bytes_text(size: int) -> str:
+    """A size for a person: `812 B`, `4.1 MB`."""
+    amount, unit = float(size), "B"
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if amount < 1000 or unit == "TB":
+            break
+        amount /= 1000
+    return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"

@@ -1,0 +1,327 @@
+"""`localops analytics`: the figures of a session, or of all of them, from the journal and nothing else."""
+
+from __future__ import annotations
+
+import click
+
+from localops import analytics as figures
+from localops import output
+from localops.cli import common
+from localops.home import Home
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from localops.analytics import Chosen, Line, Part, Report, Totals
+    from localops.ends import Standing
+    from localops.home import Project
+
+
+@click.command()
+@click.argument("session", required=False, metavar="[ID|last]")
+@click.option("--by", type=click.Choice(figures.ACROSS), help="A table by one of these instead.")
+@click.option(
+    "--since", type=common.Moment(), help="Sessions begun since: 2h, 3d, 2026-11-21, or an ISO time."
+)
+@click.option(
+    "--until", type=common.Moment(end=True), help="Sessions begun until then; a day is meant to its end."
+)
+@click.option("--tag", help="Sessions with this tag, or with an event that has it.")
+@click.option(
+    "--tz", metavar="ZONE", help="The zone whose days are meant, like Europe/Berlin or local [UTC]."
+)
+@click.option("--percentiles", is_flag=True, help="Work out p50, p90 and p99 however long it takes.")
+@click.option(
+    "-n", "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Lines of a table."
+)
+@common.place_options
+@common.json_option
+def analytics(
+    session: str | None,
+    by: str | None,
+    since: int | None,
+    until: int | None,
+    tag: str | None,
+    tz: str | None,
+    percentiles: bool,
+    limit: int,
+    home: str | None,
+    project: str | None,
+    as_json: bool,
+) -> None:
+    """Show the figures of one session, or of all.
+
+    With an ID (or `last`): the session's. Without: the sums over the sessions of the home, each counted for
+    the day it began, which is a day in UTC unless --tz names a zone.
+    """
+    if session is not None and (since or until or tag):
+        raise click.UsageError("--since, --until and --tag choose sessions: give them, or an ID, not both")
+    with Home(home, project) as opened:
+        if session is not None:
+            found, id = opened.find(session)
+            if by is None:
+                _one(found, id, percentiles=percentiles, as_json=as_json)
+            else:
+                _print_lines(by, _lines_of_one(found, id, by), limit, as_json=as_json)
+            return
+        if not opened.projects and not as_json:
+            output.say(opened.nothing_yet())
+            return
+        everything = figures.Chosen()
+        chosen = figures.Chosen(
+            everything.since if since is None else since, everything.until if until is None else until, tag
+        )
+        if by is None:
+            _all(opened, chosen, as_json=as_json)
+        else:
+            lines = _lines(opened, by, chosen, _zone(tz))
+            labels = _names(opened, lines[:limit]) if by == "session" else {}
+            _print_lines(by, lines, limit, as_json=as_json, labels=labels)
+
+
+def _zone(name: str | None) -> str | None:
+    """A zone that exists, said before anything is read."""
+    try:
+        output.when(0, name)
+    except (ValueError, LookupError) as error:
+        raise click.BadParameter(f"there is no time zone {name!r}", param_hint="--tz") from error
+    return name
+
+
+# One session
+
+
+def _one(project: Project, id: bytes, *, percentiles: bool, as_json: bool) -> None:
+    stands = project.standing(id)
+    found = figures.report(project.reader, id, running=stands.state == "Running", percentiles=percentiles)
+    if as_json:
+        common.print_json(_facts(project, id, stands, found))
+    else:
+        _print_report(project, id, stands, found)
+
+
+def _print_report(project: Project, id: bytes, stands: Standing, found: Report) -> None:
+    common.print_heading(project, id, stands.state)
+    common.print_pairs([*found.contract.items()])
+    print()
+    common.print_pairs(_further(found))
+    for dim, parts in found.by.items():
+        if parts:
+            print()
+            _print_parts(dim, parts)
+    print()
+    _print_percentiles(found)
+
+
+def _further(found: Report) -> list[tuple[str, object]]:
+    """What is known beyond the six figures; what is nothing to worry about is left out."""
+    totals = found.totals
+    rate = figures.error_rate(totals)
+    pairs: list[tuple[str, object]] = [
+        ("Tokens", f"{output.count(totals.tokens_in)} in, {output.count(totals.tokens_out)} out"),
+        ("  cached", output.count(totals.tokens_cached)),
+        ("  reasoning", output.count(totals.tokens_reasoning)),
+        ("Failed", "–" if rate is None else f"{output.count(totals.failed)} ({rate:.1%} of events)"),
+        ("Unpriced", f"{output.count(totals.unpriced)} calls" if totals.unpriced else "none"),
+    ]
+    notes = {
+        "Unfinished": found.unfinished,
+        "Late": found.late,
+        "Spilled": found.spilled,
+        "Dropped": found.dropped,
+    }
+    return pairs + [(name, output.count(value)) for name, value in notes.items() if value]
+
+
+def _print_parts(dim: str, parts: list[Part]) -> None:
+    if dim == "tool":
+        rows = [_timed(part, output.count(part.events), output.count(part.failed)) for part in parts]
+        common.print_table(rows, ("tool", "calls", "failed", "time", "mean"), align="lrrrr", soft=("tool",))
+        return
+    rows = [
+        _timed(
+            part,
+            output.count(part.events),
+            output.count(part.failed),
+            output.count(part.tokens_in),
+            output.count(part.tokens_out),
+            common.money(part.cost, part.unpriced, part.events),
+        )
+        for part in parts
+    ]
+    headers = (
+        dim,
+        "events" if dim == "agent" else "calls",
+        "failed",
+        "tokens in",
+        "out",
+        "cost",
+        "time",
+        "mean",
+    )
+    common.print_table(rows, headers, align="lrrrrrrr", soft=(dim,), spare=("mean", "time", "failed"))
+
+
+def _timed(part: Part, *cells: str) -> list[object]:
+    mean = output.short_duration(part.took_ns // part.events) if part.events else None
+    return [part.value, *cells, output.short_duration(part.took_ns), mean]
+
+
+def _print_percentiles(found: Report) -> None:
+    if found.took is None:
+        print(common.dim(f"percentiles: {output.count(found.totals.events)} events; ask with --percentiles"))
+    elif found.took:
+        rows = [[kind, *map(output.short_duration, values)] for kind, values in found.took.items()]
+        common.print_table(rows, ("duration", "p50", "p90", "p99"), align="lrrr")
+
+
+def _facts(project: Project, id: bytes, stands: Standing, found: Report) -> dict[str, Any]:
+    return {
+        "session_id": common.full_id(id),
+        "project": project.name,
+        "state": stands.state,
+        "analytics": found.contract,
+        **_totals_facts(found.totals),
+        "seconds": (found.totals.last_ns - found.totals.first_ns) / 1e9,
+        "unfinished": found.unfinished,
+        "late": found.late,
+        "spilled": found.spilled,
+        "dropped": found.dropped,
+        **{f"by_{dim}": [_part_facts(dim, part) for part in parts] for dim, parts in found.by.items()},
+        "percentiles": _percentile_facts(found),
+    }
+
+
+def _totals_facts(totals: Totals) -> dict[str, Any]:
+    return {
+        "events": totals.events,
+        "llm_calls": totals.llms,
+        "tool_calls": totals.tools,
+        "actions": totals.actions,
+        "errors": totals.errors,
+        "failed": totals.failed,
+        "error_rate": figures.error_rate(totals),
+        "tokens_in": totals.tokens_in,
+        "tokens_out": totals.tokens_out,
+        "tokens_cached": totals.tokens_cached,
+        "tokens_reasoning": totals.tokens_reasoning,
+        **common.money_keys(totals.cost),
+        "unpriced": totals.unpriced,
+    }
+
+
+def _part_facts(dim: str, part: Part | Line) -> dict[str, Any]:
+    facts = part._asdict()
+    return {
+        dim: facts.pop("value"),
+        **{name: value for name, value in facts.items() if name not in ("cost", "took_ns")},
+        **common.money_keys(part.cost),
+        "seconds": part.took_ns / 1e9,
+    }
+
+
+def _percentile_facts(found: Report) -> dict[str, dict[str, float]] | None:
+    if found.took is None:
+        return None
+    names = [f"p{share:.0%}".rstrip("%") for share in figures.SHARES]
+    return {
+        kind: dict(zip(names, (value / 1e9 for value in values), strict=True))
+        for kind, values in found.took.items()
+    }
+
+
+# Many sessions
+
+
+def _all(opened: Home, chosen: Chosen, *, as_json: bool) -> None:
+    parts = [figures.overall(project.reader, chosen) for project in opened.projects]
+    totals = figures.Totals(*map(sum, zip(figures.NOTHING, *parts, strict=True)))
+    if as_json:
+        common.print_json({"sessions": totals.rows, **_totals_facts(totals)})
+        return
+    rate = figures.error_rate(totals)
+    common.print_pairs(
+        [
+            ("Sessions", output.count(totals.rows)),
+            ("LLM calls", output.count(totals.llms)),
+            ("Tool calls", output.count(totals.tools)),
+            ("Actions", output.count(totals.actions)),
+            ("Errors", output.count(totals.errors)),
+            ("Failed", "–" if rate is None else f"{output.count(totals.failed)} ({rate:.1%} of events)"),
+            ("Tokens", f"{output.count(totals.tokens_in)} in, {output.count(totals.tokens_out)} out"),
+            ("Cost", common.money(totals.cost, totals.unpriced, totals.llms)),
+            ("Unpriced", f"{output.count(totals.unpriced)} calls" if totals.unpriced else "none"),
+        ]
+    )
+    print()
+    print(common.dim("more: --by day, model, agent, tool, tag, kind or session; or an ID, or `last`"))
+
+
+def _lines(opened: Home, by: str, chosen: Chosen, tz: str | None) -> list[Line]:
+    """One list for all projects: what has the same name in two of them is one line."""
+    found: dict[Any, list[Line]] = {}
+    for project in opened.projects:
+        for line in figures.across(project.reader, by, chosen, tz=tz):
+            name = common.full_id(line.value) if by == "session" else line.value
+            found.setdefault(name, []).append(line)
+    lines = [
+        figures.Line(name, *map(sum, zip(*(line[1:] for line in same), strict=True)))
+        for name, same in found.items()
+    ]
+    return sorted(lines, key=lambda line: line.value if by == "day" else (-line.cost, -line.events))
+
+
+def _lines_of_one(project: Project, id: bytes, by: str) -> list[Line]:
+    if by == "kind":
+        return figures.by_kind(project.reader, id)
+    if by in ("day", "session"):
+        raise click.UsageError(f"--by {by} is for many sessions: leave out the ID")
+    parts = figures.agents(project.reader, id) if by == "agent" else figures.parts(project.reader, id, by)
+    return [figures.Line(part.value, 1, *part[1:]) for part in parts]
+
+
+def _names(opened: Home, lines: list[Line]) -> dict[str, str]:
+    """What the sessions of lines are called, with enough of their ids to ask for more."""
+    found = {}
+    for line in lines:
+        project, id = opened.find(line.value)
+        found[line.value] = f"{common.short_id(id)}  {common.title(project, id)}"
+    return found
+
+
+def _print_lines(
+    by: str, lines: list[Line], limit: int, *, as_json: bool, labels: dict[str, str] | None = None
+) -> None:
+    if as_json:
+        common.print_json({"by": by, "lines": [_part_facts(by, line) for line in lines]})
+        return
+    if not lines:
+        output.say(f"nothing to show by {by}")
+        return
+    most = max(line.cost for line in lines)
+    rows = [_cells(line, (labels or {}).get(line.value, line.value), most) for line in lines[:limit]]
+    headers = (by, "sessions", "events", "failed", "tokens in", "out", "cost", "", "time")
+    common.print_table(
+        rows,
+        headers,
+        align="lrrrrrrlr",
+        soft=(by,),
+        spare=("time", "failed", "", "sessions", "out", "tokens in"),
+    )
+    if len(lines) > limit:
+        print(common.dim(f"{len(lines) - limit} more: -n {len(lines)}"))
+
+
+def _cells(line: Line, label: str, most: int) -> list[object]:
+    return [
+        label,
+        output.count(line.sessions),
+        output.count(line.events),
+        output.count(line.failed),
+        output.count(line.tokens_in),
+        output.count(line.tokens_out),
+        common.money(line.cost, line.unpriced, line.events),
+        output.bar(line.cost / most, 12) if most > 0 else "",
+        output.short_duration(line.took_ns),
+    ]

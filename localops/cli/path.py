@@ -1,0 +1,26 @@
+"""`localops path`: where things are, for other tools."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from localops import config
+from localops.cli import common
+
+
+@click.command()
+@common.place_options
+@common.json_option
+def path(home: str | None, project: str | None, as_json: bool) -> None:
+    """Print where the home is; with --project, where its journal is."""
+    folder = config.home(home)
+    if as_json:
+        names = config.projects(folder) if project is None else [config.check_project(project)]
+        journals = {name: os.path.join(folder, name, config.JOURNAL) for name in names}
+        common.print_json({"home": folder, "journals": journals})
+    elif project is None:
+        print(folder)
+    else:
+        print(os.path.join(config.project_folder(folder, project), config.JOURNAL))

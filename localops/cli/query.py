@@ -1,0 +1,71 @@
+"""`localops query`: SQL of your own on a journal, which it can read and nothing else."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from localops import output
+from localops.cli import common
+from localops.errors import Ambiguous, NotFound
+from localops.home import Home
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from localops.home import Project
+
+
+@click.command()
+@click.argument("sql")
+@click.option("--csv", "as_csv", is_flag=True, help="Comma-separated values, safe to open in a spreadsheet.")
+@click.option(
+    "--seconds", type=click.FloatRange(min=0.1), default=10.0, show_default=True, help="Time it may take."
+)
+@common.place_options
+@common.json_option
+def query(
+    sql: str, as_csv: bool, seconds: float, home: str | None, project: str | None, as_json: bool
+) -> None:
+    """Ask the journal in SQL; `-` reads it from stdin.
+
+    Views to begin with: session, event_detail, session_total, unfinished_operation. `localops help journal`
+    lists every table and column.
+    """
+    statement = sys.stdin.read() if sql == "-" else sql
+    with Home(home, project) as opened:
+        names, found = _one(opened).reader.console(statement, seconds=seconds)
+    if as_json:
+        common.print_json({"columns": names, "rows": [[_plain(value) for value in row] for row in found]})
+    elif as_csv:
+        _print_csv(names, found)
+    elif names:
+        common.print_table([[_plain(value) for value in row] for row in found], names, soft=names)
+        output.say(f"{output.count(len(found))} {'row' if len(found) == 1 else 'rows'}")
+
+
+def _one(opened: Home) -> Project:
+    """The project that is meant: the only one, else `default`."""
+    if not opened.projects:
+        raise NotFound(opened.nothing_yet())
+    named = {each.name: each for each in opened.projects}
+    if len(named) > 1 and "default" not in named:
+        raise Ambiguous(f"which project? there are {', '.join(named)}: name one with --project")
+    return named.get("default", opened.projects[0])
+
+
+def _plain(value: Any) -> Any:
+    """A value of SQLite as JSON and people can have it: bytes as hex."""
+    return value.hex() if isinstance(value, bytes) else value
+
+
+def _print_csv(names: list[str], found: list[tuple[Any, ...]]) -> None:
+    import csv
+
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(names)
+    for row in found:
+        plain = (_plain(value) for value in row)
+        writer.writerow([output.csv_cell(value) if isinstance(value, str) else value for value in plain])

@@ -1,0 +1,97 @@
+"""`localops search`: the events in which words were said, wherever in them."""
+
+from __future__ import annotations
+
+import sys
+from itertools import islice
+
+import click
+
+from localops import events, output
+from localops.cli import common
+from localops.home import Home
+from localops.search import Query
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from localops.home import Project
+    from localops.search import Hit
+
+
+@click.command()
+@click.argument("text", nargs=-1, required=True)
+@click.option("--session", metavar="ID", help="Only in this session.")
+@click.option(
+    "-n", "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="At most this many."
+)
+@common.place_options
+@common.json_option
+def search(
+    text: tuple[str, ...],
+    session: str | None,
+    limit: int,
+    home: str | None,
+    project: str | None,
+    as_json: bool,
+) -> None:
+    """Find events by their words.
+
+    Every word must be in the event: in its name, model, tags, or anything given to it or returned by it. What
+    is one word to you, like web_search, is found as it stands. The index is brought up to date first.
+    """
+    wanted = " ".join(text)
+    Query(wanted)  # a query without a word is refused before anything is read
+    with Home(home, project) as opened:
+        only, id = opened.find(session) if session is not None else (None, None)
+        hits: list[tuple[Project, Hit]] = []
+        for each in opened.projects:
+            if only in (None, each):
+                _bring_up_to_date(each)
+                hits += [(each, hit) for hit in islice(each.index().events(wanted, id), limit)]
+        hits.sort(key=lambda pair: pair[1].at_ns, reverse=True)
+        if as_json:
+            common.print_json({"hits": [_facts(found, hit) for found, hit in hits[:limit]]})
+        elif hits:
+            _print_hits(hits[:limit])
+        else:
+            output.say(f"nothing has {wanted!r}" if opened.projects else opened.nothing_yet())
+
+
+def _bring_up_to_date(project: Project) -> None:
+    """Index what is new; on a terminal, with a bar when it takes long enough to wonder."""
+    index = project.index()
+    missing = index.missing()
+    if missing < 20_000 or not sys.stderr.isatty():
+        index.extend()
+        return
+    with click.progressbar(length=missing, label=f"indexing {project.name}", file=sys.stderr) as bar:
+        index.extend(bar.update)
+
+
+def _print_hits(hits: list[tuple[Project, Hit]]) -> None:
+    table = [
+        [
+            hit.id.hex()[:20],
+            output.when(hit.at_ns),
+            found.name_of(hit.session) or common.short_id(hit.session),
+            f"{hit.kind} {hit.name or ''}",
+            hit.snippet,
+        ]
+        for found, hit in hits
+    ]
+    headers = ("event", "when (UTC)", "session", "what", "where it says")
+    common.print_table(table, headers, soft=("session", "what", "where it says"), spare=("when (UTC)",))
+
+
+def _facts(project: Project, hit: Hit) -> dict[str, Any]:
+    return {
+        "project": project.name,
+        "session_id": common.full_id(hit.session),
+        "event_id": common.full_id(hit.id),
+        "kind": hit.kind,
+        "name": hit.name,
+        "at": events.iso(hit.at_ns),
+        "snippet": hit.snippet,
+    }

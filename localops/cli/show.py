@@ -1,0 +1,448 @@
+"""`localops show`: one session: what it was, and what happened in it as a tree, a timeline or a table."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import click
+
+from localops import analytics, clock, encode, events, output, rows
+from localops.cli import common
+from localops.home import Home
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+    from localops.ends import Standing
+    from localops.home import Project
+
+    Event = dict[str, Any]
+
+_GLANCE = 30  # lines of the tree in a plain `show`
+_BAR = 32  # cells of a timeline in a file or a pipe
+_TEXTS = ("params", "prompt", "completion", "returns", "details", "logs")
+
+
+@click.command()
+@common.session_argument
+@click.option("--tree", "view", flag_value="tree", help="What happened inside what.")
+@click.option("--timeline", "view", flag_value="timeline", help="When, as a waterfall.")
+@click.option("--events", "view", flag_value="events", help="As a table, in the order it was recorded.")
+@click.option("--event", metavar="ID", help="One event in full.")
+@click.option(
+    "-n",
+    "--limit",
+    type=click.IntRange(min=0),
+    default=1000,
+    show_default=True,
+    help="Events at most; 0 for all.",
+)
+@common.place_options
+@common.json_option
+def show(
+    session: str,
+    view: str | None,
+    event: str | None,
+    limit: int,
+    home: str | None,
+    project: str | None,
+    as_json: bool,
+) -> None:
+    """Show one session: the newest, if no ID is given."""
+    with Home(home, project) as opened:
+        if event is not None:
+            _show_event(opened, event, as_json=as_json)
+            return
+        found, id = opened.find(session)
+        stands = found.standing(id)
+        if as_json:
+            common.print_json(_session_facts(found, id, stands, limit))
+            return
+        common.print_heading(found, id, stands.state)
+        if view is None:
+            _print_details(found, id, stands)
+            print()
+        _VIEWS[view or "glance"](found, id, limit)
+
+
+# What it was
+
+
+def _print_details(project: Project, id: bytes, stands: Standing) -> None:
+    facts = _Story(project, id)
+    running = stands.state == "Running"
+    report = analytics.report(project.reader, id, running=running)
+    totals = report.totals
+    until = clock.now_ns() if running else totals.last_ns
+    figures = " · ".join(f"{name} {value}" for name, value in list(report.contract.items())[:4])
+    pairs: list[tuple[str, object]] = [
+        ("why", _first_line(stands.reason)),
+        ("began", f"{output.when(totals.first_ns)} UTC, {output.ago(clock.now_ns() - totals.first_ns)}"),
+        ("took", output.duration(until - totals.first_ns)),
+        ("project", project.name),
+        ("tags", ", ".join(project.tags(id))),
+        ("figures", figures),
+        ("cost", common.money(totals.cost, totals.unpriced, totals.llms)),
+        ("tokens", f"{output.count(totals.tokens_in)} in, {output.count(totals.tokens_out)} out"),
+        ("agents", ", ".join(part.value for part in report.by["agent"])),
+        ("models", ", ".join(part.value for part in report.by["model"])),
+        ("tools", ", ".join(part.value for part in report.by["tool"])),
+        ("host", facts.host()),
+        ("processes", facts.processes()),
+        ("video", facts.video()),
+    ]
+    common.print_pairs([(name, value) for name, value in pairs if value])
+    open_ones = (
+        [] if stands.derived else _unfinished(project, id, until, running=running)
+    )  # else `why` says it
+    for notice in [*_notices(report), *open_ones]:
+        print(common.styled(f"! {output.clean(notice)}", "yellow"))
+
+
+def _first_line(text: str | None) -> str | None:
+    return text.strip().splitlines()[0] if text and text.strip() else None
+
+
+def _notices(report: analytics.Report) -> Iterator[str]:
+    if report.late:
+        yield f"{output.count(report.late)} events were recorded after it had been ended"
+    if report.spilled:
+        yield f"{output.count(report.spilled)} rows came by way of a spill file"
+    if report.dropped:
+        yield f"{output.count(report.dropped)} events could be written nowhere and are lost"
+
+
+def _unfinished(project: Project, id: bytes, until: int, *, running: bool) -> Iterator[str]:
+    for _, kind, name, _, _, began in project.reader.all("unfinished", session=id):
+        since = output.short_duration(until - began)
+        yield (
+            f"{kind} {name!r} has been running for {since}"
+            if running
+            else f"died inside {kind} {name!r}, {since} in"
+        )
+
+
+class _Story:
+    """What the rows that keep the books say of a session."""
+
+    def __init__(self, project: Project, id: bytes) -> None:
+        story = project.reader.all("story", session=id)
+        self._rows = [(kind, encode.loads(body) if body else {}) for _, _, kind, _, _, _, _, body in story]
+
+    def host(self) -> str | None:
+        """Where it ran."""
+        found: dict[str, Any] = {}
+        for _, body in self._rows:
+            found.update(body.get("host_env") or {})
+        system = found.get("OS") or {}
+        python = (found.get("SDK") or {}).get("Python Version")
+        words = [
+            system.get("Hostname"),
+            system.get("OS"),
+            system.get("OS Release"),
+            python and f"Python {python}",
+        ]
+        return ", ".join(str(word) for word in words if word) or None
+
+    def processes(self) -> str | None:
+        """Who took part."""
+        cards = [body for kind, body in self._rows if kind in ("session", "join") and "pid" in body]
+        return ", ".join(f"{card['pid']} on {card.get('host')}" for card in cards[:6]) + (
+            " …" if cards[6:] else ""
+        )
+
+    def video(self) -> str | None:
+        """The recording that belongs to it."""
+        found = [body.get("video") for kind, body in self._rows if kind == "video"]
+        return found[-1] if found else None
+
+
+# What happened in it
+
+
+def _events(project: Project, id: bytes, limit: int) -> tuple[list[Event], int]:
+    """Up to `limit` events, and how many there are beyond them; what ended later is looked up."""
+    stored = analytics.stored(project.reader, id, many=min(limit or 500, 500))
+    work = (row for row in stored if row["kind"] not in rows.BOOKS)
+    opened: dict[bytes, Event] = {}
+    found: list[Event] = []
+    for row in work:
+        if row["phase"] == rows.OPEN:
+            opened[row["id"]] = row
+        else:
+            found.append(analytics.plain(row, opened.pop(row["id"], None)))
+        if limit and len(found) + len(opened) >= limit:
+            break
+    for row in opened.values():
+        ended = project.reader.one("row", id=row["id"], phase=rows.DONE)
+        later = dict(zip(("seq", *rows.COLUMNS), ended, strict=True)) if ended else None
+        found.append(analytics.plain(later, row) if later else analytics.plain(row, None))
+    total = analytics.totals(project.reader, id).events
+    shown = sum(event["finished"] and event["kind"] != "agent" for event in found)
+    return sorted(found, key=lambda event: (event["start_ns"], event["seq"])), max(0, total - shown)
+
+
+def _print_tree(project: Project, id: bytes, limit: int) -> None:
+    found, more = _events(project, id, limit)
+    _print_lines(_tree_lines(found), more)
+
+
+def _print_glance(project: Project, id: bytes, _: int) -> None:
+    """The beginning of the tree, enough to know what one is looking at."""
+    found, more = _events(project, id, _GLANCE * 4)
+    lines = list(_tree_lines(found))
+    _print_lines(lines[:_GLANCE], more + max(0, len(lines) - _GLANCE))
+    print()
+    print(common.dim(f"more: localops show {common.short_id(id)} --timeline, --tree, --events or --event ID"))
+
+
+def _print_lines(lines: Any, more: int) -> None:
+    for line in lines:
+        print(line)
+    if more:
+        print(common.dim(f"… {output.count(more)} more events"))
+
+
+def _tree_lines(found: list[Event]) -> Iterator[str]:
+    """Every event below the one it happened in, with its agent where that changes."""
+    names = {event["id"]: event["name"] for event in found if event["kind"] == "agent"}
+    shown = [event for event in found if event["kind"] != "agent"]
+    ids = {event["id"] for event in shown}
+    children: dict[str | None, list[Event]] = {}
+    for event in shown:
+        children.setdefault(event["parent"] if event["parent"] in ids else None, []).append(event)
+    stack = [(event, "", index == 0, None) for index, event in enumerate(reversed(children.get(None, [])))]
+    while stack:
+        event, indent, last, agent = stack.pop()
+        mine = names.get(event["agent"])
+        yield _tree_line(event, indent + ("└─ " if last else "├─ "), mine if mine != agent else None)
+        deeper = indent + ("   " if last else "│  ")
+        below = children.get(event["id"], [])
+        stack += [(child, deeper, index == 0, mine) for index, child in enumerate(reversed(below))]
+
+
+def _tree_line(event: Event, branch: str, agent: str | None) -> str:
+    label = _label(event) + (f"  @{output.clean(agent)}" if agent else "")
+    right = "  ".join(filter(None, (_figures(event), _took(event))))
+    room = common.width()
+    if room is None:
+        return f"{branch}{_marked(event, label)}  {right}".rstrip()
+    label = output.cut(label, max(room - len(branch) - output.cells_wide(right) - 2, 8))
+    gap = room - len(branch) - output.cells_wide(label) - output.cells_wide(right)
+    return f"{common.dim(branch)}{_marked(event, label)}{' ' * max(gap, 2)}{common.dim(right)}".rstrip()
+
+
+def _label(event: Event) -> str:
+    """What an event is called in one line."""
+    if event["kind"] == "error":
+        words = f"{event['name'] or 'error'}: {_first_line(str(event.get('details') or '')) or ''}".rstrip(
+            ": "
+        )
+        return output.clean(words)
+    name = event["model"] if event["kind"] == "llm" and event["model"] else event["name"]
+    mark = "✗ " if event["failed"] else "… " if not event["finished"] else ""
+    return output.clean(f"{mark}{event['kind']} {name or ''}".rstrip())
+
+
+def _marked(event: Event, label: str) -> str:
+    if event["failed"] or event["kind"] == "error":
+        return common.styled(label, "red")
+    return label if event["finished"] else common.styled(label, "yellow")
+
+
+def _figures(event: Event) -> str:
+    if event["kind"] == "llm":
+        tokens = f"{output.count(event['tokens_in'] or 0)} → {output.count(event['tokens_out'] or 0)}"
+        return f"{tokens}  {output.money(event['cost'])}"
+    return output.money(event["cost"]) if event["cost"] else ""
+
+
+def _took(event: Event) -> str:
+    if not event["finished"]:
+        return "unfinished"
+    return "" if event["kind"] == "error" else output.short_duration(event["end_ns"] - event["start_ns"])
+
+
+def _print_timeline(project: Project, id: bytes, limit: int) -> None:
+    found, more = _events(project, id, limit)
+    shown = [event for event in found if event["kind"] != "agent"]
+    if not shown:
+        print("nothing happened in it")
+        return
+    first = min(event["start_ns"] for event in shown)
+    last = max(analytics.totals(project.reader, id).last_ns, *(event["end_ns"] or 0 for event in shown))
+    depths = _depths(shown)
+    room = common.width()
+    cells = max(16, room - 54) if room else _BAR
+    for event in shown:
+        label = output.cut("  " * min(depths[event["id"]], 6) + _label(event), 30)
+        label += " " * (30 - output.cells_wide(label))
+        bar = _bar(event["start_ns"] - first, (event["end_ns"] or last) - first, last - first, cells)
+        offset = common.dim(f"+{output.short_duration(event['start_ns'] - first)}".rjust(9))
+        print(f"{offset}  {_marked(event, label)} {_marked(event, bar)} {common.dim(_took(event))}".rstrip())
+    if more:
+        print(common.dim(f"… {output.count(more)} more events"))
+
+
+def _depths(found: list[Event]) -> dict[str, int]:
+    """How deep each event lies; parents come before their children, since they began before them."""
+    depths: dict[str, int] = {}
+    for event in found:
+        depths[event["id"]] = depths.get(event["parent"] or "", -1) + 1
+    return depths
+
+
+def _bar(start: int, end: int, whole: int, cells: int) -> str:
+    """A stretch of time as blocks on a line of `cells`."""
+    scale = cells / max(whole, 1)
+    left = min(int(start * scale), cells - 1)
+    long = max(1, min(round((end - start) * scale), cells - left))
+    return "·" * left + ("█" * long if end > start else "▏") + "·" * (cells - left - long)
+
+
+def _print_events(project: Project, id: bytes, limit: int) -> None:
+    found, more = _events(project, id, limit)
+    names = {event["id"]: event["name"] for event in found if event["kind"] == "agent"}
+    first = min((event["start_ns"] for event in found), default=0)
+    table = [
+        _event_cells(event, names.get(event["agent"]), first) for event in found if event["kind"] != "agent"
+    ]
+    common.print_table(
+        table,
+        ("event", "at", "kind", "name", "agent", "took", "tokens", "cost", ""),
+        align="lrlllrrrl",
+        soft=("name", "agent"),
+        spare=("tokens", "agent", "at"),
+    )
+    if more:
+        print(common.dim(f"… {output.count(more)} more events: -n 0 for all"))
+
+
+def _event_cells(event: Event, agent: str | None, first: int) -> list[object]:
+    tokens = (event["tokens_in"] or 0) + (event["tokens_out"] or 0)
+    return [
+        event["id"][:20],
+        f"+{output.short_duration(event['start_ns'] - first)}",
+        event["kind"],
+        event["model"] if event["kind"] == "llm" and event["model"] else event["name"] or "",
+        agent or "",
+        _took(event),
+        output.count(tokens) if tokens else "",
+        output.money(event["cost"]) if event["cost"] is not None or event["kind"] == "llm" else "",
+        "failed" if event["failed"] else "",
+    ]
+
+
+_VIEWS: dict[str, Callable[[Project, bytes, int], None]] = {
+    "glance": _print_glance,
+    "tree": _print_tree,
+    "timeline": _print_timeline,
+    "events": _print_events,
+}
+
+
+# One event
+
+
+def _show_event(opened: Home, ident: str, *, as_json: bool) -> None:
+    project, session, id = opened.find_event(ident)
+    began = project.reader.one("row", id=id, phase=rows.OPEN)
+    ended = project.reader.one("row", id=id, phase=rows.DONE)
+    parts = [dict(zip(("seq", *rows.COLUMNS), row, strict=True)) if row else None for row in (ended, began)]
+    event = analytics.plain(parts[0], parts[1]) if parts[0] else analytics.plain(parts[1] or {}, None)
+    if as_json:
+        common.print_json({"project": project.name, "event": event_facts(event)})
+        return
+    print(f"{_marked(event, _label(event))}  {common.dim(event['id'])}")
+    print()
+    common.print_pairs(_event_pairs(project, session, event))
+    for name in [*_TEXTS, *_others(event)]:
+        if event.get(name) is not None:
+            print()
+            print(common.bold(name))
+            print(output.clean(_pretty(event[name]), newlines=True))
+
+
+def _event_pairs(project: Project, session: bytes, event: Event) -> list[tuple[str, object]]:
+    agent = event["agent"]
+    pairs: list[tuple[str, object]] = [
+        ("session", f"{common.full_id(session)}  {project.name_of(session) or ''}"),
+        ("began", f"{events.iso(event['start_ns'])}"),
+        ("took", _took(event)),
+        ("agent", analytics.agent_name(project.reader, agent) if agent else None),
+        ("inside", event["parent"]),
+        ("model", event["model"]),
+        ("figures", _figures(event)),
+        ("cached", event["tokens_cached"]),
+        ("reasoning", event["tokens_reasoning"]),
+        ("tags", ", ".join(event["tags"])),
+    ]
+    return [(name, value) for name, value in pairs if value]
+
+
+def _others(event: Event) -> list[str]:
+    """What else the body holds, under its own names."""
+    return [name for name in event if name not in _TEXTS and name not in _COLUMNS]
+
+
+_COLUMNS = frozenset(
+    "id session kind name parent agent start_ns end_ns finished failed model tokens_in tokens_out "
+    "tokens_cached tokens_reasoning cost tags seq".split()
+)
+
+
+def _pretty(value: object) -> str:
+    """Recorded data as a person reads it: text as it is, a chat by its roles, the rest as JSON."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, dict) and "$blob" in value:
+        return f"{value.get('head', '')}…\n[{value.get('$len')} bytes, whole in blobs/{value['$blob']}]"
+    if isinstance(value, list) and _is_chat(value):
+        return "\n".join(f"{part['role']}: {_pretty(part.get('content'))}" for part in value)
+    import json
+
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def _is_chat(value: list[Any]) -> bool:
+    return bool(value) and all(isinstance(part, dict) and "role" in part for part in value)
+
+
+# For programs
+
+
+def _session_facts(project: Project, id: bytes, stands: Standing, limit: int) -> dict[str, Any]:
+    totals = analytics.totals(project.reader, id)
+    found = islice(analytics.events(project.reader, id), limit or None)
+    unfinished = project.reader.all("unfinished", session=id)
+    return {
+        "session_id": common.full_id(id),
+        "project": project.name,
+        "name": project.name_of(id),
+        "state": stands.state,
+        "reason": stands.reason,
+        "derived": stands.derived,
+        "began": events.iso(totals.first_ns),
+        "last": events.iso(totals.last_ns),
+        "seconds": (totals.last_ns - totals.first_ns) / 1e9,
+        "tags": project.tags(id),
+        "unfinished": [
+            {"id": common.full_id(one), "kind": kind, "name": name, "began": events.iso(at)}
+            for one, kind, name, _, _, at in unfinished
+        ],
+        "events": [event_facts(event) for event in found],
+    }
+
+
+def event_facts(event: Event) -> dict[str, Any]:
+    """An event in JSON: its columns under their names, then what its body holds."""
+    facts = dict(event)
+    start, end, cost = facts.pop("start_ns"), facts.pop("end_ns"), facts.pop("cost")
+    return {
+        **facts,
+        "began": events.iso(start),
+        "seconds": None if end is None else (end - start) / 1e9,
+        **common.money_keys(cost),
+    }
