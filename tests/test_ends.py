@@ -73,7 +73,7 @@ def test_a_killed_program_is_known_by_where_it_died() -> None:
 
 def test_the_next_session_writes_the_ends_that_are_due() -> None:
     """A derived end becomes a row, once, when another session starts; it ends at the last row of the dead one."""
-    programs.run(_INIT + "localops.record(localops.ActionEvent('a')); os._exit(1)")
+    programs.run(_INIT + "localops.record(localops.ActionEvent(action_type='a')); os._exit(1)")
     for _ in range(2):
         programs.run(_INIT + "localops.end_session('Success')")
     dead = programs.sessions()[0]
