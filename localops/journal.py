@@ -956,7 +956,7 @@ _LIMITS = {
     apsw.SQLITE_LIMIT_VDBE_OP: 25_000,
     apsw.SQLITE_LIMIT_LIKE_PATTERN_LENGTH: 1_000,
 }
-_HARMFUL = frozenset(("load_extension", "readfile", "writefile", "edit", "fts3_tokenizer", "zeroblob", "randomblob"))
+_HARMFUL = frozenset(("load_extension", "readfile", "writefile", "edit", "fts3_tokenizer"))
 
 
 def _confine(connection: apsw.Connection, deadline: float) -> None:
