@@ -291,7 +291,7 @@ def _suspicion(literals: list[tuple[str, str]], names: list[str]) -> Callable[[b
     x = re.compile(rb"x(?:ox|app-)").search
     authorization = re.compile(rb"z(?<=authoriz)ation[\\\"']* *[=:]").search
     capital_a = re.compile(rb"A(?:[KS]IA|Iza)").search
-    a_sign, z_sign, at_sign, j_sign = b"Az@J"
+    underscore_sign, x_sign, a_sign, z_sign, at_sign, j_sign = b"_xAz@J"
 
     def looks_secret(body: bytes) -> object:
         low = body.lower()
@@ -300,9 +300,9 @@ def _suspicion(literals: list[tuple[str, str]], names: list[str]) -> Callable[[b
             or passwords(low)
             or secret(low)
             or scheme(low)
-            or underscore(low)
-            or x(low)
             # A number in bytes is found five times as fast as a text, and these are rare.
+            or (underscore_sign in low and underscore(low))
+            or (x_sign in low and x(low))
             or (z_sign in low and authorization(low))
             or (a_sign in body and capital_a(body))
             or (j_sign in body and b"eyJ" in body)
