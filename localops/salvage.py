@@ -30,7 +30,7 @@ class Saved:
     lost: int  # numbers up to the last one seen that no row was found for
     broken: int  # those of them whose row was found, with a checksum that does not fit
     removed: int  # rows of pruned sessions, which were left behind
-    last_seq: int
+    cut: int  # pages that the file should have, by its header, and has not: rows on them are not in `lost`
 
 
 _LEAF = 0x0D  # the first byte of a page that holds the rows of a table
@@ -74,6 +74,17 @@ def carve(path: str) -> Iterator[tuple[int, Row]]:
         pages = Pages(data, size, over)
         for page, start in pages.leaves():
             yield from _rows_of(page, start, pages)
+
+
+def _pages_missing(path: str) -> int:
+    """By how many pages the file is shorter than its own header says, its WAL counted in."""
+    with open(path, "rb") as file:
+        head = file.read(100)
+    if head[:15] != b"SQLite format 3":
+        return 0
+    size = _page_size(head)
+    there = os.path.getsize(path) // size
+    return max(0, int.from_bytes(head[28:32], "big") - max([there, *_wal_pages(path + "-wal", size)]))
 
 
 def _page_size(data: bytes) -> int:
@@ -203,7 +214,7 @@ def save(path: str, folder: str) -> Saved:
         journal.close()
     last = max(seq for seq, _ in sound.values())
     lost = last - len({seq for seq, _ in kept}) - sum(gone.values())
-    return Saved(len(kept), max(0, lost), broken, len(sound) - len(kept), last)
+    return Saved(len(kept), max(0, lost), broken, len(sound) - len(kept), _pages_missing(path))
 
 
 _ID, _PHASE, _KIND, _SESSION, _PARENT, _BODY = (

@@ -88,12 +88,14 @@ def test_a_changed_row_is_not_believed(tmp_path: Path) -> None:
 
 
 def test_half_a_file_gives_half_of_its_rows(tmp_path: Path) -> None:
-    """A file that was cut off gives what the rest holds."""
+    """A file that was cut off gives what the rest holds, and the report says how much is missing."""
     written = _record(tmp_path / "a", 1_000)
     path = tmp_path / "a" / "journal.db"
-    os.truncate(path, path.stat().st_size // 2)
-    _, found = _saved(path, tmp_path / "b")
+    size = path.stat().st_size
+    os.truncate(path, size // 2)
+    saved, found = _saved(path, tmp_path / "b")
     assert len(found & set(written)) > 0.3 * len(written)
+    assert saved.cut == size // PAGE - size // 2 // PAGE
 
 
 def test_rows_that_are_only_in_the_wal_come_back(tmp_path: Path) -> None:

@@ -161,7 +161,7 @@ def _show(session: Session, answer: str) -> None:
             for label, value in _figures(session, analytics.totals(journal, id))
         ),
         "",
-        *_by_model(analytics.parts(journal, id, "model")),
+        *_costs([*analytics.parts(journal, id, "model"), *analytics.parts(journal, id, "tool")]),
         "",
         bold("Have a look:"),
         *(f"  {styled(command.ljust(31), 'cyan')}{dim(about)}" for command, about in _NEXT),
@@ -187,13 +187,13 @@ def _figures(session: Session, figures: analytics.Totals) -> list[tuple[str, str
     ]
 
 
-def _by_model(parts: list[analytics.Part]) -> list[str]:
-    """What each model cost, the dearest first, with a bar."""
-    dearest = max(part.cost for part in parts)
+def _costs(parts: list[analytics.Part]) -> list[str]:
+    """What each model and tool cost, the dearest first, with a bar."""
+    paid = sorted((part for part in parts if part.cost), key=lambda part: -part.cost)
     return [
         f"  {dim(part.value.ljust(22))}{output.money(part.cost).rjust(10)}  "
-        + styled(output.bar(part.cost / dearest, 24).rstrip(), "blue")
-        for part in sorted(parts, key=lambda part: -part.cost)
+        + styled(output.bar(part.cost / paid[0].cost, 24).rstrip(), "blue")
+        for part in paid
     ]
 
 

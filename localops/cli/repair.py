@@ -77,7 +77,13 @@ def _swap(path: str, new: str, stamp: str) -> str:
 
 def _tell(saved: Saved, path: str, aside: str | None, *, as_json: bool) -> None:
     if as_json:
-        facts = {"rows": saved.rows, "lost": saved.lost, "broken": saved.broken, "pruned": saved.removed}
+        facts = {
+            "rows": saved.rows,
+            "lost": saved.lost,
+            "broken": saved.broken,
+            "pruned": saved.removed,
+            "cut": saved.cut,
+        }
         print_json({"journal": os.path.abspath(path), "kept_aside": aside, **facts})
         return
     share = saved.rows / max(1, saved.rows + saved.lost)
@@ -90,7 +96,11 @@ def _tell(saved: Saved, path: str, aside: str | None, *, as_json: bool) -> None:
         )
         print(f"{output.count(saved.lost)} rows are lost ({1 - share:.1%}){broken}")
     else:
-        print("nothing is lost")
+        print("no row is missing up to the last one found")
+    if saved.cut:
+        print(
+            f"the file is {output.count(saved.cut)} pages shorter than it was: rows on them cannot be counted"
+        )
     if saved.removed:
         print(f"{output.count(saved.removed)} rows of pruned sessions were left behind")
     if aside:
