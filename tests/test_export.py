@@ -15,7 +15,9 @@ import pytest
 import localops
 from localops import export, lines
 from localops.decorators import operation, tool
-from localops.journal import Reader
+from localops.journal import Journal, Reader
+from localops.pricing import Prices
+from localops.repricing import reprice
 
 _HOSTILE = "</script><img src=x onerror=alert(1)>\x1b[2J"
 
@@ -96,6 +98,17 @@ def test_an_unknown_price_is_null_and_counted(run: export.Run) -> None:
     assert costs["of-nobody"] is None
     assert found["stats"]["unpriced"] == 1
     assert found["stats"]["cost_nano"] == costs["gpt-4o"] + 2 * 250_000_000
+
+
+def test_a_price_that_came_later_is_in_every_form(run: export.Run) -> None:
+    """A call that was priced afterwards is exported with its price, and the sums agree."""
+    journal = Journal(run.folder)
+    reprice(journal, "of-nobody", Prices({"of-nobody": {"input": 1, "output": 1}}), source="test")
+    journal.close()
+    found = export.document(run)
+    assert {call["model"]: call["cost_nano"] for call in found["llms"]}["of-nobody"] == 10_000
+    paid = [call["cost_nano"] or 0 for call in [*found["llms"], *found["tools"]]]
+    assert (found["stats"]["cost_nano"], found["stats"]["unpriced"]) == (sum(paid), 0)
 
 
 @pytest.mark.parametrize("many", [0, 1, 3])

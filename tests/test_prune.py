@@ -13,6 +13,7 @@ import localops
 from localops import analytics, blobs, prune, rows
 from localops.errors import ConfigError
 from localops.journal import DERIVED, Journal, Reader
+from localops.search import FILE, Index
 
 
 @pytest.fixture
@@ -146,6 +147,18 @@ def test_a_blob_that_was_just_kept_stays(folder: str, journal: Journal) -> None:
     digest = blobs.keep(folder, b"just now")
     assert prune.sweep_blobs(journal) == 0
     assert os.path.exists(blobs.path_of(folder, digest))
+
+
+def test_the_words_of_a_pruned_session_are_found_no_more(folder: str, journal: Journal) -> None:
+    """The search index is begun anew: what was taken cannot be read back out of it."""
+    gone, stays = _record("gone"), _record("stays")
+    with Reader(journal.path) as reader:
+        Index(folder, reader).extend()
+        prune.take(journal, [_look(folder, gone)])
+        assert not os.path.exists(os.path.join(folder, FILE))
+        index = Index(folder, reader)
+        index.extend()
+        assert index.sessions("tool", most=9) == [stays]
 
 
 def test_the_space_comes_back(folder: str, journal: Journal) -> None:
