@@ -620,10 +620,17 @@ class Session:
         self.finish(error)
 
     def finish(self, error: BaseException | None = None) -> None:
-        """End it as what ran in it ended: Success, or the Failure that an exception makes it; if it has not ended yet."""
+        """End it as what ran in it ended: Success, or the Failure that an exception makes it.
+
+        A process that only joined it leaves: whose it is goes on.
+        """
         if not self.is_running:
             return
-        if error is None or isinstance(error, GeneratorExit) or (isinstance(error, SystemExit) and not error.code):
+        if not self.owned():
+            if isinstance(error, Exception) and not hasattr(error, "_localops_recorded"):
+                self.record(ErrorEvent(exception=error))
+            self.leave()
+        elif error is None or isinstance(error, GeneratorExit) or (isinstance(error, SystemExit) and not error.code):
             self.end_session("Success")
         else:
             self.end_session("Failure", failure_reason(error))

@@ -520,13 +520,15 @@ def test_what_an_agent_does_is_its_own(run: Session) -> None:
     """Methods of every kind act for their instance, and an agent that another calls acts for itself."""
     researcher = Researcher(Writer())
     researcher.read("u")
-    researcher.delegate()
+    operation(name="outer")(researcher.delegate)()
     asyncio.run(researcher.later())
     for _ in researcher.stream():
         localops.record(ActionEvent(action_type="outside"))
     names = {event["id"]: event["name"] for event in run.events if event["kind"] == "agent"}
     acted = {name: names.get(event["agent"]) for name, event in named(run).items() if event["kind"] != "agent"}
+    assert named(run)["written"]["parent"] == named(run)["outer"]["id"]
     assert acted == {
+        "outer": None,
         "made": "researcher",
         "read": "researcher",
         "written": "Writer",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import enum
+import os
 import re
 import subprocess
 import uuid
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 
-import localops
+import localops.client
 from localops import ActionEvent, Config, ErrorEvent, Event, LLMEvent, Session, ToolEvent, rows
 from localops.errors import JournalError, UnknownEndState
 
@@ -346,6 +347,31 @@ def test_a_with_block_makes_its_session_current() -> None:
         localops.record(ActionEvent())
     localops.record(ActionEvent())
     assert (first.get_analytics()["Actions"], second.get_analytics()["Actions"]) == (1, 1)
+
+
+def test_who_only_joined_leaves() -> None:
+    """A `with` block in a process that joined ends nothing: an exception there is an error, and the session goes on."""
+    session = begun()
+    joiner = localops.client.Client(session.config)
+    with pytest.raises(ValueError, match="bad"), joiner.start(None, session.session_id):
+        raise ValueError("bad")
+    kinds = [row[2] for row in session._journal.all("story", session=session._id)]
+    assert (kinds, session.get_analytics()["Errors"]) == (["session", "join", "leave"], 1)
+    assert session.is_running
+
+
+def test_a_forked_child_ends_nothing() -> None:
+    """A child that comes to the end of its parent's block leaves; the parent's end is the session's."""
+    with begun() as session:
+        child = os.fork()
+        if not child:
+            session.record(ActionEvent())
+            session.finish()
+            os._exit(0)
+        os.waitpid(child, 0)
+        kinds = [row[2] for row in session._journal.all("story", session=session._id)]
+        assert kinds == ["session", "join", "leave"]
+    assert session.end_state == "Success"
 
 
 # Figures
