@@ -63,6 +63,7 @@ def run(tmp_path: Path) -> Iterator[export.Run]:
     with pytest.raises(LookupError):
         _search("nothing")
     localops.record(localops.Event("guess", params={"n": 1}))
+    localops.record(localops.ActionEvent(action_type="=HYPERLINK(1)", params="@SUM(1)", returns="+1"))
     session.end_session("Failure", "it was a test")
     folder = tmp_path / "home" / "p"
     with Reader(str(folder / "journal.db")) as reader:

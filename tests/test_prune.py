@@ -38,6 +38,7 @@ def _record(name: str, many: int = 3, *, end: bool = True) -> bytes:
             localops.LLMEvent(model="gpt-4o", prompt="x" * 500, prompt_tokens=index, completion_tokens=1)
         )
         session.record(localops.ToolEvent(name=f"tool {index}"))
+    session.begin("tool", "never finished")
     if end:
         session.end_session("Success")
     return session.session_id.bytes

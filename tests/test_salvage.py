@@ -98,8 +98,9 @@ def test_half_a_file_gives_half_of_its_rows(tmp_path: Path) -> None:
     assert saved.cut == size // PAGE - size // 2 // PAGE
 
 
-def test_rows_that_are_only_in_the_wal_come_back(tmp_path: Path) -> None:
-    """What was never moved from the WAL into the file is found in the WAL, even when the file is gone."""
+@pytest.mark.parametrize("header", [True, False])
+def test_rows_that_are_only_in_the_wal_come_back(header: bool, tmp_path: Path) -> None:
+    """What never reached the file is found in the WAL, though the file and the WAL's header are gone."""
     journal = Journal(str(tmp_path / "a"))
     session, at = clock.new_id(), clock.now_ns()
     row = rows.make("tool", session, id=clock.new_id(at), at_ns=at, name="search")
@@ -108,6 +109,9 @@ def test_rows_that_are_only_in_the_wal_come_back(tmp_path: Path) -> None:
     journal.close()
     path = tmp_path / "copy" / "journal.db"
     path.write_bytes(b"")
+    if not header:
+        wal = tmp_path / "copy" / "journal.db-wal"
+        wal.write_bytes(bytes(32) + wal.read_bytes()[32:])
     _, found = _saved(path, tmp_path / "b")
     assert row in found
 

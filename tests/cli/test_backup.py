@@ -55,6 +55,22 @@ def test_a_restored_backup_takes_a_journal_id_of_its_own(
         assert [row[4] for row in reader.stream() if row[3] == "journal"] == ["begun", "moved"]
 
 
+@pytest.mark.foreign_open
+def test_a_backup_put_back_into_the_same_file_is_known_as_one(
+    session: localops.Session, told: Told, tmp_path: Path
+) -> None:
+    """Written over the journal it was made from (same machine, same inode), it is still another journal."""
+    told("backup", "-o", str(tmp_path / "copy.db"))
+    path, before = Path(session._journal.path), session._journal.id
+    session.end_session("Success")
+    localops.api.client().close()
+    path.write_bytes((tmp_path / "copy.db").read_bytes())
+    journal = Journal(str(path.parent))
+    journal.fold()
+    assert journal.id != before
+    journal.close()
+
+
 def test_a_backup_never_replaces_a_file(session: localops.Session, command: Any, tmp_path: Path) -> None:
     """What is there stays, and a folder takes one file for each project."""
     path = tmp_path / "copy.db"
