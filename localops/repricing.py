@@ -9,7 +9,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from hashlib import sha256
 
-from localops import clock, encode, rows
+from localops import encode, rows
 from localops.pricing import Usage
 
 TYPE_CHECKING = False
@@ -95,12 +95,11 @@ def _usage(call: dict[str, Any]) -> Usage:
 
 
 def _row(call: dict[str, Any], new: int, was: int | None, nth: int, source: str) -> Row:
-    at = clock.now_ns()
     return rows.make(
         "price",
         call["session"],
         id=sha256(b"price %b %d %d" % (call["id"], nth, new)).digest()[:16],
-        at_ns=at,
+        at_ns=call["at_ns"],  # of the call: a session must not last longer because it was priced
         name=source,
         parent=call["id"],
         agent=call["agent"],

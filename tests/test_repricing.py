@@ -85,3 +85,14 @@ def test_a_rebuild_gives_the_same_figures(session: localops.Session, journal: Jo
     before = analytics.totals(journal, session.session_id.bytes)
     journal.rebuild()
     assert analytics.totals(journal, session.session_id.bytes) == before
+
+
+def test_a_price_that_comes_later_does_not_prolong_a_session(
+    session: localops.Session, journal: Journal
+) -> None:
+    """A session lasted from its first event to its end, whenever somebody prices its calls."""
+    session.end_session("Success")
+    before = analytics.totals(journal, session.session_id.bytes)
+    _reprice(journal, 1)
+    after = analytics.totals(journal, session.session_id.bytes)
+    assert (after.first_ns, after.last_ns) == (before.first_ns, before.last_ns)
