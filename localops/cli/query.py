@@ -36,7 +36,9 @@ def query(
     """
     statement = sys.stdin.read() if sql == "-" else sql
     with Home(home, project) as opened:
-        names, found = _one(opened).reader.console(statement, seconds=seconds)
+        asked = _one(opened)
+        names, found = asked.reader.console(statement, seconds=seconds)
+        others = len(opened.projects) > 1
     if as_json:
         common.print_json({"columns": names, "rows": [[_plain(value) for value in row] for row in found]})
     elif as_csv:
@@ -44,6 +46,8 @@ def query(
     elif names:
         common.print_table([[_plain(value) for value in row] for row in found], names, soft=names)
         output.say(f"{output.count(len(found))} {'row' if len(found) == 1 else 'rows'}")
+    if others and not as_json:
+        output.say(f"that was project {asked.name} alone; --project names another")
 
 
 def _one(opened: Home) -> Project:
