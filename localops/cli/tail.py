@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 
 import click
 
-from localops import analytics, config, output, rows
+from localops import analytics, clock, config, output, rows
 from localops.cli import common
 from localops.home import Home, Project
 
@@ -44,7 +43,9 @@ def tail(
             return
         found, id = opened.find(session)
         printer = _Printer(found, as_json=as_json, many=False)
-        after = printer.last(limit, id)
+        after, newest = printer.newest(limit, id)
+        for row in newest:
+            printer.show(row)
         while follow and found.standing(id).state == "Running":
             after = printer.next(after, id)
             time.sleep(_NAP)
@@ -59,7 +60,13 @@ def _tail_all(opened: Home, limit: int, *, follow: bool, as_json: bool) -> None:
     printers = {
         each.name: _Printer(each, as_json=as_json, many=len(opened.projects) > 1) for each in opened.projects
     }
-    positions = {name: printer.last(limit) for name, printer in printers.items()}
+    positions = {}
+    newest: list[tuple[_Printer, Row]] = []
+    for name, printer in printers.items():
+        positions[name], found = printer.newest(limit)
+        newest += [(printer, row) for row in found]
+    for printer, row in sorted(newest, key=lambda told: told[1]["at_ns"])[-limit:]:
+        printer.show(row)
     while follow:
         time.sleep(_NAP)
         for name in config.projects(opened.folder):  # a project may begin while we look
@@ -77,21 +84,18 @@ class _Printer:
         self._as_json = as_json
         self._prefix = f"{project.name}  " if many else ""
 
-    def last(self, limit: int, session: bytes | None = None) -> int:
-        """Print the last rows there are; the seq of the very last one."""
+    def newest(self, limit: int, session: bytes | None = None) -> tuple[int, list[Row]]:
+        """The seq of the very last row, and the last rows up to it that are told, in their order."""
         ask = self._project.ask
         upto = int(ask("last_seq")[0][0])
-        if limit:
-            many = limit * 4  # rows of the books are not shown
-            found = (
-                ask("newest_rows", many=many)
-                if session is None
-                else ask("newest_rows_of", session=session, many=many)
-            )
-            shown = deque((row for row in self._told(reversed(found))), maxlen=limit)
-            for row in shown:
-                self._print(row)
-        return upto
+        many = limit * 4  # rows of the books are not shown
+        found = (
+            ask("newest_rows", many=many)
+            if session is None
+            else ask("newest_rows_of", session=session, many=many)
+        )
+        told = [row for row in self._told(reversed(found)) if row["seq"] <= upto]
+        return upto, told[-limit:] if limit else []
 
     def next(self, after: int, session: bytes | None = None) -> int:
         """Print what was written since; the seq of the last row."""
@@ -99,7 +103,7 @@ class _Printer:
             after = page[-1][0]
             for row in self._told(page):
                 if session in (None, row["session"]):
-                    self._print(row)
+                    self.show(row)
         return after
 
     def _told(self, found: Any) -> Iterator[Row]:
@@ -108,7 +112,8 @@ class _Printer:
             if row["kind"] not in _QUIET:
                 yield row
 
-    def _print(self, row: Row) -> None:
+    def show(self, row: Row) -> None:
+        """Print a row as one line, or as a document of one."""
         if self._as_json:
             from localops.cli.show import event_facts
 
@@ -116,13 +121,19 @@ class _Printer:
                 {"project": self._project.name, "row": event_facts(analytics.plain(row, None))}
             )
             return
-        time_of_day = output.when(row["at_ns"])[11:]
         line = f"{self._prefix}{common.short_id(row['session'])}  {_words(row)}"
-        room = common.width()
+        moment = _moment(row["at_ns"])
+        room = (common.width() or 0) - len(moment) - 2
         line = output.clean(line)
-        line = output.cut(line, room - 10) if room and room > 20 else line
+        line = output.cut(line, room) if room > 10 else line
         style = "red" if row["failed"] or row["kind"] == "error" else None
-        print(f"{common.dim(time_of_day)}  {common.styled(line, style) if style else line}", flush=True)
+        print(f"{common.dim(moment)}  {common.styled(line, style) if style else line}", flush=True)
+
+
+def _moment(at_ns: int) -> str:
+    """The time of day, with the day before it if that is not today's (both in UTC)."""
+    moment = output.when(at_ns)
+    return moment[11:] if moment[:10] == output.when(clock.now_ns())[:10] else moment
 
 
 def _words(row: Row) -> str:
