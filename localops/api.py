@@ -1,7 +1,7 @@
 """The functions of `import localops`, over the one client of this process.
 
-They are the functions users of AgentOps know.  None of them raises into the program unless `strict=True` was given:
-what cannot be done is said on stderr, and the program goes on.
+They are the functions users of AgentOps know.  None of them raises into the program unless `strict=True` was
+given: what cannot be done is said on stderr, and the program goes on.
 """
 
 from __future__ import annotations
@@ -59,7 +59,11 @@ def _quietly(function: Callable[P, R]) -> Callable[P, R | None]:
         try:
             return function(*args, **kwargs)
         except Exception as error:  # the edge: recording never breaks the program that is recorded
-            if kwargs.get("strict") is True or (_client is not None and _client.config.strict) or _is_miscalled(error):
+            if (
+                kwargs.get("strict") is True
+                or (_client is not None and _client.config.strict)
+                or _is_miscalled(error)
+            ):
                 raise
             _say(function.__name__, error)
             return None
@@ -77,7 +81,9 @@ def _say(what: str, error: Exception) -> None:
     if isinstance(error, NoSession):  # an agent's loop would say it with every step
         output.say_once(f"{what} without a session", str(error))
     else:
-        output.say(str(error) if isinstance(error, LocalopsError) else f"{what}: {type(error).__name__}: {error}")
+        output.say(
+            str(error) if isinstance(error, LocalopsError) else f"{what}: {type(error).__name__}: {error}"
+        )
 
 
 @_quietly
@@ -110,8 +116,8 @@ def init(
     """Set up recording, and start a session unless `auto_start_session=False`.
 
     No key is needed.  A key chooses the project (same key, same project), `project` names it outright.  With
-    `inherited_session_id`, or in a subprocess that was given `session.env()`, the session of another process is joined.
-    A second call returns the session there is, and says so when its options differ.
+    `inherited_session_id`, or in a subprocess that was given `session.env()`, the session of another process
+    is joined. A second call returns the session there is, and says so when its options differ.
     """
     options = {
         "api_key": api_key,
@@ -149,7 +155,9 @@ def _initialise(
     inherited = inherited or os.environ.get("LOCALOPS_SESSION_ID")
     if not config.auto_start_session:
         if inherited:
-            output.say("inherited_session_id is not used with auto_start_session=False: give it to start_session()")
+            output.say(
+                "inherited_session_id is not used with auto_start_session=False: give it to start_session()"
+            )
         return None
     return _client.start(tags, inherited)
 
@@ -166,8 +174,8 @@ def _again(
         differing.append("tags")
     if differing:
         output.say(
-            f"init() was called again with other options ({', '.join(sorted(differing))}); the session that is open goes on "
-            "with the first ones. Give start_session() a config= for a session that differs."
+            f"init() was called again with other options ({', '.join(sorted(differing))}); the open session "
+            "goes on with the first ones. Give start_session() a config= for a session that differs."
         )
     return session
 

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
     from localops.pricing import Prices
 
-_DETAILS_AFTER_NS = 500_000_000  # hardware and packages are written when a session has lasted this long, or ends
+_DETAILS_AFTER_NS = (
+    500_000_000  # hardware and packages are written when a session has lasted this long, or ends
+)
 
 
 class Client:
@@ -52,7 +54,8 @@ class Client:
         session = scope.get()[0]
         if session is not None and session.is_running:
             return session
-        # One that was ended in another context may still be current in this one: it yields to a session that is open.
+        # One that was ended in another context may still be current in this one: it yields to a session that
+        # is open.
         found = self.open_sessions()
         return found[0] if len(found) == 1 else session
 
@@ -65,8 +68,8 @@ class Client:
         if many:
             ids = ", ".join(str(session.session_id)[:13] for session in many)
             raise NoSession(
-                f"{what}: {len(many)} sessions are open ({ids}) and none is current here; call it on the session that is "
-                "meant, or hand this thread its context with localops.carry()"
+                f"{what}: {len(many)} sessions are open ({ids}) and none is current here; "
+                "call it on the session that is meant, or hand this thread its context with localops.carry()"
             )
         raise NoSession(f"{what}: no session is open; call localops.init() or localops.start_session() first")
 
@@ -92,7 +95,9 @@ class Client:
         folder = config.folder()
         if inherited_session_id is not None:
             return self._join(inherited_session_id, folder, tags, name, config)
-        session = self._session(clock.new_id(), folder, name or config.trace_name or script_name(), config, owned=True)
+        session = self._session(
+            clock.new_id(), folder, name or config.trace_name or script_name(), config, owned=True
+        )
         self._begin(session, tags, begun=True, params=params)
         return session
 
@@ -100,7 +105,10 @@ class Client:
         self, given: object, folder: str, tags: Iterable[str] | str | None, name: str | None, config: Config
     ) -> Session:
         if not events.is_uuid(given):
-            say(f"inherited_session_id={given!r} is not a UUID; every process that is given it joins the same session")
+            say(
+                f"inherited_session_id={given!r} is not a UUID; "
+                "every process that is given it joins the same session"
+            )
         id = events.to_id(given)
         known = self.sessions.get(id)
         if known is not None and known.is_running:
@@ -122,7 +130,9 @@ class Client:
         try:
             with Reader(os.path.join(folder, JOURNAL)) as reader:
                 return ends.standing(reader, folder, id).ended_ns is not None
-        except Exception as error:  # the edge: a journal that cannot be read does not keep anybody from recording
+        except (
+            Exception
+        ) as error:  # the edge: a journal that cannot be read does not keep anybody from recording
             say(f"how the session stands cannot be read: {error}")
             return False
 
@@ -145,7 +155,9 @@ class Client:
         encoder = self._encoder(folder, config)
         home = os.path.dirname(folder)
         clean = encoder.text(name, 256) if name is not None else None
-        session = Session(id, journal, config, encoder, lambda: self._price_table(home), name=clean, owned=owned)
+        session = Session(
+            id, journal, config, encoder, lambda: self._price_table(home), name=clean, owned=owned
+        )
         self.sessions[id] = session
         session._on_end = self._forget
         return session
@@ -198,7 +210,7 @@ class Client:
             say(f"older sessions could not be looked at: {error}")
 
     def _enter(self, session: Session) -> None:
-        """Make it the current one; an operation of the parent process may be handed over by its environment."""
+        """Make it the current one; the environment may hand over an operation of the parent process."""
         parent = None
         if os.environ.get("LOCALOPS_SESSION_ID") == str(session.session_id):
             text = os.environ.get("LOCALOPS_PARENT")

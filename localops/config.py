@@ -1,7 +1,7 @@
 """Settings: what was asked for, where from, and what that means.
 
-An option is taken from the call, else from the environment (LOCALOPS_… before AGENTOPS_…), else from the home's
-`config.toml`, else from its default here.  This module also says where the home and its projects are.
+An option is taken from the call, else from the environment (LOCALOPS_… before AGENTOPS_…), else from the
+home's `config.toml`, else from its default here.  This module also says where the home and its projects are.
 """
 
 from __future__ import annotations
@@ -20,10 +20,12 @@ if TYPE_CHECKING:
 JOURNAL = "journal.db"
 DURABILITIES = ("process", "power")
 
-# AgentOps' options that only concern its network or its log: taken, so that programs run unchanged, and without effect.
+# AgentOps' options that only concern its network or its log: taken, so that programs run unchanged, and
+# without effect.
 IGNORED = frozenset(
-    "endpoint app_url max_wait_time max_queue_size export_flush_interval instrument_llm_calls auto_init log_level fail_safe "
-    "prefetch_jwt_token log_session_replay_url exporter_endpoint exporter processor parent_key".split()
+    "endpoint app_url max_wait_time max_queue_size export_flush_interval instrument_llm_calls auto_init "
+    "log_level fail_safe prefetch_jwt_token log_session_replay_url exporter_endpoint exporter processor "
+    "parent_key".split()
 )
 _AGENTOPS = frozenset(
     "api_key default_tags auto_start_session skip_auto_end_session env_data_opt_out trace_name".split()
@@ -35,7 +37,8 @@ _FALSE = frozenset(("0", "false", "f", "no", "n", "off", ""))
 class Config:
     """The options of a client, or (given to `start_session`) of one session alone.
 
-    Every option can be given by keyword; what is left out comes from the environment or the home's config.toml.
+    Every option can be given by keyword; what is left out comes from the environment or the home's
+    config.toml.
     """
 
     api_key: str | None
@@ -263,7 +266,8 @@ def check_project(name: str) -> str:
     """The name itself when it can be a folder's; ConfigError says what a name looks like."""
     if not _is_name(name):
         raise ConfigError(
-            f"{name!r} cannot be a project's name: 1 to 64 letters, digits, '.', '_' and '-', not beginning with '.' or '-'"
+            f"{name!r} cannot be a project's name: 1 to 64 letters, digits, '.', '_' and '-', "
+            "not beginning with '.' or '-'"
         )
     return name
 

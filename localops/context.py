@@ -1,7 +1,8 @@
 """Where in a run we are: the session, the operation and the agent that what happens now belongs to.
 
-A context variable, so asyncio tasks each have their own.  A new thread begins with none: hand it yours with `carry`.
-`around` is how a function of any kind is given a place of its own; what happens there is for its caller to say.
+A context variable, so asyncio tasks each have their own.  A new thread begins with none: hand it yours with
+`carry`. `around` is how a function of any kind is given a place of its own; what happens there is for its
+caller to say.
 """
 
 from __future__ import annotations
@@ -42,7 +43,9 @@ def carry(function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)
     def carried(*args: P.args, **kwargs: P.kwargs) -> R:
-        return here.copy().run(function, *args, **kwargs)  # a copy: one context cannot be entered twice at a time
+        return here.copy().run(
+            function, *args, **kwargs
+        )  # a copy: one context cannot be entered twice at a time
 
     return carried
 
@@ -89,11 +92,12 @@ class _Unwatched(Stay):
 def around(function: Callable[..., Any], begin: Begin) -> Callable[..., Any]:
     """The function with a stay around each call, of the same kind of function as before.
 
-    `begin` is given the arguments and may take a keyword out of them; where it gives None the function simply runs.
+    `begin` is given the arguments and may take a keyword out of them; where it gives None the function
+    simply runs.
     """
     if inspect.isasyncgenfunction(function):
         return _around_async_generator(function, begin)
-    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None)):  # noqa: B004
+    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__):
         return _around_coroutine(function, begin)
     if inspect.isgeneratorfunction(function):
         return _around_generator(function, begin)

@@ -1,8 +1,8 @@
-"""Decorators: a function, method, generator or class becomes an operation (or a session, or an agent) of its own.
+"""Decorators: a function, method, generator or class becomes an operation, a session or an agent of its own.
 
-What they wrap stays what it was: same signature, same type, a class stays a class.  Without a session the function
-simply runs.  An operation writes one row when it opens and one when it ends; an exception is recorded, linked to the
-operation it happened in, and goes on its way.
+What they wrap stays what it was: same signature, same type, a class stays a class.  Without a session the
+function simply runs.  An operation writes one row when it opens and one when it ends; an exception is
+recorded, linked to the operation it happened in, and goes on its way.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ if TYPE_CHECKING:
             capture_response: bool = True,
         ) -> Callable[[F], F]: ...
 
+
 _Parameter = inspect.Parameter
 _BY_POSITION = (_Parameter.POSITIONAL_ONLY, _Parameter.POSITIONAL_OR_KEYWORD)
 
@@ -64,7 +65,19 @@ _BY_POSITION = (_Parameter.POSITIONAL_ONLY, _Parameter.POSITIONAL_OR_KEYWORD)
 class _Plan:
     """What one decorator does to one function: the kind and name of its operation, and what is captured."""
 
-    __slots__ = ("cost", "defaults", "kind", "more", "name", "names", "own_session", "request", "response", "rest", "tags")
+    __slots__ = (
+        "cost",
+        "defaults",
+        "kind",
+        "more",
+        "name",
+        "names",
+        "own_session",
+        "request",
+        "response",
+        "rest",
+        "tags",
+    )
 
     def __init__(self, kind: str, function: Callable[..., Any], options: dict[str, Any]) -> None:
         self.kind = kind
@@ -76,8 +89,12 @@ class _Plan:
         self.more = {key: options[key] for key in ("version", "spec") if options.get(key) is not None}
         taken = parameters(function)
         self.names = tuple(name for name, one in taken.items() if one.kind in _BY_POSITION)
-        self.rest = next((name for name, one in taken.items() if one.kind is _Parameter.VAR_POSITIONAL), "args")
-        self.defaults = {name: one.default for name, one in taken.items() if one.default is not _Parameter.empty}
+        self.rest = next(
+            (name for name, one in taken.items() if one.kind is _Parameter.VAR_POSITIONAL), "args"
+        )
+        self.defaults = {
+            name: one.default for name, one in taken.items() if one.default is not _Parameter.empty
+        }
         self.own_session = "session" in taken
 
     def given(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any] | None:
@@ -97,7 +114,7 @@ class _Plan:
         return found or None
 
     def session(self, kwargs: dict[str, Any]) -> Session | None:
-        """Where this call is recorded; AgentOps' `session=` is taken out unless the function asks for it itself."""
+        """Where a call is recorded; AgentOps' `session=` is taken out unless the function asks for it."""
         return _session_of(self.name, kwargs, self.own_session)
 
     def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Call | None:
@@ -225,7 +242,7 @@ def _methods(cls: type, begin: Callable[..., Stay | None]) -> None:
 
 
 def _constructor(cls: type) -> Callable[..., None]:
-    """What a class is constructed by; `object`'s own minds arguments that `__new__` takes, once it is called by name."""
+    """What a class is constructed by; that of `object`, called by name, minds the arguments of `__new__`."""
     construct: Callable[..., None] = cls.__init__  # type: ignore[misc]
     own_new: Callable[..., object] = cls.__new__
     if construct is object.__init__ and own_new is not object.__new__:
@@ -266,7 +283,7 @@ class _Agent:
 
 
 def _agent_of(instance: object, session: Session) -> bytes | None:
-    """The agent that an instance is, if its class is one of agents (asked of the class: an instance may answer anything)."""
+    """The agent that an instance is; its class is asked, since an instance may answer anything."""
     if not hasattr(type(instance), _AGENT):
         return None
     agent = vars(instance).get(_AGENT)
@@ -290,7 +307,9 @@ def _agent_class(cls: type, name: str | None) -> type:
         given = kwargs.pop("agentops_name", None)
         session = _session_of(cls.__name__, kwargs, own_session)
         marks = _marks(self, given or name)
-        with Stay((session, session.here()[1], _agent_of(self, session)) if session is not None else scope.get()):
+        with Stay(
+            (session, session.here()[1], _agent_of(self, session)) if session is not None else scope.get()
+        ):
             construct(self, *args, **kwargs)
         vars(self).update(marks)  # a pydantic model begins anew in its own constructor
 
@@ -344,7 +363,7 @@ def _in_session(args: tuple[Any, ...], _: dict[str, Any]) -> Stay | None:
 
 
 def _decorate(kind: str, target: Any, options: dict[str, Any]) -> Any:
-    """Whatever was decorated, decorated: functions, classes, and the two kinds of method that are not functions yet."""
+    """Decorate a function, a class, or one of the two kinds of method that are not functions yet."""
     if isinstance(target, staticmethod | classmethod):
         return type(target)(_decorate(kind, target.__func__, options))
     if isinstance(target, type):

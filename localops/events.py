@@ -1,7 +1,7 @@
 """What a program says happened: actions, LLM calls, tool calls and errors.
 
-An event only holds what it was given; `session.py` turns it into a row.  Argument names and their order are those
-that users of AgentOps know; what is new is by keyword only.
+An event only holds what it was given; `session.py` turns it into a row.  Argument names and their order are
+those that users of AgentOps know; what is new is by keyword only.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _LAST_NS = (1 << 63) - 1
 class Event:
     """Something that happened: the base of the others, and an event of any type of your own.
 
-    `event_type` is the kind it counts as (`llms`, `tools`, `actions` and `errors` are understood); another word is kept
-    under its own name.
+    `event_type` is the kind it counts as (`llms`, `tools`, `actions` and `errors` are understood); another
+    word is kept under its own name.
     """
 
     plain = True  # no tokens, no cost, no link: nothing but what every event has
@@ -138,7 +138,16 @@ class ActionEvent(Event):
         tags: Iterable[str] | str | None = None,
     ) -> None:
         super().__init__(
-            event_type, params, returns, init_timestamp, end_timestamp, agent_id, id, session_id, name=name, tags=tags
+            event_type,
+            params,
+            returns,
+            init_timestamp,
+            end_timestamp,
+            agent_id,
+            id,
+            session_id,
+            name=name,
+            tags=tags,
         )
         self.action_type = action_type
         self.logs = logs
@@ -183,7 +192,16 @@ class ToolEvent(Event):
         tags: Iterable[str] | str | None = None,
     ) -> None:
         super().__init__(
-            event_type, params, returns, init_timestamp, end_timestamp, agent_id, id, session_id, name=name, tags=tags
+            event_type,
+            params,
+            returns,
+            init_timestamp,
+            end_timestamp,
+            agent_id,
+            id,
+            session_id,
+            name=name,
+            tags=tags,
         )
         self.logs = logs
         self.cost = cost
@@ -231,7 +249,16 @@ class LLMEvent(Event):
         tags: Iterable[str] | str | None = None,
     ) -> None:
         super().__init__(
-            event_type, params, returns, init_timestamp, end_timestamp, agent_id, id, session_id, name=name, tags=tags
+            event_type,
+            params,
+            returns,
+            init_timestamp,
+            end_timestamp,
+            agent_id,
+            id,
+            session_id,
+            name=name,
+            tags=tags,
         )
         self.thread_id = thread_id
         self.prompt = prompt
@@ -258,8 +285,8 @@ class LLMEvent(Event):
 class ErrorEvent(Event):
     """Something that went wrong, and what it went wrong in.
 
-    Give it the event that failed (`trigger_event`) and the exception; type, details and traceback are taken from it.
-    A trigger that was not recorded yet is recorded first, so the link always leads somewhere.
+    Give it the event that failed (`trigger_event`) and the exception; type, details and traceback are taken
+    from it. A trigger that was not recorded yet is recorded first, so the link always leads somewhere.
     """
 
     plain = False
@@ -284,7 +311,9 @@ class ErrorEvent(Event):
         *,
         tags: Iterable[str] | str | None = None,
     ) -> None:
-        super().__init__(event_type, params, returns, init_timestamp, end_timestamp, agent_id, id, session_id, tags=tags)
+        super().__init__(
+            event_type, params, returns, init_timestamp, end_timestamp, agent_id, id, session_id, tags=tags
+        )
         self.trigger_event = trigger_event
         self.exception = exception
         self.error_type = error_type or (type(exception).__name__ if exception is not None else None)
@@ -312,7 +341,7 @@ class ErrorEvent(Event):
 
 
 def kind_of(event_type: object, otherwise: str) -> str:
-    """The kind a row has for an event type; one that would be taken for a row of the books is marked as the user's."""
+    """The kind a row has for an event type; one that the books use themselves is marked as the user's."""
     if isinstance(event_type, enum.Enum):
         event_type = event_type.value
     if type(event_type) is not str or not event_type:
@@ -349,7 +378,7 @@ def iso(at_ns: int) -> str:
 
 
 def to_ns(value: Timestamp) -> int | None:
-    """Nanoseconds since 1970; a time without a zone is taken as UTC; None when it cannot be told or stored."""
+    """Nanoseconds since 1970, without a zone in UTC; None when a time cannot be told or stored."""
     try:
         if isinstance(value, str):
             value = datetime.datetime.fromisoformat(value)

@@ -1,7 +1,7 @@
 """What events belong to: a session, and how a thing that happened becomes its row.
 
-A session object is one process's hold on a session that many processes may share; its figures always come from the
-journal.  Who starts and finds sessions is `client.py`; how nobody's sessions end is `ends.py`.
+A session object is one process's hold on a session that many processes may share; its figures always come
+from the journal.  Who starts and finds sessions is `client.py`; how nobody's sessions end is `ends.py`.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ _sessions: weakref.WeakSet[Session] = weakref.WeakSet()
 class Session:
     """One run of an agent program: record into it, ask for its figures, end it.
 
-    Made by `localops.init()` and `localops.start_session()`.  Used in a `with` statement it ends by itself, as Success
-    or as the Failure that an exception makes it.
+    Made by `localops.init()` and `localops.start_session()`.  Used in a `with` statement it ends by itself,
+    as Success or as the Failure that an exception makes it.
     """
 
     def __init__(
@@ -174,15 +174,17 @@ class Session:
 
     def __repr__(self) -> str:
         state = f"ended as {self.end_state}" if self._ended else "running"
-        return f"<Session {self.name or 'unnamed'!r} {str(self.session_id)[:13]}, {state} in {self.project_id}>"
+        return (
+            f"<Session {self.name or 'unnamed'!r} {str(self.session_id)[:13]}, {state} in {self.project_id}>"
+        )
 
     # Recording
 
     def record(self, event: Event, flush_now: bool = False) -> None:  # noqa: ARG002
         """Write an event to the journal; when this returns, it outlives the process.
 
-        Nothing is raised but BudgetExceeded (after the row is written), unless the session is strict.  `flush_now` is
-        taken for AgentOps' sake: there is nothing to flush.
+        Nothing is raised but BudgetExceeded (after the row is written), unless the session is strict.
+        `flush_now` is taken for AgentOps' sake: there is nothing to flush.
         """
         try:
             if self._attention:
@@ -196,7 +198,9 @@ class Session:
         except JournalError:  # strict, and written nowhere
             raise
         except Exception as error:  # the edge: recording never breaks the program that is recorded
-            self._failed(error if hasattr(event, "plain") else TypeError(f"{event!r:.80} is no localops.Event"))
+            self._failed(
+                error if hasattr(event, "plain") else TypeError(f"{event!r:.80} is no localops.Event")
+            )
         else:
             if self._budget is not None and not event.plain:
                 self._check_budget()
@@ -261,11 +265,13 @@ class Session:
             self._say_unpriced(event)
 
     def _given_id(self, given: object, at: int, fields: dict[str, object]) -> bytes:
-        """The id that the program chose; where it is taken already, or no UUID, its own word stays in the body."""
+        """The id that the program chose; where it is taken, or no UUID, its own word stays in the body."""
         id = to_id(given)
         taken = bool(self._ask("row", id=id, phase=rows.DONE))
         if taken:
-            say_once("ids", f"an event was given the id {given}, which is taken: it is kept under one of its own")
+            say_once(
+                "ids", f"an event was given the id {given}, which is taken: it is kept under one of its own"
+            )
         if taken or not events.is_uuid(given):
             fields["given_id"] = given
         return new_id(at) if taken else id
@@ -284,7 +290,12 @@ class Session:
         """Model, tokens and cost; a cost that was given wins over the price table."""
         tokens = [
             _whole(value)
-            for value in (event.prompt_tokens, event.completion_tokens, event.cached_tokens, event.reasoning_tokens)
+            for value in (
+                event.prompt_tokens,
+                event.completion_tokens,
+                event.cached_tokens,
+                event.reasoning_tokens,
+            )
         ]
         model = self._text(event.model, 256) if event.model is not None else None
         cost = _nano(event.cost)
@@ -292,7 +303,10 @@ class Session:
             from localops.pricing import Usage
 
             usage = Usage(
-                input=tokens[0], output=tokens[1], cached=tokens[2], cache_write=_whole(event.cache_write_tokens)
+                input=tokens[0],
+                output=tokens[1],
+                cached=tokens[2],
+                cache_write=_whole(event.cache_write_tokens),
             )
             provider = event.provider if isinstance(event.provider, str) else None
             cost = self._prices().cost(model, usage, provider=provider, at_ns=at)
@@ -331,8 +345,8 @@ class Session:
     ) -> Operation | None:
         """Write that an operation has begun, and give back what ends it; None when that could not be done.
 
-        If the process dies before its end, this row is the witness of where it died; `more` goes into its body, beside
-        the params.  BudgetExceeded is raised here when the session's budget is spent.
+        If the process dies before its end, this row is the witness of where it died; `more` goes into its
+        body, beside the params.  BudgetExceeded is raised here when the session's budget is spent.
         """
         if self._budget is not None:
             self._check_budget()
@@ -362,9 +376,14 @@ class Session:
             self._join(forked=True)
         if self._ended is not None and "ended" not in self._warned:
             self._warned.add("ended")
-            say(f"session {str(self.session_id)[:13]} has ended; what is recorded now is kept as a late row of it")
+            say(
+                f"session {str(self.session_id)[:13]} has ended; "
+                "what is recorded now is kept as a late row of it"
+            )
 
-    def _join(self, *, forked: bool = False, begun: bool = False, extra: Mapping[str, object] | None = None) -> None:
+    def _join(
+        self, *, forked: bool = False, begun: bool = False, extra: Mapping[str, object] | None = None
+    ) -> None:
         """The row that says this process takes part."""
         participant = self._journal.participate()
         body: dict[str, object] = dict(participant.card())
@@ -389,7 +408,9 @@ class Session:
             sync=True,
         )
 
-    def _note(self, kind: str, fields: dict[str, object], *, name: str | None = None, tags: str | None = None) -> None:
+    def _note(
+        self, kind: str, fields: dict[str, object], *, name: str | None = None, tags: str | None = None
+    ) -> None:
         """A row of the books."""
         try:
             if self._attention:
@@ -413,7 +434,10 @@ class Session:
         self._journal.drop(self._id)
         if self.config.strict:
             raise JournalError(f"an event could not be recorded: {error}") from error
-        say_once(f"record {type(error).__name__}", f"an event could not be recorded: {type(error).__name__}: {error}")
+        say_once(
+            f"record {type(error).__name__}",
+            f"an event could not be recorded: {type(error).__name__}: {error}",
+        )
 
     def _not_written(self) -> None:
         if self.config.strict:
@@ -425,7 +449,7 @@ class Session:
             say(f"{event!r} has no known price: it does not count towards the budget")
 
     def _check_budget(self) -> None:
-        """Compare what all processes have spent with what may be spent; what the user's hook raises is for the user."""
+        """Hold what all processes have spent against the budget; what the user's hook raises is for the user."""
         budget = self._budget
         if budget is None:
             return
@@ -459,7 +483,7 @@ class Session:
         return encode.dumps(found).decode() if found else None
 
     def tag_list(self, tags: object) -> list[str]:
-        """Tags as clean, distinct strings: one string is one tag, and what is no string becomes one, which is said."""
+        """Tags as clean, distinct strings; one string is one tag, and what is no string becomes one."""
         found = [tags] if isinstance(tags, str | bytes) else _listed(tags)
         wrong = [tag for tag in found if not isinstance(tag, str)]
         if wrong:
@@ -507,8 +531,8 @@ class Session:
     def agent_id(self, given: object) -> bytes:
         """The id of an agent's row.
 
-        A program may call its agents by the same word in every session, and a row's id is used once: so it is made from
-        both.  Ids of ours, which are UUIDs of version 7, are used once anyway.
+        A program may call its agents by the same word in every session, and a row's id is used once: so it is
+        made from both.  Ids of ours, which are UUIDs of version 7, are used once anyway.
         """
         known = to_id(given)
         if known[6] >> 4 == 7:
@@ -521,7 +545,7 @@ class Session:
         self._note("metadata", {"prefix": prefix, "metadata": facts})
 
     def patch(self, function: Callable[P, R]) -> Callable[P, R]:
-        """The function, recording into this session; it is given as `session=` where the function asks for one."""
+        """The function, recording into this session, which it is given as `session=` if it asks for one."""
         wanted = "session" in parameters(function)
 
         def begin(_: tuple[Any, ...], kwargs: dict[str, Any]) -> Stay:
@@ -546,8 +570,8 @@ class Session:
     ) -> str | None:
         """End it and get its total cost in US dollars, as text.
 
-        Success, Failure (or Fail) and Indeterminate are understood in any letter case; anything else is said clearly
-        and the session stays open.  Ending it again does nothing and gives None.
+        Success, Failure (or Fail) and Indeterminate are understood in any letter case; anything else is said
+        clearly and the session stays open.  Ending it again does nothing and gives None.
         """
         state = _STATE_OF.get(str(getattr(end_state, "value", end_state)).lower())
         if state is None:
@@ -630,7 +654,11 @@ class Session:
             if isinstance(error, Exception) and not hasattr(error, "_localops_recorded"):
                 self.record(ErrorEvent(exception=error))
             self.leave()
-        elif error is None or isinstance(error, GeneratorExit) or (isinstance(error, SystemExit) and not error.code):
+        elif (
+            error is None
+            or isinstance(error, GeneratorExit)
+            or (isinstance(error, SystemExit) and not error.code)
+        ):
             self.end_session("Success")
         else:
             self.end_session("Failure", failure_reason(error))
@@ -674,7 +702,9 @@ class Operation:
             if session._attention:
                 session._attend()
             body = session._encode(fields) if fields else None
-            if not session._append(self._row(0, now_ns(), self.start, _nano(self.cost), 1 if failed else None, body)):
+            if not session._append(
+                self._row(0, now_ns(), self.start, _nano(self.cost), 1 if failed else None, body)
+            ):
                 session._not_written()
         except JournalError:  # strict, and written nowhere
             raise
@@ -682,7 +712,7 @@ class Operation:
             session._failed(error)
 
     def error(self, exception: BaseException) -> None:
-        """Record the exception that it failed with, linked to it; one that was recorded further in is not repeated."""
+        """Record the exception that it failed with, linked to it, unless it was recorded further in."""
         if not _was_told(exception, self.id):
             session = self.session
             try:
@@ -728,8 +758,8 @@ class Operation:
         return seal(columns, body)
 
 
-# An exception says which operation it comes to next, so that each one it passes through knows whether it is news.  A
-# program that raises the same object again, later and elsewhere, is not silenced by that.
+# An exception says which operation it comes to next, so that each one it passes through knows whether it is
+# news.  A program that raises the same object again, later and elsewhere, is not silenced by that.
 
 
 def _tell(exception: BaseException, outer: bytes | None) -> None:
@@ -792,13 +822,20 @@ def _tool_measures(event: Event) -> tuple[Any, ...]:
     return _UNMEASURED if cost is None else (None, None, None, None, None, _nano(cost))
 
 
-_READ = {"cost": _nano, **dict.fromkeys("prompt_tokens completion_tokens cached_tokens reasoning_tokens".split(), _whole)}
+_READ = {
+    "cost": _nano,
+    **dict.fromkeys("prompt_tokens completion_tokens cached_tokens reasoning_tokens".split(), _whole),
+}
 
 
 def _unusable(event: Event) -> dict[str, object] | None:
     """Costs and counts that could not be read, to be kept beside the others as they were given."""
     found = {name: getattr(event, name, None) for name in _READ}
-    return {f"given_{name}": value for name, value in found.items() if value is not None and _READ[name](value) is None}
+    return {
+        f"given_{name}": value
+        for name, value in found.items()
+        if value is not None and _READ[name](value) is None
+    }
 
 
 def _listed(tags: object) -> list[object]:

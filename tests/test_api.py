@@ -222,14 +222,20 @@ def test_end_session_gives_the_cost() -> None:
     session = begun()
     localops.record(localops.LLMEvent(cost=1.5))
     assert localops.end_session("Success", "done", "https://example.org/v.mp4") == "1.500000"
-    assert (session.end_state, session.end_state_reason, session.video) == ("Success", "done", "https://example.org/v.mp4")
+    assert (session.end_state, session.end_state_reason, session.video) == (
+        "Success",
+        "done",
+        "https://example.org/v.mp4",
+    )
 
 
 def test_all_sessions_end() -> None:
     """`end_all_sessions` leaves none out."""
     sessions = [localops.start_session() for _ in range(5)]
     assert localops.end_all_sessions() is None
-    assert [session.end_state for session in sessions if session and not session.is_running] == ["Indeterminate"] * 5
+    assert [session.end_state for session in sessions if session and not session.is_running] == [
+        "Indeterminate"
+    ] * 5
 
 
 def test_a_framework_may_be_kept_from_ending() -> None:
@@ -285,7 +291,9 @@ def test_a_trace_is_a_session() -> None:
     assert trace.end_state == "Success"
 
 
-@pytest.mark.parametrize(("given", "state"), [("Error", "Failure"), ("Unset", "Indeterminate"), ("Success", "Success")])
+@pytest.mark.parametrize(
+    ("given", "state"), [("Error", "Failure"), ("Unset", "Indeterminate"), ("Success", "Success")]
+)
 def test_traces_end_as_agentops_says(given: str, state: str) -> None:
     """AgentOps' words for the end of a trace are understood; without a trace all of them end."""
     traces = [localops.start_trace(), localops.start_trace()]
@@ -299,7 +307,9 @@ def test_traces_end_as_agentops_says(given: str, state: str) -> None:
 def run(code: str, env: dict[str, str]) -> str:
     """What another Python prints."""
     top = str(Path(localops.__file__).parent.parent)
-    done = subprocess.run([sys.executable, "-c", code], env={**env, "PYTHONPATH": top}, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**env, "PYTHONPATH": top}, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -313,7 +323,8 @@ def test_a_subprocess_joins_by_its_environment() -> None:
     @operation
     def delegate() -> str:
         return run(
-            "import localops; s = localops.init(); localops.record(localops.ToolEvent(name='far')); print(s.session_id, s.name)",
+            "import localops; s = localops.init(); "
+            "s.record(localops.ToolEvent(name='far')); print(s.session_id)",
             session.env(),
         )
 
@@ -329,7 +340,8 @@ def test_a_session_is_found_in_another_project() -> None:
 
     session = begun(project="elsewhere", trace_name="the run")
     out = run(
-        f"import localops; s = localops.init(inherited_session_id='{session.session_id}'); print(s.project_id, s.name)",
+        f"import localops; s = localops.init(inherited_session_id='{session.session_id}'); "
+        "print(s.project_id, s.name)",
         dict(os.environ),
     )
     assert out.split("\n")[0] == "elsewhere the run"
@@ -338,7 +350,7 @@ def test_a_session_is_found_in_another_project() -> None:
 
 @pytest.mark.parametrize("given", ["job-7", str(uuid.uuid4())])
 def test_an_unknown_session_is_begun_under_its_id(given: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """An id from another machine, or no UUID at all, is joined all the same: twice the same is one session."""
+    """An id from another machine, or no UUID at all, is joined; given twice it is one session."""
     first = begun(inherited_session_id=given)
     first.record(ActionEvent())
     first.end_session("Success")
@@ -349,7 +361,7 @@ def test_an_unknown_session_is_begun_under_its_id(given: str, capsys: pytest.Cap
 
 
 def test_who_rejoins_an_ended_session_owns_it() -> None:
-    """A session that is joined after its end belongs to the process that does; one that still runs does not."""
+    """A session that is joined after its end belongs to the process that does so."""
     first = begun()
     id = str(first.session_id)
     first.end_session("Success")

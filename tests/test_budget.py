@@ -1,4 +1,4 @@
-"""A budget is one for all processes of a session, and stops before the next call, not after the money is gone."""
+"""A budget is one for all processes of a session, and no operation opens once it is spent."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_it_warns_at_eighty_percent(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_recording_raises_after_the_row_is_written() -> None:
-    """The event that reaches the budget is kept, and so are those after it; what costs nothing is never refused."""
+    """The event that reaches the budget is kept, as are those after it; what costs nothing never raises."""
     session = begun()
     with pytest.raises(BudgetExceeded, match=r"spent \$1\.000000 of its budget"):
         session.record(LLMEvent(cost=1.0))

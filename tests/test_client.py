@@ -90,8 +90,12 @@ def test_a_session_from_elsewhere_has_a_name(client: Client, monkeypatch: pytest
 
 
 @pytest.mark.foreign_open  # it makes the files that are no journals
-@pytest.mark.parametrize("content", [b"SQLite format 3\0" + bytes(84), b"hello" * 1000], ids=["damaged", "foreign"])
-def test_a_journal_nearby_that_cannot_be_read_keeps_nobody_out(client: Client, content: bytes, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "content", [b"SQLite format 3\0" + bytes(84), b"hello" * 1000], ids=["damaged", "foreign"]
+)
+def test_a_journal_nearby_that_cannot_be_read_keeps_nobody_out(
+    client: Client, content: bytes, tmp_path: Path
+) -> None:
     """Looking for a session passes over what is no journal."""
     other = tmp_path / "home" / "other"
     other.mkdir(parents=True)
@@ -100,7 +104,9 @@ def test_a_journal_nearby_that_cannot_be_read_keeps_nobody_out(client: Client, c
 
 
 @pytest.mark.parametrize("hint", ["zz" * 16, "", "x", "00" * 16])
-def test_a_parent_that_is_none_is_no_trouble(client: Client, hint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_parent_that_is_none_is_no_trouble(
+    client: Client, hint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A variable that somebody spoiled costs no session."""
     given = uuid.uuid4()
     monkeypatch.setenv("LOCALOPS_SESSION_ID", str(given))
@@ -140,7 +146,9 @@ def test_redaction_may_be_a_function_or_off(client: Client) -> None:
     assert next(plain.events)["params"] == {"password": "hunter22", "text": "quiet"}
 
 
-@pytest.mark.parametrize(("argv", "name"), [(["/a/run.py"], "run.py"), (["-c"], "python"), ([""], "python"), ([], "python")])
+@pytest.mark.parametrize(
+    ("argv", "name"), [(["/a/run.py"], "run.py"), (["-c"], "python"), ([""], "python"), ([], "python")]
+)
 def test_a_script_has_a_name(argv: list[str], name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The script without its folder; where there is none, Python itself."""
     monkeypatch.setattr("sys.argv", argv)

@@ -65,7 +65,12 @@ def test_an_operation_has_its_input_and_output(run: Session) -> None:
     assert search("x", 1, 2, deep=4) == ["x"]
     found = named(run)["search"]
     assert found["params"] == {"query": "x", "rest": [1, 2], "deep": 4, "limit": 3}
-    assert (found["kind"], found["returns"], found["cost"], found["tags"]) == ("tool", ["x"], 2_000_000, ["web"])
+    assert (found["kind"], found["returns"], found["cost"], found["tags"]) == (
+        "tool",
+        ["x"],
+        2_000_000,
+        ["web"],
+    )
 
 
 @pytest.mark.parametrize(
@@ -84,7 +89,9 @@ def test_an_operation_has_its_input_and_output(run: Session) -> None:
         (track_agent(name="f"), "agent", None),
     ],
 )
-def test_each_decorator_counts_as_its_kind(run: Session, decorator: Any, kind: str, figure: str | None) -> None:
+def test_each_decorator_counts_as_its_kind(
+    run: Session, decorator: Any, kind: str, figure: str | None
+) -> None:
     """Every decorator writes one operation of its kind, which counts once it has ended."""
 
     def f() -> None:
@@ -525,7 +532,9 @@ def test_what_an_agent_does_is_its_own(run: Session) -> None:
     for _ in researcher.stream():
         localops.record(ActionEvent(action_type="outside"))
     names = {event["id"]: event["name"] for event in run.events if event["kind"] == "agent"}
-    acted = {name: names.get(event["agent"]) for name, event in named(run).items() if event["kind"] != "agent"}
+    acted = {
+        name: names.get(event["agent"]) for name, event in named(run).items() if event["kind"] != "agent"
+    }
     assert named(run)["written"]["parent"] == named(run)["outer"]["id"]
     assert acted == {
         "outer": None,
@@ -603,7 +612,7 @@ def test_a_session_function_needs_no_init() -> None:
 
 
 def test_session_functions_of_every_kind() -> None:
-    """Coroutines, generators and async generators are sessions while they last; their callers stay where they are."""
+    """Coroutines and generators are sessions while they last, and their callers stay where they are."""
     outer = localops.init(trace_name="outer")
     sessions: list[Session] = []
 

@@ -81,7 +81,15 @@ class Type(enum.Enum):
 
 @pytest.mark.parametrize(
     ("event_type", "kind"),
-    [("llms", "llm"), ("tools", "tool"), ("apis", "api"), ("plan", "plan"), (Type.LLM, "llm"), (7, "7"), ("", "action")],
+    [
+        ("llms", "llm"),
+        ("tools", "tool"),
+        ("apis", "api"),
+        ("plan", "plan"),
+        (Type.LLM, "llm"),
+        (7, "7"),
+        ("", "action"),
+    ],
 )
 def test_an_event_counts_as_what_its_type_says(event_type: object, kind: str) -> None:
     """AgentOps' plurals are understood, enums too; another word stays as it is."""

@@ -55,12 +55,19 @@ def test_opting_out_really_opts_out(tmp_path: os.PathLike[str]) -> None:
     session.end_session("Success")
     written = running + _contents(tmp_path)
     assert b'"machine":' in written
-    for word in ('"host":', "Hostname", os.uname().version, "Installed Packages", os.getcwd(), f"on {host.hostname()}"):
+    for word in (
+        '"host":',
+        "Hostname",
+        os.uname().version,
+        "Installed Packages",
+        os.getcwd(),
+        f"on {host.hostname()}",
+    ):
         assert word.encode() not in written
 
 
 def _contents(folder: os.PathLike[str]) -> bytes:
-    """All that is in the files below a folder; another process reads them, since closing one here would free its locks."""
+    """All that is in the files below a folder, read elsewhere: closing one here would free its locks."""
     paths = [os.path.join(top, name) for top, _, names in os.walk(folder) for name in names]
     return subprocess.run(["cat", *paths], capture_output=True, check=True).stdout
 

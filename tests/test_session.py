@@ -48,7 +48,11 @@ def test_a_session_knows_what_it_is() -> None:
     assert isinstance(session.session_id, uuid.UUID)
     assert (session.project_id, session.name, session.tags) == ("default", "crawl", ["b", "a"])
     assert datetime.datetime.fromisoformat(session.init_timestamp).tzinfo is not None
-    assert (session.end_timestamp, session.end_state, session.end_state_reason) == (None, "Indeterminate", None)
+    assert (session.end_timestamp, session.end_state, session.end_state_reason) == (
+        None,
+        "Indeterminate",
+        None,
+    )
     assert session.is_running
     assert "'crawl'" in repr(session)
     assert "running" in repr(session)
@@ -137,17 +141,23 @@ def test_strange_times_are_kept(session: Session) -> None:
     last = list(session.events)[-1]
     assert (last["init_timestamp"], last["end_timestamp"]) == ("9999-12-31", "yesterday")
     assert session.get_analytics()["LLM calls"] == 20
-    assert "h" not in str(session.get_analytics()["Duration"])  # what a program says of its times bounds nothing
+    assert "h" not in str(
+        session.get_analytics()["Duration"]
+    )  # what a program says of its times bounds nothing
 
 
 def test_figures_that_cannot_be_are_kept_as_given(session: Session) -> None:
-    """A cost or a count that is no number, or none a call can have, stays in the event; the sums stay sound."""
+    """A cost or count that is no number, or none a call can have, stays in the event; sums stay sound."""
     session.record(LLMEvent(model="no-such-model", cost=[1], prompt_tokens="many", completion_tokens=1 << 62))  # type: ignore[arg-type]
     session.record(ToolEvent(name="dear", cost=9e9))
     session.record(ToolEvent(name="text", cost="0.5"))  # type: ignore[arg-type]
     session._journal.fold()
     call, dear, _ = session.events
-    assert (call["given_cost"], call["given_prompt_tokens"], call["given_completion_tokens"]) == ([1], "many", 1 << 62)
+    assert (call["given_cost"], call["given_prompt_tokens"], call["given_completion_tokens"]) == (
+        [1],
+        "many",
+        1 << 62,
+    )
     assert dear["given_cost"] == 9e9
     assert session.get_analytics()["Cost"] == "0.500000"
 
@@ -180,7 +190,11 @@ def test_an_error_brings_its_trigger(session: Session) -> None:
     session.record(ErrorEvent(trigger_event=call, exception=TimeoutError("30 s")))
     tool, error = session.events
     assert (tool["id"], tool["failed"]) == (call.id.hex, True)
-    assert (error["parent"], error["trigger"]["name"], error["name"]) == (call.id.hex, "search", "TimeoutError")
+    assert (error["parent"], error["trigger"]["name"], error["name"]) == (
+        call.id.hex,
+        "search",
+        "TimeoutError",
+    )
 
 
 def test_an_event_fails_once(session: Session) -> None:
@@ -247,7 +261,7 @@ def test_agents_are_known_by_their_ids(session: Session) -> None:
 
 
 def test_two_sessions_may_call_their_agents_the_same() -> None:
-    """The same agent id in two sessions makes two rows with ids of their own: none hides the other on a hub."""
+    """One agent id in two sessions makes two rows with ids of their own: none hides the other on a hub."""
     first, second = begun(), begun()
     for session in (first, second):
         session.create_agent("planner", "00000000-0000-4000-8000-000000000001")
@@ -293,10 +307,16 @@ class Ends(enum.Enum):
 
 @pytest.mark.parametrize(
     ("given", "state"),
-    [("Success", "Success"), ("failure", "Failure"), ("FAIL", "Failure"), ("indeterminate", "Indeterminate"), (Ends.FAIL, "Failure")],
+    [
+        ("Success", "Success"),
+        ("failure", "Failure"),
+        ("FAIL", "Failure"),
+        ("indeterminate", "Indeterminate"),
+        (Ends.FAIL, "Failure"),
+    ],
 )
 def test_a_session_ends_as_told(session: Session, given: Any, state: str) -> None:
-    """Success, Failure (or Fail) and Indeterminate are understood in any letter case; the cost comes back as text."""
+    """Success, Failure (or Fail) and Indeterminate are taken in any case; the cost comes back as text."""
     session.record(LLMEvent(cost=0.012346))
     assert session.end_session(given, "because") == "0.012346"
     assert (session.end_state, session.end_state_reason, session.is_running) == (state, "because", False)
@@ -350,7 +370,7 @@ def test_a_with_block_makes_its_session_current() -> None:
 
 
 def test_who_only_joined_leaves() -> None:
-    """A `with` block in a process that joined ends nothing: an exception there is an error, and the session goes on."""
+    """A `with` block in a process that joined ends nothing: an exception there is an error of the session."""
     session = begun()
     joiner = localops.client.Client(session.config)
     with pytest.raises(ValueError, match="bad"), joiner.start(None, session.session_id):
@@ -470,19 +490,23 @@ def test_strict_raises() -> None:
 
 
 def test_no_secret_reaches_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The key in use and the environment's secrets are in no file of the home, wherever a program puts them."""
+    """The key in use and the environment's secrets reach no file, wherever a program puts them."""
     hidden = "correct-horse-battery-staple"
     monkeypatch.setenv("EXAMPLE_API_TOKEN", hidden)
     localops.init(api_key=KEY, tags=[f"tag {KEY}"], trace_name=f"run {hidden}")
     for secret in (KEY, hidden):
         localops.record(LLMEvent(prompt=secret, completion={"k": [secret]}, model=f"m-{secret}", name=secret))
         localops.record(ErrorEvent(exception=ValueError(secret), code=secret.encode()))
-        localops.record(ActionEvent(returns="x" * 2_000_000 + secret, action_type=secret, agent_id=secret, id=secret))
+        localops.record(
+            ActionEvent(returns="x" * 2_000_000 + secret, action_type=secret, agent_id=secret, id=secret)
+        )
         localops.create_agent(secret, secret)
         localops.update_trace_metadata({secret: secret}, secret)
     localops.end_session("Failure", f"it was {KEY} and {hidden}")
     files = [path for path in (tmp_path / "home").rglob("*") if path.is_file()]
-    written = subprocess.run(["cat", *files], capture_output=True, check=True).stdout  # reading here would free our locks
+    written = subprocess.run(
+        ["cat", *files], capture_output=True, check=True
+    ).stdout  # reading here would free our locks
     assert b"it was [redacted" in written
     assert KEY.encode() not in written
     assert hidden.encode() not in written
