@@ -165,11 +165,6 @@ limit :many;
 select coalesce(max(seq), 0)
 from event;
 
--- name_of_agent --
-select name
-from event
-where seq = (select seq from id_of where id = :id and phase = 0);
-
 -- standing_of_journal --
 -- What `localops status` says of a journal.
 select

@@ -1,0 +1,95 @@
+"""`localops analytics`: one session's figures, and those of many."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import localops
+from localops import ActionEvent, Config, LLMEvent, ToolEvent
+
+Told = Callable[..., dict[str, Any]]
+Command = Callable[..., tuple[int, str, str]]
+
+
+def _session(name: str, cost: float | None, **options: Any) -> localops.Session:
+    session = localops.start_session(name=name, **options)
+    assert session is not None
+    session.record(LLMEvent(model="m", prompt_tokens=10, completion_tokens=5, cost=cost))
+    session.record(ToolEvent(name="grep"))
+    session.record(ActionEvent(action_type="plan"))
+    session.end_session("Success")
+    return session
+
+
+def test_the_six_figures_come_first_and_agree(command: Command, told: Told) -> None:
+    """The command says what `get_analytics()` says, in its order and formats."""
+    session = _session("one", 0.5)
+    expected = session.get_analytics()
+    assert told("analytics", "last")["analytics"] == expected
+    lines = command("analytics", "last")[1].splitlines()
+    assert [line.split("  ")[0].strip() for line in lines[2:8]] == list(expected)
+
+
+def test_what_is_not_known_is_said(told: Told) -> None:
+    """An unpriced call is counted as that, and percentiles are exact."""
+    _session("one", None)
+    document = told("analytics", "last")
+    assert document["unpriced"] == 1
+    assert set(document["percentiles"]) == {"llm", "tool"}
+    assert document["by_model"][0]["model"] == "m"
+    assert document["error_rate"] == 0
+
+
+@pytest.mark.parametrize("by", ["model", "agent", "tool", "tag", "day", "kind", "session"])
+def test_every_breakdown_is_there(command: Command, told: Told, by: str) -> None:
+    """A table and a document for each."""
+    _session("one", 0.5, tags=["red"])
+    session = localops.start_session(name="two")
+    assert session is not None
+    session.create_agent("Writer", "11111111-1111-4111-8111-111111111111")
+    session.record(ActionEvent(agent_id="11111111-1111-4111-8111-111111111111"))
+    session.end_session("Success")
+    code, out, err = command("analytics", "--by", by)
+    assert (code, err) == (0, "")
+    assert by in out.splitlines()[0]
+    assert told("analytics", "--by", by)["lines"]
+
+
+def test_sums_across_projects_are_the_sums_of_the_sessions(told: Told) -> None:
+    """Totals, days and sessions add up to the same, whatever project they are in."""
+    _session("one", 0.5)
+    _session("two", 0.25, config=Config(project="other"))
+    whole = told("analytics")
+    assert (whole["sessions"], whole["events"], whole["cost_nano"]) == (2, 6, 750_000_000)
+    for by in ("day", "session"):
+        lines = told("analytics", "--by", by)["lines"]
+        assert sum(line["cost_nano"] for line in lines) == whole["cost_nano"]
+        assert sum(line["events"] for line in lines) == whole["events"]
+
+
+def test_sessions_are_chosen_by_tag_and_time(told: Told) -> None:
+    """--tag and --until leave the others out."""
+    _session("one", 0.5, tags=["red"])
+    _session("two", 0.25)
+    assert told("analytics", "--tag", "red")["cost_nano"] == 500_000_000
+    assert told("analytics", "--until", "2020-01-01")["sessions"] == 0
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [("last", "--tag", "x"), ("--by", "day", "--tz", "No/Where"), ("last", "--by", "day"), ("--by", "moon")],
+)
+def test_wrong_usage_is_2(command: Command, wrong: tuple[str, ...]) -> None:
+    """What cannot be meant is refused with code 2."""
+    _session("one", 0.5)
+    assert command("analytics", *wrong)[0] == 2
+
+
+def test_last_of_an_empty_home_is_not_found(command: Command) -> None:
+    """Code 1, and what to do first."""
+    code, _, err = command("analytics", "last")
+    assert code == 1
+    assert "localops demo" in err

@@ -1,0 +1,198 @@
+"""The other commands that read: tail, search, query, status, path, help, and how the command line ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import localops
+from localops import ActionEvent, LLMEvent, cli
+
+Told = Callable[..., dict[str, Any]]
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def session() -> localops.Session:
+    """A session with an action and a call, ended."""
+    session = localops.start_session(name="nightly", tags=["night"])
+    assert session is not None
+    session.record(ActionEvent(action_type="web_search", params={"q": "cats and dogs"}))
+    session.record(LLMEvent(prompt="Ärger in Köln", completion="北京欢迎你", model="gpt-4o"))
+    session.end_session("Success", "all done")
+    return session
+
+
+def _start(*arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "localops", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_tail_shows_the_last_rows(session: localops.Session, command: Command) -> None:
+    """A line per row, oldest first, the end of the session last."""
+    lines = command("tail", "-n", "2")[1].splitlines()
+    assert len(lines) == 2
+    assert "llm gpt-4o" in lines[0]
+    assert lines[1].endswith("session ended: Success, all done")
+
+
+def test_following_a_session_ends_with_it(command: Command) -> None:
+    """`tail -f ID` prints what is written while it looks, and is done when the session is."""
+    session = localops.start_session()
+    assert session is not None
+    following = _start("tail", "-f", str(session.session_id))
+    assert following.stdout is not None
+    assert "session" in following.stdout.readline()  # it is looking now
+    session.record(ActionEvent(action_type="written later"))
+    session.end_session("Success")
+    out, err = following.communicate(timeout=30)
+    assert (following.returncode, err) == (0, "")
+    assert "written later" in out
+    assert "session ended: Success" in out
+
+
+def test_following_is_interrupted_in_peace(session: localops.Session) -> None:
+    """Ctrl-C ends `tail -f` with 130 and not a word."""
+    following = _start("tail", "-f")
+    assert following.stdout is not None
+    assert following.stdout.readline()
+    following.send_signal(signal.SIGINT)
+    _, err = following.communicate(timeout=30)
+    assert (following.returncode, err) == (130, "")
+
+
+def test_a_reader_that_has_gone_is_no_error(session: localops.Session) -> None:
+    """`localops … | head` ends quietly."""
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, "-m", "localops", "show"],
+        stdout=write,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("text", "kinds"),
+    [
+        ("cats", ["action"]),
+        ("CATS web_search", ["action"]),
+        ("arger koln", ["llm"]),
+        ("京欢", ["llm"]),
+        ("dogs cats", ["action"]),
+        ("search_web", []),
+        ("cats gpt-4o", []),
+        ("nightly", ["session"]),
+    ],
+)
+def test_words_are_found_in_one_event(
+    session: localops.Session, told: Told, text: str, kinds: list[str]
+) -> None:
+    """All words in one event, whatever their case and accents; parts of one word stand side by side."""
+    assert [hit["kind"] for hit in told("search", text)["hits"]] == kinds
+
+
+def test_what_is_recorded_later_is_found_later(session: localops.Session, told: Told) -> None:
+    """The index is brought up to date by each search, and holds nothing twice."""
+    assert not told("search", "unicorn")["hits"]
+    again = localops.start_session()
+    assert again is not None
+    again.record(ActionEvent(action_type="unicorn"))
+    for _ in range(2):
+        assert len(told("search", "unicorn")["hits"]) == 1
+    assert not told("search", "unicorn", "--session", str(session.session_id))["hits"]
+
+
+def test_a_query_without_a_word_is_refused(session: localops.Session, command: Command) -> None:
+    """Punctuation alone is wrong usage."""
+    assert command("search", "!!")[0] == 2
+
+
+def test_sql_reads_the_views(session: localops.Session, told: Told, command: Command) -> None:
+    """The views that people are told of can be asked."""
+    document = told("query", "select name, state from session")
+    assert document["rows"] == [["nightly", "Success"]]
+    assert command("query", "select 1 as a, '=1+1' as b", "--csv")[1] == "a,b\n1,'=1+1\n"
+
+
+@pytest.mark.parametrize(
+    "sql", ["delete from event", "attach 'x' as x", "pragma user_version = 9", "nonsense"]
+)
+def test_sql_that_does_more_than_read_is_refused(
+    session: localops.Session, command: Command, sql: str
+) -> None:
+    """SQLite itself refuses; nothing changes."""
+    code, out, err = command("query", sql)
+    assert (code, out) == (1, "")
+    assert err
+    assert command("query", "select count(*) from event", "--csv")[1].splitlines()[1] == str(
+        int(command("query", "select max(seq) from event", "--csv")[1].splitlines()[1])
+    )
+
+
+def test_sql_that_never_ends_is_ended(session: localops.Session, command: Command) -> None:
+    """The time limit holds."""
+    endless = "with recursive a(x) as (select 1 union all select x + 1 from a) select count(*) from a"
+    code, _, err = command("query", endless, "--seconds", "0.2")
+    assert code == 1
+    assert "0.2 s" in err
+
+
+def test_status_counts_what_there_is(session: localops.Session, told: Told, command: Command) -> None:
+    """Sessions, running ones, events and bytes of each project."""
+    running = localops.start_session()
+    assert running is not None
+    (project,) = told("status")["projects"]
+    assert (project["sessions"], project["running"], project["events"]) == (2, 1, 2)
+    assert project["journal_bytes"] > 0
+    assert "default" in command("status")[1]
+
+
+def test_path_says_where_things_are(command: Command, tmp_path: Path) -> None:
+    """The home alone, or a project's journal; neither has to exist."""
+    assert command("path")[1].strip() == str(tmp_path / "home")
+    assert command("path", "--project", "p")[1].strip() == str(tmp_path / "home" / "p" / "journal.db")
+
+
+def test_help_lists_and_prints_pages(command: Command, told: Told) -> None:
+    """Each page that is listed can be read."""
+    topics = told("help")["topics"]
+    assert "quickstart" in topics
+    for topic in topics:
+        assert told("help", topic)["text"].startswith("# ")
+    assert command("help", "no-such-page")[0] == 1
+
+
+def test_every_command_can_be_described(command: Command) -> None:
+    """`--help` works for the group and for each command."""
+    assert command("--help")[0] == 0
+    for name in " ".join(cli.COMMANDS.values()).split():
+        code, out, _ = command(name, "--help")
+        assert code == 0
+        assert out.startswith(f"Usage: localops {name}")
+
+
+def test_only_the_command_that_is_asked_for_is_loaded() -> None:
+    """`localops analytics` does not pay for its neighbours."""
+    code = (
+        "import sys\nfrom localops import cli\n"
+        "try:\n    cli.main(['path'])\nexcept SystemExit:\n    pass\n"
+        "print(sorted(name for name in sys.modules if name.startswith('localops.cli.')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "['localops.cli.common', 'localops.cli.path']"

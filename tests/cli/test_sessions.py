@@ -1,0 +1,141 @@
+"""`localops sessions`: the list, its filters and its pages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import localops
+from localops import Config, LLMEvent, ToolEvent
+
+Told = Callable[..., dict[str, Any]]
+Command = Callable[..., tuple[int, str, str]]
+
+
+def _session(name: str, state: str = "Success", **options: Any) -> localops.Session:
+    session = localops.start_session(name=name, **options)
+    assert session is not None
+    session.create_agent(f"agent of {name}")
+    session.record(LLMEvent(prompt=f"words of {name}", model=f"model-{name}", tags=["own-" + name]))
+    session.end_session(state)
+    return session
+
+
+@pytest.fixture
+def three() -> list[localops.Session]:
+    """Three sessions, oldest first; the last in a project of its own."""
+    return [
+        _session("one", tags=["red"]),
+        _session("two", "Failure", tags=["red", "blue"]),
+        _session("three", "Indeterminate", config=Config(project="other")),
+    ]
+
+
+def _names(document: dict[str, Any]) -> list[str]:
+    return [session["name"] for session in document["sessions"]]
+
+
+def test_every_project_is_listed_newest_first(three: list[localops.Session], told: Told) -> None:
+    """Without --project all projects of the home are merged by time."""
+    assert _names(told("sessions")) == ["three", "two", "one"]
+    assert _names(told("sessions", "--project", "other")) == ["three"]
+
+
+@pytest.mark.parametrize(
+    ("filters", "names"),
+    [
+        (("--tag", "red"), ["two", "one"]),
+        (("--tag", "own-three"), ["three"]),
+        (("--state", "failure"), ["two"]),
+        (("--state", "Indeterminate"), ["three"]),
+        (("--state", "running"), []),
+        (("--model", "model-one"), ["one"]),
+        (("--agent", "agent of two"), ["two"]),
+        (("--text", "Words TWO"), ["two"]),
+        (("--text", "words"), ["three", "two", "one"]),
+        (("--since", "2h"), ["three", "two", "one"]),
+        (("--until", "2020-01-01"), []),
+        (("--tag", "red", "--state", "SUCCESS", "--model", "model-one", "--text", "words"), ["one"]),
+        (("--tag", "red", "--model", "model-three"), []),
+    ],
+)
+def test_filters_can_be_combined(
+    three: list[localops.Session], told: Told, filters: tuple[str, ...], names: list[str]
+) -> None:
+    """Each filter holds alone and with others, in any letter case where that is meant."""
+    assert _names(told("sessions", *filters)) == names
+
+
+def test_a_running_session_is_running(told: Told) -> None:
+    """What nobody has ended and somebody still records is `Running`, and found as that."""
+    session = localops.start_session(name="now")
+    assert session is not None
+    assert [one["state"] for one in told("sessions", "--state", "Running")["sessions"]] == ["Running"]
+    session.end_session("Success")
+    assert _names(told("sessions", "--state", "Running")) == []
+
+
+def test_pages_follow_each_other_without_gap_or_repeat(three: list[localops.Session], told: Told) -> None:
+    """`next_before` leads from page to page through all projects to the end."""
+    seen: list[str] = []
+    before: tuple[str, ...] = ()
+    for _ in range(3):
+        page = told("sessions", "-n", "1", *before)
+        seen += _names(page)
+        before = ("--before", page["next_before"] or "")
+    assert seen == ["three", "two", "one"]
+    assert page["next_before"] is None
+
+
+def test_a_table_fits_the_terminal(
+    three: list[localops.Session], command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No line is wider than the terminal, and the ids stay whole."""
+    monkeypatch.setenv("COLUMNS", "72")
+    _, out, _ = command("sessions")
+    assert max(map(len, out.splitlines())) <= 72
+    assert str(three[0].session_id)[:13] in out
+
+
+def test_hostile_names_cannot_steer_the_terminal(command: Command) -> None:
+    """Control characters of a name are shown, not obeyed, as text and as JSON."""
+    _session("evil\x1b[2J\u202e\x9b31m")
+    for arguments in (("sessions",), ("sessions", "--json"), ("show",), ("analytics", "last")):
+        _, out, _ = command(*arguments)
+        assert not {"\x1b", "\u202e", "\x9b"} & set(out)
+
+
+def test_an_empty_home_says_what_to_do(command: Command) -> None:
+    """Nothing recorded yet is no error: the sentence names the home and the first step."""
+    code, out, err = command("sessions")
+    assert (code, out) == (0, "")
+    assert "no sessions yet in" in err
+    assert "localops demo" in err
+
+
+def test_a_call_without_a_price_is_admitted(command: Command) -> None:
+    """A session that has calls of unknown cost never looks free."""
+    _session("one")
+    assert "unpriced" in command("sessions")[1]
+
+
+@pytest.mark.parametrize(
+    "wrong", [("--state", "Odd"), ("--since", "soon"), ("-n", "0"), ("--project", "../x")]
+)
+def test_wrong_usage_is_2(command: Command, wrong: tuple[str, ...]) -> None:
+    """What cannot be meant is refused with code 2 and a reason."""
+    code, _, err = command("sessions", *wrong)
+    assert code == 2
+    assert err
+
+
+def test_an_events_own_cost_adds_up(told: Told) -> None:
+    """Dollars and nano-dollars say the same."""
+    session = localops.start_session()
+    assert session is not None
+    session.record(ToolEvent(name="paid", cost=0.25))
+    session.end_session("Success")
+    (listed,) = told("sessions")["sessions"]
+    assert (listed["cost_usd"], listed["cost_nano"]) == (0.25, 250_000_000)

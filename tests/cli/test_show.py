@@ -1,0 +1,151 @@
+"""`localops show`: a session in every view, and one event in full."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import localops
+from localops import ActionEvent, LLMEvent
+from localops.decorators import agent, operation, tool
+
+Told = Callable[..., dict[str, Any]]
+Command = Callable[..., tuple[int, str, str]]
+
+
+@tool(name="fetch")
+def _fetch(url: str) -> str:
+    raise TimeoutError(f"{url} took too long")
+
+
+@agent(name="Researcher")
+class _Researcher:
+    @operation(name="research")
+    def run(self) -> None:
+        localops.record(
+            LLMEvent(prompt=[{"role": "user", "content": "Why?"}], completion="So.", model="gpt-4o")
+        )
+        with pytest.raises(TimeoutError):
+            _fetch("https://example.org")
+
+
+@pytest.fixture
+def session() -> localops.Session:
+    """A session with an agent, nested work and a failure, ended by somebody."""
+    session = localops.start_session(["night"], name="nightly")
+    assert session is not None
+    _Researcher().run()
+    session.end_session("Failure", "it was late")
+    return session
+
+
+def test_details_come_first(session: localops.Session, command: Command) -> None:
+    """Name, state, reason, tags, agents, tools and figures stand above the tree."""
+    code, out, err = command("show", str(session.session_id)[:13])
+    assert (code, err) == (0, "")
+    for expected in ("nightly  Failure", "it was late", "night", "Researcher", "fetch", "Errors 1", "gpt-4o"):
+        assert expected in out
+
+
+def test_the_tree_shows_what_happened_inside_what(session: localops.Session, command: Command) -> None:
+    """Each event hangs below its parent; what failed is marked and its error hangs below it."""
+    _, out, _ = command("show", "--tree")
+    begins = [
+        "└─ operation research",
+        "   ├─ llm gpt-4o",
+        "   └─ ✗ tool fetch",
+        "      └─ TimeoutError: https://example.org took too long",
+    ]
+    for line, begin in zip(out.splitlines()[2:], begins, strict=True):
+        assert line.startswith(begin)
+
+
+@pytest.mark.parametrize("view", ["--tree", "--timeline", "--events"])
+def test_every_view_fits_the_terminal(
+    session: localops.Session, command: Command, monkeypatch: pytest.MonkeyPatch, view: str
+) -> None:
+    """No line is wider than the terminal, and every event is there."""
+    monkeypatch.setenv("COLUMNS", "80")
+    code, out, _ = command("show", view)
+    assert code == 0
+    assert max(map(len, out.splitlines())) <= 80
+    assert "fetch" in out
+
+
+def test_one_event_is_shown_in_full(session: localops.Session, command: Command, told: Told) -> None:
+    """An error's traceback is readable text, and the id is found in any project by its beginning."""
+    (error,) = [event for event in told("show")["events"] if event["kind"] == "error"]
+    _, out, _ = command("show", "--event", error["id"][:20])
+    assert "Traceback (most recent call last):\n" in out
+    assert "nightly" in out
+    assert told("show", "--event", error["id"])["event"] == error
+
+
+def test_a_chat_is_shown_by_its_roles(session: localops.Session, command: Command, told: Told) -> None:
+    """A prompt of messages reads like the conversation it was."""
+    (call,) = [event for event in told("show")["events"] if event["kind"] == "llm"]
+    assert "user: Why?" in command("show", "--event", call["id"])[1]
+
+
+def test_a_killed_session_says_where_it_died(command: Command, told: Told) -> None:
+    """The operation that was open when the process was killed is named, and marked in the tree."""
+    code = (
+        "import localops, os, signal\n"
+        "s = localops.start_session(name='doomed')\n"
+        "s.begin('tool', 'web_search')\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False)
+    assert done.returncode == -signal.SIGKILL
+    _, out, _ = command("show")
+    assert "doomed  Indeterminate" in out
+    assert "process died inside tool 'web_search'" in out
+    assert "… tool web_search" in out
+    assert [one["name"] for one in told("show")["unfinished"]] == ["web_search"]
+
+
+def test_a_limit_is_said(command: Command) -> None:
+    """What a limit leaves out is counted, not hidden."""
+    session = localops.start_session()
+    assert session is not None
+    for number in range(10):
+        session.record(ActionEvent(action_type=f"step {number}"))
+    _, out, _ = command("show", "--tree", "-n", "4")
+    assert "… 6 more events" in out
+    assert "step 9" in command("show", "--tree", "-n", "0")[1]
+
+
+def test_an_operation_that_ended_beyond_the_limit_is_finished(command: Command) -> None:
+    """A limit never makes an operation look unfinished."""
+    session = localops.start_session()
+    assert session is not None
+    outer = session.begin("operation", "outer")
+    assert outer is not None
+    for number in range(10):
+        session.record(ActionEvent(action_type=f"step {number}"))
+    outer.finish({})
+    session.end_session("Success")
+    assert "unfinished" not in command("show", "--tree", "-n", "3")[1]
+
+
+@pytest.mark.parametrize("unknown", ["nosuchid", "abcdef12", "ab"])
+def test_an_unknown_id_is_said(session: localops.Session, command: Command, unknown: str) -> None:
+    """Code 1, and the sentence says where to look."""
+    code, out, err = command("show", unknown)
+    assert (code, out) == (1, "")
+    assert "localops sessions" in err
+
+
+def test_an_ambiguous_id_names_its_matches(session: localops.Session, command: Command) -> None:
+    """Code 1, with the ids that were meant."""
+    other = localops.start_session()
+    assert other is not None
+    code, _, err = command("show", str(session.session_id)[:6])
+    assert code == 1
+    assert str(other.session_id) in err
+    assert str(session.session_id) in err

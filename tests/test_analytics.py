@@ -1,0 +1,143 @@
+"""Figures: exact at every instant, the same whichever way they are asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import localops
+from localops import ActionEvent, ErrorEvent, LLMEvent, ToolEvent, analytics, clock, rows
+from localops.analytics import Chosen, percentile
+from localops.home import Home
+from localops.journal import Journal
+
+SECOND = 1_000_000_000
+
+
+def _started(**options: object) -> localops.Session:
+    session = localops.start_session(**options)  # type: ignore[arg-type]
+    assert session is not None
+    return session
+
+
+def _report(session: localops.Session, *, percentiles: bool = False) -> analytics.Report:
+    with Home() as home:
+        project, id = home.find(str(session.session_id))
+        return analytics.report(project.reader, id, running=False, percentiles=percentiles)
+
+
+def test_a_report_has_the_parts_of_the_whole() -> None:
+    """By model, tool and agent, with the figures of each."""
+    session = _started()
+    agent = session.create_agent("Writer")
+    session.record(LLMEvent(model="a", prompt_tokens=10, completion_tokens=5, cost=0.5, agent_id=agent))
+    session.record(LLMEvent(model="b", prompt_tokens=1, completion_tokens=1))
+    session.record(ErrorEvent(trigger_event=ToolEvent(name="grep"), exception=ValueError("no")))
+    session.end_session("Success")
+    report = _report(session)
+    assert {part.value: (part.events, part.cost, part.unpriced) for part in report.by["model"]} == {
+        "a": (1, 500_000_000, 0),
+        "b": (1, 0, 1),
+    }
+    assert [(part.value, part.events, part.failed) for part in report.by["tool"]] == [("grep", 1, 1)]
+    assert [(part.value, part.tokens_in) for part in report.by["agent"]] == [("Writer", 10)]
+    assert analytics.error_rate(report.totals) == pytest.approx(1 / 3)
+
+
+def test_what_never_ended_and_what_came_late_is_counted() -> None:
+    """An open operation is a figure of its own, and so is an event after the end."""
+    session = _started()
+    session.begin("tool", "slow")
+    session.end_session("Success")
+    session.record(ActionEvent())
+    report = _report(session)
+    assert (report.unfinished, report.late, report.totals.actions) == (1, 1, 1)
+
+
+def test_losses_are_told_by_rows(tmp_path: Path) -> None:
+    """What was spilled or dropped is the sum of what the rows say."""
+    journal = Journal(str(tmp_path / "home" / "default"))
+    session = clock.new_id()
+    for spilled, dropped in ((3, 1), (2, 0)):
+        body = f'{{"spilled":{spilled},"dropped":{dropped}}}'
+        journal.append(rows.make("loss", session, id=clock.new_id(), at_ns=clock.now_ns(), body=body))
+    assert analytics.losses(journal, session) == (5, 1)
+    journal.close()
+
+
+def test_percentiles_of_a_long_session_are_worked_out_only_when_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A long session is answered at once, and says that percentiles are left out."""
+    session = _started()
+    for number in range(3):
+        session.record(ToolEvent(name="t", init_timestamp=100.0, end_timestamp=101.0 + number))
+    session.end_session("Success")
+    monkeypatch.setattr(analytics, "EXACT_UP_TO", 2)
+    assert _report(session).took is None
+    assert _report(session, percentiles=True).took == {"tool": [2 * SECOND, 3 * SECOND, 3 * SECOND]}
+
+
+def test_a_day_is_the_day_of_its_zone(tmp_path: Path) -> None:
+    """The same sessions, by days of UTC and of a zone half an hour off; the sums stay."""
+    journal = Journal(str(tmp_path / "home" / "default"))
+    evening = 1_700_000_000 // 86_400 * 86_400 + 18 * 3600 + 45 * 60  # 18:45 UTC, 00:15 in Kolkata
+    for at in (evening, evening - 3600):
+        id = clock.new_id()
+        journal.append(rows.make("llm", id, id=clock.new_id(), at_ns=at * SECOND, cost=7, model="m"))
+    journal.close()
+    with Home() as home:
+        reader = home.projects[0].reader
+        assert [(line.sessions, line.cost) for line in analytics.across(reader, "day", Chosen())] == [(2, 14)]
+        there = analytics.across(reader, "day", Chosen(), tz="Asia/Kolkata")
+    assert [(line.sessions, line.cost) for line in there] == [(1, 7), (1, 7)]
+
+
+_COST = st.none() | st.integers(0, 10**12)
+_CALL = st.tuples(st.integers(0, 3), st.sampled_from(["a", "b"]), _COST, st.integers(0, 9))
+
+
+@given(st.lists(_CALL, min_size=1, max_size=30), st.randoms(use_true_random=False))
+def test_breakdowns_add_up_to_the_sessions_in_any_order(
+    calls: list[tuple[int, str, int | None, int]], random: object
+) -> None:
+    """Whatever order the rows came in, days, sessions, models and kinds have the sums of the sessions' totals."""
+    from tempfile import TemporaryDirectory
+
+    ids = [clock.new_id() for _ in range(4)]
+    found = [
+        rows.make("llm", ids[n], id=clock.new_id(), at_ns=(1 + day) * 86_400 * SECOND, model=model, cost=cost)
+        for n, model, cost, day in calls
+    ]
+    random.shuffle(found)  # type: ignore[attr-defined]
+    with TemporaryDirectory() as folder:
+        journal = Journal(f"{folder}/p")
+        journal.add(found)
+        totals = [analytics.totals(journal, id) for id in ids]
+        journal.close()
+        with Home(folder) as home:
+            reader = home.projects[0].reader
+            overall = analytics.overall(reader, Chosen())
+            lines = {by: analytics.across(reader, by, Chosen()) for by in ("day", "session", "model", "kind")}
+    expected = tuple(sum(getattr(one, name) for one in totals) for name in ("events", "cost", "unpriced"))
+    assert (overall.events, overall.cost, overall.unpriced) == expected
+    for by, parts in lines.items():
+        sums = tuple(sum(getattr(part, name) for part in parts) for name in ("events", "cost", "unpriced"))
+        assert sums == expected, by
+
+
+@given(st.lists(st.integers(), min_size=1), st.floats(0.01, 1))
+def test_a_percentile_is_one_of_the_values(values: list[int], share: float) -> None:
+    """Nearest rank: at least that share of the values is not above it, and it is none in between."""
+    found = percentile(values, share)
+    assert found in values
+    assert found is not None
+    assert sum(value <= found for value in values) >= share * len(values) - 1e-6
+
+
+def test_of_nothing_there_is_no_percentile() -> None:
+    """And none is made up."""
+    assert percentile([], 0.5) is None

@@ -1,0 +1,229 @@
+"""A home that is read: what it tidies, what it finds, and that a list is right without any tidying."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import localops
+from localops import clock, config, encode, rows, sql
+from localops.errors import Ambiguous, NotFound
+from localops.home import Filters, Home, Listed, id_range
+from localops.journal import Journal
+from localops.spill import Spill, waiting
+
+SECOND = 1_000_000_000
+START = 1_700_000_000 * SECOND
+
+
+def _rows(number: int, *, state: str | None, tag: str, model: str) -> list[rows.Row]:
+    """A session as rows: begun `number` seconds after START."""
+    at = START + number * SECOND
+    session = clock.new_id(at)
+    tags = encode.dumps([tag]).decode()
+    card = {"participant": clock.new_id().hex(), "host": "elsewhere", "machine": "0", "boot": "0"}
+    body = encode.dumps(card).decode()
+    found = [
+        rows.make(
+            "session",
+            session,
+            id=session,
+            at_ns=at,
+            name=f"run {number}",
+            tags=tags,
+            parent=bytes.fromhex(card["participant"]),
+            body=body,
+        ),
+        rows.make("agent", session, id=clock.new_id(at), at_ns=at + 1, name=f"agent {number % 2}"),
+        rows.make(
+            "llm", session, id=clock.new_id(at), at_ns=at + 2, model=model, tokens=(7, 3, None, None), cost=5
+        ),
+    ]
+    if state is not None:
+        found.append(rows.make("end", session, id=clock.new_id(at), at_ns=at + 3, name=state))
+    return found
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    """The journal of the project `default`."""
+    return Journal(str(tmp_path / "home" / "default"))
+
+
+def _stop_folding(journal: Journal) -> None:
+    """Say that a newer release keeps the derived tables: this one folds no more, and reads past the mark."""
+    journal.transact(lambda execute: execute(f"pragma user_version = {sql.SCHEMA + 1}"))
+
+
+def _look(listed: Listed) -> tuple[Any, ...]:
+    return (listed.name, listed.state, listed.session, *listed[3:6], *listed[7:])
+
+
+STATES = (None, "Success", "Failure", "Indeterminate")
+MODELS = ("gpt", "llama")
+FILTERS = [
+    Filters(),
+    Filters(state="Failure"),
+    Filters(state="Unknown"),
+    Filters(tag="red"),
+    Filters(model="gpt"),
+    Filters(agent="agent 1"),
+    Filters(since=START + 3 * SECOND),
+    Filters(until=START + 3 * SECOND),
+    Filters(state="Success", tag="red", model="llama", agent="agent 1", since=START),
+]
+
+
+@pytest.mark.parametrize("filters", FILTERS)
+def test_a_list_is_the_same_before_and_after_folding(journal: Journal, filters: Filters) -> None:
+    """Rows past the mark count like any others, in every filter."""
+    sessions = [
+        _rows(
+            number, state=STATES[number % 4], tag=("red", "blue")[number % 3 == 0], model=MODELS[number % 2]
+        )
+        for number in range(8)
+    ]
+    journal.add([row for session in sessions[:4] for row in session[:2]])
+    _stop_folding(journal)
+    for session in [*(session[2:] for session in sessions[:4]), *sessions[4:]]:
+        for row in session:
+            journal.append(row)
+    journal.close()
+    with Home() as home:
+        assert home.projects[0].ask("behind")[0][0] > 8
+        unfolded = [_look(listed) for listed in home.sessions(filters)]
+    journal.transact(lambda execute: execute(f"pragma user_version = {sql.SCHEMA}"))
+    journal.close()
+    with Home() as home:
+        assert home.projects[0].ask("behind")[0][0] == 0
+        assert [_look(listed) for listed in home.sessions(filters)] == unfolded
+    assert unfolded
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["a", "b", "c"]), st.sampled_from(["x", "y"])), min_size=1, max_size=12
+    )
+)
+def test_pages_put_together_are_the_list(sessions: list[tuple[str, str]]) -> None:
+    """However sessions lie in projects and time, going on after each one gives each once, newest first."""
+    from tempfile import TemporaryDirectory
+
+    with TemporaryDirectory() as folder:
+        for number, (project, tag) in enumerate(sessions):
+            journal = Journal(f"{folder}/{project}")
+            journal.add(
+                _rows(number // 2, state="Success", tag=tag, model="gpt")
+            )  # two begin at the same time
+            journal.close()
+        with Home(folder) as home:
+            whole = [listed.session for listed in home.sessions()]
+            paged: list[bytes] = []
+            while page := next(home.sessions(before=paged[-1].hex() if paged else None), None):
+                paged.append(page.session)
+            starts = [listed.first_ns for listed in home.sessions()]
+    assert paged == whole
+    assert len(set(whole)) == len(sessions)
+    assert starts == sorted(starts, reverse=True)
+
+
+def test_spilled_rows_come_in_when_a_home_is_opened(journal: Journal) -> None:
+    """What waited beside the journal is in the list, and waits no more."""
+    for row in _rows(1, state="Success", tag="red", model="gpt"):
+        journal.append(row)
+    journal.close()
+    spill = Spill(journal.folder)
+    for row in _rows(2, state="Success", tag="red", model="gpt"):
+        assert spill.write(row)
+    with Home() as home:
+        assert [listed.name for listed in home.sessions()] == ["run 2", "run 1"]
+    assert not waiting(journal.folder)
+
+
+def test_a_project_that_only_spilled_is_a_project(tmp_path: Path) -> None:
+    """Rows that never reached a journal make one when somebody looks."""
+    spill = Spill(config.project_folder(str(tmp_path / "home"), "default"))
+    for row in _rows(1, state="Success", tag="red", model="gpt"):
+        assert spill.write(row)
+    with Home() as home:
+        assert [listed.name for listed in home.sessions()] == ["run 1"]
+
+
+def test_a_foreign_folder_is_no_project(tmp_path: Path) -> None:
+    """A folder without a journal is passed over, and named by nobody."""
+    (tmp_path / "home" / "notes").mkdir(parents=True)
+    with Home() as home:
+        assert home.projects == []
+    with pytest.raises(NotFound, match="no project 'notes'"):
+        Home(project="notes")
+
+
+def test_ids_are_found_by_their_beginning_in_every_project() -> None:
+    """With or without dashes, in any letter case; `last` is the newest of all projects."""
+    first = localops.start_session(name="first")
+    second = localops.start_session(name="second", config=localops.Config(project="other"))
+    assert first is not None
+    assert second is not None
+    with Home() as home:
+        for ident in (str(first.session_id), first.session_id.hex.upper(), str(first.session_id)[:20]):
+            assert home.find(ident)[1] == first.session_id.bytes
+        assert home.find("last")[1] == second.session_id.bytes
+        assert home.find("last")[0].name == "other"
+        with pytest.raises(Ambiguous, match="more than one session"):
+            home.find(str(first.session_id)[:4])
+
+
+def test_a_running_session_is_left_running() -> None:
+    """Tidying derives no end for a session that is alive."""
+    session = localops.start_session()
+    assert session is not None
+    with Home() as home:
+        assert next(home.sessions()).state == "Running"
+        assert home.projects[0].standing(session.session_id.bytes).state == "Running"
+
+
+@pytest.mark.parametrize("wrong", ["", "abc", "xyzw", "a" * 33, "last one", "%"])
+def test_what_is_no_id_is_not_looked_for(wrong: str) -> None:
+    """The sentence says what an id looks like."""
+    with pytest.raises(NotFound, match="hex digits"):
+        id_range(wrong)
+
+
+@given(st.binary(min_size=16, max_size=16), st.integers(4, 32))
+def test_an_id_lies_in_the_range_of_each_of_its_beginnings(id: bytes, digits: int) -> None:
+    """The range of a prefix holds the id, and ends where the next prefix begins."""
+    low, high = id_range(id.hex()[:digits])
+    assert low <= id <= high
+    assert (int.from_bytes(high, "big") - int.from_bytes(low, "big") + 1) == 16 ** (32 - digits)
+
+
+def _plans(journal: Journal, file: str) -> dict[str, list[str]]:
+    from localops.journal import statements
+
+    names = "before_ns before_key since until many most state dim value facets ids session low high after tag"
+    values = dict.fromkeys(names.split())
+    found: dict[str, list[str]] = {}
+    for name, statement in statements(file).items():
+        used = {key: value for key, value in values.items() if f":{key}" in statement}
+
+        def explain(
+            execute: Callable[..., Any], text: str = statement, bound: Any = used, key: str = name
+        ) -> None:
+            found[key] = [row[3] for row in execute("explain query plan " + text, bound)]
+
+        journal.transact(explain)
+    return found
+
+
+def test_no_list_looks_at_every_session(journal: Journal) -> None:
+    """Each statement of lists.sql walks an index, but for what counts everything or takes the last rows."""
+    tables = ("event", "total", "facet", "milestone", "e", "t", "o", "p")
+    for name, plan in _plans(journal, "lists.sql").items():
+        scans = [step for step in plan if step.startswith("SCAN ") and step.split()[1] in tables]
+        if name not in ("standing_of_journal", "newest_rows"):
+            assert all("total_by_start" in step for step in scans), (name, plan)

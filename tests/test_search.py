@@ -1,0 +1,119 @@
+"""Full text: what a word is, what is found, and that the index can go at any time."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import localops
+from localops import ActionEvent
+from localops.errors import ConfigError
+from localops.home import Home
+from localops.search import FILE, Query, words
+
+
+def _record(*texts: str) -> localops.Session:
+    session = localops.start_session()
+    assert session is not None
+    for text in texts:
+        session.record(ActionEvent(params={"text": text}))
+    session.end_session("Success")
+    return session
+
+
+def _found(text: str) -> list[str]:
+    with Home() as home:
+        index = home.projects[0].index()
+        index.extend()
+        return [hit.snippet for hit in index.events(text)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Hello, WORLD_2!", ["hello", "world", "2"]),
+        ("Ärger à la carte", ["arger", "a", "la", "carte"]),
+        ("Straße", ["strasse"]),
+        ("北京ab", ["北", "京", "ab"]),
+        ("한국", ["한", "국"]),
+        ("…!?", []),
+    ],
+)
+def test_words_are_letters_and_digits(text: str, expected: list[str]) -> None:
+    """Case, accents and punctuation do not count; scripts without spaces go character by character."""
+    assert words(text) == expected
+
+
+@given(st.lists(st.text(max_size=40), min_size=1, max_size=5), st.data())
+def test_every_word_of_a_text_is_found_in_it(parts: list[str], data: st.DataObject) -> None:
+    """A query made of a text's own words always matches it."""
+    text = " ".join(parts)
+    chosen = [part for part in text.split() if words(part)]
+    if chosen:
+        assert Query(data.draw(st.sampled_from(chosen))).is_in(text)
+        assert Query(" ".join(chosen)).is_in(text)
+
+
+def test_the_newest_comes_first() -> None:
+    """Within a session, and between sessions."""
+    _record("cat one", "cat two")
+    _record("cat three", "dog", "cat four")
+    assert [snippet.split()[-1] for snippet in _found("cat")] == ["four", "three", "two", "one"]
+
+
+def test_words_of_two_events_are_no_match() -> None:
+    """A passage holds many events; all words must be in one of them."""
+    _record("cat", "dog")
+    assert _found("cat dog") == []
+    with Home() as home:
+        assert home.projects[0].index().sessions("cat dog", most=10) == []
+
+
+def test_more_events_than_a_passage_holds_are_all_found() -> None:
+    """Every row is in exactly one passage."""
+    _record(*(f"cat number{number}" for number in range(200)))
+    assert len(_found("cat")) == 200
+    assert len(_found("number137")) == 1
+
+
+@pytest.mark.parametrize("harm", ["removed", "garbage", "of another journal"])
+def test_the_index_may_go_at_any_time(harm: str, tmp_path: Path) -> None:
+    """Removed, damaged, or belonging to another journal: it is begun anew, and everything is found."""
+    _record("cat")
+    assert len(_found("cat")) == 1
+    path = tmp_path / "home" / "default" / FILE
+    if harm == "removed":
+        os.unlink(path)
+    elif harm == "garbage":
+        path.write_bytes(b"not a database " * 400)
+    else:
+        with Home() as home:
+            index = home.projects[0].index()
+            index._file.transact(lambda execute: execute("update about set journal = 'other', upto = 999"))
+    assert len(_found("cat")) == 1
+
+
+def test_the_index_is_the_users_alone(tmp_path: Path) -> None:
+    """It holds words of what was recorded: 0600, like the journal."""
+    _record("cat")
+    _found("cat")
+    assert (tmp_path / "home" / "default" / FILE).stat().st_mode & 0o777 == 0o600
+
+
+def test_a_long_text_is_shown_around_what_was_found() -> None:
+    """A snippet is short, and has the word in it."""
+    _record("x " * 500 + "needle" + " y" * 500)
+    (snippet,) = _found("needle")
+    assert "needle" in snippet
+    assert len(snippet) < 200
+
+
+@pytest.mark.parametrize("nothing", ["", "  ", "!?", "…"])
+def test_a_query_without_a_word_is_refused(nothing: str) -> None:
+    """There is nothing it could find."""
+    with pytest.raises(ConfigError, match="no word"):
+        Query(nothing)
