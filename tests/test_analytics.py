@@ -104,7 +104,7 @@ _CALL = st.tuples(st.integers(0, 3), st.sampled_from(["a", "b"]), _COST, st.inte
 def test_breakdowns_add_up_to_the_sessions_in_any_order(
     calls: list[tuple[int, str, int | None, int]], random: object
 ) -> None:
-    """Whatever order the rows came in, days, sessions, models and kinds have the sums of the sessions' totals."""
+    """In whatever order rows came, days, sessions, models and kinds have the sums of the totals."""
     from tempfile import TemporaryDirectory
 
     ids = [clock.new_id() for _ in range(4)]
