@@ -408,12 +408,28 @@ class Journal:
             raise
 
     def _read_own(self, connection: apsw.Connection) -> list[Row]:
-        """The rows since the last look, and the story of each session that is open here."""
-        found = connection.execute(f"{_SELECT} where seq > ?", (self._sound_seq,)).fetchall()
+        """The rows that may be nowhere else, and the story of each session that is open here."""
+        since = min(self._sound_seq, self._newest_outside_wal())
+        found = connection.execute(f"{_SELECT} where seq > ?", (since,)).fetchall()
         story = f"{_SELECT} where seq in (select seq from story where session = ?)"
         for session in self.sessions:
             found += connection.execute(story, (session,)).fetchall()
         return [tuple(row) for row in found]
+
+    def _newest_outside_wal(self) -> int:
+        """The newest row in our file itself: all that is left of it when only its WAL was taken away."""
+        try:
+            if os.stat(self.path).st_ino != self._inodes[0]:
+                return self._sound_seq
+            connection = _open_unchanging(self.path)
+        except (OSError, apsw.Error):
+            return self._sound_seq
+        try:
+            return connection.execute("select max(seq) from event").get or 0
+        except apsw.Error:  # none of it is in the file yet
+            return 0
+        finally:
+            connection.close()
 
     def _drop(self, *, checkpoint: bool = False) -> None:
         connection, self._connection = self._connection, None
@@ -690,10 +706,7 @@ class Reader:
             wal = self.path + "-wal"
             if os.path.exists(wal) and os.path.getsize(wal):
                 raise
-            from urllib.parse import quote
-
-            name = f"file:{quote(self.path)}?immutable=1"
-            connection = apsw.Connection(name, flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
+            connection = _open_unchanging(self.path)
         return connection
 
     def all(self, name: str, **values: object) -> list[tuple[Any, ...]]:
@@ -807,6 +820,8 @@ class SideFile:
         connection = apsw.Connection(path, flags=flags)
         try:
             connection.set_busy_timeout(30_000)
+            if connection.readonly("main"):
+                raise apsw.ReadOnlyError(f"{path} can only be read")
             connection.pragma("journal_mode", "wal")
             connection.pragma("synchronous", "normal")
             if connection.pragma("user_version") != self._version:
@@ -884,6 +899,14 @@ def _row(kind: str, session: bytes, body: Mapping[str, object], name: str | None
 def _loss(session: bytes, spilled: int, dropped: int) -> Row:
     """What a session should know of rows that could not be written at once, or at all."""
     return _row("loss", session, {"spilled": spilled, "dropped": dropped})
+
+
+def _open_unchanging(path: str) -> apsw.Connection:
+    """The file as it is, without WAL and locks."""
+    from urllib.parse import quote
+
+    flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+    return apsw.Connection(f"file:{quote(path)}?immutable=1", flags=flags)
 
 
 def _heal(path: str) -> None:
