@@ -131,11 +131,11 @@ def is_alive(project: str, card: Mapping[str, object]) -> bool | None:
 
 @contextmanager
 def alone(folder: str) -> Iterator[None]:
-    """One process at a time does in this folder what must not be done twice; the lock goes with the process."""
+    """Do in this folder what must not be done twice at a time; BlockingIOError when somebody is at it."""
     handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
         if fcntl is not None:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     finally:
         os.close(handle)

@@ -1,0 +1,564 @@
+"""The journal keeps what it was given, whatever happens to its file, its locks and its process."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from localops import clock, encode, ends, rows, spill, sql
+from localops import journal as journals
+from localops.journal import Journal, Reader
+from tests import programs
+
+SESSION = clock.new_id()
+
+
+def event(name: str, kind: str = "action", session: bytes = SESSION, **columns: Any) -> rows.Row:
+    at = clock.now_ns()
+    return rows.make(kind, session, **{"id": clock.new_id(at), "at_ns": at, "name": name, **columns})
+
+
+def names(folder: str) -> list[str]:
+    with Reader(os.path.join(folder, "journal.db")) as reader:
+        return [name for (name,) in reader.ask("select name from event where kind = 'action' order by seq")]
+
+
+@pytest.fixture
+def folder() -> str:
+    return programs.project()
+
+
+@pytest.fixture
+def journal(folder: str) -> Iterator[Journal]:
+    one = Journal(folder, wait=0.2)
+    yield one
+    one.close()
+
+
+def after_a_look(journal: Journal) -> None:
+    """As if half a second had gone by."""
+    journal._look_at = 0.0
+
+
+# What it promises
+
+
+def test_a_row_is_there_for_others_when_append_returns(journal: Journal, folder: str) -> None:
+    """Another connection sees each row as soon as append has returned."""
+    for n in range(3):
+        assert journal.append(event(f"{n}"))
+        assert names(folder) == [f"{i}" for i in range(n + 1)]
+
+
+def test_files_are_private(journal: Journal, folder: str) -> None:
+    """Files are 0600 and folders 0700, whatever the umask."""
+    before = os.umask(0)
+    try:
+        journal.append(event("a"))
+        journal.participate()
+    finally:
+        os.umask(before)
+    for top, _, files in os.walk(os.path.dirname(folder)):
+        assert os.stat(top).st_mode & 0o777 == 0o700
+        assert all(os.stat(os.path.join(top, name)).st_mode & 0o777 == 0o600 for name in files)
+
+
+def test_seq_is_never_used_twice(journal: Journal, folder: str) -> None:
+    """The newest row refuses to be deleted, so no later row can be given its seq."""
+    journal.append(event("a"))
+
+    def delete_all(execute: Any) -> None:
+        execute("delete from event where seq = (select max(seq) from event)")
+
+    with pytest.raises(Exception, match="must not be used again"):
+        journal.transact(delete_all)
+    assert names(folder) == ["a"]
+
+
+def test_what_is_added_twice_is_there_once(journal: Journal, folder: str) -> None:
+    """Rows that the journal knows are ignored, whether they come in one batch or in another."""
+    found = [event("a"), event("b")]
+    assert journal.add([*found, *found]) == 2
+    assert journal.add(reversed(found)) == 0
+    assert names(folder) == ["a", "b"]
+
+
+# A locked journal
+
+
+def test_a_locked_journal_costs_one_wait(journal: Journal, folder: str) -> None:
+    """Rows that cannot be written go to the spill file after one bounded wait, the next at once, and come in later."""
+    journal.append(event("before"))
+    other = Journal(folder)
+
+    def meanwhile(execute: Any) -> None:
+        assert all(journal.append(event(f"{n}")) for n in range(50))
+
+    other.transact(meanwhile)
+    assert journal.counts["spilled"] == 50 == spill.count(folder)
+    after_a_look(journal)
+    journal.append(event("after"))
+    assert sorted(names(folder)) == sorted(["before", "after", *map(str, range(50))])
+    assert spill.count(folder) == 0
+    losses = journal._connection.execute("select body from event where kind = 'loss'").get  # type: ignore[union-attr]
+    assert encode.loads(losses) == {"spilled": 50, "dropped": 0}
+    other.close()
+
+
+def test_the_wait_is_not_paid_for_each_row(journal: Journal, folder: str) -> None:
+    """While the journal stays locked, a look at it waits a moment; the rows between two looks do not wait."""
+    journal.append(event("before"))
+    other, waits = Journal(folder), []
+
+    def meanwhile(execute: Any) -> None:
+        for _ in range(20):
+            journal._busy_since = 0.0
+            journal.append(event("x"))
+            waits.append(journal._busy_since > 0)
+
+    other.transact(meanwhile)
+    other.close()
+    assert waits[0]
+    assert sum(waits) <= 3
+
+
+def test_reading_goes_on_beside_a_lock(journal: Journal, folder: str) -> None:
+    """Figures can be asked for while another process holds the write lock."""
+    journal.append(event("before"))
+    other = Journal(folder)
+    other.transact(lambda execute: [journal.append(event("x")), journal.all("totals", session=SESSION)] and None)
+    assert journal.one("totals", session=SESSION) is not None
+    other.close()
+
+
+# A file that is not where it was
+
+
+@pytest.mark.parametrize("how", ["deleted", "moved", "wal deleted", "all deleted", "folder deleted"])
+def test_nothing_is_lost_with_the_file(journal: Journal, folder: str, how: str) -> None:
+    """A journal deleted or moved under a running process is begun again with all rows since the last look."""
+    journal.append(event("old"))
+    after_a_look(journal)
+    journal.append(event("looked"))
+    for n in range(100):
+        journal.append(event(f"{n}"))
+    _take_away(journal.path, how)
+    journal.append(event("unaware"))
+    after_a_look(journal)
+    journal.append(event("aware"))
+    kept = names(folder)
+    assert [*map(str, range(100)), "unaware", "aware"] == [name for name in kept if name not in ("old", "looked")]
+    assert journal.counts["reopened"] == 1
+    assert how != "wal deleted" or kept[:2] == ["old", "looked"]
+
+
+def _take_away(path: str, how: str) -> None:
+    if how == "folder deleted":
+        shutil.rmtree(os.path.dirname(path))
+    elif how == "moved":
+        os.rename(path, path + ".moved")
+    else:
+        suffixes = {"deleted": ("",), "wal deleted": ("-wal",), "all deleted": ("", "-wal", "-shm")}
+        for suffix in suffixes[how]:
+            os.unlink(path + suffix)
+
+
+def test_close_looks_once_more(journal: Journal, folder: str) -> None:
+    """A journal deleted in the last half second before the program ends is written again."""
+    journal.append(event("a"))
+    os.unlink(journal.path)
+    journal.append(event("b"))
+    journal.close()
+    assert names(folder) == ["a", "b"]
+
+
+def test_a_session_goes_along_with_its_story(journal: Journal, folder: str) -> None:
+    """When the file is begun again, open sessions bring the rows that say who takes part in them."""
+    journal.sessions.add(SESSION)
+    journal.append(event("a run", "session", id=SESSION))
+    after_a_look(journal)
+    journal.append(event("a"))
+    after_a_look(journal)
+    journal.append(event("b"))
+    os.unlink(journal.path)
+    after_a_look(journal)
+    journal.append(event("c"))
+    assert [row[2] for row in journal.all("story", session=SESSION)] == ["session"]
+
+
+@pytest.mark.foreign_open
+@pytest.mark.parametrize("how", ["copied", "moved", "restored"])
+def test_a_journal_elsewhere_takes_another_id(journal: Journal, folder: str, how: str) -> None:
+    """A journal that finds itself in another place says so in a row, and goes on under an id of its own."""
+    journal.append(event("a"))
+    was = journal.id
+    journal.close()
+    there = folder if how == "restored" else folder + "-2"
+    os.makedirs(there, exist_ok=True)
+    shutil.copyfile(os.path.join(folder, "journal.db"), os.path.join(there, "new"))
+    os.rename(os.path.join(there, "new"), os.path.join(there, "journal.db"))
+    second = Journal(there)
+    second.append(event("b"))
+    assert second.id != was
+    with Reader(second.path) as reader:
+        told = reader.ask("select name, body from event where kind = 'journal' order by seq")
+    assert [name for name, _ in told] == ["begun", "moved"]
+    assert encode.loads(told[1][1])["was"] == was
+    second.close()
+    third = Journal(there)
+    third.append(event("c"))
+    assert third.id == second.id
+    third.close()
+
+
+@pytest.mark.foreign_open
+def test_an_open_by_other_code_is_noticed(journal: Journal, folder: str) -> None:
+    """A file opened and closed by other code in this process drops SQLite's locks; no row is lost to that."""
+    journal.append(event("a"))
+    with open(journal.path, "rb") as file:
+        file.read(16)
+    with open(journal.path + "-shm", "rb") as file:
+        file.read(16)
+    programs.run("import sys; from localops.journal import Journal; j = Journal(sys.argv[1]); j.fold(); j.close()", folder)
+    for n in range(50):
+        journal.append(event(f"{n}"))
+    after_a_look(journal)
+    journal.append(event("z"))
+    assert journal.counts["reopened"] == 1
+    assert names(folder) == ["a", *map(str, range(50)), "z"]
+
+
+# A file that is not ours, or not sound
+
+
+def _foreign_database(path: str) -> None:
+    import apsw
+
+    connection = apsw.Connection(path)
+    connection.execute("create table theirs(x); insert into theirs values(1)").fetchall()
+    connection.close()
+
+
+def _not_a_database(path: str) -> None:
+    with open(path, "xb") as file:
+        file.write(b"Dear diary, " * 100)
+
+
+def _newer(path: str) -> None:
+    journal = Journal(os.path.dirname(path))
+    journal.append(event("theirs"))
+
+    def grow(execute: Any) -> None:
+        execute(f"pragma user_version = {sql.SCHEMA + 1}")
+        execute("update meta set value = ? where key = 'writer'", (str(sql.SCHEMA + 1),))
+
+    journal.transact(grow)
+    journal.close()
+
+
+@pytest.mark.parametrize("make", [_foreign_database, _not_a_database, _newer])
+def test_what_is_not_ours_is_left_alone(folder: str, make: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """A foreign or newer file keeps its bytes; rows go to the spill file, and it is said once."""
+    os.makedirs(folder)
+    path = os.path.join(folder, "journal.db")
+    make(path)
+    before = programs.run("import sys; print(open(sys.argv[1], 'rb').read().hex())", path).stdout
+    journal = Journal(folder)
+    assert all(journal.append(event(f"{n}")) for n in range(3))
+    journal.close()
+    assert programs.run("import sys; print(open(sys.argv[1], 'rb').read().hex())", path).stdout == before
+    assert spill.count(folder) >= 3
+    assert capsys.readouterr().err.count("spill file") <= 1
+
+
+def test_a_newer_release_may_let_us_write(folder: str) -> None:
+    """A newer schema that still takes our rows is written to, and folded by those who know how."""
+    _newer(_made(folder))
+    journal = Journal(folder)
+    journal.append(event("a"))
+    journal.close()
+    assert spill.count(folder) >= 1
+    newer = Journal(folder + "-2")
+    newer.append(event("b"))
+    newer.transact(lambda execute: execute(f"pragma user_version = {sql.SCHEMA + 1}") and None)
+    newer.close()
+    again = Journal(folder + "-2")
+    for n in range(journals.BATCH + 10):
+        again.append(event(f"{n}"))
+    assert again.counts["spilled"] == 0
+    assert again.one("totals", session=SESSION)[0] == journals.BATCH + 11  # type: ignore[index]
+    again.close()
+
+
+def _made(folder: str) -> str:
+    os.makedirs(folder, exist_ok=True)
+    return os.path.join(folder, "journal.db")
+
+
+_RUIN = """
+import sys
+with open(sys.argv[1], "r+b") as file:
+    size = file.seek(0, 2)
+    file.seek(int(sys.argv[2]))
+    file.write(b"ruin" * ((size - int(sys.argv[2])) // 4))
+"""
+
+
+@pytest.mark.parametrize("start", [0, 4096])
+def test_a_damaged_journal_is_set_aside_whole(folder: str, start: int) -> None:
+    """A journal found damaged while it is written to is kept under another name, and a new one takes the rows."""
+    first = Journal(folder)
+    for n in range(300):
+        first.append(event(f"{n}"))
+    first.close()
+    journal = Journal(folder)
+    journal.append(event("sound"))
+    journal._connection.execute("pragma wal_checkpoint(truncate)").fetchall()  # type: ignore[union-attr]
+    programs.run(_RUIN, journal.path, start)
+    journal._connection.execute("pragma shrink_memory").fetchall()  # type: ignore[union-attr]
+    journal._connection.cache_flush()  # type: ignore[union-attr]
+    second = Journal(folder)
+    second._known_ours = True
+    for n in range(20):
+        assert journal.append(event(f"new {n}"))
+        assert second.append(event(f"second {n}"))
+    kept = [name for name in os.listdir(folder) if ".corrupt-" in name and name[-3:] not in ("wal", "shm")]
+    journal.close()
+    second.close()
+    assert len(kept) <= 1
+    assert len(names(folder)) + spill.count(folder) >= 40
+
+
+# Folders that cannot be written
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="the superuser may write anywhere")
+def test_a_read_only_folder_can_be_read(journal: Journal, folder: str) -> None:
+    """In a folder that cannot be written the journal is read as it is, and rows go to the user's state folder."""
+    journal.append(event("a"))
+    journal.close()
+    os.chmod(folder, 0o500)
+    try:
+        assert names(folder) == ["a"]
+        assert journal.append(event("b"))
+        assert spill.waiting(folder)[0].startswith(os.environ["XDG_STATE_HOME"])
+    finally:
+        os.chmod(folder, 0o700)
+    journal.close()
+    again = Journal(folder)
+    again.append(event("c"))
+    again.close()
+    assert names(folder) == ["a", "b", "c"]
+
+
+def test_a_home_that_is_a_file(tmp_path: Any) -> None:
+    """Where the home cannot be made, rows go to the user's state folder; when it can, they come in."""
+    home = tmp_path / "file"
+    home.write_text("not a folder")
+    journal = Journal(str(home / "default"))
+    assert journal.append(event("a"))
+    assert journal.counts == {"recorded": 0, "spilled": 1, "dropped": 0, "reopened": 0}
+    journal.close()
+    home.unlink()
+    again = Journal(str(home / "default"))
+    again.append(event("b"))
+    again.close()
+    assert names(str(home / "default")) == ["a", "b"]
+
+
+# Network file systems
+
+_NFS = "1 0 0:1 / / rw - ext4 /dev/vda rw\n2 1 0:2 / {} rw - nfs4 server:/home rw\n"
+_WRITER = (
+    "import sys, os\nfrom localops.journal import Journal\nfrom localops import clock, rows\n"
+    "journal = Journal(sys.argv[1], mountinfo=sys.argv[2])\nat = clock.now_ns()\n"
+    "for n in range(20):\n"
+    "    journal.append(rows.make('action', bytes(15) + b'x', id=clock.new_id(at), at_ns=at, name=str(n)))\n"
+)
+
+
+@pytest.mark.parametrize("end", ["journal.close()", "os._exit(1)"])
+def test_on_a_network_file_system_each_process_has_its_own_file(folder: str, end: str) -> None:
+    """There a process writes a part of its own, which comes in when it has ended, in peace or not, and not before."""
+    mounts = _NFS.format(os.path.dirname(folder))
+    writer = programs.start(_WRITER + "print(1, flush=True); sys.stdin.readline()\n" + end, folder, mounts)
+    assert writer.stdout is not None
+    writer.stdout.readline()
+    gather = Journal(folder, gather=True, mountinfo=mounts)
+    assert gather.collect() == 0
+    assert not os.path.exists(gather.path)
+    writer.communicate("\n", timeout=30)
+    gather.collect()
+    gather.close()
+    assert names(folder) == [str(n) for n in range(20)]
+    assert os.listdir(os.path.join(folder, "parts")) == []
+
+
+def test_a_part_that_was_closed_is_not_written_again(folder: str) -> None:
+    """What is recorded after a close goes to another part, so none is taken away under its writer."""
+    mounts = _NFS.format(os.path.dirname(folder))
+    journal = Journal(folder, mountinfo=mounts)
+    for name in ("a", "b"):
+        journal.append(event(name))
+        journal.close()
+    assert len(os.listdir(os.path.join(folder, "parts"))) == 2
+    gather = Journal(folder, gather=True, mountinfo=mounts)
+    gather.collect()
+    gather.close()
+    assert names(folder) == ["a", "b"]
+
+
+# Deriving
+
+_KINDS = ("session", "join", "leave", "tags", "end", "price", "agent", "action", "llm", "tool", "error", "custom")
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[rows.Row]:
+    """Rows of two sessions, with every kind of row that something is derived from."""
+    found, ids = [], [bytes([n]) * 16 for n in range(1, 40)]
+    for n in range(draw(st.integers(1, 30))):
+        kind = draw(st.sampled_from(_KINDS))
+        phase = draw(st.sampled_from((0, 0, 1))) if kind in ("action", "llm", "tool") else 0
+        work = kind in ("llm", "tool", "price")
+        body = {"was": None, "derived": draw(st.sampled_from((0, 1)))} if kind in ("price", "end") else {}
+        found.append(
+            rows.make(
+                kind,
+                draw(st.sampled_from((b"s" * 16, b"t" * 16))),
+                id=draw(st.sampled_from(ids)),
+                phase=phase,
+                at_ns=1_000 + draw(st.integers(0, 50)),
+                name="set" if kind == "tags" and n % 2 else "Success" if kind == "end" else f"{kind} {n % 3}",
+                agent=ids[n % 3] if n % 4 == 0 else None,
+                model="m" if kind == "llm" else None,
+                cost=draw(st.sampled_from((None, 5, 7))) if work and phase == 0 else None,
+                failed=1 if n % 5 == 0 else None,
+                tags='["a"]' if n % 3 == 0 else '["b","c"]' if n % 7 == 0 else None,
+                body=encode.dumps(body).decode(),
+            )
+        )
+    return list({(row[0], row[1]): row for row in found}.values())
+
+
+DERIVED = {
+    "total": "session, rows, events, actions, llms, tools, errors, failed, tokens_in, tokens_out, cost, unpriced, "
+    "first_ns, last_ns, name, state, implied, ended_ns",
+    "unfinished": "id",
+    "milestone": "session, at_ns, id, kind, name, implied",
+    "facet": "dim, value, start_ns, whole, events, failed, cost, unpriced",
+    "session_tag": "session, tag",
+    "id_of": "id, phase",
+}
+
+
+def derived(journal: Journal) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = {}
+    connection = journal._connection
+    assert connection is not None
+    for table, columns in DERIVED.items():
+        found[table] = sorted(connection.execute(f"select {columns} from {table}").fetchall(), key=repr)  # type: ignore[assignment]
+    for session in (b"s" * 16, b"t" * 16):
+        found["stands"] = [*found.get("stands", []), ends.standing(journal, journal.folder, session)]
+    found["id_of"] = [each for each in found["id_of"] if each[0][0] < 40 and len(set(each[0])) == 1]
+    return found
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(history=histories(), data=st.data())
+def test_the_order_of_rows_changes_no_figure(tmp_path: Any, history: list[rows.Row], data: st.DataObject) -> None:
+    """Shuffled history, cut into any batches, gives the same totals, facets, states, tags and unfinished operations."""
+    results = []
+    for order in (history, data.draw(st.permutations(history))):
+        folder = str(tmp_path / clock.new_id().hex())
+        journal = Journal(folder)
+        left = list(order)
+        while left:
+            size = data.draw(st.integers(1, len(left)))
+            journal.add(left[:size])
+            left = left[size:]
+            if data.draw(st.booleans()):
+                journal.fold()
+        journal.fold()
+        results.append(derived(journal))
+        journal.close()
+        shutil.rmtree(folder)
+    assert results[0] == results[1]
+
+
+def test_figures_are_exact_before_and_after_the_fold(journal: Journal) -> None:
+    """The rows past the mark and those before it always add up to all rows."""
+    for n in range(3 * journals.BATCH):
+        journal.append(event(f"{n}", "llm", cost=n))
+        if n % 100 == 0:
+            figures = journal.one("totals", session=SESSION)
+            assert figures is not None
+            assert (figures[0], figures[3], figures[11]) == (n + 1, n + 1, n * (n + 1) // 2)
+
+
+def test_no_query_scans_the_stream(journal: Journal) -> None:
+    """Every named query finds its rows by an index; only the tail past the mark is walked."""
+    journal.append(event("a"))
+    connection = journal._connection
+    assert connection is not None
+    for file in ("queries.sql", "lists.sql"):
+        for name, statement in journals.statements(file).items():
+            values = dict.fromkeys(re.findall(r":(\w+)", statement))
+            plan = [row[3] for row in connection.execute(f"explain query plan {statement}", values)]
+            if "order by seq desc\nlimit" in statement:  # the newest rows, walked backwards
+                continue
+            scans = [step for step in plan if re.match(r"SCAN (event|e|o|d)\b(?!.*INDEX)", str(step))]
+            assert not scans, (file, name, plan)
+
+
+# The WAL
+
+
+def test_a_reader_does_not_pin_the_wal(journal: Journal, folder: str) -> None:
+    """Beside a reader that pages through the stream the WAL stays small."""
+    journal.append(event("a"))
+    with Reader(journal.path) as reader:
+        stream = reader.stream(many=5)
+        for n in range(10_000):
+            journal.append(event(f"{n}", body=encode.dumps({"x": "y" * 500}).decode()))
+            if n % 500 == 0:
+                next(stream)
+    assert os.path.getsize(journal.path + "-wal") < 8 << 20
+
+
+def test_the_wal_shrinks_when_a_long_reader_goes(journal: Journal) -> None:
+    """A foreign reader's open transaction makes the WAL grow; after it the next checkpoint brings it back."""
+    import apsw
+
+    journal.append(event("a"))
+    other = apsw.Connection(journal.path)
+    other.execute("begin; select * from event").fetchall()
+    body = encode.dumps({"x": "y" * 4_000}).decode()
+    for n in range(9_000):
+        journal.append(event(f"{n}", body=body))
+    grown = os.path.getsize(journal.path + "-wal")
+    other.close()
+    for n in range(1_500):
+        journal.append(event(f"{n}", body=body))
+    assert grown > 20 << 20
+    assert os.path.getsize(journal.path + "-wal") <= 17 << 20
+
+
+def test_time_steps_become_rows(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wall clock set while we record is told in a row of each open session."""
+    journal.sessions.add(SESSION)
+    journal.append(event("a"))
+    real = time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: real() - 3_600_000_000_000)
+    after_a_look(journal)
+    journal.append(event("b"))
+    told = [encode.loads(row[7])["step_ns"] for row in journal.all("story", session=SESSION) if row[2] == "clock"]
+    assert [round(step / 1e9) for step in told] == [-3600]
