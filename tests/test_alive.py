@@ -1,0 +1,72 @@
+"""A participant is alive exactly as long as its process."""
+
+from __future__ import annotations
+
+import os
+
+from localops import alive, host
+from tests import programs
+
+_TAKE_PART = (
+    "import sys, os\nfrom localops.alive import Participant\nmine = Participant(sys.argv[1])\n"
+    "print(mine.id.hex(), flush=True)\nsys.stdin.readline()\n"
+)
+
+
+def card(participant: str) -> dict[str, object]:
+    return {"participant": participant, "boot": host.boot_id(), "machine": host.machine_id()}
+
+
+def test_alive_until_killed() -> None:
+    """The kernel frees the lock of a killed process, and no sooner."""
+    with programs.start(_TAKE_PART, programs.project()) as program:
+        assert program.stdout is not None
+        who = card(program.stdout.readline().strip())
+        assert alive.is_alive(programs.project(), who) is True
+        programs.kill(program)
+    assert alive.is_alive(programs.project(), who) is False
+
+
+def test_a_fork_does_not_keep_its_parent_alive() -> None:
+    """A forked child that lives on holds no lock of its parent's, and closing in it frees none."""
+    code = _TAKE_PART.replace("sys.stdin", "child = os.fork()\nif not child: mine.close()\nsys.stdin") + "os._exit(0)"
+    with programs.start(code, programs.project()) as program:
+        assert program.stdout is not None
+        assert program.stdin is not None
+        who = card(program.stdout.readline().strip())
+        assert alive.is_alive(programs.project(), who) is True
+        program.stdin.write("\n")  # one of the two goes on
+        program.stdin.flush()
+        program.stdin.close()
+        program.wait(30)
+    assert alive.is_alive(programs.project(), who) is False
+
+
+def test_sweeping_takes_only_the_dead() -> None:
+    """The file of a process that is gone is removed; that of one that lives, or is to be kept, stays."""
+    mine = alive.Participant(programs.project())
+    dead, kept = (programs.run(_TAKE_PART + "os._exit(1)", programs.project()).stdout.strip() for _ in range(2))
+    alive.sweep(programs.project(), {kept})
+    assert sorted(os.listdir(alive.folder_of(programs.project()))) == sorted([kept, mine.id.hex()])
+    assert dead not in os.listdir(alive.folder_of(programs.project()))
+    mine.close()
+
+
+def test_who_begins_while_others_sweep_is_seen() -> None:
+    """Participants that come while their folder is swept all the time hold a lock that others see."""
+    sweeper = "import sys\nfrom localops import alive\nwhile True: alive.sweep(sys.argv[1], set())"
+    with programs.start(sweeper, programs.project()) as program:
+        for _ in range(300):
+            mine = alive.Participant(programs.project())
+            assert os.stat(mine.path).st_ino == mine._inode
+            mine.close()
+        programs.kill(program)
+
+
+def test_one_at_a_time() -> None:
+    """What must not be done twice at a time is refused to whoever comes second."""
+    os.makedirs(programs.project())
+    code = "import sys\nfrom localops import alive\nwith alive.alone(sys.argv[1]): print('in')"
+    with alive.alone(programs.project()):
+        assert "BlockingIOError" in programs.run(code, programs.project()).stderr
+    assert programs.run(code, programs.project()).stdout == "in\n"

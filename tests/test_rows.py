@@ -1,0 +1,62 @@
+"""A row carries a checksum that sees every change."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from localops import lines, rows
+
+_INTEGER = st.none() | st.integers(-(2**63), 2**63 - 1)
+_TEXT = st.none() | st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=30)
+
+
+@st.composite
+def any_row(draw: st.DrawFn) -> rows.Row:
+    return rows.make(
+        draw(st.sampled_from(("action", "llm", "odd kind"))),
+        draw(st.binary(min_size=16, max_size=16)),
+        id=draw(st.binary(min_size=16, max_size=16)),
+        at_ns=draw(st.integers(0, 2**62)),
+        phase=draw(st.sampled_from((0, 1))),
+        name=draw(_TEXT),
+        parent=draw(st.none() | st.binary(min_size=16, max_size=16)),
+        cost=draw(_INTEGER),
+        tokens=[draw(_INTEGER) for _ in range(4)],
+        model=draw(_TEXT),
+        body=draw(st.none() | st.sampled_from(('{"a":1}', '{"body":"x}"}', '{"ü":[null,{"body":{}}]}'))),
+    )
+
+
+@given(any_row(), st.data())
+def test_any_flipped_bit_is_seen(row: rows.Row, data: st.DataObject) -> None:
+    """A row with one bit of one column flipped is not intact."""
+    assert rows.intact(row)
+    index = data.draw(st.sampled_from([n for n, value in enumerate(row) if isinstance(value, int | bytes) and value != b""]))
+    value = row[index]
+    if isinstance(value, bytes):
+        at = data.draw(st.integers(0, len(value) - 1))
+        value = value[:at] + bytes([value[at] ^ 1 << data.draw(st.integers(0, 7))]) + value[at + 1 :]
+    else:
+        value ^= 1 << data.draw(st.integers(0, 62))
+    assert not rows.intact((*row[:index], value, *row[index + 1 :]))
+
+
+@given(any_row())
+def test_a_row_survives_being_a_line(row: rows.Row) -> None:
+    """What goes into a line comes out of it, byte for byte; a line cut anywhere is refused."""
+    line = lines.from_row(row)
+    assert lines.to_row(line) == row
+    assert line.count(b"\n") == 1
+
+
+@given(any_row(), st.data())
+def test_a_torn_line_is_refused(row: rows.Row, data: st.DataObject) -> None:
+    """A line that was cut short is a ValueError, never another row."""
+    line = lines.from_row(row)
+    cut = line[: data.draw(st.integers(0, len(line) - 2))]
+    try:
+        found = lines.to_row(cut)
+    except (ValueError, TypeError, IndexError):
+        return
+    raise AssertionError(found)

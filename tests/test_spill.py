@@ -1,0 +1,116 @@
+"""Plan B keeps rows as lines until a journal has taken them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from localops import lines, spill
+from localops.journal import Journal
+from localops.spill import Claim, Spill
+from tests import programs
+from tests.test_journal import event, names
+
+
+def folder() -> str:
+    return programs.project()
+
+
+def taken(path: str) -> list[object]:
+    claim = Claim(path)
+    try:
+        return list(claim.rows())
+    finally:
+        claim.close()
+
+
+def test_rows_come_back_as_they_were() -> None:
+    """What is written to a spill file is read from it, in order, whatever is in it."""
+    given = [event(name) for name in ("a", "b\n", "ü\u2028\x00")]
+    mine = Spill(folder())
+    assert all(mine.write(row) for row in given)
+    assert taken(spill.waiting(folder())[0]) == given
+
+
+def test_a_torn_line_is_kept_and_costs_no_other() -> None:
+    """A line that cannot be read stays in a file of its own; the rows around it reach the journal."""
+    mine = Spill(folder())
+    for name in ("a", "b"):
+        mine.write(event(name))
+    path = Path(spill.waiting(folder())[0])
+    whole = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(whole[0] + lines.from_row(event("torn"))[:40] + b"\n" + whole[1])
+    journal = Journal(folder())
+    assert journal.append(event("c"))
+    journal.close()
+    assert sorted(names(folder())) == ["a", "b", "c"]
+    left = os.listdir(os.path.join(folder(), "spill"))
+    assert [name.rpartition(".")[2] for name in left] == ["unreadable"]
+
+
+def test_a_writer_goes_on_in_another_file_while_one_is_read() -> None:
+    """A file that a reader has taken is not written to any more."""
+    mine = Spill(folder())
+    mine.write(event("a"))
+    claim = Claim(spill.waiting(folder())[0])
+    assert mine.write(event("b"))
+    assert len(list(claim.rows())) == 1
+    claim.done([])
+    claim.close()
+    assert spill.count(folder()) == 1
+
+
+def test_a_reader_that_died_leaves_the_file_to_the_next() -> None:
+    """Rows of a file that was taken and not finished are taken by whoever comes next; nothing is there twice."""
+    mine = Spill(folder())
+    mine.write(event("a"))
+    Claim(spill.waiting(folder())[0]).close()
+    journal = Journal(folder())
+    journal.append(event("b"))
+    assert journal.collect() == 0
+    journal.close()
+    assert sorted(names(folder())) == ["a", "b"]
+
+
+def test_two_readers_cannot_take_one_file() -> None:
+    """Whoever comes second is told so, and leaves no descriptor behind."""
+    Spill(folder()).write(event("a"))
+    first = Claim(spill.waiting(folder())[0])
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(OSError, match="temporarily unavailable"):
+        Claim(spill.waiting(folder())[0])
+    assert len(os.listdir("/proc/self/fd")) == before
+    first.close()
+
+
+def test_what_is_no_file_of_ours_is_not_read(tmp_path: Path) -> None:
+    """A link planted in the spill folder is neither followed nor removed."""
+    secret = tmp_path / "secret"
+    secret.write_text("theirs")
+    os.makedirs(os.path.join(folder(), "spill"))
+    link = os.path.join(folder(), "spill", "x.ndjson")
+    os.symlink(secret, link)
+    journal = Journal(folder())
+    journal.append(event("a"))
+    journal.close()
+    assert os.readlink(link) == str(secret)
+    assert secret.read_text() == "theirs"
+
+
+def test_a_full_disk_leaves_whole_lines(tmp_path: Path) -> None:
+    """With no room for a line nothing of it stays, and the caller is told; with room again it goes on."""
+    code = (
+        "import resource, signal, sys\nfrom localops.spill import Spill\nfrom tests.test_journal import event\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\nmine = Spill(sys.argv[1])\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))\n"
+        "print(sum(mine.write(event('x' * 100)) for _ in range(30)))\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))\n"
+        "print(mine.write(event('y')))\n"
+    )
+    done = programs.run(code, folder())
+    written, after = done.stdout.split()
+    assert 0 < int(written) < 30
+    assert after == "True"
+    assert spill.count(folder()) == int(written) + 1
