@@ -20,7 +20,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
