@@ -178,7 +178,7 @@ def _deep(name: str, folder: str, reader: Reader) -> Iterator[Finding]:
     if missing:
         yield Finding(name, f"{len(missing)} blobs are missing: {', '.join(sorted(missing)[:_SHOWN])}")
     if stale := _stale(folder, reader):
-        cure = "localops doctor --deep --fix builds them again"
+        cure = "localops doctor --fix builds them again"
         text = f"what is derived differs from the rows: {', '.join(stale)}"
         yield Finding(name, text, cure, mend=partial(_mend, folder, Journal.rebuild))
 

@@ -23,7 +23,7 @@ _ROUNDS = 3  # mending one thing may bring another to light
 
 @click.command()
 @click.option("--deep", is_flag=True, help="Read every row and compare what is derived with a rebuild.")
-@click.option("--fix", is_flag=True, help="Mend what can be mended without losing anything.")
+@click.option("--fix", is_flag=True, help="Look deep, and mend what can be mended without loss.")
 @place_options
 @json_option
 @click.pass_context
@@ -35,6 +35,7 @@ def doctor(
     Exit code 1 when something is wrong. --fix takes in waiting rows, closes files that others can read and
     builds derived tables again; a damaged journal is for `localops repair`.
     """
+    deep = deep or fix
     folder, only = place(home, project)
     if only is not None and not os.path.isdir(config.project_folder(folder, only)):
         raise NotFound(f"there is no project {only!r} in {folder}")
