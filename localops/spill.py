@@ -119,7 +119,8 @@ class Claim:
     """A spill file taken for reading: renamed and locked; `done` removes it, leaving the block early keeps it."""
 
     def __init__(self, path: str) -> None:
-        self.path = path if path.endswith(_TAKEN) else path + _TAKEN
+        # A name of its own: its writer goes on under the old one, and that file will be taken as well.
+        self.path = path if path.endswith(_TAKEN) else f"{path}.{os.urandom(4).hex()}{_TAKEN}"
         if not _ours(path):
             raise OSError(f"not a spill file of this user: {path}")
         if path != self.path:  # one that is taken already was left by a reader that died

@@ -74,6 +74,15 @@ def test_a_reader_that_died_leaves_the_file_to_the_next() -> None:
     assert sorted(names(folder())) == ["a", "b"]
 
 
+def test_a_file_taken_again_does_not_replace_the_first() -> None:
+    """When a reader fails and its writer goes on under the same name, the next reader finds both files."""
+    mine = Spill(folder())
+    for name in ("a", "b"):
+        mine.write(event(name))
+        Claim(next(path for path in spill.waiting(folder()) if path.endswith(".ndjson"))).close()
+    assert spill.count(folder()) == 2
+
+
 def test_two_readers_cannot_take_one_file() -> None:
     """Whoever comes second is told so, and leaves no descriptor behind."""
     Spill(folder()).write(event("a"))

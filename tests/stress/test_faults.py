@@ -1,0 +1,131 @@
+"""A disk that is full or breaks at any call: recording goes on, and every row is found in the end."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import apsw
+import pytest
+
+from localops import encode
+from localops.journal import Journal, Reader
+from tests.stress.powercut import Disk, Fault
+from tests.test_journal import SESSION, event
+
+ROWS = 120
+
+
+def _raise(kind: type[apsw.Error], code: int) -> None:
+    error = kind("made up")
+    error.extendedresult = code
+    raise error
+
+
+def full_after(nth: int) -> Fault:
+    """A disk that takes so many writes, and no more."""
+    left = [nth]
+
+    def fault(what: str, name: str) -> None:
+        if what == "write":
+            left[0] -= 1
+            if left[0] < 0:
+                _raise(apsw.FullError, apsw.SQLITE_FULL)
+
+    return fault
+
+
+def breaks_at(operation: str, nth: int, code: int) -> Fault:
+    """A disk on which every nth operation of a kind fails."""
+    seen = [0]
+
+    def fault(what: str, name: str) -> None:
+        if what == operation:
+            seen[0] += 1
+            if seen[0] % nth == 0:
+                _raise(apsw.IOError, code)
+
+    return fault
+
+
+FAULTS: dict[str, Callable[[int], Fault]] = {
+    "full": lambda n: full_after(3 * n),
+    "write": lambda n: breaks_at("write", n, apsw.SQLITE_IOERR_WRITE),
+    "read": lambda n: breaks_at("read", n, apsw.SQLITE_IOERR_READ),
+    "sync": lambda n: breaks_at("sync", n, apsw.SQLITE_IOERR_FSYNC),
+    "truncate": lambda n: breaks_at("truncate", n, apsw.SQLITE_IOERR_TRUNCATE),
+    "open": lambda n: breaks_at("open", n, apsw.SQLITE_CANTOPEN),
+}
+
+
+@pytest.mark.parametrize("nth", [1, 2, 3, 5, 8, 13, 40])
+@pytest.mark.parametrize("kind", FAULTS)
+def test_a_failing_disk_costs_nothing(tmp_path: Path, kind: str, nth: int) -> None:
+    """No exception, recorded + spilled + dropped = calls, and with a healed disk every row is in the journal, once."""
+    disk = Disk(f"faults-{kind}-{nth}")
+    disk.logging = False
+    journal = Journal(str(tmp_path / "project"), vfs=disk.name, wait=0.1)
+    if nth % 2:  # broken from the very first, or only once it has begun well
+        journal.append(event("begun"))
+        journal.counts["recorded"] = 0
+    disk.fault = FAULTS[kind](nth)
+    for n in range(ROWS):
+        if n % 7 == 0:
+            journal._look_at = 0.0
+        assert journal.append(event(str(n)), sync=n % 10 == 0)
+    counts = journal.counts
+    assert counts["recorded"] + counts["spilled"] + counts["dropped"] == ROWS
+    assert counts["dropped"] == 0
+    disk.fault = None
+    journal.close()
+    _everything_is_there(str(tmp_path / "project"), counts["spilled"], {"begun"} if nth % 2 else set())
+
+
+def _everything_is_there(folder: str, spilled: int, more: set[str]) -> None:
+    again = Journal(folder)
+    again.append(event("again"))
+    again.collect()
+    again.close()
+    with Reader(again.path) as reader:
+        assert reader.ask("pragma integrity_check") == [("ok",)]
+        found = [name for (name,) in reader.ask("select name from event where kind = 'action'")]
+        told = reader.ask("select body from event where kind = 'loss' and session = ?", (SESSION,))
+    assert sorted(found) == sorted({*map(str, range(ROWS)), "again", *more})
+    assert sum(encode.loads(body)["spilled"] for (body,) in told) == spilled
+
+
+def test_nowhere_to_write_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where neither journal nor spill file takes a row, it is dropped, counted, and told of when that is over."""
+    blocked = tmp_path / "blocked"
+    blocked.write_text("")
+    monkeypatch.setenv("XDG_STATE_HOME", str(blocked))
+    journal = Journal(str(blocked / "project"))
+    assert [journal.append(event(str(n))) for n in range(3)] == [False] * 3
+    assert journal.counts["dropped"] == 3
+    blocked.unlink()
+    journal._look_at = 0.0
+    assert journal.append(event("after"))
+    told = [encode.loads(row[7]) for row in journal.all("story", session=SESSION) if row[2] == "loss"]
+    assert told == [{"spilled": 0, "dropped": 3}]
+    journal.close()
+
+
+@pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="needs a memory file system to fill")
+def test_a_full_file_system(tmp_path: Path) -> None:
+    """With a limit on what a process may write, rows that no longer fit are spilled elsewhere, and come in later."""
+    from tests import programs
+
+    code = (
+        "import resource, signal, sys\nfrom localops.journal import Journal\nfrom tests.test_journal import event\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\nresource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))\n"
+        "journal = Journal(sys.argv[1])\n"
+        "print(sum(journal.append(event(str(n), body='{}' + ' ' * 2_000)) for n in range(250)), journal.counts['spilled'])"
+    )
+    done = programs.run(code, programs.project())
+    kept, spilled = map(int, done.stdout.split())
+    assert spilled > 0
+    again = Journal(programs.project())
+    again.append(event("again"))
+    again.close()
+    assert len(programs.names()) == kept + 1
