@@ -198,9 +198,7 @@ class Session:
         except JournalError:  # strict, and written nowhere
             raise
         except Exception as error:  # the edge: recording never breaks the program that is recorded
-            self._failed(
-                error if hasattr(event, "plain") else TypeError(f"{event!r:.80} is no localops.Event")
-            )
+            self._failed(error if issubclass(type(event), Event) else _not_an_event(event))
         else:
             if self._budget is not None and not event.plain:
                 self._check_budget()
@@ -432,12 +430,10 @@ class Session:
     def _failed(self, error: Exception) -> None:
         """A bug of ours, or a hostile event: say it, count it, and let the agent go on."""
         self._journal.drop(self._id)
+        what = f"an event could not be recorded: {type(error).__name__}: {events.describe(error)}"
         if self.config.strict:
-            raise JournalError(f"an event could not be recorded: {error}") from error
-        say_once(
-            f"record {type(error).__name__}",
-            f"an event could not be recorded: {type(error).__name__}: {error}",
-        )
+            raise JournalError(what) from error
+        say_once(f"record {type(error).__name__}", what)
 
     def _not_written(self) -> None:
         if self.config.strict:
@@ -449,7 +445,7 @@ class Session:
             say(f"{event!r} has no known price: it does not count towards the budget")
 
     def _check_budget(self) -> None:
-        """Hold what all processes have spent against the budget; what the user's hook raises is for the user."""
+        """Hold what all processes have spent against the budget; what a hook raises is for the user."""
         budget = self._budget
         if budget is None:
             return
@@ -836,6 +832,10 @@ def _unusable(event: Event) -> dict[str, object] | None:
         for name, value in found.items()
         if value is not None and _READ[name](value) is None
     }
+
+
+def _not_an_event(thing: object) -> TypeError:
+    return TypeError(f"a {type(thing).__name__} is no localops.Event")
 
 
 def _listed(tags: object) -> list[object]:

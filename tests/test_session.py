@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -114,14 +115,26 @@ def test_an_event_cannot_keep_the_books(session: Session, word: str) -> None:
     assert session.get_analytics()["Errors"] == 0
 
 
-@pytest.mark.parametrize("thing", ["text", None, {"event": 1}, object(), ActionEvent])
-def test_what_is_no_event_is_said(session: Session, thing: Any, capsys: pytest.CaptureFixture[str]) -> None:
+class Evil:
+    """An object that cannot be asked anything."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError(name)
+
+    def __repr__(self) -> str:
+        raise RuntimeError("repr")
+
+
+@pytest.mark.parametrize("make", [str, dict, object, lambda: None, lambda: ActionEvent, Evil])
+def test_what_is_no_event_is_said(
+    session: Session, make: Callable[[], Any], capsys: pytest.CaptureFixture[str]
+) -> None:
     """Recording something else says so and goes on; the calls are counted."""
     from localops import output
 
     output._said.clear()
-    session.record(thing)
-    assert "could not be recorded" in capsys.readouterr().err
+    session.record(make())
+    assert "is no localops.Event" in capsys.readouterr().err
     assert session._journal.counts["dropped"] == 1
 
 
@@ -179,6 +192,27 @@ def test_what_comes_after_the_end_is_kept(session: Session, capsys: pytest.Captu
         session.record(ActionEvent())
     assert session.get_analytics()["Actions"] == 3
     assert capsys.readouterr().err.count("has ended") == 1
+
+
+class Hostile(ActionEvent):
+    """An event that fails in words that fail."""
+
+    def fields(self) -> dict[str, object]:
+        """Raise what cannot be shown."""
+
+        class Unspeakable(Exception):
+            def __str__(self) -> str:
+                raise RuntimeError("no")
+
+        raise Unspeakable
+
+
+def test_a_hostile_event_harms_nobody(session: Session, capsys: pytest.CaptureFixture[str]) -> None:
+    """An event whose own code raises, and whose exception cannot be read, is said and passed over."""
+    session.record(Hostile())
+    session.record(ActionEvent(action_type="next"))
+    assert only(session)["name"] == "next"
+    assert "Unspeakable" in capsys.readouterr().err
 
 
 # Errors
