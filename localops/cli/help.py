@@ -32,12 +32,12 @@ def help(topic: str | None, as_json: bool) -> None:
 
 
 def _list(*, as_json: bool) -> None:
-    pages = {topic: _title(_page(topic)) for topic in _topics()}
+    pages = {topic: _lede(_page(topic)) for topic in _topics()}
     if as_json:
         common.print_json({"topics": pages})
         return
-    for topic, title in pages.items():
-        print(f"{common.bold(topic.ljust(max(map(len, pages))))}  {title}")
+    for topic, lede in pages.items():
+        print(f"{common.bold(topic.ljust(max(map(len, pages))))}  {lede}")
 
 
 def _topics() -> list[str]:
@@ -52,5 +52,6 @@ def _page(topic: str) -> str:
         return file.read()
 
 
-def _title(text: str) -> str:
-    return text.lstrip("# ").partition("\n")[0]
+def _lede(text: str) -> str:
+    """What a page is about: the first sentence below its title."""
+    return " ".join(text.split("\n\n", 2)[1].split()).partition(". ")[0].rstrip(".")
