@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import namedtuple
 
 from localops import clock, encode, output, rows
-from localops.journal import statements
+from localops.sql import statements
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Any, NamedTuple
 
     from localops.ends import Source
-    from localops.journal import Reader
+    from localops.reader import Reader
 
     class Totals(NamedTuple):
         """A session's exact figures; cost in nano-dollars."""
@@ -305,8 +305,7 @@ def _days(quarters: list[tuple[Any, ...]], tz: str | None) -> list[Line]:
     for row in quarters:
         days.setdefault(output.when(row[0] * _QUARTER_NS, tz)[:10], []).append(_line(row))
     return [
-        Line(day, *map(sum, zip(*(line[1:] for line in lines), strict=True)))
-        for day, lines in sorted(days.items())
+        Line(day, *map(sum, zip(*(line[1:] for line in lines), strict=True))) for day, lines in sorted(days.items())
     ]
 
 

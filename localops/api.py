@@ -59,11 +59,7 @@ def _quietly(function: Callable[P, R]) -> Callable[P, R | None]:
         try:
             return function(*args, **kwargs)
         except Exception as error:  # the edge: recording never breaks the program that is recorded
-            if (
-                kwargs.get("strict") is True
-                or (_client is not None and _client.config.strict)
-                or _is_miscalled(error)
-            ):
+            if kwargs.get("strict") is True or (_client is not None and _client.config.strict) or _is_miscalled(error):
                 raise
             _say(function.__name__, error)
             return None
@@ -81,9 +77,7 @@ def _say(what: str, error: Exception) -> None:
     if isinstance(error, NoSession):  # an agent's loop would say it with every step
         output.say_once(f"{what} without a session", str(error))
     else:
-        output.say(
-            str(error) if isinstance(error, LocalopsError) else f"{what}: {type(error).__name__}: {error}"
-        )
+        output.say(str(error) if isinstance(error, LocalopsError) else f"{what}: {type(error).__name__}: {error}")
 
 
 @_quietly
@@ -155,9 +149,7 @@ def _initialise(
     inherited = inherited or os.environ.get("LOCALOPS_SESSION_ID")
     if not config.auto_start_session:
         if inherited:
-            output.say(
-                "inherited_session_id is not used with auto_start_session=False: give it to start_session()"
-            )
+            output.say("inherited_session_id is not used with auto_start_session=False: give it to start_session()")
         return None
     return _client.start(tags, inherited)
 

@@ -14,8 +14,9 @@ from localops import config as settings
 from localops.config import JOURNAL, Config
 from localops.context import scope
 from localops.errors import ConfigError, NoSession
-from localops.journal import Journal, Reader
+from localops.journal import Journal
 from localops.output import say
+from localops.reader import Reader
 from localops.redact import Redactor, environment_secrets
 from localops.session import Session, check_config
 
@@ -26,9 +27,7 @@ if TYPE_CHECKING:
 
     from localops.pricing import Prices
 
-_DETAILS_AFTER_NS = (
-    500_000_000  # hardware and packages are written when a session has lasted this long, or ends
-)
+_DETAILS_AFTER_NS = 500_000_000  # hardware and packages are written when a session has lasted this long, or ends
 
 
 class Client:
@@ -95,9 +94,7 @@ class Client:
         folder = config.folder()
         if inherited_session_id is not None:
             return self._join(inherited_session_id, folder, tags, name, config)
-        session = self._session(
-            clock.new_id(), folder, name or config.trace_name or script_name(), config, owned=True
-        )
+        session = self._session(clock.new_id(), folder, name or config.trace_name or script_name(), config, owned=True)
         self._begin(session, tags, begun=True, params=params)
         return session
 
@@ -105,10 +102,7 @@ class Client:
         self, given: object, folder: str, tags: Iterable[str] | str | None, name: str | None, config: Config
     ) -> Session:
         if not events.is_uuid(given):
-            say(
-                f"inherited_session_id={given!r} is not a UUID; "
-                "every process that is given it joins the same session"
-            )
+            say(f"inherited_session_id={given!r} is not a UUID; every process that is given it joins the same session")
         id = events.to_id(given)
         known = self.sessions.get(id)
         if known is not None and known.is_running:
@@ -130,9 +124,7 @@ class Client:
         try:
             with Reader(os.path.join(folder, JOURNAL)) as reader:
                 return ends.standing(reader, folder, id).ended_ns is not None
-        except (
-            Exception
-        ) as error:  # the edge: a journal that cannot be read does not keep anybody from recording
+        except Exception as error:  # the edge: a journal that cannot be read does not keep anybody from recording
             say(f"how the session stands cannot be read: {error}")
             return False
 
@@ -155,16 +147,12 @@ class Client:
         encoder = self._encoder(folder, config)
         home = os.path.dirname(folder)
         clean = encoder.text(name, 256) if name is not None else None
-        session = Session(
-            id, journal, config, encoder, lambda: self._price_table(home), name=clean, owned=owned
-        )
+        session = Session(id, journal, config, encoder, lambda: self._price_table(home), name=clean, owned=owned)
         self.sessions[id] = session
         session._on_end = self._forget
         return session
 
-    def _begin(
-        self, session: Session, tags: Iterable[str] | str | None, *, begun: bool, params: object = None
-    ) -> None:
+    def _begin(self, session: Session, tags: Iterable[str] | str | None, *, begun: bool, params: object = None) -> None:
         """Write the first row, and be ready for the process's end."""
         config, journal = session.config, session._journal
         wanted = session.tag_list([*config.default_tags, *session.tag_list(tags)])

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import time
-from functools import partial
 from _random import Random  # the C generator alone: `random` would import hashlib, bisect and more
+from functools import partial
 
 _STEP_NS = 1_000_000_000
 _boot = getattr(time, "CLOCK_BOOTTIME", None)  # Linux; elsewhere the monotonic clock, which may not count sleep

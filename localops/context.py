@@ -43,9 +43,7 @@ def carry(function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)
     def carried(*args: P.args, **kwargs: P.kwargs) -> R:
-        return here.copy().run(
-            function, *args, **kwargs
-        )  # a copy: one context cannot be entered twice at a time
+        return here.copy().run(function, *args, **kwargs)  # a copy: one context cannot be entered twice at a time
 
     return carried
 

@@ -89,12 +89,8 @@ class _Plan:
         self.more = {key: options[key] for key in ("version", "spec") if options.get(key) is not None}
         taken = parameters(function)
         self.names = tuple(name for name, one in taken.items() if one.kind in _BY_POSITION)
-        self.rest = next(
-            (name for name, one in taken.items() if one.kind is _Parameter.VAR_POSITIONAL), "args"
-        )
-        self.defaults = {
-            name: one.default for name, one in taken.items() if one.default is not _Parameter.empty
-        }
+        self.rest = next((name for name, one in taken.items() if one.kind is _Parameter.VAR_POSITIONAL), "args")
+        self.defaults = {name: one.default for name, one in taken.items() if one.default is not _Parameter.empty}
         self.own_session = "session" in taken
 
     def given(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any] | None:
@@ -307,9 +303,7 @@ def _agent_class(cls: type, name: str | None) -> type:
         given = kwargs.pop("agentops_name", None)
         session = _session_of(cls.__name__, kwargs, own_session)
         marks = _marks(self, given or name)
-        with Stay(
-            (session, session.here()[1], _agent_of(self, session)) if session is not None else scope.get()
-        ):
+        with Stay((session, session.here()[1], _agent_of(self, session)) if session is not None else scope.get()):
             construct(self, *args, **kwargs)
         vars(self).update(marks)  # a pydantic model begins anew in its own constructor
 

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from localops import config, encode, host, rows, spill, sql
-from localops.journal import SQLITE, Journal, Reader, statements
+from localops.journal import Journal
+from localops.reader import SQLITE, Reader
+from localops.sql import statements
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,9 +50,7 @@ def examine(home: str, names: list[str], *, deep: bool = False) -> Iterator[Find
 def _library() -> Iterator[Finding]:
     if tuple(int(part) for part in SQLITE.split(".")) < OLDEST_SQLITE:
         wanted = ".".join(map(str, OLDEST_SQLITE))
-        yield Finding(
-            "this Python", f"its SQLite is {SQLITE}, and before {wanted} a WAL can break", "upgrade apsw"
-        )
+        yield Finding("this Python", f"its SQLite is {SQLITE}, and before {wanted} a WAL can break", "upgrade apsw")
 
 
 def _home(home: str) -> Iterator[Finding]:
@@ -62,9 +62,7 @@ def _home(home: str) -> Iterator[Finding]:
         yield Finding(home, "it cannot be written: new events would go to the spill folder of your user")
     free = shutil.disk_usage(home).free
     if free < LITTLE_SPACE:
-        yield Finding(
-            home, f"only {free >> 20} MiB are free on its disk", "make room, or see `localops prune`"
-        )
+        yield Finding(home, f"only {free >> 20} MiB are free on its disk", "make room, or see `localops prune`")
 
 
 def _project(name: str, folder: str, *, deep: bool) -> Iterator[Finding]:
@@ -125,9 +123,7 @@ def _waiting(name: str, folder: str) -> Iterator[Finding]:
     """Rows that are in spill files: kept, but not in the journal yet."""
     if many := spill.count(folder):
         cure = "localops doctor --fix takes them in"
-        yield Finding(
-            name, f"{_rows(many)} in spill files", cure, mend=partial(_mend, folder, Journal.collect)
-        )
+        yield Finding(name, f"{_rows(many)} in spill files", cure, mend=partial(_mend, folder, Journal.collect))
     for place in spill.places(folder):
         for path in sorted(glob.glob(os.path.join(glob.escape(place), "*.unreadable"))):
             yield Finding(name, f"lines that nobody can read are kept in {path}", fault=False)

@@ -21,10 +21,15 @@ if TYPE_CHECKING:
     class Source(Protocol):
         """Whatever answers the named queries: a journal, or a reader of one."""
 
-        def all(self, name: str, **values: object) -> list[tuple[Any, ...]]: ...
-        def one(self, name: str, **values: object) -> tuple[Any, ...] | None: ...
+        def all(self, name: str, **values: object) -> list[tuple[Any, ...]]:
+            """Every row of a named query."""
+
+        def one(self, name: str, **values: object) -> tuple[Any, ...] | None:
+            """Its first row."""
 
     class Standing(NamedTuple):
+        """How a session stands."""
+
         state: str
         reason: str | None
         ended_ns: int | None
@@ -59,7 +64,8 @@ def standing(source: Source, folder: str, session: bytes) -> Standing:
 
 def _said(story: Sequence[tuple[Any, ...]], last_ns: int) -> Standing | None:
     """The end that somebody wrote, if no later start takes it back: what was declared beats what was derived."""
-    begun = max((at for at, _, kind, _, _, implied, *_ in story if kind in ("session", "join") and not implied), default=0)
+    starts = (at for at, _, kind, _, _, implied, *_ in story if kind in ("session", "join") and not implied)
+    begun = max(starts, default=0)
     for implied, since in ((0, begun), (1, last_ns)):
         ends = [row for row in story if row[2] == "end" and bool(row[5]) == bool(implied) and row[0] >= since]
         if ends:

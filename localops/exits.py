@@ -63,7 +63,7 @@ def _fail_all(client: Client, error: BaseException) -> None:
         if session.owned():
             session.end_session("Failure", reason)
         else:
-            _record(client, session, error)
+            _record(session, error)
             session.leave()
 
 
@@ -74,14 +74,14 @@ def _chain_thread_hook(client: Client) -> None:
         try:
             session = client.current()
             if session is not None and args.exc_value is not None:
-                _record(client, session, args.exc_value)
+                _record(session, args.exc_value)
         finally:
             before(args)
 
     threading.excepthook = excepthook
 
 
-def _record(client: Client, session: object, error: BaseException) -> None:
+def _record(session: object, error: BaseException) -> None:
     from localops.events import ErrorEvent
     from localops.session import Session
 
@@ -112,7 +112,7 @@ class Terminated:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
         self._set = False
 
-    def _terminate(self, number: int, frame: FrameType | None) -> None:
+    def _terminate(self, number: int, _frame: FrameType | None) -> None:
         """Say how it ends, then die of the signal as if we had not been there."""
         try:
             for session in self._client.open_sessions():

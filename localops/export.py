@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from localops import analytics, encode, ends, lines, output, rows
 from localops.events import iso
-from localops.journal import Reader
+from localops.reader import Reader
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,9 +50,7 @@ def document(run: Run) -> dict[str, Any]:
     """
     standing = ends.standing(run.reader, run.folder, run.session)
     figures = analytics.totals(run.reader, run.session)
-    found: dict[str, list[dict[str, Any]]] = {
-        name: [] for name in ("actions", "llms", "tools", "errors", "agents")
-    }
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in ("actions", "llms", "tools", "errors", "agents")}
     others = []
     for event in work(run):
         group = _GROUPS.get(event["kind"])
@@ -228,11 +226,7 @@ def _text(value: object) -> str | None:
 def _prompt(value: object) -> dict[str, object] | None:
     if value is None:
         return None
-    return (
-        {"type": "chatml", "messages": value}
-        if isinstance(value, list)
-        else {"type": "string", "string": value}
-    )
+    return {"type": "chatml", "messages": value} if isinstance(value, list) else {"type": "string", "string": value}
 
 
 def _dollars(nano: int | None) -> float | None:
@@ -504,10 +498,7 @@ def _table_rows(event: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         "cost_usd": _dollars(event["cost"]),
         "failed": int(event["failed"]),
         "finished": int(event["finished"]),
-        **{
-            name: event[name]
-            for name in ("model", "tokens_in", "tokens_out", "tokens_cached", "tokens_reasoning")
-        },
+        **{name: event[name] for name in ("model", "tokens_in", "tokens_out", "tokens_cached", "tokens_reasoning")},
         **{name: _text(event.get(name)) for name in ("prompt", "completion", "details", "logs")},
         "error_type": event["name"],
         "trigger_event_id": _dashed((event.get("trigger") or {}).get("id")),
@@ -571,9 +562,7 @@ _PLAIN = frozenset("id session parent agent start_ns end_ns cost seq kind name f
 
 
 def _shown(event: dict[str, Any], began: int) -> dict[str, Any]:
-    details = {
-        key: value for key, value in event.items() if key not in _PLAIN and value not in (None, [], {})
-    }
+    details = {key: value for key, value in event.items() if key not in _PLAIN and value not in (None, [], {})}
     return {
         **{key: event[key] for key in ("id", "parent", "agent", "kind", "name", "failed", "finished")},
         "start": (event["start_ns"] - began) / 1e6,

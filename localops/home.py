@@ -14,7 +14,9 @@ from heapq import merge
 
 from localops import analytics, config, encode, ends, spill
 from localops.errors import Ambiguous, NotFound
-from localops.journal import Journal, Reader, statements
+from localops.journal import Journal
+from localops.reader import Reader
+from localops.sql import statements
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,9 +64,7 @@ else:
     )
     Filters = namedtuple("Filters", "state tag model agent since until text", defaults=[None] * 7)
 
-Filters.__doc__ = (
-    "What sessions a list shows: each that is set must hold; times are of a session's beginning."
-)
+Filters.__doc__ = "What sessions a list shows: each that is set must hold; times are of a session's beginning."
 
 STATES = ("Success", "Failure", "Indeterminate", "Running", "Unknown")
 _PAGE = 100
@@ -97,8 +97,7 @@ class Home:
         """Sessions, newest first, read page by page as they are asked for; `before`: after that one."""
         limits = self._limits(before)
         streams = (
-            each.sessions(filters or Filters(), limit)
-            for each, limit in zip(self.projects, limits, strict=True)
+            each.sessions(filters or Filters(), limit) for each, limit in zip(self.projects, limits, strict=True)
         )
         return merge(*streams, key=_by_start)
 
@@ -108,10 +107,7 @@ class Home:
             return [(_LATEST_NS, 0)] * len(self.projects)
         project, session = self.find(before)
         at, key = project.position(session)
-        keys = (
-            key if each is project else 0 if each.rank < project.rank else _LATEST_NS
-            for each in self.projects
-        )
+        keys = (key if each is project else 0 if each.rank < project.rank else _LATEST_NS for each in self.projects)
         return [(at, key) for key in keys]
 
     def find(self, ident: str) -> tuple[Project, bytes]:
@@ -274,9 +270,7 @@ class _Walk:
             for dim, value in self.facets
         ]
         if state is not None:
-            ways.append(
-                (self._count("how_many_in_state", state=state), "sessions_by_state", {"state": state})
-            )
+            ways.append((self._count("how_many_in_state", state=state), "sessions_by_state", {"state": state}))
         if not ways:
             return "sessions_by_start", {}
         _, name, values = min(ways, key=lambda way: way[0])
@@ -344,9 +338,7 @@ def _only(ident: str, what: str, found: list[tuple[str, bytes]]) -> int:
         raise NotFound(f"no {what} begins with {ident!r}: `localops sessions` lists what there is")
     if len(found) > 1:
         names = ", ".join(f"{uuid.UUID(bytes=id)} in {project}" for project, id in found[:_FEW])
-        raise Ambiguous(
-            f"more than one {what} begins with {ident!r}: {names}; give more of the id, or --project"
-        )
+        raise Ambiguous(f"more than one {what} begins with {ident!r}: {names}; give more of the id, or --project")
     return 0
 
 
@@ -377,9 +369,7 @@ def _is_due(folder: str, reader: Reader | None) -> bool:
     if reader.ask(statements("lists.sql")["behind"])[0][0]:
         return True
     found = reader.all("open_sessions", many=_FEW_OPEN + 1)
-    return len(found) <= _FEW_OPEN and any(
-        ends.standing(reader, folder, session).derived for (session,) in found
-    )
+    return len(found) <= _FEW_OPEN and any(ends.standing(reader, folder, session).derived for (session,) in found)
 
 
 def _tidy(folder: str) -> None:

@@ -25,9 +25,7 @@ if TYPE_CHECKING:
 
 
 # WAL shares memory between processes, and these cannot share it between hosts (or not reliably).
-_NETWORK = frozenset(
-    "nfs nfs4 cifs smb3 smbfs 9p afs ceph lustre gpfs glusterfs virtiofs drvfs vboxsf".split()
-)
+_NETWORK = frozenset("nfs nfs4 cifs smb3 smbfs 9p afs ceph lustre gpfs glusterfs virtiofs drvfs vboxsf".split())
 
 # A folder on sys.path may be anything (a home, a data folder); one that holds this much holds no packages.
 _MOST_ENTRIES = 10_000
@@ -126,7 +124,7 @@ def is_network(kind: str) -> bool:
 
 
 def make_private(folder: str) -> None:
-    """Make a folder, and those above it that are missing, for this user alone; `os.makedirs` opens those above to all."""
+    """Make a folder and the missing ones above it for this user alone; `os.makedirs` opens those above to all."""
     try:
         os.mkdir(folder, 0o700)
     except FileNotFoundError:

@@ -1,7 +1,7 @@
 """Where events are written, at once, and never changed: one SQLite file per project.
 
-This module owns transactions, locks, forks and what to do when SQLite cannot take a row; it is the only one that
-imports apsw.  It knows rows, not what they mean: sessions, analytics and sync stand above it.
+This module owns transactions, locks, forks and what to do when SQLite cannot take a row; `reader.py` reads what it
+writes.  It knows rows, not what they mean: sessions, analytics and sync stand above it.
 
 One connection per process behind one re-entrant lock.  Every append is one autocommit INSERT that touches one page;
 everything derived is folded from the stream in batches (sql/fold.sql).
@@ -16,17 +16,18 @@ import time
 import weakref
 from _random import Random
 from contextlib import contextmanager
-from itertools import islice
 
 import apsw
 
 from localops import alive, clock, encode, host, parts, rows, sql
 from localops.alive import Participant
 from localops.config import JOURNAL
-from localops.errors import DamagedJournal, ForeignJournal, JournalError, NewerJournal, NotFound, QueryRefused
+from localops.errors import ForeignJournal, JournalError, NewerJournal
 from localops.locks import Watch
 from localops.output import say_once
+from localops.reader import APPLICATION_ID, Reader, close_readers, open_unchanging
 from localops.spill import Claim, Spill, waiting
+from localops.sql import statements
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,9 +38,6 @@ if TYPE_CHECKING:
 
     Execute = Callable[..., Any]
 
-APPLICATION_ID = 0x4C4F5053  # "LOPS" in the file's header: ours, and nobody else's
-SQLITE = apsw.sqlite_lib_version()
-SQLiteError = apsw.Error
 DERIVED = ("total", "id_of", "event_of", "unfinished", "milestone", "facet")  # what fold.sql fills
 BATCH = 512  # rows folded at a time: 1.1 ms for whoever crosses the line, 2 µs a row
 LOOK_EVERY = 0.5  # seconds between looks at whether the file, its WAL and our locks are still there
@@ -48,12 +46,10 @@ URGENT_EVERY = 0.1  # errors and openings sync at most ten times a second
 
 monotonic = time.monotonic  # bound once: they are on every event's way
 
-_INSERT = (
-    f"insert into event({', '.join(rows.COLUMNS)}) values({', '.join('?' * len(rows.COLUMNS))})"  # noqa: S608
-)
+_INSERT = f"insert into event({', '.join(rows.COLUMNS)}) values({', '.join('?' * len(rows.COLUMNS))})"
 INSERT = _INSERT  # for whoever writes a row inside `transact`
 _SELECT = f"select {', '.join(rows.COLUMNS)} from event"  # noqa: S608
-_ABOUT = "A localops journal: what AI agents did, one row each. Read it with `localops`, or a copy with any SQLite tool."
+_ABOUT = "A localops journal: what AI agents did, a row each. Read it with `localops`, or a copy with any SQLite tool."
 
 _BOOKS, _PARTS, _PRICES = range(3)  # what `survey` answers, and the statements that are only for that
 _ONLY_FOR = {
@@ -67,14 +63,6 @@ _ONLY_FOR = {
 }
 
 _journals: weakref.WeakSet[Journal] = weakref.WeakSet()
-_statements: dict[str, dict[str, str]] = {}
-
-
-def statements(file: str) -> dict[str, str]:
-    """The named statements of a SQL file, read once."""
-    if file not in _statements:
-        _statements[file] = sql.named(file)
-    return _statements[file]
 
 
 class Journal:
@@ -411,7 +399,7 @@ class Journal:
         """The rows that may be nowhere else, and the story of each session that is open here."""
         since = min(self._sound_seq, self._newest_outside_wal())
         found = connection.execute(f"{_SELECT} where seq > ?", (since,)).fetchall()
-        story = f"{_SELECT} where seq in (select seq from story where session = ?)"
+        story = f"{_SELECT} where seq in (select seq from story where session = ?)"  # noqa: S608
         for session in self.sessions:
             found += connection.execute(story, (session,)).fetchall()
         return [tuple(row) for row in found]
@@ -421,7 +409,7 @@ class Journal:
         try:
             if os.stat(self.path).st_ino != self._inodes[0]:
                 return self._sound_seq
-            connection = _open_unchanging(self.path)
+            connection = open_unchanging(self.path)
         except (OSError, apsw.Error):
             return self._sound_seq
         try:
@@ -462,7 +450,9 @@ class Journal:
         for suffix in ("-wal", "-shm", ""):
             if os.path.exists(self.path + suffix):
                 os.rename(self.path + suffix, aside + suffix)
-        say_once("damaged", f"the journal is damaged ({error}); it is kept as {aside}, save its rows with `localops repair`")
+        say_once(
+            "damaged", f"the journal is damaged ({error}); it is kept as {aside}: `localops repair` saves its rows"
+        )
 
     def close(self) -> None:
         """Let go of the file; a later append opens it again."""
@@ -504,8 +494,7 @@ class Journal:
         if self._connection is None:
             return
         if self._inside or self._connection.in_transaction:  # closing it here would undo the parent's transaction
-            self._connection.authorizer = _deny  # what is interrupted here must not write on in both processes
-            _leaked.append(self._connection)
+            _leaked.append(_silenced(self._connection))
             self._connection, self._execute = None, _refuse
             self._barred = "forked in the middle of a write: this process records into its spill file"
         else:  # a host program's own fork, which ran only the hook after it
@@ -589,7 +578,7 @@ class Journal:
                     execute("pragma synchronous = normal")
 
     def add(self, found: Iterable[Row]) -> int:
-        """Write rows that came from elsewhere, each once: an identity the journal knows is ignored; synced on return."""
+        """Write rows that came from elsewhere, each once: a known identity is ignored; synced when this returns."""
         added = 0
         for batch in _batches(found, 1_000):
             new: list[Row] = []
@@ -674,209 +663,6 @@ class Journal:
         return found[0] if found else None
 
 
-class Reader:
-    """A journal opened only to be read, for a moment: commands, reports, exports.
-
-    It holds no transaction between two calls, so a recorder's WAL never grows because of it.
-    """
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        if not os.path.exists(path):
-            raise NotFound(f"there is no journal at {path}")
-        try:
-            self._connection = self._open()
-            if self._connection.pragma("application_id") != APPLICATION_ID:
-                raise ForeignJournal(f"{path} is not a localops journal")
-        except apsw.NotADBError as error:
-            raise ForeignJournal(f"{path} is not a localops journal, or its first page is damaged") from error
-        except apsw.CorruptError as error:
-            raise DamagedJournal(f"{path} is damaged: {error}; `localops repair` saves what it still holds") from error
-        except apsw.Error as error:
-            raise JournalError(f"{path} cannot be read: {error}") from error
-        _readers.add(self)
-
-    def _open(self) -> apsw.Connection:
-        try:
-            connection = apsw.Connection(self.path, flags=apsw.SQLITE_OPEN_READONLY)
-            connection.set_busy_timeout(5_000)
-            connection.execute("select 1 from sqlite_schema").fetchall()
-        except (apsw.CantOpenError, apsw.ReadOnlyError):
-            # A folder that cannot be written, and a WAL that was closed in peace: nothing can change under us.
-            wal = self.path + "-wal"
-            if os.path.exists(wal) and os.path.getsize(wal):
-                raise
-            connection = _open_unchanging(self.path)
-        return connection
-
-    def all(self, name: str, **values: object) -> list[tuple[Any, ...]]:
-        """The rows of a named query."""
-        return self.ask(statements("queries.sql")[name], values)
-
-    def one(self, name: str, **values: object) -> tuple[Any, ...] | None:
-        """The first row of a named query."""
-        found = self.all(name, **values)
-        return found[0] if found else None
-
-    def ask(self, statement: str, values: Mapping[str, object] | Sequence[object] = ()) -> list[tuple[Any, ...]]:
-        """The rows of a statement of our own, all at once: the read ends before anything is done with them."""
-        try:
-            return self._connection.execute(statement, values).fetchall()
-        except apsw.CorruptError as error:
-            raise DamagedJournal(f"{self.path} is damaged: {error}; see `localops repair`") from error
-
-    def stream(self, after: int = 0, many: int = 500) -> Iterator[Row]:
-        """Every row from a seq on, page by page; each page is a read of its own."""
-        while page := self.ask(f"select seq, {', '.join(rows.COLUMNS)} from event where seq > ? order by seq limit ?", (after, many)):  # noqa: S608
-            after = page[-1][0]
-            for row in page:
-                yield tuple(row[1:])
-
-    def console(
-        self, statement: str, *, seconds: float = 10.0, most: int = 1_000_000
-    ) -> tuple[list[str], list[tuple[Any, ...]]]:
-        """Column names and rows of a stranger's SQL, which can read this journal and do nothing else.
-
-        Enforced by SQLite: a read-only connection, an authorizer that knows SELECT, limits, and an end in time.
-        """
-        _confine(self._connection, time.monotonic() + seconds)
-        cursor = self._connection.cursor()
-        try:
-            cursor.execute(statement)
-            names = [column[0] for column in cursor.get_description()]
-            return names, list(islice(cursor, most))
-        except apsw.ExecutionCompleteError:
-            return [], []
-        except apsw.InterruptError as error:
-            raise QueryRefused(f"the query was ended after {seconds:g} s: narrow it, or give it more time") from error
-        except apsw.AuthError as error:
-            raise QueryRefused(f"the journal can only be read here ({error})") from error
-        except apsw.Error as error:
-            raise QueryRefused(str(error)) from error
-        finally:
-            cursor.close(True)
-            self._connection.authorizer = None
-            self._connection.set_progress_handler(None)
-
-    def faults(self) -> list[str]:
-        """What SQLite finds wrong with the structure of the file: nothing, hopefully."""
-        try:
-            found = [str(line) for (line,) in self.ask("pragma quick_check(20)")]
-        except DamagedJournal as error:
-            return [str(error)]
-        return [] if found == ["ok"] else found
-
-    def backup(self, path: str) -> None:
-        """Write the journal as it is at this instant to a new file, for the user alone.
-
-        The copy is one plain file, packed; a recorder that opens it gives it a journal id of its own.
-        """
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
-        try:
-            self._connection.execute("vacuum into ?", (path,))
-            copy = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READWRITE)
-            try:
-                copy.execute("insert or replace into meta values('place', 'copy')")
-            finally:
-                copy.close()
-        except apsw.CorruptError as error:
-            os.unlink(path)
-            raise DamagedJournal(f"{self.path} is damaged: {error}; see `localops repair`") from error
-        except BaseException:
-            os.unlink(path)
-            raise
-
-    def close(self) -> None:
-        """Let go of the file."""
-        self._connection.close()
-
-    def __enter__(self) -> Reader:
-        return self
-
-    def __exit__(self, *failure: object) -> None:
-        self.close()
-
-
-class SideFile:
-    """A SQLite file beside a journal with what is derived from it: begun anew when it is not as expected.
-
-    Where it cannot be written it is kept in memory, and gone with the process.
-    """
-
-    def __init__(self, path: str, script: str, version: int) -> None:
-        self._path = path
-        self._script = script
-        self._version = version
-        try:
-            self._connection = self._open(path)
-        except (apsw.NotADBError, apsw.CorruptError):
-            self._connection = self._remade()
-        except (apsw.CantOpenError, apsw.ReadOnlyError, apsw.PermissionsError):
-            self._path = ":memory:"
-            self._connection = self._open(self._path)
-
-    def _open(self, path: str) -> apsw.Connection:
-        flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_NOFOLLOW
-        connection = apsw.Connection(path, flags=flags)
-        try:
-            connection.set_busy_timeout(30_000)
-            if connection.readonly("main"):
-                raise apsw.ReadOnlyError(f"{path} can only be read")
-            connection.pragma("journal_mode", "wal")
-            connection.pragma("synchronous", "normal")
-            if connection.pragma("user_version") != self._version:
-                _empty(connection, self._script, self._version)
-            if path != ":memory:":
-                os.chmod(path, 0o600)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    def _remade(self) -> apsw.Connection:
-        for suffix in ("", "-wal", "-shm"):
-            try:
-                os.unlink(self._path + suffix)
-            except FileNotFoundError:
-                pass
-        return self._open(self._path)
-
-    def begin_anew(self) -> None:
-        """Empty it."""
-        _empty(self._connection, self._script, self._version)
-
-    def ask(self, statement: str, values: Mapping[str, object] | Sequence[object] = ()) -> list[tuple[Any, ...]]:
-        """The rows of a statement, all at once."""
-        return self._connection.execute(statement, values).fetchall()
-
-    def transact(self, work: Callable[[Execute], None]) -> None:
-        """Run `work` alone in a transaction."""
-        self._connection.execute("begin immediate")
-        try:
-            work(self._connection.cursor().execute)
-            self._connection.execute("commit")
-        except BaseException:
-            if self._connection.in_transaction:
-                self._connection.execute("rollback")
-            raise
-
-    def close(self) -> None:
-        """Let go of the file."""
-        self._connection.close()
-
-
-def _empty(connection: apsw.Connection, script: str, version: int) -> None:
-    """Drop every table and make those of the script, in one transaction."""
-    connection.execute("begin immediate")
-    for (name,) in connection.execute(
-        "select name from sqlite_schema where type = 'table' and name not like 'fts\\_%' escape '\\'"
-    ).fetchall():
-        connection.execute(f'drop table "{name}"')
-    connection.execute(script).fetchall()
-    connection.pragma("user_version", version)
-    connection.execute("commit")
-
-
 class _Waiting(Exception):
     """The journal refused a row a moment ago; until the next look, rows go to the spill file."""
 
@@ -885,8 +671,13 @@ def _refuse(*_: object) -> Any:
     raise _Waiting
 
 
-def _deny(*_: object) -> int:
-    return apsw.SQLITE_DENY
+def _silenced(connection: apsw.Connection) -> apsw.Connection:
+    """A connection that writes no more: what a fork interrupted must not go on in both processes."""
+    try:
+        connection.authorizer = lambda *_: apsw.SQLITE_DENY
+    except apsw.ThreadingViolationError:  # inside the busy handler, which will not wait any longer
+        pass
+    return connection
 
 
 def _row(kind: str, session: bytes, body: Mapping[str, object], name: str | None = None) -> Row:
@@ -899,14 +690,6 @@ def _row(kind: str, session: bytes, body: Mapping[str, object], name: str | None
 def _loss(session: bytes, spilled: int, dropped: int) -> Row:
     """What a session should know of rows that could not be written at once, or at all."""
     return _row("loss", session, {"spilled": spilled, "dropped": dropped})
-
-
-def _open_unchanging(path: str) -> apsw.Connection:
-    """The file as it is, without WAL and locks."""
-    from urllib.parse import quote
-
-    flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
-    return apsw.Connection(f"file:{quote(path)}?immutable=1", flags=flags)
 
 
 def _heal(path: str) -> None:
@@ -971,36 +754,9 @@ def _rows_only(found: Iterable[Row | bytes], unread: list[bytes]) -> Iterator[Ro
             yield row
 
 
-_LIMITS = {
-    apsw.SQLITE_LIMIT_LENGTH: 64 << 20,
-    apsw.SQLITE_LIMIT_SQL_LENGTH: 100_000,
-    apsw.SQLITE_LIMIT_ATTACHED: 0,
-    apsw.SQLITE_LIMIT_EXPR_DEPTH: 100,
-    apsw.SQLITE_LIMIT_VDBE_OP: 25_000,
-    apsw.SQLITE_LIMIT_LIKE_PATTERN_LENGTH: 1_000,
-}
-_HARMFUL = frozenset(("load_extension", "readfile", "writefile", "edit", "fts3_tokenizer"))
-
-
-def _confine(connection: apsw.Connection, deadline: float) -> None:
-    """Let a connection read this one journal until the deadline, and nothing else."""
-    for limit, value in _LIMITS.items():
-        connection.limit(limit, value)
-
-    def allowed(action: int, first: str | None, second: str | None, database: str | None, _: str | None) -> int:
-        reads = action in (apsw.SQLITE_SELECT, apsw.SQLITE_RECURSIVE, apsw.SQLITE_READ)
-        calls = action == apsw.SQLITE_FUNCTION and second not in _HARMFUL
-        looks = action == apsw.SQLITE_PRAGMA and first in ("table_info", "table_xinfo", "table_list") and not second
-        return apsw.SQLITE_OK if reads or calls or looks else apsw.SQLITE_DENY
-
-    connection.authorizer = allowed
-    connection.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
-
-
-# No connection, and no thread inside SQLite, may exist across a fork: the child would believe in locks it does not have.
+# No connection, and no thread inside SQLite, may exist across a fork: the child would believe in locks it has not.
 
 _leaked: list[apsw.Connection] = []
-_readers: weakref.WeakSet[Reader] = weakref.WeakSet()
 
 
 def _before_fork() -> None:
@@ -1008,8 +764,7 @@ def _before_fork() -> None:
         journal._lock.acquire()
         if not journal._inside:
             journal._drop()
-    for reader in list(_readers):
-        reader.close()
+    close_readers()
 
 
 def _after_fork_in_parent() -> None:
@@ -1019,11 +774,11 @@ def _after_fork_in_parent() -> None:
 
 def _after_fork_in_child() -> None:
     for journal in list(_journals):
-        journal._become_child()
-        journal._lock.release()
+        try:
+            journal._become_child()
+        finally:
+            journal._lock.release()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child
-    )
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

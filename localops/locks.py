@@ -13,13 +13,14 @@ import sys
 
 try:
     from fcntl import F_OFD_GETLK, F_UNLCK, F_WRLCK, fcntl
+
+    _able = sys.maxsize > 1 << 32
 except ImportError:  # not Linux: the lock cannot be seen
-    fcntl = None  # type: ignore[assignment]
+    _able = False
 
 _FLOCK = "hhxxxxqqixxxx"  # struct flock of 64-bit Linux: type, whence, start, length, pid
 SHARED = (0x40000002, 510)  # the bytes SQLite locks in the database file while it is open in WAL mode
 DEAD_MAN = (128, 1)  # and in the -shm file
-_able = fcntl is not None and sys.maxsize > 1 << 32
 
 
 class Watch:

@@ -246,9 +246,7 @@ class _Model:
 
     __slots__ = ("_prices", "name", "provider", "source")
 
-    def __init__(
-        self, name: str, prices: Iterable[Written], *, source: str, provider: str | None = None
-    ) -> None:
+    def __init__(self, name: str, prices: Iterable[Written], *, source: str, provider: str | None = None) -> None:
         self.name, self.provider, self.source = name, provider, source
         self._prices = [Price(self, written) for written in prices]
 

@@ -13,14 +13,16 @@ from dataclasses import dataclass, field
 
 from localops import analytics, clock, encode, ends, rows, search
 from localops.errors import ConfigError
-from localops.journal import INSERT, statements
+from localops.journal import INSERT
+from localops.sql import statements
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
     from typing import Any
 
-    from localops.journal import Journal, Reader
+    from localops.journal import Journal
+    from localops.reader import Reader
 
 REMOTES = "remotes.json"
 _OLD_ENOUGH = 3600.0  # a younger blob may belong to a row that is just being written
@@ -75,8 +77,7 @@ def look(reader: Reader, folder: str, session: bytes, *, unsent: Collection[str]
     standing = ends.standing(reader, folder, session)
     figures = analytics.totals(reader, session)
     missing = {
-        remote: reader.ask(_sql("missing"), {"session": session, "remote": remote})[0][0]
-        for remote in remotes(folder)
+        remote: reader.ask(_sql("missing"), {"session": session, "remote": remote})[0][0] for remote in remotes(folder)
     }
     stays = _reason(standing.state, {name: count for name, count in missing.items() if name not in unsent})
     story = reader.all("story", session=session)
@@ -125,9 +126,7 @@ def _take_one(journal: Journal, choice: Choice, taken: Taken) -> None:
 
     def work(execute: Callable[..., Any]) -> None:
         nonlocal done
-        found = execute(
-            "select key, last_seq, rows from total where session = ?", (choice.session,)
-        ).fetchone()
+        found = execute("select key, last_seq, rows from total where session = ?", (choice.session,)).fetchone()
         if found is None or found[1:] != (choice.last_seq, choice.rows):
             return
         execute(INSERT, _epitaph(execute, choice, found[0]))
@@ -146,9 +145,7 @@ def _take_one(journal: Journal, choice: Choice, taken: Taken) -> None:
 
 def _epitaph(execute: Callable[..., Any], choice: Choice, key: int) -> rows.Row:
     at = clock.now_ns()
-    figures = dict(
-        zip(analytics.Totals._fields, execute(_sql("totals"), {"key": key}).fetchone(), strict=True)
-    )
+    figures = dict(zip(analytics.Totals._fields, execute(_sql("totals"), {"key": key}).fetchone(), strict=True))
     told = {
         "rows": choice.rows,
         "digest": digest(execute(_sql("identities"), {"key": key})),
@@ -225,9 +222,7 @@ def _recorded_into(journal: Journal) -> bool:
 
 
 def _size(journal: Journal) -> int:
-    return sum(
-        os.path.getsize(journal.path + side) for side in _SIDES[:2] if os.path.exists(journal.path + side)
-    )
+    return sum(os.path.getsize(journal.path + side) for side in _SIDES[:2] if os.path.exists(journal.path + side))
 
 
 def _sql(name: str) -> str:

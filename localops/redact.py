@@ -203,9 +203,7 @@ def _assigned(match: re.Match[str]) -> tuple[str, str]:
     return ("quoted" if match["quote"] else "bare"), _label(match["name"])
 
 
-def _replace(
-    pattern: re.Pattern[str], text: str, group: Callable[[re.Match[str]], tuple[str, str]]
-) -> tuple[str, int]:
+def _replace(pattern: re.Pattern[str], text: str, group: Callable[[re.Match[str]], tuple[str, str]]) -> tuple[str, int]:
     """The text with one group of every match replaced; which, and by what label, says `group`."""
     parts, done, count = [], 0, 0
     for match in pattern.finditer(text):
@@ -281,9 +279,7 @@ def _suspicion(literals: list[tuple[str, str]], names: list[str]) -> Callable[[b
     Each pattern begins with a letter that is rare, which is what makes a search fast. One alternation of
     them all would take five times as long.
     """
-    k = re.compile(
-        rb"k(?:-(?<=sk-)|_(?:live|test)_|ey(?:s?[\\\"']* *[=:]|-----| block-----)|en[\\\"']* *[=:])"
-    ).search
+    k = re.compile(rb"k(?:-(?<=sk-)|_(?:live|test)_|ey(?:s?[\\\"']* *[=:]|-----| block-----)|en[\\\"']* *[=:])").search
     passwords = re.compile(rb"pass[ _.-]?(?:w|phrase)").search
     secret = re.compile(rb"secrets?[\\\"']* *[=:]").search
     scheme = re.compile(rb"b(?:earer |asic )").search

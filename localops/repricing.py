@@ -34,9 +34,7 @@ class Repriced:
     unknown: int = 0  # calls whose tokens were not recorded, so that no price can tell what they cost
 
 
-def reprice(
-    journal: Journal, model: str, prices: Prices, *, source: str, all_calls: bool = False
-) -> Repriced:
+def reprice(journal: Journal, model: str, prices: Prices, *, source: str, all_calls: bool = False) -> Repriced:
     """Price every call of `model` that had no price when it was recorded; with `all_calls`, every one."""
     journal.fold()
     told = Repriced()

@@ -53,7 +53,7 @@ OPEN = 1  # the phase of a row that says an operation has begun
 DONE = 0  # the phase of every other row
 
 
-def checksum(columns: Sequence[object], body: str | None) -> int:
+def checksum(columns: Sequence[Any], body: str | None) -> int:
     """The crc32 of the columns before `sum` and the body, packed by marshal version 0: no flipped bit goes unseen."""
     return crc32(_pack((*columns, body), 0))
 

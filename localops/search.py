@@ -14,14 +14,15 @@ from collections import namedtuple
 
 from localops import encode, rows
 from localops.errors import ConfigError
-from localops.journal import SideFile, statements
+from localops.sidefile import SideFile
+from localops.sql import statements
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any, NamedTuple
 
-    from localops.journal import Reader
+    from localops.reader import Reader
 
     class Hit(NamedTuple):
         """A row in which every term of a query was found."""

@@ -174,9 +174,7 @@ class Session:
 
     def __repr__(self) -> str:
         state = f"ended as {self.end_state}" if self._ended else "running"
-        return (
-            f"<Session {self.name or 'unnamed'!r} {str(self.session_id)[:13]}, {state} in {self.project_id}>"
-        )
+        return f"<Session {self.name or 'unnamed'!r} {str(self.session_id)[:13]}, {state} in {self.project_id}>"
 
     # Recording
 
@@ -267,9 +265,7 @@ class Session:
         id = to_id(given)
         taken = bool(self._ask("row", id=id, phase=rows.DONE))
         if taken:
-            say_once(
-                "ids", f"an event was given the id {given}, which is taken: it is kept under one of its own"
-            )
+            say_once("ids", f"an event was given the id {given}, which is taken: it is kept under one of its own")
         if taken or not events.is_uuid(given):
             fields["given_id"] = given
         return new_id(at) if taken else id
@@ -374,14 +370,9 @@ class Session:
             self._join(forked=True)
         if self._ended is not None and "ended" not in self._warned:
             self._warned.add("ended")
-            say(
-                f"session {str(self.session_id)[:13]} has ended; "
-                "what is recorded now is kept as a late row of it"
-            )
+            say(f"session {str(self.session_id)[:13]} has ended; what is recorded now is kept as a late row of it")
 
-    def _join(
-        self, *, forked: bool = False, begun: bool = False, extra: Mapping[str, object] | None = None
-    ) -> None:
+    def _join(self, *, forked: bool = False, begun: bool = False, extra: Mapping[str, object] | None = None) -> None:
         """The row that says this process takes part."""
         participant = self._journal.participate()
         body: dict[str, object] = dict(participant.card())
@@ -406,9 +397,7 @@ class Session:
             sync=True,
         )
 
-    def _note(
-        self, kind: str, fields: dict[str, object], *, name: str | None = None, tags: str | None = None
-    ) -> None:
+    def _note(self, kind: str, fields: dict[str, object], *, name: str | None = None, tags: str | None = None) -> None:
         """A row of the books."""
         try:
             if self._attention:
@@ -417,9 +406,7 @@ class Session:
             participant = self._journal.participant
             parent = participant.id if participant and kind in ("leave", "end") else None
             body = self._encode(fields) if fields else None
-            row = rows.make(
-                kind, self._id, id=new_id(at), at_ns=at, name=name, parent=parent, tags=tags, body=body
-            )
+            row = rows.make(kind, self._id, id=new_id(at), at_ns=at, name=name, parent=parent, tags=tags, body=body)
             if not self._append(row, sync=kind in ("end", "leave")):
                 self._not_written()
         except JournalError:  # strict, and written nowhere
@@ -513,9 +500,7 @@ class Session:
             if self._attention:
                 self._attend()
             body = self._encode({"agent_id": given}) if agent_id is not None else None
-            row = rows.make(
-                "agent", self._id, id=self.agent_id(given), at_ns=at, name=self._text(name), body=body
-            )
+            row = rows.make("agent", self._id, id=self.agent_id(given), at_ns=at, name=self._text(name), body=body)
             if not self._append(row):
                 self._not_written()
         except JournalError:  # strict, and written nowhere
@@ -650,11 +635,7 @@ class Session:
             if isinstance(error, Exception) and not hasattr(error, "_localops_recorded"):
                 self.record(ErrorEvent(exception=error))
             self.leave()
-        elif (
-            error is None
-            or isinstance(error, GeneratorExit)
-            or (isinstance(error, SystemExit) and not error.code)
-        ):
+        elif error is None or isinstance(error, GeneratorExit) or (isinstance(error, SystemExit) and not error.code):
             self.end_session("Success")
         else:
             self.end_session("Failure", failure_reason(error))
@@ -698,9 +679,7 @@ class Operation:
             if session._attention:
                 session._attend()
             body = session._encode(fields) if fields else None
-            if not session._append(
-                self._row(0, now_ns(), self.start, _nano(self.cost), 1 if failed else None, body)
-            ):
+            if not session._append(self._row(0, now_ns(), self.start, _nano(self.cost), 1 if failed else None, body)):
                 session._not_written()
         except JournalError:  # strict, and written nowhere
             raise
@@ -827,11 +806,7 @@ _READ = {
 def _unusable(event: Event) -> dict[str, object] | None:
     """Costs and counts that could not be read, to be kept beside the others as they were given."""
     found = {name: getattr(event, name, None) for name in _READ}
-    return {
-        f"given_{name}": value
-        for name, value in found.items()
-        if value is not None and _READ[name](value) is None
-    }
+    return {f"given_{name}": value for name, value in found.items() if value is not None and _READ[name](value) is None}
 
 
 def _not_an_event(thing: object) -> TypeError:

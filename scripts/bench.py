@@ -147,9 +147,7 @@ def by_hand(path: Path, synchronous: str) -> Callable[[], None]:
     def call() -> None:
         now = time.time_ns()
         given, returned = json.dumps(PARAMS), json.dumps(RETURNS)
-        connection.execute(
-            _HAND_INSERT, (session, "action", "step", now, now, None, None, None, None, given, returned)
-        )
+        connection.execute(_HAND_INSERT, (session, "action", "step", now, now, None, None, None, None, given, returned))
 
     return call
 
@@ -252,9 +250,7 @@ def million(bench: Bench) -> None:
         after = resident()
         grown = [statistics.median(block()) for _ in range(5)]
         size = f"{bench.many:,}"
-        bench.say(
-            f"record() p50 at {size} rows against an empty journal", "<= 1.1", f"{min(grown) / min(fresh):.2f}"
-        )
+        bench.say(f"record() p50 at {size} rows against an empty journal", "<= 1.1", f"{min(grown) / min(fresh):.2f}")
         bench.say(f"memory of a process that records {size} events", "+ < 10 MB", f"+ {after - before:.1f} MB")
         large = warm_analytics(session)
         bench.say(
@@ -271,7 +267,9 @@ def million(bench: Bench) -> None:
         bench.say(f"bytes on disk per event above its JSON of {body} bytes", "<= 150", f"{per_event:.0f}")
         cold = [cold_analytics(path, session._id) for _ in range(5)]
         bench.say(
-            "get_analytics() of that session, first query of a new process", "<= 10 ms", f"{statistics.median(cold):.1f} ms"
+            "get_analytics() of that session, first query of a new process",
+            "<= 10 ms",
+            f"{statistics.median(cold):.1f} ms",
         )
         command(bench)
 
@@ -285,8 +283,9 @@ def warm_analytics(session: Session) -> float:
 def cold_analytics(path: str, session: bytes) -> float:
     """Milliseconds from opening the journal to the figures, in a process that has just started."""
     code = (
-        "import time\nfrom localops import analytics\nfrom localops.journal import Reader\nbegan = time.perf_counter()\n"
-        f"reader = Reader({path!r})\nanalytics.contract(analytics.totals(reader, bytes.fromhex({session.hex()!r})), running=False)\n"
+        "import time\nfrom localops import analytics\nfrom localops.reader import Reader\nbegan = time.perf_counter()\n"
+        f"figures = analytics.totals(Reader({path!r}), bytes.fromhex({session.hex()!r}))\n"
+        "analytics.contract(figures, running=False)\n"
         "print((time.perf_counter() - began) * 1000)"
     )
     return float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
@@ -300,9 +299,7 @@ def resident() -> float:
 
 def command(bench: Bench) -> None:
     """`localops analytics last` as a whole process, beside `python -c pass`."""
-    ratio = whole_processes(
-        {"pass": ["-c", "pass"], "analytics": ["-m", "localops", "analytics", "last"]}, 9
-    )
+    ratio = whole_processes({"pass": ["-c", "pass"], "analytics": ["-m", "localops", "analytics", "last"]}, 9)
     bench.say(
         f"`localops analytics last`, whole process, {bench.many:,} events in the home",
         "<= 6 x python -c pass",
@@ -327,10 +324,10 @@ def whole_processes(commands: dict[str, list[str]], rounds: int) -> dict[str, fl
 def start(bench: Bench) -> None:
     """Importing, and a whole small program on an empty home."""
     program = (
-        "import os, tempfile\nos.environ['LOCALOPS_HOME'] = tempfile.mkdtemp(dir={folder!r})\n"
+        f"import os, tempfile\nos.environ['LOCALOPS_HOME'] = tempfile.mkdtemp(dir={str(bench.folder)!r})\n"
         "import localops\nsession = localops.init()\n"
         "session.record(localops.ActionEvent(action_type='step'))\nsession.end_session('Success')"
-    ).format(folder=str(bench.folder))
+    )
     commands = {"pass": ["-c", "pass"], "import": ["-c", "import localops"], "program": ["-c", program]}
     ratio = whole_processes(commands, 9 if bench.rounds < 20 else 31)
     bench.say("import localops", "<= 4.2 x python -c pass", f"{ratio['import']:.1f} x")
@@ -377,16 +374,16 @@ def write_bare(folder: str) -> Callable[[], None]:
     connection = journal._connection
     assert connection is not None
     names = ", ".join(rows.COLUMNS)
-    insert = f"insert into event({names}) values({', '.join('?' * len(rows.COLUMNS))})"  # noqa: S608
+    insert = f"insert into event({names}) values({', '.join('?' * len(rows.COLUMNS))})"
     session = clock.new_id()
     nothing = (None,) * 6
 
     def call() -> None:
         body = '{"params":' + json.dumps(PARAMS) + ',"returns":' + json.dumps(RETURNS) + "}"
         now = time.time_ns()
-        connection.execute(
-            insert, (os.urandom(16), 0, session, "action", "step", None, None, now, now, None, *nothing, None, None, 1, 0, body)
-        )
+        id = os.urandom(16)
+        row = (id, 0, session, "action", "step", None, None, now, now, None, *nothing, None, None, 1, 0, body)
+        connection.execute(insert, row)
 
     return call
 
@@ -400,7 +397,7 @@ def writers(bench: Bench) -> None:
             rate = {kind: throughput(bench, kind, processes, many) for kind in ("bare", "localops")}
             ratios.append(rate["localops"] / rate["bare"])
         bench.say(
-            f"{processes} process{'es' if processes > 1 else ''} writing one journal: events a second against bare apsw",
+            f"{processes} process{'es' if processes > 1 else ''} on one journal: events a second against bare apsw",
             ">= 0.9, none lost",
             f"{statistics.median(ratios):.2f}",
         )
@@ -420,7 +417,7 @@ def throughput(bench: Bench, kind: str, processes: int, many: int) -> float:
     connection.close()
     assert found == processes * many, f"{found} of {processes * many} rows"
     shutil.rmtree(folder)
-    return processes * many / (max(end for _, end in spans) - min(begin for begin, _ in spans))
+    return float(processes * many / (max(end for _, end in spans) - min(begin for begin, _ in spans)))
 
 
 def sessions(bench: Bench) -> None:
@@ -442,9 +439,7 @@ def sessions(bench: Bench) -> None:
             "agent": Filters(agent="planner"),
             "time": Filters(since=0, until=clock.now_ns()),
             "text": Filters(text="harbour"),
-            "all at once": Filters(
-                state="Failure", tag="nightly", model="gpt-4o", agent="planner", since=0, until=clock.now_ns(), text="harbour"
-            ),
+            "all at once": Filters("Failure", "nightly", "gpt-4o", "planner", 0, clock.now_ns(), "harbour"),
         }
         worst = {}
         with Home(str(home)) as opened:
@@ -491,9 +486,7 @@ def made_sessions(many: int) -> Iterator[rows.Row]:
         yield rows.make("end", session, id=clock.new_id(at), at_ns=at + 5_000_000, name=state)
 
 
-PARTS = {
-    part.__name__: part for part in (record, power, start, writers, million, sessions)
-}
+PARTS = {part.__name__: part for part in (record, power, start, writers, million, sessions)}
 
 
 def page(bench: Bench) -> str:
@@ -504,9 +497,9 @@ def page(bench: Bench) -> str:
         "",
         "Ratios, measured side by side in one run by `scripts/bench`; absolute figures hold for that machine only.",
         "",
-        f"Measured {when}: Python {platform.python_version()}, SQLite {apsw.sqlite_lib_version()}, {os.cpu_count()} cores, "
-        f"{platform.system()} {platform.machine()}. An event carries {len(json.dumps(PARAMS))} bytes of params and "
-        f"{len(json.dumps(RETURNS))} of returns; default settings, redaction on.",
+        f"Measured {when}: Python {platform.python_version()}, SQLite {apsw.sqlite_lib_version()},",
+        f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}. An event carries "
+        f"{len(json.dumps(PARAMS))} bytes of params and {len(json.dumps(RETURNS))} of returns; default settings, redaction on.",
         "",
         "| what | reach | found |",
         "|---|---|---|",
@@ -519,7 +512,7 @@ def page(bench: Bench) -> str:
 def main() -> None:
     """Run the parts that are asked for, and keep the table if all were."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a tenth of the rows, fewer rounds; the docs are left alone")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the rows, fewer rounds; docs left alone")
     parser.add_argument("--only", nargs="+", choices=PARTS, help="some parts of it; the docs are left alone")
     asked = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="localops-bench-"))

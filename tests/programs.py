@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from localops import analytics, ends
-from localops.journal import Reader
+from localops.reader import Reader
 
 _TOP = Path(__file__).parent.parent
 _PATH = os.pathsep.join([str(_TOP), str(_TOP / "sync")])

@@ -233,9 +233,7 @@ def test_all_sessions_end() -> None:
     """`end_all_sessions` leaves none out."""
     sessions = [localops.start_session() for _ in range(5)]
     assert localops.end_all_sessions() is None
-    assert [session.end_state for session in sessions if session and not session.is_running] == [
-        "Indeterminate"
-    ] * 5
+    assert [session.end_state for session in sessions if session and not session.is_running] == ["Indeterminate"] * 5
 
 
 def test_a_framework_may_be_kept_from_ending() -> None:
@@ -291,9 +289,7 @@ def test_a_trace_is_a_session() -> None:
     assert trace.end_state == "Success"
 
 
-@pytest.mark.parametrize(
-    ("given", "state"), [("Error", "Failure"), ("Unset", "Indeterminate"), ("Success", "Success")]
-)
+@pytest.mark.parametrize(("given", "state"), [("Error", "Failure"), ("Unset", "Indeterminate"), ("Success", "Success")])
 def test_traces_end_as_agentops_says(given: str, state: str) -> None:
     """AgentOps' words for the end of a trace are understood; without a trace all of them end."""
     traces = [localops.start_trace(), localops.start_trace()]
@@ -307,9 +303,7 @@ def test_traces_end_as_agentops_says(given: str, state: str) -> None:
 def run(code: str, env: dict[str, str]) -> str:
     """What another Python prints."""
     top = str(Path(localops.__file__).parent.parent)
-    done = subprocess.run(
-        [sys.executable, "-c", code], env={**env, "PYTHONPATH": top}, capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], env={**env, "PYTHONPATH": top}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -323,8 +317,7 @@ def test_a_subprocess_joins_by_its_environment() -> None:
     @operation
     def delegate() -> str:
         return run(
-            "import localops; s = localops.init(); "
-            "s.record(localops.ToolEvent(name='far')); print(s.session_id)",
+            "import localops; s = localops.init(); s.record(localops.ToolEvent(name='far')); print(s.session_id)",
             session.env(),
         )
 
@@ -340,8 +333,7 @@ def test_a_session_is_found_in_another_project() -> None:
 
     session = begun(project="elsewhere", trace_name="the run")
     out = run(
-        f"import localops; s = localops.init(inherited_session_id='{session.session_id}'); "
-        "print(s.project_id, s.name)",
+        f"import localops; s = localops.init(inherited_session_id='{session.session_id}'); print(s.project_id, s.name)",
         dict(os.environ),
     )
     assert out.split("\n")[0] == "elsewhere the run"

@@ -24,7 +24,9 @@ def test_a_blob_is_found_under_its_digest(tmp_path: Path) -> None:
     assert [each for each in (tmp_path / "blobs").rglob("*") if each.is_file()] == [kept]
 
 
-@pytest.mark.parametrize("name", ["", "../../etc/passwd", "A" * 64, "0" * 63, "0" * 65, "0" * 63 + "/", "0" * 63 + "\n"])
+@pytest.mark.parametrize(
+    "name", ["", "../../etc/passwd", "A" * 64, "0" * 63, "0" * 65, "0" * 63 + "/", "0" * 63 + "\n"]
+)
 def test_only_digests_name_blobs(name: str) -> None:
     """What is no SHA-256 in lower case never becomes a path."""
     with pytest.raises(ValueError, match="not a SHA-256"):

@@ -39,9 +39,7 @@ def test_the_nearest_place_wins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     assert Config(trace_name="call").trace_name == "call"
 
 
-@pytest.mark.parametrize(
-    ("word", "value"), [("1", True), ("TRUE", True), ("yes", True), ("off", False), ("0", False)]
-)
+@pytest.mark.parametrize(("word", "value"), [("1", True), ("TRUE", True), ("yes", True), ("off", False), ("0", False)])
 def test_switches_in_the_environment(word: str, value: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """The usual words turn a switch on and off."""
     monkeypatch.setenv("AGENTOPS_ENV_DATA_OPT_OUT", word)

@@ -89,9 +89,7 @@ def test_an_operation_has_its_input_and_output(run: Session) -> None:
         (track_agent(name="f"), "agent", None),
     ],
 )
-def test_each_decorator_counts_as_its_kind(
-    run: Session, decorator: Any, kind: str, figure: str | None
-) -> None:
+def test_each_decorator_counts_as_its_kind(run: Session, decorator: Any, kind: str, figure: str | None) -> None:
     """Every decorator writes one operation of its kind, which counts once it has ended."""
 
     def f() -> None:
@@ -532,9 +530,7 @@ def test_what_an_agent_does_is_its_own(run: Session) -> None:
     for _ in researcher.stream():
         localops.record(ActionEvent(action_type="outside"))
     names = {event["id"]: event["name"] for event in run.events if event["kind"] == "agent"}
-    acted = {
-        name: names.get(event["agent"]) for name, event in named(run).items() if event["kind"] != "agent"
-    }
+    acted = {name: names.get(event["agent"]) for name, event in named(run).items() if event["kind"] != "agent"}
     assert named(run)["written"]["parent"] == named(run)["outer"]["id"]
     assert acted == {
         "outer": None,

@@ -28,9 +28,7 @@ def _program(page: Path) -> tuple[str, str]:
     blocks = re.findall(r"^```(python|text)\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
     code = [text for kind, text in blocks if kind == "python"]
     after = zip(blocks[1:], blocks, strict=False)
-    return "\n".join(code), "".join(
-        text for (kind, text), (before, _) in after if (kind, before) == ("text", "python")
-    )
+    return "\n".join(code), "".join(text for (kind, text), (before, _) in after if (kind, before) == ("text", "python"))
 
 
 def _without_times(text: str) -> str:
@@ -82,9 +80,7 @@ def test_every_option_is_explained(option: str) -> None:
         assert f"LOCALOPS_{option.upper()}" in line[0] or option == "on_budget"
 
 
-@pytest.mark.parametrize(
-    "error", [name for name in vars(errors) if name[0].isupper() and name != "TYPE_CHECKING"]
-)
+@pytest.mark.parametrize("error", [name for name in vars(errors) if name[0].isupper() and name != "TYPE_CHECKING"])
 def test_every_error_is_explained(error: str) -> None:
     """Each error class is on the page about recording."""
     assert f"{error}`" in _page("recording")

@@ -32,9 +32,9 @@ def test_nothing_is_wrong_with_a_sound_home(home: Path) -> None:
     """Light or deep: a home that was just recorded into has no fault, and looking leaves nothing behind."""
     before = sorted(home.rglob("*"))
     assert _faults(home) == _faults(home, deep=True) == []
-    assert [
-        path for path in sorted(home.rglob("*")) if "-wal" not in path.name and "-shm" not in path.name
-    ] == [path for path in before if "-wal" not in path.name and "-shm" not in path.name]
+    assert [path for path in sorted(home.rglob("*")) if "-wal" not in path.name and "-shm" not in path.name] == [
+        path for path in before if "-wal" not in path.name and "-shm" not in path.name
+    ]
 
 
 def test_a_home_that_is_not_there_is_no_fault(tmp_path: Path) -> None:

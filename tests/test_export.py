@@ -15,7 +15,8 @@ import pytest
 import localops
 from localops import export, lines
 from localops.decorators import operation, tool
-from localops.journal import Journal, Reader
+from localops.journal import Journal
+from localops.reader import Reader
 from localops.pricing import Prices
 from localops.repricing import reprice
 
@@ -52,9 +53,7 @@ def run(tmp_path: Path) -> Iterator[export.Run]:
     assert session is not None
     localops.create_agent("scout")
     localops.record(
-        localops.LLMEvent(
-            prompt="hi", completion=_HOSTILE, model="gpt-4o", prompt_tokens=9, completion_tokens=1
-        )
+        localops.LLMEvent(prompt="hi", completion=_HOSTILE, model="gpt-4o", prompt_tokens=9, completion_tokens=1)
     )
     localops.record(
         localops.LLMEvent(prompt=[{"role": "user"}], model="of-nobody", prompt_tokens=9, completion_tokens=1)

@@ -40,9 +40,7 @@ def _rows(number: int, *, state: str | None, tag: str, model: str) -> list[rows.
             body=body,
         ),
         rows.make("agent", session, id=clock.new_id(at), at_ns=at + 1, name=f"agent {number % 2}"),
-        rows.make(
-            "llm", session, id=clock.new_id(at), at_ns=at + 2, model=model, tokens=(7, 3, None, None), cost=5
-        ),
+        rows.make("llm", session, id=clock.new_id(at), at_ns=at + 2, model=model, tokens=(7, 3, None, None), cost=5),
     ]
     if state is not None:
         found.append(rows.make("end", session, id=clock.new_id(at), at_ns=at + 3, name=state))
@@ -83,9 +81,7 @@ FILTERS = [
 def test_a_list_is_the_same_before_and_after_folding(journal: Journal, filters: Filters) -> None:
     """Rows past the mark count like any others, in every filter."""
     sessions = [
-        _rows(
-            number, state=STATES[number % 4], tag=("red", "blue")[number % 3 == 0], model=MODELS[number % 2]
-        )
+        _rows(number, state=STATES[number % 4], tag=("red", "blue")[number % 3 == 0], model=MODELS[number % 2])
         for number in range(8)
     ]
     journal.add([row for session in sessions[:4] for row in session[:2]])
@@ -105,11 +101,7 @@ def test_a_list_is_the_same_before_and_after_folding(journal: Journal, filters: 
     assert unfolded
 
 
-@given(
-    st.lists(
-        st.tuples(st.sampled_from(["a", "b", "c"]), st.sampled_from(["x", "y"])), min_size=1, max_size=12
-    )
-)
+@given(st.lists(st.tuples(st.sampled_from(["a", "b", "c"]), st.sampled_from(["x", "y"])), min_size=1, max_size=12))
 def test_pages_put_together_are_the_list(sessions: list[tuple[str, str]]) -> None:
     """However sessions lie in projects and time, going on after each one gives each once, newest first."""
     from tempfile import TemporaryDirectory
@@ -117,9 +109,7 @@ def test_pages_put_together_are_the_list(sessions: list[tuple[str, str]]) -> Non
     with TemporaryDirectory() as folder:
         for number, (project, tag) in enumerate(sessions):
             journal = Journal(f"{folder}/{project}")
-            journal.add(
-                _rows(number // 2, state="Success", tag=tag, model="gpt")
-            )  # two begin at the same time
+            journal.add(_rows(number // 2, state="Success", tag=tag, model="gpt"))  # two begin at the same time
             journal.close()
         with Home(folder) as home:
             whole = [listed.session for listed in home.sessions()]
@@ -203,7 +193,7 @@ def test_an_id_lies_in_the_range_of_each_of_its_beginnings(id: bytes, digits: in
 
 
 def _plans(journal: Journal, file: str) -> dict[str, list[str]]:
-    from localops.journal import statements
+    from localops.sql import statements
 
     names = "before_ns before_key since until many most state dim value facets ids session low high after tag"
     values = dict.fromkeys(names.split())
@@ -211,9 +201,7 @@ def _plans(journal: Journal, file: str) -> dict[str, list[str]]:
     for name, statement in statements(file).items():
         used = {key: value for key, value in values.items() if f":{key}" in statement}
 
-        def explain(
-            execute: Callable[..., Any], text: str = statement, bound: Any = used, key: str = name
-        ) -> None:
+        def explain(execute: Callable[..., Any], text: str = statement, bound: Any = used, key: str = name) -> None:
             found[key] = [row[3] for row in execute("explain query plan " + text, bound)]
 
         journal.transact(explain)

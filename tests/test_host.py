@@ -134,9 +134,7 @@ def test_filesystem_of_this_machine() -> None:
     assert host.filesystem("/proc/self/status", "") == ""
 
 
-@pytest.mark.parametrize(
-    ("kind", "network"), [("nfs4", True), ("9p", True), ("fuse.gcsfuse", True), ("ext4", False)]
-)
+@pytest.mark.parametrize(("kind", "network"), [("nfs4", True), ("9p", True), ("fuse.gcsfuse", True), ("ext4", False)])
 def test_is_network(kind: str, network: bool) -> None:
     """Shared file systems are told from local ones; NTFS through a local disk's FUSE is local."""
     assert host.is_network(kind) is network
@@ -148,7 +146,9 @@ def test_folders_are_made_for_this_user_alone(tmp_path: Path) -> None:
     (tmp_path / "there").mkdir(mode=0o755)
     for _ in range(2):
         host.make_private(str(tmp_path / "there" / "home" / "project" / "alive"))
-    modes = [(tmp_path / "there" / below).stat().st_mode & 0o777 for below in ("home", "home/project", "home/project/alive")]
+    modes = [
+        (tmp_path / "there" / below).stat().st_mode & 0o777 for below in ("home", "home/project", "home/project/alive")
+    ]
     assert modes == [0o700, 0o700, 0o700]
     assert (tmp_path / "there").stat().st_mode & 0o777 == 0o755
 

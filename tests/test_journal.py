@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from localops import clock, encode, ends, rows, spill, sql
 from localops import journal as journals
-from localops.journal import Journal, Reader
+from localops.journal import Journal
+from localops.reader import Reader
 from tests import programs
 
 SESSION = clock.new_id()
@@ -227,7 +228,9 @@ def test_an_open_by_other_code_is_noticed(journal: Journal, folder: str) -> None
         file.read(16)
     with open(journal.path + "-shm", "rb") as file:
         file.read(16)
-    programs.run("import sys; from localops.journal import Journal; j = Journal(sys.argv[1]); j.fold(); j.close()", folder)
+    programs.run(
+        "import sys; from localops.journal import Journal; j = Journal(sys.argv[1]); j.fold(); j.close()", folder
+    )
     for n in range(50):
         journal.append(event(f"{n}"))
     after_a_look(journal)

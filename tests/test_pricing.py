@@ -149,9 +149,7 @@ def test_every_model_costs_what_the_library_says(provider: types.Provider) -> No
 def test_names_find_the_models_they_find_in_the_library(provider: str | None) -> None:
     """Every name in the table, asked of no provider, or of each that has it, means the same model."""
     own = [one for one in providers if one.id == provider]
-    for name in (
-        NAMES if not own else sorted({name for model in own[0].models for name in names(model.match)})
-    ):
+    for name in NAMES if not own else sorted({name for model in own[0].models for name in names(model.match)}):
         assert found_by_us(name, provider) == found_by_them(name, provider), name
 
 
@@ -159,12 +157,8 @@ def test_names_find_the_models_they_find_in_the_library(provider: str | None) ->
 @given(
     name=st.sampled_from(NAMES),
     prefix=st.sampled_from(["", "", "openai/", "us.", "eu.anthropic.", "@cf/", "azure/", "x"]),
-    suffix=st.sampled_from(
-        ["", "", "-latest", "-20251211", "-2025-12-11", "-20251399", "@001", ":free", "-v1:0"]
-    ),
-    provider=st.sampled_from(
-        [None, "litellm", " OpenAI ", "bedrock", "vertex_ai", "nobody", "", "azure", "google"]
-    ),
+    suffix=st.sampled_from(["", "", "-latest", "-20251211", "-2025-12-11", "-20251399", "@001", ":free", "-v1:0"]),
+    provider=st.sampled_from([None, "litellm", " OpenAI ", "bedrock", "vertex_ai", "nobody", "", "azure", "google"]),
     shout=st.booleans(),
 )
 def test_names_as_people_write_them_find_the_same(
@@ -182,9 +176,7 @@ def test_names_as_people_write_them_find_the_same(
     counts=st.dictionaries(st.sampled_from(sorted(PARTS.keys() - {"requests"})), st.integers(0, 3_000_000)),
     at=st.datetimes(datetime(2024, 1, 1), datetime(2027, 12, 31), timezones=st.just(UTC)),  # noqa: DTZ001
 )
-def test_any_usage_at_any_time_costs_the_same(
-    which: tuple[str, str], counts: dict[str, int], at: datetime
-) -> None:
+def test_any_usage_at_any_time_costs_the_same(which: tuple[str, str], counts: dict[str, int], at: datetime) -> None:
     """Also where parts are missing or contradict each other: what the library refuses is None."""
     provider, model = which
     assert ours(model, counts, provider, at) == (theirs(model, counts, provider, at) if counts else None)
@@ -368,7 +360,5 @@ prices = Prices({"m": {"input": 1}})
 print(prices.cost("m", Usage(input=1), at_ns=0))
 prices.cost("gpt-4o", Usage(input=1), at_ns=0)
 """
-    ran = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
-    )
+    ran = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert ran.stdout.split() == ["1000", "read"]

@@ -12,7 +12,8 @@ import pytest
 import localops
 from localops import analytics, blobs, prune, rows
 from localops.errors import ConfigError
-from localops.journal import DERIVED, Journal, Reader
+from localops.journal import DERIVED, Journal
+from localops.reader import Reader
 from localops.search import FILE, Index
 
 
@@ -34,9 +35,7 @@ def _record(name: str, many: int = 3, *, end: bool = True) -> bytes:
     session = localops.start_session(name=name, tags=[name])
     assert session is not None
     for index in range(many):
-        session.record(
-            localops.LLMEvent(model="gpt-4o", prompt="x" * 500, prompt_tokens=index, completion_tokens=1)
-        )
+        session.record(localops.LLMEvent(model="gpt-4o", prompt="x" * 500, prompt_tokens=index, completion_tokens=1))
         session.record(localops.ToolEvent(name=f"tool {index}"))
     session.begin("tool", "never finished")
     if end:

@@ -58,9 +58,7 @@ SHAPES: dict[str, Callable[[], str]] = {
     "basic": _basic,
     "url": lambda: f"postgres://app:{_some(ALNUM + '!$%', 10, 20)}@db.example.org:5432/app",
     "api_key=": lambda: RANDOM.choice(["api_key", "API_KEY", "apikey"]) + "=" + _some(ALNUM, 16, 32),
-    "password=": lambda: (
-        RANDOM.choice(["password", "DB_PASSWORD", "passwd"]) + "=" + _some(ALNUM + "!%*", 8, 20) + "7"
-    ),
+    "password=": lambda: RANDOM.choice(["password", "DB_PASSWORD", "passwd"]) + "=" + _some(ALNUM + "!%*", 8, 20) + "7",
     "aws secret": lambda: "aws_secret_access_key = " + _some(ALNUM + "/+", 40),
     '"secret": ""': lambda: f'"client_secret": "{_some(ALNUM, 12, 40)}"',
     "token: ''": lambda: f"accessToken: '{_some(ALNUM, 12, 40)}'",
@@ -203,11 +201,7 @@ def test_a_literal_is_found_in_every_form(secret: str) -> None:
         secret.encode(),
     ):
         body = encode({"params": value})
-        shown = (
-            base64.b64decode(json.loads(body)["params"]["$bytes"]).decode()
-            if isinstance(value, bytes)
-            else body
-        )
+        shown = base64.b64decode(json.loads(body)["params"]["$bytes"]).decode() if isinstance(value, bytes) else body
         assert "[redacted:env MINE]" in shown
         assert secret not in json.dumps(json.loads(body), ensure_ascii=False)
 

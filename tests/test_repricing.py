@@ -64,17 +64,11 @@ def test_prices_may_go_up_and_down_again(session: localops.Session, journal: Jou
         assert cost - base == 2 * (dollars * 1_000_000 + 1_000_000)
 
 
-def test_a_cost_that_was_given_is_changed_only_on_request(
-    session: localops.Session, journal: Journal
-) -> None:
+def test_a_cost_that_was_given_is_changed_only_on_request(session: localops.Session, journal: Journal) -> None:
     """With `all_calls` the call that came with its own cost is counted anew too."""
     assert _reprice(journal, 1, all_calls=True).calls == 3
     known = analytics.totals(journal, session.session_id.bytes)
-    (part,) = [
-        part
-        for part in analytics.parts(journal, session.session_id.bytes, "model")
-        if part.value == "own-llm"
-    ]
+    (part,) = [part for part in analytics.parts(journal, session.session_id.bytes, "model") if part.value == "own-llm"]
     assert part.cost == 6_000_000
     assert known.unpriced == part.unpriced == 1
 
@@ -87,9 +81,7 @@ def test_a_rebuild_gives_the_same_figures(session: localops.Session, journal: Jo
     assert analytics.totals(journal, session.session_id.bytes) == before
 
 
-def test_a_price_that_comes_later_does_not_prolong_a_session(
-    session: localops.Session, journal: Journal
-) -> None:
+def test_a_price_that_comes_later_does_not_prolong_a_session(session: localops.Session, journal: Journal) -> None:
     """A session lasted from its first event to its end, whenever somebody prices its calls."""
     session.end_session("Success")
     before = analytics.totals(journal, session.session_id.bytes)

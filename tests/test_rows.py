@@ -32,7 +32,9 @@ def any_row(draw: st.DrawFn) -> rows.Row:
 def test_any_flipped_bit_is_seen(row: rows.Row, data: st.DataObject) -> None:
     """A row with one bit of one column flipped is not intact."""
     assert rows.intact(row)
-    index = data.draw(st.sampled_from([n for n, value in enumerate(row) if isinstance(value, int | bytes) and value != b""]))
+    index = data.draw(
+        st.sampled_from([n for n, value in enumerate(row) if isinstance(value, int | bytes) and value != b""])
+    )
     value = row[index]
     if isinstance(value, bytes):
         at = data.draw(st.integers(0, len(value) - 1))

@@ -11,7 +11,8 @@ import pytest
 
 from localops import clock, rows, salvage
 from localops.errors import ConfigError, NotFound
-from localops.journal import Journal, Reader
+from localops.journal import Journal
+from localops.reader import Reader
 
 PAGE = 4096
 pytestmark = pytest.mark.foreign_open  # it damages and carves files that no connection is open on
@@ -122,9 +123,7 @@ def test_what_was_pruned_stays_gone(tmp_path: Path) -> None:
     journal = Journal(str(tmp_path / "a"))
     session = next(row[2] for row in _stream(tmp_path / "a") if row[3] == "tool")
     at = clock.now_ns()
-    journal.append(
-        rows.make("pruned", rows.NOBODY, id=clock.new_id(at), at_ns=at, parent=session, body='{"rows":50}')
-    )
+    journal.append(rows.make("pruned", rows.NOBODY, id=clock.new_id(at), at_ns=at, parent=session, body='{"rows":50}'))
     journal.close()
     saved, found = _saved(tmp_path / "a" / "journal.db", tmp_path / "b")
     assert (saved.removed, saved.lost) == (50, 0)

@@ -154,9 +154,7 @@ def test_strange_times_are_kept(session: Session) -> None:
     last = list(session.events)[-1]
     assert (last["init_timestamp"], last["end_timestamp"]) == ("9999-12-31", "yesterday")
     assert session.get_analytics()["LLM calls"] == 20
-    assert "h" not in str(
-        session.get_analytics()["Duration"]
-    )  # what a program says of its times bounds nothing
+    assert "h" not in str(session.get_analytics()["Duration"])  # what a program says of its times bounds nothing
 
 
 def test_figures_that_cannot_be_are_kept_as_given(session: Session) -> None:
@@ -531,9 +529,7 @@ def test_no_secret_reaches_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     for secret in (KEY, hidden):
         localops.record(LLMEvent(prompt=secret, completion={"k": [secret]}, model=f"m-{secret}", name=secret))
         localops.record(ErrorEvent(exception=ValueError(secret), code=secret.encode()))
-        localops.record(
-            ActionEvent(returns="x" * 2_000_000 + secret, action_type=secret, agent_id=secret, id=secret)
-        )
+        localops.record(ActionEvent(returns="x" * 2_000_000 + secret, action_type=secret, agent_id=secret, id=secret))
         localops.create_agent(secret, secret)
         localops.update_trace_metadata({secret: secret}, secret)
     localops.end_session("Failure", f"it was {KEY} and {hidden}")

@@ -14,9 +14,7 @@ from localops.decorators import agent, guardrail, operation, session, task, tool
 
 assert_type(localops.init(api_key="KEY", tags=["production"]), Session | None)
 localops.init("KEY", tags="one", auto_start_session=False, max_wait_time=1000, log_level="INFO")
-localops.init(
-    project="p", home=".", durability="power", strict=True, redact=[r"\d+"], budget_usd=5, signals=False
-)
+localops.init(project="p", home=".", durability="power", strict=True, redact=[r"\d+"], budget_usd=5, signals=False)
 localops.init(redact=str.upper, on_budget=lambda run, spent, budget: print(run, spent, budget))
 localops.init(inherited_session_id=uuid.uuid4())
 
@@ -44,9 +42,7 @@ localops.end_trace(traced, "Success")
 
 localops.record(ActionEvent("llms"))
 localops.record(ActionEvent(action_type="plan", params={"goal": 1}, screenshot="page.png", tags=["a"]))
-localops.record(
-    LLMEvent(prompt=[{"role": "user", "content": "hi"}], model="gpt-4o", cached_tokens=5, cost=0.01)
-)
+localops.record(LLMEvent(prompt=[{"role": "user", "content": "hi"}], model="gpt-4o", cached_tokens=5, cost=0.01))
 call = ToolEvent(name="search", init_timestamp=1.5, end_timestamp="2026-01-01T00:00:00Z", cost=0.002)
 localops.record(ErrorEvent(trigger_event=call, exception=ValueError("bad"), code=500))
 localops.record(Event("checkpoint", name="saved"))

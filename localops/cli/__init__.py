@@ -98,7 +98,7 @@ def _run(arguments: list[str]) -> int:
         say(str(error))
         return 2 if isinstance(error, ConfigError) else 1
     except Exception as error:  # only what SQLite says is a sentence; anything else is a bug, and shows where
-        from localops.journal import SQLiteError
+        from localops.reader import SQLiteError
 
         if not isinstance(error, SQLiteError):
             raise

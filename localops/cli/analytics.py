@@ -21,20 +21,12 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("session", required=False, metavar="[ID|last]")
 @click.option("--by", type=click.Choice(figures.ACROSS), help="A table by one of these instead.")
-@click.option(
-    "--since", type=common.Moment(), help="Sessions begun since: 2h, 3d, 2026-11-21, or an ISO time."
-)
-@click.option(
-    "--until", type=common.Moment(end=True), help="Sessions begun until then; a day is meant to its end."
-)
+@click.option("--since", type=common.Moment(), help="Sessions begun since: 2h, 3d, 2026-11-21, or an ISO time.")
+@click.option("--until", type=common.Moment(end=True), help="Sessions begun until then; a day is meant to its end.")
 @click.option("--tag", help="Sessions with this tag, or with an event that has it.")
-@click.option(
-    "--tz", metavar="ZONE", help="The zone whose days are meant, like Europe/Berlin or local [UTC]."
-)
+@click.option("--tz", metavar="ZONE", help="The zone whose days are meant, like Europe/Berlin or local [UTC].")
 @click.option("--percentiles", is_flag=True, help="Work out p50, p90 and p99 however long it takes.")
-@click.option(
-    "-n", "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Lines of a table."
-)
+@click.option("-n", "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Lines of a table.")
 @common.place_options
 @common.json_option
 def analytics(
@@ -226,8 +218,7 @@ def _percentile_facts(found: Report) -> dict[str, dict[str, float]] | None:
         return None
     names = [f"p{share:.0%}".rstrip("%") for share in figures.SHARES]
     return {
-        kind: dict(zip(names, (value / 1e9 for value in values), strict=True))
-        for kind, values in found.took.items()
+        kind: dict(zip(names, (value / 1e9 for value in values), strict=True)) for kind, values in found.took.items()
     }
 
 
@@ -266,8 +257,7 @@ def _lines(opened: Home, by: str, chosen: Chosen, tz: str | None) -> list[Line]:
             name = common.full_id(line.value) if by == "session" else line.value
             found.setdefault(name, []).append(line)
     lines = [
-        figures.Line(name, *map(sum, zip(*(line[1:] for line in same), strict=True)))
-        for name, same in found.items()
+        figures.Line(name, *map(sum, zip(*(line[1:] for line in same), strict=True))) for name, same in found.items()
     ]
     return sorted(lines, key=lambda line: line.value if by == "day" else (-line.cost, -line.events))
 

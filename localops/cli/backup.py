@@ -33,8 +33,7 @@ def backup(path: str | None, home: str | None, project: str | None, as_json: boo
         if not opened.projects:
             raise NotFound(opened.nothing_yet())
         written = [
-            _back_up(each, _target(path, each.name, alone=len(opened.projects) == 1))
-            for each in opened.projects
+            _back_up(each, _target(path, each.name, alone=len(opened.projects) == 1)) for each in opened.projects
         ]
     if as_json:
         print_json({"backups": written})
@@ -54,9 +53,7 @@ def _target(path: str | None, name: str, *, alone: bool) -> str:
     """The file that was named, or one with project and time in its name in the folder that was."""
     if path is not None and not os.path.isdir(path):
         if not alone:
-            raise ConfigError(
-                f"{path} is no folder, and there are several projects: name one, or give a folder"
-            )
+            raise ConfigError(f"{path} is no folder, and there are several projects: name one, or give a folder")
         return path
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
     return os.path.join(path or "", f"localops-{name}-{stamp}.db")

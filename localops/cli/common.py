@@ -23,28 +23,24 @@ if TYPE_CHECKING:
 
     F = TypeVar("F", bound=Callable[..., Any])
 
-_UNSAFE = (
-    r"[\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\U000e0000-\U000e007f]"
-)
+_UNSAFE = r"[\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\U000e0000-\U000e007f]"
 _SOFT = 18  # columns that a soft column keeps before others go
 SCHEMA_VERSION = 1  # of every --json; grows when a key changes its meaning or goes
 
 
 def place_options(command: F) -> F:
     """--home and --project: which journals a command works on."""
-    command = click.option(
-        "--project", metavar="NAME", help="Only this project; otherwise every project of the home."
-    )(command)
-    return click.option(
-        "--home", metavar="FOLDER", help="The home [default: $LOCALOPS_HOME, else your data folder]."
-    )(command)
+    command = click.option("--project", metavar="NAME", help="Only this project; otherwise every project of the home.")(
+        command
+    )
+    return click.option("--home", metavar="FOLDER", help="The home [default: $LOCALOPS_HOME, else your data folder].")(
+        command
+    )
 
 
 def json_option(command: F) -> F:
     """--json: the same facts for a program."""
-    return click.option("--json", "as_json", is_flag=True, help="One JSON document, with stable keys.")(
-        command
-    )
+    return click.option("--json", "as_json", is_flag=True, help="One JSON document, with stable keys.")(command)
 
 
 def session_argument(command: F) -> F:
@@ -104,9 +100,7 @@ def print_table(
     )
     lines = text.splitlines()
     spans = [found.span() for found in re.finditer("─+", lines[1])]
-    wanted = [
-        (spans[titles.index(title)], style) for title, style in (styles or {}).items() if title in titles
-    ]
+    wanted = [(spans[titles.index(title)], style) for title, style in (styles or {}).items() if title in titles]
     for line in lines[:2]:
         print(dim(line))
     for line in lines[2:]:
@@ -238,9 +232,7 @@ class Moment(click.ParamType[int]):
         at = events.to_ns(text)
         if at is None:
             self.fail(f"{value!r} is no time: say 2h, 3d, 2026-11-21 or 2026-11-21T08:30", parameter, context)
-        return (
-            at + _SECONDS["d"] * 1_000_000_000 if self._end and re.fullmatch(r"\d{4}-\d\d-\d\d", text) else at
-        )
+        return at + _SECONDS["d"] * 1_000_000_000 if self._end and re.fullmatch(r"\d{4}-\d\d-\d\d", text) else at
 
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}

@@ -156,10 +156,7 @@ def _show(session: Session, answer: str) -> None:
         f"  {dim('asked'.ljust(12))}{_QUESTION}",
         f"  {dim('answered'.ljust(12))}{answer.split('. ')[0]}.",
         "",
-        *(
-            f"  {dim(label.ljust(12))}{value}"
-            for label, value in _figures(session, analytics.totals(journal, id))
-        ),
+        *(f"  {dim(label.ljust(12))}{value}" for label, value in _figures(session, analytics.totals(journal, id))),
         "",
         *_costs([*analytics.parts(journal, id, "model"), *analytics.parts(journal, id, "tool")]),
         "",
@@ -178,10 +175,7 @@ def _figures(session: Session, figures: analytics.Totals) -> list[tuple[str, str
     known = session.get_analytics()
     tokens = f"{output.count(figures.tokens_in)} in, {output.count(figures.tokens_out)} out"
     return [
-        *(
-            (label, str(known[label]))
-            for label in ("LLM calls", "Tool calls", "Actions", "Errors", "Duration")
-        ),
+        *((label, str(known[label])) for label in ("LLM calls", "Tool calls", "Actions", "Errors", "Duration")),
         ("Tokens", f"{tokens} ({output.count(figures.tokens_cached)} from cache)"),
         ("Cost", output.money(figures.cost)),
     ]

@@ -27,9 +27,7 @@ _ROUNDS = 3  # mending one thing may bring another to light
 @place_options
 @json_option
 @click.pass_context
-def doctor(
-    context: click.Context, deep: bool, fix: bool, home: str | None, project: str | None, as_json: bool
-) -> None:
+def doctor(context: click.Context, deep: bool, fix: bool, home: str | None, project: str | None, as_json: bool) -> None:
     """Look for anything wrong with the home, and say what to do about it.
 
     Exit code 1 when something is wrong. --fix takes in waiting rows, closes files that others can read and
@@ -63,9 +61,7 @@ def _plain(found: Sequence[Finding]) -> list[dict[str, object]]:
     return [{"where": f.where, "text": f.text, "cure": f.cure, "fault": f.fault} for f in found]
 
 
-def _say(
-    folder: str, names: Sequence[str], found: Sequence[Finding], mended: Sequence[Finding], *, deep: bool
-) -> None:
+def _say(folder: str, names: Sequence[str], found: Sequence[Finding], mended: Sequence[Finding], *, deep: bool) -> None:
     for finding in mended:
         _line("mended", "green", finding)
     for finding in found:

@@ -36,12 +36,8 @@ _ENDINGS = {
 @click.command()
 @click.argument("sessions", nargs=-1, metavar="[ID|last]...")
 @click.option("--all", "everything", is_flag=True, help="Every session there is.")
-@click.option(
-    "--format", "form", type=click.Choice(exports.FORMATS), help="[default: by FILE's ending, else json]"
-)
-@click.option(
-    "-o", "--output", "path", default="-", metavar="FILE", help="Where to; - is stdout [default: -]"
-)
+@click.option("--format", "form", type=click.Choice(exports.FORMATS), help="[default: by FILE's ending, else json]")
+@click.option("-o", "--output", "path", default="-", metavar="FILE", help="Where to; - is stdout [default: -]")
 @click.option("--force", is_flag=True, help="Replace FILE if it is there.")
 @place_options
 @json_option

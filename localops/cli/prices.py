@@ -49,10 +49,7 @@ def list_prices(words: tuple[str, ...], home: str | None, as_json: bool) -> None
     if as_json:
         print_json({"table": _about(table), "prices": [_facts(price) for price in found]})
         return
-    lines = [
-        (price.model, price.provider or price.source, *(_rate(price, part) for part in _MAIN))
-        for price in found
-    ]
+    lines = [(price.model, price.provider or price.source, *(_rate(price, part) for part in _MAIN)) for price in found]
     print_table(lines, ("model", "provider", *_MAIN), align="llrrrr")
 
 
@@ -154,8 +151,7 @@ def _about(table: Prices) -> dict[str, str]:
 
 def _facts(price: Price) -> dict[str, Any]:
     rates = {
-        part: [{"above": start, "usd": dollars} for start, dollars in steps]
-        for part, steps in price.rates.items()
+        part: [{"above": start, "usd": dollars} for start, dollars in steps] for part, steps in price.rates.items()
     }
     return {"model": price.model, "provider": price.provider, "source": price.source, "rates": rates}
 

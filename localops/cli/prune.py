@@ -53,17 +53,11 @@ class _Size(click.ParamType[int]):
 
 
 @click.command()
-@click.option(
-    "--older-than", type=Moment(), metavar="AGE", help="Sessions that ended before: 30d, 12h, a day."
-)
+@click.option("--older-than", type=Moment(), metavar="AGE", help="Sessions that ended before: 30d, 12h, a day.")
 @click.option("--keep-size", type=_Size(), metavar="SIZE", help="The oldest, until each journal fits: 1GB.")
-@click.option(
-    "--state", type=click.Choice(["Success", "Failure", "Indeterminate"]), help="Only such sessions."
-)
+@click.option("--state", type=click.Choice(["Success", "Failure", "Indeterminate"]), help="Only such sessions.")
 @click.option("--session", "idents", multiple=True, metavar="ID", help="This session; may be given again.")
-@click.option(
-    "--include-unsent", "unsent", multiple=True, metavar="REMOTE", help="Even if REMOTE lacks rows."
-)
+@click.option("--include-unsent", "unsent", multiple=True, metavar="REMOTE", help="Even if REMOTE lacks rows.")
 @click.option("--dry-run", is_flag=True, help="Only show what would go.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @place_options

@@ -21,14 +21,10 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("sql")
 @click.option("--csv", "as_csv", is_flag=True, help="Comma-separated values, safe to open in a spreadsheet.")
-@click.option(
-    "--seconds", type=click.FloatRange(min=0.1), default=10.0, show_default=True, help="Time it may take."
-)
+@click.option("--seconds", type=click.FloatRange(min=0.1), default=10.0, show_default=True, help="Time it may take.")
 @common.place_options
 @common.json_option
-def query(
-    sql: str, as_csv: bool, seconds: float, home: str | None, project: str | None, as_json: bool
-) -> None:
+def query(sql: str, as_csv: bool, seconds: float, home: str | None, project: str | None, as_json: bool) -> None:
     """Ask the journal in SQL; `-` reads it from stdin.
 
     Views to begin with: session, event_detail, session_total, unfinished_operation. `localops help journal`

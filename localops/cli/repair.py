@@ -59,9 +59,7 @@ def _refuse_if_held(path: str) -> None:
     from localops.doctor import holders
 
     if held := holders(path):
-        raise JournalError(
-            f"{path} is open in {', '.join(held)}: end that first, or save to a new place with -o"
-        )
+        raise JournalError(f"{path} is open in {', '.join(held)}: end that first, or save to a new place with -o")
 
 
 def _swap(path: str, new: str, stamp: str) -> str:
@@ -89,18 +87,12 @@ def _tell(saved: Saved, path: str, aside: str | None, *, as_json: bool) -> None:
     share = saved.rows / max(1, saved.rows + saved.lost)
     print(f"{output.count(saved.rows)} rows are saved in {output.clean(path)}")
     if saved.lost:
-        broken = (
-            f", {output.count(saved.broken)} of them found, but not as they were written"
-            if saved.broken
-            else ""
-        )
+        broken = f", {output.count(saved.broken)} of them found, but not as they were written" if saved.broken else ""
         print(f"{output.count(saved.lost)} rows are lost ({1 - share:.1%}){broken}")
     else:
         print("no row is missing up to the last one found")
     if saved.cut:
-        print(
-            f"the file is {output.count(saved.cut)} pages shorter than it was: rows on them cannot be counted"
-        )
+        print(f"the file is {output.count(saved.cut)} pages shorter than it was: rows on them cannot be counted")
     if saved.removed:
         print(f"{output.count(saved.removed)} rows of pruned sessions were left behind")
     if aside:

@@ -27,9 +27,7 @@ _HEADERS = ("id", "name", "state", "began", "took", "llm", "tools", "errors", "t
 @click.option("--model", help="With a call of this model.")
 @click.option("--agent", help="With an agent of this name.")
 @click.option("--text", help="With an event that has these words.")
-@click.option(
-    "-n", "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most this many."
-)
+@click.option("-n", "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most this many.")
 @click.option("--before", metavar="ID", help="Those after this one in the list: the next page.")
 @common.place_options
 @common.json_option

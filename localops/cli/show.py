@@ -94,9 +94,7 @@ def _print_details(project: Project, id: bytes, stands: Standing) -> None:
         ("video", facts.video()),
     ]
     common.print_pairs([(name, value) for name, value in pairs if value])
-    open_ones = (
-        [] if stands.derived else _unfinished(project, id, until, running=running)
-    )  # else `why` says it
+    open_ones = [] if stands.derived else _unfinished(project, id, until, running=running)  # else `why` says it
     for notice in [*_notices(report), *open_ones]:
         print(common.styled(f"! {output.clean(notice)}", "yellow"))
 
@@ -118,9 +116,7 @@ def _unfinished(project: Project, id: bytes, until: int, *, running: bool) -> It
     for _, kind, name, _, _, began in project.reader.all("unfinished", session=id):
         since = output.short_duration(until - began)
         yield (
-            f"{kind} {name!r} has been running for {since}"
-            if running
-            else f"died inside {kind} {name!r}, {since} in"
+            f"{kind} {name!r} has been running for {since}" if running else f"died inside {kind} {name!r}, {since} in"
         )
 
 
@@ -149,9 +145,7 @@ class _Story:
     def processes(self) -> str | None:
         """Who took part."""
         cards = [body for kind, body in self._rows if kind in ("session", "join") and "pid" in body]
-        return ", ".join(f"{card['pid']} on {card.get('host')}" for card in cards[:6]) + (
-            " …" if cards[6:] else ""
-        )
+        return ", ".join(f"{card['pid']} on {card.get('host')}" for card in cards[:6]) + (" …" if cards[6:] else "")
 
     def video(self) -> str | None:
         """The recording that belongs to it."""
@@ -237,9 +231,7 @@ def _tree_line(event: Event, branch: str, agent: str | None) -> str:
 def _label(event: Event) -> str:
     """What an event is called in one line."""
     if event["kind"] == "error":
-        words = f"{event['name'] or 'error'}: {_first_line(str(event.get('details') or '')) or ''}".rstrip(
-            ": "
-        )
+        words = f"{event['name'] or 'error'}: {_first_line(str(event.get('details') or '')) or ''}".rstrip(": ")
         return output.clean(words)
     name = event["model"] if event["kind"] == "llm" and event["model"] else event["name"]
     mark = "✗ " if event["failed"] else "… " if not event["finished"] else ""
@@ -306,9 +298,7 @@ def _print_events(project: Project, id: bytes, limit: int) -> None:
     found, more = _events(project, id, limit)
     names = {event["id"]: event["name"] for event in found if event["kind"] == "agent"}
     first = min((event["start_ns"] for event in found), default=0)
-    table = [
-        _event_cells(event, names.get(event["agent"]), first) for event in found if event["kind"] != "agent"
-    ]
+    table = [_event_cells(event, names.get(event["agent"]), first) for event in found if event["kind"] != "agent"]
     common.print_table(
         table,
         ("event", "at", "kind", "name", "agent", "took", "tokens", "cost", ""),

@@ -25,17 +25,11 @@ _QUIET = frozenset(("host", "clock", "journal"))  # rows that tell a person noth
 
 @click.command()
 @click.argument("session", required=False, metavar="[ID|last]")
-@click.option(
-    "-f", "--follow", is_flag=True, help="Go on as rows are written, until the session ends or Ctrl-C."
-)
-@click.option(
-    "-n", "--limit", type=click.IntRange(min=0), default=20, show_default=True, help="Rows to begin with."
-)
+@click.option("-f", "--follow", is_flag=True, help="Go on as rows are written, until the session ends or Ctrl-C.")
+@click.option("-n", "--limit", type=click.IntRange(min=0), default=20, show_default=True, help="Rows to begin with.")
 @common.place_options
 @common.json_option
-def tail(
-    session: str | None, follow: bool, limit: int, home: str | None, project: str | None, as_json: bool
-) -> None:
+def tail(session: str | None, follow: bool, limit: int, home: str | None, project: str | None, as_json: bool) -> None:
     """Show the last events as lines: of a session, or of everything."""
     with Home(home, project) as opened:
         if session is None:
@@ -57,9 +51,7 @@ def _tail_all(opened: Home, limit: int, *, follow: bool, as_json: bool) -> None:
     if not opened.projects and not follow:
         output.say(opened.nothing_yet())
         return
-    printers = {
-        each.name: _Printer(each, as_json=as_json, many=len(opened.projects) > 1) for each in opened.projects
-    }
+    printers = {each.name: _Printer(each, as_json=as_json, many=len(opened.projects) > 1) for each in opened.projects}
     positions = {}
     newest: list[tuple[_Printer, Row]] = []
     for name, printer in printers.items():
@@ -89,11 +81,7 @@ class _Printer:
         ask = self._project.ask
         upto = int(ask("last_seq")[0][0])
         many = limit * 4  # rows of the books are not shown
-        found = (
-            ask("newest_rows", many=many)
-            if session is None
-            else ask("newest_rows_of", session=session, many=many)
-        )
+        found = ask("newest_rows", many=many) if session is None else ask("newest_rows_of", session=session, many=many)
         told = [row for row in self._told(reversed(found)) if row["seq"] <= upto]
         return upto, told[-limit:] if limit else []
 
@@ -117,9 +105,7 @@ class _Printer:
         if self._as_json:
             from localops.cli.show import event_facts
 
-            common.print_json_line(
-                {"project": self._project.name, "row": event_facts(analytics.plain(row, None))}
-            )
+            common.print_json_line({"project": self._project.name, "row": event_facts(analytics.plain(row, None))})
             return
         line = f"{self._prefix}{common.short_id(row['session'])}  {_words(row)}"
         moment = _moment(row["at_ns"])

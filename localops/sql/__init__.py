@@ -28,6 +28,16 @@ def named(name: str) -> dict[str, str]:
     return found
 
 
+_read: dict[str, dict[str, str]] = {}
+
+
+def statements(file: str) -> dict[str, str]:
+    """The named statements of a file, read once."""
+    if file not in _read:
+        _read[file] = named(file)
+    return _read[file]
+
+
 def migrations(after: int) -> list[str]:
     """What brings a journal from schema `after` to ours: all of it for a new one, then the views."""
     steps = [script("schema.sql")] if after == 0 else []

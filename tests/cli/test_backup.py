@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 import localops
-from localops.journal import Journal, Reader
+from localops.journal import Journal
+from localops.reader import Reader
 
 Told = Callable[..., dict[str, Any]]
 
@@ -25,9 +26,7 @@ def session() -> localops.Session:
     return session
 
 
-def test_a_backup_is_a_plain_file_with_everything(
-    session: localops.Session, told: Told, tmp_path: Path
-) -> None:
+def test_a_backup_is_a_plain_file_with_everything(session: localops.Session, told: Told, tmp_path: Path) -> None:
     """While the session goes on: every row, no WAL, for the owner alone, readable by the standard library."""
     path = tmp_path / "copy.db"
     (written,) = told("backup", "-o", str(path))["backups"]
@@ -39,9 +38,7 @@ def test_a_backup_is_a_plain_file_with_everything(
     connection.close()
 
 
-def test_a_restored_backup_takes_a_journal_id_of_its_own(
-    session: localops.Session, told: Told, tmp_path: Path
-) -> None:
+def test_a_restored_backup_takes_a_journal_id_of_its_own(session: localops.Session, told: Told, tmp_path: Path) -> None:
     """Put in place, also on the same machine, it says in a row that it is another journal now."""
     path = tmp_path / "copy.db"
     told("backup", "-o", str(path))

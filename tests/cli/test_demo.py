@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from localops import analytics, cli
-from localops.journal import Reader
+from localops.reader import Reader
 
 
 def _demo(*arguments: str) -> None:
@@ -28,9 +28,7 @@ def test_the_demo_shows_figures_and_what_to_type_next(capsys: pytest.CaptureFixt
     assert commands <= {name for names in cli.COMMANDS.values() for name in names.split()}
 
 
-def test_the_demo_records_agents_operations_and_an_error(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_demo_records_agents_operations_and_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """In the journal it is a whole run: nested, tagged, priced, ended."""
     _demo("--json")
     told = json.loads(capsys.readouterr().out)
@@ -38,9 +36,7 @@ def test_the_demo_records_agents_operations_and_an_error(
         session = bytes.fromhex(told["session"].replace("-", ""))
         events = list(analytics.events(reader, session))
         figures = analytics.totals(reader, session)
-    assert {"agent", "workflow", "operation", "llm", "tool", "guardrail", "error"} <= {
-        e["kind"] for e in events
-    }
+    assert {"agent", "workflow", "operation", "llm", "tool", "guardrail", "error"} <= {e["kind"] for e in events}
     assert all(event["finished"] for event in events)
     assert sum(1 for event in events if event["parent"]) > 8
     assert figures.unpriced == 0

@@ -100,9 +100,7 @@ def test_a_reader_that_has_gone_is_no_error(session: localops.Session) -> None:
         ("nightly", ["session"]),
     ],
 )
-def test_words_are_found_in_one_event(
-    session: localops.Session, told: Told, text: str, kinds: list[str]
-) -> None:
+def test_words_are_found_in_one_event(session: localops.Session, told: Told, text: str, kinds: list[str]) -> None:
     """All words in one event, whatever their case and accents; parts of one word stand side by side."""
     assert [hit["kind"] for hit in told("search", text)["hits"]] == kinds
 
@@ -130,12 +128,8 @@ def test_sql_reads_the_views(session: localops.Session, told: Told, command: Com
     assert command("query", "select 1 as a, '=1+1' as b", "--csv")[1] == "a,b\n1,'=1+1\n"
 
 
-@pytest.mark.parametrize(
-    "sql", ["delete from event", "attach 'x' as x", "pragma user_version = 9", "nonsense"]
-)
-def test_sql_that_does_more_than_read_is_refused(
-    session: localops.Session, command: Command, sql: str
-) -> None:
+@pytest.mark.parametrize("sql", ["delete from event", "attach 'x' as x", "pragma user_version = 9", "nonsense"])
+def test_sql_that_does_more_than_read_is_refused(session: localops.Session, command: Command, sql: str) -> None:
     """SQLite itself refuses; nothing changes."""
     code, out, err = command("query", sql)
     assert (code, out) == (1, "")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import localops
-from localops.journal import Reader
+from localops.reader import Reader
 
 pytestmark = pytest.mark.foreign_open  # it damages and carves files that no connection is open on
 
@@ -61,9 +61,7 @@ def test_a_journal_that_is_open_is_not_replaced(damaged: Path, command: Any) -> 
     assert "is open in" in err
 
 
-@pytest.mark.parametrize(
-    "arguments", [(), ("x", "--project", "y"), ("--project", "default", "--replace", "-o", "z")]
-)
+@pytest.mark.parametrize("arguments", [(), ("x", "--project", "y"), ("--project", "default", "--replace", "-o", "z")])
 def test_what_is_meant_must_be_clear(damaged: Path, command: Any, arguments: tuple[str, ...]) -> None:
     """Neither or both of two ways to say it is wrong usage."""
     assert command("repair", *arguments)[0] == 2

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from localops.journal import Reader
+from localops.reader import Reader
 
 _TOP = Path(__file__).parent.parent.parent
 
@@ -82,9 +82,7 @@ subprocess.run([sys.executable, "-c", "import agentops; print(agentops.__name__)
 def test_home_and_project_can_be_chosen(tmp_path: Path) -> None:
     """--home and --project before the program say where it records."""
     script = _program(tmp_path, "import agentops; agentops.init()")
-    assert (
-        _run("--home", str(tmp_path / "here"), "--project", "nightly", script, cwd=tmp_path).returncode == 0
-    )
+    assert _run("--home", str(tmp_path / "here"), "--project", "nightly", script, cwd=tmp_path).returncode == 0
     assert (tmp_path / "here" / "nightly" / "journal.db").exists()
 
 

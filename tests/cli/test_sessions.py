@@ -121,9 +121,7 @@ def test_a_call_without_a_price_is_admitted(command: Command) -> None:
     assert "unpriced" in command("sessions")[1]
 
 
-@pytest.mark.parametrize(
-    "wrong", [("--state", "Odd"), ("--since", "soon"), ("-n", "0"), ("--project", "../x")]
-)
+@pytest.mark.parametrize("wrong", [("--state", "Odd"), ("--since", "soon"), ("-n", "0"), ("--project", "../x")])
 def test_wrong_usage_is_2(command: Command, wrong: tuple[str, ...]) -> None:
     """What cannot be meant is refused with code 2 and a reason."""
     code, _, err = command("sessions", *wrong)

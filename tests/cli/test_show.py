@@ -27,9 +27,7 @@ def _fetch(url: str) -> str:
 class _Researcher:
     @operation(name="research")
     def run(self) -> None:
-        localops.record(
-            LLMEvent(prompt=[{"role": "user", "content": "Why?"}], completion="So.", model="gpt-4o")
-        )
+        localops.record(LLMEvent(prompt=[{"role": "user", "content": "Why?"}], completion="So.", model="gpt-4o"))
         with pytest.raises(TimeoutError):
             _fetch("https://example.org")
 

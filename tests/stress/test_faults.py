@@ -10,7 +10,8 @@ import apsw
 import pytest
 
 from localops import encode
-from localops.journal import Journal, Reader
+from localops.journal import Journal
+from localops.reader import Reader
 from tests.stress.powercut import Disk, Fault
 from tests.test_journal import SESSION, event
 

@@ -89,7 +89,9 @@ def test_sixteen_processes_make_a_journal_at_once() -> None:
     """Sixteen processes that meet a home that is not there yet all record into it; none is refused."""
     code = "import localops, sys\nsys.stdin.readline()\nsession = localops.init(env_data_opt_out=True)\n"
     code += "for n in range(50): localops.record(localops.ActionEvent(action_type=str(n)))\n"
-    code += "counts = session._journal.counts\nlocalops.end_session('Success')\nprint(counts['spilled'], counts['dropped'])"
+    code += (
+        "counts = session._journal.counts\nlocalops.end_session('Success')\nprint(counts['spilled'], counts['dropped'])"
+    )
     many = [programs.start(code) for _ in range(16)]
     for one in many:
         assert one.stdin is not None

@@ -1,0 +1,195 @@
+"""The journal, read: for a moment, by commands, reports and exports.  It never writes.
+
+A reader opens its own connection, holds no transaction between two calls, and turns what SQLite says into sentences.
+Whoever writes has a connection of his own (`journal.py`).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import weakref
+from itertools import islice
+
+import apsw
+
+from localops import rows
+from localops.errors import DamagedJournal, ForeignJournal, JournalError, NotFound, QueryRefused
+from localops.sql import statements
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from typing import Any
+
+    from localops.rows import Row
+
+APPLICATION_ID = 0x4C4F5053  # "LOPS" in the file's header: ours, and nobody else's
+SQLITE = apsw.sqlite_lib_version()
+SQLiteError = apsw.Error
+
+_PAGE = f"select seq, {', '.join(rows.COLUMNS)} from event where seq > ? order by seq limit ?"  # noqa: S608
+_readers: weakref.WeakSet[Reader] = weakref.WeakSet()
+
+
+class Reader:
+    """A journal opened only to be read, for a moment: commands, reports, exports.
+
+    It holds no transaction between two calls, so a recorder's WAL never grows because of it.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        if not os.path.exists(path):
+            raise NotFound(f"there is no journal at {path}")
+        try:
+            self._connection = self._open()
+            if self._connection.pragma("application_id") != APPLICATION_ID:
+                raise ForeignJournal(f"{path} is not a localops journal")
+        except apsw.NotADBError as error:
+            raise ForeignJournal(f"{path} is not a localops journal, or its first page is damaged") from error
+        except apsw.CorruptError as error:
+            raise DamagedJournal(f"{path} is damaged: {error}; `localops repair` saves what it still holds") from error
+        except apsw.Error as error:
+            raise JournalError(f"{path} cannot be read: {error}") from error
+        _readers.add(self)
+
+    def _open(self) -> apsw.Connection:
+        try:
+            connection = apsw.Connection(self.path, flags=apsw.SQLITE_OPEN_READONLY)
+            connection.set_busy_timeout(5_000)
+            connection.execute("select 1 from sqlite_schema").fetchall()
+        except (apsw.CantOpenError, apsw.ReadOnlyError):
+            # A folder that cannot be written, and a WAL that was closed in peace: nothing can change under us.
+            wal = self.path + "-wal"
+            if os.path.exists(wal) and os.path.getsize(wal):
+                raise
+            connection = open_unchanging(self.path)
+        return connection
+
+    def all(self, name: str, **values: object) -> list[tuple[Any, ...]]:
+        """The rows of a named query."""
+        return self.ask(statements("queries.sql")[name], values)
+
+    def one(self, name: str, **values: object) -> tuple[Any, ...] | None:
+        """The first row of a named query."""
+        found = self.all(name, **values)
+        return found[0] if found else None
+
+    def ask(self, statement: str, values: Mapping[str, object] | Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """The rows of a statement of our own, all at once: the read ends before anything is done with them."""
+        try:
+            return self._connection.execute(statement, values).fetchall()
+        except apsw.CorruptError as error:
+            raise DamagedJournal(f"{self.path} is damaged: {error}; see `localops repair`") from error
+
+    def stream(self, after: int = 0, many: int = 500) -> Iterator[Row]:
+        """Every row from a seq on, page by page; each page is a read of its own."""
+        while page := self.ask(_PAGE, (after, many)):
+            after = page[-1][0]
+            for row in page:
+                yield tuple(row[1:])
+
+    def console(
+        self, statement: str, *, seconds: float = 10.0, most: int = 1_000_000
+    ) -> tuple[list[str], list[tuple[Any, ...]]]:
+        """Column names and rows of a stranger's SQL, which can read this journal and do nothing else.
+
+        Enforced by SQLite: a read-only connection, an authorizer that knows SELECT, limits, and an end in time.
+        """
+        _confine(self._connection, time.monotonic() + seconds)
+        cursor = self._connection.cursor()
+        try:
+            cursor.execute(statement)
+            names = [column[0] for column in cursor.get_description()]
+            return names, list(islice(cursor, most))
+        except apsw.ExecutionCompleteError:
+            return [], []
+        except apsw.InterruptError as error:
+            raise QueryRefused(f"the query was ended after {seconds:g} s: narrow it, or give it more time") from error
+        except apsw.AuthError as error:
+            raise QueryRefused(f"the journal can only be read here ({error})") from error
+        except apsw.Error as error:
+            raise QueryRefused(str(error)) from error
+        finally:
+            cursor.close(True)
+            self._connection.authorizer = None
+            self._connection.set_progress_handler(None)
+
+    def faults(self) -> list[str]:
+        """What SQLite finds wrong with the structure of the file: nothing, hopefully."""
+        try:
+            found = [str(line) for (line,) in self.ask("pragma quick_check(20)")]
+        except DamagedJournal as error:
+            return [str(error)]
+        return [] if found == ["ok"] else found
+
+    def backup(self, path: str) -> None:
+        """Write the journal as it is at this instant to a new file, for the user alone.
+
+        The copy is one plain file, packed; a recorder that opens it gives it a journal id of its own.
+        """
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+        try:
+            self._connection.execute("vacuum into ?", (path,))
+            copy = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READWRITE)
+            try:
+                copy.execute("insert or replace into meta values('place', 'copy')")
+            finally:
+                copy.close()
+        except apsw.CorruptError as error:
+            os.unlink(path)
+            raise DamagedJournal(f"{self.path} is damaged: {error}; see `localops repair`") from error
+        except BaseException:
+            os.unlink(path)
+            raise
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._connection.close()
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self.close()
+
+
+def open_unchanging(path: str) -> apsw.Connection:
+    """The file as it is, without WAL and locks."""
+    from urllib.parse import quote
+
+    flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+    return apsw.Connection(f"file:{quote(path)}?immutable=1", flags=flags)
+
+
+def close_readers() -> None:
+    """Close every reader of this process: none may be open across a fork."""
+    for reader in list(_readers):
+        reader.close()
+
+
+_LIMITS = {
+    apsw.SQLITE_LIMIT_LENGTH: 64 << 20,
+    apsw.SQLITE_LIMIT_SQL_LENGTH: 100_000,
+    apsw.SQLITE_LIMIT_ATTACHED: 0,
+    apsw.SQLITE_LIMIT_EXPR_DEPTH: 100,
+    apsw.SQLITE_LIMIT_VDBE_OP: 25_000,
+    apsw.SQLITE_LIMIT_LIKE_PATTERN_LENGTH: 1_000,
+}
+_HARMFUL = frozenset(("load_extension", "readfile", "writefile", "edit", "fts3_tokenizer"))
+
+
+def _confine(connection: apsw.Connection, deadline: float) -> None:
+    """Let a connection read this one journal until the deadline, and nothing else."""
+    for limit, value in _LIMITS.items():
+        connection.limit(limit, value)
+
+    def allowed(action: int, first: str | None, second: str | None, *_: str | None) -> int:
+        reads = action in (apsw.SQLITE_SELECT, apsw.SQLITE_RECURSIVE, apsw.SQLITE_READ)
+        calls = action == apsw.SQLITE_FUNCTION and second not in _HARMFUL
+        looks = action == apsw.SQLITE_PRAGMA and first in ("table_info", "table_xinfo", "table_list") and not second
+        return apsw.SQLITE_OK if reads or calls or looks else apsw.SQLITE_DENY
+
+    connection.authorizer = allowed
+    connection.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
