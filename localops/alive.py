@@ -14,8 +14,10 @@ from localops import clock, host
 
 try:
     import fcntl
+
+    _able = True
 except ImportError:  # no POSIX locks on this platform: nobody can be seen
-    fcntl = None  # type: ignore[assignment]
+    _able = False
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,7 +58,7 @@ class Participant:
     def _hold(self, handle: int) -> bool:
         """Lock the file and see that it is still the one at its path."""
         try:
-            if fcntl is not None:
+            if _able:
                 fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._inode = os.fstat(handle).st_ino
             if os.stat(self.path).st_ino != self._inode:
@@ -111,9 +113,9 @@ def is_alive(project: str, card: Mapping[str, object]) -> bool | None:
     path = os.path.join(folder_of(project), str(card.get("participant")))
     if path in _mine:
         return True
-    if fcntl is None or not _same_kernel(card):
+    if not _able or not _same_kernel(card):
         # Booted again since, on the machine that we are on: it cannot have survived that.
-        return False if card.get("machine") == host.machine_id() and fcntl is not None else None
+        return False if card.get("machine") == host.machine_id() and _able else None
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
@@ -134,7 +136,7 @@ def alone(folder: str) -> Iterator[None]:
     """Do in this folder what must not be done twice at a time; BlockingIOError when somebody is at it."""
     handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        if fcntl is not None:
+        if _able:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     finally:

@@ -16,8 +16,9 @@ from localops import api
 from localops.clock import new_id
 from localops.context import Stay, around, scope
 from localops.errors import NoSession
+from localops.operation import Operation
 from localops.output import say_once
-from localops.session import Operation, Session, parameters
+from localops.session import Session, parameters
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

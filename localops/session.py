@@ -15,6 +15,8 @@ from localops import clock, encode, events, rows
 from localops.context import NOWHERE, Stay, around, scope
 from localops.errors import BudgetExceeded, ConfigError, JournalError, UnknownEndState
 from localops.events import ErrorEvent, Event, LLMEvent, to_id
+from localops.measures import UNMEASURED, given_times, of_llm, of_tool, unusable
+from localops.operation import Operation, tell
 from localops.output import say, say_once
 
 TYPE_CHECKING = False
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     from localops.context import Scope
     from localops.journal import Journal
     from localops.pricing import Prices
-    from localops.rows import Row
 
     P = ParamSpec("P")
     R = TypeVar("R")
@@ -34,11 +35,7 @@ if TYPE_CHECKING:
 STATES = ("Success", "Failure", "Indeterminate")
 _STATE_OF = {state.lower(): state for state in STATES} | {"fail": "Failure"}
 _KINDS = {"actions": "action", "llms": "llm", "tools": "tool", "errors": "error"}
-_UNMEASURED = (None, None, None, None, None, None)  # model, four token counts, cost
 _WARN_AT = 0.8  # of the budget
-# More than any call has cost or read; sums of such figures still fit a column.
-_MOST_NANO = 10**15
-_MOST_TOKENS = 10**12
 
 new_id, now_ns, seal, FORMAT = clock.new_id, clock.now_ns, rows.seal, rows.FORMAT
 _sessions: weakref.WeakSet[Session] = weakref.WeakSet()
@@ -188,7 +185,7 @@ class Session:
             if self._attention:
                 self._attend()
             if event.plain:
-                self._write(event, now_ns(), _UNMEASURED)
+                self._write(event, now_ns(), UNMEASURED)
             elif isinstance(event, ErrorEvent):
                 self._record_error(event)
             else:
@@ -203,8 +200,8 @@ class Session:
 
     def _record_measured(self, event: Event, at: int, failed: int | None = None) -> None:
         """Write an event with its model, tokens and cost."""
-        measures = self._llm_measures(event, at) if isinstance(event, LLMEvent) else _tool_measures(event)
-        self._write(event, at, measures, failed, None, _unusable(event))
+        measures = of_llm(event, at, self._text, self._prices) if isinstance(event, LLMEvent) else of_tool(event)
+        self._write(event, at, measures, failed, None, unusable(event))
 
     def _write(
         self,
@@ -231,7 +228,7 @@ class Session:
         start: int | None = event._began
         end: int | None = None
         if event._given_start is not None or event._given_end is not None:
-            start, end = _given_times(event, fields)
+            start, end = given_times(event, fields)
         if "screenshot" in fields:
             fields["screenshot"] = self.keep_media(fields["screenshot"])
         body = self._encode(fields) if fields else None
@@ -280,37 +277,11 @@ class Session:
             say_once("read", f"the journal cannot be read: {error}")
             return []
 
-    def _llm_measures(self, event: LLMEvent, at: int) -> tuple[Any, ...]:
-        """Model, tokens and cost; a cost that was given wins over the price table."""
-        tokens = [
-            _whole(value)
-            for value in (
-                event.prompt_tokens,
-                event.completion_tokens,
-                event.cached_tokens,
-                event.reasoning_tokens,
-            )
-        ]
-        model = self._text(event.model, 256) if event.model is not None else None
-        cost = _nano(event.cost)
-        if cost is None and model is not None:
-            from localops.pricing import Usage
-
-            usage = Usage(
-                input=tokens[0],
-                output=tokens[1],
-                cached=tokens[2],
-                cache_write=_whole(event.cache_write_tokens),
-            )
-            provider = event.provider if isinstance(event.provider, str) else None
-            cost = self._prices().cost(model, usage, provider=provider, at_ns=at)
-        return (model, *tokens, cost)
-
     def _record_error(self, event: ErrorEvent) -> None:
         """Write an error after the event that it happened in, and link the two."""
         at = now_ns()
         trigger = event.trigger_event
-        measures: tuple[Any, ...] = _UNMEASURED
+        measures: tuple[Any, ...] = UNMEASURED
         failed, parent, link = None, None, None
         if isinstance(trigger, Event):
             if not trigger.recorded:
@@ -320,11 +291,11 @@ class Session:
             trigger.failed = True
             parent = trigger.id.bytes
             model = getattr(trigger, "model", None)
-            measures = (self._text(model, 256) if model and failed else None, *_UNMEASURED[1:])
+            measures = (self._text(model, 256) if model and failed else None, *UNMEASURED[1:])
             link = {"trigger": {"id": parent.hex(), "kind": trigger.kind, "name": trigger.title()}}
         self._write(event, at, measures, failed, parent, link)
         if event.exception is not None:
-            _tell(event.exception, self.here()[1])
+            tell(event.exception, self.here()[1])
 
     def begin(
         self,
@@ -641,172 +612,11 @@ class Session:
             self.end_session("Failure", failure_reason(error))
 
 
-class Operation:
-    """Something that has begun in a session and will end: what a decorator opens around a function."""
-
-    __slots__ = ("agent", "cost", "id", "kind", "name", "parent", "session", "start", "tags")
-
-    def __init__(
-        self,
-        session: Session,
-        kind: str,
-        name: str,
-        params: object,
-        parent: bytes | None,
-        agent: bytes | None,
-        tags: Iterable[str] | None,
-        cost: float | None,
-        more: Mapping[str, object] | None,
-    ) -> None:
-        self.session, self.kind, self.parent, self.agent, self.cost = session, kind, parent, agent, cost
-        self.name = session._encoder.text(name)
-        self.start = now_ns()
-        self.id = new_id(self.start)
-        self.tags = session._tags_text(tags) if tags is not None else None
-        fields = {"params": params} if params is not None else {}
-        if more:
-            fields.update(more)
-        body = session._encode(fields) if fields else None
-        # A wait is about to begin: what led to it should be safe from a power cut as well.
-        sync = (kind == "tool" or kind == "llm") and session._journal.sync_due()
-        if not session._append(self._row(1, self.start, None, None, None, body), sync=sync):
-            session._not_written()
-
-    def finish(self, fields: dict[str, object], *, failed: bool = False) -> None:
-        """Write that it has ended, and with what."""
-        session = self.session
-        try:
-            if session._attention:
-                session._attend()
-            body = session._encode(fields) if fields else None
-            if not session._append(self._row(0, now_ns(), self.start, _nano(self.cost), 1 if failed else None, body)):
-                session._not_written()
-        except JournalError:  # strict, and written nowhere
-            raise
-        except Exception as error:  # the edge: recording never breaks the program that is recorded
-            session._failed(error)
-
-    def error(self, exception: BaseException) -> None:
-        """Record the exception that it failed with, linked to it, unless it was recorded further in."""
-        if not _was_told(exception, self.id):
-            session = self.session
-            try:
-                session._append(self._error_row(exception), sync=session._journal.sync_due())
-            except Exception as error:  # as above
-                session._failed(error)
-        _tell(exception, self.parent)
-
-    def _error_row(self, exception: BaseException) -> Row:
-        session, event, at = self.session, ErrorEvent(exception=exception), now_ns()
-        link = {"trigger": {"id": self.id.hex(), "kind": self.kind, "name": self.name}}
-        return rows.make(
-            "error",
-            session._id,
-            id=new_id(at),
-            at_ns=at,
-            name=session._text(event.error_type),
-            parent=self.id,
-            agent=self.agent,
-            body=session._encode({**event.fields(), **link}),
-        )
-
-    def _row(
-        self, phase: int, at: int, start: int | None, cost: int | None, failed: int | None, body: str | None
-    ) -> Row:
-        columns = (
-            self.id,
-            phase,
-            self.session._id,
-            self.kind,
-            self.name,
-            self.parent,
-            self.agent,
-            at,
-            start,
-            None,
-            *_UNMEASURED[:5],
-            cost,
-            failed,
-            self.tags if phase == 0 else None,
-            FORMAT,
-        )
-        return seal(columns, body)
-
-
-# An exception says which operation it comes to next, so that each one it passes through knows whether it is
-# news.  A program that raises the same object again, later and elsewhere, is not silenced by that.
-
-
-def _tell(exception: BaseException, outer: bytes | None) -> None:
-    try:
-        exception._localops_recorded = outer  # type: ignore[attr-defined]
-    except Exception:  # an exception that takes no attributes may be recorded once more further out
-        pass
-
-
-def _was_told(exception: BaseException, operation: bytes) -> bool:
-    return getattr(exception, "_localops_recorded", None) == operation
-
-
 def failure_reason(error: BaseException) -> str:
     """Why a session failed: the signal, or the exception's message and its traceback."""
     if isinstance(error, KeyboardInterrupt):
         return "Signal SIGINT detected"
     return f"{events.describe(error)}: {events.traceback_of(error)}"
-
-
-def _given_times(event: Event, fields: dict[str, object]) -> tuple[int | None, int | None]:
-    """The times a user gave; one that cannot be told or stored is kept in the body as it was given."""
-    found: list[int | None] = []
-    for name, given, otherwise in (
-        ("init_timestamp", event._given_start, event._began),
-        ("end_timestamp", event._given_end, None),
-    ):
-        at_ns = otherwise if given is None else events.to_ns(given)
-        if given is not None and at_ns is None:
-            fields[name] = given
-            at_ns = otherwise
-        found.append(at_ns)
-    return found[0], found[1]
-
-
-def _nano(dollars: Any) -> int | None:
-    """US dollars as whole nano-dollars; None when it is no number, or none that a call can cost."""
-    if dollars is None:
-        return None
-    try:
-        nano = round(float(dollars) * 1_000_000_000)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return nano if -_MOST_NANO <= nano <= _MOST_NANO else None
-
-
-def _whole(value: Any) -> int | None:
-    """A count of tokens; None when it is no number, or none that a call can have."""
-    if value is None:
-        return None
-    try:
-        number = int(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return number if -_MOST_TOKENS <= number <= _MOST_TOKENS else None
-
-
-def _tool_measures(event: Event) -> tuple[Any, ...]:
-    cost = getattr(event, "cost", None)
-    return _UNMEASURED if cost is None else (None, None, None, None, None, _nano(cost))
-
-
-_READ = {
-    "cost": _nano,
-    **dict.fromkeys("prompt_tokens completion_tokens cached_tokens reasoning_tokens".split(), _whole),
-}
-
-
-def _unusable(event: Event) -> dict[str, object] | None:
-    """Costs and counts that could not be read, to be kept beside the others as they were given."""
-    found = {name: getattr(event, name, None) for name in _READ}
-    return {f"given_{name}": value for name, value in found.items() if value is not None and _READ[name](value) is None}
 
 
 def _not_an_event(thing: object) -> TypeError:

@@ -26,6 +26,8 @@ LAYERS = """
     analytics bundle salvage search
     home
     prune repricing doctor
+    measures
+    operation
     session
     exits
     client

@@ -1,0 +1,105 @@
+"""What an event says in numbers: its times, its tokens and its cost, as the columns of a row take them.
+
+What cannot be read as a number is not guessed at: the column stays empty, and the word stays in the body.
+"""
+
+from __future__ import annotations
+
+from localops import events
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from localops.events import Event, LLMEvent
+    from localops.pricing import Prices
+
+UNMEASURED = (None, None, None, None, None, None)  # model, four token counts, cost
+# More than any call has cost or read; sums of such figures still fit a column.
+_MOST_NANO = 10**15
+_MOST_TOKENS = 10**12
+
+
+def of_llm(
+    event: LLMEvent, at: int, text: Callable[[object, int], str], prices: Callable[[], Prices]
+) -> tuple[Any, ...]:
+    """Model, tokens and cost; a cost that was given wins over the price table."""
+    tokens = [
+        whole(value)
+        for value in (
+            event.prompt_tokens,
+            event.completion_tokens,
+            event.cached_tokens,
+            event.reasoning_tokens,
+        )
+    ]
+    model = text(event.model, 256) if event.model is not None else None
+    cost = nano(event.cost)
+    if cost is None and model is not None:
+        from localops.pricing import Usage
+
+        usage = Usage(
+            input=tokens[0],
+            output=tokens[1],
+            cached=tokens[2],
+            cache_write=whole(event.cache_write_tokens),
+        )
+        provider = event.provider if isinstance(event.provider, str) else None
+        cost = prices().cost(model, usage, provider=provider, at_ns=at)
+    return (model, *tokens, cost)
+
+
+def given_times(event: Event, fields: dict[str, object]) -> tuple[int | None, int | None]:
+    """The times a user gave; one that cannot be told or stored is kept in the body as it was given."""
+    found: list[int | None] = []
+    for name, given, otherwise in (
+        ("init_timestamp", event._given_start, event._began),
+        ("end_timestamp", event._given_end, None),
+    ):
+        at_ns = otherwise if given is None else events.to_ns(given)
+        if given is not None and at_ns is None:
+            fields[name] = given
+            at_ns = otherwise
+        found.append(at_ns)
+    return found[0], found[1]
+
+
+def nano(dollars: Any) -> int | None:
+    """US dollars as whole nano-dollars; None when it is no number, or none that a call can cost."""
+    if dollars is None:
+        return None
+    try:
+        found = round(float(dollars) * 1_000_000_000)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return found if -_MOST_NANO <= found <= _MOST_NANO else None
+
+
+def whole(value: Any) -> int | None:
+    """A count of tokens; None when it is no number, or none that a call can have."""
+    if value is None:
+        return None
+    try:
+        number = int(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if -_MOST_TOKENS <= number <= _MOST_TOKENS else None
+
+
+def of_tool(event: Event) -> tuple[Any, ...]:
+    """What a tool call costs, if that was said."""
+    cost = getattr(event, "cost", None)
+    return UNMEASURED if cost is None else (None, None, None, None, None, nano(cost))
+
+
+_READ = {
+    "cost": nano,
+    **dict.fromkeys("prompt_tokens completion_tokens cached_tokens reasoning_tokens".split(), whole),
+}
+
+
+def unusable(event: Event) -> dict[str, object] | None:
+    """Costs and counts that could not be read, to be kept beside the others as they were given."""
+    found = {name: getattr(event, name, None) for name in _READ}
+    return {f"given_{name}": value for name, value in found.items() if value is not None and _READ[name](value) is None}

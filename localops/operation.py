@@ -1,0 +1,129 @@
+"""An operation: something that begins in a session and ends, in two rows of which neither repeats the other.
+
+When the process dies in between, the row it opened with is the witness of where.
+"""
+
+from __future__ import annotations
+
+from localops import clock, rows
+from localops.errors import JournalError
+from localops.events import ErrorEvent
+from localops.measures import UNMEASURED, nano
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from localops.rows import Row
+    from localops.session import Session
+
+new_id, now_ns, seal, FORMAT = clock.new_id, clock.now_ns, rows.seal, rows.FORMAT
+
+
+class Operation:
+    """Something that has begun in a session and will end: what a decorator opens around a function."""
+
+    __slots__ = ("agent", "cost", "id", "kind", "name", "parent", "session", "start", "tags")
+
+    def __init__(
+        self,
+        session: Session,
+        kind: str,
+        name: str,
+        params: object,
+        parent: bytes | None,
+        agent: bytes | None,
+        tags: Iterable[str] | None,
+        cost: float | None,
+        more: Mapping[str, object] | None,
+    ) -> None:
+        self.session, self.kind, self.parent, self.agent, self.cost = session, kind, parent, agent, cost
+        self.name = session._encoder.text(name)
+        self.start = now_ns()
+        self.id = new_id(self.start)
+        self.tags = session._tags_text(tags) if tags is not None else None
+        fields = {"params": params} if params is not None else {}
+        if more:
+            fields.update(more)
+        body = session._encode(fields) if fields else None
+        # A wait is about to begin: what led to it should be safe from a power cut as well.
+        sync = (kind == "tool" or kind == "llm") and session._journal.sync_due()
+        if not session._append(self._row(1, self.start, None, None, None, body), sync=sync):
+            session._not_written()
+
+    def finish(self, fields: dict[str, object], *, failed: bool = False) -> None:
+        """Write that it has ended, and with what."""
+        session = self.session
+        try:
+            if session._attention:
+                session._attend()
+            body = session._encode(fields) if fields else None
+            if not session._append(self._row(0, now_ns(), self.start, nano(self.cost), 1 if failed else None, body)):
+                session._not_written()
+        except JournalError:  # strict, and written nowhere
+            raise
+        except Exception as error:  # the edge: recording never breaks the program that is recorded
+            session._failed(error)
+
+    def error(self, exception: BaseException) -> None:
+        """Record the exception that it failed with, linked to it, unless it was recorded further in."""
+        if not was_told(exception, self.id):
+            session = self.session
+            try:
+                session._append(self._error_row(exception), sync=session._journal.sync_due())
+            except Exception as error:  # as above
+                session._failed(error)
+        tell(exception, self.parent)
+
+    def _error_row(self, exception: BaseException) -> Row:
+        session, event, at = self.session, ErrorEvent(exception=exception), now_ns()
+        link = {"trigger": {"id": self.id.hex(), "kind": self.kind, "name": self.name}}
+        return rows.make(
+            "error",
+            session._id,
+            id=new_id(at),
+            at_ns=at,
+            name=session._text(event.error_type),
+            parent=self.id,
+            agent=self.agent,
+            body=session._encode({**event.fields(), **link}),
+        )
+
+    def _row(
+        self, phase: int, at: int, start: int | None, cost: int | None, failed: int | None, body: str | None
+    ) -> Row:
+        columns = (
+            self.id,
+            phase,
+            self.session._id,
+            self.kind,
+            self.name,
+            self.parent,
+            self.agent,
+            at,
+            start,
+            None,
+            *UNMEASURED[:5],
+            cost,
+            failed,
+            self.tags if phase == 0 else None,
+            FORMAT,
+        )
+        return seal(columns, body)
+
+
+# An exception says which operation it comes to next, so that each one it passes through knows whether it is
+# news.  A program that raises the same object again, later and elsewhere, is not silenced by that.
+
+
+def tell(exception: BaseException, outer: bytes | None) -> None:
+    """Note on an exception that it is recorded, and which operation it comes to next."""
+    try:
+        exception._localops_recorded = outer  # type: ignore[attr-defined]
+    except Exception:  # an exception that takes no attributes may be recorded once more further out
+        pass
+
+
+def was_told(exception: BaseException, operation: bytes) -> bool:
+    """Whether an exception that reaches this operation was recorded further in."""
+    return getattr(exception, "_localops_recorded", None) == operation
