@@ -28,8 +28,9 @@ def run(code: str, *arguments: object, timeout: float = 60, **options: Any) -> s
     program = start(code, *arguments, **options)
     try:
         out, err = program.communicate(timeout=timeout)
-    finally:
-        program.kill()
+    except subprocess.TimeoutExpired as late:
+        _, err = kill(program)
+        raise AssertionError(f"it hung, saying {err!r}") from late
     return subprocess.CompletedProcess(program.args, program.returncode, out, err)
 
 

@@ -14,6 +14,7 @@ _TAKE_PART = (
 
 
 def card(participant: str) -> dict[str, object]:
+    """What the row of a participant under this kernel says of it."""
     return {"participant": participant, "boot": host.boot_id(), "machine": host.machine_id()}
 
 

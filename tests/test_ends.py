@@ -98,7 +98,7 @@ def test_two_that_derive_at_once_write_one_row() -> None:
 def test_a_row_after_a_derived_end_takes_it_back(tmp_path: object) -> None:
     """A derived end holds only until something is heard of the session again."""
     journal, session = Journal(programs.project()), clock.new_id()
-    card = {"participant": clock.new_id().hex(), "boot": host.boot_id()}
+    card: dict[str, object] = {"participant": clock.new_id().hex(), "boot": host.boot_id()}
     _write(journal, "session", session, card)
     assert ends.derive(journal) == 1
     assert ends.standing(journal, journal.folder, session).state == "Indeterminate"

@@ -91,7 +91,7 @@ def test_an_exception_in_a_thread_is_an_error_and_the_session_goes_on() -> None:
 
 
 def test_atexit_and_del_can_record() -> None:
-    """What records while the interpreter goes down (atexit, __del__ of what is left) reaches the journal or the spill."""
+    """What records while the interpreter goes down (atexit, __del__) reaches the journal or the spill."""
     code = _INIT + (
         "import atexit; atexit.register(lambda: localops.record(localops.ActionEvent(action_type='atexit')))\n"
         "class Late:\n    def __del__(self): session.record(localops.ActionEvent(action_type='del'))\n"

@@ -13,6 +13,7 @@ _TEXT = st.none() | st.text(alphabet=st.characters(exclude_categories=["Cs"]), m
 
 @st.composite
 def any_row(draw: st.DrawFn) -> rows.Row:
+    """A row with anything in its columns."""
     return rows.make(
         draw(st.sampled_from(("action", "llm", "odd kind"))),
         draw(st.binary(min_size=16, max_size=16)),

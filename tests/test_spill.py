@@ -15,10 +15,12 @@ from tests.test_journal import event, names
 
 
 def folder() -> str:
+    """The project of the test."""
     return programs.project()
 
 
 def taken(path: str) -> list[object]:
+    """What a spill file holds."""
     claim = Claim(path)
     try:
         return list(claim.rows())

@@ -1,0 +1,289 @@
+"""Forks, threads and code that records from inside of a write: no row lost, nobody hung."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests import programs
+
+_INIT = "import localops, os, signal, sys, threading, time\nfrom localops import ActionEvent, record\n"
+_INIT += "session = localops.init(env_data_opt_out=True)\n"
+_INIT += "def do(name): record(ActionEvent(action_type=name))\n"
+
+
+def ran(code: str, *arguments: object, **env: str) -> str:
+    """What a program that must end by itself, and in peace, has said."""
+    done = programs.run(_INIT + code, *arguments, env=env, timeout=100)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_killed_children_lose_nothing() -> None:
+    """Forty forked children record and are killed while their parent records on: every acknowledged row is found."""
+    code = """
+out, into = os.pipe()
+for n in range(40):
+    child = os.fork()
+    if not child:
+        m = 0
+        while True:
+            do(f"{n} {m}")
+            os.write(into, f"{n} {m}\\n".encode())
+            m += 1
+    for m in range(5):
+        do(f"parent {n} {m}")
+    time.sleep(0.01)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+os.close(into)
+localops.end_session("Success")
+sys.stdout.write(open(out).read())
+"""
+    # The pipe holds 64 KiB; a child that finds it full waits to be killed.
+    told = set(ran(code).splitlines())
+    found = set(programs.names())
+    assert len(told) > 40
+    assert not told - found
+    assert {f"parent {n} {m}" for n in range(40) for m in range(5)} <= found
+    assert programs.standing().state == "Success"
+
+
+def test_forks_under_recording_threads() -> None:
+    """Sixty forks while three threads record: nobody hangs, every child's and every thread's rows are there."""
+    code = """
+stop, counts = threading.Event(), [0, 0, 0]
+def work(n):
+    while not stop.is_set():
+        session.record(ActionEvent(action_type=f"thread {n} {counts[n]}"))
+        counts[n] += 1
+threads = [threading.Thread(target=work, args=(n,)) for n in range(3)]
+for thread in threads: thread.start()
+for n in range(60):
+    child = os.fork()
+    if not child:
+        signal.alarm(20)
+        do(f"child {n}")
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+stop.set()
+for thread in threads: thread.join()
+localops.end_session("Success")
+print(*counts)
+"""
+    counts = ran(code).split()
+    expected = {f"thread {n} {m}" for n in range(3) for m in range(int(counts[n]))} | {f"child {n}" for n in range(60)}
+    assert sorted(programs.names()) == sorted(expected)
+
+
+@pytest.mark.parametrize("how", ["fork", "spawn", "forkserver"])
+def test_multiprocessing(how: str, tmp_path: Path) -> None:
+    """Workers of a pool belong to the session: forked ones by themselves, spawned ones by its environment."""
+    code = """
+import localops, multiprocessing, os, sys
+def work(n):
+    localops.init(env_data_opt_out=True)
+    localops.record(localops.ActionEvent(action_type=str(n)))
+if __name__ == "__main__":
+    session = localops.init(env_data_opt_out=True)
+    os.environ.update(session.env())
+    with multiprocessing.get_context(sys.argv[1]).Pool(2) as pool:
+        pool.map(work, range(10))
+        pool.close()
+        pool.join()
+    localops.end_session("Success")
+"""
+    path = tmp_path / "program.py"  # spawn finds its main module by its file
+    path.write_text(code)
+    done = programs.run("import os, sys; os.execv(sys.executable, [sys.executable, *sys.argv[1:]])", path, how)
+    assert done.returncode == 0, done.stderr
+    assert sorted(programs.names()) == [str(n) for n in range(10)]
+    assert len(programs.sessions()) == 1
+    assert programs.standing().state == "Success"
+
+
+def test_a_child_joins_and_its_parent_ends() -> None:
+    """A forked child that records writes a join marked forked; ending stays with the parent."""
+    code = """
+child = os.fork()
+if not child:
+    do("child")
+    sys.exit(0)
+os.waitpid(child, 0)
+do("parent")
+localops.end_session("Success")
+"""
+    ran(code)
+    with programs.reader() as reader:
+        story = reader.all("story", session=programs.sessions()[0])
+    assert [(row[2], row[5]) for row in story] == [("session", 0), ("join", 1), ("leave", 0), ("end", 0)]
+    assert programs.standing().state == "Success"
+
+
+def test_the_parent_dies_and_the_child_goes_on() -> None:
+    """While a forked child lives the session runs; when it has gone too, its end is derived."""
+    code = """
+if not os.fork():
+    do("child")
+    print("up", flush=True)
+    time.sleep(0.7)
+    os._exit(0)
+time.sleep(0.3)
+os.kill(os.getpid(), 9)
+"""
+    with programs.start(_INIT + code) as program:
+        assert program.stdout is not None
+        program.stdout.readline()
+        program.wait(30)
+        assert programs.standing().state == "Running"
+        program.stdout.read()  # until the child has closed it
+    assert programs.standing().state == "Indeterminate"
+
+
+_LOCKED = """
+import apsw
+do("first")
+other = apsw.Connection(session._journal.path)
+other.execute("begin immediate")
+signal.alarm(30)
+"""
+
+
+@pytest.mark.parametrize(
+    "inside", ["do('handler')", "[do(f'handler {n}') for n in range(50)]", "session.get_analytics()"]
+)
+def test_a_signal_handler_records_in_the_middle_of_a_write(inside: str) -> None:
+    """A handler that runs while its own thread waits inside of a write neither hangs nor loses a row."""
+    code = (
+        _LOCKED
+        + f"""
+def handler(*_): {inside}
+signal.signal(signal.SIGUSR1, handler)
+threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGUSR1)).start()
+do("waiting")
+other.execute("rollback")
+time.sleep(0.6)
+do("after")
+localops.end_session("Success")
+"""
+    )
+    ran(code, LOCALOPS_WAIT="0.4")
+    handler = [name for name in programs.names() if name.startswith("handler")]
+    assert len(handler) == (0 if "analytics" in inside else 50 if "for" in inside else 1)
+    assert sorted(set(programs.names()) - set(handler)) == ["after", "first", "waiting"]
+
+
+def test_a_timer_signal_at_every_moment() -> None:
+    """A handler that records a thousand times a second, at whatever moment of a write it comes, costs nothing."""
+    code = """
+seen = [0, 0]
+def handler(*_):
+    seen[0] += 1
+    do(f"handler {seen[0]}")
+signal.signal(signal.SIGALRM, handler)
+signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+until = time.monotonic() + 1.5
+while time.monotonic() < until:
+    seen[1] += 1
+    do(f"main {seen[1]}")
+signal.setitimer(signal.ITIMER_REAL, 0)
+time.sleep(0.6)
+do("last")
+localops.end_session("Success")
+print(*seen)
+"""
+    handled, written = map(int, ran(code).split())
+    expected = [f"handler {n + 1}" for n in range(handled)] + [f"main {n + 1}" for n in range(written)] + ["last"]
+    assert handled > 100
+    assert sorted(programs.names()) == sorted(expected)
+
+
+def test_garbage_that_records() -> None:
+    """A __del__ that the collector runs at any moment, and a __repr__ that is asked for while encoding, may record."""
+    code = """
+import gc
+class Garbage:
+    def __del__(self): do("del")
+class Odd:
+    def __repr__(self):
+        do("repr")
+        return "odd"
+gc.set_threshold(5)
+for n in range(100):
+    garbage = Garbage()
+    garbage.me = garbage
+    record(ActionEvent(action_type="main", params={"odd": Odd()}))
+del garbage
+gc.collect()
+localops.end_session("Success")
+"""
+    ran(code)
+    names = programs.names()
+    assert [names.count(name) for name in ("del", "repr", "main")] == [100, 100, 100]
+
+
+@pytest.mark.parametrize("child", ["os._exit(0)", "do('child')\n        os._exit(0)"])
+def test_a_fork_in_the_middle_of_a_write(child: str) -> None:
+    """A handler that forks while its thread is inside of a write: no row of parent or child is lost."""
+    code = (
+        _LOCKED
+        + f"""
+children = []
+def handler(*_):
+    pid = os.fork()
+    if not pid:
+        children.clear()
+        {child}
+    children.append(pid)
+signal.signal(signal.SIGUSR1, handler)
+threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGUSR1)).start()
+do("waiting")
+os.waitpid(children[0], 0)
+other.execute("rollback")
+time.sleep(0.6)
+for n in range(20): do(f"after {{n}}")
+localops.end_session("Success")
+"""
+    )
+    ran(code, LOCALOPS_WAIT="0.4")
+    programs.run(_INIT)
+    with programs.reader() as reader:
+        assert reader.ask("pragma integrity_check") == [("ok",)]
+    expected = {"first", "waiting", *(f"after {n}" for n in range(20))}
+    found = programs.names()
+    assert expected <= set(found)
+    assert len(found) == len(set(found))
+    assert set(found) - expected == ({"child"} if "do" in child else set())
+
+
+def test_a_signal_that_forks_at_every_moment() -> None:
+    """Forks out of a timer, wherever the main thread is, hang nobody and tear nothing."""
+    code = """
+me, seen, forks = os.getpid(), 0, 0
+def handler(*_):
+    global forks
+    pid = os.fork()
+    if not pid:
+        signal.alarm(20)
+        do(f"child {forks}")
+        os._exit(0)
+    forks += 1
+    assert os.waitpid(pid, 0)[1] == 0
+signal.signal(signal.SIGALRM, handler)
+signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
+until = time.monotonic() + 2
+while time.monotonic() < until:
+    seen += 1
+    do(f"main {seen}")
+signal.setitimer(signal.ITIMER_REAL, 0)
+localops.end_session("Success")
+print(seen, forks)
+"""
+    seen, forks = map(int, ran(code).split())
+    programs.run(_INIT)
+    expected = [f"main {n + 1}" for n in range(seen)] + [f"child {n}" for n in range(forks)]
+    assert forks > 20
+    assert sorted(programs.names()) == sorted(expected)
+    with programs.reader() as reader:
+        assert reader.ask("pragma integrity_check") == [("ok",)]
