@@ -92,7 +92,9 @@ class Client:
         check_config(config)
         config = config or self.config
         folder = config.folder()
-        if inherited_session_id is not None:
+        if inherited_session_id == "":
+            say("inherited_session_id is empty: this is a session of its own")
+        elif inherited_session_id is not None:
             return self._join(inherited_session_id, folder, tags, name, config)
         session = self._session(clock.new_id(), folder, name or config.trace_name or script_name(), config, owned=True)
         self._begin(session, tags, begun=True, params=params)
@@ -114,6 +116,8 @@ class Client:
         if found is None:  # begun on another machine, perhaps: here it has no name yet
             name = name or config.trace_name or script_name()
         session = self._session(id, found or folder, name, config, owned=self._has_ended(id, found))
+        if found is not None and config.budget_usd is None:
+            session.take_budget()
         self._begin(session, tags, begun=False)
         return session
 

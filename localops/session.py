@@ -417,6 +417,12 @@ class Session:
             self._warned.add("budget")
             say(f"the session has spent ${spent:.6f}, {spent / budget:.0%} of its budget of ${budget:.6f}")
 
+    def take_budget(self) -> None:
+        """Spend from the budget that another process of the session was given: the newest word on it holds."""
+        bodies = [row[7] for row in self._ask("story", session=self._id) if row[2] in ("session", "join") and row[7]]
+        given = [budget for body in bodies if (budget := encode.loads(body).get("budget_usd")) is not None]
+        self._budget = given[-1] if given else None
+
     # Saying more about it
 
     def add_tags(self, tags: Iterable[str] | str) -> None:

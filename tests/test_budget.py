@@ -106,6 +106,26 @@ def test_all_processes_spend_the_same_money() -> None:
         session.record(ToolEvent(cost=0.6))
 
 
+def test_a_process_that_joins_has_the_budget_of_the_session() -> None:
+    """A subprocess that names no budget of its own is held to that of the session."""
+    session = begun()
+    code = """
+import sys, localops
+session = localops.init(inherited_session_id=sys.argv[1])
+try:
+    for _ in range(9):
+        session.record(localops.LLMEvent(cost=0.3))
+except localops.BudgetExceeded:
+    print(session.get_analytics()["LLM calls"])
+"""
+    env = {**session.env(), "PYTHONPATH": str(Path(localops.__file__).parent.parent)}
+    del env["LOCALOPS_SESSION_ID"]
+    command = [sys.executable, "-c", code, str(session.session_id)]
+    done = subprocess.run(command, env=env, check=True, capture_output=True, text=True)
+    assert done.stdout == "4\n"
+    assert "90% of its budget" in done.stderr
+
+
 def test_one_session_may_have_a_budget_of_its_own() -> None:
     """The budget of a Config is that session's alone."""
     free = localops.init()
