@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from localops import config, encode, host, rows, spill, sql
+from localops.errors import ForeignJournal
 from localops.journal import Journal
 from localops.reader import SQLITE, Reader
 from localops.sql import statements
@@ -67,6 +68,10 @@ def _home(home: str) -> Iterator[Finding]:
 
 def _project(name: str, folder: str, *, deep: bool) -> Iterator[Finding]:
     path = os.path.join(folder, config.JOURNAL)
+    if _is_foreign(path):
+        yield Finding(name, f"{path} is a database of another program", "move it away, or choose another project")
+        yield from _waiting(name, folder)
+        return
     yield from _files(name, folder, path)
     yield from _waiting(name, folder)
     if not os.path.exists(path):
@@ -78,6 +83,17 @@ def _project(name: str, folder: str, *, deep: bool) -> Iterator[Finding]:
                 yield from _deep(name, folder, reader)
     except Exception as error:  # the edge: whatever a broken file makes SQLite say is what was looked for
         yield Finding(name, str(error), f"localops repair --project {name} --replace")
+
+
+def _is_foreign(path: str) -> bool:
+    """Whether it is a sound SQLite file that is not ours: nothing of it is looked at any further."""
+    try:
+        Reader(path).close()
+    except ForeignJournal as error:
+        return error.__cause__ is None  # what SQLite cannot read may be ours, and damaged
+    except Exception:  # the edge: the look into it says what is wrong
+        return False
+    return False
 
 
 def _files(name: str, folder: str, path: str) -> Iterator[Finding]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from pathlib import Path
 
+import apsw
 import pytest
 
 import localops
@@ -51,6 +53,19 @@ def test_files_that_others_can_read_are_found_and_closed(home: Path) -> None:
     assert found.mend is not None
     found.mend()
     assert _faults(home) == []
+
+
+def test_a_file_of_another_program_is_left_alone(tmp_path: Path) -> None:
+    """It is named, but neither closed to others nor offered for repair: it is not ours."""
+    folder = tmp_path / "home" / "default"
+    folder.mkdir(parents=True)
+    (tmp_path / "home").chmod(0o700)
+    with closing(apsw.Connection(str(folder / "journal.db"))) as connection:
+        connection.execute("create table notes (text)")
+    (found,) = _faults(tmp_path / "home")
+    assert "another program" in found.text
+    assert found.mend is None
+    assert "repair" not in str(found.cure)
 
 
 def test_waiting_rows_are_found_and_taken_in(home: Path) -> None:
