@@ -75,7 +75,8 @@ def _is_miscalled(error: Exception) -> bool:
 
 def _say(what: str, error: Exception) -> None:
     if isinstance(error, NoSession):  # an agent's loop would say it with every step
-        output.say_once(f"{what} without a session", str(error))
+        many = _client is not None and bool(_client.open_sessions())
+        output.say_once(f"{what} {'with none current' if many else 'without a session'}", str(error))
     else:
         output.say(str(error) if isinstance(error, LocalopsError) else f"{what}: {type(error).__name__}: {error}")
 

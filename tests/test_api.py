@@ -180,6 +180,28 @@ def test_no_session_is_said_once(name: str, when: str, capsys: pytest.CaptureFix
     assert ("2 sessions are open" if when == "two" else "no session is open") in said
 
 
+def test_none_open_and_none_current_are_said_each(capsys: pytest.CaptureFixture[str]) -> None:
+    """That a call was made before any session does not hide that a later one was meant for none of several."""
+    import threading
+
+    localops.record(localops.ActionEvent())
+    for _ in range(2):
+        localops.start_session()
+    thread = threading.Thread(target=lambda: localops.record(localops.ActionEvent()))
+    thread.start()
+    thread.join()
+    said = capsys.readouterr().err
+    assert "no session is open" in said
+    assert "2 sessions are open" in said
+
+
+def test_an_empty_inherited_id_begins_a_session_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    """Programs that hand on an unset variable do not all meet in one session."""
+    ids = {localops.start_session(inherited_session_id="").session_id for _ in range(2)}  # type: ignore[union-attr]
+    assert len(ids) == 2
+    assert "inherited_session_id is empty" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", CALLS)
 def test_strict_raises_without_a_session(name: str) -> None:
     """With strict=True the same calls raise NoSession."""

@@ -105,11 +105,15 @@ def _first_line(text: str | None) -> str | None:
 
 def _notices(report: analytics.Report) -> Iterator[str]:
     if report.late:
-        yield f"{output.count(report.late)} events were recorded after it had been ended"
+        yield f"{_count(report.late, 'event was', 'events were')} recorded after it had been ended"
     if report.spilled:
-        yield f"{output.count(report.spilled)} rows came by way of a spill file"
+        yield f"{_count(report.spilled, 'row', 'rows')} came by way of a spill file"
     if report.dropped:
-        yield f"{output.count(report.dropped)} events could be written nowhere and are lost"
+        yield f"{_count(report.dropped, 'event', 'events')} could be written nowhere: lost"
+
+
+def _count(many: int, one: str, more: str) -> str:
+    return f"1 {one}" if many == 1 else f"{output.count(many)} {more}"
 
 
 def _unfinished(project: Project, id: bytes, until: int, *, running: bool) -> Iterator[str]:
