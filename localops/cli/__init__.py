@@ -60,7 +60,7 @@ class _Commands(click.Group):
 @click.group(
     cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Sessions are named by the first characters of their id, or `last`. Every command takes --json.",
+    epilog="Sessions are named by the first characters of their id, or `last`. Every command but `run` takes --json.",
 )
 @click.version_option(__version__, prog_name="localops", message="%(prog)s %(version)s")
 def commands() -> None:

@@ -133,7 +133,7 @@ def _reprice(folder: str, model: str, table: Prices, *, all_calls: bool) -> Repr
 
 
 def _sentence(name: str, one: Repriced) -> str:
-    parts = [f"{output.count(one.calls)} calls repriced by {output.money(one.nano)}"]
+    parts = [f"{output.count(one.calls)} call{'' if one.calls == 1 else 's'} repriced by {output.money(one.nano)}"]
     if one.same:
         parts.append(f"{output.count(one.same)} had that price")
     if one.unknown:
