@@ -382,6 +382,8 @@ class Journal:
         old = self._connection
         assert old is not None
         kept = self._read_own(old)
+        if not self.network and not self._is_same_file():
+            self._part_from(old)
         self._drop()
         self.counts["reopened"] += 1
         say_once(
@@ -395,6 +397,25 @@ class Journal:
                 self._keep(row)
             raise
 
+    def _is_same_file(self) -> bool:
+        try:
+            return os.stat(self.path).st_ino == self._inodes[0]
+        except OSError:
+            return False
+
+    def _part_from(self, old: apsw.Connection) -> None:
+        """Give the file that was moved away what is only in its WAL, and keep that WAL from the file in its place."""
+        patience, self._patience = self._patience, 0.05
+        try:
+            old.execute("pragma wal_checkpoint(truncate)").fetchall()
+            if os.stat(self.path + "-wal").st_ino == self._inodes[1]:
+                os.unlink(self.path + "-shm")
+                os.unlink(self.path + "-wal")
+        except (apsw.Error, OSError):  # both are gone, or another process is about to do the same
+            pass
+        finally:
+            self._patience = patience
+
     def _read_own(self, connection: apsw.Connection) -> list[Row]:
         """The rows that may be nowhere else, and the story of each session that is open here."""
         since = min(self._sound_seq, self._newest_outside_wal())
@@ -406,11 +427,11 @@ class Journal:
 
     def _newest_outside_wal(self) -> int:
         """The newest row in our file itself: all that is left of it when only its WAL was taken away."""
+        if not self._is_same_file():
+            return self._sound_seq
         try:
-            if os.stat(self.path).st_ino != self._inodes[0]:
-                return self._sound_seq
             connection = open_unchanging(self.path)
-        except (OSError, apsw.Error):
+        except apsw.Error:
             return self._sound_seq
         try:
             return connection.execute("select max(seq) from event").get or 0

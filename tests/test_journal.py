@@ -183,6 +183,72 @@ def _take_away(path: str, how: str) -> None:
             os.unlink(path + suffix)
 
 
+def test_a_moved_journal_is_whole(journal: Journal, folder: str) -> None:
+    """What was only in the WAL goes into the file that was moved away without it."""
+    for n in range(20):
+        journal.append(event(f"{n}"))
+    os.rename(journal.path, journal.path + ".moved")
+    after_a_look(journal)
+    journal.append(event("new"))
+    with Reader(journal.path + ".moved") as moved:
+        assert moved.ask("select count(*) from event where kind = 'action'") == [(20,)]
+
+
+def test_a_backup_put_in_place_is_not_mixed_with_the_old_wal(journal: Journal, folder: str) -> None:
+    """A backup that is put in the place of a journal in use is itself, with all rows since the last look, and sound."""
+    body = encode.dumps({"x": "y" * 3_000}).decode()
+    for n in range(50):
+        journal.append(event(f"{n}", body=body))
+    journal._connection.execute("vacuum into ?", (journal.path + ".backup",)).fetchall()  # type: ignore[union-attr]
+    for n in range(50, 150):
+        journal.append(event(f"{n}", body=body))
+    os.rename(journal.path + ".backup", journal.path)
+    journal.append(event("unaware"))
+    after_a_look(journal)
+    journal.append(event("aware"))
+    with Reader(journal.path) as reader:
+        assert reader.ask("pragma integrity_check") == [("ok",)]
+    assert names(folder) == [*map(str, range(150)), "unaware", "aware"]
+
+
+_RECORDS = """
+import sys, time
+from localops.journal import Journal
+from tests.test_journal import event
+journal, n = Journal(sys.argv[1]), 0
+journal.append(event(f"{sys.argv[2]} begins"))
+print("up", flush=True)
+sys.stdin.readline()
+until = time.monotonic() + 2
+while time.monotonic() < until:
+    journal.append(event(f"{sys.argv[2]} {n}"))
+    n += 1
+    time.sleep(0.002)
+print(n, flush=True)
+journal.close()
+"""
+
+
+@pytest.mark.parametrize("how", ["deleted", "moved", "all deleted"])
+def test_several_processes_begin_again_together(folder: str, how: str) -> None:
+    """When the file goes from under three processes, they meet again in one sound journal with all since their looks."""
+    many = [programs.start(_RECORDS, folder, name) for name in "abc"]
+    for one in many:
+        assert one.stdout is not None
+        one.stdout.readline()
+    for one in many:
+        assert one.stdin is not None
+        one.stdin.write("\n")
+        one.stdin.flush()
+    time.sleep(0.6)
+    _take_away(os.path.join(folder, "journal.db"), how)
+    counts = [int(one.communicate(timeout=30)[0]) for one in many]
+    last = {f"{name} {n}" for name, count in zip("abc", counts, strict=True) for n in range(count // 2, count)}
+    assert last <= set(programs.names())
+    with programs.reader() as reader:
+        assert reader.ask("pragma integrity_check") == [("ok",)]
+
+
 def test_close_looks_once_more(journal: Journal, folder: str) -> None:
     """A journal deleted in the last half second before the program ends is written again."""
     journal.append(event("a"))
