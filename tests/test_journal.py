@@ -199,7 +199,10 @@ def test_a_backup_put_in_place_is_not_mixed_with_the_old_wal(journal: Journal, f
     body = encode.dumps({"x": "y" * 3_000}).decode()
     for n in range(50):
         journal.append(event(f"{n}", body=body))
-    journal._connection.execute("vacuum into ?", (journal.path + ".backup",)).fetchall()  # type: ignore[union-attr]
+    connection = journal._connection
+    assert connection is not None
+    connection.execute("vacuum into ?", (journal.path + ".backup",)).fetchall()
+    connection.execute("pragma wal_checkpoint(truncate)").fetchall()
     for n in range(50, 150):
         journal.append(event(f"{n}", body=body))
     os.rename(journal.path + ".backup", journal.path)
@@ -231,7 +234,7 @@ journal.close()
 
 @pytest.mark.parametrize("how", ["deleted", "moved", "all deleted"])
 def test_several_processes_begin_again_together(folder: str, how: str) -> None:
-    """When the file goes from under three processes, they meet again in one sound journal with all since their looks."""
+    """When the file goes from under three processes, they meet again in one sound journal."""
     many = [programs.start(_RECORDS, folder, name) for name in "abc"]
     for one in many:
         assert one.stdout is not None
