@@ -249,6 +249,15 @@ def agents(source: Source, session: bytes) -> list[Part]:
     return [part._replace(value=agent_name(source, part.value)) for part in found]
 
 
+def tags(source: Source, session: bytes) -> list[Part]:
+    """A session's figures by tag: all there are for its own tags, those of single events for the others."""
+    all_of_it = totals(source, session)
+    lasted = all_of_it.last_ns - all_of_it.first_ns
+    own = [tag for (tag,) in source.all("session_tags", session=session)]
+    found = [Part(tag, all_of_it.events, *all_of_it[6:13], lasted) for tag in own]
+    return found + [part for part in parts(source, session, "tag") if part.value not in own and part.events]
+
+
 def agent_name(source: Source, id: str) -> str:
     """What an agent is called; its id when no row says so."""
     row = source.one("row", id=bytes.fromhex(id), phase=rows.DONE)

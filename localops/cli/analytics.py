@@ -267,7 +267,8 @@ def _lines_of_one(project: Project, id: bytes, by: str) -> list[Line]:
         return figures.by_kind(project.reader, id)
     if by in ("day", "session"):
         raise click.UsageError(f"--by {by} is for many sessions: leave out the ID")
-    parts = figures.agents(project.reader, id) if by == "agent" else figures.parts(project.reader, id, by)
+    named = {"agent": figures.agents, "tag": figures.tags}
+    parts = named[by](project.reader, id) if by in named else figures.parts(project.reader, id, by)
     return [figures.Line(part.value, 1, *part[1:]) for part in parts]
 
 

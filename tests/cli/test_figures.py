@@ -70,6 +70,19 @@ def test_sums_across_projects_are_the_sums_of_the_sessions(told: Told) -> None:
         assert sum(line["events"] for line in lines) == whole["events"]
 
 
+def test_a_session_has_the_same_figures_by_tag_alone_and_among_others(told: Told) -> None:
+    """All events count for a tag the session has in the end, whatever tags they have; for others, their own do."""
+    session = localops.start_session(tags=["gone"])
+    assert session is not None
+    for tags in (["own"], ["whole"], None):
+        session.record(LLMEvent(cost=0.5, tags=tags))
+    session.set_tags(["whole"])
+    session.end_session("Success")
+    alone, among = (told("analytics", *words, "--by", "tag")["lines"] for words in (["last"], []))
+    assert alone == among
+    assert [(line["tag"], line["events"], line["cost_usd"]) for line in alone] == [("whole", 3, 1.5), ("own", 1, 0.5)]
+
+
 def test_sessions_are_chosen_by_tag_and_time(told: Told) -> None:
     """--tag and --until leave the others out."""
     _session("one", 0.5, tags=["red"])
