@@ -47,6 +47,19 @@ def test_a_report_has_the_parts_of_the_whole() -> None:
     assert analytics.error_rate(report.totals) == pytest.approx(1 / 3)
 
 
+def test_an_event_is_found_by_its_own_tags_and_by_those_of_its_session() -> None:
+    """Those the session has in the end: what was set later counts for what was recorded before."""
+    session = _started(tags=["gone"])
+    session.record(ActionEvent(action_type="a", tags=["own", "kept"]))
+    session.record(ActionEvent(action_type="b"))
+    session.set_tags(["kept", "late"])
+    session.end_session("Success")
+    ask = "select name, tag from event_tag join event_detail using (id) order by 1, 2"
+    with Home() as home:
+        found = home.find(str(session.session_id))[0].reader.ask(ask)
+    assert found == [("a", "kept"), ("a", "late"), ("a", "own"), ("b", "kept"), ("b", "late")]
+
+
 def test_what_never_ended_and_what_came_late_is_counted() -> None:
     """An open operation is a figure of its own, and so is an event after the end."""
     session = _started()

@@ -186,6 +186,21 @@ select
 from event e
 where e.kind not in ('session','join','leave','tags','end','price','clock','journal','pruned','loss','host','video','metadata');
 
+-- The tags that each event is found by: its own, and those that its session has in the end.  `session` and `id` are
+-- those of event_detail.
+create view event_tag as
+select e.seq, lower(hex(e.session)) as session, lower(hex(e.id)) as id, j.value as tag
+from event e
+join json_each(e.tags) j
+where e.phase = 0
+  and e.kind not in ('session','join','leave','tags','end','price','clock','journal','pruned','loss','host','video','metadata')
+union
+select e.seq, lower(hex(e.session)), lower(hex(e.id)), g.tag
+from session_tag g
+join event e on e.session = g.session
+where e.phase = 0
+  and e.kind not in ('session','join','leave','tags','end','price','clock','journal','pruned','loss','host','video','metadata');
+
 -- Operations that began and have not ended.
 create view unfinished_operation as
 select e.session, e.id, e.seq, e.kind, e.name, e.parent, e.agent, e.at_ns
