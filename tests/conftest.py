@@ -17,8 +17,8 @@ from hypothesis import settings
 settings.register_profile("localops", deadline=None)
 settings.load_profile("localops")
 
-# The journal's files: journal.db, on a network file system <id>.db, and what SQLite puts beside them.
-_JOURNAL = re.compile(r"(^|/)(journal|[0-9a-f]{32})\.db(-wal|-shm|-journal)?(\?.*)?$")
+# The journal's files: journal.db, the parts of a network file system, and what SQLite puts beside them.
+_JOURNAL = re.compile(r"(^|/)(journal|parts/[^/]+)\.db(-wal|-shm|-journal)?(\?.*)?$")
 
 # Where the running test opened a journal without apsw. Closing such a file frees the locks of apsw, without a
 # word: acknowledged rows would be lost. apsw itself raises no audit event.

@@ -594,6 +594,19 @@ def test_the_order_of_rows_changes_no_figure(tmp_path: Any, history: list[rows.R
     assert results[0] == results[1]
 
 
+def test_a_late_row_takes_a_derived_end_back_in_what_is_folded(journal: Journal) -> None:
+    """The folded state of a session that was held for dead is open again after any later row."""
+    for kind in ("leave", "action"):
+        session = clock.new_id()
+        journal.add([event("run", "session", session)])
+        journal.add([event("Indeterminate", "end", session, body='{"derived":1}')])
+        journal.fold()
+        assert (session,) not in journal.all("open_sessions", many=99)
+        journal.add([event("late", kind, session)])
+        journal.fold()
+        assert (session,) in journal.all("open_sessions", many=99)
+
+
 def test_figures_are_exact_before_and_after_the_fold(journal: Journal) -> None:
     """The rows past the mark and those before it always add up to all rows."""
     for n in range(3 * journals.BATCH):

@@ -73,7 +73,11 @@ on conflict(session) do update set
   implied = iif(implied = 1 and excluded.last_ns > ended_ns, 0, implied),
   first_ns = min(first_ns, excluded.first_ns),
   last_ns = max(last_ns, excluded.last_ns),
-  last_seq = max(last_seq, excluded.last_seq);
+  last_seq = max(last_seq, excluded.last_seq),
+  -- A derived end holds only until something is heard of the session again.
+  state = iif(implied = 1 and excluded.last_ns > ended_ns, 'open', state),
+  ended_ns = iif(implied = 1 and excluded.last_ns > ended_ns, null, ended_ns),
+  implied = iif(implied = 1 and excluded.last_ns > ended_ns, 0, implied);
 
 -- ids --
 insert or ignore into id_of(id, phase, seq)
