@@ -452,7 +452,10 @@ class Session:
 
     def set_video(self, video: str | os.PathLike[str]) -> None:
         """Say where its video is: a URL is kept as it is, a file is copied into the project."""
-        self._note("video", {"video": self.keep_media(video)})
+        kept = self.keep_media(video)
+        if kept is video and "://" not in str(video):
+            say(f"there is no file {self._text(str(video), 200)!r} to keep as the video: its name is kept")
+        self._note("video", {"video": kept})
 
     def keep_media(self, value: object) -> object:
         """A file becomes a blob; a URL, or anything else, stays what it is."""

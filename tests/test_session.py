@@ -312,6 +312,13 @@ def test_a_video_file_is_copied_and_a_url_kept(session: Session, tmp_path: Path)
     assert session.video == "https://example.org/run.mp4"
 
 
+def test_a_video_that_is_no_file_is_said(session: Session, capsys: pytest.CaptureFixture[str]) -> None:
+    """A mistyped path is kept as it is, and its owner hears of it."""
+    session.set_video("flim.mp4")
+    assert session.video == "flim.mp4"
+    assert "there is no file 'flim.mp4'" in capsys.readouterr().err
+
+
 def test_a_screenshot_is_copied(session: Session, tmp_path: Path) -> None:
     """A picture that an action names is copied; one that is not there stays a name."""
     picture = tmp_path / "page.png"

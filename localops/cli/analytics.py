@@ -115,7 +115,7 @@ def _further(found: Report) -> list[tuple[str, object]]:
         ("  cached", output.count(totals.tokens_cached)),
         ("  reasoning", output.count(totals.tokens_reasoning)),
         ("Failed", "–" if rate is None else f"{output.count(totals.failed)} ({rate:.1%} of events)"),
-        ("Unpriced", f"{output.count(totals.unpriced)} calls" if totals.unpriced else "none"),
+        ("Unpriced", _calls(totals.unpriced) if totals.unpriced else "none"),
     ]
     notes = {
         "Unfinished": found.unfinished,
@@ -124,6 +124,10 @@ def _further(found: Report) -> list[tuple[str, object]]:
         "Dropped": found.dropped,
     }
     return pairs + [(name, output.count(value)) for name, value in notes.items() if value]
+
+
+def _calls(many: int) -> str:
+    return "1 call" if many == 1 else f"{output.count(many)} calls"
 
 
 def _print_parts(dim: str, parts: list[Part]) -> None:
@@ -242,7 +246,7 @@ def _all(opened: Home, chosen: Chosen, *, as_json: bool) -> None:
             ("Failed", "–" if rate is None else f"{output.count(totals.failed)} ({rate:.1%} of events)"),
             ("Tokens", f"{output.count(totals.tokens_in)} in, {output.count(totals.tokens_out)} out"),
             ("Cost", common.money(totals.cost, totals.unpriced, totals.llms)),
-            ("Unpriced", f"{output.count(totals.unpriced)} calls" if totals.unpriced else "none"),
+            ("Unpriced", _calls(totals.unpriced) if totals.unpriced else "none"),
         ]
     )
     print()

@@ -149,7 +149,9 @@ class _Story:
     def processes(self) -> str | None:
         """Who took part."""
         cards = [body for kind, body in self._rows if kind in ("session", "join") and "pid" in body]
-        return ", ".join(f"{card['pid']} on {card.get('host')}" for card in cards[:6]) + (" …" if cards[6:] else "")
+        said = (f"{card['pid']} on {card['host']}" if card.get("host") else str(card["pid"]) for card in cards)
+        found = list(dict.fromkeys(said))  # who ended it and came back is one
+        return ", ".join(found[:6]) + (" …" if found[6:] else "")
 
     def video(self) -> str | None:
         """The recording that belongs to it."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import signal
 import subprocess
 import sys
@@ -147,3 +149,17 @@ def test_an_ambiguous_id_names_its_matches(session: localops.Session, command: C
     assert code == 1
     assert str(other.session_id) in err
     assert str(session.session_id) in err
+
+
+def test_who_took_part_is_named_once(command: Command) -> None:
+    """A process that ended the session and came back is one; without the host it is its number."""
+    for opted_out in (False, True):
+        config = localops.Config(env_data_opt_out=opted_out)
+        first = localops.start_session(config=config)
+        assert first is not None
+        first.end_session()
+        again = localops.start_session(inherited_session_id=first.session_id, config=config)
+        assert again is not None
+        again.end_session()
+        said = next(line for line in command("show", "last")[1].splitlines() if line.startswith("processes"))
+        assert said.split()[1:] == ([str(os.getpid())] if opted_out else [str(os.getpid()), "on", platform.node()])
