@@ -104,7 +104,8 @@ class Client:
         self, given: object, folder: str, tags: Iterable[str] | str | None, name: str | None, config: Config
     ) -> Session:
         if not events.is_uuid(given):
-            say(f"inherited_session_id={given!r} is not a UUID; every process that is given it joins the same session")
+            said = events.describe(given)[:200]
+            say(f"inherited_session_id={said!r} is not a UUID; every process that is given it joins the same session")
         id = events.to_id(given)
         known = self.sessions.get(id)
         if known is not None and known.is_running:

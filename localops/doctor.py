@@ -170,7 +170,8 @@ def _journal(name: str, reader: Reader) -> Iterator[Finding]:
         for key, count in encode.loads(body).items():
             lost[key] = lost.get(key, 0) + count
     if lost["dropped"]:
-        text = f"{lost['dropped']} events could be written nowhere; their sessions count them as dropped"
+        many = "1 event" if lost["dropped"] == 1 else f"{lost['dropped']} events"
+        text = f"{many} could be written nowhere; the figures of their sessions count what was dropped"
         yield Finding(name, text, fault=False)
     steps = reader.ask(statements("doctor.sql")["clock_steps"])[0][0]
     if steps:

@@ -357,7 +357,7 @@ def to_id(value: object) -> bytes:
     if isinstance(value, uuid.UUID):
         return value.bytes
     try:
-        return uuid.UUID(str(value)).bytes
+        return uuid.UUID(describe(value)).bytes
     except ValueError:
         return uuid.uuid5(uuid.NAMESPACE_OID, describe(value)).bytes
 
@@ -365,7 +365,7 @@ def to_id(value: object) -> bytes:
 def is_uuid(value: object) -> bool:
     """Whether a value is a UUID, or its text."""
     try:
-        return isinstance(value, uuid.UUID) or bool(uuid.UUID(str(value)))
+        return isinstance(value, uuid.UUID) or bool(uuid.UUID(describe(value)))
     except ValueError:
         return False
 

@@ -453,8 +453,8 @@ class Session:
     def set_video(self, video: str | os.PathLike[str]) -> None:
         """Say where its video is: a URL is kept as it is, a file is copied into the project."""
         kept = self.keep_media(video)
-        if kept is video and "://" not in str(video):
-            say(f"there is no file {self._text(str(video), 200)!r} to keep as the video: its name is kept")
+        if kept is video and "://" not in (said := self._text(events.describe(video), 200)):
+            say(f"there is no file {said!r} to keep as the video: its name is kept")
         self._note("video", {"video": kept})
 
     def keep_media(self, value: object) -> object:
@@ -487,7 +487,7 @@ class Session:
             raise
         except Exception as error:  # the edge: recording never breaks the program that is recorded
             self._failed(error)
-        return str(given)
+        return events.describe(given)
 
     def agent_id(self, given: object) -> bytes:
         """The id of an agent's row.
@@ -534,7 +534,7 @@ class Session:
         Success, Failure (or Fail) and Indeterminate are understood in any letter case; anything else is said
         clearly and the session stays open.  Ending it again does nothing and gives None.
         """
-        state = _STATE_OF.get(str(getattr(end_state, "value", end_state)).lower())
+        state = _STATE_OF.get(events.describe(getattr(end_state, "value", end_state)).lower())
         if state is None:
             self._refuse_state(end_state)
             return None
@@ -553,7 +553,8 @@ class Session:
         return self._total_cost()
 
     def _refuse_state(self, end_state: object) -> None:
-        message = f"a session ends as Success, Failure or Indeterminate, not as {end_state!r}; it stays open"
+        wrong = end_state if isinstance(end_state, str) else events.describe(end_state)
+        message = f"a session ends as Success, Failure or Indeterminate, not as {wrong!r}; it stays open"
         if self.config.strict:
             raise UnknownEndState(message)
         say(message)

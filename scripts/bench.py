@@ -492,14 +492,16 @@ PARTS = {part.__name__: part for part in (record, power, start, writers, million
 def page(bench: Bench) -> str:
     """The docs page: the machine in a sentence, then the table."""
     when = time.strftime("%Y-%m-%d", time.gmtime())
+    versions = f"Python {platform.python_version()}, SQLite {apsw.sqlite_lib_version()}"
+    machine = f"{versions}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}"
+    given, returned = len(json.dumps(PARAMS)), len(json.dumps(RETURNS))
     lines_of = [
         "# Benchmarks",
         "",
         "Ratios, measured side by side in one run by `scripts/bench`; absolute figures hold for that machine only.",
         "",
-        f"Measured {when}: Python {platform.python_version()}, SQLite {apsw.sqlite_lib_version()},",
-        f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}. An event carries "
-        f"{len(json.dumps(PARAMS))} bytes of params and {len(json.dumps(RETURNS))} of returns; default settings, redaction on.",
+        f"Measured {when}: {machine}.",
+        f"An event carries {given} bytes of params and {returned} of returns; default settings, redaction on.",
         "",
         "| what | reach | found |",
         "|---|---|---|",

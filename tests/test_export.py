@@ -16,8 +16,8 @@ import localops
 from localops import export, lines
 from localops.decorators import operation, tool
 from localops.journal import Journal
-from localops.reader import Reader
 from localops.pricing import Prices
+from localops.reader import Reader
 from localops.repricing import reprice
 
 _HOSTILE = "</script><img src=x onerror=alert(1)>\x1b[2J"

@@ -312,6 +312,30 @@ def test_a_video_file_is_copied_and_a_url_kept(session: Session, tmp_path: Path)
     assert session.video == "https://example.org/run.mp4"
 
 
+class _Mute:
+    """Refuses to be turned into text."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no")
+
+    __repr__ = __str__
+
+
+def test_what_refuses_to_be_text_is_recorded_wherever_it_is_given(session: Session) -> None:
+    """No argument of an event or of a session makes an event get lost, or raises into the program."""
+    mute: Any = _Mute()
+    session.record(LLMEvent(model=mute, prompt_tokens=mute, cost=mute, agent_id=mute, thread_id=mute))
+    session.record(ToolEvent(name=mute, id=mute, tags=mute, init_timestamp=mute, cost=mute))
+    session.record(ErrorEvent(error_type=mute, exception=ValueError(mute), trigger_event=mute))
+    session.create_agent(mute, mute)
+    session.set_video(mute)
+    session.end_session(mute)
+    assert session.is_running
+    session.end_session("Success", mute)
+    assert localops.start_session(mute, mute, name=mute) is not None
+    assert [event["kind"] for event in session.events] == ["llm", "tool", "error", "agent"]
+
+
 def test_a_video_that_is_no_file_is_said(session: Session, capsys: pytest.CaptureFixture[str]) -> None:
     """A mistyped path is kept as it is, and its owner hears of it."""
     session.set_video("flim.mp4")
