@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     Execute = Callable[..., Any]
 
 DERIVED = ("total", "id_of", "event_of", "unfinished", "milestone", "facet")  # what fold.sql fills
-BATCH = 512  # rows folded at a time: 1.1 ms for whoever crosses the line, 2 µs a row
+BATCH = 1_024  # rows folded at a time: about 2 ms for whoever crosses the line, 2 µs a row
 LOOK_EVERY = 0.5  # seconds between looks at whether the file, its WAL and our locks are still there
 SYNC_EVERY = 1.0  # a power cut costs at most this much of what was recorded
 URGENT_EVERY = 0.1  # errors and openings sync at most ten times a second

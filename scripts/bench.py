@@ -390,7 +390,7 @@ def write_bare(folder: str) -> Callable[[], None]:
 
 def writers(bench: Bench) -> None:
     """Several processes on one journal: all rows there, and how many a second."""
-    each = {1: 8_000, 4: 3_000, 16: 1_000}
+    each = {1: 30_000, 4: 8_000, 16: 3_000}
     for processes, many in each.items():
         ratios = []
         for _ in range(3 if bench.rounds < 20 else 7):
