@@ -213,7 +213,7 @@ def _current(name: str) -> Session | None:
     except NoSession as error:
         if client.config.strict:
             raise
-        say_once("decorated without a session", str(error))
+        say_once(f"decorated, sessions open: {bool(client.open_sessions())}", str(error))
         return None
 
 
