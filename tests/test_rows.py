@@ -63,3 +63,21 @@ def test_a_torn_line_is_refused(row: rows.Row, data: st.DataObject) -> None:
     except (ValueError, TypeError, IndexError):
         return
     raise AssertionError(found)
+
+
+def test_a_checksum_is_the_same_in_every_python() -> None:
+    """Journals outlive the Python that wrote them: this row has had this checksum since the first release."""
+    row = rows.make(
+        "llm",
+        bytes(range(16)),
+        id=bytes(range(16, 32)),
+        at_ns=1_795_233_621_111_784_373,
+        name="naïve ☕",
+        parent=bytes(16),
+        model="gpt-4o",
+        tokens=(1, 2**40, None, -7),
+        cost=2**62,
+        tags='["a"]',
+        body='{"params":{"q":"ü"}}',
+    )
+    assert row[rows.COLUMNS.index("sum")] == 1_352_202_735
