@@ -86,7 +86,8 @@ class Home:
 
     def __init__(self, folder: str | None = None, project: str | None = None) -> None:
         self.folder = config.home(folder)
-        names = config.projects(self.folder) if project is None else [config.check_project(project)]
+        known = sorted({*config.projects(self.folder), *spill.strays(self.folder)})
+        names = known if project is None else [config.check_project(project)]
         found = (Project(self.folder, name, rank) for rank, name in enumerate(names))
         self.projects = [each for each in found if each.exists]
         if project is not None and not self.projects:
@@ -360,7 +361,7 @@ def _stored_states(state: str | None) -> list[str | None]:
 
 def _is_due(folder: str, reader: Reader | None) -> bool:
     """Whether something waits that only a writer can bring in order."""
-    if not os.access(folder, os.W_OK):
+    if not os.access(folder if os.path.isdir(folder) else os.path.dirname(folder), os.W_OK):
         return False
     if spill.waiting(folder) or os.path.isdir(os.path.join(folder, "parts")):
         return True

@@ -126,13 +126,18 @@ def is_network(kind: str) -> bool:
 def make_private(folder: str) -> None:
     """Make a folder and the missing ones above it for this user alone; `os.makedirs` opens those above to all."""
     try:
-        os.mkdir(folder, 0o700)
+        _make(folder)
     except FileNotFoundError:
         above = os.path.dirname(folder)
         if above in ("", folder):
             raise
         make_private(above)
-        make_private(folder)
+        _make(folder)  # where this fails too, as in /proc, no folder can be made
+
+
+def _make(folder: str) -> None:
+    try:
+        os.mkdir(folder, 0o700)
     except FileExistsError:
         if not os.path.isdir(folder):
             raise

@@ -35,6 +35,16 @@ def places(project: str) -> tuple[str, str]:
     return os.path.join(project, "spill"), os.path.join(state, "localops", "spill", name)
 
 
+def strays(home: str) -> list[str]:
+    """The projects of a home that have rows in the user's state folder, even where their own folder was never made."""
+    top = os.path.dirname(places(os.path.join(home, "any"))[1])
+    try:
+        found = [entry.rpartition("-")[0] for entry in os.listdir(top)]
+    except OSError:
+        return []
+    return sorted(name for name in found if name and waiting(os.path.join(home, name)))
+
+
 class Spill:
     """The spill file of this process; opened at the first row that needs it."""
 

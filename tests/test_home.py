@@ -215,3 +215,17 @@ def test_no_list_looks_at_every_session(journal: Journal) -> None:
         scans = [step for step in plan if step.startswith("SCAN ") and step.split()[1] in tables]
         if name not in ("standing_of_journal", "newest_rows"):
             assert all("total_by_start" in step for step in scans), (name, plan)
+
+
+def test_rows_spilled_before_there_was_a_project_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was recorded while the home could not be made is listed as soon as it can be."""
+    home = tmp_path / "later"
+    home.write_text("in the way")
+    monkeypatch.setenv("LOCALOPS_HOME", str(home))
+    session = localops.init()
+    assert session is not None
+    session.end_session("Success")
+    home.unlink()
+    home.mkdir()
+    with Home(str(home)) as opened:
+        assert [listed.session for listed in opened.sessions()] == [session.session_id.bytes]

@@ -171,3 +171,9 @@ def test_a_description_loads_nothing_heavy() -> None:
     code = "import sys; from localops import host; host.environment(), host.identity(); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"socket", "subprocess", "hashlib", "importlib.metadata", "psutil"} & set(done.stdout.split())
+
+
+def test_a_folder_that_cannot_be_made_is_an_error() -> None:
+    """Where no folder can be made, as in /proc, that is said once and for all."""
+    with pytest.raises(OSError, match="nope"):
+        host.make_private("/proc/nope/project")
