@@ -46,8 +46,7 @@ URGENT_EVERY = 0.1  # errors and openings sync at most ten times a second
 
 monotonic = time.monotonic  # bound once: they are on every event's way
 
-_INSERT = f"insert into event({', '.join(rows.COLUMNS)}) values({', '.join('?' * len(rows.COLUMNS))})"
-INSERT = _INSERT  # for whoever writes a row inside `transact`
+INSERT = f"insert into event({', '.join(rows.COLUMNS)}) values({', '.join('?' * len(rows.COLUMNS))})"
 _SELECT = f"select {', '.join(rows.COLUMNS)} from event"  # noqa: S608
 _ABOUT = "A localops journal: what AI agents did, a row each. Read it with `localops`, or a copy with any SQLite tool."
 
@@ -138,7 +137,7 @@ class Journal:
                 if sync or now >= self._sync_at:
                     self._insert_synced(row, now)
                 else:
-                    self._execute(_INSERT, row)
+                    self._execute(INSERT, row)
                 if self._connection.last_insert_rowid() >= self._fold_at:  # type: ignore[union-attr]
                     self._fold_some()
             except Exception as error:  # the edge: whatever SQLite or the disk says must not reach the agent
@@ -157,12 +156,12 @@ class Journal:
         """One commit under FULL: it syncs the whole WAL, so everything before it is safe from a power cut too."""
         self._synced, self._sync_at = now, now + SYNC_EVERY
         if self.power or self.network:
-            self._execute(_INSERT, row)
+            self._execute(INSERT, row)
             return
         execute = self._execute
         execute("pragma synchronous = full")
         try:
-            execute(_INSERT, row)
+            execute(INSERT, row)
         finally:
             execute("pragma synchronous = normal")
 
@@ -176,7 +175,7 @@ class Journal:
             return self._rescue(row, None)
         if isinstance(error, apsw.CorruptError | apsw.NotADBError) and self._set_aside(error):
             try:
-                self._execute(_INSERT, row)
+                self._execute(INSERT, row)
                 self.counts["recorded"] += 1
                 return True
             except Exception as again:  # the fresh file failed too: the spill is left
@@ -235,7 +234,7 @@ class Journal:
         self._patience = self.wait
         if step := clock.step_ns():
             for session in [*self.sessions] or [rows.NOBODY]:
-                self._execute(_INSERT, _row("clock", session, {"step_ns": step}))
+                self._execute(INSERT, _row("clock", session, {"step_ns": step}))
         if self.participant is not None:
             self.participant.check()
         self._chores_due = True
@@ -243,7 +242,7 @@ class Journal:
     def _tell_losses(self) -> None:
         """Say in a row of each session what could not be written at once, and take the spilled rows back in."""
         for session, (spilled, dropped) in list(self._lost.items()):
-            self._execute(_INSERT, _loss(session, spilled, dropped))
+            self._execute(INSERT, _loss(session, spilled, dropped))
             del self._lost[session]
         self._spill = None
         self.collect()
@@ -344,7 +343,7 @@ class Journal:
         self._execute("begin immediate")
         try:
             if self._execute("select value from meta where key = 'place'").get != place:
-                self._execute(_INSERT, row)
+                self._execute(INSERT, row)
                 upsert = "insert into meta values(?, ?) on conflict do update set value = excluded.value"
                 self._execute(upsert, ("journal", new))
                 self._execute(upsert, ("place", place))
@@ -612,7 +611,7 @@ class Journal:
                         continue
                     seen.add(identity)
                     new.append(row)
-                    execute(_INSERT, row)
+                    execute(INSERT, row)
 
             self.transact(work, full=True)
             added += len(new)
