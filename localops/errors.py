@@ -8,6 +8,7 @@ LocalopsError
 ├── NotFound           no session, event, project or topic has that id
 ├── Ambiguous          more than one has that prefix
 ├── QueryRefused       SQL that would do more than read, or read for too long
+├── BundleError        rows from elsewhere that cannot be taken as they came
 └── JournalError       the journal cannot be used as it is
     ├── ForeignJournal     the file is not a localops journal; it is left alone
     ├── NewerJournal       a newer release wrote it and asks older ones not to
@@ -53,6 +54,10 @@ class Ambiguous(LocalopsError):
 
 class QueryRefused(LocalopsError):
     """The journal is only read here: one SELECT at a time, and within the time limit."""
+
+
+class BundleError(LocalopsError):
+    """The rows cannot be taken as they came: have them sent again."""
 
 
 class JournalError(LocalopsError):

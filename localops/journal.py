@@ -347,6 +347,9 @@ class Journal:
                 upsert = "insert into meta values(?, ?) on conflict do update set value = excluded.value"
                 self._execute(upsert, ("journal", new))
                 self._execute(upsert, ("place", place))
+                if was:
+                    earlier = self._execute("select value from meta where key = 'lineage'").get
+                    self._execute(upsert, ("lineage", f"{was} {earlier or ''}".strip()))
             self._execute("commit")
         except BaseException:
             self._roll_back()
@@ -578,16 +581,18 @@ class Journal:
             finally:
                 self._inside = inside
 
-    def transact(self, work: Callable[[Execute], None], *, full: bool = False) -> None:
-        """Run `work` alone in an immediate transaction, over a journal that is folded to its end."""
+    def transact(self, work: Callable[[Execute], None], *, full: bool = False, folded: bool = True) -> None:
+        """Run `work` alone in an immediate transaction, over a journal that is folded to its end (or as it is)."""
         with self._alone():
-            self._fold(all_of_it=True)
+            if folded:
+                self._fold(all_of_it=True)
             execute = self._execute
             if full:
                 execute("pragma synchronous = full")
             try:
                 execute("begin immediate")
-                self._fold_inside(1, sys.maxsize)  # what slipped in just now
+                if folded:
+                    self._fold_inside(1, sys.maxsize)  # what slipped in just now
                 work(execute)
                 execute("commit")
             except BaseException:

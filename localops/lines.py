@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from localops import encode, rows
 
 TYPE_CHECKING = False
@@ -10,11 +12,18 @@ if TYPE_CHECKING:
 
 _BINARY = {rows.COLUMNS.index(name) for name in ("id", "session", "parent", "agent")}
 _BODY = rows.COLUMNS.index("body")
+_NONE = type(None)
+_TEXT = frozenset("kind name model tags body".split())
+_TYPES = [bytes if index in _BINARY else str if name in _TEXT else int for index, name in enumerate(rows.COLUMNS)]
+_NEEDED = frozenset("id phase session kind at_ns format sum".split())
+_WIDE = 1 << 63
+_SEQ = re.compile(rb'\{"seq":(\d{1,18})\b')
+_seen: set[tuple[type, ...]] = set()  # which columns have been found filled together: there are a few dozen
 
 
-def from_row(row: Row) -> bytes:
-    """One row as one line of JSON; the body is spliced in as it is stored."""
-    plain = {}
+def from_row(row: Row, seq: int | None = None) -> bytes:
+    """One row as one line of JSON, its place in the journal first; the body is spliced in as it is stored."""
+    plain: dict[str, object] = {} if seq is None else {"seq": seq}
     for index, (name, value) in enumerate(zip(rows.COLUMNS, row, strict=True)):
         if value is None:
             continue
@@ -28,6 +37,11 @@ def from_row(row: Row) -> bytes:
 
 def to_row(line: bytes) -> Row:
     """The row a line holds; ValueError when it is torn, foreign or fails its checksum."""
+    return to_numbered(line)[1]
+
+
+def to_numbered(line: bytes) -> tuple[int, Row]:
+    """The row a line holds and its place in the journal it comes from (0: not told); ValueError as above."""
     plain = encode.loads(line)
     if not isinstance(plain, dict):
         raise ValueError("a row's line is a JSON object")
@@ -38,9 +52,40 @@ def to_row(line: bytes) -> Row:
     if values[_BODY] is not None:
         values[_BODY] = _stored_body(line)
     row = tuple(values)
+    _check_types(row)
     if not rows.intact(row):
         raise ValueError("the line fails its checksum")
-    return row
+    seq = plain.get("seq", 0)
+    if type(seq) is not int:
+        raise ValueError("seq is not a number")
+    return seq, row
+
+
+def seq_of(line: bytes) -> int:
+    """The place of a row whose line cannot be read otherwise; 0 when not even that can be told."""
+    try:
+        seq = encode.loads(line).get("seq", 0)
+    except (ValueError, AttributeError):
+        seq = int(found[1]) if (found := _SEQ.match(line)) else 0
+    return seq if type(seq) is int else 0
+
+
+def _check_types(row: Row) -> None:
+    """Refuse what the journal's columns would refuse: a line may come from anybody."""
+    types = tuple(map(type, row))
+    if types not in _seen:
+        wrong = [
+            name
+            for name, kind, found in zip(rows.COLUMNS, _TYPES, types, strict=True)
+            if found is not kind and (found is not _NONE or name in _NEEDED)
+        ]
+        if wrong:
+            raise ValueError(f"{wrong[0]} is not what it has to be")
+        _seen.add(types)
+    if any(len(row[index]) != 16 for index in _BINARY if row[index] is not None):
+        raise ValueError("an id is not 16 bytes long")
+    if any(value.__class__ is int and not -_WIDE <= value < _WIDE for value in row):
+        raise ValueError("a number does not fit into 64 bits")
 
 
 def _stored_body(line: bytes) -> str:

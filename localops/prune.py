@@ -11,7 +11,7 @@ import os
 import time
 from dataclasses import dataclass, field
 
-from localops import analytics, clock, encode, ends, rows, search
+from localops import analytics, bundle, clock, encode, ends, rows, search
 from localops.errors import ConfigError
 from localops.journal import INSERT
 from localops.sql import statements
@@ -130,6 +130,7 @@ def _take_one(journal: Journal, choice: Choice, taken: Taken) -> None:
         if found is None or found[1:] != (choice.last_seq, choice.rows):
             return
         execute(INSERT, _epitaph(execute, choice, found[0]))
+        execute("insert or ignore into gone values(?, ?)", (choice.session, clock.now_ns()))
         for name, statement in statements("prune.sql").items():
             if name.startswith("delete_"):
                 execute(statement, {"key": found[0], "session": choice.session})
@@ -148,7 +149,7 @@ def _epitaph(execute: Callable[..., Any], choice: Choice, key: int) -> rows.Row:
     figures = dict(zip(analytics.Totals._fields, execute(_sql("totals"), {"key": key}).fetchone(), strict=True))
     told = {
         "rows": choice.rows,
-        "digest": digest(execute(_sql("identities"), {"key": key})),
+        "digest": bundle.digest(execute(_sql("identities"), {"key": key})),
         "state": choice.state,
         "totals": figures,
         "delivered": choice.delivered,
@@ -163,16 +164,6 @@ def _epitaph(execute: Callable[..., Any], choice: Choice, key: int) -> rows.Row:
         parent=choice.session,
         body=body,
     )
-
-
-def digest(identities: Iterable[tuple[bytes, int, int]]) -> str:
-    """One word for a set of rows in any order: SHA-256 over their sorted identities and checksums."""
-    import hashlib
-
-    whole = hashlib.sha256()
-    for id, phase, total in sorted(identities):
-        whole.update(b"%b %d %d\n" % (id, phase, total))
-    return whole.hexdigest()
 
 
 def sweep_blobs(journal: Journal) -> int:

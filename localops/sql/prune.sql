@@ -58,6 +58,10 @@ where (id, phase) in (
   join event e on e.seq = o.seq
   where o.key = :key);
 
+-- delete_parked --
+delete from parked
+where seq in (select seq from event_of where key = :key);
+
 -- delete_events --
 delete from event
 where seq in (select seq from event_of where key = :key);

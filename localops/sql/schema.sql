@@ -1,8 +1,8 @@
 -- The journal, format 1.  One stream of rows (event); everything else is derived from it and can be rebuilt.
 -- Open a copy (`localops backup`) with any SQLite tool; open the live file only read-only and from another process.
 
--- What this file is.  Keys: journal (the id of this journal), place (where it was last written), writer (the oldest
--- schema that may write here), about (a sentence for whoever finds the file).
+-- What this file is.  Keys: journal (the id of this journal), lineage (the ids it had before, the last one first), place
+-- (where it was last written), writer (the oldest schema that may write here), about (a sentence for its finder).
 create table meta(
   key text primary key,                  -- what is told
   value text not null
@@ -44,13 +44,57 @@ begin
   select raise(abort, 'the newest row of a journal stays: its seq must not be used again');
 end;
 
--- What each remote has, as ranges of seq; unsent means in no range.
+-- What each remote has, as ranges of seq; unsent means in no range, and not parked.
 create table delivered(
   remote text not null,                  -- its name
   first integer not null,                -- seq the range begins with
   last integer not null,                 -- seq it ends with
-  receipt text,                          -- what the remote said
   primary key(remote, first)
+) strict, without rowid;
+
+-- Rows that a remote does not take: kept here, and holding up nothing.
+create table parked(
+  remote text not null,                  -- its name
+  seq integer not null,                  -- of the row
+  final integer not null,                -- 1: refused for good; 0: set aside, tried again with each pass
+  reason text not null,                  -- what the remote said
+  at_ns integer not null,                -- when
+  primary key(remote, seq)
+) strict, without rowid;
+
+-- What a remote signed for, a batch each.
+create table receipt(
+  key integer primary key,
+  remote text not null,                  -- its name
+  at_ns integer not null,                -- when it came
+  rows integer not null,                 -- that it is for
+  body text not null                     -- JSON, as the remote wrote it
+) strict;
+
+-- How it went with each remote last.
+create table contact(
+  remote text primary key,               -- its name
+  peer text,                             -- who answered there, by the id it goes by
+  ok_ns integer,                         -- when a pass last came to its end
+  failed_ns integer,                     -- when one last did not
+  error text                             -- and why; null after a pass that did
+) strict, without rowid;
+
+-- What came in from other journals, a batch each: what a hub holds of whom.
+create table received(
+  journal text not null,                 -- its id
+  first integer not null,                -- seq there that the batch begins with
+  last integer not null,                 -- seq there that it ends with
+  id blob not null,                      -- of the row at `last`
+  phase integer not null,                -- of that row
+  at_ns integer not null,                -- when it came
+  primary key(journal, last, first)
+) strict, without rowid;
+
+-- Sessions that were deleted here and do not come back when they are sent again.
+create table gone(
+  session blob primary key,              -- its id
+  at_ns integer not null                 -- when it was deleted
 ) strict, without rowid;
 
 -- Everything below is derived: folded from the stream in batches, up to and including mark.seq.

@@ -1,0 +1,288 @@
+"""Rows on their way to somewhere else: a batch of them, what was answered, and the receipt that proves it.
+
+One form serves a request to a hub, a file that is carried by hand and what is taken in from either: a header, which
+is one line of JSON, and then a line for each row (`lines.py`).  Nothing here knows how it travels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from localops import encode, lines, rows
+from localops.errors import BundleError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from typing import Any
+
+    from localops.rows import Row
+
+    Range = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Previous:
+    """The row that the receiver was sent before these, by which it knows that nothing is missing between."""
+
+    seq: int
+    id: bytes
+    phase: int
+    sum: int
+    session: bytes
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows of one journal that somebody lacks; `ranges` are the seqs which are delivered when all are taken."""
+
+    journal: str
+    lineage: Sequence[str]  # the ids the journal had before
+    rows: Sequence[tuple[int, Row]]
+    ranges: Sequence[Range]
+    previous: Previous | None = None
+    totals: Sequence[dict[str, Any]] = ()  # figures of sessions that are complete with these rows
+
+
+@dataclass(frozen=True)
+class Ack:
+    """What became of a batch: everything that is not refused is stored, for good."""
+
+    refused: dict[int, str] = field(default_factory=dict)  # seq -> why
+    receipt: dict[str, Any] | None = None  # what the receiver signed
+    peer: str | None = None  # who it is
+    stored: int = 0  # rows it did not have before
+    differs: Sequence[str] = ()  # sessions whose figures are others there
+    forked: bool = False  # it has had other rows under these seqs
+
+
+WIRE = 1  # of header, lines, answer and receipt; grows when an older reader would misread one of them
+_SIGNED = ("journal", "ranges", "rows", "digest", "at_ns", "by")  # what a receipt's HMAC covers, in this order
+_SUM = rows.COLUMNS.index("sum")
+
+
+def digest(identities: Iterable[tuple[bytes, int, int]]) -> str:
+    """One word for a set of rows in any order: SHA-256 over their sorted identities and checksums."""
+    import hashlib
+
+    whole = hashlib.sha256()
+    for id, phase, total in sorted(identities):
+        whole.update(b"%b %d %d\n" % (id, phase, total))
+    return whole.hexdigest()
+
+
+def identity(row: Sequence[Any]) -> tuple[bytes, int, int]:
+    """What a row is known by, and its checksum."""
+    return row[0], row[1], row[_SUM]
+
+
+def without_content(row: Row) -> Row:
+    """The row as a remote for metadata gets it: figures and names stay, what was said is left out."""
+    kind, body = row[3], row[-1]
+    if body is None:
+        return row
+    if kind not in rows.BOOKS:
+        kept = None
+    elif kind in ("video", "metadata"):
+        kept = "{}"
+    elif kind in ("end", "leave"):
+        kept = encode.dumps({key: value for key, value in _object(body).items() if key != "reason"}).decode()
+    else:
+        return row
+    return rows.seal(row[:_SUM], kept)
+
+
+def _object(text: str) -> dict[str, Any]:
+    found = encode.loads(text)
+    return found if isinstance(found, dict) else {}
+
+
+# A batch as bytes, and back
+
+
+def pack(batch: Batch) -> Iterator[bytes]:
+    """The header and then a line for each row; stored JSON is spliced in, never parsed."""
+    yield encode.dumps(header(batch)) + b"\n"
+    for seq, row in batch.rows:
+        yield lines.from_row(row, seq)
+
+
+def header(batch: Batch) -> dict[str, Any]:
+    """What a receiver is told about the rows that follow."""
+    previous = batch.previous
+    return {
+        "localops": WIRE,
+        "journal": batch.journal,
+        "lineage": list(batch.lineage),
+        "ranges": [list(each) for each in batch.ranges],
+        "rows": len(batch.rows),
+        "digest": digest(identity(row) for _, row in batch.rows),
+        "previous": previous
+        and {
+            "seq": previous.seq,
+            "id": previous.id.hex(),
+            "phase": previous.phase,
+            "sum": previous.sum,
+            "session": previous.session.hex(),
+        },
+        "totals": list(batch.totals),
+    }
+
+
+def unpack(found: Iterable[bytes]) -> tuple[Batch, dict[int, str]]:
+    """The batch that header and lines hold, and the rows that cannot be read: seq -> why.
+
+    BundleError when the header is not one, or the lines are not those it announces.
+    """
+    each = iter(found)
+    told = _header(next(each, b""))
+    taken: list[tuple[int, Row]] = []
+    refused: dict[int, str] = {}
+    count = 0
+    for line in each:
+        count += 1
+        try:
+            taken.append(lines.to_numbered(line))
+        except (ValueError, TypeError, IndexError) as error:
+            refused[lines.seq_of(line)] = str(error)
+    if count != told["rows"]:
+        raise BundleError(f"{count} rows came, {told['rows']} were announced")
+    if not refused and digest(identity(row) for _, row in taken) != told["digest"]:
+        raise BundleError("the rows are not the ones that were announced")
+    previous = told["previous"] and Previous(
+        told["previous"]["seq"],
+        bytes.fromhex(told["previous"]["id"]),
+        told["previous"]["phase"],
+        told["previous"]["sum"],
+        bytes.fromhex(told["previous"]["session"]),
+    )
+    ranges = [(first, last) for first, last in told["ranges"]]
+    return Batch(told["journal"], told["lineage"], taken, ranges, previous, told["totals"]), refused
+
+
+_HEADER = {"journal": str, "lineage": list, "ranges": list, "rows": int, "digest": str, "totals": list}
+
+
+def _header(line: bytes) -> dict[str, Any]:
+    try:
+        told = encode.loads(line)
+    except ValueError as error:
+        raise BundleError(f"the first line is no header: {error}") from error
+    if not isinstance(told, dict) or not isinstance(told.get("localops"), int):
+        raise BundleError("the first line is no header")
+    if told["localops"] != WIRE:
+        raise BundleError(f"this is format {told['localops']}; format {WIRE} is known here: one side must be upgraded")
+    if any(not isinstance(told.get(key), kind) for key, kind in _HEADER.items()):
+        raise BundleError("the header lacks something")
+    return told
+
+
+# Receipts
+
+
+def receipt(batch: Batch, *, refused: Iterable[int], at_ns: int, by: str, key: str | None) -> dict[str, Any]:
+    """What the receiver signs: these rows of this journal are stored here, safe from a power cut."""
+    left = set(refused)
+    kept = [(seq, row) for seq, row in batch.rows if seq not in left]
+    told: dict[str, Any] = {
+        "journal": batch.journal,
+        "ranges": [list(each) for each in without(batch.ranges, left)],
+        "rows": len(kept),
+        "digest": digest(identity(row) for _, row in kept),
+        "at_ns": at_ns,
+        "by": by,
+    }
+    return {**told, "hmac": _hmac(told, key) if key else None}
+
+
+def is_signed(found: dict[str, Any], key: str) -> bool:
+    """Whether a receipt was signed under this API key, and says what it said then."""
+    import hmac
+
+    mac = found.get("hmac")
+    return isinstance(mac, str) and hmac.compare_digest(mac, _hmac(found, key))
+
+
+def _hmac(told: dict[str, Any], api_key: str) -> str:
+    import hmac
+
+    key = hmac.digest(api_key.encode(), b"localops receipt", "sha256")
+    text = encode.dumps([told.get(name) for name in _SIGNED])
+    return hmac.new(key, text, "sha256").hexdigest()
+
+
+# Ranges of seq
+
+
+def merged(ranges: Iterable[Range]) -> list[Range]:
+    """The same seqs in as few ranges as possible, in order.
+
+    >>> merged([(7, 9), (1, 3), (4, 4)])
+    [(1, 4), (7, 9)]
+    """
+    found: list[Range] = []
+    for first, last in sorted(ranges):
+        if found and first <= found[-1][1] + 1:
+            found[-1] = (found[-1][0], max(last, found[-1][1]))
+        else:
+            found.append((first, last))
+    return found
+
+
+def without(ranges: Iterable[Range], seqs: Iterable[int]) -> list[Range]:
+    """Ranges with single seqs taken out.
+
+    >>> without([(1, 4)], [2])
+    [(1, 1), (3, 4)]
+    """
+    return difference(ranges, [(seq, seq) for seq in seqs])
+
+
+def difference(ranges: Iterable[Range], taken: Iterable[Range]) -> list[Range]:
+    """Ranges with other ranges taken out.
+
+    >>> difference([(1, 10)], [(3, 4), (9, 12)])
+    [(1, 2), (5, 8)]
+    """
+    found: list[Range] = []
+    holes = merged(taken)
+    for first, last in merged(ranges):
+        for low, high in holes:
+            if high < first or low > last:
+                continue
+            if low > first:
+                found.append((first, low - 1))
+            first = high + 1
+        if first <= last:
+            found.append((first, last))
+    return found
+
+
+def common(ranges: Iterable[Range], others: Iterable[Range]) -> list[Range]:
+    """What is in both.
+
+    >>> common([(1, 10)], [(3, 4), (9, 12)])
+    [(3, 4), (9, 10)]
+    """
+    held = merged(others)
+    return [
+        (max(first, low), min(last, high))
+        for first, last in merged(ranges)
+        for low, high in held
+        if low <= last and high >= first
+    ]
+
+
+def halves(batch: Batch) -> tuple[Batch, Batch]:
+    """The batch as two: what is refused is found by asking about ever less.  The totals stay with the second."""
+    middle = len(batch.rows) // 2
+    seq, _ = batch.rows[middle - 1]
+    below, above = (0, seq), (seq + 1, batch.ranges[-1][1])
+    first = replace(batch, rows=batch.rows[:middle], ranges=common(batch.ranges, [below]), totals=())
+    second = replace(
+        batch,
+        rows=batch.rows[middle:],
+        ranges=common(batch.ranges, [above]),
+        previous=None,
+    )
+    return first, second
