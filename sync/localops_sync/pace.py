@@ -1,0 +1,65 @@
+"""How long a pass may last, how much it may send and how fast; the only place that waits."""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class OutOfBudget(Exception):
+    """The pass has used what it was given; rows remain."""
+
+
+class Pace:
+    """The budget of a pass: seconds, rows, bytes, and bytes a second."""
+
+    def __init__(
+        self,
+        *,
+        max_seconds: float | None = None,
+        max_rows: int | None = None,
+        max_bytes: int | None = None,
+        bytes_per_second: float | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._sleep, self._monotonic = sleep, monotonic
+        self._ends = None if max_seconds is None else monotonic() + max_seconds
+        self.rows_left = math.inf if max_rows is None else max_rows
+        self.bytes_left = math.inf if max_bytes is None else max_bytes
+        self._rate = bytes_per_second
+        self._free_at = 0.0
+
+    def seconds_left(self) -> float:
+        """Until the pass has to end; infinite without a limit."""
+        return math.inf if self._ends is None else self._ends - self._monotonic()
+
+    def check(self) -> None:
+        """OutOfBudget when nothing may be sent any more."""
+        if self.seconds_left() <= 0 or self.rows_left <= 0 or self.bytes_left <= 0:
+            raise OutOfBudget
+
+    def spend(self, rows: int, size: int) -> None:
+        """Count what was sent, and wait until the line is free again."""
+        self.rows_left -= rows
+        self.bytes_left -= size
+        if self._rate:
+            now = self._monotonic()
+            self._free_at = max(self._free_at, now) + size / self._rate
+            self.wait(self._free_at - now)
+
+    def wait(self, seconds: float) -> None:
+        """Wait; OutOfBudget when the pass would be over before."""
+        if seconds > self.seconds_left():
+            raise OutOfBudget
+        if seconds > 0:
+            self._sleep(seconds)
+
+    def jitter(self) -> float:
+        """A random number in [0, 1)."""
+        return random.random()  # noqa: S311

@@ -1,0 +1,75 @@
+"""What an answer means and when to try again: pure functions, tested from a table."""
+
+from __future__ import annotations
+
+from email.utils import parsedate_to_datetime
+
+from localops_sync.sink import Blocked, Offline, Refused, TooLarge
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from localops_sync.sink import Trouble
+
+TRIES = 5  # of one request in one pass, when the remote is there but fails; then the next pass
+LONGEST = 60.0  # seconds between two tries
+RETRY_AFTER_MOST = 120.0  # a server has been seen to ask for thirty years
+
+# Answers that only a person can do something about, and what.
+_ACT = {
+    401: "it does not accept the key: see `localops remote test`",
+    402: "it asks for payment, or its quota is used up",
+    403: "the key may not write there",
+    404: "there is nothing at this address that takes rows: check the URL",
+    405: "there is nothing at this address that takes rows: check the URL",
+    407: "the proxy asks for a password",
+    410: "it is closed for good",
+    426: "it speaks another version: upgrade the older side",
+    451: "it refuses for legal reasons",
+    501: "there is nothing at this address that takes rows: check the URL",
+}
+_LATER = (408, 425, 429)
+
+
+def trouble(status: int, said: str, headers: Mapping[str, str], where: str) -> Trouble:
+    """What an answer other than 200 means for the rows that were sent."""
+    text = f"{where} answered {status}{f': {said}' if said else ''}"
+    if 300 <= status < 400:
+        place = headers.get("Location", "another address")
+        return Blocked(f"{text}; it points to {place}, and redirects are never followed: change the remote's URL")
+    if status in _ACT:
+        return Blocked(f"{text}; {_ACT[status]}")
+    if status == 413:
+        return TooLarge(text)
+    if status in _LATER or status >= 500:
+        wait = seconds(headers.get("Retry-After"), now=headers.get("Date"))
+        return Offline(text, retry_after=wait, answered=True)
+    if 400 <= status < 500:
+        return Refused(text)
+    return Offline(f"{text}, which is no answer of a remote: something between may have spoken", answered=False)
+
+
+def seconds(told: str | None, *, now: str | None = None) -> float | None:
+    """How long a Retry-After asks us to wait, at most RETRY_AFTER_MOST; None for what makes no sense.
+
+    A date counts from the server's own, so that our clock does not matter.
+    """
+    if not told:
+        return None
+    text = told.strip()
+    if text.isascii() and text.isdigit():
+        return min(float(text[:12]), RETRY_AFTER_MOST)
+    try:
+        then = parsedate_to_datetime(text)
+        base = parsedate_to_datetime(now) if now else None
+        if base is None:
+            return None
+        return min(max((then - base).total_seconds(), 0.0), RETRY_AFTER_MOST)
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def backoff(tries: int, jitter: float) -> float:
+    """How long to wait after so many failures: a random part (`jitter` in [0, 1)) of 1, 2, 4 … 60 seconds."""
+    return jitter * min(LONGEST, 2.0 ** (tries - 1))
