@@ -253,6 +253,12 @@ def money(nano: int | None) -> str:
     return f"{sign}${count(units)}.{rest:0{places}}"
 
 
+def rate(dollars: str) -> str:
+    """Write a price as it is, whole cents at least: `$2.50`, `$0.0375`; it is exact, so nothing is rounded."""
+    whole, _, rest = dollars.partition(".")
+    return f"${count(int(whole))}.{rest.rstrip('0').ljust(2, '0')}"
+
+
 def count(n: int) -> str:
     """Write a whole number with its digits in groups of three, set apart by a narrow space."""
     return f"{n:,}".replace(",", _GROUP)

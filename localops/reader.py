@@ -7,6 +7,7 @@ Whoever writes has a connection of his own (`journal.py`).
 from __future__ import annotations
 
 import os
+import re
 import time
 import weakref
 from itertools import islice
@@ -29,6 +30,7 @@ SQLITE = apsw.sqlite_lib_version()
 SQLiteError = apsw.Error
 
 _PAGE = f"select seq, {', '.join(rows.COLUMNS)} from event where seq > ? order by seq limit ?"  # noqa: S608
+_BLANK = re.compile(r"(?>[\s;]+|--[^\n]*|/\*(?:.*?\*/|.*))*+", re.DOTALL)  # spaces, semicolons, comments
 _readers: weakref.WeakSet[Reader] = weakref.WeakSet()
 
 
@@ -99,6 +101,15 @@ class Reader:
         """
         _confine(self._connection, time.monotonic() + seconds)
         cursor = self._connection.cursor()
+
+        def alone(_: object, first: str, __: object) -> bool:
+            """Called with the first statement before it runs: nothing but comments may stand behind it."""
+            if _BLANK.fullmatch(statement, len(first)) is None:
+                raise QueryRefused("one statement at a time: there is another one behind the first")
+            cursor.exec_trace = None
+            return True
+
+        cursor.exec_trace = alone
         try:
             cursor.execute(statement)
             names = [column[0] for column in cursor.get_description()]

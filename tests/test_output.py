@@ -253,6 +253,15 @@ def test_money(nano: int | None, text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("dollars", "text"),
+    [("2.5", "$2.50"), ("10", "$10.00"), ("0.0375", "$0.0375"), ("4.125", "$4.125"), ("1500.10", "$1\u202f500.10")],
+)
+def test_rate(dollars: str, text: str) -> None:
+    """A price has whole cents at least, and all the digits it has."""
+    assert output.rate(dollars) == text
+
+
+@pytest.mark.parametrize(
     ("fraction", "text"),
     [(0, "    "), (1e-9, "▏   "), (0.5, "██  "), (0.6, "██▍ "), (1, "████"), (7, "████")],
 )

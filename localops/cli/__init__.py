@@ -15,6 +15,7 @@ import sys
 import click
 
 from localops import __version__
+from localops.cli import common
 from localops.errors import ConfigError, LocalopsError
 from localops.output import say
 
@@ -33,7 +34,7 @@ COMMANDS = {
 }
 
 
-class _Commands(click.Group):
+class _Commands(common.Group):
     """A group that knows its commands by name and imports one only to run it, or to describe it."""
 
     def list_commands(self, _: click.Context) -> list[str]:
@@ -69,6 +70,8 @@ def commands() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit with its code."""
+    if sys.stdout is None:  # it was closed (`>&-`): what is printed goes nowhere, and not into a file opened later
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  it is stdout until the end
     code = _run(sys.argv[1:] if arguments is None else list(arguments))
     if "localops.cli.run" not in sys.modules:  # a program that was run may have finalizers of its own
         atexit.register(gc.freeze)  # no search for garbage at exit: a tenth of what a short command takes

@@ -55,7 +55,7 @@ def analytics(
             if by is None:
                 _one(found, id, percentiles=percentiles, as_json=as_json)
             else:
-                _print_lines(by, _lines_of_one(found, id, by), limit, as_json=as_json)
+                _print_lines(by, _lines_of_one(found, id, by), limit, as_json=as_json, each_one=True)
             return
         if not opened.projects and not as_json:
             output.say(opened.nothing_yet())
@@ -68,8 +68,9 @@ def analytics(
             _all(opened, chosen, as_json=as_json)
         else:
             lines = _lines(opened, by, chosen, _zone(tz))
-            labels = _names(opened, lines[:limit]) if by == "session" else {}
-            _print_lines(by, lines, limit, as_json=as_json, labels=labels)
+            each_one = by == "session"
+            labels = _names(opened, lines[:limit]) if each_one else {}
+            _print_lines(by, lines, limit, as_json=as_json, each_one=each_one, labels=labels)
 
 
 def _zone(name: str | None) -> str | None:
@@ -95,7 +96,10 @@ def _one(project: Project, id: bytes, *, percentiles: bool, as_json: bool) -> No
 
 def _print_report(project: Project, id: bytes, stands: Standing, found: Report) -> None:
     common.print_heading(project, id, stands.state)
-    common.print_pairs([*found.contract.items()])
+    totals = found.totals
+    common.print_pairs(
+        list(({**found.contract, "Cost": common.money(totals.cost, totals.unpriced, totals.llms)}).items())
+    )
     print()
     common.print_pairs(_further(found))
     for dim, parts in found.by.items():
@@ -286,8 +290,15 @@ def _names(opened: Home, lines: list[Line]) -> dict[str, str]:
 
 
 def _print_lines(
-    by: str, lines: list[Line], limit: int, *, as_json: bool, labels: dict[str, str] | None = None
+    by: str,
+    lines: list[Line],
+    limit: int,
+    *,
+    as_json: bool,
+    each_one: bool = False,
+    labels: dict[str, str] | None = None,
 ) -> None:
+    """A table, or the same as JSON; `each_one`: every line is about one session."""
     if as_json:
         common.print_json({"by": by, "lines": [_part_facts(by, line) for line in lines]})
         return
@@ -295,17 +306,24 @@ def _print_lines(
         output.say(f"nothing to show by {by}")
         return
     most = max(line.cost for line in lines)
-    rows = [_cells(line, (labels or {}).get(line.value, line.value), most) for line in lines[:limit]]
-    headers = (by, "sessions", "events", "failed", "tokens in", "out", "cost", "", "time")
+    table = [_cells(line, (labels or {}).get(line.value, line.value), most) for line in lines[:limit]]
+    headers = (by, "sessions", "calls" if by in ("model", "tool") else "events", *_FIGURES)
+    idle = (*(["tokens in", "out"] if by == "tool" else []), *(["sessions"] if each_one else []))
+    columns = [column for column, title in enumerate(headers) if title not in idle]
     common.print_table(
-        rows,
-        headers,
-        align="lrrrrrrlr",
+        [[row[column] for column in columns] for row in table],
+        [headers[column] for column in columns],
+        align="".join("lrrrrrrlr"[column] for column in columns),
         soft=(by,),
-        spare=("time", "failed", "", "sessions", "out", "tokens in"),
+        least=32 if by == "session" else 24,
+        spare=("time", "", "sessions", "out", "tokens in"),
+        styles={"failed": common.errors},
     )
     if len(lines) > limit:
-        print(common.dim(f"{len(lines) - limit} more: -n {len(lines)}"))
+        print(common.dim(f"{output.count(len(lines) - limit)} more: -n {len(lines)}"))
+
+
+_FIGURES = ("failed", "tokens in", "out", "cost", "", "time")
 
 
 def _cells(line: Line, label: str, most: int) -> list[object]:

@@ -8,7 +8,7 @@ import time
 import click
 
 from localops import output
-from localops.cli.common import json_option, place, place_options, print_json
+from localops.cli.common import bytes_text, json_option, place, place_options, print_json
 from localops.errors import ConfigError, NotFound
 from localops.home import Home
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @place_options
 @json_option
 def backup(path: str | None, home: str | None, project: str | None, as_json: bool) -> None:
-    """Copy journals as they are at this instant, while they are being written.
+    """Copy journals as they are now, while they are being written.
 
     Each project becomes one file, packed, readable by its owner alone, for sqlite3, sqlite-utils or
     Datasette. Put back in a home it goes on as a journal of its own. Blobs and settings are not in it.
@@ -39,7 +39,7 @@ def backup(path: str | None, home: str | None, project: str | None, as_json: boo
         print_json({"backups": written})
         return
     for one in written:
-        output.say(f"{one['file']} holds {one['project']}, {output.count(one['bytes'])} bytes")
+        output.say(f"wrote project {one['project']} to {one['file']} ({bytes_text(one['bytes'])})")
 
 
 def _back_up(project: Project, target: str) -> dict[str, Any]:

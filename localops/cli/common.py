@@ -28,6 +28,23 @@ _SOFT = 18  # columns that a soft column keeps before others go
 SCHEMA_VERSION = 1  # of every --json; grows when a key changes its meaning or goes
 
 
+class Group(click.Group):
+    """Commands below a command; for one that there is not it has a guess at what was meant."""
+
+    def resolve_command(
+        self, context: click.Context, arguments: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that is meant."""
+        name = arguments[0]
+        if self.get_command(context, name) is None and not context.resilient_parsing and name[:1] != "-":
+            from difflib import get_close_matches
+
+            close = get_close_matches(name, self.list_commands(context))
+            guess = f": did you mean {' or '.join(map(repr, close))}?" if close else ""
+            context.fail(f"there is no command {name!r}{guess}")
+        return super().resolve_command(context, arguments)
+
+
 def place_options(command: F) -> F:
     """--home and --project: which journals a command works on."""
     command = click.option("--project", metavar="NAME", help="Only this project; otherwise every project of the home.")(
@@ -82,14 +99,16 @@ def print_table(
     *,
     align: str = "",
     soft: Collection[str] = (),
+    least: int = _SOFT,
     spare: Sequence[str] = (),
     styles: Mapping[str, Callable[[str], str]] | None = None,
 ) -> None:
     """A table that fits the terminal; into a file or a pipe, whole and plain.
 
-    Where it is too wide, the `spare` columns go, one after another; then the `soft` ones are cut.
+    Where it is too wide, the `spare` columns go, one after another, until the `soft` ones can have their
+    `least`; then those are cut.
     """
-    chosen = _fitting(rows, headers, soft, spare)
+    chosen = _fitting(rows, headers, dict.fromkeys(soft, least), spare)
     titles = [headers[column] for column in chosen]
     text = output.table(
         [[row[column] for column in chosen] for row in rows],
@@ -108,9 +127,9 @@ def print_table(
 
 
 def _fitting(
-    rows: Sequence[Sequence[object]], headers: Sequence[str], soft: Collection[str], spare: Sequence[str]
+    rows: Sequence[Sequence[object]], headers: Sequence[str], least: Mapping[str, int], spare: Sequence[str]
 ) -> list[int]:
-    """The columns that there is room for, a soft one with no more than a few characters."""
+    """The columns that there is room for, if a soft one has no more than its least."""
     chosen = list(range(len(headers)))
     room = width()
     if room is None:
@@ -119,7 +138,7 @@ def _fitting(
         max(len(title), *(output.cells_wide(str(row[column])) for row in rows)) if rows else len(title)
         for column, title in enumerate(headers)
     ]
-    needs = [min(need, _SOFT) if headers[column] in soft else need for column, need in enumerate(needs)]
+    needs = [min(need, least.get(headers[column], need)) for column, need in enumerate(needs)]
     for title in spare:
         if sum(needs[column] + 2 for column in chosen) - 2 <= room:
             break
@@ -190,6 +209,11 @@ def state(text: str) -> str:
     """How a session stands, in its colour."""
     colours = {"Success": "green", "Failure": "red", "Running": "cyan", "Indeterminate": "yellow"}
     return styled(text, colours.get(text.strip(), "dim"))
+
+
+def errors(text: str) -> str:
+    """A number of errors, hard to overlook if there are any."""
+    return text if text.strip() == "0" else styled(text, "red")
 
 
 def full_id(id: bytes) -> str:

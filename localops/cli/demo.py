@@ -123,7 +123,7 @@ class Writer:
 @click.option("--home", metavar="FOLDER", help="Record into this home.")
 @json_option
 def demo(home: str | None, as_json: bool) -> None:
-    """Record a small agent run on this machine, and show what can be seen of it.
+    """Record a small agent run here, and show what can be seen of it.
 
     Three agents plan a weekend by train, with tools, real prices and one error on the way.
     Nothing leaves the machine.

@@ -10,8 +10,8 @@ import click
 
 from localops import export as exports
 from localops import output
-from localops.cli.common import json_option, place, place_options, print_json
-from localops.errors import ConfigError
+from localops.cli.common import bytes_text, json_option, place, place_options, print_json
+from localops.errors import ConfigError, NotFound
 from localops.home import Home
 
 TYPE_CHECKING = False
@@ -36,7 +36,9 @@ _ENDINGS = {
 @click.command()
 @click.argument("sessions", nargs=-1, metavar="[ID|last]...")
 @click.option("--all", "everything", is_flag=True, help="Every session there is.")
-@click.option("--format", "form", type=click.Choice(exports.FORMATS), help="[default: by FILE's ending, else json]")
+@click.option(
+    "--format", "form", type=click.Choice(exports.FORMATS), help="[default: by FILE's ending; json on stdout]"
+)
 @click.option("-o", "--output", "path", default="-", metavar="FILE", help="Where to; - is stdout [default: -]")
 @click.option("--force", is_flag=True, help="Replace FILE if it is there.")
 @place_options
@@ -51,7 +53,7 @@ def export(
     project: str | None,
     as_json: bool,
 ) -> None:
-    """Hand sessions on: as JSON, rows, a spreadsheet, a SQLite file or a web page.
+    """Hand sessions on: JSON, rows, a spreadsheet, SQLite or a web page.
 
     \b
     json    the keys of AgentOps' export, and more
@@ -60,22 +62,52 @@ def export(
     sqlite  a file for Datasette, sqlite-utils or sqlite3
     html    one page to look at or to send; it needs no network
 
-    Without an id the newest session is meant. With --json and a FILE, what was done is reported as JSON.
+    Without an id the newest session is meant. What was written is said on stderr; with --json and a FILE it
+    is reported as JSON.
     """
     if everything and sessions:
         raise click.UsageError("give ids or --all, not both")
-    form = form or _ENDINGS.get(os.path.splitext(path)[1].lower(), "json")
+    if path != "-":
+        _check_place(path, force=force)
+    form = _form(form, path)
     with Home(*place(home, project)) as opened:
         runs = list(_chosen(opened, sessions or ("last",), everything=everything))
+        if not runs:
+            raise NotFound(opened.nothing_yet())
         if path == "-":
             _to_stdout(form, runs)
             return
-        _to_file(form, runs, path, force=force)
+        _to_file(form, runs, path)
     size = os.path.getsize(path)
     if as_json:
         print_json({"file": os.path.abspath(path), "format": form, "sessions": len(runs), "bytes": size})
     else:
-        output.say(f"{path} holds {_sessions(len(runs))} as {form}, {output.count(size)} bytes")
+        output.say(f"wrote {_sessions(len(runs))} as {form} to {os.path.abspath(path)} ({bytes_text(size)})")
+
+
+def _form(form: str | None, path: str) -> str:
+    """The format that was asked for, and that the file's name speaks of."""
+    if path == "-":
+        return form or "json"
+    ending = os.path.splitext(path)[1].lower()
+    named = _ENDINGS.get(ending)
+    if form is None and named is None:
+        told = f"no format ends in {ending!r}" if ending else f"{path} has no ending to tell the format by"
+        raise click.UsageError(f"{told}: say --format, or end it in {', '.join(_ENDINGS)}")
+    if form and named and form != named:
+        raise click.UsageError(f"--format is {form}, but {path} ends as {named} does: which is meant?")
+    return form or named or "json"
+
+
+def _check_place(path: str, *, force: bool) -> None:
+    """What cannot be written, or must not be replaced, is said before anything is read."""
+    folder = os.path.dirname(os.path.abspath(path))
+    if os.path.isdir(path):
+        raise ConfigError(f"{path} is a folder: name a file in it")
+    if not os.path.isdir(folder):
+        raise ConfigError(f"there is no folder {folder} to write {os.path.basename(path)} in")
+    if os.path.lexists(path) and not force:
+        raise ConfigError(f"{path} is there already: --force replaces it")
 
 
 def _sessions(many: int) -> str:
@@ -120,10 +152,8 @@ def _to_terminal(form: str, runs: list[Run]) -> None:
     print(output.clean(text.getvalue().decode(), newlines=True), end="")
 
 
-def _to_file(form: str, runs: list[Run], path: str, *, force: bool) -> None:
+def _to_file(form: str, runs: list[Run], path: str) -> None:
     """Write beside the place and move in when it is whole, so that no reader sees half a file."""
-    if os.path.exists(path) and not force:
-        raise ConfigError(f"{path} is there already: --force replaces it")
     folder, name = os.path.split(os.path.abspath(path))
     unfinished = os.path.join(folder, f".{name}.{os.getpid()}")
     try:

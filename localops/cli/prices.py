@@ -5,10 +5,10 @@ from __future__ import annotations
 import click
 
 from localops import clock, config, output
-from localops.cli.common import json_option, place, place_options, print_json, print_table
+from localops.cli.common import Group, dim, json_option, place, place_options, print_json, print_table
 from localops.errors import NotFound
 from localops.journal import Journal
-from localops.pricing import Prices
+from localops.pricing import PARTS, Prices
 from localops.repricing import Repriced, reprice
 
 TYPE_CHECKING = False
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 _MAIN = ("input", "output", "cached", "cache_write")
 
 
-@click.group()
+@click.group(cls=Group)
 def prices() -> None:
-    """The price table: shipped prices, your own, and prices for calls that had none.
+    """Prices of models: shipped ones, your own, and for calls that had none.
 
-    Prices are in US dollars for a million tokens. Your own stand in the home's config.toml:
+    They are in US dollars (USD) for a million tokens. Your own stand in the home's config.toml:
 
     \b
     [prices."my-model"]
@@ -50,7 +50,14 @@ def list_prices(words: tuple[str, ...], home: str | None, as_json: bool) -> None
         print_json({"table": _about(table), "prices": [_facts(price) for price in found]})
         return
     lines = [(price.model, price.provider or price.source, *(_rate(price, part) for part in _MAIN)) for price in found]
-    print_table(lines, ("model", "provider", *_MAIN), align="llrrrr")
+    if not lines:
+        output.say(f"no model or provider has {' and '.join(map(repr, words))} in its name")
+        return
+    print_table(lines, ("model", "provider", *_MAIN), align="llrrrr", spare=("cache_write", "cached"))
+    print()
+    print(dim(f"US dollars for a million tokens, by genai-prices {table.version} of {table.date}"))
+    if any(len(steps) > 1 for price in found for part, steps in price.rates.items() if part in _MAIN):
+        print(dim("+ is dearer in long calls: `localops prices show MODEL`"))
 
 
 @prices.command()
@@ -71,15 +78,15 @@ def show(model: str, provider: str | None, home: str | None, as_json: bool) -> N
     print(f"{output.clean(price.model)} ({price.provider or 'your own price'}; {price.source}{since})")
     for part, steps in price.rates.items():
         for start, dollars in steps:
-            above = f"  in calls with more than {output.count(start)} tokens of input" if start else ""
-            print(f"  {part.ljust(20)} ${dollars}{above}")
+            above = f", in prompts over {output.count(start)}" if start else ""
+            print(f"  {part.ljust(16)}  {output.rate(dollars).rjust(9)} for {_many(part)}{above}")
 
 
 @prices.command("set")
 @click.argument("model")
-@click.option("--input", "given", required=True, metavar="USD", help="For a million tokens of input.")
-@click.option("--output", "made", required=True, metavar="USD", help="For a million tokens of output.")
-@click.option("--cached", metavar="USD", help="For a million tokens of input from a cache.")
+@click.option("--input", "given", required=True, metavar="USD", help="Dollars for a million tokens of input.")
+@click.option("--output", "made", required=True, metavar="USD", help="Dollars for a million tokens of output.")
+@click.option("--cached", metavar="USD", help="Dollars for a million tokens of input from a cache.")
 @click.option("--all", "all_calls", is_flag=True, help="Calls that had a price when they were recorded, too.")
 @place_options
 @json_option
@@ -145,8 +152,9 @@ def _changes(one: Repriced) -> dict[str, Any]:
     return {"calls": one.calls, "cost_nano": one.nano, "same": one.same, "unknown": one.unknown}
 
 
-def _about(table: Prices) -> dict[str, str]:
-    return {"genai_prices": table.version, "date": table.date}
+def _about(table: Prices) -> dict[str, Any]:
+    """Where prices come from, and how many of each part they are for."""
+    return {"genai_prices": table.version, "date": table.date, "per": {part: many for part, (many, _) in PARTS.items()}}
 
 
 def _facts(price: Price) -> dict[str, Any]:
@@ -160,4 +168,13 @@ def _rate(price: Price, part: str) -> str | None:
     if part not in price.rates:
         return None
     steps = price.rates[part]
-    return f"${steps[0][1]}{'+' if len(steps) > 1 else ''}"
+    return output.rate(steps[0][1]) + ("+" if len(steps) > 1 else "")
+
+
+def _many(part: str) -> str:
+    """How many of a part its price is for."""
+    if part.endswith("seconds"):
+        return "an hour"
+    many = {1_000_000: "a million", 1_000: "a thousand"}[PARTS[part][0]]
+    tokens = many == "a million" and part != "characters"
+    return f"{many} {'tokens' if tokens else part.replace('_', ' ')}"

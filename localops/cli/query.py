@@ -27,10 +27,12 @@ if TYPE_CHECKING:
 def query(sql: str, as_csv: bool, seconds: float, home: str | None, project: str | None, as_json: bool) -> None:
     """Ask the journal in SQL; `-` reads it from stdin.
 
-    Views to begin with: session, event_detail, session_total, unfinished_operation. `localops help journal`
-    lists every table and column.
+    One statement, and none that writes. Views to begin with: session, event_detail, session_total,
+    unfinished_operation. `localops help journal` lists every table and column.
     """
     statement = sys.stdin.read() if sql == "-" else sql
+    if not statement.strip():
+        raise click.UsageError("there is no statement to ask")
     with Home(home, project) as opened:
         asked = _one(opened)
         names, found = asked.reader.console(statement, seconds=seconds)

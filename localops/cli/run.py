@@ -14,24 +14,22 @@ import click
 from localops import config
 
 
-@click.command(
-    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
-    options_metavar="[OPTIONS]",
-)
+@click.command(context_settings={"allow_interspersed_args": False})  # what follows the program is its own
 @click.option("--home", metavar="FOLDER", help="Record into this home.")
 @click.option("--project", metavar="NAME", help="Record into this project, where the program names none.")
-@click.option("-m", "module", metavar="MODULE", help="Run a module, as `python -m` does.")
-@click.argument("program", nargs=-1, type=click.UNPROCESSED, metavar="[SCRIPT] [ARGS]...")
-def run(home: str | None, project: str | None, module: str | None, program: tuple[str, ...]) -> None:
+@click.option("-m", "module", is_flag=True, help="PROGRAM is a module, as for `python -m`.")
+@click.argument("program", nargs=-1, type=click.UNPROCESSED, metavar="PROGRAM [ARGS]...")
+def run(home: str | None, project: str | None, module: bool, program: tuple[str, ...]) -> None:
     """Run a program; where it imports agentops, it finds localops.
 
     \b
     localops run app.py --verbose
     localops run -m my_agents.nightly
 
-    The program is run by this Python, unchanged, and its exit code is what comes back.
+    The program is run by this Python, unchanged, and its exit code is what comes back. What stands behind
+    its name is for the program; options of `run` come before it.
     """
-    if not module and not program:
+    if not program:
         raise click.UsageError("say what to run: a script, or -m and a module")
     if home is not None:
         os.environ["LOCALOPS_HOME"] = config.home(home)
@@ -39,8 +37,8 @@ def run(home: str | None, project: str | None, module: str | None, program: tupl
         os.environ["LOCALOPS_PROJECT"] = config.check_project(project)
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [_stand_in(), os.environ.get("PYTHONPATH")]))
     sys.stdout.flush()
-    chosen = ["-m", module] if module else []
-    os.execv(sys.executable, [sys.executable, *chosen, *program])  # noqa: S606  there is no shell in between
+    how = ["-m"] if module else []
+    os.execv(sys.executable, [sys.executable, *how, *program])  # noqa: S606  there is no shell in between
 
 
 def _stand_in() -> str:

@@ -66,8 +66,8 @@ def _print_table(shown: list[Listed], more: bool) -> None:
         headers,
         align="llllrrrrrr",
         soft=("name", "tags"),
-        spare=("tokens", "tools", "llm", "project", "errors", "tags", "took"),
-        styles={"state": common.state},
+        spare=("tokens", "tools", "llm", "project", "tags", "took", "began"),  # errors and cost stay
+        styles={"state": common.state, "errors": common.errors},
     )
     if more:
         print(common.dim(f"more: add --before {common.short_id(shown[-1].session)}"))

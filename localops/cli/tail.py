@@ -28,15 +28,18 @@ _QUIET = frozenset(("host", "clock", "journal"))  # rows that tell a person noth
 @click.option("-f", "--follow", is_flag=True, help="Go on as rows are written, until the session ends or Ctrl-C.")
 @click.option("-n", "--limit", type=click.IntRange(min=0), default=20, show_default=True, help="Rows to begin with.")
 @common.place_options
-@common.json_option
+@click.option("--json", "as_json", is_flag=True, help="JSON lines: a document for each row, on a line of its own.")
 def tail(session: str | None, follow: bool, limit: int, home: str | None, project: str | None, as_json: bool) -> None:
-    """Show the last events as lines: of a session, or of everything."""
+    """Show the last events as lines: of a session, or of everything.
+
+    With --json each row is a JSON document on a line of its own (JSON lines), printed as soon as it is seen.
+    """
     with Home(home, project) as opened:
         if session is None:
-            _tail_all(opened, limit, follow=follow, as_json=as_json)
+            _tail_all(opened, limit, follow=follow, everything=project is None, as_json=as_json)
             return
         found, id = opened.find(session)
-        printer = _Printer(found, as_json=as_json, many=False)
+        printer = _Printer(found, as_json=as_json)
         after, newest = printer.newest(limit, id)
         for row in newest:
             printer.show(row)
@@ -47,11 +50,12 @@ def tail(session: str | None, follow: bool, limit: int, home: str | None, projec
             printer.next(after, id)
 
 
-def _tail_all(opened: Home, limit: int, *, follow: bool, as_json: bool) -> None:
-    if not opened.projects and not follow:
-        output.say(opened.nothing_yet())
-        return
-    printers = {each.name: _Printer(each, as_json=as_json, many=len(opened.projects) > 1) for each in opened.projects}
+def _tail_all(opened: Home, limit: int, *, follow: bool, everything: bool, as_json: bool) -> None:
+    if not opened.projects:
+        waits = f"waiting for a first session in {opened.folder}; Ctrl-C ends this"
+        output.say(waits if follow else opened.nothing_yet())
+    printers = {each.name: _Printer(each, as_json=as_json) for each in opened.projects}
+    _prefix(printers)
     positions = {}
     newest: list[tuple[_Printer, Row]] = []
     for name, printer in printers.items():
@@ -61,20 +65,27 @@ def _tail_all(opened: Home, limit: int, *, follow: bool, as_json: bool) -> None:
         printer.show(row)
     while follow:
         time.sleep(_NAP)
-        for name in config.projects(opened.folder):  # a project may begin while we look
+        for name in config.projects(opened.folder) if everything else ():  # one may begin while we look
             if name not in printers and (each := Project(opened.folder, name)).exists:
-                printers[name] = _Printer(each, as_json=as_json, many=True)
+                printers[name] = _Printer(each, as_json=as_json)
+                _prefix(printers)
         for name, printer in printers.items():
             positions[name] = printer.next(positions.get(name, 0))
 
 
-class _Printer:
-    """Prints a project's rows, a line each, and remembers who is who."""
+def _prefix(printers: dict[str, _Printer]) -> None:
+    """Lines name their project where there are several."""
+    for name, printer in printers.items():
+        printer.prefix = f"{name}  " if len(printers) > 1 else ""
 
-    def __init__(self, project: Project, *, as_json: bool, many: bool) -> None:
+
+class _Printer:
+    """Prints a project's rows, a line each."""
+
+    def __init__(self, project: Project, *, as_json: bool) -> None:
+        self.prefix = ""
         self._project = project
         self._as_json = as_json
-        self._prefix = f"{project.name}  " if many else ""
 
     def newest(self, limit: int, session: bytes | None = None) -> tuple[int, list[Row]]:
         """The seq of the very last row, and the last rows up to it that are told, in their order."""
@@ -107,13 +118,21 @@ class _Printer:
 
             common.print_json_line({"project": self._project.name, "row": event_facts(analytics.plain(row, None))})
             return
-        line = f"{self._prefix}{common.short_id(row['session'])}  {_words(row)}"
         moment = _moment(row["at_ns"])
-        room = (common.width() or 0) - len(moment) - 2
-        line = output.clean(line)
-        line = output.cut(line, room) if room > 10 else line
+        line = _fitted(f"{self.prefix}{common.short_id(row['session'])}  ", row, len(moment) + 2)
         style = "red" if row["failed"] or row["kind"] == "error" else None
         print(f"{common.dim(moment)}  {common.styled(line, style) if style else line}", flush=True)
+
+
+def _fitted(begin: str, row: Row, used: int) -> str:
+    """A line that a terminal has room for: tokens go first, then the end of what it says."""
+    words, figures = _words(row)
+    room = common.width()
+    line = "  ".join([output.clean(f"{begin}{words}"), *figures])
+    if room is None or output.cells_wide(line) + used <= room:
+        return line
+    right = "  ".join(["", *figures[-2:]])
+    return output.cut(output.clean(f"{begin}{words}"), max(room - used - output.cells_wide(right), 20)) + right
 
 
 def _moment(at_ns: int) -> str:
@@ -122,23 +141,24 @@ def _moment(at_ns: int) -> str:
     return moment[11:] if moment[:10] == output.when(clock.now_ns())[:10] else moment
 
 
-def _words(row: Row) -> str:
-    """What a row says, in a line."""
+def _words(row: Row) -> tuple[str, list[str]]:
+    """What a row says in a line, and the figures at its end: tokens, cost, time."""
     kind, name = row["kind"], row["name"] or ""
     body = analytics.plain(row, None)
     if kind == "end":
-        return f"session ended: {name}{_because(body)}"
+        return f"session ended: {name}{_because(body)}", []
     if kind in rows.BOOKS:
-        return f"{kind} {name} {' '.join(body['tags'])}".strip()
+        return f"{kind} {name} {' '.join(body['tags'])}".strip(), []
     if row["phase"] == rows.OPEN:
-        return f"▸ {kind} {name}"
+        return f"▸ {kind} {name}", []
+    if kind == "error":
+        return f"error {name}: {_first_line(body.get('details'))}".rstrip(": "), []
     took = output.short_duration((row["end_ns"] or row["at_ns"]) - (row["start_ns"] or row["at_ns"]))
     if kind == "llm":
         tokens = f"{output.count(row['tokens_in'] or 0)} → {output.count(row['tokens_out'] or 0)}"
-        return f"llm {row['model'] or name}  {tokens}  {output.money(row['cost'])}  {took}"
-    if kind == "error":
-        return f"error {name}: {_first_line(body.get('details'))}"
-    return f"{kind} {name}  {'failed after ' if row['failed'] else ''}{took}"
+        return f"llm {row['model'] or name}".rstrip(), [tokens, output.money(row["cost"]), took]
+    cost = [output.money(row["cost"])] if row["cost"] else []
+    return f"{kind} {name}{' failed' if row['failed'] else ''}", [*cost, took] if kind != "agent" else []
 
 
 def _because(body: Row) -> str:

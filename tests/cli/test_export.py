@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,39 @@ def test_a_file_that_is_there_is_left_alone(tmp_path: Path, capsys: pytest.Captu
     assert "--force replaces it" in capsys.readouterr().err
     assert _export("-o", str(path), "--force") == 0
     assert json.loads(path.read_text())["session"]
+
+
+def test_what_was_written_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """How many sessions, in which format, and where."""
+    assert _export("--all", "-o", str(tmp_path / "x.jsonl")) == 0
+    out, err = capsys.readouterr()
+    assert (out, f"wrote 2 sessions as jsonl to {tmp_path / 'x.jsonl'}" in err) == ("", True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("x.csv", "--format", "json"), "x.csv ends as csv does"),
+        (("x.foo",), "no format ends in '.foo'"),
+        (("runs",), "has no ending"),
+        (("nowhere/x.csv",), "there is no folder"),
+        ((".",), "is a folder"),
+    ],
+)
+def test_a_format_or_place_that_is_not_clear_is_wrong_usage(
+    arguments: tuple[str, ...],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """No format is guessed for a file, and no folder made for it."""
+    monkeypatch.chdir(tmp_path)
+    before = sorted(os.listdir())
+    assert _export("-o", *arguments) == 2
+    assert said in capsys.readouterr().err
+    assert sorted(os.listdir()) == before
+    assert _export("-o", "x.foo", "--format", "csv") == 0
 
 
 def test_what_was_done_can_be_had_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,12 +25,29 @@ def _session(name: str, cost: float | None, **options: Any) -> localops.Session:
 
 
 def test_the_six_figures_come_first_and_agree(command: Command, told: Told) -> None:
-    """The command says what `get_analytics()` says, in its order and formats."""
+    """The command says what `get_analytics()` says, in its order; as JSON in its formats too."""
     session = _session("one", 0.5)
     expected = session.get_analytics()
     assert told("analytics", "last")["analytics"] == expected
     lines = command("analytics", "last")[1].splitlines()
     assert [line.split("  ")[0].strip() for line in lines[2:8]] == list(expected)
+
+
+def test_money_reads_the_same_in_every_command(command: Command, told: Told) -> None:
+    """For people `$0.5000`; the six figures' own string is only in JSON, where programs expect it."""
+    _session("one", 0.5)
+    for words in (
+        ["analytics", "last"],
+        ["analytics"],
+        ["analytics", "--by", "model"],
+        ["show"],
+        ["sessions"],
+        ["tail"],
+    ):
+        _, out, _ = command(*words)
+        assert "$0.5000" in out, words
+        assert "0.500000" not in out, words
+    assert told("analytics", "last")["analytics"]["Cost"] == "0.500000"
 
 
 def test_what_is_not_known_is_said(told: Told) -> None:

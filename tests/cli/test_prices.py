@@ -26,6 +26,26 @@ def test_a_price_is_shown_with_its_source(command: Any, tmp_path: Path) -> None:
     assert command("prices", "show", "of-nobody")[0] == 1
 
 
+def test_prices_say_what_they_are_for(command: Any, told: Any, tmp_path: Path) -> None:
+    """Dollars, for how many of what, and exact: a price is never rounded."""
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "config.toml").write_text(
+        '[prices."mine"]\ninput = 1.0375\noutput = 12\nweb_searches = 5\naudio_seconds = 0.36\n'
+    )
+    _, out, _ = command("prices", "show", "mine")
+    for said in (
+        "$1.0375 for a million tokens",
+        "$12.00 for a million",
+        "a thousand web searches",
+        "$0.36 for an hour",
+    ):
+        assert said in out
+    _, out, _ = command("prices", "list", "mine")
+    assert "$1.0375  $12.00" in out
+    assert "US dollars for a million tokens" in out
+    assert told("prices", "list", "mine")["table"]["per"]["web_searches"] == 1000
+
+
 def test_a_price_is_set_for_calls_that_had_none(command: Any, told: Any) -> None:
     """The session's cost is what it would have been; a second time changes nothing."""
     session = localops.start_session()

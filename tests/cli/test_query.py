@@ -4,9 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 import localops
 
 Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "select 1; select 2",
+        "select 1;;delete from event",
+        "select ';' /* ; */; select 2",
+        "select 1; /* a */ select 2 /* b */",
+    ],
+)
+def test_a_second_statement_is_refused(command: Command, sql: str) -> None:
+    """Nothing is run when there is more than one: no rows of one thing below the title of another."""
+    _record("default", "one")
+    code, out, err = command("query", sql)
+    assert (code, out) == (1, "")
+    assert "one statement at a time" in err
+
+
+@pytest.mark.parametrize(
+    "sql", ["select 7;", "select 7; -- done; really", "/* a; */ select 7 ; ; /* and so on", "\n;select 7"]
+)
+def test_comments_and_semicolons_are_no_statement(command: Command, sql: str) -> None:
+    """What stands behind the one statement may be comments."""
+    _record("default", "one")
+    assert command("query", sql)[1].splitlines()[-1] == "7"
+    assert command("query", " ")[0] == 2
 
 
 def _record(project: str, name: str) -> None:

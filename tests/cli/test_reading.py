@@ -87,6 +87,33 @@ def test_a_reader_that_has_gone_is_no_error(session: localops.Session) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.parametrize("arguments", ["sessions", "show", "export last", "help", "tail", "status"])
+def test_a_closed_stdout_is_no_bug(session: localops.Session, arguments: str) -> None:
+    """With `>&-` there is nowhere to print to, and that is all."""
+    done = subprocess.run(
+        f'"{sys.executable}" -m localops {arguments} >&-',
+        shell=True,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_mistyped_command_is_guessed(command: Command) -> None:
+    """As with options, the message names what was probably meant."""
+    for words, meant in (
+        (["sesions"], "'sessions'"),
+        (["prices", "lst"], "'list'"),
+        (["sessions", "--sate", "x"], "'--state'"),
+    ):
+        code, out, err = command(*words)
+        assert (code, out) == (2, "")
+        assert "id you mean" in err
+        assert meant in err
+    assert "did you mean" not in command("zzzz")[2]
+
+
 @pytest.mark.parametrize(
     ("text", "kinds"),
     [

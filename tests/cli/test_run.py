@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from localops.reader import Reader
 
 _TOP = Path(__file__).parent.parent.parent
@@ -84,6 +86,23 @@ def test_home_and_project_can_be_chosen(tmp_path: Path) -> None:
     script = _program(tmp_path, "import agentops; agentops.init()")
     assert _run("--home", str(tmp_path / "here"), "--project", "nightly", script, cwd=tmp_path).returncode == 0
     assert (tmp_path / "here" / "nightly" / "journal.db").exists()
+
+
+@pytest.mark.parametrize(
+    "wrong", [("--json",), ("--nosuch", "app.py"), ("-X", "dev", "app.py"), ("-m", "--json", "app")]
+)
+def test_an_option_that_is_not_ours_is_our_usage_error(tmp_path: Path, wrong: tuple[str, ...]) -> None:
+    """Before the program stand options of `localops run`; Python is not asked about others."""
+    _program(tmp_path, "print('ran')")
+    done = _run(*wrong, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("Usage: localops run")
+
+
+def test_what_follows_a_module_is_its_own(tmp_path: Path) -> None:
+    """Also options that `localops run` has itself."""
+    _program(tmp_path, "import sys; print(sys.argv[1:])")
+    assert _run("-m", "app", "--home", "x", "-m", cwd=tmp_path).stdout == "['--home', 'x', '-m']\n"
 
 
 def test_nothing_to_run_is_said(tmp_path: Path) -> None:

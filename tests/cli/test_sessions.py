@@ -99,6 +99,19 @@ def test_a_table_fits_the_terminal(
     assert str(three[0].session_id)[:13] in out
 
 
+def test_errors_are_the_last_to_go(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is no room for all columns, errors and cost stay: they are what one looks for."""
+    session = localops.start_session(["nightly", "production"], name="a regression run with a long name")
+    assert session is not None
+    session.record(LLMEvent(model="m"))
+    session.end_session("Indeterminate")
+    for columns in ("60", "80", "100"):
+        monkeypatch.setenv("COLUMNS", columns)
+        head, _, line = command("sessions")[1].splitlines()
+        assert {"id", "name", "state", "errors", "cost"} <= set(head.split())
+        assert "Indeterminate" in line
+
+
 def test_hostile_names_cannot_steer_the_terminal(command: Command) -> None:
     """Control characters of a name are shown, not obeyed, as text and as JSON."""
     _session("evil\x1b[2J\u202e\x9b31m")

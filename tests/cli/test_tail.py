@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
+
+import pytest
 
 import localops
+from localops import LLMEvent
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -22,3 +29,36 @@ def test_the_last_events_of_several_projects_are_told_in_order(command: Command)
         ("b", "step3"),
         ("a", "step3"),
     ]
+
+
+def test_json_is_a_document_a_line(command: Command) -> None:
+    """A stream has no end, so each row is a document of its own."""
+    session = localops.start_session()
+    assert session is not None
+    session.record(localops.ActionEvent(action_type="plan", params="two\nlines"))
+    told = [json.loads(line) for line in command("tail", "--json")[1].splitlines()]
+    assert [(line["schema_version"], line["row"]["kind"]) for line in told] == [(1, "session"), (1, "action")]
+
+
+def test_waiting_for_a_first_session_is_said(tmp_path: Path) -> None:
+    """`tail -f` of an empty home is not just silent: it says for what it waits, and where."""
+    waiting = subprocess.Popen(
+        [sys.executable, "-m", "localops", "tail", "-f"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert waiting.stderr is not None
+    said = waiting.stderr.readline()
+    waiting.kill()
+    waiting.communicate()
+    assert "waiting for a first session" in said
+    assert str(tmp_path / "home") in said
+
+
+def test_the_figures_of_a_line_are_never_cut(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a narrow terminal the name of a model is cut, what it cost is not."""
+    monkeypatch.setenv("COLUMNS", "60")
+    session = localops.start_session()
+    assert session is not None
+    session.record(LLMEvent(model="a-model-with-a-name-that-is-rather-long", prompt_tokens=9, cost=0.25))
+    line = command("tail")[1].splitlines()[-1]
+    assert len(line) <= 60
+    assert "…  $0.2500  " in line
