@@ -155,7 +155,7 @@ class ActionEvent(Event):
 
     def fields(self) -> dict[str, object]:
         """What goes into the body of its row, beside the columns."""
-        found = super().fields()
+        found = Event.fields(self)  # not super(): it is called for every event, and is felt there
         if self.action_type is not None and self.name is not None:
             found["action_type"] = self.action_type
         if self.logs is not None:

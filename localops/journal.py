@@ -46,7 +46,11 @@ URGENT_EVERY = 0.1  # errors and openings sync at most ten times a second
 
 monotonic = time.monotonic  # bound once: they are on every event's way
 
-INSERT = f"insert into event({', '.join(rows.COLUMNS)}) values({', '.join('?' * len(rows.COLUMNS))})"
+_INSERTS = {
+    len(columns): f"insert into event({','.join(columns)}) values({','.join('?' * len(columns))})"
+    for columns in (rows.COLUMNS, rows.PLAIN)
+}
+INSERT = _INSERTS[len(rows.COLUMNS)]  # for a whole row
 _SELECT = f"select {', '.join(rows.COLUMNS)} from event"  # noqa: S608
 _ABOUT = "A localops journal: what AI agents did, a row each. Read it with `localops`, or a copy with any SQLite tool."
 
@@ -137,7 +141,7 @@ class Journal:
                 if sync or now >= self._sync_at:
                     self._insert_synced(row, now)
                 else:
-                    self._execute(INSERT, row)
+                    self._execute(_INSERTS[len(row)], row)
                 if self._connection.last_insert_rowid() >= self._fold_at:  # type: ignore[union-attr]
                     self._fold_some()
             except Exception as error:  # the edge: whatever SQLite or the disk says must not reach the agent
@@ -156,12 +160,12 @@ class Journal:
         """One commit under FULL: it syncs the whole WAL, so everything before it is safe from a power cut too."""
         self._synced, self._sync_at = now, now + SYNC_EVERY
         if self.power or self.network:
-            self._execute(INSERT, row)
+            self._execute(_INSERTS[len(row)], row)
             return
         execute = self._execute
         execute("pragma synchronous = full")
         try:
-            execute(INSERT, row)
+            execute(_INSERTS[len(row)], row)
         finally:
             execute("pragma synchronous = normal")
 
@@ -175,7 +179,7 @@ class Journal:
             return self._rescue(row, None)
         if isinstance(error, apsw.CorruptError | apsw.NotADBError) and self._set_aside(error):
             try:
-                self._execute(INSERT, row)
+                self._execute(_INSERTS[len(row)], row)
                 self.counts["recorded"] += 1
                 return True
             except Exception as again:  # the fresh file failed too: the spill is left
@@ -208,7 +212,7 @@ class Journal:
     def _keep(self, row: Row) -> bool:
         if self._spill is None:
             self._spill = Spill(self.folder)
-        return self._spill.write(row)
+        return self._spill.write(rows.whole(row))
 
     def _look(self, now: float) -> None:
         """Twice a second: are we still who we were, and is the file still where we write?"""

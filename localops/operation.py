@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from localops.rows import Row
     from localops.session import Session
 
-new_id, now_ns, seal, FORMAT = clock.new_id, clock.now_ns, rows.seal, rows.FORMAT
+new_id, now_ns, plain, seal, FORMAT = clock.new_id, clock.now_ns, rows.plain, rows.seal, rows.FORMAT
 
 
 class Operation:
@@ -92,24 +92,11 @@ class Operation:
     def _row(
         self, phase: int, at: int, start: int | None, cost: int | None, failed: int | None, body: str | None
     ) -> Row:
-        columns = (
-            self.id,
-            phase,
-            self.session._id,
-            self.kind,
-            self.name,
-            self.parent,
-            self.agent,
-            at,
-            start,
-            None,
-            *UNMEASURED[:5],
-            cost,
-            failed,
-            self.tags if phase == 0 else None,
-            FORMAT,
-        )
-        return seal(columns, body)
+        tags = self.tags if phase == rows.DONE else None
+        head = (self.id, phase, self.session._id, self.kind, self.name, self.parent, self.agent, at, start)
+        if tags is None and cost is None and failed is None:
+            return plain(*head, body)
+        return seal((*head, None, *UNMEASURED[:5], cost, failed, tags, FORMAT), body)
 
 
 # An exception says which operation it comes to next, so that each one it passes through knows whether it is

@@ -287,7 +287,7 @@ def _suspicion(literals: list[tuple[str, str]], names: list[str]) -> Callable[[b
     x = re.compile(rb"x(?:ox|app-)").search
     authorization = re.compile(rb"z(?<=authoriz)ation[\\\"']* *[=:]").search
     capital_a = re.compile(rb"A(?:[KS]IA|Iza)").search
-    underscore_sign, x_sign, a_sign, z_sign, at_sign, j_sign = b"_xAz@J"
+    underscore_sign, hyphen, x_sign, a_sign, i_sign, z_sign, at_sign, j_sign = b"_-xAIz@J"
 
     def looks_secret(body: bytes) -> object:
         low = body.lower()
@@ -298,25 +298,37 @@ def _suspicion(literals: list[tuple[str, str]], names: list[str]) -> Callable[[b
             or scheme(low)
             # A number in bytes is found five times as fast as a text, and these are rare.
             or (underscore_sign in low and underscore(low))
-            or (x_sign in low and x(low))
+            or (x_sign in low and hyphen in low and x(low))
             or (z_sign in low and authorization(low))
-            or (a_sign in body and capital_a(body))
+            or (i_sign in body and a_sign in body and capital_a(body))
             or (j_sign in body and b"eyJ" in body)
             or (at_sign in body and b"://" in body)
         )
 
-    told = [part for part in {_plainest(literal) for literal, _ in literals} if not looks_secret(part)]
+    told = [
+        (*_rarest(part), part) for part in {_plainest(literal) for literal, _ in literals} if not looks_secret(part)
+    ]
     own = [re.compile(name.encode()).search for name in names]
 
     def looks_told(body: bytes) -> object:
         if looks_secret(body):
             return True
-        for part in told:
-            if part in body:
+        for rare_sign, other_sign, part in told:
+            if rare_sign in body and other_sign in body and part in body:
                 return True
         return any(search(body) for search in own) if own else False
 
     return looks_told if told or own else looks_secret
+
+
+_OFTEN_TO_RARE = b' etaoinsrhld"cu:,mfpgwybv._k-10253{}[]/TASIxCMWDEBj9486PRNLOFzqHGU7'
+
+
+def _rarest(part: bytes) -> tuple[int, int]:
+    """The two bytes of a literal that other texts hold the least."""
+    signs = set(part or b"{")  # nothing is plain in the literal: every body is suspect, and has a brace
+    ranked = sorted(signs, key=lambda sign: _OFTEN_TO_RARE.find(sign) % 256)  # one not listed is rarer than all
+    return ranked[-1], ranked[-2:][0]
 
 
 def _plainest(literal: str) -> bytes:

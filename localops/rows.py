@@ -1,7 +1,8 @@
 """What a row of the journal is: its columns, its kinds, its checksum.
 
-A row is a plain tuple in the order of COLUMNS (without `seq`, which the journal gives).  Nothing here knows where
-rows are kept; `spill.py` writes them as lines, `journal.py` as SQL.
+A row is a plain tuple in the order of COLUMNS (without `seq`, which the journal gives).  Most are written in a
+shorter form, that of PLAIN; `whole` gives back the other.  Nothing here knows where rows are kept; `spill.py` writes
+them as lines, `journal.py` as SQL.
 """
 
 from __future__ import annotations
@@ -42,6 +43,9 @@ COLUMNS = (
     "body",
 )
 _SUM = COLUMNS.index("sum")
+_SILENT = slice(COLUMNS.index("end_ns"), COLUMNS.index("format"))  # what most rows say nothing in
+_SILENCE = (None,) * len(COLUMNS[_SILENT])
+PLAIN = COLUMNS[: _SILENT.start] + COLUMNS[_SILENT.stop :]
 
 BOOKS = frozenset(
     "session join leave tags end price clock journal pruned loss host video metadata".split()
@@ -102,6 +106,28 @@ def make(
 def seal(columns: tuple[Any, ...], body: str | None) -> Row:
     """A whole row from its columns before `sum`, and its body."""
     return (*columns, crc32(_pack((*columns, body), 0)), body)
+
+
+def plain(
+    id: bytes,
+    phase: int,
+    session: bytes,
+    kind: str,
+    name: str | None,
+    parent: bytes | None,
+    agent: bytes | None,
+    at_ns: int,
+    start_ns: int | None,
+    body: str | None,
+) -> Row:
+    """A row that says nothing from `end_ns` to `tags`, in short: fewer values to bind, which is felt on every event."""
+    columns = (id, phase, session, kind, name, parent, agent, at_ns, start_ns, *_SILENCE, FORMAT, body)
+    return (id, phase, session, kind, name, parent, agent, at_ns, start_ns, FORMAT, crc32(_pack(columns, 0)), body)
+
+
+def whole(row: Row) -> Row:
+    """The row with all its COLUMNS, whichever form it is given in."""
+    return row if len(row) == len(COLUMNS) else (*row[: _SILENT.start], *_SILENCE, *row[_SILENT.start :])
 
 
 def intact(row: Sequence[Any]) -> bool:

@@ -37,7 +37,7 @@ _STATE_OF = {state.lower(): state for state in STATES} | {"fail": "Failure"}
 _KINDS = {"actions": "action", "llms": "llm", "tools": "tool", "errors": "error"}
 _WARN_AT = 0.8  # of the budget
 
-new_id, now_ns, seal, FORMAT = clock.new_id, clock.now_ns, rows.seal, rows.FORMAT
+new_id, now_ns, plain, seal, FORMAT = clock.new_id, clock.now_ns, rows.plain, rows.seal, rows.FORMAT
 _sessions: weakref.WeakSet[Session] = weakref.WeakSet()
 
 
@@ -185,7 +185,7 @@ class Session:
             if self._attention:
                 self._attend()
             if event.plain:
-                self._write(event, now_ns(), UNMEASURED)
+                self._write(event, now_ns())
             elif isinstance(event, ErrorEvent):
                 self._record_error(event)
             else:
@@ -207,7 +207,7 @@ class Session:
         self,
         event: Event,
         at: int,
-        measures: tuple[Any, ...],
+        measures: tuple[Any, ...] = UNMEASURED,
         failed: int | None = None,
         parent: bytes | None = None,
         more: Mapping[str, object] | None = None,
@@ -221,6 +221,8 @@ class Session:
         given = event.event_type
         kind = (_KINDS.get(given) if type(given) is str else None) or self._text(event.kind, 64)
         name = event.title()
+        if name is not None:
+            name = self._text(name)
         fields = event.fields()
         if more is not None:
             fields.update(more)
@@ -232,25 +234,13 @@ class Session:
         if "screenshot" in fields:
             fields["screenshot"] = self.keep_media(fields["screenshot"])
         body = self._encode(fields) if fields else None
-        row = seal(
-            (
-                id,
-                0,
-                self._id,
-                kind,
-                self._text(name) if name is not None else None,
-                parent,
-                agent,
-                at,
-                start,
-                end,
-                *measures,
-                failed,
-                self._tags_text(event.tags) if event.tags is not None else None,
-                FORMAT,
-            ),
-            body,
-        )
+        if event.tags is None and measures is UNMEASURED and failed is None and end is None:
+            row = plain(id, 0, self._id, kind, name, parent, agent, at, start, body)
+        else:
+            tags = self._tags_text(event.tags) if event.tags is not None else None
+            row = seal(
+                (id, 0, self._id, kind, name, parent, agent, at, start, end, *measures, failed, tags, FORMAT), body
+            )
         if not self._append(row, kind == "error" and self._journal.sync_due()):
             self._not_written()
         event._id, event._ended, event.recorded = id, at, True

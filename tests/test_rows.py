@@ -46,6 +46,15 @@ def test_any_flipped_bit_is_seen(row: rows.Row, data: st.DataObject) -> None:
 
 
 @given(any_row())
+def test_a_plain_row_is_the_same_row(row: rows.Row) -> None:
+    """A row in the short form is, made whole, the row that the long form would have been."""
+    said = dict(zip(rows.COLUMNS, row, strict=True))
+    parts = {name: said[name] for name in rows.PLAIN if name not in ("format", "sum")}
+    assert rows.whole(rows.plain(**parts)) == rows.make(**parts)
+    assert rows.whole(row) is row
+
+
+@given(any_row())
 def test_a_row_survives_being_a_line(row: rows.Row) -> None:
     """What goes into a line comes out of it, byte for byte; a line cut anywhere is refused."""
     line = lines.from_row(row)
