@@ -1,7 +1,7 @@
 """The functions of `import localops`, over the one client of this process.
 
 They are the functions users of AgentOps know.  None of them raises into the program unless `strict=True` was
-given: what cannot be done is said on stderr, and the program goes on.
+given, but for what a budget is there to stop: what cannot be done is said on stderr, and the program goes on.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from localops import events, output
 from localops.clock import new_id
 from localops.config import IGNORED, OPTIONS, Config
 from localops.context import scope
-from localops.errors import LocalopsError, NoSession
+from localops.errors import LocalopsError, NoSession, UnusableBudget
 from localops.session import Session
 
 TYPE_CHECKING = False
@@ -58,6 +58,8 @@ def _quietly(function: Callable[P, R]) -> Callable[P, R | None]:
     def quiet(*args: P.args, **kwargs: P.kwargs) -> R | None:
         try:
             return function(*args, **kwargs)
+        except UnusableBudget:  # the limit was asked for so that the program stops
+            raise
         except Exception as error:  # the edge: recording never breaks the program that is recorded
             if kwargs.get("strict") is True or (_client is not None and _client.config.strict) or _is_miscalled(error):
                 raise

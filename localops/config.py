@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import sys
 
-from localops.errors import ConfigError
-from localops.output import say
+from localops.errors import ConfigError, UnusableBudget
+from localops.output import say_once
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import Any
 
 JOURNAL = "journal.db"
@@ -60,49 +60,66 @@ class Config:
     wait: float
 
     def __init__(self, **options: Any) -> None:
-        self._take(options, _refuse)
+        wrong, strays = self._take(options, {})
+        if wrong:
+            raise _together(wrong)
+        for problem in strays:  # these are not the program's: it may be older than the file
+            _leave_out(problem)
 
     @classmethod
     def usable(cls, **options: Any) -> Config:
         """For a program that must go on: what cannot be used, wherever it came from, is said and left out.
 
-        With `strict` it is a ConfigError here too.
+        With `strict` it is a ConfigError here too; a budget that cannot be read always is one.
         """
-        made = cls.__new__(cls)
-        made._take(options, _refuse if options.get("strict") is True else _leave_out)
-        return made
-
-    def _take(self, options: Mapping[str, Any], refuse: Callable[[str], None]) -> None:
-        for name in options:
-            if name not in _OPTIONS and name not in IGNORED:
-                refuse(_unknown(name))
-        wanted = {name: value for name, value in options.items() if value is not None}
-        self.given = {name: value for name, value in wanted.items() if name in _OPTIONS}
-        places = (self.given.get, _from_environment, self._settings(refuse).get)
-        for name, (default, read) in _OPTIONS.items():
-            setattr(self, name, default())
-            for place in places:
-                value = place(name)
-                if value is None:
-                    continue
-                try:
-                    setattr(self, name, read(value))
-                    break
-                except (TypeError, ValueError, ConfigError) as error:
-                    shown = "***" if name == "api_key" else repr(value)
-                    refuse(f"{name}={shown} cannot be used: {error}")
-                    self.given.pop(name, None)
-
-    def _settings(self, refuse: Callable[[str], None]) -> Mapping[str, Any]:
-        try:
-            return _settings(home(self.given.get("home")))
-        except (TypeError, ConfigError) as error:
-            refuse(str(error))
-            return {}
+        return cls._usable(options, {})
 
     def but(self, **options: Any) -> Config:
-        """The same options with some of them given anew, as far as they can be used."""
-        return Config.usable(**{**self.given, **options})
+        """The same options with some given anew; one that cannot be used leaves the earlier one in its place."""
+        return self._usable(options, self.given)
+
+    @classmethod
+    def _usable(cls, options: Mapping[str, Any], earlier: Mapping[str, Any]) -> Config:
+        made = cls.__new__(cls)
+        wrong, strays = made._take(options, earlier)
+        if made.strict and (wrong or strays):
+            raise _together([*wrong, *map(ConfigError, strays)])
+        if any(isinstance(error, UnusableBudget) for error in wrong):
+            raise _together(wrong)
+        for problem in [*map(str, wrong), *strays]:
+            _leave_out(problem)
+        return made
+
+    def _take(self, options: Mapping[str, Any], earlier: Mapping[str, Any]) -> tuple[list[ConfigError], list[str]]:
+        """Set every option from the nearest place that has it.
+
+        Gives back what could not be used, and the names in the file and the environment that are no option's.
+        """
+        wrong = [ConfigError(_unknown(name)) for name in options if name not in _OPTIONS and name not in IGNORED]
+        folder, hidden = "", None
+        written: Mapping[str, Any] = {}
+        try:
+            folder = home(options.get("home") or earlier.get("home"))
+            written = _settings(folder)
+        except UnusableBudget as error:
+            hidden = error
+        except (TypeError, ConfigError) as error:
+            wrong.append(ConfigError(str(error)))
+        self.given: dict[str, Any] = {}
+        for name, (default, read) in _OPTIONS.items():
+            setattr(self, name, default())
+            for place, value, given in _places(name, options, earlier, folder, written):
+                try:
+                    setattr(self, name, read(value))
+                except (TypeError, ValueError, OverflowError, ConfigError) as error:
+                    wrong.append(_wrong(name, place, value, error))
+                    continue
+                if given:
+                    self.given[name] = value
+                break
+        if hidden is not None:
+            wrong.append(hidden if self.budget_usd is None else ConfigError(str(hidden)))
+        return wrong, [*_strays_in_file(folder, written), *_strays_in_environment()]
 
     def folder(self) -> str:
         """The folder of the project that these options record into."""
@@ -119,12 +136,44 @@ class Config:
         return f"Config({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
 
-def _refuse(problem: str) -> None:
-    raise ConfigError(problem)
+def problems(folder: str) -> list[str]:
+    """What cannot be used of a home's config.toml and of this environment, each as a sentence."""
+    from localops.pricing import Prices
+
+    wrong, strays = Config.__new__(Config)._take({"home": folder}, {})
+    try:
+        Prices(own_prices(folder))
+    except ConfigError as error:
+        wrong.append(error)
+    return list(dict.fromkeys([*map(str, wrong), *strays]))
+
+
+def _places(
+    name: str, options: Mapping[str, Any], earlier: Mapping[str, Any], folder: str, written: Mapping[str, Any]
+) -> Iterator[tuple[str, Any, bool]]:
+    """Where an option is found, nearest first: what to call the place, what it is there, whether it was given."""
+    for source in (options, earlier):
+        if source.get(name) is not None:
+            yield name, source[name], True
+    if variable := _variable(name):
+        yield variable, os.environ[variable], False
+    if name in written and name not in _NOT_IN_FILE:
+        yield f"{_file(folder)}: {name}", written[name], False
+
+
+def _wrong(name: str, place: str, value: object, error: Exception) -> ConfigError:
+    kind = UnusableBudget if name == "budget_usd" else ConfigError
+    return kind(f"{place}={'***' if name == 'api_key' else repr(value)} cannot be used: {error}")
+
+
+def _together(wrong: list[ConfigError]) -> ConfigError:
+    """One error for all that is wrong."""
+    kind = UnusableBudget if any(isinstance(error, UnusableBudget) for error in wrong) else ConfigError
+    return kind("; ".join(map(str, wrong)))
 
 
 def _leave_out(problem: str) -> None:
-    say(f"{problem}; it is left out")
+    say_once(f"config {problem}", f"{problem}; it is left out")
 
 
 def _text(value: Any) -> str:
@@ -137,6 +186,8 @@ def _flag(value: Any) -> bool:
     if isinstance(value, str):
         if value.lower() in _TRUE | _FALSE:
             return value.lower() in _TRUE
+        raise ValueError("true or false is expected")
+    if value not in (0, 1):
         raise ValueError("true or false is expected")
     return bool(value)
 
@@ -155,7 +206,7 @@ def _durability(value: Any) -> str:
 
 def _positive(value: Any) -> float:
     number = float(value)
-    if not number > 0:
+    if isinstance(value, bool) or not 0 < number < float("inf"):
         raise ValueError("a number above 0 is expected")
     return number
 
@@ -173,7 +224,9 @@ def _redact(value: Any) -> Any:
         raise ValueError(f"it holds a pattern that is none: {error}") from error
 
 
-def _same(value: Any) -> Any:
+def _function(value: Any) -> Any:
+    if not callable(value):
+        raise TypeError("a function is expected")
     return value
 
 
@@ -190,49 +243,86 @@ _OPTIONS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     "strict": (lambda: False, _flag),
     "redact": (lambda: True, _redact),
     "budget_usd": (lambda: None, _positive),
-    "on_budget": (lambda: None, _same),
+    "on_budget": (lambda: None, _function),
     "capture": (lambda: True, _flag),
     "signals": (lambda: True, _flag),
     "max_value": (lambda: 1 << 20, lambda value: int(_positive(value))),
     "wait": (lambda: 5.0, _positive),
 }
 OPTIONS = tuple(_OPTIONS)
+_IN_FILE = {*_OPTIONS, *IGNORED, "prices"}
+_NOT_IN_FILE = frozenset(("home", "on_budget"))  # the file is in the home, and a function cannot be written down
+_VARIABLES = {f"LOCALOPS_{name.upper()}" for name in (*_OPTIONS, "session_id", "parent")}
 
 
 def _unknown(name: str) -> str:
-    import difflib
-
     known = {*_OPTIONS, *IGNORED, "tags", "inherited_session_id"} - {name}  # the last two are init's own
-    near = difflib.get_close_matches(name, sorted(known), 1)
-    hint = f"did you mean {near[0]!r}?" if near else f"the options are {', '.join(_OPTIONS)}"
+    near = _nearest(name, known)
+    hint = f"did you mean {near!r}?" if near else f"the options are {', '.join(_OPTIONS)}"
     return f"there is no option {name!r}: {hint}"
 
 
-def _from_environment(name: str) -> str | None:
-    value = os.environ.get(f"LOCALOPS_{name.upper()}")
-    if value is None and name in _AGENTOPS:
-        value = os.environ.get(f"AGENTOPS_{name.upper()}")
-    return value or None
+def _strays_in_file(folder: str, written: Mapping[str, Any]) -> list[str]:
+    """Names in the file that mean nothing there."""
+    found = []
+    for name in written:
+        if name in _NOT_IN_FILE:
+            found.append(f"{_file(folder)}: {name} cannot be set in a file")
+        elif name not in _IN_FILE:
+            near = _nearest(name, {*_OPTIONS, "prices"})
+            found.append(f"{_file(folder)}: there is no option {name!r}{f', did you mean {near!r}?' if near else ''}")
+    return found
+
+
+def _strays_in_environment() -> list[str]:
+    """Variables that are nearly those of an option; any others may be somebody else's."""
+    strays = [name for name in os.environ if name.startswith("LOCALOPS_") and name not in _VARIABLES]
+    meant = {name: _nearest(name, _VARIABLES, 0.8) for name in strays}
+    return [f"the variable {name} has no meaning: did you mean {near}?" for name, near in meant.items() if near]
+
+
+def _nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+    import difflib
+
+    near = difflib.get_close_matches(name, sorted(known), 1, cutoff)
+    return near[0] if near else None
+
+
+def _variable(name: str) -> str | None:
+    """The variable of the environment that holds an option, if one does."""
+    for prefix in ("LOCALOPS_", "AGENTOPS_"):
+        value = os.environ.get(prefix + name.upper())
+        if value is not None and (prefix == "LOCALOPS_" or name in _AGENTOPS):
+            return prefix + name.upper() if value else None
+    return None
+
+
+def _file(folder: str) -> str:
+    return os.path.join(folder, "config.toml")
 
 
 def _settings(folder: str) -> Mapping[str, Any]:
     """The home's config.toml, which is the user's and only read; empty when there is none."""
-    path = os.path.join(folder, "config.toml")
+    path, data = _file(folder), b""
     try:
         with open(path, "rb") as file:
-            import tomllib
+            data = file.read()
+        import tomllib
 
-            return tomllib.load(file)
+        return tomllib.loads(data.decode())
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from error
+        kind = UnusableBudget if b"budget_usd" in data else ConfigError
+        raise kind(f"{path} cannot be read: {error}") from error
 
 
 def own_prices(folder: str) -> Mapping[str, Any]:
     """The prices that the user wrote into the home's config.toml, by model."""
     found = _settings(folder).get("prices", {})
-    return found if isinstance(found, dict) else {}
+    if not isinstance(found, dict):
+        raise ConfigError(f"{_file(folder)}: prices={found!r} is no table of prices")
+    return found
 
 
 def home(given: str | os.PathLike[str] | None = None) -> str:

@@ -2,6 +2,7 @@
 
 LocalopsError
 ├── ConfigError        an option, a name or a setting that cannot be used
+│   └── UnusableBudget     a limit that cannot be read, which must not become no limit
 ├── NoSession          nothing is open to record into, or it is not clear which
 ├── UnknownEndState    a session cannot end like that
 ├── BudgetExceeded     the session has spent what it may spend
@@ -15,7 +16,7 @@ LocalopsError
     └── DamagedJournal     the file is broken; `localops repair` saves what it holds
 
 A class's docstring is its default message.  Recording raises none of these into an agent unless
-`strict=True`; the one exception is BudgetExceeded, which exists to be raised.
+`strict=True`; the exceptions are BudgetExceeded, which exists to be raised, and UnusableBudget.
 """
 
 from __future__ import annotations
@@ -30,6 +31,10 @@ class LocalopsError(Exception):
 
 class ConfigError(LocalopsError):
     """An option cannot be used as given."""
+
+
+class UnusableBudget(ConfigError):
+    """The session's budget cannot be read."""
 
 
 class NoSession(LocalopsError):

@@ -423,6 +423,8 @@ def _within(hours: str, at_ns: int) -> bool:
 
 
 def _own_model(name: str, rates: Mapping[str, int | float | str]) -> _Model:
+    if not isinstance(rates, dict):
+        raise ConfigError(f'prices."{name}" = {rates!r} is no table of prices by part, such as {{ input = 2.5 }}')
     unknown = ", ".join(sorted(rates.keys() - PARTS.keys()))
     if unknown or not rates:
         raise ConfigError(f'prices."{name}" has {unknown or "no price"}; it may have {", ".join(PARTS)}')

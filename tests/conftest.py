@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from localops import output
+
 # How long an example takes says nothing on a busy machine.
 settings.register_profile("localops", deadline=None)
 settings.load_profile("localops")
@@ -38,7 +40,8 @@ sys.addaudithook(_watch)
 
 @pytest.fixture(autouse=True)
 def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Each test records below its own tmp_path, whatever is set outside, and leaves no client behind."""
+    """Each test records below its own tmp_path, whatever is set outside; nothing was said, and no client is left."""
+    output._said.clear()
     for name in [name for name in os.environ if name.startswith(("LOCALOPS_", "AGENTOPS_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("LOCALOPS_HOME", str(tmp_path / "home"))

@@ -13,16 +13,10 @@ from typing import Any
 import pytest
 
 import localops
-from localops import ActionEvent, Config, Session, output
-from localops.errors import ConfigError, NoSession
+from localops import ActionEvent, Config, Session
+from localops.errors import ConfigError, NoSession, UnusableBudget
 
 KEY = "11111111-1111-4111-8111-111111111111"
-
-
-@pytest.fixture(autouse=True)
-def _nothing_said_yet() -> None:
-    """Let each test hear what is said once per process."""
-    output._said.clear()
 
 
 def begun(**options: Any) -> Session:
@@ -93,7 +87,7 @@ def test_a_second_init_gives_back_the_session(capsys: pytest.CaptureFixture[str]
         ({"tag": ["x"]}, "did you mean 'tags'?"),
         ({"durabilty": "power"}, "did you mean 'durability'?"),
         ({"durability": "eternal"}, "durability='eternal' cannot be used"),
-        ({"budget_usd": -1}, "budget_usd=-1 cannot be used"),
+        ({"wait": -1}, "wait=-1 cannot be used"),
         ({"project": "../elsewhere"}, "cannot be a project's name"),
         ({"redact": ["("]}, "redact"),
     ],
@@ -116,7 +110,18 @@ def test_a_wrong_setting_of_the_environment_is_left_out(
     """A typo in a variable does not cost a recording."""
     monkeypatch.setenv("LOCALOPS_DURABILITY", "eternal")
     assert begun().config.durability == "process"
-    assert "durability='eternal' cannot be used" in capsys.readouterr().err
+    assert "LOCALOPS_DURABILITY='eternal' cannot be used" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("call", [localops.init, localops.start_session, lambda: localops.record(ActionEvent())])
+def test_a_budget_that_cannot_be_read_stops_the_program(
+    call: Callable[[], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever function is called first raises, without strict too; a good one takes its place."""
+    monkeypatch.setenv("LOCALOPS_BUDGET_USD", "abc")
+    with pytest.raises(UnusableBudget):
+        call()
+    assert begun(budget_usd=2.5).config.budget_usd == 2.5
 
 
 def test_a_key_that_cannot_be_used_is_not_shown(capsys: pytest.CaptureFixture[str]) -> None:

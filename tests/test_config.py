@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localops import Config, config
-from localops.errors import ConfigError
+from localops.errors import ConfigError, UnusableBudget
 
 
 def test_defaults() -> None:
@@ -58,9 +59,10 @@ def test_tags_in_the_environment_are_a_list(monkeypatch: pytest.MonkeyPatch) -> 
         ({"durabilty": "power"}, "did you mean 'durability'?"),
         ({"zzz": 1}, "the options are api_key"),
         ({"durability": "eternal"}, "'power' also that of the machine"),
-        ({"budget_usd": 0}, "a number above 0"),
-        ({"budget_usd": "free"}, "budget_usd='free'"),
         ({"wait": float("nan")}, "a number above 0"),
+        ({"max_value": float("inf")}, "a number above 0"),
+        ({"capture": 3.5}, "true or false"),
+        ({"on_budget": "stop"}, "a function"),
         ({"strict": "perhaps"}, "true or false"),
         ({"project": ".hidden"}, "1 to 64 letters"),
         ({"default_tags": 5}, "default_tags=5"),
@@ -73,13 +75,111 @@ def test_a_wrong_option_says_what_is_right(options: dict[str, Any], message: str
     assert Config.usable(**options) == Config()
 
 
-def test_a_broken_settings_file_is_named(tmp_path: Path) -> None:
+@pytest.fixture
+def written(tmp_path: Path) -> Callable[[str], Path]:
+    """Writes the home's config.toml."""
+
+    def write(text: str) -> Path:
+        path = tmp_path / "home" / "config.toml"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize("value", ["abc", "", "$5", "0", "-1", "inf", "nan", True])
+def test_a_budget_that_cannot_be_read_stops(value: object) -> None:
+    """A limit was wanted: whatever is wrong with it, and strict or not, there is no run without one."""
+    for make in (Config, Config.usable, Config().but):
+        with pytest.raises(UnusableBudget, match="budget_usd="):
+            make(budget_usd=value)
+
+
+def test_a_budget_in_the_environment_or_the_file_is_no_less_a_limit(
+    written: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stops there too, but for an empty variable, which is none, and one that a nearer place makes good."""
+    written("budget_usd = 'a lot'")
+    with pytest.raises(UnusableBudget, match=r"config\.toml: budget_usd='a lot' cannot be used"):
+        Config.usable()
+    written("budget_usd = 2")
+    monkeypatch.setenv("LOCALOPS_BUDGET_USD", "abc")
+    with pytest.raises(UnusableBudget, match="LOCALOPS_BUDGET_USD='abc' cannot be used"):
+        Config.usable()
+    assert Config.usable(budget_usd=3).budget_usd == 3
+    monkeypatch.setenv("LOCALOPS_BUDGET_USD", "")
+    assert Config.usable().budget_usd == 2
+
+
+def test_a_file_that_cannot_be_read_may_hold_a_budget(
+    written: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A syntax error beside a budget stops, unless a nearer place has one; any other is said and left out."""
+    written("budget_usd = 2\ntags = [")
+    with pytest.raises(UnusableBudget, match=r"config\.toml cannot be read"):
+        Config.usable()
+    assert Config.usable(budget_usd=3).budget_usd == 3
+    written("durability = power")
+    assert Config.usable().durability == "process"
+    assert capsys.readouterr().err.count("config.toml cannot be read") == 2
+
+
+def test_a_broken_settings_file_is_named(written: Callable[[str], Path]) -> None:
     """A config.toml that is none is said by its path."""
-    home = tmp_path / "home"
-    home.mkdir()
-    home.joinpath("config.toml").write_text("not = = toml")
+    written("not = = toml")
     with pytest.raises(ConfigError, match=r"config\.toml cannot be read"):
         Config()
+
+
+def test_a_name_that_no_option_has_is_said_once(
+    written: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A typo in the file or in a variable costs no recording, but it is told; with strict it is an error."""
+    path = written("durabilty = 'power'\nhome = '/elsewhere'\n[prices.mine]\ninput = 1\n[other]\nx = 1")
+    monkeypatch.setenv("LOCALOPS_BUDGET_US", "5")
+    monkeypatch.setenv("LOCALOPS_OF_MY_OWN", "5")
+    assert Config.usable() == Config()
+    said = capsys.readouterr().err
+    assert said.splitlines() == [
+        f"localops: {path}: there is no option 'durabilty', did you mean 'durability'?; it is left out",
+        f"localops: {path}: home cannot be set in a file; it is left out",
+        f"localops: {path}: there is no option 'other'; it is left out",
+        "localops: the variable LOCALOPS_BUDGET_US has no meaning: did you mean LOCALOPS_BUDGET_USD?; it is left out",
+    ]
+    with pytest.raises(ConfigError, match="'durabilty'"):
+        Config.usable(strict=True)
+    monkeypatch.setenv("LOCALOPS_STRICT", "1")
+    with pytest.raises(ConfigError, match="'durabilty'"):
+        Config.usable()
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("x = ", "cannot be read"),
+        ("durabilty = 1", "did you mean 'durability'?"),
+        ("wait = 'long'", "config.toml: wait='long' cannot be used"),
+        ("budget_usd = 'abc'", "config.toml: budget_usd='abc' cannot be used"),
+        ("prices = 3", "no table of prices"),
+        ("[prices]\nmine = 3", 'prices."mine" = 3 is no table of prices by part'),
+        ("[prices.mine]\ninptu = 3", 'prices."mine" has inptu'),
+    ],
+)
+def test_what_is_wrong_with_a_home_can_be_asked(text: str, problem: str, written: Callable[[str], Path]) -> None:
+    """`problems` gives each fault of config.toml in a sentence, and none for a good one."""
+    home = str(written(text).parent)
+    (found,) = config.problems(home)
+    assert problem in found
+    written('durability = "power"\n[prices.mine]\ninput = 1\noutput = 1')
+    assert config.problems(home) == []
+
+
+def test_a_wrong_variable_is_a_problem(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """`problems` knows of the environment too."""
+    monkeypatch.setenv("LOCALOPS_WAIT", "long")
+    monkeypatch.setenv("LOCALOPS_BUDGET_USD", "abc")
+    assert [found.split("=")[0] for found in config.problems(str(tmp_path))] == ["LOCALOPS_BUDGET_USD", "LOCALOPS_WAIT"]
 
 
 def test_a_configuration_with_changes() -> None:
@@ -89,6 +189,11 @@ def test_a_configuration_with_changes() -> None:
     assert (first.project, second.project, second.strict) == ("a", "b", True)
     assert first != second
     assert first == Config(project="a", strict=True)
+
+
+def test_a_change_that_cannot_be_used_changes_nothing() -> None:
+    """What was given before stays, rather than the default."""
+    assert Config(durability="power").but(durability="eternal").durability == "power"
 
 
 def test_a_key_is_not_shown() -> None:

@@ -17,8 +17,8 @@ _WORKER = _TOP / "sync" / "localops_sync"
 # Bottom up. A module imports only from lines below its own; `localops` is the package's own __init__.py.
 LAYERS = """
     errors clock context host locks output redact rows sql
-    alive blobs config events pricing values
-    encode
+    alive blobs events pricing values
+    config encode
     ends lines parts
     spill
     reader sidefile
