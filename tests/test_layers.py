@@ -24,6 +24,7 @@ LAYERS = """
     reader sidefile
     journal
     analytics bundle salvage search
+    intake delivery
     home
     prune repricing doctor
     measures

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import localops
-from localops import analytics, blobs, bundle, prune, rows
+from localops import analytics, blobs, prune, rows
 from localops.errors import ConfigError
 from localops.journal import DERIVED, Journal
 from localops.reader import Reader
@@ -169,10 +169,3 @@ def test_the_space_comes_back(folder: str, journal: Journal) -> None:
     taken = prune.take(journal, [_look(folder, session) for session in sessions])
     assert taken.freed > before / 2
     assert os.path.getsize(journal.path) < before / 2
-
-
-def test_a_digest_does_not_depend_on_order() -> None:
-    """Two journals that hold a session's rows in different order give it one digest."""
-    identities = [(bytes(16), 0, 5), (bytes(16), 1, 7), (b"x" * 16, 0, -9)]
-    assert bundle.digest(identities) == prune.digest(reversed(identities))
-    assert bundle.digest(identities) != prune.digest(identities[1:])

@@ -225,3 +225,9 @@ where f.dim = 'model'
   and f.value = :model
   and e.kind = 'price'
   and e.model = :model;
+
+-- gone --
+-- When a session was deleted here.
+select at_ns
+from gone
+where session = :session;

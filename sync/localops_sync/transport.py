@@ -19,6 +19,7 @@ from requests.auth import AuthBase
 
 from localops import __version__, clock, encode, output
 from localops_sync import retry
+from localops_sync.pace import Pace
 from localops_sync.sink import Blocked, Offline
 
 TYPE_CHECKING = False
@@ -74,7 +75,10 @@ def _not_ours(where: str, what: str) -> Offline:
 class Transport:
     """Requests to one remote, over a connection that is kept."""
 
-    def __init__(self, remote: Remote, *, whole: float = WHOLE, silence: float = SILENCE) -> None:
+    def __init__(
+        self, remote: Remote, *, pace: Pace | None = None, whole: float = WHOLE, silence: float = SILENCE
+    ) -> None:
+        self.pace = pace or Pace()
         self.base = remote.url.rstrip("/")
         self.where = urlsplit(self.base).netloc
         self.key = remote.secret()
@@ -99,11 +103,12 @@ class Transport:
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         expected: Collection[int] = (200,),
-        deadline: float | None = None,
     ) -> Reply:
         """Send a request and read its answer; Trouble for a status that is not expected."""
-        reply = self._ask(method, path, body, headers or {}, min(self._whole, deadline or self._whole))
+        self.pace.check()
+        reply = self._ask(method, path, body, headers or {}, min(self._whole, max(self.pace.seconds_left(), 1.0)))
         self.sent += len(body or b"")
+        self.pace.spend(0, len(body or b""))
         self._compare_clocks(reply.headers.get("Date"))
         if reply.status not in expected:
             raise retry.trouble(reply.status, self._without_key(reply.said()), reply.headers, self.where)

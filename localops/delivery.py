@@ -1,0 +1,327 @@
+"""What each remote has of a journal, what it does not, and what it said: the memory of the sync.
+
+A remote's rows are kept as ranges of seq.  *Unsent* means in no range and not parked, so a filtered pass, a refused
+row or a pass that was killed leaves nothing behind that is skipped, and nothing that goes twice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from localops import analytics, bundle, clock, encode, ends
+from localops.bundle import Batch, Previous
+from localops.sql import statements
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from typing import Any
+
+    from localops.bundle import Ack, Range
+    from localops.journal import Journal
+    from localops.reader import Reader
+    from localops.rows import Row
+
+    Execute = Callable[..., Any]
+
+_PAGE = 256  # rows read at a time while a batch fills: its limit of bytes is kept this closely
+_OPEN_END = (1 << 63) - 1
+_MOST_TOTALS = 1_000  # sessions whose figures go along with the last batch
+
+
+@dataclass
+class Limits:
+    """How much goes into a batch, and which rows may; read anew for each batch."""
+
+    rows: int = 2_000
+    size: int = 2 << 20  # bytes, about
+    session: bytes | None = None  # only of this one
+    ended_only: bool = False  # not of sessions that may still run
+    metadata_only: bool = False  # without content
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """What a remote still lacks, and what it did not take."""
+
+    rows: int
+    bytes: int
+    oldest_ns: int | None
+    parked: int
+
+
+@dataclass(frozen=True)
+class Contact:
+    """How it went with a remote last."""
+
+    peer: str | None = None
+    ok_ns: int | None = None
+    failed_ns: int | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Parked:
+    """A row that a remote does not take."""
+
+    remote: str
+    seq: int
+    final: bool  # refused for good; else tried again with each pass
+    reason: str
+    at_ns: int
+    id: bytes | None
+    phase: int | None
+    session: bytes | None
+    kind: str | None
+    name: str | None
+
+
+class Ledger:
+    """What one remote has of one journal."""
+
+    def __init__(self, reader: Reader, folder: str, remote: str) -> None:
+        self.reader, self.folder, self.remote = reader, folder, remote
+
+    # What it lacks
+
+    def ask(self, name: str, **values: object) -> list[tuple[Any, ...]]:
+        """The rows of a statement of delivery.sql."""
+        return self.reader.ask(statements("delivery.sql")[name], values)
+
+    def newest(self) -> int:
+        """The seq of the newest row; 0 of an empty journal."""
+        return int(self.ask("newest")[0][0] or 0)
+
+    def delivered(self) -> list[Range]:
+        """The seqs that the remote has."""
+        return bundle.merged((first, last) for first, last in self.ask("delivered", remote=self.remote))
+
+    def gaps(self) -> list[Range]:
+        """The seqs that are to be sent, in order; behind the newest row there is nothing."""
+        taken = ((first, last) for first, last in self.ask("taken", remote=self.remote))
+        newest = self.newest()
+        return bundle.difference([(1, newest)], taken) if newest else []
+
+    def waiting(self) -> Waiting:
+        """How much the remote lacks."""
+        found = [self.ask("waiting", first=first, last=last)[0] for first, last in self.gaps()]
+        oldest = [since for _, _, since in found if since is not None]
+        return Waiting(
+            sum(rows for rows, _, _ in found),
+            sum(size or 0 for _, size, _ in found),
+            min(oldest, default=None),
+            len(self.parked()),
+        )
+
+    def batches(self, limits: Limits) -> Iterator[Batch]:
+        """Batch after batch of what the remote lacks, in order; each is read when it is asked for.
+
+        Rows that were parked or withheld meanwhile are passed over; new ones are found by the next walk.
+        """
+        journal = self._meta("journal") or ""
+        lineage = tuple((self._meta("lineage") or "").split())
+        held_back = _Running(self.reader, self.folder) if limits.ended_only else None
+        for first, last in self.gaps():
+            after = first - 1
+            while after < last:
+                page = self._page(after, last, limits)
+                if not page:
+                    if limits.session is None:
+                        yield Batch(journal, lineage, [], [(after + 1, last)])
+                    break
+                reached = page[-1][0]
+                rows = [each for each in page if held_back is None or not held_back.holds(each[1])]
+                whole = len(rows) == len(page) and limits.session is None
+                ranges = [(after + 1, reached)] if whole else _spans(page, {seq for seq, _ in rows})
+                if rows:
+                    if limits.metadata_only:
+                        rows = [(seq, bundle.without_content(row)) for seq, row in rows]
+                    yield Batch(journal, lineage, rows, ranges, self.before(rows[0][0], limits))
+                after = reached
+
+    def _meta(self, key: str) -> str | None:
+        found = self.ask("meta", key=key)
+        return str(found[0][0]) if found else None
+
+    def _page(self, after: int, last: int, limits: Limits) -> list[tuple[int, Row]]:
+        """Rows from after a seq on, until there are as many bytes or rows as go into a batch."""
+        found: list[tuple[int, Row]] = []
+        size = 0
+        while len(found) < limits.rows and size < limits.size:
+            some = self._some(after, last, min(_PAGE, limits.rows - len(found)), limits.session)
+            for row in some:
+                size += 250 + 2 * len(row[-1] or "")
+                if found and size > 2 * limits.size:
+                    break
+                found.append((row[0], tuple(row[1:])))
+            if not some:
+                break
+            after = found[-1][0]
+        return found
+
+    def _some(self, after: int, last: int, many: int, session: bytes | None) -> list[tuple[Any, ...]]:
+        if session is None:
+            return self.ask("rows", after=after, upto=last, many=many)
+        found = self.reader.all("events", session=session, after=after, many=many)
+        return [row for row in found if row[0] <= last]
+
+    def before(self, seq: int, limits: Limits) -> Previous | None:
+        """The last row before a seq that the remote has."""
+        for first, last in reversed(self.delivered()):
+            if first < seq and (found := self.ask("last_of", first=first, last=min(last, seq - 1))):
+                place, *row = found[0]
+                sent = bundle.without_content(tuple(row)) if limits.metadata_only else tuple(row)
+                id, phase, total = bundle.identity(sent)
+                return Previous(place, id, phase, total, sent[2])
+        return None
+
+    def totals(self, sessions: Iterable[bytes], upto: int) -> list[dict[str, Any]]:
+        """The figures of those sessions that have no row after a seq, and none that the remote does not take."""
+        kept_out = {each.session for each in self.parked()}
+        found = []
+        for session in sessions:
+            figures = analytics.totals(self.reader, session)
+            if figures.rows and figures.last_seq <= upto and session not in kept_out:
+                found.append({"session": session.hex(), **figures._asdict()})
+            if len(found) == _MOST_TOTALS:
+                break
+        return found
+
+    # What it said
+
+    def settle(self, journal: Journal, batch: Batch, ack: Ack) -> int:
+        """Keep what a remote has taken, refused and signed, in one synced transaction; the newest row it covers."""
+        newest = 0
+
+        def work(execute: Execute) -> None:
+            nonlocal newest
+            self._add(execute, bundle.without(batch.ranges, ack.refused))
+            self._park(execute, ack.refused, final=True)
+            if ack.receipt is not None:
+                told = (self.remote, clock.now_ns(), len(batch.rows) - len(ack.refused), _json(ack.receipt))
+                execute("insert into receipt(remote, at_ns, rows, body) values(?, ?, ?, ?)", told)
+            newest = execute("select max(seq) from event").get or 0
+
+        journal.transact(work, full=True, folded=False)
+        return newest
+
+    def _add(self, execute: Execute, ranges: Iterable[Range]) -> None:
+        """Put ranges to the others; where they touch they become one."""
+        for first, last in bundle.merged(ranges):
+            told = {"remote": self.remote, "first": first, "last": last}
+            touching = execute(statements("delivery.sql")["touching"], told).fetchall()
+            for low, _ in touching:
+                execute("delete from delivered where remote = ? and first = ?", (self.remote, low))
+            [(low, high)] = bundle.merged([(first, last), *touching])
+            execute("insert into delivered values(?, ?, ?)", (self.remote, low, high))
+
+    def _replace(self, execute: Execute, ranges: Sequence[Range]) -> None:
+        execute("delete from delivered where remote = ?", (self.remote,))
+        for first, last in ranges:
+            execute("insert into delivered values(?, ?, ?)", (self.remote, first, last))
+
+    def _park(self, execute: Execute, refused: dict[int, str], *, final: bool) -> None:
+        for seq, reason in refused.items():
+            told = (self.remote, seq, int(final), reason, clock.now_ns())
+            execute("insert or replace into parked values(?, ?, ?, ?, ?)", told)
+
+    def park(self, journal: Journal, refused: dict[int, str], *, final: bool = True) -> None:
+        """Put rows aside that the remote does not take."""
+        journal.transact(lambda execute: self._park(execute, refused, final=final), full=True, folded=False)
+
+    def unpark(self, journal: Journal, seqs: Iterable[int] | None = None, *, drop: bool = False) -> int:
+        """Let parked rows be sent again, or (`drop`) count them as settled: the remote will never get them."""
+        there = {each.seq for each in self.parked()}
+        chosen = sorted(there if seqs is None else there.intersection(seqs))
+
+        def work(execute: Execute) -> None:
+            for seq in chosen:
+                execute("delete from parked where remote = ? and seq = ?", (self.remote, seq))
+            if drop:
+                self._add(execute, [(seq, seq) for seq in chosen])
+
+        journal.transact(work, full=True, folded=False)
+        return len(chosen)
+
+    def keep_only(self, journal: Journal, ranges: Iterable[Range]) -> int:
+        """The remote has no more than these seqs of what it had: the rest is unsent again; how many seqs that is."""
+        before = self.delivered()
+        after = bundle.common(before, ranges)
+        journal.transact(lambda execute: self._replace(execute, after), full=True, folded=False)
+        return sum(last - first + 1 for first, last in bundle.difference(before, after))
+
+    def meet(self, journal: Journal, *, peer: str | None = None, error: str | None = None, ok: bool = False) -> None:
+        """Keep how it went with the remote; synced, so whatever was recorded before this is safe from a power cut."""
+        was = self.contact()
+        now = clock.now_ns()
+        told = (
+            self.remote,
+            peer or was.peer,
+            now if ok else was.ok_ns,
+            now if error else was.failed_ns,
+            error if error or ok else was.error,
+        )
+        journal.transact(
+            lambda execute: execute("insert or replace into contact values(?, ?, ?, ?, ?)", told),
+            full=True,
+            folded=False,
+        )
+
+    def forget(self, journal: Journal) -> None:
+        """Everything about the remote: one that comes back under that name begins anew."""
+
+        def work(execute: Execute) -> None:
+            for table in ("delivered", "parked", "receipt", "contact"):
+                execute(f"delete from {table} where remote = ?", (self.remote,))  # noqa: S608
+
+        journal.transact(work, full=True, folded=False)
+
+    def contact(self) -> Contact:
+        """How it went with the remote last."""
+        found = self.ask("contact", remote=self.remote)
+        return Contact(*found[0]) if found else Contact()
+
+    def parked(self) -> list[Parked]:
+        """The rows that the remote does not take."""
+        return [
+            Parked(remote, seq, bool(final), *rest)
+            for remote, seq, final, *rest in self.ask("parked", remote=self.remote)
+        ]
+
+    def receipts(self, many: int = -1) -> list[tuple[int, int, dict[str, Any]]]:
+        """What the remote signed for: when, how many rows, and its words; the newest first."""
+        found = self.ask("receipts", remote=self.remote, many=many)
+        return [(at, count, encode.loads(body)) for _, _, at, count, body in found]
+
+
+class _Running:
+    """The sessions that may still go on: their rows are not sent yet."""
+
+    def __init__(self, reader: Reader, folder: str) -> None:
+        self._reader, self._folder = reader, folder
+        self._known: dict[bytes, bool] = {}
+
+    def holds(self, row: Row) -> bool:
+        session = row[2]
+        if session not in self._known:
+            named = any(session)
+            state = ends.standing(self._reader, self._folder, session).state if named else ""
+            self._known[session] = state in ("Running", "Unknown")
+        return self._known[session]
+
+
+def _spans(page: Sequence[tuple[int, Row]], chosen: set[int]) -> list[Range]:
+    """The chosen rows of a page as ranges, as long as nothing lies between that was not chosen."""
+    found: list[Range] = []
+    beside = False
+    for seq, _ in page:
+        if seq in chosen:
+            found.append((seq, seq))
+            if beside:
+                found[-2:] = [(found[-2][0], seq)]
+        beside = seq in chosen
+    return found
+
+
+def _json(told: dict[str, Any]) -> str:
+    return encode.dumps(told).decode()

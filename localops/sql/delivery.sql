@@ -1,0 +1,86 @@
+-- What each remote has of the journal, and what it does not: asked and kept by delivery.py.
+
+-- taken --
+-- The seqs that are not to be sent to a remote (again): it has them, or refuses them.
+select first, last
+from delivered
+where remote = :remote
+union all
+select seq, seq
+from parked
+where remote = :remote;
+
+-- delivered --
+select first, last
+from delivered
+where remote = :remote;
+
+-- touching --
+-- The ranges that overlap another, or end where it begins.
+select first, last
+from delivered
+where remote = :remote
+  and first >= coalesce((select max(first) from delivered where remote = :remote and first <= :first), :first)
+  and first <= :last + 1
+  and last >= :first - 1;
+
+-- newest --
+select max(seq)
+from event;
+
+-- rows --
+-- Rows in order, from after one seq up to another.
+select seq, id, phase, session, kind, name, parent, agent, at_ns, start_ns, end_ns, model, tokens_in, tokens_out,
+  tokens_cached, tokens_reasoning, cost, failed, tags, format, sum, body
+from event
+where seq > :after
+  and seq <= :upto
+order by seq
+limit :many;
+
+-- last_of --
+-- The newest row in a range.
+select seq, id, phase, session, kind, name, parent, agent, at_ns, start_ns, end_ns, model, tokens_in, tokens_out,
+  tokens_cached, tokens_reasoning, cost, failed, tags, format, sum, body
+from event
+where seq >= :first
+  and seq <= :last
+order by seq desc
+limit 1;
+
+-- waiting --
+-- What lies between two seqs: how many rows, how large, and since when.
+select count(*), sum(200 + coalesce(octet_length(body), 0)), min(at_ns)
+from event not indexed
+where seq >= :first
+  and seq <= :last;
+
+-- identity_at --
+select id, phase
+from event
+where seq = :seq;
+
+-- meta --
+select value
+from meta
+where key = :key;
+
+-- parked --
+-- What a remote does not take, or (without a name) what none does, the newest last.
+select p.remote, p.seq, p.final, p.reason, p.at_ns, e.id, e.phase, e.session, e.kind, e.name
+from parked p
+left join event e on e.seq = p.seq
+where (:remote is null or p.remote = :remote)
+order by p.remote, p.seq;
+
+-- receipts --
+select key, remote, at_ns, rows, body
+from receipt
+where (:remote is null or remote = :remote)
+order by key desc
+limit :many;
+
+-- contact --
+select peer, ok_ns, failed_ns, error
+from contact
+where remote = :remote;
