@@ -164,6 +164,29 @@ def cut(text: str, width: int) -> str:
     return text[:kept] + "…"
 
 
+def wrap(text: str, width: int) -> list[str]:
+    """Break `text` into lines of at most `width` terminal cells, at a space where there is one not too far back."""
+    lines = []
+    for line in text.split("\n"):
+        start = 0
+        while (end := _reach(line, start, width)) < len(line):
+            space = line.rfind(" ", start + (end - start) // 2, end + 1)
+            lines.append(line[start : end if space < 0 else space].rstrip(" "))
+            start = end if space < 0 else space + 1
+        lines.append(line[start:])
+    return lines
+
+
+def _reach(line: str, start: int, width: int) -> int:
+    """How far one gets in a line from `start` with so many cells; a character at least."""
+    if line.isascii():
+        return min(len(line), start + width)
+    end = start
+    while end < len(line) and (width := width - _cell_width(line[end])) >= 0:
+        end += 1
+    return max(end, min(start + 1, len(line)))
+
+
 def terminal_width(stream: TextIO) -> int | None:
     """Columns of the terminal behind `stream`, or None when it is not one: a file or a pipe has no edge.
 

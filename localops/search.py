@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections import namedtuple
+from collections import deque, namedtuple
 
 from localops import encode, rows
 from localops.errors import ConfigError
@@ -48,6 +48,7 @@ _SIDE = 48  # characters shown to either side of what was found
 # Scripts that put no spaces between words are taken character by character.
 _SINGLE = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff"
 _WORD = re.compile(rf"[{_SINGLE}]|[^\W_{_SINGLE}]+")
+_WRITTEN = re.compile(rf"[{_SINGLE}]|(?:[^\W_{_SINGLE}][\u0300-\u036f]*)+")  # the same with its accents
 
 
 def words(text: str) -> list[str]:
@@ -88,9 +89,19 @@ class Query:
     def snippet(self, text: str) -> str:
         """The text around the first thing found, on one line."""
         flat = " ".join(text.split())
-        at = max(0, flat.lower().find(self.terms[0][0]))
+        at, _ = self.place(flat)
         start, end = max(0, at - _SIDE), at + 2 * _SIDE
         return f"{'…' if start else ''}{flat[start:end]}{'…' if end < len(flat) else ''}"
+
+    def place(self, text: str) -> tuple[int, int]:
+        """Where in the text the first term begins and ends; (0, 0) if it is not written there as it is read."""
+        wanted = self.terms[0]
+        seen: deque[tuple[str, int, int]] = deque(maxlen=len(wanted))
+        for word in _WRITTEN.finditer(text):
+            seen.append((_folded(word[0]), word.start(), word.end()))
+            if [one for one, _, _ in seen] == wanted:
+                return seen[0][1], seen[-1][2]
+        return 0, 0
 
 
 class Index:

@@ -261,6 +261,20 @@ def test_rate(dollars: str, text: str) -> None:
     assert output.rate(dollars) == text
 
 
+@given(st.text(st.sampled_from("ab 日\u0301\n"), max_size=60), st.integers(2, 12))
+def test_wrapped_text_fits_and_is_whole(text: str, width: int) -> None:
+    """No line is wider than asked for, and nothing but spaces is lost."""
+    lines = output.wrap(text, width)
+    assert all(output.cells_wide(line) <= width for line in lines)
+    assert "".join(lines).replace(" ", "") == text.replace("\n", "").replace(" ", "")
+
+
+def test_text_is_wrapped_at_spaces() -> None:
+    """Between words, where there are any; a long word is broken."""
+    assert output.wrap("one two three\nfour", 8) == ["one two", "three", "four"]
+    assert output.wrap("abcdefghij", 4) == ["abcd", "efgh", "ij"]
+
+
 @pytest.mark.parametrize(
     ("fraction", "text"),
     [(0, "    "), (1e-9, "▏   "), (0.5, "██  "), (0.6, "██▍ "), (1, "████"), (7, "████")],

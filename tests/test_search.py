@@ -16,6 +16,23 @@ from localops.home import Home
 from localops.search import FILE, Query, words
 
 
+@pytest.mark.parametrize(
+    ("query", "text", "found"),
+    [
+        ("cat", "to concatenate a CAT", "CAT"),
+        ("web_search", "the web: search; web-search", "web: search"),
+        ("arger", "viel \u00c4rger, A\u0308rger", "\u00c4rger"),
+        ("a\u0308rger", "viel A\u0308rger", "A\u0308rger"),
+        ("京欢", "北京欢迎你", "京欢"),
+        ("nowhere", "to be seen", ""),
+    ],
+)
+def test_what_was_found_is_pointed_at(query: str, text: str, found: str) -> None:
+    """The place of a term is that of whole words, as they are written there."""
+    first, last = Query(query).place(text)
+    assert text[first:last] == found
+
+
 def _record(*texts: str) -> localops.Session:
     session = localops.start_session()
     assert session is not None

@@ -167,10 +167,15 @@ def _index_at(line: str, cell: int) -> int:
 
 
 def print_pairs(pairs: Sequence[tuple[str, object]]) -> None:
-    """Names and what they stand for, one below the other."""
-    longest = max((len(name) for name, _ in pairs), default=0)
+    """Names and what they stand for, one below the other; what is too long goes on below itself."""
+    longest = max((output.cells_wide(name) for name, _ in pairs), default=0)
+    room = width()
     for name, value in pairs:
-        print(f"{dim(name.ljust(longest))}  {output.clean(str(value))}")
+        text = output.clean(str(value), newlines=room is not None)
+        first, *more = output.wrap(text, max(room - longest - 2, 20)) if room else [text]
+        print(f"{dim(name + ' ' * (longest - output.cells_wide(name)))}  {first}")
+        for line in more:
+            print(" " * (longest + 2) + line)
 
 
 def print_heading(project: Project, session: bytes, stands: str) -> None:

@@ -12,7 +12,7 @@ import click
 
 import localops
 from localops import analytics, api, output
-from localops.cli.common import bold, dim, json_option, print_json, styled
+from localops.cli.common import bold, dim, json_option, print_json, styled, width
 from localops.decorators import agent, guardrail, operation, tool, workflow
 
 TYPE_CHECKING = False
@@ -153,8 +153,8 @@ def _show(session: Session, answer: str) -> None:
     lines = [
         bold("Three agents planned a weekend, and every step is on this disk."),
         "",
-        f"  {dim('asked'.ljust(12))}{_QUESTION}",
-        f"  {dim('answered'.ljust(12))}{answer.split('. ')[0]}.",
+        *_said("asked", _QUESTION),
+        *_said("answered", f"{answer.split('. ')[0]}."),
         "",
         *(f"  {dim(label.ljust(12))}{value}" for label, value in _figures(session, analytics.totals(journal, id))),
         "",
@@ -169,6 +169,12 @@ def _show(session: Session, answer: str) -> None:
         dim(f"Kept in {journal.path}; no network was needed, and none was used."),
     ]
     print("\n".join(lines))
+
+
+def _said(label: str, text: str) -> list[str]:
+    """A label and what was said; a long sentence goes on below itself."""
+    first, *more = output.wrap(text, max((width() or 100) - 14, 20))
+    return [f"  {dim(label.ljust(12))}{first}", *(" " * 14 + line for line in more)]
 
 
 def _figures(session: Session, figures: analytics.Totals) -> list[tuple[str, str]]:

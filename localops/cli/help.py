@@ -36,8 +36,7 @@ def _list(*, as_json: bool) -> None:
     if as_json:
         common.print_json({"topics": pages})
         return
-    for topic, lede in pages.items():
-        print(f"{common.bold(topic.ljust(max(map(len, pages))))}  {lede}")
+    common.print_pairs(list(pages.items()))
 
 
 def _topics() -> list[str]:

@@ -159,13 +159,14 @@ def _show(found: Found) -> None:
             where.name,
             choice.name,
             choice.state,
-            output.when(choice.last_ns),
-            choice.rows,
+            output.when(choice.last_ns)[:16],
+            output.count(choice.rows),
             f"stays: {choice.stays}" if choice.stays else "goes",
         )
         for where, choice in found
     ]
-    print_table(lines, ("id", "project", "name", "state", "last row", "rows", "then"), align="lllllrl")
+    headers = ("id", "project", "name", "state", "last row (UTC)", "rows", "then")
+    print_table(lines, headers, align="lllllrl", soft=("name", "then"), spare=("project", "rows", "state"))
 
 
 def _tell(name: str, told: Taken) -> None:

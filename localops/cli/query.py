@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from localops.home import Project
 
 
+_LEAST = 24  # columns that text is cut to before a table is given up for blocks
+
+
 @click.command()
 @click.argument("sql")
 @click.option("--csv", "as_csv", is_flag=True, help="Comma-separated values, safe to open in a spreadsheet.")
@@ -42,8 +45,8 @@ def query(sql: str, as_csv: bool, seconds: float, home: str | None, project: str
     elif as_csv:
         _print_csv(names, found)
     elif names:
-        common.print_table([[_plain(value) for value in row] for row in found], names, soft=names)
-        output.say(f"{output.count(len(found))} {'row' if len(found) == 1 else 'rows'}")
+        whole = _print_rows(names, [[_plain(value) for value in row] for row in found])
+        output.say(_count(len(found)) + ("" if whole else "; what ends in … is whole with --csv, --json or in a pipe"))
     if others and not as_json:
         output.say(f"that was project {asked.name} alone; --project names another")
 
@@ -61,6 +64,37 @@ def _one(opened: Home) -> Project:
 def _plain(value: Any) -> Any:
     """A value of SQLite as JSON and people can have it: bytes as hex."""
     return value.hex() if isinstance(value, bytes) else value
+
+
+def _print_rows(names: list[str], found: list[list[Any]]) -> bool:
+    """A table where a terminal has room for one, else a block for each row; whether nothing had to be cut."""
+    room = common.width()
+    columns = [[row[column] for row in found] for column in range(len(names))]
+    needs = [
+        max(output.cells_wide(str(cell)) for cell in (name, *column))
+        for name, column in zip(names, columns, strict=True)
+    ]
+    worded = [any(isinstance(value, str) for value in column) for column in columns]
+    least = [min(need, _LEAST) if text else need for need, text in zip(needs, worded, strict=True)]
+    gaps = 2 * (len(names) - 1)
+    if room is not None and sum(least) + gaps > room:
+        _print_blocks(names, found)
+        return True
+    soft = [name for name, text in zip(names, worded, strict=True) if text]
+    common.print_table(found, names, align="".join("l" if text else "r" for text in worded), soft=soft)
+    return room is None or sum(needs) + gaps <= room
+
+
+def _print_blocks(names: list[str], found: list[list[Any]]) -> None:
+    for number, row in enumerate(found, 1):
+        print(common.dim(f"── row {output.count(number)} "))
+        common.print_pairs(
+            [(output.clean(name), "–" if value is None else value) for name, value in zip(names, row, strict=True)]
+        )
+
+
+def _count(many: int) -> str:
+    return "1 row" if many == 1 else f"{output.count(many)} rows"
 
 
 def _print_csv(names: list[str], found: list[tuple[Any, ...]]) -> None:

@@ -40,7 +40,7 @@ def search(
     is one word to you, like web_search, is found as it stands. The index is brought up to date first.
     """
     wanted = " ".join(text)
-    Query(wanted)  # a query without a word is refused before anything is read
+    query = Query(wanted)  # one without a word is refused before anything is read
     with Home(home, project) as opened:
         only, id = opened.find(session) if session is not None else (None, None)
         hits: list[tuple[Project, Hit]] = []
@@ -52,7 +52,7 @@ def search(
         if as_json:
             common.print_json({"hits": [_facts(found, hit) for found, hit in hits[:limit]]})
         elif hits:
-            _print_hits(hits[:limit])
+            _print_hits(hits[:limit], query)
         else:
             output.say(f"nothing has {wanted!r}" if opened.projects else opened.nothing_yet())
 
@@ -68,19 +68,36 @@ def _bring_up_to_date(project: Project) -> None:
         index.extend(bar.update)
 
 
-def _print_hits(hits: list[tuple[Project, Hit]]) -> None:
+def _print_hits(hits: list[tuple[Project, Hit]], query: Query) -> None:
+    """A line for each in a file or a pipe; two on a terminal, where what was found needs room to be seen."""
     table = [
-        [
+        (
             hit.id.hex()[:20],
             output.when(hit.at_ns),
             found.name_of(hit.session) or common.short_id(hit.session),
-            f"{hit.kind} {hit.name or ''}",
+            f"{hit.kind} {hit.name or ''}".rstrip(),
             hit.snippet,
-        ]
+        )
         for found, hit in hits
     ]
-    headers = ("event", "when (UTC)", "session", "what", "where it says")
-    common.print_table(table, headers, soft=("session", "what", "where it says"), spare=("when (UTC)",))
+    room = common.width()
+    if room is None:
+        common.print_table(table, ("event", "when (UTC)", "session", "what", "where it says"))
+        return
+    for id, when, session, what, snippet in table:
+        begin = f"{id}  {when}  " if room >= 64 else f"{id}  "
+        print(common.dim(begin) + output.cut(output.clean(f"{what} in {session}"), max(room - len(begin), 8)))
+        print(f"  {_marked(snippet, query, max(room - 2, 20))}")
+
+
+def _marked(snippet: str, query: Query, room: int) -> str:
+    """As much of the text around what was found as there is room for, and that in bold."""
+    text = output.clean(snippet)
+    first, last = query.place(text)
+    while first > 1 and output.cells_wide(text[:last]) > max(room - 12, room // 2):
+        text, first, last = "…" + text[2:], first - 1, last - 1
+    text = output.cut(text, room)
+    return text[:first] + common.bold(text[first:last]) + text[last:]
 
 
 def _facts(project: Project, hit: Hit) -> dict[str, Any]:

@@ -231,7 +231,8 @@ def _tree_line(event: Event, branch: str, agent: str | None) -> str:
         return f"{branch}{_marked(event, label)}  {right}".rstrip()
     label = output.cut(label, max(room - len(branch) - output.cells_wide(right) - 2, 8))
     gap = room - len(branch) - output.cells_wide(label) - output.cells_wide(right)
-    return f"{common.dim(branch)}{_marked(event, label)}{' ' * max(gap, 2)}{common.dim(right)}".rstrip()
+    line = f"{common.dim(branch)}{_marked(event, label)}"
+    return f"{line}{' ' * max(gap, 2)}{common.dim(right)}" if right else line
 
 
 def _label(event: Event) -> str:

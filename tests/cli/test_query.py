@@ -53,3 +53,26 @@ def test_a_query_says_which_of_several_projects_it_asked(command: Command) -> No
     code, out, err = command("query", sql)
     assert (code, "one" in out, "two" in out, "project default alone" in err) == (0, True, False, True)
     assert "two" in command("query", sql, "--project", "other")[1]
+
+
+def test_a_row_that_has_no_room_is_a_block(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a narrow terminal every column of every row can be read; in a pipe it is always a table."""
+    _record("default", "a name of some length, longer than a column")
+    table = command("query", "select * from session")[1]
+    assert len(table.splitlines()) == 3
+    names = table.split("\n")[0].split()
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = command("query", "select * from session")[1].splitlines()
+    assert [line.split()[0] for line in lines[1:]] == names
+    assert max(map(len, lines)) <= 80
+    assert "…" not in "".join(lines)
+
+
+def test_what_is_cut_is_said(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table with a long text stays a table, but nobody takes the cut text for the whole."""
+    _record("default", "one")
+    long = "select 1 as n, printf('%.90c', 'x') as text, length(printf('%.90c', 'x')) as m"
+    assert "…" not in "".join(command("query", long)[1:])
+    monkeypatch.setenv("COLUMNS", "60")
+    _, out, err = command("query", long)
+    assert (len(out.splitlines()), "…" in out, "whole with --csv" in err) == (3, True, True)

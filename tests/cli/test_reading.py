@@ -132,6 +132,22 @@ def test_words_are_found_in_one_event(session: localops.Session, told: Told, tex
     assert [hit["kind"] for hit in told("search", text)["hits"]] == kinds
 
 
+def test_what_was_found_is_in_sight(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However narrow the terminal and wherever in a text: the word is on the screen."""
+    again = localops.start_session(name="a session with a name that goes on and on")
+    assert again is not None
+    again.record(
+        ActionEvent(action_type="a step with a long name too", params="before " * 40 + "nèedle" + " after" * 40)
+    )
+    for columns in ("40", "80", "140"):
+        monkeypatch.setenv("COLUMNS", columns)
+        _, out, _ = command("search", "needle")
+        assert "nèedle" in out
+        assert max(map(len, out.splitlines())) <= int(columns)
+    monkeypatch.delenv("COLUMNS")
+    assert "nèedle" in command("search", "needle")[1].splitlines()[2]
+
+
 def test_what_is_recorded_later_is_found_later(session: localops.Session, told: Told) -> None:
     """The index is brought up to date by each search, and holds nothing twice."""
     assert not told("search", "unicorn")["hits"]
