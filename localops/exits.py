@@ -12,13 +12,16 @@ import signal
 import sys
 import threading
 
+from localops.output import say
 from localops.session import failure_reason
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import FrameType, TracebackType
 
     from localops.client import Client
+    from localops.session import Session
 
 LEFT_OPEN = "process exited without end_session"
 _installed = False
@@ -36,11 +39,7 @@ def install(client: Client) -> None:
 
 
 def _at_exit(client: Client) -> None:
-    for session in client.open_sessions():
-        if session.owned():
-            session.end_session("Indeterminate", LEFT_OPEN)
-        else:
-            session.leave()
+    _each_open(client, lambda session: _end(session, "Indeterminate", LEFT_OPEN))
     client.close()
 
 
@@ -49,44 +48,52 @@ def _chain_excepthook(client: Client) -> None:
 
     def excepthook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         try:
-            _fail_all(client, error)
+            _each_open(client, lambda session: _fail(session, error))
         finally:
             before(kind, error, trace)
 
     sys.excepthook = excepthook
 
 
-def _fail_all(client: Client, error: BaseException) -> None:
-    """An exception nobody caught: the sessions of this process failed of it, those it joined hear of it."""
-    reason = failure_reason(error)
+def _each_open(client: Client, finish: Callable[[Session], None]) -> None:
     for session in client.open_sessions():
-        if session.owned():
-            session.end_session("Failure", reason)
-        else:
-            _record(session, error)
-            session.leave()
+        try:
+            finish(session)
+        except Exception as problem:  # the edge: strict or not, how the program itself ends is what counts now
+            say(f"the end of a session could not be recorded: {problem}")
+
+
+def _fail(session: Session, error: BaseException) -> None:
+    """An exception nobody caught is an error of the session, and its end if this process began it."""
+    try:
+        if not isinstance(error, KeyboardInterrupt):
+            session.uncaught(error)
+    finally:
+        _end(session, "Failure", failure_reason(error))
+
+
+def _end(session: Session, state: str, reason: str) -> None:
+    """Only who began a session ends it unasked."""
+    if session.owned():
+        session.end_session(state, reason)
+    else:
+        session.leave()
 
 
 def _chain_thread_hook(client: Client) -> None:
     before = threading.excepthook
 
     def excepthook(args: threading.ExceptHookArgs) -> None:
+        error, session = args.exc_value, client.current()
         try:
-            session = client.current()
-            if session is not None and args.exc_value is not None:
-                _record(session, args.exc_value)
+            if session is not None and error is not None and not isinstance(error, SystemExit):
+                session.uncaught(error)
+        except Exception as problem:  # as above
+            say(f"an error could not be recorded: {problem}")
         finally:
             before(args)
 
     threading.excepthook = excepthook
-
-
-def _record(session: object, error: BaseException) -> None:
-    from localops.events import ErrorEvent
-    from localops.session import Session
-
-    if isinstance(session, Session) and not hasattr(error, "_localops_recorded"):
-        session.record(ErrorEvent(exception=error))
 
 
 class Terminated:
@@ -115,11 +122,8 @@ class Terminated:
     def _terminate(self, number: int, _frame: FrameType | None) -> None:
         """Say how it ends, then die of the signal as if we had not been there."""
         try:
-            for session in self._client.open_sessions():
-                if session.owned():
-                    session.end_session("Failure", f"Signal {signal.Signals(number).name} detected")
-                else:
-                    session.leave()
+            reason = f"Signal {signal.Signals(number).name} detected"
+            _each_open(self._client, lambda session: _end(session, "Failure", reason))
         finally:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)

@@ -67,13 +67,13 @@ class Operation:
 
     def error(self, exception: BaseException) -> None:
         """Record the exception that it failed with, linked to it, unless it was recorded further in."""
-        if not was_told(exception, self.id):
-            session = self.session
+        session = self.session
+        if not was_told(exception, session._id, self.id):
             try:
                 session._append(self._error_row(exception), sync=session._journal.sync_due())
             except Exception as error:  # as above
                 session._failed(error)
-        tell(exception, self.parent)
+        tell(exception, session._id, self.parent)
 
     def _error_row(self, exception: BaseException) -> Row:
         session, event, at = self.session, ErrorEvent(exception=exception), now_ns()
@@ -99,18 +99,28 @@ class Operation:
         return seal((*head, None, *UNMEASURED[:5], cost, failed, tags, FORMAT), body)
 
 
-# An exception says which operation it comes to next, so that each one it passes through knows whether it is
-# news.  A program that raises the same object again, later and elsewhere, is not silenced by that.
+# An exception says, for each session it is recorded in, which operation it comes to next, so that each one it
+# passes through knows whether it is news.  A program that raises the same object again, later and elsewhere, is
+# not silenced by that.
 
 
-def tell(exception: BaseException, outer: bytes | None) -> None:
-    """Note on an exception that it is recorded, and which operation it comes to next."""
+def tell(exception: BaseException, session: bytes, outer: bytes | None) -> None:
+    """Note on an exception that it is recorded in a session, and which operation it comes to next."""
     try:
-        exception._localops_recorded = outer  # type: ignore[attr-defined]
+        exception._localops_recorded = {**_told(exception), session: outer}  # type: ignore[attr-defined]
     except Exception:  # an exception that takes no attributes may be recorded once more further out
         pass
 
 
-def was_told(exception: BaseException, operation: bytes) -> bool:
+def was_told(exception: BaseException, session: bytes, operation: bytes) -> bool:
     """Whether an exception that reaches this operation was recorded further in."""
-    return getattr(exception, "_localops_recorded", None) == operation
+    return _told(exception).get(session) == operation
+
+
+def is_recorded(exception: BaseException, session: bytes) -> bool:
+    """Whether an exception is in this session, wherever it was recorded."""
+    return session in _told(exception)
+
+
+def _told(exception: BaseException) -> dict[bytes, bytes | None]:
+    return getattr(exception, "_localops_recorded", {})

@@ -16,7 +16,7 @@ from localops.context import NOWHERE, Stay, around, scope
 from localops.errors import BudgetExceeded, ConfigError, JournalError, UnknownEndState
 from localops.events import ErrorEvent, Event, LLMEvent, to_id
 from localops.measures import UNMEASURED, given_times, of_llm, of_tool, unusable
-from localops.operation import Operation, tell
+from localops.operation import Operation, is_recorded, tell
 from localops.output import say, say_once
 
 TYPE_CHECKING = False
@@ -285,7 +285,20 @@ class Session:
             link = {"trigger": {"id": parent.hex(), "kind": trigger.kind, "name": trigger.title()}}
         self._write(event, at, measures, failed, parent, link)
         if event.exception is not None:
-            tell(event.exception, self.here()[1])
+            tell(event.exception, self._id, self.here()[1])
+
+    def uncaught(self, error: BaseException) -> None:
+        """Record an exception that nobody caught, unless it is recorded; the budget has no say in that."""
+        if is_recorded(error, self._id):
+            return
+        try:
+            if self._attention:
+                self._attend()
+            self._record_error(ErrorEvent(exception=error))
+        except JournalError:  # strict, and written nowhere
+            raise
+        except Exception as problem:  # the edge: recording never breaks the program that is recorded
+            self._failed(problem)
 
     def begin(
         self,
@@ -602,9 +615,9 @@ class Session:
         """
         if not self.is_running:
             return
+        if isinstance(error, Exception):
+            self.uncaught(error)
         if not self.owned():
-            if isinstance(error, Exception) and not hasattr(error, "_localops_recorded"):
-                self.record(ErrorEvent(exception=error))
             self.leave()
         elif error is None or isinstance(error, GeneratorExit) or (isinstance(error, SystemExit) and not error.code):
             self.end_session("Success")

@@ -594,7 +594,7 @@ def test_a_session_of_its_own_for_each_call() -> None:
     fine, failed = sessions
     assert (fine.name, fine.end_state, fine.returns) == ("process", "Success", "done")
     assert (failed.end_state, str(failed.end_state_reason)[:16]) == ("Failure", "no such customer")
-    assert [list(named(one)) for one in sessions] == [["inside"], ["inside"]]
+    assert [list(named(one)) for one in sessions] == [["inside"], ["inside", "ValueError"]]
 
 
 def test_a_session_function_needs_no_init() -> None:

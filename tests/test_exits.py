@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import signal
+from pathlib import Path
 
 import pytest
 
+import localops
 from tests import programs
 
 _INIT = "import localops, os, sys, signal, threading, time\nsession = localops.init(env_data_opt_out=True)\n"
@@ -88,6 +91,89 @@ def test_an_exception_in_a_thread_is_an_error_and_the_session_goes_on() -> None:
     assert programs.names("error") == ["IndexError"]
     assert programs.names() == ["after"]
     assert programs.standing().state == "Success"
+
+
+_NESTED = """
+@localops.record_tool("fetch")
+def fetch(): raise TimeoutError("no answer")
+with localops.start_session(name="inner"):
+    fetch()
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "errors"),
+    [
+        ("raise ValueError('broken')", [["ValueError"]]),
+        ("class Odd(BaseException): pass\nraise Odd", [["Odd"]]),
+        ("raise KeyboardInterrupt", [[]]),
+        ("sys.exit(3)", [[]]),
+        ("session.record(localops.ErrorEvent(exception=(e := KeyError('k')))); raise e", [["KeyError"]]),
+        ("localops.start_session(); raise ValueError", [["ValueError"], ["ValueError"]]),
+        (_NESTED, [["TimeoutError"], ["TimeoutError"]]),
+        ("os.fork() or os._exit(0); os.wait(); raise ValueError", [["ValueError"]]),
+        ("session.config.strict = True; os.fork() and (os.wait(), os._exit(0)); raise ValueError", [["ValueError"]]),
+    ],
+)
+def test_a_crash_is_an_error_of_every_session_it_ends(code: str, errors: list[list[str]]) -> None:
+    """An exception that nobody caught counts in Errors, once; an interrupt, and leaving the program, do not."""
+    programs.run(_INIT + code)
+    with programs.reader() as journal:
+        ask = "select name from event where session = ? and kind = 'error'"
+        found = [[name for (name,) in journal.ask(ask, (session,))] for session in programs.sessions()]
+    assert found == errors
+
+
+def test_the_error_of_a_crash_says_where_it_was() -> None:
+    """It has the type, the message and the traceback, is linked to its operation, and stands before the end."""
+    code = _INIT + "@localops.record_tool('fetch')\ndef fetch(): raise TimeoutError('no answer')\nfetch()"
+    programs.run(code)
+    with programs.reader() as journal:
+        found = journal.ask("select kind, name, id, parent, body from event where phase = 0 order by seq desc limit 3")
+    (end, *_), (error, name, _, parent, body), (kind, _, tool, *_) = found
+    assert (kind, error, end) == ("tool", "error", "end")
+    assert (name, parent == tool, "no answer" in body, "in fetch" in body) == ("TimeoutError", True, True, True)
+    assert programs.standing().state == "Failure"
+
+
+@pytest.mark.parametrize("code", ["raise ValueError", "localops.end_session('Failure')", "sys.exit(1)"])
+def test_the_recipe_for_ci_catches_a_crash(code: str) -> None:
+    """The question that the recipes put to the journal finds what failed, by its state and by its errors."""
+    text = (Path(localops.__file__).parent / "docs" / "recipes.md").read_text()
+    (question,) = re.findall(r'localops query "(select count\(\*\) from session where .*?)"', text)
+    programs.run(_INIT + code)
+    with programs.reader() as journal:
+        state, errors = (
+            journal.ask(f"select count(*) from session where {one}")[0][0] for one in question[35:].split(" or ")
+        )
+        found = journal.ask(question)[0][0]
+    assert (state, errors) == {"raise ValueError": (1, 1), "sys.exit(1)": (0, 0)}.get(code, (1, 0))
+    assert found == max(state, errors)
+
+
+def test_a_spent_budget_ends_the_run_and_is_its_error() -> None:
+    """BudgetExceeded out of record() ends the session as any exception does, though the budget stays spent."""
+    code = "import localops\nlocalops.init(budget_usd=1)\nlocalops.record(localops.LLMEvent(cost=2))"
+    assert "sys.excepthook" not in programs.run(code).stderr
+    assert (programs.names("error"), programs.standing().state) == (["BudgetExceeded"], "Failure")
+
+
+def test_what_cannot_be_recorded_at_the_end_does_not_hide_the_crash() -> None:
+    """With strict, and a journal that nobody can write: the program's own traceback, and a word."""
+    code = _INIT.replace("True)", "True, strict=True)") + (
+        "session._append = lambda *_, **__: False\nlocalops.start_session()\nraise ValueError('broken')"
+    )
+    done = programs.run(code)
+    assert (done.returncode, "sys.excepthook" in done.stderr) == (1, False)
+    assert done.stderr.rstrip().endswith("ValueError: broken")
+    assert "localops: the end of a session could not be recorded" in done.stderr
+    assert [programs.standing(one).state for one in programs.sessions()] == ["Indeterminate", "Failure"]
+
+
+def test_a_thread_that_leaves_is_no_error() -> None:
+    """SystemExit ends a thread in peace."""
+    programs.run(_INIT + "thread = threading.Thread(target=sys.exit)\nthread.start(); thread.join()")
+    assert programs.names("error") == []
 
 
 def test_atexit_and_del_can_record() -> None:
