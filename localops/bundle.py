@@ -275,14 +275,18 @@ def common(ranges: Iterable[Range], others: Iterable[Range]) -> list[Range]:
 
 def halves(batch: Batch) -> tuple[Batch, Batch]:
     """The batch as two: what is refused is found by asking about ever less.  The totals stay with the second."""
-    middle = len(batch.rows) // 2
-    seq, _ = batch.rows[middle - 1]
-    below, above = (0, seq), (seq + 1, batch.ranges[-1][1])
-    first = replace(batch, rows=batch.rows[:middle], ranges=common(batch.ranges, [below]), totals=())
-    second = replace(
+    low = first(batch, len(batch.rows) // 2)
+    seq = low.rows[-1][0]
+    high = replace(
         batch,
-        rows=batch.rows[middle:],
-        ranges=common(batch.ranges, [above]),
+        rows=batch.rows[len(low.rows) :],
+        ranges=common(batch.ranges, [(seq + 1, batch.ranges[-1][1])]),
         previous=None,
     )
-    return first, second
+    return low, high
+
+
+def first(batch: Batch, many: int) -> Batch:
+    """No more than the first rows of a batch, without the totals: they are not complete with these."""
+    kept = batch.rows[:many]
+    return replace(batch, rows=kept, ranges=common(batch.ranges, [(1, kept[-1][0])]), totals=())

@@ -250,10 +250,9 @@ class Ledger:
         journal.transact(lambda execute: self._replace(execute, after), full=True, folded=False)
         return sum(last - first + 1 for first, last in bundle.difference(before, after))
 
-    def meet(self, journal: Journal, *, peer: str | None = None, error: str | None = None, ok: bool = False) -> None:
-        """Keep how it went with the remote; synced, so whatever was recorded before this is safe from a power cut."""
-        was = self.contact()
-        now = clock.now_ns()
+    def meet(self, journal: Journal, *, peer: str | None = None, error: str | None = None, ok: bool = False) -> int:
+        """Keep how it went with the remote; synced, so every row up to the one given back is safe from a power cut."""
+        was, now, newest = self.contact(), clock.now_ns(), 0
         told = (
             self.remote,
             peer or was.peer,
@@ -261,11 +260,14 @@ class Ledger:
             now if error else was.failed_ns,
             error if error or ok else was.error,
         )
-        journal.transact(
-            lambda execute: execute("insert or replace into contact values(?, ?, ?, ?, ?)", told),
-            full=True,
-            folded=False,
-        )
+
+        def work(execute: Execute) -> None:
+            nonlocal newest
+            execute("insert or replace into contact values(?, ?, ?, ?, ?)", told)
+            newest = execute("select max(seq) from event").get or 0
+
+        journal.transact(work, full=True, folded=False)
+        return newest
 
     def forget(self, journal: Journal) -> None:
         """Everything about the remote: one that comes back under that name begins anew."""

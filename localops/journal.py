@@ -339,6 +339,14 @@ class Journal:
         if not self._part and (waiting(self.folder) or parts.ended(self.folder)):
             self.collect()
 
+    def renew(self) -> None:
+        """A new id for a journal that was set back to an earlier state: elsewhere other rows stand under its seqs."""
+        with self._alone():
+            place = self._execute("select value from meta where key = 'place'").get
+            self._execute("update meta set value = '' where key = 'place'")
+            self._rename(self.id, place)
+            self.id = self._execute("select value from meta where key = 'journal'").get
+
     def _rename(self, was: str | None, place: str) -> None:
         """A new journal, or one that was copied, moved or restored: give it an id of its own, and say so in a row."""
         new = clock.new_id().hex()

@@ -84,3 +84,20 @@ limit :many;
 select peer, ok_ns, failed_ns, error
 from contact
 where remote = :remote;
+
+-- sessions --
+-- Every session and how many rows it has, in the order of their ids.
+select session, rows
+from total
+where session > :after
+order by session
+limit :many;
+
+-- rows_of_nobody --
+select seq, id, phase, session, kind, name, parent, agent, at_ns, start_ns, end_ns, model, tokens_in, tokens_out,
+  tokens_cached, tokens_reasoning, cost, failed, tags, format, sum, body
+from event
+where seq > :after
+  and session = :nobody
+order by seq
+limit :many;

@@ -1,4 +1,4 @@
-"""The remotes of a project: where its rows may go, kept in `remotes.json` beside its journal, readable by its user alone.
+"""The remotes of a project: where its rows may go, kept in `remotes.json` beside its journal, for its user alone.
 
 A key is stored there, or where to find it: an environment variable, a file.  It never comes into a journal, a log or
 any output.

@@ -1,0 +1,29 @@
+"""Where rows can go: a module for each kind of remote."""
+
+from __future__ import annotations
+
+from localops.errors import ConfigError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from localops.reader import Reader
+    from localops_sync.remotes import Remote
+    from localops_sync.sink import Sink
+    from localops_sync.transport import Transport
+
+
+def open_sink(remote: Remote, source: Reader, folder: str, transport: Transport) -> Sink:
+    """The sink for a remote of that kind; each is imported only when it is needed."""
+    if remote.kind == "hub":
+        from localops_sync.sinks.hub import Hub
+
+        return Hub(remote, source, folder, transport)
+    if remote.kind == "otlp":
+        from localops_sync.sinks.otlp import Otlp
+
+        return Otlp(remote, source, folder, transport)
+    if remote.kind == "agentops":
+        from localops_sync.sinks.agentops import AgentOps
+
+        return AgentOps(remote, source, folder, transport)
+    raise ConfigError(f"remote {remote.name!r} is of kind {remote.kind!r}, which this release does not know")

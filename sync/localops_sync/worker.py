@@ -1,0 +1,371 @@
+"""One pass: what a remote lacks goes there, batch after batch, and what it signed for is kept.
+
+Safe to kill between any two steps: a batch is sent only after its rows are safe from a power cut, and counts as
+delivered only in the transaction that keeps its receipt.  Two passes at once do no harm either; the lock spares work.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+from filelock import FileLock, Timeout
+
+from localops import bundle, config, delivery, ends, output
+from localops.bundle import Ack
+from localops.errors import ConfigError, LocalopsError
+from localops.journal import Journal
+from localops.reader import Reader, SQLiteError
+from localops_sync import retry, sinks, verify
+from localops_sync.pace import OutOfBudget, Pace
+from localops_sync.sink import Blocked, Diverged, Offline, Refused, TooLarge
+from localops_sync.transport import Transport
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+    from localops.bundle import Batch
+    from localops.delivery import Ledger, Limits
+    from localops_sync.remotes import Remote
+    from localops_sync.sink import Sink
+
+# How a pass ended, for whoever reads an exit code: see docs/sync.md.
+DONE, UNEXPECTED, USAGE, PARKED, ACT, OFFLINE, BUDGET, BUSY, INTERRUPTED = 0, 1, 2, 3, 4, 5, 6, 11, 130
+WORST_FIRST = (INTERRUPTED, UNEXPECTED, ACT, PARKED, BUDGET, OFFLINE, BUSY, DONE)
+
+LOCK = "sync.lock"
+_PROBES = 64  # requests spent on finding rows that make a server fail
+_MOST_TOUCHED = 100_000  # sessions remembered for the totals that go along at the end
+
+
+@dataclass
+class Outcome:
+    """How it went with one remote of one project."""
+
+    project: str
+    remote: str
+    code: int = DONE
+    message: str = ""
+    sent: int = 0  # rows that were delivered
+    bytes: int = 0  # of all requests
+    requests: int = 0
+    parked: int = 0  # rows put aside in this pass
+    left: int = 0  # rows that remain
+    notes: list[str] = field(default_factory=list)
+
+    def worse(self, code: int, message: str) -> None:
+        """Take a code and its sentence, unless there is a worse one already."""
+        if WORST_FIRST.index(code) < WORST_FIRST.index(self.code):
+            self.code, self.message = code, message
+
+
+@contextmanager
+def only_one(folder: str, wait: float) -> Iterator[bool]:
+    """Hold the lock of a project's sync; gives False when another has it for longer than `wait` seconds."""
+    lock = FileLock(os.path.join(folder, LOCK), mode=0o600)
+    try:
+        lock.acquire(timeout=wait, poll_interval=0.1)
+    except Timeout:
+        yield False
+        return
+    except OSError:  # no locks on this file system: sync is right without it too
+        yield True
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
+def sync(
+    home: str,
+    project: str,
+    remote: Remote,
+    *,
+    pace: Pace | None = None,
+    limits: Limits | None = None,
+    wait: float = 0.0,
+    check_all: bool = False,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Outcome:
+    """Make one pass; never raises for what networks, remotes and files do: the outcome says it."""
+    outcome = Outcome(project, remote.name)
+    folder = config.project_folder(home, project)
+    try:
+        with only_one(folder, wait) as ours:
+            if ours:
+                one = Pass(folder, remote, outcome, pace or Pace(), limits or delivery.Limits(), on_progress)
+                one.run(check_all=check_all)
+            else:
+                outcome.worse(BUSY, "another sync of this project is running")
+    except KeyboardInterrupt:
+        outcome.worse(INTERRUPTED, "interrupted; what was sent is kept, the rest goes next time")
+    except ConfigError as error:
+        outcome.worse(ACT, str(error))
+    except (LocalopsError, SQLiteError, OSError) as error:
+        outcome.worse(UNEXPECTED, str(error))
+    return outcome
+
+
+class Pass:
+    """One pass for one remote."""
+
+    def __init__(
+        self,
+        folder: str,
+        remote: Remote,
+        outcome: Outcome,
+        pace: Pace,
+        limits: Limits,
+        on_progress: Callable[[int, int], None] | None,
+    ) -> None:
+        self.folder, self.remote, self.outcome, self.pace, self.limits = folder, remote, outcome, pace, limits
+        self.limits.metadata_only = remote.metadata_only
+        self._on_progress = on_progress
+        self._total = 0
+        self._durable = 0  # the newest row that is safe from a power cut
+        self._touched: set[bytes] = set()
+        self._probes = _PROBES
+        self._gone_back = False
+
+    def run(self, *, check_all: bool = False) -> None:
+        """Send what there is; every way it can end is in the outcome."""
+        self.journal = Journal(self.folder, gather=True)
+        try:
+            ends.derive(self.journal)
+            with Reader(self.journal.path) as reader:
+                self.reader = reader
+                self.ledger: Ledger = delivery.Ledger(reader, self.folder, self.remote.name)
+                self._run(check_all)
+                self.outcome.left = sum(each.rows for each in [self.ledger.waiting()])
+                if self.outcome.code == DONE and self.outcome.parked:
+                    self.outcome.worse(PARKED, _parked(self.outcome.parked))
+        finally:
+            self.journal.close()
+
+    def _run(self, check_all: bool) -> None:
+        if not (check_all or self.ledger.gaps() or any(not each.final for each in self.ledger.parked())):
+            return  # and not one packet
+        transport = Transport(self.remote, pace=self.pace)
+        self.sink: Sink = sinks.open_sink(self.remote, self.reader, self.folder, transport)
+        try:
+            self._greet()
+            self._send_all()
+            self._try_set_aside()
+            if check_all:
+                self._verify()
+            self.ledger.meet(self.journal, ok=True)
+        except OutOfBudget:
+            self.outcome.worse(BUDGET, "the budget of this pass is used up; the rest goes next time")
+        except Blocked as error:
+            self._failed(ACT, error)
+        except Offline as error:
+            self._failed(OFFLINE, error)
+        finally:
+            self.outcome.bytes += transport.sent
+            if transport.skew is not None:
+                self.outcome.notes.append(_skewed(transport.skew))
+            lacking = getattr(self.sink, "lacking", ())
+            if lacking:
+                self.outcome.notes.append(f"{len(lacking)} blobs that rows speak of are not here any more")
+            self.sink.close()
+
+    def _failed(self, code: int, error: Exception) -> None:
+        self.outcome.worse(code, str(error))
+        self.ledger.meet(self.journal, error=str(error))
+
+    def _greet(self) -> None:
+        """Learn who is there, before anything is sent: behind an address there may be another than before."""
+        self.outcome.requests += 1
+        self._patiently(self.sink.check)
+        peer, known = getattr(self.sink, "id", None), self.ledger.contact().peer
+        if peer and known and peer != known and self.ledger.delivered():
+            raise Blocked(
+                f"{self.remote.url} is another hub now ({peer[:8]}, it was {known[:8]}): nothing was sent; if that is "
+                f"meant, `localops remote remove {self.remote.name}` and add it again, and everything goes there"
+            )
+        self._durable = self.ledger.meet(self.journal, peer=peer)
+
+    # Batch after batch
+
+    def _send_all(self) -> None:
+        self._total = self.ledger.waiting().rows if self._on_progress else 0
+        while True:
+            try:
+                for batch in self._marked_last():
+                    self._make_durable(batch)
+                    self._deliver(batch)
+                return
+            except Diverged as error:
+                self._go_back(error)
+
+    def _marked_last(self) -> Iterator[Batch]:
+        """The batches, the last one with the totals of every session that was touched."""
+        held: Batch | None = None
+        for batch in self.ledger.batches(self.limits):
+            if not batch.rows:
+                self.ledger.settle(self.journal, batch, Ack())
+                continue
+            if held is not None:
+                yield held
+                batch = replace(batch, previous=self.ledger.before(batch.rows[0][0], self.limits))
+            held = batch
+        if held is not None:
+            sessions = self._touched | {row[2] for _, row in held.rows}
+            yield replace(held, totals=self.ledger.totals(sorted(sessions, reverse=True), held.rows[-1][0]))
+
+    def _make_durable(self, batch: Batch) -> None:
+        """What is sent must not be taken back by a power cut: one synced commit covers everything before it."""
+        if batch.rows[-1][0] > self._durable:
+            self._durable = self.ledger.meet(self.journal)
+
+    def _deliver(self, batch: Batch) -> None:
+        """Send a batch; what the remote refuses is found by halves and put aside, and holds up nothing."""
+        if len(batch.rows) > self.pace.rows_left > 0:
+            batch = bundle.first(batch, int(self.pace.rows_left))
+        self.pace.check()
+        try:
+            self._settle(batch, self._patiently(lambda: self._send(batch)))
+        except (Refused, TooLarge) as error:
+            if len(batch.rows) == 1:
+                self._park(batch, str(error), final=True)
+                return
+            if isinstance(error, TooLarge):
+                self.limits.rows = max(1, len(batch.rows) // 2)
+            for half in bundle.halves(batch):
+                self._deliver(half)
+        except Offline as error:
+            if not error.answered:
+                raise
+            self._isolate(batch, error)
+
+    def _send(self, batch: Batch) -> Ack:
+        self.outcome.requests += 1
+        return self.sink.send(batch)
+
+    def _settle(self, batch: Batch, ack: Ack) -> None:
+        self._durable = max(self._durable, self.ledger.settle(self.journal, batch, ack))
+        taken = len(batch.rows) - len(ack.refused)
+        self.outcome.sent += taken
+        self.outcome.parked += len(ack.refused)
+        self.pace.spend(taken, 0)
+        if len(self._touched) < _MOST_TOUCHED:
+            self._touched.update(row[2] for _, row in batch.rows)
+        if ack.differs:
+            self.outcome.worse(PARKED, _differing(ack.differs))
+        if ack.forked:
+            self.journal.renew()
+            self.outcome.notes.append("this journal was set back to an earlier state: it goes on under a new id")
+        if self._on_progress:
+            self._on_progress(self.outcome.sent, self._total)
+
+    def _park(self, batch: Batch, reason: str, *, final: bool) -> None:
+        self.ledger.park(self.journal, {seq: reason for seq, _ in batch.rows}, final=final)
+        self.outcome.parked += len(batch.rows)
+
+    def _patiently(self, ask: Callable[[], Any]) -> Any:
+        """Ask again after a while, as long as the other side is there and says that it cannot just now."""
+        for tries in range(1, retry.TRIES + 1):
+            try:
+                return ask()
+            except Offline as error:
+                if tries == retry.TRIES or not error.answered:
+                    raise
+                pause = retry.backoff(tries, self.pace.jitter()) if error.retry_after is None else error.retry_after
+                try:
+                    self.pace.wait(pause)
+                except OutOfBudget:
+                    raise error from None
+        raise AssertionError
+
+    # Rows on which a server fails
+
+    def _isolate(self, batch: Batch, error: Offline) -> None:
+        """The server fails on this batch, every time: is it the server, or a row?  A row is set aside for this pass."""
+        pending, alive = deque(_parts(batch)), False
+        failed: list[Batch] = []
+        while pending and self._probes > 0:
+            part = pending.popleft()
+            self._probes -= 1
+            try:
+                self._settle(part, self._send(part))
+                alive = True
+            except Offline as again:
+                if not again.answered:
+                    raise
+                if len(part.rows) == 1:
+                    failed.append(part)
+                else:
+                    pending.extend(_parts(part))
+            except (Refused, TooLarge) as refusal:
+                if len(part.rows) == 1:
+                    self._park(part, str(refusal), final=True)
+                else:
+                    pending.extendleft(reversed(_parts(part)))
+                alive = True
+        if not alive or pending:
+            raise error
+        for part in failed:
+            self._park(part, str(error), final=False)
+
+    def _try_set_aside(self) -> None:
+        """Once a pass, each row that was set aside is tried again, alone."""
+        before = {each.seq for each in self.ledger.parked() if not each.final}
+        if not before or self.outcome.parked:
+            return
+        self.ledger.unpark(self.journal, before)
+        for batch in self.ledger.batches(replace(self.limits, rows=1)):
+            if batch.rows and batch.rows[0][0] in before:
+                try:
+                    self._settle(batch, self._send(batch))
+                except (Refused, TooLarge) as error:
+                    self._park(batch, str(error), final=True)
+                except Offline as error:
+                    self._park(batch, str(error), final=False)
+
+    # A remote that knows less than we thought, and proof
+
+    def _go_back(self, error: Diverged) -> None:
+        """The remote was set back to an earlier state, or this journal was: go on from the last row both have."""
+        if self._gone_back:
+            raise Blocked(f"{self.remote.url} does not keep the rows that it takes") from error
+        self._gone_back = True
+        anchor = next((seq for seq, id, phase in error.marks if self._is_here(seq, id, phase)), 0)
+        again = self.ledger.keep_only(self.journal, bundle.common(error.held, [(1, anchor)]) if anchor else [])
+        left = self.ledger.waiting().rows
+        lost = f", {again - left} of them were pruned here and stay lost" if again > left else ""
+        self.outcome.notes.append(f"{self.remote.name} lacks {again} rows that it had{lost}: what is here goes again")
+
+    def _is_here(self, seq: int, id: bytes, phase: int) -> bool:
+        """Whether our row at that seq is that one, for all we can still say."""
+        found = self.ledger.ask("identity_at", seq=seq)
+        return seq <= self.ledger.newest() and (not found or found[0] == (id, phase))
+
+    def _verify(self) -> None:
+        report = verify.compare(self)
+        self.outcome.notes += report.notes
+        if report.differences:
+            self.outcome.worse(PARKED, f"{report.differences} rows differ: see the notes")
+
+
+def _parts(batch: Batch) -> list[Batch]:
+    return list(bundle.halves(batch)) if len(batch.rows) > 1 else [batch]
+
+
+def _parked(count: int) -> str:
+    rows = "1 row" if count == 1 else f"{output.count(count)} rows"
+    return f"{rows} the remote does not take: `localops parked list` shows why; everything else goes on"
+
+
+def _skewed(ahead: float) -> str:
+    minutes = f"{abs(ahead) / 60:.0f} min {'behind' if ahead > 0 else 'ahead of'}"
+    return f"this machine's clock is {minutes} the remote's"
+
+
+def _differing(sessions: Any) -> str:
+    some = ", ".join(str(each)[:13] for each in list(sessions)[:3])
+    return f"the hub has other figures for {len(sessions)} sessions ({some}): `localops sync --verify` finds the rows"
