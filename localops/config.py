@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 JOURNAL = "journal.db"
+HUB = "hub.json"  # in a home that is the data folder of a hub
 DURABILITIES = ("process", "power")
 
 # AgentOps' options that only concern its network or its log: taken, so that programs run unchanged, and
@@ -96,15 +97,14 @@ class Config:
         Gives back what could not be used, and the names in the file and the environment that are no option's.
         """
         wrong = [ConfigError(_unknown(name)) for name in options if name not in _OPTIONS and name not in IGNORED]
-        folder, hidden = "", None
+        folder, hidden = _found_home(options.get("home") or earlier.get("home")), None
         written: Mapping[str, Any] = {}
         try:
-            folder = home(options.get("home") or earlier.get("home"))
             written = _settings(folder)
         except UnusableBudget as error:
             hidden = error
-        except (TypeError, ConfigError) as error:
-            wrong.append(ConfigError(str(error)))
+        except ConfigError as error:
+            wrong.append(error)
         self.given: dict[str, Any] = {}
         for name, (default, read) in _OPTIONS.items():
             setattr(self, name, default())
@@ -124,7 +124,7 @@ class Config:
     def folder(self) -> str:
         """The folder of the project that these options record into."""
         name = self.project or (project_of_key(self.api_key) if self.api_key else "default")
-        return project_folder(home(self.home), name)
+        return project_folder(self.home or data_folder(), name)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Config) and all(getattr(self, n) == getattr(other, n) for n in _OPTIONS)
@@ -146,6 +146,14 @@ def problems(folder: str) -> list[str]:
     except ConfigError as error:
         wrong.append(error)
     return list(dict.fromkeys([*map(str, wrong), *strays]))
+
+
+def _found_home(given: Any) -> str:
+    """Whose config.toml to read; what is wrong with the home that was given is said with the other options."""
+    try:
+        return home(given)
+    except (TypeError, ConfigError):
+        return data_folder()
 
 
 def _places(
@@ -238,7 +246,7 @@ _OPTIONS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     "env_data_opt_out": (lambda: False, _flag),
     "trace_name": (lambda: None, _text),
     "project": (lambda: None, lambda value: check_project(_text(value))),
-    "home": (lambda: None, os.fspath),
+    "home": (lambda: None, lambda value: _home(value)),
     "durability": (lambda: "process", _durability),
     "strict": (lambda: False, _flag),
     "redact": (lambda: True, _redact),
@@ -326,16 +334,78 @@ def own_prices(folder: str) -> Mapping[str, Any]:
 
 
 def home(given: str | os.PathLike[str] | None = None) -> str:
-    """The folder all projects are in: the argument, $LOCALOPS_HOME, or the platform's place for user data."""
+    """The folder all projects are in: the argument, $LOCALOPS_HOME, or the platform's place for user data.
+
+    What was given and leads nowhere is a ConfigError.
+    """
     chosen = given or os.environ.get("LOCALOPS_HOME")
-    if chosen:
-        return os.path.abspath(os.path.expanduser(os.fspath(chosen)))
+    if not chosen:
+        return data_folder()
+    try:
+        return _absolute(chosen)
+    except ValueError as error:
+        raise ConfigError(f"the home {os.fspath(chosen)!r} cannot be used: {error}") from error
+
+
+def _absolute(chosen: str | os.PathLike[str]) -> str:
+    path = os.path.expanduser(os.fspath(chosen))
+    if path.startswith("~"):
+        raise ValueError("that user has no home folder")
+    try:
+        return os.path.abspath(path)
+    except FileNotFoundError as error:
+        raise ValueError("it is relative, and the working directory is gone") from error
+
+
+def _home(chosen: str | os.PathLike[str]) -> str:
+    """The home as an option: a program goes on recording where one that was not told any records."""
+    try:
+        return _absolute(chosen)
+    except ValueError as error:
+        raise ValueError(f"{error}; what is recorded goes to {data_folder()}") from error
+
+
+def data_folder() -> str:
+    """The home of a user who named none."""
     if sys.platform == "darwin":
-        return os.path.expanduser("~/Library/Application Support/localops")
+        return _of_user("Library", "Application Support", "localops")
     if sys.platform == "win32":
-        return os.path.join(os.environ.get("LOCALAPPDATA") or os.path.expanduser("~"), "localops")
-    base = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
-    return os.path.join(base, "localops")
+        local = os.environ.get("LOCALAPPDATA")
+        return os.path.join(local, "localops") if local else _of_user("localops")
+    return _xdg("XDG_DATA_HOME", ".local", "share")
+
+
+def state_folder() -> str:
+    """Where things go that cannot be written to the home they belong to."""
+    return _xdg("XDG_STATE_HOME", ".local", "state")
+
+
+def _xdg(variable: str, *usual: str) -> str:
+    base = os.environ.get(variable, "")
+    # A relative path there is to be taken for none, says the specification.
+    return os.path.join(base, "localops") if os.path.isabs(base) else _of_user(*usual, "localops")
+
+
+def _of_user(*names: str) -> str:
+    """A place in the user's home folder; in a container that may be a user without one."""
+    folder = os.path.expanduser("~") if os.environ.get("HOME") != "" else ""
+    return os.path.join(folder if os.path.isabs(folder) else _temporary(), *names)
+
+
+def _temporary() -> str:
+    """A folder of the user's own among the temporary files; one that somebody else made there is never used."""
+    import stat
+    from tempfile import gettempdir
+
+    place = os.path.join(gettempdir(), f"localops-{os.getuid()}")
+    say_once("homeless", f"there is no home folder for this user: {place} is used, which may not last")
+    try:
+        facts = os.lstat(place)
+    except FileNotFoundError:
+        return place
+    if stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.getuid() and not facts.st_mode & 0o022:
+        return place
+    return os.devnull  # nothing can be made below it: what is recorded is dropped, and that is said
 
 
 def project_folder(home_folder: str, project: str) -> str:

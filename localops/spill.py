@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import zlib
 
-from localops import host, lines
+from localops import config, host, lines
 
 try:
     import fcntl
@@ -29,10 +29,9 @@ _TAKEN = ".taken"
 
 def places(project: str) -> tuple[str, str]:
     """The folders a spill file may be in: beside the journal, else in the user's state folder."""
-    state = os.environ.get("XDG_STATE_HOME") or os.path.join(os.path.expanduser("~"), ".local", "state")
     path = os.path.realpath(project)
     name = f"{os.path.basename(path)}-{zlib.crc32(path.encode()):08x}"
-    return os.path.join(project, "spill"), os.path.join(state, "localops", "spill", name)
+    return os.path.join(project, "spill"), os.path.join(config.state_folder(), "spill", name)
 
 
 def strays(home: str) -> list[str]:
@@ -103,6 +102,15 @@ def _lock(handle: int) -> None:
 
 def waiting(project: str) -> list[str]:
     """The spill files that hold rows for this project, oldest name first."""
+    return [path for path in _found(project) if _ours(path)]
+
+
+def foreign(project: str) -> list[str]:
+    """What lies among the spill files and is not this user's: nobody but its owner takes it in."""
+    return [path for path in _found(project) if not _ours(path)]
+
+
+def _found(project: str) -> list[str]:
     found = []
     for folder in places(project):
         try:
@@ -115,14 +123,25 @@ def waiting(project: str) -> list[str]:
 
 def count(project: str) -> int:
     """How many rows wait in spill files."""
-    total = 0
+    return sum(1 for _ in _lines(project))
+
+
+def rows(project: str) -> Iterator[Row]:
+    """The rows that wait, read where they are."""
+    for line in _lines(project):
+        try:
+            yield lines.to_row(line)
+        except (ValueError, TypeError, IndexError):
+            continue  # whoever takes the file in will set it aside
+
+
+def _lines(project: str) -> Iterator[bytes]:
     for path in waiting(project):
         try:
             with open(path, "rb") as file:
-                total += sum(1 for _ in file)
-        except OSError:
+                yield from file
+        except OSError:  # taken in just now
             continue
-    return total
 
 
 class Claim:
@@ -167,5 +186,8 @@ def _ours(path: str) -> bool:
     """A plain file of this user; anything else in the folder was not written by us."""
     import stat
 
-    facts = os.lstat(path)
+    try:
+        facts = os.lstat(path)
+    except OSError:
+        return False
     return stat.S_ISREG(facts.st_mode) and (not hasattr(os, "getuid") or facts.st_uid == os.getuid())

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from localops import Config, config
 from localops.errors import ConfigError, UnusableBudget
+from tests import programs
 
 
 def test_defaults() -> None:
@@ -210,6 +211,54 @@ def test_the_home_is_where_it_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path:
     monkeypatch.setenv("HOME", str(tmp_path))
     assert config.home("~/here") == str(tmp_path / "here")
     assert config.home().startswith(str(tmp_path))
+
+
+def test_a_home_that_leads_nowhere_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user that is not known has no home folder: no folder called `~nobody-at-all` is made for him."""
+    with pytest.raises(ConfigError, match="no home folder"):
+        config.home("~nobody-at-all/runs")
+
+
+def test_a_relative_home_without_a_working_directory_is_left_out(tmp_path: Path) -> None:
+    """The session is there, recorded where a program without that setting records, and this is said once."""
+    code = (
+        "import os, sys; os.rmdir(os.getcwd())\n"
+        "import localops; session = localops.init(); session.record(localops.ActionEvent())\n"
+        "print(session.get_analytics()['Actions'], session.env()['LOCALOPS_HOME'])"
+    )
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    environment = {"LOCALOPS_HOME": "runs", "XDG_DATA_HOME": str(tmp_path)}
+    done = programs.run(code, cwd=gone, env=environment)
+    assert done.stdout.split() == ["1", str(tmp_path / "localops")]
+    assert done.stderr.count("the working directory is gone") == 1
+    assert str(tmp_path / "localops") in done.stderr
+
+
+def test_a_relative_home_without_a_working_directory_cannot_be_read(tmp_path: Path) -> None:
+    """A command says so, with an exit code of its own, and so does a strict init."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    code = "import os; os.rmdir(os.getcwd())\nfrom localops import cli; cli.main(['status'])"
+    done = programs.run(code, cwd=gone, env={"LOCALOPS_HOME": "runs"})
+    assert (done.returncode, "the working directory is gone" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("place", ["", "not/absolute"])
+def test_a_user_without_a_home_folder_has_one_among_the_temporary_files(
+    place: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """No folder is made in the working directory; a place that somebody else made first is not used."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.delenv("LOCALOPS_HOME")
+    for name in ("XDG_DATA_HOME", "XDG_STATE_HOME", "HOME"):
+        monkeypatch.setenv(name, place)
+    own = tmp_path / f"localops-{os.getuid()}"
+    assert config.home() == str(own / ".local" / "share" / "localops")
+    assert config.state_folder() == str(own / ".local" / "state" / "localops")
+    own.mkdir()
+    own.chmod(0o777)
+    assert config.home().startswith(os.devnull)
 
 
 @given(st.text())

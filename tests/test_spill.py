@@ -96,8 +96,19 @@ def test_two_readers_cannot_take_one_file() -> None:
     first.close()
 
 
+def test_waiting_rows_can_be_looked_at_where_they_are() -> None:
+    """Looking takes nothing away, and passes over a line that cannot be read."""
+    mine = Spill(folder())
+    given = [event(name) for name in ("a", "b")]
+    assert all(mine.write(row) for row in given)
+    with open(spill.waiting(folder())[0], "ab") as file:
+        file.write(b"{torn\n")
+    assert list(spill.rows(folder())) == given
+    assert spill.count(folder()) == 3
+
+
 def test_what_is_no_file_of_ours_is_not_read(tmp_path: Path) -> None:
-    """A link planted in the spill folder is neither followed nor removed."""
+    """A link planted in the spill folder is neither followed nor removed, and nothing in it waits."""
     secret = tmp_path / "secret"
     secret.write_text("theirs")
     os.makedirs(os.path.join(folder(), "spill"))
@@ -106,6 +117,7 @@ def test_what_is_no_file_of_ours_is_not_read(tmp_path: Path) -> None:
     journal = Journal(folder())
     journal.append(event("a"))
     journal.close()
+    assert (spill.foreign(folder()), spill.count(folder())) == ([link], 0)
     assert os.readlink(link) == str(secret)
     assert secret.read_text() == "theirs"
 
