@@ -76,6 +76,11 @@ class Parked:
     name: str | None
 
 
+def statement(name: str) -> str:
+    """A statement of delivery.sql."""
+    return statements("delivery.sql")[name]
+
+
 class Ledger:
     """What one remote has of one journal."""
 
@@ -86,7 +91,7 @@ class Ledger:
 
     def ask(self, name: str, **values: object) -> list[tuple[Any, ...]]:
         """The rows of a statement of delivery.sql."""
-        return self.reader.ask(statements("delivery.sql")[name], values)
+        return self.reader.ask(statement(name), values)
 
     def newest(self) -> int:
         """The seq of the newest row; 0 of an empty journal."""
@@ -101,6 +106,10 @@ class Ledger:
         taken = ((first, last) for first, last in self.ask("taken", remote=self.remote))
         newest = self.newest()
         return bundle.difference([(1, newest)], taken) if newest else []
+
+    def has_work(self) -> bool:
+        """Whether there is anything to send, or to try again."""
+        return bool(self.gaps()) or any(not each.final for each in self.parked())
 
     def waiting(self) -> Waiting:
         """How much the remote lacks."""
@@ -209,7 +218,7 @@ class Ledger:
         """Put ranges to the others; where they touch they become one."""
         for first, last in bundle.merged(ranges):
             told = {"remote": self.remote, "first": first, "last": last}
-            touching = execute(statements("delivery.sql")["touching"], told).fetchall()
+            touching = execute(statement("touching"), told).fetchall()
             for low, _ in touching:
                 execute("delete from delivered where remote = ? and first = ?", (self.remote, low))
             [(low, high)] = bundle.merged([(first, last), *touching])

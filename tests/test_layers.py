@@ -47,8 +47,9 @@ DOORS = {
     "orjson": ["localops/encode.py"],
     "sqlite_utils": ["localops/export.py"],
     "requests": ["sync/localops_sync/transport.py"],
+    "urllib3": ["sync/localops_sync/transport.py"],
     "filelock": ["sync/localops_sync/worker.py"],
-    "click": ["localops/cli/", "sync/localops_sync/cli.py"],
+    "click": ["localops/cli/", "sync/localops_sync/cli/"],
 }
 
 # None of these is needed to record, and each costs more than recording a hundred events.

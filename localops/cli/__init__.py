@@ -28,10 +28,13 @@ if TYPE_CHECKING:
 COMMANDS = {
     "Record": "run demo",
     "Look": "sessions show analytics tail search query",
+    "Send": "sync remote parked receipts",
     "Hand on": "export backup",
     "Tend": "status path doctor prices prune repair",
     "Learn": "help",
 }
+
+_OF_THE_WORKER = frozenset(COMMANDS["Send"].split())
 
 
 class _Commands(common.Group):
@@ -45,7 +48,8 @@ class _Commands(common.Group):
             return None
         from importlib import import_module
 
-        found: click.Command = getattr(import_module(f"localops.cli.{name}"), name)
+        package = "localops_sync" if name in _OF_THE_WORKER else "localops"
+        found: click.Command = getattr(import_module(f"{package}.cli.{name}"), name)
         return found
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:

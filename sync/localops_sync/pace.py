@@ -33,7 +33,7 @@ class Pace:
         self.rows_left = math.inf if max_rows is None else max_rows
         self.bytes_left = math.inf if max_bytes is None else max_bytes
         self._rate = bytes_per_second
-        self._free_at = 0.0
+        self._free_at = -math.inf  # when all that was sent would have gone through at the rate
 
     def seconds_left(self) -> float:
         """Until the pass has to end; infinite without a limit."""
@@ -44,18 +44,25 @@ class Pace:
         if self.seconds_left() <= 0 or self.rows_left <= 0 or self.bytes_left <= 0:
             raise OutOfBudget
 
+    def wait_for_line(self) -> None:
+        """Wait until what was sent before has had its time; OutOfBudget when the pass is over before.
+
+        This comes before a request, never after one: an answer that is there must be kept, whatever the budget.
+        """
+        self.wait(self._free_at - self._monotonic())
+        self._free_at = max(self._free_at, self._monotonic())
+
     def spend(self, rows: int, size: int) -> None:
-        """Count what was sent, and wait until the line is free again."""
+        """Count what was sent."""
         self.rows_left -= rows
         self.bytes_left -= size
         if self._rate:
-            now = self._monotonic()
-            self._free_at = max(self._free_at, now) + size / self._rate
-            self.wait(self._free_at - now)
+            self._free_at += size / self._rate
 
     def wait(self, seconds: float) -> None:
-        """Wait; OutOfBudget when the pass would be over before."""
-        if seconds > self.seconds_left():
+        """Wait, if there is anything to wait for; OutOfBudget when the pass would be over before."""
+        left = self.seconds_left()
+        if left <= 0 or seconds > left:
             raise OutOfBudget
         if seconds > 0:
             self._sleep(seconds)

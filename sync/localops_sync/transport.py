@@ -6,16 +6,20 @@ compressed answer, and turns every failure into Trouble (`sink.py`) with a sente
 
 from __future__ import annotations
 
+import io
 import socket
 import ssl
 import threading
 from email.utils import parsedate_to_datetime
+from http.cookiejar import DefaultCookiePolicy
 from urllib.parse import urlsplit
 
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
+from requests.utils import get_environ_proxies, select_proxy
+from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from localops import __version__, clock, encode, output
 from localops_sync import retry
@@ -24,76 +28,97 @@ from localops_sync.sink import Blocked, Offline
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
     from typing import Any
 
     from localops_sync.remotes import Remote
+    from localops_sync.sink import Trouble
 
-CONNECT = 5.0  # seconds for a connection
-SILENCE = 30.0  # seconds without a byte
+CONNECT = 5.0  # seconds for a connection to one address
+SILENCE = 30.0  # seconds in which not a byte comes or goes
 WHOLE = 120.0  # seconds for a request and its answer
 ANSWER = 8 << 20  # bytes of an answer
 _SKEW = 300.0  # seconds that clocks may differ without a word
 _SAID = 200  # characters of a remote's own words in a sentence of ours
+_SECRET = ("auth", "cookie", "key", "password", "secret", "token")  # in the names of headers made for keys
+_SHORTEST = 8  # characters of what is a key
 
 
 class Reply:
     """An answer, read to its end."""
 
-    def __init__(self, status: int, headers: Mapping[str, str], body: bytes, where: str) -> None:
+    def __init__(
+        self, status: int, headers: Mapping[str, str], body: bytes, where: str, secrets: Collection[str] = ()
+    ) -> None:
         self.status = status
         self.headers = headers
         self.body = body
         self._where = where
+        self._secrets = secrets
 
     def json(self) -> Any:
         """The JSON it holds; Offline when it is something else: whoever wrote that is not the remote."""
-        kind = self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        kind = self.kind()
         if kind != "application/json" and not kind.endswith("+json"):
-            raise _not_ours(self._where, f"{kind or 'nothing'} instead of JSON")
+            raise self._not_ours(f"{kind or 'nothing'} instead of JSON")
         try:
             return encode.loads(self.body)
         except ValueError as error:
-            raise _not_ours(self._where, "broken JSON") from error
+            raise self._not_ours("broken JSON") from error
+
+    def kind(self) -> str:
+        """Its content type, without parameters; empty when it does not say."""
+        return _plain(self.headers.get("Content-Type", "").partition(";")[0].strip().lower(), self._secrets)
 
     def said(self) -> str:
         """The beginning of its text, for a sentence: the message in it if it is JSON."""
+        if self.kind() == "text/html":
+            return "a web page"
         try:
             found = encode.loads(self.body)
             if isinstance(found, dict):
                 found = found.get("message") or found.get("error") or found.get("detail") or found
             text = found if isinstance(found, str) else encode.dumps(found).decode()
         except ValueError:
-            text = self.body[: 4 * _SAID].decode("utf-8", "replace")
-        return output.cut(output.clean(" ".join(text.split())), _SAID)
+            text = self.body[: 64 * _SAID].decode("utf-8", "replace")
+        return _plain(text, self._secrets)
+
+    def refusal(self) -> Trouble:
+        """What it means for the rows that were sent, when it is not the answer that was hoped for."""
+        headers = {name.lower(): _plain(value, self._secrets) for name, value in self.headers.items()}
+        return retry.trouble(self.status, self.said(), headers, self._where)
+
+    def _not_ours(self, what: str) -> Offline:
+        return Offline(f"something between us and {self._where} answered ({what}); nothing counts as sent")
 
 
-def _not_ours(where: str, what: str) -> Offline:
-    return Offline(f"something between us and {where} answered ({what}); nothing counts as sent", answered=False)
+def _plain(text: str, secrets: Collection[str]) -> str:
+    """What a stranger said, fit for a sentence of ours: one short line, safe for a terminal, and no key in it."""
+    for secret in secrets:
+        text = text.replace(secret, "***")
+    return output.cut(output.clean(" ".join(text.split())), _SAID)
 
 
 class Transport:
     """Requests to one remote, over a connection that is kept."""
 
     def __init__(
-        self, remote: Remote, *, pace: Pace | None = None, whole: float = WHOLE, silence: float = SILENCE
+        self,
+        remote: Remote,
+        *,
+        pace: Pace | None = None,
+        connect: float = CONNECT,
+        silence: float = SILENCE,
+        whole: float = WHOLE,
     ) -> None:
-        self.pace = pace or Pace()
         self.base = remote.url.rstrip("/")
-        self.where = urlsplit(self.base).netloc
+        self.where = urlsplit(self.base).netloc.rpartition("@")[2]
         self.key = remote.secret()
         self.sent = 0  # bytes of all bodies
         self.skew: float | None = None  # by how many seconds the remote's clock is ahead, when that is worth a word
-        self._whole, self._silence = whole, silence
-        self._session = requests.Session()
-        self._session.auth = _NoAuth()  # else a .netrc would put its own key in place of ours
-        self._session.headers.update({"User-Agent": f"localops/{__version__}", "Accept-Encoding": "identity"})
-        self._session.headers.update(remote.headers)
-        if remote.ca is not None:
-            self._session.verify = remote.ca
-        self._adapter = _Adapter()
-        self._session.mount("http://", self._adapter)
-        self._session.mount("https://", self._adapter)
+        self._remote, self._pace = remote, pace or Pace()
+        self._connect, self._silence, self._whole = connect, silence, whole
+        self._line = _Line(remote, silence)
 
     def ask(
         self,
@@ -104,42 +129,67 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         expected: Collection[int] = (200,),
     ) -> Reply:
-        """Send a request and read its answer; Trouble for a status that is not expected."""
-        self.pace.check()
-        reply = self._ask(method, path, body, headers or {}, min(self._whole, max(self.pace.seconds_left(), 1.0)))
-        self.sent += len(body or b"")
-        self.pace.spend(0, len(body or b""))
+        """Send a request and read its answer; Trouble for a status that is not expected.
+
+        OutOfBudget when the pass is over before it could be sent.
+        """
+        self._pace.wait_for_line()
+        seconds = min(self._whole, self._pace.seconds_left())
+        line = self._line
+        try:
+            reply = self._within(seconds, lambda: self._call(line, method, path, body, headers or {}))
+        finally:
+            self.sent += len(body or b"")
+            self._pace.spend(0, len(body or b""))
         self._compare_clocks(reply.headers.get("Date"))
         if reply.status not in expected:
-            raise retry.trouble(reply.status, self._without_key(reply.said()), reply.headers, self.where)
+            raise reply.refusal()
         return reply
 
-    def _without_key(self, text: str) -> str:
-        """A remote may repeat the key in its complaint; we do not."""
-        return text.replace(self.key, "***") if self.key else text
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._line.close()
 
-    def _ask(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], whole: float) -> Reply:
-        alarm = threading.Timer(whole, self._adapter.cut)
-        alarm.daemon = True
-        alarm.start()
+    def _within(self, seconds: float, call: Callable[[], Reply]) -> Reply:
+        """What the call gives, or Offline once the time is over.
+
+        A thread of its own makes it, since no timeout bounds the look-up of a name or a header that comes in drops.
+        """
+        found: list[Reply | BaseException] = []
+        thread = threading.Thread(target=_keep, args=(call, found), daemon=True)
+        thread.start()
         try:
-            with self._session.request(
+            thread.join(seconds)
+        finally:
+            if not found:  # it is late, or somebody pressed Ctrl-C
+                self._line.cut()
+                self._line = _Line(self._remote, self._silence)  # the thread may still be at the old one
+        if not found:
+            raise Offline(f"{self.where} did not finish its answer within {seconds:.0f} s")
+        if isinstance(found[0], BaseException):
+            raise found[0]
+        return found[0]
+
+    def _call(self, line: _Line, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Reply:
+        secrets = _secrets(self.key, {**self._remote.headers, **headers})
+        try:
+            with line.request(
                 method,
                 self.base + path,
-                data=body,
+                data=io.BytesIO(body) if body else body,  # goes in pieces, and each of them may take its time
                 headers=dict(headers),
-                timeout=(min(CONNECT, whole), min(self._silence, whole)),
+                timeout=(self._connect, self._silence),
                 allow_redirects=False,
                 stream=True,
+                verify=self._remote.ca,  # given here, since a session's own counts for less than $REQUESTS_CA_BUNDLE
             ) as found:
-                return Reply(found.status_code, found.headers, self._read(found), self.where)
+                reply = Reply(found.status_code, found.headers, self._read(found), self.where, secrets)
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-            if self._adapter.was_cut:
-                self._adapter.was_cut = False
-                raise Offline(f"{self.where} did not finish its answer within {whole:.0f} s") from error
-            raise _meaning(error, self.where, self.base) from error
-        finally:
-            alarm.cancel()
+            line.hang_up()
+            raise _meaning(error, self.base, self.where, secrets) from error
+        if reply.status < 200:  # an early word, which http.client takes for the answer that is still to come
+            line.hang_up()
+        return reply
 
     def _read(self, found: requests.Response) -> bytes:
         """The whole body as it came, unless it is too long."""
@@ -148,10 +198,7 @@ class Transport:
             pieces.append(piece)
             size += len(piece)
             if size > ANSWER:
-                raise Offline(f"{self.where} sent more than {ANSWER >> 20} MB for an answer; it was not read")
-        expected = found.headers.get("Content-Length", "")
-        if expected.isdigit() and size < int(expected) and found.request.method != "HEAD":
-            raise Offline(f"{self.where} broke off in the middle of its answer")
+                raise _TooLong
         return b"".join(pieces)
 
     def _compare_clocks(self, date: str | None) -> None:
@@ -161,9 +208,76 @@ class Transport:
             return
         self.skew = ahead if abs(ahead) > _SKEW else None
 
+
+def _keep(call: Callable[[], Reply], found: list[Reply | BaseException]) -> None:
+    try:
+        found.append(call())
+    except BaseException as error:  # whatever it is, it is raised where somebody waits for it
+        found.append(error)
+
+
+def _secrets(key: str | None, headers: Mapping[str, str]) -> set[str]:
+    """What must not be repeated, though a remote may repeat it: the key, and what headers made for keys hold."""
+    told = [value for name, value in headers.items() if any(word in name.lower() for word in _SECRET)]
+    words = {word for value in told for word in (value, value.rpartition(" ")[2]) if len(word) >= _SHORTEST}
+    return {key, *words} if key else words
+
+
+# One connection
+
+
+class _Line(requests.Session):
+    """A session that keeps a hand on its socket, so that what is going on can be ended from outside."""
+
+    def __init__(self, remote: Remote, silence: float) -> None:
+        super().__init__()
+        self.silence = silence
+        self._lock = threading.Lock()
+        self._held: socket.socket | None = None
+        self._is_cut = False
+        self.auth = _NoAuth()  # else a .netrc would put its own key in place of ours
+        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))  # a remote knows us by the key alone
+        self.headers.update({"User-Agent": f"localops/{__version__}", "Accept-Encoding": "identity"})
+        self.headers.update(remote.headers)
+        adapter = _Adapter(self)
+        self.mount("http://", adapter)
+        self.mount("https://", adapter)
+
+    def hold(self, sock: socket.socket) -> socket.socket:
+        """Take hold of a new connection; it is the only one then."""
+        with self._lock:
+            self._let_go()
+            if self._is_cut:
+                sock.close()
+                raise ConnectionAbortedError("the time was over before there was a connection")
+            self._held = sock.dup()  # TLS puts an object of its own in the place of this one, while it greets
+        return sock
+
+    def hang_up(self) -> None:
+        """End the connection: whoever waits for a byte of it gets an end of file."""
+        with self._lock:
+            self._let_go()
+
+    def cut(self) -> None:
+        """End the connection, and have no other."""
+        with self._lock:
+            self._is_cut = True
+            self._let_go()
+
     def close(self) -> None:
-        """Let go of the connection."""
-        self._session.close()
+        """Let go of everything."""
+        self.hang_up()
+        super().close()
+
+    def _let_go(self) -> None:
+        if self._held is None:
+            return
+        try:
+            self._held.shutdown(socket.SHUT_RDWR)
+        except OSError:  # the other side was faster
+            pass
+        self._held.close()
+        self._held = None
 
 
 class _NoAuth(AuthBase):
@@ -174,107 +288,120 @@ class _NoAuth(AuthBase):
 
 
 class _Adapter(HTTPAdapter):
-    """Keeps hold of the sockets, so that a request can be ended from outside: no timeout bounds a slow header."""
+    """Makes connections that its line has a hand on."""
 
-    def __init__(self) -> None:
-        self.was_cut = False
+    def __init__(self, line: _Line) -> None:
+        self._pools = _pools(line)
         super().__init__(pool_connections=1, pool_maxsize=1, max_retries=0)
 
-    def cut(self) -> None:
-        """End what is going on: whoever waits for a byte gets an end of file."""
-        self.was_cut = True
-        for pool in _pools(self):
-            for connection in pool.in_use:
-                _shut(getattr(connection, "sock", None))
-
     def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
-        """Make pools that remember their connections."""
+        """Make the pools for remotes that are called directly."""
         super().init_poolmanager(*arguments, **options)
-        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
+        self.poolmanager.pool_classes_by_scheme = self._pools
 
-    def proxy_manager_for(self, *arguments: Any, **options: Any) -> Any:
-        """The same for those behind a proxy."""
-        manager = super().proxy_manager_for(*arguments, **options)
-        manager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
+    def proxy_manager_for(self, proxy: str, **options: Any) -> urllib3.ProxyManager:
+        """Make the pools for those behind a proxy; SOCKS has connections of its own kind."""
+        manager = super().proxy_manager_for(proxy, **options)
+        if not proxy.lower().startswith("socks"):
+            manager.pool_classes_by_scheme = self._pools
         return manager
 
 
-def _pools(adapter: _Adapter) -> list[Any]:
-    managers = [adapter.poolmanager, *adapter.proxy_manager.values()]
-    return [manager.pools.get(key) for manager in managers for key in list(manager.pools.keys())]
+def _pools(line: _Line) -> dict[str, type[urllib3.HTTPConnectionPool]]:
+    """What urllib3 makes connections with, by scheme: classes, so they have to be made for each line."""
 
+    class Connection(HTTPConnection):
+        def _new_conn(self) -> socket.socket:
+            return line.hold(super()._new_conn())
 
-class _Pool(urllib3.HTTPConnectionPool):
-    """A pool that knows which connections it has made."""
+        def request(self, *arguments: Any, **options: Any) -> None:
+            if self.sock is None:
+                self.connect()
+            self.timeout = line.silence  # else each piece of a body had to go within the time for a connection
+            super().request(*arguments, **options)
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        self.in_use: list[Any] = []
-        super().__init__(*arguments, **options)
-
-    def _new_conn(self) -> Any:
-        made = super()._new_conn()
-        self.in_use[:] = [made]
-        return made
-
-
-class _SecurePool(urllib3.HTTPSConnectionPool):
-    """The same with TLS."""
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        self.in_use: list[Any] = []
-        super().__init__(*arguments, **options)
-
-    def _new_conn(self) -> Any:
-        made = super()._new_conn()
-        self.in_use[:] = [made]
-        return made
-
-
-def _shut(sock: socket.socket | None) -> None:
-    try:
-        if sock is not None:
-            sock.shutdown(socket.SHUT_RDWR)
-    except OSError:  # closed meanwhile
+    class SecureConnection(Connection, HTTPSConnection):
         pass
 
+    class Pool(urllib3.HTTPConnectionPool):
+        ConnectionCls = Connection
 
-def _meaning(error: Exception, where: str, base: str) -> Offline | Blocked:
-    """What a failure below HTTP means, in words."""
-    if isinstance(error, Offline):
-        return error
+    class SecurePool(urllib3.HTTPSConnectionPool):
+        ConnectionCls = SecureConnection
+
+    return {"http": Pool, "https": SecurePool}
+
+
+# What failures below HTTP mean
+
+
+class _TooLong(ValueError):
+    """An answer has more bytes than are read."""
+
+
+def _meaning(error: Exception, base: str, where: str, secrets: Collection[str]) -> Trouble:
+    """The sentence for a failure."""
+    chain = list(_chain(error))
+    why = _plain(str(chain[-1]), secrets)
     if isinstance(error, requests.exceptions.ProxyError):
-        return Offline(f"the proxy for {where} does not answer: {_root(error)}; see HTTPS_PROXY and NO_PROXY")
-    if isinstance(error, requests.exceptions.SSLError):
+        return _of_proxy(base, where, why)
+    for found in reversed(chain):
+        if isinstance(found, ssl.SSLError):
+            return _of_tls(found, where, why)
+    for kinds, kind, sentence in _SENTENCES:
+        if any(isinstance(found, kinds) for found in chain):
+            return kind(sentence.format(where=where, why=why))
+    return Offline(f"the connection to {where} broke: {why}", answered=True)
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, and what it was made from, down to the first."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        inner = [each for each in (getattr(error, "reason", None), *error.args) if isinstance(each, BaseException)]
+        error = inner[0] if inner else error.__cause__
+
+
+# The first that fits. What is not among them broke in the middle: somebody was there.
+_SENTENCES: list[tuple[tuple[type[BaseException], ...], type[Blocked | Offline], str]] = [
+    ((_TooLong,), Offline, f"{{where}} sent more than {ANSWER >> 20} MB for an answer; it was not read"),
+    ((socket.gaierror,), Offline, "the name of {where} cannot be looked up: no network, or a wrong name"),
+    ((ConnectionRefusedError,), Offline, "nothing listens at {where}"),
+    ((requests.exceptions.ConnectTimeout,), Offline, "{where} does not answer"),
+    ((urllib3.exceptions.NewConnectionError,), Offline, "{where} cannot be reached: {why}"),
+    (
+        (requests.exceptions.ReadTimeout, urllib3.exceptions.ReadTimeoutError),
+        Offline,
+        "{where} took the request and said nothing more",
+    ),
+    ((TimeoutError,), Offline, "{where} stopped taking the request in the middle"),
+    (
+        (requests.exceptions.InvalidHeader, UnicodeEncodeError),
+        Blocked,
+        "the key or a header for {where} has characters that HTTP cannot carry",
+    ),
+    ((requests.exceptions.InvalidSchema, requests.exceptions.InvalidURL), Blocked, "{where} cannot be called: {why}"),
+]
+
+
+def _of_proxy(base: str, where: str, why: str) -> Trouble:
+    told = urlsplit(select_proxy(base, get_environ_proxies(base)) or "")
+    proxy = f"the proxy {told.hostname}:{told.port}, through which {where} is called,"
+    if any(f" {status} " in f"{why} " for status in (401, 403, 405, 407)):
+        return Blocked(f"{proxy} says no: {why}; see HTTPS_PROXY and NO_PROXY")
+    return Offline(f"{proxy} does not do it: {why}; see HTTPS_PROXY and NO_PROXY")
+
+
+def _of_tls(error: ssl.SSLError, where: str, why: str) -> Trouble:
+    """A certificate is for a person to look at; a greeting that breaks off is the weather."""
+    broke = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
+    if isinstance(error, broke) or "BAD_RECORD_MAC" in (error.reason or ""):
+        return Offline(f"the connection to {where} broke: {why}", answered=True)
+    if isinstance(error, ssl.SSLCertVerificationError):
         return Blocked(
-            f"{where} cannot be trusted: {_root(error)}; check the address and this machine's clock, "
+            f"{where} cannot be trusted: {why}; check the address and this machine's clock, "
             "or name its certificate: localops remote add … --ca FILE"
         )
-    if isinstance(error, requests.exceptions.InvalidSchema | requests.exceptions.InvalidURL):
-        return Blocked(f"{base} is not an address that can be called: {error}")
-    if isinstance(error, OSError) and not isinstance(error, requests.RequestException) and "certificate" in str(error):
-        return Blocked(f"the certificates for {where} cannot be read: {error}")
-    if isinstance(error, requests.exceptions.ConnectTimeout):
-        return Offline(f"{where} does not answer within {CONNECT:.0f} s")
-    if isinstance(error, requests.exceptions.ReadTimeout):
-        return Offline(f"{where} took the request and said nothing more")
-    cause = _root(error)
-    if isinstance(cause, socket.gaierror):
-        return Offline(f"the name of {where} cannot be looked up: no network, or a wrong name")
-    if isinstance(cause, ConnectionRefusedError):
-        return Offline(f"nothing listens at {where}")
-    if isinstance(cause, ssl.SSLError):
-        return Blocked(f"{where} cannot be trusted: {cause}")
-    return Offline(f"the connection to {where} broke: {cause}")
-
-
-def _root(error: BaseException) -> BaseException:
-    """What is at the bottom of wrapped errors."""
-    seen: set[int] = set()
-    while id(error) not in seen:
-        seen.add(id(error))
-        inner = getattr(error, "reason", None) or next((a for a in error.args if isinstance(a, BaseException)), None)
-        inner = inner if isinstance(inner, BaseException) else error.__cause__ or error.__context__
-        if inner is None:
-            break
-        error = inner
-    return error
+    return Blocked(f"{where} does not speak TLS as we do: {why}; check the address, and whether it is https or http")

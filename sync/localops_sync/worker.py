@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from filelock import FileLock, Timeout
 
@@ -19,6 +19,7 @@ from localops.errors import ConfigError, LocalopsError
 from localops.journal import Journal
 from localops.reader import Reader, SQLiteError
 from localops_sync import retry, sinks, verify
+from localops_sync.codes import ACT, BUDGET, BUSY, DONE, INTERRUPTED, OFFLINE, PARKED, UNEXPECTED, Outcome
 from localops_sync.pace import OutOfBudget, Pace
 from localops_sync.sink import Blocked, Diverged, Offline, Refused, TooLarge
 from localops_sync.transport import Transport
@@ -33,34 +34,9 @@ if TYPE_CHECKING:
     from localops_sync.remotes import Remote
     from localops_sync.sink import Sink
 
-# How a pass ended, for whoever reads an exit code: see docs/sync.md.
-DONE, UNEXPECTED, USAGE, PARKED, ACT, OFFLINE, BUDGET, BUSY, INTERRUPTED = 0, 1, 2, 3, 4, 5, 6, 11, 130
-WORST_FIRST = (INTERRUPTED, UNEXPECTED, ACT, PARKED, BUDGET, OFFLINE, BUSY, DONE)
-
 LOCK = "sync.lock"
 _PROBES = 64  # requests spent on finding rows that make a server fail
 _MOST_TOUCHED = 100_000  # sessions remembered for the totals that go along at the end
-
-
-@dataclass
-class Outcome:
-    """How it went with one remote of one project."""
-
-    project: str
-    remote: str
-    code: int = DONE
-    message: str = ""
-    sent: int = 0  # rows that were delivered
-    bytes: int = 0  # of all requests
-    requests: int = 0
-    parked: int = 0  # rows put aside in this pass
-    left: int = 0  # rows that remain
-    notes: list[str] = field(default_factory=list)
-
-    def worse(self, code: int, message: str) -> None:
-        """Take a code and its sentence, unless there is a worse one already."""
-        if WORST_FIRST.index(code) < WORST_FIRST.index(self.code):
-            self.code, self.message = code, message
 
 
 @contextmanager
@@ -148,7 +124,7 @@ class Pass:
             self.journal.close()
 
     def _run(self, check_all: bool) -> None:
-        if not (check_all or self.ledger.gaps() or any(not each.final for each in self.ledger.parked())):
+        if not (check_all or self.ledger.has_work()):
             return  # and not one packet
         transport = Transport(self.remote, pace=self.pace)
         self.sink: Sink = sinks.open_sink(self.remote, self.reader, self.folder, transport)

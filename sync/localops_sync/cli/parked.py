@@ -1,0 +1,141 @@
+"""`localops parked`: rows that a remote does not take, and what to do about them."""
+
+from __future__ import annotations
+
+import click
+
+from localops import clock, config, delivery, events, output, rows
+from localops.cli import common
+from localops.errors import NotFound
+from localops.home import Home
+from localops.journal import Journal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from localops.delivery import Parked
+    from localops.home import Project
+
+
+@click.group(cls=common.Group)
+def parked() -> None:
+    """Look at rows that a remote refused; they are kept here, and hold up nothing."""
+
+
+def _remote_option(command: Any) -> Any:
+    return click.option("--remote", metavar="NAME", help="Only what this remote does not take.")(command)
+
+
+@parked.command("list")
+@_remote_option
+@common.place_options
+@common.json_option
+def list_parked(remote: str | None, home: str | None, project: str | None, as_json: bool) -> None:
+    """List them, each with what the remote said."""
+    with Home(*common.place(home, project)) as opened:
+        found = [(each.name, row) for each in opened.projects for row in _of(each, remote)]
+    if as_json:
+        common.print_json({"parked": [_facts(name, row) for name, row in found]})
+    elif found:
+        now = clock.now_ns()
+        lines = [
+            (
+                name,
+                row.remote,
+                row.seq,
+                f"{row.kind or 'pruned'} {row.name or ''}".strip(),
+                "refused" if row.final else "set aside",
+                output.ago(now - row.at_ns),
+                row.reason,
+            )
+            for name, row in found
+        ]
+        headers = ("project", "remote", "row", "what", "", "when", "why")
+        common.print_table(lines, headers, align="llr", soft=("why", "what"), spare=("when", "project"))
+    else:
+        output.say("no row is parked")
+
+
+def _of(project: Project, remote: str | None) -> list[Parked]:
+    found = project.reader.ask(delivery.statement("parked"), {"remote": remote})
+    return [delivery.Parked(name, seq, bool(final), *rest) for name, seq, final, *rest in found]
+
+
+def _facts(project: str, row: Parked) -> dict[str, Any]:
+    return {
+        "project": project,
+        "remote": row.remote,
+        "seq": row.seq,
+        "final": row.final,
+        "reason": row.reason,
+        "at": events.iso(row.at_ns),
+        "id": None if row.id is None else common.full_id(row.id),
+        "session": None if row.session is None else common.full_id(row.session),
+        "kind": row.kind,
+        "name": row.name,
+    }
+
+
+@parked.command()
+@click.argument("seq", type=int, metavar="ROW")
+@common.place_options
+@common.json_option
+def show(seq: int, home: str | None, project: str | None, as_json: bool) -> None:
+    """Show a parked row in full."""
+    with Home(*common.place(home, project)) as opened:
+        for each in opened.projects:
+            for row in _of(each, None):
+                if row.seq == seq:
+                    _show(each, row, as_json)
+                    return
+    raise NotFound(f"no parked row has the number {seq}: `localops parked list` shows what there is")
+
+
+def _show(project: Project, row: Parked, as_json: bool) -> None:
+    stored = project.reader.one("row", id=row.id, phase=row.phase) if row.id is not None else None
+    plain = dict(zip(("seq", *rows.COLUMNS), stored, strict=True)) if stored else {}
+    for name in ("id", "session", "parent", "agent"):
+        plain[name] = plain[name].hex() if plain.get(name) else None
+    if as_json:
+        common.print_json({**_facts(project.name, row), "row": plain})
+        return
+    common.print_pairs([("remote", row.remote), ("why", row.reason), ("since", events.iso(row.at_ns))])
+    print()
+    common.print_pairs([(name, value) for name, value in plain.items() if value is not None])
+
+
+@parked.command()
+@click.argument("seqs", type=int, nargs=-1, metavar="[ROW]...")
+@_remote_option
+@common.place_options
+def retry(seqs: tuple[int, ...], remote: str | None, home: str | None, project: str | None) -> None:
+    """Send them again with the next sync: all, or the ROWs named."""
+    count = sum(_unpark(home, project, remote, seqs, drop=False))
+    output.say(f"{count} rows go again with the next `localops sync`")
+
+
+@parked.command()
+@click.argument("seqs", type=int, nargs=-1, required=True, metavar="ROW...")
+@_remote_option
+@common.place_options
+def drop(seqs: tuple[int, ...], remote: str | None, home: str | None, project: str | None) -> None:
+    """Never send the ROWs: they stay here, and the remote does without them."""
+    count = sum(_unpark(home, project, remote, seqs, drop=True))
+    output.say(f"{count} rows will not be sent; they stay in the journal")
+
+
+def _unpark(
+    home: str | None, project: str | None, remote: str | None, seqs: tuple[int, ...], *, drop: bool
+) -> Iterator[int]:
+    top, only = common.place(home, project)
+    with Home(top, only) as opened:
+        for each in opened.projects:
+            journal = Journal(config.project_folder(top, each.name), gather=True)
+            try:
+                for name in sorted({row.remote for row in _of(each, remote)}):
+                    ledger = delivery.Ledger(each.reader, each.folder, name)
+                    yield ledger.unpark(journal, seqs or None, drop=drop)
+            finally:
+                journal.close()

@@ -1,0 +1,80 @@
+"""`localops receipts`: what remotes signed for."""
+
+from __future__ import annotations
+
+import click
+
+from localops import bundle, clock, delivery, encode, events, output
+from localops.cli import common
+from localops.errors import ConfigError
+from localops.home import Home
+from localops_sync import remotes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from localops.home import Project
+
+
+@click.command()
+@click.option("--remote", metavar="NAME", help="Only of this remote.")
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="No more, the newest first.")
+@common.place_options
+@common.json_option
+def receipts(remote: str | None, limit: int, home: str | None, project: str | None, as_json: bool) -> None:
+    """List what remotes signed for: which rows, when, and whether the signature is theirs."""
+    with Home(*common.place(home, project)) as opened:
+        found = [facts for each in opened.projects for facts in _of(each, remote, limit)]
+    if as_json:
+        common.print_json({"receipts": found})
+    elif found:
+        now = clock.now_ns()
+        lines = [
+            (
+                facts["project"],
+                facts["remote"],
+                output.ago(now - facts["at_ns"]),
+                output.count(facts["rows"]),
+                ", ".join(f"{first}–{last}" for first, last in facts["receipt"]["ranges"]),
+                facts["signature"],
+                facts["receipt"]["digest"][:16],
+            )
+            for facts in found
+        ]
+        headers = ("project", "remote", "when", "rows", "of the journal", "signature", "digest")
+        common.print_table(lines, headers, align="lllr", soft=("of the journal",), spare=("digest", "project"))
+    else:
+        output.say("no remote has signed for anything yet")
+
+
+def _of(project: Project, remote: str | None, limit: int) -> list[dict[str, Any]]:
+    found = project.reader.ask(delivery.statement("receipts"), {"remote": remote, "many": limit})
+    keys = {name: _key(each) for name, each in remotes.load(project.folder).items()}
+    return [
+        {
+            "project": project.name,
+            "remote": name,
+            "at": events.iso(at),
+            "at_ns": at,
+            "rows": count,
+            "receipt": (told := encode.loads(body)),
+            "signature": _signature(told, keys.get(name)),
+        }
+        for _, name, at, count, body in found
+    ]
+
+
+def _key(remote: remotes.Remote) -> str | None:
+    try:
+        return remote.secret()
+    except ConfigError:
+        return None
+
+
+def _signature(told: dict[str, Any], key: str | None) -> str:
+    if not told.get("hmac"):
+        return "unsigned"
+    if key is None:
+        return "unchecked"
+    return "good" if bundle.is_signed(told, key) else "BAD"

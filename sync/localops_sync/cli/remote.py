@@ -1,0 +1,223 @@
+"""`localops remote`: where a project's rows may go."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import replace
+
+import click
+
+from localops import config, delivery, output
+from localops.cli import common
+from localops.errors import ConfigError, NotFound
+from localops.journal import Journal
+from localops.reader import Reader
+from localops_sync import codes, remotes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from localops_sync.remotes import Remote
+
+
+@click.group(cls=common.Group)
+def remote() -> None:
+    """Add, list, test and remove the places that rows are sent to.
+
+    A remote belongs to one project. Nothing is ever sent anywhere else.
+    """
+
+
+@remote.command()
+@click.argument("name")
+@click.argument("url")
+@click.option("--kind", type=click.Choice(remotes.KINDS), default="hub", show_default=True, help="What answers there.")
+@click.option("--key", metavar="KEY", help="The API key; `-` reads it from stdin, away from the shell's history.")
+@click.option("--key-env", metavar="VARIABLE", help="The environment variable that holds the key.")
+@click.option("--key-file", metavar="FILE", help="The file that holds the key.")
+@click.option("--metadata-only", is_flag=True, help="Send figures and names; content stays here.")
+@click.option("--ca", metavar="FILE", help="Trust the certificates in this file, not the system's.")
+@click.option("--header", "headers", multiple=True, metavar="NAME=VALUE", help="Send this header; may be repeated.")
+@click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="For this kind: see `localops help`.")
+@common.place_options
+def add(name: str, url: str, home: str | None, project: str | None, **given: Any) -> None:
+    """Add a remote called NAME at URL.
+
+    \b
+    localops remote add hub https://hub.example:8642 --key-file ~/hub.key
+    localops remote add traces https://collector.example:4318 --kind otlp
+    """
+    folder = _folder(home, project)
+    known = remotes.load(folder)
+    if name in known:
+        raise ConfigError(f"there is a remote {name!r} already ({known[name].url}): remove it first, or choose a name")
+    made = _made(name, url, given)
+    made.secret()  # says at once when there is none
+    remotes.save(folder, {**known, name: made})
+    output.say(f"added {name} for project {os.path.basename(folder)}; try it: localops remote test {name}")
+    if made.kind == "hub" and url.startswith("http://") and not _is_loopback(url):
+        output.say("http:// sends the key and every row in the clear: use https:// where others can listen")
+
+
+def _made(name: str, url: str, given: dict[str, Any]) -> Remote:
+    config.check_project(name)  # the same letters are good for both
+    if sum(given[where] is not None for where in ("key", "key_env", "key_file")) > 1:
+        raise ConfigError("one of --key, --key-env and --key-file is enough")
+    if given["key"] == "-":
+        given["key"] = sys.stdin.readline().strip()
+    for where in ("key_file", "ca"):
+        if given[where] is not None:
+            given[where] = os.path.abspath(os.path.expanduser(given[where]))
+    if given["ca"] is not None and not os.path.isfile(given["ca"]):
+        raise ConfigError(f"there is no file {given['ca']}")
+    made = remotes.Remote(name, remotes.check_url(url), **{**given, **_pairs(given)})
+    if made.kind in ("hub", "agentops") and made.key is made.key_env is made.key_file is None:
+        raise ConfigError(f"a remote of kind {made.kind} needs a key: --key, --key-env or --key-file")
+    return made
+
+
+def _pairs(given: dict[str, Any]) -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = {}
+    for what in ("headers", "options"):
+        split = [pair.partition("=") for pair in given[what]]
+        if wrong := next((name for name, equals, _ in split if not equals or not name), None):
+            raise ConfigError(f"{wrong!r} is no NAME=VALUE")
+        found[what] = {name: value for name, _, value in split}
+    return found
+
+
+@remote.command("list")
+@common.place_options
+@common.json_option
+def list_remotes(home: str | None, project: str | None, as_json: bool) -> None:
+    """List the remotes of every project, without their keys."""
+    top, only = common.place(home, project)
+    found = [
+        (name, each)
+        for name in config.projects(top)
+        if only in (None, name)
+        for each in remotes.load(config.project_folder(top, name)).values()
+    ]
+    if as_json:
+        common.print_json({"home": top, "remotes": [_facts(name, each) for name, each in found]})
+    elif found:
+        lines = [(name, each.name, each.kind, each.url, _where_the_key_is(each), _extras(each)) for name, each in found]
+        common.print_table(lines, ("project", "remote", "kind", "url", "key", ""), soft=("url", "project"))
+    else:
+        output.say(f"no remotes in {top}: add one with `localops remote add NAME URL`")
+
+
+def _facts(project: str, each: Remote) -> dict[str, Any]:
+    return {
+        "project": project,
+        "name": each.name,
+        "kind": each.kind,
+        "url": each.url,
+        "key": _where_the_key_is(each),
+        "metadata_only": each.metadata_only,
+        "ca": each.ca,
+        "headers": sorted(each.headers),
+        "options": each.options,
+    }
+
+
+def _where_the_key_is(each: Remote) -> str:
+    if each.key_env:
+        return f"${each.key_env}"
+    return each.key_file or ("stored" if each.key else "none")
+
+
+def _extras(each: Remote) -> str:
+    extras = ["metadata only"] if each.metadata_only else []
+    return ", ".join([*extras, *(f"{name}={value}" for name, value in each.options.items())])
+
+
+@remote.command()
+@click.argument("name")
+@common.place_options
+@common.json_option
+def test(name: str, home: str | None, project: str | None, as_json: bool) -> None:
+    """Try a remote step by step: name, connection, certificate, clock, key. Sends no row."""
+    from localops_sync import probe
+
+    folder, found = _find(home, project, name)
+    Journal(folder, gather=True).fold()  # a remote may be tried before anything was recorded
+    good = True
+    findings = []
+    with Reader(os.path.join(folder, config.JOURNAL)) as reader:
+        for finding in probe.look(found, reader, folder):
+            findings.append(finding)
+            good &= finding.ok or finding.step == "clock"
+            if not as_json:
+                mark = common.styled("ok ", "green") if finding.ok else common.styled("no ", "red")
+                print(f"{mark} {finding.step.ljust(11)} {output.clean(finding.said)}")
+    code = codes.DONE if good else codes.ACT if findings[-1].step in ("certificate", "key") else codes.OFFLINE
+    if as_json:
+        common.print_json({"remote": name, "ok": good, "steps": [vars(finding) for finding in findings]})
+    raise click.exceptions.Exit(code)
+
+
+@remote.command()
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@common.place_options
+def remove(name: str, yes: bool, home: str | None, project: str | None) -> None:
+    """Forget a remote, and what it has: added again, everything goes there again."""
+    folder, found = _find(home, project, name)
+    if not yes and sys.stdin.isatty():
+        click.confirm(
+            f"forget {name} ({found.url}), and what it has of project {os.path.basename(folder)}?", abort=True
+        )
+    known = remotes.load(folder)
+    del known[name]
+    if os.path.exists(os.path.join(folder, config.JOURNAL)):
+        journal = Journal(folder, gather=True)
+        try:
+            with Reader(journal.path) as reader:
+                delivery.Ledger(reader, folder, name).forget(journal)
+        finally:
+            journal.close()
+    remotes.save(folder, known)
+    output.say(f"removed {name}; the rows are all here")
+
+
+@remote.command()
+@click.argument("name")
+@click.argument("url")
+@common.place_options
+def move(name: str, url: str, home: str | None, project: str | None) -> None:
+    """Give a remote another URL: what it has stays known."""
+    folder, found = _find(home, project, name)
+    remotes.save(folder, {**remotes.load(folder), name: replace(found, url=remotes.check_url(url))})
+    output.say(f"{name} is at {url} now; try it: localops remote test {name}")
+
+
+def _find(home: str | None, project: str | None, name: str) -> tuple[str, Remote]:
+    """The folder of the project that has a remote of that name, and the remote."""
+    top, only = common.place(home, project)
+    folders = [config.project_folder(top, each) for each in config.projects(top) if only in (None, each)]
+    found = [(folder, known[name]) for folder in folders if name in (known := remotes.load(folder))]
+    if not found:
+        raise NotFound(f"there is no remote {name!r} in {top}: `localops remote list` shows what there is")
+    if len(found) > 1:
+        names = ", ".join(os.path.basename(folder) for folder, _ in found)
+        raise ConfigError(f"{name!r} is a remote of {names}: say which with --project")
+    return found[0]
+
+
+def _folder(home: str | None, project: str | None) -> str:
+    """The folder of the one project that is meant."""
+    top, only = common.place(home, project)
+    known = config.projects(top)
+    if only is None and len(known) != 1:
+        there = ", ".join(known) or "none yet"
+        raise ConfigError(f"say for which project with --project (in {top} there is: {there})")
+    return config.project_folder(top, only or known[0])
+
+
+def _is_loopback(url: str) -> bool:
+    from urllib.parse import urlsplit
+
+    return urlsplit(url).hostname in ("localhost", "127.0.0.1", "::1")

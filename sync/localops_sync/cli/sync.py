@@ -1,0 +1,225 @@
+"""`localops sync`: one pass over every project and remote, for cron and for people."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+
+import click
+
+from localops import config, delivery, output, spill
+from localops.cli import common
+from localops.errors import LocalopsError
+from localops.home import Home, Project
+from localops.reader import SQLiteError
+from localops_sync import codes, remotes
+from localops_sync.codes import Outcome
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+    from localops_sync.remotes import Remote
+
+_BAR_EVERY = 0.1  # seconds between two pictures of the progress
+
+
+class _Amount(click.ParamType[int]):
+    """A number of bytes or rows as people write it: 500, 10k, 2MB."""
+
+    name = "amount"
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> int:
+        """The number."""
+        if isinstance(value, int):
+            return value
+        found = re.fullmatch(r"(\d+(?:\.\d+)?) *([kmg]?)b?(?:/s)?", value.strip(), re.IGNORECASE)
+        if not found or not (amount := int(float(found[1]) * 1000 ** " kmg".index(found[2].lower() or " "))):
+            self.fail(f"{value!r} is no amount: say 500, 10k or 2MB", parameter, context)
+        return amount
+
+
+@click.command(epilog=codes.EXPLAINED)
+@click.option("--remote", metavar="NAME", help="Only to this remote; otherwise to every one.")
+@click.option("--session", "ident", metavar="ID", help="Only this session's rows.")
+@click.option("--ended-only", is_flag=True, help="Leave out sessions that may still go on.")
+@click.option("--watch", type=click.FloatRange(min=1), metavar="SECONDS", help="Make a pass every so often, for ever.")
+@click.option("--wait", type=click.FloatRange(min=0), default=0, metavar="SECONDS", help="Wait for another sync.")
+@click.option("--max-seconds", type=click.FloatRange(min=0.1), metavar="N", help="End after so long.")
+@click.option("--max-rows", type=_Amount(), metavar="N", help="Send no more rows.")
+@click.option("--max-bytes", type=_Amount(), metavar="N", help="Send no more bytes: 10MB.")
+@click.option("--bwlimit", type=_Amount(), metavar="N", help="Send no faster, in bytes a second: 100k.")
+@click.option("--verify", is_flag=True, help="Then compare with what the hub has, row by row.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be sent; calls nobody.")
+@click.option("--quiet", is_flag=True, help="Say nothing of what needs nobody: all sent, offline, another sync.")
+@common.place_options
+@common.json_option
+def sync(**given: Any) -> None:
+    """Send every remote what it does not have yet.
+
+    One pass, and done: for cron, or by hand. What cannot be sent now is kept, and goes with a later pass.
+    """
+    wanted = _Wanted(given)
+    while True:
+        outcomes = list(wanted.outcomes())
+        _tell(outcomes, wanted)
+        code = codes.worst(outcome.code for outcome in outcomes)
+        if not wanted.watch or code in (codes.USAGE, codes.INTERRUPTED):
+            raise click.exceptions.Exit(code)
+        try:
+            time.sleep(wanted.watch)
+        except KeyboardInterrupt:
+            raise click.exceptions.Exit(codes.INTERRUPTED) from None
+
+
+class _Wanted:
+    """What was asked for."""
+
+    def __init__(self, given: dict[str, Any]) -> None:
+        self.home, self.project = common.place(given["home"], given["project"])
+        self.remote: str | None = given["remote"]
+        self.ident: str | None = given["ident"]
+        self.watch: float | None = given["watch"]
+        self.as_json: bool = given["as_json"]
+        self.quiet: bool = given["quiet"]
+        self.dry_run: bool = given["dry_run"]
+        self._given = given
+        self.session: bytes | None = None
+        if self.ident is not None:
+            with Home(self.home, self.project) as opened:
+                found, self.session = opened.find(self.ident)
+                self.project = found.name
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """One after another, how it went with each remote of each project."""
+        none = True
+        for name in self._projects():
+            try:
+                found = remotes.load(config.project_folder(self.home, name))
+            except LocalopsError as error:
+                none = False
+                yield Outcome(name, "", codes.ACT, str(error))
+                continue
+            for remote in found.values():
+                if self.remote in (None, remote.name):
+                    none = False
+                    outcome = self._one(name, remote)
+                    yield outcome
+                    if outcome.code == codes.INTERRUPTED:
+                        return
+        if none:
+            yield Outcome(self.project or "", self.remote or "", codes.USAGE, self._nothing())
+
+    def _projects(self) -> list[str]:
+        known = sorted({*config.projects(self.home), *spill.strays(self.home)})
+        return known if self.project is None else [name for name in known if name == self.project]
+
+    def _nothing(self) -> str:
+        where = f"in {self.home}" if self.project is None else f"for project {self.project!r} in {self.home}"
+        what = "remote" if self.remote is None else f"remote {self.remote!r}"
+        return f"there is no {what} {where}: add one with `localops remote add NAME URL`"
+
+    def _one(self, name: str, remote: Remote) -> Outcome:
+        try:
+            project = Project(self.home, name)
+        except (LocalopsError, SQLiteError, OSError) as error:
+            return Outcome(name, remote.name, codes.UNEXPECTED, str(error))
+        try:
+            if not project.exists:
+                return Outcome(name, remote.name)
+            ledger = delivery.Ledger(project.reader, project.folder, remote.name)
+            if self.dry_run:
+                waiting = ledger.waiting()
+                return Outcome(name, remote.name, left=waiting.rows, bytes=waiting.bytes)
+            idle = not (ledger.has_work() or spill.waiting(project.folder))
+        finally:
+            project.close()
+        if idle and not self._given["verify"]:
+            return Outcome(name, remote.name)
+        return self._send(name, remote)
+
+    def _send(self, name: str, remote: Remote) -> Outcome:
+        from localops_sync import pace, worker  # requests takes as long to load as everything else together
+
+        given = self._given
+        bar = _bar(name, remote.name) if not (self.as_json or self.quiet) and sys.stderr.isatty() else None
+        outcome = worker.sync(
+            self.home,
+            name,
+            remote,
+            pace=pace.Pace(
+                max_seconds=given["max_seconds"],
+                max_rows=given["max_rows"],
+                max_bytes=given["max_bytes"],
+                bytes_per_second=given["bwlimit"],
+            ),
+            limits=delivery.Limits(session=self.session, ended_only=given["ended_only"]),
+            wait=given["wait"],
+            check_all=given["verify"],
+            on_progress=bar,
+        )
+        if bar is not None:
+            sys.stderr.write("\r\x1b[K")
+        return outcome
+
+
+def _bar(project: str, remote: str) -> Callable[[int, int], None]:
+    """How far it is, on one line that is written over."""
+    shown = 0.0
+
+    def show(sent: int, total: int) -> None:
+        nonlocal shown
+        if time.monotonic() - shown >= _BAR_EVERY:
+            shown = time.monotonic()
+            share = output.bar(sent / total if total else 1.0, 24)
+            sys.stderr.write(
+                f"\r\x1b[K{project} → {remote}  {share}  {output.count(sent)} of {output.count(total)} rows"
+            )
+            sys.stderr.flush()
+
+    return show
+
+
+def _tell(outcomes: list[Outcome], wanted: _Wanted) -> None:
+    if wanted.as_json:
+        code = codes.worst(outcome.code for outcome in outcomes)
+        common.print_json(
+            {"exit_code": code, "dry_run": wanted.dry_run, "remotes": [_facts(each) for each in outcomes]}
+        )
+        return
+    for outcome in outcomes:
+        if wanted.quiet and outcome.code in codes.QUIET and not outcome.notes:
+            continue
+        name = f"{outcome.project} → {outcome.remote}"
+        if wanted.dry_run and outcome.code == codes.DONE:
+            print(f"{name}  {_rows(outcome.left)} to send, about {common.bytes_text(outcome.bytes)} before compression")
+        elif outcome.sent:
+            print(f"{name}  {_rows(outcome.sent)} delivered, {output.count(outcome.left)} left")
+        elif outcome.code == codes.DONE and not outcome.notes and sys.stdout.isatty():
+            print(f"{name}  nothing to send")
+        for note in outcome.notes:
+            output.say(f"{name}: {note}")
+        if outcome.message:
+            output.say(f"{name}: {outcome.message}" if outcome.remote else outcome.message)
+
+
+def _rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{output.count(count)} rows"
+
+
+def _facts(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "project": outcome.project,
+        "remote": outcome.remote,
+        "code": outcome.code,
+        "outcome": codes.NAMES[outcome.code],
+        "message": outcome.message or None,
+        "rows_sent": outcome.sent,
+        "rows_left": outcome.left,
+        "rows_parked": outcome.parked,
+        "bytes": outcome.bytes,
+        "requests": outcome.requests,
+        "notes": outcome.notes,
+    }

@@ -1,0 +1,62 @@
+"""How a pass ends: exit codes, which of several is told, and what each means."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+DONE, UNEXPECTED, USAGE, PARKED, ACT, OFFLINE, BUDGET, BUSY, INTERRUPTED = 0, 1, 2, 3, 4, 5, 6, 11, 130
+
+# Of several remotes the first of these is the exit code.
+WORST_FIRST = (USAGE, INTERRUPTED, UNEXPECTED, ACT, PARKED, BUDGET, OFFLINE, BUSY, DONE)
+QUIET = (DONE, OFFLINE, BUSY)  # what needs nobody: --quiet says nothing of it
+
+NAMES = {
+    DONE: "done",
+    UNEXPECTED: "unexpected",
+    USAGE: "nothing to sync",
+    PARKED: "parked",
+    ACT: "act",
+    OFFLINE: "offline",
+    BUDGET: "budget",
+    BUSY: "busy",
+    INTERRUPTED: "interrupted",
+}
+
+EXPLAINED = """\b
+Exit codes: 0 nothing left · 1 unexpected · 2 usage, or no remote found
+3 the remote refused rows in this pass, or --verify found a difference
+4 a person must act (key, certificate, address, another hub, version)
+5 offline, or the remote is down: rows are kept · 6 budget reached, rows remain
+11 another sync is running · 130 interrupted. Of several remotes: the first of
+130 1 4 3 6 5 11 0."""
+
+
+@dataclass
+class Outcome:
+    """How it went with one remote of one project."""
+
+    project: str
+    remote: str
+    code: int = DONE
+    message: str = ""
+    sent: int = 0  # rows that were delivered
+    bytes: int = 0  # of all requests
+    requests: int = 0
+    parked: int = 0  # rows put aside in this pass
+    left: int = 0  # rows that remain
+    notes: list[str] = field(default_factory=list)
+
+    def worse(self, code: int, message: str) -> None:
+        """Take a code and its sentence, unless there is a worse one already."""
+        if WORST_FIRST.index(code) < WORST_FIRST.index(self.code):
+            self.code, self.message = code, message
+
+
+def worst(found: Iterable[int]) -> int:
+    """The one code for all of them."""
+    codes = set(found)
+    return next((code for code in WORST_FIRST if code in codes), DONE)

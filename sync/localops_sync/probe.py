@@ -1,0 +1,106 @@
+"""What stands between us and a remote, step by step: the name, the connection, the certificate, the key."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+from localops_sync import sinks
+from localops_sync.sink import Trouble
+from localops_sync.transport import CONNECT, Transport
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from localops.reader import Reader
+    from localops_sync.remotes import Remote
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One step: what was tried, whether it went well, and what is to be said about it."""
+
+    step: str
+    ok: bool
+    said: str
+
+
+def look(remote: Remote, source: Reader, folder: str) -> Iterator[Finding]:
+    """Each step in turn, up to the first that fails: what comes after it could not be told."""
+    parts = urlsplit(remote.url)
+    host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+    proxy = None if proxy_bypass(host) else getproxies().get(parts.scheme)
+    if proxy is not None:
+        behind = urlsplit(proxy)
+        yield Finding(
+            "proxy", True, f"requests go through {behind.hostname}:{behind.port or 80} ({parts.scheme}_proxy)"
+        )
+        host, port = behind.hostname or "", behind.port or 80
+    steps: list[tuple[str, Callable[[], str]]] = [
+        ("name", lambda: _name(host, port)),
+        ("connection", lambda: _connection(host, port)),
+    ]
+    if parts.scheme == "https" and proxy is None:
+        steps.append(("certificate", lambda: _certificate(host, port, remote.ca)))
+    for step, ask in steps:
+        try:
+            yield Finding(step, True, ask())
+        except (OSError, ValueError) as error:
+            yield Finding(step, False, f"{host}:{port}: {_words(error)}")
+            return
+    yield from _greeting(remote, source, folder)
+
+
+def _name(host: str, port: int) -> str:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return f"{host} is {', '.join(sorted({str(each[4][0]) for each in found}))}"
+
+
+def _connection(host: str, port: int) -> str:
+    socket.create_connection((host, port), timeout=CONNECT).close()
+    return f"port {port} answers"
+
+
+def _certificate(host: str, port: int, ca: str | None) -> str:
+    context = ssl.create_default_context(cafile=ca)
+    with (
+        socket.create_connection((host, port), timeout=CONNECT) as plain,
+        context.wrap_socket(plain, server_hostname=host) as secure,
+    ):
+        certificate = secure.getpeercert() or {}
+        return f"{secure.version()}, valid until {certificate.get('notAfter', 'nobody knows')}"
+
+
+def _greeting(remote: Remote, source: Reader, folder: str) -> Iterator[Finding]:
+    transport = Transport(remote)
+    sink = sinks.open_sink(remote, source, folder, transport)
+    try:
+        said = sink.check()
+    except Trouble as error:
+        yield _clock(transport)
+        yield Finding("key", False, str(error))
+        return
+    finally:
+        sink.close()
+    yield _clock(transport)
+    yield Finding("key", True, said)
+
+
+def _clock(transport: Transport) -> Finding:
+    if transport.skew is None:
+        return Finding("clock", True, "agrees with the remote's, or it does not tell")
+    return Finding("clock", False, f"differs from the remote's by {abs(transport.skew) / 60:.0f} min: set it")
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, socket.gaierror):
+        return "the name cannot be looked up: no network, or a wrong name"
+    if isinstance(error, ConnectionRefusedError):
+        return "nothing listens there"
+    if isinstance(error, TimeoutError):
+        return f"no answer within {CONNECT:.0f} s"
+    return str(error)
