@@ -1,0 +1,151 @@
+"""A batch becomes bytes and back; what was tampered with is seen; receipts and ranges hold what they say."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from localops import bundle, lines, rows
+from localops.bundle import Batch, Previous
+from localops.errors import BundleError
+from tests.test_rows import any_row
+
+_RANGES = st.lists(st.tuples(st.integers(1, 60), st.integers(0, 9)).map(lambda each: (each[0], each[0] + each[1])))
+
+
+def _batch(found: list[rows.Row]) -> Batch:
+    numbered = list(enumerate(found, 7))
+    previous = Previous(6, b"p" * 16, 1, 5, b"s" * 16)
+    return Batch("ab" * 16, ("cd" * 16,), numbered, [(7, 7 + len(found) - 1)], previous, [{"session": "00", "rows": 3}])
+
+
+def _seqs(ranges: list[tuple[int, int]]) -> set[int]:
+    return {seq for first, last in ranges for seq in range(first, last + 1)}
+
+
+@given(st.lists(any_row(), min_size=1, max_size=5))
+def test_a_batch_comes_back_as_it_was(found: list[rows.Row]) -> None:
+    """Header and lines hold everything of a batch, body text to the byte."""
+    batch = _batch(found)
+    again, refused = bundle.unpack(bundle.pack(batch))
+    assert (again.rows, refused) == (batch.rows, {})
+    assert again == replace(batch, lineage=list(batch.lineage), totals=list(batch.totals))
+
+
+@given(st.lists(any_row(), min_size=2, max_size=5), st.data())
+def test_a_changed_byte_never_passes(found: list[rows.Row], data: st.DataObject) -> None:
+    """Whatever byte of a row's line is changed, the row is refused, the batch is, or the row is still the same."""
+    batch = _batch(found)
+    head, *rest = bundle.pack(batch)
+    which = data.draw(st.integers(0, len(rest) - 1))
+    at = data.draw(st.integers(0, len(rest[which]) - 2))
+    rest[which] = rest[which][:at] + bytes([data.draw(st.integers(33, 126))]) + rest[which][at + 1 :]
+    try:
+        again, refused = bundle.unpack([head, *rest])
+    except BundleError:
+        return
+    kept = [row for _, row in again.rows]
+    assert len(kept) + len(refused) <= len(found)
+    assert all(row in found for row in kept)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [b"", b"{}\n", b"[1]\n", b"\xff\n", b'{"localops":1}\n', b'{"localops":2,"journal":"x"}\n', b"<html>\n"],
+)
+def test_what_is_no_header_is_said(head: bytes) -> None:
+    """A first line that is none of ours is refused in words, before any row is looked at."""
+    with pytest.raises(BundleError):
+        bundle.unpack([head])
+
+
+def test_rows_that_are_missing_are_noticed() -> None:
+    """Lines that were cut off at the end are not taken for the whole batch."""
+    batch = _batch([rows.make("llm", b"s" * 16, id=bytes([n] * 16), at_ns=n) for n in range(3)])
+    with pytest.raises(BundleError, match="2 rows came, 3 were announced"):
+        bundle.unpack(list(bundle.pack(batch))[:-1])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"id": "00"},
+        {"phase": "1"},
+        {"kind": None},
+        {"at_ns": 1.5},
+        {"cost": 1 << 64},
+        {"session": 5},
+        {"body": [1]},
+        {"name": {"a": 1}},
+        {"tags": True},
+    ],
+)
+def test_a_row_that_the_journal_could_not_hold_is_refused(change: dict[str, object]) -> None:
+    """A line with a wrong type, a short id or too large a number is refused, whatever its checksum says."""
+    import json
+
+    plain = json.loads(lines.from_row(rows.make("llm", b"s" * 16, id=b"i" * 16, at_ns=1, body='{"a":1}')))
+    with pytest.raises((ValueError, TypeError)):
+        lines.to_row(json.dumps({**plain, **change}).encode())
+
+
+def test_a_digest_does_not_depend_on_order() -> None:
+    """Two journals that hold a session's rows in different order give it one digest."""
+    identities = [(bytes(16), 0, 5), (bytes(16), 1, 7), (b"x" * 16, 0, -9)]
+    assert bundle.digest(identities) == bundle.digest(reversed(identities))
+    assert bundle.digest(identities) != bundle.digest(identities[1:])
+
+
+def test_a_receipt_holds_for_its_key_and_its_words_alone() -> None:
+    """A receipt under another key, or with another word in it, is not signed; one without a key never is."""
+    batch = _batch([rows.make("llm", b"s" * 16, id=bytes([n] * 16), at_ns=n) for n in range(3)])
+    told = bundle.receipt(batch, refused=[8], at_ns=5, by="hub", key="secret")
+    assert (told["rows"], told["ranges"]) == (2, [[7, 7], [9, 9]])
+    assert bundle.is_signed(told, "secret")
+    assert not bundle.is_signed(told, "other")
+    assert not any(bundle.is_signed({**told, name: 99}, "secret") for name in told)
+    assert not bundle.is_signed({**told, "hmac": None}, "secret")
+
+
+@given(_RANGES, _RANGES)
+def test_ranges_are_sets_of_seqs(some: list[tuple[int, int]], others: list[tuple[int, int]]) -> None:
+    """Merging, taking out and intersecting ranges is what it is for sets, in as few ranges as can be."""
+    assert _seqs(bundle.merged(some)) == _seqs(some)
+    assert _seqs(bundle.difference(some, others)) == _seqs(some) - _seqs(others)
+    assert _seqs(bundle.common(some, others)) == _seqs(some) & _seqs(others)
+    found = bundle.merged(some)
+    assert all(first[1] + 1 < second[0] for first, second in itertools.pairwise(found))
+
+
+@given(st.integers(2, 9), st.data())
+def test_halves_are_the_whole(count: int, data: st.DataObject) -> None:
+    """Two halves hold each row once, and cover the same seqs between them."""
+    batch = _batch([rows.make("llm", b"s" * 16, id=bytes([n] * 16), at_ns=n) for n in range(count)])
+    batch = replace(batch, ranges=[(1, 6 + count + data.draw(st.integers(0, 5)))])
+    low, high = bundle.halves(batch)
+    assert [*low.rows, *high.rows] == batch.rows
+    assert _seqs([*low.ranges]) | _seqs([*high.ranges]) == _seqs([*batch.ranges])
+    assert not _seqs([*low.ranges]) & _seqs([*high.ranges])
+    assert (low.totals, high.totals) == ((), batch.totals)
+
+
+def test_a_remote_for_metadata_gets_no_content() -> None:
+    """Bodies of work, reasons, videos and metadata stay; figures, names and what sums need go."""
+
+    def sent(kind: str, body: str) -> str | None:
+        row = rows.make(kind, b"s" * 16, id=b"i" * 16, at_ns=1, name="n", cost=5, body=body)
+        kept = bundle.without_content(row)
+        assert rows.intact(kept)
+        assert kept[:-2] == row[:-2]
+        body_kept: str | None = kept[-1]
+        return body_kept
+
+    assert sent("llm", '{"prompt":"secret"}') is None
+    assert sent("odd kind", '{"x":1}') is None
+    assert sent("end", '{"reason":"secret","derived":1}') == '{"derived":1}'
+    assert sent("metadata", '{"metadata":{"a":"secret"}}') == "{}"
+    assert sent("price", '{"was":null,"source":"own"}') == '{"was":null,"source":"own"}'

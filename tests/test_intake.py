@@ -1,0 +1,159 @@
+"""Rows of another journal come in whole, once, in one synced step, and a sender that is ahead is told."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import localops
+from localops import analytics, bundle, clock, delivery, intake, prune, rows
+from localops.bundle import Ack, Batch, Previous
+from localops.delivery import Ledger, Limits
+from localops.intake import Apart
+from localops.journal import Journal
+from localops.reader import Reader
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[Journal]:
+    """The journal that takes rows in."""
+    journal = Journal(str(tmp_path / "hub" / "default"), gather=True)
+    yield journal
+    journal.close()
+
+
+@pytest.fixture
+def sender(tmp_path: Path) -> Iterator[tuple[Journal, Ledger, bytes]]:
+    """A journal with one ended session, what a remote has of it, and the session."""
+    session = localops.start_session(name="sent")
+    assert session is not None
+    for n in range(5):
+        session.record(localops.LLMEvent(model="gpt-4o", prompt="x", prompt_tokens=n, completion_tokens=1))
+    session.end_session("Success")
+    folder = str(tmp_path / "home" / "default")
+    journal = Journal(folder)
+    journal.fold()
+    with Reader(os.path.join(folder, "journal.db")) as reader:
+        yield journal, Ledger(reader, folder, "hub"), session.session_id.bytes
+    journal.close()
+
+
+def _batches(ledger: Ledger, rows: int = 3) -> list[Batch]:
+    return list(ledger.batches(Limits(rows=rows)))
+
+
+def _identities(journal: Journal) -> set[tuple[bytes, int, int]]:
+    with Reader(journal.path) as reader:
+        return {bundle.identity(row) for row in reader.stream() if row[3] != "journal"}
+
+
+def test_rows_come_in_once_however_often(hub: Journal, sender: tuple[Journal, Ledger, bytes]) -> None:
+    """A batch that is sent twice is stored once; figures are the sender's, and both receipts say the same."""
+    source, ledger, session = sender
+    batches = _batches(ledger)
+    first = [intake.take(hub, batch, by="hub", key="k")[0] for batch in batches]
+    again = [intake.take(hub, batch, by="hub", key="k")[0] for batch in batches]
+    assert [ack.stored for ack in first] == [len(batch.rows) for batch in batches]
+    assert [ack.stored for ack in again] == [0] * len(batches)
+    assert _identities(hub) == _identities(source)
+    assert analytics.totals(hub, session)[:13] == analytics.totals(source, session)[:13]
+    assert not any(ack.forked or ack.differs for ack in first + again)
+
+
+def test_a_sender_that_is_ahead_is_told(hub: Journal, sender: tuple[Journal, Ledger, bytes]) -> None:
+    """When the row before a batch is not here nothing is stored, and the answer says what is."""
+    _, ledger, _ = sender
+    first, second, third, *_ = _batches(ledger, 2)
+    intake.take(hub, first, by="hub")
+    seq, row = second.rows[-1]
+    ahead = replace(third, previous=Previous(seq, row[0], row[1], 0, row[2]))
+    with pytest.raises(Apart) as told:
+        intake.take(hub, ahead, by="hub")
+    assert told.value.held == [(first.ranges[0][0], first.ranges[-1][1])]
+    last, row = first.rows[-1]
+    assert told.value.marks == [(last, row[0], row[1])]
+    assert len(_identities(hub)) == len([each for _, each in first.rows if each[3] != "journal"])
+
+
+def test_a_journal_knows_its_earlier_names(hub: Journal, sender: tuple[Journal, Ledger, bytes]) -> None:
+    """What came from a journal before it was moved counts as held after it has a new id."""
+    _, ledger, _ = sender
+    first, second, *_ = _batches(ledger, 2)
+    intake.take(hub, first, by="hub")
+    stranger = Previous(99, b"?" * 16, 0, 0, b"s" * 16)
+    moved = replace(second, journal="new", lineage=[first.journal], previous=stranger)
+    with pytest.raises(Apart) as told:
+        intake.take(hub, moved, by="hub")
+    assert told.value.held
+
+
+def test_deleted_sessions_do_not_come_back(hub: Journal, sender: tuple[Journal, Ledger, bytes]) -> None:
+    """After a session was pruned here, its rows are taken with thanks and not stored."""
+    _, ledger, session = sender
+    for batch in _batches(ledger):
+        intake.take(hub, batch, by="hub")
+    with Reader(hub.path) as reader:
+        prune.take(hub, [prune.look(reader, hub.folder, session)])
+    found = [intake.take(hub, batch, by="hub") for batch in _batches(ledger)]
+    assert sum(gone for _, gone in found) == sum(1 for b in _batches(ledger) for _, r in b.rows if r[2] == session)
+    assert analytics.totals(hub, session) == analytics.NOTHING
+
+
+def test_other_rows_under_the_same_seqs_are_noticed(hub: Journal, sender: tuple[Journal, Ledger, bytes]) -> None:
+    """A journal that was set back and went on sends new rows under old seqs: they are stored, and it is told."""
+    _, ledger, _ = sender
+    [batch] = _batches(ledger, 100)
+    intake.take(hub, batch, by="hub")
+    new = rows.make("action", b"n" * 16, id=clock.new_id(), at_ns=clock.now_ns())
+    set_back = replace(batch, rows=[(batch.rows[-1][0], new)], ranges=[(batch.rows[-1][0], batch.rows[-1][0])])
+    ack, _ = intake.take(hub, set_back, by="hub")
+    assert (ack.stored, ack.forked) == (1, True)
+
+
+def test_figures_that_differ_are_said(hub: Journal, sender: tuple[Journal, Ledger, bytes]) -> None:
+    """Totals that go along are compared: a session with fewer rows here is named, one with more is not."""
+    _, ledger, session = sender
+    [batch] = _batches(ledger, 100)
+    totals = ledger.totals([session], batch.rows[-1][0])
+    whole, _ = intake.take(hub, replace(batch, totals=totals), by="hub")
+    assert whole.differs == []
+    more = [{**totals[0], "rows": totals[0]["rows"] + 1}]
+    wrong = [{**totals[0], "cost": 1}]
+    fewer = [{**totals[0], "rows": 1}]
+    assert intake.take(hub, replace(batch, totals=more), by="hub")[0].differs == [session.hex()]
+    assert intake.take(hub, replace(batch, totals=wrong), by="hub")[0].differs == [session.hex()]
+    assert intake.take(hub, replace(batch, totals=fewer), by="hub")[0].differs == []
+
+
+def test_marks_grow_sparse(hub: Journal, sender: tuple[Journal, Ledger, bytes]) -> None:
+    """After many batches a sender is told of the newest, and of older ones ever further apart, 64 at most."""
+    source, ledger, _ = sender
+    for _ in range(150):
+        source.append(rows.make("action", b"m" * 16, id=clock.new_id(), at_ns=clock.now_ns()))
+    batches = _batches(ledger, 1)
+    for batch in batches:
+        intake.take(hub, replace(batch, previous=None), by="hub")
+    stranger = replace(batches[0], previous=Previous(99, b"?" * 16, 0, 0, b"s" * 16))
+    with pytest.raises(Apart) as told:
+        intake.take(hub, stranger, by="hub")
+    seqs = [seq for seq, _, _ in told.value.marks]
+    assert 32 < len(seqs) <= 64
+    assert seqs == sorted(seqs, reverse=True)
+    assert told.value.held == [(1, batches[-1].rows[-1][0])]
+
+
+def test_refused_rows_are_left_out(hub: Journal, sender: tuple[Journal, Ledger, bytes]) -> None:
+    """A row that could not be read is in neither the journal nor the receipt; the others are."""
+    _, ledger, _ = sender
+    [batch] = _batches(ledger, 100)
+    seq = batch.rows[2][0]
+    readable = replace(batch, rows=[each for each in batch.rows if each[0] != seq])
+    ack, _ = intake.take(hub, readable, by="hub", key="k", refused={seq: "torn"})
+    assert ack == Ack({seq: "torn"}, ack.receipt, "hub", len(readable.rows), [], False)
+    assert ack.receipt is not None
+    assert delivery.bundle.is_signed(ack.receipt, "k")
+    assert ack.receipt["rows"] == len(readable.rows)
