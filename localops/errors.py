@@ -12,6 +12,7 @@ LocalopsError
 ├── BundleError        rows from elsewhere that cannot be taken as they came
 └── JournalError       the journal cannot be used as it is
     ├── ForeignJournal     the file is not a localops journal; it is left alone
+    ├── EmptyJournal       the file is there, and nothing has been recorded in it
     ├── NewerJournal       a newer release wrote it and asks older ones not to
     └── DamagedJournal     the file is broken; `localops repair` saves what it holds
 
@@ -71,6 +72,10 @@ class JournalError(LocalopsError):
 
 class ForeignJournal(JournalError):
     """The file is not a localops journal; it was left alone. Choose another home or project."""
+
+
+class EmptyJournal(JournalError):
+    """The file is empty: the next program that records begins the journal."""
 
 
 class NewerJournal(JournalError):

@@ -25,7 +25,7 @@ from localops.config import JOURNAL
 from localops.errors import ForeignJournal, JournalError, NewerJournal
 from localops.locks import Watch
 from localops.output import say_once
-from localops.reader import APPLICATION_ID, Reader, close_readers, open_unchanging
+from localops.reader import APPLICATION_ID, Reader, close_readers, is_cut, open_unchanging
 from localops.spill import Claim, Spill, waiting
 from localops.sql import statements
 
@@ -263,11 +263,7 @@ class Journal:
         if self._part:  # what a process has closed, it does not write again
             self._place()
         host.make_private(os.path.dirname(self.path))
-        try:
-            flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
-            os.close(os.open(self.path, flags, 0o600))  # -wal and -shm take their mode from it
-        except FileExistsError:
-            pass
+        self._make_file()
         deadline = time.monotonic() + max(self._patience, 0.05)
         while True:
             flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_NOFOLLOW
@@ -290,6 +286,17 @@ class Journal:
         self._execute = connection.cursor().execute
         self._remember_files()
         self._settle()
+
+    def _make_file(self) -> None:
+        if is_cut(self.path):  # SQLite would throw away the WAL, and the rows in it
+            with alive.alone(self.folder):
+                if is_cut(self.path):
+                    self._move_aside(os.stat(self.path).st_ino, JournalError("it is empty, its WAL is not"))
+        try:
+            flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+            os.close(os.open(self.path, flags, 0o600))  # -wal and -shm take their mode from it
+        except FileExistsError:
+            pass
 
     def _prepare(self, connection: apsw.Connection) -> None:
         connection.set_busy_handler(self._busy)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import time
 import weakref
 from itertools import islice
@@ -15,7 +16,7 @@ from itertools import islice
 import apsw
 
 from localops import rows
-from localops.errors import DamagedJournal, ForeignJournal, JournalError, NotFound, QueryRefused
+from localops.errors import DamagedJournal, EmptyJournal, ForeignJournal, JournalError, NotFound, QueryRefused
 from localops.sql import statements
 
 TYPE_CHECKING = False
@@ -42,8 +43,7 @@ class Reader:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        if not os.path.exists(path):
-            raise NotFound(f"there is no journal at {path}")
+        _check(path)
         try:
             self._connection = self._open()
             if self._connection.pragma("application_id") != APPLICATION_ID:
@@ -164,6 +164,31 @@ class Reader:
 
     def __exit__(self, *failure: object) -> None:
         self.close()
+
+
+def _check(path: str) -> None:
+    """Refuse what SQLite must not even open: it waits for a pipe, and throws the WAL of an empty file away."""
+    try:
+        facts = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        raise NotFound(f"there is no journal at {path}") from None
+    except OSError as error:
+        raise JournalError(f"{path} cannot be read: {error.strerror}") from error
+    if not stat.S_ISREG(facts.st_mode):
+        what = "a folder" if stat.S_ISDIR(facts.st_mode) else "no plain file"
+        raise ForeignJournal(f"{path} is {what}, and so no journal")
+    if not facts.st_size and is_cut(path):
+        raise DamagedJournal(f"{path} is empty, but rows are in its WAL: `localops repair` saves them")
+    if not facts.st_size:
+        raise EmptyJournal(f"{path} is empty: nothing has been recorded there")
+
+
+def is_cut(path: str) -> bool:
+    """Whether somebody emptied the file, whose newest rows are in its WAL still."""
+    try:
+        return os.path.getsize(path) == 0 and os.path.getsize(path + "-wal") > 0
+    except OSError:
+        return False
 
 
 def open_unchanging(path: str) -> apsw.Connection:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from localops import clock, encode, ends, rows, spill, sql
+from localops import clock, encode, ends, rows, salvage, spill, sql
 from localops import journal as journals
+from localops.errors import DamagedJournal, ForeignJournal
 from localops.journal import Journal
 from localops.reader import Reader
 from localops.sql import statements
@@ -216,6 +219,7 @@ def test_a_backup_put_in_place_is_not_mixed_with_the_old_wal(journal: Journal, f
 
 _RECORDS = """
 import sys, time
+from localops.errors import DamagedJournal, ForeignJournal
 from localops.journal import Journal
 from tests.test_journal import event
 journal, n = Journal(sys.argv[1]), 0
@@ -675,3 +679,29 @@ def test_time_steps_become_rows(journal: Journal, monkeypatch: pytest.MonkeyPatc
     journal.append(event("b"))
     told = [encode.loads(row[7])["step_ns"] for row in journal.all("story", session=SESSION) if row[2] == "clock"]
     assert [round(step / 1e9) for step in told] == [-3600]
+
+
+@pytest.mark.foreign_open  # it empties the file
+def test_the_wal_of_an_emptied_journal_is_kept() -> None:
+    """SQLite throws such a WAL away: neither a look nor a recorder lets it, and repair finds the rows."""
+    code = "import os, localops; localops.init().record(localops.ToolEvent(name='t')); os._exit(0)"
+    programs.run(code)
+    path = os.path.join(programs.project(), "journal.db")
+    open(path, "wb").close()
+    with pytest.raises(DamagedJournal, match="localops repair"):
+        Reader(path)
+    journal = Journal(programs.project())
+    assert journal.append(event("after"))
+    journal.close()
+    (aside,) = glob.glob(f"{path}.corrupt-*[0-9]")
+    assert "tool" in [row[3] for _, row in salvage.carve(aside)]
+
+
+@pytest.mark.foreign_open  # it makes what is no journal
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+def test_what_is_no_file_is_not_opened(make: Callable[[str], None], tmp_path: Path) -> None:
+    """A folder or a pipe in the journal's place is said to be none, without waiting for anything."""
+    path = str(tmp_path / "journal.db")
+    make(path)
+    with pytest.raises(ForeignJournal, match="so no journal"):
+        Reader(path)
