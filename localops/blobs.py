@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 _PIECE = 1 << 20
+_NAMED = r'(?:"\$blob": ?"|"blob:)([0-9a-f]{64})"'
 
 
 def path_of(project: str, digest: str) -> str:
@@ -34,19 +35,39 @@ def keep(project: str, data: bytes) -> str:
 
 def keep_file(project: str, source: str) -> str:
     """Copy a file in, piece by piece, and give back its digest."""
+    with open(source, "rb") as file:
+        return keep_pieces(project, iter(lambda: file.read(_PIECE), b""))
+
+
+def keep_pieces(project: str, pieces: Iterable[bytes], digest: str | None = None) -> str:
+    """Write what comes in pieces, and give back its digest; ValueError, and nothing kept, if it should be another."""
     import hashlib
 
     seen = hashlib.sha256()
 
-    def pieces() -> Iterator[bytes]:
-        with open(source, "rb") as file:
-            while piece := file.read(_PIECE):
-                seen.update(piece)
-                yield piece
+    def watched() -> Iterator[bytes]:
+        for piece in pieces:
+            seen.update(piece)
+            yield piece
 
-    temporary = _write(project, pieces())
-    _publish(project, temporary, seen.hexdigest())
-    return seen.hexdigest()
+    temporary = _write(project, watched())
+    found = seen.hexdigest()
+    if digest not in (None, found):
+        os.unlink(temporary)
+        raise ValueError(f"what should be {digest} is {found}")
+    _publish(project, temporary, found)
+    return found
+
+
+def named(bodies: Iterable[str | None]) -> list[str]:
+    """The digests of the blobs that bodies speak of, each once."""
+    import re
+
+    found: dict[str, None] = {}
+    for body in bodies:
+        if body is not None and "blob" in body:
+            found.update(dict.fromkeys(re.findall(_NAMED, body)))
+    return list(found)
 
 
 def _write(project: str, pieces: Iterable[bytes]) -> str:

@@ -160,6 +160,11 @@ def unpack(found: Iterable[bytes]) -> tuple[Batch, dict[int, str]]:
     return Batch(told["journal"], told["lineage"], taken, ranges, previous, told["totals"]), refused
 
 
+def announced(head: bytes) -> int:
+    """How many lines follow a header; BundleError when it is none."""
+    return int(_header(head)["rows"])
+
+
 _HEADER = {"journal": str, "lineage": list, "ranges": list, "rows": int, "digest": str, "totals": list}
 
 

@@ -198,7 +198,7 @@ class Ledger:
 
     # What it said
 
-    def settle(self, journal: Journal, batch: Batch, ack: Ack) -> int:
+    def settle(self, journal: Journal, batch: Batch, ack: Ack, *, count: int | None = None) -> int:
         """Keep what a remote has taken, refused and signed, in one synced transaction; the newest row it covers."""
         newest = 0
 
@@ -207,12 +207,36 @@ class Ledger:
             self._add(execute, bundle.without(batch.ranges, ack.refused))
             self._park(execute, ack.refused, final=True)
             if ack.receipt is not None:
-                told = (self.remote, clock.now_ns(), len(batch.rows) - len(ack.refused), _json(ack.receipt))
+                taken = len(batch.rows) - len(ack.refused) if count is None else count
+                told = (self.remote, clock.now_ns(), taken, _json(ack.receipt))
                 execute("insert into receipt(remote, at_ns, rows, body) values(?, ?, ?, ?)", told)
             newest = execute("select max(seq) from event").get or 0
 
         journal.transact(work, full=True, folded=False)
         return newest
+
+    def take_receipt(self, journal: Journal, receipt: dict[str, Any], *, metadata_only: bool = False) -> str | None:
+        """Mark as delivered what a receipt is for, if it names the very rows that are here; else why not."""
+        names = {self._meta("journal"), *(self._meta("lineage") or "").split()}
+        if receipt.get("journal") not in names:
+            return "it is for rows of another journal"
+        try:
+            ranges = [(int(first), int(last)) for first, last in receipt["ranges"]]
+        except (KeyError, TypeError, ValueError):
+            return "it names no rows"
+        mine = list(self._identities(ranges, metadata_only=metadata_only))
+        if (len(mine), bundle.digest(mine)) != (receipt.get("rows"), receipt.get("digest")):
+            return "it is for other rows than those that are here"
+        self.settle(journal, Batch("", (), (), ranges), bundle.Ack(receipt=receipt), count=len(mine))
+        return None
+
+    def _identities(self, ranges: Iterable[Range], *, metadata_only: bool) -> Iterator[tuple[bytes, int, int]]:
+        for first, last in ranges:
+            after = first - 1
+            while page := self.ask("rows", after=after, upto=last, many=_PAGE):
+                after = page[-1][0]
+                for _, *row in page:
+                    yield bundle.identity(bundle.without_content(tuple(row)) if metadata_only else row)
 
     def _add(self, execute: Execute, ranges: Iterable[Range]) -> None:
         """Put ranges to the others; where they touch they become one."""

@@ -54,7 +54,7 @@ INSERT = _INSERTS[len(rows.COLUMNS)]  # for a whole row
 _SELECT = f"select {', '.join(rows.COLUMNS)} from event"  # noqa: S608
 _ABOUT = "A localops journal: what AI agents did, a row each. Read it with `localops`, or a copy with any SQLite tool."
 
-_BOOKS, _PARTS, _PRICES = range(3)  # what `survey` answers, and the statements that are only for that
+_BOOKS, _PARTS, _PRICES, _OPENS, _MOVES = range(5)  # what `survey` answers, and the statements that are only for that
 _ONLY_FOR = {
     "milestones": _BOOKS,
     "stories": _BOOKS,
@@ -63,6 +63,9 @@ _ONLY_FOR = {
     "no_tags": _BOOKS,
     "facets": _PARTS,
     "first_prices": _PRICES,
+    "begun": _OPENS,
+    "moved_starts": _MOVES,
+    "settled": _MOVES,
 }
 
 _journals: weakref.WeakSet[Journal] = weakref.WeakSet()
@@ -336,7 +339,7 @@ class Journal:
     def _settle(self) -> None:
         """After opening: is this the journal it was, and does anything wait to come in?"""
         assert self._connection is not None
-        place = f"{host.machine_id()} {self._inodes[0]}"
+        place = host.place_of(self.path)
         known = {str(key): value for key, value in self._connection.execute("select key, value from meta")}
         if known.get("place") != place:
             self._rename(known.get("journal"), place)
@@ -576,10 +579,12 @@ class Journal:
         self._fold_at = upto + BATCH
         if upto - after < least or not self._may_fold:
             return False
-        fold, bounds = statements("fold.sql"), {"after": after, "upto": upto}
-        holds = self._execute(fold["survey"], bounds).fetchone()
-        for name, statement in fold.items():
-            if name not in _ONLY_FOR or holds[_ONLY_FOR[name]]:
+        bounds = {"after": after, "upto": upto}
+        holds: Sequence[int] = ()
+        for name, statement in statements("fold.sql").items():
+            if name == "survey":
+                holds = self._execute(statement).fetchone()
+            elif name not in _ONLY_FOR or holds[_ONLY_FOR[name]]:
                 self._execute(statement, bounds)
         return upto < last  # type: ignore[no-any-return]
 
@@ -620,6 +625,11 @@ class Journal:
             finally:
                 if full and not (self.power or self.network):
                     execute("pragma synchronous = normal")
+
+    def secure(self) -> None:
+        """When this returns, every row that was committed before it survives a power cut."""
+        touch = "update meta set value = value where key = 'about'"
+        self.transact(lambda execute: execute(touch), full=True, folded=False)
 
     def add(self, found: Iterable[Row]) -> int:
         """Write rows that came from elsewhere, each once: a known identity is ignored; synced when this returns."""

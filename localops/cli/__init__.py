@@ -11,6 +11,7 @@ import atexit
 import gc
 import os
 import sys
+from keyword import iskeyword
 
 import click
 
@@ -29,12 +30,13 @@ COMMANDS = {
     "Record": "run demo",
     "Look": "sessions show analytics tail search query",
     "Send": "sync remote parked receipts",
-    "Hand on": "export backup",
+    "Hand on": "bundle import export backup",
+    "Take in": "hub",
     "Tend": "status path doctor prices prune repair",
     "Learn": "help",
 }
 
-_OF_THE_WORKER = frozenset(COMMANDS["Send"].split())
+_OF_THE_WORKER = frozenset([*COMMANDS["Send"].split(), "bundle", "import"])
 
 
 class _Commands(common.Group):
@@ -49,7 +51,8 @@ class _Commands(common.Group):
         from importlib import import_module
 
         package = "localops_sync" if name in _OF_THE_WORKER else "localops"
-        found: click.Command = getattr(import_module(f"{package}.cli.{name}"), name)
+        python = f"{name}_" if iskeyword(name) else name
+        found: click.Command = getattr(import_module(f"{package}.cli.{python}"), python)
         return found
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:

@@ -8,7 +8,6 @@ values) goes first, in pieces that a broken connection does not have to send aga
 from __future__ import annotations
 
 import os
-import re
 import zlib
 
 from localops import blobs, bundle, encode
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 
 PIECE = 4 << 20  # bytes of a blob in one request
 _LEVEL = 5  # of compression: 1 is twice as fast and a quarter longer; the line is what is slow
-_BLOB = re.compile(r'(?:"\$blob": ?"|"blob:)([0-9a-f]{64})"')
 
 
 class Hub:
@@ -57,7 +55,7 @@ class Hub:
     def send(self, batch: Batch) -> Ack:
         """Hand over a batch, and before it the blobs it speaks of."""
         if not self.remote.metadata_only:
-            for digest in _blobs(batch):
+            for digest in blobs.named(row[-1] for _, row in batch.rows):
                 self._send_blob(digest)
         encoding, compress = self._compress
         headers = {"Content-Type": "application/x-ndjson", "Content-Encoding": encoding}
@@ -187,16 +185,6 @@ _JSON = {"Content-Type": "application/json"}
 
 def _foreign(where: str) -> Offline:
     return Offline(f"what {where} answered is not what a hub answers; nothing counts as sent", answered=False)
-
-
-def _blobs(batch: Batch) -> list[str]:
-    """The blobs that rows of a batch speak of, each once."""
-    found: dict[str, None] = {}
-    for _, row in batch.rows:
-        body = row[-1]
-        if body is not None and "blob" in body:
-            found.update(dict.fromkeys(_BLOB.findall(body)))
-    return list(found)
 
 
 def _gzip(data: bytes) -> bytes:

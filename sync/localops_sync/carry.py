@@ -1,0 +1,271 @@
+"""Rows in a file that somebody carries to where there is a network, and the receipts that come back with it.
+
+The file is a zip that any tool can look into: `about.json` says what it is, `<project>/rows.ndjson` holds batches, each
+a header and then a line for each row, `<project>/blobs/<digest>` what rows keep beside them.  It is written under
+another name, synced, and only then called what it is to be called.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import zipfile
+from collections import Counter
+from dataclasses import dataclass, field, replace
+
+from localops import __version__, blobs, bundle, clock, config, delivery, intake
+from localops.errors import BundleError
+from localops.journal import Journal
+from localops.reader import Reader
+from localops_sync import remotes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import IO, Any
+
+    from localops.bundle import Batch
+    from localops.delivery import Ledger
+
+_ABOUT = "about.json"
+_LINE = 128 << 20  # bytes of one line: a row holds 64 MiB at most
+_PIECE = 1 << 20
+_BLOB = re.compile(r"^([^/]+)/blobs/([0-9a-f]{64})$")
+_ZIPPED = (b"PK\x03\x04", b"PK\x05\x06")
+
+
+@dataclass
+class Part:
+    """What of one project is in a bundle, or came out of one."""
+
+    project: str
+    rows: int = 0
+    new: int = 0
+    blobs: int = 0
+    lacking: int = 0  # blobs that rows speak of and that were not there
+    refused: dict[int, str] = field(default_factory=dict)
+    receipts: list[dict[str, Any]] = field(default_factory=list)
+    remote: str | None = None
+
+
+@dataclass(frozen=True)
+class Share:
+    """What is to go into a bundle: of a project, the rows that a remote lacks, or whole sessions."""
+
+    project: str
+    remote: str | None = None
+    sessions: tuple[bytes, ...] = ()
+
+
+# Packing
+
+
+def pack(home: str, shares: Iterable[Share], path: str) -> list[Part]:
+    """Write a bundle; it is whole, and on disk, when this returns."""
+    temporary = f"{path}.{os.getpid()}.part"
+    handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        with open(handle, "w+b") as file:
+            with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as packed:
+                parts = [_pack_part(home, share, packed) for share in shares]
+                packed.writestr(_ABOUT, json.dumps(_about(parts), indent=2))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    return parts
+
+
+def _about(parts: list[Part]) -> dict[str, Any]:
+    told = [{"project": part.project, "remote": part.remote, "rows": part.rows, "blobs": part.blobs} for part in parts]
+    return {
+        "localops": bundle.WIRE,
+        "about": "Rows of localops journals: `localops import` takes them in.",
+        "by": f"localops {__version__}",
+        "made_ns": clock.now_ns(),
+        "parts": told,
+    }
+
+
+def _pack_part(home: str, share: Share, packed: zipfile.ZipFile) -> Part:
+    folder = config.project_folder(home, share.project)
+    part = Part(share.project, remote=share.remote)
+    needed: Counter[str] = Counter()
+    metadata_only = share.remote is not None and remotes.load(folder)[share.remote].metadata_only
+    journal = Journal(folder, gather=True)  # takes in what was spilled, and makes sure that it is safe
+    try:
+        with Reader(journal.path) as reader:
+            ledger = delivery.Ledger(reader, folder, share.remote or "")
+            journal.secure()
+            with packed.open(f"{share.project}/rows.ndjson", "w", force_zip64=True) as rows:
+                for batch in _batches(ledger, share, metadata_only=metadata_only):
+                    for line in bundle.pack(batch):
+                        rows.write(line)
+                    part.rows += len(batch.rows)
+                    needed.update(blobs.named(row[-1] for _, row in batch.rows))
+    finally:
+        journal.close()
+    for digest in [] if metadata_only else needed:
+        try:
+            packed.write(blobs.path_of(folder, digest), f"{share.project}/blobs/{digest}", zipfile.ZIP_STORED)
+            part.blobs += 1
+        except FileNotFoundError:
+            part.lacking += 1
+    return part
+
+
+def _batches(ledger: Ledger, share: Share, *, metadata_only: bool) -> Iterator[Batch]:
+    for session in share.sessions or (None,):
+        for batch in ledger.batches(delivery.Limits(session=session, metadata_only=metadata_only)):
+            if batch.rows:
+                yield batch
+
+
+# Taking in
+
+
+def is_bundle(path: str) -> bool:
+    """Whether a file is a bundle, by how it begins."""
+    with open(path, "rb") as file:
+        return file.read(4) in _ZIPPED
+
+
+def unpack(home: str, path: str, *, project: str | None = None, key: str | None = None) -> list[Part]:
+    """Take a bundle in, each row once; BundleError when it is damaged, with everything before the damage kept."""
+    try:
+        with zipfile.ZipFile(path) as packed:
+            told = _told(packed)
+            if project is not None and len(told) != 1:
+                raise BundleError(f"{path} holds {len(told)} projects: they keep their names, leave --project out")
+            return [_unpack_part(home, project or name, name, remote, packed, key) for name, remote in told]
+    except (zipfile.BadZipFile, EOFError, KeyError, NotImplementedError, OSError) as error:
+        if isinstance(error, FileNotFoundError):
+            raise
+        raise BundleError(f"{path} is damaged: {error}; what came before the damage is taken in") from error
+
+
+def _told(packed: zipfile.ZipFile) -> list[tuple[str, str | None]]:
+    try:
+        with packed.open(_ABOUT) as file:
+            told = json.loads(file.read(_PIECE))
+        if told["localops"] != bundle.WIRE:
+            raise BundleError(
+                f"this is format {told['localops']}; format {bundle.WIRE} is known here: upgrade localops"
+            )
+        return [(config.check_project(part["project"]), part.get("remote")) for part in told["parts"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise BundleError(f"it does not say what it is: {error}") from error
+
+
+def _unpack_part(
+    home: str, project: str, name: str, remote: str | None, packed: zipfile.ZipFile, key: str | None
+) -> Part:
+    folder = config.project_folder(home, project)
+    part = Part(project, remote=remote)
+    for member in packed.namelist():
+        found = _BLOB.match(member)
+        if found and found[1] == name and not os.path.exists(blobs.path_of(folder, found[2])):
+            _take_blob(folder, packed, member, found[2])
+            part.blobs += 1
+    journal = Journal(folder, gather=True)
+    try:
+        journal.fold()  # opens it
+        with packed.open(f"{name}/rows.ndjson") as rows:
+            for batch, refused in _unpacked(rows):
+                ack, _ = intake.take(journal, batch, by=journal.id, key=key, refused=refused)
+                part.rows += len(batch.rows)
+                part.new += ack.stored
+                part.refused.update(ack.refused)
+                if ack.receipt is not None:
+                    part.receipts.append(ack.receipt)
+        journal.fold()
+    finally:
+        journal.close()
+    return part
+
+
+def _take_blob(folder: str, packed: zipfile.ZipFile, member: str, digest: str) -> None:
+    try:
+        with packed.open(member) as file:
+            blobs.keep_pieces(folder, iter(lambda: file.read(_PIECE), b""), digest)
+    except ValueError as error:
+        raise BundleError(f"the blob {digest[:12]}… in it is damaged: {error}") from error
+
+
+def _unpacked(rows: IO[bytes]) -> Iterator[tuple[Batch, dict[int, str]]]:
+    """Batch after batch; what was sent before them may be anywhere, so nobody is asked for it."""
+    buffered = io.BufferedReader(rows, _PIECE)  # type: ignore[type-var]
+    while head := buffered.readline(_LINE):
+        count = bundle.announced(head)
+        lines = (line for _ in range(count) if (line := buffered.readline(_LINE)))
+        batch, refused = bundle.unpack([head, *lines])
+        yield replace(batch, previous=None, totals=()), refused
+
+
+# Receipts
+
+
+def write_receipts(parts: Iterable[Part], path: str) -> int:
+    """Write the receipts of an import to a file, for the side the rows came from; how many."""
+    told = [
+        {"project": part.project, "remote": part.remote, "receipt": each} for part in parts for each in part.receipts
+    ]
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump({"localops": bundle.WIRE, "receipts": told}, file, indent=2)
+        file.write("\n")
+    return len(told)
+
+
+@dataclass
+class Signed:
+    """What receipts from a file came to."""
+
+    project: str
+    remote: str
+    rows: int = 0
+    refused: list[str] = field(default_factory=list)  # why each of the others does not count
+
+
+def take_receipts(home: str, path: str, *, remote: str | None = None, unverified: bool = False) -> list[Signed]:
+    """Mark the rows as delivered that receipts are for: those that are signed, and name the rows that are here."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            found = json.load(file)
+        if found["localops"] != bundle.WIRE:
+            raise BundleError(f"this is format {found['localops']}; format {bundle.WIRE} is known here")
+        told = [(str(each["project"]), remote or each["remote"], dict(each["receipt"])) for each in found["receipts"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise BundleError(f"{path} is neither a bundle nor a file of receipts: {error}") from error
+    results: dict[tuple[str, str], Signed] = {}
+    for project, name, receipt in told:
+        if name is None:
+            raise BundleError(f"{path} names no remote: say with --remote which one has these rows now")
+        result = results.setdefault((project, name), Signed(project, name))
+        _take_receipt(config.project_folder(home, project), result, receipt, unverified=unverified)
+    return list(results.values())
+
+
+def _take_receipt(folder: str, result: Signed, receipt: dict[str, Any], *, unverified: bool) -> None:
+    known = remotes.load(folder)
+    if result.remote not in known:
+        result.refused.append(f"project {result.project!r} has no remote {result.remote!r}")
+        return
+    each = known[result.remote]
+    if not unverified and not ((key := each.secret()) and bundle.is_signed(receipt, key)):
+        result.refused.append("it is not signed under the key of the remote: take it with --unverified if you trust it")
+        return
+    journal = Journal(folder, gather=True)
+    try:
+        with Reader(journal.path) as reader:
+            ledger = delivery.Ledger(reader, folder, result.remote)
+            why = ledger.take_receipt(journal, receipt, metadata_only=each.metadata_only)
+    finally:
+        journal.close()
+    if why is None:
+        result.rows += int(receipt["rows"])
+    else:
+        result.refused.append(why)

@@ -1,0 +1,73 @@
+"""`localops bundle`: rows in one file, to be carried to where there is a network."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from localops import config, output
+from localops.cli import common
+from localops.errors import ConfigError
+from localops.home import Home
+from localops_sync import carry, remotes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@click.command()
+@click.option("-o", "--output", "path", metavar="FILE", required=True, help="The file to write; it must not exist.")
+@click.option("--remote", metavar="NAME", help="The rows that this remote lacks, of each project that has it.")
+@click.option("--session", "idents", multiple=True, metavar="ID", help="This session, whole; may be given again.")
+@click.option("--force", is_flag=True, help="Write over FILE.")
+@common.place_options
+@common.json_option
+def bundle(
+    path: str,
+    remote: str | None,
+    idents: tuple[str, ...],
+    force: bool,
+    home: str | None,
+    project: str | None,
+    as_json: bool,
+) -> None:
+    """Write rows to one compressed, checksummed file.
+
+    With --remote, what that remote lacks; with --session, whole sessions; with neither, everything. `localops import`
+    takes it in elsewhere, each row once, and writes a file of receipts: brought back and imported here, it marks the
+    rows as delivered.
+    """
+    if remote is not None and idents:
+        raise click.UsageError("--remote or --session: a bundle is for one or for the other")
+    if os.path.exists(path) and not force:
+        raise ConfigError(f"{path} exists: choose another name, or --force")
+    top, only = common.place(home, project)
+    parts = carry.pack(top, list(_shares(top, only, remote, idents)), path)
+    if as_json:
+        told = [{"project": part.project, "rows": part.rows, "blobs": part.blobs} for part in parts]
+        common.print_json({"file": os.path.abspath(path), "bytes": os.path.getsize(path), "parts": told})
+        return
+    for part in parts:
+        print(f"{part.project}  {output.count(part.rows)} rows, {output.count(part.blobs)} files")
+        if part.lacking:
+            output.say(f"{part.lacking} files that rows of {part.project} speak of are not here any more")
+    output.say(f"wrote {path} ({common.bytes_text(os.path.getsize(path))}); take it in with: localops import {path}")
+
+
+def _shares(top: str, only: str | None, remote: str | None, idents: tuple[str, ...]) -> Iterator[carry.Share]:
+    with Home(top, only) as opened:
+        if idents:
+            found: dict[str, list[bytes]] = {}
+            for ident in idents:
+                where, session = opened.find(ident)
+                found.setdefault(where.name, []).append(session)
+            yield from (carry.Share(name, sessions=tuple(sessions)) for name, sessions in found.items())
+            return
+        names = [each.name for each in opened.projects]
+    chosen = [name for name in names if remote is None or remote in remotes.load(config.project_folder(top, name))]
+    if not chosen:
+        what = "nothing recorded" if remote is None else f"no project that has a remote {remote!r}"
+        raise ConfigError(f"there is {what} in {top}")
+    yield from (carry.Share(name, remote) for name in chosen)

@@ -1,0 +1,173 @@
+"""Rows travel in a file, each once, with their blobs; receipts come back, and count only when they are genuine."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import localops
+from localops import blobs, bundle, config, delivery
+from localops.errors import BundleError
+from localops.journal import Journal
+from localops.reader import Reader
+from localops_sync import carry, remotes
+from localops_sync.carry import Share
+from localops_sync.remotes import Remote
+
+KEY = "6b1f2f0e-0000-4000-8000-000000000001"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> str:
+    """A home with one ended session of many rows, one of them with a blob, and a remote called hub."""
+    session = localops.start_session(name="far away", tags=["ship"])
+    assert session is not None
+    for n in range(20):
+        session.record(localops.LLMEvent(model="gpt-4o", prompt=f"question {n}", prompt_tokens=n, completion_tokens=1))
+    session.record(localops.ToolEvent(name="long", returns="x" * 2_000_000))
+    session.end_session("Success")
+    home = str(tmp_path / "home")
+    remotes.save(config.project_folder(home, "default"), {"hub": Remote("hub", "http://127.0.0.1:1", key=KEY)})
+    return home
+
+
+def _identities(home: str) -> set[tuple[bytes, int, int]]:
+    with Reader(os.path.join(config.project_folder(home, "default"), "journal.db")) as reader:
+        return {bundle.identity(row) for row in reader.stream() if row[3] != "journal"}
+
+
+def _unsent(home: str) -> int:
+    folder = config.project_folder(home, "default")
+    with Reader(os.path.join(folder, "journal.db")) as reader:
+        return delivery.Ledger(reader, folder, "hub").waiting().rows
+
+
+def test_rows_and_blobs_arrive_once(home: str, tmp_path: Path) -> None:
+    """A bundle that is imported twice gives the rows and the files of its home, each once."""
+    path, there = str(tmp_path / "run.lops"), str(tmp_path / "there")
+    [packed] = carry.pack(home, [Share("default")], path)
+    [first], [second] = carry.unpack(there, path), carry.unpack(there, path)
+    assert (packed.blobs, first.blobs, second.blobs) == (1, 1, 0)
+    assert (first.new, second.new) == (packed.rows, 0)
+    assert _identities(there) == _identities(home)
+    [(_, _, names)] = [walk for walk in os.walk(os.path.join(there, "default", "blobs")) if walk[2]]
+    assert os.path.exists(blobs.path_of(config.project_folder(home, "default"), names[0]))
+
+
+def test_receipts_mark_the_rows_as_delivered(home: str, tmp_path: Path) -> None:
+    """What was carried and signed for is not unsent any more; what was recorded meanwhile is."""
+    path, back = str(tmp_path / "run.lops"), str(tmp_path / "run.receipts")
+    carry.pack(home, [Share("default", "hub")], path)
+    localops.start_session(name="later")
+    parts = carry.unpack(str(tmp_path / "there"), path, key=KEY)
+    carry.write_receipts(parts, back)
+    [signed] = carry.take_receipts(home, back)
+    assert (signed.refused, signed.rows) == ([], parts[0].rows)
+    assert 0 < _unsent(home) < 5
+
+
+@pytest.mark.parametrize("key", [None, "another"])
+def test_a_receipt_without_the_right_signature_counts_only_when_asked(
+    key: str | None, home: str, tmp_path: Path
+) -> None:
+    """Nobody can make rows look delivered who does not have the key, unless the user says that it is fine."""
+    path, back = str(tmp_path / "run.lops"), str(tmp_path / "run.receipts")
+    carry.pack(home, [Share("default", "hub")], path)
+    carry.write_receipts(carry.unpack(str(tmp_path / "there"), path, key=key), back)
+    before = _unsent(home)
+    [signed] = carry.take_receipts(home, back)
+    assert "not signed" in signed.refused[0]
+    assert _unsent(home) == before
+    [signed] = carry.take_receipts(home, back, unverified=True)
+    assert (signed.refused, _unsent(home)) == ([], 0)
+
+
+def test_a_receipt_for_other_rows_does_not_count(home: str, tmp_path: Path) -> None:
+    """A signature over rows that are not the ones here marks nothing, verified or not."""
+    path, back = str(tmp_path / "run.lops"), tmp_path / "run.receipts"
+    carry.pack(home, [Share("default", "hub")], path)
+    carry.write_receipts(carry.unpack(str(tmp_path / "there"), path, key=KEY), str(back))
+    told = json.loads(back.read_text())
+    told["receipts"][0]["receipt"]["ranges"] = [[1, 3]]
+    back.write_text(json.dumps(told))
+    [signed] = carry.take_receipts(home, str(back), unverified=True)
+    assert "other rows" in signed.refused[0]
+    told["receipts"][0]["receipt"]["journal"] = "ff" * 16
+    back.write_text(json.dumps(told))
+    [signed] = carry.take_receipts(home, str(back), unverified=True)
+    assert "another journal" in signed.refused[0]
+    assert _unsent(home) > 0
+
+
+def test_whole_sessions_can_be_carried(home: str, tmp_path: Path) -> None:
+    """With sessions named, their rows go, and nobody else's."""
+    other = localops.start_session(name="other")
+    assert other is not None
+    other.record(localops.ActionEvent("only this"))
+    other.end_session("Success")
+    path, there = str(tmp_path / "run.lops"), str(tmp_path / "there")
+    carry.pack(home, [Share("default", sessions=(other.session_id.bytes,))], path)
+    carry.unpack(there, path)
+    with Reader(os.path.join(there, "default", "journal.db")) as reader:
+        assert {row[2] for row in reader.stream() if row[3] != "journal"} == {other.session_id.bytes}
+
+
+@pytest.mark.parametrize("at", [0.2, 0.5, 0.9])
+def test_a_damaged_bundle_is_said(at: float, home: str, tmp_path: Path) -> None:
+    """Flipped bytes or a cut never bring in a wrong row: it is an error, and a whole file still works afterwards."""
+    path, there = tmp_path / "run.lops", str(tmp_path / "there")
+    carry.pack(home, [Share("default")], str(path))
+    whole = path.read_bytes()
+    cut = int(len(whole) * at)
+    for broken in (whole[:cut], whole[:cut] + bytes([whole[cut] ^ 0xFF]) + whole[cut + 1 :]):
+        path.write_bytes(broken)
+        with pytest.raises(BundleError):
+            carry.unpack(there, str(path))
+    path.write_bytes(whole)
+    carry.unpack(there, str(path))
+    assert _identities(there) == _identities(home)
+
+
+def test_a_bundle_writes_nowhere_else(tmp_path: Path) -> None:
+    """Names in a hostile bundle lead to no file outside the project."""
+    path = str(tmp_path / "evil.lops")
+    with zipfile.ZipFile(path, "w") as packed:
+        packed.writestr("about.json", json.dumps({"localops": 1, "parts": [{"project": "../../evil"}]}))
+    with pytest.raises((BundleError, localops.errors.ConfigError)):
+        carry.unpack(str(tmp_path / "there"), path)
+    with zipfile.ZipFile(path, "w") as packed:
+        packed.writestr("about.json", json.dumps({"localops": 1, "parts": [{"project": "p"}]}))
+        packed.writestr("p/rows.ndjson", b"")
+        packed.writestr("p/blobs/../../../../evil", b"x")
+        packed.writestr(f"p/blobs/{'0' * 64}", b"not what the name says")
+    with pytest.raises(BundleError):
+        carry.unpack(str(tmp_path / "there"), path)
+    assert not [name for _, _, names in os.walk(tmp_path) for name in names if "evil" in name and name != "evil.lops"]
+
+
+def test_a_remote_for_metadata_gets_a_bundle_without_content(home: str, tmp_path: Path) -> None:
+    """What is packed for it holds no prompt and no file, and its receipts are for what was packed."""
+    folder = config.project_folder(home, "default")
+    remotes.save(folder, {"hub": Remote("hub", "http://127.0.0.1:1", key=KEY, metadata_only=True)})
+    path, back = tmp_path / "run.lops", str(tmp_path / "run.receipts")
+    carry.pack(home, [Share("default", "hub")], str(path))
+    with zipfile.ZipFile(path) as packed:
+        assert b"question" not in packed.read("default/rows.ndjson")
+        assert not [name for name in packed.namelist() if "blobs" in name]
+    carry.write_receipts(carry.unpack(str(tmp_path / "there"), str(path), key=KEY), back)
+    [signed] = carry.take_receipts(home, back)
+    assert (signed.refused, _unsent(home)) == ([], 0)
+
+
+def test_what_was_imported_goes_on_from_there(home: str, tmp_path: Path) -> None:
+    """A home that took a bundle in has its rows to send, like its own."""
+    path, there = str(tmp_path / "run.lops"), str(tmp_path / "there")
+    [packed] = carry.pack(home, [Share("default")], path)
+    carry.unpack(there, path)
+    assert _unsent(there) >= packed.rows
+    journal = Journal(config.project_folder(there, "default"))
+    journal.close()
