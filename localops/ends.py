@@ -6,6 +6,7 @@ and the time of its last row, so two that find it at once write the same one.
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections import namedtuple
 
@@ -39,6 +40,7 @@ else:
 
 Standing.__doc__ = """How a session stands: Success, Failure, Indeterminate, Running or Unknown, why, and since when."""
 
+HUB = "hub.json"  # a home with this file is a hub's: who recorded what is in it cannot be looked after from there
 _MANY = 1_000  # open sessions looked at by one writer; there are hardly ever ten
 _LEFT = "process exited without end_session"
 
@@ -52,7 +54,7 @@ def standing(source: Source, folder: str, session: bytes) -> Standing:
     if said is not None:
         return said
     cards = _present(story)
-    seen = [alive.is_alive(folder, card) for card in cards.values()]
+    seen = [None] if _is_of_hub(folder) else [alive.is_alive(folder, card) for card in cards.values()]
     if any(seen):
         return Standing("Running", None, None, False)
     if None in seen or not story:
@@ -60,6 +62,10 @@ def standing(source: Source, folder: str, session: bytes) -> Standing:
     if not cards:
         return Standing("Indeterminate", _LEFT, last_ns, True)
     return Standing("Indeterminate", f"process died{_inside(source, session, last_ns)}", last_ns, True)
+
+
+def _is_of_hub(folder: str) -> bool:
+    return os.path.exists(os.path.join(os.path.dirname(os.path.abspath(folder)), HUB))
 
 
 def _said(story: Sequence[tuple[Any, ...]], last_ns: int) -> Standing | None:

@@ -19,7 +19,7 @@ LAYERS = """
     errors clock context host locks output redact rows sql
     alive blobs events pricing values
     config encode
-    ends lines parts
+    ends lines parts strangers
     spill
     reader sidefile
     journal
@@ -36,6 +36,7 @@ LAYERS = """
     decorators
     localops
     agentops export testing localops_sync
+    server
     shim
     cli
     __main__
@@ -49,6 +50,8 @@ DOORS = {
     "requests": ["sync/localops_sync/transport.py"],
     "urllib3": ["sync/localops_sync/transport.py"],
     "filelock": ["sync/localops_sync/worker.py"],
+    "starlette": ["localops/server/"],
+    "uvicorn": ["localops/server/"],
     "click": ["localops/cli/", "sync/localops_sync/cli/"],
 }
 

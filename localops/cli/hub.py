@@ -1,0 +1,208 @@
+"""`localops hub`: a server that many machines send their sessions to, and the keys to it."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from localops import home as homes
+from localops import output
+from localops.cli.common import Group, full_id, json_option, print_json, print_table
+from localops.errors import ConfigError, NotFound
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, TypeVar
+
+    from localops.server.keys import Key, Keys
+
+    F = TypeVar("F", bound=Callable[..., Any])
+
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+@click.group(cls=Group)
+def hub() -> None:
+    """Take in the sessions of many machines.
+
+    The data folder of a hub is a home: the commands that read look into it with --home.
+    """
+
+
+def _data_option(command: F) -> F:
+    return click.option("--data", required=True, metavar="FOLDER", help="The hub's data folder.")(command)
+
+
+def _project_option(command: F) -> F:
+    return click.option("--project", required=True, metavar="NAME", help="The project.")(command)
+
+
+@hub.command()
+@_data_option
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8642, show_default=True, help="0: a free one.")
+@click.option("--tls-cert", metavar="FILE", help="Certificate (PEM): serve HTTPS.")
+@click.option("--tls-key", metavar="FILE", help="Its key (PEM), unless the certificate's file holds it.")
+@click.option(
+    "--max-body", type=click.IntRange(1, 1024), default=8, show_default=True, metavar="MB", help="Of a request, packed."
+)
+@click.option(
+    "--rate", type=click.IntRange(min=1), default=100, show_default=True, help="Requests of a key in a second."
+)
+@click.option("--access-log", is_flag=True, help="A line for each request: address, path and status, never keys.")
+def serve(
+    data: str,
+    host: str,
+    port: int,
+    tls_cert: str | None,
+    tls_key: str | None,
+    max_body: int,
+    rate: int,
+    access_log: bool,
+) -> None:
+    """Serve until SIGTERM or Ctrl-C, which let finish what runs.
+
+    Unpacked, a body may have four times --max-body. Keys are made with `localops hub key create`, also while
+    the hub runs.
+    """
+    try:
+        from localops.server import serving
+        from localops.server.app import app
+    except ImportError as error:
+        raise ConfigError(f"a hub needs more packages: pip install 'localops[ui]' ({error})") from error
+    from localops.server.keys import Keys
+    from localops.server.limits import Limits
+    from localops.server.store import HomeStore
+
+    _check_tls(host, tls_cert, tls_key)
+    folder = _folder(data)
+    keys = Keys(folder)
+    limits = Limits(body=max_body << 20, inflated=4 * max_body << 20, rate=float(rate))
+    serving.serve(
+        app(HomeStore(folder), keys, limits=limits),
+        host=host,
+        port=port,
+        limits=limits,
+        ready=lambda address: print(f"hub {keys.hub[:8]} listens at {address}", flush=True),
+        cert=tls_cert,
+        key=tls_key,
+        access_log=access_log,
+    )
+
+
+def _check_tls(host: str, cert: str | None, key: str | None) -> None:
+    for path in (cert, key):
+        if path is not None and not os.path.isfile(path):
+            raise ConfigError(f"there is no file {path}")
+    if key is not None and cert is None:
+        raise ConfigError("--tls-key is the key of a certificate: give --tls-cert as well")
+    if cert is None and host not in _LOOPBACK:
+        output.say(f"{host} is reached without TLS: keys and sessions can be read on the way (see --tls-cert)")
+
+
+@hub.group(cls=Group)
+def key() -> None:
+    """The keys to a hub, each to one project."""
+
+
+@key.command()
+@_data_option
+@_project_option
+@click.option("--note", metavar="TEXT", help="Whom it is for.")
+@json_option
+def create(data: str, project: str, note: str | None, as_json: bool) -> None:
+    """Make a key to a project, and the project if it is new.
+
+    It is shown this once: the hub keeps a digest.
+    """
+    from localops.server.store import HomeStore
+
+    keys = _keys(data, new=True)
+    secret = keys.create(project, note)
+    store = HomeStore(keys.folder)
+    store.migrate(project)
+    store.close()
+    if as_json:
+        print_json({"key": secret, "project": project, "hub": keys.hub})
+        return
+    print(secret)
+    output.say(f"this is the key to project {project}; it is not shown again")
+
+
+@key.command("list")
+@_data_option
+@json_option
+def list_keys(data: str, as_json: bool) -> None:
+    """List the keys by their handles: the first digits of their digests."""
+    keys = _keys(data)
+    if as_json:
+        print_json({"hub": keys.hub, "keys": [_facts(each) for each in keys.all()]})
+        return
+    lines = [(each.handle, each.project, each.created[:16], each.revoked or "in use", each.note) for each in keys.all()]
+    if not lines:
+        output.say("no keys yet: `localops hub key create` makes one")
+        return
+    print_table(lines, ("key", "project", "made", "revoked", "note"), soft=("note",))
+
+
+def _facts(each: Key) -> dict[str, Any]:
+    return {
+        "key": each.handle,
+        "project": each.project,
+        "created": each.created,
+        "revoked": each.revoked,
+        "note": each.note,
+    }
+
+
+@key.command()
+@click.argument("handle")
+@_data_option
+def revoke(handle: str, data: str) -> None:
+    """Let a key in no more, from this moment on; HANDLE is what `list` shows."""
+    dead = _keys(data).revoke(handle)
+    output.say(f"key {dead.handle} to project {dead.project} is revoked")
+
+
+@hub.command()
+@click.argument("session")
+@_data_option
+@_project_option
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def delete(session: str, data: str, project: str, yes: bool) -> None:
+    """Delete a session for good, whether it has ended or not.
+
+    One row remains that tells of it. When it is sent again, it is not taken.
+    """
+    from localops.server.store import HomeStore
+
+    folder = _keys(data).folder
+    with homes.Home(folder, project) as opened:
+        where, id = opened.find(session)
+        name = where.name_of(id) or "unnamed"
+    if not yes and not click.confirm(f"Delete session {full_id(id)} ({output.clean(name)}) for good?"):
+        return
+    store = HomeStore(folder)
+    try:
+        if not store.delete(project, id):
+            raise NotFound(f"session {full_id(id)} is not there any more")
+    finally:
+        store.close()
+    output.say(f"session {full_id(id)} is deleted")
+
+
+def _folder(data: str) -> str:
+    return os.path.abspath(os.path.expanduser(data))
+
+
+def _keys(data: str, *, new: bool = False) -> Keys:
+    """The keys of a hub; only `create` and `serve` begin one."""
+    from localops.ends import HUB
+    from localops.server.keys import Keys
+
+    folder = _folder(data)
+    if not new and not os.path.exists(os.path.join(folder, HUB)):
+        raise NotFound(f"{folder} is no hub's data folder: `localops hub key create` begins one")
+    return Keys(folder)

@@ -1,0 +1,542 @@
+"""The hub's HTTP: who asks, what for, within which bounds, and how it is said.
+
+One table (DOORS) holds every address; routes and the OpenAPI document are made from it.  Without keys the same reads
+serve a local home, to whoever may reach the port.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from itertools import chain
+
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from localops import __version__, analytics, bundle, clock, encode, events, strangers
+from localops.errors import Ambiguous, BundleError, ConfigError, LocalopsError, NotFound
+from localops.home import STATES, Filters
+from localops.server import bodies, openapi
+from localops.server.bodies import TooLarge, TooSlow, Unpackable
+from localops.server.limits import Busy, Limits, Shares
+from localops.server.store import Apart, Garbled, Misplaced, TooMany, Unavailable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+    from typing import Any, TypeVar
+
+    from starlette.routing import BaseRoute
+
+    from localops.server.facts import Facts
+    from localops.server.keys import Keys
+    from localops.server.store import Store
+
+    T = TypeVar("T")
+
+_READ_THREADS, _WRITE_THREADS = 8, 4
+_MOST_SESSIONS, _MOST_ROWS = 500, 5_000  # asked about at once
+_EXPORT = 100_000  # rows of a session that is given out whole
+
+
+class Refusal(Exception):
+    """An answer that is not the one that was asked for."""
+
+    def __init__(self, status: int, message: str, *, headers: Mapping[str, str] | None = None, **facts: object) -> None:
+        super().__init__(message)
+        self.status = status
+        self.headers = dict(headers or {})
+        self.facts = {"message": message, **facts}
+
+
+@dataclass
+class Call:
+    """A request, and in whose name it is made."""
+
+    request: Request
+    project: str | None = None
+    key: str = ""
+
+    @property
+    def owner(self) -> str:
+        """The project of the key; only doors that need a key ask."""
+        assert self.project is not None
+        return self.project
+
+    def asked(self, name: str) -> str | None:
+        """A parameter of the query; None when it is missing or empty."""
+        return self.request.query_params.get(name) or None
+
+    def session(self) -> bytes:
+        """The session in the path."""
+        try:
+            return uuid.UUID(self.request.path_params["session"]).bytes
+        except ValueError as error:
+            raise Refusal(404, "that is no id of a session") from error
+
+    def number(self, name: str, otherwise: int, *, most: int) -> int:
+        """A number from the query."""
+        text = self.asked(name)
+        if text is None:
+            return otherwise
+        if not (text.isascii() and text.isdigit()) or len(text) > 18:
+            raise Refusal(400, f"{name}={text[:40]!r} is no number")
+        return min(int(text), most)
+
+    def moment(self, name: str) -> int | None:
+        """A time from the query, in nanoseconds since 1970."""
+        text = self.asked(name)
+        if text is None:
+            return None
+        at = events.to_ns(text)
+        if at is None:
+            raise Refusal(400, f"{name}={text[:40]!r} is no time: say 2026-11-21 or 2026-11-21T08:30")
+        return at
+
+
+@dataclass(frozen=True)
+class Door:
+    """An address of the hub."""
+
+    method: str
+    path: str
+    handler: str  # the method of Hub that answers
+    about: str
+    query: Mapping[str, str] = field(default_factory=dict)  # what may stand behind the `?`
+    body: str | None = None  # the type of what is sent along
+    key: bool = True  # whether it needs one
+    hub: bool = False  # only where rows are taken in
+    v2: bool = False  # errors as AgentOps has them
+    answers: Mapping[int, str] = field(default_factory=dict)
+
+
+_LIST = {
+    "state": f"how they stand: {', '.join(STATES)}",
+    "tag": "with this tag",
+    "model": "with a call of this model",
+    "agent": "with an agent of this name",
+    "since": "begun since then (ISO 8601, UTC unless it names a zone)",
+    "until": "begun before then",
+    "text": "with an event that has these words",
+    "before": "id of a session: those after it in the list, which is the next page",
+    "limit": "at most this many, 50 if nothing is said, never more than 500",
+}
+_FIGURES = {
+    "by": f"one of {', '.join(analytics.ACROSS)}; without it the sums",
+    "since": _LIST["since"],
+    "until": _LIST["until"],
+    "tag": "with this tag, or with an event that has it",
+    "limit": "at most this many lines, 1000 if nothing is said",
+}
+_PAGE = {
+    "after": "seq: the events that came in after it, which is the next page",
+    "limit": "rows that are looked at, 500 if nothing is said, never more than 1000",
+}
+_ROWS = "application/x-ndjson"
+_JSON = "application/json"
+_BYTES = "application/octet-stream"
+
+DOORS = (
+    Door("GET", "/health", "health", "Whether the hub is up, and which release it is.", key=False),
+    Door("GET", "/openapi.json", "openapi", "This document.", key=False),
+    Door("GET", "/sync/1/hello", "hello", "Who the hub is, and what it takes.", hub=True),
+    Door(
+        "POST",
+        "/sync/1/rows",
+        "rows",
+        "Take in a batch of rows, whole or not at all; the answer comes when they are safe from a power cut.",
+        body=_ROWS,
+        hub=True,
+        answers={
+            400: "The batch is broken.",
+            409: "The row before the batch is not here.",
+            411: "Content-Length is missing.",
+            413: "Too many bytes, packed or unpacked, or too many rows.",
+            415: "Packed in a way that is not known here.",
+            426: "The batch has another format: one side must be upgraded.",
+        },
+    ),
+    Door("HEAD", "/sync/1/blobs/{digest}", "blob", "How much of a blob is here.", hub=True),
+    Door(
+        "PATCH",
+        "/sync/1/blobs/{digest}",
+        "add_to_blob",
+        "Take in the next piece of a blob.",
+        body=_BYTES,
+        hub=True,
+        answers={409: "The piece does not begin where the last one ended.", 422: "The whole has another digest."},
+    ),
+    Door("POST", "/sync/1/sessions", "figures", "Rows, digest and totals of sessions.", body=_JSON, hub=True),
+    Door("POST", "/sync/1/missing", "missing", "Which rows are not here.", body=_JSON, hub=True),
+    Door("GET", "/v2/sessions/{session}/stats", "stats", "A session's figures, as AgentOps gives them.", v2=True),
+    Door("GET", "/v2/sessions/{session}/export", "export", "A session, as AgentOps exports it.", v2=True),
+    Door("GET", "/api/1/sessions", "sessions", "Sessions, newest first.", query=_LIST),
+    Door("GET", "/api/1/sessions/{session}", "session", "A session and its figures."),
+    Door("GET", "/api/1/sessions/{session}/events", "events", "Events, in the order they came in.", query=_PAGE),
+    Door("GET", "/api/1/analytics", "analytics", "Figures across sessions.", query=_FIGURES),
+)
+
+
+def app(
+    store: Store, keys: Keys | None = None, *, limits: Limits | None = None, beside: Sequence[BaseRoute] = ()
+) -> Starlette:
+    """The hub, or without keys the reading of a local home; `beside` are further routes (pages)."""
+    hub = Hub(store, keys, limits or Limits())
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        yield
+        await asyncio.to_thread(hub.close)
+
+    doors = [door for door in DOORS if keys is not None or not door.hub]
+    routes = [Route(door.path, hub.opened(door), methods=[door.method]) for door in doors]
+    handlers: dict[Any, Any] = {404: hub.nothing_there, 405: hub.nothing_there}
+    return Starlette(routes=[*_merged(routes), *beside], exception_handlers=handlers, lifespan=lifespan)
+
+
+def _merged(routes: list[Route]) -> list[Route]:
+    """GET alone, without the HEAD that Starlette adds where we answer HEAD ourselves."""
+    for route in routes:
+        if route.methods == {"GET", "HEAD"}:
+            route.methods = {"GET"}
+    return routes
+
+
+class Hub:
+    """Answers requests from a store."""
+
+    def __init__(self, store: Store, keys: Keys | None, limits: Limits) -> None:
+        self.store, self.keys, self.limits = store, keys, limits
+        self._shares = Shares(limits)
+        self._readers = ThreadPoolExecutor(_READ_THREADS, "read")
+        self._writers = ThreadPoolExecutor(_WRITE_THREADS, "write")
+        self._turns: dict[str, asyncio.Lock] = {}
+        self._exports = asyncio.Semaphore(2)  # each is in memory whole
+
+    def close(self) -> None:
+        """Finish what runs, and let go of the store."""
+        self._readers.shutdown()
+        self._writers.shutdown()
+        self.store.close()
+
+    def opened(self, door: Door) -> Callable[[Request], Awaitable[Response]]:
+        """What answers at a door: its handler, with everything around it that holds for all."""
+        handler: Callable[[Call], Awaitable[Response]] = getattr(self, door.handler)
+
+        async def answer(request: Request) -> Response:
+            try:
+                if not door.key or self.keys is None:
+                    return await handler(Call(request))
+                call = self._admit(request, door)
+                with self._shares.request(call.key):
+                    return await handler(call)
+            except ClientDisconnect:
+                return Response(status_code=400)  # to nobody
+            except Exception as error:
+                return self._say(door, request, _refusal(error))
+
+        return answer
+
+    def _admit(self, request: Request, door: Door) -> Call:
+        """Whose request it is."""
+        assert self.keys is not None
+        secret = _secret(request)
+        if not secret:
+            raise Refusal(400 if door.v2 else 401, "API Key is Missing")
+        if door.v2 and not _is_uuid(secret):
+            raise Refusal(400, "Invalid API key format")
+        key = self.keys.find(secret)
+        if key is None:
+            raise Refusal(400 if door.v2 else 401, "Invalid API Key")
+        return Call(request, key.project, secret)
+
+    def _say(self, door: Door, request: Request, refusal: Refusal) -> Response:
+        if door.v2:
+            status = 400 if refusal.status in (404, 413) else refusal.status
+            return _json({"path": request.url.path, "message": refusal.facts["message"]}, status, refusal.headers)
+        return self._answer(refusal.facts, refusal.status, refusal.headers)
+
+    def _answer(
+        self, told: Mapping[str, object], status: int = 200, headers: Mapping[str, str] | None = None
+    ) -> Response:
+        signed = {"localops": bundle.WIRE, **({"hub": self.keys.hub} if self.keys else {})}
+        return _json({**signed, **told}, status, headers)
+
+    async def nothing_there(self, _: Request, error: Exception) -> Response:
+        """There is nothing at that address, or not for that method."""
+        status = getattr(error, "status_code", 404)
+        message = "there is nothing at this address: see /openapi.json"
+        return self._answer({"message": message}, status, getattr(error, "headers", None))
+
+    async def _read(self, work: Callable[..., T], *arguments: Any, **options: Any) -> T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._readers, lambda: work(*arguments, **options))
+
+    async def _write(self, project: str, work: Callable[..., T], *arguments: Any, **options: Any) -> T:
+        """Run `work` in a thread; one at a time for a project, so that nobody waits in a thread for the journal."""
+        loop = asyncio.get_running_loop()
+        async with self._turns.setdefault(project, asyncio.Lock()):
+            return await loop.run_in_executor(self._writers, lambda: work(*arguments, **options))
+
+    @asynccontextmanager
+    async def _body(self, request: Request) -> AsyncIterator[bytes]:
+        """The body as it came, for as long as there is room for it."""
+        told = request.headers.get("content-length", "")
+        if not (told.isascii() and told.isdigit()):
+            raise Refusal(411, "say how long the body is: Content-Length", headers=_CLOSE)
+        size = int(told[:18])
+        if size > self.limits.body:
+            await bodies.discard(request.stream(), 8 * self.limits.body)
+            raise Refusal(413, f"a body may have {self.limits.body} bytes, this has {size}", headers=_CLOSE)
+        with self._shares.body(size):
+            yield await bodies.read(request.stream(), self.limits)
+
+    async def _asked(self, request: Request) -> Any:
+        """The JSON of a small request."""
+        async with self._body(request) as body:
+            plain = bodies.whole(body, _encoding(request), self.limits)
+        try:
+            return encode.loads(plain)
+        except ValueError as error:
+            raise Refusal(400, f"the body is no JSON: {error}") from error
+
+    # For everybody
+
+    async def health(self, _: Call) -> Response:
+        """Up."""
+        return self._answer({"status": "ok", "version": __version__})
+
+    async def openapi(self, _: Call) -> Response:
+        """The description of all doors."""
+        doors = [door for door in DOORS if self.keys is not None or not door.hub]
+        return _json(openapi.document(doors, keys=self.keys is not None))
+
+    # Taking in
+
+    async def hello(self, call: Call) -> Response:
+        """Who the hub is."""
+        told = {"project": call.project, "encodings": bodies.encodings(), "max_bytes": self.limits.inflated}
+        return self._answer({**told, "time_ns": clock.now_ns()})
+
+    async def rows(self, call: Call) -> Response:
+        """Take in a batch."""
+        assert self.keys is not None
+        encoding = _encoding(call.request)
+        async with self._body(call.request) as body:
+            told = await self._write(call.owner, self._take, call, body, encoding, self.keys.hub)
+        return self._answer(told)
+
+    def _take(self, call: Call, body: bytes, encoding: str, hub: str) -> Facts:
+        """In a thread: a body becomes rows in the journal."""
+        lines = bodies.lines(body, encoding, self.limits)
+        first = next(lines, b"")
+        _check_format(first)
+        try:
+            batch, refused = bundle.unpack(chain([first], lines))
+        except (KeyError, TypeError, ValueError) as error:
+            raise BundleError(f"the header is not as it should be: {error}") from error
+        strangers.check(batch)
+        batch = strangers.admit(batch, refused)
+        ack, gone = self.store.ingest(call.owner, batch, refused=refused, by=hub, key=call.key)
+        return {
+            "stored": ack.stored,
+            "known": len(batch.rows) - ack.stored - gone,
+            "gone": gone,
+            "refused": [[seq, why] for seq, why in ack.refused.items()],
+            "differs": list(ack.differs),
+            "forked": ack.forked,
+            "receipt": ack.receipt,
+        }
+
+    async def blob(self, call: Call) -> Response:
+        """How much of a blob is here."""
+        here, whole = await self._read(self.store.blob, call.owner, _digest(call.request))
+        return Response(headers={"Upload-Offset": str(here), "Upload-Complete": "?1" if whole else "?0"})
+
+    async def add_to_blob(self, call: Call) -> Response:
+        """The next piece of a blob."""
+        digest = _digest(call.request)
+        at, total = (_length(call.request, name) for name in ("upload-offset", "upload-length"))
+        if total > self.limits.blob:
+            raise Refusal(413, f"a blob may have {self.limits.blob} bytes")
+        async with self._body(call.request) as piece:
+            work = self.store.add_to_blob
+            offset = await self._write(call.owner, work, call.owner, digest, at, total, piece)
+        return self._answer({"offset": offset})
+
+    # Proof
+
+    async def figures(self, call: Call) -> Response:
+        """What is here of sessions."""
+        asked = await self._asked(call.request)
+        try:
+            sessions = [_id(each) for each in asked["sessions"]]
+        except (KeyError, TypeError, ValueError) as error:
+            raise Refusal(400, 'expected {"sessions": ["32 hex digits", …]}') from error
+        if len(sessions) > _MOST_SESSIONS:
+            raise Refusal(413, f"no more than {_MOST_SESSIONS} sessions at once")
+        found = await self._read(self.store.figures, call.owner, sessions)
+        return self._answer({"sessions": {session.hex(): told for session, told in found.items()}})
+
+    async def missing(self, call: Call) -> Response:
+        """Which rows are not here."""
+        asked = await self._asked(call.request)
+        try:
+            found = [(_id(id), int(phase), int(total)) for id, phase, total in asked["rows"]]
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise Refusal(400, 'expected {"rows": [["id in hex", phase, sum], …]}') from error
+        if len(found) > _MOST_ROWS:
+            raise Refusal(413, f"no more than {_MOST_ROWS} rows at once")
+        missing, other = await self._read(self.store.missing, call.owner, found)
+        return self._answer({"missing": _named(missing), "other": _named(other)})
+
+    # Reading
+
+    async def stats(self, call: Call) -> Response:
+        """A session's figures as AgentOps gives them."""
+        return _json(await self._one(self.store.stats, call))
+
+    async def export(self, call: Call) -> Response:
+        """A session as AgentOps exports it."""
+        async with self._exports:
+            return _json(await self._one(self.store.document, call, most=_EXPORT))
+
+    async def sessions(self, call: Call) -> Response:
+        """A list of sessions."""
+        state = call.asked("state")
+        if state is not None and state not in STATES:
+            raise Refusal(400, f"state is one of {', '.join(STATES)}")
+        asked = {name: call.asked(name) for name in ("tag", "model", "agent", "text")}
+        filters = Filters(state=state, since=call.moment("since"), until=call.moment("until"), **asked)
+        limit = call.number("limit", 50, most=500)
+        found, more = await self._read(
+            self.store.sessions, call.project, filters, before=call.asked("before"), limit=limit
+        )
+        return self._answer({"sessions": found, "next_before": found[-1]["session_id"] if more else None})
+
+    async def session(self, call: Call) -> Response:
+        """One session."""
+        return self._answer(await self._one(self.store.session, call))
+
+    async def events(self, call: Call) -> Response:
+        """A page of a session's events."""
+        page = {"after": call.number("after", 0, most=1 << 62), "limit": call.number("limit", 500, most=1_000)}
+        return self._answer(await self._one(self.store.events, call, **page))
+
+    async def _one(self, work: Callable[..., Facts | None], call: Call, **options: Any) -> Facts:
+        found = await self._read(work, call.project, call.session(), **options)
+        if found is None:
+            raise Refusal(404, "Session does not belong to this project")
+        return found
+
+    async def analytics(self, call: Call) -> Response:
+        """Figures across sessions."""
+        by = call.asked("by")
+        if by is not None and by not in analytics.ACROSS:
+            raise Refusal(400, f"by is one of {', '.join(analytics.ACROSS)}")
+        times = {name: at for name in ("since", "until") if (at := call.moment(name)) is not None}
+        chosen = analytics.Chosen(tag=call.asked("tag"), **times)
+        limit = call.number("limit", 1_000, most=10_000)
+        return self._answer(await self._read(self.store.analytics, call.project, by, chosen, limit=limit))
+
+
+_CLOSE = {"Connection": "close"}
+_RETRY = 5  # seconds after which a full disk is worth another try
+
+_STATUS: dict[type[Exception], int] = {
+    BundleError: 400,
+    TooLarge: 413,
+    Unpackable: 415,
+    NotFound: 404,
+    Ambiguous: 404,
+    ConfigError: 400,
+    Garbled: 422,
+    TooMany: 413,
+}
+
+
+def _refusal(error: Exception) -> Refusal:
+    """What an error means to whoever asked."""
+    if isinstance(error, Refusal):
+        return error
+    if isinstance(error, Busy):
+        wait = {"Retry-After": str(math.ceil(error.after))}
+        return Refusal(429 if error.own_fault else 503, str(error), headers={**wait, **_CLOSE})
+    if isinstance(error, Unavailable):
+        return Refusal(503, str(error), headers={"Retry-After": str(_RETRY)})
+    if isinstance(error, TooSlow):
+        return Refusal(408, str(error), headers=_CLOSE)
+    if isinstance(error, Apart):
+        marks = [[seq, id.hex(), phase] for seq, id, phase in error.marks]
+        return Refusal(409, str(error), held=[list(each) for each in error.held], marks=marks)
+    if isinstance(error, Misplaced):
+        return Refusal(409, str(error), offset=error.offset)
+    for kind, status in _STATUS.items():
+        if isinstance(error, kind):
+            return Refusal(status, str(error))
+    if isinstance(error, LocalopsError):
+        return Refusal(500, str(error))
+    raise error
+
+
+def _check_format(header: bytes) -> None:
+    """Whoever speaks another format is told so; what is no header at all is found out later."""
+    try:
+        told = encode.loads(header)["localops"]
+    except (ValueError, TypeError, KeyError):
+        return
+    if isinstance(told, int) and told != bundle.WIRE:
+        raise Refusal(426, f"this is format {told}; format {bundle.WIRE} is known here: one side must be upgraded")
+
+
+def _json(told: Mapping[str, object], status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(encode.dumps(told), status, {"Cache-Control": "no-store", **(headers or {})}, _JSON)
+
+
+def _secret(request: Request) -> str:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and token.strip():
+        return token.strip()
+    return request.headers.get("x-agentops-api-key", "").strip()
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        return bool(uuid.UUID(text))
+    except ValueError:
+        return False
+
+
+def _encoding(request: Request) -> str:
+    return request.headers.get("content-encoding", "").strip().lower()
+
+
+def _digest(request: Request) -> str:
+    digest = str(request.path_params["digest"])
+    if len(digest) != 64 or not set(digest) <= set("0123456789abcdef"):
+        raise Refusal(404, "a blob is named by its SHA-256: 64 hex digits, in small letters")
+    return digest
+
+
+def _length(request: Request, name: str) -> int:
+    text = request.headers.get(name, "")
+    if not (text.isascii() and text.isdigit()) or len(text) > 18:
+        raise Refusal(400, f"the header {name} is a number of bytes")
+    return int(text)
+
+
+def _id(text: str) -> bytes:
+    found = bytes.fromhex(text)
+    if len(found) != 16:
+        raise ValueError(text)
+    return found
+
+
+def _named(found: Sequence[tuple[bytes, int]]) -> list[list[object]]:
+    return [[id.hex(), phase] for id, phase in found]

@@ -1,0 +1,157 @@
+"""Bodies of requests: read within a time, inflated piece by piece within a size, and taken apart into lines."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from importlib import import_module
+
+from localops.errors import BundleError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Iterator
+    from typing import Any
+
+    from localops.server.limits import Limits
+
+_PIECE = 256 << 10  # bytes inflated at a time
+
+
+class TooLarge(Exception):
+    """The body has more bytes, or more rows, than are taken at once."""
+
+
+class TooSlow(Exception):
+    """The body did not come in time."""
+
+
+class Unpackable(Exception):
+    """The body is packed in a way that is not known here."""
+
+
+async def read(stream: AsyncIterator[bytes], limits: Limits) -> bytes:
+    """The whole body; TooSlow when it does not come in time."""
+    pieces: list[bytes] = []
+    try:
+        async with asyncio.timeout(limits.whole):
+            while True:
+                async with asyncio.timeout(limits.silence):
+                    piece = await anext(stream, None)
+                if piece is None:
+                    return b"".join(pieces)
+                pieces.append(piece)
+    except TimeoutError as error:
+        raise TooSlow("the body of the request did not come in time") from error
+
+
+async def discard(stream: AsyncIterator[bytes], most: int) -> None:
+    """Read what is not wanted, so that the client gets to read why; no more than a certain size of it."""
+    try:
+        async with asyncio.timeout(10):
+            async for piece in stream:
+                most -= len(piece)
+                if most < 0:
+                    return
+    except TimeoutError:
+        return
+
+
+def encodings() -> list[str]:
+    """In which ways a body may be packed, beside not at all."""
+    return ["gzip", "zstd"] if _zstd() is not None else ["gzip"]
+
+
+def lines(body: bytes, encoding: str, limits: Limits) -> Iterator[bytes]:
+    """The lines of a body, unpacked as they are asked for."""
+    for count, line in enumerate(_split(_inflated(body, encoding, limits.inflated), limits.line)):
+        if count > limits.rows:  # the first is the header
+            raise TooLarge(f"a batch has more than {limits.rows} rows")
+        yield line
+
+
+def whole(body: bytes, encoding: str, limits: Limits) -> bytes:
+    """A body unpacked."""
+    return b"".join(_inflated(body, encoding, limits.inflated))
+
+
+def _split(pieces: Iterable[bytes], longest: int) -> Iterator[bytes]:
+    begun: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        *ended, rest = piece.split(b"\n")
+        for line in ended:
+            if begun:
+                line = b"".join([*begun, line])
+                begun, size = [], 0
+            if len(line) > longest:
+                raise TooLarge(f"a line has more than {longest} bytes")
+            yield line
+        if rest:
+            begun.append(rest)
+            size += len(rest)
+        if size > longest:
+            raise TooLarge(f"a line has more than {longest} bytes")
+    if begun:
+        yield b"".join(begun)
+
+
+def _inflated(body: bytes, encoding: str, most: int) -> Iterator[bytes]:
+    """The body in pieces; TooLarge as soon as there are too many bytes, however few came."""
+    openers = {"": _plain, "identity": _plain, "gzip": _gunzip, "zstd": _unzstd}
+    opener = openers.get(encoding)
+    if opener is None or (encoding == "zstd" and _zstd() is None):
+        raise Unpackable(f"bodies packed as {encoding[:40]!r} are not taken: {', '.join(encodings())} or plain")
+    size = 0
+    for piece in opener(body):
+        size += len(piece)
+        if size > most:
+            raise TooLarge(f"the body has more than {most} bytes when it is unpacked")
+        yield piece
+
+
+def _plain(body: bytes) -> Iterator[bytes]:
+    for at in range(0, len(body), _PIECE):
+        yield body[at : at + _PIECE]
+
+
+def _gunzip(body: bytes) -> Iterator[bytes]:
+    engine = zlib.decompressobj(31)
+    try:
+        piece = engine.decompress(body, _PIECE)
+        while piece or engine.unconsumed_tail:
+            yield piece
+            piece = engine.decompress(engine.unconsumed_tail, _PIECE)
+    except zlib.error as error:
+        raise BundleError(f"the body cannot be unpacked: {error}") from error
+    if not engine.eof or engine.unused_data:
+        raise BundleError("the body breaks off in the middle, or something follows it")
+
+
+def _unzstd(body: bytes) -> Iterator[bytes]:
+    zstd = _zstd()
+    engine = zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: _WINDOW_LOG})
+    try:
+        while not engine.eof:
+            piece = engine.decompress(body, _PIECE)
+            body = b""
+            if not piece and engine.needs_input:
+                raise BundleError("the body breaks off in the middle")
+            yield piece
+    except zstd.ZstdError as error:
+        raise BundleError(f"the body cannot be unpacked: {error}") from error
+    if engine.unused_data:
+        raise BundleError("something follows the body")
+
+
+def _zstd() -> Any:
+    """The library for zstd, where there is one: Python's own from 3.14 on, or what has been taken back from it."""
+    for name in ("compression.zstd", "backports.zstd"):
+        try:
+            return import_module(name)
+        except ImportError:
+            continue
+    return None
+
+
+_WINDOW_LOG = 23  # 8 MiB are all that zstd may have to remember; a sender can ask for two gigabytes

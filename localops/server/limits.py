@@ -1,0 +1,85 @@
+"""How much of a client the hub bears, and who is over it."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The bounds of a hub; each holds for whoever comes."""
+
+    body: int = 8 << 20  # bytes of a request's body, as it comes
+    inflated: int = 32 << 20  # bytes of it, unpacked
+    line: int = 20 << 20  # bytes of a row's line: an event has 16 MiB at most
+    rows: int = 50_000  # in a batch
+    blob: int = 4 << 30  # bytes of a video or another large thing
+    waiting: int = 64 << 20  # bytes of the bodies of all clients, held at once
+    at_once: int = 6  # requests of one key
+    rate: float = 100.0  # requests of one key in a second
+    silence: float = 20.0  # seconds without a byte of a body
+    whole: float = 120.0  # seconds for a body
+    connections: int = 512
+    head: float = 10.0  # seconds for the head of a request
+    request: float = 180.0  # seconds from its head to the end of its answer
+    farewell: int = 10  # seconds that a stopping hub gives to what runs
+
+
+class Busy(Exception):
+    """Not now: try again in `after` seconds."""
+
+    def __init__(self, message: str, after: float, *, own_fault: bool) -> None:
+        super().__init__(message)
+        self.after = after
+        self.own_fault = own_fault  # the client is over its own share; else the hub is full
+
+
+class Shares:
+    """What each key takes of the hub right now."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._buckets: dict[str, tuple[float, float]] = {}  # key -> requests it may make, as of when
+        self._running: dict[str, int] = {}
+        self._waiting = 0
+
+    @contextmanager
+    def request(self, key: str) -> Iterator[None]:
+        """A request of a key, from its beginning to its end; Busy when it makes too many."""
+        self._draw(key)
+        running = self._running.get(key, 0)
+        if running >= self._limits.at_once:
+            raise Busy(f"this key has {running} requests running: more at once are not taken", 1, own_fault=True)
+        self._running[key] = running + 1
+        try:
+            yield
+        finally:
+            self._running[key] -= 1
+            if not self._running[key]:
+                del self._running[key]
+
+    def _draw(self, key: str) -> None:
+        """A bucket that fills at the allowed rate, and holds two seconds of it."""
+        now, rate = time.monotonic(), self._limits.rate
+        left, since = self._buckets.get(key, (2 * rate, now))
+        left = min(2 * rate, left + (now - since) * rate)
+        if left < 1:
+            raise Busy(f"this key may make {rate:g} requests a second", (1 - left) / rate, own_fault=True)
+        self._buckets[key] = (left - 1, now)
+
+    @contextmanager
+    def body(self, size: int) -> Iterator[None]:
+        """Room for a body; Busy when those of all clients have taken it."""
+        if self._waiting and self._waiting + size > self._limits.waiting:
+            raise Busy("the hub has its hands full: send that again in a moment", 1, own_fault=False)
+        self._waiting += size
+        try:
+            yield
+        finally:
+            self._waiting -= size

@@ -1,0 +1,180 @@
+"""Listening: uvicorn with an end to every wait, and a stop that lets finish what runs."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+from contextlib import contextmanager
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from localops.server.limits import Limits
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Iterator
+    from types import FrameType
+    from typing import Any
+
+    from starlette.applications import Starlette
+
+_HEAD_BYTES = 16 << 10  # of a request: line and headers
+_SWITCH = 0.0005  # seconds a thread computes before another may: answers must not wait for rows that are taken in
+_FULL = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+
+
+class _Bounded(H11Protocol):
+    """A connection that must make progress: uvicorn itself would wait for the rest of a head for ever."""
+
+    limits = Limits()
+    _timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        """Make room by closing who has been silent longest; else there is none."""
+        if len(self.connections) >= self.limits.connections and not self._make_room():
+            transport.write(_FULL)
+            transport.close()
+        super().connection_made(transport)
+        self._end_after(self.limits.head)
+
+    def data_received(self, data: bytes) -> None:
+        """The head of a request has its time, and then so have the rest of it and the answer."""
+        was_busy = self.is_busy
+        super().data_received(data)
+        if self.is_busy and not was_busy:
+            self._end_after(self.limits.request)
+        elif not self.is_busy and self._timer is None:
+            self._end_after(self.limits.head)
+
+    def on_response_complete(self) -> None:
+        """Whoever has read the whole answer may ask again."""
+        super().on_response_complete()
+        if self.is_busy:
+            self._end_after(self.limits.request)
+        elif not self.transport.get_write_buffer_size():
+            self._end_never()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nothing is left to be ended."""
+        self._end_never()
+        super().connection_lost(exc)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a request is being read or answered."""
+        cycle: Any = self.cycle  # None before the first request, whatever uvicorn says of it
+        return cycle is not None and not cycle.response_complete
+
+    def _make_room(self) -> bool:
+        """Close an idle connection, the oldest; the others are at work."""
+        idle = [each for each in self.connections if isinstance(each, _Bounded) and not each.is_busy]
+        if not idle:
+            return False
+        oldest = min(idle, key=lambda each: each._timer.when() if each._timer else 0.0)
+        oldest._end()
+        self.connections.discard(oldest)
+        return True
+
+    def _end_after(self, seconds: float) -> None:
+        self._end_never()
+        self._timer = self.loop.call_later(seconds, self._end)
+
+    def _end_never(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _end(self) -> None:
+        self._timer = None
+        self.transport.abort()
+
+
+class _Server(uvicorn.Server):
+    """A server that ends with 0 when it is asked to stop, and says where it listens."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen."""
+        await super().startup(sockets)
+        if self.started:
+            self._ready()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop on SIGTERM and SIGINT; a second one stops at once."""
+        known = {number: signal.signal(number, self._stop) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in known.items():
+                signal.signal(number, handler)
+
+    def _stop(self, _: int, __: FrameType | None) -> None:
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
+
+def serve(
+    app: Starlette,
+    *,
+    host: str,
+    port: int,
+    limits: Limits,
+    ready: Callable[[str], None],
+    cert: str | None = None,
+    key: str | None = None,
+    access_log: bool = False,
+) -> None:
+    """Serve until a signal asks to stop; `ready` gets the address.  OSError when it cannot be listened at."""
+    _raise_files()
+    sys.setswitchinterval(_SWITCH)
+    protocol = type("Bounded", (_Bounded,), {"limits": limits})
+    config = uvicorn.Config(
+        app,
+        http=protocol,
+        ws="none",
+        lifespan="on",
+        log_level="info" if access_log else "error",
+        access_log=access_log,
+        proxy_headers=False,
+        server_header=False,
+        h11_max_incomplete_event_size=_HEAD_BYTES,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=limits.farewell,
+        backlog=512,
+        ssl_certfile=cert,
+        ssl_keyfile=key,
+    )
+    with _listening(host, port) as listener:
+        shown = f"[{host}]" if ":" in host else host
+        address = f"{'https' if cert else 'http'}://{shown}:{listener.getsockname()[1]}"
+        _Server(config, lambda: ready(address)).run(sockets=[listener])
+
+
+@contextmanager
+def _listening(host: str, port: int) -> Iterator[socket.socket]:
+    family, _, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(place)
+        listener.set_inheritable(False)
+        yield listener
+
+
+def _raise_files() -> None:
+    """Let this process open as many files as it may: connections and journals need some each."""
+    try:
+        import resource
+    except ImportError:  # not a Unix
+        return
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most if most != resource.RLIM_INFINITY else 65_536, most))
+    except (OSError, ValueError):  # what there is has to do
+        return

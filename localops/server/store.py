@@ -1,0 +1,451 @@
+"""Where a hub keeps rows: the Store protocol, and its first reading, a localops home.
+
+Nothing above the protocol knows SQLite.  A store is asked from threads, several at a time; whoever asks sees that one
+project is written by one at a time.  Facts come out as they go over the wire.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+import time
+from collections import OrderedDict
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import islice
+
+from localops import analytics, blobs, bundle, config, export, host, intake, prune, rows
+from localops.errors import JournalError, LocalopsError, NotFound
+from localops.home import Filters, Home
+from localops.intake import Apart
+from localops.journal import Journal
+from localops.reader import SQLiteError
+from localops.server import facts
+from localops.sql import statements
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import Any, Protocol
+
+    from localops.analytics import Chosen
+    from localops.bundle import Ack, Batch
+    from localops.home import Project
+    from localops.server.facts import Facts
+
+    Identity = tuple[bytes, int]
+
+    class Store(Protocol):
+        """Rows of many projects; `project` None is each of them, for a store that one person reads."""
+
+        def migrate(self, project: str) -> None:
+            """Make a project ready to take rows; one that is ready stays as it is."""
+
+        def ingest(self, project: str, batch: Batch, *, refused: dict[int, str], by: str, key: str) -> tuple[Ack, int]:
+            """Store what is new of a batch, safe from a power cut; Apart when the row before it is not here."""
+
+        def figures(self, project: str, sessions: Sequence[bytes]) -> dict[bytes, Facts]:
+            """Rows, digest and totals of sessions, for whoever wants to compare."""
+
+        def missing(
+            self, project: str, found: Sequence[tuple[bytes, int, int]]
+        ) -> tuple[list[Identity], list[Identity]]:
+            """Which rows are not here, and which have another checksum."""
+
+        def delete(self, project: str, session: bytes) -> bool:
+            """Take a session out for good: rows of it that are sent again are not stored; False when it is not here."""
+
+        def sessions(
+            self, project: str | None, filters: Filters, *, before: str | None, limit: int
+        ) -> tuple[list[Facts], bool]:
+            """Sessions, newest first, and whether there are more."""
+
+        def session(self, project: str | None, session: bytes) -> Facts | None:
+            """One session and its figures."""
+
+        def stats(self, project: str | None, session: bytes) -> Facts | None:
+            """One session as AgentOps' stats."""
+
+        def document(self, project: str | None, session: bytes, *, most: int) -> Facts | None:
+            """One session as AgentOps' export; TooMany when it has more events than that."""
+
+        def events(self, project: str | None, session: bytes, *, after: int, limit: int) -> Facts | None:
+            """A page of a session's events, in the order they came in."""
+
+        def analytics(self, project: str | None, by: str | None, chosen: Chosen, *, limit: int) -> Facts:
+            """Figures across sessions."""
+
+        def blob(self, project: str, digest: str) -> tuple[int, bool]:
+            """How many bytes of a blob are here, and whether that is all of it."""
+
+        def add_to_blob(self, project: str, digest: str, at: int, total: int, piece: bytes) -> int:
+            """Put a piece where it belongs; how many bytes are here then.  Misplaced, or Garbled."""
+
+        def close(self) -> None:
+            """Let go of everything."""
+
+
+class Unavailable(LocalopsError):
+    """Nothing can be stored just now."""
+
+
+class TooMany(LocalopsError):
+    """There is more of it than fits one answer."""
+
+
+class Misplaced(LocalopsError):
+    """The piece does not begin where the last one ended."""
+
+    def __init__(self, offset: int) -> None:
+        super().__init__()
+        self.offset = offset
+
+
+class Garbled(LocalopsError):
+    """The whole has another digest than it was announced with: it was thrown away."""
+
+
+__all__ = ["Apart", "Garbled", "HomeStore", "Misplaced", "TooMany", "Unavailable"]
+
+_READERS = 4  # of a project, kept open
+_OPEN = 64  # projects that are kept open to be written
+_UPLOADS = "uploads"
+_UPLOAD_KEPT = 7 * 86_400.0  # seconds that the beginning of a blob waits for the rest
+
+
+class HomeStore:
+    """A localops home as a store: a project is a folder, ingest is import."""
+
+    def __init__(self, folder: str, *, fresh: float = 60.0) -> None:
+        self.folder = folder
+        self._fresh = fresh  # seconds after which the projects are opened (and tidied) anew
+        self._lock = threading.Lock()
+        self._journals: OrderedDict[str, _Writer] = OrderedDict()
+        self._readers: dict[str | None, list[_Opened]] = {}
+        self._closed = False
+
+    def migrate(self, project: str) -> None:
+        """Make a project ready to take rows."""
+        with self._journal(project) as journal:
+            journal.fold()
+        _sweep_uploads(config.project_folder(self.folder, project))
+
+    def ingest(self, project: str, batch: Batch, *, refused: dict[int, str], by: str, key: str) -> tuple[Ack, int]:
+        """Store what is new of a batch, safe from a power cut."""
+        with self._journal(project) as journal:
+            return intake.take(journal, batch, by=by, key=key, refused=refused)
+
+    def delete(self, project: str, session: bytes) -> bool:
+        """Take a session out for good, whether it has ended or not."""
+        while True:
+            with self._project(project) as where:
+                if not analytics.totals(where.reader, session).rows:
+                    return False
+                choice = replace(prune.look(where.reader, where.folder, session), stays=None)
+            with self._journal(project) as journal:
+                if prune.take(journal, [choice]).sessions:
+                    return True
+
+    def close(self) -> None:
+        """Let go of every file."""
+        with self._lock:
+            self._closed = True
+            readers = [opened for kept in self._readers.values() for opened in kept]
+            self._readers.clear()
+        for opened in readers:
+            opened.home.close()
+        for writer in list(self._journals.values()):
+            writer.close()
+
+    @contextmanager
+    def _journal(self, project: str) -> Iterator[Journal]:
+        """The journal of a project, to oneself; whatever SQLite says is Unavailable."""
+        with self._lock:
+            writer = self._journals.setdefault(project, _Writer(config.project_folder(self.folder, project)))
+            self._journals.move_to_end(project)
+            idle = [name for name, each in self._journals.items() if each is not writer and not each.lock.locked()]
+            spare = [self._journals.pop(name) for name in idle[: max(0, len(self._journals) - _OPEN)]]
+        for each in spare:
+            each.close()
+        with writer.lock:
+            try:
+                yield writer.journal()
+            except (SQLiteError, JournalError, OSError) as error:
+                raise Unavailable(f"nothing can be stored here just now: {error}") from error
+
+    # Reading
+
+    @contextmanager
+    def _home(self, project: str | None) -> Iterator[Home]:
+        """The home, or one project of it, open to be read, to oneself."""
+        opened = self._take_reader(project) or _Opened(self._open(project))
+        try:
+            yield opened.home
+        except SQLiteError as error:
+            opened.home.close()
+            raise Unavailable(f"it cannot be read just now: {error}") from error
+        except BaseException:
+            opened.home.close()
+            raise
+        with self._lock:
+            kept = self._readers.setdefault(project, [])
+            if len(kept) < _READERS and not self._closed:
+                kept.append(opened)
+                return
+        opened.home.close()
+
+    def _take_reader(self, project: str | None) -> _Opened | None:
+        while True:
+            with self._lock:
+                kept = self._readers.get(project)
+                if not kept:
+                    return None
+                opened = kept.pop()
+            if opened.is_good(self._fresh):
+                return opened
+            opened.home.close()
+
+    def _open(self, project: str | None) -> Home:
+        try:
+            return Home(self.folder, project)
+        except NotFound:
+            assert project is not None
+            self.migrate(project)
+            return Home(self.folder, project)
+
+    @contextmanager
+    def _project(self, project: str) -> Iterator[Project]:
+        with self._home(project) as home:
+            yield home.projects[0]
+
+    @contextmanager
+    def _holder(self, project: str | None, session: bytes) -> Iterator[tuple[Project, analytics.Totals] | None]:
+        """The project that has a session, and the session's figures."""
+        with self._home(project) as home:
+            found = ((each, analytics.totals(each.reader, session)) for each in home.projects)
+            yield next((each for each in found if each[1].rows), None)
+
+    def sessions(
+        self, project: str | None, filters: Filters, *, before: str | None, limit: int
+    ) -> tuple[list[Facts], bool]:
+        """Sessions, newest first."""
+        with self._home(project) as home:
+            if filters.text is not None:
+                for each in home.projects:
+                    each.index().catch_up()
+            found = list(islice(home.sessions(filters, before=before), limit + 1))
+            return [facts.listed(one) for one in found[:limit]], len(found) > limit
+
+    def session(self, project: str | None, session: bytes) -> Facts | None:
+        """One session and its figures."""
+        with self._holder(project, session) as found:
+            if found is None:
+                return None
+            where, _ = found
+            stands = where.standing(session)
+            report = analytics.report(where.reader, session, running=stands.state == "Running")
+            return facts.session(where, session, stands, report)
+
+    def stats(self, project: str | None, session: bytes) -> Facts | None:
+        """One session as AgentOps' stats."""
+        with self._holder(project, session) as found:
+            return found and facts.stats(session, found[1], found[0].standing(session).state)
+
+    def document(self, project: str | None, session: bytes, *, most: int) -> Facts | None:
+        """One session as AgentOps' export."""
+        with self._holder(project, session) as found:
+            if found is None:
+                return None
+            where, figures = found
+            if figures.rows > most:
+                raise TooMany(f"the session has {figures.rows} rows: read its events page by page")
+            return export.document(export.Run(where.name, where.folder, where.reader, session))
+
+    def events(self, project: str | None, session: bytes, *, after: int, limit: int) -> Facts | None:
+        """A page of a session's events; one that has not ended stands where it began."""
+        with self._holder(project, session) as found:
+            if found is None:
+                return None
+            reader = found[0].reader
+            page = reader.all("events", session=session, after=after, many=limit)
+            later = dict(reader.all("later_prices", session=session))
+            shown = []
+            for row in page:
+                _, id, phase, _, kind, *_ = row
+                other = None if kind in rows.BOOKS else reader.one("row", id=id, phase=1 - phase)
+                if kind in rows.BOOKS or (phase == rows.OPEN and other is not None):
+                    continue
+                shown.append(facts.event(row, other, later.get(id)))
+            return {"events": shown, "next_after": page[-1][0] if len(page) == limit else None}
+
+    def analytics(self, project: str | None, by: str | None, chosen: Chosen, *, limit: int) -> Facts:
+        """Figures across sessions."""
+        with self._home(project) as home:
+            readers = [each.reader for each in home.projects]
+            if by is None:
+                sums = [analytics.overall(reader, chosen) for reader in readers]
+                total = analytics.Totals(*map(sum, zip(analytics.NOTHING, *sums, strict=True)))
+                return {"sessions": total.rows, **facts.totals(total)}
+            lines = [line for reader in readers for line in analytics.across(reader, by, chosen)]
+            return {"by": by, "lines": [facts.part(by, line) for line in _together(by, lines)[:limit]]}
+
+    # Proof
+
+    def figures(self, project: str, sessions: Sequence[bytes]) -> dict[bytes, Facts]:
+        """Rows, digest and totals of sessions."""
+        with self._project(project) as where:
+            return {session: self._figures(where, session) for session in sessions}
+
+    def _figures(self, where: Project, session: bytes) -> Facts:
+        found = analytics.totals(where.reader, session)
+        identities = where.reader.ask(statements("hub.sql")["identities"], {"session": session})
+        gone = where.reader.one("gone", session=session) is not None
+        return {**found._asdict(), "rows": len(identities), "digest": bundle.digest(identities), "gone": gone}
+
+    def missing(self, project: str, found: Sequence[tuple[bytes, int, int]]) -> tuple[list[Identity], list[Identity]]:
+        """Which rows are not here, and which have another checksum."""
+        missing, other = [], []
+        with self._project(project) as where:
+            for id, phase, total in found:
+                known = where.reader.ask(statements("hub.sql")["sum_of"], {"id": id, "phase": phase})
+                if not known:
+                    missing.append((id, phase))
+                elif known[0][0] != total:
+                    other.append((id, phase))
+        return missing, other
+
+    # What rows keep beside them
+
+    def blob(self, project: str, digest: str) -> tuple[int, bool]:
+        """How many bytes of a blob are here, and whether that is all of it."""
+        folder = config.project_folder(self.folder, project)
+        for path, whole in ((blobs.path_of(folder, digest), True), (_upload(folder, digest), False)):
+            try:
+                return os.path.getsize(path), whole
+            except FileNotFoundError:
+                continue
+        return 0, False
+
+    def add_to_blob(self, project: str, digest: str, at: int, total: int, piece: bytes) -> int:
+        """Put a piece behind those that are here; the last one publishes the blob, if it is what it should be."""
+        folder = config.project_folder(self.folder, project)
+        here, whole = self.blob(project, digest)
+        if whole:
+            return here
+        if at != here or at + len(piece) > total:
+            raise Misplaced(here)
+        path = _upload(folder, digest)
+        try:
+            _append(path, piece)
+            if at + len(piece) == total:
+                _publish(folder, path, digest)
+        except OSError as error:
+            raise Unavailable(f"nothing can be stored here just now: {error}") from error
+        return at + len(piece)
+
+
+class _Opened:
+    """A home that is open to be read, for as long as its files are those at their paths."""
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        self._since = time.monotonic()
+        self._inodes = self._inodes_now()
+
+    def is_good(self, fresh: float) -> bool:
+        """Whether it can be read once more."""
+        return time.monotonic() - self._since < fresh and self._inodes_now() == self._inodes
+
+    def _inodes_now(self) -> list[int]:
+        return [_inode(each.path) for each in self.home.projects]
+
+
+class _Writer:
+    """The journal of one project, open for as long as it is the file at its path."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        self.lock = threading.Lock()
+        self._journal: Journal | None = None
+        self._inode = 0
+
+    def journal(self) -> Journal:
+        """The journal, opened anew when another file (a restored backup) has taken its place."""
+        path = os.path.join(self.folder, config.JOURNAL)
+        if self._journal is not None and _inode(path) != self._inode:
+            self.close()
+        if self._journal is None:
+            host.make_private(self.folder)
+            opened = Journal(self.folder, gather=True)
+            opened.fold()
+            self._journal, self._inode = opened, _inode(path)
+        return self._journal
+
+    def close(self) -> None:
+        """Let go of the file."""
+        journal, self._journal = self._journal, None
+        if journal is not None:
+            journal.close()
+
+
+def _inode(path: str) -> int:
+    try:
+        return os.stat(path).st_ino
+    except FileNotFoundError:
+        return 0
+
+
+def _together(by: str, lines: list[analytics.Line]) -> list[analytics.Line]:
+    """One list for all projects: what has the same name in two of them is one line."""
+    found: dict[Any, list[analytics.Line]] = {}
+    for line in lines:
+        name = facts.full_id(line.value) if by == "session" else line.value
+        found.setdefault(name, []).append(line)
+    sums = [
+        analytics.Line(name, *map(sum, zip(*(line[1:] for line in same), strict=True))) for name, same in found.items()
+    ]
+    return sorted(sums, key=lambda line: line.value if by == "day" else (-line.cost, -line.events))
+
+
+# The beginnings of blobs
+
+
+def _upload(folder: str, digest: str) -> str:
+    return os.path.join(folder, _UPLOADS, os.path.basename(blobs.path_of(folder, digest)))
+
+
+def _append(path: str, piece: bytes) -> None:
+    host.make_private(os.path.dirname(path))
+    handle = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        before = os.fstat(handle).st_size
+        try:
+            if os.write(handle, piece) != len(piece):
+                raise OSError("the disk is full")
+            os.fsync(handle)
+        except OSError:
+            os.ftruncate(handle, before)
+            raise
+    finally:
+        os.close(handle)
+
+
+def _publish(folder: str, path: str, digest: str) -> None:
+    with open(path, "rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != digest:
+            os.unlink(path)
+            raise Garbled
+    os.utime(path)  # prune leaves alone what came within the hour
+    target = blobs.path_of(folder, digest)
+    host.make_private(os.path.dirname(target))
+    os.replace(path, target)
+
+
+def _sweep_uploads(folder: str) -> None:
+    """Throw away beginnings whose rest has not come in a week."""
+    top = os.path.join(folder, _UPLOADS)
+    for name in os.listdir(top) if os.path.isdir(top) else ():
+        path = os.path.join(top, name)
+        if time.time() - os.stat(path).st_mtime > _UPLOAD_KEPT:
+            os.unlink(path)

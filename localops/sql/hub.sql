@@ -1,0 +1,25 @@
+-- What a hub asks when a sender wants proof.  Values are bound; :session is always the 16-byte id.
+
+-- identities --
+-- Which rows a session has, and their checksums.
+select e.id, e.phase, e.sum
+from (
+  select o.seq as at
+  from total t
+  join event_of o on o.key = t.key
+  where t.session = :session
+  union all
+  select seq
+  from event not indexed
+  where seq > (select seq from mark)
+    and session = :session
+) mine
+join event e on e.seq = mine.at;
+
+-- sum_of --
+-- The checksum of a row by its identity.
+select e.sum
+from event e
+where e.seq = coalesce(
+  (select seq from id_of where id = :id and phase = :phase),
+  (select seq from event not indexed where seq > (select seq from mark) and id = :id and phase = :phase));

@@ -1,0 +1,142 @@
+"""What a row or a batch from elsewhere has to be so that it can do no harm here, however it was made.
+
+A line that can be read (`lines.py`) may still hold what the folding, a figure or a reader would stumble over, and with
+it every row behind.  What our own recorders write passes all of this.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from localops import encode, rows
+from localops.errors import BundleError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from localops.bundle import Batch
+    from localops.rows import Row
+
+_LATEST_NS = 4_102_444_800_000_000_000  # the year 2100
+_MOST_COUNT = 10**15  # tokens or nano-dollars of one call; a thousand such still fit a column
+_DEPTH = 300  # of JSON: SQLite reads 1,000 levels, our recorders write 130
+_NAME = 4_096  # characters of a name; our recorders keep 256
+_MOST_RANGES = 100_000
+_MOST_NAMES = 1_000  # of a journal: it gets another whenever it is moved
+_WIDE = 1 << 62
+
+_TOLD = {  # what is read out of bodies, and as what
+    "derived": int,
+    "forked": int,
+    "spilled": int,
+    "dropped": int,
+    "was": int,
+    "reason": str,
+    "participant": str,
+    "machine": str,
+    "boot": str,
+    "host_env": dict,
+    "metadata": dict,
+    "trigger": dict,
+}
+_READ = rows.BOOKS | {"error"}  # kinds whose bodies are read for more than to be shown
+
+
+def objection(row: Row) -> str | None:
+    """Why a row cannot be taken, in words; None when it can."""
+    (_, phase, _, kind, name, _, _, at_ns, _, _, model, *counts, failed, tags, form, _, body) = row
+    if phase not in (rows.DONE, rows.OPEN) or failed not in (None, 0, 1):
+        return "phase and failed are 0 or 1"
+    if not 0 <= at_ns <= _LATEST_NS:
+        return "at_ns is no time that a clock can show"
+    if any(count is not None and not -_MOST_COUNT <= count <= _MOST_COUNT for count in counts):
+        return "tokens or cost are more than any call has"
+    if not kind or len(kind) > _NAME or len(name or "") > _NAME or len(model or "") > _NAME or form < 1:
+        return "kind, name, model or format are none"
+    if tags is not None and not _are_tags(tags):
+        return "tags are a JSON array of texts"
+    return None if body is None else _objection_to_body(kind, body)
+
+
+def _are_tags(text: str) -> bool:
+    try:
+        found = encode.loads(text)
+    except ValueError:
+        return False
+    return isinstance(found, list) and all(isinstance(tag, str) for tag in found)
+
+
+def _objection_to_body(kind: str, body: str) -> str | None:
+    deep = body.count("[") + body.count("{") > _DEPTH
+    if not deep and kind not in _READ:
+        return None
+    found = encode.loads(body)
+    if deep and _is_deeper(found, _DEPTH):
+        return f"the body is nested more than {_DEPTH} deep"
+    return _objection_to_facts(found) if kind in _READ else None
+
+
+def _objection_to_facts(found: Any) -> str | None:
+    if not isinstance(found, dict):
+        return "the body is a JSON object"
+    wrong = [name for name, kind in _TOLD.items() if not isinstance(found.get(name), kind | None)]
+    trigger = found.get("trigger") or {}
+    wrong += [f"trigger.{name}" for name in ("id", "kind", "name") if not isinstance(trigger.get(name), str | None)]
+    return f"{wrong[0]} is not what it has to be" if wrong else None
+
+
+def _is_deeper(found: Any, most: int) -> bool:
+    level: list[Any] = [found]
+    for _ in range(most):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not level:
+            return False
+    return True
+
+
+def check(batch: Batch) -> None:
+    """Raise BundleError for a header that could not have been made by a sender of ours."""
+    names = [batch.journal, *batch.lineage]
+    if len(names) > _MOST_NAMES or not all(map(_is_id, names)):
+        raise BundleError("the header names no journal")
+    if len(batch.ranges) > _MOST_RANGES or any(not _is_seq(first) or not _is_seq(last) for first, last in batch.ranges):
+        raise BundleError("the header's ranges are none")
+    if any(first > last for first, last in batch.ranges) or not all(0 <= seq < _WIDE for seq, _ in batch.rows):
+        raise BundleError("the header's ranges are none")
+    previous = batch.previous
+    if previous and not (
+        _is_seq(previous.seq) and previous.phase in (0, 1) and len(previous.id) == len(previous.session) == 16
+    ):
+        raise BundleError("the header's previous row is none")
+    if not all(_is_total(told) for told in batch.totals):
+        raise BundleError("the header's totals are none")
+
+
+def _is_seq(value: object) -> bool:
+    return type(value) is int and 0 < value < _WIDE
+
+
+def _is_id(value: object) -> bool:
+    return isinstance(value, str) and len(value) == 32 and set(value) <= set("0123456789abcdef")
+
+
+def _is_total(told: object) -> bool:
+    return isinstance(told, dict) and _is_id(told.get("session")) and type(told.get("rows")) is int
+
+
+def admit(batch: Batch, refused: dict[int, str]) -> Batch:
+    """The batch with the rows that can be taken; why the others cannot be is put to `refused`."""
+    kept = []
+    for seq, row in batch.rows:
+        why = objection(row)
+        if why is None:
+            kept.append((seq, row))
+        else:
+            refused[seq] = why
+    return batch if len(kept) == len(batch.rows) else replace(batch, rows=kept)

@@ -1,0 +1,125 @@
+"""A hub for tests: a real process on a loopback port, its data in the test's own folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from localops.server.keys import Keys
+from localops.server.store import HomeStore
+
+TOP = Path(__file__).parent.parent.parent
+PATH = os.pathsep.join((str(TOP), str(TOP / "sync")))
+
+
+class RealHub:
+    """A hub that runs; it keeps its port and its data when it is started again."""
+
+    def __init__(self, folder: Path, project: str = "default", options: tuple[str, ...] = ()) -> None:
+        self.data = folder / "hub"
+        self.options = options
+        self.project = project
+        self.key = self.new_key(project)
+        self.id = Keys(str(self.data)).hub
+        self.url = ""
+        self._port = 0
+        self.process: subprocess.Popen[str] | None = None
+        self.start()
+
+    @property
+    def folder(self) -> Path:
+        """Where the project's journal is."""
+        return self.data / self.project
+
+    def new_key(self, project: str) -> str:
+        """A further key; the project is there when this returns."""
+        made = Keys(str(self.data)).create(project)
+        store = HomeStore(str(self.data))
+        store.migrate(project)
+        store.close()
+        return made
+
+    def start(self) -> None:
+        """Run, and wait until it listens."""
+        command = [sys.executable, "-m", "localops", "hub", "serve", "--data", str(self.data)]
+        self.process = subprocess.Popen(
+            [*command, "--port", str(self._port), *self.options],
+            env={**os.environ, "PYTHONPATH": PATH},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert " listens at " in line, f"the hub said {line!r} and ended with {self.process.wait()}"
+        self.url = line.split()[-1]
+        self._port = int(self.url.rpartition(":")[2])
+
+    def stop(self) -> int:
+        """Ask it to end (SIGTERM), and give back its exit code."""
+        return self._end(signal.SIGTERM)
+
+    def kill(self) -> int:
+        """End it in the middle of whatever it does (SIGKILL)."""
+        return self._end(signal.SIGKILL)
+
+    def _end(self, number: int) -> int:
+        process, self.process = self.process, None
+        if process is None:
+            return 0
+        process.send_signal(number)
+        try:
+            return process.wait(30)
+        finally:
+            process.kill()
+            assert process.stdout is not None
+            process.stdout.close()
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        *,
+        key: str | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> tuple[int, Any]:
+        """The status and the JSON (or the headers, of a HEAD) that a request is answered with."""
+        sent = {"Authorization": f"Bearer {self.key if key is None else key}", **(headers or {})}
+        request = urllib.request.Request(self.url + path, body, sent, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=60) as found:
+                return found.status, dict(found.headers) if method == "HEAD" else json.load(found)
+        except urllib.error.HTTPError as error:
+            with error:
+                text = error.read()
+            return error.code, json.loads(text) if text else None
+
+    def __enter__(self) -> RealHub:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self.kill()
+
+
+def hub(folder: Path, project: str = "default", *options: str) -> RealHub:
+    """A hub with a data folder in `folder` and a key to a project, listening: `.url`, `.key`, `.data`.
+
+    `.stop()`, `.kill()` and `.start()` end it and bring it back at the same address; use it in a `with`, or stop it.
+    """
+    return RealHub(folder, project, options)
+
+
+def wait_until(true: Any, seconds: float = 10.0) -> None:
+    """Wait for what another process is about to do."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.02)
