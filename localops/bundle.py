@@ -76,6 +76,9 @@ def identity(row: Sequence[Any]) -> tuple[bytes, int, int]:
     return row[0], row[1], row[_SUM]
 
 
+_CONTENT = frozenset(("params", "returns", "reason"))  # what was said in rows that keep the books
+
+
 def without_content(row: Row) -> Row:
     """The row as a remote for metadata gets it: figures and names stay, what was said is left out."""
     kind, body = row[3], row[-1]
@@ -85,8 +88,9 @@ def without_content(row: Row) -> Row:
         kept = None
     elif kind in ("video", "metadata"):
         kept = "{}"
-    elif kind in ("end", "leave"):
-        kept = encode.dumps({key: value for key, value in _object(body).items() if key != "reason"}).decode()
+    elif kind in ("session", "join", "end", "leave"):
+        told = {key: value for key, value in _object(body).items() if key not in _CONTENT}
+        kept = encode.dumps(told).decode()
     else:
         return row
     return rows.seal(row[:_SUM], kept)

@@ -146,6 +146,7 @@ def test_a_remote_for_metadata_gets_no_content() -> None:
 
     assert sent("llm", '{"prompt":"secret"}') is None
     assert sent("odd kind", '{"x":1}') is None
-    assert sent("end", '{"reason":"secret","derived":1}') == '{"derived":1}'
+    assert sent("end", '{"reason":"secret","returns":"secret","derived":1}') == '{"derived":1}'
+    assert sent("session", '{"params":{"a":"secret"},"pid":7}') == '{"pid":7}'
     assert sent("metadata", '{"metadata":{"a":"secret"}}') == "{}"
     assert sent("price", '{"was":null,"source":"own"}') == '{"was":null,"source":"own"}'
