@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
+from zlib import crc32
 
 from localops import clock, host
 
@@ -82,6 +83,7 @@ class Participant:
             "host": host.hostname(),
             "machine": host.machine_id(),
             "boot": host.boot_id(),
+            "place": _place(os.path.dirname(os.path.dirname(self.path))),
         }
 
     def check(self) -> None:
@@ -118,8 +120,8 @@ def is_alive(project: str, card: Mapping[str, object]) -> bool | None:
         return False if card.get("machine") == host.machine_id() and _able else None
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        return False
+    except FileNotFoundError:  # it has gone, or was never here: the row may have been carried from another home
+        return False if card.get("place") in (None, _place(project)) else None
     except OSError:
         return None
     try:
@@ -129,6 +131,11 @@ def is_alive(project: str, card: Mapping[str, object]) -> bool | None:
         return True
     finally:
         os.close(handle)
+
+
+def _place(project: str) -> int:
+    """The folder, in a number that does not tell where it is."""
+    return crc32(os.path.realpath(project).encode())
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import pytest
 import localops
 from localops import blobs, bundle, config, delivery
 from localops.errors import BundleError
+from localops.home import Home
 from localops.journal import Journal
 from localops.reader import Reader
 from localops_sync import carry, remotes
@@ -171,3 +172,16 @@ def test_what_was_imported_goes_on_from_there(home: str, tmp_path: Path) -> None
     assert _unsent(there) >= packed.rows
     journal = Journal(config.project_folder(there, "default"))
     journal.close()
+
+
+def test_a_running_session_that_was_carried_is_not_called_dead(home: str, tmp_path: Path) -> None:
+    """Where a row was carried to nobody can see whether its process lives: the session is Unknown, never ended."""
+    running = localops.start_session(name="running")
+    assert running is not None
+    path, there = str(tmp_path / "run.lops"), str(tmp_path / "there")
+    carry.pack(home, [Share("default", sessions=(running.session_id.bytes,))], path)
+    carry.unpack(there, path)
+    with Home(there) as opened:
+        assert [listed.state for listed in opened.sessions()] == ["Unknown"]
+    with Home(home) as opened:
+        assert next(opened.sessions()).state == "Running"
