@@ -50,6 +50,7 @@ DOORS = {
     "requests": ["sync/localops_sync/transport.py"],
     "urllib3": ["sync/localops_sync/transport.py"],
     "filelock": ["sync/localops_sync/worker.py"],
+    "opentelemetry": ["sync/localops_sync/sinks/otlp_wire.py"],
     "starlette": ["localops/server/"],
     "uvicorn": ["localops/server/"],
     "click": ["localops/cli/", "sync/localops_sync/cli/"],

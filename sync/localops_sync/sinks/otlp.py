@@ -1,0 +1,201 @@
+"""OpenTelemetry: sessions as traces, over OTLP/HTTP, to any back end that takes them.
+
+A batch is one request.  No such back end promises to take a span once, so ids are made from the rows' own, and what
+is sent again is the same span again.  Rows that are no span (one that only opened, tags, a price) count as taken.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import replace
+from urllib.parse import urlsplit
+
+from localops import encode, output
+from localops.bundle import Ack
+from localops.errors import ConfigError
+from localops_sync.remotes import check_url
+from localops_sync.sink import Blocked, Offline, Refused, TooLarge
+from localops_sync.sinks import otlp_names, otlp_wire
+from localops_sync.sinks.otlp_spans import Translation
+from localops_sync.transport import Transport
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from localops.bundle import Batch
+    from localops.reader import Reader
+    from localops_sync.remotes import Remote
+    from localops_sync.sinks.otlp_spans import Group
+    from localops_sync.transport import Reply
+
+# What `localops remote add … --option NAME=VALUE` can say, and the values there are; the first is the default.
+OPTIONS: dict[str, tuple[str, ...]] = {
+    "protocol": ("protobuf", "json"),
+    "auth": ("bearer", "agentops", "none"),
+    "header": (),  # of the key, which then goes as it is: `x-api-key`
+    "auth_url": (),  # where AgentOps gives out tokens
+}
+_TRACES = "/v1/traces"
+_AGENTOPS = {"otlp.agentops.ai": "https://api.agentops.ai"}  # where its cloud gives out the tokens for this host
+_TOKEN_SECONDS = 20.0
+_LEVEL = 5  # of compression
+
+
+class Otlp:
+    """Sends to a back end that speaks OTLP/HTTP."""
+
+    def __init__(self, remote: Remote, source: Reader, folder: str, transport: Transport) -> None:
+        self.remote, self.source, self.folder, self.transport = remote, source, folder, transport
+        self.notes: list[str] = []  # what the back end remarked, though it took everything
+        self._protocol = _option(remote, "protocol")
+        self._auth = _option(remote, "auth")
+        self._path = "" if urlsplit(remote.url).path.rstrip("/").endswith(_TRACES) else _TRACES
+        self._token: _Token | None = None
+        self._names: otlp_names.GenAI | otlp_names.AgentOps = otlp_names.GenAI()
+        _check(remote, self._auth)
+        if self._auth == "agentops":
+            self._token = _Token(remote, transport.key)
+            self._names = otlp_names.AgentOps()
+
+    def send(self, batch: Batch) -> Ack:
+        """Hand over the spans of a batch; without a request when it has none."""
+        translation = Translation(batch, self.source, self.folder, self._names, metadata_only=self.remote.metadata_only)
+        groups = translation.groups()
+        if groups:
+            self._judge(self._post(groups), sum(len(spans) for _, spans in groups))
+        return Ack()
+
+    def check(self) -> str:
+        """Send a request without spans, which a back end answers as any other."""
+        try:
+            self._judge(self._post([]), 0)
+        except Refused:  # it is there and knows the key, and has its own mind about empty requests
+            pass
+        return f"OTLP/HTTP in {self._protocol} at {self.transport.where}"
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self.transport.close()
+        if self._token is not None:
+            self._token.close()
+
+    def _post(self, groups: list[Group]) -> Reply:
+        if self._protocol == "json":
+            kind, body = otlp_wire.JSON, otlp_wire.as_json(groups)
+        else:
+            kind, body = otlp_wire.PROTOBUF, otlp_wire.as_protobuf(groups)
+        headers = {"Content-Type": kind, "Content-Encoding": "gzip"}
+        packed = _gzip(body)
+        if self._token is not None:
+            reply = self._try(packed, {**headers, **self._token.header()}, 200, 401, 415)
+            if reply.status != 401:
+                return self._understood(reply)
+            self._token.forget()
+            headers.update(self._token.header())
+        return self._understood(self._try(packed, {**headers, **self._key()}, 200, 415))
+
+    def _try(self, body: bytes, headers: dict[str, str], *expected: int) -> Reply:
+        return self.transport.ask("POST", self._path, body=body, headers=headers, expected=expected)
+
+    def _key(self) -> dict[str, str]:
+        key = self.transport.key
+        if key is None or self._auth != "bearer":
+            return {}
+        header = self.remote.options.get("header")
+        return {header: key} if header else {"Authorization": f"Bearer {key}"}
+
+    def _understood(self, reply: Reply) -> Reply:
+        """An answer to what was sent, not to the form it has: that is the same for every row."""
+        if reply.status == 415:
+            other = "json" if self._protocol == "protobuf" else "protobuf"
+            raise Blocked(
+                f"{self.transport.where} answered 415: it does not take {self._protocol} with gzip; "
+                f"try the option protocol={other}"
+            )
+        return reply
+
+    def _judge(self, reply: Reply, sent: int) -> None:
+        """Return when an answer says that everything was taken; which spans were not, it never says."""
+        where = self.transport.where
+        try:
+            rejected, remark = otlp_wire.partial_success(reply.kind(), reply.body)
+        except ValueError as error:
+            raise Offline(f"{where} does not answer as OTLP does ({error}); nothing counts as sent") from error
+        remark = output.cut(output.clean(" ".join(remark.split())), 200)
+        if self.transport.key:
+            remark = remark.replace(self.transport.key, "***")
+        if rejected:
+            raise Refused(f"{where} rejected {rejected} of {sent} spans{f': {remark}' if remark else ''}")
+        if remark:
+            self.notes.append(f"{where} says: {remark}")
+
+
+class _Token:
+    """What AgentOps gives for an API key, and wants with each request; kept in memory only."""
+
+    def __init__(self, remote: Remote, key: str | None) -> None:
+        if key is None:
+            raise ConfigError(f"remote {remote.name!r} has no key: auth=agentops gets a token for one")
+        self._key = key
+        self._token: str | None = None
+        # Headers that were given for the back end are not meant for who gives out tokens.
+        self._transport = Transport(replace(remote, url=_auth_url(remote), headers={}), whole=_TOKEN_SECONDS)
+
+    def header(self) -> dict[str, str]:
+        """The token as a header; asked for when there is none."""
+        if self._token is None:
+            self._token = self._ask()
+        return {"Authorization": f"Bearer {self._token}"}
+
+    def forget(self) -> None:
+        """It is not accepted any more."""
+        self._token = None
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._transport.close()
+
+    def _ask(self) -> str:
+        body = encode.dumps({"api_key": self._key})
+        try:
+            reply = self._transport.ask("POST", "/v3/auth/token", body=body, headers={"Content-Type": otlp_wire.JSON})
+        except (Refused, TooLarge) as error:  # it is the key that is refused, not the rows
+            raise Blocked(f"{error}; it does not accept the key") from error
+        found = reply.json()
+        token = found.get("token") if isinstance(found, dict) else None
+        if not isinstance(token, str) or not token or not token.isascii() or not token.isprintable() or " " in token:
+            raise Offline(f"{self._transport.where} answered without a token; nothing counts as sent")
+        return token
+
+
+def _option(remote: Remote, name: str) -> str:
+    """An option of a remote, or its default."""
+    known = OPTIONS[name]
+    value = remote.options.get(name, known[0])
+    if value not in known:
+        raise ConfigError(f"remote {remote.name!r}: {name}={value} is not known; it is one of {', '.join(known)}")
+    return value
+
+
+def _check(remote: Remote, auth: str) -> None:
+    """ConfigError for options that mean nothing, or nothing together."""
+    unknown = sorted(set(remote.options) - set(OPTIONS))
+    if unknown:
+        raise ConfigError(f"remote {remote.name!r}: no option {unknown[0]!r}; there are {', '.join(OPTIONS)}")
+    for name, wanted in (("header", "bearer"), ("auth_url", "agentops")):
+        if name in remote.options and auth != wanted:
+            raise ConfigError(f"remote {remote.name!r}: the option {name} goes with auth={wanted}, not auth={auth}")
+
+
+def _auth_url(remote: Remote) -> str:
+    """Where the tokens are: as told, or where AgentOps has them, or beside the traces; a key goes nowhere unasked."""
+    told = remote.options.get("auth_url")
+    if told is not None:
+        return check_url(told)
+    parts = urlsplit(remote.url)
+    return _AGENTOPS.get(parts.hostname or "", f"{parts.scheme}://{parts.netloc}")
+
+
+def _gzip(data: bytes) -> bytes:
+    """The same bytes each time: without the time of day."""
+    squeeze = zlib.compressobj(_LEVEL, zlib.DEFLATED, 31)
+    return squeeze.compress(data) + squeeze.flush()

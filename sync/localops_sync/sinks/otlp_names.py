@@ -1,0 +1,246 @@
+"""What things are called in OpenTelemetry: one table for the kinds of event, and the two vocabularies it serves.
+
+GenAI is that of the semantic conventions, of which one version is named here.  AgentOps is what its cloud reads: it
+takes every span with a `gen_ai.` attribute for an LLM call, tells the others apart by how their names end, and knows
+nothing of newer names.  What neither has a word for is under `localops.`.  Each text is sent once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from localops import encode
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Value = str | bool | int | float | list[str]
+    Attributes = dict[str, Value]
+    Message = dict[str, Any]
+
+# The last version that holds the GenAI conventions itself; they are still in development, and now live elsewhere.
+SCHEMA = "https://opentelemetry.io/schemas/1.41.1"
+
+INTERNAL, CLIENT = 1, 3  # kinds of span
+UNSET, OK, ERROR = 0, 1, 2  # states of a span
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a kind of event becomes."""
+
+    agentops: str  # AgentOps' word for it: agentops.span.kind, agentops.<kind>.input, the end of its name there
+    kind: int = INTERNAL
+    operation: str | None = None  # gen_ai.operation.name, which the name begins with
+    title: str | None = None  # where its name goes
+    given: str | None = None  # where its input goes
+    gave: str | None = None  # where its output goes
+
+
+SHAPES = {
+    "llm": Shape("llm", CLIENT, "chat"),
+    "tool": Shape(
+        "tool",
+        operation="execute_tool",
+        title="gen_ai.tool.name",
+        given="gen_ai.tool.call.arguments",
+        gave="gen_ai.tool.call.result",
+    ),
+    "agent": Shape("agent", operation="invoke_agent", title="gen_ai.agent.name"),
+    "workflow": Shape("workflow", operation="invoke_workflow", title="gen_ai.workflow.name"),
+    "task": Shape("task"),
+    "operation": Shape("operation"),
+    "action": Shape("operation"),
+    "guardrail": Shape("guardrail"),
+    "session": Shape("session"),
+}
+OTHER = Shape("unknown")  # errors, and event types of a program's own
+CREATED = Shape("agent", operation="create_agent", title="gen_ai.agent.name")  # an agent that was only announced
+
+_COST = "gen_ai.usage.total_cost"  # AgentOps' word; the conventions have none
+
+
+class GenAI:
+    """The semantic conventions."""
+
+    finished = UNSET  # what did not fail says nothing: so the conventions want it
+    usage = {  # noqa: RUF012  a table
+        "tokens_in": "gen_ai.usage.input_tokens",
+        "tokens_out": "gen_ai.usage.output_tokens",
+        "tokens_cached": "gen_ai.usage.cache_read.input_tokens",
+        "tokens_reasoning": "gen_ai.usage.reasoning.output_tokens",
+        "cache_write_tokens": "gen_ai.usage.cache_creation.input_tokens",
+        "cost_usd": _COST,
+    }
+    provider = "gen_ai.provider.name"
+    thread = "gen_ai.conversation.id"
+    agent = ("gen_ai.agent.id", "gen_ai.agent.name")
+
+    def name(self, shape: Shape, kind: str, title: str | None) -> str:
+        """The name of a span."""
+        return " ".join(filter(None, (shape.operation, title))) or kind
+
+    def about(self, shape: Shape, title: str | None) -> Attributes:
+        """What it is."""
+        return _said({"gen_ai.operation.name": shape.operation, shape.title or "": title if shape.title else None})
+
+    def sides(self, shape: Shape) -> tuple[str, str]:
+        """The attributes that its input and its output go to."""
+        mine, its = _sides(shape)
+        return shape.given or mine, shape.gave or its
+
+    def prompt(self, messages: list[Message]) -> Attributes:
+        """What a model was asked."""
+        return {"gen_ai.input.messages": text([_in_parts(each) for each in messages])}
+
+    def completion(self, messages: list[Message]) -> Attributes:
+        """What it answered."""
+        answers = [{"finish_reason": "unknown", **_in_parts(each)} for each in messages]
+        return {"gen_ai.output.messages": text(answers)}
+
+    def state(self, state: str) -> str:
+        """How a session ended."""
+        return state
+
+
+class AgentOps:
+    """What AgentOps' cloud reads."""
+
+    finished = OK  # it counts everything else as indeterminate
+    usage = {  # noqa: RUF012  a table
+        "tokens_in": "gen_ai.usage.prompt_tokens",
+        "tokens_out": "gen_ai.usage.completion_tokens",
+        "tokens_cached": "gen_ai.usage.cache_read_input_tokens",
+        "tokens_reasoning": "gen_ai.usage.reasoning_tokens",
+        "cache_write_tokens": "gen_ai.usage.cache_creation_input_tokens",
+        "tokens": "gen_ai.usage.total_tokens",
+        "cost_usd": _COST,
+    }
+    provider = "gen_ai.system"
+    thread = "localops.body.thread_id"
+    agent = ("agent.id", "agent.name")
+
+    def name(self, shape: Shape, kind: str, title: str | None) -> str:
+        """The name of a span; its end is what the cloud tells the kinds apart by."""
+        return f"{title or kind}.{shape.agentops}" if shape is not OTHER else title or kind
+
+    def about(self, shape: Shape, title: str | None) -> Attributes:
+        """What it is."""
+        own = f"{shape.agentops}.name" if shape.title else ""
+        return _said({"operation.name": title, own: title if own else None})
+
+    def sides(self, shape: Shape) -> tuple[str, str]:
+        """The attributes that its input and its output go to."""
+        return _sides(shape)
+
+    def prompt(self, messages: list[Message]) -> Attributes:
+        """What a model was asked."""
+        return _numbered("gen_ai.prompt", messages)
+
+    def completion(self, messages: list[Message]) -> Attributes:
+        """What it answered."""
+        return _numbered("gen_ai.completion", messages)
+
+    def state(self, state: str) -> str:
+        """How a session ended, in its word for it."""
+        return "Fail" if state == "Failure" else state
+
+
+def _sides(shape: Shape) -> tuple[str, str]:
+    word = "entity" if shape.agentops in ("session", "unknown") else shape.agentops
+    return f"agentops.{word}.input", f"agentops.{word}.output"
+
+
+def _said(found: dict[str, Any]) -> Attributes:
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def text(value: object) -> str:
+    """A value as the text of an attribute: text as it is, anything else as JSON."""
+    return value if isinstance(value, str) else encode.dumps(value).decode()
+
+
+# Messages: what a program gave as prompt and completion, in whatever form, as a list of role and content
+
+
+def asked(prompt: object) -> list[Message]:
+    """The messages of a prompt."""
+    if isinstance(prompt, dict) and isinstance(prompt.get("messages"), list):
+        prompt = prompt["messages"]
+    return [_message(each, "user") for each in (prompt if isinstance(prompt, list) else [prompt])]
+
+
+def answered(completion: object) -> list[Message]:
+    """The messages of a completion; those of OpenAI and its like are among its `choices`."""
+    if isinstance(completion, dict) and isinstance(completion.get("choices"), list):
+        completion = [_choice(each) for each in completion["choices"]]
+    return [_message(each, "assistant") for each in (completion if isinstance(completion, list) else [completion])]
+
+
+def _choice(found: object) -> object:
+    if not isinstance(found, dict) or not isinstance(found.get("message"), dict):
+        return found
+    reason = {"finish_reason": text(found["finish_reason"])} if found.get("finish_reason") else {}
+    return {**found["message"], **reason}
+
+
+def _message(found: object, role: str) -> Message:
+    if isinstance(found, dict) and not {"content", "parts", "tool_calls"}.isdisjoint(found):
+        return {**found, "role": text(found.get("role") or role)}
+    return {"role": role, "content": text(found)}
+
+
+def _in_parts(message: Message) -> Message:
+    """A message as the conventions have it; what they do not know is kept beside."""
+    if isinstance(message.get("parts"), list):
+        return message
+    rest = {key: value for key, value in message.items() if key not in ("content", "tool_calls", "parts")}
+    if message["role"] == "tool":
+        answer = {
+            "type": "tool_call_response",
+            "id": rest.pop("tool_call_id", None),
+            "response": message.get("content"),
+        }
+        return {**rest, "parts": [answer]}
+    content = message.get("content")
+    parts = [_part(each) for each in (content if isinstance(content, list) else [content]) if each is not None]
+    calls = [{"type": "tool_call", **call} for call in _calls(message)]
+    return {**rest, "parts": parts + calls}
+
+
+def _part(found: object) -> dict[str, Any]:
+    if isinstance(found, dict) and isinstance(found.get("type"), str) and "text" not in found:
+        return found
+    said = found["text"] if isinstance(found, dict) and "text" in found else found
+    return {"type": "text", "content": text(said)}
+
+
+def _calls(message: Message) -> list[dict[str, Any]]:
+    """The tools that a message asks for."""
+    found = message.get("tool_calls")
+    return [_call(each) for each in found] if isinstance(found, list) else []
+
+
+def _call(found: object) -> dict[str, Any]:
+    call = found if isinstance(found, dict) else {"arguments": found}
+    inner = call.get("function")
+    function = inner if isinstance(inner, dict) else call
+    return {"id": call.get("id"), "name": text(function.get("name") or ""), "arguments": function.get("arguments")}
+
+
+def _numbered(prefix: str, messages: list[Message]) -> Attributes:
+    """Messages as AgentOps has them: an attribute for each thing there is to say about each of them."""
+    found: Attributes = {}
+    for number, message in enumerate(messages):
+        start = f"{prefix}.{number}"
+        for key in ("role", "content", "finish_reason"):
+            value = message.get(key, message.get("parts") if key == "content" else None)
+            if value is not None:
+                found[f"{start}.{key}"] = text(value)
+        for place, call in enumerate(_calls(message)):
+            said = {
+                f"{start}.tool_calls.{place}.{key}": text(value) for key, value in call.items() if value is not None
+            }
+            found.update(said)
+    return found

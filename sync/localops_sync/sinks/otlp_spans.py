@@ -1,0 +1,343 @@
+"""Rows as spans: which ids, times, parents and attributes each has.  How they are called is in `otlp_names.py`.
+
+A session is a trace: its id is the trace's, and its root span goes with the row that ends it.  A row of work that has
+ended is a span; an error is one of its own below what it happened in, since a span that was sent cannot be added to.
+Every id is made from the row's, so whatever is sent again is the same again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import uuid
+from dataclasses import dataclass, replace
+
+from localops import __version__, analytics, bundle, encode, ends, rows
+from localops.session import STATES
+from localops_sync.sinks.otlp_names import CREATED, ERROR, INTERNAL, OK, OTHER, SHAPES, UNSET, answered, asked, text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from localops.bundle import Batch
+    from localops.rows import Row
+    from localops_sync.sinks.otlp_names import AgentOps, Attributes, GenAI, Shape
+
+    Group = tuple[Attributes, list["Span"]]  # spans, and the resource that they come from
+
+# What of a body has a place of its own; anything else goes under its own name.
+_TOLD = frozenset("params returns prompt completion provider thread_id cache_write_tokens details trigger spec".split())
+_BODY = "localops.body."
+
+
+@dataclass(frozen=True)
+class Span:
+    """A span, before it is written in one form or the other."""
+
+    trace: bytes
+    id: bytes
+    parent: bytes | None
+    name: str
+    kind: int
+    start_ns: int
+    end_ns: int
+    attributes: Attributes
+    status: int = UNSET
+    message: str = ""
+    exception: Attributes | None = None  # of the event that says what was raised
+
+
+def span_id(row: bytes) -> bytes:
+    """The 8 bytes that a row's id becomes; never zero, which would be no id.
+
+    A digest: the end of a UUID would do for ours, but a program may give ids that all end in the same way.
+    """
+    found = hashlib.blake2b(row, digest_size=8).digest()
+    return found if any(found) else b"\1" * 8
+
+
+class Translation:
+    """The spans of one batch."""
+
+    def __init__(
+        self, batch: Batch, source: ends.Source, folder: str, names: GenAI | AgentOps, *, metadata_only: bool
+    ) -> None:
+        self._batch, self._source, self._folder, self._names = batch, source, folder, names
+        self._metadata_only = metadata_only
+        self._opened = {row[0]: row for _, row in batch.rows if row[1] == rows.OPEN}
+        self._resources: dict[bytes, Attributes] = {}
+        self._agents: dict[bytes, str | None] = {}
+
+    def groups(self) -> list[Group]:
+        """The spans by the resource they come from, in the order of their rows."""
+        found: dict[str, Group] = {}
+        for span in self._spans():
+            resource = self._resource(span.trace)
+            found.setdefault(text(resource), (resource, []))[1].append(span)
+        return list(found.values())
+
+    def _spans(self) -> Iterator[Span]:
+        ended = set()
+        for _, stored in self._batch.rows:
+            row = _Row(stored)
+            if row.session == rows.NOBODY:
+                continue
+            if row.kind == "end" and row.session not in ended:
+                ended.add(row.session)
+                yield from self._end(row)
+            elif row.kind not in rows.BOOKS and row.phase == rows.DONE:
+                yield self._work(row, self._find(row.id, rows.OPEN))
+
+    def _find(self, id: bytes, phase: int) -> _Row | None:
+        """A row by its identity, from this batch or the journal, with no more in it than may be sent."""
+        stored = self._opened.get(id) if phase == rows.OPEN else None
+        if stored is None:
+            found = self._source.one("row", id=id, phase=phase)
+            if found is None:
+                return None
+            stored = tuple(found[1:])
+        return _Row(bundle.without_content(stored) if self._metadata_only else stored)
+
+    # Work
+
+    def _work(self, row: _Row, opened: _Row | None) -> Span:
+        """The span of a row of work; what it was given lies in the row that it opened with."""
+        names, shape = self._names, _shape(row)
+        body = {**(opened.body if opened else {}), **row.body}
+        title = (row.model or row.name) if shape.agentops == "llm" else row.name
+        start = row.at_ns if row.start_ns is None else row.start_ns
+        failed = row.kind == "error" or bool(row.failed)
+        return Span(
+            row.session,
+            span_id(row.id),
+            span_id(row.parent if row.parent not in (None, row.id) else row.session),
+            names.name(shape, row.kind, title),
+            shape.kind,
+            *_times(start, row.at_ns if row.end_ns is None else row.end_ns),
+            {
+                "agentops.span.kind": shape.agentops,
+                **names.about(shape, row.name),
+                **self._agent(row),
+                **self._figures(row, body),
+                **self._said(row, shape, body),
+                "localops.event.id": _dashed(row.id),
+                "localops.event.kind": row.kind,
+            },
+            ERROR if failed else names.finished,
+            text(body.get("details", "")) if row.kind == "error" else "",
+            _exception(row, body) if row.kind == "error" else None,
+        )
+
+    def _agent(self, row: _Row) -> Attributes:
+        """Whose doing it was: of an agent itself, its own."""
+        id = row.id if row.kind == "agent" else row.agent
+        if id is None:
+            return {}
+        if id not in self._agents:
+            found = row if row.kind == "agent" else self._find(id, rows.DONE) or self._find(id, rows.OPEN)
+            self._agents[id] = found.name if found else None
+        by_id, by_name = self._names.agent
+        name = self._agents[id]
+        return {by_id: _dashed(id), **({by_name: name} if name else {})}
+
+    def _figures(self, row: _Row, body: dict[str, Any]) -> Attributes:
+        """Model, tokens and cost; those of an error are its call's, which has said them."""
+        if row.kind == "error":
+            return {}
+        written = body.get("cache_write_tokens")
+        figures: dict[str, int | float | None] = {
+            "tokens_in": row.tokens_in,
+            "tokens_out": row.tokens_out,
+            "tokens": None if row.tokens_in is None or row.tokens_out is None else row.tokens_in + row.tokens_out,
+            "tokens_cached": row.tokens_cached,
+            "tokens_reasoning": row.tokens_reasoning,
+            "cache_write_tokens": written if type(written) is int and abs(written) < _MOST else None,
+            "cost_usd": None if row.cost is None else row.cost / 1e9,
+        }
+        called = {"gen_ai.request.model": row.model, self._names.provider: body.get("provider")}
+        return {
+            **{name: text(value) for name, value in called.items() if value is not None},
+            **{name: figure for key, name in self._names.usage.items() if (figure := figures[key]) is not None},
+        }
+
+    def _said(self, row: _Row, shape: Shape, body: dict[str, Any]) -> Attributes:
+        """What went in and came out, its tags, and whatever else its row holds."""
+        names = self._names
+        given, gave = names.sides(shape)
+        found: Attributes = {}
+        if "prompt" in body:
+            found.update(names.prompt(asked(body["prompt"])))
+        if "completion" in body:
+            found.update(names.completion(answered(body["completion"])))
+        places = {"params": given, "returns": gave, "thread_id": names.thread, "spec": "agentops.guardrail.spec"}
+        found.update({place: text(body[key]) for key, place in places.items() if key in body})
+        if row.tags:
+            found["agentops.tags"] = row.tags
+        if row.kind == "error":
+            found["error.type"] = row.name or "_OTHER"
+        told = _TOLD if row.kind == "error" else _TOLD - {"details", "trigger"}
+        found.update({_BODY + key: text(value) for key, value in body.items() if key not in told})
+        return found
+
+    # Sessions
+
+    def _end(self, row: _Row) -> Iterator[Span]:
+        """The root of a session's trace, and what its processes died in, if they did."""
+        standing = ends.standing(self._source, self._folder, row.session)
+        if standing.state not in STATES:  # it goes on: what this end said still holds of it
+            standing = ends.Standing(row.name or "Indeterminate", row.body.get("reason"), row.at_ns, False)
+        ended = standing.ended_ns or row.at_ns
+        yield self._root(row, standing, ended)
+        if standing.derived:
+            for id, *_ in self._source.all("unfinished", session=row.session):
+                opened = self._find(id, rows.OPEN)
+                if opened is not None:
+                    yield replace(
+                        self._work(opened, None),
+                        end_ns=max(opened.at_ns, ended),
+                        status=ERROR,
+                        message="its process died before it ended",
+                    )
+
+    def _root(self, row: _Row, standing: ends.Standing, ended: int) -> Span:
+        figures = analytics.totals(self._source, row.session)
+        story = self._source.all("story", session=row.session)
+        name = next((each[3] for each in story if each[2] in ("session", "join") and each[3]), None)
+        reason = None if self._metadata_only else standing.reason
+        state = {"Success": OK, "Failure": ERROR}.get(standing.state, UNSET)
+        tags = [tag for (tag,) in self._source.all("session_tags", session=row.session)]
+        return Span(
+            row.session,
+            span_id(row.session),
+            None,
+            self._names.name(SHAPES["session"], "session", name),
+            INTERNAL,
+            *_times(figures.first_ns if figures.rows else ended, ended),
+            {
+                "agentops.span.kind": "session",
+                "agentops.session.end_state": self._names.state(standing.state),
+                **({"agentops.session.end_state_reason": reason} if reason else {}),
+                **({"agentops.tags": tags} if tags else {}),
+                **({} if self._metadata_only else _content(story, row)),
+                "localops.session.id": _dashed(row.session),
+                **{f"localops.session.{key}": getattr(figures, key) for key in _SUMS},
+                "localops.session.cost_usd": figures.cost / 1e9,
+            },
+            state,
+            reason or "" if state == ERROR else "",
+        )
+
+    def _resource(self, session: bytes) -> Attributes:
+        """Where a session was recorded: the project as the service, and the machine, unless it opted out."""
+        if session not in self._resources:
+            begun = self._find(session, rows.DONE)
+            card = begun.body if begun and begun.kind == "session" else {}
+            environment = card.get("host_env")
+            system = environment.get("OS") if isinstance(environment, dict) else None
+            system = system if isinstance(system, dict) else {}
+            told = {
+                "host.name": card.get("host"),
+                "os.type": text(system["OS"]).lower() if "OS" in system else None,
+                "os.version": system.get("OS Release"),
+            }
+            self._resources[session] = {
+                "service.name": os.path.basename(self._folder),
+                **{name: text(value) for name, value in told.items() if value is not None},
+                "telemetry.sdk.name": "localops",
+                "telemetry.sdk.language": "python",
+                "telemetry.sdk.version": __version__,
+            }
+        return self._resources[session]
+
+
+_MOST = 1 << 63
+_SUMS = "llms tools actions errors failed tokens_in tokens_out unpriced".split()
+
+
+class _Row:
+    """A stored row with its columns by name; body and tags unpacked, whatever is in them."""
+
+    id: bytes
+    phase: int
+    session: bytes
+    kind: str
+    name: str | None
+    parent: bytes | None
+    agent: bytes | None
+    at_ns: int
+    start_ns: int | None
+    end_ns: int | None
+    model: str | None
+    tokens_in: int | None
+    tokens_out: int | None
+    tokens_cached: int | None
+    tokens_reasoning: int | None
+    cost: int | None
+    failed: int | None
+
+    def __init__(self, stored: Row) -> None:
+        vars(self).update(zip(rows.COLUMNS, stored, strict=True))
+        columns = vars(self)
+        self.body = unpacked(columns["body"])
+        tags = _json(columns["tags"])
+        self.tags = [text(tag) for tag in tags] if isinstance(tags, list) else []
+
+
+def unpacked(body: str | None) -> dict[str, Any]:
+    """A body as an object; one that is none is kept as its text."""
+    found = {} if body is None else _json(body)
+    return found if isinstance(found, dict) else {"text": body}
+
+
+def _json(stored: str | None) -> Any:
+    try:
+        return encode.loads(stored) if stored else None
+    except ValueError:
+        return None
+
+
+def _shape(row: _Row) -> Shape:
+    if row.kind == "agent" and row.start_ns is None and row.phase == rows.DONE:
+        return CREATED
+    return SHAPES.get(row.kind, OTHER)
+
+
+def _times(start: int, end: int) -> tuple[int, int]:
+    """Times as a span can have them: not before 1970, and the end not before the start."""
+    return max(0, start), max(0, start, end)
+
+
+def _exception(row: _Row, body: dict[str, Any]) -> Attributes:
+    told = {
+        "exception.type": row.name,
+        "exception.message": body.get("details"),
+        "exception.stacktrace": body.get("logs"),
+    }
+    return {name: text(value) for name, value in told.items() if value is not None}
+
+
+def _content(story: list[tuple[Any, ...]], end: _Row) -> Attributes:
+    """What was said in and about a session as a whole: input, output, video, metadata."""
+    given, gave = "agentops.entity.input", "agentops.entity.output"
+    found: Attributes = {}
+    for _, _, kind, _, _, _, _, stored in story:
+        body = unpacked(stored)
+        if kind == "session" and "params" in body:
+            found[given] = text(body["params"])
+        elif kind == "video" and body.get("video") is not None:
+            found["localops.session.video"] = text(body["video"])
+        elif kind == "metadata":
+            facts = body.get("metadata")
+            prefix = text(body.get("prefix") or "trace.metadata")
+            for name, value in (facts if isinstance(facts, dict) else {}).items():
+                if value is not None:
+                    found[f"{prefix}.{name}"] = value if isinstance(value, bool | float) else text(value)
+    if "returns" in end.body:
+        found[gave] = text(end.body["returns"])
+    return found
+
+
+def _dashed(id: bytes) -> str:
+    return str(uuid.UUID(bytes=id))

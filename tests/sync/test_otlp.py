@@ -1,0 +1,987 @@
+"""Sessions become traces: every span as OpenTelemetry wants it, the same each time, and no lying answer counts."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import os
+import sys
+import threading
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.protobuf import json_format
+from hypothesis import given
+from hypothesis import strategies as st
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+
+import localops
+from localops import bundle, clock, decorators, delivery, encode, rows
+from localops.bundle import Ack, Batch
+from localops.errors import ConfigError
+from localops.journal import Journal
+from localops.reader import Reader
+from localops_sync.remotes import Remote
+from localops_sync.sink import Blocked, Offline, Refused, TooLarge
+from localops_sync.sinks import open_sink, otlp_names
+from localops_sync.sinks.otlp import Otlp
+from localops_sync.sinks.otlp_spans import span_id
+from localops_sync.transport import Transport
+
+KEY = "11111111-1111-4111-8111-111111111111"
+PROTOBUF = "application/x-protobuf"
+Answer = tuple[int, str | None, bytes]
+TAKEN: Answer = (200, PROTOBUF, b"")
+
+
+class Collector:
+    """A back end on loopback: keeps what comes, and answers as it is told."""
+
+    def __init__(self) -> None:
+        self.requests: list[tuple[str, dict[str, str], bytes]] = []
+        self.answer: Callable[[str, dict[str, str], bytes], Answer] = lambda path, headers, body: TAKEN
+        collector = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                """Keep the request, and answer it."""
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                body = gzip.decompress(body) if headers.get("content-encoding") == "gzip" else body
+                collector.requests.append((self.path, headers, body))
+                status, kind, said = collector.answer(self.path, headers, body)
+                self.send_response(status)
+                if kind is not None:
+                    self.send_header("Content-Type", kind)
+                self.send_header("Content-Length", str(len(said)))
+                self.end_headers()
+                self.wfile.write(said)
+
+            def log_message(self, format: str, *args: object) -> None:
+                """Say nothing."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+        self._thread.start()
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def close(self) -> None:
+        """Stop."""
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    def spans(self) -> list[Any]:
+        """Every span that came, in order."""
+        return [
+            span
+            for path, headers, body in self.requests
+            if path.endswith("/v1/traces")
+            for resource in _decoded(headers, body).resource_spans
+            for scope in resource.scope_spans
+            for span in scope.spans
+        ]
+
+    def span(self, name: str) -> Any:
+        """The span of that name; there is one."""
+        [found] = [span for span in self.spans() if span.name == name]
+        return found
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    """A back end."""
+    collector = Collector()
+    yield collector
+    collector.close()
+
+
+class Sending:
+    """A sink on the journal of this test, and batches of what it holds."""
+
+    def __init__(self, collector: Collector, **remote: Any) -> None:
+        self.folder = os.path.join(os.environ["LOCALOPS_HOME"], "default")
+        self.reader = Reader(os.path.join(self.folder, "journal.db"))
+        self.remote = Remote("far", remote.pop("url", collector.url), kind="otlp", **{"key": KEY, **remote})
+        sink = open_sink(self.remote, self.reader, self.folder, Transport(self.remote))
+        assert isinstance(sink, Otlp)
+        self.sink = sink
+
+    def batches(self, **limits: Any) -> Iterator[Batch]:
+        """What the remote lacks, which is everything."""
+        chosen = delivery.Limits(metadata_only=self.remote.metadata_only, **limits)
+        return delivery.Ledger(self.reader, self.folder, "far").batches(chosen)
+
+    def all(self, **limits: Any) -> None:
+        """Send it."""
+        for batch in self.batches(**limits):
+            assert self.sink.send(batch) == Ack()
+
+    def __enter__(self) -> Sending:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self.sink.close()
+        self.reader.close()
+
+
+def _decoded(headers: dict[str, str], body: bytes) -> Any:
+    request = ExportTraceServiceRequest()
+    if headers["content-type"] == PROTOBUF:
+        request.ParseFromString(body)
+        return request
+    plain = json.loads(body)
+    for span in (s for r in plain["resourceSpans"] for scope in r["scopeSpans"] for s in scope["spans"]):
+        for key in ("traceId", "spanId", "parentSpanId"):
+            if key in span:
+                span[key] = base64.b64encode(bytes.fromhex(span[key])).decode()
+    return json_format.ParseDict(plain, request)
+
+
+def _attributes(of: Any) -> dict[str, Any]:
+    def value(found: Any) -> Any:
+        which = found.WhichOneof("value")
+        return [value(each) for each in found.array_value.values] if which == "array_value" else getattr(found, which)
+
+    assert len({pair.key for pair in of.attributes}) == len(of.attributes), "an attribute is there twice"
+    return {pair.key: value(pair.value) for pair in of.attributes}
+
+
+def _record() -> localops.Session:
+    """A run with something of everything."""
+    session = localops.init(default_tags=["nightly"])
+    assert session is not None
+
+    @decorators.tool(cost=0.25)
+    def search(query: str) -> list[str]:
+        if query == "nothing":
+            raise LookupError("no such thing")
+        return [query, "found"]
+
+    @decorators.agent
+    class Researcher:
+        def work(self) -> None:
+            search("cats")
+            localops.record(
+                localops.LLMEvent(
+                    prompt=[{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Cats?"}],
+                    completion="Yes.",
+                    model="gpt-4o-mini",
+                    provider="openai",
+                    prompt_tokens=12,
+                    completion_tokens=3,
+                    cached_tokens=4,
+                    reasoning_tokens=1,
+                    cost=0.000123,
+                    thread_id="t-1",
+                )
+            )
+
+    @decorators.workflow
+    def plan(goal: str) -> str:
+        Researcher().work()
+        with pytest.raises(LookupError):
+            search("nothing")
+        return "done"
+
+    plan("learn")
+    localops.record(localops.ActionEvent("actions", {"a": 1}, {"b": 2}, action_type="click", logs="log"))
+    localops.record(localops.Event("odd", name="thing"))
+    session.update_metadata({"build": 7, "fine": True})
+    localops.end_session("Success", "all went well")
+    return session
+
+
+# What is sent
+
+
+def test_a_session_is_a_trace(collector: Collector) -> None:
+    """The session's id is the trace's, its end sends the root, and everything hangs below what it happened in."""
+    session = _record()
+    with Sending(collector) as sending:
+        sending.all()
+    spans = collector.spans()
+    assert {span.trace_id for span in spans} == {session.session_id.bytes}
+    by_id = {span.span_id: span for span in spans}
+    assert len(by_id) == len(spans)
+    [root] = [span for span in spans if not span.parent_span_id]
+    below = {span.name: by_id[span.parent_span_id].name for span in spans if span.parent_span_id}
+    assert root.name == session.name
+    assert Counter(span.name for span in spans) == {
+        root.name: 1,
+        "invoke_workflow plan": 1,
+        "create_agent Researcher": 1,
+        "execute_tool search": 2,
+        "chat gpt-4o-mini": 1,
+        "LookupError": 1,
+        "click": 1,
+        "thing": 1,
+    }
+    assert below["execute_tool search"] == below["chat gpt-4o-mini"] == "invoke_workflow plan"
+    assert below["LookupError"] == "execute_tool search"
+    assert below["invoke_workflow plan"] == below["click"] == below["thing"] == root.name
+
+
+def test_an_llm_call_says_what_the_conventions_want(collector: Collector) -> None:
+    """Model, provider, tokens, cost and messages, under their names; a call goes out of the process."""
+    _record()
+    with Sending(collector) as sending:
+        sending.all()
+    span = collector.span("chat gpt-4o-mini")
+    found = _attributes(span)
+    assert span.kind == otlp_names.CLIENT
+    assert json.loads(found.pop("gen_ai.input.messages")) == [
+        {"role": "system", "parts": [{"type": "text", "content": "Be brief."}]},
+        {"role": "user", "parts": [{"type": "text", "content": "Cats?"}]},
+    ]
+    assert json.loads(found.pop("gen_ai.output.messages")) == [
+        {"role": "assistant", "parts": [{"type": "text", "content": "Yes."}], "finish_reason": "unknown"}
+    ]
+    uuid.UUID(found.pop("localops.event.id"))
+    uuid.UUID(found.pop("gen_ai.agent.id"))
+    assert found == {
+        "agentops.span.kind": "llm",
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": "openai",
+        "gen_ai.request.model": "gpt-4o-mini",
+        "gen_ai.agent.name": "Researcher",
+        "gen_ai.conversation.id": "t-1",
+        "gen_ai.usage.input_tokens": 12,
+        "gen_ai.usage.output_tokens": 3,
+        "gen_ai.usage.cache_read.input_tokens": 4,
+        "gen_ai.usage.reasoning.output_tokens": 1,
+        "gen_ai.usage.total_cost": 0.000123,
+        "localops.event.kind": "llm",
+    }
+
+
+def test_a_tool_call_has_its_input_from_the_row_it_opened_with(collector: Collector) -> None:
+    """The row that ends an operation does not repeat its input: it is looked up, in the batch or in the journal."""
+    _record()
+    for rows_at_once in (2_000, 1):
+        collector.requests.clear()
+        with Sending(collector) as sending:
+            sending.all(rows=rows_at_once)
+        good, bad = (span for span in collector.spans() if span.name == "execute_tool search")
+        found = _attributes(good)
+        assert found["gen_ai.tool.name"] == "search"
+        assert found["gen_ai.tool.call.arguments"] == '{"query":"cats"}'
+        assert found["gen_ai.tool.call.result"] == '["cats","found"]'
+        assert found["gen_ai.usage.total_cost"] == 0.25
+        assert (good.status.code, bad.status.code) == (otlp_names.UNSET, otlp_names.ERROR)
+
+
+def test_an_error_is_a_span_of_its_own_with_an_exception(collector: Collector) -> None:
+    """A span that was sent cannot be added to: the error is one below it, and says type, message and traceback."""
+    _record()
+    with Sending(collector) as sending:
+        sending.all()
+    span = collector.span("LookupError")
+    [moment] = span.events
+    found = _attributes(moment)
+    assert (span.status.code, span.status.message) == (otlp_names.ERROR, "no such thing")
+    assert moment.name == "exception"
+    assert found.pop("exception.stacktrace").startswith("Traceback")
+    assert found == {"exception.type": "LookupError", "exception.message": "no such thing"}
+    assert _attributes(span)["error.type"] == "LookupError"
+
+
+def test_the_root_says_how_the_session_ended(collector: Collector) -> None:
+    """State, reason, tags as they are by now, metadata and exact totals."""
+    session = _record()
+    session.add_tags(["late"])
+    with Sending(collector) as sending:
+        sending.all()
+    root = collector.span(str(session.name))
+    found = _attributes(root)
+    assert (root.kind, root.status.code) == (otlp_names.INTERNAL, otlp_names.OK)
+    assert found["agentops.session.end_state"] == "Success"
+    assert found["agentops.session.end_state_reason"] == "all went well"
+    assert found["agentops.tags"] == ["nightly", "late"]
+    assert (found["trace.metadata.build"], found["trace.metadata.fine"]) == ("7", True)
+    assert (found["localops.session.llms"], found["localops.session.tools"]) == (1, 2)
+    assert found["localops.session.cost_usd"] == pytest.approx(0.500123)
+
+
+def test_times_are_those_of_the_rows(collector: Collector) -> None:
+    """Nanoseconds since 1970, as recorded; a time that a span cannot have is moved as little as possible."""
+    localops.init()
+    localops.record(localops.ActionEvent(action_type="given", init_timestamp=1000.5, end_timestamp=1002.25))
+    localops.record(localops.ActionEvent(action_type="backwards", init_timestamp=2000, end_timestamp=1000))
+    localops.record(localops.ActionEvent(action_type="ancient", init_timestamp=-5, end_timestamp=-1))
+    localops.end_session("Success")
+    with Sending(collector) as sending:
+        sending.all()
+
+    def times(name: str) -> tuple[int, int]:
+        return collector.span(name).start_time_unix_nano, collector.span(name).end_time_unix_nano
+
+    assert times("given") == (1_000_500_000_000, 1_002_250_000_000)
+    assert times("backwards") == (2_000_000_000_000, 2_000_000_000_000)
+    assert times("ancient") == (0, 0)
+
+
+def test_the_resource_is_project_and_machine(collector: Collector) -> None:
+    """The project is the service; the machine is named unless the program opted out."""
+    localops.init()
+    localops.end_session("Success")
+    localops.init(env_data_opt_out=True)
+    localops.end_session("Success")
+    with Sending(collector) as sending:
+        sending.all()
+    [(_, headers, body)] = collector.requests
+    first, second = (_attributes(each.resource) for each in _decoded(headers, body).resource_spans)
+    assert first["service.name"] == second["service.name"] == "default"
+    assert first["host.name"] == os.uname().nodename
+    assert first["os.type"] == os.uname().sysname.lower()
+    assert not {name for name in second if name.startswith(("host", "os"))}
+
+
+def test_json_says_the_same_as_protobuf(collector: Collector) -> None:
+    """Decoded, both forms are the same message; JSON needs no package of anybody's."""
+    _record()
+    with Sending(collector) as sending:
+        sending.all()
+    with Sending(collector, options={"protocol": "json"}) as sending:
+        sending.all()
+    one, other = collector.requests
+    assert (one[1]["content-type"], other[1]["content-type"]) == (PROTOBUF, "application/json")
+    assert _decoded(one[1], one[2]) == _decoded(other[1], other[2])
+    first = json.loads(other[2])["resourceSpans"][0]["scopeSpans"][0]
+    assert first["schemaUrl"] == otlp_names.SCHEMA
+    assert len(first["spans"][0]["traceId"]) == 32
+
+
+def test_what_is_sent_again_is_the_same_again(collector: Collector) -> None:
+    """A second sending has the same bytes, and other sizes of batch give the same spans."""
+    _record()
+    for many in (2_000, 2_000, 3):
+        with Sending(collector) as sending:
+            sending.all(rows=many)
+    first, second, *rest = (body for _, _, body in collector.requests)
+    assert first == second
+    assert len(rest) > 1
+    whole = {
+        span.span_id: span
+        for span in _decoded({"content-type": PROTOBUF}, first).resource_spans[0].scope_spans[0].spans
+    }
+    assert {span.span_id: span for span in collector.spans()} == whole
+
+
+def test_ids_of_any_kind_become_different_span_ids() -> None:
+    """Ids that a program gives may all end alike, or be almost nothing: their spans' ids are still their own."""
+    ends_alike = [uuid.UUID(int=(number << 64) | 7).bytes for number in range(500)]
+    counted = [uuid.UUID(int=number).bytes for number in range(500)]
+    found = [span_id(id) for id in [*ends_alike, *counted[8:]]]
+    assert len(set(found)) == len(found)
+    assert all(len(id) == 8 and any(id) for id in found)
+
+
+def test_a_session_that_went_on_sends_its_root_again(collector: Collector) -> None:
+    """Ended, continued and ended again: the same span with the newer end; both ends in one batch are one span."""
+    first = localops.init()
+    assert first is not None
+    localops.end_session("Failure", "too early")
+    with Sending(collector) as sending:
+        sending.all()
+    localops.init(inherited_session_id=first.session_id)
+    localops.end_session("Success")
+    with Sending(collector) as sending:
+        sending.all()
+    early, late = collector.spans()
+    assert early.span_id == late.span_id
+    assert (early.status.code, early.status.message) == (otlp_names.ERROR, "too early")
+    assert late.status.code == otlp_names.OK
+    assert late.start_time_unix_nano == early.start_time_unix_nano < early.end_time_unix_nano < late.end_time_unix_nano
+
+
+def test_what_a_process_died_in_is_sent_with_the_derived_end(collector: Collector, tmp_path: Path) -> None:
+    """The operation that never ended is a span that failed, so that what happened in it does not hang in the air."""
+    session, dead, inside = clock.new_id(), clock.new_id(), clock.new_id()
+    with _journal() as journal:
+        card = '{"participant":"00","machine":"gone"}'
+        journal.add([rows.make("session", session, id=session, at_ns=1_000, name="run", parent=b"p" * 16, body=card)])
+        journal.add([rows.make("tool", session, id=dead, at_ns=2_000, phase=1, name="web", body='{"params":{"u":1}}')])
+        journal.add([rows.make("action", session, id=inside, at_ns=3_000, name="step", parent=dead)])
+        body = '{"reason":"process died inside tool","derived":1}'
+        journal.add([rows.make("end", session, id=clock.new_id(), at_ns=3_000, name="Indeterminate", body=body)])
+    with Sending(collector) as sending:
+        sending.all()
+    died, step = collector.span("execute_tool web"), collector.span("step")
+    assert step.parent_span_id == died.span_id
+    assert (died.start_time_unix_nano, died.end_time_unix_nano) == (2_000, 3_000)
+    assert (died.status.code, died.status.message) == (otlp_names.ERROR, "its process died before it ended")
+    assert _attributes(died)["gen_ai.tool.call.arguments"] == '{"u":1}'
+
+
+def test_rows_that_are_no_span_are_taken_without_a_request(collector: Collector) -> None:
+    """A session that began, tags and an operation that only opened: nothing goes out, and nothing is left to send."""
+    session = localops.init()
+    assert session is not None
+    session.add_tags(["one"])
+    assert session.begin("tool", "waiting") is not None
+    with Sending(collector) as sending:
+        sending.all()
+    assert collector.requests == []
+
+
+def test_nested_agents_are_told_apart(collector: Collector) -> None:
+    """An agent that calls another: each span says whose it is, and hangs below the call it was made in."""
+    localops.init()
+
+    @decorators.agent(name="inner")
+    def inner() -> int:
+        localops.record(localops.ActionEvent(action_type="deep"))
+        return 1
+
+    @decorators.agent(name="outer")
+    def outer() -> int:
+        return inner()
+
+    outer()
+    localops.end_session("Success")
+    with Sending(collector) as sending:
+        sending.all(rows=2)
+    deep, within, around = (collector.span(name) for name in ("deep", "invoke_agent inner", "invoke_agent outer"))
+    assert (deep.parent_span_id, within.parent_span_id) == (within.span_id, around.span_id)
+    assert _attributes(deep)["gen_ai.agent.name"] == _attributes(within)["gen_ai.agent.name"] == "inner"
+    assert _attributes(around)["gen_ai.agent.name"] == "outer"
+
+
+def test_metadata_only_says_nothing_of_what_was_said(collector: Collector) -> None:
+    """Figures, names and times go; no input, output, prompt, message, reason or traceback, wherever it is kept."""
+
+    localops.init(auto_start_session=False)
+    secret = "xyzzy-content"
+
+    @decorators.tool
+    def search(query: str) -> str:
+        raise LookupError(query)
+
+    @decorators.session
+    def main(word: str) -> str:
+        with pytest.raises(LookupError):
+            search(word)
+        llm = localops.LLMEvent(prompt=word, completion=word, model="m", prompt_tokens=5, completion_tokens=2)
+        localops.record(llm)
+        localops.record(localops.ActionEvent(params=word, returns=word, action_type="step", logs=word))
+        return word
+
+    @decorators.session
+    def failing(word: str) -> None:
+        raise ValueError(word)
+
+    main(secret)
+    with pytest.raises(ValueError, match=secret):
+        failing(secret)
+    for protocol in ("protobuf", "json"):
+        with Sending(collector, metadata_only=True, options={"protocol": protocol}) as sending:
+            assert not any(secret in str(row[-1]) for batch in sending.batches() for _, row in batch.rows)
+            sending.all()
+    assert not any(secret.encode() in body for _, _, body in collector.requests)
+    names = {span.name for span in collector.spans()}
+    assert names >= {"main", "failing", "execute_tool search", "chat m", "step", "LookupError"}
+    assert [_attributes(s)["gen_ai.usage.input_tokens"] for s in collector.spans() if s.name == "chat m"] == [5, 5]
+
+
+def test_a_huge_value_goes_as_its_head_and_digest(collector: Collector) -> None:
+    """What the journal keeps beside it stays there: the span says its length, digest and beginning."""
+    localops.init()
+    localops.record(localops.ActionEvent(params={"page": "ab" * (2 << 20)}, action_type="huge"))
+    localops.record(localops.ActionEvent(params={"page": "ab" * (256 << 10)}, action_type="large"))
+    localops.end_session("Success")
+    with Sending(collector) as sending:
+        sending.all()
+    huge = json.loads(_attributes(collector.span("huge"))["agentops.operation.input"])["page"]
+    assert (huge["$len"], len(huge["$blob"]), len(huge["head"])) == (4 << 20, 64, 1000)
+    large = json.loads(_attributes(collector.span("large"))["agentops.operation.input"])["page"]
+    assert large == "ab" * (256 << 10)
+
+
+HOSTILE = ["\0", "\ud800", "<script>", "‮", "𝄞" * 300, "\x1b[31m", "a.b.0.c", "", "{", "\u2028"]
+
+
+def test_hostile_text_arrives_as_it_was_recorded(collector: Collector) -> None:
+    """Names, tags, keys and values of any characters are text in both forms, and no row is held up by them."""
+    session = localops.init(default_tags=HOSTILE)
+    assert session is not None
+    for text in HOSTILE:
+        localops.record(localops.ActionEvent({text: text}, returns=text, action_type=text))  # type: ignore[arg-type]
+        localops.record(localops.ToolEvent(name=text, params={text: text}, returns=text))
+        localops.record(localops.LLMEvent(prompt=[{"role": text, "content": text}], completion=text, model=text))
+        localops.record(localops.ErrorEvent(error_type=text, details=text))
+    session.update_metadata(dict.fromkeys(HOSTILE, "x"), prefix="\0")
+    localops.end_session("Failure", "".join(HOSTILE))
+    for options in ({}, {"protocol": "json"}, {"auth": "agentops"}):
+        collector.answer = _token_or_taken
+        with Sending(collector, options=options) as sending:
+            sending.all()
+    assert len(collector.spans()) == 3 * (4 * len(HOSTILE) + 1)
+    results = {_attributes(span).get("gen_ai.tool.call.result") for span in collector.spans()}
+    assert results >= {text for text in HOSTILE if text != "\ud800"}
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["role", "content", "parts", "tool_calls", "choices", "message", "function", "type", "text"]
+            )
+            | st.text(max_size=3),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(_JSON)
+def test_any_prompt_and_completion_can_be_said(value: Any) -> None:
+    """Programs give messages in every form there is; whatever JSON it was, it becomes attributes."""
+    for names in (otlp_names.GenAI(), otlp_names.AgentOps()):
+        found = {**names.prompt(otlp_names.asked(value)), **names.completion(otlp_names.answered(value))}
+        assert all(isinstance(text, str) for text in found.values())
+    for name in ("gen_ai.input.messages", "gen_ai.output.messages"):
+        genai = otlp_names.GenAI()
+        both = {**genai.prompt(otlp_names.asked(value)), **genai.completion(otlp_names.answered(value))}
+        assert all(
+            isinstance(each["role"], str) and type(each["parts"]) is list for each in json.loads(str(both[name]))
+        )
+
+
+_COLUMNS = st.fixed_dictionaries(
+    {
+        "kind": st.sampled_from([*otlp_names.SHAPES, "error", "odd", "end", "tags", "price", "metadata", "video"]),
+        "name": st.none() | st.text(max_size=3),
+        "phase": st.sampled_from([0, 1]),
+        "at_ns": st.integers(-(2**63), 2**63 - 1),
+        "start_ns": st.none() | st.integers(-(2**63), 2**63 - 1),
+        "end_ns": st.none() | st.integers(-(2**63), 2**63 - 1),
+        "cost": st.none() | st.integers(-(2**63), 2**63 - 1),
+        "tokens": st.tuples(*[st.none() | st.integers(-(2**63), 2**63 - 1)] * 4),
+        "tags": st.none() | st.sampled_from(["[]", "{}", "nonsense", '[1,"a"]']),
+    }
+)
+_KEYS = "params returns prompt completion provider thread_id cache_write_tokens details trigger spec metadata x".split()
+_BODIES = st.none() | st.sampled_from(["", "nonsense", "[]", "7"]) | st.dictionaries(st.sampled_from(_KEYS), _JSON)
+
+
+@given(_COLUMNS, _BODIES)
+def test_any_row_can_be_sent(columns: dict[str, Any], body: Any) -> None:
+    """Rows may come from anybody's journal: whatever their columns and bodies hold, both forms can be written."""
+    from localops_sync.sinks import otlp_wire
+    from localops_sync.sinks.otlp_spans import Translation
+
+    stored = body if body is None or isinstance(body, str) else encode.dumps(body).decode()
+    row = rows.make(session=b"s" * 16, id=b"i" * 16, body=stored, **columns)
+    for names in (otlp_names.GenAI(), otlp_names.AgentOps()):
+        for metadata_only in (False, True):
+            translation = Translation(
+                Batch("00", (), [(1, row)], [(1, 1)]),
+                _Nothing(),
+                "/nowhere/default",
+                names,
+                metadata_only=metadata_only,
+            )
+            groups = translation.groups()
+            headers = {"content-type": "application/json"}
+            request = ExportTraceServiceRequest.FromString(otlp_wire.as_protobuf(groups))
+            assert _decoded(headers, otlp_wire.as_json(groups)) == request
+
+
+class _Nothing:
+    """A journal that holds nothing else."""
+
+    def all(self, name: str, **values: object) -> list[tuple[Any, ...]]:
+        """No rows."""
+        return []
+
+    def one(self, name: str, **values: object) -> tuple[Any, ...] | None:
+        """No row."""
+        return None
+
+
+# How it is sent
+
+
+@pytest.mark.parametrize("path", ["", "/", "/otel", "/v1/traces", "/otel/v1/traces/"])
+def test_the_path_is_added_where_it_is_missing(collector: Collector, path: str) -> None:
+    """An address of a back end, or of its traces: both are understood."""
+    _finished()
+    with Sending(collector, url=collector.url + path) as sending:
+        sending.all()
+    [(found, _, _)] = collector.requests
+    assert found == (path.rstrip("/") if path.rstrip("/").endswith("/v1/traces") else path.rstrip("/") + "/v1/traces")
+
+
+@pytest.mark.parametrize(
+    ("key", "options", "expected"),
+    [
+        (KEY, {}, {"authorization": f"Bearer {KEY}"}),
+        (KEY, {"header": "x-api-key"}, {"x-api-key": KEY}),
+        (KEY, {"auth": "none"}, {}),
+        (None, {}, {}),
+    ],
+)
+def test_the_key_goes_as_it_is_wanted(
+    collector: Collector, key: str | None, options: dict[str, str], expected: dict[str, str]
+) -> None:
+    """As a bearer token, under a header of the back end's own, or not at all."""
+    _finished()
+    with Sending(collector, key=key, options=options, headers={"X-Tenant": "7"}) as sending:
+        sending.all()
+    [(_, headers, _)] = collector.requests
+    assert {name: headers[name] for name in ("authorization", "x-api-key") if name in headers} == expected
+    assert (headers["x-tenant"], headers["content-encoding"]) == ("7", "gzip")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"protocol": "grpc"},
+        {"auth": "basic"},
+        {"colour": "red"},
+        {"header": "x-api-key", "auth": "none"},
+        {"auth_url": "https://example.invalid"},
+        {"auth": "agentops", "auth_url": "nonsense"},
+    ],
+)
+def test_an_option_that_means_nothing_is_an_error(collector: Collector, options: dict[str, str]) -> None:
+    """A typo in an option is said before anything is sent."""
+    _finished()
+    with pytest.raises(ConfigError):
+        Sending(collector, options=options)
+
+
+def test_a_missing_extra_is_said_and_json_goes_without(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Protobuf needs a package: who lacks it is told which, and how to do without."""
+    _finished()
+    monkeypatch.setitem(sys.modules, "opentelemetry.proto.collector.trace.v1", None)
+    monkeypatch.delitem(sys.modules, "opentelemetry.proto.collector.trace.v1.trace_service_pb2")
+    with Sending(collector) as sending, pytest.raises(Blocked, match=r"localops\[otel\].*protocol=json"):
+        sending.all()
+    with Sending(collector, options={"protocol": "json"}) as sending:
+        sending.all()
+    assert len(collector.requests) == 1
+
+
+# What an answer is worth
+
+
+def _partial(rejected: int, message: str = "") -> bytes:
+    response = ExportTraceServiceResponse()
+    response.partial_success.rejected_spans = rejected
+    response.partial_success.error_message = message
+    return bytes(response.SerializeToString())
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (200, PROTOBUF, b""),
+        (200, None, b""),
+        (200, "application/json", b""),
+        (200, "application/json; charset=utf-8", b"{}"),
+        (200, "application/json", b'{"partialSuccess":{}}'),
+        (200, "application/json", b'{"partialSuccess":null}'),
+        (200, "application/json", b'{"partialSuccess":{"rejectedSpans":"0"}}'),
+        (200, PROTOBUF, _partial(0)),
+    ],
+)
+def test_an_answer_of_otlp_is_an_ack(collector: Collector, answer: Answer) -> None:
+    """Also one without a byte, which is what a message without fields looks like."""
+    _finished()
+    collector.answer = lambda *_: answer
+    with Sending(collector) as sending:
+        sending.all()
+        assert sending.sink.notes == []
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (200, "text/html", b"<html>Welcome to the hotel</html>"),
+        (200, "text/html", b""),
+        (200, "text/plain", b""),
+        (200, None, b"ok"),
+        (200, "application/json", b"<html>"),
+        (200, "application/json", b"[]"),
+        (200, "application/json", b'{"error":"no such project"}'),
+        (200, "application/json", b'{"partialSuccess":[1]}'),
+        (200, "application/json", b'{"partialSuccess":{"rejectedSpans":"many"}}'),
+        (200, "application/json", b'{"partialSuccess":{"rejectedSpans":[]}}'),
+        (200, PROTOBUF, b"<html>Welcome to the hotel</html>"),
+        (202, PROTOBUF, b""),
+        (204, None, b""),
+    ],
+)
+def test_any_other_answer_is_none(collector: Collector, answer: Answer) -> None:
+    """A captive portal's page with a 200, or a program that says something else: nothing counts as sent."""
+    _finished()
+    collector.answer = lambda *_: answer
+    with Sending(collector) as sending, pytest.raises(Offline) as raised:
+        sending.all()
+    assert not raised.value.answered
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        (PROTOBUF, _partial(1, f"span has no soul, {KEY}")),
+        (
+            "application/json",
+            json.dumps({"partialSuccess": {"rejectedSpans": "1", "errorMessage": f"span has no soul, {KEY}"}}).encode(),
+        ),
+    ],
+)
+def test_a_rejected_span_refuses_the_batch(collector: Collector, kind: str, said: bytes) -> None:
+    """Which one it was is not told: the worker is to find it, by halves; a key that is repeated is not shown."""
+    _finished()
+    collector.answer = lambda *_: (200, kind, said)
+    with (
+        Sending(collector) as sending,
+        pytest.raises(Refused, match=r"rejected 1 of 1 spans: span has no soul, \*\*\*"),
+    ):
+        sending.all()
+
+
+def test_the_rejected_span_is_found_by_halves(collector: Collector) -> None:
+    """Asking about ever less leaves one row that is refused; all others are taken."""
+    localops.init()
+    for number in range(20):
+        localops.record(localops.ActionEvent(action_type=f"step {number}"))
+    localops.end_session("Success")
+
+    def answer(path: str, headers: dict[str, str], body: bytes) -> Answer:
+        return (200, PROTOBUF, _partial(1)) if b"step 13" in body else TAKEN
+
+    collector.answer = answer
+    with Sending(collector) as sending:
+        pending, refused = list(sending.batches()), list[Any]()
+        while pending:
+            batch = pending.pop()
+            try:
+                sending.sink.send(batch)
+            except Refused:
+                pending.extend(bundle.halves(batch)) if len(batch.rows) > 1 else refused.extend(batch.rows)
+    [(_, row)] = refused
+    assert row[rows.COLUMNS.index("name")] == "step 13"
+
+
+def test_a_remark_without_a_rejection_is_only_a_note(collector: Collector) -> None:
+    """Everything was taken, and the back end has something to say: it is kept for the person, safe for a terminal."""
+    _finished()
+    collector.answer = lambda *_: (200, PROTOBUF, _partial(0, f"slow down\x1b[31m {KEY}"))
+    with Sending(collector) as sending:
+        sending.all()
+        [note] = sending.sink.notes
+    assert note.endswith("says: slow down\\x1b[31m ***")
+
+
+@pytest.mark.parametrize(
+    ("status", "trouble"),
+    [
+        (400, Refused),
+        (401, Blocked),
+        (403, Blocked),
+        (404, Blocked),
+        (413, TooLarge),
+        (415, Blocked),
+        (422, Refused),
+        (429, Offline),
+        (500, Offline),
+        (503, Offline),
+        (302, Blocked),
+    ],
+)
+def test_a_status_means_what_it_means_everywhere(collector: Collector, status: int, trouble: type[Exception]) -> None:
+    """Refusals refuse the rows, a key or a form that is wrong stops everything, and the rest is for later."""
+    _finished()
+    collector.answer = lambda *_: (status, "application/json", b'{"message":"no"}')
+    with Sending(collector) as sending, pytest.raises(trouble):
+        sending.all()
+
+
+@pytest.mark.parametrize(("status", "kind"), [(200, PROTOBUF), (400, "text/plain")])
+def test_a_check_sends_no_span(collector: Collector, status: int, kind: str) -> None:
+    """It asks with an empty request, which some back ends refuse as such: they are there all the same."""
+    _finished()
+    collector.answer = lambda *_: (status, kind, b"")
+    with Sending(collector) as sending:
+        assert sending.sink.check() == f"OTLP/HTTP in protobuf at {collector.url[7:]}"
+    assert collector.spans() == []
+    assert len(collector.requests) == 1
+
+
+def test_a_check_finds_a_wrong_key(collector: Collector) -> None:
+    """What a person has to act upon is found before anything is sent."""
+    _finished()
+    collector.answer = lambda *_: (401, "application/json", b"{}")
+    with Sending(collector) as sending, pytest.raises(Blocked):
+        sending.sink.check()
+
+
+# AgentOps' cloud
+
+
+class _Cloud:
+    """Gives out tokens, and takes spans only with the newest."""
+
+    def __init__(self) -> None:
+        self.given = 0
+        self.accepted = 1  # the token that counts
+
+    def __call__(self, path: str, headers: dict[str, str], body: bytes) -> Answer:
+        if path == "/v3/auth/token":
+            assert json.loads(body) == {"api_key": KEY}
+            self.given += 1
+            told = {"token": f"token-{self.given}", "project_id": "p", "project_prem_status": "free"}
+            return 200, "application/json", json.dumps(told).encode()
+        good = headers.get("authorization") == f"Bearer token-{self.accepted}"
+        return TAKEN if good else (401, "application/json", b'{"message":"Expired Token"}')
+
+
+def _token_or_taken(path: str, headers: dict[str, str], body: bytes) -> Answer:
+    return (200, "application/json", b'{"token":"t"}') if path == "/v3/auth/token" else TAKEN
+
+
+def test_a_token_is_got_once_and_again_when_it_expires(collector: Collector) -> None:
+    """The key goes for a token, the token with every export; in the middle of a backlog it is renewed once."""
+    _record()
+    cloud = _Cloud()
+    collector.answer = cloud
+    with Sending(collector, options={"auth": "agentops", "auth_url": collector.url}, headers={"X-T": "7"}) as sending:
+        first, *later = sending.batches(rows=8)
+        sending.sink.send(first)
+        cloud.accepted = 2
+        for batch in later:
+            sending.sink.send(batch)
+    paths = [path for path, _, _ in collector.requests]
+    assert paths.count("/v3/auth/token") == 2
+    assert paths.count("/v1/traces") == 2 + len(later)
+    assert all(KEY not in str(headers) for _, headers, _ in collector.requests)
+    assert [headers.get("x-t") for path, headers, _ in collector.requests if "auth" in path] == [None, None]
+
+
+def test_a_token_that_never_counts_stops_the_pass(collector: Collector) -> None:
+    """One renewal, and then a person must act; neither key nor token is in the sentence."""
+    _finished()
+    cloud = _Cloud()
+    cloud.accepted = 99
+    collector.answer = cloud
+    with Sending(collector, options={"auth": "agentops"}) as sending, pytest.raises(Blocked) as raised:
+        sending.all()
+    assert cloud.given == 2
+    assert "token-" not in str(raised.value)
+    assert KEY not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("answer", "trouble"),
+    [
+        ((400, "application/json", b'{"error":"Invalid API key format"}'), Blocked),
+        ((403, "application/json", b'{"error":"Invalid API key"}'), Blocked),
+        ((500, "application/json", b'{"error":"Authentication failed"}'), Offline),
+        ((200, "text/html", b"<html>"), Offline),
+        ((200, "application/json", b"[]"), Offline),
+        ((200, "application/json", b'{"token":""}'), Offline),
+        ((200, "application/json", b'{"token":"a\\r\\nX: y"}'), Offline),
+    ],
+)
+def test_no_token_parks_no_row(collector: Collector, answer: Answer, trouble: type[Exception]) -> None:
+    """Whatever goes wrong with the token, it is never the rows that are refused, and none goes without one."""
+    _finished()
+    collector.answer = lambda *_: answer
+    with Sending(collector, options={"auth": "agentops"}) as sending, pytest.raises(trouble):
+        sending.all()
+    assert [path for path, _, _ in collector.requests] == ["/v3/auth/token"]
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://otlp.agentops.ai", "https://api.agentops.ai"),
+        ("https://otlp.agentops.ai/v1/traces", "https://api.agentops.ai"),
+        ("https://own.example:4318/v1/traces", "https://own.example:4318"),
+    ],
+)
+def test_a_key_goes_to_the_hosts_that_were_named(url: str, expected: str) -> None:
+    """Only the cloud's own two hosts belong together; anywhere else tokens come from where the spans go."""
+    from localops_sync.sinks import otlp
+
+    assert otlp._auth_url(Remote("far", url, kind="otlp", options={"auth": "agentops"})) == expected
+
+
+def test_agentops_reads_its_own_names(collector: Collector) -> None:
+    """Its cloud takes every span with gen_ai attributes for an LLM call, and knows kinds by the ends of names."""
+    session = _record()
+    collector.answer = _token_or_taken
+    with Sending(collector, options={"auth": "agentops"}) as sending:
+        sending.all()
+    llm = _attributes(collector.span("gpt-4o-mini.llm"))
+    expected = {
+        "agentops.span.kind": "llm",
+        "gen_ai.system": "openai",
+        "gen_ai.request.model": "gpt-4o-mini",
+        "gen_ai.prompt.0.role": "system",
+        "gen_ai.prompt.0.content": "Be brief.",
+        "gen_ai.prompt.1.role": "user",
+        "gen_ai.prompt.1.content": "Cats?",
+        "gen_ai.completion.0.role": "assistant",
+        "gen_ai.completion.0.content": "Yes.",
+        "gen_ai.usage.prompt_tokens": 12,
+        "gen_ai.usage.completion_tokens": 3,
+        "gen_ai.usage.cache_read_input_tokens": 4,
+        "gen_ai.usage.reasoning_tokens": 1,
+        "gen_ai.usage.total_tokens": 15,
+        "gen_ai.usage.total_cost": 0.000123,
+        "agent.name": "Researcher",
+    }
+    assert {name: llm.get(name) for name in expected} == expected
+    plan = _attributes(collector.span("plan.workflow"))
+    assert plan["agentops.workflow.input"] == '{"goal":"learn"}'
+    assert plan["agentops.workflow.output"] == "done"
+    tool = _attributes(next(span for span in collector.spans() if span.name == "search.tool"))
+    assert (tool["tool.name"], tool["agentops.tool.input"]) == ("search", '{"query":"cats"}')
+    assert (_attributes(collector.span(f"{session.name}.session")))["agentops.session.end_state"] == "Success"
+    others = [span for span in collector.spans() if not span.name.endswith((".llm", ".tool"))]
+    assert not [name for span in others for name in _attributes(span) if name.startswith("gen_ai")]
+
+
+def test_agentops_hears_fail_for_a_failure(collector: Collector) -> None:
+    """Its word for it is another than ours; what did not fail is said to have gone well."""
+    localops.init()
+    localops.record(localops.ActionEvent(action_type="step"))
+    localops.end_session("Failure")
+    collector.answer = _token_or_taken
+    with Sending(collector, options={"auth": "agentops"}) as sending:
+        sending.all()
+    root, step = sorted(collector.spans(), key=lambda span: len(span.parent_span_id))
+    assert _attributes(root)["agentops.session.end_state"] == "Fail"
+    assert (root.status.code, step.status.code) == (otlp_names.ERROR, otlp_names.OK)
+
+
+def _finished() -> None:
+    """A session of one row that is a span."""
+    session = clock.new_id()
+    with _journal() as journal:
+        journal.add([rows.make("end", session, id=clock.new_id(), at_ns=clock.now_ns(), name="Success")])
+
+
+def _journal() -> Any:
+    from contextlib import closing
+
+    return closing(Journal(os.path.join(os.environ["LOCALOPS_HOME"], "default")))
