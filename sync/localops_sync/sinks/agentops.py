@@ -1,0 +1,314 @@
+"""The service of AgentOps, over the REST interface (v2) of its clients up to 0.3.
+
+It inserts what it is sent as often as it is sent, and counts even what it refuses.  So no event goes there while it
+may be there already.  The rule, by which every crash and every lost answer is met:
+
+1. Before a row is sent, it is noted on disk how far into the journal we have come (`agentops_attempts.py`).
+2. What we believe a session has there holds as long as every request about it was answered well; after anything else
+   it is forgotten.
+3. When we come to a session we know nothing of, and one of the events at hand may have been sent before (1), all
+   that the session has there is read back (/export), and what is there counts as delivered.  Else it is enough to
+   ask whether the session is there (/stats).
+
+A request holds events of one table: they are one INSERT there, and come in together or not at all.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from dataclasses import dataclass, field
+
+from localops import analytics, bundle, encode, ends, rows
+from localops.bundle import Ack
+from localops.events import iso
+from localops_sync.sink import Offline, Refused, TooLarge
+from localops_sync.sinks.agentops_api import Api
+from localops_sync.sinks.agentops_attempts import Attempts
+from localops_sync.sinks.agentops_events import TABLES, dashed, is_event, outgoing, storable, what_it_says
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterator, Sequence
+    from typing import Any
+
+    from localops.bundle import Batch
+    from localops.reader import Reader
+    from localops.rows import Row
+    from localops_sync.remotes import Remote
+    from localops_sync.sinks.agentops_events import Outgoing
+    from localops_sync.transport import Transport
+
+    Part = list[tuple[int, Row]]
+
+EVENTS = 25  # in a request: what its own clients send, and what is counted twice at most when it refuses one
+BYTES = 512 << 10  # in a request of more than one event: proxies are known to stop at 1 MB
+_MOST_KNOWN = 1_000  # sessions that are remembered; another one is asked about anew
+_MILESTONES = frozenset(("session", "join", "tags", "end", "host", "video"))  # what the session itself says there
+_STATES = {"Success": "Success", "Failure": "Fail", "Indeterminate": "Indeterminate"}
+_IS_THERE = ("duplicate key", "already exists", "23505")  # refused because it has it
+_AGENT = rows.COLUMNS.index("agent")
+
+
+@dataclass
+class _There:
+    """A session at the service, as far as we know it."""
+
+    id: bytes
+    token: str
+    sure_after: int  # of our rows behind this seq, exactly those in `held` (and `errors`) are there
+    held: set[bytes] = field(default_factory=set)  # by our ids
+    errors: Counter[Hashable] = field(default_factory=Counter)  # what errors say that it had when it was read back
+    agents: set[bytes] = field(default_factory=set)
+    told: dict[str, Any] | None = None  # about the session itself
+
+
+class AgentOps:
+    """A project at AgentOps: sessions, agents and events, each once."""
+
+    def __init__(self, remote: Remote, source: Reader, folder: str, transport: Transport) -> None:
+        self._api = Api(transport)
+        self._transport = transport
+        self._source, self._folder = source, folder
+        self._content = not remote.metadata_only
+        self._attempts = Attempts(source, folder, remote.name, transport.base)
+        self._known: dict[bytes, _There] = {}
+
+    def send(self, batch: Batch) -> Ack:
+        """Bring every event of the batch there that is not, and what its sessions have become."""
+        self._api.check_key()
+        if not batch.rows:
+            return Ack()
+        tried = self._attempts.begin(batch.journal, batch.rows[-1][0])
+        sending = _Sending(batch.rows)
+        for session, part in _by_session(batch.rows).items():
+            try:
+                self._send(session, part, tried, sending)
+            except BaseException:
+                self._known.pop(session, None)  # rule 2
+                raise
+        self._book(batch.rows)
+        return Ack(sending.refused, stored=sending.stored)
+
+    def check(self) -> str:
+        """Ask the service whether it knows the key."""
+        self._api.check_key()
+        self._api.greet()
+        return f"{self._api.where} takes this key"
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._transport.close()
+
+    def _send(self, session: bytes, part: Part, tried: int, sending: _Sending) -> None:
+        """The rows of one session: agents before what they did, and the session's end after everything."""
+        events = [self._outgoing(seq, row, sending) for seq, row in part if is_event(row)]
+        if not events and not any(row[3] in _MILESTONES or row[3] == "agent" for _, row in part):
+            return
+        try:
+            there = self._there(session, events, tried)
+        except Refused as error:  # it does not take the session, so none of its rows
+            sending.refused.update((seq, str(error)) for seq, _ in part)
+            return
+        self._name_agents(there, part, sending)
+        lacking = self._lacking(there, events)
+        for table in TABLES:
+            for chunk in _chunks([each for each in lacking if each.table == table]):
+                self._insert(there, chunk, sending)
+        self._update(there, part, sending)
+
+    def _outgoing(self, seq: int, row: Row, sending: _Sending) -> Outgoing:
+        return outgoing(seq, row, self._opened(row, sending) if self._content else None)
+
+    def _opened(self, row: Row, sending: _Sending) -> Row | None:
+        """The row that an operation began with: often in the same batch."""
+        found = sending.opened.get(row[0])
+        if found is None and (asked := self._source.one("row", id=row[0], phase=rows.OPEN)):
+            found = asked[1:]
+        return found
+
+    # What is there
+
+    def _there(self, session: bytes, events: Sequence[Outgoing], tried: int) -> _There:
+        """The session at the service, made if it is not there: rule 3."""
+        known = self._known.get(session)
+        if known is not None and all(each.seq > known.sure_after for each in events):
+            return known
+        found = _There(session, "", sure_after=tried)
+        is_new = all(each.seq > tried for each in events)
+        is_there = self._api.has(session) if is_new else self._read(found)
+        if is_there:
+            found.token = self._api.renew(session)
+        else:
+            found.told, found.sure_after = self._told(session, ended=False), 0
+            found.token = self._api.create(found.told)
+        self._known[session] = found
+        if len(self._known) > _MOST_KNOWN:
+            del self._known[next(iter(self._known))]
+        return found
+
+    def _read(self, there: _There) -> bool:
+        """Learn what a session has; whether there is one."""
+        found = self._api.export(there.id)
+        if found is None:
+            return False
+        named = (row.get("id") for table, kept in found.items() if table != "errors" for row in kept)
+        there.held = {id for name in named if (id := _id(name))}
+        there.errors = Counter(what_it_says(row) for row in found["errors"])
+        there.sure_after = 0
+        return True
+
+    def _lacking(self, there: _There, events: Sequence[Outgoing]) -> list[Outgoing]:
+        """The events that are not there."""
+        twins = self._twins(there, events)
+        new = [each for each in events if each.id not in there.held]
+        return [each for each in new if twins.get(each.seq, 0) >= there.errors[each.says]]
+
+    def _twins(self, there: _There, events: Sequence[Outgoing]) -> dict[int, int]:
+        """How many errors of the session before each one say the very same, and went there before it."""
+        if not any(there.errors[each.says] for each in events):
+            return {}
+        seen: Counter[Hashable] = Counter()
+        found: dict[int, int] = {}
+        for row in analytics.stored(self._source, there.id):
+            if row["kind"] == "error" and row["phase"] == rows.DONE:
+                own = tuple(row[name] for name in rows.COLUMNS)
+                each = outgoing(row["seq"], own if self._content else bundle.without_content(own), None)
+                found[each.seq] = seen[each.says]
+                seen[each.says] += 1
+        return found
+
+    def _book(self, taken: Sequence[tuple[int, Row]]) -> None:
+        """The batch is done with: if a row of it comes again, that is to be looked into."""
+        for _, row in taken:
+            if (there := self._known.get(row[2])) is not None:
+                there.held.discard(row[0])
+                there.sure_after = max(there.sure_after, taken[-1][0])
+
+    # What goes there
+
+    def _name_agents(self, there: _There, part: Part, sending: _Sending) -> None:
+        """Every agent before an event of it: one that the service does not know would have the event refused."""
+        for seq, row in part:
+            id = row[0] if row[3] == "agent" else row[_AGENT]
+            if id is None or id in there.agents:
+                continue
+            name = row[4] if row[3] == "agent" else analytics.agent_name(self._source, id.hex())
+            try:
+                self._api.name_agent(there, dashed(id) or "", storable(name or "agent"))
+            except (Refused, TooLarge) as error:
+                if row[3] == "agent":
+                    sending.refused[seq] = str(error)
+            there.agents.add(id)
+
+    def _insert(self, there: _There, chunk: Sequence[Outgoing], sending: _Sending, *, looked: bool = False) -> None:
+        """Events of one table, in one request; what is refused among them is found by halves."""
+        try:
+            self._api.insert(there, [each.body for each in chunk])
+        except (Refused, TooLarge) as error:
+            self._insert_less(there, chunk, sending, error, looked=looked)
+        else:
+            there.held.update(each.id for each in chunk)
+            sending.stored += len(chunk)
+
+    def _insert_less(
+        self, there: _There, chunk: Sequence[Outgoing], sending: _Sending, error: Exception, *, looked: bool
+    ) -> None:
+        """After a no: some may be there from elsewhere, else one of them is not taken."""
+        left = list(chunk)
+        if not looked and isinstance(error, Refused):
+            if not self._read(there):
+                raise Offline(f"{self._api.where} has lost a session that it had: {error}", answered=True) from error
+            left = self._lacking(there, chunk)
+        if len(left) == len(chunk) == 1:
+            if not any(words in str(error) for words in _IS_THERE):
+                sending.refused[left[0].seq] = str(error)
+            return
+        middle = len(left) // 2 if len(left) == len(chunk) else len(left)
+        for some in (left[:middle], left[middle:]):
+            if some:
+                self._insert(there, some, sending, looked=True)
+
+    def _update(self, there: _There, part: Part, sending: _Sending) -> None:
+        """What the session itself says there, when it changed: its end once all before it has come."""
+        marks = [seq for seq, row in part if row[3] in _MILESTONES]
+        is_newest = analytics.totals(self._source, there.id).last_seq <= part[-1][0]
+        if not (marks or is_newest):
+            return
+        told = self._told(there.id, ended=is_newest or any(row[3] == "end" for _, row in part))
+        if told == there.told or not (marks or told["end_timestamp"]):
+            return
+        try:
+            self._api.update(there, told)
+        except (Refused, TooLarge) as error:
+            sending.refused.update((seq, str(error)) for seq in marks)
+        else:
+            there.told = told
+
+    def _told(self, session: bytes, *, ended: bool) -> dict[str, Any]:
+        """Everything about a session itself, since what is left out is deleted there."""
+        figures = analytics.totals(self._source, session)
+        stands = ends.standing(self._source, self._folder, session)
+        over = ended and stands.state in _STATES
+        host_env, video = self._host_and_video(session)
+        told = {
+            "session_id": dashed(session),
+            "init_timestamp": iso(figures.first_ns),
+            "end_timestamp": iso(figures.last_ns) if over else None,
+            "end_state": _STATES[stands.state] if over else "Indeterminate",
+            "end_state_reason": stands.reason if over and self._content else None,
+            "tags": [tag for (tag,) in self._source.all("session_tags", session=session)],
+            "video": video if self._content else None,
+            "host_env": host_env,
+        }
+        return {name: storable(value) for name, value in told.items()}
+
+    def _host_and_video(self, session: bytes) -> tuple[dict[str, Any], str | None]:
+        """The machine, and the address of the video; a video file stays beside the journal."""
+        host_env: dict[str, Any] = {}
+        video = None
+        for *_, body in self._source.all("story", session=session):
+            facts = encode.loads(body) if body else {}
+            host_env.update(facts.get("host_env") or {})
+            video = facts.get("video", video)
+        is_address = isinstance(video, str) and video.startswith(("http://", "https://"))
+        return host_env, video if is_address else None
+
+
+class _Sending:
+    """What becomes of a batch."""
+
+    def __init__(self, taken: Sequence[tuple[int, Row]]) -> None:
+        self.opened = {row[0]: row for _, row in taken if row[1] == rows.OPEN}
+        self.refused: dict[int, str] = {}
+        self.stored = 0
+
+
+def _by_session(taken: Sequence[tuple[int, Row]]) -> dict[bytes, Part]:
+    """The rows of each session; those of the journal itself mean nothing there."""
+    found: dict[bytes, Part] = {}
+    for seq, row in taken:
+        if row[2] != rows.NOBODY:
+            found.setdefault(row[2], []).append((seq, row))
+    return found
+
+
+def _chunks(events: Sequence[Outgoing]) -> Iterator[list[Outgoing]]:
+    """As many events as go into one request."""
+    chunk: list[Outgoing] = []
+    size = 0
+    for each in events:
+        if chunk and (len(chunk) == EVENTS or size + len(each.body) > BYTES):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(each)
+        size += len(each.body)
+    if chunk:
+        yield chunk
+
+
+def _id(name: object) -> bytes | None:
+    try:
+        return uuid.UUID(str(name)).bytes
+    except ValueError:
+        return None

@@ -1,0 +1,186 @@
+"""Rows in the words of AgentOps' REST interface: which table each goes to, and what stands in its columns.
+
+The service takes text for almost everything and fails on a whole request for one value of another type, so every
+value is made what its column is.  How it travels is up to `agentops.py`.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import uuid
+from dataclasses import dataclass
+
+from localops import analytics, encode, rows
+from localops.events import iso, to_ns
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+    from typing import Any
+
+    from localops.rows import Row
+
+# Actions last: the service is known to have failed on every request that held one.
+TABLES = ("llms", "tools", "errors", "actions")
+_TABLE_OF = {"llm": "llms", "tool": "tools", "error": "errors"}
+_START = rows.COLUMNS.index("start_ns")
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """An event on its way."""
+
+    seq: int
+    id: bytes
+    table: str
+    body: bytes
+    says: Hashable  # of an error, which has no id of ours there: what it is recognized by
+
+
+def is_event(row: Row) -> bool:
+    """Whether a row becomes an event there: work that has ended, and no mere naming of an agent."""
+    _, phase, _, kind = row[:4]
+    return phase == rows.DONE and kind not in rows.BOOKS and (kind != "agent" or row[_START] is not None)
+
+
+def outgoing(seq: int, row: Row, opened: Row | None) -> Outgoing:
+    """The event that a row becomes; `opened` is the row its operation began with, which holds the input."""
+    event = analytics.plain(_named(seq, row), _named(0, opened) if opened else None)
+    table = _table(event["kind"])
+    told = storable(_SHAPES[table](event))
+    return Outgoing(seq, row[0], table, encode.dumps(told), what_it_says(told) if table == "errors" else None)
+
+
+def what_it_says(told: dict[str, Any]) -> Hashable:
+    """What an error is recognized by, on its way or there: the service gives it an id of its own."""
+    at_ns = to_ns(told.get("timestamp") or "")
+    trigger = told.get("trigger_event_id")
+    return (
+        None if at_ns is None else at_ns // 1000,
+        told.get("error_type"),
+        told.get("details"),
+        str(trigger).lower() if trigger else None,
+    )
+
+
+def dashed(id: bytes | str | None) -> str | None:
+    """An id as the service writes it."""
+    if not id:
+        return None
+    return str(uuid.UUID(bytes=id) if isinstance(id, bytes) else uuid.UUID(id))
+
+
+def storable(value: Any) -> Any:
+    """The value without NUL, which a text of PostgreSQL cannot hold."""
+    if isinstance(value, str):
+        return value.replace("\0", "\ufffd")
+    if isinstance(value, dict):
+        return {storable(key): storable(each) for key, each in value.items()}
+    return [storable(each) for each in value] if isinstance(value, list) else value
+
+
+def _named(seq: int, row: Row) -> dict[str, Any]:
+    return {"seq": seq, **dict(zip(rows.COLUMNS, row, strict=True))}
+
+
+def _table(kind: str) -> str:
+    return _TABLE_OF.get(kind, "actions")
+
+
+def _common(event: dict[str, Any], table: str) -> dict[str, Any]:
+    return {
+        "id": dashed(event["id"]),
+        "event_type": table,
+        "session_id": dashed(event["session"]),
+        "agent_id": dashed(event["agent"]),
+        "init_timestamp": iso(event["start_ns"]),
+        "end_timestamp": iso(event["end_ns"]),
+        "params": _text(event.get("params")),
+        "returns": _text(event.get("returns")),
+    }
+
+
+def _action(event: dict[str, Any]) -> dict[str, Any]:
+    return {
+        **_common(event, "actions"),
+        "action_type": _action_type(event),
+        "logs": _text(event.get("logs")),
+        "screenshot": _picture(event.get("screenshot")),
+    }
+
+
+def _action_type(event: dict[str, Any]) -> str:
+    """A name alone for an action; `name.kind` for what the service has no table for, as its later spans are called."""
+    kind, name = event["kind"], event["name"]
+    if kind == "action":
+        return _text(event.get("action_type")) or name or "action"
+    return f"{name}.{kind}" if name else kind
+
+
+def _llm(event: dict[str, Any]) -> dict[str, Any]:
+    return {
+        **_common(event, "llms"),
+        "thread_id": None,
+        "model": event["model"],
+        "prompt": _said(event.get("prompt")),
+        "prompt_tokens": event["tokens_in"],
+        "completion": _said(event.get("completion")),
+        "completion_tokens": event["tokens_out"],
+        "cost": None if event["cost"] is None else event["cost"] / 1e9,
+    }
+
+
+def _tool(event: dict[str, Any]) -> dict[str, Any]:
+    return {**_common(event, "tools"), "name": event["name"] or "tool", "logs": _text(event.get("logs"))}
+
+
+def _error(event: dict[str, Any]) -> dict[str, Any]:
+    trigger: dict[str, Any] = event.get("trigger") or {}
+    kind = trigger.get("kind")
+    return {
+        **_common(event, "errors"),
+        "timestamp": iso(event["start_ns"]),
+        "trigger_event_id": dashed(trigger.get("id")),
+        "trigger_event_type": _table(kind) if kind and kind != "error" else None,
+        "error_type": event["name"],
+        "code": _text(event.get("code")),
+        "details": _text(event.get("details")),
+        "logs": _text(event.get("logs")),
+    }
+
+
+_SHAPES: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "actions": _action,
+    "llms": _llm,
+    "tools": _tool,
+    "errors": _error,
+}
+
+
+def _text(value: object) -> str | None:
+    return value if value is None or isinstance(value, str) else encode.dumps(value).decode()
+
+
+def _said(value: object) -> object:
+    """Messages of a chat stay what they are; everything else is text."""
+    if isinstance(value, dict) and "role" in value:
+        return _message(value)
+    if isinstance(value, list) and value and all(isinstance(each, dict) and "role" in each for each in value):
+        return [_message(each) for each in value]
+    return _text(value)
+
+
+def _message(value: dict[str, Any]) -> dict[str, Any]:
+    return {**value, "role": _text(value["role"]) or "", "content": _text(value.get("content")) or ""}
+
+
+def _picture(value: object) -> str | None:
+    """An address or base64, as the service takes them; a file that was copied beside the journal stays there."""
+    if not isinstance(value, str) or value.startswith(("http://", "https://")):
+        return value if isinstance(value, str) else None
+    try:
+        base64.b64decode(value, validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    return value
