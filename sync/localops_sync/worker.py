@@ -145,6 +145,7 @@ class Pass:
             self.outcome.bytes += transport.sent
             if transport.skew is not None:
                 self.outcome.notes.append(_skewed(transport.skew))
+            self.outcome.notes += getattr(self.sink, "notes", ())
             lacking = getattr(self.sink, "lacking", ())
             if lacking:
                 self.outcome.notes.append(f"{len(lacking)} blobs that rows speak of are not here any more")

@@ -30,6 +30,7 @@ from localops.bundle import Ack, Batch
 from localops.errors import ConfigError
 from localops.journal import Journal
 from localops.reader import Reader
+from localops_sync import codes, worker
 from localops_sync.remotes import Remote
 from localops_sync.sink import Blocked, Offline, Refused, TooLarge
 from localops_sync.sinks import open_sink, otlp_names
@@ -279,6 +280,22 @@ def test_a_tool_call_has_its_input_from_the_row_it_opened_with(collector: Collec
         assert found["gen_ai.tool.call.result"] == '["cats","found"]'
         assert found["gen_ai.usage.total_cost"] == 0.25
         assert (good.status.code, bad.status.code) == (otlp_names.UNSET, otlp_names.ERROR)
+
+
+@pytest.mark.parametrize("took_ns", [0, 1_000, 5_000_000_000])
+@pytest.mark.parametrize("id", [None, uuid.UUID(int=7).bytes])
+def test_an_operation_finds_its_input_however_long_it_took(
+    collector: Collector, took_ns: int, id: bytes | None
+) -> None:
+    """Whether a row was opened by another is told from its times; ids that are not ours say nothing about it."""
+    began = 1_700_000_000_000_000_000
+    session, id = clock.new_id(), id or clock.new_id(began)
+    with _journal() as journal:
+        opened = rows.make("tool", session, id=id, at_ns=began, phase=1, name="web", body='{"params":{"u":1}}')
+        journal.add([opened, rows.make("tool", session, id=id, at_ns=began + took_ns, start_ns=began, name="web")])
+    with Sending(collector) as sending:
+        sending.all(rows=1)
+    assert _attributes(collector.span("execute_tool web"))["gen_ai.tool.call.arguments"] == '{"u":1}'
 
 
 def test_an_error_is_a_span_of_its_own_with_an_exception(collector: Collector) -> None:
@@ -789,6 +806,20 @@ def test_a_remark_without_a_rejection_is_only_a_note(collector: Collector) -> No
         sending.all()
         [note] = sending.sink.notes
     assert note.endswith("says: slow down\\x1b[31m ***")
+
+
+def test_a_pass_sends_what_there_is_and_passes_remarks_on(collector: Collector) -> None:
+    """The worker delivers everything but the row that is refused, and says what the back end had to say."""
+    localops.init()
+    for name in ("fine", "poison", "fine too"):
+        localops.record(localops.ActionEvent(action_type=name))
+    localops.end_session("Success")
+    collector.answer = lambda path, headers, body: (200, PROTOBUF, _partial(int(b"poison" in body), "mind the gap"))
+    home = os.environ["LOCALOPS_HOME"]
+    outcome = worker.sync(home, "default", Remote("far", collector.url, kind="otlp", key=KEY))
+    assert (outcome.code, outcome.parked, outcome.left) == (codes.PARKED, 1, 0)
+    assert outcome.notes == [f"{collector.url[7:]} says: mind the gap"]
+    assert {"fine", "fine too"} <= {span.name for span in collector.spans()}
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,7 @@ _TRACES = "/v1/traces"
 _AGENTOPS = {"otlp.agentops.ai": "https://api.agentops.ai"}  # where its cloud gives out the tokens for this host
 _TOKEN_SECONDS = 20.0
 _LEVEL = 5  # of compression
+_MOST_NOTES = 5  # of a pass: a back end may have something to say to each batch
 
 
 class Otlp:
@@ -125,8 +126,9 @@ class Otlp:
             remark = remark.replace(self.transport.key, "***")
         if rejected:
             raise Refused(f"{where} rejected {rejected} of {sent} spans{f': {remark}' if remark else ''}")
-        if remark:
-            self.notes.append(f"{where} says: {remark}")
+        note = f"{where} says: {remark}"
+        if remark and note not in self.notes and len(self.notes) < _MOST_NOTES:
+            self.notes.append(note)
 
 
 class _Token:

@@ -88,7 +88,7 @@ class Translation:
                 ended.add(row.session)
                 yield from self._end(row)
             elif row.kind not in rows.BOOKS and row.phase == rows.DONE:
-                yield self._work(row, self._find(row.id, rows.OPEN))
+                yield self._work(row, None if _is_whole(row) else self._find(row.id, rows.OPEN))
 
     def _find(self, id: bytes, phase: int) -> _Row | None:
         """A row by its identity, from this batch or the journal, with no more in it than may be sent."""
@@ -253,6 +253,7 @@ class Translation:
 
 
 _MOST = 1 << 63
+_MS = 1_000_000
 _SUMS = "llms tools actions errors failed tokens_in tokens_out unpriced".split()
 
 
@@ -296,6 +297,18 @@ def _json(stored: str | None) -> Any:
         return encode.loads(stored) if stored else None
     except ValueError:
         return None
+
+
+def _is_whole(row: _Row) -> bool:
+    """Whether no row opened this one: most events, and looking for what is not there takes longest.
+
+    An operation's id is of the time when it began, that of an event which was recorded at once of when it was.
+    """
+    if row.start_ns is None:
+        return True
+    made_ms = int.from_bytes(row.id[:6], "big")
+    is_ours = row.id[6] >> 4 == 7
+    return is_ours and made_ms == row.at_ns // _MS and made_ms != row.start_ns // _MS
 
 
 def _shape(row: _Row) -> Shape:
