@@ -25,11 +25,14 @@ _ACT = {
     405: "there is nothing at this address that takes rows: check the URL",
     407: "the proxy asks for a password",
     410: "it is closed for good",
+    415: "it does not read what is sent: upgrade the older side",
     426: "it speaks another version: upgrade the older side",
     451: "it refuses for legal reasons",
     501: "there is nothing at this address that takes rows: check the URL",
 }
 _LATER = (408, 425, 429)
+_OF_ROWS = (400, 409, 422)  # the only ones that say something of the rows: all others would be so with any rows
+_PORTAL = 511  # a network that wants a login first
 
 
 def trouble(status: int, said: str, headers: Mapping[str, str], where: str) -> Trouble:
@@ -42,12 +45,19 @@ def trouble(status: int, said: str, headers: Mapping[str, str], where: str) -> T
         return Blocked(f"{text}; {_ACT[status]}")
     if status == 413:
         return TooLarge(text)
-    if status in _LATER or status >= 500:
+    if status in _LATER or (500 <= status < 600 and status != _PORTAL):
         wait = seconds(headers.get("Retry-After"), now=headers.get("Date"))
         return Offline(text, retry_after=wait, answered=True)
     if 400 <= status < 500:
-        return Refused(text)
-    return Offline(f"{text}, which is no answer of a remote: something between may have spoken", answered=False)
+        return _no(status, text, headers.get("Content-Type", ""))
+    return Offline(f"{text}, which is no answer of a remote: something between may have spoken")
+
+
+def _no(status: int, text: str, kind: str) -> Refused | Blocked:
+    """Rows are put aside for what a remote says of them, never for what a proxy or a web server says of a request."""
+    if kind.strip().lower().startswith("text/html"):
+        return Blocked(f"{text}; no remote answers so: check the URL, and whether it is https or http")
+    return Refused(text) if status in _OF_ROWS else Blocked(f"{text}; it would refuse any rows so")
 
 
 def seconds(told: str | None, *, now: str | None = None) -> float | None:
@@ -72,4 +82,4 @@ def seconds(told: str | None, *, now: str | None = None) -> float | None:
 
 def backoff(tries: int, jitter: float) -> float:
     """How long to wait after so many failures: a random part (`jitter` in [0, 1)) of 1, 2, 4 … 60 seconds."""
-    return jitter * min(LONGEST, 2.0 ** (tries - 1))
+    return jitter * min(LONGEST, 2.0 ** min(tries - 1, 30))

@@ -18,10 +18,12 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
+from requests.structures import CaseInsensitiveDict
 from requests.utils import get_environ_proxies, select_proxy
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from localops import __version__, clock, encode, output
+from localops.errors import ConfigError
 from localops_sync import retry
 from localops_sync.pace import Pace
 from localops_sync.sink import Blocked, Offline
@@ -85,7 +87,7 @@ class Reply:
 
     def refusal(self) -> Trouble:
         """What it means for the rows that were sent, when it is not the answer that was hoped for."""
-        headers = {name.lower(): _plain(value, self._secrets) for name, value in self.headers.items()}
+        headers = CaseInsensitiveDict({name: _plain(value, self._secrets) for name, value in self.headers.items()})
         return retry.trouble(self.status, self.said(), headers, self._where)
 
     def _not_ours(self, what: str) -> Offline:
@@ -114,6 +116,7 @@ class Transport:
         self.base = remote.url.rstrip("/")
         self.where = urlsplit(self.base).netloc.rpartition("@")[2]
         self.key = remote.secret()
+        _check_authority(remote)
         self.sent = 0  # bytes of all bodies
         self.skew: float | None = None  # by how many seconds the remote's clock is ahead, when that is worth a word
         self._remote, self._pace = remote, pace or Pace()
@@ -161,10 +164,11 @@ class Transport:
         try:
             thread.join(seconds)
         finally:
-            if not found:  # it is late, or somebody pressed Ctrl-C
+            late = not found  # or somebody pressed Ctrl-C
+            if late:
                 self._line.cut()
                 self._line = _Line(self._remote, self._silence)  # the thread may still be at the old one
-        if not found:
+        if late:  # whatever has come meanwhile: cut off, it may look like an answer
             raise Offline(f"{self.where} did not finish its answer within {seconds:.0f} s")
         if isinstance(found[0], BaseException):
             raise found[0]
@@ -192,13 +196,15 @@ class Transport:
         return reply
 
     def _read(self, found: requests.Response) -> bytes:
-        """The whole body as it came, unless it is too long."""
+        """The whole body as it came; ValueError when it is too long, or cannot be told to be whole."""
         pieces, size = [], 0
         while piece := found.raw.read(65_536, decode_content=False):
             pieces.append(piece)
             size += len(piece)
             if size > ANSWER:
                 raise _TooLong
+        if found.status_code == 200 and not size and not _says_its_end(found):
+            raise ValueError("the answer ended in its header")
         return b"".join(pieces)
 
     def _compare_clocks(self, date: str | None) -> None:
@@ -209,11 +215,25 @@ class Transport:
         self.skew = ahead if abs(ahead) > _SKEW else None
 
 
+def _says_its_end(found: requests.Response) -> bool:
+    """Whether an answer tells where it ends; http.client takes one that broke off in its header for a whole one."""
+    return found.request.method == "HEAD" or "Content-Length" in found.headers or "Transfer-Encoding" in found.headers
+
+
 def _keep(call: Callable[[], Reply], found: list[Reply | BaseException]) -> None:
     try:
         found.append(call())
     except BaseException as error:  # whatever it is, it is raised where somebody waits for it
         found.append(error)
+
+
+def _check_authority(remote: Remote) -> None:
+    """ConfigError when the file of certificates holds none, which requests would blame on the remote."""
+    try:
+        if remote.ca is not None:
+            ssl.create_default_context(cafile=remote.ca)
+    except OSError as error:  # an SSLError is one too
+        raise ConfigError(f"the certificates of remote {remote.name!r} cannot be read: {remote.ca}: {error}") from error
 
 
 def _secrets(key: str | None, headers: Mapping[str, str]) -> set[str]:
@@ -301,7 +321,7 @@ class _Adapter(HTTPAdapter):
 
     def proxy_manager_for(self, proxy: str, **options: Any) -> urllib3.ProxyManager:
         """Make the pools for those behind a proxy; SOCKS has connections of its own kind."""
-        manager = super().proxy_manager_for(proxy, **options)
+        manager: urllib3.ProxyManager = super().proxy_manager_for(proxy, **options)
         if not proxy.lower().startswith("socks"):
             manager.pool_classes_by_scheme = self._pools
         return manager
@@ -345,9 +365,10 @@ def _meaning(error: Exception, base: str, where: str, secrets: Collection[str]) 
     why = _plain(str(chain[-1]), secrets)
     if isinstance(error, requests.exceptions.ProxyError):
         return _of_proxy(base, where, why)
-    for found in reversed(chain):
-        if isinstance(found, ssl.SSLError):
-            return _of_tls(found, where, why)
+    if type(error) is OSError:  # requests itself, about the file of an environment variable
+        return Blocked(f"{why}; see $REQUESTS_CA_BUNDLE")
+    if (tls := next((each for each in reversed(chain) if isinstance(each, ssl.SSLError)), None)) is not None:
+        return _of_tls(tls, where, why)
     for kinds, kind, sentence in _SENTENCES:
         if any(isinstance(found, kinds) for found in chain):
             return kind(sentence.format(where=where, why=why))
@@ -382,7 +403,11 @@ _SENTENCES: list[tuple[tuple[type[BaseException], ...], type[Blocked | Offline],
         Blocked,
         "the key or a header for {where} has characters that HTTP cannot carry",
     ),
-    ((requests.exceptions.InvalidSchema, requests.exceptions.InvalidURL), Blocked, "{where} cannot be called: {why}"),
+    (
+        (requests.exceptions.InvalidSchema, requests.exceptions.InvalidURL, urllib3.exceptions.LocationValueError),
+        Blocked,
+        "{where} cannot be called: {why}",
+    ),
 ]
 
 
@@ -404,4 +429,4 @@ def _of_tls(error: ssl.SSLError, where: str, why: str) -> Trouble:
             f"{where} cannot be trusted: {why}; check the address and this machine's clock, "
             "or name its certificate: localops remote add … --ca FILE"
         )
-    return Blocked(f"{where} does not speak TLS as we do: {why}; check the address, and whether it is https or http")
+    return Blocked(f"no TLS with {where}: {why}; check the address, and whether it is https or http")

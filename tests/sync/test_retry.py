@@ -1,0 +1,118 @@
+"""What an answer means and when to ask again, as tables."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from localops_sync import retry
+from localops_sync.sink import Blocked, Offline, Refused, TooLarge, Trouble
+
+_NOW = "Sat, 21 Nov 2026 03:00:00 GMT"
+
+_MEANING: list[tuple[type[Trouble], list[int]]] = [
+    (Blocked, [300, 301, 302, 303, 304, 307, 308]),
+    (Blocked, [401, 402, 403, 404, 405, 407, 410, 415, 426, 451, 501]),
+    (Blocked, [406, 411, 412, 414, 416, 417, 418, 421, 423, 424, 428, 431, 499]),
+    (Refused, [400, 409, 422]),
+    (TooLarge, [413]),
+    (Offline, [408, 425, 429, 500, 502, 503, 504, 505, 507, 508, 511, 520, 524, 599]),
+    (Offline, [100, 103, 201, 202, 204, 206, 207, 600, 999]),
+]
+
+
+@pytest.mark.parametrize(("kind", "codes"), _MEANING, ids=lambda value: getattr(value, "__name__", None))
+def test_what_each_status_means(kind: type[Trouble], codes: list[int]) -> None:
+    """A status is for a person, for the rows, for their size, or for later; all of it is said."""
+    for code in codes:
+        found = retry.trouble(code, "so it is", {}, "hub.example")
+        assert type(found) is kind, code
+        assert str(found).startswith(f"hub.example answered {code}: so it is")
+
+
+@pytest.mark.parametrize("code", [408, 425, 429, 500, 502, 503, 504])
+def test_who_is_asked_again(code: int) -> None:
+    """A remote that says it cannot just now is asked again in the same pass, when it wants to be."""
+    found = retry.trouble(code, "", {"Retry-After": "7"}, "hub.example")
+    assert isinstance(found, Offline)
+    assert (found.answered, found.retry_after) == (True, 7.0)
+
+
+@pytest.mark.parametrize("code", [511, 202, 600])
+def test_who_is_not_asked_again(code: int) -> None:
+    """An answer that no remote gives is somebody between: a later pass may find it gone."""
+    found = retry.trouble(code, "", {}, "hub.example")
+    assert isinstance(found, Offline)
+    assert not found.answered
+
+
+@pytest.mark.parametrize("code", [400, 409, 422])
+@pytest.mark.parametrize("kind", ["text/html", "Text/HTML; charset=utf-8"])
+def test_a_web_page_refuses_no_row(code: int, kind: str) -> None:
+    """A proxy's page of complaint says nothing about rows: none is put aside for it."""
+    assert isinstance(retry.trouble(code, "a web page", {"Content-Type": kind}, "hub.example"), Blocked)
+
+
+def test_a_redirect_says_where_to() -> None:
+    """The place a redirect points to is in the sentence: it may be the right address."""
+    found = retry.trouble(301, "", {"Location": "https://hub.example/below"}, "hub.example")
+    assert "https://hub.example/below" in str(found)
+
+
+_AFTER = [
+    ("0", 0.0),
+    ("7", 7.0),
+    (" 7 ", 7.0),
+    ("999999999", retry.RETRY_AFTER_MOST),
+    ("9" * 400, retry.RETRY_AFTER_MOST),
+    ("Sat, 21 Nov 2026 03:00:09 GMT", 9.0),
+    ("Sat, 21 Nov 2026 04:00:09 +0100", 9.0),
+    ("Sat, 21 Nov 2026 02:00:00 GMT", 0.0),
+    ("Sat, 21 Nov 2099 03:00:00 GMT", retry.RETRY_AFTER_MOST),
+    (None, None),
+    ("", None),
+    ("soon", None),
+    ("-5", None),
+    ("1.5", None),
+    ("٧", None),
+    ("Sat, 99 Nov 2026 03:00:00 GMT", None),
+    ("Sat, 21 Nov 99999 03:00:00 GMT", None),
+]
+
+
+@pytest.mark.parametrize(("told", "expected"), _AFTER)
+def test_retry_after(told: str | None, expected: float | None) -> None:
+    """Seconds and dates are understood, capped, and never negative; nonsense is no wish at all."""
+    assert retry.seconds(told, now=_NOW) == expected
+
+
+@pytest.mark.parametrize("now", [None, "", "yesterday", "Sat, 21 Nov 2026 03:00:00 -0000"])
+def test_retry_after_a_date_without_a_clock(now: str | None) -> None:
+    """A date is worth nothing without the clock it is from: ours may be wrong."""
+    assert retry.seconds("Sat, 21 Nov 2026 03:00:09 GMT", now=now) is None
+
+
+@given(st.text(), st.none() | st.text())
+def test_no_header_makes_it_fail(told: str, now: str | None) -> None:
+    """Whatever a header says, the wait is none or one that can be waited."""
+    found = retry.seconds(told, now=now)
+    assert found is None or 0 <= found <= retry.RETRY_AFTER_MOST
+
+
+@given(st.integers(100, 999), st.text(), st.dictionaries(st.sampled_from(["Retry-After", "Location"]), st.text()))
+def test_every_status_means_something(code: int, said: str, headers: dict[str, str]) -> None:
+    """There is no status without a meaning."""
+    assert isinstance(retry.trouble(code, said, headers, "hub.example"), Trouble)
+
+
+def test_backoff_doubles_up_to_a_minute() -> None:
+    """The longest wait doubles with each failure, up to a limit; the wait is a random part of it."""
+    assert [retry.backoff(tries, 1.0) for tries in range(1, 9)] == [1, 2, 4, 8, 16, 32, 60, 60]
+    assert retry.backoff(5, 0.0) == 0.0
+    assert retry.backoff(5, 0.25) == 4.0
+
+
+def test_backoff_ends() -> None:
+    """However often it failed, there is a wait."""
+    assert retry.backoff(5_000, 0.5) == retry.LONGEST / 2
