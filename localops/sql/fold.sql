@@ -1,14 +1,46 @@
 -- Folding a batch: the rows after :after, up to and including :upto, into what is derived.
 -- Run in this order inside one immediate transaction, the mark first, so that the views see the new state.
 
+-- batch --
+-- What the batch adds, by session, kind and phase: its rows are gone through once, and what follows goes through this.
+create temp table if not exists batch(
+  session blob, kind text, phase integer, n integer, failed integer, tokens_in integer, tokens_out integer,
+  tokens_cached integer, tokens_reasoning integer, cost integer, priced integer, parts integer, first_ns integer,
+  last_ns integer, last_seq integer);
+
+-- emptied --
+delete from temp.batch;
+
+-- gathered --
+insert into temp.batch
+select
+  session, kind, phase,
+  count(*),
+  coalesce(sum(failed), 0),
+  coalesce(sum(tokens_in), 0),
+  coalesce(sum(tokens_out), 0),
+  coalesce(sum(tokens_cached), 0),
+  coalesce(sum(tokens_reasoning), 0),
+  coalesce(sum(cost), 0),
+  count(cost),
+  count(coalesce(model, agent, tags)),
+  min(at_ns),
+  max(at_ns),
+  max(seq)
+from event not indexed
+where seq > :after and seq <= :upto
+group by session, kind, phase;
+
 -- survey --
--- What the batch holds beside plain events: rows of the books, parts to be counted by, prices.  Decides what must run.
+-- What the batch holds beside plain events: rows of the books, parts to be counted by, prices, operations that began,
+-- sessions that began earlier than was known.  Decides what must run.
 select
   max(kind in ('session','join','leave','tags','end','host','video','metadata','loss','clock')),
-  max(model is not null or agent is not null or tags is not null or kind in ('tool','agent','error')),
-  max(kind = 'price')
-from event not indexed
-where seq > :after and seq <= :upto;
+  max(parts > 0 or kind in ('tool','agent','error')),
+  max(kind = 'price'),
+  max(phase = 1),
+  max(first_ns < (select t.first_ns from total t where t.session = batch.session))
+from temp.batch;
 
 -- mark --
 update mark set seq = :upto;
@@ -34,25 +66,8 @@ select
   min(first_ns),
   max(last_ns),
   max(last_seq)
-from (
-  select
-    session, kind, phase,
-    count(*) as n,
-    coalesce(sum(failed), 0) as failed,
-    coalesce(sum(tokens_in), 0) as tokens_in,
-    coalesce(sum(tokens_out), 0) as tokens_out,
-    coalesce(sum(tokens_cached), 0) as tokens_cached,
-    coalesce(sum(tokens_reasoning), 0) as tokens_reasoning,
-    coalesce(sum(cost), 0) as cost,
-    count(cost) as priced,
-    min(at_ns) as first_ns,
-    max(at_ns) as last_ns,
-    max(seq) as last_seq
-  from event not indexed
-  where seq > :after and seq <= :upto
-    and session <> zeroblob(16)
-  group by session, kind, phase
-)
+from temp.batch
+where session <> zeroblob(16)
 group by session
 on conflict(session) do update set
   rows = rows + excluded.rows,
@@ -69,8 +84,6 @@ on conflict(session) do update set
   cost = cost + excluded.cost,
   unpriced = unpriced + excluded.unpriced,
   moved = moved or excluded.first_ns < first_ns,
-  state = iif(implied = 1 and excluded.last_ns > ended_ns, 'open', state),
-  implied = iif(implied = 1 and excluded.last_ns > ended_ns, 0, implied),
   first_ns = min(first_ns, excluded.first_ns),
   last_ns = max(last_ns, excluded.last_ns),
   last_seq = max(last_seq, excluded.last_seq),
