@@ -9,7 +9,7 @@ import os
 import sys
 import uuid
 
-from localops import clock, encode, ends, events, exits, host
+from localops import clock, encode, ends, events, exits, host, spill
 from localops import config as settings
 from localops.config import JOURNAL, Config
 from localops.context import scope
@@ -197,6 +197,8 @@ class Client:
         journal.chores.append(chore)
 
     def _find_the_dead(self, journal: Journal) -> None:
+        if spill.waiting(journal.folder):  # an end may be among the rows that wait
+            return
         try:
             ends.derive(journal)
         except Exception as error:  # the edge: starting a session never fails for the sake of an older one

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 
+from localops import host
 from localops.errors import ConfigError, UnusableBudget
 from localops.output import say_once
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 JOURNAL = "journal.db"
-HUB = "hub.json"  # in a home that is the data folder of a hub
 DURABILITIES = ("process", "power")
 
 # AgentOps' options that only concern its network or its log: taken, so that programs run unchanged, and
@@ -420,6 +420,19 @@ def projects(home_folder: str) -> list[str]:
     except OSError:
         return []
     return sorted(name for name in names if os.path.isdir(os.path.join(home_folder, name)) and _is_name(name))
+
+
+def check_home(folder: str) -> None:
+    """ConfigError where a home is there and cannot be looked into: that is not the same as an empty one."""
+    try:
+        os.listdir(os.path.join(folder, "."))  # to list it is one permission, to enter it another
+    except FileNotFoundError:
+        return
+    except NotADirectoryError:
+        raise ConfigError(f"the home {folder} is no folder: choose another with --home or LOCALOPS_HOME") from None
+    except OSError as error:
+        whose = f"; it belongs to {name}" if (name := host.owner(folder)) else ""
+        raise ConfigError(f"the home {folder} cannot be read: {error.strerror}{whose}") from error
 
 
 def check_project(name: str) -> str:

@@ -12,8 +12,8 @@ import uuid
 from collections import namedtuple
 from heapq import merge
 
-from localops import analytics, config, encode, ends, spill
-from localops.errors import Ambiguous, NotFound
+from localops import analytics, config, encode, ends, host, rows, spill
+from localops.errors import Ambiguous, EmptyJournal, NotFound
 from localops.journal import Journal
 from localops.reader import Reader
 from localops.sql import statements
@@ -73,11 +73,14 @@ _LEAST = 4  # hex digits of an id
 _FEW_OPEN = 64  # more open sessions than this are not looked at one by one just to tidy
 _LATEST_NS = (1 << 63) - 1
 _FRESH_KEY = 1 << 62  # a session that is not folded yet comes before those of the same nanosecond
+_SESSION, _KIND, _NAME, _AT, _BODY = map(rows.COLUMNS.index, ("session", "kind", "name", "at_ns", "body"))
 _COUNTED = 2_000  # a filter with more sessions than this is as good as any other to walk along
 
 
 class Home:
     """The projects of a home, or one of them.
+
+    A home that is not there yet holds none; one that cannot be looked into is a ConfigError.
 
     >>> with Home("/nowhere/at/all") as home:
     ...     home.projects
@@ -86,12 +89,13 @@ class Home:
 
     def __init__(self, folder: str | None = None, project: str | None = None) -> None:
         self.folder = config.home(folder)
-        known = sorted({*config.projects(self.folder), *spill.strays(self.folder)})
-        names = known if project is None else [config.check_project(project)]
-        found = (Project(self.folder, name, rank) for rank, name in enumerate(names))
+        config.check_home(self.folder)
+        names = known(self.folder) if project is None else [config.check_project(project)]
+        found = [Project(self.folder, name, rank) for rank, name in enumerate(names)]
         self.projects = [each for each in found if each.exists]
-        if project is not None and not self.projects:
-            there = ", ".join(config.projects(self.folder)) or "none yet"
+        self.waiting = {each.name: each.waiting for each in found if each.waiting}
+        if project is not None and not found[0].exists and not found[0].waiting:
+            there = ", ".join(known(self.folder)) or "none yet"
             raise NotFound(f"no project {project!r} in {self.folder}; there is: {there}")
 
     def sessions(self, filters: Filters | None = None, *, before: str | None = None) -> Iterator[Listed]:
@@ -150,8 +154,13 @@ class Home:
         self.close()
 
 
+def known(home: str) -> list[str]:
+    """The names of a home's projects, those included of which there are only rows in the user's state folder."""
+    return sorted({*config.projects(home), *spill.strays(home)})
+
+
 class Project:
-    """One project of a home, tidied and opened to be read."""
+    """One project of a home, tidied and opened to be read; `waiting` rows could not come in and are in no figure."""
 
     def __init__(self, home: str, name: str, rank: int = 0) -> None:
         self.name = name
@@ -164,6 +173,8 @@ class Project:
             reader = reader or self._read()
         self._reader = reader
         self._index: Index | None = None
+        self.waiting = spill.count(self.folder)
+        self._waiting_rows: dict[bytes, list[rows.Row]] | None = None
 
     @property
     def exists(self) -> bool:
@@ -177,7 +188,10 @@ class Project:
         return self._reader
 
     def _read(self) -> Reader | None:
-        return Reader(self.path) if os.path.exists(self.path) else None
+        try:
+            return Reader(self.path)
+        except (NotFound, EmptyJournal):
+            return None
 
     def ask(self, name: str, **values: object) -> list[tuple[Any, ...]]:
         """The rows of a statement of lists.sql."""
@@ -185,7 +199,22 @@ class Project:
 
     def standing(self, session: bytes) -> ends.Standing:
         """How a session stands now."""
-        return ends.standing(self.reader, self.folder, session)
+        stands = ends.standing(self.reader, self.folder, session)
+        return self._with_waiting(session, stands) if stands.derived and self.waiting else stands
+
+    def _with_waiting(self, session: bytes, stands: ends.Standing) -> ends.Standing:
+        """How a session stands by the rows of it that wait as well: its end may be among them."""
+        if self._waiting_rows is None:
+            self._waiting_rows = {}
+            for row in spill.rows(self.folder):
+                self._waiting_rows.setdefault(row[_SESSION], []).append(row)
+        found = self._waiting_rows.get(session, [])
+        for row in reversed(found):
+            if row[_KIND] == "end":
+                reason = encode.loads(row[_BODY]).get("reason") if row[_BODY] else None
+                return ends.Standing(row[_NAME], reason, row[_AT], False)
+        many = "1 of its rows waits" if len(found) == 1 else f"{len(found)} of its rows wait"
+        return stands._replace(reason=f"process died; {many} in a spill file") if found else stands
 
     def tags(self, session: bytes) -> list[str]:
         """The tags a session has now."""
@@ -363,6 +392,8 @@ def _is_due(folder: str, reader: Reader | None) -> bool:
     """Whether something waits that only a writer can bring in order."""
     if not os.access(folder if os.path.isdir(folder) else os.path.dirname(folder), os.W_OK):
         return False
+    if reader is not None and _is_elsewhere(reader):
+        return False
     if spill.waiting(folder) or os.path.isdir(os.path.join(folder, "parts")):
         return True
     if reader is None:
@@ -373,13 +404,20 @@ def _is_due(folder: str, reader: Reader | None) -> bool:
     return len(found) <= _FEW_OPEN and any(ends.standing(reader, folder, session).derived for (session,) in found)
 
 
+def _is_elsewhere(reader: Reader) -> bool:
+    """Whether the journal was copied or moved here: who writes to it gives it a new id, and a look must not."""
+    found = reader.ask("select value from meta where key = 'place'")
+    return bool(found) and found[0][0] != host.place_of(reader.path)
+
+
 def _tidy(folder: str) -> None:
     """Take in what waits, write the ends that are due, fold."""
     try:
         journal = Journal(folder, wait=1.0, gather=True)
         try:
             journal.collect()
-            ends.derive(journal)
+            if not spill.waiting(folder):  # an end may be among the rows that wait
+                ends.derive(journal)
             journal.fold()
         finally:
             journal.close()

@@ -97,6 +97,27 @@ def hostname() -> str:
     return os.uname().nodename
 
 
+def place_of(path: str) -> str:
+    """What tells a file from a copy of it: this machine, and the file's number on its disk."""
+    return f"{machine_id()} {os.stat(path).st_ino}"
+
+
+def owner(path: str) -> str | None:
+    """Who a file belongs to, when that is another user; None when it is this one, or cannot be seen."""
+    try:
+        user = os.stat(path).st_uid
+    except OSError:
+        return None
+    if user == os.getuid():
+        return None
+    import pwd
+
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return f"user {user}"
+
+
 def process_started(pid: int | None = None) -> int | None:
     """When a process (this one by default) was started, in clock ticks since boot; None if that is not known.
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import localops
-from localops import clock, config, encode, rows, sql
-from localops.errors import Ambiguous, NotFound
+from localops import clock, config, encode, host, rows, sql
+from localops.errors import Ambiguous, ConfigError, NotFound
 from localops.home import Filters, Home, Listed, id_range
 from localops.journal import Journal
-from localops.spill import Spill, waiting
+from localops.reader import Reader
+from localops.spill import Claim, Spill, waiting
+from tests import programs
 
 SECOND = 1_000_000_000
 START = 1_700_000_000 * SECOND
@@ -229,3 +233,93 @@ def test_rows_spilled_before_there_was_a_project_are_found(tmp_path: Path, monke
     home.mkdir()
     with Home(str(home)) as opened:
         assert [listed.session for listed in opened.sessions()] == [session.session_id.bytes]
+
+
+def test_a_home_that_is_a_file_is_an_error(tmp_path: Path) -> None:
+    """It is not taken for one in which nothing was recorded yet."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="no folder"):
+        Home(str(tmp_path / "file"))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may look anywhere")
+@pytest.mark.parametrize("mode", [0o000, 0o400, 0o100])
+def test_a_home_that_cannot_be_looked_into_is_an_error(mode: int, journal: Journal, tmp_path: Path) -> None:
+    """Neither one that cannot be listed nor one that cannot be entered is taken for an empty one."""
+    (tmp_path / "home").chmod(mode)
+    try:
+        with pytest.raises(ConfigError, match="cannot be read: Permission denied"):
+            Home()
+    finally:
+        (tmp_path / "home").chmod(0o700)
+
+
+@pytest.fixture
+def taken(journal: Journal) -> Iterator[list[rows.Row]]:
+    """A session that died, whose newest rows are in a spill file that another process keeps to itself."""
+    first, *others = _rows(1, state="Success", tag="red", model="gpt")
+    card = encode.dumps({"participant": first[0].hex(), "boot": host.boot_id(), "machine": host.machine_id()})
+    journal.append(rows.make("session", first[2], id=first[0], at_ns=first[7], parent=first[0], body=card.decode()))
+    journal.close()
+    mine = Spill(journal.folder)
+    assert all(mine.write(row) for row in others)
+    claim = Claim(waiting(journal.folder)[0])
+    yield others
+    claim.close()
+
+
+def test_rows_that_wait_are_counted(taken: list[rows.Row]) -> None:
+    """They are in no figure, and how many they are is known project by project."""
+    with Home() as home:
+        assert home.waiting == {"default": len(taken)}
+        assert next(home.sessions()).events == 0
+
+
+def test_an_end_that_waits_is_an_end(taken: list[rows.Row]) -> None:
+    """A session whose end could not be taken in yet did not die: neither a look nor another recorder says so."""
+    other = localops.start_session()
+    assert other is not None
+    other.end_session("Failure")
+    with Home() as home:
+        assert home.projects[0].standing(taken[0][2]).state == "Success"
+        assert sorted(listed.state for listed in home.sessions()) == ["Failure", "Success"]
+
+
+def test_a_project_whose_rows_all_wait_is_not_unknown() -> None:
+    """With no journal there is nothing to list, but it is known that rows wait."""
+    spill = Spill(programs.project())
+    for row in _rows(1, state="Success", tag="red", model="gpt"):
+        assert spill.write(row)
+    claim = Claim(waiting(programs.project())[0])
+    for project in (None, "default"):
+        with Home(project=project) as home:
+            assert home.waiting == {"default": 4}
+    claim.close()
+
+
+def _identity(path: str) -> list[tuple[Any, ...]]:
+    with Reader(path) as reader:
+        return reader.ask("select value from meta where key = 'journal'") + reader.ask("select max(seq) from event")
+
+
+@pytest.mark.foreign_open  # it copies the files
+def test_a_look_at_a_copy_leaves_it_what_it_is(journal: Journal, tmp_path: Path) -> None:
+    """A copied home keeps its journal's id, and its rows, until somebody writes there."""
+    for row in _rows(1, state=None, tag="red", model="gpt"):
+        journal.append(row)
+    journal.close()
+    shutil.copytree(tmp_path / "home", tmp_path / "copy")
+    copy = str(tmp_path / "copy" / "default")
+    for row in _rows(2, state="Success", tag="red", model="gpt"):
+        assert Spill(copy).write(row)
+    before = _identity(f"{copy}/journal.db")
+    with Home(str(tmp_path / "copy")) as home:
+        assert [listed.name for listed in home.sessions()] == ["run 1"]
+        assert home.waiting == {"default": 4}
+    assert before == _identity(f"{copy}/journal.db") == _identity(journal.path)
+    writer = Journal(copy)
+    writer.collect()
+    writer.close()
+    with Home(str(tmp_path / "copy")) as home:
+        assert (home.waiting, len(list(home.sessions()))) == ({}, 2)
+    assert _identity(f"{copy}/journal.db")[0] != before[0]
