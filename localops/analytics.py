@@ -299,7 +299,11 @@ def overall(reader: Reader, chosen: Chosen) -> Totals:
 
 
 def _asked(reader: Reader, name: str, chosen: Chosen, **values: object) -> list[tuple[Any, ...]]:
-    return reader.ask(statements("report.sql")[name], {**chosen._asdict(), **values})
+    report = statements("report.sql")
+    return reader.ask(
+        f"with chosen as ({report['chosen']})\n{report[name]}",
+        {**chosen._asdict(), **values},
+    )
 
 
 def _line(row: tuple[Any, ...]) -> Line:

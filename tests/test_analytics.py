@@ -13,6 +13,7 @@ from localops import ActionEvent, ErrorEvent, LLMEvent, ToolEvent, analytics, cl
 from localops.analytics import Chosen, percentile
 from localops.home import Home
 from localops.journal import Journal
+from localops.sql import statements
 
 SECOND = 1_000_000_000
 
@@ -154,3 +155,20 @@ def test_a_percentile_is_one_of_the_values(values: list[int], share: float) -> N
 def test_of_nothing_there_is_no_percentile() -> None:
     """And none is made up."""
     assert percentile([], 0.5) is None
+
+
+def test_figures_of_a_day_do_not_walk_all_sessions() -> None:
+    """What is asked of a few sessions is found by an index, however many there are; so is one of them."""
+    session = _started()
+    session.end_session("Success")
+    report = statements("report.sql")
+    asked = {
+        name: f"with chosen as ({report['chosen']}) {report[name]}" for name in ("quarters", "by_session", "by_tag")
+    }
+    asked["one"] = "select * from session_total where session = :session"
+    values = {**Chosen()._asdict(), "many": 5, "session": b""}
+    with Home() as home:
+        for name, statement in asked.items():
+            used = {key: value for key, value in values.items() if f":{key}" in statement}
+            plan = [row[3] for row in home.projects[0].reader.ask(f"explain query plan {statement}", used)]
+            assert not [step for step in plan if step.startswith(("SCAN total", "SCAN facet"))], (name, plan)

@@ -158,8 +158,8 @@ where e.kind = 'price'
 group by e.parent;
 
 -- durations --
--- How long each LLM and tool call of a session took, in nanoseconds.
-select e.kind, coalesce(e.end_ns, e.at_ns) - coalesce(e.start_ns, e.at_ns)
+-- How long each LLM and tool call of a session took, in nanoseconds: a day at most, as in the view facet_part.
+select e.kind, min(max(coalesce(e.end_ns, e.at_ns) - coalesce(e.start_ns, e.at_ns), 0), 86400000000000)
 from (
   select o.seq as at
   from total t

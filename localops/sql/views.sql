@@ -25,33 +25,41 @@ from event not indexed
 where seq > (select seq from mark)
   and session <> zeroblob(16);
 
--- Each session's totals, by its 16-byte id.
+-- Each session's totals, by its 16-byte id; `key` is its key in `total`, null until it is folded.  Nearly all sessions
+-- have no row past the mark, so theirs are read as they are, in any order that `total` has an index for.
 create view session_total as
+select session, rows, events, actions, llms, tools, errors, failed, tokens_in, tokens_out, tokens_cached,
+  tokens_reasoning, cost, unpriced, first_ns, last_ns, last_seq, key
+from total
+where session not in (select session from tail)
+union all
 select
   session,
-  sum(rows) as rows,
-  sum(events) as events,
-  sum(actions) as actions,
-  sum(llms) as llms,
-  sum(tools) as tools,
-  sum(errors) as errors,
-  sum(failed) as failed,
-  sum(tokens_in) as tokens_in,
-  sum(tokens_out) as tokens_out,
-  sum(tokens_cached) as tokens_cached,
-  sum(tokens_reasoning) as tokens_reasoning,
-  sum(cost) as cost,
-  sum(unpriced) as unpriced,
-  min(first_ns) as first_ns,
-  max(last_ns) as last_ns,
-  max(last_seq) as last_seq
+  sum(rows),
+  sum(events),
+  sum(actions),
+  sum(llms),
+  sum(tools),
+  sum(errors),
+  sum(failed),
+  sum(tokens_in),
+  sum(tokens_out),
+  sum(tokens_cached),
+  sum(tokens_reasoning),
+  sum(cost),
+  sum(unpriced),
+  min(first_ns),
+  max(last_ns),
+  max(last_seq),
+  max(key)
 from (
   select session, rows, events, actions, llms, tools, errors, failed, tokens_in, tokens_out, tokens_cached,
-    tokens_reasoning, cost, unpriced, first_ns, last_ns, last_seq
+    tokens_reasoning, cost, unpriced, first_ns, last_ns, last_seq, key
   from total
+  where session in (select session from tail)
   union all
   select session, rows, events, actions, llms, tools, errors, failed, tokens_in, tokens_out, tokens_cached,
-    tokens_reasoning, cost, unpriced, at_ns, at_ns, seq
+    tokens_reasoning, cost, unpriced, at_ns, at_ns, seq, null
   from tail
 )
 group by session;

@@ -100,6 +100,21 @@ def test_a_session_has_the_same_figures_by_tag_alone_and_among_others(told: Told
     assert [(line["tag"], line["events"], line["cost_usd"]) for line in alone] == [("whole", 3, 1.5), ("own", 1, 0.5)]
 
 
+def test_an_absurd_time_spoils_no_figure(told: Told) -> None:
+    """A call took a day at most, in means, sums and percentiles alike, however few there are."""
+    session = localops.start_session()
+    assert session is not None
+    for _ in range(3):
+        session.record(ToolEvent(name="t", init_timestamp="1970-01-01T00:00:00Z", end_timestamp="2200-01-01T00:00:00Z"))
+    session.end_session("Success")
+    document = told("analytics", "last")
+    assert set(document["percentiles"]["tool"].values()) == {86_400}
+    assert document["by_tool"][0]["seconds"] == 3 * 86_400
+    for words in ([], ["last"]):
+        lines = told("analytics", *words, "--by", "kind")["lines"]
+        assert [line["seconds"] for line in lines if line["kind"] == "tool"] == [3 * 86_400]
+
+
 def test_sessions_are_chosen_by_tag_and_time(told: Told) -> None:
     """--tag and --until leave the others out."""
     _session("one", 0.5, tags=["red"])
