@@ -606,7 +606,10 @@ class Journal:
                 self._inside = inside
 
     def transact(self, work: Callable[[Execute], None], *, full: bool = False, folded: bool = True) -> None:
-        """Run `work` alone in an immediate transaction, over a journal that is folded to its end (or as it is)."""
+        """Run `work` alone in an immediate transaction, over a journal that is folded to its end (or as it is).
+
+        What `work` writes is folded with it: a row that cannot be folded is not kept to stop all that follow.
+        """
         with self._alone():
             if folded:
                 self._fold(all_of_it=True)
@@ -618,6 +621,8 @@ class Journal:
                 if folded:
                     self._fold_inside(1, sys.maxsize)  # what slipped in just now
                 work(execute)
+                if folded:
+                    self._fold_inside(1, sys.maxsize)
                 execute("commit")
             except BaseException:
                 self._roll_back()

@@ -42,15 +42,12 @@ def to_row(line: bytes) -> Row:
 
 def to_numbered(line: bytes) -> tuple[int, Row]:
     """The row a line holds and its place in the journal it comes from (0: not told); ValueError as above."""
-    plain = encode.loads(line)
-    if not isinstance(plain, dict):
-        raise ValueError("a row's line is a JSON object")
+    plain, body = _parts(line)
     values: list[object] = [plain.get(name) for name in rows.COLUMNS]
     for index in _BINARY:
         value = values[index]
         values[index] = bytes.fromhex(value) if isinstance(value, str) else value
-    if values[_BODY] is not None:
-        values[_BODY] = _stored_body(line)
+    values[_BODY] = body
     row = tuple(values)
     _check_types(row)
     if not rows.intact(row):
@@ -88,7 +85,16 @@ def _check_types(row: Row) -> None:
         raise ValueError("a number does not fit into 64 bits")
 
 
-def _stored_body(line: bytes) -> str:
-    """The body's text as it was spliced in: it is the last key, and the checksum covers its very bytes."""
-    start = line.index(b'"body":') + len(b'"body":')
-    return line[start:].rstrip(b"\r\n")[:-1].decode()
+def _parts(line: bytes) -> tuple[dict[str, object], str | None]:
+    """The columns, and the body's text as it was spliced in: it comes last, and the checksum covers its very bytes."""
+    head, found, rest = line.partition(b'"body":')
+    plain = encode.loads(head.removesuffix(b",") + b"}" if found else line)
+    if not isinstance(plain, dict) or "body" in plain:
+        raise ValueError("a row's line is a JSON object, and its body is the last key")
+    text = rest.rstrip(b"\r\n")
+    if not found or text == b"null}":
+        return plain, None
+    if not text.endswith(b"}"):
+        raise ValueError("the line breaks off")
+    encode.loads(text[:-1])  # what is behind a body, or inside one, must not be taken for JSON when it is none
+    return plain, text[:-1].decode()

@@ -81,8 +81,10 @@ def _objection_to_facts(found: Any) -> str | None:
     if not isinstance(found, dict):
         return "the body is a JSON object"
     wrong = [name for name, kind in _TOLD.items() if not isinstance(found.get(name), kind | None)]
-    trigger = found.get("trigger") or {}
+    trigger = found["trigger"] if isinstance(found.get("trigger"), dict) else {}
     wrong += [f"trigger.{name}" for name in ("id", "kind", "name") if not isinstance(trigger.get(name), str | None)]
+    if found.get("participant") is not None and not _is_id(found["participant"]):  # becomes a file's name
+        wrong.append("participant")
     return f"{wrong[0]} is not what it has to be" if wrong else None
 
 
