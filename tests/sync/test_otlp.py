@@ -34,7 +34,7 @@ from localops_sync import codes, worker
 from localops_sync.remotes import Remote
 from localops_sync.sink import Blocked, Offline, Refused, TooLarge
 from localops_sync.sinks import open_sink, otlp_names
-from localops_sync.sinks.otlp import Otlp
+from localops_sync.sinks.otlp import OPTIONS, Otlp
 from localops_sync.sinks.otlp_spans import span_id
 from localops_sync.transport import Transport
 
@@ -283,13 +283,12 @@ def test_a_tool_call_has_its_input_from_the_row_it_opened_with(collector: Collec
 
 
 @pytest.mark.parametrize("took_ns", [0, 1_000, 5_000_000_000])
-@pytest.mark.parametrize("id", [None, uuid.UUID(int=7).bytes])
-def test_an_operation_finds_its_input_however_long_it_took(
-    collector: Collector, took_ns: int, id: bytes | None
-) -> None:
+@pytest.mark.parametrize("version", [7, 4])
+def test_an_operation_finds_its_input_however_long_it_took(collector: Collector, took_ns: int, version: int) -> None:
     """Whether a row was opened by another is told from its times; ids that are not ours say nothing about it."""
     began = 1_700_000_000_000_000_000
-    session, id = clock.new_id(), id or clock.new_id(began)
+    session, id = clock.new_id(), clock.new_id(began if version == 7 else began + took_ns)
+    id = id[:6] + bytes([version << 4 | id[6] & 15]) + id[7:]
     with _journal() as journal:
         opened = rows.make("tool", session, id=id, at_ns=began, phase=1, name="web", body='{"params":{"u":1}}')
         journal.add([opened, rows.make("tool", session, id=id, at_ns=began + took_ns, start_ns=began, name="web")])
@@ -504,7 +503,7 @@ def test_metadata_only_says_nothing_of_what_was_said(collector: Collector) -> No
     for protocol in ("protobuf", "json"):
         with Sending(collector, metadata_only=True, options={"protocol": protocol}) as sending:
             assert not any(secret in str(row[-1]) for batch in sending.batches() for _, row in batch.rows)
-            sending.all()
+            sending.all(rows=1)
     assert not any(secret.encode() in body for _, _, body in collector.requests)
     names = {span.name for span in collector.spans()}
     assert names >= {"main", "failing", "execute_tool search", "chat m", "step", "LookupError"}
@@ -631,6 +630,18 @@ class _Nothing:
         return None
 
 
+@pytest.mark.parametrize("names", [otlp_names.GenAI, otlp_names.AgentOps])
+def test_the_page_has_every_name(names: type[otlp_names.GenAI | otlp_names.AgentOps]) -> None:
+    """What a user can meet in a back end, or give as an option, is on the page about it; so is the version."""
+    page = (Path(localops.__file__).parent / "docs" / "otlp.md").read_text()
+    shapes = (*otlp_names.SHAPES.values(), otlp_names.CREATED)
+    told = {name for shape in shapes for name in (shape.operation, shape.title, shape.given, shape.gave) if name}
+    values = {value for choices in OPTIONS.values() for value in choices}
+    told |= {*names.usage.values(), names.provider, *names.agent, *OPTIONS, *values, *otlp_names.SHAPES}
+    assert {name for name in told if f"`{name}`" not in page} == set()
+    assert otlp_names.SCHEMA.rpartition("/")[2] in page
+
+
 # How it is sent
 
 
@@ -737,6 +748,8 @@ def test_an_answer_of_otlp_is_an_ack(collector: Collector, answer: Answer) -> No
         (200, "application/json", b"<html>"),
         (200, "application/json", b"[]"),
         (200, "application/json", b'{"error":"no such project"}'),
+        (200, "application/json", b'{"error":{"code":5}}'),
+        (200, "application/json", b'{"ok":null}'),
         (200, "application/json", b'{"partialSuccess":[1]}'),
         (200, "application/json", b'{"partialSuccess":{"rejectedSpans":"many"}}'),
         (200, "application/json", b'{"partialSuccess":{"rejectedSpans":[]}}'),

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     Attributes = dict[str, Value]
     Message = dict[str, Any]
 
-# The last version that holds the GenAI conventions itself; they are still in development, and now live elsewhere.
+# The GenAI conventions are still in development, and have moved to a repository of their own since this version.
 SCHEMA = "https://opentelemetry.io/schemas/1.41.1"
 
 INTERNAL, CLIENT = 1, 3  # kinds of span
