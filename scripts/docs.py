@@ -20,7 +20,7 @@ import click
 TOP = Path(__file__).resolve().parent.parent
 PAGES = TOP / "localops" / "docs"
 BEGIN, END = "<!-- made by scripts/docs.py -->\n", "<!-- end -->\n"
-WIDTH = 96  # of a command's help: it fits a page, and a terminal that shows one
+WIDTH = 78  # of a command's help and of a paragraph: it fits a page, and a terminal that shows one
 
 sys.path.insert(0, str(TOP))
 

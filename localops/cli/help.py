@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import os
-import sys
+import re
+from itertools import groupby
 
 import click
 
 import localops
+from localops import output
 from localops.cli import common
 from localops.errors import NotFound
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_WIDEST = 100  # lines that are longer than that are hard to read
+_LAST = 24  # columns that the last column of a table needs, or each row becomes a list
+_ITEM = re.compile(r"([-*]|\d+\.) +")
 _DOCS = os.path.join(os.path.dirname(localops.__file__), "docs")
 
 
@@ -25,8 +34,8 @@ def help(topic: str | None, as_json: bool) -> None:
     text = _page(topic)
     if as_json:
         common.print_json({"topic": topic, "text": text})
-    elif sys.stdout.isatty():
-        click.echo_via_pager(text)
+    elif room := common.width():
+        click.echo_via_pager("\n".join(_laid_out(text, min(room, _WIDEST))) + "\n")
     else:
         print(text, end="")
 
@@ -54,3 +63,84 @@ def _page(topic: str) -> str:
 def _lede(text: str) -> str:
     """What a page is about: the first sentence below its title."""
     return " ".join(text.split("\n\n", 2)[1].split()).partition(". ")[0].rstrip(".")
+
+
+# A page on a terminal: its paragraphs and tables made to fit, headings in bold, code as it is.
+
+
+def _laid_out(text: str, room: int) -> Iterator[str]:
+    for code, lines in groupby(_marked(text), lambda line: line[0]):
+        if code:
+            yield from (f"  {line}" for _, line in lines)
+        else:
+            yield from _prose([line for _, line in lines], room)
+
+
+def _marked(text: str) -> Iterator[tuple[bool, str]]:
+    """Each line, and whether it is code; fences and comments are left out."""
+    code = False
+    for line in text.splitlines():
+        if line.startswith("```"):
+            code = not code
+        elif code or not line.startswith("<!--"):
+            yield code, line
+
+
+def _prose(lines: list[str], room: int) -> Iterator[str]:
+    paragraph: list[str] = []
+    for table, part in groupby(lines, lambda line: line.startswith("|")):
+        if table:
+            yield from _table([_cells(line) for line in part], room)
+            continue
+        for line in part:
+            ends = not line or line.startswith("#") or _ITEM.match(line)
+            if ends:
+                yield from _paragraph(paragraph, room)
+                paragraph = []
+            if line.startswith("#"):
+                yield common.bold(line.lstrip("# "))
+            elif line:
+                paragraph.append(line)
+            else:
+                yield ""
+        yield from _paragraph(paragraph, room)
+        paragraph = []
+
+
+def _paragraph(lines: list[str], room: int) -> Iterator[str]:
+    """Its words on lines that fit; those of an item of a list below each other."""
+    words = " ".join(line.strip() for line in lines)
+    item = _ITEM.match(words)
+    mark = item[0] if item else ""
+    if words:
+        first, *more = output.wrap(words[len(mark) :], room - len(mark))
+        yield mark + first
+        yield from (" " * len(mark) + line for line in more)
+
+
+def _cells(line: str) -> list[str]:
+    return [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line.strip().strip("|"))]
+
+
+def _table(rows: list[list[str]], room: int) -> Iterator[str]:
+    """In columns, the last one wrapped; where it has no room, a list for each row."""
+    head, _, *body = rows
+    widths = [max(output.cells_wide(row[column]) for row in [head, *body]) for column in range(len(head))]
+    begins = sum(widths[:-1]) + 2 * len(widths[:-1])
+    if room - begins < min(_LAST, widths[-1]):
+        yield from _lists(head, body, room)
+        return
+    for row in [head, *body] if any(head) else body:
+        left = "".join(cell.ljust(width + 2) for cell, width in zip(row[:-1], widths[:-1], strict=True))
+        first, *more = output.wrap(row[-1], room - begins)
+        line = f"{left}{first}".rstrip()
+        yield common.dim(line) if row is head else line
+        yield from (" " * begins + line for line in more)
+
+
+def _lists(head: list[str], body: list[list[str]], room: int) -> Iterator[str]:
+    for row in body:
+        yield from map(common.bold, output.wrap(row[0], room))
+        for title, cell in zip(head[1:], row[1:], strict=True):
+            said = f"{title}: {cell}" if title and cell else cell
+            yield from (f"  {line}" for line in output.wrap(said, room - 2) if line)

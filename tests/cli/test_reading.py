@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -213,6 +214,18 @@ def test_help_lists_and_prints_pages(command: Command, told: Told) -> None:
     for topic in topics:
         assert told("help", topic)["text"].startswith("# ")
     assert command("help", "no-such-page")[0] == 1
+
+
+def test_a_page_fits_the_terminal(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Paragraphs, lists and tables are wrapped, code is as it is, and no word is lost."""
+    page = command("help", "configuration")[1]
+    assert "| `strict` |" in page
+    monkeypatch.setenv("COLUMNS", "60")
+    shown = command("help", "configuration")[1]
+    code = re.findall(r"^```.*?^```$", page, re.MULTILINE | re.DOTALL)
+    assert all(len(line) <= 60 or line.strip() in "".join(code) for line in shown.splitlines())
+    words = re.findall(r"\w+", re.sub(r"^```.*$", "", page, flags=re.MULTILINE))
+    assert set(words) <= set(re.findall(r"\w+", shown))
 
 
 def test_every_command_can_be_described(command: Command) -> None:
