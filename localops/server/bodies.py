@@ -93,7 +93,7 @@ def _split(pieces: Iterable[bytes], longest: int) -> Iterator[bytes]:
         if size > longest:
             raise TooLarge(f"a line has more than {longest} bytes")
     if begun:
-        yield b"".join(begun)
+        raise BundleError("the last line breaks off")
 
 
 def _inflated(body: bytes, encoding: str, most: int) -> Iterator[bytes]:

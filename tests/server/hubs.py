@@ -10,9 +10,13 @@ import sys
 import time
 import urllib.error
 import urllib.request
+import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from localops import bundle, clock, rows
+from localops.bundle import Batch, Previous
 from localops.server.keys import Keys
 from localops.server.store import HomeStore
 
@@ -102,6 +106,10 @@ class RealHub:
                 text = error.read()
             return error.code, json.loads(text) if text else None
 
+    def take(self, batch: Batch, **options: Any) -> tuple[int, Any]:
+        """What it answers to a batch."""
+        return self.ask("POST", "/sync/1/rows", packed(batch), headers={"Content-Encoding": "gzip"}, **options)
+
     def __enter__(self) -> RealHub:
         return self
 
@@ -115,6 +123,31 @@ def hub(folder: Path, project: str = "default", *options: str) -> RealHub:
     `.stop()`, `.kill()` and `.start()` end it and bring it back at the same address; use it in a `with`, or stop it.
     """
     return RealHub(folder, project, options)
+
+
+def session_rows(events: int = 3, *, end: str | None = "Success", body: str = '{"params":{"q":"why"}}') -> list[rows.Row]:
+    """The rows of a session that never ran: its start, LLM calls, and its end if it has one."""
+    session = clock.new_id()
+
+    def row(kind: str, **columns: Any) -> rows.Row:
+        at = clock.now_ns()
+        return rows.make(kind, session, **{"id": clock.new_id(at), "at_ns": at, **columns})
+
+    found = [row("session", name="a run", parent=clock.new_id(), tags='["nightly"]', body="{}")]
+    found += [row("llm", model="gpt-4o-mini", tokens=(10, 2, None, None), cost=7, body=body) for _ in range(events)]
+    return found + ([row("end", name=end, body="{}")] if end else [])
+
+
+def batch_of(
+    found: Sequence[rows.Row], first: int = 1, *, journal: str = "a" * 32, previous: Previous | None = None
+) -> Batch:
+    """Rows as a sender's batch, from a seq on."""
+    return Batch(journal, [], list(enumerate(found, first)), [(first, first + len(found) - 1)], previous)
+
+
+def packed(batch: Batch) -> bytes:
+    """A batch as the body of a request."""
+    return zlib.compress(b"".join(bundle.pack(batch)), wbits=31)
 
 
 def wait_until(true: Any, seconds: float = 10.0) -> None:

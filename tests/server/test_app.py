@@ -1,0 +1,308 @@
+"""The hub's HTTP: what is taken, what is said, and to whom."""
+
+from __future__ import annotations
+
+import json
+import uuid
+import zlib
+from pathlib import Path
+
+import pytest
+
+from localops import bundle, clock, rows
+from localops.bundle import Batch, Previous
+from localops.home import Home
+from localops.server.app import DOORS
+from tests.server.hubs import RealHub, batch_of, hub, packed, session_rows
+
+
+def _send(running: RealHub, found: list[rows.Row], **options: object) -> str:
+    """A session on the hub, and its id."""
+    status, _ = running.take(batch_of(found, journal=clock.new_id().hex()), **options)
+    assert status == 200
+    return str(uuid.UUID(bytes=found[0][2]))
+
+
+def test_a_batch_is_stored_once_and_signed_for(running: RealHub) -> None:
+    """The receipt covers the rows, under the key; a second time nothing is stored, and it is signed for again."""
+    batch = batch_of(session_rows(), journal="1" * 32)
+    status, told = running.take(batch)
+    assert (status, told["stored"], told["known"], told["gone"]) == (200, 5, 0, 0)
+    assert told["receipt"]["digest"] == bundle.digest(bundle.identity(row) for _, row in batch.rows)
+    assert bundle.is_signed(told["receipt"], running.key)
+    status, again = running.take(batch)
+    assert (status, again["stored"], again["known"]) == (200, 0, 5)
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "zstd", "identity", ""])
+def test_a_body_may_be_packed_as_the_hub_says(running: RealHub, encoding: str) -> None:
+    """Whatever hello names is taken, and so is a plain body."""
+    from localops.server.bodies import _zstd
+
+    plain = b"".join(bundle.pack(batch_of(session_rows(), journal=clock.new_id().hex())))
+    pack = {"gzip": lambda: zlib.compress(plain, wbits=31), "zstd": lambda: _zstd().compress(plain)}
+    body = pack.get(encoding, lambda: plain)()
+    status, told = running.ask("POST", "/sync/1/rows", body, headers={"Content-Encoding": encoding})
+    assert (status, told["stored"]) == (200, 5)
+
+
+def test_hello_says_who_it_is(running: RealHub) -> None:
+    """The id stays, the project is that of the key."""
+    status, told = running.ask("GET", "/sync/1/hello")
+    assert status == 200
+    assert (told["localops"], told["hub"], told["project"]) == (bundle.WIRE, running.id, "default")
+    assert "gzip" in told["encodings"]
+    assert told["max_bytes"] == 32 << 20
+
+
+def test_rows_behind_a_gap_are_not_taken(running: RealHub) -> None:
+    """A hub that lacks the row before says what it has: a sender can go back to there."""
+    journal = clock.new_id().hex()
+    found = session_rows(8)
+    running.take(batch_of(found[:4], journal=journal))
+    missing = Previous(5, *bundle.identity(found[4]), found[4][2])
+    status, told = running.take(batch_of(found[5:], 6, journal=journal, previous=missing))
+    assert status == 409
+    assert told["held"] == [[1, 4]]
+    assert told["marks"] == [[4, found[3][0].hex(), 0]]
+    there = Previous(4, *bundle.identity(found[3]), found[3][2])
+    assert running.take(batch_of(found[4:], 5, journal=journal, previous=there))[0] == 200
+
+
+def test_a_bad_row_is_refused_and_its_neighbours_are_stored(running: RealHub) -> None:
+    """One line that is no row, or one that could do harm, holds up nothing."""
+    found = session_rows(4)
+    odd = rows.make("llm", found[0][2], id=clock.new_id(), at_ns=5, tags="no tags")
+    batch = batch_of([*found[:3], odd, *found[3:]], journal=clock.new_id().hex())
+    plain = b"".join(bundle.pack(batch)).replace(found[1][0].hex().encode(), b"f" * 32)
+    status, told = running.ask("POST", "/sync/1/rows", plain)
+    assert status == 200
+    assert [seq for seq, _ in told["refused"]] == [2, 4]
+    assert told["stored"] == 5
+    assert told["receipt"]["ranges"] == [[1, 1], [3, 3], [5, 7]]
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status"),
+    [
+        (b"", {}, 400),
+        (b"<html>", {}, 400),
+        (b'{"localops":1}\n', {}, 400),
+        (b'{"localops":99}\n', {}, 426),
+        (b"\x1f\x8b broken", {"Content-Encoding": "gzip"}, 400),
+        (b"x", {"Content-Encoding": "br"}, 415),
+        (packed(batch_of(session_rows()))[:-9], {"Content-Encoding": "gzip"}, 400),
+        (packed(batch_of(session_rows())) + b"more", {"Content-Encoding": "gzip"}, 400),
+        (b"".join(bundle.pack(batch_of(session_rows())))[:-40], {}, 400),
+        (b"".join(bundle.pack(batch_of(session_rows()))) + b"{}\n", {}, 400),
+        (b"".join(bundle.pack(batch_of(session_rows()))).replace(b'"previous":null', b'"previous":{"seq":1}'), {}, 400),
+        (b"".join(bundle.pack(batch_of(session_rows()))).replace(b'"ranges":[[', b'"ranges":[[-'), {}, 400),
+        (zlib.compress(b"\0" * (40 << 20), 9, wbits=31), {"Content-Encoding": "gzip"}, 413),
+        (b"x" * (9 << 20), {}, 413),
+        (b"".join(bundle.pack(batch_of([session_rows()[0]] * 1))) + b"\n" * 60_000, {}, 413),
+    ],
+)
+def test_a_broken_body_stores_nothing(running: RealHub, body: bytes, headers: dict[str, str], status: int) -> None:
+    """Each has its own status and a sentence, and the hub goes on."""
+    before = running.ask("GET", "/api/1/analytics")
+    found, told = running.ask("POST", "/sync/1/rows", body, headers=headers)
+    assert found == status, told
+    assert told["message"]
+    assert running.ask("GET", "/api/1/analytics") == before
+
+
+def test_a_key_opens_its_own_project_only(running: RealHub) -> None:
+    """What one project holds does not exist for the key of another."""
+    other = running.new_key("other")
+    session = _send(running, session_rows())
+    assert running.ask("GET", f"/api/1/sessions/{session}")[0] == 200
+    assert running.ask("GET", f"/api/1/sessions/{session}", key=other)[0] == 404
+    assert running.ask("GET", f"/v2/sessions/{session}/stats", key=other)[0] == 400
+    assert running.ask("GET", "/api/1/sessions", key=other)[1]["sessions"] == []
+    assert running.ask("GET", "/sync/1/hello", key=other)[1]["project"] == "other"
+
+
+@pytest.mark.parametrize("door", [door for door in DOORS if door.key], ids=lambda door: f"{door.method} {door.path}")
+def test_nothing_is_said_without_a_key(running: RealHub, door: object) -> None:
+    """No key, an unknown one, and one in a place where none belongs are all refused."""
+    path = door.path.format(session=uuid.uuid4(), digest="0" * 64)  # type: ignore[attr-defined]
+    expected = 400 if door.v2 else 401  # type: ignore[attr-defined]
+    for key in ("", "no uuid", str(uuid.uuid4())):
+        status, _ = running.ask(door.method, path, key=key)  # type: ignore[attr-defined]
+        assert status == expected
+    assert running.ask(door.method, f"{path}?key={running.key}", key="")[0] == expected  # type: ignore[attr-defined]
+
+
+def test_a_key_may_come_as_agentops_sends_it(running: RealHub) -> None:
+    """X-Agentops-Api-Key is as good as a bearer token."""
+    status, told = running.ask("GET", "/sync/1/hello", key="", headers={"X-Agentops-Api-Key": running.key})
+    assert (status, told["project"]) == (200, "default")
+
+
+def test_a_revoked_key_is_refused_at_once(running: RealHub) -> None:
+    """Without a restart of the hub."""
+    from localops.server.keys import Keys
+
+    key = running.new_key("default")
+    assert running.ask("GET", "/sync/1/hello", key=key)[0] == 200
+    keys = Keys(str(running.data))
+    keys.revoke(next(each.handle for each in keys.all() if each == keys.find(key)))
+    assert running.ask("GET", "/sync/1/hello", key=key)[0] == 401
+
+
+def test_stats_are_those_of_agentops_and_more(running: RealHub) -> None:
+    """Its six keys with its types; an unpriced session has no cost, an unknown one is not of this project."""
+    session = _send(running, session_rows(3))
+    status, told = running.ask("GET", f"/v2/sessions/{session}/stats")
+    assert status == 200
+    six = ("session_id", "cost", "events", "prompt_tokens", "completion_tokens", "errors")
+    assert [told[name] for name in six] == [session, 21e-9, 3, 30, 6, 0]
+    assert (told["llms"], told["end_state"]) == (3, "Success")
+    status, told = running.ask("GET", f"/v2/sessions/{uuid.uuid4()}/stats")
+    assert (status, told["message"]) == (400, "Session does not belong to this project")
+
+
+def test_an_export_is_that_of_agentops(running: RealHub) -> None:
+    """Its keys, with the events in their places."""
+    session = _send(running, session_rows(2))
+    status, told = running.ask("GET", f"/v2/sessions/{session}/export")
+    assert status == 200
+    assert {"session", "actions", "llms", "tools", "errors"} <= set(told)
+    assert (told["session"]["id"], len(told["llms"])) == (session, 2)
+
+
+def test_sessions_are_listed_page_by_page(tmp_path: Path) -> None:
+    """Newest first, filtered, each once."""
+    with hub(tmp_path) as found:
+        sent = [_send(found, session_rows(1, end=end)) for end in ("Success", "Failure", "Success", "Success")]
+        first = found.ask("GET", "/api/1/sessions?limit=3")[1]
+        assert [one["session_id"] for one in first["sessions"]] == sent[:0:-1]
+        rest = found.ask("GET", f"/api/1/sessions?limit=3&before={first['next_before']}")[1]
+        assert ([one["session_id"] for one in rest["sessions"]], rest["next_before"]) == (sent[:1], None)
+        failed = found.ask("GET", "/api/1/sessions?state=Failure&tag=nightly&model=gpt-4o-mini")[1]
+        assert [one["session_id"] for one in failed["sessions"]] == [sent[1]]
+        assert found.ask("GET", "/api/1/sessions?text=why")[1]["sessions"]
+        assert not found.ask("GET", "/api/1/sessions?since=2090-01-01")[1]["sessions"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/1/sessions?state=Sleeping",
+        "/api/1/sessions?since=soon",
+        "/api/1/sessions?limit=many",
+        "/api/1/analytics?by=colour",
+    ],
+)
+def test_a_question_that_makes_no_sense_is_refused(running: RealHub, path: str) -> None:
+    """With a sentence that says what would."""
+    status, told = running.ask("GET", path)
+    assert (status, bool(told["message"])) == (400, True)
+
+
+def test_events_are_given_page_by_page(running: RealHub) -> None:
+    """In the order they came in; an operation that has not ended stands where it began, with what it was given."""
+    found = session_rows(3)
+    opened = rows.make(
+        "tool", found[0][2], id=clock.new_id(), phase=rows.OPEN, at_ns=clock.now_ns(), name="t", body='{"params":1}'
+    )
+    session = _send(running, [*found[:-1], opened])
+    path = f"/api/1/sessions/{session}/events"
+    told = running.ask("GET", f"{path}?limit=3")[1]
+    rest = running.ask("GET", f"{path}?limit=3&after={told['next_after']}")[1]
+    seen = told["events"] + rest["events"]
+    assert [event["kind"] for event in seen] == ["llm"] * 3 + ["tool"]
+    assert [event["finished"] for event in seen] == [True] * 3 + [False]
+    assert (seen[0]["params"], seen[-1]["params"], seen[0]["cost_nano"]) == ({"q": "why"}, 1, 7)
+    assert rest["next_after"] is None
+
+
+def test_a_session_that_nobody_ended_is_not_guessed_about(running: RealHub) -> None:
+    """A hub cannot see whether its process still lives, even on the same machine."""
+    session = _send(running, session_rows(1, end=None))
+    told = running.ask("GET", f"/api/1/sessions/{session}")[1]
+    assert told["state"] == "Unknown"
+    with Home(str(running.data), "default") as home:  # a command that looks into the data folder changes nothing
+        assert home.projects[0].standing(uuid.UUID(session).bytes).state == "Unknown"
+
+
+def test_analytics_add_up(tmp_path: Path) -> None:
+    """The sums, and by each way they can be taken apart."""
+    with hub(tmp_path) as found:
+        _send(found, session_rows(2))
+        _send(found, session_rows(3))
+        whole = found.ask("GET", "/api/1/analytics")[1]
+        assert (whole["sessions"], whole["llm_calls"], whole["cost_nano"]) == (2, 5, 35)
+        for by in ("model", "tag", "day", "kind", "session"):
+            lines = found.ask("GET", f"/api/1/analytics?by={by}")[1]["lines"]
+            assert sum(line["cost_nano"] for line in lines) == 35
+        assert found.ask("GET", "/api/1/analytics?tag=weekly")[1]["sessions"] == 0
+
+
+def test_the_hub_can_be_asked_what_it_has(running: RealHub) -> None:
+    """Rows and digest of sessions, and which of some rows are missing or others."""
+    found = session_rows(2)
+    _send(running, found)
+    id, unknown = found[0][2].hex(), "0" * 31 + "1"
+    told = running.ask("POST", "/sync/1/sessions", json.dumps({"sessions": [id, unknown]}).encode())[1]["sessions"]
+    assert (told[id]["rows"], told[id]["cost"]) == (4, 14)
+    assert told[id]["digest"] == bundle.digest(map(bundle.identity, found))
+    assert (told[unknown]["rows"], told[unknown]["gone"]) == (0, False)
+    asked = [[row[0].hex(), row[1], row[-2]] for row in found]
+    asked[1][2] += 1
+    asked.append([unknown, 0, 5])
+    told = running.ask("POST", "/sync/1/missing", json.dumps({"rows": asked}).encode())[1]
+    assert told["missing"] == [[unknown, 0]]
+    assert told["other"] == [[found[1][0].hex(), 0]]
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b'{"sessions":5,"rows":5}', b'{"sessions":["x"],"rows":[["x",1,2]]}'])
+def test_proof_is_asked_for_in_a_form(running: RealHub, body: bytes) -> None:
+    """Anything else is refused."""
+    assert running.ask("POST", "/sync/1/sessions", body)[0] == 400
+    assert running.ask("POST", "/sync/1/missing", body)[0] == 400
+
+
+def test_the_figures_of_a_sender_are_compared(running: RealHub) -> None:
+    """A session that the sender calls complete and that differs is named."""
+    found = session_rows(2)
+    figures = dict.fromkeys(
+        "events actions llms tools errors failed tokens_in tokens_out tokens_cached tokens_reasoning cost unpriced".split(),
+        0,
+    )
+    right = {"session": found[0][2].hex(), **figures, "rows": 4, "events": 2, "llms": 2, "cost": 14}
+    right |= {"tokens_in": 20, "tokens_out": 4}
+    for totals, differs in ((right, []), ({**right, "cost": 15}, [found[0][2].hex()])):
+        batch = batch_of(found, journal=clock.new_id().hex())
+        told = running.take(Batch(batch.journal, [], batch.rows, batch.ranges, None, [totals]))[1]
+        assert told["differs"] == differs
+
+
+def test_what_is_not_there_is_said(running: RealHub) -> None:
+    """Another address, and another method, are answered in JSON."""
+    assert running.ask("GET", "/nothing")[0] == 404
+    assert running.ask("DELETE", f"/api/1/sessions/{uuid.uuid4()}")[0] == 405
+    assert running.ask("GET", "/api/1/sessions/last")[0] == 404
+
+
+def test_health_needs_no_key(running: RealHub) -> None:
+    """For whoever watches over it."""
+    status, told = running.ask("GET", "/health", key="")
+    assert (status, told["status"], bool(told["version"])) == (200, "ok", True)
+
+
+def test_the_openapi_document_is_that_of_the_doors(running: RealHub) -> None:
+    """Every address and method is in it, and each that it names is there."""
+    told = running.ask("GET", "/openapi.json", key="")[1]
+    named = {(method.upper(), path) for path, methods in told["paths"].items() for method in methods}
+    assert named == {(door.method, door.path) for door in DOORS}
+    for method, path in named:
+        filled = path.format(session=uuid.uuid4(), digest="0" * 64)
+        assert running.ask(method, filled, b"" if method in ("POST", "PATCH") else None)[0] not in (405, 500)
+
+
+def test_every_answer_says_which_hub_it_is(running: RealHub) -> None:
+    """A sender notices when another hub's data is behind the same address."""
+    for path in ("/health", "/sync/1/hello", "/api/1/sessions", "/nothing", "/api/1/sessions/last"):
+        told = running.ask("GET", path)[1]
+        assert (told["localops"], told["hub"]) == (bundle.WIRE, running.id)
