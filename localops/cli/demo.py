@@ -134,7 +134,7 @@ def demo(home: str | None, as_json: bool) -> None:
     answer = _run_agents()
     session.end_session("Success", "the answer was written and checked")
     if as_json:
-        facts = {"session": str(session.session_id), "project": "demo", "analytics": session.get_analytics()}
+        facts = {"session_id": str(session.session_id), "project": "demo", "analytics": session.get_analytics()}
         print_json(facts)
     else:
         _show(session, answer)

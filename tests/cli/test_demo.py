@@ -33,7 +33,7 @@ def test_the_demo_records_agents_operations_and_an_error(tmp_path: Path, capsys:
     _demo("--json")
     told = json.loads(capsys.readouterr().out)
     with Reader(str(tmp_path / "home" / "demo" / "journal.db")) as reader:
-        session = bytes.fromhex(told["session"].replace("-", ""))
+        session = bytes.fromhex(told["session_id"].replace("-", ""))
         events = list(analytics.events(reader, session))
         figures = analytics.totals(reader, session)
     assert {"agent", "workflow", "operation", "llm", "tool", "guardrail", "error"} <= {e["kind"] for e in events}

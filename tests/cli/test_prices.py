@@ -52,7 +52,8 @@ def test_a_price_is_set_for_calls_that_had_none(command: Any, told: Any) -> None
     assert session is not None
     session.record(localops.LLMEvent(model="mine", prompt_tokens=1_000_000, completion_tokens=1_000_000))
     report = told("prices", "set", "mine", "--input", "1", "--output", "2.5")
-    assert report["projects"]["default"] == {"calls": 1, "cost_nano": 3_500_000_000, "same": 0, "unknown": 0}
+    expected = {"calls": 1, "cost_usd": 3.5, "cost_nano": 3_500_000_000, "same": 0, "unknown": 0}
+    assert report["projects"]["default"] == expected
     assert session.get_analytics()["Cost"] == "3.500000"
     code, out, _ = command("prices", "set", "mine", "--input", "1", "--output", "2.5")
     assert code == 0
