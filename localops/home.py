@@ -140,7 +140,7 @@ class Home:
 
     def nothing_yet(self) -> str:
         """What to say when there is nothing to look at."""
-        return f"no sessions yet in {self.folder}: record one with `localops demo`, or your own with init()"
+        return nothing_yet(self.folder)
 
     def close(self) -> None:
         """Let go of the files."""
@@ -152,6 +152,11 @@ class Home:
 
     def __exit__(self, *failure: object) -> None:
         self.close()
+
+
+def nothing_yet(home: str) -> str:
+    """What to say of a home in which nothing was recorded."""
+    return f"no sessions yet in {home}: record one with `localops demo`, or your own with init()"
 
 
 def known(home: str) -> list[str]:

@@ -7,7 +7,6 @@ import click
 from localops import analytics as figures
 from localops import output
 from localops.cli import common
-from localops.home import Home
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
 
     from localops.analytics import Chosen, Line, Part, Report, Totals
     from localops.ends import Standing
-    from localops.home import Project
+    from localops.home import Home, Project
 
 
 @click.command()
@@ -49,7 +48,7 @@ def analytics(
     """
     if session is not None and (since or until or tag):
         raise click.UsageError("--since, --until and --tag choose sessions: give them, or an ID, not both")
-    with Home(home, project) as opened:
+    with common.look(home, project) as opened:
         if session is not None:
             found, id = opened.find(session)
             if by is None:

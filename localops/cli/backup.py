@@ -8,9 +8,8 @@ import time
 import click
 
 from localops import output
-from localops.cli.common import bytes_text, json_option, place, place_options, print_json
+from localops.cli.common import bytes_text, json_option, look, place_options, print_json
 from localops.errors import ConfigError, NotFound
-from localops.home import Home
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ def backup(path: str | None, home: str | None, project: str | None, as_json: boo
     Each project becomes one file, packed, readable by its owner alone, for sqlite3, sqlite-utils or
     Datasette. Put back in a home it goes on as a journal of its own. Blobs and settings are not in it.
     """
-    with Home(*place(home, project)) as opened:
+    with look(home, project) as opened:
         if not opened.projects:
             raise NotFound(opened.nothing_yet())
         written = [

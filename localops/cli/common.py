@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import sys
 import uuid
+from contextlib import contextmanager
 
 import click
 
@@ -16,15 +17,16 @@ from localops import clock, config, events, output
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from typing import Any, TypeVar
 
-    from localops.home import Project
+    from localops.home import Home, Project
 
     F = TypeVar("F", bound=Callable[..., Any])
 
 _UNSAFE = r"[\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\U000e0000-\U000e007f]"
 _SOFT = 18  # columns that a soft column keeps before others go
+_WAITING = "localops.waiting"  # where a command's context keeps how many rows wait
 SCHEMA_VERSION = 1  # of every --json; grows when a key changes its meaning or goes
 
 
@@ -70,11 +72,31 @@ def place(home: str | None, project: str | None) -> tuple[str, str | None]:
     return config.home(home), config.check_project(project) if project is not None else None
 
 
+@contextmanager
+def look(home: str | None, project: str | None) -> Iterator[Home]:
+    """The home, opened for one command; rows that wait to come in are said, and counted in its --json."""
+    from localops.home import Home
+
+    with Home(home, project) as opened:
+        for name, many in opened.waiting.items():
+            output.say(f"{name}: {waiting_rows(many)}, in no figure yet: `localops doctor` knows more")
+        click.get_current_context().meta[_WAITING] = sum(opened.waiting.values())
+        yield opened
+
+
+def waiting_rows(many: int) -> str:
+    """How many rows are not in the journal yet, and where they are."""
+    return "1 row waits in the spill file" if many == 1 else f"{output.count(many)} rows wait in the spill file"
+
+
 def print_json(facts: dict[str, Any]) -> None:
     """One JSON document on stdout, its schema version first; what could steer a terminal is escaped."""
     import json
 
-    print(_escaped(json.dumps({"schema_version": SCHEMA_VERSION, **facts}, indent=2, ensure_ascii=False)))
+    waiting = click.get_current_context().meta.get(_WAITING)
+    more = {} if waiting is None else {"spilled_waiting": waiting}
+    document = {"schema_version": SCHEMA_VERSION, **more, **facts}
+    print(_escaped(json.dumps(document, indent=2, ensure_ascii=False)))
 
 
 def print_json_line(facts: dict[str, Any]) -> None:

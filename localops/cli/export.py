@@ -10,15 +10,15 @@ import click
 
 from localops import export as exports
 from localops import output
-from localops.cli.common import bytes_text, json_option, place, place_options, print_json
+from localops.cli.common import bytes_text, json_option, look, place_options, print_json
 from localops.errors import ConfigError, NotFound
-from localops.home import Home
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from localops.export import Run
+    from localops.home import Home
 
 _ENDINGS = {
     ".json": "json",
@@ -70,7 +70,7 @@ def export(
     if path != "-":
         _check_place(path, force=force)
     form = _form(form, path)
-    with Home(*place(home, project)) as opened:
+    with look(home, project) as opened:
         runs = list(_chosen(opened, sessions or ("last",), everything=everything))
         if not runs:
             raise NotFound(opened.nothing_yet())

@@ -14,13 +14,13 @@ from localops.cli.common import (
     Moment,
     full_id,
     json_option,
-    place,
+    look,
     place_options,
     print_json,
     print_table,
     short_id,
 )
-from localops.home import Filters, Home
+from localops.home import Filters
 from localops.journal import Journal
 
 TYPE_CHECKING = False
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from localops.home import Project
+    from localops.home import Home, Project
     from localops.prune import Choice, Taken
 
     Found = list[tuple[Project, Choice]]
@@ -82,7 +82,7 @@ def prune(
     """
     if older_than is None and keep_size is None and state is None and not idents:
         raise click.UsageError("say what may go: --older-than, --keep-size, --state or --session")
-    with Home(*place(home, project)) as opened:
+    with look(home, project) as opened:
         found = list(_chosen(opened, idents, state, older_than, unsent))
         if keep_size is not None:
             found = _oldest(found, keep_size)

@@ -9,13 +9,12 @@ import click
 from localops import output
 from localops.cli import common
 from localops.errors import Ambiguous, NotFound
-from localops.home import Home
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from localops.home import Project
+    from localops.home import Home, Project
 
 
 _LEAST = 24  # columns that text is cut to before a table is given up for blocks
@@ -36,7 +35,7 @@ def query(sql: str, as_csv: bool, seconds: float, home: str | None, project: str
     statement = sys.stdin.read() if sql == "-" else sql
     if not statement.strip():
         raise click.UsageError("there is no statement to ask")
-    with Home(home, project) as opened:
+    with common.look(home, project) as opened:
         asked = _one(opened)
         names, found = asked.reader.console(statement, seconds=seconds)
         others = len(opened.projects) > 1

@@ -9,7 +9,6 @@ import click
 
 from localops import events, output
 from localops.cli import common
-from localops.home import Home
 from localops.search import Query
 
 TYPE_CHECKING = False
@@ -41,7 +40,7 @@ def search(
     """
     wanted = " ".join(text)
     query = Query(wanted)  # one without a word is refused before anything is read
-    with Home(home, project) as opened:
+    with common.look(home, project) as opened:
         only, id = opened.find(session) if session is not None else (None, None)
         hits: list[tuple[Project, Hit]] = []
         for each in opened.projects:

@@ -8,13 +8,13 @@ import click
 
 from localops import clock, events, output
 from localops.cli import common
-from localops.home import STATES, Filters, Home
+from localops.home import STATES, Filters
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from localops.home import Listed
+    from localops.home import Home, Listed
 
 _HEADERS = ("id", "name", "state", "began", "took", "llm", "tools", "errors", "tokens", "cost", "tags")
 
@@ -35,7 +35,7 @@ def sessions(
     home: str | None, project: str | None, limit: int, before: str | None, as_json: bool, **filters: Any
 ) -> None:
     """List sessions, newest first; all filters given must hold."""
-    with Home(home, project) as opened:
+    with common.look(home, project) as opened:
         if filters["text"] is not None:
             _say_how_far(opened)
         wanted = Filters(**filters)

@@ -8,7 +8,6 @@ import click
 
 from localops import analytics, clock, encode, events, output, rows
 from localops.cli import common
-from localops.home import Home
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from localops.ends import Standing
-    from localops.home import Project
+    from localops.home import Home, Project
 
     Event = dict[str, Any]
 
@@ -51,7 +50,7 @@ def show(
     as_json: bool,
 ) -> None:
     """Show one session: the newest, if no ID is given."""
-    with Home(home, project) as opened:
+    with common.look(home, project) as opened:
         if event is not None:
             _show_event(opened, event, as_json=as_json)
             return

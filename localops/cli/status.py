@@ -6,44 +6,102 @@ import os
 
 import click
 
-from localops import clock, events, output, spill
+from localops import clock, config, events, output, spill
 from localops.cli import common
-from localops.home import Filters, Home
+from localops.errors import JournalError, NotFound
+from localops.home import Filters, Project, known, nothing_yet
+from localops.reader import SQLiteError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from localops.home import Project
-
 
 @click.command()
 @common.place_options
 @common.json_option
-def status(home: str | None, project: str | None, as_json: bool) -> None:
-    """Show what the home holds, project by project."""
-    with Home(home, project) as opened:
-        found = [_facts(each) for each in opened.projects]
-        if as_json:
-            common.print_json({"home": opened.folder, "projects": found})
-        elif found:
-            print(f"{common.dim('home')}  {output.clean(opened.folder)}")
-            print()
-            _print(found)
-        else:
-            output.say(opened.nothing_yet())
+@click.pass_context
+def status(context: click.Context, home: str | None, project: str | None, as_json: bool) -> None:
+    """Show what the home holds, project by project.
+
+    Exit code 1 when a project cannot be read; the others are shown all the same.
+    """
+    folder, only = common.place(home, project)
+    config.check_home(folder)
+    looked = [_look(folder, name) for name in ([only] if only else known(folder))]
+    found = [facts for facts in looked if facts is not None]
+    if only and not found:
+        raise NotFound(f"no project {only!r} in {folder}; there is: {', '.join(known(folder)) or 'none yet'}")
+    problems = config.problems(folder)
+    if as_json:
+        waiting = sum(facts["spilled_waiting"] for facts in found)
+        common.print_json({"home": folder, "spilled_waiting": waiting, "projects": found, "problems": problems})
+    else:
+        _say(folder, found, problems)
+    if any(facts["error"] for facts in found):
+        context.exit(1)
+
+
+def _say(folder: str, found: list[dict[str, Any]], problems: list[str]) -> None:
+    if found:
+        print(f"{common.dim('home')}  {output.clean(folder)}")
+        print()
+        _print(found)
+    else:
+        output.say(nothing_yet(folder))
+    for facts in found:
+        if facts["error"]:
+            output.say(f"{facts['project']}: {facts['error']}")
+        if facts["spilled_waiting"]:
+            output.say(f"{facts['project']}: {common.waiting_rows(facts['spilled_waiting'])}, in no figure yet")
+    for problem in problems:
+        output.say(problem)
+    if any(facts["error"] or facts["spilled_waiting"] for facts in found):
+        output.say("`localops doctor` says what to do")
+
+
+def _look(folder: str, name: str) -> dict[str, Any] | None:
+    """What there is to say of a project; None for a folder that is none."""
+    try:
+        project = Project(folder, name)
+        try:
+            if not project.exists and not project.waiting:
+                return None
+            return _facts(project)
+        finally:
+            project.close()
+    except (JournalError, SQLiteError) as error:
+        waiting = spill.count(config.project_folder(folder, name))
+        return {**_NOTHING, "project": name, "spilled_waiting": waiting, "error": str(error)}
+
+
+_NOTHING: dict[str, Any] = {
+    "project": "",
+    "sessions": 0,
+    "running": 0,
+    "events": 0,
+    "journal_bytes": 0,
+    "wal_bytes": 0,
+    "spilled_waiting": 0,
+    "dropped": 0,
+    "last_event": None,
+    "last_event_ns": None,
+    "error": None,
+}
 
 
 def _facts(project: Project) -> dict[str, Any]:
+    known_of_it = {**_NOTHING, "project": project.name, "spilled_waiting": project.waiting}
+    if not project.exists:
+        return known_of_it
     sessions, work, last_ns, dropped = project.ask("standing_of_journal")[0]
     return {
-        "project": project.name,
+        **known_of_it,
         "sessions": sessions,
         "running": sum(1 for _ in project.sessions(Filters(state="Running"))),
         "events": work or 0,
         "journal_bytes": _size(project.path),
         "wal_bytes": _size(project.path + "-wal"),
-        "spilled_waiting": spill.count(project.folder),
         "dropped": dropped or 0,
         "last_event": None if last_ns is None else events.iso(last_ns),
         "last_event_ns": last_ns,
@@ -59,18 +117,26 @@ def _size(path: str) -> int:
 
 def _print(found: list[dict[str, Any]]) -> None:
     now = clock.now_ns()
-    table = [
-        [
-            facts["project"],
-            output.count(facts["sessions"]),
-            output.count(facts["running"]),
-            output.count(facts["events"]),
-            common.bytes_text(facts["journal_bytes"] + facts["wal_bytes"]),
-            output.count(facts["spilled_waiting"]),
-            output.count(facts["dropped"]),
-            output.ago(now - facts["last_event_ns"]) if facts["last_event_ns"] is not None else None,
-        ]
-        for facts in found
+    headers = ("project", "sessions", "running", "events", "size", "waiting", "dropped", "last row")
+    spare = [name for name in ("dropped", "waiting") if not any(facts[_KEYS[name]] for facts in found)]
+    table = [_cells(facts, now) for facts in found]
+    common.print_table(table, headers, align="lrrrrrrl", soft=("project",), spare=[*spare, "size", "running"])
+
+
+_KEYS = {"waiting": "spilled_waiting", "dropped": "dropped"}
+
+
+def _cells(facts: dict[str, Any], now: int) -> list[str]:
+    waiting = output.count(facts["spilled_waiting"])
+    if facts["error"]:
+        return [facts["project"], "?", "?", "?", "?", waiting, "?", "cannot be read"]
+    return [
+        facts["project"],
+        output.count(facts["sessions"]),
+        output.count(facts["running"]),
+        output.count(facts["events"]),
+        common.bytes_text(facts["journal_bytes"] + facts["wal_bytes"]),
+        waiting,
+        output.count(facts["dropped"]),
+        "none yet" if facts["last_event_ns"] is None else output.ago(now - facts["last_event_ns"]),
     ]
-    headers = ("project", "sessions", "running", "events", "size", "spilled", "dropped", "last row")
-    common.print_table(table, headers, align="lrrrrrrl", soft=("project",), spare=("dropped", "spilled"))

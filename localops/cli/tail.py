@@ -8,12 +8,14 @@ import click
 
 from localops import analytics, clock, config, output, rows
 from localops.cli import common
-from localops.home import Home, Project
+from localops.home import Project
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
+
+    from localops.home import Home
 
     Row = dict[str, Any]
 
@@ -34,7 +36,7 @@ def tail(session: str | None, follow: bool, limit: int, home: str | None, projec
 
     With --json each row is a JSON document on a line of its own (JSON lines), printed as soon as it is seen.
     """
-    with Home(home, project) as opened:
+    with common.look(home, project) as opened:
         if session is None:
             _tail_all(opened, limit, follow=follow, everything=project is None, as_json=as_json)
             return

@@ -1,0 +1,93 @@
+"""`localops status`: what each project holds, what waits, and what cannot be read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import localops
+from localops import clock, rows
+from localops.spill import Claim, Spill, waiting
+from tests import programs
+
+
+@pytest.fixture(autouse=True)
+def _session() -> None:
+    session = localops.start_session()
+    assert session is not None
+    session.end_session("Success")
+
+
+@pytest.fixture
+def three_wait() -> Iterator[None]:
+    """Three rows in a spill file that another process keeps to itself."""
+    mine, at = Spill(programs.project()), clock.now_ns()
+    for _ in range(3):
+        assert mine.write(rows.make("tool", clock.new_id(at), id=clock.new_id(at), at_ns=at))
+    claim = Claim(waiting(programs.project())[0])
+    yield
+    claim.close()
+
+
+def test_a_project_is_a_line(command: Any) -> None:
+    """What is there, exit code 0, and no word beside it."""
+    code, out, err = command("status")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[-1].split()[:4] == ["default", "1", "0", "0"]
+
+
+def test_a_home_without_anything_says_how_to_begin(command: Any, tmp_path: Path) -> None:
+    """Neither a home that is not there nor an empty one is an error."""
+    (tmp_path / "empty").mkdir()
+    for name in ("nowhere", "empty"):
+        code, out, err = command("status", "--home", str(tmp_path / name))
+        assert (code, out) == (0, "")
+        assert "localops demo" in err
+
+
+@pytest.mark.foreign_open  # it makes what is no journal
+def test_a_project_that_cannot_be_read_hides_no_other(command: Any, tmp_path: Path) -> None:
+    """The others are shown, this one is said, and the exit code is 1."""
+    other = tmp_path / "home" / "other"
+    (other / "journal.db").mkdir(parents=True)
+    code, out, err = command("status")
+    assert code == 1
+    assert "default" in out
+    assert "cannot be read" in out
+    assert "is a folder" in err
+
+
+@pytest.mark.parametrize("name", ["status", "sessions", "analytics", "show", "search tool", "query 'select 1'"])
+def test_rows_that_wait_are_said_by_whoever_shows_figures(name: str, command: Any, three_wait: None) -> None:
+    """In a sentence on stderr, and as a number in --json."""
+    import json
+    import shlex
+
+    code, _, err = command(*shlex.split(name))
+    assert (code, "3 rows wait in the spill file" in err) == (0, True)
+    code, out, _ = command(*shlex.split(name), "--json")
+    assert (code, json.loads(out)["spilled_waiting"]) == (0, 3)
+
+
+def test_rows_of_a_home_that_was_never_made_are_seen(command: Any, told: Any, tmp_path: Path) -> None:
+    """What is only in the user's state folder is a project that waits, as long as it cannot come in."""
+    (tmp_path / "later").write_text("")
+    localops.api._reset()
+    session = localops.init(home=str(tmp_path / "later"))
+    assert session is not None
+    session.end_session("Success")
+    assert command("status", "--home", str(tmp_path / "later"))[0] == 2
+    (tmp_path / "later").unlink()
+    (tmp_path / "later").mkdir()
+    (project,) = told("status", "--home", str(tmp_path / "later"))["projects"]
+    assert (project["sessions"], project["spilled_waiting"]) == (1, 0)
+
+
+def test_a_setting_that_cannot_be_read_is_said(command: Any, told: Any, tmp_path: Path) -> None:
+    """A typo in config.toml is a line on stderr, and in --json."""
+    (tmp_path / "home" / "config.toml").write_text("durabilty = 'power'\n")
+    assert "did you mean 'durability'?" in command("status")[2]
+    assert len(told("status")["problems"]) == 1
