@@ -283,7 +283,7 @@ def common(ranges: Iterable[Range], others: Iterable[Range]) -> list[Range]:
 
 
 def halves(batch: Batch) -> tuple[Batch, Batch]:
-    """The batch as two: what is refused is found by asking about ever less.  The totals stay with the second."""
+    """The batch as two: what is refused is found by asking about ever less.  Figures of sessions stay behind."""
     low = first(batch, len(batch.rows) // 2)
     seq = low.rows[-1][0]
     high = replace(
@@ -291,6 +291,7 @@ def halves(batch: Batch) -> tuple[Batch, Batch]:
         rows=batch.rows[len(low.rows) :],
         ranges=common(batch.ranges, [(seq + 1, batch.ranges[-1][1])]),
         previous=None,
+        totals=(),
     )
     return low, high
 

@@ -31,7 +31,7 @@ _TOLD = {  # what is read out of bodies, and as what
     "forked": int,
     "spilled": int,
     "dropped": int,
-    "was": int,
+    "was": int | str,
     "reason": str,
     "participant": str,
     "machine": str,
@@ -50,8 +50,9 @@ def objection(row: Row) -> str | None:
         return "phase and failed are 0 or 1"
     if not 0 <= at_ns <= _LATEST_NS:
         return "at_ns is no time that a clock can show"
-    if any(count is not None and not -_MOST_COUNT <= count <= _MOST_COUNT for count in counts):
-        return "tokens or cost are more than any call has"
+    for count in counts:
+        if count is not None and not -_MOST_COUNT <= count <= _MOST_COUNT:
+            return "tokens or cost are more than any call has"
     if not kind or len(kind) > _NAME or len(name or "") > _NAME or len(model or "") > _NAME or form < 1:
         return "kind, name, model or format are none"
     if tags is not None and not _are_tags(tags):

@@ -43,10 +43,13 @@ class Trouble(LocalopsError):
 class Offline(Trouble):
     """The remote did not answer; the rows are kept for the next pass."""
 
-    def __init__(self, message: str, *, retry_after: float | None = None, answered: bool = False) -> None:
+    def __init__(
+        self, message: str, *, retry_after: float | None = None, answered: bool = False, broke: bool = False
+    ) -> None:
         super().__init__(message)
         self.retry_after = retry_after  # what it asked for
         self.answered = answered  # it did say something, if only that it failed
+        self.broke = broke  # somebody was there, and the connection ended in the middle
 
 
 class Blocked(Trouble):

@@ -25,7 +25,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from localops import __version__, clock, encode, output
 from localops.errors import ConfigError
 from localops_sync import retry
-from localops_sync.pace import Pace
+from localops_sync.pace import OutOfBudget, Pace
 from localops_sync.sink import Blocked, Offline
 
 TYPE_CHECKING = False
@@ -168,6 +168,8 @@ class Transport:
             if late:
                 self._line.cut()
                 self._line = _Line(self._remote, self._silence)  # the thread may still be at the old one
+        if late and self._pace.seconds_left() <= 0:
+            raise OutOfBudget
         if late:  # whatever has come meanwhile: cut off, it may look like an answer
             raise Offline(f"{self.where} did not finish its answer within {seconds:.0f} s")
         if isinstance(found[0], BaseException):
@@ -372,7 +374,7 @@ def _meaning(error: Exception, base: str, where: str, secrets: Collection[str]) 
     for kinds, kind, sentence in _SENTENCES:
         if any(isinstance(found, kinds) for found in chain):
             return kind(sentence.format(where=where, why=why))
-    return Offline(f"the connection to {where} broke: {why}", answered=True)
+    return Offline(f"the connection to {where} broke: {why}", broke=True)
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -423,7 +425,7 @@ def _of_tls(error: ssl.SSLError, where: str, why: str) -> Trouble:
     """A certificate is for a person to look at; a greeting that breaks off is the weather."""
     broke = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
     if isinstance(error, broke) or "BAD_RECORD_MAC" in (error.reason or ""):
-        return Offline(f"the connection to {where} broke: {why}", answered=True)
+        return Offline(f"the connection to {where} broke: {why}", broke=True)
     if isinstance(error, ssl.SSLCertVerificationError):
         return Blocked(
             f"{where} cannot be trusted: {why}; check the address and this machine's clock, "

@@ -46,6 +46,7 @@ class _Comparison:
         self._missing: list[int] = []
 
     def run(self) -> Report:
+        self.one.journal.fold()
         for some in _chunks(self._sessions(), _SESSIONS):
             figures = self.hub.figures([session for session, _ in some])
             for session, count in some:

@@ -216,7 +216,7 @@ class Pass:
             for half in bundle.halves(batch):
                 self._deliver(half)
         except Offline as error:
-            if not error.answered:
+            if not (error.answered or error.broke):
                 raise
             self._isolate(batch, error)
 
@@ -250,7 +250,7 @@ class Pass:
             try:
                 return ask()
             except Offline as error:
-                if tries == retry.TRIES or not error.answered:
+                if tries == retry.TRIES or not (error.answered or error.broke):
                     raise
                 pause = retry.backoff(tries, self.pace.jitter()) if error.retry_after is None else error.retry_after
                 try:
@@ -272,7 +272,7 @@ class Pass:
                 self._settle(part, self._send(part))
                 alive = True
             except Offline as again:
-                if not again.answered:
+                if not (again.answered or again.broke):
                     raise
                 if len(part.rows) == 1:
                     failed.append(part)
@@ -284,7 +284,7 @@ class Pass:
                 else:
                     pending.extendleft(reversed(_parts(part)))
                 alive = True
-        if not alive or pending:
+        if not alive or pending or error.broke:  # a line that breaks says nothing about a row
             raise error
         for part in failed:
             self._park(part, str(error), final=False)

@@ -139,6 +139,7 @@ class Chaos:
         self.seen: list[Request] = []
         self.connections = 0
         self.is_over = threading.Event()
+        self.turn = threading.Lock()  # for behaviours that share something
         self._tls, self._greet, self._rate = tls, greet, bytes_per_second
         self._next: list[Behaviour] = []
         self._otherwise: Behaviour = ok() if behind is None else passed
@@ -511,3 +512,8 @@ def drip_greeting(connection: socket.socket) -> None:
         for _ in range(int(PATIENCE / DROP)):
             threading.Event().wait(DROP)
             connection.sendall(b"\x00")
+
+
+def inflated(request: Request) -> bytes:
+    """The body of a request as it was before it was compressed."""
+    return gzip.decompress(request.body) if request.headers.get("content-encoding") == "gzip" else request.body

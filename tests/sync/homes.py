@@ -1,0 +1,71 @@
+"""Homes that send to a hub, for tests: what is in them, what the hub has, and a pass between the two."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from localops import bundle, clock, config, delivery, rows
+from localops.delivery import Ledger, Limits
+from localops.journal import Journal
+from localops.reader import Reader
+from localops_sync import remotes, worker
+from localops_sync.codes import Outcome
+from localops_sync.pace import Pace
+from localops_sync.remotes import Remote
+
+Identity = tuple[bytes, int, int]
+
+
+def without_waiting(_: float) -> None:
+    """A sleep that takes no time."""
+
+
+class Sender:
+    """A home with one project that has one remote."""
+
+    def __init__(self, home: Path, url: str, key: str, **remote: Any) -> None:
+        self.home = str(home)
+        self.folder = config.project_folder(self.home, "default")
+        self.remote = Remote("hub", url, key=key, **remote)
+        remotes.save(self.folder, {"hub": self.remote})
+
+    @property
+    def journal(self) -> str:
+        """The path of its journal."""
+        return os.path.join(self.folder, "journal.db")
+
+    def write(self, many: int = 1, *, session: bytes | None = None, body: str | None = None) -> list[rows.Row]:
+        """Append events, as a recorder does."""
+        journal = Journal(self.folder)
+        session = session or clock.new_id()
+        written = []
+        for _ in range(many):
+            at = clock.now_ns()
+            row = rows.make("action", session, id=clock.new_id(at), at_ns=at, name="step", body=body)
+            assert journal.append(row)
+            written.append(row)
+        journal.close()
+        return written
+
+    def sync(self, *, limits: Limits | None = None, pace: Pace | None = None, verify: bool = False) -> Outcome:
+        """One pass."""
+        pace = pace or Pace(sleep=without_waiting)
+        return worker.sync(self.home, "default", self.remote, pace=pace, limits=limits, check_all=verify)
+
+    def identities(self, *, stripped: bool = False) -> set[Identity]:
+        """The rows that are here."""
+        return identities(self.journal, stripped=stripped)
+
+    def ledger(self) -> Ledger:
+        """What the hub has of it, as it is known here."""
+        return delivery.Ledger(Reader(self.journal), self.folder, "hub")
+
+
+def identities(path: str, *, stripped: bool = False) -> set[Identity]:
+    """The rows of a journal; each is there once, or this fails."""
+    with Reader(path) as reader:
+        found = [bundle.identity(bundle.without_content(row) if stripped else row) for row in reader.stream()]
+    assert len(found) == len({each[:2] for each in found})
+    return set(found)

@@ -1,0 +1,445 @@
+"""A pass brings the hub every row exactly once, whatever stands in its way, and says how it went."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import apsw
+import pytest
+
+import localops
+from localops import analytics, blobs, config
+from localops.delivery import Limits
+from localops.home import Home
+from localops.journal import Journal
+from localops.reader import Reader
+from localops_sync import codes, worker
+from localops_sync.pace import Pace
+from tests.server.hubs import PATH, RealHub, hub
+from tests.sync import chaos
+from tests.sync.homes import Sender, identities, without_waiting
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealHub]:
+    """One hub for all tests that do not break it: each has a project of its own there."""
+    with hub(tmp_path_factory.mktemp("shared")) as real:
+        yield real
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[RealHub]:
+    """A hub that may be broken."""
+    with hub(tmp_path / "own") as own:
+        yield own
+
+
+@pytest.fixture
+def project(request: pytest.FixtureRequest) -> str:
+    """What the hub calls this test's project."""
+    return "".join(letter if letter.isalnum() else "-" for letter in request.node.name)[:60].strip("-")
+
+
+@pytest.fixture
+def sender(tmp_path: Path, real: RealHub, project: str) -> Sender:
+    """A home whose remote is the shared hub."""
+    return Sender(tmp_path / "home", real.url, real.new_key(project))
+
+
+@pytest.fixture
+def there(real: RealHub, project: str) -> str:
+    """The journal of this test's project on the hub."""
+    return str(real.data / project / "journal.db")
+
+
+@pytest.fixture
+def weather(real: RealHub, tmp_path: Path, project: str) -> Iterator[tuple[chaos.Chaos, Sender]]:
+    """A home whose way to the hub leads through something that breaks on order."""
+    with chaos.Chaos(behind=real.url) as broken:
+        yield broken, Sender(tmp_path / "home", broken.url, real.new_key(project))
+
+
+def test_every_row_arrives_once(sender: Sender, there: str) -> None:
+    """A pass delivers what there is; the next has nothing to do, and a new row goes alone."""
+    sender.write(500)
+    first = sender.sync()
+    assert (first.code, first.message, first.left) == (codes.DONE, "", 0)
+    assert sender.identities() <= identities(there)
+    again = sender.sync()
+    assert (again.code, again.requests, again.sent) == (codes.DONE, 0, 0)
+    sender.write(1)
+    assert sender.sync().sent == 1
+    assert sender.identities() <= identities(there)
+
+
+def test_with_nothing_to_send_nobody_is_called(sender: Sender) -> None:
+    """After everything is delivered a pass opens no connection: it ends well with nobody at the other side."""
+    sender.write(3)
+    sender.sync()
+    port = chaos.closed_port()
+    gone = Sender(Path(sender.home), f"http://127.0.0.1:{port}", sender.remote.key or "")
+    assert gone.sync().code == codes.DONE
+    gone.write(1)
+    assert gone.sync().code == codes.OFFLINE
+
+
+def test_a_poison_row_is_parked_and_the_others_arrive(weather: tuple[chaos.Chaos, Sender], there: str) -> None:
+    """One row that the remote refuses costs few requests, is kept with the reason, and holds up nothing."""
+    broken, sender = weather
+    sender.write(700)
+    [poison] = sender.write(1, body='{"poison":1}')
+    sender.write(299)
+
+    def refuse(exchange: chaos.Exchange) -> None:
+        bad = b"poison" in chaos.inflated(exchange.request)
+        (chaos.status(422, {"message": "indigestible"}) if bad else chaos.passed)(exchange)
+
+    broken.always(refuse)
+    outcome = sender.sync(limits=Limits(rows=1024))
+    assert (outcome.code, outcome.parked, outcome.left) == (codes.PARKED, 1, 0)
+    assert outcome.requests <= 2 + 2 * math.log2(1024) + 4
+    assert {each[0] for each in sender.identities()} - {each[0] for each in identities(there)} == {poison[0]}
+    [parked] = sender.ledger().parked()
+    assert "indigestible" in parked.reason
+    assert sender.sync().requests == 0
+    broken.calm()
+    journal = Journal(sender.folder)
+    sender.ledger().unpark(journal)
+    journal.close()
+    assert sender.sync().code == codes.DONE
+    assert sender.identities() <= identities(there)
+
+
+def test_a_row_that_breaks_the_server_is_set_aside(weather: tuple[chaos.Chaos, Sender], there: str) -> None:
+    """Where a server fails on one row and takes its neighbours, the row waits, and is tried with each pass."""
+    broken, sender = weather
+    sender.write(20)
+    sender.write(1, body='{"poison":1}')
+    sender.write(20)
+
+    def fail(exchange: chaos.Exchange) -> None:
+        bad = b"poison" in chaos.inflated(exchange.request)
+        (chaos.status(500) if bad else chaos.passed)(exchange)
+
+    broken.always(fail)
+    outcome = sender.sync()
+    assert (outcome.code, outcome.parked) == (codes.PARKED, 1)
+    assert [each.final for each in sender.ledger().parked()] == [False]
+    assert len(identities(there)) >= 41
+    broken.calm()
+    assert sender.sync().code == codes.DONE
+    assert sender.ledger().parked() == []
+    assert sender.identities() <= identities(there)
+
+
+def test_a_server_that_is_down_parks_nothing(weather: tuple[chaos.Chaos, Sender]) -> None:
+    """When every request fails it is the server: rows stay unsent, nothing is parked, and it is soon left alone."""
+    broken, sender = weather
+    sender.write(50)
+    broken.then(chaos.passed)
+    sender.sync(limits=Limits(session=b"x" * 16))  # greets
+    broken.always(chaos.status(503))
+    outcome = sender.sync()
+    assert (outcome.code, outcome.parked, outcome.left) == (codes.OFFLINE, 0, 51)
+    assert sender.ledger().contact().error
+    assert len(broken.seen) < 100
+
+
+def test_batches_shrink_until_they_fit(weather: tuple[chaos.Chaos, Sender], there: str) -> None:
+    """A remote that takes only small requests gets small ones, and everything."""
+    broken, sender = weather
+    sender.write(300, body=json.dumps("x" * 200))
+
+    def narrow(exchange: chaos.Exchange) -> None:
+        large = len(chaos.inflated(exchange.request)) > 20_000
+        (chaos.status(413) if large else chaos.passed)(exchange)
+
+    broken.always(narrow)
+    outcome = sender.sync()
+    assert (outcome.code, outcome.parked, outcome.left) == (codes.DONE, 0, 0)
+    assert sender.identities() <= identities(there)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        chaos.reset_after,
+        chaos.status_after(500),
+        chaos.reset,
+        chaos.page(),
+        chaos.truncated(),
+        chaos.changed(lambda told: {**told, "receipt": {**told["receipt"], "digest": "0" * 64}}),
+        chaos.changed(lambda told: {**told, "receipt": {**told["receipt"], "hmac": "0" * 64}}),
+        chaos.changed(lambda _: {}),
+        chaos.never_passed(lambda _: {"localops": 1, "stored": 99, "refused": []}),
+    ],
+)
+def test_what_was_not_signed_for_is_sent_again(
+    fault: chaos.Behaviour, weather: tuple[chaos.Chaos, Sender], there: str
+) -> None:
+    """Whatever breaks between the hub and us, before or after it stored the batch: once is enough, and once it is."""
+    broken, sender = weather
+    sender.write(30)
+    broken.always(lambda exchange: (fault if exchange.request.method == "POST" else chaos.passed)(exchange))
+    outcome = sender.sync()
+    assert (outcome.code, outcome.sent, outcome.parked) == (codes.OFFLINE, 0, 0)
+    broken.calm()
+    assert sender.sync().code == codes.DONE
+    assert sender.identities() <= identities(there)
+
+
+@pytest.mark.foreign_open
+def test_a_hub_that_was_set_back_gets_the_rest_again(own: RealHub, tmp_path: Path) -> None:
+    """A hub restored from a backup says what it holds, and everything after it is delivered again."""
+    sender = Sender(tmp_path / "home", own.url, own.key)
+    sender.write(30)
+    sender.sync(limits=Limits(rows=10))
+    own.stop()
+    shutil.copytree(own.data, tmp_path / "backup")
+    own.start()
+    sender.write(30)
+    assert sender.sync(limits=Limits(rows=10)).code == codes.DONE
+    own.stop()
+    shutil.rmtree(own.data)
+    shutil.copytree(tmp_path / "backup", own.data)
+    own.start()
+    sender.write(5)
+    outcome = sender.sync(limits=Limits(rows=10))
+    assert (outcome.code, outcome.left) == (codes.DONE, 0)
+    assert "lacks 30 rows that it had" in " ".join(outcome.notes)
+    assert sender.identities() <= identities(str(own.folder / "journal.db"))
+
+
+def test_another_hub_at_the_address_gets_nothing(own: RealHub, tmp_path: Path) -> None:
+    """Behind the same URL another hub answers: it is noticed before a row is sent, and a person decides."""
+    sender = Sender(tmp_path / "home", own.url, own.key)
+    sender.write(3)
+    sender.sync()
+    with hub(tmp_path / "other") as other:
+        moved = Sender(Path(sender.home), other.url, other.key)
+        moved.write(1)
+        outcome = moved.sync()
+        assert outcome.code == codes.ACT
+        assert "another hub" in outcome.message
+        assert len(identities(str(other.folder / "journal.db"))) <= 1
+
+
+@pytest.mark.foreign_open
+def test_a_journal_that_was_set_back_goes_on_under_a_new_id(sender: Sender, there: str, tmp_path: Path) -> None:
+    """A backup put back in place records new rows under old numbers: all arrive, and what was there stays."""
+    sender.write(5)
+    sender.sync()
+    shutil.copyfile(sender.journal, tmp_path / "old.db")
+    sender.write(5)
+    sender.sync()
+    before = sender.identities()
+    with open(tmp_path / "old.db", "rb") as old, open(sender.journal, "r+b") as journal:  # the same file, its old bytes
+        journal.write(old.read())
+        journal.truncate()
+    for side in ("-wal", "-shm"):
+        if os.path.exists(sender.journal + side):
+            os.unlink(sender.journal + side)
+    sender.write(5)
+    outcome = sender.sync()
+    assert outcome.code == codes.DONE
+    assert "set back" in " ".join(outcome.notes)
+    assert sender.sync().code == codes.DONE
+    assert before | sender.identities() <= identities(there)
+
+
+@pytest.mark.foreign_open
+def test_a_copied_home_and_its_original_both_arrive(sender: Sender, there: str, tmp_path: Path) -> None:
+    """A home that is copied and goes on recording elsewhere sends what is new of each, and nothing twice."""
+    sender.write(5)
+    sender.sync()
+    shutil.copytree(sender.home, tmp_path / "copy")
+    copy = Sender(tmp_path / "copy", sender.remote.url, sender.remote.key or "")
+    sender.write(4)
+    copy.write(3)
+    assert (sender.sync().code, copy.sync().code) == (codes.DONE, codes.DONE)
+    assert sender.identities() | copy.identities() <= identities(there)
+
+
+def test_a_budget_ends_a_pass_between_batches(sender: Sender) -> None:
+    """Rows, bytes or seconds: what is used up ends the pass with 6, and the next goes on where it stopped."""
+    sender.write(30)
+    outcome = sender.sync(pace=Pace(max_rows=10), limits=Limits(rows=4))
+    assert (outcome.code, outcome.sent, outcome.left) == (codes.BUDGET, 10, 21)
+    assert sender.sync(pace=Pace(max_bytes=1), limits=Limits(rows=4)).code == codes.BUDGET
+    now = iter(range(0, 10_000, 20))
+    hurried = Pace(max_seconds=150, sleep=without_waiting, monotonic=lambda: float(next(now)))
+    assert sender.sync(pace=hurried, limits=Limits(rows=4)).code == codes.BUDGET
+    assert sender.sync().code == codes.DONE
+
+
+def test_a_second_pass_at_once_is_told(sender: Sender) -> None:
+    """While one pass holds the lock another ends with 11 and leaves everything to it."""
+    sender.write(1)
+    with worker.only_one(sender.folder, 0.0) as ours:
+        assert ours
+        assert sender.sync().code == codes.BUSY
+    assert sender.sync().code == codes.DONE
+
+
+def test_the_lock_is_not_what_makes_it_right(sender: Sender, there: str) -> None:
+    """With the lock file deleted under them, passes at once still deliver every row once."""
+    sender.write(400)
+    program = (
+        "import os, sys\nfrom localops_sync import codes\nfrom localops.cli import main\n"
+        "from localops_sync import worker\nworker.LOCK = f'lock-{os.getpid()}'\n"
+        "main(['sync', '--home', sys.argv[1], '--max-rows', '300'])"
+    )
+    both = [
+        subprocess.Popen([sys.executable, "-c", program, sender.home], env={**os.environ, "PYTHONPATH": PATH})
+        for _ in range(3)
+    ]
+    assert {process.wait(60) for process in both} <= {codes.DONE, codes.BUDGET}
+    assert sender.sync().code == codes.DONE
+    assert sender.identities() <= identities(there)
+
+
+def test_content_stays_here_for_a_remote_that_is_for_metadata(real: RealHub, tmp_path: Path, there: str) -> None:
+    """No prompt, result, reason or file reaches such a remote; the figures there are the same."""
+    key = real.new_key(os.path.basename(os.path.dirname(there)))
+    sender = Sender(tmp_path / "home", real.url, key, metadata_only=True)
+    session = localops.start_session(name="run")
+    assert session is not None
+    session.record(localops.LLMEvent(model="gpt-4o", prompt="SECRET", completion="SECRET", prompt_tokens=7))
+    session.record(localops.ToolEvent(name="tool", params={"a": "SECRET"}, returns="SECRET" * 300_000))
+    session.end_session("Failure", "SECRET")
+    assert sender.sync().code == codes.DONE
+    assert sender.sync(verify=True).code == codes.DONE
+    with Reader(there) as reader:
+        assert not any("SECRET" in str(row) for row in reader.stream())
+        hubs = analytics.totals(reader, session.session_id.bytes)
+    assert not list((real.data / os.path.basename(os.path.dirname(there))).glob("blobs/*/*"))
+    with Reader(sender.journal) as reader:
+        assert hubs[:13] == analytics.totals(reader, session.session_id.bytes)[:13]
+
+
+def test_files_go_in_pieces_and_go_on_where_they_broke(weather: tuple[chaos.Chaos, Sender], there: str) -> None:
+    """A large file whose transfer breaks is not begun anew, and is whole at the end."""
+    broken, sender = weather
+    session = localops.start_session(name="filmed")
+    assert session is not None
+    film = os.path.join(sender.home, "film.mp4")
+    data = os.urandom(9 << 20)
+    with open(film, "wb") as file:
+        file.write(data)
+    session.set_video(film)
+    session.end_session("Success")
+    broken.then(chaos.passed, chaos.passed, chaos.passed, chaos.passed, chaos.reset_after, *[chaos.reset] * 9)
+    assert sender.sync().code == codes.OFFLINE
+    broken.calm()
+    so_far = len(broken.seen)
+    assert sender.sync().code == codes.DONE
+    assert sum(len(request.body) for request in broken.seen[so_far:]) < 6 << 20
+    with Reader(there) as reader:
+        [digest] = blobs.named(row[-1] for row in reader.stream())
+    with open(blobs.path_of(os.path.dirname(there), digest), "rb") as file:
+        assert file.read() == data
+
+
+def test_verify_finds_what_the_hub_lost(own: RealHub, tmp_path: Path) -> None:
+    """Rows that vanish from a hub are found, said with 3, and delivered by the next pass."""
+    sender = Sender(tmp_path / "home", own.url, own.key)
+    sender.write(50)
+    sender.sync()
+    assert sender.sync(verify=True).code == codes.DONE
+    own.stop()
+    connection = apsw.Connection(str(own.folder / "journal.db"))
+    connection.execute("delete from event where seq between 20 and 24")
+    connection.close()
+    journal = Journal(str(own.folder), gather=True)
+    journal.rebuild()
+    journal.close()
+    own.start()
+    outcome = sender.sync(verify=True)
+    assert outcome.code == codes.PARKED
+    assert "5 rows are not on the hub" in " ".join(outcome.notes)
+    assert sender.sync().sent == 5
+    assert sender.sync(verify=True).code == codes.DONE
+
+
+def test_killed_at_any_moment_and_run_again(own: RealHub, tmp_path: Path) -> None:
+    """Passes that are killed here, and a hub that is killed there, lose nothing and double nothing."""
+    sender = Sender(tmp_path / "home", own.url, own.key)
+    sender.write(3_000, body=json.dumps("x" * 300))
+    command = [sys.executable, "-m", "localops", "sync", "--home", sender.home, "--quiet"]
+    for n in range(8):
+        process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": PATH})
+        time.sleep(0.3 + 0.05 * n)
+        process.send_signal(signal.SIGKILL)
+        process.wait(30)
+        if n % 3 == 2:
+            own.kill()
+            own.start()
+    assert sender.sync().code == codes.DONE
+    assert sender.identities() <= identities(str(own.folder / "journal.db"))
+    assert sender.sync(verify=True).code == codes.DONE
+
+
+def test_one_truth(sender: Sender, there: str, tmp_path: Path) -> None:
+    """Every figure of every session is the same on the hub as here, to the last digit."""
+    for n in range(5):
+        session = localops.start_session(name=f"run {n}", tags=[f"tag {n % 2}"])
+        assert session is not None
+        agent = session.create_agent(name="researcher")
+        for m in range(n + 3):
+            session.record(
+                localops.LLMEvent(
+                    model=["gpt-4o", "nobody knows"][m % 2], prompt_tokens=m * 7, completion_tokens=m, agent_id=agent
+                )
+            )
+            session.record(localops.ToolEvent(name=f"tool {m % 3}", returns="x"))
+        session.record(localops.ErrorEvent(exception=ValueError("odd")))
+        if n != 4:
+            session.end_session(["Success", "Failure", "Indeterminate"][n % 3])
+    assert sender.sync().code == codes.DONE
+    hub_home = os.path.dirname(os.path.dirname(there))
+    with Home(sender.home) as here, Home(hub_home, os.path.basename(os.path.dirname(there))) as hubs:
+        mine = list(here.sessions())
+        assert len(mine) == 5
+        for listed in mine:
+            place, session_id = hubs.find(listed.session.hex())
+            running = listed.state == "Running"
+            ours = analytics.report(listed.project.reader, listed.session, running=False)
+            theirs = analytics.report(place.reader, session_id, running=False)
+            assert ours.totals[:13] == theirs.totals[:13]
+            assert ours._replace(totals=theirs.totals) == theirs
+            assert place.standing(session_id)[:2] == (
+                ("Unknown", place.standing(session_id).reason)
+                if running
+                else listed.project.standing(listed.session)[:2]
+            )
+            assert place.tags(session_id) == listed.project.tags(listed.session)
+
+
+@pytest.mark.foreign_open
+def test_a_project_that_cannot_be_read_stops_no_other(sender: Sender, there: str) -> None:
+    """`localops sync` goes on to the next project when one of them is broken, and says so with the worse code."""
+    sender.write(2)
+    bad = Path(config.project_folder(sender.home, "another"))
+    bad.mkdir()
+    (bad / "remotes.json").write_text("{broken")
+    (bad / "journal.db").write_bytes(b"no journal at all")
+    done = subprocess.run(
+        [sys.executable, "-m", "localops", "sync", "--home", sender.home, "--json"],
+        env={**os.environ, "PYTHONPATH": PATH},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    told = json.loads(done.stdout)
+    assert done.returncode == codes.ACT
+    assert [each["code"] for each in told["remotes"]] == [codes.ACT, codes.DONE]
+    assert sender.identities() <= identities(there)
