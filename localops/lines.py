@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import re
+from operator import itemgetter
 
 from localops import encode, rows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
     from localops.rows import Row
+
+    Look = Callable[[Row], tuple[Any, ...]]
 
 _BINARY = {rows.COLUMNS.index(name) for name in ("id", "session", "parent", "agent")}
 _BODY = rows.COLUMNS.index("body")
@@ -18,7 +24,7 @@ _TYPES = [bytes if index in _BINARY else str if name in _TEXT else int for index
 _NEEDED = frozenset("id phase session kind at_ns format sum".split())
 _WIDE = 1 << 63
 _SEQ = re.compile(rb'\{"seq":(\d{1,18})\b')
-_seen: set[tuple[type, ...]] = set()  # which columns have been found filled together: there are a few dozen
+_seen: dict[tuple[type, ...], tuple[Look, Look]] = {}  # by columns that are filled together: there are a few dozen
 
 
 def from_row(row: Row, seq: int | None = None) -> bytes:
@@ -70,19 +76,22 @@ def seq_of(line: bytes) -> int:
 def _check_types(row: Row) -> None:
     """Refuse what the journal's columns would refuse: a line may come from anybody."""
     types = tuple(map(type, row))
-    if types not in _seen:
-        wrong = [
-            name
-            for name, kind, found in zip(rows.COLUMNS, _TYPES, types, strict=True)
-            if found is not kind and (found is not _NONE or name in _NEEDED)
-        ]
-        if wrong:
-            raise ValueError(f"{wrong[0]} is not what it has to be")
-        _seen.add(types)
-    if any(len(row[index]) != 16 for index in _BINARY if row[index] is not None):
+    look = _seen.get(types) or _seen.setdefault(types, _looks(types))
+    ids, numbers = look[0](row), look[1](row)
+    if set(map(len, ids)) != {16}:
         raise ValueError("an id is not 16 bytes long")
-    if any(value.__class__ is int and not -_WIDE <= value < _WIDE for value in row):
+    if max(numbers) >= _WIDE or min(numbers) < -_WIDE:
         raise ValueError("a number does not fit into 64 bits")
+
+
+def _looks(types: tuple[type, ...]) -> tuple[Look, Look]:
+    """How to get at the ids and the numbers of a row with columns of these types; ValueError if none is so."""
+    for name, kind, found in zip(rows.COLUMNS, _TYPES, types, strict=True):
+        if found is not kind and (found is not _NONE or name in _NEEDED):
+            raise ValueError(f"{name} is not what it has to be")
+    return tuple(  # type: ignore[return-value]
+        itemgetter(*[index for index, found in enumerate(types) if found is kind]) for kind in (bytes, int)
+    )
 
 
 def _parts(line: bytes) -> tuple[dict[str, object], str | None]:
