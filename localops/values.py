@@ -11,6 +11,8 @@ import enum
 import uuid
 from collections import deque
 
+from localops.redact import hides, is_collection
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -219,11 +221,13 @@ class Walk:
         out: list[Any] = []
         name = self._name
         label = self._secret_name(name, ())
+        option = ""
         for item in items:
             if self._left <= 0:
                 out.append(self._truncated("too_many", "nodes"))
                 break
-            said = self._hidden(item, label) if label else None
+            said = self._hidden(item, label or option) if label or option else None
+            option = self._redactor.option(item) if self._redactor is not None and type(item) is str else ""
             self._name = name
             out.append(said if said is not None else self.plain(item))
         return out
@@ -236,9 +240,12 @@ class Walk:
 
     def _hidden(self, value: Any, label: str) -> str | None:
         """What stands for a value with a secret's name; None for what hides nothing or holds other things."""
-        if value is None or value is True or value is False or issubclass(type(value), (dict, list, tuple)):
+        kind = type(value)
+        if value is None or value is True or value is False or issubclass(kind, (list, tuple)):
             return None
-        if issubclass(type(value), str) and not str.__len__(value):
+        if issubclass(kind, dict) and not (dict.__len__(value) and is_collection(label)):
+            return None
+        if not hides(label, str.__str__(value) if issubclass(kind, str) else None):
             return None
         self.note("redacted")
         return f"[redacted:{label}]"

@@ -56,6 +56,21 @@ SHAPES: dict[str, Callable[[], str]] = {
     "pem": _pem,
     "bearer": lambda: "Bearer " + _some(ALNUM, 24, 40),
     "basic": _basic,
+    "gitlab": lambda: "glpat-" + _some(ALNUM + "_-", 20),
+    "xai": lambda: "xai-" + _some(ALNUM, 80),
+    "groq": lambda: "gsk_" + _some(ALNUM, 52),
+    "npm": lambda: "npm_" + _some(ALNUM, 36),
+    "pypi": lambda: "pypi-AgEIcHlwaS5vcmc" + _some(ALNUM + "_-", 100, 160),
+    "sendgrid": lambda: f"SG.{_some(ALNUM + '_-', 22)}.{_some(ALNUM + '_-', 43)}",
+    "digitalocean": lambda: "dop_v1_" + _some("0123456789abcdef", 64),
+    "shopify": lambda: "shpat_" + _some("0123456789abcdef", 32),
+    "perplexity": lambda: "pplx-" + _some(ALNUM, 48),
+    "nvidia": lambda: "nvapi-" + _some(ALNUM + "_-", 64),
+    "tavily": lambda: "tvly-dev-" + _some(ALNUM, 32),
+    "azure": lambda: f"DefaultEndpointsProtocol=https;AccountName=a;AccountKey={_some(ALNUM + '+/', 86)}==",
+    "--option": lambda: f"deploy --{RANDOM.choice(['password', 'token', 'api-key'])} {_some(ALNUM, 8, 20)}",
+    "curl": lambda: f"curl -sS -u admin:{_some(ALNUM, 8, 20)}",
+    "apikey header": lambda: f"Authorization: ApiKey {_some(ALNUM, 20, 40)}7",
     "url": lambda: f"postgres://app:{_some(ALNUM + '!$%', 10, 20)}@db.example.org:5432/app",
     "api_key=": lambda: RANDOM.choice(["api_key", "API_KEY", "apikey"]) + "=" + _some(ALNUM, 16, 32),
     "password=": lambda: RANDOM.choice(["password", "DB_PASSWORD", "passwd"]) + "=" + _some(ALNUM + "!%*", 8, 20) + "7",
@@ -128,6 +143,10 @@ def test_programs_hold_few_false_secrets() -> None:
         "my secret is that I never sleep; ask mail@example.org or see https://example.org/basic/bearer",
         "AI Assistant, ASIA and AKIA; 3f2504e0-4f89-41d3-9a0c-0305e82c3301",
         "Bearer of bad news, basic understanding",
+        "the author authenticated with his keys: key=7, sort_key=created_at, cache_key: user:12:profile",
+        "PWD=/home/ada, pwd=/tmp and OLDPWD=/root; run --token <TOKEN> or --password PASSWORD, docker -u 1000:1000",
+        "def connect(auth: AuthTypes = None, cookies: CookieTypes | None = None, password=None, token=token)",
+        "pass=3 fail=1; first_pass: 12345678, a cookie: the best one, sk-ecdsa-sha2-nistp256@openssh.com",
     ],
 )
 def test_innocent_text_is_left_alone(text: str) -> None:
@@ -147,6 +166,26 @@ def test_innocent_text_is_left_alone(text: str) -> None:
         ("token", "token"),
         ("client_secret", "secret"),
         ("AWS_SECRET_ACCESS_KEY", "access_key"),
+        ("db_pass", "db_pass"),
+        ("pwd", "pwd"),
+        ("DB_PWD", "pwd"),
+        ("userPwd", "pwd"),
+        ("passwd", "passwd"),
+        ("credentials", "credentials"),
+        ("Cookie", "cookie"),
+        ("Set-Cookie", "cookie"),
+        ("auth", "auth"),
+        ("proxyAuth", "auth"),
+        ("openai_key", "openai_key"),
+        ("AccountKey", "accountkey"),
+        ("PWD", ""),
+        ("OLDPWD", ""),
+        ("pass", ""),
+        ("first_pass", ""),
+        ("tokens", ""),
+        ("author", ""),
+        ("authenticated", ""),
+        ("oauth_state", ""),
         ("prompt_tokens", ""),
         ("max_tokens", ""),
         ("tokenizer", ""),
@@ -172,6 +211,64 @@ def test_what_a_secret_name_holds_goes_whatever_it_is() -> None:
         "secret": {"a": 1},
         "authorization": "",
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "goes"),
+    [
+        ("openai_key", "abc", True),
+        ("password", "hunter", True),
+        ("auth", ["user", "pass"], True),
+        ("cookies", {"sid": "abc"}, True),
+        ("credentials", [{"user": "a", "word": "b"}], True),
+        ("pwd", "open sesame", True),
+        ("pwd", "/home/ada", False),
+        ("pwd", "C:\\Users", False),
+        ("signature_key", "9f8Kq2LmZx81Tyw0Pb3R", True),
+        ("cache_key", "3f2504e0-4f89-41d3-9a0c-0305e82c3301", False),
+        ("sort_key", "created_at_and_then_by_name", False),
+        ("citation_key", "vaswani2017attentionIsAllYouNeed", False),
+        ("foreign_keys", ["order_id", "customer_id_of_2024"], False),
+        ("row_key", 12345678901234567890, False),
+        ("key", "9f8Kq2LmZx81Tyw0Pb3R", False),
+        ("auth", {"kind": "none"}, False),
+    ],
+)
+def test_a_name_and_what_it_names(name: str, value: object, goes: bool) -> None:
+    """A secret's name takes any value; `pwd` no folder, and another `…_key` only what looks random."""
+    body = ENCODER.encode({"params": {name: value}})
+    assert (json.loads(body)["params"][name] != value) is goes
+    assert ("redacted" in body) is goes
+
+
+def test_arguments_of_a_command_are_seen_with_their_option() -> None:
+    """In a list of arguments the one behind --password goes, whatever it looks like."""
+    command = ["deploy", "--to", "prod", "--db-password", "x", "--token=y2k", "--verbose", "-u", "1000:1000"]
+    shown = json.loads(ENCODER.encode({"params": {"argv": command}}))["params"]["argv"]
+    assert shown == [
+        *("deploy", "--to", "prod", "--db-password", "[redacted:password]", "--token=[redacted:token]"),
+        *("--verbose", "-u", "1000:1000"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("password=letmein", "password=[redacted:password]"),
+        ("PGPASSWORD=abc psql", "PGPASSWORD=[redacted:password] psql"),
+        ("https://h/x?token=abc&page=2", "https://h/x?token=[redacted:token]&page=2"),
+        ("Server=h;User=a;Password=abc;", "Server=h;User=a;Password=[redacted:password];"),
+        ('{"password": "abc", "user": "ada"}', '{"password": "[redacted:password]", "user": "ada"}'),
+        ("mysql --password x", "mysql --password [redacted:password]"),
+        ("curl -u ada:abc https://h", "curl -u ada:[redacted:password] https://h"),
+        ("Cookie: sid=abc; lang=en", "Cookie: [redacted:cookie]"),
+        ("postgres://app:p@ss@db/x", "postgres://app:[redacted:url]@db/x"),
+        ("Authorization: ApiKey abc123", "Authorization: ApiKey [redacted:authorization]"),
+    ],
+)
+def test_short_and_plain_secrets_in_a_text(text: str, shown: str) -> None:
+    """Where only a secret can stand it goes, however short and plain."""
+    assert REDACTOR.clean(text)[0] == shown
 
 
 def test_tokens_of_a_model_are_no_secrets() -> None:
@@ -250,6 +347,8 @@ def test_environment_secrets() -> None:
         "TOKENIZERS_PARALLELISM": "falsefalse",
         "SSH_PRIVATE_KEY": "/root/.ssh/id",
         "API_TOKEN": "short",
+        "SMTP_PASS": "hunter2",
+        "OLDPWD": "/home/ada/projects",
         "PASSWORD": "changeme",
         "TOKEN": "https://example.org/token",
     }
@@ -258,6 +357,7 @@ def test_environment_secrets() -> None:
         "abcdefgh12345": "env OPENAI_API_KEY",
         "s3cretpass": "env DATABASE_URL",
         "hunterhunter": "env DB_PASSWORD",
+        "hunter2": "env SMTP_PASS",
         "0123456789abcdef": "env SIGN_KEY",
     }
 
@@ -309,6 +409,13 @@ FRAGMENTS = st.sampled_from(
         "-----END",
         "sk_live_",
         "github_pat_",
+        *"--password |--token|--api-key |-u |curl |pwd|auth|cookie: |Set-Cookie|db_pass|smtp pass|credentials".split(
+            "|"
+        ),
+        *"glpat-|xai-|gsk_|npm_|pypi-|SG.|dop_v1_|shpat_|AccountKey|openai_key|sort-key|ApiKey |authorization".split(
+            "|"
+        ),
+        "0123456789abcdef0123456789abcdef",
         "é",
         "\\",
         "{",
@@ -361,6 +468,16 @@ def test_the_quick_look_overlooks_nothing(value: object, told: str) -> None:
         "1=",
         "api_",
         "AIza",
+        "--a ",
+        "--password ",
+        "curl -u a:",
+        "cookie: a",
+        "cookie: a=",
+        "authorization: a ",
+        "glpat-a",
+        "SG.a",
+        "pass",
+        "auth=",
     ],
 )
 def test_time_is_linear(hostile: str) -> None:
