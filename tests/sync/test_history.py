@@ -1,0 +1,204 @@
+"""Any history of recording, crashes, faults, copies and restored backups ends with every row on the hub, once.
+
+Longer from scripts/stress: LOCALOPS_HISTORIES says how many.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from localops import prune
+from localops.delivery import Limits
+from localops.journal import Journal
+from localops.reader import Reader
+from localops_sync import codes
+from localops_sync.pace import Pace
+from tests.server.hubs import PATH, RealHub, hub
+from tests.sync import chaos
+from tests.sync.homes import Identity, Sender, identities, without_waiting
+
+HISTORIES = int(os.environ.get("LOCALOPS_HISTORIES", "4"))
+FAULTS = {
+    "reset": chaos.reset,
+    "reset after": chaos.reset_after,
+    "failed after": chaos.status_after(500),
+    "down": chaos.status(503),
+    "busy": chaos.status(429, None, retry_after="1"),
+    "portal": chaos.page(),
+    "cut off": chaos.truncated(),
+    "refused": chaos.status(422),
+    "too large": chaos.status(413),
+    "unknown key": chaos.status(401),
+    "a lie": chaos.changed(lambda told: {**told, "receipt": None}),
+}
+
+
+class Histories(RuleBasedStateMachine):
+    """A hub, up to three homes that send to it, and everything that can happen to them."""
+
+    @initialize()
+    def begin(self) -> None:
+        """A hub that runs, behind something that breaks on order, and one home."""
+        self.top = Path(tempfile.mkdtemp())
+        self.hub: RealHub = hub(self.top)
+        self.weather = chaos.Chaos(behind=self.hub.url)
+        self.homes = [Sender(self.top / "home 0", self.weather.url, self.hub.key)]
+        self.written: set[Identity] = set()  # acknowledged by a recorder
+        self.backups: dict[str, Path] = {}
+        self.may_be_lost: set[Identity] = set()  # a backup was put in place of a journal that had them
+        self.record(0, 1)
+
+    def teardown(self) -> None:
+        """However it went: in calm weather everything arrives."""
+        if not hasattr(self, "homes"):
+            return
+        try:
+            self.weather.calm()
+            for each in self.homes:
+                self._unpark(each)
+                outcomes = [each.sync() for _ in range(3)]
+                assert outcomes[-1].code == codes.DONE, outcomes
+            there = identities(str(self.hub.folder / "journal.db"))
+            for each in self.homes:
+                assert each.identities() <= there
+            kept = self.written - self.may_be_lost
+            assert kept <= there, f"{len(kept - there)} of {len(kept)} acknowledged rows are missing"
+            for each in self.homes:
+                outcome = each.sync(verify=True)
+                assert outcome.code == codes.DONE, outcome
+        finally:
+            self.weather.stop()
+            self.hub.kill()
+            shutil.rmtree(self.top)
+
+    def _unpark(self, each: Sender) -> None:
+        journal = Journal(each.folder)
+        each.ledger().unpark(journal)
+        journal.close()
+
+    def _home(self, which: int) -> Sender:
+        return self.homes[which % len(self.homes)]
+
+    @rule(which=st.integers(0, 2), many=st.integers(1, 40))
+    def record(self, which: int, many: int) -> None:
+        """A recorder writes."""
+        rows = self._home(which).write(many)
+        self.written |= {(row[0], row[1], row[-2]) for row in rows}
+
+    @rule(which=st.integers(0, 2), rows=st.integers(1, 30))
+    def sync(self, which: int, rows: int) -> None:
+        """A pass in calm weather."""
+        self.weather.calm()
+        self._home(which).sync(limits=Limits(rows=rows))
+
+    @rule(which=st.integers(0, 2), faults=st.lists(st.sampled_from(sorted(FAULTS)), min_size=1, max_size=9))
+    def sync_in_bad_weather(self, which: int, faults: list[str]) -> None:
+        """A pass that meets faults, some of which last."""
+        self.weather.calm()
+        self.weather.then(chaos.passed, *(FAULTS[name] for name in faults))
+        self._home(which).sync(limits=Limits(rows=7), pace=Pace(max_rows=60, sleep=without_waiting))
+
+    @rule(which=st.integers(0, 2), after=st.floats(0.15, 0.8), twice=st.booleans())
+    def kill_a_sync(self, which: int, after: float, twice: bool) -> None:
+        """One pass or two at once, killed."""
+        self.weather.calm()
+        command = [sys.executable, "-m", "localops", "sync", "--home", self._home(which).home, "--quiet"]
+        passes = [subprocess.Popen(command, env={**os.environ, "PYTHONPATH": PATH}) for _ in range(1 + twice)]
+        time.sleep(after)
+        for each in passes:
+            each.send_signal(signal.SIGKILL)
+            each.wait(30)
+
+    @rule()
+    def kill_the_hub(self) -> None:
+        """It dies, and comes back."""
+        self.hub.kill()
+        self.hub.start()
+
+    @rule(name=st.sampled_from("ab"))
+    def back_up_the_hub(self, name: str) -> None:
+        """Its folder is copied while it does not run."""
+        self._keep(name, self.hub.data)
+
+    @precondition(lambda self: "a" in self.backups)
+    @rule()
+    def restore_the_hub(self) -> None:
+        """It is set back to what it was."""
+        self.hub.stop()
+        shutil.rmtree(self.hub.data)
+        shutil.copytree(self.backups["a"], self.hub.data)
+        self.hub.start()
+        # What no home has any more is on no disk then.
+        self.may_be_lost |= self.written - set().union(*(each.identities() for each in self.homes))
+
+    def _keep(self, name: str, folder: Path) -> None:
+        self.hub.stop()
+        place = self.top / f"backup {name}"
+        shutil.rmtree(place, ignore_errors=True)
+        shutil.copytree(folder, place)
+        self.backups[name] = place
+        self.hub.start()
+
+    @precondition(lambda self: len(self.homes) < 3)
+    @rule(which=st.integers(0, 2))
+    def copy_a_home(self, which: int) -> None:
+        """A home is copied, and both go on."""
+        place = self.top / f"home {len(self.homes)}"
+        shutil.copytree(self._home(which).home, place)
+        self.homes.append(Sender(place, self.weather.url, self.hub.key))
+
+    @rule(which=st.integers(0, 2), many=st.integers(1, 20))
+    def set_a_journal_back(self, which: int, many: int) -> None:
+        """A copy of a journal's file is put over it after it has gone on: the same file, with older bytes."""
+        each = self._home(which)
+        with open(each.journal, "rb") as file:
+            old = file.read()
+        self.record(which, many)
+        self.sync(which, 9)
+        lost = each.identities()
+        with open(each.journal, "r+b") as file:
+            file.write(old)
+            file.truncate()
+        for side in ("-wal", "-shm"):
+            if os.path.exists(each.journal + side):
+                os.unlink(each.journal + side)
+        there = identities(str(self.hub.folder / "journal.db"))
+        self.may_be_lost |= lost - there
+
+    @rule(which=st.integers(0, 2))
+    def prune(self, which: int) -> None:
+        """Sessions that the hub has are taken out of a home."""
+        each = self._home(which)
+        journal = Journal(each.folder)
+        with Reader(each.journal) as reader:
+            journal.fold()
+            sessions = [session for session, _ in each.ledger().ask("sessions", after=b"", many=3)]
+            choices = [prune.look(reader, each.folder, session) for session in sessions]
+            prune.take(journal, choices)
+        journal.close()
+
+
+@pytest.mark.foreign_open
+def test_any_history_ends_with_every_row_once() -> None:
+    """Whatever happened, rows on the hub are the rows that were acknowledged, each once."""
+    checks = settings(
+        max_examples=HISTORIES,
+        stateful_step_count=12,
+        derandomize="LOCALOPS_HISTORIES" not in os.environ,  # the same ones each time, where nobody reads along
+        phases=[Phase.generate],  # a history takes seconds: it is not made shorter by trying a thousand others
+        suppress_health_check=list(HealthCheck),
+    )
+    Histories.TestCase.settings = checks
+    Histories.TestCase("runTest").runTest()
