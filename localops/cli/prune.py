@@ -185,7 +185,7 @@ def _facts(found: Found, taken: dict[str, Taken], *, dry_run: bool) -> dict[str,
         "dry_run": dry_run,
         "sessions": [
             {
-                "session": full_id(choice.session),
+                "session_id": full_id(choice.session),
                 "project": where.name,
                 "name": choice.name,
                 "state": choice.state,

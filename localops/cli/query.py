@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from math import isinf
 
 import click
 
@@ -61,8 +62,10 @@ def _one(opened: Home) -> Project:
 
 
 def _plain(value: Any) -> Any:
-    """A value of SQLite as JSON and people can have it: bytes as hex."""
-    return value.hex() if isinstance(value, bytes) else value
+    """A value of SQLite as JSON and people can have it: bytes as hex, an infinite number as text."""
+    if isinstance(value, bytes):
+        return value.hex()
+    return str(value) if isinstance(value, float) and isinf(value) else value
 
 
 def _print_rows(names: list[str], found: list[list[Any]]) -> bool:

@@ -358,7 +358,7 @@ def _show_event(opened: Home, ident: str, *, as_json: bool) -> None:
         if event.get(name) is not None:
             print()
             print(common.bold(name))
-            print(output.clean(_pretty(event[name]), newlines=True))
+            print(output.clean(_pretty(event[name]).rstrip("\n"), newlines=True))
 
 
 def _event_pairs(project: Project, session: bytes, event: Event) -> list[tuple[str, object]]:
@@ -395,15 +395,20 @@ def _pretty(value: object) -> str:
         return value
     if isinstance(value, dict) and "$blob" in value:
         return f"{value.get('head', '')}…\n[{value.get('$len')} bytes, whole in blobs/{value['$blob']}]"
-    if isinstance(value, list) and _is_chat(value):
-        return "\n".join(f"{part['role']}: {_pretty(part.get('content'))}" for part in value)
+    messages = value if isinstance(value, list) else [value]
+    if messages and all(isinstance(each, dict) and "role" in each for each in messages):
+        return "\n".join(map(_message, messages))
     import json
 
     return json.dumps(value, indent=2, ensure_ascii=False)
 
 
-def _is_chat(value: list[Any]) -> bool:
-    return bool(value) and all(isinstance(part, dict) and "role" in part for part in value)
+def _message(message: dict[str, Any]) -> str:
+    """What was said in a chat, by whom; whatever else belongs to it, as JSON below."""
+    content = message.get("content")
+    said = [f"{message['role']}: {'' if content is None else _pretty(content)}".rstrip()]
+    rest = {key: value for key, value in message.items() if key not in ("role", "content")}
+    return "\n".join([*said, _pretty(rest)] if rest else said)
 
 
 # For programs

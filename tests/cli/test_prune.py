@@ -41,7 +41,7 @@ def test_sessions_of_a_state_go(told: Any) -> None:
 def test_one_session_goes_by_its_id(told: Any) -> None:
     """--session takes exactly that one."""
     (first, *_) = [s for s in told("prune", "--older-than", "0s", "--dry-run")["sessions"] if s["name"] == "success"]
-    assert told("prune", "--session", first["session"], "--yes")["taken"]["default"]["sessions"] == 1
+    assert told("prune", "--session", first["session_id"], "--yes")["taken"]["default"]["sessions"] == 1
 
 
 def test_a_size_takes_the_oldest_first(told: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import pytest
@@ -36,6 +37,17 @@ def test_comments_and_semicolons_are_no_statement(command: Command, sql: str) ->
     _record("default", "one")
     assert command("query", sql)[1].splitlines()[-1] == "7"
     assert command("query", " ")[0] == 2
+
+
+def test_every_value_can_be_had_as_json(command: Command) -> None:
+    """Bytes and infinite numbers, which JSON cannot say, are text."""
+    _record("default", "one")
+    out = command("query", "select x'00ff', 1e999, -1e999, null, 0.5", "--json")[1]
+
+    def refuse(word: str) -> None:
+        raise AssertionError(word)
+
+    assert json.loads(out, parse_constant=refuse)["rows"] == [["00ff", "inf", "-inf", None, 0.5]]
 
 
 def _record(project: str, name: str) -> None:

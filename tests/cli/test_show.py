@@ -92,6 +92,17 @@ def test_a_chat_is_shown_by_its_roles(session: localops.Session, command: Comman
     assert "user: Why?" in command("show", "--event", call["id"])[1]
 
 
+def test_nothing_of_a_message_is_left_out(command: Command, told: Told) -> None:
+    """What a message has beside its text, like the tools it calls, stands below it."""
+    session = localops.start_session()
+    assert session is not None
+    session.record(LLMEvent(completion={"role": "assistant", "content": None, "tool_calls": [{"name": "fetch"}]}))
+    (call,) = told("show")["events"]
+    out = command("show", "--event", call["id"])[1]
+    assert "assistant:\n{" in out
+    assert '"name": "fetch"' in out
+
+
 def test_a_killed_session_says_where_it_died(command: Command, told: Told) -> None:
     """The operation that was open when the process was killed is named, and marked in the tree."""
     code = (
