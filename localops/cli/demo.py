@@ -166,7 +166,8 @@ def _show(session: Session, answer: str) -> None:
         bold("Record your own:"),
         *(f"  {styled(line, 'green')}" for line in _OWN),
         "",
-        dim(f"Kept in {journal.path}; no network was needed, and none was used."),
+        dim(f"Kept in {journal.path}"),
+        dim("No network was needed, and none was used."),
     ]
     print("\n".join(lines))
 
