@@ -5,7 +5,9 @@ To add one: a class with `send` in `sinks/`, a line in `sinks/__init__.py`, a li
 the receiver *for good*, so it is only given for an answer that says so beyond doubt.  Everything else is raised:
 
 Trouble
-├── Offline     nobody answered, or not who we meant, or "later": the rows stay, a later pass sends them again
+├── Offline     nobody answered, or not who we meant, or it failed: the rows stay, a later pass sends them again
+│   ├── Busy        it is there and says "later", whatever the rows are
+│   └── Unread      its answer is too long to be read
 ├── Blocked     a person must act before anything can go there
 ├── Refused     the receiver says no to this batch as such: the worker finds the row by asking about ever less
 ├── TooLarge    the batch has too many bytes for it: the worker sends less at a time
@@ -50,6 +52,14 @@ class Offline(Trouble):
         self.retry_after = retry_after  # what it asked for
         self.answered = answered  # it did say something, if only that it failed
         self.broke = broke  # somebody was there, and the connection ended in the middle
+
+
+class Busy(Offline):
+    """The remote asks for time; the rows are kept for later."""
+
+
+class Unread(Offline):
+    """The remote's answer is longer than what is read of one."""
 
 
 class Blocked(Trouble):

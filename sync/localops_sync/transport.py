@@ -1,7 +1,7 @@
 """HTTP, the only place: who is called, how long, how much of an answer is read, and what its failures mean.
 
-A request ends at its deadline whatever the other side does, follows no redirect, reads at most ANSWER bytes, takes no
-compressed answer, and turns every failure into Trouble (`sink.py`) with a sentence that a person can act upon.
+A request ends at its deadline whatever the other side does, follows no redirect, reads no more of an answer than it
+is told, takes no compressed one, and turns every failure into Trouble (`sink.py`) with a sentence to act upon.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from localops import __version__, clock, encode, output
 from localops.errors import ConfigError
 from localops_sync import retry
 from localops_sync.pace import OutOfBudget, Pace
-from localops_sync.sink import Blocked, Offline
+from localops_sync.sink import Blocked, Offline, Unread
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -131,8 +131,9 @@ class Transport:
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         expected: Collection[int] = (200,),
+        most: int = ANSWER,
     ) -> Reply:
-        """Send a request and read its answer; Trouble for a status that is not expected.
+        """Send a request and read its answer, of `most` bytes; Trouble for a status that is not expected.
 
         OutOfBudget when the pass is over before it could be sent.
         """
@@ -140,7 +141,7 @@ class Transport:
         seconds = min(self._whole, self._pace.seconds_left())
         line = self._line
         try:
-            reply = self._within(seconds, lambda: self._call(line, method, path, body, headers or {}))
+            reply = self._within(seconds, lambda: self._call(line, method, path, body, headers or {}, most))
         finally:
             self.sent += len(body or b"")
             self._pace.spend(0, len(body or b""))
@@ -176,7 +177,9 @@ class Transport:
             raise found[0]
         return found[0]
 
-    def _call(self, line: _Line, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Reply:
+    def _call(
+        self, line: _Line, method: str, path: str, body: bytes | None, headers: Mapping[str, str], most: int
+    ) -> Reply:
         secrets = _secrets(self.key, {**self._remote.headers, **headers})
         try:
             with line.request(
@@ -189,7 +192,7 @@ class Transport:
                 stream=True,
                 verify=self._remote.ca,  # given here, since a session's own counts for less than $REQUESTS_CA_BUNDLE
             ) as found:
-                reply = Reply(found.status_code, found.headers, self._read(found), self.where, secrets)
+                reply = Reply(found.status_code, found.headers, self._read(found, most), self.where, secrets)
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             line.hang_up()
             raise _meaning(error, self.base, self.where, secrets) from error
@@ -197,14 +200,14 @@ class Transport:
             line.hang_up()
         return reply
 
-    def _read(self, found: requests.Response) -> bytes:
+    def _read(self, found: requests.Response, most: int) -> bytes:
         """The whole body as it came; ValueError when it is too long, or cannot be told to be whole."""
         pieces, size = [], 0
         while piece := found.raw.read(65_536, decode_content=False):
             pieces.append(piece)
             size += len(piece)
-            if size > ANSWER:
-                raise _TooLong
+            if size > most:
+                raise _TooLong(f"{most >> 20} MB")
         if found.status_code == 200 and not size and not _says_its_end(found):
             raise ValueError("the answer ended in its header")
         return b"".join(pieces)
@@ -389,7 +392,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 # The first that fits. What is not among them broke in the middle: somebody was there.
 _SENTENCES: list[tuple[tuple[type[BaseException], ...], type[Blocked | Offline], str]] = [
-    ((_TooLong,), Offline, f"{{where}} sent more than {ANSWER >> 20} MB for an answer; it was not read"),
+    ((_TooLong,), Unread, "{where} sent more than {why} for an answer; it was not read"),
     ((socket.gaierror,), Offline, "the name of {where} cannot be looked up: no network, or a wrong name"),
     ((ConnectionRefusedError,), Offline, "nothing listens at {where}"),
     ((requests.exceptions.ConnectTimeout,), Offline, "{where} does not answer"),
