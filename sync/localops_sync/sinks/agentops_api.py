@@ -5,7 +5,8 @@ from __future__ import annotations
 import uuid
 
 from localops import encode
-from localops_sync.sink import Blocked, Offline, Refused
+from localops_sync.sink import Blocked, Offline, Refused, Unread
+from localops_sync.transport import ANSWER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
         token: str
 
 
+LONGEST = 64 << 20  # bytes of all that a session has there; in memory it is some five times as much
 _TABLES = ("actions", "llms", "tools", "errors")
 _NOBODY = uuid.UUID(int=0)
 _KEY = "api key"  # in every complaint about it
@@ -56,18 +58,20 @@ class Api:
         return self._look(uuid.UUID(bytes=session), "stats") is not None
 
     def export(self, session: bytes) -> dict[str, list[dict[str, Any]]] | None:
-        """All the events that are there; None when not even the session is."""
-        found = self._look(uuid.UUID(bytes=session), "export")
+        """All the events that are there; None when not even the session is; Refused when it is too much to read."""
+        try:
+            found = self._look(uuid.UUID(bytes=session), "export", LONGEST)
+        except Unread as error:
+            raise Refused(f"it may be there already, and that cannot be looked up: {error}") from error
         if found is None:
             return None
         if not isinstance(found, dict) or any(not isinstance(found.get(name), list) for name in _TABLES):
             raise self._strange("no export of a session")
         return {name: [row for row in found[name] if isinstance(row, dict)] for name in _TABLES}
 
-    def _look(self, session: uuid.UUID, what: str) -> Any:
-        reply = self._transport.ask(
-            "GET", f"/v2/sessions/{session}/{what}", headers=self._headers(), expected=(200, 400, 404)
-        )
+    def _look(self, session: uuid.UUID, what: str, most: int = ANSWER) -> Any:
+        path = f"/v2/sessions/{session}/{what}"
+        reply = self._transport.ask("GET", path, headers=self._headers(), expected=(200, 400, 404), most=most)
         if reply.status == 200:
             return reply.json()
         said = reply.said().lower()
