@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from email.utils import parsedate_to_datetime
 
-from localops_sync.sink import Blocked, Offline, Refused, TooLarge
+from localops_sync.sink import Blocked, Busy, Offline, Refused, TooLarge
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _ACT = {
     451: "it refuses for legal reasons",
     501: "there is nothing at this address that takes rows: check the URL",
 }
-_LATER = (408, 425, 429)
+_LATER = (408, 425, 429, 503)
 _OF_ROWS = (400, 409, 422)  # the only ones that say something of the rows: all others would be so with any rows
 _PORTAL = 511  # a network that wants a login first
 
@@ -47,7 +47,7 @@ def trouble(status: int, said: str, headers: Mapping[str, str], where: str) -> T
         return TooLarge(text)
     if status in _LATER or (500 <= status < 600 and status != _PORTAL):
         wait = seconds(headers.get("Retry-After"), now=headers.get("Date"))
-        return Offline(text, retry_after=wait, answered=True)
+        return (Busy if status in _LATER else Offline)(text, retry_after=wait, answered=True)
     if 400 <= status < 500:
         return _no(status, text, headers.get("Content-Type", ""))
     return Offline(f"{text}, which is no answer of a remote: something between may have spoken")

@@ -21,7 +21,7 @@ from localops.reader import Reader, SQLiteError
 from localops_sync import retry, sinks, verify
 from localops_sync.codes import ACT, BUDGET, BUSY, DONE, INTERRUPTED, OFFLINE, PARKED, UNEXPECTED, Outcome
 from localops_sync.pace import OutOfBudget, Pace
-from localops_sync.sink import Blocked, Diverged, Offline, Refused, TooLarge
+from localops_sync.sink import Blocked, Busy, Diverged, Offline, Refused, TooLarge
 from localops_sync.transport import Transport
 
 TYPE_CHECKING = False
@@ -216,7 +216,7 @@ class Pass:
             for half in bundle.halves(batch):
                 self._deliver(half)
         except Offline as error:
-            if not (error.answered or error.broke):
+            if isinstance(error, Busy) or not (error.answered or error.broke):
                 raise
             self._isolate(batch, error)
 
@@ -272,7 +272,7 @@ class Pass:
                 self._settle(part, self._send(part))
                 alive = True
             except Offline as again:
-                if not (again.answered or again.broke):
+                if isinstance(again, Busy) or not (again.answered or again.broke):
                     raise
                 if len(part.rows) == 1:
                     failed.append(part)

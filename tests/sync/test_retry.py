@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localops_sync import retry
-from localops_sync.sink import Blocked, Offline, Refused, TooLarge, Trouble
+from localops_sync.sink import Blocked, Busy, Offline, Refused, TooLarge, Trouble
 
 _NOW = "Sat, 21 Nov 2026 03:00:00 GMT"
 
@@ -17,14 +17,15 @@ _MEANING: list[tuple[type[Trouble], list[int]]] = [
     (Blocked, [406, 411, 412, 414, 416, 417, 418, 421, 423, 424, 428, 431, 499]),
     (Refused, [400, 409, 422]),
     (TooLarge, [413]),
-    (Offline, [408, 425, 429, 500, 502, 503, 504, 505, 507, 508, 511, 520, 524, 599]),
+    (Busy, [408, 425, 429, 503]),
+    (Offline, [500, 502, 504, 505, 507, 508, 511, 520, 524, 599]),
     (Offline, [100, 103, 201, 202, 204, 206, 207, 600, 999]),
 ]
 
 
 @pytest.mark.parametrize(("kind", "codes"), _MEANING, ids=lambda value: getattr(value, "__name__", None))
 def test_what_each_status_means(kind: type[Trouble], codes: list[int]) -> None:
-    """A status is for a person, for the rows, for their size, or for later; all of it is said."""
+    """A status is for a person, for the rows, for their size, or for the weather; all of it is said."""
     for code in codes:
         found = retry.trouble(code, "so it is", {}, "hub.example")
         assert type(found) is kind, code

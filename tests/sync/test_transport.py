@@ -132,6 +132,13 @@ def test_nothing_is_sent_after_the_pass(server: Chaos, call: Call) -> None:
     assert not server.seen
 
 
+def test_a_request_ends_with_the_pass(server: Chaos, call: Call) -> None:
+    """A request is given no more time than the pass has left, and then it is the budget that is used up."""
+    server.always(chaos.drip_headers)
+    with pytest.raises(OutOfBudget):
+        post(call(server.url, pace=Pace(max_seconds=LATE)))
+
+
 def test_head_has_no_body(server: Chaos, call: Call) -> None:
     """The length a HEAD tells is that of a body which does not come, and is not waited for."""
     transport = call(server.url)
@@ -403,7 +410,7 @@ def test_connections_that_break(
         server.then(behaviour)
         found = trouble(transport)
         assert isinstance(found, Offline)
-        assert found.answered
+        assert found.broke
         assert post(transport).json() == {"ok": True}
 
 

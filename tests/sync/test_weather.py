@@ -1,0 +1,627 @@
+"""Whole passes in every kind of weather: each fault has its exit code and its sentence, rows are kept, and when it is
+over the next pass brings everything, each row once."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+import subprocess
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import localops
+from localops import bundle, config, delivery
+from localops.delivery import Limits
+from localops.reader import Reader
+from localops_sync import codes, remotes, retry, worker
+from localops_sync.codes import Outcome
+from localops_sync.pace import Pace
+from localops_sync.remotes import Remote
+from tests import programs
+from tests.server.hubs import RealHub, wait_until
+from tests.server.hubs import hub as open_hub
+from tests.sync import chaos
+from tests.sync.chaos import Answer, Authority, Behaviour, Chaos, Exchange, Request
+
+ROWS = "/sync/1/rows"
+HELLO = "/sync/1/hello"
+SHORT = 1.0  # seconds that a pass gets which would wait for ever
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealHub]:
+    """A real hub; each test has a project of its own there."""
+    with open_hub(tmp_path_factory.mktemp("weather")) as running:
+        yield running
+
+
+@pytest.fixture
+def chaos_before(hub: RealHub) -> Iterator[Chaos]:
+    """The way to it, on which things go wrong."""
+    with Chaos(behind=hub.url) as made:
+        yield made
+
+
+class Trip:
+    """One project here, with rows to send, and its place at the hub."""
+
+    def __init__(self, hub: RealHub, url: str, name: str) -> None:
+        self.home = os.environ["LOCALOPS_HOME"]
+        self.folder = config.project_folder(self.home, "default")
+        self.there = hub.data / name
+        self.waits: list[float] = []
+        self.record()
+        self.point(url, hub.new_key(name))
+
+    def point(self, url: str, key: str, **told: Any) -> None:
+        """Where the rows are to go."""
+        self.remote = Remote("hub", url, key=key, **told)
+        remotes.save(self.folder, {"hub": self.remote})
+
+    def record(self, calls: int = 6) -> None:
+        """A session of a few rows, which has ended."""
+        session = localops.start_session(name="a trip", tags=["weather"])
+        assert session is not None
+        for number in range(calls):
+            session.record(localops.LLMEvent(model="gpt-4o", prompt=f"question {number}", prompt_tokens=number))
+        session.end_session("Success")
+
+    def go(self, *, limits: Limits | None = None, check_all: bool = False, **budget: Any) -> Outcome:
+        """One pass, in which waiting takes no time."""
+        pace = Pace(sleep=self.waits.append, **budget)
+        return worker.sync(self.home, "default", self.remote, pace=pace, limits=limits, check_all=check_all)
+
+    def start(self, *options: str, **given: Any) -> subprocess.Popen[str]:
+        """One pass as a process."""
+        code = "import sys; from localops.cli import main; main(sys.argv[1:])"
+        return programs.start(code, "sync", *options, **given)
+
+    def run(self, *options: str, **given: Any) -> tuple[int, str, str]:
+        """Its exit code, and what it said."""
+        program = self.start(*options, **given)
+        try:
+            out, err = program.communicate(timeout=60)
+        finally:
+            program.kill()
+        return program.returncode, out, err
+
+    def here(self) -> Counter[tuple[bytes, int, int]]:
+        """The rows of this side."""
+        return _rows(Path(self.folder))
+
+    def arrived(self) -> Counter[tuple[bytes, int, int]]:
+        """The rows of the other."""
+        return _rows(self.there)
+
+    def unsent(self) -> int:
+        """How many rows are believed to be missing there."""
+        with Reader(os.path.join(self.folder, "journal.db")) as reader:
+            return delivery.Ledger(reader, self.folder, "hub").waiting().rows
+
+    def parked(self) -> list[delivery.Parked]:
+        """The rows that were put aside."""
+        with Reader(os.path.join(self.folder, "journal.db")) as reader:
+            return delivery.Ledger(reader, self.folder, "hub").parked()
+
+    def check_kept(self) -> None:
+        """Everything is here, nothing counts as sent that is not there, and nothing was put aside."""
+        here, arrived = self.here(), self.arrived()
+        assert not arrived - here, "the hub has rows that nobody recorded"
+        assert self.unsent() >= (here - arrived).total(), "rows that are not there count as sent"
+        assert self.parked() == []
+
+    def check_arrived(self) -> None:
+        """Everything is there, each row once."""
+        assert self.arrived() == self.here()
+        assert max(self.arrived().values()) == 1
+        assert self.unsent() == 0
+
+
+def _rows(folder: Path) -> Counter[tuple[bytes, int, int]]:
+    """What a journal holds, but for what it says of itself."""
+    with Reader(str(folder / "journal.db")) as reader:
+        return Counter(bundle.identity(row) for row in reader.stream() if row[3] != "journal")
+
+
+@pytest.fixture
+def trip(hub: RealHub, chaos_before: Chaos, request: pytest.FixtureRequest) -> Trip:
+    """Rows on one side, a hub on the other, and the weather between."""
+    name = re.sub(r"\W+", "-", request.node.name).strip("-").lower()[-60:]
+    return Trip(hub, chaos_before.url, f"p-{name}".strip("-"))
+
+
+def _at(target: str, behaviour: Behaviour) -> Behaviour:
+    """A fault of some requests only; all others get through."""
+
+    def behave(exchange: Exchange) -> None:
+        (behaviour if exchange.request.target.startswith(target) else chaos.passed)(exchange)
+
+    return behave
+
+
+def test_a_good_day(trip: Trip) -> None:
+    """All rows arrive in one pass, and the next pass does not send a single packet."""
+    assert trip.go().code == codes.DONE
+    trip.check_arrived()
+
+
+def test_nothing_to_send_calls_nobody(trip: Trip, chaos_before: Chaos) -> None:
+    """A pass that has nothing to send makes no connection."""
+    trip.go()
+    before = chaos_before.connections
+    assert trip.go().code == codes.DONE
+    assert chaos_before.connections == before
+
+
+# A fault that lasts, at every request or only where rows are handed over
+
+_LASTING: dict[str, tuple[Behaviour, int, str]] = {
+    "reset": (chaos.reset, codes.OFFLINE, "broke"),
+    "close": (chaos.close, codes.OFFLINE, "broke"),
+    "broken header": (chaos.truncated_header, codes.OFFLINE, "broke"),
+    "broken chunk": (chaos.truncated_chunk, codes.OFFLINE, "broke"),
+    "broken body": (chaos.truncated(Answer(200, b'{"localops":1}')), codes.OFFLINE, "broke"),
+    "408": (chaos.status(408), codes.OFFLINE, "answered 408"),
+    "425": (chaos.status(425), codes.OFFLINE, "answered 425"),
+    "429": (chaos.status(429), codes.OFFLINE, "answered 429"),
+    "500": (chaos.status(500), codes.OFFLINE, "answered 500"),
+    "502 page": (chaos.page(502), codes.OFFLINE, "answered 502: a web page"),
+    "503": (chaos.status(503, Retry_After="3"), codes.OFFLINE, "answered 503"),
+    "504": (chaos.status(504), codes.OFFLINE, "answered 504"),
+    "511": (chaos.page(511), codes.OFFLINE, "something between"),
+    "captive portal": (chaos.page(), codes.OFFLINE, "something between"),
+    "empty": (chaos.text(b""), codes.OFFLINE, "something between"),
+    "broken JSON": (chaos.text(b'{"localops":'), codes.OFFLINE, "something between"),
+    "another shape": (chaos.ok({"accepted": ["all"]}), codes.OFFLINE, "not what a hub answers"),
+    "a list": (chaos.ok([]), codes.OFFLINE, "not what a hub answers"),
+    "no content": (chaos.raw(Answer(204)), codes.OFFLINE, "something between"),
+    "huge header": (chaos.huge_header, codes.OFFLINE, "broke"),
+    "endless": (chaos.endless, codes.OFFLINE, "more than 8 MB"),
+    "gzip bomb": (chaos.bomb, codes.OFFLINE, "something between"),
+    "401": (chaos.status(401), codes.ACT, "does not accept the key"),
+    "402": (chaos.status(402), codes.ACT, "payment"),
+    "403": (chaos.status(403), codes.ACT, "may not"),
+    "403 page": (chaos.page(403), codes.ACT, "may not"),
+    "404": (chaos.status(404), codes.ACT, "check the URL"),
+    "426": (chaos.status(426), codes.ACT, "upgrade"),
+    "400 page": (chaos.page(400), codes.ACT, "check the URL"),
+    "418": (chaos.status(418), codes.ACT, "any rows"),
+    "301": (chaos.redirect(301, "https://elsewhere.example/"), codes.ACT, "elsewhere.example"),
+    "307": (chaos.redirect(307, "https://elsewhere.example/"), codes.ACT, "elsewhere.example"),
+}
+
+
+@pytest.mark.parametrize("target", ["", ROWS], ids=["everywhere", "rows"])
+@pytest.mark.parametrize(("behaviour", "code", "said"), _LASTING.values(), ids=list(_LASTING))
+def test_a_fault_that_lasts(
+    trip: Trip, chaos_before: Chaos, behaviour: Behaviour, code: int, said: str, target: str
+) -> None:
+    """The pass ends with the fault's code and sentence, keeps every row, and the pass after it brings them."""
+    chaos_before.always(_at(target, behaviour))
+    outcome = trip.go()
+    assert (outcome.code, outcome.sent) == (code, 0)
+    assert re.search(said, outcome.message)
+    assert trip.remote.key is not None
+    assert trip.remote.key not in str(outcome)
+    trip.check_kept()
+    chaos_before.calm()
+    assert trip.go().code == codes.DONE
+    trip.check_arrived()
+
+
+_UNENDING: dict[str, Behaviour] = {
+    "silence": chaos.silence,
+    "headers": chaos.drip_headers,
+    "body": chaos.drip_body,
+    "old": chaos.drip_old,
+}
+
+
+@pytest.mark.parametrize("target", ["", ROWS], ids=["everywhere", "rows"])
+@pytest.mark.parametrize("behaviour", _UNENDING.values(), ids=list(_UNENDING))
+def test_an_answer_that_never_ends(trip: Trip, chaos_before: Chaos, behaviour: Behaviour, target: str) -> None:
+    """A pass that was given a time ends in that time, whatever the other side does."""
+    chaos_before.always(_at(target, behaviour))
+    outcome = trip.go(max_seconds=SHORT)
+    assert (outcome.code, outcome.sent) == (codes.BUDGET, 0)
+    trip.check_kept()
+    chaos_before.calm()
+    assert trip.go().code == codes.DONE
+    trip.check_arrived()
+
+
+# A fault that happens once, with rows that are there or are not
+
+
+_ONCE: dict[str, Behaviour] = {
+    "reset": chaos.reset,
+    "close": chaos.close,
+    "reset after": chaos.reset_after,
+    "500 after": chaos.status_after(500),
+    "503 after": chaos.status_after(503, Retry_After="2"),
+    "truncated after": chaos.truncated(),
+    "truncated early": chaos.truncated(keep=0.0),
+    "truncated late": chaos.truncated(keep=0.99),
+}
+
+
+@pytest.mark.parametrize("behaviour", _ONCE.values(), ids=list(_ONCE))
+def test_a_fault_that_passes(trip: Trip, chaos_before: Chaos, behaviour: Behaviour) -> None:
+    """Whether the hub had stored the rows or not, they are sent again and there once; one pass sees to it."""
+    chaos_before.then(chaos.passed, behaviour)
+    assert trip.go().code == codes.DONE
+    trip.check_arrived()
+    assert len(chaos_before.seen) == 3
+    assert len(trip.waits) == 1
+
+
+def test_stored_and_never_answered(trip: Trip, chaos_before: Chaos) -> None:
+    """Rows that are there though nobody said so go once more, and are known."""
+    chaos_before.always(_at(ROWS, chaos.silence_after))
+    assert trip.go(max_seconds=SHORT).code == codes.BUDGET
+    assert trip.arrived() == trip.here()
+    assert trip.unsent() == trip.here().total() + 1  # what the journal says of itself is a row as well
+    chaos_before.calm()
+    assert trip.go().code == codes.DONE
+    trip.check_arrived()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_storms(trip: Trip, chaos_before: Chaos, seed: int) -> None:
+    """With two requests in five going wrong in any way, a few passes bring everything, each row once."""
+    chance = random.Random(seed)
+    faults = [*_ONCE.values(), chaos.page(), chaos.text(b"{"), chaos.status(502), chaos.status(429, Retry_After="1")]
+
+    def storm(exchange: Exchange) -> None:
+        with exchange.server.turn:
+            behaviour = chance.choice(faults) if chance.random() < 0.4 else chaos.passed
+        behaviour(exchange)
+
+    chaos_before.always(storm)
+    for _ in range(60):
+        outcome = trip.go(limits=Limits(rows=3))
+        assert outcome.code in (codes.DONE, codes.OFFLINE, codes.PARKED)
+        assert not trip.arrived() - trip.here()
+        if outcome.code == codes.DONE and not outcome.left:
+            break
+        trip.record(1) if outcome.sent and trip.here().total() < 60 else None
+    trip.check_arrived()
+
+
+# Answers that lie
+
+
+def _receipt(change: Callable[[dict[str, Any]], object]) -> Behaviour:
+    """The hub's own answer with another receipt."""
+
+    def lie(told: dict[str, Any]) -> dict[str, Any]:
+        change(told["receipt"])
+        return told
+
+    return chaos.changed(lie)
+
+
+def _all_taken(request: Request) -> object:
+    return {
+        "localops": 1,
+        "hub": "0" * 32,
+        "stored": 9,
+        "known": 0,
+        "gone": 0,
+        "refused": [],
+        "differs": [],
+        "forked": False,
+    }
+
+
+def _signed_by_nobody(request: Request) -> object:
+    receipt = {"journal": "0", "ranges": [[1, 9]], "rows": 9, "digest": "0", "at_ns": 1, "by": "me", "hmac": None}
+    return {**dict(_all_taken(request)), "receipt": receipt}  # type: ignore[call-overload]
+
+
+_LIES: dict[str, Behaviour] = {
+    "all taken": chaos.never_passed(_all_taken),
+    "signed by nobody": chaos.never_passed(_signed_by_nobody),
+    "fewer rows": _receipt(lambda told: told.update(rows=1)),
+    "other digest": _receipt(lambda told: told.update(digest="0" * 64)),
+    "other ranges": _receipt(lambda told: told.update(ranges=[[1, 1_000]])),
+    "other journal": _receipt(lambda told: told.update(journal="0" * 32)),
+    "other signature": _receipt(lambda told: told.update(hmac="0" * 64)),
+    "no signature": _receipt(lambda told: told.update(hmac=None)),
+    "other time": _receipt(lambda told: told.update(at_ns=1)),
+    "no receipt": chaos.changed(lambda told: {**told, "receipt": None}),
+    "all refused": chaos.changed(lambda told: {**told, "refused": [[seq, "no"] for seq in range(100)]}),
+    "refused rows that are none": chaos.changed(lambda told: {**told, "refused": [["a", "no"], [1]]}),
+    "numbers that are none": chaos.changed(lambda told: {**told, "stored": "many", "differs": 7}),
+}
+
+
+@pytest.mark.parametrize("behaviour", _LIES.values(), ids=list(_LIES))
+def test_lies(trip: Trip, chaos_before: Chaos, behaviour: Behaviour) -> None:
+    """A 200 that is not signed for exactly these rows marks none as sent, and puts none aside."""
+    chaos_before.always(_at(ROWS, behaviour))
+    outcome = trip.go()
+    assert (outcome.code, outcome.sent) == (codes.OFFLINE, 0)
+    assert "not what a hub answers" in outcome.message
+    trip.check_kept()
+    chaos_before.calm()
+    assert trip.go().code == codes.DONE
+    trip.check_arrived()
+
+
+def test_an_old_receipt_is_not_taken_again(trip: Trip, chaos_before: Chaos) -> None:
+    """An answer that was recorded and is played again for other rows does not count for those."""
+    kept: list[Answer] = []
+
+    def keep(exchange: Exchange) -> None:
+        kept.append(exchange.passed())
+        exchange.answer(kept[0])
+
+    chaos_before.always(_at(ROWS, keep))
+    assert trip.go().code == codes.DONE
+    trip.record()
+    chaos_before.always(_at(ROWS, lambda exchange: exchange.answer(kept[0])))
+    outcome = trip.go()
+    assert (outcome.code, outcome.sent) == (codes.OFFLINE, 0)
+    chaos_before.calm()
+    assert trip.go().code == codes.DONE
+    trip.check_arrived()
+
+
+# Rows that are refused, or too many at a time
+
+
+def test_a_row_that_is_refused_holds_up_nothing(trip: Trip, chaos_before: Chaos) -> None:
+    """One row the hub does not take is found and put aside with its reason; all others arrive in the same pass."""
+
+    def refuse(exchange: Exchange) -> None:
+        if b"question 3" in _body(exchange.request):
+            chaos.status(422, {"message": "one row makes no sense"})(exchange)
+        else:
+            chaos.passed(exchange)
+
+    chaos_before.always(_at(ROWS, refuse))
+    outcome = trip.go()
+    assert (outcome.code, outcome.parked) == (codes.PARKED, 1)
+    [parked] = trip.parked()
+    assert parked.final
+    assert "one row makes no sense" in parked.reason
+    assert (trip.here() - trip.arrived()).total() == 1
+
+
+@pytest.mark.parametrize(
+    ("failure", "code", "aside"),
+    [
+        (chaos.status(500), codes.PARKED, [False]),
+        (chaos.page(502), codes.PARKED, [False]),
+        (chaos.reset, codes.OFFLINE, []),
+    ],
+    ids=["500", "502", "reset"],
+)
+def test_a_row_on_which_the_hub_fails_holds_up_nothing(
+    trip: Trip, chaos_before: Chaos, failure: Behaviour, code: int, aside: list[bool]
+) -> None:
+    """A row on which the hub fails while its neighbours pass is found, and tried again with each pass; a line that
+    breaks may have nothing to do with the row, which is not put aside then."""
+
+    def fail(exchange: Exchange) -> None:
+        (failure if b"question 3" in _body(exchange.request) else chaos.passed)(exchange)
+
+    chaos_before.always(_at(ROWS, fail))
+    for _ in range(3):
+        assert trip.go().code == code
+        assert [row.final for row in trip.parked()] == aside
+        assert (trip.here() - trip.arrived()).total() == 1
+        trip.record(1)
+        assert trip.go().code == code
+        assert (trip.here() - trip.arrived()).total() == 1
+    chaos_before.calm()
+    assert trip.go().code == codes.DONE
+    trip.check_arrived()
+
+
+def test_too_much_at_a_time(trip: Trip, chaos_before: Chaos) -> None:
+    """A hub that takes no more than so many bytes gets less at a time, and everything in the end."""
+
+    def narrow(exchange: Exchange) -> None:
+        many = _body(exchange.request).count(b"\n") > 4
+        (chaos.status(413) if many else chaos.passed)(exchange)
+
+    chaos_before.always(_at(ROWS, narrow))
+    assert trip.go().code == codes.DONE
+    trip.check_arrived()
+
+
+def _body(request: Request) -> bytes:
+    import gzip
+
+    packed = request.headers.get("content-encoding") == "gzip"
+    return gzip.decompress(request.body) if packed else request.body
+
+
+# Who is asked how often
+
+
+@pytest.mark.parametrize("code", [401, 403, 404])
+def test_no_storm_of_requests_at_a_closed_door(trip: Trip, chaos_before: Chaos, code: int) -> None:
+    """What only a person can change is asked for once in a pass."""
+    chaos_before.always(chaos.status(code))
+    trip.go()
+    assert len(chaos_before.seen) == 1
+
+
+@pytest.mark.parametrize("code", [429, 503])
+def test_no_storm_of_requests_at_a_busy_hub(trip: Trip, chaos_before: Chaos, code: int) -> None:
+    """A hub that says "later" is asked a few times, as late as it wished, and then left to the next pass."""
+    chaos_before.always(_at(ROWS, chaos.status(code, Retry_After="7")))
+    assert trip.go().code == codes.OFFLINE
+    assert chaos_before.paths().count(ROWS) == retry.TRIES
+    assert trip.waits == [7.0] * (retry.TRIES - 1)
+
+
+@pytest.mark.parametrize(("told", "least", "most"), [("999999999", 120, 120), ("soon", 0, 1), ("-1", 0, 1)])
+def test_absurd_wishes(trip: Trip, chaos_before: Chaos, told: str, least: float, most: float) -> None:
+    """A hub that asks for thirty years, or for nonsense, is asked again in a time that makes sense."""
+    chaos_before.then(chaos.passed, chaos.status(503, Retry_After=told))
+    assert trip.go().code == codes.DONE
+    [waited] = trip.waits
+    assert least <= waited <= most
+    trip.check_arrived()
+
+
+def test_a_wish_that_does_not_fit_ends_the_pass(trip: Trip, chaos_before: Chaos) -> None:
+    """A pass that would be over before the hub wants to be asked again asks no more."""
+    chaos_before.always(_at(ROWS, chaos.status(503, Retry_After="60")))
+    assert trip.go(max_seconds=30).code == codes.OFFLINE
+    assert chaos_before.paths().count(ROWS) == 1
+    assert trip.waits == []
+
+
+# Nobody there, or somebody else
+
+
+def test_nobody_there(trip: Trip, chaos_before: Chaos) -> None:
+    """A hub that is not there is weather: rows are kept for it."""
+    assert trip.remote.key is not None
+    trip.point(f"http://127.0.0.1:{chaos.closed_port()}", trip.remote.key)
+    outcome = trip.go()
+    assert (outcome.code, outcome.requests, trip.waits) == (codes.OFFLINE, 1, [])
+    trip.point(chaos_before.url, trip.remote.key or "")
+    assert trip.go().code == codes.DONE
+    trip.check_arrived()
+
+
+def test_a_certificate_that_nobody_vouches_for(hub: RealHub, trip: Trip, tmp_path: Path) -> None:
+    """A certificate is for a person to look at; with its authority named the rows go."""
+    authority = Authority(tmp_path)
+    key = trip.remote.key or ""
+    with Chaos(behind=hub.url, tls=authority.context()) as server:
+        trip.point(server.url, key)
+        outcome = trip.go()
+        assert outcome.code == codes.ACT
+        assert "cannot be trusted" in outcome.message
+        assert not server.seen
+        trip.point(server.url, key, ca=authority.path)
+        assert trip.go().code == codes.DONE
+    trip.check_arrived()
+
+
+def test_a_wrong_clock(trip: Trip, chaos_before: Chaos) -> None:
+    """A clock that is wrong is said, and keeps no row back."""
+
+    def late(exchange: Exchange) -> None:
+        answer = exchange.passed()
+        exchange.answer(Answer(answer.status, answer.body, {**answer.headers, "date": "Sat, 01 Jan 2000 00:00:00 GMT"}))
+
+    chaos_before.always(late)
+    outcome = trip.go()
+    assert outcome.code == codes.DONE
+    assert any("clock" in note for note in outcome.notes)
+    trip.check_arrived()
+
+
+def test_a_hub_that_restarts(hub: RealHub, trip: Trip, chaos_before: Chaos) -> None:
+    """A hub that is killed in the middle of a pass, and comes back, has every row once."""
+
+    def kill_after(exchange: Exchange) -> None:
+        exchange.passed()
+        hub.kill()
+        hub.start()
+        exchange.reset()
+
+    chaos_before.then(chaos.passed, kill_after)
+    assert trip.go(limits=Limits(rows=3)).code == codes.DONE
+    trip.check_arrived()
+
+
+# As a process: exit codes, and what cron gets to read
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "code", "said"),
+    [(chaos.status(401), 4, "key"), (chaos.page(), 5, "something between"), (chaos.passed, 0, "")],
+    ids=["act", "offline", "done"],
+)
+@pytest.mark.parametrize("quiet", [False, True], ids=["", "quiet"])
+def test_exit_codes(trip: Trip, chaos_before: Chaos, behaviour: Behaviour, code: int, said: str, quiet: bool) -> None:
+    """The process ends with the code of the pass; --quiet says nothing of what needs nobody."""
+    chaos_before.always(behaviour)
+    ended, out, err = trip.run(*(["--quiet"] if quiet else []))
+    assert ended == code
+    if quiet and code in codes.QUIET:
+        assert (out, err) == ("", "")
+    else:
+        assert said in err
+        assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_killed_while_sending(trip: Trip, chaos_before: Chaos, when: str) -> None:
+    """A pass that is killed before or after the hub has stored its rows has lost none, and doubled none."""
+    programs_running: list[subprocess.Popen[str]] = []
+
+    def kill(exchange: Exchange) -> None:
+        if when == "after":
+            exchange.passed()
+        wait_until(lambda: programs_running)
+        programs.kill(programs_running[0])
+
+    chaos_before.then(chaos.passed, kill)
+    programs_running.append(trip.start())
+    wait_until(lambda: programs_running[0].poll() is not None, 30)
+    assert programs_running[0].returncode == -signal.SIGKILL
+    trip.check_kept()
+    assert trip.run()[0] == 0
+    trip.check_arrived()
+
+
+def test_interrupted(trip: Trip, chaos_before: Chaos) -> None:
+    """Ctrl-C ends a pass that waits, at once, in words, and keeps what is not sent."""
+    chaos_before.always(_at(ROWS, chaos.silence))
+    program = trip.start()
+    try:
+        wait_until(lambda: ROWS in chaos_before.paths(), 30)
+        program.send_signal(signal.SIGINT)
+        _, err = program.communicate(timeout=10)
+    finally:
+        program.kill()
+    assert program.returncode == codes.INTERRUPTED
+    assert "Traceback" not in err
+    trip.check_kept()
+    chaos_before.calm()
+    assert trip.go().code == codes.DONE
+    trip.check_arrived()
+
+
+@pytest.mark.parametrize("locked", [True, False], ids=["lock", "no lock"])
+def test_two_at_once(trip: Trip, chaos_before: Chaos, locked: bool) -> None:
+    """The second of two passes leaves it to the first; were it not to, each row would still be there once."""
+
+    def hold(exchange: Exchange) -> None:
+        wait_until(lambda: released, 30)
+        chaos.passed(exchange)
+
+    released: list[bool] = []
+    chaos_before.then(chaos.passed, hold)
+    first = trip.start()
+    try:
+        wait_until(lambda: ROWS in chaos_before.paths(), 30)
+        if locked:
+            outcome = trip.go()
+            assert (outcome.code, outcome.requests) == (codes.BUSY, 0)
+        else:
+            os.unlink(os.path.join(trip.folder, worker.LOCK))
+            assert trip.go().code == codes.DONE
+        released.append(True)
+        first.communicate(timeout=30)
+    finally:
+        released.append(True)
+        first.kill()
+    assert first.returncode == 0
+    trip.check_arrived()
