@@ -28,7 +28,7 @@ class Limits:
     connections: int = 512
     head: float = 10.0  # seconds for the head of a request
     request: float = 180.0  # seconds from its head to the end of its answer
-    farewell: int = 10  # seconds that a stopping hub gives to what runs
+    farewell: int = 5  # seconds that a stopping hub gives to what runs
 
 
 class Busy(Exception):

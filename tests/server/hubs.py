@@ -34,6 +34,7 @@ class RealHub:
         self.key = self.new_key(project)
         self.id = Keys(str(self.data)).hub
         self.url = ""
+        self.said = ""  # on stdout, after where it listens; known when it has ended
         self._port = 0
         self.process: subprocess.Popen[str] | None = None
         self.start()
@@ -84,7 +85,8 @@ class RealHub:
         finally:
             process.kill()
             assert process.stdout is not None
-            process.stdout.close()
+            with process.stdout:
+                self.said = process.stdout.read()
 
     def ask(
         self,
@@ -125,7 +127,9 @@ def hub(folder: Path, project: str = "default", *options: str) -> RealHub:
     return RealHub(folder, project, options)
 
 
-def session_rows(events: int = 3, *, end: str | None = "Success", body: str = '{"params":{"q":"why"}}') -> list[rows.Row]:
+def session_rows(
+    events: int = 3, *, end: str | None = "Success", body: str = '{"params":{"q":"why"}}'
+) -> list[rows.Row]:
     """The rows of a session that never ran: its start, LLM calls, and its end if it has one."""
     session = clock.new_id()
 

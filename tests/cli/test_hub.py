@@ -1,0 +1,101 @@
+"""`localops hub`: keys, and sessions deleted for good."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from localops.server.keys import Keys
+from tests.server.hubs import batch_of, hub, session_rows
+
+
+def _localops(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "localops", *arguments], capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+def test_a_key_is_made_listed_and_revoked(tmp_path: Path) -> None:
+    """It is printed alone on stdout, once; lists show its handle."""
+    data = ("--data", str(tmp_path / "data"))
+    made = _localops("hub", "key", "create", *data, "--project", "mine", "--note", "laptop")
+    secret = made.stdout.strip()
+    assert (made.returncode, Keys(str(tmp_path / "data")).find(secret) is not None) == (0, True)
+    listed = json.loads(_localops("hub", "key", "list", *data, "--json").stdout)["keys"]
+    assert [(key["project"], key["note"], key["revoked"]) for key in listed] == [("mine", "laptop", None)]
+    shown = _localops("hub", "key", "list", *data).stdout
+    assert listed[0]["key"] in shown
+    assert secret not in shown
+    assert _localops("hub", "key", "revoke", listed[0]["key"], *data).returncode == 0
+    assert Keys(str(tmp_path / "data")).find(secret) is None
+
+
+def test_a_folder_that_is_no_hub_is_not_made_one(tmp_path: Path) -> None:
+    """Listing and revoking begin nothing."""
+    done = _localops("hub", "key", "list", "--data", str(tmp_path / "typo"))
+    assert (done.returncode, (tmp_path / "typo").exists()) == (1, False)
+    assert "hub key create" in done.stderr
+
+
+def test_a_session_is_deleted_while_the_hub_runs(tmp_path: Path) -> None:
+    """The hub shows it no more, and does not take it again."""
+    with hub(tmp_path) as found:
+        batch = batch_of(session_rows(3))
+        found.take(batch)
+        id = batch.rows[0][1][2].hex()
+        where = ("--data", str(found.data), "--project", "default")
+        done = _localops("hub", "delete", id, *where, "--yes")
+        assert (done.returncode, done.stdout) == (0, ""), done.stderr
+        assert found.ask("GET", f"/api/1/sessions/{id}")[0] == 404
+        assert found.take(batch)[1]["gone"] == 5
+        assert _localops("hub", "delete", id, *where, "--yes").returncode == 1
+
+
+def test_a_session_is_pruned_while_the_hub_runs(tmp_path: Path) -> None:
+    """The ordinary prune works on the data folder; what it takes is not taken in again."""
+    with hub(tmp_path) as found:
+        old, running = batch_of(session_rows(3)), batch_of(session_rows(2, end=None), journal="b" * 32)
+        found.take(old)
+        found.take(running)
+        done = _localops("prune", "--home", str(found.data), "--older-than", "0s", "--yes", "--json")
+        assert json.loads(done.stdout)["taken"]["default"]["sessions"] == 1, done.stderr
+        assert found.ask("GET", "/api/1/analytics")[1]["sessions"] == 1
+        assert found.take(old)[1]["gone"] == 5
+        assert found.take(batch_of(session_rows(1), journal="c" * 32))[1]["stored"] == 3
+
+
+def test_a_hub_says_when_it_listens_in_the_open(tmp_path: Path) -> None:
+    """Without TLS at another address than loopback, keys could be read on the way."""
+    from localops.cli.hub import _check_tls
+
+    done = subprocess.run(
+        [sys.executable, "-c", "from localops.cli.hub import _check_tls; _check_tls('0.0.0.0', None, None)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "without TLS" in done.stderr
+    _check_tls("127.0.0.1", None, None)
+
+
+def test_an_address_in_use_is_said(tmp_path: Path) -> None:
+    """One line, and an exit code that is not 0."""
+    with hub(tmp_path) as found:
+        port = found.url.rpartition(":")[2]
+        done = _localops("hub", "serve", "--data", str(tmp_path / "other"), "--port", port)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "Address already in use" in done.stderr
+
+
+def test_the_access_log_has_no_keys(tmp_path: Path) -> None:
+    """It is off unless it is asked for; then it has a line for each request."""
+    for options, lines in (((), 0), (("--access-log",), 2)):
+        with hub(tmp_path / str(lines), "default", *options) as found:
+            found.ask("GET", "/sync/1/hello")
+            found.ask("GET", "/sync/1/hello", key="", headers={"X-Agentops-Api-Key": found.key})
+            found.stop()
+        assert found.said.count("GET /sync/1/hello") == lines
+        assert found.key not in found.said

@@ -1,0 +1,86 @@
+"""Keys: shown once, kept as digests, gone when they are revoked."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from pathlib import Path
+
+import pytest
+
+from localops.errors import Ambiguous, ConfigError, NotFound
+from localops.server.keys import Keys
+
+
+def test_a_key_opens_its_project(tmp_path: Path) -> None:
+    """A UUID, as AgentOps clients want it; another opens nothing."""
+    keys = Keys(str(tmp_path))
+    secret = keys.create("mine", "for the cluster")
+    assert uuid.UUID(secret).version == 4
+    found = keys.find(secret)
+    assert found is not None
+    assert (found.project, found.note) == ("mine", "for the cluster")
+    assert keys.find(str(uuid.uuid4())) is None
+    assert keys.find("") is None
+    assert keys.find("\ud800") is None
+
+
+def test_a_key_is_not_kept(tmp_path: Path) -> None:
+    """Its digest is, in a file for its owner alone."""
+    keys = Keys(str(tmp_path))
+    secret = keys.create("mine")
+    file = tmp_path / "hub.json"
+    assert secret not in file.read_text()
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_id_of_a_hub_stays(tmp_path: Path) -> None:
+    """It is made once for a data folder."""
+    first = Keys(str(tmp_path)).hub
+    assert len(first) == 32
+    assert Keys(str(tmp_path)).hub == first
+    assert Keys(str(tmp_path / "another")).hub != first
+
+
+def test_a_change_is_seen_by_who_has_read_before(tmp_path: Path) -> None:
+    """The hub and the command that makes keys are two processes."""
+    hub, command = Keys(str(tmp_path)), Keys(str(tmp_path))
+    secret = command.create("mine")
+    assert hub.find(secret) is not None
+    assert command.revoke(command.all()[0].handle).revoked
+    assert hub.find(secret) is None
+    assert hub.all()[0].revoked
+
+
+def test_keys_that_are_made_at_once_are_all_kept(tmp_path: Path) -> None:
+    """Nobody writes over what another has just written."""
+    made: list[str] = []
+    threads = [threading.Thread(target=lambda: made.append(Keys(str(tmp_path)).create("p"))) for _ in range(8)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    keys = Keys(str(tmp_path))
+    assert all(keys.find(secret) for secret in made)
+    assert len(keys.all()) == len(made) == 8
+
+
+def test_a_handle_names_one_key(tmp_path: Path) -> None:
+    """None and several are said."""
+    keys = Keys(str(tmp_path))
+    for _ in range(20):
+        keys.create("p")
+    with pytest.raises(NotFound):
+        keys.revoke("x")
+    with pytest.raises(NotFound):
+        keys.revoke("")
+    several = next(key.sha256[0] for key in keys.all() if sum(key.sha256[0] == k.sha256[0] for k in keys.all()) > 1)
+    with pytest.raises(Ambiguous):
+        keys.revoke(several)
+
+
+def test_a_broken_file_is_said(tmp_path: Path) -> None:
+    """It is not taken for an empty one: that would lock everybody out without a word."""
+    (tmp_path / "hub.json").write_text("{}")
+    with pytest.raises(ConfigError):
+        Keys(str(tmp_path))

@@ -1,0 +1,329 @@
+"""Listening: clients that mean no good, or are only slow, cost the others nothing; a stop lets finish what runs."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from localops import bundle, clock, rows
+from localops.home import Home
+from localops.server import serving
+from tests.server.hubs import RealHub, batch_of, hub, packed, session_rows, wait_until
+
+
+@pytest.fixture
+def connect(running: RealHub) -> Iterator[list[socket.socket]]:
+    """Sockets that are closed when the test is over."""
+    opened: list[socket.socket] = []
+    yield opened
+    for each in opened:
+        each.close()
+
+
+def _open(running: RealHub, opened: list[socket.socket]) -> socket.socket:
+    host, port = running.url.removeprefix("http://").split(":")
+    opened.append(socket.create_connection((host, int(port)), timeout=30))
+    return opened[-1]
+
+
+def _until_closed(sock: socket.socket) -> bytes:
+    found = b""
+    try:
+        while piece := sock.recv(65_536):
+            found += piece
+    except ConnectionError:
+        pass
+    return found
+
+
+def _head(running: RealHub, length: int, *, key: str | None = None, path: str = "/sync/1/rows") -> bytes:
+    return (
+        f"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key or running.key}\r\n"
+        f"Content-Encoding: gzip\r\nContent-Length: {length}\r\n\r\n"
+    ).encode()
+
+
+def _is_well(running: RealHub) -> bool:
+    return running.take(batch_of(session_rows(), journal=clock.new_id().hex()))[0] == 200
+
+
+def test_answers_go_out_at_once() -> None:
+    """asyncio turns Nagle's algorithm off only for sockets that were named as TCP."""
+    with serving._listening("127.0.0.1", 0) as listener:
+        assert listener.proto == socket.IPPROTO_TCP
+
+
+def test_half_requests_harm_nobody(running: RealHub, connect: list[socket.socket]) -> None:
+    """Heads that do not end, bodies that do not come, and nothing at all: others are served meanwhile."""
+    for number in range(60):
+        begun = [b"", b"GET /hea", b"POST /sync/1/rows HTTP/1.1\r\nHost: x\r\n", _head(running, 1_000, key="x")]
+        _open(running, connect).sendall(begun[number % len(begun)])
+    assert _is_well(running)
+
+
+def test_more_bodies_of_one_key_than_it_may_send_are_put_off(running: RealHub, connect: list[socket.socket]) -> None:
+    """A key that holds up as many requests as it may gets 429 and when to come again; another key is served."""
+    slow = running.new_key("slow")
+    for _ in range(6):
+        _open(running, connect).sendall(_head(running, 1_000, key=slow) + b"\x1f")
+    wait_until(lambda: running.ask("GET", "/sync/1/hello", key=slow)[0] == 429)
+    assert _is_well(running)
+    for each in connect:
+        each.close()
+    wait_until(lambda: running.ask("GET", "/sync/1/hello", key=slow)[0] == 200)
+
+
+def test_a_key_may_not_ask_too_often(tmp_path: Path) -> None:
+    """Over its rate it is told when to come again."""
+    with hub(tmp_path, "default", "--rate", "1") as found:
+        statuses = [found.ask("GET", "/sync/1/hello")[0] for _ in range(5)]
+    assert statuses[:2] == [200, 200]
+    assert 429 in statuses
+
+
+def test_a_flood_of_headers_is_cut_off(running: RealHub, connect: list[socket.socket]) -> None:
+    """More than 16 KiB of them are not read."""
+    sock = _open(running, connect)
+    try:
+        for number in range(10_000):
+            sock.sendall(b"X-%d: %s\r\n" % (number, b"y" * 1_000) if number else b"GET /health HTTP/1.1\r\n")
+    except ConnectionError:
+        pass
+    assert _until_closed(sock)[:12] in (b"HTTP/1.1 400", b"")
+    assert _is_well(running)
+
+
+@pytest.mark.parametrize("head", [b"garbage\r\n\r\n", b"\x16\x03\x01\x02\x00\x01", b"GET / HTTP/9.9\r\n\r\n"])
+def test_what_is_no_http_is_cut_off(running: RealHub, connect: list[socket.socket], head: bytes) -> None:
+    """TLS to a hub without it, for instance."""
+    sock = _open(running, connect)
+    sock.sendall(head + b"\r\n\r\n")
+    assert b"200" not in _until_closed(sock)[:16]
+    assert _is_well(running)
+
+
+def test_a_body_needs_a_length(running: RealHub, connect: list[socket.socket]) -> None:
+    """An endless one is not begun."""
+    sock = _open(running, connect)
+    head = _head(running, 0).replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")
+    sock.sendall(head + b"5\r\nhello\r\n")
+    assert _until_closed(sock).startswith(b"HTTP/1.1 411")
+
+
+def test_who_sends_too_much_gets_to_read_why(running: RealHub) -> None:
+    """The rest of the body is thrown away, so that the answer does not drown in a reset."""
+    status, told = running.ask("POST", "/sync/1/rows", b"x" * (30 << 20))
+    assert (status, "may have" in told["message"]) == (413, True)
+
+
+def test_a_bomb_costs_no_memory(running: RealHub) -> None:
+    """Eight megabytes that would be eight gigabytes are refused after 32 MiB of them."""
+    engine = zlib.compressobj(9, wbits=31)
+    piece = engine.compress(b"\0" * (1 << 20)) + engine.flush(zlib.Z_FULL_FLUSH)
+    begin, more = piece, zlib.compressobj(9, wbits=-15)
+    again = more.compress(b"\0" * (1 << 20)) + more.flush(zlib.Z_FULL_FLUSH)
+    bomb = begin + again * (7_000_000 // len(again))
+    assert running.process is not None
+    before = _memory(running.process.pid)
+    assert running.ask("POST", "/sync/1/rows", bomb, headers={"Content-Encoding": "gzip"})[0] == 413
+    assert _memory(running.process.pid) - before < 100 << 10
+
+
+def _memory(pid: int) -> int:
+    """The most a process has had at once, in KiB."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+
+
+def test_many_connections_make_room_for_more(tmp_path: Path) -> None:
+    """When there are too many, the oldest idle one is closed: whoever has something to say is heard."""
+    with hub(tmp_path) as found:
+        opened: list[socket.socket] = []
+        for _ in range(600):
+            _open(found, opened)
+        assert _is_well(found)
+        opened[0].settimeout(5)
+        assert _until_closed(opened[0]) == b""
+        for each in opened:
+            each.close()
+
+
+def test_a_connection_is_kept_for_more_requests(running: RealHub, connect: list[socket.socket]) -> None:
+    """One after the other, and two at once in one packet."""
+    sock = _open(running, connect)
+    ask = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
+    for _ in range(3):
+        sock.sendall(ask)
+        found = b""
+        while not found.endswith(b"}"):
+            found += sock.recv(65_536)
+        assert found.startswith(b"HTTP/1.1 200")
+    sock.sendall(ask + ask.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+    assert _until_closed(sock).count(b"HTTP/1.1 200") == 2
+
+
+def test_sigterm_lets_finish_what_runs(tmp_path: Path) -> None:
+    """A request that has begun is answered; then the hub ends with 0, and what it took is there."""
+    with hub(tmp_path) as found:
+        body = packed(batch_of(session_rows()))
+        opened: list[socket.socket] = []
+        sock = _open(found, opened)
+        sock.sendall(_head(found, len(body)) + body[:-1])
+        time.sleep(0.3)
+        ended: list[int] = []
+        stopping = threading.Thread(target=lambda: ended.append(found.stop()))
+        stopping.start()
+        time.sleep(0.3)
+        sock.sendall(body[-1:])
+        assert b'"stored":5' in _until_closed(sock)
+        sock.close()
+        stopping.join()
+        assert ended == [0]
+        with Home(str(found.data), "default") as home:
+            assert len(list(home.sessions())) == 1
+
+
+def test_sigterm_does_not_wait_for_ever(tmp_path: Path) -> None:
+    """A client that never finishes its request is not waited for longer than the farewell."""
+    with hub(tmp_path) as found:
+        opened: list[socket.socket] = []
+        _open(found, opened).sendall(_head(found, 1_000) + b"\x1f")
+        time.sleep(0.2)
+        assert found.stop() == 0
+        opened[0].close()
+
+
+def test_what_was_acknowledged_survives_a_kill(tmp_path: Path) -> None:
+    """Killed in the midst of batches, the hub has each that it signed for, and a resend brings the others, once."""
+    with hub(tmp_path) as found:
+        batches = [batch_of(session_rows(50), journal=f"{number:032x}") for number in range(40)]
+        signed: list[int] = []
+
+        def send() -> None:
+            for number, batch in enumerate(batches):
+                try:
+                    if found.take(batch)[0] == 200:
+                        signed.append(number)
+                except OSError:
+                    return
+
+        sending = threading.Thread(target=send)
+        sending.start()
+        wait_until(lambda: len(signed) > 5)
+        found.kill()
+        sending.join()
+        found.start()
+        for number in signed:
+            assert found.take(batches[number])[1]["known"] == 52
+        for batch in batches:
+            assert found.take(batch)[0] == 200
+        assert found.ask("GET", "/api/1/analytics")[1]["llm_calls"] == 2_000
+
+
+def test_a_full_disk_is_said_and_nothing_is_half_stored(tmp_path: Path) -> None:
+    """503 and when to come again; after that the batch comes in, whole."""
+    resource = pytest.importorskip("resource")
+    with hub(tmp_path) as found:
+        assert _is_well(found)
+        assert found.process is not None
+        sizes = [path.stat().st_size for path in found.folder.iterdir() if path.is_file()]
+        _, most = resource.prlimit(found.process.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(found.process.pid, resource.RLIMIT_FSIZE, (max(sizes), most))
+        batch = batch_of(session_rows(500, body='{"params":"' + os.urandom(2_000).hex() + '"}'), journal="f" * 32)
+        status, told = found.take(batch)
+        assert (status, bool(told["message"])) == (503, True)
+        assert found.ask("GET", "/api/1/analytics")[1]["sessions"] == 1
+        resource.prlimit(found.process.pid, resource.RLIMIT_FSIZE, (most, most))
+        status, told = found.take(batch)
+        assert (status, told["stored"]) == (200, 502)
+
+
+def test_readers_are_answered_while_rows_come_in(tmp_path: Path) -> None:
+    """Several send and read at once; every batch is stored once, and every figure is that of whole batches."""
+    with hub(tmp_path, "default", "--rate", "100000") as running:
+        found = session_rows(0, end=None)
+        running.take(batch_of(found))
+        path = f"/v2/sessions/{found[0][2].hex()}/stats"
+        done = threading.Event()
+        seen: list[int] = []
+        stored: list[int] = []
+
+        def read() -> None:
+            while not done.is_set():
+                seen.append(running.ask("GET", path)[1]["events"])
+
+        def send(name: str) -> None:
+            for number in range(10):
+                more = [
+                    rows.make("action", found[0][2], id=clock.new_id(), at_ns=clock.now_ns(), name=name)
+                    for _ in range(20)
+                ]
+                stored.append(running.take(batch_of(more, 1 + 20 * number, journal=name * 32))[1]["stored"])
+
+        readers = [threading.Thread(target=read) for _ in range(2)]
+        senders = [threading.Thread(target=send, args=(name,)) for name in "bcd"]
+        for each in readers + senders:
+            each.start()
+        for each in senders:
+            each.join()
+        done.set()
+        for each in readers:
+            each.join()
+        assert stored == [20] * 30
+        assert seen
+        assert all(events % 20 == 0 for events in seen)
+        assert running.ask("GET", path)[1]["events"] == 600
+
+
+def _put_back(found: RealHub, copy: Path) -> None:
+    for suffix in ("-wal", "-shm"):
+        (found.folder / f"journal.db{suffix}").unlink(missing_ok=True)
+    copy.rename(found.folder / "journal.db")
+
+
+@pytest.mark.parametrize("stopped", [True, False])
+def test_a_journal_that_was_put_back_is_noticed(tmp_path: Path, stopped: bool) -> None:
+    """A hub restored from a backup says what it holds; one that runs meanwhile brings along what it had taken."""
+    with hub(tmp_path) as found:
+        first, later = batch_of(session_rows(2), journal="1" * 32), batch_of(session_rows(4), 5, journal="1" * 32)
+        found.take(first)
+        with Home(str(found.data), "default") as home:
+            home.projects[0].reader.backup(str(tmp_path / "copy.db"))
+        found.take(later)
+        if stopped:
+            found.stop()
+        _put_back(found, tmp_path / "copy.db")
+        if stopped:
+            found.start()
+        seq, row = later.rows[-1]
+        there = bundle.Previous(seq, *bundle.identity(row), row[2])
+        status, told = found.take(batch_of(session_rows(1), 11, journal="1" * 32, previous=there))
+        assert (status, told.get("held")) == ((409, [[1, 4]]) if stopped else (200, None))
+        assert found.ask("GET", "/api/1/analytics")[1]["llm_calls"] == (2 if stopped else 7)
+
+
+def test_tls_is_served(tmp_path: Path) -> None:
+    """With a certificate the hub speaks HTTPS, and only that."""
+    import shutil
+    import ssl
+    import subprocess
+    import urllib.request
+
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl makes the certificate")
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    make = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
+    more = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(cert)]
+    subprocess.run([*make.split(), *more], check=True, capture_output=True)
+    with hub(tmp_path, "default", "--tls-cert", str(cert), "--tls-key", str(key)) as found:
+        assert found.url.startswith("https://")
+        context = ssl.create_default_context(cafile=str(cert))
+        with urllib.request.urlopen(found.url + "/health", context=context, timeout=30) as answer:
+            assert answer.status == 200

@@ -1,0 +1,161 @@
+"""A home as a hub's store: blobs in pieces, deletion for good, several projects side by side."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from localops import analytics, blobs
+from localops.bundle import Previous
+from localops.home import Filters
+from localops.server.store import Garbled, HomeStore, Misplaced, TooMany, Unavailable
+from tests.server.hubs import RealHub, batch_of, session_rows
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[HomeStore]:
+    """A store without a hub around it."""
+    made = HomeStore(str(tmp_path / "data"))
+    yield made
+    made.close()
+
+
+def _take(store: HomeStore, project: str = "p", **options: object) -> bytes:
+    found = session_rows(**options)  # type: ignore[arg-type]
+    store.ingest(project, batch_of(found, journal=os.urandom(16).hex()), refused={}, by="hub", key="key")
+    return bytes(found[0][2])
+
+
+_DATA = os.urandom(10_000)
+_DIGEST = hashlib.sha256(_DATA).hexdigest()
+
+
+def test_a_blob_comes_in_pieces(store: HomeStore, tmp_path: Path) -> None:
+    """It is there when the last piece is; until then the store says how much it has."""
+    assert store.blob("p", _DIGEST) == (0, False)
+    assert store.add_to_blob("p", _DIGEST, 0, len(_DATA), _DATA[:4_000]) == 4_000
+    assert store.blob("p", _DIGEST) == (4_000, False)
+    assert store.add_to_blob("p", _DIGEST, 4_000, len(_DATA), _DATA[4_000:]) == len(_DATA)
+    assert store.blob("p", _DIGEST) == (len(_DATA), True)
+    path = Path(blobs.path_of(str(tmp_path / "data" / "p"), _DIGEST))
+    assert path.read_bytes() == _DATA
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert store.add_to_blob("p", _DIGEST, 0, len(_DATA), _DATA) == len(_DATA)
+
+
+@pytest.mark.parametrize(("at", "total"), [(1, 10_000), (5_000, 10_000), (0, 10)])
+def test_a_piece_that_does_not_fit_is_refused(store: HomeStore, at: int, total: int) -> None:
+    """Neither behind a gap nor beyond the end; the sender is told where to go on."""
+    with pytest.raises(Misplaced) as refused:
+        store.add_to_blob("p", _DIGEST, at, total, _DATA[:100])
+    assert refused.value.offset == 0
+
+
+def test_a_blob_with_another_digest_is_thrown_away(store: HomeStore) -> None:
+    """And begun anew."""
+    with pytest.raises(Garbled):
+        store.add_to_blob("p", _DIGEST, 0, 5, b"wrong")
+    assert store.blob("p", _DIGEST) == (0, False)
+
+
+def test_an_empty_blob_is_one_too(store: HomeStore) -> None:
+    """Its only piece has no bytes."""
+    digest = hashlib.sha256(b"").hexdigest()
+    assert store.add_to_blob("p", digest, 0, 0, b"") == 0
+    assert store.blob("p", digest) == (0, True)
+
+
+def test_blobs_are_sent_over_http(running: RealHub) -> None:
+    """HEAD says how much is there, PATCH adds to it, and a wrong offset is answered with the right one."""
+    path = f"/sync/1/blobs/{_DIGEST}"
+
+    def send(at: int, piece: bytes) -> tuple[int, dict[str, object]]:
+        headers = {"Upload-Offset": str(at), "Upload-Length": str(len(_DATA))}
+        return running.ask("PATCH", path, piece, headers=headers)
+
+    assert send(0, _DATA[:6_000])[1]["offset"] == 6_000
+    status, headers = running.ask("HEAD", path)
+    assert (status, headers["upload-offset"], headers["upload-complete"]) == (200, "6000", "?0")
+    status, told = send(0, _DATA[:6_000])
+    assert (status, told["offset"]) == (409, 6_000)
+    assert send(6_000, _DATA[6_000:])[0] == 200
+    assert running.ask("HEAD", path)[1]["upload-complete"] == "?1"
+    assert running.ask("PATCH", path, b"x")[0] == 400
+    assert running.ask("HEAD", "/sync/1/blobs/..%2fhub.json")[0] == 404
+
+
+def test_a_deleted_session_does_not_come_back(store: HomeStore) -> None:
+    """Ended or not; a resend is taken and not stored, and rows behind it are not held up."""
+    for end in ("Success", None):
+        found = session_rows(2, end=end)
+        session, journal = found[0][2], os.urandom(16).hex()
+        store.ingest("p", batch_of(found, journal=journal), refused={}, by="hub", key="key")
+        assert store.delete("p", session)
+        assert store.stats("p", session) is None
+        assert store.figures("p", [session])[session]["gone"]
+        ack, gone = store.ingest("p", batch_of(found, journal=journal), refused={}, by="hub", key="key")
+        assert (ack.stored, gone) == (0, len(found))
+        last = found[-1]
+        previous = Previous(len(found), last[0], last[1], last[-2], last[2])
+        behind = batch_of(session_rows(1), 10, journal=journal, previous=previous)
+        assert store.ingest("p", behind, refused={}, by="hub", key="key")[0].stored == 3
+    assert not store.delete("p", session)
+
+
+def test_one_store_reads_all_projects_for_one_person(store: HomeStore) -> None:
+    """Without a project every one of them is asked: a local home."""
+    first, second = _take(store, "one"), _take(store, "two")
+    assert store.stats("one", second) is None
+    assert store.stats(None, second)
+    listed, more = store.sessions(None, Filters(), before=None, limit=10)
+    assert ([one["project"] for one in listed], more) == (["two", "one"], False)
+    assert store.analytics(None, None, analytics.Chosen(), limit=10)["sessions"] == 2
+    by_model = store.analytics(None, "model", analytics.Chosen(), limit=10)["lines"]
+    assert [line["sessions"] for line in by_model] == [2]  # type: ignore[attr-defined]
+    assert store.session(None, first)["session_id"] == str(uuid.UUID(bytes=first))  # type: ignore[index]
+
+
+def test_more_projects_than_are_kept_open(store: HomeStore) -> None:
+    """Those that have not been written for longest are closed, and opened again when needed."""
+    sessions = {f"p{number}": _take(store, f"p{number}", events=1) for number in range(70)}
+    assert len(store._journals) <= 64
+    for project, session in sessions.items():
+        assert store.stats(project, session)
+    assert _take(store, "p0")
+
+
+def test_a_session_that_is_too_large_for_one_answer_is_not_begun(store: HomeStore) -> None:
+    """It is read page by page."""
+    session = _take(store, events=20)
+    with pytest.raises(TooMany):
+        store.document("p", session, most=10)
+    assert store.document("p", session, most=30)
+
+
+@pytest.mark.foreign_open
+def test_a_folder_that_is_no_place_for_rows_is_said(tmp_path: Path) -> None:
+    """A file of somebody else's in the place of the journal is left alone."""
+    path = tmp_path / "p" / "journal.db"
+    path.parent.mkdir()
+    path.write_bytes(b"something else, and long enough to be looked at" * 100)
+    store = HomeStore(str(tmp_path))
+    with pytest.raises(Unavailable):
+        _take(store)
+    assert path.read_bytes().startswith(b"something else")
+    store.close()
+
+
+def test_beginnings_of_blobs_are_not_kept_for_ever(store: HomeStore, tmp_path: Path) -> None:
+    """What has not been continued for a week is removed."""
+    store.add_to_blob("p", _DIGEST, 0, len(_DATA), _DATA[:10])
+    path = tmp_path / "data" / "p" / "uploads" / _DIGEST
+    store.migrate("p")
+    assert path.exists()
+    os.utime(path, (0, 0))
+    store.migrate("p")
+    assert not path.exists()
