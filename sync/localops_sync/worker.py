@@ -107,6 +107,7 @@ class Pass:
         self._touched: set[bytes] = set()
         self._probes = _PROBES
         self._gone_back = False
+        self._left_out: Offline | None = None  # why rows were passed over, which the pass ends with
 
     def run(self, *, check_all: bool = False) -> None:
         """Send what there is; every way it can end is in the outcome."""
@@ -176,9 +177,11 @@ class Pass:
                 for batch in self._marked_last():
                     self._make_durable(batch)
                     self._deliver(batch)
-                return
+                break
             except Diverged as error:
                 self._go_back(error)
+        if self._left_out is not None:
+            raise self._left_out
 
     def _marked_last(self) -> Iterator[Batch]:
         """The batches, the last one with the totals of every session that was touched."""
@@ -262,7 +265,11 @@ class Pass:
     # Rows on which a server fails
 
     def _isolate(self, batch: Batch, error: Offline) -> None:
-        """The server fails on this batch, every time: is it the server, or a row?  A row is set aside for this pass."""
+        """The server fails on this batch, every time: is it the server, or a row?  A row is set aside for this pass.
+
+        A row on which the connection breaks is only left out: that may be the line.  So is one that is alone, since
+        nothing tells yet whether the server is alive; the second time in a pass nobody believes it any more.
+        """
         pending, alive = deque(_parts(batch)), False
         failed: list[Batch] = []
         while pending and self._probes > 0:
@@ -284,8 +291,11 @@ class Pass:
                 else:
                     pending.extendleft(reversed(_parts(part)))
                 alive = True
-        if not alive or pending or error.broke:  # a line that breaks says nothing about a row
+        if pending or not (alive or (len(batch.rows) == 1 and self._left_out is None)):
             raise error
+        if error.broke or not alive:
+            self._left_out = error
+            return
         for part in failed:
             self._park(part, str(error), final=False)
 
