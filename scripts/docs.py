@@ -22,7 +22,7 @@ PAGES = TOP / "localops" / "docs"
 BEGIN, END = "<!-- made by scripts/docs.py -->\n", "<!-- end -->\n"
 WIDTH = 78  # of a command's help and of a paragraph: it fits a page, and a terminal that shows one
 
-sys.path.insert(0, str(TOP))
+sys.path[:0] = [str(TOP), str(TOP / "sync")]
 
 from localops import sql  # noqa: E402  the repository's own, installed or not
 
@@ -55,17 +55,17 @@ def commands() -> Iterator[str]:
     """Each command as it explains itself."""
     from localops.cli import commands as command
 
-    context = _context(command, "localops")
+    yield from _all_help(command, "localops")
+
+
+def _all_help(command: click.Command, name: str) -> Iterator[str]:
+    """A command, and what there is below it."""
+    context = _context(command, name)
     yield from _help(command, context)
-    assert isinstance(command, click.Group)
-    for name in command.list_commands(context):
-        found = command.get_command(context, name)
+    for below in command.list_commands(context) if isinstance(command, click.Group) else ():
+        found = command.get_command(context, below)
         assert found is not None
-        yield from _help(found, _context(found, f"localops {name}"))
-        if isinstance(found, click.Group):
-            for below in found.list_commands(_context(found, name)):
-                inner = found.commands[below]
-                yield from _help(inner, _context(inner, f"localops {name} {below}"))
+        yield from _all_help(found, f"{name} {below}")
 
 
 def _context(command: click.Command, name: str) -> click.Context:

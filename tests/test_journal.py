@@ -626,7 +626,7 @@ def test_no_query_scans_the_stream(journal: Journal) -> None:
     journal.append(event("a"))
     connection = journal._connection
     assert connection is not None
-    for file in ("queries.sql", "lists.sql"):
+    for file in ("queries.sql", "lists.sql", "hub.sql"):
         for name, statement in statements(file).items():
             values = dict.fromkeys(re.findall(r":(\w+)", statement))
             plan = [row[3] for row in connection.execute(f"explain query plan {statement}", values)]
