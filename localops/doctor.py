@@ -7,31 +7,38 @@ from __future__ import annotations
 
 import glob
 import os
-import shutil
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
-from localops import config, encode, host, rows, spill, sql
-from localops.errors import ForeignJournal
+from localops import config, encode, host, rows, salvage, spill, sql
+from localops.errors import ConfigError, DamagedJournal, EmptyJournal, ForeignJournal, NotFound
 from localops.journal import Journal
-from localops.reader import SQLITE, Reader
+from localops.reader import SQLITE, Reader, because
 from localops.sql import statements
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 OLDEST_SQLITE = (3, 51, 3)  # older ones can corrupt a WAL when it is reset
 LARGE_WAL = 64 << 20
-LITTLE_SPACE = 200 << 20
+LITTLE_SPACE = 200 << 20  # and less than a tenth of the disk: a small one is not short of space
+FEW_FILES = 100
 _SIDES = ("", "-wal", "-shm")
 _SHOWN = 5
+_ROUNDS = 3  # mending one thing may bring another to light
+_AGAIN = "set that right, and call `localops doctor --fix` again"
+_LOOK_AGAIN = "set that right, and look again"
+_ELSEWHERE = "move it away, or choose another project"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something worth saying: a fault, or (when `fault` is False) a fact to know."""
+    """Something worth saying: a fault, or (when `fault` is False) a fact to know.
+
+    `mend` mends it, or raises what kept it from that.
+    """
 
     where: str
     text: str
@@ -39,13 +46,59 @@ class Finding:
     fault: bool = True
     mend: Callable[[], object] | None = None
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """What makes two findings one and the same."""
+        return self.where, self.text
+
 
 def examine(home: str, names: list[str], *, deep: bool = False) -> Iterator[Finding]:
     """Everything there is to say about a home and these projects of it."""
     yield from _library()
-    yield from _home(home)
+    try:
+        config.check_home(home)
+    except ConfigError as error:
+        yield Finding("the home", str(error), "until then nothing can be recorded there, or read")
+        for name in names:
+            yield from _waiting(name, config.project_folder(home, name), mendable=False)
+        return
+    yield from _home(home, names)
     for name in names:
         yield from _project(name, config.project_folder(home, name), deep=deep)
+    yield from _twins(home, names)
+
+
+def mend(home: str, names: list[str]) -> tuple[list[Finding], list[Finding]]:
+    """Mend what can be; what there is to say then (of what could not be mended: why), and what was mended."""
+    found = list(examine(home, names, deep=True))
+    mended: list[Finding] = []
+    failed: dict[tuple[str, str], str] = {}
+    for _ in range(_ROUNDS):
+        due = [finding for finding in found if finding.mend is not None and finding.key not in failed]
+        if not due:
+            break
+        failed |= {finding.key: why for finding in due if (why := _try(finding)) is not None}
+        found = list(examine(home, names, deep=True))
+        left = {finding.key for finding in found}
+        failed |= {finding.key: "nothing has come of it" for finding in due if finding.key in left - failed.keys()}
+        mended += [finding for finding in due if finding.key not in failed]
+    return [_unmended(finding, failed.get(finding.key)) for finding in found], mended
+
+
+def _try(finding: Finding) -> str | None:
+    """Mend one thing; why not, where that failed."""
+    assert finding.mend is not None
+    try:
+        finding.mend()
+    except Exception as error:  # the edge: whatever stood in the way is what the user must know
+        return because(error)
+    return None
+
+
+def _unmended(finding: Finding, why: str | None) -> Finding:
+    if why is None:
+        return finding
+    return replace(finding, text=f"{finding.text}; this could not be mended: {why}", cure=_AGAIN)
 
 
 def _library() -> Iterator[Finding]:
@@ -54,46 +107,113 @@ def _library() -> Iterator[Finding]:
         yield Finding("this Python", f"its SQLite is {SQLITE}, and before {wanted} a WAL can break", "upgrade apsw")
 
 
-def _home(home: str) -> Iterator[Finding]:
-    if not os.path.isdir(home):
+def _home(home: str, names: list[str]) -> Iterator[Finding]:
+    for problem in config.problems(home):
+        yield Finding("settings", problem, "it is left out until it is put right")
+    if not names:
         yield Finding(home, "there is nothing here yet", "`localops demo` records a first run", fault=False)
+    if not os.path.isdir(home):
         return
     yield from _private(home, home, 0o700)
+    if whose := host.owner(home):
+        yield Finding(home, f"it belongs to {whose}", "record into a home of your own", fault=os.getuid() != 0)
     if not os.access(home, os.W_OK):
-        yield Finding(home, "it cannot be written: new events would go to the spill folder of your user")
-    free = shutil.disk_usage(home).free
-    if free < LITTLE_SPACE:
-        yield Finding(home, f"only {free >> 20} MiB are free on its disk", "make room, or see `localops prune`")
+        cure = "make it writable, or choose another"
+        yield Finding(home, "it cannot be written: new events go to the spill folder of your user", cure)
+    yield from _space(home)
+    for path in spill.elsewhere(home)[:_SHOWN]:
+        cure = "if that home was moved here: move the file into its project's spill/"
+        yield Finding(home, f"rows of another home wait in {path}", cure, fault=False)
+
+
+def _space(home: str) -> Iterator[Finding]:
+    facts = os.statvfs(home)
+    free, whole = facts.f_bavail * facts.f_frsize, facts.f_blocks * facts.f_frsize
+    if free < LITTLE_SPACE and free * 10 < whole:
+        yield Finding(home, f"only {free / 1e6:.1f} MB are free on its disk", "make room, or see `localops prune`")
+    if facts.f_files and facts.f_favail < FEW_FILES:
+        text = f"only {facts.f_favail} more files can be made on its disk"
+        yield Finding(home, text, "remove files that are not needed")
 
 
 def _project(name: str, folder: str, *, deep: bool) -> Iterator[Finding]:
     path = os.path.join(folder, config.JOURNAL)
-    if _is_foreign(path):
-        yield Finding(name, f"{path} is a database of another program", "move it away, or choose another project")
-        yield from _waiting(name, folder)
-        return
-    yield from _files(name, folder, path)
-    yield from _waiting(name, folder)
-    if not os.path.exists(path):
-        return
     try:
-        with Reader(path) as reader:
-            yield from _journal(name, reader)
-            if deep:
-                yield from _deep(name, folder, reader)
+        reader = Reader(path)
+    except NotFound:
+        yield from _beside(name, folder, path)
+    except EmptyJournal:
+        yield from _beside(name, folder, path)
+        cure = "put a backup in its place, or let the next program that records begin it"
+        yield Finding(name, f"{path} is empty: nothing was recorded there yet, or somebody emptied it", cure)
     except Exception as error:  # the edge: whatever a broken file makes SQLite say is what was looked for
-        yield Finding(name, str(error), f"localops repair --project {name} --replace")
+        found = _unreadable(name, path, error)
+        if found.cure != _ELSEWHERE:  # else it is not ours
+            yield from _files(name, folder, path)
+        yield from _waiting(name, folder, mendable=False)
+        yield found
+    else:
+        with reader:
+            yield from _beside(name, folder, path)
+            yield from _looked_into(name, folder, reader, deep=deep)
 
 
-def _is_foreign(path: str) -> bool:
-    """Whether it is a sound SQLite file that is not ours: nothing of it is looked at any further."""
+def _beside(name: str, folder: str, path: str) -> Iterator[Finding]:
+    if os.path.isdir(folder):
+        yield from _files(name, folder, path)
+    yield from _waiting(name, folder)
+
+
+def _looked_into(name: str, folder: str, reader: Reader, *, deep: bool) -> Iterator[Finding]:
     try:
-        Reader(path).close()
-    except ForeignJournal as error:
-        return error.__cause__ is None  # what SQLite cannot read may be ours, and damaged
-    except Exception:  # the edge: the look into it says what is wrong
-        return False
-    return False
+        yield from _journal(name, reader)
+        if deep:
+            yield from _deep(name, folder, reader)
+    except DamagedJournal as error:
+        yield Finding(name, str(error), _repair(name))
+    except Exception as error:  # the edge: what cannot be looked at is not known to be sound
+        yield Finding(name, f"it could not be looked at to the end: {because(error)}", _LOOK_AGAIN)
+
+
+def _repair(name: str) -> str:
+    return f"localops repair --project {name} --replace"
+
+
+def _unreadable(name: str, path: str, error: Exception) -> Finding:
+    """Why a journal cannot be read, with the cure for that."""
+    if isinstance(error, DamagedJournal):
+        return Finding(name, str(error), _repair(name))
+    if isinstance(error, ForeignJournal) and not os.path.isfile(path):
+        return Finding(name, str(error), _ELSEWHERE)
+    if isinstance(error, ForeignJournal) and error.__cause__ is None:
+        return Finding(name, f"{path} is a database of another program", _ELSEWHERE)
+    if isinstance(error, ForeignJournal) and not salvage.holds_rows(path):
+        return Finding(name, f"{path} is no journal, and no row of one is in it", _ELSEWHERE)
+    if isinstance(error, ForeignJournal):
+        return Finding(name, f"{path} is damaged from its first page on", _repair(name))
+    whose = host.owner(path) or host.owner(os.path.dirname(path))
+    return Finding(name, f"{because(error)}{f'; it belongs to {whose}' if whose else ''}", _LOOK_AGAIN)
+
+
+def _twins(home: str, names: list[str]) -> Iterator[Finding]:
+    """Journals that begin with the same row: one is a copy of the other, and its sessions count twice."""
+    first: dict[bytes, str] = {}
+    for name in names:
+        try:
+            with Reader(os.path.join(config.project_folder(home, name), config.JOURNAL)) as reader:
+                found = reader.ask(statements("doctor.sql")["first_row"])
+        except Exception:  # the edge: what is wrong with it has been said
+            continue
+        other = first.setdefault(found[0][0], name) if found else name
+        if other != name and (many := len(_sessions(home, name) & _sessions(home, other))):
+            both = "1 session is" if many == 1 else f"{many} sessions are"
+            text = f"it is a copy of the journal of {other!r}: {both} in both, and counted twice"
+            yield Finding(name, text, "move one of the two folders out of the home")
+
+
+def _sessions(home: str, name: str) -> set[bytes]:
+    with Reader(os.path.join(config.project_folder(home, name), config.JOURNAL)) as reader:
+        return {session for (session,) in reader.ask(statements("doctor.sql")["sessions"])}
 
 
 def _files(name: str, folder: str, path: str) -> Iterator[Finding]:
@@ -108,16 +228,28 @@ def _files(name: str, folder: str, path: str) -> Iterator[Finding]:
     if os.path.exists(path + "-wal") and (size := os.path.getsize(path + "-wal")) > LARGE_WAL:
         held = ", ".join(holders(path)) or "nobody that can be seen"
         yield Finding(name, f"its WAL has grown to {size >> 20} MiB; the journal is held open by {held}")
-    for aside in sorted(glob.glob(glob.escape(path) + ".corrupt-*")):
-        if not aside.endswith(_SIDES[1:]):
-            yield Finding(name, f"a damaged journal was set aside: {aside}", f"localops repair {aside}")
+    for aside in _kept(path, "corrupt"):
+        cure = f"localops repair {aside} -o FOLDER, then move it away"
+        yield Finding(name, f"a damaged journal was set aside: {aside}", cure)
+    for aside in _kept(path, "damaged"):
+        text = f"`localops repair` kept the damaged journal: {aside}"
+        yield Finding(name, text, "remove it when you miss nothing", fault=False)
+    for left in _kept(path, "repaired"):
+        text = f"a repair did not come to its end: {left}"
+        yield Finding(name, text, "repair again, and remove it", fault=False)
+
+
+def _kept(path: str, word: str) -> list[str]:
+    """What was put beside a journal under its name and a word."""
+    return sorted(each for each in glob.glob(f"{glob.escape(path)}.{word}-*") if not each.endswith(_SIDES[1:]))
 
 
 def _private(where: str, path: str, mode: int) -> Iterator[Finding]:
     now = stat.S_IMODE(os.stat(path).st_mode)
     if now & ~mode:
-        text = f"{path} can be used by others (its mode is {now:04o}, not {mode:04o})"
-        yield Finding(where, text, f"chmod {mode:o}", mend=partial(os.chmod, path, mode))
+        what = "it" if where == path else path
+        text = f"{what} can be used by others (its mode is {now:04o}, not {mode:04o})"
+        yield Finding(where, text, f"chmod {mode:o} {path}", mend=partial(os.chmod, path, mode))
 
 
 def holders(path: str) -> list[str]:
@@ -135,18 +267,33 @@ def holders(path: str) -> list[str]:
     return sorted(set(found))
 
 
-def _waiting(name: str, folder: str) -> Iterator[Finding]:
+def _waiting(name: str, folder: str, *, mendable: bool = True) -> Iterator[Finding]:
     """Rows that are in spill files: kept, but not in the journal yet."""
     if many := spill.count(folder):
-        cure = "localops doctor --fix takes them in"
-        yield Finding(name, f"{_rows(many)} in spill files", cure, mend=partial(_mend, folder, Journal.collect))
+        if mendable:
+            mend = partial(_mend, folder, _take_in)
+            yield Finding(name, _rows(many), "localops doctor --fix takes them in", mend=mend)
+        else:
+            yield Finding(name, _rows(many), "they come in when the rest is set right")
+    for path in spill.foreign(folder):
+        whose = host.owner(path) or "nobody's recorder"
+        yield Finding(name, f"{path} is {whose}'s: only its owner's programs take it in", "see whose it is")
     for place in spill.places(folder):
         for path in sorted(glob.glob(os.path.join(glob.escape(place), "*.unreadable"))):
             yield Finding(name, f"lines that nobody can read are kept in {path}", fault=False)
 
 
 def _rows(many: int) -> str:
-    return "1 row waits" if many == 1 else f"{many} rows wait"
+    return "1 row waits in the spill file" if many == 1 else f"{many} rows wait in the spill file"
+
+
+def _take_in(journal: Journal) -> None:
+    journal.fold()  # to open it takes in what can be taken in
+    for path in spill.waiting(journal.folder):
+        try:
+            journal.take_in(path)
+        except FileNotFoundError:  # somebody else has taken it in
+            continue
 
 
 def _mend(folder: str, work: Callable[[Journal], object]) -> None:
@@ -165,22 +312,31 @@ def _journal(name: str, reader: Reader) -> Iterator[Finding]:
         yield Finding(
             name, f"a newer localops wrote it (schema {version}) and asks this one not to", "upgrade localops"
         )
-    lost = {"spilled": 0, "dropped": 0}
-    for (body,) in reader.ask(statements("doctor.sql")["losses"]):
-        for key, count in encode.loads(body).items():
-            lost[key] = lost.get(key, 0) + count
-    if lost["dropped"]:
-        many = "1 event" if lost["dropped"] == 1 else f"{lost['dropped']} events"
-        text = f"{many} could be written nowhere; the figures of their sessions count what was dropped"
-        yield Finding(name, text, fault=False)
+    yield from _dropped(name, reader.ask(statements("doctor.sql")["losses"]))
     steps = reader.ask(statements("doctor.sql")["clock_steps"])[0][0]
     if steps:
-        yield Finding(name, f"the wall clock was changed {steps} times while it recorded", fault=False)
+        times = "once" if steps == 1 else f"{steps} times"
+        yield Finding(name, f"the wall clock was changed {times} while it recorded", fault=False)
+
+
+def _dropped(name: str, told: Iterable[tuple[bytes, str]]) -> Iterator[Finding]:
+    """Events that could be written nowhere, session by session."""
+    lost: dict[bytes, int] = {}
+    for session, body in told:
+        if dropped := encode.loads(body).get("dropped", 0):
+            lost[session] = lost.get(session, 0) + dropped
+    if not lost:
+        return
+    total = sum(lost.values())
+    of = [f"{many} of session {session.hex()[:8]}-{session.hex()[8:12]}" for session, many in lost.items()]
+    more = f" and {len(of) - _SHOWN} more sessions" if len(of) > _SHOWN else ""
+    text = f"{total} {'event' if total == 1 else 'events'} could be written nowhere: {', '.join(of[:_SHOWN])}{more}"
+    yield Finding(name, text, "they are lost; `localops prune --session ID` takes such a session out of this list")
 
 
 def _deep(name: str, folder: str, reader: Reader) -> Iterator[Finding]:
     """Every page, every row, every derived table, every blob."""
-    repair = f"localops repair --project {name} --replace"
+    repair = _repair(name)
     if faults := reader.faults():
         yield Finding(name, f"SQLite finds its structure broken: {'; '.join(faults[:_SHOWN])}", repair)
         return

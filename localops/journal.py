@@ -663,16 +663,18 @@ class Journal:
 
     def _collect_spill(self, path: str) -> int:
         try:
-            claim = Claim(path)
-        except OSError:
-            return 0
+            return self.take_in(path)
+        except (apsw.Error, JournalError, OSError):
+            return 0  # it stays where it is, for whoever comes next
+
+    def take_in(self, path: str) -> int:
+        """Take in the rows of a spill file and remove it; where that fails it stays where it is."""
+        claim = Claim(path)
         try:
             unread: list[bytes] = []
             added = self.add(_rows_only(claim.rows(), unread))
             claim.done(unread)
             return added
-        except (apsw.Error, JournalError, OSError):
-            return 0  # it stays where it is, for whoever comes next
         finally:
             claim.close()
 

@@ -30,6 +30,13 @@ APPLICATION_ID = 0x4C4F5053  # "LOPS" in the file's header: ours, and nobody els
 SQLITE = apsw.sqlite_lib_version()
 SQLiteError = apsw.Error
 
+_REASONS: dict[type[Exception], str] = {
+    apsw.FullError: "the disk is full",
+    apsw.BusyError: "another program keeps it locked",
+    apsw.ReadOnlyError: "it can only be read",
+    apsw.CantOpenError: "its files can be neither opened nor made",
+    BlockingIOError: "another process is at it",
+}
 _PAGE = f"select seq, {', '.join(rows.COLUMNS)} from event where seq > ? order by seq limit ?"  # noqa: S608
 _BLANK = re.compile(r"(?>[\s;]+|--[^\n]*|/\*(?:.*?\*/|.*))*+", re.DOTALL)  # spaces, semicolons, comments
 _readers: weakref.WeakSet[Reader] = weakref.WeakSet()
@@ -53,7 +60,7 @@ class Reader:
         except apsw.CorruptError as error:
             raise DamagedJournal(f"{path} is damaged: {error}; `localops repair` saves what it still holds") from error
         except apsw.Error as error:
-            raise JournalError(f"{path} cannot be read: {error}") from error
+            raise JournalError(f"{path} cannot be read: {because(error)}") from error
         _readers.add(self)
 
     def _open(self) -> apsw.Connection:
@@ -189,6 +196,12 @@ def is_cut(path: str) -> bool:
         return os.path.getsize(path) == 0 and os.path.getsize(path + "-wal") > 0
     except OSError:
         return False
+
+
+def because(error: Exception) -> str:
+    """Why something could not be done, in the words of a person."""
+    words = next((words for kind, words in _REASONS.items() if isinstance(error, kind)), None)
+    return words or (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def open_unchanging(path: str) -> apsw.Connection:

@@ -64,6 +64,11 @@ class Pages:
                 yield page, start
 
 
+def holds_rows(path: str) -> bool:
+    """Whether there is a sound row in the file, whatever else it may be."""
+    return any(_is_row(row) and rows.intact(row) for _, row in carve(path))
+
+
 def carve(path: str) -> Iterator[tuple[int, Row]]:
     """Every row that can still be read, with its seq: in no order, some twice, checksums not looked at."""
     with open(path, "rb") as file:

@@ -36,12 +36,26 @@ def places(project: str) -> tuple[str, str]:
 
 def strays(home: str) -> list[str]:
     """The projects of a home that have rows in the user's state folder, even where their own folder was never made."""
-    top = os.path.dirname(places(os.path.join(home, "any"))[1])
+    found = [os.path.basename(folder).rpartition("-")[0] for folder in _in_state()]
+    return sorted({name for name in found if name and waiting(os.path.join(home, name))})
+
+
+def elsewhere(home: str) -> list[str]:
+    """Spill files in the user's state folder that belong to no project of this home: to one of another, or of none."""
+    found = []
+    for folder in _in_state():
+        name = os.path.basename(folder).rpartition("-")[0]
+        if places(os.path.join(home, name))[1] != folder:
+            found += [path for path in _files(folder) if _ours(path)]
+    return found
+
+
+def _in_state() -> list[str]:
+    top = os.path.join(config.state_folder(), "spill")
     try:
-        found = [entry.rpartition("-")[0] for entry in os.listdir(top)]
+        return sorted(os.path.join(top, name) for name in os.listdir(top))
     except OSError:
         return []
-    return sorted(name for name in found if name and waiting(os.path.join(home, name)))
 
 
 class Spill:
@@ -111,14 +125,15 @@ def foreign(project: str) -> list[str]:
 
 
 def _found(project: str) -> list[str]:
-    found = []
-    for folder in places(project):
-        try:
-            names = os.listdir(folder)
-        except OSError:
-            continue
-        found += [os.path.join(folder, name) for name in sorted(names) if ".ndjson" in name]
-    return found
+    return [path for folder in places(project) for path in _files(folder)]
+
+
+def _files(folder: str) -> list[str]:
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return []
+    return [os.path.join(folder, name) for name in sorted(names) if ".ndjson" in name]
 
 
 def count(project: str) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -10,9 +12,9 @@ import apsw
 import pytest
 
 import localops
-from localops import blobs, clock, doctor, rows
+from localops import blobs, clock, doctor, rows, spill
 from localops.journal import Journal
-from localops.spill import Spill
+from localops.spill import Claim, Spill
 
 
 @pytest.fixture
@@ -73,7 +75,7 @@ def test_waiting_rows_are_found_and_taken_in(home: Path) -> None:
     folder, at = str(home / "default"), clock.now_ns()
     Spill(folder).write(rows.make("tool", clock.new_id(at), id=clock.new_id(at), at_ns=at))
     (found,) = _faults(home)
-    assert found.text == "1 row waits in spill files"
+    assert found.text == "1 row waits in the spill file"
     assert found.mend is not None
     found.mend()
     assert _faults(home) == []
@@ -113,6 +115,120 @@ def test_a_missing_blob_is_found(home: Path) -> None:
     os.unlink(blobs.path_of(folder, digest))
     (found,) = _faults(home, deep=True)
     assert digest in found.text
+
+
+def test_a_home_that_cannot_be_looked_into_is_a_fault(tmp_path: Path) -> None:
+    """A home that is a file is said, and so are the rows that were recorded in spite of it."""
+    (tmp_path / "file").write_text("")
+    session = localops.init(home=str(tmp_path / "file"))
+    assert session is not None
+    session.end_session("Success")
+    assert spill.strays(str(tmp_path / "file")) == ["default"]
+    found = list(doctor.examine(str(tmp_path / "file"), ["default"], deep=True))
+    assert ["no folder" in found[0].text, "wait in the spill file" in found[1].text] == [True, True]
+    assert all(each.fault and each.mend is None for each in found)
+
+
+def test_a_setting_that_cannot_be_used_is_a_fault(home: Path) -> None:
+    """What recording says once on stderr is said here, too."""
+    (home / "config.toml").write_text("durability = 'eternal'\n")
+    (found,) = _faults(home)
+    assert "durability='eternal' cannot be used" in found.text
+
+
+def test_dropped_events_are_a_fault_with_figures(home: Path) -> None:
+    """How many were lost, of which session."""
+    session = localops.start_session()
+    assert session is not None
+    for _ in range(3):
+        session._journal.drop(session.session_id.bytes)
+    session.end_session("Success")
+    localops.api.client().close()
+    (found,) = _faults(home)
+    assert found.text == f"3 events could be written nowhere: 3 of session {str(session.session_id)[:13]}"
+
+
+def _folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def _cut(path: Path) -> None:
+    path.with_name("journal.db-wal").write_bytes(b"rows")
+    path.write_bytes(b"")
+
+
+@pytest.mark.foreign_open  # it makes what is no journal
+@pytest.mark.parametrize(
+    ("spoil", "text", "cure"),
+    [
+        (lambda path: path.write_text("hello"), "no row of one is in it", "move it away"),
+        (_folder, "is a folder", "move it away"),
+        (lambda path: path.write_bytes(b""), "is empty", "put a backup in its place"),
+        (_cut, "rows are in its WAL", "localops repair"),
+    ],
+    ids=["text", "folder", "empty", "cut"],
+)
+def test_what_is_wrong_with_a_journal_has_the_right_cure(
+    home: Path, spoil: Callable[[Path], object], text: str, cure: str
+) -> None:
+    """Only what holds rows is for `localops repair`; the look itself changes nothing."""
+    path = home / "default" / "journal.db"
+    spoil(path)
+    path.chmod(0o700)
+    before = sorted(path.parent.iterdir())
+    found = [each for each in _faults(home, deep=True) if "mode" not in each.text]
+    assert [(text in each.text, cure in str(each.cure)) for each in found] == [(True, True)]
+    assert sorted(path.parent.iterdir()) == before
+
+
+@pytest.mark.foreign_open  # it copies the file
+def test_a_journal_that_is_there_twice_is_found(home: Path) -> None:
+    """The second project is named with the first, and how many sessions count twice."""
+    shutil.copytree(home / "default", home / "other")
+    (found,) = [each for each in doctor.examine(str(home), ["default", "other"]) if each.fault]
+    assert (found.where, "copy of the journal of 'default': 1 session is" in found.text) == ("other", True)
+
+
+def test_what_repair_kept_is_a_fact(home: Path) -> None:
+    """The damaged file that was replaced is named, and is no fault."""
+    (home / "default" / "journal.db.damaged-20260101-000000").write_bytes(b"")
+    (found,) = doctor.examine(str(home), ["default"])
+    assert (found.fault, "damaged-20260101" in found.text) == (False, True)
+
+
+def test_a_spill_file_of_somebody_else_is_named(home: Path, tmp_path: Path) -> None:
+    """It is neither taken in nor counted; its owner can."""
+    (home / "default" / "spill").mkdir(exist_ok=True, mode=0o700)
+    (home / "default" / "spill" / "x.ndjson").symlink_to(tmp_path)
+    (found,) = _faults(home)
+    assert "x.ndjson" in found.text
+    assert found.mend is None
+
+
+def test_rows_of_a_home_that_was_moved_are_known(home: Path, tmp_path: Path) -> None:
+    """What waits in the state folder for a home that is not there any more is named, with its place."""
+    (tmp_path / "file").write_text("")
+    session = localops.init(home=str(tmp_path / "file"))
+    assert session is not None
+    session.end_session("Success")
+    (found,) = doctor.examine(str(home), ["default"])
+    assert (found.fault, "rows of another home" in found.text) == (False, True)
+
+
+def test_what_could_not_be_mended_is_not_called_mended(home: Path) -> None:
+    """It stays a fault, which says why."""
+    folder, at = str(home / "default"), clock.now_ns()
+    Spill(folder).write(rows.make("tool", clock.new_id(at), id=clock.new_id(at), at_ns=at))
+    claim = Claim(spill.waiting(folder)[0])
+    found, mended = doctor.mend(str(home), ["default"])
+    claim.close()
+    assert mended == []
+    assert [each.text for each in found] == [
+        "1 row waits in the spill file; this could not be mended: another process is at it"
+    ]
+    found, mended = doctor.mend(str(home), ["default"])
+    assert (found, [each.text for each in mended]) == ([], ["1 row waits in the spill file"])
 
 
 @pytest.mark.foreign_open

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-
 import click
 
 from localops import config
 from localops import doctor as doctors
 from localops.cli.common import dim, json_option, place, place_options, print_json, styled
 from localops.errors import NotFound
+from localops.home import known
 from localops.output import clean
 
 TYPE_CHECKING = False
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from localops.doctor import Finding
-
-_ROUNDS = 3  # mending one thing may bring another to light
 
 
 @click.command()
@@ -33,20 +30,18 @@ def doctor(context: click.Context, deep: bool, fix: bool, home: str | None, proj
     Exit code 1 when something is wrong. --fix takes in waiting rows, closes files that others can read and
     builds derived tables again; a damaged journal is for `localops repair`.
     """
-    deep = deep or fix
     folder, only = place(home, project)
-    if only is not None and not os.path.isdir(config.project_folder(folder, only)):
+    names = known(folder)
+    if only is not None and only not in names:
+        config.check_home(folder)
         raise NotFound(f"there is no project {only!r} in {folder}")
-    names = config.projects(folder) if only is None else [only]
-    found = list(doctors.examine(folder, names, deep=deep))
+    names = names if only is None else [only]
     mended: list[Finding] = []
-    for _ in range(_ROUNDS if fix else 0):
-        due = [finding for finding in found if finding.mend is not None]
-        for finding in due:
-            assert finding.mend is not None
-            finding.mend()
-        mended += due
+    if fix:
+        found, mended = doctors.mend(folder, names)
+    else:
         found = list(doctors.examine(folder, names, deep=deep))
+    deep = deep or fix
     faults = [finding for finding in found if finding.fault]
     if as_json:
         facts = {"home": folder, "projects": names, "deep": deep, "ok": not faults}
@@ -66,7 +61,7 @@ def _say(folder: str, names: Sequence[str], found: Sequence[Finding], mended: Se
         _line("mended", "green", finding)
     for finding in found:
         _line("wrong", "red", finding) if finding.fault else _line("note", "yellow", finding)
-    if not any(finding.fault for finding in found):
+    if names and not any(finding.fault for finding in found):
         many = "1 project" if len(names) == 1 else f"{len(names)} projects"
         print(f"All is well with {many} in {clean(folder)}. Thank you for asking.")
         if not deep:

@@ -106,7 +106,7 @@ def _notices(report: analytics.Report) -> Iterator[str]:
     if report.late:
         yield f"{_count(report.late, 'event was', 'events were')} recorded after it had been ended"
     if report.spilled:
-        yield f"{_count(report.spilled, 'row', 'rows')} came by way of a spill file"
+        yield f"{_count(report.spilled, 'row', 'rows')} went by way of a spill file"
     if report.dropped:
         yield f"{_count(report.dropped, 'event', 'events')} could be written nowhere: lost"
 

@@ -2,11 +2,22 @@
 
 -- losses --
 -- What could not be written at once, as processes told of it.
-select e.body
+select s.session, e.body
 from story s
 join event e on e.seq = s.seq
 where s.kind = 'loss'
   and e.body is not null;
+
+-- first_row --
+-- What two journals have in common only when one is a copy of the other.
+select id
+from event
+order by seq
+limit 1;
+
+-- sessions --
+select session
+from session_total;
 
 -- clock_steps --
 -- How often the wall clock was changed.

@@ -10,7 +10,7 @@ import pytest
 
 import localops
 from localops import clock, rows
-from localops.spill import Spill
+from localops.spill import Claim, Spill, waiting
 
 
 @pytest.fixture(autouse=True)
@@ -46,3 +46,26 @@ def test_doctor_finds_and_fixes(command: Any, tmp_path: Path) -> None:
 def test_an_unknown_project_is_said(command: Any) -> None:
     """--project that is not there is not a clean bill of health."""
     assert command("doctor", "--project", "nobody")[0] == 1
+
+
+def test_fix_says_what_it_could_not_mend(command: Any, tmp_path: Path) -> None:
+    """Nothing is called mended that was not; the exit code stays 1."""
+    folder, at = str(tmp_path / "home" / "default"), clock.now_ns()
+    Spill(folder).write(rows.make("tool", clock.new_id(at), id=clock.new_id(at), at_ns=at))
+    claim = Claim(waiting(folder)[0])
+    code, out, _ = command("doctor", "--fix")
+    claim.close()
+    assert (code, "could not be mended: another process" in out, "mended " in out.split(":")[0]) == (1, True, False)
+
+
+def test_a_home_that_is_no_folder_is_wrong(command: Any, tmp_path: Path) -> None:
+    """Exit code 1 and no thanks, as for anything that keeps recorders out."""
+    (tmp_path / "file").write_text("")
+    code, out, _ = command("doctor", "--home", str(tmp_path / "file"))
+    assert (code, "no folder" in out, "Thank you" in out) == (1, True, False)
+
+
+def test_nothing_yet_is_no_reason_for_thanks(command: Any, tmp_path: Path) -> None:
+    """A home without a project is a note on how to begin, and exit code 0."""
+    code, out, _ = command("doctor", "--home", str(tmp_path / "nowhere"))
+    assert (code, "localops demo" in out, "Thank you" in out) == (0, True, False)
