@@ -62,10 +62,13 @@ def load(folder: str) -> dict[str, Remote]:
     try:
         with open(path, encoding="utf-8") as file:
             found = json.load(file)
-        return {name: Remote(name, **told) for name, told in sorted(found.items())}
+        remotes = {name: Remote(name, **told) for name, told in sorted(found.items())}
+        for remote in remotes.values():
+            check_url(remote.url)
+        return remotes
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (ConfigError, OSError, ValueError, TypeError, AttributeError) as error:
         raise ConfigError(f"{path} does not hold remotes by name: {error}") from error
 
 
@@ -96,8 +99,12 @@ def _told(remote: Remote) -> dict[str, Any]:
 
 def check_url(url: str) -> str:
     """An address that rows can be sent to; ConfigError says what is wrong with any other."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        is_one = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # half a bracket, a port that is no number
+        is_one = False
+    if not is_one:
         raise ConfigError(f"{url!r} is no address of a remote: it begins with https:// (or http://) and a host")
     if parts.username or parts.password:
         raise ConfigError("the address holds a password: give it as the key instead (--key, --key-env, --key-file)")
