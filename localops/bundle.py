@@ -296,6 +296,13 @@ def halves(batch: Batch) -> tuple[Batch, Batch]:
     return low, high
 
 
+def previous(batch: Batch) -> Previous:
+    """The last row of a batch, as the next one names it."""
+    seq, row = batch.rows[-1]
+    id, phase, total = identity(row)
+    return Previous(seq, id, phase, total, row[2])
+
+
 def first(batch: Batch, many: int) -> Batch:
     """No more than the first rows of a batch, without the totals: they are not complete with these."""
     kept = batch.rows[:many]

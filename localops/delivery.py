@@ -180,8 +180,7 @@ class Ledger:
             if first < seq and (found := self.ask("last_of", first=first, last=min(last, seq - 1))):
                 place, *row = found[0]
                 sent = bundle.without_content(tuple(row)) if limits.metadata_only else tuple(row)
-                id, phase, total = bundle.identity(sent)
-                return Previous(place, id, phase, total, sent[2])
+                return bundle.previous(Batch("", (), [(place, sent)], ()))
         return None
 
     def totals(self, sessions: Iterable[bytes], upto: int) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -104,7 +105,8 @@ class Pass:
         self._on_progress = on_progress
         self._total = 0
         self._durable = 0  # the newest row that is safe from a power cut
-        self._touched: set[bytes] = set()
+        self._upcoming: Batch | None = None  # what is packed while the remote works
+        self._clean = True  # the remote has taken all of the last batch
         self._probes = _PROBES
         self._gone_back = False
         self._left_out: Offline | None = None  # why rows were passed over, which the pass ends with
@@ -127,6 +129,7 @@ class Pass:
     def _run(self, check_all: bool) -> None:
         if not (check_all or self.ledger.has_work()):
             return  # and not one packet
+        self._beside = ThreadPoolExecutor(1)
         transport = Transport(self.remote, pace=self.pace)
         self.sink: Sink = sinks.open_sink(self.remote, self.reader, self.folder, transport)
         try:
@@ -151,6 +154,7 @@ class Pass:
             if lacking:
                 self.outcome.notes.append(f"{len(lacking)} blobs that rows speak of are not here any more")
             self.sink.close()
+            self._beside.shutdown()
 
     def _failed(self, code: int, error: Exception) -> None:
         self.outcome.worse(code, str(error))
@@ -174,8 +178,7 @@ class Pass:
         self._total = self.ledger.waiting().rows if self._on_progress else 0
         while True:
             try:
-                for batch in self._marked_last():
-                    self._make_durable(batch)
+                for batch in self._one_ahead():
                     self._deliver(batch)
                 break
             except Diverged as error:
@@ -183,20 +186,36 @@ class Pass:
         if self._left_out is not None:
             raise self._left_out
 
-    def _marked_last(self) -> Iterator[Batch]:
-        """The batches, the last one with the totals of every session that was touched."""
-        held: Batch | None = None
-        for batch in self.ledger.batches(self.limits):
-            if not batch.rows:
-                self.ledger.settle(self.journal, batch, Ack())
-                continue
-            if held is not None:
-                yield held
-                batch = replace(batch, previous=self.ledger.before(batch.rows[0][0], self.limits))
-            held = batch
-        if held is not None:
-            sessions = self._touched | {row[2] for _, row in held.rows}
-            yield replace(held, totals=self.ledger.totals(sorted(sessions, reverse=True), held.rows[-1][0]))
+    def _one_ahead(self) -> Iterator[Batch]:
+        """The batches; while the remote works on one, the next is read, and packed where that can be done ahead."""
+        batches = self.ledger.batches(self.limits)
+        sessions: set[bytes] = set()
+
+        def following(after: Batch | None) -> Batch | None:
+            """The next batch, for a remote that has taken all of the one before."""
+            found = next((each for each in batches if each.rows or self._nothing_there(each)), None)
+            if found is not None and after is not None:
+                found = replace(found, previous=bundle.previous(after))
+            return found
+
+        upcoming = following(None)
+        while upcoming is not None:
+            batch = upcoming
+            if len(sessions) < _MOST_TOUCHED:
+                sessions.update(row[2] for _, row in batch.rows)
+            upcoming = following(batch)
+            if upcoming is None:  # the last one takes the figures along
+                batch = replace(batch, totals=self.ledger.totals(sorted(sessions, reverse=True), batch.rows[-1][0]))
+            self._make_durable(batch)
+            self._upcoming, self._clean = upcoming, True
+            yield batch
+            if upcoming is not None and not self._clean:
+                upcoming = replace(upcoming, previous=self.ledger.before(upcoming.rows[0][0], self.limits))
+
+    def _nothing_there(self, gap: Batch) -> bool:
+        """What prune took needs no sending."""
+        self.ledger.settle(self.journal, gap, Ack())
+        return False
 
     def _make_durable(self, batch: Batch) -> None:
         """What is sent must not be taken back by a power cut: one synced commit covers everything before it."""
@@ -211,6 +230,7 @@ class Pass:
         try:
             self._settle(batch, self._patiently(lambda: self._send(batch)))
         except (Refused, TooLarge) as error:
+            self._clean = False
             if len(batch.rows) == 1:
                 self._park(batch, str(error), final=True)
                 return
@@ -221,11 +241,18 @@ class Pass:
         except Offline as error:
             if isinstance(error, Busy) or not (error.answered or error.broke):
                 raise
+            self._clean = False
             self._isolate(batch, error)
 
     def _send(self, batch: Batch) -> Ack:
         self.outcome.requests += 1
-        return self.sink.send(batch)
+        prepare: Callable[[Batch], None] | None = getattr(self.sink, "prepare", None)
+        upcoming, self._upcoming = self._upcoming, None
+        if upcoming is None or prepare is None:
+            return self.sink.send(batch)
+        sending = self._beside.submit(self.sink.send, batch)
+        prepare(upcoming)
+        return sending.result()
 
     def _settle(self, batch: Batch, ack: Ack) -> None:
         self._durable = max(self._durable, self.ledger.settle(self.journal, batch, ack))
@@ -233,8 +260,7 @@ class Pass:
         self.outcome.sent += taken
         self.outcome.parked += len(ack.refused)
         self.pace.spend(taken, 0)
-        if len(self._touched) < _MOST_TOUCHED:
-            self._touched.update(row[2] for _, row in batch.rows)
+        self._clean &= not ack.refused
         if ack.differs:
             self.outcome.worse(PARKED, _differing(ack.differs))
         if ack.forked:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import zlib
+from collections import deque
 
 from localops import blobs, bundle, encode
 from localops.bundle import Ack
@@ -37,6 +38,7 @@ class Hub:
         self.lacking: set[str] = set()  # blobs that rows speak of and that are not here any more
         self._compress: tuple[str, Callable[[bytes], bytes]] = ("gzip", _gzip)
         self._there: set[str] = set()
+        self._packed: deque[tuple[Batch, bytes]] = deque(maxlen=2)  # the batch that is on its way, and the next
 
     def check(self) -> str:
         """Greet the hub, and learn who it is."""
@@ -57,14 +59,20 @@ class Hub:
         if not self.remote.metadata_only:
             for digest in blobs.named(row[-1] for _, row in batch.rows):
                 self._send_blob(digest)
-        encoding, compress = self._compress
-        headers = {"Content-Type": "application/x-ndjson", "Content-Encoding": encoding}
-        body = compress(b"".join(bundle.pack(batch)))
+        body = next((body for each, body in tuple(self._packed) if each is batch), None) or self._pack(batch)
+        headers = {"Content-Type": "application/x-ndjson", "Content-Encoding": self._compress[0]}
         reply = self._ask("POST", "/sync/1/rows", body=body, headers=headers, expected=(200, 409))
         told = self._dict(reply)
         if reply.status == 409:
             raise self._diverged(told)
         return self._ack(batch, told)
+
+    def prepare(self, batch: Batch) -> None:
+        """Pack a batch that will be sent next; may be called while another one is on its way."""
+        self._packed.append((batch, self._pack(batch)))
+
+    def _pack(self, batch: Batch) -> bytes:
+        return self._compress[1](b"".join(bundle.pack(batch)))
 
     def _ack(self, batch: Batch, told: dict[str, Any]) -> Ack:
         """What an answer is worth: nothing, unless it is a receipt over the rows that were sent."""
