@@ -11,7 +11,7 @@ import uuid
 from functools import wraps
 
 from localops import client as clients
-from localops import events, output
+from localops import events, host, output
 from localops.clock import new_id
 from localops.config import IGNORED, OPTIONS, Config
 from localops.context import scope
@@ -49,6 +49,11 @@ def client() -> Client:
     if _client is None:
         _client = clients.Client(Config.usable())
     return _client
+
+
+def client_if_any() -> Client | None:
+    """The client, if anybody asked for one, or if this process may have a session from its parent."""
+    return client() if _client is not None or host.maker() is not None else None
 
 
 def _quietly(function: Callable[P, R]) -> Callable[P, R | None]:

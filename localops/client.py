@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
+    from localops.lineage import Heritage
     from localops.pricing import Prices
 
 _DETAILS_AFTER_NS = 500_000_000  # hardware and packages are written when a session has lasted this long, or ends
@@ -41,6 +42,7 @@ class Client:
         self._prices: dict[str, Prices] = {}
         self._agents: list[tuple[str, str]] = []
         self._terminated = exits.Terminated(self)
+        self._heritage: Heritage | None = None
 
     # Finding
 
@@ -56,13 +58,38 @@ class Client:
         # One that was ended in another context may still be current in this one: it yields to a session that
         # is open.
         found = self.open_sessions()
+        if not found or (self._heritage is not None and found == [self._heritage.session]):
+            return self.inherited() or session
         return found[0] if len(found) == 1 else session
+
+    def inherited(self) -> Session | None:
+        """In a process that multiprocessing made: the session of the process that it was made by."""
+        if host.maker() is None:
+            return None
+        if self._heritage is None:
+            from localops.lineage import Heritage
+
+            self._heritage = Heritage(self._join_quietly)
+        return self._heritage.look(settings.home(self.config.home))
+
+    def _join_quietly(self, folder: str, id: bytes) -> Session:
+        """Join a session without making it the current one: that is asked anew each time."""
+        before = scope.get()
+        try:
+            return self._join(uuid.UUID(bytes=id), folder, None, None, self.config)
+        finally:
+            scope.set(before)
 
     def need(self, what: str) -> Session:
         """The session that is meant here; NoSession says why there is none."""
         session = self.current()
         if session is not None:
             return session
+        if self._heritage is not None and len(self._heritage.open) > 1:
+            raise NoSession(
+                f"{what}: the process that made this one has {len(self._heritage.open)} sessions open, and which is "
+                "meant cannot be known; hand over its session_id, for start_session(inherited_session_id=...)"
+            )
         many = self.open_sessions()
         if many:
             ids = ", ".join(str(session.session_id)[:13] for session in many)

@@ -204,7 +204,7 @@ def _session_of(name: str, kwargs: dict[str, Any], own_session: bool) -> Session
 
 
 def _current(name: str) -> Session | None:
-    client = api._client
+    client = api.client_if_any()
     if client is None:
         say_once("decorated before init", f"{name}() ran before localops.init(): it is not recorded")
         return None
@@ -289,7 +289,8 @@ def _agent_of(instance: object, session: Session) -> bytes | None:
 
 def _as_agent(args: tuple[Any, ...], _: dict[str, Any]) -> Stay | None:
     """The place where an agent's method runs; it writes no row itself."""
-    session = scope.get()[0] or (api._client.current() if api._client else None)
+    client = api.client_if_any()
+    session = scope.get()[0] or (client.current() if client is not None else None)
     agent = _agent_of(args[0], session) if session is not None and args else None
     return Stay((session, session.here()[1], agent)) if session is not None and agent is not None else None
 

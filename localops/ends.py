@@ -10,7 +10,7 @@ import os
 import uuid
 from collections import namedtuple
 
-from localops import alive, encode, rows
+from localops import alive, encode, host, rows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ Standing.__doc__ = """How a session stands: Success, Failure, Indeterminate, Run
 
 HUB = "hub.json"  # a home with this file is a hub's: who recorded what is in it cannot be looked after from there
 _MANY = 1_000  # open sessions looked at by one writer; there are hardly ever ten
+_NEVER = 1 << 63
 _LEFT = "process exited without end_session"
 
 
@@ -66,6 +67,18 @@ def standing(source: Source, folder: str, session: bytes) -> Standing:
 
 def _is_of_hub(folder: str) -> bool:
     return os.path.exists(os.path.join(os.path.dirname(os.path.abspath(folder)), HUB))
+
+
+def sessions_of(source: Source, folder: str, pid: int) -> list[bytes]:
+    """The sessions that a process of this machine takes part in and that nobody has ended."""
+    started = host.process_started(pid)
+    found = []
+    for (session,) in source.all("open_sessions", many=_MANY):
+        story = source.all("story", session=session)
+        cards = [card for card in _present(story).values() if (card.get("pid"), card.get("started")) == (pid, started)]
+        if any(alive.is_alive(folder, card) for card in cards) and _said(story, _NEVER) is None:
+            found.append(session)
+    return found
 
 
 def _said(story: Sequence[tuple[Any, ...]], last_ns: int) -> Standing | None:

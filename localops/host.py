@@ -128,6 +128,24 @@ def process_started(pid: int | None = None) -> int | None:
     return int(fields[19]) if len(fields) > 19 else None
 
 
+def maker() -> int | None:
+    """The process that made this one by means of multiprocessing, if one did."""
+    module = sys.modules.get("multiprocessing.process")
+    found = module.parent_process() if module is not None else None
+    return found.pid if found is not None else None
+
+
+def parent_of(pid: int) -> int | None:
+    """The process that started a process, as far as that can be seen."""
+    fields = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
+    return int(fields[1]) if len(fields) > 1 else None
+
+
+def command_of(pid: int) -> str:
+    """The command line of a process, its arguments separated by blanks; empty where it cannot be seen."""
+    return _read(f"/proc/{pid}/cmdline").replace("\0", " ")
+
+
 def filesystem(path: str, mountinfo: str | None = None) -> str:
     """The kind of file system that holds `path` (`ext4`, `nfs4`, …), or `""` where that is not known."""
     place = os.path.realpath(path)

@@ -262,9 +262,10 @@ class Session:
         try:
             return self._journal.all(query, **values)
         except Exception as error:  # the edge: asking never breaks the program either
+            what = str(error) if isinstance(error, JournalError) else f"the journal cannot be read: {error}"
             if self.config.strict:
-                raise
-            say_once("read", f"the journal cannot be read: {error}")
+                raise JournalError(what) from error
+            say_once("read", f"{what}; as long as that is so, figures are 0 and lists are empty")
             return []
 
     def _record_error(self, event: ErrorEvent) -> None:
@@ -522,10 +523,17 @@ class Session:
     # Figures and end
 
     def get_analytics(self) -> dict[str, int | str]:
-        """Its figures so far, over all processes: LLM calls, Tool calls, Actions, Errors, Duration, Cost."""
+        """Its figures so far, over all processes: LLM calls, Tool calls, Actions, Errors, Duration, Cost.
+
+        Rows that wait in a spill file are not in them, which is said; neither is anything while the journal
+        cannot be read, which is said too, and a JournalError for a strict session.
+        """
         from localops import analytics
 
         found = self._ask("totals", session=self._id)
+        if spilled := self._journal.spilled(self._id):
+            rows_wait = "1 row of the session waits" if spilled == 1 else f"{spilled} rows of the session wait"
+            say_once("figures", f"{rows_wait} in a spill file: figures do not count what waits")
         figures = analytics.Totals(*found[0]) if found else analytics.NOTHING
         return analytics.contract(figures, running=self._ended is None)
 
@@ -580,8 +588,26 @@ class Session:
     def leave(self) -> None:
         """Stop taking part without ending it: what a process does that only joined."""
         if self._ended is None and self._pid == os.getpid():
-            self._note("leave", {})
+            if not self._was_ended():  # a row more would make it last until now
+                self._note("leave", {})
             self._close()
+
+    def _was_ended(self) -> bool:
+        """Whether somebody has ended it since this process takes part."""
+        return any(
+            kind == "end" and not implied and at >= self._began
+            for at, _, kind, _, _, implied, *_ in self._ask("story", session=self._id)
+        )
+
+    def let_go(self) -> None:
+        """Have no part in it any more, without a word: it was ended elsewhere."""
+        if self._ended is None:
+            self._close()
+
+    def books_since(self, seq: int) -> tuple[int, bool]:
+        """The newest row of its journal, and whether anybody came, left or ended after that one."""
+        newest, books = self._ask("books_since", seq=seq)[0] or (None, 0)
+        return newest or seq, bool(books)
 
     def owned(self) -> bool:
         """Whether this process started it, so that the process's end is its end."""

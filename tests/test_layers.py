@@ -25,7 +25,7 @@ LAYERS = """
     journal
     analytics bundle salvage search
     intake delivery
-    home
+    home lineage
     prune repricing doctor
     measures
     operation

@@ -56,6 +56,12 @@ union
 select distinct session from tail
 limit :many;
 
+-- books_since --
+-- The newest row, and whether anybody came, left or ended among those after :seq.
+select max(seq), coalesce(max(kind in ('session','join','leave','end')), 0)
+from event not indexed
+where seq > :seq;
+
 -- spent --
 -- What one session has cost so far, in nano-dollars.
 select coalesce(sum(cost), 0)
