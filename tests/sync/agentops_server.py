@@ -259,6 +259,8 @@ class _Handler(BaseHTTPRequestHandler):
                 status, told = 500, {"error": "Internal Server Error"}
         if weather == "after":
             return self._hang_up()
+        if weather == "failed":  # though it has done what it was asked
+            return self._say(500, {"error": "Internal Server Error"})
         if weather == "garbled":
             return self._say(200, {"welcome": "to the free WiFi"})
         return self._say(status, told)

@@ -285,7 +285,7 @@ def test_a_remote_for_metadata_gets_no_content(service: Service, url: str) -> No
 
 
 @pytest.mark.parametrize("restart", [False, True], ids=["same process", "killed"])
-@pytest.mark.parametrize("weather", ["before", "after", "garbled", "503"])
+@pytest.mark.parametrize("weather", ["before", "after", "garbled", "503", "500", "failed"])
 def test_trouble_at_any_step_leaves_each_event_once(service: Service, url: str, weather: str, restart: bool) -> None:
     """Whichever request is not answered, committed or not, in this process or the next: rows and figures are right."""
     record(3)
@@ -296,9 +296,10 @@ def test_trouble_at_any_step_leaves_each_event_once(service: Service, url: str, 
         service.weather = lambda nth, path, step=step: weather if nth == step else None  # type: ignore[misc]
         troubles = until_done(url, restart=restart, many=12, name=f"step{step}")
         assert_once(service)
-        if not troubles:
+        if len(service.asked) <= step:
             break
     assert step > 15
+    assert troubles == 0
 
 
 def test_an_answer_that_was_not_booked_is_read_back(service: Service, url: str) -> None:
@@ -374,7 +375,7 @@ def test_errors_that_say_the_same_are_told_apart_by_their_number(service: Servic
     assert service.stats[str(session.session_id)]["events"] == 5
 
 
-_WEATHER = st.sampled_from([None, None, None, "before", "after", "garbled", "500", "503", "429"])
+_WEATHER = st.sampled_from([None, None, None, "before", "after", "garbled", "failed", "500", "503", "429"])
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -583,16 +584,45 @@ def test_what_is_too_large_together_goes_in_parts(service: Service, url: str) ->
 
 
 def test_a_service_that_fails_on_actions_gets_everything_else(service: Service, url: str) -> None:
-    """The newest source of the service cannot take actions: they wait, the rest of a session has come before."""
-    record(3)
+    """The newest source of the service cannot take actions: they are put aside after a few tries, and can go later."""
+    record(30)
     service.actions_fail = True
+    with Worker(url) as worker:
+        worker.run()
+        assert len(worker.refused) == 30
+        assert [len(service.rows[table]) for table in ("llms", "tools", "errors", "actions")] == [30, 30, 30, 0]
+        assert len(asked(service, "create_events")) < 6 + 20
+        service.actions_fail = False
+        assert worker.ledger.unpark(worker.journal) == 30
+    assert sync(url) == {}
+    assert_once(service)
+
+
+def test_a_service_that_fails_on_everything_is_down(service: Service, url: str) -> None:
+    """No event is blamed for it: all rows wait."""
+    record(30)
+    service.weather = lambda nth, path: "500" if path.endswith("create_events") else None
     with Worker(url) as worker, pytest.raises(Offline) as caught:
         worker.run()
     assert caught.value.answered
-    assert [len(service.rows[table]) for table in ("llms", "tools", "errors", "actions")] == [3, 3, 3, 0]
-    service.actions_fail = False
-    sync(url)
+    service.weather = lambda nth, path: None
+    assert sync(url) == {}
     assert_once(service)
+
+
+def test_an_event_on_which_the_service_fails_is_found(service: Service, url: str) -> None:
+    """One among many that get through is put aside with what the service said."""
+    record(30)
+    poisoned = '{"q":17}'
+
+    def weather(nth: int, path: str) -> str | None:
+        body = service.asked[nth][2] or {}
+        return "500" if any(event["params"] == poisoned for event in body.get("events", ())) else None
+
+    service.weather = weather
+    assert len(sync(url)) == 1
+    assert len(service.rows["tools"]) == 29
+    assert set(there(service).values()) == {1}
 
 
 @pytest.mark.parametrize(

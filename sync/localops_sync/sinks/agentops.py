@@ -17,12 +17,13 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from localops import analytics, bundle, encode, ends, rows
 from localops.bundle import Ack
 from localops.events import iso
-from localops_sync.sink import Offline, Refused, TooLarge
+from localops_sync.sink import Busy, Offline, Refused, TooLarge, Trouble
 from localops_sync.sinks.agentops_api import Api
 from localops_sync.sinks.agentops_attempts import Attempts
 from localops_sync.sinks.agentops_events import TABLES, dashed, is_event, outgoing, storable, what_it_says
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
 EVENTS = 25  # in a request: what its own clients send, and what is counted twice at most when it refuses one
 BYTES = 512 << 10  # in a request of more than one event: proxies are known to stop at 1 MB
+_ENOUGH = 3  # events on which it failed, each alone, while it took others: they stand for the rest of their table
 _MOST_KNOWN = 1_000  # sessions that are remembered; another one is asked about anew
 _MILESTONES = frozenset(("session", "join", "tags", "end", "host", "video"))  # what the session itself says there
 _STATES = {"Success": "Success", "Failure": "Fail", "Indeterminate": "Indeterminate"}
@@ -73,6 +75,7 @@ class AgentOps:
         self._content = not remote.metadata_only
         self._attempts = Attempts(source, folder, remote.name, transport.base)
         self._known: dict[bytes, _There] = {}
+        self._fails: Counter[str] = Counter()  # events on which it failed, by table, since it took one
 
     def send(self, batch: Batch) -> Ack:
         """Bring every event of the batch there that is not, and what its sessions have become."""
@@ -82,11 +85,10 @@ class AgentOps:
         tried = self._attempts.begin(batch.journal, batch.rows[-1][0])
         sending = _Sending(batch.rows)
         for session, part in _by_session(batch.rows).items():
-            try:
+            with self._doubting(session, sending):
                 self._send(session, part, tried, sending)
-            except BaseException:
-                self._known.pop(session, None)  # rule 2
-                raise
+        with self._doubting(rows.NOBODY, sending):
+            self._look_into(sending)
         self._book(batch.rows)
         return Ack(sending.refused, stored=sending.stored)
 
@@ -99,6 +101,16 @@ class AgentOps:
     def close(self) -> None:
         """Let go of the connection."""
         self._transport.close()
+
+    @contextmanager
+    def _doubting(self, session: bytes, sending: _Sending) -> Iterator[None]:
+        """Rule 2: whatever ends a request, what it did is not known."""
+        try:
+            yield
+        except BaseException:
+            for id in (session, *(there.id for there, _, _ in sending.failed)):
+                self._known.pop(id, None)
+            raise
 
     def _send(self, session: bytes, part: Part, tried: int, sending: _Sending) -> None:
         """The rows of one session: agents before what they did, and the session's end after everything."""
@@ -201,33 +213,66 @@ class AgentOps:
                     sending.refused[seq] = str(error)
             there.agents.add(id)
 
-    def _insert(self, there: _There, chunk: Sequence[Outgoing], sending: _Sending, *, looked: bool = False) -> None:
-        """Events of one table, in one request; what is refused among them is found by halves."""
+    def _insert(self, there: _There, chunk: Sequence[Outgoing], sending: _Sending) -> None:
+        """Events of one table, in one request; where that fails, all others go first."""
         try:
             self._api.insert(there, [each.body for each in chunk])
-        except (Refused, TooLarge) as error:
-            self._insert_less(there, chunk, sending, error, looked=looked)
+        except (Refused, TooLarge, Offline) as error:
+            if _is_weather(error):
+                raise
+            sending.failed.append((there, chunk, error))
         else:
-            there.held.update(each.id for each in chunk)
-            sending.stored += len(chunk)
+            self._went_in(there, chunk, sending)
 
-    def _insert_less(
-        self, there: _There, chunk: Sequence[Outgoing], sending: _Sending, error: Exception, *, looked: bool
-    ) -> None:
-        """After a no: some may be there from elsewhere, else one of them is not taken."""
-        left = list(chunk)
-        if not looked and isinstance(error, Refused):
-            if not self._read(there):
-                raise Offline(f"{self._api.where} has lost a session that it had: {error}", answered=True) from error
-            left = self._lacking(there, chunk)
-        if len(left) == len(chunk) == 1:
-            if not any(words in str(error) for words in _IS_THERE):
-                sending.refused[left[0].seq] = str(error)
+    def _went_in(self, there: _There, chunk: Sequence[Outgoing], sending: _Sending) -> None:
+        there.held.update(each.id for each in chunk)
+        sending.stored += len(chunk)
+        self._fails[chunk[0].table] = 0
+
+    def _look_into(self, sending: _Sending) -> None:
+        """What failed: some of it may be there, and some of the rest may be taken.
+
+        A service that fails on everything is down, and no event is to blame for that.
+        """
+        for there, chunk, error in sending.failed:
+            fails = self._fails[chunk[0].table]
+            if isinstance(error, Offline) and not (sending.stored or fails):
+                raise error
+            left = self._left(there, chunk, error)
+            if len(left) < len(chunk) or (isinstance(error, Offline) and fails < _ENOUGH):
+                self._insert_some(there, left, sending)
+            else:
+                self._insert_less(there, left, sending, error)
+
+    def _left(self, there: _There, chunk: Sequence[Outgoing], error: Exception) -> list[Outgoing]:
+        """What is not there, after somebody has looked."""
+        if not self._read(there):
+            raise Offline(f"{self._api.where} has lost a session that it had: {error}", answered=True) from error
+        return self._lacking(there, chunk)
+
+    def _insert_some(self, there: _There, some: Sequence[Outgoing], sending: _Sending) -> None:
+        if not some:
             return
-        middle = len(left) // 2 if len(left) == len(chunk) else len(left)
-        for some in (left[:middle], left[middle:]):
-            if some:
-                self._insert(there, some, sending, looked=True)
+        try:
+            self._api.insert(there, [each.body for each in some])
+        except (Refused, TooLarge, Offline) as error:
+            if _is_weather(error):
+                raise
+            if isinstance(error, Offline):  # it may have done it all the same
+                some = self._left(there, some, error)
+            self._insert_less(there, some, sending, error)
+        else:
+            self._went_in(there, some, sending)
+
+    def _insert_less(self, there: _There, some: Sequence[Outgoing], sending: _Sending, error: Exception) -> None:
+        """The one that is not taken is found by halves; where none is taken, a few of them stand for all."""
+        if len(some) > 1 and self._fails[some[0].table] < _ENOUGH:
+            middle = len(some) // 2
+            self._insert_some(there, some[:middle], sending)
+            self._insert_some(there, some[middle:], sending)
+        elif some and not any(words in str(error) for words in _IS_THERE):
+            self._fails[some[0].table] += isinstance(error, Offline)
+            sending.refused.update((each.seq, str(error)) for each in some)
 
     def _update(self, there: _There, part: Part, sending: _Sending) -> None:
         """What the session itself says there, when it changed: its end once all before it has come."""
@@ -282,6 +327,12 @@ class _Sending:
         self.opened = {row[0]: row for _, row in taken if row[1] == rows.OPEN}
         self.refused: dict[int, str] = {}
         self.stored = 0
+        self.failed: list[tuple[_There, Sequence[Outgoing], Trouble]] = []  # what it did not take at once
+
+
+def _is_weather(error: Trouble) -> bool:
+    """Whether a failure has nothing to do with what was sent."""
+    return isinstance(error, Offline) and (isinstance(error, Busy) or not error.answered)
 
 
 def _by_session(taken: Sequence[tuple[int, Row]]) -> dict[bytes, Part]:
