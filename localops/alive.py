@@ -83,7 +83,8 @@ class Participant:
             "host": host.hostname(),
             "machine": host.machine_id(),
             "boot": host.boot_id(),
-            "place": _place(os.path.dirname(os.path.dirname(self.path))),
+            # Without a lock nobody can see whether it lives: that it is not there must not tell that it has died.
+            "place": _place(os.path.dirname(os.path.dirname(self.path))) if self._file is not None else 0,
         }
 
     def check(self) -> None:

@@ -206,6 +206,10 @@ class Journal:
             say_once(f"spill {type(error).__name__}", _spill_sentence(error))
         return kept
 
+    def spilled(self, session: bytes) -> int:
+        """How many rows of a session this process has in a spill file, as far as it knows."""
+        return self._lost.get(session, [0, 0])[0]
+
     def drop(self, session: bytes) -> None:
         """Count a call that came to no row at all."""
         with self._lock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from localops import alive, host
 from tests import programs
@@ -71,3 +72,13 @@ def test_one_at_a_time() -> None:
     with alive.alone(programs.project()):
         assert "BlockingIOError" in programs.run(code, programs.project()).stderr
     assert programs.run(code, programs.project()).stdout == "in\n"
+
+
+def test_who_could_not_lock_a_file_is_not_dead(tmp_path: Path) -> None:
+    """A participant that could make no file lives, as far as anybody can tell."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    (folder / "alive").write_text("in the way")
+    mine = alive.Participant(str(folder))
+    (folder / "alive").unlink()
+    assert alive.is_alive(str(folder), mine.card()) is None

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 
 import localops.client
@@ -571,3 +572,43 @@ def test_no_secret_reaches_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert b"it was [redacted" in written
     assert KEY.encode() not in written
     assert hidden.encode() not in written
+
+
+def _take_the_home_away(tmp_path: Path, session: Session) -> None:
+    session._journal.close()
+    (tmp_path / "home").rename(tmp_path / "away")
+    (tmp_path / "home").write_text("in the way")
+
+
+def test_figures_that_cannot_be_read_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Zeros never come without a word; a strict session has an error instead."""
+    session = begun()
+    session.record(ToolEvent())
+    _take_the_home_away(tmp_path, session)
+    assert session.get_analytics()["Tool calls"] == 0
+    assert "figures are 0" in capsys.readouterr().err
+
+
+def test_strict_figures_that_cannot_be_read_are_an_error(tmp_path: Path) -> None:
+    """A JournalError, whatever it was that kept the journal from being read."""
+    session = begun(config=Config(strict=True))
+    _take_the_home_away(tmp_path, session)
+    with pytest.raises(JournalError, match="cannot be read"):
+        session.get_analytics()
+
+
+def test_figures_without_rows_that_wait_say_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What was spilled a moment ago is in no figure yet, and the user of the figures is told."""
+    session = begun()
+    journal = session._journal
+    journal.wait = journal._patience = 0.05
+    other = apsw.Connection(journal.path)
+    other.execute("begin immediate")
+    session.record(ToolEvent())
+    assert session.get_analytics()["Tool calls"] == 0
+    other.execute("rollback")
+    other.close()
+    assert "1 row of the session waits in a spill file" in capsys.readouterr().err
+    journal._look_at = 0.0
+    session.record(ToolEvent())
+    assert session.get_analytics()["Tool calls"] == 2

@@ -201,7 +201,7 @@ def _print_lines(lines: Any, more: int) -> None:
     for line in lines:
         print(line)
     if more:
-        print(common.dim(f"… {output.count(more)} more events"))
+        print(common.dim(f"… {_count(more, 'more event', 'more events')}"))
 
 
 def _tree_lines(found: list[Event]) -> Iterator[str]:
@@ -281,7 +281,7 @@ def _print_timeline(project: Project, id: bytes, limit: int) -> None:
         offset = common.dim(f"+{output.short_duration(event['start_ns'] - first)}".rjust(9))
         print(f"{offset}  {_marked(event, label)} {_marked(event, bar)} {common.dim(_took(event))}".rstrip())
     if more:
-        print(common.dim(f"… {output.count(more)} more events"))
+        print(common.dim(f"… {_count(more, 'more event', 'more events')}"))
 
 
 def _depths(found: list[Event]) -> dict[str, int]:
@@ -313,7 +313,7 @@ def _print_events(project: Project, id: bytes, limit: int) -> None:
         spare=("tokens", "agent", "at"),
     )
     if more:
-        print(common.dim(f"… {output.count(more)} more events: -n 0 for all"))
+        print(common.dim(f"… {_count(more, 'more event', 'more events')}: -n 0 for all"))
 
 
 def _event_cells(event: Event, agent: str | None, first: int) -> list[object]:
