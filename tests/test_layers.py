@@ -39,6 +39,7 @@ LAYERS = """
     server
     shim
     cli
+    localops_sync.cli
     __main__
 """
 
@@ -48,6 +49,7 @@ DOORS = {
     "orjson": ["localops/encode.py"],
     "sqlite_utils": ["localops/export.py"],
     "requests": ["sync/localops_sync/transport.py"],
+    "compression": ["sync/localops_sync/sinks/hub.py"],  # Python's own, from 3.14 on
     "urllib3": ["sync/localops_sync/transport.py"],
     "filelock": ["sync/localops_sync/worker.py"],
     "opentelemetry": ["sync/localops_sync/sinks/otlp_wire.py"],
@@ -65,9 +67,9 @@ _OURS = ("localops", "localops_sync")
 
 
 def _module(file: Path) -> str:
-    """The line's word for a file: its module, its folder below localops, or localops_sync as a whole."""
+    """The line's word for a file: its module, its folder below localops; the worker is one, and its commands."""
     if file.parts[0] == "sync":
-        return "localops_sync"
+        return "localops_sync.cli" if "cli" in file.parts else "localops_sync"
     name = file.parts[1].removesuffix(".py")
     return "localops" if name == "__init__" else name
 
@@ -105,6 +107,8 @@ def _target(name: str) -> str | None:
         return None
     first = rest.partition(".")[0]
     is_module = (_LIBRARY / first).is_dir() or (_LIBRARY / f"{first}.py").is_file()
+    if name.startswith("localops_sync.cli"):
+        return "localops_sync.cli"
     return first if top == "localops" and first and is_module else top
 
 

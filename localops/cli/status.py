@@ -1,4 +1,4 @@
-"""`localops status`: each project of the home in a line: how much there is, what runs, what waits."""
+"""`localops status`: each project of the home in a line, then each remote: what is there, what runs, what waits."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import os
 
 import click
 
-from localops import clock, config, events, output, spill
+from localops import clock, config, delivery, events, output, spill
 from localops.cli import common
-from localops.errors import JournalError, NotFound
+from localops.errors import ConfigError, JournalError, NotFound
 from localops.home import Filters, Project, known, nothing_yet
 from localops.reader import SQLiteError
+from localops_sync import remotes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 @common.json_option
 @click.pass_context
 def status(context: click.Context, home: str | None, project: str | None, as_json: bool) -> None:
-    """Show what the home holds, project by project.
+    """Show what the home holds, project by project, and what its remotes lack.
 
     Exit code 1 when a project cannot be read; the others are shown all the same.
     """
@@ -47,6 +48,7 @@ def _say(folder: str, found: list[dict[str, Any]], problems: list[str]) -> None:
         print(f"{common.dim('home')}  {output.clean(folder)}")
         print()
         _print(found)
+        _print_remotes([{**told, "project": facts["project"]} for facts in found for told in facts["remotes"]])
     else:
         output.say(nothing_yet(folder))
     for facts in found:
@@ -70,7 +72,7 @@ def _look(folder: str, name: str) -> dict[str, Any] | None:
             return _facts(project)
         finally:
             project.close()
-    except (JournalError, SQLiteError) as error:
+    except (ConfigError, JournalError, SQLiteError) as error:
         waiting = spill.count(config.project_folder(folder, name))
         return {**_NOTHING, "project": name, "spilled_waiting": waiting, "error": str(error)}
 
@@ -86,6 +88,7 @@ _NOTHING: dict[str, Any] = {
     "dropped": 0,
     "last_event": None,
     "last_event_ns": None,
+    "remotes": [],
     "error": None,
 }
 
@@ -105,7 +108,48 @@ def _facts(project: Project) -> dict[str, Any]:
         "dropped": dropped or 0,
         "last_event": None if last_ns is None else events.iso(last_ns),
         "last_event_ns": last_ns,
+        "remotes": [_remote(project, name) for name in remotes.load(project.folder)],
     }
+
+
+def _remote(project: Project, name: str) -> dict[str, Any]:
+    """What a remote lacks, and how it went with it last."""
+    ledger = delivery.Ledger(project.reader, project.folder, name)
+    waits, contact = ledger.waiting(), ledger.contact()
+    return {
+        "remote": name,
+        "rows_waiting": waits.rows,
+        "bytes_waiting": waits.bytes,
+        "oldest_waiting": None if waits.oldest_ns is None else events.iso(waits.oldest_ns),
+        "oldest_waiting_ns": waits.oldest_ns,
+        "parked": waits.parked,
+        "last_success": None if contact.ok_ns is None else events.iso(contact.ok_ns),
+        "last_success_ns": contact.ok_ns,
+        "last_error": contact.error,
+        "last_error_at": None if contact.failed_ns is None else events.iso(contact.failed_ns),
+    }
+
+
+def _print_remotes(found: list[dict[str, Any]]) -> None:
+    if not found:
+        return
+    now = clock.now_ns()
+    table = [
+        (
+            told["project"],
+            told["remote"],
+            output.count(told["rows_waiting"]),
+            common.bytes_text(told["bytes_waiting"]) if told["rows_waiting"] else "–",
+            "–" if told["oldest_waiting_ns"] is None else output.ago(now - told["oldest_waiting_ns"]),
+            output.count(told["parked"]),
+            "never" if told["last_success_ns"] is None else output.ago(now - told["last_success_ns"]),
+            told["last_error"] or "",
+        )
+        for told in found
+    ]
+    headers = ("project", "remote", "unsent", "bytes", "oldest", "parked", "last sync", "last error")
+    print()
+    common.print_table(table, headers, align="llrrlrl", soft=("last error", "project"), spare=("bytes", "oldest"))
 
 
 def _size(path: str) -> int:

@@ -1,7 +1,7 @@
-"""The sync worker: it will carry unsent rows from a journal to the remotes a user has added.
+"""The sync worker: it carries unsent rows from a journal to the remotes a user has added, and nowhere else.
 
-It is not part of this release, and nothing here can be called yet. Recording and reading are complete without
-it; rows recorded now are kept, and can be sent by a later release.
+`worker.py` makes a pass, `sinks/` holds a destination each (`sink.py` says how to add one), `transport.py` is the only
+place that calls anybody.  Nothing that records imports any of it.
 """
 
 from __future__ import annotations

@@ -91,3 +91,14 @@ def test_a_setting_that_cannot_be_read_is_said(command: Any, told: Any, tmp_path
     (tmp_path / "home" / "config.toml").write_text("durabilty = 'power'\n")
     assert "did you mean 'durability'?" in command("status")[2]
     assert len(told("status")["problems"]) == 1
+
+
+def test_a_remote_is_a_line_too(command: Any) -> None:
+    """What a remote lacks, since when, and what it said last."""
+    code, out, _ = command("remote", "add", "hub", "http://127.0.0.1:1", "--key", "k")
+    assert (code, out) == (0, "")
+    assert command("sync")[0] == 5
+    code, out, _ = command("status")
+    assert code == 0
+    assert out.splitlines()[-1].split()[:3] == ["default", "hub", "4"]
+    assert "nothing listens at 127.0.0.1:1" in out
