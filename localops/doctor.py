@@ -375,7 +375,8 @@ def _stale(folder: str, reader: Reader) -> list[str]:
     """The derived tables that a rebuild, tried on a copy, would change."""
     from tempfile import TemporaryDirectory
 
-    with TemporaryDirectory(dir=folder, prefix=".doctor-") as place:
+    beside = folder if os.access(folder, os.W_OK) else None
+    with TemporaryDirectory(dir=beside, prefix=".doctor-") as place:
         path = os.path.join(place, config.JOURNAL)
         reader.backup(path)
         _mend(place, Journal.fold)

@@ -25,7 +25,7 @@ from localops.config import JOURNAL
 from localops.errors import ForeignJournal, JournalError, NewerJournal
 from localops.locks import Watch
 from localops.output import say_once
-from localops.reader import APPLICATION_ID, Reader, close_readers, is_cut, open_unchanging
+from localops.reader import APPLICATION_ID, Reader, because, close_readers, is_cut, open_unchanging
 from localops.spill import Claim, Spill, waiting
 from localops.sql import statements
 
@@ -767,14 +767,7 @@ def _heal(path: str) -> None:
 
 
 def _spill_sentence(error: Exception) -> str:
-    if isinstance(error, JournalError):
-        why = str(error)
-    elif isinstance(error, apsw.BusyError):
-        why = "another program has kept the journal locked"
-    elif isinstance(error, apsw.FullError):
-        why = "the disk is full"
-    else:
-        why = f"{type(error).__name__}: {error}"
+    why = str(error) if isinstance(error, JournalError) else f"the journal cannot be written: {because(error)}"
     return f"{why}; events are kept in a spill file and go into the journal later (see `localops doctor`)"
 
 

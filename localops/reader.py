@@ -201,7 +201,9 @@ def is_cut(path: str) -> bool:
 def because(error: Exception) -> str:
     """Why something could not be done, in the words of a person."""
     words = next((words for kind, words in _REASONS.items() if isinstance(error, kind)), None)
-    return words or (error.strerror if isinstance(error, OSError) else None) or str(error)
+    if words is None and isinstance(error, OSError) and error.strerror:
+        words = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    return words or str(error)
 
 
 def open_unchanging(path: str) -> apsw.Connection:

@@ -50,9 +50,20 @@ def repair(
         _refuse_if_held(path)
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
     new = target or f"{path}.repaired-{stamp}"
-    saved = salvage.save(path, new)
+    saved = _save(path, new)
     aside = _swap(path, new, stamp) if replace else None
     _tell(saved, path if replace else os.path.join(new, config.JOURNAL), aside, as_json=as_json)
+
+
+def _save(path: str, new: str) -> Saved:
+    """Save the rows; where that fails, what was begun for it goes again."""
+    was_there = os.path.exists(new)
+    try:
+        return salvage.save(path, new)
+    except BaseException:
+        if not was_there:
+            shutil.rmtree(new, ignore_errors=True)
+        raise
 
 
 def _refuse_if_held(path: str) -> None:

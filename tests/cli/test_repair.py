@@ -9,6 +9,7 @@ import pytest
 
 import localops
 from localops.reader import Reader
+from tests import programs
 
 pytestmark = pytest.mark.foreign_open  # it damages and carves files that no connection is open on
 
@@ -65,3 +66,24 @@ def test_a_journal_that_is_open_is_not_replaced(damaged: Path, command: Any) -> 
 def test_what_is_meant_must_be_clear(damaged: Path, command: Any, arguments: tuple[str, ...]) -> None:
     """Neither or both of two ways to say it is wrong usage."""
     assert command("repair", *arguments)[0] == 2
+
+
+def test_a_repair_that_fails_leaves_nothing_behind(damaged: Path, tmp_path: Path) -> None:
+    """On a full disk the damaged file is what it was, and nothing half done lies beside it."""
+    before = sorted(damaged.parent.iterdir())
+    code = (
+        "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (9_000, resource.RLIM_INFINITY))\n"
+        "from localops import cli; cli.main(['repair', '--project', 'default', '--replace'])"
+    )
+    done = programs.run(code)
+    assert (done.returncode, "disk" in done.stderr) == (1, True)
+    assert sorted(damaged.parent.iterdir()) == before
+
+
+def test_what_holds_no_row_is_left_where_it_is(damaged: Path, command: Any) -> None:
+    """A file that is no journal is not replaced by an empty one."""
+    damaged.write_text("hello")
+    code, _, err = command("repair", "--project", "default", "--replace")
+    assert (code, "not one row" in err) == (1, True)
+    assert damaged.read_text() == "hello"
