@@ -112,7 +112,7 @@ class Client:
 
     def add_default_tags(self, tags: Iterable[str]) -> None:
         """Give every session started from now on these tags too."""
-        configure(default_tags=[*self.get_default_tags(), *tags])
+        configure(default_tags=tags)
 
     def get_default_tags(self) -> list[str]:
         """The tags that every new session gets."""

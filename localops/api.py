@@ -119,7 +119,8 @@ def init(
 
     No key is needed.  A key chooses the project (same key, same project), `project` names it outright.  With
     `inherited_session_id`, or in a subprocess that was given `session.env()`, the session of another process
-    is joined. A second call returns the session there is, and says so when its options differ.
+    is joined. A second call returns the session that is open, and says so when its options differ; when none
+    is, it starts one.
     """
     options = {
         "api_key": api_key,
@@ -147,7 +148,9 @@ def _initialise(
     given: Mapping[str, Any], tags: Iterable[str] | str | None, inherited: uuid.UUID | str | None
 ) -> Session | None:
     global _client
-    config = Config.usable(**given) if _client is None else _client.config.but(**given)
+    options = {name: value for name, value in given.items() if name != "auto_start_session"}  # it is for this call
+    config = Config.usable(**options) if _client is None else _client.config.but(**options)
+    asked = config.but(**given) if len(options) < len(given) else config
     if _client is not None and _client.open_sessions():
         return _again(_client, config, tags, inherited)
     if _client is None:
@@ -155,7 +158,7 @@ def _initialise(
     else:
         _client.config = config
     inherited = inherited or os.environ.get("LOCALOPS_SESSION_ID")
-    if not config.auto_start_session:
+    if not asked.auto_start_session:
         if inherited:
             output.say("inherited_session_id is not used with auto_start_session=False: give it to start_session()")
         return None
@@ -182,9 +185,15 @@ def _again(
 
 @_quietly
 def configure(**options: Any) -> None:
-    """Change options for the sessions started from now on; those that are open keep theirs."""
+    """Change options for the sessions started from now on; those that are open keep theirs.
+
+    `default_tags` are added to those there are, as AgentOps does.
+    """
     running = client()
     given = {name: value for name, value in options.items() if name not in IGNORED}
+    if given.get("default_tags") is not None:
+        added = Config.usable(default_tags=given["default_tags"]).default_tags
+        given["default_tags"] = list(dict.fromkeys([*running.config.default_tags, *added]))
     running.config = running.config.but(**given)
 
 

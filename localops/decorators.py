@@ -16,6 +16,7 @@ from localops import api
 from localops.clock import new_id
 from localops.context import Stay, around, scope
 from localops.errors import NoSession
+from localops.measures import nano, say_unusable
 from localops.operation import Operation
 from localops.output import say_once
 from localops.session import Session, parameters
@@ -85,6 +86,8 @@ class _Plan:
         self.name = options.get("name") or getattr(function, "__name__", None) or type(function).__name__
         self.tags = options.get("tags")
         self.cost = options.get("cost")
+        if self.cost is not None and nano(self.cost) is None:
+            say_unusable("cost", self.cost)
         self.request = options.get("capture_request", True)
         self.response = options.get("capture_response", True)
         self.more = {key: options[key] for key in ("version", "spec") if options.get(key) is not None}

@@ -6,6 +6,7 @@ What cannot be read as a number is not guessed at: the column stays empty, and t
 from __future__ import annotations
 
 from localops import events
+from localops.output import say_once
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,14 +67,14 @@ def given_times(event: Event, fields: dict[str, object]) -> tuple[int | None, in
 
 
 def nano(dollars: Any) -> int | None:
-    """US dollars as whole nano-dollars; None when it is no number, or none that a call can cost."""
+    """US dollars as whole nano-dollars; None when it is no number, or none that a call can cost (it gives nothing)."""
     if dollars is None:
         return None
     try:
         found = round(float(dollars) * 1_000_000_000)
     except (TypeError, ValueError, OverflowError):
         return None
-    return found if -_MOST_NANO <= found <= _MOST_NANO else None
+    return found if 0 <= found <= _MOST_NANO else None
 
 
 def whole(value: Any) -> int | None:
@@ -84,7 +85,7 @@ def whole(value: Any) -> int | None:
         number = int(value)
     except (TypeError, ValueError, OverflowError):
         return None
-    return number if -_MOST_TOKENS <= number <= _MOST_TOKENS else None
+    return number if 0 <= number <= _MOST_TOKENS else None
 
 
 def of_tool(event: Event) -> tuple[Any, ...]:
@@ -102,4 +103,13 @@ _READ = {
 def unusable(event: Event) -> dict[str, object] | None:
     """Costs and counts that could not be read, to be kept beside the others as they were given."""
     found = {name: getattr(event, name, None) for name in _READ}
-    return {f"given_{name}": value for name, value in found.items() if value is not None and _READ[name](value) is None}
+    wrong = {name: value for name, value in found.items() if value is not None and _READ[name](value) is None}
+    for name, value in wrong.items():
+        say_unusable(name, value)
+    return {f"given_{name}": value for name, value in wrong.items()}
+
+
+def say_unusable(name: str, value: object) -> None:
+    """Say, once for each name, that a figure does not count."""
+    said = events.describe(value)[:80]
+    say_once(f"figure {name}", f"{name}={said} is no figure that a call can have: it does not count")

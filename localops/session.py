@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import Any, ParamSpec, TypeVar
 
+    from localops.analytics import Totals
     from localops.config import Config
     from localops.context import Scope
     from localops.journal import Journal
@@ -139,6 +140,23 @@ class Session:
             if kind in ("session", "host") and body:
                 found.update(encode.loads(body).get("host_env", {}))
         return found
+
+    @property
+    def token_cost(self) -> str:
+        """What it has cost so far in US dollars, as `end_session` gives it."""
+        return self._total_cost() or "0.00"
+
+    @property
+    def event_counts(self) -> dict[str, int]:
+        """How many events of AgentOps' kinds it has, over all processes: llms, tools, actions, errors, apis."""
+        figures = self._figures()
+        found = {"llms": figures.llms, "tools": figures.tools, "actions": figures.actions, "errors": figures.errors}
+        others = figures.events > sum(found.values())
+        return {**found, "apis": sum(event["kind"] == "api" for event in self.events) if others else 0}
+
+    @property
+    def session_url(self) -> None:
+        """AgentOps' page about it: there is none here; `localops show` tells of it."""
 
     @property
     def video(self) -> str | None:
@@ -530,12 +548,16 @@ class Session:
         """
         from localops import analytics
 
-        found = self._ask("totals", session=self._id)
         if spilled := self._journal.spilled(self._id):
             rows_wait = "1 row of the session waits" if spilled == 1 else f"{spilled} rows of the session wait"
             say_once("figures", f"{rows_wait} in a spill file: figures do not count what waits")
-        figures = analytics.Totals(*found[0]) if found else analytics.NOTHING
-        return analytics.contract(figures, running=self._ended is None)
+        return analytics.contract(self._figures(), running=self._ended is None)
+
+    def _figures(self) -> Totals:
+        from localops import analytics
+
+        found = self._ask("totals", session=self._id)
+        return analytics.Totals(*found[0]) if found else analytics.NOTHING
 
     def end_session(
         self, end_state: str = "Indeterminate", end_state_reason: str | None = None, video: str | None = None

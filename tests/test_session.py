@@ -16,7 +16,7 @@ import apsw
 import pytest
 
 import localops.client
-from localops import ActionEvent, Config, ErrorEvent, Event, LLMEvent, Session, ToolEvent, rows
+from localops import ActionEvent, Config, ErrorEvent, Event, LLMEvent, Session, ToolEvent, decorators, rows
 from localops.errors import JournalError, UnknownEndState
 
 KEY = "11111111-1111-4111-8111-111111111111"
@@ -172,6 +172,33 @@ def test_figures_that_cannot_be_are_kept_as_given(session: Session) -> None:
     )
     assert dear["given_cost"] == 9e9
     assert session.get_analytics()["Cost"] == "0.500000"
+
+
+def test_figures_below_nothing_do_not_count(session: Session, capsys: pytest.CaptureFixture[str]) -> None:
+    """A negative cost or count, or one beyond all bounds, is said once and counts as if it was not given."""
+    for _ in range(2):
+        session.record(LLMEvent(model="no-such-model", cost=-1, prompt_tokens=10**30, completion_tokens=-5))
+        session.record(ToolEvent(name="refund", cost=-0.5))
+    session.record(LLMEvent(model="gpt-4o-mini", cost=-1, prompt_tokens=1_000_000))
+
+    @decorators.tool(cost=-3)
+    def refund() -> None: ...
+
+    refund()
+    said = capsys.readouterr().err.splitlines()
+    names = ("cost", "prompt_tokens", "completion_tokens")
+    assert [line.split("=")[0] for line in said] == [f"localops: {name}" for name in names]
+    assert session.get_analytics()["Cost"] == "0.150000"
+    assert [event.get("given_cost") for event in session.events] == [-1, -0.5, -1, -0.5, -1, None]
+
+
+def test_what_agentops_calls_them(session: Session) -> None:
+    """AgentOps' attributes are there: counts by its kinds, the cost as text, and no URL."""
+    for event_type in ("llms", "tools", "actions", "apis", "apis", "another"):
+        session.record(localops.Event(event_type))
+    session.record(LLMEvent(cost=0.25))
+    assert session.event_counts == {"llms": 2, "tools": 1, "actions": 1, "errors": 0, "apis": 2}
+    assert (session.token_cost, session.session_url) == ("0.250000", None)
 
 
 def test_a_ten_megabyte_prompt_goes_beside_the_journal(session: Session) -> None:
