@@ -1,0 +1,195 @@
+"""What every sink promises, over each of them, against real servers: nothing lost, nothing twice, no false ack."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import localops
+from localops import delivery
+from localops.journal import Journal
+from localops.reader import Reader
+from localops_sync import codes, worker
+from localops_sync.codes import Outcome
+from localops_sync.pace import Pace
+from localops_sync.remotes import KINDS, Remote
+from tests.server.hubs import hub
+from tests.sync import agentops_server, chaos
+from tests.sync.homes import without_waiting
+from tests.sync.test_otlp import Collector
+
+KEY = "11111111-1111-4111-8111-111111111111"
+NAMES = [f"step {n}" for n in range(12)]
+
+
+class Place:
+    """A remote of one kind: a server that works, something in front of it that breaks on order, and what arrived."""
+
+    def __init__(self, kind: str, url: str, key: str, arrived: Callable[[], list[str]]) -> None:
+        self.kind, self.arrived = kind, arrived
+        self.weather = chaos.Chaos(behind=url)
+        self.remote = Remote("there", self.weather.url, kind=kind, key=key)
+
+    def sync(self, **remote: Any) -> Outcome:
+        """A pass of the home that the environment names."""
+        told = Remote(**{**vars(self.remote), **remote})
+        return worker.sync(os.environ["LOCALOPS_HOME"], "default", told, pace=Pace(sleep=without_waiting))
+
+
+def _hub(stack: ExitStack, folder: Path) -> Place:
+    real = stack.enter_context(hub(folder))
+
+    def arrived() -> list[str]:
+        with Reader(str(real.folder / "journal.db")) as reader:
+            return [row[4] for row in reader.stream() if row[3] == "tool"]
+
+    return Place("hub", real.url, real.key, arrived)
+
+
+def _otlp(stack: ExitStack, _: Path) -> Place:
+    collector = Collector()
+    stack.callback(collector.close)
+
+    def arrived() -> list[str]:
+        """A back end shows spans of one id as one."""
+        spans = {span.span_id: span.name.removeprefix("execute_tool ") for span in collector.spans()}
+        return [name for name in spans.values() if name.startswith("step ")]
+
+    return Place("otlp", collector.url, KEY, arrived)
+
+
+def _agentops(stack: ExitStack, _: Path) -> Place:
+    service = agentops_server.Service()
+    url = stack.enter_context(agentops_server.serving(service))
+    return Place("agentops", url, agentops_server.KEY, lambda: [row["name"] for row in service.rows["tools"]])
+
+
+_MADE = {"hub": _hub, "otlp": _otlp, "agentops": _agentops}
+
+
+@pytest.fixture(params=KINDS)
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    """Each kind of remote in turn."""
+    with ExitStack() as stack:
+        made = _MADE[request.param](stack, tmp_path)
+        stack.callback(made.weather.stop)
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def _recorded() -> None:
+    """A session with a dozen tool calls, each with its own name."""
+    session = localops.start_session(name="work", tags=["tag"])
+    assert session is not None
+    for name in NAMES:
+        session.record(localops.ToolEvent(name=name, params={"text": f"SECRET of {name}"}, returns="SECRET"))
+    session.end_session("Success", "SECRET")
+
+
+def _ledger(name: str = "there") -> delivery.Ledger:
+    folder = os.path.join(os.environ["LOCALOPS_HOME"], "default")
+    return delivery.Ledger(Reader(os.path.join(folder, "journal.db")), folder, name)
+
+
+def test_everything_arrives_and_then_nobody_is_called(place: Place) -> None:
+    """A pass delivers each event once; the next makes no request."""
+    outcome = place.sync()
+    assert (outcome.code, outcome.left) == (codes.DONE, 0)
+    assert sorted(place.arrived()) == sorted(NAMES)
+    before = len(place.weather.seen)
+    assert place.sync().code == codes.DONE
+    assert len(place.weather.seen) == before
+
+
+@pytest.mark.parametrize("fault", [chaos.reset_after, chaos.status_after(500), chaos.truncated(), chaos.reset])
+def test_lost_answers_lose_and_double_nothing(place: Place, fault: chaos.Behaviour) -> None:
+    """Whichever answer is lost, the passes after it end with each event there once."""
+    for step in range(1, 6):
+        place.weather.then(*[chaos.passed] * step, fault)
+        place.sync()
+        place.weather.calm()
+    assert place.sync().code in (codes.DONE, codes.PARKED)
+    assert place.sync().code == codes.DONE
+    assert Counter(place.arrived()) == Counter(NAMES)
+
+
+def test_a_refused_row_holds_up_nothing(place: Place) -> None:
+    """What the remote refuses is parked with its reason; everything else arrives, and so does it when it is retried."""
+
+    def refuse(exchange: chaos.Exchange) -> None:
+        bad = exchange.request.method == "POST" and b"step 7" in chaos.inflated(exchange.request)
+        (chaos.status(422, {"message": "indigestible"}) if bad else chaos.passed)(exchange)
+
+    place.weather.always(refuse)
+    assert place.sync().code == codes.PARKED
+    assert sorted(place.arrived()) == sorted(set(NAMES) - {"step 7"})
+    ledger = _ledger()
+    assert any("indigestible" in row.reason for row in ledger.parked())
+    place.weather.calm()
+    journal = Journal(ledger.folder)
+    ledger.unpark(journal)
+    journal.close()
+    assert place.sync().code == codes.DONE
+    assert sorted(place.arrived()) == sorted(NAMES)
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        (chaos.status(503), codes.OFFLINE),
+        (chaos.status(429, retry_after="1"), codes.OFFLINE),
+        (chaos.page(), codes.OFFLINE),
+        (chaos.reset, codes.OFFLINE),
+        (chaos.status(401), codes.ACT),
+        (chaos.status(402), codes.ACT),
+        (chaos.status(403), codes.ACT),
+        (chaos.status(404), codes.ACT),
+        (chaos.redirect(302, "http://127.0.0.1:1/elsewhere"), codes.ACT),
+    ],
+)
+def test_bad_weather_keeps_every_row(place: Place, fault: chaos.Behaviour, code: int) -> None:
+    """As long as it lasts nothing counts as sent and nothing is parked; afterwards everything arrives once."""
+    place.weather.always(fault)
+    outcome = place.sync()
+    assert (outcome.code, outcome.sent, outcome.parked) == (code, 0, 0)
+    assert outcome.message
+    assert KEY not in outcome.message
+    place.weather.calm()
+    assert place.sync().code == codes.DONE
+    assert Counter(place.arrived()) == Counter(NAMES)
+
+
+def test_content_stays_here_for_a_remote_that_is_for_metadata(place: Place) -> None:
+    """No request to such a remote holds anything that was said, and the events are there all the same."""
+    assert place.sync(metadata_only=True).code == codes.DONE
+    assert not [request for request in place.weather.seen if b"SECRET" in chaos.inflated(request)]
+    assert sorted(place.arrived()) == sorted(NAMES)
+
+
+def test_what_comes_later_goes_later(place: Place) -> None:
+    """A session that is sent while it runs, and one that goes on after its end, arrive whole."""
+    session = localops.start_session(name="running")
+    assert session is not None
+    session.record(localops.ToolEvent(name="step early"))
+    assert place.sync().code == codes.DONE
+    session.record(localops.ToolEvent(name="step late"))
+    session.end_session("Success")
+    assert place.sync().code == codes.DONE
+    assert Counter(place.arrived()) == Counter([*NAMES, "step early", "step late"])
+
+
+def test_the_check_says_who_is_there(place: Place) -> None:
+    """`remote test` asks each kind whether it would take rows, and sends none."""
+    from localops_sync import probe
+
+    ledger = _ledger()
+    findings = list(probe.look(place.remote, ledger.reader, ledger.folder))
+    assert [finding.step for finding in findings][:2] == ["name", "connection"]
+    assert all(finding.ok for finding in findings)
+    assert place.arrived() == []
