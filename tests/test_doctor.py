@@ -231,6 +231,15 @@ def test_what_could_not_be_mended_is_not_called_mended(home: Path) -> None:
     assert (found, [each.text for each in mended]) == ([], ["1 row waits in the spill file"])
 
 
+def test_a_cure_that_changes_nothing_is_not_called_one(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a disk that keeps no modes, setting one is no error and mends nothing."""
+    (home / "default").chmod(0o755)
+    monkeypatch.setattr(os, "chmod", lambda *_: None)
+    found, mended = doctor.mend(str(home), ["default"])
+    assert (len(found), mended) == (1, [])
+    assert "could not be mended" in found[0].text
+
+
 @pytest.mark.foreign_open
 def test_damage_and_what_was_set_aside_have_a_cure(home: Path) -> None:
     """A journal without a first page, and one set aside before, lead to `localops repair`."""
