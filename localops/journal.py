@@ -409,14 +409,14 @@ class Journal:
         """
         old = self._connection
         assert old is not None
-        kept = self._read_own(old)
-        if not self.network and not self._is_same_file():
+        kept, same = self._read_own(old), self._is_same_file()
+        mine = len({row[:2] for row in kept})
+        left = 0 if same else old.execute("select count(*) from event").get - mine
+        if not self.network and not same:
             self._part_from(old)
         self._drop()
         self.counts["reopened"] += 1
-        say_once(
-            "reopened", "the journal was moved, deleted or opened by other code in this process; it was opened again"
-        )
+        say_once(f"reopened, rows left: {left > 0}", _reopened_sentence(self.path, mine, left, same=same))
         try:
             self._open()
             self.add(kept)
@@ -764,6 +764,22 @@ def _heal(path: str) -> None:
         connection.execute("select count(*) from sqlite_schema").fetchall()
     finally:
         connection.close()
+
+
+def _reopened_sentence(path: str, kept: int, left: int, *, same: bool) -> str:
+    """What became of the rows of a journal that was opened again."""
+    if same:
+        return f"other code in this process opened or changed {path}: it was opened again, and no event is lost"
+    what = "how the sessions open here began, and what was recorded in the last moment"
+    stayed = f"{_rows(left)} recorded before stayed in the file that is gone" if left > 0 else "nothing else was in it"
+    return (
+        f"{path} was moved, deleted or replaced while it was in use: {_rows(kept)} went along to the one that is "
+        f"there now ({what}); {stayed}"
+    )
+
+
+def _rows(many: int) -> str:
+    return "1 row" if many == 1 else f"{many} rows"
 
 
 def _spill_sentence(error: Exception) -> str:

@@ -175,6 +175,29 @@ def test_nothing_is_lost_with_the_file(journal: Journal, folder: str, how: str) 
     assert how != "wal deleted" or kept[:2] == ["old", "looked"]
 
 
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("deleted", "21 rows recorded before stayed in the file that is gone"),
+        ("moved", "21 rows recorded before stayed in the file that is gone"),
+        ("wal deleted", "no event is lost"),
+    ],
+)
+def test_what_is_gone_with_the_file_is_said(
+    journal: Journal, how: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """How many rows came along into the journal that is begun again, and how many did not."""
+    for n in range(20):
+        journal.append(event(f"{n}"))
+    after_a_look(journal)
+    journal.append(event("looked"))
+    _take_away(journal.path, how)
+    journal.append(event("unaware"))
+    after_a_look(journal)
+    journal.append(event("aware"))
+    assert said in capsys.readouterr().err
+
+
 def _take_away(path: str, how: str) -> None:
     if how == "folder deleted":
         shutil.rmtree(os.path.dirname(path))
