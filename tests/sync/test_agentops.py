@@ -358,21 +358,59 @@ def test_without_its_notes_everything_is_read_back(service: Service, url: str, l
     assert_once(service)
 
 
-def test_errors_that_say_the_same_are_told_apart_by_their_number(service: Service, url: str) -> None:
-    """The service has no id of an error; three that are alike arrive as three, through any trouble."""
+@pytest.mark.parametrize("metadata_only", [False, True])
+def test_errors_that_say_the_same_are_told_apart_by_their_number(
+    service: Service, url: str, metadata_only: bool
+) -> None:
+    """The service has no id of an error; five that are alike arrive as five, through any trouble."""
     session = localops.start_session()
     assert session is not None
-    for _ in range(5):
-        at = "2026-01-01T00:00:00+00:00"
-        session.record(localops.ErrorEvent(error_type="Timeout", details="x", init_timestamp=at))
-    with Worker(url) as worker:
-        batch = next(worker.ledger.batches(Limits(rows=4)))
+    at = "2026-01-01T00:00:00+00:00"
+    for index in range(5):
+        details = f"number {index}" if metadata_only else "alike"  # which stays here
+        session.record(localops.ErrorEvent(error_type="Timeout", details=details, init_timestamp=at))
+    with Worker(url, metadata_only=metadata_only) as worker:
+        batch = next(worker.ledger.batches(Limits(rows=4, metadata_only=metadata_only)))
         worker.ledger.settle(worker.journal, batch, worker.sink.send(batch))
     session.end_session("Success")
     service.weather = lambda nth, path: "after" if path.endswith("create_events") and nth < 8 else None
-    until_done(url, restart=True)
+    until_done(url, restart=True, metadata_only=metadata_only)
     assert len(service.rows["errors"]) == 5
     assert service.stats[str(session.session_id)]["events"] == 5
+
+
+def test_a_failure_in_the_search_for_one_is_looked_into_as_well(service: Service, url: str) -> None:
+    """The service fails on a request, and fails again on its half, which it has stored by then."""
+    record(4)
+    tries = iter(["500", "failed", None, None, None])
+
+    def weather(nth: int, path: str) -> str | None:
+        body = service.asked[nth][2] or {}
+        return next(tries) if any(event["event_type"] == "tools" for event in body.get("events", ())) else None
+
+    service.weather = weather
+    assert sync(url) == {}
+    assert_once(service)
+
+
+def test_what_is_in_doubt_stays_in_doubt_when_another_session_breaks_off(service: Service, url: str) -> None:
+    """Events of one session went in under a failure, then the next one has no network: the first is looked up."""
+    record(2)
+    record(2)
+
+    def weather(nth: int, path: str) -> str | None:
+        body = service.asked[nth][2] or {}
+        if any(event["event_type"] == "tools" for event in body.get("events", ())):
+            return "failed"
+        return "before" if path.endswith("create_session") and service.sessions else None
+
+    service.weather = weather
+    with Worker(url) as worker:
+        with pytest.raises(Offline):
+            worker.run()
+        service.weather = lambda nth, path: None
+        worker.run()
+    assert_once(service)
 
 
 _WEATHER = st.sampled_from([None, None, None, "before", "after", "garbled", "failed", "500", "503", "429"])
