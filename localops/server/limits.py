@@ -27,6 +27,7 @@ class Limits:
     whole: float = 120.0  # seconds for a body
     connections: int = 512
     head: float = 10.0  # seconds for the head of a request
+    idle: int = 30  # seconds that a connection is kept for another request
     request: float = 180.0  # seconds from its head to the end of its answer
     farewell: int = 5  # seconds that a stopping hub gives to what runs
 

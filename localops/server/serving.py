@@ -145,7 +145,7 @@ def serve(
         proxy_headers=False,
         server_header=False,
         h11_max_incomplete_event_size=_HEAD_BYTES,
-        timeout_keep_alive=30,
+        timeout_keep_alive=limits.idle,
         timeout_graceful_shutdown=limits.farewell,
         backlog=512,
         ssl_certfile=cert,

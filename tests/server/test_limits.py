@@ -1,0 +1,198 @@
+"""How much of a client is borne: shares of each key, room for bodies, and an end to every wait."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+import tracemalloc
+import zlib
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from localops.errors import BundleError
+from localops.server import bodies
+from localops.server.bodies import TooLarge, TooSlow
+from localops.server.limits import Busy, Limits, Shares
+from tests.server.hubs import PATH
+
+
+def test_a_key_has_its_share_and_no_more() -> None:
+    """So many requests at once, whatever the others do; what ends makes room."""
+    shares = Shares(Limits(at_once=2))
+    with shares.request("mine"):
+        with shares.request("mine"), shares.request("other"), pytest.raises(Busy) as refused, shares.request("mine"):
+            pass
+        assert refused.value.own_fault
+        with shares.request("mine"):
+            pass
+
+
+def test_a_key_that_asks_too_often_is_told_when_to_come_again() -> None:
+    """Two seconds' worth at once, then at the rate."""
+    shares = Shares(Limits(rate=5.0))
+    with pytest.raises(Busy) as refused:
+        for _ in range(100):
+            with shares.request("mine"):
+                pass
+    assert 0 < refused.value.after <= 0.2
+    with shares.request("other"):
+        pass
+
+
+def test_bodies_have_room_for_so_many_bytes() -> None:
+    """When the others have taken it the hub is busy; a single body always has room."""
+    shares = Shares(Limits(waiting=100))
+    with shares.body(1_000), pytest.raises(Busy) as refused, shares.body(1):
+        pass
+    assert not refused.value.own_fault
+    with ExitStack() as held:
+        for _ in range(10):
+            held.enter_context(shares.body(10))
+        with pytest.raises(Busy):
+            held.enter_context(shares.body(1))
+    with shares.body(100):
+        pass
+
+
+async def _drip(pieces: int, wait: float) -> AsyncIterator[bytes]:
+    for _ in range(pieces):
+        await asyncio.sleep(wait)
+        yield b"x"
+
+
+@pytest.mark.parametrize("limits", [Limits(silence=0.01), Limits(whole=0.05)])
+def test_a_body_that_comes_too_slowly_is_not_waited_for(limits: Limits) -> None:
+    """Neither for the next byte nor, byte after byte, for the end."""
+    with pytest.raises(TooSlow):
+        asyncio.run(bodies.read(_drip(1_000, 0.02), limits))
+
+
+def test_a_body_that_comes_in_time_is_whole() -> None:
+    """In however many pieces."""
+    assert asyncio.run(bodies.read(_drip(5, 0), Limits())) == b"xxxxx"
+
+
+@pytest.mark.parametrize("size", [1, 7, 1 << 18, (1 << 18) + 1])
+def test_lines_are_whole_wherever_a_piece_ends(size: int) -> None:
+    """A body is unpacked piece by piece; lines know nothing of it."""
+    wanted = [b"a" * size, b"", b"b" * 300_000, b"c"]
+    packed = zlib.compress(b"\n".join(wanted) + b"\n", wbits=31)
+    assert list(bodies.lines(packed, "gzip", Limits())) == wanted
+
+
+@pytest.mark.parametrize(
+    ("body", "limits"),
+    [
+        (b"x" * 100 + b"\n", Limits(line=99)),
+        (b"x" * 600_000, Limits(line=500_000)),
+        (b"\n" * 12, Limits(rows=10)),
+        (b"x\n" * 100, Limits(inflated=199)),
+    ],
+)
+def test_what_is_too_large_is_noticed_on_the_way(body: bytes, limits: Limits) -> None:
+    """A line, a batch, or all of it."""
+    with pytest.raises(TooLarge):
+        list(bodies.lines(body, "", limits))
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "zstd"])
+def test_a_bomb_is_never_whole_in_memory(encoding: str) -> None:
+    """What it would be unpacked does not matter."""
+    plain = b"\0" * (64 << 20)
+    bomb = zlib.compress(plain, wbits=31) if encoding == "gzip" else bodies._zstd().compress(plain)
+    del plain
+    tracemalloc.start()
+    with pytest.raises(TooLarge):
+        list(bodies.lines(bomb, encoding, Limits(inflated=4 << 20)))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 << 20
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "zstd"])
+def test_a_body_that_breaks_off_is_broken(encoding: str) -> None:
+    """At whatever byte; and nothing may follow it."""
+    pack = {"gzip": lambda data: zlib.compress(data, wbits=31), "zstd": lambda data: bodies._zstd().compress(data)}
+    packed = pack[encoding](b"line\n" * 50)
+    for end in range(1, len(packed)):
+        with pytest.raises(BundleError):
+            list(bodies.lines(packed[:end], encoding, Limits()))
+    with pytest.raises(BundleError):
+        list(bodies.lines(packed + b"x", encoding, Limits()))
+
+
+def test_zstd_may_not_remember_gigabytes() -> None:
+    """A frame that asks for more than 8 MiB of memory is refused, not obeyed."""
+    zstd = bodies._zstd()
+    options = {zstd.CompressionParameter.window_log: 27, zstd.CompressionParameter.content_size_flag: 0}
+    engine = zstd.ZstdCompressor(options=options)
+    frame = engine.compress(os.urandom(1_000)) + engine.flush()
+    with pytest.raises(BundleError):
+        list(bodies.lines(frame, "zstd", Limits()))
+
+
+_IMPATIENT = """
+import sys
+from localops.server import serving
+from localops.server.app import app
+from localops.server.keys import Keys
+from localops.server.limits import Limits
+from localops.server.store import HomeStore
+
+limits = Limits(head=0.3, idle=1, request=1.0)
+made = app(HomeStore(sys.argv[1]), Keys(sys.argv[1]), limits=limits)
+serving.serve(made, host="127.0.0.1", port=0, limits=limits, ready=lambda address: print(address, flush=True))
+"""
+
+
+@pytest.fixture
+def impatient(tmp_path: Path) -> Iterator[tuple[str, int]]:
+    """A hub that waits for nobody."""
+    command = [sys.executable, "-c", _IMPATIENT, str(tmp_path)]
+    with subprocess.Popen(
+        command, env={**os.environ, "PYTHONPATH": PATH}, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        host, _, port = process.stdout.readline().strip().removeprefix("http://").partition(":")
+        yield host, int(port)
+        process.terminate()
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [b"", b"GET /health HTTP/1.1\r\nHost", b"GET /health HTTP/1.1\r\nHost: x\r\n\r\nGET /hea"],
+    ids=["nothing", "half a head", "half a head behind a request"],
+)
+def test_a_head_that_does_not_end_is_cut_off(impatient: tuple[str, int], begun: bytes) -> None:
+    """uvicorn alone would wait for ever."""
+    with socket.create_connection(impatient, timeout=30) as sock:
+        sock.sendall(begun)
+        assert _read(sock).count(b"200 OK") == begun.count(b"\r\n\r\n")
+
+
+def test_a_client_that_does_not_read_its_answer_is_cut_off(impatient: tuple[str, int]) -> None:
+    """What it was to get does not stay in memory."""
+    ask = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        sock.settimeout(30)
+        sock.connect(impatient)
+        with pytest.raises(OSError, match=r"reset|Broken pipe|aborted"):
+            while True:
+                sock.sendall(ask)
+
+
+def _read(sock: socket.socket) -> bytes:
+    found = b""
+    try:
+        while piece := sock.recv(65_536):
+            found += piece
+    except ConnectionError:
+        pass
+    return found
