@@ -411,7 +411,7 @@ class Journal:
         assert old is not None
         kept, same = self._read_own(old), self._is_same_file()
         mine = len({row[:2] for row in kept})
-        left = 0 if same else old.execute("select count(*) from event").get - mine
+        left = 0 if same else old.execute("select coalesce(sum(rows), 0) from session_total").get - mine
         if not self.network and not same:
             self._part_from(old)
         self._drop()
