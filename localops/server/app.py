@@ -11,6 +11,7 @@ import math
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from itertools import chain
 
 from starlette.applications import Starlette
@@ -18,12 +19,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from localops import __version__, analytics, bundle, clock, encode, strangers
+from localops import __version__, analytics, bundle, clock, encode, events, strangers
 from localops.errors import Ambiguous, BundleError, ConfigError, LocalopsError, NotFound
 from localops.home import STATES, Filters
 from localops.server import bodies, openapi
 from localops.server.bodies import TooLarge, TooSlow, Unpackable
-from localops.server.calls import Call, Door, Refusal
 from localops.server.limits import Busy, Limits, Shares
 from localops.server.store import Apart, Garbled, Misplaced, TooMany, Unavailable
 
@@ -43,6 +43,77 @@ if TYPE_CHECKING:
 _READ_THREADS, _WRITE_THREADS = 8, 4
 _MOST_SESSIONS, _MOST_ROWS = 500, 5_000  # asked about at once
 _EXPORT = 100_000  # rows of a session that is given out whole
+
+
+class Refusal(Exception):
+    """An answer that is not the one that was asked for."""
+
+    def __init__(self, status: int, message: str, *, headers: Mapping[str, str] | None = None, **facts: object) -> None:
+        super().__init__(message)
+        self.status = status
+        self.headers = dict(headers or {})
+        self.facts = {"message": message, **facts}
+
+
+@dataclass
+class Call:
+    """A request, and in whose name it is made."""
+
+    request: Request
+    project: str | None = None
+    key: str = ""
+
+    @property
+    def owner(self) -> str:
+        """The project of the key; only doors that need a key ask."""
+        assert self.project is not None
+        return self.project
+
+    def asked(self, name: str) -> str | None:
+        """A parameter of the query; None when it is missing or empty."""
+        return self.request.query_params.get(name) or None
+
+    def session(self) -> bytes:
+        """The session in the path."""
+        try:
+            return uuid.UUID(self.request.path_params["session"]).bytes
+        except ValueError as error:
+            raise Refusal(404, "that is no id of a session") from error
+
+    def number(self, name: str, otherwise: int, *, most: int) -> int:
+        """A number from the query."""
+        text = self.asked(name)
+        if text is None:
+            return otherwise
+        if not (text.isascii() and text.isdigit()) or len(text) > 18:
+            raise Refusal(400, f"{name}={text[:40]!r} is no number")
+        return min(int(text), most)
+
+    def moment(self, name: str) -> int | None:
+        """A time from the query, in nanoseconds since 1970."""
+        text = self.asked(name)
+        if text is None:
+            return None
+        at = events.to_ns(text)
+        if at is None:
+            raise Refusal(400, f"{name}={text[:40]!r} is no time: say 2026-11-21 or 2026-11-21T08:30")
+        return at
+
+
+@dataclass(frozen=True)
+class Door:
+    """An address of the hub."""
+
+    method: str
+    path: str
+    handler: str  # the method of Hub that answers
+    about: str
+    query: Mapping[str, str] = field(default_factory=dict)  # what may stand behind the `?`
+    body: str | None = None  # the type of what is sent along
+    key: bool = True  # whether it needs one
+    hub: bool = False  # only where rows are taken in
+    v2: bool = False  # errors as AgentOps has them
+    answers: Mapping[int, str] = field(default_factory=dict)
 
 
 _LIST = {
