@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 
 CONNECT = 5.0  # seconds for a connection to one address
 SILENCE = 30.0  # seconds in which not a byte comes or goes
-WHOLE = 120.0  # seconds for a request and its answer
+WHOLE = 120.0  # seconds for a request and its answer, and more for a body:
+SLOWEST = 1_000  # bytes of it that go in a second over a line which still is one
 ANSWER = 8 << 20  # bytes of an answer
 _SKEW = 300.0  # seconds that clocks may differ without a word
 _SAID = 200  # characters of a remote's own words in a sentence of ours
@@ -138,7 +139,7 @@ class Transport:
         OutOfBudget when the pass is over before it could be sent.
         """
         self._pace.wait_for_line()
-        seconds = min(self._whole, self._pace.seconds_left())
+        seconds = min(self._whole + len(body or b"") / SLOWEST, self._pace.seconds_left())
         line = self._line
         try:
             reply = self._within(seconds, lambda: self._call(line, method, path, body, headers or {}, most))

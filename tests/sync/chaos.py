@@ -133,14 +133,15 @@ class Chaos:
         tls: ssl.SSLContext | None = None,
         host: str = "127.0.0.1",
         greet: Callable[[socket.socket], None] | None = None,
-        bytes_per_second: int | None = None,
+        reading: tuple[int, float] = (65_536, 0.0),
     ) -> None:
         self.behind = behind
         self.seen: list[Request] = []
         self.connections = 0
         self.is_over = threading.Event()
         self.turn = threading.Lock()  # for behaviours that share something
-        self._tls, self._greet, self._rate = tls, greet, bytes_per_second
+        self._tls, self._greet = tls, greet
+        self._piece, self._rest = reading  # how many bytes of a body at a time, and how long it rests after them
         self._next: list[Behaviour] = []
         self._otherwise: Behaviour = ok() if behind is None else passed
         self._lock = threading.Lock()
@@ -230,11 +231,10 @@ class Chaos:
             headers[name.strip().lower()] = value.strip()
         left = int(headers.get("content-length", "0"))
         pieces = []
-        while left and (piece := incoming.read(min(left, 65_536))):
+        while left and (piece := incoming.read(min(left, self._piece))):
             pieces.append(piece)
             left -= len(piece)
-            if self._rate:
-                self.is_over.wait(len(piece) / self._rate)
+            self.is_over.wait(self._rest)
         return None if left else Request(first[0], first[1], headers, b"".join(pieces))
 
     def _meet(self, connection: socket.socket, request: Request) -> bool:

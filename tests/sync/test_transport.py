@@ -172,10 +172,14 @@ def test_ways_to_end_an_answer(server: Chaos, call: Call, answer: bytes) -> None
 
 
 def test_an_early_word_is_not_the_answer(server: Chaos, call: Call) -> None:
-    """What follows a 103 is not taken for the answer to the next request."""
-    early = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
-    late = Answer(200, b'{"of":"first"}', {"Content-Type": "application/json"}).packed()
-    server.then(chaos.raw(early + late), chaos.ok({"of": "second"}))
+    """What follows a 103, even late, is not taken for the answer to the next request."""
+
+    def early(exchange: chaos.Exchange) -> None:
+        exchange.write(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n")
+        exchange.pause(0.1)
+        exchange.answer(Answer(200, b'{"of":"first"}', {"Content-Type": "application/json"}))
+
+    server.then(early, chaos.ok({"of": "second"}))
     transport = call(server.url)
     assert isinstance(trouble(transport), Offline)
     assert post(transport).json() == {"of": "second"}
@@ -476,10 +480,15 @@ def test_drips(authority: Authority, call: Call, behaviour: chaos.Behaviour, reu
 
 
 def test_slow_line(call: Call) -> None:
-    """A body may take longer to go than a connection may take to be made: it is what a bad line has to offer."""
+    """A body goes as long as it goes on: neither the time for a connection, for silence nor for an
+    answer bounds it."""
+
+    def narrow(connection: socket.socket) -> None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+
     body = os.urandom(12 << 20)  # more than the buffers between hold
-    with Chaos(bytes_per_second=8 << 20) as server:
-        assert post(call(server.url, connect=0.1), body=body).status == 200
+    with Chaos(greet=narrow, reading=(2 << 20, 0.4)) as server:
+        assert post(call(server.url, connect=0.2, silence=1.0, whole=1.0), body=body).status == 200
         assert server.seen[0].body == body
 
 
