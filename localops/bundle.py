@@ -255,15 +255,20 @@ def difference(ranges: Iterable[Range], taken: Iterable[Range]) -> list[Range]:
     """
     found: list[Range] = []
     holes = merged(taken)
+    at = 0  # of the holes, the first that may touch the range: both are in order, so each is looked at once
     for first, last in merged(ranges):
-        for low, high in holes:
-            if high < first or low > last:
-                continue
+        while at < len(holes) and holes[at][1] < first:
+            at += 1
+        nearest = at
+        while nearest < len(holes) and holes[nearest][0] <= last:
+            low, high = holes[nearest]
             if low > first:
                 found.append((first, low - 1))
             first = high + 1
+            nearest += 1
         if first <= last:
             found.append((first, last))
+        at = max(at, nearest - 1)
     return found
 
 
