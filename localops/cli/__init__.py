@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 # What there is, as `localops --help` lists it. A name is its module's and its function's.
 COMMANDS = {
     "Record": "run demo",
-    "Look": "sessions show analytics tail search query",
+    "Look": "ui sessions show analytics tail search query",
     "Send": "sync remote parked receipts",
     "Hand on": "bundle import export backup",
     "Take in": "hub",

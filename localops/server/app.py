@@ -11,28 +11,28 @@ import math
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from itertools import chain
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from localops import __version__, analytics, bundle, clock, encode, events, strangers
+from localops import __version__, analytics, bundle, clock, encode, strangers
 from localops.errors import Ambiguous, BundleError, ConfigError, LocalopsError, NotFound
 from localops.home import STATES, Filters
-from localops.server import bodies, openapi
+from localops.server import bodies, guard, openapi
 from localops.server.bodies import TooLarge, TooSlow, Unpackable
+from localops.server.calls import Call, Door, Refusal
 from localops.server.limits import Busy, Limits, Shares
+from localops.server.pages import Pages
 from localops.server.store import Apart, Garbled, Misplaced, TooMany, Unavailable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
     from typing import Any, TypeVar
-
-    from starlette.routing import BaseRoute
 
     from localops.server.facts import Facts
     from localops.server.keys import Keys
@@ -43,77 +43,6 @@ if TYPE_CHECKING:
 _READ_THREADS, _WRITE_THREADS = 8, 4
 _MOST_SESSIONS, _MOST_ROWS = 500, 5_000  # asked about at once
 _EXPORT = 100_000  # rows of a session that is given out whole
-
-
-class Refusal(Exception):
-    """An answer that is not the one that was asked for."""
-
-    def __init__(self, status: int, message: str, *, headers: Mapping[str, str] | None = None, **facts: object) -> None:
-        super().__init__(message)
-        self.status = status
-        self.headers = dict(headers or {})
-        self.facts = {"message": message, **facts}
-
-
-@dataclass
-class Call:
-    """A request, and in whose name it is made."""
-
-    request: Request
-    project: str | None = None
-    key: str = ""
-
-    @property
-    def owner(self) -> str:
-        """The project of the key; only doors that need a key ask."""
-        assert self.project is not None
-        return self.project
-
-    def asked(self, name: str) -> str | None:
-        """A parameter of the query; None when it is missing or empty."""
-        return self.request.query_params.get(name) or None
-
-    def session(self) -> bytes:
-        """The session in the path."""
-        try:
-            return uuid.UUID(self.request.path_params["session"]).bytes
-        except ValueError as error:
-            raise Refusal(404, "that is no id of a session") from error
-
-    def number(self, name: str, otherwise: int, *, most: int) -> int:
-        """A number from the query."""
-        text = self.asked(name)
-        if text is None:
-            return otherwise
-        if not (text.isascii() and text.isdigit()) or len(text) > 18:
-            raise Refusal(400, f"{name}={text[:40]!r} is no number")
-        return min(int(text), most)
-
-    def moment(self, name: str) -> int | None:
-        """A time from the query, in nanoseconds since 1970."""
-        text = self.asked(name)
-        if text is None:
-            return None
-        at = events.to_ns(text)
-        if at is None:
-            raise Refusal(400, f"{name}={text[:40]!r} is no time: say 2026-11-21 or 2026-11-21T08:30")
-        return at
-
-
-@dataclass(frozen=True)
-class Door:
-    """An address of the hub."""
-
-    method: str
-    path: str
-    handler: str  # the method of Hub that answers
-    about: str
-    query: Mapping[str, str] = field(default_factory=dict)  # what may stand behind the `?`
-    body: str | None = None  # the type of what is sent along
-    key: bool = True  # whether it needs one
-    hub: bool = False  # only where rows are taken in
-    v2: bool = False  # errors as AgentOps has them
-    answers: Mapping[int, str] = field(default_factory=dict)
 
 
 _LIST = {
@@ -184,10 +113,17 @@ DOORS = (
 
 
 def app(
-    store: Store, keys: Keys | None = None, *, limits: Limits | None = None, beside: Sequence[BaseRoute] = ()
+    store: Store,
+    keys: Keys | None = None,
+    *,
+    tokens: guard.Tokens | None = None,
+    project: str | None = None,
+    limits: Limits | None = None,
 ) -> Starlette:
-    """The hub, or without keys the reading of a local home; `beside` are further routes (pages)."""
-    hub = Hub(store, keys, limits or Limits())
+    """The hub, or without keys the reading of a local home (or one project of it), for who shows one of the tokens."""
+    logins = guard.of_keys(keys) if keys is not None else guard.Logins((tokens or guard.Tokens()).visitor)
+    hub = Hub(store, keys, limits or Limits(), logins, project=project)
+    pages = Pages(hub, logins)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -196,8 +132,18 @@ def app(
 
     doors = [door for door in DOORS if keys is not None or not door.hub]
     routes = [Route(door.path, hub.opened(door), methods=[door.method]) for door in doors]
+    routes += [
+        *(Route(path, hub.shown(pages, name), methods=["GET"]) for path, name in PAGES.items()),
+        Route("/login", pages.login, methods=["GET"]),
+        Route("/login", pages.enter, methods=["POST"]),
+        Route("/web/{name:path}", hub.shown(pages, "web", everybody=True), methods=["GET"]),
+    ]
     handlers: dict[Any, Any] = {404: hub.nothing_there, 405: hub.nothing_there}
-    return Starlette(routes=[*_merged(routes), *beside], exception_handlers=handlers, lifespan=lifespan)
+    around = Middleware(guard.Guard, local=keys is None, logins=logins, stranger=pages.stranger)
+    return Starlette(routes=_merged(routes), exception_handlers=handlers, lifespan=lifespan, middleware=[around])
+
+
+PAGES = {"/": "sessions", "/s/{session}": "session", "/analytics": "analytics", "/compare": "compare"}
 
 
 def _merged(routes: list[Route]) -> list[Route]:
@@ -211,8 +157,11 @@ def _merged(routes: list[Route]) -> list[Route]:
 class Hub:
     """Answers requests from a store."""
 
-    def __init__(self, store: Store, keys: Keys | None, limits: Limits) -> None:
-        self.store, self.keys, self.limits = store, keys, limits
+    def __init__(
+        self, store: Store, keys: Keys | None, limits: Limits, logins: guard.Logins, *, project: str | None
+    ) -> None:
+        self.store, self.keys, self.limits, self.logins = store, keys, limits, logins
+        self.project = project  # the only one that is shown; None where keys say which, or all are
         self._shares = Shares(limits)
         self._readers = ThreadPoolExecutor(_READ_THREADS, "read")
         self._writers = ThreadPoolExecutor(_WRITE_THREADS, "write")
@@ -232,7 +181,7 @@ class Hub:
         async def answer(request: Request) -> Response:
             try:
                 if not door.key or self.keys is None:
-                    return await handler(Call(request))
+                    return await handler(Call(request, self.project))
                 call = self._admit(request, door)
                 with self._shares.request(call.key):
                     return await handler(call)
@@ -243,10 +192,34 @@ class Hub:
 
         return answer
 
+    def shown(self, pages: Pages, name: str, *, everybody: bool = False) -> Callable[[Request], Awaitable[Response]]:
+        """What answers where people look: a page, and a page as well when something is wrong."""
+        handler: Callable[..., Awaitable[Response]] = getattr(pages, name)
+
+        async def answer(request: Request) -> Response:
+            try:
+                if everybody:
+                    return await handler(request)
+                if self.keys is None:
+                    return await handler(Call(request, self.project))
+                visitor = self.logins.visitor(request)
+                if visitor is None:
+                    return pages.login_page(401)
+                with self._shares.request(visitor.name):
+                    return await handler(Call(request, visitor.project, visitor.name))
+            except Exception as error:
+                refusal = _refusal(error)
+                return pages.error(refusal.status, str(refusal))
+
+        return answer
+
     def _admit(self, request: Request, door: Door) -> Call:
         """Whose request it is."""
         assert self.keys is not None
         secret = _secret(request)
+        visitor = None if secret or door.method != "GET" else self.logins.visitor(request)
+        if visitor is not None:
+            return Call(request, visitor.project, visitor.name)
         if not secret:
             raise Refusal(400 if door.v2 else 401, "API Key is Missing")
         if door.v2 and not _is_uuid(secret):
@@ -274,7 +247,8 @@ class Hub:
         message = "there is nothing at this address: see /openapi.json"
         return self._answer({"message": message}, status, getattr(error, "headers", None))
 
-    async def _read(self, work: Callable[..., T], *arguments: Any, **options: Any) -> T:
+    async def read(self, work: Callable[..., T], *arguments: Any, **options: Any) -> T:
+        """Ask the store, in a thread."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._readers, lambda: work(*arguments, **options))
 
@@ -356,7 +330,7 @@ class Hub:
 
     async def blob(self, call: Call) -> Response:
         """How much of a blob is here."""
-        here, whole = await self._read(self.store.blob, call.owner, _digest(call.request))
+        here, whole = await self.read(self.store.blob, call.owner, _digest(call.request))
         return Response(headers={"Upload-Offset": str(here), "Upload-Complete": "?1" if whole else "?0"})
 
     async def add_to_blob(self, call: Call) -> Response:
@@ -381,7 +355,7 @@ class Hub:
             raise Refusal(400, 'expected {"sessions": ["32 hex digits", …]}') from error
         if len(sessions) > _MOST_SESSIONS:
             raise Refusal(413, f"no more than {_MOST_SESSIONS} sessions at once")
-        found = await self._read(self.store.figures, call.owner, sessions)
+        found = await self.read(self.store.figures, call.owner, sessions)
         return self._answer({"sessions": {session.hex(): told for session, told in found.items()}})
 
     async def missing(self, call: Call) -> Response:
@@ -393,7 +367,7 @@ class Hub:
             raise Refusal(400, 'expected {"rows": [["id in hex", phase, sum], …]}') from error
         if len(found) > _MOST_ROWS:
             raise Refusal(413, f"no more than {_MOST_ROWS} rows at once")
-        missing, other = await self._read(self.store.missing, call.owner, found)
+        missing, other = await self.read(self.store.missing, call.owner, found)
         return self._answer({"missing": _named(missing), "other": _named(other)})
 
     # Reading
@@ -409,20 +383,28 @@ class Hub:
 
     async def sessions(self, call: Call) -> Response:
         """A list of sessions."""
+        return self._answer(await self.list_of(call))
+
+    async def list_of(self, call: Call) -> Facts:
+        """A page of the list."""
         state = call.asked("state")
         if state is not None and state not in STATES:
             raise Refusal(400, f"state is one of {', '.join(STATES)}")
         asked = {name: call.asked(name) for name in ("tag", "model", "agent", "text")}
         filters = Filters(state=state, since=call.moment("since"), until=call.moment("until"), **asked)
         limit = call.number("limit", 50, most=500)
-        found, more = await self._read(
+        found, more = await self.read(
             self.store.sessions, call.project, filters, before=call.asked("before"), limit=limit
         )
-        return self._answer({"sessions": found, "next_before": found[-1]["session_id"] if more else None})
+        return {"sessions": found, "next_before": found[-1]["session_id"] if more else None}
 
     async def session(self, call: Call) -> Response:
         """One session."""
-        return self._answer(await self._one(self.store.session, call))
+        return self._answer(await self.details_of(call))
+
+    async def details_of(self, call: Call) -> Facts:
+        """A session and all that is known of it."""
+        return await self._one(self.store.session, call)
 
     async def events(self, call: Call) -> Response:
         """A page of a session's events."""
@@ -430,20 +412,24 @@ class Hub:
         return self._answer(await self._one(self.store.events, call, **page))
 
     async def _one(self, work: Callable[..., Facts | None], call: Call, **options: Any) -> Facts:
-        found = await self._read(work, call.project, call.session(), **options)
+        found = await self.read(work, call.project, call.session(), **options)
         if found is None:
             raise Refusal(404, "Session does not belong to this project")
         return found
 
     async def analytics(self, call: Call) -> Response:
         """Figures across sessions."""
+        return self._answer(await self.figures_across(call))
+
+    async def figures_across(self, call: Call) -> Facts:
+        """The sums, or a table of them."""
         by = call.asked("by")
         if by is not None and by not in analytics.ACROSS:
             raise Refusal(400, f"by is one of {', '.join(analytics.ACROSS)}")
         times = {name: at for name in ("since", "until") if (at := call.moment(name)) is not None}
         chosen = analytics.Chosen(tag=call.asked("tag"), **times)
         limit = call.number("limit", 1_000, most=10_000)
-        return self._answer(await self._read(self.store.analytics, call.project, by, chosen, limit=limit))
+        return await self.read(self.store.analytics, call.project, by, chosen, limit=limit)
 
 
 _CLOSE = {"Connection": "close"}

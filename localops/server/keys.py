@@ -76,6 +76,11 @@ class Keys:
                 found = key
         return found if found is not None and found.revoked is None else None
 
+    def is_good(self, sha256: str) -> bool:
+        """Whether the key of that digest still lets in."""
+        self._load()
+        return any(key.sha256 == sha256 and key.revoked is None for key in self._keys)
+
     def create(self, project: str, note: str | None = None) -> str:
         """A new key for a project; this is the only time it can be seen."""
         secret = str(uuid.uuid4())

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from localops.server.app import Door
+    from localops.server.calls import Door
 
 _IN_PATH = {
     "session": ("id of a session: a UUID", {"type": "string", "format": "uuid"}),

@@ -125,13 +125,17 @@ def serve(
     *,
     host: str,
     port: int,
+    else_any: bool = False,
     limits: Limits,
     ready: Callable[[str], None],
     cert: str | None = None,
     key: str | None = None,
     access_log: bool = False,
 ) -> None:
-    """Serve until a signal asks to stop; `ready` gets the address.  OSError when it cannot be listened at."""
+    """Serve until a signal asks to stop; `ready` gets the address.  OSError when it cannot be listened at.
+
+    `else_any`: at any free port when that one is taken.
+    """
     _raise_files()
     sys.setswitchinterval(_SWITCH)
     protocol = type("Bounded", (_Bounded,), {"limits": limits})
@@ -151,19 +155,24 @@ def serve(
         ssl_certfile=cert,
         ssl_keyfile=key,
     )
-    with _listening(host, port) as listener:
+    with _listening(host, port, else_any=else_any) as listener:
         shown = f"[{host}]" if ":" in host else host
         address = f"{'https' if cert else 'http'}://{shown}:{listener.getsockname()[1]}"
         _Server(config, lambda: ready(address)).run(sockets=[listener])
 
 
 @contextmanager
-def _listening(host: str, port: int) -> Iterator[socket.socket]:
+def _listening(host: str, port: int, *, else_any: bool = False) -> Iterator[socket.socket]:
     family, _, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     # Named as TCP, or asyncio leaves Nagle's algorithm on, and each answer waits 40 ms for the client's kernel.
     with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(place)
+        try:
+            listener.bind(place)
+        except OSError:
+            if not else_any:
+                raise
+            listener.bind((place[0], 0, *place[2:]))
         listener.set_inheritable(False)
         yield listener
 

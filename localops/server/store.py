@@ -61,6 +61,9 @@ if TYPE_CHECKING:
         ) -> tuple[list[Facts], bool]:
             """Sessions, newest first, and whether there are more."""
 
+        def find(self, project: str | None, ident: str) -> str:
+            """The id of the session that `last` or the beginning of an id names; NotFound or Ambiguous."""
+
         def session(self, project: str | None, session: bytes) -> Facts | None:
             """One session and its figures."""
 
@@ -179,7 +182,7 @@ class HomeStore:
     @contextmanager
     def _home(self, project: str | None) -> Iterator[Home]:
         """The home, or one project of it, open to be read, to oneself."""
-        opened = self._take_reader(project) or _Opened(self._open(project))
+        opened = self._take_reader(project) or _Opened(self._open(project), whole=project is None)
         try:
             yield opened.home
         except SQLiteError as error:
@@ -236,6 +239,11 @@ class HomeStore:
                     each.index().catch_up()
             found = list(islice(home.sessions(filters, before=before), limit + 1))
             return [facts.listed(one) for one in found[:limit]], len(found) > limit
+
+    def find(self, project: str | None, ident: str) -> str:
+        """The id of the session that is meant."""
+        with self._home(project) as home:
+            return facts.full_id(home.find(ident)[1])
 
     def session(self, project: str | None, session: bytes) -> Facts | None:
         """One session and its figures."""
@@ -348,8 +356,9 @@ class HomeStore:
 class _Opened:
     """A home that is open to be read, for as long as its files are those at their paths."""
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: Home, *, whole: bool) -> None:
         self.home = home
+        self.whole = whole  # all its projects, also those that come
         self._since = time.monotonic()
         self._inodes = self._inodes_now()
 
@@ -358,7 +367,8 @@ class _Opened:
         return time.monotonic() - self._since < fresh and self._inodes_now() == self._inodes
 
     def _inodes_now(self) -> list[int]:
-        return [_inode(each.path) for each in self.home.projects]
+        names = config.projects(self.home.folder) if self.whole else []
+        return [len(names), *(_inode(each.path) for each in self.home.projects)]
 
 
 class _Writer:

@@ -1,0 +1,85 @@
+"""What the server is asked: a request and in whose name it comes, the addresses there are, and how it says no."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+
+from localops import events
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from starlette.requests import Request
+
+
+class Refusal(Exception):
+    """An answer that is not the one that was asked for."""
+
+    def __init__(self, status: int, message: str, *, headers: Mapping[str, str] | None = None, **facts: object) -> None:
+        super().__init__(message)
+        self.status = status
+        self.headers = dict(headers or {})
+        self.facts = {"message": message, **facts}
+
+
+@dataclass
+class Call:
+    """A request, and in whose name it is made."""
+
+    request: Request
+    project: str | None = None
+    key: str = ""
+
+    @property
+    def owner(self) -> str:
+        """The project of the key; only doors that need a key ask."""
+        assert self.project is not None
+        return self.project
+
+    def asked(self, name: str) -> str | None:
+        """A parameter of the query; None when it is missing or empty."""
+        return self.request.query_params.get(name) or None
+
+    def session(self) -> bytes:
+        """The session in the path."""
+        try:
+            return uuid.UUID(self.request.path_params["session"]).bytes
+        except ValueError as error:
+            raise Refusal(404, "that is no id of a session") from error
+
+    def number(self, name: str, otherwise: int, *, most: int) -> int:
+        """A number from the query."""
+        text = self.asked(name)
+        if text is None:
+            return otherwise
+        if not (text.isascii() and text.isdigit()) or len(text) > 18:
+            raise Refusal(400, f"{name}={text[:40]!r} is no number")
+        return min(int(text), most)
+
+    def moment(self, name: str) -> int | None:
+        """A time from the query, in nanoseconds since 1970."""
+        text = self.asked(name)
+        if text is None:
+            return None
+        at = events.to_ns(text)
+        if at is None:
+            raise Refusal(400, f"{name}={text[:40]!r} is no time: say 2026-11-21 or 2026-11-21T08:30")
+        return at
+
+
+@dataclass(frozen=True)
+class Door:
+    """An address of the hub."""
+
+    method: str
+    path: str
+    handler: str  # the method of Hub that answers
+    about: str
+    query: Mapping[str, str] = field(default_factory=dict)  # what may stand behind the `?`
+    body: str | None = None  # the type of what is sent along
+    key: bool = True  # whether it needs one
+    hub: bool = False  # only where rows are taken in
+    v2: bool = False  # errors as AgentOps has them
+    answers: Mapping[int, str] = field(default_factory=dict)

@@ -1,0 +1,374 @@
+"""The pages: a first paint that reads well before any script has run, and the facts that scripts take over from there.
+
+Everything recorded goes through `escape` or is JSON that no parser of HTML can be led astray by.  What pages look like
+and do is up to the files in `localops/web/`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import uuid
+from functools import cache
+from html import escape
+
+from starlette.responses import RedirectResponse, Response
+
+from localops import __version__, encode, output
+from localops.server import guard
+from localops.server.calls import Call, Refusal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    from starlette.requests import Request
+    from starlette.types import Receive, Scope, Send
+
+    from localops.server.app import Hub
+    from localops.server.facts import Facts
+
+WEB = os.path.join(os.path.dirname(os.path.dirname(__file__)), "web")
+_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".png": "image/png",
+    ".txt": "text/plain; charset=utf-8",
+    ".woff2": "font/woff2",
+}
+_LARGEST_LOGIN = 4_096  # bytes of a request that shows a token
+_DAYS = 30  # that a browser keeps the cookie; the process may end sooner
+
+
+class Pages:
+    """Answers to people."""
+
+    def __init__(self, hub: Hub, logins: guard.Logins) -> None:
+        self.hub = hub
+        self.logins = logins
+        self.local = hub.keys is None
+
+    # Pages
+
+    async def sessions(self, call: Call) -> Response:
+        """The list of sessions."""
+        facts = await self.hub.list_of(call)
+        return self._page("sessions", "Sessions", _session_list(facts), facts)
+
+    async def session(self, call: Call) -> Response:
+        """One session; `last` and the beginning of an id lead to it."""
+        ident = str(call.request.path_params["session"])
+        if not _is_full(ident):
+            return RedirectResponse(f"/s/{await self.hub.read(self.hub.store.find, call.project, ident)}", 303)
+        facts = await self.hub.details_of(call)
+        return self._page("session", str(facts["name"] or "Session"), _session_head(facts), facts)
+
+    async def analytics(self, call: Call) -> Response:
+        """Figures across sessions."""
+        facts = await self.hub.figures_across(call)
+        return self._page("analytics", "Analytics", _across(facts), facts)
+
+    async def compare(self, call: Call) -> Response:
+        """Two sessions side by side."""
+        asked = {"a": call.asked("a"), "b": call.asked("b")}
+        return self._page("compare", "Compare", _compare(asked), asked)
+
+    def _page(self, name: str, title: str, inside: str, facts: object, status: int = 200) -> Response:
+        html = _frame(name, title, inside, facts, local=self.local)
+        return Response(html, status, {"Cache-Control": "no-store"}, "text/html; charset=utf-8")
+
+    def error(self, status: int, message: str) -> Response:
+        """What went wrong, as a page."""
+        inside = f'<section class="notice"><h1>{escape(_TITLES.get(status, "That did not work"))}</h1>'
+        inside += f'<p>{escape(message)}</p><p><a href="/">All sessions</a></p></section>'
+        return self._page("error", "Error", inside, {"status": status, "message": message}, status)
+
+    # The way in
+
+    async def stranger(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Whoever is not in gets the page that says how, at whatever address they asked for."""
+        from_elsewhere = dict(scope["headers"]).get(b"sec-fetch-site", b"none") not in (b"none", b"same-origin")
+        await self.login_page(403 if from_elsewhere else 401)(scope, receive, send)
+
+    async def login(self, _: Request) -> Response:
+        """How to get in."""
+        return self.login_page(200)
+
+    def login_page(self, status: int) -> Response:
+        """The way in, at whatever address."""
+        inside = _LOCAL_LOGIN if self.local else _HUB_LOGIN
+        return self._page("login", "Log in", inside, {"local": self.local}, status)
+
+    async def enter(self, request: Request) -> Response:
+        """A token, or a key, for a cookie."""
+        secret = await _shown(request)
+        cookie = await asyncio.to_thread(self.logins.enter, secret) if secret else None
+        if cookie is None:
+            wrong = "this link is not good any more" if self.local else "there is no such key, or it is revoked"
+            return Response(encode.dumps({"message": wrong}), 401, media_type="application/json")
+        answer = Response(encode.dumps({"message": "welcome"}), media_type="application/json")
+        answer.set_cookie(
+            guard.cookie_name(request.scope),
+            cookie,
+            max_age=_DAYS * 86_400,
+            httponly=True,
+            samesite="strict",
+            secure=request.url.scheme == "https",
+        )
+        return answer
+
+    # Files
+
+    async def web(self, request: Request) -> Response:
+        """A file of the package."""
+        name = str(request.path_params["name"])
+        found = _asset(name, _stamp(name))
+        if found is None:
+            raise Refusal(404, "there is no such file")
+        body, tag = found
+        headers = {"ETag": tag, "Cache-Control": "no-cache"}
+        if request.headers.get("if-none-match") == tag:
+            return Response(status_code=304, headers=headers)
+        return Response(body, 200, headers, _TYPES[os.path.splitext(name)[1]])
+
+
+_TITLES = {400: "That cannot be asked", 404: "There is nothing here", 503: "Not just now"}
+
+
+def _is_full(ident: str) -> bool:
+    try:
+        return str(uuid.UUID(ident)) == ident
+    except ValueError:
+        return False
+
+
+async def _shown(request: Request) -> str | None:
+    """The token in the body of a request, which is small JSON."""
+    body = b""
+    async for piece in request.stream():
+        body += piece
+        if len(body) > _LARGEST_LOGIN:
+            return None
+    try:
+        told = encode.loads(body)
+    except ValueError:
+        return None
+    found = told.get("token") if isinstance(told, dict) else None
+    return found if isinstance(found, str) else None
+
+
+def _stamp(name: str) -> tuple[int, int] | None:
+    """When a file was last changed; None when it is none of ours, whatever its name looks like."""
+    path = os.path.join(WEB, name)
+    parts = name.split("/")
+    if not all(part and part[0] != "." for part in parts) or os.path.splitext(name)[1] not in _TYPES or "\\" in name:
+        return None
+    try:
+        facts = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return facts.st_mtime_ns, facts.st_size
+
+
+@cache
+def _asset(name: str, stamp: tuple[int, int] | None) -> tuple[bytes, str] | None:
+    """A file, read once for each time it changes, and its tag."""
+    if stamp is None:
+        return None
+    with open(os.path.join(WEB, name), "rb") as file:
+        body = file.read()
+    return body, f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+
+
+# HTML
+
+_FRAME = """<!doctype html>
+<html lang="en" data-page="{page}">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{title} · localops</title>
+<link rel="icon" href="/web/icon.svg" type="image/svg+xml">
+<link rel="stylesheet" href="/web/style.css">
+<script type="module" src="/web/{page}.js"></script>
+</head>
+<body>
+<a class="skip" href="#main">Skip to content</a>
+<header class="top">
+<a class="brand" href="/">localops</a>
+<nav aria-label="Pages">{nav}</nav>
+<div class="tools" id="tools"></div>
+</header>
+<main id="main" tabindex="-1">
+{inside}
+</main>
+<footer class="foot">localops {version}</footer>
+<script type="application/json" id="data">{data}</script>
+</body>
+</html>
+"""
+_NAV = (("sessions", "/", "Sessions"), ("analytics", "/analytics", "Analytics"), ("compare", "/compare", "Compare"))
+
+_LOCAL_LOGIN = """<section class="notice" id="login">
+<h1>Who is there?</h1>
+<p id="login-status" role="status">These pages open with the link that <code>localops ui</code> printed:
+it ends in <code>#t=…</code>.</p>
+<p>Lost it? Run <code>localops ui</code> once more.</p>
+</section>"""
+_HUB_LOGIN = """<section class="notice" id="login">
+<h1>Log in</h1>
+<p id="login-status" role="status">With a key of the project you want to see.
+<code>localops hub key create</code> makes one.</p>
+<form id="login-form" method="post" action="/login">
+<label for="key">Key</label>
+<input id="key" name="key" type="password" autocomplete="current-password" required>
+<button type="submit">Show me the sessions</button>
+</form>
+</section>"""
+
+
+def _frame(page: str, title: str, inside: str, facts: object, *, local: bool) -> str:
+    nav = "".join(
+        f'<a href="{href}"{" aria-current=page" if name == page else ""}>{label}</a>' for name, href, label in _NAV
+    )
+    return _FRAME.format(
+        page=escape(page),
+        title=escape(title),
+        nav=nav if page != "login" else "",
+        inside=inside,
+        version=__version__ + ("" if local else " hub"),
+        data=embedded(facts),
+    )
+
+
+def embedded(facts: object) -> str:
+    """JSON that may stand in a script element: nothing in it ends one, or begins a comment or a line."""
+    text = encode.dumps(facts).decode()
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+def _cell(value: object, kind: str = "") -> str:
+    return f"<td{f' class={kind}' if kind else ''}>{escape(str(value))}</td>"
+
+
+_NOTHING = '<p class="empty" id="empty">No sessions yet: record one with <code>localops demo</code>.</p>\n'
+_COLUMNS = (
+    ("name", "Name", ""),
+    ("state", "State", ""),
+    ("began", "Started", ""),
+    ("seconds", "Duration", "num"),
+    ("llm_calls", "LLM", "num"),
+    ("tool_calls", "Tools", "num"),
+    ("actions", "Actions", "num"),
+    ("errors", "Errors", "num"),
+    ("tokens", "Tokens", "num"),
+    ("cost", "Cost", "num"),
+    ("tags", "Tags", ""),
+)
+
+
+def _session_list(facts: Facts) -> str:
+    listed: Any = facts["sessions"]
+    heads = "".join(
+        f'<th scope="col" data-sort="{name}"{f" class={kind}" if kind else ""}>{label}</th>'
+        for name, label, kind in _COLUMNS
+    )
+    rows = "".join(_session_row(one) for one in listed)
+    nothing = "" if listed else _NOTHING
+    return f"""<h1 class="page-title">Sessions</h1>
+<form id="filters" role="search" aria-label="Filter sessions"></form>
+<div id="facets"></div>
+<div class="table-wrap"><table id="sessions" class="list">
+<thead><tr>{heads}</tr></thead>
+<tbody id="rows">{rows}</tbody>
+</table></div>
+{nothing}<div id="more"></div>"""
+
+
+def _session_row(one: dict[str, Any]) -> str:
+    cells = (
+        f'<td class="name"><a href="/s/{escape(one["session_id"])}">{escape(one["name"] or "unnamed")}</a></td>',
+        f'<td><span class="state {escape(one["state"])}">{escape(one["state"])}</span></td>',
+        f'<td><time datetime="{escape(one["began"])}">{escape(one["began"][:19].replace("T", " "))}</time></td>',
+        _cell(output.short_duration(round(one["seconds"] * 1e9)), "num"),
+        _cell(output.count(one["llm_calls"]), "num"),
+        _cell(output.count(one["tool_calls"]), "num"),
+        _cell(output.count(one["actions"]), "num"),
+        _cell(output.count(one["errors"]), "num"),
+        _cell(output.count(one["tokens_in"] + one["tokens_out"]), "num"),
+        _cell(_money(one), "num"),
+        f'<td class="tags">{_chips(one["tags"])}</td>',
+    )
+    return f'<tr data-id="{escape(one["session_id"])}">{"".join(cells)}</tr>'
+
+
+def _chips(tags: Iterable[str]) -> str:
+    return "".join(f'<span class="tag">{escape(tag)}</span>' for tag in tags)
+
+
+def _money(one: dict[str, Any]) -> str:
+    unpriced = one["unpriced"]
+    if unpriced and not one["cost_nano"] and unpriced >= one["llm_calls"]:
+        return "unpriced"
+    return output.money(one["cost_nano"]) + (" + ?" if unpriced else "")
+
+
+def _session_head(facts: Facts) -> str:
+    one: Any = facts
+    shown = {
+        "Duration": output.short_duration(round(one["seconds"] * 1e9)),
+        "Cost": _money(one),
+        "LLM calls": output.count(one["llm_calls"]),
+        "Tool calls": output.count(one["tool_calls"]),
+        "Actions": output.count(one["actions"]),
+        "Errors": output.count(one["errors"]),
+        "Tokens in": output.count(one["tokens_in"]),
+        "Tokens out": output.count(one["tokens_out"]),
+    }
+    figures = "".join(f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>" for name, value in shown.items())
+    reason = f'<p class="reason" id="reason">{escape(one["reason"])}</p>' if one["reason"] else ""
+    return f"""<article id="session" data-id="{escape(one["session_id"])}">
+<div class="head" id="head">
+<h1>{escape(one["name"] or "unnamed")}</h1>
+<p class="meta"><span class="state {escape(one["state"])}" id="state">{escape(one["state"])}</span>
+<time datetime="{escape(one["began"])}">{escape(one["began"][:19].replace("T", " "))} UTC</time>
+<span class="project">{escape(one["project"])}</span></p>
+{reason}<p class="tags" id="tags">{_chips(one["tags"])}</p>
+<dl class="figures" id="figures">{figures}</dl>
+<div id="notices"></div>
+<div id="extras"></div>
+</div>
+<div id="views" role="tablist" aria-label="Views"></div>
+<div class="split"><section id="view" aria-live="off"></section>
+<aside id="details" aria-label="Selected event" hidden></aside></div>
+</article>"""
+
+
+def _across(facts: Facts) -> str:
+    one: Any = facts
+    shown = {
+        "Sessions": output.count(one["sessions"]),
+        "Cost": _money(one),
+        "LLM calls": output.count(one["llm_calls"]),
+        "Tool calls": output.count(one["tool_calls"]),
+        "Errors": output.count(one["errors"]),
+        "Tokens in": output.count(one["tokens_in"]),
+        "Tokens out": output.count(one["tokens_out"]),
+    }
+    figures = "".join(f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>" for name, value in shown.items())
+    return f"""<h1 class="page-title">Analytics</h1>
+<form id="filters" aria-label="Choose sessions"></form>
+<dl class="figures" id="figures">{figures}</dl>
+<div id="charts"></div>
+<div id="tables"></div>"""
+
+
+def _compare(asked: dict[str, str | None]) -> str:
+    missing = "" if all(asked.values()) else '<p class="empty">Choose two sessions in the list, then compare them.</p>'
+    return f'<h1 class="page-title">Compare</h1>\n{missing}<div id="compare"></div>'

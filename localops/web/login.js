@@ -1,0 +1,31 @@
+// The way in: a token from the fragment, or a key from the form, for a cookie. Then on to the page that was meant.
+
+const status = document.getElementById("login-status");
+const onward = () => location.replace(location.pathname === "/login" ? "/" : location.pathname + location.search);
+
+async function enter(token) {
+  const answer = await fetch("/login", {
+    method: "POST",
+    headers: { "Content-Type": "application/json", "X-Localops": "1" },
+    body: JSON.stringify({ token }),
+  });
+  if (answer.ok) return onward();
+  status.textContent = (await answer.json()).message;
+}
+
+// Whoever came from another site may have been let in before: only our own pages bring the cookie along.
+async function knownAlready() {
+  const answer = await fetch("/api/1/sessions?limit=1");
+  if (answer.ok) onward();
+}
+
+const token = new URLSearchParams(location.hash.slice(1)).get("t");
+const form = document.getElementById("login-form");
+if (form) {
+  form.addEventListener("submit", event => {
+    event.preventDefault();
+    enter(form.elements.key.value);
+  });
+}
+if (token) enter(token);
+else if (location.pathname !== "/login") knownAlready();
