@@ -389,6 +389,7 @@ def test_a_row_that_is_refused_holds_up_nothing(trip: Trip, chaos_before: Chaos)
     chaos_before.always(_at(ROWS, refuse))
     outcome = trip.go()
     assert (outcome.code, outcome.parked) == (codes.PARKED, 1)
+    assert "does not take" in outcome.message
     [parked] = trip.parked()
     assert parked.final
     assert "one row makes no sense" in parked.reason
@@ -415,7 +416,9 @@ def test_a_row_on_which_the_hub_fails_holds_up_nothing(
 
     chaos_before.always(_at(ROWS, fail))
     for _ in range(3):
-        assert trip.go().code == code
+        outcome = trip.go()
+        assert outcome.code == code
+        assert "other figures" not in outcome.message
         assert [row.final for row in trip.parked()] == aside
         assert (trip.here() - trip.arrived()).total() == 1
         trip.record(1)
@@ -581,8 +584,10 @@ def test_killed_while_sending(trip: Trip, chaos_before: Chaos, when: str) -> Non
     trip.check_arrived()
 
 
-def test_interrupted(trip: Trip, chaos_before: Chaos) -> None:
+@pytest.mark.parametrize("calls", [6, 3_000], ids=["one batch", "several"])
+def test_interrupted(trip: Trip, chaos_before: Chaos, calls: int) -> None:
     """Ctrl-C ends a pass that waits, at once, in words, and keeps what is not sent."""
+    trip.record(calls)
     chaos_before.always(_at(ROWS, chaos.silence))
     program = trip.start()
     try:
