@@ -110,7 +110,7 @@ class Pass:
         self._probes = _PROBES
         self._gone_back = False
         self._left_out: Offline | None = None  # why rows were passed over, which the pass ends with
-        self._incomplete: set[bytes] = set()  # sessions of which rows stay here: their figures differ there
+        self._incomplete: set[bytes] = set()  # the sessions of those: their figures differ there
 
     def run(self, *, check_all: bool = False) -> None:
         """Send what there is; every way it can end is in the outcome."""
@@ -206,7 +206,8 @@ class Pass:
                 sessions.update(row[2] for _, row in batch.rows)
             upcoming = following(batch)
             if upcoming is None:  # the last one takes the figures along
-                batch = replace(batch, totals=self.ledger.totals(sorted(sessions, reverse=True), batch.rows[-1][0]))
+                whole = sorted(sessions - self._incomplete, reverse=True)
+                batch = replace(batch, totals=self.ledger.totals(whole, batch.rows[-1][0]))
             self._make_durable(batch)
             self._upcoming, self._clean = upcoming, True
             yield batch
@@ -227,7 +228,6 @@ class Pass:
         """Send a batch; what the remote refuses is found by halves and put aside, and holds up nothing."""
         if len(batch.rows) > self.pace.rows_left > 0:
             batch = bundle.first(batch, int(self.pace.rows_left))
-        batch = self._with_true_totals(batch)
         self.pace.check()
         try:
             self._settle(batch, self._patiently(lambda: self._send(batch)))
@@ -246,13 +246,6 @@ class Pass:
             self._clean = False
             self._isolate(batch, error)
 
-    def _with_true_totals(self, batch: Batch) -> Batch:
-        """The batch without figures of sessions that do not come whole."""
-        if not (batch.totals and self._incomplete):
-            return batch
-        kept_out = {session.hex() for session in self._incomplete}
-        return replace(batch, totals=[told for told in batch.totals if told["session"] not in kept_out])
-
     def _send(self, batch: Batch) -> Ack:
         self.outcome.requests += 1
         prepare: Callable[[Batch], None] | None = getattr(self.sink, "prepare", None)
@@ -268,7 +261,6 @@ class Pass:
         taken = len(batch.rows) - len(ack.refused)
         self.outcome.sent += taken
         self.outcome.parked += len(ack.refused)
-        self._incomplete.update(row[2] for seq, row in batch.rows if seq in ack.refused)
         self.pace.spend(taken, 0)
         self._clean &= not ack.refused
         if ack.differs:
@@ -282,7 +274,6 @@ class Pass:
     def _park(self, batch: Batch, reason: str, *, final: bool) -> None:
         self.ledger.park(self.journal, {seq: reason for seq, _ in batch.rows}, final=final)
         self.outcome.parked += len(batch.rows)
-        self._incomplete.update(row[2] for _, row in batch.rows)
 
     def _patiently(self, ask: Callable[[], Any]) -> Any:
         """Ask again after a while, as long as the other side is there and says that it cannot just now."""
@@ -307,7 +298,7 @@ class Pass:
         A row on which the connection breaks is only left out: that may be the line.  So is one that is alone, since
         nothing tells yet whether the server is alive; the second time in a pass nobody believes it any more.
         """
-        pending, alive = deque(_parts(replace(batch, totals=()))), False
+        pending, alive = deque(_parts(batch)), False
         failed: list[Batch] = []
         while pending and self._probes > 0:
             part = pending.popleft()
