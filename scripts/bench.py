@@ -486,7 +486,10 @@ def made_sessions(many: int) -> Iterator[rows.Row]:
         yield rows.make("end", session, id=clock.new_id(at), at_ns=at + 5_000_000, name=state)
 
 
-PARTS = {part.__name__: part for part in (record, power, start, writers, million, sessions)}
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from scripts import bench_sync  # noqa: E402  the parts of it that need a hub
+
+PARTS = {part.__name__: part for part in (record, power, start, writers, million, sessions)} | bench_sync.PARTS
 
 
 def page(bench: Bench) -> str:

@@ -62,7 +62,9 @@ def _all_help(command: click.Command, name: str) -> Iterator[str]:
     """A command, and what there is below it."""
     context = _context(command, name)
     yield from _help(command, context)
-    for below in command.list_commands(context) if isinstance(command, click.Group) else ():
+    if not isinstance(command, click.Group):
+        return
+    for below in command.list_commands(context):
         found = command.get_command(context, below)
         assert found is not None
         yield from _all_help(found, f"{name} {below}")

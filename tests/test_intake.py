@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import localops
-from localops import analytics, bundle, clock, delivery, intake, prune, rows
+from localops import analytics, bundle, clock, intake, prune, rows
 from localops.bundle import Ack, Batch, Previous
 from localops.delivery import Ledger, Limits
 from localops.intake import Apart
@@ -155,5 +155,5 @@ def test_refused_rows_are_left_out(hub: Journal, sender: tuple[Journal, Ledger, 
     ack, _ = intake.take(hub, readable, by="hub", key="k", refused={seq: "torn"})
     assert ack == Ack({seq: "torn"}, ack.receipt, "hub", len(readable.rows), [], False)
     assert ack.receipt is not None
-    assert delivery.bundle.is_signed(ack.receipt, "k")
+    assert bundle.is_signed(ack.receipt, "k")
     assert ack.receipt["rows"] == len(readable.rows)
