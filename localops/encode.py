@@ -70,19 +70,16 @@ class Encoder:
     def _fast_encode(self) -> Callable[[dict[str, object]], str]:
         """`encode` with all it needs at hand: it runs once per event, on the caller's time."""
         dump, walk, max_event = orjson.dumps, self._walk, self._max_event
-        suspects = self._redactor.suspects if self._redactor else None
+        suspects = self._redactor.suspects if self._redactor else _unsuspecting
         limit = min(self._max_value, max_event)
         has_null = re.compile(b"null").search
 
         def encode(fields: dict[str, object]) -> str:
             try:
                 body = dump(fields, None, _OPTIONS)
-                if (
-                    (suspects is not None and suspects(body))
-                    or ((has_null(body) or len(body) > limit) and not _is_faithful(fields, limit))
-                    or len(body) > max_event
-                    or "notes" in fields
-                ):
+                if suspects(body) or "notes" in fields:
+                    return walk(fields)
+                if (len(body) > limit or has_null(body)) and (len(body) > max_event or not _is_faithful(fields, limit)):
                     return walk(fields)
                 return body.decode()
             except (KeyboardInterrupt, SystemExit):
@@ -137,6 +134,10 @@ class Encoder:
             return small
         data = dumps(body)
         return {"event": walk.large(data, data.decode())}
+
+
+def _unsuspecting(_body: bytes) -> bool:
+    return False
 
 
 def _renamed(body: dict[str, Any]) -> dict[str, Any]:

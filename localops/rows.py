@@ -121,7 +121,12 @@ def plain(
     body: str | None,
 ) -> Row:
     """A row that says nothing from `end_ns` to `tags`, in short: fewer values to bind, which is felt on every event."""
-    columns = (id, phase, session, kind, name, parent, agent, at_ns, start_ns, *_SILENCE, FORMAT, body)
+    # fmt: off
+    columns = (
+        id, phase, session, kind, name, parent, agent, at_ns, start_ns,
+        None, None, None, None, None, None, None, None, None, FORMAT, body,
+    )
+    # fmt: on
     return (id, phase, session, kind, name, parent, agent, at_ns, start_ns, FORMAT, crc32(_pack(columns, 0)), body)
 
 

@@ -230,10 +230,10 @@ class Session:
         parent: bytes | None = None,
         more: Mapping[str, object] | None = None,
     ) -> None:
-        here = scope.get()
-        agent = None
-        if here[0] is self:
-            parent, agent = parent or here[1], here[2]
+        owner, operation, agent = scope.get()
+        if owner is not self:
+            operation = agent = None
+        parent = parent or operation
         if event.agent_id is not None:
             agent = self.agent_id(event.agent_id)
         given = event.event_type
