@@ -16,18 +16,19 @@ from itertools import chain
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
+from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
-from localops import __version__, analytics, bundle, clock, encode, strangers
+from localops import __version__, analytics, bundle, clock, config, encode, strangers
 from localops.errors import Ambiguous, BundleError, ConfigError, LocalopsError, NotFound
 from localops.home import STATES, Filters
 from localops.server import bodies, guard, openapi
 from localops.server.bodies import TooLarge, TooSlow, Unpackable
 from localops.server.calls import Call, Door, Refusal
 from localops.server.limits import Busy, Limits, Shares
-from localops.server.pages import Pages
-from localops.server.store import Apart, Garbled, Misplaced, TooMany, Unavailable
+from localops.server.pages import Pages, error_page
+from localops.server.reading import TooMany, Unavailable
+from localops.server.store import Apart, Garbled, Misplaced
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,7 +67,15 @@ _FIGURES = {
 _PAGE = {
     "after": "seq: the events that came in after it, which is the next page",
     "limit": "rows that are looked at, 500 if nothing is said, never more than 1000",
+    "kind": "only of this kind",
+    "text": "only with these words",
 }
+_COLUMNS = {
+    "after": "seq: the events whose rows came in after it, which is the next page",
+    "limit": "rows that are looked at, 2000 if nothing is said, never more than 50000",
+}
+_MISSING = "Session does not belong to this project"
+_NO_EVENT = "the session has no such event"
 _ROWS = "application/x-ndjson"
 _JSON = "application/json"
 _BYTES = "application/octet-stream"
@@ -108,6 +117,9 @@ DOORS = (
     Door("GET", "/api/1/sessions", "sessions", "Sessions, newest first.", query=_LIST),
     Door("GET", "/api/1/sessions/{session}", "session", "A session and its figures."),
     Door("GET", "/api/1/sessions/{session}/events", "events", "Events, in the order they came in.", query=_PAGE),
+    Door("GET", "/api/1/sessions/{session}/events/{seq}", "event", "One event, and all there is of it."),
+    Door("GET", "/api/1/sessions/{session}/timeline", "timeline", "Events in columns, to be drawn.", query=_COLUMNS),
+    Door("GET", "/blobs/{project}/{digest}", "attachment", "A video, a picture, a long value: the bytes."),
     Door("GET", "/api/1/analytics", "analytics", "Figures across sessions.", query=_FIGURES),
 )
 
@@ -209,7 +221,7 @@ class Hub:
                     return await handler(Call(request, visitor.project, visitor.name))
             except Exception as error:
                 refusal = _refusal(error)
-                return pages.error(refusal.status, str(refusal))
+                return error_page(refusal.status, str(refusal))
 
         return answer
 
@@ -241,9 +253,11 @@ class Hub:
         signed = {"localops": bundle.WIRE, **({"hub": self.keys.hub} if self.keys else {})}
         return _json({**signed, **told}, status, headers)
 
-    async def nothing_there(self, _: Request, error: Exception) -> Response:
+    async def nothing_there(self, request: Request, error: Exception) -> Response:
         """There is nothing at that address, or not for that method."""
         status = getattr(error, "status_code", 404)
+        if "text/html" in request.headers.get("accept", ""):
+            return error_page(status, "There is nothing at this address.")
         message = "there is nothing at this address: see /openapi.json"
         return self._answer({"message": message}, status, getattr(error, "headers", None))
 
@@ -408,13 +422,49 @@ class Hub:
 
     async def events(self, call: Call) -> Response:
         """A page of a session's events."""
-        page = {"after": call.number("after", 0, most=1 << 62), "limit": call.number("limit", 500, most=1_000)}
+        page: dict[str, Any] = {"after": call.number("after", 0, most=1 << 62)}
+        page["limit"] = call.number("limit", 500, most=1_000)
+        page |= {"kind": call.asked("kind"), "text": call.asked("text")}
         return self._answer(await self._one(self.store.events, call, **page))
 
-    async def _one(self, work: Callable[..., Facts | None], call: Call, **options: Any) -> Facts:
+    async def event(self, call: Call) -> Response:
+        """One event."""
+        seq = str(call.request.path_params["seq"])
+        if not (seq.isascii() and seq.isdigit()) or len(seq) > 18:
+            raise Refusal(404, "an event is named by its seq, a number")
+        return self._answer(await self._one(self.store.event, call, seq=int(seq), missing=_NO_EVENT))
+
+    async def timeline(self, call: Call) -> Response:
+        """A page of a session's events in columns."""
+        page: dict[str, Any] = {"after": call.number("after", 0, most=1 << 62)}
+        page["limit"] = call.number("limit", 2_000, most=50_000)
+        return self._answer(await self._one(self.store.timeline, call, **page))
+
+    async def attachment(self, call: Call) -> Response:
+        """The bytes of a blob: never a page of ours, whatever they are."""
+        project, digest = str(call.request.path_params["project"]), _digest(call.request)
+        if call.project not in (None, project):
+            raise Refusal(404, "there is no such blob in this project")
+        found = await self.read(self.store.attachment, config.check_project(project), digest)
+        if found is None:
+            raise Refusal(404, "there is no such blob in this project")
+        path, kind = found
+        headers = {"Content-Security-Policy": "sandbox; default-src 'none'", "Cache-Control": "private, immutable"}
+        inline = kind != _BYTES
+        return FileResponse(
+            path,
+            headers=headers,
+            media_type=kind,
+            filename=digest,
+            content_disposition_type="inline" if inline else "attachment",
+        )
+
+    async def _one(
+        self, work: Callable[..., Facts | None], call: Call, *, missing: str = _MISSING, **options: Any
+    ) -> Facts:
         found = await self.read(work, call.project, call.session(), **options)
         if found is None:
-            raise Refusal(404, "Session does not belong to this project")
+            raise Refusal(404, missing)
         return found
 
     async def analytics(self, call: Call) -> Response:

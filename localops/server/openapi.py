@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _IN_PATH = {
     "session": ("id of a session: a UUID", {"type": "string", "format": "uuid"}),
+    "seq": ("seq of any of its rows", {"type": "integer"}),
+    "project": ("name of a project", {"type": "string"}),
     "digest": ("SHA-256 of a blob", {"type": "string", "pattern": "^[0-9a-f]{64}$"}),
 }
 _NUMBERS = ("limit", "after")

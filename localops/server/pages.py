@@ -56,7 +56,7 @@ class Pages:
     async def sessions(self, call: Call) -> Response:
         """The list of sessions."""
         facts = await self.hub.list_of(call)
-        return self._page("sessions", "Sessions", _session_list(facts), facts)
+        return _page("sessions", "Sessions", _session_list(facts), facts)
 
     async def session(self, call: Call) -> Response:
         """One session; `last` and the beginning of an id lead to it."""
@@ -64,27 +64,17 @@ class Pages:
         if not _is_full(ident):
             return RedirectResponse(f"/s/{await self.hub.read(self.hub.store.find, call.project, ident)}", 303)
         facts = await self.hub.details_of(call)
-        return self._page("session", str(facts["name"] or "Session"), _session_head(facts), facts)
+        return _page("session", str(facts["name"] or "Session"), _session_head(facts), facts)
 
     async def analytics(self, call: Call) -> Response:
         """Figures across sessions."""
         facts = await self.hub.figures_across(call)
-        return self._page("analytics", "Analytics", _across(facts), facts)
+        return _page("analytics", "Analytics", _across(facts), facts)
 
     async def compare(self, call: Call) -> Response:
         """Two sessions side by side."""
         asked = {"a": call.asked("a"), "b": call.asked("b")}
-        return self._page("compare", "Compare", _compare(asked), asked)
-
-    def _page(self, name: str, title: str, inside: str, facts: object, status: int = 200) -> Response:
-        html = _frame(name, title, inside, facts, local=self.local)
-        return Response(html, status, {"Cache-Control": "no-store"}, "text/html; charset=utf-8")
-
-    def error(self, status: int, message: str) -> Response:
-        """What went wrong, as a page."""
-        inside = f'<section class="notice"><h1>{escape(_TITLES.get(status, "That did not work"))}</h1>'
-        inside += f'<p>{escape(message)}</p><p><a href="/">All sessions</a></p></section>'
-        return self._page("error", "Error", inside, {"status": status, "message": message}, status)
+        return _page("compare", "Compare", _compare(asked), asked)
 
     # The way in
 
@@ -100,7 +90,7 @@ class Pages:
     def login_page(self, status: int) -> Response:
         """The way in, at whatever address."""
         inside = _LOCAL_LOGIN if self.local else _HUB_LOGIN
-        return self._page("login", "Log in", inside, {"local": self.local}, status)
+        return _page("login", "Log in", inside, {"local": self.local}, status)
 
     async def enter(self, request: Request) -> Response:
         """A token, or a key, for a cookie."""
@@ -136,6 +126,22 @@ class Pages:
 
 
 _TITLES = {400: "That cannot be asked", 404: "There is nothing here", 503: "Not just now"}
+
+
+def error_page(status: int, message: str) -> Response:
+    """What went wrong, as a page."""
+    title = _TITLES.get(status, "That did not work")
+    inside = f"""<section class="notice">
+<h1>{escape(title)}</h1>
+<p>{escape(message)}</p>
+<p><a href="/">All sessions</a></p>
+</section>"""
+    return _page("error", title, inside, {"status": status, "message": message}, status)
+
+
+def _page(name: str, title: str, inside: str, facts: object, status: int = 200) -> Response:
+    html = _frame(name, title, inside, facts)
+    return Response(html, status, {"Cache-Control": "no-store"}, "text/html; charset=utf-8")
 
 
 def _is_full(ident: str) -> bool:
@@ -231,7 +237,7 @@ _HUB_LOGIN = """<section class="notice" id="login">
 </section>"""
 
 
-def _frame(page: str, title: str, inside: str, facts: object, *, local: bool) -> str:
+def _frame(page: str, title: str, inside: str, facts: object) -> str:
     nav = "".join(
         f'<a href="{href}"{" aria-current=page" if name == page else ""}>{label}</a>' for name, href, label in _NAV
     )
@@ -240,7 +246,7 @@ def _frame(page: str, title: str, inside: str, facts: object, *, local: bool) ->
         title=escape(title),
         nav=nav if page != "login" else "",
         inside=inside,
-        version=__version__ + ("" if local else " hub"),
+        version=__version__,
         data=embedded(facts),
     )
 

@@ -13,21 +13,20 @@ import time
 from collections import OrderedDict
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import islice
 
-from localops import analytics, blobs, bundle, config, export, host, intake, prune, rows
+from localops import analytics, blobs, bundle, config, host, intake, prune
 from localops.errors import JournalError, LocalopsError, NotFound
 from localops.home import Filters, Home
 from localops.intake import Apart
 from localops.journal import Journal
 from localops.reader import SQLiteError
-from localops.server import facts
+from localops.server.reading import HomeReader, TooMany, Unavailable, inode
 from localops.sql import statements
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from typing import Any, Protocol
+    from typing import Protocol
 
     from localops.analytics import Chosen
     from localops.bundle import Ack, Batch
@@ -73,8 +72,26 @@ if TYPE_CHECKING:
         def document(self, project: str | None, session: bytes, *, most: int) -> Facts | None:
             """One session as AgentOps' export; TooMany when it has more events than that."""
 
-        def events(self, project: str | None, session: bytes, *, after: int, limit: int) -> Facts | None:
+        def events(
+            self,
+            project: str | None,
+            session: bytes,
+            *,
+            after: int,
+            limit: int,
+            kind: str | None = None,
+            text: str | None = None,
+        ) -> Facts | None:
             """A page of a session's events, in the order they came in."""
+
+        def event(self, project: str | None, session: bytes, seq: int) -> Facts | None:
+            """One event in full."""
+
+        def timeline(self, project: str | None, session: bytes, *, after: int, limit: int) -> Facts | None:
+            """A page of a session's events in columns."""
+
+        def attachment(self, project: str, digest: str) -> tuple[str, str] | None:
+            """The path and the kind of a blob that is here."""
 
         def analytics(self, project: str | None, by: str | None, chosen: Chosen, *, limit: int) -> Facts:
             """Figures across sessions."""
@@ -87,14 +104,6 @@ if TYPE_CHECKING:
 
         def close(self) -> None:
             """Let go of everything."""
-
-
-class Unavailable(LocalopsError):
-    """Nothing can be stored just now."""
-
-
-class TooMany(LocalopsError):
-    """There is more of it than fits one answer."""
 
 
 class Misplaced(LocalopsError):
@@ -117,16 +126,20 @@ _UPLOADS = "uploads"
 _UPLOAD_KEPT = 7 * 86_400.0  # seconds that the beginning of a blob waits for the rest
 
 
-class HomeStore:
+class HomeStore(HomeReader):
     """A localops home as a store: a project is a folder, ingest is import."""
 
     def __init__(self, folder: str, *, fresh: float = 60.0) -> None:
-        self.folder = folder
-        self._fresh = fresh  # seconds after which the projects are opened (and tidied) anew
-        self._lock = threading.Lock()
+        super().__init__(folder, fresh=fresh)
         self._journals: OrderedDict[str, _Writer] = OrderedDict()
-        self._readers: dict[str | None, list[_Opened]] = {}
-        self._closed = False
+
+    def _open(self, project: str | None) -> Home:
+        try:
+            return super()._open(project)
+        except NotFound:
+            assert project is not None
+            self.migrate(project)
+            return super()._open(project)
 
     def migrate(self, project: str) -> None:
         """Make a project ready to take rows."""
@@ -152,12 +165,7 @@ class HomeStore:
 
     def close(self) -> None:
         """Let go of every file."""
-        with self._lock:
-            self._closed = True
-            readers = [opened for kept in self._readers.values() for opened in kept]
-            self._readers.clear()
-        for opened in readers:
-            opened.home.close()
+        super().close()
         for writer in list(self._journals.values()):
             writer.close()
 
@@ -176,127 +184,6 @@ class HomeStore:
                 yield writer.journal()
             except (SQLiteError, JournalError, OSError) as error:
                 raise Unavailable(f"nothing can be stored here just now: {error}") from error
-
-    # Reading
-
-    @contextmanager
-    def _home(self, project: str | None) -> Iterator[Home]:
-        """The home, or one project of it, open to be read, to oneself."""
-        opened = self._take_reader(project) or _Opened(self._open(project), whole=project is None)
-        try:
-            yield opened.home
-        except SQLiteError as error:
-            opened.home.close()
-            raise Unavailable(f"it cannot be read just now: {error}") from error
-        except BaseException:
-            opened.home.close()
-            raise
-        with self._lock:
-            kept = self._readers.setdefault(project, [])
-            if len(kept) < _READERS and not self._closed:
-                kept.append(opened)
-                return
-        opened.home.close()
-
-    def _take_reader(self, project: str | None) -> _Opened | None:
-        while True:
-            with self._lock:
-                kept = self._readers.get(project)
-                if not kept:
-                    return None
-                opened = kept.pop()
-            if opened.is_good(self._fresh):
-                return opened
-            opened.home.close()
-
-    def _open(self, project: str | None) -> Home:
-        try:
-            return Home(self.folder, project)
-        except NotFound:
-            assert project is not None
-            self.migrate(project)
-            return Home(self.folder, project)
-
-    @contextmanager
-    def _project(self, project: str) -> Iterator[Project]:
-        with self._home(project) as home:
-            yield home.projects[0]
-
-    @contextmanager
-    def _holder(self, project: str | None, session: bytes) -> Iterator[tuple[Project, analytics.Totals] | None]:
-        """The project that has a session, and the session's figures."""
-        with self._home(project) as home:
-            found = ((each, analytics.totals(each.reader, session)) for each in home.projects)
-            yield next((each for each in found if each[1].rows), None)
-
-    def sessions(
-        self, project: str | None, filters: Filters, *, before: str | None, limit: int
-    ) -> tuple[list[Facts], bool]:
-        """Sessions, newest first."""
-        with self._home(project) as home:
-            if filters.text is not None:
-                for each in home.projects:
-                    each.index().catch_up()
-            found = list(islice(home.sessions(filters, before=before), limit + 1))
-            return [facts.listed(one) for one in found[:limit]], len(found) > limit
-
-    def find(self, project: str | None, ident: str) -> str:
-        """The id of the session that is meant."""
-        with self._home(project) as home:
-            return facts.full_id(home.find(ident)[1])
-
-    def session(self, project: str | None, session: bytes) -> Facts | None:
-        """One session and its figures."""
-        with self._holder(project, session) as found:
-            if found is None:
-                return None
-            where, _ = found
-            stands = where.standing(session)
-            report = analytics.report(where.reader, session, running=stands.state == "Running")
-            return facts.session(where, session, stands, report)
-
-    def stats(self, project: str | None, session: bytes) -> Facts | None:
-        """One session as AgentOps' stats."""
-        with self._holder(project, session) as found:
-            return found and facts.stats(session, found[1], found[0].standing(session).state)
-
-    def document(self, project: str | None, session: bytes, *, most: int) -> Facts | None:
-        """One session as AgentOps' export."""
-        with self._holder(project, session) as found:
-            if found is None:
-                return None
-            where, figures = found
-            if figures.rows > most:
-                raise TooMany(f"the session has {figures.rows} rows: read its events page by page")
-            return export.document(export.Run(where.name, where.folder, where.reader, session))
-
-    def events(self, project: str | None, session: bytes, *, after: int, limit: int) -> Facts | None:
-        """A page of a session's events; one that has not ended stands where it began."""
-        with self._holder(project, session) as found:
-            if found is None:
-                return None
-            reader = found[0].reader
-            page = reader.all("events", session=session, after=after, many=limit)
-            later = dict(reader.all("later_prices", session=session))
-            shown = []
-            for row in page:
-                _, id, phase, _, kind, *_ = row
-                other = None if kind in rows.BOOKS else reader.one("row", id=id, phase=1 - phase)
-                if kind in rows.BOOKS or (phase == rows.OPEN and other is not None):
-                    continue
-                shown.append(facts.event(row, other, later.get(id)))
-            return {"events": shown, "next_after": page[-1][0] if len(page) == limit else None}
-
-    def analytics(self, project: str | None, by: str | None, chosen: Chosen, *, limit: int) -> Facts:
-        """Figures across sessions."""
-        with self._home(project) as home:
-            readers = [each.reader for each in home.projects]
-            if by is None:
-                sums = [analytics.overall(reader, chosen) for reader in readers]
-                total = analytics.Totals(*map(sum, zip(analytics.NOTHING, *sums, strict=True)))
-                return {"sessions": total.rows, **facts.totals(total)}
-            lines = [line for reader in readers for line in analytics.across(reader, by, chosen)]
-            return {"by": by, "lines": [facts.part(by, line) for line in _together(by, lines)[:limit]]}
 
     # Proof
 
@@ -353,24 +240,6 @@ class HomeStore:
         return at + len(piece)
 
 
-class _Opened:
-    """A home that is open to be read, for as long as its files are those at their paths."""
-
-    def __init__(self, home: Home, *, whole: bool) -> None:
-        self.home = home
-        self.whole = whole  # all its projects, also those that come
-        self._since = time.monotonic()
-        self._inodes = self._inodes_now()
-
-    def is_good(self, fresh: float) -> bool:
-        """Whether it can be read once more."""
-        return time.monotonic() - self._since < fresh and self._inodes_now() == self._inodes
-
-    def _inodes_now(self) -> list[int]:
-        names = config.projects(self.home.folder) if self.whole else []
-        return [len(names), *(_inode(each.path) for each in self.home.projects)]
-
-
 class _Writer:
     """The journal of one project, open for as long as it is the file at its path."""
 
@@ -383,13 +252,13 @@ class _Writer:
     def journal(self) -> Journal:
         """The journal, opened anew when another file (a restored backup) has taken its place."""
         path = os.path.join(self.folder, config.JOURNAL)
-        if self._journal is not None and _inode(path) != self._inode:
+        if self._journal is not None and inode(path) != self._inode:
             self.close()
         if self._journal is None:
             host.make_private(self.folder)
             opened = Journal(self.folder, gather=True)
             opened.fold()
-            self._journal, self._inode = opened, _inode(path)
+            self._journal, self._inode = opened, inode(path)
         return self._journal
 
     def close(self) -> None:
@@ -397,25 +266,6 @@ class _Writer:
         journal, self._journal = self._journal, None
         if journal is not None:
             journal.close()
-
-
-def _inode(path: str) -> int:
-    try:
-        return os.stat(path).st_ino
-    except FileNotFoundError:
-        return 0
-
-
-def _together(by: str, lines: list[analytics.Line]) -> list[analytics.Line]:
-    """One list for all projects: what has the same name in two of them is one line."""
-    found: dict[Any, list[analytics.Line]] = {}
-    for line in lines:
-        name = facts.full_id(line.value) if by == "session" else line.value
-        found.setdefault(name, []).append(line)
-    sums = [
-        analytics.Line(name, *map(sum, zip(*(line[1:] for line in same), strict=True))) for name, same in found.items()
-    ]
-    return sorted(sums, key=lambda line: line.value if by == "day" else (-line.cost, -line.events))
 
 
 # The beginnings of blobs

@@ -128,7 +128,7 @@ def test_a_key_opens_its_own_project_only(running: RealHub) -> None:
 @pytest.mark.parametrize("door", [door for door in DOORS if door.key], ids=lambda door: f"{door.method} {door.path}")
 def test_nothing_is_said_without_a_key(running: RealHub, door: object) -> None:
     """No key, an unknown one, and one in a place where none belongs are all refused."""
-    path = door.path.format(session=uuid.uuid4(), digest="0" * 64)  # type: ignore[attr-defined]
+    path = door.path.format(session=uuid.uuid4(), digest="0" * 64, seq=1, project="p")  # type: ignore[attr-defined]
     expected = 400 if door.v2 else 401  # type: ignore[attr-defined]
     for key in ("", "no uuid", str(uuid.uuid4())):
         status, _ = running.ask(door.method, path, key=key)  # type: ignore[attr-defined]
@@ -296,7 +296,7 @@ def test_the_openapi_document_is_that_of_the_doors(running: RealHub) -> None:
     named = {(method.upper(), path) for path, methods in told["paths"].items() for method in methods}
     assert named == {(door.method, door.path) for door in DOORS}
     for method, path in named:
-        filled = path.format(session=uuid.uuid4(), digest="0" * 64)
+        filled = path.format(session=uuid.uuid4(), digest="0" * 64, seq=1, project="p")
         assert running.ask(method, filled, b"" if method in ("POST", "PATCH") else None)[0] not in (405, 500)
 
 

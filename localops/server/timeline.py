@@ -1,0 +1,143 @@
+"""A session's events in columns: small enough to send, and quick enough to draw, a hundred thousand of them.
+
+An event goes by the seq of its first row: where it began, which never changes and lies before whatever happens in it.
+Pages follow the rows; an operation that ends in a later page than it began in is told again, under the same seq.
+"""
+
+from __future__ import annotations
+
+from localops import analytics, encode, rows
+from localops.sql import statements
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import Any
+
+    from localops.reader import Reader
+    from localops.server.facts import Facts
+
+    Row = tuple[Any, ...]
+
+_HIDDEN = frozenset((*rows.BOOKS, "agent"))  # rows that are no event on a time line
+_COLUMNS = "seq id phase kind name parent agent at start end model given made cost failed other".split()
+_SEQ, _ID, _PHASE, _KIND, _PARENT, _COST, _OTHER = map(_COLUMNS.index, "seq id phase kind parent cost other".split())
+
+
+def page(reader: Reader, session: bytes, *, after: int, limit: int) -> Facts:
+    """The events whose rows come after a seq, and where to go on; `later` is what later prices add to calls."""
+    found = ask(reader, "timeline", session=session, after=after, many=limit)
+    fresh = _Fresh(reader, session)
+    events = _events(reader, [row for row in found if row[_KIND] not in _HIDDEN], after, fresh)
+    later = [(row[_PARENT], row[_COST]) for row in found if row[_KIND] == "price" and row[_PARENT]]
+    began = _Beginnings(
+        reader, fresh, {row[_PARENT] for _, row in events if row[_PARENT]} | {call for call, _ in later}
+    )
+    t0 = analytics.totals(reader, session).first_ns
+    return {
+        "t0_ns": t0,
+        **_columns(reader, events, began, t0),
+        "later": [[began.of(call), cost] for call, cost in later if began.of(call)],
+        "next": found[-1][_SEQ] if len(found) == limit else None,
+        "seen": found[-1][_SEQ] if found else after,
+    }
+
+
+def _events(reader: Reader, found: list[Row], after: int, fresh: _Fresh) -> list[tuple[int, Row]]:
+    """Each event once, with its first seq and the row that says most of it: the one it ended with, if it has."""
+    told = {row[_SEQ]: row for row in found}
+    others = [row[_OTHER] or fresh.seq(row[_ID], 1 - row[_PHASE]) for row in found] if fresh else None
+    pairs = list(zip(found, others or [row[_OTHER] for row in found], strict=True))
+    missing = [other for row, other in pairs if other and row[_PHASE] == rows.OPEN and other not in told]
+    if missing:
+        told.update((row[_SEQ], row) for row in ask(reader, "ends_of", seqs=encode.dumps(missing).decode()))
+    events = []
+    for row, other in pairs:
+        if not other:
+            events.append((row[_SEQ], row))
+        elif row[_PHASE] == rows.OPEN:
+            events.append((row[_SEQ], told.get(other, row)))
+        elif other <= after:  # else it is told where it began
+            events.append((other, row))
+    return events
+
+
+def _columns(reader: Reader, events: list[tuple[int, Row]], began: _Beginnings, t0: int) -> Facts:
+    """The facts of events, a list each; names stand once, and are numbered."""
+    firsts = [seq for seq, _ in events]
+    by_column: Any = list(zip(*(row for _, row in events), strict=True)) or [()] * len(_COLUMNS)
+    _, _, phase, kind, name, parent, agent, at, start, end, model, given, made, cost, failed, _ = by_column
+    starts = [at_ns if start_ns is None else start_ns for at_ns, start_ns in zip(at, start, strict=True)]
+    ends = [at_ns if end_ns is None else end_ns for at_ns, end_ns in zip(at, end, strict=True)]
+    agents = {id: analytics.agent_name(reader, id.hex()) for id in set(agent) if id}
+    told: dict[str, list[int]] = {
+        "seq": firsts,
+        "start_us": [(start_ns - t0) // 1000 for start_ns in starts],
+        "dur_us": [
+            -1 if opened else max(0, end_ns - start_ns) // 1000
+            for opened, start_ns, end_ns in zip(phase, starts, ends, strict=True)
+        ],
+        "parent": began.of_all(parent),
+        "failed": [1 if each else 0 for each in failed],
+        "tokens": [(one or 0) + (other or 0) for one, other in zip(given, made, strict=True)],
+        "cost": list(cost),
+    }
+    named: Facts = {}
+    for column, plural, values in (
+        ("kind", "kinds", kind),
+        ("name", "names", name),
+        ("agent", "agents", [agents.get(id) for id in agent]),
+        ("model", "models", model),
+    ):
+        named[plural], told[column] = _numbered(values)
+    return {**named, **told}
+
+
+def _numbered(values: Sequence[str | None]) -> tuple[list[str], list[int]]:
+    """The names there are, in the order they came, and the number of each value's; -1 for none."""
+    names = [name for name in dict.fromkeys(values) if name is not None]
+    numbers: dict[str | None, int] = {name: number for number, name in enumerate(names)}
+    numbers[None] = -1
+    return names, [numbers[value] for value in values]
+
+
+class _Fresh:
+    """Where the rows of a session are that no index knows yet."""
+
+    def __init__(self, reader: Reader, session: bytes) -> None:
+        self._seqs = {(id, phase): seq for id, phase, seq in ask(reader, "fresh_rows", session=session)}
+
+    def __bool__(self) -> bool:
+        return bool(self._seqs)
+
+    def seq(self, id: bytes, phase: int) -> int | None:
+        """The seq of a row, if it is one of them."""
+        return self._seqs.get((id, phase))
+
+
+class _Beginnings:
+    """Where events began, by their ids."""
+
+    def __init__(self, reader: Reader, fresh: _Fresh, ids: set[bytes]) -> None:
+        asked = encode.dumps([id.hex() for id in ids]).decode()
+        self._seqs: dict[bytes | None, int] = dict(ask(reader, "first_seqs", ids=asked)) if ids else {}
+        for id in ids - self._seqs.keys():
+            seq = fresh.seq(id, rows.OPEN) or fresh.seq(id, rows.DONE)
+            if seq:
+                self._seqs[id] = seq
+
+        self._seqs[None] = 0
+
+    def of(self, id: bytes) -> int:
+        """The first seq of an event; 0 if it is not here."""
+        return self._seqs.get(id, 0)
+
+    def of_all(self, ids: Iterable[bytes | None]) -> list[int]:
+        """The same of many; 0 for none."""
+        get = self._seqs.get
+        return [get(id, 0) for id in ids]
+
+
+def ask(reader: Reader, name: str, **values: object) -> list[Row]:
+    """The rows of a statement of pages.sql."""
+    return reader.ask(statements("pages.sql")[name], values)

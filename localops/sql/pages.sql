@@ -1,0 +1,116 @@
+-- What the pages ask of a journal beyond what commands do.  Values are bound; :session is always the 16-byte id.
+
+-- mark --
+select seq
+from mark;
+
+-- timeline --
+-- A page of a session's rows without their bodies, each with its other half (the row an operation began or ended with).
+select e.seq, e.id, e.phase, e.kind, e.name, e.parent, e.agent, e.at_ns, e.start_ns, e.end_ns, e.model,
+  e.tokens_in, e.tokens_out, e.cost, e.failed,
+  (select i.seq from id_of i where i.id = e.id and i.phase = 1 - e.phase) as other
+from (
+  select o.seq as at
+  from total t
+  join event_of o on o.key = t.key
+  where t.session = :session
+    and o.seq > :after
+  union all
+  select seq
+  from event not indexed
+  where seq > max(:after, (select seq from mark))
+    and session = :session
+  order by 1
+  limit :many
+) page
+cross join event e on e.seq = page.at
+order by e.seq;
+
+-- fresh_rows --
+-- Where a session's rows past the mark are.
+select id, phase, seq
+from event not indexed
+where seq > (select seq from mark)
+  and session = :session;
+
+-- ends_of --
+-- The rows at the seqs of a JSON array, as `timeline` has them.
+select e.seq, e.id, e.phase, e.kind, e.name, e.parent, e.agent, e.at_ns, e.start_ns, e.end_ns, e.model,
+  e.tokens_in, e.tokens_out, e.cost, e.failed, null
+from json_each(:seqs) j
+cross join event e on e.seq = j.value;
+
+-- first_seqs --
+-- Where the events of a JSON array of ids in hex began.
+select i.id, min(i.seq)
+from json_each(:ids) j
+cross join id_of i on i.id = unhex(j.value)
+group by i.id;
+
+-- row_at --
+select *
+from event
+where seq = :seq;
+
+-- rows_between --
+-- How many rows of a session lie between two seqs.
+select count(*)
+from (
+  select o.seq
+  from total t
+  join event_of o on o.key = t.key
+  where t.session = :session
+    and o.seq between :first and :last
+  union all
+  select seq
+  from event not indexed
+  where seq > (select seq from mark)
+    and seq between :first and :last
+    and session = :session
+);
+
+-- parked --
+-- How many rows of a session a remote does not take.
+select count(*)
+from parked p
+cross join event e on e.seq = p.seq
+where p.remote = :remote
+  and e.session = :session;
+
+-- calls --
+-- The LLM calls of a session that has no more rows than are looked at.
+select e.seq, e.at_ns, e.start_ns, e.model, e.tokens_in, e.tokens_out, e.tokens_cached, e.cost, e.body
+from (
+  select o.seq as at
+  from total t
+  join event_of o on o.key = t.key
+  where t.session = :session
+  union all
+  select seq
+  from event not indexed
+  where seq > (select seq from mark)
+    and session = :session
+) mine
+cross join event e on e.seq = mine.at
+where e.kind = 'llm'
+  and e.phase = 0;
+
+-- rows_of_kind --
+-- A page of a session's rows of one kind.
+select e.*
+from (
+  select o.seq as at
+  from total t
+  join event_of o on o.key = t.key
+  where t.session = :session
+    and o.seq > :after
+  union all
+  select seq
+  from event not indexed
+  where seq > max(:after, (select seq from mark))
+    and session = :session
+) mine
+cross join event e on e.seq = mine.at
+where e.kind = :kind
+order by e.seq
+limit :many;
