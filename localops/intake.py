@@ -73,21 +73,28 @@ class _Taking:
             return
         new = self._new(execute)
         ranges = bundle.without(self.batch.ranges, self.refused)
-        self.forked = bool(new) and any(execute(_COVERED, (self.batch.journal, *each)).get for each in ranges)
-        for row in new:
+        self.forked = bool(new) and self._had_others(execute, ranges, new)
+        for _, row in new:
             execute(INSERT, row)
         self.stored = len(new)
         self._remember(execute, ranges)
 
-    def _new(self, execute: Execute) -> list[Row]:
+    def _had_others(self, execute: Execute, ranges: Sequence[Range], new: Sequence[tuple[int, Row]]) -> bool:
+        """Whether a new row stands under a seq that came in before, as another row then."""
+        journal = self.batch.journal
+        if not any(execute(_COVERED, (journal, *each)).get for each in ranges):
+            return False
+        return any(execute(_COVERED, (journal, seq, seq)).get for seq, _ in new)
+
+    def _new(self, execute: Execute) -> list[tuple[int, Row]]:
         """The rows that are not here yet, each once, without those of sessions that were deleted."""
         dead = {session for session in {row[2] for _, row in self.batch.rows} if _is_gone(execute, session)}
-        new: dict[tuple[bytes, int], Row] = {}
-        for _, row in self.batch.rows:
+        new: dict[tuple[bytes, int], tuple[int, Row]] = {}
+        for seq, row in self.batch.rows:
             if row[2] in dead:
                 self.gone += 1
             elif not execute(_KNOWN, row[:2]).get:
-                new.setdefault(row[:2], row)
+                new.setdefault(row[:2], (seq, row))
         return list(new.values())
 
     def _remember(self, execute: Execute, ranges: Sequence[Range]) -> None:

@@ -157,3 +157,15 @@ def test_refused_rows_are_left_out(hub: Journal, sender: tuple[Journal, Ledger, 
     assert ack.receipt is not None
     assert bundle.is_signed(ack.receipt, "k")
     assert ack.receipt["rows"] == len(readable.rows)
+
+
+def test_a_batch_that_is_sent_again_with_more_behind_it_is_no_other(
+    hub: Journal, sender: tuple[Journal, Ledger, bytes]
+) -> None:
+    """An answer that was lost, and then a larger batch from the same place on: nobody was set back."""
+    _, ledger, _ = sender
+    first, *_ = _batches(ledger, 3)
+    [whole] = _batches(ledger, 100)
+    intake.take(hub, first, by="hub")
+    ack, _ = intake.take(hub, whole, by="hub")
+    assert (ack.stored, ack.forked) == (len(whole.rows) - 3, False)

@@ -267,7 +267,7 @@ class Pass:
             self.outcome.worse(PARKED, _differing(ack.differs))
         if ack.forked:
             self.journal.renew()
-            self.outcome.notes.append("this journal was set back to an earlier state: it goes on under a new id")
+            self.outcome.notes.append(_FORKED)
         if self._on_progress:
             self._on_progress(self.outcome.sent, self._total)
 
@@ -366,6 +366,12 @@ class Pass:
         self.outcome.notes += report.notes
         if report.differences:
             self.outcome.worse(PARKED, f"{report.differences} rows differ: see the notes")
+
+
+_FORKED = (
+    "the remote has had other rows under these numbers: this journal was set back to an earlier state, "
+    "or rows were lost there; it goes on under a new id"
+)
 
 
 def _parts(batch: Batch) -> list[Batch]:
