@@ -15,7 +15,7 @@ import zipfile
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
-from localops import __version__, blobs, bundle, clock, config, delivery, intake
+from localops import __version__, blobs, bundle, clock, config, delivery, intake, strangers
 from localops.errors import BundleError
 from localops.journal import Journal
 from localops.reader import Reader
@@ -203,7 +203,8 @@ def _unpacked(rows: IO[bytes]) -> Iterator[tuple[Batch, dict[int, str]]]:
         count = bundle.announced(head)
         lines = (line for _ in range(count) if (line := buffered.readline(_LINE)))
         batch, refused = bundle.unpack([head, *lines])
-        yield replace(batch, previous=None, totals=()), refused
+        strangers.check(batch)
+        yield strangers.admit(replace(batch, previous=None, totals=()), refused), refused
 
 
 # Receipts

@@ -341,6 +341,8 @@ class Pass:
                 except (Refused, TooLarge) as error:
                     self._park(batch, str(error), final=True)
                 except Offline as error:
+                    if not error.answered:  # the line, not the row: it is unsent now, and goes with a later pass
+                        raise
                     self._park(batch, str(error), final=False)
 
     # A remote that knows less than we thought, and proof
