@@ -6,9 +6,10 @@ Hooks are chained, never replaced, and the exit code stays what it would have be
 
 from __future__ import annotations
 
+# The C module alone: `signal` makes enums of all its names, which takes a millisecond.
+import _signal  # type: ignore[import-not-found]
 import atexit
 import os
-import signal
 import sys
 import threading
 
@@ -107,23 +108,22 @@ class Terminated:
         """Take SIGTERM if nobody else wants it."""
         if self._set or threading.current_thread() is not threading.main_thread():
             return
-        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-            signal.signal(signal.SIGTERM, self._terminate)
+        if _signal.getsignal(_signal.SIGTERM) == _signal.SIG_DFL:
+            _signal.signal(_signal.SIGTERM, self._terminate)
             self._set = True
 
     def release(self) -> None:
         """Give SIGTERM back, if it is still ours to give."""
         if not self._set or threading.current_thread() is not threading.main_thread():
             return
-        if signal.getsignal(signal.SIGTERM) == self._terminate:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if _signal.getsignal(_signal.SIGTERM) == self._terminate:
+            _signal.signal(_signal.SIGTERM, _signal.SIG_DFL)
         self._set = False
 
     def _terminate(self, number: int, _frame: FrameType | None) -> None:
         """Say how it ends, then die of the signal as if we had not been there."""
         try:
-            reason = f"Signal {signal.Signals(number).name} detected"
-            _each_open(self._client, lambda session: _end(session, "Failure", reason))
+            _each_open(self._client, lambda session: _end(session, "Failure", "Signal SIGTERM detected"))
         finally:
-            signal.signal(number, signal.SIG_DFL)
+            _signal.signal(number, _signal.SIG_DFL)
             os.kill(os.getpid(), number)

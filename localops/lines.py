@@ -23,7 +23,7 @@ _TEXT = frozenset("kind name model tags body".split())
 _TYPES = [bytes if index in _BINARY else str if name in _TEXT else int for index, name in enumerate(rows.COLUMNS)]
 _NEEDED = frozenset("id phase session kind at_ns format sum".split())
 _WIDE = 1 << 63
-_SEQ = re.compile(rb'\{"seq":(\d{1,18})\b')
+_SEQ = rb'\{"seq":(\d{1,18})\b'
 _seen: dict[tuple[type, ...], tuple[Look, Look]] = {}  # by columns that are filled together: there are a few dozen
 
 
@@ -69,7 +69,7 @@ def seq_of(line: bytes) -> int:
     try:
         seq = encode.loads(line).get("seq", 0)
     except (ValueError, AttributeError):
-        seq = int(found[1]) if (found := _SEQ.match(line)) else 0
+        seq = int(found[1]) if (found := re.match(_SEQ, line)) else 0
     return seq if type(seq) is int else 0
 
 

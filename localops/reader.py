@@ -38,7 +38,7 @@ _REASONS: dict[type[Exception], str] = {
     BlockingIOError: "another process is at it",
 }
 _PAGE = f"select seq, {', '.join(rows.COLUMNS)} from event where seq > ? order by seq limit ?"  # noqa: S608
-_BLANK = re.compile(r"(?>[\s;]+|--[^\n]*|/\*(?:.*?\*/|.*))*+", re.DOTALL)  # spaces, semicolons, comments
+_BLANK = r"(?s)(?>[\s;]+|--[^\n]*|/\*(?:.*?\*/|.*))*+"  # spaces, semicolons, comments
 _readers: weakref.WeakSet[Reader] = weakref.WeakSet()
 
 
@@ -111,7 +111,7 @@ class Reader:
 
         def alone(_: object, first: str, __: object) -> bool:
             """Called with the first statement before it runs: nothing but comments may stand behind it."""
-            if _BLANK.fullmatch(statement, len(first)) is None:
+            if re.compile(_BLANK).fullmatch(statement, len(first)) is None:
                 raise QueryRefused("one statement at a time: there is another one behind the first")
             cursor.exec_trace = None
             return True

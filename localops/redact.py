@@ -156,8 +156,8 @@ def _looks_random(text: str) -> bool:
 class _Later:
     """A pattern that is compiled when it is first used: most programs never need it, and all pay for their start."""
 
-    def __init__(self, pattern: str, flags: int = 0) -> None:
-        self._source = pattern, flags
+    def __init__(self, pattern: str | bytes, flags: int = 0) -> None:
+        self._source: tuple[Any, int] = pattern, flags
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(re.compile(*self._source), name)
@@ -171,15 +171,20 @@ def environment_secrets(environ: Mapping[str, str]) -> list[str]:
     >>> environment_secrets({"OPENAI_API_KEY": "abcd-efgh-1234", "HOME": "/root", "TOKEN_FILE": "/run/token"})
     ['abcd-efgh-1234']
     """
-    secret_name = re.compile(rf"(?:{_NAME})\Z").search
     found: list[str] = []
     for name, value in environ.items():
-        password = _URL.search(value)
+        password = _URL.search(value) if "@" in value else None
         if password:
             value = password["password"]
-        if (password or secret_name(name) or _is_some_key(name, value)) and _could_be_secret(value):
+        if _could_be_secret(value) and (password or _is_secrets_name(name) or _is_some_key(name, value)):
             found.append(Secret(value, f"env {name}"))
     return found
+
+
+def _is_secrets_name(name: str) -> bool:
+    """Whether a secret is called so; most names hold none of the words and cost no pattern."""
+    plain = name.lower()
+    return any(word in plain for word in _WORDS) and _SECRETS_NAME.search(name) is not None
 
 
 def _is_some_key(name: str, value: str) -> bool:
@@ -239,6 +244,8 @@ _NAME = (
     r"[ _.-]?pass|authorization|credentials?)|(?<![A-Za-z])(?i:token|secrets?|cookies?|auth)"
     r"|(?<=[a-z])(?:Token|Secrets?|Cookies?|Auth)|(?<![A-Za-z])pwd|(?<=[a-z])Pwd|(?<=[A-Za-z][_.-])(?i:pwd)"
 )
+_WORDS = "pass pwd key token secret cookie auth credential".split()  # one of them is in each of these names
+_SECRETS_NAME = _Later(rf"(?:{_NAME})\Z")
 _SOME_KEY = "key"
 _SOME_KEYS = _Later(r"(?:(?i:[a-z0-9][ _.-]keys?)|[a-z0-9]Keys?)\Z")
 _RANDOM = _Later(r"[A-Za-z0-9_+/-]+={0,2}", re.ASCII)
@@ -408,13 +415,13 @@ def _suspicion(literals: list[tuple[str, str]], names: list[str]) -> Callable[[b
     secret = re.compile(rb"cre(?:t(?<=secret)s?|dentials?)[\\\"']* *[=:]").search
     auth = re.compile(rb"auth(?:orization)?[\\\"']* *[=:]").search
     scheme = re.compile(rb"b(?:earer |asic )").search
-    underscore = re.compile(rb"_(?:[a-z0-9]{16}|(?<=github_pat_))").search
-    hyphen = re.compile(
+    underscore = _Later(rb"_(?:[a-z0-9]{16}|(?<=github_pat_))")
+    hyphen = _Later(
         rb"-(?:-[a-z_.-]{0,64}?(?:pass|pwd|token|secret|key|auth|cookie|credential|user)|u[ =\\\"']"
         rb"|(?<=[tixy]-)(?:(?<=gl[dr]t-)|(?<=gl(?:pat|cbt|ptt)-)|(?<=xai-)|(?<=pypi-)|(?<=nvapi-)|(?<=pplx-)|(?<=tvly-)))"
-    ).search
-    x = re.compile(rb"x(?:ox|app-)").search
-    capital_a = re.compile(rb"A(?:[KS]IA|Iza)").search
+    )
+    x = _Later(rb"x(?:ox|app-)")
+    capital_a = _Later(rb"A(?:[KS]IA|Iza)")
     underscore_sign, hyphen_sign, x_sign, a_sign, i_sign, g_sign, at_sign, j_sign = b"_-xAIG@J"
 
     def looks_secret(body: bytes) -> object:
@@ -426,9 +433,9 @@ def _suspicion(literals: list[tuple[str, str]], names: list[str]) -> Callable[[b
             or auth(low)
             or scheme(low)
             # A number in bytes is found five times as fast as a text, and these are rare.
-            or (underscore_sign in low and underscore(low))
-            or (hyphen_sign in low and (hyphen(low) or (x_sign in low and x(low))))
-            or (i_sign in body and a_sign in body and capital_a(body))
+            or (underscore_sign in low and underscore.search(low))
+            or (hyphen_sign in low and (hyphen.search(low) or (x_sign in low and x.search(low))))
+            or (i_sign in body and a_sign in body and capital_a.search(body))
             or (g_sign in body and b"SG." in body)
             or (j_sign in body and b"eyJ" in body)
             or (at_sign in body and b"://" in body)

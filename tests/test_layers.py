@@ -59,7 +59,7 @@ DOORS = {
 }
 
 # None of these is needed to record, and each costs more than recording a hundred events.
-HEAVY = "requests click sqlite_utils pydantic asyncio ssl socket sqlite3 logging".split()
+HEAVY = "requests click sqlite_utils pydantic asyncio ssl socket sqlite3 logging signal".split()
 
 _LEVEL = {module: level for level, line in enumerate(LAYERS.strip().splitlines()) for module in line.split()}
 _FILES = sorted(path.relative_to(_TOP) for top in (_LIBRARY, _WORKER) for path in top.rglob("*.py"))

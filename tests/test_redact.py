@@ -362,6 +362,16 @@ def test_environment_secrets() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    "name",
+    "DB_PASSWORD DbPassPhrase MY_PWD API_KEY ssh.keys ACCESS_TOKEN SECRETS Session-Cookie BASIC_AUTH AUTHORIZATION "
+    "GOOGLE_CREDENTIALS MYSQL_PASS Login-Cookies".split(),
+)
+def test_an_environment_knows_every_name_of_a_secret(name: str) -> None:
+    """The words that a name is first looked at for leave out none of the names."""
+    assert environment_secrets({name: "hunter22"}) == ["hunter22"]
+
+
 FRAGMENTS = st.sampled_from(
     [
         "password",
