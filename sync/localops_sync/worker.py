@@ -108,7 +108,7 @@ class Pass:
         self._upcoming: Batch | None = None  # what is packed while the remote works
         self._clean = True  # the remote has taken all of the last batch
         self._probes = _PROBES
-        self._gone_back = False
+        self._gone_back = self._renewed = False
         self._left_out: Offline | None = None  # why rows were passed over, which the pass ends with
         self._incomplete: set[bytes] = set()  # the sessions of those: their figures differ there
 
@@ -265,7 +265,8 @@ class Pass:
         self._clean &= not ack.refused
         if ack.differs:
             self.outcome.worse(PARKED, _differing(ack.differs))
-        if ack.forked:
+        if ack.forked and not self._renewed:
+            self._renewed = True
             self.journal.renew()
             self.outcome.notes.append(_FORKED)
         if self._on_progress:
