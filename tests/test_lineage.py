@@ -146,6 +146,15 @@ two.end_session("Success")
     assert "has 2 sessions open" in said[0]
 
 
+def test_a_session_that_was_ended_by_another_is_not_opened_again(tmp_path: Path) -> None:
+    """Anyone may end a session: a child that comes later has none, though the parent does not know of the end."""
+    top = "def end(): work('last'); localops.end_session('Failure')\n"
+    done = program(tmp_path, "spawn", "localops.init()\nchild(end)\nchild(work, 'after')\nos._exit(0)", top)
+    assert actions() == [["last"]]
+    assert programs.standing().state == "Failure"
+    assert "no session is open" in done.stderr
+
+
 def test_the_budget_of_the_parent_holds(tmp_path: Path) -> None:
     """What a child spends counts against the budget that the parent's session was begun with."""
     top = """
