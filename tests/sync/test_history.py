@@ -29,7 +29,7 @@ from tests.server.hubs import PATH, RealHub, hub
 from tests.sync import chaos
 from tests.sync.homes import Identity, Sender, identities, without_waiting
 
-HISTORIES = int(os.environ.get("LOCALOPS_HISTORIES", "4"))
+HISTORIES = int(os.environ.get("LOCALOPS_HISTORIES", "6"))
 FAULTS = {
     "reset": chaos.reset,
     "reset after": chaos.reset_after,
@@ -56,7 +56,6 @@ class Histories(RuleBasedStateMachine):
         self.weather = chaos.Chaos(behind=self.hub.url)
         self.homes = [Sender(self.top / "home 0", self.weather.url, self.hub.key)]
         self.written: set[Identity] = set()  # acknowledged by a recorder
-        self.backups: dict[str, Path] = {}
         self.may_be_lost: set[Identity] = set()  # a backup was put in place of a journal that had them
         self.record(0, 1)
 
@@ -127,29 +126,21 @@ class Histories(RuleBasedStateMachine):
         self.hub.kill()
         self.hub.start()
 
-    @rule(name=st.sampled_from("ab"))
-    def back_up_the_hub(self, name: str) -> None:
-        """Its folder is copied while it does not run."""
-        self._keep(name, self.hub.data)
-
-    @precondition(lambda self: "a" in self.backups)
-    @rule()
-    def restore_the_hub(self) -> None:
-        """It is set back to what it was."""
+    @rule(which=st.integers(0, 2), many=st.integers(1, 20))
+    def set_the_hub_back(self, which: int, many: int) -> None:
+        """A copy of its folder is put in its place after it has taken more."""
+        place = self.top / "backup"
+        self.hub.stop()
+        shutil.copytree(self.hub.data, place)
+        self.hub.start()
+        self.record(which, many)
+        self.sync(which, 9)
         self.hub.stop()
         shutil.rmtree(self.hub.data)
-        shutil.copytree(self.backups["a"], self.hub.data)
+        place.rename(self.hub.data)
         self.hub.start()
         # What no home has any more is on no disk then.
         self.may_be_lost |= self.written - set().union(*(each.identities() for each in self.homes))
-
-    def _keep(self, name: str, folder: Path) -> None:
-        self.hub.stop()
-        place = self.top / f"backup {name}"
-        shutil.rmtree(place, ignore_errors=True)
-        shutil.copytree(folder, place)
-        self.backups[name] = place
-        self.hub.start()
 
     @precondition(lambda self: len(self.homes) < 3)
     @rule(which=st.integers(0, 2))
