@@ -199,6 +199,7 @@ _FRAME = """<!doctype html>
 <meta name="color-scheme" content="light dark">
 <title>{title} · localops</title>
 <link rel="icon" href="/web/icon.svg" type="image/svg+xml">
+<script src="/web/theme.js"></script>
 <link rel="stylesheet" href="/web/style.css">
 <script type="module" src="/web/{page}.js"></script>
 </head>
@@ -267,7 +268,7 @@ _NOTHING = '<p class="empty" id="empty">No sessions yet: record one with <code>l
 _COLUMNS = (
     ("name", "Name", ""),
     ("state", "State", ""),
-    ("began", "Started", ""),
+    ("began", "Started (UTC)", ""),
     ("seconds", "Duration", "num"),
     ("llm_calls", "LLM", "num"),
     ("tool_calls", "Tools", "num"),
@@ -275,7 +276,9 @@ _COLUMNS = (
     ("errors", "Errors", "num"),
     ("tokens", "Tokens", "num"),
     ("cost", "Cost", "num"),
-    ("tags", "Tags", ""),
+    ("agents", "Agents", ""),
+    ("models", "Models", ""),
+    ("host", "Host", ""),
 )
 
 
@@ -291,17 +294,19 @@ def _session_list(facts: Facts) -> str:
 <form id="filters" role="search" aria-label="Filter sessions"></form>
 <div id="facets"></div>
 <div class="table-wrap"><table id="sessions" class="list">
-<thead><tr>{heads}</tr></thead>
+<thead><tr><th class="pick" scope="col"><span class="visually-hidden">Compare</span></th>{heads}</tr></thead>
 <tbody id="rows">{rows}</tbody>
 </table></div>
 {nothing}<div id="more"></div>"""
 
 
 def _session_row(one: dict[str, Any]) -> str:
+    began = f'<time datetime="{escape(one["began"])}">{escape(one["began"][:19].replace("T", " "))}</time>'
     cells = (
-        f'<td class="name"><a href="/s/{escape(one["session_id"])}">{escape(one["name"] or "unnamed")}</a></td>',
-        f'<td><span class="state {escape(one["state"])}">{escape(one["state"])}</span></td>',
-        f'<td><time datetime="{escape(one["began"])}">{escape(one["began"][:19].replace("T", " "))}</time></td>',
+        f'<td class="name"><a href="/s/{escape(one["session_id"])}">{escape(one["name"] or "unnamed")}</a>',
+        f'<div class="tags">{_chips(one["tags"])}</div></td>',
+        f'<td class="state-cell"><span class="state {escape(one["state"])}">{escape(one["state"])}</span></td>',
+        f'<td class="began">{began}</td>',
         _cell(output.short_duration(round(one["seconds"] * 1e9)), "num"),
         _cell(output.count(one["llm_calls"]), "num"),
         _cell(output.count(one["tool_calls"]), "num"),
@@ -309,9 +314,10 @@ def _session_row(one: dict[str, Any]) -> str:
         _cell(output.count(one["errors"]), "num"),
         _cell(output.count(one["tokens_in"] + one["tokens_out"]), "num"),
         _cell(_money(one), "num"),
-        f'<td class="tags">{_chips(one["tags"])}</td>',
+        *(_cell(", ".join(one.get(name) or ()), "list") for name in ("agents", "models")),
+        _cell(one.get("host") or "", "list"),
     )
-    return f'<tr data-id="{escape(one["session_id"])}">{"".join(cells)}</tr>'
+    return f'<tr data-id="{escape(one["session_id"])}"><td class="pick"></td>{"".join(cells)}</tr>'
 
 
 def _chips(tags: Iterable[str]) -> str:

@@ -1,5 +1,7 @@
 // The way in: a token from the fragment, or a key from the form, for a cookie. Then on to the page that was meant.
 
+import "./base.js";
+
 const status = document.getElementById("login-status");
 const onward = () => location.replace(location.pathname === "/login" ? "/" : location.pathname + location.search);
 

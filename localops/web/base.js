@@ -1,0 +1,191 @@
+// What all pages share: making elements, asking the server, the theme, keys, and news of what changed.
+// Recorded text only ever becomes a text node: nothing in these files parses HTML.
+
+export const data = JSON.parse(document.getElementById("data")?.textContent || "{}");
+export const byId = id => document.getElementById(id);
+
+/** An element; properties beginning with "on" listen, "class" and attributes are set, children are nodes or text. */
+export function make(name, facts = {}, ...children) {
+  const element = document.createElement(name);
+  for (const [key, value] of Object.entries(facts)) {
+    if (value === undefined || value === null || value === false) continue;
+    if (key.startsWith("on")) element.addEventListener(key.slice(2), value);
+    else element.setAttribute(key, value === true ? "" : value);
+  }
+  element.append(...children.flat().filter(child => child !== null && child !== undefined && child !== false));
+  return element;
+}
+
+export function icon(path) {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  const line = document.createElementNS("http://www.w3.org/2000/svg", "path");
+  for (const [key, value] of Object.entries({ viewBox: "0 0 16 16", "aria-hidden": "true", class: "icon" })) svg.setAttribute(key, value);
+  line.setAttribute("d", path);
+  svg.append(line);
+  return svg;
+}
+
+export const ICONS = {
+  moon: "M13 9.5A5.5 5.5 0 0 1 6.5 3a5.5 5.5 0 1 0 6.5 6.5z",
+  sun: "M8 5a3 3 0 1 0 0 6 3 3 0 0 0 0-6zM8 1v2M8 13v2M1 8h2M13 8h2M3 3l1.4 1.4M11.6 11.6 13 13M13 3l-1.4 1.4M4.4 11.6 3 13",
+  close: "M4 4l8 8M12 4l-8 8",
+  copy: "M6 5h7v8H6zM3 11V3h7",
+  left: "M10 3 5 8l5 5",
+  right: "M6 3l5 5-5 5",
+};
+
+// Asking
+
+export class Refused extends Error {}
+
+/** The JSON at an address below /api/1; what goes wrong is an error with a sentence to show. */
+export async function ask(path, query = {}, options = {}) {
+  const params = new URLSearchParams(Object.entries(query).filter(([, value]) => value !== null && value !== undefined && value !== ""));
+  const address = `/api/1/${path}${params.size ? `?${params}` : ""}`;
+  let answer;
+  try {
+    answer = await fetch(address, options);
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Refused("The server does not answer. Is localops ui still running?");
+  }
+  const told = await answer.json().catch(() => ({}));
+  if (answer.status === 401) throw new Refused("You are not logged in any more. Open the link that localops ui prints.");
+  if (!answer.ok) throw new Refused(told.message || `The server answered ${answer.status}.`);
+  return told;
+}
+
+/** Calls back after each change of what is watched, at most once in `pause` ms; returns how to stop. */
+export function watch(query, changed, { pause = 1000, told = () => {} } = {}) {
+  const source = new EventSource(`/api/1/live?${new URLSearchParams(query)}`);
+  let waiting = false;
+  const later = async () => {
+    await changed().catch(() => {}); // the next change tries again
+    waiting = false;
+  };
+  source.addEventListener("change", () => {
+    if (waiting) return;
+    waiting = true;
+    setTimeout(later, pause);
+  });
+  source.addEventListener("open", () => told(true));
+  source.addEventListener("error", () => told(false));
+  addEventListener("pagehide", () => source.close());
+  return () => source.close();
+}
+
+// Telling
+
+let toastTimer;
+
+/** A word at the foot of the page, also for those who hear it. */
+export function say(text) {
+  const box = byId("toast") || document.body.appendChild(make("div", { id: "toast", role: "status" }));
+  box.textContent = text;
+  box.classList.add("shown");
+  clearTimeout(toastTimer);
+  toastTimer = setTimeout(() => box.classList.remove("shown"), 4000);
+}
+
+export const notice = (text, kind = "empty") => make("p", { class: kind, role: kind === "problem" ? "alert" : null }, text);
+
+export async function copy(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    say("Copied");
+  } catch {
+    say("The browser does not let this page copy: select the text instead");
+  }
+}
+
+export const copyButton = (label, text) =>
+  make("button", { type: "button", class: "quiet small", onclick: () => copy(typeof text === "function" ? text() : text) }, icon(ICONS.copy), label);
+
+// The frame: theme and keys
+
+const shortcuts = [];
+
+/** A key of this page, and what it does, for the page of keys; `run` may return false when it has nothing to do. */
+export function shortcut(keys, label, run) {
+  shortcuts.push({ keys: [keys].flat(), label, run });
+}
+
+const isTyping = target => target instanceof HTMLElement && target.closest("input, textarea, select, [contenteditable]");
+
+addEventListener("keydown", event => {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
+  if (document.querySelector("dialog[open]")) return;
+  if (isTyping(event.target)) {
+    if (event.key === "Escape") event.target.blur();
+    return;
+  }
+  const found = shortcuts.find(each => each.keys.includes(event.key));
+  if (found && found.run(event) !== false) event.preventDefault();
+});
+
+function help() {
+  const rows = shortcuts.map(({ keys, label }) =>
+    make("div", {}, make("dt", {}, keys.map(key => make("kbd", {}, NAMES[key] || key))), make("dd", {}, label)));
+  const dialog = make("dialog", { class: "sheet", "aria-labelledby": "help-title" },
+    make("form", { method: "dialog" }, make("h2", { id: "help-title" }, "Keys"), make("button", { class: "quiet", "aria-label": "Close" }, icon(ICONS.close))),
+    make("dl", { class: "keys" }, rows));
+  dialog.addEventListener("close", () => dialog.remove());
+  dialog.addEventListener("click", event => event.target === dialog && dialog.close());
+  document.body.append(dialog);
+  dialog.showModal();
+}
+
+const NAMES = { ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓", Escape: "Esc", " ": "Space" };
+
+const dark = matchMedia("(prefers-color-scheme: dark)");
+export const isDark = () => (document.documentElement.dataset.theme || (dark.matches ? "dark" : "light")) === "dark";
+
+function switchTheme() {
+  const chosen = isDark() ? "light" : "dark";
+  document.documentElement.dataset.theme = chosen;
+  try {
+    localStorage.setItem("localops-theme", chosen);
+  } catch {
+    // it lasts as long as this page
+  }
+  themed();
+}
+
+const listeners = new Set();
+/** Calls back when colours change: what is drawn on a canvas has to be drawn anew. */
+export const onTheme = listener => listeners.add(listener);
+function themed() {
+  const button = byId("theme");
+  if (button) {
+    button.replaceChildren(icon(isDark() ? ICONS.sun : ICONS.moon));
+    button.setAttribute("aria-label", isDark() ? "Light theme" : "Dark theme");
+  }
+  listeners.forEach(listener => listener());
+}
+dark.addEventListener("change", themed);
+
+/** A colour of the style sheet as it is in this theme, for what is drawn on a canvas. */
+export function colour(name) {
+  const probe = document.body.appendChild(make("i", { hidden: true }));
+  probe.style.color = `var(--${name})`;
+  const found = getComputedStyle(probe).color;
+  probe.remove();
+  return found;
+}
+
+byId("tools")?.append(
+  make("span", { id: "live", class: "live", hidden: true }, "live"),
+  make("button", { type: "button", class: "quiet round", onclick: help, "aria-label": "Keys", title: "Keys (?)" }, "?"),
+  make("button", { type: "button", class: "quiet round", id: "theme", onclick: switchTheme, title: "Theme (t)" }),
+);
+themed();
+shortcut("?", "This help", help);
+shortcut("t", "Light or dark", switchTheme);
+
+/** Says in the frame whether news arrive. */
+export function live(on) {
+  const sign = byId("live");
+  sign.hidden = false;
+  sign.textContent = on ? "live" : "not live";
+  sign.classList.toggle("off", !on);
+}

@@ -1,0 +1,68 @@
+// Numbers, times and money as people read them: as `localops` writes them on the command line.
+
+const GROUP = "\u202f"; // a narrow space that does not break
+
+export const count = value => (value === null || value === undefined ? "–" : String(Math.round(value)).replace(/\B(?=(\d{3})+$)/g, GROUP));
+
+/** 12 345 678 as 12.3M, for narrow places. */
+export function short(value) {
+  if (value === null || value === undefined) return "–";
+  const size = Math.abs(value);
+  if (size < 10_000) return count(value);
+  const [by, sign] = size < 1e6 ? [1e3, "k"] : size < 1e9 ? [1e6, "M"] : [1e9, "G"];
+  return `${(value / by).toFixed(size / by < 100 ? 1 : 0)}${sign}`;
+}
+
+/** Seconds in few characters: 340ms, 3.2s, 2m 05s, 3h 12m, 2d 03h. */
+export function duration(seconds) {
+  if (seconds === null || seconds === undefined || Number.isNaN(seconds)) return "–";
+  if (seconds < 0) return `-${duration(-seconds)}`;
+  if (seconds > 0 && seconds < 0.0005) return "<1ms";
+  const two = number => String(number).padStart(2, "0");
+  const milliseconds = Math.round(seconds * 1e3);
+  if (milliseconds < 1000) return `${milliseconds}ms`;
+  const tenths = Math.round(seconds * 10);
+  if (tenths < 600) return `${Math.floor(tenths / 10)}.${tenths % 10}s`;
+  const full = Math.round(seconds);
+  if (full < 3600) return `${Math.floor(full / 60)}m ${two(full % 60)}s`;
+  const minutes = Math.round(seconds / 60);
+  if (minutes < 1440) return `${Math.floor(minutes / 60)}h ${two(minutes % 60)}m`;
+  const hours = Math.round(seconds / 3600);
+  return `${Math.floor(hours / 24)}d ${two(hours % 24)}h`;
+}
+
+/** A point on an axis whose points lie `step` seconds apart. */
+export function tick(seconds, step) {
+  if (seconds === 0) return "0";
+  if (step < 1e-3) return `${+(seconds * 1e3).toFixed(3)}ms`;
+  if (step < 1) return seconds < 1 ? `${Math.round(seconds * 1e3)}ms` : `${+seconds.toFixed(3)}s`;
+  return seconds < 60 ? `${Math.round(seconds)}s` : duration(seconds);
+}
+
+/** Nano-dollars: $12.35, $0.0123, $0.000042. */
+export function money(nano) {
+  if (nano === null || nano === undefined || Number.isNaN(nano)) return "unpriced";
+  const amount = Math.abs(nano), sign = nano < 0 ? "-" : "";
+  if (amount > 0 && amount < 500) return `${sign}<$0.000001`;
+  const places = amount === 0 || amount >= 1e9 ? 2 : amount >= 1e7 ? 4 : 6;
+  const [units, rest] = (amount / 1e9).toFixed(places).split(".");
+  return `${sign}$${count(+units)}.${rest}`;
+}
+
+/** The cost of a session, and whether all of it is known. */
+export function cost(one) {
+  if (one.unpriced && !one.cost_nano && one.unpriced >= one.llm_calls) return "unpriced";
+  return money(one.cost_nano) + (one.unpriced ? " + ?" : "");
+}
+
+export function bytes(size) {
+  if (size === null || size === undefined) return "not here";
+  if (size < 1024) return `${size} B`;
+  return size < 1048576 ? `${(size / 1024).toFixed(1)} kB` : `${(size / 1048576).toFixed(1)} MB`;
+}
+
+export const percent = share => (share === null || share === undefined ? "–" : `${(share * 100).toFixed(share && share < 0.1 ? 1 : 0)} %`);
+export const many = (number, one, more = `${one}s`) => `${count(number)} ${number === 1 ? one : more}`;
+
+/** A moment as the command line writes it, in UTC. */
+export const when = value => new Date(value).toISOString().slice(0, 19).replace("T", " ");

@@ -1,0 +1,276 @@
+// The list of sessions.  What is asked for stands in the address, so that it can be sent to someone, and gone back to.
+
+import { ask, byId, data, live, make, notice, say, shortcut, watch } from "./base.js";
+import { cost, count, duration, many, when } from "./formats.js";
+
+const STATES = ["Running", "Success", "Failure", "Indeterminate", "Unknown"];
+const FACETS = { state: "State", tag: "Tag", model: "Model", agent: "Agent", project: "Project" };
+const OTHERS = { text: "Text", since: "Since", until: "Until", min_cost: "Cost from $", max_cost: "Cost to $", min_seconds: "Seconds from", max_seconds: "Seconds to", errors: "With errors" };
+const COLUMNS = [
+  ["name", "Name"], ["state", "State"], ["began", "Started (UTC)"], ["seconds", "Duration", "num"], ["llm_calls", "LLM", "num"],
+  ["tool_calls", "Tools", "num"], ["actions", "Actions", "num"], ["errors", "Errors", "num"], ["tokens", "Tokens", "num"],
+  ["cost", "Cost", "num"], ["", "Agents"], ["", "Models"], ["", "Host"],
+];
+const PAGE = 50;
+const picked = new Map(); // sessions chosen to be compared: id to name
+let shown = data.sessions || [], next = data.next_before, current = -1, asking = null;
+
+const asked = () => Object.fromEntries(new URLSearchParams(location.search));
+const filtersOf = query => Object.keys(query).filter(key => key in FACETS || key in OTHERS);
+
+// The address
+
+function go(changes) {
+  const query = { ...asked(), ...changes };
+  const params = new URLSearchParams(Object.entries(query).filter(([, value]) => value !== "" && value !== null));
+  history.pushState(null, "", params.size ? `/?${params}` : "/");
+  refresh();
+}
+
+addEventListener("popstate", () => refresh());
+
+async function refresh() {
+  asking?.abort();
+  asking = new AbortController();
+  const { signal } = asking;
+  byId("sessions").classList.add("stale");
+  drawFilters();
+  try {
+    const found = await ask("sessions", { limit: PAGE, ...asked() }, { signal });
+    shown = found.sessions;
+    next = found.next_before;
+    current = -1;
+    drawRows();
+    drawFacets(await ask("facets", asked(), { signal }));
+  } catch (error) {
+    if (error.name === "AbortError") return;
+    problem(error);
+  } finally {
+    if (!signal.aborted) byId("sessions").classList.remove("stale");
+  }
+}
+
+function problem(error) {
+  byId("facets").replaceChildren(notice(error.message, "problem"));
+}
+
+// Rows
+
+function row(one) {
+  const cell = (label, text, kind = "num") => make("td", { class: kind, "data-label": label }, text);
+  const names = list => make("td", { class: "list", title: (list || []).join(", ") }, (list || []).join(", "));
+  const element = make("tr", { "data-id": one.session_id },
+    make("td", { class: "pick" }, make("input", { type: "checkbox", "aria-label": `Compare ${one.name || "unnamed"}`, onchange: event => pick(one, event.target) })),
+    make("td", { class: "name" },
+      make("a", { href: `/s/${one.session_id}` }, one.name || "unnamed"),
+      make("div", { class: "tags" }, one.tags.map(tag => make("span", { class: "tag" }, tag)))),
+    make("td", { class: "state-cell" }, make("span", { class: `state ${STATES.includes(one.state) ? one.state : ""}`, title: one.reason || null }, one.state)),
+    make("td", { class: "began" }, make("time", { datetime: one.began }, when(one.began))),
+    cell("took", duration(one.seconds)), cell("LLM", count(one.llm_calls)), cell("tools", count(one.tool_calls)),
+    cell("actions", count(one.actions)), cell("errors", count(one.errors), one.errors ? "num errors-some" : "num"),
+    cell("tokens", count(one.tokens_in + one.tokens_out)), cell("cost", cost(one)),
+    names(one.agents), names(one.models), make("td", { class: "list host", title: one.host || "" }, one.host || ""));
+  element.querySelector(".pick input").checked = picked.has(one.session_id);
+  return element;
+}
+
+function drawHead() {
+  const { sort = "began", order = "desc" } = asked();
+  byId("sessions").querySelector("thead").replaceChildren(make("tr", {},
+    make("th", { class: "pick", scope: "col" }, make("span", { class: "visually-hidden" }, "Compare")),
+    COLUMNS.map(([name, label, kind]) => {
+      const on = name && name === sort;
+      const turn = () => go({ sort: name, order: on && order === "desc" ? "asc" : "desc", before: "" });
+      return make("th", { scope: "col", class: kind, "aria-sort": on ? (order === "asc" ? "ascending" : "descending") : null },
+        name ? make("button", { type: "button", onclick: turn }, label) : label);
+    })));
+}
+
+function drawRows() {
+  drawHead();
+  const focused = shown[current]?.session_id;
+  byId("rows").replaceChildren(...shown.map(row));
+  current = shown.findIndex(one => one.session_id === focused);
+  mark(false);
+  byId("empty")?.remove();
+  byId("sessions").hidden = !shown.length;
+  byId("sessions").parentElement.hidden = !shown.length;
+  if (!shown.length) byId("more").before(emptiness());
+  drawMore();
+}
+
+function emptiness() {
+  if (filtersOf(asked()).length) {
+    return make("div", { class: "empty", id: "empty" }, make("p", {}, "No session is like that."), make("button", { type: "button", onclick: clear }, "Show all sessions"));
+  }
+  return make("div", { class: "empty", id: "empty" },
+    make("p", {}, "No sessions yet. Record one with ", make("code", {}, "localops demo"), ", or in your own program:"),
+    make("p", {}, make("code", {}, "import localops; localops.init()")));
+}
+
+function drawMore() {
+  byId("more").replaceChildren(...(next ? [make("button", { type: "button", onclick: more }, "Show more")] : [`${many(shown.length, "session")}`]));
+  if (next) seer.observe(byId("more"));
+  else seer.disconnect();
+}
+
+async function more() {
+  if (!next || byId("more").ariaBusy === "true") return;
+  byId("more").ariaBusy = "true";
+  try {
+    const found = await ask("sessions", { limit: PAGE, ...asked(), before: next });
+    shown.push(...found.sessions);
+    next = found.next_before;
+    byId("rows").append(...found.sessions.map(row));
+    drawMore();
+  } catch (error) {
+    problem(error);
+  } finally {
+    byId("more").ariaBusy = "false";
+  }
+}
+
+const seer = new IntersectionObserver(seen => seen.some(each => each.isIntersecting) && scrollY > 0 && more(), { rootMargin: "400px" });
+
+// Filters
+
+const form = byId("filters");
+const search = make("input", { type: "search", name: "text", placeholder: "Names and content  ( / )", "aria-label": "Search names and content", oninput: () => type() });
+const menus = Object.fromEntries(Object.entries(FACETS).map(([name, label]) => [name, menu(label)]));
+const whenMenu = menu("When"), rangeMenu = menu("More");
+let typing;
+
+function menu(label) {
+  const box = make("div", {});
+  const element = make("details", { class: "menu" }, make("summary", {}, label), box);
+  element.addEventListener("toggle", () => element.open && document.querySelectorAll(".menu[open]").forEach(other => other !== element && (other.open = false)));
+  return { element, box, label };
+}
+addEventListener("click", event => document.querySelectorAll(".menu[open]").forEach(open => open.contains(event.target) || (open.open = false)));
+addEventListener("keydown", event => {
+  const open = event.key === "Escape" && document.querySelector(".menu[open]");
+  if (!open) return;
+  open.open = false;
+  open.querySelector("summary").focus();
+});
+
+function type() {
+  clearTimeout(typing);
+  typing = setTimeout(() => go({ text: search.value.trim() }), 250);
+}
+
+form.addEventListener("submit", event => {
+  event.preventDefault();
+  clearTimeout(typing);
+  go({ text: search.value.trim() });
+});
+form.append(search, ...Object.values(menus).map(each => each.element), whenMenu.element, rangeMenu.element);
+
+function choice(label, amount, on, run) {
+  return make("button", { type: "button", class: "choice", "aria-pressed": String(on), onclick: run },
+    make("span", {}, label), amount === null ? "" : make("span", { class: "faint num" }, count(amount)));
+}
+
+const AGES = { "Last hour": 1, "Last day": 24, "Last 7 days": 168, "Last 30 days": 720 };
+
+function drawFilters() {
+  const query = asked();
+  if (document.activeElement !== search) search.value = query.text || "";
+  for (const [name, each] of Object.entries(menus)) {
+    each.element.classList.toggle("chosen", Boolean(query[name]));
+    each.element.querySelector("summary").textContent = each.label;
+  }
+  whenMenu.element.classList.toggle("chosen", Boolean(query.since || query.until));
+  rangeMenu.element.classList.toggle("chosen", ["min_cost", "max_cost", "min_seconds", "max_seconds", "errors"].some(name => query[name]));
+  const date = (name, label) => make("label", {}, label, make("input", { type: "date", value: (query[name] || "").slice(0, 10), onchange: event => go({ [name]: event.target.value && `${event.target.value}T00:00:00Z` }) }));
+  whenMenu.box.replaceChildren(
+    ...Object.entries(AGES).map(([label, hours]) => choice(label, null, false, () => go({ since: `${new Date(Date.now() - hours * 3.6e6).toISOString().slice(0, 19)}Z`, until: "" }))),
+    date("since", "From"), date("until", "Before"));
+  const number = name => make("label", {}, OTHERS[name], make("input", { type: "number", min: 0, step: "any", value: query[name] || "", onchange: event => go({ [name]: event.target.value }) }));
+  const errors = make("input", { type: "checkbox", onchange: event => go({ errors: event.target.checked ? 1 : "" }) });
+  errors.checked = Boolean(query.errors);
+  rangeMenu.box.replaceChildren(make("label", { class: "check" }, errors, "Only with errors"), ...["min_cost", "max_cost", "min_seconds", "max_seconds"].map(number));
+  drawChosen(query);
+}
+
+function drawChosen(query) {
+  const chips = filtersOf(query).map(name => make("button", { type: "button", class: "chip", onclick: () => go({ [name]: "" }), "aria-label": `Remove the filter ${FACETS[name] || OTHERS[name]}` },
+    name === "errors" ? OTHERS.errors : `${FACETS[name] || OTHERS[name]}: ${query[name]}`, " ×"));
+  const box = document.querySelector(".chosen-filters") || form.parentElement.insertBefore(make("div", { class: "chosen-filters" }), byId("facets"));
+  box.replaceChildren(...chips, ...(chips.length > 1 ? [make("button", { type: "button", class: "quiet small", onclick: clear }, "Clear all")] : []));
+}
+
+const clear = () => {
+  const { sort, order } = asked();
+  history.pushState(null, "", sort ? `/?${new URLSearchParams({ sort, order: order || "desc" })}` : "/");
+  refresh();
+};
+
+function drawFacets(found) {
+  const query = asked();
+  byId("facets").replaceChildren();
+  for (const [name, each] of Object.entries(menus)) {
+    const values = found[name] || [];
+    each.element.hidden = !values.length && !query[name];
+    if (name === "project" && values.length < 2 && !query[name]) each.element.hidden = true;
+    each.box.replaceChildren(
+      ...(query[name] ? [choice("Any", null, false, () => go({ [name]: "" }))] : []),
+      ...values.map(([value, amount]) => choice(value, amount, value === query[name], () => go({ [name]: value === query[name] ? "" : value }))),
+      ...(found.exact === false ? [make("p", { class: "faint small" }, "Counted over the newest sessions.")] : []));
+  }
+}
+
+// Comparing
+
+function pick(one, box) {
+  if (box.checked) picked.set(one.session_id, one.name || "unnamed");
+  else picked.delete(one.session_id);
+  const [a, b] = picked.keys();
+  byId("compare-bar")?.remove();
+  if (!picked.size) return;
+  byId("more").after(make("div", { id: "compare-bar", role: "status" },
+    picked.size === 2 ? [...picked.values()].join(" and ") : picked.size === 1 ? "Choose one more to compare" : "Two at a time, please",
+    picked.size === 2 && make("a", { class: "button main", href: `/compare?a=${a}&b=${b}` }, "Compare")));
+}
+
+// Keys
+
+function mark(scroll = true) {
+  [...byId("rows").children].forEach((element, index) => element.classList.toggle("current", index === current));
+  const found = byId("rows").children[current];
+  if (!found || !scroll) return;
+  found.querySelector(".name a").focus({ preventScroll: true });
+  found.scrollIntoView({ block: "nearest" });
+}
+function move(by) {
+  if (!shown.length) return;
+  current = Math.min(shown.length - 1, Math.max(0, current + by));
+  if (current > shown.length - 5) more();
+  mark();
+}
+shortcut("/", "Search", () => search.focus());
+shortcut(["j", "ArrowDown"], "Next session", event => (event.key === "ArrowDown" && current < 0 ? false : move(1)));
+shortcut(["k", "ArrowUp"], "Session before", event => (event.key === "ArrowUp" && current < 0 ? false : move(-1)));
+shortcut("Enter", "Open it", () => {
+  if (document.activeElement?.matches("a, button, summary") || current < 0) return false;
+  location.assign(`/s/${shown[current].session_id}`);
+});
+shortcut("x", "Choose it to be compared", () => byId("rows").children[current]?.querySelector(".pick input").click());
+
+// News
+
+async function news() {
+  if (document.hidden) return;
+  const found = await ask("sessions", { limit: Math.min(500, Math.max(PAGE, shown.length)), ...asked() });
+  const before = new Set(shown.map(one => one.session_id));
+  shown = found.sessions;
+  next = found.next_before;
+  drawRows();
+  shown.forEach((one, index) => before.has(one.session_id) || byId("rows").children[index].classList.add("fresh"));
+  drawFacets(await ask("facets", asked()));
+}
+
+drawFilters();
+drawRows();
+ask("facets", asked()).then(drawFacets, problem);
+watch({ sessions: 1 }, news, { told: live });
