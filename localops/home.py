@@ -219,7 +219,8 @@ class Project:
                 reason = encode.loads(row[_BODY]).get("reason") if row[_BODY] else None
                 return ends.Standing(row[_NAME], reason, row[_AT], False)
         many = "1 of its rows waits" if len(found) == 1 else f"{len(found)} of its rows wait"
-        return stands._replace(reason=f"process died; {many} in a spill file") if found else stands
+        reason = f"process died; {many} in a spill file"
+        return ends.Standing(stands.state, reason, stands.ended_ns, True) if found else stands
 
     def tags(self, session: bytes) -> list[str]:
         """The tags a session has now."""

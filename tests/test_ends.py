@@ -64,7 +64,8 @@ def test_a_killed_program_is_known_by_where_it_died() -> None:
     program = programs.start(code)
     assert program.stdout is not None
     program.stdout.readline()
-    assert programs.standing() == ("Running", None, None, False)
+    stands = programs.standing()
+    assert (stands.state, stands.reason, stands.ended_ns, stands.derived) == ("Running", None, None, False)
     programs.kill(program)
     stands = programs.standing()
     assert stands.derived
