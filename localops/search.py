@@ -199,6 +199,15 @@ class Index:
         sessions = dict.fromkeys(session for (session,) in found)
         return [session for session in sessions if self._is_simple(query) or self.has(session, text)]
 
+    def candidates(self, text: str, most: int) -> tuple[list[bytes], bool]:
+        """The sessions that have every word of a text somewhere in a passage, and whether that is all that is asked.
+
+        If it is not, `has` knows whether one row of a session has every term.
+        """
+        query = Query(text)
+        found = self._file.ask(statements("search.sql")["sessions"], {"match": query.match, "many": most})
+        return list(dict.fromkeys(session for (session,) in found)), self._is_simple(query) and len(found) < most
+
     def has(self, session: bytes, text: str) -> bool:
         """Whether one row of the session has every term."""
         query = Query(text)

@@ -25,6 +25,7 @@ from localops.home import STATES, Filters
 from localops.server import bodies, guard, openapi
 from localops.server.bodies import TooLarge, TooSlow, Unpackable
 from localops.server.calls import Call, Door, Refusal
+from localops.server.catalogue import SORTS
 from localops.server.limits import Busy, Limits, Shares
 from localops.server.pages import Pages, error_page
 from localops.server.reading import TooMany, Unavailable
@@ -46,6 +47,13 @@ _MOST_SESSIONS, _MOST_ROWS = 500, 5_000  # asked about at once
 _EXPORT = 100_000  # rows of a session that is given out whole
 
 
+_BOUNDS = {
+    "min_cost": "a cost of at least so many dollars",
+    "max_cost": "a cost of at most so many dollars",
+    "min_seconds": "a duration of at least so many seconds",
+    "max_seconds": "a duration of at most so many seconds",
+    "errors": "errors, if it is 1",
+}
 _LIST = {
     "state": f"how they stand: {', '.join(STATES)}",
     "tag": "with this tag",
@@ -54,9 +62,14 @@ _LIST = {
     "since": "begun since then (ISO 8601, UTC unless it names a zone)",
     "until": "begun before then",
     "text": "with an event that has these words",
+    **{name: f"with {what}" for name, what in _BOUNDS.items()},
+    "project": "of this project, where the key does not say which",
+    "sort": f"what it is sorted by: one of {', '.join(SORTS)}",
+    "order": "asc or desc",
     "before": "id of a session: those after it in the list, which is the next page",
     "limit": "at most this many, 50 if nothing is said, never more than 500",
 }
+_CHOSEN = {name: about for name, about in _LIST.items() if name not in ("sort", "order", "before", "limit")}
 _FIGURES = {
     "by": f"one of {', '.join(analytics.ACROSS)}; without it the sums",
     "since": _LIST["since"],
@@ -114,7 +127,8 @@ DOORS = (
     Door("POST", "/sync/1/missing", "missing", "Which rows are not here.", body=_JSON, hub=True),
     Door("GET", "/v2/sessions/{session}/stats", "stats", "A session's figures, as AgentOps gives them.", v2=True),
     Door("GET", "/v2/sessions/{session}/export", "export", "A session, as AgentOps exports it.", v2=True),
-    Door("GET", "/api/1/sessions", "sessions", "Sessions, newest first.", query=_LIST),
+    Door("GET", "/api/1/sessions", "sessions", "Sessions in an order, a page of them.", query=_LIST),
+    Door("GET", "/api/1/facets", "facets", "How many sessions each filter would leave.", query=_CHOSEN),
     Door("GET", "/api/1/sessions/{session}", "session", "A session and its figures."),
     Door("GET", "/api/1/sessions/{session}/events", "events", "Events, in the order they came in.", query=_PAGE),
     Door("GET", "/api/1/sessions/{session}/events/{seq}", "event", "One event, and all there is of it."),
@@ -139,6 +153,8 @@ def app(
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        if keys is None:
+            hub.soon(store.warm, project)
         yield
         await asyncio.to_thread(hub.close)
 
@@ -265,6 +281,10 @@ class Hub:
         """Ask the store, in a thread."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._readers, lambda: work(*arguments, **options))
+
+    def soon(self, work: Callable[..., object], *arguments: Any) -> None:
+        """Let a thread do something that nobody waits for; what goes wrong is said when somebody asks for it."""
+        self._readers.submit(work, *arguments)
 
     async def _write(self, project: str, work: Callable[..., T], *arguments: Any, **options: Any) -> T:
         """Run `work` in a thread; one at a time for a project, so that nobody waits in a thread for the journal."""
@@ -401,16 +421,29 @@ class Hub:
 
     async def list_of(self, call: Call) -> Facts:
         """A page of the list."""
-        state = call.asked("state")
-        if state is not None and state not in STATES:
-            raise Refusal(400, f"state is one of {', '.join(STATES)}")
-        asked = {name: call.asked(name) for name in ("tag", "model", "agent", "text")}
-        filters = Filters(state=state, since=call.moment("since"), until=call.moment("until"), **asked)
-        limit = call.number("limit", 50, most=500)
+        filters, bounds = _filters(call), _bounds(call)
+        sort = call.asked("sort") or "began"
+        if sort not in SORTS:
+            raise Refusal(400, f"sort is one of {', '.join(SORTS)}")
+        order = call.asked("order") or ("asc" if sort == "name" else "desc")
+        if order not in ("asc", "desc"):
+            raise Refusal(400, "order is asc or desc")
         found, more = await self.read(
-            self.store.sessions, call.project, filters, before=call.asked("before"), limit=limit
+            self.store.sessions,
+            call.chosen_project(),
+            filters,
+            before=call.asked("before"),
+            limit=call.number("limit", 50, most=500),
+            sort=sort,
+            ascending=order == "asc",
+            **bounds,
         )
         return {"sessions": found, "next_before": found[-1]["session_id"] if more else None}
+
+    async def facets(self, call: Call) -> Response:
+        """How many sessions each filter would leave."""
+        only = call.chosen_project()
+        return self._answer(await self.read(self.store.facets, call.project, only, _filters(call), **_bounds(call)))
 
     async def session(self, call: Call) -> Response:
         """One session."""
@@ -480,6 +513,25 @@ class Hub:
         chosen = analytics.Chosen(tag=call.asked("tag"), **times)
         limit = call.number("limit", 1_000, most=10_000)
         return await self.read(self.store.analytics, call.project, by, chosen, limit=limit)
+
+
+def _filters(call: Call) -> Filters:
+    state = call.asked("state")
+    if state is not None and state not in STATES:
+        raise Refusal(400, f"state is one of {', '.join(STATES)}")
+    asked = {name: call.asked(name) for name in ("tag", "model", "agent", "text")}
+    return Filters(state=state, since=call.moment("since"), until=call.moment("until"), **asked)
+
+
+def _bounds(call: Call) -> dict[str, Any]:
+    """What a list can be narrowed by beside its filters."""
+    return {
+        "min_cost": call.amount("min_cost"),
+        "max_cost": call.amount("max_cost"),
+        "min_ns": call.amount("min_seconds"),
+        "max_ns": call.amount("max_seconds"),
+        "errors": call.asked("errors") == "1",
+    }
 
 
 _CLOSE = {"Connection": "close"}

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
 
 from localops import events
+from localops.config import check_project
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,6 +59,26 @@ class Call:
         if not (text.isascii() and text.isdigit()) or len(text) > 18:
             raise Refusal(400, f"{name}={text[:40]!r} is no number")
         return min(int(text), most)
+
+    def amount(self, name: str) -> int | None:
+        """A number of dollars or seconds from the query, in billionths."""
+        text = self.asked(name)
+        if text is None:
+            return None
+        try:
+            found = Decimal(text)
+        except InvalidOperation:
+            found = Decimal("NaN")
+        if not found.is_finite() or abs(found) > 10**9:
+            raise Refusal(400, f"{name}={text[:40]!r} is no number")
+        return int(found * 10**9)
+
+    def chosen_project(self) -> str | None:
+        """The project that is looked at: that of the key, else the one that is asked for."""
+        asked = self.asked("project")
+        if asked is not None and self.project not in (None, asked):
+            raise Refusal(404, "this key is for another project")
+        return self.project if asked is None else check_project(asked)
 
     def moment(self, name: str) -> int | None:
         """A time from the query, in nanoseconds since 1970."""

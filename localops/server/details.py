@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from localops.analytics import Totals
-    from localops.home import Project
+    from localops.home import Listed, Project
     from localops.reader import Reader
     from localops.server.facts import Facts
 
@@ -54,6 +54,46 @@ def more(project: Project, session: bytes, figures: Totals) -> Facts:
         "sync": [_remote(project, name, session, figures) for name in _remotes(project.folder)],
         "provenance": _provenance(project, session, figures),
     }
+
+
+def of_list(found: Sequence[Listed]) -> dict[bytes, Facts]:
+    """What a list says of sessions beside their figures: agents, models, host, and why they ended as they did."""
+    told: dict[bytes, Facts] = {}
+    for project in dict.fromkeys(one.project for one in found):
+        mine = [one for one in found if one.project is project]
+        ids = encode.dumps([one.session.hex() for one in mine]).decode()
+        parts: dict[bytes, dict[str, list[str]]] = {}
+        for session, dim, value in ask(project.reader, "catalogue_parts_of", ids=ids):
+            parts.setdefault(session, {}).setdefault(dim, []).append(value)
+        story: dict[bytes, list[tuple[str, str | None, dict[str, Any]]]] = {}
+        for session, kind, name, body in ask(project.reader, "began_and_ended", ids=ids):
+            story.setdefault(session, []).append((kind, name, encode.loads(body) if body else {}))
+        for one in mine:
+            if one.session not in story:  # not folded yet
+                parts[one.session] = {
+                    dim: [part.value for part in analytics.parts(project.reader, one.session, dim)]
+                    for dim in ("agent", "model")
+                }
+                told_by = project.reader.all("story", session=one.session)
+                story[one.session] = [(row[2], row[3], encode.loads(row[7]) if row[7] else {}) for row in told_by]
+            rows_of = story[one.session]
+            told[one.session] = {
+                "agents": parts.get(one.session, {}).get("agent", []),
+                "models": parts.get(one.session, {}).get("model", []),
+                "host": next((body["host"] for kind, _, body in rows_of if kind == "session" and "host" in body), None),
+                "reason": _reason(one, rows_of),
+            }
+    return told
+
+
+def _reason(one: Listed, story: Sequence[tuple[str, str | None, dict[str, Any]]]) -> str | None:
+    """Why a session stands as it does; what nobody wrote down is asked of its standing."""
+    said = [body for kind, name, body in story if kind == "end" and name == one.state]
+    declared = [body for body in said if not body.get("derived")]
+    if said:
+        reason = (declared or said)[-1].get("reason")
+        return reason if reason is None else str(reason)
+    return None if one.state == "Running" else one.project.standing(one.session).reason
 
 
 def _host(host_env: dict[str, Any]) -> str | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections import Counter, OrderedDict
 from contextlib import contextmanager
 from itertools import islice
 
@@ -17,6 +18,7 @@ from localops.errors import LocalopsError
 from localops.home import Home
 from localops.reader import SQLiteError
 from localops.server import details, facts, timeline
+from localops.server.catalogue import DIMS, Catalogue, Wanted, merged
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,10 +26,13 @@ if TYPE_CHECKING:
     from typing import Any
 
     from localops.analytics import Chosen
-    from localops.home import Filters, Project
+    from localops.home import Filters, Listed, Project
+    from localops.server.catalogue import Place
     from localops.server.facts import Facts
 
 _READERS = 4  # of a project, kept open
+_CATALOGUES = 64  # projects whose sessions are kept in columns
+_VALUES = 30  # of a filter, with their counts
 _HITS = 2_000  # rows of a session in which a text is found, at most
 
 
@@ -47,6 +52,8 @@ class HomeReader:
         self._fresh = fresh  # seconds after which the projects are opened (and tidied) anew
         self._lock = threading.Lock()
         self._readers: dict[str | None, list[_Opened]] = {}
+        self._indexing: set[str] = set()  # projects whose full-text index is being made
+        self._catalogues: OrderedDict[str, Catalogue] = OrderedDict()
         self._closed = False
 
     def close(self) -> None:
@@ -104,15 +111,104 @@ class HomeReader:
             yield next((each for each in found if each[1].rows), None)
 
     def sessions(
-        self, project: str | None, filters: Filters, *, before: str | None, limit: int
+        self, project: str | None, filters: Filters, *, before: str | None, limit: int, **bounds: Any
     ) -> tuple[list[Facts], bool]:
-        """Sessions, newest first."""
+        """Sessions in an order, the newest first if nothing is said, and whether there are more."""
+        wanted = Wanted(filters, **bounds)
         with self._home(project) as home:
-            if filters.text is not None:
-                for each in home.projects:
-                    each.index().catch_up()
-            found = list(islice(home.sessions(filters, before=before), limit + 1))
-            return [facts.listed(one) for one in found[:limit]], len(found) > limit
+            if wanted == Wanted(filters) and not all(self._catalogue(each).is_ready for each in home.projects):
+                for each in home.projects if filters.text is not None else ():
+                    self._catch_up(each)
+                found = list(islice(home.sessions(filters, before=before), limit + 1))
+            else:
+                found = self._ordered(home, wanted, before, limit + 1)
+            return list(_listed(found[:limit])), len(found) > limit
+
+    def _ordered(self, home: Home, wanted: Wanted, before: str | None, many: int) -> list[Listed]:
+        """The first sessions of an order, from all projects."""
+        pages = []
+        place = None if before is None else self._place(home, before, wanted.sort)
+        for each in home.projects:
+            if wanted.filters.text is not None:
+                self._catch_up(each)
+            with self._following(each) as catalogue:
+                pages.append(catalogue.page(each, wanted, place, many)[0])
+        return [listed for _, listed in islice(merged(pages, ascending=wanted.ascending), many)]
+
+    def _place(self, home: Home, session: str, sort: str) -> Place | None:
+        where, id = home.find(session)
+        with self._following(where) as catalogue:
+            return catalogue.place(where, id, sort)
+
+    def facets(self, project: str | None, only: str | None, filters: Filters, **bounds: Any) -> Facts:
+        """How many sessions each value of each filter has under the others."""
+        wanted = Wanted(filters, **bounds)
+        sums: dict[str, Counter[str]] = {dim: Counter() for dim in DIMS}
+        in_project, exact, unread = Counter[str](), True, 0
+        with self._home(project) as home:
+            for each in home.projects:
+                unread += self._catch_up(each) if filters.text is not None else 0
+                with self._following(each) as catalogue:
+                    found, many, is_exact = catalogue.counts(each, wanted)
+                in_project[each.name] += many
+                if only in (None, each.name):
+                    exact = exact and is_exact
+                    for dim, counted in found.items():
+                        sums[dim] += counted
+        most = {dim: [list(pair) for pair in counted.most_common(_VALUES)] for dim, counted in sums.items()}
+        cut = any(len(counted) > _VALUES for counted in sums.values())
+        return {
+            "sessions": sum(many for name, many in in_project.items() if only in (None, name)),
+            **most,
+            "project": [list(pair) for pair in in_project.most_common(_VALUES) if pair[1]],
+            "exact": exact and not unread,
+            "more": cut,
+            "unsearched": unread,
+        }
+
+    def warm(self, project: str | None) -> None:
+        """Make the catalogues of a home, or of one project, before anybody asks."""
+        with self._home(project) as home:
+            for each in home.projects:
+                with self._following(each):
+                    pass
+
+    def _catch_up(self, project: Project) -> int:
+        """Take new rows into the full-text index: a few at once, many in a thread; how many it still lacks."""
+        missing = project.index().catch_up()
+        if missing:
+            with self._lock:
+                is_new = project.name not in self._indexing
+                self._indexing.add(project.name)
+            if is_new:
+                threading.Thread(target=self._index, args=(project.name,), daemon=True).start()
+        return missing
+
+    def _index(self, name: str) -> None:
+        try:
+            with Home(self.folder, name) as home:
+                home.projects[0].index().extend()
+        except (SQLiteError, LocalopsError, OSError):
+            pass  # a full disk, a folder that has gone: whoever looks is told how many rows were not searched
+        finally:
+            with self._lock:
+                self._indexing.discard(name)
+
+    def _catalogue(self, project: Project) -> Catalogue:
+        with self._lock:
+            found = self._catalogues.setdefault(project.name, Catalogue())
+            self._catalogues.move_to_end(project.name)
+            while len(self._catalogues) > _CATALOGUES:
+                self._catalogues.popitem(last=False)
+        return found
+
+    @contextmanager
+    def _following(self, project: Project) -> Iterator[Catalogue]:
+        """The catalogue of a project as it is now, to oneself."""
+        catalogue = self._catalogue(project)
+        with catalogue.lock:
+            catalogue.follow(project)
+            yield catalogue
 
     def find(self, project: str | None, ident: str) -> str:
         """The id of the session that is meant."""
@@ -227,6 +323,13 @@ def inode(path: str) -> int:
         return os.stat(path).st_ino
     except FileNotFoundError:
         return 0
+
+
+def _listed(found: list[Listed]) -> Iterator[Facts]:
+    """Lines of the list, and beside them who and what took part, where, and why they ended so."""
+    more = details.of_list(found)
+    for one in found:
+        yield {**facts.listed(one), **more[one.session]}
 
 
 def _shown(where: Project, session: bytes, page: list[tuple[Any, ...]], *, halves: bool) -> Iterator[Facts]:

@@ -26,7 +26,7 @@ from localops.sql import statements
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from typing import Protocol
+    from typing import Any, Protocol
 
     from localops.analytics import Chosen
     from localops.bundle import Ack, Batch
@@ -56,9 +56,15 @@ if TYPE_CHECKING:
             """Take a session out for good: rows of it that are sent again are not stored; False when it is not here."""
 
         def sessions(
-            self, project: str | None, filters: Filters, *, before: str | None, limit: int
+            self, project: str | None, filters: Filters, *, before: str | None, limit: int, **bounds: Any
         ) -> tuple[list[Facts], bool]:
-            """Sessions, newest first, and whether there are more."""
+            """Sessions in an order, the newest first if nothing is said, and whether there are more.
+
+            `bounds` are those of catalogue.Wanted.
+            """
+
+        def facets(self, project: str | None, only: str | None, filters: Filters, **bounds: Any) -> Facts:
+            """How many sessions each value of each filter has under the others; `only`: the project that is chosen."""
 
         def find(self, project: str | None, ident: str) -> str:
             """The id of the session that `last` or the beginning of an id names; NotFound or Ambiguous."""
@@ -101,6 +107,9 @@ if TYPE_CHECKING:
 
         def add_to_blob(self, project: str, digest: str, at: int, total: int, piece: bytes) -> int:
             """Put a piece where it belongs; how many bytes are here then.  Misplaced, or Garbled."""
+
+        def warm(self, project: str | None) -> None:
+            """Get ready to be asked."""
 
         def close(self) -> None:
             """Let go of everything."""

@@ -114,3 +114,58 @@ cross join event e on e.seq = mine.at
 where e.kind = :kind
 order by e.seq
 limit :many;
+
+-- catalogue --
+-- Every session that is folded, as its line in a list.
+select key, session, first_ns, last_ns, name, state, events, actions, llms, tools, errors, failed, tokens_in, tokens_out, cost,
+  unpriced
+from total;
+
+-- catalogue_parts --
+-- What sessions can be found by, and the keys of those that can.
+select dim, value, group_concat(key)
+from facet
+where dim in ('tag', 'model', 'agent')
+group by dim, value;
+
+-- how_many_sessions --
+select count(*)
+from total;
+
+-- changed --
+-- Sessions with rows after a seq, and whether any of these is past the mark.
+select session, max(seq) > (select seq from mark)
+from event not indexed
+where seq > :after
+  and session <> zeroblob(16)
+group by session;
+
+-- catalogue_of --
+-- The lines of the sessions of a JSON array of ids in hex.
+select t.session, t.first_ns, t.last_ns, t.name, t.state, t.events, t.actions, t.llms, t.tools, t.errors, t.failed,
+  t.tokens_in, t.tokens_out, t.cost, t.unpriced
+from json_each(:ids) j
+cross join total t on t.session = unhex(j.value);
+
+-- catalogue_parts_of --
+select t.session, f.dim, f.value
+from json_each(:ids) j
+cross join total t on t.session = unhex(j.value)
+cross join facet f indexed by facet_by_session on f.key = t.key
+where f.dim in ('tag', 'model', 'agent');
+
+-- fresh_parts --
+select distinct session, dim, value
+from facet_part
+where seq > (select seq from mark)
+  and dim in ('tag', 'model', 'agent')
+  and value is not null;
+
+-- began_and_ended --
+-- The rows that say where each session of a JSON array of ids in hex ran, and how it ended.
+select m.session, m.kind, m.name, e.body
+from json_each(:ids) j
+cross join milestone m on m.session = unhex(j.value)
+cross join event e on e.seq = m.seq
+where m.kind in ('session', 'end')
+order by m.session, m.at_ns, m.id;
