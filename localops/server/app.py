@@ -27,6 +27,7 @@ from localops.server.bodies import TooLarge, TooSlow, Unpackable
 from localops.server.calls import Call, Door, Refusal
 from localops.server.catalogue import SORTS
 from localops.server.limits import Busy, Limits, Shares
+from localops.server.live import Streams
 from localops.server.pages import Pages, error_page
 from localops.server.reading import TooMany, Unavailable
 from localops.server.store import Apart, Garbled, Misplaced
@@ -83,6 +84,7 @@ _PAGE = {
     "kind": "only of this kind",
     "text": "only with these words",
 }
+_LIVE = {"session": "only of that session; without it of all", "project": "only of this project"}
 _COLUMNS = {
     "after": "seq: the events whose rows came in after it, which is the next page",
     "limit": "rows that are looked at, 2000 if nothing is said, never more than 50000",
@@ -133,6 +135,7 @@ DOORS = (
     Door("GET", "/api/1/sessions/{session}/events", "events", "Events, in the order they came in.", query=_PAGE),
     Door("GET", "/api/1/sessions/{session}/events/{seq}", "event", "One event, and all there is of it."),
     Door("GET", "/api/1/sessions/{session}/timeline", "timeline", "Events in columns, to be drawn.", query=_COLUMNS),
+    Door("GET", "/api/1/live", "live", "A stream that says when something is new.", query=_LIVE, lasting=True),
     Door("GET", "/blobs/{project}/{digest}", "attachment", "A video, a picture, a long value: the bytes."),
     Door("GET", "/api/1/analytics", "analytics", "Figures across sessions.", query=_FIGURES),
 )
@@ -194,6 +197,7 @@ class Hub:
         self._readers = ThreadPoolExecutor(_READ_THREADS, "read")
         self._writers = ThreadPoolExecutor(_WRITE_THREADS, "write")
         self._turns: dict[str, asyncio.Lock] = {}
+        self._streams = Streams(limits.request)
         self._exports = asyncio.Semaphore(2)  # each is in memory whole
 
     def close(self) -> None:
@@ -211,6 +215,8 @@ class Hub:
                 if not door.key or self.keys is None:
                     return await handler(Call(request, self.project))
                 call = self._admit(request, door)
+                if door.lasting:
+                    return await handler(call)
                 with self._shares.request(call.key):
                     return await handler(call)
             except ClientDisconnect:
@@ -473,6 +479,19 @@ class Hub:
         page["limit"] = call.number("limit", 2_000, most=50_000)
         return self._answer(await self._one(self.store.timeline, call, **page))
 
+    async def live(self, call: Call) -> Response:
+        """What is new, while somebody looks."""
+        ident = call.asked("session")
+        project = call.chosen_project()
+        session = None if ident is None else _session(ident)
+
+        async def look() -> str:
+            return encode.dumps(await self.read(self.store.newest, project, session)).decode()
+
+        await look()  # what cannot be looked at is said before the stream begins
+        state = call.request.app.state
+        return self._streams.stream(call.key, look, lambda: getattr(state, "leaving", False))
+
     async def attachment(self, call: Call) -> Response:
         """The bytes of a blob: never a page of ours, whatever they are."""
         project, digest = str(call.request.path_params["project"]), _digest(call.request)
@@ -513,6 +532,13 @@ class Hub:
         chosen = analytics.Chosen(tag=call.asked("tag"), **times)
         limit = call.number("limit", 1_000, most=10_000)
         return await self.read(self.store.analytics, call.project, by, chosen, limit=limit)
+
+
+def _session(ident: str) -> bytes:
+    try:
+        return uuid.UUID(ident).bytes
+    except ValueError as error:
+        raise Refusal(404, "that is no id of a session") from error
 
 
 def _filters(call: Call) -> Filters:

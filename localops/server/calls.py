@@ -102,6 +102,7 @@ class Door:
     query: Mapping[str, str] = field(default_factory=dict)  # what may stand behind the `?`
     body: str | None = None  # the type of what is sent along
     key: bool = True  # whether it needs one
+    lasting: bool = False  # an answer that goes on: it does not count among the requests that run
     hub: bool = False  # only where rows are taken in
     v2: bool = False  # errors as AgentOps has them
     answers: Mapping[int, str] = field(default_factory=dict)

@@ -166,6 +166,17 @@ class HomeReader:
             "unsearched": unread,
         }
 
+    def newest(self, project: str | None, session: bytes | None) -> Facts:
+        """How far the rows go, in all projects or of one session, and how that stands."""
+        if session is None:
+            with self._home(project) as home:
+                return {"seq": sum(int(each.ask("last_seq")[0][0]) for each in home.projects)}
+        with self._holder(project, session) as found:
+            if found is None:
+                return {"seq": 0, "state": None}
+            where, figures = found
+            return {"seq": figures.last_seq, "state": where.standing(session).state}
+
     def warm(self, project: str | None) -> None:
         """Make the catalogues of a home, or of one project, before anybody asks."""
         with self._home(project) as home:

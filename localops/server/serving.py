@@ -95,9 +95,9 @@ class _Bounded(H11Protocol):
 class _Server(uvicorn.Server):
     """A server that ends with 0 when it is asked to stop, and says where it listens."""
 
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+    def __init__(self, app: Starlette, config: uvicorn.Config, ready: Callable[[], None]) -> None:
         super().__init__(config)
-        self._ready = ready
+        self._app, self._ready = app, ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen."""
@@ -116,6 +116,7 @@ class _Server(uvicorn.Server):
                 signal.signal(number, handler)
 
     def _stop(self, _: int, __: FrameType | None) -> None:
+        self._app.state.leaving = True  # what would go on for long ends by itself
         self.force_exit = self.should_exit
         self.should_exit = True
 
@@ -158,7 +159,7 @@ def serve(
     with _listening(host, port, else_any=else_any) as listener:
         shown = f"[{host}]" if ":" in host else host
         address = f"{'https' if cert else 'http'}://{shown}:{listener.getsockname()[1]}"
-        _Server(config, lambda: ready(address)).run(sockets=[listener])
+        _Server(app, config, lambda: ready(address)).run(sockets=[listener])
 
 
 @contextmanager

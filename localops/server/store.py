@@ -108,6 +108,9 @@ if TYPE_CHECKING:
         def add_to_blob(self, project: str, digest: str, at: int, total: int, piece: bytes) -> int:
             """Put a piece where it belongs; how many bytes are here then.  Misplaced, or Garbled."""
 
+        def newest(self, project: str | None, session: bytes | None) -> Facts:
+            """How far the rows go: another answer means that there are new ones, or that a session stands otherwise."""
+
         def warm(self, project: str | None) -> None:
             """Get ready to be asked."""
 
