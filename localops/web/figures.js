@@ -1,0 +1,1 @@
+export class Figures { constructor() { this.element = document.createElement("div"); } changed() {} }

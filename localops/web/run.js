@@ -1,0 +1,196 @@
+// A session's events in columns: what every view draws from.  Events are numbered here as they come; `seq` names them
+// to the server and in the address.  What follows from the columns (who is inside what, sums) is worked out when asked.
+
+import { ask } from "./base.js";
+
+const FIRST = 2_000, THEN = 25_000;
+const COLUMNS = { seq: Float64Array, start: Float64Array, took: Float64Array, kind: Int16Array, name: Int32Array, agent: Int32Array, model: Int32Array, parent: Float64Array, failed: Uint8Array, tokens: Float64Array, cost: Float64Array };
+const NUMBERED = { kind: "kinds", name: "names", agent: "agents", model: "models" };
+
+export class Run {
+  constructor(id) {
+    this.id = id;
+    this.n = 0;
+    this.t0 = 0; // milliseconds since 1970
+    this.seen = 0;
+    this.version = 0;
+    this.last = 0; // microseconds from t0 to the last moment known
+    for (const plural of Object.values(NUMBERED)) this[plural] = [];
+    this._numbers = Object.fromEntries(Object.keys(NUMBERED).map(name => [name, new Map()]));
+    this._grow(4_096);
+  }
+
+  /** Fetches what is new, a small page first; `came` is called after each page. */
+  async load(came = () => {}) {
+    for (let limit = this.n ? THEN : FIRST; ; limit = THEN) {
+      const page = await ask(`sessions/${this.id}/timeline`, { after: this.seen, limit });
+      this.add(page);
+      came(page.next === null);
+      if (page.next === null) return;
+    }
+  }
+
+  add(page) {
+    this.t0 = Number(page.t0_ns) / 1e6;
+    const numbers = Object.fromEntries(Object.entries(NUMBERED).map(([name, plural]) => [name, page[plural].map(value => this._number(name, value))]));
+    this._grow(this.n + page.seq.length);
+    for (let i = 0; i < page.seq.length; i += 1) {
+      let at = this.find(page.seq[i]);
+      if (at < 0) {
+        at = this.n;
+        this.n += 1;
+        // Nearly always the largest so far; only events that were told late go in between.
+        if (at && this.seq[at - 1] > page.seq[i]) this._late = true;
+        this.seq[at] = page.seq[i];
+        if (this._late) (this._places ||= this._indexed()).set(page.seq[i], at);
+      }
+      this.start[at] = page.start_us[i];
+      this.took[at] = page.dur_us[i];
+      for (const name in NUMBERED) this[name][at] = page[name][i] < 0 ? -1 : numbers[name][page[name][i]];
+      this.parent[at] = page.parent[i];
+      this.failed[at] = page.failed[i];
+      this.tokens[at] = page.tokens[i];
+      this.cost[at] = page.cost[i] === null ? NaN : page.cost[i];
+      this.last = Math.max(this.last, page.start_us[i] + Math.max(0, page.dur_us[i]));
+    }
+    for (const [seq, cost] of page.later || []) {
+      const at = this.find(seq);
+      if (at >= 0) this.cost[at] = (this.cost[at] || 0) + cost;
+    }
+    this.seen = page.next ?? page.seen ?? this.seen;
+    this.version += 1;
+    this._tree = null;
+  }
+
+  /** The number of an event; -1 when it is not here. */
+  find(seq) {
+    if (this._late) return (this._places ||= this._indexed()).get(seq) ?? -1;
+    let low = 0, high = this.n - 1;
+    while (low <= high) {
+      const middle = (low + high) >> 1;
+      if (this.seq[middle] === seq) return middle;
+      if (this.seq[middle] < seq) low = middle + 1;
+      else high = middle - 1;
+    }
+    return -1;
+  }
+
+  end(at, now = this.last) {
+    return this.took[at] < 0 ? Math.max(now, this.start[at]) : this.start[at] + this.took[at];
+  }
+
+  kindOf(at) {
+    return this.kinds[this.kind[at]] || "";
+  }
+
+  nameOf(at) {
+    return this.name[at] >= 0 ? this.names[this.name[at]] : this.model[at] >= 0 ? this.models[this.model[at]] : "";
+  }
+
+  agentOf(at) {
+    return this.agent[at] >= 0 ? this.agents[this.agent[at]] : "";
+  }
+
+  /** Who is inside what, in the order things began, with the sums of each branch. */
+  get tree() {
+    return (this._tree ||= grow(this));
+  }
+
+  /** Numbers of all events, in the order they began. */
+  get order() {
+    return this.tree.order;
+  }
+
+  _indexed() {
+    const places = new Map();
+    for (let at = 0; at < this.n; at += 1) places.set(this.seq[at], at);
+    return places;
+  }
+
+  _number(column, value) {
+    const known = this._numbers[column];
+    let number = known.get(value);
+    if (number === undefined) {
+      number = this[NUMBERED[column]].push(value) - 1;
+      known.set(value, number);
+    }
+    return number;
+  }
+
+  _grow(size) {
+    if (this.seq && this.seq.length >= size) return;
+    for (const [name, Kind] of Object.entries(COLUMNS)) {
+      const grown = new Kind(Math.max(size, 2 * (this[name]?.length || 0)));
+      if (this[name]) grown.set(this[name].subarray(0, this.n));
+      this[name] = grown;
+    }
+  }
+}
+
+function grow(run) {
+  const { n } = run;
+  const order = Int32Array.from({ length: n }, (_, at) => at);
+  let sorted = true;
+  for (let at = 1; at < n && sorted; at += 1) sorted = run.start[at - 1] <= run.start[at];
+  if (!sorted) order.sort((a, b) => run.start[a] - run.start[b] || run.seq[a] - run.seq[b]);
+
+  const parent = new Int32Array(n).fill(-1), first = new Int32Array(n).fill(-1), next = new Int32Array(n).fill(-1);
+  for (let at = 0; at < n; at += 1) {
+    const found = run.parent[at] ? run.find(run.parent[at]) : -1;
+    if (found !== at) parent[at] = found;
+  }
+  cut(parent);
+  const roots = [];
+  for (let i = n - 1; i >= 0; i -= 1) { // from the end, so that each child is put before its later siblings
+    const at = order[i], above = parent[at];
+    if (above < 0) roots.push(at);
+    else {
+      next[at] = first[above];
+      first[above] = at;
+    }
+  }
+  roots.reverse();
+
+  const depth = new Int32Array(n), walk = new Int32Array(n), size = new Int32Array(n).fill(1);
+  const stack = roots.slice().reverse();
+  let steps = 0;
+  while (stack.length) {
+    const at = stack.pop();
+    walk[steps] = at;
+    steps += 1;
+    const below = [];
+    for (let child = first[at]; child >= 0; child = next[child]) {
+      depth[child] = depth[at] + 1;
+      below.push(child);
+    }
+    for (let i = below.length - 1; i >= 0; i -= 1) stack.push(below[i]);
+  }
+
+  const cost = new Float64Array(n), tokens = new Float64Array(n), failures = new Int32Array(n);
+  for (let i = steps - 1; i >= 0; i -= 1) {
+    const at = walk[i], above = parent[at];
+    cost[at] += run.cost[at] || 0;
+    tokens[at] += run.tokens[at];
+    failures[at] += run.failed[at];
+    if (above < 0) continue;
+    cost[above] += cost[at];
+    tokens[above] += tokens[at];
+    failures[above] += failures[at];
+    size[above] += size[at];
+  }
+  return { order, roots, parent, first, next, depth, walk, size, cost, tokens, failures };
+}
+
+/** Whatever was recorded: nobody is inside themselves. */
+function cut(parent) {
+  const state = new Uint8Array(parent.length); // 1: on the way up, 2: known to end at a root
+  for (let at = 0; at < parent.length; at += 1) {
+    let up = at;
+    while (up >= 0 && !state[up]) {
+      state[up] = 1;
+      up = parent[up];
+    }
+    if (up >= 0 && state[up] === 1) parent[up] = -1;
+    for (up = at; up >= 0 && state[up] === 1; up = parent[up]) state[up] = 2;
+  }
+}

@@ -1,0 +1,329 @@
+// The page of one session: its head, and views over the same events, the same filter and the same selection.
+// The view stands behind the # of the address, the selected event and the filter before it.
+
+import { ask, byId, copyButton, data, live, make, notice, say, shortcut, watch } from "./base.js";
+import { cost, count, duration, many, when } from "./formats.js";
+import { Details } from "./details.js";
+import { Run } from "./run.js";
+import { Timeline } from "./timeline.js";
+
+const VIEWS = {
+  timeline: ["Timeline", async () => Timeline],
+  tree: ["Tree", async () => (await import("./tree.js")).Tree],
+  events: ["Events", async () => (await import("./events.js")).Events],
+  chat: ["Chat", async () => (await import("./chat.js")).Chat],
+  figures: ["Figures", async () => (await import("./figures.js")).Figures],
+};
+const KINDS = ["llm", "tool", "agent", "action", "error"];
+
+/** What the views share: the events, the filter, the selection. */
+class Page {
+  constructor() {
+    this.facts = data;
+    this.run = new Run(data.session_id);
+    this.selected = Number(new URLSearchParams(location.search).get("event")) || 0;
+    this.kinds = new Set((new URLSearchParams(location.search).get("kind") || "").split(",").filter(Boolean));
+    this.text = new URLSearchParams(location.search).get("text") || "";
+    this.hits = null; // seqs of events whose content has the text
+    this.views = {};
+    this.details = new Details(this);
+    this.complete = false;
+    this._matching = new Map();
+  }
+
+  get running() {
+    return this.facts.state === "Running";
+  }
+
+  /** Microseconds from the beginning to where the session is now. */
+  get now() {
+    return this.running ? Math.max(this.run.last, (Date.now() - this.run.t0) * 1e3) : this.run.last;
+  }
+
+  get filtered() {
+    return this.kinds.size > 0 || this.text !== "";
+  }
+
+  /** Whether an event is among those that are looked for. */
+  matches(at) {
+    const { run } = this;
+    if (this.kinds.size && !this.kinds.has(run.kindOf(at))) return false;
+    if (!this.text) return true;
+    return this._has("name", at, run.names) || this._has("model", at, run.models) || this._has("agent", at, run.agents) || Boolean(this.hits?.has(run.seq[at]));
+  }
+
+  _has(column, at, values) {
+    const number = this.run[column][at];
+    if (number < 0) return false;
+    const known = `${column}${number}`;
+    if (!this._matching.has(known)) this._matching.set(known, values[number].toLowerCase().includes(this.text.toLowerCase()));
+    return this._matching.get(known);
+  }
+
+  select(seq, { from = "" } = {}) {
+    this.selected = seq;
+    this._address();
+    this.details.show(seq);
+    Object.entries(this.views).forEach(([name, view]) => view.selected?.(seq, name === from));
+  }
+
+  async seek(kinds, text) {
+    this.kinds = kinds;
+    this._address();
+    if (text !== this.text || (text && !this.hits)) {
+      this.text = text;
+      this.hits = null;
+      this._matching.clear();
+      this._address();
+      this._search(text);
+    }
+    this.changed();
+  }
+
+  /** Names are looked through here, content by the server. */
+  async _search(text) {
+    if (!text) return;
+    try {
+      const found = await ask(`sessions/${this.run.id}/events`, { text, limit: 1_000 });
+      if (text !== this.text) return;
+      this.hits = new Set(found.events.map(event => event.entry));
+      this.changed();
+    } catch (error) {
+      say(error.message);
+    }
+  }
+
+  changed() {
+    this.views[this.view]?.changed();
+  }
+
+  _address() {
+    const params = new URLSearchParams();
+    if (this.selected) params.set("event", this.selected);
+    if (this.kinds.size) params.set("kind", [...this.kinds].join(","));
+    if (this.text) params.set("text", this.text);
+    history.replaceState(null, "", `${location.pathname}${params.size ? `?${params}` : ""}${location.hash}`);
+  }
+
+  async turn(name) {
+    const known = name in VIEWS ? name : "timeline";
+    this.view = known;
+    for (const tab of byId("views").children) {
+      const on = tab.dataset.view === known;
+      tab.setAttribute("aria-selected", on);
+      tab.tabIndex = on ? 0 : -1;
+    }
+    byId("view").setAttribute("aria-labelledby", `tab-${known}`);
+    if (!this.views[known]) this.views[known] = new (await VIEWS[known][1]())(this);
+    if (this.view !== known) return;
+    byId("choose").hidden = known === "figures";
+    byId("view").replaceChildren(this.views[known].element);
+    this.views[known].changed();
+    if (this.selected) this.views[known].selected?.(this.selected);
+  }
+}
+
+const page = new Page();
+
+// Tabs
+
+byId("views").append(...Object.entries(VIEWS).map(([name, [label]]) =>
+  make("button", { type: "button", role: "tab", id: `tab-${name}`, "data-view": name, "aria-controls": "view", onclick: () => show(name) }, label)));
+byId("view").setAttribute("role", "tabpanel");
+byId("views").addEventListener("keydown", event => {
+  const names = Object.keys(VIEWS), by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+  if (!by) return;
+  show(names[(names.indexOf(page.view) + by + names.length) % names.length]);
+  byId(`tab-${page.view}`).focus();
+});
+
+function show(name) {
+  if (location.hash !== `#${name}`) history.pushState(null, "", `${location.pathname}${location.search}#${name}`);
+  page.turn(name);
+}
+addEventListener("popstate", () => {
+  page.turn(location.hash.slice(1));
+  const seq = Number(new URLSearchParams(location.search).get("event")) || 0;
+  if (seq !== page.selected) page.select(seq);
+});
+
+// The filter
+
+const search = make("input", { type: "search", value: page.text, placeholder: "Filter by name or content  ( / )", "aria-label": "Filter events" });
+const chips = make("div", { class: "bar", role: "group", "aria-label": "Kinds" });
+let typing;
+search.addEventListener("input", () => {
+  clearTimeout(typing);
+  typing = setTimeout(() => page.seek(page.kinds, search.value.trim()), 200);
+});
+byId("views").after(make("div", { id: "choose", class: "bar" }, search, chips));
+
+function drawKinds() {
+  const found = [...KINDS.filter(kind => page.run.kinds.includes(kind)), ...page.run.kinds.filter(kind => !KINDS.includes(kind)).sort()];
+  chips.replaceChildren(...found.map(kind => make("button", {
+    type: "button", class: "chip", "aria-pressed": String(page.kinds.has(kind)), onclick: () => {
+      const kinds = new Set(page.kinds);
+      if (!kinds.delete(kind)) kinds.add(kind);
+      page.seek(kinds, page.text);
+      drawKinds();
+    },
+  }, make("span", { class: `kind ${KINDS.includes(kind) ? kind : ""}` }, kind))));
+}
+
+// The head
+
+function figure(label, value, { note = "", bad = false } = {}) {
+  return make("div", {}, make("dt", {}, label), make("dd", { class: bad ? "failed" : null }, value, note && make("small", {}, note)));
+}
+
+function drawHead() {
+  const one = page.facts;
+  const state = byId("state");
+  state.textContent = one.state;
+  state.className = `state ${/^[A-Z][a-z]+$/.test(one.state) ? one.state : ""}`;
+  const cached = one.tokens_cached ? `${count(one.tokens_cached)} cached` : "";
+  const thought = one.tokens_reasoning ? `${count(one.tokens_reasoning)} reasoning` : "";
+  byId("figures").replaceChildren(
+    figure("Duration", duration(one.seconds)),
+    figure("Cost", cost(one), { note: provenance(one) }),
+    figure("LLM calls", count(one.llm_calls)), figure("Tool calls", count(one.tool_calls)), figure("Actions", count(one.actions)),
+    figure("Errors", count(one.errors), { bad: one.errors > 0 }),
+    figure("Tokens in", count(one.tokens_in), { note: cached }), figure("Tokens out", count(one.tokens_out), { note: thought }));
+  drawNotices(one);
+}
+
+function provenance(one) {
+  const from = one.provenance;
+  if (!from) return "";
+  const parts = [
+    from.given && `${count(from.given)} told`, from.priced && `${count(from.priced)} by table${from.table?.date ? ` of ${from.table.date}` : ""}`,
+    from.later && `${count(from.later)} priced later`, from.unpriced && `${count(from.unpriced)} unpriced`,
+  ];
+  return parts.filter(Boolean).join(", ");
+}
+
+function drawNotices(one) {
+  const told = [
+    one.dropped && `${many(one.dropped, "event")} could not be written and ${one.dropped === 1 ? "is" : "are"} missing here.`,
+    one.unfinished && !page.running && `${many(one.unfinished, "operation")} did not finish: the tree shows where it ended.`,
+    one.late && `${many(one.late, "event")} came after the session had ended.`,
+    one.spilled && `${many(one.spilled, "event")} waited beside the journal and came in later.`,
+  ].filter(Boolean);
+  byId("notices").replaceChildren(...told.map(text => make("p", {}, text)));
+}
+
+function drawExtras() {
+  const one = page.facts;
+  const sync = (one.sync || []).map(remote => make("p", {}, make("strong", {}, remote.remote), ": ",
+    remote.waiting ? `${count(remote.waiting)} waiting` : "all delivered", remote.parked ? `, ${count(remote.parked)} set aside` : "",
+    remote.receipt_at ? `, receipt of ${when(remote.receipt_at)} UTC` : ""));
+  const people = (one.participants || []).map(each => make("p", {}, `${each.host || "?"} · process ${each.pid ?? "?"}`,
+    make("span", { class: "faint" }, each.last ? ` until ${when(each.last)}` : each.alive ? " still running" : each.alive === false ? " gone without a word" : "")));
+  const block = (title, ...inside) => make("div", {}, make("h3", {}, title), inside);
+  const blocks = [
+    people.length && block(people.length === 1 ? "Process" : "Processes", people),
+    sync.length && block("Sync", sync),
+    Object.keys(one.host_env || {}).length && block("Where it ran", facts(one.host_env)),
+    Object.keys(one.metadata || {}).length && block("Noted with it", facts(one.metadata)),
+    block("Session", make("dl", { class: "facts" }, make("dt", {}, "Id"), make("dd", {}, make("code", {}, one.session_id), " ", copyButton("Copy", one.session_id)),
+      make("dt", {}, "Started"), make("dd", {}, `${when(one.began)} UTC`), make("dt", {}, "Last event"), make("dd", {}, `${when(one.last)} UTC`),
+      make("dt", {}, "Project"), make("dd", {}, one.project))),
+  ];
+  const box = make("details", {}, make("summary", {}, "Where it ran, and what became of it"), make("div", { class: "inside" }, blocks));
+  byId("extras").replaceChildren(...[video(one.video), box].filter(Boolean));
+}
+
+/** Nested facts as a list of names and values. */
+function facts(object, depth = 0) {
+  return make("dl", { class: "facts" }, Object.entries(object).flatMap(([key, value]) => [
+    make("dt", {}, key),
+    make("dd", {}, value && typeof value === "object" && !Array.isArray(value) && depth < 2 ? facts(value, depth + 1) : typeof value === "object" ? JSON.stringify(value) : String(value)),
+  ]));
+}
+
+function video(one) {
+  if (!one) return null;
+  if (one.blob && one.bytes !== null) return make("video", { controls: true, preload: "metadata", src: one.url, "aria-label": "Video of the session" });
+  // Another site is asked for only when a person says so.
+  if (/^https?:\/\//.test(one.url || "") && !one.blob) return make("p", {}, "Video: ", make("a", { href: one.url, rel: "noreferrer noopener", target: "_blank" }, one.url));
+  return notice(`The video${one.bytes === null ? " was not copied here" : ` is at ${one.url}`}.`, "faint");
+}
+
+function drawTools() {
+  const line = make("div", { class: "head-line" });
+  const title = byId("head").querySelector("h1");
+  title.before(line);
+  const export_ = format => make("a", { class: "choice", href: `/api/1/sessions/${data.session_id}/export?format=${format[0]}`, download: true }, make("span", {}, format[1]));
+  const menu = make("details", { class: "menu right" }, make("summary", {}, "Export"), make("div", {}, [["json", "JSON"], ["html", "Report: one HTML file"], ["csv", "CSV"]].map(export_)));
+  addEventListener("click", event => menu.contains(event.target) || (menu.open = false));
+  menu.addEventListener("keydown", event => {
+    if (event.key !== "Escape") return;
+    menu.open = false;
+    menu.querySelector("summary").focus();
+  });
+  line.append(title, menu);
+}
+
+// Keys
+
+function step(by) {
+  const { order } = page.run.tree;
+  const here = page.run.find(page.selected);
+  let index = here < 0 ? (by > 0 ? -1 : order.length) : order.indexOf(here);
+  for (index += by; index >= 0 && index < order.length; index += by) {
+    if (page.matches(order[index])) return page.select(page.run.seq[order[index]]);
+  }
+  return say(by > 0 ? "That was the last one" : "That was the first one");
+}
+shortcut("/", "Filter", () => search.focus());
+shortcut("j", "Next event", () => step(1));
+shortcut("k", "Event before", () => step(-1));
+shortcut("e", "Next error", () => {
+  const { order } = page.run.tree;
+  const here = order.indexOf(page.run.find(page.selected));
+  const found = order.slice(here + 1).find(at => page.run.failed[at]) ?? order.find(at => page.run.failed[at]);
+  if (found === undefined) say("No errors here");
+  else page.select(page.run.seq[found]);
+});
+Object.entries(VIEWS).forEach(([name, [label]], index) => shortcut(String(index + 1), label, () => show(name)));
+shortcut("Escape", "Close the event", () => (page.selected ? page.select(0) : false));
+
+// Now
+
+drawTools();
+drawHead();
+drawExtras();
+page.turn(location.hash.slice(1) || "timeline");
+let frame = 0;
+const came = whole => {
+  page.complete = whole;
+  cancelAnimationFrame(frame);
+  frame = requestAnimationFrame(() => {
+    drawKinds();
+    page.changed();
+    performance.mark(whole ? "localops-whole" : "localops-interactive");
+  });
+};
+page.run.load(came).then(() => {
+  if (page.selected) page.select(page.selected);
+  if (page.text) page._search(page.text);
+}).catch(error => byId("view").prepend(notice(error.message, "problem")));
+
+async function news() {
+  if (document.hidden || !page.complete) return;
+  const before = page.run.n;
+  const [facts_] = await Promise.all([ask(`sessions/${data.session_id}`), page.run.load(() => {})]);
+  const turned = facts_.state !== page.facts.state;
+  page.facts = facts_;
+  drawHead();
+  if (turned) drawExtras();
+  if (turned || page.run.n !== before || page.run.seen) {
+    drawKinds();
+    page.changed();
+  }
+}
+if (page.running) {
+  watch({ session: data.session_id }, news, { told: live });
+  setInterval(() => page.views.timeline && page.view === "timeline" && page.running && page.views.timeline.tick(), 250);
+}
+document.addEventListener("visibilitychange", () => document.hidden || (page.running && news().catch(() => {})));

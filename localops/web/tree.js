@@ -1,0 +1,135 @@
+// The events as a tree, each branch with its time, tokens and cost, and where a dead process stopped.
+
+import { icon, ICONS, make } from "./base.js";
+import { count, duration, money } from "./formats.js";
+import { VirtualList } from "./virtual.js";
+
+const KINDS = new Set(["llm", "tool", "agent", "action", "error"]);
+const OPEN_AT_FIRST = 2_000; // larger trees begin with their first levels
+
+export class Tree {
+  constructor(page) {
+    this.page = page;
+    this.closed = new Set(); // seqs of branches that are shut
+    this.shown = [];
+    this.version = -1;
+    this.list = new VirtualList({
+      label: "Events as a tree", role: "treegrid", draw: (index, row) => this._draw(this.shown[index], row),
+      choose: index => page.select(page.run.seq[this.shown[index]], { from: "tree" }), key: (key, index) => this._key(key, index),
+    });
+    const button = (label, run) => make("button", { type: "button", class: "quiet small", onclick: run }, label);
+    this.note = make("span", { class: "faint" });
+    this.element = make("div", { class: "pane tree" },
+      make("div", { class: "bar" }, button("Open all", () => this._all(false)), button("Close all", () => this._all(true)), this.note),
+      make("div", { class: "columns", "aria-hidden": "true" }, make("span", {}, "Event"), make("span", { class: "wide" }, "When"), make("span", { class: "num" }, "Duration"), make("span", { class: "num wide" }, "Tokens"), make("span", { class: "num" }, "Cost")),
+      this.list.element);
+  }
+
+  changed() {
+    const { run } = this.page;
+    if (!this._begun && run.n > OPEN_AT_FIRST && this.page.complete) {
+      this._begun = true;
+      this._shut(2);
+    }
+    this._flatten();
+  }
+
+  selected(seq, mine) {
+    const { run } = this.page, at = run.find(seq);
+    if (at >= 0 && !mine) {
+      for (let up = run.tree.parent[at]; up >= 0; up = run.tree.parent[up]) this.closed.delete(run.seq[up]);
+      this._flatten();
+    }
+    this.list.mark(this.shown.indexOf(at));
+  }
+
+  _flatten() {
+    const { run } = this.page, { walk, size, parent } = run.tree;
+    let kept = null;
+    if (this.page.filtered) { // what matches, and all that it is inside of
+      kept = new Uint8Array(run.n);
+      for (let at = 0; at < run.n; at += 1) {
+        if (!this.page.matches(at)) continue;
+        kept[at] = 2;
+        for (let up = parent[at]; up >= 0 && !kept[up]; up = parent[up]) kept[up] = 1;
+      }
+    }
+    this.kept = kept;
+    const shown = [];
+    let found = 0;
+    for (let i = 0; i < walk.length; i += 1) {
+      const at = walk[i];
+      if (kept && !kept[at]) continue;
+      if (kept?.[at] === 2) found += 1;
+      shown.push(at);
+      if (this.closed.has(run.seq[at])) i += size[at] - 1;
+    }
+    this.shown = shown;
+    this.note.textContent = kept ? `${count(found)} of ${count(run.n)}` : count(run.n);
+    this.list.current = shown.indexOf(run.find(this.page.selected));
+    this.list.show(shown.length);
+  }
+
+  _draw(at, row) {
+    const { run } = this.page, { tree } = run;
+    const kind = run.kindOf(at), below = tree.first[at] >= 0, shut = this.closed.has(run.seq[at]);
+    const twist = below
+      ? make("button", { type: "button", tabindex: -1, class: `twist${shut ? "" : " open"}`, "aria-label": shut ? "Open" : "Close", onclick: () => this._toggle(at) }, icon(ICONS.right))
+      : make("span", { class: "twist" });
+    const stopped = run.took[at] < 0, died = stopped && !this.page.running;
+    const branch = make("span", { class: "branch", role: "gridcell" }, twist,
+      make("span", { class: `kind ${KINDS.has(kind) ? kind : ""}` }, kind),
+      make("span", { title: run.nameOf(at) }, run.nameOf(at),
+        run.failed[at] ? make("span", { class: "failed" }, " failed") : null,
+        !run.failed[at] && shut && tree.failures[at] ? make("span", { class: "failed" }, ` ${count(tree.failures[at])} failed inside`) : null,
+        died ? make("span", { class: "pending" }, this._deepest(at) ? " ended here" : " did not finish") : stopped ? make("span", { class: "pending" }, " running") : null));
+    branch.style.paddingLeft = `${Math.min(24, tree.depth[at]) * 16}px`;
+    const lane = make("i", { class: [KINDS.has(kind) ? kind : "", run.failed[at] && "bad", stopped && "open"].filter(Boolean).join(" ") });
+    const begin = run.start[tree.order[0]], whole = Math.max(1, this.page.now - begin);
+    lane.style.left = `${Math.min(99, ((run.start[at] - begin) / whole) * 100)}%`;
+    lane.style.width = `${Math.max(0, Math.min(100, ((run.end(at, this.page.now) - run.start[at]) / whole) * 100))}%`;
+    row.setAttribute("role", "row");
+    row.setAttribute("aria-level", tree.depth[at] + 1);
+    if (below) row.setAttribute("aria-expanded", !shut);
+    if (this.kept?.[at] === 1) row.classList.add("dim");
+    row.append(branch, make("span", { class: "lane wide", role: "presentation" }, lane),
+      make("span", { class: "num", role: "gridcell" }, stopped ? "–" : duration(run.took[at] / 1e6)),
+      make("span", { class: "num wide", role: "gridcell" }, tree.tokens[at] ? count(tree.tokens[at]) : ""),
+      make("span", { class: "num", role: "gridcell" }, tree.cost[at] ? money(tree.cost[at]) : ""));
+  }
+
+  /** Whether nothing inside an unfinished operation is unfinished too: this is where it stopped. */
+  _deepest(at) {
+    const { run } = this.page, { first, next } = run.tree;
+    for (let child = first[at]; child >= 0; child = next[child]) if (run.took[child] < 0) return false;
+    return true;
+  }
+
+  _toggle(at) {
+    const seq = this.page.run.seq[at];
+    if (!this.closed.delete(seq)) this.closed.add(seq);
+    this._flatten();
+  }
+
+  _shut(depth) {
+    const { run } = this.page;
+    for (let at = 0; at < run.n; at += 1) if (run.tree.first[at] >= 0 && run.tree.depth[at] >= depth) this.closed.add(run.seq[at]);
+  }
+
+  _all(shut) {
+    this.closed.clear();
+    if (shut) this._shut(0);
+    this._flatten();
+  }
+
+  _key(key, index) {
+    const at = this.shown[index];
+    if (at === undefined || (key !== "ArrowRight" && key !== "ArrowLeft")) return false;
+    const { first, parent } = this.page.run.tree, shut = this.closed.has(this.page.run.seq[at]);
+    if (key === "ArrowRight" && first[at] >= 0 && shut) this._toggle(at);
+    else if (key === "ArrowRight" && first[at] >= 0) this.list.choose(index + 1);
+    else if (key === "ArrowLeft" && first[at] >= 0 && !shut) this._toggle(at);
+    else if (key === "ArrowLeft" && parent[at] >= 0) this.list.choose(this.shown.indexOf(parent[at]));
+    return true;
+  }
+}
