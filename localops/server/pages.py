@@ -350,9 +350,9 @@ def _session_head(facts: Facts) -> str:
 <h1>{escape(one["name"] or "unnamed")}</h1>
 <p class="meta"><span class="state {escape(one["state"])}" id="state">{escape(one["state"])}</span>
 <time datetime="{escape(one["began"])}">{escape(one["began"][:19].replace("T", " "))} UTC</time>
-<span class="project">{escape(one["project"])}</span></p>
-{reason}<p class="tags" id="tags">{_chips(one["tags"])}</p>
-<dl class="figures" id="figures">{figures}</dl>
+<span class="project">{escape(one["project"])}</span>
+<span class="tags" id="tags">{_chips(one["tags"])}</span></p>
+{reason}<dl class="figures" id="figures">{figures}</dl>
 <div id="notices"></div>
 <div id="extras"></div>
 </div>

@@ -106,7 +106,7 @@ function said(event) {
     if (event.error || event.message) labelled("error", event.error || event.message);
     return parts;
   }
-  for (const [key, label] of [["params", "arguments"], ["input", "input"], ["returns", "result"], ["result", "result"], ["output", "output"], ["message", "error"], ["error", "error"]]) {
+  for (const [key, label] of [["params", "arguments"], ["input", "input"], ["returns", "result"], ["result", "result"], ["output", "output"], ["message", "error"], ["error", "error"], ["details", "error"]]) {
     const value = unpacked(event[key]);
     if (value !== undefined && value !== null && value !== "") labelled(label, value);
   }

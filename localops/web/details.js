@@ -63,8 +63,9 @@ export class Details {
   _parts(event, part) {
     const parts = [];
     const wrong = this._wrong(event);
-    if (wrong.length) parts.push(part("What went wrong", wrong, event.traceback || event.message || event.error));
+    if (wrong.length) parts.push(part("What went wrong", wrong, event.traceback || event.logs || event.message || event.error || event.details));
     for (const [key, title] of TEXTS) {
+      if (event.kind === "error" && (key === "details" || key === "logs")) continue; // shown above
       const value = unpacked(event[key]);
       if (value !== undefined && value !== null && value !== "") parts.push(part(title, make("div", { class: "clip", tabindex: 0, role: "group", "aria-label": title }, shown(value)), value));
     }
@@ -81,6 +82,14 @@ export class Details {
     const words = [event.error_type, event.message, typeof error === "string" ? error : null].filter(Boolean).join(": ");
     if (words) told.push(make("p", {}, make("strong", {}, words)));
     if (error && typeof error === "object") told.push(shown(error));
+    if (event.kind === "error") {
+      if (event.details) told.push(shown(event.details));
+      if (event.logs) told.push(traceback(event.logs));
+    }
+    const { run } = this.page, { first, next } = run.tree;
+    for (let child = event.failed ? first[run.find(this.seq)] ?? -1 : -1; child >= 0; child = next[child]) {
+      if (run.kindOf(child) === "error") told.push(make("p", {}, this._link(run.seq[child], run.nameOf(child) || "the error")));
+    }
     if (event.traceback) told.push(traceback(event.traceback));
     if (event.trigger_entry) told.push(make("p", {}, this._link(event.trigger_entry, "Go to what failed")));
     return told;

@@ -71,10 +71,11 @@ function finished(lines, lanes, run, now) {
 export function gaps(run, now) {
   const { order, first } = run.tree;
   const least = Math.max(1_000, (now - (run.n ? run.start[order[0]] : 0)) / 50);
+  const busy = new Set(["llm", "tool", "action"].map(kind => run.kinds.indexOf(kind)));
   const found = [];
   let until = run.n ? run.start[order[0]] : 0;
   for (const at of order) {
-    if (first[at] >= 0) continue; // what has parts is as busy as they are
+    if (first[at] >= 0 && !busy.has(run.kind[at])) continue; // what only has parts is as busy as they are
     if (run.start[at] - until >= least) found.push([until, run.start[at]]);
     until = Math.max(until, run.end(at, now));
   }

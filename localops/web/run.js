@@ -83,6 +83,10 @@ export class Run {
     return this.kinds[this.kind[at]] || "";
   }
 
+  isBad(at) {
+    return this.failed[at] === 1 || this.kindOf(at) === "error";
+  }
+
   nameOf(at) {
     return this.name[at] >= 0 ? this.names[this.name[at]] : this.model[at] >= 0 ? this.models[this.model[at]] : "";
   }
@@ -171,7 +175,7 @@ function grow(run) {
     const at = walk[i], above = parent[at];
     cost[at] += run.cost[at] || 0;
     tokens[at] += run.tokens[at];
-    failures[at] += run.failed[at];
+    failures[at] += run.isBad(at) ? 1 : 0;
     if (above < 0) continue;
     cost[above] += cost[at];
     tokens[above] += tokens[at];

@@ -281,7 +281,7 @@ shortcut("k", "Event before", () => step(-1));
 shortcut("e", "Next error", () => {
   const { order } = page.run.tree;
   const here = order.indexOf(page.run.find(page.selected));
-  const found = order.slice(here + 1).find(at => page.run.failed[at]) ?? order.find(at => page.run.failed[at]);
+  const found = order.slice(here + 1).find(at => page.run.isBad(at)) ?? order.find(at => page.run.isBad(at));
   if (found === undefined) say("No errors here");
   else page.select(page.run.seq[found]);
 });

@@ -89,7 +89,7 @@ export class Timeline {
       return top;
     });
     const kinds = run.kinds.map(kind => Math.max(0, KINDS.includes(kind) ? KINDS.indexOf(kind) : 5));
-    const failed = made.lines.map(line => Int32Array.from(line.events.filter(at => run.failed[at] || run.kindOf(at) === "error")));
+    const failed = made.lines.map(line => Int32Array.from(line.events.filter(at => run.isBad(at))));
     this.layout = { ...made, tops, height: y + TOP, version: run.version, by: this.by, kinds, failed, gaps: gaps(run, now), begin: run.n ? run.start[run.order[0]] : 0 };
     this.layout.failedStarts = failed.map(events => Float64Array.from(events, at => run.start[at]));
     this._lit = null;
@@ -340,7 +340,7 @@ export class Timeline {
       for (let at = 0; at < run.n; at += 1) {
         const column = Math.min(columns - 1, Math.max(0, Math.floor(((run.start[at] - this.begin) / whole) * columns)));
         counts[column] += 1;
-        if (run.failed[at]) bad[column] = 1;
+        if (run.isBad(at)) bad[column] = 1;
       }
       this._density = { columns, version: run.version, counts, bad, most: counts.reduce((a, b) => Math.max(a, b), 1) };
     }

@@ -81,7 +81,7 @@ export class Tree {
       make("span", { class: `kind ${KINDS.has(kind) ? kind : ""}` }, kind),
       make("span", { title: run.nameOf(at) }, run.nameOf(at),
         run.failed[at] ? make("span", { class: "failed" }, " failed") : null,
-        !run.failed[at] && shut && tree.failures[at] ? make("span", { class: "failed" }, ` ${count(tree.failures[at])} failed inside`) : null,
+        !run.failed[at] && shut && tree.failures[at] > 0 ? make("span", { class: "failed" }, ` ${count(tree.failures[at])} failed inside`) : null,
         died ? make("span", { class: "pending" }, this._deepest(at) ? " ended here" : " did not finish") : stopped ? make("span", { class: "pending" }, " running") : null));
     branch.style.paddingLeft = `${Math.min(24, tree.depth[at]) * 16}px`;
     const lane = make("i", { class: [KINDS.has(kind) ? kind : "", run.failed[at] && "bad", stopped && "open"].filter(Boolean).join(" ") });

@@ -1,0 +1,95 @@
+// Charts: uPlot for what goes over time, plain tables with bars for the rest.
+
+import { colour, make, onTheme } from "./base.js";
+
+let loading;
+
+/** uPlot, fetched when the first chart is drawn. */
+function plotter() {
+  loading ||= new Promise((done, failed) => {
+    document.head.append(make("link", { rel: "stylesheet", href: "/web/vendor/uplot.css" }),
+      make("script", { src: "/web/vendor/uplot.js", onload: () => done(window.uPlot), onerror: failed }));
+  });
+  return loading;
+}
+
+/** A box with a title, for a chart or a table. */
+export const box = (title, ...inside) => make("section", { class: "chart" }, make("h2", {}, title), ...inside);
+
+/** 
+ * A chart of bars or lines over time or over numbers. `series` are `{label, values, colour, text}`; with `stacked` they stand
+ * on each other; `chosen(index)` is called for a click on a point. The legend says what the pointer is at.
+ */
+export function plot({ title, label = "day", x, series, bars = true, stacked = false, time = true, xText = null, yText = String, chosen = null, height = 220, log = false }) {
+  const place = make("div", { class: "plot" });
+  const element = box(title, place);
+  let chart = null;
+  const draw = async () => {
+    const Plot = await plotter();
+    if (!place.clientWidth) return;
+    chart?.destroy();
+    chart = new Plot(options(Plot), columns(), place);
+    name(place, title, chosen);
+  };
+  const columns = () => {
+    if (!stacked) return [x, ...series.map(each => each.values)];
+    const sums = x.map(() => 0);
+    // Each is drawn over those before it: the last stands on top, so it comes first.
+    return [x, ...series.map(each => each.values.map((value, i) => (sums[i] += value || 0))).reverse()];
+  };
+  const options = Plot => {
+    const drawn = stacked ? [...series].reverse() : series;
+    const axis = { stroke: colour("soft"), grid: { stroke: colour("line"), width: 1 }, ticks: { stroke: colour("line"), width: 1 }, font: "12px system-ui, sans-serif" };
+    return {
+      width: place.clientWidth, height, tzDate: at => Plot.tzDate(new Date(at * 1e3), "Etc/UTC"),
+      cursor: { drag: { x: false, y: false }, points: { show: !bars } },
+      scales: { x: { time, range: bars ? (_, low, high) => edges(x, low, high) : undefined }, y: log ? { distr: 3 } : { range: (_, low, high) => [0, high > 0 ? high * 1.08 : 1] } },
+      axes: [{ ...axis, values: xText ? (_, all) => all.map(xText) : undefined }, { ...axis, size: 70, values: (_, all) => all.map(value => (value === null ? "" : yText(value))) }],
+      series: [
+        { label, value: (_, value) => (value === null ? "–" : xText ? xText(value) : new Date(value * 1e3).toISOString().slice(0, 10)) },
+        ...drawn.map(each => ({
+          label: each.label, stroke: colour(each.colour), fill: bars ? colour(each.colour) : undefined, width: bars ? 0 : 2, points: { show: !bars && x.length < 3 },
+          paths: bars ? Plot.paths.bars({ size: [0.85, 60], align: 0 }) : undefined,
+          value: (_, value, __, index) => (index === null || value === null ? "–" : yText(each.values[index])),
+        })),
+      ],
+      hooks: {
+        ready: [made => chosen && made.over.addEventListener("click", () => made.cursor.idx !== null && chosen(made.cursor.idx))],
+      },
+    };
+  };
+  new ResizeObserver(entries => {
+    const wide = Math.round(entries[0].contentRect.width);
+    if (chart && wide && wide !== chart.width) chart.setSize({ width: wide, height });
+    else if (!chart) draw();
+  }).observe(place);
+  onTheme(() => chart && place.isConnected && draw());
+  return element;
+}
+
+function edges(x, low, high) {
+  const step = x.length > 1 ? x[1] - x[0] : 1;
+  return [low - step * 0.6, high + step * 0.6];
+}
+
+function name(place, title, chosen) {
+  place.querySelector("canvas")?.setAttribute("aria-hidden", "true");
+  place.querySelector(".u-legend")?.setAttribute("aria-label", title);
+  if (chosen) place.querySelector(".u-over").style.cursor = "pointer";
+}
+
+/** A table whose first column carries bars by the size of `value`; a row leads where `to(row)` says. */
+export function ranking({ title, rows, columns, value = null, to = null, empty = "Nothing to show" }) {
+  if (!rows.length) return box(title, make("p", { class: "faint" }, empty));
+  const most = value ? Math.max(...rows.map(value), 0) : 0;
+  const cell = (column, row, index) => {
+    const text = column.text(row), target = index === 0 && to ? to(row) : null;
+    const inside = typeof target === "string" ? make("a", { href: target }, text) : target ? make("button", { type: "button", class: "link", onclick: target }, text) : text;
+    const share = index === 0 && most > 0 ? make("span", { class: "share", "aria-hidden": "true" }) : null;
+    if (share) share.style.width = `${(value(row) / most) * 100}%`;
+    return make(index ? "td" : "th", { class: column.num ? "num" : null, scope: index ? null : "row" }, inside, share);
+  };
+  return box(title, make("div", { class: "table-wrap" }, make("table", {},
+    make("thead", {}, make("tr", {}, columns.map(column => make("th", { scope: "col", class: column.num ? "num" : null }, column.label)))),
+    make("tbody", {}, rows.map(row => make("tr", {}, columns.map((column, index) => cell(column, row, index))))))));
+}
