@@ -32,7 +32,9 @@ export class Details {
     const late = setTimeout(() => this.box.replaceChildren(this._head({ kind: "", name: "…" })), 150);
     try {
       const event = await ask(`sessions/${this.page.run.id}/events/${seq}`);
-      if (this.seq === seq) this._draw(event);
+      if (this.seq !== seq) return undefined;
+      if (event.entry && event.entry !== seq) return this.page.select(event.entry); // it goes by where it began
+      this._draw(event);
     } catch (error) {
       if (this.seq === seq) this.box.replaceChildren(this._head({ kind: "", name: "Event" }), notice(error.message, "problem"));
     } finally {

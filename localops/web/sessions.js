@@ -4,7 +4,7 @@ import { ask, byId, data, live, make, notice, say, shortcut, watch } from "./bas
 import { cost, count, duration, many, when } from "./formats.js";
 
 const STATES = ["Running", "Success", "Failure", "Indeterminate", "Unknown"];
-const FACETS = { state: "State", tag: "Tag", model: "Model", agent: "Agent", project: "Project" };
+const FACETS = { state: "State", tag: "Tag", model: "Model", agent: "Agent", tool: "Tool", project: "Project" };
 const OTHERS = { text: "Text", since: "Since", until: "Until", min_cost: "Cost from $", max_cost: "Cost to $", min_seconds: "Seconds from", max_seconds: "Seconds to", errors: "With errors" };
 const COLUMNS = [
   ["name", "Name"], ["state", "State"], ["began", "Started (UTC)"], ["seconds", "Duration", "num"], ["llm_calls", "LLM", "num"],

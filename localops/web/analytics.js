@@ -1,0 +1,163 @@
+// Figures across sessions.  Each bar, point and row leads to the sessions that it is made of.
+
+import { ask, byId, make, notice, watch, live } from "./base.js";
+import { box, plot, ranking } from "./charts.js";
+import { cost, count, duration, money, percent, short } from "./formats.js";
+
+const STATES = { Success: "good", Failure: "bad", Indeterminate: "action", Running: "accent", Unknown: "other" };
+const COLOURS = ["llm", "tool", "agent", "action", "accent", "error"];
+const MODELS = 5; // with colours of their own; the rest is one
+const AGES = { "Last day": 1, "Last 7 days": 7, "Last 30 days": 30, "Last 90 days": 90, "Any time": 0 };
+
+const asked = () => Object.fromEntries(new URLSearchParams(location.search));
+const listed = filter => {
+  const { tag, project } = asked();
+  const params = new URLSearchParams(Object.entries({ tag, project, ...filter }).filter(([, value]) => value !== undefined && value !== "" && value !== null));
+  return `/?${params}`;
+};
+const within = filter => {
+  const { since, until } = asked();
+  return listed({ since, until, ...filter });
+};
+
+// The choice
+
+const form = byId("filters");
+const since = make("input", { type: "date", "aria-label": "From" }), until = make("input", { type: "date", "aria-label": "Before" });
+const tag = make("input", { type: "search", placeholder: "Tag", "aria-label": "Tag", list: "tags" }), tags = make("datalist", { id: "tags" });
+const ages = make("select", { "aria-label": "Time" }, make("option", { value: "own" }, "From … before …"), Object.entries(AGES).map(([label, days]) => make("option", { value: String(days) }, label)));
+form.append(ages, since, make("span", { class: "faint" }, "–"), until, tag, tags);
+
+function go(changes) {
+  const query = { ...asked(), ...changes };
+  const params = new URLSearchParams(Object.entries(query).filter(([, value]) => value));
+  history.pushState(null, "", params.size ? `/analytics?${params}` : "/analytics");
+  refresh();
+}
+const midnight = text => text && `${text}T00:00:00Z`;
+form.addEventListener("submit", event => event.preventDefault());
+since.addEventListener("change", () => go({ since: midnight(since.value) }));
+until.addEventListener("change", () => go({ until: midnight(until.value) }));
+tag.addEventListener("change", () => go({ tag: tag.value.trim() }));
+ages.addEventListener("change", () => {
+  if (ages.value === "own") return since.focus();
+  const days = Number(ages.value);
+  return go({ since: days ? midnight(new Date(Date.now() - (days - 1) * 864e5).toISOString().slice(0, 10)) : "", until: "" });
+});
+addEventListener("popstate", () => refresh());
+
+function drawChoice() {
+  const query = asked();
+  since.value = (query.since || "").slice(0, 10);
+  until.value = (query.until || "").slice(0, 10);
+  tag.value = query.tag || "";
+  const match = Object.values(AGES).find(days => (days ? since.value === new Date(Date.now() - (days - 1) * 864e5).toISOString().slice(0, 10) : !since.value) && !until.value);
+  ages.value = match === undefined ? "own" : String(match);
+}
+
+// The figures
+
+function drawTotals(one) {
+  const figure = (label, value, bad = false) => make("div", {}, make("dt", {}, label), make("dd", { class: bad ? "failed" : null }, value));
+  byId("figures").replaceChildren(figure("Sessions", count(one.sessions)), figure("Cost", cost(one)), figure("LLM calls", count(one.llm_calls)), figure("Tool calls", count(one.tool_calls)),
+    figure("Errors", count(one.errors), one.errors > 0), figure("Tokens in", count(one.tokens_in)), figure("Tokens out", count(one.tokens_out)));
+}
+
+/** Days without sessions are days too. */
+function filled(days) {
+  if (!days.length) return { x: [], days: [] };
+  const at = text => Date.parse(`${text}T00:00:00Z`) / 1e3;
+  const known = new Map(days.map(each => [at(each.day), each]));
+  const x = [];
+  for (let day = at(days[0].day); day <= at(days.at(-1).day); day += 86400) x.push(day);
+  return { x, days: x.map(day => known.get(day)) };
+}
+
+function perDay(found) {
+  const { x, days } = filled(found.days);
+  const to = index => days[index] && location.assign(listed(days[index].filter));
+  const states = Object.keys(STATES).filter(state => days.some(each => each?.states[state]));
+  const models = new Map();
+  days.forEach(each => each?.by_model.forEach(one => models.set(one.model, (models.get(one.model) || 0) + (one.cost_nano || 0) + (one.tokens_in + one.tokens_out) / 1e6)));
+  const names = [...models].sort((a, b) => b[1] - a[1]).map(([name]) => name);
+  const own = names.slice(0, MODELS), others = new Set(names.slice(MODELS));
+  const series = value => [
+    ...own.map((model, i) => ({ label: model, colour: COLOURS[i], values: days.map(each => value(each?.by_model.find(one => one.model === model))) })),
+    ...(others.size ? [{ label: "others", colour: "other", values: days.map(each => (each?.by_model || []).filter(one => others.has(one.model)).reduce((sum, one) => sum + value(one), 0)) }] : []),
+  ];
+  return [
+    plot({ title: "Sessions per day", x, stacked: true, yText: value => (Number.isInteger(value) ? count(value) : ""), chosen: to, series: states.map(state => ({ label: state, colour: STATES[state], values: days.map(each => each?.states[state] || 0) })) }),
+    plot({ title: "Cost per day by model", x, stacked: true, yText: value => money(value), chosen: to, series: series(one => one?.cost_nano || 0) }),
+    plot({ title: "Tokens per day by model", x, stacked: true, yText: short, chosen: to, series: series(one => (one ? one.tokens_in + one.tokens_out : 0)) }),
+    plot({ title: "Failed events per day", x, yText: value => (Number.isInteger(value) ? count(value) : ""), chosen: to, series: [{ label: "failed", colour: "bad", values: days.map(each => each?.failed || 0) }] }),
+  ];
+}
+
+function distribution(title, one, text, sort) {
+  if (!one.bars.length) return box(title, make("p", { class: "faint" }, "No sessions"));
+  const element = plot({
+    title, label: "from", x: one.bars.map((_, i) => i), time: false, height: 190, yText: value => (Number.isInteger(value) ? count(value) : ""),
+    xText: index => (one.bars[index] ? text(one.bars[index].from) : ""), chosen: index => location.assign(within({ ...one.bars[index].filter, sort })), series: [{ label: "sessions", colour: "accent", values: one.bars.map(bar => bar.sessions) }],
+  });
+  const shares = Object.entries(one.percentiles).map(([name, value]) => `${name} ${text(value)}`).join(" · ");
+  element.querySelector("h2").after(make("p", { class: "faint" }, shares));
+  return element;
+}
+
+function table(title, by, lines, filter) {
+  return ranking({
+    title, rows: lines, value: row => row.cost_nano || row.events, to: row => within({ [filter]: row[by] }),
+    columns: [
+      { label: by[0].toUpperCase() + by.slice(1), text: row => row[by] || "unnamed" },
+      { label: "Sessions", num: true, text: row => count(row.sessions) }, { label: by === "tool" || by === "model" ? "Calls" : "Events", num: true, text: row => count(row.events) },
+      { label: "Failed", num: true, text: row => (row.events ? percent(row.failed / row.events) : "–") },
+      ...(by === "tool" ? [{ label: "Time", num: true, text: row => duration(row.seconds) }] : [{ label: "Tokens", num: true, text: row => short(row.tokens_in + row.tokens_out) }]),
+      { label: "Cost", num: true, text: row => (row.unpriced && !row.cost_nano ? "unpriced" : money(row.cost_nano) + (row.unpriced ? " + ?" : "")) },
+    ],
+  });
+}
+
+function top(title, sessions, label, text, value) {
+  return ranking({
+    title, rows: sessions, value, to: one => `/s/${one.session_id}`,
+    columns: [{ label: "Session", text: one => one.name || "unnamed" }, { label: "State", text: one => one.state }, { label: "Started", text: one => one.began.slice(0, 10) }, { label, num: true, text }],
+  });
+}
+
+let asking = null;
+async function refresh() {
+  asking?.abort();
+  asking = new AbortController();
+  const options = { signal: asking.signal };
+  drawChoice();
+  const query = asked(), tops = sort => ask("sessions", { ...query, sort, order: "desc", limit: 10 }, options);
+  const by = name => ask("analytics", { ...query, by: name, limit: 20 }, options);
+  try {
+    const [totals, daily, spread, models, tools, agents, tagged, dear, long, failing] = await Promise.all([
+      ask("analytics", query, options), ask("analytics/daily", query, options), ask("analytics/distributions", query, options),
+      by("model"), by("tool"), by("agent"), by("tag"), tops("cost"), tops("seconds"), tops("errors"),
+    ]);
+    drawTotals(totals);
+    tags.replaceChildren(...tagged.lines.map(line => make("option", { value: line.tag })));
+    if (!totals.sessions) {
+      byId("tables").replaceChildren();
+      return byId("charts").replaceChildren(make("div", { class: "empty" }, make("p", {}, "No sessions in this time."), make("p", {}, "Record one with ", make("code", {}, "localops demo"), ", or look at another time.")));
+    }
+    byId("charts").className = byId("tables").className = "charts";
+    byId("charts").replaceChildren(...perDay(daily), distribution("How long sessions took", spread.seconds, duration, "seconds"), distribution("What sessions cost", spread.cost, dollars => money(dollars * 1e9), "cost"));
+    byId("tables").replaceChildren(
+      table("Models", "model", models.lines, "model"), table("Tools", "tool", tools.lines, "tool"), table("Agents", "agent", agents.lines, "agent"), table("Tags", "tag", tagged.lines, "tag"),
+      top("Most expensive sessions", dear.sessions, "Cost", cost, one => one.cost_nano || 0), top("Longest sessions", long.sessions, "Duration", one => duration(one.seconds), one => one.seconds),
+      top("Sessions with most errors", failing.sessions.filter(one => one.errors), "Errors", one => count(one.errors), one => one.errors));
+  } catch (error) {
+    if (error.name !== "AbortError") byId("charts").replaceChildren(notice(error.message, "problem"));
+  }
+  return undefined;
+}
+
+refresh();
+let first = true; // the stream begins by saying where things stand
+watch({ sessions: 1 }, async () => {
+  if (!first && !document.hidden) await refresh();
+  first = false;
+}, { pause: 5_000, told: live });
