@@ -105,7 +105,7 @@ SHARES = (0.5, 0.9, 0.99)
 ACROSS = ("model", "agent", "tool", "tag", "day", "kind", "session")
 EXACT_UP_TO = 20_000  # events of a session whose percentiles are worked out unasked: some 50 ms
 _PAGE = 500
-_QUARTER_NS = 900 * 1_000_000_000
+QUARTER_NS = 900 * 1_000_000_000
 _STORED = ("seq", *rows.COLUMNS)
 
 
@@ -276,13 +276,13 @@ def took(source: Source, session: bytes) -> dict[str, list[int]]:
 def across(reader: Reader, by: str, chosen: Chosen, *, many: int = -1, tz: str | None = None) -> list[Line]:
     """The figures of many sessions, by one of ACROSS: the dearest first, days in order."""
     if by == "day":
-        return _days(_asked(reader, "quarters", chosen), tz)
+        return _days(asked(reader, "quarters", chosen), tz)
     if by == "session":
-        return [_line(row) for row in _asked(reader, "by_session", chosen, many=many)]
+        return [_line(row) for row in asked(reader, "by_session", chosen, many=many)]
     if by in ("tag", "kind"):
-        found = _asked(reader, f"by_{by}", chosen)
+        found = asked(reader, f"by_{by}", chosen)
     else:
-        found = _asked(reader, "by_facet", chosen, dim="agent_id" if by == "agent" else by)
+        found = asked(reader, "by_facet", chosen, dim="agent_id" if by == "agent" else by)
     return [Line(*(figure or 0 for figure in row)) for row in found]
 
 
@@ -294,11 +294,12 @@ def by_kind(reader: Reader, session: bytes) -> list[Line]:
 
 def overall(reader: Reader, chosen: Chosen) -> Totals:
     """The sums of the sessions' own figures; `rows` is how many sessions they are."""
-    found = [Totals(*row[1:14], *[0] * 3) for row in _asked(reader, "quarters", chosen)]
+    found = [Totals(*row[1:14], *[0] * 3) for row in asked(reader, "quarters", chosen)]
     return Totals(*map(sum, zip(*found, strict=True))) if found else NOTHING
 
 
-def _asked(reader: Reader, name: str, chosen: Chosen, **values: object) -> list[tuple[Any, ...]]:
+def asked(reader: Reader, name: str, chosen: Chosen, **values: object) -> list[tuple[Any, ...]]:
+    """The rows of a statement of report.sql about the chosen sessions."""
     report = statements("report.sql")
     return reader.ask(
         f"with chosen as ({report['chosen']})\n{report[name]}",
@@ -316,7 +317,7 @@ def _days(quarters: list[tuple[Any, ...]], tz: str | None) -> list[Line]:
     """Quarters of an hour added up to the days of a zone."""
     days: dict[str, list[Line]] = {}
     for row in quarters:
-        days.setdefault(output.when(row[0] * _QUARTER_NS, tz)[:10], []).append(_line(row))
+        days.setdefault(output.when(row[0] * QUARTER_NS, tz)[:10], []).append(_line(row))
     return [
         Line(day, *map(sum, zip(*(line[1:] for line in lines), strict=True))) for day, lines in sorted(days.items())
     ]

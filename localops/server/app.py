@@ -12,14 +12,15 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from itertools import chain
+from tempfile import SpooledTemporaryFile
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from localops import __version__, analytics, bundle, clock, config, encode, strangers
+from localops import __version__, analytics, bundle, clock, config, encode, output, strangers
 from localops.errors import Ambiguous, BundleError, ConfigError, LocalopsError, NotFound
 from localops.home import STATES, Filters
 from localops.server import bodies, guard, openapi
@@ -34,7 +35,7 @@ from localops.server.store import Apart, Garbled, Misplaced
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
     from typing import Any, TypeVar
 
     from localops.server.facts import Facts
@@ -46,6 +47,9 @@ if TYPE_CHECKING:
 _READ_THREADS, _WRITE_THREADS = 8, 4
 _MOST_SESSIONS, _MOST_ROWS = 500, 5_000  # asked about at once
 _EXPORT = 100_000  # rows of a session that is given out whole
+_EXPORT_OWN = 2_000_000  # the same for whoever it belongs to
+_IN_MEMORY = 16 << 20  # bytes of an export, before it goes by way of a file
+_FORMS = {"json": "application/json", "html": "text/html; charset=utf-8", "csv": "text/csv; charset=utf-8"}
 
 
 _BOUNDS = {
@@ -64,6 +68,7 @@ _LIST = {
     "until": "begun before then",
     "text": "with an event that has these words",
     **{name: f"with {what}" for name, what in _BOUNDS.items()},
+    "tool": "with a call of this tool",
     "project": "of this project, where the key does not say which",
     "sort": f"what it is sorted by: one of {', '.join(SORTS)}",
     "order": "asc or desc",
@@ -84,6 +89,10 @@ _PAGE = {
     "kind": "only of this kind",
     "text": "only with these words",
 }
+_DAYS = {name: _FIGURES[name] for name in ("since", "until", "tag")} | {"project": _LIST["project"]}
+_ZONE = "whose days they are: a name like Europe/Berlin; UTC if nothing is said"
+_FILE = {"format": "json, html or csv"}
+_TWO = {"a": "id of a session", "b": "id of the other"}
 _LIVE = {"session": "only of that session; without it of all", "project": "only of this project"}
 _COLUMNS = {
     "after": "seq: the events whose rows came in after it, which is the next page",
@@ -137,7 +146,12 @@ DOORS = (
     Door("GET", "/api/1/sessions/{session}/timeline", "timeline", "Events in columns, to be drawn.", query=_COLUMNS),
     Door("GET", "/api/1/live", "live", "A stream that says when something is new.", query=_LIVE, lasting=True),
     Door("GET", "/blobs/{project}/{digest}", "attachment", "A video, a picture, a long value: the bytes."),
+    Door("GET", "/api/1/sessions/{session}/figures", "charts", "A session over time, and by the size of its calls."),
+    Door("GET", "/api/1/sessions/{session}/export", "download", "A session as a file.", query=_FILE),
     Door("GET", "/api/1/analytics", "analytics", "Figures across sessions.", query=_FIGURES),
+    Door("GET", "/api/1/analytics/daily", "daily", "Sessions by the day they began.", query={**_DAYS, "tz": _ZONE}),
+    Door("GET", "/api/1/analytics/distributions", "distributions", "Sessions by duration and by cost.", query=_DAYS),
+    Door("GET", "/api/1/compare", "compare", "Two sessions side by side.", query=_TWO),
 )
 
 
@@ -528,10 +542,57 @@ class Hub:
         by = call.asked("by")
         if by is not None and by not in analytics.ACROSS:
             raise Refusal(400, f"by is one of {', '.join(analytics.ACROSS)}")
-        times = {name: at for name in ("since", "until") if (at := call.moment(name)) is not None}
-        chosen = analytics.Chosen(tag=call.asked("tag"), **times)
         limit = call.number("limit", 1_000, most=10_000)
-        return await self.read(self.store.analytics, call.project, by, chosen, limit=limit)
+        return await self.read(self.store.analytics, call.chosen_project(), by, _chosen(call), limit=limit)
+
+    async def daily(self, call: Call) -> Response:
+        """Sessions by day."""
+        zone = call.asked("tz")
+        if zone in ("UTC", "local"):
+            zone = None
+        try:
+            output.when(0, zone)
+        except Exception as error:  # whatever a zone's name can look like to the file system
+            raise Refusal(400, f"tz={str(zone)[:40]!r} is no time zone: say one like Europe/Berlin") from error
+        return self._answer(await self.read(self.store.daily, call.chosen_project(), _chosen(call), zone))
+
+    async def distributions(self, call: Call) -> Response:
+        """Sessions by duration and cost."""
+        return self._answer(await self.read(self.store.distributions, call.chosen_project(), _chosen(call)))
+
+    async def charts(self, call: Call) -> Response:
+        """A session over time."""
+        return self._answer(await self._one(self.store.charts, call))
+
+    async def compare(self, call: Call) -> Response:
+        """Two sessions side by side."""
+        two = [call.asked("a"), call.asked("b")]
+        if two[0] is None or two[1] is None:
+            raise Refusal(400, "name two sessions: ?a=ID&b=ID")
+        async with self._exports:
+            found = await self.read(self.store.compare, call.project, *map(_session, filter(None, two)))
+        if found is None:
+            raise Refusal(404, "one of these sessions is not here")
+        return self._answer(found)
+
+    async def download(self, call: Call) -> Response:
+        """A session as a file."""
+        form = call.asked("format") or "json"
+        if form not in _FORMS:
+            raise Refusal(400, f"format is one of {', '.join(_FORMS)}")
+        most = _EXPORT if self.keys is not None else _EXPORT_OWN
+        file = SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115  closed when its last piece is sent
+        async with self._exports:
+            if not await self.read(self.store.write, call.project, call.session(), form, file, most=most):
+                raise Refusal(404, _MISSING)
+        name = f"localops-{uuid.UUID(bytes=call.session())}.{form}"
+        headers = {
+            "Content-Disposition": f'attachment; filename="{name}"',
+            "Content-Length": str(file.tell()),
+            "Cache-Control": "no-store",
+        }
+        file.seek(0)
+        return StreamingResponse(_pieces(file), headers=headers, media_type=_FORMS[form])
 
 
 def _session(ident: str) -> bytes:
@@ -539,6 +600,17 @@ def _session(ident: str) -> bytes:
         return uuid.UUID(ident).bytes
     except ValueError as error:
         raise Refusal(404, "that is no id of a session") from error
+
+
+def _chosen(call: Call) -> analytics.Chosen:
+    times = {name: at for name in ("since", "until") if (at := call.moment(name)) is not None}
+    return analytics.Chosen(tag=call.asked("tag"), **times)
+
+
+def _pieces(file: SpooledTemporaryFile[bytes]) -> Iterator[bytes]:
+    with file:
+        while piece := file.read(1 << 18):
+            yield piece
 
 
 def _filters(call: Call) -> Filters:
@@ -557,6 +629,7 @@ def _bounds(call: Call) -> dict[str, Any]:
         "min_ns": call.amount("min_seconds"),
         "max_ns": call.amount("max_seconds"),
         "errors": call.asked("errors") == "1",
+        "tool": call.asked("tool"),
     }
 
 

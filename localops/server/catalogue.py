@@ -12,7 +12,7 @@ import threading
 import time
 from array import array
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 
 from localops import analytics, encode, ends
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     Part = tuple[str, str]
     Place = tuple[Any, int, int, int]  # the value sorted by, when it began, of which project, which row
 
-DIMS = ("state", "tag", "model", "agent")
+DIMS = ("state", "tag", "model", "agent", "tool")
 SORTS = ("began", "seconds", "cost", "tokens", "errors", "llm_calls", "tool_calls", "actions", "name", "state")
 _SUMS = "events actions llms tools errors failed tokens_in tokens_out cost unpriced".split()
 _OF = {"llm_calls": "llms", "tool_calls": "tools"}  # what a list calls them, and what the journal does
@@ -51,12 +51,20 @@ class Wanted:
     min_ns: int | None = None
     max_ns: int | None = None
     errors: bool = False  # only with errors
+    tool: str | None = None  # only with a call of it
     sort: str = "began"
     ascending: bool = False
 
     def without(self, dim: str) -> Wanted:
         """The same without the filter of a dimension."""
-        return Wanted(**{**self.__dict__, "filters": self.filters._replace(**{dim: None})})
+        if dim == "tool":
+            return replace(self, tool=None)
+        return replace(self, filters=self.filters._replace(**{dim: None}))
+
+    def value(self, dim: str) -> str | None:
+        """What a dimension must have; None for anything."""
+        found = self.tool if dim == "tool" else getattr(self.filters, dim)
+        return None if found is None else str(found)
 
 
 class Catalogue:
@@ -222,7 +230,7 @@ class Catalogue:
         found: dict[str, Counter[str]] = {}
         shared = self._count(whole)
         for dim in DIMS:
-            if getattr(wanted.filters, dim) is None:
+            if wanted.value(dim) is None:
                 found[dim] = shared[dim]
             else:
                 loose = wanted.without(dim)
@@ -232,7 +240,7 @@ class Catalogue:
     def _chosen(self, wanted: Wanted) -> Sequence[int]:
         """The rows that pass every filter but the text."""
         filters = wanted.filters
-        sets = [self._with.get((dim, value), set()) for dim in DIMS[1:] if (value := getattr(filters, dim)) is not None]
+        sets = [self._with.get((dim, value), set()) for dim in DIMS[1:] if (value := wanted.value(dim)) is not None]
         chosen: Sequence[int] = range(len(self._ids))
         if sets:
             first, *others = sorted(sets, key=len)

@@ -17,13 +17,13 @@ from localops import analytics, blobs, config, export, rows
 from localops.errors import LocalopsError
 from localops.home import Home
 from localops.reader import SQLiteError
-from localops.server import details, facts, timeline
+from localops.server import charts, compare, details, facts, timeline
 from localops.server.catalogue import DIMS, Catalogue, Wanted, merged
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any
+    from typing import Any, BinaryIO
 
     from localops.analytics import Chosen
     from localops.home import Filters, Listed, Project
@@ -247,8 +247,7 @@ class HomeReader:
             if found is None:
                 return None
             where, figures = found
-            if figures.rows > most:
-                raise TooMany(f"the session has {figures.rows} rows: read its events page by page")
+            _check_size(figures, most)
             return export.document(export.Run(where.name, where.folder, where.reader, session))
 
     def events(
@@ -288,6 +287,44 @@ class HomeReader:
         """A page of a session's events in columns."""
         with self._holder(project, session) as found:
             return found and timeline.page(found[0].reader, session, after=after, limit=limit)
+
+    def charts(self, project: str | None, session: bytes) -> Facts | None:
+        """One session over time, and by the size of its calls."""
+        with self._holder(project, session) as found:
+            return found and charts.of_session(found[0].reader, session)
+
+    def daily(self, project: str | None, chosen: Chosen, tz: str | None) -> Facts:
+        """Sessions by the day they began."""
+        with self._home(project) as home:
+            return charts.daily(home.projects, chosen, tz)
+
+    def distributions(self, project: str | None, chosen: Chosen) -> Facts:
+        """Sessions by how long they took, and by what they cost."""
+        with self._home(project) as home:
+            return charts.distributions((each.reader for each in home.projects), chosen)
+
+    def compare(self, project: str | None, a: bytes, b: bytes) -> Facts | None:
+        """Two sessions side by side."""
+        told, sides = [], []
+        for session in (a, b):
+            with self._holder(project, session) as found:
+                if found is None:
+                    return None
+                stands = found[0].standing(session)
+                report = analytics.report(found[0].reader, session, running=stands.state == "Running")
+                told.append(facts.session(found[0], session, stands, report))
+                sides.append(compare.Side(found[0].reader, session))
+        return {"a": told[0], "b": told[1], **compare.aligned(*sides)}
+
+    def write(self, project: str | None, session: bytes, form: str, file: BinaryIO, *, most: int) -> bool:
+        """Write a session to a file in one of export's formats."""
+        with self._holder(project, session) as found:
+            if found is None:
+                return False
+            where, figures = found
+            _check_size(figures, most)
+            export.WRITERS[form]([export.Run(where.name, where.folder, where.reader, session)], file)
+            return True
 
     def attachment(self, project: str, digest: str) -> tuple[str, str] | None:
         """The path and the kind of a blob that is here."""
@@ -334,6 +371,11 @@ def inode(path: str) -> int:
         return os.stat(path).st_ino
     except FileNotFoundError:
         return 0
+
+
+def _check_size(figures: analytics.Totals, most: int) -> None:
+    if figures.rows > most:
+        raise TooMany(f"the session has {figures.rows} rows: read its events page by page")
 
 
 def _listed(found: list[Listed]) -> Iterator[Facts]:

@@ -26,7 +26,7 @@ from localops.sql import statements
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from typing import Any, Protocol
+    from typing import Any, BinaryIO, Protocol
 
     from localops.analytics import Chosen
     from localops.bundle import Ack, Batch
@@ -101,6 +101,21 @@ if TYPE_CHECKING:
 
         def analytics(self, project: str | None, by: str | None, chosen: Chosen, *, limit: int) -> Facts:
             """Figures across sessions."""
+
+        def charts(self, project: str | None, session: bytes) -> Facts | None:
+            """One session over time, and by the size of its calls."""
+
+        def daily(self, project: str | None, chosen: Chosen, tz: str | None) -> Facts:
+            """Sessions by the day they began."""
+
+        def distributions(self, project: str | None, chosen: Chosen) -> Facts:
+            """Sessions by how long they took, and by what they cost."""
+
+        def compare(self, project: str | None, a: bytes, b: bytes) -> Facts | None:
+            """Two sessions side by side; None when one is not here."""
+
+        def write(self, project: str | None, session: bytes, form: str, file: BinaryIO, *, most: int) -> bool:
+            """Write a session to a file in one of export's formats; False when it is not here."""
 
         def blob(self, project: str, digest: str) -> tuple[int, bool]:
             """How many bytes of a blob are here, and whether that is all of it."""

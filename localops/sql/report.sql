@@ -113,3 +113,41 @@ join event e on e.seq = mine.at
 where e.kind not in ('session','join','leave','tags','end','clock','journal','pruned','loss','host','video','metadata','agent')
 group by e.kind
 order by 3 desc, 1;
+
+-- quarters_by_state --
+-- How sessions ended, by the quarter of an hour they began in; those that may still run are in `undecided`.
+select c.first_ns / 900000000000 as quarter, t.state, count(*)
+from chosen c
+join total t on t.key = c.key
+where t.state <> 'open'
+  and c.session not in (select session from tail)
+group by 1, 2;
+
+-- undecided --
+select c.session, c.first_ns
+from chosen c
+left join total t on t.key = c.key
+where coalesce(t.state, 'open') = 'open'
+  or c.session in (select session from tail);
+
+-- quarters_by_model --
+-- What models cost and read, by the quarter of an hour in which the sessions began.
+select quarter, value, sum(events), sum(tokens_in), sum(tokens_out), sum(cost), sum(unpriced)
+from (
+  select c.first_ns / 900000000000 as quarter, f.value, f.events, f.tokens_in, f.tokens_out, f.cost, f.unpriced
+  from chosen c
+  cross join facet f indexed by facet_by_session on f.key = c.key and f.dim = 'model'
+  union all
+  select c.first_ns / 900000000000, p.value, p.events, p.tokens_in, p.tokens_out, p.cost, p.unpriced
+  from facet_part p
+  join chosen c on c.session = p.session
+  where p.seq > (select seq from mark)
+    and p.dim = 'model'
+)
+where value is not null
+group by 1, 2;
+
+-- extents --
+-- How long each session took, in nanoseconds, and what it cost.
+select last_ns - first_ns, cost
+from chosen;

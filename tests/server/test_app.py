@@ -295,7 +295,7 @@ def test_the_openapi_document_is_that_of_the_doors(running: RealHub) -> None:
     told = running.ask("GET", "/openapi.json", key="")[1]
     named = {(method.upper(), path) for path, methods in told["paths"].items() for method in methods}
     assert named == {(door.method, door.path) for door in DOORS}
-    for method, path in named:
+    for method, path in named - {(door.method, door.path) for door in DOORS if door.lasting}:
         filled = path.format(session=uuid.uuid4(), digest="0" * 64, seq=1, project="p")
         assert running.ask(method, filled, b"" if method in ("POST", "PATCH") else None)[0] not in (405, 500)
 

@@ -1,0 +1,120 @@
+"""Two sessions side by side: their figures, and their events aligned by what they are and where they stand.
+
+Children of aligned events are aligned in turn: the first `tool search` in one with the first in the other.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from itertools import islice
+
+from localops import analytics, encode
+from localops.server import facts
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import Any
+
+    from localops.reader import Reader
+    from localops.server.facts import Facts
+
+    Event = dict[str, Any]
+
+MOST = 5_000  # events of each that are aligned
+_DEEPEST = 200
+_CUT = 4_096  # characters of a text that differs
+_TEXTS = 1 << 20  # characters of all of them: whoever wants more asks for the events
+_INPUT = ("params", "prompt", "details")
+_OUTPUT = ("returns", "completion")
+
+
+class Side:
+    """One of the two: its events, each below the one it happened in."""
+
+    def __init__(self, reader: Reader, session: bytes) -> None:
+        found = list(islice(analytics.events(reader, session), MOST + 1))
+        self.is_cut = len(found) > MOST
+        events = sorted((each for each in found[:MOST] if each["kind"] != "agent"), key=lambda each: each["start_ns"])
+        known = {each["id"] for each in events}
+        self.later = dict(reader.all("later_prices", session=session))
+        self.below: dict[str | None, list[Event]] = defaultdict(list)
+        for each in events:
+            inside = each["parent"] if each["parent"] in known and each["parent"] != each["id"] else None
+            self.below[inside].append(each)
+
+    def told(self, event: Event | None) -> Facts | None:
+        """What is shown of an event."""
+        if event is None:
+            return None
+        more = self.later.get(bytes.fromhex(event["id"]))
+        cost = event["cost"] if more is None else (event["cost"] or 0) + more
+        return {
+            "seq": event["seq"],
+            "seconds": (event["end_ns"] - event["start_ns"]) / 1e9 if event["finished"] else None,
+            "failed": event["failed"],
+            "finished": event["finished"],
+            "tokens_in": event["tokens_in"],
+            "tokens_out": event["tokens_out"],
+            **facts.money(cost),
+        }
+
+
+def aligned(a: Side, b: Side) -> Facts:
+    """Every event of the two, those that belong together in one line, in the order of a tree walked from the top."""
+    room = _TEXTS
+    lines = []
+    for depth, one, other in _pairs(a, b):
+        event = one or other
+        assert event is not None
+        line: Facts = {
+            "depth": depth,
+            "kind": event["kind"],
+            "name": _name(event),
+            "a": a.told(one),
+            "b": b.told(other),
+        }
+        if one is not None and other is not None:
+            for what, keys in (("input", _INPUT), ("output", _OUTPUT)):
+                texts = [_text(each, keys) for each in (one, other)]
+                line[f"{what}_differs"] = texts[0] != texts[1]
+                if texts[0] != texts[1] and room > 0:
+                    line[what] = [text[:_CUT] for text in texts]
+                    room -= sum(min(len(text), _CUT) for text in texts)
+        lines.append(line)
+    return {"lines": lines, "cut": a.is_cut or b.is_cut}
+
+
+def _pairs(a: Side, b: Side) -> Iterator[tuple[int, Event | None, Event | None]]:
+    stack = [(0, one, other) for one, other in reversed(_matched(a.below[None], b.below[None]))]
+    while stack:
+        depth, one, other = stack.pop()
+        yield depth, one, other
+        if depth < _DEEPEST:
+            inside = _matched(a.below[one["id"]] if one else [], b.below[other["id"]] if other else [])
+            stack += [(depth + 1, first, second) for first, second in reversed(inside)]
+
+
+def _matched(a: Sequence[Event], b: Sequence[Event]) -> list[tuple[Event | None, Event | None]]:
+    """Each event of `a` with that of `b` that is of the same kind and name, in order; what has no other half alone."""
+    waiting: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for place, event in enumerate(b):
+        waiting[event["kind"], _name(event)].append(place)
+    halves = [found.pop(0) if (found := waiting[event["kind"], _name(event)]) else None for event in a]
+    taken = {place for place in halves if place is not None}
+    alone = [place for place in range(len(b)) if place not in taken]
+    pairs: list[tuple[Event | None, Event | None]] = []
+    for event, half in zip(a, halves, strict=True):
+        while half is not None and alone and alone[0] < half:
+            pairs.append((None, b[alone.pop(0)]))
+        pairs.append((event, None if half is None else b[half]))
+    return pairs + [(None, b[place]) for place in alone]
+
+
+def _name(event: Event) -> str:
+    return str((event["model"] if event["kind"] == "llm" else event["name"]) or event["name"] or "")
+
+
+def _text(event: Event, keys: Sequence[str]) -> str:
+    values = [event[key] for key in keys if event.get(key) is not None]
+    return "\n".join(value if isinstance(value, str) else encode.dumps(value).decode() for value in values)
