@@ -145,8 +145,9 @@ class Journal:
                     self._insert_synced(row, now)
                 else:
                     self._execute(_INSERTS[len(row)], row)
-                if self._connection.last_insert_rowid() >= self._fold_at:  # type: ignore[union-attr]
-                    self._fold_some()
+                seq = self._connection.last_insert_rowid()  # type: ignore[union-attr]
+                if seq >= self._fold_at:
+                    self._fold_some(seq)
             except Exception as error:  # the edge: whatever SQLite or the disk says must not reach the agent
                 return self._trouble(row, error)
             except BaseException:  # KeyboardInterrupt out of the busy wait: keep the row, let it pass
@@ -349,7 +350,7 @@ class Journal:
             self._rename(known.get("journal"), place)
         self.id = self._connection.execute("select value from meta where key = 'journal'").get
         seq = self._connection.execute("select max(seq) from event").get or 0
-        self._fold_at = max(seq, self._connection.execute("select seq from mark").get + BATCH)
+        self._fold_at = max(seq, self._next_fold(self._connection.execute("select seq from mark").get))
         if not self._part and (waiting(self.folder) or parts.ended(self.folder)):
             self.collect()
 
@@ -551,16 +552,24 @@ class Journal:
 
     # Deriving
 
-    def _fold_some(self) -> None:
-        """Fold what is due; what is derived may wait, so a busy journal is simply left for later."""
+    def _fold_some(self, seq: int) -> None:
+        """Fold what is due, unless another process has; it may wait, so a busy journal is simply left for later."""
         patience, self._patience = self._patience, 0.02
         try:
-            self._fold()
+            mark = self._execute("select seq from mark").get
+            if seq < mark + BATCH:  # another process has folded: this is seen without the write lock
+                self._fold_at = self._next_fold(mark)
+            else:
+                self._fold()
         except apsw.Error:
             self._roll_back()
             self._fold_at += BATCH // 8
         finally:
             self._patience = patience
+
+    def _next_fold(self, mark: int) -> int:
+        """The seq at which this process looks next: not the same for all, or they would wait for each other."""
+        return mark + BATCH + self._random.getrandbits(8)
 
     def _fold(self, *, all_of_it: bool = False) -> None:
         while self._fold_batch(1 if all_of_it else BATCH):
@@ -580,7 +589,7 @@ class Journal:
     def _fold_inside(self, least: int, most: int) -> bool:
         after, last = self._execute("select mark.seq, (select max(seq) from event) from mark").fetchone()
         upto = min(last or 0, after + most)
-        self._fold_at = upto + BATCH
+        self._fold_at = self._next_fold(upto)
         if upto - after < least or not self._may_fold:
             return False
         bounds = {"after": after, "upto": upto}

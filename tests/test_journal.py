@@ -644,6 +644,24 @@ def test_figures_are_exact_before_and_after_the_fold(journal: Journal) -> None:
             assert (figures[0], figures[3], figures[11]) == (n + 1, n + 1, n * (n + 1) // 2)
 
 
+def test_one_of_many_writers_folds(folder: str) -> None:
+    """Whoever finds the rows folded by another process goes on without asking for the write lock."""
+    folds, finds = Journal(folder), Journal(folder)
+    for writer in (finds, folds):
+        writer.append(event("first"))
+    mark = "select seq from mark"
+    while not folds._execute(mark).get:
+        folds.append(event("more"))
+    finds._look_at, finds._fold_at = time.monotonic() + 60, 0
+    execute, said = finds._execute, []
+    finds._execute = lambda statement, *values: (said.append(statement), execute(statement, *values))[1]
+    finds.append(event("last"))
+    assert said[1:] == [mark]
+    assert finds._fold_at > folds._execute(mark).get + journals.BATCH - 1
+    for writer in (finds, folds):
+        writer.close()
+
+
 def test_no_query_scans_the_stream(journal: Journal) -> None:
     """Every named query finds its rows by an index; only the tail past the mark is walked."""
     journal.append(event("a"))
