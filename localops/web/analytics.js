@@ -96,7 +96,7 @@ function perDay(found) {
 function distribution(title, one, text, sort) {
   if (!one.bars.length) return box(title, make("p", { class: "faint" }, "No sessions"));
   const element = plot({
-    title, label: "from", x: one.bars.map((_, i) => i), time: false, height: 190, yText: value => (Number.isInteger(value) ? count(value) : ""),
+    title, label: "from", x: one.bars.map((_, i) => i), time: false, whole: true, height: 190, yText: value => (Number.isInteger(value) ? count(value) : ""),
     xText: index => (one.bars[index] ? text(one.bars[index].from) : ""), chosen: index => location.assign(within({ ...one.bars[index].filter, sort })), series: [{ label: "sessions", colour: "accent", values: one.bars.map(bar => bar.sessions) }],
   });
   const shares = Object.entries(one.percentiles).map(([name, value]) => `${name} ${text(value)}`).join(" · ");

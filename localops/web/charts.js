@@ -2,6 +2,9 @@
 
 import { colour, make, onTheme } from "./base.js";
 
+const DAY = 86_400;
+const DAYS = [1, 2, 7, 14, 28, 91, 182, 365].map(days => days * DAY), WHOLE = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000];
+
 let loading;
 
 /** uPlot, fetched when the first chart is drawn. */
@@ -16,11 +19,11 @@ function plotter() {
 /** A box with a title, for a chart or a table. */
 export const box = (title, ...inside) => make("section", { class: "chart" }, make("h2", {}, title), ...inside);
 
-/** 
+/**
  * A chart of bars or lines over time or over numbers. `series` are `{label, values, colour, text}`; with `stacked` they stand
- * on each other; `chosen(index)` is called for a click on a point. The legend says what the pointer is at.
+ * on each other; with `whole` x only has meaning at whole numbers; `chosen(index)` is called for a click on a point. The legend says what the pointer is at.
  */
-export function plot({ title, label = "day", x, series, bars = true, stacked = false, time = true, xText = null, yText = String, chosen = null, height = 220, log = false }) {
+export function plot({ title, label = "day", x, series, bars = true, stacked = false, time = true, xText = null, yText = String, chosen = null, height = 220, whole = false }) {
   const place = make("div", { class: "plot" });
   const element = box(title, place);
   let chart = null;
@@ -43,8 +46,8 @@ export function plot({ title, label = "day", x, series, bars = true, stacked = f
     return {
       width: place.clientWidth, height, tzDate: at => Plot.tzDate(new Date(at * 1e3), "Etc/UTC"),
       cursor: { drag: { x: false, y: false }, points: { show: !bars } },
-      scales: { x: { time, range: bars ? (_, low, high) => edges(x, low, high) : undefined }, y: log ? { distr: 3 } : { range: (_, low, high) => [0, high > 0 ? high * 1.08 : 1] } },
-      axes: [{ ...axis, values: xText ? (_, all) => all.map(xText) : undefined }, { ...axis, size: 70, values: (_, all) => all.map(value => (value === null ? "" : yText(value))) }],
+      scales: { x: { time, range: bars ? () => edges(x, time ? DAY : 1) : undefined }, y: { range: (_, low, high) => [0, high > 0 ? high * 1.08 : 1] } },
+      axes: [{ ...axis, incrs: whole ? WHOLE : time ? DAYS : undefined, space: 70, values: xText ? (_, all) => all.map(xText) : undefined }, { ...axis, size: 70, values: (_, all) => all.map(value => (value === null ? "" : yText(value))) }],
       series: [
         { label, value: (_, value) => (value === null ? "–" : xText ? xText(value) : new Date(value * 1e3).toISOString().slice(0, 10)) },
         ...drawn.map(each => ({
@@ -67,9 +70,10 @@ export function plot({ title, label = "day", x, series, bars = true, stacked = f
   return element;
 }
 
-function edges(x, low, high) {
-  const step = x.length > 1 ? x[1] - x[0] : 1;
-  return [low - step * 0.6, high + step * 0.6];
+/** Room for half a bar on each side. */
+function edges(x, alone) {
+  const step = x.length > 1 ? x[1] - x[0] : alone;
+  return x.length ? [x[0] - step * 0.6, x.at(-1) + step * 0.6] : [0, 1];
 }
 
 function name(place, title, chosen) {

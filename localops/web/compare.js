@@ -41,6 +41,7 @@ function heads({ a, b }) {
 /** By how much the second is more than the first: less is better for everything that is compared here. */
 function change(a, b, text) {
   if (a === null || b === null || a === undefined || b === undefined || a === b) return make("span", { class: "faint" }, a === b ? "=" : "–");
+  if (text(Math.abs(b - a)).startsWith("<") || (a && Math.abs(b - a) / a < 0.005)) return make("span", { class: "faint" }, "≈");
   const share = a ? ` (${b > a ? "+" : "−"}${Math.abs(((b - a) / a) * 100).toFixed(0)} %)` : "";
   return make("span", { class: b > a ? "more" : "less" }, `${b > a ? "+" : "−"}${text(Math.abs(b - a))}${share}`);
 }

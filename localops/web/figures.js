@@ -95,7 +95,7 @@ export class Figures {
     const low = power(took[0]), high = power(took.at(-1)), values = new Array(high - low + 1).fill(0);
     took.forEach(value => (values[power(value) - low] += 1));
     const at = share => took[Math.min(took.length - 1, Math.max(0, Math.ceil(share * took.length) - 1))];
-    const element = plot({ title, label: "about", x: values.map((_, i) => low + i), time: false, xText: value => duration(2 ** ((value + 0.5) / 2)), yText: value => (Number.isInteger(value) ? count(value) : ""), series: [{ label: "calls", values, colour }], height: 180 });
+    const element = plot({ title, label: "about", x: values.map((_, i) => low + i), time: false, whole: true, xText: value => duration(2 ** ((value + 0.5) / 2)), yText: value => (Number.isInteger(value) ? count(value) : ""), series: [{ label: "calls", values, colour }], height: 180 });
     element.querySelector("h2").after(make("p", { class: "faint" }, `half within ${duration(at(0.5))}, 95 % within ${duration(at(0.95))}, the longest ${duration(took.at(-1))}`));
     return element;
   }

@@ -109,14 +109,19 @@ export class Timeline {
     return this.layout?.begin || 0;
   }
 
+  /** All there is, with a little room on both sides: [from, span]. */
+  get all() {
+    const long = Math.max(CLOSEST, this.page.now - this.begin);
+    return [this.begin - long * 0.01, long * 1.03];
+  }
+
   get whole() {
-    const now = this.page.now;
-    return Math.max(CLOSEST, (now - this.begin) * 1.02);
+    return this.all[1];
   }
 
   /** The part of time in view: [from, span]. */
   get view() {
-    return this.span ? [this.from, this.span] : [this.begin - this.whole * 0.01, this.whole * 1.01];
+    return this.span ? [this.from, this.span] : this.all;
   }
 
   _look(from, span) {
@@ -184,7 +189,7 @@ export class Timeline {
     pen.fillRect(0, 0, this.width, this.height);
     this._backdrop(pen, from, scale);
     const dim = this.lit;
-    const rects = KINDS.map(() => []), pale = KINDS.map(() => []), open = [], red = [], texts = [];
+    const rects = KINDS.map(() => []), pale = KINDS.map(() => []), open = [], red = [], marks = [], texts = [];
     for (let index = 0; index < lines.length; index += 1) {
       const y = tops[index] - top;
       if (y > this.height || y + LINE < 0) continue;
@@ -215,7 +220,8 @@ export class Timeline {
         if (x > this.width) break;
         const right = Math.min(this.width, Math.max((run.end(at, now) - from) * scale, x + 3));
         if (right < 0 || Math.floor(right) <= seen || (dim && !dim[at])) continue;
-        red.push(Math.max(-2, x), y, right - Math.max(-2, x));
+        if (right - x > 6) red.push(Math.max(-2, x), y, right - Math.max(-2, x));
+        else marks.push(x, y);
         seen = Math.floor(right);
       }
     }
@@ -224,7 +230,10 @@ export class Timeline {
     pen.globalAlpha = 1;
     rects.forEach((list, kind) => fill(pen, list, c[KINDS[kind]]));
     this._unfinished(pen, open);
+    // Where a failure is too short to be seen, a mark of three pixels stands for it, and leaves its neighbours in sight.
     fill(pen, red, c.error);
+    pen.fillStyle = c.error;
+    for (let i = 0; i < marks.length; i += 2) pen.fillRect(marks[i], marks[i + 1] + BAR - 5, 3, 5);
     this._words(pen, texts);
     this._labels(pen, top);
     this._outline(pen, from, scale, top);
@@ -334,11 +343,11 @@ export class Timeline {
   /** The whole session above, with what is in view: how much went on, and where it failed. */
   _map() {
     const { run } = this.page, c = this._colours, pen = this.overview.getContext("2d"), height = 43;
-    const columns = Math.max(1, Math.floor(this.width / 3)), whole = this.whole;
+    const columns = Math.max(1, Math.floor(this.width / 3)), [base, whole] = this.all;
     if (!this._density || this._density.columns !== columns || this._density.version !== run.version || this.page.running) {
       const counts = new Uint32Array(columns), bad = new Uint8Array(columns);
       for (let at = 0; at < run.n; at += 1) {
-        const column = Math.min(columns - 1, Math.max(0, Math.floor(((run.start[at] - this.begin) / whole) * columns)));
+        const column = Math.min(columns - 1, Math.max(0, Math.floor(((run.start[at] - base) / whole) * columns)));
         counts[column] += 1;
         if (run.isBad(at)) bad[column] = 1;
       }
@@ -348,7 +357,7 @@ export class Timeline {
     pen.fillStyle = c.sunk;
     pen.fillRect(0, 0, this.width, height);
     const [from, span] = this.view;
-    const left = Math.max(0, ((from - this.begin) / whole) * this.width), right = Math.min(this.width, ((from + span - this.begin) / whole) * this.width);
+    const left = Math.max(0, ((from - base) / whole) * this.width), right = Math.min(this.width, ((from + span - base) / whole) * this.width);
     pen.fillStyle = c.card;
     pen.fillRect(left, 0, right - left, height);
     for (let i = 0; i < columns; i += 1) {
@@ -464,7 +473,7 @@ export class Timeline {
 
   _listenToMap() {
     let began = null;
-    const time = event => this.begin + ((event.clientX - this.overview.getBoundingClientRect().left) / this.width) * this.whole;
+    const time = event => this.all[0] + ((event.clientX - this.overview.getBoundingClientRect().left) / this.width) * this.whole;
     this.overview.addEventListener("pointerdown", event => {
       began = time(event);
       this.overview.setPointerCapture(event.pointerId);
