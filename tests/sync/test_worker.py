@@ -17,7 +17,7 @@ import apsw
 import pytest
 
 import localops
-from localops import analytics, blobs, config
+from localops import analytics, blobs, bundle, config
 from localops.delivery import Limits
 from localops.home import Home
 from localops.journal import Journal
@@ -26,7 +26,7 @@ from localops_sync import codes, worker
 from localops_sync.pace import Pace
 from tests.server.hubs import PATH, RealHub, hub
 from tests.sync import chaos
-from tests.sync.homes import Sender, identities, without_waiting
+from tests.sync.homes import Identity, Sender, identities, without_waiting
 
 
 @pytest.fixture(scope="module")
@@ -443,3 +443,43 @@ def test_a_project_that_cannot_be_read_stops_no_other(sender: Sender, there: str
     assert done.returncode == codes.ACT
     assert [each["code"] for each in told["remotes"]] == [codes.ACT, codes.DONE]
     assert sender.identities() <= identities(there)
+
+
+# Killed when it is about to do the n-th thing that anybody else can notice.
+_KILLED_AT = """
+import os, signal, sys, threading
+left, seen = int(sys.argv[1]), {"execute", "send", "sendall", "recv_into", "connect", "shutdown", "close", "flock"}
+def look(frame, event, what):
+    global left
+    if event == "c_call" and what.__name__ in seen:
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+from localops.cli import main
+threading.setprofile(look)
+sys.setprofile(look)
+main(["sync", "--home", sys.argv[2], "--quiet"])
+"""
+STEPS = range(1, 400, 1 if "STRESS_KILLS" in os.environ else 16)
+
+
+def test_killed_between_any_two_calls(own: RealHub, tmp_path: Path) -> None:
+    """A pass that dies before any statement or system call leaves nothing that the next does not put right."""
+    sender = Sender(tmp_path / "home", own.url, own.key)
+    there = str(own.folder / "journal.db")
+    ends = []
+    for step in STEPS:
+        sender.write(4)
+        command = [sys.executable, "-c", _KILLED_AT, str(step), sender.home]
+        ends.append(subprocess.run(command, env={**os.environ, "PYTHONPATH": PATH}, timeout=60, check=False).returncode)
+        assert identities(there) - sender.identities() <= _hubs_own(there)
+    assert set(ends[:5]) == {-signal.SIGKILL}
+    assert sender.sync().code == codes.DONE
+    assert sender.identities() <= identities(there)
+    assert sender.sync(verify=True).code == codes.DONE
+
+
+def _hubs_own(path: str) -> set[Identity]:
+    """The rows about the hub's journal itself."""
+    with Reader(path) as reader:
+        return {bundle.identity(row) for row in reader.stream() if row[3] == "journal"}
