@@ -6,8 +6,6 @@ finds the secrets, `values` says what is strange, and whoever passes `keep` stor
 
 from __future__ import annotations
 
-import re
-
 import orjson
 
 from localops.values import HEAD, Walk
@@ -72,14 +70,14 @@ class Encoder:
         dump, walk, max_event = orjson.dumps, self._walk, self._max_event
         suspects = self._redactor.suspects if self._redactor else _unsuspecting
         limit = min(self._max_value, max_event)
-        has_null = re.compile(b"null").search
 
         def encode(fields: dict[str, object]) -> str:
             try:
                 body = dump(fields, None, _OPTIONS)
                 if suspects(body) or "notes" in fields:
                     return walk(fields)
-                if (len(body) > limit or has_null(body)) and (len(body) > max_event or not _is_faithful(fields, limit)):
+                has_null = body.rfind(b"null") >= 0  # from behind: the fastest way there is to look for a text
+                if (has_null or len(body) > limit) and (len(body) > max_event or not _is_faithful(fields, limit)):
                     return walk(fields)
                 return body.decode()
             except (KeyboardInterrupt, SystemExit):
