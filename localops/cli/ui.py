@@ -43,7 +43,7 @@ def ui(port: int | None, no_browser: bool, home: str | None, project: str | None
     from localops.home import Home
     from localops.server.guard import Tokens
     from localops.server.limits import Limits
-    from localops.server.store import HomeStore
+    from localops.server.reading import HomeReader
 
     folder, name = common.place(home, project)
     Home(folder, name).close()  # what cannot be looked into, or is not there, is said at once
@@ -62,7 +62,7 @@ def ui(port: int | None, no_browser: bool, home: str | None, project: str | None
                 _open(f"{address}/#t={tokens.make(once=True)}")
 
     serving.serve(
-        app(HomeStore(folder, fresh=_FRESH), tokens=tokens, project=name, limits=limits),
+        app(HomeReader(folder, fresh=_FRESH), tokens=tokens, project=name, limits=limits),
         host="127.0.0.1",
         port=_PORT if port is None else port,
         else_any=port is None,

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from itertools import chain
 from tempfile import SpooledTemporaryFile
+from typing import cast
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
     from localops.server.facts import Facts
     from localops.server.keys import Keys
-    from localops.server.store import Store
+    from localops.server.store import Readable, Store
 
     T = TypeVar("T")
 
@@ -156,16 +157,16 @@ DOORS = (
 
 
 def app(
-    store: Store,
+    store: Readable,
     keys: Keys | None = None,
     *,
     tokens: guard.Tokens | None = None,
     project: str | None = None,
     limits: Limits | None = None,
 ) -> Starlette:
-    """The hub, or without keys the reading of a local home (or one project of it), for who shows one of the tokens."""
+    """The hub of a Store, or without keys the reading of a home (or one project) for who shows one of the tokens."""
     logins = guard.of_keys(keys) if keys is not None else guard.Logins((tokens or guard.Tokens()).visitor)
-    hub = Hub(store, keys, limits or Limits(), logins, project=project)
+    hub = Hub(cast("Store", store), keys, limits or Limits(), logins, project=project)
     pages = Pages(hub, logins)
 
     @asynccontextmanager

@@ -195,7 +195,7 @@ def _is_of_a_browser(headers: Headers) -> bool:
 
 def _is_page(scope: Scope, headers: Headers) -> bool:
     """Whether a person opens an address, rather than a script asking for facts."""
-    machine = scope["path"].startswith(("/api/", "/v2/", "/sync/", "/blobs/", "/web/", "/openapi"))
+    machine = scope["path"].startswith(("/api/", "/v2/", "/sync/", "/blobs/", "/web/", "/openapi", "/health"))
     return scope["method"] == "GET" and not machine and headers.get("sec-fetch-dest", "document") == "document"
 
 

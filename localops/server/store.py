@@ -35,25 +35,8 @@ if TYPE_CHECKING:
 
     Identity = tuple[bytes, int]
 
-    class Store(Protocol):
-        """Rows of many projects; `project` None is each of them, for a store that one person reads."""
-
-        def migrate(self, project: str) -> None:
-            """Make a project ready to take rows; one that is ready stays as it is."""
-
-        def ingest(self, project: str, batch: Batch, *, refused: dict[int, str], by: str, key: str) -> tuple[Ack, int]:
-            """Store what is new of a batch, safe from a power cut; Apart when the row before it is not here."""
-
-        def figures(self, project: str, sessions: Sequence[bytes]) -> dict[bytes, Facts]:
-            """Rows, digest and totals of sessions, for whoever wants to compare."""
-
-        def missing(
-            self, project: str, found: Sequence[tuple[bytes, int, int]]
-        ) -> tuple[list[Identity], list[Identity]]:
-            """Which rows are not here, and which have another checksum."""
-
-        def delete(self, project: str, session: bytes) -> bool:
-            """Take a session out for good: rows of it that are sent again are not stored; False when it is not here."""
+    class Readable(Protocol):
+        """Rows of many projects, to be looked at; `project` None is each of them, for what one person reads."""
 
         def sessions(
             self, project: str | None, filters: Filters, *, before: str | None, limit: int, **bounds: Any
@@ -117,12 +100,6 @@ if TYPE_CHECKING:
         def write(self, project: str | None, session: bytes, form: str, file: BinaryIO, *, most: int) -> bool:
             """Write a session to a file in one of export's formats; False when it is not here."""
 
-        def blob(self, project: str, digest: str) -> tuple[int, bool]:
-            """How many bytes of a blob are here, and whether that is all of it."""
-
-        def add_to_blob(self, project: str, digest: str, at: int, total: int, piece: bytes) -> int:
-            """Put a piece where it belongs; how many bytes are here then.  Misplaced, or Garbled."""
-
         def newest(self, project: str | None, session: bytes | None) -> Facts:
             """How far the rows go: another answer means that there are new ones, or that a session stands otherwise."""
 
@@ -131,6 +108,32 @@ if TYPE_CHECKING:
 
         def close(self) -> None:
             """Let go of everything."""
+
+    class Store(Readable, Protocol):
+        """The same, taken in from others: a hub's."""
+
+        def migrate(self, project: str) -> None:
+            """Make a project ready to take rows; one that is ready stays as it is."""
+
+        def ingest(self, project: str, batch: Batch, *, refused: dict[int, str], by: str, key: str) -> tuple[Ack, int]:
+            """Store what is new of a batch, safe from a power cut; Apart when the row before it is not here."""
+
+        def figures(self, project: str, sessions: Sequence[bytes]) -> dict[bytes, Facts]:
+            """Rows, digest and totals of sessions, for whoever wants to compare."""
+
+        def missing(
+            self, project: str, found: Sequence[tuple[bytes, int, int]]
+        ) -> tuple[list[Identity], list[Identity]]:
+            """Which rows are not here, and which have another checksum."""
+
+        def delete(self, project: str, session: bytes) -> bool:
+            """Take a session out for good: rows of it that are sent again are not stored; False when it is not here."""
+
+        def blob(self, project: str, digest: str) -> tuple[int, bool]:
+            """How many bytes of a blob are here, and whether that is all of it."""
+
+        def add_to_blob(self, project: str, digest: str, at: int, total: int, piece: bytes) -> int:
+            """Put a piece where it belongs; how many bytes are here then.  Misplaced, or Garbled."""
 
 
 class Misplaced(LocalopsError):

@@ -1,0 +1,62 @@
+"""`localops ui`: what it prints, and when it does not start."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.server.uis import RealPages
+
+
+def test_in_a_pipe_it_prints_the_link_and_nothing_else(tmp_path: Path) -> None:
+    """One line, which ends in the token; the pages stand behind it, and SIGTERM ends them in peace."""
+    with RealPages(tmp_path / "home") as pages:
+        assert pages.link.startswith(f"http://127.0.0.1:{pages.port}/#t=")
+        assert len(pages.token) == 43
+        assert pages.get("/").status == 200
+        assert pages.stop() == 0
+
+
+def test_the_link_as_json(tmp_path: Path) -> None:
+    """For a program that starts it."""
+    command = [sys.executable, "-m", "localops", "ui", "--port", "0", "--json", "--home", str(tmp_path / "home")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        told = json.loads(process.stdout.readline())
+        process.terminate()
+    assert told["url"].startswith("http://127.0.0.1:")
+    assert told["schema_version"] == 1
+
+
+def test_it_changes_nothing_in_a_home_that_is_not_there(tmp_path: Path) -> None:
+    """Looking at nothing makes no folder, and says what to do."""
+    with RealPages(tmp_path / "home") as pages:
+        assert "localops demo" in pages.get("/").text
+        assert pages.get("/api/1/sessions?project=nosuch").status == 404
+    assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (["--project", "nosuch"], 1, "no project 'nosuch'"),
+        (["--project", "../x"], 2, ""),
+        (["--port", "{taken}"], 1, "in use"),
+    ],
+)
+def test_what_cannot_be_shown_is_said_at_once(tmp_path: Path, options: list[str], code: int, said: str) -> None:
+    """In one line, with the exit code of every command."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        filled = [option.format(taken=other.getsockname()[1]) for option in options]
+        command = [sys.executable, "-m", "localops", "ui", "--home", str(tmp_path / "home"), *filled]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr

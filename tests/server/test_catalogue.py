@@ -1,0 +1,203 @@
+"""Sessions in columns: the same lists as a walk along the indexes, any order, and counts that add up."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from localops import clock, encode, rows
+from localops.home import Filters, Home
+from localops.journal import Journal
+from localops.server.catalogue import DIMS, SORTS, Wanted
+from localops.server.reading import HomeReader
+from localops.server.store import HomeStore
+
+MODELS, TAGS, AGENTS = ("gpt-4o", "o3-mini"), ("nightly", "weekly", "rare"), ("planner", "writer")
+
+
+def _session(chance: random.Random, at: int) -> Iterator[rows.Row]:
+    """The rows of a session that never ran."""
+    session, agent = clock.new_id(at), clock.new_id(at)
+    tags = encode.dumps(chance.sample(TAGS, chance.randrange(3))).decode()
+    yield rows.make("session", session, id=session, at_ns=at, name=f"run {chance.randrange(5)}", tags=tags, body="{}")
+    yield rows.make("agent", session, id=agent, at_ns=at + 1, name=chance.choice(AGENTS))
+    for _ in range(chance.randrange(4)):
+        tokens = (chance.randrange(9), chance.randrange(9), None, None)
+        model, cost = chance.choice(MODELS), chance.choice((None, 0, 10**9, 2 * 10**9))
+        yield rows.make(
+            "llm", session, id=clock.new_id(at), at_ns=at + 5, model=model, tokens=tokens, cost=cost, agent=agent
+        )
+    if chance.random() < 0.5:
+        yield rows.make("tool", session, id=clock.new_id(at), at_ns=at + 6, name="search", failed=1)
+        yield rows.make("error", session, id=clock.new_id(at), at_ns=at + 7, name="TimeoutError")
+    if chance.random() < 0.8:
+        ended = at + chance.randrange(10, 10**10)
+        yield rows.make(
+            "end", session, id=clock.new_id(at), at_ns=ended, name=chance.choice(("Success", "Failure")), body="{}"
+        )
+
+
+def _fill(folder: Path, many: int, seed: int, *, fold: bool) -> None:
+    chance = random.Random(seed)
+    journal = Journal(str(folder))
+    begin = clock.now_ns() - 10**15 + seed * 10**14
+    for number in range(many):
+        # Sessions of one moment stand in the order they came.
+        journal.add(list(_session(chance, begin + number // 2 * 10**9)))
+    if fold:
+        journal.fold()
+    journal.close()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[HomeReader]:
+    """A home of two projects, the last sessions of which are not folded."""
+    home = tmp_path / "home"
+    for seed, project in enumerate(("one", "two")):
+        _fill(home / project, 40, seed, fold=True)
+    made = HomeReader(str(home))
+    made.warm(None)
+    _fill(home / "one", 6, 5, fold=False)
+    yield made
+    made.close()
+
+
+def _all(store: HomeReader, filters: Filters, limit: int = 7, **bounds: Any) -> list[dict[str, Any]]:
+    """A whole list, read page by page."""
+    found: list[dict[str, Any]] = []
+    before, more = None, True
+    while more:
+        page, more = store.sessions(None, filters, before=before, limit=limit, **bounds)
+        found += page
+        before = str(page[-1]["session_id"]) if page else None
+    return found
+
+
+FILTERS = [
+    Filters(),
+    Filters(state="Failure"),
+    Filters(state="Indeterminate"),
+    Filters(tag="rare"),
+    Filters(model="o3-mini", tag="nightly"),
+    Filters("Success", "weekly", "gpt-4o", "planner"),
+    Filters(since=clock.now_ns() - 10**15 + 10 * 10**9, until=clock.now_ns() - 10**15 + 10**14),
+    Filters(tag="none"),
+]
+
+
+@pytest.mark.parametrize("filters", FILTERS, ids=str)
+def test_a_list_is_that_of_the_walk(store: HomeReader, filters: Filters) -> None:
+    """Newest first, out of columns or along the indexes: the same sessions, and the same figures."""
+    with Home(store.folder) as home:
+        walked = [(one.session.hex(), one.state, one.cost, one.errors) for one in home.sessions(filters)]
+    listed = _all(store, filters)
+    found = [(one["session_id"].replace("-", ""), one["state"], one["cost_nano"], one["errors"]) for one in listed]
+    assert sorted(found) == sorted(walked)
+    assert [one["began"] for one in listed] == sorted((one["began"] for one in listed), reverse=True)
+
+
+@pytest.mark.parametrize("ascending", [True, False])
+@pytest.mark.parametrize("sort", SORTS)
+def test_any_order_page_by_page(store: HomeReader, sort: str, ascending: bool) -> None:
+    """Each session once, in the order that was asked for, however small the pages are; the newest first of equals."""
+    found = _all(store, Filters(), sort=sort, ascending=ascending)
+    assert len({one["session_id"] for one in found}) == len(found) == 86
+
+    def value(one: dict[str, Any]) -> Any:
+        known = {"cost": one["cost_nano"], "tokens": one["tokens_in"] + one["tokens_out"]}
+        return known[sort] if sort in known else one[sort]
+
+    values = [value(one) for one in found]
+    assert values == sorted(values, reverse=not ascending)
+    for one, other in pairwise(found):
+        if value(one) == value(other):
+            assert one["began"] >= other["began"]
+
+
+def test_bounds_include_what_is_equal_to_them(store: HomeReader) -> None:
+    """Cost, duration, errors and tools narrow a list."""
+    everything = _all(store, Filters())
+    cases: list[tuple[dict[str, Any], Callable[[dict[str, Any]], bool]]] = [
+        ({"min_cost": 10**9}, lambda one: one["cost_nano"] >= 10**9),
+        ({"max_cost": 10**9}, lambda one: one["cost_nano"] <= 10**9),
+        ({"min_ns": 10**9, "max_ns": 5 * 10**9}, lambda one: 1 <= one["seconds"] <= 5),
+        ({"errors": True}, lambda one: one["errors"] > 0),
+        ({"tool": "search"}, lambda one: one["tool_calls"] > 0),
+    ]
+    for bounds, passes in cases:
+        found = {one["session_id"] for one in _all(store, Filters(), **bounds)}
+        assert found == {one["session_id"] for one in everything if passes(one)}
+        assert 0 < len(found) < len(everything)
+
+
+@pytest.mark.parametrize("filters", FILTERS, ids=str)
+def test_counts_are_those_of_the_lists_they_lead_to(store: HomeReader, filters: Filters) -> None:
+    """Each value's count is how many sessions there are when it is chosen beside the other filters."""
+    told: Any = store.facets(None, None, filters)
+    assert told["sessions"] == len(_all(store, filters)) == sum(many for _, many in told["project"])
+    assert told["exact"]
+    for dim in DIMS:
+        for value, many in told[dim]:
+            if dim == "tool":
+                assert many == len(_all(store, filters, tool=value))
+            else:
+                assert many == len(_all(store, filters._replace(**{dim: value})))
+
+
+def test_it_follows_the_journal(tmp_path: Path) -> None:
+    """New sessions, new tags, ends and deletions show in the next answer."""
+    home = tmp_path / "home"
+    _fill(home / "one", 5, 1, fold=True)
+    store = HomeStore(str(home))
+    try:
+        before = store.sessions("one", Filters(), before=None, limit=50, sort="cost")[0]
+        session = clock.new_id()
+        journal = Journal(str(home / "one"))
+        journal.add([rows.make("session", session, id=session, at_ns=clock.now_ns(), name="new", tags='["a"]')])
+        assert store.facets("one", None, Filters(tag="a"))["sessions"] == 1
+        journal.add([rows.make("tags", session, id=clock.new_id(), at_ns=clock.now_ns(), name="set", tags='["b"]')])
+        journal.fold()
+        assert store.facets("one", None, Filters(tag="a"))["sessions"] == 0
+        [one] = store.sessions("one", Filters(tag="b"), before=None, limit=50, sort="cost")[0]
+        assert one["name"] == "new"
+        journal.close()
+        assert store.delete("one", session)
+        after = store.sessions("one", Filters(), before=None, limit=50, sort="cost")[0]
+        assert after == before
+    finally:
+        store.close()
+
+
+def test_words_are_looked_for_in_their_rows(tmp_path: Path) -> None:
+    """Two words that stand in different events of a session are no match for both in one."""
+    home = tmp_path / "home"
+    for number, texts in enumerate((["red lighthouse"], ["red", "lighthouse"], ["blue"])):
+        session = clock.new_id(clock.now_ns() + number)
+        journal = Journal(str(home / "one"))
+        journal.add([rows.make("session", session, id=session, at_ns=clock.now_ns() + number, name=f"s{number}")])
+        for text in texts:
+            body = encode.dumps({"params": text}).decode()
+            journal.add([rows.make("action", session, id=clock.new_id(), at_ns=clock.now_ns(), body=body)])
+        journal.fold()
+        journal.close()
+    store = HomeReader(str(home))
+    try:
+        for text, names in (("red", ["s1", "s0"]), ("red lighthouse", ["s0"]), ("green", [])):
+            found, _ = store.sessions(None, Filters(text=text), before=None, limit=5, sort="began", errors=False)
+            store.warm(None)
+            listed, _ = store.sessions(None, Filters(text=text), before=None, limit=5)
+            assert [one["name"] for one in listed] == [one["name"] for one in found] == names
+    finally:
+        store.close()
+
+
+def test_the_wish_without_a_filter_has_all_others() -> None:
+    """Counts of a filter's values are made without that filter."""
+    wanted = Wanted(Filters(state="Success", tag="a"), min_cost=1, tool="t")
+    assert wanted.without("tool") == Wanted(Filters(state="Success", tag="a"), min_cost=1)
+    assert wanted.without("tag") == Wanted(Filters(state="Success"), min_cost=1, tool="t")

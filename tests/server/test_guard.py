@@ -1,0 +1,147 @@
+"""Who may look, and from where: a table of requests, asked of a real `localops ui`."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from localops.server.guard import Tokens
+from tests.server.uis import JSON, RealPages
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealPages]:
+    """Pages of an empty home."""
+    with RealPages(tmp_path_factory.mktemp("guard") / "home") as found:
+        yield found
+
+
+# Name, method, headers ({port} is filled in), and the status: Host and Origin decide, whoever has the cookie.
+TABLE: list[tuple[str, str, dict[str, str], int]] = [
+    ("by number", "GET", {"host": "127.0.0.1:{port}"}, 200),
+    ("by name", "GET", {"host": "localhost:{port}"}, 200),
+    ("by name, in capitals", "GET", {"host": "LOCALHOST:{port}"}, 200),
+    ("by IPv6", "GET", {"host": "[::1]:{port}"}, 200),
+    ("another name", "GET", {"host": "evil.example:{port}"}, 421),
+    ("a name that resolves here", "GET", {"host": "127.0.0.1.evil.example:{port}"}, 421),
+    ("a name with a dot at its end", "GET", {"host": "localhost.:{port}"}, 421),
+    ("the address of all", "GET", {"host": "0.0.0.0:{port}"}, 421),
+    ("without a port", "GET", {"host": "127.0.0.1"}, 421),
+    ("another port", "GET", {"host": "127.0.0.1:1"}, 421),
+    ("own origin", "GET", {"origin": "http://127.0.0.1:{port}"}, 200),
+    ("another port is another site", "GET", {"origin": "http://127.0.0.1:1"}, 403),
+    ("another name of this machine is another origin", "GET", {"origin": "http://localhost:{port}"}, 403),
+    ("an origin that hides", "GET", {"origin": "null"}, 403),
+    ("own page", "GET", {"sec_fetch_site": "same-origin"}, 200),
+    ("typed", "GET", {"sec_fetch_site": "none"}, 200),
+    ("another port of this machine", "GET", {"sec_fetch_site": "same-site"}, 403),
+    ("another site", "GET", {"sec_fetch_site": "cross-site"}, 403),
+    ("sent without a type", "POST", {"origin": "http://127.0.0.1:{port}"}, 415),
+    ("sent as a form", "POST", {"content_type": "application/x-www-form-urlencoded", "x_localops": "1"}, 415),
+    ("sent as text", "POST", {"content_type": "text/plain", "x_localops": "1"}, 415),
+    ("sent from nowhere", "POST", {"content_type": "application/json"}, 403),
+    ("sent from elsewhere", "POST", {"content_type": "application/json", "origin": "http://evil.example"}, 403),
+    ("sent from our page", "POST", {"content_type": "application/json", "origin": "http://127.0.0.1:{port}"}, 401),
+]
+
+
+@pytest.mark.parametrize(("method", "headers", "status"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE])
+def test_only_our_own_pages_are_answered(pages: RealPages, method: str, headers: dict[str, str], status: int) -> None:
+    """Host, Origin and Sec-Fetch-Site are looked at each time, and what is sent must be JSON from our pages."""
+    filled: dict[str, Any] = {name: value.format(port=pages.port) for name, value in headers.items()}
+    if method == "GET":
+        assert pages.get("/api/1/sessions", **filled).status == status
+    else:
+        assert pages.ask("POST", "/login", '{"token":"wrong"}', **filled).status == status
+
+
+@pytest.mark.parametrize("head", ["GET / HTTP/1.0\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"])
+def test_exactly_one_host_is_named(pages: RealPages, head: str) -> None:
+    """None, or two of them, is no name that we are known by."""
+    with socket.create_connection(("127.0.0.1", pages.port), timeout=10) as connection:
+        connection.sendall(head.encode())
+        assert connection.recv(200).split()[1] in (b"421", b"400")
+
+
+@pytest.mark.parametrize("path", ["/", "/s/last", "/analytics", "/compare", "/nothing"])
+def test_pages_show_strangers_how_to_get_in_and_nothing_else(pages: RealPages, path: str) -> None:
+    """Without the cookie, at any address; from another site also with it."""
+    for answer, status in (
+        (pages.get(path, cookie=""), 401),
+        (pages.get(path, cookie="localops-1=x"), 401),
+        (pages.get(path, sec_fetch_site="cross-site", sec_fetch_dest="document"), 403),
+    ):
+        assert answer.status == status
+        assert 'data-page="login"' in answer.text
+
+
+@pytest.mark.parametrize("path", ["/api/1/sessions", "/api/1/live", "/openapi.json", "/health", "/blobs/p/" + "0" * 64])
+def test_facts_are_for_whoever_is_in(pages: RealPages, path: str) -> None:
+    """Also those that a hub tells everybody."""
+    answer = pages.get(path, cookie="")
+    assert (answer.status, answer.headers["content-type"]) == (401, "application/json")
+
+
+def test_the_cookie_is_for_this_server_alone(pages: RealPages) -> None:
+    """Its name carries the port, no script can read it, no other site sends it along."""
+    body = '{"token":"' + pages.token + '"}'
+    told = pages.ask("POST", "/login", body, cookie="", **JSON, x_localops="1").headers["set-cookie"]
+    name, _, rest = told.partition("=")
+    assert name == f"localops-{pages.port}"
+    assert {"HttpOnly", "SameSite=strict", "Path=/"} <= {part.strip() for part in rest.split(";")}
+    assert pages.token not in told
+
+
+@pytest.mark.parametrize(
+    "body", ["", "null", "[]", "{}", '{"token":1}', '{"token":"x"}', "{" * 5000, '{"token":"\\ud800"}']
+)
+def test_a_wrong_token_opens_nothing(pages: RealPages, body: str) -> None:
+    """Whatever is sent instead of it."""
+    answer = pages.ask("POST", "/login", body, cookie="", **JSON, x_localops="1")
+    assert answer.status == 401
+    assert "set-cookie" not in answer.headers
+
+
+@pytest.mark.parametrize("path", ["/", "/login", "/web/login.js", "/api/1/sessions", "/nothing", "/web/nothing"])
+def test_every_answer_says_what_a_browser_may_do_with_it(pages: RealPages, path: str) -> None:
+    """No inline script, nothing from elsewhere, no frame, no guessing of types."""
+    told = pages.get(path).headers
+    policy = dict(part.strip().split(" ", 1) for part in told["content-security-policy"].split(";"))
+    assert policy["default-src"] == "'none'"
+    assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == "'self'"
+    assert policy["frame-ancestors"] == policy["base-uri"] == "'none'"
+    assert (told["x-content-type-options"], told["referrer-policy"]) == ("nosniff", "no-referrer")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../pages.py", "..%2fpages.py", "%2e%2e/server/pages.py", "....//pages.py", "/etc/passwd",
+        "vendor/../../pages.py", ".hidden.js", "login.js/", "login.js%00.css", "..\\pages.py", "", ".", "login.py",
+    ],
+)  # fmt: skip
+def test_only_files_of_the_pages_are_served(pages: RealPages, name: str) -> None:
+    """Whatever the name looks like."""
+    assert pages.get(f"/web/{name}", cookie="").status == 404
+
+
+def test_a_file_is_sent_once_for_each_time_it_changes(pages: RealPages) -> None:
+    """With its type and a tag; whoever has it is told so."""
+    told = pages.get("/web/login.js", cookie="")
+    assert (told.status, told.headers["content-type"]) == (200, "text/javascript; charset=utf-8")
+    assert pages.get("/web/login.js", if_none_match=told.headers["etag"]).status == 304
+
+
+def test_a_token_that_others_may_have_seen_is_good_once() -> None:
+    """That of the browser we start ourselves stands on its command line; the printed one lasts."""
+    tokens = Tokens()
+    lasting, single = tokens.make(), tokens.make(once=True)
+    assert [tokens.visitor(token) is not None for token in (single, single, lasting, lasting)] == [
+        True,
+        False,
+        True,
+        True,
+    ]

@@ -1,0 +1,266 @@
+"""The pages before any script has run, and what they are drawn from: a real `localops ui` on a real home."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import uuid
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+import localops
+from localops import analytics
+from localops.home import Home
+from tests.server.hubs import wait_until
+from tests.server.uis import RealPages
+
+HOSTILE = "</script><!--<script>alert(1)</script>\"'><img src=x onerror=alert(1)>&lt;\u2028\u2029"
+PNG = b"\x89PNG\r\n\x1a\n" + b"0" * 40
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RealPages, str]]:
+    """Pages of a home with one session, and its id: an operation with calls and an error in it, all of them hostile."""
+    home = tmp_path_factory.mktemp("pages") / "home"
+    picture = home.parent / "picture"
+    picture.write_bytes(PNG)
+    session = localops.init(home=str(home), tags=[HOSTILE], auto_start_session=False)
+    session = localops.start_session(tags=[HOSTILE, "plain"], name=HOSTILE)
+    assert session is not None
+    session.set_video(str(picture))
+
+    @localops.record_tool(HOSTILE)
+    def outer() -> None:
+        session.record(localops.LLMEvent(model="gpt-4o", prompt=HOSTILE, completion="north", prompt_tokens=1000))
+        session.record(localops.ActionEvent(action_type="look", params={HOSTILE: HOSTILE}))
+        raise TimeoutError(HOSTILE)
+
+    with pytest.raises(TimeoutError):
+        outer()
+    session.end_session("Failure", HOSTILE)
+    localops.api._reset()
+    with RealPages(home) as pages:
+        yield pages, str(session.session_id)
+
+
+class _Reader(HTMLParser):
+    """What a browser makes of a page: its elements, and the text of the data."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+
+@pytest.mark.parametrize("path", ["/", "/s/{id}", "/analytics", "/compare?a={id}&b={id}", "/?tag={tag}", "/s/ffffffff"])
+def test_recorded_text_is_only_ever_text(run: tuple[RealPages, str], path: str) -> None:
+    """No element of a page comes from what was recorded, and no script stands in it: only files, and data."""
+    from urllib.parse import quote
+
+    pages, id = run
+    page = _Reader()
+    page.feed(pages.get(path.format(id=id, tag=quote(HOSTILE))).text)
+    scripts = [told for tag, told in page.elements if tag == "script"]
+    assert all("src" in told or told.get("type") == "application/json" for told in scripts)
+    assert all(str(told.get("src", "/web/")).startswith("/web/") for told in scripts)
+    assert not [tag for tag, told in page.elements if tag == "img" or any(name.startswith("on") for name in told)]
+    assert not [told for tag, told in page.elements if tag == "style" or "style" in told]
+
+
+def test_the_data_in_a_page_is_what_the_endpoint_says(run: tuple[RealPages, str]) -> None:
+    """Nothing in it could end the element that it stands in, and it is the same JSON."""
+    pages, id = run
+    html = pages.get(f"/s/{id}").text
+    data = html.split('<script type="application/json" id="data">')[1].split("</script>")[0]
+    assert not set("<>&\u2028\u2029") & set(data)
+    told = pages.get(f"/api/1/sessions/{id}").json
+    assert json.loads(data) == {name: value for name, value in told.items() if name != "localops"}
+
+
+def test_the_list_reads_without_a_script(run: tuple[RealPages, str]) -> None:
+    """The sessions stand in it as a table, the text whole."""
+    pages, id = run
+    page = _Reader()
+    page.feed(pages.get("/").text)
+    assert ("a", {"href": f"/s/{id}"}) in page.elements
+    assert HOSTILE in page.texts
+    assert "Failure" in page.texts
+
+
+@pytest.mark.parametrize("name", ["last", "{id:.8}", "{id:.13}"])
+def test_short_names_lead_to_the_session(run: tuple[RealPages, str], name: str) -> None:
+    """`last`, and the beginning of an id."""
+    pages, id = run
+    answer = pages.get(f"/s/{name.format(id=id)}")
+    assert (answer.status, answer.headers["location"]) == (303, f"/s/{id}")
+
+
+def test_what_is_not_there_is_said_in_a_page(run: tuple[RealPages, str]) -> None:
+    """To whoever reads pages; a program gets JSON."""
+    pages, _ = run
+    assert "<h1>" in pages.get(f"/s/{uuid.uuid4()}").text
+    assert "<h1>" in pages.get("/nothing", accept="text/html").text
+    assert pages.get("/nothing").json["message"]
+
+
+def test_a_session_says_where_it_ran_and_what_its_cost_is_from(run: tuple[RealPages, str]) -> None:
+    """Host, processes, metadata, video, and which price table."""
+    pages, id = run
+    told = pages.get(f"/api/1/sessions/{id}").json
+    assert told["host"] == told["host_env"]["OS"]["Hostname"]
+    assert [one["alive"] for one in told["participants"]] == [False]
+    assert told["provenance"]["given"] == 0
+    assert told["provenance"]["priced"] == 1
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", told["provenance"]["table"]["date"])
+    assert told["sync"] == []
+    assert told["reason"] == HOSTILE
+
+
+def test_columns_hold_every_event_once(run: tuple[RealPages, str]) -> None:
+    """Each with the seq it began with, below the operation it happened in."""
+    pages, id = run
+    told = pages.get(f"/api/1/sessions/{id}/timeline").json
+    kinds = [told["kinds"][number] for number in told["kind"]]
+    assert kinds == ["tool", "llm", "action", "error"]
+    assert told["parent"] == [0, *[told["seq"][0]] * 3]
+    assert told["failed"] == [1, 0, 0, 0]
+    assert told["next"] is None
+
+
+def test_pages_of_columns_make_the_whole(run: tuple[RealPages, str]) -> None:
+    """However small they are; what ended later is told again under the same seq, and says the same."""
+    pages, id = run
+    whole = pages.get(f"/api/1/sessions/{id}/timeline").json
+    found: dict[int, tuple[object, ...]] = {}
+    after: int | None = 0
+    while after is not None:
+        part = pages.get(f"/api/1/sessions/{id}/timeline?limit=1&after={after}").json
+        for row in zip(part["seq"], part["start_us"], part["dur_us"], part["parent"], part["cost"], strict=True):
+            assert found.setdefault(row[0], row) == row
+        after = part["next"]
+    rows = zip(*(whole[name] for name in ("seq", "start_us", "dur_us", "parent", "cost")), strict=True)
+    assert sorted(found.values()) == sorted(rows)
+
+
+def test_an_event_in_full(run: tuple[RealPages, str]) -> None:
+    """By any of its rows: input, output, raw rows; an error leads to what it happened to."""
+    pages, id = run
+    told = pages.get(f"/api/1/sessions/{id}/timeline").json
+    tool, llm, _, error = (pages.get(f"/api/1/sessions/{id}/events/{seq}").json for seq in told["seq"])
+    assert pages.get(f"/api/1/sessions/{id}/events/{tool['seq']}").json == tool
+    assert (tool["entry"], len(tool["raw"])) == (told["seq"][0], 2)
+    assert (llm["prompt"], llm["completion"]) == (HOSTILE, "north")
+    assert (error["trigger_entry"], error["details"]) == (tool["entry"], HOSTILE)
+    assert pages.get(f"/api/1/sessions/{id}/events/999").status == 404
+
+
+def test_events_are_chosen_by_kind_and_words(run: tuple[RealPages, str]) -> None:
+    """Words are looked for in what they were given and gave back."""
+    pages, id = run
+    by_kind = pages.get(f"/api/1/sessions/{id}/events?kind=action").json["events"]
+    assert [one["kind"] for one in by_kind] == ["action"]
+    by_text = pages.get(f"/api/1/sessions/{id}/events?text=north").json["events"]
+    assert [one["kind"] for one in by_text] == ["llm"]
+
+
+def test_a_picture_is_never_a_page(run: tuple[RealPages, str]) -> None:
+    """It is served under its digest, as what its bytes are, in a sandbox; anything else is nothing."""
+    pages, id = run
+    video = pages.get(f"/api/1/sessions/{id}").json["video"]
+    assert (video["digest"], video["bytes"]) == (hashlib.sha256(PNG).hexdigest(), len(PNG))
+    answer = pages.get(video["url"])
+    assert (answer.body, answer.headers["content-type"]) == (PNG, "image/png")
+    assert answer.headers["content-security-policy"] == "sandbox; default-src 'none'"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    for name in ("default/" + "0" * 64, "default/../" + video["digest"], "..%2fdefault/" + video["digest"], "x/y"):
+        assert pages.get(f"/blobs/{name}").status in (400, 404)
+
+
+@pytest.mark.parametrize(
+    ("form", "begin"), [("json", b'{"session"'), ("html", b"<!doctype html>"), ("csv", b"project,")]
+)
+def test_a_session_is_handed_out_as_a_file(run: tuple[RealPages, str], form: str, begin: bytes) -> None:
+    """As an attachment with a name."""
+    pages, id = run
+    answer = pages.get(f"/api/1/sessions/{id}/export?format={form}")
+    assert answer.body.startswith(begin)
+    assert answer.headers["content-disposition"] == f'attachment; filename="localops-{id}.{form}"'
+    assert pages.get(f"/api/1/sessions/{id}/export?format=exe").status == 400
+
+
+def test_a_session_over_time_adds_up(run: tuple[RealPages, str]) -> None:
+    """Its bars hold every event, its costs are those of its calls."""
+    pages, id = run
+    told = pages.get(f"/api/1/sessions/{id}/figures").json
+    session = pages.get(f"/api/1/sessions/{id}").json
+    assert sum(map(sum, told["kinds"].values())) == session["events"]
+    assert sum(told["cost_nano"]) == session["cost_nano"]
+    assert told["latency"]["llm"]["calls"] == sum(bar[2] for bar in told["latency"]["llm"]["bars"]) == 1
+    assert [call["kind"] for call in told["dearest"]] == ["llm"]
+
+
+def test_two_sessions_side_by_side(run: tuple[RealPages, str]) -> None:
+    """One beside itself differs in nothing; a stranger is not found."""
+    pages, id = run
+    told = pages.get(f"/api/1/compare?a={id}&b={id}").json
+    assert [line["depth"] for line in told["lines"]] == [0, 1, 1, 1]
+    assert all(line["a"] == line["b"] for line in told["lines"])
+    assert not any(line["input_differs"] or line["output_differs"] for line in told["lines"])
+    assert pages.get(f"/api/1/compare?a={id}&b={uuid.uuid4()}").status == 404
+    assert pages.get(f"/api/1/compare?a={id}").status == 400
+
+
+def test_days_and_bars_say_what_the_command_says(run: tuple[RealPages, str]) -> None:
+    """The figures of the pages are those of `localops analytics`, and lead to the sessions they are of."""
+    pages, _ = run
+    with Home(str(pages.home)) as home:
+        [line] = analytics.across(home.projects[0].reader, "day", analytics.Chosen())
+    [day] = pages.get("/api/1/analytics/daily").json["days"]
+    assert (day["day"], day["sessions"], day["cost_nano"]) == (line.value, line.sessions, line.cost)
+    assert day["states"] == {"Failure": 1}
+    assert sum(model["cost_nano"] for model in day["by_model"]) == line.cost
+    told = pages.get("/api/1/analytics/distributions").json
+    for query in (day["filter"], *(bar["filter"] for name in ("seconds", "cost") for bar in told[name]["bars"])):
+        asked = "&".join(f"{name}={value.replace('+', '%2B')}" for name, value in query.items())
+        assert len(pages.get(f"/api/1/sessions?{asked}").json["sessions"]) == 1
+    assert pages.get("/api/1/analytics/daily?tz=../../etc/passwd").status == 400
+
+
+@pytest.mark.parametrize(
+    "query", ["sort=x", "order=x", "state=x", "min_cost=x", "min_seconds=nan", "since=x", "limit=x"]
+)
+def test_what_makes_no_sense_is_said(run: tuple[RealPages, str], query: str) -> None:
+    """In a sentence, with the name of what was wrong."""
+    answer = run[0].get(f"/api/1/sessions?{query}")
+    assert answer.status == 400
+    assert query.partition("=")[0] in answer.json["message"]
+
+
+def test_a_page_hears_of_what_is_new(tmp_path: Path) -> None:
+    """A stream tells it; a stop of the server ends the stream at once, in peace."""
+    import http.client
+
+    with RealPages(tmp_path / "home") as pages:
+        connection = http.client.HTTPConnection("127.0.0.1", pages.port, timeout=30)
+        connection.request("GET", "/api/1/live", headers={"Cookie": pages.cookie})
+        stream = connection.getresponse()
+        assert stream.headers["content-type"].startswith("text/event-stream")
+        lines = iter(stream.readline, b"")
+        assert b'data: {"seq":0}\n' in lines
+        session = localops.init(home=str(tmp_path / "home"))
+        assert session is not None
+        wait_until(lambda: pages.get("/api/1/sessions").json["sessions"])
+        assert any(line.startswith(b"data: ") for line in lines)
+        assert pages.stop() == 0
+        assert list(lines) is not None
+        connection.close()

@@ -1,0 +1,97 @@
+"""Pages for tests: a real `localops ui` on a loopback port, asked by hand, header by header."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from tests.server.hubs import PATH
+
+
+class Answer:
+    """What came back."""
+
+    def __init__(self, status: int, headers: dict[str, str], body: bytes) -> None:
+        self.status, self.headers, self.body = status, headers, body
+
+    @property
+    def text(self) -> str:
+        """The body, read."""
+        return self.body.decode()
+
+    @property
+    def json(self) -> Any:
+        """The body as JSON."""
+        return json.loads(self.body)
+
+
+class RealPages:
+    """A `localops ui` that runs; whoever asks has the cookie unless they say otherwise."""
+
+    def __init__(self, home: Path, *options: str) -> None:
+        self.home = home
+        command = [sys.executable, "-m", "localops", "ui", "--port", "0", "--home", str(home), *options]
+        self.process = subprocess.Popen(
+            command, env={**os.environ, "PYTHONPATH": PATH}, stdout=subprocess.PIPE, text=True
+        )
+        assert self.process.stdout is not None
+        self.link = self.process.stdout.readline().strip()
+        self.url, _, self.token = self.link.partition("/#t=")
+        self.port = urlsplit(self.url).port or 0
+        self.cookie = self.enter(self.token)
+
+    def enter(self, token: str) -> str:
+        """The cookie that a token is exchanged for."""
+        answer = self.ask("POST", "/login", json.dumps({"token": token}), cookie="", **JSON, x_localops="1")
+        return answer.headers.get("set-cookie", "").partition(";")[0]
+
+    def get(self, path: str, **headers: str) -> Answer:
+        """What is at an address."""
+        return self.ask("GET", path, **headers)
+
+    def ask(
+        self, method: str, path: str, body: str | None = None, *, host: str | None = None, **headers: str
+    ) -> Answer:
+        """A request with exactly these headers; `_` stands for `-` in their names, an empty host for none."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        try:
+            connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
+            if host != "":
+                connection.putheader("Host", f"127.0.0.1:{self.port}" if host is None else host)
+            cookie = headers.pop("cookie", self.cookie if hasattr(self, "cookie") else "")
+            for name, value in {**headers, **({"cookie": cookie} if cookie else {})}.items():
+                connection.putheader(name.replace("_", "-"), value)
+            data = None if body is None else body.encode()
+            if data is not None:
+                connection.putheader("Content-Length", str(len(data)))
+            connection.endheaders(data)
+            found = connection.getresponse()
+            return Answer(found.status, {name.lower(): value for name, value in found.getheaders()}, found.read())
+        finally:
+            connection.close()
+
+    def stop(self) -> int:
+        """Ask it to end, and give back its exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(30)
+        finally:
+            self.process.kill()
+            assert self.process.stdout is not None
+            self.process.stdout.close()
+
+    def __enter__(self) -> RealPages:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self.stop()
+
+
+JSON = {"content_type": "application/json"}
