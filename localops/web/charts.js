@@ -47,7 +47,7 @@ export function plot({ title, label = "day", x, series, bars = true, stacked = f
       width: place.clientWidth, height, tzDate: at => Plot.tzDate(new Date(at * 1e3), "Etc/UTC"),
       cursor: { drag: { x: false, y: false }, points: { show: !bars } },
       scales: { x: { time, range: bars ? () => edges(x, time ? DAY : 1) : undefined }, y: { range: (_, low, high) => [0, high > 0 ? high * 1.08 : 1] } },
-      axes: [{ ...axis, incrs: whole ? WHOLE : time ? DAYS : undefined, space: 70, values: xText ? (_, all) => all.map(xText) : undefined }, { ...axis, size: 70, values: (_, all) => all.map(value => (value === null ? "" : yText(value))) }],
+      axes: [{ ...axis, incrs: whole ? WHOLE : time ? DAYS : undefined, space: 70, values: (_, all) => all.map(xText || dayOf) }, { ...axis, size: 70, values: (_, all) => all.map(value => (value === null ? "" : yText(value))) }],
       series: [
         { label, value: (_, value) => (value === null ? "–" : xText ? xText(value) : new Date(value * 1e3).toISOString().slice(0, 10)) },
         ...drawn.map(each => ({
@@ -69,6 +69,9 @@ export function plot({ title, label = "day", x, series, bars = true, stacked = f
   onTheme(() => chart && place.isConnected && draw());
   return element;
 }
+
+const shortDay = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", timeZone: "UTC" });
+const dayOf = seconds => shortDay.format(seconds * 1e3);
 
 /** Room for half a bar on each side. */
 function edges(x, alone) {

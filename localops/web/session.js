@@ -221,10 +221,10 @@ function drawExtras() {
     make("span", { class: "faint" }, each.last ? ` until ${when(each.last)}` : each.alive ? " still running" : each.alive === false ? " gone without a word" : "")));
   const block = (title, ...inside) => make("div", {}, make("h3", {}, title), inside);
   const blocks = [
-    people.length && block(people.length === 1 ? "Process" : "Processes", people),
-    sync.length && block("Sync", sync),
-    Object.keys(one.host_env || {}).length && block("Where it ran", facts(one.host_env)),
-    Object.keys(one.metadata || {}).length && block("Noted with it", facts(one.metadata)),
+    people.length > 0 && block(people.length === 1 ? "Process" : "Processes", people),
+    sync.length > 0 && block("Sync", sync),
+    Object.keys(one.host_env || {}).length > 0 && block("Where it ran", facts(one.host_env)),
+    Object.keys(one.metadata || {}).length > 0 && block("Noted with it", facts(one.metadata)),
     block("Session", make("dl", { class: "facts" }, make("dt", {}, "Id"), make("dd", {}, make("code", {}, one.session_id), " ", copyButton("Copy", one.session_id)),
       make("dt", {}, "Started"), make("dd", {}, `${when(one.began)} UTC`), make("dt", {}, "Last event"), make("dd", {}, `${when(one.last)} UTC`),
       make("dt", {}, "Project"), make("dd", {}, one.project))),

@@ -507,7 +507,7 @@ export class Timeline {
     const { run } = this.page;
     this.tip.replaceChildren(make("strong", {}, run.nameOf(at) || run.kindOf(at)), make("br"), make("small", {}, [
       run.kindOf(at), run.failed[at] && "failed", run.took[at] < 0 ? "not finished" : duration(run.took[at] / 1e6), `at ${duration((run.start[at] - this.begin) / 1e6)}`,
-      run.tokens[at] && `${run.tokens[at]} tokens`, run.cost[at] > 0 && money(run.cost[at]), run.agentOf(at),
+      run.tokens[at] > 0 && `${run.tokens[at]} tokens`, run.cost[at] > 0 && money(run.cost[at]), run.agentOf(at),
     ].filter(Boolean).join(" · ")));
     this.tip.style.left = `${Math.min(event.clientX + 14, innerWidth - Math.min(360, this.tip.offsetWidth + 8))}px`;
     this.tip.style.top = `${event.clientY + (event.clientY > innerHeight - 90 ? -60 : 16)}px`;

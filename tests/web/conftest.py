@@ -1,0 +1,162 @@
+"""A home with sessions in it, `localops ui` over that home, and a Chromium that looks at it.
+
+Whatever a test does in the browser, three things are held against it at the end: a script that failed, a report of the
+content security policy, a request to anywhere but the server.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("playwright", reason="the pages are tested with playwright")
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+
+_ROOT = Path(__file__).parents[2]
+RECORDER = Path(__file__).with_name("recorder.py")
+_NAMES = ("chromium", "chromium-browser", "google-chrome")
+# No browser asks anybody anything by itself in a test: no updates, no lists, no reports.
+_QUIET = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--no-first-run"]
+
+
+@dataclass
+class Visit:
+    """A page that is looked at, and what went wrong in it."""
+
+    page: Page
+    base: str
+    wrong: list[str] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+
+    def open(self, path: str) -> Page:
+        """Go to an address of the server."""
+        self.page.goto(self.base + path)
+        return self.page
+
+    def session(self, name: str, view: str = "timeline", event: str = "") -> Page:
+        """The page of a session, once all its events are there."""
+        found = self.facts("sessions?limit=500")["sessions"]
+        ident = next(one["session_id"] for one in found if name in (one["name"], *one["tags"]))
+        self.open(f"/s/{ident}{event}#{view}")
+        self.until("performance.getEntriesByName('localops-whole').length > 0")
+        return self.page
+
+    def facts(self, path: str) -> Any:
+        """What the server says, asked from the page."""
+        return self.page.evaluate("path => fetch('/api/1/' + path).then(answer => answer.json())", path)
+
+    def until(self, condition: str, seconds: float = 20) -> None:
+        """Wait for something to be so; the policy forbids playwright's own way."""
+        for _ in range(int(seconds * 20)):
+            if self.page.evaluate(condition):
+                return
+            self.page.wait_for_timeout(50)
+        raise AssertionError(f"never so: {condition}")
+
+    def watch(self) -> None:
+        """Keep what goes wrong."""
+        self.page.on("pageerror", lambda error: self.wrong.append(f"error: {error}"))
+        self.page.on("dialog", lambda dialog: self.wrong.append(f"dialog: {dialog.message}"))
+        self.page.on("console", self._heard)
+        self.page.on("request", lambda request: self.asked.append(request.url))
+
+    def _heard(self, message: ConsoleMessage) -> None:
+        # The way in begins with a page for strangers, which Chromium calls an error.
+        if message.type in ("error", "warning") and "401 (Unauthorized)" not in message.text:
+            self.wrong.append(f"{message.type}: {message.text}")
+
+
+def environment(home: Path) -> dict[str, str]:
+    """For programs of a test: our code, and a home."""
+    return {**os.environ, "PYTHONPATH": f"{_ROOT}{os.pathsep}{_ROOT / 'sync'}", "LOCALOPS_HOME": str(home)}
+
+
+def recorded(home: Path, kind: str) -> None:
+    """Run a program that records."""
+    done = subprocess.run([sys.executable, str(RECORDER), kind], env=environment(home), capture_output=True, text=True)
+    assert done.returncode in (0, 9), done.stderr
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with a session of each sort."""
+    home = tmp_path_factory.mktemp("web") / "home"
+    for kind in ("hostile", "dead", "other", "story"):
+        recorded(home, kind)
+    return home
+
+
+@contextmanager
+def serving(home: Path) -> Iterator[str]:
+    """The link that `localops ui` prints, for as long as it serves."""
+    command = [sys.executable, "-m", "localops", "ui", "--port", "0", "--json", "--home", str(home)]
+    server = subprocess.Popen(
+        command, env=environment(home), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    try:
+        assert server.stdout is not None
+        yield json.loads(server.stdout.readline())["url"]
+    finally:
+        server.terminate()
+        server.communicate(timeout=20)
+
+
+@contextmanager
+def visiting(chromium: Browser, link: str, width: int = 1280, scheme: str = "light", **options: Any) -> Iterator[Visit]:
+    """Look at the pages behind a link."""
+    context = chromium.new_context(
+        viewport={"width": width, "height": 800}, color_scheme=scheme, reduced_motion="reduce", **options
+    )
+    context.set_default_timeout(15_000)
+    visit = Visit(context.new_page(), link.partition("/#")[0])
+    visit.watch()
+    visit.page.goto(visit.base if options else link)
+    visit.page.wait_for_selector("#sessions", state="attached")
+    yield visit
+    context.close()
+    away = [url for url in visit.asked if not url.startswith((visit.base + "/", "data:", "blob:"))]
+    assert (visit.wrong, away) == ([], [])
+
+
+@pytest.fixture(scope="session")
+def link(home: Path) -> Iterator[str]:
+    """The way to that home."""
+    with serving(home) as link:
+        yield link
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """Debian's Chromium, without a window."""
+    path = next(filter(None, map(shutil.which, _NAMES)), None)
+    if path is None:
+        pytest.skip("there is no Chromium on this machine: apt-get install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=_QUIET)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def known(chromium: Browser, link: str) -> Any:
+    """The cookie of someone who followed the link."""
+    with visiting(chromium, link) as visit:
+        return visit.page.context.storage_state()
+
+
+@pytest.fixture
+def visit(chromium: Browser, link: str, known: Any, request: pytest.FixtureRequest) -> Iterator[Visit]:
+    """A visit by someone who has been let in; `indirect` parameters are (width, colour scheme)."""
+    width, scheme = getattr(request, "param", (1280, "light"))
+    with visiting(chromium, link, width, scheme, storage_state=known) as visit:
+        yield visit

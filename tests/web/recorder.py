@@ -1,0 +1,143 @@
+"""Records what the pages are tested with: `python recorder.py KIND`, in a home that the environment names."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+import localops
+from localops.decorators import agent, operation, tool
+
+# Each of these would run, fetch or break out if any page took recorded text for more than text.
+ATTACKS = (
+    "<script>window.hurt=1;fetch('http://evil.example/s')</script>",
+    "<img src=http://evil.example/i.png onerror='window.hurt=1'>",
+    "</script><script>window.hurt=1</script>",
+    "\"'><svg onload=window.hurt=1><style>@import 'http://evil.example/c.css'</style>",
+    "javascript:window.hurt=1//<iframe src='http://evil.example/f'></iframe>",
+    "\u2028\u2029\x00</textarea><!--${window.hurt=1}{{constructor.constructor('window.hurt=1')()}}",
+)
+
+
+@tool(name="look up")
+def look_up(word: str) -> list[str]:
+    """Find a word, unless it is not there."""
+    time.sleep(0.002)
+    if word == "unicorn":
+        raise LookupError("no such animal")
+    return [word, word.upper()]
+
+
+def speak(model: str, question: str, answer: str) -> None:
+    """What a call of a language model leaves behind."""
+    event = localops.LLMEvent(
+        model=model,
+        prompt=[{"role": "system", "content": "Be brief."}, {"role": "user", "content": question}],
+        prompt_tokens=120,
+        completion_tokens=30,
+    )
+    event.completion = {"role": "assistant", "content": answer}
+    localops.record(event)
+
+
+@agent(name="scout")
+class Scout:
+    """Looks around."""
+
+    @operation
+    def scout(self) -> None:
+        """Ask, look up, fail once."""
+        speak("gpt-4o", "Which animals live here?", "A fox and a badger.")
+        look_up("fox")
+        try:
+            look_up("unicorn")
+        except LookupError:
+            localops.record(localops.ActionEvent(action_type="shrug"))
+
+
+@agent(name="scribe")
+class Scribe:
+    """Writes it down."""
+
+    @operation
+    def write(self, ending: str) -> None:
+        """Say how it ends."""
+        speak("claude-sonnet-4-5", "Write it down.", ending)
+
+
+def begin(name: str, tags: list[str]) -> localops.Session:
+    """A session to record in."""
+    session = localops.start_session(tags, name=name)
+    assert session is not None
+    return session
+
+
+def story(ending: str = "They met at dusk.") -> None:
+    """A run of two agents, with one error."""
+    session = begin("a night in the forest", ["forest", "night"])
+    Scout().scout()
+    Scribe().write(ending)
+    session.end_session("Success", "the animals met")
+
+
+def other() -> None:
+    """The same run, with another end."""
+    story("They never met.")
+
+
+def hostile() -> None:
+    """A session whose every string is an attack."""
+    session = begin(ATTACKS[0], list(ATTACKS))
+    localops.update_trace_metadata({attack: attack for attack in ATTACKS})
+    for attack in ATTACKS:
+        attacked(attack)
+    session.end_session("Failure", ATTACKS[2])
+
+
+def attacked(attack: str) -> None:
+    """Every kind of event, with nothing in it but an attack."""
+
+    @tool(name=attack)
+    def break_in(text: str) -> str:
+        raise RuntimeError(text)
+
+    @operation(name=attack)
+    def outer(text: str) -> str:
+        speak(text, text, text)
+        localops.record(localops.LLMEvent(model=text, prompt=text, completion=text))
+        localops.record(localops.ActionEvent(action_type=text, params={text: text}, returns=text))
+        localops.record(localops.ErrorEvent(error_type=text, details=text, logs=text))
+        try:
+            return break_in(text)
+        except RuntimeError:
+            return text
+
+    localops.create_agent(attack)
+    outer(attack)
+
+
+def dead() -> None:
+    """A session whose process dies in the middle of an operation."""
+    begin("cut short", ["dead"])
+
+    @operation(name="fatal step")
+    def fatal() -> None:
+        speak("gpt-4o", "Still there?", "For a moment.")
+        os._exit(9)
+
+    fatal()
+
+
+def running() -> None:
+    """A session that goes on until its input ends: one more tool call for each line."""
+    session = begin("still going", ["running"])
+    print("ready", flush=True)
+    for _ in sys.stdin:
+        look_up("owl")
+        print("done", flush=True)
+    session.end_session("Success")
+
+
+if __name__ == "__main__":
+    {"story": story, "other": other, "hostile": hostile, "dead": dead, "running": running}[sys.argv[1]]()

@@ -1,0 +1,387 @@
+"""The pages as a person meets them, in a real browser."""
+
+from __future__ import annotations
+
+import importlib.resources
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser
+
+from tests.web.conftest import RECORDER, Visit, environment, serving, visiting
+from tests.web.recorder import ATTACKS
+
+BOTH = pytest.mark.parametrize("visit", [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")], indirect=True)
+VIEWS = ("timeline", "tree", "events", "chat", "figures")
+
+
+def names(visit: Visit) -> list[str]:
+    """The sessions in the list."""
+    return visit.page.locator("#rows .name a").all_inner_texts()
+
+
+def settled(visit: Visit, count: int) -> None:
+    """The list has so many rows, and nothing is being asked."""
+    visit.until(f"document.querySelectorAll('#rows tr').length === {count} && !document.querySelector('.stale')")
+
+
+# The list
+
+
+def test_the_list_shows_every_session_with_its_figures(visit: Visit) -> None:
+    """What the list says of a session is what the server knows."""
+    settled(visit, 4)
+    facts = visit.facts("sessions")["sessions"]
+    shown = visit.page.locator("#rows tr").first.inner_text()
+    assert facts[0]["name"] in shown
+    assert facts[0]["state"] in shown
+    assert "claude-sonnet-4-5, gpt-4o" in shown
+
+
+@pytest.mark.parametrize(
+    ("menu", "choice", "query", "count"),
+    [
+        ("State", "Failure", "state=Failure", 1),
+        ("Tag", "forest", "tag=forest", 2),
+        ("Model", "claude-sonnet-4-5", "model=claude-sonnet-4-5", 2),
+        ("Agent", "scribe", "agent=scribe", 2),
+    ],
+)
+def test_a_filter_is_chosen_with_its_count_and_stands_in_the_address(
+    visit: Visit, menu: str, choice: str, query: str, count: int
+) -> None:
+    """Each menu says how many sessions a value leaves, and leaves so many; the back button undoes it."""
+    page = visit.page
+    settled(visit, 4)
+    page.locator("summary", has_text=menu).click()
+    entry = page.locator(".menu[open] .choice", has=page.get_by_text(choice, exact=True))
+    assert entry.locator(".num").inner_text() == str(count)
+    entry.click()
+    settled(visit, count)
+    assert query in page.url
+    page.go_back()
+    settled(visit, 4)
+
+
+@pytest.mark.parametrize(
+    ("query", "count"),
+    [
+        ("text=dusk", 1),
+        ("text=forest", 2),
+        ("errors=1", 3),
+        ("min_cost=1000", 0),
+        ("max_seconds=100000", 4),
+        ("since=2001-01-01T00:00:00Z", 4),
+        ("until=2001-01-01T00:00:00Z", 0),
+        ("tag=forest&state=Success", 2),
+    ],
+)
+def test_an_address_with_filters_can_be_sent_to_someone(visit: Visit, query: str, count: int) -> None:
+    """Opened anew, it shows the same sessions, and says which filters are on."""
+    visit.open(f"/?{query}")
+    visit.until(f"document.querySelectorAll('#rows tr').length === {count}")
+    assert visit.page.locator(".chosen-filters .chip").count() == query.count("=")
+
+
+def test_text_is_searched_for_as_it_is_typed(visit: Visit) -> None:
+    """Names and content are looked through; nothing found says so, and leads back."""
+    settled(visit, 4)
+    visit.page.keyboard.press("/")
+    visit.page.keyboard.type("dusk")
+    settled(visit, 1)
+    visit.page.fill("#filters input", "no such words anywhere")
+    visit.page.get_by_role("button", name="Show all sessions").click()
+    settled(visit, 4)
+
+
+def test_each_column_sorts_both_ways(visit: Visit) -> None:
+    """A click on a head sorts, a second one turns it round."""
+    settled(visit, 4)
+    page = visit.page
+    for label in page.locator("#sessions thead button").all_inner_texts():
+        orders = []
+        for _ in range(2):
+            page.locator("#sessions thead button", has_text=label).click()
+            visit.until("!document.querySelector('.stale')")
+            orders.append(page.locator("th[aria-sort]").get_attribute("aria-sort"))
+        assert sorted(map(str, orders)) == ["ascending", "descending"]
+
+
+def test_the_list_is_walked_with_keys(visit: Visit) -> None:
+    """`j` and `k` move, Enter opens, `?` says what there is."""
+    settled(visit, 4)
+    keyboard = visit.page.keyboard
+    for key in "jjk":
+        keyboard.press(key)
+    current = visit.page.locator("#rows tr.current").get_attribute("data-id")
+    assert current == visit.page.locator("#rows tr").first.get_attribute("data-id")
+    keyboard.press("?")
+    assert "Next session" in visit.page.locator("dialog").inner_text()
+    keyboard.press("Escape")
+    keyboard.press("Enter")
+    visit.page.wait_for_url(f"**/s/{current}")
+
+
+# A session
+
+
+def test_the_head_says_how_the_session_stands_and_what_it_cost(visit: Visit) -> None:
+    """State, reason, figures, and where the cost came from."""
+    page = visit.session("night")
+    head = page.locator("#head").inner_text()
+    for words in ("a night in the forest", "Success", "the animals met", "forest", "by table"):
+        assert words in head
+    page.locator("#extras summary").click()
+    assert "process" in page.locator("#extras").inner_text()
+
+
+def test_each_view_opens_by_click_and_by_key(visit: Visit) -> None:
+    """Five views, numbered; the one that is open stands in the address."""
+    page = visit.session("night")
+    for number, view in enumerate(VIEWS, 1):
+        page.keyboard.press(str(number))
+        visit.until(f"location.hash === '#{view}'")
+        assert page.locator(f"#tab-{view}").get_attribute("aria-selected") == "true"
+    page.click("#tab-tree")
+    assert page.locator(".tree").count() == 1
+
+
+def test_the_tree_shows_what_is_inside_what(visit: Visit) -> None:
+    """Branches close and open; a branch has the sums of what is in it."""
+    page = visit.session("night", "tree")
+    rows = page.locator(".tree .row")
+    before = rows.count()
+    page.get_by_role("button", name="Close all").click()
+    assert 0 < rows.count() < before
+    assert "$" in rows.first.inner_text()
+    page.get_by_role("button", name="Open all").click()
+    assert rows.count() == before
+
+
+def test_an_event_shows_everything_of_it(visit: Visit) -> None:
+    """Prompt, answer, tokens and cost of a call; the stored row on request; the event stands in the address."""
+    page = visit.session("night", "events")
+    page.locator(".row", has_text="claude-sonnet-4-5").click()
+    details = page.locator("#details")
+    details.get_by_text("Write it down.").wait_for()
+    for words in ("Be brief.", "120 in, 30 out", "scribe", "$"):
+        assert words in details.inner_text()
+    assert "event=" in page.url
+    details.get_by_role("button", name="Raw").click()
+    assert '"prompt_tokens"' in details.inner_text() or '"tokens_in"' in details.inner_text()
+    page.keyboard.press("Escape")
+    assert details.is_hidden()
+
+
+def test_an_error_leads_to_what_failed(visit: Visit) -> None:
+    """`e` goes to the next error; the error has its traceback and a link to its trigger."""
+    page = visit.session("night", "tree")
+    page.keyboard.press("e")
+    page.locator("#details").get_by_role("link", name="LookupError").click()
+    page.locator("#details").get_by_text("Traceback").first.wait_for()
+    page.locator("#details").get_by_role("link", name="Go to what failed").click()
+    page.locator("#details h2", has_text="look up").wait_for()
+
+
+def test_keys_go_from_event_to_event(visit: Visit) -> None:
+    """`j` and `k` step through the events in the order they began."""
+    page = visit.session("night", "events")
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    visit.until("document.querySelector('.row.current')?.dataset.index === '1'")
+    page.keyboard.press("k")
+    visit.until("document.querySelector('.row.current')?.dataset.index === '0'")
+
+
+@pytest.mark.parametrize("view", ["tree", "events"])
+def test_a_filter_holds_in_every_view(visit: Visit, view: str) -> None:
+    """By kind, by name and by content."""
+    page = visit.session("night", view)
+    page.locator("#choose .chip", has_text="tool").click()
+    assert page.locator(".row:not(.dim)").count() == 2
+    page.locator("#choose .chip", has_text="tool").click()
+    page.fill("#choose input", "dusk")
+    visit.until("[1, 2, 3].includes(document.querySelectorAll('.row:not(.dim)').length)")
+    assert "text=dusk" in page.url
+
+
+def test_the_chat_reads_as_a_conversation(visit: Visit) -> None:
+    """Questions, answers and tool results in order, of one agent if wanted."""
+    page = visit.session("night", "chat")
+    page.get_by_text("A fox and a badger.").wait_for()
+    page.get_by_text('"unicorn"').first.wait_for()
+    page.select_option("#view select", label="scribe")
+    page.get_by_text("They met at dusk.").wait_for()
+    assert page.get_by_text("A fox and a badger.").count() == 0
+
+
+def test_the_timeline_zooms_and_knows_what_lies_under_the_pointer(visit: Visit) -> None:
+    """A click on a bar selects its event; keys zoom, by nesting or by agent."""
+    page = visit.session("night")
+    canvas = page.locator(".timeline .scroll canvas")
+    page.select_option(".timeline select", "nesting")
+    canvas.focus()
+    for key in ("+", "+", "ArrowRight", "-", "0"):
+        page.keyboard.press(key)
+    page.wait_for_timeout(100)
+    box: Any = canvas.bounding_box()
+    page.mouse.click(box["x"] + box["width"] * 0.2, box["y"] + 12)
+    page.locator("#details h2", has_text="scout").wait_for()
+
+
+def test_where_a_process_died_is_said(visit: Visit) -> None:
+    """The unfinished operation of a dead process is where it ended."""
+    page = visit.session("dead", "tree")
+    assert "ended here" in page.locator(".row", has_text="fatal step").inner_text()
+    assert "did not finish" in page.locator("#notices").inner_text()
+
+
+@pytest.mark.parametrize("form", ["json", "html", "csv"])
+def test_a_session_is_exported_from_its_page(visit: Visit, form: str, tmp_path: Path) -> None:
+    """As JSON, as one HTML file, as CSV."""
+    page = visit.session("night")
+    page.get_by_text("Export", exact=True).click()
+    with page.expect_download() as waiting:
+        page.locator(f"a[href$='format={form}']").click()
+    file = tmp_path / "export"
+    waiting.value.save_as(file)
+    text = file.read_text()
+    assert "They met at dusk." in text
+    if form == "json":
+        json.loads(text)
+
+
+# Across sessions
+
+
+def test_figures_across_sessions_lead_to_the_sessions(visit: Visit) -> None:
+    """Totals equal the server's; a model leads to its sessions, a bar to its day's."""
+    page = visit.open("/analytics")
+    page.locator("#tables a", has_text="claude-sonnet-4-5").wait_for()
+    assert str(visit.facts("analytics")["sessions"]) in page.locator("#figures").inner_text()
+    page.locator(".chart", has_text="Sessions per day").locator("canvas").wait_for()
+    over = page.locator(".chart", has_text="Sessions per day").locator(".u-over")
+    box: Any = over.bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.wait_for_url("**/?*since=*")
+    settled(visit, 4)
+    visit.open("/analytics")
+    page.locator("#tables a", has_text="claude-sonnet-4-5").click()
+    settled(visit, 2)
+
+
+def test_two_sessions_are_compared(visit: Visit) -> None:
+    """Chosen in the list; what differs is marked, word by word."""
+    page = visit.page
+    visit.open("/?tag=forest")
+    settled(visit, 2)
+    for box in page.locator(".pick input").all():
+        box.check()
+    page.locator("#compare-bar a").click()
+    page.get_by_label("only what differs").check()
+    page.locator(".pairs button.link", has_text="claude-sonnet-4-5").click()
+    texts = (page.locator("del").first.inner_text(), page.locator("ins").first.inner_text())
+    assert {word for text in texts for word in text.split()} & {"never", "dusk.", "met.", "at"}
+
+
+# What holds for all
+
+
+def test_a_running_session_updates_by_itself(chromium: Browser, tmp_path: Path) -> None:
+    """A new event appears within seconds, and so does the end, in the list as on the page of the session."""
+    home = tmp_path / "live"
+    command = [sys.executable, str(RECORDER), "running"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, env=environment(home), text=True, **pipes) as program:
+        assert program.stdin is not None
+        assert program.stdout is not None
+        program.stdout.readline()
+        with serving(home) as link, visiting(chromium, link) as visit:
+            page = visit.session("still going", "events")
+            assert page.locator("#state").inner_text() == "Running"
+            for _ in range(2):
+                print(file=program.stdin, flush=True)
+                program.stdout.readline()
+            visit.until("document.querySelectorAll('.row').length === 2")
+            listed = page.context.new_page()
+            listed.goto(visit.base)
+            listed.locator(".state.Running").wait_for()
+            program.stdin.close()
+            visit.until("document.getElementById('state').textContent === 'Success'")
+            listed.locator(".state.Success").wait_for()
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_recorded_text_is_never_more_than_text(visit: Visit, view: str) -> None:
+    """In no view does a script of a recorded text run, or anything it names get fetched; each text is shown as it is."""
+    page = visit.session(ATTACKS[0], view)
+    page.wait_for_timeout(300)
+    if view in ("tree", "events"):
+        for row in range(min(12, page.locator(".row").count())):
+            page.locator(f"#row-{row}").click()
+            page.locator("#details .facts").wait_for()
+        page.get_by_role("button", name="Raw").click()
+    assert page.evaluate("window.hurt") is None
+    assert ATTACKS[0] in page.locator("body").inner_text()
+
+
+@pytest.mark.parametrize("path", ["/", "/analytics", "/compare", "/?tag=%3Cimg%20src=x%20onerror=window.hurt=1%3E"])
+def test_no_page_runs_what_was_recorded(visit: Visit, path: str) -> None:
+    """Nor does the list, nor any page across sessions, nor what stands in an address."""
+    page = visit.open(path)
+    page.wait_for_timeout(600)
+    assert page.evaluate("window.hurt") is None
+
+
+def _axe() -> str:
+    return (importlib.resources.files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
+
+
+@BOTH
+def test_everyone_can_use_every_page(visit: Visit) -> None:
+    """axe finds nothing to object to, wide or narrow, light or dark; nothing is wider than the page."""
+    page, found = visit.page, []
+    axe = _axe()
+    ident = visit.facts("sessions?tag=night")["sessions"][0]["session_id"]
+    other = visit.facts("sessions?tag=night")["sessions"][1]["session_id"]
+    event = visit.facts(f"sessions/{ident}/timeline")["seq"][3]
+    paths = [
+        "/",
+        "/analytics",
+        f"/compare?a={ident}&b={other}",
+        *(f"/s/{ident}?event={event}#{view}" for view in VIEWS),
+    ]
+    for path in paths:
+        visit.open("/login")  # so that a change of the fragment alone opens the page anew
+        visit.open(path)
+        page.wait_for_timeout(400)
+        page.evaluate(f"{axe};0")
+        told = page.evaluate("axe.run().then(found => found.violations.map(each => [each.id, each.nodes[0].html]))")
+        found += [(path, *each) for each in told]
+        wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+        found += [(path, "too wide", wide)] if wide > 0 else []
+    assert found == []
+
+
+def test_the_theme_can_be_chosen_and_is_kept(visit: Visit) -> None:
+    """`t` turns light to dark; the next page is dark as well."""
+    ground = "getComputedStyle(document.documentElement).backgroundColor"
+    before = visit.page.evaluate(ground)
+    visit.page.keyboard.press("t")
+    chosen = visit.page.evaluate(ground)
+    visit.open("/analytics")
+    assert before != chosen == visit.page.evaluate(ground)
+
+
+def test_files_of_the_pages_are_small() -> None:
+    """All of them, compressed, stay below 200 kB."""
+    import zlib
+
+    web = Path(__file__).parents[2] / "localops" / "web"
+    files = [path for path in web.rglob("*") if path.is_file()]
+    assert sum(len(zlib.compress(path.read_bytes())) for path in files) < 200_000
