@@ -487,9 +487,10 @@ def made_sessions(many: int) -> Iterator[rows.Row]:
 
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from scripts import bench_sync  # noqa: E402  the parts of it that need a hub
+from scripts import bench_sync, bench_ui  # noqa: E402  the parts of it that need a hub, or pages
 
-PARTS = {part.__name__: part for part in (record, power, start, writers, million, sessions)} | bench_sync.PARTS
+PARTS = {part.__name__: part for part in (record, power, start, writers, million, sessions)}
+PARTS |= bench_sync.PARTS | bench_ui.PARTS
 
 
 def page(bench: Bench) -> str:

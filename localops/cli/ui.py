@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -35,6 +36,7 @@ def ui(port: int | None, no_browser: bool, home: str | None, project: str | None
     Nothing can be changed there, and nobody else can look: it listens on this machine only, and opens with the
     link that is printed. On a terminal a browser is opened, too.
     """
+    gc.disable()  # until it listens: hundreds of modules come in, and none of them is garbage
     try:
         from localops.server import serving
         from localops.server.app import app
@@ -51,6 +53,8 @@ def ui(port: int | None, no_browser: bool, home: str | None, project: str | None
     limits = Limits(request=_LINGER, farewell=1)
 
     def ready(address: str) -> None:
+        gc.freeze()  # what is there by now stays: no search for garbage looks at it again
+        gc.enable()
         link = f"{address}/#t={tokens.make()}"
         if as_json:
             common.print_json_line({"url": link})

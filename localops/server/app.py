@@ -24,15 +24,14 @@ from starlette.routing import Route
 from localops import __version__, analytics, bundle, clock, config, encode, output, strangers
 from localops.errors import Ambiguous, BundleError, ConfigError, LocalopsError, NotFound
 from localops.home import STATES, Filters
+from localops.intake import Apart
 from localops.server import bodies, guard, openapi
 from localops.server.bodies import TooLarge, TooSlow, Unpackable
-from localops.server.calls import Call, Door, Refusal
+from localops.server.calls import Call, Door, Garbled, Misplaced, Refusal, TooMany, Unavailable
 from localops.server.catalogue import SORTS
 from localops.server.limits import Busy, Limits, Shares
 from localops.server.live import Streams
 from localops.server.pages import Pages, error_page
-from localops.server.reading import TooMany, Unavailable
-from localops.server.store import Apart, Garbled, Misplaced
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -449,7 +448,7 @@ class Hub:
         order = call.asked("order") or ("asc" if sort == "name" else "desc")
         if order not in ("asc", "desc"):
             raise Refusal(400, "order is asc or desc")
-        found, more = await self.read(
+        found, following = await self.read(
             self.store.sessions,
             call.chosen_project(),
             filters,
@@ -459,7 +458,7 @@ class Hub:
             ascending=order == "asc",
             **bounds,
         )
-        return {"sessions": found, "next_before": found[-1]["session_id"] if more else None}
+        return {"sessions": found, "next_before": following}
 
     async def facets(self, call: Call) -> Response:
         """How many sessions each filter would leave."""

@@ -8,6 +8,7 @@ from decimal import Decimal, InvalidOperation
 
 from localops import events
 from localops.config import check_project
+from localops.errors import LocalopsError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +25,26 @@ class Refusal(Exception):
         self.status = status
         self.headers = dict(headers or {})
         self.facts = {"message": message, **facts}
+
+
+class Unavailable(LocalopsError):
+    """Nothing can be stored just now."""
+
+
+class TooMany(LocalopsError):
+    """There is more of it than fits one answer."""
+
+
+class Misplaced(LocalopsError):
+    """The piece does not begin where the last one ended."""
+
+    def __init__(self, offset: int) -> None:
+        super().__init__()
+        self.offset = offset
+
+
+class Garbled(LocalopsError):
+    """The whole has another digest than it was announced with: it was thrown away."""
 
 
 @dataclass

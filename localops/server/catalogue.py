@@ -13,7 +13,7 @@ import time
 from array import array
 from collections import Counter
 from dataclasses import dataclass, replace
-from itertools import chain, islice
+from itertools import chain
 
 from localops import analytics, encode, ends
 from localops.home import STATES, Listed
@@ -21,7 +21,7 @@ from localops.server.timeline import ask
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
     from typing import Any
 
     from localops.home import Filters, Project
@@ -37,7 +37,8 @@ _OF = {"llm_calls": "llms", "tool_calls": "tools"}  # what a list calls them, an
 _TOO_MANY_CHANGED = 50_000  # rows, after which it is made anew
 _STALE = 1.0  # seconds after which it is looked again whether an open session still runs
 _LOOKED_AT = 100  # open sessions, in one question
-_CHECKED = 500  # sessions in which a text is looked for, in one question
+_CHECKED = 2_000  # sessions in which a text is looked for in one question, at most
+_PATIENCE = 0.02  # seconds of computing, after which the rest is left to the next page
 _CANDIDATES = 1_000_000
 
 
@@ -65,6 +66,14 @@ class Wanted:
         """What a dimension must have; None for anything."""
         found = self.tool if dim == "tool" else getattr(self.filters, dim)
         return None if found is None else str(found)
+
+
+@dataclass(frozen=True)
+class Page:
+    """A piece of a list."""
+
+    lines: list[tuple[Place, Listed]]
+    reached: tuple[Place, Listed] | None  # the last that was looked at, when the search for a text stopped there
 
 
 class Catalogue:
@@ -202,22 +211,34 @@ class Catalogue:
 
     # Answering
 
-    def page(
-        self, project: Project, wanted: Wanted, before: Place | None, many: int
-    ) -> tuple[list[tuple[Place, Listed]], bool]:
-        """The first lines after a place, and whether each was looked through."""
-        chosen = self._chosen(wanted)
-        chosen, check = self._with_text(project, wanted, chosen)
+    def page(self, project: Project, wanted: Wanted, before: Place | None, many: int) -> Page:
+        """The first lines after a place."""
+        holders, check = self._with_text(project, wanted)
         column = self._column(wanted.sort)
+        chosen = self._chosen(wanted, holders)
         if before is not None:
             chosen = self._after(chosen, column, before, project.rank, ascending=wanted.ascending)
         if not check:
             rows = self._first(chosen, column, many, ascending=wanted.ascending)
-            return [self._told(project, column, row) for row in rows], True
-        text = wanted.filters.text or ""
+            return Page([self._told(project, column, row) for row in rows], None)
         rows = self._first(chosen, column, _CHECKED, ascending=wanted.ascending)
-        found = list(islice((row for row in rows if project.index().has(self._ids[row], text)), many))
-        return [self._told(project, column, row) for row in found], len(found) == many or len(rows) < _CHECKED
+        found, reached = self._checked(project, wanted.filters.text or "", rows, many)
+        stopped = reached < len(chosen) and len(found) < many
+        return Page(
+            [self._told(project, column, row) for row in found],
+            self._told(project, column, rows[reached - 1]) if stopped else None,
+        )
+
+    def _checked(self, project: Project, text: str, rows: Sequence[int], many: int) -> tuple[list[int], int]:
+        """Those of some rows in which a text is found, and how many were looked at before the time was over."""
+        until = time.thread_time() + _PATIENCE
+        found: list[int] = []
+        for number, row in enumerate(rows):
+            if len(found) == many or (number and time.thread_time() > until):
+                return found, number
+            if project.index().has(self._ids[row], text):
+                found.append(row)
+        return found, len(rows)
 
     def place(self, project: Project, session: bytes, sort: str) -> Place | None:
         """Where a session stands in an order."""
@@ -226,25 +247,23 @@ class Catalogue:
 
     def counts(self, project: Project, wanted: Wanted) -> tuple[dict[str, Counter[str]], int, bool]:
         """How many sessions each value has under the other filters, how many pass all, and whether exactly."""
-        whole, check = self._with_text(project, wanted, self._chosen(wanted))
-        found: dict[str, Counter[str]] = {}
-        shared = self._count(whole)
+        holders, check = self._with_text(project, wanted)
+        whole = self._chosen(wanted, holders)
+        found = self._count(whole)
         for dim in DIMS:
-            if wanted.value(dim) is None:
-                found[dim] = shared[dim]
-            else:
-                loose = wanted.without(dim)
-                found[dim] = self._count(self._with_text(project, loose, self._chosen(loose))[0])[dim]
+            if wanted.value(dim) is not None:
+                found[dim] = self._count(self._chosen(wanted.without(dim), holders))[dim]
         return found, len(whole), not check
 
-    def _chosen(self, wanted: Wanted) -> Sequence[int]:
-        """The rows that pass every filter but the text."""
+    def _chosen(self, wanted: Wanted, holders: set[int] | None) -> Sequence[int]:
+        """The rows that pass every filter; `holders`: those that have the words of the text."""
         filters = wanted.filters
         sets = [self._with.get((dim, value), set()) for dim in DIMS[1:] if (value := wanted.value(dim)) is not None]
+        sets += [] if holders is None else [holders]
         chosen: Sequence[int] = range(len(self._ids))
         if sets:
             first, *others = sorted(sets, key=len)
-            chosen = list(first.intersection(*others))
+            chosen = sorted(first.intersection(*others))
         if filters.state is not None:
             states = self._states
             chosen = [row for row in chosen if states[row] == filters.state]
@@ -258,13 +277,12 @@ class Catalogue:
             chosen = _between(chosen, self._column("seconds"), wanted.min_ns, wanted.max_ns)
         return chosen
 
-    def _with_text(self, project: Project, wanted: Wanted, chosen: Sequence[int]) -> tuple[Sequence[int], bool]:
+    def _with_text(self, project: Project, wanted: Wanted) -> tuple[set[int] | None, bool]:
         """Those with all words of the text somewhere, and whether it must be looked where exactly."""
         if wanted.filters.text is None:
-            return chosen, False
+            return None, False
         found, exact = project.index().candidates(wanted.filters.text, _CANDIDATES)
-        rows = {self._rows[session] for session in found if session in self._rows}
-        return [row for row in chosen if row in rows], not exact
+        return {self._rows[session] for session in found if session in self._rows}, not exact
 
     def _count(self, rows: Sequence[int]) -> dict[str, Counter[str]]:
         found: dict[str, Counter[str]] = {dim: Counter() for dim in DIMS}
@@ -346,9 +364,13 @@ def _line(project: Project, session: bytes) -> tuple[Any, ...]:
     return (session, figures.first_ns, figures.last_ns, project.name_of(session), state, *sums)
 
 
-def merged(pages: Iterable[list[tuple[Place, Listed]]], *, ascending: bool) -> Iterator[tuple[Place, Listed]]:
-    """The lines of several projects in one order."""
-    everything = list(chain.from_iterable(pages))
-    everything.sort(key=lambda each: each[0][1:], reverse=True)
-    everything.sort(key=lambda each: each[0][0], reverse=not ascending)
-    return iter(everything)
+def merged(pages: Sequence[Page], *, ascending: bool) -> tuple[list[Listed], Listed | None]:
+    """The lines of several projects in one order, as far as all of them were looked through; where that stopped."""
+    lines = [(*line, False) for page in pages for line in page.lines]
+    lines += [(*page.reached, True) for page in pages if page.reached is not None]
+    lines.sort(key=lambda line: (line[0][1:], not line[2]), reverse=True)
+    lines.sort(key=lambda line: line[0][0], reverse=not ascending)
+    for number, (_, listed, is_end) in enumerate(lines):
+        if is_end:
+            return [line[1] for line in lines[:number]], listed
+    return [line[1] for line in lines], None

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo
 
 from localops import analytics, output
 from localops.server import facts
@@ -133,7 +132,11 @@ def _day(ns: int, tz: str | None) -> str:
 
 
 def _whole_day(day: str, tz: str | None) -> Facts:
-    zone: tzinfo = UTC if tz is None else ZoneInfo(tz)
+    zone: tzinfo = UTC
+    if tz is not None:
+        from zoneinfo import ZoneInfo
+
+        zone = ZoneInfo(tz)
     begin = datetime.fromisoformat(day)
     return {
         "since": begin.replace(tzinfo=zone).isoformat(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from localops import alive, analytics, blobs, config, delivery, encode, ends, lines, pricing, prune, rows
+from localops import alive, analytics, blobs, config, encode, ends, lines, pricing, rows
 from localops.errors import ConfigError
 from localops.events import iso
 from localops.server import facts
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from localops.analytics import Totals
+    from localops.delivery import Ledger
     from localops.home import Listed, Project
     from localops.reader import Reader
     from localops.server.facts import Facts
@@ -128,6 +129,8 @@ def _participants(project: Project, story: Sequence[tuple[Any, dict[str, Any]]])
 
 
 def _remotes(folder: str) -> list[str]:
+    from localops import prune  # knows search, whose patterns take 3 ms to compile
+
     try:
         return prune.remotes(folder)
     except ConfigError:
@@ -136,6 +139,8 @@ def _remotes(folder: str) -> list[str]:
 
 def _remote(project: Project, name: str, session: bytes, figures: Totals) -> Facts:
     """How much of a session a remote has, and when it signed for that."""
+    from localops import delivery  # most homes have no remotes
+
     ledger = delivery.Ledger(project.reader, project.folder, name)
     gaps = ledger.gaps()[-_GAPS:]
     waiting = sum(
@@ -151,7 +156,7 @@ def _remote(project: Project, name: str, session: bytes, figures: Totals) -> Fac
     }
 
 
-def _signed(ledger: delivery.Ledger, seq: int) -> str | None:
+def _signed(ledger: Ledger, seq: int) -> str | None:
     for _, at_ns, receipt in ledger.receipts(_RECEIPTS):
         if any(first <= seq <= last for first, last in receipt.get("ranges") or ()):
             return iso(at_ns)

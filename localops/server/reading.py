@@ -18,6 +18,7 @@ from localops.errors import LocalopsError
 from localops.home import Home
 from localops.reader import SQLiteError
 from localops.server import charts, compare, details, facts, timeline
+from localops.server.calls import TooMany, Unavailable
 from localops.server.catalogue import DIMS, Catalogue, Wanted, merged
 
 TYPE_CHECKING = False
@@ -34,14 +35,6 @@ _READERS = 4  # of a project, kept open
 _CATALOGUES = 64  # projects whose sessions are kept in columns
 _VALUES = 30  # of a filter, with their counts
 _HITS = 2_000  # rows of a session in which a text is found, at most
-
-
-class Unavailable(LocalopsError):
-    """Nothing can be stored just now."""
-
-
-class TooMany(LocalopsError):
-    """There is more of it than fits one answer."""
 
 
 class HomeReader:
@@ -112,28 +105,27 @@ class HomeReader:
 
     def sessions(
         self, project: str | None, filters: Filters, *, before: str | None, limit: int, **bounds: Any
-    ) -> tuple[list[Facts], bool]:
-        """Sessions in an order, the newest first if nothing is said, and whether there are more."""
+    ) -> tuple[list[Facts], str | None]:
+        """Sessions in an order, the newest first if nothing is said, and after which one the next page begins."""
         wanted = Wanted(filters, **bounds)
         with self._home(project) as home:
+            for each in home.projects if filters.text is not None else ():
+                self._catch_up(each)
             if wanted == Wanted(filters) and not all(self._catalogue(each).is_ready for each in home.projects):
-                for each in home.projects if filters.text is not None else ():
-                    self._catch_up(each)
-                found = list(islice(home.sessions(filters, before=before), limit + 1))
+                found, reached = list(islice(home.sessions(filters, before=before), limit + 1)), None
             else:
-                found = self._ordered(home, wanted, before, limit + 1)
-            return list(_listed(found[:limit])), len(found) > limit
+                found, reached = self._ordered(home, wanted, before, limit + 1)
+            last = found[limit - 1] if len(found) > limit else reached
+            return list(_listed(found[:limit])), None if last is None else facts.full_id(last.session)
 
-    def _ordered(self, home: Home, wanted: Wanted, before: str | None, many: int) -> list[Listed]:
-        """The first sessions of an order, from all projects."""
+    def _ordered(self, home: Home, wanted: Wanted, before: str | None, many: int) -> tuple[list[Listed], Listed | None]:
+        """The first sessions of an order, from all projects, and where a search that takes long has stopped."""
         pages = []
         place = None if before is None else self._place(home, before, wanted.sort)
         for each in home.projects:
-            if wanted.filters.text is not None:
-                self._catch_up(each)
             with self._following(each) as catalogue:
-                pages.append(catalogue.page(each, wanted, place, many)[0])
-        return [listed for _, listed in islice(merged(pages, ascending=wanted.ascending), many)]
+                pages.append(catalogue.page(each, wanted, place, many))
+        return merged(pages, ascending=wanted.ascending)
 
     def _place(self, home: Home, session: str, sort: str) -> Place | None:
         where, id = home.find(session)

@@ -15,12 +15,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from localops import analytics, blobs, bundle, config, host, intake, prune
-from localops.errors import JournalError, LocalopsError, NotFound
+from localops.errors import JournalError, NotFound
 from localops.home import Filters, Home
 from localops.intake import Apart
 from localops.journal import Journal
 from localops.reader import SQLiteError
-from localops.server.reading import HomeReader, TooMany, Unavailable, inode
+from localops.server.calls import Garbled, Misplaced, TooMany, Unavailable
+from localops.server.reading import HomeReader, inode
 from localops.sql import statements
 
 TYPE_CHECKING = False
@@ -40,10 +41,11 @@ if TYPE_CHECKING:
 
         def sessions(
             self, project: str | None, filters: Filters, *, before: str | None, limit: int, **bounds: Any
-        ) -> tuple[list[Facts], bool]:
-            """Sessions in an order, the newest first if nothing is said, and whether there are more.
+        ) -> tuple[list[Facts], str | None]:
+            """Sessions in an order, the newest first if nothing is said, and after which one the next page begins.
 
-            `bounds` are those of catalogue.Wanted.
+            A page in which a text was looked for may be short of sessions, and not the last.  `bounds` are those of
+            catalogue.Wanted.
             """
 
         def facets(self, project: str | None, only: str | None, filters: Filters, **bounds: Any) -> Facts:
@@ -134,18 +136,6 @@ if TYPE_CHECKING:
 
         def add_to_blob(self, project: str, digest: str, at: int, total: int, piece: bytes) -> int:
             """Put a piece where it belongs; how many bytes are here then.  Misplaced, or Garbled."""
-
-
-class Misplaced(LocalopsError):
-    """The piece does not begin where the last one ended."""
-
-    def __init__(self, offset: int) -> None:
-        super().__init__()
-        self.offset = offset
-
-
-class Garbled(LocalopsError):
-    """The whole has another digest than it was announced with: it was thrown away."""
 
 
 __all__ = ["Apart", "Garbled", "HomeStore", "Misplaced", "TooMany", "Unavailable"]

@@ -70,11 +70,11 @@ def store(tmp_path: Path) -> Iterator[HomeReader]:
 def _all(store: HomeReader, filters: Filters, limit: int = 7, **bounds: Any) -> list[dict[str, Any]]:
     """A whole list, read page by page."""
     found: list[dict[str, Any]] = []
-    before, more = None, True
-    while more:
-        page, more = store.sessions(None, filters, before=before, limit=limit, **bounds)
+    page, before = store.sessions(None, filters, before=None, limit=limit, **bounds)
+    found += page
+    while before is not None:
+        page, before = store.sessions(None, filters, before=before, limit=limit, **bounds)
         found += page
-        before = str(page[-1]["session_id"]) if page else None
     return found
 
 
@@ -201,3 +201,16 @@ def test_the_wish_without_a_filter_has_all_others() -> None:
     wanted = Wanted(Filters(state="Success", tag="a"), min_cost=1, tool="t")
     assert wanted.without("tool") == Wanted(Filters(state="Success", tag="a"), min_cost=1)
     assert wanted.without("tag") == Wanted(Filters(state="Success"), min_cost=1, tool="t")
+
+
+def test_a_search_that_takes_long_goes_on_with_the_next_page(
+    store: HomeReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However little time there is for a page: all pages together have every session with the words."""
+    wanted = Filters(text="run 3")
+    whole = [one["session_id"] for one in _all(store, wanted)]
+    monkeypatch.setattr("localops.server.catalogue._PATIENCE", -1.0)
+    first, following = store.sessions(None, wanted, before=None, limit=50)
+    assert len(first) < len(whole)
+    assert following is not None
+    assert [one["session_id"] for one in _all(store, wanted)] == whole

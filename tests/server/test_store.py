@@ -112,8 +112,8 @@ def test_one_store_reads_all_projects_for_one_person(store: HomeStore) -> None:
     first, second = _take(store, "one"), _take(store, "two")
     assert store.stats("one", second) is None
     assert store.stats(None, second)
-    listed, more = store.sessions(None, Filters(), before=None, limit=10)
-    assert ([one["project"] for one in listed], more) == (["two", "one"], False)
+    listed, following = store.sessions(None, Filters(), before=None, limit=10)
+    assert ([one["project"] for one in listed], following) == (["two", "one"], None)
     assert store.analytics(None, None, analytics.Chosen(), limit=10)["sessions"] == 2
     by_model = store.analytics(None, "model", analytics.Chosen(), limit=10)["lines"]
     assert [line["sessions"] for line in by_model] == [2]  # type: ignore[attr-defined]

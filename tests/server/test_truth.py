@@ -115,7 +115,7 @@ def _reprice(home: Path) -> None:
 
 def _compare(here: HomeStore, there: HomeStore) -> None:
     listed, _ = here.sessions("default", Filters(), before=None, limit=100)
-    assert there.sessions("default", Filters(), before=None, limit=100) == (listed, False)
+    assert there.sessions("default", Filters(), before=None, limit=100) == (listed, None)
     for one in listed:
         session = bytes.fromhex(str(one["session_id"]).replace("-", ""))
         assert there.session("default", session) == here.session("default", session)
