@@ -13,7 +13,6 @@ import time
 from array import array
 from collections import Counter
 from dataclasses import dataclass, replace
-from itertools import chain
 
 from localops import analytics, encode, ends
 from localops.home import STATES, Listed
@@ -38,7 +37,7 @@ _TOO_MANY_CHANGED = 50_000  # rows, after which it is made anew
 _STALE = 1.0  # seconds after which it is looked again whether an open session still runs
 _LOOKED_AT = 100  # open sessions, in one question
 _CHECKED = 2_000  # sessions in which a text is looked for in one question, at most
-_PATIENCE = 0.02  # seconds of computing, after which the rest is left to the next page
+_PATIENCE = 0.015  # seconds of computing, after which the rest is left to the next page
 _CANDIDATES = 1_000_000
 
 
@@ -249,10 +248,11 @@ class Catalogue:
         """How many sessions each value has under the other filters, how many pass all, and whether exactly."""
         holders, check = self._with_text(project, wanted)
         whole = self._chosen(wanted, holders)
-        found = self._count(whole)
+        free = [dim for dim in DIMS if wanted.value(dim) is None]
+        found = self._count(whole, free)
         for dim in DIMS:
-            if wanted.value(dim) is not None:
-                found[dim] = self._count(self._chosen(wanted.without(dim), holders))[dim]
+            if dim not in free:
+                found |= self._count(self._chosen(wanted.without(dim), holders), [dim])
         return found, len(whole), not check
 
     def _chosen(self, wanted: Wanted, holders: set[int] | None) -> Sequence[int]:
@@ -284,16 +284,14 @@ class Catalogue:
         found, exact = project.index().candidates(wanted.filters.text, _CANDIDATES)
         return {self._rows[session] for session in found if session in self._rows}, not exact
 
-    def _count(self, rows: Sequence[int]) -> dict[str, Counter[str]]:
-        found: dict[str, Counter[str]] = {dim: Counter() for dim in DIMS}
-        if len(rows) == len(self._ids):
-            for (dim, value), holders in self._with.items():
-                if holders:
-                    found[dim][value] = len(holders)
-        else:
-            for (dim, value), many in Counter(chain.from_iterable(map(self._parts.__getitem__, rows))).items():
+    def _count(self, rows: Sequence[int], dims: Sequence[str]) -> dict[str, Counter[str]]:
+        found: dict[str, Counter[str]] = {dim: Counter() for dim in dims}
+        chosen = None if len(rows) == len(self._ids) else set(rows)
+        for (dim, value), holders in self._with.items():
+            if dim in found and (many := len(holders if chosen is None else holders & chosen)):
                 found[dim][value] = many
-        found["state"].update(map(self._states.__getitem__, rows))
+        if "state" in found:
+            found["state"].update(map(self._states.__getitem__, rows))
         return found
 
     def _column(self, sort: str) -> Sequence[Any]:
