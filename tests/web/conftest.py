@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -112,7 +112,9 @@ def serving(home: Path) -> Iterator[str]:
 
 
 @contextmanager
-def visiting(chromium: Browser, link: str, width: int = 1280, scheme: str = "light", **options: Any) -> Iterator[Visit]:
+def visiting(
+    chromium: Browser, link: str, width: int = 1280, scheme: Literal["light", "dark"] = "light", **options: Any
+) -> Iterator[Visit]:
     """Look at the pages behind a link."""
     context = chromium.new_context(
         viewport={"width": width, "height": 800}, color_scheme=scheme, reduced_motion="reduce", **options
@@ -157,6 +159,6 @@ def known(chromium: Browser, link: str) -> Any:
 @pytest.fixture
 def visit(chromium: Browser, link: str, known: Any, request: pytest.FixtureRequest) -> Iterator[Visit]:
     """A visit by someone who has been let in; `indirect` parameters are (width, colour scheme)."""
-    width, scheme = getattr(request, "param", (1280, "light"))
-    with visiting(chromium, link, width, scheme, storage_state=known) as visit:
+    wanted: Any = getattr(request, "param", (1280, "light"))
+    with visiting(chromium, link, *wanted, storage_state=known) as visit:
         yield visit
