@@ -435,11 +435,11 @@ def check_home(folder: str) -> None:
         raise ConfigError(f"the home {folder} cannot be read: {error.strerror}{whose}") from error
 
 
-def check_project(name: str) -> str:
+def check_project(name: str, what: str = "project") -> str:
     """The name itself when it can be a folder's; ConfigError says what a name looks like."""
     if not _is_name(name):
         raise ConfigError(
-            f"{name!r} cannot be a project's name: 1 to 64 letters, digits, '.', '_' and '-', "
+            f"{name!r} cannot be a {what}'s name: 1 to 64 letters, digits, '.', '_' and '-', "
             "not beginning with '.' or '-'"
         )
     return name

@@ -95,8 +95,10 @@ class Home:
         self.projects = [each for each in found if each.exists]
         self.waiting = {each.name: each.waiting for each in found if each.waiting}
         if project is not None and not found[0].exists and not found[0].waiting:
-            there = ", ".join(known(self.folder)) or "none yet"
-            raise NotFound(f"no project {project!r} in {self.folder}; there is: {there}")
+            there = known(self.folder)
+            if project in there:  # it has a remote, say
+                raise NotFound(f"no project {project!r} in {self.folder} has recorded anything yet")
+            raise NotFound(f"no project {project!r} in {self.folder}; there is: {', '.join(there) or 'none yet'}")
 
     def sessions(self, filters: Filters | None = None, *, before: str | None = None) -> Iterator[Listed]:
         """Sessions, newest first, read page by page as they are asked for; `before`: after that one."""

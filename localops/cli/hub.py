@@ -98,8 +98,22 @@ def _check_tls(host: str, cert: str | None, key: str | None) -> None:
             raise ConfigError(f"there is no file {path}")
     if key is not None and cert is None:
         raise ConfigError("--tls-key is the key of a certificate: give --tls-cert as well")
+    if cert is not None:
+        _check_pair(cert, key)
     if cert is None and host not in _LOOPBACK:
         output.say(f"{host} is reached without TLS: keys and sessions can be read on the way (see --tls-cert)")
+
+
+def _check_pair(cert: str, key: str | None) -> None:
+    import ssl
+
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key)
+    except OSError as error:
+        where = f"the key in {key}" if key else f"a key in {cert} itself (or --tls-key names its file)"
+        raise ConfigError(
+            f"a certificate in {cert}, in PEM, and {where} are needed, made for each other: {error}"
+        ) from error
 
 
 @hub.group(cls=Group)
@@ -140,7 +154,10 @@ def list_keys(data: str, as_json: bool) -> None:
     if as_json:
         print_json({"hub": keys.hub, "keys": [_facts(each) for each in keys.all()]})
         return
-    lines = [(each.handle, each.project, each.created[:16], each.revoked or "in use", each.note) for each in keys.all()]
+    lines = [
+        (each.handle, each.project, each.created[:16], (each.revoked or "in use")[:16], each.note)
+        for each in keys.all()
+    ]
     if not lines:
         output.say("no keys yet: `localops hub key create` makes one")
         return

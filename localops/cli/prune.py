@@ -20,6 +20,7 @@ from localops.cli.common import (
     print_table,
     short_id,
 )
+from localops.errors import NotFound
 from localops.home import Filters
 from localops.journal import Journal
 
@@ -83,6 +84,7 @@ def prune(
     if older_than is None and keep_size is None and state is None and not idents:
         raise click.UsageError("say what may go: --older-than, --keep-size, --state or --session")
     with look(home, project) as opened:
+        _check_remotes(opened, unsent)
         found = list(_chosen(opened, idents, state, older_than, unsent))
         if keep_size is not None:
             found = _oldest(found, keep_size)
@@ -96,6 +98,13 @@ def prune(
         print_json(_facts(found, taken, dry_run=dry_run))
     for name, told in taken.items() if not as_json else ():
         _tell(name, told)
+
+
+def _check_remotes(opened: Home, unsent: tuple[str, ...]) -> None:
+    """A name that is misspelt must not look like consent, nor like the lack of it."""
+    there = {name for each in opened.projects for name in pruning.remotes(each.folder)}
+    if unknown := sorted({*unsent} - there):
+        raise NotFound(f"there is no remote {unknown[0]!r}: `localops remote list` shows what there is")
 
 
 def _chosen(

@@ -164,14 +164,19 @@ def serve(
 
 @contextmanager
 def _listening(host: str, port: int, *, else_any: bool = False) -> Iterator[socket.socket]:
-    family, _, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    try:
+        family, _, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    except OSError as error:
+        error.filename = host  # so that it is said what is wrong
+        raise
     # Named as TCP, or asyncio leaves Nagle's algorithm on, and each answer waits 40 ms for the client's kernel.
     with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind(place)
-        except OSError:
+        except OSError as error:
             if not else_any:
+                error.filename = f"{host}:{port}"
                 raise
             listener.bind((place[0], 0, *place[2:]))
         listener.set_inheritable(False)
