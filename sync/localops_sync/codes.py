@@ -48,6 +48,7 @@ class Outcome:
     requests: int = 0
     parked: int = 0  # rows put aside in this pass
     left: int = 0  # rows that remain
+    compared: int | None = None  # sessions, with --verify
     notes: list[str] = field(default_factory=list)
 
     def worse(self, code: int, message: str) -> None:

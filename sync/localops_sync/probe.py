@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
+from localops import delivery
 from localops_sync import sinks
-from localops_sync.sink import Trouble
+from localops_sync.sink import Offline, Trouble
 from localops_sync.transport import CONNECT, Transport
+from localops_sync.worker import recognise
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,6 +82,11 @@ def _greeting(remote: Remote, source: Reader, folder: str) -> Iterator[Finding]:
     sink = sinks.open_sink(remote, source, folder, transport)
     try:
         said = sink.check()
+        recognise(remote, delivery.Ledger(source, folder, remote.name), sink)
+    except Offline as error:  # whoever answered has not looked at the key
+        yield _clock(transport)
+        yield Finding("answer", False, str(error))
+        return
     except Trouble as error:
         yield _clock(transport)
         yield Finding("key", False, str(error))

@@ -49,7 +49,8 @@ class Remote:
                 with open(self.key_file, encoding="utf-8") as file:
                     value = file.read().strip()
             except (OSError, UnicodeDecodeError) as error:
-                raise ConfigError(f"the key of remote {self.name!r} cannot be read: {error}") from error
+                why = getattr(error, "strerror", None) or "it is no text"
+                raise ConfigError(f"the key of remote {self.name!r} cannot be read: {self.key_file}: {why}") from error
             if not value:
                 raise ConfigError(f"the key file of remote {self.name!r} is empty: {self.key_file}")
             return value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import islice
+from uuid import UUID
 
 from localops import bundle, rows
 from localops.errors import ConfigError
@@ -57,7 +58,6 @@ class _Comparison:
             self.one.ledger.keep_only(self.one.journal, left)
             self.report.differences += len(self._missing)
             self.report.notes.append(f"{len(self._missing)} rows are not on the hub: the next sync sends them again")
-        self.report.notes.append(f"{self.report.sessions} sessions compared")
         return self.report
 
     def _sessions(self) -> Iterator[tuple[bytes, int]]:
@@ -69,7 +69,7 @@ class _Comparison:
     def _session(self, session: bytes, count: int, told: dict[str, Any]) -> None:
         self.report.sessions += 1
         if told.get("gone"):
-            self.report.notes.append(f"session {session.hex()[:13]} was deleted on the hub")
+            self.report.notes.append(f"session {UUID(bytes=session)} was deleted on the hub")
             return
         if count <= _WHOLE:
             mine = [each for _, each in self._identities(session)]

@@ -88,6 +88,25 @@ def sync(
     return outcome
 
 
+def recognise(remote: Remote, ledger: Ledger, sink: Sink) -> str | None:
+    """Who greeted us, if it tells; Blocked when what was sent before went to another hub, or into another project."""
+    peer: str | None = getattr(sink, "id", None)
+    known = ledger.contact().peer
+    if not peer or not known or peer == known or not ledger.delivered():
+        return peer
+    hub, _, project = peer.partition("/")
+    was, _, before = known.partition("/")
+    what = (
+        f"{remote.url} is another hub now ({hub[:8]}, it was {was[:8]})"
+        if hub != was
+        else f"the key of remote {remote.name!r} is to project {project} of the hub, the rows so far are in {before}"
+    )
+    raise Blocked(
+        f"{what}: nothing was sent; if that is meant, `localops remote remove {remote.name}` and add it again, "
+        "and everything goes there"
+    )
+
+
 class Pass:
     """One pass for one remote."""
 
@@ -120,8 +139,10 @@ class Pass:
             with Reader(self.journal.path) as reader:
                 self.reader = reader
                 self.ledger: Ledger = delivery.Ledger(reader, self.folder, self.remote.name)
-                self._run(check_all)
-                self.outcome.left = sum(each.rows for each in [self.ledger.waiting()])
+                try:
+                    self._run(check_all)
+                finally:  # also when it is interrupted, or the key cannot be read
+                    self.outcome.left = self.ledger.waiting().rows
                 if self.outcome.code == DONE and self.outcome.parked:
                     self.outcome.worse(PARKED, _parked(self.outcome.parked))
         finally:
@@ -165,13 +186,7 @@ class Pass:
         """Learn who is there, before anything is sent: behind an address there may be another than before."""
         self.outcome.requests += 1
         self._patiently(self.sink.check)
-        peer, known = getattr(self.sink, "id", None), self.ledger.contact().peer
-        if peer and known and peer != known and self.ledger.delivered():
-            raise Blocked(
-                f"{self.remote.url} is another hub now ({peer[:8]}, it was {known[:8]}): nothing was sent; if that is "
-                f"meant, `localops remote remove {self.remote.name}` and add it again, and everything goes there"
-            )
-        self._durable = self.ledger.meet(self.journal, peer=peer)
+        self._durable = self.ledger.meet(self.journal, peer=recognise(self.remote, self.ledger, self.sink))
 
     # Batch after batch
 
@@ -227,7 +242,8 @@ class Pass:
     def _deliver(self, batch: Batch) -> None:
         """Send a batch; what the remote refuses is found by halves and put aside, and holds up nothing."""
         if len(batch.rows) > self.pace.rows_left > 0:
-            batch = bundle.first(batch, int(self.pace.rows_left))
+            self._deliver(bundle.first(batch, int(self.pace.rows_left)))
+            raise OutOfBudget  # there may be no other batch that would notice
         self.pace.check()
         try:
             self._settle(batch, self._patiently(lambda: self._send(batch)))
@@ -367,6 +383,7 @@ class Pass:
     def _verify(self) -> None:
         report = verify.compare(self)
         self.outcome.notes += report.notes
+        self.outcome.compared = report.sessions
         if report.differences:
             self.outcome.worse(PARKED, f"{report.differences} rows differ: see the notes")
 

@@ -113,7 +113,8 @@ def _show(project: Project, row: Parked, as_json: bool) -> None:
 def retry(seqs: tuple[int, ...], remote: str | None, home: str | None, project: str | None) -> None:
     """Send them again with the next sync: all, or the ROWs named."""
     count = sum(_unpark(home, project, remote, seqs, drop=False))
-    output.say(f"{count} rows go again with the next `localops sync`")
+    _some(count, seqs)
+    output.say(f"{count} {'row goes' if count == 1 else 'rows go'} again with the next `localops sync`")
 
 
 @parked.command()
@@ -123,7 +124,14 @@ def retry(seqs: tuple[int, ...], remote: str | None, home: str | None, project: 
 def drop(seqs: tuple[int, ...], remote: str | None, home: str | None, project: str | None) -> None:
     """Never send the ROWs: they stay here, and the remote does without them."""
     count = sum(_unpark(home, project, remote, seqs, drop=True))
-    output.say(f"{count} rows will not be sent; they stay in the journal")
+    _some(count, seqs)
+    output.say(f"{count} {'row' if count == 1 else 'rows'} will not be sent; the journal keeps what it has")
+
+
+def _some(count: int, seqs: tuple[int, ...]) -> None:
+    if seqs and not count:
+        named = ", ".join(map(str, seqs))
+        raise NotFound(f"no parked row has the number {named}: `localops parked list` shows what there is")
 
 
 def _unpark(

@@ -77,4 +77,4 @@ def _signature(told: dict[str, Any], key: str | None) -> str:
         return "unsigned"
     if key is None:
         return "unchecked"
-    return "good" if bundle.is_signed(told, key) else "BAD"
+    return "good" if bundle.is_signed(told, key) else "not by this key"

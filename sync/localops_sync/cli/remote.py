@@ -62,7 +62,7 @@ def add(name: str, url: str, home: str | None, project: str | None, **given: Any
 
 
 def _made(name: str, url: str, given: dict[str, Any]) -> Remote:
-    config.check_project(name)  # the same letters are good for both
+    config.check_project(name, "remote")  # the same letters are good for both
     if sum(given[where] is not None for where in ("key", "key_env", "key_file")) > 1:
         raise ConfigError("one of --key, --key-env and --key-file is enough")
     if given["key"] == "-":
@@ -73,6 +73,8 @@ def _made(name: str, url: str, given: dict[str, Any]) -> Remote:
     if given["ca"] is not None and not os.path.isfile(given["ca"]):
         raise ConfigError(f"there is no file {given['ca']}")
     made = remotes.Remote(name, remotes.check_url(url), **{**given, **_pairs(given)})
+    if made.kind == "hub" and made.options:
+        raise ConfigError(f"a remote of kind hub has no options: {', '.join(made.options)}")
     if made.kind in ("hub", "agentops") and made.key is made.key_env is made.key_file is None:
         raise ConfigError(f"a remote of kind {made.kind} needs a key: --key, --key-env or --key-file")
     return made

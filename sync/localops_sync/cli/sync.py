@@ -110,7 +110,7 @@ class _Wanted:
                     if outcome.code == codes.INTERRUPTED:
                         return
         if none:
-            yield Outcome(self.project or "", self.remote or "", codes.USAGE, self._nothing())
+            yield Outcome(self.project or "", "", codes.USAGE, self._nothing())
 
     def _projects(self) -> list[str]:
         known = sorted({*config.projects(self.home), *spill.strays(self.home)})
@@ -197,16 +197,22 @@ def _tell(outcomes: list[Outcome], wanted: _Wanted) -> None:
             print(f"{name}  {_rows(outcome.left)} to send, about {common.bytes_text(outcome.bytes)} before compression")
         elif outcome.sent:
             print(f"{name}  {_rows(outcome.sent)} delivered, {output.count(outcome.left)} left")
-        elif outcome.code == codes.DONE and not outcome.notes and sys.stdout.isatty():
+        elif outcome.code == codes.DONE and not outcome.notes and outcome.compared is None and sys.stdout.isatty():
             print(f"{name}  nothing to send")
         for note in outcome.notes:
             output.say(f"{name}: {note}")
+        if outcome.compared is not None and outcome.code == codes.DONE and not wanted.quiet:
+            output.say(f"{name}: {_compared(outcome.compared)}")
         if outcome.message:
             output.say(f"{name}: {outcome.message}" if outcome.remote else outcome.message)
 
 
 def _rows(count: int) -> str:
     return "1 row" if count == 1 else f"{output.count(count)} rows"
+
+
+def _compared(sessions: int) -> str:
+    return f"{'1 session' if sessions == 1 else f'{output.count(sessions)} sessions'} compared, no difference"
 
 
 def _facts(outcome: Outcome) -> dict[str, Any]:
@@ -221,5 +227,6 @@ def _facts(outcome: Outcome) -> dict[str, Any]:
         "rows_parked": outcome.parked,
         "bytes": outcome.bytes,
         "requests": outcome.requests,
+        "sessions_compared": outcome.compared,
         "notes": outcome.notes,
     }

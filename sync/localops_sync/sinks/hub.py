@@ -34,7 +34,7 @@ class Hub:
 
     def __init__(self, remote: Remote, source: Reader, folder: str, transport: Transport) -> None:
         self.remote, self.source, self.folder, self.transport = remote, source, folder, transport
-        self.id: str | None = None
+        self.id: str | None = None  # the hub's, and the project that the key is to
         self.lacking: set[str] = set()  # blobs that rows speak of and that are not here any more
         self._compress: tuple[str, Callable[[bytes], bytes]] = ("gzip", _gzip)
         self._there: set[str] = set()
@@ -49,7 +49,7 @@ class Hub:
             raise Blocked(
                 f"{self.transport.where} speaks format {told.get('localops')}, this is {bundle.WIRE}: upgrade one"
             )
-        self.id = told["hub"]
+        self.id = f"{told['hub']}/{told.get('project')}"
         if "zstd" in told.get("encodings", ()) and (zstd := _zstd()) is not None:
             self._compress = ("zstd", zstd)
         return f"hub {told['hub'][:8]}, project {told.get('project')}"

@@ -1,0 +1,122 @@
+"""What `localops sync` and its neighbours say and end with, as a script and a person see it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.server.hubs import RealHub, hub
+from tests.sync.homes import Sender, identities
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealHub]:
+    """One hub for all tests here: each has a project of its own there."""
+    with hub(tmp_path_factory.mktemp("shared")) as real:
+        yield real
+
+
+@pytest.fixture
+def sender(tmp_path: Path, real: RealHub) -> Sender:
+    """A home with three rows and one about the journal, none of which was sent."""
+    sender = Sender(tmp_path / "home", real.url, real.new_key(tmp_path.name.strip("_")))
+    sender.write(3)
+    return sender
+
+
+def _localops(sender: Sender, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "localops", *arguments, "--home", sender.home]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_rows_that_are_left_are_in_the_exit_code(sender: Sender) -> None:
+    """A pass that may send fewer rows than one batch holds ends with 6; one that may send just as many, with 0."""
+    assert _localops(sender, "sync", "--max-rows", "2").returncode == 6
+    assert _localops(sender, "sync", "--max-rows", "2").returncode == 0
+
+
+def test_a_comparison_that_finds_nothing_is_silent_in_cron(sender: Sender) -> None:
+    """`--verify --quiet` says nothing when all is as it was; without --quiet it says how much was compared."""
+    done = _localops(sender, "sync", "--verify", "--quiet")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert "1 session compared, no difference" in _localops(sender, "sync", "--verify").stderr
+    [told] = json.loads(_localops(sender, "sync", "--verify", "--json").stdout)["remotes"]
+    assert (told["sessions_compared"], told["notes"]) == (1, [])
+
+
+def test_a_key_to_another_project_gets_nothing(sender: Sender, real: RealHub) -> None:
+    """Rows of one project do not go into another because somebody mixed up two keys; `remote test` says it, too."""
+    assert _localops(sender, "sync").returncode == 0
+    mixed_up = Sender(Path(sender.home), real.url, real.new_key("elsewhere"))
+    mixed_up.write(1)
+    done = _localops(mixed_up, "sync")
+    assert (done.returncode, "is to project elsewhere" in done.stderr) == (4, True)
+    assert _localops(mixed_up, "remote", "test", "hub").returncode == 4
+    there = real.folder.parent / "elsewhere" / "journal.db"
+    assert not there.exists() or len(identities(str(there))) <= 1
+
+
+def test_what_is_left_is_told_when_the_key_cannot_be_read(sender: Sender, tmp_path: Path) -> None:
+    """A pass that could not begin does not look as if nothing was left."""
+    path = tmp_path / "key"
+    path.write_text("x")
+    Sender(Path(sender.home), sender.remote.url, "", key_file=str(path))
+    path.unlink()
+    [told] = json.loads(_localops(sender, "sync", "--json").stdout)["remotes"]
+    assert (told["code"], told["rows_left"]) == (4, 4)
+    assert "[Errno" not in told["message"]
+
+
+def test_a_remote_that_is_not_there_is_named_once(sender: Sender) -> None:
+    """`--remote` with a name nobody has: the line begins with what is wrong."""
+    done = _localops(sender, "sync", "--remote", "typo")
+    assert (done.returncode, done.stderr.startswith("localops: there is no remote 'typo'")) == (2, True)
+
+
+def test_rows_that_are_not_parked_are_neither_dropped_nor_retried(sender: Sender) -> None:
+    """A number that no parked row has is an error, not a success about none."""
+    for what in ("drop", "retry"):
+        done = _localops(sender, "parked", what, "3")
+        assert (done.returncode, "no parked row has the number 3" in done.stderr) == (1, True)
+
+
+def test_prune_knows_the_remotes_it_is_told(sender: Sender) -> None:
+    """A misspelt `--include-unsent` is said."""
+    done = _localops(sender, "prune", "--older-than", "1d", "--include-unsent", "hbu", "--yes")
+    assert (done.returncode, "no remote 'hbu'" in done.stderr) == (1, True)
+
+
+def test_remote_test_and_sync_agree_about_who_must_act(sender: Sender) -> None:
+    """Where nobody listens both end with 5."""
+    for command in (["sync"], ["remote", "test", "hub"]):
+        away = Sender(Path(sender.home), "http://127.0.0.1:9", "k")
+        assert _localops(away, *command).returncode == 5
+
+
+@pytest.mark.parametrize(("name", "said"), [("a b", "a remote's name"), ("ok", "has no options: speed")])
+def test_what_cannot_be_a_remote_is_said_when_it_is_added(sender: Sender, name: str, said: str) -> None:
+    """A name no remote can have, and an option that no hub has."""
+    done = _localops(sender, "remote", "add", name, "http://127.0.0.1:9", "--key", "k", "--option", "speed=9")
+    assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+
+
+def test_a_port_that_is_taken_is_named(real: RealHub, tmp_path: Path) -> None:
+    """`hub serve` says which address it could not have."""
+    port = real.url.rpartition(":")[2]
+    command = [sys.executable, "-m", "localops", "hub", "serve", "--data", str(tmp_path), "--port", port]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, f"127.0.0.1:{port}" in done.stderr, "[Errno" in done.stderr) == (1, True, False)
+
+
+def test_a_certificate_without_its_key_is_said(tmp_path: Path) -> None:
+    """`hub serve` names the files, not a line of OpenSSL's source alone."""
+    path = tmp_path / "cert.pem"
+    path.write_text("none")
+    command = [sys.executable, "-m", "localops", "hub", "serve", "--data", str(tmp_path), "--tls-cert", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, str(path) in done.stderr, "Traceback" in done.stderr) == (2, True, False)
