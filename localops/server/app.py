@@ -180,7 +180,7 @@ def app(
     routes += [
         *(Route(path, hub.shown(pages, name), methods=["GET"]) for path, name in PAGES.items()),
         Route("/login", pages.login, methods=["GET"]),
-        Route("/login", pages.enter, methods=["POST"]),
+        Route("/login", hub.entered(pages), methods=["POST"]),
         Route("/web/{name:path}", hub.shown(pages, "web", everybody=True), methods=["GET"]),
     ]
     handlers: dict[Any, Any] = {404: hub.nothing_there, 405: hub.nothing_there}
@@ -258,6 +258,19 @@ class Hub:
             except Exception as error:
                 refusal = _refusal(error)
                 return error_page(refusal.status, str(refusal))
+
+        return answer
+
+    def entered(self, pages: Pages) -> Callable[[Request], Awaitable[Response]]:
+        """What answers whoever wants to come in: all of them together have the share of one key."""
+
+        async def answer(request: Request) -> Response:
+            try:
+                with self._shares.request(""):
+                    return await pages.enter(request)
+            except Exception as error:
+                refusal = _refusal(error)
+                return self._answer(refusal.facts, refusal.status, refusal.headers)
 
         return answer
 

@@ -134,9 +134,12 @@ where coalesce(t.state, 'open') = 'open'
 -- What models cost and read, by the quarter of an hour in which the sessions began.
 select quarter, value, sum(events), sum(tokens_in), sum(tokens_out), sum(cost), sum(unpriced)
 from (
-  select c.first_ns / 900000000000 as quarter, f.value, f.events, f.tokens_in, f.tokens_out, f.cost, f.unpriced
-  from chosen c
-  cross join facet f indexed by facet_by_session on f.key = c.key and f.dim = 'model'
+  select f.start_ns / 900000000000 as quarter, f.value, f.events, f.tokens_in, f.tokens_out, f.cost, f.unpriced
+  from facet f
+  where f.dim = 'model'
+    and f.start_ns >= :since
+    and f.start_ns < :until
+    and (:tag is null or f.key in (select key from chosen))
   union all
   select c.first_ns / 900000000000, p.value, p.events, p.tokens_in, p.tokens_out, p.cost, p.unpriced
   from facet_part p

@@ -1,0 +1,65 @@
+"""Two sessions side by side: what belongs together stands in one line, and says what differs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import localops
+from localops.decorators import operation, tool
+from localops.home import Home
+from localops.server.compare import Side, aligned
+
+
+def _run(steps: Sequence[str], answer: str) -> bytes:
+    """A session in which some tools are called, one after another, and then a model."""
+
+    @operation
+    def plan() -> None:
+        for step in steps:
+            tool(name=step)(str)()
+        localops.record(localops.LLMEvent(model="gpt-4o", prompt="why", completion=answer))
+
+    session = localops.start_session()
+    assert session is not None
+    plan()
+    session.end_session("Success")
+    return session.session_id.bytes
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "lines"),
+    [
+        (["x", "y"], ["x", "y"], ["x x", "y y"]),
+        (["x", "y"], ["y"], ["x -", "y y"]),
+        (["y"], ["x", "y", "z"], ["- x", "y y", "- z"]),
+        (["x", "x"], ["x"], ["x x", "x -"]),
+        (["x", "y"], ["y", "x"], ["x x", "y y"]),
+        ([], ["x"], ["- x"]),
+    ],
+)
+def test_what_is_alike_stands_in_one_line(a: list[str], b: list[str], lines: list[str], tmp_path: Path) -> None:
+    """The first call of a name with the first of the other session, the second with the second; the rest alone."""
+    localops.init(home=str(tmp_path), auto_start_session=False)
+    sessions = [_run(a, "so"), _run(b, "so")]
+    with Home(str(tmp_path)) as home:
+        told: Any = aligned(*(Side(home.projects[0].reader, session) for session in sessions))
+    found = [line for line in told["lines"] if line["kind"] == "tool"]
+    assert [f"{line['name'] if line['a'] else '-'} {line['name'] if line['b'] else '-'}" for line in found] == lines
+    assert {line["depth"] for line in found} <= {1}
+    assert told["lines"][0]["kind"] == "operation"
+
+
+def test_it_says_what_differs(tmp_path: Path) -> None:
+    """Both texts of an input or an output that is not the same, cut where they are long."""
+    localops.init(home=str(tmp_path), auto_start_session=False)
+    sessions = [_run([], "north " * 2_000), _run([], "south")]
+    with Home(str(tmp_path)) as home:
+        told: Any = aligned(*(Side(home.projects[0].reader, session) for session in sessions))
+    [call] = [line for line in told["lines"] if line["kind"] == "llm"]
+    assert (call["input_differs"], call["output_differs"]) == (False, True)
+    assert (call["output"][0][:5], len(call["output"][0]), call["output"][1]) == ("north", 4_096, "south")
+    assert call["a"]["cost_nano"] == call["b"]["cost_nano"]
