@@ -145,7 +145,7 @@ def unpack(home: str, path: str, *, project: str | None = None, key: str | None 
     except (zipfile.BadZipFile, EOFError, KeyError, NotImplementedError, OSError) as error:
         if isinstance(error, FileNotFoundError):
             raise
-        raise BundleError(f"{path} is damaged: {error}; what came before the damage is taken in") from error
+        raise BundleError(f"{path} is damaged ({error}); what was whole of it is taken in, the rest is not") from error
 
 
 def _told(packed: zipfile.ZipFile) -> list[tuple[str, str | None]]:

@@ -49,6 +49,7 @@ class Outcome:
     parked: int = 0  # rows put aside in this pass
     left: int = 0  # rows that remain
     compared: int | None = None  # sessions, with --verify
+    deleted: list[str] = field(default_factory=list)  # of these, the ones that were deleted on the hub
     notes: list[str] = field(default_factory=list)
 
     def worse(self, code: int, message: str) -> None:

@@ -31,6 +31,7 @@ class Report:
     sessions: int = 0
     differences: int = 0
     notes: list[str] = field(default_factory=list)
+    deleted: list[str] = field(default_factory=list)  # sessions that somebody took out there
 
 
 def compare(one: Pass) -> Report:
@@ -69,7 +70,7 @@ class _Comparison:
     def _session(self, session: bytes, count: int, told: dict[str, Any]) -> None:
         self.report.sessions += 1
         if told.get("gone"):
-            self.report.notes.append(f"session {UUID(bytes=session)} was deleted on the hub")
+            self.report.deleted.append(str(UUID(bytes=session)))
             return
         if count <= _WHOLE:
             mine = [each for _, each in self._identities(session)]

@@ -384,6 +384,7 @@ class Pass:
         report = verify.compare(self)
         self.outcome.notes += report.notes
         self.outcome.compared = report.sessions
+        self.outcome.deleted = report.deleted
         if report.differences:
             self.outcome.worse(PARKED, f"{report.differences} rows differ: see the notes")
 

@@ -120,3 +120,21 @@ def test_a_certificate_without_its_key_is_said(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "localops", "hub", "serve", "--data", str(tmp_path), "--tls-cert", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, str(path) in done.stderr, "Traceback" in done.stderr) == (2, True, False)
+
+
+def test_a_key_is_changed_and_what_was_sent_stays_known(sender: Sender, real: RealHub) -> None:
+    """`remote key` gives a remote another key; the next pass sends only what is new."""
+    assert _localops(sender, "sync").returncode == 0
+    sender.write(1)
+    assert _localops(sender, "remote", "key", "hub").returncode == 2
+    changed = _localops(sender, "remote", "key", "hub", "--key", real.new_key(Path(sender.home).parent.name.strip("_")))
+    assert changed.returncode == 0
+    [told] = json.loads(_localops(sender, "sync", "--json").stdout)["remotes"]
+    assert (told["code"], told["rows_sent"]) == (0, 1)
+
+
+def test_being_offline_says_that_rows_are_kept(sender: Sender) -> None:
+    """Whoever reads it knows that nothing is lost."""
+    assert _localops(sender, "remote", "move", "hub", "http://127.0.0.1:1").returncode == 0
+    done = _localops(sender, "sync")
+    assert (done.returncode, "; 4 rows kept" in done.stderr) == (5, True)

@@ -80,8 +80,9 @@ def _bundle(home: str, project: str | None, path: str, receipts_path: str, key: 
             )
             for seq, why in list(part.refused.items())[:10]:
                 output.say(f"row {seq} of {part.project} was left out: {why}")
-        signed = "signed" if key else "unsigned: the other side takes them with --unverified"
-        output.say(f"{count} receipts, {signed}, are in {receipts_path}; bring it back and import it there")
+        receipts = "1 receipt" if count == 1 else f"{count} receipts"
+        hint = "" if key else " (nobody signed: the other side has to say --unverified)"
+        output.say(f"wrote {receipts} to {receipts_path}{hint}; bring it back and import it there")
     raise click.exceptions.Exit(codes.PARKED if refused else codes.DONE)
 
 

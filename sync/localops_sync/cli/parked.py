@@ -6,7 +6,7 @@ import click
 
 from localops import clock, config, delivery, events, output, rows
 from localops.cli import common
-from localops.errors import NotFound
+from localops.errors import ConfigError, NotFound
 from localops.home import Home
 from localops.journal import Journal
 
@@ -139,6 +139,10 @@ def _unpark(
 ) -> Iterator[int]:
     top, only = common.place(home, project)
     with Home(top, only) as opened:
+        found = {(each.name, row.remote) for each in opened.projects for row in _of(each, remote) if row.seq in seqs}
+        if len(found) > 1:
+            places = ", ".join(f"{name} → {there}" for name, there in sorted(found))
+            raise ConfigError(f"rows of those numbers are parked in {places}: say which with --project and --remote")
         for each in opened.projects:
             journal = Journal(config.project_folder(top, each.name), gather=True)
             try:

@@ -22,6 +22,18 @@ if TYPE_CHECKING:
     from localops_sync.remotes import Remote
 
 
+def _key_options(command: Any) -> Any:
+    """--key, --key-env and --key-file: where the key is."""
+    options = (
+        click.option("--key-file", metavar="FILE", help="The file that holds the key."),
+        click.option("--key-env", metavar="VARIABLE", help="The environment variable that holds the key."),
+        click.option("--key", metavar="KEY", help="The key; `-` reads it from stdin, away from the shell's history."),
+    )
+    for option in options:
+        command = option(command)
+    return command
+
+
 @click.group(cls=common.Group)
 def remote() -> None:
     """Add, list, test and remove the places that rows are sent to.
@@ -34,9 +46,7 @@ def remote() -> None:
 @click.argument("name")
 @click.argument("url")
 @click.option("--kind", type=click.Choice(remotes.KINDS), default="hub", show_default=True, help="What answers there.")
-@click.option("--key", metavar="KEY", help="The API key; `-` reads it from stdin, away from the shell's history.")
-@click.option("--key-env", metavar="VARIABLE", help="The environment variable that holds the key.")
-@click.option("--key-file", metavar="FILE", help="The file that holds the key.")
+@_key_options
 @click.option("--metadata-only", is_flag=True, help="Send figures and names; content stays here.")
 @click.option("--ca", metavar="FILE", help="Trust the certificates in this file, not the system's.")
 @click.option("--header", "headers", multiple=True, metavar="NAME=VALUE", help="Send this header; may be repeated.")
@@ -63,21 +73,29 @@ def add(name: str, url: str, home: str | None, project: str | None, **given: Any
 
 def _made(name: str, url: str, given: dict[str, Any]) -> Remote:
     config.check_project(name, "remote")  # the same letters are good for both
-    if sum(given[where] is not None for where in ("key", "key_env", "key_file")) > 1:
-        raise ConfigError("one of --key, --key-env and --key-file is enough")
-    if given["key"] == "-":
-        given["key"] = sys.stdin.readline().strip()
-    for where in ("key_file", "ca"):
-        if given[where] is not None:
-            given[where] = os.path.abspath(os.path.expanduser(given[where]))
-    if given["ca"] is not None and not os.path.isfile(given["ca"]):
-        raise ConfigError(f"there is no file {given['ca']}")
+    given |= _key(given)
+    if given["ca"] is not None:
+        given["ca"] = os.path.abspath(os.path.expanduser(given["ca"]))
+        if not os.path.isfile(given["ca"]):
+            raise ConfigError(f"there is no file {given['ca']}")
     made = remotes.Remote(name, remotes.check_url(url), **{**given, **_pairs(given)})
     if made.kind == "hub" and made.options:
         raise ConfigError(f"a remote of kind hub has no options: {', '.join(made.options)}")
     if made.kind in ("hub", "agentops") and made.key is made.key_env is made.key_file is None:
         raise ConfigError(f"a remote of kind {made.kind} needs a key: --key, --key-env or --key-file")
     return made
+
+
+def _key(given: dict[str, Any]) -> dict[str, str | None]:
+    """Where the key is, in one of three ways; a file by its whole path."""
+    found = {where: given[where] for where in ("key", "key_env", "key_file")}
+    if sum(value is not None for value in found.values()) > 1:
+        raise ConfigError("one of --key, --key-env and --key-file is enough")
+    if found["key"] == "-":
+        found["key"] = sys.stdin.readline().strip()
+    if found["key_file"] is not None:
+        found["key_file"] = os.path.abspath(os.path.expanduser(found["key_file"]))
+    return found
 
 
 def _pairs(given: dict[str, Any]) -> dict[str, dict[str, str]]:
@@ -194,6 +212,22 @@ def move(name: str, url: str, home: str | None, project: str | None) -> None:
     folder, found = _find(home, project, name)
     remotes.save(folder, {**remotes.load(folder), name: replace(found, url=remotes.check_url(url))})
     output.say(f"{name} is at {url} now; try it: localops remote test {name}")
+
+
+@remote.command()
+@click.argument("name")
+@_key_options
+@common.place_options
+def key(name: str, home: str | None, project: str | None, **given: Any) -> None:
+    """Give a remote another key: what it has stays known."""
+    folder, found = _find(home, project, name)
+    where = _key(given)
+    if not any(where.values()):
+        raise ConfigError("say where the new key is: --key, --key-env or --key-file")
+    changed = replace(found, key=where["key"], key_env=where["key_env"], key_file=where["key_file"])
+    changed.secret()  # says at once when there is none
+    remotes.save(folder, {**remotes.load(folder), name: changed})
+    output.say(f"{name} has another key; try it: localops remote test {name}")
 
 
 def _find(home: str | None, project: str | None, name: str) -> tuple[str, Remote]:

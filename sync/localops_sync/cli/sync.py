@@ -190,21 +190,25 @@ def _tell(outcomes: list[Outcome], wanted: _Wanted) -> None:
         )
         return
     for outcome in outcomes:
-        if wanted.quiet and outcome.code in codes.QUIET and not outcome.notes:
-            continue
-        name = f"{outcome.project} → {outcome.remote}"
-        if wanted.dry_run and outcome.code == codes.DONE:
-            print(f"{name}  {_rows(outcome.left)} to send, about {common.bytes_text(outcome.bytes)} before compression")
-        elif outcome.sent:
-            print(f"{name}  {_rows(outcome.sent)} delivered, {output.count(outcome.left)} left")
-        elif outcome.code == codes.DONE and not outcome.notes and outcome.compared is None and sys.stdout.isatty():
-            print(f"{name}  nothing to send")
-        for note in outcome.notes:
-            output.say(f"{name}: {note}")
-        if outcome.compared is not None and outcome.code == codes.DONE and not wanted.quiet:
-            output.say(f"{name}: {_compared(outcome.compared)}")
-        if outcome.message:
-            output.say(f"{name}: {outcome.message}" if outcome.remote else outcome.message)
+        if not wanted.quiet or outcome.code not in codes.QUIET or outcome.notes:
+            _say(outcome, f"{outcome.project} → {outcome.remote}", wanted)
+
+
+def _say(outcome: Outcome, name: str, wanted: _Wanted) -> None:
+    if wanted.dry_run and outcome.code == codes.DONE:
+        print(f"{name}  {_rows(outcome.left)} to send, about {common.bytes_text(outcome.bytes)} before compression")
+    elif outcome.sent:
+        print(f"{name}  {_rows(outcome.sent)} delivered, {output.count(outcome.left)} left")
+    elif outcome.code == codes.DONE and not outcome.notes and outcome.compared is None and sys.stdout.isatty():
+        print(f"{name}  nothing to send")
+    notes = [*outcome.notes]
+    if outcome.compared is not None and outcome.code == codes.DONE and not wanted.quiet:
+        notes += [_compared(outcome.compared), *(f"session {each} was deleted on the hub" for each in outcome.deleted)]
+    for note in notes:
+        output.say(f"{name}: {note}")
+    if outcome.message:
+        kept = f"; {_rows(outcome.left)} kept" if outcome.code == codes.OFFLINE and outcome.left else ""
+        output.say(f"{name}: {outcome.message}{kept}" if outcome.remote else outcome.message)
 
 
 def _rows(count: int) -> str:
@@ -228,5 +232,6 @@ def _facts(outcome: Outcome) -> dict[str, Any]:
         "bytes": outcome.bytes,
         "requests": outcome.requests,
         "sessions_compared": outcome.compared,
+        "sessions_deleted_there": outcome.deleted,
         "notes": outcome.notes,
     }
