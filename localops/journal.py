@@ -541,14 +541,12 @@ class Journal:
         self._spill = None
         self._lost = {}
         self.counts = dict.fromkeys(self.counts, 0)
-        if self._connection is None:
-            return
-        if self._inside or self._connection.in_transaction:  # closing it here would undo the parent's transaction
-            _leaked.append(_silenced(self._connection))
+        if self._connection is not None and not self._inside and not self._connection.in_transaction:
+            self._drop()  # a host program's own fork, which ran only the hook after it: the locks are the parent's
+        if inherited := _open_on(self.path):  # a write of the parent's, or it was about to open or close the file
+            _leaked.extend(map(_silenced, inherited))  # closing one here would undo the parent's transaction
             self._connection, self._execute = None, _refuse
-            self._barred = "forked in the middle of a write: this process records into its spill file"
-        else:  # a host program's own fork, which ran only the hook after it
-            self._drop()
+            self._barred = "forked while the journal was at work: this process records into its spill file"
 
     # Deriving
 
@@ -745,11 +743,28 @@ def _refuse(*_: object) -> Any:
     raise _Waiting
 
 
+def _open_on(path: str) -> list[apsw.Connection]:
+    """The connections of this process to a file: after a fork, those whose locks SQLite believes to have, and has not.
+
+    A connection that is opened beside them shares that belief: its WAL may be taken away under it, with rows in it.
+    """
+    return [connection for connection in apsw.connections() if _may_lead_to(path, connection)]
+
+
+def _may_lead_to(path: str, connection: apsw.Connection) -> bool:
+    try:
+        return connection.filename == path
+    except apsw.ThreadingViolationError:  # a thread that the fork left behind was at work in it
+        return True
+    except apsw.ConnectionClosedError:
+        return False
+
+
 def _silenced(connection: apsw.Connection) -> apsw.Connection:
     """A connection that writes no more: what a fork interrupted must not go on in both processes."""
     try:
         connection.authorizer = lambda *_: apsw.SQLITE_DENY
-    except apsw.ThreadingViolationError:  # inside the busy handler, which will not wait any longer
+    except apsw.ThreadingViolationError:  # inside the busy handler, which waits no longer, or in a thread that is gone
         pass
     return connection
 
@@ -860,7 +875,10 @@ def _after_fork_in_child() -> None:
         try:
             journal._become_child()
         finally:
-            journal._lock.release()
+            try:
+                journal._lock.release()
+            except RuntimeError:  # a host program's own fork, which ran only this hook
+                pass
 
 
 if hasattr(os, "register_at_fork"):

@@ -217,7 +217,10 @@ def open_unchanging(path: str) -> apsw.Connection:
 def close_readers() -> None:
     """Close every reader of this process: none may be open across a fork."""
     for reader in list(_readers):
-        reader.close()
+        try:
+            reader.close()
+        except apsw.ThreadingViolationError:  # another thread reads with it: the child will find it open
+            pass
 
 
 _LIMITS = {

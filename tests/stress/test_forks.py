@@ -177,17 +177,24 @@ localops.end_session("Success")
 def test_a_timer_signal_at_every_moment() -> None:
     """A handler that records a thousand times a second, at whatever moment of a write it comes, costs nothing."""
     code = """
-seen = [0, 0]
+seen, deep = [0, 0], 0
 def handler(*_):
+    global deep
     seen[0] += 1
-    do(f"handler {seen[0]}")
+    name = f"handler {seen[0]}"
+    deep += 1
+    if deep < 20:  # handlers inside of handlers, but no pile of them up to where Python's recursion ends
+        signal.setitimer(signal.ITIMER_REAL, 0.001)
+    do(name)
+    deep -= 1
+    signal.setitimer(signal.ITIMER_REAL, 0.001)
 signal.signal(signal.SIGALRM, handler)
-signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+signal.setitimer(signal.ITIMER_REAL, 0.001)
 until = time.monotonic() + 1.5
 while time.monotonic() < until:
     seen[1] += 1
     do(f"main {seen[1]}")
-signal.setitimer(signal.ITIMER_REAL, 0)
+signal.signal(signal.SIGALRM, signal.SIG_IGN)
 time.sleep(0.6)
 do("last")
 localops.end_session("Success")
@@ -195,7 +202,7 @@ print(*seen)
 """
     handled, written = map(int, ran(code).split())
     expected = [f"handler {n + 1}" for n in range(handled)] + [f"main {n + 1}" for n in range(written)] + ["last"]
-    assert handled > 100
+    assert handled > 20
     assert sorted(programs.names()) == sorted(expected)
 
 
@@ -258,34 +265,133 @@ localops.end_session("Success")
 
 
 def test_a_signal_that_forks_at_every_moment() -> None:
-    """Forks out of a timer, wherever the main thread is, hang nobody and tear nothing."""
+    """Forks out of a timer, wherever the main thread is, hang nobody, tear nothing and lose no row."""
     code = """
-me, seen, forks = os.getpid(), 0, 0
+seen, forks, ends = 0, 0, set()
 def handler(*_):
     global forks
     pid = os.fork()
     if not pid:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)  # its alarm ends it, and does not fork again
-        signal.alarm(20)
+        signal.alarm(60)
         do(f"child {forks}")
         os._exit(0)
     forks += 1
-    assert os.waitpid(pid, 0)[1] == 0
-    signal.setitimer(signal.ITIMER_REAL, 0.01)  # only now: on a slow machine handlers would pile up in each other
+    ends.add(os.waitpid(pid, 0)[1])  # looked at later: what is raised here, record() would take for its own
+    signal.setitimer(signal.ITIMER_REAL, 0.01)  # only now: a handler inside of another would give a name twice
 signal.signal(signal.SIGALRM, handler)
 signal.setitimer(signal.ITIMER_REAL, 0.01)
 until = time.monotonic() + 2
-while time.monotonic() < until:
+while time.monotonic() < until or forks < 20:
     seen += 1
     do(f"main {seen}")
 signal.signal(signal.SIGALRM, signal.SIG_IGN)
 localops.end_session("Success")
+assert ends == {0}, ends
 print(seen, forks)
 """
     seen, forks = map(int, ran(code).split())
     programs.run(_INIT)
     expected = [f"main {n + 1}" for n in range(seen)] + [f"child {n}" for n in range(forks)]
-    assert forks > 20
     assert sorted(programs.names()) == sorted(expected)
     with programs.reader() as reader:
         assert reader.ask("pragma integrity_check") == [("ok",)]
+
+
+@pytest.mark.parametrize("closing", ["session._journal.close()", "os.fork() or os._exit(0)"])
+def test_a_fork_in_the_middle_of_closing(closing: str) -> None:
+    """A child forked while a connection is about to be closed keeps its rows, whatever its parent does to the WAL."""
+    code = f"""
+import apsw
+do("first")
+ready, tell = os.pipe()
+wait, go = os.pipe()
+children = []
+def at_close(frame, event, what):
+    if event != "c_call" or what.__name__ != "close" or not isinstance(what.__self__, apsw.Connection):
+        return
+    sys.setprofile(None)
+    pid = os.fork()
+    if not pid:
+        signal.alarm(60)
+        do("child 1")
+        os.write(tell, b".")
+        os.read(wait, 1)
+        do("child 2")
+        os._exit(0)
+    children.append(pid)
+    os.read(ready, 1)
+sys.setprofile(at_close)
+{closing}
+sys.setprofile(None)
+do("second")
+session._journal.close()  # the last to close takes its WAL away
+os.write(go, b".")
+assert os.waitpid(children[0], 0)[1] == 0
+localops.end_session("Success")
+"""
+    ran(code)
+    programs.run(_INIT)
+    assert sorted(programs.names()) == ["child 1", "child 2", "first", "second"]
+
+
+def test_a_fork_by_c_code_that_tells_python_afterwards() -> None:
+    """A child of a server that embeds Python records into the journal itself, and nothing is said."""
+    code = """
+import ctypes
+do("first")
+child = ctypes.PyDLL(None).fork()
+if not child:
+    ctypes.pythonapi.PyOS_AfterFork_Child()
+    do("child 1")
+    do("child 2")
+    print(session._journal.counts["spilled"], flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+do("second")
+localops.end_session("Success")
+"""
+    done = programs.run(_INIT + code)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "0\n", "")
+    assert programs.names() == ["first", "child 1", "child 2", "second"]
+
+
+def test_a_fork_while_a_thread_reads() -> None:
+    """A child forked while a reader's query runs in a thread keeps its rows, and nothing is said of it but that."""
+    code = """
+import apsw
+from localops.reader import Reader
+do("first")
+wait, go = os.pipe()
+running, over = threading.Event(), False
+def watch():
+    running.set()
+    return over
+def read():
+    with Reader(session._journal.path) as reader:
+        reader._connection.set_progress_handler(watch, 1_000)
+        try: reader.ask("with recursive n(i) as (select 1 union all select i + 1 from n) select max(i) from n")
+        except apsw.InterruptError: pass
+reading = threading.Thread(target=read)
+reading.start()
+running.wait()
+child = os.fork()
+if not child:
+    signal.alarm(60)
+    do("child 1")
+    os.read(wait, 1)
+    do("child 2")
+    os._exit(0)
+over = True
+reading.join()
+do("second")
+session._journal.close()
+os.write(go, b".")
+assert os.waitpid(child, 0)[1] == 0
+localops.end_session("Success")
+"""
+    done = programs.run(_INIT + code)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    programs.run(_INIT)
+    assert sorted(programs.names()) == ["child 1", "child 2", "first", "second"]
