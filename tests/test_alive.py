@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from pathlib import Path
+
+import pytest
 
 from localops import alive, host
 from tests import programs
@@ -63,6 +66,24 @@ def test_who_begins_while_others_sweep_is_seen() -> None:
             assert os.stat(mine.path).st_ino == mine._inode
             mine.close()
         programs.kill(program)
+
+
+def test_a_file_that_is_swept_before_it_is_locked_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lock that is held is that of the file others find, not of one that was removed in between."""
+    swept: list[str] = []
+    lock = fcntl.lockf
+
+    def sweep_and_lock(handle: int, how: int) -> None:
+        if not swept:
+            swept.extend(os.listdir(alive.folder_of(programs.project())))
+            os.unlink(os.path.join(alive.folder_of(programs.project()), swept[0]))
+        lock(handle, how)
+
+    monkeypatch.setattr(fcntl, "lockf", sweep_and_lock)
+    mine = alive.Participant(programs.project())
+    assert swept == [mine.id.hex()]
+    assert os.stat(mine.path).st_ino == mine._inode
+    mine.close()
 
 
 def test_one_at_a_time() -> None:

@@ -130,6 +130,17 @@ def test_each_config_has_its_own_redaction(client: Client) -> None:
         session.end_session()
 
 
+def test_redaction_that_is_gone_serves_nobody_else(client: Client) -> None:
+    """A list of patterns may get the id of one that was thrown away: it is used all the same."""
+    for n in range(50):
+        session = client.start(config=Config(project="own", redact=[f"word {n}"]))
+        session.record(ActionEvent(action_type="a", params=f"a word {n}"))
+        (event,) = session.events
+        assert event["params"] == "a [redacted:pattern]"
+        session.end_session()
+        del session
+
+
 def test_redaction_may_be_a_function_or_off(client: Client) -> None:
     """A callable has the last word on every text; False writes everything as it is."""
     loud = client.start(config=Config(project="own", redact=str.upper))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import itertools
 import os
 import re
 import shutil
@@ -137,6 +138,31 @@ def test_the_wait_is_not_paid_for_each_row(journal: Journal, folder: str) -> Non
     other.close()
     assert waits[0]
     assert sum(waits) <= 3
+
+
+def test_one_long_wait_is_enough(journal: Journal, folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While others hold the lock only the first row waits long for it; a row that got in makes waits long again."""
+    journal.append(event("before"))
+    other, now, waits = Journal(folder), [time.monotonic()], []
+    monkeypatch.setattr(time, "sleep", lambda seconds: now.append(now.pop() + seconds))
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(journals, "monotonic", time.monotonic)
+
+    def meanwhile(execute: Any) -> None:
+        for _ in range(4):
+            begun = now[0]
+            journal.append(event("x"))
+            waits.append(now[0] - begun)
+            now[0] += journals.LOOK_EVERY
+
+    for _ in range(2):
+        other.transact(meanwhile)
+        now[0] += journals.LOOK_EVERY
+        journal.append(event("after"))
+    other.close()
+    assert [wait > journal.wait for wait in waits] == [True, False, False, False] * 2
+    assert max(waits[1:4] + waits[5:]) < 0.1
+    assert journal.counts["spilled"] == 8
 
 
 def test_reading_goes_on_beside_a_lock(journal: Journal, folder: str) -> None:
@@ -660,6 +686,21 @@ def test_one_of_many_writers_folds(folder: str) -> None:
     assert finds._fold_at > folds._execute(mark).get + journals.BATCH - 1
     for writer in (finds, folds):
         writer.close()
+
+
+def test_joining_costs_little_however_many_have_joined(journal: Journal) -> None:
+    """Folding a row of the books takes steps in proportion to those of its session, not to their square."""
+    steps = []
+    for many in (200, 400):
+        journal.add(event(f"{n}", "join", parent=clock.new_id()) for n in range(many))
+        connection = journal._connection
+        assert connection is not None
+        counted = itertools.count()
+        connection.set_progress_handler(lambda counted=counted: next(counted) < 0, 10)  # type: ignore[misc]
+        journal.add([event("one more", "join")])
+        connection.set_progress_handler(None)
+        steps.append(next(counted))
+    assert steps[1] < 4 * steps[0]  # 3 times as many have joined
 
 
 def test_no_query_scans_the_stream(journal: Journal) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from pathlib import Path
 
@@ -61,6 +62,28 @@ def test_a_writer_goes_on_in_another_file_while_one_is_read() -> None:
     assert len(list(claim.rows())) == 1
     claim.done([])
     claim.close()
+    assert spill.count(folder()) == 1
+
+
+@pytest.mark.parametrize("again", ["", "another writer's"])
+def test_a_file_that_is_taken_before_it_is_locked_is_not_written(monkeypatch: pytest.MonkeyPatch, again: str) -> None:
+    """A writer that has opened its file, and finds another or none in its place when it has the lock, begins anew."""
+    mine, lock = Spill(folder()), fcntl.flock
+    removed: list[str] = []
+
+    def remove_and_lock(handle: int, how: int) -> None:
+        if not removed:
+            removed.extend(spill.waiting(folder()))
+            os.rename(removed[0], removed[0] + ".gone")
+            if again:
+                Path(removed[0]).touch()
+        lock(handle, how)
+        if os.path.exists(gone := removed[0] + ".gone"):
+            os.unlink(gone)
+
+    monkeypatch.setattr(fcntl, "flock", remove_and_lock)
+    assert mine.write(event("a"))
+    assert len(removed) == 1
     assert spill.count(folder()) == 1
 
 

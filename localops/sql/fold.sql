@@ -210,22 +210,22 @@ where dim = 'tag' and whole = 1 and key in (
 insert into facet(dim, value, start_ns, key, whole)
 select distinct 'tag', j.value, t.first_ns, t.key, 1
 from (
-  select distinct session
+  select session, coalesce((
+      select max(s.at_ns)
+      from milestone s
+      where s.session = event.session and s.kind = 'tags' and s.name = 'set'
+    ), 0) as since
   from event not indexed
   where seq > :after and seq <= :upto
     and kind in ('session','join','tags')
-    and session <> zeroblob(16)) touched
+    and session <> zeroblob(16)
+  group by session) touched
 cross join total t on t.session = touched.session
 cross join milestone m on m.session = touched.session and m.kind in ('session','join','tags')
+  and m.at_ns >= touched.since
 cross join event e on e.seq = m.seq
 cross join json_each(e.tags) j
-where m.at_ns >= coalesce((
-    select max(s.at_ns)
-    from milestone s
-    where s.session = m.session
-      and s.kind = 'tags'
-      and s.name = 'set'
-  ), 0)
+where true
 on conflict(dim, value, start_ns, key) do update set whole = 1;
 
 -- no_tags --
