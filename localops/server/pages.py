@@ -315,7 +315,7 @@ def _session_row(one: dict[str, Any]) -> str:
         _cell(output.count(one["tokens_in"] + one["tokens_out"]), "num"),
         _cell(_money(one), "num"),
         *(_cell(", ".join(one.get(name) or ()), "list") for name in ("agents", "models")),
-        _cell(one.get("host") or "", "list"),
+        _cell(one.get("host") or "", '"list host"'),
     )
     return f'<tr data-id="{escape(one["session_id"])}"><td class="pick"></td>{"".join(cells)}</tr>'
 

@@ -90,11 +90,18 @@ export class Details {
     }
     const { run } = this.page, { first, next } = run.tree;
     for (let child = event.failed ? first[run.find(this.seq)] ?? -1 : -1; child >= 0; child = next[child]) {
-      if (run.kindOf(child) === "error") told.push(make("p", {}, this._link(run.seq[child], run.nameOf(child) || "the error")));
+      if (run.kindOf(child) === "error") told.push(this._told(run.seq[child], run.nameOf(child) || "the error"));
     }
     if (event.traceback) told.push(traceback(event.traceback));
     if (event.trigger_entry) told.push(make("p", {}, this._link(event.trigger_entry, "Go to what failed")));
     return told;
+  }
+
+  /** An error inside this event, by name, with its message as soon as that is here. */
+  _told(seq, name) {
+    const line = make("p", {}, this._link(seq, name));
+    ask(`sessions/${this.page.run.id}/events/${seq}`).then(error => typeof error.details === "string" && line.append(`: ${error.details.slice(0, 1_000)}`), () => {});
+    return line;
   }
 
   _link(seq, label) {

@@ -40,7 +40,7 @@ export class Events {
     row.append(
       cell("num faint", duration((run.start[at] - begin) / 1e6)),
       cell("narrow", make("span", { class: `kind ${KINDS.has(kind) ? kind : ""}` }, kind)),
-      cell("", run.nameOf(at), run.failed[at] ? make("span", { class: "failed" }, " failed") : null),
+      cell("", make("span", { class: `kind bare ${KINDS.has(kind) ? kind : ""}`, "aria-hidden": "true" }), run.nameOf(at), run.failed[at] ? make("span", { class: "failed" }, " failed") : null),
       cell("wide faint", run.agentOf(at)), cell("wide faint", run.model[at] >= 0 ? run.models[run.model[at]] : ""),
       cell("num", run.took[at] < 0 ? make("span", { class: "pending" }, this.page.running ? "running" : "unfinished") : duration(run.took[at] / 1e6)),
       cell("num wide", run.tokens[at] ? count(run.tokens[at]) : ""), cell("num narrow", run.cost[at] > 0 ? money(run.cost[at]) : ""));

@@ -173,7 +173,7 @@ function drawKinds() {
 // The head
 
 function figure(label, value, { note = "", bad = false } = {}) {
-  return make("div", {}, make("dt", {}, label), make("dd", { class: bad ? "failed" : null }, value, note && make("small", {}, note)));
+  return make("div", {}, make("dt", {}, label), make("dd", { class: bad ? "failed" : null }, value, note && make("small", { title: note }, note)));
 }
 
 function drawHead() {
@@ -196,7 +196,7 @@ function provenance(one) {
   const from = one.provenance;
   if (!from) return "";
   const parts = [
-    from.given && `${count(from.given)} told`, from.priced && `${count(from.priced)} by table${from.table?.date ? ` of ${from.table.date}` : ""}`,
+    from.given && `${count(from.given)} told`, from.priced && `${count(from.priced)} by table${from.table?.date ? ` ${from.table.date}` : ""}`,
     from.later && `${count(from.later)} priced later`, from.unpriced && `${count(from.unpriced)} unpriced`,
   ];
   return parts.filter(Boolean).join(", ");

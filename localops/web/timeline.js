@@ -94,7 +94,7 @@ export class Timeline {
     this.layout.failedStarts = failed.map(events => Float64Array.from(events, at => run.start[at]));
     this._lit = null;
     this._density = null;
-    this.space.style.height = `${Math.max(0, this.layout.height - 1)}px`;
+    this.space.style.height = this.scroll.style.height = `${Math.max(0, this.layout.height - 1)}px`;
     this.note.textContent = run.n ? "" : "No events yet";
   }
 

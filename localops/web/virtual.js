@@ -29,7 +29,7 @@ export class VirtualList {
     this.element.setAttribute("aria-rowcount", count);
     const tall = count * this.height;
     this._scale = Math.max(1, tall / TALLEST);
-    this.rows.style.height = `${tall / this._scale}px`;
+    this.rows.style.height = this.element.style.height = `${tall / this._scale}px`;
     this._rows.forEach(row => row.remove());
     this._rows.clear();
     this.paint();
