@@ -199,14 +199,17 @@ class Index:
         sessions = dict.fromkeys(session for (session,) in found)
         return [session for session in sessions if self._is_simple(query) or self.has(session, text)]
 
-    def candidates(self, text: str, most: int) -> tuple[list[bytes], bool]:
+    def candidates(self, text: str, most: int) -> tuple[list[bytes] | None, bool]:
         """The sessions that have every word of a text somewhere in a passage, and whether that is all that is asked.
 
-        If it is not, `has` knows whether one row of a session has every term.
+        None when there are more passages than `most`.  If that is not all, `has` knows whether one row of a session has
+        every term.
         """
         query = Query(text)
-        found = self._file.ask(statements("search.sql")["sessions"], {"match": query.match, "many": most})
-        return list(dict.fromkeys(session for (session,) in found)), self._is_simple(query) and len(found) < most
+        found = self._file.ask(statements("search.sql")["sessions"], {"match": query.match, "many": most + 1})
+        if len(found) > most:
+            return None, False
+        return list(dict.fromkeys(session for (session,) in found)), self._is_simple(query)
 
     def has(self, session: bytes, text: str) -> bool:
         """Whether one row of the session has every term."""

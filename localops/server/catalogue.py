@@ -36,8 +36,9 @@ _OF = {"llm_calls": "llms", "tool_calls": "tools"}  # what a list calls them, an
 _TOO_MANY_CHANGED = 50_000  # rows, after which it is made anew
 _STALE = 1.0  # seconds after which it is looked again whether an open session still runs
 _LOOKED_AT = 100  # open sessions, in one question
-_CHECKED = 2_000  # sessions in which a text is looked for in one question, at most
+_CHECKED = 500  # sessions in which a text is looked for in one question, at most
 _PATIENCE = 0.015  # seconds of computing, after which the rest is left to the next page
+_FEW = 5_000  # passages with a text that are gathered for a list; where there are more, a walk soon finds some
 _CANDIDATES = 1_000_000
 
 
@@ -212,7 +213,7 @@ class Catalogue:
 
     def page(self, project: Project, wanted: Wanted, before: Place | None, many: int) -> Page:
         """The first lines after a place."""
-        holders, check = self._with_text(project, wanted)
+        holders, check = self._with_text(project, wanted, most=_FEW)
         column = self._column(wanted.sort)
         chosen = self._chosen(wanted, holders)
         if before is not None:
@@ -246,7 +247,7 @@ class Catalogue:
 
     def counts(self, project: Project, wanted: Wanted) -> tuple[dict[str, Counter[str]], int, bool]:
         """How many sessions each value has under the other filters, how many pass all, and whether exactly."""
-        holders, check = self._with_text(project, wanted)
+        holders, check = self._with_text(project, wanted, most=_CANDIDATES)
         whole = self._chosen(wanted, holders)
         free = [dim for dim in DIMS if wanted.value(dim) is None]
         found = self._count(whole, free)
@@ -277,11 +278,13 @@ class Catalogue:
             chosen = _between(chosen, self._column("seconds"), wanted.min_ns, wanted.max_ns)
         return chosen
 
-    def _with_text(self, project: Project, wanted: Wanted) -> tuple[set[int] | None, bool]:
-        """Those with all words of the text somewhere, and whether it must be looked where exactly."""
+    def _with_text(self, project: Project, wanted: Wanted, *, most: int) -> tuple[set[int] | None, bool]:
+        """Those with all words of the text somewhere (None: too many), and whether it must be looked where exactly."""
         if wanted.filters.text is None:
             return None, False
-        found, exact = project.index().candidates(wanted.filters.text, _CANDIDATES)
+        found, exact = project.index().candidates(wanted.filters.text, most)
+        if found is None:
+            return None, True
         return {self._rows[session] for session in found if session in self._rows}, not exact
 
     def _count(self, rows: Sequence[int], dims: Sequence[str]) -> dict[str, Counter[str]]:

@@ -17,10 +17,13 @@ from localops.server.compare import Side, aligned
 def _run(steps: Sequence[str], answer: str) -> bytes:
     """A session in which some tools are called, one after another, and then a model."""
 
+    def nothing() -> None:
+        pass
+
     @operation
     def plan() -> None:
         for step in steps:
-            tool(name=step)(str)()
+            tool(name=step)(nothing)()
         localops.record(localops.LLMEvent(model="gpt-4o", prompt="why", completion=answer))
 
     session = localops.start_session()
