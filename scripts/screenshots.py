@@ -24,7 +24,15 @@ from localops.decorators import agent, operation, tool
 
 TOP = Path(__file__).parent.parent
 SHOTS = TOP / ".screenshots"
-KEPT = "sessions-light timeline-light tree-light chat-light figures-light analytics-dark compare-light timeline-phone".split()
+KEPT = [
+    "sessions-light",
+    "timeline-light",
+    "tree-light",
+    "chat-light",
+    "figures-light",
+    "analytics-dark",
+    "timeline-phone",
+]
 SECOND = 1_000_000_000
 DAYS = 16
 MODELS = ("claude-sonnet-4-5", "gpt-4o", "gpt-4o-mini")
@@ -193,7 +201,7 @@ def take(link: str, folder: Path, kept: list[str]) -> None:
 
     path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     base = link.partition("/#")[0]
-    wide, narrow = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
+    wide, narrow = {"width": 1280, "height": 720}, {"width": 390, "height": 844}
     sizes: tuple[tuple[str, dict[str, int], Literal["light", "dark"]], ...] = (
         ("light", wide, "light"),
         ("dark", wide, "dark"),
