@@ -125,34 +125,51 @@ function top(title, sessions, label, text, value) {
 }
 
 let asking = null;
+
+/** Everything is asked for at once, and each answer is drawn when it comes, in its own place. */
 async function refresh() {
   asking?.abort();
   asking = new AbortController();
-  const options = { signal: asking.signal };
+  const { signal } = asking, query = asked();
   drawChoice();
-  const query = asked(), tops = sort => ask("sessions", { ...query, sort, order: "desc", limit: 10 }, options);
-  const by = name => ask("analytics", { ...query, by: name, limit: 20 }, options);
+  const slots = { charts: [], tables: [] };
+  const part = async (where, path, more, draw) => {
+    const slot = make("div", { class: "slot" });
+    slots[where].push(slot);
+    const found = await ask(path, { ...query, ...more }, { signal });
+    slot.replaceChildren(...[draw(found)].flat());
+    return found;
+  };
+  const by = (name, title, filter) => part("tables", "analytics", { by: name, limit: 20 }, found => table(title, name, found.lines, filter));
+  const best = (sort, title, label, text, value) => part("tables", "sessions", { sort, order: "desc", limit: 10 }, found => top(title, found.sessions.filter(value), label, text, value));
+  const parts = [
+    part("charts", "analytics/daily", {}, perDay),
+    part("charts", "analytics/distributions", {}, found => [distribution("How long sessions took", found.seconds, duration, "seconds"), distribution("What sessions cost", found.cost, dollars => money(dollars * 1e9), "cost")]),
+    by("model", "Models", "model"), by("tool", "Tools", "tool"), by("agent", "Agents", "agent"), by("tag", "Tags", "tag"),
+    best("cost", "Most expensive sessions", "Cost", cost, one => one.cost_nano || 0), best("seconds", "Longest sessions", "Duration", one => duration(one.seconds), one => one.seconds),
+    best("errors", "Sessions with most errors", "Errors", one => count(one.errors), one => one.errors),
+  ];
+  parts.forEach(each => each.catch(() => {})); // what goes wrong is told once, below
   try {
-    const [totals, daily, spread, models, tools, agents, tagged, dear, long, failing] = await Promise.all([
-      ask("analytics", query, options), ask("analytics/daily", query, options), ask("analytics/distributions", query, options),
-      by("model"), by("tool"), by("agent"), by("tag"), tops("cost"), tops("seconds"), tops("errors"),
-    ]);
+    const totals = await ask("analytics", query, { signal });
     drawTotals(totals);
-    tags.replaceChildren(...tagged.lines.map(line => make("option", { value: line.tag })));
-    if (!totals.sessions) {
-      byId("tables").replaceChildren();
-      return byId("charts").replaceChildren(make("div", { class: "empty" }, make("p", {}, "No sessions in this time."), make("p", {}, "Record one with ", make("code", {}, "localops demo"), ", or look at another time.")));
+    if (!totals.sessions) return await nothing(parts);
+    for (const [where, places] of Object.entries(slots)) {
+      byId(where).className = "charts";
+      byId(where).replaceChildren(...places);
     }
-    byId("charts").className = byId("tables").className = "charts";
-    byId("charts").replaceChildren(...perDay(daily), distribution("How long sessions took", spread.seconds, duration, "seconds"), distribution("What sessions cost", spread.cost, dollars => money(dollars * 1e9), "cost"));
-    byId("tables").replaceChildren(
-      table("Models", "model", models.lines, "model"), table("Tools", "tool", tools.lines, "tool"), table("Agents", "agent", agents.lines, "agent"), table("Tags", "tag", tagged.lines, "tag"),
-      top("Most expensive sessions", dear.sessions, "Cost", cost, one => one.cost_nano || 0), top("Longest sessions", long.sessions, "Duration", one => duration(one.seconds), one => one.seconds),
-      top("Sessions with most errors", failing.sessions.filter(one => one.errors), "Errors", one => count(one.errors), one => one.errors));
+    const [, , , , , tagged] = await Promise.all(parts);
+    tags.replaceChildren(...tagged.lines.map(line => make("option", { value: line.tag })));
   } catch (error) {
-    if (error.name !== "AbortError") byId("charts").replaceChildren(notice(error.message, "problem"));
+    if (error.name !== "AbortError") byId("charts").prepend(notice(error.message, "problem"));
   }
   return undefined;
+}
+
+async function nothing(parts) {
+  byId("tables").replaceChildren();
+  byId("charts").replaceChildren(make("div", { class: "empty" }, make("p", {}, "No sessions in this time."), make("p", {}, "Record one with ", make("code", {}, "localops demo"), ", or look at another time.")));
+  await Promise.allSettled(parts);
 }
 
 refresh();

@@ -208,7 +208,7 @@ const clear = () => {
 
 function drawFacets(found) {
   const query = asked();
-  byId("facets").replaceChildren();
+  byId("facets").replaceChildren(...(query.text && found.unsearched ? [make("p", { class: "faint" }, `${many(found.unsearched, "event")} still to be looked through: search again in a moment.`)] : []));
   for (const [name, each] of Object.entries(menus)) {
     const values = found[name] || [];
     each.element.hidden = !values.length && !query[name];

@@ -34,6 +34,7 @@ def settled(visit: Visit, count: int) -> None:
 
 def test_the_list_shows_every_session_with_its_figures(visit: Visit) -> None:
     """What the list says of a session is what the server knows."""
+    visit.open("/")
     settled(visit, 4)
     facts = visit.facts("sessions")["sessions"]
     shown = visit.page.locator("#rows tr").first.inner_text()
@@ -55,6 +56,7 @@ def test_a_filter_is_chosen_with_its_count_and_stands_in_the_address(
     visit: Visit, menu: str, choice: str, query: str, count: int
 ) -> None:
     """Each menu says how many sessions a value leaves, and leaves so many; the back button undoes it."""
+    visit.open("/")
     page = visit.page
     settled(visit, 4)
     page.locator("summary", has_text=menu).click()
@@ -89,6 +91,7 @@ def test_an_address_with_filters_can_be_sent_to_someone(visit: Visit, query: str
 
 def test_text_is_searched_for_as_it_is_typed(visit: Visit) -> None:
     """Names and content are looked through; nothing found says so, and leads back."""
+    visit.open("/")
     settled(visit, 4)
     visit.page.keyboard.press("/")
     visit.page.keyboard.type("dusk")
@@ -100,6 +103,7 @@ def test_text_is_searched_for_as_it_is_typed(visit: Visit) -> None:
 
 def test_each_column_sorts_both_ways(visit: Visit) -> None:
     """A click on a head sorts, a second one turns it round."""
+    visit.open("/")
     settled(visit, 4)
     page = visit.page
     for label in page.locator("#sessions thead button").all_inner_texts():
@@ -113,6 +117,7 @@ def test_each_column_sorts_both_ways(visit: Visit) -> None:
 
 def test_the_list_is_walked_with_keys(visit: Visit) -> None:
     """`j` and `k` move, Enter opens, `?` says what there is."""
+    visit.open("/")
     settled(visit, 4)
     keyboard = visit.page.keyboard
     for key in "jjk":
@@ -277,8 +282,7 @@ def test_figures_across_sessions_lead_to_the_sessions(visit: Visit) -> None:
 
 def test_two_sessions_are_compared(visit: Visit) -> None:
     """Chosen in the list; what differs is marked, word by word."""
-    page = visit.page
-    visit.open("/?tag=forest")
+    page = visit.open("/?tag=forest")
     settled(visit, 2)
     for box in page.locator(".pick input").all():
         box.check()
@@ -371,6 +375,7 @@ def test_everyone_can_use_every_page(visit: Visit) -> None:
 
 def test_the_theme_can_be_chosen_and_is_kept(visit: Visit) -> None:
     """`t` turns light to dark; the next page is dark as well."""
+    visit.open("/")
     ground = "getComputedStyle(document.documentElement).backgroundColor"
     before = visit.page.evaluate(ground)
     visit.page.keyboard.press("t")
