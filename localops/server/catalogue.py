@@ -38,6 +38,7 @@ _STALE = 1.0  # seconds after which it is looked again whether an open session s
 _LOOKED_AT = 100  # open sessions, in one question
 _CHECKED = 500  # sessions in which a text is looked for in one question, at most
 _PATIENCE = 0.015  # seconds of computing, after which the rest is left to the next page
+_ALIKE = 4  # times as many as are wanted may have the same value, before it is looked which are the newest
 _FEW = 5_000  # passages with a text that are gathered for a list; where there are more, a walk soon finds some
 _CANDIDATES = 1_000_000
 
@@ -324,20 +325,21 @@ class Catalogue:
         """The first rows of an order; among equals the newest session comes first."""
         if not rows:
             return []
+        values = column if isinstance(rows, range) else [column[row] for row in rows]
         pick = heapq.nsmallest if ascending else heapq.nlargest
         # Rows are in the order in which they began, mostly: the heap has less to do when the best come first.
-        edge = pick(many, [column[row] for row in (rows if ascending else reversed(rows))])[-1]
-        inside = [row for row in rows if (column[row] < edge if ascending else column[row] > edge)]
+        edge = pick(many, values if ascending else reversed(values))[-1]
+        if ascending:
+            found = [row for row, value in zip(rows, values, strict=True) if value <= edge]
+        else:
+            found = [row for row, value in zip(rows, values, strict=True) if value >= edge]
         began = self._began
-        inside.sort(key=lambda row: (began[row], row), reverse=True)
-        inside.sort(key=column.__getitem__, reverse=not ascending)
-        on_edge = [row for row in rows if column[row] == edge]
-        room = many - len(inside)
-        if len(on_edge) > room:
-            newest = heapq.nlargest(room, [began[row] for row in reversed(on_edge)])[-1]
-            on_edge = [row for row in on_edge if began[row] >= newest]
-        on_edge.sort(key=lambda row: (began[row], row), reverse=True)
-        return inside + on_edge[:room]
+        if len(found) > _ALIKE * many:  # most of them lie on the edge: only the newest of these are wanted
+            newest = heapq.nlargest(many, [began[row] for row in reversed(found) if column[row] == edge])[-1]
+            found = [row for row in found if began[row] >= newest or column[row] != edge]
+        found.sort(key=lambda row: (began[row], row), reverse=True)
+        found.sort(key=column.__getitem__, reverse=not ascending)
+        return found[:many]
 
     def _told(self, project: Project, column: Sequence[Any], row: int) -> tuple[Place, Listed]:
         sums = (self._sums[name][row] for name in _SUMS)
