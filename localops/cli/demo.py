@@ -201,6 +201,7 @@ def _costs(parts: list[analytics.Part]) -> list[str]:
 _NEXT = (
     ("localops show last", "the run as a tree: who did what, inside what"),
     ("localops analytics last", "figures by model, agent and tool"),
+    ("localops ui", "the same in a browser: timeline, tree, chat and charts"),
     ("localops sessions", "every run there is"),
     ("localops search lighthouse", "find words in anything recorded"),
     ("localops export -o run.html", "one page to look at, or to send to somebody"),
