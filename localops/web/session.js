@@ -317,13 +317,21 @@ async function news() {
   page.facts = facts_;
   drawHead();
   if (turned) drawExtras();
+  if (!page.running) over();
   if (turned || page.run.n !== before || page.run.seen) {
     drawKinds();
     page.changed();
   }
 }
+
+let stop = null;
+/** A session that has ended says nothing more. */
+function over() {
+  stop?.();
+  byId("live").hidden = true;
+}
 if (page.running) {
-  watch({ session: data.session_id }, news, { told: live });
+  stop = watch({ session: data.session_id }, news, { told: live });
   setInterval(() => page.views.timeline && page.view === "timeline" && page.running && page.views.timeline.tick(), 250);
 }
 document.addEventListener("visibilitychange", () => document.hidden || (page.running && news().catch(() => {})));
