@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import struct
 import sys
 import time
+import zlib
+from pathlib import Path
 
 import localops
 from localops.decorators import agent, operation, tool
@@ -41,6 +44,21 @@ def speak(model: str, question: str, answer: str) -> None:
     localops.record(event)
 
 
+def picture() -> str:
+    """The path of a PNG of one pixel."""
+    parts = (
+        (b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 2, 0, 0, 0)),
+        (b"IDAT", zlib.compress(b"\0\x22\x66\x44")),
+        (b"IEND", b""),
+    )
+    chunks = [
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in parts
+    ]
+    path = Path(os.environ["LOCALOPS_HOME"]).with_name("pixel.png")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
+    return str(path)
+
+
 @agent(name="scout")
 class Scout:
     """Looks around."""
@@ -53,7 +71,7 @@ class Scout:
         try:
             look_up("unicorn")
         except LookupError:
-            localops.record(localops.ActionEvent(action_type="shrug"))
+            localops.record(localops.ActionEvent(action_type="shrug", screenshot=picture()))
 
 
 @agent(name="scribe")

@@ -192,6 +192,14 @@ def test_an_error_leads_to_what_failed(visit: Visit) -> None:
     page.locator("#details h2", has_text="look up").wait_for()
 
 
+def test_a_picture_that_was_recorded_is_shown(visit: Visit) -> None:
+    """It comes from the blobs of the home, under its digest."""
+    page = visit.session("night", "events")
+    page.locator(".row", has_text="shrug").click()
+    page.locator("#details img").wait_for(state="attached")
+    visit.until("document.querySelector('#details img').naturalWidth === 1")
+
+
 def test_keys_go_from_event_to_event(visit: Visit) -> None:
     """`j` and `k` step through the events in the order they began."""
     page = visit.session("night", "events")
