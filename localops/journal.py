@@ -543,8 +543,9 @@ class Journal:
         self.counts = dict.fromkeys(self.counts, 0)
         if self._connection is not None and not self._inside and not self._connection.in_transaction:
             self._drop()  # a host program's own fork, which ran only the hook after it: the locks are the parent's
-        if inherited := _open_on(self.path):  # a write of the parent's, or it was about to open or close the file
-            _leaked.extend(map(_silenced, inherited))  # closing one here would undo the parent's transaction
+        inherited = [found for found in apsw.connections() if found is self._connection or _leads_to(found, self.path)]
+        if inherited:  # in them SQLite believes in locks that this process has not, and so would in any beside them
+            _leaked.extend(map(_silenced, inherited))  # closing one could undo the parent's transaction
             self._connection, self._execute = None, _refuse
             self._barred = "forked while the journal was at work: this process records into its spill file"
 
@@ -743,15 +744,7 @@ def _refuse(*_: object) -> Any:
     raise _Waiting
 
 
-def _open_on(path: str) -> list[apsw.Connection]:
-    """The connections of this process to a file: after a fork, those whose locks SQLite believes to have, and has not.
-
-    A connection that is opened beside them shares that belief: its WAL may be taken away under it, with rows in it.
-    """
-    return [connection for connection in apsw.connections() if _may_lead_to(path, connection)]
-
-
-def _may_lead_to(path: str, connection: apsw.Connection) -> bool:
+def _leads_to(connection: apsw.Connection, path: str) -> bool:
     try:
         return connection.filename == path
     except apsw.ThreadingViolationError:  # a thread that the fork left behind was at work in it
