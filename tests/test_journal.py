@@ -680,7 +680,12 @@ def test_one_of_many_writers_folds(folder: str) -> None:
         folds.append(event("more"))
     finds._look_at, finds._fold_at = time.monotonic() + 60, 0
     execute, said = finds._execute, []
-    finds._execute = lambda statement, *values: (said.append(statement), execute(statement, *values))[1]
+
+    def noted(statement: str, *values: object) -> object:
+        said.append(statement)
+        return execute(statement, *values)
+
+    finds._execute = noted
     finds.append(event("last"))
     assert said[1:] == [mark]
     assert finds._fold_at > folds._execute(mark).get + journals.BATCH - 1
