@@ -5,7 +5,7 @@ import { make } from "./base.js";
 import { box, plot, ranking } from "./charts.js";
 import { count, duration, money, percent, tick } from "./formats.js";
 
-const COLOURS = { llm: "llm", tool: "tool", agent: "agent", action: "action", error: "error" };
+const KINDS = new Set(["llm", "tool", "agent", "action", "error"]);
 const BUCKETS = 100, TOP = 10;
 
 export class Figures {
@@ -41,7 +41,7 @@ export class Figures {
     const x = Array.from({ length: BUCKETS }, (_, i) => ((i + 0.5) * step) / 1e6);
     const sums = new Map();
     for (let at = 0; at < run.n; at += 1) {
-      const kind = COLOURS[run.kindOf(at)] || "other";
+      const kind = KINDS.has(run.kindOf(at)) ? run.kindOf(at) : "other";
       if (!sums.has(kind)) sums.set(kind, new Array(BUCKETS).fill(0));
       sums.get(kind)[Math.min(BUCKETS - 1, Math.max(0, Math.floor((run.start[at] - begin) / step)))] += 1;
     }

@@ -106,7 +106,7 @@ class Page {
   }
 
   async turn(name) {
-    const known = name in VIEWS ? name : "timeline";
+    const known = Object.hasOwn(VIEWS, name) ? name : "timeline";
     this.view = known;
     for (const tab of byId("views").children) {
       const on = tab.dataset.view === known;
@@ -286,6 +286,10 @@ shortcut("e", "Next error", () => {
   else page.select(page.run.seq[found]);
 });
 Object.entries(VIEWS).forEach(([name, [label]], index) => shortcut(String(index + 1), label, () => show(name)));
+const zoom = by => () => (page.view === "timeline" ? page.views.timeline.zoom(by) : false);
+shortcut(["+", "="], "Zoom in (timeline)", zoom(0.625));
+shortcut("-", "Zoom out (timeline)", zoom(1.6));
+shortcut("0", "Show everything (timeline)", () => (page.view === "timeline" ? page.views.timeline.fit() : false));
 shortcut("Escape", "Close the event", () => (page.selected ? page.select(0) : false));
 
 // Now

@@ -16,7 +16,7 @@ const picked = new Map(); // sessions chosen to be compared: id to name
 let shown = data.sessions || [], next = data.next_before, current = -1, asking = null;
 
 const asked = () => Object.fromEntries(new URLSearchParams(location.search));
-const filtersOf = query => Object.keys(query).filter(key => key in FACETS || key in OTHERS);
+const filtersOf = query => Object.keys(query).filter(key => Object.hasOwn(FACETS, key) || Object.hasOwn(OTHERS, key));
 
 // The address
 

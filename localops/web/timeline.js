@@ -32,7 +32,7 @@ export class Timeline {
       make("option", { value: "agent" }, "by agent"), make("option", { value: "nesting" }, "by nesting"));
     this.note = make("span", { class: "faint" });
     const bar = make("div", { class: "bar" }, this.choice,
-      button("−", "Zoom out ( − )", () => this._zoom(1.6)), button("+", "Zoom in ( + )", () => this._zoom(0.625)), button("Fit", "Everything ( 0 )", () => this.fit()),
+      button("−", "Zoom out ( − )", () => this.zoom(1.6)), button("+", "Zoom in ( + )", () => this.zoom(0.625)), button("Fit", "Everything ( 0 )", () => this.fit()),
       this.note);
     this.overview = make("canvas", { class: "overview", "aria-hidden": "true" });
     this.axis = make("canvas", { class: "axis", "aria-hidden": "true" });
@@ -135,7 +135,7 @@ export class Timeline {
     this.draw();
   }
 
-  _zoom(by, x = this.width / 2) {
+  zoom(by, x = this.width / 2) {
     const [from, span] = this.view;
     const at = from + (span * x) / this.width;
     this._look(at - (span * by * x) / this.width, span * by);
@@ -445,14 +445,14 @@ export class Timeline {
     const other = a.pointerId === event.pointerId ? b : a, before = a.pointerId === event.pointerId ? a : b;
     const was = Math.abs(before.clientX - other.clientX), is = Math.abs(event.clientX - other.clientX);
     const box = this.canvas.getBoundingClientRect();
-    if (was > 10 && is > 10) this._zoom(was / is, (event.clientX + other.clientX) / 2 - box.left);
+    if (was > 10 && is > 10) this.zoom(was / is, (event.clientX + other.clientX) / 2 - box.left);
   }
 
   _wheel(event) {
     const [from, span] = this.view;
     if (event.ctrlKey || event.metaKey) {
       event.preventDefault();
-      this._zoom(Math.exp(Math.max(-60, Math.min(60, event.deltaY)) * 0.01), event.clientX - this.canvas.getBoundingClientRect().left);
+      this.zoom(Math.exp(Math.max(-60, Math.min(60, event.deltaY)) * 0.01), event.clientX - this.canvas.getBoundingClientRect().left);
     } else if (event.shiftKey || Math.abs(event.deltaX) > Math.abs(event.deltaY)) {
       event.preventDefault();
       this._look(from + ((event.deltaX || event.deltaY) * span) / this.width, span);
@@ -462,7 +462,6 @@ export class Timeline {
   _key(event) {
     const [from, span] = this.view;
     const run = {
-      "+": () => this._zoom(0.625), "=": () => this._zoom(0.625), "-": () => this._zoom(1.6), 0: () => this.fit(),
       ArrowLeft: () => this._look(from - span / 5, span), ArrowRight: () => this._look(from + span / 5, span),
       ArrowDown: () => this.scroll.scrollBy(0, 3 * LINE), ArrowUp: () => this.scroll.scrollBy(0, -3 * LINE),
     }[event.key];

@@ -238,8 +238,13 @@ def test_the_timeline_zooms_and_knows_what_lies_under_the_pointer(visit: Visit) 
     canvas = page.locator(".timeline .scroll canvas")
     page.select_option(".timeline select", "nesting")
     canvas.focus()
+    drawn = "document.querySelector('.timeline .axis').toDataURL()"
+    seen = set()
     for key in ("+", "+", "ArrowRight", "-", "0"):
         page.keyboard.press(key)
+        page.wait_for_timeout(100)
+        seen.add(page.evaluate(drawn))
+    assert len(seen) == 5
     page.wait_for_timeout(100)
     box: Any = canvas.bounding_box()
     page.mouse.click(box["x"] + box["width"] * 0.2, box["y"] + 12)
