@@ -18,8 +18,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-
-pytest.importorskip("playwright", reason="the pages are tested with playwright")
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 _ROOT = Path(__file__).parents[2]
