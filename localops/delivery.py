@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _PAGE = 256  # rows read at a time while a batch fills: its limit of bytes is kept this closely
 _OPEN_END = (1 << 63) - 1
+_MOST_ROWS, _MOST_SIZE = 4_000, 4 << 20  # of a batch that has grown
 _MOST_TOTALS = 1_000  # sessions whose figures go along with the last batch
 
 
@@ -38,6 +39,11 @@ class Limits:
     session: bytes | None = None  # only of this one
     ended_only: bool = False  # not of sessions that may still run
     metadata_only: bool = False  # without content
+    grows: bool = False  # while the line is quick: large batches cost less, small ones lose less
+
+    def grow(self) -> None:
+        """Put twice as much into the next batch, up to what fits the memory of a small machine."""
+        self.rows, self.size = min(2 * self.rows, _MOST_ROWS), min(2 * self.size, _MOST_SIZE)
 
 
 @dataclass(frozen=True)

@@ -275,8 +275,10 @@ def million(bench: Bench) -> None:
 
 
 def warm_analytics(session: Session) -> float:
-    """Milliseconds of the best of twenty."""
-    session.get_analytics()
+    """Milliseconds of the best of twenty, with 500 rows that are not folded yet, as there are half the time."""
+    session._journal.fold()
+    for _ in range(500):
+        session.record(localops.ActionEvent(params=PARAMS, returns=RETURNS, action_type="step"))
     return min(timed(session.get_analytics, 20)()) / 1e6
 
 

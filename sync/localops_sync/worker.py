@@ -7,6 +7,7 @@ delivered only in the transaction that keeps its receipt.  Two passes at once do
 from __future__ import annotations
 
 import os
+import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from localops_sync.sink import Sink
 
 LOCK = "sync.lock"
+_QUICK = 1.0  # seconds that a batch takes on a line that can bear larger ones
 _PROBES = 64  # requests spent on finding rows that make a server fail
 _MOST_TOUCHED = 100_000  # sessions remembered for the totals that go along at the end
 
@@ -75,7 +77,7 @@ def sync(
     try:
         with only_one(folder, wait) as ours:
             if ours:
-                one = Pass(folder, remote, outcome, pace or Pace(), limits or delivery.Limits(), on_progress)
+                one = Pass(folder, remote, outcome, pace or Pace(), limits or delivery.Limits(grows=True), on_progress)
                 one.run(check_all=check_all)
             else:
                 outcome.worse(BUSY, "another sync of this project is running")
@@ -245,10 +247,13 @@ class Pass:
             self._deliver(bundle.first(batch, int(self.pace.rows_left)))
             raise OutOfBudget  # there may be no other batch that would notice
         self.pace.check()
+        began = time.monotonic()
         try:
             self._settle(batch, self._patiently(lambda: self._send(batch)))
+            if self.limits.grows and time.monotonic() - began < _QUICK:
+                self.limits.grow()
         except (Refused, TooLarge) as error:
-            self._clean = False
+            self._clean = self.limits.grows = False
             if len(batch.rows) == 1:
                 self._park(batch, str(error), final=True)
                 return
@@ -259,7 +264,7 @@ class Pass:
         except Offline as error:
             if isinstance(error, Busy) or not (error.answered or error.broke):
                 raise
-            self._clean = False
+            self._clean = self.limits.grows = False
             self._isolate(batch, error)
 
     def _send(self, batch: Batch) -> Ack:

@@ -33,7 +33,7 @@ from localops.reader import Reader
 from localops_sync import codes, worker
 from localops_sync.remotes import Remote
 from localops_sync.sink import Blocked, Offline, Refused, TooLarge
-from localops_sync.sinks import open_sink, otlp_names
+from localops_sync.sinks import open_sink, otlp_names, otlp_wire
 from localops_sync.sinks.otlp import OPTIONS, Otlp
 from localops_sync.sinks.otlp_spans import span_id
 from localops_sync.transport import Transport
@@ -1029,3 +1029,9 @@ def _journal() -> Any:
     from contextlib import closing
 
     return closing(Journal(os.path.join(os.environ["LOCALOPS_HOME"], "default")))
+
+
+def test_a_sum_that_no_column_could_hold_is_sent_as_the_nearest_that_fits() -> None:
+    """Tokens in and out may each fit 64 bits and their sum may not: it is no reason to refuse the row."""
+    assert otlp_wire._value(-(1 << 63) - 1) == {"intValue": str(-(1 << 63))}
+    assert otlp_wire._value(1 << 63) == {"intValue": str((1 << 63) - 1)}

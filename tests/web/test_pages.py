@@ -131,6 +131,23 @@ def test_the_list_is_walked_with_keys(visit: Visit) -> None:
     visit.page.wait_for_url(f"**/s/{current}")
 
 
+def test_two_sessions_are_chosen_and_compared_with_keys(visit: Visit) -> None:
+    """`x` chooses the session the list stands on; `d` leaves only what differs between two."""
+    visit.open("/")
+    settled(visit, 4)
+    keyboard = visit.page.keyboard
+    for key in "jxjx":
+        keyboard.press(key)
+    chosen = visit.page.locator("#rows .pick input:checked")
+    assert chosen.count() == 2
+    ids = [visit.page.locator("#rows tr").nth(n).get_attribute("data-id") for n in range(2)]
+    visit.open(f"/compare?a={ids[0]}&b={ids[1]}")
+    only = visit.page.get_by_label("only what differs")
+    only.wait_for()
+    keyboard.press("d")
+    assert only.is_checked()
+
+
 # A session
 
 

@@ -155,7 +155,7 @@ class _Wanted:
                 max_bytes=given["max_bytes"],
                 bytes_per_second=given["bwlimit"],
             ),
-            limits=delivery.Limits(session=self.session, ended_only=given["ended_only"]),
+            limits=delivery.Limits(session=self.session, ended_only=given["ended_only"], grows=True),
             wait=given["wait"],
             check_all=given["verify"],
             on_progress=bar,

@@ -68,7 +68,7 @@ def _value(value: Value) -> dict[str, Any]:
     if isinstance(value, bool):
         return {"boolValue": value}
     if isinstance(value, int):
-        return {"intValue": str(value)}
+        return {"intValue": str(_fitting(value))}
     if isinstance(value, float):
         return {"doubleValue": value}
     if isinstance(value, list):
@@ -120,13 +120,18 @@ def _add(spans: Any, span: Span) -> None:
         _fill(moment.attributes, span.exception)
 
 
+def _fitting(number: int) -> int:
+    """The nearest number that OTLP can carry: a sum of two that fit may not."""
+    return max(-(1 << 63), min(number, (1 << 63) - 1))
+
+
 def _fill(pairs: Any, attributes: Attributes) -> None:
     for key, value in attributes.items():
         said = pairs.add(key=key).value
         if isinstance(value, bool):
             said.bool_value = value
         elif isinstance(value, int):
-            said.int_value = value
+            said.int_value = _fitting(value)
         elif isinstance(value, float):
             said.double_value = value
         elif isinstance(value, list):
