@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     Execute = Callable[..., Any]
 
 _PAGE = 256  # rows read at a time while a batch fills: its limit of bytes is kept this closely
-_OPEN_END = (1 << 63) - 1
 _MOST_ROWS, _MOST_SIZE = 4_000, 4 << 20  # of a batch that has grown
 _MOST_TOTALS = 1_000  # sessions whose figures go along with the last batch
 

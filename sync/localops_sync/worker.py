@@ -1,7 +1,7 @@
 """One pass: what a remote lacks goes there, batch after batch, and what it signed for is kept.
 
 Safe to kill between any two steps: a batch is sent only after its rows are safe from a power cut, and counts as
-delivered only in the transaction that keeps its receipt.  Two passes at once do no harm either; the lock spares work.
+delivered only in the transaction that keeps its receipt.  A lock lets one pass at a time work; a hub needs it not.
 """
 
 from __future__ import annotations
