@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from email.utils import parsedate_to_datetime
+from urllib.parse import urlsplit
 
 from localops_sync.sink import Blocked, Busy, Offline, Refused, TooLarge
 
@@ -18,7 +19,7 @@ RETRY_AFTER_MOST = 120.0  # a server has been seen to ask for thirty years
 
 # Answers that only a person can do something about, and what.
 _ACT = {
-    401: "it does not accept the key: see `localops remote test`",
+    401: "it does not accept the key: `localops remote key` gives another",
     402: "it asks for payment, or its quota is used up",
     403: "the key may not write there",
     404: "there is nothing at this address that takes rows: check the URL",
@@ -39,8 +40,7 @@ def trouble(status: int, said: str, headers: Mapping[str, str], where: str) -> T
     """What an answer other than 200 means for the rows that were sent."""
     text = f"{where} answered {status}{f': {said}' if said else ''}"
     if 300 <= status < 400:
-        place = headers.get("Location", "another address")
-        return Blocked(f"{text}; it points to {place}, and redirects are never followed: change the remote's URL")
+        return Blocked(f"{text}; {_elsewhere(headers.get('Location', ''), where)}")
     if status in _ACT:
         return Blocked(f"{text}; {_ACT[status]}")
     if status == 413:
@@ -51,6 +51,24 @@ def trouble(status: int, said: str, headers: Mapping[str, str], where: str) -> T
     if 400 <= status < 500:
         return _no(status, text, headers.get("Content-Type", ""))
     return Offline(f"{text}, which is no answer of a remote: something between may have spoken")
+
+
+def _elsewhere(place: str, where: str) -> str:
+    """What to do about a redirect: a network that wants a login first points to its own page, a remote to itself."""
+    never = f"it points to {place or 'another address'}, and redirects are never followed"
+    if _host(place) in (None, _host(f"//{where}")):
+        return f"{never}: check the URL, and whether it is https or http (`localops remote move` changes it)"
+    return (
+        f"{never}: if that is the login page of this network, log in there with a browser; "
+        "if the remote has moved, `localops remote move` tells where to"
+    )
+
+
+def _host(address: str) -> str | None:
+    try:
+        return urlsplit(address).hostname
+    except ValueError:  # half a bracket
+        return None
 
 
 def _no(status: int, text: str, kind: str) -> Refused | Blocked:

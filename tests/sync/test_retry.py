@@ -61,6 +61,26 @@ def test_a_redirect_says_where_to() -> None:
     assert "https://hub.example/below" in str(found)
 
 
+@pytest.mark.parametrize(
+    ("place", "advice"),
+    [
+        ("http://10.0.0.1/login?from=hub.example", "log in there with a browser"),
+        ("https://hub.example:8642/", "whether it is https or http"),
+        ("/login", "check the URL"),
+        ("http://[", "check the URL"),
+    ],
+)
+def test_a_redirect_says_what_to_do(place: str, advice: str) -> None:
+    """A network's login page wants a browser; a remote that points to itself wants another URL."""
+    said = str(retry.trouble(302, "", {"Location": place}, "hub.example:8642"))
+    assert (advice in said, "browser" in said) == (True, "browser" in advice)
+
+
+def test_a_key_that_is_not_accepted_says_how_to_change_it() -> None:
+    """The advice is a command that helps, also to somebody who has just run `remote test`."""
+    assert "localops remote key" in str(retry.trouble(401, "", {}, "hub.example"))
+
+
 _AFTER = [
     ("0", 0.0),
     ("7", 7.0),

@@ -141,7 +141,7 @@ class Api:
         return {"Content-Type": "application/json; charset=UTF-8", "X-Agentops-Api-Key": self._transport.key or ""}
 
     def _wrong_key(self, said: str) -> Blocked:
-        return Blocked(f"{self.where} does not accept the key ({said}): see `localops remote test`")
+        return Blocked(f"{self.where} does not accept the key ({said}): `localops remote key` gives another")
 
     def _strange(self, what: str) -> Offline:
         return Offline(f"{self.where} answered with {what}; nothing counts as sent")
