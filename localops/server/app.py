@@ -21,14 +21,16 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from localops import __version__, analytics, bundle, clock, config, encode, output, strangers
+from localops import __version__, analytics, bundle, clock, encode, output, strangers
 from localops.errors import Ambiguous, BundleError, ConfigError, LocalopsError, NotFound
 from localops.home import STATES, Filters
 from localops.intake import Apart
+from localops.rows import DONE, OPEN
 from localops.server import bodies, guard, openapi
 from localops.server.bodies import TooLarge, TooSlow, Unpackable
-from localops.server.calls import Call, Door, Garbled, Misplaced, Refusal, TooMany, Unavailable
+from localops.server.calls import Call, Door, Garbled, Misplaced, Refusal, TooMany, Unavailable, project_named
 from localops.server.catalogue import SORTS
+from localops.server.keys import Unreadable
 from localops.server.limits import Busy, Limits, Shares
 from localops.server.live import Streams
 from localops.server.pages import Pages, error_page
@@ -185,7 +187,9 @@ def app(
     ]
     handlers: dict[Any, Any] = {404: hub.nothing_there, 405: hub.nothing_there}
     around = Middleware(guard.Guard, local=keys is None, logins=logins, stranger=pages.stranger)
-    return Starlette(routes=_merged(routes), exception_handlers=handlers, lifespan=lifespan, middleware=[around])
+    made = Starlette(routes=_merged(routes), exception_handlers=handlers, lifespan=lifespan, middleware=[around])
+    made.router.redirect_slashes = False  # to where the request's own Host says
+    return made
 
 
 PAGES = {"/": "sessions", "/s/{session}": "session", "/analytics": "analytics", "/compare": "compare"}
@@ -329,7 +333,7 @@ class Hub:
     async def _body(self, request: Request) -> AsyncIterator[bytes]:
         """The body as it came, for as long as there is room for it."""
         told = request.headers.get("content-length", "")
-        if not (told.isascii() and told.isdigit()):
+        if not (told.isascii() and told.isdigit()) or "transfer-encoding" in request.headers:  # which would count
             raise Refusal(411, "say how long the body is: Content-Length", headers=_CLOSE)
         size = int(told[:18])
         if size > self.limits.body:
@@ -429,8 +433,8 @@ class Hub:
         """Which rows are not here."""
         asked = await self._asked(call.request)
         try:
-            found = [(_id(id), int(phase), int(total)) for id, phase, total in asked["rows"]]
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            found = [_identity(each) for each in asked["rows"]]
+        except (KeyError, TypeError, ValueError) as error:
             raise Refusal(400, 'expected {"rows": [["id in hex", phase, sum], …]}') from error
         if len(found) > _MOST_ROWS:
             raise Refusal(413, f"no more than {_MOST_ROWS} rows at once")
@@ -466,7 +470,7 @@ class Hub:
             call.chosen_project(),
             filters,
             before=call.asked("before"),
-            limit=call.number("limit", 50, most=500),
+            limit=call.limit(50, most=500),
             sort=sort,
             ascending=order == "asc",
             **bounds,
@@ -489,7 +493,7 @@ class Hub:
     async def events(self, call: Call) -> Response:
         """A page of a session's events."""
         page: dict[str, Any] = {"after": call.number("after", 0, most=1 << 62)}
-        page["limit"] = call.number("limit", 500, most=1_000)
+        page["limit"] = call.limit(500, most=1_000)
         page |= {"kind": call.asked("kind"), "text": call.asked("text")}
         return self._answer(await self._one(self.store.events, call, **page))
 
@@ -503,7 +507,7 @@ class Hub:
     async def timeline(self, call: Call) -> Response:
         """A page of a session's events in columns."""
         page: dict[str, Any] = {"after": call.number("after", 0, most=1 << 62)}
-        page["limit"] = call.number("limit", 2_000, most=50_000)
+        page["limit"] = call.limit(2_000, most=50_000)
         return self._answer(await self._one(self.store.timeline, call, **page))
 
     async def live(self, call: Call) -> Response:
@@ -524,7 +528,7 @@ class Hub:
         project, digest = str(call.request.path_params["project"]), _digest(call.request)
         if call.project not in (None, project):
             raise Refusal(404, "there is no such blob in this project")
-        found = await self.read(self.store.attachment, config.check_project(project), digest)
+        found = await self.read(self.store.attachment, project_named(project), digest)
         if found is None:
             raise Refusal(404, "there is no such blob in this project")
         path, kind = found
@@ -555,7 +559,7 @@ class Hub:
         by = call.asked("by")
         if by is not None and by not in analytics.ACROSS:
             raise Refusal(400, f"by is one of {', '.join(analytics.ACROSS)}")
-        limit = call.number("limit", 1_000, most=10_000)
+        limit = call.limit(1_000, most=10_000)
         return await self.read(self.store.analytics, call.chosen_project(), by, _chosen(call), limit=limit)
 
     async def daily(self, call: Call) -> Response:
@@ -668,7 +672,7 @@ def _refusal(error: Exception) -> Refusal:
     if isinstance(error, Busy):
         wait = {"Retry-After": str(math.ceil(error.after))}
         return Refusal(429 if error.own_fault else 503, str(error), headers={**wait, **_CLOSE})
-    if isinstance(error, Unavailable):
+    if isinstance(error, Unavailable | Unreadable):
         return Refusal(503, str(error), headers={"Retry-After": str(_RETRY)})
     if isinstance(error, TooSlow):
         return Refusal(408, str(error), headers=_CLOSE)
@@ -736,6 +740,13 @@ def _id(text: str) -> bytes:
     if len(found) != 16:
         raise ValueError(text)
     return found
+
+
+def _identity(told: Any) -> tuple[bytes, int, int]:
+    id, phase, total = told
+    if type(phase) is not int or phase not in (DONE, OPEN) or type(total) is not int:
+        raise ValueError(told)
+    return _id(id), phase, total
 
 
 def _named(found: Sequence[tuple[bytes, int]]) -> list[list[object]]:

@@ -8,7 +8,7 @@ from decimal import Decimal, InvalidOperation
 
 from localops import events
 from localops.config import check_project
-from localops.errors import LocalopsError
+from localops.errors import ConfigError, LocalopsError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,14 +72,18 @@ class Call:
         except ValueError as error:
             raise Refusal(404, "that is no id of a session") from error
 
-    def number(self, name: str, otherwise: int, *, most: int) -> int:
+    def number(self, name: str, otherwise: int, *, most: int, least: int = 0) -> int:
         """A number from the query."""
         text = self.asked(name)
         if text is None:
             return otherwise
-        if not (text.isascii() and text.isdigit()) or len(text) > 18:
-            raise Refusal(400, f"{name}={text[:40]!r} is no number")
+        if not (text.isascii() and text.isdigit()) or len(text) > 18 or int(text) < least:
+            raise Refusal(400, f"{name}={text[:40]!r} is no number from {least} on")
         return min(int(text), most)
+
+    def limit(self, otherwise: int, *, most: int) -> int:
+        """How long a page may be; the next one begins behind what is on it, so it has room for something."""
+        return self.number("limit", otherwise, most=most, least=1)
 
     def amount(self, name: str) -> int | None:
         """A number of dollars or seconds from the query, in billionths."""
@@ -90,7 +94,7 @@ class Call:
             found = Decimal(text)
         except InvalidOperation:
             found = Decimal("NaN")
-        if not found.is_finite() or abs(found) > 10**9:
+        if not found.is_finite() or not -(10**9) <= found <= 10**9:
             raise Refusal(400, f"{name}={text[:40]!r} is no number")
         return int(found * 10**9)
 
@@ -99,7 +103,7 @@ class Call:
         asked = self.asked("project")
         if asked is not None and self.project not in (None, asked):
             raise Refusal(404, "this key is for another project")
-        return self.project if asked is None else check_project(asked)
+        return self.project if asked is None else project_named(asked)
 
     def moment(self, name: str) -> int | None:
         """A time from the query, in nanoseconds since 1970."""
@@ -110,6 +114,14 @@ class Call:
         if at is None:
             raise Refusal(400, f"{name}={text[:40]!r} is no time: say 2026-11-21 or 2026-11-21T08:30")
         return at
+
+
+def project_named(text: str) -> str:
+    """The name of a project that a client said."""
+    try:
+        return check_project(text)
+    except ConfigError as error:
+        raise Refusal(400, str(error)) from error
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,10 @@ class Key:
         return self.sha256[:_HANDLE]
 
 
+class Unreadable(ConfigError):
+    """The keys of the hub cannot be read."""
+
+
 class Keys:
     """The keys of a hub; read again whenever the file has changed, so a revoked one is refused at once."""
 
@@ -57,8 +61,7 @@ class Keys:
 
     @property
     def hub(self) -> str:
-        """The id of this hub, made once for a data folder."""
-        self._load()
+        """The id of this hub, made once for a data folder; as of when a key was last looked for."""
         return self._hub
 
     def all(self) -> list[Key]:
@@ -113,7 +116,7 @@ class Keys:
                     told = encode.loads(file.read())
                 self._hub, self._keys = told["hub"], [Key(**each) for each in told["keys"]]
             except (OSError, ValueError, TypeError, KeyError) as error:
-                raise ConfigError(f"{self.path} does not hold the keys of a hub: {error}") from error
+                raise Unreadable(f"{self.path} does not hold the keys of a hub: {error}") from error
             self._seen = seen
 
     def _change(self, work: Callable[[list[Key]], list[Key]]) -> None:

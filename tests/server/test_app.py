@@ -194,6 +194,8 @@ def test_sessions_are_listed_page_by_page(tmp_path: Path) -> None:
         "/api/1/sessions?state=Sleeping",
         "/api/1/sessions?since=soon",
         "/api/1/sessions?limit=many",
+        "/api/1/sessions?limit=0",
+        "/api/1/sessions?min_cost=1e9999999",
         "/api/1/analytics?by=colour",
     ],
 )
@@ -201,6 +203,20 @@ def test_a_question_that_makes_no_sense_is_refused(running: RealHub, path: str) 
     """With a sentence that says what would."""
     status, told = running.ask("GET", path)
     assert (status, bool(told["message"])) == (400, True)
+
+
+@pytest.mark.parametrize("what", ["events", "timeline"])
+def test_a_page_has_room_for_something(running: RealHub, what: str) -> None:
+    """None without an event, behind which the next one could not begin."""
+    session = _send(running, session_rows())
+    assert running.ask("GET", f"/api/1/sessions/{session}/{what}?limit=0")[0] == 400
+    assert running.ask("GET", f"/api/1/sessions/{session}/{what}?limit=1")[0] == 200
+
+
+def test_an_address_is_what_it_is(running: RealHub) -> None:
+    """Nobody is sent elsewhere, and least of all to a host that they named themselves."""
+    status, told = running.ask("GET", "/api/1/sessions/", headers={"Host": "evil.example"})
+    assert (status, "nothing at this address" in told["message"]) == (404, True)
 
 
 def test_events_are_given_page_by_page(running: RealHub) -> None:
@@ -259,7 +275,10 @@ def test_the_hub_can_be_asked_what_it_has(running: RealHub) -> None:
     assert told["other"] == [[found[1][0].hex(), 0]]
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b'{"sessions":5,"rows":5}', b'{"sessions":["x"],"rows":[["x",1,2]]}'])
+_NO_ROWS = [b'{"rows":[["%032x",%s,2]]}' % (5, phase) for phase in (b"1e300", b"2", b"99999999999999999999", b'"0"')]
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b'{"sessions":5,"rows":5}', b'{"sessions":["x"],"rows":[["x",1,2]]}', *_NO_ROWS])
 def test_proof_is_asked_for_in_a_form(running: RealHub, body: bytes) -> None:
     """Anything else is refused."""
     assert running.ask("POST", "/sync/1/sessions", body)[0] == 400

@@ -110,10 +110,11 @@ def test_what_is_no_http_is_cut_off(running: RealHub, connect: list[socket.socke
     assert _is_well(running)
 
 
-def test_a_body_needs_a_length(running: RealHub, connect: list[socket.socket]) -> None:
-    """An endless one is not begun."""
+@pytest.mark.parametrize("length", [b"", b"Content-Length: 5\r\n"])
+def test_a_body_needs_a_length(running: RealHub, connect: list[socket.socket], length: bytes) -> None:
+    """An endless one is not begun; neither is one that only claims to have an end."""
     sock = _open(running, connect)
-    head = _head(running, 0).replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")
+    head = _head(running, 0).replace(b"Content-Length: 0\r\n", length + b"Transfer-Encoding: chunked\r\n")
     sock.sendall(head + b"5\r\nhello\r\n")
     assert _until_closed(sock).startswith(b"HTTP/1.1 411")
 
@@ -308,6 +309,19 @@ def test_a_journal_that_was_put_back_is_noticed(tmp_path: Path, stopped: bool) -
         status, told = found.take(batch_of(session_rows(1), 11, journal="1" * 32, previous=there))
         assert (status, told.get("held")) == ((409, [[1, 4]]) if stopped else (200, None))
         assert found.ask("GET", "/api/1/analytics")[1]["llm_calls"] == (2 if stopped else 7)
+
+
+def test_keys_that_cannot_be_read_stop_nothing_for_good(tmp_path: Path) -> None:
+    """Their file is broken, or another user's: the hub asks for time, and no sender blames its rows or its key."""
+    with hub(tmp_path) as found:
+        keys = found.data / "hub.json"
+        told = keys.read_bytes()
+        keys.write_bytes(told[:-5])
+        for _ in range(2):
+            status, said = found.take(batch_of(session_rows()))
+            assert (status, "hub.json" in said["message"]) == (503, True)
+        keys.write_bytes(told)
+        assert found.take(batch_of(session_rows()))[0] == 200
 
 
 def test_tls_is_served(tmp_path: Path) -> None:
