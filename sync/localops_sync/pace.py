@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import threading
 import time
 
 TYPE_CHECKING = False
@@ -25,10 +26,11 @@ class Pace:
         max_rows: int | None = None,
         max_bytes: int | None = None,
         bytes_per_second: float | None = None,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], object] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._sleep, self._monotonic = sleep, monotonic
+        self._stopped = threading.Event()
+        self._sleep, self._monotonic = sleep or self._stopped.wait, monotonic
         self._ends = None if max_seconds is None else monotonic() + max_seconds
         self.rows_left = math.inf if max_rows is None else max_rows
         self.bytes_left = math.inf if max_bytes is None else max_bytes
@@ -37,7 +39,13 @@ class Pace:
 
     def seconds_left(self) -> float:
         """Until the pass has to end; infinite without a limit."""
+        if self._stopped.is_set():
+            return 0.0
         return math.inf if self._ends is None else self._ends - self._monotonic()
+
+    def stop(self) -> None:
+        """End the pass here and now: whoever waits is OutOfBudget, and so is whoever wants to send."""
+        self._stopped.set()
 
     def check(self) -> None:
         """OutOfBudget when nothing may be sent any more."""
@@ -66,6 +74,8 @@ class Pace:
             raise OutOfBudget
         if seconds > 0:
             self._sleep(seconds)
+        if self._stopped.is_set():
+            raise OutOfBudget
 
     def jitter(self) -> float:
         """A random number in [0, 1)."""

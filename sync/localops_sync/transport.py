@@ -120,9 +120,11 @@ class Transport:
         _check_authority(remote)
         self.sent = 0  # bytes of all bodies
         self.skew: float | None = None  # by how many seconds the remote's clock is ahead, when that is worth a word
-        self._remote, self._pace = remote, pace or Pace()
+        self.pace = pace or Pace()
+        self._remote = remote
         self._connect, self._silence, self._whole = connect, silence, whole
         self._line = _Line(remote, silence)
+        self._over = threading.Event()  # of the request that is on its way
 
     def ask(
         self,
@@ -138,39 +140,42 @@ class Transport:
 
         OutOfBudget when the pass is over before it could be sent.
         """
-        self._pace.wait_for_line()
-        seconds = min(self._whole + len(body or b"") / SLOWEST, self._pace.seconds_left())
+        self.pace.wait_for_line()
+        seconds = self._whole + len(body or b"") / SLOWEST
         line = self._line
         try:
             reply = self._within(seconds, lambda: self._call(line, method, path, body, headers or {}, most))
         finally:
             self.sent += len(body or b"")
-            self._pace.spend(0, len(body or b""))
+            self.pace.spend(0, len(body or b""))
         self._compare_clocks(reply.headers.get("Date"))
         if reply.status not in expected:
             raise reply.refusal()
         return reply
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Let go of the connection; a request that another thread is at ends without an answer."""
+        self.pace.stop()
+        self._over.set()
         self._line.close()
 
     def _within(self, seconds: float, call: Callable[[], Reply]) -> Reply:
-        """What the call gives, or Offline once the time is over.
+        """What the call gives, or Offline once the time is over; OutOfBudget when the pass is.
 
         A thread of its own makes it, since no timeout bounds the look-up of a name or a header that comes in drops.
         """
         found: list[Reply | BaseException] = []
-        thread = threading.Thread(target=_keep, args=(call, found), daemon=True)
-        thread.start()
+        self._over = over = threading.Event()
+        seconds = min(seconds, self.pace.seconds_left())  # asked now: whoever closed before this has stopped the pace
+        threading.Thread(target=_keep, args=(call, found, over), daemon=True).start()
         try:
-            thread.join(seconds)
+            over.wait(seconds)
         finally:
             late = not found  # or somebody pressed Ctrl-C
             if late:
                 self._line.cut()
                 self._line = _Line(self._remote, self._silence)  # the thread may still be at the old one
-        if late and self._pace.seconds_left() <= 0:
+        if late and self.pace.seconds_left() <= 0:
             raise OutOfBudget
         if late:  # whatever has come meanwhile: cut off, it may look like an answer
             raise Offline(f"{self.where} did not finish its answer within {seconds:.0f} s")
@@ -226,11 +231,13 @@ def _says_its_end(found: requests.Response) -> bool:
     return found.request.method == "HEAD" or "Content-Length" in found.headers or "Transfer-Encoding" in found.headers
 
 
-def _keep(call: Callable[[], Reply], found: list[Reply | BaseException]) -> None:
+def _keep(call: Callable[[], Reply], found: list[Reply | BaseException], over: threading.Event) -> None:
     try:
         found.append(call())
     except BaseException as error:  # whatever it is, it is raised where somebody waits for it
         found.append(error)
+    finally:
+        over.set()
 
 
 def _check_authority(remote: Remote) -> None:

@@ -31,6 +31,7 @@ from localops.errors import ConfigError
 from localops.journal import Journal
 from localops.reader import Reader
 from localops_sync import codes, worker
+from localops_sync.pace import OutOfBudget, Pace
 from localops_sync.remotes import Remote
 from localops_sync.sink import Blocked, Offline, Refused, TooLarge
 from localops_sync.sinks import open_sink, otlp_names, otlp_wire
@@ -110,11 +111,11 @@ def collector() -> Iterator[Collector]:
 class Sending:
     """A sink on the journal of this test, and batches of what it holds."""
 
-    def __init__(self, collector: Collector, **remote: Any) -> None:
+    def __init__(self, collector: Collector, pace: Pace | None = None, **remote: Any) -> None:
         self.folder = os.path.join(os.environ["LOCALOPS_HOME"], "default")
         self.reader = Reader(os.path.join(self.folder, "journal.db"))
         self.remote = Remote("far", remote.pop("url", collector.url), kind="otlp", **{"key": KEY, **remote})
-        sink = open_sink(self.remote, self.reader, self.folder, Transport(self.remote))
+        sink = open_sink(self.remote, self.reader, self.folder, Transport(self.remote, pace=pace))
         assert isinstance(sink, Otlp)
         self.sink = sink
 
@@ -952,6 +953,25 @@ def test_no_token_parks_no_row(collector: Collector, answer: Answer, trouble: ty
     with Sending(collector, options={"auth": "agentops"}) as sending, pytest.raises(trouble):
         sending.all()
     assert [path for path, _, _ in collector.requests] == ["/v3/auth/token"]
+
+
+def test_a_token_is_waited_for_no_longer_than_the_pass(collector: Collector) -> None:
+    """Who gives out tokens and says nothing ends a pass with --max-seconds in time, not as a remote that is down."""
+    _finished()
+    asked = threading.Event()
+    answered = threading.Event()
+
+    def keep_waiting(*_: object) -> Answer:
+        asked.set()
+        answered.wait(30)
+        return TAKEN
+
+    collector.answer = keep_waiting
+    with Sending(collector, Pace(max_seconds=0.5), options={"auth": "agentops"}) as sending:
+        with pytest.raises(OutOfBudget):
+            sending.all()
+        assert asked.is_set()
+        answered.set()
 
 
 @pytest.mark.parametrize(

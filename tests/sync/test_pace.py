@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given
@@ -127,6 +128,20 @@ def test_a_wait_that_does_not_fit_is_not_begun(clock: Clock) -> None:
     clock.now += 1.0
     with pytest.raises(OutOfBudget):
         pace.wait(0.0)
+
+
+def test_a_wait_ends_when_the_pass_is_stopped() -> None:
+    """Whoever waits in another thread is let go at once, and nothing is sent after that."""
+    pace = Pace(bytes_per_second=1.0)
+    pace.wait_for_line()
+    pace.spend(0, 1_000_000)
+    with ThreadPoolExecutor(1) as beside:
+        waiting = beside.submit(pace.wait_for_line)
+        pace.stop()
+        with pytest.raises(OutOfBudget):
+            waiting.result()
+    with pytest.raises(OutOfBudget):
+        pace.check()
 
 
 def test_jitter_is_a_part() -> None:

@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -657,6 +658,16 @@ def test_a_key_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 # Ctrl-C
+
+
+def test_close_ends_what_another_thread_waits_for(call: Call) -> None:
+    """Whoever closes a transport does not wait for a connection that is not there yet."""
+    with chaos.black_hole() as port, ThreadPoolExecutor(1) as beside:
+        transport = Transport(Remote("r", f"http://127.0.0.1:{port}"), connect=LONG)
+        asking = beside.submit(transport.ask, "GET", "/")
+        transport.close()
+        with pytest.raises((OutOfBudget, Offline)):
+            asking.result(LONG / 2)
 
 
 def test_ctrl_c() -> None:

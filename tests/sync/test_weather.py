@@ -8,6 +8,7 @@ import random
 import re
 import signal
 import subprocess
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -600,6 +601,24 @@ def test_interrupted(trip: Trip, chaos_before: Chaos, calls: int) -> None:
     assert "Traceback" not in err
     trip.check_kept()
     chaos_before.calm()
+    assert trip.go().code == codes.DONE
+    trip.check_arrived()
+
+
+def test_interrupted_while_the_line_is_spared(trip: Trip) -> None:
+    """Ctrl-C ends a pass that waits for its share of a slow line, which it would for hours."""
+    trip.record(7_000)  # three batches: it is the second that another is packed beside
+    everything = trip.unsent()
+    program = trip.start("--bwlimit", "1")
+    try:
+        wait_until(lambda: trip.unsent() < everything, 30)
+        time.sleep(0.3)  # by now it waits
+        program.send_signal(signal.SIGINT)
+        program.communicate(timeout=10)
+    finally:
+        program.kill()
+    assert program.returncode == codes.INTERRUPTED
+    trip.check_kept()
     assert trip.go().code == codes.DONE
     trip.check_arrived()
 

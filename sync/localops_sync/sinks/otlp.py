@@ -54,7 +54,7 @@ class Otlp:
         self._names: otlp_names.GenAI | otlp_names.AgentOps = otlp_names.GenAI()
         _check(remote, self._auth)
         if self._auth == "agentops":
-            self._token = _Token(remote, transport.key)
+            self._token = _Token(remote, transport)
             self._names = otlp_names.AgentOps()
 
     def send(self, batch: Batch) -> Ack:
@@ -134,13 +134,14 @@ class Otlp:
 class _Token:
     """What AgentOps gives for an API key, and wants with each request; kept in memory only."""
 
-    def __init__(self, remote: Remote, key: str | None) -> None:
-        if key is None:
+    def __init__(self, remote: Remote, transport: Transport) -> None:
+        if transport.key is None:
             raise ConfigError(f"remote {remote.name!r} has no key: auth=agentops gets a token for one")
-        self._key = key
+        self._key = transport.key
         self._token: str | None = None
         # Headers that were given for the back end are not meant for who gives out tokens.
-        self._transport = Transport(replace(remote, url=_auth_url(remote), headers={}), whole=_TOKEN_SECONDS)
+        asked = replace(remote, url=_auth_url(remote), headers={})
+        self._transport = Transport(asked, pace=transport.pace, whole=_TOKEN_SECONDS)
 
     def header(self) -> dict[str, str]:
         """The token as a header; asked for when there is none."""
