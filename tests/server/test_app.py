@@ -39,7 +39,7 @@ def test_a_body_may_be_packed_as_the_hub_says(running: RealHub, encoding: str) -
     """Whatever hello names is taken, and so is a plain body."""
     from localops.server.bodies import _zstd
 
-    plain = b"".join(bundle.pack(batch_of(session_rows(), journal=clock.new_id().hex())))
+    plain = bundle.pack(batch_of(session_rows(), journal=clock.new_id().hex()))
     body = plain
     if encoding == "gzip":
         body = zlib.compress(plain, wbits=31)
@@ -77,7 +77,7 @@ def test_a_bad_row_is_refused_and_its_neighbours_are_stored(running: RealHub) ->
     found = session_rows(4)
     odd = rows.make("llm", found[0][2], id=clock.new_id(), at_ns=5, tags="no tags")
     batch = batch_of([*found[:3], odd, *found[3:]], journal=clock.new_id().hex())
-    plain = b"".join(bundle.pack(batch)).replace(found[1][0].hex().encode(), b"f" * 32)
+    plain = bundle.pack(batch).replace(found[1][0].hex().encode(), b"f" * 32)
     status, told = running.ask("POST", "/sync/1/rows", plain)
     assert status == 200
     assert [seq for seq, _ in told["refused"]] == [2, 4]
@@ -96,13 +96,13 @@ def test_a_bad_row_is_refused_and_its_neighbours_are_stored(running: RealHub) ->
         (b"x", {"Content-Encoding": "br"}, 415),
         (packed(batch_of(session_rows()))[:-9], {"Content-Encoding": "gzip"}, 400),
         (packed(batch_of(session_rows())) + b"more", {"Content-Encoding": "gzip"}, 400),
-        (b"".join(bundle.pack(batch_of(session_rows())))[:-40], {}, 400),
-        (b"".join(bundle.pack(batch_of(session_rows()))) + b"{}\n", {}, 400),
-        (b"".join(bundle.pack(batch_of(session_rows()))).replace(b'"previous":null', b'"previous":{"seq":1}'), {}, 400),
-        (b"".join(bundle.pack(batch_of(session_rows()))).replace(b'"ranges":[[', b'"ranges":[[-'), {}, 400),
+        (bundle.pack(batch_of(session_rows()))[:-40], {}, 400),
+        (bundle.pack(batch_of(session_rows())) + b"{}\n", {}, 400),
+        (bundle.pack(batch_of(session_rows())).replace(b'"previous":null', b'"previous":{"seq":1}'), {}, 400),
+        (bundle.pack(batch_of(session_rows())).replace(b'"ranges":[[', b'"ranges":[[-'), {}, 400),
         (zlib.compress(b"\0" * (40 << 20), 9, wbits=31), {"Content-Encoding": "gzip"}, 413),
         (b"x" * (9 << 20), {}, 413),
-        (b"".join(bundle.pack(batch_of([session_rows()[0]] * 1))) + b"\n" * 60_000, {}, 413),
+        (bundle.pack(batch_of([session_rows()[0]] * 1)) + b"\n" * 60_000, {}, 413),
     ],
 )
 def test_a_broken_body_stores_nothing(running: RealHub, body: bytes, headers: dict[str, str], status: int) -> None:
@@ -278,7 +278,9 @@ def test_the_hub_can_be_asked_what_it_has(running: RealHub) -> None:
 _NO_ROWS = [b'{"rows":[["%032x",%s,2]]}' % (5, phase) for phase in (b"1e300", b"2", b"99999999999999999999", b'"0"')]
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b'{"sessions":5,"rows":5}', b'{"sessions":["x"],"rows":[["x",1,2]]}', *_NO_ROWS])
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b'{"sessions":5,"rows":5}', b'{"sessions":["x"],"rows":[["x",1,2]]}', *_NO_ROWS]
+)
 def test_proof_is_asked_for_in_a_form(running: RealHub, body: bytes) -> None:
     """Anything else is refused."""
     assert running.ask("POST", "/sync/1/sessions", body)[0] == 400
