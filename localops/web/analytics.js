@@ -1,8 +1,9 @@
 // Figures across sessions.  Each bar, point and row leads to the sessions that it is made of.
 
-import { ask, byId, make, notice, watch, live } from "./base.js";
+import { ask, byId, make, notice, watch } from "./base.js";
 import { box, plot, ranking } from "./charts.js";
 import { cost, count, duration, money, percent, short } from "./formats.js";
+import { day, midnight, zone } from "./times.js";
 
 const STATES = { Success: "good", Failure: "bad", Indeterminate: "action", Running: "accent", Unknown: "other" };
 const COLOURS = ["llm", "tool", "agent", "action", "accent", "error"];
@@ -34,7 +35,7 @@ function go(changes) {
   history.pushState(null, "", params.size ? `/analytics?${params}` : "/analytics");
   refresh();
 }
-const midnight = text => text && `${text}T00:00:00Z`;
+const daysAgo = days => day(Date.now() - days * 864e5);
 form.addEventListener("submit", event => event.preventDefault());
 since.addEventListener("change", () => go({ since: midnight(since.value) }));
 until.addEventListener("change", () => go({ until: midnight(until.value) }));
@@ -42,16 +43,16 @@ tag.addEventListener("change", () => go({ tag: tag.value.trim() }));
 ages.addEventListener("change", () => {
   if (ages.value === "own") return since.focus();
   const days = Number(ages.value);
-  return go({ since: days ? midnight(new Date(Date.now() - (days - 1) * 864e5).toISOString().slice(0, 10)) : "", until: "" });
+  return go({ since: days ? midnight(daysAgo(days - 1)) : "", until: "" });
 });
 addEventListener("popstate", () => refresh());
 
 function drawChoice() {
   const query = asked();
-  since.value = (query.since || "").slice(0, 10);
-  until.value = (query.until || "").slice(0, 10);
+  since.value = day(query.since);
+  until.value = day(query.until);
   tag.value = query.tag || "";
-  const match = Object.values(AGES).find(days => (days ? since.value === new Date(Date.now() - (days - 1) * 864e5).toISOString().slice(0, 10) : !since.value) && !until.value);
+  const match = Object.values(AGES).find(days => (days ? since.value === daysAgo(days - 1) : !since.value) && !until.value);
   ages.value = match === undefined ? "own" : String(match);
 }
 
@@ -120,7 +121,7 @@ function table(title, by, lines, filter) {
 function top(title, sessions, label, text, value) {
   return ranking({
     title, rows: sessions, value, to: one => `/s/${one.session_id}`,
-    columns: [{ label: "Session", text: one => one.name || "unnamed" }, { label: "State", text: one => one.state }, { label: "Started", text: one => one.began.slice(0, 10) }, { label, num: true, text }],
+    columns: [{ label: "Session", text: one => one.name || "unnamed" }, { label: "State", text: one => one.state }, { label: "Started", text: one => day(one.began) }, { label, num: true, text }],
   });
 }
 
@@ -143,7 +144,7 @@ async function refresh() {
   const by = (name, title, filter) => part("tables", "analytics", { by: name, limit: 20 }, found => table(title, name, found.lines, filter));
   const best = (sort, title, label, text, value) => part("tables", "sessions", { sort, order: "desc", limit: 10 }, found => top(title, found.sessions.filter(value), label, text, value));
   const parts = [
-    part("charts", "analytics/daily", {}, perDay),
+    part("charts", "analytics/daily", { tz: zone }, perDay),
     part("charts", "analytics/distributions", {}, found => [distribution("How long sessions took", found.seconds, duration, "seconds"), distribution("What sessions cost", found.cost, dollars => money(dollars * 1e9), "cost")]),
     by("model", "Models", "model"), by("tool", "Tools", "tool"), by("agent", "Agents", "agent"), by("tag", "Tags", "tag"),
     best("cost", "Most expensive sessions", "Cost", cost, one => one.cost_nano || 0), best("seconds", "Longest sessions", "Duration", one => duration(one.seconds), one => one.seconds),
@@ -174,7 +175,7 @@ async function nothing(parts) {
 
 refresh();
 let first = true; // the stream begins by saying where things stand
-watch({ sessions: 1 }, async () => {
-  if (!first && !document.hidden) await refresh();
+watch(async () => {
+  if (!first) await refresh();
   first = false;
-}, { pause: 5_000, told: live });
+}, { pause: 5_000 });

@@ -1,6 +1,9 @@
 // What all pages share: making elements, asking the server, the theme, keys, and news of what changed.
 // Recorded text only ever becomes a text node: nothing in these files parses HTML.
 
+import { listen } from "./news.js";
+import { hasChoice, switchZone, zone, zoneAt } from "./times.js";
+
 export const data = JSON.parse(document.getElementById("data")?.textContent || "{}");
 export const byId = id => document.getElementById(id);
 
@@ -55,23 +58,50 @@ export async function ask(path, query = {}, options = {}) {
   return told;
 }
 
-/** Calls back after each change of what is watched, at most once in `pause` ms; returns how to stop. */
-export function watch(query, changed, { pause = 1000, told = () => {} } = {}) {
-  const source = new EventSource(`/api/1/live?${new URLSearchParams(query)}`);
-  let waiting = false;
-  const later = async () => {
-    await changed().catch(() => {}); // the next change tries again
-    waiting = false;
+/**
+ * Calls back when there is something new, at most once in `pause` ms, and `every` so many ms in any case, since a process
+ * that dies says nothing. A page out of sight hears nothing, and catches up when it is back. Returns how to stop.
+ */
+export function watch(changed, { pause = 1_000, every = 0 } = {}) {
+  let seen = null, fresh = false, busy = false, timer = 0, leave = null;
+  const wait = time => {
+    clearTimeout(timer);
+    if (leave && time) timer = setTimeout(run, time);
   };
-  source.addEventListener("change", () => {
-    if (waiting) return;
-    waiting = true;
-    setTimeout(later, pause);
-  });
-  source.addEventListener("open", () => told(true));
-  source.addEventListener("error", () => told(false));
-  addEventListener("pagehide", () => source.close());
-  return () => source.close();
+  const run = async () => {
+    if (busy) return;
+    busy = true;
+    fresh = false;
+    await changed().catch(() => {}); // the next time tries again
+    busy = false;
+    wait(fresh ? pause : every);
+  };
+  const hear = news => {
+    live(news !== null);
+    if (news === null || news === seen) return;
+    seen = news;
+    if (!fresh && !busy) wait(pause);
+    fresh = true;
+  };
+  const turn = () => {
+    if (document.hidden) stop();
+    else leave ||= listen(hear);
+    wait(every);
+  };
+  const stop = () => {
+    leave?.();
+    leave = null;
+    if (fresh) seen = null; // it was heard of, and not looked at
+    fresh = false;
+  };
+  document.addEventListener("visibilitychange", turn);
+  turn();
+  return () => {
+    document.removeEventListener("visibilitychange", turn);
+    stop();
+    wait(0);
+    byId("live").hidden = true;
+  };
 }
 
 // Telling
@@ -101,7 +131,7 @@ export async function copy(text) {
 export const copyButton = (label, text) =>
   make("button", { type: "button", class: "quiet small", onclick: () => copy(typeof text === "function" ? text() : text) }, icon(ICONS.copy), label);
 
-// The frame: theme and keys
+// The frame: zone, theme and keys
 
 const shortcuts = [];
 
@@ -173,17 +203,19 @@ export function colour(name) {
   return found;
 }
 
-byId("tools")?.append(
+byId("tools").append(
   make("span", { id: "live", class: "live", hidden: true }, "live"),
-  make("button", { type: "button", class: "quiet round", onclick: help, "aria-label": "Keys", title: "Keys (?)" }, "?"),
+  make("button", { type: "button", class: "quiet", id: "zone", hidden: !hasChoice, onclick: switchZone, title: "UTC, or the time of this computer (z)", "aria-label": `Times are of ${zone}: change` }, zoneAt(Date.now())),
+  make("button", { type: "button", class: "quiet round", id: "keys", onclick: help, "aria-label": "Keys", title: "Keys (?)" }, "?"),
   make("button", { type: "button", class: "quiet round", id: "theme", onclick: switchTheme, title: "Theme (t)" }),
 );
 themed();
 shortcut("?", "This help", help);
 shortcut("t", "Light or dark", switchTheme);
+if (hasChoice) shortcut("z", "UTC, or the time of this computer", switchZone);
 
 /** Says in the frame whether news arrive. */
-export function live(on) {
+function live(on) {
   const sign = byId("live");
   sign.hidden = false;
   sign.textContent = on ? "live" : "not live";

@@ -1,7 +1,8 @@
 // Two sessions side by side: their figures, then their events in one tree, each beside the one it stands for.
 
 import { ask, byId, data, make, notice, shortcut } from "./base.js";
-import { cost, count, duration, many, money, when } from "./formats.js";
+import { cost, count, duration, many, money } from "./formats.js";
+import { stamp, when } from "./times.js";
 import { difference } from "./words.js";
 
 const KINDS = new Set(["llm", "tool", "agent", "action", "error"]);
@@ -32,7 +33,7 @@ async function show() {
 function heads({ a, b }) {
   const head = (one, letter) => make("section", { class: "chart" },
     make("h2", {}, `${letter}: `, make("a", { href: `/s/${one.session_id}` }, one.name || "unnamed")),
-    make("p", { class: "meta" }, make("span", { class: `state ${/^[A-Z][a-z]+$/.test(one.state) ? one.state : ""}` }, one.state), make("time", { datetime: one.began }, `${when(one.began)} UTC`), make("span", {}, one.project),
+    make("p", { class: "meta" }, make("span", { class: `state ${/^[A-Z][a-z]+$/.test(one.state) ? one.state : ""}` }, one.state), make("time", { datetime: one.began }, stamp(one.began)), make("span", {}, one.project),
       make("span", { class: "tags" }, one.tags.map(tag => make("span", { class: "tag" }, tag)))),
     one.reason ? make("p", { class: `reason ${one.state === "Failure" ? "Failure" : ""}` }, one.reason) : null);
   return make("div", { class: "two" }, head(a, "A"), head(b, "B"));

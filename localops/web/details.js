@@ -1,7 +1,8 @@
 // Everything of one event: what went in and came out, what went wrong, what it cost, and the row as it is stored.
 
 import { ask, byId, copyButton, icon, ICONS, make, notice } from "./base.js";
-import { bytes, count, duration, money, when } from "./formats.js";
+import { bytes, count, duration, money } from "./formats.js";
+import { stamp } from "./times.js";
 import { json, shown, traceback, unpacked } from "./values.js";
 
 const KINDS = new Set(["llm", "tool", "agent", "action", "error"]);
@@ -114,7 +115,7 @@ export class Details {
   _facts(event) {
     const { run } = this.page, at = run.find(this.seq), start = Number(event.start_ns) / 1e6;
     const rows = [
-      ["Began", `${when(start)} UTC, ${duration((start - run.t0) / 1e3)} in`],
+      ["Began", `${stamp(start)}, ${duration((start - run.t0) / 1e3)} in`],
       ["Duration", event.finished ? duration((Number(event.end_ns) - Number(event.start_ns)) / 1e9) : this.page.running ? "still running" : "did not finish"],
       ["Agent", event.agent_name], ["Model", event.model],
       ["Tokens", event.tokens_in || event.tokens_out ? `${count(event.tokens_in || 0)} in, ${count(event.tokens_out || 0)} out${event.tokens_cached ? `, ${count(event.tokens_cached)} cached` : ""}${event.tokens_reasoning ? `, ${count(event.tokens_reasoning)} reasoning` : ""}` : null],

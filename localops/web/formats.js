@@ -31,6 +31,9 @@ export function duration(seconds) {
   return `${Math.floor(hours / 24)}d ${two(hours % 24)}h`;
 }
 
+/** How many seconds a session has lasted: one that runs goes on until now. */
+export const elapsed = one => (one.state === "Running" ? Math.max(one.seconds, (Date.now() - Date.parse(one.began)) / 1e3) : one.seconds);
+
 /** A point on an axis whose points lie `step` seconds apart. */
 export function tick(seconds, step) {
   if (seconds === 0) return "0";
@@ -63,6 +66,3 @@ export function bytes(size) {
 
 export const percent = share => (share === null || share === undefined ? "–" : `${(share * 100).toFixed(share && share < 0.1 ? 1 : 0)} %`);
 export const many = (number, one, more = `${one}s`) => `${count(number)} ${number === 1 ? one : more}`;
-
-/** A moment as the command line writes it, in UTC. */
-export const when = value => new Date(value).toISOString().slice(0, 19).replace("T", " ");

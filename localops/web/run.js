@@ -57,7 +57,8 @@ export class Run {
       const at = this.find(seq);
       if (at >= 0) this.cost[at] = (this.cost[at] || 0) + cost;
     }
-    this.seen = page.next ?? page.seen ?? this.seen;
+    if (this.seen === page.seen) return;
+    this.seen = page.next ?? page.seen;
     this.version += 1;
     this._tree = null;
   }

@@ -1,8 +1,9 @@
 // The page of one session: its head, and views over the same events, the same filter and the same selection.
 // The view stands behind the # of the address, the selected event and the filter before it.
 
-import { ask, byId, copyButton, data, live, make, notice, say, shortcut, watch } from "./base.js";
-import { cost, count, duration, many, when } from "./formats.js";
+import { ask, byId, copyButton, data, make, notice, say, shortcut, watch } from "./base.js";
+import { cost, count, duration, elapsed, many } from "./formats.js";
+import { stamp } from "./times.js";
 import { Details } from "./details.js";
 import { Run } from "./run.js";
 import { Timeline } from "./timeline.js";
@@ -181,15 +182,22 @@ function drawHead() {
   const state = byId("state");
   state.textContent = one.state;
   state.className = `state ${/^[A-Z][a-z]+$/.test(one.state) ? one.state : ""}`;
+  byId("head").querySelector(".meta time").textContent = stamp(one.began);
+  drawReason(one);
   const cached = one.tokens_cached ? `${count(one.tokens_cached)} cached` : "";
   const thought = one.tokens_reasoning ? `${count(one.tokens_reasoning)} reasoning` : "";
   byId("figures").replaceChildren(
-    figure("Duration", duration(one.seconds)),
+    figure("Duration", duration(elapsed(one))),
     figure("Cost", cost(one), { note: provenance(one) }),
     figure("LLM calls", count(one.llm_calls)), figure("Tool calls", count(one.tool_calls)), figure("Actions", count(one.actions)),
     figure("Errors", count(one.errors), { bad: one.errors > 0 }),
     figure("Tokens in", count(one.tokens_in), { note: cached }), figure("Tokens out", count(one.tokens_out), { note: thought }));
   drawNotices(one);
+}
+
+function drawReason(one) {
+  byId("reason")?.remove();
+  if (one.reason) byId("figures").before(make("p", { id: "reason", class: `reason ${one.state === "Failure" ? "Failure" : ""}` }, one.reason));
 }
 
 function provenance(one) {
@@ -216,9 +224,9 @@ function drawExtras() {
   const one = page.facts;
   const sync = (one.sync || []).map(remote => make("p", {}, make("strong", {}, remote.remote), ": ",
     remote.waiting ? `${count(remote.waiting)} waiting` : "all delivered", remote.parked ? `, ${count(remote.parked)} set aside` : "",
-    remote.receipt_at ? `, receipt of ${when(remote.receipt_at)} UTC` : ""));
+    remote.receipt_at ? `, receipt of ${stamp(remote.receipt_at)}` : ""));
   const people = (one.participants || []).map(each => make("p", {}, `${each.host || "?"} · process ${each.pid ?? "?"}`,
-    make("span", { class: "faint" }, each.last ? ` until ${when(each.last)}` : each.alive ? " still running" : each.alive === false ? " gone without a word" : "")));
+    make("span", { class: "faint" }, each.last ? ` until ${stamp(each.last)}` : each.alive ? " still running" : each.alive === false ? " gone without a word" : "")));
   const block = (title, ...inside) => make("div", {}, make("h3", {}, title), inside);
   const blocks = [
     people.length > 0 && block(people.length === 1 ? "Process" : "Processes", people),
@@ -226,7 +234,7 @@ function drawExtras() {
     Object.keys(one.host_env || {}).length > 0 && block("Where it ran", facts(one.host_env)),
     Object.keys(one.metadata || {}).length > 0 && block("Noted with it", facts(one.metadata)),
     block("Session", make("dl", { class: "facts" }, make("dt", {}, "Id"), make("dd", {}, make("code", {}, one.session_id), " ", copyButton("Copy", one.session_id)),
-      make("dt", {}, "Started"), make("dd", {}, `${when(one.began)} UTC`), make("dt", {}, "Last event"), make("dd", {}, `${when(one.last)} UTC`),
+      make("dt", {}, "Started"), make("dd", {}, stamp(one.began)), make("dt", {}, "Last event"), make("dd", {}, stamp(one.last)),
       make("dt", {}, "Project"), make("dd", {}, one.project))),
   ];
   const box = make("details", {}, make("summary", {}, "Where it ran, and what became of it"), make("div", { class: "inside" }, blocks));
@@ -313,29 +321,34 @@ page.run.load(came).then(() => {
   if (page.text) page._search(page.text);
 }).catch(error => byId("view").prepend(notice(error.message, "problem")));
 
+let over = () => {}; // a session that has ended says nothing more
+
 async function news() {
-  if (document.hidden || !page.complete) return;
-  const before = page.run.n;
+  if (!page.complete) return;
+  const before = page.run.seen;
   const [facts_] = await Promise.all([ask(`sessions/${data.session_id}`), page.run.load(() => {})]);
   const turned = facts_.state !== page.facts.state;
   page.facts = facts_;
   drawHead();
   if (turned) drawExtras();
   if (!page.running) over();
-  if (turned || page.run.n !== before || page.run.seen) {
+  if (turned || page.run.seen !== before) {
     drawKinds();
     page.changed();
   }
 }
 
-let stop = null;
-/** A session that has ended says nothing more. */
-function over() {
-  stop?.();
-  byId("live").hidden = true;
+/** Time goes by in a session that runs, also while nothing happens. */
+function tick() {
+  byId("figures").querySelector("dd").textContent = duration(elapsed(page.facts));
+  if (page.view === "timeline") page.views.timeline?.tick();
 }
+
 if (page.running) {
-  stop = watch({ session: data.session_id }, news, { told: live });
-  setInterval(() => page.views.timeline && page.view === "timeline" && page.running && page.views.timeline.tick(), 250);
+  const stop = watch(news, { every: 5_000 });
+  const ticking = setInterval(tick, 250);
+  over = () => {
+    stop();
+    clearInterval(ticking);
+  };
 }
-document.addEventListener("visibilitychange", () => document.hidden || (page.running && news().catch(() => {})));

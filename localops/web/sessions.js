@@ -1,13 +1,14 @@
 // The list of sessions.  What is asked for stands in the address, so that it can be sent to someone, and gone back to.
 
-import { ask, byId, data, live, make, notice, say, shortcut, watch } from "./base.js";
-import { cost, count, duration, many, when } from "./formats.js";
+import { ask, byId, data, make, notice, shortcut, watch } from "./base.js";
+import { cost, count, duration, elapsed, many } from "./formats.js";
+import { day, midnight, moment, when, zone } from "./times.js";
 
 const STATES = ["Running", "Success", "Failure", "Indeterminate", "Unknown"];
 const FACETS = { state: "State", tag: "Tag", model: "Model", agent: "Agent", tool: "Tool", project: "Project" };
 const OTHERS = { text: "Text", since: "Since", until: "Until", min_cost: "Cost from $", max_cost: "Cost to $", min_seconds: "Seconds from", max_seconds: "Seconds to", errors: "With errors" };
 const COLUMNS = [
-  ["name", "Name"], ["state", "State"], ["began", "Started (UTC)"], ["seconds", "Duration", "num"], ["llm_calls", "LLM", "num"],
+  ["name", "Name"], ["state", "State"], ["began", zone === "UTC" ? "Started (UTC)" : "Started"], ["seconds", "Duration", "num"], ["llm_calls", "LLM", "num"],
   ["tool_calls", "Tools", "num"], ["actions", "Actions", "num"], ["errors", "Errors", "num"], ["tokens", "Tokens", "num"],
   ["cost", "Cost", "num"], ["", "Agents"], ["", "Models"], ["", "Host"],
 ];
@@ -66,7 +67,7 @@ function row(one) {
       make("div", { class: "tags" }, one.tags.map(tag => make("span", { class: "tag" }, tag)))),
     make("td", { class: "state-cell" }, make("span", { class: `state ${STATES.includes(one.state) ? one.state : ""}`, title: one.reason || null }, one.state)),
     make("td", { class: "began" }, make("time", { datetime: one.began }, when(one.began))),
-    cell("took", duration(one.seconds)), cell("LLM", count(one.llm_calls)), cell("tools", count(one.tool_calls)),
+    cell("took", duration(elapsed(one))), cell("LLM", count(one.llm_calls)), cell("tools", count(one.tool_calls)),
     cell("actions", count(one.actions)), cell("errors", count(one.errors), one.errors ? "num errors-some" : "num"),
     cell("tokens", count(one.tokens_in + one.tokens_out)), cell("cost", cost(one)),
     names(one.agents), names(one.models), make("td", { class: "list host", title: one.host || "" }, one.host || ""));
@@ -182,7 +183,7 @@ function drawFilters() {
   }
   whenMenu.element.classList.toggle("chosen", Boolean(query.since || query.until));
   rangeMenu.element.classList.toggle("chosen", ["min_cost", "max_cost", "min_seconds", "max_seconds", "errors"].some(name => query[name]));
-  const date = (name, label) => make("label", {}, label, make("input", { type: "date", value: (query[name] || "").slice(0, 10), onchange: event => go({ [name]: event.target.value && `${event.target.value}T00:00:00Z` }) }));
+  const date = (name, label) => make("label", {}, label, make("input", { type: "date", value: day(query[name]), onchange: event => go({ [name]: midnight(event.target.value) }) }));
   whenMenu.box.replaceChildren(
     ...Object.entries(AGES).map(([label, hours]) => choice(label, null, false, () => go({ since: `${new Date(Date.now() - hours * 3.6e6).toISOString().slice(0, 19)}Z`, until: "" }))),
     date("since", "From"), date("until", "Before"));
@@ -195,7 +196,7 @@ function drawFilters() {
 
 function drawChosen(query) {
   const chips = filtersOf(query).map(name => make("button", { type: "button", class: "chip", onclick: () => go({ [name]: "" }), "aria-label": `Remove the filter ${FACETS[name] || OTHERS[name]}` },
-    name === "errors" ? OTHERS.errors : `${FACETS[name] || OTHERS[name]}: ${query[name]}`, " ×"));
+    name === "errors" ? OTHERS.errors : `${FACETS[name] || OTHERS[name]}: ${name === "since" || name === "until" ? moment(query[name]) : query[name]}`, " ×"));
   const box = document.querySelector(".chosen-filters") || form.parentElement.insertBefore(make("div", { class: "chosen-filters" }), byId("facets"));
   box.replaceChildren(...chips, ...(chips.length > 1 ? [make("button", { type: "button", class: "quiet small", onclick: clear }, "Clear all")] : []));
 }
@@ -260,8 +261,8 @@ shortcut("x", "Choose it to be compared", () => byId("rows").children[current]?.
 // News
 
 async function news() {
-  if (document.hidden) return;
   const found = await ask("sessions", { limit: Math.min(500, Math.max(PAGE, shown.length)), ...asked() });
+  if (JSON.stringify(found.sessions) === JSON.stringify(shown)) return; // whoever reads or marks something is left alone
   const before = new Set(shown.map(one => one.session_id));
   shown = found.sessions;
   next = found.next_before;
@@ -273,4 +274,7 @@ async function news() {
 drawFilters();
 drawRows();
 ask("facets", asked()).then(drawFacets, problem);
-watch({ sessions: 1 }, news, { told: live });
+watch(news, { every: 10_000 });
+setInterval(() => shown.forEach((one, index) => {
+  if (one.state === "Running") byId("rows").children[index].querySelector("[data-label=took]").textContent = duration(elapsed(one));
+}), 1_000);
