@@ -1,19 +1,21 @@
 """Rows on their way to somewhere else: a batch of them, what was answered, and the receipt that proves it.
 
 One form serves a request to a hub, a file that is carried by hand and what is taken in from either: a header, which
-is one line of JSON, and then a line for each row (`lines.py`).  Nothing here knows how it travels.
+is one line of JSON, and then the rows (`columns.py`).  Nothing here knows how it travels.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import islice
 
-from localops import encode, lines, rows
+from localops import columns, encode, rows
 from localops.errors import BundleError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
     from typing import Any
 
     from localops.rows import Row
@@ -43,6 +45,11 @@ class Batch:
     previous: Previous | None = None
     totals: Sequence[dict[str, Any]] = ()  # figures of sessions that are complete with these rows
 
+    @cached_property
+    def digest(self) -> str:
+        """That of its rows."""
+        return digest(identity(row) for _, row in self.rows)
+
 
 @dataclass(frozen=True)
 class Ack:
@@ -65,10 +72,7 @@ def digest(identities: Iterable[tuple[bytes, int, int]]) -> str:
     """One word for a set of rows in any order: SHA-256 over their sorted identities and checksums."""
     import hashlib
 
-    whole = hashlib.sha256()
-    for id, phase, total in sorted(identities):
-        whole.update(b"%b %d %d\n" % (id, phase, total))
-    return whole.hexdigest()
+    return hashlib.sha256(b"".join([b"%b %d %d\n" % each for each in sorted(identities)])).hexdigest()
 
 
 def identity(row: Sequence[Any]) -> tuple[bytes, int, int]:
@@ -104,11 +108,9 @@ def _object(text: str) -> dict[str, Any]:
 # A batch as bytes, and back
 
 
-def pack(batch: Batch) -> Iterator[bytes]:
-    """The header and then a line for each row; stored JSON is spliced in, never parsed."""
-    yield encode.dumps(header(batch)) + b"\n"
-    for seq, row in batch.rows:
-        yield lines.from_row(row, seq)
+def pack(batch: Batch) -> bytes:
+    """The header, and then the rows, column by column."""
+    return encode.dumps(header(batch)) + b"\n" + columns.from_rows(batch.rows)
 
 
 def header(batch: Batch) -> dict[str, Any]:
@@ -120,7 +122,7 @@ def header(batch: Batch) -> dict[str, Any]:
         "lineage": list(batch.lineage),
         "ranges": [list(each) for each in batch.ranges],
         "rows": len(batch.rows),
-        "digest": digest(identity(row) for _, row in batch.rows),
+        "digest": batch.digest,
         "previous": previous
         and {
             "seq": previous.seq,
@@ -133,26 +135,20 @@ def header(batch: Batch) -> dict[str, Any]:
     }
 
 
-def unpack(found: Iterable[bytes]) -> tuple[Batch, dict[int, str]]:
-    """The batch that header and lines hold, and the rows that cannot be read: seq -> why.
+def unpack(lines: Iterable[bytes]) -> tuple[Batch, dict[int, str]]:
+    """The next batch that lines hold, and the rows of it that cannot be read: seq -> why.
 
-    BundleError when the header is not one, or the lines are not those it announces.
+    BundleError when the header is not one, or the rows are not those it announces.
     """
-    each = iter(found)
+    each = iter(lines)
     told = _header(next(each, b""))
-    taken: list[tuple[int, Row]] = []
-    refused: dict[int, str] = {}
-    count = 0
-    for line in each:
-        count += 1
-        try:
-            taken.append(lines.to_numbered(line))
-        except (ValueError, TypeError, IndexError) as error:
-            refused[lines.seq_of(line)] = str(error)
-    if count != told["rows"]:
-        raise BundleError(f"{count} rows came, {told['rows']} were announced")
-    if not refused and digest(identity(row) for _, row in taken) != told["digest"]:
-        raise BundleError("the rows are not the ones that were announced")
+    head, bodies = next(each, b""), [line.rstrip(b"\n") for line in islice(each, told["rows"])]
+    if len(bodies) != told["rows"]:
+        raise BundleError(f"{len(bodies)} rows came, {told['rows']} were announced")
+    try:
+        taken, refused = columns.to_rows(head, bodies)
+    except ValueError as error:
+        raise BundleError(f"the rows cannot be read: {error}") from error
     previous = told["previous"] and Previous(
         told["previous"]["seq"],
         bytes.fromhex(told["previous"]["id"]),
@@ -161,12 +157,10 @@ def unpack(found: Iterable[bytes]) -> tuple[Batch, dict[int, str]]:
         bytes.fromhex(told["previous"]["session"]),
     )
     ranges = [(first, last) for first, last in told["ranges"]]
-    return Batch(told["journal"], told["lineage"], taken, ranges, previous, told["totals"]), refused
-
-
-def announced(head: bytes) -> int:
-    """How many lines follow a header; BundleError when it is none."""
-    return int(_header(head)["rows"])
+    batch = Batch(told["journal"], told["lineage"], taken, ranges, previous, told["totals"])
+    if not refused and batch.digest != told["digest"]:
+        raise BundleError("the rows are not the ones that were announced")
+    return batch, refused
 
 
 _HEADER = {"journal": str, "lineage": list, "ranges": list, "rows": int, "digest": str, "totals": list}
@@ -181,7 +175,7 @@ def _header(line: bytes) -> dict[str, Any]:
         raise BundleError("the first line is no header")
     if told["localops"] != WIRE:
         raise BundleError(f"this is format {told['localops']}; format {WIRE} is known here: one side must be upgraded")
-    if any(not isinstance(told.get(key), kind) for key, kind in _HEADER.items()):
+    if any(not isinstance(told.get(key), kind) for key, kind in _HEADER.items()) or told["rows"] < 0:
         raise BundleError("the header lacks something")
     return told
 
@@ -192,12 +186,12 @@ def _header(line: bytes) -> dict[str, Any]:
 def receipt(batch: Batch, *, refused: Iterable[int], at_ns: int, by: str, key: str | None) -> dict[str, Any]:
     """What the receiver signs: these rows of this journal are stored here, safe from a power cut."""
     left = set(refused)
-    kept = [(seq, row) for seq, row in batch.rows if seq not in left]
+    kept = replace(batch, rows=[each for each in batch.rows if each[0] not in left]) if left else batch
     told: dict[str, Any] = {
         "journal": batch.journal,
         "ranges": [list(each) for each in without(batch.ranges, left)],
-        "rows": len(kept),
-        "digest": digest(identity(row) for _, row in kept),
+        "rows": len(kept.rows),
+        "digest": kept.digest,
         "at_ns": at_ns,
         "by": by,
     }

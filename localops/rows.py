@@ -137,4 +137,4 @@ def whole(row: Row) -> Row:
 
 def intact(row: Sequence[Any]) -> bool:
     """Whether a row still has the checksum it was written with."""
-    return bool(row[_SUM] == checksum(tuple(row[:_SUM]), row[_SUM + 1]))
+    return bool(row[_SUM] == crc32(_pack(tuple(row[:_SUM]) + tuple(row[_SUM + 1 :]), 0)))

@@ -29,20 +29,20 @@ def _seqs(ranges: list[tuple[int, int]]) -> set[int]:
 
 @given(st.lists(any_row(), min_size=1, max_size=5))
 def test_a_batch_comes_back_as_it_was(found: list[rows.Row]) -> None:
-    """Header and lines hold everything of a batch, body text to the byte."""
+    """Header, columns and bodies hold everything of a batch, body text to the byte."""
     batch = _batch(found)
-    again, refused = bundle.unpack(bundle.pack(batch))
+    again, refused = bundle.unpack(bundle.pack(batch).splitlines())
     assert (again.rows, refused) == (batch.rows, {})
     assert again == replace(batch, lineage=list(batch.lineage), totals=list(batch.totals))
 
 
 @given(st.lists(any_row(), min_size=2, max_size=5), st.data())
 def test_a_changed_byte_never_passes(found: list[rows.Row], data: st.DataObject) -> None:
-    """Whatever byte of a row's line is changed, the row is refused, the batch is, or the row is still the same."""
+    """Whatever byte of columns or bodies is changed, a row is refused, the batch is, or all rows are still the same."""
     batch = _batch(found)
-    head, *rest = bundle.pack(batch)
+    head, *rest = bundle.pack(batch).splitlines()
     which = data.draw(st.integers(0, len(rest) - 1))
-    at = data.draw(st.integers(0, len(rest[which]) - 2))
+    at = data.draw(st.integers(0, len(rest[which]) - 1))
     rest[which] = rest[which][:at] + bytes([data.draw(st.integers(33, 126))]) + rest[which][at + 1 :]
     try:
         again, refused = bundle.unpack([head, *rest])
@@ -67,7 +67,7 @@ def test_rows_that_are_missing_are_noticed() -> None:
     """Lines that were cut off at the end are not taken for the whole batch."""
     batch = _batch([rows.make("llm", b"s" * 16, id=bytes([n] * 16), at_ns=n) for n in range(3)])
     with pytest.raises(BundleError, match="2 rows came, 3 were announced"):
-        bundle.unpack(list(bundle.pack(batch))[:-1])
+        bundle.unpack(bundle.pack(batch).splitlines()[:-1])
 
 
 @pytest.mark.parametrize(

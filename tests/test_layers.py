@@ -16,10 +16,11 @@ _WORKER = _TOP / "sync" / "localops_sync"
 
 # Bottom up. A module imports only from lines below its own; `localops` is the package's own __init__.py.
 LAYERS = """
-    errors clock context host locks output redact rows sql
+    errors clock context host locks output redact rows sql zstd
     alive blobs events pricing values
     config encode
-    ends lines parts strangers
+    columns ends parts strangers
+    lines
     spill
     reader sidefile
     journal
@@ -49,7 +50,6 @@ DOORS = {
     "orjson": ["localops/encode.py"],
     "sqlite_utils": ["localops/export.py"],
     "requests": ["sync/localops_sync/transport.py"],
-    "compression": ["sync/localops_sync/sinks/hub.py"],  # Python's own, from 3.14 on
     "urllib3": ["sync/localops_sync/transport.py"],
     "filelock": ["sync/localops_sync/worker.py"],
     "opentelemetry": ["sync/localops_sync/sinks/otlp_wire.py"],

@@ -384,6 +384,8 @@ class Hub:
         _check_format(first)
         try:
             batch, refused = bundle.unpack(chain([first], lines))
+            if next(lines, None) is not None:
+                raise BundleError("something follows the rows")
         except (KeyError, TypeError, ValueError) as error:
             raise BundleError(f"the header is not as it should be: {error}") from error
         strangers.check(batch)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from importlib import import_module
 
+from localops import zstd
 from localops.errors import BundleError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator
-    from typing import Any
 
     from localops.server.limits import Limits
 
@@ -59,13 +58,13 @@ async def discard(stream: AsyncIterator[bytes], most: int) -> None:
 
 def encodings() -> list[str]:
     """In which ways a body may be packed, beside not at all."""
-    return ["gzip", "zstd"] if _zstd() is not None else ["gzip"]
+    return ["gzip", "zstd"] if zstd.library() is not None else ["gzip"]
 
 
 def lines(body: bytes, encoding: str, limits: Limits) -> Iterator[bytes]:
     """The lines of a body, unpacked as they are asked for."""
     for count, line in enumerate(_split(_inflated(body, encoding, limits.inflated), limits.line)):
-        if count > limits.rows:  # the first is the header
+        if count > limits.rows + 1:  # the first are the header and the columns
             raise TooLarge(f"a batch has more than {limits.rows} rows")
         yield line
 
@@ -100,7 +99,7 @@ def _inflated(body: bytes, encoding: str, most: int) -> Iterator[bytes]:
     """The body in pieces; TooLarge as soon as there are too many bytes, however few came."""
     openers = {"": _plain, "identity": _plain, "gzip": _gunzip, "zstd": _unzstd}
     opener = openers.get(encoding)
-    if opener is None or (encoding == "zstd" and _zstd() is None):
+    if opener is None or (encoding == "zstd" and zstd.library() is None):
         raise Unpackable(f"bodies packed as {encoding[:40]!r} are not taken: {', '.join(encodings())} or plain")
     size = 0
     for piece in opener(body):
@@ -129,8 +128,8 @@ def _gunzip(body: bytes) -> Iterator[bytes]:
 
 
 def _unzstd(body: bytes) -> Iterator[bytes]:
-    zstd = _zstd()
-    engine = zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: _WINDOW_LOG})
+    library = zstd.library()
+    engine = library.ZstdDecompressor(options={library.DecompressionParameter.window_log_max: _WINDOW_LOG})
     try:
         while not engine.eof:
             piece = engine.decompress(body, _PIECE)
@@ -138,20 +137,10 @@ def _unzstd(body: bytes) -> Iterator[bytes]:
             if not piece and engine.needs_input:
                 raise BundleError("the body breaks off in the middle")
             yield piece
-    except zstd.ZstdError as error:
+    except library.ZstdError as error:
         raise BundleError(f"the body cannot be unpacked: {error}") from error
     if engine.unused_data:
         raise BundleError("something follows the body")
-
-
-def _zstd() -> Any:
-    """The library for zstd, where there is one: Python's own from 3.14 on, or what has been taken back from it."""
-    for name in ("compression.zstd", "backports.zstd"):
-        try:
-            return import_module(name)
-        except ImportError:
-            continue
-    return None
 
 
 _WINDOW_LOG = 23  # 8 MiB are all that zstd may have to remember; a sender can ask for two gigabytes

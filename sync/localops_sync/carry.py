@@ -14,6 +14,7 @@ import re
 import zipfile
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 from localops import __version__, blobs, bundle, clock, config, delivery, intake, strangers
 from localops.errors import BundleError
@@ -103,8 +104,7 @@ def _pack_part(home: str, share: Share, packed: zipfile.ZipFile) -> Part:
             journal.secure()
             with packed.open(f"{share.project}/rows.ndjson", "w", force_zip64=True) as rows:
                 for batch in _batches(ledger, share, metadata_only=metadata_only):
-                    for line in bundle.pack(batch):
-                        rows.write(line)
+                    rows.write(bundle.pack(batch))
                     part.rows += len(batch.rows)
                     needed.update(blobs.named(row[-1] for _, row in batch.rows))
     finally:
@@ -200,9 +200,7 @@ def _unpacked(rows: IO[bytes]) -> Iterator[tuple[Batch, dict[int, str]]]:
     """Batch after batch; what was sent before them may be anywhere, so nobody is asked for it."""
     buffered = io.BufferedReader(rows, _PIECE)  # type: ignore[type-var]
     while head := buffered.readline(_LINE):
-        count = bundle.announced(head)
-        lines = (line for _ in range(count) if (line := buffered.readline(_LINE)))
-        batch, refused = bundle.unpack([head, *lines])
+        batch, refused = bundle.unpack(chain([head], iter(lambda: buffered.readline(_LINE), b"")))
         strangers.check(batch)
         yield strangers.admit(replace(batch, previous=None, totals=()), refused), refused
 

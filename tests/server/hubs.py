@@ -151,7 +151,7 @@ def batch_of(
 
 def packed(batch: Batch) -> bytes:
     """A batch as the body of a request."""
-    return zlib.compress(b"".join(bundle.pack(batch)), wbits=31)
+    return zlib.compress(bundle.pack(batch), wbits=31)
 
 
 def wait_until(true: Any, seconds: float = 10.0) -> None:

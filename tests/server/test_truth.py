@@ -75,7 +75,7 @@ def _carry(home: str, hub: HomeStore, many: int) -> None:
         ledger = Ledger(opened.projects[0].reader, opened.projects[0].folder, "hub")
         for batch in ledger.batches(Limits(rows=many)):
             for _ in range(2):
-                found, refused = bundle.unpack(list(bundle.pack(batch)))
+                found, refused = bundle.unpack(bundle.pack(batch).splitlines())
                 found = strangers.admit(found, refused)
                 assert not refused
                 hub.ingest("default", found, refused=refused, by="hub", key="key")

@@ -11,7 +11,7 @@ import os
 import zlib
 from collections import deque
 
-from localops import blobs, bundle, encode
+from localops import blobs, bundle, encode, zstd
 from localops.bundle import Ack
 from localops_sync.sink import Blocked, Diverged, Offline, Refused
 
@@ -50,8 +50,8 @@ class Hub:
                 f"{self.transport.where} speaks format {told.get('localops')}, this is {bundle.WIRE}: upgrade one"
             )
         self.id = f"{told['hub']}/{told.get('project')}"
-        if "zstd" in told.get("encodings", ()) and (zstd := _zstd()) is not None:
-            self._compress = ("zstd", zstd)
+        if "zstd" in told.get("encodings", ()) and (pack := _zstd()) is not None:
+            self._compress = ("zstd", pack)
         return f"hub {told['hub'][:8]}, project {told.get('project')}"
 
     def send(self, batch: Batch) -> Ack:
@@ -72,7 +72,7 @@ class Hub:
         self._packed.append((batch, self._pack(batch)))
 
     def _pack(self, batch: Batch) -> bytes:
-        return self._compress[1](b"".join(bundle.pack(batch)))
+        return self._compress[1](bundle.pack(batch))
 
     def _ack(self, batch: Batch, told: dict[str, Any]) -> Ack:
         """What an answer is worth: nothing, unless it is a receipt over the rows that were sent."""
@@ -201,10 +201,9 @@ def _gzip(data: bytes) -> bytes:
 
 
 def _zstd() -> Callable[[bytes], bytes] | None:
-    """Compression by zstd, where Python has it (3.14)."""
-    try:
-        from compression import zstd  # type: ignore[import-not-found, unused-ignore]
-    except ImportError:
+    """Packing by zstd, with a checksum as gzip has it."""
+    library = zstd.library()
+    if library is None:
         return None
-    compress: Callable[[bytes], bytes] = zstd.compress
-    return compress
+    options = {library.CompressionParameter.checksum_flag: 1}
+    return lambda data: bytes(library.compress(data, options=options))

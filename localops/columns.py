@@ -1,0 +1,105 @@
+"""Many rows as text, column by column: the form in which they travel.
+
+One line of JSON holds a list for each column that any of the rows fills; then each row's body follows on a line of its
+own, as it is stored.  What is alike stands together, so it packs to half of what rows on their own would, and whoever
+takes it in looks at a whole column at once.
+"""
+
+from __future__ import annotations
+
+from localops import encode, rows
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from localops.rows import Row
+
+    Numbered = tuple[int, Row]  # a row behind its place in the journal it comes from
+
+_HEADS = rows.COLUMNS[:-1]  # all but the body
+_BINARY = frozenset("id session parent agent".split())
+_TEXT = frozenset("kind name model tags".split())
+_NEEDED = frozenset("id phase session kind at_ns format sum".split())
+_WIDE = 1 << 63
+_NONE = type(None)
+
+
+def from_rows(found: Sequence[Numbered]) -> bytes:
+    """The line of columns, and the lines of the bodies; stored JSON is spliced in, never parsed."""
+    told: dict[str, Sequence[object]] = {"seq": [seq for seq, _ in found]}
+    *columns, bodies = zip(*[row for _, row in found], strict=True) if found else [()] * len(rows.COLUMNS)
+    for name, column in zip(_HEADS, columns, strict=True):
+        if column.count(None) < len(column):
+            told[name] = [value and value.hex() for value in column] if name in _BINARY else column
+    lines = ["null" if body is None else body for body in bodies]
+    return encode.dumps(told) + b"\n" + "\n".join([*lines, ""]).encode()
+
+
+def to_rows(head: bytes, bodies: Sequence[bytes]) -> tuple[list[Numbered], dict[int, str]]:
+    """The rows, and why the others cannot be read, by seq; ValueError when these are no columns for these bodies."""
+    told = _columns(head, len(bodies))
+    try:
+        return taken(told, bodies), {}
+    except ValueError:  # one of them is none: which?
+        found: list[Numbered] = []
+        refused = {}
+    for at, seq in enumerate(told["seq"]):
+        try:
+            found += taken({name: column[at : at + 1] for name, column in told.items()}, bodies[at : at + 1])
+        except ValueError as error:
+            refused[seq] = str(error)
+    return found, refused
+
+
+def _columns(head: bytes, count: int) -> dict[str, list[Any]]:
+    told = encode.loads(head)
+    if not isinstance(told, dict) or any(not isinstance(each, list) or len(each) != count for each in told.values()):
+        raise ValueError("the columns are not as long as there are bodies")
+    if set(map(type, told.get("seq", [None]))) - {int}:
+        raise ValueError("seq is not a number")
+    return told
+
+
+def taken(told: Mapping[str, Sequence[Any]], bodies: Sequence[bytes]) -> list[Numbered]:
+    """The rows that columns and bodies hold; ValueError when any is torn, foreign or fails its checksum.
+
+    What the journal's own columns would refuse is refused: rows may come from anybody.
+    """
+    absent = (None,) * len(bodies)
+    columns = [_checked(name, told.get(name, absent)) for name in _HEADS]
+    found = list(zip(*columns, map(_text, bodies), strict=True))
+    if not all(map(rows.intact, found)):
+        raise ValueError("the row fails its checksum")
+    return list(zip(told["seq"], found, strict=True))
+
+
+def _checked(name: str, column: Sequence[Any]) -> Sequence[Any]:
+    """A column of what it has to be, ids as bytes."""
+    kind: type = int
+    if name in _BINARY:
+        kind = bytes
+        try:
+            column = [value and bytes.fromhex(value) for value in column]
+        except TypeError as error:
+            raise ValueError(f"{name} is not what it has to be") from error
+    elif name in _TEXT:
+        kind = str
+    types = set(map(type, column))
+    if types - {kind, _NONE} or (_NONE in types and name in _NEEDED):
+        raise ValueError(f"{name} is not what it has to be")
+    filled = [value for value in column if value is not None] if _NONE in types else column
+    if kind is bytes and set(map(len, filled)) - {16}:
+        raise ValueError("an id is not 16 bytes long")
+    if kind is int and filled and (max(filled) >= _WIDE or min(filled) < -_WIDE):
+        raise ValueError("a number does not fit into 64 bits")
+    return column
+
+
+def _text(body: bytes) -> str | None:
+    """A body as it is stored: JSON, and its checksum covers its very bytes."""
+    if body == b"null":
+        return None
+    encode.loads(body)
+    return body.decode()

@@ -1,0 +1,99 @@
+"""Rows as columns: what went out comes back, and one that is no row takes no other with it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from localops import columns, rows
+from tests.test_rows import any_row
+
+
+def _rows(many: int = 3) -> list[tuple[int, rows.Row]]:
+    ids = [bytes([n] * 16) for n in range(many)]
+    return list(enumerate((rows.make("llm", b"s" * 16, id=id, at_ns=5, name="n", body='{"a":1}') for id in ids), 5))
+
+
+def _changed(name: str, at: int, value: object) -> tuple[list[tuple[int, rows.Row]], dict[int, str]]:
+    """What comes of rows after one value was replaced on the way."""
+    head, *bodies = columns.from_rows(_rows()).splitlines()
+    told = json.loads(head)
+    told.setdefault(name, [None] * 3)[at] = value
+    return columns.to_rows(json.dumps(told).encode(), bodies)
+
+
+@given(st.lists(any_row(), max_size=5), st.integers(1, 1 << 60))
+def test_rows_come_back_as_they_were(found: list[rows.Row], first: int) -> None:
+    """All columns, filled or not, the text of the body, and the place in the journal."""
+    numbered = list(enumerate(found, first))
+    head, *bodies = columns.from_rows(numbered).splitlines()
+    assert columns.to_rows(head, bodies if found else []) == (numbered, {})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("id", "00"),
+        ("id", None),
+        ("id", "no hex"),
+        ("id", ""),
+        ("session", 5),
+        ("parent", {"a": 1}),
+        ("phase", "1"),
+        ("phase", True),
+        ("kind", None),
+        ("at_ns", 1.5),
+        ("cost", 1 << 63),
+        ("cost", -(1 << 64)),
+        ("name", ["a"]),
+        ("tags", True),
+        ("sum", 1),
+    ],
+)
+def test_a_row_that_the_journal_could_not_hold_is_refused_alone(name: str, value: object) -> None:
+    """A wrong type, a short id, too large a number or another checksum: the rows beside it are taken."""
+    found, refused = _changed(name, 1, value)
+    assert [seq for seq, _ in found] == [5, 7]
+    assert list(refused) == [6]
+
+
+@pytest.mark.parametrize("body", [b"{", b"", b'{"a":NaN}', b'{"a":1}}', b'{"a":1} {}', b'"\xed\xa0\x80"', b'{"a": 1}'])
+def test_a_body_that_is_no_json_or_another_is_refused_alone(body: bytes) -> None:
+    """What is stored as JSON is JSON, and the very text that was sealed."""
+    head, *bodies = columns.from_rows(_rows()).splitlines()
+    found, refused = columns.to_rows(head, [bodies[0], body, bodies[2]])
+    assert [seq for seq, _ in found] == [5, 7]
+    assert list(refused) == [6]
+
+
+def test_a_sealed_body_that_is_no_json_is_refused() -> None:
+    """A checksum that fits is not enough."""
+    [(seq, row)] = _rows(1)
+    found = columns.from_rows([(seq, rows.seal(row[:-2], "{"))]).splitlines()
+    assert list(columns.to_rows(found[0], found[1:])[1]) == [seq]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seq": None},
+        {"seq": [1, 2]},
+        {"seq": [1, 2, "3"]},
+        {"seq": [1, 2, True]},
+        {"name": "abc"},
+        {"kind": ["llm"]},
+        {"kind": {"a": 1, "b": 2, "c": 3}},
+    ],
+)
+def test_columns_that_are_none_are_refused_as_a_whole(change: dict[str, Any]) -> None:
+    """Where not even the places of the rows can be told, or there are more of one thing than of another."""
+    head, *bodies = columns.from_rows(_rows()).splitlines()
+    with pytest.raises(ValueError, match=r".+"):
+        columns.to_rows(json.dumps({**json.loads(head), **change}).encode(), bodies)
+    for nothing in (b"", b"[]", b"7", b"{"):
+        with pytest.raises(ValueError, match=r".+"):
+            columns.to_rows(nothing, bodies)
