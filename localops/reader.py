@@ -6,6 +6,7 @@ Whoever writes has a connection of his own (`journal.py`).
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -37,6 +38,8 @@ _REASONS: dict[type[Exception], str] = {
     apsw.CantOpenError: "its files can be neither opened nor made",
     BlockingIOError: "another process is at it",
 }
+_SHARED = "32 kB"  # of memory that a journal's readers and writers share, in a file beside it
+_SAFE = "nothing that was recorded is lost"
 _PAGE = f"select seq, {', '.join(rows.COLUMNS)} from event where seq > ? order by seq limit ?"  # noqa: S608
 _BLANK = r"(?s)(?>[\s;]+|--[^\n]*|/\*(?:.*?\*/|.*))*+"  # spaces, semicolons, comments
 _readers: weakref.WeakSet[Reader] = weakref.WeakSet()
@@ -198,8 +201,23 @@ def is_cut(path: str) -> bool:
         return False
 
 
+def told(error: Exception) -> str:
+    """What a person is told of an error that ends a command: what happened, and what to do."""
+    full = f"the disk is full: make room, then do it again; {_SAFE}"
+    if isinstance(error, OSError):
+        what = full if error.errno == errno.ENOSPC else error.strerror or str(error)
+        return f"{os.fsdecode(error.filename)}: {what}" if error.filename else what
+    if isinstance(error, apsw.FullError):
+        return full
+    if isinstance(error, apsw.Error):
+        return f"SQLite says: {because(error)}; `localops doctor` looks for the reason"
+    return str(error)
+
+
 def because(error: Exception) -> str:
     """Why something could not be done, in the words of a person."""
+    if getattr(error, "extendedresult", 0) == apsw.SQLITE_IOERR_SHMSIZE:
+        return f"the disk is full, and even reading takes {_SHARED}: make room; {_SAFE}"
     words = next((words for kind, words in _REASONS.items() if isinstance(error, kind)), None)
     if words is None and isinstance(error, OSError) and error.strerror:
         words = f"{error.strerror}: {error.filename}" if error.filename else error.strerror

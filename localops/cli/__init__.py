@@ -104,23 +104,16 @@ def _run(arguments: list[str]) -> int:
         return 130
     except BrokenPipeError:
         return _reader_has_gone()
-    except (LocalopsError, OSError) as error:
-        say(_sentence(error))
+    except LocalopsError as error:
+        say(str(error))
         return 2 if isinstance(error, ConfigError) else 1
-    except Exception as error:  # only what SQLite says is a sentence; anything else is a bug, and shows where
-        from localops.reader import SQLiteError
+    except Exception as error:  # what SQLite and the system say is a sentence; anything else is a bug, and shows where
+        from localops.reader import SQLiteError, told
 
-        if not isinstance(error, SQLiteError):
+        if not isinstance(error, SQLiteError | OSError):
             raise
-        say(f"SQLite says: {error}; `localops doctor` looks for the reason")
+        say(told(error))
         return 1
-
-
-def _sentence(error: Exception) -> str:
-    """What an error says; of one of the system, what and why, without its number."""
-    if isinstance(error, OSError) and error.strerror and error.filename:
-        return f"{os.fsdecode(error.filename)}: {error.strerror}"
-    return str(error)
 
 
 def _reader_has_gone() -> int:

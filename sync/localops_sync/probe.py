@@ -11,7 +11,7 @@ from urllib.request import getproxies, proxy_bypass
 from localops import delivery
 from localops_sync import sinks
 from localops_sync.sink import Offline, Trouble
-from localops_sync.transport import CONNECT, Transport
+from localops_sync.transport import CONNECT, Transport, of_tls
 from localops_sync.worker import recognise
 
 TYPE_CHECKING = False
@@ -52,9 +52,10 @@ def look(remote: Remote, source: Reader, folder: str) -> Iterator[Finding]:
         try:
             yield Finding(step, True, ask())
         except (OSError, ValueError) as error:
-            yield Finding(step, False, f"{host}:{port}: {_words(error)}")
+            yield Finding(step, False, _words(error, f"{host}:{port}"))
             return
-    yield from _greeting(remote, source, folder)
+    plain = parts.scheme == "http" and proxy is None
+    yield from _greeting(remote, source, folder, lambda: plain and _speaks_tls(host, port))
 
 
 def _name(host: str, port: int) -> str:
@@ -77,7 +78,21 @@ def _certificate(host: str, port: int, ca: str | None) -> str:
         return f"{secure.version()}, valid until {certificate.get('notAfter', 'nobody knows')}"
 
 
-def _greeting(remote: Remote, source: Reader, folder: str) -> Iterator[Finding]:
+def _speaks_tls(host: str, port: int) -> bool:
+    """Whether TLS would get an answer there, whoever it is from: nothing is sent over it."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        with (
+            socket.create_connection((host, port), timeout=CONNECT) as plain,
+            context.wrap_socket(plain, server_hostname=host),
+        ):
+            return True
+    except (OSError, ValueError):
+        return False
+
+
+def _greeting(remote: Remote, source: Reader, folder: str, wants_tls: Callable[[], bool]) -> Iterator[Finding]:
     transport = Transport(remote)
     sink = sinks.open_sink(remote, source, folder, transport)
     try:
@@ -85,7 +100,8 @@ def _greeting(remote: Remote, source: Reader, folder: str) -> Iterator[Finding]:
         recognise(remote, delivery.Ledger(source, folder, remote.name), sink)
     except Offline as error:  # whoever answered has not looked at the key
         yield _clock(transport)
-        yield Finding("answer", False, str(error))
+        hint = f"; it speaks https there: localops remote move {remote.name} https://…" if wants_tls() else ""
+        yield Finding("answer", False, f"{error}{hint}")
         return
     except Trouble as error:
         yield _clock(transport)
@@ -103,11 +119,13 @@ def _clock(transport: Transport) -> Finding:
     return Finding("clock", False, f"differs from the remote's by {abs(transport.skew) / 60:.0f} min: set it")
 
 
-def _words(error: Exception) -> str:
+def _words(error: Exception, where: str) -> str:
+    if isinstance(error, ssl.SSLError):
+        return str(of_tls(error, where))
     if isinstance(error, socket.gaierror):
-        return "the name cannot be looked up: no network, or a wrong name"
+        return f"{where}: the name cannot be looked up: no network, or a wrong name"
     if isinstance(error, ConnectionRefusedError):
-        return "nothing listens there"
+        return f"{where}: nothing listens there"
     if isinstance(error, TimeoutError):
-        return f"no answer within {CONNECT:.0f} s"
-    return str(error)
+        return f"{where}: no answer within {CONNECT:.0f} s"
+    return f"{where}: {error.strerror if isinstance(error, OSError) and error.strerror else error}"

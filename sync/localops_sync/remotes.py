@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from urllib.parse import urlsplit
 
@@ -69,8 +70,12 @@ def load(folder: str) -> dict[str, Remote]:
         return remotes
     except FileNotFoundError:
         return {}
-    except (ConfigError, OSError, ValueError, TypeError, AttributeError) as error:
-        raise ConfigError(f"{path} does not hold remotes by name: {error}") from error
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+    except (ConfigError, ValueError, TypeError, AttributeError) as error:
+        raise ConfigError(
+            f"{path} does not hold remotes by name ({error}): mend it, or move it away and add them again"
+        ) from error
 
 
 def save(folder: str, remotes: dict[str, Remote]) -> None:
@@ -79,16 +84,19 @@ def save(folder: str, remotes: dict[str, Remote]) -> None:
     path = os.path.join(folder, REMOTES)
     told = {name: _told(remote) for name, remote in sorted(remotes.items())}
     temporary = f"{path}.{os.getpid()}"
-    handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
     try:
+        handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
         with open(handle, "w", encoding="utf-8") as file:
             json.dump(told, file, indent=2)
             file.write("\n")
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
+    except BaseException as error:
+        with suppress(OSError):  # it may not be there
+            os.unlink(temporary)
+        if isinstance(error, OSError):
+            error.filename = path  # the one that somebody knows
         raise
 
 
@@ -96,6 +104,18 @@ def _told(remote: Remote) -> dict[str, Any]:
     plain = asdict(remote)
     del plain["name"]
     return {name: value for name, value in plain.items() if value not in (None, False, {}) or name in ("url", "kind")}
+
+
+def check_authority(remote: Remote) -> None:
+    """ConfigError when its file of certificates holds none, which whoever uses it would blame on the remote."""
+    import ssl  # here, since most passes have nothing to send
+
+    try:
+        if remote.ca is not None:
+            ssl.create_default_context(cafile=remote.ca)
+    except OSError as error:  # an SSLError is one too
+        why = "it holds no certificate" if isinstance(error, ssl.SSLError) else error.strerror
+        raise ConfigError(f"the certificates of remote {remote.name!r} cannot be read: {remote.ca}: {why}") from error
 
 
 def check_url(url: str) -> str:

@@ -23,9 +23,9 @@ from requests.utils import get_environ_proxies, select_proxy
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from localops import __version__, clock, encode, output
-from localops.errors import ConfigError
 from localops_sync import retry
 from localops_sync.pace import OutOfBudget, Pace
+from localops_sync.remotes import check_authority
 from localops_sync.sink import Blocked, Offline, Unread
 
 TYPE_CHECKING = False
@@ -117,7 +117,7 @@ class Transport:
         self.base = remote.url.rstrip("/")
         self.where = urlsplit(self.base).netloc.rpartition("@")[2]
         self.key = remote.secret()
-        _check_authority(remote)
+        check_authority(remote)
         self.sent = 0  # bytes of all bodies
         self.skew: float | None = None  # by how many seconds the remote's clock is ahead, when that is worth a word
         self.pace = pace or Pace()
@@ -238,15 +238,6 @@ def _keep(call: Callable[[], Reply], found: list[Reply | BaseException], over: t
         found.append(error)
     finally:
         over.set()
-
-
-def _check_authority(remote: Remote) -> None:
-    """ConfigError when the file of certificates holds none, which requests would blame on the remote."""
-    try:
-        if remote.ca is not None:
-            ssl.create_default_context(cafile=remote.ca)
-    except OSError as error:  # an SSLError is one too
-        raise ConfigError(f"the certificates of remote {remote.name!r} cannot be read: {remote.ca}: {error}") from error
 
 
 def _secrets(key: str | None, headers: Mapping[str, str]) -> set[str]:
@@ -381,7 +372,7 @@ def _meaning(error: Exception, base: str, where: str, secrets: Collection[str]) 
     if type(error) is OSError:  # requests itself, about the file of an environment variable
         return Blocked(f"{why}; see $REQUESTS_CA_BUNDLE")
     if (tls := next((each for each in reversed(chain) if isinstance(each, ssl.SSLError)), None)) is not None:
-        return _of_tls(tls, where, why)
+        return of_tls(tls, where)
     for kinds, kind, sentence in _SENTENCES:
         if any(isinstance(found, kinds) for found in chain):
             return kind(sentence.format(where=where, why=why))
@@ -432,14 +423,20 @@ def _of_proxy(base: str, where: str, why: str) -> Trouble:
     return Offline(f"{proxy} does not do it: {why}; see HTTPS_PROXY and NO_PROXY")
 
 
-def _of_tls(error: ssl.SSLError, where: str, why: str) -> Trouble:
+def of_tls(error: ssl.SSLError, where: str) -> Trouble:
     """A certificate is for a person to look at; a greeting that breaks off is the weather."""
+    why = _plain(str(error), ())
     broke = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
     if isinstance(error, broke) or "BAD_RECORD_MAC" in (error.reason or ""):
         return Offline(f"the connection to {where} broke: {why}", broke=True)
     if isinstance(error, ssl.SSLCertVerificationError):
         return Blocked(
-            f"{where} cannot be trusted: {why}; check the address and this machine's clock, "
-            "or name its certificate: localops remote add … --ca FILE"
+            f"{where} cannot be trusted: {error.verify_message}; check the address and this machine's clock, "
+            "or name the authority that signed it: localops remote move NAME URL --ca FILE"
         )
+    if error.reason in _NOT_TLS:
+        return Blocked(f"{where} does not speak https (TLS): check the port, and whether the address is one of http://")
     return Blocked(f"no TLS with {where}: {why}; check the address, and whether it is https or http")
+
+
+_NOT_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL")  # OpenSSL's names for an answer in plain words

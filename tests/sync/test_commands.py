@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.server.hubs import RealHub, hub
+from tests.sync.chaos import Authority, Chaos
 from tests.sync.homes import Sender, identities
 
 
@@ -103,6 +105,105 @@ def test_what_cannot_be_a_remote_is_said_when_it_is_added(sender: Sender, name: 
     """A name no remote can have, and an option that no hub has."""
     done = _localops(sender, "remote", "add", name, "http://127.0.0.1:9", "--key", "k", "--option", "speed=9")
     assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--ca", "/nowhere/ca.pem"], "/nowhere/ca.pem: No such file"),
+        (["--ca", __file__], "it holds no certificate"),
+        (["--kind", "otlp", "--option", "protocol=grpc"], "it is one of protobuf, json"),
+        (["--kind", "otlp", "--option", "speed=9"], "no option 'speed'"),
+        (["--kind", "otlp", "--option", "header=x"], ""),
+        (["--kind", "otlp", "--option", "auth=agentops", "--option", "header=x"], "goes with auth=bearer"),
+        (["--kind", "agentops", "--option", "speed=9"], "has no options: speed"),
+    ],
+)
+def test_what_no_remote_can_do_is_said_when_it_is_added(sender: Sender, options: list[str], said: str) -> None:
+    """Options and certificates are looked at by `remote add`, not by the first pass at night."""
+    done = _localops(sender, "remote", "add", "ok", "http://127.0.0.1:9", "--key", "k", *options)
+    assert (done.returncode, said in done.stderr) == (2 if said else 0, True), done.stderr
+
+
+def test_a_certificate_that_is_not_known_names_the_way_out(sender: Sender, tmp_path: Path) -> None:
+    """`remote test` says what `remote move --ca` is for; after it, what is there is asked."""
+    authority = Authority(tmp_path)
+    with Chaos(tls=authority.context()) as server:
+        _localops(sender, "remote", "move", "hub", server.url)
+        done = _localops(sender, "remote", "test", "hub")
+        assert (done.returncode, "remote move NAME URL --ca FILE" in done.stdout) == (4, True), done.stdout
+        assert _localops(sender, "remote", "move", "hub", server.url, "--ca", authority.path).returncode == 0
+        assert "ok  certificate" in _localops(sender, "remote", "test", "hub").stdout
+
+
+def test_http_and_https_mixed_up_is_said(sender: Sender, real: RealHub, tmp_path: Path) -> None:
+    """A hub without a certificate behind https://, and one with it behind http://."""
+    _localops(sender, "remote", "move", "hub", real.url.replace("http:", "https:"))
+    done = _localops(sender, "remote", "test", "hub")
+    assert (done.returncode, "does not speak https" in done.stdout) == (4, True), done.stdout
+    with Chaos(tls=Authority(tmp_path).context()) as server:
+        _localops(sender, "remote", "move", "hub", server.url.replace("https:", "http:"))
+        done = _localops(sender, "remote", "test", "hub")
+    assert (done.returncode, "speaks https there" in done.stdout) == (5, True), done.stdout
+
+
+def test_a_test_leaves_nothing_behind(tmp_path: Path, real: RealHub) -> None:
+    """A remote is tried before anything was recorded: no journal appears where there was none."""
+    sender = Sender(tmp_path / "home", real.url, real.new_key("untouched"))
+    assert _localops(sender, "remote", "test", "hub").returncode == 0
+    assert os.listdir(sender.folder) == ["remotes.json"]
+
+
+def test_one_broken_file_stops_no_other_project(sender: Sender) -> None:
+    """What cannot be read is said, and is in the exit code where it was asked for; the others' remotes work."""
+    there = Path(sender.home) / "other"
+    there.mkdir()
+    (there / "remotes.json").write_text("{")
+    moving = ["move", "hub", sender.remote.url]
+    for command, code in (["list"], 4), (["test", "hub"], 0), (moving, 0), (["test", "x"], 4):
+        done = _localops(sender, "remote", *command)
+        assert (done.returncode, "other/remotes.json" in done.stderr) == (code, True), done.stderr
+    told = json.loads(_localops(sender, "remote", "list", "--json").stdout)
+    assert ([each["name"] for each in told["remotes"]], len(told["unreadable"])) == (["hub"], 1)
+    assert _localops(sender, "sync").returncode == 4
+    assert _localops(sender, "receipts").stdout.count("hub") == 1
+
+
+_CONFINED = ["unshare", "--map-root-user", "--mount"]
+_can_confine = pytest.mark.skipif(
+    subprocess.run([*_CONFINED, "true"], capture_output=True, check=False).returncode != 0,
+    reason="needs a mount namespace",
+)
+
+
+def _mounted(sender: Sender, mount: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A command, with something mounted over the home ($0) that only it sees."""
+    command = [*_CONFINED, "sh", "-c", f'{mount} && exec "$@"', sender.home]
+    command += [sys.executable, "-m", "localops", *arguments, "--home", sender.home]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+@_can_confine
+def test_a_home_that_can_only_be_read_is_said(sender: Sender) -> None:
+    """`remote test` works there; what would change something says that it cannot, and names the file."""
+    ro = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0"'
+    assert _mounted(sender, ro, "remote", "test", "hub").returncode == 0
+    done = _mounted(sender, ro, "remote", "remove", "hub", "--yes")
+    assert (done.returncode, done.stderr) == (2, f"localops: {sender.folder} can only be read: hub is still there\n")
+    done = _mounted(sender, ro, "remote", "move", "hub", "http://127.0.0.1:9")
+    assert (done.returncode, done.stderr) == (1, f"localops: {sender.folder}/remotes.json: Read-only file system\n")
+
+
+@_can_confine
+def test_a_full_disk_is_called_one(sender: Sender) -> None:
+    """Where not even the file fits that a reader needs, it is no `disk I/O error`; nothing is lost by it."""
+    full = (
+        'cp -a "$0" "$0.kept" && mount -t tmpfs -o size=1m none "$0" && cp -a "$0.kept/." "$0" && '
+        '{ head -c 1m /dev/zero >"$0/filler" 2>/dev/null; true; }'
+    )
+    for command in ["sync"], ["remote", "test", "hub"], ["parked", "list"]:
+        done = _mounted(sender, full, *command)
+        assert (done.returncode, "the disk is full" in done.stderr) == (1, True), done.stderr
 
 
 def test_a_port_that_is_taken_is_named(real: RealHub, tmp_path: Path) -> None:

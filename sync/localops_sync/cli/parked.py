@@ -114,7 +114,8 @@ def retry(seqs: tuple[int, ...], remote: str | None, home: str | None, project: 
     """Send them again with the next sync: all, or the ROWs named."""
     count = sum(_unpark(home, project, remote, seqs, drop=False))
     _some(count, seqs)
-    output.say(f"{count} {'row goes' if count == 1 else 'rows go'} again with the next `localops sync`")
+    rows_go = "1 row goes" if count == 1 else f"{output.count(count)} rows go"
+    output.say(f"{rows_go} again with the next `localops sync`" if count else "no row is parked")
 
 
 @parked.command()

@@ -50,7 +50,7 @@ def receipts(remote: str | None, limit: int, home: str | None, project: str | No
 
 def _of(project: Project, remote: str | None, limit: int) -> list[dict[str, Any]]:
     found = project.reader.ask(delivery.statement("receipts"), {"remote": remote, "many": limit})
-    keys = {name: _key(each) for name, each in remotes.load(project.folder).items()}
+    keys = _keys(project.folder)
     return [
         {
             "project": project.name,
@@ -63,6 +63,15 @@ def _of(project: Project, remote: str | None, limit: int) -> list[dict[str, Any]
         }
         for _, name, at, count, body in found
     ]
+
+
+def _keys(folder: str) -> dict[str, str | None]:
+    """The keys that can be found; where none can, signatures stay unchecked."""
+    try:
+        return {name: _key(each) for name, each in remotes.load(folder).items()}
+    except ConfigError as error:
+        output.say(str(error))
+        return {}
 
 
 def _key(remote: remotes.Remote) -> str | None:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import contextmanager
 from dataclasses import replace
 
 import click
 
 from localops import config, delivery, output
 from localops.cli import common
-from localops.errors import ConfigError, NotFound
+from localops.errors import ConfigError, EmptyJournal, NotFound
 from localops.journal import Journal
 from localops.reader import Reader
-from localops_sync import codes, remotes
+from localops_sync import codes, remotes, sinks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
     from localops_sync.remotes import Remote
@@ -34,6 +36,10 @@ def _key_options(command: Any) -> Any:
     return command
 
 
+def _ca_option(command: Any) -> Any:
+    return click.option("--ca", metavar="FILE", help="Trust the certificates in this file, not the system's.")(command)
+
+
 @click.group(cls=common.Group)
 def remote() -> None:
     """Add, list, test and remove the places that rows are sent to.
@@ -48,9 +54,11 @@ def remote() -> None:
 @click.option("--kind", type=click.Choice(remotes.KINDS), default="hub", show_default=True, help="What answers there.")
 @_key_options
 @click.option("--metadata-only", is_flag=True, help="Send figures and names; content stays here.")
-@click.option("--ca", metavar="FILE", help="Trust the certificates in this file, not the system's.")
+@_ca_option
 @click.option("--header", "headers", multiple=True, metavar="NAME=VALUE", help="Send this header; may be repeated.")
-@click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="For this kind: see `localops help`.")
+@click.option(
+    "--option", "options", multiple=True, metavar="NAME=VALUE", help="Only for otlp: see `localops help otlp`."
+)
 @common.place_options
 def add(name: str, url: str, home: str | None, project: str | None, **given: Any) -> None:
     """Add a remote called NAME at URL.
@@ -74,13 +82,9 @@ def add(name: str, url: str, home: str | None, project: str | None, **given: Any
 def _made(name: str, url: str, given: dict[str, Any]) -> Remote:
     config.check_project(name, "remote")  # the same letters are good for both
     given |= _key(given)
-    if given["ca"] is not None:
-        given["ca"] = os.path.abspath(os.path.expanduser(given["ca"]))
-        if not os.path.isfile(given["ca"]):
-            raise ConfigError(f"there is no file {given['ca']}")
-    made = remotes.Remote(name, remotes.check_url(url), **{**given, **_pairs(given)})
-    if made.kind == "hub" and made.options:
-        raise ConfigError(f"a remote of kind hub has no options: {', '.join(made.options)}")
+    made = remotes.Remote(name, remotes.check_url(url), **{**given, **_pairs(given), "ca": _whole(given["ca"])})
+    sinks.check_options(made)
+    remotes.check_authority(made)
     if made.kind in ("hub", "agentops") and made.key is made.key_env is made.key_file is None:
         raise ConfigError(f"a remote of kind {made.kind} needs a key: --key, --key-env or --key-file")
     return made
@@ -93,9 +97,12 @@ def _key(given: dict[str, Any]) -> dict[str, str | None]:
         raise ConfigError("one of --key, --key-env and --key-file is enough")
     if found["key"] == "-":
         found["key"] = sys.stdin.readline().strip()
-    if found["key_file"] is not None:
-        found["key_file"] = os.path.abspath(os.path.expanduser(found["key_file"]))
-    return found
+    return {**found, "key_file": _whole(found["key_file"])}
+
+
+def _whole(path: str | None) -> str | None:
+    """The whole path of a file: cron runs elsewhere."""
+    return None if path is None else os.path.abspath(os.path.expanduser(path))
 
 
 def _pairs(given: dict[str, Any]) -> dict[str, dict[str, str]]:
@@ -113,20 +120,33 @@ def _pairs(given: dict[str, Any]) -> dict[str, dict[str, str]]:
 @common.json_option
 def list_remotes(home: str | None, project: str | None, as_json: bool) -> None:
     """List the remotes of every project, without their keys."""
-    top, only = common.place(home, project)
-    found = [
-        (name, each)
-        for name in config.projects(top)
-        if only in (None, name)
-        for each in remotes.load(config.project_folder(top, name)).values()
-    ]
+    top, found, unreadable = _all(home, project)
     if as_json:
-        common.print_json({"home": top, "remotes": [_facts(name, each) for name, each in found]})
+        told = [_facts(name, each) for name, each in found]
+        common.print_json({"home": top, "remotes": told, "unreadable": unreadable})
     elif found:
         lines = [(name, each.name, each.kind, each.url, _where_the_key_is(each), _extras(each)) for name, each in found]
         common.print_table(lines, ("project", "remote", "kind", "url", "key", ""), soft=("url", "project"))
-    else:
+    elif not unreadable:
         output.say(f"no remotes in {top}: add one with `localops remote add NAME URL`")
+    for why in unreadable:
+        output.say(why)
+    raise click.exceptions.Exit(codes.ACT if unreadable else codes.DONE)
+
+
+def _all(home: str | None, project: str | None) -> tuple[str, list[tuple[str, Remote]], list[str]]:
+    """The home, the remotes of its projects, and what is wrong with the files that cannot be read."""
+    top, only = common.place(home, project)
+    config.check_home(top)
+    found: list[tuple[str, Remote]] = []
+    unreadable = []
+    for name in config.projects(top):
+        if only in (None, name):
+            try:
+                found += [(name, each) for each in remotes.load(config.project_folder(top, name)).values()]
+            except ConfigError as error:  # one project's does not stop the others
+                unreadable.append(str(error))
+    return top, found, unreadable
 
 
 def _facts(project: str, each: Remote) -> dict[str, Any]:
@@ -163,10 +183,9 @@ def test(name: str, home: str | None, project: str | None, as_json: bool) -> Non
     from localops_sync import probe
 
     folder, found = _find(home, project, name)
-    Journal(folder, gather=True).fold()  # a remote may be tried before anything was recorded
     good = True
     findings = []
-    with Reader(os.path.join(folder, config.JOURNAL)) as reader:
+    with _reading(folder) as reader:
         for finding in probe.look(found, reader, folder):
             findings.append(finding)
             good &= finding.ok or finding.step == "clock"
@@ -177,6 +196,23 @@ def test(name: str, home: str | None, project: str | None, as_json: bool) -> Non
     if as_json:
         common.print_json({"remote": name, "ok": good, "steps": [vars(finding) for finding in findings]})
     raise click.exceptions.Exit(code)
+
+
+@contextmanager
+def _reading(folder: str) -> Iterator[Reader]:
+    """The journal; an empty one that nobody keeps where nothing has been recorded yet: a test leaves nothing behind."""
+    from tempfile import TemporaryDirectory
+
+    with TemporaryDirectory() as beside:
+        try:
+            reader = Reader(os.path.join(folder, config.JOURNAL))
+        except (NotFound, EmptyJournal):
+            journal = Journal(beside)
+            journal.fold()
+            journal.close()
+            reader = Reader(journal.path)
+        with reader:
+            yield reader
 
 
 @remote.command()
@@ -190,27 +226,36 @@ def remove(name: str, yes: bool, home: str | None, project: str | None) -> None:
         click.confirm(
             f"forget {name} ({found.url}), and what it has of project {os.path.basename(folder)}?", abort=True
         )
+    if not os.access(folder, os.W_OK):
+        raise ConfigError(f"{folder} can only be read: {name} is still there")
     known = remotes.load(folder)
     del known[name]
     if os.path.exists(os.path.join(folder, config.JOURNAL)):
-        journal = Journal(folder, gather=True)
-        try:
-            with Reader(journal.path) as reader:
-                delivery.Ledger(reader, folder, name).forget(journal)
-        finally:
-            journal.close()
+        _forget(folder, name)
     remotes.save(folder, known)
     output.say(f"removed {name}; the rows are all here")
+
+
+def _forget(folder: str, name: str) -> None:
+    journal = Journal(folder, gather=True)
+    try:
+        with Reader(journal.path) as reader:
+            delivery.Ledger(reader, folder, name).forget(journal)
+    finally:
+        journal.close()
 
 
 @remote.command()
 @click.argument("name")
 @click.argument("url")
+@_ca_option
 @common.place_options
-def move(name: str, url: str, home: str | None, project: str | None) -> None:
+def move(name: str, url: str, ca: str | None, home: str | None, project: str | None) -> None:
     """Give a remote another URL: what it has stays known."""
     folder, found = _find(home, project, name)
-    remotes.save(folder, {**remotes.load(folder), name: replace(found, url=remotes.check_url(url))})
+    moved = replace(found, url=remotes.check_url(url), ca=_whole(ca) or found.ca)
+    remotes.check_authority(moved)
+    remotes.save(folder, {**remotes.load(folder), name: moved})
     output.say(f"{name} is at {url} now; try it: localops remote test {name}")
 
 
@@ -232,15 +277,19 @@ def key(name: str, home: str | None, project: str | None, **given: Any) -> None:
 
 def _find(home: str | None, project: str | None, name: str) -> tuple[str, Remote]:
     """The folder of the project that has a remote of that name, and the remote."""
-    top, only = common.place(home, project)
-    folders = [config.project_folder(top, each) for each in config.projects(top) if only in (None, each)]
-    found = [(folder, known[name]) for folder in folders if name in (known := remotes.load(folder))]
+    top, known, unreadable = _all(home, project)
+    found = [(where, each) for where, each in known if each.name == name]
+    for why in unreadable:
+        output.say(why)
+    if not found and unreadable:
+        raise click.exceptions.Exit(codes.ACT)
     if not found:
         raise NotFound(f"there is no remote {name!r} in {top}: `localops remote list` shows what there is")
     if len(found) > 1:
-        names = ", ".join(os.path.basename(folder) for folder, _ in found)
+        names = ", ".join(where for where, _ in found)
         raise ConfigError(f"{name!r} is a remote of {names}: say which with --project")
-    return found[0]
+    [(where, one)] = found
+    return config.project_folder(top, where), one
 
 
 def _folder(home: str | None, project: str | None) -> str:

@@ -12,7 +12,7 @@ from localops import config, delivery, output, spill
 from localops.cli import common
 from localops.errors import LocalopsError
 from localops.home import Home, Project
-from localops.reader import SQLiteError
+from localops.reader import SQLiteError, told
 from localops_sync import codes, remotes
 from localops_sync.codes import Outcome
 
@@ -125,7 +125,7 @@ class _Wanted:
         try:
             project = Project(self.home, name)
         except (LocalopsError, SQLiteError, OSError) as error:
-            return Outcome(name, remote.name, codes.UNEXPECTED, str(error))
+            return Outcome(name, remote.name, codes.UNEXPECTED, told(error))
         try:
             if not project.exists:
                 return Outcome(name, remote.name)

@@ -12,8 +12,19 @@ if TYPE_CHECKING:
     from localops_sync.transport import Transport
 
 
+def check_options(remote: Remote) -> None:
+    """ConfigError for options that a remote of its kind has not, or not together."""
+    if remote.kind == "otlp":
+        from localops_sync.sinks import otlp
+
+        otlp.check_options(remote)
+    elif remote.options:
+        raise ConfigError(f"a remote of kind {remote.kind} has no options: {', '.join(remote.options)}")
+
+
 def open_sink(remote: Remote, source: Reader, folder: str, transport: Transport) -> Sink:
     """The sink for a remote of that kind; each is imported only when it is needed."""
+    check_options(remote)
     if remote.kind == "hub":
         from localops_sync.sinks.hub import Hub
 

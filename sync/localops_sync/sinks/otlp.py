@@ -52,7 +52,6 @@ class Otlp:
         self._path = "" if urlsplit(remote.url).path.rstrip("/").endswith(_TRACES) else _TRACES
         self._token: _Token | None = None
         self._names: otlp_names.GenAI | otlp_names.AgentOps = otlp_names.GenAI()
-        _check(remote, self._auth)
         if self._auth == "agentops":
             self._token = _Token(remote, transport)
             self._names = otlp_names.AgentOps()
@@ -135,8 +134,6 @@ class _Token:
     """What AgentOps gives for an API key, and wants with each request; kept in memory only."""
 
     def __init__(self, remote: Remote, transport: Transport) -> None:
-        if transport.key is None:
-            raise ConfigError(f"remote {remote.name!r} has no key: auth=agentops gets a token for one")
         self._key = transport.key
         self._token: str | None = None
         # Headers that were given for the back end are not meant for who gives out tokens.
@@ -179,14 +176,20 @@ def _option(remote: Remote, name: str) -> str:
     return value
 
 
-def _check(remote: Remote, auth: str) -> None:
+def check_options(remote: Remote) -> None:
     """ConfigError for options that mean nothing, or nothing together."""
     unknown = sorted(set(remote.options) - set(OPTIONS))
     if unknown:
         raise ConfigError(f"remote {remote.name!r}: no option {unknown[0]!r}; there are {', '.join(OPTIONS)}")
+    _option(remote, "protocol")
+    auth = _option(remote, "auth")
     for name, wanted in (("header", "bearer"), ("auth_url", "agentops")):
         if name in remote.options and auth != wanted:
             raise ConfigError(f"remote {remote.name!r}: the option {name} goes with auth={wanted}, not auth={auth}")
+    if auth == "agentops":
+        _auth_url(remote)
+        if remote.key is remote.key_env is remote.key_file is None:
+            raise ConfigError(f"remote {remote.name!r} has no key: auth=agentops gets a token for one")
 
 
 def _auth_url(remote: Remote) -> str:

@@ -1,0 +1,39 @@
+"""What a person is told of errors that come from below."""
+
+from __future__ import annotations
+
+import errno
+
+import apsw
+import pytest
+
+from localops.errors import NotFound
+from localops.reader import told
+
+
+def _full() -> Exception:
+    """What SQLite says when there is no room, from a file that may have a page and no more."""
+    connection = apsw.Connection(":memory:")
+    connection.execute("create table t(x)")
+    connection.pragma("max_page_count", 2)
+    with pytest.raises(apsw.FullError) as raised:
+        connection.execute("insert into t values(zeroblob(100000))")
+    return raised.value
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (NotFound("no such session"), "no such session"),
+        (PermissionError(errno.EACCES, "Permission denied", "/a/b"), "/a/b: Permission denied"),
+        (OSError(errno.ENOSPC, "No space left on device"), "the disk is full: make room, then do it again"),
+        (OSError(errno.ENOSPC, "No space left on device", b"/a/b"), "/a/b: the disk is full: make room"),
+        (_full(), "the disk is full: make room, then do it again"),
+        (apsw.BusyError("x"), "SQLite says: another program keeps it locked"),
+        (OSError("it is no file"), "it is no file"),
+    ],
+)
+def test_an_error_says_what_to_do(error: Exception, said: str) -> None:
+    """Neither numbers of the system nor SQLite's own words for a full disk reach a person."""
+    assert told(error).startswith(said)
+    assert "Errno" not in told(error)
