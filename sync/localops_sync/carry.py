@@ -13,11 +13,12 @@ import os
 import re
 import zipfile
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import chain
 
 from localops import __version__, blobs, bundle, clock, config, delivery, intake, strangers
-from localops.errors import BundleError
+from localops.errors import BundleError, NotFound
 from localops.journal import Journal
 from localops.reader import Reader
 from localops_sync import remotes
@@ -64,21 +65,31 @@ class Share:
 
 
 def pack(home: str, shares: Iterable[Share], path: str) -> list[Part]:
-    """Write a bundle; it is whole, and on disk, when this returns."""
+    """Write a bundle; it is whole, and on disk, when this returns.  NotFound, and no file, when it would be empty."""
     temporary = f"{path}.{os.getpid()}.part"
-    handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
+        handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
         with open(handle, "w+b") as file:
             with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as packed:
                 parts = [_pack_part(home, share, packed) for share in shares]
                 packed.writestr(_ABOUT, json.dumps(_about(parts), indent=2))
             file.flush()
             os.fsync(file.fileno())
+        if not any(part.rows for part in parts):
+            raise NotFound(f"there is nothing to carry: {_having(parts)}; {path} was not written")
         os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
+    except BaseException as error:
+        with suppress(OSError):  # it may not be there
+            os.unlink(temporary)
+        if isinstance(error, OSError) and error.filename in (None, temporary):
+            error.filename = path  # the one that somebody knows
         raise
     return parts
+
+
+def _having(parts: list[Part]) -> str:
+    found = [f"no row of {part.project} is unsent to {part.remote}" for part in parts if part.remote]
+    return ", ".join(found) or "no row was recorded"
 
 
 def _about(parts: list[Part]) -> dict[str, Any]:

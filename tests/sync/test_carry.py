@@ -11,7 +11,7 @@ import pytest
 
 import localops
 from localops import blobs, bundle, config, delivery
-from localops.errors import BundleError
+from localops.errors import BundleError, NotFound
 from localops.home import Home
 from localops.journal import Journal
 from localops.reader import Reader
@@ -148,6 +148,30 @@ def test_a_bundle_writes_nowhere_else(tmp_path: Path) -> None:
     with pytest.raises(BundleError):
         carry.unpack(str(tmp_path / "there"), path)
     assert not [name for _, _, names in os.walk(tmp_path) for name in names if "evil" in name and name != "evil.lops"]
+
+
+def test_a_bundle_of_nothing_is_not_made(home: str, tmp_path: Path) -> None:
+    """Whoever would carry a file without rows is told so, and a file that is there stays as it is."""
+    folder, path = config.project_folder(home, "default"), tmp_path / "nothing.lops"
+    path.write_bytes(b"of last week")
+    with Reader(os.path.join(folder, "journal.db")) as reader:
+        ledger, journal = delivery.Ledger(reader, folder, "hub"), Journal(folder)
+        ledger.settle(journal, bundle.Batch("", (), (), [(1, ledger.newest())]), bundle.Ack())
+        journal.close()
+    with pytest.raises(NotFound, match=r"no row of default is unsent to hub; .*nothing\.lops was not written"):
+        carry.pack(home, [Share("default", "hub")], str(path))
+    assert path.read_bytes() == b"of last week"
+    assert not list(tmp_path.glob("*.part"))
+
+
+@pytest.mark.parametrize("place", ["missing/run.lops", "home"], ids=["no folder", "a folder"])
+def test_what_cannot_be_written_is_called_by_its_name(home: str, tmp_path: Path, place: str) -> None:
+    """An error names the file that was asked for, not the one that it is written under, which is gone."""
+    path = str(tmp_path / place)
+    with pytest.raises(OSError) as raised:  # noqa: PT011  which one depends on the place
+        carry.pack(home, [Share("default")], path)
+    assert raised.value.filename == path
+    assert not list(tmp_path.rglob("*.part"))
 
 
 def test_a_remote_for_metadata_gets_a_bundle_without_content(home: str, tmp_path: Path) -> None:
