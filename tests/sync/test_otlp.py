@@ -234,6 +234,35 @@ def test_a_session_is_a_trace(collector: Collector) -> None:
     assert below["invoke_workflow plan"] == below["click"] == below["thing"] == root.name
 
 
+@pytest.mark.parametrize(
+    ("model", "provider", "expected"),
+    [
+        ("gpt-4o-mini", None, "openai"),
+        ("o3-mini", None, "openai"),
+        ("claude-sonnet-4-5", None, "anthropic"),
+        ("Gemini-2.5-pro", None, "gcp.gen_ai"),
+        ("grok-4", None, "x_ai"),
+        ("gpt-4o", "azure.ai.openai", "azure.ai.openai"),
+        ("gpt-oss-120b", None, None),
+        ("anthropic.claude-sonnet-4-5", None, None),
+        ("openai/gpt-4o", None, None),
+        ("llama-3.3-70b", None, None),
+        (None, None, None),
+    ],
+)
+def test_a_provider_that_was_not_given_is_the_models_maker(
+    collector: Collector, model: str | None, provider: str | None, expected: str | None
+) -> None:
+    """A maker that keeps its weights is named; where anybody may run a model, nobody is."""
+    session = localops.start_session()
+    assert session is not None
+    session.record(localops.LLMEvent(model=model, provider=provider, prompt="x"))
+    with Sending(collector) as sending:
+        sending.all()
+    [call] = [span for span in collector.spans() if span.name.startswith("chat")]
+    assert _attributes(call).get("gen_ai.provider.name") == expected
+
+
 def test_an_llm_call_says_what_the_conventions_want(collector: Collector) -> None:
     """Model, provider, tokens, cost and messages, under their names; a call goes out of the process."""
     _record()

@@ -7,6 +7,7 @@ nothing of newer names.  What neither has a word for is under `localops.`.  Each
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from localops import encode
@@ -57,6 +58,21 @@ SHAPES = {
 }
 OTHER = Shape("unknown")  # errors, and event types of a program's own
 CREATED = Shape("agent", operation="create_agent", title="gen_ai.agent.name")  # an agent that was only announced
+
+# The makers that keep their weights, in the conventions' words, and how the names of their models begin.  The name of a
+# model that anybody may run, or a platform's own name for one, tells nothing of who ran it.
+_MAKERS = {
+    "openai": r"gpt-[345]|chatgpt-|o[134](-|$)|text-embedding-(3|ada)",
+    "anthropic": r"claude-",
+    "gcp.gen_ai": r"gemini-",
+    "x_ai": r"grok-[2-9]",
+}
+
+
+def maker(model: str | None) -> str | None:
+    """Whose model it is, where its name leaves no doubt: the best guess at who ran it."""
+    return next((name for name, begins in _MAKERS.items() if re.match(begins, model or "", re.IGNORECASE)), None)
+
 
 _COST = "gen_ai.usage.total_cost"  # AgentOps' word; the conventions have none
 

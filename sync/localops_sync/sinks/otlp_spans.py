@@ -14,7 +14,19 @@ from dataclasses import dataclass, replace
 
 from localops import __version__, analytics, bundle, encode, ends, rows
 from localops.session import STATES
-from localops_sync.sinks.otlp_names import CREATED, ERROR, INTERNAL, OK, OTHER, SHAPES, UNSET, answered, asked, text
+from localops_sync.sinks.otlp_names import (
+    CREATED,
+    ERROR,
+    INTERNAL,
+    OK,
+    OTHER,
+    SHAPES,
+    UNSET,
+    answered,
+    asked,
+    maker,
+    text,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -156,7 +168,10 @@ class Translation:
             "cache_write_tokens": written if type(written) is int and abs(written) < _MOST else None,
             "cost_usd": None if row.cost is None else row.cost / 1e9,
         }
-        called = {"gen_ai.request.model": row.model, self._names.provider: body.get("provider")}
+        called = {
+            "gen_ai.request.model": row.model,
+            self._names.provider: body.get("provider") or maker(row.model),
+        }
         return {
             **{name: text(value) for name, value in called.items() if value is not None},
             **{name: figure for key, name in self._names.usage.items() if (figure := figures[key]) is not None},
