@@ -32,6 +32,8 @@ from urllib.parse import urlsplit
 
 import trustme
 
+from localops import zstd
+
 PATIENCE = 20.0  # seconds after which whoever still waits for something is let go, so that no test hangs
 DROP = 0.02  # seconds between two drops of a drip
 
@@ -47,8 +49,7 @@ class Request:
 
     def json(self) -> Any:
         """Its body as JSON, uncompressed."""
-        packed = self.headers.get("content-encoding") == "gzip"
-        return json.loads(gzip.decompress(self.body) if packed else self.body)
+        return json.loads(inflated(self))
 
 
 @dataclass
@@ -516,4 +517,7 @@ def drip_greeting(connection: socket.socket) -> None:
 
 def inflated(request: Request) -> bytes:
     """The body of a request as it was before it was compressed."""
-    return gzip.decompress(request.body) if request.headers.get("content-encoding") == "gzip" else request.body
+    encoding = request.headers.get("content-encoding")
+    if encoding == "zstd":
+        return bytes(zstd.library().decompress(request.body))
+    return gzip.decompress(request.body) if encoding == "gzip" else request.body
