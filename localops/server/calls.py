@@ -12,7 +12,7 @@ from localops.errors import ConfigError, LocalopsError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from starlette.requests import Request
 
@@ -53,7 +53,8 @@ class Call:
 
     request: Request
     project: str | None = None
-    key: str = ""
+    key: str = ""  # or what a visitor is counted under
+    still: Callable[[], bool] = lambda: True  # whether they may go on asking: a key can be revoked meanwhile
 
     @property
     def owner(self) -> str:
@@ -116,6 +117,14 @@ class Call:
         return at
 
 
+def digest_in(request: Request) -> str:
+    """The blob in the path."""
+    digest = str(request.path_params["digest"])
+    if len(digest) != 64 or not set(digest) <= set("0123456789abcdef"):
+        raise Refusal(404, "a blob is named by its SHA-256: 64 hex digits, in small letters")
+    return digest
+
+
 def project_named(text: str) -> str:
     """The name of a project that a client said."""
     try:
@@ -130,7 +139,7 @@ class Door:
 
     method: str
     path: str
-    handler: str  # the method of Hub that answers
+    handler: str  # the method that answers: of Reads, or of Taking where rows are taken in
     about: str
     query: Mapping[str, str] = field(default_factory=dict)  # what may stand behind the `?`
     body: str | None = None  # the type of what is sent along

@@ -1,6 +1,6 @@
 """Who may look: which requests a browser may make of us, who has shown a token or a key, and what each answer forbids.
 
-Requests that carry a key of the API are a program's, not a browser's: they are looked at where keys are (app.py).
+Requests that carry a key of the API are a program's, not a browser's: they are looked at where keys are (entrance.py).
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ _KEY_HEADERS = ("authorization", "x-agentops-api-key")
 _OURS = ("same-origin", "none")  # what Sec-Fetch-Site says of our own pages, and of an address that was typed
 _OPEN = ("/login", "/web/")  # what whoever is not in yet may have
 _MOST_VISITORS = 1_000
+_PIECE = 64 << 10  # bytes of an answer that are written at a time
 
 STRANGER = "this address was opened from another site"
 
@@ -155,7 +156,7 @@ class Guard:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        await self._chosen(scope)(scope, receive, _with_headers(send))
+        await self._chosen(scope)(scope, receive, _with_headers(_in_pieces(send)))
 
     def _chosen(self, scope: Scope) -> ASGIApp:
         """Who answers."""
@@ -212,5 +213,18 @@ def _with_headers(send: Send) -> Send:
             more = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
             message["headers"] = [*message["headers"], *(each for each in more if each[0] not in given)]
         await send(message)
+
+    return sending
+
+
+def _in_pieces(send: Send) -> Send:
+    """An answer goes out as fast as it is read: what was given to the connection would all be waiting there."""
+
+    async def sending(message: Message) -> None:
+        body = message.get("body", b"")
+        last = max(0, len(body) - 1) // _PIECE * _PIECE
+        for at in range(0, last, _PIECE):
+            await send({**message, "body": body[at : at + _PIECE], "more_body": True})
+        await send({**message, "body": body[last:]} if last else message)
 
     return sending

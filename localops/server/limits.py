@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 TYPE_CHECKING = False
@@ -21,6 +21,7 @@ class Limits:
     rows: int = 50_000  # in a batch
     blob: int = 4 << 30  # bytes of a video or another large thing
     waiting: int = 64 << 20  # bytes of the bodies of all clients, held at once
+    unread: int = 64 << 20  # bytes of answers that one key has asked for and not read yet
     at_once: int = 6  # requests of one key
     rate: float = 100.0  # requests of one key in a second
     silence: float = 20.0  # seconds without a byte of a body
@@ -30,6 +31,9 @@ class Limits:
     idle: int = 30  # seconds that a connection is kept for another request
     request: float = 180.0  # seconds from its head to the end of its answer
     farewell: int = 5  # seconds that a stopping hub gives to what runs
+
+
+_MOST_BUCKETS = 10_000
 
 
 class Busy(Exception):
@@ -49,11 +53,12 @@ class Shares:
         self._buckets: dict[str, tuple[float, float]] = {}  # key -> requests it may make, as of when
         self._running: dict[str, int] = {}
         self._waiting = 0
+        self._unread: dict[str, int] = {}
 
     @contextmanager
     def request(self, key: str) -> Iterator[None]:
         """A request of a key, from its beginning to its end; Busy when it makes too many."""
-        self._draw(key)
+        self.ask(key)
         running = self._running.get(key, 0)
         if running >= self._limits.at_once:
             raise Busy(f"this key has {running} requests running: more at once are not taken", 1, own_fault=True)
@@ -65,14 +70,36 @@ class Shares:
             if not self._running[key]:
                 del self._running[key]
 
-    def _draw(self, key: str) -> None:
-        """A bucket that fills at the allowed rate, and holds two seconds of it."""
+    def ask(self, key: str) -> None:
+        """A request, which need not end: a bucket fills at the allowed rate, and holds two seconds of it."""
         now, rate = time.monotonic(), self._limits.rate
+        if len(self._buckets) > _MOST_BUCKETS:  # whoever has not asked for two seconds has a full one
+            self._buckets = {each: told for each, told in self._buckets.items() if now - told[1] < 2}
         left, since = self._buckets.get(key, (2 * rate, now))
         left = min(2 * rate, left + (now - since) * rate)
         if left < 1:
             raise Busy(f"this key may make {rate:g} requests a second", (1 - left) / rate, own_fault=True)
         self._buckets[key] = (left - 1, now)
+
+    def answer(self, key: str, size: int) -> AbstractContextManager[None]:
+        """Room for an answer until it has been read; Busy, at once, when others that the key asked for fill it.
+
+        Nobody's answers (key "") are small and not counted.
+        """
+        unread = self._unread.get(key, 0)
+        if unread and unread + size > self._limits.unread:
+            raise Busy(f"read the answers that you asked for first: {unread} bytes of them wait", 1, own_fault=True)
+        return self._unread_until(key, size) if key and size else nullcontext()
+
+    @contextmanager
+    def _unread_until(self, key: str, size: int) -> Iterator[None]:
+        self._unread[key] = self._unread.get(key, 0) + size
+        try:
+            yield
+        finally:
+            self._unread[key] -= size
+            if not self._unread[key]:
+                del self._unread[key]
 
     @contextmanager
     def body(self, size: int) -> Iterator[None]:

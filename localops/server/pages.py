@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import Receive, Scope, Send
 
-    from localops.server.app import Hub
     from localops.server.facts import Facts
+    from localops.server.reads import Reads
+    from localops.server.service import Service
 
 WEB = os.path.join(os.path.dirname(os.path.dirname(__file__)), "web")
 _TYPES = {
@@ -46,29 +47,30 @@ _DAYS = 30  # that a browser keeps the cookie; the process may end sooner
 class Pages:
     """Answers to people."""
 
-    def __init__(self, hub: Hub, logins: guard.Logins) -> None:
-        self.hub = hub
+    def __init__(self, reads: Reads, service: Service, logins: guard.Logins) -> None:
+        self.reads, self.service = reads, service
         self.logins = logins
-        self.local = hub.keys is None
+        self.local = service.keys is None
 
     # Pages
 
     async def sessions(self, call: Call) -> Response:
         """The list of sessions."""
-        facts = await self.hub.list_of(call)
+        facts = await self.reads.list_of(call)
         return _page("sessions", "Sessions", _session_list(facts), facts)
 
     async def session(self, call: Call) -> Response:
         """One session; `last` and the beginning of an id lead to it."""
         ident = str(call.request.path_params["session"])
         if not _is_full(ident):
-            return RedirectResponse(f"/s/{await self.hub.read(self.hub.store.find, call.project, ident)}", 303)
-        facts = await self.hub.details_of(call)
+            found = await self.service.read(self.service.store.find, call.project, ident)
+            return RedirectResponse(f"/s/{found}", 303)
+        facts = await self.reads.details_of(call)
         return _page("session", str(facts["name"] or "Session"), _session_head(facts), facts)
 
     async def analytics(self, call: Call) -> Response:
         """Figures across sessions."""
-        facts = await self.hub.figures_across(call)
+        facts = await self.reads.sums_of(call)
         return _page("analytics", "Analytics", _across(facts), facts)
 
     async def compare(self, call: Call) -> Response:

@@ -12,7 +12,7 @@ import pytest
 from localops import analytics, bundle, clock, rows, zstd
 from localops.bundle import Batch, Previous
 from localops.home import Home
-from localops.server.app import DOORS
+from localops.server.doors import DOORS
 from tests.server.hubs import RealHub, batch_of, hub, packed, session_rows
 
 

@@ -144,6 +144,34 @@ def _memory(pid: int) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 
 
+def test_answers_that_nobody_reads_cost_no_memory(tmp_path: Path, connect: list[socket.socket]) -> None:
+    """A key has so many bytes of them under way and then must read; they are not copied for the connection either."""
+    with hub(tmp_path) as found:
+        session = session_rows(40, body='{"params":"' + "x" * 200_000 + '"}')
+        assert found.take(batch_of(session))[0] == 200
+        ask = (
+            f"GET /api/1/sessions/{session[0][2].hex()}/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {found.key}"
+        )
+        for _ in range(60):  # of 8 MB each
+            _open(found, connect).sendall(f"{ask}\r\n\r\n".encode())
+            assert connect[-1].recv(12) in (b"HTTP/1.1 200", b"HTTP/1.1 429")
+        assert found.process is not None
+        assert _memory(found.process.pid) < 300 << 10
+        other = found.new_key("other")
+        assert found.ask("GET", "/api/1/sessions", key=other)[0] == 200
+
+
+def test_who_shows_no_key_keeps_nobody_out(running: RealHub, connect: list[socket.socket]) -> None:
+    """Logins that are begun and not finished have little time, and an address has a share of them."""
+    half = b"POST /login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 90\r\n\r\n{"
+    for _ in range(8):
+        _open(running, connect).sendall(half)
+    said = [_until_closed(each)[:12] for each in connect]
+    assert sorted(said) == [b"HTTP/1.1 408"] * 6 + [b"HTTP/1.1 429"] * 2
+    _open(running, connect).sendall(half.replace(b"90", b"2") + b"}")
+    assert connect[-1].recv(12) == b"HTTP/1.1 401"
+
+
 def test_many_connections_make_room_for_more(tmp_path: Path) -> None:
     """When there are too many, the oldest idle one is closed: whoever has something to say is heard."""
     with hub(tmp_path) as found:

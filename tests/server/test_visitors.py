@@ -73,3 +73,18 @@ def test_a_revoked_key_ends_the_visit(running: RealHub) -> None:
     assert found is not None
     keys.revoke(found.handle)
     assert _ask(running, "/", Cookie=cookie)[0] == 401
+
+
+def test_a_stream_ends_when_its_key_is_revoked(running: RealHub) -> None:
+    """Whether the key came along with the request, or was shown at the login."""
+    for shown in (True, False):
+        key = running.new_key("default")
+        header = {"Cookie": _enter(running, key)[1]} if shown else {"Authorization": f"Bearer {key}"}
+        request = urllib.request.Request(f"{running.url}/api/1/live", headers=header)
+        with urllib.request.urlopen(request, timeout=20) as stream:
+            assert stream.readline() == b"retry: 2000\n"
+            keys = Keys(str(running.data))
+            found = keys.find(key)
+            assert found is not None
+            keys.revoke(found.handle)
+            assert b"change" in stream.read()  # to its end

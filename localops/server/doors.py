@@ -1,0 +1,108 @@
+"""Every address there is, and what may stand in its query: routes and the OpenAPI document are made from this table."""
+
+from __future__ import annotations
+
+from localops import analytics
+from localops.home import STATES
+from localops.server.calls import Door
+from localops.server.catalogue import SORTS
+
+_BOUNDS = {
+    "min_cost": "a cost of at least so many dollars",
+    "max_cost": "a cost of at most so many dollars",
+    "min_seconds": "a duration of at least so many seconds",
+    "max_seconds": "a duration of at most so many seconds",
+    "errors": "errors, if it is 1",
+}
+_LIST = {
+    "state": f"how they stand: {', '.join(STATES)}",
+    "tag": "with this tag",
+    "model": "with a call of this model",
+    "agent": "with an agent of this name",
+    "since": "begun since then (ISO 8601, UTC unless it names a zone)",
+    "until": "begun before then",
+    "text": "with an event that has these words",
+    **{name: f"with {what}" for name, what in _BOUNDS.items()},
+    "tool": "with a call of this tool",
+    "project": "of this project, where the key does not say which",
+    "sort": f"what it is sorted by: one of {', '.join(SORTS)}",
+    "order": "asc or desc",
+    "before": "id of a session: those after it in the list, which is the next page",
+    "limit": "at most this many, 50 if nothing is said, never more than 500",
+}
+_CHOSEN = {name: about for name, about in _LIST.items() if name not in ("sort", "order", "before", "limit")}
+_FIGURES = {
+    "by": f"one of {', '.join(analytics.ACROSS)}; without it the sums",
+    "since": _LIST["since"],
+    "until": _LIST["until"],
+    "tag": "with this tag, or with an event that has it",
+    "limit": "at most this many lines, 1000 if nothing is said",
+}
+_PAGE = {
+    "after": "seq: the events that came in after it, which is the next page",
+    "limit": "rows that are looked at, 500 if nothing is said, never more than 1000",
+    "kind": "only of this kind",
+    "text": "only with these words",
+}
+_DAYS = {name: _FIGURES[name] for name in ("since", "until", "tag")} | {"project": _LIST["project"]}
+_ZONE = "whose days they are: a name like Europe/Berlin; UTC if nothing is said"
+_FILE = {"format": "json, html or csv"}
+_TWO = {"a": "id of a session", "b": "id of the other"}
+_LIVE = {"session": "only of that session; without it of all", "project": "only of this project"}
+_COLUMNS = {
+    "after": "seq: the events whose rows came in after it, which is the next page",
+    "limit": "rows that are looked at, 2000 if nothing is said, never more than 50000",
+}
+_ROWS = "application/x-ndjson"
+_JSON = "application/json"
+BYTES = "application/octet-stream"
+
+DOORS = (
+    Door("GET", "/health", "health", "Whether the hub is up, and which release it is.", key=False),
+    Door("GET", "/openapi.json", "openapi", "This document.", key=False),
+    Door("GET", "/sync/1/hello", "hello", "Who the hub is, and what it takes.", hub=True),
+    Door(
+        "POST",
+        "/sync/1/rows",
+        "rows",
+        "Take in a batch of rows, whole or not at all; the answer comes when they are safe from a power cut.",
+        body=_ROWS,
+        hub=True,
+        answers={
+            400: "The batch is broken.",
+            409: "The row before the batch is not here.",
+            411: "Content-Length is missing.",
+            413: "Too many bytes, packed or unpacked, or too many rows.",
+            415: "Packed in a way that is not known here.",
+            426: "The batch has another format: one side must be upgraded.",
+        },
+    ),
+    Door("HEAD", "/sync/1/blobs/{digest}", "blob", "How much of a blob is here.", hub=True),
+    Door(
+        "PATCH",
+        "/sync/1/blobs/{digest}",
+        "add_to_blob",
+        "Take in the next piece of a blob.",
+        body=BYTES,
+        hub=True,
+        answers={409: "The piece does not begin where the last one ended.", 422: "The whole has another digest."},
+    ),
+    Door("POST", "/sync/1/sessions", "figures", "Rows, digest and totals of sessions.", body=_JSON, hub=True),
+    Door("POST", "/sync/1/missing", "missing", "Which rows are not here.", body=_JSON, hub=True),
+    Door("GET", "/v2/sessions/{session}/stats", "stats", "A session's figures, as AgentOps gives them.", v2=True),
+    Door("GET", "/v2/sessions/{session}/export", "export", "A session, as AgentOps exports it.", v2=True),
+    Door("GET", "/api/1/sessions", "sessions", "Sessions in an order, a page of them.", query=_LIST),
+    Door("GET", "/api/1/facets", "facets", "How many sessions each filter would leave.", query=_CHOSEN),
+    Door("GET", "/api/1/sessions/{session}", "session", "A session and its figures."),
+    Door("GET", "/api/1/sessions/{session}/events", "events", "Events, in the order they came in.", query=_PAGE),
+    Door("GET", "/api/1/sessions/{session}/events/{seq}", "event", "One event, and all there is of it."),
+    Door("GET", "/api/1/sessions/{session}/timeline", "timeline", "Events in columns, to be drawn.", query=_COLUMNS),
+    Door("GET", "/api/1/live", "live", "A stream that says when something is new.", query=_LIVE, lasting=True),
+    Door("GET", "/blobs/{project}/{digest}", "attachment", "A video, a picture, a long value: the bytes."),
+    Door("GET", "/api/1/sessions/{session}/figures", "charts", "A session over time, and by the size of its calls."),
+    Door("GET", "/api/1/sessions/{session}/export", "download", "A session as a file.", query=_FILE),
+    Door("GET", "/api/1/analytics", "analytics", "Figures across sessions.", query=_FIGURES),
+    Door("GET", "/api/1/analytics/daily", "daily", "Sessions by the day they began.", query={**_DAYS, "tz": _ZONE}),
+    Door("GET", "/api/1/analytics/distributions", "distributions", "Sessions by duration and by cost.", query=_DAYS),
+    Door("GET", "/api/1/compare", "compare", "Two sessions side by side.", query=_TWO),
+)

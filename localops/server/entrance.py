@@ -1,0 +1,163 @@
+"""What stands before every answer: who asks, whether they may and not too often, and how a failure is said."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from localops.server.bodies import TooSlow
+from localops.server.calls import Call, Refusal
+from localops.server.pages import error_page
+from localops.server.refusals import refusal
+from localops.server.service import json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from localops.server.calls import Door
+    from localops.server.guard import Logins
+    from localops.server.limits import Shares
+    from localops.server.pages import Pages
+    from localops.server.service import Service
+
+    Answer = Callable[[Call], Awaitable[Response]]
+
+_LOGIN = 5.0  # seconds to show a token or a key, which is a few bytes
+
+
+class Entrance:
+    """Makes of a handler what stands at an address."""
+
+    def __init__(self, service: Service, shares: Shares, logins: Logins, pages: Pages, project: str | None) -> None:
+        self._service, self._shares, self._logins, self._pages = service, shares, logins, pages
+        self._keys = service.keys
+        self._project = project  # the only one that is shown; None where keys say which, or all are
+
+    def door(self, door: Door, handler: Answer) -> ASGIApp:
+        """A door for programs."""
+
+        async def answer(request: Request) -> tuple[Response, str]:
+            if not door.key or self._keys is None:
+                return await handler(Call(request, self._project)), ""
+            call = self._admit(request, door)
+            if door.lasting:  # it does not count among those that run, but it is asked for
+                self._shares.ask(call.key)
+                return await handler(call), call.key
+            with self._shares.request(call.key):
+                return await handler(call), call.key
+
+        def say(error: Exception, request: Request) -> Response:
+            found = refusal(error)
+            if not door.v2:
+                return self._service.answer(found.facts, found.status, found.headers)
+            status = 400 if found.status in (404, 413) else found.status
+            return json({"path": request.url.path, "message": found.facts["message"]}, status, found.headers)
+
+        return _Answering(answer, say, self._shares)
+
+    def page(self, handler: Answer) -> ASGIApp:
+        """A page: also when something is wrong."""
+
+        async def answer(request: Request) -> tuple[Response, str]:
+            if self._keys is None:
+                return await handler(Call(request, self._project)), ""
+            visitor = self._logins.visitor(request)
+            if visitor is None:
+                return self._pages.login_page(401), ""
+            with self._shares.request(visitor.name):
+                return await handler(Call(request, visitor.project, visitor.name)), visitor.name
+
+        return _Answering(answer, _as_page, self._shares)
+
+    def file(self, handler: Callable[[Request], Awaitable[Response]]) -> ASGIApp:
+        """Something that everybody may have."""
+
+        async def answer(request: Request) -> tuple[Response, str]:
+            return await handler(request), ""
+
+        return _Answering(answer, _as_page, self._shares)
+
+    def login(self) -> ASGIApp:
+        """Where a token or a key is shown: each address has a share of its own, and little time."""
+
+        async def answer(request: Request) -> tuple[Response, str]:
+            with self._shares.request(f"from {request.client.host if request.client else ''}"):
+                try:
+                    async with asyncio.timeout(_LOGIN):
+                        return await self._pages.enter(request), ""
+                except TimeoutError as error:
+                    raise TooSlow("the body of the request did not come in time") from error
+
+        def say(error: Exception, _: Request) -> Response:
+            found = refusal(error)
+            return self._service.answer(found.facts, found.status, found.headers)
+
+        return _Answering(answer, say, self._shares)
+
+    def _admit(self, request: Request, door: Door) -> Call:
+        """Whose request it is."""
+        assert self._keys is not None
+        keys = self._keys
+        secret = _secret(request)
+        visitor = None if secret or door.method != "GET" else self._logins.visitor(request)
+        if visitor is not None:
+            return Call(request, visitor.project, visitor.name, lambda: keys.is_good(visitor.name))
+        if not secret:
+            raise Refusal(400 if door.v2 else 401, "API Key is Missing")
+        if door.v2 and not _is_uuid(secret):
+            raise Refusal(400, "Invalid API key format")
+        key = keys.find(secret)
+        if key is None:
+            raise Refusal(400 if door.v2 else 401, "Invalid API Key")
+        return Call(request, key.project, secret, lambda: keys.is_good(key.sha256))
+
+
+class _Answering:
+    """An address as Starlette wants it; what an answer takes in memory counts until it has been read."""
+
+    def __init__(
+        self,
+        answer: Callable[[Request], Awaitable[tuple[Response, str]]],
+        say: Callable[[Exception, Request], Response],
+        shares: Shares,
+    ) -> None:
+        self._answer, self._say, self._shares = answer, say, shares
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive, send)
+        try:
+            response, asking = await self._answer(request)
+            size = int(response.headers.get("content-length", 0))
+            unread = self._shares.answer(asking, size)
+        except ClientDisconnect:
+            return  # nobody is left to be told
+        except Exception as error:
+            await self._say(error, request)(scope, receive, send)
+            return
+        with unread:
+            await response(scope, receive, send)
+
+
+def _as_page(error: Exception, _: Request) -> Response:
+    found = refusal(error)
+    return error_page(found.status, str(found))
+
+
+def _secret(request: Request) -> str:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and token.strip():
+        return token.strip()
+    return request.headers.get("x-agentops-api-key", "").strip()
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        return bool(uuid.UUID(text))
+    except ValueError:
+        return False

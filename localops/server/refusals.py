@@ -1,0 +1,50 @@
+"""What went wrong, as whoever asked is told: a status, a sentence, and when to come again."""
+
+from __future__ import annotations
+
+import math
+
+from localops.errors import Ambiguous, BundleError, ConfigError, LocalopsError, NotFound
+from localops.intake import Apart
+from localops.server.bodies import TooLarge, TooSlow, Unpackable
+from localops.server.calls import Garbled, Misplaced, Refusal, TooMany, Unavailable
+from localops.server.keys import Unreadable
+from localops.server.limits import Busy
+
+CLOSE = {"Connection": "close"}
+_RETRY = 5  # seconds after which a full disk is worth another try
+
+_STATUS: dict[type[Exception], int] = {
+    BundleError: 400,
+    TooLarge: 413,
+    Unpackable: 415,
+    NotFound: 404,
+    Ambiguous: 404,
+    ConfigError: 400,
+    Garbled: 422,
+    TooMany: 413,
+}
+
+
+def refusal(error: Exception) -> Refusal:
+    """What an error means to whoever asked; one that we do not know is raised again."""
+    if isinstance(error, Refusal):
+        return error
+    if isinstance(error, Busy):
+        wait = {"Retry-After": str(math.ceil(error.after))}
+        return Refusal(429 if error.own_fault else 503, str(error), headers={**wait, **CLOSE})
+    if isinstance(error, Unavailable | Unreadable):
+        return Refusal(503, str(error), headers={"Retry-After": str(_RETRY)})
+    if isinstance(error, TooSlow):
+        return Refusal(408, str(error), headers=CLOSE)
+    if isinstance(error, Apart):
+        marks = [[seq, id.hex(), phase] for seq, id, phase in error.marks]
+        return Refusal(409, str(error), held=[list(each) for each in error.held], marks=marks)
+    if isinstance(error, Misplaced):
+        return Refusal(409, str(error), offset=error.offset)
+    for kind, status in _STATUS.items():
+        if isinstance(error, kind):
+            return Refusal(status, str(error))
+    if isinstance(error, LocalopsError):
+        return Refusal(500, str(error))
+    raise error

@@ -1,0 +1,180 @@
+"""What senders ask of a hub: batches of rows and pieces of blobs to be taken in, and proof of what is here."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from itertools import chain
+
+from starlette.responses import Response
+
+from localops import bundle, clock, encode, strangers
+from localops.errors import BundleError
+from localops.rows import DONE, OPEN
+from localops.server import bodies
+from localops.server.calls import Refusal, digest_in
+from localops.server.refusals import CLOSE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+    from typing import Any
+
+    from starlette.requests import Request
+
+    from localops.server.calls import Call
+    from localops.server.facts import Facts
+    from localops.server.limits import Shares
+    from localops.server.service import Service
+
+_MOST_SESSIONS, _MOST_ROWS = 500, 5_000  # asked about at once
+
+
+class Taking:
+    """Answers to senders."""
+
+    def __init__(self, service: Service, shares: Shares) -> None:
+        self._shares = shares
+        self._store, self._limits, self._keys = service.store, service.limits, service.keys
+        self._read, self._write, self._answer = service.read, service.write, service.answer
+
+    async def hello(self, call: Call) -> Response:
+        """Who the hub is."""
+        told = {"project": call.project, "encodings": bodies.encodings(), "max_bytes": self._limits.inflated}
+        return self._answer({**told, "time_ns": clock.now_ns()})
+
+    async def rows(self, call: Call) -> Response:
+        """Take in a batch."""
+        assert self._keys is not None
+        encoding = _encoding(call.request)
+        async with self._body(call.request) as body:
+            told = await self._write(call.owner, self._take, call, body, encoding, self._keys.hub)
+        return self._answer(told)
+
+    def _take(self, call: Call, body: bytes, encoding: str, hub: str) -> Facts:
+        """In a thread: a body becomes rows in the journal."""
+        lines = bodies.lines(body, encoding, self._limits)
+        first = next(lines, b"")
+        _check_format(first)
+        try:
+            batch, refused = bundle.unpack(chain([first], lines))
+            if next(lines, None) is not None:
+                raise BundleError("something follows the rows")
+        except (KeyError, TypeError, ValueError) as error:
+            raise BundleError(f"the header is not as it should be: {error}") from error
+        strangers.check(batch)
+        batch = strangers.admit(batch, refused)
+        ack, gone = self._store.ingest(call.owner, batch, refused=refused, by=hub, key=call.key)
+        return {
+            "stored": ack.stored,
+            "known": len(batch.rows) - ack.stored - gone,
+            "gone": gone,
+            "refused": [[seq, why] for seq, why in ack.refused.items()],
+            "differs": list(ack.differs),
+            "forked": ack.forked,
+            "receipt": ack.receipt,
+        }
+
+    async def blob(self, call: Call) -> Response:
+        """How much of a blob is here."""
+        here, whole = await self._read(self._store.blob, call.owner, digest_in(call.request))
+        return Response(headers={"Upload-Offset": str(here), "Upload-Complete": "?1" if whole else "?0"})
+
+    async def add_to_blob(self, call: Call) -> Response:
+        """The next piece of a blob."""
+        digest = digest_in(call.request)
+        at, total = (_length(call.request, name) for name in ("upload-offset", "upload-length"))
+        if total > self._limits.blob:
+            raise Refusal(413, f"a blob may have {self._limits.blob} bytes")
+        async with self._body(call.request) as piece:
+            work = self._store.add_to_blob
+            offset = await self._write(call.owner, work, call.owner, digest, at, total, piece)
+        return self._answer({"offset": offset})
+
+    # Proof
+
+    async def figures(self, call: Call) -> Response:
+        """What is here of sessions."""
+        asked = await self._asked(call.request)
+        try:
+            sessions = [_id(each) for each in asked["sessions"]]
+        except (KeyError, TypeError, ValueError) as error:
+            raise Refusal(400, 'expected {"sessions": ["32 hex digits", …]}') from error
+        if len(sessions) > _MOST_SESSIONS:
+            raise Refusal(413, f"no more than {_MOST_SESSIONS} sessions at once")
+        found = await self._read(self._store.figures, call.owner, sessions)
+        return self._answer({"sessions": {session.hex(): told for session, told in found.items()}})
+
+    async def missing(self, call: Call) -> Response:
+        """Which rows are not here."""
+        asked = await self._asked(call.request)
+        try:
+            found = [_identity(each) for each in asked["rows"]]
+        except (KeyError, TypeError, ValueError) as error:
+            raise Refusal(400, 'expected {"rows": [["id in hex", phase, sum], …]}') from error
+        if len(found) > _MOST_ROWS:
+            raise Refusal(413, f"no more than {_MOST_ROWS} rows at once")
+        missing, other = await self._read(self._store.missing, call.owner, found)
+        return self._answer({"missing": _named(missing), "other": _named(other)})
+
+    # Bodies
+
+    @asynccontextmanager
+    async def _body(self, request: Request) -> AsyncIterator[bytes]:
+        """The body as it came, for as long as there is room for it."""
+        told = request.headers.get("content-length", "")
+        if not (told.isascii() and told.isdigit()) or "transfer-encoding" in request.headers:  # which would count
+            raise Refusal(411, "say how long the body is: Content-Length", headers=CLOSE)
+        size = int(told[:18])
+        if size > self._limits.body:
+            await bodies.discard(request.stream(), 8 * self._limits.body)
+            raise Refusal(413, f"a body may have {self._limits.body} bytes, this has {size}", headers=CLOSE)
+        with self._shares.body(size):
+            yield await bodies.read(request.stream(), self._limits)
+
+    async def _asked(self, request: Request) -> Any:
+        """The JSON of a small request."""
+        async with self._body(request) as body:
+            plain = bodies.whole(body, _encoding(request), self._limits)
+        try:
+            return encode.loads(plain)
+        except ValueError as error:
+            raise Refusal(400, f"the body is no JSON: {error}") from error
+
+
+def _check_format(header: bytes) -> None:
+    """Whoever speaks another format is told so; what is no header at all is found out later."""
+    try:
+        told = encode.loads(header)["localops"]
+    except (ValueError, TypeError, KeyError):
+        return
+    if isinstance(told, int) and told != bundle.WIRE:
+        raise Refusal(426, f"this is format {told}; format {bundle.WIRE} is known here: one side must be upgraded")
+
+
+def _encoding(request: Request) -> str:
+    return request.headers.get("content-encoding", "").strip().lower()
+
+
+def _length(request: Request, name: str) -> int:
+    text = request.headers.get(name, "")
+    if not (text.isascii() and text.isdigit()) or len(text) > 18:
+        raise Refusal(400, f"the header {name} is a number of bytes")
+    return int(text)
+
+
+def _id(text: str) -> bytes:
+    found = bytes.fromhex(text)
+    if len(found) != 16:
+        raise ValueError(text)
+    return found
+
+
+def _identity(told: Any) -> tuple[bytes, int, int]:
+    id, phase, total = told
+    if type(phase) is not int or phase not in (DONE, OPEN) or type(total) is not int:
+        raise ValueError(told)
+    return _id(id), phase, total
+
+
+def _named(found: Sequence[tuple[bytes, int]]) -> list[list[object]]:
+    return [[id.hex(), phase] for id, phase in found]

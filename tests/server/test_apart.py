@@ -1,0 +1,111 @@
+"""Projects are apart: every door and page is tried with the key of one for what is in another."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from localops import blobs, clock, encode, rows
+from localops.server.calls import Door
+from localops.server.doors import DOORS
+from tests.server.hubs import RealHub, batch_of, hub
+
+_WORD = "hush"  # it is in everything that can be named
+_BLOB = b"\x89PNG\r\n\x1a\n hush"
+_DIGEST = hashlib.sha256(_BLOB).hexdigest()
+_SESSION = clock.new_id()
+_AGENT, _CALL = clock.new_id(), clock.new_id()
+_PAGES = ("/", f"/s/{uuid.UUID(bytes=_SESSION)}", "/s/last", "/analytics?by=model", "/analytics?by=tag")
+
+
+def _secret() -> list[rows.Row]:
+    def row(kind: str, id: bytes | None = None, **columns: object) -> rows.Row:
+        return rows.make(kind, _SESSION, id=id or clock.new_id(), at_ns=clock.now_ns(), **columns)  # type: ignore[arg-type]
+
+    body = encode.dumps({"params": "hush", "returns": {"$blob": _DIGEST}}).decode()
+    return [
+        row("session", name="hush", parent=clock.new_id(), tags='["hush"]', body='{"host":"hush"}'),
+        row("agent", _AGENT, name="hush"),
+        row("llm", _CALL, model="hush", agent=_AGENT, tokens=(1, 1, None, None), cost=5, body=body),
+        row("tool", name="hush", agent=_AGENT, body=body),
+        row("error", name="hush", body='{"details":"hush"}'),
+        row("end", name="Failure", body='{"reason":"hush"}'),
+    ]
+
+
+@pytest.fixture(scope="module")
+def held(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealHub]:
+    """A hub with a session that is nobody else's business, and the key of somebody else."""
+    with hub(tmp_path_factory.mktemp("apart"), "mine") as found:
+        assert found.take(batch_of(_secret()))[0] == 200
+        blobs.keep(str(found.folder), _BLOB)
+        found.other = found.new_key("other")  # type: ignore[attr-defined]
+        yield found
+
+
+def _ask(held: RealHub, method: str, path: str, body: bytes | None = None, **headers: str) -> str:
+    """All that is said, the first lines of it if it goes on."""
+    sent = {name.replace("_", "-"): value for name, value in headers.items()}
+    try:
+        request = urllib.request.Request(held.url + path, body, sent, method=method)
+        with urllib.request.urlopen(request, timeout=30) as got:
+            found = b"".join(got.readline() for _ in range(4)) if "live" in path else got.read()
+            return f"{got.headers}{found.decode(errors='replace')}"
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.read().decode()
+
+
+def _try(held: RealHub, door: Door, key: str) -> str:
+    """What a door says of the secret to whoever has that key."""
+    path = door.path.format(session=uuid.UUID(bytes=_SESSION), digest=_DIGEST, seq=3, project="mine")
+    asked = {"a": _SESSION.hex(), "b": _SESSION.hex(), "session": _SESSION.hex(), "by": "model", "format": "json"}
+    query = "&".join(f"{name}={asked[name]}" for name in door.query if name in asked)
+    told = {"sessions": [_SESSION.hex()], "rows": [[_CALL.hex(), 0, 5]]}
+    body = {None: None, "application/json": json.dumps(told).encode()}.get(door.body, b"x")
+    at = {"Upload_Offset": "0", "Upload_Length": str(len(_BLOB))}
+    return _ask(held, door.method, f"{path}?{query}", body, Authorization=f"Bearer {key}", **at)
+
+
+# What shows that something is there, where nothing of it can be read.
+_TRACES = {
+    "missing": '"other":[["',
+    "figures": '"rows":6',
+    "blob": f"upload-offset: {len(_BLOB)}",
+    "add_to_blob": f'"offset":{len(_BLOB)}',
+    "live": '"state":"Failure"',
+    "stats": '"end_state":"Failure"',
+    "timeline": _WORD,
+    "daily": '"sessions":1',
+    "distributions": '"sessions":1',
+    "attachment": _WORD,
+    "charts": _WORD,
+}
+_DOORS = [door for door in DOORS if door.key and door.handler not in ("hello", "rows")]
+
+
+@pytest.mark.parametrize("door", _DOORS, ids=lambda door: f"{door.method} {door.path}")
+def test_no_door_leads_into_another_project(held: RealHub, door: Door) -> None:
+    """Its own key finds the session behind each; that of another project finds not a trace."""
+    trace = _TRACES.get(door.handler, _WORD)
+    assert trace in _try(held, door, held.key)
+    assert trace not in _try(held, door, held.other)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("path", _PAGES)
+def test_no_page_shows_another_project(held: RealHub, path: str) -> None:
+    """Nor does one, to whoever came in with another key; its own shows it."""
+    trace = '"sessions":1' if "analytics" in path else _WORD
+    found = []
+    for key in (held.key, held.other):  # type: ignore[attr-defined]
+        body = json.dumps({"token": key}).encode()
+        told = _ask(held, "POST", "/login", body, Content_Type="application/json", Origin=held.url)
+        cookie = told.partition("set-cookie: ")[2].partition(";")[0]
+        found.append(trace in _ask(held, "GET", path, Cookie=cookie))
+    assert found == [True, False]
