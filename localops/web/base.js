@@ -50,10 +50,10 @@ export async function ask(path, query = {}, options = {}) {
     answer = await fetch(address, options);
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Refused("The server does not answer. Is localops ui still running?");
+    throw new Refused("The server does not answer. Is it still running?");
   }
   const told = await answer.json().catch(() => ({}));
-  if (answer.status === 401) throw new Refused("You are not logged in any more. Open the link that localops ui prints.");
+  if (answer.status === 401) throw new Refused("You are not let in any more. Open this page anew: it says how to get in.");
   if (!answer.ok) throw new Refused(told.message || `The server answered ${answer.status}.`);
   return told;
 }
@@ -72,7 +72,7 @@ export function watch(changed, { pause = 1_000, every = 0 } = {}) {
     if (busy) return;
     busy = true;
     fresh = false;
-    await changed().catch(() => {}); // the next time tries again
+    await changed().catch(error => live(false, error.message)); // the next time tries again
     busy = false;
     wait(fresh ? pause : every);
   };
@@ -214,10 +214,11 @@ shortcut("?", "This help", help);
 shortcut("t", "Light or dark", switchTheme);
 if (hasChoice) shortcut("z", "UTC, or the time of this computer", switchZone);
 
-/** Says in the frame whether news arrive. */
-function live(on) {
+/** Says in the frame whether news arrive, and why not. */
+function live(on, why = "") {
   const sign = byId("live");
   sign.hidden = false;
   sign.textContent = on ? "live" : "not live";
+  sign.title = why;
   sign.classList.toggle("off", !on);
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import struct
 import sys
@@ -56,6 +57,26 @@ def picture() -> str:
     ]
     path = Path(os.environ["LOCALOPS_HOME"]).with_name("pixel.png")
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
+    return str(path)
+
+
+def film() -> str:
+    """The path of a WebM of two seconds: one green picture, over and over."""
+    key_frame = base64.b64decode("cAEAnQEqEAAQAAdAliWgAnQBQAAA/uP2ne5aKowAAAA=")
+
+    def part(name: str, *inside: bytes) -> bytes:
+        body = b"".join(inside)
+        return bytes.fromhex(name) + (len(body) | 1 << 28).to_bytes(4, "big") + body
+
+    head = part("1a45dfa3", part("4282", b"webm"), part("4287", b"\2"), part("4285", b"\2"))
+    duration = part("1549a966", part("2ad7b1", b"\x0f\x42\x40"), part("4489", struct.pack(">d", 2000)))
+    size = part("e0", part("b0", b"\x10"), part("ba", b"\x10"))
+    track = part("ae", part("d7", b"\1"), part("73c5", b"\1"), part("83", b"\1"), part("86", b"V_VP8"), size)
+    frames = [part("a3", b"\x81", struct.pack(">hB", at, 0x80), key_frame) for at in range(0, 2000, 100)]
+    path = Path(os.environ["LOCALOPS_HOME"]).with_name("film.webm")
+    path.write_bytes(
+        head + part("18538067", duration, part("1654ae6b", track), part("1f43b675", part("e7", b"\0"), *frames))
+    )
     return str(path)
 
 
@@ -147,6 +168,13 @@ def dead() -> None:
     fatal()
 
 
+def filmed() -> None:
+    """A session with a video."""
+    session = begin("filmed", ["video"])
+    look_up("owl")
+    session.end_session("Success", video=film())
+
+
 def running() -> None:
     """A session that goes on until its input ends: one more tool call for each line."""
     session = begin("still going", ["running"])
@@ -154,8 +182,9 @@ def running() -> None:
     for _ in sys.stdin:
         look_up("owl")
         print("done", flush=True)
-    session.end_session("Success")
+    session.end_session("Success", "enough owls")
 
 
 if __name__ == "__main__":
-    {"story": story, "other": other, "hostile": hostile, "dead": dead, "running": running}[sys.argv[1]]()
+    kinds = {each.__name__: each for each in (story, other, hostile, dead, filmed, running)}
+    kinds[sys.argv[1]]()

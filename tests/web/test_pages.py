@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import importlib.resources
 import json
-import subprocess
-import sys
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser
 
-from tests.web.conftest import RECORDER, Visit, environment, serving, visiting
+from tests.web.conftest import Visit, recorded, serving, visiting
 from tests.web.recorder import ATTACKS
 
-BOTH = pytest.mark.parametrize("visit", [(1280, "light"), (1280, "dark"), (390, "light")], indirect=True)
+BOTH = pytest.mark.parametrize("visit", list(product((1280, 390), ("light", "dark"))), indirect=True)
 VIEWS = ("timeline", "tree", "events", "chat", "figures")
 
 
@@ -217,6 +216,18 @@ def test_a_picture_that_was_recorded_is_shown(visit: Visit) -> None:
     visit.until("document.querySelector('#details img').naturalWidth === 1")
 
 
+def test_a_video_that_was_recorded_plays(chromium: Browser, tmp_path: Path) -> None:
+    """From the blobs of the home, under the policy of the pages; the player knows how long it is, and seeks."""
+    recorded(tmp_path / "home", "filmed")
+    with serving(tmp_path / "home") as link, visiting(chromium, link) as visit:
+        page = visit.session("filmed")
+        visit.until("document.querySelector('video').readyState >= 1")
+        video = page.locator("video")
+        assert video.evaluate("video => [video.duration, video.videoWidth]") == [2, 16]
+        video.evaluate("video => { video.currentTime = 1.5; return video.play(); }")
+        visit.until("document.querySelector('video').ended")
+
+
 def test_keys_go_from_event_to_event(visit: Visit) -> None:
     """`j` and `k` step through the events in the order they began."""
     page = visit.session("night", "events")
@@ -326,31 +337,6 @@ def test_two_sessions_are_compared(visit: Visit) -> None:
 # What holds for all
 
 
-def test_a_running_session_updates_by_itself(chromium: Browser, tmp_path: Path) -> None:
-    """A new event appears within seconds, and so does the end, in the list as on the page of the session."""
-    home = tmp_path / "live"
-    command = [sys.executable, str(RECORDER), "running"]
-    with subprocess.Popen(
-        command, env=environment(home), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as program:
-        assert program.stdin is not None
-        assert program.stdout is not None
-        program.stdout.readline()
-        with serving(home) as link, visiting(chromium, link) as visit:
-            page = visit.session("still going", "events")
-            assert page.locator("#state").inner_text() == "Running"
-            for _ in range(2):
-                print(file=program.stdin, flush=True)
-                program.stdout.readline()
-            visit.until("document.querySelectorAll('.row').length === 2")
-            listed = page.context.new_page()
-            listed.goto(visit.base)
-            listed.locator(".state.Running").wait_for()
-            program.stdin.close()
-            visit.until("document.getElementById('state').textContent === 'Success'")
-            listed.locator(".state.Success").wait_for()
-
-
 @pytest.mark.parametrize("view", VIEWS)
 def test_recorded_text_is_never_more_than_text(visit: Visit, view: str) -> None:
     """In no view does a recorded script run, or anything get fetched that a text names; each is shown as it is."""
@@ -388,6 +374,7 @@ def test_everyone_can_use_every_page(visit: Visit) -> None:
     paths = [
         "/",
         "/analytics",
+        "/compare",
         f"/compare?a={ident}&b={other}",
         *(f"/s/{ident}?event={event}#{view}" for view in VIEWS),
     ]

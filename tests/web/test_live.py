@@ -1,0 +1,146 @@
+"""Pages that stay open: what a running session adds, ends with, or leaves behind is seen without asking."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from tests.web.conftest import RECORDER, Visit, environment, serving, visiting
+
+HIDE = """hidden => {
+    Object.defineProperty(document, "hidden", { configurable: true, get: () => hidden });
+    document.dispatchEvent(new Event("visibilitychange"));
+}"""
+
+
+class Program:
+    """A program that records: `step` adds one event, `end` ends its session, `die` does not."""
+
+    def __init__(self, home: Path) -> None:
+        pipe = subprocess.PIPE
+        command = [sys.executable, str(RECORDER), "running"]
+        self.process = subprocess.Popen(command, env=environment(home), stdin=pipe, stdout=pipe, text=True)
+        self._hear()
+
+    def step(self) -> None:
+        """One tool call."""
+        assert self.process.stdin is not None
+        print(file=self.process.stdin, flush=True)
+        self._hear()
+
+    def end(self) -> None:
+        """Success."""
+        self.process.communicate(timeout=20)
+
+    def die(self) -> None:
+        """As by the machine's lack of memory."""
+        self.process.kill()
+        self.process.communicate(timeout=20)
+
+    def _hear(self) -> None:
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline()
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Iterator[Program]:
+    """A session that runs until the test is over."""
+    found = Program(tmp_path / "live")
+    yield found
+    found.die()
+
+
+@pytest.fixture
+def visit(chromium: Browser, program: Program, tmp_path: Path) -> Iterator[Visit]:
+    """The pages of its home."""
+    with serving(tmp_path / "live") as link, visiting(chromium, link) as visit:
+        yield visit
+
+
+def another(visit: Visit, path: str = "/") -> Page:
+    """One more page of the same browser."""
+    page = visit.page.context.new_page()
+    page.goto(visit.base + path)
+    return page
+
+
+def test_a_running_session_updates_by_itself(program: Program, visit: Visit) -> None:
+    """A new event appears within seconds, and so does the end with its reason, in the list as on the session's page."""
+    page = visit.session("still going", "events")
+    assert page.locator("#state").inner_text() == "Running"
+    for _ in range(2):
+        program.step()
+    visit.until("document.querySelectorAll('.row').length === 2")
+    listed = another(visit)
+    listed.locator(".state.Running").wait_for()
+    program.end()
+    visit.until("document.getElementById('state').textContent === 'Success'")
+    assert page.locator("#reason").inner_text() == "enough owls"
+    listed.locator(".state.Success").wait_for()
+
+
+def test_a_session_that_died_is_noticed(program: Program, visit: Visit) -> None:
+    """Nobody says so: the pages look again."""
+    page = visit.session("still going")
+    listed = another(visit)
+    listed.locator(".state.Running").wait_for()
+    program.die()
+    page.locator("#state", has_text="Indeterminate").wait_for()
+    listed.locator(".state.Indeterminate").wait_for()
+
+
+def test_time_goes_by_in_a_running_session(visit: Visit) -> None:
+    """Its duration grows and the line for now moves while nothing is recorded; in the list as well."""
+    page = visit.session("still going")
+    listed = another(visit)
+    listed.locator(".state.Running").wait_for()
+    took = page.locator("#figures dd").first.inner_text()
+    listed_took = listed.locator("[data-label=took]").inner_text()
+    axis = page.evaluate("document.querySelector('.timeline .axis').toDataURL()")
+    page.wait_for_timeout(1_500)
+    assert page.locator("#figures dd").first.inner_text() != took
+    assert listed.locator("[data-label=took]").inner_text() != listed_took
+    assert page.evaluate("document.querySelector('.timeline .axis').toDataURL()") != axis
+
+
+def test_more_pages_are_open_than_a_browser_has_connections(program: Program, visit: Visit) -> None:
+    """Eight live pages of one browser, each of which can still ask, and hears what is new."""
+    ident = visit.facts("sessions")["sessions"][0]["session_id"]
+    pages = [another(visit, path) for path in ("/", f"/s/{ident}#events") for _ in range(4)]
+    for page in pages:
+        page.locator("#live", has_text="live").wait_for()
+        assert page.evaluate("fetch('/api/1/sessions?limit=1').then(answer => answer.status)") == 200
+    program.step()
+    for page in pages[:4]:
+        page.locator("#rows [data-label=tools]", has_text="1").wait_for()
+    for page in pages[4:]:
+        page.locator(".row", has_text="look up").wait_for()
+
+
+def test_a_page_out_of_sight_rests_and_catches_up(program: Program, visit: Visit) -> None:
+    """It hears nothing while nobody looks, and shows all of it when somebody does."""
+    page = visit.session("still going", "events")
+    page.locator("#live", has_text="live").wait_for()
+    page.evaluate(HIDE, True)
+    program.step()
+    page.wait_for_timeout(2_500)
+    assert page.locator(".row").count() == 0
+    page.evaluate(HIDE, False)
+    page.locator(".row", has_text="look up").wait_for()
+
+
+def test_a_server_that_has_gone_is_seen(chromium: Browser, program: Program, tmp_path: Path) -> None:
+    """The page stays, and says that it is not live."""
+    with visiting(chromium, "", locale="en-GB") as visit:
+        with serving(tmp_path / "live") as link:
+            visit.base = link.partition("/#")[0]
+            visit.page.goto(link)
+            visit.page.locator("#live", has_text="live").wait_for()
+        visit.page.locator("#live", has_text="not live").wait_for()
+        assert visit.page.locator("#rows tr").count() == 1
+        visit.wrong.clear()  # Chromium has words for a server that has gone

@@ -1,0 +1,109 @@
+"""The timeline under the hand: wheel, mouse and fingers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser
+
+from tests.web.conftest import Visit, visiting
+
+
+# Points of the screen at which the page says that it is this bar, the first there is.
+FIND = """name => {
+    const canvas = document.querySelector(".timeline .scroll canvas"), tip = document.querySelector(".tip");
+    const { left, top, width, height } = canvas.getBoundingClientRect();
+    const isThere = (x, y) => {
+        canvas.dispatchEvent(new PointerEvent("pointermove", { clientX: x, clientY: y, pointerId: 99 }));
+        return !tip.hidden && tip.textContent.startsWith(name);
+    };
+    for (let y = top + 4; y < top + height; y += 6) {
+        const found = [];
+        for (let x = left; x < left + width; x += 2) {
+            if (isThere(x, y)) found.push([x, y]);
+            else if (found.length) return found;
+        }
+        if (found.length) return found;
+    }
+    return [];
+}"""
+
+
+class Hand:
+    """What lies where in the timeline, and fingers to move it."""
+
+    def __init__(self, visit: Visit) -> None:
+        self.page = visit.session("night")
+        self.canvas = self.page.locator(".timeline .scroll canvas")
+        self.box: Any = self.canvas.bounding_box()
+        self._screen: Any = self.page.context.new_cdp_session(self.page)
+
+    def bar(self, name: str) -> tuple[float, float, float]:
+        """Where the bar of that name begins and ends on the screen, and at which height: (left, right, y)."""
+        self.settle()
+        points = self.page.evaluate(FIND, name)
+        assert points, f"there is no bar {name}"
+        xs = [x for x, _ in points]
+        return min(xs), max(xs), points[0][1]
+
+    def touch(self, kind: str, *points: tuple[float, float]) -> None:
+        """Fingers on the screen."""
+        touches = [{"x": x, "y": y, "id": number} for number, (x, y) in enumerate(points)]
+        self._screen.send("Input.dispatchTouchEvent", {"type": f"touch{kind}", "touchPoints": touches})
+
+    def settle(self) -> None:
+        """Let a frame be drawn."""
+        self.page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
+@pytest.fixture
+def hand(chromium: Browser, link: str, known: Any) -> Iterator[Hand]:
+    """A hand on the timeline of a session."""
+    with visiting(chromium, link, has_touch=True, storage_state=known) as visit:
+        yield Hand(visit)
+
+
+def test_the_wheel_zooms_where_the_pointer_is(hand: Hand) -> None:
+    """With Ctrl; what is under the pointer stays there, and its bar grows."""
+    left, right, y = hand.bar("look up")
+    x = (left + right) / 2
+    hand.page.mouse.move(x, y)
+    hand.page.keyboard.down("Control")
+    hand.page.mouse.wheel(0, -60)
+    hand.page.keyboard.up("Control")
+    wide_left, wide_right, _ = hand.bar("look up")
+    assert wide_left < x < wide_right
+    assert wide_right - x > 1.5 * (right - x)
+
+
+def test_a_drag_and_a_sideways_wheel_move_it(hand: Hand) -> None:
+    """What was under the hand goes with it."""
+    hand.page.keyboard.press("+")
+    left, right, y = hand.bar("look up")
+    edge = min(right, hand.box["x"] + hand.box["width"] - 200)
+    hand.page.mouse.move(edge - 20, y)
+    hand.page.mouse.down()
+    hand.page.mouse.move(edge - 140, y, steps=4)
+    hand.page.mouse.up()
+    assert abs(hand.bar("look up")[1] - (right - 120)) <= 8
+    hand.page.mouse.wheel(-120, 0)
+    assert abs(hand.bar("look up")[1] - right) <= 8
+
+
+def test_one_finger_moves_it_and_two_zoom(hand: Hand) -> None:
+    """Fingers that part make it larger, around the middle between them."""
+    left, right, y = hand.bar("look up")
+    middle = (left + right) / 2
+    hand.touch("Start", (middle - 20, y), (middle + 20, y))
+    for step in range(1, 11):
+        hand.touch("Move", (middle - 20 - 3 * step, y), (middle + 20 + 3 * step, y))
+    hand.touch("End")
+    wide_left, wide_right, _ = hand.bar("look up")
+    assert wide_right - middle > 1.5 * (right - middle)
+    hand.touch("Start", (wide_right - 20, y))
+    for step in range(1, 6):
+        hand.touch("Move", (wide_right - 20 - 20 * step, y))
+    hand.touch("End")
+    assert abs(hand.bar("look up")[1] - (wide_right - 100)) <= 8

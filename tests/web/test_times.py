@@ -1,0 +1,64 @@
+"""The zone of times: UTC, or that of the computer one sits at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+from zoneinfo import ZoneInfo
+
+import pytest
+from playwright.sync_api import Browser
+
+from tests.web.conftest import Visit, visiting
+
+ZONE = "Asia/Tehran"  # 3:30 ahead of UTC, all year
+
+
+@pytest.fixture
+def visit(chromium: Browser, link: str, known: Any) -> Iterator[Visit]:
+    """A visit from Tehran."""
+    with visiting(chromium, link, timezone_id=ZONE, storage_state=known) as visit:
+        yield visit
+
+
+def here(moment: str) -> str:
+    """A moment as people in Tehran write it."""
+    return f"{datetime.fromisoformat(moment).astimezone(ZoneInfo(ZONE)):%Y-%m-%d %H:%M:%S}"
+
+
+def test_times_are_of_utc_until_one_says_otherwise(visit: Visit) -> None:
+    """The button changes it, and every page keeps to it."""
+    page = visit.open("/")
+    first = visit.facts("sessions")["sessions"][0]
+    told = page.locator("#rows time").first
+    assert told.inner_text() == first["began"][:19].replace("T", " ")
+    page.get_by_role("button", name="Times are of UTC").click()
+    page.locator("#zone", has_text="UTC+3:30").wait_for()
+    assert told.inner_text() == here(first["began"])
+    visit.open(f"/s/{first['session_id']}")
+    page.locator(".meta time", has_text=f"{here(first['began'])} UTC+3:30").wait_for()
+    page.keyboard.press("z")
+    page.locator(".meta time", has_text=first["began"][:19].replace("T", " ") + " UTC").wait_for()
+
+
+def test_days_are_those_of_the_zone(visit: Visit) -> None:
+    """A day that is chosen begins at its midnight there, and the days across sessions are the days there."""
+    page = visit.open("/")
+    page.keyboard.press("z")
+    page.locator("#zone", has_text="UTC+3:30").wait_for()
+    today = here(visit.facts("sessions")["sessions"][0]["began"])[:10]
+    page.get_by_text("When", exact=True).click()
+    page.get_by_role("textbox", name="From").fill(today)
+    visit.until("location.search.includes('since')")
+    [since] = parse_qs(urlsplit(page.url).query)["since"]
+    assert datetime.fromisoformat(since) == datetime.fromisoformat(today).replace(tzinfo=ZoneInfo(ZONE))
+    page.locator(".chip", has_text=f"Since: {today} ×").wait_for()
+    with page.expect_response("**/analytics/daily?*") as waiting:
+        visit.open("/analytics")
+    days = waiting.value.json()
+    assert days["tz"] == ZONE
+    assert days["days"][-1]["day"] == today
+    until = datetime.fromisoformat(days["days"][-1]["filter"]["until"])
+    assert until - datetime.fromisoformat(since) == timedelta(days=1)
