@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     Execute = Callable[..., Any]
 
 _KNOWN = "select 1 from id_of where id = ? and phase = ?"
+_ANY_KNOWN = "select 1 from id_of where id between ? and ? limit 1"
 _GONE = "select 1 from gone where session = ?"
 _COVERED = "select 1 from received where journal = ? and last >= ? and first <= ? limit 1"
 _RECEIVED = "insert or replace into received values(?, ?, ?, ?, ?, ?)"
@@ -86,16 +87,18 @@ class _Taking:
             return False
         return any(execute(_COVERED, (journal, seq, seq)).get for seq, _ in new)
 
-    def _new(self, execute: Execute) -> list[tuple[int, Row]]:
+    def _new(self, execute: Execute) -> Sequence[tuple[int, Row]]:
         """The rows that are not here yet, each once, without those of sessions that were deleted."""
-        dead = {session for session in {row[2] for _, row in self.batch.rows} if _is_gone(execute, session)}
-        new: dict[tuple[bytes, int], tuple[int, Row]] = {}
-        for seq, row in self.batch.rows:
-            if row[2] in dead:
-                self.gone += 1
-            elif not execute(_KNOWN, row[:2]).get:
-                new.setdefault(row[:2], (seq, row))
-        return list(new.values())
+        found = self.batch.rows
+        dead = {session for session in {row[2] for _, row in found} if _is_gone(execute, session)}
+        if dead:
+            found = [(seq, row) for seq, row in found if row[2] not in dead]
+            self.gone = len(self.batch.rows) - len(found)
+        once = {row[:2]: (seq, row) for seq, row in reversed(found)}
+        ids = [id for id, _ in once]
+        if ids and execute(_ANY_KNOWN, (min(ids), max(ids))).get:  # else nobody sent anything of that time before
+            once = {identity: each for identity, each in once.items() if not execute(_KNOWN, identity).get}
+        return [*reversed(once.values())]
 
     def _remember(self, execute: Execute, ranges: Sequence[Range]) -> None:
         ends = dict(self.batch.rows)

@@ -13,6 +13,7 @@ from localops.errors import BundleError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from localops.bundle import Batch
@@ -40,24 +41,53 @@ _TOLD = {  # what is read out of bodies, and as what
     "metadata": dict,
     "trigger": dict,
 }
+_COUNTS = ("tokens_in", "tokens_out", "tokens_cached", "tokens_reasoning", "cost")
 _READ = rows.BOOKS | {"error"}  # kinds whose bodies are read for more than to be shown
 
 
-def objection(row: Row) -> str | None:
-    """Why a row cannot be taken, in words; None when it can."""
-    (_, phase, _, kind, name, _, _, at_ns, _, _, model, *counts, failed, tags, form, _, body) = row
-    if phase not in (rows.DONE, rows.OPEN) or failed not in (None, 0, 1):
-        return "phase and failed are 0 or 1"
-    if not 0 <= at_ns <= _LATEST_NS:
-        return "at_ns is no time that a clock can show"
-    for count in counts:
-        if count is not None and not -_MOST_COUNT <= count <= _MOST_COUNT:
-            return "tokens or cost are more than any call has"
-    if not kind or len(kind) > _NAME or len(name or "") > _NAME or len(model or "") > _NAME or form < 1:
-        return "kind, name, model or format are none"
-    if tags is not None and not _are_tags(tags):
-        return "tags are a JSON array of texts"
-    return None if body is None else _objection_to_body(kind, body)
+def admit(batch: Batch, refused: dict[int, str]) -> Batch:
+    """The batch with the rows that can be taken; why the others cannot be is put to `refused`."""
+    try:
+        check_rows([row for _, row in batch.rows])
+    except ValueError:  # one of them cannot: which?
+        return replace(batch, rows=[each for each in batch.rows if _passes(each, refused)])
+    return batch
+
+
+def _passes(numbered: tuple[int, Row], refused: dict[int, str]) -> bool:
+    seq, row = numbered
+    try:
+        check_rows([row])
+    except ValueError as error:
+        refused[seq] = str(error)
+        return False
+    return True
+
+
+def check_rows(found: Sequence[Row]) -> None:
+    """Raise ValueError when one of these rows cannot be taken: why, in words.
+
+    Column by column: there are thousands of rows in a batch, and in most columns few different values.
+    """
+    if not found:
+        return
+    *columns, bodies = zip(*found, strict=True)
+    told = {name: set(column) for name, column in zip(rows.COLUMNS, columns, strict=False)}
+    if told["phase"] - {rows.DONE, rows.OPEN} or told["failed"] - {None, 0, 1}:
+        raise ValueError("phase and failed are 0 or 1")
+    if min(told["at_ns"]) < 0 or max(told["at_ns"]) > _LATEST_NS:
+        raise ValueError("at_ns is no time that a clock can show")
+    if any(abs(count) > _MOST_COUNT for name in _COUNTS for count in told[name] if count is not None):
+        raise ValueError("tokens or cost are more than any call has")
+    texts = told["kind"] | told["name"] | told["model"]
+    if "" in told["kind"] or max(len(text or "") for text in texts) > _NAME or min(told["format"]) < 1:
+        raise ValueError("kind, name, model or format are none")
+    if not all(map(_are_tags, told["tags"] - {None})):
+        raise ValueError("tags are a JSON array of texts")
+    kinds = columns[rows.COLUMNS.index("kind")]
+    for kind, body in zip(kinds, bodies, strict=True):
+        if body is not None:
+            _check_body(kind, body)
 
 
 def _are_tags(text: str) -> bool:
@@ -68,25 +98,28 @@ def _are_tags(text: str) -> bool:
     return isinstance(found, list) and all(isinstance(tag, str) for tag in found)
 
 
-def _objection_to_body(kind: str, body: str) -> str | None:
+def _check_body(kind: str, body: str) -> None:
     deep = body.count("[") + body.count("{") > _DEPTH
     if not deep and kind not in _READ:
-        return None
+        return
     found = encode.loads(body)
     if deep and _is_deeper(found, _DEPTH):
-        return f"the body is nested more than {_DEPTH} deep"
-    return _objection_to_facts(found) if kind in _READ else None
+        raise ValueError(f"the body is nested more than {_DEPTH} deep")
+    if kind in _READ:
+        _check_facts(found)
 
 
-def _objection_to_facts(found: Any) -> str | None:
+def _check_facts(found: Any) -> None:
+    """What is read out of a body has to be what its readers take it for."""
     if not isinstance(found, dict):
-        return "the body is a JSON object"
+        raise ValueError("the body is a JSON object")
     wrong = [name for name, kind in _TOLD.items() if not isinstance(found.get(name), kind | None)]
     trigger = found["trigger"] if isinstance(found.get("trigger"), dict) else {}
     wrong += [f"trigger.{name}" for name in ("id", "kind", "name") if not isinstance(trigger.get(name), str | None)]
     if found.get("participant") is not None and not _is_id(found["participant"]):  # becomes a file's name
         wrong.append("participant")
-    return f"{wrong[0]} is not what it has to be" if wrong else None
+    if wrong:
+        raise ValueError(f"{wrong[0]} is not what it has to be")
 
 
 def _is_deeper(found: Any, most: int) -> bool:
@@ -131,15 +164,3 @@ def _is_id(value: object) -> bool:
 
 def _is_total(told: object) -> bool:
     return isinstance(told, dict) and _is_id(told.get("session")) and type(told.get("rows")) is int
-
-
-def admit(batch: Batch, refused: dict[int, str]) -> Batch:
-    """The batch with the rows that can be taken; why the others cannot be is put to `refused`."""
-    kept = []
-    for seq, row in batch.rows:
-        why = objection(row)
-        if why is None:
-            kept.append((seq, row))
-        else:
-            refused[seq] = why
-    return batch if len(kept) == len(batch.rows) else replace(batch, rows=kept)
