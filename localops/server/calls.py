@@ -12,7 +12,7 @@ from localops.errors import ConfigError, LocalopsError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from starlette.requests import Request
 
@@ -143,6 +143,8 @@ class Door:
     about: str
     query: Mapping[str, str] = field(default_factory=dict)  # what may stand behind the `?`
     body: str | None = None  # the type of what is sent along
+    form: Mapping[str, object] = field(default_factory=dict)  # its JSON schema, where it has one
+    gives: Sequence[str] = ("application/json",)  # the types of what comes back
     key: bool = True  # whether it needs one
     lasting: bool = False  # an answer that goes on: it does not count among the requests that run
     hub: bool = False  # only where rows are taken in

@@ -7,6 +7,10 @@ from localops.home import STATES
 from localops.server.calls import Door
 from localops.server.catalogue import SORTS
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 _BOUNDS = {
     "min_cost": "a cost of at least so many dollars",
     "max_cost": "a cost of at most so many dollars",
@@ -36,6 +40,7 @@ _FIGURES = {
     "since": _LIST["since"],
     "until": _LIST["until"],
     "tag": "with this tag, or with an event that has it",
+    "project": _LIST["project"],
     "limit": "at most this many lines, 1000 if nothing is said",
 }
 _PAGE = {
@@ -44,7 +49,7 @@ _PAGE = {
     "kind": "only of this kind",
     "text": "only with these words",
 }
-_DAYS = {name: _FIGURES[name] for name in ("since", "until", "tag")} | {"project": _LIST["project"]}
+_DAYS = {name: _FIGURES[name] for name in ("since", "until", "tag", "project")}
 _ZONE = "whose days they are: a name like Europe/Berlin; UTC if nothing is said"
 _FILE = {"format": "json, html or csv"}
 _TWO = {"a": "id of a session", "b": "id of the other"}
@@ -56,6 +61,23 @@ _COLUMNS = {
 _ROWS = "application/x-ndjson"
 _JSON = "application/json"
 BYTES = "application/octet-stream"
+
+MOST_SESSIONS, MOST_ROWS = 500, 5_000  # that a sender may ask about at once
+_ID = {"type": "string", "pattern": "^[0-9a-f]{32}$"}
+_IDENTITY = {
+    "type": "array",
+    "description": "id, phase and checksum of a row",
+    "prefixItems": [_ID, {"enum": [0, 1]}, {"type": "integer"}],
+    "minItems": 3,
+    "maxItems": 3,
+}
+
+
+def _listing(name: str, items: Mapping[str, object], most: int) -> dict[str, object]:
+    """The schema of a body that names so many things."""
+    inner = {"type": "array", "items": items, "maxItems": most}
+    return {"type": "object", "properties": {name: inner}, "required": [name]}
+
 
 DOORS = (
     Door("GET", "/health", "health", "Whether the hub is up, and which release it is.", key=False),
@@ -71,9 +93,6 @@ DOORS = (
         answers={
             400: "The batch is broken.",
             409: "The row before the batch is not here.",
-            411: "Content-Length is missing.",
-            413: "Too many bytes, packed or unpacked, or too many rows.",
-            415: "Packed in a way that is not known here.",
             426: "The batch has another format: one side must be upgraded.",
         },
     ),
@@ -87,8 +106,24 @@ DOORS = (
         hub=True,
         answers={409: "The piece does not begin where the last one ended.", 422: "The whole has another digest."},
     ),
-    Door("POST", "/sync/1/sessions", "figures", "Rows, digest and totals of sessions.", body=_JSON, hub=True),
-    Door("POST", "/sync/1/missing", "missing", "Which rows are not here.", body=_JSON, hub=True),
+    Door(
+        "POST",
+        "/sync/1/sessions",
+        "figures",
+        "Rows, digest and totals of sessions.",
+        body=_JSON,
+        form=_listing("sessions", _ID, MOST_SESSIONS),
+        hub=True,
+    ),
+    Door(
+        "POST",
+        "/sync/1/missing",
+        "missing",
+        "Which rows are not here.",
+        body=_JSON,
+        form=_listing("rows", _IDENTITY, MOST_ROWS),
+        hub=True,
+    ),
     Door("GET", "/v2/sessions/{session}/stats", "stats", "A session's figures, as AgentOps gives them.", v2=True),
     Door("GET", "/v2/sessions/{session}/export", "export", "A session, as AgentOps exports it.", v2=True),
     Door("GET", "/api/1/sessions", "sessions", "Sessions in an order, a page of them.", query=_LIST),
@@ -97,12 +132,37 @@ DOORS = (
     Door("GET", "/api/1/sessions/{session}/events", "events", "Events, in the order they came in.", query=_PAGE),
     Door("GET", "/api/1/sessions/{session}/events/{seq}", "event", "One event, and all there is of it."),
     Door("GET", "/api/1/sessions/{session}/timeline", "timeline", "Events in columns, to be drawn.", query=_COLUMNS),
-    Door("GET", "/api/1/live", "live", "A stream that says when something is new.", query=_LIVE, lasting=True),
-    Door("GET", "/blobs/{project}/{digest}", "attachment", "A video, a picture, a long value: the bytes."),
+    Door(
+        "GET",
+        "/api/1/live",
+        "live",
+        "A stream that says when something is new.",
+        query=_LIVE,
+        gives=("text/event-stream",),
+        lasting=True,
+    ),
+    Door(
+        "GET", "/blobs/{project}/{digest}", "attachment", "A video, a picture, a long value: the bytes.", gives=("*/*",)
+    ),
     Door("GET", "/api/1/sessions/{session}/figures", "charts", "A session over time, and by the size of its calls."),
-    Door("GET", "/api/1/sessions/{session}/export", "download", "A session as a file.", query=_FILE),
+    Door(
+        "GET",
+        "/api/1/sessions/{session}/export",
+        "download",
+        "A session as a file.",
+        query=_FILE,
+        gives=(_JSON, "text/html", "text/csv"),
+        answers={413: "It has too many events for that: read them page by page."},
+    ),
     Door("GET", "/api/1/analytics", "analytics", "Figures across sessions.", query=_FIGURES),
     Door("GET", "/api/1/analytics/daily", "daily", "Sessions by the day they began.", query={**_DAYS, "tz": _ZONE}),
     Door("GET", "/api/1/analytics/distributions", "distributions", "Sessions by duration and by cost.", query=_DAYS),
-    Door("GET", "/api/1/compare", "compare", "Two sessions side by side.", query=_TWO),
+    Door(
+        "GET",
+        "/api/1/compare",
+        "compare",
+        "Two sessions side by side.",
+        query=_TWO,
+        answers={404: "One of them is not here."},
+    ),
 )

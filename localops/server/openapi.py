@@ -21,6 +21,13 @@ _IN_PATH = {
 }
 _NUMBERS = ("limit", "after")
 _ALWAYS = {429: "This key asks too often.", 503: "Not now: Retry-After says when."}
+_OF_BODIES = {
+    408: "The body did not come in time.",
+    411: "Content-Length is missing.",
+    413: "It has too many bytes, packed or unpacked, or too many rows.",
+    415: "Packed in a way that is not known here.",
+}
+_JSON = "application/json"
 
 
 def document(doors: Sequence[Door], *, keys: bool) -> dict[str, Any]:
@@ -42,13 +49,13 @@ def document(doors: Sequence[Door], *, keys: bool) -> dict[str, Any]:
 
 
 def _operation(door: Door, *, keys: bool) -> dict[str, Any]:
-    refusals = {**door.answers, **_of_keys(door, keys=keys), **_ALWAYS} if door.key else {}
+    refusals = {**_of_questions(door), **_of_keys(door, keys=keys), **door.answers, **_ALWAYS} if door.key else {}
     told: dict[str, Any] = {
         "operationId": door.handler,
         "summary": door.about,
         "parameters": [*_in_path(door.path), *_in_query(door)],
         "responses": {
-            "200": {"description": "Done."} if door.method == "HEAD" else _answer("Done.", {"type": "object"}),
+            "200": {"description": "Done."} if door.method == "HEAD" else _done(door),
             **{
                 str(status): _answer(why, {"$ref": "#/components/schemas/Error"})
                 for status, why in sorted(refusals.items())
@@ -56,21 +63,35 @@ def _operation(door: Door, *, keys: bool) -> dict[str, Any]:
         },
     }
     if door.body is not None:
-        told["requestBody"] = {"required": True, "content": {door.body: {}}}
+        schema = {"schema": door.form} if door.form else {}
+        told["requestBody"] = {"required": True, "content": {door.body: schema}}
     if door.key and keys:
         told["security"] = [{"bearer": []}, {"header": []}]
     return told
 
 
+def _of_questions(door: Door) -> dict[int, str]:
+    found = {400: "That cannot be asked: the message says why."} if door.query or door.body else {}
+    if door.body is not None:
+        found |= _OF_BODIES
+    if "{" in door.path or "project" in door.query or "session" in door.query:
+        found[404] = "There is no such thing."
+    return found
+
+
 def _of_keys(door: Door, *, keys: bool) -> dict[int, str]:
     if door.v2:
         return {400: "The key is missing or unknown, or the session is not one of its project."}
-    found = {401: "The key is missing, unknown or revoked."} if keys else {}
-    return {**found, 404: "There is no such session."} if "{session}" in door.path else found
+    return {401: "The key is missing, unknown or revoked."} if keys else {}
+
+
+def _done(door: Door) -> dict[str, Any]:
+    schemas = {_JSON: {"schema": {"type": "object"}}}
+    return {"description": "Done.", "content": {kind: schemas.get(kind, {}) for kind in door.gives}}
 
 
 def _answer(about: str, schema: dict[str, Any]) -> dict[str, Any]:
-    return {"description": about, "content": {"application/json": {"schema": schema}}}
+    return {"description": about, "content": {_JSON: {"schema": schema}}}
 
 
 def _in_path(path: str) -> list[dict[str, Any]]:

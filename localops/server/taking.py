@@ -12,6 +12,7 @@ from localops.errors import BundleError
 from localops.rows import DONE, OPEN
 from localops.server import bodies
 from localops.server.calls import Refusal, digest_in
+from localops.server.doors import MOST_ROWS, MOST_SESSIONS
 from localops.server.refusals import CLOSE
 
 TYPE_CHECKING = False
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from localops.server.facts import Facts
     from localops.server.limits import Shares
     from localops.server.service import Service
-
-_MOST_SESSIONS, _MOST_ROWS = 500, 5_000  # asked about at once
 
 
 class Taking:
@@ -99,8 +98,8 @@ class Taking:
             sessions = [_id(each) for each in asked["sessions"]]
         except (KeyError, TypeError, ValueError) as error:
             raise Refusal(400, 'expected {"sessions": ["32 hex digits", …]}') from error
-        if len(sessions) > _MOST_SESSIONS:
-            raise Refusal(413, f"no more than {_MOST_SESSIONS} sessions at once")
+        if len(sessions) > MOST_SESSIONS:
+            raise Refusal(413, f"no more than {MOST_SESSIONS} sessions at once")
         found = await self._read(self._store.figures, call.owner, sessions)
         return self._answer({"sessions": {session.hex(): told for session, told in found.items()}})
 
@@ -111,8 +110,8 @@ class Taking:
             found = [_identity(each) for each in asked["rows"]]
         except (KeyError, TypeError, ValueError) as error:
             raise Refusal(400, 'expected {"rows": [["id in hex", phase, sum], …]}') from error
-        if len(found) > _MOST_ROWS:
-            raise Refusal(413, f"no more than {_MOST_ROWS} rows at once")
+        if len(found) > MOST_ROWS:
+            raise Refusal(413, f"no more than {MOST_ROWS} rows at once")
         missing, other = await self._read(self._store.missing, call.owner, found)
         return self._answer({"missing": _named(missing), "other": _named(other)})
 

@@ -12,6 +12,7 @@ import pytest
 from localops import analytics, bundle, clock, rows, zstd
 from localops.bundle import Batch, Previous
 from localops.home import Home
+from localops.server.calls import Door
 from localops.server.doors import DOORS
 from tests.server.hubs import RealHub, batch_of, hub, packed, session_rows
 
@@ -317,6 +318,18 @@ def test_the_openapi_document_is_that_of_the_doors(running: RealHub) -> None:
     for method, path in named - {(door.method, door.path) for door in DOORS if door.lasting}:
         filled = path.format(session=uuid.uuid4(), digest="0" * 64, seq=1, project="p")
         assert running.ask(method, filled, b"" if method in ("POST", "PATCH") else None)[0] not in (405, 500)
+
+
+@pytest.mark.parametrize("door", [door for door in DOORS if door.key], ids=lambda door: f"{door.method} {door.path}")
+def test_the_openapi_document_knows_what_is_answered(running: RealHub, door: Door) -> None:
+    """Also to questions that make no sense."""
+    told = running.ask("GET", "/openapi.json")[1]["paths"][door.path][door.method.lower()]["responses"]
+    names = {"session": uuid.uuid4(), "digest": "0" * 64, "seq": 1, "project": "default"}
+    for wrong in (names, {**names, "session": "x", "digest": "x", "seq": "x", "project": "x"}):
+        for query in ("limit=0&format=x&sort=x&by=x&since=x&session=x&a=x&b=x", "project=elsewhere&session=0&a=0&b=0"):
+            body = b"]" if door.body else None
+            status, _ = running.ask(door.method, f"{door.path.format(**wrong)}?{query}", body)
+            assert str(status) in told
 
 
 def test_every_answer_says_which_hub_it_is(running: RealHub) -> None:
