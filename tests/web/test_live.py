@@ -126,6 +126,7 @@ def test_a_page_out_of_sight_rests_and_catches_up(program: Program, visit: Visit
     """It hears nothing while nobody looks, and shows all of it when somebody does."""
     page = visit.session("still going", "events")
     page.locator("#live", has_text="live").wait_for()
+    page.wait_for_timeout(1_500)  # it has looked at what it heard first
     page.evaluate(HIDE, True)
     program.step()
     page.wait_for_timeout(2_500)

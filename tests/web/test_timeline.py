@@ -10,7 +10,6 @@ from playwright.sync_api import Browser
 
 from tests.web.conftest import Visit, visiting
 
-
 # Points of the screen at which the page says that it is this bar, the first there is.
 FIND = """name => {
     const canvas = document.querySelector(".timeline .scroll canvas"), tip = document.querySelector(".tip");
@@ -81,7 +80,7 @@ def test_the_wheel_zooms_where_the_pointer_is(hand: Hand) -> None:
 def test_a_drag_and_a_sideways_wheel_move_it(hand: Hand) -> None:
     """What was under the hand goes with it."""
     hand.page.keyboard.press("+")
-    left, right, y = hand.bar("look up")
+    _, right, y = hand.bar("look up")
     edge = min(right, hand.box["x"] + hand.box["width"] - 200)
     hand.page.mouse.move(edge - 20, y)
     hand.page.mouse.down()
@@ -100,7 +99,7 @@ def test_one_finger_moves_it_and_two_zoom(hand: Hand) -> None:
     for step in range(1, 11):
         hand.touch("Move", (middle - 20 - 3 * step, y), (middle + 20 + 3 * step, y))
     hand.touch("End")
-    wide_left, wide_right, _ = hand.bar("look up")
+    _, wide_right, _ = hand.bar("look up")
     assert wide_right - middle > 1.5 * (right - middle)
     hand.touch("Start", (wide_right - 20, y))
     for step in range(1, 6):
