@@ -174,6 +174,20 @@ def make_private(folder: str) -> None:
         _make(folder)  # where this fails too, as in /proc, no folder can be made
 
 
+def sync_folder(folder: str) -> None:
+    """Have the names in a folder on disk, where the file system can do that."""
+    try:
+        handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:  # not a Unix
+        return
+    try:
+        os.fsync(handle)
+    except OSError:  # a file system that knows no such thing
+        pass
+    finally:
+        os.close(handle)
+
+
 def _make(folder: str) -> None:
     try:
         os.mkdir(folder, 0o700)

@@ -143,6 +143,7 @@ class Keys:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, self.path)
+        host.sync_folder(self.folder)  # a key that was revoked must not come back with the power
         self._seen = None
 
 

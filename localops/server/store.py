@@ -14,7 +14,7 @@ from collections import OrderedDict
 from contextlib import contextmanager
 from dataclasses import replace
 
-from localops import analytics, blobs, bundle, config, host, intake, prune
+from localops import alive, analytics, blobs, bundle, config, host, intake, prune
 from localops.errors import JournalError, NotFound
 from localops.home import Filters, Home
 from localops.intake import Apart
@@ -235,26 +235,35 @@ class HomeStore(HomeReader):
     def blob(self, project: str, digest: str) -> tuple[int, bool]:
         """How many bytes of a blob are here, and whether that is all of it."""
         folder = config.project_folder(self.folder, project)
-        for path, whole in ((blobs.path_of(folder, digest), True), (_upload(folder, digest), False)):
-            try:
-                return os.path.getsize(path), whole
-            except FileNotFoundError:
-                continue
-        return 0, False
+        whole, begun = blobs.path_of(folder, digest), _upload(folder, digest)
+        try:
+            os.utime(whole)  # prune leaves alone what came within the hour: rows that speak of it may be on their way
+            return os.path.getsize(whole), True
+        except FileNotFoundError:
+            pass
+        try:
+            return os.path.getsize(begun), False
+        except FileNotFoundError:
+            return 0, False
 
     def add_to_blob(self, project: str, digest: str, at: int, total: int, piece: bytes) -> int:
         """Put a piece behind those that are here; the last one publishes the blob, if it is what it should be."""
         folder = config.project_folder(self.folder, project)
-        here, whole = self.blob(project, digest)
-        if whole:
-            return here
-        if at != here or at + len(piece) > total:
-            raise Misplaced(here)
         path = _upload(folder, digest)
         try:
-            _append(path, piece)
-            if at + len(piece) == total:
-                _publish(folder, path, digest)
+            host.make_private(os.path.dirname(path))
+            with alive.alone(os.path.dirname(path)):  # another hub may serve the same folder
+                here, whole = self.blob(project, digest)
+                if whole:
+                    return here
+                if here > total:  # somebody was wrong about how long it is
+                    os.unlink(path)
+                    raise Misplaced(0)
+                if at != here or at + len(piece) > total:
+                    raise Misplaced(here)
+                _append(path, piece)
+                if at + len(piece) == total:
+                    _publish(folder, path, digest)
         except OSError as error:
             raise Unavailable(f"nothing can be stored here just now: {error}") from error
         return at + len(piece)
@@ -296,7 +305,6 @@ def _upload(folder: str, digest: str) -> str:
 
 
 def _append(path: str, piece: bytes) -> None:
-    host.make_private(os.path.dirname(path))
     handle = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         before = os.fstat(handle).st_size
@@ -320,6 +328,8 @@ def _publish(folder: str, path: str, digest: str) -> None:
     target = blobs.path_of(folder, digest)
     host.make_private(os.path.dirname(target))
     os.replace(path, target)
+    for above in (os.path.dirname(target), os.path.dirname(os.path.dirname(target))):
+        host.sync_folder(above)  # else a power cut takes the name back, and no sender sends it again
 
 
 def _sweep_uploads(folder: str) -> None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from localops import analytics, blobs
+from localops import analytics, blobs, prune
 from localops.bundle import Previous
 from localops.home import Filters
+from localops.journal import Journal
 from localops.server.store import Garbled, HomeStore, Misplaced, TooMany, Unavailable
 from tests.server.hubs import RealHub, batch_of, session_rows
 
@@ -61,6 +64,59 @@ def test_a_blob_with_another_digest_is_thrown_away(store: HomeStore) -> None:
     with pytest.raises(Garbled):
         store.add_to_blob("p", _DIGEST, 0, 5, b"wrong")
     assert store.blob("p", _DIGEST) == (0, False)
+
+
+def test_a_beginning_that_is_too_long_is_thrown_away(store: HomeStore) -> None:
+    """Somebody said that the blob is longer than it is: nothing could ever be put behind that."""
+    store.add_to_blob("p", _DIGEST, 0, 1 << 20, _DATA + b"and more")
+    with pytest.raises(Misplaced) as refused:
+        store.add_to_blob("p", _DIGEST, 0, len(_DATA), _DATA)
+    assert refused.value.offset == 0
+    assert store.add_to_blob("p", _DIGEST, 0, len(_DATA), _DATA) == len(_DATA)
+    assert store.blob("p", _DIGEST) == (len(_DATA), True)
+
+
+def test_two_hubs_of_one_folder_do_not_mix_a_blob_up(store: HomeStore, tmp_path: Path) -> None:
+    """One of two that put the same piece there at once is told where it stands."""
+    other = HomeStore(str(tmp_path / "data"))
+    said: Counter[str] = Counter()
+
+    def send(to: HomeStore, at: int) -> None:
+        try:
+            to.add_to_blob("p", _DIGEST, at, len(_DATA), _DATA[at : at + 500])
+            said["taken"] += 1
+        except (Misplaced, Unavailable):
+            said["not taken"] += 1
+
+    for at in range(0, len(_DATA), 500):
+        both = [threading.Thread(target=send, args=(to, at)) for to in (store, other)]
+        for each in both:
+            each.start()
+        for each in both:
+            each.join()
+    other.close()
+    assert store.blob("p", _DIGEST) == (len(_DATA), True)
+    assert said["taken"] == -(-len(_DATA) // 500)
+
+
+def test_a_blob_that_is_whole_survives_a_power_cut(store: HomeStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its bytes are on the disk, and its name is: no sender would ever send it again."""
+    synced: set[int] = set()
+    sync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda file: (sync(file), synced.add(os.fstat(file).st_ino)))
+    store.add_to_blob("p", _DIGEST, 0, len(_DATA), _DATA)
+    path = Path(blobs.path_of(os.path.join(store.folder, "p"), _DIGEST))
+    assert {each.stat().st_ino for each in (path, path.parent, path.parent.parent)} <= synced
+
+
+def test_a_blob_that_somebody_asks_about_is_not_swept_away(store: HomeStore) -> None:
+    """The rows that speak of it may be on their way, however long ago it came."""
+    store.add_to_blob("p", _DIGEST, 0, len(_DATA), _DATA)
+    os.utime(blobs.path_of(os.path.join(store.folder, "p"), _DIGEST), (0, 0))
+    assert store.blob("p", _DIGEST) == (len(_DATA), True)
+    journal = Journal(os.path.join(store.folder, "p"))
+    assert prune.sweep_blobs(journal) == 0
+    journal.close()
 
 
 def test_an_empty_blob_is_one_too(store: HomeStore) -> None:
