@@ -8,10 +8,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 import localops
 from localops import config, decorators, errors
+from localops.cli import commands
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 TOP = Path(__file__).parent.parent
 PAGES = sorted((TOP / "localops" / "docs").glob("*.md"))
@@ -95,16 +101,26 @@ def test_every_link_leads_somewhere() -> None:
             assert topic in {other.stem for other in PAGES}, f"{page.name} names the topic {topic}"
 
 
-def test_every_command_in_a_page_exists() -> None:
-    """No page tells a reader to type a command that there is not."""
-    from localops.cli import commands
+def _commands(page: Path) -> Iterator[list[str]]:
+    """The words of each call of localops that a page shows: in a shell, a crontab, a unit, or a sentence."""
+    blocks = re.findall(r"```(?:sh|ini)\n(.*?)```|`(localops [^`]*)`", page.read_text(), re.DOTALL)
+    code = "\n".join(block or " ".join(inline.split()) for block, inline in blocks).replace("\\\n", " ")
+    for call in re.findall(r"(?:^|&& |[(;/] ?)localops ([a-z][^|&;#>)\n]*)", code, re.MULTILINE):
+        yield call.replace('"', " ").replace("'", " ").split()
 
-    known = {*commands.list_commands(commands.make_context("localops", [], resilient_parsing=True))}
+
+def test_every_command_in_a_page_exists() -> None:
+    """No page tells a reader to type a command, or an option, that there is not."""
     for page in [README, *PAGES]:
-        blocks = re.findall(r"```sh\n(.*?)```|`(localops [^`\n]*)`", page.read_text(), re.DOTALL)
-        code = "\n".join(block or inline for block, inline in blocks)
-        for name in re.findall(r"(?:^|&& |\(|; )localops ([a-z]+)", code, re.MULTILINE):
-            assert name in known, f"{page.name} has `localops {name}`"
+        for words in _commands(page):
+            shown, place = f"{page.name} has `localops {' '.join(words)}`", [*words]
+            command: click.Command | None = commands
+            while isinstance(command, click.Group) and place and not place[0].startswith("-"):
+                command = command.get_command(click.Context(command), place.pop(0))
+            assert command, shown
+            options = {each for param in command.params for each in param.opts} | {"--help"}
+            if command.name != "run":  # what follows is for the program
+                assert {each.partition("=")[0] for each in place if each.startswith("--")} <= options, shown
 
 
 @pytest.mark.parametrize(
