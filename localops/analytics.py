@@ -279,10 +279,12 @@ def across(reader: Reader, by: str, chosen: Chosen, *, many: int = -1, tz: str |
         return _days(asked(reader, "quarters", chosen), tz)
     if by == "session":
         return [_line(row) for row in asked(reader, "by_session", chosen, many=many)]
-    if by in ("tag", "kind"):
-        found = asked(reader, f"by_{by}", chosen)
+    if by == "kind":
+        found = asked(reader, "by_kind", chosen)
+    elif by == "agent":
+        found = asked(reader, "by_agent", chosen, dim="agent_id")
     else:
-        found = asked(reader, "by_facet", chosen, dim="agent_id" if by == "agent" else by)
+        found = asked(reader, "by_tag" if by == "tag" else "by_facet", chosen, dim=by)
     return [Line(*(figure or 0 for figure in row)) for row in found]
 
 
@@ -299,12 +301,16 @@ def overall(reader: Reader, chosen: Chosen) -> Totals:
 
 
 def asked(reader: Reader, name: str, chosen: Chosen, **values: object) -> list[tuple[Any, ...]]:
-    """The rows of a statement of report.sql about the chosen sessions."""
+    """The rows of a statement of report.sql about the chosen sessions; with a `dim`, about parts of them."""
+    return reader.ask(statement(name, of_parts="dim" in values), {**chosen._asdict(), **values})
+
+
+def statement(name: str, *, of_parts: bool = False) -> str:
+    """A statement of report.sql and the tables it is asked with."""
     report = statements("report.sql")
-    return reader.ask(
-        f"with chosen as ({report['chosen']})\n{report[name]}",
-        {**chosen._asdict(), **values},
-    )
+    tables = ("own", "chosen", "part") if of_parts else ("own", "chosen")
+    given = ", ".join(f"{table} as ({report[table]})" for table in tables)
+    return f"with {given}\n{report[name]}"
 
 
 def _line(row: tuple[Any, ...]) -> Line:

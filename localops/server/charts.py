@@ -107,7 +107,7 @@ def daily(projects: Iterable[Project], chosen: Chosen, tz: str | None) -> Facts:
             states[_day(quarter * analytics.QUARTER_NS, tz)][state] += many
         for session, first_ns in analytics.asked(project.reader, "undecided", chosen)[:_OPEN]:
             states[_day(first_ns, tz)][project.standing(session).state] += 1
-        for quarter, model, *sums in analytics.asked(project.reader, "quarters_by_model", chosen):
+        for quarter, model, *sums in analytics.asked(project.reader, "quarters_by_model", chosen, dim="model"):
             known = models[_day(quarter * analytics.QUARTER_NS, tz)].setdefault(model, [0] * len(sums))
             known[:] = map(sum, zip(known, sums, strict=True))
     return {"tz": tz or "UTC", "days": [_told(day, lines[day], states[day], models[day], tz) for day in sorted(lines)]}

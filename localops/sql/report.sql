@@ -1,5 +1,30 @@
 -- Figures across the sessions of a journal.  A session's figures belong to the moment it began, so every breakdown by
--- session, day or nothing at all has the same sums.  The others are asked with `chosen` as a table of their own.
+-- session, day or nothing at all has the same sums.  Statements are asked with `own` and `chosen` as tables before them,
+-- and those that need a :dim with `part` as well.  Sessions with rows past the mark are few, and looked at one by one;
+-- the facets of all others begin when they do, and are read in their order.
+
+-- own --
+-- The tags that sessions with rows past the mark have now: as the view session_tag says it, but for these alone.
+select s.session, j.value as tag
+from (
+  select session, at_ns, seq,
+    max(iif(kind = 'tags' and name = 'set', at_ns, 0)) over (partition by session) as since
+  from (
+    select session, at_ns, seq, kind, name
+    from milestone
+    where session in (select session from tail)
+      and kind in ('session','join','tags')
+    union all
+    select session, at_ns, seq, kind, name
+    from event not indexed
+    where seq > (select seq from mark)
+      and kind in ('session','join','tags')
+  )
+) s
+cross join event e on e.seq = s.seq
+cross join json_each(e.tags) j
+where s.at_ns >= s.since
+group by s.session, j.value;
 
 -- chosen --
 -- The sessions that figures are about: begun in [:since, :until), with the tag or with an event that has it (:tag null:
@@ -9,12 +34,46 @@ from session_total t
 where t.first_ns >= :since
   and t.first_ns < :until
   and (:tag is null
-    or t.key in (select key from facet where dim = 'tag' and value = :tag)
+    or t.session in (select session from own where tag = :tag)
+    or t.key in (
+      select key from facet
+      where dim = 'tag' and value = :tag
+        and (whole = 0 or events > 0 or key not in (select key from total where session in (select session from tail))))
     or t.session in (
-      select e.session
-      from event e not indexed
-      join json_each(e.tags) j
-      where e.seq > (select seq from mark) and e.tags is not null and j.value = :tag));
+      select p.session from facet_part p
+      where p.seq > (select seq from mark) and p.dim = 'tag' and p.value = :tag));
+
+-- part --
+-- What models, tools, agents (by id) or tags of events (:dim) have of the figures of the chosen sessions: a row for
+-- each value of each session, of which `who` is the key, or the id if it has rows past the mark.
+select f.key as who, f.value, f.start_ns, f.events, f.failed, f.tokens_in, f.tokens_out, f.tokens_cached,
+  f.tokens_reasoning, f.cost, f.unpriced, f.took_ns
+from facet f
+where f.dim = :dim
+  and f.whole = 0
+  and f.start_ns >= :since
+  and f.start_ns < :until
+  and (:tag is null or f.key in (select key from facet where dim = 'tag' and value = :tag))
+  and f.key not in (select key from total where session in (select session from tail))
+union all
+select c.session, p.value, c.first_ns, sum(p.events), sum(p.failed), sum(p.tokens_in), sum(p.tokens_out),
+  sum(p.tokens_cached), sum(p.tokens_reasoning), sum(p.cost), sum(p.unpriced), sum(p.took_ns)
+from (
+  select t.session, f.value, f.events, f.failed, f.tokens_in, f.tokens_out, f.tokens_cached, f.tokens_reasoning, f.cost,
+    f.unpriced, f.took_ns
+  from total t
+  join facet f indexed by facet_by_session on f.key = t.key and f.dim = :dim
+  where t.session in (select session from tail)
+  union all
+  select session, value, events, failed, tokens_in, tokens_out, tokens_cached, tokens_reasoning, cost, unpriced, took_ns
+  from facet_part
+  where seq > (select seq from mark)
+    and dim = :dim
+    and value is not null
+) p
+cross join chosen c on c.session = p.session
+where c.session in (select session from tail)
+group by c.session, p.value;
 
 -- quarters --
 -- By the quarter of an hour they began in, which every zone's days are made of; added up they are the totals.
@@ -37,45 +96,63 @@ order by cost desc, first_ns desc
 limit :many;
 
 -- by_facet --
--- By model, tool or agent (:dim agent_id: by the agent's name, where it has one).
-select value, count(distinct coalesce(key, session)) as sessions, sum(events), sum(failed), sum(tokens_in),
-  sum(tokens_out), sum(tokens_cached), sum(tokens_reasoning), sum(cost), sum(unpriced), sum(took_ns)
-from (
-  select f.key, null as session, iif(:dim = 'agent_id', coalesce(
-      (select e.name from id_of i join event e on e.seq = i.seq where i.id = unhex(f.value) and i.phase = 0), f.value),
-      f.value) as value,
-    f.events, f.failed, f.tokens_in, f.tokens_out, f.tokens_cached, f.tokens_reasoning, f.cost, f.unpriced, f.took_ns
-  from facet f
-  where f.dim = :dim
-    and f.key in (select key from chosen)
-  union all
-  select c.key, c.session, p.value, p.events, p.failed, p.tokens_in, p.tokens_out, p.tokens_cached, p.tokens_reasoning,
-    p.cost, p.unpriced, p.took_ns
-  from facet_part p
-  join chosen c on c.session = p.session
-  where p.seq > (select seq from mark)
-    and p.dim = :dim
-)
-where value is not null
+-- By model or tool.
+select value, count(*) as sessions, sum(events), sum(failed), sum(tokens_in), sum(tokens_out), sum(tokens_cached),
+  sum(tokens_reasoning), sum(cost), sum(unpriced), sum(took_ns)
+from part
 group by value
 order by sum(cost) desc, sum(events) desc, value;
 
+-- by_agent --
+-- By the names of agents, or the ids of those that nobody named.
+select coalesce(e.name, n.name, p.value) as agent, count(distinct p.who) as sessions, sum(p.events), sum(p.failed),
+  sum(p.tokens_in), sum(p.tokens_out), sum(p.tokens_cached), sum(p.tokens_reasoning), sum(p.cost), sum(p.unpriced),
+  sum(p.took_ns)
+from part p
+left join id_of i on i.id = unhex(p.value) and i.phase = 0
+left join event e on e.seq = i.seq
+left join (
+  with named as materialized (
+    select id, name
+    from event not indexed
+    where seq > (select seq from mark)
+      and kind = 'agent'
+      and phase = 0
+  )
+  select id, name
+  from named
+) n on n.id = unhex(p.value)
+group by 1
+order by sum(p.cost) desc, sum(p.events) desc, 1;
+
 -- by_tag --
 -- By tag: all figures of the sessions that have it, else those of the single events that have it.
-select value, count(distinct key) as sessions, sum(events), sum(failed), sum(tokens_in), sum(tokens_out),
-  sum(tokens_cached), sum(tokens_reasoning), sum(cost), sum(unpriced), sum(took_ns)
+select value, sum(sessions), sum(events), sum(failed), sum(tokens_in), sum(tokens_out), sum(tokens_cached),
+  sum(tokens_reasoning), sum(cost), sum(unpriced), sum(took_ns)
 from (
-  select c.key, f.value, c.events, c.failed, c.tokens_in, c.tokens_out, c.tokens_cached, c.tokens_reasoning, c.cost,
-    c.unpriced, c.last_ns - c.first_ns as took_ns
-  from chosen c
-  cross join facet f indexed by facet_by_session on f.key = c.key and f.dim = 'tag'
-  where f.whole = 1
-  union all
-  select f.key, f.value, f.events, f.failed, f.tokens_in, f.tokens_out, f.tokens_cached, f.tokens_reasoning, f.cost,
-    f.unpriced, f.took_ns
+  select f.value, count(*) as sessions, sum(t.events) as events, sum(t.failed) as failed, sum(t.tokens_in) as tokens_in,
+    sum(t.tokens_out) as tokens_out, sum(t.tokens_cached) as tokens_cached, sum(t.tokens_reasoning) as tokens_reasoning,
+    sum(t.cost) as cost, sum(t.unpriced) as unpriced, sum(t.last_ns - t.first_ns) as took_ns
   from facet f
-  where f.dim = 'tag' and f.whole = 0
-    and f.key in (select key from chosen)
+  cross join total t on t.key = f.key
+  where f.dim = 'tag'
+    and f.whole = 1
+    and f.start_ns >= :since
+    and f.start_ns < :until
+    and (:tag is null or f.key in (select key from facet where dim = 'tag' and value = :tag))
+    and t.session not in (select session from tail)
+  group by f.value
+  union all
+  select o.tag, 1, c.events, c.failed, c.tokens_in, c.tokens_out, c.tokens_cached, c.tokens_reasoning, c.cost,
+    c.unpriced, c.last_ns - c.first_ns
+  from own o
+  cross join chosen c on c.session = o.session
+  union all
+  select p.value, 1, p.events, p.failed, p.tokens_in, p.tokens_out, p.tokens_cached, p.tokens_reasoning, p.cost,
+    p.unpriced, p.took_ns
+  from part p
+  where p.events > 0
+    and not exists (select 1 from own o where o.session = p.who and o.tag = p.value)
 )
 group by value
 order by sum(cost) desc, sum(events) desc, value;
@@ -132,22 +209,8 @@ where coalesce(t.state, 'open') = 'open'
 
 -- quarters_by_model --
 -- What models cost and read, by the quarter of an hour in which the sessions began.
-select quarter, value, sum(events), sum(tokens_in), sum(tokens_out), sum(cost), sum(unpriced)
-from (
-  select f.start_ns / 900000000000 as quarter, f.value, f.events, f.tokens_in, f.tokens_out, f.cost, f.unpriced
-  from facet f
-  where f.dim = 'model'
-    and f.start_ns >= :since
-    and f.start_ns < :until
-    and (:tag is null or f.key in (select key from chosen))
-  union all
-  select c.first_ns / 900000000000, p.value, p.events, p.tokens_in, p.tokens_out, p.cost, p.unpriced
-  from facet_part p
-  join chosen c on c.session = p.session
-  where p.seq > (select seq from mark)
-    and p.dim = 'model'
-)
-where value is not null
+select start_ns / 900000000000 as quarter, value, sum(events), sum(tokens_in), sum(tokens_out), sum(cost), sum(unpriced)
+from part
 group by 1, 2;
 
 -- extents --
