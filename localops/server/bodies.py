@@ -10,7 +10,7 @@ from localops.errors import BundleError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 
     from localops.server.limits import Limits
 
@@ -29,17 +29,16 @@ class Unpackable(Exception):
     """The body is packed in a way that is not known here."""
 
 
-async def read(stream: AsyncIterator[bytes], limits: Limits) -> bytes:
-    """The whole body; TooSlow when it does not come in time."""
-    pieces: list[bytes] = []
+async def read(stream: AsyncIterator[bytes], keep: Callable[[bytes], object], limits: Limits) -> None:
+    """Have the whole body kept; TooSlow when it does not come in time."""
     try:
         async with asyncio.timeout(limits.whole):
             while True:
                 async with asyncio.timeout(limits.silence):
                     piece = await anext(stream, None)
                 if piece is None:
-                    return b"".join(pieces)
-                pieces.append(piece)
+                    return
+                keep(piece)
     except TimeoutError as error:
         raise TooSlow("the body of the request did not come in time") from error
 

@@ -20,7 +20,8 @@ class Limits:
     line: int = 20 << 20  # bytes of a row's line: an event has 16 MiB at most
     rows: int = 50_000  # in a batch
     blob: int = 4 << 30  # bytes of a video or another large thing
-    waiting: int = 64 << 20  # bytes of the bodies of all clients, held at once
+    waiting: int = 64 << 20  # bytes of the bodies of all clients that wait in memory; more of them wait in files
+    question: int = 1 << 20  # bytes of a body that asks for something, packed or not
     unread: int = 64 << 20  # bytes of answers that one key has asked for and not read yet
     at_once: int = 6  # requests of one key
     rate: float = 100.0  # requests of one key in a second
@@ -102,12 +103,11 @@ class Shares:
                 del self._unread[key]
 
     @contextmanager
-    def body(self, size: int) -> Iterator[None]:
-        """Room for a body; Busy when those of all clients have taken it."""
-        if self._waiting and self._waiting + size > self._limits.waiting:
-            raise Busy("the hub has its hands full: send that again in a moment", 1, own_fault=False)
-        self._waiting += size
+    def body(self, size: int) -> Iterator[bool]:
+        """A body on its way; whether there is room in memory for it, beside those of all the others."""
+        fits = self._waiting + size <= self._limits.waiting
+        self._waiting += size * fits
         try:
-            yield
+            yield fits
         finally:
-            self._waiting -= size
+            self._waiting -= size * fits

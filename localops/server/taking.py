@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from itertools import chain
+from tempfile import SpooledTemporaryFile
+from typing import cast
 
 from starlette.responses import Response
 
@@ -11,14 +14,14 @@ from localops import bundle, clock, encode, strangers
 from localops.errors import BundleError
 from localops.rows import DONE, OPEN
 from localops.server import bodies
-from localops.server.calls import Refusal, digest_in
+from localops.server.calls import Refusal, Unavailable, digest_in
 from localops.server.doors import MOST_ROWS, MOST_SESSIONS
 from localops.server.refusals import CLOSE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
-    from typing import Any
+    from typing import IO, Any
 
     from starlette.requests import Request
 
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
     from localops.server.facts import Facts
     from localops.server.limits import Shares
     from localops.server.service import Service
+
+_IN_MEMORY = 64 << 10  # bytes of a body that goes by way of a file
 
 
 class Taking:
@@ -45,13 +50,13 @@ class Taking:
         """Take in a batch."""
         assert self._keys is not None
         encoding = _encoding(call.request)
-        async with self._body(call.request) as body:
+        async with self._body(call.request, self._limits.body) as body:
             told = await self._write(call.owner, self._take, call, body, encoding, self._keys.hub)
         return self._answer(told)
 
-    def _take(self, call: Call, body: bytes, encoding: str, hub: str) -> Facts:
+    def _take(self, call: Call, body: IO[bytes], encoding: str, hub: str) -> Facts:
         """In a thread: a body becomes rows in the journal."""
-        lines = bodies.lines(body, encoding, self._limits)
+        lines = bodies.lines(body.read(), encoding, self._limits)
         first = next(lines, b"")
         _check_format(first)
         try:
@@ -84,9 +89,12 @@ class Taking:
         at, total = (_length(call.request, name) for name in ("upload-offset", "upload-length"))
         if total > self._limits.blob:
             raise Refusal(413, f"a blob may have {self._limits.blob} bytes")
-        async with self._body(call.request) as piece:
-            work = self._store.add_to_blob
-            offset = await self._write(call.owner, work, call.owner, digest, at, total, piece)
+        async with self._body(call.request, self._limits.body) as piece:
+
+            def add() -> int:
+                return self._store.add_to_blob(call.owner, digest, at, total, piece.read())
+
+            offset = await self._write(call.owner, add)
         return self._answer({"offset": offset})
 
     # Proof
@@ -118,22 +126,28 @@ class Taking:
     # Bodies
 
     @asynccontextmanager
-    async def _body(self, request: Request) -> AsyncIterator[bytes]:
-        """The body as it came, for as long as there is room for it."""
+    async def _body(self, request: Request, most: int) -> AsyncIterator[IO[bytes]]:
+        """The body as it came, all of it: in memory, or in a file where slow lines have filled that."""
         told = request.headers.get("content-length", "")
         if not (told.isascii() and told.isdigit()) or "transfer-encoding" in request.headers:  # which would count
             raise Refusal(411, "say how long the body is: Content-Length", headers=CLOSE)
         size = int(told[:18])
-        if size > self._limits.body:
+        if size > most:
             await bodies.discard(request.stream(), 8 * self._limits.body)
-            raise Refusal(413, f"a body may have {self._limits.body} bytes, this has {size}", headers=CLOSE)
-        with self._shares.body(size):
-            yield await bodies.read(request.stream(), self._limits)
+            raise Refusal(413, f"this body may have {most} bytes, and has {size}", headers=CLOSE)
+        with self._shares.body(size) as fits, SpooledTemporaryFile(size if fits else _IN_MEMORY) as file:
+            try:
+                await bodies.read(request.stream(), file.write, self._limits)
+            except OSError as error:
+                raise Unavailable(f"there is no room here for a body: {error}") from error
+            file.seek(0)
+            yield cast("IO[bytes]", file)
 
     async def _asked(self, request: Request) -> Any:
         """The JSON of a small request."""
-        async with self._body(request) as body:
-            plain = bodies.whole(body, _encoding(request), self._limits)
+        limits = replace(self._limits, inflated=self._limits.question)
+        async with self._body(request, limits.question) as body:
+            plain = bodies.whole(body.read(), _encoding(request), limits)
         try:
             return encode.loads(plain)
         except ValueError as error:

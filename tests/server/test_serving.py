@@ -81,6 +81,24 @@ def test_more_bodies_of_one_key_than_it_may_send_are_put_off(running: RealHub, c
     wait_until(lambda: running.ask("GET", "/sync/1/hello", key=slow)[0] == 200)
 
 
+def test_slow_lines_do_not_fill_the_hub(running: RealHub, connect: list[socket.socket]) -> None:
+    """However many large bodies are on their way, the next one is taken: they wait in files, not in memory."""
+    assert running.process is not None
+    before = _memory(running.process.pid)
+    half = os.urandom(4 << 20)
+    for number in range(20):
+        key = running.new_key(f"ship{number // 5}")
+        _open(running, connect).sendall(_head(running, 8 << 20, key=key) + half)
+    assert _is_well(running)
+    assert _memory(running.process.pid) - before < 100 << 10
+
+
+def test_a_question_is_short(running: RealHub) -> None:
+    """What is asked is read at once by who answers everybody: no more than a megabyte of it, however it is packed."""
+    body = zlib.compress(b'{"rows":[' + b"1," * (1 << 20) + b"1]}", wbits=31)
+    assert running.ask("POST", "/sync/1/missing", body, headers={"Content-Encoding": "gzip"})[0] == 413
+
+
 def test_a_key_may_not_ask_too_often(tmp_path: Path) -> None:
     """Over its rate it is told when to come again."""
     with hub(tmp_path, "default", "--rate", "1") as found:
