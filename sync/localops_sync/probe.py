@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -16,10 +16,14 @@ from localops_sync.worker import recognise
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from localops.reader import Reader
     from localops_sync.remotes import Remote
+
+
+_PADDING = 3_000  # bytes that make several packets of a request, and that every server takes in a header
+_TUNNEL = "something on the way loses large ones; a smaller MTU helps, say `ip link set dev eth0 mtu 1280`"
 
 
 @dataclass(frozen=True)
@@ -31,8 +35,11 @@ class Finding:
     said: str
 
 
-def look(remote: Remote, source: Reader, folder: str) -> Iterator[Finding]:
-    """Each step in turn, up to the first that fails: what comes after it could not be told."""
+def look(remote: Remote, source: Reader, folder: str, *, patience: float = 10.0) -> Iterator[Finding]:
+    """Each step in turn, up to the first that fails: what comes after it could not be told.
+
+    `patience`: seconds that the answer to a large request may take, once a small one was answered.
+    """
     parts = urlsplit(remote.url)
     host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
     proxy = None if proxy_bypass(host) else getproxies().get(parts.scheme)
@@ -55,7 +62,9 @@ def look(remote: Remote, source: Reader, folder: str) -> Iterator[Finding]:
             yield Finding(step, False, _words(error, f"{host}:{port}"))
             return
     plain = parts.scheme == "http" and proxy is None
-    yield from _greeting(remote, source, folder, lambda: plain and _speaks_tls(host, port))
+    welcome = yield from _greeting(remote, source, folder, lambda: plain and _speaks_tls(host, port))
+    if welcome:
+        yield _large(remote, source, folder, patience)
 
 
 def _name(host: str, port: int) -> str:
@@ -92,7 +101,10 @@ def _speaks_tls(host: str, port: int) -> bool:
         return False
 
 
-def _greeting(remote: Remote, source: Reader, folder: str, wants_tls: Callable[[], bool]) -> Iterator[Finding]:
+def _greeting(
+    remote: Remote, source: Reader, folder: str, wants_tls: Callable[[], bool]
+) -> Generator[Finding, None, bool]:
+    """Who answers, and whether it takes the key; gives back whether all was well."""
     transport = Transport(remote)
     sink = sinks.open_sink(remote, source, folder, transport)
     try:
@@ -102,15 +114,32 @@ def _greeting(remote: Remote, source: Reader, folder: str, wants_tls: Callable[[
         yield _clock(transport)
         hint = f"; it speaks https there: localops remote move {remote.name} https://…" if wants_tls() else ""
         yield Finding("answer", False, f"{error}{hint}")
-        return
+        return False
     except Trouble as error:
         yield _clock(transport)
         yield Finding("key", False, str(error))
-        return
+        return False
     finally:
         sink.close()
     yield _clock(transport)
     yield Finding("key", True, said)
+    return True
+
+
+def _large(remote: Remote, source: Reader, folder: str, patience: float) -> Finding:
+    """Whether the same greeting gets through when it fills several packets, as rows do: some tunnels swallow them."""
+    padded = replace(remote, headers={**remote.headers, "X-Padding": "." * _PADDING})
+    sink = sinks.open_sink(padded, source, folder, Transport(padded, silence=patience))
+    try:
+        sink.check()
+    except Offline as error:
+        if not error.answered:
+            return Finding("size", False, f"{error}, when it was larger than a packet: {_TUNNEL}")
+    except Trouble:  # it did get through
+        pass
+    finally:
+        sink.close()
+    return Finding("size", True, "a request of several packets gets through")
 
 
 def _clock(transport: Transport) -> Finding:

@@ -179,7 +179,7 @@ def _extras(each: Remote) -> str:
 @common.place_options
 @common.json_option
 def test(name: str, home: str | None, project: str | None, as_json: bool) -> None:
-    """Try a remote step by step: name, connection, certificate, clock, key. Sends no row."""
+    """Try a remote step by step: name, connection, certificate, clock, key, size. Sends no row."""
     from localops_sync import probe
 
     folder, found = _find(home, project, name)
