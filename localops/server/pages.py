@@ -108,7 +108,7 @@ class Pages:
             max_age=_DAYS * 86_400,
             httponly=True,
             samesite="strict",
-            secure=request.url.scheme == "https",
+            secure="https" in (request.url.scheme, request.headers.get("origin", "").partition(":")[0]),
         )
         return answer
 

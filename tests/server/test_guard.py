@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import sys
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -145,3 +147,27 @@ def test_a_token_that_others_may_have_seen_is_good_once() -> None:
         True,
         True,
     ]
+
+
+def test_a_token_that_is_good_once_lets_in_one_of_many() -> None:
+    """However close together they come."""
+    tokens = Tokens()
+    entered: list[object] = []
+
+    def enter(token: str) -> None:
+        if tokens.visitor(token) is not None:
+            entered.append(token)
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(100):
+            token = tokens.make(once=True)
+            together = [threading.Thread(target=enter, args=(token,)) for _ in range(8)]
+            for each in together:
+                each.start()
+            for each in together:
+                each.join()
+    finally:
+        sys.setswitchinterval(before)
+    assert len(entered) == len(set(entered)) == 100

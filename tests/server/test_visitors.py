@@ -88,3 +88,12 @@ def test_a_stream_ends_when_its_key_is_revoked(running: RealHub) -> None:
             assert found is not None
             keys.revoke(found.handle)
             assert b"change" in stream.read()  # to its end
+
+
+def test_behind_a_proxy_that_speaks_tls_the_cookie_is_for_tls_alone(running: RealHub) -> None:
+    """The hub sees no TLS there; the browser says where it is."""
+    body = json.dumps({"token": running.key}).encode()
+    for origin in ("http", "https"):
+        headers = {"Content-Type": "application/json", "Origin": running.url.replace("http", origin)}
+        with urllib.request.urlopen(urllib.request.Request(f"{running.url}/login", body, headers), timeout=30) as got:
+            assert ("Secure" in got.headers["Set-Cookie"]) == (origin == "https")
