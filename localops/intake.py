@@ -11,7 +11,7 @@ from localops.journal import INSERT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
     from typing import Any
 
     from localops.bundle import Ack, Batch, Range
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Execute = Callable[..., Any]
 
 _KNOWN = "select 1 from id_of where id = ? and phase = ?"
-_ANY_KNOWN = "select 1 from id_of where id between ? and ? limit 1"
+_KNOWN_BETWEEN = "select id, phase from id_of where id between ? and ? limit ?"
 _GONE = "select 1 from gone where session = ?"
 _COVERED = "select 1 from received where journal = ? and last >= ? and first <= ? limit 1"
 _RECEIVED = "insert or replace into received values(?, ?, ?, ?, ?, ?)"
@@ -95,10 +95,17 @@ class _Taking:
             found = [(seq, row) for seq, row in found if row[2] not in dead]
             self.gone = len(self.batch.rows) - len(found)
         once = {row[:2]: (seq, row) for seq, row in reversed(found)}
-        ids = [id for id, _ in once]
-        if ids and execute(_ANY_KNOWN, (min(ids), max(ids))).get:  # else nobody sent anything of that time before
-            once = {identity: each for identity, each in once.items() if not execute(_KNOWN, identity).get}
-        return [*reversed(once.values())]
+        known = self._known(execute, once)
+        return [each for identity, each in reversed(once.items()) if identity not in known]
+
+    def _known(self, execute: Execute, asked: Collection[tuple[bytes, int]]) -> set[tuple[bytes, int]]:
+        """Which of these identities are here.  Ids are in order of time, so there is mostly nothing between them."""
+        ids = [id for id, _ in asked]
+        most = len(ids)
+        between = execute(_KNOWN_BETWEEN, (min(ids), max(ids), most)).fetchall() if ids else []
+        if len(between) < most:
+            return set(between)
+        return {identity for identity in asked if execute(_KNOWN, identity).get}
 
     def _remember(self, execute: Execute, ranges: Sequence[Range]) -> None:
         ends = dict(self.batch.rows)
