@@ -199,7 +199,7 @@ def _record() -> localops.Session:
     plan("learn")
     localops.record(localops.ActionEvent("actions", {"a": 1}, {"b": 2}, action_type="click", logs="log"))
     localops.record(localops.Event("odd", name="thing"))
-    session.update_metadata({"build": 7, "fine": True})
+    session.update_metadata({"build": 7, "fine": True, "large": 1 << 63})
     localops.end_session("Success", "all went well")
     return session
 
@@ -340,6 +340,8 @@ def test_an_error_is_a_span_of_its_own_with_an_exception(collector: Collector) -
     assert found.pop("exception.stacktrace").startswith("Traceback")
     assert found == {"exception.type": "LookupError", "exception.message": "no such thing"}
     assert _attributes(span)["error.type"] == "LookupError"
+    searches = [each for each in collector.spans() if each.name == "execute_tool search"]
+    assert [_attributes(each).get("error.type") for each in searches] == [None, "_OTHER"]
 
 
 def test_the_root_says_how_the_session_ended(collector: Collector) -> None:
@@ -354,7 +356,8 @@ def test_the_root_says_how_the_session_ended(collector: Collector) -> None:
     assert found["agentops.session.end_state"] == "Success"
     assert found["agentops.session.end_state_reason"] == "all went well"
     assert found["agentops.tags"] == ["nightly", "late"]
-    assert (found["trace.metadata.build"], found["trace.metadata.fine"]) == ("7", True)
+    assert (found["trace.metadata.build"], found["trace.metadata.fine"]) == (7, True)
+    assert found["trace.metadata.large"] == str(1 << 63)  # no attribute holds such a number
     assert (found["localops.session.llms"], found["localops.session.tools"]) == (1, 2)
     assert found["localops.session.cost_usd"] == pytest.approx(0.500123)
 
@@ -468,6 +471,7 @@ def test_what_a_process_died_in_is_sent_with_the_derived_end(collector: Collecto
     assert (died.start_time_unix_nano, died.end_time_unix_nano) == (2_000, 3_000)
     assert (died.status.code, died.status.message) == (otlp_names.ERROR, "its process died before it ended")
     assert _attributes(died)["gen_ai.tool.call.arguments"] == '{"u":1}'
+    assert _attributes(died)["error.type"] == "_OTHER"
 
 
 def test_rows_that_are_no_span_are_taken_without_a_request(collector: Collector) -> None:

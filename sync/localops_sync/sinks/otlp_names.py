@@ -81,6 +81,7 @@ class GenAI:
     """The semantic conventions."""
 
     finished = UNSET  # what did not fail says nothing: so the conventions want it
+    failed = {"error.type": "_OTHER"}  # noqa: RUF012  their word where nobody knows it; an error of its own says more
     usage = {  # noqa: RUF012  a table
         "tokens_in": "gen_ai.usage.input_tokens",
         "tokens_out": "gen_ai.usage.output_tokens",
@@ -124,6 +125,7 @@ class AgentOps:
     """What AgentOps' cloud reads."""
 
     finished = OK  # it counts everything else as indeterminate
+    failed: dict[str, str] = {}  # noqa: RUF012  the status is all that it reads
     usage = {  # noqa: RUF012  a table
         "tokens_in": "gen_ai.usage.prompt_tokens",
         "tokens_out": "gen_ai.usage.completion_tokens",

@@ -133,6 +133,7 @@ class Translation:
                 **names.about(shape, row.name),
                 **self._agent(row),
                 **self._figures(row, body),
+                **(names.failed if failed else {}),
                 **self._said(row, shape, body),
                 "localops.event.id": _dashed(row.id),
                 "localops.event.kind": row.kind,
@@ -209,9 +210,11 @@ class Translation:
             for id, *_ in self._source.all("unfinished", session=row.session):
                 opened = self._find(id, rows.OPEN)
                 if opened is not None:
+                    span = self._work(opened, None)
                     yield replace(
-                        self._work(opened, None),
+                        span,
                         end_ns=max(opened.at_ns, ended),
+                        attributes={**span.attributes, **self._names.failed},
                         status=ERROR,
                         message="its process died before it ended",
                     )
@@ -361,10 +364,16 @@ def _content(story: list[tuple[Any, ...]], end: _Row) -> Attributes:
             prefix = text(body.get("prefix") or "trace.metadata")
             for name, value in (facts if isinstance(facts, dict) else {}).items():
                 if value is not None:
-                    found[f"{prefix}.{name}"] = value if isinstance(value, bool | float) else text(value)
+                    found[f"{prefix}.{name}"] = (
+                        value if isinstance(value, bool | float) or _fits(value) else text(value)
+                    )
     if "returns" in end.body:
         found[gave] = text(end.body["returns"])
     return found
+
+
+def _fits(value: object) -> bool:
+    return isinstance(value, int) and -_MOST <= value < _MOST
 
 
 def _dashed(id: bytes) -> str:
