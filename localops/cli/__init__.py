@@ -11,6 +11,7 @@ import atexit
 import gc
 import os
 import sys
+from io import TextIOWrapper
 from keyword import iskeyword
 
 import click
@@ -58,11 +59,7 @@ class _Commands(common.Group):
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         for section, names in COMMANDS.items():
             with formatter.section(section):
-                formatter.write_dl([(name, self._about(context, name)) for name in names.split()])
-
-    def _about(self, context: click.Context, name: str) -> str:
-        command = self.get_command(context, name)
-        return command.get_short_help_str(100) if command else ""
+                self.describe(context, formatter, names.split())
 
 
 @click.group(
@@ -77,12 +74,19 @@ def commands() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit with its code."""
-    if sys.stdout is None:  # it was closed (`>&-`): what is printed goes nowhere, and not into a file opened later
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  it is stdout until the end
+    _make_stdout_ready()
     code = _run(sys.argv[1:] if arguments is None else list(arguments))
     if "localops.cli.run" not in sys.modules:  # a program that was run may have finalizers of its own
         atexit.register(gc.freeze)  # no search for garbage at exit: a tenth of what a short command takes
     sys.exit(code)
+
+
+def _make_stdout_ready() -> None:
+    """What is printed into a file or a pipe is UTF-8; a terminal shows `?` for a character that it lacks."""
+    if sys.stdout is None:  # it was closed (`>&-`): what is printed goes nowhere, and not into a file opened later
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  it is stdout until the end
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(encoding=None if sys.stdout.isatty() else "utf-8", errors="replace")
 
 
 def _run(arguments: list[str]) -> int:

@@ -41,10 +41,20 @@ class Group(click.Group):
         if self.get_command(context, name) is None and not context.resilient_parsing and name[:1] != "-":
             from difflib import get_close_matches
 
-            close = get_close_matches(name, self.list_commands(context))
+            close = get_close_matches(name, self.list_commands(context), cutoff=0.7)
             guess = f": did you mean {' or '.join(map(repr, close))}?" if close else ""
             context.fail(f"there is no command {name!r}{guess}")
         return super().resolve_command(context, arguments)
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """The commands, each with its first sentence."""
+        with formatter.section("Commands"):
+            self.describe(context, formatter, self.list_commands(context))
+
+    def describe(self, context: click.Context, formatter: click.HelpFormatter, names: Iterable[str]) -> None:
+        """These commands, each with its first sentence, which is never cut off."""
+        found = ((name, self.get_command(context, name)) for name in names)
+        formatter.write_dl([(name, command.get_short_help_str(100)) for name, command in found if command])
 
 
 def place_options(command: F) -> F:

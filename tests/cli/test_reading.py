@@ -101,6 +101,36 @@ def test_a_closed_stdout_is_no_bug(session: localops.Session, arguments: str) ->
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_pipe_gets_utf_8_whatever_the_locale(session: localops.Session, encoding: str) -> None:
+    """Where the locale has no word for it, nothing is lost on the way to a file or another program."""
+    done = subprocess.run(
+        [sys.executable, "-m", "localops", "show", "--events", "--json"],
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert "北京欢迎你" in done.stdout.decode()
+
+
+def test_a_terminal_that_lacks_a_character_shows_another(session: localops.Session) -> None:
+    """On a terminal that is not in UTF-8 a question mark stands for what it cannot show."""
+    ours, theirs = os.openpty()
+    done = subprocess.run(
+        [sys.executable, "-m", "localops", "search", "Ärger"],
+        env={**os.environ, "PYTHONIOENCODING": "latin-1", "COLUMNS": "200"},
+        stdout=theirs,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(theirs)
+    shown = os.read(ours, 65536)
+    os.close(ours)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert "Ärger in Köln ?????".encode("latin-1") in re.sub(rb"\x1b\[\d+m", b"", shown)
+
+
 def test_a_mistyped_command_is_guessed(command: Command) -> None:
     """As with options, the message names what was probably meant."""
     for words, meant in (
@@ -112,7 +142,8 @@ def test_a_mistyped_command_is_guessed(command: Command) -> None:
         assert (code, out) == (2, "")
         assert "id you mean" in err
         assert meant in err
-    assert "did you mean" not in command("zzzz")[2]
+    for word in ("zzzz", "compare", "version"):
+        assert "did you mean" not in command(word)[2]
 
 
 @pytest.mark.parametrize(
@@ -211,8 +242,9 @@ def test_help_lists_and_prints_pages(command: Command, told: Told) -> None:
     """Each page that is listed can be read."""
     topics = told("help")["topics"]
     assert "quickstart" in topics
-    for topic in topics:
+    for topic, about in topics.items():
         assert told("help", topic)["text"].startswith("# ")
+        assert "```" not in about
     assert command("help", "no-such-page")[0] == 1
 
 
@@ -235,6 +267,13 @@ def test_every_command_can_be_described(command: Command) -> None:
         code, out, _ = command(name, "--help")
         assert code == 0
         assert out.startswith(f"Usage: localops {name}")
+
+
+@pytest.mark.parametrize("group", ["hub", "hub key", "remote", "parked", "prices"])
+def test_a_group_tells_its_commands_in_whole_sentences(command: Command, group: str) -> None:
+    """No description of a command breaks off."""
+    out = command(*group.split(), "--help")[1]
+    assert "..." not in out.partition("\nCommands:\n")[2]
 
 
 def test_only_the_command_that_is_asked_for_is_loaded() -> None:
