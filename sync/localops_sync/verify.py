@@ -53,7 +53,7 @@ class _Comparison:
             figures = self.hub.figures([session for session, _ in some])
             for session, count in some:
                 self._session(session, count, figures.get(session, {}))
-        self._rows(self._bookkeeping())
+        self._missing += self._lacking(self._bookkeeping())
         if self._missing:
             left = bundle.without(self._delivered, self._missing)
             self.one.ledger.keep_only(self.one.journal, left)
@@ -69,23 +69,33 @@ class _Comparison:
 
     def _session(self, session: bytes, count: int, told: dict[str, Any]) -> None:
         self.report.sessions += 1
-        if told.get("gone"):
-            self.report.deleted.append(str(UUID(bytes=session)))
+        if self._is_gone(session, told):
             return
         if count <= _WHOLE:
             mine = [each for _, each in self._identities(session)]
             if told.get("rows") == len(mine) and told.get("digest") == bundle.digest(mine):
                 return
-        self._rows(self._identities(session))
+        lacking = self._lacking(self._identities(session))
+        if lacking and self._is_gone(session, self.hub.figures([session]).get(session, {})):
+            return  # deleted since it was asked for; of rows alone nobody can tell
+        self._missing += lacking
 
-    def _rows(self, found: Iterable[tuple[int, Identity]]) -> None:
+    def _is_gone(self, session: bytes, told: dict[str, Any]) -> bool:
+        """Whether somebody took a session out there, which is noted: rows of it are not missed."""
+        if told.get("gone"):
+            self.report.deleted.append(str(UUID(bytes=session)))
+        return bool(told.get("gone"))
+
+    def _lacking(self, found: Iterable[tuple[int, Identity]]) -> list[int]:
         """Ask about rows one by one: others may have put more into the session there."""
+        lacking: list[int] = []
         for some in _chunks(found, _ROWS):
             missing, other = self.hub.missing(identity for _, identity in some)
-            self._missing += [seq for seq, identity in some if identity[:2] in missing]
+            lacking += [seq for seq, identity in some if identity[:2] in missing]
             if other:
                 self.report.differences += other
                 self.report.notes.append(f"{other} rows have other contents on the hub than here")
+        return lacking
 
     def _identities(self, session: bytes) -> Iterator[tuple[int, Identity]]:
         """The rows of a session that were delivered: where they are, and what they were when they were sent."""

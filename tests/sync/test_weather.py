@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -20,6 +21,7 @@ import localops
 from localops import bundle, config, delivery
 from localops.delivery import Limits
 from localops.reader import Reader
+from localops.server.store import HomeStore
 from localops_sync import codes, remotes, retry, worker
 from localops_sync.codes import Outcome
 from localops_sync.pace import Pace
@@ -535,6 +537,27 @@ def test_a_hub_that_restarts(hub: RealHub, trip: Trip, chaos_before: Chaos) -> N
     chaos_before.then(chaos.passed, kill_after)
     assert trip.go(limits=Limits(rows=3)).code == codes.DONE
     trip.check_arrived()
+
+
+def test_a_session_that_is_deleted_while_it_is_compared(trip: Trip, chaos_before: Chaos, hub: RealHub) -> None:
+    """Its rows are not missed: nothing differs, nothing goes again, and the report names the session."""
+    assert trip.go().code == codes.DONE
+    with Reader(os.path.join(trip.folder, "journal.db")) as reader:
+        [(session,)] = reader.ask("select session from session_total")
+    store = HomeStore(str(hub.data))
+
+    def delete(exchange: Exchange) -> None:
+        assert store.delete(trip.there.name, session)
+        chaos.passed(exchange)
+
+    def differ(told: Any) -> Any:
+        told["sessions"][session.hex()]["digest"] = "another"
+        return told
+
+    chaos_before.then(chaos.passed, chaos.changed(differ), delete)  # hello, figures, rows
+    outcome = trip.go(check_all=True)
+    store.close()
+    assert (outcome.code, outcome.deleted, outcome.left) == (codes.DONE, [str(UUID(bytes=session))], 0)
 
 
 # As a process: exit codes, and what cron gets to read
