@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import signal
 import socket
 import sys
@@ -14,7 +16,6 @@ from localops.server.limits import Limits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable, Iterator
     from types import FrameType
     from typing import Any
@@ -156,10 +157,16 @@ def serve(
         ssl_certfile=cert,
         ssl_keyfile=key,
     )
+    logging.getLogger("uvicorn.error").addFilter(_is_news)
     with _listening(host, port, else_any=else_any) as listener:
         shown = f"[{host}]" if ":" in host else host
         address = f"{'https' if cert else 'http'}://{shown}:{listener.getsockname()[1]}"
         _Server(app, config, lambda: ready(address)).run(sockets=[listener])
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Not that a stop has ended what did not end by itself: how many there were is said in a line."""
+    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
 
 
 @contextmanager
