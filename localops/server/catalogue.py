@@ -13,9 +13,10 @@ import time
 from array import array
 from collections import Counter
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from localops import analytics, encode, ends
-from localops.home import STATES, Listed
+from localops.home import STATES, Filters, Listed
 from localops.server.timeline import ask
 
 TYPE_CHECKING = False
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import Any
 
-    from localops.home import Filters, Project
+    from localops.analytics import Chosen
+    from localops.home import Project
     from localops.reader import Reader
 
     Part = tuple[str, str]
@@ -31,16 +33,20 @@ if TYPE_CHECKING:
 
 DIMS = ("state", "tag", "model", "agent", "tool")
 SORTS = ("began", "seconds", "cost", "tokens", "errors", "llm_calls", "tool_calls", "actions", "name", "state")
-_SUMS = "events actions llms tools errors failed tokens_in tokens_out cost unpriced".split()
+_LISTED = "events actions llms tools errors failed tokens_in tokens_out cost unpriced".split()
+_SUMS = (*_LISTED, "tokens_cached", "tokens_reasoning")
 _OF = {"llm_calls": "llms", "tool_calls": "tools"}  # what a list calls them, and what the journal does
 _TOO_MANY_CHANGED = 50_000  # rows, after which it is made anew
 _STALE = 1.0  # seconds after which it is looked again whether an open session still runs
 _LOOKED_AT = 100  # open sessions, in one question
+_COUNTED_OPEN = 2_000  # the same where it is counted how sessions stand, of those that nobody has looked at yet
 _CHECKED = 500  # sessions in which a text is looked for in one question, at most
 _PATIENCE = 0.015  # seconds of computing, after which the rest is left to the next page
 _ALIKE = 4  # times as many as are wanted may have the same value, before it is looked which are the newest
 _FEW = 5_000  # passages with a text that are gathered for a list; where there are more, a walk soon finds some
 _CANDIDATES = 1_000_000
+_RARE = 64  # a value that not one session in so many has is counted one by one
+_DIGITS = b"01" + bytes(254)  # of a mask, to be read as a number
 
 
 @dataclass(frozen=True)
@@ -98,6 +104,7 @@ class Catalogue:
         self._looked: dict[int, float] = {}  # open sessions, and when they were looked at
         self._parts: list[tuple[Part, ...]] = []
         self._with: dict[Part, set[int]] = {}
+        self._bits: dict[Part, int] = {}  # the larger of these sets, as they were last counted
 
     # Following the journal
 
@@ -132,6 +139,8 @@ class Catalogue:
         self._began, self._last = array("q", began), array("q", last)
         self._sums = {name: array("q", values) for name, values in zip(_SUMS, sums, strict=True)}
         self._looked = {row: 0.0 for row, state in enumerate(states) if state == "open"}
+        for row, state in enumerate(states):
+            self._with.setdefault(("state", state), set()).add(row)
         row_of = {key: row for row, key in enumerate(keys)}
         parts: list[list[Part]] = [[] for _ in ids]
         for dim, value, holders in ask(reader, "catalogue_parts"):
@@ -174,11 +183,13 @@ class Catalogue:
             self._last.append(last)
             self._names.append(name)
             self._states.append(state)
+            self._hold(("state", state), row)
             self._parts.append(())
             for column, value in zip(self._sums.values(), sums, strict=True):
                 column.append(value)
         else:
-            self._began[row], self._last[row], self._names[row], self._states[row] = began, last, name, state
+            self._began[row], self._last[row], self._names[row] = began, last, name
+            self._stand(row, state)
             for column, value in zip(self._sums.values(), sums, strict=True):
                 column[row] = value
         self._looked.pop(row, None)
@@ -196,19 +207,38 @@ class Catalogue:
                 gathered.setdefault(row, set()).add(known.setdefault(part, part))
         for row, parts in gathered.items():
             for part in set(self._parts[row]) - parts:
-                self._with[part].discard(row)
+                self._release(part, row)
             for part in parts.difference(self._parts[row]):
-                self._with.setdefault(part, set()).add(row)
+                self._hold(part, row)
             self._parts[row] = tuple(parts)
+
+    def _stand(self, row: int, state: str) -> None:
+        if state != self._states[row]:
+            self._release(("state", self._states[row]), row)
+            self._hold(("state", state), row)
+            self._states[row] = state
+
+    def _hold(self, part: Part, row: int) -> None:
+        self._with.setdefault(part, set()).add(row)
+        if part in self._bits:
+            self._bits[part] |= 1 << row
+
+    def _release(self, part: Part, row: int) -> None:
+        self._with[part].discard(row)
+        if part in self._bits:
+            self._bits[part] &= ~(1 << row)
 
     def _look_at_open(self, project: Project) -> None:
         """How those stand that nobody has ended; of many only some at a time, the longest unseen first."""
         now = time.monotonic()
         hub = os.path.exists(os.path.join(os.path.dirname(os.path.abspath(project.folder)), ends.HUB))
         due = [row for row, at in self._looked.items() if not at or (not hub and at < now - _STALE)]
-        for row in heapq.nsmallest(_LOOKED_AT, due, key=lambda row: (self._looked[row], -self._began[row])):
-            self._states[row] = project.standing(self._ids[row]).state
-            self._looked[row] = now
+        self._look_at(project, heapq.nsmallest(_LOOKED_AT, due, key=lambda row: (self._looked[row], -self._began[row])))
+
+    def _look_at(self, project: Project, rows: Iterable[int]) -> None:
+        for row in rows:
+            self._stand(row, project.standing(self._ids[row]).state)
+            self._looked[row] = time.monotonic()
 
     # Answering
 
@@ -246,6 +276,24 @@ class Catalogue:
         row = self._rows.get(session)
         return None if row is None else (self._column(sort)[row], self._began[row], -project.rank, row)
 
+    def chosen(self, chosen: Chosen) -> Sequence[int]:
+        """The rows of the sessions that figures are about, as report.sql chooses them."""
+        everything = analytics.Chosen()
+        since = None if chosen.since == everything.since else chosen.since
+        until = None if chosen.until == everything.until else chosen.until
+        return self._chosen(Wanted(Filters(tag=chosen.tag, since=since, until=until)), None)
+
+    def values(self, name: str, rows: Sequence[int]) -> Sequence[Any]:
+        """What stands in some rows of a column: `began`, `seconds` (in nanoseconds) or one of the sums."""
+        column = self._column(name) if name in ("began", "seconds") else self._sums[name]
+        return column if isinstance(rows, range) else list(map(column.__getitem__, rows))
+
+    def states(self, project: Project, rows: Sequence[int]) -> list[str]:
+        """How the sessions of some rows stand."""
+        unseen = (row for row, at in self._looked.items() if not at)
+        self._look_at(project, list(islice(unseen, _COUNTED_OPEN)))
+        return list(map(self._states.__getitem__, rows))
+
     def counts(self, project: Project, wanted: Wanted) -> tuple[dict[str, Counter[str]], int, bool]:
         """How many sessions each value has under the other filters, how many pass all, and whether exactly."""
         holders, check = self._with_text(project, wanted, most=_CANDIDATES)
@@ -260,15 +308,12 @@ class Catalogue:
     def _chosen(self, wanted: Wanted, holders: set[int] | None) -> Sequence[int]:
         """The rows that pass every filter; `holders`: those that have the words of the text."""
         filters = wanted.filters
-        sets = [self._with.get((dim, value), set()) for dim in DIMS[1:] if (value := wanted.value(dim)) is not None]
+        sets = [self._with.get((dim, value), set()) for dim in DIMS if (value := wanted.value(dim)) is not None]
         sets += [] if holders is None else [holders]
         chosen: Sequence[int] = range(len(self._ids))
         if sets:
             first, *others = sorted(sets, key=len)
             chosen = sorted(first.intersection(*others))
-        if filters.state is not None:
-            states = self._states
-            chosen = [row for row in chosen if states[row] == filters.state]
         for column, least, most in (
             (self._began, filters.since, None if filters.until is None else filters.until - 1),
             (self._sums["cost"], wanted.min_cost, wanted.max_cost),
@@ -290,12 +335,26 @@ class Catalogue:
 
     def _count(self, rows: Sequence[int], dims: Sequence[str]) -> dict[str, Counter[str]]:
         found: dict[str, Counter[str]] = {dim: Counter() for dim in dims}
-        chosen = None if len(rows) == len(self._ids) else set(rows)
-        for (dim, value), holders in self._with.items():
-            if dim in found and (many := len(holders if chosen is None else holders & chosen)):
-                found[dim][value] = many
-        if "state" in found:
-            found["state"].update(map(self._states.__getitem__, rows))
+        is_whole = len(rows) == len(self._ids)
+        mask = _mask(() if is_whole else rows, len(self._ids))
+        bits = _bits(mask)
+        for part, holders in self._with.items():
+            if part[0] not in found:
+                continue
+            if is_whole:
+                many = len(holders)
+            elif len(holders) * _RARE < len(mask):
+                many = sum(map(mask.__getitem__, holders))
+            else:
+                many = (self._bits_of(part, holders) & bits).bit_count()
+            if many:
+                found[part[0]][part[1]] = many
+        return found
+
+    def _bits_of(self, part: Part, holders: set[int]) -> int:
+        found = self._bits.get(part)
+        if found is None:
+            found = self._bits[part] = _bits(_mask(holders, len(self._ids)))
         return found
 
     def _column(self, sort: str) -> Sequence[Any]:
@@ -342,12 +401,25 @@ class Catalogue:
         return found[:many]
 
     def _told(self, project: Project, column: Sequence[Any], row: int) -> tuple[Place, Listed]:
-        sums = (self._sums[name][row] for name in _SUMS)
+        sums = (self._sums[name][row] for name in _LISTED)
         place = (column[row], self._began[row], -project.rank, row)
         listed = Listed(
             project, self._ids[row], row, self._began[row], self._last[row], self._names[row], self._states[row], *sums
         )
         return place, listed
+
+
+def _mask(rows: Iterable[int], many: int) -> bytearray:
+    """A byte for each of so many rows: 1 for those that are meant."""
+    mask = bytearray(many)
+    for row in rows:
+        mask[row] = 1
+    return mask
+
+
+def _bits(mask: bytearray) -> int:
+    """The same as bits of one number, the first row the lowest: what two have in common is counted at once."""
+    return int(mask[::-1].translate(_DIGITS) or b"0", 2)
 
 
 def _between(rows: Sequence[int], column: Sequence[int], least: int | None, most: int | None) -> Sequence[int]:

@@ -7,26 +7,31 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from datetime import UTC, datetime, timedelta
+from itertools import groupby, pairwise
+from operator import add
 
 from localops import analytics, output
+from localops.analytics import Totals
 from localops.server import facts
 from localops.server.timeline import ask
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import tzinfo
     from typing import Any
 
     from localops.analytics import Chosen
     from localops.home import Project
     from localops.reader import Reader
+    from localops.server.catalogue import Catalogue
     from localops.server.facts import Facts
 
 _BUCKETS = 120  # over a session's time
 _TOP = 10
-_OPEN = 2_000  # sessions that nobody has ended, looked at one by one
 _SECOND = 1_000_000_000
+# A day's figures behind its number of sessions, as columns of a catalogue have them and in the order of analytics.Line.
+_SUMS = "events failed tokens_in tokens_out tokens_cached tokens_reasoning cost unpriced seconds".split()
 # Where bars begin: 1, 2, 5, 10 … of a thousandth of a second, and of a ten-thousandth of a dollar.
 _TIMES = [0, *(factor * 10**power for power in range(6, 15) for factor in (1, 2, 5))]
 _COSTS = [0, *(factor * 10**power for power in range(5, 13) for factor in (1, 2, 5))]
@@ -75,6 +80,7 @@ def _over_time(reader: Reader, session: bytes, found: Sequence[tuple[Any, ...]])
 
 
 def _latency(took: list[int]) -> Facts:
+    took = sorted(took)
     counted = _counted(took, _TIMES)
     bars = [[low / _SECOND, high / _SECOND, counted[low]] for low, high in _bars(counted, _TIMES)]
     return {"calls": len(took), "bars": bars, "percentiles": _percentiles(took, _SECOND)}
@@ -95,40 +101,65 @@ def _call(reader: Reader, row: tuple[Any, ...]) -> Facts:
 # Many sessions
 
 
-def daily(projects: Iterable[Project], chosen: Chosen, tz: str | None) -> Facts:
-    """Each day's figures, how its sessions ended and what its models cost."""
-    lines: dict[str, list[analytics.Line]] = defaultdict(list)
-    states: dict[str, Counter[str]] = defaultdict(Counter)
-    models: dict[str, dict[str, list[int]]] = defaultdict(dict)
-    for project in projects:
-        for line in analytics.across(project.reader, "day", chosen, tz=tz):
-            lines[line.value].append(line)
-        for quarter, state, many in analytics.asked(project.reader, "quarters_by_state", chosen):
-            states[_day(quarter * analytics.QUARTER_NS, tz)][state] += many
-        for session, first_ns in analytics.asked(project.reader, "undecided", chosen)[:_OPEN]:
-            states[_day(first_ns, tz)][project.standing(session).state] += 1
-        for quarter, model, *sums in analytics.asked(project.reader, "quarters_by_model", chosen, dim="model"):
-            known = models[_day(quarter * analytics.QUARTER_NS, tz)].setdefault(model, [0] * len(sums))
+def overall(catalogue: Catalogue, chosen: Chosen) -> Totals:
+    """The sums of the sessions' own figures; `rows` is how many sessions they are."""
+    rows = catalogue.chosen(chosen)
+    return Totals(len(rows), *(sum(catalogue.values(name, rows)) for name in Totals._fields[1:13]), *[0] * 3)
+
+
+class Days:
+    """Sessions by the day they began, in the zone that is asked for."""
+
+    def __init__(self, tz: str | None) -> None:
+        self.tz = tz
+        self._lines: dict[str, list[int]] = {}
+        self._states: dict[str, Counter[str]] = defaultdict(Counter)
+        self._models: dict[str, dict[str, list[int]]] = defaultdict(dict)
+
+    def add(self, catalogue: Catalogue, project: Project, chosen: Chosen) -> None:
+        """The chosen sessions of a project, and how they stand."""
+        rows = catalogue.chosen(chosen)
+        states = catalogue.states(project, rows)
+        columns = [catalogue.values(name, rows) for name in _SUMS]
+        for day, begin, end in self._runs(catalogue.values("began", rows)):
+            sums = [end - begin, *(sum(column[begin:end]) for column in columns)]
+            self._lines[day] = list(map(add, self._lines.get(day, [0] * len(sums)), sums))
+            self._states[day].update(states[begin:end])
+
+    def _runs(self, began: Iterable[int]) -> Iterator[tuple[str, int, int]]:
+        """Which sessions one after the other began on the same day: few and long runs, as they came in order."""
+        quarters = [ns // analytics.QUARTER_NS for ns in began]
+        named = {quarter: self._day(quarter) for quarter in set(quarters)}
+        begin = 0
+        for day, run in groupby(map(named.__getitem__, quarters)):
+            end = begin + sum(1 for _ in run)
+            yield day, begin, end
+            begin = end
+
+    def add_models(self, reader: Reader, chosen: Chosen) -> None:
+        """What the models of the chosen sessions read and cost."""
+        for quarter, model, *sums in analytics.asked(reader, "quarters_by_model", chosen, dim="model"):
+            known = self._models[self._day(quarter)].setdefault(model, [0] * len(sums))
             known[:] = map(sum, zip(known, sums, strict=True))
-    return {"tz": tz or "UTC", "days": [_told(day, lines[day], states[day], models[day], tz) for day in sorted(lines)]}
 
+    def told(self) -> Facts:
+        """Each day's figures, how its sessions ended and what its models cost."""
+        return {"tz": self.tz or "UTC", "days": [self._told(day) for day in sorted(self._lines)]}
 
-def _told(
-    day: str, lines: list[analytics.Line], states: Counter[str], models: dict[str, list[int]], tz: str | None
-) -> Facts:
-    line = analytics.Line(day, *map(sum, zip(*(each[1:] for each in lines), strict=True)))
-    names = ("events", "tokens_in", "tokens_out", "cost", "unpriced")
-    by_model = [
-        {"model": model, **dict(zip(names, sums, strict=True)), **facts.money(sums[3])}
-        for model, sums in sorted(models.items(), key=lambda item: -item[1][3])
-    ]
-    for each in by_model:
-        del each["cost"]
-    return {**facts.part("day", line), "states": dict(states), "by_model": by_model, "filter": _whole_day(day, tz)}
+    def _told(self, day: str) -> Facts:
+        names = ("events", "tokens_in", "tokens_out", "cost", "unpriced")
+        by_model = [
+            {"model": model, **dict(zip(names, sums, strict=True)), **facts.money(sums[3])}
+            for model, sums in sorted(self._models[day].items(), key=lambda item: -item[1][3])
+        ]
+        for each in by_model:
+            del each["cost"]
+        line = analytics.Line(day, *self._lines[day])
+        states = dict(self._states[day])
+        return {**facts.part("day", line), "states": states, "by_model": by_model, "filter": _whole_day(day, self.tz)}
 
-
-def _day(ns: int, tz: str | None) -> str:
-    return output.when(ns, tz)[:10]
+    def _day(self, quarter: int) -> str:
+        return output.when(quarter * analytics.QUARTER_NS, self.tz)[:10]
 
 
 def _whole_day(day: str, tz: str | None) -> Facts:
@@ -144,19 +175,17 @@ def _whole_day(day: str, tz: str | None) -> Facts:
     }
 
 
-def distributions(readers: Iterable[Reader], chosen: Chosen) -> Facts:
+def distributions(took: list[int], cost: list[int]) -> Facts:
     """How long sessions took and what they cost, in bars, and exact percentiles."""
-    found = [row for reader in readers for row in analytics.asked(reader, "extents", chosen)]
-    took, cost = [row[0] for row in found], [row[1] for row in found]
     return {
-        "sessions": len(found),
-        "seconds": _distribution(took, _TIMES, "seconds"),
-        "cost": _distribution(cost, _COSTS, "cost"),
+        "sessions": len(took),
+        "seconds": _distribution(sorted(took), _TIMES, "seconds"),
+        "cost": _distribution(sorted(cost), _COSTS, "cost"),
     }
 
 
-def _distribution(values: list[int], edges: list[int], name: str) -> Facts:
-    counted = _counted(values, edges)
+def _distribution(ordered: list[int], edges: list[int], name: str) -> Facts:
+    counted = _counted(ordered, edges)
     bars = [
         {
             "from": low / _SECOND,
@@ -167,14 +196,15 @@ def _distribution(values: list[int], edges: list[int], name: str) -> Facts:
         }
         for low, high in _bars(counted, edges)
     ]
-    return {"bars": bars, "percentiles": _percentiles(values, _SECOND)}
+    return {"bars": bars, "percentiles": _percentiles(ordered, _SECOND)}
 
 
-def _counted(values: Iterable[int], edges: list[int]) -> Counter[int]:
-    """How many values lie at each edge and before the next."""
-    from bisect import bisect_right
+def _counted(ordered: list[int], edges: list[int]) -> Counter[int]:
+    """How many values lie at each edge and before the next; what is below the first counts as that."""
+    from bisect import bisect_left
 
-    return Counter(edges[bisect_right(edges, max(0, value)) - 1] for value in values)
+    places = [0, *(bisect_left(ordered, edge) for edge in edges[1:]), len(ordered)]
+    return +Counter({edge: end - begin for edge, (begin, end) in zip(edges, pairwise(places), strict=True)})
 
 
 def _bars(counted: Counter[int], edges: list[int]) -> list[tuple[int, int]]:
@@ -186,8 +216,8 @@ def _bars(counted: Counter[int], edges: list[int]) -> list[tuple[int, int]]:
     return list(zip(edges[first : last + 1], ends[first : last + 1], strict=True))
 
 
-def _percentiles(values: list[int], unit: int) -> dict[str, float]:
-    found = ((share, analytics.percentile(values, share)) for share in analytics.SHARES)
+def _percentiles(ordered: list[int], unit: int) -> dict[str, float]:
+    found = ((share, analytics.percentile(ordered, share)) for share in analytics.SHARES)
     return {f"p{share:.0%}".rstrip("%"): value / unit for share, value in found if value is not None}
 
 

@@ -12,6 +12,7 @@ import time
 from collections import Counter, OrderedDict
 from contextlib import contextmanager
 from itertools import islice
+from operator import add
 
 from localops import analytics, blobs, config, export, rows
 from localops.errors import LocalopsError
@@ -287,13 +288,25 @@ class HomeReader:
 
     def daily(self, project: str | None, chosen: Chosen, tz: str | None) -> Facts:
         """Sessions by the day they began."""
+        days = charts.Days(tz)
         with self._home(project) as home:
-            return charts.daily(home.projects, chosen, tz)
+            for each in home.projects:
+                with self._following(each) as catalogue:
+                    days.add(catalogue, each, chosen)
+                days.add_models(each.reader, chosen)
+        return days.told()
 
     def distributions(self, project: str | None, chosen: Chosen) -> Facts:
         """Sessions by how long they took, and by what they cost."""
+        took: list[int] = []
+        cost: list[int] = []
         with self._home(project) as home:
-            return charts.distributions((each.reader for each in home.projects), chosen)
+            for each in home.projects:
+                with self._following(each) as catalogue:
+                    found = catalogue.chosen(chosen)
+                    took += catalogue.values("seconds", found)
+                    cost += catalogue.values("cost", found)
+        return charts.distributions(took, cost)
 
     def compare(self, project: str | None, a: bytes, b: bytes) -> Facts | None:
         """Two sessions side by side."""
@@ -330,12 +343,13 @@ class HomeReader:
     def analytics(self, project: str | None, by: str | None, chosen: Chosen, *, limit: int) -> Facts:
         """Figures across sessions."""
         with self._home(project) as home:
-            readers = [each.reader for each in home.projects]
             if by is None:
-                sums = [analytics.overall(reader, chosen) for reader in readers]
-                total = analytics.Totals(*map(sum, zip(analytics.NOTHING, *sums, strict=True)))
+                total = analytics.NOTHING
+                for each in home.projects:
+                    with self._following(each) as catalogue:
+                        total = analytics.Totals(*map(add, total, charts.overall(catalogue, chosen)))
                 return {"sessions": total.rows, **facts.totals(total)}
-            lines = [line for reader in readers for line in analytics.across(reader, by, chosen)]
+            lines = [line for each in home.projects for line in analytics.across(each.reader, by, chosen)]
             return {"by": by, "lines": [facts.part(by, line) for line in _together(by, lines)[:limit]]}
 
 

@@ -117,8 +117,8 @@ limit :many;
 
 -- catalogue --
 -- Every session that is folded, as its line in a list.
-select key, session, first_ns, last_ns, name, state, events, actions, llms, tools, errors, failed, tokens_in, tokens_out, cost,
-  unpriced
+select key, session, first_ns, last_ns, name, state, events, actions, llms, tools, errors, failed, tokens_in, tokens_out,
+  cost, unpriced, tokens_cached, tokens_reasoning
 from total;
 
 -- catalogue_parts --
@@ -143,16 +143,18 @@ group by session;
 -- catalogue_of --
 -- The lines of the sessions of a JSON array of ids in hex.
 select t.session, t.first_ns, t.last_ns, t.name, t.state, t.events, t.actions, t.llms, t.tools, t.errors, t.failed,
-  t.tokens_in, t.tokens_out, t.cost, t.unpriced
+  t.tokens_in, t.tokens_out, t.cost, t.unpriced, t.tokens_cached, t.tokens_reasoning
 from json_each(:ids) j
 cross join total t on t.session = unhex(j.value);
 
 -- catalogue_parts_of --
+-- What folded rows say of sessions; which tags a session with newer ones has is found out there.
 select t.session, f.dim, f.value
 from json_each(:ids) j
 cross join total t on t.session = unhex(j.value)
 cross join facet f indexed by facet_by_session on f.key = t.key
-where f.dim in ('tag', 'model', 'agent', 'tool');
+where f.dim in ('tag', 'model', 'agent', 'tool')
+  and (f.whole = 0 or f.events > 0 or t.session not in (select session from tail));
 
 -- fresh_parts --
 select distinct session, dim, value

@@ -191,29 +191,8 @@ where e.kind not in ('session','join','leave','tags','end','clock','journal','pr
 group by e.kind
 order by 3 desc, 1;
 
--- quarters_by_state --
--- How sessions ended, by the quarter of an hour they began in; those that may still run are in `undecided`.
-select c.first_ns / 900000000000 as quarter, t.state, count(*)
-from chosen c
-join total t on t.key = c.key
-where t.state <> 'open'
-  and c.session not in (select session from tail)
-group by 1, 2;
-
--- undecided --
-select c.session, c.first_ns
-from chosen c
-left join total t on t.key = c.key
-where coalesce(t.state, 'open') = 'open'
-  or c.session in (select session from tail);
-
 -- quarters_by_model --
 -- What models cost and read, by the quarter of an hour in which the sessions began.
 select start_ns / 900000000000 as quarter, value, sum(events), sum(tokens_in), sum(tokens_out), sum(cost), sum(unpriced)
 from part
 group by 1, 2;
-
--- extents --
--- How long each session took, in nanoseconds, and what it cost.
-select last_ns - first_ns, cost
-from chosen;

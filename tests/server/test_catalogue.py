@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from itertools import pairwise
+from operator import add
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from localops import clock, encode, rows
+from localops import analytics, clock, encode, rows
+from localops.analytics import Chosen, Totals
 from localops.home import Filters, Home
 from localops.journal import Journal
+from localops.server import facts
 from localops.server.catalogue import DIMS, SORTS, Wanted
-from localops.server.reading import HomeReader
+from localops.server.reading import HomeReader, _together
 from localops.server.store import HomeStore
 
 MODELS, TAGS, AGENTS = ("gpt-4o", "o3-mini"), ("nightly", "weekly", "rare"), ("planner", "writer")
@@ -48,7 +52,12 @@ def _fill(folder: Path, many: int, seed: int, *, fold: bool) -> None:
     begin = clock.now_ns() - 10**15 + seed * 10**14
     for number in range(many):
         # Sessions of one moment stand in the order they came.
-        journal.add(list(_session(chance, begin + number // 2 * 10**9)))
+        found = list(_session(chance, begin + number // 2 * 10**9))
+        if fold:
+            journal.add(found)
+        else:
+            for row in found:
+                journal.append(row)
     if fold:
         journal.fold()
     journal.close()
@@ -147,6 +156,49 @@ def test_counts_are_those_of_the_lists_they_lead_to(store: HomeReader, filters: 
                 assert many == len(_all(store, filters, tool=value))
             else:
                 assert many == len(_all(store, filters._replace(**{dim: value})))
+
+
+@pytest.mark.parametrize("tz", [None, "Asia/Kolkata"])
+@pytest.mark.parametrize("tag", [None, "rare", "none"])
+def test_figures_are_those_of_the_journal(store: HomeReader, tag: str | None, tz: str | None) -> None:
+    """Sums, days and distributions out of columns are what SQL says of the same sessions, folded or not."""
+    begin = clock.now_ns() - 10**15
+    for chosen in (Chosen(tag=tag), Chosen(begin + 10**10, begin + 10**14, tag)):
+        sums, lines, models = analytics.NOTHING, [], []
+        with store._home(None) as home:
+            readers = [each.reader for each in home.projects]
+            assert any(reader.ask("select 1 from tail") for reader in readers)
+            for reader in readers:
+                sums = Totals(*map(add, sums, analytics.overall(reader, chosen)))
+                lines += analytics.across(reader, "day", chosen, tz=tz)
+                models += analytics.across(reader, "model", chosen)
+        days: Any = store.daily(None, chosen, tz)["days"]
+        lasted: Any = store.distributions(None, chosen)
+        expected = [facts.part("day", line) for line in _together("day", lines)]
+        assert store.analytics(None, None, chosen, limit=1) == {"sessions": sums.rows, **facts.totals(sums)}
+        assert [{name: day[name] for name in known} for day, known in zip(days, expected, strict=True)] == expected
+        assert sum(many for day in days for many in day["states"].values()) == sums.rows
+        assert sum(model["cost_nano"] for day in days for model in day["by_model"]) == sum(m.cost for m in models)
+        assert sum(bar["sessions"] for bar in lasted["seconds"]["bars"]) == lasted["sessions"] == sums.rows
+
+
+def test_a_day_is_as_long_as_its_zone_says(tmp_path: Path) -> None:
+    """When summer time ends a day has 25 hours, and its filter leads to all sessions of these."""
+    journal = Journal(str(tmp_path / "home" / "one"))
+    midnight = 1_792_879_200  # 25 October 2026 in Berlin, summer time
+    for hour in range(-1, 26):
+        session = clock.new_id()
+        journal.append(rows.make("session", session, id=session, at_ns=(midnight + hour * 3600) * 10**9, body="{}"))
+    journal.close()
+    store = HomeReader(str(tmp_path / "home"))
+    days: Any = store.daily(None, Chosen(), "Europe/Berlin")["days"]
+    assert [(day["day"], day["sessions"]) for day in days] == [("2026-10-24", 1), ("2026-10-25", 25), ("2026-10-26", 1)]
+    for day in days:
+        since, until = (int(datetime.fromisoformat(day["filter"][name]).timestamp()) for name in ("since", "until"))
+        assert (
+            store.facets(None, None, Filters(since=since * 10**9, until=until * 10**9))["sessions"] == day["sessions"]
+        )
+    store.close()
 
 
 def test_it_follows_the_journal(tmp_path: Path) -> None:
