@@ -143,6 +143,7 @@ async function refresh() {
   };
   const by = (name, title, filter) => part("tables", "analytics", { by: name, limit: 20 }, found => table(title, name, found.lines, filter));
   const best = (sort, title, label, text, value) => part("tables", "sessions", { sort, order: "desc", limit: 10 }, found => top(title, found.sessions.filter(value), label, text, value));
+  const sums = ask("analytics", query, { signal }); // first in the queue: it is quick, and all wait for it
   const parts = [
     part("charts", "analytics/daily", { tz: zone }, perDay),
     part("charts", "analytics/distributions", {}, found => [distribution("How long sessions took", found.seconds, duration, "seconds"), distribution("What sessions cost", found.cost, dollars => money(dollars * 1e9), "cost")]),
@@ -150,9 +151,9 @@ async function refresh() {
     best("cost", "Most expensive sessions", "Cost", cost, one => one.cost_nano || 0), best("seconds", "Longest sessions", "Duration", one => duration(one.seconds), one => one.seconds),
     best("errors", "Sessions with most errors", "Errors", one => count(one.errors), one => one.errors),
   ];
-  parts.forEach(each => each.catch(() => {})); // what goes wrong is told once, below
+  [sums, ...parts].forEach(each => each.catch(() => {})); // what goes wrong is told once, below
   try {
-    const totals = await ask("analytics", query, { signal });
+    const totals = await sums;
     drawTotals(totals);
     if (!totals.sessions) return await nothing(parts);
     for (const [where, places] of Object.entries(slots)) {
