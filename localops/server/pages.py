@@ -313,7 +313,7 @@ def _session_row(one: dict[str, Any]) -> str:
         _cell(output.count(one["llm_calls"]), "num"),
         _cell(output.count(one["tool_calls"]), "num"),
         _cell(output.count(one["actions"]), "num"),
-        _cell(output.count(one["errors"]), "num"),
+        _cell(output.count(one["errors"]), '"num errors-some"' if one["errors"] else '"num errors-none"'),
         _cell(output.count(one["tokens_in"] + one["tokens_out"]), "num"),
         _cell(_money(one), "num"),
         *(_cell(", ".join(one.get(name) or ()), "list") for name in ("agents", "models")),
@@ -346,7 +346,9 @@ def _session_head(facts: Facts) -> str:
         "Tokens out": output.count(one["tokens_out"]),
     }
     figures = "".join(f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>" for name, value in shown.items())
-    reason = f'<p class="reason" id="reason">{escape(one["reason"])}</p>' if one["reason"] else ""
+    reason = (
+        f'<p class="reason {escape(one["state"])}" id="reason">{escape(one["reason"])}</p>' if one["reason"] else ""
+    )
     return f"""<article id="session" data-id="{escape(one["session_id"])}">
 <div class="head" id="head">
 <h1>{escape(one["name"] or "unnamed")}</h1>

@@ -87,17 +87,17 @@ function perDay(found) {
     ...(others.size ? [{ label: "others", colour: "other", values: days.map(each => (each?.by_model || []).filter(one => others.has(one.model)).reduce((sum, one) => sum + value(one), 0)) }] : []),
   ];
   return [
-    plot({ title: "Sessions per day", x, stacked: true, yText: value => (Number.isInteger(value) ? count(value) : ""), chosen: to, series: states.map(state => ({ label: state, colour: STATES[state], values: days.map(each => each?.states[state] || 0) })) }),
+    plot({ title: "Sessions per day", x, stacked: true, yText: count, chosen: to, series: states.map(state => ({ label: state, colour: STATES[state], values: days.map(each => each?.states[state] || 0) })) }),
     plot({ title: "Cost per day by model", x, stacked: true, yText: value => money(value), chosen: to, series: series(one => one?.cost_nano || 0) }),
     plot({ title: "Tokens per day by model", x, stacked: true, yText: short, chosen: to, series: series(one => (one ? one.tokens_in + one.tokens_out : 0)) }),
-    plot({ title: "Failed events per day", x, yText: value => (Number.isInteger(value) ? count(value) : ""), chosen: to, series: [{ label: "failed", colour: "bad", values: days.map(each => each?.failed || 0) }] }),
+    plot({ title: "Failed events per day", x, yText: count, chosen: to, series: [{ label: "failed", colour: "bad", values: days.map(each => each?.failed || 0) }] }),
   ];
 }
 
 function distribution(title, one, text, sort) {
   if (!one.bars.length) return box(title, make("p", { class: "faint" }, "No sessions"));
   const element = plot({
-    title, label: "from", x: one.bars.map((_, i) => i), time: false, whole: true, height: 190, yText: value => (Number.isInteger(value) ? count(value) : ""),
+    title, label: "from", x: one.bars.map((_, i) => i), time: false, height: 190, yText: count,
     xText: index => (one.bars[index] ? text(one.bars[index].from) : ""), chosen: index => location.assign(within({ ...one.bars[index].filter, sort })), series: [{ label: "sessions", colour: "accent", values: one.bars.map(bar => bar.sessions) }],
   });
   const shares = Object.entries(one.percentiles).map(([name, value]) => `${name} ${text(value)}`).join(" · ");

@@ -1,9 +1,11 @@
 // Charts: uPlot for what goes over time, plain tables with bars for the rest.
 
 import { colour, make, onTheme } from "./base.js";
+import { STEPS } from "./formats.js";
 
 const DAY = 86_400;
-const DAYS = [1, 2, 7, 14, 28, 91, 182, 365].map(days => days * DAY), WHOLE = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000];
+const DAYS = STEPS.filter(step => step >= DAY);
+const WHOLE = Array.from({ length: 16 }, (_, power) => [1, 2, 5].map(factor => factor * 10 ** power)).flat();
 
 let loading;
 
@@ -20,10 +22,10 @@ function plotter() {
 export const box = (title, ...inside) => make("section", { class: "chart" }, make("h2", {}, title), ...inside);
 
 /**
- * A chart of bars or lines over time or over numbers. `series` are `{label, values, colour, text}`; with `stacked` they stand
- * on each other; with `whole` x only has meaning at whole numbers; `chosen(index)` is called for a click on a point. The legend says what the pointer is at.
+ * A chart of bars or lines over days, or over other numbers with marks at `steps`. `series` are `{label, values, colour}`, values
+ * are whole; with `stacked` they stand on each other; `chosen(index)` is called for a click on a point. The legend says what the pointer is at.
  */
-export function plot({ title, label = "day", x, series, bars = true, stacked = false, time = true, xText = null, yText = String, chosen = null, height = 220, whole = false }) {
+export function plot({ title, label = "day", x, series, bars = true, stacked = false, time = true, xText = null, yText = String, chosen = null, height = 220, steps = time ? DAYS : WHOLE }) {
   const place = make("div", { class: "plot" });
   const element = box(title, place);
   let chart = null;
@@ -47,13 +49,13 @@ export function plot({ title, label = "day", x, series, bars = true, stacked = f
       width: place.clientWidth, height, tzDate: at => Plot.tzDate(new Date(at * 1e3), "Etc/UTC"),
       cursor: { drag: { x: false, y: false }, points: { show: !bars } },
       scales: { x: { time, range: bars ? () => edges(x, time ? DAY : 1) : undefined }, y: { range: (_, low, high) => [0, high > 0 ? high * 1.08 : 1] } },
-      axes: [{ ...axis, incrs: whole ? WHOLE : time ? DAYS : undefined, space: 70, values: (_, all) => all.map(xText || dayOf) }, { ...axis, size: 70, values: (_, all) => all.map(value => (value === null ? "" : yText(value))) }],
+      axes: [{ ...axis, incrs: steps, space: 70, values: (_, all) => all.map(xText || dayOf) }, { ...axis, incrs: WHOLE, size: 70, values: (_, all) => all.map(value => (value === null ? "" : yText(value))) }],
       series: [
-        { label, value: (_, value) => (value === null ? "–" : xText ? xText(value) : new Date(value * 1e3).toISOString().slice(0, 10)) },
+        { label, value: (_, value) => (value === null ? "" : xText ? xText(value) : new Date(value * 1e3).toISOString().slice(0, 10)) },
         ...drawn.map(each => ({
           label: each.label, stroke: colour(each.colour), fill: bars ? colour(each.colour) : undefined, width: bars ? 0 : 2, points: { show: !bars && x.length < 3 },
           paths: bars ? Plot.paths.bars({ size: [0.85, 60], align: 0 }) : undefined,
-          value: (_, value, __, index) => (index === null || value === null ? "–" : yText(each.values[index])),
+          value: (_, value, __, index) => (index === null || value === null ? "" : yText(each.values[index])),
         })),
       ],
       hooks: {
@@ -91,8 +93,8 @@ export function ranking({ title, rows, columns, value = null, to = null, empty =
   const most = value ? Math.max(...rows.map(value), 0) : 0;
   const cell = (column, row, index) => {
     const text = column.text(row), target = index === 0 && to ? to(row) : null;
-    const inside = typeof target === "string" ? make("a", { href: target }, text) : target ? make("button", { type: "button", class: "link", onclick: target }, text) : text;
-    const share = index === 0 && most > 0 ? make("span", { class: "share", "aria-hidden": "true" }) : null;
+    const inside = typeof target === "string" ? make("a", { href: target, title: text }, text) : target ? make("button", { type: "button", class: "link", title: text, onclick: target }, text) : text;
+    const share = index === 0 && value?.(row) > 0 ? make("span", { class: "share", "aria-hidden": "true" }) : null;
     if (share) share.style.width = `${(value(row) / most) * 100}%`;
     return make(index ? "td" : "th", { class: column.num ? "num" : null, scope: index ? null : "row" }, inside, share);
   };

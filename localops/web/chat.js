@@ -1,7 +1,7 @@
 // The LLM calls as a conversation, with the tool calls and errors between them.  Bodies are fetched as they come into sight.
 
 import { ask, make } from "./base.js";
-import { count, duration, money } from "./formats.js";
+import { count, duration, many, money } from "./formats.js";
 import { isConversation, message, shown, unpacked } from "./values.js";
 
 const SPOKEN = ["llm", "tool", "error"];
@@ -32,7 +32,7 @@ export class Chat {
     this.choice.hidden = run.agents.length < 2;
     const key = [this.agent, [...this.page.kinds], this.page.text, Boolean(this.page.hits)].join();
     this.shown = [...run.order].filter(at => SPOKEN.includes(run.kindOf(at)) && this.page.matches(at) && (this.agent === "" || run.agent[at] === Number(this.agent)));
-    this.note.textContent = `${count(this.shown.length)} calls`;
+    this.note.textContent = many(this.shown.length, "turn");
     if (anew || key !== this._key) {
       this._key = key;
       this.turns.replaceChildren();
@@ -40,7 +40,7 @@ export class Chat {
       this.drawn = 0;
     }
     if (!this.shown.length) {
-      this.turns.replaceChildren(make("p", { class: "empty" }, run.n ? "Nothing was said here: no LLM or tool calls" : "Nothing yet"));
+      this.turns.replaceChildren(make("p", { class: "empty" }, this.page.filtered ? "No call is like that" : "Nothing was said here: no LLM or tool calls"));
       return;
     }
     if (!this.drawn) this.turns.replaceChildren();

@@ -49,7 +49,7 @@ function change(a, b, text) {
 
 function figures({ a, b }) {
   const row = ([label, value, text]) => make("tr", {}, make("th", { scope: "row" }, label), make("td", { class: "num" }, text(value(a), a)), make("td", { class: "num" }, text(value(b), b)), make("td", { class: "num" }, change(value(a), value(b), text)));
-  return make("section", { class: "chart pairs" }, make("h2", {}, "Figures"), make("div", { class: "table-wrap" }, make("table", {},
+  return make("section", { class: "chart sums" }, make("h2", {}, "Figures"), make("div", { class: "table-wrap" }, make("table", {},
     make("thead", {}, make("tr", {}, ["Figure", "A", "B", "Difference"].map((label, i) => make("th", { scope: "col", class: i ? "num" : null }, label)))),
     make("tbody", {}, FIGURES.map(row)))));
 }

@@ -3,7 +3,7 @@
 
 import { make } from "./base.js";
 import { box, plot, ranking } from "./charts.js";
-import { count, duration, money, percent, tick } from "./formats.js";
+import { count, duration, money, percent, STEPS, tick } from "./formats.js";
 
 const KINDS = new Set(["llm", "tool", "agent", "action", "error"]);
 const BUCKETS = 100, TOP = 10;
@@ -18,7 +18,6 @@ export class Figures {
     const { run } = this.page;
     if (this.version === run.version) return;
     this.version = run.version;
-    if (!run.n) return this.element.replaceChildren(make("p", { class: "empty" }, "Nothing to count yet"));
     const calls = kind => Array.from(run.order).filter(at => run.kindOf(at) === kind);
     const llm = calls("llm"), tool = calls("tool");
     const over = this._over();
@@ -46,7 +45,7 @@ export class Figures {
       sums.get(kind)[Math.min(BUCKETS - 1, Math.max(0, Math.floor((run.start[at] - begin) / step)))] += 1;
     }
     return plot({
-      title: "Events over time", label: "at", x, time: false, stacked: true, xText: value => tick(value, (step * 10) / 1e6), yText: value => (Number.isInteger(value) ? count(value) : ""),
+      title: "Events over time", label: "at", x, time: false, steps: STEPS, stacked: true, xText: value => tick(value, (step * 10) / 1e6), yText: count,
       series: ["llm", "tool", "agent", "action", "other", "error"].filter(kind => sums.has(kind)).map(kind => ({ label: kind, values: sums.get(kind), colour: kind })),
     });
   }
@@ -67,8 +66,8 @@ export class Figures {
     }
     const rows = [...groups.values()].sort((a, b) => b.cost - a.cost || b.calls - a.calls).slice(0, 30);
     const costs = rows.some(row => row.cost > 0);
-    return ranking({
-      title, rows, empty: "None", value: row => (costs ? row.cost : row.calls), to: row => () => this._seek(column, names[row.key]),
+    return rows.length > 0 && ranking({
+      title, rows, value: row => (costs ? row.cost : row.calls), to: row => () => this._seek(column, names[row.key]),
       columns: [
         { label, text: row => names[row.key] || "unnamed" },
         { label: column === "agent" ? "Events" : "Calls", num: true, text: row => count(row.calls) },
@@ -95,7 +94,7 @@ export class Figures {
     const low = power(took[0]), high = power(took.at(-1)), values = new Array(high - low + 1).fill(0);
     took.forEach(value => (values[power(value) - low] += 1));
     const at = share => took[Math.min(took.length - 1, Math.max(0, Math.ceil(share * took.length) - 1))];
-    const element = plot({ title, label: "about", x: values.map((_, i) => low + i), time: false, whole: true, xText: value => duration(2 ** ((value + 0.5) / 2)), yText: value => (Number.isInteger(value) ? count(value) : ""), series: [{ label: "calls", values, colour }], height: 180 });
+    const element = plot({ title, label: "about", x: values.map((_, i) => low + i), time: false, xText: value => duration(2 ** ((value + 0.5) / 2)), yText: count, series: [{ label: "calls", values, colour }], height: 180 });
     element.querySelector("h2").after(make("p", { class: "faint" }, `half within ${duration(at(0.5))}, 95 % within ${duration(at(0.95))}, the longest ${duration(took.at(-1))}`));
     return element;
   }
@@ -103,7 +102,7 @@ export class Figures {
   _top(title, label, events, size, text) {
     const { run } = this.page;
     const rows = events.sort((a, b) => size(b) - size(a)).slice(0, TOP);
-    return ranking({
+    return rows.length > 0 && ranking({
       title, rows, value: at => Math.max(0, size(at)), to: at => () => this.page.select(run.seq[at]),
       columns: [{ label: "Call", text: at => run.nameOf(at) || run.kindOf(at) }, { label: "Agent", text: at => run.agentOf(at) }, { label, num: true, text }],
     });

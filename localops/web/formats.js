@@ -34,6 +34,13 @@ export function duration(seconds) {
 /** How many seconds a session has lasted: one that runs goes on until now. */
 export const elapsed = one => (one.state === "Running" ? Math.max(one.seconds, (Date.now() - Date.parse(one.began)) / 1e3) : one.seconds);
 
+const DAY = 86_400;
+/** Steps of an axis of seconds at which people like to look. */
+export const STEPS = [
+  ...[-6, -5, -4, -3, -2, -1, 0].flatMap(power => [1, 2, 5].map(factor => +`${factor}e${power}`)),
+  10, 20, 30, 60, 120, 300, 600, 1_800, 3_600, 7_200, 21_600, 43_200, ...[1, 2, 7, 14, 28, 91, 182, 365].map(days => days * DAY),
+];
+
 /** A point on an axis whose points lie `step` seconds apart. */
 export function tick(seconds, step) {
   if (seconds === 0) return "0";

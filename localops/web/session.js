@@ -95,7 +95,11 @@ class Page {
   }
 
   changed() {
-    this.views[this.view]?.changed();
+    const view = this.views[this.view];
+    if (!view) return;
+    const shown = this.complete && !this.run.n ? nothing(this.running) : view.element;
+    if (byId("view").firstChild !== shown) byId("view").replaceChildren(shown);
+    view.changed();
   }
 
   _address() {
@@ -118,12 +122,12 @@ class Page {
     if (!this.views[known]) this.views[known] = new (await VIEWS[known][1]())(this);
     if (this.view !== known) return;
     byId("choose").hidden = known === "figures";
-    byId("view").replaceChildren(this.views[known].element);
-    this.views[known].changed();
+    this.changed();
     if (this.selected) this.views[known].selected?.(this.selected);
   }
 }
 
+const nothing = running => notice(running ? "Nothing has happened yet. What does will be here by itself." : "Nothing was recorded in this session.");
 const page = new Page();
 
 // Tabs
@@ -197,7 +201,7 @@ function drawHead() {
 
 function drawReason(one) {
   byId("reason")?.remove();
-  if (one.reason) byId("figures").before(make("p", { id: "reason", class: `reason ${one.state === "Failure" ? "Failure" : ""}` }, one.reason));
+  if (one.reason) byId("figures").before(make("p", { id: "reason", class: `reason ${one.state}` }, one.reason));
 }
 
 function provenance(one) {

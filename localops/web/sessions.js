@@ -63,12 +63,12 @@ function row(one) {
   const element = make("tr", { "data-id": one.session_id },
     make("td", { class: "pick" }, make("input", { type: "checkbox", "aria-label": `Compare ${one.name || "unnamed"}`, onchange: event => pick(one, event.target) })),
     make("td", { class: "name" },
-      make("a", { href: `/s/${one.session_id}` }, one.name || "unnamed"),
+      make("a", { href: `/s/${one.session_id}`, title: one.name }, one.name || "unnamed"),
       make("div", { class: "tags" }, one.tags.map(tag => make("span", { class: "tag" }, tag)))),
     make("td", { class: "state-cell" }, make("span", { class: `state ${STATES.includes(one.state) ? one.state : ""}`, title: one.reason || null }, one.state)),
     make("td", { class: "began" }, make("time", { datetime: one.began }, when(one.began))),
     cell("took", duration(elapsed(one))), cell("LLM", count(one.llm_calls)), cell("tools", count(one.tool_calls)),
-    cell("actions", count(one.actions)), cell("errors", count(one.errors), one.errors ? "num errors-some" : "num"),
+    cell("actions", count(one.actions)), cell("errors", count(one.errors), one.errors ? "num errors-some" : "num errors-none"),
     cell("tokens", count(one.tokens_in + one.tokens_out)), cell("cost", cost(one)),
     names(one.agents), names(one.models), make("td", { class: "list host", title: one.host || "" }, one.host || ""));
   element.querySelector(".pick input").checked = picked.has(one.session_id);
@@ -110,7 +110,7 @@ function emptiness() {
 }
 
 function drawMore() {
-  byId("more").replaceChildren(...(next ? [make("button", { type: "button", onclick: more }, "Show more")] : [`${many(shown.length, "session")}`]));
+  byId("more").replaceChildren(...(next ? [make("button", { type: "button", onclick: more }, "Show more")] : shown.length ? [many(shown.length, "session")] : []));
   if (next) seer.observe(byId("more"));
   else seer.disconnect();
 }

@@ -2,7 +2,7 @@
 // there are, not by the events: bars too close to be told apart are drawn once, and errors after everything else.
 
 import { colour, make, onTheme } from "./base.js";
-import { duration, money, tick } from "./formats.js";
+import { count, duration, money, STEPS, tick } from "./formats.js";
 import { byAgent, byNesting, gaps, place } from "./lanes.js";
 
 const LINE = 18, BAR = 13, LABEL = 20, TOP = 6;
@@ -18,6 +18,7 @@ export class Timeline {
     this.span = 0; // 0: everything there is
     this.layout = null;
     this.hover = -1;
+    this._widths = new Map(); // of names, in pixels
     this._build();
     onTheme(() => {
       this._colours = null;
@@ -30,10 +31,8 @@ export class Timeline {
     const button = (label, title, run) => make("button", { type: "button", class: "quiet small", title, "aria-label": title, onclick: run }, label);
     this.choice = make("select", { "aria-label": "Order of the bars", onchange: () => this._order(this.choice.value) },
       make("option", { value: "agent" }, "by agent"), make("option", { value: "nesting" }, "by nesting"));
-    this.note = make("span", { class: "faint" });
     const bar = make("div", { class: "bar" }, this.choice,
-      button("−", "Zoom out ( − )", () => this.zoom(1.6)), button("+", "Zoom in ( + )", () => this.zoom(0.625)), button("Fit", "Everything ( 0 )", () => this.fit()),
-      this.note);
+      button("−", "Zoom out ( − )", () => this.zoom(1.6)), button("+", "Zoom in ( + )", () => this.zoom(0.625)), button("Fit", "Everything ( 0 )", () => this.fit()));
     this.overview = make("canvas", { class: "overview", "aria-hidden": "true" });
     this.axis = make("canvas", { class: "axis", "aria-hidden": "true" });
     this.canvas = make("canvas", { tabindex: 0, role: "application", "aria-roledescription": "timeline", "aria-label": "Timeline. Plus and minus zoom, arrows move, j and k go from event to event; the tree has the same events as text." });
@@ -95,7 +94,6 @@ export class Timeline {
     this._lit = null;
     this._density = null;
     this.space.style.height = this.scroll.style.height = `${Math.max(0, this.layout.height - 1)}px`;
-    this.note.textContent = run.n ? "" : "No events yet";
   }
 
   /** Which events the filter leaves bright: one bit each, or null when there is no filter. */
@@ -203,9 +201,10 @@ export class Timeline {
           const bucket = dim && !dim[at] ? pale : rects;
           if (Math.floor(right) > drawn || (dim && dim[at])) {
             bucket[kinds[run.kind[at]] ?? 5].push(left, y, Math.max(1.5, right - left - (right - left > 4 ? 1 : 0)));
-            if (run.took[at] < 0) open.push(left, y, right - left);
+            const frayed = run.took[at] < 0 ? Math.min(96, (right - left) * 0.4) : 0;
+            if (frayed) open.push(right, y, frayed);
             drawn = Math.floor(right);
-            if (right - left > 34) texts.push(at, left, right, y);
+            if (right - left > 34) texts.push(at, left, right - frayed, y);
           }
         }
         // The next that could be seen beside this one; with a filter every bar has its say.
@@ -273,10 +272,12 @@ export class Timeline {
     }
   }
 
+  /** What has not ended frays at its end: gaps that grow wider. */
   _unfinished(pen, list) {
     pen.fillStyle = this._colours.card;
-    for (let i = 0; i < list.length; i += 3) { // stripes: it began, and has not ended
-      for (let x = list[i] + 4; x < list[i] + list[i + 2]; x += 8) pen.fillRect(x, list[i + 1] + 2, 2, BAR - 4);
+    for (let i = 0; i < list.length; i += 3) {
+      const [right, y, long] = [list[i], list[i + 1], list[i + 2]];
+      for (let back = 0; back < long; back += 6) pen.fillRect(right - back - 4, y, 0.5 + 3.5 * (1 - back / long), BAR);
     }
   }
 
@@ -286,10 +287,17 @@ export class Timeline {
     pen.fillStyle = this._colours.paper;
     for (let i = 0; i < list.length; i += 4) {
       const [at, left, right, y] = [list[i], Math.max(0, list[i + 1]), list[i + 2], list[i + 3]];
-      const name = run.nameOf(at) || run.kindOf(at), room = Math.floor((right - left - 8) / 5.6);
-      if (room < 3 || (this.lit && !this.lit[at])) continue;
-      pen.fillText(name.length > room ? `${name.slice(0, room - 1)}…` : name, left + 4, y + 10);
+      if (!this.lit || this.lit[at]) pen.fillText(this._cut(pen, run.nameOf(at) || run.kindOf(at), right - left - 8), left + 4, y + 10);
     }
+  }
+
+  /** As much of a name as there is room for: nothing rather than a letter or two. */
+  _cut(pen, name, room) {
+    if (!this._widths.has(name)) this._widths.set(name, pen.measureText(name).width);
+    const wide = this._widths.get(name);
+    if (wide <= room) return name;
+    const characters = [...name], some = Math.floor((characters.length * room) / wide) - 1;
+    return some < 2 ? "" : `${characters.slice(0, some).join("")}…`;
   }
 
   _labels(pen, top) {
@@ -329,7 +337,7 @@ export class Timeline {
     pen.fillStyle = c.card;
     pen.fillRect(0, 0, this.width, 24);
     pen.font = "11px system-ui, sans-serif";
-    const step = niceStep((span / 1e6) * (90 / this.width));
+    const least = (span / 1e6) * (90 / this.width), step = STEPS.find(each => each >= least) || Math.ceil(least / 86_400) * 86_400;
     for (let at = Math.ceil((from - this.begin) / 1e6 / step) * step; at <= (from + span - this.begin) / 1e6; at += step) {
       if (at < -step / 2) continue;
       const x = ((at * 1e6 + this.begin - from) * this.width) / span;
@@ -506,7 +514,7 @@ export class Timeline {
     const { run } = this.page;
     this.tip.replaceChildren(make("strong", {}, run.nameOf(at) || run.kindOf(at)), make("br"), make("small", {}, [
       run.kindOf(at), run.failed[at] && "failed", run.took[at] < 0 ? "not finished" : duration(run.took[at] / 1e6), `at ${duration((run.start[at] - this.begin) / 1e6)}`,
-      run.tokens[at] > 0 && `${run.tokens[at]} tokens`, run.cost[at] > 0 && money(run.cost[at]), run.agentOf(at),
+      run.tokens[at] > 0 && `${count(run.tokens[at])} tokens`, run.cost[at] > 0 && money(run.cost[at]), run.agentOf(at),
     ].filter(Boolean).join(" · ")));
     this.tip.style.left = `${Math.min(event.clientX + 14, innerWidth - Math.min(360, this.tip.offsetWidth + 8))}px`;
     this.tip.style.top = `${event.clientY + (event.clientY > innerHeight - 90 ? -60 : 16)}px`;
@@ -523,13 +531,4 @@ function has(line, at, run) {
 function fill(pen, list, style) {
   pen.fillStyle = style;
   for (let i = 0; i < list.length; i += 3) pen.fillRect(list[i], list[i + 1], list[i + 2], BAR);
-}
-
-function niceStep(least) {
-  const steps = [1, 2, 5];
-  if (least > 60) return [120, 300, 600, 1800, 3600, 7200, 21600, 43200, 86400].find(step => step >= least) || Math.ceil(least / 86400) * 86400;
-  if (least > 20) return least > 30 ? 60 : 30;
-  if (least > 5) return least > 10 ? 20 : 10;
-  const power = 10 ** Math.floor(Math.log10(least));
-  return (steps.find(step => step * power >= least) || 10) * power;
 }

@@ -73,6 +73,7 @@ def test_a_running_session_updates_by_itself(program: Program, visit: Visit) -> 
     """A new event appears within seconds, and so does the end with its reason, in the list as on the session's page."""
     page = visit.session("still going", "events")
     assert page.locator("#state").inner_text() == "Running"
+    page.get_by_text("Nothing has happened yet").wait_for()
     for _ in range(2):
         program.step()
     visit.until("document.querySelectorAll('.row').length === 2")
@@ -94,8 +95,9 @@ def test_a_session_that_died_is_noticed(program: Program, visit: Visit) -> None:
     listed.locator(".state.Indeterminate").wait_for()
 
 
-def test_time_goes_by_in_a_running_session(visit: Visit) -> None:
+def test_time_goes_by_in_a_running_session(program: Program, visit: Visit) -> None:
     """Its duration grows and the line for now moves while nothing is recorded; in the list as well."""
+    program.step()
     page = visit.session("still going")
     listed = another(visit)
     listed.locator(".state.Running").wait_for()

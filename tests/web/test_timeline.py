@@ -14,17 +14,14 @@ from tests.web.conftest import Visit, visiting
 FIND = """name => {
     const canvas = document.querySelector(".timeline .scroll canvas"), tip = document.querySelector(".tip");
     const { left, top, width, height } = canvas.getBoundingClientRect();
-    const isThere = (x, y) => {
+    const said = (x, y) => {
         canvas.dispatchEvent(new PointerEvent("pointermove", { clientX: x, clientY: y, pointerId: 99 }));
-        return !tip.hidden && tip.textContent.startsWith(name);
+        return tip.hidden ? "" : tip.textContent;
     };
     for (let y = top + 4; y < top + height; y += 6) {
-        const found = [];
-        for (let x = left; x < left + width; x += 2) {
-            if (isThere(x, y)) found.push([x, y]);
-            else if (found.length) return found;
-        }
-        if (found.length) return found;
+        const row = Array.from({ length: Math.floor(width / 2) }, (_, i) => [left + 2 * i, said(left + 2 * i, y)]);
+        const first = row.find(([, words]) => words.startsWith(name));
+        if (first) return row.filter(([, words]) => words === first[1]).map(([x]) => [x, y]);
     }
     return [];
 }"""
