@@ -7,6 +7,7 @@ import logging
 import signal
 import socket
 import sys
+from asyncio import constants
 from contextlib import contextmanager
 
 import uvicorn
@@ -158,6 +159,8 @@ def serve(
         ssl_keyfile=key,
     )
     logging.getLogger("uvicorn.error").addFilter(_is_news)
+    # A connection is ours to end once it has greeted; before that it would have a minute, and uvicorn cannot be told.
+    setattr(constants, "SSL_HANDSHAKE_TIMEOUT", limits.head)  # noqa: B010  a constant, for mypy
     with _listening(host, port, else_any=else_any) as listener:
         shown = f"[{host}]" if ":" in host else host
         address = f"{'https' if cert else 'http'}://{shown}:{listener.getsockname()[1]}"

@@ -239,7 +239,7 @@ def test_sigterm_lets_finish_what_runs(tmp_path: Path) -> None:
 
 
 def test_sigterm_does_not_wait_for_ever(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """A client that never finishes its request is not waited for longer than the farewell; that is no failure of ours."""
+    """Who never finishes a request is not waited for longer than the farewell; that is no failure of ours."""
     with hub(tmp_path) as found:
         opened: list[socket.socket] = []
         _open(found, opened).sendall(_head(found, 1_000) + b"\x1f")
@@ -410,5 +410,8 @@ def test_tls_is_served(tmp_path: Path) -> None:
     with hub(tmp_path, "default", "--tls-cert", str(cert), "--tls-key", str(key)) as found:
         assert found.url.startswith("https://")
         context = ssl.create_default_context(cafile=str(cert))
+        silent = socket.create_connection(("127.0.0.1", int(found.url.rpartition(":")[2])), timeout=30)
         with urllib.request.urlopen(found.url + "/health", context=context, timeout=30) as answer:
             assert answer.status == 200
+        with silent:  # who never greets has the time of a head, and not a minute
+            assert _until_closed(silent) == b""
