@@ -118,6 +118,14 @@ def check_authority(remote: Remote) -> None:
         raise ConfigError(f"the certificates of remote {remote.name!r} cannot be read: {remote.ca}: {why}") from error
 
 
+def check_headers(remote: Remote) -> None:
+    """ConfigError when there is no key where it should be, or when it or a header is nothing that HTTP carries."""
+    told = {"its key": remote.secret() or "", **{f"the header {name}": text for name, text in remote.headers.items()}}
+    for what, text in told.items():
+        if not (text.isascii() and text.isprintable()):
+            raise ConfigError(f"remote {remote.name!r}: {what} has characters that HTTP cannot carry")
+
+
 def check_url(url: str) -> str:
     """An address that rows can be sent to; ConfigError says what is wrong with any other."""
     try:

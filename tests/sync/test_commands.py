@@ -117,6 +117,7 @@ def test_what_cannot_be_a_remote_is_said_when_it_is_added(sender: Sender, name: 
         (["--kind", "otlp", "--option", "header=x"], ""),
         (["--kind", "otlp", "--option", "auth=agentops", "--option", "header=x"], "goes with auth=bearer"),
         (["--kind", "agentops", "--option", "speed=9"], "has no options: speed"),
+        (["--header", "X-Team=a\nX-More: b"], "the header X-Team has characters that HTTP cannot carry"),
     ],
 )
 def test_what_no_remote_can_do_is_said_when_it_is_added(sender: Sender, options: list[str], said: str) -> None:
@@ -232,6 +233,14 @@ def test_a_key_is_changed_and_what_was_sent_stays_known(sender: Sender, real: Re
     assert changed.returncode == 0
     [told] = json.loads(_localops(sender, "sync", "--json").stdout)["remotes"]
     assert (told["code"], told["rows_sent"]) == (0, 1)
+
+
+def test_a_remote_that_is_there_already_is_changed_not_removed(sender: Sender) -> None:
+    """To remove it would forget what it has: the advice is to move it, or to give it another key."""
+    done = _localops(sender, "remote", "add", "hub", "http://127.0.0.1:9", "--key", "k")
+    assert (done.returncode, "localops remote move" in done.stderr, "remove" in done.stderr) == (2, True, False)
+    done = _localops(sender, "remote", "key", "hub", "--key", "schlüssel")
+    assert (done.returncode, "its key has characters" in done.stderr) == (2, True), done.stderr
 
 
 def test_being_offline_says_that_rows_are_kept(sender: Sender) -> None:

@@ -37,7 +37,7 @@ def import_(
     LOCALOPS_API_KEY.
     """
     if not os.path.isfile(path):
-        raise NotFound(f"there is no file {path}")
+        raise NotFound(f"{path} is no file" if os.path.exists(path) else f"there is no file {path}")
     top, only = common.place(home, project)
     if carry.is_bundle(path):
         _bundle(top, only, path, receipts_path or f"{path}.receipts", _key(key_file), as_json)

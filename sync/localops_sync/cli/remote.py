@@ -70,9 +70,12 @@ def add(name: str, url: str, home: str | None, project: str | None, **given: Any
     folder = _folder(home, project)
     known = remotes.load(folder)
     if name in known:
-        raise ConfigError(f"there is a remote {name!r} already ({known[name].url}): remove it first, or choose a name")
+        raise ConfigError(
+            f"there is a remote {name!r} already ({known[name].url}): choose another name, "
+            "or change this one with `localops remote move` and `localops remote key`"
+        )
     made = _made(name, url, given)
-    made.secret()  # says at once when there is none
+    remotes.check_headers(made)
     remotes.save(folder, {**known, name: made})
     output.say(f"added {name} for project {os.path.basename(folder)}; try it: localops remote test {name}")
     if made.kind == "hub" and url.startswith("http://") and not _is_loopback(url):
@@ -270,7 +273,7 @@ def key(name: str, home: str | None, project: str | None, **given: Any) -> None:
     if not any(where.values()):
         raise ConfigError("say where the new key is: --key, --key-env or --key-file")
     changed = replace(found, key=where["key"], key_env=where["key_env"], key_file=where["key_file"])
-    changed.secret()  # says at once when there is none
+    remotes.check_headers(changed)
     remotes.save(folder, {**remotes.load(folder), name: changed})
     output.say(f"{name} has another key; try it: localops remote test {name}")
 
