@@ -42,6 +42,7 @@ _TOLD = {  # what is read out of bodies, and as what
     "trigger": dict,
 }
 _COUNTS = ("tokens_in", "tokens_out", "tokens_cached", "tokens_reasoning", "cost")
+_LOOKED_AT = ("phase", "kind", "name", "at_ns", "model", *_COUNTS, "failed", "tags", "format")
 _READ = rows.BOOKS | {"error"}  # kinds whose bodies are read for more than to be shown
 
 
@@ -71,8 +72,8 @@ def check_rows(found: Sequence[Row]) -> None:
     """
     if not found:
         return
-    *columns, bodies = zip(*found, strict=True)
-    told = {name: set(column) for name, column in zip(rows.COLUMNS, columns, strict=False)}
+    columns = dict(zip(rows.COLUMNS, zip(*found, strict=True), strict=True))
+    told = {name: set(columns[name]) for name in _LOOKED_AT}
     if told["phase"] - {rows.DONE, rows.OPEN} or told["failed"] - {None, 0, 1}:
         raise ValueError("phase and failed are 0 or 1")
     if min(told["at_ns"]) < 0 or max(told["at_ns"]) > _LATEST_NS:
@@ -84,8 +85,7 @@ def check_rows(found: Sequence[Row]) -> None:
         raise ValueError("kind, name, model or format are none")
     if not all(map(_are_tags, told["tags"] - {None})):
         raise ValueError("tags are a JSON array of texts")
-    kinds = columns[rows.COLUMNS.index("kind")]
-    for kind, body in zip(kinds, bodies, strict=True):
+    for kind, body in zip(columns["kind"], columns["body"], strict=True):
         if body is not None:
             _check_body(kind, body)
 

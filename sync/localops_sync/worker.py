@@ -126,7 +126,9 @@ class Pass:
         self._on_progress = on_progress
         self._total = 0
         self._durable = 0  # the newest row that is safe from a power cut
+        self._coming: Iterator[Batch] = iter(())
         self._upcoming: Batch | None = None  # what is packed while the remote works
+        self._behind: list[Batch | None] = []  # the one after that, once it is read
         self._clean = True  # the remote has taken all of the last batch
         self._probes = _PROBES
         self._gone_back = self._renewed = False
@@ -200,36 +202,37 @@ class Pass:
                     self._deliver(batch)
                 break
             except Diverged as error:
+                self._behind.clear()
                 self._go_back(error)
         if self._left_out is not None:
             raise self._left_out
 
     def _one_ahead(self) -> Iterator[Batch]:
-        """The batches; while the remote works on one, the next is read, and packed where that can be done ahead."""
-        batches = self.ledger.batches(self.limits)
+        """The batches; while the remote works on one, the next is packed and the one behind it read, where possible."""
+        self._coming = self._in_turn()
+        batch, upcoming = next(self._coming, None), next(self._coming, None)
         sessions: set[bytes] = set()
-
-        def following(after: Batch | None) -> Batch | None:
-            """The next batch, for a remote that has taken all of the one before."""
-            found = next((each for each in batches if each.rows or self._nothing_there(each)), None)
-            if found is not None and after is not None:
-                found = replace(found, previous=bundle.previous(after))
-            return found
-
-        upcoming = following(None)
-        while upcoming is not None:
-            batch = upcoming
+        while batch is not None:
             if len(sessions) < _MOST_TOUCHED:
                 sessions.update(row[2] for _, row in batch.rows)
-            upcoming = following(batch)
             if upcoming is None:  # the last one takes the figures along
                 whole = sorted(sessions - self._incomplete, reverse=True)
                 batch = replace(batch, totals=self.ledger.totals(whole, batch.rows[-1][0]))
             self._make_durable(batch)
             self._upcoming, self._clean = upcoming, True
             yield batch
+            behind = self._behind.pop() if self._behind else next(self._coming, None)
             if upcoming is not None and not self._clean:
                 upcoming = replace(upcoming, previous=self.ledger.before(upcoming.rows[0][0], self.limits))
+            batch, upcoming = upcoming, behind
+
+    def _in_turn(self) -> Iterator[Batch]:
+        """The batches with rows; each names the one before, which the remote has by then."""
+        before: Batch | None = None
+        for batch in self.ledger.batches(self.limits):
+            if batch.rows or self._nothing_there(batch):
+                yield batch if before is None else replace(batch, previous=bundle.previous(before))
+                before = batch
 
     def _nothing_there(self, gap: Batch) -> bool:
         """What prune took needs no sending."""
@@ -275,6 +278,7 @@ class Pass:
             return self.sink.send(batch)
         sending = self._beside.submit(self.sink.send, batch)
         prepare(upcoming)
+        self._behind.append(next(self._coming, None))
         return sending.result()
 
     def _settle(self, batch: Batch, ack: Ack) -> None:
