@@ -1,6 +1,6 @@
-"""What charts are drawn from: one session's figures over time and by size, and those of many by day and by size.
+"""What charts across sessions are drawn from: their figures by day and by size.
 
-Every bar of many sessions comes with the filter of the list that leads to the sessions behind it.
+Every bar comes with the filter of the list that leads to the sessions behind it.
 """
 
 from __future__ import annotations
@@ -13,13 +13,11 @@ from operator import add
 from localops import analytics, output
 from localops.analytics import Totals
 from localops.server import facts
-from localops.server.timeline import ask
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
     from datetime import tzinfo
-    from typing import Any
 
     from localops.analytics import Chosen
     from localops.home import Project
@@ -27,78 +25,12 @@ if TYPE_CHECKING:
     from localops.server.catalogue import Catalogue
     from localops.server.facts import Facts
 
-_BUCKETS = 120  # over a session's time
-_TOP = 10
 _SECOND = 1_000_000_000
 # A day's figures behind its number of sessions, as columns of a catalogue have them and in the order of analytics.Line.
 _SUMS = "events failed tokens_in tokens_out tokens_cached tokens_reasoning cost unpriced seconds".split()
 # Where bars begin: 1, 2, 5, 10 … of a thousandth of a second, and of a ten-thousandth of a dollar.
 _TIMES = [0, *(factor * 10**power for power in range(6, 15) for factor in (1, 2, 5))]
 _COSTS = [0, *(factor * 10**power for power in range(5, 13) for factor in (1, 2, 5))]
-
-
-# One session
-
-
-def of_session(reader: Reader, session: bytes) -> Facts:
-    """Kinds over time, how long calls took, the slowest and the dearest of them."""
-    found = ask(reader, "work", session=session)
-    more = dict(reader.all("later_prices", session=session)) if found else {}
-    priced = [row if row[7] not in more else (*row[:4], (row[4] or 0) + more[row[7]], *row[5:]) for row in found]
-    calls = [row for row in priced if row[1] in ("llm", "tool")]
-    return {
-        **_over_time(reader, session, priced),
-        "latency": {kind: _latency([row[3] for row in calls if row[1] == kind]) for kind in ("llm", "tool")},
-        "slowest": [_call(reader, row) for row in sorted(calls, key=lambda row: -row[3])[:_TOP]],
-        "dearest": [
-            _call(reader, row) for row in sorted((row for row in calls if row[4]), key=lambda row: -row[4])[:_TOP]
-        ],
-        **{
-            f"by_{dim}": [facts.part(dim, part) for part in parts]
-            for dim, parts in (
-                ("model", analytics.parts(reader, session, "model")),
-                ("tool", analytics.parts(reader, session, "tool")),
-                ("agent", analytics.agents(reader, session)),
-            )
-        },
-    }
-
-
-def _over_time(reader: Reader, session: bytes, found: Sequence[tuple[Any, ...]]) -> Facts:
-    figures = analytics.totals(reader, session)
-    first = figures.first_ns
-    step = max(1_000, -(-(figures.last_ns - first + 1) // _BUCKETS))
-    many = max(1, -(-(figures.last_ns - first + 1) // step))
-    kinds: dict[str, list[int]] = {}
-    costs = [0] * many
-    for row in found:
-        at = min(many - 1, max(0, (row[2] - first) // step))
-        kinds.setdefault(row[1], [0] * many)[at] += 1
-        if row[1] in ("llm", "tool"):
-            costs[at] += row[4] or 0
-    return {"t0_ns": first, "step_us": step / 1000, "buckets": many, "kinds": kinds, "cost_nano": costs}
-
-
-def _latency(took: list[int]) -> Facts:
-    took = sorted(took)
-    counted = _counted(took, _TIMES)
-    bars = [[low / _SECOND, high / _SECOND, counted[low]] for low, high in _bars(counted, _TIMES)]
-    return {"calls": len(took), "bars": bars, "percentiles": _percentiles(took, _SECOND)}
-
-
-def _call(reader: Reader, row: tuple[Any, ...]) -> Facts:
-    seq, kind, _, took, cost, model, name, id = row
-    opened = reader.one("row", id=id, phase=1)
-    return {
-        "entry": opened[0] if opened else seq,
-        "kind": kind,
-        "name": model if kind == "llm" and model else name,
-        "seconds": took / _SECOND,
-        **facts.money(cost),
-    }
-
-
-# Many sessions
 
 
 def overall(catalogue: Catalogue, chosen: Chosen) -> Totals:

@@ -144,7 +144,6 @@ DOORS = (
     Door(
         "GET", "/blobs/{project}/{digest}", "attachment", "A video, a picture, a long value: the bytes.", gives=("*/*",)
     ),
-    Door("GET", "/api/1/sessions/{session}/figures", "charts", "A session over time, and by the size of its calls."),
     Door(
         "GET",
         "/api/1/sessions/{session}/export",

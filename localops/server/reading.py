@@ -281,11 +281,6 @@ class HomeReader:
         with self._holder(project, session) as found:
             return found and timeline.page(found[0].reader, session, after=after, limit=limit)
 
-    def charts(self, project: str | None, session: bytes) -> Facts | None:
-        """One session over time, and by the size of its calls."""
-        with self._holder(project, session) as found:
-            return found and charts.of_session(found[0].reader, session)
-
     def daily(self, project: str | None, chosen: Chosen, tz: str | None) -> Facts:
         """Sessions by the day they began."""
         days = charts.Days(tz)

@@ -191,10 +191,6 @@ class Reads:
         """Sessions by duration and cost."""
         return self._answer(await self._read(self._store.distributions, call.chosen_project(), _chosen(call)))
 
-    async def charts(self, call: Call) -> Response:
-        """A session over time."""
-        return self._answer(await self._one(self._store.charts, call))
-
     async def compare(self, call: Call) -> Response:
         """Two sessions side by side."""
         two = [call.asked("a"), call.asked("b")]

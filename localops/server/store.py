@@ -87,9 +87,6 @@ if TYPE_CHECKING:
         def analytics(self, project: str | None, by: str | None, chosen: Chosen, *, limit: int) -> Facts:
             """Figures across sessions."""
 
-        def charts(self, project: str | None, session: bytes) -> Facts | None:
-            """One session over time, and by the size of its calls."""
-
         def daily(self, project: str | None, chosen: Chosen, tz: str | None) -> Facts:
             """Sessions by the day they began."""
 

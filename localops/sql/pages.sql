@@ -171,22 +171,3 @@ cross join milestone m on m.session = unhex(j.value)
 cross join event e on e.seq = m.seq
 where m.kind in ('session', 'end')
 order by m.session, m.at_ns, m.id;
-
--- work --
--- What of a session's events is drawn in charts; they have ended, and are looked at without their bodies.
-select e.seq, e.kind, coalesce(e.start_ns, e.at_ns),
-  min(max(coalesce(e.end_ns, e.at_ns) - coalesce(e.start_ns, e.at_ns), 0), 86400000000000), e.cost, e.model, e.name, e.id
-from (
-  select o.seq as at
-  from total t
-  join event_of o on o.key = t.key
-  where t.session = :session
-  union all
-  select seq
-  from event not indexed
-  where seq > (select seq from mark)
-    and session = :session
-) mine
-cross join event e on e.seq = mine.at
-where e.phase = 0
-  and e.kind not in ('session','join','leave','tags','end','price','clock','journal','pruned','loss','host','video','metadata','agent');

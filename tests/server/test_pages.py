@@ -198,17 +198,6 @@ def test_a_session_is_handed_out_as_a_file(run: tuple[RealPages, str], form: str
     assert pages.get(f"/api/1/sessions/{id}/export?format=exe").status == 400
 
 
-def test_a_session_over_time_adds_up(run: tuple[RealPages, str]) -> None:
-    """Its bars hold every event, its costs are those of its calls."""
-    pages, id = run
-    told = pages.get(f"/api/1/sessions/{id}/figures").json
-    session = pages.get(f"/api/1/sessions/{id}").json
-    assert sum(map(sum, told["kinds"].values())) == session["events"]
-    assert sum(told["cost_nano"]) == session["cost_nano"]
-    assert told["latency"]["llm"]["calls"] == sum(bar[2] for bar in told["latency"]["llm"]["bars"]) == 1
-    assert [call["kind"] for call in told["dearest"]] == ["llm"]
-
-
 def test_two_sessions_side_by_side(run: tuple[RealPages, str]) -> None:
     """One beside itself differs in nothing; a stranger is not found."""
     pages, id = run

@@ -279,6 +279,23 @@ def test_the_timeline_zooms_and_knows_what_lies_under_the_pointer(visit: Visit) 
     page.locator("#details h2", has_text="scout").wait_for()
 
 
+def test_the_figures_add_up_to_those_of_the_session(visit: Visit) -> None:
+    """They are counted from the events that the page has; the head of the page has them from the server."""
+    page = visit.session("night", "figures")
+    told = visit.facts(f"sessions/{page.locator('#session').get_attribute('data-id')}")
+
+    def column(title: str, number: int) -> list[str]:
+        return page.locator(".chart", has_text=title).locator(f"tbody td:nth-child({number})").all_inner_texts()
+
+    models = page.locator(".chart", has_text="Cost and tokens by model").locator("tbody th")
+    models.first.wait_for()
+    assert sum(map(int, column("Cost and tokens by model", 2))) == told["llm_calls"]
+    assert sum(map(int, column("Cost and tokens by model", 4))) == told["tokens_in"] + told["tokens_out"]
+    costs = [float(text.removeprefix("$")) for text in column("Cost and tokens by model", 5)]
+    assert round(sum(costs) * 1e9) == told["cost_nano"]
+    assert sum(map(int, column("Tools", 2))) == told["tool_calls"]
+
+
 def test_where_a_process_died_is_said(visit: Visit) -> None:
     """The unfinished operation of a dead process is where it ended."""
     page = visit.session("dead", "tree")
