@@ -3,18 +3,9 @@
 -- identities --
 -- Which rows a session has, and their checksums.
 select e.id, e.phase, e.sum
-from (
-  select o.seq as at
-  from total t
-  join event_of o on o.key = t.key
-  where t.session = :session
-  union all
-  select seq
-  from event not indexed
-  where seq > (select seq from mark)
-    and session = :session
-) mine
-join event e on e.seq = mine.at;
+from session_row r
+join event e on e.seq = r.seq
+where r.session = :session;
 
 -- sum_of --
 -- The checksum of a row by its identity.

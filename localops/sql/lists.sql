@@ -139,16 +139,10 @@ limit :many;
 -- The last rows of one session, newest first.
 select e.*
 from (
-  select o.seq as at
-  from total t
-  join event_of o on o.key = t.key
-  where t.session = :session
-  union all
-  select seq
-  from event not indexed
-  where seq > (select seq from mark)
-    and session = :session
-  order by 1 desc
+  select seq as at
+  from session_row
+  where session = :session
+  order by seq desc
   limit :many
 ) page
 join event e on e.seq = page.at

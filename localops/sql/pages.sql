@@ -10,17 +10,11 @@ select e.seq, e.id, e.phase, e.kind, e.name, e.parent, e.agent, e.at_ns, e.start
   e.tokens_in, e.tokens_out, e.cost, e.failed,
   (select i.seq from id_of i where i.id = e.id and i.phase = 1 - e.phase) as other
 from (
-  select o.seq as at
-  from total t
-  join event_of o on o.key = t.key
-  where t.session = :session
-    and o.seq > :after
-  union all
-  select seq
-  from event not indexed
-  where seq > max(:after, (select seq from mark))
-    and session = :session
-  order by 1
+  select seq as at
+  from session_row
+  where session = :session
+    and seq > :after
+  order by seq
   limit :many
 ) page
 cross join event e on e.seq = page.at
@@ -55,19 +49,9 @@ where seq = :seq;
 -- rows_between --
 -- How many rows of a session lie between two seqs.
 select count(*)
-from (
-  select o.seq
-  from total t
-  join event_of o on o.key = t.key
-  where t.session = :session
-    and o.seq between :first and :last
-  union all
-  select seq
-  from event not indexed
-  where seq > (select seq from mark)
-    and seq between :first and :last
-    and session = :session
-);
+from session_row
+where session = :session
+  and seq between :first and :last;
 
 -- parked --
 -- How many rows of a session a remote does not take.
@@ -80,38 +64,20 @@ where p.remote = :remote
 -- calls --
 -- The LLM calls of a session that has no more rows than are looked at.
 select e.seq, e.at_ns, e.start_ns, e.model, e.tokens_in, e.tokens_out, e.tokens_cached, e.cost, e.body
-from (
-  select o.seq as at
-  from total t
-  join event_of o on o.key = t.key
-  where t.session = :session
-  union all
-  select seq
-  from event not indexed
-  where seq > (select seq from mark)
-    and session = :session
-) mine
-cross join event e on e.seq = mine.at
-where e.kind = 'llm'
+from session_row r
+cross join event e on e.seq = r.seq
+where r.session = :session
+  and e.kind = 'llm'
   and e.phase = 0;
 
 -- rows_of_kind --
 -- A page of a session's rows of one kind.
 select e.*
-from (
-  select o.seq as at
-  from total t
-  join event_of o on o.key = t.key
-  where t.session = :session
-    and o.seq > :after
-  union all
-  select seq
-  from event not indexed
-  where seq > max(:after, (select seq from mark))
-    and session = :session
-) mine
-cross join event e on e.seq = mine.at
-where e.kind = :kind
+from session_row r
+cross join event e on e.seq = r.seq
+where r.session = :session
+  and r.seq > :after
+  and e.kind = :kind
 order by e.seq
 limit :many;
 

@@ -4,23 +4,14 @@
 -- missing --
 -- How many rows of a session a remote does not have.
 select count(*)
-from (
-  select o.seq
-  from total t
-  join event_of o on o.key = t.key
-  where t.session = :session
-  union all
-  select seq
-  from event not indexed
-  where seq > (select seq from mark)
-    and session = :session
-) s
-where not exists (
-  select 1
-  from delivered d
-  where d.remote = :remote
-    and d.first <= s.seq
-    and d.last >= s.seq);
+from session_row r
+where r.session = :session
+  and not exists (
+    select 1
+    from delivered d
+    where d.remote = :remote
+      and d.first <= r.seq
+      and d.last >= r.seq);
 
 -- weight --
 -- What a session takes up in the file, roughly.

@@ -97,17 +97,11 @@ order by at_ns;
 -- A page of a session's rows in the order they were written, after :after.
 select e.*
 from (
-  select o.seq as at
-  from total t
-  join event_of o on o.key = t.key
-  where t.session = :session
-    and o.seq > :after
-  union all
-  select seq
-  from event not indexed
-  where seq > max(:after, (select seq from mark))
-    and session = :session
-  order by 1
+  select seq as at
+  from session_row
+  where session = :session
+    and seq > :after
+  order by seq
   limit :many
 ) page
 join event e on e.seq = page.at
@@ -148,56 +142,29 @@ order by 2 desc, 1;
 -- later_prices --
 -- What prices that came later add to the calls of a session.
 select e.parent, sum(e.cost)
-from (
-  select o.seq
-  from total t
-  join event_of o on o.key = t.key
-  where t.session = :session
-  union all
-  select seq
-  from event not indexed
-  where seq > (select seq from mark)
-    and session = :session
-) s
-join event e on e.seq = s.seq
-where e.kind = 'price'
+from session_row r
+join event e on e.seq = r.seq
+where r.session = :session
+  and e.kind = 'price'
 group by e.parent;
 
 -- durations --
 -- How long each LLM and tool call of a session took, in nanoseconds: a day at most, as in the view facet_part.
 select e.kind, min(max(coalesce(e.end_ns, e.at_ns) - coalesce(e.start_ns, e.at_ns), 0), 86400000000000)
-from (
-  select o.seq as at
-  from total t
-  join event_of o on o.key = t.key
-  where t.session = :session
-  union all
-  select seq
-  from event not indexed
-  where seq > (select seq from mark)
-    and session = :session
-) mine
-join event e on e.seq = mine.at
-where e.phase = 0
+from session_row r
+join event e on e.seq = r.seq
+where r.session = :session
+  and e.phase = 0
   and e.kind in ('llm','tool');
 
 -- late --
 -- How many events came after the newest end that somebody declared.
 select count(*)
-from (
-  select o.seq as at
-  from total t
-  join event_of o on o.key = t.key
-  where t.session = :session
-    and o.seq > :after
-  union all
-  select seq
-  from event not indexed
-  where seq > max(:after, (select seq from mark))
-    and session = :session
-) mine
-join event e on e.seq = mine.at
-where e.phase = 0
+from session_row r
+join event e on e.seq = r.seq
+where r.session = :session
+  and r.seq > :after
+  and e.phase = 0
   and e.kind not in ('session','join','leave','tags','end','price','clock','journal','pruned','loss','host','video','metadata','agent');
 
 -- end_seq --

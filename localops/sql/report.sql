@@ -175,19 +175,10 @@ select e.kind, 1 as sessions, sum(e.phase = 0), sum(e.failed), sum(e.tokens_in),
   sum(e.tokens_cached), sum(e.tokens_reasoning), sum(iif(e.kind in ('llm','tool','price'), e.cost, 0)),
   sum(e.kind = 'llm' and e.phase = 0 and e.cost is null),
   sum(iif(e.phase = 0, min(max(coalesce(e.end_ns, e.at_ns) - coalesce(e.start_ns, e.at_ns), 0), 86400000000000), 0))
-from (
-  select o.seq as at
-  from total t
-  join event_of o on o.key = t.key
-  where t.session = :session
-  union all
-  select seq
-  from event not indexed
-  where seq > (select seq from mark)
-    and session = :session
-) mine
-join event e on e.seq = mine.at
-where e.kind not in ('session','join','leave','tags','end','clock','journal','pruned','loss','host','video','metadata','agent')
+from session_row r
+join event e on e.seq = r.seq
+where r.session = :session
+  and e.kind not in ('session','join','leave','tags','end','clock','journal','pruned','loss','host','video','metadata','agent')
 group by e.kind
 order by 3 desc, 1;
 

@@ -25,6 +25,18 @@ from event not indexed
 where seq > (select seq from mark)
   and session <> zeroblob(16);
 
+-- Where the rows of sessions are.  Those past the mark are found by the mark, and not by a seq they are asked for from:
+-- the cast keeps its index out of it.
+create view session_row as
+select t.session, o.seq
+from total t
+join event_of o on o.key = t.key
+union all
+select session, cast(seq as integer)
+from event not indexed
+where seq > (select seq from mark)
+  and session <> zeroblob(16);
+
 -- Each session's totals, by its 16-byte id; `key` is its key in `total`, null until it is folded.  Nearly all sessions
 -- have no row past the mark, so theirs are read as they are, in any order that `total` has an index for.
 create view session_total as
