@@ -61,7 +61,7 @@ def remote() -> None:
 )
 @common.place_options
 def add(name: str, url: str, home: str | None, project: str | None, **given: Any) -> None:
-    """Add a remote called NAME at URL.
+    """Add a remote called NAME at URL, to the one project there is or to that of --project.
 
     \b
     localops remote add hub https://hub.example:8642 --key-file ~/hub.key
