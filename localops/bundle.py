@@ -142,7 +142,7 @@ def unpack(lines: Iterable[bytes]) -> tuple[Batch, dict[int, str]]:
     """
     each = iter(lines)
     told = _header(next(each, b""))
-    head, bodies = next(each, b""), [line.rstrip(b"\n") for line in islice(each, told["rows"])]
+    head, bodies = next(each, b""), list(islice(each, told["rows"]))
     if len(bodies) != told["rows"]:
         raise BundleError(f"{len(bodies)} rows came, {told['rows']} were announced")
     try:

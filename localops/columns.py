@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     Numbered = tuple[int, Row]  # a row behind its place in the journal it comes from
 
 _HEADS = rows.COLUMNS[:-1]  # all but the body
+_SUM = rows.COLUMNS.index("sum")
 _BINARY = frozenset("id session parent agent".split())
 _TEXT = frozenset("kind name model tags".split())
 _NEEDED = frozenset("id phase session kind at_ns format sum".split())
@@ -69,10 +70,11 @@ def taken(told: Mapping[str, Sequence[Any]], bodies: Sequence[bytes]) -> list[Nu
     """
     absent = (None,) * len(bodies)
     columns = [_checked(name, told.get(name, absent)) for name in _HEADS]
-    found = list(zip(*columns, map(_text, bodies), strict=True))
-    if not all(map(rows.intact, found)):
+    encode.check(bodies)
+    columns.append([None if body == "null" else body for body in map(bytes.decode, bodies)])
+    if rows.checksums(columns) != list(columns[_SUM]):
         raise ValueError("the row fails its checksum")
-    return list(zip(told["seq"], found, strict=True))
+    return list(zip(told["seq"], zip(*columns, strict=True), strict=True))
 
 
 def _checked(name: str, column: Sequence[Any]) -> Sequence[Any]:
@@ -95,11 +97,3 @@ def _checked(name: str, column: Sequence[Any]) -> Sequence[Any]:
     if kind is int and filled and (max(filled) >= _WIDE or min(filled) < -_WIDE):
         raise ValueError("a number does not fit into 64 bits")
     return column
-
-
-def _text(body: bytes) -> str | None:
-    """A body as it is stored: JSON, and its checksum covers its very bytes."""
-    if body == b"null":
-        return None
-    encode.loads(body)
-    return body.decode()

@@ -6,13 +6,15 @@ finds the secrets, `values` says what is strange, and whoever passes `keep` stor
 
 from __future__ import annotations
 
+from collections import deque
+
 import orjson
 
 from localops.values import HEAD, Walk
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
     from localops.redact import Redactor
@@ -32,6 +34,11 @@ def dumps(value: object) -> bytes:
 def loads(text: str | bytes) -> Any:
     """What a JSON text says. Raises ValueError for anything that is not strict JSON."""
     return orjson.loads(text)
+
+
+def check(texts: Iterable[str | bytes]) -> None:
+    """Raise ValueError unless each is strict JSON."""
+    deque(map(orjson.loads, texts), 0)
 
 
 class Encoder:

@@ -7,6 +7,7 @@ them as lines, `journal.py` as SQL.
 
 from __future__ import annotations
 
+from itertools import repeat
 from marshal import dumps as _pack
 from zlib import crc32
 
@@ -60,6 +61,12 @@ DONE = 0  # the phase of every other row
 def checksum(columns: Sequence[Any], body: str | None) -> int:
     """The crc32 of the columns before `sum` and the body, packed by marshal version 0: no flipped bit goes unseen."""
     return crc32(_pack((*columns, body), 0))
+
+
+def checksums(columns: Sequence[Sequence[Any]]) -> list[int]:
+    """The checksums that rows have to have, given as columns: all of COLUMNS, what stands under `sum` is left out."""
+    packed = map(_pack, zip(*columns[:_SUM], *columns[_SUM + 1 :], strict=True), repeat(0))
+    return list(map(crc32, packed))
 
 
 def make(

@@ -10,7 +10,7 @@ from localops.errors import BundleError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from localops.server.limits import Limits
 
@@ -62,36 +62,29 @@ def encodings() -> list[str]:
 
 def lines(body: bytes, encoding: str, limits: Limits) -> Iterator[bytes]:
     """The lines of a body, unpacked as they are asked for."""
-    for count, line in enumerate(_split(_inflated(body, encoding, limits.inflated), limits.line)):
-        if count > limits.rows + 1:  # the first are the header and the columns
+    most = limits.rows + 2  # the first are the header and the columns
+    begun: list[bytes] = []  # the pieces of a line that has not ended
+    size = 0
+    for piece in _inflated(body, encoding, limits.inflated):
+        head, *ended = piece.split(b"\n")
+        begun.append(head)
+        size += len(head)
+        if max(size, *map(len, ended), 0) > limits.line:
+            raise TooLarge(f"a line has more than {limits.line} bytes")
+        most -= len(ended)
+        if most < 0:
             raise TooLarge(f"a batch has more than {limits.rows} rows")
-        yield line
+        if ended:
+            yield b"".join(begun)
+            yield from ended[:-1]
+            begun, size = [ended[-1]], len(ended[-1])
+    if size:
+        raise BundleError("the last line breaks off")
 
 
 def whole(body: bytes, encoding: str, limits: Limits) -> bytes:
     """A body unpacked."""
     return b"".join(_inflated(body, encoding, limits.inflated))
-
-
-def _split(pieces: Iterable[bytes], longest: int) -> Iterator[bytes]:
-    begun: list[bytes] = []
-    size = 0
-    for piece in pieces:
-        *ended, rest = piece.split(b"\n")
-        for line in ended:
-            if begun:
-                line = b"".join([*begun, line])
-                begun, size = [], 0
-            if len(line) > longest:
-                raise TooLarge(f"a line has more than {longest} bytes")
-            yield line
-        if rest:
-            begun.append(rest)
-            size += len(rest)
-        if size > longest:
-            raise TooLarge(f"a line has more than {longest} bytes")
-    if begun:
-        raise BundleError("the last line breaks off")
 
 
 def _inflated(body: bytes, encoding: str, most: int) -> Iterator[bytes]:

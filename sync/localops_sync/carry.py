@@ -210,8 +210,9 @@ def _take_blob(folder: str, packed: zipfile.ZipFile, member: str, digest: str) -
 def _unpacked(rows: IO[bytes]) -> Iterator[tuple[Batch, dict[int, str]]]:
     """Batch after batch; what was sent before them may be anywhere, so nobody is asked for it."""
     buffered = io.BufferedReader(rows, _PIECE)  # type: ignore[type-var]
-    while head := buffered.readline(_LINE):
-        batch, refused = bundle.unpack(chain([head], iter(lambda: buffered.readline(_LINE), b"")))
+    lines = (line.rstrip(b"\n") for line in iter(lambda: buffered.readline(_LINE), b""))
+    for head in lines:
+        batch, refused = bundle.unpack(chain([head], lines))
         strangers.check(batch)
         yield strangers.admit(replace(batch, previous=None, totals=()), refused), refused
 
