@@ -95,6 +95,23 @@ class Reader:
         except apsw.CorruptError as error:
             raise DamagedJournal(f"{self.path} is damaged: {error}; see `localops repair`") from error
 
+    def some(self, statement: str, values: Mapping[str, object], most: int) -> tuple[list[tuple[Any, ...]], bool]:
+        """The first rows of a statement until their last columns have so many bytes, and whether these are all."""
+        found: list[tuple[Any, ...]] = []
+        size = 0
+        cursor = self._connection.execute(statement, values)
+        try:
+            for row in cursor:
+                if size >= most:
+                    return found, False
+                found.append(row)
+                size += len(row[-1] or "")
+        except apsw.CorruptError as error:
+            raise DamagedJournal(f"{self.path} is damaged: {error}; see `localops repair`") from error
+        finally:
+            cursor.close()
+        return found, True
+
     def stream(self, after: int = 0, many: int = 500) -> Iterator[Row]:
         """Every row from a seq on, page by page; each page is a read of its own."""
         while page := self.ask(_PAGE, (after, many)):

@@ -21,6 +21,7 @@ from localops.reader import SQLiteError
 from localops.server import charts, compare, details, facts, timeline
 from localops.server.calls import TooMany, Unavailable
 from localops.server.catalogue import DIMS, Catalogue, Wanted, merged
+from localops.sql import statements
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 _READERS = 4  # of a project, kept open
 _CATALOGUES = 64  # projects whose sessions are kept in columns
 _VALUES = 30  # of a filter, with their counts
+_PAGE = 8 << 20  # bytes of the rows on a page of events, give or take one row
+_ROWS = statements("queries.sql")["events"]
+_ROWS_OF_KIND = statements("pages.sql")["rows_of_kind"]
 _HITS = 2_000  # rows of a session in which a text is found, at most
 
 
@@ -240,7 +244,7 @@ class HomeReader:
             if found is None:
                 return None
             where, figures = found
-            _check_size(figures, most)
+            _check_size(where, session, figures, most)
             return export.document(export.Run(where.name, where.folder, where.reader, session))
 
     def events(
@@ -258,17 +262,15 @@ class HomeReader:
             if found is None:
                 return None
             where = found[0]
+            complete = True
             if text is not None:
-                page, complete = _rows_with(where, session, text, kind, after, limit)
-            elif kind is not None:
-                page, complete = (
-                    timeline.ask(where.reader, "rows_of_kind", session=session, kind=kind, after=after, many=limit),
-                    True,
-                )
+                page, whole, complete = _rows_with(where, session, text, kind, after, limit)
             else:
-                page, complete = where.reader.all("events", session=session, after=after, many=limit), True
+                values = {"session": session, "after": after, "many": limit, **({"kind": kind} if kind else {})}
+                page, whole = where.reader.some(_ROWS_OF_KIND if kind else _ROWS, values, _PAGE)
             shown = list(_shown(where, session, page, halves=text is not None))
-            told: Facts = {"events": shown, "next_after": page[-1][0] if len(page) == limit else None}
+            more = len(page) == limit or not whole
+            told: Facts = {"events": shown, "next_after": page[-1][0] if more else None}
             return told if complete else {**told, "exact": False}
 
     def event(self, project: str | None, session: bytes, seq: int) -> Facts | None:
@@ -322,7 +324,7 @@ class HomeReader:
             if found is None:
                 return False
             where, figures = found
-            _check_size(figures, most)
+            _check_size(where, session, figures, most)
             export.WRITERS[form]([export.Run(where.name, where.folder, where.reader, session)], file)
             return True
 
@@ -374,9 +376,11 @@ def inode(path: str) -> int:
         return 0
 
 
-def _check_size(figures: analytics.Totals, most: int) -> None:
-    if figures.rows > most:
-        raise TooMany(f"the session has {figures.rows} rows: read its events page by page")
+def _check_size(where: Project, session: bytes, figures: analytics.Totals, most: int) -> None:
+    """TooMany for a session of more rows than `most`, or of as much as so many rows of a kilobyte."""
+    weight = where.reader.ask(statements("prune.sql")["weight"], {"session": session})[0][0]
+    if figures.rows > most or weight > most << 10:
+        raise TooMany(f"the session has {figures.rows} rows of {weight >> 20} MiB: read its events page by page")
 
 
 def _listed(found: list[Listed]) -> Iterator[Facts]:
@@ -405,16 +409,22 @@ def _shown(where: Project, session: bytes, page: list[tuple[Any, ...]], *, halve
 
 def _rows_with(
     where: Project, session: bytes, text: str, kind: str | None, after: int, limit: int
-) -> tuple[list[tuple[Any, ...]], bool]:
-    """The rows that have all words of a text, in their order, and whether all there are were looked through."""
+) -> tuple[list[tuple[Any, ...]], bool, bool]:
+    """The rows that have all words of a text, in their order, whether they are all, and whether all were looked at."""
     index = where.index()
     unread = index.catch_up()
     hits = list(islice(index.events(text, session), _HITS))
     seqs = sorted(
         hit.seq for hit in hits if hit.seq > after and hit.kind not in rows.BOOKS and kind in (None, hit.kind)
     )[:limit]
-    found = [timeline.ask(where.reader, "row_at", seq=seq)[0] for seq in seqs]
-    return found, not unread and len(hits) < _HITS
+    found: list[tuple[Any, ...]] = []
+    size = 0
+    for seq in seqs:
+        if size >= _PAGE:
+            break
+        found += timeline.ask(where.reader, "row_at", seq=seq)
+        size += len(found[-1][-1] or "")
+    return found, len(found) == len(seqs), not unread and len(hits) < _HITS
 
 
 def _together(by: str, lines: list[analytics.Line]) -> list[analytics.Line]:

@@ -9,6 +9,7 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -184,8 +185,24 @@ def test_more_projects_than_are_kept_open(store: HomeStore) -> None:
     assert _take(store, "p0")
 
 
+@pytest.mark.parametrize("asked", [{}, {"kind": "llm"}, {"text": "cat"}])
+def test_a_page_of_large_events_is_short(store: HomeStore, asked: dict[str, str]) -> None:
+    """It ends when it is large, however many events were asked for, and the next one goes on behind it."""
+    session = _take(store, events=8, body='{"params":"cat ' + "x" * (3 << 20) + '"}')
+    after: Any = 0
+    sizes = []
+    while after is not None:
+        page: Any = store.events("p", session, after=after, limit=1_000, **asked)
+        sizes.append(len([one for one in page["events"] if one["kind"] == "llm"]))
+        after = page["next_after"]
+    assert (sum(sizes), max(sizes)) == (8, 3)
+
+
 def test_a_session_that_is_too_large_for_one_answer_is_not_begun(store: HomeStore) -> None:
-    """It is read page by page."""
+    """It is read page by page: many rows, or large ones."""
+    large = _take(store, events=2, body='{"params":"' + "x" * 40_000 + '"}')
+    with pytest.raises(TooMany):
+        store.document("p", large, most=30)
     session = _take(store, events=20)
     with pytest.raises(TooMany):
         store.document("p", session, most=10)
