@@ -11,7 +11,8 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,15 @@ if TYPE_CHECKING:
     from scripts.bench import Bench
 
 _MODELS = ("gpt-4o", "gpt-4o-mini", "o3-mini", "claude-sonnet-4-5")
+_CONNECTIONS = 6  # of a browser to one server
+# What /analytics asks for, in its order.
+_ACROSS = (
+    "analytics?",
+    "analytics/daily?tz=Europe/Berlin&",
+    "analytics/distributions?",
+    *(f"analytics?by={by}&limit=20&" for by in ("model", "tool", "agent", "tag")),
+    *(f"sessions?sort={sort}&order=desc&limit=10&" for sort in ("cost", "seconds", "errors")),
+)
 
 
 class Pages:
@@ -58,6 +68,20 @@ class Pages:
         began = time.perf_counter()
         self.get(path)
         return (time.perf_counter() - began) * 1000
+
+    def at_once(self, paths: Sequence[str]) -> list[float]:
+        """Milliseconds until each answer is there, when all are asked for as a browser does."""
+        began = time.perf_counter()
+
+        def ask(path: str) -> float:
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
+            connection.request("GET", path, headers={"Cookie": self.cookie})
+            connection.getresponse().read()
+            connection.close()
+            return (time.perf_counter() - began) * 1000
+
+        with ThreadPoolExecutor(_CONNECTIONS) as browser:
+            return list(browser.map(ask, paths))
 
     def __enter__(self) -> Pages:
         return self
@@ -127,6 +151,9 @@ def ui_list(bench: Bench) -> None:
             cold = pages.took("/api/1/sessions?sort=cost")
             found = [[pages.took(f"/api/1/sessions?{query}") for query in filters] for _ in range(bench.rounds)]
             counts = [[pages.took(f"/api/1/facets?{query}") for query in filters[-11:]] for _ in range(bench.rounds)]
+            across = [
+                _across(pages, query, bench.rounds) for query in ("", "tag=weekly", "since=2020-01-01&tag=nightly")
+            ]
         everything = sorted(value for one in found for value in one)
         worst = max(range(len(filters)), key=lambda at: statistics.median(one[at] for one in found))
         bench.say(
@@ -136,7 +163,18 @@ def ui_list(bench: Bench) -> None:
             f"{filters[worst] or 'none'} {statistics.median(one[worst] for one in found):.0f} ms, first {cold:.0f} ms)",
         )
         counted = sorted(value for one in counts for value in one)
-        bench.say("counts of every filter's values beside it: p95", "", f"{counted[len(counted) * 95 // 100]:.0f} ms")
+        bench.say(
+            "counts of every filter's values beside it: p95", "<= 50 ms", f"{counted[len(counted) * 95 // 100]:.0f} ms"
+        )
+        what = f"/analytics of {bench.sessions:,} sessions, all, with a tag, with a time and a tag"
+        bench.say(f"{what}: its sums", "<= 300 ms", ", ".join(f"{sums:.0f} ms" for sums, _ in across))
+        bench.say(f"{what}: all of it", "<= 1000 ms", ", ".join(f"{whole:.0f} ms" for _, whole in across))
+
+
+def _across(pages: Pages, query: str, rounds: int) -> tuple[float, float]:
+    """Until the sums across sessions are there, and until the last chart can be drawn."""
+    times = [pages.at_once([f"/api/1/{part}{query}" for part in _ACROSS]) for _ in range(min(rounds, 5))]
+    return statistics.median(each[0] for each in times), statistics.median(max(each) for each in times)
 
 
 def ui_session(bench: Bench) -> None:
