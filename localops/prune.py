@@ -55,6 +55,7 @@ class Taken:
     blobs: int = 0
     changed: list[bytes] = field(default_factory=list)  # sessions that went on meanwhile, and stay
     freed: int = 0  # bytes that the file system has back
+    packed: bool = True  # unless somebody records into a file that takes long to pack
 
 
 def remotes(folder: str) -> list[str]:
@@ -114,7 +115,8 @@ def take(journal: Journal, choices: Iterable[Choice]) -> Taken:
     if taken.sessions:
         _forget_texts(journal.folder)
     taken.blobs = sweep_blobs(journal)
-    if taken.sessions and (before <= _PACKED_ANYWAY or not _recorded_into(journal)):
+    taken.packed = before <= _PACKED_ANYWAY or not _recorded_into(journal)
+    if taken.sessions and taken.packed:
         journal.compact()
     taken.freed = before - _size(journal)
     return taken

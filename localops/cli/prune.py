@@ -183,7 +183,7 @@ def _tell(name: str, told: Taken) -> None:
         f"{name}: {_sessions(told.sessions)}, {output.count(told.rows)} rows and {told.blobs} blobs "
         f"are taken out; {output.count(max(0, told.freed))} bytes are free again."
     )
-    if told.freed <= 0 and told.sessions:
+    if told.sessions and not told.packed:
         print("The space is used again by new rows: the file is not packed while somebody records into it.")
     if told.changed:
         print(f"{_sessions(len(told.changed))} went on meanwhile, and stay.")

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 import localops
+from localops import prune
+from localops.cli.prune import _tell as report
 
 
 @pytest.fixture(autouse=True)
@@ -62,3 +64,16 @@ def test_nobody_to_ask_is_said(command: Any) -> None:
 def test_what_may_go_must_be_said(command: Any, arguments: tuple[str, ...]) -> None:
     """No condition, or one that cannot be read, is wrong usage."""
     assert command("prune", *arguments)[0] == 2
+
+
+def test_a_file_that_is_not_packed_is_said(command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing comes back from a large file that is recorded into."""
+    assert "not packed" not in command("prune", "--state", "Failure", "--yes")[1]
+    monkeypatch.setattr(prune, "_PACKED_ANYWAY", 0)
+    assert "not packed" in command("prune", "--state", "Success", "--yes")[1]
+
+
+def test_little_is_no_reason_to_say_so(capsys: pytest.CaptureFixture[str]) -> None:
+    """A small session may leave no page free: the file was packed all the same."""
+    report("research", prune.Taken(sessions=1, rows=3))
+    assert "not packed" not in capsys.readouterr().out
