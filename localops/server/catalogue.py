@@ -1,7 +1,7 @@
 """All sessions of a project in columns, in memory: any filter, any order and the counts of every value at once.
 
 It is made from the journal's derived tables and then follows the journal: each question first takes in the sessions
-that have new rows.  Some 400 bytes a session; a walk along an index cannot count, and has one order for each index.
+that have new rows.  Some 1,200 bytes a session; a walk along an index cannot count, and has one order for each index.
 """
 
 from __future__ import annotations
