@@ -39,7 +39,7 @@ export const ICONS = {
 
 // Asking
 
-export class Refused extends Error {}
+class Refused extends Error {}
 
 /** The JSON at an address below /api/1; what goes wrong is an error with a sentence to show. */
 export async function ask(path, query = {}, options = {}) {
@@ -119,7 +119,7 @@ export function say(text) {
 
 export const notice = (text, kind = "empty") => make("p", { class: kind, role: kind === "problem" ? "alert" : null }, text);
 
-export async function copy(text) {
+async function copy(text) {
   try {
     await navigator.clipboard.writeText(text);
     say("Copied");
@@ -168,7 +168,7 @@ function help() {
 const NAMES = { ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓", Escape: "Esc", " ": "Space" };
 
 const dark = matchMedia("(prefers-color-scheme: dark)");
-export const isDark = () => (document.documentElement.dataset.theme || (dark.matches ? "dark" : "light")) === "dark";
+const isDark = () => (document.documentElement.dataset.theme || (dark.matches ? "dark" : "light")) === "dark";
 
 function switchTheme() {
   const chosen = isDark() ? "light" : "dark";
