@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 from collections import deque, namedtuple
+from itertools import chain
 
 from localops import encode, rows
 from localops.errors import ConfigError
@@ -202,14 +203,14 @@ class Index:
     def candidates(self, text: str, most: int) -> tuple[list[bytes] | None, bool]:
         """The sessions that have every word of a text somewhere in a passage, and whether that is all that is asked.
 
-        None when there are more passages than `most`.  If that is not all, `has` knows whether one row of a session has
-        every term.
+        Each comes as often as it has such passages; None when there are more of them than `most`.  If that is not all,
+        `has` knows whether one row of a session has every term.
         """
         query = Query(text)
         found = self._file.ask(statements("search.sql")["sessions"], {"match": query.match, "many": most + 1})
         if len(found) > most:
             return None, False
-        return list(dict.fromkeys(session for (session,) in found)), self._is_simple(query)
+        return list(chain.from_iterable(found)), self._is_simple(query)
 
     def has(self, session: bytes, text: str) -> bool:
         """Whether one row of the session has every term."""

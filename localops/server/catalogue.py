@@ -331,7 +331,9 @@ class Catalogue:
         found, exact = project.index().candidates(wanted.filters.text, most)
         if found is None:
             return None, True
-        return {self._rows[session] for session in found if session in self._rows}, not exact
+        rows: set[Any] = set(map(self._rows.get, found))
+        rows.discard(None)  # of sessions that are not here any more
+        return rows, not exact
 
     def _count(self, rows: Sequence[int], dims: Sequence[str]) -> dict[str, Counter[str]]:
         found: dict[str, Counter[str]] = {dim: Counter() for dim in dims}
