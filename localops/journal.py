@@ -728,7 +728,7 @@ class Journal:
                 assert self._connection is not None
                 return list(self._connection.execute(statements("queries.sql")[name], values))
         except apsw.Error as error:
-            raise JournalError(f"{self.path} cannot be read: {error}") from error
+            raise JournalError(f"{self.path} cannot be read: {because(error)}") from error
 
     def one(self, name: str, **values: object) -> tuple[Any, ...] | None:
         """The first row of a named query."""

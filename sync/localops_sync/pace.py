@@ -52,10 +52,18 @@ class Pace:
         if self.seconds_left() <= 0 or self.rows_left <= 0 or self.bytes_left <= 0:
             raise OutOfBudget
 
+    def portion(self, most: int) -> int:
+        """How much of something may go in one request: at a given rate no more than takes ten seconds."""
+        return most if self._rate is None else max(1_000, min(most, int(10 * self._rate)))
+
+    def seconds_for(self, size: int) -> float:
+        """How long so many bytes take at the given rate."""
+        return size / self._rate if self._rate else 0.0
+
     def wait_for_line(self) -> None:
         """Wait until what was sent before has had its time; OutOfBudget when the pass is over before.
 
-        This comes before a request, never after one: an answer that is there must be kept, whatever the budget.
+        This comes before what is sent, never after it: an answer that is there must be kept, whatever the budget.
         """
         self.wait(self._free_at - self._monotonic())
         self._free_at = max(self._free_at, self._monotonic())
@@ -64,8 +72,7 @@ class Pace:
         """Count what was sent."""
         self.rows_left -= rows
         self.bytes_left -= size
-        if self._rate:
-            self._free_at += size / self._rate
+        self._free_at += self.seconds_for(size)
 
     def wait(self, seconds: float) -> None:
         """Wait, if there is anything to wait for; OutOfBudget when the pass would be over before."""

@@ -40,6 +40,7 @@ CONNECT = 5.0  # seconds for a connection to one address
 SILENCE = 30.0  # seconds in which not a byte comes or goes
 WHOLE = 120.0  # seconds for a request and its answer, and more for a body:
 SLOWEST = 1_000  # bytes of it that go in a second over a line which still is one
+_PIECE = 65_536  # bytes of it that go to the socket at once
 ANSWER = 8 << 20  # bytes of an answer
 _SKEW = 300.0  # seconds that clocks may differ without a word
 _SAID = 200  # characters of a remote's own words in a sentence of ours
@@ -141,13 +142,9 @@ class Transport:
         OutOfBudget when the pass is over before it could be sent.
         """
         self.pace.wait_for_line()
-        seconds = self._whole + len(body or b"") / SLOWEST
+        seconds = self._whole + len(body or b"") / SLOWEST + self.pace.seconds_for(len(body or b""))
         line = self._line
-        try:
-            reply = self._within(seconds, lambda: self._call(line, method, path, body, headers or {}, most))
-        finally:
-            self.sent += len(body or b"")
-            self.pace.spend(0, len(body or b""))
+        reply = self._within(seconds, lambda: self._call(line, method, path, body, headers or {}, most))
         self._compare_clocks(reply.headers.get("Date"))
         if reply.status not in expected:
             raise reply.refusal()
@@ -191,7 +188,7 @@ class Transport:
             with line.request(
                 method,
                 self.base + path,
-                data=io.BytesIO(body) if body else body,  # goes in pieces, and each of them may take its time
+                data=_Body(body, self) if body else body,
                 headers=dict(headers),
                 timeout=(self._connect, self._silence),
                 allow_redirects=False,
@@ -202,6 +199,9 @@ class Transport:
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             line.hang_up()
             raise _meaning(error, self.base, self.where, secrets) from error
+        except OutOfBudget:
+            line.hang_up()
+            raise
         if reply.status < 200:  # an early word, which http.client takes for the answer that is still to come
             line.hang_up()
         return reply
@@ -224,6 +224,23 @@ class Transport:
         except (ValueError, TypeError, OverflowError):
             return
         self.skew = ahead if abs(ahead) > _SKEW else None
+
+
+class _Body(io.BytesIO):
+    """What is sent, in pieces: each may take its time, and at a given rate has to."""
+
+    def __init__(self, body: bytes, transport: Transport) -> None:
+        super().__init__(body)
+        self._transport = transport
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """The next piece, when the line is free for it."""
+        pace = self._transport.pace
+        pace.wait_for_line()
+        piece = super().read(pace.portion(_PIECE if size is None or size < 0 else size))
+        self._transport.sent += len(piece)
+        pace.spend(0, len(piece))
+        return piece
 
 
 def _says_its_end(found: requests.Response) -> bool:

@@ -19,7 +19,7 @@ from localops import bundle, config, delivery, ends, output
 from localops.bundle import Ack
 from localops.errors import ConfigError, LocalopsError
 from localops.journal import Journal
-from localops.reader import Reader, SQLiteError
+from localops.reader import Reader, SQLiteError, told
 from localops_sync import retry, sinks, verify
 from localops_sync.codes import ACT, BUDGET, BUSY, DONE, INTERRUPTED, OFFLINE, PARKED, UNEXPECTED, Outcome
 from localops_sync.pace import OutOfBudget, Pace
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 LOCK = "sync.lock"
 _QUICK = 1.0  # seconds that a batch takes on a line that can bear larger ones
+_PACKED = 5  # bytes of a row that become one on the line, about
 _PROBES = 64  # requests spent on finding rows that make a server fail
 _MOST_TOUCHED = 100_000  # sessions remembered for the totals that go along at the end
 
@@ -86,7 +87,7 @@ def sync(
     except ConfigError as error:
         outcome.worse(ACT, str(error))
     except (LocalopsError, SQLiteError, OSError) as error:
-        outcome.worse(UNEXPECTED, str(error))
+        outcome.worse(UNEXPECTED, told(error))
     return outcome
 
 
@@ -123,6 +124,7 @@ class Pass:
     ) -> None:
         self.folder, self.remote, self.outcome, self.pace, self.limits = folder, remote, outcome, pace, limits
         self.limits.metadata_only = remote.metadata_only
+        self.limits.size = _PACKED * pace.portion(self.limits.size // _PACKED)
         self._on_progress = on_progress
         self._total = 0
         self._durable = 0  # the newest row that is safe from a power cut

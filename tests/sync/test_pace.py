@@ -92,6 +92,14 @@ def test_the_time_of_sending_counts(clock: Clock) -> None:
     assert clock.waits == [0.5]
 
 
+def test_at_a_given_rate_little_goes_at_once(clock: Clock) -> None:
+    """No request takes much longer than ten seconds of a spared line; one that is not spared gets all of it."""
+    assert clock.pace().portion(4_000_000) == 4_000_000
+    assert clock.pace(bytes_per_second=3_000).portion(4_000_000) == 30_000
+    assert clock.pace(bytes_per_second=1_000_000).portion(4_000_000) == 4_000_000
+    assert clock.pace(bytes_per_second=1).portion(4_000_000) == 1_000
+
+
 def test_idle_time_is_not_saved_up(clock: Clock) -> None:
     """A line that was not used for an hour may not be flooded for it."""
     pace = clock.pace(bytes_per_second=100)

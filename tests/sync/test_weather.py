@@ -621,11 +621,29 @@ def test_interrupted(trip: Trip, chaos_before: Chaos, calls: int) -> None:
     trip.check_arrived()
 
 
+def test_a_line_is_spared_within_a_request(trip: Trip, chaos_before: Chaos) -> None:
+    """At a given rate a batch goes out in pieces, each in its time; none is larger than ten seconds of the line."""
+    session = localops.start_session()
+    assert session is not None
+    for _ in range(200):
+        session.record(localops.LLMEvent(prompt=os.urandom(200).hex()))
+    session.end_session("Success")
+    rate, piece = 40_000, 16_384
+    began = time.monotonic()
+    outcome = worker.sync(trip.home, "default", trip.remote, pace=Pace(bytes_per_second=rate))
+    took = time.monotonic() - began
+    assert (outcome.code, outcome.left) == (codes.DONE, 0)
+    assert outcome.bytes > 2 * piece
+    assert took > (outcome.bytes - 2 * piece) / rate
+    assert max(len(each.body) for each in chaos_before.seen) <= 10 * rate
+    trip.check_arrived()
+
+
 def test_interrupted_while_the_line_is_spared(trip: Trip) -> None:
-    """Ctrl-C ends a pass that waits for its share of a slow line, which it would for hours."""
+    """Ctrl-C ends a pass that waits for its share of a slow line, which it would for minutes."""
     trip.record(7_000)  # three batches: it is the second that another is packed beside
     everything = trip.unsent()
-    program = trip.start("--bwlimit", "1")
+    program = trip.start("--bwlimit", "1000")
     try:
         wait_until(lambda: trip.unsent() < everything, 30)
         time.sleep(0.3)  # by now it waits

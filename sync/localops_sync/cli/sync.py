@@ -65,6 +65,7 @@ def sync(**given: Any) -> None:
     while True:
         outcomes = list(wanted.outcomes())
         _tell(outcomes, wanted)
+        sys.stdout.flush()  # into a file or a pipe as well: with --watch the next word may be hours away
         code = codes.worst(outcome.code for outcome in outcomes)
         if not wanted.watch or code in (codes.USAGE, codes.INTERRUPTED):
             raise click.exceptions.Exit(code)

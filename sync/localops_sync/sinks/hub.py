@@ -133,7 +133,7 @@ class Hub:
         with open(path, "rb") as file:
             while not whole and at <= size:
                 file.seek(at)
-                piece = file.read(PIECE)
+                piece = file.read(self.transport.pace.portion(PIECE))
                 headers = {
                     "Content-Type": "application/octet-stream",
                     "Upload-Offset": str(at),
