@@ -69,7 +69,7 @@ def taken(told: Mapping[str, Sequence[Any]], bodies: Sequence[bytes]) -> list[Nu
     What the journal's own columns would refuse is refused: rows may come from anybody.
     """
     absent = (None,) * len(bodies)
-    columns = [_checked(name, told.get(name, absent)) for name in _HEADS]
+    columns = [_checked(name, told.get(name, absent)) if name in told or name in _NEEDED else absent for name in _HEADS]
     encode.check(bodies)
     columns.append([None if body == "null" else body for body in map(bytes.decode, bodies)])
     if rows.checksums(columns) != list(columns[_SUM]):

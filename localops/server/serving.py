@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import socket
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _HEAD_BYTES = 16 << 10  # of a request: line and headers
 _SWITCH = 0.0005  # seconds a thread computes before another may: answers must not wait for rows that are taken in
+_YOUNG = 20_000  # objects between two looks for cycles: a batch makes thousands of rows, and none of them is one
 _FULL = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
@@ -141,6 +143,8 @@ def serve(
     """
     _raise_files()
     sys.setswitchinterval(_SWITCH)
+    gc.freeze()
+    gc.set_threshold(_YOUNG)
     protocol = type("Bounded", (_Bounded,), {"limits": limits})
     config = uvicorn.Config(
         app,

@@ -337,12 +337,12 @@ class _Adapter(HTTPAdapter):
 
     def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
         """Make the pools for remotes that are called directly."""
-        super().init_poolmanager(*arguments, **options)
+        super().init_poolmanager(*arguments, blocksize=_PIECE, **options)
         self.poolmanager.pool_classes_by_scheme = self._pools
 
     def proxy_manager_for(self, proxy: str, **options: Any) -> urllib3.ProxyManager:
         """Make the pools for those behind a proxy; SOCKS has connections of its own kind."""
-        manager: urllib3.ProxyManager = super().proxy_manager_for(proxy, **options)
+        manager: urllib3.ProxyManager = super().proxy_manager_for(proxy, blocksize=_PIECE, **options)
         if not proxy.lower().startswith("socks"):
             manager.pool_classes_by_scheme = self._pools
         return manager

@@ -7,6 +7,7 @@ delivered only in the transaction that keeps its receipt.  A lock lets one pass 
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from localops_sync.sink import Sink
 
 LOCK = "sync.lock"
+_SWITCH = 0.0005  # seconds a thread computes before another may: what is sent must not wait for what is packed
 _QUICK = 1.0  # seconds that a batch takes on a line that can bear larger ones
 _PACKED = 5  # bytes of a row that become one on the line, about
 _PROBES = 64  # requests spent on finding rows that make a server fail
@@ -158,6 +160,7 @@ class Pass:
         if not (check_all or self.ledger.has_work()):
             return  # and not one packet
         self._beside = ThreadPoolExecutor(1)
+        sys.setswitchinterval(_SWITCH)
         transport = Transport(self.remote, pace=self.pace)
         self.sink: Sink = sinks.open_sink(self.remote, self.reader, self.folder, transport)
         try:
