@@ -1,8 +1,8 @@
 """Many rows as text, column by column: the form in which they travel.
 
 One line of JSON holds a list for each column that any of the rows fills; then each row's body follows on a line of its
-own, as it is stored.  What is alike stands together, so it packs to half of what rows on their own would, and whoever
-takes it in looks at a whole column at once.
+own, as it is stored.  Whoever takes it in looks at a whole column at once, which is what makes it quick, and what is
+alike stands together, which packs better.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Packing by zstd: half of gzip's bytes in a tenth of its time; Python's own from 3.14 on, before that a backport."""
+"""Packing by zstd: never larger than by gzip, half of it for conversations, and five to ten times as quick.
+
+The module is Python's own from 3.14 on; before, it is a backport of that.
+"""
 
 from __future__ import annotations
 

@@ -41,6 +41,7 @@ WORDS = (
     "that match two of them take reservations tonight only serves guests".split()
 )
 BATCH = 2_000
+_BODIES = 20_000  # that are not the same: no batch holds one twice, which would pack far too well
 
 
 def body() -> str:
@@ -54,13 +55,13 @@ def body() -> str:
 def backlog(folder: str, many: int) -> None:
     """A journal with so many events, none of them sent."""
     sessions = [clock.new_id() for _ in range(100)]
-    bodies = [body() for _ in range(500)]
+    bodies = [body() for _ in range(min(many, _BODIES))]
 
     def found() -> Iterator[rows.Row]:
         for number in range(many):
             at = clock.now_ns()
             session = sessions[number * len(sessions) // many]
-            yield rows.make("action", session, id=clock.new_id(at), at_ns=at, name="step", body=bodies[number % 500])
+            yield rows.make("action", session, id=clock.new_id(at), at_ns=at, name="step", body=bodies[number % _BODIES])
 
     journal = Journal(folder)
     journal.add(found())
