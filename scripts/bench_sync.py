@@ -61,7 +61,8 @@ def backlog(folder: str, many: int) -> None:
         for number in range(many):
             at = clock.now_ns()
             session = sessions[number * len(sessions) // many]
-            yield rows.make("action", session, id=clock.new_id(at), at_ns=at, name="step", body=bodies[number % _BODIES])
+            text = bodies[number % _BODIES]
+            yield rows.make("action", session, id=clock.new_id(at), at_ns=at, name="step", body=text)
 
     journal = Journal(folder)
     journal.add(found())
