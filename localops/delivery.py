@@ -146,7 +146,7 @@ class Ledger:
                 reached = page[-1][0]
                 rows = [each for each in page if held_back is None or not held_back.holds(each[1])]
                 whole = len(rows) == len(page) and limits.session is None
-                ranges = [(after + 1, reached)] if whole else _spans(page, {seq for seq, _ in rows})
+                ranges = [(after + 1, reached)] if whole else bundle.merged((seq, seq) for seq, _ in rows)
                 if rows:
                     if limits.metadata_only:
                         rows = [(seq, bundle.without_content(row)) for seq, row in rows]
@@ -347,19 +347,6 @@ class _Running:
             state = ends.standing(self._reader, self._folder, session).state if named else ""
             self._known[session] = state in ("Running", "Unknown")
         return self._known[session]
-
-
-def _spans(page: Sequence[tuple[int, Row]], chosen: set[int]) -> list[Range]:
-    """The chosen rows of a page as ranges, as long as nothing lies between that was not chosen."""
-    found: list[Range] = []
-    beside = False
-    for seq, _ in page:
-        if seq in chosen:
-            found.append((seq, seq))
-            if beside:
-                found[-2:] = [(found[-2][0], seq)]
-        beside = seq in chosen
-    return found
 
 
 def _json(told: dict[str, Any]) -> str:

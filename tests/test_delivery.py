@@ -79,6 +79,18 @@ def test_one_session_alone(journal: Journal, ledger: Ledger) -> None:
     assert ledger.gaps() == [(1, 11), (14, 14)]
 
 
+def test_what_lies_between_the_rows_of_a_session_is_still_to_be_sent(journal: Journal, ledger: Ledger) -> None:
+    """A session whose rows stand among those of others is sent alone: what is not in the batch stays unsent."""
+    for _ in range(3):
+        _add(journal, b"b" * 16, 1)
+        _add(journal, b"c" * 16, 1)
+    journal.fold()
+    [batch] = ledger.batches(Limits(session=b"b" * 16))
+    ledger.settle(journal, batch, Ack())
+    assert ledger.delivered() == [(seq, seq) for seq in _seqs([batch])]
+    assert ledger.waiting().rows == 14
+
+
 def test_sessions_that_go_on_can_wait(tmp_path: Path) -> None:
     """With ended_only, rows of a running session stay unsent; those of an ended one go."""
     done = localops.start_session(name="done")
