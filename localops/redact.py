@@ -91,7 +91,10 @@ class Redactor:
             text, found = _replace(self._assignment, text, _assigned)
             count += found
         if "--" in text:
-            text, found = _replace(_OPTION, text, self._option)
+            text, found = _replace(_OPTION, text, self._named)
+            count += found
+        if "<" in text:
+            text, found = _replace(_ELEMENT, text, self._named)
             count += found
         for pattern in self._patterns:
             text, found = pattern.subn("[redacted:pattern]", text)
@@ -121,9 +124,9 @@ class Redactor:
         """The label for what follows an argument like `--password`, or an empty text."""
         return self.names(argument[2:]) if _ARGUMENT.fullmatch(argument) else ""
 
-    def _option(self, match: re.Match[str]) -> tuple[str, str] | None:
-        """A word behind an option that has a secret's name."""
-        label = self.names(match["option"])
+    def _named(self, match: re.Match[str]) -> tuple[str, str] | None:
+        """The word behind an option, or the text in an element, that has a secret's name."""
+        label = self.names(match["name"])
         return ("value", label) if label and hides(label, match["value"]) else None
 
 
@@ -270,8 +273,17 @@ _AUTHORIZATION = _Later(
 # On a command line: the word behind --password and its like, but not the word that stands for one in a usage text.
 _ARGUMENT = _Later(r"--[A-Za-z_.-]{1,64}")
 _OPTION = _Later(
-    r"""(?x) (?<![\w-]) -- (?P<option>[A-Za-z_.-]{1,64}+) [ ]{1,8}+ ["']?
+    r"""(?x) (?<![\w-]) -- (?P<name>[A-Za-z_.-]{1,64}+) [ ]{1,8}+ ["']?
     (?P<value>(?![A-Z_]+\b) [^\s"'\\<>(){}\[\]|$`,;=-] [^\s"'\\<>(){}\[\]|`,;]{0,4096}+)"""
+)
+# The closing tag has the name without the attributes.
+_ELEMENT = _Later(
+    r"""(?x) (?:>|<!\[CDATA\[) \s{0,64}+ (?!\[redacted:) (?P<value>(?:[^<>\]]|\](?!\]>)){1,4096}+) (?:\]\]>\s{0,64}+)?+
+    <\\{0,7}/ (?P<name>[\w:.-]{1,128}+) \s{0,8}+ >"""
+)
+# A signed URL opens its file to whoever has it; the `&` in it may be written as HTML or as JSON does.
+_SIGNATURE = _Later(
+    r"(?i)(?:[?&;]|\\u0026)(?:X-(?:Amz|Goog)-Signature|sig(?:nature)?)=(?P<signature>[A-Za-z0-9%+/_~-]{16,2048}+={0,2}+)"
 )
 _USER = _Later(
     r"""(?x) (?<![\w-]) (?:-[uU]|--(?:proxy-)?user) [ =]{1,8}+ ["']? [^\s:"'\\]{1,128}+ :
@@ -319,6 +331,10 @@ def _url_passwords(text: str) -> tuple[str, int]:
 
 def _cookies(text: str) -> tuple[str, int]:
     return _replace(_COOKIE, text, lambda _: ("cookie", "cookie"))
+
+
+def _signatures(text: str) -> tuple[str, int]:
+    return _replace(_SIGNATURE, text, lambda _: ("signature", "signature"))
 
 
 def _credentials(text: str) -> tuple[str, int]:
@@ -394,6 +410,7 @@ _SHAPES: list[tuple[list[str], Callable[[str], tuple[str, int]]]] = [
     (["uthorization", "UTHORIZATION"], _credentials),
     (["ookie: ", "OOKIE: "], _cookies),
     (["curl"], _users),
+    (["ig=", "ignature="], _signatures),
     (["@"], _url_passwords),
 ]
 
@@ -420,9 +437,12 @@ def _suspicion(literals: list[tuple[str, str]], names: list[str]) -> Callable[[b
         rb"-(?:-[a-z_.-]{0,64}?(?:pass|pwd|token|secret|key|auth|cookie|credential|user)|u[ =\\\"']"
         rb"|(?<=[tixy]-)(?:(?<=gl[dr]t-)|(?<=gl(?:pat|cbt|ptt)-)|(?<=xai-)|(?<=pypi-)|(?<=nvapi-)|(?<=pplx-)|(?<=tvly-)))"
     )
+    element = _Later(rb"<\\*/[^<>]{0,128}(?:" + "|".join(_WORDS).encode() + rb")")
     x = _Later(rb"x(?:ox|app-)")
     capital_a = _Later(rb"A(?:[KS]IA|Iza)")
-    underscore_sign, hyphen_sign, x_sign, a_sign, i_sign, g_sign, at_sign, j_sign = b"_-xAIG@J"
+    underscore_sign, hyphen_sign, x_sign, a_sign, i_sign, g_sign, at_sign, j_sign, less_sign, equals_sign = (
+        b"_-xAIG@J<="
+    )
 
     def looks_secret(body: bytes) -> object:
         low = body.lower()
@@ -439,6 +459,8 @@ def _suspicion(literals: list[tuple[str, str]], names: list[str]) -> Callable[[b
             or (g_sign in body and b"SG." in body)
             or (j_sign in body and b"eyJ" in body)
             or (at_sign in body and b"://" in body)
+            or (less_sign in low and element.search(low))
+            or (equals_sign in low and (b"sig=" in low or b"signature=" in low))
         )
 
     told = [

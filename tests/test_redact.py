@@ -77,6 +77,10 @@ SHAPES: dict[str, Callable[[], str]] = {
     "aws secret": lambda: "aws_secret_access_key = " + _some(ALNUM + "/+", 40),
     '"secret": ""': lambda: f'"client_secret": "{_some(ALNUM, 12, 40)}"',
     "token: ''": lambda: f"accessToken: '{_some(ALNUM, 12, 40)}'",
+    "<element>": lambda: RANDOM.choice(["<password>{}</password>", "<a:apiKey b='c'>{}</a:apiKey>"]).format(
+        _some(ALNUM, 8, 20)
+    ),
+    "signed url": lambda: f"https://a.blob.core.windows.net/b?sv=2024&sig={quote(_some(ALNUM + '+/', 43))}%3D",
 }
 WRAPPINGS: dict[str, Callable[[str], object]] = {
     "prose": lambda text: f"First we tried {text} and it worked.",
@@ -100,7 +104,7 @@ class _Holder:
 
 def _core(planted: str) -> str:
     """The middle of the secret: no part of it that is this long may be left."""
-    secret = planted.split("@db.")[0].rstrip("\"'").split("\n")[len(planted.split("\n")) // 2]
+    secret = planted.split("@db.")[0].split("</")[0].rstrip("\"'").split("\n")[len(planted.split("\n")) // 2]
     return secret[-8:]
 
 
@@ -146,6 +150,8 @@ def test_programs_hold_few_false_secrets() -> None:
         "the author authenticated with his keys: key=7, sort_key=created_at, cache_key: user:12:profile",
         "PWD=/home/ada, pwd=/tmp and OLDPWD=/root; run --token <TOKEN> or --password PASSWORD, docker -u 1000:1000",
         "def connect(auth: AuthTypes = None, cookies: CookieTypes | None = None, password=None, token=token)",
+        '<label for="password">Password</label> <h1>Your token</h1> <Key>a/b.txt</Key> <token>{token}',
+        "?sig=short&design=0123456789abcdef0123456789; sig=inspect.signature(find), sig=0123456789abcdef0",
         "pass=3 fail=1; first_pass: 12345678, a cookie: the best one, sk-ecdsa-sha2-nistp256@openssh.com",
     ],
 )
@@ -264,6 +270,17 @@ def test_arguments_of_a_command_are_seen_with_their_option() -> None:
         ("Cookie: sid=abc; lang=en", "Cookie: [redacted:cookie]"),
         ("postgres://app:p@ss@db/x", "postgres://app:[redacted:url]@db/x"),
         ("Authorization: ApiKey abc123", "Authorization: ApiKey [redacted:authorization]"),
+        (
+            "<db><user>ada</user><password>abc</password></db>",
+            "<db><user>ada</user><password>[redacted:password]</password></db>",
+        ),
+        (
+            '<w:Password Type="#Text">\n  a b\n</w:Password>',
+            '<w:Password Type="#Text">\n  [redacted:password]</w:Password>',
+        ),
+        ("<secret><![CDATA[a]b]]></secret>", "<secret><![CDATA[[redacted:secret]]]></secret>"),
+        ("https://h/x?X-Amz-Signature=" + "0a" * 32, "https://h/x?X-Amz-Signature=[redacted:signature]"),
+        ("https://h/x?a=1&amp;sig=" + "Zq7Wkv" * 4 + "=&b=2", "https://h/x?a=1&amp;sig=[redacted:signature]&b=2"),
     ],
 )
 def test_short_and_plain_secrets_in_a_text(text: str, shown: str) -> None:
@@ -425,6 +442,7 @@ FRAGMENTS = st.sampled_from(
         *"glpat-|xai-|gsk_|npm_|pypi-|SG.|dop_v1_|shpat_|AccountKey|openai_key|sort-key|ApiKey |authorization".split(
             "|"
         ),
+        *"<|>|</|&|sig=|X-Goog-Signature=".split("|"),
         "0123456789abcdef0123456789abcdef",
         "é",
         "\\",
@@ -488,6 +506,13 @@ def test_the_quick_look_overlooks_nothing(value: object, told: str) -> None:
         "SG.a",
         "pass",
         "auth=",
+        ">",
+        "</",
+        "</password",
+        ">a",
+        ">a</password>",
+        "]",
+        "&sig=",
     ],
 )
 def test_time_is_linear(hostile: str) -> None:
