@@ -77,6 +77,7 @@ def app(
     others = [
         _route("GET", "/login", entrance.file(pages.login)),
         _route("POST", "/login", entrance.login()),
+        _route("POST", "/logout", entrance.file(pages.leave)),
         _route("GET", "/web/{name:path}", entrance.file(pages.web)),
     ]
 

@@ -107,7 +107,7 @@ class Entrance:
         secret = _secret(request)
         visitor = None if secret or door.method != "GET" else self._logins.visitor(request)
         if visitor is not None:
-            return Call(request, visitor.project, visitor.name, lambda: keys.is_good(visitor.name))
+            return Call(request, visitor.project, visitor.name, lambda: self._logins.visitor(request) is not None)
         if not secret:
             raise Refusal(400 if door.v2 else 401, "API Key is Missing")
         if door.v2 and not _is_uuid(secret):

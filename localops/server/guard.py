@@ -103,6 +103,11 @@ class Logins:
                 self._in.popitem(last=False)
         return cookie
 
+    def leave(self, request: HTTPConnection) -> None:
+        """A cookie is good no more."""
+        with self._lock:
+            self._in.pop(digest(request.cookies.get(cookie_name(request.scope), "")), None)
+
     def visitor(self, request: HTTPConnection) -> Visitor | None:
         """Who is asking, if they have been let in and still may be."""
         cookie = request.cookies.get(cookie_name(request.scope))

@@ -57,7 +57,7 @@ class Pages:
     async def sessions(self, call: Call) -> Response:
         """The list of sessions."""
         facts = await self.reads.list_of(call)
-        return _page("sessions", "Sessions", _session_list(facts), facts)
+        return self._page("sessions", "Sessions", _session_list(facts), facts)
 
     async def session(self, call: Call) -> Response:
         """One session; `last` and the beginning of an id lead to it."""
@@ -66,19 +66,22 @@ class Pages:
             found = await self.service.read(self.service.store.find, call.project, ident)
             return RedirectResponse(f"/s/{found}", 303)
         facts = await self.reads.details_of(call)
-        return _page("session", str(facts["name"] or "Session"), _session_head(facts), facts)
+        return self._page("session", str(facts["name"] or "Session"), _session_head(facts), facts)
 
     async def analytics(self, call: Call) -> Response:
         """Figures across sessions."""
         facts = await self.reads.sums_of(call)
-        return _page("analytics", "Analytics", _across(facts), facts)
+        return self._page("analytics", "Analytics", _across(facts), facts)
 
     async def compare(self, call: Call) -> Response:
         """Two sessions side by side."""
         asked = {"a": call.asked("a"), "b": call.asked("b")}
-        return _page("compare", "Compare", _compare(asked), asked)
+        return self._page("compare", "Compare", _compare(asked), asked)
 
-    # The way in
+    def _page(self, name: str, title: str, inside: str, facts: object) -> Response:
+        return _page(name, title, inside, facts, can_leave=not self.local)
+
+    # The way in, and out
 
     async def stranger(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Whoever is not in gets the page that says how, at whatever address they asked for."""
@@ -112,6 +115,13 @@ class Pages:
         )
         return answer
 
+    async def leave(self, request: Request) -> Response:
+        """A cookie ends."""
+        self.logins.leave(request)
+        answer = Response(encode.dumps({"message": "goodbye"}), media_type="application/json")
+        answer.delete_cookie(guard.cookie_name(request.scope), httponly=True, samesite="strict")
+        return answer
+
     # Files
 
     async def web(self, request: Request) -> Response:
@@ -141,8 +151,10 @@ def error_page(status: int, message: str) -> Response:
     return _page("error", title, inside, {"status": status, "message": message}, status)
 
 
-def _page(name: str, title: str, inside: str, facts: object, status: int = 200) -> Response:
-    html = _frame(name, title, inside, facts)
+def _page(
+    name: str, title: str, inside: str, facts: object, status: int = 200, *, can_leave: bool = False
+) -> Response:
+    html = _frame(name, title, inside, facts, can_leave=can_leave)
     return Response(html, status, {"Cache-Control": "no-store"}, "text/html; charset=utf-8")
 
 
@@ -210,7 +222,7 @@ _FRAME = """<!doctype html>
 <header class="top">
 <a class="brand" href="/">localops</a>
 <nav aria-label="Pages">{nav}</nav>
-<div class="tools" id="tools"></div>
+<div class="tools" id="tools"{leave}></div>
 </header>
 <main id="main" tabindex="-1">
 {inside}
@@ -240,7 +252,7 @@ _HUB_LOGIN = """<section class="notice" id="login">
 </section>"""
 
 
-def _frame(page: str, title: str, inside: str, facts: object) -> str:
+def _frame(page: str, title: str, inside: str, facts: object, *, can_leave: bool) -> str:
     nav = "".join(
         f'<a href="{href}"{" aria-current=page" if name == page else ""}>{label}</a>' for name, href, label in _NAV
     )
@@ -248,6 +260,7 @@ def _frame(page: str, title: str, inside: str, facts: object) -> str:
         page=escape(page),
         title=escape(title),
         nav=nav if page != "login" else "",
+        leave=" data-leave" if can_leave else "",
         inside=inside,
         version=__version__,
         data=embedded(facts),

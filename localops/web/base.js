@@ -35,6 +35,7 @@ export const ICONS = {
   copy: "M6 5h7v8H6zM3 11V3h7",
   left: "M10 3 5 8l5 5",
   right: "M6 3l5 5-5 5",
+  leave: "M6 3H3v10h3M7 8h7M11 5l3 3-3 3",
 };
 
 // Asking
@@ -131,7 +132,7 @@ async function copy(text) {
 export const copyButton = (label, text) =>
   make("button", { type: "button", class: "quiet small", onclick: () => copy(typeof text === "function" ? text() : text) }, icon(ICONS.copy), label);
 
-// The frame: zone, theme and keys
+// The frame: zone, theme, keys, and the way out
 
 const shortcuts = [];
 
@@ -194,6 +195,15 @@ function themed() {
 }
 dark.addEventListener("change", themed);
 
+async function leave() {
+  try {
+    await fetch("/logout", { method: "POST", headers: { "Content-Type": "application/json" } });
+    location.assign("/login");
+  } catch {
+    say("The server does not answer: you are not logged out");
+  }
+}
+
 /** A colour of the style sheet as it is in this theme, for what is drawn on a canvas. */
 export function colour(name) {
   const probe = document.body.appendChild(make("i", { hidden: true }));
@@ -209,6 +219,7 @@ byId("tools").append(
   make("button", { type: "button", class: "quiet round", id: "keys", onclick: help, "aria-label": "Keys", title: "Keys (?)" }, "?"),
   make("button", { type: "button", class: "quiet round", id: "theme", onclick: switchTheme, title: "Theme (t)" }),
 );
+if ("leave" in byId("tools").dataset) byId("tools").append(make("button", { type: "button", class: "quiet round", onclick: leave, "aria-label": "Log out", title: "Log out" }, icon(ICONS.leave)));
 themed();
 shortcut("?", "This help", help);
 shortcut("t", "Light or dark", switchTheme);

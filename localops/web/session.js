@@ -81,14 +81,20 @@ class Page {
     this.changed();
   }
 
-  /** Names are looked through here, content by the server. */
+  /** Names are looked through here, content by the server, a page at a time. */
   async _search(text) {
     if (!text) return;
+    const hits = new Set();
     try {
-      const found = await ask(`sessions/${this.run.id}/events`, { text, limit: 1_000 });
-      if (text !== this.text) return;
-      this.hits = new Set(found.events.map(event => event.entry));
-      this.changed();
+      for (let after = 0; after !== null; ) {
+        const found = await ask(`sessions/${this.run.id}/events`, { text, after, limit: 1_000 });
+        if (text !== this.text) return;
+        found.events.forEach(event => hits.add(event.entry));
+        this.hits = hits;
+        this.changed();
+        after = found.next_after;
+        if (after === null && found.exact === false) say(`More events than the ${count(hits.size)} found may have these words`);
+      }
     } catch (error) {
       say(error.message);
     }
@@ -207,6 +213,7 @@ function drawReason(one) {
 function provenance(one) {
   const from = one.provenance;
   if (!from) return "";
+  if (from.given === null) return `told, or by a table${from.unpriced ? `, ${count(from.unpriced)} unpriced` : ""}`; // too many calls to look at each
   const parts = [
     from.given && `${count(from.given)} told`, from.priced && `${count(from.priced)} by table${from.table?.date ? ` ${from.table.date}` : ""}`,
     from.later && `${count(from.later)} priced later`, from.unpriced && `${count(from.unpriced)} unpriced`,

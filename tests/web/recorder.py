@@ -168,6 +168,14 @@ def dead() -> None:
     fatal()
 
 
+def chatty() -> None:
+    """A session with more of the same than a page of events has."""
+    session = begin("so many owls", ["owls"])
+    for number in range(1_100):
+        localops.record(localops.ActionEvent(action_type="look", params={"animal": "owl", "number": number}))
+    session.end_session("Success")
+
+
 def filmed() -> None:
     """A session with a video."""
     session = begin("filmed", ["video"])
@@ -186,5 +194,5 @@ def running() -> None:
 
 
 if __name__ == "__main__":
-    kinds = {each.__name__: each for each in (story, other, hostile, dead, filmed, running)}
+    kinds = {each.__name__: each for each in (story, other, hostile, dead, chatty, filmed, running)}
     kinds[sys.argv[1]]()

@@ -72,3 +72,16 @@ def test_a_key_that_is_revoked_shows_nothing_more(served: RealHub, stranger: Vis
     stranger.page.get_by_text("not let in any more").wait_for()
     stranger.open("/")
     assert stranger.page.get_by_label("Key", exact=True).is_visible()
+
+
+def test_whoever_logs_out_is_out(served: RealHub, stranger: Visit) -> None:
+    """The way in is there again, and the cookie of before opens nothing."""
+    show(stranger, served.key)
+    stranger.page.locator("#rows tr").wait_for()
+    cookies = stranger.page.context.cookies()
+    stranger.page.get_by_role("button", name="Log out").click()
+    stranger.page.get_by_label("Key", exact=True).wait_for()
+    assert stranger.page.context.cookies() == []
+    stranger.page.context.add_cookies(cookies)  # type: ignore[arg-type]
+    stranger.open("/")
+    assert stranger.page.get_by_label("Key", exact=True).is_visible()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.resources
 import json
+import re
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -248,6 +249,14 @@ def test_a_filter_holds_in_every_view(visit: Visit, view: str) -> None:
     page.fill("#choose input", "dusk")
     visit.until("[1, 2, 3].includes(document.querySelectorAll('.row:not(.dim)').length)")
     assert "text=dusk" in page.url
+
+
+def test_content_is_searched_to_the_end(chromium: Browser, tmp_path: Path) -> None:
+    """Also where more events have the words than the server tells of at once."""
+    recorded(tmp_path / "home", "chatty")
+    with serving(tmp_path / "home") as link, visiting(chromium, link) as visit:
+        page = visit.session("so many owls", "events", event="?text=owl")
+        page.locator(".events .bar", has_text=re.compile(r"^1.100 of 1.100")).wait_for()
 
 
 def test_the_chat_reads_as_a_conversation(visit: Visit) -> None:
