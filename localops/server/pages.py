@@ -151,9 +151,7 @@ def error_page(status: int, message: str) -> Response:
     return _page("error", title, inside, {"status": status, "message": message}, status)
 
 
-def _page(
-    name: str, title: str, inside: str, facts: object, status: int = 200, *, can_leave: bool = False
-) -> Response:
+def _page(name: str, title: str, inside: str, facts: object, status: int = 200, *, can_leave: bool = False) -> Response:
     html = _frame(name, title, inside, facts, can_leave=can_leave)
     return Response(html, status, {"Cache-Control": "no-store"}, "text/html; charset=utf-8")
 
