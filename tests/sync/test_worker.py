@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -329,24 +330,73 @@ def test_content_stays_here_for_a_remote_that_is_for_metadata(real: RealHub, tmp
 def test_files_go_in_pieces_and_go_on_where_they_broke(weather: tuple[chaos.Chaos, Sender], there: str) -> None:
     """A large file whose transfer breaks is not begun anew, and is whole at the end."""
     broken, sender = weather
-    session = localops.start_session(name="filmed")
-    assert session is not None
-    film = os.path.join(sender.home, "film.mp4")
     data = os.urandom(9 << 20)
-    with open(film, "wb") as file:
-        file.write(data)
-    session.set_video(film)
-    session.end_session("Success")
+    digest = _filmed(sender, data)
     broken.then(chaos.passed, chaos.passed, chaos.passed, chaos.passed, chaos.reset_after, *[chaos.reset] * 9)
     assert sender.sync().code == codes.OFFLINE
     broken.calm()
     so_far = len(broken.seen)
     assert sender.sync().code == codes.DONE
     assert sum(len(request.body) for request in broken.seen[so_far:]) < 6 << 20
-    with Reader(there) as reader:
-        [digest] = blobs.named(row[-1] for row in reader.stream())
     with open(blobs.path_of(os.path.dirname(there), digest), "rb") as file:
         assert file.read() == data
+
+
+def _filmed(sender: Sender, data: bytes) -> str:
+    """A session with a video of these bytes; the digest of that."""
+    session = localops.start_session(name="filmed")
+    assert session is not None
+    film = os.path.join(sender.home, "film.mp4")
+    with open(film, "wb") as file:
+        file.write(data)
+    session.set_video(film)
+    session.end_session("Success")
+    return hashlib.sha256(data).hexdigest()
+
+
+def test_a_file_of_which_the_hub_has_too_much_is_begun_anew(sender: Sender, there: str) -> None:
+    """Where a hub holds more bytes of an upload than there are, the file is sent all the same, and is whole there."""
+    digest = _filmed(sender, b"film" * 1_000)
+    folder = os.path.dirname(there)
+    begun = os.path.join(folder, "uploads", os.path.basename(blobs.path_of(folder, digest)))
+    os.makedirs(os.path.dirname(begun))
+    with open(begun, "wb") as file:
+        file.write(b"x" * 5_000)
+    assert sender.sync().code == codes.DONE
+    with open(blobs.path_of(folder, digest), "rb") as file:
+        assert file.read() == b"film" * 1_000
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        chaos.status(409, {"offset": 7}),
+        chaos.status(200, {"offset": 0}),
+        chaos.status(200, {"offset": -1}),
+        chaos.status(200, {"offset": 1 << 40}),
+    ],
+)
+def test_a_hub_that_knows_not_what_it_has_of_a_file_is_none(
+    answer: chaos.Behaviour, weather: tuple[chaos.Chaos, Sender]
+) -> None:
+    """An answer by which a transfer would go on for ever, or look as if it were over, ends the pass."""
+    broken, sender = weather
+    _filmed(sender, b"film" * 1_000)
+    broken.always(lambda exchange: (answer if exchange.request.method == "PATCH" else chaos.passed)(exchange))
+    outcome = sender.sync()
+    assert (outcome.code, outcome.sent, outcome.parked) == (codes.OFFLINE, 0, 0)
+
+
+def test_a_budget_of_bytes_ends_a_pass_within_a_file(weather: tuple[chaos.Chaos, Sender]) -> None:
+    """A large file does not go beyond --max-bytes by more than a piece; the next pass goes on where this one ended."""
+    broken, sender = weather
+    _filmed(sender, os.urandom(9 << 20))
+    assert sender.sync(pace=Pace(max_bytes=1_000_000)).code == codes.BUDGET
+    pieces = [len(each.body) for each in broken.seen if each.method == "PATCH"]
+    assert pieces == [4 << 20]
+    assert sender.sync().code == codes.DONE
+    pieces = [len(each.body) for each in broken.seen if each.method == "PATCH"]
+    assert pieces == [4 << 20, 4 << 20, 1 << 20]
 
 
 def test_verify_finds_what_the_hub_lost(own: RealHub, tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ class Hub:
         try:
             held = [(int(first), int(last)) for first, last in told["held"]]
             marks = [(int(seq), bytes.fromhex(id), int(phase)) for seq, id, phase in told["marks"]]
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise _foreign(self.transport.where) from error
         return Diverged(f"{self.transport.where} lacks rows that it had", held, marks)
 
@@ -128,10 +128,11 @@ class Hub:
         except FileNotFoundError:
             self.lacking.add(digest)
             return
-        at, whole = self._offset(digest)
+        at, whole = self._offset(digest, size)
         begun_anew = False
         with open(path, "rb") as file:
-            while not whole and at <= size:
+            while not whole:
+                self.transport.pace.check()
                 file.seek(at)
                 piece = file.read(self.transport.pace.portion(PIECE))
                 headers = {
@@ -145,23 +146,29 @@ class Hub:
                 if reply.status == 422 and begun_anew:
                     raise Refused(f"{self.transport.where} gets blob {digest[:12]}… in another form than it has here")
                 begun_anew |= reply.status == 422
-                at, whole = self._offset(digest) if reply.status != 200 else (self._next(reply), False)
-                whole = whole or at == size
+                was = at
+                at, whole = self._next(reply, at, size) if reply.status == 200 else self._offset(digest, size)
+                if reply.status == 409 and at == was and not whole:  # it stands there, and says that it does not
+                    raise _foreign(self.transport.where)
         self._there.add(digest)
 
-    def _offset(self, digest: str) -> tuple[int, bool]:
-        """How much of a blob the hub has, and whether that is all of it."""
+    def _offset(self, digest: str, size: int) -> tuple[int, bool]:
+        """How much of a blob the hub has, and whether that is all of it.
+
+        More than there is to send is no reason to send nothing: asked to go on at the end, the hub begins anew.
+        """
         reply = self._ask("HEAD", f"/sync/1/blobs/{digest}")
         offset = reply.headers.get("Upload-Offset", "")
-        if not offset.isdigit():
+        if not (offset.isascii() and offset.isdigit()):
             raise _foreign(self.transport.where)
-        return int(offset), reply.headers.get("Upload-Complete") == "?1"
+        return min(int(offset[:18]), size), reply.headers.get("Upload-Complete") == "?1"
 
-    def _next(self, reply: Reply) -> int:
+    def _next(self, reply: Reply, at: int, size: int) -> tuple[int, bool]:
+        """Where to go on after a piece was taken, and whether it was the last one."""
         offset = self._dict(reply).get("offset")
-        if type(offset) is not int:
+        if type(offset) is not int or not (at < offset <= size or offset == size):
             raise _foreign(self.transport.where)
-        return offset
+        return offset, offset == size
 
     # Proof
 
