@@ -101,7 +101,10 @@ def without_content(row: Row) -> Row:
 
 
 def _object(text: str) -> dict[str, Any]:
-    found = encode.loads(text)
+    try:
+        found = encode.loads(text)
+    except ValueError:  # a bit of it has flipped
+        return {}
     return found if isinstance(found, dict) else {}
 
 
@@ -149,18 +152,20 @@ def unpack(lines: Iterable[bytes]) -> tuple[Batch, dict[int, str]]:
         taken, refused = columns.to_rows(head, bodies)
     except ValueError as error:
         raise BundleError(f"the rows cannot be read: {error}") from error
-    previous = told["previous"] and Previous(
-        told["previous"]["seq"],
-        bytes.fromhex(told["previous"]["id"]),
-        told["previous"]["phase"],
-        told["previous"]["sum"],
-        bytes.fromhex(told["previous"]["session"]),
-    )
-    ranges = [(first, last) for first, last in told["ranges"]]
+    try:
+        ranges = [(first, last) for first, last in told["ranges"]]
+        previous = told["previous"] and _previous(told["previous"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise BundleError(f"the header is not as it should be: {error}") from error
     batch = Batch(told["journal"], told["lineage"], taken, ranges, previous, told["totals"])
     if not refused and batch.digest != told["digest"]:
         raise BundleError("the rows are not the ones that were announced")
     return batch, refused
+
+
+def _previous(told: dict[str, Any]) -> Previous:
+    id, session = bytes.fromhex(told["id"]), bytes.fromhex(told["session"])
+    return Previous(told["seq"], id, told["phase"], told["sum"], session)
 
 
 _HEADER = {"journal": str, "lineage": list, "ranges": list, "rows": int, "digest": str, "totals": list}

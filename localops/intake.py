@@ -142,4 +142,4 @@ def _differs(journal: Journal, told: dict[str, Any]) -> bool:
         return False
     if own == analytics.NOTHING and journal.one("gone", session=session):
         return False
-    return any(getattr(own, name) != told[name] for name in _FIGURES)
+    return any(told.get(name, mine) != mine for name, mine in zip(_FIGURES, own, strict=False))

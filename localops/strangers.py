@@ -24,6 +24,7 @@ _MOST_COUNT = 10**15  # tokens or nano-dollars of one call; a thousand such stil
 _DEPTH = 300  # of JSON: SQLite reads 1,000 levels, our recorders write 130
 _NAME = 4_096  # characters of a name; our recorders keep 256
 _MOST_RANGES = 100_000
+_MOST_TOTALS = 10_000  # sessions whose figures are looked up; our senders tell those of 1,000
 _MOST_NAMES = 1_000  # of a journal: it gets another whenever it is moved
 _WIDE = 1 << 62
 
@@ -150,7 +151,7 @@ def check(batch: Batch) -> None:
         _is_seq(previous.seq) and previous.phase in (0, 1) and len(previous.id) == len(previous.session) == 16
     ):
         raise BundleError("the header's previous row is none")
-    if not all(_is_total(told) for told in batch.totals):
+    if len(batch.totals) > _MOST_TOTALS or not all(map(_is_total, batch.totals)):
         raise BundleError("the header's totals are none")
 
 

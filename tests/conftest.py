@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from localops import output
 
-# How long an example takes says nothing on a busy machine.
-settings.register_profile("localops", deadline=None)
+# How long an example takes, or making one up, says nothing on a busy machine.
+settings.register_profile("localops", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("localops")
 
 # The journal's files: journal.db, the parts of a network file system, and what SQLite puts beside them.

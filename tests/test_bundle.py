@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localops import bundle, lines, rows
+from localops import bundle, encode, lines, rows
 from localops.bundle import Batch, Previous
 from localops.errors import BundleError
 from tests.test_rows import any_row
@@ -61,6 +61,24 @@ def test_what_is_no_header_is_said(head: bytes) -> None:
     """A first line that is none of ours is refused in words, before any row is looked at."""
     with pytest.raises(BundleError):
         bundle.unpack([head])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"ranges": [5]},
+        {"ranges": [[1, 2, 3]]},
+        {"previous": [1]},
+        {"previous": {"seq": 1}},
+        {"previous": {"seq": 1, "id": "no hex", "phase": 0, "sum": 1, "session": ""}},
+        {"previous": {"seq": 1, "id": None, "phase": 0, "sum": 1, "session": ""}},
+    ],
+)
+def test_a_header_that_holds_nonsense_is_said(change: dict[str, object]) -> None:
+    """Parts of a header that are not what they should be make it none, whoever reads it."""
+    head, *rest = bundle.pack(_batch([rows.make("action", b"s" * 16, id=b"i" * 16, at_ns=1)])).splitlines()
+    with pytest.raises(BundleError):
+        bundle.unpack([encode.dumps({**encode.loads(head), **change}), *rest])
 
 
 def test_rows_that_are_missing_are_noticed() -> None:
@@ -149,4 +167,5 @@ def test_a_remote_for_metadata_gets_no_content() -> None:
     assert sent("end", '{"reason":"secret","returns":"secret","derived":1}') == '{"derived":1}'
     assert sent("session", '{"params":{"a":"secret"},"pid":7}') == '{"pid":7}'
     assert sent("metadata", '{"metadata":{"a":"secret"}}') == "{}"
+    assert sent("end", '{"reason":"a bit of it has fl') == "{}"
     assert sent("price", '{"was":null,"source":"own"}') == '{"was":null,"source":"own"}'

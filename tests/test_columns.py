@@ -70,6 +70,15 @@ def test_a_body_that_is_no_json_or_another_is_refused_alone(body: bytes) -> None
     assert list(refused) == [6]
 
 
+def test_a_body_of_several_lines_takes_no_other_row_with_it() -> None:
+    """A line break in a body is none of ours; the row is refused by its checksum, and those behind it are read."""
+    odd = rows.make("llm", b"s" * 16, id=b"o" * 16, at_ns=5, body='{"a":\n"\n1"}')
+    head, *bodies = columns.from_rows([*_rows(), (8, odd), (9, _rows()[0][1])]).split(b"\n")[:-1]
+    found, refused = columns.to_rows(head, bodies)
+    assert [seq for seq, _ in found] == [5, 6, 7, 9]
+    assert list(refused) == [8]
+
+
 def test_a_sealed_body_that_is_no_json_is_refused() -> None:
     """A checksum that fits is not enough."""
     [(seq, row)] = _rows(1)

@@ -59,12 +59,9 @@ class Taking:
         lines = bodies.lines(body.read(), encoding, self._limits)
         first = next(lines, b"")
         _check_format(first)
-        try:
-            batch, refused = bundle.unpack(chain([first], lines))
-            if next(lines, None) is not None:
-                raise BundleError("something follows the rows")
-        except (KeyError, TypeError, ValueError) as error:
-            raise BundleError(f"the header is not as it should be: {error}") from error
+        batch, refused = bundle.unpack(chain([first], lines))
+        if next(lines, None) is not None:
+            raise BundleError("something follows the rows")
         strangers.check(batch)
         batch = strangers.admit(batch, refused)
         ack, gone = self._store.ingest(call.owner, batch, refused=refused, by=hub, key=call.key)
