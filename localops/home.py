@@ -13,9 +13,9 @@ from collections import namedtuple
 from heapq import merge
 
 from localops import analytics, config, encode, ends, host, rows, spill
-from localops.errors import Ambiguous, EmptyJournal, NotFound
+from localops.errors import Ambiguous, ConfigError, EmptyJournal, JournalError, NotFound
 from localops.journal import Journal
-from localops.reader import Reader
+from localops.reader import Reader, SQLiteError
 from localops.sql import statements
 
 TYPE_CHECKING = False
@@ -80,18 +80,20 @@ _COUNTED = 2_000  # a filter with more sessions than this is as good as any othe
 class Home:
     """The projects of a home, or one of them.
 
-    A home that is not there yet holds none; one that cannot be looked into is a ConfigError.
+    A home that is not there yet holds none; one that cannot be looked into is a ConfigError.  A project that
+    cannot be read raises what is wrong with it; in a home that is not `strict` it goes to `unreadable` instead.
 
     >>> with Home("/nowhere/at/all") as home:
     ...     home.projects
     []
     """
 
-    def __init__(self, folder: str | None = None, project: str | None = None) -> None:
+    def __init__(self, folder: str | None = None, project: str | None = None, *, strict: bool = True) -> None:
         self.folder = config.home(folder)
         config.check_home(self.folder)
+        self.unreadable: dict[str, Exception] = {}
         names = known(self.folder) if project is None else [config.check_project(project)]
-        found = [Project(self.folder, name, rank) for rank, name in enumerate(names)]
+        found = list(self._opened(names, strict=strict or project is not None))
         self.projects = [each for each in found if each.exists]
         self.waiting = {each.name: each.waiting for each in found if each.waiting}
         if project is not None and not found[0].exists and not found[0].waiting:
@@ -99,6 +101,15 @@ class Home:
             if project in there:  # it has a remote, say
                 raise NotFound(f"no project {project!r} in {self.folder} has recorded anything yet")
             raise NotFound(f"no project {project!r} in {self.folder}; there is: {', '.join(there) or 'none yet'}")
+
+    def _opened(self, names: list[str], *, strict: bool) -> Iterator[Project]:
+        for rank, name in enumerate(names):
+            try:
+                yield Project(self.folder, name, rank)
+            except (ConfigError, JournalError, SQLiteError) as error:
+                if strict:
+                    raise
+                self.unreadable[name] = error
 
     def sessions(self, filters: Filters | None = None, *, before: str | None = None) -> Iterator[Listed]:
         """Sessions, newest first, read page by page as they are asked for; `before`: after that one."""
@@ -259,7 +270,7 @@ class Project:
         if filters.until is not None and filters.until < limit[0]:
             limit = (filters.until, 0)
         walk = _Walk(self, filters)
-        streams = [walk.folded(state, limit) for state in _stored_states(filters.state)]
+        streams = [walk.folded(state, limit) for state in _stored_states(filters.state, self.waiting)]
         return merge(walk.fresh(limit), *streams, key=_by_start)
 
     def close(self) -> None:
@@ -384,16 +395,13 @@ def _by_start(listed: Listed) -> tuple[int, int, int]:
     return -listed.first_ns, listed.project.rank, -listed.key
 
 
-def _stored_states(state: str | None) -> list[str | None]:
-    """The states as the journal has them: who still runs, or died unseen, is `open` there."""
+def _stored_states(state: str | None, waiting: int) -> list[str | None]:
+    """The states as the journal has them: `open` there is who runs, who died unseen, and whose end waits."""
     if state is None:
         return [None]
-    stored: dict[str, list[str | None]] = {
-        "Running": ["open"],
-        "Unknown": ["open"],
-        "Indeterminate": ["Indeterminate", "open"],
-    }
-    return stored.get(state, [state])
+    if state in ("Running", "Unknown"):
+        return ["open"]
+    return [state, "open"] if waiting or state == "Indeterminate" else [state]
 
 
 def _is_due(folder: str, reader: Reader | None) -> bool:

@@ -283,6 +283,7 @@ def test_an_end_that_waits_is_an_end(taken: list[rows.Row]) -> None:
     with Home() as home:
         assert home.projects[0].standing(taken[0][2]).state == "Success"
         assert sorted(listed.state for listed in home.sessions()) == ["Failure", "Success"]
+        assert [listed.session for listed in home.sessions(Filters(state="Success"))] == [taken[0][2]]
 
 
 def test_a_project_whose_rows_all_wait_is_not_unknown() -> None:

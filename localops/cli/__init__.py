@@ -98,7 +98,7 @@ def _run(arguments: list[str]) -> int:
         with commands.make_context("localops", arguments) as context:
             commands.invoke(context)
         sys.stdout.flush()  # a reader that has gone is noticed here, not at exit
-        return 0
+        return common.exit_code(context)
     except click.exceptions.Exit as end:
         return end.exit_code
     except click.ClickException as error:

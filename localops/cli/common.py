@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _UNSAFE = r"[\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\U000e0000-\U000e007f]"
 _SOFT = 18  # columns that a soft column keeps before others go
-_WAITING = "localops.waiting"  # where a command's context keeps how many rows wait
+_MISSING = "localops.missing"  # where a command's context keeps what is in no figure
 SCHEMA_VERSION = 1  # of every --json; grows when a key changes its meaning or goes
 
 
@@ -84,14 +84,28 @@ def place(home: str | None, project: str | None) -> tuple[str, str | None]:
 
 @contextmanager
 def look(home: str | None, project: str | None) -> Iterator[Home]:
-    """The home, opened for one command; rows that wait to come in are said, and counted in its --json."""
+    """The home, opened for one command; what is in no figure of it is said, and told in its --json.
+
+    A project that cannot be read hides no other, but the exit code is 1.
+    """
     from localops.home import Home
 
-    with Home(home, project) as opened:
+    with Home(home, project, strict=False) as opened:
+        unreadable = opened.unreadable
+        if unreadable and not opened.projects:
+            raise next(iter(unreadable.values()))
+        for name, error in unreadable.items():
+            output.say(f"{name} is left out: {error}")
         for name, many in opened.waiting.items():
             output.say(f"{name}: {waiting_rows(many)}, in no figure yet: `localops doctor` knows more")
-        click.get_current_context().meta[_WAITING] = sum(opened.waiting.values())
+        missing = {"spilled_waiting": sum(opened.waiting.values()), "unreadable": sorted(unreadable)}
+        click.get_current_context().meta[_MISSING] = missing
         yield opened
+
+
+def exit_code(context: click.Context) -> int:
+    """Of a command that has come to its end: 1 when a project had to be left out."""
+    return 1 if context.meta.get(_MISSING, {}).get("unreadable") else 0
 
 
 def waiting_rows(many: int) -> str:
@@ -103,9 +117,8 @@ def print_json(facts: dict[str, Any]) -> None:
     """One JSON document on stdout, its schema version first; what could steer a terminal is escaped."""
     import json
 
-    waiting = click.get_current_context().meta.get(_WAITING)
-    more = {} if waiting is None else {"spilled_waiting": waiting}
-    document = {"schema_version": SCHEMA_VERSION, **more, **facts}
+    missing = click.get_current_context().meta.get(_MISSING, {})
+    document = {"schema_version": SCHEMA_VERSION, **missing, **facts}
     print(_escaped(json.dumps(document, indent=2, ensure_ascii=False)))
 
 

@@ -68,7 +68,7 @@ def _tail_all(opened: Home, limit: int, *, follow: bool, everything: bool, as_js
     while follow:
         time.sleep(_NAP)
         for name in config.projects(opened.folder) if everything else ():  # one may begin while we look
-            if name not in printers and (each := Project(opened.folder, name)).exists:
+            if name not in printers.keys() | opened.unreadable.keys() and (each := Project(opened.folder, name)).exists:
                 printers[name] = _Printer(each, as_json=as_json)
                 _prefix(printers)
         for name, printer in printers.items():

@@ -60,6 +60,21 @@ def test_a_project_that_cannot_be_read_hides_no_other(command: Any, tmp_path: Pa
     assert "is a folder" in err
 
 
+@pytest.mark.foreign_open  # it makes what is no journal
+@pytest.mark.parametrize("name", ["sessions", "analytics", "show", "query 'select 1'", "tail"])
+def test_what_cannot_be_read_stops_no_look_at_the_others(name: str, command: Any, tmp_path: Path) -> None:
+    """It is left out, which is said on stderr and in --json; the exit code is 1."""
+    import json
+    import shlex
+
+    (tmp_path / "home" / "other" / "journal.db").mkdir(parents=True)
+    code, out, err = command(*shlex.split(name))
+    assert (code, bool(out)) == (1, True)
+    assert "other is left out: " in err
+    code, out, _ = command("sessions", "--json")
+    assert (code, json.loads(out)["unreadable"], len(json.loads(out)["sessions"])) == (1, ["other"], 1)
+
+
 @pytest.mark.parametrize("name", ["status", "sessions", "analytics", "show", "search tool", "query 'select 1'"])
 def test_rows_that_wait_are_said_by_whoever_shows_figures(name: str, command: Any, three_wait: None) -> None:
     """In a sentence on stderr, and as a number in --json."""
