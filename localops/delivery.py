@@ -190,7 +190,7 @@ class Ledger:
 
     def totals(self, sessions: Iterable[bytes], upto: int) -> list[dict[str, Any]]:
         """The figures of those sessions that have no row after a seq, and none that the remote does not take."""
-        kept_out = {each.session for each in self.parked()}
+        kept_out = {session for (session,) in self.ask("kept_out", remote=self.remote)}
         found = []
         for session in sessions:
             figures = analytics.totals(self.reader, session)
@@ -267,15 +267,14 @@ class Ledger:
         journal.transact(lambda execute: self._park(execute, refused, final=final), full=True, folded=False)
 
     def unpark(self, journal: Journal, seqs: Iterable[int] | None = None, *, drop: bool = False) -> int:
-        """Let parked rows be sent again, or (`drop`) count them as settled: the remote will never get them."""
+        """Let parked rows be sent again, or (`drop`) never: the remote does without them, and is not asked for them."""
         there = {each.seq for each in self.parked()}
         chosen = sorted(there if seqs is None else there.intersection(seqs))
 
         def work(execute: Execute) -> None:
+            change = "update parked set final = 2" if drop else "delete from parked"
             for seq in chosen:
-                execute("delete from parked where remote = ? and seq = ?", (self.remote, seq))
-            if drop:
-                self._add(execute, [(seq, seq) for seq in chosen])
+                execute(f"{change} where remote = ? and seq = ?", (self.remote, seq))
 
         journal.transact(work, full=True, folded=False)
         return len(chosen)

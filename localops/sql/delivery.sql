@@ -1,7 +1,7 @@
 -- What each remote has of the journal, and what it does not: asked and kept by delivery.py.
 
 -- taken --
--- The seqs that are not to be sent to a remote (again): it has them, or refuses them.
+-- The seqs that are not to be sent to a remote (again): it has them, refuses them, or does without them.
 select first, last
 from delivered
 where remote = :remote
@@ -71,7 +71,15 @@ select p.remote, p.seq, p.final, p.reason, p.at_ns, e.id, e.phase, e.session, e.
 from parked p
 left join event e on e.seq = p.seq
 where (:remote is null or p.remote = :remote)
+  and p.final < 2
 order by p.remote, p.seq;
+
+-- kept_out --
+-- The sessions of which a remote does not take a row, or is not to get one.
+select distinct e.session
+from parked p
+join event e on e.seq = p.seq
+where p.remote = :remote;
 
 -- receipts --
 select key, remote, at_ns, rows, body

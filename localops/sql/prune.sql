@@ -2,7 +2,7 @@
 -- folded to its end; :key is the session's key in `total`.
 
 -- missing --
--- How many rows of a session a remote does not have.
+-- How many rows of a session a remote does not have, and is to get.
 select count(*)
 from session_row r
 where r.session = :session
@@ -11,7 +11,13 @@ where r.session = :session
     from delivered d
     where d.remote = :remote
       and d.first <= r.seq
-      and d.last >= r.seq);
+      and d.last >= r.seq)
+  and not exists (
+    select 1
+    from parked p
+    where p.remote = :remote
+      and p.seq = r.seq
+      and p.final = 2);
 
 -- weight --
 -- What a session takes up in the file, roughly.

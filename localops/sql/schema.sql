@@ -56,7 +56,7 @@ create table delivered(
 create table parked(
   remote text not null,                  -- its name
   seq integer not null,                  -- of the row
-  final integer not null,                -- 1: refused for good; 0: set aside, tried again with each pass
+  final integer not null,                -- 1: refused for good; 0: set aside, tried again with each pass; 2: dropped
   reason text not null,                  -- what the remote said
   at_ns integer not null,                -- when
   primary key(remote, seq)

@@ -18,7 +18,7 @@ import apsw
 import pytest
 
 import localops
-from localops import analytics, blobs, bundle, config
+from localops import analytics, blobs, bundle, config, prune
 from localops.delivery import Limits
 from localops.home import Home
 from localops.journal import Journal
@@ -340,6 +340,32 @@ def test_files_go_in_pieces_and_go_on_where_they_broke(weather: tuple[chaos.Chao
     assert sum(len(request.body) for request in broken.seen[so_far:]) < 6 << 20
     with open(blobs.path_of(os.path.dirname(there), digest), "rb") as file:
         assert file.read() == data
+
+
+def test_a_row_that_was_dropped_is_not_missed(weather: tuple[chaos.Chaos, Sender], there: str) -> None:
+    """What a person gave up is neither named to the hub as a row it has, nor missed in its figures, nor sent again."""
+    broken, sender = weather
+    poison = json.dumps("poison")
+
+    def refuse(exchange: chaos.Exchange) -> None:
+        bad = poison.encode() in chaos.inflated(exchange.request)
+        (chaos.status(422) if bad else chaos.passed)(exchange)
+
+    broken.always(refuse)
+    session = sender.write(3)[0][2]
+    sender.write(1, session=session, body=poison)
+    assert sender.sync().parked == 1
+    broken.calm()
+    journal = Journal(sender.folder)
+    sender.ledger().unpark(journal, drop=True)
+    journal.close()
+    sender.write(2, session=session)
+    for verify in (False, True):
+        outcome = sender.sync(verify=verify)
+        assert (outcome.code, outcome.notes, outcome.left) == (codes.DONE, [], 0)
+    assert len(sender.identities() - identities(there)) == 1
+    with Reader(sender.journal) as reader:
+        assert prune.look(reader, sender.folder, session).delivered == ["hub"]
 
 
 def _filmed(sender: Sender, data: bytes) -> str:
