@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     Place = tuple[Any, int, int, int]  # the value sorted by, when it began, of which project, which row
 
 DIMS = ("state", "tag", "model", "agent", "tool")
-SORTS = ("began", "seconds", "cost", "tokens", "errors", "llm_calls", "tool_calls", "actions", "name", "state")
+_LEAST = {"tags": "tag", "agents": "agent", "models": "model"}  # by the first that a session has, in the alphabet
+WORDS = ("name", *_LEAST)  # orders that begin with A
+SORTS = ("began", "seconds", "cost", "tokens", "errors", "llm_calls", "tool_calls", "actions", "state", *WORDS)
 _LISTED = "events actions llms tools errors failed tokens_in tokens_out cost unpriced".split()
 _SUMS = (*_LISTED, "tokens_cached", "tokens_reasoning")
 _OF = {"llm_calls": "llms", "tool_calls": "tools"}  # what a list calls them, and what the journal does
@@ -104,6 +106,7 @@ class Catalogue:
         self._looked: dict[int, float] = {}  # open sessions, and when they were looked at
         self._parts: list[tuple[Part, ...]] = []
         self._with: dict[Part, set[int]] = {}
+        self._leasts: dict[str, list[str]] = {}  # for the orders that were asked for
         self._bits: dict[Part, int] = {}  # the larger of these sets, as they were last counted
 
     # Following the journal
@@ -154,6 +157,7 @@ class Catalogue:
         """The sessions with new rows; whether one of them has gone."""
         if newest <= self._seen:
             return False
+        self._leasts.clear()
         reader = project.reader
         changed: dict[bytes, int] = dict(ask(reader, "changed", after=self._seen))
         ids = encode.dumps([session.hex() for session in changed]).decode()
@@ -366,11 +370,24 @@ class Catalogue:
             return [(name or "").casefold() for name in self._names]
         if sort == "state":
             return self._states
+        if sort in _LEAST:
+            return self._least(_LEAST[sort])
         if sort == "seconds":
             return [last - began for last, began in zip(self._last, self._began, strict=True)]
         if sort == "tokens":
             return [given + made for given, made in zip(self._sums["tokens_in"], self._sums["tokens_out"], strict=True)]
         return self._sums[_OF.get(sort, sort)]
+
+    def _least(self, dim: str) -> list[str]:
+        """Of each session's values of a dimension the first in the alphabet."""
+        found = self._leasts.get(dim)
+        if found is None:
+            found = self._leasts[dim] = [""] * len(self._ids)
+            named = sorted(((part[1].casefold(), part) for part in self._with if part[0] == dim), reverse=True)
+            for word, part in named:
+                for row in self._with[part]:
+                    found[row] = word
+        return found
 
     def _after(
         self, rows: Sequence[int], column: Sequence[Any], before: Place, rank: int, *, ascending: bool

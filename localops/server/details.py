@@ -79,8 +79,8 @@ def of_list(found: Sequence[Listed]) -> dict[bytes, Facts]:
                 story[one.session] = [(row[2], row[3], encode.loads(row[7]) if row[7] else {}) for row in told_by]
             rows_of = story[one.session]
             told[one.session] = {
-                "agents": parts.get(one.session, {}).get("agent", []),
-                "models": parts.get(one.session, {}).get("model", []),
+                "agents": sorted(parts.get(one.session, {}).get("agent", []), key=str.casefold),
+                "models": sorted(parts.get(one.session, {}).get("model", []), key=str.casefold),
                 "host": next((body["host"] for kind, _, body in rows_of if kind == "session" and "host" in body), None),
                 "reason": _reason(one, rows_of),
             }

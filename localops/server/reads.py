@@ -11,7 +11,7 @@ from localops import __version__, analytics, encode, output
 from localops.home import STATES, Filters
 from localops.server import openapi
 from localops.server.calls import Refusal, Unavailable, digest_in, project_named
-from localops.server.catalogue import SORTS
+from localops.server.catalogue import SORTS, WORDS
 from localops.server.doors import BYTES, DOORS
 from localops.server.service import json
 
@@ -72,7 +72,7 @@ class Reads:
         sort = call.asked("sort") or "began"
         if sort not in SORTS:
             raise Refusal(400, f"sort is one of {', '.join(SORTS)}")
-        order = call.asked("order") or ("asc" if sort == "name" else "desc")
+        order = call.asked("order") or ("asc" if sort in WORDS else "desc")
         if order not in ("asc", "desc"):
             raise Refusal(400, "order is asc or desc")
         found, following = await self._read(

@@ -10,8 +10,9 @@ const OTHERS = { text: "Text", since: "Since", until: "Until", min_cost: "Cost f
 const COLUMNS = [
   ["name", "Name"], ["state", "State"], ["began", zone === "UTC" ? "Started (UTC)" : "Started"], ["seconds", "Duration", "num"], ["llm_calls", "LLM", "num"],
   ["tool_calls", "Tools", "num"], ["actions", "Actions", "num"], ["errors", "Errors", "num"], ["tokens", "Tokens", "num"],
-  ["cost", "Cost", "num"], ["", "Agents"], ["", "Models"], ["", "Host"],
+  ["cost", "Cost", "num"], ["agents", "Agents"], ["models", "Models"], ["", "Host"],
 ];
+const WORDS = new Set(["name", "tags", "agents", "models"]); // they begin with A
 const PAGE = 50;
 const picked = new Map(); // sessions chosen to be compared: id to name
 let shown = data.sessions || [], next = data.next_before, current = -1, asking = null;
@@ -29,6 +30,19 @@ function go(changes) {
 }
 
 addEventListener("popstate", () => refresh());
+
+/** The column that the list is sorted by, and the order. */
+function sorting() {
+  const { sort = "began", order } = asked();
+  return { sort, order: order || (WORDS.has(sort) ? "asc" : "desc") };
+}
+
+/** By another column, or the other way round. */
+function turn(name) {
+  const { sort, order } = sorting();
+  const asc = name === sort ? order === "desc" : WORDS.has(name);
+  go({ sort: name, order: asc ? "asc" : "desc", before: "" });
+}
 
 async function refresh() {
   asking?.abort();
@@ -76,14 +90,13 @@ function row(one) {
 }
 
 function drawHead() {
-  const { sort = "began", order = "desc" } = asked();
+  const { sort, order } = sorting();
   byId("sessions").querySelector("thead").replaceChildren(make("tr", {},
     make("th", { class: "pick", scope: "col" }, make("span", { class: "visually-hidden" }, "Compare")),
     COLUMNS.map(([name, label, kind]) => {
       const on = name && name === sort;
-      const turn = () => go({ sort: name, order: on && order === "desc" ? "asc" : "desc", before: "" });
       return make("th", { scope: "col", class: kind, "aria-sort": on ? (order === "asc" ? "ascending" : "descending") : null },
-        name ? make("button", { type: "button", onclick: turn }, label) : label);
+        name ? make("button", { type: "button", onclick: () => turn(name) }, label) : label);
     })));
 }
 
@@ -138,8 +151,8 @@ const seer = new IntersectionObserver(seen => seen.some(each => each.isIntersect
 const form = byId("filters");
 const search = make("input", { type: "search", name: "text", placeholder: "Names and content  ( / )", "aria-label": "Search names and content", oninput: () => type() });
 const menus = Object.fromEntries(Object.entries(FACETS).map(([name, label]) => [name, menu(label)]));
-const whenMenu = menu("When"), rangeMenu = menu("More");
-let typing;
+const whenMenu = menu("When"), rangeMenu = menu("More"), sortMenu = menu("Sort");
+let typing, again;
 
 function menu(label) {
   const box = make("div", {});
@@ -165,7 +178,7 @@ form.addEventListener("submit", event => {
   clearTimeout(typing);
   go({ text: search.value.trim() });
 });
-form.append(search, ...Object.values(menus).map(each => each.element), whenMenu.element, rangeMenu.element);
+form.append(search, ...Object.values(menus).map(each => each.element), whenMenu.element, rangeMenu.element, sortMenu.element);
 
 function choice(label, amount, on, run) {
   return make("button", { type: "button", class: "choice", "aria-pressed": String(on), onclick: run },
@@ -191,7 +204,16 @@ function drawFilters() {
   const errors = make("input", { type: "checkbox", onchange: event => go({ errors: event.target.checked ? 1 : "" }) });
   errors.checked = Boolean(query.errors);
   rangeMenu.box.replaceChildren(make("label", { class: "check" }, errors, "Only with errors"), ...["min_cost", "max_cost", "min_seconds", "max_seconds"].map(number));
+  drawSorts();
   drawChosen(query);
+}
+
+/** Where the heads of the table are out of sight, and for what has no column of its own. */
+function drawSorts() {
+  const { sort, order } = sorting();
+  const sorts = [...COLUMNS.filter(([name]) => name), ["tags", "Tags"]];
+  sortMenu.box.replaceChildren(...sorts.map(([name, label]) =>
+    choice(name === sort ? `${label} ${order === "asc" ? "↑" : "↓"}` : label, null, name === sort, () => turn(name))));
 }
 
 function drawChosen(query) {
@@ -209,7 +231,9 @@ const clear = () => {
 
 function drawFacets(found) {
   const query = asked();
-  byId("facets").replaceChildren(...(query.text && found.unsearched ? [make("p", { class: "faint" }, `${many(found.unsearched, "event")} still to be looked through: search again in a moment.`)] : []));
+  byId("facets").replaceChildren(...(query.text && found.unsearched ? [make("p", { class: "faint" }, `${many(found.unsearched, "event")} still to be looked through.`)] : []));
+  clearTimeout(again);
+  if (query.text && found.unsearched) again = setTimeout(refresh, 500); // each question has some more of them looked through
   for (const [name, each] of Object.entries(menus)) {
     const values = found[name] || [];
     each.element.hidden = !values.length && !query[name];

@@ -119,6 +119,7 @@ def test_any_order_page_by_page(store: HomeReader, sort: str, ascending: bool) -
 
     def value(one: dict[str, Any]) -> Any:
         known = {"cost": one["cost_nano"], "tokens": one["tokens_in"] + one["tokens_out"]}
+        known |= {dim: min(one[dim], default="") for dim in ("tags", "agents", "models")}
         return known[sort] if sort in known else one[sort]
 
     values = [value(one) for one in found]

@@ -115,6 +115,30 @@ def test_each_column_sorts_both_ways(visit: Visit) -> None:
         assert sorted(map(str, orders)) == ["ascending", "descending"]
 
 
+@pytest.mark.parametrize("visit", [(1280, "light"), (390, "light")], indirect=True)
+def test_a_menu_sorts_where_there_is_no_head(visit: Visit) -> None:
+    """By tags, which have no column, and on a phone by anything; the same choice again turns it round."""
+    page = visit.open("/")
+    settled(visit, 4)
+    for order, first in (("asc", ATTACKS[0][:7]), ("desc", "a night in the forest")):
+        page.locator("summary", has_text="Sort").click()
+        page.locator(".menu[open] .choice", has_text="Tags").click()
+        visit.until("!document.querySelector('.stale')")
+        assert page.url.endswith(f"sort=tags&order={order}")
+        assert first in page.locator("#rows tr .name").first.inner_text()
+
+
+@pytest.mark.parametrize("visit", [(1280, "light"), (390, "light")], indirect=True)
+@pytest.mark.parametrize("path", ["/", "/analytics"])
+def test_tables_fit_the_page(visit: Visit, path: str) -> None:
+    """Nothing of them lies to the right of what is seen."""
+    visit.open(path)
+    visit.page.locator(".table-wrap tbody tr").first.wait_for()
+    visit.until("document.querySelectorAll('.table-wrap').length > 4 || location.pathname === '/'")
+    wide = "[...document.querySelectorAll('.table-wrap')].filter(one => one.scrollWidth > one.clientWidth).length"
+    assert visit.page.evaluate(wide) == 0
+
+
 def test_the_list_is_walked_with_keys(visit: Visit) -> None:
     """`j` and `k` move, Enter opens, `?` says what there is."""
     visit.open("/")
