@@ -67,7 +67,7 @@ where key = :key;
 
 -- parked --
 -- What a remote does not take, or (without a name) what none does, the newest last.
-select p.remote, p.seq, p.final, p.reason, p.at_ns, e.id, e.phase, e.session, e.kind, e.name
+select p.remote, p.seq, p.final, p.reason, p.at_ns, e.id, e.phase, e.session, cast(e.kind as blob), cast(e.name as blob)
 from parked p
 left join event e on e.seq = p.seq
 where (:remote is null or p.remote = :remote)

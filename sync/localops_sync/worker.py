@@ -88,7 +88,7 @@ def sync(
         outcome.worse(INTERRUPTED, "interrupted; what was sent is kept, the rest goes next time")
     except ConfigError as error:
         outcome.worse(ACT, str(error))
-    except (LocalopsError, SQLiteError, OSError) as error:
+    except (LocalopsError, SQLiteError, OSError, UnicodeDecodeError) as error:  # the last: a bit of the file flipped
         outcome.worse(UNEXPECTED, told(error))
     return outcome
 

@@ -342,6 +342,24 @@ def test_files_go_in_pieces_and_go_on_where_they_broke(weather: tuple[chaos.Chao
         assert file.read() == data
 
 
+@pytest.mark.foreign_open
+@pytest.mark.parametrize("column", ["name", "body"])
+def test_a_row_in_which_a_bit_flipped_is_parked_alone(sender: Sender, there: str, column: str) -> None:
+    """Text that is none any more, as after a fault of the disk, holds up no other row and ends no pass."""
+    session = sender.write(5)[0][2]
+    odd = sender.write(1, session=session, body='{"a":"odd"}')[0][0]
+    sender.write(5, session=session)
+    connection = apsw.Connection(sender.journal)
+    connection.execute(f"update event set {column} = cast(x'22ff22' as text) where id = ?", (odd,))
+    connection.close()
+    outcome = sender.sync(limits=Limits(rows=4))
+    assert (outcome.code, outcome.parked, outcome.left) == (codes.PARKED, 1, 0)
+    assert "checksum" in sender.ledger().parked()[0].reason
+    assert len(identities(there)) == outcome.sent + 1
+    sender.write(1, session=session)
+    assert sender.sync().sent == 1
+
+
 def test_a_row_that_was_dropped_is_not_missed(weather: tuple[chaos.Chaos, Sender], there: str) -> None:
     """What a person gave up is neither named to the hub as a row it has, nor missed in its figures, nor sent again."""
     broken, sender = weather

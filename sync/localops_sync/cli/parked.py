@@ -35,7 +35,7 @@ def _remote_option(command: Any) -> Any:
 def list_parked(remote: str | None, home: str | None, project: str | None, as_json: bool) -> None:
     """List them, each with what the remote said."""
     with Home(*common.place(home, project)) as opened:
-        found = [(each.name, row) for each in opened.projects for row in _of(each, remote)]
+        found = [(each.name, row) for each in opened.projects for row in delivery.parked(each.reader, remote)]
     if as_json:
         common.print_json({"parked": [_facts(name, row) for name, row in found]})
     elif found:
@@ -56,11 +56,6 @@ def list_parked(remote: str | None, home: str | None, project: str | None, as_js
         common.print_table(lines, headers, align="llr", soft=("why", "what"), spare=("when", "project"))
     else:
         output.say("no row is parked")
-
-
-def _of(project: Project, remote: str | None) -> list[Parked]:
-    found = project.reader.ask(delivery.statement("parked"), {"remote": remote})
-    return [delivery.Parked(name, seq, bool(final), *rest) for name, seq, final, *rest in found]
 
 
 def _facts(project: str, row: Parked) -> dict[str, Any]:
@@ -86,7 +81,7 @@ def show(seq: int, home: str | None, project: str | None, as_json: bool) -> None
     """Show a parked row in full."""
     with Home(*common.place(home, project)) as opened:
         for each in opened.projects:
-            for row in _of(each, None):
+            for row in delivery.parked(each.reader, None):
                 if row.seq == seq:
                     _show(each, row, as_json)
                     return
@@ -140,14 +135,19 @@ def _unpark(
 ) -> Iterator[int]:
     top, only = common.place(home, project)
     with Home(top, only) as opened:
-        found = {(each.name, row.remote) for each in opened.projects for row in _of(each, remote) if row.seq in seqs}
+        found = {
+            (each.name, row.remote)
+            for each in opened.projects
+            for row in delivery.parked(each.reader, remote)
+            if row.seq in seqs
+        }
         if len(found) > 1:
             places = ", ".join(f"{name} → {there}" for name, there in sorted(found))
             raise ConfigError(f"rows of those numbers are parked in {places}: say which with --project and --remote")
         for each in opened.projects:
             journal = Journal(config.project_folder(top, each.name), gather=True)
             try:
-                for name in sorted({row.remote for row in _of(each, remote)}):
+                for name in sorted({row.remote for row in delivery.parked(each.reader, remote)}):
                     ledger = delivery.Ledger(each.reader, each.folder, name)
                     yield ledger.unpark(journal, seqs or None, drop=drop)
             finally:
