@@ -6,6 +6,7 @@ import { isConversation, message, shown, unpacked } from "./values.js";
 
 const SPOKEN = ["llm", "tool", "error"];
 const PAGE = 40;
+const PAUSE = 100; // milliseconds in sight after which a turn is fetched: not those that are only scrolled past
 
 export class Chat {
   constructor(page) {
@@ -19,9 +20,11 @@ export class Chat {
     this.note = make("span", { class: "faint" });
     this.turns = make("div", { class: "chat" });
     this.end = make("div");
-    this.scroll = make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Conversation" }, this.turns, this.end);
+    this.earlier = make("button", { type: "button", class: "quiet", hidden: true, onclick: () => this._earlier() });
+    this.scroll = make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Conversation" }, this.earlier, this.turns, this.end);
     this.element = make("div", { class: "pane" }, make("div", { class: "bar" }, this.choice, this.note), this.scroll);
-    this.seer = new IntersectionObserver(seen => seen.filter(each => each.isIntersecting).forEach(each => this._fetch(each.target)), { root: this.scroll, rootMargin: "600px" });
+    this.waiting = new WeakMap();
+    this.seer = new IntersectionObserver(seen => seen.forEach(each => this._seen(each)), { root: this.scroll, rootMargin: "600px" });
     new IntersectionObserver(seen => seen.some(each => each.isIntersecting) && this._more(), { root: this.scroll, rootMargin: "800px" }).observe(this.end);
   }
 
@@ -30,14 +33,12 @@ export class Chat {
     const agents = run.agents.map((name, index) => make("option", { value: String(index), selected: this.agent === String(index) }, name));
     this.choice.replaceChildren(make("option", { value: "" }, "all agents"), ...agents);
     this.choice.hidden = run.agents.length < 2;
-    const key = [this.agent, [...this.page.kinds], this.page.text, Boolean(this.page.hits)].join();
+    const key = [this.agent, [...this.page.kinds], this.page.text, this.page.hits?.size].join();
     this.shown = [...run.order].filter(at => SPOKEN.includes(run.kindOf(at)) && this.page.matches(at) && (this.agent === "" || run.agent[at] === Number(this.agent)));
     this.note.textContent = many(this.shown.length, "turn");
     if (anew || key !== this._key) {
       this._key = key;
-      this.turns.replaceChildren();
-      this.told.clear();
-      this.drawn = 0;
+      this._begin(0);
     }
     if (!this.shown.length) {
       this.turns.replaceChildren(make("p", { class: "empty" }, this.page.filtered ? "No call is like that" : "Nothing was said here: no LLM or tool calls"));
@@ -49,7 +50,8 @@ export class Chat {
 
   selected(seq) {
     const index = (this.shown || []).indexOf(this.page.run.find(seq));
-    while (index >= this.drawn) this._more(index);
+    if (index >= 0 && (index < this.first || index > this.drawn + PAGE)) this._begin(index);
+    if (index >= this.drawn) this._more(index);
     this.turns.querySelector(".current")?.classList.remove("current");
     const turn = this.told.get(seq);
     if (!turn) return;
@@ -57,17 +59,47 @@ export class Chat {
     turn.scrollIntoView({ block: "nearest" });
   }
 
+  /** Turns are drawn from this one on: what is far down need not wait for all that is above it. */
+  _begin(first) {
+    this.first = this.drawn = first;
+    this.turns.replaceChildren();
+    this.told.clear();
+    this._offer();
+    if (first) this._more();
+  }
+
+  _offer() {
+    this.earlier.hidden = !this.first;
+    this.earlier.textContent = `${many(this.first, "earlier turn")}`;
+  }
+
+  _earlier() {
+    const to = this.first, below = this.scroll.scrollHeight - this.scroll.scrollTop;
+    this.first = Math.max(0, to - PAGE);
+    this.turns.prepend(...this.shown.slice(this.first, to).map(at => this._made(at)));
+    this._offer();
+    this.scroll.scrollTop = this.scroll.scrollHeight - below;
+  }
+
   _more(upTo = 0) {
     if (!this.shown) return;
     const to = Math.min(this.shown.length, Math.max(upTo + 1, this.drawn + PAGE));
     for (; this.drawn < to; this.drawn += 1) {
-      const at = this.shown[this.drawn], { run } = this.page, seq = run.seq[at];
-      if (this.told.has(seq)) continue;
-      const turn = this._turn(at, seq);
-      this.told.set(seq, turn);
-      this.turns.append(turn);
-      this.seer.observe(turn);
+      const at = this.shown[this.drawn];
+      if (!this.told.has(this.page.run.seq[at])) this.turns.append(this._made(at));
     }
+  }
+
+  _made(at) {
+    const seq = this.page.run.seq[at], turn = this._turn(at, seq);
+    this.told.set(seq, turn);
+    this.seer.observe(turn);
+    return turn;
+  }
+
+  _seen({ target, isIntersecting }) {
+    clearTimeout(this.waiting.get(target));
+    if (isIntersecting) this.waiting.set(target, setTimeout(() => this._fetch(target), PAUSE));
   }
 
   _turn(at, seq) {
@@ -102,11 +134,8 @@ function said(event) {
     parts.push(message(prompt.at(-1)));
   } else if (prompt !== undefined && prompt !== null) isConversation(prompt) ? parts.push(shown(prompt)) : labelled("user", prompt);
   if (completion !== undefined && completion !== null) isConversation(completion) ? parts.push(shown(completion)) : parts.push(make("div", { class: "message assistant" }, make("div", { class: "role" }, "assistant"), shown(completion)));
-  if (event.kind === "llm") {
-    if (event.error || event.message) labelled("error", event.error || event.message);
-    return parts;
-  }
-  for (const [key, label] of [["params", "arguments"], ["input", "input"], ["returns", "result"], ["result", "result"], ["output", "output"], ["message", "error"], ["error", "error"], ["details", "error"]]) {
+  if (event.kind === "llm" && (event.error || event.message)) labelled("error", event.error || event.message);
+  for (const [key, label] of event.kind === "llm" ? [] : [["params", "arguments"], ["input", "input"], ["returns", "result"], ["result", "result"], ["output", "output"], ["message", "error"], ["error", "error"], ["details", "error"]]) {
     const value = unpacked(event[key]);
     if (value !== undefined && value !== null && value !== "") labelled(label, value);
   }

@@ -44,8 +44,8 @@ export const STEPS = [
 /** A point on an axis whose points lie `step` seconds apart. */
 export function tick(seconds, step) {
   if (seconds === 0) return "0";
-  if (step < 1e-3) return `${+(seconds * 1e3).toFixed(3)}ms`;
-  if (step < 1) return seconds < 1 ? `${Math.round(seconds * 1e3)}ms` : `${+seconds.toFixed(3)}s`;
+  const more = step < 1e-3 ? 3 : 0; // digits, where microseconds are seen
+  if (step < 1) return seconds < 1 ? `${+(seconds * 1e3).toFixed(more)}ms` : `${+seconds.toFixed(3 + more)}s`;
   return seconds < 60 ? `${Math.round(seconds)}s` : duration(seconds);
 }
 

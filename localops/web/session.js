@@ -325,10 +325,10 @@ const came = whole => {
     drawKinds();
     page.changed();
     performance.mark(whole ? "localops-whole" : "localops-interactive");
+    if (whole && page.selected) page.select(page.selected);
   });
 };
 page.run.load(came).then(() => {
-  if (page.selected) page.select(page.selected);
   if (page.text) page._search(page.text);
 }).catch(error => byId("view").prepend(notice(error.message, "problem")));
 

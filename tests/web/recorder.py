@@ -172,7 +172,7 @@ def chatty() -> None:
     """A session with more of the same than a page of events has."""
     session = begin("so many owls", ["owls"])
     for number in range(1_100):
-        localops.record(localops.ActionEvent(action_type="look", params={"animal": "owl", "number": number}))
+        speak("gpt-4o", "What do you see?", f"owl number {number}")
     session.end_session("Success")
 
 

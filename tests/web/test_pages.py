@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.resources
 import json
 import re
+from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -275,12 +276,37 @@ def test_a_filter_holds_in_every_view(visit: Visit, view: str) -> None:
     assert "text=dusk" in page.url
 
 
-def test_content_is_searched_to_the_end(chromium: Browser, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def owls(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visit]:
+    """A visit to the pages of a session of 1,100 calls, in each of which an owl is seen."""
+    home = tmp_path_factory.mktemp("owls") / "home"
+    recorded(home, "chatty")
+    with serving(home) as link, visiting(chromium, link) as visit:
+        yield visit
+
+
+@pytest.mark.parametrize("view", ["events", "chat"])
+def test_content_is_searched_to_the_end(owls: Visit, view: str) -> None:
     """Also where more events have the words than the server tells of at once."""
-    recorded(tmp_path / "home", "chatty")
-    with serving(tmp_path / "home") as link, visiting(chromium, link) as visit:
-        page = visit.session("so many owls", "events", event="?text=owl")
-        page.locator(".events .bar", has_text=re.compile(r"^1.100 of 1.100")).wait_for()
+    page = owls.session("so many owls", view, event="?text=owl")
+    page.locator("#view .bar .faint", has_text=re.compile(r"^1.100 (of 1.100|turns)")).wait_for()
+
+
+def test_a_conversation_opens_at_the_event_that_is_selected(owls: Visit) -> None:
+    """What is above it is there when it is asked for, and moves nothing."""
+    page = owls.session("so many owls", "chat")
+    first = page.locator(".turn").first.get_attribute("data-seq") or ""
+    page = owls.session("so many owls", "chat", event=f"?event={int(first) + 700}")
+    turn = page.locator(".turn.current", has_text="owl number 700")
+    turn.wait_for()
+    drawn = page.locator(".turn").count()
+    assert drawn < 100
+    place: Any = turn.bounding_box()
+    page.get_by_role("button", name="earlier turns").click()
+    owls.until("document.querySelectorAll('.turn').length > " + str(drawn))
+    page.wait_for_timeout(500)  # until their bodies are there as well
+    moved: Any = turn.bounding_box()
+    assert abs(moved["y"] - place["y"]) < 60
 
 
 def test_the_chat_reads_as_a_conversation(visit: Visit) -> None:
