@@ -277,7 +277,7 @@ class Client:
             try:
                 self._prices[home] = Prices(settings.own_prices(home))
             except ConfigError as error:
-                say(f"{error}; the prices in config.toml are left out")
+                settings.leave_out(str(error), "the prices in config.toml are")
                 self._prices[home] = Prices()
         return self._prices[home]
 

@@ -65,7 +65,7 @@ class Config:
         if wrong:
             raise _together(wrong)
         for problem in strays:  # these are not the program's: it may be older than the file
-            _leave_out(problem)
+            leave_out(problem)
 
     @classmethod
     def usable(cls, **options: Any) -> Config:
@@ -88,7 +88,7 @@ class Config:
         if any(isinstance(error, UnusableBudget) for error in wrong):
             raise _together(wrong)
         for problem in [*map(str, wrong), *strays]:
-            _leave_out(problem)
+            leave_out(problem)
         return made
 
     def _take(self, options: Mapping[str, Any], earlier: Mapping[str, Any]) -> tuple[list[ConfigError], list[str]]:
@@ -180,8 +180,9 @@ def _together(wrong: list[ConfigError]) -> ConfigError:
     return kind("; ".join(map(str, wrong)))
 
 
-def _leave_out(problem: str) -> None:
-    say_once(f"config {problem}", f"{problem}; it is left out")
+def leave_out(problem: str, what: str = "it is") -> None:
+    """Say what cannot be used; of a file that cannot be read, many may have to say it."""
+    say_once(f"config {problem}", f"{problem}; {what} left out")
 
 
 def _text(value: Any) -> str:

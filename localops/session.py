@@ -211,7 +211,10 @@ class Session:
         except JournalError:  # strict, and written nowhere
             raise
         except Exception as error:  # the edge: recording never breaks the program that is recorded
-            self._failed(error if issubclass(type(event), Event) else _not_an_event(event))
+            if issubclass(type(event), Event):
+                self._failed(error)
+            else:
+                self._refuse(event)
         else:
             if self._budget is not None and not event.plain:
                 self._check_budget()
@@ -414,6 +417,13 @@ class Session:
         if self.config.strict:
             raise JournalError(what) from error
         say_once(f"record {type(error).__name__}", what)
+
+    def _refuse(self, thing: object) -> None:
+        """What is no event is said, and not counted: nothing that was recorded is lost."""
+        what = f"record() takes a localops.Event, and a {type(thing).__name__} is none: nothing was recorded"
+        if self.config.strict:
+            raise JournalError(what)
+        say_once(f"record {type(thing).__name__}", what)
 
     def _not_written(self) -> None:
         if self.config.strict:
@@ -678,10 +688,6 @@ def failure_reason(error: BaseException) -> str:
     if isinstance(error, KeyboardInterrupt):
         return "Signal SIGINT detected"
     return f"{events.describe(error)}: {events.traceback_of(error)}"
-
-
-def _not_an_event(thing: object) -> TypeError:
-    return TypeError(f"a {type(thing).__name__} is no localops.Event")
 
 
 def _listed(tags: object) -> list[object]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import localops
-from localops import ActionEvent, Config
+from localops import ActionEvent, Config, LLMEvent
 from localops.client import Client, script_name
 from localops.errors import NoSession
 
@@ -165,3 +165,15 @@ def test_a_session_says_its_defaults() -> None:
     client = Client(Config(default_tags=["team", "x"], signals=False))
     assert client.start(["x", "y"]).tags == ["team", "x", "y"]
     assert localops.Config().default_tags == []
+
+
+def test_a_config_that_cannot_be_read_is_said_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Options and prices stand in the same file; what is wrong with it as a whole needs no second line."""
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "config.toml").write_text("[oops\n")
+    client = Client(Config.usable(home=str(tmp_path / "home"), signals=False))
+    session = client.start(None)
+    session.record(LLMEvent(model="gpt-4o", prompt_tokens=3, completion_tokens=2))
+    assert session.get_analytics()["LLM calls"] == 1
+    client.close()
+    assert capsys.readouterr().err.count("config.toml cannot be read") == 1
