@@ -12,7 +12,7 @@ import secrets
 import threading
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -53,10 +53,18 @@ class Service:
         self.refuses: Callable[[dict[str, Any]], bool] = lambda event: False
         self.weather: Callable[[int, str], str | None] = lambda nth, path: None
         self.lock = threading.Lock()
+        self.late: list[tuple[Any, ...]] = []  # requests that broke off and are still being worked on
 
     def expire(self) -> None:
         """A day has gone by."""
         self.tokens = dict.fromkeys(self.tokens)
+
+    def catch_up(self) -> None:
+        """Be done with what broke off."""
+        late, self.late = self.late, []
+        for each in late:
+            with suppress(Failure):
+                self.answer(*each)
 
     def answer(self, method: str, path: str, headers: Any, body: Any) -> Any:
         """What it says to a request; Failure for what is not 200."""
@@ -249,6 +257,11 @@ class _Handler(BaseHTTPRequestHandler):
             weather = service.weather(nth, self.path)
             if weather == "before":
                 return self._hang_up()
+            if weather == "late":
+                service.late.append((method, self.path, self.headers, body))
+                return self._hang_up()
+            if method == "POST" and self.path.endswith("create_events"):
+                service.catch_up()
             if weather is not None and weather.isdigit():
                 return self._say(int(weather), {"error": "the weather"})
             try:

@@ -21,6 +21,7 @@ from localops import analytics, decorators, rows
 from localops.delivery import Ledger, Limits
 from localops.journal import Journal
 from localops.reader import Reader
+from localops_sync.pace import Pace
 from localops_sync.remotes import Remote
 from localops_sync.sink import Blocked, Offline, Trouble
 from localops_sync.sinks import agentops_api
@@ -28,6 +29,7 @@ from localops_sync.sinks.agentops import EVENTS, AgentOps
 from localops_sync.transport import Transport
 from tests import programs
 from tests.sync.agentops_server import KEY, TABLES, Service, serving
+from tests.sync.homes import without_waiting
 
 
 @pytest.fixture
@@ -46,14 +48,16 @@ def url(service: Service) -> Iterator[str]:
 class Worker:
     """What a process does that syncs one project to one remote, without the waiting."""
 
-    def __init__(self, url: str, folder: str | None = None, **options: Any) -> None:
+    def __init__(
+        self, url: str, folder: str | None = None, *, sleep: Callable[[float], object] = without_waiting, **options: Any
+    ) -> None:
         self.folder = folder or programs.project()
         self.remote = Remote(**{"name": "there", "url": url, "kind": "agentops", "key": KEY, **options})
         self.journal = Journal(self.folder)
         self.journal.fold()
         self.reader = Reader(self.journal.path)
         self.ledger = Ledger(self.reader, self.folder, self.remote.name)
-        self.sink = AgentOps(self.remote, self.reader, self.folder, Transport(self.remote))
+        self.sink = AgentOps(self.remote, self.reader, self.folder, Transport(self.remote, pace=Pace(sleep=sleep)))
         self.refused: dict[int, str] = {}
 
     def run(self, many: int = 2000, *, settle: bool = True) -> int:
@@ -310,6 +314,26 @@ def test_an_answer_that_was_not_booked_is_read_back(service: Service, url: str) 
             worker.run(settle=False)
     assert sync(url) == {}
     assert_once(service)
+
+
+def test_a_request_that_broke_off_has_its_time_before_anybody_looks(service: Service, url: str) -> None:
+    """The service may still be at work on what broke off: what it has is asked for when that is over."""
+    record(3)
+    waited: list[float] = []
+
+    def wait(seconds: float) -> None:
+        waited.append(seconds)
+        with service.lock:
+            service.catch_up()
+
+    service.weather = lambda nth, path: "late" if path.endswith("create_events") else None
+    with Worker(url, sleep=wait) as worker:
+        with pytest.raises(Offline):
+            worker.run()
+        service.weather = lambda nth, path: None
+        worker.run()
+    assert_once(service)
+    assert len(waited) == 1
 
 
 def test_books_that_could_not_be_kept_cost_a_look(service: Service, url: str) -> None:

@@ -8,13 +8,16 @@ may be there already.  The rule, by which every crash and every lost answer is m
    it is forgotten.
 3. When we come to a session we know nothing of, and one of the events at hand may have been sent before (1), all
    that the session has there is read back (/export), and what is there counts as delivered.  Else it is enough to
-   ask whether the session is there (/stats).
+   ask whether the session is there (/stats).  Neither is asked as long as a request that broke off may still be at
+   work there.
 
 A request holds events of one table: they are one INSERT there, and come in together or not at all.
 """
 
 from __future__ import annotations
 
+import math
+import time
 import uuid
 from collections import Counter
 from contextlib import contextmanager
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
 EVENTS = 25  # in a request: what its own clients send, and what is counted twice at most when it refuses one
 BYTES = 512 << 10  # in a request of more than one event: proxies are known to stop at 1 MB
 _ENOUGH = 3  # events on which it failed, each alone, while it took others: they stand for the rest of their table
+_LASTS = 5.0  # seconds that the service may go on with a request whose connection is gone
 _MOST_KNOWN = 1_000  # sessions that are remembered; another one is asked about anew
 _MILESTONES = frozenset(("session", "join", "tags", "end", "host", "video"))  # what the session itself says there
 _STATES = {"Success": "Success", "Failure": "Fail", "Indeterminate": "Indeterminate"}
@@ -75,6 +79,7 @@ class AgentOps:
         self._content = not remote.metadata_only
         self._attempts = Attempts(source, folder, remote.name, transport.base)
         self._known: dict[bytes, _There] = {}
+        self._broke_at = -math.inf  # the last request of which nobody knows what became of it
         self._fails: Counter[str] = Counter()  # events on which it failed, by table, since it took one
 
     def send(self, batch: Batch) -> Ack:
@@ -107,7 +112,9 @@ class AgentOps:
         """Rule 2: whatever ends a request, what it did is not known."""
         try:
             yield
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, Offline) and not error.answered:
+                self._broke_at = time.monotonic()
             for id in (session, *(there.id for there, _, _ in sending.failed)):
                 self._known.pop(id, None)
             raise
@@ -146,6 +153,7 @@ class AgentOps:
         known = self._known.get(session)
         if known is not None and all(each.seq > known.sure_after for each in events):
             return known
+        self._transport.pace.wait(self._broke_at + _LASTS - time.monotonic())
         found = _There(session, "", sure_after=tried)
         is_new = all(each.seq > tried for each in events)
         is_there = self._api.has(session) if is_new else self._read(found)
