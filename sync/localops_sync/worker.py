@@ -174,7 +174,7 @@ class Pass:
             self.outcome.worse(BUDGET, "the budget of this pass is used up; the rest goes next time")
         except Blocked as error:
             self._failed(ACT, error)
-        except Offline as error:
+        except (Offline, Diverged) as error:  # where nothing but what was set aside was left: the next pass goes back
             self._failed(OFFLINE, error)
         finally:
             self.outcome.bytes += transport.sent
@@ -391,8 +391,10 @@ class Pass:
 
     def _is_here(self, seq: int, id: bytes, phase: int) -> bool:
         """Whether our row at that seq is that one, for all we can still say."""
+        if not 0 < seq <= self.ledger.newest():
+            return False
         found = self.ledger.ask("identity_at", seq=seq)
-        return seq <= self.ledger.newest() and (not found or found[0] == (id, phase))
+        return not found or found[0] == (id, phase)
 
     def _verify(self) -> None:
         report = verify.compare(self)

@@ -342,6 +342,33 @@ def test_files_go_in_pieces_and_go_on_where_they_broke(weather: tuple[chaos.Chao
         assert file.read() == data
 
 
+def test_a_hub_that_diverges_on_what_was_set_aside_ends_the_pass(
+    weather: tuple[chaos.Chaos, Sender], there: str
+) -> None:
+    """It lacks rows, in words that make no sense, when nothing but a row set aside is left: the next pass sends it."""
+    broken, sender = weather
+    poison = json.dumps("poison")
+
+    def stumble(exchange: chaos.Exchange) -> None:
+        bad = poison.encode() in chaos.inflated(exchange.request)
+        (chaos.status(500) if bad else chaos.passed)(exchange)
+
+    broken.always(stumble)
+    sender.write(3)
+    sender.write(1, body=poison)
+    sender.write(3)
+    assert sender.sync().code == codes.PARKED
+    lacks = {"held": [[1, 1 << 70]], "marks": [[1 << 70, "00" * 16, 0], [-(1 << 70), "00" * 16, 0]]}
+    broken.then(chaos.passed, chaos.status(409, lacks))
+    assert sender.sync().code == codes.OFFLINE
+    broken.calm()
+    assert (sender.sync().code, sender.ledger().parked()) == (codes.DONE, [])
+    sender.write(1)
+    broken.then(chaos.passed, chaos.status(409, lacks))
+    assert sender.sync().code == codes.DONE
+    assert sender.identities() <= identities(there)
+
+
 @pytest.mark.foreign_open
 @pytest.mark.parametrize("column", ["name", "body"])
 def test_a_row_in_which_a_bit_flipped_is_parked_alone(sender: Sender, there: str, column: str) -> None:
