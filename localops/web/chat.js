@@ -23,7 +23,7 @@ export class Chat {
     this.earlier = make("button", { type: "button", class: "quiet", hidden: true, onclick: () => this._earlier() });
     this.scroll = make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Conversation" }, this.earlier, this.turns, this.end);
     this.element = make("div", { class: "pane" }, make("div", { class: "bar" }, this.choice, this.note), this.scroll);
-    this.waiting = new WeakMap();
+    this.asking = new WeakMap(); // turns in sight, and how to stop asking for them
     this.seer = new IntersectionObserver(seen => seen.forEach(each => this._seen(each)), { root: this.scroll, rootMargin: "600px" });
     new IntersectionObserver(seen => seen.some(each => each.isIntersecting) && this._more(), { root: this.scroll, rootMargin: "800px" }).observe(this.end);
   }
@@ -74,11 +74,11 @@ export class Chat {
   }
 
   _earlier() {
-    const to = this.first, below = this.scroll.scrollHeight - this.scroll.scrollTop;
+    const to = this.first, top = this.turns.firstChild, place = top.getBoundingClientRect().top;
     this.first = Math.max(0, to - PAGE);
     this.turns.prepend(...this.shown.slice(this.first, to).map(at => this._made(at)));
     this._offer();
-    this.scroll.scrollTop = this.scroll.scrollHeight - below;
+    this.scroll.scrollTop += top.getBoundingClientRect().top - place;
   }
 
   _more(upTo = 0) {
@@ -98,8 +98,11 @@ export class Chat {
   }
 
   _seen({ target, isIntersecting }) {
-    clearTimeout(this.waiting.get(target));
-    if (isIntersecting) this.waiting.set(target, setTimeout(() => this._fetch(target), PAUSE));
+    this.asking.get(target)?.abort();
+    if (!isIntersecting) return;
+    const asking = new AbortController(), { signal } = asking;
+    this.asking.set(target, asking);
+    setTimeout(() => signal.aborted || this._fetch(target, signal), PAUSE);
   }
 
   _turn(at, seq) {
@@ -111,15 +114,16 @@ export class Chat {
       make("div", { class: "body faint" }, "…"));
   }
 
-  async _fetch(turn) {
-    this.seer.unobserve(turn);
+  async _fetch(turn, signal) {
     const body = turn.querySelector(".body");
     try {
-      const event = await ask(`sessions/${this.page.run.id}/events/${turn.dataset.seq}`);
+      const event = await ask(`sessions/${this.page.run.id}/events/${turn.dataset.seq}`, {}, { signal });
+      if (signal.aborted) return;
+      this.seer.unobserve(turn);
       body.classList.remove("faint");
       body.replaceChildren(...said(event));
     } catch (error) {
-      body.replaceChildren(error.message);
+      if (!signal.aborted) body.replaceChildren(error.message);
     }
   }
 }
