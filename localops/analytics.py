@@ -288,6 +288,15 @@ def across(reader: Reader, by: str, chosen: Chosen, *, many: int = -1, tz: str |
     return [Line(*(figure or 0 for figure in row)) for row in found]
 
 
+def together(by: str, found: Iterable[Line]) -> list[Line]:
+    """One list of the lines of several projects: what has the same name in two of them is one line."""
+    same: dict[Any, list[Line]] = {}
+    for line in found:
+        same.setdefault(line.value, []).append(line)
+    lines = [Line(value, *map(sum, zip(*(line[1:] for line in each), strict=True))) for value, each in same.items()]
+    return sorted(lines, key=lambda line: line.value if by == "day" else (-line.cost, -line.events))
+
+
 def by_kind(reader: Reader, session: bytes) -> list[Line]:
     """One session's figures by kind of event."""
     found = reader.ask(statements("report.sql")["by_kind_of_one"], {"session": session})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 import click
 
 from localops import analytics as figures
@@ -257,16 +259,10 @@ def _all(opened: Home, chosen: Chosen, *, as_json: bool) -> None:
 
 
 def _lines(opened: Home, by: str, chosen: Chosen, tz: str | None) -> list[Line]:
-    """One list for all projects: what has the same name in two of them is one line."""
-    found: dict[Any, list[Line]] = {}
-    for project in opened.projects:
-        for line in figures.across(project.reader, by, chosen, tz=tz):
-            name = common.full_id(line.value) if by == "session" else line.value
-            found.setdefault(name, []).append(line)
-    lines = [
-        figures.Line(name, *map(sum, zip(*(line[1:] for line in same), strict=True))) for name, same in found.items()
-    ]
-    return sorted(lines, key=lambda line: line.value if by == "day" else (-line.cost, -line.events))
+    """One list for all projects, its sessions under the ids that people give."""
+    parts = (figures.across(project.reader, by, chosen, tz=tz) for project in opened.projects)
+    lines = figures.together(by, chain.from_iterable(parts))
+    return [line._replace(value=common.full_id(line.value)) for line in lines] if by == "session" else lines
 
 
 def _lines_of_one(project: Project, id: bytes, by: str) -> list[Line]:

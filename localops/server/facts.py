@@ -108,8 +108,9 @@ def _percentiles(found: Report) -> dict[str, dict[str, float]] | None:
 def part(dim: str, one: Part | Line) -> Facts:
     """The figures of a part of a session, or of many."""
     facts = one._asdict()
+    value = facts.pop("value")
     return {
-        dim: facts.pop("value"),
+        dim: full_id(value) if isinstance(value, bytes) else value,
         **{name: value for name, value in facts.items() if name not in ("cost", "took_ns")},
         **money(one.cost),
         "seconds": one.took_ns / 1e9,

@@ -347,7 +347,7 @@ class HomeReader:
                         total = analytics.Totals(*map(add, total, charts.overall(catalogue, chosen)))
                 return {"sessions": total.rows, **facts.totals(total)}
             lines = [line for each in home.projects for line in analytics.across(each.reader, by, chosen)]
-            return {"by": by, "lines": [facts.part(by, line) for line in _together(by, lines)[:limit]]}
+            return {"by": by, "lines": [facts.part(by, line) for line in analytics.together(by, lines)[:limit]]}
 
 
 class _Opened:
@@ -425,15 +425,3 @@ def _rows_with(
         found += timeline.ask(where.reader, "row_at", seq=seq)
         size += len(found[-1][-1] or "")
     return found, len(found) == len(seqs), not unread and len(hits) < _HITS
-
-
-def _together(by: str, lines: list[analytics.Line]) -> list[analytics.Line]:
-    """One list for all projects: what has the same name in two of them is one line."""
-    found: dict[Any, list[analytics.Line]] = {}
-    for line in lines:
-        name = facts.full_id(line.value) if by == "session" else line.value
-        found.setdefault(name, []).append(line)
-    sums = [
-        analytics.Line(name, *map(sum, zip(*(line[1:] for line in same), strict=True))) for name, same in found.items()
-    ]
-    return sorted(sums, key=lambda line: line.value if by == "day" else (-line.cost, -line.events))

@@ -18,7 +18,7 @@ from localops.home import Filters, Home
 from localops.journal import Journal
 from localops.server import facts
 from localops.server.catalogue import DIMS, SORTS, Wanted
-from localops.server.reading import HomeReader, _together
+from localops.server.reading import HomeReader
 from localops.server.store import HomeStore
 
 MODELS, TAGS, AGENTS = ("gpt-4o", "o3-mini"), ("nightly", "weekly", "rare"), ("planner", "writer")
@@ -175,7 +175,7 @@ def test_figures_are_those_of_the_journal(store: HomeReader, tag: str | None, tz
                 models += analytics.across(reader, "model", chosen)
         days: Any = store.daily(None, chosen, tz)["days"]
         lasted: Any = store.distributions(None, chosen)
-        expected = [facts.part("day", line) for line in _together("day", lines)]
+        expected = [facts.part("day", line) for line in analytics.together("day", lines)]
         assert store.analytics(None, None, chosen, limit=1) == {"sessions": sums.rows, **facts.totals(sums)}
         assert [{name: day[name] for name in known} for day, known in zip(days, expected, strict=True)] == expected
         assert sum(many for day in days for many in day["states"].values()) == sums.rows
