@@ -29,6 +29,7 @@ _PAGE = 256  # rows read at a time while a batch fills: its limit of bytes is ke
 _MOST_ROWS, _MOST_SIZE = 4_000, 4 << 20  # of a batch that has grown
 _NUMBERED = ("seq", *COLUMNS)
 _TEXTS = frozenset(map(_NUMBERED.index, ("kind", "name", "model", "tags", "body")))
+_TAGS = _NUMBERED.index("tags")
 _AS_BYTES = ", ".join(f"cast({name} as blob)" if at in _TEXTS else name for at, name in enumerate(_NUMBERED))
 _MOST_TOTALS = 1_000  # sessions whose figures go along with the last batch
 
@@ -168,7 +169,7 @@ class Ledger:
         while len(found) < limits.rows and size < limits.size:
             some = self._some(after, last, min(_PAGE, limits.rows - len(found)), limits.session)
             for row in some:
-                size += 250 + 2 * len(row[-1] or "")
+                size += 250 + 2 * (len(row[-1] or "") + len(row[_TAGS] or ""))
                 if found and size > 2 * limits.size:
                     break
                 found.append((row[0], tuple(row[1:])))

@@ -118,6 +118,16 @@ def test_a_batch_keeps_its_limit_of_bytes(journal: Journal, ledger: Ledger) -> N
     assert all(batch.rows for batch in ledger.batches(Limits(size=1)))
 
 
+def test_tags_count_as_bytes(journal: Journal, ledger: Ledger) -> None:
+    """Rows that are large by their tags fill a batch as those with large bodies do."""
+    for _ in range(8):
+        at = clock.now_ns()
+        tags = '["' + 10_000 * "x" + '"]'
+        journal.append(rows.make("llm", b"t" * 16, id=clock.new_id(), at_ns=at, tags=tags))
+    sizes = [len(batch.rows) for batch in ledger.batches(Limits(size=50_000))]
+    assert max(sizes[1:]) <= 5
+
+
 def test_the_row_before_is_one_the_remote_has(journal: Journal, ledger: Ledger) -> None:
     """A batch names the last delivered row before it; the first batch of all names none."""
     first, second, *_ = ledger.batches(Limits(rows=4))

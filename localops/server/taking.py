@@ -57,9 +57,11 @@ class Taking:
     def _take(self, call: Call, body: IO[bytes], encoding: str, hub: str) -> Facts:
         """In a thread: a body becomes rows in the journal."""
         lines = bodies.lines(body.read(), encoding, self._limits)
-        first = next(lines, b"")
-        _check_format(first)
-        batch, refused = bundle.unpack(chain([first], lines))
+        header, columns = next(lines, b""), next(lines, b"")
+        _check_format(header)
+        if max(len(header), len(columns)) > self._limits.told:
+            raise bodies.TooLarge(f"the header or the columns of a batch have more than {self._limits.told} bytes")
+        batch, refused = bundle.unpack(chain([header, columns], lines))
         if next(lines, None) is not None:
             raise BundleError("something follows the rows")
         strangers.check(batch)

@@ -101,6 +101,8 @@ def test_a_bad_row_is_refused_and_its_neighbours_are_stored(running: RealHub) ->
         (bundle.pack(batch_of(session_rows())).replace(b'"ranges":[[', b'"ranges":[[-'), {}, 400),
         (zlib.compress(b"\0" * (40 << 20), 9, wbits=31), {"Content-Encoding": "gzip"}, 413),
         (b"x" * (9 << 20), {}, 413),
+        (b" " * (4 << 20) + bundle.pack(batch_of(session_rows())), {}, 413),
+        (bundle.pack(batch_of(session_rows())).replace(b'{"seq"', b" " * (4 << 20) + b'{"seq"'), {}, 413),
         (bundle.pack(batch_of(session_rows()[:1])).replace(b'"rows":1', b'"rows":60000') + b"\n" * 60_000, {}, 413),
     ],
 )
