@@ -76,7 +76,7 @@ function filled(days) {
 
 function perDay(found) {
   const { x, days } = filled(found.days);
-  const to = index => days[index] && location.assign(listed(days[index].filter));
+  const to = more => (index, label) => days[index] && location.assign(listed({ ...days[index].filter, ...more(label) }));
   const states = Object.keys(STATES).filter(state => days.some(each => each?.states[state]));
   const models = new Map();
   days.forEach(each => each?.by_model.forEach(one => models.set(one.model, (models.get(one.model) || 0) + (one.cost_nano || 0) + (one.tokens_in + one.tokens_out) / 1e6)));
@@ -86,11 +86,12 @@ function perDay(found) {
     ...own.map((model, i) => ({ label: model, colour: COLOURS[i], values: days.map(each => value(each?.by_model.find(one => one.model === model))) })),
     ...(others.size ? [{ label: "others", colour: "other", values: days.map(each => (each?.by_model || []).filter(one => others.has(one.model)).reduce((sum, one) => sum + value(one), 0)) }] : []),
   ];
+  const ofModel = to(label => ({ model: own.includes(label) ? label : "" }));
   return [
-    plot({ title: "Sessions per day", x, stacked: true, yText: count, chosen: to, series: states.map(state => ({ label: state, colour: STATES[state], values: days.map(each => each?.states[state] || 0) })) }),
-    plot({ title: "Cost per day by model", x, stacked: true, yText: value => money(value), chosen: to, series: series(one => one?.cost_nano || 0) }),
-    plot({ title: "Tokens per day by model", x, stacked: true, yText: short, chosen: to, series: series(one => (one ? one.tokens_in + one.tokens_out : 0)) }),
-    plot({ title: "Failed events per day", x, yText: count, chosen: to, series: [{ label: "failed", colour: "bad", values: days.map(each => each?.failed || 0) }] }),
+    plot({ title: "Sessions per day", x, stacked: true, yText: count, chosen: to(label => ({ state: label })), series: states.map(state => ({ label: state, colour: STATES[state], values: days.map(each => each?.states[state] || 0) })) }),
+    plot({ title: "Cost per day by model", x, stacked: true, yText: value => money(value), chosen: ofModel, series: series(one => one?.cost_nano || 0) }),
+    plot({ title: "Tokens per day by model", x, stacked: true, yText: short, chosen: ofModel, series: series(one => (one ? one.tokens_in + one.tokens_out : 0)) }),
+    plot({ title: "Failed events per day", x, yText: count, chosen: to(() => ({})), series: [{ label: "failed", colour: "bad", values: days.map(each => each?.failed || 0) }] }),
   ];
 }
 

@@ -23,7 +23,8 @@ export const box = (title, ...inside) => make("section", { class: "chart" }, mak
 
 /**
  * A chart of bars or lines over days, or over other numbers with marks at `steps`. `series` are `{label, values, colour}`, values
- * are whole; with `stacked` they stand on each other; `chosen(index)` is called for a click on a point. The legend says what the pointer is at.
+ * are whole; with `stacked` they stand on each other; a click calls `chosen(index, label)`, with the label of the series it meets, if any.
+ * The legend says what the pointer is at.
  */
 export function plot({ title, label = "day", x, series, bars = true, stacked = false, time = true, xText = null, yText = String, chosen = null, height = 220, steps = time ? DAYS : WHOLE }) {
   const place = make("div", { class: "plot" });
@@ -59,9 +60,14 @@ export function plot({ title, label = "day", x, series, bars = true, stacked = f
         })),
       ],
       hooks: {
-        ready: [made => chosen && made.over.addEventListener("click", () => made.cursor.idx !== null && chosen(made.cursor.idx))],
+        ready: [made => chosen && made.over.addEventListener("click", () => made.cursor.idx !== null && chosen(made.cursor.idx, met(made)))],
       },
     };
+  };
+  const met = ({ cursor: { idx, top }, posToVal }) => {
+    const at = posToVal(top, "y");
+    let sum = 0;
+    return series.find(each => (sum = (stacked ? sum : 0) + (each.values[idx] || 0)) >= at)?.label;
   };
   new ResizeObserver(entries => {
     const wide = Math.round(entries[0].contentRect.width);

@@ -402,18 +402,24 @@ def test_what_differs_is_marked_to_the_word(visit: Visit) -> None:
 
 
 def test_figures_across_sessions_lead_to_the_sessions(visit: Visit) -> None:
-    """Totals equal the server's; a model leads to its sessions, a bar to its day's."""
+    """Totals equal the server's; a model leads to its sessions, a piece of a bar to its own, the rest to its day's."""
     page = visit.open("/analytics")
     page.locator("#tables a", has_text="claude-sonnet-4-5").wait_for()
     assert str(visit.facts("analytics")["sessions"]) in page.locator("#figures").inner_text()
-    page.locator(".chart", has_text="Sessions per day").locator("canvas").wait_for()
-    over = page.locator(".chart", has_text="Sessions per day").locator(".u-over")
-    box: Any = over.bounding_box()
-    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    page.wait_for_url("**/?*since=*")
-    settled(visit, 4)
-    visit.open("/analytics")
+    for title, height, query, sessions in (
+        ("Sessions per day", 0.98, "&state=Success", 2),
+        ("Sessions per day", 0.02, "", 4),
+        ("Cost per day by model", 0.98, "&model=gpt-4o", 3),
+    ):
+        over = page.locator(".chart", has_text=title).locator(".u-over")
+        over.wait_for()
+        box: Any = over.bounding_box()
+        over.hover(position={"x": box["width"] / 2, "y": box["height"] * height})
+        page.mouse.down()
+        page.mouse.up()
+        page.wait_for_url(f"**/?*until=*00{query}")
+        settled(visit, sessions)
+        visit.open("/analytics")
     page.locator("#tables a", has_text="claude-sonnet-4-5").click()
     settled(visit, 2)
 
