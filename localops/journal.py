@@ -19,7 +19,7 @@ from contextlib import contextmanager
 
 import apsw
 
-from localops import alive, clock, encode, host, parts, rows, sql
+from localops import alive, clock, encode, folding, host, parts, rows, sql
 from localops.alive import Participant
 from localops.config import JOURNAL
 from localops.errors import ForeignJournal, JournalError, NewerJournal
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
     Execute = Callable[..., Any]
 
-DERIVED = ("total", "id_of", "event_of", "unfinished", "milestone", "facet")  # what fold.sql fills
 BATCH = 1_024  # rows folded at a time: about 2 ms for whoever crosses the line, 2 µs a row
 LOOK_EVERY = 0.5  # seconds between looks at whether the file, its WAL and our locks are still there
 SYNC_EVERY = 1.0  # a power cut costs at most this much of what was recorded
@@ -53,20 +52,6 @@ _INSERTS = {
 INSERT = _INSERTS[len(rows.COLUMNS)]  # for a whole row
 _SELECT = f"select {', '.join(rows.COLUMNS)} from event"  # noqa: S608
 _ABOUT = "A localops journal: what AI agents did, a row each. Read it with `localops`, or a copy with any SQLite tool."
-
-_BOOKS, _PARTS, _PRICES, _OPENS, _MOVES = range(5)  # what `survey` answers, and the statements that are only for that
-_ONLY_FOR = {
-    "milestones": _BOOKS,
-    "stories": _BOOKS,
-    "old_tags": _BOOKS,
-    "new_tags": _BOOKS,
-    "no_tags": _BOOKS,
-    "facets": _PARTS,
-    "first_prices": _PRICES,
-    "begun": _OPENS,
-    "moved_starts": _MOVES,
-    "settled": _MOVES,
-}
 
 _journals: weakref.WeakSet[Journal] = weakref.WeakSet()
 
@@ -591,13 +576,7 @@ class Journal:
         self._fold_at = self._next_fold(upto)
         if upto - after < least or not self._may_fold:
             return False
-        bounds = {"after": after, "upto": upto}
-        holds: Sequence[int] = ()
-        for name, statement in statements("fold.sql").items():
-            if name == "survey":
-                holds = self._execute(statement).fetchone()
-            elif name not in _ONLY_FOR or holds[_ONLY_FOR[name]]:
-                self._execute(statement, bounds)
+        folding.fold(self._execute, after, upto)
         return upto < last  # type: ignore[no-any-return]
 
     def fold(self) -> None:
@@ -704,13 +683,7 @@ class Journal:
 
     def rebuild(self) -> None:
         """Drop everything derived and fold it again from the stream; figures stay exact meanwhile."""
-
-        def work(execute: Execute) -> None:
-            for table in DERIVED:
-                execute(f"delete from {table}")  # noqa: S608
-            execute("update mark set seq = 0")
-
-        self.transact(work)
+        self.transact(folding.forget)
         self.fold()
 
     def compact(self) -> None:

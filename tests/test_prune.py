@@ -12,7 +12,8 @@ import pytest
 import localops
 from localops import analytics, blobs, prune, rows
 from localops.errors import ConfigError
-from localops.journal import DERIVED, Journal
+from localops.folding import DERIVED
+from localops.journal import Journal
 from localops.reader import Reader
 from localops.search import FILE, Index
 
