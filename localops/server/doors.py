@@ -63,6 +63,7 @@ _JSON = "application/json"
 BYTES = "application/octet-stream"
 
 MOST_SESSIONS, MOST_ROWS = 500, 5_000  # that a sender may ask about at once
+MOST_PREVIEWS = 200  # events: a screen shows some fifty
 _ID = {"type": "string", "pattern": "^[0-9a-f]{32}$"}
 _IDENTITY = {
     "type": "array",
@@ -131,6 +132,13 @@ DOORS = (
     Door("GET", "/api/1/sessions/{session}", "session", "A session and its figures."),
     Door("GET", "/api/1/sessions/{session}/events", "events", "Events, in the order they came in.", query=_PAGE),
     Door("GET", "/api/1/sessions/{session}/events/{seq}", "event", "One event, and all there is of it."),
+    Door(
+        "GET",
+        "/api/1/sessions/{session}/previews",
+        "previews",
+        "What events were given, on a line each.",
+        query={"seqs": f"seqs of events, with commas between them, at most {MOST_PREVIEWS}; who is missing, ask again"},
+    ),
     Door("GET", "/api/1/sessions/{session}/timeline", "timeline", "Events in columns, to be drawn.", query=_COLUMNS),
     Door(
         "GET",

@@ -18,14 +18,14 @@ from localops import analytics, blobs, config, export, rows
 from localops.errors import LocalopsError
 from localops.home import Home
 from localops.reader import SQLiteError
-from localops.server import charts, compare, details, facts, timeline
+from localops.server import charts, compare, details, facts, previews, timeline
 from localops.server.calls import TooMany, Unavailable
 from localops.server.catalogue import DIMS, Catalogue, Wanted, merged
 from localops.sql import statements
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from typing import Any, BinaryIO
 
     from localops.analytics import Chosen
@@ -277,6 +277,11 @@ class HomeReader:
         """One event in full."""
         with self._holder(project, session) as found:
             return found and details.event(found[0], session, seq)
+
+    def previews(self, project: str | None, session: bytes, *, seqs: Sequence[int]) -> Facts | None:
+        """What events were given, on a line each."""
+        with self._holder(project, session) as found:
+            return found and previews.of(found[0].reader, session, seqs)
 
     def timeline(self, project: str | None, session: bytes, *, after: int, limit: int) -> Facts | None:
         """A page of a session's events in columns."""

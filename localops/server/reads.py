@@ -12,7 +12,7 @@ from localops.home import STATES, Filters
 from localops.server import openapi
 from localops.server.calls import Refusal, Unavailable, digest_in, project_named
 from localops.server.catalogue import SORTS, WORDS
-from localops.server.doors import BYTES, DOORS
+from localops.server.doors import BYTES, DOORS, MOST_PREVIEWS
 from localops.server.service import json
 
 TYPE_CHECKING = False
@@ -109,10 +109,18 @@ class Reads:
 
     async def event(self, call: Call) -> Response:
         """One event."""
-        seq = str(call.request.path_params["seq"])
-        if not (seq.isascii() and seq.isdigit()) or len(seq) > 18:
+        seq = _seq(str(call.request.path_params["seq"]))
+        if seq is None:
             raise Refusal(404, "an event is named by its seq, a number")
-        return self._answer(await self._one(self._store.event, call, seq=int(seq), missing=_NO_EVENT))
+        return self._answer(await self._one(self._store.event, call, seq=seq, missing=_NO_EVENT))
+
+    async def previews(self, call: Call) -> Response:
+        """What events were given, on a line each."""
+        seqs = [_seq(text) for text in (call.asked("seqs") or "").split(",", MOST_PREVIEWS)]
+        known = [seq for seq in seqs if seq is not None]
+        if len(known) != len(seqs) or len(known) > MOST_PREVIEWS:
+            raise Refusal(400, f"name events by their seqs, at most {MOST_PREVIEWS}: ?seqs=3,5,8")
+        return self._answer(await self._one(self._store.previews, call, seqs=known))
 
     async def timeline(self, call: Call) -> Response:
         """A page of a session's events in columns."""
@@ -223,6 +231,10 @@ class Reads:
         }
         file.seek(0)
         return StreamingResponse(_pieces(file), headers=headers, media_type=_FORMS[form])
+
+
+def _seq(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None
 
 
 def _session(ident: str) -> bytes:

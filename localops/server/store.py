@@ -78,6 +78,9 @@ if TYPE_CHECKING:
         def event(self, project: str | None, session: bytes, seq: int) -> Facts | None:
             """One event in full."""
 
+        def previews(self, project: str | None, session: bytes, *, seqs: Sequence[int]) -> Facts | None:
+            """What events were given, on a line each; some may be missing where there is very much of it."""
+
         def timeline(self, project: str | None, session: bytes, *, after: int, limit: int) -> Facts | None:
             """A page of a session's events in columns."""
 

@@ -1,0 +1,123 @@
+"""What an event was given, on a line: of every kind, and of bodies that nobody meant well."""
+
+from __future__ import annotations
+
+import json
+import urllib.parse
+import uuid
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from localops import clock, rows
+from localops.server.previews import LONGEST, line
+from tests.server.hubs import RealHub, batch_of, session_rows
+
+_PAGE = "https://shop.example/catalogue/" + "a" * 90 + "?page={}"
+_HEAD = {"$blob": "0" * 64, "$len": 5_000_000, "head": "once upon\na time"}
+_NAME = st.text() | st.sampled_from(["head", "$blob", "content", "type"])
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inside: st.lists(inside) | st.dictionaries(_NAME, inside),
+)
+_BODY = st.dictionaries(st.sampled_from(["prompt", "params", "details", "role"]), _JSON) | _JSON
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "told"),
+    [
+        ("tool", {"params": {"url": "https://a.b/?page=7", "timeout_s": 20}}, "url=https://a.b/?page=7 timeout_s=20"),
+        ("tool", {"params": '{"q": "why"}', "returns": "because"}, "q=why"),
+        ("action", {"params": {"deep": {"a": [1, None]}, "on": True}}, 'deep={"a":[1,null]} on=true'),
+        ("operation", {"params": "two\n\u2028 words\t"}, "two words"),
+        ("operation", {"params": [1, "x"]}, '[1,"x"]'),
+        ("tool", {"params": {"story": _HEAD}}, "story=once upon a time"),
+        ("tool", {"params": 0}, "0"),
+        ("tool", {"returns": "nothing was given"}, ""),
+        ("tool", {"params": {}}, ""),
+        ("odd", "a text for a body", "a text for a body"),
+        ("llm", {"prompt": "Why?", "completion": "So."}, "Why?"),
+        ("llm", {"prompt": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Why?"}]}, "Why?"),
+        ("llm", {"prompt": {"messages": [{"role": "user", "content": "Why?"}]}}, "Why?"),
+        ("llm", {"prompt": [{"content": [{"type": "text", "text": "See"}, {"type": "image_url"}]}]}, "See [image_url]"),
+        ("llm", {"prompt": [{"role": "user", "parts": [{"text": "Why?"}]}]}, "Why?"),
+        ("llm", {"prompt": _HEAD}, "once upon a time"),
+        ("llm", {"params": {"model": "m"}}, "model=m"),
+        ("error", {"details": "no such animal", "logs": "Traceback"}, "no such animal"),
+        ("error", {"details": {"status": 404}}, "status=404"),
+        ("agent", {"role": "scout", "params": {"depth": 1}}, "scout"),
+        ("agent", {"task": "look around"}, "look around"),
+    ],
+)
+def test_a_line_says_what_was_given(kind: str, body: Any, told: str) -> None:
+    """Arguments by name, the last words of a prompt, the message of an error, the task of an agent."""
+    assert line(kind, body) == told
+
+
+def test_a_loop_is_seen_in_addresses_that_are_long() -> None:
+    """They differ at their end: it stays."""
+    first, second = (line("tool", {"params": {"url": _PAGE.format(n), "timeout_s": 20}}) for n in (6, 7))
+    assert first != second
+    assert first.endswith("page=6 timeout_s=20")
+
+
+@given(st.sampled_from(["llm", "tool", "error", "agent", "odd"]), _BODY)
+def test_whatever_a_body_is_its_line_is_one_and_short(kind: str, body: Any) -> None:
+    """Nothing that JSON can say breaks it."""
+    told = line(kind, body)
+    assert len(told) <= LONGEST
+    assert len(told.splitlines()) <= 1
+
+
+@pytest.mark.parametrize("opening", ["[", '{"content":'])
+def test_a_body_can_be_as_deep_as_json_is_read(opening: str) -> None:
+    """Deeper than it is written: then a line says that there is something."""
+    deep = json.loads(opening * 900 + "1" + {"[": "]"}.get(opening, "}") * 900)
+    assert len(line("llm", {"prompt": deep})) <= LONGEST
+    assert line("tool", {"params": {"x": deep}}) == "x=…"
+
+
+def _sent(running: RealHub, *more: tuple[str, int, str | None]) -> tuple[str, list[int]]:
+    """A session of one operation's rows, on a hub; where its events are."""
+    found = session_rows(1, body='{"prompt":"Why?"}')
+    id, session = clock.new_id(), found[0][2]
+    found += [rows.make(k, session, id=id, phase=p, at_ns=clock.now_ns(), body=b) for k, p, b in more]
+    assert running.take(batch_of(found))[0] == 200
+    ident = str(uuid.UUID(bytes=session))
+    events = running.ask("GET", f"/api/1/sessions/{ident}/events")[1]["events"]
+    return ident, [event["entry"] for event in events]
+
+
+def test_events_are_asked_for_by_their_seqs(running: RealHub) -> None:
+    """In any order, also of an operation that said only at its end what it was given; what is none is left out."""
+    operation = ("tool", rows.OPEN, "{}"), ("tool", rows.DONE, '{"params":{"page":7}}')
+    ident, (call, tool) = _sent(running, *operation)
+    told = running.ask("GET", f"/api/1/sessions/{ident}/previews?seqs={tool},99999999,{call},{call - 1}")[1]
+    assert told["previews"] == {str(tool): "page=7", str(call): "Why?"}
+
+
+def test_events_of_another_session_are_not_told(running: RealHub) -> None:
+    """Each is asked for in its own."""
+    ident, _ = _sent(running)
+    _, (other,) = _sent(running)
+    assert running.ask("GET", f"/api/1/sessions/{ident}/previews?seqs={other}")[1]["previews"] == {}
+
+
+def test_very_large_bodies_are_told_in_parts(running: RealHub) -> None:
+    """Whoever asks again for those that were missing has them all."""
+    ident, (call, _) = _sent(running, ("tool", rows.DONE, json.dumps({"params": "a" * (9 << 20)})))
+    tool = running.ask("GET", f"/api/1/sessions/{ident}/events?kind=tool")[1]["events"][0]["entry"]
+    path = f"/api/1/sessions/{ident}/previews?seqs="
+    assert list(running.ask("GET", f"{path}{tool},{call}")[1]["previews"]) == [str(tool)]
+    assert list(running.ask("GET", f"{path}{call}")[1]["previews"]) == [str(call)]
+
+
+@pytest.mark.parametrize("seqs", ["", "1,x", "-1", "1,,2", "9" * 19, ",".join(["1"] * 201), "²"])
+def test_what_names_no_events_is_refused(running: RealHub, seqs: str) -> None:
+    """With a sentence that says what would; 200 are answered."""
+    ident, _ = _sent(running)
+    status, told = running.ask("GET", f"/api/1/sessions/{ident}/previews?seqs={urllib.parse.quote(seqs)}")
+    assert (status, "at most 200" in told["message"]) == (400, True)
+    assert running.ask("GET", f"/api/1/sessions/{ident}/previews?seqs={','.join(['1'] * 200)}")[0] == 200
