@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from localops import prune
+from localops import clock, prune
 from localops.delivery import Limits
 from localops.journal import Journal
 from localops.reader import Reader
@@ -101,6 +101,16 @@ class Histories(RuleBasedStateMachine):
         """A pass in calm weather."""
         self.weather.calm()
         self._home(which).sync(limits=Limits(rows=rows))
+
+    @rule(which=st.integers(0, 2), many=st.integers(1, 10))
+    def sync_one_session(self, which: int, many: int) -> None:
+        """Two sessions are written at a time, row by row, and a pass takes one of them."""
+        self.weather.calm()
+        home, sessions = self._home(which), [clock.new_id(), clock.new_id()]
+        for _ in range(many):
+            for session in sessions:
+                self.written |= {(row[0], row[1], row[-2]) for row in home.write(1, session=session)}
+        home.sync(limits=Limits(rows=7, session=sessions[0]))
 
     @rule(which=st.integers(0, 2), faults=st.lists(st.sampled_from(sorted(FAULTS)), min_size=1, max_size=9))
     def sync_in_bad_weather(self, which: int, faults: list[str]) -> None:
