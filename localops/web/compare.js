@@ -3,6 +3,7 @@
 import { ask, byId, data, make, notice, shortcut } from "./base.js";
 import { cost, count, duration, many, money } from "./formats.js";
 import { stamp, when } from "./times.js";
+import { unpacked } from "./values.js";
 import { difference } from "./words.js";
 
 const KINDS = new Set(["llm", "tool", "agent", "action", "error"]);
@@ -109,8 +110,14 @@ function pair(line, { a, b }) {
   return [row, below];
 }
 
+/** JSON in lines, so that what differs stands where one looks for it; any other text as it is. */
+function readable(text) {
+  const value = unpacked(text);
+  return typeof value === "string" ? value : JSON.stringify(value, null, 2);
+}
+
 function marked(one, other) {
-  return make("pre", { tabindex: 0 }, difference(one, other).map(([kind, text]) => (kind === "same" ? text : make(kind, {}, text))));
+  return make("pre", { tabindex: 0 }, difference(readable(one), readable(other)).map(([kind, text]) => (kind === "same" ? text : make(kind, {}, text))));
 }
 
 const problem = error => place.replaceChildren(notice(error.message, "problem"));

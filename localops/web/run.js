@@ -183,7 +183,10 @@ function grow(run) {
     failures[above] += failures[at];
     size[above] += size[at];
   }
-  return { order, roots, parent, first, next, depth, walk, size, cost, tokens, failures };
+  const around = new Uint8Array(n); // unfinished themselves, but something inside them is, too
+  for (let at = 0; at < n; at += 1) if (run.took[at] < 0 && parent[at] >= 0) around[parent[at]] = 1;
+  const ends = Array.from(order.filter(at => run.took[at] < 0 && !around[at]));
+  return { order, roots, parent, first, next, depth, walk, size, cost, tokens, failures, ends };
 }
 
 /** Whatever was recorded: nobody is inside themselves. */

@@ -16,6 +16,7 @@ const VIEWS = {
   figures: ["Figures", async () => (await import("./figures.js")).Figures],
 };
 const KINDS = ["llm", "tool", "agent", "action", "error"];
+const LONG = 12; // facts of one thing that are not shown before they are asked for
 
 /** What the views share: the events, the filter, the selection. */
 class Page {
@@ -36,9 +37,11 @@ class Page {
     return this.facts.state === "Running";
   }
 
-  /** Microseconds from the beginning to where the session is now. */
+  /** Microseconds from the beginning to where the session is now; what it died in is seen, however late it began. */
   get now() {
-    return this.running ? Math.max(this.run.last, (Date.now() - this.run.t0) * 1e3) : this.run.last;
+    const { last, tree: { ends }, start } = this.run;
+    if (this.running) return Math.max(last, (Date.now() - this.run.t0) * 1e3);
+    return ends.length ? Math.max(last, start[ends.at(-1)] + last * 0.06) : last;
   }
 
   get filtered() {
@@ -215,7 +218,7 @@ function provenance(one) {
   if (!from) return "";
   if (from.given === null) return `told, or by a table${from.unpriced ? `, ${count(from.unpriced)} unpriced` : ""}`; // too many calls to look at each
   const parts = [
-    from.given && `${count(from.given)} told`, from.priced && `${count(from.priced)} by table${from.table?.date ? ` ${from.table.date}` : ""}`,
+    from.given && `${count(from.given)} told`, from.priced && `${count(from.priced)} by the table${from.table?.date ? ` of ${from.table.date.replaceAll("-", "\u2011")}` : ""}`,
     from.later && `${count(from.later)} priced later`, from.unpriced && `${count(from.unpriced)} unpriced`,
   ];
   return parts.filter(Boolean).join(", ");
@@ -224,11 +227,19 @@ function provenance(one) {
 function drawNotices(one) {
   const told = [
     one.dropped && `${many(one.dropped, "event")} could not be written and ${one.dropped === 1 ? "is" : "are"} missing here.`,
-    one.unfinished && !page.running && `${many(one.unfinished, "operation")} did not finish: the tree shows where it ended.`,
+    one.unfinished && !page.running && [`${many(one.unfinished, "operation")} did not finish. `, ...died()],
     one.late && `${many(one.late, "event")} came after the session had ended.`,
     one.spilled && `${many(one.spilled, "event")} waited beside the journal and came in later.`,
   ].filter(Boolean);
   byId("notices").replaceChildren(...told.map(text => make("p", {}, text)));
+}
+
+/** Where it ended, as far as the events are here: what was begun inside everything else that did not finish. */
+function died() {
+  const { run } = page, { ends } = run.tree;
+  const places = ends.slice(-5).map(at => make("button", { type: "button", class: "link", onclick: () => page.select(run.seq[at]) }, `${run.kindOf(at)} ${run.nameOf(at)}`));
+  if (!page.complete || !places.length) return [];
+  return ["It ended inside ", ...places.flatMap((each, i) => [i ? ", " : "", each]), ends.length > places.length ? ` and ${count(ends.length - places.length)} more.` : "."];
 }
 
 function drawExtras() {
@@ -254,10 +265,11 @@ function drawExtras() {
 
 /** Nested facts as a list of names and values. */
 function facts(object, depth = 0) {
-  return make("dl", { class: "facts" }, Object.entries(object).flatMap(([key, value]) => [
-    make("dt", {}, key),
-    make("dd", {}, value && typeof value === "object" && !Array.isArray(value) && depth < 2 ? facts(value, depth + 1) : typeof value === "object" ? JSON.stringify(value) : String(value)),
-  ]));
+  return make("dl", { class: "facts" }, Object.entries(object).flatMap(([key, value]) => {
+    if (!value || typeof value !== "object" || Array.isArray(value) || depth > 1) return [make("dt", {}, key), make("dd", {}, typeof value === "object" ? JSON.stringify(value) : String(value))];
+    return depth && Object.keys(value).length > LONG ? [make("dd", { class: "inner" }, make("details", {}, make("summary", {}, `${key} (${count(Object.keys(value).length)})`), facts(value, depth + 1)))]
+      : [make("dt", { class: "over" }, key), make("dd", { class: "inner" }, facts(value, depth + 1))];
+  }));
 }
 
 function video(one) {
@@ -325,6 +337,7 @@ const came = whole => {
     drawKinds();
     page.changed();
     performance.mark(whole ? "localops-whole" : "localops-interactive");
+    if (whole) drawNotices(page.facts);
     if (whole && page.selected) page.select(page.selected);
   });
 };

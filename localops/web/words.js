@@ -1,10 +1,11 @@
 // What differs between two texts, word by word.
 
-const MOST = 700; // words of the parts that differ; beyond, they are shown as one piece each
+const MOST = 1_500; // words of the parts that differ; beyond, they are shown as one piece each
+const WORD = /\s+|[\p{L}\p{N}_]+|[^\s\p{L}\p{N}_]/gu; // and each sign is one: in JSON there are no blanks
 
 /** Pieces `[kind, text]` in order; kind is "same", "del" (only in the first) or "ins" (only in the second). */
 export function difference(a, b) {
-  const one = a.match(/\s+|[^\s]+/g) || [], other = b.match(/\s+|[^\s]+/g) || [];
+  const one = a.match(WORD) || [], other = b.match(WORD) || [];
   let from = 0, back = 0;
   while (from < one.length && from < other.length && one[from] === other[from]) from += 1;
   while (back < one.length - from && back < other.length - from && one.at(-1 - back) === other.at(-1 - back)) back += 1;

@@ -182,7 +182,7 @@ def test_the_head_says_how_the_session_stands_and_what_it_cost(visit: Visit) -> 
     head = page.locator("#head").inner_text()
     for words in ("a night in the forest", "Success", "the animals met", "forest", "by the table of"):
         assert words in head
-    page.locator("#extras summary").click()
+    page.locator("#extras summary").first.click()
     assert "process" in page.locator("#extras").inner_text()
 
 
