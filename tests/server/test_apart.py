@@ -65,8 +65,14 @@ def _ask(held: RealHub, method: str, path: str, body: bytes | None = None, **hea
 def _try(held: RealHub, door: Door, key: str) -> str:
     """What a door says of the secret to whoever has that key."""
     path = door.path.format(session=uuid.UUID(bytes=_SESSION), digest=_DIGEST, seq=3, project="mine")
-    asked = {"a": _SESSION.hex(), "b": _SESSION.hex(), "session": _SESSION.hex(), "by": "model", "format": "json"}
-    asked["seqs"] = "3"
+    asked = {
+        "a": _SESSION.hex(),
+        "b": _SESSION.hex(),
+        "session": _SESSION.hex(),
+        "by": "model",
+        "format": "json",
+        "seqs": "3,4,5",
+    }
     query = "&".join(f"{name}={asked[name]}" for name in door.query if name in asked)
     told = {"sessions": [_SESSION.hex()], "rows": [[_CALL.hex(), 0, 5]]}
     body = {None: None, "application/json": json.dumps(told).encode()}.get(door.body, b"x")
