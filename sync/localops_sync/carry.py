@@ -1,8 +1,8 @@
 """Rows in a file that somebody carries to where there is a network, and the receipts that come back with it.
 
-The file is a zip that any tool can look into: `about.json` says what it is, `<project>/rows.ndjson` holds batches, each
-a header and then a line for each row, `<project>/blobs/<digest>` what rows keep beside them.  It is written under
-another name, synced, and only then called what it is to be called.
+The file is a zip that any tool can look into: `about.json` says what it is, `<project>/rows.ndjson` holds batches as
+they go over a line (bundle.py), `<project>/blobs/<digest>` what rows keep beside them.  It is written under another
+name, synced, and only then called what it is to be called.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 
 from localops import __version__, blobs, bundle, clock, config, delivery, intake, strangers
-from localops.errors import BundleError, NotFound
+from localops.errors import BundleError, JournalError, NotFound
 from localops.journal import Journal
-from localops.reader import Reader
+from localops.reader import Reader, SQLiteError, because
 from localops_sync import remotes
 
 TYPE_CHECKING = False
@@ -112,7 +112,7 @@ def _pack_part(home: str, share: Share, packed: zipfile.ZipFile) -> Part:
     try:
         with Reader(journal.path) as reader:
             ledger = delivery.Ledger(reader, folder, share.remote or "")
-            journal.secure()
+            _secure(journal)
             with packed.open(f"{share.project}/rows.ndjson", "w", force_zip64=True) as rows:
                 for batch in _batches(ledger, share, metadata_only=metadata_only):
                     rows.write(bundle.pack(batch))
@@ -127,6 +127,17 @@ def _pack_part(home: str, share: Share, packed: zipfile.ZipFile) -> Part:
         except FileNotFoundError:
             part.lacking += 1
     return part
+
+
+def _secure(journal: Journal) -> None:
+    """What is carried must not be taken back by a power cut: a seq is given once."""
+    try:
+        journal.secure()
+    except SQLiteError as error:
+        raise JournalError(
+            f"{journal.path} cannot be written ({because(error)}), and rows are made safe before they are carried: "
+            "where the home can only be read, make the bundle from a copy"
+        ) from error
 
 
 def _batches(ledger: Ledger, share: Share, *, metadata_only: bool) -> Iterator[Batch]:

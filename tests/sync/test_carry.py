@@ -11,7 +11,7 @@ import pytest
 
 import localops
 from localops import blobs, bundle, config, delivery
-from localops.errors import BundleError, NotFound
+from localops.errors import BundleError, JournalError, NotFound
 from localops.home import Home
 from localops.journal import Journal
 from localops.reader import Reader
@@ -69,6 +69,17 @@ def test_receipts_mark_the_rows_as_delivered(home: str, tmp_path: Path) -> None:
     [signed] = carry.take_receipts(home, back)
     assert (signed.refused, signed.rows) == ([], parts[0].rows)
     assert 0 < _unsent(home) < 5
+
+
+def test_rows_that_cannot_be_made_safe_are_not_carried(home: str, tmp_path: Path) -> None:
+    """A journal that cannot be written is said by its path and why, and no file is left."""
+    holder = Journal(config.project_folder(home, "default"))
+    holder.fold()
+    holder._execute("begin immediate")
+    with pytest.raises(JournalError, match=r"journal\.db cannot be written \(another program keeps"):
+        carry.pack(home, [Share("default")], str(tmp_path / "run.lops"))
+    holder.close()
+    assert not list(tmp_path.glob("run.lops*"))
 
 
 @pytest.mark.parametrize("key", [None, "another"])
