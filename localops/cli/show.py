@@ -416,7 +416,8 @@ def _message(message: dict[str, Any]) -> str:
 
 def _session_facts(project: Project, id: bytes, stands: Standing, limit: int) -> dict[str, Any]:
     totals = analytics.totals(project.reader, id)
-    found = islice(analytics.events(project.reader, id), limit or None)
+    found = list(islice(analytics.events(project.reader, id), limit + 1 if limit else None))
+    shown = found[: limit or None]
     unfinished = project.reader.all("unfinished", session=id)
     return {
         "session_id": common.full_id(id),
@@ -433,7 +434,8 @@ def _session_facts(project: Project, id: bytes, stands: Standing, limit: int) ->
             {"id": common.full_id(one), "kind": kind, "name": name, "began": events.iso(at)}
             for one, kind, name, _, _, at in unfinished
         ],
-        "events": [event_facts(event) for event in found],
+        "events": [event_facts(event) for event in shown],
+        "more": len(found) > len(shown),  # of them than `-n` lets through
     }
 
 

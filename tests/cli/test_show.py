@@ -174,3 +174,11 @@ def test_who_took_part_is_named_once(command: Command) -> None:
         again.end_session()
         said = next(line for line in command("show", "last")[1].splitlines() if line.startswith("processes"))
         assert said.split()[1:] == ([str(os.getpid())] if opted_out else [str(os.getpid()), "on", platform.node()])
+
+
+@pytest.mark.parametrize(("limit", "more"), [("1", True), ("0", False), ("1000", False)])
+def test_json_says_whether_there_is_more(session: localops.Session, told: Told, limit: str, more: bool) -> None:
+    """A list that was cut is not taken for a whole one."""
+    found = told("show", str(session.session_id), "-n", limit)
+    assert found["more"] is more
+    assert (len(found["events"]) == 1) is more
