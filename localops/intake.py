@@ -25,6 +25,7 @@ _KNOWN_BETWEEN = "select id, phase from id_of where id between ? and ? limit ?"
 _GONE = "select 1 from gone where session = ?"
 _COVERED = "select 1 from received where journal = ? and last >= ? and first <= ? limit 1"
 _RECEIVED = "insert or replace into received values(?, ?, ?, ?, ?, ?)"
+_FORGET = "delete from received where journal = ? and last >= ?"
 _HELD = "select first, last, id, phase from received where journal = ? order by last desc"
 _MOST_RANGES = 64  # of one batch that are remembered; what is not is sent again, and known
 _MARKS = 32  # the newest ends of batches that a sender is told, and as many older ones, ever further apart
@@ -74,18 +75,21 @@ class _Taking:
             return
         new = self._new(execute)
         ranges = bundle.without(self.batch.ranges, self.refused)
-        self.forked = bool(new) and self._had_others(execute, ranges, new)
+        others_from = self._had_others(execute, ranges, new)
+        if others_from is not None:  # what is remembered from there on is of other rows: a sender must not count on it
+            self.forked = True
+            execute(_FORGET, (self.batch.journal, others_from))
         for _, row in new:
             execute(INSERT, row)
         self.stored = len(new)
         self._remember(execute, ranges)
 
-    def _had_others(self, execute: Execute, ranges: Sequence[Range], new: Sequence[tuple[int, Row]]) -> bool:
-        """Whether a new row stands under a seq that came in before, as another row then."""
+    def _had_others(self, execute: Execute, ranges: Sequence[Range], new: Sequence[tuple[int, Row]]) -> int | None:
+        """The first seq, if any, under which a new row stands and that came in before, as another row then."""
         journal = self.batch.journal
-        if not any(execute(_COVERED, (journal, *each)).get for each in ranges):
-            return False
-        return any(execute(_COVERED, (journal, seq, seq)).get for seq, _ in new)
+        if not (new and any(execute(_COVERED, (journal, *each)).get for each in ranges)):
+            return None
+        return next((seq for seq, _ in new if execute(_COVERED, (journal, seq, seq)).get), None)
 
     def _new(self, execute: Execute) -> Sequence[tuple[int, Row]]:
         """The rows that are not here yet, each once, without those of sessions that were deleted."""

@@ -114,6 +114,19 @@ def test_other_rows_under_the_same_seqs_are_noticed(hub: Journal, sender: tuple[
     assert (ack.stored, ack.forked) == (1, True)
 
 
+def test_what_was_held_of_other_rows_is_not_told(hub: Journal, sender: tuple[Journal, Ledger, bytes]) -> None:
+    """Once other rows came under the same seqs, one of them in order does not vouch for those that never came."""
+    _, ledger, _ = sender
+    [batch] = _batches(ledger, 100)
+    intake.take(hub, batch, by="hub")
+    other = [(seq, rows.make("action", b"o" * 16, id=clock.new_id(), at_ns=clock.now_ns())) for seq, _ in batch.rows]
+    some = replace(batch, rows=[other[1], other[3]], ranges=[(other[1][0],) * 2, (other[3][0],) * 2])
+    assert intake.take(hub, some, by="hub")[0].forked
+    with pytest.raises(Apart) as apart:
+        intake.take(hub, replace(batch, previous=Previous(99, b"n" * 16, 0, 5, b"n" * 16)), by="hub")
+    assert apart.value.held == some.ranges
+
+
 def test_figures_that_differ_are_said(hub: Journal, sender: tuple[Journal, Ledger, bytes]) -> None:
     """Totals that go along are compared: a session with fewer rows here is named, one with more is not.
 
