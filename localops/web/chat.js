@@ -59,6 +59,15 @@ export class Chat {
     turn.scrollIntoView({ block: "nearest" });
   }
 
+  move(key) {
+    const { scroll } = this, page = scroll.clientHeight * 0.9;
+    if (key === "Home" && this.first) this._begin(0);
+    if (key === "End" && this.drawn < this.shown.length) this._begin(this.shown.length - PAGE);
+    this._more();
+    scroll.scrollTop = { Home: 0, End: scroll.scrollHeight, PageUp: scroll.scrollTop - page, PageDown: scroll.scrollTop + page }[key];
+    return true;
+  }
+
   /** Turns are drawn from this one on: what is far down need not wait for all that is above it. */
   _begin(first) {
     this.first = this.drawn = first;

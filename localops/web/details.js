@@ -21,6 +21,7 @@ export class Details {
   constructor(page) {
     this.page = page;
     this.box = byId("details");
+    this.box.tabIndex = -1; // whoever clicks into it scrolls it with their keys
     this.seq = 0;
     this.raw = false;
   }

@@ -2,16 +2,22 @@
 
 import { make } from "./base.js";
 import { count, duration, money } from "./formats.js";
+import { preview } from "./previews.js";
 import { VirtualList } from "./virtual.js";
 
 const KINDS = new Set(["llm", "tool", "agent", "action", "error"]);
+const PHONE = matchMedia("(max-width: 44rem)"); // there a row has two lines
 
 export class Events {
   constructor(page) {
     this.page = page;
     this.shown = [];
     this.list = new VirtualList({
-      label: "Events", draw: (index, row) => this._draw(this.shown[index], row), choose: index => page.select(page.run.seq[this.shown[index]], { from: "events" }),
+      label: "Events", height: PHONE.matches ? 46 : 28, draw: (index, row) => this._draw(this.shown[index], row), choose: index => page.select(page.run.seq[this.shown[index]], { from: "events" }),
+    });
+    PHONE.addEventListener("change", () => {
+      this.list.height = PHONE.matches ? 46 : 28;
+      this.list.show(this.shown.length);
     });
     this.note = make("span", { class: "faint" });
     this.element = make("div", { class: "pane events" }, make("div", { class: "bar" }, this.note),
@@ -32,6 +38,10 @@ export class Events {
     this.list.mark(this.shown.indexOf(this.page.run.find(seq)));
   }
 
+  move(key) {
+    return this.list.move(key);
+  }
+
   _draw(at, row) {
     const { run } = this.page, kind = run.kindOf(at);
     const begin = run.start[run.order[0]];
@@ -40,7 +50,9 @@ export class Events {
     row.append(
       cell("num faint", duration((run.start[at] - begin) / 1e6)),
       cell("narrow", make("span", { class: `kind ${KINDS.has(kind) ? kind : ""}` }, kind)),
-      cell("", make("span", { class: `kind bare ${KINDS.has(kind) ? kind : ""}`, "aria-hidden": "true" }), run.nameOf(at), run.failed[at] ? make("span", { class: "failed" }, " failed") : null),
+      cell("what",
+        make("span", {}, make("span", { class: `kind bare ${KINDS.has(kind) ? kind : ""}`, "aria-hidden": "true" }), run.nameOf(at), run.failed[at] ? make("span", { class: "failed" }, " failed") : null),
+        preview(run.seq[at], run.took[at] >= 0)),
       cell("wide faint", run.agentOf(at)), cell("wide faint", run.model[at] >= 0 ? run.models[run.model[at]] : ""),
       cell("num", run.took[at] < 0 ? make("span", { class: "pending" }, this.page.running ? "running" : "unfinished") : duration(run.took[at] / 1e6)),
       cell("num wide", run.tokens[at] ? count(run.tokens[at]) : ""), cell("num narrow", run.cost[at] > 0 ? money(run.cost[at]) : ""));

@@ -307,6 +307,12 @@ function step(by) {
   return say(by > 0 ? "That was the last one" : "That was the first one");
 }
 shortcut("/", "Filter", () => search.focus());
+/** Whether a key that scrolls is meant for the view: nothing has the focus that would scroll itself, or is typed in. */
+function isFree() {
+  const at = document.activeElement || document.body;
+  return at.matches("body, main, button, a, summary, #view .scroll") && !at.closest("#details, .menu[open]");
+}
+shortcut(["Home", "End", "PageUp", "PageDown"], "First, last, a page up or down", event => isFree() && Boolean(page.views[page.view]?.move?.(event.key)));
 shortcut("j", "Next event", () => step(1));
 shortcut("k", "Event before", () => step(-1));
 shortcut("e", "Next error", () => {

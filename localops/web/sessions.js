@@ -18,6 +18,7 @@ const picked = new Map(); // sessions chosen to be compared: id to name
 let shown = data.sessions || [], next = data.next_before, current = -1, asking = null;
 
 const asked = () => Object.fromEntries(new URLSearchParams(location.search));
+let unsearched = asked().text ? 1 : 0; // events that the search has still to look through: some, as far as is known
 const filtersOf = query => Object.keys(query).filter(key => Object.hasOwn(FACETS, key) || Object.hasOwn(OTHERS, key));
 
 // The address
@@ -48,21 +49,30 @@ async function refresh() {
   asking?.abort();
   asking = new AbortController();
   const { signal } = asking;
+  clearTimeout(again);
   byId("sessions").classList.add("stale");
   drawFilters();
   try {
-    const found = await ask("sessions", { limit: PAGE, ...asked() }, { signal });
+    const [found, facets] = await fetched(PAGE, { signal });
     shown = found.sessions;
     next = found.next_before;
     current = -1;
+    unsearched = facets?.unsearched || 0;
     drawRows();
-    drawFacets(await ask("facets", asked(), { signal }));
+    drawFacets(facets || await ask("facets", asked(), { signal }));
   } catch (error) {
     if (error.name === "AbortError") return;
     problem(error);
   } finally {
     if (!signal.aborted) byId("sessions").classList.remove("stale");
   }
+}
+
+/** The list; of a search its facets as well, asked first: whatever they say was looked through is in the list. */
+async function fetched(limit, options = {}) {
+  const query = asked();
+  const facets = query.text ? await ask("facets", query, options) : null;
+  return [await ask("sessions", { limit, ...query }, options), facets];
 }
 
 function problem(error) {
@@ -115,7 +125,7 @@ function drawRows() {
 
 function emptiness() {
   if (filtersOf(asked()).length) {
-    return make("div", { class: "empty", id: "empty" }, make("p", {}, "No session is like that."), make("button", { type: "button", onclick: clear }, "Show all sessions"));
+    return make("div", { class: "empty", id: "empty" }, make("p", {}, unsearched ? "Nothing was found so far." : "No session is like that."), make("button", { type: "button", onclick: clear }, "Show all sessions"));
   }
   return make("div", { class: "empty", id: "empty" },
     make("p", {}, "No sessions yet. Record one with ", make("code", {}, "localops demo"), ", or in your own program:"),
@@ -231,9 +241,9 @@ const clear = () => {
 
 function drawFacets(found) {
   const query = asked();
-  byId("facets").replaceChildren(...(query.text && found.unsearched ? [make("p", { class: "faint" }, `${many(found.unsearched, "event")} still to be looked through.`)] : []));
+  byId("facets").replaceChildren(...(unsearched ? [make("p", { class: "faint", role: "status" }, `${many(unsearched, "event")} still to be looked through.`)] : []));
   clearTimeout(again);
-  if (query.text && found.unsearched) again = setTimeout(refresh, 500); // each question has some more of them looked through
+  if (unsearched) again = setTimeout(() => news().catch(problem), 1_000);
   for (const [name, each] of Object.entries(menus)) {
     const values = found[name] || [];
     each.element.hidden = !values.length && !query[name];
@@ -285,19 +295,25 @@ shortcut("x", "Choose it to be compared", () => byId("rows").children[current]?.
 // News
 
 async function news() {
-  const found = await ask("sessions", { limit: Math.min(500, Math.max(PAGE, shown.length)), ...asked() });
-  if (JSON.stringify(found.sessions) === JSON.stringify(shown)) return; // whoever reads or marks something is left alone
+  const address = location.search, searching = unsearched;
+  const [found, facets] = await fetched(Math.min(500, Math.max(PAGE, shown.length)));
+  if (location.search !== address) return; // something else is asked for by now
+  unsearched = facets?.unsearched || 0;
+  const same = JSON.stringify(found.sessions) === JSON.stringify(shown);
+  if (same && !(facets && searching)) return; // whoever reads or marks something is left alone
+  if (same && shown.length) return void drawFacets(facets);
   const before = new Set(shown.map(one => one.session_id));
   shown = found.sessions;
   next = found.next_before;
   drawRows();
   shown.forEach((one, index) => before.has(one.session_id) || byId("rows").children[index].classList.add("fresh"));
-  drawFacets(await ask("facets", asked()));
+  drawFacets(facets || await ask("facets", asked()));
 }
 
 drawFilters();
 drawRows();
-ask("facets", asked()).then(drawFacets, problem);
+if (unsearched) refresh();
+else ask("facets", asked()).then(drawFacets, problem);
 watch(news, { every: 10_000 });
 setInterval(() => shown.forEach((one, index) => {
   if (one.state === "Running") byId("rows").children[index].querySelector("[data-label=took]").textContent = duration(elapsed(one));

@@ -2,9 +2,11 @@
 
 import { icon, ICONS, make } from "./base.js";
 import { count, duration, money } from "./formats.js";
+import { preview } from "./previews.js";
 import { VirtualList } from "./virtual.js";
 
 const KINDS = new Set(["llm", "tool", "agent", "action", "error"]);
+const ROOMY = matchMedia("(min-width: 900px)"); // room enough for what an event was given
 const OPEN_AT_FIRST = 2_000; // larger trees begin with their first levels
 
 export class Tree {
@@ -70,6 +72,10 @@ export class Tree {
     this.list.show(shown.length);
   }
 
+  move(key) {
+    return this.list.move(key);
+  }
+
   _draw(at, row) {
     const { run } = this.page, { tree } = run;
     const kind = run.kindOf(at), below = tree.first[at] >= 0, shut = this.closed.has(run.seq[at]);
@@ -82,7 +88,8 @@ export class Tree {
       make("span", { title: run.nameOf(at) }, run.nameOf(at),
         run.failed[at] ? make("span", { class: "failed" }, " failed") : null,
         !run.failed[at] && shut && tree.failures[at] > 0 ? make("span", { class: "failed" }, ` ${count(tree.failures[at])} failed inside`) : null,
-        died ? make("span", { class: "pending" }, this._deepest(at) ? " ended here" : " did not finish") : stopped ? make("span", { class: "pending" }, " running") : null));
+        died ? make("span", { class: "pending" }, this._deepest(at) ? " ended here" : " did not finish") : stopped ? make("span", { class: "pending" }, " running") : null),
+      ROOMY.matches ? preview(run.seq[at], !stopped) : null);
     branch.style.paddingLeft = `${Math.min(24, tree.depth[at]) * 16}px`;
     const lane = make("i", { class: [KINDS.has(kind) ? kind : "", run.failed[at] && "bad", stopped && "open"].filter(Boolean).join(" ") });
     const begin = run.start[tree.order[0]], whole = Math.max(1, this.page.now - begin);

@@ -14,7 +14,7 @@ export class VirtualList {
     this.element.addEventListener("scroll", () => this.paint(), { passive: true });
     this.element.addEventListener("keydown", event => {
       if (event.ctrlKey || event.metaKey || event.altKey || event.target !== this.element) return;
-      if (this._move(event.key) || key(event.key, this.current)) event.preventDefault();
+      if (this.move(event.key) || key(event.key, this.current)) event.preventDefault();
     });
     this.rows.addEventListener("click", event => {
       const row = event.target.closest(".row");
@@ -71,11 +71,13 @@ export class VirtualList {
     this.paint();
   }
 
-  _move(key) {
+  /** What a key chooses, from the row that is chosen, else from the first in sight; false if it is no key for that. */
+  move(key) {
     const page = Math.max(1, Math.floor(this.element.clientHeight / this.height) - 1);
     const by = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -this.count, End: this.count }[key];
     if (!by || !this.count) return false;
-    this.choose(Math.min(this.count - 1, Math.max(0, this.current + by)));
+    const here = this.current >= 0 ? this.current : Math.ceil((this.element.scrollTop * this._scale) / this.height) - 1;
+    this.choose(Math.min(this.count - 1, Math.max(0, here + by)));
     return true;
   }
 }

@@ -176,6 +176,31 @@ def chatty() -> None:
     session.end_session("Success")
 
 
+@tool
+def fetch(url: str, timeout_s: int) -> str:
+    """Get a page, and nothing new."""
+    return "a catalogue"
+
+
+def circling() -> None:
+    """A session that goes round between two pages."""
+    session = begin("round and round", ["loop"])
+    speak("gpt-4o", "Where is the owl?", "I shall look.")
+    for number in range(400):
+        fetch(f"https://shop.example/?page={6 + number % 2}", 20)
+    localops.record(localops.ErrorEvent(error_type="Lost", details="the owl was nowhere"))
+    session.end_session("Failure")
+
+
+def library() -> None:
+    """A session of so many events that a search goes through them in the background; what is sought is the last."""
+    session = begin("a library", ["books"])
+    for number in range(12_000):
+        localops.record(localops.ActionEvent(action_type="read", params=f"page {number}"))
+    localops.record(localops.ActionEvent(action_type="read", params="a bookworm"))
+    session.end_session("Success")
+
+
 def filmed() -> None:
     """A session with a video."""
     session = begin("filmed", ["video"])
@@ -194,5 +219,5 @@ def running() -> None:
 
 
 if __name__ == "__main__":
-    kinds = {each.__name__: each for each in (story, other, hostile, dead, chatty, filmed, running)}
+    kinds = {each.__name__: each for each in (story, other, hostile, dead, chatty, circling, library, filmed, running)}
     kinds[sys.argv[1]]()

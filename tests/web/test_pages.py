@@ -173,6 +173,23 @@ def test_two_sessions_are_chosen_and_compared_with_keys(visit: Visit) -> None:
     assert only.is_checked()
 
 
+def test_a_search_goes_on_until_all_is_looked_through(chromium: Browser, tmp_path: Path) -> None:
+    """By itself; that there is nothing is not said before."""
+    recorded(tmp_path / "home", "library")
+    with serving(tmp_path / "home") as link, visiting(chromium, link) as visit:
+        said = "window.said = new Set(); new MutationObserver(() => said.add(document.body?.innerText || ''))"
+        watched = ".observe(document, { childList: true, subtree: true })"
+        visit.page.add_init_script(said + watched)
+        visit.open("/?text=bookworm")
+        settled(visit, 1)
+        visit.until("!document.querySelector('#facets').textContent")
+        told = " ".join(visit.page.evaluate("[...said]"))
+        assert "still to be looked through" in told
+        assert "No session is like that" not in told
+        visit.open("/?text=bookwyrm")
+        visit.page.get_by_text("No session is like that.").wait_for()
+
+
 # A session
 
 
@@ -283,6 +300,90 @@ def owls(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     recorded(home, "chatty")
     with serving(home) as link, visiting(chromium, link) as visit:
         yield visit
+
+
+@pytest.fixture(scope="module")
+def loop(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The way to the pages of a session that goes round between two addresses."""
+    home = tmp_path_factory.mktemp("loop") / "home"
+    recorded(home, "circling")
+    with serving(home) as link:
+        yield link
+
+
+PREVIEWS = "[...document.querySelectorAll('.row .preview')].filter(one => one.textContent).length"
+
+
+@pytest.mark.parametrize(("view", "width"), [("events", 1280), ("tree", 1280), ("events", 390)])
+def test_rows_say_what_an_event_was_given(chromium: Browser, loop: str, view: str, width: int) -> None:
+    """Arguments, the last words of a prompt, what went wrong; for the rows in sight, and nothing moves for it."""
+    with visiting(chromium, loop, width) as visit:
+        page = visit.session("round and round", view)
+        places = "JSON.stringify([...document.querySelectorAll('.row > *')].map(one => one.getBoundingClientRect()))"
+        before = page.evaluate(places)
+        visit.until(f"{PREVIEWS} > 10")
+        assert page.evaluate(places) == before
+        rows = page.locator(".row")
+        assert "Where is the owl?" in rows.nth(0).inner_text()
+        for number, seen in ((1, 6), (2, 7)):
+            line = rows.nth(number).locator(".preview")
+            assert line.inner_text() == f"url=https://shop.example/?page={seen} timeout_s=20"
+            assert line.get_attribute("title") == line.inner_text()
+        page.locator(".rows").evaluate("rows => rows.parentElement.scrollTo(0, 1e6)")
+        rows.get_by_text("the owl was nowhere").wait_for()
+        asked = [url for url in visit.asked if "/previews?" in url]
+        assert 10 < sum(url.count("%2C") + 1 for url in asked) < 200
+
+
+def test_what_is_known_is_not_asked_for_again(chromium: Browser, loop: str) -> None:
+    """Whoever goes back, or to another view, has the lines at once."""
+    with visiting(chromium, loop) as visit:
+        page = visit.session("round and round", "events")
+        visit.until(f"{PREVIEWS} > 10")
+        asked = [url for url in visit.asked if "/previews?" in url]
+        page.click("#tab-tree")
+        page.locator(".tree .row").first.wait_for()
+        page.wait_for_timeout(300)
+        assert [url for url in visit.asked if "/previews?" in url] == asked
+
+
+@pytest.mark.parametrize("focus", [True, False])
+@pytest.mark.parametrize("view", ["events", "tree"])
+def test_keys_go_through_a_list_from_end_to_end(chromium: Browser, loop: str, view: str, focus: bool) -> None:
+    """Also when nothing has the focus: the page stays where it is."""
+    with visiting(chromium, loop) as visit:
+        page = visit.session("round and round", view)
+        if focus:
+            page.locator("#view .scroll").focus()
+        chosen, place = [], page.evaluate("scrollY")
+        for key in ("End", "PageUp", "Home", "PageDown"):
+            page.keyboard.press(key)
+            page.wait_for_timeout(100)
+            chosen.append(int(page.locator(".row.current").get_attribute("data-index") or ""))
+            assert page.evaluate("scrollY") == place
+        last, before, first, after = chosen
+        assert (last, first, after) == (401, 0, last - before)
+        assert after > 5
+
+
+def test_keys_scroll_a_conversation(chromium: Browser, loop: str) -> None:
+    """To its last turn, a page back, and to its first, with the focus nowhere; in a field they are left alone."""
+    with visiting(chromium, loop) as visit:
+        page = visit.session("round and round", "chat")
+        page.locator(".turn").first.wait_for()
+        top = "document.querySelector('#view .scroll').scrollTop"
+        page.keyboard.press("End")
+        page.get_by_text("the owl was nowhere").wait_for()
+        end = page.evaluate(top)
+        page.keyboard.press("PageUp")
+        assert 0 < page.evaluate(top) < end
+        page.focus("#choose input")
+        page.keyboard.press("Home")
+        assert page.evaluate(top) > 0
+        page.evaluate("document.activeElement.blur()")
+        page.keyboard.press("Home")
+        page.get_by_text("Where is the owl?").wait_for()
+        assert page.evaluate(top) == 0
 
 
 @pytest.mark.parametrize("view", ["events", "chat"])
