@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 DIMS = ("state", "tag", "model", "agent", "tool")
 _LEAST = {"tags": "tag", "agents": "agent", "models": "model"}  # by the first that a session has, in the alphabet
-WORDS = ("name", *_LEAST)  # orders that begin with A
+WORDS = ("name", "host", *_LEAST)  # orders that begin with A
 SORTS = ("began", "seconds", "cost", "tokens", "errors", "llm_calls", "tool_calls", "actions", "state", *WORDS)
 _LISTED = "events actions llms tools errors failed tokens_in tokens_out cost unpriced".split()
 _SUMS = (*_LISTED, "tokens_cached", "tokens_reasoning")
@@ -107,6 +107,7 @@ class Catalogue:
         self._parts: list[tuple[Part, ...]] = []
         self._with: dict[Part, set[int]] = {}
         self._leasts: dict[str, list[str]] = {}  # for the orders that were asked for
+        self._hosts: dict[bytes, str] = {}  # where sessions began, of those that this was asked of
         self._bits: dict[Part, int] = {}  # the larger of these sets, as they were last counted
 
     # Following the journal
@@ -249,7 +250,7 @@ class Catalogue:
     def page(self, project: Project, wanted: Wanted, before: Place | None, many: int) -> Page:
         """The first lines after a place."""
         holders, check = self._with_text(project, wanted, most=_FEW)
-        column = self._column(wanted.sort)
+        column = self._column(project, wanted.sort)
         chosen = self._chosen(wanted, holders)
         if before is not None:
             chosen = self._after(chosen, column, before, project.rank, ascending=wanted.ascending)
@@ -278,7 +279,7 @@ class Catalogue:
     def place(self, project: Project, session: bytes, sort: str) -> Place | None:
         """Where a session stands in an order."""
         row = self._rows.get(session)
-        return None if row is None else (self._column(sort)[row], self._began[row], -project.rank, row)
+        return None if row is None else (self._column(project, sort)[row], self._began[row], -project.rank, row)
 
     def chosen(self, chosen: Chosen) -> Sequence[int]:
         """The rows of the sessions that figures are about, as report.sql chooses them."""
@@ -289,7 +290,7 @@ class Catalogue:
 
     def values(self, name: str, rows: Sequence[int]) -> Sequence[Any]:
         """What stands in some rows of a column: `began`, `seconds` (in nanoseconds) or one of the sums."""
-        column = self._column(name) if name in ("began", "seconds") else self._sums[name]
+        column = self._plain(name) if name in ("began", "seconds") else self._sums[name]
         return column if isinstance(rows, range) else list(map(column.__getitem__, rows))
 
     def states(self, project: Project, rows: Sequence[int]) -> list[str]:
@@ -325,7 +326,7 @@ class Catalogue:
         ):
             chosen = _between(chosen, column, least, most)
         if wanted.min_ns is not None or wanted.max_ns is not None:
-            chosen = _between(chosen, self._column("seconds"), wanted.min_ns, wanted.max_ns)
+            chosen = _between(chosen, self._plain("seconds"), wanted.min_ns, wanted.max_ns)
         return chosen
 
     def _with_text(self, project: Project, wanted: Wanted, *, most: int) -> tuple[set[int] | None, bool]:
@@ -363,20 +364,35 @@ class Catalogue:
             found = self._bits[part] = _bits(_mask(holders, len(self._ids)))
         return found
 
-    def _column(self, sort: str) -> Sequence[Any]:
-        if sort == "began":
-            return self._began
+    def _column(self, project: Project, sort: str) -> Sequence[Any]:
         if sort == "name":
             return [(name or "").casefold() for name in self._names]
         if sort == "state":
             return self._states
+        if sort == "host":
+            self._learn_hosts(project)
+            return list(map(self._hosts.__getitem__, self._ids))
         if sort in _LEAST:
             return self._least(_LEAST[sort])
-        if sort == "seconds":
+        return self._plain(sort)
+
+    def _plain(self, name: str) -> Sequence[int]:
+        if name == "began":
+            return self._began
+        if name == "seconds":
             return [last - began for last, began in zip(self._last, self._began, strict=True)]
-        if sort == "tokens":
+        if name == "tokens":
             return [given + made for given, made in zip(self._sums["tokens_in"], self._sums["tokens_out"], strict=True)]
-        return self._sums[_OF.get(sort, sort)]
+        return self._sums[_OF.get(name, name)]
+
+    def _learn_hosts(self, project: Project) -> None:
+        """A session stays where it began: each is asked once."""
+        if len(self._hosts) == len(self._ids):
+            return
+        unknown = [session for session in self._ids if session not in self._hosts]
+        found = ask(project.reader, "hosts", ids=encode.dumps([session.hex() for session in unknown]).decode())
+        self._hosts.update(dict.fromkeys(unknown, ""))
+        self._hosts.update((session, str(host or "").casefold()) for session, host in found if session in self._rows)
 
     def _least(self, dim: str) -> list[str]:
         """Of each session's values of a dimension the first in the alphabet."""

@@ -129,6 +129,18 @@ where seq > (select seq from mark)
   and dim in ('tag', 'model', 'agent', 'tool')
   and value is not null;
 
+-- hosts --
+-- Where each session of a JSON array of ids in hex began, and each that is not folded yet.
+select m.session, json_extract(e.body, '$.host')
+from json_each(:ids) j
+cross join milestone m on m.session = unhex(j.value) and m.kind = 'session'
+cross join event e on e.seq = m.seq
+union all
+select session, json_extract(body, '$.host')
+from event not indexed
+where seq > (select seq from mark)
+  and kind = 'session';
+
 -- began_and_ended --
 -- The rows that say where each session of a JSON array of ids in hex ran, and how it ended.
 select m.session, m.kind, m.name, e.body

@@ -10,9 +10,9 @@ const OTHERS = { text: "Text", since: "Since", until: "Until", min_cost: "Cost f
 const COLUMNS = [
   ["name", "Name"], ["state", "State"], ["began", zone === "UTC" ? "Started (UTC)" : "Started"], ["seconds", "Duration", "num"], ["llm_calls", "LLM", "num"],
   ["tool_calls", "Tools", "num"], ["actions", "Actions", "num"], ["errors", "Errors", "num"], ["tokens", "Tokens", "num"],
-  ["cost", "Cost", "num"], ["agents", "Agents"], ["models", "Models"], ["", "Host"],
+  ["cost", "Cost", "num"], ["agents", "Agents"], ["models", "Models"], ["host", "Host"],
 ];
-const WORDS = new Set(["name", "tags", "agents", "models"]); // they begin with A
+const WORDS = new Set(["name", "host", "tags", "agents", "models"]); // they begin with A
 const PAGE = 50;
 const picked = new Map(); // sessions chosen to be compared: id to name
 let shown = data.sessions || [], next = data.next_before, current = -1, asking = null;

@@ -28,7 +28,8 @@ def _session(chance: random.Random, at: int) -> Iterator[rows.Row]:
     """The rows of a session that never ran."""
     session, agent = clock.new_id(at), clock.new_id(at)
     tags = encode.dumps(chance.sample(TAGS, chance.randrange(3))).decode()
-    yield rows.make("session", session, id=session, at_ns=at, name=f"run {chance.randrange(5)}", tags=tags, body="{}")
+    where = encode.dumps({"host": host} if (host := chance.choice((None, "Ada", "bee"))) else {}).decode()
+    yield rows.make("session", session, id=session, at_ns=at, name=f"run {chance.randrange(5)}", tags=tags, body=where)
     yield rows.make("agent", session, id=agent, at_ns=at + 1, name=chance.choice(AGENTS))
     for _ in range(chance.randrange(4)):
         tokens = (chance.randrange(9), chance.randrange(9), None, None)
@@ -119,6 +120,7 @@ def test_any_order_page_by_page(store: HomeReader, sort: str, ascending: bool) -
 
     def value(one: dict[str, Any]) -> Any:
         known = {"cost": one["cost_nano"], "tokens": one["tokens_in"] + one["tokens_out"]}
+        known["host"] = (one["host"] or "").casefold()
         known |= {dim: min(one[dim], default="") for dim in ("tags", "agents", "models")}
         return known[sort] if sort in known else one[sort]
 
