@@ -2,7 +2,7 @@
 
 import { ask, data, make } from "./base.js";
 
-const PAUSE = 60; // milliseconds in which rows gather; what is only scrolled past is not asked for
+const PAUSE = 100; // milliseconds in which rows gather; what is only scrolled past is not asked for
 const MOST = 200; // that the server tells of at once
 
 const known = new Map(); // seq to its line
