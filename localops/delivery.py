@@ -163,11 +163,11 @@ class Ledger:
         return str(found[0][0]) if found else None
 
     def _page(self, after: int, last: int, limits: Limits) -> list[tuple[int, Row]]:
-        """Rows from after a seq on, until there are as many bytes or rows as go into a batch."""
+        """Rows from after a seq on, until there are as many bytes or rows as go into a batch: one at least."""
         found: list[tuple[int, Row]] = []
         size = 0
-        while len(found) < limits.rows and size < limits.size:
-            some = self._some(after, last, min(_PAGE, limits.rows - len(found)), limits.session)
+        while not found or (len(found) < limits.rows and size < limits.size):
+            some = self._some(after, last, max(1, min(_PAGE, limits.rows - len(found))), limits.session)
             for row in some:
                 size += 250 + 2 * (len(row[-1] or "") + len(row[_TAGS] or ""))
                 if found and size > 2 * limits.size:
