@@ -116,9 +116,12 @@ def totals(source: Source, session: bytes) -> Totals:
 
 
 def contract(figures: Totals, *, running: bool) -> dict[str, int | str]:
-    """The six figures users know, in their order and formats; a running session lasts until now."""
+    """Return the six figures users know, in their order and formats; a running session lasts until now.
+
+    Where the price of LLM calls is not known, a seventh figure counts them: the cost leaves them out.
+    """
     until = clock.now_ns() if running else figures.last_ns
-    return {
+    known: dict[str, int | str] = {
         "LLM calls": figures.llms,
         "Tool calls": figures.tools,
         "Actions": figures.actions,
@@ -126,6 +129,7 @@ def contract(figures: Totals, *, running: bool) -> dict[str, int | str]:
         "Duration": output.duration(max(0, until - figures.first_ns) if figures.rows else 0),
         "Cost": output.cost(figures.cost),
     }
+    return {**known, "Unpriced": figures.unpriced} if figures.unpriced else known
 
 
 def parts(source: Source, session: bytes, dim: str) -> list[Part]:

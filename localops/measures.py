@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from localops.pricing import Prices
 
 UNMEASURED = (None, None, None, None, None, None)  # model, four token counts, cost
+# An event of another class that counts as an LLM call carries no usage: there is nothing that could have a price.
+NO_USAGE = (None, None, None, None, None, 0)
 # More than any call has cost or read; sums of such figures still fit a column.
 _MOST_NANO = 10**15
 _MOST_TOKENS = 10**12
@@ -25,30 +27,42 @@ _MOST_TOKENS = 10**12
 def of_llm(
     event: LLMEvent, at: int, text: Callable[[object, int], str], prices: Callable[[], Prices]
 ) -> tuple[Any, ...]:
-    """Model, tokens and cost; a cost that was given wins over the price table."""
-    tokens = [
-        whole(value)
-        for value in (
-            event.prompt_tokens,
-            event.completion_tokens,
-            event.cached_tokens,
-            event.reasoning_tokens,
-        )
-    ]
+    """Return model, tokens and cost; a cost that the program gave wins over the price table."""
     model = text(event.model, 256) if event.model is not None else None
+    provider = event.provider if isinstance(event.provider, str) else None
+    cached, written = whole(event.cached_tokens), whole(event.cache_write_tokens)
+    prompt = whole(event.prompt_tokens)
+    if prompt is not None and (cached or written):
+        prompt = _prompt_with_cache(prompt, cached or 0, written or 0, provider, model)
+    completion = whole(event.completion_tokens)
     cost = nano(event.cost)
     if cost is None and model is not None:
         from localops.pricing import Usage
 
-        usage = Usage(
-            input=tokens[0],
-            output=tokens[1],
-            cached=tokens[2],
-            cache_write=whole(event.cache_write_tokens),
-        )
-        provider = event.provider if isinstance(event.provider, str) else None
+        usage = Usage(input=prompt, output=completion, cached=cached, cache_write=written)
         cost = prices().cost(model, usage, provider=provider, at_ns=at)
-    return (model, *tokens, cost)
+    return (model, prompt, completion, cached, whole(event.reasoning_tokens), cost)
+
+
+_BILLED = ("cost", "prompt_tokens", "completion_tokens", "cached_tokens", "cache_write_tokens", "reasoning_tokens")
+
+# These report the tokens of a prompt without those that a cache gave or took; all others include them.
+_CACHE_BESIDE = frozenset("anthropic bedrock aws amazon aws-bedrock amazon-bedrock amazon_bedrock aws_bedrock".split())
+
+
+def _prompt_with_cache(prompt: int, cached: int, written: int, provider: str | None, model: str | None) -> int:
+    """Return the tokens of the whole prompt, whichever way the provider counts those of its cache."""
+    if provider is not None:
+        beside = provider.strip().lower() in _CACHE_BESIDE
+    else:
+        beside = model is not None and model.lower().startswith("claude")
+    # More from the cache than in the prompt: they can only have been counted beside it.
+    return prompt + cached + written if beside or cached + written > prompt else prompt
+
+
+def unbilled(event: object) -> bool:
+    """Return whether an LLM call has neither usage nor a cost: if it failed, nothing was billed for it."""
+    return isinstance(event, events.LLMEvent) and all(getattr(event, name) is None for name in _BILLED)
 
 
 def given_times(event: Event, fields: dict[str, object]) -> tuple[int | None, int | None]:

@@ -14,7 +14,7 @@ from localops.pricing import Usage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from typing import Any
 
     from localops.journal import Journal
@@ -50,7 +50,10 @@ def _changes(
     for call in _calls(journal, model):
         if call["cost"] is not None and not all_calls:
             continue
-        new = prices.cost(model, _usage(call), at_ns=call["at_ns"])
+        body = encode.loads(call["body"]) if call["body"] else {}
+        provider = body.get("provider")
+        provider = provider if isinstance(provider, str) else None
+        new = prices.cost(model, _usage(call, body), provider=provider, at_ns=call["at_ns"])
         known = [cost for cost in (call["cost"], *earlier[call["id"]]) if cost is not None]
         was = sum(known) if known else None
         if new is None:
@@ -61,6 +64,12 @@ def _changes(
             told.calls += 1
             told.nano += new - (was or 0)
             yield _row(call, new, was, len(earlier[call["id"]]), source)
+
+
+def unbilled_row(stored: Sequence[Any]) -> Row:
+    """Return the price row of a call that was not billed: it cost nothing, which is no unknown cost."""
+    call = dict(zip(("seq", *rows.COLUMNS), stored, strict=True))
+    return _row(call, 0, None, 0, "failed before it was billed")
 
 
 def _earlier(journal: Journal, model: str) -> dict[bytes, list[int]]:
@@ -81,8 +90,7 @@ def _calls(journal: Journal, model: str) -> Iterator[dict[str, Any]]:
             yield dict(zip(names, row, strict=True))
 
 
-def _usage(call: dict[str, Any]) -> Usage:
-    body = encode.loads(call["body"]) if call["body"] else {}
+def _usage(call: dict[str, Any], body: dict[str, Any]) -> Usage:
     written = body.get("cache_write_tokens")
     return Usage(
         input=call["tokens_in"],

@@ -15,7 +15,7 @@ from localops import clock, encode, events, rows
 from localops.context import NOWHERE, Stay, around, scope
 from localops.errors import BudgetExceeded, ConfigError, JournalError, UnknownEndState
 from localops.events import ErrorEvent, Event, LLMEvent, to_id
-from localops.measures import UNMEASURED, given_times, of_llm, of_tool, unusable
+from localops.measures import NO_USAGE, UNMEASURED, given_times, of_llm, of_tool, unbilled, unusable
 from localops.operation import Operation, is_recorded, tell
 from localops.output import say, say_once
 
@@ -222,6 +222,8 @@ class Session:
     def _record_measured(self, event: Event, at: int, failed: int | None = None) -> None:
         """Write an event with its model, tokens and cost."""
         measures = of_llm(event, at, self._text, self._prices) if isinstance(event, LLMEvent) else of_tool(event)
+        if failed and measures[-1] is None and unbilled(event):
+            measures = (*measures[:-1], 0)
         self._write(event, at, measures, failed, None, unusable(event))
 
     def _write(
@@ -241,6 +243,8 @@ class Session:
             agent = self.agent_id(event.agent_id)
         given = event.event_type
         kind = (_KINDS.get(given) if type(given) is str else None) or self._text(event.kind, 64)
+        if kind == "llm" and measures is UNMEASURED:
+            measures = NO_USAGE
         name = event.title()
         if name is not None:
             name = self._text(name)
@@ -300,6 +304,7 @@ class Session:
                 self._record_measured(trigger, at, 1)
             elif not trigger.failed:  # its row cannot change any more: this one says that it failed
                 failed = 1
+                self._price_failed_call(trigger)
             trigger.failed = True
             parent = trigger.id.bytes
             model = getattr(trigger, "model", None)
@@ -308,6 +313,16 @@ class Session:
         self._write(event, at, measures, failed, parent, link)
         if event.exception is not None:
             tell(event.exception, self._id, self.here()[1])
+
+    def _price_failed_call(self, call: Event) -> None:
+        """Write a price of 0 for a call that was recorded without usage before it failed: nothing was billed."""
+        if not unbilled(call):
+            return
+        from localops import repricing
+
+        stored = self._ask("row", id=call.id.bytes, phase=rows.DONE)
+        if stored and not self._append(repricing.unbilled_row(stored[0])):
+            self._not_written()
 
     def uncaught(self, error: BaseException) -> None:
         """Record an exception that nobody caught, unless it is recorded; the budget has no say in that."""
@@ -551,7 +566,9 @@ class Session:
     # Figures and end
 
     def get_analytics(self) -> dict[str, int | str]:
-        """Its figures so far, over all processes: LLM calls, Tool calls, Actions, Errors, Duration, Cost.
+        """Return its figures so far, over all processes: LLM calls, Tool calls, Actions, Errors, Duration, Cost.
+
+        Cost leaves out LLM calls whose price is not known; where there are any, `Unpriced` counts them.
 
         Rows that wait in a spill file are not in them, which is said; neither is anything while the journal
         cannot be read, which is said too, and a JournalError for a strict session.
@@ -561,7 +578,9 @@ class Session:
         if spilled := self._journal.spilled(self._id):
             rows_wait = "1 row of the session waits" if spilled == 1 else f"{spilled} rows of the session wait"
             say_once("figures", f"{rows_wait} in a spill file: figures do not count what waits")
-        return analytics.contract(self._figures(), running=self._ended is None)
+        figures = self._figures()
+        self._warn_unpriced(figures)
+        return analytics.contract(figures, running=self._ended is None)
 
     def _figures(self) -> Totals:
         from localops import analytics
@@ -603,10 +622,29 @@ class Session:
         say(message)
 
     def _total_cost(self) -> str | None:
-        from localops import output
+        from localops import analytics, output
 
-        found = self._ask("spent", session=self._id)
-        return output.cost(found[0][0]) if found else None
+        totals = self._ask("totals", session=self._id)
+        if not totals:
+            return None
+        figures = analytics.Totals(*totals[0])
+        self._warn_unpriced(figures)
+        return output.cost(figures.cost)
+
+    def _warn_unpriced(self, figures: Totals) -> None:
+        """Warn once that the cost is only what is known of it."""
+        if not figures.unpriced or "cost" in self._warned:
+            return
+        from localops import analytics
+
+        self._warned.add("cost")
+        models = [part.value for part in analytics.parts(self._journal, self._id, "model") if part.unpriced]
+        calls = "1 LLM call has" if figures.unpriced == 1 else f"{figures.unpriced} LLM calls have"
+        named = f" ({', '.join(models[:5])})" if models else ""
+        say(
+            f"the cost of session {str(self.session_id)[:13]} is incomplete: {calls} no known price{named}; "
+            "`localops prices set` adds one"
+        )
 
     def _close(self) -> None:
         """Leave the scope and the client's list."""

@@ -16,7 +16,7 @@ import apsw
 import pytest
 
 import localops.client
-from localops import ActionEvent, Config, ErrorEvent, Event, LLMEvent, Session, ToolEvent, decorators, rows
+from localops import ActionEvent, Config, ErrorEvent, Event, LLMEvent, Session, ToolEvent, analytics, decorators, rows
 from localops.errors import JournalError, UnknownEndState
 
 KEY = "11111111-1111-4111-8111-111111111111"
@@ -520,6 +520,57 @@ def test_costs_are_given_known_or_not_known(session: Session) -> None:
     assert given == 500_000_000
     assert known > 0
     assert unknown is None
+
+
+def test_an_unknown_price_shows(session: Session, capfd: pytest.CaptureFixture[str]) -> None:
+    """Figures count the LLM calls that the cost leaves out, and one line on stderr names their model."""
+    session.record(LLMEvent(model="gpt-4o", prompt_tokens=1000, completion_tokens=1000))
+    assert "Unpriced" not in session.get_analytics()
+    session.record(LLMEvent(model="home-grown", prompt_tokens=1000, completion_tokens=1000))
+    figures = session.get_analytics()
+    assert (list(figures)[-1], figures["Unpriced"]) == ("Unpriced", 1)
+    assert session.end_session() == figures["Cost"]
+    assert capfd.readouterr().err.count("1 LLM call has no known price (home-grown)") == 1
+
+
+@pytest.mark.parametrize("recorded_before", [False, True])
+def test_a_call_that_failed_unbilled_is_no_unknown_cost(session: Session, recorded_before: bool) -> None:
+    """An LLM call that failed without usage cost nothing, whether it was recorded before its error or with it."""
+    call = LLMEvent(model="gpt-4o")
+    if recorded_before:
+        session.record(call)
+    session.record(ErrorEvent(trigger_event=call, exception=TimeoutError("no answer")))
+    assert "Unpriced" not in session.get_analytics()
+    assert [part.unpriced for part in analytics.parts(session._journal, session._id, "model")] == [0]
+
+
+def test_a_failed_call_with_usage_and_no_price_stays_unpriced(session: Session) -> None:
+    """Tokens were used before it failed: what they cost is not known."""
+    call = LLMEvent(model="home-grown", prompt_tokens=1000)
+    session.record(call)
+    session.record(ErrorEvent(trigger_event=call, exception=TimeoutError("no answer")))
+    assert session.get_analytics()["Unpriced"] == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "tokens_in", "dollars"),
+    [
+        # Anthropic counts what its cache gave and took beside the rest of the prompt.
+        ({"model": "claude-3-5-sonnet-20241022", "cached_tokens": 4000, "cache_write_tokens": 1000}, 6000, 0.00795),
+        ({"model": "claude-3-5-sonnet-20241022", "provider": "anthropic", "cached_tokens": 500}, 1500, 0.00315),
+        # Gateways report as OpenAI does: the prompt includes what was cached.
+        ({"model": "gpt-4o", "cached_tokens": 400}, 1000, 0.002),
+        # More from the cache than in the prompt can only have been counted beside it.
+        ({"model": "gpt-4o", "cached_tokens": 4000}, 5000, 0.0075),
+    ],
+)
+def test_both_ways_to_count_a_cache_are_understood(
+    session: Session, given: dict[str, Any], tokens_in: int, dollars: float
+) -> None:
+    """The prompt of a row includes the tokens of its cache, whichever way the provider reports them."""
+    session.record(LLMEvent(prompt_tokens=1000, completion_tokens=0, **given))
+    event = only(session)
+    assert (event["tokens_in"], event["cost"]) == (tokens_in, round(dollars * 1e9))
 
 
 # Binding

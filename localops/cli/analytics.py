@@ -98,9 +98,9 @@ def _one(project: Project, id: bytes, *, percentiles: bool, as_json: bool) -> No
 def _print_report(project: Project, id: bytes, stands: Standing, found: Report) -> None:
     common.print_heading(project, id, stands.state)
     totals = found.totals
-    common.print_pairs(
-        list(({**found.contract, "Cost": common.money(totals.cost, totals.unpriced, totals.llms)}).items())
-    )
+    figures_shown = {**found.contract, "Cost": common.money(totals.cost, totals.unpriced, totals.llms)}
+    figures_shown.pop("Unpriced", None)  # it stands below, with the models concerned
+    common.print_pairs(list(figures_shown.items()))
     print()
     common.print_pairs(_further(found))
     for dim, parts in found.by.items():

@@ -121,7 +121,7 @@ def stats(id: bytes, found: Totals, state: str) -> Facts:
     """AgentOps' six figures under its names and types, then what its documents promise beside them."""
     return {
         "session_id": full_id(id),
-        "cost": None if not found.cost and found.unpriced == found.llms else found.cost / 1e9,
+        "cost": None if found.unpriced and not found.cost else found.cost / 1e9,
         "events": found.events,
         "prompt_tokens": found.tokens_in,
         "completion_tokens": found.tokens_out,
