@@ -225,6 +225,8 @@ class Session:
         if failed and measures[-1] is None and unbilled(event):
             measures = (*measures[:-1], 0)
         self._write(event, at, measures, failed, None, unusable(event))
+        if self._budget is not None and isinstance(event, LLMEvent) and measures[-1] is None:
+            self._say_unpriced(event)
 
     def _write(
         self,
@@ -269,8 +271,6 @@ class Session:
         if not self._append(row, kind == "error" and self._journal.sync_due()):
             self._not_written()
         event._id, event._ended, event.recorded = id, at, True
-        if self._budget is not None and kind == "llm" and measures[5] is None:
-            self._say_unpriced(event)
 
     def _given_id(self, given: object, at: int, fields: dict[str, object]) -> bytes:
         """The id that the program chose; where it is taken, or no UUID, its own word stays in the body."""
