@@ -65,6 +65,7 @@ class Ack:
 
 WIRE = 1  # of header, lines, answer and receipt; grows when an older reader would misread one of them
 _SIGNED = ("journal", "ranges", "rows", "digest", "at_ns", "by")  # what a receipt's HMAC covers, in this order
+COPY = "copy"  # the holder of a receipt that is not a hub's; a hub's names none
 _SUM = rows.COLUMNS.index("sum")
 
 
@@ -188,8 +189,13 @@ def _header(line: bytes) -> dict[str, Any]:
 # Receipts
 
 
-def receipt(batch: Batch, *, refused: Iterable[int], at_ns: int, by: str, key: str | None) -> dict[str, Any]:
-    """What the receiver signs: these rows of this journal are stored here, safe from a power cut."""
+def receipt(
+    batch: Batch, *, refused: Iterable[int], at_ns: int, by: str, key: str | None, copy: bool = False
+) -> dict[str, Any]:
+    """Return what the receiver signs: these rows of this journal are stored here, safe from a power cut.
+
+    `by` is the hub that has them; with `copy` it is a journal on the way to one, and nothing is delivered yet.
+    """
     left = set(refused)
     kept = replace(batch, rows=[each for each in batch.rows if each[0] not in left]) if left else batch
     told: dict[str, Any] = {
@@ -199,6 +205,7 @@ def receipt(batch: Batch, *, refused: Iterable[int], at_ns: int, by: str, key: s
         "digest": kept.digest,
         "at_ns": at_ns,
         "by": by,
+        **({"holder": COPY} if copy else {}),
     }
     return {**told, "hmac": _hmac(told, key) if key else None}
 
@@ -215,7 +222,8 @@ def _hmac(told: dict[str, Any], api_key: str) -> str:
     import hmac
 
     key = hmac.digest(api_key.encode(), b"localops receipt", "sha256")
-    text = encode.dumps([told.get(name) for name in _SIGNED])
+    holder = [told["holder"]] if "holder" in told else []
+    text = encode.dumps([told.get(name) for name in _SIGNED] + holder)
     return hmac.new(key, text, "sha256").hexdigest()
 
 

@@ -27,10 +27,12 @@ if TYPE_CHECKING:
 
 _PAGE = 256  # rows read at a time while a batch fills: its limit of bytes is kept this closely
 _MOST_ROWS, _MOST_SIZE = 4_000, 4 << 20  # of a batch that has grown
+_WIDE = 1 << 62
 _NUMBERED = ("seq", *COLUMNS)
 _TEXTS = frozenset(map(_NUMBERED.index, ("kind", "name", "model", "tags", "body")))
 _TAGS = _NUMBERED.index("tags")
 _AS_BYTES = ", ".join(f"cast({name} as blob)" if at in _TEXTS else name for at, name in enumerate(_NUMBERED))
+_KEEP_RECEIPT = "insert into receipt(remote, at_ns, rows, body) values(?, ?, ?, ?)"
 _MOST_TOTALS = 1_000  # sessions whose figures go along with the last batch
 
 
@@ -158,6 +160,10 @@ class Ledger:
                     yield Batch(journal, lineage, rows, ranges, self.before(rows[0][0], limits))
                 after = reached
 
+    def names(self) -> list[str]:
+        """The id of the journal, and those that it had before, the last one first."""
+        return [self._meta("journal") or "", *(self._meta("lineage") or "").split()]
+
     def _meta(self, key: str) -> str | None:
         found = self.ask("meta", key=key)
         return str(found[0][0]) if found else None
@@ -218,7 +224,7 @@ class Ledger:
 
     # What it said
 
-    def settle(self, journal: Journal, batch: Batch, ack: Ack, *, count: int | None = None) -> int:
+    def settle(self, journal: Journal, batch: Batch, ack: Ack) -> int:
         """Keep what a remote has taken, refused and signed, in one synced transaction; the newest row it covers."""
         newest = 0
 
@@ -227,30 +233,34 @@ class Ledger:
             self._add(execute, bundle.without(batch.ranges, ack.refused))
             self._park(execute, ack.refused, final=True)
             if ack.receipt is not None:
-                taken = len(batch.rows) - len(ack.refused) if count is None else count
-                told = (self.remote, clock.now_ns(), taken, _json(ack.receipt))
-                execute("insert into receipt(remote, at_ns, rows, body) values(?, ?, ?, ?)", told)
+                taken = len(batch.rows) - len(ack.refused)
+                execute(_KEEP_RECEIPT, (self.remote, clock.now_ns(), taken, _json(ack.receipt)))
             newest = execute("select max(seq) from event").get or 0
 
         journal.transact(work, full=True, folded=False)
         return newest
 
-    def take_receipt(self, journal: Journal, receipt: dict[str, Any], *, metadata_only: bool = False) -> str | None:
-        """Mark as delivered what a receipt is for, if it names the very rows that are here; else why not."""
-        names = {self._meta("journal"), *(self._meta("lineage") or "").split()}
-        if receipt.get("journal") not in names:
-            return "it is for rows of another journal"
-        try:
-            ranges = [(int(first), int(last)) for first, last in receipt["ranges"]]
-        except (KeyError, TypeError, ValueError):
-            return "it names no rows"
-        mine = list(self._identities(ranges, metadata_only=metadata_only))
-        if (len(mine), bundle.digest(mine)) != (receipt.get("rows"), receipt.get("digest")):
-            return "it is for other rows than those that are here"
-        self.settle(journal, Batch("", (), (), ranges), bundle.Ack(receipt=receipt), count=len(mine))
-        return None
+    def take_receipts(
+        self, journal: Journal, receipts: Iterable[dict[str, Any]], *, metadata_only: bool = False
+    ) -> list[tuple[int, str | None]]:
+        """Mark as delivered what receipts are for, each if it is a hub's, and names the very rows that are here.
 
-    def _identities(self, ranges: Iterable[Range], *, metadata_only: bool) -> Iterator[tuple[bytes, int, int]]:
+        Returns for each how many rows it is for, or why it does not count.
+        """
+        checked = _Receipts(self, metadata_only=metadata_only)
+        results = [checked.take(receipt) for receipt in receipts]
+
+        def work(execute: Execute) -> None:
+            self._add(execute, checked.ranges)
+            for count, receipt in checked.good:
+                execute(_KEEP_RECEIPT, (self.remote, clock.now_ns(), count, _json(receipt)))
+
+        if checked.good:
+            journal.transact(work, full=True, folded=False)
+        return results
+
+    def identities(self, ranges: Iterable[Range], *, metadata_only: bool) -> Iterator[tuple[bytes, int, int]]:
+        """Return the identities and checksums of the rows in some ranges, as the remote gets them."""
         for first, last in ranges:
             after = first - 1
             while page := self._rows("rows", after=after, upto=last, many=_PAGE):
@@ -343,6 +353,61 @@ class Ledger:
         """What the remote signed for: when, how many rows, and its words; the newest first."""
         found = self.ask("receipts", remote=self.remote, many=many)
         return [(at, count, encode.loads(body)) for _, _, at, count, body in found]
+
+
+class _Receipts:
+    """Receipts on their way into a ledger: which ranges they free, and what is kept of them."""
+
+    def __init__(self, ledger: Ledger, *, metadata_only: bool) -> None:
+        self._ledger, self._metadata_only = ledger, metadata_only
+        self._newest = ledger.newest()
+        self._names = ledger.names()
+        self._hub = (ledger.contact().peer or "").partition("/")[0]
+        self._known = ledger.delivered()
+        self.ranges: list[Range] = []
+        self.good: list[tuple[int, dict[str, Any]]] = []
+
+    def take(self, receipt: dict[str, Any]) -> tuple[int, str | None]:
+        """How many rows a receipt is for, or why it does not count."""
+        ranges = self._ranges(receipt)
+        reason = self._wrong(receipt, ranges)
+        if reason is not None:
+            return 0, reason
+        count = int(receipt["rows"])
+        if bundle.difference(ranges, self._known):
+            rows = list(self._ledger.identities(ranges, metadata_only=self._metadata_only))
+            if (len(rows), bundle.digest(rows)) != (receipt.get("rows"), receipt.get("digest")):
+                return 0, "it is for other rows than those that are here"
+            self._known = bundle.merged([*self._known, *ranges])
+            self.ranges += ranges
+            self.good.append((count, receipt))
+        return count, None
+
+    def _ranges(self, receipt: dict[str, Any]) -> list[Range]:
+        """The rows that it names, by number; none when it names none."""
+        try:
+            pairs = [(first, last) for first, last in receipt["ranges"]]
+        except (KeyError, TypeError, ValueError):
+            return []
+        good = all(type(first) is int and type(last) is int and 0 < first <= last < _WIDE for first, last in pairs)
+        return pairs if good and type(receipt.get("rows")) is int else []
+
+    def _wrong(self, receipt: dict[str, Any], ranges: list[Range]) -> str | None:
+        """What is wrong with it, apart from its digest."""
+        if receipt.get("holder") is not None:
+            return (
+                "it is from a machine on the way to the hub, and the hub may not have these rows: they stay unsent "
+                "until its own receipt comes (on that machine: localops import FILE --deliver REMOTE)"
+            )
+        if receipt.get("journal") not in self._names:
+            return "it is for rows of another journal"
+        if self._hub and receipt.get("by") != self._hub:
+            return "it is from another hub than the one that this remote is"
+        if not ranges:
+            return "it names no rows"
+        if max(last for _, last in ranges) > self._newest:
+            return "it names rows that are not here yet"
+        return None
 
 
 class _Running:

@@ -6,7 +6,7 @@ deleted here.  What came from whom is kept (`received`), so that a sender that k
 
 from __future__ import annotations
 
-from localops import analytics, bundle, clock
+from localops import analytics, bundle, clock, rows, search
 from localops.journal import INSERT
 
 TYPE_CHECKING = False
@@ -22,12 +22,19 @@ if TYPE_CHECKING:
 
 _KNOWN = "select 1 from id_of where id = ? and phase = ?"
 _KNOWN_BETWEEN = "select id, phase from id_of where id between ? and ? limit ?"
+_HELD_SEQ = "select seq from id_of where id = ? and phase = ?"
+_HELD_ROW = f"select seq, {', '.join(rows.COLUMNS)} from event where seq = ({_HELD_SEQ})"  # noqa: S608
+_REPLACE = f"update event set {', '.join(f'{name} = ?' for name in rows.COLUMNS)} where seq = ?"  # noqa: S608
+_NEWEST = "select seq, id from event order by seq desc limit 1"
+_DELIVERED = "select remote, first, last from delivered where first <= ? and last >= ?"
+_SUM = rows.COLUMNS.index("sum")
+_CONFLICT = "another row is stored there under this id, and with other contents: it stays"
 _GONE = "select 1 from gone where session = ?"
 _COVERED = "select 1 from received where journal = ? and last >= ? and first <= ? limit 1"
 _RECEIVED = "insert or replace into received values(?, ?, ?, ?, ?, ?)"
 _FORGET = "delete from received where journal = ? and last >= ?"
-_HELD = "select first, last, id, phase from received where journal = ? order by last desc"
-_MOST_RANGES = 64  # of one batch that are remembered; what is not is sent again, and known
+_RECEIVED_FROM = "select first, last, id, phase from received where journal = ? order by last desc"
+_MOST_RANGES = 4_000  # of one batch that are remembered: one for each row that a sender of ours puts in
 _MARKS = 32  # the newest ends of batches that a sender is told, and as many older ones, ever further apart
 _FIGURES = analytics.Totals._fields[:13]  # what both sides must agree on: all but times and seqs
 
@@ -42,21 +49,32 @@ class Apart(Exception):
 
 
 def take(
-    journal: Journal, batch: Batch, *, by: str, key: str | None = None, refused: dict[int, str] | None = None
+    journal: Journal,
+    batch: Batch,
+    *,
+    by: str,
+    key: str | None = None,
+    refused: dict[int, str] | None = None,
+    copy: bool = False,
 ) -> tuple[Ack, int]:
     """Write what is new of a batch, and how many rows belong to sessions deleted here; safe when this returns.
 
-    `refused` are rows of the batch that could not be read.  Raises Apart, and writes nothing, when the row
-    that the sender believes to be here is not.
+    `refused` are rows of the batch that could not be read; those that contradict a row which is here are put to
+    them.  `copy`: the receipt is that of a machine on the way, not of a hub.  Raises Apart, and writes nothing, when
+    the row that the sender believes to be here is not.
     """
-    left = refused or {}
+    left = {} if refused is None else refused
     taking = _Taking(journal, batch, left)
     journal.transact(taking.work, full=True)
     if taking.apart is not None:
         raise taking.apart
-    told = bundle.receipt(batch, refused=left, at_ns=clock.now_ns(), by=by, key=key)
+    if taking.replaced:
+        search.forget(journal.folder)
+    left.update(taking.conflicts)
+    receipt = bundle.receipt(batch, refused=left, at_ns=clock.now_ns(), by=by, key=key, copy=copy)
+    receipt["position"] = taking.position
     differs = [told["session"] for told in batch.totals if _differs(journal, told)]
-    return bundle.Ack(left, told, by, taking.stored, differs, taking.forked), taking.gone
+    return bundle.Ack(left, receipt, by, taking.stored, differs, taking.forked), taking.gone
 
 
 class _Taking:
@@ -67,22 +85,30 @@ class _Taking:
         self.stored = self.gone = 0
         self.forked = False
         self.apart: Apart | None = None
+        self.conflicts: dict[int, str] = {}  # rows that are here under the same identity, with other contents
+        self.replaced: list[tuple[int, Row]] = []  # rows that are here with less in them: where, and the fuller one
+        self.position: list[Any] = []  # seq and id of the newest row here: by it a sender sees that a hub was set back
 
     def work(self, execute: Execute) -> None:
         previous = self.batch.previous
         if previous and not (execute(_KNOWN, (previous.id, previous.phase)).get or _is_gone(execute, previous.session)):
-            self.apart = Apart(*_held(execute, [self.batch.journal, *self.batch.lineage]))
+            self.apart = Apart(*held(execute, [self.batch.journal, *self.batch.lineage]))
             return
         new = self._new(execute)
-        ranges = bundle.without(self.batch.ranges, self.refused)
+        ranges = bundle.without(self.batch.ranges, {**self.refused, **self.conflicts})
         others_from = self._had_others(execute, ranges, new)
         if others_from is not None:  # what is remembered from there on is of other rows: a sender must not count on it
             self.forked = True
             execute(_FORGET, (self.batch.journal, others_from))
         for _, row in new:
             execute(INSERT, row)
-        self.stored = len(new)
+        for seq, row in self.replaced:
+            execute(_REPLACE, (*row, seq))
+            _send_again(execute, seq)
+        self.stored = len(new) + len(self.replaced)
         self._remember(execute, ranges)
+        newest = execute(_NEWEST).fetchone()
+        self.position = [newest[0], newest[1].hex()] if newest else []
 
     def _had_others(self, execute: Execute, ranges: Sequence[Range], new: Sequence[tuple[int, Row]]) -> int | None:
         """The first seq, if any, under which a new row stands and that came in before, as another row then."""
@@ -93,14 +119,19 @@ class _Taking:
 
     def _new(self, execute: Execute) -> Sequence[tuple[int, Row]]:
         """The rows that are not here yet, each once, without those of sessions that were deleted."""
-        found = self.batch.rows
-        dead = {session for session in {row[2] for _, row in found} if _is_gone(execute, session)}
+        numbered = self.batch.rows
+        dead = {session for session in {row[2] for _, row in numbered} if _is_gone(execute, session)}
         if dead:
-            found = [(seq, row) for seq, row in found if row[2] not in dead]
-            self.gone = len(self.batch.rows) - len(found)
-        once = {row[:2]: (seq, row) for seq, row in reversed(found)}
-        known = self._known(execute, once)
-        return [each for identity, each in reversed(once.items()) if identity not in known]
+            numbered = [(seq, row) for seq, row in numbered if row[2] not in dead]
+            self.gone = len(self.batch.rows) - len(numbered)
+        new: dict[tuple[bytes, int], tuple[int, Row]] = {}
+        known = self._known(execute, {row[:2] for _, row in numbered})
+        for seq, row in numbered:
+            if row[:2] in known:
+                self._compare(execute, seq, row)
+            elif new.setdefault(row[:2], (seq, row))[1] != row:
+                self.conflicts[seq] = _CONFLICT
+        return list(new.values())
 
     def _known(self, execute: Execute, asked: Collection[tuple[bytes, int]]) -> set[tuple[bytes, int]]:
         """Which of these identities are here.  Ids are in order of time, so there is mostly nothing between them."""
@@ -111,6 +142,23 @@ class _Taking:
             return set(between)
         return {identity for identity in asked if execute(_KNOWN, identity).get}
 
+    def _compare(self, execute: Execute, at: int, row: Row) -> None:
+        """Look at the row that is here under the identity of one that came, and note what is to become of the latter.
+
+        It takes the other's place when that is the same row without content, or when that has been damaged.
+        """
+        try:
+            seq, *columns = execute(_HELD_ROW, row[:2]).fetchone()
+        except UnicodeDecodeError:  # a bit of it has flipped
+            seq, columns = execute(_HELD_SEQ, row[:2]).fetchone()[0], []
+        stored = tuple(columns)
+        if stored == row:
+            return
+        if not stored or bundle.without_content(row) == stored or _is_damaged(stored, row):
+            self.replaced.append((seq, row))
+        elif bundle.without_content(stored) != row:
+            self.conflicts[at] = _CONFLICT
+
     def _remember(self, execute: Execute, ranges: Sequence[Range]) -> None:
         ends = dict(self.batch.rows)
         at = clock.now_ns()
@@ -120,13 +168,26 @@ class _Taking:
                 execute(_RECEIVED, (self.batch.journal, first, last, row[0], row[1], at))
 
 
+def _is_damaged(stored: Row, row: Row) -> bool:
+    """Whether the stored row is what is left of the other one."""
+    return not rows.intact(stored) and (stored[_SUM] == row[_SUM] or stored[:_SUM] == row[:_SUM])
+
+
+def _send_again(execute: Execute, seq: int) -> None:
+    """No remote of this journal has a row any more that has just become another."""
+    for remote, first, last in execute(_DELIVERED, (seq, seq)).fetchall():
+        execute("delete from delivered where remote = ? and first = ?", (remote, first))
+        for low, high in bundle.without([(first, last)], [seq]):
+            execute("insert into delivered values(?, ?, ?)", (remote, low, high))
+
+
 def _is_gone(execute: Execute, session: bytes) -> bool:
     return execute(_GONE, (session,)).get is not None
 
 
-def _held(execute: Execute, journals: Iterable[str]) -> tuple[list[Range], list[tuple[int, bytes, int]]]:
-    """What came in from a journal under all its names."""
-    found = [row for journal in journals for row in execute(_HELD, (journal,)).fetchall()]
+def held(execute: Execute, journals: Iterable[str]) -> tuple[list[Range], list[tuple[int, bytes, int]]]:
+    """Return what came in from a journal under all its names: ranges of its seqs, and rows that batches ended with."""
+    found = [row for journal in journals for row in execute(_RECEIVED_FROM, (journal,)).fetchall()]
     found.sort(key=lambda row: -row[1])
     older, step = [], 1
     at = _MARKS

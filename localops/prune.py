@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 REMOTES = "remotes.json"
 _OLD_ENOUGH = 3600.0  # a younger blob may belong to a row that is just being written
 _PACKED_ANYWAY = 256 << 20  # a file up to this size is packed in a moment, whoever is recording
-_SIDES = ("", "-wal", "-shm")
+_SIDES = ("", "-wal")
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def take(journal: Journal, choices: Iterable[Choice]) -> Taken:
         if choice.stays is None:
             _take_one(journal, choice, taken)
     if taken.sessions:
-        _forget_texts(journal.folder)
+        search.forget(journal.folder)  # the words of what was taken are in it
     taken.blobs = sweep_blobs(journal)
     taken.packed = before <= _PACKED_ANYWAY or not _recorded_into(journal)
     if taken.sessions and taken.packed:
@@ -198,15 +198,6 @@ def _old_blobs(folder: str) -> Iterator[str]:
                 yield path
 
 
-def _forget_texts(folder: str) -> None:
-    """The words of what was taken are in the search index: it is derived, and begun anew when asked for."""
-    for side in _SIDES:
-        try:
-            os.unlink(os.path.join(folder, search.FILE + side))
-        except FileNotFoundError:
-            pass
-
-
 def _recorded_into(journal: Journal) -> bool:
     return any(
         ends.standing(journal, journal.folder, session).state != "Indeterminate"
@@ -215,7 +206,7 @@ def _recorded_into(journal: Journal) -> bool:
 
 
 def _size(journal: Journal) -> int:
-    return sum(os.path.getsize(journal.path + side) for side in _SIDES[:2] if os.path.exists(journal.path + side))
+    return sum(os.path.getsize(journal.path + side) for side in _SIDES if os.path.exists(journal.path + side))
 
 
 def _sql(name: str) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 from collections import deque, namedtuple
+from contextlib import suppress
 from itertools import chain
 
 from localops import encode, rows
@@ -50,6 +51,13 @@ _SIDE = 48  # characters shown to either side of what was found
 _SINGLE = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff"
 _WORD = re.compile(rf"[{_SINGLE}]|[^\W_{_SINGLE}]+")
 _WRITTEN = re.compile(rf"[{_SINGLE}]|(?:[^\W_{_SINGLE}][\u0300-\u036f]*)+")  # the same with its accents
+
+
+def forget(folder: str) -> None:
+    """Throw the index of a project away: it is derived, and built anew when it is asked for."""
+    for side in ("", "-wal", "-shm"):
+        with suppress(FileNotFoundError):
+            os.unlink(os.path.join(folder, FILE + side))
 
 
 def words(text: str) -> list[str]:

@@ -187,3 +187,73 @@ def test_a_batch_that_is_sent_again_with_more_behind_it_is_no_other(
     intake.take(hub, first, by="hub")
     ack, _ = intake.take(hub, whole, by="hub")
     assert (ack.stored, ack.forked) == (len(whole.rows) - 3, False)
+
+
+def _stripped(batch: Batch) -> Batch:
+    return replace(batch, rows=[(seq, bundle.without_content(row)) for seq, row in batch.rows])
+
+
+def test_contents_take_the_place_of_rows_that_came_without(hub: Journal, sender: tuple[Journal, Ledger, bytes]) -> None:
+    """A remote that was for metadata first gets the contents later: rows are filled in, and counted once."""
+    source, ledger, session = sender
+    [batch] = _batches(ledger, 100)
+    intake.take(hub, _stripped(batch), by="hub")
+    before = analytics.totals(hub, session)
+    other = Ledger(ledger.reader, ledger.folder, "further on")
+    hub.transact(lambda execute: other._add(execute, [(1, 100)]))
+    ack, _ = intake.take(hub, batch, by="hub", key="k")
+    filled = sum(bundle.without_content(row) != row for _, row in batch.rows)
+    assert (ack.refused, ack.stored) == ({}, filled)
+    assert filled > 4
+    assert _identities(hub) == _identities(source)
+    assert analytics.totals(hub, session) == before
+    with Reader(hub.path) as reader:
+        hubs = Ledger(reader, hub.folder, "further on")
+        assert hubs.waiting().rows == filled
+    hub.rebuild()
+    assert analytics.totals(hub, session) == before
+
+
+def test_rows_without_contents_take_the_place_of_none(hub: Journal, sender: tuple[Journal, Ledger, bytes]) -> None:
+    """Who sends less than is here is signed for, and what is here stays."""
+    source, ledger, _ = sender
+    [batch] = _batches(ledger, 100)
+    intake.take(hub, batch, by="hub")
+    ack, _ = intake.take(hub, _stripped(batch), by="hub", key="k")
+    assert (ack.refused, ack.stored) == ({}, 0)
+    assert _identities(hub) == _identities(source)
+
+
+def test_nothing_is_signed_that_is_here_with_other_contents(
+    hub: Journal, sender: tuple[Journal, Ledger, bytes]
+) -> None:
+    """A row that contradicts one which is here is refused by itself, also within a batch, and is in no receipt."""
+    source, ledger, _ = sender
+    [batch] = _batches(ledger, 100)
+    intake.take(hub, batch, by="hub")
+    seq, row = batch.rows[3]
+    forged = replace(batch, rows=[(seq, rows.seal((*row[:4], "forged", *row[5:19]), row[-1]))], ranges=[(seq, seq)])
+    ack, _ = intake.take(hub, forged, by="hub", key="k")
+    assert (list(ack.refused), ack.stored) == ([seq], 0)
+    assert ack.receipt is not None
+    assert (ack.receipt["rows"], ack.receipt["ranges"]) == (0, [])
+    assert _identities(hub) == _identities(source)
+    new = rows.make("action", b"n" * 16, id=clock.new_id(), at_ns=clock.now_ns())
+    twice = replace(batch, rows=[(90, new), (91, rows.seal((*new[:4], "b", *new[5:19]), None))], ranges=[(90, 91)])
+    assert list(intake.take(hub, twice, by="hub")[0].refused) == [91]
+
+
+@pytest.mark.parametrize("damage", ["body = replace(body, 'x', 'y')", "body = cast(x'ff' as text)", "name = 'z'"])
+def test_a_damaged_row_is_mended_by_the_same_row(
+    hub: Journal, sender: tuple[Journal, Ledger, bytes], damage: str
+) -> None:
+    """A row in which bits have flipped is replaced when the row it was comes again."""
+    source, ledger, _ = sender
+    [batch] = _batches(ledger, 100)
+    intake.take(hub, batch, by="hub")
+    hub.transact(lambda execute: execute(f"update event set {damage} where kind = 'llm'"))
+    ack, _ = intake.take(hub, batch, by="hub")
+    assert (ack.refused, ack.stored) == ({}, 5)
+    with Reader(hub.path) as reader:
+        assert all(rows.intact(row) for row in reader.stream())
+    assert _identities(hub) == _identities(source)

@@ -69,7 +69,7 @@ class Taking:
         ack, gone = self._store.ingest(call.owner, batch, refused=refused, by=hub, key=call.key)
         return {
             "stored": ack.stored,
-            "known": len(batch.rows) - ack.stored - gone,
+            "known": sum(seq not in ack.refused for seq, _ in batch.rows) - ack.stored - gone,
             "gone": gone,
             "refused": [[seq, why] for seq, why in ack.refused.items()],
             "differs": list(ack.differs),

@@ -7,6 +7,7 @@ name, synced, and only then called what it is to be called.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -17,8 +18,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import chain
 
-from localops import __version__, blobs, bundle, clock, config, delivery, intake, strangers
-from localops.errors import BundleError, JournalError, NotFound
+from localops import __version__, blobs, bundle, clock, config, delivery, ends, intake, strangers
+from localops.errors import BundleError, ConfigError, JournalError, NotFound
 from localops.journal import Journal
 from localops.reader import Reader, SQLiteError, because
 from localops_sync import remotes
@@ -160,17 +161,18 @@ def unpack(home: str, path: str, *, project: str | None = None, key: str | None 
     """Take a bundle in, each row once; BundleError when it is damaged, with everything before the damage kept."""
     try:
         with zipfile.ZipFile(path) as packed:
-            told = _told(packed)
+            told = contents(packed)
             if project is not None and len(told) != 1:
                 raise BundleError(f"{path} holds {len(told)} projects: they keep their names, leave --project out")
-            return [_unpack_part(home, project or name, name, remote, packed, key) for name, remote in told]
+            return [_unpack_part(home, project or each.project, each, packed, key) for each in told]
     except (zipfile.BadZipFile, EOFError, KeyError, NotImplementedError, OSError) as error:
         if isinstance(error, FileNotFoundError):
             raise
         raise BundleError(f"{path} is damaged ({error}); what was whole of it is taken in, the rest is not") from error
 
 
-def _told(packed: zipfile.ZipFile) -> list[tuple[str, str | None]]:
+def contents(packed: zipfile.ZipFile) -> list[Part]:
+    """Return what a bundle says that it holds; BundleError when it holds fewer files than that."""
     try:
         with packed.open(_ABOUT) as file:
             told = json.loads(file.read(_PIECE))
@@ -178,27 +180,41 @@ def _told(packed: zipfile.ZipFile) -> list[tuple[str, str | None]]:
             raise BundleError(
                 f"this is format {told['localops']}; format {bundle.WIRE} is known here: upgrade localops"
             )
-        return [(config.check_project(part["project"]), part.get("remote")) for part in told["parts"]]
+        parts = [
+            Part(config.check_project(part["project"]), blobs=int(part.get("blobs", 0)), remote=part.get("remote"))
+            for part in told["parts"]
+        ]
     except (ValueError, KeyError, TypeError) as error:
         raise BundleError(f"it does not say what it is: {error}") from error
+    for part in parts:
+        here = len(_blobs_of(packed, part.project))
+        if here < part.blobs:
+            raise BundleError(
+                f"it announces {part.blobs} files of project {part.project} and holds {here}: some were lost on the way"
+            )
+    return parts
 
 
-def _unpack_part(
-    home: str, project: str, name: str, remote: str | None, packed: zipfile.ZipFile, key: str | None
-) -> Part:
+def _blobs_of(packed: zipfile.ZipFile, project: str) -> dict[str, str]:
+    """Return the members of a project that are blobs, by their digests."""
+    matches = map(_BLOB.match, packed.namelist())
+    return {match[2]: match[0] for match in matches if match and match[1] == project}
+
+
+def _unpack_part(home: str, project: str, told: Part, packed: zipfile.ZipFile, key: str | None) -> Part:
     folder = config.project_folder(home, project)
-    part = Part(project, remote=remote)
-    for member in packed.namelist():
-        found = _BLOB.match(member)
-        if found and found[1] == name and not os.path.exists(blobs.path_of(folder, found[2])):
-            _take_blob(folder, packed, member, found[2])
+    part = Part(project, remote=told.remote)
+    hub = _hub_of(home, project, key)
+    for digest, member in _blobs_of(packed, told.project).items():
+        if not os.path.exists(blobs.path_of(folder, digest)):
+            _take_blob(folder, packed, member, digest)
             part.blobs += 1
     journal = Journal(folder, gather=True)
     try:
         journal.fold()  # opens it
-        with packed.open(f"{name}/rows.ndjson") as rows:
-            for batch, refused in _unpacked(rows):
-                ack, _ = intake.take(journal, batch, by=journal.id, key=key, refused=refused)
+        with packed.open(f"{told.project}/rows.ndjson") as rows:
+            for batch, refused in batches(rows):
+                ack, _ = intake.take(journal, batch, by=hub or journal.id, key=key, refused=refused, copy=hub is None)
                 part.rows += len(batch.rows)
                 part.new += ack.stored
                 part.refused.update(ack.refused)
@@ -210,6 +226,26 @@ def _unpack_part(
     return part
 
 
+def _hub_of(home: str, project: str, key: str | None) -> str | None:
+    """Return the id of the hub whose data folder the home is, if it is one's.
+
+    ConfigError when the key is to another project of that hub: its receipts would be believed.
+    """
+    try:
+        with open(os.path.join(home, ends.HUB), encoding="utf-8") as file:
+            told = json.load(file)
+        digest = hashlib.sha256((key or "").encode("utf-8", "replace")).hexdigest()
+        projects = {each["project"] for each in told["keys"] if each["sha256"] == digest}
+        hub = str(told["hub"])
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{os.path.join(home, ends.HUB)} cannot be read: {error}") from error
+    if projects and project not in projects:
+        raise ConfigError(f"the key is for project {min(projects)!r} of this hub, and the rows go into {project!r}")
+    return hub
+
+
 def _take_blob(folder: str, packed: zipfile.ZipFile, member: str, digest: str) -> None:
     try:
         with packed.open(member) as file:
@@ -218,8 +254,11 @@ def _take_blob(folder: str, packed: zipfile.ZipFile, member: str, digest: str) -
         raise BundleError(f"the blob {digest[:12]}… in it is damaged: {error}") from error
 
 
-def _unpacked(rows: IO[bytes]) -> Iterator[tuple[Batch, dict[int, str]]]:
-    """Batch after batch; what was sent before them may be anywhere, so nobody is asked for it."""
+def batches(rows: IO[bytes]) -> Iterator[tuple[Batch, dict[int, str]]]:
+    """Return batch after batch of a file of rows, and why rows were left out.
+
+    What was sent before them may be anywhere, so nobody is asked for it.
+    """
     buffered = io.BufferedReader(rows, _PIECE)  # type: ignore[type-var]
     lines = (line.rstrip(b"\n") for line in iter(lambda: buffered.readline(_LINE), b""))
     for head in lines:
@@ -262,32 +301,37 @@ def take_receipts(home: str, path: str, *, remote: str | None = None, unverified
         told = [(str(each["project"]), remote or each["remote"], dict(each["receipt"])) for each in found["receipts"]]
     except (ValueError, KeyError, TypeError) as error:
         raise BundleError(f"{path} is neither a bundle nor a file of receipts: {error}") from error
-    results: dict[tuple[str, str], Signed] = {}
+    grouped: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for project, name, receipt in told:
         if name is None:
             raise BundleError(f"{path} names no remote: say with --remote which one has these rows now")
-        result = results.setdefault((project, name), Signed(project, name))
-        _take_receipt(config.project_folder(home, project), result, receipt, unverified=unverified)
-    return list(results.values())
+        grouped.setdefault((project, str(name)), []).append(receipt)
+    results = []
+    for (project, name), receipts in grouped.items():
+        results.append(Signed(project, name))
+        _take_receipts(config.project_folder(home, project), results[-1], receipts, unverified=unverified)
+    return results
 
 
-def _take_receipt(folder: str, result: Signed, receipt: dict[str, Any], *, unverified: bool) -> None:
-    known = remotes.load(folder)
-    if result.remote not in known:
-        result.refused.append(f"project {result.project!r} has no remote {result.remote!r}")
+def _take_receipts(folder: str, result: Signed, receipts: list[dict[str, Any]], *, unverified: bool) -> None:
+    remote = remotes.load(folder).get(result.remote)
+    if remote is None:
+        result.refused += [f"project {result.project!r} has no remote {result.remote!r}"] * len(receipts)
         return
-    each = known[result.remote]
-    if not unverified and not ((key := each.secret()) and bundle.is_signed(receipt, key)):
-        result.refused.append("it is not signed under the key of the remote: take it with --unverified if you trust it")
-        return
+    if not unverified:
+        key = remote.secret()
+        genuine = [each for each in receipts if key and bundle.is_signed(each, key)]
+        result.refused += [_UNSIGNED] * (len(receipts) - len(genuine))
+        receipts = genuine
     journal = Journal(folder, gather=True)
     try:
         with Reader(journal.path) as reader:
             ledger = delivery.Ledger(reader, folder, result.remote)
-            why = ledger.take_receipt(journal, receipt, metadata_only=each.metadata_only)
+            for rows, reason in ledger.take_receipts(journal, receipts, metadata_only=remote.metadata_only):
+                result.rows += rows
+                result.refused += [] if reason is None else [reason]
     finally:
         journal.close()
-    if why is None:
-        result.rows += int(receipt["rows"])
-    else:
-        result.refused.append(why)
+
+
+_UNSIGNED = "it is not signed under the key of the remote: take it with --unverified if you trust it"

@@ -15,9 +15,11 @@ from localops.errors import BundleError, JournalError, NotFound
 from localops.home import Home
 from localops.journal import Journal
 from localops.reader import Reader
-from localops_sync import carry, remotes
+from localops.server.keys import Keys
+from localops_sync import carry, relay, remotes
 from localops_sync.carry import Share
 from localops_sync.remotes import Remote
+from tests.server.hubs import hub
 
 KEY = "6b1f2f0e-0000-4000-8000-000000000001"
 
@@ -47,6 +49,13 @@ def _unsent(home: str) -> int:
         return delivery.Ledger(reader, folder, "hub").waiting().rows
 
 
+@pytest.fixture
+def data(tmp_path: Path) -> str:
+    """The data folder of a hub, which nobody serves."""
+    Keys(str(tmp_path / "hub"))
+    return str(tmp_path / "hub")
+
+
 def test_rows_and_blobs_arrive_once(home: str, tmp_path: Path) -> None:
     """A bundle that is imported twice gives the rows and the files of its home, each once."""
     path, there = str(tmp_path / "run.lops"), str(tmp_path / "there")
@@ -59,12 +68,12 @@ def test_rows_and_blobs_arrive_once(home: str, tmp_path: Path) -> None:
     assert os.path.exists(blobs.path_of(config.project_folder(home, "default"), names[0]))
 
 
-def test_receipts_mark_the_rows_as_delivered(home: str, tmp_path: Path) -> None:
+def test_receipts_mark_the_rows_as_delivered(home: str, data: str, tmp_path: Path) -> None:
     """What was carried and signed for is not unsent any more; what was recorded meanwhile is."""
     path, back = str(tmp_path / "run.lops"), str(tmp_path / "run.receipts")
     carry.pack(home, [Share("default", "hub")], path)
     localops.start_session(name="later")
-    parts = carry.unpack(str(tmp_path / "there"), path, key=KEY)
+    parts = carry.unpack(data, path, key=KEY)
     carry.write_receipts(parts, back)
     [signed] = carry.take_receipts(home, back)
     assert (signed.refused, signed.rows) == ([], parts[0].rows)
@@ -84,12 +93,12 @@ def test_rows_that_cannot_be_made_safe_are_not_carried(home: str, tmp_path: Path
 
 @pytest.mark.parametrize("key", [None, "another"])
 def test_a_receipt_without_the_right_signature_counts_only_when_asked(
-    key: str | None, home: str, tmp_path: Path
+    key: str | None, home: str, data: str, tmp_path: Path
 ) -> None:
     """Nobody can make rows look delivered who does not have the key, unless the user says that it is fine."""
     path, back = str(tmp_path / "run.lops"), str(tmp_path / "run.receipts")
     carry.pack(home, [Share("default", "hub")], path)
-    carry.write_receipts(carry.unpack(str(tmp_path / "there"), path, key=key), back)
+    carry.write_receipts(carry.unpack(data, path, key=key), back)
     before = _unsent(home)
     [signed] = carry.take_receipts(home, back)
     assert "not signed" in signed.refused[0]
@@ -98,11 +107,11 @@ def test_a_receipt_without_the_right_signature_counts_only_when_asked(
     assert (signed.refused, _unsent(home)) == ([], 0)
 
 
-def test_a_receipt_for_other_rows_does_not_count(home: str, tmp_path: Path) -> None:
+def test_a_receipt_for_other_rows_does_not_count(home: str, data: str, tmp_path: Path) -> None:
     """A signature over rows that are not the ones here marks nothing, verified or not."""
     path, back = str(tmp_path / "run.lops"), tmp_path / "run.receipts"
     carry.pack(home, [Share("default", "hub")], path)
-    carry.write_receipts(carry.unpack(str(tmp_path / "there"), path, key=KEY), str(back))
+    carry.write_receipts(carry.unpack(data, path, key=KEY), str(back))
     told = json.loads(back.read_text())
     told["receipts"][0]["receipt"]["ranges"] = [[1, 3]]
     back.write_text(json.dumps(told))
@@ -113,6 +122,115 @@ def test_a_receipt_for_other_rows_does_not_count(home: str, tmp_path: Path) -> N
     [signed] = carry.take_receipts(home, str(back), unverified=True)
     assert "another journal" in signed.refused[0]
     assert _unsent(home) > 0
+
+
+def test_the_receipt_of_a_machine_on_the_way_delivers_nothing(home: str, tmp_path: Path) -> None:
+    """Rows on another machine are not on the hub: its receipt, signed or not, leaves them unsent."""
+    path, back = str(tmp_path / "run.lops"), str(tmp_path / "run.receipts")
+    carry.pack(home, [Share("default", "hub")], path)
+    carry.write_receipts(carry.unpack(str(tmp_path / "there"), path, key=KEY), back)
+    before = _unsent(home)
+    for unverified in (False, True):
+        [signed] = carry.take_receipts(home, back, unverified=unverified)
+        assert "a machine on the way" in signed.refused[0]
+        assert (signed.rows, _unsent(home)) == (0, before)
+    told = json.loads(Path(back).read_text())
+    del told["receipts"][0]["receipt"]["holder"]
+    Path(back).write_text(json.dumps(told))
+    assert "not signed" in carry.take_receipts(home, back)[0].refused[0]
+
+
+def test_the_receipts_of_a_hub_that_was_handed_the_rows_deliver_them(home: str, tmp_path: Path) -> None:
+    """From the machine on the way the rows and files go on to the hub, and its receipts count where they come from."""
+    path, back, there = str(tmp_path / "run.lops"), str(tmp_path / "run.receipts"), str(tmp_path / "there")
+    with hub(tmp_path / "real") as real:
+        for place in (home, there):
+            folder = config.project_folder(place, "default")
+            remotes.save(folder, {"hub": Remote("hub", real.url, key=real.key)})
+        carry.pack(home, [Share("default", "hub")], path)
+        carry.unpack(there, path, key=real.key)
+        parts = relay.deliver(there, path, "hub")
+        carry.write_receipts(parts, back)
+        [signed] = carry.take_receipts(home, back)
+        assert (signed.refused, _unsent(home)) == ([], 0)
+        assert _identities(home) <= _identities(str(real.data))
+        assert len([name for _, _, names in os.walk(real.folder / "blobs") for name in names]) == 1
+        assert relay.deliver(there, path, "hub")[0].new == 0
+
+
+@pytest.mark.parametrize(
+    ("ranges", "reason"),
+    [
+        ([[1, 100_000]], "not here yet"),
+        ([[1, 2**63]], "names no rows"),
+        ([[0, 3]], "names no rows"),
+        ([[3, 1]], "names no rows"),
+        ([["1", 3]], "names no rows"),
+        (7, "names no rows"),
+    ],
+)
+def test_a_receipt_covers_no_row_that_is_not_here(
+    ranges: object, reason: str, home: str, data: str, tmp_path: Path
+) -> None:
+    """Numbers beyond the journal, or that are none, deliver nothing that will be recorded later."""
+    path, back = str(tmp_path / "run.lops"), tmp_path / "run.receipts"
+    carry.pack(home, [Share("default", "hub")], path)
+    carry.write_receipts(carry.unpack(data, path), str(back))
+    told = json.loads(back.read_text())
+    told["receipts"][0]["receipt"]["ranges"] = ranges
+    back.write_text(json.dumps(told))
+    before = _unsent(home)
+    [signed] = carry.take_receipts(home, str(back), unverified=True)
+    assert reason in signed.refused[0]
+    assert _unsent(home) == before
+
+
+def test_a_receipt_of_another_hub_does_not_count(home: str, data: str, tmp_path: Path) -> None:
+    """Once a hub is known by its id, no other signs in its place."""
+    path, back = str(tmp_path / "run.lops"), str(tmp_path / "run.receipts")
+    carry.pack(home, [Share("default", "hub")], path)
+    carry.write_receipts(carry.unpack(data, path, key=KEY), back)
+    folder = config.project_folder(home, "default")
+    with Reader(os.path.join(folder, "journal.db")) as reader:
+        journal = Journal(folder)
+        delivery.Ledger(reader, folder, "hub").meet(journal, peer=f"{'e' * 32}/default")
+        journal.close()
+    [signed] = carry.take_receipts(home, back)
+    assert "another hub" in signed.refused[0]
+
+
+def test_many_receipts_are_taken_in_one_go(home: str, data: str, tmp_path: Path) -> None:
+    """A file of thousands of receipts costs thousands of looks, and one transaction."""
+    path, back = str(tmp_path / "run.lops"), tmp_path / "run.receipts"
+    carry.pack(home, [Share("default", "hub")], path)
+    carry.write_receipts(carry.unpack(data, path, key=KEY), str(back))
+    told = json.loads(back.read_text())
+    told["receipts"] *= 3_000
+    back.write_text(json.dumps(told))
+    [signed] = carry.take_receipts(home, str(back))
+    assert (signed.refused, _unsent(home)) == ([], 0)
+    with Reader(os.path.join(config.project_folder(home, "default"), "journal.db")) as reader:
+        assert len(delivery.Ledger(reader, "", "hub").receipts()) == 1
+
+
+def test_the_key_of_another_project_of_the_hub_signs_nothing(home: str, data: str, tmp_path: Path) -> None:
+    """Rows that are put into another project of a hub than their key is for get no receipt under that key."""
+    path, key = str(tmp_path / "run.lops"), Keys(data).create("another")
+    carry.pack(home, [Share("default", "hub")], path)
+    with pytest.raises(localops.errors.ConfigError, match="the key is for project 'another'"):
+        carry.unpack(data, path, key=key)
+
+
+def test_a_bundle_that_lost_a_file_gives_no_receipt(home: str, data: str, tmp_path: Path) -> None:
+    """Fewer files than it announces: it is damaged, and nothing of it is signed for."""
+    path, cut = str(tmp_path / "run.lops"), str(tmp_path / "cut.lops")
+    carry.pack(home, [Share("default", "hub")], path)
+    with zipfile.ZipFile(path) as packed, zipfile.ZipFile(cut, "w") as copy:
+        for name in packed.namelist():
+            if "/blobs/" not in name:
+                copy.writestr(name, packed.read(name))
+    with pytest.raises(BundleError, match="announces 1 files of project default and holds 0"):
+        carry.unpack(data, cut, key=KEY)
 
 
 def test_whole_sessions_can_be_carried(home: str, tmp_path: Path) -> None:
@@ -185,7 +303,7 @@ def test_what_cannot_be_written_is_called_by_its_name(home: str, tmp_path: Path,
     assert not list(tmp_path.rglob("*.part"))
 
 
-def test_a_remote_for_metadata_gets_a_bundle_without_content(home: str, tmp_path: Path) -> None:
+def test_a_remote_for_metadata_gets_a_bundle_without_content(home: str, data: str, tmp_path: Path) -> None:
     """What is packed for it holds no prompt and no file, and its receipts are for what was packed."""
     folder = config.project_folder(home, "default")
     remotes.save(folder, {"hub": Remote("hub", "http://127.0.0.1:1", key=KEY, metadata_only=True)})
@@ -194,7 +312,7 @@ def test_a_remote_for_metadata_gets_a_bundle_without_content(home: str, tmp_path
     with zipfile.ZipFile(path) as packed:
         assert b"question" not in packed.read("default/rows.ndjson")
         assert not [name for name in packed.namelist() if "blobs" in name]
-    carry.write_receipts(carry.unpack(str(tmp_path / "there"), str(path), key=KEY), back)
+    carry.write_receipts(carry.unpack(data, str(path), key=KEY), back)
     [signed] = carry.take_receipts(home, back)
     assert (signed.refused, _unsent(home)) == ([], 0)
 

@@ -10,12 +10,20 @@ from localops import output
 from localops.cli import common
 from localops.errors import ConfigError, NotFound
 from localops_sync import carry, codes
+from localops_sync.sink import Offline, Trouble
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from localops_sync.carry import Part
 
 
 @click.command("import")
 @click.argument("path", metavar="FILE")
 @click.option("--receipts", "receipts_path", metavar="FILE", help="Where to write receipts [default: FILE.receipts].")
 @click.option("--key-file", metavar="FILE", help="Sign the receipts with the API key in this file.")
+@click.option("--deliver", metavar="REMOTE", help="Hand the rows on to this hub, and write its own receipts.")
 @click.option("--remote", metavar="NAME", help="Of receipts: the remote that has the rows now.")
 @click.option("--unverified", is_flag=True, help="Take receipts that nobody signed.")
 @common.place_options
@@ -24,6 +32,7 @@ def import_(
     path: str,
     receipts_path: str | None,
     key_file: str | None,
+    deliver: str | None,
     remote: str | None,
     unverified: bool,
     home: str | None,
@@ -32,15 +41,18 @@ def import_(
 ) -> None:
     """Take in a bundle, each row once however often; or the file of receipts that came back for one.
 
-    Rows go into the project they come from (or --project), and from there to its remotes with the next sync. The
-    receipts are written beside FILE, signed with the key of the project where it is given: --key-file, or
-    LOCALOPS_API_KEY.
+    Rows go into the project they come from (or --project), and from there to its remotes with the next sync.
+    Receipts are written beside FILE. With --deliver they are the hub's, and mark the rows as delivered where they
+    come from. Without it they are this machine's, signed with the key of --key-file or LOCALOPS_API_KEY: they do so
+    only when this home is a hub's own data folder.
     """
     if not os.path.isfile(path):
         raise NotFound(f"{path} is no file" if os.path.exists(path) else f"there is no file {path}")
     top, only = common.place(home, project)
     if carry.is_bundle(path):
-        _bundle(top, only, path, receipts_path or f"{path}.receipts", _key(key_file), as_json)
+        parts = carry.unpack(top, path, project=only, key=_key(key_file))
+        own = [] if deliver is None else _handed_on(top, path, deliver, only)
+        _bundle(parts, own, receipts_path or f"{path}.receipts", as_json)
     else:
         _receipts(top, path, remote, unverified, as_json)
 
@@ -55,35 +67,62 @@ def _key(key_file: str | None) -> str | None:
         raise ConfigError(f"the key cannot be read: {error}") from error
 
 
-def _bundle(home: str, project: str | None, path: str, receipts_path: str, key: str | None, as_json: bool) -> None:
-    parts = carry.unpack(home, path, project=project, key=key)
-    count = carry.write_receipts(parts, receipts_path)
-    refused = sum(len(part.refused) for part in parts)
+def _handed_on(home: str, path: str, remote: str, project: str | None) -> list[Part]:
+    """What the hub took of the bundle; a command that ends here has taken the rows in all the same."""
+    from localops_sync import relay  # requests takes as long to load as everything else together
+
+    try:
+        return relay.deliver(home, path, remote, project=project)
+    except Trouble as error:
+        output.say(f"the rows are here, and {remote} has not signed for them: {error}; do the same again later")
+        raise click.exceptions.Exit(codes.OFFLINE if isinstance(error, Offline) else codes.ACT) from error
+
+
+def _bundle(parts: list[Part], own: list[Part], receipts_path: str, as_json: bool) -> None:
+    count = carry.write_receipts(own or parts, receipts_path)
+    refused = [(part.project, seq, why) for part in [*parts, *own] for seq, why in part.refused.items()]
     if as_json:
-        told = [
-            {
-                "project": part.project,
-                "rows": part.rows,
-                "new": part.new,
-                "blobs": part.blobs,
-                "refused": [{"seq": seq, "reason": why} for seq, why in part.refused.items()],
-            }
-            for part in parts
-        ]
-        common.print_json({"parts": told, "receipts": os.path.abspath(receipts_path), "signed": key is not None})
+        told = [_facts(part) for part in parts]
+        signed = all(each.get("hmac") for part in own or parts for each in part.receipts)
+        holder = "copy" if any("holder" in each for part in own or parts for each in part.receipts) else "hub"
+        facts = {"parts": told, "receipts": os.path.abspath(receipts_path), "signed": signed, "holder": holder}
+        common.print_json({**facts, "delivered": sum(part.rows for part in own)})
     else:
-        for part in parts:
-            known = part.rows - part.new
-            print(
-                f"{part.project}  {output.count(part.new)} rows are new, {output.count(known)} were here, "
-                f"{output.count(part.blobs)} files"
-            )
-            for seq, why in list(part.refused.items())[:10]:
-                output.say(f"row {seq} of {part.project} was left out: {why}")
-        receipts = "1 receipt" if count == 1 else f"{count} receipts"
-        hint = "" if key else " (nobody signed: the other side has to say --unverified)"
-        output.say(f"wrote {receipts} to {receipts_path}{hint}; bring it back and import it there")
+        _say(parts, own, count, receipts_path)
+        for project, seq, why in refused[:10]:
+            output.say(f"row {seq} of {project} was left out: {why}")
     raise click.exceptions.Exit(codes.PARKED if refused else codes.DONE)
+
+
+def _facts(part: Part) -> dict[str, Any]:
+    return {
+        "project": part.project,
+        "rows": part.rows,
+        "new": part.new,
+        "blobs": part.blobs,
+        "refused": [{"seq": seq, "reason": why} for seq, why in part.refused.items()],
+    }
+
+
+def _say(parts: list[Part], own: list[Part], count: int, receipts_path: str) -> None:
+    for part in parts:
+        known = part.rows - part.new
+        print(
+            f"{part.project}  {output.count(part.new)} rows are new, {output.count(known)} were here, "
+            f"{output.count(part.blobs)} files"
+        )
+    for part in own:
+        print(f"{part.project}  {output.count(part.rows)} rows are on the hub")
+    receipts = "1 receipt" if count == 1 else f"{count} receipts"
+    hint = ""
+    if any("holder" in each for part in own or parts for each in part.receipts):
+        hint = (
+            " (this machine's: the rows stay unsent where they come from until the hub's own receipts are there, "
+            "which `localops import FILE --deliver REMOTE` writes)"
+        )
+    elif any(not each.get("hmac") for part in own or parts for each in part.receipts):
+        hint = " (unsigned: the other side has to add --unverified)"
+    output.say(f"wrote {receipts} to {receipts_path}{hint}; bring it back and import it there")
 
 
 def _receipts(home: str, path: str, remote: str | None, unverified: bool, as_json: bool) -> None:

@@ -1,0 +1,76 @@
+"""A bundle handed on: this machine has a network, and the hub's own receipts are what its sender waits for.
+
+The batches of a bundle go to the hub as they are, under the numbers of the journal they come from, so what the hub
+signs is for the rows of that journal.  What was handed on before is known there, and signed for again.
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+
+from localops import bundle, config, delivery
+from localops.errors import ConfigError
+from localops.reader import Reader
+from localops_sync import carry, remotes
+from localops_sync.carry import Part
+from localops_sync.sink import TooLarge
+from localops_sync.sinks.hub import Hub
+from localops_sync.transport import Transport
+from localops_sync.worker import recognise
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from localops.bundle import Batch
+    from localops_sync.remotes import Remote
+
+
+def deliver(home: str, path: str, name: str, *, project: str | None = None) -> list[Part]:
+    """Hand the rows of a bundle that was taken in here to a hub, under their own numbers: the receipts are the hub's.
+
+    Raises Trouble when the hub cannot be reached or takes nothing.
+    """
+    with zipfile.ZipFile(path) as packed:
+        return [_deliver_part(home, project or each.project, each, packed, name) for each in carry.contents(packed)]
+
+
+def _deliver_part(home: str, project: str, told: Part, packed: zipfile.ZipFile, name: str) -> Part:
+    folder = config.project_folder(home, project)
+    remote = remotes.load(folder).get(name)
+    if remote is None or remote.kind != "hub":
+        raise ConfigError(
+            f"project {project!r} has no hub called {name!r} here: `localops remote list` shows what there is"
+        )
+    part = Part(project, remote=told.remote)
+    with Reader(os.path.join(folder, config.JOURNAL)) as reader:
+        transport = Transport(remote)
+        hub = Hub(remote, reader, folder, transport)
+        try:
+            hub.check()
+            recognise(remote, delivery.Ledger(reader, folder, name), hub)
+            with packed.open(f"{told.project}/rows.ndjson") as lines:
+                for batch, refused in carry.batches(lines):
+                    part.refused.update(refused)
+                    _hand_on(hub, batch, remote, part)
+        finally:
+            hub.close()
+    return part
+
+
+def _hand_on(hub: Hub, batch: Batch, remote: Remote, part: Part) -> None:
+    """Send a batch, in halves where it is too large."""
+    if remote.metadata_only and any(bundle.without_content(row) != row for _, row in batch.rows):
+        raise ConfigError(f"remote {remote.name!r} takes no content, and the bundle holds some: it is not handed on")
+    try:
+        ack = hub.send(batch)
+    except TooLarge:
+        if len(batch.rows) == 1:
+            raise
+        for half in bundle.halves(batch):
+            _hand_on(hub, half, remote, part)
+        return
+    part.rows += len(batch.rows) - len(ack.refused)
+    part.new += ack.stored
+    part.refused.update(ack.refused)
+    if ack.receipt is not None:
+        part.receipts.append(ack.receipt)
