@@ -46,18 +46,18 @@ def document(run: Run) -> dict[str, Any]:
     """A session under the keys of AgentOps' export, and beside them what its documents promise.
 
     `session`, `actions`, `llms`, `tools` and `errors` have all of AgentOps' own keys; `agents`, `stats`,
-    `tags`, `duration`, `end_state` and `events` (of every other kind) are what its export leaves out.
+    `tags`, `duration` and `end_state` are what its export leaves out. Events of a kind of their own are
+    among the `actions`, and once more in `events`, under their kind.
     """
     standing = ends.standing(run.reader, run.folder, run.session)
     figures = analytics.totals(run.reader, run.session)
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in ("actions", "llms", "tools", "errors", "agents")}
     others = []
     for event in work(run):
-        group = _GROUPS.get(event["kind"])
-        if group is None:
+        group = _GROUPS.get(event["kind"], "actions")  # as AgentOps' server files what it does not know
+        found[group].append(_SHAPES[group](event))
+        if event["kind"] not in _GROUPS:
             others.append(_common(event))
-        else:
-            found[group].append(_SHAPES[group](event))
     tags = [tag for (tag,) in run.reader.all("session_tags", session=run.session)]
     running = standing.state == "Running"
     return {
@@ -75,7 +75,7 @@ def work(run: Run) -> Iterator[dict[str, Any]]:
     """The events of a session, each with the cost it has by now: prices that came later are in it."""
     later = dict(run.reader.all("later_prices", session=run.session))
     for event in analytics.events(run.reader, run.session):
-        more = later.get(bytes.fromhex(event["id"]))
+        more = later.get(bytes.fromhex(event["id"].replace("-", "")))
         if more is not None:
             event["cost"] = (event["cost"] or 0) + more
         yield event
@@ -148,7 +148,7 @@ def _common(event: dict[str, Any]) -> dict[str, Any]:
 def _action(event: dict[str, Any]) -> dict[str, Any]:
     return {
         **_common(event),
-        "action_type": event.get("action_type", event["name"]),
+        "action_type": event.get("action_type", event["name"]) or (None if event["kind"] in _ACTIONS else event["kind"]),
         "logs": _text(event.get("logs")),
         "screenshot": event.get("screenshot"),
     }
@@ -187,7 +187,7 @@ def _error(event: dict[str, Any]) -> dict[str, Any]:
     return {
         "id": _dashed(event["id"]),
         "session_id": _dashed(event["session"]),
-        "trigger_event_id": _dashed(trigger.get("id")),
+        "trigger_event_id": analytics.trigger_id(event),
         "trigger_event_type": group if group in ("actions", "llms", "tools") else None,
         "error_type": event["name"],
         "code": event.get("code"),
@@ -501,7 +501,7 @@ def _table_rows(event: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         **{name: event[name] for name in ("model", "tokens_in", "tokens_out", "tokens_cached", "tokens_reasoning")},
         **{name: _text(event.get(name)) for name in ("prompt", "completion", "details", "logs")},
         "error_type": event["name"],
-        "trigger_event_id": _dashed((event.get("trigger") or {}).get("id")),
+        "trigger_event_id": analytics.trigger_id(event),
     }
     own = {"llm": "llm_calls", "tool": "tool_calls", "error": "errors", "agent": "agents"}.get(event["kind"])
     for table in ("events", own):
