@@ -170,12 +170,12 @@ def plain(row: dict[str, Any], opened: dict[str, Any] | None) -> dict[str, Any]:
     ended = row["end_ns"] if row["end_ns"] is not None else row["at_ns"]
     finished = row["phase"] == rows.DONE
     return {
-        "id": row["id"].hex(),
-        "session": row["session"].hex(),
+        "id": rows.id_text(row["id"]),
+        "session": rows.id_text(row["session"]),
         "kind": row["kind"],
         "name": row["name"],
-        "parent": row["parent"].hex() if row["parent"] else None,
-        "agent": row["agent"].hex() if row["agent"] else None,
+        "parent": rows.id_text(row["parent"]) if row["parent"] else None,
+        "agent": rows.id_text(row["agent"]) if row["agent"] else None,
         "start_ns": row["start_ns"] if row["start_ns"] is not None else row["at_ns"],
         "end_ns": ended if finished else None,
         "finished": finished,
@@ -190,6 +190,16 @@ def plain(row: dict[str, Any], opened: dict[str, Any] | None) -> dict[str, Any]:
         "seq": row["seq"],
         **{key if key not in _TAKEN else f"body_{key}": value for key, value in body.items()},
     }
+
+
+def trigger_id(event: dict[str, Any]) -> str | None:
+    """Return the id of the event that an error is linked to, whichever way its row has it."""
+    trigger = event.get("trigger")
+    id = trigger.get("id") if isinstance(trigger, dict) else None
+    try:
+        return rows.id_text(bytes.fromhex(id.replace("-", ""))) if isinstance(id, str) else None
+    except ValueError:
+        return None
 
 
 _TAKEN = frozenset(
@@ -264,8 +274,9 @@ def tags(source: Source, session: bytes) -> list[Part]:
 
 def agent_name(source: Source, id: str) -> str:
     """What an agent is called; its id when no row says so."""
-    row = source.one("row", id=bytes.fromhex(id), phase=rows.DONE)
-    return row[1 + rows.COLUMNS.index("name")] or id if row else id
+    key = bytes.fromhex(id.replace("-", ""))
+    row = source.one("row", id=key, phase=rows.DONE)
+    return (row[1 + rows.COLUMNS.index("name")] if row else None) or rows.id_text(key)
 
 
 def took(source: Source, session: bytes) -> dict[str, list[int]]:

@@ -342,7 +342,7 @@ def _deep(name: str, folder: str, reader: Reader) -> Iterator[Finding]:
         return
     wrong, missing = _read_all(folder, reader)
     if wrong:
-        shown = ", ".join(id.hex() for id in wrong[:_SHOWN])
+        shown = ", ".join(rows.id_text(id) for id in wrong[:_SHOWN])
         yield Finding(name, f"{len(wrong)} rows are not as they were written: {shown}", repair)
     if missing:
         yield Finding(name, f"{len(missing)} blobs are missing: {', '.join(sorted(missing)[:_SHOWN])}")

@@ -414,7 +414,7 @@ def _is_due(folder: str, reader: Reader | None) -> bool:
         return True
     if reader is None:
         return False
-    if reader.ask(statements("lists.sql")["behind"])[0][0]:
+    if reader.is_of_older_schema or reader.ask(statements("lists.sql")["behind"])[0][0]:
         return True
     found = reader.all("open_sessions", many=_FEW_OPEN + 1)
     return len(found) <= _FEW_OPEN and any(ends.standing(reader, folder, session).derived for (session,) in found)

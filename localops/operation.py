@@ -77,7 +77,7 @@ class Operation:
 
     def _error_row(self, exception: BaseException) -> Row:
         session, event, at = self.session, ErrorEvent(exception=exception), now_ns()
-        link = {"trigger": {"id": self.id.hex(), "kind": self.kind, "name": self.name}}
+        link = {"trigger": {"id": rows.id_text(self.id), "kind": self.kind, "name": self.name}}
         return rows.make(
             "error",
             session._id,

@@ -18,7 +18,7 @@ import apsw
 
 from localops import rows
 from localops.errors import DamagedJournal, EmptyJournal, ForeignJournal, JournalError, NotFound, QueryRefused
-from localops.sql import statements
+from localops.sql import SCHEMA, passing_views, statements
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,6 +58,10 @@ class Reader:
             self._connection = self._open()
             if self._connection.pragma("application_id") != APPLICATION_ID:
                 raise ForeignJournal(f"{path} is not a localops journal")
+            # No writer of ours has opened it yet.
+            self.is_of_older_schema = self._connection.pragma("user_version") < SCHEMA
+            if self.is_of_older_schema:
+                self._connection.execute(passing_views()).fetchall()
         except apsw.NotADBError as error:
             raise ForeignJournal(f"{path} is not a localops journal, or its first page is damaged") from error
         except apsw.CorruptError as error:

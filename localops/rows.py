@@ -58,6 +58,12 @@ OPEN = 1  # the phase of a row that says an operation has begun
 DONE = 0  # the phase of every other row
 
 
+def id_text(id: bytes) -> str:
+    """Return an id as people meet it everywhere: a UUID with dashes, in lower case."""
+    text = id.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
 def checksum(columns: Sequence[Any], body: str | None) -> int:
     """The crc32 of the columns before `sum` and the body, packed by marshal version 0: no flipped bit goes unseen."""
     return crc32(_pack((*columns, body), 0))

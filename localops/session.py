@@ -309,7 +309,7 @@ class Session:
             parent = trigger.id.bytes
             model = getattr(trigger, "model", None)
             measures = (self._text(model, 256) if model and failed else None, *UNMEASURED[1:])
-            link = {"trigger": {"id": parent.hex(), "kind": trigger.kind, "name": trigger.title()}}
+            link = {"trigger": {"id": rows.id_text(parent), "kind": trigger.kind, "name": trigger.title()}}
         self._write(event, at, measures, failed, parent, link)
         if event.exception is not None:
             tell(event.exception, self._id, self.here()[1])

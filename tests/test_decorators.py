@@ -550,7 +550,7 @@ def test_each_instance_is_an_agent(run: Session) -> None:
     ids = {event["id"]: event["name"] for event in run.events if event["kind"] == "agent"}
     for one, name in ((first, "researcher"), (second, "second")):
         known: Any = one
-        assert (known.agentops_agent_name, ids[known.agentops_agent_id.replace("-", "")]) == (name, name)
+        assert (known.agentops_agent_name, ids[known.agentops_agent_id]) == (name, name)
 
 
 def test_an_unnamed_agent_is_called_after_its_class(run: Session) -> None:

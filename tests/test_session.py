@@ -74,7 +74,7 @@ def test_what_is_recorded_is_read_back(session: Session) -> None:
     event = ToolEvent(params={"q": "x"}, returns=["y"], name="search", logs="fast", cost=0.002, tags="slow")
     session.record(event)
     found = only(session)
-    assert (found["id"], found["kind"], found["name"]) == (event.id.hex, "tool", "search")
+    assert (found["id"], found["kind"], found["name"]) == (str(event.id), "tool", "search")
     assert (found["params"], found["returns"], found["logs"]) == ({"q": "x"}, ["y"], "fast")
     assert (found["cost"], found["tags"]) == (2_000_000, ["slow"])
     assert event.recorded
@@ -87,7 +87,7 @@ def test_an_event_recorded_twice_is_two_events(session: Session) -> None:
     session.record(event)
     first = event.id
     session.record(event)
-    assert [found["id"] for found in session.events] == [first.hex, event.id.hex]
+    assert [found["id"] for found in session.events] == [str(first), str(event.id)]
     assert first != event.id
 
 
@@ -97,7 +97,7 @@ def test_a_repeated_id_loses_nothing(session: Session) -> None:
     session.record(ActionEvent(id=given, action_type="first"))
     session.record(ActionEvent(id=given, action_type="second"))
     first, second = session.events
-    assert first["id"] == given.hex != second["id"]
+    assert first["id"] == str(given) != second["id"]
     assert second["given_id"] == str(given)
 
 
@@ -249,9 +249,9 @@ def test_an_error_brings_its_trigger(session: Session) -> None:
     call = ToolEvent(name="search")
     session.record(ErrorEvent(trigger_event=call, exception=TimeoutError("30 s")))
     tool, error = session.events
-    assert (tool["id"], tool["failed"]) == (call.id.hex, True)
+    assert (tool["id"], tool["failed"]) == (str(call.id), True)
     assert (error["parent"], error["trigger"]["name"], error["name"]) == (
-        call.id.hex,
+        str(call.id),
         "search",
         "TimeoutError",
     )

@@ -62,9 +62,9 @@ def _one(opened: Home) -> Project:
 
 
 def _plain(value: Any) -> Any:
-    """A value of SQLite as JSON and people can have it: bytes as hex, an infinite number as text."""
+    """Return a value of SQLite for JSON and people: an id with dashes, other bytes as hex, infinity as text."""
     if isinstance(value, bytes):
-        return value.hex()
+        return common.full_id(value) if len(value) == 16 else value.hex()
     return str(value) if isinstance(value, float) and isinf(value) else value
 
 

@@ -71,7 +71,7 @@ def _print_hits(hits: list[tuple[Project, Hit]], query: Query) -> None:
     """A line for each in a file or a pipe; two on a terminal, where what was found needs room to be seen."""
     table = [
         (
-            hit.id.hex()[:20],
+            common.full_id(hit.id)[:23],
             output.when(hit.at_ns),
             found.name_of(hit.session) or common.short_id(hit.session),
             f"{hit.kind} {hit.name or ''}".rstrip(),

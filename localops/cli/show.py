@@ -319,7 +319,7 @@ def _print_events(project: Project, id: bytes, limit: int) -> None:
 def _event_cells(event: Event, agent: str | None, first: int) -> list[object]:
     tokens = (event["tokens_in"] or 0) + (event["tokens_out"] or 0)
     return [
-        event["id"][:20],
+        event["id"][:23],
         f"+{output.short_duration(event['start_ns'] - first)}",
         event["kind"],
         event["model"] if event["kind"] == "llm" and event["model"] else event["name"] or "",

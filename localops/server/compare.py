@@ -47,7 +47,7 @@ class Side:
         """What is shown of an event."""
         if event is None:
             return None
-        more = self.later.get(bytes.fromhex(event["id"]))
+        more = self.later.get(bytes.fromhex(event["id"].replace("-", "")))
         cost = event["cost"] if more is None else (event["cost"] or 0) + more
         return {
             "seq": event["seq"],

@@ -178,17 +178,22 @@ select
   (select json_group_array(tag) from (select g.tag from session_tag g where g.session = t.session order by g.nth)) as tags
 from session_total t;
 
--- An event as a person reads it; the rows that only keep the books are in `event`.
+-- An event as a person reads it; the rows that only keep the books are in `event`.  Ids are written as in the view
+-- `session`, so that `event_detail.session = session.session_id` joins them.
 create view event_detail as
 select
   e.seq,
-  lower(hex(e.id)) as id,
-  lower(hex(e.session)) as session,
+  lower(substr(hex(e.id), 1, 8) || '-' || substr(hex(e.id), 9, 4) || '-' || substr(hex(e.id), 13, 4)
+    || '-' || substr(hex(e.id), 17, 4) || '-' || substr(hex(e.id), 21)) as id,
+  lower(substr(hex(e.session), 1, 8) || '-' || substr(hex(e.session), 9, 4) || '-' || substr(hex(e.session), 13, 4)
+    || '-' || substr(hex(e.session), 17, 4) || '-' || substr(hex(e.session), 21)) as session,
   iif(e.phase = 1, 'began', 'ended') as phase,
   e.kind,
   e.name,
-  lower(hex(e.parent)) as parent,
-  lower(hex(e.agent)) as agent,
+  iif(e.parent is null, null, lower(substr(hex(e.parent), 1, 8) || '-' || substr(hex(e.parent), 9, 4) || '-' || substr(hex(e.parent), 13, 4)
+    || '-' || substr(hex(e.parent), 17, 4) || '-' || substr(hex(e.parent), 21))) as parent,
+  iif(e.agent is null, null, lower(substr(hex(e.agent), 1, 8) || '-' || substr(hex(e.agent), 9, 4) || '-' || substr(hex(e.agent), 13, 4)
+    || '-' || substr(hex(e.agent), 17, 4) || '-' || substr(hex(e.agent), 21))) as agent,
   strftime('%Y-%m-%dT%H:%M:%S', coalesce(e.start_ns, e.at_ns) / 1000000000, 'unixepoch')
     || printf('.%06dZ', coalesce(e.start_ns, e.at_ns) % 1000000000 / 1000) as began,
   (coalesce(e.end_ns, e.at_ns) - coalesce(e.start_ns, e.at_ns)) / 1e6 as milliseconds,
@@ -209,17 +214,23 @@ where e.kind not in ('session','join','leave','tags','end','price','clock','jour
 -- The tags that each event is found by: its own, and those that its session has in the end.  `session` and `id` are
 -- those of event_detail.
 create view event_tag as
-select e.seq, lower(hex(e.session)) as session, lower(hex(e.id)) as id, j.value as tag
-from event e
-join json_each(e.tags) j
-where e.phase = 0
-  and e.kind not in ('session','join','leave','tags','end','price','clock','journal','pruned','loss','host','video','metadata')
-union
-select e.seq, lower(hex(e.session)), lower(hex(e.id)), g.tag
-from session_tag g
-join event e on e.session = g.session
-where e.phase = 0
-  and e.kind not in ('session','join','leave','tags','end','price','clock','journal','pruned','loss','host','video','metadata');
+select seq, lower(substr(hex(session), 1, 8) || '-' || substr(hex(session), 9, 4) || '-' || substr(hex(session), 13, 4)
+    || '-' || substr(hex(session), 17, 4) || '-' || substr(hex(session), 21)) as session,
+  lower(substr(hex(id), 1, 8) || '-' || substr(hex(id), 9, 4) || '-' || substr(hex(id), 13, 4)
+    || '-' || substr(hex(id), 17, 4) || '-' || substr(hex(id), 21)) as id, tag
+from (
+  select e.seq, e.session, e.id, j.value as tag
+  from event e
+  join json_each(e.tags) j
+  where e.phase = 0
+    and e.kind not in ('session','join','leave','tags','end','price','clock','journal','pruned','loss','host','video','metadata')
+  union
+  select e.seq, e.session, e.id, g.tag
+  from session_tag g
+  join event e on e.session = g.session
+  where e.phase = 0
+    and e.kind not in ('session','join','leave','tags','end','price','clock','journal','pruned','loss','host','video','metadata')
+);
 
 -- Operations that began and have not ended.
 create view unfinished_operation as
