@@ -146,9 +146,10 @@ def _common(event: dict[str, Any]) -> dict[str, Any]:
 
 
 def _action(event: dict[str, Any]) -> dict[str, Any]:
+    own_kind = None if event["kind"] in _ACTIONS else event["kind"]
     return {
         **_common(event),
-        "action_type": event.get("action_type", event["name"]) or (None if event["kind"] in _ACTIONS else event["kind"]),
+        "action_type": event.get("action_type", event["name"]) or own_kind,
         "logs": _text(event.get("logs")),
         "screenshot": event.get("screenshot"),
     }

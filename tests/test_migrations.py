@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from localops import analytics, clock, rows, sql
+from localops import analytics, clock, rows
 from localops.home import Home
 from localops.journal import Journal
 from localops.reader import Reader
