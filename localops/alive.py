@@ -42,6 +42,7 @@ class Participant:
         self.path = os.path.join(folder_of(project), self.id.hex())
         self._file: int | None = None
         self._inode = 0
+        self._facts: dict[str, object] = {}
         self._announce()
 
     def _announce(self) -> None:
@@ -76,13 +77,17 @@ class Participant:
 
     def card(self) -> dict[str, object]:
         """Who this is, for the row that says it takes part: facts a person or another host can judge by."""
+        if not self._facts:  # they hold as long as the process: reading them takes longer than writing a row
+            self._facts = {
+                "participant": self.id.hex(),
+                "pid": self.pid,
+                "started": host.process_started(self.pid),
+                "host": host.hostname(),
+                "machine": host.machine_id(),
+                "boot": host.boot_id(),
+            }
         return {
-            "participant": self.id.hex(),
-            "pid": self.pid,
-            "started": host.process_started(self.pid),
-            "host": host.hostname(),
-            "machine": host.machine_id(),
-            "boot": host.boot_id(),
+            **self._facts,
             # Without a lock nobody can see whether it lives: that it is not there must not tell that it has died.
             "place": _place(os.path.dirname(os.path.dirname(self.path))) if self._file is not None else 0,
         }

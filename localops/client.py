@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import uuid
+from functools import partial
 
 from localops import clock, encode, ends, events, exits, host, spill
 from localops import config as settings
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from localops.pricing import Prices
 
 _DETAILS_AFTER_NS = 500_000_000  # hardware and packages are written when a session has lasted this long, or ends
+_DETAILS_HOLD_NS = 60_000_000_000  # and a description of them serves all sessions that want one within this time
 
 
 class Client:
@@ -39,6 +41,7 @@ class Client:
         self.sessions: dict[bytes, Session] = {}
         self._journals: dict[tuple[str, str, float], Journal] = {}
         self._encoders: dict[tuple[object, ...], tuple[encode.Encoder, object]] = {}
+        self._described: dict[encode.Encoder, tuple[int, str]] = {}
         self._prices: dict[str, Prices] = {}
         self._agents: list[tuple[str, str]] = []
         self._terminated = exits.Terminated(self)
@@ -211,7 +214,7 @@ class Client:
         """Have hardware and packages written by whoever records half a second from now, or at the end."""
         if session.config.env_data_opt_out:
             return
-        session._details = host.details
+        session._details = partial(self._describe_host, session._encoder)
         journal = session._journal
 
         def chore() -> None:
@@ -222,6 +225,14 @@ class Client:
                 session.tell_host()
 
         journal.chores.append(chore)
+
+    def _describe_host(self, encoder: encode.Encoder) -> str:
+        """Return hardware and packages as the body of a row, looked up and searched for secrets once a minute."""
+        at_ns, body = self._described.get(encoder, (0, ""))
+        if clock.now_ns() - at_ns >= _DETAILS_HOLD_NS:
+            at_ns, body = clock.now_ns(), encoder.encode({"host_env": host.details()})
+            self._described[encoder] = at_ns, body
+        return body
 
     def _find_the_dead(self, journal: Journal) -> None:
         if spill.waiting(journal.folder):  # an end may be among the rows that wait
@@ -260,8 +271,6 @@ class Client:
     def _encoder(self, folder: str, config: Config) -> encode.Encoder:
         key = (folder, config.api_key, config.max_value, id(config.redact))
         if key not in self._encoders:
-            from functools import partial
-
             from localops import blobs
 
             encoder = encode.Encoder(

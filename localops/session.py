@@ -79,7 +79,7 @@ class Session:
         self.returns: object = None  # what its function returned; written with the end
         self._before = scope.get()
         self._on_end: Callable[[Session], None] | None = None
-        self._details: Callable[[], Mapping[str, object]] | None = None
+        self._details: Callable[[], str] | None = None
         _sessions.add(self)
 
     # What it is
@@ -408,15 +408,23 @@ class Session:
             sync=True,
         )
 
-    def _note(self, kind: str, fields: dict[str, object], *, name: str | None = None, tags: str | None = None) -> None:
-        """A row of the books."""
+    def _note(
+        self,
+        kind: str,
+        fields: dict[str, object] | None = None,
+        *,
+        name: str | None = None,
+        tags: str | None = None,
+        body: str | None = None,
+    ) -> None:
+        """Write a row of the books, from fields or from a body that is encoded already."""
         try:
             if self._attention:
                 self._attend()
             at = now_ns()
             participant = self._journal.participant
             parent = participant.id if participant and kind in ("leave", "end") else None
-            body = self._encode(fields) if fields else None
+            body = self._encode(fields) if fields else body
             row = rows.make(kind, self._id, id=new_id(at), at_ns=at, name=name, parent=parent, tags=tags, body=body)
             if not self._append(row, sync=kind in ("end", "leave")):
                 self._not_written()
@@ -689,11 +697,11 @@ class Session:
         if details is None or self._pid != os.getpid():
             return
         try:
-            found = details()
+            body = details()
         except Exception as error:  # the edge: the strangest machine is no reason to break a program
             say(f"the machine could not be described: {error}")
             return
-        self._note("host", {"host_env": found})
+        self._note("host", body=body)
 
     def __enter__(self) -> Session:
         if scope.get()[0] is not self:

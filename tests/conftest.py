@@ -1,10 +1,13 @@
-"""What every test stands on: a home of its own, no settings from outside, a watch over journal files."""
+"""What every test stands on: a home of its own, no settings from outside, no program left running."""
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
+import signal
 import sys
+import tempfile
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,7 +30,15 @@ _JOURNAL = re.compile(r"(^|/)(journal|parts/[^/]+)\.db(-wal|-shm|-journal)?(\?.*
 _foreign: list[str] = []
 
 
+# Whether a process was started since this was last looked at: looking costs milliseconds, so it is done only then.
+_STARTS = ("subprocess.Popen", "os.fork", "os.posix_spawn", "os.spawn")
+_started = True
+
+
 def _watch(event: str, arguments: tuple[Any, ...]) -> None:
+    global _started
+    if event in _STARTS:
+        _started = True
     if event not in ("open", "sqlite3.connect") or not isinstance(arguments[0], (str, bytes, os.PathLike)):
         return
     new = event == "open" and arguments[2] & os.O_EXCL  # a file that was not there has no locks to lose
@@ -37,18 +48,90 @@ def _watch(event: str, arguments: tuple[Any, ...]) -> None:
 
 sys.addaudithook(_watch)
 
+_KEPT = pytest.StashKey[str]()  # a folder of this run, gone when it ends
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give the programs that tests start the signals, the byte code and the home folder that they expect."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM, signal.SIGCHLD):
+        if signal.getsignal(number) == signal.SIG_IGN:  # an ignored signal stays ignored across exec
+            default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+            signal.signal(number, default)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    kept = config.stash[_KEPT] = tempfile.mkdtemp(prefix="localops-tests-")
+    if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):  # else each of them would compile the package anew
+        os.environ.setdefault("PYTHONPYCACHEPREFIX", os.path.join(kept, "bytecode"))
+    home = os.environ.get("HOME", "")
+    if not os.path.isabs(home) or not os.access(home, os.W_OK | os.X_OK):
+        os.environ["HOME"] = kept
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove what the programs of the tests have left."""
+    shutil.rmtree(config.stash[_KEPT], ignore_errors=True)
+
 
 @pytest.fixture(autouse=True)
 def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Each test records below its own tmp_path, whatever is set outside; nothing was said, and no client is left."""
     output._said.clear()
-    for name in [name for name in os.environ if name.startswith(("LOCALOPS_", "AGENTOPS_"))]:
+    for name in [name for name in os.environ if name.startswith(("LOCALOPS_", "AGENTOPS_", "XDG_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("LOCALOPS_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     yield
     if reset := getattr(sys.modules.get("localops.api"), "_reset", None):
         reset()
+
+
+# The processes that fixtures of a module or of the whole run have started, and that go on from test to test.
+_lasting: set[int] = set()
+
+
+@pytest.fixture(autouse=True)
+def _no_program_left() -> Iterator[None]:
+    """End whatever the test started and did not end: a test that fails leaves no process behind."""
+    global _lasting, _started
+    if _started:
+        _lasting = set(_processes().get(os.getpid(), ()))
+        _started = False
+    yield
+    if not _started:
+        return
+    processes = _processes()
+    for child in processes.get(os.getpid(), ()):
+        if child not in _lasting and not re.search("resource_tracker|forkserver", _command(child)):
+            _end(child, processes)
+
+
+def _processes() -> dict[int, list[int]]:
+    """The processes of this machine by the one that has started them."""
+    found: dict[int, list[int]] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()[1]
+        except OSError:  # it has just ended
+            continue
+        found.setdefault(int(parent), []).append(int(folder.name))
+    return found
+
+
+def _command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def _end(pid: int, processes: dict[int, list[int]]) -> None:
+    """Kill a process and all that it has started."""
+    try:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    except OSError:  # it has ended, or somebody else waits for it
+        pass
+    for child in processes.get(pid, ()):
+        _end(child, processes)
 
 
 @pytest.fixture(autouse=True)

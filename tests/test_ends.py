@@ -128,7 +128,25 @@ def _write(journal: Journal, kind: str, session: bytes, card: dict[str, object],
     given = bytes.fromhex(str(card.get("participant", clock.new_id().hex())))
     id = session if kind == "session" else clock.new_id(at)
     body = encode.dumps(card).decode()
-    journal.append(rows.make(kind, session, id=id, at_ns=at, parent=parent or given, body=body))
+    name = "Success" if kind == "end" else None
+    journal.append(rows.make(kind, session, id=id, at_ns=at, name=name, parent=parent or given, body=body))
+
+
+def test_what_has_ended_is_not_asked_about_again() -> None:
+    """Of sessions that are not folded yet those are open that nobody has ended, or that somebody came to afterwards."""
+    journal = Journal(programs.project())
+    ended, joined, derived, running = (clock.new_id() for _ in range(4))
+    for session in (ended, joined, derived, running):
+        _write(journal, "session", session, {})
+    for session in (ended, joined):
+        _write(journal, "end", session, {})
+    _write(journal, "end", derived, {"derived": 1})  # who comes late takes it back
+    _write(journal, "join", joined, {})
+    _write(journal, "action", ended, {})
+    assert {session for (session,) in journal.all("open_sessions", many=9)} == {joined, derived, running}
+    journal.fold()
+    assert {session for (session,) in journal.all("open_sessions", many=9)} == {joined, running}
+    journal.close()
 
 
 _JOINED = """

@@ -10,6 +10,7 @@ import pytest
 
 import localops
 from localops import Session, clock, host
+from tests import programs
 
 
 def begun(*, opt_out: bool = False) -> Session:
@@ -64,6 +65,19 @@ def test_opting_out_really_opts_out(tmp_path: os.PathLike[str]) -> None:
         f"on {host.hostname()}",
     ):
         assert word.encode() not in written
+
+
+def test_the_next_session_does_not_look_at_the_machine_again() -> None:
+    """A second session of a process has the same packages in its rows, and no folder of packages is read for it."""
+    done = programs.run(
+        "import localops, sys\nseen = []\n"
+        "def watch(event, arguments):\n    if event == 'os.scandir': seen.append(arguments)\n"
+        "sys.addaudithook(watch)\nfirst = localops.init()\nfirst.end_session('Success')\nassert seen\n"
+        "seen.clear()\nsecond = localops.start_session()\nsecond.end_session('Success')\nassert not seen, seen\n"
+        "what = [each.host_env['Installed Packages'] for each in (first, second)]\nassert what[0] == what[1]\n"
+        "assert 'apsw' in what[1]['Installed Packages']"
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def _contents(folder: os.PathLike[str]) -> bytes:

@@ -50,10 +50,17 @@ group by j.value
 order by min(m.at_ns + j.key);
 
 -- open_sessions --
--- Sessions nobody has ended, folded ones first; :many at most.
+-- Sessions nobody has ended, :many at most.  What both began and was ended past the mark needs no second look.
 select session from total where state = 'open'
 union
-select distinct session from tail
+select session
+from event not indexed
+where seq > (select seq from mark)
+  and session <> zeroblob(16)
+group by session
+having coalesce(
+  max(iif(kind = 'end' and json_extract(body, '$.derived') is null, at_ns, null))
+    < max(iif(kind in ('session','join'), at_ns, null)), 1)
 limit :many;
 
 -- books_since --
