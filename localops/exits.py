@@ -52,8 +52,22 @@ def _chain_excepthook(client: Client) -> None:
             _each_open(client, lambda session: _fail(session, error))
         finally:
             before(kind, error, trace)
+            if issubclass(kind, KeyboardInterrupt):
+                _mark_interrupted()
 
     sys.excepthook = excepthook
+
+
+def _mark_interrupted() -> None:
+    """Have the interpreter die of SIGINT after Ctrl-C, as it does without us.
+
+    It does so when the last source text that it ran ended in KeyboardInterrupt. What is imported for the end of a
+    session runs others: a namedtuple is made by `eval`.
+    """
+    try:
+        exec("raise KeyboardInterrupt")  # noqa: S102
+    except KeyboardInterrupt:
+        pass
 
 
 def _each_open(client: Client, finish: Callable[[Session], None]) -> None:
