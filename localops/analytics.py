@@ -83,6 +83,7 @@ if TYPE_CHECKING:
         late: int
         spilled: int
         dropped: int
+        cut: int
         by: dict[str, list[Part]]
         took: dict[str, list[int]] | None
 else:
@@ -97,7 +98,7 @@ else:
     )
     Line = namedtuple("Line", ("value", "sessions", *Part._fields[1:]))
     Chosen = namedtuple("Chosen", "since until tag", defaults=(-(1 << 63), (1 << 63) - 1, None))
-    Report = namedtuple("Report", "totals contract unfinished late spilled dropped by took")
+    Report = namedtuple("Report", "totals contract unfinished late spilled dropped cut by took")
 
 NOTHING = Totals(*[0] * 16)
 DIMS = ("model", "tool", "agent_id", "tag")
@@ -242,11 +243,12 @@ def error_rate(figures: Totals) -> float | None:
     return figures.failed / work if work > 0 else None
 
 
-def losses(source: Source, session: bytes) -> tuple[int, int]:
-    """How many of its rows went through a spill file, and how many were lost."""
+def losses(source: Source, session: bytes) -> tuple[int, int, int]:
+    """How many rows went through a spill file, how many were lost, and how many values could not be kept whole."""
     story = source.all("story", session=session)
-    told = [encode.loads(row[7]) for row in story if row[2] == "loss"]
-    return sum(row.get("spilled", 0) for row in told), sum(row.get("dropped", 0) for row in told)
+    notes = [encode.loads(row[7]) for row in story if row[2] == "loss"]
+    spilled, dropped, cut = (sum(note.get(name, 0) for note in notes) for name in ("spilled", "dropped", "cut"))
+    return spilled, dropped, cut
 
 
 def late(source: Source, session: bytes) -> int:

@@ -10,7 +10,7 @@ import sys
 import uuid
 from functools import partial
 
-from localops import clock, encode, ends, events, exits, host, spill
+from localops import blobs, clock, encode, ends, events, exits, host, spill
 from localops import config as settings
 from localops.config import JOURNAL, Config
 from localops.context import scope
@@ -42,6 +42,7 @@ class Client:
         self._journals: dict[tuple[str, str, float], Journal] = {}
         self._encoders: dict[tuple[object, ...], tuple[encode.Encoder, object]] = {}
         self._described: dict[encode.Encoder, tuple[int, str]] = {}
+        self._keepers: dict[str, blobs.Keeper] = {}
         self._prices: dict[str, Prices] = {}
         self._agents: list[tuple[str, str]] = []
         self._terminated = exits.Terminated(self)
@@ -185,6 +186,7 @@ class Client:
         session = Session(id, journal, config, encoder, lambda: self._price_table(home), name=clean, owned=owned)
         self.sessions[id] = session
         session._on_end = self._forget
+        session._cut = self._keeper(folder).failed
         return session
 
     def _begin(self, session: Session, tags: Iterable[str] | str | None, *, begun: bool, params: object = None) -> None:
@@ -271,13 +273,14 @@ class Client:
     def _encoder(self, folder: str, config: Config) -> encode.Encoder:
         key = (folder, config.api_key, config.max_value, id(config.redact))
         if key not in self._encoders:
-            from localops import blobs
-
-            encoder = encode.Encoder(
-                redactor=redactor(config), max_value=config.max_value, keep=partial(blobs.keep, folder)
-            )
+            encoder = encode.Encoder(redactor=redactor(config), max_value=config.max_value, keep=self._keeper(folder))
             self._encoders[key] = (encoder, config.redact)  # kept, so that its id is not given to another
         return self._encoders[key][0]
+
+    def _keeper(self, folder: str) -> blobs.Keeper:
+        if folder not in self._keepers:
+            self._keepers[folder] = blobs.Keeper(folder)
+        return self._keepers[folder]
 
     def _price_table(self, home: str) -> Prices:
         if home not in self._prices:

@@ -11,7 +11,7 @@ import stat
 from dataclasses import dataclass, replace
 from functools import partial
 
-from localops import config, encode, host, rows, salvage, spill, sql
+from localops import blobs, config, encode, host, rows, salvage, spill, sql
 from localops.errors import ConfigError, DamagedJournal, EmptyJournal, ForeignJournal, NotFound
 from localops.journal import Journal
 from localops.reader import SQLITE, Reader, because
@@ -275,12 +275,23 @@ def _waiting(name: str, folder: str, *, mendable: bool = True) -> Iterator[Findi
             yield Finding(name, _rows(many), "localops doctor --fix takes them in", mend=mend)
         else:
             yield Finding(name, _rows(many), "they come in when the rest is set right")
+    if many := len(blobs.waiting(folder)):
+        text = "1 large value waits" if many == 1 else f"{many} large values wait"
+        cure = "make blobs/ writable, then localops doctor --fix moves what waits"
+        move = partial(_move_blobs, folder) if mendable else None
+        yield Finding(name, f"{text} in the state folder, since blobs/ could not be written", cure, mend=move)
     for path in spill.foreign(folder):
         whose = host.owner(path) or "nobody's recorder"
         yield Finding(name, f"{path} is {whose}'s: only its owner's programs take it in", "see whose it is")
     for place in spill.places(folder):
         for path in sorted(glob.glob(os.path.join(glob.escape(place), "*.unreadable"))):
             yield Finding(name, f"lines that nobody can read are kept in {path}", fault=False)
+
+
+def _move_blobs(folder: str) -> None:
+    blobs.collect(folder)
+    if left := len(blobs.waiting(folder)):
+        raise OSError(f"{left} could not be moved into {os.path.join(folder, 'blobs')}")
 
 
 def _rows(many: int) -> str:
@@ -320,18 +331,29 @@ def _journal(name: str, reader: Reader) -> Iterator[Finding]:
 
 
 def _dropped(name: str, told: Iterable[tuple[bytes, str]]) -> Iterator[Finding]:
-    """Events that could be written nowhere, session by session."""
-    lost: dict[bytes, int] = {}
+    """Events that could be written nowhere and values that could not be kept whole, session by session."""
+    dropped: dict[bytes, int] = {}
+    cut: dict[bytes, int] = {}
     for session, body in told:
-        if dropped := encode.loads(body).get("dropped", 0):
-            lost[session] = lost.get(session, 0) + dropped
-    if not lost:
-        return
-    total = sum(lost.values())
-    of = [f"{many} of session {session.hex()[:8]}-{session.hex()[8:12]}" for session, many in lost.items()]
+        note = encode.loads(body)
+        for counts, many in ((dropped, note.get("dropped", 0)), (cut, note.get("cut", 0))):
+            if many:
+                counts[session] = counts.get(session, 0) + many
+    out_of_list = "`localops prune --session ID` takes such a session out of this list"
+    if dropped:
+        total = sum(dropped.values())
+        text = f"{total} {'event' if total == 1 else 'events'} could be written nowhere: {_by_session(dropped)}"
+        yield Finding(name, text, f"they are lost; {out_of_list}")
+    if cut:
+        total = sum(cut.values())
+        text = f"{total} large {'value' if total == 1 else 'values'} could not be kept whole: {_by_session(cut)}"
+        yield Finding(name, text, f"only their beginnings are there; {out_of_list}")
+
+
+def _by_session(counts: dict[bytes, int]) -> str:
+    of = [f"{many} of session {session.hex()[:8]}-{session.hex()[8:12]}" for session, many in counts.items()]
     more = f" and {len(of) - _SHOWN} more sessions" if len(of) > _SHOWN else ""
-    text = f"{total} {'event' if total == 1 else 'events'} could be written nowhere: {', '.join(of[:_SHOWN])}{more}"
-    yield Finding(name, text, "they are lost; `localops prune --session ID` takes such a session out of this list")
+    return f"{', '.join(of[:_SHOWN])}{more}"
 
 
 def _deep(name: str, folder: str, reader: Reader) -> Iterator[Finding]:
@@ -364,11 +386,15 @@ def _read_all(folder: str, reader: Reader) -> tuple[list[bytes], set[str]]:
             wrong.append(row[0])
         if row[-1] and "blob" in row[-1]:
             referred.update(found[1] or found[2] for found in reference.finditer(row[-1]))
-    return wrong, {digest for digest in referred if not os.path.exists(_blob(folder, digest))}
+    return wrong, {digest for digest in referred if not _is_kept(folder, digest)}
 
 
-def _blob(folder: str, digest: str) -> str:
-    return os.path.join(folder, "blobs", digest[:2], digest)
+def _is_kept(folder: str, digest: str) -> bool:
+    try:
+        blobs.find(folder, digest)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _stale(folder: str, reader: Reader) -> list[str]:

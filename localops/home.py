@@ -12,7 +12,7 @@ import uuid
 from collections import namedtuple
 from heapq import merge
 
-from localops import analytics, config, encode, ends, host, rows, spill
+from localops import analytics, blobs, config, encode, ends, host, rows, spill
 from localops.errors import Ambiguous, ConfigError, EmptyJournal, JournalError, NotFound
 from localops.journal import Journal
 from localops.reader import Reader, SQLiteError
@@ -410,7 +410,7 @@ def _is_due(folder: str, reader: Reader | None) -> bool:
         return False
     if reader is not None and _is_elsewhere(reader):
         return False
-    if spill.waiting(folder) or os.path.isdir(os.path.join(folder, "parts")):
+    if spill.waiting(folder) or blobs.waiting(folder) or os.path.isdir(os.path.join(folder, "parts")):
         return True
     if reader is None:
         return False

@@ -163,15 +163,26 @@ def is_network(kind: str) -> bool:
 
 
 def make_private(folder: str) -> None:
-    """Make a folder and the missing ones above it for this user alone; `os.makedirs` opens those above to all."""
+    """Make a folder and the missing ones above it for this user alone; `os.makedirs` opens those above to all.
+
+    Each survives a power cut: a file that was synced is of no use when its folder is gone.
+    """
     try:
-        _make(folder)
+        made = _make(folder)
     except FileNotFoundError:
         above = os.path.dirname(folder)
         if above in ("", folder):
             raise
         make_private(above)
-        _make(folder)  # where this fails too, as in /proc, no folder can be made
+        made = _make(folder)  # where this fails too, as in /proc, no folder can be made
+    if made:
+        sync_folder(os.path.dirname(folder) or ".")
+
+
+def replace(temporary: str, path: str) -> None:
+    """Give a file that is written and synced its final name, so that a power cut does not take it back."""
+    os.replace(temporary, path)
+    sync_folder(os.path.dirname(path) or ".")
 
 
 def sync_folder(folder: str) -> None:
@@ -188,12 +199,15 @@ def sync_folder(folder: str) -> None:
         os.close(handle)
 
 
-def _make(folder: str) -> None:
+def _make(folder: str) -> bool:
+    """Make a folder; False when it is there already."""
     try:
         os.mkdir(folder, 0o700)
     except FileExistsError:
         if not os.path.isdir(folder):
             raise
+        return False
+    return True
 
 
 def _sdk() -> dict[str, Any]:

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 
 import apsw
 
-from localops import alive, clock, encode, folding, host, parts, rows, sql
+from localops import alive, blobs, clock, encode, folding, host, parts, rows, sql
 from localops.alive import Participant
 from localops.config import JOURNAL
 from localops.errors import ForeignJournal, JournalError, NewerJournal
@@ -336,7 +336,7 @@ class Journal:
         self.id = self._connection.execute("select value from meta where key = 'journal'").get
         seq = self._connection.execute("select max(seq) from event").get or 0
         self._fold_at = max(seq, self._next_fold(self._connection.execute("select seq from mark").get))
-        if not self._part and (waiting(self.folder) or parts.ended(self.folder)):
+        if not self._part and (waiting(self.folder) or blobs.waiting(self.folder) or parts.ended(self.folder)):
             self.collect()
 
     def renew(self) -> None:
@@ -485,6 +485,7 @@ class Journal:
         for suffix in ("-wal", "-shm", ""):
             if os.path.exists(self.path + suffix):
                 os.rename(self.path + suffix, aside + suffix)
+        host.sync_folder(os.path.dirname(self.path))
         say_once(
             "damaged", f"the journal is damaged ({error}); it is kept as {aside}: `localops repair` saves its rows"
         )
@@ -648,7 +649,8 @@ class Journal:
         return added
 
     def collect(self) -> int:
-        """Take in what waits beside the journal: spill files, and parts from a network file system."""
+        """Take in what waits: spill files, large values that had no place, and parts from a network file system."""
+        blobs.collect(self.folder)
         added = sum(self._collect_spill(path) for path in waiting(self.folder))
         return added + sum(self._collect_part(path) for path in ([] if self._part else parts.ended(self.folder)))
 

@@ -50,6 +50,8 @@ class Operation:
         sync = (kind == "tool" or kind == "llm") and session._journal.sync_due()
         if not session._append(self._row(1, self.start, None, None, None, body), sync=sync):
             session._not_written()
+        if session._cut:
+            session._count_cut()
 
     def finish(self, fields: dict[str, object], *, failed: bool = False) -> None:
         """Write that it has ended, and with what."""
@@ -60,6 +62,8 @@ class Operation:
             body = session._encode(fields) if fields else None
             if not session._append(self._row(0, now_ns(), self.start, nano(self.cost), 1 if failed else None, body)):
                 session._not_written()
+            if session._cut:
+                session._count_cut()
         except JournalError:  # strict, and written nowhere
             raise
         except Exception as error:  # the edge: recording never breaks the program that is recorded

@@ -16,7 +16,7 @@ from itertools import islice
 
 import apsw
 
-from localops import rows
+from localops import host, rows
 from localops.errors import DamagedJournal, EmptyJournal, ForeignJournal, JournalError, NotFound, QueryRefused
 from localops.sql import SCHEMA, passing_views, statements
 
@@ -179,6 +179,7 @@ class Reader:
                 copy.execute("insert or replace into meta values('place', 'copy')")
             finally:
                 copy.close()
+            host.sync_folder(os.path.dirname(path) or ".")
         except apsw.CorruptError as error:
             os.unlink(path)
             raise DamagedJournal(f"{self.path} is damaged: {error}; see `localops repair`") from error

@@ -10,6 +10,7 @@ import inspect
 import os
 import uuid
 import weakref
+from _thread import get_ident
 
 from localops import clock, encode, events, rows
 from localops.context import NOWHERE, Stay, around, scope
@@ -78,6 +79,7 @@ class Session:
         self._warned: set[str] = set()
         self.returns: object = None  # what its function returned; written with the end
         self._before = scope.get()
+        self._cut: dict[int, int] = {}  # values that could not be kept whole, by thread: see blobs.Keeper
         self._on_end: Callable[[Session], None] | None = None
         self._details: Callable[[], str] | None = None
         _sessions.add(self)
@@ -216,6 +218,8 @@ class Session:
             else:
                 self._refuse(event)
         else:
+            if self._cut:
+                self._count_cut()
             if self._budget is not None and not event.plain:
                 self._check_budget()
 
@@ -428,6 +432,8 @@ class Session:
             row = rows.make(kind, self._id, id=new_id(at), at_ns=at, name=name, parent=parent, tags=tags, body=body)
             if not self._append(row, sync=kind in ("end", "leave")):
                 self._not_written()
+            if self._cut:
+                self._count_cut()
         except JournalError:  # strict, and written nowhere
             raise
         except Exception as error:  # the edge: recording never breaks the program that is recorded
@@ -447,6 +453,12 @@ class Session:
         if self.config.strict:
             raise JournalError(what)
         say_once(f"record {type(thing).__name__}", what)
+
+    def _count_cut(self) -> None:
+        """Say in a row how many values of what this thread has just written could not be kept whole."""
+        many = self._cut.pop(get_ident(), 0)
+        if many:
+            self._note("loss", {"cut": many})
 
     def _not_written(self) -> None:
         if self.config.strict:

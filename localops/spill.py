@@ -46,7 +46,9 @@ def elsewhere(home: str) -> list[str]:
     for folder in _in_state():
         name = os.path.basename(folder).rpartition("-")[0]
         if places(os.path.join(home, name))[1] != folder:
-            found += [path for path in _files(folder) if _ours(path)]
+            blobs = os.path.join(folder, "blobs")
+            paths = _files(folder) + ([blobs] if _names(blobs) else [])
+            found += [path for path in paths if path == blobs or is_ours(path)]
     return found
 
 
@@ -84,6 +86,8 @@ class Spill:
             size = os.fstat(handle).st_size
             if os.write(handle, line) == len(line):
                 os.fsync(handle)
+                if not size:  # its name must outlive a power cut, too
+                    host.sync_folder(folder)
                 return True
             os.ftruncate(handle, size)
         except OSError:
@@ -116,12 +120,12 @@ def _lock(handle: int) -> None:
 
 def waiting(project: str) -> list[str]:
     """The spill files that hold rows for this project, oldest name first."""
-    return [path for path in _found(project) if _ours(path)]
+    return [path for path in _found(project) if is_ours(path)]
 
 
 def foreign(project: str) -> list[str]:
     """What lies among the spill files and is not this user's: nobody but its owner takes it in."""
-    return [path for path in _found(project) if not _ours(path)]
+    return [path for path in _found(project) if not is_ours(path)]
 
 
 def _found(project: str) -> list[str]:
@@ -129,11 +133,14 @@ def _found(project: str) -> list[str]:
 
 
 def _files(folder: str) -> list[str]:
+    return [os.path.join(folder, name) for name in _names(folder) if ".ndjson" in name]
+
+
+def _names(folder: str) -> list[str]:
     try:
-        names = os.listdir(folder)
+        return sorted(os.listdir(folder))
     except OSError:
         return []
-    return [os.path.join(folder, name) for name in sorted(names) if ".ndjson" in name]
 
 
 def count(project: str) -> int:
@@ -165,7 +172,7 @@ class Claim:
     def __init__(self, path: str) -> None:
         # A name of its own: its writer goes on under the old one, and that file will be taken as well.
         self.path = path if path.endswith(_TAKEN) else f"{path}.{os.urandom(4).hex()}{_TAKEN}"
-        if not _ours(path):
+        if not is_ours(path):
             raise OSError(f"not a spill file of this user: {path}")
         if path != self.path:  # one that is taken already was left by a reader that died
             os.rename(path, self.path)
@@ -190,6 +197,9 @@ class Claim:
         if unread:
             with open(self.path.split(".ndjson")[0] + ".unreadable", "ab") as file:
                 file.writelines(unread)
+                file.flush()
+                os.fsync(file.fileno())
+            host.sync_folder(os.path.dirname(self.path))
         os.unlink(self.path)
 
     def close(self) -> None:
@@ -197,7 +207,7 @@ class Claim:
         os.close(self._handle)
 
 
-def _ours(path: str) -> bool:
+def is_ours(path: str) -> bool:
     """A plain file of this user; anything else in the folder was not written by us."""
     import stat
 

@@ -33,6 +33,7 @@ _TOLD = {  # what is read out of bodies, and as what
     "forked": int,
     "spilled": int,
     "dropped": int,
+    "cut": int,
     "was": int | str,
     "reason": str,
     "participant": str,

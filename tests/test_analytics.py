@@ -73,13 +73,12 @@ def test_what_never_ended_and_what_came_late_is_counted() -> None:
 
 
 def test_losses_are_told_by_rows(tmp_path: Path) -> None:
-    """What was spilled or dropped is the sum of what the rows say."""
+    """What was spilled, dropped or cut is the sum of what the rows say."""
     journal = Journal(str(tmp_path / "home" / "default"))
     session = clock.new_id()
-    for spilled, dropped in ((3, 1), (2, 0)):
-        body = f'{{"spilled":{spilled},"dropped":{dropped}}}'
+    for body in ('{"spilled":3,"dropped":1}', '{"spilled":2,"dropped":0}', '{"cut":4}'):
         journal.append(rows.make("loss", session, id=clock.new_id(), at_ns=clock.now_ns(), body=body))
-    assert analytics.losses(journal, session) == (5, 1)
+    assert analytics.losses(journal, session) == (5, 1, 4)
     journal.close()
 
 

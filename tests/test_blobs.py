@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from localops import blobs
+from localops import analytics, blobs, doctor, host
 from tests import programs
 
 
@@ -40,4 +43,99 @@ def test_no_room_leaves_nothing_behind(tmp_path: Path) -> None:
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\nblobs.keep(sys.argv[1], b'x' * 300_000)"
     )
     assert "OSError" in programs.run(code, tmp_path).stderr
+    assert [each for each in (tmp_path / "blobs").rglob("*") if each.is_file()] == []
+
+
+LARGE = "an answer of many words " * 100_000
+
+
+def _blocked(project: Path, *more: Path) -> None:
+    """Put a file where the folder of blobs would be, and in further places."""
+    host.make_private(str(project))
+    for path in (project / "blobs", *more):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("in the way")
+
+
+def _recorded(code: str = "") -> subprocess.CompletedProcess[str]:
+    """A program that records one large value, and a picture from a file."""
+    return programs.run(
+        "import localops, sys\nsession = localops.init()\n"
+        f"session.record(localops.ActionEvent('note', {LARGE[:24]!r} * 100_000, screenshot=sys.argv[1]))\n"
+        f"{code}\nsession.end_session('Success')",
+        __file__,
+    )
+
+
+def test_a_value_that_has_no_place_waits_whole(tmp_path: Path) -> None:
+    """Where blobs/ cannot be written, the value is in the state folder; the row names it, readers find it there."""
+    project = Path(programs.project())
+    _blocked(project)
+    done = _recorded()
+    assert done.returncode == 0
+    assert done.stderr.count("a large value cannot be written to") == 1
+    with programs.reader() as reader:
+        ((body,),) = reader.ask("select body from event where kind = 'note'")
+    digests = sorted(blobs.named([body]))
+    assert json.loads(body)["notes"] == {"blob": 1}
+    assert sorted(blobs.waiting(str(project))) == digests
+    assert hashlib.sha256(LARGE.encode()).hexdigest() in digests
+    assert Path(blobs.find(str(project), hashlib.sha256(LARGE.encode()).hexdigest())).read_text() == LARGE
+    found = [finding for finding in doctor.examine(str(project.parent), ["default"], deep=True) if finding.fault]
+    assert [finding.text.split(",")[0] for finding in found] == ["2 large values wait in the state folder"]
+
+
+def test_what_waits_comes_into_its_place(tmp_path: Path) -> None:
+    """The next program that records moves what waits, once that can be done; so does `doctor --fix`."""
+    project = Path(programs.project())
+    for mend in (
+        lambda: programs.run("import localops; localops.init()"),
+        lambda: doctor.mend(str(project.parent), ["default"]),
+    ):
+        _blocked(project)
+        _recorded()
+        waiting = blobs.waiting(str(project))
+        assert len(waiting) == 2
+        (project / "blobs").unlink()
+        mend()
+        assert blobs.waiting(str(project)) == []
+        assert all(os.path.isfile(blobs.path_of(str(project), digest)) for digest in waiting)
+        shutil.rmtree(project / "blobs")
+
+
+def test_a_value_that_no_place_takes_is_counted(tmp_path: Path) -> None:
+    """What is cut is warned of once, and shown by doctor, status and the figures of the session."""
+    project = Path(programs.project())
+    _blocked(project, tmp_path / "state" / "localops" / "spill")
+    done = _recorded("session.record(localops.ActionEvent('note', params='x' * 2_000_000))")
+    assert (done.returncode, done.stderr.count("only its beginning is kept")) == (0, 1)
+    session = programs.sessions()[0]
+    with programs.reader() as reader:
+        assert analytics.losses(reader, session) == (0, 0, 2)
+        notes = [json.loads(body) for (body,) in reader.ask("select body from event where kind = 'note'")]
+    assert [note["notes"] for note in notes] == [{"blob_failed": 1}] * 2
+    found = [finding.text for finding in doctor.examine(str(project.parent), ["default"]) if finding.fault]
+    assert any(text.startswith("2 large values could not be kept whole: 2 of session") for text in found)
+    status = programs.run("from localops.cli import main; main(['status', '--json'])")
+    assert json.loads(status.stdout)["projects"][0]["cut"] == 2
+    shown = programs.run("from localops.cli import main; main(['analytics', 'last'])")
+    assert "Cut values" in shown.stdout
+
+
+def test_a_blob_of_another_user_is_as_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A blob that is there and may be read need not be written again, though its age cannot be changed."""
+    digest = blobs.keep(str(tmp_path), b"theirs")
+
+    def refuse(path: object) -> None:
+        raise PermissionError("not yours")
+
+    monkeypatch.setattr(os, "utime", refuse)
+    assert blobs.keep(str(tmp_path), b"theirs") == digest
+    assert blobs.waiting(str(tmp_path)) == []
+
+
+def test_bytes_with_another_digest_are_refused(tmp_path: Path) -> None:
+    """A blob never lies under the digest of other bytes."""
+    with pytest.raises(ValueError, match="what should be"):
+        blobs.keep_pieces(str(tmp_path), [b"1" * 100, b"2"], hashlib.sha256(b"1" * 100).hexdigest())
     assert [each for each in (tmp_path / "blobs").rglob("*") if each.is_file()] == []

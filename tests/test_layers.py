@@ -17,12 +17,12 @@ _WORKER = _TOP / "sync" / "localops_sync"
 # Bottom up. A module imports only from lines below its own; `localops` is the package's own __init__.py.
 LAYERS = """
     errors clock context host locks output redact rows sql zstd
-    alive blobs events folding pricing values
+    alive events folding pricing values
     config encode
     columns ends parts strangers
     lines
     spill
-    reader sidefile
+    blobs reader sidefile
     journal
     analytics bundle salvage search
     intake delivery

@@ -127,6 +127,7 @@ def _further(found: Report) -> list[tuple[str, object]]:
         "Late": found.late,
         "Spilled": found.spilled,
         "Dropped": found.dropped,
+        "Cut values": found.cut,
     }
     return pairs + [(name, output.count(value)) for name, value in notes.items() if value]
 
@@ -189,6 +190,7 @@ def _facts(project: Project, id: bytes, stands: Standing, found: Report) -> dict
         "late": found.late,
         "spilled": found.spilled,
         "dropped": found.dropped,
+        "cut": found.cut,
         **{f"by_{dim}": [_part_facts(dim, part) for part in parts] for dim, parts in found.by.items()},
         "percentiles": _percentile_facts(found),
     }

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import click
 
 from localops import export as exports
-from localops import output
+from localops import host, output
 from localops.cli.common import bytes_text, json_option, look, place_options, print_json
 from localops.errors import ConfigError, NotFound
 
@@ -164,7 +164,9 @@ def _to_file(form: str, runs: list[Run], path: str) -> None:
                 flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
                 with open(os.open(unfinished, flags, 0o600), "wb") as file:
                     exports.WRITERS[form](shown, file)
-        os.replace(unfinished, path)
+                    file.flush()
+                    os.fsync(file.fileno())
+        host.replace(unfinished, path)
     except BaseException:
         if os.path.exists(unfinished):
             os.unlink(unfinished)

@@ -8,7 +8,7 @@ import time
 
 import click
 
-from localops import config, output, salvage
+from localops import config, host, output, salvage
 from localops.cli.common import json_option, place, place_options, print_json
 from localops.errors import JournalError, NotFound
 
@@ -80,6 +80,7 @@ def _swap(path: str, new: str, stamp: str) -> str:
         if os.path.exists(path + side):
             os.rename(path + side, aside + side)
     os.rename(os.path.join(new, config.JOURNAL), path)
+    host.sync_folder(os.path.dirname(path))
     shutil.rmtree(new)  # what `save` made around it
     return aside
 

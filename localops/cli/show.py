@@ -109,6 +109,8 @@ def _notices(report: analytics.Report) -> Iterator[str]:
         yield f"{_count(report.spilled, 'row', 'rows')} went by way of a spill file"
     if report.dropped:
         yield f"{_count(report.dropped, 'event', 'events')} could be written nowhere: lost"
+    if report.cut:
+        yield f"{_count(report.cut, 'value', 'values')} could not be kept whole: only the beginning is here"
 
 
 def _count(many: int, one: str, more: str) -> str:

@@ -6,7 +6,7 @@ import os
 
 import click
 
-from localops import clock, config, delivery, events, output, spill
+from localops import blobs, clock, config, delivery, events, output, spill
 from localops.cli import common
 from localops.errors import ConfigError, JournalError, NotFound
 from localops.home import Filters, Project, known, nothing_yet
@@ -56,9 +56,12 @@ def _say(folder: str, found: list[dict[str, Any]], problems: list[str]) -> None:
             output.say(f"{facts['project']}: {facts['error']}")
         if facts["spilled_waiting"]:
             output.say(f"{facts['project']}: {common.waiting_rows(facts['spilled_waiting'])}, in no figure yet")
+        if many := facts["blobs_waiting"]:
+            values = "1 large value waits" if many == 1 else f"{many} large values wait"
+            output.say(f"{facts['project']}: {values} in the state folder to go into blobs/")
     for problem in problems:
         output.say(problem)
-    if any(facts["error"] or facts["spilled_waiting"] for facts in found):
+    if any(facts["error"] or facts["spilled_waiting"] or facts["blobs_waiting"] for facts in found):
         output.say("`localops doctor` says what to do")
 
 
@@ -86,6 +89,8 @@ _NOTHING: dict[str, Any] = {
     "wal_bytes": 0,
     "spilled_waiting": 0,
     "dropped": 0,
+    "cut": 0,
+    "blobs_waiting": 0,
     "last_event": None,
     "last_event_ns": None,
     "remotes": [],
@@ -94,10 +99,15 @@ _NOTHING: dict[str, Any] = {
 
 
 def _facts(project: Project) -> dict[str, Any]:
-    known_of_it = {**_NOTHING, "project": project.name, "spilled_waiting": project.waiting}
+    known_of_it = {
+        **_NOTHING,
+        "project": project.name,
+        "spilled_waiting": project.waiting,
+        "blobs_waiting": len(blobs.waiting(project.folder)),
+    }
     if not project.exists:
         return known_of_it
-    sessions, work, last_ns, dropped = project.ask("standing_of_journal")[0]
+    sessions, work, last_ns, dropped, cut = project.ask("standing_of_journal")[0]
     return {
         **known_of_it,
         "sessions": sessions,
@@ -106,6 +116,7 @@ def _facts(project: Project) -> dict[str, Any]:
         "journal_bytes": _size(project.path),
         "wal_bytes": _size(project.path + "-wal"),
         "dropped": dropped or 0,
+        "cut": cut or 0,
         "last_event": None if last_ns is None else events.iso(last_ns),
         "last_event_ns": last_ns,
         "remotes": [_remote(project, name) for name in remotes.load(project.folder)],
@@ -161,19 +172,19 @@ def _size(path: str) -> int:
 
 def _print(found: list[dict[str, Any]]) -> None:
     now = clock.now_ns()
-    headers = ("project", "sessions", "running", "events", "size", "waiting", "dropped", "last row")
-    spare = [name for name in ("dropped", "waiting") if not any(facts[_KEYS[name]] for facts in found)]
+    headers = ("project", "sessions", "running", "events", "size", "waiting", "dropped", "cut", "last row")
+    spare = [name for name in ("dropped", "waiting", "cut") if not any(facts[_KEYS[name]] for facts in found)]
     table = [_cells(facts, now) for facts in found]
-    common.print_table(table, headers, align="lrrrrrrl", soft=("project",), spare=[*spare, "size", "running"])
+    common.print_table(table, headers, align="lrrrrrrrl", soft=("project",), spare=[*spare, "size", "running"])
 
 
-_KEYS = {"waiting": "spilled_waiting", "dropped": "dropped"}
+_KEYS = {"waiting": "spilled_waiting", "dropped": "dropped", "cut": "cut"}
 
 
 def _cells(facts: dict[str, Any], now: int) -> list[str]:
     waiting = output.count(facts["spilled_waiting"])
     if facts["error"]:
-        return [facts["project"], "?", "?", "?", "?", waiting, "?", "cannot be read"]
+        return [facts["project"], "?", "?", "?", "?", waiting, "?", "?", "cannot be read"]
     return [
         facts["project"],
         output.count(facts["sessions"]),
@@ -182,5 +193,6 @@ def _cells(facts: dict[str, Any], now: int) -> list[str]:
         common.bytes_text(facts["journal_bytes"] + facts["wal_bytes"]),
         waiting,
         output.count(facts["dropped"]),
+        output.count(facts["cut"]),
         "none yet" if facts["last_event_ns"] is None else output.ago(now - facts["last_event_ns"]),
     ]

@@ -237,8 +237,7 @@ def _entry(reader: Reader, id: object) -> int | None:
 def attachment(project: Project, digest: str) -> Facts:
     """A blob: what it is, how large, and where it is to be had; `bytes` is null when it is not here."""
     try:
-        path = blobs.path_of(project.folder, digest)
-        with open(path, "rb") as file:
+        with open(blobs.find(project.folder, digest), "rb") as file:
             head = file.read(16)
             size: int | None = os.fstat(file.fileno()).st_size
     except (OSError, ValueError):

@@ -91,6 +91,7 @@ def session(project: Project, id: bytes, stands: Standing, found: Report) -> Fac
         "late": found.late,
         "spilled": found.spilled,
         "dropped": found.dropped,
+        "cut": found.cut,
         **{f"by_{dim}": [part(dim, one) for one in parts] for dim, parts in found.by.items()},
         "percentiles": _percentiles(found),
     }

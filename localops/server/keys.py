@@ -142,8 +142,7 @@ class Keys:
             file.write(encode.dumps({"hub": hub, "keys": [_told(key) for key in keys]}) + b"\n")
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, self.path)
-        host.sync_folder(self.folder)  # a key that was revoked must not come back with the power
+        host.replace(temporary, self.path)  # a key that was revoked must not come back with the power
         self._seen = None
 
 

@@ -335,8 +335,8 @@ class HomeReader:
 
     def attachment(self, project: str, digest: str) -> tuple[str, str] | None:
         """The path and the kind of a blob that is here."""
-        path = blobs.path_of(config.project_folder(self.folder, project), digest)
         try:
+            path = blobs.find(config.project_folder(self.folder, project), digest)
             with open(path, "rb") as file:
                 return path, details.kind_of(file.read(16))
         except OSError:

@@ -325,11 +325,7 @@ def _publish(folder: str, path: str, digest: str) -> None:
             os.unlink(path)
             raise Garbled
     os.utime(path)  # prune leaves alone what came within the hour
-    target = blobs.path_of(folder, digest)
-    host.make_private(os.path.dirname(target))
-    os.replace(path, target)
-    for above in (os.path.dirname(target), os.path.dirname(os.path.dirname(target))):
-        host.sync_folder(above)  # else a power cut takes the name back, and no sender sends it again
+    blobs.publish(folder, path, digest)
 
 
 def _sweep_uploads(folder: str) -> None:

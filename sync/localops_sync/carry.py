@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import chain
 
-from localops import __version__, blobs, bundle, clock, config, delivery, ends, intake, strangers
+from localops import __version__, blobs, bundle, clock, config, delivery, ends, host, intake, strangers
 from localops.errors import BundleError, ConfigError, JournalError, NotFound
 from localops.journal import Journal
 from localops.reader import Reader, SQLiteError, because
@@ -78,7 +78,7 @@ def pack(home: str, shares: Iterable[Share], path: str) -> list[Part]:
             os.fsync(file.fileno())
         if not any(part.rows for part in parts):
             raise NotFound(f"there is nothing to carry: {_having(parts)}; {path} was not written")
-        os.replace(temporary, path)
+        host.replace(temporary, path)
     except BaseException as error:
         with suppress(OSError):  # it may not be there
             os.unlink(temporary)
@@ -123,7 +123,7 @@ def _pack_part(home: str, share: Share, packed: zipfile.ZipFile) -> Part:
         journal.close()
     for digest in [] if metadata_only else needed:
         try:
-            packed.write(blobs.path_of(folder, digest), f"{share.project}/blobs/{digest}", zipfile.ZIP_STORED)
+            packed.write(blobs.find(folder, digest), f"{share.project}/blobs/{digest}", zipfile.ZIP_STORED)
             part.blobs += 1
         except FileNotFoundError:
             part.lacking += 1

@@ -91,7 +91,7 @@ def save(folder: str, remotes: dict[str, Remote]) -> None:
             file.write("\n")
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        host.replace(temporary, path)
     except BaseException as error:
         with suppress(OSError):  # it may not be there
             os.unlink(temporary)

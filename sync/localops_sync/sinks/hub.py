@@ -122,8 +122,8 @@ class Hub:
         """Send what the hub lacks of a blob, piece by piece."""
         if digest in self._there or digest in self.lacking:
             return
-        path = blobs.path_of(self.folder, digest)
         try:
+            path = blobs.find(self.folder, digest)
             size = os.path.getsize(path)
         except FileNotFoundError:
             self.lacking.add(digest)

@@ -1,0 +1,118 @@
+"""What was said to be on disk has its name there, too: its folder was synced after the name was given."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import localops
+from localops import blobs, clock, host, rows, spill
+from localops.cli.backup import backup
+from localops.cli.export import export
+from localops.server import keys, store
+from localops_sync import carry, remotes
+from tests import names
+
+LARGE = "a large value " * 100_000
+
+
+def _keep(folder: Path) -> None:
+    blobs.keep(str(folder), os.urandom(2 << 20))
+
+
+def _keep_again(folder: Path) -> None:
+    """What another process has just written may have a name that nobody has synced."""
+    digest = blobs.keep(str(folder), b"known")
+    with names.unsynced() as found:
+        os.replace(blobs.path_of(str(folder), digest), folder / "x")
+        os.replace(folder / "x", blobs.path_of(str(folder), digest))
+        assert names.lost(found, folder)
+        blobs.keep(str(folder), b"known")
+        assert names.lost(found, folder) == []
+
+
+def _keep_file(folder: Path) -> None:
+    blobs.keep_file(str(folder), __file__)
+
+
+def _keep_aside(folder: Path) -> None:
+    host.make_private(str(folder))
+    (folder / "blobs").write_text("in the way")
+    blobs.keep(str(folder), b"x" * 100)
+    assert blobs.waiting(str(folder))
+
+
+def _collect(folder: Path) -> None:
+    _keep_aside(folder)
+    (folder / "blobs").unlink()
+    assert blobs.collect(str(folder)) == 1
+
+
+def _upload(folder: Path) -> None:
+    data = b"of another machine"
+    digest = blobs.keep(str(folder / "elsewhere"), data)
+    hub = store.HomeStore(str(folder / "home"))
+    hub.add_to_blob("team", digest, 0, len(data), data)
+    hub.close()
+
+
+def _spill(folder: Path) -> None:
+    at = clock.now_ns()
+    row = rows.make("action", clock.new_id(), id=clock.new_id(at), at_ns=at, body="{}")
+    assert spill.Spill(str(folder)).write(row)
+
+
+def _take_unreadable(folder: Path) -> None:
+    _spill(folder)
+    claim = spill.Claim(spill.waiting(str(folder))[0])
+    claim.done([b"neither this\n"])
+    claim.close()
+
+
+def _remotes(folder: Path) -> None:
+    remotes.save(str(folder), {"hub": remotes.Remote("hub", "https://hub.example", "hub")})
+
+
+def _keys(folder: Path) -> None:
+    keys.Keys(str(folder)).create("team", "somebody")
+
+
+@pytest.mark.parametrize(
+    "work",
+    [_keep, _keep_again, _keep_file, _keep_aside, _collect, _upload, _spill, _take_unreadable, _remotes, _keys],
+)
+def test_what_is_written_is_found_after_a_power_cut(work: Callable[[Path], None], tmp_path: Path) -> None:
+    """Neither the content nor any name on the way to it is left to the file system's own time."""
+    with names.unsynced() as found:
+        work(tmp_path / "project")
+        left = names.lost(found, tmp_path)
+    assert [path for path in left if not path.endswith(".lock")] == []
+
+
+def test_bundles_and_exports_are_found_after_a_power_cut(tmp_path: Path) -> None:
+    """A file that somebody is to carry away, or to keep, is whole and has its name on disk."""
+    session = localops.init()
+    assert session is not None
+    session.record(localops.ActionEvent(params=LARGE))
+    session.end_session("Success")
+    home = os.environ["LOCALOPS_HOME"]
+    with names.unsynced() as found:
+        carry.pack(home, [carry.Share("default")], str(tmp_path / "out.bundle"))
+        CliRunner().invoke(export, ["last", "-o", str(tmp_path / "out.json")], catch_exceptions=False)
+        CliRunner().invoke(backup, ["-o", str(tmp_path / "out.db")], catch_exceptions=False)
+        left = names.lost(found, tmp_path)
+    assert sorted(path.name for path in tmp_path.glob("out.*")) == ["out.bundle", "out.db", "out.json"]
+    assert [path for path in left if path.startswith("out.") and path != "out.db"] == []
+    assert str(tmp_path / "out.db") not in found.names  # its content is SQLite's to sync
+
+
+def test_a_file_without_a_folder_in_its_name_gets_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A path in the working directory is moved into place like any other."""
+    monkeypatch.chdir(tmp_path)
+    Path("new").write_text("content")
+    host.replace("new", "final")
+    assert Path("final").read_text() == "content"
