@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _PAGE = 256  # rows read at a time while a batch fills: its limit of bytes is kept this closely
 _MOST_ROWS, _MOST_SIZE = 4_000, 4 << 20  # of a batch that has grown
 _WIDE = 1 << 62
+_LOOKED_AT_EVERY = 86_400_000_000_000  # nanoseconds
 _NUMBERED = ("seq", *COLUMNS)
 _TEXTS = frozenset(map(_NUMBERED.index, ("kind", "name", "model", "tags", "body")))
 _TAGS = _NUMBERED.index("tags")
@@ -349,10 +350,28 @@ class Ledger:
         """The rows that the remote does not take."""
         return parked(self.reader, self.remote)
 
+    def is_due(self) -> bool:
+        """Whether the remote is to be asked if it still has what it signed for, though there is nothing to send."""
+        ok_ns = self.contact().ok_ns
+        return ok_ns is not None and clock.now_ns() - ok_ns > _LOOKED_AT_EVERY and self.position() is not None
+
+    def position(self) -> tuple[int, str] | None:
+        """Return the seq and the id of the newest row that the remote had when it signed last, if it told."""
+        newest = self.receipts(1)
+        return _position(newest[0][2]) if newest else None
+
     def receipts(self, many: int = -1) -> list[tuple[int, int, dict[str, Any]]]:
         """What the remote signed for: when, how many rows, and its words; the newest first."""
         found = self.ask("receipts", remote=self.remote, many=many)
         return [(at, count, encode.loads(body)) for _, _, at, count, body in found]
+
+
+def _position(receipt: dict[str, Any]) -> tuple[int, str] | None:
+    position = receipt.get("position")
+    if not isinstance(position, list) or list(map(type, position)) != [int, str]:
+        return None
+    seq, id = position
+    return (seq, id) if 0 < seq < _WIDE and len(id) == 32 and set(id) <= set("0123456789abcdef") else None
 
 
 class _Receipts:

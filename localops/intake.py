@@ -92,7 +92,8 @@ class _Taking:
     def work(self, execute: Execute) -> None:
         previous = self.batch.previous
         if previous and not (execute(_KNOWN, (previous.id, previous.phase)).get or _is_gone(execute, previous.session)):
-            self.apart = Apart(*held(execute, [self.batch.journal, *self.batch.lineage]))
+            names = [self.batch.journal, *self.batch.lineage]
+            self.apart = Apart(*held(row for name in names for row in execute(_RECEIVED_FROM, (name,)).fetchall()))
             return
         new = self._new(execute)
         ranges = bundle.without(self.batch.ranges, {**self.refused, **self.conflicts})
@@ -185,9 +186,9 @@ def _is_gone(execute: Execute, session: bytes) -> bool:
     return execute(_GONE, (session,)).get is not None
 
 
-def held(execute: Execute, journals: Iterable[str]) -> tuple[list[Range], list[tuple[int, bytes, int]]]:
-    """Return what came in from a journal under all its names: ranges of its seqs, and rows that batches ended with."""
-    found = [row for journal in journals for row in execute(_RECEIVED_FROM, (journal,)).fetchall()]
+def held(received: Iterable[tuple[Any, ...]]) -> tuple[list[Range], list[tuple[int, bytes, int]]]:
+    """Return what came in from a journal: ranges of its seqs, and rows that batches ended with, the newest first."""
+    found = list(received)
     found.sort(key=lambda row: -row[1])
     older, step = [], 1
     at = _MARKS

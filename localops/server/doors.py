@@ -62,7 +62,7 @@ _ROWS = "application/x-ndjson"
 _JSON = "application/json"
 BYTES = "application/octet-stream"
 
-MOST_SESSIONS, MOST_ROWS = 500, 5_000  # that a sender may ask about at once
+MOST_SESSIONS, MOST_ROWS, MOST_BLOBS, MOST_NAMES = 500, 5_000, 1_000, 1_001  # that a sender may ask about at once
 MOST_PREVIEWS = 200  # events: a screen shows some fifty
 _ID = {"type": "string", "pattern": "^[0-9a-f]{32}$"}
 _IDENTITY = {
@@ -83,7 +83,14 @@ def _listing(name: str, items: Mapping[str, object], most: int) -> dict[str, obj
 DOORS = (
     Door("GET", "/health", "health", "Whether the hub is up, and which release it is.", key=False),
     Door("GET", "/openapi.json", "openapi", "This document.", key=False),
-    Door("GET", "/sync/1/hello", "hello", "Who the hub is, and what it takes.", hub=True),
+    Door(
+        "GET",
+        "/sync/1/hello",
+        "hello",
+        "Who the hub is, what it takes, and whether it still holds the row that a sender saw there last.",
+        query={"seq": "where that row was, as a receipt tells it", "id": "its id: 32 hex digits"},
+        hub=True,
+    ),
     Door(
         "POST",
         "/sync/1/rows",
@@ -120,9 +127,27 @@ DOORS = (
         "POST",
         "/sync/1/missing",
         "missing",
-        "Which rows are not here.",
+        "Which rows are not here whole, and which are here with other contents.",
         body=_JSON,
         form=_listing("rows", _IDENTITY, MOST_ROWS),
+        hub=True,
+    ),
+    Door(
+        "POST",
+        "/sync/1/blobs",
+        "missing_blobs",
+        "Which blobs are not here whole; those that were not looked at, ask again.",
+        body=_JSON,
+        form=_listing("blobs", {"type": "string", "pattern": "^[0-9a-f]{64}$"}, MOST_BLOBS),
+        hub=True,
+    ),
+    Door(
+        "POST",
+        "/sync/1/held",
+        "held",
+        "What came in from a journal, under all its names.",
+        body=_JSON,
+        form=_listing("journals", _ID, MOST_NAMES),
         hub=True,
     ),
     Door("GET", "/v2/sessions/{session}/stats", "stats", "A session's figures, as AgentOps gives them.", v2=True),

@@ -11,6 +11,13 @@ from localops.server.calls import Garbled, Misplaced, Refusal, TooMany, Unavaila
 from localops.server.keys import Unreadable
 from localops.server.limits import Busy
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    from localops.bundle import Range
+
 CLOSE = {"Connection": "close"}
 _RETRY = 5  # seconds after which a full disk is worth another try
 
@@ -26,6 +33,11 @@ _STATUS: dict[type[Exception], int] = {
 }
 
 
+def apart(held: Iterable[Range], marks: Iterable[tuple[int, bytes, int]]) -> dict[str, Any]:
+    """Return what is here of a sender's journal, as it goes over the wire."""
+    return {"held": [list(each) for each in held], "marks": [[seq, id.hex(), phase] for seq, id, phase in marks]}
+
+
 def refusal(error: Exception) -> Refusal:
     """What an error means to whoever asked; one that we do not know is raised again."""
     if isinstance(error, Refusal):
@@ -38,8 +50,7 @@ def refusal(error: Exception) -> Refusal:
     if isinstance(error, TooSlow):
         return Refusal(408, str(error), headers=CLOSE)
     if isinstance(error, Apart):
-        marks = [[seq, id.hex(), phase] for seq, id, phase in error.marks]
-        return Refusal(409, str(error), held=[list(each) for each in error.held], marks=marks)
+        return Refusal(409, str(error), **apart(error.held, error.marks))
     if isinstance(error, Misplaced):
         return Refusal(409, str(error), offset=error.offset)
     for kind, status in _STATUS.items():

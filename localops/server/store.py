@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from collections import OrderedDict
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 from localops import alive, analytics, blobs, bundle, config, host, intake, prune
@@ -20,9 +20,9 @@ from localops.home import Filters, Home
 from localops.intake import Apart
 from localops.journal import Journal
 from localops.reader import SQLiteError
+from localops.server import proof
 from localops.server.calls import Garbled, Misplaced, TooMany, Unavailable
 from localops.server.reading import HomeReader, inode
-from localops.sql import statements
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from typing import Any, BinaryIO, Protocol
 
     from localops.analytics import Chosen
-    from localops.bundle import Ack, Batch
+    from localops.bundle import Ack, Batch, Range
     from localops.home import Project
     from localops.server.facts import Facts
 
@@ -128,6 +128,15 @@ if TYPE_CHECKING:
         ) -> tuple[list[Identity], list[Identity]]:
             """Which rows are not here, and which have another checksum."""
 
+        def missing_blobs(self, project: str, digests: Sequence[str]) -> tuple[list[str], int]:
+            """Which blobs are not here whole, and how many of these were looked at."""
+
+        def keeps(self, project: str, seq: int, id: bytes) -> bool | None:
+            """Whether the row that once was the newest is still here; None when that cannot be told."""
+
+        def held(self, project: str, journals: Sequence[str]) -> tuple[list[Range], list[tuple[int, bytes, int]]]:
+            """What came in from a journal under all its names: ranges, and rows that batches ended with."""
+
         def delete(self, project: str, session: bytes) -> bool:
             """Take a session out for good: rows of it that are sent again are not stored; False when it is not here."""
 
@@ -213,22 +222,39 @@ class HomeStore(HomeReader):
             return {session: self._figures(where, session) for session in sessions}
 
     def _figures(self, where: Project, session: bytes) -> Facts:
-        found = analytics.totals(where.reader, session)
-        identities = where.reader.ask(statements("hub.sql")["identities"], {"session": session})
+        totals = analytics.totals(where.reader, session)
         gone = where.reader.one("gone", session=session) is not None
-        return {**found._asdict(), "rows": len(identities), "digest": bundle.digest(identities), "gone": gone}
+        facts = {**totals._asdict(), "digest": None, "gone": gone}
+        if totals.rows <= proof.MOST_DIGESTED:
+            identities = list(proof.summed(where.reader, session))
+            facts.update(rows=len(identities), digest=bundle.digest(identities))
+        return facts
 
     def missing(self, project: str, found: Sequence[tuple[bytes, int, int]]) -> tuple[list[Identity], list[Identity]]:
-        """Which rows are not here, and which have another checksum."""
-        missing, other = [], []
+        """Which rows are not here whole, and which are here with other contents."""
         with self._project(project) as where:
-            for id, phase, total in found:
-                known = where.reader.ask(statements("hub.sql")["sum_of"], {"id": id, "phase": phase})
-                if not known:
-                    missing.append((id, phase))
-                elif known[0][0] != total:
-                    other.append((id, phase))
-        return missing, other
+            states = [(id, phase, proof.state(where.reader, id, phase, total)) for id, phase, total in found]
+        return (
+            [(id, phase) for id, phase, state in states if state == proof.MISSING],
+            [(id, phase) for id, phase, state in states if state == proof.OTHER],
+        )
+
+    def missing_blobs(self, project: str, digests: Sequence[str]) -> tuple[list[str], int]:
+        """Which blobs are not here whole, and how many of these were looked at."""
+        try:
+            return proof.missing_blobs(config.project_folder(self.folder, project), digests)
+        except OSError as error:
+            raise Unavailable(f"a blob cannot be read just now: {error}") from error
+
+    def keeps(self, project: str, seq: int, id: bytes) -> bool | None:
+        """Whether the row that once was the newest is still here; None when that cannot be told."""
+        with self._project(project) as where:
+            return proof.keeps(where.reader, seq, id)
+
+    def held(self, project: str, journals: Sequence[str]) -> tuple[list[Range], list[tuple[int, bytes, int]]]:
+        """What came in from a journal under all its names."""
+        with self._project(project) as where:
+            return proof.held(where.reader, journals)
 
     # What rows keep beside them
 
@@ -326,6 +352,8 @@ def _publish(folder: str, path: str, digest: str) -> None:
             raise Garbled
     os.utime(path)  # prune leaves alone what came within the hour
     blobs.publish(folder, path, digest)
+    with suppress(FileNotFoundError):
+        os.unlink(blobs.path_of(folder, digest) + proof.DAMAGED)
 
 
 def _sweep_uploads(folder: str) -> None:

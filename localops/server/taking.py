@@ -15,13 +15,13 @@ from localops.errors import BundleError
 from localops.rows import DONE, OPEN
 from localops.server import bodies
 from localops.server.calls import Refusal, Unavailable, digest_in
-from localops.server.doors import MOST_ROWS, MOST_SESSIONS
-from localops.server.refusals import CLOSE
+from localops.server.doors import MOST_BLOBS, MOST_NAMES, MOST_ROWS, MOST_SESSIONS
+from localops.server.refusals import CLOSE, apart
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
-    from typing import IO, Any
+    from collections.abc import AsyncIterator, Callable, Sequence
+    from typing import IO, Any, TypeVar
 
     from starlette.requests import Request
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from localops.server.facts import Facts
     from localops.server.limits import Shares
     from localops.server.service import Service
+
+    T = TypeVar("T")
 
 _IN_MEMORY = 64 << 10  # bytes of a body that goes by way of a file
 
@@ -42,9 +44,19 @@ class Taking:
         self._read, self._write, self._answer = service.read, service.write, service.answer
 
     async def hello(self, call: Call) -> Response:
-        """Who the hub is."""
-        told = {"project": call.project, "encodings": bodies.encodings(), "max_bytes": self._limits.inflated}
-        return self._answer({**told, "time_ns": clock.now_ns()})
+        """Who the hub is, and whether it still holds what a sender saw there last."""
+        facts = {
+            "project": call.project,
+            "encodings": bodies.encodings(),
+            "max_bytes": self._limits.inflated,
+            "proves": ["rows", "blobs", "held"],
+            "time_ns": clock.now_ns(),
+        }
+        if call.asked("id") is not None:
+            id = _parsed(_id, call.asked("id"), "id is an id of 32 hex digits")
+            seq = call.number("seq", 0, most=1 << 62)
+            facts["kept"] = await self._read(self._store.keeps, call.owner, seq, id)
+        return self._answer(facts)
 
     async def rows(self, call: Call) -> Response:
         """Take in a batch."""
@@ -100,27 +112,40 @@ class Taking:
 
     async def figures(self, call: Call) -> Response:
         """What is here of sessions."""
-        asked = await self._asked(call.request)
-        try:
-            sessions = [_id(each) for each in asked["sessions"]]
-        except (KeyError, TypeError, ValueError) as error:
-            raise Refusal(400, 'expected {"sessions": ["32 hex digits", …]}') from error
-        if len(sessions) > MOST_SESSIONS:
-            raise Refusal(413, f"no more than {MOST_SESSIONS} sessions at once")
-        found = await self._read(self._store.figures, call.owner, sessions)
-        return self._answer({"sessions": {session.hex(): told for session, told in found.items()}})
+        sessions = await self._things(call.request, "sessions", _id, MOST_SESSIONS, '"32 hex digits"')
+        figures = await self._read(self._store.figures, call.owner, sessions)
+        return self._answer({"sessions": {session.hex(): told for session, told in figures.items()}})
 
     async def missing(self, call: Call) -> Response:
         """Which rows are not here."""
-        asked = await self._asked(call.request)
-        try:
-            found = [_identity(each) for each in asked["rows"]]
-        except (KeyError, TypeError, ValueError) as error:
-            raise Refusal(400, 'expected {"rows": [["id in hex", phase, sum], …]}') from error
-        if len(found) > MOST_ROWS:
-            raise Refusal(413, f"no more than {MOST_ROWS} rows at once")
-        missing, other = await self._read(self._store.missing, call.owner, found)
+        identities = await self._things(call.request, "rows", _identity, MOST_ROWS, '["id in hex", phase, sum]')
+        missing, other = await self._read(self._store.missing, call.owner, identities)
         return self._answer({"missing": _named(missing), "other": _named(other)})
+
+    async def missing_blobs(self, call: Call) -> Response:
+        """Which blobs are not here whole."""
+        digests = await self._things(call.request, "blobs", _digest, MOST_BLOBS, '"64 hex digits"')
+        missing, looked_at = await self._read(self._store.missing_blobs, call.owner, digests)
+        return self._answer({"missing": missing, "looked_at": looked_at})
+
+    async def held(self, call: Call) -> Response:
+        """What came in from a journal."""
+        journals = await self._things(call.request, "journals", _journal, MOST_NAMES, '"32 hex digits"')
+        ranges, marks = await self._read(self._store.held, call.owner, journals)
+        return self._answer(apart(ranges, marks))
+
+    async def _things(
+        self, request: Request, name: str, parse: Callable[[Any], T], most: int, example: str
+    ) -> Sequence[T]:
+        """The things that a question names, each as `parse` makes of it."""
+        asked = await self._asked(request)
+        try:
+            things = [parse(each) for each in asked[name]]
+        except (KeyError, TypeError, ValueError) as error:
+            raise Refusal(400, f'expected {{"{name}": [{example}, …]}}') from error
+        if len(things) > most:
+            raise Refusal(413, f"no more than {most} {name} at once")
+        return things
 
     # Bodies
 
@@ -172,6 +197,23 @@ def _length(request: Request, name: str) -> int:
     if not (text.isascii() and text.isdigit()) or len(text) > 18:
         raise Refusal(400, f"the header {name} is a number of bytes")
     return int(text)
+
+
+def _parsed(parse: Callable[[Any], T], value: Any, message: str) -> T:
+    try:
+        return parse(value)
+    except (TypeError, ValueError) as error:
+        raise Refusal(400, message) from error
+
+
+def _digest(text: str) -> str:
+    if len(text) != 64 or not set(text) <= set("0123456789abcdef"):
+        raise ValueError(text)
+    return text
+
+
+def _journal(text: str) -> str:
+    return _id(text).hex()
 
 
 def _id(text: str) -> bytes:

@@ -1,16 +1,26 @@
 -- What a hub asks when a sender wants proof.  Values are bound; :session is always the 16-byte id.
 
--- identities --
--- Which rows a session has, and their checksums.
-select e.id, e.phase, e.sum
-from session_row r
-join event e on e.seq = r.seq
-where r.session = :session;
+-- seqs --
+-- Where the rows of a session are, a page of them.
+select seq
+from session_row
+where session = :session
+  and seq > :after
+order by seq
+limit :many;
 
--- sum_of --
--- The checksum of a row by its identity.
-select e.sum
-from event e
-where e.seq = coalesce(
-  (select seq from id_of where id = :id and phase = :phase),
-  (select seq from event not indexed where seq > (select seq from mark) and id = :id and phase = :phase));
+-- newest --
+select max(seq)
+from event;
+
+-- id_at --
+select id
+from event
+where seq = :seq;
+
+-- received_from --
+-- What came in from a journal.
+select first, last, id, phase
+from received
+where journal = :journal
+order by last desc;

@@ -1,4 +1,4 @@
-"""Proof after the fact: does the hub have, row by row, what it signed for?"""
+"""Proof after the fact: does the hub have, row by row and file by file, what it signed for?"""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from uuid import UUID
 
-from localops import bundle, rows
+from localops import blobs, bundle, rows
 from localops.errors import ConfigError
 from localops_sync.sinks.hub import Hub
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from localops_sync.worker import Pass
 
 _SESSIONS = 200  # asked about at once
+_COUNTED = 20_000  # rows of all these together, about: the hub reads each of them
+_BLOBS = 500  # asked about at once
 _ROWS = 5_000  # asked about at once
 _WHOLE = 50_000  # rows of a session up to which one digest settles it
 
@@ -46,20 +48,40 @@ class _Comparison:
         self.one, self.hub, self.report = one, hub, Report()
         self._delivered = one.ledger.delivered()
         self._missing: list[int] = []
+        self._blobs: dict[str, int] = {}  # digests, and the first row that names each
 
     def run(self) -> Report:
         self.one.journal.fold()
-        for some in _chunks(self._sessions(), _SESSIONS):
+        for some in _portions(self._sessions()):
             figures = self.hub.figures([session for session, _ in some])
             for session, count in some:
                 self._session(session, count, figures.get(session, {}))
         self._missing += self._lacking(self._bookkeeping())
         if self._missing:
+            self.report.differences += len(self._missing)
+            self.report.notes.append(_again(len(self._missing), "row"))
+        self._compare_blobs()
+        if self._missing:
             left = bundle.without(self._delivered, self._missing)
             self.one.ledger.keep_only(self.one.journal, left)
-            self.report.differences += len(self._missing)
-            self.report.notes.append(f"{len(self._missing)} rows are not on the hub: the next sync sends them again")
         return self.report
+
+    def _compare_blobs(self) -> None:
+        """Find the files that the hub has not, or not whole: the rows that name them go again, and they with them."""
+        if "blobs" not in self.hub.proves or self.one.remote.metadata_only:
+            return
+        here = [each for each in self._blobs if self._is_here(each)]
+        missing = [each for some in _chunks(here, _BLOBS) for each in self.hub.missing_blobs(some)]
+        if missing:
+            self._missing += [self._blobs[each] for each in missing]
+            self.report.differences += len(missing)
+            self.report.notes.append(_again(len(missing), "file"))
+
+    def _is_here(self, digest: str) -> bool:
+        try:
+            return bool(blobs.find(self.one.folder, digest))
+        except FileNotFoundError:
+            return False
 
     def _sessions(self) -> Iterator[tuple[bytes, int]]:
         after = b""
@@ -91,10 +113,7 @@ class _Comparison:
         lacking: list[int] = []
         for some in _chunks(found, _ROWS):
             missing, other = self.hub.missing(identity for _, identity in some)
-            lacking += [seq for seq, identity in some if identity[:2] in missing]
-            if other:
-                self.report.differences += other
-                self.report.notes.append(f"{other} rows have other contents on the hub than here")
+            lacking += [seq for seq, identity in some if identity[:2] in missing or identity[:2] in other]
         return lacking
 
     def _identities(self, session: bytes) -> Iterator[tuple[int, Identity]]:
@@ -115,8 +134,29 @@ class _Comparison:
         for seq, *rest in page:
             if any(first <= seq <= last for first, last in self._delivered):
                 row = tuple(rest)
+                for digest in blobs.named([row[-1]]):
+                    self._blobs.setdefault(digest, seq)
                 sent = bundle.without_content(row) if self.one.remote.metadata_only else row
                 yield seq, bundle.identity(sent)
+
+
+def _again(count: int, what: str) -> str:
+    many = f"1 {what} is" if count == 1 else f"{count} {what}s are"
+    return f"{many} not on the hub as it was sent: the next sync sends {'it' if count == 1 else 'them'} again"
+
+
+def _portions(sessions: Iterable[tuple[bytes, int]]) -> Iterator[list[tuple[bytes, int]]]:
+    """Return as many sessions at a time as a hub can read within the time of an answer."""
+    some: list[tuple[bytes, int]] = []
+    rows = 0
+    for session, count in sessions:
+        if some and (rows + count > _COUNTED or len(some) == _SESSIONS):
+            yield some
+            some, rows = [], 0
+        some.append((session, count))
+        rows += count
+    if some:
+        yield some
 
 
 def _chunks(found: Iterable[Any], size: int) -> Iterator[list[Any]]:

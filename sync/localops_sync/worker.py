@@ -25,6 +25,7 @@ from localops_sync import retry, sinks, verify
 from localops_sync.codes import ACT, BUDGET, BUSY, DONE, INTERRUPTED, OFFLINE, PARKED, UNEXPECTED, Outcome
 from localops_sync.pace import OutOfBudget, Pace
 from localops_sync.sink import Blocked, Busy, Diverged, Offline, Refused, TooLarge
+from localops_sync.sinks.hub import Hub
 from localops_sync.transport import Transport
 
 TYPE_CHECKING = False
@@ -157,7 +158,7 @@ class Pass:
             self.journal.close()
 
     def _run(self, check_all: bool) -> None:
-        if not (check_all or self.ledger.has_work()):
+        if not (check_all or self.ledger.has_work() or self.ledger.is_due()):
             return  # and not one packet
         self._beside = ThreadPoolExecutor(1)
         sys.setswitchinterval(_SWITCH)
@@ -175,7 +176,8 @@ class Pass:
         except Blocked as error:
             self._failed(ACT, error)
         except (Offline, Diverged) as error:  # where nothing but what was set aside was left: the next pass goes back
-            self._failed(OFFLINE, error)
+            if check_all or self.ledger.has_work():
+                self._failed(OFFLINE, error)
         finally:
             self.outcome.bytes += transport.sent
             if transport.skew is not None:
@@ -194,8 +196,14 @@ class Pass:
     def _greet(self) -> None:
         """Learn who is there, before anything is sent: behind an address there may be another than before."""
         self.outcome.requests += 1
+        if isinstance(self.sink, Hub):
+            self.sink.position = self.ledger.position()
         self._patiently(self.sink.check)
         self._durable = self.ledger.meet(self.journal, peer=recognise(self.remote, self.ledger, self.sink))
+        if isinstance(self.sink, Hub) and not self.sink.kept and "held" in self.sink.proves:
+            hub = self.sink
+            self.outcome.requests += 1
+            self._keep_common(self._patiently(lambda: hub.held(self.ledger.names())), certain=hub.kept is False)
 
     # Batch after batch
 
@@ -383,11 +391,17 @@ class Pass:
         if self._gone_back:
             raise Blocked(f"{self.remote.url} does not keep the rows that it takes") from error
         self._gone_back = True
-        anchor = next((seq for seq, id, phase in error.marks if self._is_here(seq, id, phase)), 0)
-        again = self.ledger.keep_only(self.journal, bundle.common(error.held, [(1, anchor)]) if anchor else [])
-        left = self.ledger.waiting().rows
-        lost = f", {again - left} of them were pruned here and stay lost" if again > left else ""
-        self.outcome.notes.append(f"{self.remote.name} lacks {again} rows that it had{lost}: what is here goes again")
+        self._keep_common(error, certain=True)
+
+    def _keep_common(self, held: Diverged, *, certain: bool) -> None:
+        """Forget what the remote does not have: it goes again.  Unless that is `certain`, it may know some of it."""
+        anchor = next((seq for seq, id, phase in held.marks if self._is_here(seq, id, phase)), 0)
+        again = self.ledger.keep_only(self.journal, bundle.common(held.held, [(1, anchor)]) if anchor else [])
+        if again and certain:
+            left = self.ledger.waiting().rows
+            lost = f", {again - left} of them were pruned here and stay lost" if again > left else ""
+            note = f"{self.remote.name} lacks {again} rows that it had{lost}: what is here goes again"
+            self.outcome.notes.append(note)
 
     def _is_here(self, seq: int, id: bytes, phase: int) -> bool:
         """Whether our row at that seq is that one, for all we can still say."""

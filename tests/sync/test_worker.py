@@ -491,6 +491,126 @@ def test_verify_finds_what_the_hub_lost(own: RealHub, tmp_path: Path) -> None:
     assert sender.sync(verify=True).code == codes.DONE
 
 
+def _changed_there(real: RealHub, statement: str) -> None:
+    """Something happens to the rows of a hub that does not run."""
+    connection = apsw.Connection(str(real.folder / "journal.db"))
+    connection.execute(statement)
+    connection.close()
+
+
+def test_verify_reads_what_is_stored(own: RealHub, tmp_path: Path) -> None:
+    """Contents that changed on the hub's disk, with their checksum kept, are found and mended, in text and in bytes."""
+    sender = Sender(tmp_path / "home", own.url, own.key)
+    sender.write(20, body='{"params":{"x":1}}')
+    sender.sync()
+    own.stop()
+    _changed_there(own, "update event set body = replace(body, '1', '2') where seq between 5 and 7")
+    _changed_there(own, "update event set body = cast(x'7bff' as text) where seq between 10 and 11")
+    own.start()
+    outcome = sender.sync(verify=True)
+    assert (outcome.code, outcome.left) == (codes.PARKED, 5)
+    assert "5 rows are not on the hub as it was sent" in " ".join(outcome.notes)
+    assert sender.sync().sent == 5
+    assert sender.sync(verify=True).code == codes.DONE
+    assert sender.identities() <= identities(str(own.folder / "journal.db"))
+
+
+@pytest.mark.parametrize("damage", ["lost", "changed"])
+def test_verify_brings_files_back(own: RealHub, tmp_path: Path, damage: str) -> None:
+    """A file that the hub lost, or that is not what its name says, goes there again."""
+    sender = Sender(tmp_path / "home", own.url, own.key)
+    digest = _filmed(sender, b"film" * 1_000)
+    sender.sync()
+    path = Path(blobs.path_of(str(own.folder), digest))
+    if damage == "lost":
+        shutil.rmtree(own.folder / "blobs")
+    else:
+        path.write_bytes(b"filn" * 1_000)
+    outcome = sender.sync(verify=True)
+    assert (outcome.code, "1 file is not on the hub" in " ".join(outcome.notes)) == (codes.PARKED, True)
+    assert sender.sync().code == codes.DONE
+    assert path.read_bytes() == b"film" * 1_000
+    assert sender.sync(verify=True).code == codes.DONE
+    assert [each.name for each in path.parent.iterdir()] == [digest]
+
+
+def test_a_remote_that_was_for_metadata_first_gets_everything(own: RealHub, tmp_path: Path) -> None:
+    """Removed and added again without --metadata-only, it is filled in: the receipt and `--verify` are true."""
+    sender = Sender(tmp_path / "home", own.url, own.key, metadata_only=True)
+    sender.write(9, body='{"params":{"secret":1}}')
+    sender.sync()
+    assert sender.sync(verify=True).code == codes.DONE
+    journal = Journal(sender.folder)
+    sender.ledger().forget(journal)
+    journal.close()
+    whole = Sender(tmp_path / "home", own.url, own.key)
+    assert whole.sync().code == codes.DONE
+    assert whole.identities() <= identities(str(own.folder / "journal.db"))
+    assert whole.sync(verify=True).code == codes.DONE
+
+
+@pytest.mark.parametrize("new_rows", [True, False])
+def test_a_hub_that_was_set_back_is_noticed_whatever_the_order(own: RealHub, tmp_path: Path, new_rows: bool) -> None:
+    """Rows that went ahead of those below them do not hide that these are gone: the next pass brings them again."""
+    sender = Sender(tmp_path / "home", own.url, own.key)
+    first, later = localops.clock.new_id(), localops.clock.new_id()
+    for _ in range(10):
+        sender.write(2, session=first)
+        sender.write(1, session=later)
+    sender.sync(limits=Limits(session=later))
+    own.stop()
+    subprocess.run(["cp", "-a", str(own.data), str(tmp_path / "copy")], check=True)
+    own.start()
+    sender.sync()
+    own.stop()
+    shutil.rmtree(own.data)
+    os.rename(tmp_path / "copy", own.data)
+    own.start()
+    if new_rows:
+        sender.write(1, session=later)
+    else:
+        _last_seen(sender, days=2)
+    outcome = sender.sync()
+    assert (outcome.code, outcome.left) == (codes.DONE, 0)
+    assert "lacks" in outcome.notes[0]
+    assert sender.identities() <= identities(str(own.folder / "journal.db"))
+    assert sender.sync().requests == 0
+
+
+def _last_seen(sender: Sender, *, days: float) -> None:
+    """The last pass was so long ago."""
+    connection = apsw.Connection(sender.journal)
+    connection.execute("update contact set ok_ns = ok_ns - ?", (int(days * 86_400e9),))
+    connection.close()
+
+
+def test_a_hub_that_pruned_what_was_newest_is_not_sent_everything(own: RealHub, tmp_path: Path) -> None:
+    """Where nothing tells any more whether it was set back, it is asked what it has, and that is not sent again."""
+    sender = Sender(tmp_path / "home", own.url, own.key)
+    session = localops.start_session(name="gone soon")
+    assert session is not None
+    session.end_session("Success")
+    sender.sync()
+    journal = Journal(str(own.folder), gather=True)
+    with Reader(journal.path) as reader:
+        prune.take(journal, [prune.look(reader, journal.folder, session.session_id.bytes)])
+    journal.close()
+    sender.write(1)
+    outcome = sender.sync()
+    assert (outcome.code, outcome.sent, outcome.notes) == (codes.DONE, 1, [])
+
+
+def test_a_look_at_an_idle_hub_fails_in_silence(tmp_path: Path, own: RealHub) -> None:
+    """With nothing to send, a hub that does not answer is no failure."""
+    sender = Sender(tmp_path / "home", own.url, own.key)
+    sender.write(3)
+    sender.sync()
+    _last_seen(sender, days=2)
+    own.kill()
+    outcome = sender.sync()
+    assert (outcome.code, outcome.requests, outcome.notes) == (codes.DONE, 1, [])
+
+
 def test_killed_at_any_moment_and_run_again(own: RealHub, tmp_path: Path) -> None:
     """Passes that are killed here, and a hub that is killed there, lose nothing and double nothing."""
     sender = Sender(tmp_path / "home", own.url, own.key)

@@ -134,7 +134,7 @@ class _Wanted:
             if self.dry_run:
                 waiting = ledger.waiting()
                 return Outcome(name, remote.name, left=waiting.rows, bytes=waiting.bytes)
-            idle = not (ledger.has_work() or spill.waiting(project.folder))
+            idle = not (ledger.has_work() or ledger.is_due() or spill.waiting(project.folder))
         finally:
             project.close()
         if idle and not self._given["verify"]:

@@ -35,6 +35,9 @@ class Hub:
     def __init__(self, remote: Remote, source: Reader, folder: str, transport: Transport) -> None:
         self.remote, self.source, self.folder, self.transport = remote, source, folder, transport
         self.id: str | None = None  # the hub's, and the project that the key is to
+        self.position: tuple[int, str] | None = None  # seq and id of the newest row there, when it signed last
+        self.kept: bool | None = True  # whether it has that row still; None when it cannot tell
+        self.proves: frozenset[str] = frozenset()  # what it can be asked about
         self.lacking: set[str] = set()  # blobs that rows speak of and that are not here any more
         self._compress: tuple[str, Callable[[bytes], bytes]] = ("gzip", _gzip)
         self._there: set[str] = set()
@@ -42,17 +45,21 @@ class Hub:
 
     def check(self) -> str:
         """Greet the hub, and learn who it is."""
-        told = self._dict(self._ask("GET", "/sync/1/hello"))
-        if not isinstance(told.get("hub"), str):
+        query = "" if self.position is None else f"?seq={self.position[0]}&id={self.position[1]}"
+        told = self._dict(self._ask("GET", f"/sync/1/hello{query}"))
+        if not isinstance(told.get("hub"), str) or not isinstance(told.get("project"), str):
             raise _foreign(self.transport.where)
         if told.get("localops") != bundle.WIRE:
             raise Blocked(
                 f"{self.transport.where} speaks format {told.get('localops')}, this is {bundle.WIRE}: upgrade one"
             )
-        self.id = f"{told['hub']}/{told.get('project')}"
-        if "zstd" in told.get("encodings", ()) and (pack := _zstd()) is not None:
+        self.id = f"{told['hub']}/{told['project']}"
+        kept = told.get("kept", True)
+        self.kept = kept if kept is None else bool(kept)
+        self.proves = frozenset(_texts(told.get("proves")))
+        if "zstd" in _texts(told.get("encodings")) and (pack := _zstd()) is not None:
             self._compress = ("zstd", pack)
-        return f"hub {told['hub'][:8]}, project {told.get('project')}"
+        return f"hub {told['hub'][:8]}, project {told['project']}"
 
     def send(self, batch: Batch) -> Ack:
         """Hand over a batch, and before it the blobs it speaks of."""
@@ -179,20 +186,49 @@ class Hub:
         found = told.get("sessions")
         if not isinstance(found, dict):
             raise _foreign(self.transport.where)
-        return {bytes.fromhex(session): figures for session, figures in found.items()}
+        try:
+            return {bytes.fromhex(session): dict(figures) for session, figures in found.items()}
+        except (TypeError, ValueError) as error:
+            raise _foreign(self.transport.where) from error
 
-    def missing(self, identities: Iterable[tuple[bytes, int, int]]) -> tuple[set[tuple[bytes, int]], int]:
-        """Which of these rows the hub does not have, and how many it has in another form."""
+    def missing(
+        self, identities: Iterable[tuple[bytes, int, int]]
+    ) -> tuple[set[tuple[bytes, int]], set[tuple[bytes, int]]]:
+        """Which of these rows the hub does not have, and which it has with other contents."""
         body = encode.dumps({"rows": [[id.hex(), phase, total] for id, phase, total in identities]})
         told = self._dict(self._ask("POST", "/sync/1/missing", body=body, headers=_JSON))
         try:
-            return {(bytes.fromhex(id), phase) for id, phase in told["missing"]}, len(told["other"])
+            missing, other = ({(bytes.fromhex(id), phase) for id, phase in told[name]} for name in ("missing", "other"))
+            return missing, other
         except (KeyError, TypeError, ValueError) as error:
             raise _foreign(self.transport.where) from error
+
+    def missing_blobs(self, digests: Sequence[str]) -> list[str]:
+        """Which of these blobs the hub does not have whole."""
+        missing: list[str] = []
+        while digests:
+            body = encode.dumps({"blobs": list(digests)})
+            told = self._dict(self._ask("POST", "/sync/1/blobs", body=body, headers=_JSON))
+            looked_at, some = told.get("looked_at"), _texts(told.get("missing"))
+            if type(looked_at) is not int or not 0 < looked_at <= len(digests) or not {*some} <= {*digests}:
+                raise _foreign(self.transport.where)
+            missing += some
+            digests = digests[looked_at:]
+        return missing
+
+    def held(self, journals: Sequence[str]) -> Diverged:
+        """What the hub has of a journal, as it says it of a batch behind a gap."""
+        body = encode.dumps({"journals": list(journals)})
+        return self._diverged(self._dict(self._ask("POST", "/sync/1/held", body=body, headers=_JSON)))
 
     def close(self) -> None:
         """Let go of the connection."""
         self.transport.close()
+
+
+def _texts(value: object) -> list[str]:
+    """A list of texts that an answer holds; empty when it holds something else."""
+    return [each for each in value if isinstance(each, str)] if isinstance(value, list) else []
 
 
 _JSON = {"Content-Type": "application/json"}

@@ -1,0 +1,112 @@
+"""Proof of what a store holds: the stored bytes are read and their sums computed anew, never only looked up.
+
+A row whose bytes are not those of its checksum counts as missing, and so does a blob whose bytes are not those of its
+name: whoever still has them sends them again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from contextlib import suppress
+
+from localops import blobs, bundle, intake, rows
+from localops.sql import statements
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from localops.bundle import Range
+    from localops.reader import Reader
+    from localops.rows import Row
+
+    Identity = tuple[bytes, int]
+    Summed = tuple[bytes, int, int]
+
+HERE, MISSING, OTHER = "here", "missing", "other"
+MOST_DIGESTED = 100_000  # rows of a session that one digest is made of; more of them are asked for one by one
+_MOST_HASHED = 256 << 20  # bytes of blobs that are read for one question, and at least one blob
+_PAGE = 1_000
+DAMAGED = ".damaged"  # behind the name of a blob that is set aside until a whole one comes
+
+
+def summed(reader: Reader, session: bytes) -> Iterator[Summed]:
+    """Return what the rows of a session are known by, and their checksums: those whose bytes agree with them."""
+    after = 0
+    while seqs := [seq for (seq,) in reader.ask(_sql("seqs"), {"session": session, "after": after, "many": _PAGE})]:
+        for row in _stored(reader, session, after, seqs):
+            if rows.intact(row):
+                yield bundle.identity(row)
+        after = seqs[-1]
+
+
+def _stored(reader: Reader, session: bytes, after: int, seqs: Sequence[int]) -> Iterator[Row]:
+    """Return a page of a session's rows, without those whose text is none any more."""
+    try:
+        yield from [tuple(row[1:]) for row in reader.all("events", session=session, after=after, many=len(seqs))]
+    except UnicodeDecodeError:
+        for seq in seqs:
+            with suppress(UnicodeDecodeError):
+                yield from [tuple(row[1:]) for row in reader.all("events", session=session, after=seq - 1, many=1)]
+
+
+def state(reader: Reader, id: bytes, phase: int, total: int) -> str:
+    """Return whether a row is HERE, MISSING (or damaged), or here as an OTHER one; with more in it is HERE, too."""
+    try:
+        found = reader.one("row", id=id, phase=phase)
+    except UnicodeDecodeError:
+        return MISSING
+    if found is None:
+        return MISSING
+    row = tuple(found[1:])
+    if not rows.intact(row):
+        return MISSING
+    same = total in (bundle.identity(row)[2], bundle.identity(bundle.without_content(row))[2])
+    return HERE if same else OTHER
+
+
+def missing_blobs(folder: str, digests: Iterable[str]) -> tuple[list[str], int]:
+    """Return which blobs are not here whole, and how many of those asked for were looked at.
+
+    A damaged one is set aside, so that a whole one can take its place.
+    """
+    missing, looked_at, size = [], 0, 0
+    for digest in digests:
+        if size >= _MOST_HASHED:
+            break
+        looked_at += 1
+        path = blobs.path_of(folder, digest)
+        try:
+            size += os.path.getsize(path)
+            if is_whole(path, digest):
+                continue
+            os.replace(path, path + DAMAGED)
+        except FileNotFoundError:
+            pass
+        missing.append(digest)
+    return missing, looked_at
+
+
+def is_whole(path: str, digest: str) -> bool:
+    """Whether a file holds what its name says; OSError when it cannot be read."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == digest
+
+
+def keeps(reader: Reader, seq: int, id: bytes) -> bool | None:
+    """Whether the row that once was the newest is still here; None when it was pruned, and nothing can be told."""
+    [(newest,)] = reader.ask(_sql("newest"), {})
+    if seq > (newest or 0):
+        return False
+    found = reader.ask(_sql("id_at"), {"seq": seq})
+    return found[0][0] == id if found else None
+
+
+def held(reader: Reader, journals: Iterable[str]) -> tuple[list[Range], list[tuple[int, bytes, int]]]:
+    """Return what came in from a journal under all its names, as in an answer to a batch behind a gap."""
+    return intake.held(row for journal in journals for row in reader.ask(_sql("received_from"), {"journal": journal}))
+
+
+def _sql(name: str) -> str:
+    return statements("hub.sql")[name]
