@@ -12,7 +12,7 @@ import uuid
 from collections import namedtuple
 from heapq import merge
 
-from localops import analytics, blobs, config, encode, ends, host, rows, spill
+from localops import analytics, blobs, clock, config, encode, ends, host, rows, spill
 from localops.errors import Ambiguous, ConfigError, EmptyJournal, JournalError, NotFound
 from localops.journal import Journal
 from localops.reader import Reader, SQLiteError
@@ -56,13 +56,22 @@ if TYPE_CHECKING:
         since: int | None = None
         until: int | None = None
         text: str | None = None
+        tool: str | None = None
+        errors: bool = False
+        min_cost: int | None = None
+        min_took: int | None = None
+
 else:
     Listed = namedtuple(
         "Listed",
         "project session key first_ns last_ns name state events actions llms tools errors failed "
         "tokens_in tokens_out cost unpriced",
     )
-    Filters = namedtuple("Filters", "state tag model agent since until text", defaults=[None] * 7)
+    Filters = namedtuple(
+        "Filters",
+        "state tag model agent since until text tool errors min_cost min_took",
+        defaults=[*[None] * 8, False, None, None],
+    )
 
 Filters.__doc__ = "What sessions a list shows: each that is set must hold; times are of a session's beginning."
 
@@ -287,7 +296,7 @@ class _Walk:
         self.project = project
         self.filters = filters
         self.facets = [
-            (dim, value) for dim in ("tag", "model", "agent") if (value := getattr(filters, dim)) is not None
+            (dim, value) for dim in ("tag", "model", "agent", "tool") if (value := getattr(filters, dim)) is not None
         ]
         self.index = project.index() if filters.text is not None else None
 
@@ -341,7 +350,20 @@ class _Walk:
         listed = Listed(self.project, *row)
         if listed.state == "open":
             listed = listed._replace(state=self.project.standing(listed.session).state)
-        return listed if self.filters.state in (None, listed.state) else None
+        fits = self.filters.state in (None, listed.state) and self._is_large_enough(listed)
+        return listed if fits else None
+
+    def _is_large_enough(self, listed: Listed) -> bool:
+        filters = self.filters
+        return (
+            (not filters.errors or listed.errors > 0)
+            and (filters.min_cost is None or listed.cost >= filters.min_cost)
+            and (filters.min_took is None or self._took(listed) >= filters.min_took)
+        )
+
+    def _took(self, listed: Listed) -> int:
+        last_ns = clock.now_ns() if listed.state == "Running" else listed.last_ns
+        return last_ns - listed.first_ns
 
     def fresh(self, limit: tuple[int, int]) -> Iterator[Listed]:
         """The sessions with rows past the mark: none, mostly, and never many."""

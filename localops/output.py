@@ -26,8 +26,8 @@ _DOLLAR = 1_000_000_000
 # separators: each can move the cursor, reorder a line, hide text or fail to encode.
 _UNSAFE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
-# A narrow no-break space: groups digits without looking like a decimal mark anywhere in the world.
-_GROUP = "\u202f"
+# What stands between groups of three digits: ASCII, so that a number can be pasted anywhere.
+_group = ","
 
 _STYLES = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33, "blue": 34, "magenta": 35, "cyan": 36}
 
@@ -283,8 +283,14 @@ def rate(dollars: str) -> str:
 
 
 def count(n: int) -> str:
-    """Write a whole number with its digits in groups of three, set apart by a narrow space."""
-    return f"{n:,}".replace(",", _GROUP)
+    """Write a whole number: `1,234,567`, or `1234567` where a program reads it."""
+    return f"{n:,}" if _group else str(n)
+
+
+def write_plain_numbers() -> None:
+    """Leave out the marks between digits from now on: what reads the output may want to add numbers up."""
+    global _group
+    _group = ""
 
 
 def bar(fraction: float, width: int) -> str:

@@ -81,14 +81,18 @@ class Query:
     True
     >>> Query("web_search").is_in("search the web")
     False
+    >>> Query("light*").is_in("the lighthouse")
+    True
     """
 
     def __init__(self, text: str) -> None:
-        self.terms = [found for term in text.split() if (found := words(term))]
-        if not self.terms:
-            raise ConfigError(f"there is no word to search for in {text!r}")
-        self.match = " AND ".join(f'"{word}"' for term in self.terms for word in term)
-        self._runs = [f" {' '.join(term)} " for term in self.terms]
+        written = [(found, term.endswith("*")) for term in text.split() if (found := words(term))]
+        if not written:
+            raise ConfigError(f"no word to search for in {text!r}: give at least one with a letter or a digit")
+        self.terms = [term for term, _ in written]
+        self._is_prefix = written[0][1]  # of the first term, which is what a snippet shows
+        self.match = " AND ".join(_match(term, is_prefix) for term, is_prefix in written)
+        self._runs = [f" {' '.join(term)}{'' if is_prefix else ' '}" for term, is_prefix in written]
 
     def is_in(self, text: str) -> bool:
         """Whether every term stands in the text."""
@@ -104,13 +108,23 @@ class Query:
 
     def place(self, text: str) -> tuple[int, int]:
         """Where in the text the first term begins and ends; (0, 0) if it is not written there as it is read."""
-        wanted = self.terms[0]
-        seen: deque[tuple[str, int, int]] = deque(maxlen=len(wanted))
+        seen: deque[tuple[str, int, int]] = deque(maxlen=len(self.terms[0]))
         for word in _WRITTEN.finditer(text):
             seen.append((_folded(word[0]), word.start(), word.end()))
-            if [one for one, _, _ in seen] == wanted:
+            if self._are_first_term([one for one, _, _ in seen]):
                 return seen[0][1], seen[-1][2]
         return 0, 0
+
+    def _are_first_term(self, read: list[str]) -> bool:
+        wanted = self.terms[0]
+        if self._is_prefix and len(read) == len(wanted):
+            return read[:-1] == wanted[:-1] and read[-1].startswith(wanted[-1])
+        return read == wanted
+
+
+def _match(term: list[str], is_prefix: bool) -> str:
+    """Return a term as SQLite's full-text search takes it."""
+    return " AND ".join(f'"{word}"' for word in term) + ("*" if is_prefix else "")
 
 
 class Index:

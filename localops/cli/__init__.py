@@ -19,7 +19,7 @@ import click
 from localops import __version__
 from localops.cli import common
 from localops.errors import ConfigError, LocalopsError
-from localops.output import say
+from localops.output import say, write_plain_numbers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -87,6 +87,8 @@ def _make_stdout_ready() -> None:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  it is stdout until the end
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(encoding=None if sys.stdout.isatty() else "utf-8", errors="replace")
+        if not sys.stdout.isatty():
+            write_plain_numbers()
 
 
 def _run(arguments: list[str]) -> int:

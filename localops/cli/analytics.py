@@ -19,13 +19,27 @@ if TYPE_CHECKING:
     from localops.home import Home, Project
 
 
+def _check_zone(_: click.Context, __: click.Parameter, name: str | None) -> str | None:
+    """Refuse a time zone that is not known before anything is read."""
+    try:
+        output.when(0, name)
+    except (ValueError, LookupError) as error:
+        raise click.BadParameter(f"unknown time zone {name!r}: use a name like Europe/Berlin, or local") from error
+    return name
+
+
 @click.command()
 @click.argument("session", required=False, metavar="[ID|last]")
 @click.option("--by", type=click.Choice(figures.ACROSS), help="A table by one of these instead.")
 @click.option("--since", type=common.Moment(), help="Sessions begun since: 2h, 3d, 2026-11-21, or an ISO time.")
 @click.option("--until", type=common.Moment(end=True), help="Sessions begun until then; a day is meant to its end.")
 @click.option("--tag", help="Sessions with this tag, or with an event that has it.")
-@click.option("--tz", metavar="ZONE", help="The zone whose days are meant, like Europe/Berlin or local [UTC].")
+@click.option(
+    "--tz",
+    callback=_check_zone,
+    metavar="ZONE",
+    help="The zone whose days are meant, like Europe/Berlin or local [UTC].",
+)
 @click.option("--percentiles", is_flag=True, help="Work out p50, p90 and p99 however long it takes.")
 @click.option("-n", "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Lines of a table.")
 @common.place_options
@@ -68,19 +82,10 @@ def analytics(
         if by is None:
             _all(opened, chosen, as_json=as_json)
         else:
-            lines = _lines(opened, by, chosen, _zone(tz))
+            lines = _lines(opened, by, chosen, tz)
             each_one = by == "session"
             labels = _names(opened, lines[:limit]) if each_one else {}
             _print_lines(by, lines, limit, as_json=as_json, each_one=each_one, labels=labels)
-
-
-def _zone(name: str | None) -> str | None:
-    """A zone that exists, said before anything is read."""
-    try:
-        output.when(0, name)
-    except (ValueError, LookupError) as error:
-        raise click.BadParameter(f"there is no time zone {name!r}", param_hint="--tz") from error
-    return name
 
 
 # One session
@@ -152,16 +157,9 @@ def _print_parts(dim: str, parts: list[Part]) -> None:
         )
         for part in parts
     ]
-    headers = (
-        dim,
-        "events" if dim == "agent" else "calls",
-        "failed",
-        "tokens in",
-        "out",
-        "cost",
-        "time",
-        "mean",
-    )
+    headers = [dim, "events" if dim == "agent" else "calls", "failed", "tokens in", "out", "cost", "time", "mean"]
+    if dim == "agent":  # its time is that of its LLM and tool calls, and its events are not only those: no mean
+        rows, headers = [row[:-1] for row in rows], headers[:-1]
     common.print_table(rows, headers, align="lrrrrrrr", soft=(dim,), spare=("mean", "time", "failed"))
 
 

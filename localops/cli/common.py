@@ -6,6 +6,7 @@ JSON is one document with `schema_version`; costs stand in it twice, as `cost_us
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import uuid
@@ -77,6 +78,12 @@ def session_argument(command: F) -> F:
     return click.argument("session", default="last", metavar="[ID|last]")(command)
 
 
+def check_home(home: str | None) -> None:
+    """Refuse a --home that is not there: an empty answer would look like an empty home."""
+    if home is not None and not os.path.isdir(config.home(home)):
+        raise click.BadParameter(f"{config.home(home)} is not a directory", param_hint="--home")
+
+
 def place(home: str | None, project: str | None) -> tuple[str, str | None]:
     """The home's folder and the one project meant, both checked."""
     return config.home(home), config.check_project(project) if project is not None else None
@@ -90,6 +97,7 @@ def look(home: str | None, project: str | None) -> Iterator[Home]:
     """
     from localops.home import Home
 
+    check_home(home)
     with Home(home, project, strict=False) as opened:
         unreadable = opened.unreadable
         if unreadable and not opened.projects:
@@ -305,8 +313,38 @@ class Moment(click.ParamType[int]):
             return clock.now_ns() - round(float(found[1]) * _SECONDS[found[2]] * 1e9)
         at = events.to_ns(text)
         if at is None:
-            self.fail(f"{value!r} is no time: say 2h, 3d, 2026-11-21 or 2026-11-21T08:30", parameter, context)
+            self.fail(f"invalid time {value!r}: use 2h, 3d, 2026-11-21 or 2026-11-21T08:30", parameter, context)
         return at + _SECONDS["d"] * 1_000_000_000 if self._end and re.fullmatch(r"\d{4}-\d\d-\d\d", text) else at
+
+
+class Span(click.ParamType[int]):
+    """A length of time as people give it: `90s`, `5m`, `2h`; a plain number is seconds."""
+
+    name = "time"
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> int:
+        """Return nanoseconds."""
+        if isinstance(value, int):
+            return value
+        match = re.fullmatch(r"(\d+(?:\.\d+)?) *(ms|[smhdw])?", value.strip())
+        if not match:
+            self.fail(f"invalid length of time {value!r}: use 250ms, 90s, 5m or 2h", parameter, context)
+        return round(float(match[1]) * {"ms": 0.001, **_SECONDS}[match[2] or "s"] * 1e9)
+
+
+class Dollars(click.ParamType[int]):
+    """A sum in US dollars as people give it: `0.25`, `$3`."""
+
+    name = "usd"
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> int:
+        """Return nano-dollars."""
+        if isinstance(value, int):
+            return value
+        match = re.fullmatch(r"\$?(\d+(?:\.\d+)?|\.\d+)", value.strip())
+        if not match:
+            self.fail(f"invalid sum {value!r}: use US dollars such as 0.25", parameter, context)
+        return round(float(match[1]) * 1e9)
 
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}

@@ -8,6 +8,7 @@ import click
 
 from localops import config
 from localops.cli import common
+from localops.errors import NotFound
 
 
 @click.command()
@@ -15,9 +16,12 @@ from localops.cli import common
 @common.json_option
 def path(home: str | None, project: str | None, as_json: bool) -> None:
     """Print where the home is; with --project, where its journal is."""
+    common.check_home(home)
     folder = config.home(home)
+    if project is not None and config.check_project(project) not in (there := config.projects(folder)):
+        raise NotFound(f"no project {project!r} in {folder}; there is: {', '.join(there) or 'none yet'}")
     if as_json:
-        names = config.projects(folder) if project is None else [config.check_project(project)]
+        names = config.projects(folder) if project is None else [project]
         journals = {name: os.path.join(folder, name, config.JOURNAL) for name in names}
         common.print_json({"home": folder, "journals": journals})
     elif project is None:

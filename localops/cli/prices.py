@@ -46,6 +46,10 @@ def list_prices(words: tuple[str, ...], home: str | None, as_json: bool) -> None
         for price in table.list(at_ns=clock.now_ns())
         if all(word in f"{price.provider} {price.model}".lower() for word in wanted)
     ]
+    # A name as programs use it, with a date or a version, is priced by a pattern: show what its calls cost.
+    priced = table.find(words[0], at_ns=clock.now_ns()) if len(words) == 1 else None
+    if priced is not None and not any((one.provider, one.model) == (priced.provider, priced.model) for one in found):
+        found.insert(0, priced)
     if as_json:
         print_json({"table": _about(table), "prices": [_facts(price) for price in found]})
         return

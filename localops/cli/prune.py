@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     Found = list[tuple[Project, Choice]]
 
+_STATES = ("Success", "Failure", "Indeterminate")
 _UNITS = {"": 1, "K": 1_000, "M": 1_000_000, "G": 1_000_000_000, "T": 1_000_000_000_000}
 
 
@@ -56,7 +57,11 @@ class _Size(click.ParamType[int]):
 @click.command()
 @click.option("--older-than", type=Moment(), metavar="AGE", help="Sessions that ended before: 30d, 12h, a day.")
 @click.option("--keep-size", type=_Size(), metavar="SIZE", help="The oldest, until each journal fits: 1GB.")
-@click.option("--state", type=click.Choice(["Success", "Failure", "Indeterminate"]), help="Only such sessions.")
+@click.option(
+    "--state",
+    type=click.Choice(["Success", "Failure", "Indeterminate"], case_sensitive=False),
+    help="Only such sessions.",
+)
 @click.option("--session", "idents", multiple=True, metavar="ID", help="This session; may be given again.")
 @click.option("--include-unsent", "unsent", multiple=True, metavar="REMOTE", help="Even if REMOTE lacks rows.")
 @click.option("--dry-run", is_flag=True, help="Only show what would go.")

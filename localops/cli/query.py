@@ -9,13 +9,14 @@ import click
 
 from localops import output
 from localops.cli import common
-from localops.errors import Ambiguous, NotFound
+from localops.errors import NotFound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
-    from localops.home import Home, Project
+    from localops.home import Home
 
 
 _LEAST = 24  # columns that text is cut to before a table is given up for blocks
@@ -28,37 +29,48 @@ _LEAST = 24  # columns that text is cut to before a table is given up for blocks
 @common.place_options
 @common.json_option
 def query(sql: str, as_csv: bool, seconds: float, home: str | None, project: str | None, as_json: bool) -> None:
-    """Ask the journal in SQL; `-` reads it from stdin.
+    """Ask the journal in SQL; `-` reads the statement from stdin.
 
     One statement, and none that writes. Views to begin with: session, event_detail, session_total,
-    unfinished_operation. `localops help journal` lists every table and column.
+    unfinished_operation. `localops help journal` lists every table and column. Where the home has several
+    projects each is asked, and a column `project` comes first; --project asks one.
     """
     statement = sys.stdin.read() if sql == "-" else sql
     if not statement.strip():
-        raise click.UsageError("there is no statement to ask")
+        raise click.UsageError("the statement is empty")
     with common.look(home, project) as opened:
-        asked = _one(opened)
-        names, found = asked.reader.console(statement, seconds=seconds)
-        others = len(opened.projects) > 1
+        names, rows = _ask(opened, statement, seconds)
     if as_json:
-        common.print_json({"columns": names, "rows": [[_plain(value) for value in row] for row in found]})
+        common.print_json({"columns": names, "rows": [_named(names, row) for row in rows]})
     elif as_csv:
-        _print_csv(names, found)
+        _print_csv(names, rows)
     elif names:
-        whole = _print_rows(names, [[_plain(value) for value in row] for row in found])
-        output.say(_count(len(found)) + ("" if whole else "; what ends in … is whole with --csv, --json or in a pipe"))
-    if others and not as_json:
-        output.say(f"that was project {asked.name} alone; --project names another")
+        whole = _print_rows(names, [[_plain(value) for value in row] for row in rows])
+        output.say(_count(len(rows)) + ("" if whole else "; what ends in … is whole with --csv, --json or in a pipe"))
 
 
-def _one(opened: Home) -> Project:
-    """The project that is meant: the only one, else `default`."""
+def _ask(opened: Home, statement: str, seconds: float) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """Return column names and rows from every project, which several are told apart by."""
     if not opened.projects:
         raise NotFound(opened.nothing_yet())
-    named = {each.name: each for each in opened.projects}
-    if len(named) > 1 and "default" not in named:
-        raise Ambiguous(f"which project? there are {', '.join(named)}: name one with --project")
-    return named.get("default", opened.projects[0])
+    answers = [(each.name, *each.reader.console(statement, seconds=seconds)) for each in opened.projects]
+    if len(answers) == 1:
+        return answers[0][1:]
+    names = next((names for _, names, _ in answers if names), [])
+    if not names:
+        return [], []
+    return ["project", *names], [(name, *row) for name, _, rows in answers for row in rows]
+
+
+def _named(names: list[str], row: Sequence[Any]) -> dict[str, Any]:
+    """Return a row by its column names; a name that comes again is numbered."""
+    values: dict[str, Any] = {}
+    for name, value in zip(names, row, strict=True):
+        key, number = name, 2
+        while key in values:
+            key, number = f"{name}_{number}", number + 1
+        values[key] = _plain(value)
+    return values
 
 
 def _plain(value: Any) -> Any:

@@ -13,6 +13,7 @@ from localops.search import Query
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from typing import Any
 
     from localops.home import Project
@@ -36,7 +37,8 @@ def search(
     """Find events by their words.
 
     Every word must be in the event: in its name, model, tags, or anything given to it or returned by it. What
-    is one word to you, like web_search, is found as it stands. The index is brought up to date first.
+    is one word to you, like web_search, is found as it stands; light* finds every word that begins so. The
+    index is brought up to date first.
     """
     wanted = " ".join(text)
     query = Query(wanted)  # one without a word is refused before anything is read
@@ -46,7 +48,7 @@ def search(
         for each in opened.projects:
             if only in (None, each):
                 _bring_up_to_date(each)
-                hits += [(each, hit) for hit in islice(each.index().events(wanted, id), limit)]
+                hits += [(each, hit) for hit in islice(_once(each.index().events(wanted, id)), limit)]
         hits.sort(key=lambda pair: pair[1].at_ns, reverse=True)
         if as_json:
             common.print_json({"hits": [_facts(found, hit) for found, hit in hits[:limit]]})
@@ -54,6 +56,15 @@ def search(
             _print_hits(hits[:limit], query)
         else:
             output.say(f"nothing has {wanted!r}" if opened.projects else opened.nothing_yet())
+
+
+def _once(hits: Iterable[Hit]) -> Iterator[Hit]:
+    """Leave out the row an operation opened with where the one it ended with has the words too."""
+    seen: set[bytes] = set()
+    for hit in hits:
+        if hit.id not in seen:
+            seen.add(hit.id)
+            yield hit
 
 
 def _bring_up_to_date(project: Project) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from heapq import nlargest
 from itertools import islice
 
 import click
@@ -12,11 +13,23 @@ from localops.home import STATES, Filters
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from localops.home import Home, Listed
 
 _HEADERS = ("id", "name", "state", "began", "took", "llm", "tools", "errors", "tokens", "cost", "tags")
+
+# What --sort goes by, the greatest first.
+_ORDERS: dict[str, Callable[[Listed], int]] = {
+    "began": lambda listed: listed.first_ns,
+    "cost": lambda listed: listed.cost,
+    "took": lambda listed: listed.last_ns - listed.first_ns,
+    "errors": lambda listed: listed.errors,
+    "failed": lambda listed: listed.failed,
+    "tokens": lambda listed: listed.tokens_in + listed.tokens_out,
+    "events": lambda listed: listed.events,
+}
 
 
 @click.command()
@@ -26,25 +39,33 @@ _HEADERS = ("id", "name", "state", "began", "took", "llm", "tools", "errors", "t
 @click.option("--until", type=common.Moment(end=True), help="Begun until then; a day is meant to its end.")
 @click.option("--model", help="With a call of this model.")
 @click.option("--agent", help="With an agent of this name.")
+@click.option("--tool", help="With a call of this tool.")
 @click.option("--text", help="With an event that has these words.")
+@click.option("--errors", is_flag=True, help="With an error at least.")
+@click.option("--min-cost", type=common.Dollars(), metavar="USD", help="That cost so much at least.")
+@click.option("--min-took", type=common.Span(), metavar="TIME", help="That took so long at least: 90s, 5m, 2h.")
+@click.option("--sort", type=click.Choice([*_ORDERS]), default="began", show_default=True, help="The greatest first.")
 @click.option("-n", "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most this many.")
 @click.option("--before", metavar="ID", help="Those after this one in the list: the next page.")
 @common.place_options
 @common.json_option
 def sessions(
-    home: str | None, project: str | None, limit: int, before: str | None, as_json: bool, **filters: Any
+    home: str | None, project: str | None, limit: int, before: str | None, sort: str, as_json: bool, **filters: Any
 ) -> None:
-    """List sessions, newest first; all filters given must hold."""
+    """List sessions, newest first unless --sort names another order; all filters given must hold."""
+    if before is not None and sort != "began":
+        raise click.UsageError("--before goes on in the list by time: leave out --sort, or raise --limit")
     with common.look(home, project) as opened:
         if filters["text"] is not None:
             _say_how_far(opened)
         wanted = Filters(**filters)
-        found = list(islice(opened.sessions(wanted, before=before), limit + 1))
+        listed = opened.sessions(wanted, before=before)
+        found = list(islice(listed, limit + 1)) if sort == "began" else nlargest(limit + 1, listed, key=_ORDERS[sort])
         shown, more = found[:limit], len(found) > limit
         if as_json:
-            _print_json(shown, more)
+            _print_json(shown, more and sort == "began")
         elif shown:
-            _print_table(shown, more)
+            _print_table(shown, more, sort)
         else:
             output.say("no session passes these filters" if any(filters.values()) else opened.nothing_yet())
 
@@ -56,10 +77,12 @@ def _say_how_far(opened: Home) -> None:
         output.say(f"{output.count(missing)} rows are not searched yet: `localops search` takes them in")
 
 
-def _print_table(shown: list[Listed], more: bool) -> None:
+def _print_table(shown: list[Listed], more: bool, sort: str) -> None:
     many = len({listed.project.name for listed in shown}) > 1
     now = clock.now_ns()
-    rows = [_cells(listed, now) + ([listed.project.name] if many else []) for listed in shown]
+    on_terminal = common.width() is not None
+    began = (lambda ns: output.ago(now - ns)) if on_terminal else events.iso
+    rows = [_cells(listed, now, began) + ([listed.project.name] if many else []) for listed in shown]
     headers = (*_HEADERS, "project") if many else _HEADERS
     common.print_table(
         rows,
@@ -70,16 +93,17 @@ def _print_table(shown: list[Listed], more: bool) -> None:
         styles={"state": common.state, "errors": common.errors},
     )
     if more:
-        print(common.dim(f"more: add --before {common.short_id(shown[-1].session)}"))
+        next_page = f"--before {common.short_id(shown[-1].session)}" if sort == "began" else "--limit"
+        print(common.dim(f"more: add {next_page}"))
 
 
-def _cells(listed: Listed, now: int) -> list[object]:
+def _cells(listed: Listed, now: int, began: Callable[[int], str]) -> list[object]:
     end = now if listed.state == "Running" else listed.last_ns
     return [
         common.short_id(listed.session),
         listed.name,
         listed.state,
-        output.ago(now - listed.first_ns),
+        began(listed.first_ns),
         output.short_duration(end - listed.first_ns),
         output.count(listed.llms),
         output.count(listed.tools),

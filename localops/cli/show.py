@@ -11,7 +11,7 @@ from localops.cli import common
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
     from localops.ends import Standing
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     Event = dict[str, Any]
 
 _GLANCE = 30  # lines of the tree in a plain `show`
+_LIMIT = 1_000  # events of a view that is named
+_GIVEN = 60  # characters of what a call was given
 _BAR = 32  # cells of a timeline in a file or a pipe
 _TEXTS = ("params", "prompt", "completion", "returns", "details", "logs")
 
@@ -34,9 +36,7 @@ _TEXTS = ("params", "prompt", "completion", "returns", "details", "logs")
     "-n",
     "--limit",
     type=click.IntRange(min=0),
-    default=1000,
-    show_default=True,
-    help="Events at most; 0 for all.",
+    help="Events at most; 0 for all  [default: 1000, and 30 lines where no view is named].",
 )
 @common.place_options
 @common.json_option
@@ -44,7 +44,7 @@ def show(
     session: str,
     view: str | None,
     event: str | None,
-    limit: int,
+    limit: int | None,
     home: str | None,
     project: str | None,
     as_json: bool,
@@ -57,13 +57,16 @@ def show(
         found, id = opened.find(session)
         stands = found.standing(id)
         if as_json:
-            common.print_json(_session_facts(found, id, stands, limit))
+            common.print_json(_session_facts(found, id, stands, _LIMIT if limit is None else limit))
             return
         common.print_heading(found, id, stands.state)
         if view is None:
             _print_details(found, id, stands)
             print()
-        _VIEWS[view or "glance"](found, id, limit)
+        if view is None and limit is None:
+            _print_glance(found, id, stands)
+        else:
+            _VIEWS[view or "tree"](found, id, stands, _LIMIT if limit is None else limit)
 
 
 # What it was
@@ -79,22 +82,24 @@ def _print_details(project: Project, id: bytes, stands: Standing) -> None:
     pairs: list[tuple[str, object]] = [
         ("why", _first_line(stands.reason)),
         ("began", f"{output.when(totals.first_ns)} UTC, {output.ago(clock.now_ns() - totals.first_ns)}"),
-        ("took", output.duration(until - totals.first_ns)),
+        ("took", output.short_duration(until - totals.first_ns)),
         ("project", project.name),
         ("tags", ", ".join(project.tags(id))),
         ("figures", figures),
         ("cost", common.money(totals.cost, totals.unpriced, totals.llms)),
         ("tokens", f"{output.count(totals.tokens_in)} in, {output.count(totals.tokens_out)} out"),
-        ("agents", ", ".join(part.value for part in report.by["agent"])),
+        ("agents", _with_counts(part.value for part in report.by["agent"])),
         ("models", ", ".join(part.value for part in report.by["model"])),
         ("tools", ", ".join(part.value for part in report.by["tool"])),
         ("host", facts.host()),
         ("processes", facts.processes()),
         ("video", facts.video()),
     ]
+    if running:
+        pairs.insert(3, ("now", "; ".join(_at_work(project, id, until))))
     common.print_pairs([(name, value) for name, value in pairs if value])
-    open_ones = [] if stands.derived else _unfinished(project, id, until, running=running)  # else `why` says it
-    for notice in [*_notices(report), *open_ones]:
+    died_in = [] if stands.derived or running else _died_in(project, id, until)  # where it is derived, `why` has it
+    for notice in [*_notices(report), *died_in]:
         print(common.styled(f"! {output.clean(notice)}", "yellow"))
 
 
@@ -117,12 +122,23 @@ def _count(many: int, one: str, more: str) -> str:
     return f"1 {one}" if many == 1 else f"{output.count(many)} {more}"
 
 
-def _unfinished(project: Project, id: bytes, until: int, *, running: bool) -> Iterator[str]:
+def _with_counts(names: Iterable[str]) -> str:
+    """Return names as one line, each once; one that several have is followed by how many."""
+    counts: dict[str, int] = {}
+    for name in names:
+        counts[name] = counts.get(name, 0) + 1
+    return ", ".join(name if many == 1 else f"{name} ×{many}" for name, many in counts.items())
+
+
+def _at_work(project: Project, id: bytes, until: int) -> Iterator[str]:
+    """Return what a running session is doing, the innermost operation last."""
     for _, kind, name, _, _, began in project.reader.all("unfinished", session=id):
-        since = output.short_duration(until - began)
-        yield (
-            f"{kind} {name!r} has been running for {since}" if running else f"died inside {kind} {name!r}, {since} in"
-        )
+        yield f"inside {kind} {name!r} for {output.short_duration(until - began)}"
+
+
+def _died_in(project: Project, id: bytes, until: int) -> Iterator[str]:
+    for _, kind, name, _, _, began in project.reader.all("unfinished", session=id):
+        yield f"died inside {kind} {name!r}, {output.short_duration(until - began)} in"
 
 
 class _Story:
@@ -185,15 +201,15 @@ def _events(project: Project, id: bytes, limit: int) -> tuple[list[Event], int]:
     return sorted(found, key=lambda event: (event["start_ns"], event["seq"])), max(0, total - shown)
 
 
-def _print_tree(project: Project, id: bytes, limit: int) -> None:
+def _print_tree(project: Project, id: bytes, stands: Standing, limit: int) -> None:
     found, more = _events(project, id, limit)
-    _print_lines(_tree_lines(found), more)
+    _print_lines(_tree_lines(found, stands), more)
 
 
-def _print_glance(project: Project, id: bytes, _: int) -> None:
-    """The beginning of the tree, enough to know what one is looking at."""
+def _print_glance(project: Project, id: bytes, stands: Standing) -> None:
+    """Print the beginning of the tree, enough to know what one is looking at."""
     found, more = _events(project, id, _GLANCE * 4)
-    lines = list(_tree_lines(found))
+    lines = list(_tree_lines(found, stands))
     _print_lines(lines[:_GLANCE], more + max(0, len(lines) - _GLANCE))
     print()
     print(common.dim(f"more: localops show {common.short_id(id)} --timeline, --tree, --events or --event ID"))
@@ -206,7 +222,7 @@ def _print_lines(lines: Any, more: int) -> None:
         print(common.dim(f"… {_count(more, 'more event', 'more events')}"))
 
 
-def _tree_lines(found: list[Event]) -> Iterator[str]:
+def _tree_lines(found: list[Event], stands: Standing) -> Iterator[str]:
     """Every event below the one it happened in, with its agent where that changes."""
     names = {event["id"]: event["name"] for event in found if event["kind"] == "agent"}
     shown = [event for event in found if event["kind"] != "agent"]
@@ -218,22 +234,45 @@ def _tree_lines(found: list[Event]) -> Iterator[str]:
     while stack:
         event, indent, last, agent = stack.pop()
         mine = names.get(event["agent"])
-        yield _tree_line(event, indent + ("└─ " if last else "├─ "), mine if mine != agent else None)
+        branch = indent + ("└─ " if last else "├─ ")
+        yield _tree_line(event, branch, mine if mine != agent else None, running=stands.state == "Running")
         deeper = indent + ("   " if last else "│  ")
         below = children.get(event["id"], [])
         stack += [(child, deeper, index == 0, mine) for index, child in enumerate(reversed(below))]
 
 
-def _tree_line(event: Event, branch: str, agent: str | None) -> str:
+def _tree_line(event: Event, branch: str, agent: str | None, *, running: bool) -> str:
     label = _label(event) + (f"  @{output.clean(agent)}" if agent else "")
-    right = "  ".join(filter(None, (_figures(event), _took(event))))
+    right = "  ".join(filter(None, (_figures(event), _took(event, running=running))))
+    given = _given(event)
     room = common.width()
     if room is None:
-        return f"{branch}{_marked(event, label)}  {right}".rstrip()
-    label = output.cut(label, max(room - len(branch) - output.cells_wide(right) - 2, 8))
-    gap = room - len(branch) - output.cells_wide(label) - output.cells_wide(right)
-    line = f"{common.dim(branch)}{_marked(event, label)}"
+        return "  ".join(filter(None, (f"{branch}{_marked(event, label, running=running)}", given, right)))
+    room -= len(branch) + output.cells_wide(right) + 2
+    label = output.cut(label, max(room, 8))
+    room -= output.cells_wide(label) + 2
+    given = output.cut(given, room) if given and room >= 8 else ""
+    line = f"{common.dim(branch)}{_marked(event, label, running=running)}{common.dim(f'  {given}' if given else '')}"
+    gap = room - output.cells_wide(given) + (2 if given else 4)
     return f"{line}{' ' * max(gap, 2)}{common.dim(right)}" if right else line
+
+
+def _given(event: Event) -> str:
+    """Return what a call was given, in a few words: what tells ten calls of one tool apart."""
+    params = event.get("params")
+    if event["kind"] in ("error", "llm") or params is None:
+        return ""
+    if isinstance(params, dict):
+        text = ", ".join(f"{name}={_short(value)}" for name, value in params.items())
+    else:
+        text = _short(params)
+    return output.cut(output.clean(text), _GIVEN)
+
+
+def _short(value: object) -> str:
+    if isinstance(value, str):
+        return " ".join(value[:_GIVEN].split())
+    return encode.dumps(value).decode(errors="replace")[:_GIVEN]
 
 
 def _label(event: Event) -> str:
@@ -246,10 +285,12 @@ def _label(event: Event) -> str:
     return output.clean(f"{mark}{event['kind']} {name or ''}".rstrip())
 
 
-def _marked(event: Event, label: str) -> str:
+def _marked(event: Event, label: str, *, running: bool = False) -> str:
     if event["failed"] or event["kind"] == "error":
         return common.styled(label, "red")
-    return label if event["finished"] else common.styled(label, "yellow")
+    if event["finished"]:
+        return label
+    return common.styled(label, "cyan" if running else "yellow")
 
 
 def _figures(event: Event) -> str:
@@ -259,13 +300,13 @@ def _figures(event: Event) -> str:
     return output.money(event["cost"]) if event["cost"] else ""
 
 
-def _took(event: Event) -> str:
+def _took(event: Event, *, running: bool = False) -> str:
     if not event["finished"]:
-        return "unfinished"
+        return "running" if running else "unfinished"
     return "" if event["kind"] == "error" else output.short_duration(event["end_ns"] - event["start_ns"])
 
 
-def _print_timeline(project: Project, id: bytes, limit: int) -> None:
+def _print_timeline(project: Project, id: bytes, stands: Standing, limit: int) -> None:
     found, more = _events(project, id, limit)
     shown = [event for event in found if event["kind"] != "agent"]
     if not shown:
@@ -274,6 +315,7 @@ def _print_timeline(project: Project, id: bytes, limit: int) -> None:
     first = min(event["start_ns"] for event in shown)
     last = max(analytics.totals(project.reader, id).last_ns, *(event["end_ns"] or 0 for event in shown))
     depths = _depths(shown)
+    running = stands.state == "Running"
     room = common.width()
     cells = max(16, room - 54) if room else _BAR
     for event in shown:
@@ -281,7 +323,8 @@ def _print_timeline(project: Project, id: bytes, limit: int) -> None:
         label += " " * (30 - output.cells_wide(label))
         bar = _bar(event["start_ns"] - first, (event["end_ns"] or last) - first, last - first, cells)
         offset = common.dim(f"+{output.short_duration(event['start_ns'] - first)}".rjust(9))
-        print(f"{offset}  {_marked(event, label)} {_marked(event, bar)} {common.dim(_took(event))}".rstrip())
+        label, bar = _marked(event, label, running=running), _marked(event, bar, running=running)
+        print(f"{offset}  {label} {bar} {common.dim(_took(event, running=running))}".rstrip())
     if more:
         print(common.dim(f"… {_count(more, 'more event', 'more events')}"))
 
@@ -302,11 +345,13 @@ def _bar(start: int, end: int, whole: int, cells: int) -> str:
     return "·" * left + ("█" * long if end > start else "▏") + "·" * (cells - left - long)
 
 
-def _print_events(project: Project, id: bytes, limit: int) -> None:
+def _print_events(project: Project, id: bytes, stands: Standing, limit: int) -> None:
     found, more = _events(project, id, limit)
+    running = stands.state == "Running"
     names = {event["id"]: event["name"] for event in found if event["kind"] == "agent"}
     first = min((event["start_ns"] for event in found), default=0)
-    table = [_event_cells(event, names.get(event["agent"]), first) for event in found if event["kind"] != "agent"]
+    shown = [event for event in found if event["kind"] != "agent"]
+    table = [_event_cells(event, names.get(event["agent"]), first, running=running) for event in shown]
     common.print_table(
         table,
         ("event", "at", "kind", "name", "agent", "took", "tokens", "cost", ""),
@@ -318,7 +363,7 @@ def _print_events(project: Project, id: bytes, limit: int) -> None:
         print(common.dim(f"… {_count(more, 'more event', 'more events')}: -n 0 for all"))
 
 
-def _event_cells(event: Event, agent: str | None, first: int) -> list[object]:
+def _event_cells(event: Event, agent: str | None, first: int, *, running: bool) -> list[object]:
     tokens = (event["tokens_in"] or 0) + (event["tokens_out"] or 0)
     return [
         event["id"][:23],
@@ -326,15 +371,14 @@ def _event_cells(event: Event, agent: str | None, first: int) -> list[object]:
         event["kind"],
         event["model"] if event["kind"] == "llm" and event["model"] else event["name"] or "",
         agent or "",
-        _took(event),
+        _took(event, running=running),
         output.count(tokens) if tokens else "",
         output.money(event["cost"]) if event["cost"] is not None or event["kind"] == "llm" else "",
         "failed" if event["failed"] else "",
     ]
 
 
-_VIEWS: dict[str, Callable[[Project, bytes, int], None]] = {
-    "glance": _print_glance,
+_VIEWS: dict[str, Callable[[Project, bytes, Standing, int], None]] = {
     "tree": _print_tree,
     "timeline": _print_timeline,
     "events": _print_events,

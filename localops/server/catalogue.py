@@ -69,7 +69,8 @@ class Wanted:
         """The same without the filter of a dimension."""
         if dim == "tool":
             return replace(self, tool=None)
-        return replace(self, filters=self.filters._replace(**{dim: None}))
+        cleared: dict[str, Any] = {dim: None}
+        return replace(self, filters=self.filters._replace(**cleared))
 
     def value(self, dim: str) -> str | None:
         """What a dimension must have; None for anything."""

@@ -259,8 +259,15 @@ def _filters(call: Call) -> Filters:
     state = call.asked("state")
     if state is not None and state not in STATES:
         raise Refusal(400, f"state is one of {', '.join(STATES)}")
-    asked = {name: call.asked(name) for name in ("tag", "model", "agent", "text")}
-    return Filters(state=state, since=call.moment("since"), until=call.moment("until"), **asked)
+    return Filters(
+        state=state,
+        tag=call.asked("tag"),
+        model=call.asked("model"),
+        agent=call.asked("agent"),
+        since=call.moment("since"),
+        until=call.moment("until"),
+        text=call.asked("text"),
+    )
 
 
 def _bounds(call: Call) -> dict[str, Any]:

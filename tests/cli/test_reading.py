@@ -14,10 +14,16 @@ from typing import Any
 import pytest
 
 import localops
-from localops import ActionEvent, LLMEvent, cli
+from localops import ActionEvent, LLMEvent, cli, decorators
 
 Told = Callable[..., dict[str, Any]]
 Command = Callable[..., tuple[int, str, str]]
+
+
+def _begun(**options: Any) -> localops.Session:
+    session = localops.start_session(**options)
+    assert session is not None
+    return session
 
 
 @pytest.fixture
@@ -196,10 +202,24 @@ def test_a_query_without_a_word_is_refused(session: localops.Session, command: C
     assert command("search", "!!")[0] == 2
 
 
+def test_a_search_finds_an_operation_once(command: Command, told: Told) -> None:
+    """Its two rows both have its name; `*` at the end of a word finds all that begin so."""
+
+    @decorators.tool
+    def fetch_page(url: str) -> str:
+        return "text"
+
+    with _begun():
+        fetch_page("lighthouse")
+    assert [hit["name"] for hit in told("search", "fetch_page")["hits"]] == ["fetch_page"]
+    assert len(told("search", "light*")["hits"]) == 1
+    assert command("search", "light")[1] == ""
+
+
 def test_sql_reads_the_views(session: localops.Session, told: Told, command: Command) -> None:
     """The views that people are told of can be asked."""
     document = told("query", "select name, state from session")
-    assert document["rows"] == [["nightly", "Success"]]
+    assert document["rows"] == [{"name": "nightly", "state": "Success"}]
     assert command("query", "select 1 as a, '=1+1' as b", "--csv")[1] == "a,b\n1,'=1+1\n"
 
 
@@ -233,9 +253,14 @@ def test_status_counts_what_there_is(session: localops.Session, told: Told, comm
 
 
 def test_path_says_where_things_are(command: Command, tmp_path: Path) -> None:
-    """The home alone, or a project's journal; neither has to exist."""
+    """The home, or a project's journal; a project that is not there is an error, and so is a home that was named."""
     assert command("path")[1].strip() == str(tmp_path / "home")
+    assert command("path", "--project", "p")[0] == 1
+    _begun(config=localops.Config(project="p")).end_session()
     assert command("path", "--project", "p")[1].strip() == str(tmp_path / "home" / "p" / "journal.db")
+    for words in (("path",), ("sessions",), ("query", "select 1")):
+        code, _, err = command(*words, "--home", str(tmp_path / "nowhere"))
+        assert (code, "is not a directory" in err) == (2, True)
 
 
 def test_help_lists_and_prints_pages(command: Command, told: Told) -> None:

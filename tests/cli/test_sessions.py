@@ -14,6 +14,12 @@ Told = Callable[..., dict[str, Any]]
 Command = Callable[..., tuple[int, str, str]]
 
 
+def _begun(**options: Any) -> localops.Session:
+    session = localops.start_session(**options)
+    assert session is not None
+    return session
+
+
 def _session(name: str, state: str = "Success", **options: Any) -> localops.Session:
     session = localops.start_session(name=name, **options)
     assert session is not None
@@ -57,6 +63,11 @@ def test_every_project_is_listed_newest_first(three: list[localops.Session], tol
         (("--text", "words"), ["three", "two", "one"]),
         (("--since", "2h"), ["three", "two", "one"]),
         (("--until", "2020-01-01"), []),
+        (("--tool", "hammer"), []),
+        (("--errors",), []),
+        (("--min-cost", "$0.01"), []),
+        (("--min-cost", "0"), ["three", "two", "one"]),
+        (("--min-took", "5m"), []),
         (("--tag", "red", "--state", "SUCCESS", "--model", "model-one", "--text", "words"), ["one"]),
         (("--tag", "red", "--model", "model-three"), []),
     ],
@@ -150,3 +161,26 @@ def test_an_events_own_cost_adds_up(told: Told) -> None:
     session.end_session("Success")
     (listed,) = told("sessions")["sessions"]
     assert (listed["cost_usd"], listed["cost_nano"]) == (0.25, 250_000_000)
+
+
+def test_the_dearest_come_first(told: Told, command: Command) -> None:
+    """--sort orders the whole list, not a page of it, and filters by size hold with it."""
+    for name, dollars in (("cheap", 0.25), ("dear", 4.0), ("middle", 1.0)):
+        with _begun(name=name) as session:
+            session.record(ToolEvent(name=f"tool of {name}", cost=dollars))
+            if name == "cheap":
+                session.record(localops.ErrorEvent(error_type="Lost"))
+    assert _names(told("sessions", "--sort", "cost", "-n", "2")) == ["dear", "middle"]
+    assert _names(told("sessions", "--sort", "cost", "--min-cost", "0.3")) == ["dear", "middle"]
+    assert _names(told("sessions", "--errors")) == ["cheap"]
+    assert _names(told("sessions", "--tool", "tool of middle")) == ["middle"]
+    assert command("sessions", "--sort", "cost", "--before", "last")[0] == 2
+
+
+def test_a_pipe_gets_times_and_digits_that_a_program_reads(command: Command) -> None:
+    """No `2 min ago`, and no marks between digits, where the output is no terminal."""
+    with _begun(name="large") as session:
+        session.record(LLMEvent(model="gpt-4o", prompt_tokens=1_234_567, completion_tokens=0))
+    cells = command("sessions")[1].splitlines()[-1].split()
+    assert cells[3].endswith("+00:00")
+    assert "1234567" in cells

@@ -20,6 +20,12 @@ Told = Callable[..., dict[str, Any]]
 Command = Callable[..., tuple[int, str, str]]
 
 
+def _begun(**options: Any) -> localops.Session:
+    session = localops.start_session(**options)
+    assert session is not None
+    return session
+
+
 @tool(name="fetch")
 def _fetch(url: str) -> str:
     raise TimeoutError(f"{url} took too long")
@@ -182,3 +188,33 @@ def test_json_says_whether_there_is_more(session: localops.Session, told: Told, 
     found = told("show", str(session.session_id), "-n", limit)
     assert found["more"] is more
     assert (len(found["events"]) == 1) is more
+
+
+def test_the_tree_tells_calls_of_one_tool_apart(session: localops.Session, command: Command) -> None:
+    """What a call was given stands behind its name."""
+    assert "fetch  url=https://example.org" in command("show", "--tree")[1]
+
+
+def test_a_plain_show_takes_a_limit(command: Command) -> None:
+    """Without one it shows the first lines of the tree; 0 is all of it."""
+    with _begun() as session:
+        for number in range(60):
+            session.record(ActionEvent(action_type=f"step {number}"))
+    assert "step 59" not in command("show")[1]
+    assert "step 59" in command("show", "-n", "0")[1]
+    assert "step 3" not in command("show", "-n", "3")[1]
+
+
+def test_a_running_session_says_what_it_does(command: Command) -> None:
+    """Work that is under way is no trouble: no notice, and `running` in the tree."""
+    with _begun():
+
+        @tool(name="wait")
+        def look() -> tuple[int, str, str]:
+            return command("show")
+
+        _, out, _ = look()
+    assert "inside tool 'wait'" in out
+    assert "running" in out
+    assert "unfinished" not in out
+    assert "\n! " not in out
