@@ -7,7 +7,9 @@ given, but for what a budget is there to stop: what cannot be done is said on st
 from __future__ import annotations
 
 import os
+import threading
 import uuid
+from contextlib import contextmanager
 from functools import wraps
 
 from localops import client as clients
@@ -20,7 +22,7 @@ from localops.session import Session
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import Any, ParamSpec, TypeVar
 
     from localops.client import Client
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     R = TypeVar("R")
 
 _client: Client | None = None  # the one process-wide variable; everything else is handed on
+_lock = threading.RLock()  # for whoever sets it
+_PATIENCE = 5.0  # seconds
 
 
 def _reset() -> None:
@@ -47,8 +51,35 @@ def client() -> Client:
     """The client of this process, made with what the environment says if `init` was not called."""
     global _client
     if _client is None:
-        _client = clients.Client(Config.usable())
+        with _turn():
+            if _client is None:
+                _client = clients.Client(Config.usable())
     return _client
+
+
+@contextmanager
+def _turn() -> Iterator[None]:
+    """Let one thread at a time make the client, or a session by `init`.
+
+    The wait is bounded: a signal handler that calls us in the middle of a write must not hang on a thread that waits
+    for that write.
+    """
+    lock = _lock
+    taken = lock.acquire(timeout=_PATIENCE)
+    try:
+        yield
+    finally:
+        if taken:
+            lock.release()
+
+
+def _after_fork() -> None:
+    global _lock
+    _lock = threading.RLock()  # the other may be held by a thread that is not here
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def client_if_any() -> Client | None:
@@ -141,7 +172,8 @@ def init(
         **others,
     }
     given = {name: value for name, value in options.items() if value is not None and name not in IGNORED}
-    return _initialise(given, tags, inherited_session_id)
+    with _turn():
+        return _initialise(given, tags, inherited_session_id)
 
 
 def _initialise(

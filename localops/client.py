@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import uuid
+from collections import deque
 from functools import partial
 
 from localops import blobs, clock, encode, ends, events, exits, host, spill
@@ -44,7 +45,7 @@ class Client:
         self._described: dict[encode.Encoder, tuple[int, str]] = {}
         self._keepers: dict[str, blobs.Keeper] = {}
         self._prices: dict[str, Prices] = {}
-        self._agents: list[tuple[str, str]] = []
+        self._agents: deque[tuple[str, str]] = deque()
         self._terminated = exits.Terminated(self)
         self._heritage: Heritage | None = None
 
@@ -140,17 +141,24 @@ class Client:
         id = events.to_id(given)
         known = self.sessions.get(id)
         if known is not None and known.is_running:
-            if tags:
-                known.add_tags(tags)
-            self._enter(known)
-            return known
+            return self._join_again(known, tags)
         found = self._find(id, folder)
         if found is None:  # begun on another machine, perhaps: here it has no name yet
             name = name or config.trace_name or script_name()
-        session = self._session(id, found or folder, name, config, owned=self._has_ended(id, found))
+        made = self._session(id, found or folder, name, config, owned=self._has_ended(id, found))
+        session = self.sessions.get(id, made)
+        if session is not made:  # another thread has joined it meanwhile
+            return self._join_again(session, tags)
         if found is not None and config.budget_usd is None:
             session.take_budget()
         self._begin(session, tags, begun=False)
+        return session
+
+    def _join_again(self, session: Session, tags: Iterable[str] | str | None) -> Session:
+        """Join a session that is open in this process."""
+        if tags:
+            session.add_tags(tags)
+        self._enter(session)
         return session
 
     def _has_ended(self, id: bytes, folder: str | None) -> bool:
@@ -184,9 +192,10 @@ class Client:
         home = os.path.dirname(folder)
         clean = encoder.text(name, 256) if name is not None else None
         session = Session(id, journal, config, encoder, lambda: self._price_table(home), name=clean, owned=owned)
-        self.sessions[id] = session
         session._on_end = self._forget
         session._cut = self._keeper(folder).failed
+        if not self.sessions.setdefault(id, session).is_running:  # one that has ended yields to one that rejoins it
+            self.sessions[id] = session
         return session
 
     def _begin(self, session: Session, tags: Iterable[str] | str | None, *, begun: bool, params: object = None) -> None:
@@ -204,9 +213,7 @@ class Client:
         self._plan_details(session)
         session._join(begun=begun, extra=details)
         self._enter(session)
-        for name, agent_id in self._agents:
-            session.create_agent(name, agent_id)
-        self._agents.clear()
+        self._create_waiting_agents(session)
         exits.install(self)
         if config.signals and session.owned():
             self._terminated.watch()
@@ -217,16 +224,16 @@ class Client:
         if session.config.env_data_opt_out:
             return
         session._details = partial(self._describe_host, session._encoder)
-        journal = session._journal
 
-        def chore() -> None:
+        def chore() -> bool:
             if session._details is None or not session.is_running:
-                journal.chores.remove(chore)
-            elif clock.now_ns() - session._began >= _DETAILS_AFTER_NS:
-                journal.chores.remove(chore)
-                session.tell_host()
+                return False
+            if clock.now_ns() - session._began < _DETAILS_AFTER_NS:
+                return True
+            session.tell_host()
+            return False
 
-        journal.chores.append(chore)
+        session._journal.chores.append(chore)
 
     def _describe_host(self, encoder: encode.Encoder) -> str:
         """Return hardware and packages as the body of a row, looked up and searched for secrets once a minute."""
@@ -254,50 +261,67 @@ class Client:
             scope.set((session, parent, None))
 
     def _forget(self, session: Session) -> None:
-        self.sessions.pop(session._id, None)
-        if not any(other.owned() for other in self.sessions.values()):
+        if self.sessions.get(session._id) is session:
+            self.sessions.pop(session._id, None)
+        if not any(other.owned() for other in list(self.sessions.values())):  # a copy: threads begin and end sessions
             self._terminated.release()
 
     def later_agent(self, name: str, agent_id: str) -> None:
         """An agent that came before any session: it is told to the next one."""
         self._agents.append((name, agent_id))
 
-    # What sessions share
+    def _create_waiting_agents(self, session: Session) -> None:
+        """Tell a session of the agents that came before it, each to one session."""
+        while self._agents:
+            try:
+                name, agent_id = self._agents.popleft()
+            except IndexError:  # another thread began a session and took the last one
+                return
+            session.create_agent(name, agent_id)
+
+    # What sessions share.  Threads may ask at once: each cache is filled by `setdefault`, so all get the same object.
 
     def _journal(self, folder: str, config: Config) -> Journal:
         key = (folder, config.durability, config.wait)
-        if key not in self._journals:
-            self._journals[key] = Journal(folder, durability=config.durability, wait=config.wait)
-        return self._journals[key]
+        known = self._journals.get(key)
+        if known is not None:
+            return known
+        made = Journal(folder, durability=config.durability, wait=config.wait)
+        kept = self._journals.setdefault(key, made)
+        if kept is not made:
+            made.close()
+        return kept
 
     def _encoder(self, folder: str, config: Config) -> encode.Encoder:
         key = (folder, config.api_key, config.max_value, id(config.redact))
-        if key not in self._encoders:
+        known = self._encoders.get(key)
+        if known is None:
             encoder = encode.Encoder(redactor=redactor(config), max_value=config.max_value, keep=self._keeper(folder))
-            self._encoders[key] = (encoder, config.redact)  # kept, so that its id is not given to another
-        return self._encoders[key][0]
+            known = self._encoders.setdefault(key, (encoder, config.redact))  # kept: its id goes to no other meanwhile
+        return known[0]
 
     def _keeper(self, folder: str) -> blobs.Keeper:
-        if folder not in self._keepers:
-            self._keepers[folder] = blobs.Keeper(folder)
-        return self._keepers[folder]
+        return self._keepers.get(folder) or self._keepers.setdefault(folder, blobs.Keeper(folder))
 
     def _price_table(self, home: str) -> Prices:
-        if home not in self._prices:
+        known = self._prices.get(home)
+        if known is None:
             from localops.pricing import Prices
 
             try:
-                self._prices[home] = Prices(settings.own_prices(home))
+                known = Prices(settings.own_prices(home))
             except ConfigError as error:
                 settings.leave_out(str(error), "the prices in config.toml are")
-                self._prices[home] = Prices()
-        return self._prices[home]
+                known = Prices()
+            known = self._prices.setdefault(home, known)
+        return known
 
     def close(self) -> None:
         """Let go of every journal."""
-        for journal in self._journals.values():
-            journal.close()
-        self._journals.clear()
+        for key in list(self._journals):
+            journal = self._journals.pop(key, None)
+            if journal is not None:
+                journal.close()
 
 
 def redactor(config: Config) -> Redactor | None:

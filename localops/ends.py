@@ -83,15 +83,22 @@ def sessions_of(source: Source, folder: str, pid: int) -> list[bytes]:
 
 def _said(story: Sequence[tuple[Any, ...]], last_ns: int) -> Standing | None:
     """The end that somebody wrote, if no later start takes it back: what was declared beats what was derived."""
+    return declared(story) or _newest_end(story, since=last_ns, implied=True)
+
+
+def declared(story: Sequence[tuple[Any, ...]]) -> Standing | None:
+    """Return the newest end that a program wrote, unless a process joined the session after it."""
     starts = (at for at, _, kind, _, _, implied, *_ in story if kind in ("session", "join") and not implied)
-    begun = max(starts, default=0)
-    for implied, since in ((0, begun), (1, last_ns)):
-        ends = [row for row in story if row[2] == "end" and bool(row[5]) == bool(implied) and row[0] >= since]
-        if ends:
-            at, _, _, name, _, _, _, body = ends[-1]
-            reason = encode.loads(body).get("reason") if body else None
-            return Standing(name, reason, at, bool(implied))
-    return None
+    return _newest_end(story, since=max(starts, default=0), implied=False)
+
+
+def _newest_end(story: Sequence[tuple[Any, ...]], *, since: int, implied: bool) -> Standing | None:
+    ends = [row for row in story if row[2] == "end" and bool(row[5]) == implied and row[0] >= since]
+    if not ends:
+        return None
+    at, _, _, name, _, _, _, body = ends[-1]
+    reason = encode.loads(body).get("reason") if body else None
+    return Standing(name, reason, at, implied)
 
 
 def _present(story: Sequence[tuple[Any, ...]]) -> dict[bytes, dict[str, Any]]:

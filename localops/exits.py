@@ -25,15 +25,15 @@ if TYPE_CHECKING:
     from localops.session import Session
 
 LEFT_OPEN = "process exited without end_session"
-_installed = False
+_not_installed = [None]  # taken by the first thread that comes
 
 
 def install(client: Client) -> None:
     """Hook into the end of this process, once."""
-    global _installed
-    if _installed:
+    try:
+        _not_installed.pop()
+    except IndexError:
         return
-    _installed = True
     atexit.register(_at_exit, client)
     _chain_excepthook(client)
     _chain_thread_hook(client)
@@ -87,10 +87,10 @@ def _fail(session: Session, error: BaseException) -> None:
         _end(session, "Failure", failure_reason(error))
 
 
-def _end(session: Session, state: str, reason: str) -> None:
-    """Only who began a session ends it unasked."""
+def _end(session: Session, state: str, reason: str, *, dying: bool = False) -> None:
+    """End a session unasked if this process began it, else leave it; an explicit end by any process stays."""
     if session.owned():
-        session.end_session(state, reason)
+        session.end_unasked(state, reason, dying=dying)
     else:
         session.leave()
 
@@ -137,7 +137,7 @@ class Terminated:
     def _terminate(self, number: int, _frame: FrameType | None) -> None:
         """Say how it ends, then die of the signal as if we had not been there."""
         try:
-            _each_open(self._client, lambda session: _end(session, "Failure", "Signal SIGTERM detected"))
+            _each_open(self._client, lambda session: _end(session, "Failure", "Signal SIGTERM detected", dying=True))
         finally:
             _signal.signal(number, _signal.SIG_DFL)
             os.kill(os.getpid(), number)

@@ -15,6 +15,7 @@ import threading
 import time
 import weakref
 from _random import Random
+from collections import deque
 from contextlib import contextmanager
 
 import apsw
@@ -78,7 +79,8 @@ class Journal:
         self.wait = wait
         self.participant: Participant | None = None
         self.counts = {"recorded": 0, "spilled": 0, "dropped": 0, "reopened": 0}
-        self.chores: list[Callable[[], None]] = []  # run now and then, outside the lock, by whoever appends
+        # Run now and then, outside the lock, by the thread that appends; one that returns True is run again later.
+        self.chores: deque[Callable[[], bool]] = deque()
         self.sessions: set[bytes] = set()  # open here; their story goes along when the file has to be begun again
         self._lock = threading.RLock()
         self._random = Random()
@@ -140,7 +142,7 @@ class Journal:
                 raise
             finally:
                 self._inside = False
-        self.counts["recorded"] += 1
+            self.counts["recorded"] += 1
         if self._chores_due:
             self._do_chores()
         return True
@@ -245,9 +247,26 @@ class Journal:
         self.collect()
 
     def _do_chores(self) -> None:
+        """Run each chore once; one that fails is left out, and never reaches the thread that appends."""
         self._chores_due = False
-        for chore in list(self.chores):
-            chore()
+        due: list[Callable[[], bool]] = []
+        while self.chores:
+            try:
+                due.append(self.chores.popleft())  # of several threads that come here, each takes other chores
+            except IndexError:
+                break
+        while due:
+            try:
+                again = due[-1]()
+            except Exception as error:  # the edge: the row is written; its caller has no part in what comes after it
+                say_once("chore", f"a task of the recorder failed: {type(error).__name__}: {error}")
+                again = False
+            except BaseException:
+                self.chores.extend(due)
+                raise
+            chore = due.pop()
+            if again:
+                self.chores.append(chore)
 
     # Opening and closing
 
@@ -435,7 +454,7 @@ class Journal:
         since = min(self._sound_seq, self._newest_outside_wal())
         found = connection.execute(f"{_SELECT} where seq > ?", (since,)).fetchall()
         story = f"{_SELECT} where seq in (select seq from story where session = ?)"  # noqa: S608
-        for session in self.sessions:
+        for session in [*self.sessions]:  # another thread may begin or end one meanwhile
             found += connection.execute(story, (session,)).fetchall()
         return [tuple(row) for row in found]
 
@@ -516,9 +535,10 @@ class Journal:
 
     def participate(self) -> Participant:
         """This process as a participant; its lock file is made at the first call."""
-        if self.participant is None:
-            self.participant = Participant(self.folder)
-        return self.participant
+        with self._lock:
+            if self.participant is None:
+                self.participant = Participant(self.folder)
+            return self.participant
 
     def _become_child(self) -> None:
         """In a forked child: a process of its own, which has written nothing yet."""

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import inspect
 import os
+import time
 import uuid
 import weakref
 from _thread import get_ident
 
-from localops import clock, encode, events, rows
+from localops import clock, encode, ends, events, rows, spill
 from localops.context import NOWHERE, Stay, around, scope
 from localops.errors import BudgetExceeded, ConfigError, JournalError, UnknownEndState
 from localops.events import ErrorEvent, Event, LLMEvent, to_id
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from localops.analytics import Totals
     from localops.config import Config
     from localops.context import Scope
+    from localops.ends import Standing
     from localops.journal import Journal
     from localops.pricing import Prices
 
@@ -38,6 +40,8 @@ STATES = ("Success", "Failure", "Indeterminate")
 _STATE_OF = {state.lower(): state for state in STATES} | {"fail": "Failure"}
 _KINDS = {"actions": "action", "llms": "llm", "tools": "tool", "errors": "error"}
 _WARN_AT = 0.8  # of the budget
+_PATIENCE = 1.0  # seconds that an unasked end waits for one that another thread is writing
+_NAP = 0.005
 
 new_id, now_ns, plain, seal, FORMAT = clock.new_id, clock.now_ns, rows.plain, rows.seal, rows.FORMAT
 _sessions: weakref.WeakSet[Session] = weakref.WeakSet()
@@ -49,6 +53,8 @@ class Session:
     Made by `localops.init()` and `localops.start_session()`.  Used in a `with` statement it ends by itself,
     as Success or as the Failure that an exception makes it.
     """
+
+    _details: Callable[[], str] | None = None  # finds out about the machine what is not written yet
 
     def __init__(
         self,
@@ -76,12 +82,13 @@ class Session:
         self._pid = os.getpid()
         self._ended: tuple[str, str | None, int] | None = None
         self._began = now_ns()
-        self._warned: set[str] = set()
+        self._warned: dict[str, object] = {}
+        self._turn_to_end: list[None] = [None]  # taken by the one thread that ends it
+        self._ender = 0
         self.returns: object = None  # what its function returned; written with the end
         self._before = scope.get()
         self._cut: dict[int, int] = {}  # values that could not be kept whole, by thread: see blobs.Keeper
         self._on_end: Callable[[Session], None] | None = None
-        self._details: Callable[[], str] | None = None
         _sessions.add(self)
 
     # What it is
@@ -378,13 +385,13 @@ class Session:
     def _attend(self) -> None:
         """What must be done before the next row: join after a fork, say that the session had ended."""
         self._attention = self._ended is not None
-        if self._pid != os.getpid():
-            self._pid = os.getpid()
+        here = os.getpid()
+        before, self._pid = self._pid, here  # at once: only one thread of a forked process is to join
+        if before != here:
             self._owner = 0
             self._journal.sessions.add(self._id)
             self._join(forked=True)
-        if self._ended is not None and "ended" not in self._warned:
-            self._warned.add("ended")
+        if self._ended is not None and self._is_first("ended"):
             say(f"session {str(self.session_id)[:13]} has ended; what is recorded now is kept as a late row of it")
 
     def _join(self, *, forked: bool = False, begun: bool = False, extra: Mapping[str, object] | None = None) -> None:
@@ -464,9 +471,13 @@ class Session:
         if self.config.strict:
             raise JournalError("an event could be written neither to the journal nor to a spill file")
 
+    def _is_first(self, warning: str) -> bool:
+        """Return True once for each kind of warning, whichever thread asks."""
+        mine = object()
+        return self._warned.setdefault(warning, mine) is mine
+
     def _say_unpriced(self, event: Event) -> None:
-        if "unpriced" not in self._warned:
-            self._warned.add("unpriced")
+        if self._is_first("unpriced"):
             say(f"{event!r} has no known price: it does not count towards the budget")
 
     def _check_budget(self) -> None:
@@ -480,8 +491,7 @@ class Session:
             if self.config.on_budget is None:
                 raise BudgetExceeded(message)
             self.config.on_budget(self, spent, budget)
-        elif spent >= _WARN_AT * budget and "budget" not in self._warned:
-            self._warned.add("budget")
+        elif spent >= _WARN_AT * budget and self._is_first("budget"):
             say(f"the session has spent ${spent:.6f}, {spent / budget:.0%} of its budget of ${budget:.6f}")
 
     def take_budget(self) -> None:
@@ -620,19 +630,76 @@ class Session:
         if state is None:
             self._refuse_state(end_state)
             return None
-        if self._ended is not None:
+        if self._ended is not None or not self._take_turn_to_end():
             return None
         try:
             if video is not None:
                 self.set_video(video)
             self.tell_host()
-            said = {"reason": end_state_reason, "returns": self.returns}
-            self._note("end", {key: value for key, value in said.items() if value is not None}, name=state)
-        finally:
-            self._ended = (state, end_state_reason, now_ns())
-            self._attention = True
-            self._close()
+            fields = {"reason": end_state_reason, "returns": self.returns}
+            self._note("end", {key: value for key, value in fields.items() if value is not None}, name=state)
+        except Exception:  # strict, and written nowhere
+            self._set_ended(state, end_state_reason, now_ns())
+            raise
+        except BaseException:  # interrupted: it is still open, for the end of the process to end it
+            self._turn_to_end.append(None)
+            raise
+        self._set_ended(state, end_state_reason, now_ns())
         return self._total_cost()
+
+    def _take_turn_to_end(self) -> bool:
+        """Return True to one caller: of several threads that end a session at once, one writes the end.
+
+        Nobody waits here: a signal handler may ask in the middle of another thread's end.
+        """
+        try:
+            self._turn_to_end.pop()
+        except IndexError:
+            return False
+        self._ender = get_ident()
+        return True
+
+    def _set_ended(self, state: str, reason: str | None, at: int) -> None:
+        self._ended = (state, reason, at)
+        self._attention = True
+        self._close()
+
+    def end_unasked(self, state: str, reason: str | None = None, *, dying: bool = False) -> None:
+        """End it because its process or its block ends, unless a program has ended it: an explicit end stays.
+
+        `dying` is for a signal handler: no thread will finish the end that it may be in the middle of.
+        """
+        if self._ended is None and not self._turn_to_end:
+            self._await_end(dying=dying)
+        if self._ended is not None or not self._turn_to_end:
+            return
+        end = self._explicit_end()
+        if end is None:
+            self.end_session(state, reason)
+            return
+        if self.returns is not None:  # it would have gone along with the end
+            self.update_metadata({"returns": self.returns}, prefix="localops")
+        self._set_ended(end.state, end.reason, end.ended_ns or now_ns())
+
+    def _await_end(self, *, dying: bool) -> None:
+        """Give the thread that is writing the end a moment, then take its turn."""
+        if self._ender == get_ident() and not dying:  # a finaliser, in the middle of our own end
+            return
+        patience = 0 if dying else _PATIENCE
+        while patience > 0 and self._ended is None and not self._turn_to_end:
+            time.sleep(_NAP)
+            patience -= _NAP
+        if self._ended is None and not self._turn_to_end:
+            self._turn_to_end.append(None)
+
+    def _explicit_end(self) -> Standing | None:
+        """Return the end that this or another process wrote, in the journal or in a spill file that waits."""
+        try:
+            story = self._journal.all("story", session=self._id)
+            story += [_milestone(row) for row in spill.rows(self._journal.folder) if row[2] == self._id]
+        except Exception:  # the edge: what cannot be asked keeps nobody from ending
+            return None
+        return ends.declared(sorted(story, key=lambda row: row[0]))
 
     def _refuse_state(self, end_state: object) -> None:
         wrong = end_state if isinstance(end_state, str) else events.describe(end_state)
@@ -653,11 +720,10 @@ class Session:
 
     def _warn_unpriced(self, figures: Totals) -> None:
         """Warn once that the cost is only what is known of it."""
-        if not figures.unpriced or "cost" in self._warned:
+        if not figures.unpriced or not self._is_first("cost"):
             return
         from localops import analytics
 
-        self._warned.add("cost")
         models = [part.value for part in analytics.parts(self._journal, self._id, "model") if part.unpriced]
         calls = "1 LLM call has" if figures.unpriced == 1 else f"{figures.unpriced} LLM calls have"
         named = f" ({', '.join(models[:5])})" if models else ""
@@ -678,16 +744,9 @@ class Session:
     def leave(self) -> None:
         """Stop taking part without ending it: what a process does that only joined."""
         if self._ended is None and self._pid == os.getpid():
-            if not self._was_ended():  # a row more would make it last until now
+            if self._explicit_end() is None:  # else a row more would make it last until now
                 self._note("leave", {})
             self._close()
-
-    def _was_ended(self) -> bool:
-        """Whether somebody has ended it since this process takes part."""
-        return any(
-            kind == "end" and not implied and at >= self._began
-            for at, _, kind, _, _, implied, *_ in self._ask("story", session=self._id)
-        )
 
     def let_go(self) -> None:
         """Have no part in it any more, without a word: it was ended elsewhere."""
@@ -705,7 +764,7 @@ class Session:
 
     def tell_host(self) -> None:
         """Write what was too slow to find out at the start: hardware and packages."""
-        details, self._details = self._details, None
+        details = self.__dict__.pop("_details", None)  # at once: of two threads one writes it
         if details is None or self._pid != os.getpid():
             return
         try:
@@ -736,9 +795,9 @@ class Session:
         if not self.owned():
             self.leave()
         elif error is None or isinstance(error, GeneratorExit) or (isinstance(error, SystemExit) and not error.code):
-            self.end_session("Success")
+            self.end_unasked("Success")
         else:
-            self.end_session("Failure", failure_reason(error))
+            self.end_unasked("Failure", failure_reason(error))
 
 
 def failure_reason(error: BaseException) -> str:
@@ -773,9 +832,24 @@ def check_config(config: object) -> None:
         raise ConfigError(f"config= takes a localops.Config, not a {type(config).__name__}")
 
 
+def _milestone(row: rows.Row) -> tuple[Any, ...]:
+    """Return a row that waits in a spill file as the query `story` returns those of the journal."""
+    fields = dict(zip(rows.COLUMNS, row, strict=True))
+    body = encode.loads(fields["body"]) if fields["body"] and fields["kind"] in ("end", "join") else {}
+    implied = body.get("derived") or body.get("forked") or 0
+    return (
+        *(fields[name] for name in ("at_ns", "id", "kind", "name", "parent")),
+        implied,
+        fields["tags"],
+        fields["body"],
+    )
+
+
 def _after_fork() -> None:
     for session in list(_sessions):
         session._attention = True
+        if session._ended is None and not session._turn_to_end:  # it was taken by a thread that is not here
+            session._turn_to_end.append(None)
 
 
 if hasattr(os, "register_at_fork"):

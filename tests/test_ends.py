@@ -219,3 +219,82 @@ def test_the_probe_does_not_disturb_the_living() -> None:
     assert programs.run(look, programs.project(), mine.id.hex()).stdout == "True\n"
     mine.close()
     assert programs.run(look, programs.project(), mine.id.hex()).stdout == "False\n"
+
+
+_ENDING_CHILD = (
+    "import localops; localops.init(inherited_session_id=sys.argv[1]); localops.end_session('Failure', 'by child')"
+)
+_JOINED_END = (
+    _INIT + f"import subprocess\nchild = 'import sys; ' + {_ENDING_CHILD!r}\n"
+    "subprocess.run([sys.executable, '-c', child, str(session.session_id)], check=True)\n"
+)
+_FORKED_END = _INIT + "if not os.fork(): localops.end_session('Failure', 'by child'); os._exit(0)\nos.wait()\n"
+
+
+@pytest.mark.parametrize(
+    ("begin", "code"),
+    [
+        (_JOINED_END, "pass"),
+        (_FORKED_END, "pass"),
+        (_JOINED_END, "raise ValueError('of the parent')"),
+        (_FORKED_END, "os.kill(os.getpid(), signal.SIGTERM); time.sleep(9)"),
+        (_FORKED_END, "with session: localops.record(localops.ActionEvent(action_type='after'))"),
+        (_FORKED_END, "session.finish(ValueError('of the parent'))"),
+        (_FORKED_END, "os._exit(3)"),
+    ],
+)
+def test_an_explicit_end_by_another_process_stays(begin: str, code: str) -> None:
+    """Anyone may end a session: what the owner's own end comes to does not replace that."""
+    programs.run(begin + code)
+    assert programs.standing()[:2] == ("Failure", "by child")
+    with programs.reader() as journal:
+        assert journal.ask("select count(*) from event where kind = 'end'") == [(1,)]
+
+
+def test_the_owner_knows_the_end_that_another_process_wrote() -> None:
+    """Its object tells the state and the reason of that end, and what its function returned is kept."""
+    code = (
+        _FORKED_END + "session.returns = 'text'\nsession.finish()\nprint(session.end_state, session.end_state_reason)"
+    )
+    assert programs.run(code).stdout == "Failure by child\n"
+    with programs.reader() as journal:
+        (body,) = journal.ask("select body from event where kind = 'metadata'")[0]
+    assert encode.loads(body) == {"prefix": "localops", "metadata": {"returns": "text"}}
+
+
+def test_an_end_of_another_process_in_a_spill_file_stays_too() -> None:
+    """The child could not write to the journal: its end waits, and counts."""
+    code = _INIT + (
+        "import apsw\nif not os.fork():\n    other = apsw.Connection(session._journal.path)\n"
+        "    other.execute('begin immediate')\n    localops.end_session('Failure', 'by child')\n"
+        "    os._exit(0)\nos.wait()"
+    )
+    programs.run(code, env={"LOCALOPS_WAIT": "0.2"})
+    programs.run("import localops; localops.init(); localops.end_session()")
+    assert programs.standing(programs.sessions()[0])[:2] == ("Failure", "by child")
+
+
+def test_the_newest_explicit_end_is_the_state() -> None:
+    """When both say it on purpose, the later word holds; a process that joins after an end opens the session again."""
+    programs.run(_JOINED_END + "localops.end_session('Success', 'by parent')")
+    assert programs.standing()[:2] == ("Success", "by parent")
+    ended = programs.run(_FORKED_END + "print(session.session_id, flush=True); os._exit(0)").stdout.strip()
+    programs.run("import localops, sys\nlocalops.init(inherited_session_id=sys.argv[1])", ended)
+    assert programs.standing()[:2] == ("Indeterminate", "process exited without end_session")
+
+
+def test_sigterm_in_the_middle_of_an_end_ends_the_session() -> None:
+    """A thread has begun to write the end and cannot go on: the process dies with an end all the same."""
+    code = _INIT + "session._take_turn_to_end()\nos.kill(os.getpid(), signal.SIGTERM); time.sleep(9)"
+    assert programs.run(code).returncode == -signal.SIGTERM
+    assert programs.standing()[:2] == ("Failure", "Signal SIGTERM detected")
+
+
+def test_an_interrupted_end_is_written_when_the_process_ends() -> None:
+    """Ctrl-C in the middle of end_session() leaves the session open, and the exit ends it."""
+    code = _INIT + (
+        "session._details = lambda: os.kill(os.getpid(), signal.SIGINT)\n"
+        "try: session.end_session('Success')\nexcept KeyboardInterrupt: print(session.is_running)"
+    )
+    assert programs.run(code).stdout == "True\n"
+    assert programs.standing()[:2] == ("Indeterminate", "process exited without end_session")
