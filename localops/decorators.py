@@ -234,10 +234,13 @@ def _started(plan: _Plan, params: object = None) -> Session | None:
         scope.set(before)
 
 
+_ACTING = ("__call__", "__enter__", "__exit__", "__aenter__", "__aexit__", "__iter__", "__next__")
+
+
 def _methods(cls: type, begin: Callable[..., Stay | None]) -> None:
     """Have each method of a class itself run in the place that `begin` finds for its instance."""
     for attribute, value in list(vars(cls).items()):
-        if inspect.isfunction(value) and not attribute.startswith("__"):
+        if inspect.isfunction(value) and (attribute in _ACTING or not attribute.startswith("__")):
             setattr(cls, attribute, around(value, begin))
 
 
@@ -250,44 +253,159 @@ def _constructor(cls: type) -> Callable[..., None]:
     return construct
 
 
+def _watched(cls: type, kind: str, watch: Callable[[], None]) -> type:
+    """The same class, watched; one that cannot be changed (built in, or sealed by its metaclass) runs unrecorded."""
+    try:
+        watch()
+    except Exception as error:  # the edge: a stranger's metaclass
+        name = type.__getattribute__(cls, "__name__")
+        say_once(f"class {name}", f"@{kind} cannot change the class {name}: it runs unrecorded ({error})")
+    return cls
+
+
 def _operation_class(cls: type, kind: str, options: dict[str, Any]) -> type:
     """The same class, whose construction is an operation."""
-    construct = _constructor(cls)
-    plan = _Plan(kind, construct, {"name": cls.__name__, **options})
-    cls.__init__ = wraps(cls.__init__)(around(construct, plan.begin))  # type: ignore[misc]
-    return cls
+
+    def watch() -> None:
+        construct = _constructor(cls)
+        plan = _Plan(kind, construct, {"name": cls.__name__, **options})
+        cls.__init__ = wraps(cls.__init__)(around(construct, plan.begin))  # type: ignore[misc]
+
+    return _watched(cls, kind, watch)
+
+
+class _Held:
+    """What belongs to one object; it goes when the object goes."""
+
+    __slots__ = ("__weakref__", "value")
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+class _Beside:
+    """What we know of other people's objects.
+
+    It is kept beside them: many objects take no attribute of ours (`__slots__`, frozen, a `__setattr__` of their
+    own), and one more would change how they compare, print and pickle.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[object, _Held]] = {}
+
+    def get(self, instance: object) -> Any:
+        """What was put beside an object; None without it."""
+        found = self._known.get(id(instance))
+        if found is None:
+            return None
+        mark, held = found
+        same = mark() is instance if isinstance(mark, weakref.ref) else mark is type(instance)
+        return held.value if same else None
+
+    def put(self, instance: object, value: Any) -> _Held:
+        """Keep something beside an object for as long as the object lives."""
+        key, held = id(instance), _Held(value)
+        try:
+            self._known[key] = (weakref.ref(instance, lambda _: self._known.pop(key, None)), held)
+        except TypeError:  # without a place for weak references it is known by its type, and tells us when it goes
+            self._known[key] = (type(instance), held)
+            self._watch_deletion(type(instance))
+        return held
+
+    def _watch_deletion(self, cls: type) -> None:
+        before = getattr(cls, "__del__", None)
+        if getattr(before, "_localops", None) is self:
+            return
+
+        def __del__(instance: object) -> None:  # noqa: N807
+            self._known.pop(id(instance), None)
+            if before is not None:
+                before(instance)
+
+        __del__._localops = self  # type: ignore[attr-defined]
+        try:
+            cls.__del__ = __del__  # type: ignore[attr-defined]
+        except Exception:  # a metaclass that lets nothing be added: what is known of its instances stays
+            pass
 
 
 # Agents: each instance of an agent class is one, and what happens in its methods belongs to it.
 
 _AGENT = "_localops_agent"
+_MARK = object()
+_agents = _Beside()
 
 
 class _Agent:
     """What an instance is as an agent: its name, and its id in each session that it acted in."""
 
-    __slots__ = ("first", "ids", "name")
+    __slots__ = ("first", "ids", "name", "told")
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str | None) -> None:
         self.name = name
-        self.first: uuid.UUID | None = uuid.UUID(bytes=new_id())
-        self.ids: dict[bytes, bytes] = {}
+        self.first = uuid.UUID(bytes=new_id())
+        self.ids: dict[bytes, uuid.UUID] = {}
+        self.told: set[bytes] = set()
 
     def id(self, session: Session) -> bytes:
-        """Its id in a session, which is told of it when it first acts there."""
-        key = session._id
-        if key not in self.ids:
-            given, self.first = self.first, None
-            self.ids[key] = session.agent_id(session.create_agent(self.name, given))
-        return self.ids[key]
+        """Its id in a session: the first one it acts in has the one that it was made with."""
+        if session._id not in self.ids:
+            self.ids[session._id] = uuid.UUID(bytes=new_id()) if self.ids else self.first
+        return self.ids[session._id].bytes
+
+    def tell(self, session: Session, instance: object) -> bytes:
+        """Write its name to a session, once, and return its id there."""
+        id = self.id(session)
+        if session._id not in self.told:
+            self.told.add(session._id)
+            session.create_agent(self.name_of(instance), self.ids[session._id])
+        return id
+
+    def name_of(self, instance: object) -> str:
+        """Its name: as given, else as the program itself calls it, else that of its class."""
+        if self.name is not None:
+            return self.name
+        own = _own(instance, "agentops_agent_name")
+        return own or _own(instance, "role") or type(instance).__name__
+
+
+def _own(instance: object, attribute: str) -> str | None:
+    """A text that the program itself put on an instance or its class."""
+    try:
+        if isinstance(getattr(type(instance), attribute, None), _Shown):
+            found = object.__getattribute__(instance, "__dict__").get(attribute)
+        else:
+            found = getattr(instance, attribute, None)
+    except Exception:  # the edge: a stranger's attribute
+        return None
+    return found if isinstance(found, str) and found else None
+
+
+class _Shown:
+    """What AgentOps' programs read from an agent, its id and its name; what a program sets itself goes before it."""
+
+    def __init__(self, show: Callable[[_Agent, object], str]) -> None:
+        self._show = show
+
+    def __get__(self, instance: object, owner: type) -> Any:
+        return self if instance is None else self._show(_agent(instance), instance)
+
+
+def _agent(instance: object, name: str | None = None) -> _Agent:
+    """The agent that an instance is; one that was copied, or made without its constructor, becomes one now."""
+    found = _agents.get(instance)
+    if found is None:
+        found = _Agent(name)
+        _agents.put(instance, found)
+    assert isinstance(found, _Agent)
+    return found
 
 
 def _agent_of(instance: object, session: Session) -> bytes | None:
     """The agent that an instance is; its class is asked, since an instance may answer anything."""
-    if not hasattr(type(instance), _AGENT):
+    if getattr(type(instance), _AGENT, None) is not _MARK:
         return None
-    agent = vars(instance).get(_AGENT)
-    return agent.id(session) if isinstance(agent, _Agent) else None
+    return _agent(instance).tell(session, instance)
 
 
 def _as_agent(args: tuple[Any, ...], _: dict[str, Any]) -> Stay | None:
@@ -300,64 +418,69 @@ def _as_agent(args: tuple[Any, ...], _: dict[str, Any]) -> Stay | None:
 
 def _agent_class(cls: type, name: str | None) -> type:
     """The same class, whose instances are agents."""
-    construct = _constructor(cls)
-    own_session = "session" in parameters(construct)
 
-    @wraps(cls.__init__)  # type: ignore[misc]
-    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
-        given = kwargs.pop("agentops_name", None)
-        session = _session_of(cls.__name__, kwargs, own_session)
-        marks = _marks(self, given or name)
-        with Stay((session, session.here()[1], _agent_of(self, session)) if session is not None else scope.get()):
-            construct(self, *args, **kwargs)
-        vars(self).update(marks)  # a pydantic model begins anew in its own constructor
+    def watch() -> None:
+        construct = _constructor(cls)
+        own_session = "session" in parameters(construct)
 
-    cls.__init__ = __init__  # type: ignore[misc]
-    setattr(cls, _AGENT, None)
-    _methods(cls, _as_agent)
-    return cls
+        @wraps(cls.__init__)  # type: ignore[misc]
+        def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
+            agent = _agent(self, kwargs.pop("agentops_name", None) or name)
+            session = _session_of(cls.__name__, kwargs, own_session)
+            if session is None:
+                construct(self, *args, **kwargs)
+                return
+            try:
+                with Stay((session, session.here()[1], agent.id(session))):
+                    construct(self, *args, **kwargs)
+            finally:  # only now it has its role
+                agent.tell(session, self)
 
+        cls.__init__ = __init__  # type: ignore[misc]
+        setattr(cls, _AGENT, _MARK)
+        if not hasattr(cls, "agentops_agent_name"):
+            cls.agentops_agent_name = _Shown(_Agent.name_of)  # type: ignore[attr-defined]
+        if not hasattr(cls, "agentops_agent_id"):
+            cls.agentops_agent_id = _Shown(lambda agent, _: str(agent.first))  # type: ignore[attr-defined]
+        _methods(cls, _as_agent)
 
-def _marks(instance: object, name: str | None) -> dict[str, Any]:
-    """Make an instance an agent, once; AgentOps' programs read its id and name from it."""
-    own = vars(instance)
-    if _AGENT not in own:
-        agent = _Agent(name or type(instance).__name__)
-        own.update({_AGENT: agent, "agentops_agent_id": str(agent.first), "agentops_agent_name": agent.name})
-    return {key: own[key] for key in (_AGENT, "agentops_agent_id", "agentops_agent_name")}
+    return _watched(cls, "agent", watch)
 
 
 # Sessions: each instance of a class is one.
 
-_SESSION = "_localops_session"
+_sessions = _Beside()
 
 
-def _session_class(cls: type, plan: _Plan) -> type:
+def _session_class(cls: type, options: dict[str, Any]) -> type:
     """The same class, each instance a session: begun when it is made, ended when it goes."""
-    construct = _constructor(cls)
 
-    @wraps(cls.__init__)  # type: ignore[misc]
-    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
-        session = _started(plan)
-        if session is None:
-            construct(self, *args, **kwargs)
-            return
-        try:
-            with Stay((session, None, None)):
+    def watch() -> None:
+        plan = _Plan("session", cls, options)
+        construct = _constructor(cls)
+
+        @wraps(cls.__init__)  # type: ignore[misc]
+        def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
+            session = _started(plan)
+            if session is None:
                 construct(self, *args, **kwargs)
-        except BaseException as error:
-            session.finish(error)
-            raise
-        vars(self)[_SESSION] = session
-        weakref.finalize(self, session.finish)
+                return
+            try:
+                with Stay((session, None, None)):
+                    construct(self, *args, **kwargs)
+            except BaseException as error:
+                session.finish(error)
+                raise
+            weakref.finalize(_sessions.put(self, session), session.finish)
 
-    cls.__init__ = __init__  # type: ignore[misc]
-    _methods(cls, _in_session)
-    return cls
+        cls.__init__ = __init__  # type: ignore[misc]
+        _methods(cls, _in_session)
+
+    return _watched(cls, "session", watch)
 
 
 def _in_session(args: tuple[Any, ...], _: dict[str, Any]) -> Stay | None:
-    session = vars(args[0]).get(_SESSION) if args else None
+    session = _sessions.get(args[0]) if args else None
     return Stay(session.here()) if isinstance(session, Session) else None
 
 
@@ -365,11 +488,13 @@ def _decorate(kind: str, target: Any, options: dict[str, Any]) -> Any:
     """Decorate a function, a class, or one of the two kinds of method that are not functions yet."""
     if isinstance(target, staticmethod | classmethod):
         return type(target)(_decorate(kind, target.__func__, options))
+    if isinstance(target, property) and target.fget is not None:
+        return property(_decorate(kind, target.fget, options), target.fset, target.fdel, target.__doc__)
     if isinstance(target, type):
         if kind == "agent":
             return _agent_class(target, options.get("name"))
         if kind == "session":
-            return _session_class(target, _Plan(kind, target, options))
+            return _session_class(target, options)
         return _operation_class(target, kind, options)
     if not callable(target):
         raise TypeError(f"@{kind} decorates functions, methods and classes, not a {type(target).__name__}")
