@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from zlib import crc32
 
 from localops import clock, host
+from localops.locks import high_descriptors
 
 try:
     import fcntl
@@ -50,7 +51,8 @@ class Participant:
         for _ in range(_TRIES):
             try:
                 host.make_private(os.path.dirname(self.path))
-                handle = os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+                with high_descriptors():
+                    handle = os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             except OSError:
                 return
             if self._hold(handle):
@@ -92,10 +94,17 @@ class Participant:
             "place": _place(os.path.dirname(os.path.dirname(self.path))) if self._file is not None else 0,
         }
 
-    def check(self) -> None:
-        """Hold the lock again if somebody removed the file."""
+    def _is_open(self) -> bool:
+        """Whether the descriptor is still ours: the program may have closed it, and have another file there."""
         try:
-            if self._file is not None and os.stat(self.path).st_ino == self._inode:
+            return self._file is not None and os.fstat(self._file).st_ino == self._inode
+        except OSError:
+            return False
+
+    def check(self) -> None:
+        """Hold the lock again if somebody removed the file, or closed it."""
+        try:
+            if self._is_open() and os.stat(self.path).st_ino == self._inode:
                 return
         except OSError:
             pass
@@ -104,6 +113,7 @@ class Participant:
 
     def close(self) -> None:
         """Stop taking part: the lock goes, and the file with it (unless a fork made this a copy)."""
+        still_open = self._is_open()
         handle, self._file = self._file, None
         if handle is None:
             return
@@ -113,7 +123,8 @@ class Participant:
                 os.unlink(self.path)
             except OSError:
                 pass
-        os.close(handle)
+        if still_open:
+            os.close(handle)
 
 
 def is_alive(project: str, card: Mapping[str, object]) -> bool | None:

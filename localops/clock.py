@@ -15,6 +15,11 @@ _STEP_NS = 1_000_000_000
 _boot = getattr(time, "CLOCK_BOOTTIME", None)  # Linux; elsewhere the monotonic clock, which may not count sleep
 _ticks = time.monotonic_ns if _boot is None else partial(time.clock_gettime_ns, _boot)
 
+# Seconds for waits and intervals.  A library that freezes clocks replaces functions it finds in modules, not a partial;
+# where it came first, the system is asked directly.
+_builtin = isinstance(time.monotonic, type(len))
+monotonic = partial(time.monotonic) if _builtin else partial(time.clock_gettime, time.CLOCK_MONOTONIC)
+
 _base = time.time_ns() - _ticks()
 _drift = 0
 _bits = Random(int.from_bytes(os.urandom(32), "big")).getrandbits

@@ -24,9 +24,9 @@ from localops import alive, blobs, clock, encode, folding, host, parts, rows, sq
 from localops.alive import Participant
 from localops.config import JOURNAL
 from localops.errors import ForeignJournal, JournalError, NewerJournal
-from localops.locks import Watch
+from localops.locks import CLOSED, MARK, TAKEN, Watch, bar, bar_lost, high_descriptors
 from localops.output import say_once
-from localops.reader import APPLICATION_ID, Reader, because, close_readers, is_cut, open_unchanging
+from localops.reader import APPLICATION_ID, Reader, because, close_readers, has_our_header, is_cut, open_unchanging
 from localops.spill import Claim, Spill, waiting
 from localops.sql import statements
 
@@ -41,10 +41,14 @@ if TYPE_CHECKING:
 
 BATCH = 1_024  # rows folded at a time: about 2 ms for whoever crosses the line, 2 µs a row
 LOOK_EVERY = 0.5  # seconds between looks at whether the file, its WAL and our locks are still there
+CHECK_EVERY = 0.001  # seconds between quick looks at whether others still find the files that we write to
+WAL_LIMIT = 8 << 20  # bytes; a WAL may grow beyond it while somebody reads for long, and by what is written meanwhile
+SHORTEN_WAIT = 0.1  # seconds to wait for those who read, when the WAL is to be emptied
+SHORTEN_PAUSE, SHORTEN_PAUSE_MOST = 0.5, 30.0  # seconds until that is tried again, if somebody reads for longer
 SYNC_EVERY = 1.0  # a power cut costs at most this much of what was recorded
 URGENT_EVERY = 0.1  # errors and openings sync at most ten times a second
 
-monotonic = time.monotonic  # bound once: they are on every event's way
+monotonic = clock.monotonic  # bound once: it is on every event's way
 
 _INSERTS = {
     len(columns): f"insert into event({','.join(columns)}) values({','.join('?' * len(columns))})"
@@ -92,12 +96,20 @@ class Journal:
         self._spill: Spill | None = None
         self._lost: dict[bytes, list[int]] = {}  # session -> [spilled, dropped], not yet told in a row
         self._patience = wait
-        self._busy_since = 0.0
+        self._busy_since = self._napped = 0.0
+        self._check_at = 0.0
         self._look_at = self._sync_at = self._synced = 0.0
         self._fold_at = 0
         self._known_ours = False
         self._may_fold = True
         self._sound_seq = 0
+        self._inodes: list[int] = []
+        self._size = self._wal_size = 0
+        self._shorten_at, self._shorten_pause = 0.0, SHORTEN_PAUSE
+        self._recent: list[Row] = []  # written since the last check, which showed that others see what we write
+        self._watch = Watch("")
+        self._remember = self._recent.append
+        self._position: Callable[[], int] = _anywhere
         self._chores_due = False
         self._gather = gather  # take in what others wrote: the project's own file, on a network file system as well
         self._mountinfo = mountinfo
@@ -111,6 +123,16 @@ class Journal:
         self._part = self.network and not self._gather
         name = parts.path_of(self.folder, self.participate()) if self._part else JOURNAL
         self.path = os.path.realpath(os.path.join(self.folder, name))
+
+    @property
+    def _look_at(self) -> float:
+        """When the next look is due."""
+        return self._next_look
+
+    @_look_at.setter
+    def _look_at(self, at: float) -> None:
+        self._next_look = at
+        self._check_at = min(self._check_at, at)
 
     # Writing
 
@@ -126,12 +148,13 @@ class Journal:
             self._inside = True
             try:
                 now = monotonic()
-                if now >= self._look_at:
-                    self._look(now)
+                if now >= self._check_at or self._position() != MARK:
+                    self._check(now)
                 if sync or now >= self._sync_at:
                     self._insert_synced(row, now)
                 else:
                     self._execute(_INSERTS[len(row)], row)
+                self._remember(row)
                 seq = self._connection.last_insert_rowid()  # type: ignore[union-attr]
                 if seq >= self._fold_at:
                     self._fold_some(seq)
@@ -162,12 +185,20 @@ class Journal:
 
     def sync_due(self) -> bool:
         """Whether a tenth of a second has passed since the last sync: a wait that begins now should be safe first."""
-        return time.monotonic() >= self._synced + URGENT_EVERY
+        return monotonic() >= self._synced + URGENT_EVERY
 
     def _trouble(self, row: Row, error: Exception) -> bool:
         """SQLite refused: mend what can be mended and try once more, else spill."""
         if isinstance(error, _Waiting):
             return self._rescue(row, None)
+        if self._connection is not None and not self._in_place():
+            try:
+                self._mend()
+                self._execute(_INSERTS[len(row)], row)
+                self.counts["recorded"] += 1
+                return True
+            except Exception as again:  # what is left is the spill
+                error = again
         if isinstance(error, apsw.CorruptError | apsw.NotADBError) and self._set_aside(error):
             try:
                 self._execute(_INSERTS[len(row)], row)
@@ -179,7 +210,7 @@ class Journal:
             self._drop()
         self._patience = 0.05  # one long wait is enough; the next tries are short until one succeeds
         self._execute = _refuse
-        self._look_at = time.monotonic() + LOOK_EVERY
+        self._look_at = monotonic() + LOOK_EVERY
         return self._rescue(row, error)
 
     def _rescue(self, row: Row, error: Exception | None) -> bool:
@@ -187,7 +218,7 @@ class Journal:
         kept = self._keep(row)
         self.counts["spilled" if kept else "dropped"] += 1
         self._lost.setdefault(row[2], [0, 0])[not kept] += 1
-        self._look_at = min(self._look_at, time.monotonic() + LOOK_EVERY)
+        self._look_at = min(self._look_at, monotonic() + LOOK_EVERY)
         if not kept:
             say_once("dropped", f"an event could be written nowhere and is lost ({error}); see `localops doctor`")
         elif error is not None:
@@ -209,6 +240,44 @@ class Journal:
             self._spill = Spill(self.folder)
         return self._spill.write(rows.whole(row))
 
+    def _check(self, now: float) -> None:
+        """Look whether others still find the files that we write to; before a write, and a thousand times a second."""
+        if now >= self._next_look:
+            self._look(now)
+        elif self._connection is not None and not self._connection.in_transaction:
+            if not self._in_place():
+                self._mend()
+            elif self._wal_size > WAL_LIMIT and now >= self._shorten_at and self._execute is not _refuse:
+                self._shorten(now)
+        self._check_at = min(now + CHECK_EVERY, self._next_look)
+        self._recent.clear()
+
+    def _in_place(self) -> bool:
+        """The quick part of a look: our descriptors, and the files that are shared with others."""
+        if not self._watch.ours():
+            return False
+        try:
+            if not self.network:
+                wal = os.stat(self.path + "-wal")
+                self._wal_size = wal.st_size
+                return [wal.st_ino, os.stat(self.path + "-shm").st_ino] == self._inodes[1:]
+        except OSError:
+            return False
+        return True
+
+    def _shorten(self, now: float) -> None:
+        """Empty a WAL that has outgrown its limit: while many write, there is no moment at which SQLite would."""
+        patience, self._patience = self._patience, SHORTEN_WAIT
+        try:
+            busy = self._execute("pragma wal_checkpoint(truncate)").fetchall()[0][0]
+        except apsw.BusyError:
+            busy = 1
+        finally:
+            self._patience = patience
+        # A long reader keeps it from being emptied: to try again and again would stop all who write.
+        self._shorten_pause = min(2 * self._shorten_pause, SHORTEN_PAUSE_MOST) if busy else SHORTEN_PAUSE
+        self._shorten_at = now + self._shorten_pause if busy else now
+
     def _look(self, now: float) -> None:
         """Twice a second: are we still who we were, and is the file still where we write?"""
         if self._pid != os.getpid():  # a fork that ran none of Python's hooks
@@ -218,8 +287,10 @@ class Journal:
         self._look_at = now + LOOK_EVERY
         if self._connection is None:
             self._open()
-        elif not (self._sound() or self._sound()):  # looked at twice: acting on a glimpse would be worse
-            self._begin_again()
+        elif not self._in_place() or not (self._sound() or self._sound()):  # twice: acting on a glimpse would be worse
+            self._mend()
+        elif self._is_cut_short():
+            self._begin_after_damage(JournalError("it was cut short while it was in use"))
         else:
             self._execute = self._connection.cursor().execute
         self._after_look()
@@ -228,6 +299,7 @@ class Journal:
         connection = self._connection
         assert connection is not None
         self._sound_seq = connection.execute("select max(seq) from event").get or 0
+        self._recent.clear()
         if self._lost:
             self._tell_losses()
         self._patience = self.wait
@@ -276,16 +348,28 @@ class Journal:
             self._place()
         host.make_private(os.path.dirname(self.path))
         self._make_file()
-        deadline = time.monotonic() + max(self._patience, 0.05)
+        for last in (False, True):
+            self._connection, self._pid = self._opened(), os.getpid()
+            self._execute = self._connection.cursor().execute
+            if self._remember_files():
+                return self._settle()
+            self._drop()
+            if not last:  # a reader of this process may hold on to a -shm file that was removed
+                close_readers()
+        raise JournalError(f"{self.path} was replaced while it was opened")
+
+    def _opened(self) -> apsw.Connection:
+        """A connection that is ready to be used."""
+        deadline = monotonic() + max(self._patience, 0.05)
         while True:
-            flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_NOFOLLOW
-            connection = apsw.Connection(self.path, flags=flags, vfs=self._vfs)
+            connection = self._connect()
             try:
-                self._prepare(connection)
-                break
+                with high_descriptors():
+                    self._prepare(connection)
+                return connection
             except apsw.BusyError:  # the switch to WAL can be busy in spite of any handler
                 connection.close()
-                if time.monotonic() > deadline:
+                if monotonic() > deadline:
                     raise
                 time.sleep(0.005 + 0.02 * self._random.random())
             except (apsw.NotADBError, ForeignJournal) as error:
@@ -294,10 +378,13 @@ class Journal:
             except BaseException:
                 connection.close()
                 raise
-        self._connection, self._pid = connection, os.getpid()
-        self._execute = connection.cursor().execute
-        self._remember_files()
-        self._settle()
+
+    def _connect(self) -> apsw.Connection:
+        if not self.network:
+            bar_lost(self.path, self._patience)
+        flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_NOFOLLOW
+        with high_descriptors():
+            return apsw.Connection(self.path, flags=flags, vfs=self._vfs)
 
     def _make_file(self) -> None:
         if is_cut(self.path):  # SQLite would throw away the WAL, and the rows in it
@@ -322,12 +409,12 @@ class Journal:
         connection.config(apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0)
         if connection.pragma("user_version") < sql.SCHEMA:
             _migrate(connection)
+        self._known_ours = True
         self._may_fold = connection.pragma("user_version") == sql.SCHEMA  # a newer release folds its own way
 
     def _check_ours(self, connection: apsw.Connection) -> None:
         tables = connection.execute("select count(*) from sqlite_schema").get  # asked first: another may be making them
         if connection.pragma("application_id") == APPLICATION_ID:
-            self._known_ours = True
             if connection.pragma("user_version") > sql.SCHEMA:
                 oldest = int(connection.execute("select value from meta where key = 'writer'").get or 0)
                 if oldest > sql.SCHEMA:
@@ -337,12 +424,17 @@ class Journal:
 
     def _busy(self, tries: int) -> bool:
         """Wait for the write lock in short random naps: SQLite's own waits grow to 100 ms and starve writers."""
-        now = time.monotonic()
+        now = monotonic()
         if tries == 0:
-            self._busy_since = now
-        if now - self._busy_since > self._patience or self._barred:
+            self._busy_since, self._napped = now, 0.0
+        # The naps are counted as well: a clock may stand still.
+        if max(now - self._busy_since, self._napped) > self._patience or self._barred:
             return False
-        time.sleep(0.0003 + 0.0017 * self._random.random())
+        if self._inodes and not self._in_place():  # whoever holds the lock may be keeping us from a lost -shm file
+            return False
+        nap = 0.0003 + 0.0017 * self._random.random()
+        self._napped += nap
+        time.sleep(nap)
         return True
 
     def _settle(self) -> None:
@@ -390,22 +482,132 @@ class Journal:
         if self._connection is not None and self._connection.in_transaction:
             self._execute("rollback")
 
-    def _remember_files(self) -> None:
-        self._inodes = self._inodes_now()
-        self._locks = Watch(self.path)
+    def _remember_files(self) -> bool:
+        """Remember which files SQLite has open; False when those at their places are others already."""
+        try:
+            self._inodes = self._inodes_now()
+            self._size = os.stat(self.path).st_size
+        except FileNotFoundError:
+            return False
+        self._watch = Watch(self.path)
+        self._position = self._watch.position or _anywhere
+        return self._watch.attached
 
     def _inodes_now(self) -> list[int]:
-        suffixes = ("",) if self.network else ("", "-wal")
+        suffixes = ("",) if self.network else ("", "-wal", "-shm")
         return [os.stat(self.path + suffix).st_ino for suffix in suffixes]
 
     def _sound(self) -> bool:
-        """The file, its WAL and our lock on it are still ours."""
+        """The files and our locks on them are still ours."""
         try:
             if self._inodes_now() != self._inodes:
                 return False
         except OSError:
             return False
-        return self._locks.sound()
+        return self._watch.sound()
+
+    def _is_cut_short(self) -> bool:
+        """Whether the file has become shorter than what SQLite has written to it."""
+        size, before = os.stat(self.path).st_size, self._size
+        self._size = size
+        if size >= before:
+            return False
+        connection = self._connection
+        assert connection is not None
+        pages: int = connection.pragma("page_count")  # packing makes a file shorter, too, and says so in this
+        return bool(size < pages * connection.pragma("page_size"))
+
+    def _begin_after_damage(self, error: JournalError) -> None:
+        """Set a damaged file aside and go on in a new one, with what was recorded since the last look."""
+        connection, recent = self._connection, list(self._recent)
+        assert connection is not None
+        try:
+            recent = self._read_own(connection) + recent
+        except apsw.Error:  # it was in the part that is gone
+            pass
+        if not self._set_aside(error):
+            self._keep_all(recent)
+            raise error
+        self._add_or_keep(recent)
+
+    def _mend(self) -> None:
+        """Our files are not as they were: find out what has happened, and go on in the best way there is."""
+        state = self._watch.state()
+        if state == TAKEN:
+            self._drop()
+            raise JournalError(self._barred)
+        if state == CLOSED:
+            self._open_again(list(self._recent), f"this process closed files that were open on {self.path}")
+        elif self._has_lost_shared():
+            self._change_over()
+        elif not (self._in_place() and self._sound()):
+            self._begin_again()
+
+    def _abandon(self) -> None:
+        """The program closed our descriptors, and has files of its own under their numbers: never touch them again."""
+        connection, self._connection, self._execute = self._connection, None, _refuse
+        assert connection is not None
+        import ctypes  # only here: SQLite would close those numbers when the connection goes, even at exit
+
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+        _leaked.append(_silenced(connection))
+        self._keep_all(self._recent)
+        self._barred = (
+            "this process closed descriptors that localops had open, and opened other files under their numbers: it "
+            "records into its spill file"
+        )
+
+    def _has_lost_shared(self) -> bool:
+        """Whether the -shm file alone is gone or replaced; looked at twice, for more may be about to go."""
+        for pause in (0.01, 0.0):
+            try:
+                journal, wal = (os.stat(self.path + side).st_ino for side in ("", "-wal"))
+            except OSError:
+                return False
+            if self.network or [journal, wal] != self._inodes[:2] or not self._watch.sound():
+                return False
+            try:
+                if os.stat(self.path + "-shm").st_ino == self._inodes[2]:
+                    return False
+            except OSError:
+                pass
+            time.sleep(pause)
+        return True
+
+    def _change_over(self) -> None:
+        """The -shm file was removed: keep everybody from writing through it, and go on with the one in its place.
+
+        What was committed before the last check is in the WAL for everybody who opens it; what came after may have
+        been written over by somebody who had changed over already, and is added again.
+        """
+        recent, lost = list(self._recent), self._watch.pin_shared()
+        self._drop()
+        if lost is not None:
+            bar(lost, self._patience)
+        self._open_again(recent, f"{self.path}-shm was removed while it was in use")
+
+    def _open_again(self, recent: list[Row], what: str) -> None:
+        """Open the same file anew and see that the newest rows are in it."""
+        self._drop()
+        self.counts["reopened"] += 1
+        say_once(f"reopened: {what}", f"{what}: the journal was opened again, and no event is lost")
+        try:
+            self._open()
+        except BaseException:
+            self._keep_all(recent)
+            raise
+        self._add_or_keep(recent)
+
+    def _add_or_keep(self, recent: list[Row]) -> None:
+        try:
+            self.add(recent)
+        except BaseException:
+            self._keep_all(recent)
+            raise
+
+    def _keep_all(self, recent: Iterable[Row]) -> None:
+        for row in recent:
+            self._keep(row)
 
     def _begin_again(self) -> None:
         """The file was moved, deleted or had its locks dropped by other code: open anew, and bring along what is ours.
@@ -414,7 +616,7 @@ class Journal:
         """
         old = self._connection
         assert old is not None
-        kept, same = self._read_own(old), self._is_same_file()
+        kept, same = self._read_own(old) + self._recent, self._is_same_file()
         mine = len({row[:2] for row in kept})
         left = 0 if same else old.execute("select coalesce(sum(rows), 0) from session_total").get - mine
         if not self.network and not same:
@@ -424,11 +626,10 @@ class Journal:
         say_once(f"reopened, rows left: {left > 0}", _reopened_sentence(self.path, mine, left, same=same))
         try:
             self._open()
-            self.add(kept)
         except BaseException:
-            for row in kept:
-                self._keep(row)
+            self._keep_all(kept)
             raise
+        self._add_or_keep(kept)
 
     def _is_same_file(self) -> bool:
         try:
@@ -474,9 +675,13 @@ class Journal:
             connection.close()
 
     def _drop(self, *, checkpoint: bool = False) -> None:
+        if self._connection is not None and self._watch.state() == TAKEN:
+            self._abandon()
         connection, self._connection = self._connection, None
         self._execute = _refuse
         self._look_at = 0.0
+        self._inodes, self._watch, self._position = [], Watch(""), _anywhere
+        self._recent.clear()
         if connection is not None:
             try:
                 connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, int(not checkpoint))
@@ -486,11 +691,11 @@ class Journal:
 
     def _set_aside(self, error: Exception) -> bool:
         """A damaged journal is kept under another name, whole, and a new one begun."""
-        if not self._known_ours:
+        if not self._known_ours and not has_our_header(self.path):
             return False
-        damaged = self._inodes[0]
-        self._drop()
         try:
+            damaged = self._inodes[0] if self._inodes else os.stat(self.path).st_ino
+            self._drop()
             with alive.alone(self.folder):
                 if os.stat(self.path).st_ino == damaged:  # else another process has done it already
                     self._move_aside(damaged, error)
@@ -525,7 +730,7 @@ class Journal:
         """Before letting go: save what was written to a file that is gone, and tell what was lost."""
         try:
             with self._alone():
-                self._look(time.monotonic())
+                self._look(monotonic())
         except (apsw.Error, JournalError, OSError):
             for session, (spilled, dropped) in self._lost.items():
                 self._keep(_loss(session, spilled, dropped))
@@ -612,7 +817,9 @@ class Journal:
             inside, self._inside = self._inside, True
             try:
                 if self._connection is None or (to_write and self._execute is _refuse):
-                    self._look(time.monotonic())
+                    self._look(monotonic())
+                else:
+                    self._check(monotonic())
                 yield
             finally:
                 self._inside = inside
@@ -636,6 +843,8 @@ class Journal:
                 if folded:
                     self._fold_inside(1, sys.maxsize)
                 execute("commit")
+                if not self._in_place():  # others may not see what was written
+                    raise JournalError(f"the files of {self.path} were removed while it was written: do it again")
             except BaseException:
                 self._roll_back()
                 raise
@@ -729,6 +938,11 @@ class Journal:
         """The first row of a named query."""
         found = self.all(name, **values)
         return found[0] if found else None
+
+
+def _anywhere() -> int:
+    """Stands for the position of a descriptor where descriptors cannot be looked at."""
+    return MARK
 
 
 class _Waiting(Exception):

@@ -1,8 +1,17 @@
-"""Whether SQLite still holds its locks on a file: other code that opens and closes the same file drops them silently.
+"""Whether the files that SQLite has open are still ours, and what to do when the file they share was removed.
 
 A process is not told of its own POSIX locks, but a lock of the newer kind (of an open file, not of a process) would
 conflict with them; asking for one through SQLite's own descriptor costs a microsecond.  Reading /proc/locks would
 cost milliseconds.
+
+A descriptor that the program closed may be another file's a moment later.  So each of ours is given a position in its
+file that no other file has by chance: SQLite reads and writes at positions of its own and leaves this one alone, and to
+ask for it is the cheapest question there is about a descriptor.
+
+Writers and readers of a journal agree on what its WAL holds through the -shm file.  When that is removed, whoever has
+it open goes on with it while the next to come makes another, and both write to the same places of the WAL.  So before
+another is made, the write lock of the lost one is taken (`bar`): whoever still uses it cannot write any more, finds
+out why, and changes over.
 """
 
 from __future__ import annotations
@@ -10,55 +19,130 @@ from __future__ import annotations
 import os
 import struct
 import sys
+import time
+from contextlib import contextmanager
+from functools import partial
 
 try:
-    from fcntl import F_OFD_GETLK, F_UNLCK, F_WRLCK, fcntl
+    from fcntl import F_OFD_GETLK, F_OFD_SETLK, F_UNLCK, F_WRLCK, fcntl
 
     _able = sys.maxsize > 1 << 32
 except ImportError:  # not Linux: the lock cannot be seen
     _able = False
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+MARK = 0x4C4F5053  # the position that tells our descriptors from those of the program
+OURS, CLOSED, TAKEN = "ours", "closed", "taken"  # what may have become of our descriptors
+
 _FLOCK = "hhxxxxqqixxxx"  # struct flock of 64-bit Linux: type, whence, start, length, pid
-SHARED = (0x40000002, 510)  # the bytes SQLite locks in the database file while it is open in WAL mode
-DEAD_MAN = (128, 1)  # and in the -shm file
+_SHARED = (0x40000002, 510)  # the bytes SQLite locks in the database file while it is open in WAL mode
+_DEAD_MAN = (128, 1)  # and in the -shm file
+_WRITING = (120, 3)  # in the -shm file: the locks of whoever writes, checkpoints or recovers
+_LOW = 100  # descriptors below are left to the program
+_GRACE = 0.02  # seconds that a writer who has not noticed yet is given to finish
+_MOST_BARS = 16
+
+_bars: list[int] = []  # descriptors of lost -shm files whose write locks are held here
 
 
 class Watch:
-    """The descriptors SQLite has open on a database and its -shm file, to be asked about their locks."""
+    """The descriptors SQLite has open on a database, its WAL and its -shm file."""
 
     def __init__(self, path: str) -> None:
-        found = {}
-        if _able:
-            try:
-                found = _descriptors({_inode(path): SHARED, _inode(path + "-shm"): DEAD_MAN})
-            except OSError:
-                pass
-        self._held = [(handle, area) for handle, area in found.items() if _locked(handle, area)]
+        self._files: dict[int, tuple[int, int]] = {}
+        self._held: list[tuple[int, tuple[int, int]]] = []
+        self._shared = -1
+        self.position: Callable[[], int] | None = None  # asks for it of one descriptor: MARK while that is ours
+        self.attached = True  # whether SQLite has those files open that are at their places; not known: True
+        names = _names() if _able and path else []
+        if not names:
+            return
+        sides = {inode: side for side in ("", "-wal", "-shm") if (inode := _inode(path + side)) is not None}
+        handles = _descriptors(names, set(sides))
+        self.attached = len(handles) == len(sides)
+        for handle, inode in handles.items():
+            self._files[handle] = inode
+            if sides[inode] == "-shm":
+                self._shared = handle
+            area = {"": _SHARED, "-shm": _DEAD_MAN}.get(sides[inode])
+            if area is not None and _locked(handle, area):
+                self._held.append((handle, area))
+        if self._files:
+            self.position = partial(os.lseek, self._shared if self._shared >= 0 else max(self._files), 0, os.SEEK_CUR)
+        self._mark()
+
+    def _mark(self) -> None:
+        for handle in self._files:
+            os.lseek(handle, MARK, os.SEEK_SET)
+
+    def ours(self) -> bool:
+        """Whether every descriptor is still open on the file it was opened on."""
+        try:
+            return all(os.lseek(handle, 0, os.SEEK_CUR) == MARK for handle in self._files)
+        except OSError:
+            return False
+
+    def state(self) -> str:
+        """What has become of our descriptors: OURS, CLOSED, or TAKEN when a number is another file's now."""
+        states = {_state(handle, inode) for handle, inode in self._files.items()}
+        state = TAKEN if TAKEN in states else CLOSED if CLOSED in states else OURS
+        if state == OURS:  # only a position was lost
+            self._mark()
+        return state
 
     def sound(self) -> bool:
         """Whether every lock that was there at the beginning still is."""
         return all(_locked(handle, area) for handle, area in self._held)
 
+    def pin_shared(self) -> int | None:
+        """The -shm file that SQLite uses, opened once more: its locks can be asked for when SQLite has let go."""
+        try:
+            return os.open(f"/proc/self/fd/{self._shared}", os.O_RDWR | os.O_CLOEXEC) if self._shared >= 0 else None
+        except OSError:
+            return None
 
-def _inode(path: str) -> tuple[int, int]:
-    facts = os.stat(path)
+
+def _state(handle: int, inode: tuple[int, int]) -> str:
+    try:
+        facts = os.fstat(handle)
+    except OSError:
+        return CLOSED
+    return OURS if (facts.st_dev, facts.st_ino) == inode else TAKEN
+
+
+def _inode(path: str) -> tuple[int, int] | None:
+    try:
+        facts = os.stat(path)
+    except OSError:
+        return None
     return facts.st_dev, facts.st_ino
 
 
-def _descriptors(wanted: dict[tuple[int, int], tuple[int, int]]) -> dict[int, tuple[int, int]]:
+def _names() -> list[str]:
+    try:
+        return sorted(os.listdir("/proc/self/fd"), key=int, reverse=True)
+    except OSError:
+        return []
+
+
+def _descriptors(names: list[str], wanted: set[tuple[int, int]]) -> dict[int, tuple[int, int]]:
     """The newest descriptor of this process for each of the files: SQLite opened them a moment ago."""
-    found: dict[int, tuple[int, int]] = {}
-    for name in sorted(os.listdir("/proc/self/fd"), key=int, reverse=True):
+    handles: dict[int, tuple[int, int]] = {}
+    for name in names:
         try:
             facts = os.fstat(int(name))
         except OSError:
             continue
-        area = wanted.pop((facts.st_dev, facts.st_ino), None)
-        if area is not None:
-            found[int(name)] = area
+        inode = (facts.st_dev, facts.st_ino)
+        if inode in wanted and int(name) not in _bars:
+            wanted.discard(inode)
+            handles[int(name)] = inode
         if not wanted:
             break
-    return found
+    return handles
 
 
 def _locked(handle: int, area: tuple[int, int]) -> bool:
@@ -67,3 +151,81 @@ def _locked(handle: int, area: tuple[int, int]) -> bool:
         return bool(struct.unpack(_FLOCK, fcntl(handle, F_OFD_GETLK, asked))[0] != F_UNLCK)
     except OSError:  # the descriptor is closed: so is the file
         return False
+
+
+@contextmanager
+def high_descriptors() -> Iterator[None]:
+    """Have what is opened inside get high descriptors: a program that closes all of them uses the low ones again."""
+    low: list[int] = []
+    try:
+        if _able and _may_open(4 * _LOW):
+            low.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+            while low[-1] < _LOW:
+                low.append(os.dup(low[0]))
+    except OSError:  # no more can be had: then a low one has to do
+        pass
+    try:
+        yield
+    finally:
+        for handle in low:
+            os.close(handle)
+
+
+def _may_open(many: int) -> bool:
+    return os.sysconf("SC_OPEN_MAX") >= many
+
+
+def bar(handle: int, wait: float) -> None:
+    """Keep everybody from writing through a lost -shm file, once those have finished who are at it."""
+    for _ in range(max(1, int(wait / 0.002))):
+        barred = _bar(handle)
+        if barred is None:
+            time.sleep(0.002)
+            continue
+        if barred:
+            _bars.append(handle)
+            if len(_bars) > _MOST_BARS:
+                os.close(_bars.pop(0))
+            return
+        break
+    os.close(handle)
+
+
+def _bar(handle: int) -> bool | None:
+    """Take the locks; None while somebody writes, False when another process holds them for the same reason."""
+    asked = struct.pack(_FLOCK, F_WRLCK, os.SEEK_SET, *_WRITING, 0)
+    try:
+        fcntl(handle, F_OFD_SETLK, asked)
+    except BlockingIOError:
+        kind, _, _, _, pid = struct.unpack(_FLOCK, fcntl(handle, F_OFD_GETLK, asked))
+        return False if kind != F_UNLCK and pid == -1 else None
+    except OSError:  # a file system without such locks
+        return False
+    return True
+
+
+def bar_lost(path: str, wait: float) -> None:
+    """Before a database is opened whose -shm file is missing: bar everybody who still uses the one that was there."""
+    if not _able or os.path.exists(path + "-shm") or not os.path.exists(path + "-wal"):
+        return
+    for handle in _lost(os.path.realpath(path) + "-shm (deleted)"):
+        bar(handle, wait)
+    time.sleep(_GRACE)  # for those that cannot be seen: each looks whether the file is there before it writes
+
+
+def _lost(name: str) -> Iterator[int]:
+    """A file that was removed, opened once for each process that has it open."""
+    others = [each for each in os.listdir("/proc") if each.isdecimal() and int(each) != os.getpid()]
+    for process in others:
+        folder = f"/proc/{process}/fd"
+        try:
+            names = os.listdir(folder)
+        except OSError:  # it has ended, or is another user's
+            continue
+        for each in names:
+            try:
+                if os.readlink(f"{folder}/{each}") == name:
+                    yield os.open(f"{folder}/{each}", os.O_RDWR | os.O_CLOEXEC)
+                    break
+            except OSError:
+                continue

@@ -18,6 +18,7 @@ import apsw
 
 from localops import host, rows
 from localops.errors import DamagedJournal, EmptyJournal, ForeignJournal, JournalError, NotFound, QueryRefused
+from localops.locks import bar_lost
 from localops.sql import SCHEMA, passing_views, statements
 
 TYPE_CHECKING = False
@@ -71,10 +72,13 @@ class Reader:
         _readers.add(self)
 
     def _open(self) -> apsw.Connection:
+        bar_lost(self.path, 1.0)
+        self._shared: int | None = None
         try:
             connection = apsw.Connection(self.path, flags=apsw.SQLITE_OPEN_READONLY)
             connection.set_busy_timeout(5_000)
             connection.execute("select 1 from sqlite_schema").fetchall()
+            self._shared = self._shared_now()
         except (apsw.CantOpenError, apsw.ReadOnlyError):
             # A folder that cannot be written, and a WAL that was closed in peace: nothing can change under us.
             wal = self.path + "-wal"
@@ -82,6 +86,20 @@ class Reader:
                 raise
             connection = open_unchanging(self.path)
         return connection
+
+    def _shared_now(self) -> int | None:
+        try:
+            return os.stat(self.path + "-shm").st_ino
+        except OSError:  # a journal that was closed in peace, on a disk that cannot be written
+            return None
+
+    def _follow(self) -> None:
+        """Open the file again when its -shm was removed: its writers have made another, and ours is out of date."""
+        if self._shared is None or self._shared_now() == self._shared or self._connection.in_transaction:
+            return
+        if os.path.exists(self.path):
+            self._connection.close()  # first: in one process, two connections to a file share what they know of its WAL
+            self._connection = self._open()
 
     def all(self, name: str, **values: object) -> list[tuple[Any, ...]]:
         """The rows of a named query."""
@@ -94,6 +112,7 @@ class Reader:
 
     def ask(self, statement: str, values: Mapping[str, object] | Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """The rows of a statement of our own, all at once: the read ends before anything is done with them."""
+        self._follow()
         try:
             return self._connection.execute(statement, values).fetchall()
         except apsw.CorruptError as error:
@@ -103,6 +122,7 @@ class Reader:
         """The first rows of a statement until their last columns have so many bytes, and whether these are all."""
         found: list[tuple[Any, ...]] = []
         size = 0
+        self._follow()
         cursor = self._connection.execute(statement, values)
         try:
             for row in cursor:
@@ -221,6 +241,19 @@ def is_cut(path: str) -> bool:
         return os.path.getsize(path) == 0 and os.path.getsize(path + "-wal") > 0
     except OSError:
         return False
+
+
+def has_our_header(path: str) -> bool:
+    """Whether a file begins like a journal, whatever follows; read by SQLite's own means, which keep its locks."""
+    try:
+        file = apsw.VFSFile("", path, [apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_MAIN_DB, 0])
+        try:
+            header = file.xRead(100, 0)
+        finally:
+            file.xClose()
+    except apsw.Error:
+        return False
+    return header[:15] == b"SQLite format 3" and int.from_bytes(header[68:72], "big") == APPLICATION_ID
 
 
 def told(error: Exception) -> str:

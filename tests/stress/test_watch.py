@@ -1,0 +1,30 @@
+"""A -shm file that is removed under recorders, again and again: STRESS_ROUNDS says how often for each way."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+from collections.abc import Sequence
+
+import pytest
+
+from tests import programs
+from tests.test_watch import WAYS, lose_the_shared_file
+
+ROUNDS = int(os.environ.get("STRESS_ROUNDS", "1"))
+
+
+@pytest.mark.parametrize("kill", [False, True])
+@pytest.mark.parametrize(("late", "commands"), WAYS)
+def test_a_removed_shm_costs_nothing(late: int, commands: Sequence[str], kill: bool) -> None:
+    """With recorders that come later, commands, both, and all of them killed: every acknowledged row is found."""
+    folder = programs.project()
+    for _ in range(ROUNDS):
+        early = random.choice([1, 2, 3])
+        acknowledged, found = lose_the_shared_file(
+            folder, recorders=early, late=late, commands=commands, seconds=1.0, kill=kill
+        )
+        assert acknowledged <= found
+        print(f"{early} + {late} recorders, {len(commands)} commands: {len(acknowledged)} rows acknowledged, 0 lost")
+        shutil.rmtree(folder)

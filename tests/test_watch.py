@@ -1,0 +1,291 @@
+"""What a journal's files meet while they are in use: a -shm removed, descriptors closed, a file cut, a frozen clock."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+
+from localops import journal as journals
+from localops import spill
+from localops.journal import Journal
+from localops.reader import Reader
+from tests import programs
+from tests.test_journal import event, names
+
+RECORDS = """
+import random, sys, time
+from localops.journal import Journal
+from tests.test_journal import event
+folder, tag, seconds, pause = sys.argv[1], sys.argv[2], float(sys.argv[3]), float(sys.argv[4])
+journal, n, until = Journal(folder), 0, time.monotonic() + seconds
+while time.monotonic() < until:
+    name = f"{tag} {n}"
+    if journal.append(event(name, body='{"x":"' + 500 * "y" + '"}')):
+        print(name, flush=True)
+    n += 1
+    time.sleep(2 * pause * random.random())
+journal.close()
+"""
+COMMANDS = ("sessions", "analytics", "doctor")
+WAYS = [(1, ()), (0, COMMANDS), (1, COMMANDS)]  # recorders that come late, commands that are run
+
+
+@pytest.fixture
+def folder() -> str:
+    """Where the journal of the test is."""
+    return programs.project()
+
+
+@pytest.fixture
+def journal(folder: str) -> Iterator[Journal]:
+    """A journal that does not wait long."""
+    one = Journal(folder, wait=0.2)
+    yield one
+    one.close()
+
+
+def is_sound(folder: str) -> bool:
+    """Whether SQLite finds nothing wrong with a journal."""
+    with Reader(os.path.join(folder, "journal.db")) as reader:
+        return reader.ask("pragma integrity_check") == [("ok",)]
+
+
+def appends(folder: str, *rows: str) -> None:
+    """Another process writes some rows and ends."""
+    code = (
+        "import sys\nfrom localops.journal import Journal\nfrom tests.test_journal import event\n"
+        "journal = Journal(sys.argv[1])\nassert all([journal.append(event(name)) for name in sys.argv[2:]])\n"
+        "assert journal.counts['spilled'] == 0\njournal.close()\n"
+    )
+    done = programs.run(code, folder, *rows)
+    assert done.returncode == 0, done.stderr
+
+
+# A -shm file that is removed
+
+
+def lose_the_shared_file(
+    folder: str, *, recorders: int, late: int, commands: Sequence[str], seconds: float, kill: bool = False
+) -> tuple[set[str], set[str]]:
+    """Remove -shm under recorders, start others beside them; the names acknowledged, and those found in the end."""
+    path = os.path.join(folder, "journal.db")
+    pause = random.choice([0, 0.001, 0.01])
+    many = [programs.start(RECORDS, folder, f"early{n}", seconds, pause) for n in range(recorders)]
+    acknowledged = {one.stdout.readline().strip() for one in many if one.stdout is not None}
+    time.sleep(0.2)
+    os.unlink(path + "-shm")
+    many += [programs.start(RECORDS, folder, f"late{n}", seconds / 2, pause) for n in range(late)]
+    for command in commands:
+        code = "from localops.cli import main; main()"
+        programs.run(code, command, "--home", os.path.dirname(folder))
+    if kill:
+        time.sleep(seconds / 4)
+        for one in many:
+            one.kill()
+    for one in many:
+        out, err = one.communicate(timeout=60)
+        assert kill or one.returncode == 0, err
+        acknowledged |= set(out.splitlines()[: -1 if kill else None])
+    last = Journal(folder, gather=True)
+    last.append(event("last"))
+    last.collect()
+    last.close()
+    assert is_sound(folder)
+    assert not [name for name in os.listdir(folder) if "corrupt" in name]
+    return acknowledged, set(names(folder))
+
+
+def test_a_removed_shm_costs_nothing(folder: str) -> None:
+    """With a recorder that comes after it is gone, and a command: every acknowledged row is found."""
+    acknowledged, found = lose_the_shared_file(folder, recorders=2, late=1, commands=["sessions"], seconds=1.0)
+    assert acknowledged <= found
+
+
+def test_an_idle_recorder_changes_over_before_it_writes(journal: Journal, folder: str) -> None:
+    """While it did nothing its -shm went, and another recorder came, wrote and ended."""
+    assert all(journal.append(event(f"{n}")) for n in range(20))
+    os.unlink(journal.path + "-shm")
+    appends(folder, *(f"other {n}" for n in range(50)))
+    assert all(journal.append(event(f"after {n}")) for n in range(20))
+    appends(folder, "last")
+    assert names(folder) == [
+        *map(str, range(20)),
+        *(f"other {n}" for n in range(50)),
+        *(f"after {n}" for n in range(20)),
+        "last",
+    ]
+    assert is_sound(folder)
+    assert journal.counts == {"recorded": 40, "spilled": 0, "dropped": 0, "reopened": 1}
+
+
+def test_a_reader_makes_no_harm_of_a_removed_shm(journal: Journal, folder: str) -> None:
+    """A reader that opens the journal and stays is no reason for writers to believe what it believes."""
+    code = (
+        "import sys\nfrom localops.reader import Reader\nwith Reader(sys.argv[1]) as reader:\n"
+        "    for _ in sys.stdin:\n"
+        "        print(reader.ask(\"select count(*) from event where kind = 'action'\")[0][0], flush=True)\n"
+    )
+    journal.append(event("before"))
+    os.unlink(journal.path + "-shm")
+    reader = programs.start(code, journal.path)
+
+    def seen() -> int:
+        assert reader.stdin is not None
+        assert reader.stdout is not None
+        reader.stdin.write("\n")
+        reader.stdin.flush()
+        return int(reader.stdout.readline())
+
+    assert seen() == 1
+    assert all(journal.append(event(f"{n}")) for n in range(50))
+    appends(folder, "other")
+    assert seen() == 52
+    os.unlink(journal.path + "-shm")
+    assert all(journal.append(event(f"again {n}")) for n in range(50))
+    appends(folder, "another")
+    assert seen() == 103
+    reader.communicate(timeout=30)
+    assert is_sound(folder)
+
+
+def test_who_is_writing_is_waited_for(journal: Journal, folder: str) -> None:
+    """A transaction that is open when -shm goes is finished before anybody writes beside it."""
+    code = (
+        "import os, sys, time\nfrom localops.journal import INSERT, Journal\nfrom tests.test_journal import event\n"
+        "journal = Journal(sys.argv[1])\njournal.append(event('first'))\n"
+        "def work(execute):\n"
+        "    execute(INSERT, event('slow'))\n"
+        "    os.unlink(journal.path + '-shm')\n"
+        "    print('up', flush=True)\n"
+        "    time.sleep(1)\n"
+        "try:\n    journal.transact(work)\nexcept Exception as error:\n    print(error)\n"
+        "journal.append(event('later'))\njournal.close()\n"
+    )
+    slow = programs.start(code, folder)
+    assert slow.stdout is not None
+    assert slow.stdout.readline() == "up\n"
+    appends(folder, *(f"{n}" for n in range(50)))
+    out, err = slow.communicate(timeout=30)
+    assert slow.returncode == 0, err
+    assert "do it again" in out
+    assert sorted(names(folder)) == sorted(["first", "slow", "later", *map(str, range(50))])
+    assert is_sound(folder)
+
+
+# Descriptors that the program closes
+
+CLOSES = """
+import os, sys, time
+from localops.journal import Journal
+from tests.test_journal import event
+journal, opened = Journal(sys.argv[1]), []
+journal.participate()
+assert all(journal.append(event(f"before {n}")) for n in range(5))
+os.closerange(3, int(sys.argv[2]))
+for n in range(int(sys.argv[3])):
+    opened.append(open(f"{sys.argv[1]}/own {n}", "wb+", buffering=0))
+    opened[-1].write(b"own " * 1000)
+worst = 0.0
+for n in range(50):
+    began = time.monotonic()
+    assert journal.append(event(f"{n}"))
+    worst = max(worst, time.monotonic() - began)
+    journal._look_at = 0.0 if n % 10 == 0 else journal._look_at
+journal.participate().check()
+journal.close()
+for file in opened:
+    file.seek(0)
+    assert file.read() == b"own " * 1000
+print(worst, journal.counts["spilled"], flush=True)
+"""
+
+
+@pytest.mark.parametrize(("reused", "spilled"), [(0, 0), (80, 0), (200, 50)])
+def test_closed_descriptors_are_noticed(folder: str, reused: int, spilled: int) -> None:
+    """A program that closes all descriptors and opens files of its own: rows are kept, its files left alone."""
+    done = programs.run(CLOSES, folder, 250, reused)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    worst, kept = done.stdout.split()
+    assert float(worst) < 5
+    assert int(kept) == spilled
+    appends(folder, "after")
+    assert len(names(folder)) == 56
+    assert is_sound(folder)
+
+
+# A file that is cut short, a clock that stands still
+
+
+def _filled(journal: Journal) -> None:
+    """Rows enough for a few hundred pages, all in the file itself."""
+    body = '{"x":"' + 3_000 * "y" + '"}'
+    assert all(journal.append(event(f"old {n}", body=body)) for n in range(300))
+    journal._execute("pragma wal_checkpoint(truncate)").fetchall()
+    journal._look_at = 0.0
+    journal.append(event("looked"))
+
+
+def test_a_journal_cut_in_use_is_set_aside(journal: Journal, folder: str) -> None:
+    """It is kept aside, and a new one is begun with what came since the last look."""
+    _filled(journal)
+    os.truncate(journal.path, os.path.getsize(journal.path) // 2)
+    journal.append(event("unaware"))
+    journal._look_at = 0.0
+    journal.append(event("aware"))
+    journal.close()
+    assert [name for name in os.listdir(folder) if "corrupt" in name]
+    assert names(folder)[-2:] == ["unaware", "aware"]
+    assert journal.counts["spilled"] == 0
+    assert is_sound(folder)
+
+
+def test_packing_is_not_taken_for_a_cut(journal: Journal, folder: str) -> None:
+    """A journal that another process packs becomes shorter, and is itself."""
+    _filled(journal)
+    remove = "def work(execute): execute(\"delete from event where name like 'old%' and seq > 5\")"
+    code = f"import sys; from localops.journal import Journal\n{remove}\nj = Journal(sys.argv[1]); j.transact(work)\n"
+    done = programs.run(code + "j.compact(); j.close()\n", folder)
+    assert done.returncode == 0, done.stderr
+    size = os.path.getsize(journal.path)
+    journal._look_at = 0.0
+    journal.append(event("after"))
+    assert size < 200_000
+    assert not [name for name in os.listdir(folder) if "corrupt" in name]
+    assert names(folder)[-1] == "after"
+
+
+def test_a_cut_journal_is_set_aside_by_who_comes_first(journal: Journal, folder: str) -> None:
+    """A journal that was cut while nobody had it open, so that not even its tables can be read."""
+    _filled(journal)
+    journal.close()
+    os.truncate(journal.path, 5_000)
+    appends(folder, "new")
+    assert [name for name in os.listdir(folder) if "corrupt" in name]
+    assert names(folder) == ["new"]
+
+
+@pytest.mark.parametrize("where", ["time", "journal"])
+def test_a_clock_that_stands_still_ends_a_wait(
+    journal: Journal, folder: str, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A locked journal and a frozen clock: the row goes to the spill file after a bounded wait."""
+    journal.append(event("before"))
+    other = Journal(folder)
+
+    def meanwhile(execute: Any) -> None:
+        with monkeypatch.context() as frozen:
+            now = time.monotonic()
+            frozen.setattr(time, "monotonic", lambda: now)
+            if where == "journal":
+                frozen.setattr(journals, "monotonic", lambda: now)
+            assert journal.append(event("spilled"))
+
+    other.transact(meanwhile)
+    other.close()
+    assert spill.count(folder) == 1
