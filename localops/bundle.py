@@ -65,6 +65,8 @@ class Ack:
 
 WIRE = 1  # of header, lines, answer and receipt; grows when an older reader would misread one of them
 _SIGNED = ("journal", "ranges", "rows", "digest", "at_ns", "by")  # what a receipt's HMAC covers, in this order
+MOST_HEADER = 2 << 20  # bytes; those of our senders have some 600 kB at most
+_MOST_LISTED = 60_000  # lists, and as many objects
 COPY = "copy"  # the holder of a receipt that is not a hub's; a hub's names none
 _SUM = rows.COLUMNS.index("sum")
 
@@ -172,7 +174,14 @@ def _previous(told: dict[str, Any]) -> Previous:
 _HEADER = {"journal": str, "lineage": list, "ranges": list, "rows": int, "digest": str, "totals": list}
 
 
+def check_header(line: bytes) -> None:
+    """Raise BundleError for a header with more in it than a sender of ours would put there, before it is read."""
+    if len(line) > MOST_HEADER or columns.is_costly(line, _MOST_LISTED, _MOST_LISTED, MOST_HEADER):
+        raise BundleError(f"the header has more than {MOST_HEADER} bytes, or {_MOST_LISTED} ranges or totals")
+
+
 def _header(line: bytes) -> dict[str, Any]:
+    check_header(line)
     try:
         told = encode.loads(line)
     except ValueError as error:

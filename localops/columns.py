@@ -7,6 +7,9 @@ alike stands together, which packs better.
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
+
 from localops import encode, rows
 
 TYPE_CHECKING = False
@@ -24,6 +27,9 @@ _BINARY = frozenset("id session parent agent".split())
 _TEXT = frozenset("kind name model tags".split())
 _NEEDED = frozenset("id phase session kind at_ns format sum".split())
 _WIDE = 1 << 63
+_LARGE = 1 << 20  # bytes of a body that is looked at before it is read
+_MOST_LISTS = 500_000  # of a body, and as many objects: some 40 MB when they are read
+_QUOTED = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _NONE = type(None)
 
 
@@ -44,12 +50,16 @@ def from_rows(found: Sequence[Numbered]) -> bytes:
 def to_rows(head: bytes, bodies: Sequence[bytes]) -> tuple[list[Numbered], dict[int, str]]:
     """The rows, and why the others cannot be read, by seq; ValueError when these are no columns for these bodies."""
     told = _columns(head, len(bodies))
-    try:
-        return taken(told, bodies), {}
-    except ValueError:  # one of them is none: which?
-        found: list[Numbered] = []
-        refused = {}
-    for at, seq in enumerate(told["seq"]):
+    costly = {at for at, body in enumerate(bodies) if len(body) > _LARGE and _has_many_lists(body)}
+    if not costly:
+        with suppress(ValueError):
+            return taken(told, bodies), {}
+    found: list[Numbered] = []
+    refused = {}
+    for at, seq in enumerate(told["seq"]):  # one of them is none: which?
+        if at in costly:
+            refused[seq] = f"the body holds more than {_MOST_LISTS:,} lists or objects"
+            continue
         try:
             found += taken({name: column[at : at + 1] for name, column in told.items()}, bodies[at : at + 1])
         except ValueError as error:
@@ -57,7 +67,28 @@ def to_rows(head: bytes, bodies: Sequence[bytes]) -> tuple[list[Numbered], dict[
     return found, refused
 
 
+def is_costly(text: bytes, lists: int, objects: int, values: int, quoted: int = 0) -> bool:
+    """Whether JSON holds more lists, objects or values than that: read, each takes up to thirty times its text.
+
+    What stands within texts is counted as well at first, which is quick, and left out only when that is too much;
+    `quoted`: how many more there may be in texts without a closer look.
+    """
+    if not _exceeds(text, lists + quoted, objects + quoted, values):
+        return False
+    return _exceeds(_QUOTED.sub(b"", text), lists, objects, values)
+
+
+def _has_many_lists(body: bytes) -> bool:
+    return is_costly(body, _MOST_LISTS, _MOST_LISTS, len(body))
+
+
+def _exceeds(text: bytes, lists: int, objects: int, values: int) -> bool:
+    return text.count(b"[") > lists or text.count(b"{") > objects or text.count(b",") > values
+
+
 def _columns(head: bytes, count: int) -> dict[str, list[Any]]:
+    if is_costly(head, len(rows.COLUMNS), 1, len(rows.COLUMNS) * (count + 1), count):
+        raise ValueError("there is more in the columns than lists of plain values")
     told = encode.loads(head)
     if not isinstance(told, dict) or any(not isinstance(each, list) or len(each) != count for each in told.values()):
         raise ValueError("the columns are not as long as there are bodies")

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _PAGE = 256  # rows read at a time while a batch fills: its limit of bytes is kept this closely
 _MOST_ROWS, _MOST_SIZE = 4_000, 4 << 20  # of a batch that has grown
 _WIDE = 1 << 62
+_LATE = 86_400_000_000_000  # nanoseconds
 _LOOKED_AT_EVERY = 86_400_000_000_000  # nanoseconds
 _NUMBERED = ("seq", *COLUMNS)
 _TEXTS = frozenset(map(_NUMBERED.index, ("kind", "name", "model", "tags", "body")))
@@ -136,30 +137,26 @@ class Ledger:
         )
 
     def batches(self, limits: Limits) -> Iterator[Batch]:
-        """Batch after batch of what the remote lacks, in order; each is read when it is asked for.
+        """Return batch after batch of what the remote lacks, in order; each is read when it is asked for.
 
-        Rows that were parked or withheld meanwhile are passed over; new ones are found by the next walk.
+        A batch is filled over the gaps between what the remote has: there may be as many of them as rows.  One
+        without rows is a gap in which nothing is left here.  New rows are found by the next walk.
         """
-        journal = self._meta("journal") or ""
-        lineage = tuple((self._meta("lineage") or "").split())
-        held_back = _Running(self.reader, self.folder) if limits.ended_only else None
+        filling = _Filling(self, limits)
         for first, last in self.gaps():
             after = first - 1
             while after < last:
-                page = self._page(after, last, limits)
+                page = self._page(after, last, filling)
                 if not page:
-                    if limits.session is None:
-                        yield Batch(journal, lineage, [], [(after + 1, last)])
+                    if limits.session is None and (alone := filling.pass_over((after + 1, last))):
+                        yield alone
                     break
-                reached = page[-1][0]
-                rows = [each for each in page if held_back is None or not held_back.holds(each[1])]
-                whole = len(rows) == len(page) and limits.session is None
-                ranges = [(after + 1, reached)] if whole else bundle.merged((seq, seq) for seq, _ in rows)
-                if rows:
-                    if limits.metadata_only:
-                        rows = [(seq, bundle.without_content(row)) for seq, row in rows]
-                    yield Batch(journal, lineage, rows, ranges, self.before(rows[0][0], limits))
-                after = reached
+                filling.add(page, after)
+                after = page[-1][0]
+                if filling.is_full and (batch := filling.take()):
+                    yield batch
+        if batch := filling.take():
+            yield batch
 
     def names(self) -> list[str]:
         """The id of the journal, and those that it had before, the last one first."""
@@ -169,21 +166,19 @@ class Ledger:
         found = self.ask("meta", key=key)
         return str(found[0][0]) if found else None
 
-    def _page(self, after: int, last: int, limits: Limits) -> list[tuple[int, Row]]:
-        """Rows from after a seq on, until there are as many bytes or rows as go into a batch: one at least."""
-        found: list[tuple[int, Row]] = []
-        size = 0
-        while not found or (len(found) < limits.rows and size < limits.size):
-            some = self._some(after, last, max(1, min(_PAGE, limits.rows - len(found))), limits.session)
+    def _page(self, after: int, last: int, filling: _Filling) -> list[tuple[int, Row]]:
+        """Rows from after a seq on, up to another or until the batch that is being filled is full."""
+        page: list[tuple[int, Row]] = []
+        while not filling.is_full:
+            some = self._some(after, last, min(_PAGE, filling.rows_left), filling.limits.session)
             for row in some:
-                size += 250 + 2 * (len(row[-1] or "") + len(row[_TAGS] or ""))
-                if found and size > 2 * limits.size:
+                if not filling.count(250 + 2 * (len(row[-1] or "") + len(row[_TAGS] or ""))):
                     break
-                found.append((row[0], tuple(row[1:])))
-            if not some:
+                page.append((row[0], tuple(row[1:])))
+            if not some or filling.is_full:
                 break
-            after = found[-1][0]
-        return found
+            after = page[-1][0]
+        return page
 
     def _some(self, after: int, last: int, many: int, session: bytes | None) -> list[tuple[Any, ...]]:
         if session is None:
@@ -350,6 +345,15 @@ class Ledger:
         """The rows that the remote does not take."""
         return parked(self.reader, self.remote)
 
+    def late_since(self) -> int | None:
+        """Return since when rows have waited, if that is more than a day and the remote has taken none meanwhile."""
+        oldest = self.waiting().oldest_ns
+        newest = self.receipts(1)
+        last = max(self.contact().ok_ns or 0, newest[0][0] if newest else 0)
+        if oldest is None or clock.now_ns() - max(oldest, last) < _LATE:
+            return None
+        return max(oldest, last)
+
     def is_due(self) -> bool:
         """Whether the remote is to be asked if it still has what it signed for, though there is nothing to send."""
         ok_ns = self.contact().ok_ns
@@ -427,6 +431,61 @@ class _Receipts:
         if max(last for _, last in ranges) > self._newest:
             return "it names rows that are not here yet"
         return None
+
+
+class _Filling:
+    """A batch that is being put together."""
+
+    def __init__(self, ledger: Ledger, limits: Limits) -> None:
+        self._ledger, self.limits = ledger, limits
+        self._journal, *self._lineage = ledger.names()
+        self._held_back = _Running(ledger.reader, ledger.folder) if limits.ended_only else None
+        self._empty()
+
+    def _empty(self) -> None:
+        self._rows: list[tuple[int, Row]] = []
+        self._ranges: list[Range] = []
+        self._counted = self._size = 0
+        self.is_full = False
+
+    @property
+    def rows_left(self) -> int:
+        """How many more rows fit: one at least, as long as it is not full."""
+        return max(1, self.limits.rows - self._counted)
+
+    def count(self, size: int) -> bool:
+        """Make room for a row of so many bytes; False when it does not fit, and the next batch begins with it."""
+        if self._counted and self._size + size > 2 * self.limits.size:
+            self.is_full = True
+            return False
+        self._counted += 1
+        self._size += size
+        self.is_full = self._counted >= self.limits.rows or self._size >= self.limits.size
+        return True
+
+    def add(self, page: Sequence[tuple[int, Row]], after: int) -> None:
+        """Put in rows that have been counted, and the range from after a seq to the last of them."""
+        rows = [each for each in page if self._held_back is None or not self._held_back.holds(each[1])]
+        whole = len(rows) == len(page) and self.limits.session is None
+        self._ranges += [(after + 1, page[-1][0])] if whole else [(seq, seq) for seq, _ in rows]
+        if self.limits.metadata_only:
+            rows = [(seq, bundle.without_content(row)) for seq, row in rows]
+        self._rows += rows
+
+    def pass_over(self, gap: Range) -> Batch | None:
+        """Cover a gap without rows; it is a batch by itself when there are none before it to take it along."""
+        if not self._rows:
+            return Batch(self._journal, self._lineage, [], [gap])
+        self._ranges.append(gap)
+        return None
+
+    def take(self) -> Batch | None:
+        """The batch, if there is a row in it; the next one is begun."""
+        rows, ranges = self._rows, bundle.merged(self._ranges)
+        self._empty()
+        if not rows:
+            return None
+        return Batch(self._journal, self._lineage, rows, ranges, self._ledger.before(rows[0][0], self.limits))
 
 
 class _Running:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localops import columns, rows
+from localops import clock, columns, rows
 from tests.test_rows import any_row
 
 
@@ -106,3 +107,26 @@ def test_columns_that_are_none_are_refused_as_a_whole(change: dict[str, Any]) ->
     for nothing in (b"", b"[]", b"7", b"{"):
         with pytest.raises(ValueError, match=r".+"):
             columns.to_rows(nothing, bodies)
+
+
+@pytest.mark.parametrize("filling", [b"[],", b"{},", b"1,", b'"a",'], ids=["lists", "objects", "numbers", "texts"])
+def test_columns_that_cost_a_hundred_times_their_size_are_not_read(filling: bytes) -> None:
+    """A line that would become millions of things in memory is refused by looking at its text."""
+    head = b'{"seq":[' + filling * 500_000 + b"1]}"
+    began = time.process_time()
+    with pytest.raises(ValueError, match="more in the columns"):
+        columns.to_rows(head, [])
+    assert time.process_time() - began < 2
+
+
+def test_a_body_of_millions_of_lists_is_refused_by_itself() -> None:
+    """Such a row is left out and said, and its neighbours are read; brackets within a text are no lists."""
+    bodies = ['{"a":[' + "[]," * 600_000 + "1]}", '{"a":"' + "[" * 1_200_000 + '"}', None]
+    made = [
+        rows.make("action", clock.new_id(), id=clock.new_id(), at_ns=clock.now_ns(), tags='["[[[[","{,,,,"]', body=body)
+        for body in bodies
+    ]
+    head, *lines = columns.from_rows(list(enumerate(made, 1))).split(b"\n")
+    found, refused = columns.to_rows(head, lines[:-1])
+    assert [seq for seq, _ in found] == [2, 3]
+    assert "500,000 lists" in refused[1]

@@ -91,6 +91,21 @@ def test_what_lies_between_the_rows_of_a_session_is_still_to_be_sent(journal: Jo
     assert ledger.waiting().rows == 14
 
 
+def test_a_batch_is_filled_over_gaps(journal: Journal, ledger: Ledger) -> None:
+    """Between rows that the remote has, each row it lacks is no batch of its own; what prune left empty goes along."""
+    for _ in range(50):
+        _add(journal, b"b" * 16, 1)
+        _add(journal, b"c" * 16, 1)
+    for batch in ledger.batches(Limits(session=b"b" * 16, rows=7)):
+        ledger.settle(journal, batch, Ack())
+    journal.transact(lambda execute: execute("delete from event where seq between 30 and 39"))
+    batches = list(ledger.batches(Limits(rows=30)))
+    assert [len(batch.rows) for batch in batches] == [30, 26]
+    for batch in batches:
+        ledger.settle(journal, batch, Ack())
+    assert ledger.delivered() == [(1, 111)]
+
+
 def test_sessions_that_go_on_can_wait(tmp_path: Path) -> None:
     """With ended_only, rows of a running session stay unsent; those of an ended one go."""
     done = localops.start_session(name="done")

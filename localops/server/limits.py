@@ -18,7 +18,7 @@ class Limits:
     body: int = 8 << 20  # bytes of a request's body, as it comes
     inflated: int = 32 << 20  # bytes of it, unpacked
     line: int = 20 << 20  # bytes of a row's line: an event has 16 MiB at most
-    told: int = 4 << 20  # bytes of a batch's header, and of its columns: read, lists are thirty times as large
+    told: int = 4 << 20  # bytes of a batch's columns
     rows: int = 50_000  # in a batch
     blob: int = 4 << 30  # bytes of a video or another large thing
     waiting: int = 64 << 20  # bytes of the bodies of all clients that wait in memory; more of them wait in files

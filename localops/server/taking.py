@@ -70,9 +70,11 @@ class Taking:
         """In a thread: a body becomes rows in the journal."""
         lines = bodies.lines(body.read(), encoding, self._limits)
         header, columns = next(lines, b""), next(lines, b"")
+        if len(header) > bundle.MOST_HEADER or len(columns) > self._limits.told:
+            most = f"{bundle.MOST_HEADER} bytes, or its columns more than {self._limits.told}"
+            raise bodies.TooLarge(f"the header of a batch has more than {most}")
+        bundle.check_header(header)
         _check_format(header)
-        if max(len(header), len(columns)) > self._limits.told:
-            raise bodies.TooLarge(f"the header or the columns of a batch have more than {self._limits.told} bytes")
         batch, refused = bundle.unpack(chain([header, columns], lines))
         if next(lines, None) is not None:
             raise BundleError("something follows the rows")

@@ -12,7 +12,7 @@ DONE, UNEXPECTED, USAGE, PARKED, ACT, OFFLINE, BUDGET, BUSY, INTERRUPTED = 0, 1,
 
 # Of several remotes the first of these is the exit code.
 WORST_FIRST = (USAGE, INTERRUPTED, UNEXPECTED, ACT, PARKED, BUDGET, OFFLINE, BUSY, DONE)
-QUIET = (DONE, OFFLINE, BUSY)  # what needs nobody: --quiet says nothing of it
+QUIET = (DONE, OFFLINE, BUDGET, BUSY)  # what needs nobody: --quiet says nothing of it
 
 NAMES = {
     DONE: "done",
@@ -50,6 +50,7 @@ class Outcome:
     left: int = 0  # rows that remain
     compared: int | None = None  # sessions, with --verify
     deleted: list[str] = field(default_factory=list)  # of these, the ones that were deleted on the hub
+    late_ns: int | None = None  # since when nothing has arrived, when that is too long for a matter of the weather
     notes: list[str] = field(default_factory=list)
 
     def worse(self, code: int, message: str) -> None:

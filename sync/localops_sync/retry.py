@@ -44,12 +44,12 @@ def trouble(status: int, said: str, headers: Mapping[str, str], where: str) -> T
     if status in _ACT:
         return Blocked(f"{text}; {_ACT[status]}")
     if status == 413:
-        return TooLarge(text)
+        return TooLarge(text, foreign=_is_page(headers))
     if status in _LATER or (500 <= status < 600 and status != _PORTAL):
         wait = seconds(headers.get("Retry-After"), now=headers.get("Date"))
         return (Busy if status in _LATER else Offline)(text, retry_after=wait, answered=True)
     if 400 <= status < 500:
-        return _no(status, text, headers.get("Content-Type", ""))
+        return _no(status, text, headers)
     return Offline(f"{text}, which is no answer of a remote: something between may have spoken")
 
 
@@ -71,9 +71,14 @@ def _host(address: str) -> str | None:
         return None
 
 
-def _no(status: int, text: str, kind: str) -> Refused | Blocked:
+def _is_page(headers: Mapping[str, str]) -> bool:
+    """Whether a proxy or a web server speaks, and no remote."""
+    return headers.get("Content-Type", "").strip().lower().startswith("text/html")
+
+
+def _no(status: int, text: str, headers: Mapping[str, str]) -> Refused | Blocked:
     """Rows are put aside for what a remote says of them, never for what a proxy or a web server says of a request."""
-    if kind.strip().lower().startswith("text/html"):
+    if _is_page(headers):
         return Blocked(f"{text}; no remote answers so: check the URL, and whether it is https or http")
     return Refused(text) if status in _OF_ROWS else Blocked(f"{text}; it would refuse any rows so")
 

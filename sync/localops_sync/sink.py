@@ -73,6 +73,10 @@ class Refused(Trouble):
 class TooLarge(Trouble):
     """The batch is too large for the remote."""
 
+    def __init__(self, message: str, *, foreign: bool = False) -> None:
+        super().__init__(message)
+        self.foreign = foreign  # a web page says so: not the remote, but a proxy before it
+
 
 class Diverged(Trouble):
     """The remote lacks rows that it had."""

@@ -419,6 +419,7 @@ _SENTENCES: list[tuple[tuple[type[BaseException], ...], type[Blocked | Offline],
         "{where} took the request and said nothing more",
     ),
     ((TimeoutError,), Offline, "{where} stopped taking the request in the middle"),
+    ((urllib3.exceptions.InvalidHeader,), Offline, "{where} answered with headers that contradict each other: {why}"),
     (
         (requests.exceptions.InvalidHeader, UnicodeEncodeError),
         Blocked,

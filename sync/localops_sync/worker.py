@@ -271,7 +271,7 @@ class Pass:
         except (Refused, TooLarge) as error:
             self._clean = self.limits.grows = False
             if len(batch.rows) == 1:
-                self._park(batch, str(error), final=True)
+                self._refuse(batch, error)
                 return
             if isinstance(error, TooLarge):
                 self.limits.rows = max(1, len(batch.rows) // 2)
@@ -309,6 +309,12 @@ class Pass:
             self.outcome.notes.append(_FORKED)
         if self._on_progress:
             self._on_progress(self.outcome.sent, self._total)
+
+    def _refuse(self, batch: Batch, error: Refused | TooLarge) -> None:
+        """Park a row for what the remote says of it; a proxy that takes no more bytes is for a person to change."""
+        if isinstance(error, TooLarge) and error.foreign:
+            raise Blocked(f"{error}; {_PROXY}") from error
+        self._park(batch, str(error), final=True)
 
     def _park(self, batch: Batch, reason: str, *, final: bool) -> None:
         self.ledger.park(self.journal, {seq: reason for seq, _ in batch.rows}, final=final)
@@ -354,7 +360,7 @@ class Pass:
                     pending.extend(_parts(part))
             except (Refused, TooLarge) as refusal:
                 if len(part.rows) == 1:
-                    self._park(part, str(refusal), final=True)
+                    self._refuse(part, refusal)
                 else:
                     pending.extendleft(reversed(_parts(part)))
                 alive = True
@@ -378,7 +384,7 @@ class Pass:
                 try:
                     self._settle(batch, self._send(batch))
                 except (Refused, TooLarge) as error:
-                    self._park(batch, str(error), final=True)
+                    self._refuse(batch, error)
                 except Offline as error:
                     if not error.answered:  # the line, not the row: it is unsent now, and goes with a later pass
                         raise
@@ -419,6 +425,7 @@ class Pass:
             self.outcome.worse(PARKED, f"{report.differences} rows differ: see the notes")
 
 
+_PROXY = "a proxy before the remote takes no larger requests: let it take 8 MB (nginx: client_max_body_size 8m)"
 _FORKED = (
     "the remote has had other rows under these numbers: this journal was set back to an earlier state, "
     "or rows were lost there; it goes on under a new id"

@@ -9,10 +9,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import apsw
 import pytest
 
 from tests.server.hubs import RealHub, hub
-from tests.sync.chaos import Authority, Chaos
+from tests.sync.chaos import Authority, Chaos, closed_port
 from tests.sync.homes import Sender, identities
 
 
@@ -248,3 +249,25 @@ def test_being_offline_says_that_rows_are_kept(sender: Sender) -> None:
     assert _localops(sender, "remote", "move", "hub", "http://127.0.0.1:1").returncode == 0
     done = _localops(sender, "sync")
     assert (done.returncode, "; 4 rows kept" in done.stderr) == (5, True)
+
+
+def test_a_budget_that_is_used_up_is_no_mail(sender: Sender) -> None:
+    """The line for cron has a budget: rows that are left for the next pass need nobody."""
+    done = _localops(sender, "sync", "--quiet", "--max-rows", "2")
+    assert (done.returncode, done.stdout, done.stderr) == (6, "", "")
+
+
+def test_a_day_without_success_is_said_once_a_day(sender: Sender) -> None:
+    """Under --quiet a machine that is offline for a day speaks, once, and again a day later, but not before."""
+    gone = Sender(Path(sender.home), f"http://127.0.0.1:{closed_port()}", sender.remote.key or "")
+    assert _localops(gone, "sync", "--quiet").stderr == ""
+    connection = apsw.Connection(gone.journal)
+    connection.execute("update event set at_ns = at_ns - 90000000000000")
+    connection.close()
+    first, again = (_localops(gone, "sync", "--quiet") for _ in range(2))
+    assert (first.returncode, again.returncode, again.stderr) == (5, 5, "")
+    assert "nothing has arrived there since" in first.stderr
+    warned = Path(gone.folder) / "sync.warned"
+    assert warned.stat().st_mode & 0o777 == 0o600
+    os.utime(warned, (0, 0))
+    assert "nothing has arrived there since" in _localops(gone, "sync", "--quiet").stderr

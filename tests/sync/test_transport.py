@@ -699,3 +699,10 @@ def _eventually(holds: Callable[[], bool]) -> None:
     while not holds():
         assert time.monotonic() < ends
         time.sleep(0.01)
+
+
+def test_headers_of_an_answer_that_contradict_each_other_are_not_the_keys_fault(server: Chaos, call: Call) -> None:
+    """Two lengths in an answer: nobody is told to look at the key, and a later pass may fare better."""
+    server.always(chaos.raw(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}"))
+    found = trouble(call(server.url))
+    assert (type(found), "headers that contradict each other" in str(found)) == (Offline, True)

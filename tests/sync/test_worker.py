@@ -11,14 +11,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
 
 import localops
-from localops import analytics, blobs, bundle, config, prune
+from localops import analytics, blobs, bundle, config, prune, rows
 from localops.delivery import Limits
 from localops.home import Home
 from localops.journal import Journal
@@ -609,6 +610,105 @@ def test_a_look_at_an_idle_hub_fails_in_silence(tmp_path: Path, own: RealHub) ->
     own.kill()
     outcome = sender.sync()
     assert (outcome.code, outcome.requests, outcome.notes) == (codes.DONE, 1, [])
+
+
+def _proxy_that_takes(most: int) -> chaos.Behaviour:
+    """What nginx does with bodies that are larger than it was told to take."""
+
+    def answer(exchange: chaos.Exchange) -> None:
+        large = len(exchange.request.body) > most
+        (chaos.page(413, "<html>413 Request Entity Too Large</html>") if large else chaos.passed)(exchange)
+
+    return answer
+
+
+def test_a_proxy_that_takes_small_bodies_gets_small_ones(weather: tuple[chaos.Chaos, Sender], there: str) -> None:
+    """Rows go in halves and files in smaller pieces; nothing is put aside."""
+    broken, sender = weather
+    broken.always(_proxy_that_takes(300_000))
+    data = os.urandom(1 << 20)
+    digest = _filmed(sender, data)
+    sender.write(40, body=json.dumps(os.urandom(10_000).hex()))
+    outcome = sender.sync()
+    assert (outcome.code, outcome.parked, outcome.left) == (codes.DONE, 0, 0)
+    assert Path(blobs.path_of(os.path.dirname(there), digest)).read_bytes() == data
+
+
+def test_a_row_that_a_proxy_does_not_let_through_is_for_a_person(weather: tuple[chaos.Chaos, Sender]) -> None:
+    """It is no fault of the row: it is not put aside, the pass ends with 4 and says which setting it is."""
+    broken, sender = weather
+    broken.always(_proxy_that_takes(20_000))
+    sender.write(1, body=json.dumps(os.urandom(50_000).hex()))
+    outcome = sender.sync()
+    assert (outcome.code, outcome.parked, "client_max_body_size" in outcome.message) == (codes.ACT, 0, True)
+    broken.calm()
+    assert sender.sync().code == codes.DONE
+
+
+def test_rows_between_those_that_went_ahead_are_few_requests(sender: Sender, there: str) -> None:
+    """After one of two sessions whose rows alternate was sent, the other is one batch, not one for each row."""
+    first, other = localops.clock.new_id(), localops.clock.new_id()
+    journal = Journal(sender.folder)
+    at = localops.clock.now_ns()
+    for n in range(600):
+        id = localops.clock.new_id(at + n)
+        journal.append(rows.make("action", (first, other)[n % 2], id=id, at_ns=at + n, name="step"))
+    journal.close()
+    sender.sync(limits=Limits(session=first))
+    outcome = sender.sync()
+    assert (outcome.code, outcome.requests, outcome.sent) == (codes.DONE, 2, 301)
+    assert sender.identities() <= identities(there)
+
+
+@pytest.mark.parametrize(
+    ("path", "change"),
+    [
+        ("/sync/1/hello", lambda told: told.pop("project")),
+        ("/sync/1/hello", lambda told: told.update(encodings=5)),
+        ("/sync/1/hello", lambda told: told.update(kept=False)),
+        ("/sync/1/hello", lambda told: told.update(proves=5)),
+        ("/sync/1/sessions", lambda told: told.update(sessions=dict.fromkeys(told["sessions"], 5))),
+        ("/sync/1/sessions", lambda told: told.update(sessions={"x": {}})),
+        ("/sync/1/missing", lambda told: told.update(missing=5)),
+        ("/sync/1/missing", lambda told: told.update(other=[5])),
+        ("/sync/1/blobs", lambda told: told.update(looked_at=0)),
+        ("/sync/1/blobs", lambda told: told.update(missing=["0" * 64])),
+    ],
+)
+def test_an_answer_with_something_else_in_it_ends_no_pass_with_an_error(
+    weather: tuple[chaos.Chaos, Sender], path: str, change: Callable[[Any], object]
+) -> None:
+    """What a hub would not answer counts as no answer, wherever in a pass it comes; rows are sent or kept."""
+    broken, sender = weather
+    _filmed(sender, b"film")
+    sender.sync()
+    sender.write(1)
+
+    def mutated(told: Any) -> Any:
+        change(told)
+        return told
+
+    def answer(exchange: chaos.Exchange) -> None:
+        (chaos.changed(mutated) if exchange.request.target.partition("?")[0] == path else chaos.passed)(exchange)
+
+    broken.always(answer)
+    assert sender.sync(verify=True).code in (codes.DONE, codes.OFFLINE)
+    broken.calm()
+    assert sender.sync(verify=True).code == codes.DONE
+
+
+def test_a_refusal_of_a_question_is_for_a_person(weather: tuple[chaos.Chaos, Sender]) -> None:
+    """A 409 or 413 to what `--verify` asks says nothing of rows: the pass ends with 4."""
+    broken, sender = weather
+    sender.write(1)
+    sender.sync()
+    for code in (409, 413):
+
+        def answer(exchange: chaos.Exchange, code: int = code) -> None:
+            (chaos.status(code) if exchange.request.target == "/sync/1/sessions" else chaos.passed)(exchange)
+
+        broken.always(answer)
+        assert sender.sync(verify=True).code == codes.ACT
 
 
 def test_killed_at_any_moment_and_run_again(own: RealHub, tmp_path: Path) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import time
+from contextlib import suppress
 
 import click
 
@@ -12,7 +14,7 @@ from localops import config, delivery, output, spill
 from localops.cli import common
 from localops.errors import LocalopsError
 from localops.home import Home, Project
-from localops.reader import SQLiteError, told
+from localops.reader import Reader, SQLiteError, told
 from localops_sync import codes, remotes
 from localops_sync.codes import Outcome
 
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
     from localops_sync.remotes import Remote
 
+_WARNED = "sync.warned"  # beside the journal: when --quiet last printed that nothing arrives
+_DAY = 86_400.0
 _BAR_EVERY = 0.1  # seconds between two pictures of the progress
 
 
@@ -53,7 +57,11 @@ class _Amount(click.ParamType[int]):
 @click.option("--bwlimit", type=_Amount(), metavar="N", help="Send no faster, in bytes a second: 100k.")
 @click.option("--verify", is_flag=True, help="Then compare with what the hub has, row by row.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be sent; calls nobody.")
-@click.option("--quiet", is_flag=True, help="Say nothing of what needs nobody: all sent, offline, another sync.")
+@click.option(
+    "--quiet",
+    is_flag=True,
+    help="Print only what needs somebody.",
+)
 @common.place_options
 @common.json_option
 def sync(**given: Any) -> None:
@@ -87,6 +95,7 @@ class _Wanted:
         self.quiet: bool = given["quiet"]
         self.dry_run: bool = given["dry_run"]
         self._given = given
+        self._warned: set[str] = set()
         self.session: bytes | None = None
         if self.ident is not None:
             with Home(self.home, self.project) as opened:
@@ -163,7 +172,33 @@ class _Wanted:
         )
         if bar is not None:
             sys.stderr.write("\r\x1b[K")
+        if outcome.code in codes.QUIET and outcome.code != codes.DONE:
+            outcome.late_ns = _late_since(config.project_folder(self.home, name), remote.name)
         return outcome
+
+    def warns_of(self, outcome: Outcome) -> bool:
+        """Whether an outcome that needs nobody is to be printed with --quiet: once a day while nothing arrives."""
+        if outcome.late_ns is None:
+            return False
+        path = os.path.join(config.project_folder(self.home, outcome.project), _WARNED)
+        try:
+            if time.time() - os.stat(path).st_mtime < _DAY and outcome.project not in self._warned:
+                return False
+        except OSError:  # it is not there yet
+            pass
+        self._warned.add(outcome.project)  # of each of its remotes
+        with suppress(OSError):
+            os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+            os.utime(path)
+        return True
+
+
+def _late_since(folder: str, remote: str) -> int | None:
+    try:
+        with Reader(os.path.join(folder, config.JOURNAL)) as reader:
+            return delivery.Ledger(reader, folder, remote).late_since()
+    except (LocalopsError, SQLiteError, OSError, UnicodeDecodeError):  # the pass has said it
+        return None
 
 
 def _bar(project: str, remote: str) -> Callable[[int, int], None]:
@@ -191,7 +226,7 @@ def _tell(outcomes: list[Outcome], wanted: _Wanted) -> None:
         )
         return
     for outcome in outcomes:
-        if not wanted.quiet or outcome.code not in codes.QUIET or outcome.notes:
+        if not wanted.quiet or outcome.code not in codes.QUIET or outcome.notes or wanted.warns_of(outcome):
             _say(outcome, f"{outcome.project} → {outcome.remote}", wanted)
 
 
@@ -207,6 +242,8 @@ def _say(outcome: Outcome, name: str, wanted: _Wanted) -> None:
         notes += [_compared(outcome.compared), *(f"session {each} was deleted on the hub" for each in outcome.deleted)]
     for note in notes:
         output.say(f"{name}: {note}")
+    if outcome.late_ns is not None:
+        output.say(f"{name}: nothing has arrived there since {output.when(outcome.late_ns)} UTC")
     if outcome.message:
         kept = f"; {_rows(outcome.left)} kept" if outcome.code == codes.OFFLINE and outcome.left else ""
         output.say(f"{name}: {outcome.message}{kept}" if outcome.remote else outcome.message)
@@ -234,5 +271,6 @@ def _facts(outcome: Outcome) -> dict[str, Any]:
         "requests": outcome.requests,
         "sessions_compared": outcome.compared,
         "sessions_deleted_there": outcome.deleted,
+        "late_since_ns": outcome.late_ns,
         "notes": outcome.notes,
     }

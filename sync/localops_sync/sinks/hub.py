@@ -13,7 +13,7 @@ from collections import deque
 
 from localops import blobs, bundle, encode, zstd
 from localops.bundle import Ack
-from localops_sync.sink import Blocked, Diverged, Offline, Refused
+from localops_sync.sink import Blocked, Diverged, Offline, Refused, TooLarge
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from localops_sync.transport import Reply, Transport
 
 PIECE = 4 << 20  # bytes of a blob in one request
+_LEAST_PIECE = 64 << 10  # as small as pieces get for a proxy that takes no larger ones
 _LEVEL = 5  # of compression: 1 is twice as fast and a quarter longer; the line is what is slow
 
 
@@ -40,6 +41,7 @@ class Hub:
         self.proves: frozenset[str] = frozenset()  # what it can be asked about
         self.lacking: set[str] = set()  # blobs that rows speak of and that are not here any more
         self._compress: tuple[str, Callable[[bytes], bytes]] = ("gzip", _gzip)
+        self._piece = PIECE
         self._there: set[str] = set()
         self._packed: deque[tuple[Batch, bytes]] = deque(maxlen=2)  # the batch that is on its way, and the next
 
@@ -141,15 +143,21 @@ class Hub:
             while not whole:
                 self.transport.pace.check()
                 file.seek(at)
-                piece = file.read(self.transport.pace.portion(PIECE))
+                piece = file.read(self.transport.pace.portion(self._piece))
                 headers = {
                     "Content-Type": "application/octet-stream",
                     "Upload-Offset": str(at),
                     "Upload-Length": str(size),
                 }
-                reply = self._ask(
-                    "PATCH", f"/sync/1/blobs/{digest}", body=piece, headers=headers, expected=(200, 409, 422)
-                )
+                try:
+                    reply = self._ask(
+                        "PATCH", f"/sync/1/blobs/{digest}", body=piece, headers=headers, expected=(200, 409, 422)
+                    )
+                except TooLarge:
+                    if len(piece) <= _LEAST_PIECE:
+                        raise
+                    self._piece = max(_LEAST_PIECE, len(piece) // 2)
+                    continue
                 if reply.status == 422 and begun_anew:
                     raise Refused(f"{self.transport.where} gets blob {digest[:12]}… in another form than it has here")
                 begun_anew |= reply.status == 422
@@ -182,7 +190,7 @@ class Hub:
     def figures(self, sessions: Sequence[bytes]) -> dict[bytes, dict[str, Any]]:
         """How many rows of each session the hub has, and their digest."""
         body = encode.dumps({"sessions": [session.hex() for session in sessions]})
-        told = self._dict(self._ask("POST", "/sync/1/sessions", body=body, headers=_JSON))
+        told = self._question("/sync/1/sessions", body)
         found = told.get("sessions")
         if not isinstance(found, dict):
             raise _foreign(self.transport.where)
@@ -196,7 +204,7 @@ class Hub:
     ) -> tuple[set[tuple[bytes, int]], set[tuple[bytes, int]]]:
         """Which of these rows the hub does not have, and which it has with other contents."""
         body = encode.dumps({"rows": [[id.hex(), phase, total] for id, phase, total in identities]})
-        told = self._dict(self._ask("POST", "/sync/1/missing", body=body, headers=_JSON))
+        told = self._question("/sync/1/missing", body)
         try:
             missing, other = ({(bytes.fromhex(id), phase) for id, phase in told[name]} for name in ("missing", "other"))
             return missing, other
@@ -208,7 +216,7 @@ class Hub:
         missing: list[str] = []
         while digests:
             body = encode.dumps({"blobs": list(digests)})
-            told = self._dict(self._ask("POST", "/sync/1/blobs", body=body, headers=_JSON))
+            told = self._question("/sync/1/blobs", body)
             looked_at, some = told.get("looked_at"), _texts(told.get("missing"))
             if type(looked_at) is not int or not 0 < looked_at <= len(digests) or not {*some} <= {*digests}:
                 raise _foreign(self.transport.where)
@@ -219,7 +227,14 @@ class Hub:
     def held(self, journals: Sequence[str]) -> Diverged:
         """What the hub has of a journal, as it says it of a batch behind a gap."""
         body = encode.dumps({"journals": list(journals)})
-        return self._diverged(self._dict(self._ask("POST", "/sync/1/held", body=body, headers=_JSON)))
+        return self._diverged(self._question("/sync/1/held", body))
+
+    def _question(self, path: str, body: bytes) -> dict[str, Any]:
+        """The answer to a question, which says nothing of rows that are sent: a refusal is for a person."""
+        try:
+            return self._dict(self._ask("POST", path, body=body, headers=_JSON))
+        except (Refused, TooLarge) as error:
+            raise Blocked(f"{error}; it does not answer {path}: is it a hub, and of this version?") from error
 
     def close(self) -> None:
         """Let go of the connection."""
