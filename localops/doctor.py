@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from localops import blobs, config, encode, host, rows, salvage, spill, sql
-from localops.errors import ConfigError, DamagedJournal, EmptyJournal, ForeignJournal, NotFound
+from localops.errors import ConfigError, DamagedJournal, EmptyJournal, ForeignJournal, IncompleteInstallation, NotFound
 from localops.journal import Journal
 from localops.reader import SQLITE, Reader, because
 from localops.sql import statements
@@ -55,6 +55,7 @@ class Finding:
 def examine(home: str, names: list[str], *, deep: bool = False) -> Iterator[Finding]:
     """Everything there is to say about a home and these projects of it."""
     yield from _library()
+    yield from _installed()
     try:
         config.check_home(home)
     except ConfigError as error:
@@ -105,6 +106,17 @@ def _library() -> Iterator[Finding]:
     if tuple(int(part) for part in SQLITE.split(".")) < OLDEST_SQLITE:
         wanted = ".".join(map(str, OLDEST_SQLITE))
         yield Finding("this Python", f"its SQLite is {SQLITE}, and before {wanted} a WAL can break", "upgrade apsw")
+
+
+def _installed() -> Iterator[Finding]:
+    """Files of ours without which nothing can be priced or recorded."""
+    from localops.pricing import Prices
+
+    for read in (lambda: Prices().version, lambda: sql.migrations(0)):
+        try:
+            read()
+        except IncompleteInstallation as error:
+            yield Finding("localops", str(error), "install it again")
 
 
 def _home(home: str, names: list[str]) -> Iterator[Finding]:

@@ -9,6 +9,7 @@ LocalopsError
 ├── NotFound           no session, event, project or topic has that id
 ├── Ambiguous          more than one has that prefix
 ├── QueryRefused       SQL that would do more than read, or read for too long
+├── IncompleteInstallation  a file that belongs to localops was not installed with it
 ├── BundleError        rows from elsewhere that cannot be taken as they came
 └── JournalError       the journal cannot be used as it is
     ├── ForeignJournal     the file is not a localops journal; it is left alone
@@ -60,6 +61,17 @@ class Ambiguous(LocalopsError):
 
 class QueryRefused(LocalopsError):
     """The journal is only read here: one SELECT at a time, and within the time limit."""
+
+
+class IncompleteInstallation(LocalopsError):
+    """A file that belongs to localops is missing."""
+
+    def __init__(self, path: str, error: Exception) -> None:
+        why = error.strerror if isinstance(error, OSError) else error
+        super().__init__(
+            f"localops is not installed completely: {path} cannot be read ({why}). Install it again; in a program "
+            "packed by PyInstaller, pack it with localops installed, or with --collect-data localops"
+        )
 
 
 class BundleError(LocalopsError):

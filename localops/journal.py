@@ -23,7 +23,7 @@ import apsw
 from localops import alive, blobs, clock, encode, folding, host, parts, rows, sql
 from localops.alive import Participant
 from localops.config import JOURNAL
-from localops.errors import ForeignJournal, JournalError, NewerJournal
+from localops.errors import ForeignJournal, JournalError, LocalopsError, NewerJournal
 from localops.locks import CLOSED, MARK, TAKEN, Watch, bar, bar_lost, high_descriptors
 from localops.output import say_once
 from localops.reader import APPLICATION_ID, Reader, because, close_readers, has_our_header, is_cut, open_unchanging
@@ -731,7 +731,7 @@ class Journal:
         try:
             with self._alone():
                 self._look(monotonic())
-        except (apsw.Error, JournalError, OSError):
+        except (apsw.Error, LocalopsError, OSError):
             for session, (spilled, dropped) in self._lost.items():
                 self._keep(_loss(session, spilled, dropped))
             self._lost.clear()

@@ -40,7 +40,10 @@ def of_llm(
         from localops.pricing import Usage
 
         usage = Usage(input=prompt, output=completion, cached=cached, cache_write=written)
-        cost = prices().cost(model, usage, provider=provider, at_ns=at)
+        try:
+            cost = prices().cost(model, usage, provider=provider, at_ns=at)
+        except Exception as error:  # the edge: an event without a price beats none
+            say_once("price", f"{model!r} could not be priced: {type(error).__name__}: {events.describe(error)[:200]}")
     return (model, prompt, completion, cached, whole(event.reasoning_tokens), cost)
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 
-from .errors import ConfigError
+from .errors import ConfigError, IncompleteInstallation
+from .output import say_once
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -140,7 +141,15 @@ class Prices:
 
     def _look_up(self, provider: str | None, model: str) -> _Model | None:
         own = self._own.get(f"{provider.strip().lower()}/{model}") if provider else None
-        return own or self._own.get(model) or self._table.find(provider, model)
+        return own or self._own.get(model) or self._shipped(provider, model)
+
+    def _shipped(self, provider: str | None, model: str) -> _Model | None:
+        """Return the model of the shipped table; without that table no price is known."""
+        try:
+            return self._table.find(provider, model)
+        except IncompleteInstallation as error:
+            say_once("prices", f"{error}; calls without a price in config.toml are unpriced")
+            return None
 
 
 class Price:
@@ -264,8 +273,11 @@ class _Table:
     def __init__(self, path: str) -> None:
         import json  # orjson has loaded it already
 
-        with open(path, encoding="utf-8") as file:
-            stored = json.load(file)
+        try:
+            with open(path, encoding="utf-8") as file:
+                stored = json.load(file)
+        except (OSError, ValueError) as error:
+            raise IncompleteInstallation(path, error) from error
         self.version: str = stored["version"]
         self.date: str = stored["date"]
         self._providers: dict[str, Provider] = stored["providers"]

@@ -16,7 +16,8 @@ _WORKER = _TOP / "sync" / "localops_sync"
 
 # Bottom up. A module imports only from lines below its own; `localops` is the package's own __init__.py.
 LAYERS = """
-    errors clock context host locks output redact rows sql zstd
+    errors clock context host locks output redact rows zstd
+    sql
     alive events folding pricing values
     config encode
     columns ends parts strangers
@@ -41,7 +42,7 @@ LAYERS = """
     shim
     cli
     localops_sync.cli
-    __main__
+    __main__ __pyinstaller
 """
 
 # A package, and the only place that may import it. Everything else is the standard library.
@@ -55,6 +56,7 @@ DOORS = {
     "opentelemetry": ["sync/localops_sync/sinks/otlp_wire.py"],
     "starlette": ["localops/server/"],
     "uvicorn": ["localops/server/"],
+    "PyInstaller": ["localops/__pyinstaller/"],
     "click": ["localops/cli/", "sync/localops_sync/cli/"],
 }
 

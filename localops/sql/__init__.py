@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import os
 
+from localops.errors import IncompleteInstallation
+
 # A journal says in its header which schema it has.  1: the first.  2: ids in views are written with dashes.
 SCHEMA = 2
 
 
 def script(name: str) -> str:
-    """A file of this folder, whole."""
-    with open(os.path.join(os.path.dirname(__file__), name), encoding="utf-8") as file:
-        return file.read()
+    """Return a file of this folder, whole; IncompleteInstallation when it did not come with the package."""
+    path = os.path.join(os.path.dirname(__file__), name)
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except OSError as error:
+        raise IncompleteInstallation(path, error) from error
 
 
 def named(name: str) -> dict[str, str]:

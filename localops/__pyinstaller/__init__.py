@@ -1,0 +1,15 @@
+"""What PyInstaller is to put into a program that records with localops; it finds this by its entry point."""
+
+from __future__ import annotations
+
+import os
+
+RECORDING = ["prices.json", "export.html", "sql/*.sql"]
+"""The data files that the library reads."""
+COMMANDS = ["docs/*.md", "web/**/*"]
+"""The data files that the commands and the dashboard read beside them."""
+
+
+def get_hook_dirs() -> list[str]:
+    """Return the folders with hooks."""
+    return [os.path.dirname(__file__)]
