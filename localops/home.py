@@ -274,6 +274,10 @@ class Project:
         found = self.ask("key_of", session=session)
         return found[0] if found else (analytics.totals(self.reader, session).first_ns, _FRESH_KEY)
 
+    def listed(self, session: bytes) -> Listed | None:
+        """Return one session as a line of the list."""
+        return _Walk(self, Filters()).one(session)
+
     def sessions(self, filters: Filters, limit: tuple[int, int] = (_LATEST_NS, 0)) -> Iterator[Listed]:
         """The sessions of this project that pass the filters, newest first, from a position on."""
         if filters.until is not None and filters.until < limit[0]:
@@ -367,11 +371,12 @@ class _Walk:
 
     def fresh(self, limit: tuple[int, int]) -> Iterator[Listed]:
         """The sessions with rows past the mark: none, mostly, and never many."""
-        found = (self._fresh(session) for (session,) in self.project.ask("fresh"))
+        found = (self.one(session) for (session,) in self.project.ask("fresh"))
         passing = [each for each in found if each is not None and self._passes(each, limit)]
         return iter(sorted(passing, key=_by_start))
 
-    def _fresh(self, session: bytes) -> Listed | None:
+    def one(self, session: bytes) -> Listed | None:
+        """Return a session's line from its rows, wherever they are."""
         reader = self.project.reader
         figures = analytics.totals(reader, session)
         name = self.project.name_of(session)

@@ -5,6 +5,7 @@ Children of aligned events are aligned in turn: the first `tool search` in one w
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from itertools import islice
 
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 
 MOST = 5_000  # events of each that are aligned
 _DEEPEST = 200
-_CUT = 4_096  # characters of a text that differs
+_CUT = 16_384  # characters of what differs of a text
+_AROUND = 400  # characters that are the same, before and after
 _TEXTS = 1 << 20  # characters of all of them: whoever wants more asks for the events
 _INPUT = ("params", "prompt", "details")
 _OUTPUT = ("returns", "completion")
@@ -79,8 +81,9 @@ def aligned(a: Side, b: Side) -> Facts:
                 texts = [_text(each, keys) for each in (one, other)]
                 line[f"{what}_differs"] = texts[0] != texts[1]
                 if texts[0] != texts[1] and room > 0:
-                    line[what] = [text[:_CUT] for text in texts]
-                    room -= sum(min(len(text), _CUT) for text in texts)
+                    difference = _difference(*map(_readable, texts))
+                    line[what] = difference
+                    room -= sum(len(text) for text in difference["texts"])
         lines.append(line)
     return {"lines": lines, "cut": a.is_cut or b.is_cut}
 
@@ -118,3 +121,39 @@ def _name(event: Event) -> str:
 def _text(event: Event, keys: Sequence[str]) -> str:
     values = [event[key] for key in keys if event.get(key) is not None]
     return "\n".join(value if isinstance(value, str) else encode.dumps(value).decode() for value in values)
+
+
+def _readable(text: str) -> str:
+    """Return JSON in lines, so that what differs stands where one looks for it; any other text as it is."""
+    if text.lstrip()[:1] not in ("{", "["):
+        return text
+    try:
+        return json.dumps(encode.loads(text), indent=2, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _difference(one: str, other: str) -> dict[str, Any]:
+    """Return what differs of two texts and a little around it, and how much of them is left out at either end.
+
+    Both are cut at the same place, before they are, and only there: a piece of one never stands beside the whole of
+    the other.
+    """
+    before = _same(one, other)
+    first = max(0, before - _AROUND)
+    after = _same(one[before:][::-1], other[before:][::-1])
+    ends = [len(text) - max(0, after - _AROUND) for text in (one, other)]
+    texts = [text[first : min(end, first + _CUT)] for text, end in zip((one, other), ends, strict=True)]
+    return {"texts": texts, "same_before": first, "is_cut": any(end > first + _CUT for end in ends)}
+
+
+def _same(one: str, other: str) -> int:
+    """Return how many characters two texts begin with alike."""
+    low, high = 0, min(len(one), len(other))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if one[low:middle] == other[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low

@@ -114,6 +114,8 @@ class HomeReader:
         """Sessions in an order, the newest first if nothing is said, and after which one the next page begins."""
         wanted = Wanted(filters, **bounds)
         with self._home(project) as home:
+            if (one := _named(home, filters.text)) is not None:
+                return list(_listed([one])), None
             for each in home.projects if filters.text is not None else ():
                 self._catch_up(each)
             if wanted == Wanted(filters) and not all(self._catalogue(each).is_ready for each in home.projects):
@@ -153,13 +155,14 @@ class HomeReader:
                     for dim, counted in found.items():
                         sums[dim] += counted
         most = {dim: [list(pair) for pair in counted.most_common(_VALUES)] for dim, counted in sums.items()}
-        cut = any(len(counted) > _VALUES for counted in sums.values())
+        cut = [dim for dim, counted in sums.items() if len(counted) > _VALUES]
         return {
             "sessions": sum(many for name, many in in_project.items() if only in (None, name)),
             **most,
             "project": [list(pair) for pair in in_project.most_common(_VALUES) if pair[1]],
             "exact": exact and not unread,
-            "more": cut,
+            "more": bool(cut),
+            "cut": cut,
             "unsearched": unread,
         }
 
@@ -430,3 +433,15 @@ def _rows_with(
         found += timeline.ask(where.reader, "row_at", seq=seq)
         size += len(found[-1][-1] or "")
     return found, len(found) == len(seqs), not unread and len(hits) < _HITS
+
+
+def _named(home: Home, text: str | None) -> Listed | None:
+    """Return the session whose id is looked for: a whole one, or its first 13 characters, as commands show it."""
+    plain = (text or "").strip().replace("-", "").lower()
+    if len(plain) not in (12, 32) or not set(plain) <= set("0123456789abcdef"):
+        return None
+    try:
+        where, session = home.find(plain)
+    except LocalopsError:
+        return None
+    return where.listed(session)

@@ -3,7 +3,7 @@
 import { ask, byId, make, notice, watch } from "./base.js";
 import { box, plot, ranking } from "./charts.js";
 import { cost, count, duration, money, percent, short } from "./formats.js";
-import { day, midnight, zone } from "./times.js";
+import { day, midnight, sinceDay, zone } from "./times.js";
 
 const STATES = { Success: "good", Failure: "bad", Indeterminate: "action", Running: "accent", Unknown: "other" };
 const COLOURS = ["llm", "tool", "agent", "action", "accent", "error"];
@@ -35,7 +35,6 @@ function go(changes) {
   history.pushState(null, "", params.size ? `/analytics?${params}` : "/analytics");
   refresh();
 }
-const daysAgo = days => day(Date.now() - days * 864e5);
 form.addEventListener("submit", event => event.preventDefault());
 since.addEventListener("change", () => go({ since: midnight(since.value) }));
 until.addEventListener("change", () => go({ until: midnight(until.value) }));
@@ -43,16 +42,17 @@ tag.addEventListener("change", () => go({ tag: tag.value.trim() }));
 ages.addEventListener("change", () => {
   if (ages.value === "own") return since.focus();
   const days = Number(ages.value);
-  return go({ since: days ? midnight(daysAgo(days - 1)) : "", until: "" });
+  return go({ since: days ? sinceDay(days) : "", until: "" });
 });
 addEventListener("popstate", () => refresh());
 
 function drawChoice() {
   const query = asked();
-  since.value = day(query.since);
-  until.value = day(query.until);
-  tag.value = query.tag || "";
-  const match = Object.values(AGES).find(days => (days ? since.value === daysAgo(days - 1) : !since.value) && !until.value);
+  const set = (field, value) => document.activeElement === field || (field.value = value); // not while it is typed in
+  set(since, day(query.since));
+  set(until, day(query.until));
+  set(tag, query.tag || "");
+  const match = Object.values(AGES).find(days => (days ? query.since === sinceDay(days) : !query.since) && !query.until);
   ages.value = match === undefined ? "own" : String(match);
 }
 

@@ -3,7 +3,6 @@
 import { ask, byId, data, make, notice, shortcut } from "./base.js";
 import { cost, count, duration, many, money } from "./formats.js";
 import { stamp, when } from "./times.js";
-import { unpacked } from "./values.js";
 import { difference } from "./words.js";
 
 const KINDS = new Set(["llm", "tool", "agent", "action", "error"]);
@@ -102,7 +101,7 @@ function pair(line, { a, b }) {
   }
   const below = make("tr", { hidden: true });
   const open = make("button", { type: "button", class: "link", "aria-expanded": "false", onclick: () => {
-    if (!below.firstChild) below.append(make("td", { colspan: 7 }, texts.map(([label, [one, other]]) => make("div", {}, make("h3", {}, label), marked(one, other)))));
+    if (!below.firstChild) below.append(make("td", { colspan: 7 }, texts.map(([label, both]) => make("div", {}, make("h3", {}, label), marked(both)))));
     below.hidden = !below.hidden;
     open.setAttribute("aria-expanded", String(!below.hidden));
   } }, ...name);
@@ -110,14 +109,13 @@ function pair(line, { a, b }) {
   return [row, below];
 }
 
-/** JSON in lines, so that what differs stands where one looks for it; any other text as it is. */
-function readable(text) {
-  const value = unpacked(text);
-  return typeof value === "string" ? value : JSON.stringify(value, null, 2);
-}
-
-function marked(one, other) {
-  return make("pre", { tabindex: 0 }, difference(readable(one), readable(other)).map(([kind, text]) => (kind === "same" ? text : make(kind, {}, text))));
+/** Two texts with what differs marked; what is left out of them is said. */
+function marked({ texts: [one, other], same_before, is_cut }) {
+  const note = text => make("span", { class: "faint" }, text);
+  return make("pre", { tabindex: 0 },
+    same_before ? note(`… ${many(same_before, "character")} before are the same\n`) : null,
+    difference(one, other).map(([kind, text]) => (kind === "same" ? text : make(kind, {}, text))),
+    is_cut ? note("\n… the rest is not shown: open the events for all of it") : null);
 }
 
 const problem = error => place.replaceChildren(notice(error.message, "problem"));

@@ -116,7 +116,7 @@ export class Details {
   _facts(event) {
     const { run } = this.page, at = run.find(this.seq), start = Number(event.start_ns) / 1e6;
     const rows = [
-      ["Began", `${stamp(start)}, ${duration((start - run.t0) / 1e3)} in`],
+      ["Began", `${stamp(start)}, ${duration((start - run.t0) / 1e3 - run.begin / 1e6)} in`],
       ["Duration", event.finished ? duration((Number(event.end_ns) - Number(event.start_ns)) / 1e9) : this.page.running ? "still running" : "did not finish"],
       ["Agent", event.agent_name], ["Model", event.model],
       ["Tokens", event.tokens_in || event.tokens_out ? `${count(event.tokens_in || 0)} in, ${count(event.tokens_out || 0)} out${event.tokens_cached ? `, ${count(event.tokens_cached)} cached` : ""}${event.tokens_reasoning ? `, ${count(event.tokens_reasoning)} reasoning` : ""}` : null],

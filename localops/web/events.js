@@ -44,11 +44,10 @@ export class Events {
 
   _draw(at, row) {
     const { run } = this.page, kind = run.kindOf(at);
-    const begin = run.start[run.order[0]];
     const cell = (kind_, ...inside) => make("span", { class: kind_, role: "gridcell" }, ...inside);
     row.setAttribute("role", "row");
     row.append(
-      cell("num faint", duration((run.start[at] - begin) / 1e6)),
+      cell("num faint", duration((run.start[at] - run.begin) / 1e6)),
       cell("narrow", make("span", { class: `kind ${KINDS.has(kind) ? kind : ""}` }, kind)),
       cell("what",
         make("span", {}, make("span", { class: `kind bare ${KINDS.has(kind) ? kind : ""}`, "aria-hidden": "true" }), run.nameOf(at), run.failed[at] ? make("span", { class: "failed" }, " failed") : null),

@@ -36,7 +36,7 @@ export class Figures {
 
   _over() {
     const { run } = this.page;
-    const begin = run.start[run.order[0]], step = Math.max(1, (run.last - begin) / BUCKETS);
+    const { begin } = run, step = Math.max(1, (run.last - begin) / BUCKETS);
     const x = Array.from({ length: BUCKETS }, (_, i) => ((i + 0.5) * step) / 1e6);
     const sums = new Map();
     for (let at = 0; at < run.n; at += 1) {

@@ -55,8 +55,8 @@ export function money(nano) {
   const amount = Math.abs(nano), sign = nano < 0 ? "-" : "";
   if (amount > 0 && amount < 500) return `${sign}<$0.000001`;
   const places = amount === 0 || amount >= 1e9 ? 2 : amount >= 1e7 ? 4 : 6;
-  const [units, rest] = (amount / 1e9).toFixed(places).split(".");
-  return `${sign}$${count(+units)}.${rest}`;
+  const unit = 10 ** (9 - places), parts = Math.floor((amount + unit / 2) / unit); // halves up, as the commands round
+  return `${sign}$${count(Math.floor(parts / 10 ** places))}.${String(parts % 10 ** places).padStart(places, "0")}`;
 }
 
 /** The cost of a session, and whether all of it is known. */

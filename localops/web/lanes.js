@@ -70,7 +70,7 @@ function finished(lines, lanes, run, now) {
 /** Stretches in which nothing went on, of a fiftieth of the session or more: [from, to] in microseconds. */
 export function gaps(run, now) {
   const { order, first } = run.tree;
-  const least = Math.max(1_000, (now - (run.n ? run.start[order[0]] : 0)) / 50);
+  const least = Math.max(1_000, (now - run.begin) / 50);
   const busy = new Set(["llm", "tool", "action"].map(kind => run.kinds.indexOf(kind)));
   const found = [];
   let until = run.n ? run.start[order[0]] : 0;

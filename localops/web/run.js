@@ -63,6 +63,11 @@ export class Run {
     this._tree = null;
   }
 
+  /** Where time begins, in microseconds: with the session, or with an event that says it began before. */
+  get begin() {
+    return this.n ? Math.min(0, this.start[this.order[0]]) : 0;
+  }
+
   /** The number of an event; -1 when it is not here. */
   find(seq) {
     if (this._late) return (this._places ||= this._indexed()).get(seq) ?? -1;

@@ -39,7 +39,8 @@ class Page {
 
   /** Microseconds from the beginning to where the session is now; what it died in is seen, however late it began. */
   get now() {
-    const { last, tree: { ends }, start } = this.run;
+    const { tree: { ends }, start } = this.run;
+    const last = Math.max(this.run.last, (this.facts.seconds || 0) * 1e6);
     if (this.running) return Math.max(last, (Date.now() - this.run.t0) * 1e3);
     return ends.length ? Math.max(last, start[ends.at(-1)] + last * 0.06) : last;
   }
@@ -166,10 +167,12 @@ addEventListener("popstate", () => {
 const search = make("input", { type: "search", value: page.text, placeholder: "Filter by name or content  ( / )", "aria-label": "Filter events" });
 const chips = make("div", { class: "bar", role: "group", "aria-label": "Kinds" });
 let typing;
-search.addEventListener("input", () => {
-  clearTimeout(typing);
-  typing = setTimeout(() => page.seek(page.kinds, search.value.trim()), 200);
-});
+for (const type of ["input", "search"]) { // Esc and the cross that empty it are no input everywhere
+  search.addEventListener(type, () => {
+    clearTimeout(typing);
+    typing = setTimeout(() => page.seek(page.kinds, search.value.trim()), 200);
+  });
+}
 byId("views").after(make("div", { id: "choose", class: "bar" }, search, chips));
 
 function drawKinds() {

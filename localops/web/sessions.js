@@ -2,7 +2,7 @@
 
 import { ask, byId, data, make, notice, shortcut, watch } from "./base.js";
 import { cost, count, duration, elapsed, many } from "./formats.js";
-import { day, midnight, moment, when, zone } from "./times.js";
+import { day, midnight, moment, sinceDay, when, zone } from "./times.js";
 
 const STATES = ["Running", "Success", "Failure", "Indeterminate", "Unknown"];
 const FACETS = { state: "State", tag: "Tag", model: "Model", agent: "Agent", tool: "Tool", project: "Project" };
@@ -13,7 +13,7 @@ const COLUMNS = [
   ["cost", "Cost", "num"], ["agents", "Agents"], ["models", "Models"], ["host", "Host"],
 ];
 const WORDS = new Set(["name", "host", "tags", "agents", "models"]); // they begin with A
-const PAGE = 50;
+const PAGE = 50, MOST = 500; // rows asked for at once
 const picked = new Map(); // sessions chosen to be compared: id to name
 let shown = data.sessions || [], next = data.next_before, current = -1, asking = null;
 
@@ -88,7 +88,7 @@ function row(one) {
     make("td", { class: "pick" }, make("input", { type: "checkbox", "aria-label": `Compare ${one.name || "unnamed"}`, onchange: event => pick(one, event.target) })),
     make("td", { class: "name" },
       make("a", { href: `/s/${one.session_id}`, title: one.name }, one.name || "unnamed"),
-      make("div", { class: "tags" }, one.tags.map(tag => make("span", { class: "tag" }, tag)))),
+      make("div", { class: "tags" }, one.tags.map(tag => make("button", { type: "button", class: "tag", title: `Only sessions with ${tag}`, onclick: () => go({ tag }) }, tag)))),
     make("td", { class: "state-cell" }, make("span", { class: `state ${STATES.includes(one.state) ? one.state : ""}`, title: one.reason || null }, one.state)),
     make("td", { class: "began" }, make("time", { datetime: one.began }, when(one.began))),
     cell("took", duration(elapsed(one))), cell("LLM", count(one.llm_calls)), cell("tools", count(one.tool_calls)),
@@ -134,8 +134,8 @@ function emptiness() {
 
 function drawMore() {
   byId("more").replaceChildren(...(next ? [make("button", { type: "button", onclick: more }, "Show more")] : shown.length ? [many(shown.length, "session")] : []));
+  seer.disconnect(); // an observer speaks up again only for what it begins to observe
   if (next) seer.observe(byId("more"));
-  else seer.disconnect();
 }
 
 async function more() {
@@ -159,7 +159,7 @@ const seer = new IntersectionObserver(seen => seen.some(each => each.isIntersect
 // Filters
 
 const form = byId("filters");
-const search = make("input", { type: "search", name: "text", placeholder: "Names and content  ( / )", "aria-label": "Search names and content", oninput: () => type() });
+const search = make("input", { type: "search", name: "text", placeholder: "Names and content  ( / )", "aria-label": "Search names and content", oninput: () => type(), onsearch: () => type() }); // Esc and the cross that empty it are no input everywhere
 const menus = Object.fromEntries(Object.entries(FACETS).map(([name, label]) => [name, menu(label)]));
 const whenMenu = menu("When"), rangeMenu = menu("More"), sortMenu = menu("Sort");
 let typing, again;
@@ -180,13 +180,21 @@ addEventListener("keydown", event => {
 
 function type() {
   clearTimeout(typing);
-  typing = setTimeout(() => go({ text: search.value.trim() }), 250);
+  typing = setTimeout(seek, 250);
+}
+
+/** Without a letter or a digit there is nothing that could be searched for. */
+function seek() {
+  const text = search.value.trim();
+  if (text && !/[\p{L}\p{N}]/u.test(text)) return void byId("facets").replaceChildren(notice("Type a letter or a digit to search for.", "faint"));
+  if (text === (asked().text || "")) return;
+  go({ text });
 }
 
 form.addEventListener("submit", event => {
   event.preventDefault();
   clearTimeout(typing);
-  go({ text: search.value.trim() });
+  seek();
 });
 form.append(search, ...Object.values(menus).map(each => each.element), whenMenu.element, rangeMenu.element, sortMenu.element);
 
@@ -195,7 +203,8 @@ function choice(label, amount, on, run) {
     make("span", {}, label), amount === null ? "" : make("span", { class: "faint num" }, count(amount)));
 }
 
-const AGES = { "Last hour": 1, "Last day": 24, "Last 7 days": 168, "Last 30 days": 720 };
+const ago = hours => `${new Date(Date.now() - hours * 3.6e6).toISOString().slice(0, 19)}Z`;
+const AGES = { "Last hour": () => ago(1), "Last 24 hours": () => ago(24), "Last 7 days": () => sinceDay(7), "Last 30 days": () => sinceDay(30) };
 
 function drawFilters() {
   const query = asked();
@@ -208,7 +217,7 @@ function drawFilters() {
   rangeMenu.element.classList.toggle("chosen", ["min_cost", "max_cost", "min_seconds", "max_seconds", "errors"].some(name => query[name]));
   const date = (name, label) => make("label", {}, label, make("input", { type: "date", value: day(query[name]), onchange: event => go({ [name]: midnight(event.target.value) }) }));
   whenMenu.box.replaceChildren(
-    ...Object.entries(AGES).map(([label, hours]) => choice(label, null, false, () => go({ since: `${new Date(Date.now() - hours * 3.6e6).toISOString().slice(0, 19)}Z`, until: "" }))),
+    ...Object.entries(AGES).map(([label, since]) => choice(label, null, false, () => go({ since: since(), until: "" }))),
     date("since", "From"), date("until", "Before"));
   const number = name => make("label", {}, OTHERS[name], make("input", { type: "number", min: 0, step: "any", value: query[name] || "", onchange: event => go({ [name]: event.target.value }) }));
   const errors = make("input", { type: "checkbox", onchange: event => go({ errors: event.target.checked ? 1 : "" }) });
@@ -251,8 +260,17 @@ function drawFacets(found) {
     each.box.replaceChildren(
       ...(query[name] ? [choice("Any", null, false, () => go({ [name]: "" }))] : []),
       ...values.map(([value, amount]) => choice(value, amount, value === query[name], () => go({ [name]: value === query[name] ? "" : value }))),
+      ...(found.cut?.includes(name) ? [other(name)] : []),
       ...(found.exact === false ? [make("p", { class: "faint small" }, "Counted over the newest sessions.")] : []));
   }
+}
+
+/** A value that is not among the most frequent ones has to be typed. */
+function other(name) {
+  const input = make("input", { type: "text", placeholder: `Another ${FACETS[name].toLowerCase()}`, "aria-label": `Another ${FACETS[name].toLowerCase()}`, onkeydown: event => {
+    if (event.key === "Enter" && input.value.trim()) go({ [name]: input.value.trim() });
+  } });
+  return make("label", {}, input);
 }
 
 // Comparing
@@ -294,17 +312,27 @@ shortcut("x", "Choose it to be compared", () => byId("rows").children[current]?.
 
 // News
 
+/** The rows shown so far that lie below a page of news: they are not asked for again. */
+function below(sessions) {
+  const last = shown.findIndex(one => one.session_id === sessions.at(-1)?.session_id);
+  if (shown.length <= sessions.length || last < 0) return [];
+  const fresh = new Set(sessions.map(one => one.session_id));
+  return shown.slice(last + 1).filter(one => !fresh.has(one.session_id));
+}
+
 async function news() {
   const address = location.search, searching = unsearched;
-  const [found, facets] = await fetched(Math.min(500, Math.max(PAGE, shown.length)));
+  const [found, facets] = await fetched(Math.min(MOST, Math.max(PAGE, shown.length)));
   if (location.search !== address) return; // something else is asked for by now
   unsearched = facets?.unsearched || 0;
-  const same = JSON.stringify(found.sessions) === JSON.stringify(shown);
+  const rest = below(found.sessions);
+  const sessions = [...found.sessions, ...rest];
+  const same = JSON.stringify(sessions) === JSON.stringify(shown);
   if (same && !(facets && searching)) return; // whoever reads or marks something is left alone
   if (same && shown.length) return void drawFacets(facets);
   const before = new Set(shown.map(one => one.session_id));
-  shown = found.sessions;
-  next = found.next_before;
+  shown = sessions;
+  if (!rest.length) next = found.next_before;
   drawRows();
   shown.forEach((one, index) => before.has(one.session_id) || byId("rows").children[index].classList.add("fresh"));
   drawFacets(facets || await ask("facets", asked()));

@@ -89,7 +89,7 @@ export class Timeline {
     });
     const kinds = run.kinds.map(kind => Math.max(0, KINDS.includes(kind) ? KINDS.indexOf(kind) : 5));
     const failed = made.lines.map(line => Int32Array.from(line.events.filter(at => run.isBad(at))));
-    this.layout = { ...made, tops, height: y + TOP, version: run.version, by: this.by, kinds, failed, gaps: gaps(run, now), begin: run.n ? run.start[run.order[0]] : 0 };
+    this.layout = { ...made, tops, height: y + TOP, version: run.version, by: this.by, kinds, failed, gaps: gaps(run, now), begin: run.begin };
     this.layout.failedStarts = failed.map(events => Float64Array.from(events, at => run.start[at]));
     this._lit = null;
     this._density = null;

@@ -55,5 +55,8 @@ export const day = value => (value && !Number.isNaN(parsed(value).getTime()) ? w
 /** The moment at which a day begins, for the server. */
 export const midnight = text => (text ? `${new Date(`${text}T00:00:00${isHere ? "" : "Z"}`).toISOString().slice(0, 19)}Z` : "");
 
+/** The moment at which the last so many days begin, today being one of them. */
+export const sinceDay = days => midnight(day(Date.now() - (days - 1) * 864e5));
+
 /** What an address says of time, short: a day where it is the beginning of one. */
 export const moment = value => (day(value) ? when(value).replace(/ 00:00:00$/, "") : value);

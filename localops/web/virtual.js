@@ -69,6 +69,7 @@ export class VirtualList {
       if (at < top || at + this.height > top + room) this.element.scrollTop = Math.max(0, at - room / 3) / this._scale;
     }
     this.paint();
+    this._rows.get(index)?.scrollIntoView({ block: "nearest" }); // the page, too, where the list is taller than it
   }
 
   /** What a key chooses, from the row that is chosen, else from the first in sight; false if it is no key for that. */

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -64,5 +65,29 @@ def test_it_says_what_differs(tmp_path: Path) -> None:
         told: Any = aligned(*(Side(home.projects[0].reader, session) for session in sessions))
     [call] = [line for line in told["lines"] if line["kind"] == "llm"]
     assert (call["input_differs"], call["output_differs"]) == (False, True)
-    assert (call["output"][0][:5], len(call["output"][0]), call["output"][1]) == ("north", 4_096, "south")
+    assert call["output"] == {"texts": ["north " * 2_000, "south"], "same_before": 0, "is_cut": False}
     assert call["a"]["cost_nano"] == call["b"]["cost_nano"]
+
+
+def test_a_difference_far_inside_long_texts_is_shown(tmp_path: Path) -> None:
+    """Both sides begin a little before it, both as JSON in lines, neither cut where the other is not."""
+    localops.init(home=str(tmp_path), auto_start_session=False)
+    words = ["north"] * 3_000
+    texts = [json.dumps({"words": words, "end": end}) for end in ("here", "there, or anywhere")]
+    sessions = [_run([], text) for text in texts]
+    with Home(str(tmp_path)) as home:
+        told: Any = aligned(*(Side(home.projects[0].reader, session) for session in sessions))
+    [call] = [line for line in told["lines"] if line["kind"] == "llm"]
+    one, other = call["output"]["texts"]
+    assert one.removesuffix('"here"\n}') == other.removesuffix('"there, or anywhere"\n}')
+    assert (call["output"]["same_before"] > 30_000, call["output"]["is_cut"]) == (True, False)
+
+
+def test_what_is_left_out_of_a_difference_is_admitted(tmp_path: Path) -> None:
+    """Where the part that differs is too long, both are cut, and that is said."""
+    localops.init(home=str(tmp_path), auto_start_session=False)
+    sessions = [_run([], "north " * 9_000), _run([], "south " * 9_000)]
+    with Home(str(tmp_path)) as home:
+        told: Any = aligned(*(Side(home.projects[0].reader, session) for session in sessions))
+    [call] = [line for line in told["lines"] if line["kind"] == "llm"]
+    assert ([len(text) for text in call["output"]["texts"]], call["output"]["is_cut"]) == ([16_384, 16_384], True)

@@ -208,6 +208,17 @@ def filmed() -> None:
     session.end_session("Success", video=film())
 
 
+def many() -> None:
+    """More sessions than are asked for at once, each with a tag of its own."""
+    for number in range(560):
+        begin(f"run {number}", [f"tag-{number}"]).end_session("Success")
+
+
+def one() -> None:
+    """One session more."""
+    begin("one more", ["late"]).end_session("Success")
+
+
 def running() -> None:
     """A session that goes on until its input ends: one more tool call for each line."""
     session = begin("still going", ["running"])
@@ -219,5 +230,8 @@ def running() -> None:
 
 
 if __name__ == "__main__":
-    kinds = {each.__name__: each for each in (story, other, hostile, dead, chatty, circling, library, filmed, running)}
+    kinds = {
+        each.__name__: each
+        for each in (story, other, hostile, dead, chatty, circling, library, filmed, many, one, running)
+    }
     kinds[sys.argv[1]]()

@@ -62,6 +62,24 @@ def visit(chromium: Browser, program: Program, tmp_path: Path) -> Iterator[Visit
         yield visit
 
 
+def test_what_is_typed_survives_news(program: Program, visit: Visit) -> None:
+    """Figures across sessions are drawn again while something records; a field that is typed in is left alone."""
+    page = visit.open("/analytics")
+    page.locator("#figures dd").first.wait_for()
+    page.get_by_label("Tag").press_sequentially("suppo")
+    before = len([url for url in visit.asked if "/api/1/analytics?" in url or url.endswith("/api/1/analytics")])
+    for turn in range(600):
+        if turn % 60 == 0:
+            program.step()
+        asked = len([url for url in visit.asked if "/api/1/analytics?" in url or url.endswith("/api/1/analytics")])
+        if asked > before:
+            break
+        page.wait_for_timeout(50)
+    assert asked > before
+    page.wait_for_timeout(300)
+    assert page.get_by_label("Tag").input_value() == "suppo"
+
+
 def another(visit: Visit, path: str = "/") -> Page:
     """One more page of the same browser."""
     page = visit.page.context.new_page()

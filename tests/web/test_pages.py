@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, expect
 
+from localops import output
 from tests.web.conftest import Visit, recorded, serving, visiting
 from tests.web.recorder import ATTACKS
 
@@ -100,6 +101,56 @@ def test_text_is_searched_for_as_it_is_typed(visit: Visit) -> None:
     visit.page.fill("#filters input", "no such words anywhere")
     visit.page.get_by_role("button", name="Show all sessions").click()
     settled(visit, 4)
+
+
+def test_emptying_a_search_ends_it(visit: Visit) -> None:
+    """Esc empties the field, and no filter stays behind it."""
+    visit.open("/")
+    settled(visit, 4)
+    visit.page.locator("#filters input").first.fill("dusk")
+    settled(visit, 1)
+    visit.page.keyboard.press("Escape")
+    settled(visit, 4)
+    visit.until("!location.search.includes('text')")
+
+
+def test_a_session_is_found_by_its_id(visit: Visit) -> None:
+    """A pasted id finds its session; what has no letter and no digit is not searched for."""
+    ident = visit.facts("sessions")["sessions"][2]["session_id"]
+    for text in (ident, ident[:13], ident.replace("-", "")):
+        assert [one["session_id"] for one in visit.facts(f"sessions?text={text}")["sessions"]] == [ident]
+    visit.open("/")
+    settled(visit, 4)
+    visit.page.fill("#filters input", "💸")
+    visit.page.get_by_text("Type a letter or a digit to search for.").wait_for()
+
+
+def test_a_list_is_read_to_its_end_while_it_grows(chromium: Browser, tmp_path: Path) -> None:
+    """News redraw the rows that are shown, however many; a tag that is not among the frequent ones can be typed."""
+    home = tmp_path / "long"
+    recorded(home, "many")
+    with serving(home) as link, visiting(chromium, link) as visit:
+        page = visit.open("/")
+        count = "document.querySelectorAll('#rows tr').length"
+        for _ in range(400):
+            page.mouse.wheel(0, 4_000)
+            page.wait_for_timeout(25)
+            if page.evaluate(count) > 520:
+                break
+        recorded(home, "one")
+        visit.until("document.querySelector('#rows .name a').textContent === 'one more'")
+        assert page.evaluate(count) > 520
+        for _ in range(400):
+            page.mouse.wheel(0, 4_000)
+            page.wait_for_timeout(25)
+            if page.evaluate(count) == 561:
+                break
+        assert page.evaluate(count) == 561
+        page.evaluate("scrollTo(0, 0)")
+        page.locator("summary", has_text="Tag").click()
+        page.get_by_placeholder("Another tag").fill("tag-7")
+        page.keyboard.press("Enter")
+        settled(visit, 1)
 
 
 def test_each_column_sorts_both_ways(visit: Visit) -> None:
@@ -348,20 +399,49 @@ def test_what_is_known_is_not_asked_for_again(chromium: Browser, loop: str) -> N
 @pytest.mark.parametrize("focus", [True, False])
 @pytest.mark.parametrize("view", ["events", "tree"])
 def test_keys_go_through_a_list_from_end_to_end(chromium: Browser, loop: str, view: str, focus: bool) -> None:
-    """Also when nothing has the focus: the page stays where it is."""
+    """Also when nothing has the focus; the row that is chosen is always in sight."""
     with visiting(chromium, loop) as visit:
         page = visit.session("round and round", view)
         if focus:
             page.locator("#view .scroll").focus()
-        chosen, place = [], page.evaluate("scrollY")
+        chosen = []
         for key in ("End", "PageUp", "Home", "PageDown"):
             page.keyboard.press(key)
             page.wait_for_timeout(100)
             chosen.append(int(page.locator(".row.current").get_attribute("data-index") or ""))
-            assert page.evaluate("scrollY") == place
+            row: Any = page.locator(".row.current").bounding_box()
+            assert -1 <= row["y"] <= 801 - row["height"]
         last, before, first, after = chosen
         assert (last, first, after) == (401, 0, last - before)
         assert after > 5
+
+
+def test_the_wheel_leaves_a_list_at_its_end(chromium: Browser, loop: str) -> None:
+    """A pane may be taller than the window: what lies below it can be scrolled to with the pointer over it."""
+    with visiting(chromium, loop) as visit:
+        page = visit.session("round and round", "events")
+        page.locator("#view .scroll").hover()
+        for _ in range(100):
+            page.mouse.wheel(0, 2_000)
+            page.wait_for_timeout(20)
+        assert page.evaluate("scrollY > 0 || document.documentElement.scrollHeight <= innerHeight")
+
+
+def test_all_views_count_from_the_beginning_of_the_session(visit: Visit) -> None:
+    """An event begins at the same time in the list, in its details and in the session's duration."""
+    page = visit.session("a night in the forest", "events")
+    begins = page.locator(".events .row .num").first.inner_text()
+    page.locator(".events .row").first.click()
+    page.locator("#details", has_text=f", {begins} in").wait_for()
+
+
+def test_money_rounds_as_in_the_commands(visit: Visit) -> None:
+    """Halves go up, in the last digit that is shown."""
+    visit.page.goto(visit.base + "/")
+    amounts = [7_112_500, 0, 499, 500, 1_234_567_890, 999_999_999, 12_345_000, 995_000_000]
+    code = "async amounts => { const { money } = await import('/web/formats.js'); return amounts.map(money); }"
+    plain = [text.replace("\u202f", ",") for text in visit.page.evaluate(code, amounts)]
+    assert plain == [output.money(amount) for amount in amounts]
 
 
 def test_keys_scroll_a_conversation(chromium: Browser, loop: str) -> None:
