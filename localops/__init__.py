@@ -13,31 +13,33 @@ from __future__ import annotations
 
 __version__ = "0.1.0"
 
-from localops.api import (
-    add_tags,
-    configure,
-    create_agent,
-    end_all_sessions,
-    end_session,
-    end_trace,
-    get_api_key,
-    get_session,
-    init,
-    record,
-    set_api_key,
-    set_parent_key,
-    set_tags,
-    start_session,
-    start_trace,
-    stop_instrumenting,
-    update_trace_metadata,
-)
-from localops.config import Config
-from localops.context import carry
-from localops.decorators import record_action, record_function, record_tool, track_agent
-from localops.errors import BudgetExceeded, LocalopsError
-from localops.events import ActionEvent, ErrorEvent, Event, LLMEvent, ToolEvent
-from localops.session import Session
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from localops.api import (
+        add_tags,
+        configure,
+        create_agent,
+        end_all_sessions,
+        end_session,
+        end_trace,
+        get_api_key,
+        get_session,
+        init,
+        record,
+        set_api_key,
+        set_parent_key,
+        set_tags,
+        start_session,
+        start_trace,
+        stop_instrumenting,
+        update_trace_metadata,
+    )
+    from localops.config import Config
+    from localops.context import carry
+    from localops.decorators import record_action, record_function, record_tool, track_agent
+    from localops.errors import BudgetExceeded, LocalopsError
+    from localops.events import ActionEvent, ErrorEvent, Event, LLMEvent, ToolEvent
+    from localops.session import Session
 
 __all__ = [
     "ActionEvent",
@@ -72,3 +74,35 @@ __all__ = [
     "track_agent",
     "update_trace_metadata",
 ]
+
+_ELSEWHERE = {
+    "Config": "config",
+    "BudgetExceeded": "errors",
+    "LocalopsError": "errors",
+    "Session": "session",
+    "carry": "context",
+    **dict.fromkeys(("ActionEvent", "ErrorEvent", "Event", "LLMEvent", "ToolEvent"), "events"),
+    **dict.fromkeys(("record_action", "record_function", "record_tool", "track_agent"), "decorators"),
+}  # what is not in `api`
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        """Load what is asked for, when it is: a command, or a program that records nothing, needs little of it."""
+        if name.startswith("_"):
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
+
+        if name in __all__:
+            value = getattr(import_module(f"localops.{_ELSEWHERE.get(name, 'api')}"), name)
+            globals()[name] = value
+            return value
+        try:
+            return import_module(f"localops.{name}")
+        except ModuleNotFoundError as error:
+            if error.name != f"localops.{name}":
+                raise
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

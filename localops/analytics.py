@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import namedtuple
 
-from localops import clock, encode, output, rows
+from localops import clock, output, rows
 from localops.sql import statements
 
 TYPE_CHECKING = False
@@ -209,13 +209,19 @@ _TAKEN = frozenset(
 )
 
 
+def _loads(text: str) -> Any:
+    from localops import encode  # only when there is something to read: a command that shows figures starts sooner
+
+    return encode.loads(text)
+
+
 def _body(text: str | None) -> dict[str, Any]:
-    found = encode.loads(text) if text else {}
+    found = _loads(text) if text else {}
     return found if isinstance(found, dict) else {"body": found}
 
 
 def _list(text: str | None) -> list[str]:
-    return list(encode.loads(text)) if text else []
+    return list(_loads(text)) if text else []
 
 
 def report(source: Source, session: bytes, *, running: bool, percentiles: bool = False) -> Report:
@@ -246,7 +252,7 @@ def error_rate(figures: Totals) -> float | None:
 def losses(source: Source, session: bytes) -> tuple[int, int, int]:
     """How many rows went through a spill file, how many were lost, and how many values could not be kept whole."""
     story = source.all("story", session=session)
-    notes = [encode.loads(row[7]) for row in story if row[2] == "loss"]
+    notes = [_loads(row[7]) for row in story if row[2] == "loss"]
     spilled, dropped, cut = (sum(note.get(name, 0) for note in notes) for name in ("spilled", "dropped", "cut"))
     return spilled, dropped, cut
 

@@ -10,7 +10,7 @@ import os
 import uuid
 from collections import namedtuple
 
-from localops import alive, encode, host, rows
+from localops import alive, host, rows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,6 +65,12 @@ def standing(source: Source, folder: str, session: bytes) -> Standing:
     return Standing("Indeterminate", f"process died{_inside(source, session, last_ns)}", last_ns, True)
 
 
+def _loads(body: str) -> Any:
+    from localops import encode  # only when there is something to read: a command that shows figures starts sooner
+
+    return encode.loads(body)
+
+
 def _is_of_hub(folder: str) -> bool:
     return os.path.exists(os.path.join(os.path.dirname(os.path.abspath(folder)), HUB))
 
@@ -97,7 +103,7 @@ def _newest_end(story: Sequence[tuple[Any, ...]], *, since: int, implied: bool) 
     if not ends:
         return None
     at, _, _, name, _, _, _, body = ends[-1]
-    reason = encode.loads(body).get("reason") if body else None
+    reason = _loads(body).get("reason") if body else None
     return Standing(name, reason, at, implied)
 
 
@@ -108,7 +114,7 @@ def _present(story: Sequence[tuple[Any, ...]]) -> dict[bytes, dict[str, Any]]:
         if participant is None:
             continue
         if kind in ("session", "join"):
-            found[participant] = encode.loads(body) if body else {}
+            found[participant] = _loads(body) if body else {}
         elif kind in ("leave", "end"):
             found.pop(participant, None)
     return found
@@ -155,6 +161,8 @@ def _end_id(session: bytes, stands: Standing) -> bytes:
 
 
 def _derived_end(session: bytes, stands: Standing) -> rows.Row:
+    from localops import encode
+
     body = encode.dumps({"reason": stands.reason, "derived": 1}).decode()
     return rows.make(
         "end", session, id=_end_id(session, stands), at_ns=stands.ended_ns or 0, name=stands.state, body=body

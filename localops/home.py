@@ -12,9 +12,8 @@ import uuid
 from collections import namedtuple
 from heapq import merge
 
-from localops import analytics, blobs, clock, config, encode, ends, host, rows, spill
+from localops import analytics, blobs, clock, config, ends, host, rows, spill
 from localops.errors import Ambiguous, ConfigError, EmptyJournal, JournalError, NotFound
-from localops.journal import Journal
 from localops.reader import Reader, SQLiteError
 from localops.sql import statements
 
@@ -238,6 +237,8 @@ class Project:
         found = self._waiting_rows.get(session, [])
         for row in reversed(found):
             if row[_KIND] == "end":
+                from localops import encode
+
                 reason = encode.loads(row[_BODY]).get("reason") if row[_BODY] else None
                 return ends.Standing(row[_NAME], reason, row[_AT], False)
         many = "1 of its rows waits" if len(found) == 1 else f"{len(found)} of its rows wait"
@@ -308,7 +309,7 @@ class _Walk:
         """The sessions in the derived tables."""
         name, values = self._way(state)
         values |= {
-            "facets": encode.dumps(self.facets).decode(),
+            "facets": _json(self.facets),
             "since": self.filters.since if self.filters.since is not None else -_LATEST_NS,
             "many": _PAGE,
         }
@@ -322,7 +323,7 @@ class _Walk:
     def _way(self, state: str | None) -> tuple[str, dict[str, object]]:
         """Along which list to walk: that of the rarest filter."""
         if (ids := self._few_with_text()) is not None:
-            return "sessions_by_id", {"ids": encode.dumps([id.hex() for id in ids]).decode(), "state": state}
+            return "sessions_by_id", {"ids": _json([id.hex() for id in ids]), "state": state}
         ways: list[tuple[int, str, dict[str, object]]] = [
             (
                 self._count("how_many", dim=dim, value=value),
@@ -431,6 +432,14 @@ def _stored_states(state: str | None, waiting: int) -> list[str | None]:
     return [state, "open"] if waiting or state == "Indeterminate" else [state]
 
 
+def _json(values: list[Any]) -> str:
+    if not values:  # what loads orjson takes longer than all the rest of `localops analytics last`
+        return "[]"
+    from localops import encode
+
+    return encode.dumps(values).decode()
+
+
 def _is_due(folder: str, reader: Reader | None) -> bool:
     """Whether something waits that only a writer can bring in order."""
     if not os.access(folder if os.path.isdir(folder) else os.path.dirname(folder), os.W_OK):
@@ -455,6 +464,8 @@ def _is_elsewhere(reader: Reader) -> bool:
 
 def _tidy(folder: str) -> None:
     """Take in what waits, write the ends that are due, fold."""
+    from localops.journal import Journal
+
     try:
         journal = Journal(folder, wait=1.0, gather=True)
         try:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import zlib
 
-from localops import config, host, lines
+from localops import config, host
 
 try:
     import fcntl
@@ -73,6 +73,8 @@ class Spill:
 
     def write(self, row: Row) -> bool:
         """Append a row and sync it; False when no place takes it."""
+        from localops import lines
+
         line = lines.from_row(row)
         return any(self._append(folder, line) for folder in self._places)
 
@@ -152,9 +154,15 @@ def rows(project: str) -> Iterator[Row]:
     """The rows that wait, read where they are."""
     for line in _lines(project):
         try:
-            yield lines.to_row(line)
+            yield _to_row(line)
         except (ValueError, TypeError, IndexError):
             continue  # whoever takes the file in will set it aside
+
+
+def _to_row(line: bytes) -> Row:
+    from localops import lines  # few processes ever see a spilled row
+
+    return lines.to_row(line)
 
 
 def _lines(project: str) -> Iterator[bytes]:
@@ -188,7 +196,7 @@ class Claim:
         with open(os.dup(self._handle), "rb") as file:
             for line in file:
                 try:
-                    yield lines.to_row(line)
+                    yield _to_row(line)
                 except (ValueError, TypeError, IndexError):
                     yield line
 

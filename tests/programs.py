@@ -18,6 +18,8 @@ _PATH = os.pathsep.join([str(_TOP), str(_TOP / "sync")])
 def start(code: str, *arguments: object, **options: Any) -> subprocess.Popen[str]:
     """Start a program in the home of the test; its stdout and stderr are pipes."""
     environment = {**os.environ, "PYTHONPATH": _PATH, **options.pop("env", {})}
+    if "RLIMIT_FSIZE" in code:  # a byte-code file that is cut at the limit would break every program after this one
+        environment["PYTHONDONTWRITEBYTECODE"] = "1"
     command = [sys.executable, "-c", code, *map(str, arguments)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     return subprocess.Popen(command, env=environment, text=True, **{**pipes, **options})

@@ -145,12 +145,40 @@ def test_nobody_imports_sqlite3(file: Path) -> None:
 
 
 def test_importing_localops_is_light() -> None:
-    """`import localops` loads apsw, orjson and light parts of the standard library, and nothing else."""
-    code = "import localops, sys; print(*{name.partition('.')[0] for name in sys.modules})"
+    """All that a recording program uses loads apsw, orjson and light parts of the standard library, nothing else."""
+    code = (
+        "import localops, sys; localops.init().record(localops.ActionEvent()); localops.end_session('Success')\n"
+        "print(*{name.partition('.')[0] for name in sys.modules})"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=_TOP, capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
     assert not loaded.intersection(HEAVY)
     assert not loaded.intersection(DOORS) - {"apsw", "orjson"}
+
+
+def test_importing_localops_loads_no_more_than_is_asked_for() -> None:
+    """The package alone is nearly nothing; each name brings what it needs, and all of them can be imported."""
+    code = (
+        "import sys, localops\nassert not {name for name in sys.modules if name.startswith('localops.')}\n"
+        "assert not hasattr(localops, '_nothing') and not hasattr(localops, 'nothing')\n"
+        "assert localops.events.Event is localops.Event and set(localops.__all__) <= set(dir(localops))\n"
+        "from localops import *\nassert init is localops.init and track_agent is localops.track_agent"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=_TOP, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_figures_of_a_session_need_no_recorder() -> None:
+    """`localops analytics last` loads neither the journal's writer nor orjson: it starts in the time of click."""
+    record = "import localops; localops.init().record(localops.ActionEvent()); localops.end_session('Success')"
+    subprocess.run([sys.executable, "-c", record], cwd=_TOP, check=True)
+    show = "import sys, atexit; from localops.cli import main; atexit.register(lambda: print(*sys.modules))\n"
+    show += "main(['analytics', 'last'])"
+    for _ in range(2):  # the first look at new rows puts them in order
+        done = subprocess.run([sys.executable, "-c", show], cwd=_TOP, capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.splitlines()[-1].split())
+    assert "localops.reader" in loaded
+    assert not loaded.intersection(("orjson", "localops.session", "localops.journal", "locale"))
 
 
 @pytest.mark.parametrize(

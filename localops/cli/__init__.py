@@ -14,12 +14,18 @@ import sys
 from io import TextIOWrapper
 from keyword import iskeyword
 
-import click
+_collected = gc.isenabled()
+gc.disable()  # while modules are loaded there is no garbage, and the search for it would be a part of every start
 
-from localops import __version__
-from localops.cli import common
-from localops.errors import ConfigError, LocalopsError
-from localops.output import say, write_plain_numbers
+import click  # noqa: E402
+
+from localops import __version__  # noqa: E402
+from localops.cli import common  # noqa: E402
+from localops.errors import ConfigError, LocalopsError  # noqa: E402
+from localops.output import say, write_plain_numbers  # noqa: E402
+
+if _collected:
+    gc.enable()
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,7 +60,7 @@ class _Commands(common.Group):
         package = "localops_sync" if name in _OF_THE_WORKER else "localops"
         python = f"{name}_" if iskeyword(name) else name
         found: click.Command = getattr(import_module(f"{package}.cli.{python}"), python)
-        return found
+        return common.with_help(found)
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         for section, names in COMMANDS.items():
@@ -67,9 +73,12 @@ class _Commands(common.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Sessions are named by the first characters of their id, or `last`. Every command but `run` takes --json.",
 )
-@click.version_option(__version__, prog_name="localops", message="%(prog)s %(version)s")
+@common.shown_and_done("--version", help="Show the version and exit.", text=lambda _: f"localops {__version__}")
 def commands() -> None:
     """localops: everything your AI agents did, on your own disk."""
+
+
+common.with_help(commands)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

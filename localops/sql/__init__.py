@@ -23,16 +23,14 @@ def script(name: str) -> str:
 def named(name: str) -> dict[str, str]:
     """The statements of a file by the name in the `-- name --` line above each."""
     found: dict[str, str] = {}
-    current: list[str] = []
-    for line in script(name).splitlines():
-        if line.startswith("-- ") and line.endswith(" --"):
-            current = []
-            found[line[3:-3]] = ""
-            key = line[3:-3]
-        elif found:
-            current.append(line)
-            found[key] = "\n".join(current).strip().rstrip(";")
-    return found
+    for part in f"\n{script(name)}".split("\n-- ")[1:]:
+        line, _, text = part.partition("\n")
+        if line.endswith(" --"):
+            key = line[:-3]
+            found[key] = text
+        elif found:  # a comment in a statement, or between two
+            found[key] += f"\n-- {part}"
+    return {key: text.strip().rstrip(";") for key, text in found.items()}
 
 
 _read: dict[str, dict[str, str]] = {}
