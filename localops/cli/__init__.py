@@ -11,6 +11,7 @@ import atexit
 import gc
 import os
 import sys
+from contextlib import nullcontext
 from io import TextIOWrapper
 from keyword import iskeyword
 
@@ -30,6 +31,7 @@ if _collected:
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import AbstractContextManager
     from typing import NoReturn
 
 # What there is, as `localops --help` lists it. A name is its module's and its function's.
@@ -43,6 +45,8 @@ COMMANDS = {
     "Learn": "help",
 }
 
+# What may be longer than a screen.
+_PAGED = frozenset("sessions show analytics search query help".split())
 _OF_THE_WORKER = frozenset([*COMMANDS["Send"].split(), "bundle", "import"])
 
 
@@ -106,7 +110,7 @@ def _run(arguments: list[str]) -> int:
             from click.shell_completion import shell_complete
 
             return shell_complete(commands, {}, "localops", "_LOCALOPS_COMPLETE", instruction)
-        with commands.make_context("localops", arguments) as context:
+        with commands.make_context("localops", arguments) as context, _pager(arguments):
             commands.invoke(context)
         sys.stdout.flush()  # a reader that has gone is noticed here, not at exit
         return common.exit_code(context)
@@ -129,6 +133,15 @@ def _run(arguments: list[str]) -> int:
             raise
         say(told(error))
         return 1
+
+
+def _pager(arguments: list[str]) -> AbstractContextManager[None]:
+    """Show what does not fit the terminal in a pager."""
+    if not arguments or arguments[0] not in _PAGED or not sys.stdout.isatty():
+        return nullcontext()
+    from localops.cli.pager import paged
+
+    return paged()
 
 
 def _reader_has_gone() -> int:
