@@ -13,6 +13,7 @@ from functools import partial
 
 from localops import blobs, config, encode, host, rows, salvage, spill, sql
 from localops.errors import ConfigError, DamagedJournal, EmptyJournal, ForeignJournal, IncompleteInstallation, NotFound
+from localops.home import sent_nowhere
 from localops.journal import Journal
 from localops.reader import SQLITE, Reader, because
 from localops.sql import statements
@@ -67,6 +68,13 @@ def examine(home: str, names: list[str], *, deep: bool = False) -> Iterator[Find
     for name in names:
         yield from _project(name, config.project_folder(home, name), deep=deep)
     yield from _twins(home, names)
+    lacking, empty = sent_nowhere(home, names)
+    for name in lacking:
+        cure = f"`localops remote add NAME URL --project {name}`, unless that is meant"
+        yield Finding(name, "it has no remote, and its rows are sent nowhere", cure, fault=False)
+    for name in empty:
+        cure = "record into it, or add the remote to the project that you record into"
+        yield Finding(name, "it has a remote, and nothing has been recorded into it", cure, fault=False)
 
 
 def mend(home: str, names: list[str]) -> tuple[list[Finding], list[Finding]]:

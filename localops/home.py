@@ -19,7 +19,7 @@ from localops.sql import statements
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import Any, NamedTuple
 
     from localops.search import Index
@@ -175,6 +175,9 @@ class Home:
         self.close()
 
 
+REMOTES = "remotes.json"  # of a project: where its rows may go
+
+
 def nothing_yet(home: str) -> str:
     """What to say of a home in which nothing was recorded."""
     return f"no sessions yet in {home}: record one with `localops demo`, or your own with init()"
@@ -183,6 +186,31 @@ def nothing_yet(home: str) -> str:
 def known(home: str) -> list[str]:
     """The names of a home's projects, those included of which there are only rows in the user's state folder."""
     return sorted({*config.projects(home), *spill.strays(home)})
+
+
+def sent_nowhere(home: str, names: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Return the projects that have rows and no remote, and those that have a remote and no rows.
+
+    Both are empty where no project has a remote: then nothing is meant to leave this machine.
+    """
+    remote = {name: _has_remote(config.project_folder(home, name)) for name in names}
+    if not any(remote.values()):
+        return [], []
+    rows = {name: os.path.exists(os.path.join(config.project_folder(home, name), config.JOURNAL)) for name in remote}
+    lacking = [name for name in remote if rows[name] and not remote[name]]
+    return lacking, [name for name in remote if remote[name] and not rows[name]]
+
+
+def _has_remote(folder: str) -> bool:
+    import json  # most commands need it not
+
+    try:
+        with open(os.path.join(folder, REMOTES), "rb") as file:
+            return bool(json.load(file) != {})
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError):  # whoever needs them says what is wrong with it
+        return True
 
 
 class Project:

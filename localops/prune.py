@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from localops import analytics, bundle, clock, encode, ends, rows, search
 from localops.errors import ConfigError
+from localops.home import REMOTES
 from localops.journal import INSERT
 from localops.sql import statements
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from localops.journal import Journal
     from localops.reader import Reader
 
-REMOTES = "remotes.json"
 _OLD_ENOUGH = 3600.0  # a younger blob may belong to a row that is just being written
 _PACKED_ANYWAY = 256 << 20  # a file up to this size is packed in a moment, whoever is recording
 _SIDES = ("", "-wal")

@@ -7,7 +7,7 @@ import time
 
 import click
 
-from localops import output
+from localops import host, output
 from localops.cli.common import bytes_text, json_option, look, place_options, print_json
 from localops.errors import ConfigError, NotFound
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("-o", "--output", "path", metavar="FILE|FOLDER", help="Where to [default: this folder].")
+@click.option("-o", "--output", "path", metavar="FILE|FOLDER", help="Where to; FOLDER/ is made [default: here].")
 @place_options
 @json_option
 def backup(path: str | None, home: str | None, project: str | None, as_json: bool) -> None:
@@ -50,6 +50,8 @@ def _back_up(project: Project, target: str) -> dict[str, Any]:
 
 def _target(path: str | None, name: str, *, alone: bool) -> str:
     """The file that was named, or one with project and time in its name in the folder that was."""
+    if path is not None and path.endswith(os.sep) and not os.path.exists(path):
+        host.make_private(path.rstrip(os.sep))
     if path is not None and not os.path.isdir(path):
         if not alone:
             raise ConfigError(f"{path} is no folder, and there are several projects: name one, or give a folder")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
+from contextlib import suppress
 
 import click
 
+from localops import config, host, output
 from localops import home as homes
-from localops import output
 from localops.cli.common import Group, full_id, json_option, print_json, print_table
 from localops.errors import ConfigError, NotFound
+from localops.reader import SQLiteError, because
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,9 +20,11 @@ if TYPE_CHECKING:
     from typing import Any, TypeVar
 
     from localops.server.keys import Key, Keys
+    from localops.server.proof import Checked
 
     F = TypeVar("F", bound=Callable[..., Any])
 
+_DIGEST = 64  # characters of the name of a blob
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -208,6 +213,102 @@ def delete(session: str, data: str, project: str, yes: bool) -> None:
     finally:
         store.close()
     output.say(f"session {full_id(id)} is deleted")
+
+
+@hub.command()
+@_data_option
+@json_option
+@click.pass_context
+def check(context: click.Context, data: str, as_json: bool) -> None:
+    """Read all that is stored, as after a restore: every row, every file that one names, and the keys.
+
+    Exit code 1 when something is missing or damaged; `localops sync --verify` on the machines brings it again.
+    The hub may serve meanwhile.
+    """
+    from localops.server import proof
+
+    keys = _keys(data)
+    checked, problems = [], []
+    with homes.Home(keys.folder) as opened:
+        for project in opened.projects:
+            try:
+                checked.append(proof.check(project.name, project.folder, project.reader))
+            except SQLiteError as error:
+                problems.append(f"{project.name}: its journal cannot be read: {because(error)}")
+        there = {project.name for project in opened.projects}
+    lost = {each.project for each in keys.all() if each.revoked is None} - there
+    problems += [f"{name}: there is a key to it, and no journal" for name in sorted(lost)]
+    problems += [f"{each.project}: {_missing(each)}" for each in checked if not each.is_whole]
+    if as_json:
+        facts = [{**vars(each), "ok": each.is_whole} for each in checked]
+        print_json({"hub": keys.hub, "ok": not problems, "projects": facts, "problems": problems})
+    else:
+        lines = [(each.project, *map(output.count, each.figures)) for each in checked]
+        headers = ("project", "rows", "damaged", "files", "missing", "machines")
+        print_table(lines, headers, align="lrrrrr", soft=("project",))
+        for problem in problems:
+            output.say(problem)
+    if problems:
+        context.exit(1)
+
+
+@hub.command()
+@_data_option
+@click.option("-o", "--output", "path", metavar="FOLDER", required=True, help="The folder to make; it must not exist.")
+@json_option
+def backup(data: str, path: str, as_json: bool) -> None:
+    """Copy all that a hub holds into a new folder, while it serves: journals, files, keys.
+
+    The copy is a data folder of its own: to restore it, stop the hub, put it in the place of the old one, start the
+    hub, and look with `localops hub check`.
+    """
+    keys = _keys(data)
+    target = _folder(path)
+    if os.path.exists(target):
+        raise ConfigError(f"{target} is there already: a backup never replaces anything")
+    with homes.Home(keys.folder) as opened:
+        for project in opened.projects:
+            folder = os.path.join(target, project.name)
+            host.make_private(folder)
+            project.reader.backup(os.path.join(folder, config.JOURNAL))
+            _copy_blobs(project.folder, folder)
+        names = [project.name for project in opened.projects]
+    host.make_private(target)
+    _copy(keys.path, os.path.join(target, os.path.basename(keys.path)))  # the last: without it this is no hub's folder
+    if as_json:
+        print_json({"folder": target, "projects": names})
+        return
+    output.say(f"wrote {len(names)} projects and the keys to {target}")
+
+
+def _copy_blobs(source: str, target: str) -> None:
+    for inner, _, files in os.walk(os.path.join(source, "blobs")):
+        for name in files:
+            if len(name) == _DIGEST:
+                place = os.path.join(target, os.path.relpath(inner, source))
+                host.make_private(place)
+                _copy(os.path.join(inner, name), os.path.join(place, name))
+
+
+def _copy(source: str, target: str) -> None:
+    """Copy a file for its owner alone; one that was pruned meanwhile is left out."""
+    with suppress(FileNotFoundError), open(source, "rb") as file:
+        handle = os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        with open(handle, "wb") as copy:
+            shutil.copyfileobj(file, copy)
+            copy.flush()
+            os.fsync(copy.fileno())
+
+
+def _missing(checked: Checked) -> str:
+    """What is wrong with a project, and what brings it again."""
+    lacks = []
+    if checked.damaged:
+        lacks.append(f"{len(checked.damaged)} rows are damaged ({', '.join(map(str, checked.damaged[:5]))})")
+    if checked.missing:
+        lacks.append(f"{len(checked.missing)} files are missing or damaged ({', '.join(checked.missing[:3])})")
+    again = "`localops sync --verify` and then `localops sync` on each machine send what it still has"
+    return f"{' and '.join(lacks)}: {again}"
 
 
 def _folder(data: str) -> str:

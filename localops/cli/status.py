@@ -9,7 +9,7 @@ import click
 from localops import blobs, clock, config, delivery, events, output, spill
 from localops.cli import common
 from localops.errors import ConfigError, JournalError, NotFound
-from localops.home import Filters, Project, known, nothing_yet
+from localops.home import Filters, Project, known, nothing_yet, sent_nowhere
 from localops.reader import SQLiteError
 from localops_sync import remotes
 
@@ -34,11 +34,17 @@ def status(context: click.Context, home: str | None, project: str | None, as_jso
     if only and not found:
         raise NotFound(f"no project {only!r} in {folder}; there is: {', '.join(known(folder)) or 'none yet'}")
     problems = config.problems(folder)
+    lacking, empty = sent_nowhere(folder, [only] if only else known(folder))
     if as_json:
         waiting = sum(facts["spilled_waiting"] for facts in found)
-        common.print_json({"home": folder, "spilled_waiting": waiting, "projects": found, "problems": problems})
+        facts = {"home": folder, "spilled_waiting": waiting, "projects": found, "problems": problems}
+        common.print_json({**facts, "without_remote": lacking, "without_rows": empty})
     else:
         _say(folder, found, problems)
+        for name in lacking:
+            output.say(f"{name} has no remote: its rows are sent nowhere")
+        for name in empty:
+            output.say(f"{name} has a remote, and nothing has been recorded into it")
     if any(facts["error"] for facts in found):
         context.exit(1)
 

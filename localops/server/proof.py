@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from contextlib import suppress
+from dataclasses import dataclass, field
 
 from localops import blobs, bundle, intake, rows
 from localops.sql import statements
@@ -92,6 +93,74 @@ def is_whole(path: str, digest: str) -> bool:
     """Whether a file holds what its name says; OSError when it cannot be read."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest() == digest
+
+
+@dataclass
+class Checked:
+    """What was found of a project when all of it was read."""
+
+    project: str
+    rows: int = 0
+    damaged: list[int] = field(default_factory=list)  # seqs of rows whose bytes are not those of their checksums
+    blobs: int = 0  # that rows name
+    missing: list[str] = field(default_factory=list)  # of these, those that are not here, or not whole
+    machines: int = 0  # journals that rows came in from
+
+    @property
+    def figures(self) -> tuple[int, int, int, int, int]:
+        """Rows, damaged ones, blobs, missing ones, machines."""
+        return self.rows, len(self.damaged), self.blobs, len(self.missing), self.machines
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing is missing."""
+        return not (self.damaged or self.missing)
+
+
+def check(project: str, folder: str, reader: Reader) -> Checked:
+    """Read every row of a project and every blob that one names."""
+    checked = Checked(project, machines=len(reader.ask(_sql("senders"), {})))
+    named: dict[str, None] = {}
+    for seq, row in _everything(reader):
+        checked.rows += 1
+        if row is None or not rows.intact(row):
+            checked.damaged.append(seq)
+        else:
+            named.update(dict.fromkeys(blobs.named([row[-1]])))
+    checked.blobs = len(named)
+    checked.missing = [digest for digest in named if not _is_whole(folder, digest)]
+    return checked
+
+
+def _is_whole(folder: str, digest: str) -> bool:
+    try:
+        return is_whole(blobs.find(folder, digest), digest)
+    except OSError:
+        return False
+
+
+def _everything(reader: Reader) -> Iterator[tuple[int, Row | None]]:
+    """Return every row; None for one whose text is none any more."""
+    after = 0
+    while seq := reader.ask(_sql("next_seq"), {"after": after})[0][0]:
+        try:
+            page = reader.ask(_sql("all_rows"), {"after": after, "many": _PAGE})
+        except UnicodeDecodeError:
+            page = []
+        if not page:
+            yield from _alone(reader, seq)
+            after = seq
+            continue
+        yield from [(at, tuple(row)) for at, *row in page]
+        after = page[-1][0]
+
+
+def _alone(reader: Reader, seq: int) -> Iterator[tuple[int, Row | None]]:
+    """Return one row, of a page in which one cannot be read."""
+    try:
+        yield from [(at, tuple(row)) for at, *row in reader.ask(_sql("all_rows"), {"after": seq - 1, "many": 1})]
+    except UnicodeDecodeError:
+        yield seq, None
 
 
 def keeps(reader: Reader, seq: int, id: bytes) -> bool | None:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from localops import host
 from localops.errors import ConfigError
-from localops.prune import REMOTES
+from localops.home import REMOTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+
+import apsw
 
 from localops.server.keys import Keys
 from tests.server.hubs import batch_of, hub, session_rows
@@ -99,3 +103,40 @@ def test_the_access_log_has_no_keys(tmp_path: Path) -> None:
             found.stop()
         assert found.said.count("GET /sync/1/hello") == lines
         assert found.key not in found.said
+
+
+def test_what_a_restored_hub_lacks_is_found(tmp_path: Path) -> None:
+    """`hub check` reads rows and files: those that are damaged or missing are counted, and make it end with 1."""
+    with hub(tmp_path) as found:
+        data = b"film" * 100
+        digest = hashlib.sha256(data).hexdigest()
+        headers = {"Upload-Offset": "0", "Upload-Length": str(len(data))}
+        assert found.ask("PATCH", f"/sync/1/blobs/{digest}", data, headers=headers)[0] == 200
+        found.take(batch_of(session_rows(3, body=json.dumps({"params": {"$blob": digest}}))))
+        where = ("--data", str(found.data))
+        whole = json.loads(_localops("hub", "check", *where, "--json").stdout)
+        [project] = whole["projects"]
+        assert (whole["ok"], project["damaged"], project["blobs"], project["missing"]) == (True, [], 1, [])
+        copy = tmp_path / "copy"
+        assert _localops("hub", "backup", *where, "-o", str(copy)).returncode == 0
+        assert _localops("hub", "check", "--data", str(copy)).returncode == 0
+        assert _localops("hub", "backup", *where, "-o", str(copy)).returncode == 2
+        assert {path.stat().st_mode & 0o077 for path in copy.rglob("*")} == {0}
+    blob = next(path for path in copy.rglob(digest))
+    blob.write_bytes(b"filn" * 100)
+    connection = apsw.Connection(str(copy / "default" / "journal.db"))
+    connection.execute("update event set body = replace(body, 'params', 'parans') where seq = 3")
+    connection.execute("update event set name = cast(x'ff' as text) where seq = 4")
+    connection.close()
+    done = _localops("hub", "check", "--data", str(copy))
+    assert (done.returncode, "2 rows are damaged (3, 4)" in done.stderr) == (1, True)
+    assert "1 files are missing or damaged" in done.stderr
+
+
+def test_a_backup_goes_into_a_folder_that_is_not_there_yet(tmp_path: Path) -> None:
+    """A name that ends like a folder's is one, also for a single project: nothing is written over it afterwards."""
+    with hub(tmp_path) as found:
+        found.take(batch_of(session_rows(1)))
+        place = f"{tmp_path / 'backup'}{os.sep}"
+        assert _localops("backup", "--home", str(found.data), "-o", place).returncode == 0
+    assert len(list((tmp_path / "backup").glob("localops-default-*.db"))) == 1

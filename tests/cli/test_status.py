@@ -117,3 +117,19 @@ def test_a_remote_is_a_line_too(command: Any) -> None:
     assert code == 0
     assert out.splitlines()[-1].split()[:3] == ["default", "hub", "4"]
     assert "nothing listens at 127.0.0.1:1" in out
+
+
+def test_a_project_without_a_remote_is_named_wherever_somebody_looks(command: Any, told: Any) -> None:
+    """A remote of another project than the one that is recorded into: each command that shows remotes says so."""
+    _, _, err = command("remote", "add", "hub", "http://127.0.0.1:1", "--key", "k", "--project", "research")
+    assert "nothing has been recorded into project research yet" in err
+    assert "project default has no remote" in err
+    code, _, err = command("status")
+    assert (code, "default has no remote" in err, "research has a remote, and nothing" in err) == (0, True, True)
+    code, _, err = command("sync")
+    assert (code, "project default has no remote" in err) == (0, True)
+    assert command("sync", "--quiet")[1:] == ("", "")
+    code, out, _ = command("doctor")
+    assert (code, "default: it has no remote" in out, "research: it has a remote" in out) == (0, True, True)
+    command("remote", "add", "hub", "http://127.0.0.1:1", "--key", "k", "--project", "default")
+    assert "has no remote" not in command("status")[2]

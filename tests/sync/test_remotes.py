@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from localops.errors import ConfigError
-from localops.prune import REMOTES
+from localops.home import REMOTES
 from localops_sync import remotes
 from localops_sync.remotes import Remote
 

@@ -12,6 +12,7 @@ import click
 from localops import config, delivery, output
 from localops.cli import common
 from localops.errors import ConfigError, EmptyJournal, NotFound
+from localops.home import sent_nowhere
 from localops.journal import Journal
 from localops.reader import Reader
 from localops_sync import codes, remotes, sinks
@@ -78,8 +79,19 @@ def add(name: str, url: str, home: str | None, project: str | None, **given: Any
     remotes.check_headers(made)
     remotes.save(folder, {**known, name: made})
     output.say(f"added {name} for project {os.path.basename(folder)}; try it: localops remote test {name}")
+    _tell_where_rows_go(folder)
     if made.kind == "hub" and url.startswith("http://") and not _is_loopback(url):
         output.say("http:// sends the key and every row in the clear: use https:// where others can listen")
+
+
+def _tell_where_rows_go(folder: str) -> None:
+    """Warn when rows are recorded into another project than the one whose remote was added."""
+    home, project = os.path.split(folder)
+    lacking, empty = sent_nowhere(home, config.projects(home))
+    if project in empty:
+        output.say(f"nothing has been recorded into project {project} yet")
+    for name in lacking:
+        output.say(f"project {name} has no remote: its rows are sent nowhere (add one with --project {name})")
 
 
 def _made(name: str, url: str, given: dict[str, Any]) -> Remote:

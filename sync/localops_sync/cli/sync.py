@@ -13,7 +13,7 @@ import click
 from localops import config, delivery, output, spill
 from localops.cli import common
 from localops.errors import LocalopsError
-from localops.home import Home, Project
+from localops.home import Home, Project, sent_nowhere
 from localops.reader import Reader, SQLiteError, told
 from localops_sync import codes, remotes
 from localops_sync.codes import Outcome
@@ -122,6 +122,11 @@ class _Wanted:
         if none:
             yield Outcome(self.project or "", "", codes.USAGE, self._nothing())
 
+    def without_remote(self) -> list[str]:
+        """The projects whose rows no pass sends anywhere, though others have a remote."""
+        lacking, _ = sent_nowhere(self.home, self._projects())
+        return lacking if self.remote is None and self.ident is None else []
+
     def _projects(self) -> list[str]:
         known = sorted({*config.projects(self.home), *spill.strays(self.home)})
         return known if self.project is None else [name for name in known if name == self.project]
@@ -222,12 +227,19 @@ def _tell(outcomes: list[Outcome], wanted: _Wanted) -> None:
     if wanted.as_json:
         code = codes.worst(outcome.code for outcome in outcomes)
         common.print_json(
-            {"exit_code": code, "dry_run": wanted.dry_run, "remotes": [_facts(each) for each in outcomes]}
+            {
+                "exit_code": code,
+                "dry_run": wanted.dry_run,
+                "remotes": [_facts(each) for each in outcomes],
+                "without_remote": wanted.without_remote(),
+            }
         )
         return
     for outcome in outcomes:
         if not wanted.quiet or outcome.code not in codes.QUIET or outcome.notes or wanted.warns_of(outcome):
             _say(outcome, f"{outcome.project} → {outcome.remote}", wanted)
+    for name in [] if wanted.quiet else wanted.without_remote():
+        output.say(f"project {name} has no remote: its rows are sent nowhere")
 
 
 def _say(outcome: Outcome, name: str, wanted: _Wanted) -> None:

@@ -1,0 +1,147 @@
+"""Every command on the pages about sync, carrying and the hub does what the page says, in the order it stands there."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import localops
+from localops import config
+from localops.reader import Reader
+from localops.server.keys import Keys
+from tests.server.hubs import PATH, TOP, RealHub, batch_of, hub, session_rows
+
+# What needs another machine, root, or does not end: everything else is run.
+_NOT_HERE = (
+    "pip install",
+    "useradd",
+    "python3 -m venv",
+    "/opt/localops",
+    "systemctl",
+    "sudo ",
+    "loginctl",
+    "journalctl",
+    "localops hub serve",
+)
+
+
+def _blocks(page: str) -> list[list[str]]:
+    """The commands of each shell block of a page."""
+    text = (TOP / "localops" / "docs" / f"{page}.md").read_text()
+    found = []
+    for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL):
+        lines = [re.sub(r"^(?:\*/5 \* \* \* \* )?/home/ada/venv/bin/", "", line) for line in block.splitlines()]
+        found.append([line for line in lines if line and not line.startswith(("#", *_NOT_HERE))])
+    return [lines for lines in found if lines]
+
+
+class _Shell:
+    """Runs commands as a page has them, with the names of that page meaning things of this test."""
+
+    def __init__(self, tmp_path: Path, real: RealHub) -> None:
+        shim = tmp_path / "bin" / "localops"
+        shim.parent.mkdir()
+        shim.write_text(f'#!/bin/sh\nexec {sys.executable} -m localops "$@"\n')
+        shim.chmod(0o700)
+        key = tmp_path / "hub.key"
+        key.write_text(real.key)
+        key.chmod(0o600)
+        self.home = tmp_path / "home"
+        self.environment = {**os.environ, "PATH": f"{shim.parent}:{os.environ['PATH']}", "PYTHONPATH": PATH}
+        self.environment |= {"KEY": real.key, "LOCALOPS_HOME": str(self.home)}
+        self.names = {
+            "https://hub.example:8642": real.url,
+            "~/hub.key": str(key),
+            "/var/lib/localops": str(real.data),
+            "/srv/localops": str(real.data),
+            "/backup": str(tmp_path / "backup"),
+            "/media/stick": str(tmp_path),
+            "2026-11-28": time.strftime("%Y-%m-%d"),
+        }
+
+    def run(self, lines: list[str]) -> str:
+        script = "\n".join(lines)
+        for name, meaning in self.names.items():
+            script = script.replace(name, meaning)
+        command = ["bash", "-euc", script]
+        done = subprocess.run(
+            command, env=self.environment, input="y\n", capture_output=True, text=True, timeout=120, check=False
+        )
+        assert done.returncode == 0, f"{script}\n{done.stdout}{done.stderr}"
+        return done.stdout + done.stderr
+
+
+@pytest.fixture
+def real(tmp_path: Path) -> Iterator[RealHub]:
+    """A hub with a key to the project that the pages have."""
+    with hub(tmp_path, "research") as real:
+        yield real
+
+
+@pytest.fixture
+def shell(tmp_path: Path, real: RealHub) -> _Shell:
+    """A machine on which a session was recorded."""
+    _record()
+    return _Shell(tmp_path, real)
+
+
+def _record() -> None:
+    session = localops.start_session(name="a run")
+    assert session is not None
+    session.record(localops.ActionEvent("step", params={"q": "x" * 2_000_000}))
+    session.end_session("Success")
+
+
+def _sent(shell: _Shell) -> bool:
+    status = shell.run(["localops status"])
+    return " hub " in status and [line.split()[2] for line in status.splitlines() if " hub " in line] == ["0"]
+
+
+def test_the_page_about_the_hub(shell: _Shell, real: RealHub) -> None:
+    """From the first key to a restored backup, which holds every row, every file and every key."""
+    real.take(batch_of(session_rows(3), journal="c" * 32))
+    last = batch_of(session_rows(3), journal="d" * 32)
+    real.take(last)
+    shell.names["01a1fcf0"] = last.rows[0][1][2].hex()
+    shell.names["3f9a1c02"] = Keys(str(real.data)).find(real.new_key("spare")).handle  # type: ignore[union-attr]
+    keys = None
+    for lines in _blocks("hub"):
+        if lines[0].startswith("mv "):
+            assert _sent(shell)
+            keys = [key.sha256 for key in Keys(str(real.data)).all()]
+            real.stop()
+        shell.run(lines)
+    assert keys == [key.sha256 for key in Keys(str(real.data)).all()]
+    real.start()
+    shell.run(["localops sync --verify"])
+    assert len([name for _, _, names in os.walk(real.folder / "blobs") for name in names]) == 1
+    assert os.stat(real.folder / "journal.db").st_mode & 0o077 == 0
+
+
+def test_the_page_about_sync(shell: _Shell, real: RealHub) -> None:
+    """What is there to copy sends everything; the address and the key can be changed."""
+    for lines in _blocks("sync"):
+        shell.run([line.replace("https://new.example:8642", real.url) for line in lines])
+    assert _sent(shell)
+
+
+def test_the_page_about_carrying(shell: _Shell, tmp_path: Path) -> None:
+    """On three machines: what was carried is on the hub, and known to be, where it came from."""
+    text = (TOP / "localops" / "docs" / "carry.md").read_text()
+    [block] = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    _, first, relay, back = re.split(r"^# .*\n", block, flags=re.MULTILINE)
+    shell.run(first.splitlines())
+    shell.environment["LOCALOPS_HOME"] = str(tmp_path / "relay")
+    shell.run(relay.splitlines())
+    shell.environment["LOCALOPS_HOME"] = str(shell.home)
+    shell.run(back.splitlines())
+    assert _sent(shell)
+    with Reader(os.path.join(config.project_folder(str(tmp_path / "hub"), "research"), "journal.db")) as reader:
+        assert {"session", "end"} <= {row[3] for row in reader.stream()}
