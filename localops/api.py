@@ -17,13 +17,13 @@ from localops import events, host, output
 from localops.clock import new_id
 from localops.config import IGNORED, OPTIONS, Config
 from localops.context import scope
-from localops.errors import LocalopsError, NoSession, UnusableBudget
+from localops.errors import ConfigError, LocalopsError, NoSession, UnusableBudget
 from localops.session import Session
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
-    from typing import Any, ParamSpec, TypeVar
+    from typing import Any, Literal, ParamSpec, TypeVar, overload
 
     from localops.client import Client
     from localops.events import Event
@@ -99,7 +99,7 @@ def _quietly(function: Callable[P, R]) -> Callable[P, R | None]:
         except Exception as error:  # the edge: recording never breaks the program that is recorded
             if kwargs.get("strict") is True or (_client is not None and _client.config.strict) or _is_miscalled(error):
                 raise
-            _say(function.__name__, error)
+            _say(function.__name__.lstrip("_"), error)
             return None
 
     return quiet
@@ -119,7 +119,53 @@ def _say(what: str, error: Exception) -> None:
         output.say(str(error) if isinstance(error, LocalopsError) else f"{what}: {type(error).__name__}: {error}")
 
 
-@_quietly
+def _always(function: Callable[P, Session]) -> Callable[P, Session]:
+    """Return a session whatever happens: where it cannot be started as asked for, one with the usual options."""
+    quiet = _quietly(function)
+
+    @wraps(function)
+    def started(*args: P.args, **kwargs: P.kwargs) -> Session:
+        session = quiet(*args, **kwargs)
+        return session if session is not None else client().start()
+
+    return started
+
+
+if TYPE_CHECKING:
+
+    @overload
+    def init(
+        api_key: str | None = None,
+        parent_key: str | None = None,
+        endpoint: str | None = None,
+        max_wait_time: int | None = None,
+        max_queue_size: int | None = None,
+        tags: Iterable[str] | str | None = None,
+        default_tags: Iterable[str] | str | None = None,
+        instrument_llm_calls: bool | None = None,
+        auto_start_session: Literal[True] | None = None,
+        inherited_session_id: uuid.UUID | str | None = None,
+        skip_auto_end_session: bool | None = None,
+        *,
+        trace_name: str | None = None,
+        project: str | None = None,
+        home: str | os.PathLike[str] | None = None,
+        durability: str | None = None,
+        strict: bool | None = None,
+        redact: bool | Callable[[str], str] | Iterable[str] | None = None,
+        budget_usd: float | None = None,
+        on_budget: Callable[[Session, float, float], object] | None = None,
+        capture: bool | None = None,
+        signals: bool | None = None,
+        env_data_opt_out: bool | None = None,
+        **others: Any,
+    ) -> Session: ...
+    @overload
+    def init(api_key: str | None = None, *, auto_start_session: Literal[False], **options: Any) -> None: ...
+    @overload
+    def init(api_key: str | None = None, *, auto_start_session: bool | None, **options: Any) -> Session | None: ...
+
+
 def init(
     api_key: str | None = None,
     parent_key: str | None = None,  # noqa: ARG001
@@ -146,7 +192,7 @@ def init(
     env_data_opt_out: bool | None = None,
     **others: Any,
 ) -> Session | None:
-    """Set up recording, and start a session unless `auto_start_session=False`.
+    """Set up recording, and start a session unless `auto_start_session=False`: that alone returns None.
 
     No key is needed.  A key chooses the project (same key, same project), `project` names it outright.  With
     `inherited_session_id`, or in a subprocess that was given `session.env()`, the session of another process
@@ -173,18 +219,26 @@ def init(
     }
     given = {name: value for name, value in options.items() if value is not None and name not in IGNORED}
     with _turn():
-        return _initialise(given, tags, inherited_session_id)
+        outcome = _init(given, tags, inherited_session_id, strict=strict)
+    if outcome is not None:
+        return outcome[0]
+    return None if auto_start_session is False else client().start()  # it failed, which was said
 
 
-def _initialise(
-    given: Mapping[str, Any], tags: Iterable[str] | str | None, inherited: uuid.UUID | str | None
-) -> Session | None:
+@_quietly
+def _init(
+    given: Mapping[str, Any],
+    tags: Iterable[str] | str | None,
+    inherited: uuid.UUID | str | None,
+    *,
+    strict: bool | None,  # noqa: ARG001 (for `_quietly`)
+) -> tuple[Session | None]:
     global _client
     options = {name: value for name, value in given.items() if name != "auto_start_session"}  # it is for this call
     config = Config.usable(**options) if _client is None else _client.config.but(**options)
     asked = config.but(**given) if len(options) < len(given) else config
     if _client is not None and _client.open_sessions():
-        return _again(_client, config, tags, inherited)
+        return (_again(_client, config, tags, inherited),)
     if _client is None:
         _client = clients.Client(config)
     else:
@@ -193,17 +247,21 @@ def _initialise(
     if not asked.auto_start_session:
         if inherited:
             output.say("inherited_session_id is not used with auto_start_session=False: give it to start_session()")
-        return None
-    return _client.start(tags, inherited)
+        return (None,)
+    return (_client.start(tags, inherited),)
 
 
 def _again(
     running: Client, config: Config, tags: Iterable[str] | str | None, inherited: uuid.UUID | str | None
-) -> Session | None:
+) -> Session:
     """A second init: the session there is, and a word about what differs from the first."""
     if inherited is not None and running.get(inherited) is None:
         return running.start(tags, inherited, config=config)
-    session = running.current() or running.open_sessions()[0]
+    session = running.current()
+    if session is None or not session.is_running:
+        session = next(iter(running.open_sessions()), None)
+    if session is None:  # another thread has ended it just now
+        return running.start(tags, config=config)
     differing = [name for name in config.given if getattr(config, name) != getattr(running.config, name)]
     if not set(session.tag_list(tags)) <= set(session.tags):
         differing.append("tags")
@@ -229,18 +287,21 @@ def configure(**options: Any) -> None:
     running.config = running.config.but(**given)
 
 
-@_quietly
+@_always
 def start_session(
     tags: Iterable[str] | str | None = None,
     inherited_session_id: uuid.UUID | str | None = None,
     *,
     name: str | None = None,
     config: Config | None = None,
-) -> Session | None:
+) -> Session:
     """Start a session, or join the one another process began; it is the current one from here on.
 
     A `config` holds for this session alone.  Without `init` before it, the environment's settings are used.
+    There always is a session: what it cannot write yet it counts, and goes on when it can.
     """
+    if config is not None and not isinstance(config, Config):
+        raise ConfigError(f"config= takes a localops.Config, not a {type(config).__name__}")
     return client().start(tags, inherited_session_id, name=name, config=config)
 
 
@@ -278,13 +339,16 @@ def get_session(session_id: uuid.UUID | str) -> Session | None:
 
 
 @_quietly
-def _meant(what: str) -> Session | None:
-    return client().need(what)
+def _meant(what: str) -> Session:
+    return client().place(what)
 
 
 def record(event: Event) -> None:
-    """Write an event to the current session; when this returns, it outlives the process."""
-    session = _meant(f"{type(event).__name__} was not recorded")
+    """Write an event to the current session; when this returns, it outlives the process.
+
+    Where the session cannot be known, the event goes to the session "unattributed" of this process.
+    """
+    session = _meant(f"{type(event).__name__} was not recorded in a session of yours")
     if session is not None:
         session.record(event)
 
@@ -315,13 +379,13 @@ def create_agent(name: str, agent_id: uuid.UUID | str | None = None) -> str | No
     return running.need("create_agent").create_agent(name, agent_id)
 
 
-@_quietly
-def start_trace(
-    trace_name: str = "session", tags: Mapping[str, object] | Iterable[str] | str | None = None
-) -> Session | None:
+@_always
+def start_trace(trace_name: str = "session", tags: Mapping[str, object] | Iterable[str] | str | None = None) -> Session:
     """Start a session under AgentOps' newer name for one; a mapping of tags is kept as its metadata too."""
     if isinstance(tags, dict):
-        session = client().start([f"{key}:{value}" for key, value in tags.items()], name=trace_name)
+        session = client().start(
+            [f"{events.describe(key)}:{events.describe(value)}" for key, value in tags.items()], name=trace_name
+        )
         session.update_metadata(tags)
         return session
     return client().start(tags, name=trace_name)

@@ -17,14 +17,14 @@ from localops.config import JOURNAL, Config
 from localops.context import scope
 from localops.errors import ConfigError, NoSession
 from localops.journal import Journal
-from localops.output import say
+from localops.output import say, say_once
 from localops.reader import Reader
 from localops.redact import Redactor, environment_secrets
-from localops.session import Session, check_config
+from localops.session import Session
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
     from localops.lineage import Heritage
@@ -46,6 +46,10 @@ class Client:
         self._keepers: dict[str, blobs.Keeper] = {}
         self._prices: dict[str, Prices] = {}
         self._agents: deque[tuple[str, str]] = deque()
+        self._unattributed: dict[tuple[int, str], Session] = {}  # by process and project folder
+        self._last_ended: Session | None = None
+        self.is_over = False  # the process ends, and has ended its sessions
+        self._late: Session | None = None  # takes what is recorded after the end of the process has ended the sessions
         self._terminated = exits.Terminated(self)
         self._heritage: Heritage | None = None
 
@@ -58,6 +62,8 @@ class Client:
     def current(self) -> Session | None:
         """The session that is meant here: that of the context, else the only one there is."""
         session = scope.get()[0]
+        if session is not None and session.is_unattributed:  # inside an operation whose session is not known
+            session = None
         if session is not None and session.is_running:
             return session
         # One that was ended in another context may still be current in this one: it yields to a session that
@@ -104,6 +110,67 @@ class Client:
             )
         raise NoSession(f"{what}: no session is open; call localops.init() or localops.start_session() first")
 
+    # What belongs to no session that is known
+
+    def place(self, what: str) -> Session:
+        """Return the session to record into: the one that is meant, else the unattributed one of this process.
+
+        At the end of the process, when the sessions have been ended, it is the session that ended last.  A strict
+        client raises NoSession instead.
+        """
+        try:
+            return self.need(what)
+        except NoSession as error:
+            if self._late is not None:
+                return self._late
+            if self.config.strict:
+                raise
+            return self.unattributed(str(error))
+
+    def is_ambiguous(self) -> bool:
+        """Return whether several sessions are open, so that none can be chosen where none is current."""
+        return len(self.open_sessions()) > 1 or (self._heritage is not None and len(self._heritage.open) > 1)
+
+    def unattributed(self, why: str) -> Session:
+        """Return the session of this process for events whose session cannot be known; make it when first needed."""
+        open_sessions = self.open_sessions()
+        config = open_sessions[0].config if open_sessions else self.config
+        folder = config.folder()
+        if not open_sessions and self._heritage is not None and self._heritage.open:
+            folder = self._heritage.open[0][0]
+        say_once(
+            f"unattributed, {len(open_sessions) > 1}",
+            f"{why}. Until then such events are kept in the session {ends.UNATTRIBUTED!r} of this process",
+        )
+        key = (os.getpid(), folder)
+        return self._unattributed.get(key) or self._begin_unattributed(key, config)
+
+    def _begin_unattributed(self, key: tuple[int, str], config: Config) -> Session:
+        made = self._made(clock.new_id(), key[1], ends.UNATTRIBUTED, config, owned=True)
+        made.is_unattributed, made._budget = True, None
+        session = self._unattributed.setdefault(key, made)
+        if session is made:
+            session._journal.sessions.add(session._id)
+            marks = {"unattributed": 1, "tags": encode.dumps([ends.UNATTRIBUTED]).decode()}
+            session._join(begun=True, extra=marks)
+            exits.install(self)
+            if self.is_over:
+                session.end_unasked("Indeterminate", exits.LEFT_OPEN)
+        return session
+
+    def open_unattributed(self) -> list[Session]:
+        """Return the unattributed sessions of this process that have not ended."""
+        here = os.getpid()
+        return [session for (pid, _), session in list(self._unattributed.items()) if pid == here and session.is_running]
+
+    def expect_late(self, session: Session | None) -> None:
+        """Say that the process ends, and which session takes what is recorded from now on while none is open."""
+        self.is_over, self._late = True, session
+
+    def last_ended(self) -> Session | None:
+        """Return the session that ended last in this process."""
+        return self._last_ended
+
     def get(self, session_id: object) -> Session | None:
         """An open session by its id."""
         session = self.sessions.get(events.to_id(session_id))
@@ -120,8 +187,11 @@ class Client:
         config: Config | None = None,
         params: object = None,
     ) -> Session:
-        """Start a session, or join one that another process has begun."""
-        check_config(config)
+        """Start a session, or join one that another process has begun.
+
+        What a session can do without (a description of the machine, the ends of older sessions) never keeps it from
+        starting; what cannot be written yet is written later.
+        """
         config = config or self.config
         folder = config.folder()
         if inherited_session_id == "":
@@ -187,6 +257,12 @@ class Client:
         return None
 
     def _session(self, id: bytes, folder: str, name: str | None, config: Config, *, owned: bool) -> Session:
+        session = self._made(id, folder, name, config, owned=owned)
+        if not self.sessions.setdefault(id, session).is_running:  # one that has ended yields to one that rejoins it
+            self.sessions[id] = session
+        return session
+
+    def _made(self, id: bytes, folder: str, name: str | None, config: Config, *, owned: bool) -> Session:
         journal = self._journal(folder, config)
         encoder = self._encoder(folder, config)
         home = os.path.dirname(folder)
@@ -194,15 +270,13 @@ class Client:
         session = Session(id, journal, config, encoder, lambda: self._price_table(home), name=clean, owned=owned)
         session._on_end = self._forget
         session._cut = self._keeper(folder).failed
-        if not self.sessions.setdefault(id, session).is_running:  # one that has ended yields to one that rejoins it
-            self.sessions[id] = session
         return session
 
     def _begin(self, session: Session, tags: Iterable[str] | str | None, *, begun: bool, params: object = None) -> None:
         """Write the first row, and be ready for the process's end."""
         config, journal = session.config, session._journal
         wanted = session.tag_list([*config.default_tags, *session.tag_list(tags)])
-        details: dict[str, object] = {"host_env": host.basics(config.env_data_opt_out)}
+        details: dict[str, object] = {"host_env": _attempt("its machine", host.basics, config.env_data_opt_out)}
         if wanted:
             details["tags"] = encode.dumps(wanted).decode()
         if params is not None:
@@ -214,10 +288,13 @@ class Client:
         session._join(begun=begun, extra=details)
         self._enter(session)
         self._create_waiting_agents(session)
-        exits.install(self)
-        if config.signals and session.owned():
-            self._terminated.watch()
+        _attempt("its end", self._watch_for_the_end, session)
         self._find_the_dead(journal)
+
+    def _watch_for_the_end(self, session: Session) -> None:
+        exits.install(self)
+        if session.config.signals and session.owned():
+            self._terminated.watch()
 
     def _plan_details(self, session: Session) -> None:
         """Have hardware and packages written by whoever records half a second from now, or at the end."""
@@ -261,6 +338,9 @@ class Client:
             scope.set((session, parent, None))
 
     def _forget(self, session: Session) -> None:
+        if session.is_unattributed:
+            return
+        self._last_ended = session
         if self.sessions.get(session._id) is session:
             self.sessions.pop(session._id, None)
         if not any(other.owned() for other in list(self.sessions.values())):  # a copy: threads begin and end sessions
@@ -322,6 +402,20 @@ class Client:
             journal = self._journals.pop(key, None)
             if journal is not None:
                 journal.close()
+
+    def account(self) -> None:
+        """Warn of what was lost, and keep the figures; for an end that closes no journal."""
+        for journal in list(self._journals.values()):
+            journal.account()
+
+
+def _attempt(what: str, step: Callable[..., Any], *arguments: object) -> Any:
+    """Call a step that a session can start without; warn where it fails."""
+    try:
+        return step(*arguments)
+    except Exception as error:  # the edge: recording never breaks the program that is recorded
+        say_once(f"start {what}", f"a session starts, but {what} could not be looked at: {error}")
+        return None
 
 
 def redactor(config: Config) -> Redactor | None:

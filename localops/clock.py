@@ -20,7 +20,7 @@ _ticks = time.monotonic_ns if _boot is None else partial(time.clock_gettime_ns, 
 _builtin = isinstance(time.monotonic, type(len))
 monotonic = partial(time.monotonic) if _builtin else partial(time.clock_gettime, time.CLOCK_MONOTONIC)
 
-_base = time.time_ns() - _ticks()
+_base = max(time.time_ns(), 0) - _ticks()  # a clock that was never set may stand before 1970, where no id can be
 _drift = 0
 _bits = Random(int.from_bytes(os.urandom(32), "big")).getrandbits
 

@@ -216,6 +216,8 @@ def _current(name: str) -> Session | None:
     except NoSession as error:
         if client.config.strict:
             raise
+        if client.is_ambiguous() or client.is_over:
+            return client.place(f"{name}() does not know its session")
         say_once(f"decorated, sessions open: {bool(client.open_sessions())}", str(error))
         return None
 

@@ -344,6 +344,7 @@ def _journal(name: str, reader: Reader) -> Iterator[Finding]:
             name, f"a newer localops wrote it (schema {version}) and asks this one not to", "upgrade localops"
         )
     yield from _dropped(name, reader.ask(statements("doctor.sql")["losses"]))
+    yield from _unattributed(name, reader.ask(statements("doctor.sql")["unattributed"]))
     steps = reader.ask(statements("doctor.sql")["clock_steps"])[0][0]
     if steps:
         times = "once" if steps == 1 else f"{steps} times"
@@ -374,6 +375,18 @@ def _by_session(counts: dict[bytes, int]) -> str:
     of = [f"{many} of session {session.hex()[:8]}-{session.hex()[8:12]}" for session, many in counts.items()]
     more = f" and {len(of) - _SHOWN} more sessions" if len(of) > _SHOWN else ""
     return f"{', '.join(of[:_SHOWN])}{more}"
+
+
+def _unattributed(name: str, sessions: list[tuple[bytes, int]]) -> Iterator[Finding]:
+    """Events that were recorded where no session was known."""
+    events = sum(many for _, many in sessions)
+    if not events:
+        return
+    of = [f"{many} in session {session.hex()[:8]}-{session.hex()[8:12]}" for session, many in sessions if many]
+    more = f" and {len(of) - _SHOWN} more sessions" if len(of) > _SHOWN else ""
+    text = f"{events} {'event was' if events == 1 else 'events were'} recorded where no session was known: "
+    cure = "use session.record(), or hand threads their context with localops.carry()"
+    yield Finding(name, f"{text}{', '.join(of[:_SHOWN])}{more}", cure, fault=False)
 
 
 def _deep(name: str, folder: str, reader: Reader) -> Iterator[Finding]:

@@ -40,6 +40,7 @@ else:
 
 Standing.__doc__ = """How a session stands: Success, Failure, Indeterminate, Running or Unknown, why, and since when."""
 
+UNATTRIBUTED = "unattributed"  # the name, and the tag, of a session for events whose session cannot be known
 HUB = "hub.json"  # a home with this file is a hub's: who recorded what is in it cannot be looked after from there
 _MANY = 1_000  # open sessions looked at by one writer; there are hardly ever ten
 _NEVER = 1 << 63
@@ -81,10 +82,18 @@ def sessions_of(source: Source, folder: str, pid: int) -> list[bytes]:
     found = []
     for (session,) in source.all("open_sessions", many=_MANY):
         story = source.all("story", session=session)
+        if is_unattributed(story):
+            continue
         cards = [card for card in _present(story).values() if (card.get("pid"), card.get("started")) == (pid, started)]
         if any(alive.is_alive(folder, card) for card in cards) and _said(story, _NEVER) is None:
             found.append(session)
     return found
+
+
+def is_unattributed(story: Sequence[tuple[Any, ...]]) -> bool:
+    """Return whether a session is one that a process keeps for events whose session cannot be known."""
+    starts = [row for row in story if row[2] == "session" and row[3] == UNATTRIBUTED and row[7]]
+    return any(encode.loads(row[7]).get(UNATTRIBUTED) for row in starts)
 
 
 def _said(story: Sequence[tuple[Any, ...]], last_ns: int) -> Standing | None:

@@ -40,7 +40,11 @@ def install(client: Client) -> None:
 
 
 def _at_exit(client: Client) -> None:
+    left = client.open_sessions()
     _each_open(client, lambda session: _end(session, "Indeterminate", LEFT_OPEN))
+    _each(client.open_unattributed(), lambda session: _end(session, "Indeterminate", LEFT_OPEN))
+    # What functions registered earlier record from now on belongs to the session that ended last, if that is clear.
+    client.expect_late(left[0] if len(left) == 1 else None if left else client.last_ended())
     client.close()
 
 
@@ -71,7 +75,11 @@ def _mark_interrupted() -> None:
 
 
 def _each_open(client: Client, finish: Callable[[Session], None]) -> None:
-    for session in client.open_sessions():
+    _each(client.open_sessions(), finish)
+
+
+def _each(sessions: list[Session], finish: Callable[[Session], None]) -> None:
+    for session in sessions:
         try:
             finish(session)
         except Exception as problem:  # the edge: strict or not, how the program itself ends is what counts now
@@ -99,8 +107,11 @@ def _chain_thread_hook(client: Client) -> None:
     before = threading.excepthook
 
     def excepthook(args: threading.ExceptHookArgs) -> None:
-        error, session = args.exc_value, client.current()
+        error = args.exc_value
         try:
+            session = client.current()
+            if session is None and client.is_ambiguous():
+                session = client.unattributed("an error of a thread is recorded without its session")
             if session is not None and error is not None and not isinstance(error, SystemExit):
                 session.uncaught(error)
         except Exception as problem:  # as above
@@ -138,6 +149,10 @@ class Terminated:
         """Say how it ends, then die of the signal as if we had not been there."""
         try:
             _each_open(self._client, lambda session: _end(session, "Failure", "Signal SIGTERM detected", dying=True))
+            _each(
+                self._client.open_unattributed(), lambda session: _end(session, "Indeterminate", LEFT_OPEN, dying=True)
+            )
+            self._client.account()
         finally:
             _signal.signal(number, _signal.SIG_DFL)
             os.kill(os.getpid(), number)

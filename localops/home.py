@@ -139,7 +139,7 @@ class Home:
     def find(self, ident: str) -> tuple[Project, bytes]:
         """The session that `last`, an id or the beginning of an id names; NotFound or Ambiguous otherwise."""
         if ident.lower() == "last":
-            newest = next(self.sessions(), None)
+            newest = next((listed for listed in self.sessions() if not listed.project.is_unattributed(listed)), None)
             if newest is None:
                 raise NotFound(self.nothing_yet())
             return newest.project, newest.session
@@ -281,6 +281,12 @@ class Project:
         """What a session is called: its first name holds."""
         story = self.reader.all("story", session=session)
         return next((name for _, _, kind, name, *_ in story if name and kind in ("session", "join")), None)
+
+    def is_unattributed(self, listed: Listed) -> bool:
+        """Return whether a session of the list is one that a process keeps for events without a session."""
+        return listed.name == ends.UNATTRIBUTED and ends.is_unattributed(
+            self.reader.all("story", session=listed.session)
+        )
 
     def sessions_like(self, low: bytes, high: bytes) -> list[bytes]:
         """A few of the sessions whose ids lie between two others."""

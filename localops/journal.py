@@ -25,7 +25,7 @@ from localops.alive import Participant
 from localops.config import JOURNAL
 from localops.errors import ForeignJournal, JournalError, LocalopsError, NewerJournal
 from localops.locks import CLOSED, MARK, TAKEN, Watch, bar, bar_lost, high_descriptors
-from localops.output import say_once
+from localops.output import say, say_once
 from localops.reader import APPLICATION_ID, Reader, because, close_readers, has_our_header, is_cut, open_unchanging
 from localops.spill import Claim, Spill, waiting
 from localops.sql import statements
@@ -94,6 +94,7 @@ class Journal:
         self._pid = os.getpid()
         self._barred: str | None = None  # why this process may not open the journal at all
         self._spill: Spill | None = None
+        self._announced = 0  # of the dropped rows
         self._lost: dict[bytes, list[int]] = {}  # session -> [spilled, dropped], not yet told in a row
         self._patience = wait
         self._busy_since = self._napped = 0.0
@@ -119,7 +120,10 @@ class Journal:
 
     def _place(self) -> None:
         """Choose the file: the project's, or one of our own on a network file system, which has no shared memory."""
-        self.network = host.is_network(host.filesystem(self.folder, self._mountinfo))
+        try:
+            self.network = host.is_network(host.filesystem(self.folder, self._mountinfo))
+        except OSError:  # out of descriptors, say
+            self.network = False
         self._part = self.network and not self._gather
         name = parts.path_of(self.folder, self.participate()) if self._part else JOURNAL
         self.path = os.path.realpath(os.path.join(self.folder, name))
@@ -235,6 +239,14 @@ class Journal:
             self.counts["dropped"] += 1
             self._lost.setdefault(session, [0, 0])[1] += 1
 
+    def take_back(self, session: bytes) -> None:
+        """Count a dropped row of a session less: it is written after all."""
+        with self._lock:
+            lost = self._lost.get(session)
+            if lost is not None and lost[1] > 0:
+                self.counts["dropped"] -= 1
+                lost[1] -= 1
+
     def _keep(self, row: Row) -> bool:
         if self._spill is None:
             self._spill = Spill(self.folder)
@@ -313,7 +325,8 @@ class Journal:
     def _tell_losses(self) -> None:
         """Say in a row of each session what could not be written at once, and take the spilled rows back in."""
         for session, (spilled, dropped) in list(self._lost.items()):
-            self._execute(INSERT, _loss(session, spilled, dropped))
+            if spilled or dropped:
+                self._execute(INSERT, _loss(session, spilled, dropped))
             del self._lost[session]
         self._spill = None
         self.collect()
@@ -725,6 +738,21 @@ class Journal:
             if self.participant is not None:
                 self.participant.close()
                 self.participant = None
+            self.account()
+
+    def account(self) -> None:
+        """Say how many rows were lost for good, and keep the figures where any place takes them.
+
+        To close the journal, and to remove the participant's file, has made room on a disk that was full.
+        """
+        with self._lock:
+            for session, figures in list(self._lost.items()):
+                if any(figures) and self._keep(_loss(session, *figures)):
+                    del self._lost[session]
+            dropped, self._announced = self.counts["dropped"] - self._announced, self.counts["dropped"]
+        if dropped:
+            where = "see `localops doctor`" if not self._lost else "this figure could be kept nowhere either"
+            say(f"{_rows(dropped)} could be written nowhere and {'is' if dropped == 1 else 'are'} lost; {where}")
 
     def _look_last(self) -> None:
         """Before letting go: save what was written to a file that is gone, and tell what was lost."""
@@ -732,9 +760,7 @@ class Journal:
             with self._alone():
                 self._look(monotonic())
         except (apsw.Error, LocalopsError, OSError):
-            for session, (spilled, dropped) in self._lost.items():
-                self._keep(_loss(session, spilled, dropped))
-            self._lost.clear()
+            pass  # `account` keeps the figures elsewhere
 
     # Taking part
 
@@ -751,6 +777,7 @@ class Journal:
         self._pid = os.getpid()
         self._spill = None
         self._lost = {}
+        self._announced = 0
         self.counts = dict.fromkeys(self.counts, 0)
         if self._connection is not None and not self._inside and not self._connection.in_transaction:
             self._drop()  # a host program's own fork, which ran only the hook after it: the locks are the parent's

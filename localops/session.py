@@ -15,7 +15,7 @@ from _thread import get_ident
 
 from localops import clock, encode, ends, events, rows, spill
 from localops.context import NOWHERE, Stay, around, scope
-from localops.errors import BudgetExceeded, ConfigError, JournalError, UnknownEndState
+from localops.errors import BudgetExceeded, JournalError, UnknownEndState
 from localops.events import ErrorEvent, Event, LLMEvent, to_id
 from localops.measures import NO_USAGE, UNMEASURED, given_times, of_llm, of_tool, unbilled, unusable
 from localops.operation import Operation, is_recorded, tell
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from localops.ends import Standing
     from localops.journal import Journal
     from localops.pricing import Prices
+    from localops.rows import Row
 
     P = ParamSpec("P")
     R = TypeVar("R")
@@ -42,6 +43,7 @@ _KINDS = {"actions": "action", "llms": "llm", "tools": "tool", "errors": "error"
 _WARN_AT = 0.8  # of the budget
 _PATIENCE = 1.0  # seconds that an unasked end waits for one that another thread is writing
 _NAP = 0.005
+_AGAIN = 0.5  # seconds until a first row that no place took is tried again
 
 new_id, now_ns, plain, seal, FORMAT = clock.new_id, clock.now_ns, rows.plain, rows.seal, rows.FORMAT
 _sessions: weakref.WeakSet[Session] = weakref.WeakSet()
@@ -85,6 +87,9 @@ class Session:
         self._warned: dict[str, object] = {}
         self._turn_to_end: list[None] = [None]  # taken by the one thread that ends it
         self._ender = 0
+        self._start: dict[str, Any] | None = None  # how its first row was to be written, while that has not succeeded
+        self._start_at = 0.0
+        self.is_unattributed = False  # it takes what belongs to no session that is known, and is never the current one
         self.returns: object = None  # what its function returned; written with the end
         self._before = scope.get()
         self._cut: dict[int, int] = {}  # values that could not be kept whole, by thread: see blobs.Keeper
@@ -384,7 +389,9 @@ class Session:
 
     def _attend(self) -> None:
         """What must be done before the next row: join after a fork, say that the session had ended."""
-        self._attention = self._ended is not None
+        if self._start is not None:
+            self._start_again()
+        self._attention = self._ended is not None or self._start is not None
         here = os.getpid()
         before, self._pid = self._pid, here  # at once: only one thread of a forked process is to join
         if before != here:
@@ -395,28 +402,52 @@ class Session:
             say(f"session {str(self.session_id)[:13]} has ended; what is recorded now is kept as a late row of it")
 
     def _join(self, *, forked: bool = False, begun: bool = False, extra: Mapping[str, object] | None = None) -> None:
-        """The row that says this process takes part."""
+        """Write the row that says this process takes part; while no place takes it, try again with later rows."""
+        at = now_ns()
+        start: dict[str, Any] = {
+            "id": self._id if begun else new_id(at),
+            "at": at,
+            "begun": begun,
+            "forked": forked,
+            "extra": extra,
+        }
+        if not self._append(self._start_row(**start), sync=True):
+            self._start, self._start_at = start, clock.monotonic() + _AGAIN
+            self._attention = True
+
+    def _start_again(self) -> None:
+        """Write the row that this process takes part, which no place took: a dropped row less if it succeeds."""
+        start = self._start
+        if start is None or clock.monotonic() < self._start_at:
+            return
+        self._start, self._start_at = None, clock.monotonic() + _AGAIN  # taken: another thread passes by
+        self._journal.take_back(self._id)
+        self._journal.participate().check()  # its lock may not have been held either
+        if not self._append(self._start_row(**start), sync=True):
+            self._start = start
+
+    def _start_row(self, id: bytes, at: int, *, begun: bool, forked: bool, extra: Mapping[str, object] | None) -> Row:
         participant = self._journal.participate()
-        body: dict[str, object] = dict(participant.card())
+        body: dict[str, object] = {"participant": participant.id.hex(), "pid": participant.pid, "place": 0}
+        try:
+            body.update(participant.card())
+        except Exception as error:  # the edge: out of descriptors, say; nobody can tell then whether it lives
+            say_once("card", f"this process could not be described: {error}")
         if self.config.env_data_opt_out:
-            del body["host"]
+            body.pop("host", None)
         if forked:
             body["forked"] = 1
         body.update(extra or {})
         tags = body.pop("tags", None)
-        at = now_ns()
-        self._append(
-            rows.make(
-                "session" if begun else "join",
-                self._id,
-                id=self._id if begun else new_id(at),
-                at_ns=at,
-                name=self._name,
-                parent=participant.id,
-                tags=tags if isinstance(tags, str) else None,
-                body=self._encode(body),
-            ),
-            sync=True,
+        return rows.make(
+            "session" if begun else "join",
+            self._id,
+            id=id,
+            at_ns=at,
+            name=self._name,
+            parent=participant.id,
+            tags=tags if isinstance(tags, str) else None,
+            body=self._encode(body),
         )
 
     def _note(
@@ -822,14 +853,6 @@ def parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
         return inspect.signature(function).parameters
     except (TypeError, ValueError):
         return {}
-
-
-def check_config(config: object) -> None:
-    """A Config given to one session must be one."""
-    from localops.config import Config
-
-    if config is not None and not isinstance(config, Config):
-        raise ConfigError(f"config= takes a localops.Config, not a {type(config).__name__}")
 
 
 def _milestone(row: rows.Row) -> tuple[Any, ...]:

@@ -30,7 +30,7 @@ _TAKEN = ".taken"
 def places(project: str) -> tuple[str, str]:
     """The folders a spill file may be in: beside the journal, else in the user's state folder."""
     path = os.path.realpath(project)
-    name = f"{os.path.basename(path)}-{zlib.crc32(path.encode()):08x}"
+    name = f"{os.path.basename(path)}-{zlib.crc32(os.fsencode(path)):08x}"
     return os.path.join(project, "spill"), os.path.join(config.state_folder(), "spill", name)
 
 

@@ -16,8 +16,7 @@ from localops.decorators import operation, tool
 
 def begun(**options: Any) -> Session:
     """A session with a budget of one dollar."""
-    session = localops.init(budget_usd=1.0, **options)
-    assert session is not None
+    session: Session = localops.init(budget_usd=1.0, **options)
     return session
 
 

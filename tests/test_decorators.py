@@ -567,7 +567,7 @@ def test_an_agent_made_before_its_session_acts_in_it() -> None:
     """An instance may be older than the session, and may act in two of them."""
     writer = Writer()
     for _ in range(2):
-        with localops.start_session() as session:  # type: ignore[union-attr]
+        with localops.start_session() as session:
             writer.write()
         assert named(session)["written"]["agent"] == named(session)["Writer"]["id"]
 

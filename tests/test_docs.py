@@ -58,6 +58,33 @@ def test_the_code_of_a_page_prints_what_the_page_says(page: Path, tmp_path: Path
     assert _without_times(done.stdout) == _without_times(said)
 
 
+# What the fragments on these pages take for granted.
+_BEFORE = {
+    "privacy": "import localops\n",
+    "recipes": "import os\nimport localops\ndef my_agent(*arguments): return arguments\n",
+}
+
+
+def test_the_code_of_the_pages_has_types_that_fit(tmp_path: Path) -> None:
+    """A reader who copies the examples into a typed program needs no assertion that there is a session."""
+    for page in [README, *PAGES]:
+        program, _ = _program(page)
+        if program:
+            name = page.stem.lower().replace("-", "_")
+            (tmp_path / f"{name}_page.py").write_text(_BEFORE.get(page.stem, "") + program)
+    lenient = ["--allow-untyped-defs", "--allow-incomplete-defs", "--allow-untyped-calls"]  # examples have few types
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--config-file=", "--strict", *lenient, "--no-error-summary", str(tmp_path)],
+        cwd=TOP,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    # A session that runs has no reason yet: on a page that shows how one failed, `str | None` is no fault.
+    wrong = [line for line in done.stdout.splitlines() if 'Item "None" of "str | None"' not in line]
+    assert (wrong, done.stderr) == ([], "")
+
+
 def test_pages_made_from_the_code_are_as_the_code_is() -> None:
     """Every command, option, table, column, view and named query is in the pages as it is now."""
     done = subprocess.run(

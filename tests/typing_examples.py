@@ -12,7 +12,8 @@ from localops.decorators import agent, guardrail, operation, session, task, tool
 
 # init and sessions
 
-assert_type(localops.init(api_key="KEY", tags=["production"]), Session | None)
+assert_type(localops.init(api_key="KEY", tags=["production"]), Session)
+assert_type(localops.init(auto_start_session=bool(localops.get_api_key())), Session | None)
 localops.init("KEY", tags="one", auto_start_session=False, max_wait_time=1000, log_level="INFO")
 localops.init(project="p", home=".", durability="power", strict=True, redact=[r"\d+"], budget_usd=5, signals=False)
 localops.init(redact=str.upper, on_budget=lambda run, spent, budget: print(run, spent, budget))

@@ -11,6 +11,7 @@ from localops.cli import common
 from localops.errors import ConfigError, JournalError, NotFound
 from localops.home import Filters, Project, known, nothing_yet, sent_nowhere
 from localops.reader import SQLiteError
+from localops.sql import statements
 from localops_sync import remotes
 
 TYPE_CHECKING = False
@@ -62,6 +63,9 @@ def _say(folder: str, found: list[dict[str, Any]], problems: list[str]) -> None:
             output.say(f"{facts['project']}: {facts['error']}")
         if facts["spilled_waiting"]:
             output.say(f"{facts['project']}: {common.waiting_rows(facts['spilled_waiting'])}, in no figure yet")
+        if many := facts["unattributed"]:
+            events_are = "1 event is" if many == 1 else f"{output.count(many)} events are"
+            output.say(f"{facts['project']}: {events_are} unattributed: `localops sessions --tag unattributed`")
         if many := facts["blobs_waiting"]:
             values = "1 large value waits" if many == 1 else f"{many} large values wait"
             output.say(f"{facts['project']}: {values} in the state folder to go into blobs/")
@@ -95,6 +99,7 @@ _NOTHING: dict[str, Any] = {
     "wal_bytes": 0,
     "spilled_waiting": 0,
     "dropped": 0,
+    "unattributed": 0,
     "cut": 0,
     "blobs_waiting": 0,
     "last_event": None,
@@ -122,6 +127,7 @@ def _facts(project: Project) -> dict[str, Any]:
         "journal_bytes": _size(project.path),
         "wal_bytes": _size(project.path + "-wal"),
         "dropped": dropped or 0,
+        "unattributed": sum(many for _, many in project.reader.ask(statements("doctor.sql")["unattributed"])),
         "cut": cut or 0,
         "last_event": None if last_ns is None else events.iso(last_ns),
         "last_event_ns": last_ns,

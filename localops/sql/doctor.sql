@@ -8,6 +8,17 @@ join event e on e.seq = s.seq
 where s.kind = 'loss'
   and e.body is not null;
 
+-- unattributed --
+-- The sessions that processes keep for events whose session could not be known, and how many events are in them.
+select s.session, t.events
+from story s
+join event e on e.seq = s.seq
+join session_total t on t.session = s.session
+where s.kind = 'session'
+  and s.name = 'unattributed'
+  and json_extract(e.body, '$.unattributed') = 1
+order by s.at_ns;
+
 -- first_row --
 -- What two journals have in common only when one is a copy of the other.
 select id

@@ -1,0 +1,132 @@
+"""There always is a session: one that cannot record yet counts, warns once, and goes on when it can."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+import localops
+from localops import Config, spill
+from localops.client import Client
+from localops.doctor import examine
+from tests import programs
+
+_NO_DESCRIPTORS = """
+import localops, os, resource, time
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+held = []
+try:
+    while True: held.append(os.open(os.devnull, os.O_RDONLY))
+except OSError: pass
+session = localops.init()
+joined = localops.start_session(inherited_session_id=session.session_id)
+assert joined is session
+for _ in range(100): localops.record(localops.ActionEvent(action_type="without"))
+assert session._journal.counts["dropped"] == 101  # with the row that the session begins with
+for handle in held: os.close(handle)
+for _ in range(20): localops.record(localops.ActionEvent(action_type="with"))
+time.sleep(0.6)
+for _ in range(20): localops.record(localops.ActionEvent(action_type="with"))
+counts = session._journal.counts
+print(counts["dropped"], session.get_analytics()["Actions"])
+"""
+
+
+def _dropped() -> list[str]:
+    home = os.environ["LOCALOPS_HOME"]
+    return [finding.text for finding in examine(home, ["default"]) if "could be written nowhere" in finding.text]
+
+
+def test_a_session_without_descriptors_counts_and_recovers() -> None:
+    """What was lost is counted and named; the session begins in the journal as soon as files can be opened."""
+    done = programs.run(_NO_DESCRIPTORS)
+    assert done.stdout == "100 40\n", done.stderr
+    assert done.stderr.count("is lost") == 1
+    assert "100 rows could be written nowhere and are lost; see `localops doctor`" in done.stderr
+    assert "100 events could be written nowhere" in _dropped()[0]
+    with programs.reader() as journal:
+        assert journal.ask("select count(*) from event where kind = 'session'") == [(1,)]
+        assert '"place":0' not in journal.ask("select body from event where kind = 'session'")[0][0]
+    assert programs.standing()[:2] == ("Indeterminate", "process exited without end_session")
+
+
+_NOWHERE = """
+import atexit, localops, os, sys
+session = localops.init()
+if sys.argv[1:]: atexit.register(os.unlink, os.environ["XDG_STATE_HOME"])
+for _ in range(10): localops.record(localops.ActionEvent(action_type="lost"))
+"""
+
+
+def _blocked(tmp_path: Path) -> dict[str, str]:
+    """A home and a state folder that are files, so that nothing can be written."""
+    for name in ("home", "state"):
+        (tmp_path / name).write_text("")
+    return {}
+
+
+def test_what_is_lost_until_the_end_is_said_at_the_end(tmp_path: Path) -> None:
+    """Where not even the figure can be kept, it is on stderr."""
+    _blocked(tmp_path)
+    done = programs.run(_NOWHERE)
+    assert done.returncode == 0
+    assert "13 rows could be written nowhere and are lost; this figure could be kept nowhere either" in done.stderr
+
+
+def test_the_figure_is_kept_where_it_can_be(tmp_path: Path) -> None:
+    """A place that takes a row at the very end takes the figure, and doctor shows it."""
+    _blocked(tmp_path)
+    done = programs.run(_NOWHERE, "unblock")
+    assert "11 rows could be written nowhere and are lost; see `localops doctor`" in done.stderr
+    (tmp_path / "home").unlink()
+    programs.run("import localops; localops.init(); localops.end_session()")
+    assert "11 events could be written nowhere" in _dropped()[0]
+
+
+def test_sigterm_says_what_was_lost(tmp_path: Path) -> None:
+    """The handler gives the account that the exit would have given."""
+    _blocked(tmp_path)
+    done = programs.run(_NOWHERE + "import signal, time\nos.kill(os.getpid(), signal.SIGTERM); time.sleep(9)")
+    assert done.returncode == -15
+    assert "13 rows could be written nowhere and are lost" in done.stderr
+
+
+def test_a_clock_before_1970_is_no_trouble() -> None:
+    """A machine whose clock was never set records, as of 1970."""
+    code = (
+        "import time\ntime.time_ns = lambda: -(10**18)\nimport localops\n"
+        "with localops.init() as session: localops.record(localops.ActionEvent(action_type='early'))\n"
+        "print(session.init_timestamp[:4], session.end_state)"
+    )
+    done = programs.run(code)
+    assert (done.stdout, done.returncode) == ("1970 Success\n", 0), done.stderr
+    assert programs.names() == ["early"]
+
+
+def test_a_home_whose_name_is_not_text_is_recorded_into_its_spill_file(tmp_path: Path) -> None:
+    """SQLite cannot open such a path: every row goes to the spill file there, which is said once."""
+    home = os.fsdecode(os.fsencode(str(tmp_path)) + b"/h\xff")
+    code = (
+        "import localops\nwith localops.init() as session:\n"
+        "    for _ in range(5): localops.record(localops.ActionEvent(action_type='a'))\n"
+        "print(session._journal.counts['dropped'])"
+    )
+    done = programs.run(code, env={"LOCALOPS_HOME": home})
+    assert (done.stdout, done.returncode) == ("0\n", 0), done.stderr
+    assert spill.count(os.path.join(home, "default")) >= 7
+    assert done.stderr.count("spill file") == 1
+
+
+def test_what_a_session_can_do_without_never_keeps_it_from_starting(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A machine that cannot be described, for one."""
+    monkeypatch.setattr("os.getcwd", lambda: 1 / 0)
+    client = Client(Config(signals=False))
+    session = client.start()
+    session.record(localops.ActionEvent())
+    assert session.get_analytics()["Actions"] == 1
+    capsys.readouterr()
+    client.close()
