@@ -93,7 +93,7 @@ def sessions_of(source: Source, folder: str, pid: int) -> list[bytes]:
 def is_unattributed(story: Sequence[tuple[Any, ...]]) -> bool:
     """Return whether a session is one that a process keeps for events whose session cannot be known."""
     starts = [row for row in story if row[2] == "session" and row[3] == UNATTRIBUTED and row[7]]
-    return any(encode.loads(row[7]).get(UNATTRIBUTED) for row in starts)
+    return any(_loads(row[7]).get(UNATTRIBUTED) for row in starts)
 
 
 def _said(story: Sequence[tuple[Any, ...]], last_ns: int) -> Standing | None:
