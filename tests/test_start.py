@@ -15,6 +15,7 @@ from tests import programs
 
 _NO_DESCRIPTORS = """
 import localops, os, resource, time
+localops.init, localops.ActionEvent  # a name of the package is loaded when it is first used
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
 held = []
 try:
