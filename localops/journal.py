@@ -248,9 +248,12 @@ class Journal:
                 lost[1] -= 1
 
     def _keep(self, row: Row) -> bool:
-        if self._spill is None:
-            self._spill = Spill(self.folder)
-        return self._spill.write(rows.whole(row))
+        try:
+            if self._spill is None:
+                self._spill = Spill(self.folder)
+            return self._spill.write(rows.whole(row))
+        except Exception:  # the edge: without descriptors not even a module can be loaded; `append` never raises
+            return False
 
     def _check(self, now: float) -> None:
         """Look whether others still find the files that we write to; before a write, and a thousand times a second."""
