@@ -350,7 +350,7 @@ def command(bench: Bench) -> None:
 
 
 def whole_processes(commands: dict[str, list[str]], rounds: int, homes: Path | None = None) -> dict[str, float]:
-    """Each command as a ratio to the one called `pass`, the median over rounds; in new homes below `homes`, if given."""
+    """Each command as a ratio to the one called `pass`, the median over rounds; each in a new home below `homes`."""
     ratios: dict[str, list[float]] = {name: [] for name in commands}
     for _ in range(rounds):
         took = {}
