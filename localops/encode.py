@@ -6,11 +6,14 @@ finds the secrets, `values` says what is strange, and whoever passes `keep` stor
 
 from __future__ import annotations
 
+import datetime
+import uuid
 from collections import deque
 
 import orjson
 
-from localops.values import HEAD, Walk
+from localops.careful import deeper
+from localops.values import HEAD, MAX_DEPTH, Walk
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,14 +28,25 @@ Fragment = orjson.Fragment
 _OPTIONS = orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATACLASS
 _TEXT_CACHE = 2048
 
+_BOXES = frozenset({dict, list, tuple})
+_LEAVES = frozenset({int, bool, type(None), uuid.UUID, datetime.datetime, datetime.date, datetime.time})
+# Up to here values are looked at in the quickest way. The number of boxes is below MAX_DEPTH: they may all be nested.
+_SMALL_BOXES = 100
+_SMALL_ITEMS = 4_000
+_SMALL_TEXT = 16_000
+_MAX_ITEMS = 1_000_000
+
 
 def dumps(value: object) -> bytes:
-    """JSON of our own plain structures, on one line."""
-    return orjson.dumps(value, None, _OPTIONS)
+    """Write our own plain structures as JSON, on one line."""
+    try:
+        return orjson.dumps(value, None, _OPTIONS)
+    except TypeError:  # nested deeper than orjson writes, though it reads such a text
+        return _slowly(value)
 
 
 def loads(text: str | bytes) -> Any:
-    """What a JSON text says. Raises ValueError for anything that is not strict JSON."""
+    """Return what a JSON text says. Raise ValueError for anything that is not strict JSON."""
     return orjson.loads(text)
 
 
@@ -73,18 +87,22 @@ class Encoder:
         """One JSON object as text. Never raises for what the fields hold, and never changes it."""
 
     def _fast_encode(self) -> Callable[[dict[str, object]], str]:
-        """`encode` with all it needs at hand: it runs once per event, on the caller's time."""
+        """Return `encode` with all it needs at hand: it runs once per event, on the caller's time."""
         dump, walk, max_event = orjson.dumps, self._walk, self._max_event
         suspects = self._redactor.suspects if self._redactor else _unsuspecting
         limit = min(self._max_value, max_event)
 
         def encode(fields: dict[str, object]) -> str:
             try:
-                body = dump(fields, None, _OPTIONS)
-                if suspects(body) or "notes" in fields:
+                # orjson does not survive a failed allocation: what it will need is asked for here first.
+                if room := _small_room(fields, limit):
+                    bytes(room)
+                elif room := _room(fields, limit, max_event):
+                    _reserve(room)
+                else:
                     return walk(fields)
-                has_null = body.rfind(b"null") >= 0  # from behind: the fastest way there is to look for a text
-                if (has_null or len(body) > limit) and (len(body) > max_event or not _is_faithful(fields, limit)):
+                body = dump(fields, None, _OPTIONS)
+                if suspects(body) or "notes" in fields or len(body) > max_event:
                     return walk(fields)
                 return body.decode()
             except (KeyboardInterrupt, SystemExit):
@@ -108,6 +126,27 @@ class Encoder:
         return clean
 
     def _walk(self, fields: dict[str, object]) -> str:
+        """Write the fields whatever they hold; if even that fails, write what they are called."""
+        try:
+            try:
+                text, ended = self._walked(fields)
+                return text if ended else self._walk_deeper(fields) or text
+            except RecursionError as error:
+                return self._walk_deeper(fields) or self._names_only(fields, error)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # out of memory, say: a smaller event beats none
+            return self._names_only(fields, error)
+
+    def _walk_deeper(self, fields: dict[str, object]) -> str | None:
+        """Write the fields with more room on the stack; None where that is not what was wanting."""
+        try:
+            return deeper(self._walked, fields)[0]
+        except RecursionError:
+            return None
+
+    def _walked(self, fields: dict[str, object]) -> tuple[str, bool]:
+        """The text of the fields, and whether no value was cut because the stack ended."""
         walk = Walk(
             self._redactor,
             max_value=self._max_value,
@@ -115,29 +154,37 @@ class Encoder:
             keep=self._keep,
         )
         body = _renamed(walk.plain(fields))
+        data = _with_notes(body, walk)
+        if len(data) > self._max_event:
+            data = _with_notes(self._smaller(body, walk), walk)
+        return data.decode(), not walk.overran
+
+    def _names_only(self, fields: dict[str, object], error: BaseException) -> str:
+        """Write the beginning of each text, and of other values the type."""
+        failed = f'{{"notes":{{"unencodable":1}},"$failed":"{type(error).__name__}"}}'
         try:
-            text = _with_notes(body, walk)
-            if len(text) > self._max_event:
-                text = _with_notes(self._smaller(body, walk), walk)
-            return text.decode()
+            walk = Walk(self._redactor)
+            body: dict[str, Any] = {name: walk.beginning(value) for name, value in fields.items()}
+            walk.note("unencodable")
+            return _slowly({**_renamed(body), "notes": walk.notes, "$failed": type(error).__name__}).decode()
         except (KeyboardInterrupt, SystemExit):
             raise
-        except BaseException as error:  # out of memory, say: an event that says so beats none
-            return f'{{"notes":{{"unencodable":1}},"$failed":"{type(error).__name__}"}}'
+        except BaseException:  # there is no memory at all, or no stack
+            return failed
 
     def _smaller(self, body: dict[str, Any], walk: Walk) -> dict[str, Any]:
         """The body with its largest fields treated as large values, until it fits."""
-        parts = sorted(((dumps(value), name) for name, value in body.items()), key=lambda part: -len(part[0]))
+        parts = sorted(((_written(value), name) for name, value in body.items()), key=lambda part: -len(part[0]))
         excess = sum(len(data) + len(name) for data, name in parts) - self._max_event
         small = dict(body)
         for data, name in parts:
             if excess <= 0 or len(data) <= 2 * HEAD:
                 break
             small[name] = walk.large(data, data.decode())
-            excess -= len(data) - len(dumps(small[name]))
+            excess -= len(data) - len(_written(small[name]))
         if excess <= 0:
             return small
-        data = dumps(body)
+        data = _written(body)
         return {"event": walk.large(data, data.decode())}
 
 
@@ -156,26 +203,114 @@ def _renamed(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _with_notes(body: dict[str, Any], walk: Walk) -> bytes:
-    return dumps({**body, "notes": walk.notes} if walk.notes else body)
+    return _written({**body, "notes": walk.notes} if walk.notes else body)
 
 
-def _is_faithful(value: object, limit: int) -> bool:
-    """Whether what orjson wrote may stay: no text is too long, and no NaN became null without a word."""
-    rest: list[Any] = [value]
-    take, add = rest.pop, rest.extend
-    while rest:
-        item = take()
-        kind = type(item)
+def _written(value: Any) -> bytes:
+    """Write what a walk has made as JSON: by orjson, where there is surely room enough for it."""
+    try:
+        room = _room({"": value}, 1 << 62, 1 << 62)
+        if room:
+            _reserve(room)
+            return orjson.dumps(value, None, _OPTIONS)
+    except MemoryError:
+        pass
+    return _slowly(value)
+
+
+def _slowly(value: Any) -> bytes:
+    """Write plain values as JSON with the standard library, which raises MemoryError where orjson crashes."""
+    import json
+
+    return json.dumps(value, ensure_ascii=False, check_circular=False, separators=(",", ":")).encode()
+
+
+# What follows decides what orjson may be given. It follows tuples to any depth and shared values as often as they
+# are met, and so overruns the stack or never ends; and it crashes where memory ends (3.10 to 3.13 do).
+
+
+def _small_room(fields: dict[str, Any], limit: int) -> int:
+    """Return how many bytes orjson needs at most to write a small, plain event; 0 for every other."""
+    boxes: list[Any] = [fields]
+    texts: list[str] = []
+    items = 0
+    for box in boxes:
+        items += len(box)
+        if items > _SMALL_ITEMS or len(boxes) > _SMALL_BOXES:
+            return 0
+        if type(box) is dict:
+            texts += box
+            box = box.values()
+        if not _sort(box, texts, boxes):
+            return 0
+    size = sum(map(len, texts))
+    if size > _SMALL_TEXT or size > limit // 4:
+        return 0
+    return (24 if "".join(texts).isascii() else 96) * size + 120 * items + 4096
+
+
+def _room(fields: dict[str, Any], limit: int, most: int) -> int:
+    """Return how many bytes orjson needs at most for any plain event; 0 if the event has to be walked.
+
+    It has to be if a text is longer than `limit` bytes, all together longer than `most`, if it is nested too deep
+    or has too many items, or if it holds something that JSON does not know.
+    """
+    level: list[Any] = [fields]
+    size = items = 0
+    for _ in range(MAX_DEPTH):
+        inner: list[Any] = []
+        texts: list[str] = []
+        for box in level:
+            items += len(box)
+            if items > _MAX_ITEMS:
+                return 0
+            if type(box) is dict:
+                texts += box
+                box = box.values()
+            if not _sort(box, texts, inner):
+                return 0
+        sizes = list(map(len, texts))
+        size += sum(sizes)
+        if size > most or (max(sizes, default=0) > limit // 4 and _has_long(texts, limit)):
+            return 0
+        if not inner:
+            return 96 * size + 120 * items + 4096
+        level = inner
+    return 0
+
+
+def _sort(values: Iterable[Any], texts: list[str], boxes: list[Any]) -> bool:
+    """Sort values into texts, what holds others, and numbers; False when one is none of these, or no finite number."""
+    for value in values:
+        kind = type(value)
         if kind is str:
-            if len(item) > limit // 4 and len(item.encode()) > limit:
-                return False
-        elif kind is dict:
-            add(item.values())
-        elif kind is list or kind is tuple:
-            add(item)
+            texts.append(value)
+        elif kind in _BOXES:
+            boxes.append(value)
         elif kind is float:
-            if item - item != 0.0:
+            if value - value != 0.0:
                 return False
-        elif kind is not int and kind is not bool and item is not None:
+        elif kind not in _LEAVES:
             return False
     return True
+
+
+def _has_long(texts: list[str], limit: int) -> bool:
+    return any(len(text) > limit // 4 and len(text.encode()) > limit for text in texts)
+
+
+def _reserve(size: int) -> None:
+    """Raise MemoryError unless so many bytes can be had now; they are given back at once, untouched."""
+    if size <= 1 << 16:
+        bytes(size)
+        return
+    import mmap
+
+    try:
+        # Not by malloc, which would keep larger blocks in its heap from then on.
+        if hasattr(mmap, "MAP_PRIVATE"):
+            mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE).close()
+        else:
+            mmap.mmap(-1, size).close()
+    except (OSError, OverflowError, ValueError) as error:
+        raise MemoryError from error

@@ -10,12 +10,14 @@ import datetime
 import enum
 import uuid
 from collections import deque
+from json.encoder import encode_basestring as quoted  # orjson has loaded it already
 
+from localops.careful import deeper, quiet
 from localops.redact import hides, is_collection
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Any
 
     from localops.redact import Redactor
@@ -24,14 +26,21 @@ if TYPE_CHECKING:
 
 MAX_DEPTH = 128
 """Levels of nesting that are followed, four Python calls each; orjson stops at 254, SQLite at 1,000."""
-MAX_NODES = 1_000_000
-"""Values that are visited in one event: it ends a walk that would not end by itself."""
+MAX_NODES = 500_000
+"""Values that are visited in one event: it ends a walk that would not end by itself, within a second."""
 MAX_BLOB = 64 << 20
 """Bytes over which a value is not kept at all: only head, length and digest."""
+MAX_TEXT = MAX_BLOB
+"""Characters that the texts of one event may have together, those in blobs aside."""
+MAX_BLOBS = 4 * MAX_BLOB
+"""Bytes of one event that may go into blobs."""
 HEAD = 1000
 """Characters of a large value that stay in the row, for a person to know it by."""
 MAX_REPR = 2000
 MAX_ARRAY = 100_000
+_CHUNK = 1_000
+_NAMES_KNOWN = 10_000
+_LEAST, _MOST = -(1 << 63), 1 << 64
 _MARGIN = 8192  # redaction looks this much further than a cut, so that a secret across it is still seen whole
 
 
@@ -47,11 +56,17 @@ class Walk:
         keep: Callable[[bytes], str] | None = None,
     ) -> None:
         self.notes: dict[str, int] = {}
+        self.overran = False
+        """Whether a value was cut because the stack ended."""
         self._redactor = redactor
         self._max_value = max_value
         self._max_head = max_head
         self._keep = keep
         self._left = MAX_NODES
+        self._left_text = MAX_TEXT
+        self._left_blobs = MAX_BLOBS
+        self._ways: dict[type, Say] = {}
+        self._stored: dict[tuple[int, str], tuple[str, Any]] = {}
         self._inside: set[int] = set()
         self._depth = 0
         self._name = ""
@@ -68,43 +83,79 @@ class Walk:
             return self._truncated("too_many", "nodes")
         try:
             kind = type(value)
-            say = _SAY.get(kind) or _say(kind)
+            say = _SAY.get(kind)
+            if say is None:
+                return self._strange(value, kind)
             return self._within(value, say) if say in _HOLDERS else say(self, value)
         except (KeyboardInterrupt, SystemExit):
             raise
         except RecursionError:
+            self.overran = True
             return self._truncated("too_deep", "depth")
         except BaseException as error:  # a stranger's code ran and may raise whatever it likes
-            self.note("failed")
-            return {"$type": self._title(type(value)), "$failed": self._title(type(error))}
+            return self._failed(value, error)
+
+    def _strange(self, value: object, kind: type) -> Any:
+        """A value of a class that is not Python's own: a stranger's code may run, but no warning of it is shown."""
+        say = self._ways.get(kind)
+        if say is None:
+            say = self._ways[kind] = _say(kind)
+        with quiet:
+            return self._within(value, say) if say in _HOLDERS else say(self, value)
+
+    def _failed(self, value: object, error: BaseException) -> Any:
+        if isinstance(error, MemoryError) and type(value) is str:
+            return self.beginning(value)
+        self.note("failed")
+        return {"$type": self._title(type(value)), "$failed": self._title(type(error))}
+
+    def beginning(self, value: object) -> Any:
+        """What takes next to no memory: the beginning of a text, the type of everything else."""
+        if value is None or type(value) is bool:
+            return value
+        if type(value) is not str:
+            return {"$type": self._title(type(value)), "$truncated": "memory"}
+        self.note("long_string")
+        return {"$truncated": len(value), "head": self._redacted(_whole(value[: HEAD + _MARGIN]))[:HEAD]}
 
     def short(self, value: object, limit: int) -> str:
         """Any value as one clean text of at most `limit` characters, for a column."""
         try:
-            text = self._shown(value)[: limit + _MARGIN]
-            return self._redacted(_whole(text).replace("\0", "\ufffd"))[:limit]
+            try:
+                return self._short(value, limit)
+            except RecursionError:
+                return deeper(self._short, value, limit)
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException:  # as above
             return f"<{self._title(type(value))}>"[:limit]
 
+    def _short(self, value: object, limit: int) -> str:
+        if type(value) is str:
+            text = value[: limit + _MARGIN]
+        else:
+            with quiet:
+                text = self._shown(value)[: limit + _MARGIN]
+        return self._redacted(_whole(text).replace("\0", "\ufffd"))[:limit]
+
     def large(self, data: bytes, head: str) -> dict[str, Any]:
         """What stays in the row of a value that is too large for it; the value itself goes to `keep`."""
-        if len(data) > MAX_BLOB:
+        self._left_blobs -= len(data)
+        if len(data) > MAX_BLOB or self._left_blobs < 0:
             from hashlib import sha256
 
             self.note("too_big")
             return {"$sha256": sha256(data).hexdigest(), "$len": len(data), "head": head[:HEAD]}
         if self._keep is None:
             self.note("long_string")
-            return {"$truncated": len(data), "head": head[: self._max_head]}
+            return {"$truncated": len(data), "head": self._counted(head[: self._max_head])}
         try:
             digest = self._keep(data)
-        except OSError:
+        except (OSError, MemoryError):
             self.note("blob_failed")
-            return {"$truncated": len(data), "head": head[: self._max_head]}
+            return {"$truncated": len(data), "head": self._counted(head[: self._max_head])}
         self.note("blob")
-        return {"$blob": digest, "$len": len(data), "head": head[:HEAD]}
+        return {"$blob": digest, "$len": len(data), "head": self._counted(head[:HEAD])}
 
     # Each of the following says one kind of value; the tables below say which.
 
@@ -116,8 +167,7 @@ class Walk:
         if -(1 << 63) <= number < 1 << 64:
             return number
         self.note("big_int")
-        # Python refuses to write more than 4,300 decimal digits.
-        return {"$int": self._text(str(number) if number.bit_length() < 14_000 else hex(number))}
+        return {"$int": self._text(_digits(number))}
 
     def _number(self, value: float) -> Any:
         number = float.__float__(value)
@@ -132,14 +182,14 @@ class Walk:
     def _octets(self, value: Any) -> Any:
         from binascii import b2a_base64
 
-        data = memoryview(value).tobytes()
+        data = value if type(value) is bytes else memoryview(value).tobytes()
         self.note("bytes")
         if len(data) <= MAX_BLOB:
             data = self._redacted_bytes(data)
         if len(data) > self._max_value:
             head = self._redacted(data[: HEAD * 4 + _MARGIN].decode("utf-8", "replace"))
             return {"$type": "bytes", **self.large(data, head[:HEAD])}
-        return {"$bytes": b2a_base64(data, newline=False).decode(), "$len": len(data)}
+        return {"$bytes": self._counted(b2a_base64(data, newline=False).decode()), "$len": len(data)}
 
     def _mapping(self, value: dict[Any, Any]) -> Any:
         return self._pairs(list(dict.items(value)))
@@ -204,33 +254,114 @@ class Walk:
 
     def _pairs(self, pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
         out: dict[str, Any] = {}
-        keys = {key for key, _ in pairs if type(key) is str}
-        for key, value in pairs:
+        numbers: dict[str, int] = {}
+        beside: set[str] | None = None
+        for start in range(0, len(pairs), _CHUNK):
             if self._left <= 0:
-                out["$truncated"] = "nodes"
-                self.note("too_many")
+                out["$truncated"] = self._truncated("too_many", "nodes")["$truncated"]
                 break
-            name = key if type(key) is str else self._key(key)
-            label = self._secret_name(name, keys)
-            said = self._hidden(value, label) if label else None
-            self._name = name
-            out[self._free(self._text_key(name), out)] = said if said is not None else self.plain(value)
+            keys, values = zip(*pairs[start : start + _CHUNK], strict=True)
+            names = [key if type(key) is str else self._key(key) for key in keys]
+            if self._innocent(names, values):
+                self._add(names, values, out, numbers)
+            else:
+                if beside is None:
+                    beside = {key for key, _ in pairs if type(key) is str}
+                self._add_guarded(names, values, out, numbers, beside)
         return out
+
+    def _add(self, names: Sequence[str], values: Sequence[Any], out: dict[str, Any], numbers: dict[str, int]) -> None:
+        """Add pairs to a mapping whose names and texts can be written as they are."""
+        for name, value in zip(names, values, strict=True):
+            if self._left <= 0:
+                out["$truncated"] = self._truncated("too_many", "nodes")["$truncated"]
+                break
+            if name in out:
+                name = self._free(name, out, numbers)
+            kind = type(value)
+            if kind is str or kind in _ITSELF or (kind is int and _LEAST <= value < _MOST):
+                self._left -= 1
+                out[name] = value
+            else:
+                self._name = name
+                out[name] = self.plain(value)
+
+    def _add_guarded(
+        self,
+        names: Sequence[str],
+        values: Sequence[Any],
+        out: dict[str, Any],
+        numbers: dict[str, int],
+        beside: set[str],
+    ) -> None:
+        """Add pairs to a mapping; each is looked at, for a secret may be among them, or a text that is too long."""
+        for name, value in zip(names, values, strict=True):
+            if self._left <= 0:
+                out["$truncated"] = self._truncated("too_many", "nodes")["$truncated"]
+                break
+            self._name = name
+            label = self._secret_name(name, beside)
+            hidden = self._hidden(value, label) if label else None
+            clean = self._counted(name if name in self._clean_names else self._text_key(name))
+            if clean in out:
+                clean = self._free(clean, out, numbers)
+            out[clean] = self.plain(value) if hidden is None else hidden
 
     def _items(self, items: list[Any]) -> list[Any]:
         out: list[Any] = []
         name = self._name
         label = self._secret_name(name, ())
+        for start in range(0, len(items), _CHUNK):
+            if self._left <= 0:
+                out.append(self._truncated("too_many", "nodes"))
+                break
+            chunk = items[start : start + _CHUNK]
+            if label or not self._innocent((), chunk):
+                self._extend_guarded(out, chunk, name, label)
+            else:
+                self._extend(out, chunk, name)
+        return out
+
+    def _extend(self, out: list[Any], items: list[Any], name: str) -> None:
+        """Add items whose texts can be written as they are."""
+        for item in items:
+            if self._left <= 0:
+                out.append(self._truncated("too_many", "nodes"))
+                break
+            kind = type(item)
+            if kind is str or kind in _ITSELF or (kind is int and _LEAST <= item < _MOST):
+                self._left -= 1
+                out.append(item)
+            else:
+                self._name = name
+                out.append(self.plain(item))
+
+    def _extend_guarded(self, out: list[Any], items: list[Any], name: str, label: str) -> None:
+        """Add the items of a list that has a secret's name, or may be a command line with one."""
         option = ""
         for item in items:
             if self._left <= 0:
                 out.append(self._truncated("too_many", "nodes"))
                 break
-            said = self._hidden(item, label or option) if label or option else None
+            hidden = self._hidden(item, label or option) if label or option else None
             option = self._redactor.option(item) if self._redactor is not None and type(item) is str else ""
             self._name = name
-            out.append(said if said is not None else self.plain(item))
-        return out
+            out.append(hidden if hidden is not None else self.plain(item))
+
+    def _innocent(self, names: Sequence[str], values: Sequence[Any]) -> bool:
+        """Whether names and texts can be written as they are: one quick look at all of them, instead of one each."""
+        texts = [value for value in values if type(value) is str]
+        size = sum(map(len, names)) + sum(map(len, texts))
+        if size > self._max_value // 4:
+            return False
+        try:
+            seen = f'{{{":0,".join(map(quoted, names))}:0,"":[{",".join(map(quoted, texts))}]}}'.encode()
+        except UnicodeEncodeError:
+            return False
+        if self._redactor is not None and self._redactor.suspects(seen):
+            return False
+        self._left_text -= size
+        return self._left_text >= 0
 
     def _secret_name(self, name: str, beside: Iterable[str]) -> str:
         if self._redactor is None or not name:
@@ -251,42 +382,78 @@ class Walk:
         return f"[redacted:{label}]"
 
     def _key(self, key: Any) -> str:
-        if issubclass(type(key), str):
+        """The text of a key that is none; a key that cannot be shown does not take the others with it."""
+        kind = type(key)
+        if issubclass(kind, str):
             return str.__str__(key)
         self.note("key")
-        if key is None or issubclass(type(key), bool):
-            return {None: "null", True: "true", False: "false"}[key]
-        return self._shown(key)[:MAX_REPR]
+        try:
+            if kind is int or kind is float:
+                return _digits(key) if kind is int else repr(key)
+            if key is None or kind is bool:
+                return {None: "null", True: "true", False: "false"}[key]
+            with quiet:
+                return self._shown(key)[:MAX_REPR]
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException:  # as above
+            self.note("failed")
+            return f"<{self._title(kind)}>"
 
     def _text_key(self, name: str) -> str:
-        if name in self._clean_names:  # rows of a table have the same names over and over
-            return name
+        whole = self._whole_key(name)
+        clean = self._redacted(whole, is_name=True)
         if len(name) > self._max_value:
-            self.note("long_string")
-            name = name[:HEAD]
-        clean = self._redacted(self._unbroken(name), is_name=True)
-        if clean is name:
+            clean = clean[:HEAD]
+        # Rows of a table have the same names over and over; but a million names need not be remembered.
+        if clean is name and len(self._clean_names) < _NAMES_KNOWN:
             self._clean_names.add(name)
         return clean
 
-    def _free(self, key: str, taken: dict[str, Any]) -> str:
-        if key not in taken:
-            return key
+    def _whole_key(self, name: str) -> str:
+        if len(name) > self._max_value:
+            self.note("long_string")
+            name = name[: HEAD if self._redactor is None else HEAD + _MARGIN]
+        return self._unbroken(name)
+
+    def _free(self, key: str, taken: dict[str, Any], numbers: dict[str, int]) -> str:
         self.note("key_clash")
-        number = 2
+        number = numbers.get(key, 1) + 1
         while f"{key}#{number}" in taken:
             number += 1
+        numbers[key] = number
         return f"{key}#{number}"
 
-    def _text(self, text: str) -> Any:
-        text = self._unbroken(text)
-        if len(text) > MAX_BLOB:
-            head = self._redacted(text[: HEAD + _MARGIN])
-            return self.large(text.encode(), head)
-        text = self._redacted(text)
-        if len(text) > self._max_value // 4 and len(data := text.encode()) > self._max_value:
-            return self.large(data, text)
+    def _counted(self, text: str) -> str:
+        """The text, which becomes part of the event; when there is no room for more, the walk ends."""
+        self._left_text -= len(text)
+        if self._left_text < 0 and self._left > 0:
+            self.note("too_big")
+            self._left = 0
         return text
+
+    def _text(self, text: str) -> Any:
+        if len(text) > self._max_value // 4:
+            return self._long(text)
+        return self._counted(self._redacted(self._unbroken(text)))
+
+    def _long(self, text: str) -> Any:
+        """A text that may be too long for the row; one object that is met again and again is stored once."""
+        same = id(text), self._name
+        if same in self._stored:
+            return self._stored[same][1]
+        whole = self._unbroken(text)
+        if len(whole) > MAX_BLOB:
+            head = self._redacted(whole[: HEAD + _MARGIN])
+            made: Any = self.large(whole.encode(), head)
+        else:
+            clean = self._redacted(whole)
+            data = clean.encode()
+            if len(data) <= self._max_value:
+                return self._counted(clean)
+            made = self.large(data, clean)
+        self._stored[same] = text, made
+        return made
 
     def _unbroken(self, text: str) -> str:
         whole = _whole(text)
@@ -295,13 +462,18 @@ class Walk:
         return whole
 
     def _redacted(self, text: str, *, is_name: bool = False) -> str:
-        if self._redactor is None:
+        if self._redactor is None or not self._may_hide(text):
             return text
         text, found = self._redactor.clean(text, None if is_name else self._name)
         if found:
             self.note("redacted", found)
             text = _whole(text)
         return text
+
+    def _may_hide(self, text: str) -> bool:
+        """Whether a text has to be searched: for most, one quick look is enough."""
+        assert self._redactor is not None
+        return len(text) > _CHUNK * 64 or bool(self._redactor.suspects(quoted(text).encode()))
 
     def _redacted_bytes(self, data: bytes) -> bytes:
         if self._redactor is None:
@@ -324,14 +496,14 @@ class Walk:
             return memoryview(value).tobytes().decode("utf-8", "replace")
         if issubclass(type(value), enum.Enum):
             return self._shown(value._value_)
-        if issubclass(type(value), int) and int.__int__(value).bit_length() >= 14_000:
-            return hex(value)
+        if issubclass(type(value), int) and int.__int__(value).bit_length() >= 1_000:
+            return _digits(int.__int__(value))
         return str.__str__(str(value))
 
     def _title(self, kind: type) -> str:
         """The name of a class, with its module unless it is built in."""
         module, title = type.__getattribute__(kind, "__module__"), type.__getattribute__(kind, "__qualname__")
-        text = title if module == "builtins" or not isinstance(module, str) else f"{module}.{title}"
+        text = title if module == "builtins" or type(module) is not str else f"{module}.{title}"
         return _whole(text[:200])
 
     def _described(self, value: object) -> dict[str, Any]:
@@ -347,6 +519,16 @@ class Walk:
             "$type": self._title(type(value)),
             "$repr": self._redacted(self._unbroken(text))[:MAX_REPR],
         }
+
+
+def _digits(number: int) -> str:
+    """An integer in decimal digits, or in hexadecimal ones where Python refuses to write so many."""
+    if number.bit_length() < 14_000:
+        try:
+            return str(number)
+        except ValueError:  # a program may set its own limit
+            pass
+    return hex(number)
 
 
 def _whole(text: str) -> str:
@@ -436,6 +618,8 @@ _SAY: dict[type, Say] = {
     uuid.UUID: Walk._words,
     BaseException: Walk._exception,
 }
+# Kinds whose values JSON has as they are.
+_ITSELF = frozenset({type(None), bool})
 # Ways to say what holds other things, and may hold itself.
 _HOLDERS = {Walk._mapping, Walk._sequence, Walk._tuple, Walk._set, Walk._choice, Walk._foreign}
 # Classes that nobody should have to import for our sake, by name.

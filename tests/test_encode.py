@@ -15,6 +15,7 @@ import random
 import subprocess
 import sys
 import uuid
+import warnings
 from collections import OrderedDict, UserDict, deque, namedtuple
 
 import apsw
@@ -25,7 +26,14 @@ from hypothesis import strategies as st
 import localops
 from localops.encode import Encoder, Fragment, dumps, loads
 from localops.redact import Redactor
-from localops.values import MAX_BLOB, MAX_DEPTH
+from localops.values import MAX_BLOB, MAX_DEPTH, Walk
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
+    R = TypeVar("R")
 
 
 def _body_of(value: object, **settings: object) -> dict[str, object]:
@@ -403,10 +411,196 @@ PLAIN = st.recursive(
 @given(PLAIN)
 def test_plain_values_come_back(value: object) -> None:
     """What JSON can say comes back equal, by the quick way and by the walk."""
-    quick = Encoder(redactor=None).encode({"params": value})
-    walked = Encoder(redactor=Redactor(patterns=[r"\Zx"])).encode({"params": value})
-    assert quick == walked
-    assert loads(quick) == {"params": value}
+    assert loads(Encoder(redactor=None).encode({"params": value})) == {"params": value}
+    assert Walk().plain(value) == value
+
+
+def _tuples(depth: int) -> object:
+    value: object = 1
+    for _ in range(depth):
+        value = (value, 2)
+    return value
+
+
+@pytest.mark.parametrize("depth", [MAX_DEPTH - 2, MAX_DEPTH, 1_800, 5_000])
+def test_tuples_are_followed_as_far_as_lists(depth: int) -> None:
+    """orjson follows them for ever and past the end of its buffer, so it is not given what is nested deeper."""
+    body = _body_of(_tuples(depth))
+    assert ("notes" in body) == (depth >= MAX_DEPTH)
+
+
+def test_what_is_deep_leaves_its_neighbours_whole() -> None:
+    """A list in the manner of Lisp is cut where it is too deep; what stands beside it is not."""
+    body = _body_of({"deep": _tuples(5_000), "text": "x", "many": list(range(5_000))})
+    assert body["params"]["text"] == "x"  # type: ignore[index]
+    assert body["params"]["many"] == list(range(5_000))  # type: ignore[index]
+    assert body["notes"] == {"too_deep": 1}
+
+
+def test_a_value_that_doubles_itself_ends() -> None:
+    """A few lists that hold each other twice would be gigabytes when written out: the event stays small and says so."""
+    laughs: object = ["ha"] * 10
+    for _ in range(60):
+        laughs = [laughs, laughs]
+    text = Encoder(redactor=None, keep=lambda data: "0" * 64).encode({"params": laughs})
+    assert len(text) <= 16 << 20
+    assert _strict(text)["notes"]["too_many"] > 0  # type: ignore[index]
+
+
+def test_one_long_text_met_often_is_stored_once() -> None:
+    """A thousand references to the same two megabytes are one blob."""
+    kept: list[bytes] = []
+    text = "x" * (2 << 20)
+
+    def keep(data: bytes) -> str:
+        kept.append(data)
+        return "0" * 64
+
+    body = _body_of([text] * 1_000, keep=keep)
+    assert len(kept) == 1
+    assert body["params"][999]["$blob"] == "0" * 64  # type: ignore[index]
+
+
+def test_the_texts_of_an_event_end() -> None:
+    """Texts that are short enough each, but not together, end the walk, and the event says so."""
+    text = "x" * (1 << 20)
+    written = Encoder(redactor=None, keep=lambda data: "0" * 64).encode({"params": [text, math.nan] * 5_000})
+    assert len(written) < 16 << 20
+    assert _strict(written)["notes"]["too_big"] >= 1  # type: ignore[index]
+
+
+@pytest.mark.parametrize("count", [10, 5_000])
+def test_numbers_as_keys(count: int) -> None:
+    """Keys that are numbers become their text, and are counted, however many there are."""
+    body = _body_of({number: str(number) for number in range(count)})
+    assert body["params"] == {str(number): str(number) for number in range(count)}
+    assert body["notes"] == {"key": count}
+
+
+def test_a_secret_among_many_is_found() -> None:
+    """Names and texts are looked at many at a time; a secret among them is still seen, as key, item and option."""
+    plain = {str(number): f"text {number}" for number in range(2_500)}
+    secret = "sk-" + "aB3" * 12
+    values: list[object] = [
+        {**plain, "last": f"the key is {secret}", "n": math.nan},
+        {**plain, "password": secret, 5: 6},  # type: ignore[misc]
+        [*plain, secret, math.nan],
+        [*plain.values(), "--password", secret, math.nan],
+        {secret: 1, 5: plain},
+        {5: {"token": (secret,)}},
+    ]
+    for value in values:
+        text = Encoder(redactor=Redactor()).encode({"params": value})
+        assert secret not in text
+        assert "[redacted:" in text
+
+
+def test_a_literal_among_numbers_is_found() -> None:
+    """A secret of digits only may be a key that is a number."""
+    assert "48151623" not in Encoder(redactor=Redactor(secrets=["48151623"])).encode({"params": {48151623: 1}})
+
+
+def test_a_key_that_cannot_be_shown_leaves_the_others() -> None:
+    """The value stands under the name of the key's class."""
+
+    class Key:
+        __hash__ = object.__hash__
+
+        def __str__(self) -> str:
+            raise OSError
+
+    body = _body_of({Key(): 1, "a": 2})
+    assert sorted(body["params"].values()) == [1, 2]  # type: ignore[attr-defined]
+    assert body["notes"] == {"key": 1, "failed": 1}
+
+
+def test_many_keys_that_become_equal() -> None:
+    """Counting up from one for each of them would take minutes."""
+
+    class Key:
+        def __str__(self) -> str:
+            return "same"
+
+    body = _body_of({Key(): number for number in range(20_000)})
+    assert len(body["params"]) == 20_000  # type: ignore[arg-type]
+    assert body["notes"] == {"key": 20_000, "key_clash": 19_999}
+
+
+def test_a_fragment_of_the_user_is_not_trusted() -> None:
+    """What claims to be JSON already may be anything."""
+    assert "$repr" in json.dumps(_body_of([Fragment(b"{broken")]))
+
+
+class _Warner:
+    def to_dict(self) -> dict[str, object]:
+        warnings.warn("columns are not unique", UserWarning, stacklevel=1)
+        return {"a": 1}
+
+
+def test_warnings_of_values_are_kept_from_the_program() -> None:
+    """What a foreign object warns about while it is asked is nothing to the program; its filters stay as they are."""
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("always")
+        before = list(warnings.filters)
+        assert _body_of(_Warner()) == {"params": {"a": 1}}
+        assert warnings.filters == before
+        _Warner().to_dict()
+    assert len(shown) == 1
+
+
+def test_warnings_that_are_errors_do_not_hide_a_value() -> None:
+    """Under -W error the object is written all the same, and warns as before when the program asks it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert _body_of(_Warner()) == {"params": {"a": 1}}
+        with pytest.raises(UserWarning):
+            _Warner().to_dict()
+
+
+def _at_depth(depth: int, function: Callable[[], R]) -> R:
+    """Call a function from so many frames further down."""
+    return _at_depth(depth - 1, function) if depth else function()
+
+
+def test_close_to_the_recursion_limit() -> None:
+    """An event that is recorded deep in a recursion is whole, and so are its names; the limit is set back."""
+    limit = sys.getrecursionlimit()
+    fields: dict[str, object] = {"params": {"a": [1, {"b": "x" * 300}], "n": math.nan}}
+    encoder = Encoder(redactor=Redactor())
+    expected = encoder.encode(fields)
+    tried = 0
+    for depth in range(limit - 150, limit):
+        try:
+            _at_depth(depth, lambda: _at_depth(10, list))
+        except RecursionError:  # the program itself could not do anything here
+            break
+        tried += 1
+        assert _at_depth(depth, lambda: encoder.encode(fields)) == expected
+        assert _at_depth(depth, lambda: Encoder(redactor=None).text("a name")) == "a name"
+        assert sys.getrecursionlimit() == limit
+    assert tried > 20
+
+
+def test_without_memory_a_smaller_event_is_written() -> None:
+    """Where the whole value cannot be written for want of memory, its beginning and its type are."""
+
+    class Hungry:
+        def to_dict(self) -> dict[str, object]:
+            raise MemoryError
+
+    def full(_: bytes) -> str:
+        raise MemoryError
+
+    body = _body_of({"text": "x" * (2 << 20), "other": Hungry(), "n": 1}, keep=full)
+    assert body["params"]["text"]["head"].startswith("xxx")  # type: ignore[index]
+    assert body["params"]["n"] == 1  # type: ignore[index]
+    assert body["notes"] == {"blob_failed": 1, "not_json": 1} or body["notes"] == {"blob_failed": 1, "failed": 1}
+
+
+def test_dumps_of_what_is_nested_deep() -> None:
+    """A text that loads reads can be written again: others than we may have made it."""
+    deep = "[" * 600 + "]" * 600
+    assert dumps(loads(deep)).decode() == deep
 
 
 def test_dumps_and_loads() -> None:

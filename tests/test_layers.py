@@ -16,7 +16,7 @@ _WORKER = _TOP / "sync" / "localops_sync"
 
 # Bottom up. A module imports only from lines below its own; `localops` is the package's own __init__.py.
 LAYERS = """
-    errors clock context host locks output redact rows zstd
+    careful errors clock context host locks output redact rows zstd
     sql
     alive events folding pricing values
     config encode

@@ -1,0 +1,86 @@
+"""Ask the objects of a user what they are without showing their warnings, and close to the recursion limit."""
+
+from __future__ import annotations
+
+import sys
+from _thread import RLock, _local
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, TypeVar
+
+    R = TypeVar("R")
+
+_MORE = 500  # frames
+_one_at_a_time = RLock()
+
+
+def deeper(function: Callable[..., R], *args: object) -> R:
+    """Call a function with a higher recursion limit, after a RecursionError.
+
+    Raise RecursionError where there is room enough already (it was a recursion without end), and where the limit
+    could not be set back.
+    """
+    if _has_room(_MORE // 2):
+        raise RecursionError("there is room enough")
+    if not _one_at_a_time.acquire(blocking=False):  # two threads would restore each other's limit
+        raise RecursionError("another thread has raised the recursion limit")
+    try:
+        limit = sys.getrecursionlimit()
+        # Python refuses a limit that is below the current depth: find out before it is too late.
+        sys.setrecursionlimit(limit)
+        sys.setrecursionlimit(limit + _MORE)
+        try:
+            return function(*args)
+        finally:
+            sys.setrecursionlimit(limit)
+    finally:
+        _one_at_a_time.release()
+
+
+def _has_room(frames: int) -> bool:
+    try:
+        return frames == 0 or _has_room(frames - 1)
+    except RecursionError:
+        return False
+
+
+class _Quiet:
+    """No warning of the calling thread is shown, or becomes an error, inside of a `with` block.
+
+    `warnings.catch_warnings` would put another list of filters in place for all threads, and let what was shown
+    once be shown again. This is one more filter, whose pattern looks at the thread.
+    """
+
+    def __init__(self) -> None:
+        self._thread = _local()
+        self._filter = ("ignore", self, Warning, None, 0)
+
+    def match(self, _message: str) -> bool:
+        """Return whether a warning comes from inside of a block: the way a filter asks its pattern."""
+        return getattr(self._thread, "depth", 0) > 0
+
+    def __enter__(self) -> None:
+        filters = _filters()
+        self._thread.depth = getattr(self._thread, "depth", 0) + 1
+        if not filters or filters[0] is not self._filter:
+            filters.insert(0, self._filter)
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.depth -= 1
+        if self._thread.depth == 0:
+            filters = _filters()
+            for index, each in enumerate(filters):
+                if each is self._filter:
+                    del filters[index]
+                    break
+
+
+def _filters() -> list[Any]:
+    import warnings
+
+    return warnings.filters  # type: ignore[return-value]
+
+
+quiet = _Quiet()
