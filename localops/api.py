@@ -274,12 +274,13 @@ def _again(
 
 
 @_quietly
-def configure(**options: Any) -> None:
+def configure(api_key: str | None = None, **options: Any) -> None:
     """Change options for the sessions started from now on; those that are open keep theirs.
 
     `default_tags` are added to those there are, as AgentOps does.
     """
     running = client()
+    options["api_key"] = api_key
     given = {name: value for name, value in options.items() if name not in IGNORED}
     if given.get("default_tags") is not None:
         added = Config.usable(default_tags=given["default_tags"]).default_tags
@@ -307,22 +308,38 @@ def start_session(
 
 @_quietly
 def end_session(
-    end_state: str | Session = "Indeterminate",
+    session_or_status: str | Session | None = None,
     end_state_reason: str | None = None,
     video: str | None = None,
     is_auto_end: bool = False,
+    *,
+    end_state: str | None = None,
     **others: Any,
 ) -> str | None:
-    """End the current session and get its cost in US dollars, as text.
+    """End the current session, or the one that is given, and return its cost in US dollars, as text.
 
-    `is_auto_end` is for frameworks: with `skip_auto_end_session=True` such a call is passed over.
+    The state is given first or as `end_state`.  `is_auto_end` is for frameworks: with
+    `skip_auto_end_session=True` such a call is passed over.
     """
     running = client()
     if is_auto_end and running.config.skip_auto_end_session:
         return None
-    if isinstance(end_state, Session):
-        return end_state.end_session(others.get("end_state", "Success"), end_state_reason, video)
-    return running.need("end_session").end_session(end_state, end_state_reason, video)
+    if isinstance(session_or_status, Session):
+        session, state = session_or_status, end_state or "Success"
+    else:
+        session, state = running.need("end_session"), end_state or session_or_status or "Indeterminate"
+    if others:
+        _keep_others(session, others)
+    return session.end_session(state, end_state_reason, video)
+
+
+def _keep_others(session: Session, others: Mapping[str, Any]) -> None:
+    """Keep what `end_session` has no option for as facts about the session, and warn: it may be misspelt."""
+    problem = f"end_session() has no option {', '.join(map(repr, others))}"
+    if session.config.strict:
+        raise ConfigError(f"{problem}: it has end_state, end_state_reason, video and is_auto_end")
+    output.say(f"{problem}: kept as metadata of the session")
+    session.update_metadata(others, "agentops.legacy")
 
 
 @_quietly
@@ -415,12 +432,12 @@ def get_api_key() -> str | None:
     return client().config.api_key
 
 
-def set_api_key(key: str) -> None:
+def set_api_key(api_key: str) -> None:
     """Use this key for the sessions started from now on."""
-    configure(api_key=key)
+    configure(api_key=api_key)
 
 
-def set_parent_key(key: str) -> None:
+def set_parent_key(parent_key: str) -> None:
     """AgentOps' second project for a session: taken, and without effect here."""
 
 

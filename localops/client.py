@@ -40,6 +40,7 @@ class Client:
     def __init__(self, config: Config | None = None) -> None:
         self.config = config or Config()
         self.sessions: dict[bytes, Session] = {}
+        self.latest: Session | None = None  # the newest of this process, open or ended
         self._journals: dict[tuple[str, str, float], Journal] = {}
         self._encoders: dict[tuple[object, ...], tuple[encode.Encoder, object]] = {}
         self._described: dict[encode.Encoder, tuple[int, str]] = {}
@@ -192,7 +193,7 @@ class Client:
         What a session can do without (a description of the machine, the ends of older sessions) never keeps it from
         starting; what cannot be written yet is written later.
         """
-        config = config or self.config
+        config = config.on(self.config) if config is not None else self.config
         folder = config.folder()
         if inherited_session_id == "":
             say("inherited_session_id is empty: this is a session of its own")
@@ -286,6 +287,7 @@ class Client:
         journal.sessions.add(session._id)
         self._plan_details(session)
         session._join(begun=begun, extra=details)
+        self.latest = session
         self._enter(session)
         self._create_waiting_agents(session)
         _attempt("its end", self._watch_for_the_end, session)

@@ -59,6 +59,8 @@ class Config:
     signals: bool
     max_value: int
     wait: float
+    _before: Config | None = None  # what `on` was asked for last, and its answer
+    _combined: Config
 
     def __init__(self, **options: Any) -> None:
         wrong, strays = self._take(options, {})
@@ -78,6 +80,15 @@ class Config:
     def but(self, **options: Any) -> Config:
         """The same options with some given anew; one that cannot be used leaves the earlier one in its place."""
         return self._usable(options, self.given)
+
+    def on(self, earlier: Config) -> Config:
+        """Return the options of another with those that were given to this one in their place."""
+        if self._before is not earlier:
+            below = dict(earlier.given)
+            if "api_key" in self.given:  # it chooses a project, unless one is named with it
+                below.pop("project", None)
+            self._before, self._combined = earlier, self._usable(self.given, below)
+        return self._combined
 
     @classmethod
     def _usable(cls, options: Mapping[str, Any], earlier: Mapping[str, Any]) -> Config:

@@ -613,16 +613,16 @@ class Session:
         facts = dict(metadata) if hasattr(metadata, "keys") else {"value": metadata}
         self._note("metadata", {"prefix": prefix, "metadata": facts})
 
-    def patch(self, function: Callable[P, R]) -> Callable[P, R]:
+    def patch(self, func: Callable[P, R]) -> Callable[P, R]:
         """The function, recording into this session, which it is given as `session=` if it asks for one."""
-        wanted = "session" in parameters(function)
+        wanted = "session" in parameters(func)
 
         def begin(_: tuple[Any, ...], kwargs: dict[str, Any]) -> Stay:
             if wanted:
                 kwargs.setdefault("session", self)
             return Stay(self.here())
 
-        return around(function, begin)
+        return around(func, begin)
 
     # Figures and end
 

@@ -37,6 +37,7 @@ LAYERS = """
     api
     decorators
     localops
+    session_keyword
     agentops export testing localops_sync
     server
     shim

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from localops.server.bodies import TooSlow
 from localops.server.calls import Call, Refusal
+from localops.server.keys import canonical
 from localops.server.pages import error_page
 from localops.server.refusals import refusal
 from localops.server.service import json
@@ -104,7 +105,7 @@ class Entrance:
         """Whose request it is."""
         assert self._keys is not None
         keys = self._keys
-        secret = _secret(request)
+        secret = canonical(_secret(request))
         visitor = None if secret or door.method != "GET" else self._logins.visitor(request)
         if visitor is not None:
             return Call(request, visitor.project, visitor.name, lambda: self._logins.visitor(request) is not None)

@@ -72,7 +72,7 @@ class Keys:
     def find(self, secret: str) -> Key | None:
         """The key that is meant, unless it is revoked; compared in a time that says nothing about the others."""
         self._load()
-        digest = _digest(secret)
+        digest = _digest(canonical(secret))
         found = None
         for key in self._keys:
             if hmac.compare_digest(key.sha256, digest):
@@ -148,6 +148,15 @@ class Keys:
 
 def _told(key: Key) -> dict[str, Any]:
     return {name: value for name, value in asdict(key).items() if value is not None}
+
+
+def canonical(secret: str) -> str:
+    """Return a key as it was given out: a UUID may come back in any letter case."""
+    try:
+        uuid.UUID(secret)
+    except ValueError:
+        return secret
+    return secret.lower()
 
 
 def _digest(secret: str) -> str:

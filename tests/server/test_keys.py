@@ -21,6 +21,7 @@ def test_a_key_opens_its_project(tmp_path: Path) -> None:
     assert found is not None
     assert (found.project, found.note) == ("mine", "for the cluster")
     assert keys.find(str(uuid.uuid4())) is None
+    assert keys.find(secret.upper()) == keys.find(secret.title()) == found
     assert keys.find("") is None
     assert keys.find("\ud800") is None
 
