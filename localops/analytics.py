@@ -252,7 +252,7 @@ def error_rate(figures: Totals) -> float | None:
 def losses(source: Source, session: bytes) -> tuple[int, int, int]:
     """How many rows went through a spill file, how many were lost, and how many values could not be kept whole."""
     story = source.all("story", session=session)
-    notes = [_loads(row[7]) for row in story if row[2] == "loss"]
+    notes = [_loads(row[7]) for row in story if row[2] == "loss" and row[7]]
     spilled, dropped, cut = (sum(note.get(name, 0) for note in notes) for name in ("spilled", "dropped", "cut"))
     return spilled, dropped, cut
 

@@ -113,7 +113,7 @@ def _newest_end(story: Sequence[tuple[Any, ...]], *, since: int, implied: bool) 
         return None
     at, _, _, name, _, _, _, body = ends[-1]
     reason = _loads(body).get("reason") if body else None
-    return Standing(name, reason, at, implied)
+    return Standing(name or "Indeterminate", reason, at, implied)
 
 
 def _present(story: Sequence[tuple[Any, ...]]) -> dict[bytes, dict[str, Any]]:

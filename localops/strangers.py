@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from localops.rows import Row
 
 _LATEST_NS = 4_102_444_800_000_000_000  # the year 2100
-_MOST_COUNT = 10**15  # tokens or nano-dollars of one call; a thousand such still fit a column
-_DEPTH = 300  # of JSON: SQLite reads 1,000 levels, our recorders write 130
+_MOST_TOKENS = 10**12  # of one call; millions of such still fit a column
+_MOST_COST = 10**14  # nano-dollars of one call: $100,000
+_DEPTH = 200  # of JSON: what is written around it has to stay under 254, our recorders write 130
 _NAME = 4_096  # characters of a name; our recorders keep 256
 _MOST_RANGES = 50_000
 _MOST_TOTALS = 10_000  # sessions whose figures are looked up; our senders tell those of 1,000
@@ -80,16 +81,32 @@ def check_rows(found: Sequence[Row]) -> None:
         raise ValueError("phase and failed are 0 or 1")
     if min(told["at_ns"]) < 0 or max(told["at_ns"]) > _LATEST_NS:
         raise ValueError("at_ns is no time that a clock can show")
-    if any(abs(count) > _MOST_COUNT for name in _COUNTS for count in told[name] if count is not None):
-        raise ValueError("tokens or cost are more than any call has")
+    for name in _COUNTS:
+        most = _MOST_COST if name == "cost" else _MOST_TOKENS
+        if any(abs(count) > most for count in told[name] if count is not None):
+            raise ValueError(f"{name} is more than any call has")
+    _check_times(columns["start_ns"], columns["end_ns"])
     texts = told["kind"] | told["name"] | told["model"]
     if "" in told["kind"] or max(len(text or "") for text in texts) > _NAME or min(told["format"]) < 1:
         raise ValueError("kind, name, model or format are none")
     if not all(map(_are_tags, told["tags"] - {None})):
         raise ValueError("tags are a JSON array of texts")
-    for kind, body in zip(columns["kind"], columns["body"], strict=True):
+    _check_bodies(columns["kind"], columns["name"], columns["body"])
+
+
+def _check_bodies(kinds: Sequence[str], names: Sequence[str | None], bodies: Sequence[str | None]) -> None:
+    for kind, name, body in zip(kinds, names, bodies, strict=True):
+        if (kind == "end" and not name) or (kind == "loss" and body is None):
+            raise ValueError(f"{kind} row without {'a state as its name' if kind == 'end' else 'a body'}")
         if body is not None and (kind in _READ or len(body) > 2 * _DEPTH):
             _check_body(kind, body)
+
+
+def _check_times(starts: Sequence[int | None], ends: Sequence[int | None]) -> None:
+    """What a program gave as beginning and end is shown, and added up."""
+    given = [at for column in (starts, ends) for at in {*column} if at is not None]
+    if given and (min(given) < -_LATEST_NS or max(given) > _LATEST_NS):
+        raise ValueError("start_ns or end_ns is no time that a clock can show")
 
 
 def _are_tags(text: str) -> bool:
@@ -118,10 +135,18 @@ def _check_facts(found: Any) -> None:
     wrong = [name for name, kind in _TOLD.items() if not isinstance(found.get(name), kind | None)]
     trigger = found["trigger"] if isinstance(found.get("trigger"), dict) else {}
     wrong += [f"trigger.{name}" for name in ("id", "kind", "name") if not isinstance(trigger.get(name), str | None)]
+    if trigger.get("kind") == "tool" and trigger.get("name") is None:  # its failures are counted under that
+        wrong.append("trigger.name")
+    if trigger.get("id") is not None and not _is_uuid(trigger["id"]):  # it is looked up
+        wrong.append("trigger.id")
     if found.get("participant") is not None and not _is_id(found["participant"]):  # becomes a file's name
         wrong.append("participant")
     if wrong:
         raise ValueError(f"{wrong[0]} is not what it has to be")
+
+
+def _is_uuid(text: object) -> bool:
+    return isinstance(text, str) and _is_id(text.replace("-", "").lower())
 
 
 def _is_deeper(found: Any, most: int) -> bool:

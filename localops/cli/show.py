@@ -153,13 +153,13 @@ class _Story:
         found: dict[str, Any] = {}
         for _, body in self._rows:
             found.update(body.get("host_env") or {})
-        system = found.get("OS") or {}
-        python = (found.get("SDK") or {}).get("Python Version")
+        system, python = ({} if not isinstance(found.get(name), dict) else found[name] for name in ("OS", "SDK"))
+        version = python.get("Python Version")
         words = [
             system.get("Hostname"),
             system.get("OS"),
             system.get("OS Release"),
-            python and f"Python {python}",
+            version and f"Python {version}",
         ]
         return ", ".join(str(word) for word in words if word) or None
 

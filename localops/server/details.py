@@ -225,10 +225,12 @@ def _trigger(told: Facts) -> object:
 
 def _entry(reader: Reader, id: object) -> int | None:
     """Where an event began."""
-    if not isinstance(id, str):
+    try:
+        key = bytes.fromhex(id.replace("-", "")) if isinstance(id, str) else b""
+    except ValueError:  # somebody else's idea of an id
         return None
-    for phase in (rows.OPEN, rows.DONE):
-        found = reader.one("row", id=bytes.fromhex(id.replace("-", "")), phase=phase)
+    for phase in (rows.OPEN, rows.DONE) if key else ():
+        found = reader.one("row", id=key, phase=phase)
         if found:
             return int(found[0])
     return None

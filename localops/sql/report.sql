@@ -76,12 +76,14 @@ where c.session in (select session from tail)
 group by c.session, p.value;
 
 -- quarters --
+-- How long they took is added up in seconds and the rest: sessions of a clock that jumped are longer than 64 bits hold.
 -- By the quarter of an hour they began in, which every zone's days are made of; added up they are the totals.
 select first_ns / 900000000000 as quarter, count(*) as sessions,
   sum(events) as events, sum(actions) as actions, sum(llms) as llms, sum(tools) as tools, sum(errors) as errors,
   sum(failed) as failed, sum(tokens_in) as tokens_in, sum(tokens_out) as tokens_out, sum(tokens_cached) as tokens_cached,
   sum(tokens_reasoning) as tokens_reasoning, sum(cost) as cost, sum(unpriced) as unpriced,
-  sum(last_ns - first_ns) as took_ns
+  min(sum((last_ns - first_ns) / 1000000000), 9000000000) * 1000000000
+    + min(sum((last_ns - first_ns) % 1000000000), 200000000000000000) as took_ns
 from chosen
 group by 1
 order by 1;
