@@ -19,7 +19,7 @@ from localops.errors import ConfigError, NoSession
 from localops.journal import Journal
 from localops.output import say, say_once
 from localops.reader import Reader
-from localops.redact import Redactor, environment_secrets
+from localops.redact import Redactor
 from localops.session import Session
 
 TYPE_CHECKING = False
@@ -378,8 +378,12 @@ class Client:
         key = (folder, config.api_key, config.max_value, id(config.redact))
         known = self._encoders.get(key)
         if known is None:
-            encoder = encode.Encoder(redactor=redactor(config), max_value=config.max_value, keep=self._keeper(folder))
+            cleaner = redactor(config)
+            encoder = encode.Encoder(redactor=cleaner, max_value=config.max_value, keep=self._keeper(folder))
             known = self._encoders.setdefault(key, (encoder, config.redact))  # kept: its id goes to no other meanwhile
+            if cleaner is not None and known[0] is encoder:
+                # A program may change a secret of its environment while it runs.
+                self._journal(folder, config).chores.append(cleaner.look_again)
         return known[0]
 
     def _keeper(self, folder: str) -> blobs.Keeper:
@@ -426,10 +430,9 @@ def redactor(config: Config) -> Redactor | None:
     if wanted is False:
         return None
     secrets = [config.api_key] if config.api_key else []
-    known = environment_secrets(os.environ)
     if callable(wanted):
-        return Redactor(secrets=[*secrets, *known], hook=lambda _, text: wanted(text))
-    return Redactor(secrets=[*secrets, *known], patterns=() if wanted is True else tuple(wanted))
+        return Redactor(secrets=secrets, hook=lambda _, text: wanted(text), environ=os.environ)
+    return Redactor(secrets=secrets, patterns=() if wanted is True else tuple(wanted), environ=os.environ)
 
 
 def script_name() -> str:

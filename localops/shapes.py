@@ -1,0 +1,867 @@
+"""Where the secrets are in a text: keys and tokens by how they look, values by the name before them.
+
+Everything starts from a literal that is rare in other text, found in one fast pass over the whole text. What
+stands around it is then looked at with patterns of a bounded length, so the time is linear in the text.
+"""
+
+from __future__ import annotations
+
+import re
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+Span = tuple[int, int, str]
+"""Where a secret begins, where it ends, and what it is called."""
+
+SOME_KEY = "key"
+"""The label of a name like `cache_key`: only a value that looks random is a secret under it."""
+
+# Whole words only: a "token" is a secret, "prompt_tokens" and "tokenizer" are in every LLM call. "PWD" alone is
+# where a shell stands, and a "pass" or a "key" alone may be anything.
+_KEYS = (
+    "api secret access private signing encryption account master service auth client deploy license subscription"
+    " webhook ssh openai anthropic azure google gemini groq mistral cohere deepseek xai together replicate openrouter"
+    " huggingface hf perplexity tavily pinecone aws gcp github gitlab slack stripe sendgrid twilio"
+)
+_PASSES = "db database user smtp imap mail email ftp ldap http proxy login admin root mysql postgres pg redis mongo"
+# The special tokens of a tokenizer.
+_PIECES = "eos bos pad unk sep cls mask eot eod eom bot stop image audio video special"
+NAME = (
+    rf"(?i:pass[ _.-]?(?:words?|wd|phrase)|(?:{_KEYS.replace(' ', '|')})[ _.-]?keys?|(?:{_PASSES.replace(' ', '|')})"
+    r"[ _.-]?pass|authorization|credentials?|key[ _.-]data|mnemonic|(?:seed|recovery)[ _.-]?phrase)"
+    rf"|(?<![A-Za-z]){''.join(rf'(?<!{piece}[ _.-])' for piece in _PIECES.split())}(?i:token)"
+    r"|(?<![A-Za-z])(?i:secrets?|cookies?|auth)"
+    r"|(?<=[a-z])(?:Token|Secrets?|Cookies?|Auth)|(?<![A-Za-z])pwd|(?<=[a-z])Pwd|(?<=[A-Za-z][_.-])(?i:pwd)"
+)
+"""A name whose value is a secret, at the end of a name: the pattern of its last words."""
+
+
+class Later:
+    """A pattern that is compiled when it is first used: most programs never need it, and all pay for their start."""
+
+    def __init__(self, pattern: str | bytes, flags: int = 0) -> None:
+        self._source: tuple[Any, int] = pattern, flags
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(re.compile(*self._source), name)
+        setattr(self, name, method)
+        return method
+
+
+def spans(text: str, names: Callable[[str], str], own: re.Pattern[str] | None = None) -> list[Span]:
+    """Return where the secrets of a text are, in no order, some perhaps within others.
+
+    `names` gives the label for a name, or an empty text when no secret is called so; `own` finds the ends of
+    further names in the text in small letters.
+    """
+    if len(text) < 16 and text.isalnum():
+        return []
+    look = _Look(text, names)
+    for body, passes in ((text, _PASSES_OVER_TEXT), (look.low, _PASSES_OVER_LOW)):
+        for sign, pattern, handle in passes:
+            if sign in body:
+                look.past = 0
+                for match in pattern.finditer(body):
+                    handle(look, match)
+    if own is not None:
+        look.past = 0
+        for match in own.finditer(look.low):
+            look.assignment(match.end())
+    return look.found
+
+
+def looks_random(text: str) -> bool:
+    """Whether a text changes between small letters, capitals and digits as often as no name does."""
+    if not 16 <= len(text) <= 512 or _RANDOM.fullmatch(text) is None or _UUID.fullmatch(text):
+        return False
+    kinds = ["0" if sign.isdigit() else "A" if sign.isupper() else "a" for sign in text if sign.isalnum()]
+    changes = sum(kinds[at] != kinds[at - 1] for at in range(1, len(kinds)))
+    return 3 * changes >= len(kinds)
+
+
+def hides(label: str, text: str | None) -> bool:
+    """Whether a text under a label (None for a value that is no text) is the secret it is called.
+
+    `pwd` may be the folder where a shell stands, credentials and keys may be the file that holds them, and
+    what else is called some key must look like one.
+    """
+    if label == SOME_KEY:
+        return text is not None and looks_random(text)
+    if text is not None and (text.startswith(("/", "~", ".")) or text[1:3] in (":\\", ":/")):
+        return not (label == "pwd" or (label in _FILES and _PATH.fullmatch(text)))
+    return text != ""
+
+
+_FILES = frozenset("credentials credential key private_key ssh_key secret token client_key service_key".split())
+_PATH = Later(r"(?:~|\.{1,2}|[A-Za-z]:)?(?:[\\/]+[\w.@ -]{1,64}){1,16}")
+_RANDOM = Later(r"[A-Za-z0-9_+/-]+={0,2}", re.ASCII)
+_UUID = Later(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
+
+
+# Values behind a name.
+
+_QUOTE_SIGN = r"""\\{0,63}+["'`]|&(?:quot|apos|\#0?3[49]|\#x2[27]);|\\{1,63}+u002[27]"""
+# What stands between a name and its value: the quote that ends the name, perhaps escaped as in JSON inside a text
+# or in HTML, and a sign or a verb.
+_SEPARATOR = Later(
+    rf"""(?x) (?:{_QUOTE_SIGN}|\*\*)?+ [ \t]{{0,8}}+
+    (?: (?P<sign>=>|:=|={{1,3}}+|:)(?:\*\*)? | (?<=[ ])(?P<verb>is|was)(?::|(?=[ ])) )"""
+)
+_AFTER = r"""(?=(?:\\{0,63}+["'`]|&[a-z0-9#]{2,5};|\\{1,63}+u002[27]|\*\*)?+[ \t]{0,8}+(?:[:=]|(?<= )(?:is|was)[ :]))"""
+_QUOTED = Later(rf"\s{{0,8}}+[bBuUrRfF]?(?P<quote>{_QUOTE_SIGN})")
+_LONGEST = 4096
+_SHORT_LOOK = 512
+# A word up to the next space or quote. What may end it (`;`, `&`, `,`, a backslash) does not where it cannot.
+_ORDINARY = r"""[^\s"'\\;&,<\[`]++|\[(?!redacted:)|`(?![.,;:)]*(?:\s|\Z|["'\\]))|,(?=[^\s"'\\,])(?![\w.-]{1,64}[=:])"""
+_BACKSLASH = r"""|\\\\(?!\\*["'])|\\(?!\\)(?![nrtu"'`])|<(?!/[A-Za-z]|br[ />])"""
+_WORD = Later(rf"(?:{_ORDINARY}{_BACKSLASH})+")
+_LONG_WORD = Later(
+    rf"(?:{_ORDINARY}{_BACKSLASH}|;(?=[^\s\"'\\;])(?![\w .-]{{1,64}}=)"
+    r"|&(?=[^\s\"'\\&])(?!(?:amp;)?[\w.-]{1,64}=)(?!(?:quot|apos|lt|gt|#\w{1,5});))+"
+)
+_PLACEHOLDER = Later(
+    r"""(?x) \[redacted: | [$%\#]?\{\{?[^{}]*\}?\}?\Z | \$\(  | %\( | <[^<>]*>?\Z | \$[A-Z_][A-Z0-9_]*\Z
+    | %[A-Za-z_]{1,64}%\Z | %[sdr]\Z | [xX*•.…_-]{3,}\Z | \*{3,} | \.{3} | \W{1,3}\Z
+    | (?:None|True|False|null|nil|undefined|true|false|NULL)\b(?![\w@\#$%^*!-])
+    | (?:os|process|env|environ|config|settings|self|this|import|secrets|vault)[.(\[] """
+)
+# A call, an index, or an attribute of something: a line of a program.
+_CALL = Later(
+    r"!?[A-Za-z_$][\w$]{0,64}+(?:\??\.[\w$]{1,64}+){0,16}+[(\[](?:[\w.,=*:]*\Z|[\w$.,:=*()\[\]{}+/<>|-]*[)\]}][,;:.]*\Z)"
+)
+_MEMBER = Later(r"!?[A-Za-z_$]+(?:\??\.[A-Za-z_$]+)+\Z")
+_IDENTIFIER = Later(r"!?[A-Za-z_$][A-Za-z_$]*(?:\??\.[A-Za-z_$]+)*\Z")
+_SPECIAL = Later(r"[A-Za-z0-9].*[!@#$%^*+~?].*[A-Za-z0-9]")
+_DIGIT = Later(r"\D{0,64}[0-9]")
+# Behind `name: ` on a line of its own a plain word is a value, unless it says what kind of value is wanted.
+_WORDS_OF_PROGRAMS = frozenset(
+    "str string bytes int integer bool boolean float number any object none null text varchar char true false array"
+    " list dict optional required secret password token yes no on off enabled disabled empty hidden masked redacted"
+    " changeme default unknown invalid missing undefined todo example placeholder basic bearer oauth oauth2 never"
+    " always auto prompt file env vault plain incorrect wrong expired correct valid".split()
+)
+_LINE_BEFORE = Later(r"(?:\A|\n|\\n)[ \t]{0,64}(?:- )?[\"']?[\w.-]{1,64}\Z")
+_NAME_BACKWARDS = Later(r"[\w.-]{1,64}+(?: [A-Za-z]{1,16}(?![A-Za-z]))?", re.ASCII)
+_BLANKS = Later(r"\s{0,8}+")
+_LINE_END = Later(r"[ \t]{0,8}(?:\#[^\n]{0,256})?(?:\r?\n|\\[nr]|\Z)")
+_PLAIN_WORD = Later(r"[A-Za-z][A-Za-z_-]{3,63}\Z(?<![a-z][A-Z][a-z]{3})")
+_PLAIN_LABELS = frozenset("password passwd passphrase pass_word pwd secret token db_pass user_pass admin_pass".split())
+_BRACED = Later(r"\{(?:[^{}\r\n]|\}\}){1,256}\}")
+_COOKIE = Later(r":[ ]{1,8}+(?=[^\s=;\"'\\]{1,128}+=)(?!\[redacted:)(?P<cookie>[^\"'\\\r\n]{2,8192}+)")
+
+
+class _Look:
+    """One look through one text, and what it found."""
+
+    def __init__(self, text: str, names: Callable[[str], str]) -> None:
+        self.text = text
+        low = text.lower()
+        if len(low) != len(text):
+            # The only letter that becomes two.
+            low = text.replace("\u0130", "I").lower()
+        self.low = low
+        self.names = names
+        self.found: list[Span] = []
+        self.past = 0
+
+    def add(self, span: tuple[int, int], label: str) -> None:
+        """Note that a secret is here."""
+        self.found.append((*span, label))
+
+    def take(self, start: int, stop: int, label: str) -> bool:
+        """Note a value under a label, if it is one; whether it was."""
+        value = self.text[start:stop]
+        if not value or _PLACEHOLDER.match(value) or not hides(label, value):
+            return False
+        self.add((start, stop), label)
+        self.past = max(self.past, stop)
+        return True
+
+    def assignment(self, end: int) -> None:
+        """Look at the value of the name that ends here."""
+        if end <= self.past:
+            return
+        separator = _SEPARATOR.match(self.text, end)
+        before = self.text[max(0, end - 80) : end]
+        backwards = _NAME_BACKWARDS.match(before[::-1])
+        if separator is None or backwards is None:
+            return
+        name = before[len(before) - backwards.end() :]
+        label = self.names(name) or ("pwd" if name.lower() == "pwd" else "")
+        if label:
+            self._value(name, label, end, separator)
+
+    def _value(self, name: str, label: str, end: int, separator: re.Match[str]) -> None:
+        text, start, sign = self.text, separator.end(), separator["sign"]
+        quoted = _QUOTED.match(text, start)
+        if quoted is not None:
+            start = quoted.end()
+            stop = _closing(text, start, quoted["quote"])
+            if stop >= 0:
+                if stop - start > 1:
+                    self.take(start, stop, label)
+            else:
+                self._direct(name, label, start)
+        elif separator["verb"]:
+            self._told(label, start)
+        elif sign == "=" and text[separator.start("sign") - 1] not in " \t" and not text[start : start + 1].isspace():
+            self._direct(name, label, start)
+        elif sign[:2] != "==":
+            self._spaced(label, start, end)
+
+    def _direct(self, name: str, label: str, start: int) -> None:
+        """Look at a value without quotes, right behind its sign."""
+        text = self.text
+        if label == "pwd" and (braced := _BRACED.match(text, start)):
+            self.take(start + 1, braced.end() - 1, label)
+            return
+        is_environment = name.isupper()
+        stop = self._end_of_word(start, _LONG_WORD if is_environment else _WORD)
+        value = _uncluttered(text[start:stop])
+        stop = start + len(value)
+        is_code = not is_environment and (
+            _CALL.match(value)
+            or _MEMBER.match(value)
+            or (text[stop : stop + 1] in {",", ")"} and _IDENTIFIER.match(value))
+        )
+        if is_code or not self.take(start, stop, label):
+            self.past = max(self.past, stop)
+
+    def _spaced(self, label: str, start: int, end: int) -> None:
+        """Look at a value without quotes, behind a space or a colon, where it may be any word of a sentence."""
+        text = self.text
+        if label.startswith("cookie") and (cookie := _COOKIE.match(text, start - 1)):
+            self.add(cookie.span("cookie"), "cookie")
+            self.past = cookie.end()
+            return
+        begin = _BLANKS.match(text, start).end()
+        value = _uncluttered(text[begin : self._end_of_word(begin, _WORD)])
+        if self._is_secret(label, value) or self._ends_line(label, value, begin, end):
+            self.take(begin, begin + len(value), label)
+        else:
+            self.past = max(self.past, begin + len(value))
+
+    def _told(self, label: str, start: int) -> None:
+        """Look at what follows "the password is"."""
+        text = self.text
+        begin = _BLANKS.match(text, start).end()
+        value = _uncluttered(text[begin : self._end_of_word(begin, _WORD)]).rstrip("!?")
+        if self._is_secret(label, value) and not value.isdigit():
+            self.take(begin, begin + len(value), label)
+
+    def _is_secret(self, label: str, value: str) -> bool:
+        """Whether a word is no word of a language, and no line of a program."""
+        if len(value) < (4 if label.startswith(("pass", "pwd")) else 6) or value[0] in "([{<|>":
+            return False
+        if _CALL.match(value):
+            return False
+        return _DIGIT.match(value) is not None or (_SPECIAL.match(value) is not None and not _MEMBER.match(value))
+
+    def _ends_line(self, label: str, value: str, begin: int, end: int) -> bool:
+        """Whether a value has a line of its own with its name, as in YAML, and is no word that says what it is."""
+        if not value or label not in _PLAIN_LABELS:
+            return False
+        text, low = self.text, value.lower()
+        between = text[end:begin]
+        if "=" in between or "\n" in between or not _LINE_END.match(text, begin + len(value)):
+            return False
+        if _LINE_BEFORE.search(text[max(0, end - 130) : end]) is None:
+            return False
+        if value[0] in "([{<|>":
+            return len(value) >= 8 and value[-1] not in ")]}>" and _DIGIT.match(value) is not None
+        return _PLAIN_WORD.match(value) is not None and low not in _WORDS_OF_PROGRAMS
+
+    def _end_of_word(self, start: int, word: Later) -> int:
+        match = word.match(self.text, start, start + _SHORT_LOOK)
+        if match is None:
+            return start
+        if match.end() >= start + _SHORT_LOOK - 1:
+            match = word.match(self.text, start, start + 2 * _LONGEST)
+        end: int = match.end()
+        return end
+
+
+def _uncluttered(value: str) -> str:
+    """A word without what ends a sentence or closes a bracket that was opened before it."""
+    while value and (value[-1] in ".,:`" or (value[-1] in ")]}>" and _OPENS[value[-1]] not in value)):
+        value = value[:-1]
+    return value
+
+
+_OPENS = {")": "(", "]": "[", "}": "{", ">": "<"}
+
+
+def _closing(text: str, start: int, quote: str) -> int:
+    """Where the quotes end that were opened before `start`, or -1.
+
+    In JSON inside a text a quote has a backslash before it, at the next level three, then seven. A quote within
+    the value has more of them than the one that ends it.
+    """
+    limit = start + _LONGEST
+    line = text.find("\n", start, limit)
+    limit = line if line >= 0 else limit
+    sign = quote[-1]
+    if sign not in "\"'`":
+        return text.find(quote, start, limit)
+    level = len(quote) - 1
+    at = text.find(sign, start, limit)
+    while at >= 0:
+        first = at
+        while first > start and text[first - 1] == "\\":
+            first -= 1
+        count = at - first
+        if count <= level:
+            return first
+        if (count - level) % (2 * level + 2) == 0:
+            return at - level
+        at = text.find(sign, at + 1, limit)
+    return -1
+
+
+# Keys and tokens by how they begin.
+
+
+def _is_word(sign: str) -> bool:
+    """Whether a sign before a beginning says that it is none: a letter of bytes that are no text does not."""
+    return sign.isalnum() and sign.isascii()
+
+
+def _any(_text: str) -> bool:
+    return True
+
+
+def _is_mixed(text: str) -> bool:
+    """Whether there is a digit or a capital soon: words joined by hyphens have none."""
+    return _NO_WORDS.match(text) is not None
+
+
+def _is_dense(text: str) -> bool:
+    """Whether a long run of letters and digits is in it that is no word, and enough digits and capitals."""
+    return sum(sign.isdigit() or sign.isupper() for sign in text[:64]) >= 3 and _DENSE.search(text) is not None
+
+
+def _has_digit(text: str) -> bool:
+    return _DIGIT.match(text) is not None and _DENSE.search(text) is not None
+
+
+_DENSE = Later(r"(?=[A-Za-z]{0,64}(?:[0-9]|[a-z][A-Z]|[A-Z]{2}[a-z]))[A-Za-z0-9]{8}|[A-Z]{12}|(?:[0-9]+-){2}")
+
+_NO_WORDS = Later(r"[a-z_.+/=-]{0,64}[A-Z0-9]")
+_ALNUM, _HEX = "A-Za-z0-9", "A-Fa-f0-9"
+# label: beginnings, signs that follow, how many at least, how they are tested.
+_PREFIXED: list[tuple[str, str, str, int, Callable[[str], bool]]] = [
+    ("anthropic", "sk-ant-", rf"{_ALNUM}_-", 12, _is_dense),
+    ("openai", "sk-", rf"{_ALNUM}_-", 16, _is_dense),
+    ("stripe", "sk_live_ sk_test_ sk_prod_ rk_live_ rk_test_ rk_prod_", _ALNUM, 10, _any),
+    ("stripe", "whsec_", rf"{_ALNUM}+/=", 20, _is_mixed),
+    ("github", "ghp_ gho_ ghu_ ghs_ ghr_", _ALNUM, 20, _any),
+    ("github", "github_pat_", rf"{_ALNUM}_", 20, _any),
+    (
+        "gitlab",
+        "glpat- gldt- glrt- glcbt- glptt- glft- glffct- glimt- glagent- gloas- glsoat- glwt-",
+        rf"{_ALNUM}_.-",
+        20,
+        _is_mixed,
+    ),
+    ("slack", "xoxa- xoxb- xoxc- xoxd- xoxe- xoxo- xoxp- xoxr- xoxs- xapp-", rf"{_ALNUM}-", 10, _has_digit),
+    ("xai", "xai-", _ALNUM, 20, _is_mixed),
+    ("groq", "gsk_", _ALNUM, 20, _is_mixed),
+    ("perplexity", "pplx-", _ALNUM, 20, _is_mixed),
+    ("nvidia", "nvapi-", rf"{_ALNUM}_-", 20, _is_mixed),
+    ("tavily", "tvly-", rf"{_ALNUM}_-", 20, _is_mixed),
+    ("huggingface", "hf_ api_org_", _ALNUM, 20, _is_mixed),
+    ("npm", "npm_", _ALNUM, 30, _is_mixed),
+    ("pypi", "pypi-", rf"{_ALNUM}_-", 32, _is_mixed),
+    ("shopify", "shpat_ shpca_ shppa_ shpss_", _HEX, 32, _any),
+    ("digitalocean", "dop_v1_ doo_v1_ dor_v1_", _HEX, 32, _any),
+    ("linear", "lin_api_ lin_oauth_", _ALNUM, 30, _is_mixed),
+    ("notion", "ntn_ secret_", _ALNUM, 40, _is_dense),
+    ("langsmith", "lsv2_pt_ lsv2_sk_", rf"{_HEX}_", 32, _any),
+    ("replicate", "r8_", _ALNUM, 30, _is_mixed),
+    ("pinecone", "pcsk_", rf"{_ALNUM}_", 40, _is_mixed),
+    ("supabase", "sbp_ sb_secret_", rf"{_ALNUM}_-", 20, _is_dense),
+    ("netlify", "nfp_", _ALNUM, 30, _is_mixed),
+    ("grafana", "glc_ glsa_", rf"{_ALNUM}+/_=", 32, _is_mixed),
+    ("fly", "fo1_ fm1r_ fm1a_ fm2_", rf"{_ALNUM}_+/=-", 40, _is_mixed),
+    ("planetscale", "pscale_tkn_ pscale_pw_ pscale_oauth_", rf"{_ALNUM}_=.-", 32, _is_mixed),
+    ("docker", "dckr_pat_ dckr_oat_", rf"{_ALNUM}_-", 20, _is_mixed),
+    ("sentry", "sntrys_ sntryu_", rf"{_ALNUM}_+/=", 40, _is_mixed),
+    ("readme", "rdme_", "a-z0-9", 60, _is_mixed),
+    ("rubygems", "rubygems_", _HEX, 40, _any),
+    ("prefect", "pnu_ pnb_", _ALNUM, 30, _is_mixed),
+    ("shippo", "shippo_live_ shippo_test_", _HEX, 32, _any),
+    ("duffel", "duffel_live_ duffel_test_", rf"{_ALNUM}_=-", 40, _is_mixed),
+    ("1password", "ops_", rf"{_ALNUM}+/_=-", 100, _is_mixed),
+    ("sourcegraph", "sgp_", rf"{_ALNUM}_", 40, _is_mixed),
+    ("figma", "figd_ figo_", rf"{_ALNUM}_-", 36, _is_mixed),
+    ("posthog", "phx_", _ALNUM, 40, _is_mixed),
+    ("resend", "re_", rf"{_ALNUM}_", 30, _is_dense),
+    ("google", "GOCSPX-", rf"{_ALNUM}_-", 20, _is_mixed),
+    ("google", "ya29.", rf"{_ALNUM}_.-", 20, _is_mixed),
+    ("firecrawl", "fc-", _HEX, 32, _is_mixed),
+    ("mailgun", "key-", _HEX, 32, _is_mixed),
+    ("postman", "PMAK-", rf"{_HEX}-", 40, _any),
+    ("brevo", "xkeysib- xsmtpsib-", rf"{_ALNUM}-", 40, _any),
+    ("pulumi", "pul-", _HEX, 40, _any),
+    ("square", "sq0atp- sq0csp-", rf"{_ALNUM}_-", 20, _is_mixed),
+    ("newrelic", "NRAK- NRII-", rf"{_ALNUM}_-", 20, _is_mixed),
+    ("heroku", "HRKU-", rf"{_ALNUM}_-", 40, _is_mixed),
+    ("infracost", "ico-", _ALNUM, 32, _is_dense),
+    ("scalingo", "tk-us-", rf"{_ALNUM}_-", 40, _is_dense),
+    ("age", "AGE-SECRET-KEY-", _ALNUM, 50, _any),
+    ("vault", "hvs. hvb. hvr.", rf"{_ALNUM}_-", 20, _is_mixed),
+    ("doppler", "dp.pt. dp.st. dp.ct. dp.sa. dp.scim. dp.audit.", rf"{_ALNUM}_.-", 30, _is_mixed),
+    ("sendgrid", "SG.", rf"{_ALNUM}_.-", 40, _is_mixed),
+    ("dynatrace", "dt0c01. dt0s01.", rf"{_ALNUM}.", 60, _is_mixed),
+    ("mailersend", "mlsn.", _HEX, 40, _any),
+]
+
+
+def _by_tail() -> dict[str, list[tuple[str, str, Later, Callable[[str], bool]]]]:
+    """The rules of all beginnings by their last three signs, or all they have."""
+    table: dict[str, list[tuple[str, str, Later, Callable[[str], bool]]]] = {}
+    for label, beginnings, signs, least, test in _PREFIXED:
+        rest = Later(rf"[{signs}]{{{least},}}+")
+        for beginning in beginnings.split():
+            table.setdefault(beginning[-3:], []).append((beginning, label, rest, test))
+    return table
+
+
+_BY_TAIL = _by_tail()
+
+
+def tails() -> frozenset[bytes]:
+    """The last four signs of each beginning, or all it has, in small letters and with `_` for `-` and `.`."""
+    words = " ".join(many for _, many, *_ in _PREFIXED).lower().replace("-", "_").replace(".", "_")
+    return frozenset(word[-4:].encode() for word in words.split())
+
+
+def _prefixed(look: _Look, match: re.Match[str]) -> None:
+    text, end = look.text, match.start() + 1
+    if end <= look.past:
+        return
+    for beginning, label, rest, test in _BY_TAIL.get(text[end - 3 : end], ()):
+        start = end - len(beginning)
+        if start < 0 or not text.startswith(beginning, start) or _is_word(text[start - 1 : start]):
+            continue
+        secret = rest.match(text, end, end + _SHORT_LOOK)
+        if secret is not None and test(secret[0]) and not (beginning == "sk-" and text.startswith(_NO_KEYS, end)):
+            look.past = rest.match(text, end).end()
+            look.add((start, look.past), label)
+
+
+_NO_KEYS = ("ant-", "ecdsa-", "ssh-")
+
+
+def _dotted(look: _Look, match: re.Match[str]) -> None:
+    _prefixed(look, match)
+    text, end = look.text, match.end()
+    rest = _DISCORD_REST.match(text, end)
+    if rest is not None:
+        before = _DISCORD_START.search(text[max(0, end - 30) : end - 1])
+        if before is not None:
+            look.add((end - 1 - len(before[0]), rest.end()), "discord")
+
+
+_DISCORD_START = Later(r"(?<![\w-])[MNO][A-Za-z0-9_-]{22,27}\Z", re.ASCII)
+_DISCORD_REST = Later(r"[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,40}(?![\w-])")
+
+
+def _mailchimp(look: _Look, match: re.Match[str]) -> None:
+    start = match.start() - 32
+    if start >= 0 and _HEX32.fullmatch(look.text, start, match.start()) and not _is_word(look.text[start - 1 : start]):
+        look.add((start, match.end()), "mailchimp")
+
+
+_HEX32 = Later(r"[0-9a-f]{32}")
+
+
+def _shaped(*shapes: tuple[str, str]) -> Callable[[_Look, re.Match[str]], None]:
+    """A handler that tries patterns with their labels where the pass has stopped; a group marks the secret."""
+    patterns = [(label, Later(pattern)) for label, pattern in shapes]
+
+    def handle(look: _Look, match: re.Match[str]) -> None:
+        for label, pattern in patterns:
+            found = pattern.match(look.text, match.start())
+            if found is not None:
+                look.add(found.span(found.lastindex or 0), label)
+
+    return handle
+
+
+def _aws(look: _Look, match: re.Match[str]) -> None:
+    """An id of a key, and the secret near it, which has no shape of its own."""
+    text = look.text
+    id = _AWS_ID.match(text, match.start())
+    if id is None:
+        return
+    look.add(id.span(), "aws")
+    for near in _AWS_SECRET.finditer(text, id.end(), id.end() + 200):
+        if looks_random(near[0]):
+            look.add(near.span(), "aws")
+            return
+
+
+_AWS_ID = Later(r"A(?:KIA|SIA|BIA|CCA)[A-Z0-9]{16}(?![A-Za-z0-9])")
+_AWS_SECRET = Later(r"(?<![A-Za-z0-9/+=_-])[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=_-])")
+
+
+def _telegram(look: _Look, match: re.Match[str]) -> None:
+    text, at = look.text, match.start()
+    rest = _TELEGRAM_REST.match(text, at)
+    before = _TELEGRAM_BOT.search(text[max(0, at - 12) : at - 1])
+    if rest is not None and before is not None:
+        look.add((at - 1 - len(before[0]), rest.end()), "telegram")
+
+
+_TELEGRAM_BOT = Later(r"(?<![0-9])[0-9]{5,11}\Z")
+_TELEGRAM_REST = Later(r"A[A-Za-z0-9_-]{33,36}(?![A-Za-z0-9_-])")
+
+
+def _hexadecimal(look: _Look, match: re.Match[str]) -> None:
+    """A private key of a wallet looks like the digest of a transaction: the words before it say which it is."""
+    start = match.start() - 1
+    if _WALLET.search(look.low[max(0, start - 96) : start]):
+        look.add((start, match.end()), "private_key")
+
+
+_WALLET = Later(r"(?:priv(?:ate)?[ _-]?key|secret[ _-]?key|wallet key|signing[ _-]?key|\bpriv\b|\bpk\b)[^\n]{0,64}\Z")
+
+
+def _bare_key(look: _Look, match: re.Match[str]) -> None:
+    """Sixty-four hexadecimal digits behind the words for a private key."""
+    found = _HEX64.search(look.text, match.end(), match.end() + 100)
+    if found is not None:
+        look.add(found.span(), "private_key")
+
+
+_HEX64 = Later(r"(?<![0-9A-Za-z])(?:0x)?[0-9a-fA-F]{64}(?![0-9A-Za-z])")
+
+
+def _tilde(look: _Look, match: re.Match[str]) -> None:
+    text, at = look.text, match.start()
+    if text.startswith("Q", at - 1):
+        start = at - 5
+        secret = _AZURE.match(text, start) if start >= 0 else None
+        if secret is not None and not _is_word(text[start - 1 : start]):
+            look.add(secret.span(), "azure")
+    elif text.startswith("sha256", at - 6):
+        secret = _OPENSHIFT.match(text, at)
+        if secret is not None:
+            look.add((at - 6, secret.end()), "openshift")
+
+
+_AZURE = Later(r"[A-Za-z0-9_~.]{3}[0-9]Q~[A-Za-z0-9_~.-]{31,34}(?![A-Za-z0-9_~-])")
+_OPENSHIFT = Later(r"~[A-Za-z0-9_-]{43}(?![\w-])")
+
+
+def _url(look: _Look, match: re.Match[str]) -> None:
+    """The password in a URL, or a token that stands for a user."""
+    text, at = look.text, match.end()
+    password = _URL_PASSWORD.match(text, at)
+    if password is not None:
+        look.add(password.span(1), "url")
+    user = _URL_USER.match(text, at)
+    if user is not None and (looks_random(user[1]) or _LONG_HEX.fullmatch(user[1])):
+        look.add(user.span(1), "url")
+
+
+_URL_PASSWORD = Later(r"[^\s:/@\"'\\?#]{0,128}+:(?!\[redacted:)([^\s/\"'\\<>]{1,256})@")
+_URL_USER = Later(r"(?!\[redacted:)([^\s:/@\"'\\?#]{16,256}+)(?::[\w-]{0,64})?@")
+_LONG_HEX = Later(r"[0-9a-fA-F]{20,128}")
+
+
+def _query(look: _Look, match: re.Match[str]) -> None:
+    """What follows `?key=`, `?code=` or the name of a signature, if it looks like a key."""
+    value = _QUERY_VALUE.match(look.text, match.end())
+    if value is None:
+        return
+    before = look.low[max(0, match.start() - 4) : match.start()]
+    name = "code" if before == "code" else "key" if before.endswith("key") else "signature"
+    is_random = looks_random(value[0]) or _LONG_HEX.fullmatch(value[0]) is not None
+    if name == "signature" or is_random or (name == "code" and _is_code(value[0])):
+        look.add(value.span(), name)
+
+
+def _is_code(text: str) -> bool:
+    """Whether it may be the code of an OAuth answer, and not that of a currency, a shop or an error."""
+    return len(text) >= 20 and _is_dense(text)
+
+
+_QUERY_VALUE = Later(r"[A-Za-z0-9%+/._~-]{16,2048}+={0,2}+")
+
+
+def _scheme(look: _Look, match: re.Match[str]) -> None:
+    credential = _CREDENTIAL.match(look.text, match.end())
+    if credential is None:
+        return
+    label = match[0].strip()
+    if label == "bearer" or _is_pair(credential[1]):
+        look.add(credential.span(1), label)
+
+
+def _is_pair(text: str) -> bool:
+    """Whether a text is the base64 of a user and a password, or too long for a word."""
+    from binascii import Error, a2b_base64
+
+    try:
+        plain = a2b_base64(text[: len(text.rstrip("=")) // 4 * 4])
+    except Error:
+        return False
+    return b":" in plain and plain[: plain.find(b":")].isascii()
+
+
+_CREDENTIAL = Later(r"\s{0,8}+((?=[A-Za-z._~+/-]{0,64}(?:[0-9=]|[a-z][A-Z]))[A-Za-z0-9._~+/-]{8,}+={0,2}+)")
+
+
+def _key(look: _Look, match: re.Match[str]) -> None:
+    look.assignment(match.end())
+
+
+def _password(look: _Look, match: re.Match[str]) -> None:
+    end = match.end()
+    value = _NETRC_VALUE.match(look.text, end)
+    if value is not None and _NETRC.search(look.text[max(0, match.start() - 160) : match.start()]):
+        look.add(value.span(1), "password")
+    elif _FOLLOWED.match(look.text, end):
+        look.assignment(end)
+
+
+_FOLLOWED = Later(_AFTER)
+_NETRC = Later(r"\slogin\s{1,8}\S{1,128}\s{1,8}\Z|\\nlogin\s{1,8}\S{1,128}(?:\s|\\n)\Z")
+_NETRC_VALUE = Later(r"[ \t]{1,8}(?!\[redacted:)([^\s\"'\\]{1,256})")
+
+
+def _authorization(look: _Look, match: re.Match[str]) -> None:
+    credential = _SCHEMED.match(look.text, match.end())
+    if credential is not None and match[0].endswith("ization"):
+        look.add(credential.span("credential"), "authorization")
+    look.assignment(match.end())
+
+
+_SCHEMED = Later(
+    r"""(?x) (?:\\{0,63}["'])?+ [ ]{0,8}+ [:=] \s{0,8}+ (?:\\{0,63}["'])?+ (?:[A-Za-z][A-Za-z0-9-]{1,31}+[ ]{1,4}+)?+
+    (?!\[redacted:) (?P<credential>(?=[^\s"'\\,;]{0,64}?[0-9]) [^\s"'\\,;()\[\]]{4,4096}+) (?![(\[])"""
+)
+
+
+def _option(look: _Look, match: re.Match[str]) -> None:
+    """The word behind `--password` and its like, but not the word that stands for one in a usage text."""
+    text = look.text
+    option = _OPTION.match(text, match.start())
+    if option is None:
+        return
+    label = look.names(option["name"])
+    if not label:
+        return
+    start = option.end()
+    quote = option["quote"]
+    stop = _closing(text, start, quote) if quote else -1
+    if stop < 0:
+        stop = start + len(_uncluttered(text[start : look._end_of_word(start, _LONG_WORD)]))
+    if not _USAGE.match(text[start:stop]):
+        look.take(start, stop, label)
+
+
+_OPTION = Later(r"(?x) -- (?P<name>[A-Za-z_.-]{1,64}+) [ ]{1,8}+ (?P<quote>\\{0,63}[\"'])?+ (?!-)")
+_USAGE = Later(r"[A-Z_]+\Z|[({\[=;,$`][\w ]{0,64}[)}\]]?\Z|\$\(|\$[A-Za-z_]\w*\Z")
+
+
+def _short_option(look: _Look, match: re.Match[str]) -> None:
+    """The password of `mysql -pX`, `sshpass -p X` and `redis-cli -a X`."""
+    text, at = look.text, match.start()
+    value = _SHORT_VALUE.match(text, at)
+    before = look.low[max(0, at - 200) : at]
+    if value is None or _SHORT_COMMANDS.search(before + value[1]) is None:
+        return
+    start = value.end()
+    stop = _closing(text, start, value["quote"]) if value["quote"] else -1
+    if stop < 0:
+        stop = look._end_of_word(start, _LONG_WORD)
+    if not _USAGE.match(text[start:stop]):
+        look.take(start, stop, "password")
+
+
+_SHORT_VALUE = Later(r"(-[pa][ ]?)[ ]{0,7}(?P<quote>\\{0,63}[\"'])?(?!-)")
+_SHORT_COMMANDS = Later(
+    r"(?:\b(?:mysql|mysqldump|mysqladmin|mysqlimport|mariadb|mariadb-dump)\b[^\n|;&]{0,160}[ ]-p"
+    r"|\bsshpass[ ]-p[ ]?|\bredis-cli\b[^\n|;&]{0,160}[ ]-a[ ]"
+    r"|\b(?:docker|podman|helm registry)[ ]login\b[^\n|;&]{0,160}[ ]-p[ ])\Z",
+    re.ASCII,
+)
+
+
+def _user(look: _Look, match: re.Match[str]) -> None:
+    """The password in `-u user:password` of curl; `-u 1000:1000` is a user and a group."""
+    password = _USER.match(look.text, match.start())
+    if password is not None and not password[1].isdigit():
+        look.add(password.span(1), "password")
+
+
+_USER = Later(
+    r"""(?x) (?:-[uU]|--(?:proxy-)?user) [ =]{1,8}+ ["']? [^\s:"'\\]{1,128}+ : (?!\[redacted:) ([^\s"'\\]{1,256}+)"""
+)
+
+
+def _element(look: _Look, match: re.Match[str]) -> None:
+    """The text of an XML element that has a secret's name."""
+    text, end = look.text, match.start()
+    label = look.names(match[1] if look.low is text else text[match.start(1) : match.end(1)])
+    if not label:
+        return
+    start = max(text.rfind(">", max(0, end - _LONGEST), end), -1) + 1
+    if text.endswith("]]>", 0, start):
+        end = start - 3
+        start = text.rfind("<![CDATA[", max(0, end - _LONGEST), end) + 9
+    if start < 9 and not text.startswith((">", "<"), max(0, start - 1)):
+        return
+    value = text[start:end]
+    blank = len(value) - len(value.lstrip())
+    if "<" not in value:
+        look.take(start + blank, end, label)
+
+
+def _webhook(look: _Look, match: re.Match[str]) -> None:
+    secret = _WEBHOOK.match(look.text, match.start() - 3)
+    if secret is not None:
+        look.add(secret.span(1), "webhook")
+
+
+_WEBHOOK = Later(
+    r"(?i)hooks(?:\.slack\.com/(?:services|workflows|triggers)/|/[0-9]{15,22}/|\.zapier\.com/hooks/catch/)"
+    r"([A-Za-z0-9_+/-]{20,128})"
+)
+
+
+def _phrase(look: _Look, match: re.Match[str]) -> None:
+    """The words of a wallet behind the word for them."""
+    words = _SEED.match(look.text, match.end())
+    if words is not None:
+        look.add(words.span(1), "mnemonic")
+
+
+_SEED = Later(
+    r"[^a-z\n]{0,24}(?:(?:is|words|are|was|of|my|the|for|your|wallet)\b[^a-z]{1,8}){0,4}(?:\\n|\s){0,4}"
+    r"((?:[a-z]{3,8}(?:,? |, ?|\n|\\n)){11,23}[a-z]{3,8})\b"
+)
+
+
+def _private_key(look: _Look, match: re.Match[str]) -> None:
+    """A PEM private key: its end is searched for, as one pattern for the whole would be quadratic."""
+    text = look.text
+    if look.found and look.found[-1][1] > match.start() and look.found[-1][2] == "private_key":
+        return
+    end = text.find("-----END", match.end())
+    close = text.find("-----", end + 5, end + 64) if end >= 0 else -1
+    look.add((match.start(), close + 5 if close >= 0 else len(text)), "private_key")
+
+
+def _hyphen(look: _Look, match: re.Match[str]) -> None:
+    _prefixed(look, match)
+    if match.lastgroup is not None:
+        _HYPHENS[match.lastgroup](look, match)
+
+
+_HYPHENS: dict[str, Callable[[_Look, re.Match[str]], None]] = {
+    "pem": _private_key,
+    "long": _option,
+    "user": _user,
+    "short": _short_option,
+    "us": _mailchimp,
+}
+
+
+def _capital_a(look: _Look, match: re.Match[str]) -> None:
+    _CAPITAL_A(look, match)
+    _aws(look, match)
+    _telegram(look, match)
+
+
+_CAPITAL_A = _shaped(
+    ("google", r"(?<![A-Za-z0-9])AIza[A-Za-z0-9_-]{30,}+"),
+    ("atlassian", r"(?<![A-Za-z0-9])AT[AC]TT3[A-Za-z0-9_=.-]{50,}+"),
+    ("bitbucket", r"(?<![A-Za-z0-9])ATBB[A-Za-z0-9_=.-]{28,}+"),
+    ("aws", r"(?<![A-Za-z0-9])ABSK[A-Za-z0-9+/]{100,}+={0,2}+"),
+    ("artifactory", r"(?<![A-Za-z0-9])AKCp[A-Za-z0-9]{60,}+"),
+)
+_TWILIO = _shaped(("twilio", r"(?<![A-Za-z0-9])SK[0-9a-fA-F]{32}(?![A-Za-z0-9])"))
+
+
+def _capital_j(look: _Look, match: re.Match[str]) -> None:
+    """A JSON web token, or a PEM private key in base64."""
+    for before, label, pattern in _CAPITAL_J:
+        found = pattern.match(look.text, max(0, match.start() - before))
+        if found is not None:
+            look.add(found.span(), label)
+
+
+_CAPITAL_J = [
+    (2, "jwt", Later(r"ey(?<![A-Za-z0-9_-]ey)J[A-Za-z0-9_-]{6,}+(?:\.[A-Za-z0-9_-]{6,}+){2}")),
+    (
+        11,
+        "private_key",
+        Later(r"LS0tLS1CRUdJTiB(?:QUklWQV|SU0Eg|FQyBQ|PUEVOU1|FTkNS|EU0Eg)[A-Za-z0-9+/]{16,}+={0,2}+"),
+    ),
+]
+
+
+def _letter_k(look: _Look, match: re.Match[str]) -> None:
+    (_webhook if match[1] is not None else _key)(look, match)
+
+
+def _databricks(look: _Look, match: re.Match[str]) -> None:
+    look.add((match.start() - 2, match.end()), "databricks")
+
+
+def _letter_p(look: _Look, match: re.Match[str]) -> None:
+    {None: _password, "phrase": _phrase, "private": _bare_key, "dapi": _databricks}[match.lastgroup](look, match)
+
+
+# What must be in the text at all, where a pass over it stops, and what looks at the place. Each pattern begins
+# with a sign that is rare, which is what makes a search fast. These go over the text as it is.
+_PASSES_OVER_TEXT: list[tuple[str, Later, Callable[[_Look, re.Match[str]], None]]] = [
+    ("_", Later(r"_(?=[\w+/=.-]{10})"), _prefixed),
+    (
+        "-",
+        Later(
+            r"-(?:(?P<long>(?=-[A-Za-z]))|(?P<us>us[0-9]{1,2}(?![\w-]))"
+            r"|(?P<short>(?<=\s-)(?=[pa](?:[^\s-]|[ ]{1,8}[^\s-])))"
+            r"|(?P<pem>----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----)|(?P<user>(?<![\w-]-)(?=[uU][ =]))"
+            r"|(?=[\w.+/=-]{10}))"
+        ),
+        _hyphen,
+    ),
+    (".", Later(r"\.(?=[A-Za-z0-9_-]{6}(?:[A-Za-z0-9_-]{10}|\.[A-Za-z0-9_-]{27}))"), _dotted),
+    ("A", Later(r"A(?=[KSB]IA|CCA|Iza|T[AC]TT3|TBB|BSK|KCp|A[A-Za-z0-9_-]{32})"), _capital_a),
+    ("S", Later(r"S(?=K[0-9a-fA-F]{32})"), _TWILIO),
+    ("J", Later(r"J(?:(?<=eyJ)|(?<=CRUdJ)(?=Ti))"), _capital_j),
+    ("~", Later(r"~(?=[A-Za-z0-9_~.-]{31})"), _tilde),
+    ("x", Later(r"x(?<=0x)[0-9a-fA-F]{64}(?![0-9A-Za-z])"), _hexadecimal),
+    ("@", Later(r":(?=//)//"), _url),
+]
+# And these over the text in small letters.
+_PASSES_OVER_LOW: list[tuple[str, Later, Callable[[_Look, re.Match[str]], None]]] = [
+    ("k", Later(rf"k(?:(?:(?<=[a-z0-9 _.-]k)ey(?:s|[ _.-]data)?|en|ies?){_AFTER}|(s(?<=hooks)(?=[./])))"), _letter_k),
+    (
+        "p",
+        Later(
+            r"p(?:ass(?:[ _.-]?(?:words?|wd|phrases?))?|wd"
+            r"|(?P<phrase>hrase(?=s?[^\n].{30}))|(?P<dapi>i(?<=dapi)[0-9a-f]{32}(?:-[0-9])?(?![0-9a-z]))"
+            r"|(?P<private>rivate[ _-]?key(?=[^\n]{64})))"
+        ),
+        _letter_p,
+    ),
+    ("c", Later(rf"c(?=re)re(?:ts?|dentials?){_AFTER}"), _key),
+    ("u", Later(rf"u(?=th)th(?:orization)?{_AFTER}"), _authorization),
+    ("m", Later(r"mnemonic(?=.{30})"), _phrase),
+    ("b", Later(r"b(?=earer |asic )(?:earer|asic) "), _scheme),
+    (
+        "=",
+        Later(r"=(?<=[gey]=)(?:(?<=[?&;6]sig=)|(?<=[?&;]code=)|(?<=[?&;]key=)|(?<=[-?&;6]signature=))"),
+        _query,
+    ),
+    ("<", Later(r"<\\{0,63}/([\w:.-]{1,128}+)\s{0,8}>"), _element),
+]

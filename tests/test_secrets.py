@@ -1,0 +1,318 @@
+"""Secrets of every shape, recorded in every place, are on the disk nowhere; what only looks like one stays."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import random
+import string
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from time import process_time
+
+import pytest
+
+from localops.client import redactor
+from localops.config import Config
+from localops.encode import Encoder
+from localops.redact import Redactor
+from tests.innocent import TEXTS
+from tests.planting import PLACES
+
+# How often each shape is planted in each place; below one, each place has that part of the shapes.
+ROUNDS = float(os.environ.get("SECRETS_ROUNDS", "0.1"))
+R = random.Random(int(os.environ.get("SECRETS_SEED", "2026")))
+LOWER, DIGITS, HEX = string.ascii_lowercase, string.digits, "0123456789abcdef"
+ALNUM = string.ascii_letters + DIGITS
+WIDE = ALNUM + "_-"
+ODD = ALNUM + "!#$%()*+-./:<=>?@[]^_{|}~`"
+WORDS = "abandon ability able about above absent absorb abstract absurd abuse access accident legal winner thank year"
+WORDS += " wave sausage worth useful yellow zebra zero zone wrong wrist write world wood wonder woman wolf wisdom"
+
+
+def some(alphabet: str, low: int, high: int = 0) -> str:
+    """Return a random word that has a digit if its alphabet has."""
+    size = R.randint(low, max(low, high))
+    word = R.choices(alphabet, k=size)
+    if "7" in alphabet:
+        word[R.randrange(1, max(2, size - 1))] = R.choice(DIGITS)
+    if set("!#") <= set(alphabet) and not word[0].isalnum():
+        word[0] = R.choice(string.ascii_letters)
+    return "".join(word)
+
+
+def _jwt() -> str:
+    part = base64.urlsafe_b64encode(json.dumps({"sub": some(ALNUM, 12), "n": 1}).encode()).decode().rstrip("=")
+    return f"eyJhbGciOiJIUzI1NiJ9.{part}.{some(WIDE, 43)}"
+
+
+def _pem64() -> str:
+    pem = f"-----BEGIN RSA PRIVATE KEY-----\n{some(ALNUM + '+/', 64)}\n-----END RSA PRIVATE KEY-----\n"
+    return base64.b64encode(pem.encode()).decode()
+
+
+def _between(before: str, secret: str, after: str = "") -> tuple[str, str]:
+    return before + secret + after, secret
+
+
+def _whole(before: str, secret: str) -> tuple[str, str]:
+    return before + secret, secret
+
+
+# Each gives what is planted, and the part of it that must not be seen again.
+SHAPES: dict[str, Callable[[], tuple[str, str]]] = {
+    "openai": lambda: _whole("sk-", some(ALNUM, 48)),
+    "openai project": lambda: _whole("sk-proj-", some(WIDE, 74) + "T3BlbkFJ" + some(WIDE, 74)),
+    "openrouter": lambda: _whole("sk-or-v1-", some(HEX, 64)),
+    "anthropic": lambda: _whole("sk-ant-api03-", some(WIDE, 93) + "AA"),
+    "aws id": lambda: _whole("AKIA", some(string.ascii_uppercase + "234567", 16)),
+    "aws secret beside its id": lambda: _whole(
+        f"AKIA{some(string.ascii_uppercase, 16)},", some(ALNUM + "/+", 40).replace("/", "x", 1)
+    ),
+    "azure": lambda: _whole(
+        "", f"{some(ALNUM, 3)}8Q~{some(ALNUM + '_.~-', 31, 34).rstrip('.~-')}aa"[:40].ljust(40, "x")
+    ),
+    "github": lambda: _whole(R.choice(["ghp_", "gho_", "ghu_", "ghs_", "ghr_"]), some(ALNUM, 36)),
+    "github fine": lambda: _whole("github_pat_", some(ALNUM, 22) + "_" + some(ALNUM, 59)),
+    "gitlab": lambda: _whole(
+        R.choice("glpat- gldt- glrt- glft- glimt- glsoat- glptt- gloas- glagent- glffct-".split()), some(WIDE, 20, 50)
+    ),
+    "slack": lambda: _whole(f"xoxb-{some(DIGITS, 12)}-", f"{some(DIGITS, 12)}-{some(ALNUM, 24)}"),
+    "slack webhook": lambda: _whole(
+        f"https://hooks.slack.com/services/T{some(string.ascii_uppercase, 8)}/", f"B{some(ALNUM, 8)}/{some(ALNUM, 24)}"
+    ),
+    "discord webhook": lambda: _whole(f"https://discord.com/api/webhooks/{some(DIGITS, 18)}/", some(WIDE, 68)),
+    "discord bot": lambda: _whole("M", f"T{some(ALNUM, 22)}.{some(ALNUM, 6)}.{some(WIDE, 37)}a"),
+    "telegram": lambda: _whole(f"{some(DIGITS, 9).replace('0', '1')}:AA", some(WIDE, 32) + "x"),
+    "twilio": lambda: _whole("SK", some(HEX, 32)),
+    "stripe": lambda: _whole(R.choice(["sk_live_", "rk_live_", "sk_test_"]), some(ALNUM, 24, 99)),
+    "stripe webhook": lambda: _whole("whsec_", some(ALNUM, 32)),
+    "google": lambda: _whole("AIza", some(WIDE, 35)),
+    "google client": lambda: _whole("GOCSPX-", some(WIDE, 28)),
+    "google access": lambda: _whole("ya29.", some(WIDE, 120)),
+    "hugging face": lambda: _whole("hf_", some(ALNUM, 34)),
+    "groq": lambda: _whole("gsk_", some(ALNUM, 52)),
+    "xai": lambda: _whole("xai-", some(ALNUM, 80)),
+    "perplexity": lambda: _whole("pplx-", some(ALNUM, 48)),
+    "nvidia": lambda: _whole("nvapi-", some(WIDE, 64)),
+    "replicate": lambda: _whole("r8_", some(ALNUM, 37)),
+    "pinecone": lambda: _whole("pcsk_", f"{some(ALNUM, 6)}_{some(ALNUM, 63)}"),
+    "langsmith": lambda: _whole("lsv2_pt_", f"{some(HEX, 32)}_{some(HEX, 10)}"),
+    "firecrawl": lambda: _whole("fc-", some(HEX, 32)),
+    "notion": lambda: _whole("ntn_", some(DIGITS, 11) + some(ALNUM, 35)),
+    "notion old": lambda: _whole("secret_", some(ALNUM, 43)),
+    "linear": lambda: _whole("lin_api_", some(ALNUM, 40)),
+    "vault": lambda: _whole("hvs.", some(WIDE, 95)),
+    "databricks": lambda: _whole("dapi", some(HEX, 32)),
+    "atlassian": lambda: _whole("ATATT3xFfGF0", some(WIDE, 170) + "=" + some(HEX, 8).upper()),
+    "doppler": lambda: _whole("dp.pt.", some(ALNUM, 43)),
+    "supabase": lambda: _whole("sbp_", some(HEX, 40)),
+    "netlify": lambda: _whole("nfp_", some(ALNUM, 36)),
+    "mailgun": lambda: _whole("key-", some(HEX, 32)),
+    "mailchimp": lambda: _between("", some(HEX, 32), f"-us{R.randint(1, 21)}"),
+    "npm": lambda: _whole("npm_", some(ALNUM, 36)),
+    "pypi": lambda: _whole("pypi-AgEIcHlwaS5vcmc", some(WIDE, 150)),
+    "sendgrid": lambda: _whole("SG.", f"{some(WIDE, 22)}.{some(WIDE, 43)}"),
+    "grafana": lambda: _whole("glsa_", f"{some(ALNUM, 32)}_{some(HEX, 8)}"),
+    "docker": lambda: _whole("dckr_pat_", some(WIDE, 27)),
+    "postman": lambda: _whole("PMAK-", f"{some(HEX, 24)}-{some(HEX, 34)}"),
+    "shopify": lambda: _whole("shpat_", some(HEX, 32)),
+    "digitalocean": lambda: _whole("dop_v1_", some(HEX, 64)),
+    "planetscale": lambda: _whole("pscale_tkn_", some(WIDE, 43)),
+    "new relic": lambda: _whole("NRAK-", some(string.ascii_uppercase + DIGITS, 27)),
+    "jwt": lambda: (lambda token: (token, token[30:]))(_jwt()),
+    "pem": lambda: (lambda body: (f"-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----", body))(
+        some(ALNUM, 64)
+    ),
+    "bearer": lambda: _whole("Bearer ", some(ALNUM, 24, 40)),
+    "basic": lambda: _whole("Authorization: Basic ", base64.b64encode(f"ada:{some(ALNUM, 12)}".encode()).decode()),
+    "url": lambda: _between("postgres://app:", some(ALNUM + "!$%*", 10, 20), "@db.example.org:5432/app"),
+    "url user": lambda: _between("https://", some(ALNUM, 40), "@github.com/a/b.git"),
+    "sentry": lambda: _between("https://", some(HEX, 32), f"@o{some(DIGITS, 6)}.ingest.sentry.io/4501"),
+    "?key=": lambda: _between("https://maps.example.org/api?zoom=3&key=", some(ALNUM, 39), "&x=1"),
+    "?code=": lambda: _between("http://localhost/callback?code=4/0A", some(WIDE, 60).strip("-"), "&scope=email"),
+    ".env": lambda: _whole(R.choice(["DB_PASSWORD=", "SECRET_KEY=", "export API_TOKEN="]), some(ODD, 20)),
+    ".env letters": lambda: _whole("DB_PASSWORD=", some(LOWER, 10)),
+    "keyword": lambda: _between("connect(password='", some(ODD.replace("`", ""), 20), "')"),
+    "odbc": lambda: _between(
+        "Driver={x};Server=h;Uid=a;Pwd=",
+        some(ODD.replace("`", "").replace("{", "").replace("}", ""), 16),
+        ";Encrypt=yes",
+    ),
+    "option": lambda: _between("deploy --password ", some(ODD.replace("=", ""), 20), " --verbose"),
+    "yaml": lambda: _between("user: ada\npassword: ", some(ODD, 20), "\nhost: x"),
+    "yaml word": lambda: _between("user: ada\npassword: ", some(LOWER, 9), "\nhost: x"),
+    "markdown code": lambda: _between("`DB_PASSWORD=", some(ODD.replace("`", ""), 20), "`"),
+    "json with a quote": lambda: (lambda one, two: (json.dumps({"user": "a", "password": f'{one}"\\{two}'}), two))(
+        some(ALNUM, 6), some(ALNUM, 10)
+    ),
+    "html": lambda: _between("&quot;password&quot;: &quot;", some(ALNUM, 12), "&quot;, &quot;x&quot;: 1"),
+    "kubeconfig": lambda: _whole("    client-key-data: ", _pem64()),
+    "sentence": lambda: _between("By the way, the password is ", some(ALNUM, 10, 14), ". Keep it."),
+    "netrc": lambda: _whole("machine example.org login ada password ", some(ALNUM, 12)),
+    "mysql": lambda: _between("mysql -u root -p", some(ALNUM, 12), " shop"),
+    "sshpass": lambda: _between("sshpass -p ", some(ALNUM, 12), " ssh root@example.org"),
+    "0x key": lambda: _whole("wallet private key: 0x", some(HEX, 64)),
+    "seed phrase": lambda: _whole("seed phrase: ", " ".join(R.choices(WORDS.split(), k=12))),
+    "xml": lambda: _between("<password>", some(ALNUM, 12), "</password>"),
+    "cookie": lambda: _between("Cookie: sid=", some(ALNUM, 24), "; lang=en"),
+    "signed url": lambda: _whole("https://a.example.org/b?sv=2024&sig=", some(ALNUM, 43) + "%3D"),
+    "azure account": lambda: _whole("AccountName=a;AccountKey=", some(ALNUM + "+/", 86) + "=="),
+}
+
+
+def _run(*arguments: str, given: object, home: Path) -> str:
+    environ = {**os.environ, "LOCALOPS_HOME": str(home)}
+    command = [sys.executable, "-m", "tests.planting", *arguments]
+    done = subprocess.run(
+        command, input=json.dumps(given), capture_output=True, text=True, timeout=600, env=environ, check=True
+    )
+    return done.stdout
+
+
+def _pieces(secret: str) -> list[str]:
+    """The parts of a secret that must not be there: eight signs of it are too many, a few words of a phrase too."""
+    size = 24 if " " in secret else 8
+    places = {0, len(secret) // 2 - size // 2, max(0, len(secret) - size)}
+    return [secret[at : at + size] for at in sorted(places) if at >= 0]
+
+
+def test_no_secret_is_on_the_disk(tmp_path: Path) -> None:
+    """At least 99 of 100 secrets are in no file of the home, whatever their shape and wherever they were recorded."""
+    planted: list[tuple[str, str, str, str]] = []
+    for number, place in enumerate(PLACES):
+        for other, shape in enumerate(SHAPES):
+            for _ in range(int(ROUNDS) or (number + other) % round(1 / ROUNDS) == 0):
+                text, secret = SHAPES[shape]()
+                planted.append((shape, place, text, secret))
+    ends = [text for _, place, text, _ in planted if place == "end reason"]
+    home = tmp_path / "planted"
+    assert _run("end", given=ends, home=home) == str(len(ends))
+    assert _run("plant", given=[(place, text) for _, place, text, _ in planted], home=home) == str(len(planted))
+    pieces = [piece for *_, secret in planted for piece in _pieces(secret)]
+    seen = set(json.loads(_run("look", str(home), given=["question", "nothing to see", *pieces], home=home)))
+    # Else it was not looked where things are.
+    assert {"question", "nothing to see"} <= seen
+    missed = [(shape, place, text) for shape, place, text, secret in planted if seen & set(_pieces(secret))]
+    if report := os.environ.get("SECRETS_REPORT"):
+        Path(report).write_text(json.dumps({"planted": len(planted), "missed": missed}, indent=1))
+    assert len(missed) <= len(planted) / 100, f"{len(missed)} of {len(planted)}: {missed[:20]}"
+
+
+def test_innocent_texts_stay() -> None:
+    """At most one of a hundred texts that look a little like a secret is changed."""
+    cleaner = Redactor()
+    changed = [text for text in TEXTS if cleaner.clean(text)[1]]
+    assert len(TEXTS) >= 500
+    assert len(changed) <= len(TEXTS) / 100, changed
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("DB_PASSWORD=Tr0ub4dor(3)", "DB_PASSWORD=[redacted:password]"),
+        ("DB_PASSWORD=$ecretpassword", "DB_PASSWORD=[redacted:password]"),
+        ("DB_PASSWORD=a;b&c,d\nX=1", "DB_PASSWORD=[redacted:password]\nX=1"),
+        ("PGPASSWORD=p@ss$word psql", "PGPASSWORD=[redacted:password] psql"),
+        ("SECRET_KEY=django-insecure-(abc)=x%y", "SECRET_KEY=[redacted:secret_key]"),
+        ("`SECRET_KEY=abcdefgh`", "`SECRET_KEY=[redacted:secret_key]`"),
+        ("Uid=a;Pwd=p;w{1};X=1", "Uid=a;Pwd=[redacted:pwd];w{1};X=1"),
+        ("Uid=a;PWD={a;b}}c};X=1", "Uid=a;PWD={[redacted:pwd]};X=1"),
+        ('{"password": "ab\\"cd1234", "n": 1}', '{"password": "[redacted:password]", "n": 1}'),
+        (r'{"a": "{\"password\": \"ab\\\"cd\"}"}', r'{"a": "{\"password\": \"[redacted:password]\"}"}'),
+        ("&quot;token&quot;: &quot;abcd&quot;", "&quot;token&quot;: &quot;[redacted:token]&quot;"),
+        ("password: swordfish", "password: [redacted:password]"),
+        ("**Password:** hunter22", "**Password:** [redacted:password]"),
+        ("The password is hunter22.", "The password is [redacted:password]."),
+        ("machine h login u password p q", "machine h login u password [redacted:password] q"),
+        ("mysql -u root -pS3cret db", "mysql -u root -p[redacted:password] db"),
+        ("redis-cli -h x -a s3cr3t get a", "redis-cli -h x -a [redacted:password] get a"),
+        ("docker login -u me -p hunter22 h", "docker login -u me -p [redacted:password] h"),
+        ("https://h/?key=AIxxSyD3fGh7Jk9Lm2Np4Qr&x=1", "https://h/?key=[redacted:key]&x=1"),
+        ("password='a b', user='c'", "password='[redacted:password]', user='c'"),
+        ('password="never closed', 'password="[redacted:password] closed'),
+        ("token=hunter2, auth=auth)", "token=[redacted:token], auth=auth)"),
+        ("İ password=hunter22 İ", "İ password=[redacted:password] İ"),
+    ],
+)
+def test_where_a_value_ends(text: str, shown: str) -> None:
+    """A value goes as a whole, whatever it is written with, and what stands around it stays."""
+    assert Redactor().clean(text)[0] == shown
+
+
+def test_secrets_that_overlap_are_one() -> None:
+    """A key within a password, or a literal that goes on beyond it, leaves nothing of either."""
+    cleaner = Redactor(secrets=["22 and more"])
+    assert cleaner.clean("password='hunter22 and more'") == ("password='[redacted:password]'", 1)
+    assert cleaner.clean("token=hunter22 and more")[0] == "token=[redacted:secret]"
+
+
+def test_secrets_that_are_loaded_later_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is put into the environment after the start, as dotenv does, is found from the next event on."""
+    monkeypatch.setattr(os, "environ", {"HOME": "/root"})
+    encode = Encoder(redactor=redactor(Config())).encode
+    fields: dict[str, object] = {"params": "it said correct-horse-7"}
+    assert "correct-horse-7" in encode(fields)
+    os.environ["SHOP_PASSWORD"] = "correct-horse-7"
+    assert json.loads(encode(fields))["params"] == "it said [redacted:env SHOP_PASSWORD]"
+    del os.environ["SHOP_PASSWORD"]
+    assert "correct-horse-7" not in encode(fields)
+
+
+def test_a_secret_that_is_changed_is_known_at_the_next_look(tmp_path: Path) -> None:
+    """A value that takes the place of another is seen by the half-second look, though there is no more than before."""
+    program = (
+        "import localops, os, time\n"
+        "os.environ['SHOP_TOKEN'] = 'first-horse-1'\n"
+        "localops.init(env_data_opt_out=True)\n"
+        "os.environ['SHOP_TOKEN'] = 'second-horse-2'\n"
+        "for turn in range(200):\n"
+        "    localops.record(localops.ActionEvent(action_type='turn', params={'turn': turn}))\n"
+        "    time.sleep(0.01)\n"
+        "localops.record(localops.ActionEvent(action_type='last', params={'text': 'second-horse-2 first-horse-1'}))\n"
+    )
+    environ = {**os.environ, "LOCALOPS_HOME": str(tmp_path / "changed")}
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120, env=environ)
+    seen = _run("look", str(tmp_path / "changed"), given=["turn", "second-horse", "first-horse"], home=tmp_path)
+    assert json.loads(seen) == ["turn"]
+
+
+LONG: dict[str, Callable[[], str]] = {
+    "prose": lambda: "The plan was read, and nobody knew what else there was to do about it; so we went on.\n",
+    "code": lambda: (
+        "    def visit(self, node: Node, *, depth: int = 0) -> None:\n        self.items[node.key] = node.value\n"
+    ),
+    "json": lambda: (
+        json.dumps({"id": str(uuid.uuid4()), "key": "user:1", "at": "2026-11-28T10:00:00Z", "n": 0.5}) + "\n"
+    ),
+    "log": lambda: f"2026-11-28T10:00:00.123Z INFO app.module request_id={some(HEX, 16)} path=/a/b?page=2 took=0.1s\n",
+    "base64": lambda: some(ALNUM + "+/", 76) + "\n",
+    "base64 for URLs": lambda: some(WIDE, 64),
+    "minified": lambda: "function a(b,c){return b.d.e(c)?f[b.g]=c:h.i(b,function(j){return j.k=c}),b}",
+    "csv": lambda: "17,0.25,abcdefgh,2026-01-01,ok\n",
+    "words for secrets": lambda: "a token: it is, the password field, key=id, secret = x, auth: none, passwords\n",
+    "names of secrets": lambda: '"token": "", "password": null, password=None, secret=${X}, api_key: str,\n',
+    "openings": lambda: "token=\"\\\" password='\\\\' key=`",
+}
+
+
+@pytest.mark.parametrize("kind", LONG)
+def test_long_texts_take_time_in_proportion(kind: str) -> None:
+    """Four times as much of an honest text takes about four times as long, never sixteen."""
+    cleaner = Redactor()
+    body = "".join(LONG[kind]() for _ in range(400))
+
+    def cost(size: int) -> float:
+        text = (body * (size // len(body) + 1))[:size]
+        start = process_time()
+        cleaner.suspects(text.encode())
+        cleaner.clean(text)
+        return process_time() - start
+
+    cost(10_000)
+    small = min(cost(100_000) for _ in range(3))
+    assert min(cost(400_000) for _ in range(2)) < 8 * small + 0.05
