@@ -15,6 +15,7 @@ import threading
 import time
 import weakref
 from _random import Random
+from _thread import get_ident
 from collections import deque
 from contextlib import contextmanager
 
@@ -50,6 +51,7 @@ URGENT_EVERY = 0.1  # errors and openings sync at most ten times a second
 
 monotonic = clock.monotonic  # bound once: it is on every event's way
 
+_SPILLED = 0  # instead of a thread: the row of an id waits in a spill file
 _INSERTS = {
     len(columns): f"insert into event({','.join(columns)}) values({','.join('?' * len(columns))})"
     for columns in (rows.COLUMNS, rows.PLAIN)
@@ -95,6 +97,8 @@ class Journal:
         self._barred: str | None = None  # why this process may not open the journal at all
         self._spill: Spill | None = None
         self._announced = 0  # of the dropped rows
+        self._claims: dict[bytes, int] = {}  # ids that programs chose, by the thread that writes such a row
+        self._claimed: dict[int, bytes] = {}  # and the other way round
         self._lost: dict[bytes, list[int]] = {}  # session -> [spilled, dropped], not yet told in a row
         self._patience = wait
         self._busy_since = self._napped = 0.0
@@ -327,12 +331,39 @@ class Journal:
 
     def _tell_losses(self) -> None:
         """Say in a row of each session what could not be written at once, and take the spilled rows back in."""
-        for session, (spilled, dropped) in list(self._lost.items()):
-            if spilled or dropped:
-                self._execute(INSERT, _loss(session, spilled, dropped))
-            del self._lost[session]
+        for session in list(self._lost):
+            figures = self._lost.pop(session)
+            try:
+                if any(figures):
+                    self._execute(INSERT, _loss(session, *figures))
+            except BaseException:
+                self._put_back(session, figures)
+                raise
         self._spill = None
         self.collect()
+        for id in [id for id, thread in list(self._claims.items()) if thread == _SPILLED]:
+            self._claims.pop(id, None)
+
+    def _put_back(self, session: bytes, figures: list[int]) -> None:
+        """Add figures that could not be told; a signal handler may have counted on meanwhile."""
+        lost = self._lost.setdefault(session, [0, 0])
+        lost[:] = map(sum, zip(lost, figures, strict=True))
+
+    def claim(self, id: bytes) -> bool:
+        """Return whether no other thread writes a row of an id that a program chose, and none waits in a spill file.
+
+        The claim of a thread holds until its next one; by then its row is in the journal, where it is found.
+        """
+        here = get_ident()
+        before = self._claimed.pop(here, None)
+        if before is not None and self._lost:
+            self._claims[before] = _SPILLED
+        elif before is not None:
+            self._claims.pop(before, None)
+        if self._claims.setdefault(id, here) != here:
+            return False
+        self._claimed[here] = id
+        return True
 
     def _do_chores(self) -> None:
         """Run each chore once; one that fails is left out, and never reaches the thread that appends."""

@@ -291,7 +291,7 @@ class Session:
     def _given_id(self, given: object, at: int, fields: dict[str, object]) -> bytes:
         """The id that the program chose; where it is taken, or no UUID, its own word stays in the body."""
         id = to_id(given)
-        taken = bool(self._ask("row", id=id, phase=rows.DONE))
+        taken = not self._journal.claim(id) or bool(self._ask("row", id=id, phase=rows.DONE))
         if taken:
             say_once("ids", f"an event was given the id {given}, which is taken: it is kept under one of its own")
         if taken or not events.is_uuid(given):

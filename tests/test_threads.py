@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 
 import localops
@@ -154,6 +155,32 @@ def test_an_agent_that_came_before_any_session_is_in_one() -> None:
     at_once(lambda _: localops.start_session(), 4)
     api.client().close()
     assert sorted(programs.names("agent")) == sorted(names)
+
+
+def test_an_id_that_several_threads_choose_is_used_once() -> None:
+    """One of the events has it, the others an id of their own."""
+    session = begun()
+    for _ in range(5):
+        given = uuid.uuid4()
+        at_once(lambda _, given=given: session.record(localops.ActionEvent(id=given)))  # type: ignore[misc]
+    api.client().close()
+    with programs.reader() as reader:
+        found = reader.ask("select count(*), count(distinct id) from event where kind = 'action'")
+    assert found == [(5 * _THREADS, 5 * _THREADS)]
+
+
+def test_an_id_whose_event_waits_in_a_spill_file_is_taken() -> None:
+    """Two events are given one id while the journal cannot be written: both come in."""
+    session = begun(config=Config(wait=0.1))
+    other = apsw.Connection(session._journal.path)
+    other.execute("begin immediate")
+    given = uuid.uuid4()
+    for name in ("one", "two"):
+        session.record(localops.ActionEvent(id=given, action_type=name))
+    other.execute("rollback")
+    other.close()
+    api.client().close()
+    assert sorted(programs.names()) == ["one", "two"]
 
 
 def test_an_end_of_the_process_waits_for_a_thread_that_is_writing_one() -> None:
