@@ -94,15 +94,24 @@ if not TYPE_CHECKING:
         from importlib import import_module
 
         if name in __all__:
-            value = getattr(import_module(f"localops.{_ELSEWHERE.get(name, 'api')}"), name)
-            globals()[name] = value
-            return value
+            import_module(f"localops.{_ELSEWHERE.get(name, 'api')}")
+            _take_what_is_loaded()
+            return globals()[name]
         try:
             return import_module(f"localops.{name}")
         except ModuleNotFoundError as error:
             if error.name != f"localops.{name}":
                 raise
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+
+    def _take_what_is_loaded() -> None:
+        """Have all names that are loaded by now: while the interpreter goes down, nothing can be imported any more."""
+        from sys import modules
+
+        for name in __all__:
+            module = modules.get(f"localops.{_ELSEWHERE.get(name, 'api')}")
+            if module is not None and hasattr(module, name):
+                globals()[name] = getattr(module, name)
 
     def __dir__() -> list[str]:
         return sorted({*globals(), *__all__})

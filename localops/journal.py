@@ -28,7 +28,7 @@ from localops.errors import ForeignJournal, JournalError, LocalopsError, NewerJo
 from localops.locks import CLOSED, MARK, TAKEN, Watch, bar, bar_lost, high_descriptors
 from localops.output import say, say_once
 from localops.reader import APPLICATION_ID, Reader, because, close_readers, has_our_header, is_cut, open_unchanging
-from localops.spill import Claim, Spill, waiting
+from localops.spill import Claim, Spill, lines, waiting
 from localops.sql import statements
 
 TYPE_CHECKING = False
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from localops.rows import Row
 
     Execute = Callable[..., Any]
+
+lines()  # now: while the interpreter goes down, a row can still be spilled, but nothing can be imported
 
 BATCH = 1_024  # rows folded at a time: about 2 ms for whoever crosses the line, 2 µs a row
 LOOK_EVERY = 0.5  # seconds between looks at whether the file, its WAL and our locks are still there

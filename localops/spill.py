@@ -21,10 +21,22 @@ except ImportError:  # without file locks only the rename protects a line
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import ModuleType
 
     from localops.rows import Row
 
 _TAKEN = ".taken"
+_loaded: ModuleType | None = None
+
+
+def lines() -> ModuleType:
+    """Return what turns rows into lines; loaded late, as a command that looks whether any wait needs no orjson."""
+    global _loaded
+    if _loaded is None:
+        from localops import lines as found
+
+        _loaded = found
+    return _loaded
 
 
 def places(project: str) -> tuple[str, str]:
@@ -73,9 +85,7 @@ class Spill:
 
     def write(self, row: Row) -> bool:
         """Append a row and sync it; False when no place takes it."""
-        from localops import lines
-
-        line = lines.from_row(row)
+        line = lines().from_row(row)
         return any(self._append(folder, line) for folder in self._places)
 
     def _append(self, folder: str, line: bytes) -> bool:
@@ -154,15 +164,9 @@ def rows(project: str) -> Iterator[Row]:
     """The rows that wait, read where they are."""
     for line in _lines(project):
         try:
-            yield _to_row(line)
+            yield lines().to_row(line)
         except (ValueError, TypeError, IndexError):
             continue  # whoever takes the file in will set it aside
-
-
-def _to_row(line: bytes) -> Row:
-    from localops import lines  # few processes ever see a spilled row
-
-    return lines.to_row(line)
 
 
 def _lines(project: str) -> Iterator[bytes]:
@@ -196,7 +200,7 @@ class Claim:
         with open(os.dup(self._handle), "rb") as file:
             for line in file:
                 try:
-                    yield _to_row(line)
+                    yield lines().to_row(line)
                 except (ValueError, TypeError, IndexError):
                     yield line
 

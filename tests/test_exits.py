@@ -189,6 +189,18 @@ def test_atexit_and_del_can_record() -> None:
     assert programs.names() == ["atexit", "del"]
 
 
+def test_what_a_program_asks_for_last_is_there() -> None:
+    """A name that is used for the first time while the interpreter goes down was loaded with the session's start."""
+    code = _INIT + (
+        "class Late:\n    def __del__(self): localops.get_session('').record(localops.ActionEvent(action_type='del'))\n"
+        "localops.get_session = lambda _, session=session: session\nlate = Late(); late.me = late\n"
+    )
+    done = programs.run(code)
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
+    programs.run(_INIT)
+    assert programs.names() == ["del"]
+
+
 def test_sigterm_in_the_middle_of_a_write_is_still_the_end() -> None:
     """A SIGTERM while the journal is locked by another: the end goes to the spill file and comes in later."""
     code = _INIT + (
