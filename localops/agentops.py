@@ -20,7 +20,6 @@ from localops import (
     Session,
     ToolEvent,
     add_tags,
-    analytics,
     api,
     configure,
     create_agent,
@@ -261,6 +260,7 @@ def _looked_up(
         return session.session_id.hex, list(session.events), _metrics(session._figures(), session.get_analytics())
     if trace_id is None:
         raise ValueError("No trace ID found. Provide either trace_id or trace_context parameter.")
+    from localops import analytics
     from localops.home import Home
 
     with Home(client.config.home) as home:

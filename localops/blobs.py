@@ -127,7 +127,7 @@ def keep_pieces(project: str, pieces: Iterable[bytes], digest: str) -> None:
 def publish(project: str, temporary: str, digest: str) -> None:
     """Move a file that is written and synced to the place of its digest; safe from a power cut when this returns."""
     path = path_of(project, digest)
-    host.make_private(os.path.dirname(path))
+    host.make_private(os.path.dirname(path), synced=True)
     os.replace(temporary, path)
     _sync_names(path)
 
@@ -188,7 +188,7 @@ def _written(folder: str, pieces: Iterable[bytes], expected: str | None) -> str:
     """A new file in a folder with what comes in pieces, synced; ValueError if it has not the expected digest."""
     import hashlib
 
-    host.make_private(folder)
+    host.make_private(folder, synced=True)
     path = os.path.join(folder, f".{os.getpid()}-{os.urandom(6).hex()}")
     handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
     seen = hashlib.sha256()

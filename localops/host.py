@@ -162,10 +162,11 @@ def is_network(kind: str) -> bool:
     return kind in _NETWORK or kind.startswith("fuse.")
 
 
-def make_private(folder: str) -> None:
+def make_private(folder: str, *, synced: bool = False) -> None:
     """Make a folder and the missing ones above it for this user alone; `os.makedirs` opens those above to all.
 
-    Each survives a power cut: a file that was synced is of no use when its folder is gone.
+    With `synced` each survives a power cut.  A new file that is synced in it takes its folders along on the usual
+    file systems; one that is renamed after it was synced does not.
     """
     try:
         made = _make(folder)
@@ -173,9 +174,9 @@ def make_private(folder: str) -> None:
         above = os.path.dirname(folder)
         if above in ("", folder):
             raise
-        make_private(above)
+        make_private(above, synced=synced)
         made = _make(folder)  # where this fails too, as in /proc, no folder can be made
-    if made:
+    if made and synced:
         sync_folder(os.path.dirname(folder) or ".")
 
 

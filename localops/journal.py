@@ -121,8 +121,17 @@ class Journal:
         self._gather = gather  # take in what others wrote: the project's own file, on a network file system as well
         self._mountinfo = mountinfo
         self._vfs = vfs
+        if self.power:
+            self._make_folder()
         self._place()
         _journals.add(self)
+
+    def _make_folder(self) -> None:
+        """Have the project's folder on disk before anything is written into it."""
+        try:
+            host.make_private(self.folder, synced=True)
+        except OSError:  # what can be done about it is done when the journal is opened
+            pass
 
     def _place(self) -> None:
         """Choose the file: the project's, or one of our own on a network file system, which has no shared memory."""

@@ -90,7 +90,7 @@ class Spill:
 
     def _append(self, folder: str, line: bytes) -> bool:
         try:
-            host.make_private(folder)
+            host.make_private(folder, synced=True)
             handle = self._open(folder)
         except OSError:
             return False

@@ -110,6 +110,17 @@ def test_bundles_and_exports_are_found_after_a_power_cut(tmp_path: Path) -> None
     assert str(tmp_path / "out.db") not in found.names  # its content is SQLite's to sync
 
 
+@pytest.mark.parametrize("durability", ["power", "process"])
+def test_only_a_session_that_outlives_a_power_cut_waits_for_its_folders(tmp_path: Path, durability: str) -> None:
+    """Under "power" the folders of a new home are on disk with the first event; else nobody waits for that."""
+    home = tmp_path / "new" / "home"
+    with names.unsynced() as found:
+        localops.init(home=home, durability=durability)
+        folders = {str(home.parent), str(home), str(home / "default")}
+        left = {os.path.realpath(folder) for folder in folders} & found.names
+    assert len(left) == (0 if durability == "power" else 3)
+
+
 def test_a_file_without_a_folder_in_its_name_gets_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A path in the working directory is moved into place like any other."""
     monkeypatch.chdir(tmp_path)

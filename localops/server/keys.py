@@ -121,7 +121,7 @@ class Keys:
 
     def _change(self, work: Callable[[list[Key]], list[Key]]) -> None:
         """Write the file anew, whole or not at all, for its user alone; one process at a time."""
-        host.make_private(self.folder)
+        host.make_private(self.folder, synced=True)
         deadline = time.monotonic() + _PATIENCE
         while True:
             try:

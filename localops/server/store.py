@@ -277,7 +277,7 @@ class HomeStore(HomeReader):
         folder = config.project_folder(self.folder, project)
         path = _upload(folder, digest)
         try:
-            host.make_private(os.path.dirname(path))
+            host.make_private(os.path.dirname(path), synced=True)
             with alive.alone(os.path.dirname(path)):  # another hub may serve the same folder
                 here, whole = self.blob(project, digest)
                 if whole:
@@ -310,7 +310,7 @@ class _Writer:
         if self._journal is not None and inode(path) != self._inode:
             self.close()
         if self._journal is None:
-            host.make_private(self.folder)
+            host.make_private(self.folder, synced=True)
             opened = Journal(self.folder, gather=True)
             opened.fold()
             self._journal, self._inode = opened, inode(path)

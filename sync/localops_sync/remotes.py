@@ -80,7 +80,7 @@ def load(folder: str) -> dict[str, Remote]:
 
 def save(folder: str, remotes: dict[str, Remote]) -> None:
     """Write the remotes of a project, whole or not at all, for its user alone."""
-    host.make_private(folder)
+    host.make_private(folder, synced=True)
     path = os.path.join(folder, REMOTES)
     told = {name: _told(remote) for name, remote in sorted(remotes.items())}
     temporary = f"{path}.{os.getpid()}"
