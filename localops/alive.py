@@ -11,7 +11,7 @@ import os
 from contextlib import contextmanager
 from zlib import crc32
 
-from localops import clock, host
+from localops import clock, host, interruption
 from localops.locks import high_descriptors
 
 try:
@@ -98,7 +98,8 @@ class Participant:
         """Whether the descriptor is still ours: the program may have closed it, and have another file there."""
         try:
             return self._file is not None and os.fstat(self._file).st_ino == self._inode
-        except OSError:
+        except OSError as error:
+            interruption.pass_on(error)
             return False
 
     def check(self) -> None:
@@ -106,8 +107,8 @@ class Participant:
         try:
             if self._is_open() and os.stat(self.path).st_ino == self._inode:
                 return
-        except OSError:
-            pass
+        except OSError as error:
+            interruption.pass_on(error)
         self.close()
         self._announce()
 

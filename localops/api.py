@@ -18,6 +18,7 @@ from localops.clock import new_id
 from localops.config import IGNORED, OPTIONS, Config
 from localops.context import scope
 from localops.errors import ConfigError, LocalopsError, NoSession, UnusableBudget
+from localops.interruption import deliver, hold, seems_programs, waiting
 from localops.session import Session
 
 TYPE_CHECKING = False
@@ -93,11 +94,16 @@ def _quietly(function: Callable[P, R]) -> Callable[P, R | None]:
     @wraps(function)
     def quiet(*args: P.args, **kwargs: P.kwargs) -> R | None:
         try:
-            return function(*args, **kwargs)
+            result = function(*args, **kwargs)
+            if waiting:
+                deliver()
+            return result
         except UnusableBudget:  # the limit was asked for so that the program stops
             raise
         except Exception as error:  # the edge: recording never breaks the program that is recorded
             if kwargs.get("strict") is True or (_client is not None and _client.config.strict) or _is_miscalled(error):
+                raise
+            if seems_programs(error):
                 raise
             _say(function.__name__.lstrip("_"), error)
             return None
@@ -365,9 +371,17 @@ def record(event: Event) -> None:
 
     Where the session cannot be known, the event goes to the session "unattributed" of this process.
     """
-    session = _meant(f"{type(event).__name__} was not recorded in a session of yours")
+    try:
+        session = _meant(f"{type(event).__name__} was not recorded in a session of yours")
+    except BaseException as error:
+        if not seems_programs(error):  # strict
+            raise
+        hold(error)
+        session = client().place("an event was not recorded in a session of yours")  # `_meant` would raise it at once
     if session is not None:
         session.record(event)
+    elif waiting:
+        deliver()
 
 
 @_quietly

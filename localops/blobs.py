@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from localops import host, spill
+from localops import host, interruption, spill
 from localops.output import say_once
 
 TYPE_CHECKING = False
@@ -47,6 +47,7 @@ class Keeper:
         try:
             return keep(self._project, data)
         except OSError as error:
+            interruption.pass_on(error)
             from _thread import get_ident
 
             here = get_ident()
@@ -90,12 +91,14 @@ def _keep(project: str, digest: str, pieces: Callable[[], Iterable[bytes]], expe
         if not _is_kept(project, digest):
             publish(project, _written(os.path.join(project, "blobs"), pieces(), expected), digest)
     except OSError as error:
+        interruption.pass_on(error)
         place = _waiting_place(project)
         path = os.path.join(place, digest)
         if not os.path.isfile(path):
             try:
                 host.replace(_written(place, pieces(), expected), path)
-            except OSError:
+            except OSError as problem:
+                interruption.pass_on(problem)
                 raise error from None
         say_once(
             "blob",

@@ -68,8 +68,17 @@ class _Quiet:
             filters.insert(0, self._filter)
 
     def __exit__(self, *_: object) -> None:
-        self._thread.depth -= 1
-        if self._thread.depth == 0:
+        self.back_to(self._thread.depth - 1)
+
+    def depth(self) -> int:
+        """Return how many blocks the calling thread is in."""
+        depth: int = getattr(self._thread, "depth", 0)
+        return depth
+
+    def back_to(self, depth: int) -> None:
+        """Leave all blocks but that many."""
+        self._thread.depth = depth
+        if depth == 0:
             filters = _filters()
             for index, each in enumerate(filters):
                 if each is self._filter:

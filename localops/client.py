@@ -16,6 +16,7 @@ from localops import config as settings
 from localops.config import JOURNAL, Config
 from localops.context import scope
 from localops.errors import ConfigError, NoSession
+from localops.interruption import hold_if_programs
 from localops.journal import Journal
 from localops.output import say, say_once
 from localops.reader import Reader
@@ -240,7 +241,8 @@ class Client:
             with Reader(os.path.join(folder, JOURNAL)) as reader:
                 return ends.standing(reader, folder, id).ended_ns is not None
         except Exception as error:  # the edge: a journal that cannot be read does not keep anybody from recording
-            say(f"how the session stands cannot be read: {error}")
+            if not hold_if_programs(error):
+                say(f"how the session stands cannot be read: {error}")
             return False
 
     def _find(self, id: bytes, folder: str) -> str | None:
@@ -251,7 +253,8 @@ class Client:
             try:
                 with Reader(os.path.join(candidate, JOURNAL)) as reader:
                     found = reader.one("known_session", session=id)
-            except Exception:  # an edge: a journal that cannot be read holds no session that we could join
+            except Exception as error:  # an edge: a journal that cannot be read holds no session that we could join
+                hold_if_programs(error)
                 continue
             if found and found[0]:
                 return candidate
@@ -328,7 +331,8 @@ class Client:
         try:
             ends.derive(journal)
         except Exception as error:  # the edge: starting a session never fails for the sake of an older one
-            say(f"older sessions could not be looked at: {error}")
+            if not hold_if_programs(error):
+                say(f"older sessions could not be looked at: {error}")
 
     def _enter(self, session: Session) -> None:
         """Make it the current one; the environment may hand over an operation of the parent process."""

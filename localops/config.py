@@ -11,6 +11,7 @@ import sys
 
 from localops import host
 from localops.errors import ConfigError, UnusableBudget
+from localops.interruption import pass_on
 from localops.output import say_once
 
 TYPE_CHECKING = False
@@ -333,6 +334,8 @@ def _settings(folder: str) -> Mapping[str, Any]:
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, ValueError) as error:
+        if isinstance(error, OSError):
+            pass_on(error)
         kind = UnusableBudget if b"budget_usd" in data else ConfigError
         raise kind(f"{path} cannot be read: {error}") from error
 
@@ -429,7 +432,8 @@ def projects(home_folder: str) -> list[str]:
     """The names of the projects a home holds."""
     try:
         names = os.listdir(home_folder)
-    except OSError:
+    except OSError as error:
+        pass_on(error)
         return []
     return sorted(name for name in names if os.path.isdir(os.path.join(home_folder, name)) and _is_name(name))
 
@@ -443,6 +447,7 @@ def check_home(folder: str) -> None:
     except NotADirectoryError:
         raise ConfigError(f"the home {folder} is no folder: choose another with --home or LOCALOPS_HOME") from None
     except OSError as error:
+        pass_on(error)
         whose = f"; it belongs to {name}" if (name := host.owner(folder)) else ""
         raise ConfigError(f"the home {folder} cannot be read: {error.strerror}{whose}") from error
 

@@ -11,6 +11,8 @@ import inspect
 from contextvars import ContextVar, copy_context
 from functools import wraps
 
+from localops.interruption import deliver, waiting
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator
@@ -56,25 +58,37 @@ class Stay:
 
     __slots__ = ("_token", "where")
 
-    _token: Token[Scope]
-
     def __init__(self, where: Scope) -> None:
         self.where = where
+        self._token: Token[Scope] | None = None
 
     def __enter__(self) -> None:
-        self._token = scope.set(self.where)
+        if waiting:
+            deliver()
+        before = scope.get()
+        try:
+            self._token = scope.set(self.where)
+        except BaseException:  # what a signal handler raises comes when the place has been entered
+            scope.set(before)
+            raise
 
     def __exit__(self, *failure: object) -> None:
-        try:
-            scope.reset(self._token)
-        except ValueError:
-            pass  # an abandoned coroutine is closed from another context: there is nothing to go back to
+        self.leave()
+
+    def leave(self) -> None:
+        """Go back to where the call came from, if that was not done: `__exit__` may be interrupted before it begins."""
+        token, self._token = self._token, None
+        if token is not None:
+            try:
+                scope.reset(token)
+            except ValueError:
+                pass  # an abandoned coroutine is closed from another context: there is nothing to go back to
 
     def ended(self, result: object, yielded: int | None = None) -> None:
         """The call returned; a generator was exhausted or closed, after so many items."""
 
     def failed(self, error: BaseException, yielded: int | None = None) -> None:
-        """The call raised."""
+        """The call raised, or `ended` did: then it may have been written already."""
 
 
 class _Unwatched(Stay):
@@ -102,6 +116,16 @@ def around(function: Callable[..., Any], begin: Begin) -> Callable[..., Any]:
     return _around_plain(function, begin)
 
 
+def _end(stay: Stay, result: object, yielded: int) -> None:
+    """Tell a stay that its generator has ended; interrupted before it could do so, it has failed."""
+    try:
+        stay.ended(result, yielded)
+    except BaseException as error:
+        stay.leave()
+        stay.failed(error, yielded)
+        raise
+
+
 def _around_plain(function: Callable[..., Any], begin: Begin) -> Callable[..., Any]:
     @wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -111,10 +135,11 @@ def _around_plain(function: Callable[..., Any], begin: Begin) -> Callable[..., A
         try:
             with stay:
                 result = function(*args, **kwargs)
+            stay.ended(result)
         except BaseException as error:
+            stay.leave()
             stay.failed(error)
             raise
-        stay.ended(result)
         return result
 
     return wrapper
@@ -129,10 +154,11 @@ def _around_coroutine(function: Callable[..., Any], begin: Begin) -> Callable[..
         try:
             with stay:
                 result = await function(*args, **kwargs)
+            stay.ended(result)
         except BaseException as error:
+            stay.leave()
             stay.failed(error)
             raise
-        stay.ended(result)
         return result
 
     return wrapper
@@ -152,12 +178,13 @@ def _around_generator(function: Callable[..., Any], begin: Begin) -> Callable[..
                 with stay:
                     item = step(given)
             except StopIteration as stop:
-                stay.ended(stop.value, yielded)
+                _end(stay, stop.value, yielded)
                 return stop.value
             except GeneratorExit:
-                stay.ended(None, yielded)
+                _end(stay, None, yielded)
                 raise
             except BaseException as error:
+                stay.leave()
                 stay.failed(error, yielded)
                 raise
             yielded += 1
@@ -182,12 +209,13 @@ def _around_async_generator(function: Callable[..., Any], begin: Begin) -> Calla
                 with stay:
                     item = await step(given)
             except StopAsyncIteration:
-                stay.ended(None, yielded)
+                _end(stay, None, yielded)
                 return
             except GeneratorExit:
-                stay.ended(None, yielded)
+                _end(stay, None, yielded)
                 raise
             except BaseException as error:
+                stay.leave()
                 stay.failed(error, yielded)
                 raise
             yielded += 1

@@ -16,6 +16,7 @@ from localops import api
 from localops.clock import new_id
 from localops.context import Stay, around, scope
 from localops.errors import NoSession
+from localops.interruption import deliver, hold, is_programs, waiting
 from localops.measures import nano, say_unusable
 from localops.operation import Operation
 from localops.output import say_once
@@ -127,7 +128,13 @@ class _Plan:
         operation = session.begin(
             self.kind, self.name, params, agent=agent, tags=self.tags, cost=self.cost, more=self.more
         )
-        return _Call(self, operation) if operation is not None else None
+        if operation is None:
+            return None
+        try:
+            return _Call(self, operation)
+        except BaseException as error:  # the program interrupts; the call raises it where it begins
+            hold(error)
+            return _Call(self, operation)
 
     def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Run | None:
         """The session that a call is; None where none could be started."""
@@ -141,10 +148,11 @@ class _Plan:
 class _Call(Stay):
     """A call that is an operation."""
 
-    __slots__ = ("operation", "plan")
+    __slots__ = ("operation", "over", "plan")
 
     def __init__(self, plan: _Plan, operation: Operation) -> None:
-        self.plan, self.operation = plan, operation
+        self.plan, self.operation, self.over = plan, operation, False
+        self._token = None
         agent = operation.id if operation.kind == "agent" else operation.agent
         self.where = (operation.session, operation.id, agent)
 
@@ -156,22 +164,32 @@ class _Call(Stay):
             if self.plan.kind == "action":
                 fields.update(self._screenshot(result))
         self.operation.finish(fields)
+        self.over = True
+        if waiting:
+            deliver()
 
     def failed(self, error: BaseException, yielded: int | None = None) -> None:
         """Write that it raised; being cancelled or interrupted is no error, but no good end either."""
+        if self.over:
+            return
+        self.over = True
         fields: dict[str, object] = {} if yielded is None else {"yielded": yielded}
         if isinstance(error, Exception):
             self.operation.finish(fields, failed=True)
             self.operation.error(error)
         else:
             self.operation.finish({**fields, "ended_by": type(error).__name__}, failed=True)
+        if waiting:
+            deliver()
 
     def _screenshot(self, result: object) -> dict[str, object]:
         """What an action returned may carry a picture of what it saw."""
         try:
             picture = getattr(result, "screenshot", None)
-        except Exception:  # the edge: a stranger's attribute
+        except BaseException as error:  # the edge: a stranger's attribute
             picture = None
+            if is_programs(error):
+                hold(error)
         return {} if picture is None else {"screenshot": self.operation.session.keep_media(picture)}
 
 
@@ -183,6 +201,7 @@ class _Run(Stay):
     def __init__(self, plan: _Plan, session: Session) -> None:
         self.plan, self.session = plan, session
         self.where = (session, None, None)
+        self._token = None
 
     def ended(self, result: object, yielded: int | None = None) -> None:  # noqa: ARG002
         """End it, with what the function gave back."""
@@ -228,7 +247,7 @@ def _started(plan: _Plan, params: object = None) -> Session | None:
     try:
         return client.start(plan.tags, name=plan.name, params=params)
     except Exception as error:  # the edge: recording never breaks the program that is recorded
-        if client.config.strict:
+        if client.config.strict or is_programs(error):
             raise
         say_once("session", f"{plan.name}() is not recorded: {error}")
         return None
@@ -378,7 +397,9 @@ def _own(instance: object, attribute: str) -> str | None:
             found = object.__getattribute__(instance, "__dict__").get(attribute)
         else:
             found = getattr(instance, attribute, None)
-    except Exception:  # the edge: a stranger's attribute
+    except BaseException as error:  # the edge: a stranger's attribute
+        if is_programs(error):
+            hold(error)
         return None
     return found if isinstance(found, str) and found else None
 

@@ -13,6 +13,7 @@ from collections import deque
 import orjson
 
 from localops.careful import deeper
+from localops.interruption import hold, is_programs, settle
 from localops.values import HEAD, MAX_DEPTH, Walk
 
 TYPE_CHECKING = False
@@ -105,10 +106,10 @@ class Encoder:
                 if suspects(body) or "notes" in fields or len(body) > max_event:
                     return walk(fields)
                 return body.decode()
-            except (KeyboardInterrupt, SystemExit):
-                raise
-            except BaseException:  # a stranger's code ran, and may raise whatever it likes
+            except orjson.JSONEncodeError:  # there is something in it that is not JSON
                 return walk(fields)
+            except BaseException as error:  # a stranger's code ran, and may raise whatever it likes
+                return settle(error, lambda: walk(fields)) if is_programs(error) is not False else walk(fields)
 
         return encode
 
@@ -128,15 +129,19 @@ class Encoder:
     def _walk(self, fields: dict[str, object]) -> str:
         """Write the fields whatever they hold; if even that fails, write what they are called."""
         try:
+            return self._walk_once(fields)
+        except BaseException as error:
             try:
-                text, ended = self._walked(fields)
-                return text if ended else self._walk_deeper(fields) or text
-            except RecursionError as error:
-                return self._walk_deeper(fields) or self._names_only(fields, error)
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException as error:  # out of memory, say: a smaller event beats none
-            return self._names_only(fields, error)
+                return settle(error, lambda: self._walk_once(fields))
+            except BaseException as failure:  # out of memory, say: a smaller event beats none
+                return self._names_only(fields, failure)
+
+    def _walk_once(self, fields: dict[str, object]) -> str:
+        try:
+            text, ended = self._walked(fields)
+            return text if ended else self._walk_deeper(fields) or text
+        except RecursionError as error:
+            return self._walk_deeper(fields) or self._names_only(fields, error)
 
     def _walk_deeper(self, fields: dict[str, object]) -> str | None:
         """Write the fields with more room on the stack; None where that is not what was wanting."""
@@ -167,9 +172,9 @@ class Encoder:
             body: dict[str, Any] = {name: walk.beginning(value) for name, value in fields.items()}
             walk.note("unencodable")
             return _slowly({**_renamed(body), "notes": walk.notes, "$failed": type(error).__name__}).decode()
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException:  # there is no memory at all, or no stack
+        except BaseException as problem:  # there is no memory at all, or no stack
+            if is_programs(problem):
+                hold(problem)
             return failed
 
     def _smaller(self, body: dict[str, Any], walk: Walk) -> dict[str, Any]:

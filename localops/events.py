@@ -11,6 +11,7 @@ import enum
 import uuid
 
 from localops import clock, rows
+from localops.interruption import attempt, deliver, settle, waiting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,8 +69,8 @@ class Event:
     @property
     def id(self) -> uuid.UUID:
         """The event's id; the same in the journal, in every export and on every remote."""
-        if not isinstance(self._id, uuid.UUID):
-            self._id = uuid.UUID(bytes=to_id(self._id) if self._id else clock.new_id(self._began))
+        if type(self._id) is not uuid.UUID:
+            self._id = uuid.UUID(bytes=to_id(self._id) if is_given(self._id) else clock.new_id(self._began))
         return self._id
 
     @id.setter
@@ -320,10 +321,14 @@ class ErrorEvent(Event):
         )
         self.trigger_event = trigger_event
         self.exception = exception
-        self.error_type = error_type or (type(exception).__name__ if exception is not None else None)
+        self.error_type = (
+            error_type if is_given(error_type) else (type(exception).__name__ if exception is not None else None)
+        )
         self.code = code
         self.details = details if details is not None or exception is None else describe(exception)
         self.logs = logs if logs is not None else traceback_of(exception)
+        if waiting:
+            deliver()
 
     @property
     def timestamp(self) -> str:
@@ -346,30 +351,32 @@ class ErrorEvent(Event):
 
 def kind_of(event_type: object, otherwise: str) -> str:
     """The kind a row has for an event type; one that the books use themselves is marked as the user's."""
-    if isinstance(event_type, enum.Enum):
-        event_type = event_type.value
+    if issubclass(type(event_type), enum.Enum):
+        event_type = event_type.value  # type: ignore[attr-defined]
     if type(event_type) is not str or not event_type:
-        return otherwise if not event_type else kind_of(describe(event_type), otherwise)
+        return kind_of(describe(event_type), otherwise) if is_given(event_type) else otherwise
     kind = rows.PLURALS.get(event_type, event_type)
     return f"user:{kind}" if kind in rows.BOOKS or kind == "agent" else kind
 
 
 def to_id(value: object) -> bytes:
     """The 16 bytes of an id: of a UUID in any form, else made from the text, the same each time."""
-    if isinstance(value, bytes) and len(value) == 16:
+    if type(value) is bytes and len(value) == 16:
         return value
-    if isinstance(value, uuid.UUID):
+    if type(value) is uuid.UUID:
         return value.bytes
+    text = describe(value)
     try:
-        return uuid.UUID(describe(value)).bytes
+        return uuid.UUID(text).bytes
     except ValueError:
-        return uuid.uuid5(uuid.NAMESPACE_OID, describe(value)).bytes
+        whole = text.encode("utf-8", "backslashreplace").decode()  # a lone surrogate has no bytes
+        return uuid.uuid5(uuid.NAMESPACE_OID, whole).bytes
 
 
 def is_uuid(value: object) -> bool:
     """Whether a value is a UUID, or its text."""
     try:
-        return isinstance(value, uuid.UUID) or bool(uuid.UUID(describe(value)))
+        return type(value) is uuid.UUID or bool(uuid.UUID(describe(value)))
     except ValueError:
         return False
 
@@ -383,27 +390,35 @@ def iso(at_ns: int) -> str:
 
 def to_ns(value: Timestamp) -> int | None:
     """Nanoseconds since 1970, without a zone in UTC; None when a time cannot be told or stored."""
-    try:
-        if isinstance(value, str):
-            value = datetime.datetime.fromisoformat(value)
-        if isinstance(value, datetime.datetime):
-            if value.tzinfo is None:
-                value = value.replace(tzinfo=datetime.UTC)
-            since = value - datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
-            found = (since.days * 86_400 + since.seconds) * 1_000_000_000 + since.microseconds * 1_000
-        else:
-            found = round(float(value) * 1e9)
-    except (ValueError, TypeError, OverflowError):
-        return None
-    return found if -_LAST_NS <= found <= _LAST_NS else None
+    found = attempt(lambda: _since_1970(value), None)
+    return found if found is not None and -_LAST_NS <= found <= _LAST_NS else None
+
+
+def _since_1970(value: Timestamp) -> int:
+    if isinstance(value, str):
+        value = datetime.datetime.fromisoformat(value)
+    if isinstance(value, datetime.datetime):
+        if value.tzinfo is None:
+            value = value.replace(tzinfo=datetime.UTC)
+        since = value - datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+        return (since.days * 86_400 + since.seconds) * 1_000_000_000 + since.microseconds * 1_000
+    return int.__int__(round(float(value) * 1e9))
+
+
+def is_given(value: object) -> bool:
+    """Whether a value says anything; what does not know whether it is true or false does."""
+    return value is not None and attempt(lambda: bool(value), True)
 
 
 def describe(value: object) -> str:
     """The text of anything, even of what refuses to be turned into text."""
     try:
-        return str(value)
-    except Exception as error:  # the edge: a stranger's __str__
-        return f"<{type(value).__name__}: {type(error).__name__} in its __str__>"
+        return str.__str__(str(value))
+    except BaseException as error:  # the edge: a stranger's __str__
+        try:
+            return settle(error, lambda: str.__str__(str(value)))
+        except BaseException as own:
+            return f"<{type(value).__name__}: {type(own).__name__} in its __str__>"
 
 
 def traceback_of(exception: BaseException | None) -> str | None:
@@ -411,13 +426,16 @@ def traceback_of(exception: BaseException | None) -> str | None:
     import sys
     import traceback
 
-    exception = exception or sys.exc_info()[1]
-    if exception is None:
+    shown = sys.exc_info()[1] if exception is None else exception
+    if shown is None:
         return None
     try:
-        return "".join(traceback.format_exception(exception))
-    except Exception as error:  # the edge: an exception whose own __str__ or __repr__ raises
-        return f"{type(exception).__name__} (its traceback cannot be shown: {type(error).__name__})"
+        return "".join(traceback.format_exception(shown))
+    except BaseException as error:  # the edge: an exception whose own __str__ or __repr__ raises
+        try:
+            return settle(error, lambda: "".join(traceback.format_exception(shown)))
+        except BaseException as own:
+            return f"{type(shown).__name__} (its traceback cannot be shown: {type(own).__name__})"
 
 
 def _text(value: Timestamp) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from stat import S_ISDIR
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -205,7 +206,8 @@ def _make(folder: str) -> bool:
     try:
         os.mkdir(folder, 0o700)
     except FileExistsError:
-        if not os.path.isdir(folder):
+        # Not os.path.isdir, which takes a TimeoutError of a signal handler for the answer of the system.
+        if not S_ISDIR(os.stat(folder).st_mode):
             raise
         return False
     return True

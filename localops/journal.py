@@ -17,11 +17,10 @@ import weakref
 from _random import Random
 from _thread import get_ident
 from collections import deque
-from contextlib import contextmanager
 
 import apsw
 
-from localops import alive, blobs, clock, encode, folding, host, parts, rows, sql
+from localops import alive, blobs, clock, encode, folding, host, interruption, parts, rows, sql
 from localops.alive import Participant
 from localops.config import JOURNAL
 from localops.errors import ForeignJournal, JournalError, LocalopsError, NewerJournal
@@ -34,10 +33,11 @@ from localops.sql import statements
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-    from typing import Any
+    from typing import Any, TypeVar
 
     from localops.rows import Row
 
+    T = TypeVar("T")
     Execute = Callable[..., Any]
 
 lines()  # now: while the interpreter goes down, a row can still be spilled, but nothing can be imported
@@ -60,6 +60,7 @@ _INSERTS = {
 }
 INSERT = _INSERTS[len(rows.COLUMNS)]  # for a whole row
 _SELECT = f"select {', '.join(rows.COLUMNS)} from event"  # noqa: S608
+_RECENT = "select 1 from event where seq > (select max(seq) from event) - 100 and id = ? and phase = ?"
 _ABOUT = "A localops journal: what AI agents did, a row each. Read it with `localops`, or a copy with any SQLite tool."
 
 _journals: weakref.WeakSet[Journal] = weakref.WeakSet()
@@ -102,6 +103,7 @@ class Journal:
         self._claims: dict[bytes, int] = {}  # ids that programs chose, by the thread that writes such a row
         self._claimed: dict[int, bytes] = {}  # and the other way round
         self._lost: dict[bytes, list[int]] = {}  # session -> [spilled, dropped], not yet told in a row
+        self._spilled = False  # rows of ours wait in a spill file
         self._patience = wait
         self._busy_since = self._napped = 0.0
         self._check_at = 0.0
@@ -161,32 +163,34 @@ class Journal:
         With `sync` it outlives the machine as well (as every row does under durability "power").
         False: neither the journal nor a spill file took it, which was counted and said.
         """
-        with self._lock:
-            if self._inside:  # a signal handler, __del__ or busy-wait in the middle of our own write
-                return self._rescue(row, None)
-            self._inside = True
-            try:
-                now = monotonic()
-                if now >= self._check_at or self._position() != MARK:
-                    self._check(now)
-                if sync or now >= self._sync_at:
-                    self._insert_synced(row, now)
-                else:
-                    self._execute(_INSERTS[len(row)], row)
-                self._remember(row)
-                seq = self._connection.last_insert_rowid()  # type: ignore[union-attr]
-                if seq >= self._fold_at:
-                    self._fold_some(seq)
-            except Exception as error:  # the edge: whatever SQLite or the disk says must not reach the agent
-                return self._trouble(row, error)
-            except BaseException:  # KeyboardInterrupt out of the busy wait: keep the row, let it pass
-                self._rescue(row, None)
-                raise
-            finally:
-                self._inside = False
-            self.counts["recorded"] += 1
-        if self._chores_due:
-            self._do_chores()
+        fate: list[bool] = []
+        try:
+            with self._lock:
+                if self._inside:  # a signal handler, __del__ or busy-wait in the middle of our own write
+                    return self._keep_somewhere(row, fate)
+                self._inside = True
+                try:
+                    now = monotonic()
+                    if now >= self._check_at or self._position() != MARK:
+                        self._check(now)
+                    if sync or now >= self._sync_at:
+                        self._insert_synced(row, now)
+                    else:
+                        self._execute(_INSERTS[len(row)], row)
+                    self.counts["recorded"] += 1
+                    fate += (True,)
+                    self._remember(row)
+                    seq = self._connection.last_insert_rowid()  # type: ignore[union-attr]
+                    if seq >= self._fold_at:
+                        self._fold_some(seq)
+                except BaseException as error:  # the edge: whatever SQLite or the disk says must not reach the agent
+                    return self._trouble(row, error, fate)
+                finally:
+                    self._inside = False
+            if self._chores_due:
+                self._do_chores()
+        except BaseException as error:  # interrupted while taking or giving back the lock, or in a chore
+            return self._left(row, error, fate)
         return True
 
     def _insert_synced(self, row: Row, now: float) -> None:
@@ -196,8 +200,8 @@ class Journal:
             self._execute(_INSERTS[len(row)], row)
             return
         execute = self._execute
-        execute("pragma synchronous = full")
         try:
+            execute("pragma synchronous = full")
             execute(_INSERTS[len(row)], row)
         finally:
             execute("pragma synchronous = normal")
@@ -206,43 +210,139 @@ class Journal:
         """Whether a tenth of a second has passed since the last sync: a wait that begins now should be safe first."""
         return monotonic() >= self._synced + URGENT_EVERY
 
-    def _trouble(self, row: Row, error: Exception) -> bool:
+    def _trouble(self, row: Row, error: BaseException, fate: list[bool]) -> bool:
+        """An append ended in an exception: keep the row, once, however often that is interrupted as well.
+
+        `fate` is empty as long as the row is nowhere; then it says whether the row was kept.
+        """
+        for _ in range(interruption.MOST):
+            try:
+                self._resolve(row, error, fate)
+                break
+            except BaseException as again:
+                error = again
+        if not fate:
+            self.counts["dropped"] += 1
+            fate += (False,)
+        return fate[0]
+
+    def _left(self, row: Row, error: BaseException, fate: list[bool]) -> bool:
+        """As `_trouble`, for an exception that came outside of the lock."""
+        if fate:
+            if interruption.seems_programs(error):
+                interruption.hold(error)
+            return fate[0]
+        with self._lock:
+            inside, self._inside = self._inside, True
+            try:
+                return self._trouble(row, error, fate)
+            finally:
+                self._inside = inside
+
+    def _keep_somewhere(self, row: Row, fate: list[bool]) -> bool:
+        """Spill a row that comes in the middle of our own write."""
+        self._rescue(row, None, fate)
+        return fate[0]
+
+    def _resolve(self, row: Row, error: BaseException, fate: list[bool]) -> None:
+        """Find out what became of a row and whose the exception is; write the row again, or spill it."""
+        programs = False if _is_refusal(error) else interruption.is_programs(error)
+        if programs:
+            interruption.hold(error)
+        if not fate and self._is_newest(row):
+            self.counts["recorded"] += 1
+            fate += (True,)
+            self._remember(row)
+        if programs is False:
+            if not fate:
+                self._refused(row, error, fate)
+            return
+        self._calm()
+        if not fate:
+            try:
+                self._insert_again(row, fate)
+            except BaseException as again:
+                # The row cannot be written: that was no interruption.
+                if programs is None and type(again) is type(error) and not interruption.is_programs(again):
+                    self._refused(row, again, fate)
+                    return
+                if not _is_refusal(again):
+                    raise
+                self._rescue(row, None, fate)
+        if programs is None:
+            interruption.hold(error)
+
+    def _calm(self) -> None:
+        """After an interruption: no transaction stays open, and the next row begins with a look at everything."""
+        self._look_at = 0.0
+        self._roll_back()
+
+    def _insert_again(self, row: Row, fate: list[bool]) -> None:
+        """Write a row without waiting: what interrupted us is to reach the program soon."""
+        patience, self._patience = self._patience, -1.0
+        try:
+            if not (self.power or self.network):
+                self._execute("pragma synchronous = normal")
+            self._execute(_INSERTS[len(row)], row)
+            self.counts["recorded"] += 1
+            fate += (True,)
+            self._remember(row)
+        finally:
+            self._patience = patience
+
+    def _is_newest(self, row: Row) -> bool:
+        """Whether a row is among the last that were written: an interruption can come right after that."""
+        if self._connection is None:
+            return False
+        try:
+            return bool(self._connection.execute(_RECENT, row[:2]).get)
+        except apsw.Error:
+            return False
+
+    def _refused(self, row: Row, error: BaseException, fate: list[bool]) -> None:
         """SQLite refused: mend what can be mended and try once more, else spill."""
         if isinstance(error, _Waiting):
-            return self._rescue(row, None)
+            self._rescue(row, None, fate)
+            return
         if self._connection is not None and not self._in_place():
             try:
                 self._mend()
-                self._execute(_INSERTS[len(row)], row)
-                self.counts["recorded"] += 1
-                return True
+                self._insert_again(row, fate)
+                return
             except Exception as again:  # what is left is the spill
+                if fate or _is_interruption(again):
+                    raise
                 error = again
         if isinstance(error, apsw.CorruptError | apsw.NotADBError) and self._set_aside(error):
             try:
                 self._execute(_INSERTS[len(row)], row)
                 self.counts["recorded"] += 1
-                return True
+                fate += (True,)
+                return
             except Exception as again:  # the fresh file failed too: the spill is left
+                if fate or _is_interruption(again):
+                    raise
                 error = again
         if isinstance(error, apsw.ConnectionClosedError | apsw.IOError | apsw.CantOpenError):
             self._drop()
         self._patience = 0.05  # one long wait is enough; the next tries are short until one succeeds
         self._execute = _refuse
         self._look_at = monotonic() + LOOK_EVERY
-        return self._rescue(row, error)
+        self._rescue(row, error, fate)
 
-    def _rescue(self, row: Row, error: Exception | None) -> bool:
+    def _rescue(self, row: Row, error: BaseException | None, fate: list[bool]) -> None:
         """Keep a row that SQLite did not take, with its id, in the spill file."""
-        kept = self._keep(row)
+        lost = self._lost.setdefault(row[2], [0, 0])
+        self._spilled = True
+        kept = self._keep(row)  # twice, if it is interrupted: the journal takes a row in once
         self.counts["spilled" if kept else "dropped"] += 1
-        self._lost.setdefault(row[2], [0, 0])[not kept] += 1
+        lost[not kept] += 1
+        fate += (kept,)
         self._look_at = min(self._look_at, monotonic() + LOOK_EVERY)
         if not kept:
             say_once("dropped", f"an event could be written nowhere and is lost ({error}); see `localops doctor`")
         elif error is not None:
             say_once(f"spill {type(error).__name__}", _spill_sentence(error))
-        return kept
 
     def spilled(self, session: bytes) -> int:
         """How many rows of a session this process has in a spill file, as far as it knows."""
@@ -263,12 +363,13 @@ class Journal:
                 lost[1] -= 1
 
     def _keep(self, row: Row) -> bool:
-        try:
-            if self._spill is None:
-                self._spill = Spill(self.folder)
-            return self._spill.write(rows.whole(row))
-        except Exception:  # the edge: without descriptors not even a module can be loaded; `append` never raises
-            return False
+        # The edge: without descriptors not even a module can be loaded; `append` never raises.
+        return interruption.attempt(lambda: self._spill_row(row), otherwise=False)
+
+    def _spill_row(self, row: Row) -> bool:
+        if self._spill is None:
+            self._spill = Spill(self.folder)
+        return self._spill.write(rows.whole(row))
 
     def _check(self, now: float) -> None:
         """Look whether others still find the files that we write to; before a write, and a thousand times a second."""
@@ -291,7 +392,8 @@ class Journal:
                 wal = os.stat(self.path + "-wal")
                 self._wal_size = wal.st_size
                 return [wal.st_ino, os.stat(self.path + "-shm").st_ino] == self._inodes[1:]
-        except OSError:
+        except OSError as error:
+            interruption.pass_on(error)
             return False
         return True
 
@@ -330,7 +432,7 @@ class Journal:
         assert connection is not None
         self._sound_seq = connection.execute("select max(seq) from event").get or 0
         self._recent.clear()
-        if self._lost:
+        if self._lost or self._spilled:
             self._tell_losses()
         self._patience = self.wait
         if step := clock.step_ns():
@@ -343,17 +445,20 @@ class Journal:
     def _tell_losses(self) -> None:
         """Say in a row of each session what could not be written at once, and take the spilled rows back in."""
         for session in list(self._lost):
+            row = _loss(session, *self._lost[session])
             figures = self._lost.pop(session)
             try:
                 if any(figures):
-                    self._execute(INSERT, _loss(session, *figures))
+                    self._execute(INSERT, row)
             except BaseException:
-                self._put_back(session, figures)
+                if not self._is_newest(row):  # else it was interrupted after it was written
+                    self._put_back(session, figures)
                 raise
         self._spill = None
         self.collect()
         for id in [id for id, thread in list(self._claims.items()) if thread == _SPILLED]:
             self._claims.pop(id, None)
+        self._spilled = False  # not before: an interruption must not leave the rows where they wait
 
     def _put_back(self, session: bytes, figures: list[int]) -> None:
         """Add figures that could not be told; a signal handler may have counted on meanwhile."""
@@ -388,12 +493,12 @@ class Journal:
         while due:
             try:
                 again = due[-1]()
-            except Exception as error:  # the edge: the row is written; its caller has no part in what comes after it
+            except BaseException as error:  # the edge: the row is written; its caller has no part in what comes after
+                if interruption.seems_programs(error):
+                    self.chores.extend(due)
+                    raise
                 say_once("chore", f"a task of the recorder failed: {type(error).__name__}: {error}")
                 again = False
-            except BaseException:
-                self.chores.extend(due)
-                raise
             chore = due.pop()
             if again:
                 self.chores.append(chore)
@@ -409,8 +514,12 @@ class Journal:
         for last in (False, True):
             self._connection, self._pid = self._opened(), os.getpid()
             self._execute = self._connection.cursor().execute
-            if self._remember_files():
-                return self._settle()
+            try:
+                if self._remember_files():
+                    return self._settle()
+            except BaseException:  # half open is not open
+                self._drop()
+                raise
             self._drop()
             if not last:  # a reader of this process may hold on to a -shm file that was removed
                 close_readers()
@@ -510,19 +619,21 @@ class Journal:
 
     def renew(self) -> None:
         """A new id for a journal that was set back to an earlier state: elsewhere other rows stand under its seqs."""
-        with self._alone():
-            place = self._execute("select value from meta where key = 'place'").get
-            self._execute("update meta set value = '' where key = 'place'")
-            self._rename(self.id, place)
-            self.id = self._execute("select value from meta where key = 'journal'").get
+        self._alone(self._renew)
+
+    def _renew(self) -> None:
+        place = self._execute("select value from meta where key = 'place'").get
+        self._execute("update meta set value = '' where key = 'place'")
+        self._rename(self.id, place)
+        self.id = self._execute("select value from meta where key = 'journal'").get
 
     def _rename(self, was: str | None, place: str) -> None:
         """A new journal, or one that was copied, moved or restored: give it an id of its own, and say so in a row."""
         new = clock.new_id().hex()
         told = {"journal": new, "was": was, "about": _ABOUT} if was else {"journal": new, "about": _ABOUT}
         row = _row("journal", rows.NOBODY, told, name="moved" if was else "begun")
-        self._execute("begin immediate")
         try:
+            self._execute("begin immediate")
             if self._execute("select value from meta where key = 'place'").get != place:
                 self._execute(INSERT, row)
                 upsert = "insert into meta values(?, ?) on conflict do update set value = excluded.value"
@@ -560,7 +671,8 @@ class Journal:
         try:
             if self._inodes_now() != self._inodes:
                 return False
-        except OSError:
+        except OSError as error:
+            interruption.pass_on(error)
             return False
         return self._watch.sound()
 
@@ -677,12 +789,12 @@ class Journal:
         kept, same = self._read_own(old) + self._recent, self._is_same_file()
         mine = len({row[:2] for row in kept})
         left = 0 if same else old.execute("select coalesce(sum(rows), 0) from session_total").get - mine
-        if not self.network and not same:
-            self._part_from(old)
-        self._drop()
-        self.counts["reopened"] += 1
-        say_once(f"reopened, rows left: {left > 0}", _reopened_sentence(self.path, mine, left, same=same))
         try:
+            if not self.network and not same:
+                self._part_from(old)
+            self._drop()
+            self.counts["reopened"] += 1
+            say_once(f"reopened, rows left: {left > 0}", _reopened_sentence(self.path, mine, left, same=same))
             self._open()
         except BaseException:
             self._keep_all(kept)
@@ -692,7 +804,8 @@ class Journal:
     def _is_same_file(self) -> bool:
         try:
             return os.stat(self.path).st_ino == self._inodes[0]
-        except OSError:
+        except OSError as error:
+            interruption.pass_on(error)
             return False
 
     def _part_from(self, old: apsw.Connection) -> None:
@@ -703,8 +816,10 @@ class Journal:
             if os.stat(self.path + "-wal").st_ino == self._inodes[1]:
                 os.unlink(self.path + "-shm")
                 os.unlink(self.path + "-wal")
-        except (apsw.Error, OSError):  # both are gone, or another process is about to do the same
+        except apsw.Error:
             pass
+        except OSError as error:  # both are gone, or another process is about to do the same
+            interruption.pass_on(error)
         finally:
             self._patience = patience
 
@@ -758,7 +873,9 @@ class Journal:
                 if os.stat(self.path).st_ino == damaged:  # else another process has done it already
                     self._move_aside(damaged, error)
             self._open()
-        except Exception:  # an edge: whatever is wrong with the disk, the spill file is left
+        except Exception as problem:  # an edge: whatever is wrong with the disk, the spill file is left
+            if _is_interruption(problem):
+                raise
             return False
         return True
 
@@ -802,10 +919,11 @@ class Journal:
     def _look_last(self) -> None:
         """Before letting go: save what was written to a file that is gone, and tell what was lost."""
         try:
-            with self._alone():
-                self._look(monotonic())
-        except (apsw.Error, LocalopsError, OSError):
-            pass  # `account` keeps the figures elsewhere
+            self._alone(lambda: self._look(monotonic()))
+        except (apsw.Error, LocalopsError, OSError) as error:
+            if _is_interruption(error):
+                raise
+            # `account` keeps the figures elsewhere.
 
     # Taking part
 
@@ -859,8 +977,8 @@ class Journal:
 
     def _fold_batch(self, least: int) -> bool:
         """Fold up to eight batches in a transaction of their own; True when there may be more."""
-        self._execute("begin immediate")
         try:
+            self._execute("begin immediate")
             more = self._fold_inside(least, 8 * BATCH)
             self._execute("commit")
         except BaseException:
@@ -879,12 +997,13 @@ class Journal:
 
     def fold(self) -> None:
         """Fold all there is, so that readers need not look past the mark."""
-        with self._alone():
-            self._fold(all_of_it=True)
+        self._alone(lambda: self._fold(all_of_it=True))
 
-    @contextmanager
-    def _alone(self, *, to_write: bool = True) -> Iterator[None]:
-        """Hold the lock, open: a row that a signal handler records meanwhile goes to the spill file."""
+    def _alone(self, work: Callable[[], T], *, to_write: bool = True) -> T:
+        """Run `work` with the lock held and the file open: a row that a signal handler records goes to the spill file.
+
+        Not a context manager: one that is written in Python can be interrupted before it lets go of the lock.
+        """
         with self._lock:
             inside, self._inside = self._inside, True
             try:
@@ -892,7 +1011,7 @@ class Journal:
                     self._look(monotonic())
                 else:
                     self._check(monotonic())
-                yield
+                return work()
             finally:
                 self._inside = inside
 
@@ -901,28 +1020,30 @@ class Journal:
 
         What `work` writes is folded with it: a row that cannot be folded is not kept to stop all that follow.
         """
-        with self._alone():
-            if folded:
-                self._fold(all_of_it=True)
-            execute = self._execute
+        self._alone(lambda: self._transact(work, full=full, folded=folded))
+
+    def _transact(self, work: Callable[[Execute], None], *, full: bool, folded: bool) -> None:
+        if folded:
+            self._fold(all_of_it=True)
+        execute = self._execute
+        try:
             if full:
                 execute("pragma synchronous = full")
-            try:
-                execute("begin immediate")
-                if folded:
-                    self._fold_inside(1, sys.maxsize)  # what slipped in just now
-                work(execute)
-                if folded:
-                    self._fold_inside(1, sys.maxsize)
-                execute("commit")
-                if not self._in_place():  # others may not see what was written
-                    raise JournalError(f"the files of {self.path} were removed while it was written: do it again")
-            except BaseException:
-                self._roll_back()
-                raise
-            finally:
-                if full and not (self.power or self.network):
-                    execute("pragma synchronous = normal")
+            execute("begin immediate")
+            if folded:
+                self._fold_inside(1, sys.maxsize)  # what slipped in just now
+            work(execute)
+            if folded:
+                self._fold_inside(1, sys.maxsize)
+            execute("commit")
+            if not self._in_place():  # others may not see what was written
+                raise JournalError(f"the files of {self.path} were removed while it was written: do it again")
+        except BaseException:
+            self._roll_back()
+            raise
+        finally:
+            if full and not (self.power or self.network):
+                execute("pragma synchronous = normal")
 
     def secure(self) -> None:
         """When this returns, every row that was committed before it survives a power cut."""
@@ -958,7 +1079,9 @@ class Journal:
     def _collect_spill(self, path: str) -> int:
         try:
             return self.take_in(path)
-        except (apsw.Error, JournalError, OSError):
+        except (apsw.Error, JournalError, OSError) as error:
+            if not _is_refusal(error):
+                raise
             return 0  # it stays where it is, for whoever comes next
 
     def take_in(self, path: str) -> int:
@@ -981,7 +1104,9 @@ class Journal:
                     added = self.add(part.stream())
                 os.unlink(path)
             return added
-        except (apsw.Error, JournalError, OSError):
+        except (apsw.Error, JournalError, OSError) as error:
+            if not _is_refusal(error):
+                raise
             return 0
 
     def rebuild(self) -> None:
@@ -991,20 +1116,24 @@ class Journal:
 
     def compact(self) -> None:
         """Give freed pages back to the file system; who writes meanwhile waits."""
-        with self._alone():
-            self._execute("vacuum")
-            self._execute("pragma wal_checkpoint(truncate)").fetchall()
+        self._alone(self._compact)
+
+    def _compact(self) -> None:
+        self._execute("vacuum")
+        self._execute("pragma wal_checkpoint(truncate)").fetchall()
 
     # Reading
 
     def all(self, name: str, **values: object) -> list[tuple[Any, ...]]:
         """The rows of a named query; what this process wrote is in them."""
         try:
-            with self._alone(to_write=False):
-                assert self._connection is not None
-                return list(self._connection.execute(statements("queries.sql")[name], values))
+            return self._alone(lambda: self._query(name, values), to_write=False)
         except apsw.Error as error:
             raise JournalError(f"{self.path} cannot be read: {because(error)}") from error
+
+    def _query(self, name: str, values: dict[str, object]) -> list[tuple[Any, ...]]:
+        assert self._connection is not None
+        return list(self._connection.execute(statements("queries.sql")[name], values))
 
     def one(self, name: str, **values: object) -> tuple[Any, ...] | None:
         """The first row of a named query."""
@@ -1080,7 +1209,17 @@ def _rows(many: int) -> str:
     return "1 row" if many == 1 else f"{many} rows"
 
 
-def _spill_sentence(error: Exception) -> str:
+def _is_refusal(error: BaseException) -> bool:
+    """Whether SQLite or the system says no; a TimeoutError that the program raises is an OSError, too."""
+    known = isinstance(error, apsw.Error | JournalError | _Waiting)
+    return known or (isinstance(error, OSError) and error.errno is not None)
+
+
+def _is_interruption(error: BaseException) -> bool:
+    return not _is_refusal(error) and interruption.is_programs(error) is not False
+
+
+def _spill_sentence(error: BaseException) -> str:
     why = str(error) if isinstance(error, JournalError) else f"the journal cannot be written: {because(error)}"
     return f"{why}; events are kept in a spill file and go into the journal later (see `localops doctor`)"
 

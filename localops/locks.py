@@ -23,6 +23,8 @@ import time
 from contextlib import contextmanager
 from functools import partial
 
+from localops.interruption import pass_on
+
 try:
     from fcntl import F_OFD_GETLK, F_OFD_SETLK, F_UNLCK, F_WRLCK, fcntl
 
@@ -82,7 +84,8 @@ class Watch:
         """Whether every descriptor is still open on the file it was opened on."""
         try:
             return all(os.lseek(handle, 0, os.SEEK_CUR) == MARK for handle in self._files)
-        except OSError:
+        except OSError as error:
+            pass_on(error)
             return False
 
     def state(self) -> str:
@@ -108,7 +111,8 @@ class Watch:
 def _state(handle: int, inode: tuple[int, int]) -> str:
     try:
         facts = os.fstat(handle)
-    except OSError:
+    except OSError as error:
+        pass_on(error)
         return CLOSED
     return OURS if (facts.st_dev, facts.st_ino) == inode else TAKEN
 
@@ -149,7 +153,8 @@ def _locked(handle: int, area: tuple[int, int]) -> bool:
     try:
         asked = struct.pack(_FLOCK, F_WRLCK, os.SEEK_SET, *area, 0)
         return bool(struct.unpack(_FLOCK, fcntl(handle, F_OFD_GETLK, asked))[0] != F_UNLCK)
-    except OSError:  # the descriptor is closed: so is the file
+    except OSError as error:  # the descriptor is closed: so is the file
+        pass_on(error)
         return False
 
 

@@ -6,6 +6,7 @@ What cannot be read as a number is not guessed at: the column stays empty, and t
 from __future__ import annotations
 
 from localops import events
+from localops.interruption import attempt, settle
 from localops.output import say_once
 
 TYPE_CHECKING = False
@@ -29,7 +30,7 @@ def of_llm(
 ) -> tuple[Any, ...]:
     """Return model, tokens and cost; a cost that the program gave wins over the price table."""
     model = text(event.model, 256) if event.model is not None else None
-    provider = event.provider if isinstance(event.provider, str) else None
+    provider = event.provider if issubclass(type(event.provider), str) else None
     cached, written = whole(event.cached_tokens), whole(event.cache_write_tokens)
     prompt = whole(event.prompt_tokens)
     if prompt is not None and (cached or written):
@@ -40,11 +41,23 @@ def of_llm(
         from localops.pricing import Usage
 
         usage = Usage(input=prompt, output=completion, cached=cached, cache_write=written)
+
+        def price() -> int | None:
+            return prices().cost(model, usage, provider=provider, at_ns=at)
+
         try:
-            cost = prices().cost(model, usage, provider=provider, at_ns=at)
-        except Exception as error:  # the edge: an event without a price beats none
-            say_once("price", f"{model!r} could not be priced: {type(error).__name__}: {events.describe(error)[:200]}")
+            cost = price()
+        except BaseException as error:  # the edge: an event without a price beats none
+            cost = _price_again(error, price, model)
     return (model, prompt, completion, cached, whole(event.reasoning_tokens), cost)
+
+
+def _price_again(error: BaseException, price: Callable[[], int | None], model: str) -> int | None:
+    try:
+        return settle(error, price)
+    except BaseException as own:
+        say_once("price", f"{model!r} could not be priced: {type(own).__name__}: {events.describe(own)[:200]}")
+        return None
 
 
 _BILLED = ("cost", "prompt_tokens", "completion_tokens", "cached_tokens", "cache_write_tokens", "reasoning_tokens")
@@ -87,10 +100,7 @@ def nano(dollars: Any) -> int | None:
     """US dollars as whole nano-dollars; None when it is no number, or none that a call can cost (it gives nothing)."""
     if dollars is None:
         return None
-    try:
-        found = round(float(dollars) * 1_000_000_000)
-    except (TypeError, ValueError, OverflowError):
-        return None
+    found = attempt(lambda: round(float(dollars) * 1_000_000_000), -1)
     return found if 0 <= found <= _MOST_NANO else None
 
 
@@ -98,10 +108,7 @@ def whole(value: Any) -> int | None:
     """A count of tokens; None when it is no number, or none that a call can have."""
     if value is None:
         return None
-    try:
-        number = int(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
+    number = attempt(lambda: int.__int__(int(value)), -1)
     return number if 0 <= number <= _MOST_TOKENS else None
 
 

@@ -6,8 +6,8 @@ When the process dies in between, the row it opened with is the witness of where
 from __future__ import annotations
 
 from localops import clock, rows
-from localops.errors import JournalError
 from localops.events import ErrorEvent
+from localops.interruption import attempt, hold, is_programs
 from localops.measures import UNMEASURED, nano
 
 TYPE_CHECKING = False
@@ -30,18 +30,20 @@ class Operation:
         session: Session,
         kind: str,
         name: str,
-        params: object,
         parent: bytes | None,
         agent: bytes | None,
         tags: Iterable[str] | None,
         cost: float | None,
-        more: Mapping[str, object] | None,
     ) -> None:
         self.session, self.kind, self.parent, self.agent, self.cost = session, kind, parent, agent, cost
         self.name = session._encoder.text(name)
         self.start = now_ns()
         self.id = new_id(self.start)
         self.tags = session._tags_text(tags) if tags is not None else None
+
+    def open(self, params: object, more: Mapping[str, object] | None) -> None:
+        """Write that it has begun."""
+        session, kind = self.session, self.kind
         fields = {"params": params} if params is not None else {}
         if more:
             fields.update(more)
@@ -50,33 +52,24 @@ class Operation:
         sync = (kind == "tool" or kind == "llm") and session._journal.sync_due()
         if not session._append(self._row(1, self.start, None, None, None, body), sync=sync):
             session._not_written()
-        if session._cut:
-            session._count_cut()
 
     def finish(self, fields: dict[str, object], *, failed: bool = False) -> None:
         """Write that it has ended, and with what."""
+        self.session._guarded(lambda: self._finish(fields, failed))
+
+    def _finish(self, fields: dict[str, object], failed: bool) -> None:
         session = self.session
-        try:
-            if session._attention:
-                session._attend()
-            body = session._encode(fields) if fields else None
-            if not session._append(self._row(0, now_ns(), self.start, nano(self.cost), 1 if failed else None, body)):
-                session._not_written()
-            if session._cut:
-                session._count_cut()
-        except JournalError:  # strict, and written nowhere
-            raise
-        except Exception as error:  # the edge: recording never breaks the program that is recorded
-            session._failed(error)
+        if session._attention:
+            session._attend()
+        body = session._encode(fields) if fields else None
+        if not session._append(self._row(0, now_ns(), self.start, nano(self.cost), 1 if failed else None, body)):
+            session._not_written()
 
     def error(self, exception: BaseException) -> None:
         """Record the exception that it failed with, linked to it, unless it was recorded further in."""
         session = self.session
         if not was_told(exception, session._id, self.id):
-            try:
-                session._append(self._error_row(exception), sync=session._journal.sync_due())
-            except Exception as error:  # as above
-                session._failed(error)
+            session._guarded(lambda: session._append(self._error_row(exception), sync=session._journal.sync_due()))
         tell(exception, session._id, self.parent)
 
     def _error_row(self, exception: BaseException) -> Row:
@@ -110,10 +103,12 @@ class Operation:
 
 def tell(exception: BaseException, session: bytes, outer: bytes | None) -> None:
     """Note on an exception that it is recorded in a session, and which operation it comes to next."""
+    told = {**_told(exception), session: outer}
     try:
-        exception._localops_recorded = {**_told(exception), session: outer}  # type: ignore[attr-defined]
-    except Exception:  # an exception that takes no attributes may be recorded once more further out
-        pass
+        exception._localops_recorded = told  # type: ignore[attr-defined]
+    except BaseException as error:  # an exception that takes no attributes may be recorded once more further out
+        if is_programs(error):
+            hold(error)
 
 
 def was_told(exception: BaseException, session: bytes, operation: bytes) -> bool:
@@ -127,4 +122,5 @@ def is_recorded(exception: BaseException, session: bytes) -> bool:
 
 
 def _told(exception: BaseException) -> dict[bytes, bytes | None]:
-    return getattr(exception, "_localops_recorded", {})
+    told = attempt(lambda: getattr(exception, "_localops_recorded", None), None)
+    return told if type(told) is dict else {}

@@ -10,6 +10,8 @@ import os
 import sys
 import time
 
+from localops.interruption import hold, is_programs
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -46,8 +48,9 @@ def say(message: str) -> None:
     try:
         sys.stderr.write(f"localops: {clean(message)}\n")
         sys.stderr.flush()
-    except Exception:
-        pass
+    except BaseException as error:
+        if is_programs(error) or (isinstance(error, OSError) and error.errno is None):
+            hold(error)
 
 
 def say_once(key: str, message: str) -> None:

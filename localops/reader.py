@@ -269,7 +269,7 @@ def told(error: Exception) -> str:
     return str(error)
 
 
-def because(error: Exception) -> str:
+def because(error: BaseException) -> str:
     """Why something could not be done, in the words of a person."""
     if getattr(error, "extendedresult", 0) == apsw.SQLITE_IOERR_SHMSIZE:
         return f"the disk is full, and even reading takes {_SHARED}: make room; {_SAFE}"

@@ -10,6 +10,7 @@ import re
 from functools import cached_property
 
 from localops import shapes
+from localops.interruption import settle
 from localops.shapes import NAME, Later
 from localops.shapes import hides as hides
 
@@ -230,8 +231,11 @@ def _could_be_secret(value: str) -> bool:
 def _ask(hook: Callable[[str, str], str], name: str, text: str) -> str:
     try:
         answer: object = hook(name, text)
-    except Exception:  # a hook that fails cannot vouch for the text, so the text has to go
-        return "[redacted:hook failed]"
+    except BaseException as error:  # a hook that fails cannot vouch for the text, so the text has to go
+        try:
+            answer = settle(error, lambda: hook(name, text))
+        except BaseException:
+            return "[redacted:hook failed]"
     return answer if isinstance(answer, str) else "[redacted:hook failed]"
 
 

@@ -17,6 +17,7 @@ from localops import clock, encode, ends, events, rows, spill
 from localops.context import NOWHERE, Stay, around, scope
 from localops.errors import BudgetExceeded, JournalError, UnknownEndState
 from localops.events import ErrorEvent, Event, LLMEvent, to_id
+from localops.interruption import attempt, deliver, hold, hold_if_programs, is_programs, pass_on, settle, waiting
 from localops.measures import NO_USAGE, UNMEASURED, given_times, of_llm, of_tool, unbilled, unusable
 from localops.operation import Operation, is_recorded, tell
 from localops.output import say, say_once
@@ -210,30 +211,59 @@ class Session:
     def record(self, event: Event, flush_now: bool = False) -> None:  # noqa: ARG002
         """Write an event to the journal; when this returns, it outlives the process.
 
-        Nothing is raised but BudgetExceeded (after the row is written), unless the session is strict.
+        Nothing is raised but BudgetExceeded (after the row is written), unless the session is strict.  What the
+        program's own signal handlers raise meanwhile, or its other threads, is raised when the row is written.
         `flush_now` is taken for AgentOps' sake: there is nothing to flush.
         """
+        at = 0
+        written = True
         try:
-            if self._attention:
-                self._attend()
-            if event.plain:
-                self._write(event, now_ns())
-            elif isinstance(event, ErrorEvent):
-                self._record_error(event)
-            else:
-                self._record_measured(event, now_ns())
+            at = now_ns()
+            self._record(event, at)
         except JournalError:  # strict, and written nowhere
             raise
-        except Exception as error:  # the edge: recording never breaks the program that is recorded
-            if issubclass(type(event), Event):
-                self._failed(error)
-            else:
-                self._refuse(event)
+        except BaseException as error:  # the edge: recording never breaks the program that is recorded
+            written = self._record_again(event, at or now_ns(), error)
+        if self._cut:
+            self._count_cut()
+        if waiting:
+            deliver()
+        if self._budget is not None and written and not event.plain:
+            self._check_budget()
+
+    def _record_again(self, event: Event, at: int, error: BaseException) -> bool:
+        """Write an event whose recording ended in an exception, unless it was written before that."""
+        if not issubclass(type(event), Event):
+            if is_programs(error):
+                hold(error)
+            self._refuse(event)
+            return False
+
+        def record() -> None:
+            if event._ended != at:
+                self._record(event, at)
+
+        return self._recover(error, record) is not None
+
+    def _record(self, event: Event, at: int) -> None:
+        if self._attention:
+            self._attend()
+        if event.plain:
+            self._write(event, at)
+        elif isinstance(event, ErrorEvent):
+            self._record_error(event, at)
         else:
-            if self._cut:
-                self._count_cut()
-            if self._budget is not None and not event.plain:
-                self._check_budget()
+            self._record_measured(event, at)
+
+    def _recover(self, error: BaseException, step: Callable[[], R]) -> tuple[R] | None:
+        """Repeat a step that the program interrupted, in a tuple; None where it fails by itself, which is counted."""
+        try:
+            return (settle(error, step),)
+        except JournalError:  # strict, and written nowhere
+            raise
+        except BaseException as failure:
+            self._failed(failure)
+            return None
 
     def _record_measured(self, event: Event, at: int, failed: int | None = None) -> None:
         """Write an event with its model, tokens and cost."""
@@ -293,7 +323,8 @@ class Session:
         id = to_id(given)
         taken = not self._journal.claim(id) or bool(self._ask("row", id=id, phase=rows.DONE))
         if taken:
-            say_once("ids", f"an event was given the id {given}, which is taken: it is kept under one of its own")
+            word = events.describe(given)
+            say_once("ids", f"an event was given the id {word}, which is taken: it is kept under one of its own")
         if taken or not events.is_uuid(given):
             fields["given_id"] = given
         return new_id(at) if taken else id
@@ -302,31 +333,40 @@ class Session:
         """What the journal says; nothing, which is said, where it cannot be read."""
         try:
             return self._journal.all(query, **values)
-        except Exception as error:  # the edge: asking never breaks the program either
+        except BaseException as error:  # the edge: asking never breaks the program either
+            return self._ask_again(error, query, values)
+
+    def _ask_again(self, error: BaseException, query: str, values: dict[str, object]) -> list[tuple[Any, ...]]:
+        """The answer, if the program interrupted the question; nothing, if the journal cannot give it."""
+        try:
+            return settle(error, lambda: self._journal.all(query, **values))
+        except BaseException as problem:
+            error = problem
             what = str(error) if isinstance(error, JournalError) else f"the journal cannot be read: {error}"
             if self.config.strict:
                 raise JournalError(what) from error
             say_once("read", f"{what}; as long as that is so, figures are 0 and lists are empty")
             return []
 
-    def _record_error(self, event: ErrorEvent) -> None:
+    def _record_error(self, event: ErrorEvent, at: int) -> None:
         """Write an error after the event that it happened in, and link the two."""
-        at = now_ns()
         trigger = event.trigger_event
         measures: tuple[Any, ...] = UNMEASURED
         failed, parent, link = None, None, None
-        if isinstance(trigger, Event):
+        if trigger is not None and issubclass(type(trigger), Event):
             if not trigger.recorded:
                 self._record_measured(trigger, at, 1)
+                trigger.failed = True
             elif not trigger.failed:  # its row cannot change any more: this one says that it failed
                 failed = 1
                 self._price_failed_call(trigger)
-            trigger.failed = True
             parent = trigger.id.bytes
             model = getattr(trigger, "model", None)
-            measures = (self._text(model, 256) if model and failed else None, *UNMEASURED[1:])
+            measures = (self._text(model, 256) if model is not None and failed else None, *UNMEASURED[1:])
             link = {"trigger": {"id": rows.id_text(parent), "kind": trigger.kind, "name": trigger.title()}}
         self._write(event, at, measures, failed, parent, link)
+        if failed and trigger is not None:
+            trigger.failed = True  # not before: whoever is interrupted and begins again must find it as it was
         if event.exception is not None:
             tell(event.exception, self._id, self.here()[1])
 
@@ -344,14 +384,28 @@ class Session:
         """Record an exception that nobody caught, unless it is recorded; the budget has no say in that."""
         if is_recorded(error, self._id):
             return
+        at = now_ns()
+        event: list[ErrorEvent] = []
+
+        def record() -> None:
+            if not event:
+                event.append(ErrorEvent(exception=error))
+            if event[0]._ended is None:
+                self._record(event[0], at)
+
+        self._guarded(record)
+
+    def _guarded(self, step: Callable[[], R]) -> tuple[R] | None:
+        """Do what ends with a row, and keep from the program what goes wrong; in a tuple, or None if it did."""
         try:
-            if self._attention:
-                self._attend()
-            self._record_error(ErrorEvent(exception=error))
+            done: tuple[R] | None = (step(),)
         except JournalError:  # strict, and written nowhere
             raise
-        except Exception as problem:  # the edge: recording never breaks the program that is recorded
-            self._failed(problem)
+        except BaseException as error:  # the edge: recording never breaks the program that is recorded
+            done = self._recover(error, step)
+        if self._cut:
+            self._count_cut()
+        return done
 
     def begin(
         self,
@@ -371,16 +425,25 @@ class Session:
         """
         if self._budget is not None:
             self._check_budget()
-        try:
-            if self._attention:
-                self._attend()
-            _, parent, current = self.here()
-            return Operation(self, kind, name, params, parent, agent or current, tags, cost, more)
-        except JournalError:  # strict, and written nowhere
-            raise
-        except Exception as error:  # the edge: recording never breaks the program that is recorded
-            self._failed(error)
-            return None
+        begun = self._guarded(lambda: self._begin(kind, name, params, agent, tags, cost, more))
+        return begun[0] if begun is not None else None
+
+    def _begin(
+        self,
+        kind: str,
+        name: str,
+        params: object,
+        agent: bytes | None,
+        tags: Iterable[str] | None,
+        cost: float | None,
+        more: Mapping[str, object] | None,
+    ) -> Operation:
+        if self._attention:
+            self._attend()
+        _, parent, current = self.here()
+        operation = Operation(self, kind, name, parent, agent or current, tags, cost)
+        operation.open(params, more)
+        return operation
 
     def here(self) -> Scope:
         """Where in this session the calling code is: in which operation, as which agent."""
@@ -391,15 +454,19 @@ class Session:
         """What must be done before the next row: join after a fork, say that the session had ended."""
         if self._start is not None:
             self._start_again()
-        self._attention = self._ended is not None or self._start is not None
         here = os.getpid()
         before, self._pid = self._pid, here  # at once: only one thread of a forked process is to join
         if before != here:
-            self._owner = 0
-            self._journal.sessions.add(self._id)
-            self._join(forked=True)
+            try:
+                self._owner = 0
+                self._journal.sessions.add(self._id)
+                self._join(forked=True)
+            except BaseException:  # interrupted: it is still to be done
+                self._pid = before
+                raise
         if self._ended is not None and self._is_first("ended"):
             say(f"session {str(self.session_id)[:13]} has ended; what is recorded now is kept as a late row of it")
+        self._attention = self._ended is not None or self._start is not None
 
     def _join(self, *, forked: bool = False, begun: bool = False, extra: Mapping[str, object] | None = None) -> None:
         """Write the row that says this process takes part; while no place takes it, try again with later rows."""
@@ -421,10 +488,15 @@ class Session:
         if start is None or clock.monotonic() < self._start_at:
             return
         self._start, self._start_at = None, clock.monotonic() + _AGAIN  # taken: another thread passes by
-        self._journal.take_back(self._id)
-        self._journal.participate().check()  # its lock may not have been held either
-        if not self._append(self._start_row(**start), sync=True):
+        try:
+            self._journal.participate().check()  # its lock may not have been held either
+            kept = self._append(self._start_row(**start), sync=True)
+        except BaseException:  # interrupted: it is still to be done
             self._start = start
+            raise
+        if not kept:
+            self._start = start
+        self._journal.take_back(self._id)
 
     def _start_row(self, id: bytes, at: int, *, begun: bool, forked: bool, extra: Mapping[str, object] | None) -> Row:
         participant = self._journal.participate()
@@ -432,7 +504,8 @@ class Session:
         try:
             body.update(participant.card())
         except Exception as error:  # the edge: out of descriptors, say; nobody can tell then whether it lives
-            say_once("card", f"this process could not be described: {error}")
+            if not hold_if_programs(error):
+                say_once("card", f"this process could not be described: {error}")
         if self.config.env_data_opt_out:
             body.pop("host", None)
         if forked:
@@ -460,24 +533,22 @@ class Session:
         body: str | None = None,
     ) -> None:
         """Write a row of the books, from fields or from a body that is encoded already."""
-        try:
-            if self._attention:
-                self._attend()
-            at = now_ns()
-            participant = self._journal.participant
-            parent = participant.id if participant and kind in ("leave", "end") else None
-            body = self._encode(fields) if fields else body
-            row = rows.make(kind, self._id, id=new_id(at), at_ns=at, name=name, parent=parent, tags=tags, body=body)
-            if not self._append(row, sync=kind in ("end", "leave")):
-                self._not_written()
-            if self._cut:
-                self._count_cut()
-        except JournalError:  # strict, and written nowhere
-            raise
-        except Exception as error:  # the edge: recording never breaks the program that is recorded
-            self._failed(error)
+        self._guarded(lambda: self._write_note(kind, fields, name, tags, body))
 
-    def _failed(self, error: Exception) -> None:
+    def _write_note(
+        self, kind: str, fields: dict[str, object] | None, name: str | None, tags: str | None, body: str | None
+    ) -> None:
+        if self._attention:
+            self._attend()
+        at = now_ns()
+        participant = self._journal.participant
+        parent = participant.id if participant and kind in ("leave", "end") else None
+        body = self._encode(fields) if fields else body
+        row = rows.make(kind, self._id, id=new_id(at), at_ns=at, name=name, parent=parent, tags=tags, body=body)
+        if not self._append(row, sync=kind in ("end", "leave")):
+            self._not_written()
+
+    def _failed(self, error: BaseException) -> None:
         """A bug of ours, or a hostile event: say it, count it, and let the agent go on."""
         self._journal.drop(self._id)
         what = f"an event could not be recorded: {type(error).__name__}: {events.describe(error)}"
@@ -509,7 +580,7 @@ class Session:
 
     def _say_unpriced(self, event: Event) -> None:
         if self._is_first("unpriced"):
-            say(f"{event!r} has no known price: it does not count towards the budget")
+            say(f"{events.describe(event)} has no known price: it does not count towards the budget")
 
     def _check_budget(self) -> None:
         """Hold what all processes have spent against the budget; what a hook raises is for the user."""
@@ -545,6 +616,7 @@ class Session:
         text = self._tags_text(tags)
         if text is not None or how == "set":
             self._note("tags", {}, name=how, tags=text or "[]")
+        deliver()
 
     def _tags_text(self, tags: object) -> str | None:
         found = self.tag_list(tags)
@@ -552,14 +624,18 @@ class Session:
 
     def tag_list(self, tags: object) -> list[str]:
         """Tags as clean, distinct strings; one string is one tag, and what is no string becomes one."""
-        found = [tags] if isinstance(tags, str | bytes) else _listed(tags)
-        wrong = [tag for tag in found if not isinstance(tag, str)]
+        found = [tags] if issubclass(type(tags), str | bytes) else _listed(tags)
+        wrong = [tag for tag in found if not issubclass(type(tag), str)]
         if wrong:
             say_once("tags", f"a tag is a string; {events.describe(wrong[0])[:80]!r} is kept as its text")
         return list(dict.fromkeys(self._text(tag, 256) for tag in found))
 
     def set_video(self, video: str | os.PathLike[str]) -> None:
         """Say where its video is: a URL is kept as it is, a file is copied into the project."""
+        self._set_video(video)
+        deliver()
+
+    def _set_video(self, video: str | os.PathLike[str]) -> None:
         kept = self.keep_media(video)
         if kept is video and "://" not in (said := self._text(events.describe(video), 200)):
             say(f"there is no file {said!r} to keep as the video: its name is kept")
@@ -567,16 +643,15 @@ class Session:
 
     def keep_media(self, value: object) -> object:
         """A file becomes a blob; a URL, or anything else, stays what it is."""
-        if not isinstance(value, str | os.PathLike) or len(str(value)) > 4096 or "://" in str(value):
-            return value
-        path = os.path.expanduser(os.fspath(value))
-        if not os.path.isfile(path):
+        path = attempt(lambda: _path_of(value), None)
+        if path is None:
             return value
         from localops import blobs
 
         try:
             return f"blob:{blobs.keep_file(self._journal.folder, path)}"
         except OSError as error:
+            pass_on(error)
             say(f"{path} could not be copied into the project ({error}); its name is kept")
             return value
 
@@ -584,17 +659,16 @@ class Session:
         """Say that an agent takes part; events that are given its id, or happen inside it, belong to it."""
         at = now_ns()
         given = agent_id if agent_id is not None else uuid.UUID(bytes=new_id(at))
-        try:
+
+        def create() -> None:
             if self._attention:
                 self._attend()
             body = self._encode({"agent_id": given}) if agent_id is not None else None
             row = rows.make("agent", self._id, id=self.agent_id(given), at_ns=at, name=self._text(name), body=body)
             if not self._append(row):
                 self._not_written()
-        except JournalError:  # strict, and written nowhere
-            raise
-        except Exception as error:  # the edge: recording never breaks the program that is recorded
-            self._failed(error)
+
+        self._guarded(create)
         return events.describe(given)
 
     def agent_id(self, given: object) -> bytes:
@@ -612,6 +686,7 @@ class Session:
         """Keep facts about the whole session; a later one of the same name takes the place of an earlier."""
         facts = dict(metadata) if hasattr(metadata, "keys") else {"value": metadata}
         self._note("metadata", {"prefix": prefix, "metadata": facts})
+        deliver()
 
     def patch(self, func: Callable[P, R]) -> Callable[P, R]:
         """The function, recording into this session, which it is given as `session=` if it asks for one."""
@@ -663,12 +738,21 @@ class Session:
             return None
         if self._ended is not None or not self._take_turn_to_end():
             return None
+        said = {"reason": end_state_reason, "returns": self.returns}
+        fields = {key: value for key, value in said.items() if value is not None}
+        steps: list[Callable[[], None]] = [lambda: self._note("end", fields, name=state), self.tell_host]
+        if video is not None:
+            steps.append(lambda: self._set_video(video))
+
+        def write() -> None:
+            while steps:
+                steps[-1]()
+                del steps[-1]
+
         try:
-            if video is not None:
-                self.set_video(video)
-            self.tell_host()
-            fields = {"reason": end_state_reason, "returns": self.returns}
-            self._note("end", {key: value for key, value in fields.items() if value is not None}, name=state)
+            while steps:
+                if self._guarded(write) is None:
+                    del steps[-1]
         except Exception:  # strict, and written nowhere
             self._set_ended(state, end_state_reason, now_ns())
             raise
@@ -676,7 +760,9 @@ class Session:
             self._turn_to_end.append(None)
             raise
         self._set_ended(state, end_state_reason, now_ns())
-        return self._total_cost()
+        cost = self._total_cost()
+        deliver()
+        return cost
 
     def _take_turn_to_end(self) -> bool:
         """Return True to one caller: of several threads that end a session at once, one writes the end.
@@ -728,7 +814,8 @@ class Session:
         try:
             story = self._journal.all("story", session=self._id)
             story += [_milestone(row) for row in spill.rows(self._journal.folder) if row[2] == self._id]
-        except Exception:  # the edge: what cannot be asked keeps nobody from ending
+        except Exception as error:  # the edge: what cannot be asked keeps nobody from ending
+            hold_if_programs(error)
             return None
         return ends.declared(sorted(story, key=lambda row: row[0]))
 
@@ -778,6 +865,7 @@ class Session:
             if self._explicit_end() is None:  # else a row more would make it last until now
                 self._note("leave", {})
             self._close()
+            deliver()
 
     def let_go(self) -> None:
         """Have no part in it any more, without a word: it was ended elsewhere."""
@@ -800,9 +888,12 @@ class Session:
             return
         try:
             body = details()
-        except Exception as error:  # the edge: the strangest machine is no reason to break a program
-            say(f"the machine could not be described: {error}")
-            return
+        except BaseException as error:  # the edge: the strangest machine is no reason to break a program
+            try:
+                body = settle(error, details)
+            except BaseException as problem:
+                say(f"the machine could not be described: {events.describe(problem)}")
+                return
         self._note("host", body=body)
 
     def __enter__(self) -> Session:
@@ -838,13 +929,27 @@ def failure_reason(error: BaseException) -> str:
     return f"{events.describe(error)}: {events.traceback_of(error)}"
 
 
+def _path_of(value: object) -> str | None:
+    """The file that a value names, if it does and there is one."""
+    if not issubclass(type(value), str | os.PathLike) or len(str(value)) > 4096 or "://" in str(value):
+        return None
+    path = os.path.expanduser(os.fspath(value))  # type: ignore[call-overload]
+    return path if os.path.isfile(path) else None
+
+
 def _listed(tags: object) -> list[object]:
     if tags is None:
         return []
+    found: list[object] = []
     try:
-        return list(tags)  # type: ignore[call-overload, no-any-return]
-    except Exception:  # the edge: a stranger's iterator, or nothing that can be gone through
-        return [tags]
+        for tag in tags:  # type: ignore[attr-defined]
+            found += (tag,)
+    except BaseException as error:  # the edge: a stranger's iterator, or nothing that can be gone through
+        if is_programs(error):
+            hold(error)
+        else:
+            return [tags]
+    return found
 
 
 def parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import zlib
 
-from localops import config, host
+from localops import config, host, interruption
 
 try:
     import fcntl
@@ -92,7 +92,8 @@ class Spill:
         try:
             host.make_private(folder, synced=True)
             handle = self._open(folder)
-        except OSError:
+        except OSError as error:
+            interruption.pass_on(error)
             return False
         try:
             size = os.fstat(handle).st_size
@@ -102,8 +103,8 @@ class Spill:
                     host.sync_folder(folder)
                 return True
             os.ftruncate(handle, size)
-        except OSError:
-            pass
+        except OSError as error:
+            interruption.pass_on(error)
         finally:
             os.close(handle)
         return False
@@ -116,11 +117,16 @@ class Spill:
             handle = os.open(path, flags, 0o600)
             try:
                 _lock(handle)
-                if os.stat(path).st_ino == os.fstat(handle).st_ino:
+                found = os.stat(path).st_ino == os.fstat(handle).st_ino
+            except BaseException as error:
+                os.close(handle)
+                if not isinstance(error, OSError):
+                    raise
+                interruption.pass_on(error)
+            else:
+                if found:
                     return handle
-            except OSError:
-                pass
-            os.close(handle)
+                os.close(handle)
             self._rename()  # a reader has it, or this very thread in a write that a signal interrupted
         raise OSError("no spill file could be opened")
 

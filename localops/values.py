@@ -10,9 +10,11 @@ import datetime
 import enum
 import uuid
 from collections import deque
+from functools import partial
 from json.encoder import encode_basestring as quoted  # orjson has loaded it already
 
 from localops.careful import deeper, quiet
+from localops.interruption import pass_on, settle
 from localops.redact import hides, is_collection
 
 TYPE_CHECKING = False
@@ -81,27 +83,49 @@ class Walk:
         self._left -= 1
         if self._left < 0:
             return self._truncated("too_many", "nodes")
+        name = self._name
         try:
-            kind = type(value)
-            say = _SAY.get(kind)
-            if say is None:
-                return self._strange(value, kind)
-            return self._within(value, say) if say in _HOLDERS else say(self, value)
-        except (KeyboardInterrupt, SystemExit):
-            raise
+            return self._said(value)
         except RecursionError:
             self.overran = True
             return self._truncated("too_deep", "depth")
         except BaseException as error:  # a stranger's code ran and may raise whatever it likes
-            return self._failed(value, error)
+            return self._said_again(value, name, error)
+
+    def _said(self, value: object) -> Any:
+        kind = type(value)
+        say = _SAY.get(kind)
+        if say is None:
+            return self._strange(value, kind)
+        return self._within(value, say) if say in _HOLDERS else say(self, value)
+
+    def _said_again(self, value: object, name: str, error: BaseException) -> Any:
+        """A value once more, if it was the program that interrupted us; else a mark of its own failure."""
+
+        def again() -> Any:
+            self._name = name
+            return self._said(value)
+
+        try:
+            return settle(error, again)
+        except RecursionError:
+            self.overran = True
+            return self._truncated("too_deep", "depth")
+        except BaseException as failure:
+            return self._failed(value, failure)
 
     def _strange(self, value: object, kind: type) -> Any:
         """A value of a class that is not Python's own: a stranger's code may run, but no warning of it is shown."""
         say = self._ways.get(kind)
         if say is None:
             say = self._ways[kind] = _say(kind)
-        with quiet:
-            return self._within(value, say) if say in _HOLDERS else say(self, value)
+        depth = quiet.depth()
+        try:
+            with quiet:
+                return self._within(value, say) if say in _HOLDERS else say(self, value)
+        except BaseException:
+            quiet.back_to(depth)  # `__exit__` may have been interrupted before it began
+            raise
 
     def _failed(self, value: object, error: BaseException) -> Any:
         if isinstance(error, MemoryError) and type(value) is str:
@@ -121,14 +145,22 @@ class Walk:
     def short(self, value: object, limit: int) -> str:
         """Any value as one clean text of at most `limit` characters, for a column."""
         try:
+            return self._short_or_deeper(value, limit)
+        except BaseException as error:  # as above
             try:
-                return self._short(value, limit)
-            except RecursionError:
-                return deeper(self._short, value, limit)
-        except (KeyboardInterrupt, SystemExit):
+                return settle(error, lambda: self._short_or_deeper(value, limit))
+            except BaseException:
+                return f"<{self._title(type(value))}>"[:limit]
+
+    def _short_or_deeper(self, value: object, limit: int) -> str:
+        depth = quiet.depth()
+        try:
+            return self._short(value, limit)
+        except RecursionError:
+            return deeper(self._short, value, limit)
+        except BaseException:
+            quiet.back_to(depth)
             raise
-        except BaseException:  # as above
-            return f"<{self._title(type(value))}>"[:limit]
 
     def _short(self, value: object, limit: int) -> str:
         if type(value) is str:
@@ -151,7 +183,9 @@ class Walk:
             return {"$truncated": len(data), "head": self._counted(head[: self._max_head])}
         try:
             digest = self._keep(data)
-        except (OSError, MemoryError):
+        except (OSError, MemoryError) as error:
+            if isinstance(error, OSError):
+                pass_on(error)
             self.note("blob_failed")
             return {"$truncated": len(data), "head": self._counted(head[: self._max_head])}
         self.note("blob")
@@ -237,16 +271,17 @@ class Walk:
         """Say something that holds other things, unless we are inside it already or too far in."""
         if self._depth >= MAX_DEPTH:
             return self._truncated("too_deep", "depth")
-        if id(value) in self._inside:
+        key, depth = id(value), self._depth
+        if key in self._inside:
             self.note("cycle")
             return {"$cycle": self._title(type(value))}
-        self._inside.add(id(value))
-        self._depth += 1
         try:
+            self._inside.add(key)
+            self._depth = depth + 1
             return say(self, value)
         finally:
-            self._depth -= 1
-            self._inside.discard(id(value))
+            self._depth = depth
+            self._inside.discard(key)
 
     def _truncated(self, note: str, what: str) -> dict[str, str]:
         self.note(note)
@@ -392,13 +427,22 @@ class Walk:
                 return _digits(key) if kind is int else repr(key)
             if key is None or kind is bool:
                 return {None: "null", True: "true", False: "false"}[key]
+            return self._shown_key(key)
+        except BaseException as error:  # as above
+            try:
+                return settle(error, lambda: self._shown_key(key))
+            except BaseException:
+                self.note("failed")
+                return f"<{self._title(kind)}>"
+
+    def _shown_key(self, key: Any) -> str:
+        depth = quiet.depth()
+        try:
             with quiet:
                 return self._shown(key)[:MAX_REPR]
-        except (KeyboardInterrupt, SystemExit):
+        except BaseException:
+            quiet.back_to(depth)
             raise
-        except BaseException:  # as above
-            self.note("failed")
-            return f"<{self._title(kind)}>"
 
     def _text_key(self, name: str) -> str:
         whole = self._whole_key(name)
@@ -510,15 +554,19 @@ class Walk:
         self.note("not_json")
         try:
             text = str.__str__(repr(value))[: MAX_REPR + _MARGIN]
-        except (KeyboardInterrupt, SystemExit):
-            raise
         except BaseException as error:  # as above
-            self.note("repr_failed")
-            text = f"<repr failed: {self._title(type(error))}>"
+            text = self._described_again(value, error)
         return {
             "$type": self._title(type(value)),
             "$repr": self._redacted(self._unbroken(text))[:MAX_REPR],
         }
+
+    def _described_again(self, value: object, error: BaseException) -> str:
+        try:
+            return settle(error, lambda: str.__str__(repr(value))[: MAX_REPR + _MARGIN])
+        except BaseException as failure:
+            self.note("repr_failed")
+            return f"<repr failed: {self._title(type(failure))}>"
 
 
 def _digits(number: int) -> str:
@@ -562,10 +610,14 @@ def _dumped(value: object) -> Any:
     for method in ("model_dump", "to_dict", "dict", "_asdict"):
         dump = getattr(type(value), method, None)
         if callable(dump) and _size(value) <= MAX_ARRAY:
+            call = partial(dump, value, warnings=False) if method == "model_dump" else partial(dump, value)
             try:
-                found = dump(value, warnings=False) if method == "model_dump" else dump(value)
-            except Exception:  # then it may offer another way
-                continue
+                found = call()
+            except BaseException as error:  # then it may offer another way
+                try:
+                    found = settle(error, call)
+                except BaseException:
+                    continue
             if isinstance(found, (dict, list)):
                 return found
     return None

@@ -16,8 +16,8 @@ _WORKER = _TOP / "sync" / "localops_sync"
 
 # Bottom up. A module imports only from lines below its own; `localops` is the package's own __init__.py.
 LAYERS = """
-    careful errors clock context host locks output rows shapes zstd
-    redact sql
+    careful errors clock host interruption rows shapes zstd
+    context locks output redact sql
     alive events folding pricing values
     config encode
     columns ends parts strangers

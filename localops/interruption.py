@@ -1,0 +1,208 @@
+"""Whose an exception is: the program's own, which only met us at work, or that of a value we looked at.
+
+A signal handler that raises (an alarm, Ctrl-C, a soft time limit) and PyThreadState_SetAsyncExc do so wherever the
+program happens to be, and that may be inside of us.  Such an exception belongs to the program: what it interrupted
+is done first (`hold`), then it is raised (`deliver`).  What a recorded value raises belongs to the value, and never
+reaches the program.
+
+CPython 3.11 and later run signal handlers and raise the exceptions of other threads at three places only: where a
+function begins, where a loop jumps back, and after a call of something written in C.  So a function of ours that
+returned has returned, and an assignment after it is done too.
+"""
+
+from __future__ import annotations
+
+# All of it is loaded here: a value may be looked at when the interpreter goes down and can import no more.
+from _signal import NSIG, getsignal  # type: ignore[import-not-found]
+from _thread import get_ident
+from itertools import pairwise
+from opcode import opname
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import FrameType, TracebackType
+    from typing import Any, TypeVar
+
+    T = TypeVar("T")
+
+MOST = 50
+"""How often a step is repeated before it is given up: it ends a storm of interruptions."""
+
+_OURS = ("localops", "localops_sync")
+_CALLS = ("CALL", "PRECALL", "IMPORT_NAME")  # frames of an import are left out of tracebacks
+_RAISES = ("RAISE_VARARGS", "RERAISE")
+
+waiting: dict[int, list[BaseException]] = {}
+"""The exceptions that are to be raised when our work is done, by thread."""
+
+
+def hold(error: BaseException) -> None:
+    """Keep an exception of the program until the work it interrupted is done."""
+    waiting.setdefault(get_ident(), []).append(error)
+
+
+def deliver() -> None:
+    """Raise what was held in this thread: the newest, the others as its context, as Python chains them itself."""
+    errors = waiting.pop(get_ident(), None)
+    if errors is None:
+        return
+    newest = errors[-1]
+    chain = list(_contexts(newest))
+    for error in reversed(errors[:-1]):
+        if not any(error is known for known in chain):
+            chain[-1].__context__ = error
+            chain = list(_contexts(newest))
+    raise newest
+
+
+def is_programs(error: BaseException) -> bool | None:
+    """Whether the program raised it from outside; None where only a second try of the same step can tell."""
+    frames = list(_frames(error))
+    if any(_is_handler(trace.tb_frame) for trace in frames):
+        return True
+    if not frames:
+        return None
+    operation = _operation(frames[-1])
+    if operation.startswith("RESUME") or "JUMP_BACKWARD" in operation:  # no code raises here by itself
+        return True
+    if type(error).__module__ == "apsw" or (isinstance(error, OSError) and error.errno is not None):
+        return False
+    if isinstance(error, KeyboardInterrupt):  # its usual handler is written in C and leaves no frame
+        return None if operation.startswith(_CALLS) else operation not in _RAISES
+    if isinstance(error, RecursionError | MemoryError) or not operation.startswith(_CALLS):
+        return False
+    return None if _is_ours(frames[-1].tb_frame) or _could_be_asynchronous(error) else False
+
+
+def seems_programs(error: BaseException) -> bool:
+    """As `is_programs`, for what cannot be tried again: classes of our own code's mistakes are not the program's."""
+    known = is_programs(error)
+    if known is None:
+        return not isinstance(error, Exception) or isinstance(error, TimeoutError) or _is_own_class(type(error))
+    return known
+
+
+def hold_if_programs(error: BaseException) -> bool:
+    """Hold an exception if it seems to be the program's, and tell whether it does."""
+    if seems_programs(error):
+        hold(error)
+        return True
+    return False
+
+
+def _is_own_class(kind: type) -> bool:
+    """Whether a class was made by the program, or by a package of its own."""
+    return kind.__module__.partition(".")[0] not in ("builtins", *_OURS)
+
+
+def pass_on(error: OSError) -> None:
+    """Raise an OSError that comes from no system call: a TimeoutError that the program raises is one, too."""
+    if error.errno is None and is_programs(error) is not False:
+        raise error
+
+
+def settle(error: BaseException, step: Callable[[], T]) -> T:
+    """Repeat a step that an exception ended.
+
+    Where it succeeds, the exception was the program's, and is held.  Raises the exception of the step's own code.
+    """
+    errors = [error]
+    while len(errors) <= MOST and is_programs(errors[-1]) is not False:
+        try:
+            result = step()
+        except BaseException as again:
+            errors.append(again)
+            if is_programs(again) is None and _place(again) in map(_place, errors[:-1]):
+                break
+        else:
+            for held in errors:
+                hold(held)
+            return result
+    for held in errors[:-1]:
+        if is_programs(held):
+            hold(held)
+    raise errors[-1]
+
+
+def attempt(step: Callable[[], T], otherwise: T) -> T:
+    """What a step gives that runs a value's own code, or something else where that fails."""
+    try:
+        return step()
+    except BaseException as error:
+        try:
+            return settle(error, step)
+        except BaseException:
+            return otherwise
+
+
+def _contexts(error: BaseException) -> Iterator[BaseException]:
+    """The exception, the one that was handled when it was raised, and so on; each once."""
+    seen: set[int] = set()
+    at: BaseException | None = error
+    while at is not None and id(at) not in seen:
+        seen.add(id(at))
+        yield at
+        at = at.__context__
+
+
+def _frames(error: BaseException) -> Iterator[TracebackType]:
+    trace = error.__traceback__
+    while trace is not None:
+        yield trace
+        trace = trace.tb_next
+
+
+def _is_handler(frame: FrameType) -> bool:
+    """Whether a frame is that of a signal handler: it was given the number, and the frame that it interrupts."""
+    back = frame.f_back
+    if back is None:
+        return False
+    given = _arguments(frame)
+    for number, where in pairwise(given):
+        if where is back and isinstance(number, int):
+            return True
+    return frame.f_code in _handlers()
+
+
+def _arguments(frame: FrameType) -> list[Any]:
+    """What a function was called with, by position, as far as it has not let go of it."""
+    code = frame.f_code
+    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount + bool(code.co_flags & 4)]
+    values = [frame.f_locals.get(name) for name in names]
+    if code.co_flags & 4 and isinstance(values[-1], tuple):  # *args
+        values[-1:] = values[-1]
+    return values
+
+
+def _handlers() -> Iterator[object]:
+    """The code of the signal handlers that are set, as far as it is Python's."""
+    for number in range(1, NSIG):
+        handler = getsignal(number)
+        if callable(handler):
+            while hasattr(handler, "func"):  # a partial
+                handler = handler.func
+            for way in (handler, getattr(handler, "__func__", None), type(handler).__call__):
+                if (code := getattr(way, "__code__", None)) is not None:
+                    yield code
+
+
+def _operation(trace: TracebackType) -> str:
+    """The name of the instruction at which a frame was left."""
+    code = trace.tb_frame.f_code.co_code
+    return opname[code[trace.tb_lasti]] if 0 <= trace.tb_lasti < len(code) else ""
+
+
+def _is_ours(frame: FrameType) -> bool:
+    return str(frame.f_globals.get("__name__")).partition(".")[0] in _OURS
+
+
+def _could_be_asynchronous(error: BaseException) -> bool:
+    """Whether another thread may have raised it: it can give a class only, which is called without arguments."""
+    return not error.args or hasattr(type(error).__init__, "__code__")
+
+
+def _place(error: BaseException) -> tuple[object, ...]:
+    """What two exceptions of the same code have in common."""
+    frames = list(_frames(error))
+    return (type(error), *((frames[-1].tb_frame.f_code, frames[-1].tb_lasti) if frames else ()))

@@ -1,0 +1,163 @@
+"""What the program's signal handlers and threads raise while it records arrives; what its values raise does not."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import pytest
+
+import localops
+from localops import interruption
+from localops.encode import Encoder
+from localops.interruption import deliver, hold, is_programs, settle
+from tests.interrupting import assert_all_arrived, outcome
+
+
+@pytest.mark.parametrize("what", ["tight", "ordinary", "api", "work", "llm", "walk", "hook", "beside"])
+def test_an_alarm_arrives_when_the_row_is_written(what: str) -> None:
+    """SIGALRM at random moments, in a loop that does nothing but record and in others: none is swallowed."""
+    assert_all_arrived(outcome("alarm", what, 60), 60)
+
+
+@pytest.mark.parametrize("what", ["large", "power", "locked", "spill"])
+def test_an_alarm_arrives_where_the_disk_is_waited_for(what: str) -> None:
+    """So it is with blobs, synced rows, a journal that others lock, and spill files."""
+    assert_all_arrived(outcome("alarm", what, 15), 15)
+
+
+@pytest.mark.parametrize("what", ["tight", "work", "walk", "locked", "spill"])
+def test_the_exception_of_another_thread_arrives(what: str) -> None:
+    """PyThreadState_SetAsyncExc, as func_timeout and stopit use it, leaves no frame of a handler."""
+    assert_all_arrived(outcome("thread", what, 40), 40)
+
+
+@pytest.mark.parametrize("kind", ["BaseException", "TimeoutError", "SystemExit", "KeyboardInterrupt"])
+@pytest.mark.parametrize("what", ["llm", "work"])
+def test_every_class_arrives(kind: str, what: str) -> None:
+    """Whatever the class: a TimeoutError is an OSError, and the handler of Ctrl-C is written in C."""
+    assert_all_arrived(outcome("alarm", what, 30, kind=kind), 30)
+
+
+class Late(Exception):
+    """What a handler raises."""
+
+
+class Stop(BaseException):
+    """What a value should not raise, and some do."""
+
+
+def raises(error: type[BaseException]) -> Callable[..., Any]:
+    """A method that raises that."""
+
+    def method(*_: object, **__: object) -> Any:
+        raise error("of its own")
+
+    return method
+
+
+METHODS = ("__str__", "__repr__", "__getattribute__", "__iter__", "__len__", "__bool__", "__eq__", "__fspath__")
+
+
+@pytest.mark.parametrize("error", [Stop, KeyboardInterrupt, SystemExit, GeneratorExit, TimeoutError, ValueError])
+@pytest.mark.parametrize("method", [*METHODS, "model_dump", "to_dict", "tolist"])
+def test_what_a_value_raises_never_arrives(error: type[BaseException], method: str) -> None:
+    """In every field of an event, by every method: the event is recorded, and the program goes on."""
+    value = type("Hostile", (), {method: raises(error)})()
+    session = localops.init(env_data_opt_out=True)
+    assert session is not None
+    fields = ("params", "returns", "logs", "name", "tags", "agent_id", "id", "screenshot", "init_timestamp")
+    for field in (*fields, "event_type"):
+        session.record(localops.ActionEvent(**{field: value}))
+    for field in ("prompt", "completion", "model", "cost", "prompt_tokens", "provider", "thread_id"):
+        session.record(localops.LLMEvent(**{field: value}))
+    for field in ("error_type", "code", "details", "exception", "trigger_event"):
+        session.record(localops.ErrorEvent(**{field: value}))
+    session.record(localops.ActionEvent(params=[value], tags=[value]))
+    assert session._journal.counts["dropped"] == 0
+    assert len(list(session.events)) == 10 + 7 + 5 + 1
+    assert not interruption.waiting
+
+
+def test_what_a_value_written_in_c_raises_never_arrives() -> None:
+    """It leaves no frame of its own: the step is repeated, and raises the same again."""
+    broken = memoryview(b"x")
+    broken.release()  # from now on each of its methods raises ValueError
+    text = Encoder(redactor=None).encode({"params": broken})
+    assert '"$failed":"ValueError"' in text
+    assert not interruption.waiting
+
+
+def test_a_value_that_raises_once_only_is_its_own_affair() -> None:
+    """A value that fails at the first look and not at the second was not interrupted."""
+
+    class Flaky:
+        looks = 0
+
+        def __repr__(self) -> str:
+            self.looks += 1
+            if self.looks == 1:
+                raise RuntimeError("not yet")
+            return "ready"
+
+    Encoder(redactor=None).encode({"params": Flaky()})
+    assert not interruption.waiting
+
+
+def test_a_signal_handler_is_known_by_its_frame() -> None:
+    """However it names its arguments, and if it has let go of them, as long as it is set."""
+
+    def takes_any(*given: object) -> None:
+        raise Late("any")
+
+    def forgets(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        raise Late("forgot")
+
+    class Object:
+        def __call__(self, number: int, frame: FrameType | None) -> None:
+            raise Late("object")
+
+        def method(self, number: int, frame: FrameType | None) -> None:
+            raise Late("method")
+
+    before = signal.getsignal(signal.SIGUSR1)
+    try:
+        for handler in (takes_any, forgets, Object(), Object().method):
+            signal.signal(signal.SIGUSR1, handler)
+            with pytest.raises(Late) as caught:
+                signal.raise_signal(signal.SIGUSR1)
+            assert is_programs(caught.value) is True, handler
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    with pytest.raises(Late) as caught:
+        takes_any(1, 2)
+    assert is_programs(caught.value) is False
+
+
+def test_a_step_is_repeated_and_its_interruption_held() -> None:
+    """`settle` tells the two apart, and `deliver` raises what was held, the newest with the others behind it."""
+    tries = []
+
+    def step() -> int:
+        tries.append(1)
+        return len(tries)
+
+    first, second = Stop("first"), Stop("second")
+    assert settle(first, step) == 1
+    hold(second)
+    with pytest.raises(Stop, match="second") as caught:
+        deliver()
+    assert caught.value.__context__ is first
+    deliver()  # nothing is left
+
+    def fails() -> int:
+        raise Late("of its own")
+
+    with pytest.raises(Late) as own:
+        fails()
+    with pytest.raises(Late):
+        settle(own.value, fails)
+    assert not interruption.waiting
