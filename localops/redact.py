@@ -330,7 +330,7 @@ _b = _search(r"b(?=e|a)(?:earer |asic )")
 _underscore = re.compile(
     rb"_(?:_(?=[a-z])(?=[a-z_]{0,64}?(?:pass|pwd|token|secret|key|auth|cookie|credential|user|phrase))"
     rb"|u(?:(?=[ =\\\"'])|s[0-9])|p(?:[^ \\\"_](?:(?<= _p.)|(?<=\\[nrt]_p.))| (?=[^ ]{1,64} )(?<= _p ))|a (?<= _a )"
-    rb"|([a-z0-9_+/=]{20}(?<!_[0-9a-f]{4}_.{15})))"
+    rb"|([a-z0-9_+/]{20}(?<!_[0-9a-f]{4}_.{15})))"
 ).search
 # These are compiled when they are first used, as the signs that they look for may not come up at all.
 _discord = Later(rb"[a-z0-9_]{6}_[a-z0-9_]{27}")

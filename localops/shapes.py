@@ -433,6 +433,13 @@ def _by_tail() -> dict[str, list[tuple[str, str, Later, Callable[[str], bool]]]]
 _BY_TAIL = _by_tail()
 
 
+def _behind(sign: str) -> str:
+    """What looks back at the two signs before the last of a beginning: few words have such a pair."""
+    words = [word for _, many, *_ in _PREFIXED for word in many.split() if word.endswith(sign)]
+    first, second = ("".join(sorted({word[at] for word in words})) for at in (-3, -2))
+    return f"(?<=[{re.escape(first)}][{re.escape(second)}]{re.escape(sign)})"
+
+
 def tails() -> frozenset[bytes]:
     """The last four signs of each beginning, or all it has, in small letters and with `_` for `-` and `.`."""
     words = " ".join(many for _, many, *_ in _PREFIXED).lower().replace("-", "_").replace(".", "_")
@@ -823,18 +830,18 @@ def _letter_p(look: _Look, match: re.Match[str]) -> None:
 # What must be in the text at all, where a pass over it stops, and what looks at the place. Each pattern begins
 # with a sign that is rare, which is what makes a search fast. These go over the text as it is.
 _PASSES_OVER_TEXT: list[tuple[str, Later, Callable[[_Look, re.Match[str]], None]]] = [
-    ("_", Later(r"_(?=[\w+/=.-]{10})"), _prefixed),
+    ("_", Later(rf"_{_behind('_')}(?=[\w+/=.-]{{10}})"), _prefixed),
     (
         "-",
         Later(
             r"-(?:(?P<long>(?=-[A-Za-z]))|(?P<us>us[0-9]{1,2}(?![\w-]))"
             r"|(?P<short>(?<=\s-)(?=[pa](?:[^\s-]|[ ]{1,8}[^\s-])))"
             r"|(?P<pem>----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----)|(?P<user>(?<![\w-]-)(?=[uU][ =]))"
-            r"|(?=[\w.+/=-]{10}))"
+            rf"|{_behind('-')}(?=[\w.+/=-]{{10}}))"
         ),
         _hyphen,
     ),
-    (".", Later(r"\.(?=[A-Za-z0-9_-]{6}(?:[A-Za-z0-9_-]{10}|\.[A-Za-z0-9_-]{27}))"), _dotted),
+    (".", Later(rf"\.(?:{_behind('.')}(?=[A-Za-z0-9_-]{{16}})|(?=[A-Za-z0-9_-]{{6}}\.[A-Za-z0-9_-]{{27}}))"), _dotted),
     ("A", Later(r"A(?=[KSB]IA|CCA|Iza|T[AC]TT3|TBB|BSK|KCp|A[A-Za-z0-9_-]{32})"), _capital_a),
     ("S", Later(r"S(?=K[0-9a-fA-F]{32})"), _TWILIO),
     ("J", Later(r"J(?:(?<=eyJ)|(?<=CRUdJ)(?=Ti))"), _capital_j),
