@@ -163,6 +163,25 @@ def is_network(kind: str) -> bool:
     return kind in _NETWORK or kind.startswith("fuse.")
 
 
+def keep_owner(handle: int, like: str) -> None:
+    """Give a new file to the owner of another one, where root writes for somebody else."""
+    if os.name == "posix" and os.geteuid() == 0:
+        facts = os.stat(like)
+        os.fchown(handle, facts.st_uid, facts.st_gid)
+
+
+def keep_owners(folder: str) -> None:
+    """Give everything of root's in a folder to the owner of the folder, where root worked for somebody else."""
+    if os.name != "posix" or os.geteuid() != 0 or os.stat(folder).st_uid == 0:
+        return
+    facts = os.stat(folder)
+    for inner, folders, files in os.walk(folder):
+        for name in folders + files:
+            path = os.path.join(inner, name)
+            if os.lstat(path).st_uid == 0:
+                os.lchown(path, facts.st_uid, facts.st_gid)
+
+
 def make_private(folder: str, *, synced: bool = False) -> None:
     """Make a folder and the missing ones above it for this user alone; `os.makedirs` opens those above to all.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 import click
 
@@ -16,7 +16,7 @@ from localops.reader import SQLiteError, because
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any, TypeVar
 
     from localops.server.keys import Key, Keys
@@ -139,10 +139,11 @@ def create(data: str, project: str, note: str | None, as_json: bool) -> None:
     from localops.server.store import HomeStore
 
     keys = _keys(data, new=True)
-    secret = keys.create(project, note)
-    store = HomeStore(keys.folder)
-    store.migrate(project)
-    store.close()
+    with _owned(keys.folder):
+        secret = keys.create(project, note)
+        store = HomeStore(keys.folder)
+        store.migrate(project)
+        store.close()
     if as_json:
         print_json({"key": secret, "project": project, "hub": keys.hub})
         return
@@ -184,7 +185,9 @@ def _facts(each: Key) -> dict[str, Any]:
 @_data_option
 def revoke(handle: str, data: str) -> None:
     """Let a key in no more, from this moment on; HANDLE is what `list` shows."""
-    dead = _keys(data).revoke(handle)
+    keys = _keys(data)
+    with _owned(keys.folder):
+        dead = keys.revoke(handle)
     output.say(f"key {dead.handle} to project {dead.project} is revoked")
 
 
@@ -207,11 +210,12 @@ def delete(session: str, data: str, project: str, yes: bool) -> None:
     if not yes and not click.confirm(f"Delete session {full_id(id)} ({output.clean(name)}) for good?"):
         return
     store = HomeStore(folder)
-    try:
-        if not store.delete(project, id):
-            raise NotFound(f"session {full_id(id)} is not there any more")
-    finally:
-        store.close()
+    with _owned(folder):
+        try:
+            if not store.delete(project, id):
+                raise NotFound(f"session {full_id(id)} is not there any more")
+        finally:
+            store.close()
     output.say(f"session {full_id(id)} is deleted")
 
 
@@ -309,6 +313,15 @@ def _missing(checked: Checked) -> str:
         lacks.append(f"{len(checked.missing)} files are missing or damaged ({', '.join(checked.missing[:3])})")
     again = "`localops sync --verify` and then `localops sync` on each machine send what it still has"
     return f"{' and '.join(lacks)}: {again}"
+
+
+@contextmanager
+def _owned(folder: str) -> Iterator[None]:
+    """What root changes in a data folder stays that of the user who serves it: nobody else could read it."""
+    try:
+        yield
+    finally:
+        host.keep_owners(folder)
 
 
 def _folder(data: str) -> str:

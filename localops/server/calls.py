@@ -28,7 +28,14 @@ class Refusal(Exception):
 
 
 class Unavailable(LocalopsError):
-    """Nothing can be stored just now."""
+    """Nothing can be stored just now.
+
+    `why` is for whoever looks after the hub: it may name paths, and no client is told.
+    """
+
+    def __init__(self, message: str, why: object = "") -> None:
+        super().__init__(message)
+        self.why = why
 
 
 class TooMany(LocalopsError):

@@ -107,6 +107,8 @@ class Keys:
             facts = os.stat(self.path)
         except FileNotFoundError:
             return
+        except OSError as error:
+            raise Unreadable(f"{self.path} cannot be read: {error.strerror}") from error
         seen = (facts.st_mtime_ns, facts.st_ino, facts.st_size)
         if seen == self._seen:
             return
@@ -139,6 +141,7 @@ class Keys:
         temporary = f"{self.path}.{os.getpid()}"
         handle = os.open(temporary, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         with open(handle, "wb") as file:
+            host.keep_owner(handle, self.path if os.path.exists(self.path) else self.folder)
             file.write(encode.dumps({"hub": hub, "keys": [_told(key) for key in keys]}) + b"\n")
             file.flush()
             os.fsync(file.fileno())

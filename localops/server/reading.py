@@ -71,7 +71,7 @@ class HomeReader:
             yield opened.home
         except SQLiteError as error:
             opened.home.close()
-            raise Unavailable(f"it cannot be read just now: {error}") from error
+            raise Unavailable("it cannot be read just now", error) from error
         except BaseException:
             opened.home.close()
             raise

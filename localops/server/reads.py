@@ -14,6 +14,7 @@ from localops.server.calls import Refusal, Unavailable, digest_in, project_named
 from localops.server.catalogue import SORTS, WORDS
 from localops.server.doors import BYTES, DOORS, MOST_PREVIEWS
 from localops.server.service import json
+from localops.server.troubles import Health
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,12 +40,15 @@ class Reads:
     def __init__(self, service: Service, streams: Streams) -> None:
         self._service, self._streams = service, streams
         self._store, self._read, self._answer = service.store, service.read, service.answer
+        self._health = Health(service.keys) if service.keys is not None else None
 
     # For everybody
 
     async def health(self, _: Call) -> Response:
-        """Up."""
-        return self._answer({"status": "ok", "version": __version__})
+        """Whether a hub can store rows and knows its keys; of a local home, that it is up."""
+        problems = [] if self._health is None else await self._service.read(self._health.problems)
+        told = {"status": "trouble" if problems else "ok", "version": __version__, "problems": problems}
+        return self._answer(told, 503 if problems else 200)
 
     async def openapi(self, _: Call) -> Response:
         """The description of all doors."""
@@ -222,7 +226,7 @@ class Reads:
                 if not await self._read(self._store.write, call.project, call.session(), form, file, most=most):
                     raise Refusal(404, _MISSING)
         except OSError as error:
-            raise Unavailable(f"there is no room here to put the session together: {error}") from error
+            raise Unavailable("there is no room here to put the session together", error) from error
         name = f"localops-{uuid.UUID(bytes=call.session())}.{form}"
         headers = {
             "Content-Disposition": f'attachment; filename="{name}"',

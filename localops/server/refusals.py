@@ -6,6 +6,7 @@ import math
 
 from localops.errors import Ambiguous, BundleError, ConfigError, LocalopsError, NotFound
 from localops.intake import Apart
+from localops.server import troubles
 from localops.server.bodies import TooLarge, TooSlow, Unpackable
 from localops.server.calls import Garbled, Misplaced, Refusal, TooMany, Unavailable
 from localops.server.keys import Unreadable
@@ -38,15 +39,24 @@ def apart(held: Iterable[Range], marks: Iterable[tuple[int, bytes, int]]) -> dic
     return {"held": [list(each) for each in held], "marks": [[seq, id.hex(), phase] for seq, id, phase in marks]}
 
 
+def _later(error: Busy | Unavailable | Unreadable) -> Refusal:
+    """What passes by itself, or once somebody has looked after the hub: why is printed there, and told to no client."""
+    if isinstance(error, Busy):
+        if not error.own_fault:
+            troubles.report("the hub is full", error)
+        wait = {"Retry-After": str(math.ceil(error.after))}
+        return Refusal(429 if error.own_fault else 503, str(error), headers={**wait, **CLOSE})
+    message = "the keys of the hub cannot be read just now" if isinstance(error, Unreadable) else str(error)
+    troubles.report(message, error if isinstance(error, Unreadable) else error.why)
+    return Refusal(503, message, headers={"Retry-After": str(_RETRY)})
+
+
 def refusal(error: Exception) -> Refusal:
     """What an error means to whoever asked; one that we do not know is raised again."""
     if isinstance(error, Refusal):
         return error
-    if isinstance(error, Busy):
-        wait = {"Retry-After": str(math.ceil(error.after))}
-        return Refusal(429 if error.own_fault else 503, str(error), headers={**wait, **CLOSE})
-    if isinstance(error, Unavailable | Unreadable):
-        return Refusal(503, str(error), headers={"Retry-After": str(_RETRY)})
+    if isinstance(error, Busy | Unavailable | Unreadable):
+        return _later(error)
     if isinstance(error, TooSlow):
         return Refusal(408, str(error), headers=CLOSE)
     if isinstance(error, Apart):

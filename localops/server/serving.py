@@ -14,6 +14,8 @@ from contextlib import contextmanager
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from localops import output
+from localops.server import troubles
 from localops.server.limits import Limits
 
 TYPE_CHECKING = False
@@ -39,6 +41,7 @@ class _Bounded(H11Protocol):
     def connection_made(self, transport: Any) -> None:
         """Make room by closing who has been silent longest; else there is none."""
         if len(self.connections) >= self.limits.connections and not self._make_room():
+            troubles.report("the hub is full", f"{len(self.connections)} connections, none of them idle")
             transport.write(_FULL)
             transport.close()
         super().connection_made(transport)
@@ -113,11 +116,21 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Stop on SIGTERM and SIGINT; a second one stops at once."""
         known = {number: signal.signal(number, self._stop) for number in (signal.SIGTERM, signal.SIGINT)}
+        known[signal.SIGHUP] = signal.signal(signal.SIGHUP, self._reload)
         try:
             yield
         finally:
             for number, handler in known.items():
                 signal.signal(number, handler)
+
+    def _reload(self, _: int, __: FrameType | None) -> None:
+        """Read the certificate again: connections from now on get the renewed one."""
+        if self.config.ssl is None or self.config.ssl_certfile is None:
+            return
+        try:
+            self.config.ssl.load_cert_chain(self.config.ssl_certfile, self.config.ssl_keyfile)
+        except OSError as error:  # an SSLError is one, too
+            output.say(f"the certificate cannot be read again, and the old one stays: {error}")
 
     def _stop(self, _: int, __: FrameType | None) -> None:
         self._app.state.leaving = True  # what would go on for long ends by itself

@@ -212,7 +212,7 @@ class HomeStore(HomeReader):
             try:
                 yield writer.journal()
             except (SQLiteError, JournalError, OSError) as error:
-                raise Unavailable(f"nothing can be stored here just now: {error}") from error
+                raise Unavailable("nothing can be stored here just now", error) from error
 
     # Proof
 
@@ -244,7 +244,7 @@ class HomeStore(HomeReader):
         try:
             return proof.missing_blobs(config.project_folder(self.folder, project), digests)
         except OSError as error:
-            raise Unavailable(f"a blob cannot be read just now: {error}") from error
+            raise Unavailable("a blob cannot be read just now", error) from error
 
     def keeps(self, project: str, seq: int, id: bytes) -> bool | None:
         """Whether the row that once was the newest is still here; None when that cannot be told."""
@@ -291,7 +291,7 @@ class HomeStore(HomeReader):
                 if at + len(piece) == total:
                     _publish(folder, path, digest)
         except OSError as error:
-            raise Unavailable(f"nothing can be stored here just now: {error}") from error
+            raise Unavailable("nothing can be stored here just now", error) from error
         return at + len(piece)
 
 

@@ -165,7 +165,7 @@ class Taking:
             try:
                 await bodies.read(request.stream(), file.write, self._limits)
             except OSError as error:
-                raise Unavailable(f"there is no room here for a body: {error}") from error
+                raise Unavailable("there is no room here for a body", error) from error
             file.seek(0)
             yield cast("IO[bytes]", file)
 

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
+import signal
 import socket
+import ssl
+import subprocess
+import sys
 import threading
 import time
+import urllib.error
+import urllib.request
 import zlib
 from collections.abc import Iterator
 from http.client import HTTPException
@@ -389,18 +397,62 @@ def test_keys_that_cannot_be_read_stop_nothing_for_good(tmp_path: Path) -> None:
         keys.write_bytes(told[:-5])
         for _ in range(2):
             status, said = found.take(batch_of(session_rows()))
-            assert (status, "hub.json" in said["message"]) == (503, True)
+            assert (status, "keys of the hub" in said["message"]) == (503, True)
         keys.write_bytes(told)
         assert found.take(batch_of(session_rows()))[0] == 200
 
 
+def test_a_hub_in_trouble_says_so(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Who looks after it gets one line with the reason, and 503 of `/health`; clients are told no path."""
+    with hub(tmp_path) as found:
+        assert found.ask("GET", "/health", key="")[0] == 200
+        keys = found.data / "hub.json"
+        good = keys.read_bytes()
+        keys.write_bytes(good[:-5])
+        capfd.readouterr()
+        for _ in range(3):
+            status, said = found.take(batch_of(session_rows()))
+            assert (status, str(tmp_path) in json.dumps(said), "keys" in said["message"]) == (503, False, True)
+        err = capfd.readouterr().err
+        assert (err.count("\n"), "hub.json" in err, " 503: the keys of the hub" in err) == (1, True, True)
+        wait_until(lambda: found.ask("GET", "/health", key="")[0] == 503, 30)
+        assert found.ask("GET", "/health", key="")[1]["problems"] == ["the keys cannot be read"]
+        keys.write_bytes(good)
+        shutil.rmtree(found.folder)
+        found.folder.write_text("in the way")
+        assert found.process is not None
+        (found.data / f".health-{found.process.pid}").mkdir()
+        for _ in range(2):
+            status, said = found.take(batch_of(session_rows()))
+            assert (status, str(tmp_path) in json.dumps(said)) == (503, False)
+        assert capfd.readouterr().err.count(" 503: nothing can be stored here just now: ") == 1
+        wait_until(lambda: "nothing can be stored" in str(found.ask("GET", "/health", key="")[1]["problems"]), 30)
+
+
+def test_a_hang_up_is_no_end(tmp_path: Path) -> None:
+    """What rotates logs sends SIGHUP: the hub goes on, also without a certificate to read again."""
+    with hub(tmp_path) as found:
+        assert found.process is not None
+        found.process.send_signal(signal.SIGHUP)
+        time.sleep(0.1)
+        assert found.take(batch_of(session_rows()))[0] == 200
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root can work for somebody else")
+def test_what_root_does_leaves_the_files_to_their_owner(tmp_path: Path) -> None:
+    """A key that root makes for the user of the service can be read by that user, and so can the project's files."""
+    data = tmp_path / "hub"
+    command = [sys.executable, "-m", "localops", "hub", "key", "create", "--data", str(data), "--project"]
+    subprocess.run([*command, "one"], check=True, capture_output=True, timeout=60)
+    for path in (data, *data.rglob("*")):
+        os.chown(path, 65_534, 65_534)
+    subprocess.run([*command, "two"], check=True, capture_output=True, timeout=60)
+    assert {path.stat().st_uid for path in (data, *data.rglob("*"))} == {65_534}
+    assert (data / "two" / "journal.db").exists()
+
+
 def test_tls_is_served(tmp_path: Path) -> None:
     """With a certificate the hub speaks HTTPS, and only that."""
-    import shutil
-    import ssl
-    import subprocess
-    import urllib.request
-
     if shutil.which("openssl") is None:
         pytest.skip("openssl makes the certificate")
     cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
@@ -413,5 +465,20 @@ def test_tls_is_served(tmp_path: Path) -> None:
         silent = socket.create_connection(("127.0.0.1", int(found.url.rpartition(":")[2])), timeout=30)
         with urllib.request.urlopen(found.url + "/health", context=context, timeout=30) as answer:
             assert answer.status == 200
+        was = cert.read_text()
+        subprocess.run([*make.split(), *more], check=True, capture_output=True)
+        assert found.process is not None
+        found.process.send_signal(signal.SIGHUP)
+        renewed = ssl.create_default_context(cafile=str(cert))
+        assert cert.read_text() != was
+
+        def is_renewed() -> bool:
+            try:
+                with urllib.request.urlopen(found.url + "/health", context=renewed, timeout=30) as answer:
+                    return bool(answer.status == 200)
+            except urllib.error.URLError:
+                return False
+
+        wait_until(is_renewed, 30)
         with silent:  # who never greets has the time of a head, and not a minute
             assert _until_closed(silent) == b""
