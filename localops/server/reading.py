@@ -139,6 +139,11 @@ class HomeReader:
         with self._following(where) as catalogue:
             return catalogue.place(where, id, sort)
 
+    def unsearched(self, project: str | None) -> int:
+        """How many rows a search for text does not see yet: the index follows in a thread."""
+        with self._home(project) as home:
+            return sum(self._catch_up(each) for each in home.projects)
+
     def facets(self, project: str | None, only: str | None, filters: Filters, **bounds: Any) -> Facts:
         """How many sessions each value of each filter has under the others."""
         wanted = Wanted(filters, **bounds)

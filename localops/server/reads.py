@@ -79,6 +79,9 @@ class Reads:
         order = call.asked("order") or ("asc" if sort in WORDS else "desc")
         if order not in ("asc", "desc"):
             raise Refusal(400, "order is asc or desc")
+        unsearched = 0  # as of before the list is made, which then may be short of no more than these
+        if filters.text is not None:
+            unsearched = await self._read(self._store.unsearched, call.chosen_project())
         found, following = await self._read(
             self._store.sessions,
             call.chosen_project(),
@@ -89,7 +92,8 @@ class Reads:
             ascending=order == "asc",
             **bounds,
         )
-        return {"sessions": found, "next_before": following}
+        listed: Facts = {"sessions": found, "next_before": following}
+        return listed if filters.text is None else {**listed, "unsearched": unsearched}
 
     async def facets(self, call: Call) -> Response:
         """How many sessions each filter would leave."""

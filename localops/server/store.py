@@ -48,6 +48,9 @@ if TYPE_CHECKING:
             catalogue.Wanted.
             """
 
+        def unsearched(self, project: str | None) -> int:
+            """How many rows a search for text does not see yet."""
+
         def facets(self, project: str | None, only: str | None, filters: Filters, **bounds: Any) -> Facts:
             """How many sessions each value of each filter has under the others; `only`: the project that is chosen."""
 

@@ -14,7 +14,7 @@ from localops.bundle import Batch, Previous
 from localops.home import Home
 from localops.server.calls import Door
 from localops.server.doors import DOORS
-from tests.server.hubs import RealHub, batch_of, hub, packed, session_rows
+from tests.server.hubs import RealHub, batch_of, hub, packed, session_rows, wait_until
 
 
 def _send(running: RealHub, found: list[rows.Row], **options: object) -> str:
@@ -339,3 +339,16 @@ def test_every_answer_says_which_hub_it_is(running: RealHub) -> None:
     for path in ("/health", "/sync/1/hello", "/api/1/sessions", "/nothing", "/api/1/sessions/last"):
         told = running.ask("GET", path)[1]
         assert (told["localops"], told["hub"]) == (bundle.WIRE, running.id)
+
+
+def test_a_search_says_how_much_it_has_not_seen(tmp_path: Path) -> None:
+    """While the index follows after many rows, the list is short and tells how many rows are not looked through."""
+    with hub(tmp_path) as found:
+        for n in range(3):
+            batch = batch_of(session_rows(3_000, body='{"params":{"q":"paris"}}'), journal=f"{n}" * 32)
+            assert found.take(batch)[0] == 200
+        status, first = found.ask("GET", "/api/1/sessions?text=paris")
+        assert (status, first["unsearched"] > 0 or len(first["sessions"]) == 3) == (200, True)
+        wait_until(lambda: found.ask("GET", "/api/1/sessions?text=paris")[1]["unsearched"] == 0, 60)
+        assert len(found.ask("GET", "/api/1/sessions?text=paris")[1]["sessions"]) == 3
+        assert "unsearched" not in found.ask("GET", "/api/1/sessions")[1]
