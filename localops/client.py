@@ -440,6 +440,11 @@ def redactor(config: Config) -> Redactor | None:
 
 
 def script_name() -> str:
-    """What an unnamed session is called: the script that runs, without its folder."""
-    path = sys.argv[0] if sys.argv and sys.argv[0] not in ("", "-c", "-m") else ""
-    return os.path.basename(path) or "python"
+    """Return what an unnamed session is called: the script, the module or the notebook that runs."""
+    path = sys.argv[0] if sys.argv and sys.argv[0] not in ("", "-", "-c", "-m") else ""
+    folder, name = os.path.split(path)
+    if name == "__main__.py":  # `python -m package`, or a folder or archive that is run
+        name = os.path.basename(folder)
+    elif name == "ipykernel_launcher.py":
+        name = os.path.basename(os.environ.get("JPY_SESSION_NAME", "")) or "notebook"
+    return name or "python"

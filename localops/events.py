@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 _LAST_NS = (1 << 63) - 1
 
+# Kinds that an event of any class may be given.
+_WORK = frozenset("action llm tool error api operation task workflow guardrail".split())
+
 now_ns = clock.now_ns
 
 
@@ -32,6 +35,7 @@ class Event:
     word is kept under its own name.
     """
 
+    any_type = True  # a word of its own is its kind
     plain = True  # no tokens, no cost, no link: nothing but what every event has
     failed = False  # an error was recorded with it
     _counts_as = "action"
@@ -100,7 +104,14 @@ class Event:
     @property
     def kind(self) -> str:
         """What it counts as: `llm`, `tool`, `action`, `error`, or a word of its own."""
-        return kind_of(self.event_type, self._counts_as)
+        kind = kind_of(self.event_type, self._counts_as)
+        return kind if self.any_type or kind in _WORK else self._counts_as
+
+    def misplaced_type(self) -> str | None:
+        """Return the event type that is none, as in `ToolEvent("search")`; such an event counts by its class."""
+        if self.any_type or kind_of(self.event_type, self._counts_as) in _WORK:
+            return None
+        return describe(self.event_type)
 
     def fields(self) -> dict[str, object]:
         """What goes into the body of its row, beside the columns."""
@@ -122,6 +133,8 @@ class Event:
 
 class ActionEvent(Event):
     """A step the agent took."""
+
+    any_type = False
 
     def __init__(
         self,
@@ -177,6 +190,7 @@ class ActionEvent(Event):
 class ToolEvent(Event):
     """A tool the agent called."""
 
+    any_type = False
     plain = False
     _counts_as = "tool"
 
@@ -225,6 +239,7 @@ class LLMEvent(Event):
     `cost` is in US dollars; left out, it is worked out from the model, the tokens and the price table.
     """
 
+    any_type = False
     plain = False
     _counts_as = "llm"
 
@@ -294,6 +309,7 @@ class ErrorEvent(Event):
     from it. A trigger that was not recorded yet is recorded first, so the link always leads somewhere.
     """
 
+    any_type = False
     plain = False
     _counts_as = "error"
 

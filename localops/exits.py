@@ -14,12 +14,13 @@ import sys
 import threading
 
 from localops.output import say
-from localops.session import failure_reason
+from localops.session import exit_reason, failure_reason
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType, TracebackType
+    from typing import NoReturn
 
     from localops.client import Client
     from localops.session import Session
@@ -35,17 +36,53 @@ def install(client: Client) -> None:
     except IndexError:
         return
     atexit.register(_at_exit, client)
+    _note_exit_code()
     _chain_excepthook(client)
     _chain_thread_hook(client)
 
 
 def _at_exit(client: Client) -> None:
     left = client.open_sessions()
-    _each_open(client, lambda session: _end(session, "Indeterminate", LEFT_OPEN))
+    state, reason = _how_it_exited()
+    _each_open(client, lambda session: _end(session, state, reason))
     _each(client.open_unattributed(), lambda session: _end(session, "Indeterminate", LEFT_OPEN))
     # What functions registered earlier record from now on belongs to the session that ended last, if that is clear.
     client.expect_late(left[0] if len(left) == 1 else None if left else client.last_ended())
     client.close()
+
+
+# What the process exits with: known once nothing has caught the exception that sys.exit() raises.
+_exit_codes: list[object] = []
+
+
+def _how_it_exited() -> tuple[str, str]:
+    """Return the end of a session that nobody ended: a Failure where the process exits with another code than 0."""
+    code = _exit_codes[-1] if _exit_codes else None
+    return ("Failure", exit_reason(code)) if code else ("Indeterminate", LEFT_OPEN)
+
+
+def _note_exit_code() -> None:
+    """Have sys.exit() raise an exception that notes its code when the interpreter itself ends with it.
+
+    Python tells no hook what a process exits with. An exception that nothing caught is freed where no Python code
+    is running any more; one that was caught is freed inside the program, and notes nothing.
+    """
+    original = sys.exit
+    main = threading.main_thread().ident
+
+    class Exit(SystemExit):
+        def __del__(self) -> None:
+            if sys._getframe().f_back is None and threading.get_ident() == main:
+                _exit_codes.append(self.code)
+
+    Exit.__name__ = Exit.__qualname__ = "SystemExit"
+    Exit.__module__ = "builtins"
+
+    def exit(status: object = None, /) -> NoReturn:
+        raise Exit() if status is None else Exit(*status) if isinstance(status, tuple) else Exit(status)
+
+    exit.__doc__ = original.__doc__
+    sys.exit = exit
 
 
 def _chain_excepthook(client: Client) -> None:

@@ -42,6 +42,7 @@ STATES = ("Success", "Failure", "Indeterminate")
 _STATE_OF = {state.lower(): state for state in STATES} | {"fail": "Failure"}
 _KINDS = {"actions": "action", "llms": "llm", "tools": "tool", "errors": "error"}
 _WARN_AT = 0.8  # of the budget
+_NO_FIELDS: Mapping[str, object] = {}
 _PATIENCE = 1.0  # seconds that an unasked end waits for one that another thread is writing
 _NAP = 0.005
 _AGAIN = 0.5  # seconds until a first row that no place took is tried again
@@ -270,7 +271,7 @@ class Session:
         measures = of_llm(event, at, self._text, self._prices) if isinstance(event, LLMEvent) else of_tool(event)
         if failed and measures[-1] is None and unbilled(event):
             measures = (*measures[:-1], 0)
-        self._write(event, at, measures, failed, None, unusable(event))
+        self._write(event, at, measures, failed, None, unusable(event) or _NO_FIELDS)
         if self._budget is not None and isinstance(event, LLMEvent) and measures[-1] is None:
             self._say_unpriced(event)
 
@@ -281,7 +282,7 @@ class Session:
         measures: tuple[Any, ...] = UNMEASURED,
         failed: int | None = None,
         parent: bytes | None = None,
-        more: Mapping[str, object] | None = None,
+        more: Mapping[str, object] = _NO_FIELDS,
     ) -> None:
         owner, operation, agent = scope.get()
         if owner is not self:
@@ -290,15 +291,16 @@ class Session:
         if event.agent_id is not None:
             agent = self.agent_id(event.agent_id)
         given = event.event_type
-        kind = (_KINDS.get(given) if type(given) is str else None) or self._text(event.kind, 64)
+        kind = _KINDS.get(given) if type(given) is str else None
+        name = event.title()
+        if kind is None:
+            kind, name = self._other_kind(event, name)
         if kind == "llm" and measures is UNMEASURED:
             measures = NO_USAGE
-        name = event.title()
         if name is not None:
             name = self._text(name)
         fields = event.fields()
-        if more is not None:
-            fields.update(more)
+        fields.update(more)
         id = new_id(at) if event._id is None or event.recorded else self._given_id(event._id, at, fields)
         start: int | None = event._began
         end: int | None = None
@@ -310,13 +312,27 @@ class Session:
         if event.tags is None and measures is UNMEASURED and failed is None and end is None:
             row = plain(id, 0, self._id, kind, name, parent, agent, at, start, body)
         else:
-            tags = self._tags_text(event.tags) if event.tags is not None else None
-            row = seal(
-                (id, 0, self._id, kind, name, parent, agent, at, start, end, *measures, failed, tags, FORMAT), body
-            )
+            head = (id, 0, self._id, kind, name, parent, agent, at, start, end)
+            row = seal((*head, *measures, failed, self._event_tags(event), FORMAT), body)
         if not self._append(row, kind == "error" and self._journal.sync_due()):
             self._not_written()
         event._id, event._ended, event.recorded = id, at, True
+
+    def _event_tags(self, event: Event) -> str | None:
+        return self._tags_text(event.tags) if event.tags is not None else None
+
+    def _other_kind(self, event: Event, name: str | None) -> tuple[str, str | None]:
+        """Return kind and name of an event whose type is none of the usual words."""
+        word = event.misplaced_type()
+        if word is None:
+            return self._text(event.kind, 64), name
+        which = type(event).__name__
+        say_once(
+            f"type of {which}",
+            f"the first argument of {which} is its type, and {word[:40]!r} is none: it counts as {event.kind}; "
+            f"give a name with name={word[:40]!r}",
+        )
+        return event.kind, name if name is not None else word
 
     def _given_id(self, given: object, at: int, fields: dict[str, object]) -> bytes:
         """The id that the program chose; where it is taken, or no UUID, its own word stays in the body."""
@@ -352,7 +368,7 @@ class Session:
         """Write an error after the event that it happened in, and link the two."""
         trigger = event.trigger_event
         measures: tuple[Any, ...] = UNMEASURED
-        failed, parent, link = None, None, None
+        failed, parent, link = None, None, _NO_FIELDS
         if trigger is not None and issubclass(type(trigger), Event):
             if not trigger.recorded:
                 self._record_measured(trigger, at, 1)
@@ -923,10 +939,18 @@ class Session:
 
 
 def failure_reason(error: BaseException) -> str:
-    """Why a session failed: the signal, or the exception's message and its traceback."""
+    """Return why a session failed: the signal, the exit code, or the exception and, below it, its traceback."""
     if isinstance(error, KeyboardInterrupt):
         return "Signal SIGINT detected"
-    return f"{events.describe(error)}: {events.traceback_of(error)}"
+    if isinstance(error, SystemExit):
+        return exit_reason(error.code)
+    message = events.describe(error)
+    return f"{type(error).__name__}{': ' if message else ''}{message}\n{events.traceback_of(error)}"
+
+
+def exit_reason(code: object) -> str:
+    """Return what a program exited with, in words; anything but a number is its last message, and its code is 1."""
+    return f"exit code {code}" if isinstance(code, int) else f"exit code 1: {events.describe(code)}"
 
 
 def _path_of(value: object) -> str | None:

@@ -593,7 +593,7 @@ def test_a_session_of_its_own_for_each_call() -> None:
         process(-1)
     fine, failed = sessions
     assert (fine.name, fine.end_state, fine.returns) == ("process", "Success", "done")
-    assert (failed.end_state, str(failed.end_state_reason)[:16]) == ("Failure", "no such customer")
+    assert (failed.end_state, str(failed.end_state_reason)[:28]) == ("Failure", "ValueError: no such customer")
     assert [list(named(one)) for one in sessions] == [["inside"], ["inside", "ValueError"]]
 
 

@@ -147,8 +147,32 @@ def test_the_recipe_for_ci_catches_a_crash(code: str) -> None:
             journal.ask(f"select count(*) from session where {one}")[0][0] for one in question[35:].split(" or ")
         )
         found = journal.ask(question)[0][0]
-    assert (state, errors) == {"raise ValueError": (1, 1), "sys.exit(1)": (0, 0)}.get(code, (1, 0))
+    assert (state, errors) == {"raise ValueError": (1, 1), "sys.exit(1)": (1, 0)}.get(code, (1, 0))
     assert found == max(state, errors)
+
+
+@pytest.mark.parametrize(
+    ("code", "returns", "state", "reason"),
+    [
+        ("sys.exit(3)", 3, "Failure", "exit code 3"),
+        ("sys.exit('cannot go on')", 1, "Failure", "exit code 1: cannot go on"),
+        ("try: int('x')\nexcept ValueError: sys.exit(1)", 1, "Failure", "exit code 1"),
+        ("import argparse; argparse.ArgumentParser().parse_args(['--no'])", 2, "Failure", "exit code 2"),
+        ("sys.exit(0)", 0, "Indeterminate", "process exited without end_session"),
+        ("sys.exit()", 0, "Indeterminate", "process exited without end_session"),
+        # Caught, or that of a thread: not what the process exits with.
+        ("try: sys.exit(4)\nexcept SystemExit: pass", 0, "Indeterminate", "process exited without end_session"),
+        ("t = threading.Thread(target=sys.exit, args=(5,)); t.start(); t.join()", 0, "Indeterminate", "process"),
+        ("try: sys.exit(4)\nexcept SystemExit as e: kept = e\nsys.exit(6)", 6, "Failure", "exit code 6"),
+    ],
+)
+def test_a_program_that_exits_with_a_code_has_failed(code: str, returns: int, state: str, reason: str) -> None:
+    """What sys.exit() was given is the reason, and the exit code stays what it was."""
+    done = programs.run(_INIT + code)
+    assert done.returncode == returns
+    standing = programs.standing()
+    assert standing.state == state
+    assert str(standing.reason).startswith(reason)
 
 
 def test_a_spent_budget_ends_the_run_and_is_its_error() -> None:

@@ -142,8 +142,22 @@ def test_what_is_no_event_is_said(
 @pytest.mark.parametrize("odd", [["a"], {"a": 1}, 5, object()])
 def test_any_event_type_is_taken(session: Session, odd: Any) -> None:
     """An event type that is no text becomes one."""
-    session.record(ActionEvent(odd))
+    session.record(Event(odd))
     assert only(session)["kind"].startswith(str(odd)[:10])
+
+
+@pytest.mark.parametrize(
+    ("make", "kind"), [(ToolEvent, "tool"), (ActionEvent, "action"), (LLMEvent, "llm"), (ErrorEvent, "error")]
+)
+def test_a_name_in_the_place_of_the_type_is_understood(
+    session: Session, make: Any, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`ToolEvent("search")` is a tool call of that name, and a line on stderr says how to write it."""
+    capsys.readouterr()
+    session.record(make("search"))
+    event = only(session)
+    assert (event["kind"], event["name"]) == (kind, "search")
+    assert f"the first argument of {make.__name__} is its type" in capsys.readouterr().err
 
 
 def test_strange_times_are_kept(session: Session) -> None:
@@ -431,14 +445,15 @@ def test_a_with_block_ends_its_session() -> None:
     with pytest.raises(ValueError, match="bad"), begun() as failed:
         raise ValueError("bad")
     assert (fine.end_state, failed.end_state) == ("Success", "Failure")
-    assert str(failed.end_state_reason).startswith("bad: Traceback")
+    assert str(failed.end_state_reason).startswith("ValueError: bad\nTraceback")
 
 
 @pytest.mark.parametrize(
     ("error", "state", "reason"),
     [
         (SystemExit(0), "Success", None),
-        (SystemExit(3), "Failure", "3"),
+        (SystemExit(3), "Failure", "exit code 3"),
+        (SystemExit("no luck"), "Failure", "exit code 1: no luck"),
         (KeyboardInterrupt(), "Failure", "Signal SIGINT detected"),
     ],
 )
