@@ -6,6 +6,7 @@ import datetime
 import enum
 import inspect
 import uuid
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -135,3 +136,31 @@ def test_an_exception_that_cannot_be_shown_is_an_error_all_the_same() -> None:
     event = ErrorEvent(exception=Unspeakable())
     assert event.error_type == "Unspeakable"
     assert "RuntimeError" in str(event.details)
+
+
+class Undecided:
+    """Something that is neither true nor false, such as pandas.NA or a tensor."""
+
+    def __bool__(self) -> bool:
+        raise TypeError("ambiguous")
+
+
+class Undecided2(Undecided, Exception):
+    """The same as an exception."""
+
+
+def test_what_is_neither_true_nor_false_makes_an_error() -> None:
+    """Type and exception of an ErrorEvent are never asked whether they are true."""
+    odd: Any = Undecided()
+    no_exception: Any = odd
+    assert ErrorEvent(error_type=odd).error_type is odd
+    event = ErrorEvent(exception=Undecided2("x"))
+    assert event.error_type == "Undecided2"
+    assert "Undecided2" in str(event.logs)
+    assert ErrorEvent(exception=no_exception).error_type == "Undecided"
+    assert ErrorEvent(error_type="").error_type is None
+
+
+def test_a_lone_surrogate_is_part_of_an_id() -> None:
+    """What UTF-8 cannot say still makes an id, and another one for another text."""
+    assert len({events.to_id("a\ud800"), events.to_id("a\ud801"), events.to_id("a")}) == 3

@@ -378,6 +378,60 @@ def test_what_refuses_to_be_text_is_recorded_wherever_it_is_given(session: Sessi
     assert [event["kind"] for event in session.events] == ["llm", "tool", "error", "agent"]
 
 
+def _refuse(*_: object, **__: object) -> Any:
+    raise RuntimeError("no")
+
+
+class _BadInt(int):
+    __eq__ = __bool__ = __int__ = __index__ = __float__ = __str__ = __repr__ = __round__ = _refuse
+    __hash__ = int.__hash__
+
+
+class _BadFloat(float):
+    __eq__ = __bool__ = __int__ = __float__ = __str__ = __repr__ = __round__ = __mul__ = _refuse
+    __hash__ = float.__hash__
+
+
+class _BadText(str):
+    __slots__ = ()
+    __eq__ = __len__ = __str__ = __repr__ = __format__ = __contains__ = __bool__ = encode = _refuse
+    __hash__ = str.__hash__
+
+
+class _NoTruth:
+    def __bool__(self) -> bool:
+        raise TypeError("ambiguous")
+
+    __eq__ = _refuse
+    __hash__ = object.__hash__
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [_BadInt(3), _BadFloat(0.5), _BadText("odd"), _NoTruth(), "a\ud800", b"\xff", float("nan"), 10**6000],
+    ids=lambda odd: type(odd).__name__,
+)
+def test_no_detail_costs_an_event(session: Session, odd: Any) -> None:
+    """Whatever is odd about one argument, the event is recorded and counted as no loss."""
+    common = "event_type params returns init_timestamp end_timestamp agent_id id tags".split()
+    kinds: dict[type[Event], str] = {
+        ActionEvent: "action_type logs screenshot name",
+        LLMEvent: "thread_id prompt prompt_tokens completion completion_tokens cost model cached_tokens provider name",
+        ToolEvent: "name logs cost",
+        ErrorEvent: "trigger_event exception error_type code details logs",
+    }
+    made = 0
+    for kind, names in kinds.items():
+        for name in [*common, *names.split()]:
+            if (kind, name) != (ErrorEvent, "name"):
+                session.record(kind(**{name: odd}))
+                made += 1
+    failed = LLMEvent(model=odd)
+    session.record(failed)
+    session.record(ErrorEvent(trigger_event=failed))
+    assert len(list(session.events)) == made + 2
+
+
 def test_a_video_that_is_no_file_is_said(session: Session, capsys: pytest.CaptureFixture[str]) -> None:
     """A mistyped path is kept as it is, and its owner hears of it."""
     session.set_video("flim.mp4")
