@@ -40,6 +40,7 @@ HEAD = 1000
 """Characters of a large value that stay in the row, for a person to know it by."""
 MAX_REPR = 2000
 MAX_ARRAY = 100_000
+_FOREIGN = 4  # values that take as long as one object of an unknown class
 _CHUNK = 1_000
 _NAMES_KNOWN = 10_000
 _LEAST, _MOST = -(1 << 63), 1 << 64
@@ -258,6 +259,7 @@ class Walk:
 
     def _foreign(self, value: object) -> Any:
         """An object of an unknown class, by the first way in that it offers, or by its repr."""
+        self._left -= _FOREIGN
         if not isinstance(value, type):
             for way_in in (_fields_of, _dumped, _paired, _listed):
                 found = way_in(value)
