@@ -33,7 +33,7 @@ _BOXES = frozenset({dict, list, tuple})
 _LEAVES = frozenset({int, bool, type(None), uuid.UUID, datetime.datetime, datetime.date, datetime.time})
 # Up to here values are looked at in the quickest way. The number of boxes is below MAX_DEPTH: they may all be nested.
 _SMALL_BOXES = 100
-_SMALL_BOX = 100
+_SMALL_ITEMS = 1_000
 _SMALL_TEXT = 16_000
 _MAX_ITEMS = 1_000_000
 
@@ -241,8 +241,11 @@ def _small_room(fields: dict[str, Any], most: int) -> int:
     """Return how many bytes orjson needs at most for a plain event with at most so much text; 0 for every other."""
     boxes: list[Any] = [fields]
     names: list[str] = []
-    size = 0
+    size = items = 0
     for box in boxes:
+        items += len(box)
+        if items > _SMALL_ITEMS:
+            return 0
         if type(box) is dict:
             names += box
             box = box.values()
@@ -251,15 +254,11 @@ def _small_room(fields: dict[str, Any], most: int) -> int:
             if kind is str:
                 size += len(value)
             elif kind in _BOXES:
-                if len(value) > _SMALL_BOX:
-                    return 0
                 boxes.append(value)
             elif kind not in _LEAVES and (kind is not float or value - value != 0.0):
                 return 0
-        if len(boxes) > _SMALL_BOXES or size > most:
-            return 0
     size += len("".join(names))
-    return 0 if size > most else 96 * size + 132 * sum(map(len, boxes)) + 2048
+    return 0 if size > most or len(boxes) > _SMALL_BOXES else 96 * size + 132 * items + 2048
 
 
 def _room(fields: dict[str, Any], limit: int, most: int) -> int:
