@@ -125,8 +125,11 @@ class _Taking:
         if dead:
             numbered = [(seq, row) for seq, row in numbered if row[2] not in dead]
             self.gone = len(self.batch.rows) - len(numbered)
+        identities = {row[:2] for _, row in numbered}
+        known = self._known(execute, identities)
+        if not known and len(identities) == len(numbered):  # nearly always
+            return numbered
         new: dict[tuple[bytes, int], tuple[int, Row]] = {}
-        known = self._known(execute, {row[:2] for _, row in numbered})
         for seq, row in numbered:
             if row[:2] in known:
                 self._compare(execute, seq, row)
