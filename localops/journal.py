@@ -45,8 +45,11 @@ lines()  # now: while the interpreter goes down, a row can still be spilled, but
 BATCH = 1_024  # rows folded at a time: about 2 ms for whoever crosses the line, 2 µs a row
 LOOK_EVERY = 0.5  # seconds between looks at whether the file, its WAL and our locks are still there
 CHECK_EVERY = 0.001  # seconds between quick looks at whether others still find the files that we write to
-WAL_LIMIT = 8 << 20  # bytes; a WAL may grow beyond it while somebody reads for long, and by what is written meanwhile
-SHORTEN_WAIT = 0.1  # seconds to wait for those who read, when the WAL is to be emptied
+# Pages of the WAL after which it is copied into the file, and after which writers wait until it is empty: SQLite begins
+# it again only in a moment at which nobody reads or writes, and under many writers there is none.
+COPY_FRAMES, MOST_FRAMES = 1_000, 3_000
+SHORTEN_WAIT = 0.1  # seconds to wait for those who read, when the WAL is to be begun again
+SHORTEN_MOST = 0.5  # and for another process that does it
 SHORTEN_PAUSE, SHORTEN_PAUSE_MOST = 0.5, 30.0  # seconds until that is tried again, if somebody reads for longer
 SYNC_EVERY = 1.0  # a power cut costs at most this much of what was recorded
 URGENT_EVERY = 0.1  # errors and openings sync at most ten times a second
@@ -106,6 +109,7 @@ class Journal:
         self._spilled = False  # rows of ours wait in a spill file
         self._patience = wait
         self._busy_since = self._napped = 0.0
+        self._gave_up = False  # the last wait for a lock came to nothing
         self._check_at = 0.0
         self._look_at = self._sync_at = self._synced = 0.0
         self._fold_at = 0
@@ -113,7 +117,8 @@ class Journal:
         self._may_fold = True
         self._sound_seq = 0
         self._inodes: list[int] = []
-        self._size = self._wal_size = 0
+        self._size = 0
+        self._copied = 0  # pages in the WAL when it was last copied into the file
         self._shorten_at, self._shorten_pause = 0.0, SHORTEN_PAUSE
         self._recent: list[Row] = []  # written since the last check, which showed that others see what we write
         self._watch = Watch("")
@@ -378,8 +383,8 @@ class Journal:
         elif self._connection is not None and not self._connection.in_transaction:
             if not self._in_place():
                 self._mend()
-            elif self._wal_size > WAL_LIMIT and now >= self._shorten_at and self._execute is not _refuse:
-                self._shorten(now)
+            elif self._execute is not _refuse:
+                self._tend_wal(now)
         self._check_at = min(now + CHECK_EVERY, self._next_look)
         self._recent.clear()
 
@@ -389,26 +394,45 @@ class Journal:
             return False
         try:
             if not self.network:
-                wal = os.stat(self.path + "-wal")
-                self._wal_size = wal.st_size
-                return [wal.st_ino, os.stat(self.path + "-shm").st_ino] == self._inodes[1:]
+                return [os.stat(self.path + side).st_ino for side in ("-wal", "-shm")] == self._inodes[1:]
         except OSError as error:
             interruption.pass_on(error)
             return False
         return True
 
+    def _tend_wal(self, now: float) -> None:
+        """Do what SQLite would do at every commit, where it can be done less often, and keep the WAL short."""
+        frames, done = self._watch.frames()
+        self._copied = min(self._copied, frames)
+        if frames > MOST_FRAMES and frames > done and now >= self._shorten_at:
+            self._shorten(now)
+        elif frames - max(done, self._copied) >= COPY_FRAMES:
+            self._copied = frames
+            self._execute("pragma wal_checkpoint(passive)").fetchall()
+
     def _shorten(self, now: float) -> None:
-        """Empty a WAL that has outgrown its limit: while many write, there is no moment at which SQLite would."""
+        """Copy all of the WAL into the file and have it begun again, unless somebody reads for long."""
         patience, self._patience = self._patience, SHORTEN_WAIT
         try:
-            busy = self._execute("pragma wal_checkpoint(truncate)").fetchall()[0][0]
-        except apsw.BusyError:
-            busy = 1
+            done = self._restart_wal()
         finally:
             self._patience = patience
-        # A long reader keeps it from being emptied: to try again and again would stop all who write.
-        self._shorten_pause = min(2 * self._shorten_pause, SHORTEN_PAUSE_MOST) if busy else SHORTEN_PAUSE
-        self._shorten_at = now + self._shorten_pause if busy else now
+        # To try again and again would stop all who write.
+        self._shorten_at = now if done else now + self._shorten_pause
+        self._shorten_pause = SHORTEN_PAUSE if done else min(2 * self._shorten_pause, SHORTEN_PAUSE_MOST)
+
+    def _restart_wal(self) -> bool:
+        waited = 0.0
+        while waited < SHORTEN_MOST and self._watch.frames()[0] > MOST_FRAMES:
+            self._gave_up = False
+            if not self._execute("pragma wal_checkpoint(restart)").fetchall()[0][0]:
+                return True
+            if self._gave_up:  # somebody reads
+                return False
+            nap = 0.004 * self._random.random()  # another process is at it: SQLite does not wait for that
+            waited += nap
+            time.sleep(nap)
+        return waited < SHORTEN_MOST
 
     def _look(self, now: float) -> None:
         """Twice a second: are we still who we were, and is the file still where we write?"""
@@ -596,6 +620,7 @@ class Journal:
             self._busy_since, self._napped = now, 0.0
         # The naps are counted as well: a clock may stand still.
         if max(now - self._busy_since, self._napped) > self._patience or self._barred:
+            self._gave_up = True
             return False
         if self._inodes and not self._in_place():  # whoever holds the lock may be keeping us from a lost -shm file
             return False
@@ -660,6 +685,8 @@ class Journal:
             return False
         self._watch = Watch(self.path)
         self._position = self._watch.position or _anywhere
+        if self._watch.position and not self.network:
+            self._execute("pragma wal_autocheckpoint = 0")  # `_tend_wal` does it
         return self._watch.attached
 
     def _inodes_now(self) -> list[int]:

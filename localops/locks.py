@@ -43,6 +43,7 @@ _FLOCK = "hhxxxxqqixxxx"  # struct flock of 64-bit Linux: type, whence, start, l
 _SHARED = (0x40000002, 510)  # the bytes SQLite locks in the database file while it is open in WAL mode
 _DEAD_MAN = (128, 1)  # and in the -shm file
 _WRITING = (120, 3)  # in the -shm file: the locks of whoever writes, checkpoints or recovers
+_FRAMES = struct.Struct("16xI76xI")  # where the -shm file says what the WAL holds, in the byte order of the machine
 _LOW = 100  # descriptors below are left to the program
 _GRACE = 0.02  # seconds that a writer who has not noticed yet is given to finish
 _MOST_BARS = 16
@@ -99,6 +100,13 @@ class Watch:
     def sound(self) -> bool:
         """Whether every lock that was there at the beginning still is."""
         return all(_locked(handle, area) for handle, area in self._held)
+
+    def frames(self) -> tuple[int, int]:
+        """How many pages the WAL holds, and how many of them are in the database: read from the -shm file."""
+        try:
+            return _FRAMES.unpack(os.pread(self._shared, _FRAMES.size, 0))
+        except (OSError, struct.error):
+            return 0, 0
 
     def pin_shared(self) -> int | None:
         """The -shm file that SQLite uses, opened once more: its locks can be asked for when SQLite has let go."""

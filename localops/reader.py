@@ -56,13 +56,7 @@ class Reader:
         self.path = path
         _check(path)
         try:
-            self._connection = self._open()
-            if self._connection.pragma("application_id") != APPLICATION_ID:
-                raise ForeignJournal(f"{path} is not a localops journal")
-            # No writer of ours has opened it yet.
-            self.is_of_older_schema = self._connection.pragma("user_version") < SCHEMA
-            if self.is_of_older_schema:
-                self._connection.execute(passing_views()).fetchall()
+            self._begin()
         except apsw.NotADBError as error:
             raise ForeignJournal(f"{path} is not a localops journal, or its first page is damaged") from error
         except apsw.CorruptError as error:
@@ -70,6 +64,15 @@ class Reader:
         except apsw.Error as error:
             raise JournalError(f"{path} cannot be read: {because(error)}") from error
         _readers.add(self)
+
+    def _begin(self) -> None:
+        self._connection = self._open()
+        if self._connection.pragma("application_id") != APPLICATION_ID:
+            raise ForeignJournal(f"{self.path} is not a localops journal")
+        # No writer of ours has opened it yet.
+        self.is_of_older_schema = self._connection.pragma("user_version") < SCHEMA
+        if self.is_of_older_schema:
+            self._connection.execute(passing_views()).fetchall()
 
     def _open(self) -> apsw.Connection:
         bar_lost(self.path, 1.0)
@@ -99,7 +102,7 @@ class Reader:
             return
         if os.path.exists(self.path):
             self._connection.close()  # first: in one process, two connections to a file share what they know of its WAL
-            self._connection = self._open()
+            self._begin()
 
     def all(self, name: str, **values: object) -> list[tuple[Any, ...]]:
         """The rows of a named query."""

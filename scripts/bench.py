@@ -427,6 +427,7 @@ def write_bare(folder: str) -> Callable[[], None]:
     journal.one("known_session", session=rows.NOBODY)
     connection = journal._connection
     assert connection is not None
+    connection.pragma("wal_autocheckpoint", 1_000)  # as SQLite does it by itself
     names = ", ".join(rows.COLUMNS)
     insert = f"insert into event({names}) values({', '.join('?' * len(rows.COLUMNS))})"
     session = clock.new_id()

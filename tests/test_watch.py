@@ -17,10 +17,18 @@ from localops.reader import Reader
 from tests import programs
 from tests.test_journal import event, names
 
-RECORDS = """
+# What programs need to write rows; importing this module there would take longer than all they do.
+EVENT = """
+from localops import clock, rows
+def event(name, **columns):
+    at = clock.now_ns()
+    return rows.make("action", b"s" * 16, **{"id": clock.new_id(at), "at_ns": at, "name": name, **columns})
+"""
+RECORDS = (
+    EVENT
+    + """
 import random, sys, time
 from localops.journal import Journal
-from tests.test_journal import event
 folder, tag, seconds, pause = sys.argv[1], sys.argv[2], float(sys.argv[3]), float(sys.argv[4])
 journal, n, until = Journal(folder), 0, time.monotonic() + seconds
 while time.monotonic() < until:
@@ -31,6 +39,7 @@ while time.monotonic() < until:
     time.sleep(2 * pause * random.random())
 journal.close()
 """
+)
 COMMANDS = ("sessions", "analytics", "doctor")
 WAYS = [(1, ()), (0, COMMANDS), (1, COMMANDS)]  # recorders that come late, commands that are run
 
@@ -57,8 +66,8 @@ def is_sound(folder: str) -> bool:
 
 def appends(folder: str, *rows: str) -> None:
     """Another process writes some rows and ends."""
-    code = (
-        "import sys\nfrom localops.journal import Journal\nfrom tests.test_journal import event\n"
+    code = EVENT + (
+        "import sys\nfrom localops.journal import Journal\n"
         "journal = Journal(sys.argv[1])\nassert all([journal.append(event(name)) for name in sys.argv[2:]])\n"
         "assert journal.counts['spilled'] == 0\njournal.close()\n"
     )
@@ -155,8 +164,8 @@ def test_a_reader_makes_no_harm_of_a_removed_shm(journal: Journal, folder: str) 
 
 def test_who_is_writing_is_waited_for(journal: Journal, folder: str) -> None:
     """A transaction that is open when -shm goes is finished before anybody writes beside it."""
-    code = (
-        "import os, sys, time\nfrom localops.journal import INSERT, Journal\nfrom tests.test_journal import event\n"
+    code = EVENT + (
+        "import os, sys, time\nfrom localops.journal import INSERT, Journal\n"
         "journal = Journal(sys.argv[1])\njournal.append(event('first'))\n"
         "def work(execute):\n"
         "    execute(INSERT, event('slow'))\n"
@@ -179,10 +188,11 @@ def test_who_is_writing_is_waited_for(journal: Journal, folder: str) -> None:
 
 # Descriptors that the program closes
 
-CLOSES = """
+CLOSES = (
+    EVENT
+    + """
 import os, sys, time
 from localops.journal import Journal
-from tests.test_journal import event
 journal, opened = Journal(sys.argv[1]), []
 journal.participate()
 assert all(journal.append(event(f"before {n}")) for n in range(5))
@@ -203,6 +213,7 @@ for file in opened:
     assert file.read() == b"own " * 1000
 print(worst, journal.counts["spilled"], flush=True)
 """
+)
 
 
 @pytest.mark.parametrize(("reused", "spilled"), [(0, 0), (80, 0), (200, 50)])
@@ -217,6 +228,50 @@ def test_closed_descriptors_are_noticed(folder: str, reused: int, spilled: int) 
     appends(folder, "after")
     assert len(names(folder)) == 56
     assert is_sound(folder)
+
+
+# A WAL under many writers
+
+
+def test_a_wal_stays_short_under_many_writers(folder: str) -> None:
+    """While several processes write in tight loops the WAL is emptied now and then, as it is under one."""
+    code = EVENT + (
+        "import sys, time\nfrom localops.journal import Journal\n"
+        "journal, until = Journal(sys.argv[1]), time.monotonic() + 2\n"
+        "journal.append(event('first'))\nprint('up', flush=True)\n"
+        "while time.monotonic() < until:\n    journal.append(event('x', body='{\"x\":\"' + 20_000 * 'y' + '\"}'))\n"
+        "print(journal.counts['recorded'])\njournal.close()\n"
+    )
+    many = [programs.start(code, folder) for _ in range(5)]
+    for one in many:
+        assert one.stdout is not None
+        assert one.stdout.readline() == "up\n"
+    largest, until = 0, time.monotonic() + 1.5
+    while time.monotonic() < until:
+        largest = max(largest, os.path.getsize(os.path.join(folder, "journal.db-wal")))
+        time.sleep(0.01)
+    written = sum(int(one.communicate(timeout=60)[0]) for one in many)
+    assert largest <= 16 << 20
+    assert written * 20_000 > 16 << 20
+    assert is_sound(folder)
+
+
+def test_a_long_reader_does_not_stop_writers(journal: Journal, folder: str) -> None:
+    """While somebody reads for long the WAL grows, and it is tried less and less often to empty it."""
+    journal.append(event("first"))
+    with Reader(journal.path) as reader:
+        reader.ask("begin")
+        reader.ask("select count(*) from event")
+        for n in range(600):
+            journal._check_at = 0.0
+            assert journal.append(event(f"{n}", body='{"x":"' + 20_000 * "y" + '"}'))
+        assert journal._shorten_pause > journals.SHORTEN_PAUSE
+        assert os.path.getsize(journal.path + "-wal") > 10 << 20
+    journal._check_at = journal._shorten_at = 0.0
+    journal.append(event("last"))
+    journal.append(event("begins it again"))
+    assert journal._watch.frames()[0] < journals.MOST_FRAMES
+    assert journal.counts["spilled"] == 0
 
 
 # A file that is cut short, a clock that stands still
