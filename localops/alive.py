@@ -153,7 +153,7 @@ def is_alive(project: str, card: Mapping[str, object]) -> bool | None:
 
 def _place(project: str) -> int:
     """The folder, in a number that does not tell where it is."""
-    return crc32(os.path.realpath(project).encode())
+    return crc32(os.fsencode(os.path.realpath(project)))
 
 
 @contextmanager

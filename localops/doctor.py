@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import glob
 import os
+import shutil
 import stat
 from dataclasses import dataclass, replace
 from functools import partial
 
-from localops import blobs, config, encode, host, rows, salvage, spill, sql
+from localops import alive, blobs, config, encode, host, rows, salvage, spill, sql
 from localops.errors import ConfigError, DamagedJournal, EmptyJournal, ForeignJournal, IncompleteInstallation, NotFound
 from localops.home import sent_nowhere
 from localops.journal import Journal
@@ -28,6 +29,7 @@ LITTLE_SPACE = 200 << 20  # and less than a tenth of the disk: a small one is no
 FEW_FILES = 100
 _SIDES = ("", "-wal", "-shm")
 _SHOWN = 5
+_COPY = ".doctor-"  # begins the name of a folder that holds a copy for as long as a deep look takes
 _ROUNDS = 3  # mending one thing may bring another to light
 _AGAIN = "set that right, and call `localops doctor --fix` again"
 _LOOK_AGAIN = "set that right, and look again"
@@ -246,8 +248,17 @@ def _files(name: str, folder: str, path: str) -> Iterator[Finding]:
         text = f"it lies on a network file system ({kind}): each process writes a file of its own there"
         yield Finding(name, text, fault=False)
     if os.path.exists(path + "-wal") and (size := os.path.getsize(path + "-wal")) > LARGE_WAL:
-        held = ", ".join(holders(path)) or "nobody that can be seen"
-        yield Finding(name, f"its WAL has grown to {size >> 20} MiB; the journal is held open by {held}")
+        text = f"its WAL has grown to {size >> 20} MiB"
+        held = [each for each in holders(path) if not each.endswith(f"({os.getpid()})")]  # this look itself is none
+        if held:
+            cure = "it is emptied when nobody reads for long: end what does"
+            yield Finding(name, f"{text}; the journal is held open by {', '.join(held)}", cure)
+        else:
+            mend = partial(_mend, folder, Journal.empty_wal)
+            yield Finding(name, f"{text}, and nobody uses it", "localops doctor --fix empties it", mend=mend)
+    for left in leftovers(folder):
+        text = f"a look that was broken off left a copy of the journal: {left}"
+        yield Finding(name, text, "localops doctor --fix removes it", mend=partial(shutil.rmtree, left))
     for aside in _kept(path, "corrupt"):
         cure = f"localops repair {aside} -o FOLDER, then move it away"
         yield Finding(name, f"a damaged journal was set aside: {aside}", cure)
@@ -262,6 +273,18 @@ def _files(name: str, folder: str, path: str) -> Iterator[Finding]:
 def _kept(path: str, word: str) -> list[str]:
     """What was put beside a journal under its name and a word."""
     return sorted(each for each in glob.glob(f"{glob.escape(path)}.{word}-*") if not each.endswith(_SIDES[1:]))
+
+
+def leftovers(folder: str) -> list[str]:
+    """The copies of a journal that a killed `doctor --deep` left: nobody holds their lock."""
+    left = []
+    for place in sorted(glob.glob(os.path.join(glob.escape(folder), f"{_COPY}*"))):
+        try:
+            with alive.alone(place):
+                left.append(place)
+        except OSError:  # a doctor is at it, or has just removed it
+            continue
+    return left
 
 
 def _private(where: str, path: str, mode: int) -> Iterator[Finding]:
@@ -435,7 +458,7 @@ def _stale(folder: str, reader: Reader) -> list[str]:
     from tempfile import TemporaryDirectory
 
     beside = folder if os.access(folder, os.W_OK) else None
-    with TemporaryDirectory(dir=beside, prefix=".doctor-") as place:
+    with TemporaryDirectory(dir=beside, prefix=_COPY) as place, alive.alone(place):
         path = os.path.join(place, config.JOURNAL)
         reader.backup(path)
         _mend(place, Journal.fold)

@@ -24,9 +24,18 @@ from localops import alive, blobs, clock, encode, folding, host, interruption, p
 from localops.alive import Participant
 from localops.config import JOURNAL
 from localops.errors import ForeignJournal, JournalError, LocalopsError, NewerJournal
-from localops.locks import CLOSED, MARK, TAKEN, Watch, bar, bar_lost, high_descriptors
+from localops.locks import CLOSED, MARK, TAKEN, Watch, bar, bar_lost, high_descriptors, sqlite_name
 from localops.output import say, say_once
-from localops.reader import APPLICATION_ID, Reader, because, close_readers, has_our_header, is_cut, open_unchanging
+from localops.reader import (
+    APPLICATION_ID,
+    Reader,
+    because,
+    close_readers,
+    connect,
+    has_our_header,
+    is_cut,
+    open_unchanging,
+)
 from localops.spill import Claim, Spill, lines, waiting
 from localops.sql import statements
 
@@ -445,6 +454,8 @@ class Journal:
             self._open()
         elif not self._in_place() or not (self._sound() or self._sound()):  # twice: acting on a glimpse would be worse
             self._mend()
+        elif os.stat(self.path).st_nlink > 1:
+            self._open_again(list(self._recent), f"{self.path} has a second name (a hard link)")
         elif self._is_cut_short():
             self._begin_after_damage(JournalError("it was cut short while it was in use"))
         else:
@@ -535,6 +546,8 @@ class Journal:
             self._place()
         host.make_private(os.path.dirname(self.path))
         self._make_file()
+        if os.stat(self.path).st_nlink > 1:
+            self._leave_linked()
         for last in (False, True):
             self._connection, self._pid = self._opened(), os.getpid()
             self._execute = self._connection.cursor().execute
@@ -548,6 +561,52 @@ class Journal:
             if not last:  # a reader of this process may hold on to a -shm file that was removed
                 close_readers()
         raise JournalError(f"{self.path} was replaced while it was opened")
+
+    def _leave_linked(self) -> None:
+        """The file has a second name, as a backup of hard links makes it: go on in a copy, alone under this name.
+
+        Under two names one file would have two WALs, and break.  The copy is made while nobody has the file open,
+        under any name; the other name keeps the file as it is now, with the WAL that it may have.
+        """
+        close_readers()
+        with alive.alone(self.folder):
+            if os.stat(self.path).st_nlink > 1:
+                try:
+                    self._copy_linked(self.path + ".own")
+                except apsw.BusyError as error:
+                    raise JournalError(
+                        f"{self.path} has a second name (a hard link), and a copy cannot be made while others use it"
+                    ) from error
+                except (apsw.NotADBError, ForeignJournal) as error:
+                    raise ForeignJournal(f"{self.path} is not a localops journal; it was left alone") from error
+        say_once(
+            "linked",
+            f"{self.path} had a second name (a hard link): recording goes on in a copy, under a journal id of its own",
+        )
+
+    def _copy_linked(self, own: str) -> None:
+        flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_NOFOLLOW
+        is_whole = os.path.exists(own) and not os.path.exists(self.path + "-wal")  # a process died at the last step
+        connection = connect(self.path, flags, self._vfs)
+        try:
+            connection.set_busy_handler(self._busy)
+            connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+            connection.pragma("locking_mode", "exclusive")
+            if not is_whole:
+                self._check_ours(connection)
+                part = own + ".part"
+                for left in (part, own):
+                    _remove(left)
+                os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+                connection.execute("vacuum into ?", (sqlite_name(part)[0],)).fetchall()
+                os.rename(part, own)
+            host.sync_folder(os.path.dirname(self.path))
+            for side in ("-wal", "-shm"):
+                _remove(self.path + side)
+            os.rename(own, self.path)
+            host.sync_folder(os.path.dirname(self.path))
+        finally:
+            connection.close()
 
     def _opened(self) -> apsw.Connection:
         """A connection that is ready to be used."""
@@ -575,7 +634,7 @@ class Journal:
             bar_lost(self.path, self._patience)
         flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_NOFOLLOW
         with high_descriptors():
-            return apsw.Connection(self.path, flags=flags, vfs=self._vfs)
+            return connect(self.path, flags, self._vfs)
 
     def _make_file(self) -> None:
         if is_cut(self.path):  # SQLite would throw away the WAL, and the rows in it
@@ -1129,7 +1188,8 @@ class Journal:
                 _heal(path)
                 with Reader(path) as part:
                     added = self.add(part.stream())
-                os.unlink(path)
+                for side in ("", "-journal"):
+                    _remove(path + side)
             return added
         except (apsw.Error, JournalError, OSError) as error:
             if not _is_refusal(error):
@@ -1148,6 +1208,10 @@ class Journal:
     def _compact(self) -> None:
         self._execute("vacuum")
         self._execute("pragma wal_checkpoint(truncate)").fetchall()
+
+    def empty_wal(self) -> None:
+        """Copy all of the WAL into the file and give its space back."""
+        self._alone(lambda: self._execute("pragma wal_checkpoint(truncate)").fetchall())
 
     # Reading
 
@@ -1184,6 +1248,8 @@ def _refuse(*_: object) -> Any:
 def _leads_to(connection: apsw.Connection, path: str) -> bool:
     try:
         return connection.filename == path
+    except UnicodeDecodeError:  # a name that is no UTF-8, as ours may be
+        return sqlite_name(path)[1]
     except apsw.ThreadingViolationError:  # a thread that the fork left behind was at work in it
         return True
     except apsw.ConnectionClosedError:
@@ -1211,9 +1277,16 @@ def _loss(session: bytes, spilled: int, dropped: int) -> Row:
     return _row("loss", session, {"spilled": spilled, "dropped": dropped})
 
 
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+
+
 def _heal(path: str) -> None:
     """Undo what a process that was killed had half written: a reader cannot."""
-    connection = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_NOFOLLOW)
+    connection = connect(path, apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_NOFOLLOW)
     try:
         connection.execute("select count(*) from sqlite_schema").fetchall()
     finally:

@@ -51,6 +51,17 @@ _MOST_BARS = 16
 _bars: list[int] = []  # descriptors of lost -shm files whose write locks are held here
 
 
+def sqlite_name(path: str) -> tuple[str, bool]:
+    """What SQLite is to be told of a path, and whether that is a URI: a name that is no UTF-8 can only be told so."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        from urllib.parse import quote
+
+        return f"file:{quote(os.fsencode(path))}", True
+    return path, False
+
+
 class Watch:
     """The descriptors SQLite has open on a database, its WAL and its -shm file."""
 

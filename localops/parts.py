@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from localops.alive import Participant
 
 _END = ".db"
+_JOURNAL = "-journal"  # what SQLite puts beside a part while it writes
 _FINISHED = ".finished.db"  # its process closed it in peace
 
 
@@ -39,7 +40,18 @@ def ended(project: str) -> list[str]:
         names = sorted(os.listdir(folder))
     except OSError:
         return []
+    for name in names:
+        part = name.removesuffix(_JOURNAL)
+        if name != part and part not in names and _has_ended(project, part):  # left by one that was killed
+            _remove(os.path.join(folder, name))
     return [os.path.join(folder, name) for name in names if name.endswith(_END) and _has_ended(project, name)]
+
+
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)
+    except OSError:  # another process has done it
+        pass
 
 
 def _has_ended(project: str, name: str) -> bool:

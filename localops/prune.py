@@ -53,6 +53,7 @@ class Taken:
     sessions: int = 0
     rows: int = 0
     blobs: int = 0
+    young: int = 0  # blobs that no row refers to, left for the next prune
     changed: list[bytes] = field(default_factory=list)  # sessions that went on meanwhile, and stay
     freed: int = 0  # bytes that the file system has back
     packed: bool = True  # unless somebody records into a file that takes long to pack
@@ -114,7 +115,7 @@ def take(journal: Journal, choices: Iterable[Choice]) -> Taken:
             _take_one(journal, choice, taken)
     if taken.sessions:
         search.forget(journal.folder)  # the words of what was taken are in it
-    taken.blobs = sweep_blobs(journal)
+    taken.blobs, taken.young = sweep_blobs(journal)
     taken.packed = before <= _PACKED_ANYWAY or not _recorded_into(journal)
     if taken.sessions and taken.packed:
         journal.compact()
@@ -168,34 +169,31 @@ def _epitaph(execute: Callable[..., Any], choice: Choice, key: int) -> rows.Row:
     )
 
 
-def sweep_blobs(journal: Journal) -> int:
-    """Remove the blobs that no row refers to any more; how many."""
-    old = {os.path.basename(path): path for path in _old_blobs(journal.folder)}
-    if not old:
-        return 0
+def sweep_blobs(journal: Journal) -> tuple[int, int]:
+    """Remove the blobs that no row refers to any more: how many, and how many were too young to be removed."""
+    unused = {os.path.basename(path): path for path in _stored(journal.folder)}
+    if not unused:
+        return 0, 0
     removed = 0
 
     def work(execute: Callable[..., Any]) -> None:
         nonlocal removed
         for (body,) in execute(_sql("bodies_with_blobs")):
-            for digest in [digest for digest in old if digest in body]:
-                del old[digest]
-        for path in old.values():
-            os.unlink(path)
-            removed += 1
+            for digest in [digest for digest in unused if digest in body]:
+                del unused[digest]
+        for path in unused.values():
+            if time.time() - os.stat(path).st_mtime > _OLD_ENOUGH:
+                os.unlink(path)
+                removed += 1
 
     journal.transact(work)
-    return removed
+    return removed, len(unused) - removed
 
 
-def _old_blobs(folder: str) -> Iterator[str]:
-    """The blobs nobody has kept within the hour; one that is being written has no digest for a name."""
-    top = os.path.join(folder, "blobs")
-    for inner, _, names in os.walk(top):
-        for name in names:
-            path = os.path.join(inner, name)
-            if len(name) == 64 and time.time() - os.stat(path).st_mtime > _OLD_ENOUGH:
-                yield path
+def _stored(folder: str) -> Iterator[str]:
+    """The blobs; one that is being written has no digest for a name."""
+    for inner, _, names in os.walk(os.path.join(folder, "blobs")):
+        yield from (os.path.join(inner, name) for name in names if len(name) == 64)
 
 
 def _recorded_into(journal: Journal) -> bool:

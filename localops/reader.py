@@ -18,7 +18,7 @@ import apsw
 
 from localops import host, rows
 from localops.errors import DamagedJournal, EmptyJournal, ForeignJournal, JournalError, NotFound, QueryRefused
-from localops.locks import bar_lost
+from localops.locks import bar_lost, sqlite_name
 from localops.sql import SCHEMA, passing_views, statements
 
 TYPE_CHECKING = False
@@ -78,7 +78,7 @@ class Reader:
         bar_lost(self.path, 1.0)
         self._shared: int | None = None
         try:
-            connection = apsw.Connection(self.path, flags=apsw.SQLITE_OPEN_READONLY)
+            connection = connect(self.path, apsw.SQLITE_OPEN_READONLY)
             connection.set_busy_timeout(5_000)
             connection.execute("select 1 from sqlite_schema").fetchall()
             self._shared = self._shared_now()
@@ -196,8 +196,8 @@ class Reader:
         """
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
         try:
-            self._connection.execute("vacuum into ?", (path,))
-            copy = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READWRITE)
+            self._connection.execute("vacuum into ?", (sqlite_name(path)[0],))
+            copy = connect(path, apsw.SQLITE_OPEN_READWRITE)
             try:
                 copy.execute("insert or replace into meta values('place', 'copy')")
             finally:
@@ -246,6 +246,12 @@ def is_cut(path: str) -> bool:
         return False
 
 
+def connect(path: str, flags: int, vfs: str | None = None) -> apsw.Connection:
+    """A connection to a file, whatever bytes its name has."""
+    name, is_uri = sqlite_name(path)
+    return apsw.Connection(name, flags=flags | (apsw.SQLITE_OPEN_URI if is_uri else 0), vfs=vfs)
+
+
 def has_our_header(path: str) -> bool:
     """Whether a file begins like a journal, whatever follows; read by SQLite's own means, which keep its locks."""
     try:
@@ -254,7 +260,7 @@ def has_our_header(path: str) -> bool:
             header = file.xRead(100, 0)
         finally:
             file.xClose()
-    except apsw.Error:
+    except (apsw.Error, UnicodeEncodeError):
         return False
     return header[:15] == b"SQLite format 3" and int.from_bytes(header[68:72], "big") == APPLICATION_ID
 
@@ -287,7 +293,7 @@ def open_unchanging(path: str) -> apsw.Connection:
     from urllib.parse import quote
 
     flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
-    return apsw.Connection(f"file:{quote(path)}?immutable=1", flags=flags)
+    return apsw.Connection(f"file:{quote(os.fsencode(path))}?immutable=1", flags=flags)
 
 
 def close_readers() -> None:

@@ -6,6 +6,8 @@ import os
 
 import apsw
 
+from localops.locks import sqlite_name
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -34,7 +36,8 @@ class SideFile:
 
     def _open(self, path: str) -> apsw.Connection:
         flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_NOFOLLOW
-        connection = apsw.Connection(path, flags=flags)
+        name, is_uri = sqlite_name(path)
+        connection = apsw.Connection(name, flags=flags | (apsw.SQLITE_OPEN_URI if is_uri else 0))
         try:
             connection.set_busy_timeout(30_000)
             if connection.readonly("main"):

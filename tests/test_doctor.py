@@ -12,9 +12,10 @@ import apsw
 import pytest
 
 import localops
-from localops import blobs, clock, doctor, rows, spill
+from localops import alive, blobs, clock, doctor, rows, spill
 from localops.journal import Journal
 from localops.spill import Claim, Spill
+from tests import programs
 
 
 @pytest.fixture
@@ -258,3 +259,34 @@ def test_who_holds_a_file_is_known(home: Path) -> None:
     journal.fold()
     assert any(f"({os.getpid()})" in line for line in doctor.holders(journal.path))
     journal.close()
+
+
+def test_a_copy_that_a_killed_look_left_is_found_and_removed(home: Path) -> None:
+    """A deep look makes a copy of the journal; one that is killed leaves it, one that is at it is let be."""
+    left = home / "default" / ".doctor-abc"
+    left.mkdir(mode=0o700)
+    (left / "copy").write_bytes(b"x")
+    with alive.alone(str(left)):
+        assert _faults(home) == []
+    (found,) = _faults(home, deep=True)
+    assert str(left) in found.text
+    assert found.mend is not None
+    found.mend()
+    assert not left.exists()
+    assert _faults(home) == []
+
+
+def test_a_large_wal_that_nobody_holds_is_emptied(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not this look that holds it."""
+    monkeypatch.setattr(doctor, "LARGE_WAL", 1)
+    code = (
+        "import os, sys\nfrom localops.journal import Journal\nfrom localops import rows\n"
+        "journal = Journal(sys.argv[1])\njournal.append(rows.make('clock', bytes(16), id=bytes(16), at_ns=1))\n"
+        "os._exit(0)\n"
+    )
+    assert programs.run(code, home / "default").returncode == 0
+    (found,) = _faults(home)
+    assert "nobody uses it" in found.text
+    assert found.mend is not None
+    found.mend()
+    assert _faults(home) == []

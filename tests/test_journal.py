@@ -554,6 +554,35 @@ def test_on_a_network_file_system_each_process_has_its_own_file(folder: str, end
     assert os.listdir(os.path.join(folder, "parts")) == []
 
 
+def test_what_lies_beside_a_part_goes_with_it(folder: str) -> None:
+    """SQLite's own file beside a part goes when the part has come in, and when a killed process left it alone."""
+    mounts = _NFS.format(os.path.dirname(folder))
+    assert programs.run(_WRITER + "os._exit(1)", folder, mounts).returncode == 1
+    place = Path(folder, "parts")
+    (part,) = place.iterdir()
+    for name in (part.name, part.name.replace(".db", "0.db")):
+        os.close(os.open(place / f"{name}-journal", os.O_CREAT | os.O_EXCL, 0o600))
+    gather = Journal(folder, gather=True, mountinfo=mounts)
+    gather.collect()
+    gather.close()
+    assert names(folder) == [str(n) for n in range(20)]
+    assert list(place.iterdir()) == []
+
+
+def test_a_home_with_a_name_that_is_no_utf_8(tmp_path: Path) -> None:
+    """Any name that the file system takes will do: rows are written, spilled, taken in and read there."""
+    folder = os.path.join(os.fsdecode(os.fsencode(tmp_path) + b"/h\xff\xe9"), "default")
+    journal = Journal(folder)
+    assert journal.append(event("a"))
+    assert journal._keep(event("b"))
+    assert journal.collect() == 1
+    journal.close()
+    with Reader(os.path.join(folder, "journal.db")) as reader:
+        reader.backup(os.path.join(folder, "copy"))
+    assert names(folder) == ["a", "b"]
+    assert journal.counts == {"recorded": 1, "spilled": 0, "dropped": 0, "reopened": 0}
+
+
 def test_a_part_that_was_closed_is_not_written_again(folder: str) -> None:
     """What is recorded after a close goes to another part, so none is taken away under its writer."""
     mounts = _NFS.format(os.path.dirname(folder))

@@ -146,7 +146,7 @@ def test_a_blob_that_was_just_kept_stays(folder: str, journal: Journal) -> None:
     """Its row may be on its way."""
     _record("x")
     digest = blobs.keep(folder, b"just now")
-    assert prune.sweep_blobs(journal) == 0
+    assert prune.sweep_blobs(journal) == (0, 1)
     assert os.path.exists(blobs.path_of(folder, digest))
 
 

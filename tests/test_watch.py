@@ -230,6 +230,59 @@ def test_closed_descriptors_are_noticed(folder: str, reused: int, spilled: int) 
     assert is_sound(folder)
 
 
+# A second name
+
+
+def _link_all(folder: str) -> str:
+    """What `cp -al` and rsnapshot do."""
+    there = folder + "-linked"
+    os.makedirs(there, mode=0o700)
+    for name in os.listdir(folder):
+        if name.startswith("journal.db"):
+            os.link(os.path.join(folder, name), os.path.join(there, name))
+    return there
+
+
+@pytest.mark.parametrize("first", ["the recorder", "the other name"])
+def test_a_journal_with_two_names_becomes_two(journal: Journal, folder: str, first: str) -> None:
+    """Both names go on, each with all rows from before and its own from after; no row is lost, and none is mixed."""
+    assert all(journal.append(event(f"{n}")) for n in range(50))
+    there = _link_all(folder)
+    other = Journal(there, wait=0.2)
+    for _ in range(2):
+        for one in [journal, other] if first == "the recorder" else [other, journal]:
+            one._look_at = 0.0
+            assert all(one.append(event(f"{os.path.basename(one.folder)} {n}")) for n in range(20))
+            assert os.stat(journal.path).st_ino != os.stat(other.path).st_ino or one.counts["spilled"]
+    for one in (journal, other):
+        one._look_at = 0.0
+        one.append(event("last"))
+        one.close()
+        mine = names(one.folder)
+        assert sorted(mine) == sorted(
+            [*map(str, range(50)), *2 * [f"{os.path.basename(one.folder)} {n}" for n in range(20)], "last"]
+        )
+        assert is_sound(one.folder)
+        assert not [name for name in os.listdir(one.folder) if "own" in name]
+    assert journal.id != other.id
+
+
+def test_a_copy_that_was_cut_off_is_finished(journal: Journal, folder: str) -> None:
+    """A process that died between taking the WAL away and putting its copy in place has lost nothing."""
+    journal.append(event("a"))
+    connection = journal._connection
+    assert connection is not None
+    connection.execute("vacuum into ?", (journal.path + ".own",)).fetchall()
+    there = _link_all(folder)
+    journal._drop()
+    os.unlink(os.path.join(there, "journal.db.own"))
+    for side in ("-wal", "-shm"):
+        os.unlink(journal.path + side)
+    journal.append(event("b"))
+    assert names(folder) == ["a", "b"]
+    assert os.stat(journal.path).st_nlink == 1
+
+
 # A WAL under many writers
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import sys
 
 import click
@@ -20,6 +21,7 @@ from localops.cli.common import (
     print_table,
     short_id,
 )
+from localops.doctor import leftovers
 from localops.errors import NotFound
 from localops.home import Filters
 from localops.journal import Journal
@@ -155,6 +157,8 @@ def _sessions(many: int) -> str:
 def _take(going: Found) -> dict[str, Taken]:
     taken = {}
     for where in dict.fromkeys(where for where, _ in going):
+        for left in leftovers(where.folder):  # whole copies of the journal, with what is taken out in them
+            shutil.rmtree(left, ignore_errors=True)
         journal = Journal(where.folder, gather=True)
         try:
             taken[where.name] = pruning.take(journal, [choice for each, choice in going if each is where])
@@ -190,6 +194,11 @@ def _tell(name: str, told: Taken) -> None:
     )
     if told.sessions and not told.packed:
         print("The space is used again by new rows: the file is not packed while somebody records into it.")
+    if told.young:
+        which = (
+            "1 blob that no row refers to is" if told.young == 1 else f"{told.young} blobs that no row refers to are"
+        )
+        print(f"{which} less than an hour old, and may belong to a row that is being written: the next prune takes it.")
     if told.changed:
         print(f"{_sessions(len(told.changed))} went on meanwhile, and stay.")
 
@@ -214,6 +223,7 @@ def _facts(found: Found, taken: dict[str, Taken], *, dry_run: bool) -> dict[str,
                 "sessions": told.sessions,
                 "rows": told.rows,
                 "blobs": told.blobs,
+                "young_blobs": told.young,
                 "bytes": told.freed,
                 "changed": [full_id(session) for session in told.changed],
             }

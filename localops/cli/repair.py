@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from itertools import count
 
 import click
 
@@ -49,10 +50,16 @@ def repair(
     if replace:
         _refuse_if_held(path)
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
-    new = target or f"{path}.repaired-{stamp}"
+    new = target or _free(f"{path}.repaired-{stamp}")
     saved = _save(path, new)
     aside = _swap(path, new, stamp) if replace else None
     _tell(saved, path if replace else os.path.join(new, config.JOURNAL), aside, as_json=as_json)
+
+
+def _free(name: str) -> str:
+    """A name that nothing has: one that was killed within this second may have left something under the first."""
+    names = (name if n == 1 else f"{name}-{n}" for n in count(1))
+    return next(each for each in names if not os.path.lexists(each))
 
 
 def _save(path: str, new: str) -> Saved:
@@ -75,7 +82,7 @@ def _refuse_if_held(path: str) -> None:
 
 def _swap(path: str, new: str, stamp: str) -> str:
     """The damaged file and its sides go aside, the new one takes their place."""
-    aside = f"{path}.damaged-{stamp}"
+    aside = _free(f"{path}.damaged-{stamp}")
     for side in ("", "-wal", "-shm"):
         if os.path.exists(path + side):
             os.rename(path + side, aside + side)

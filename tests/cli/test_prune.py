@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -77,3 +78,17 @@ def test_little_is_no_reason_to_say_so(capsys: pytest.CaptureFixture[str]) -> No
     """A small session may leave no page free: the file was packed all the same."""
     report("research", prune.Taken(sessions=1, rows=3))
     assert "not packed" not in capsys.readouterr().out
+
+
+def test_what_is_left_for_the_next_prune_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    """A blob that nobody refers to may be too young to go."""
+    report("research", prune.Taken(sessions=1, rows=3, young=2))
+    assert "2 blobs that no row refers to are less than an hour old" in capsys.readouterr().out
+
+
+def test_copies_that_a_killed_doctor_left_go_too(command: Any, tmp_path: Path) -> None:
+    """What is taken out would be in them still."""
+    left = tmp_path / "home" / "default" / ".doctor-abc"
+    left.mkdir(mode=0o700)
+    assert command("prune", "--state", "Success", "--yes")[0] == 0
+    assert not left.exists()

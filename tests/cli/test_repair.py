@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -87,3 +88,15 @@ def test_what_holds_no_row_is_left_where_it_is(damaged: Path, command: Any) -> N
     code, _, err = command("repair", "--project", "default", "--replace")
     assert (code, "not one row" in err) == (1, True)
     assert damaged.read_text() == "hello"
+
+
+def test_a_repair_in_the_same_second_finds_a_name(damaged: Path, told: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that was killed a moment ago has left something under the name that this one would take."""
+    monkeypatch.setattr(time, "strftime", lambda *_: "20261128-120000")
+    for word in ("repaired", "damaged"):
+        left = damaged.parent / f"journal.db.{word}-20261128-120000"
+        left.mkdir()
+        (left / "half").write_bytes(b"half")
+    report = told("repair", "--project", "default", "--replace")
+    assert report["kept_aside"].endswith("-20261128-120000-2")
+    assert _tools(damaged) == 100

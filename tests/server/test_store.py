@@ -115,7 +115,7 @@ def test_a_blob_that_somebody_asks_about_is_not_swept_away(store: HomeStore) -> 
     os.utime(blobs.path_of(os.path.join(store.folder, "p"), _DIGEST), (0, 0))
     assert store.blob("p", _DIGEST) == (len(_DATA), True)
     journal = Journal(os.path.join(store.folder, "p"))
-    assert prune.sweep_blobs(journal) == 0
+    assert prune.sweep_blobs(journal) == (0, 1)
     journal.close()
 
 
