@@ -293,6 +293,12 @@ class Journal:
 
     def _insert_again(self, row: Row, fate: list[bool]) -> None:
         """Write a row without waiting: what interrupted us is to reach the program soon."""
+        if self._connection is not None and not self._in_place():
+            self._mend()
+            if self._is_newest(row):  # it was written before our files went
+                self.counts["recorded"] += 1
+                fate += (True,)
+                return
         patience, self._patience = self._patience, -1.0
         try:
             if not (self.power or self.network):
@@ -306,7 +312,7 @@ class Journal:
 
     def _is_newest(self, row: Row) -> bool:
         """Whether a row is among the last that were written: an interruption can come right after that."""
-        if self._connection is None:
+        if self._connection is None or not self._in_place():
             return False
         try:
             return bool(self._connection.execute(_RECENT, row[:2]).get)
@@ -320,7 +326,6 @@ class Journal:
             return
         if self._connection is not None and not self._in_place():
             try:
-                self._mend()
                 self._insert_again(row, fate)
                 return
             except Exception as again:  # what is left is the spill
