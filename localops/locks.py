@@ -116,14 +116,18 @@ class Watch:
         """How many pages the WAL holds, and how many of them are in the database: read from the -shm file."""
         try:
             return _FRAMES.unpack(os.pread(self._shared, _FRAMES.size, 0))
-        except (OSError, struct.error):
+        except struct.error:
+            return 0, 0
+        except OSError as error:
+            pass_on(error)
             return 0, 0
 
     def pin_shared(self) -> int | None:
         """The -shm file that SQLite uses, opened once more: its locks can be asked for when SQLite has let go."""
         try:
             return os.open(f"/proc/self/fd/{self._shared}", os.O_RDWR | os.O_CLOEXEC) if self._shared >= 0 else None
-        except OSError:
+        except OSError as error:
+            pass_on(error)
             return None
 
 
@@ -139,7 +143,8 @@ def _state(handle: int, inode: tuple[int, int]) -> str:
 def _inode(path: str) -> tuple[int, int] | None:
     try:
         facts = os.stat(path)
-    except OSError:
+    except OSError as error:
+        pass_on(error)
         return None
     return facts.st_dev, facts.st_ino
 
@@ -147,7 +152,8 @@ def _inode(path: str) -> tuple[int, int] | None:
 def _names() -> list[str]:
     try:
         return sorted(os.listdir("/proc/self/fd"), key=int, reverse=True)
-    except OSError:
+    except OSError as error:
+        pass_on(error)
         return []
 
 
@@ -157,7 +163,8 @@ def _descriptors(names: list[str], wanted: set[tuple[int, int]]) -> dict[int, tu
     for name in names:
         try:
             facts = os.fstat(int(name))
-        except OSError:
+        except OSError as error:
+            pass_on(error)
             continue
         inode = (facts.st_dev, facts.st_ino)
         if inode in wanted and int(name) not in _bars:
@@ -251,5 +258,6 @@ def _lost(name: str) -> Iterator[int]:
                 if os.readlink(f"{folder}/{each}") == name:
                     yield os.open(f"{folder}/{each}", os.O_RDWR | os.O_CLOEXEC)
                     break
-            except OSError:
+            except OSError as error:
+                pass_on(error)
                 continue
