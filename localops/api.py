@@ -200,10 +200,27 @@ def init(
 ) -> Session | None:
     """Set up recording, and start a session unless `auto_start_session=False`: that alone returns None.
 
-    No key is needed.  A key chooses the project (same key, same project), `project` names it outright.  With
-    `inherited_session_id`, or in a subprocess that was given `session.env()`, the session of another process
-    is joined. A second call returns the session that is open, and says so when its options differ; when none
-    is, it starts one.
+    A second call returns the session that is open, and warns when its options differ; when none is open, it
+    starts one. Nothing is sent anywhere, and no key is needed. What is left out is taken from the environment
+    (`LOCALOPS_PROJECT`, …) or from the home's config.toml; `localops help configuration` has all of it.
+
+    api_key: chooses the project, as it does at AgentOps: same key, same project.
+    project: the project's name, outright.
+    home: the folder that holds the projects [LOCALOPS_HOME, else the user's data folder].
+    tags: tags of this session. default_tags: tags of every session from now on.
+    trace_name: the session's name [the script's].
+    inherited_session_id: join this session of another process instead of starting one; in a subprocess that
+        was given `session.env()` that happens by itself.
+    auto_start_session: False sets up recording only. skip_auto_end_session: frameworks end no session.
+    durability: "process" (default) outlives the process at once, "power" the machine as well.
+    strict: raise what is otherwise a warning on stderr.
+    redact: False turns redaction off; patterns, or a function of a text, are used beside the built-in rules.
+    budget_usd: stop with BudgetExceeded when the session has cost so much; on_budget is called instead.
+    capture: False leaves out arguments and results of decorated functions.
+    signals: False leaves SIGTERM alone. env_data_opt_out: True leaves out what is known of the machine.
+
+    parent_key, endpoint, max_wait_time, max_queue_size and instrument_llm_calls are taken for AgentOps' sake
+    and do nothing.
     """
     options = {
         "api_key": api_key,
@@ -309,7 +326,19 @@ def start_session(
     """
     if config is not None and not isinstance(config, Config):
         raise ConfigError(f"config= takes a localops.Config, not a {type(config).__name__}")
-    return client().start(tags, inherited_session_id, name=name, config=config)
+    running = client()
+    _follow_environment(running)
+    return running.start(tags, inherited_session_id, name=name, config=config)
+
+
+def _follow_environment(running: Client) -> None:
+    """Take settings from the environment as they are now, as tests change them, while no session is open."""
+    settings = [item for item in os.environ.items() if item[0].startswith(("LOCALOPS_", "AGENTOPS_"))]
+    if settings == running.environment:
+        return
+    if running.environment is not None and not running.open_sessions():
+        running.config = running.config.but()
+    running.environment = settings
 
 
 @_quietly

@@ -40,6 +40,7 @@ class Client:
 
     def __init__(self, config: Config | None = None) -> None:
         self.config = config or Config()
+        self.environment: list[tuple[str, str]] | None = None  # the settings in it when a session was last started
         self.sessions: dict[bytes, Session] = {}
         self.latest: Session | None = None  # the newest of this process, open or ended
         self._journals: dict[tuple[str, str, float], Journal] = {}

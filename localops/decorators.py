@@ -525,10 +525,25 @@ def _decorate(kind: str, target: Any, options: dict[str, Any]) -> Any:
     return around(target, plan.run if kind == "session" else plan.begin)
 
 
+_OPTIONS = frozenset("name version tags cost spec capture_request capture_response".split())
+
+
+def _warn_of_unknown(kind: str, options: dict[str, Any]) -> None:
+    """Warn of options that no decorator has: a misspelt one would do nothing without a word."""
+    for name in sorted(options.keys() - _OPTIONS):
+        from difflib import get_close_matches
+
+        close = get_close_matches(name, _OPTIONS, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(sorted(_OPTIONS))}"
+        say_once(f"option {name[:40]} of a decorator", f"@{kind} has no option {name!r}: {hint}")
+
+
 def _decorator(kind: str, doc: str) -> Decorator:
     def decorator(target: Any = None, /, **options: Any) -> Any:
         if isinstance(target, str):
             options["name"], target = target, None
+        if options:
+            _warn_of_unknown(kind, options)
         if target is None:
             return lambda function: _decorate(kind, function, options)
         return _decorate(kind, target, options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import subprocess
 import sys
 import uuid
@@ -407,3 +408,31 @@ def test_who_rejoins_an_ended_session_owns_it() -> None:
     id = str(first.session_id)
     first.end_session("Success")
     assert begun(inherited_session_id=id).owned()
+
+
+# Settings of the environment
+
+
+def test_each_test_of_a_program_has_a_home_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in the recipe: what the environment says when a session starts holds, also the second time."""
+    for name in ("first", "second"):
+        monkeypatch.setenv("LOCALOPS_HOME", str(tmp_path / name))
+        with localops.start_session(name=name) as session:
+            localops.record(ActionEvent(action_type=name))
+        assert session.get_analytics()["Actions"] == 1
+        assert (tmp_path / name / "default" / "journal.db").exists()
+
+
+def test_the_environment_does_not_change_what_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a session is open, another one goes to the same home."""
+    with localops.start_session() as first:
+        monkeypatch.setenv("LOCALOPS_PROJECT", "elsewhere")
+        with localops.start_session() as second:
+            assert second.project_id == first.project_id
+
+
+def test_help_explains_every_option() -> None:
+    """Each option of init stands in its docstring."""
+    text = str(localops.init.__doc__)
+    options = [name for name in inspect.signature(localops.init).parameters if name != "others"]
+    assert [name for name in options if not re.search(rf"\b{name}\b", text)] == []

@@ -696,3 +696,14 @@ def test_a_session_that_ended_inside_is_no_trouble(run: Session, decorator: Any)
     """A function may end the session it runs in."""
     assert decorator(lambda: localops.end_all_sessions())() is None
     assert not run.is_running
+
+
+def test_a_misspelt_option_is_said(run: Session, capsys: pytest.CaptureFixture[str]) -> None:
+    """It would do nothing without a word; the function is decorated all the same."""
+
+    @tool(nmae="look up")  # type: ignore[call-overload, untyped-decorator]
+    def look_up() -> str:
+        return "found"
+
+    assert look_up() == "found"
+    assert "@tool has no option 'nmae': did you mean 'name'?" in capsys.readouterr().err
