@@ -114,4 +114,4 @@ if not TYPE_CHECKING:
                 globals()[name] = getattr(module, name)
 
     def __dir__() -> list[str]:
-        return sorted({*globals(), *__all__})
+        return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

@@ -43,6 +43,12 @@ _STATE_OF = {state.lower(): state for state in STATES} | {"fail": "Failure"}
 _KINDS = {"actions": "action", "llms": "llm", "tools": "tool", "errors": "error"}
 _WARN_AT = 0.8  # of the budget
 _NO_FIELDS: Mapping[str, object] = {}
+# What a session offers to programs; its other names are for the rest of the package.
+_FOR_PROGRAMS = frozenset(
+    "add_tags config create_agent end_session end_state end_state_reason end_timestamp env event_counts events "
+    "get_analytics host_env init_timestamp is_running leave name patch project_id record session_id session_url "
+    "set_tags set_video tags token_cost update_metadata video".split()
+)
 _PATIENCE = 1.0  # seconds that an unasked end waits for one that another thread is writing
 _NAP = 0.005
 _AGAIN = 0.5  # seconds until a first row that no place took is tried again
@@ -202,6 +208,9 @@ class Session:
         if here[0] is self and here[1] is not None:
             given["LOCALOPS_PARENT"] = here[1].hex()
         return {**os.environ, **given}
+
+    def __dir__(self) -> list[str]:
+        return sorted({*_FOR_PROGRAMS, *(name for name in dir(type(self)) if name.startswith("__"))})
 
     def __repr__(self) -> str:
         state = f"ended as {self.end_state}" if self._ended else "running"

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import types
+from pathlib import Path
 
 import localops
 
 
 def test_all_is_what_can_be_imported_sorted() -> None:
     """`__all__` lists every public name of the package that is no module, in order."""
+    for name in localops.__all__:
+        getattr(localops, name)  # loaded when it is asked for
     found = {name for name, value in vars(localops).items() if not isinstance(value, types.ModuleType)}
-    public = sorted(name for name in found if not name.startswith("_") and name not in ("annotations",))
+    public = sorted(name for name in found if not name.startswith("_") and name not in ("annotations", "TYPE_CHECKING"))
     assert localops.__all__ == public
 
 
@@ -20,3 +24,13 @@ def test_every_decorator_is_listed() -> None:
 
     assert decorators.__all__ == sorted(decorators.__all__)
     assert all(getattr(decorators, name).__doc__ for name in decorators.__all__)
+
+
+def test_a_session_offers_what_the_page_lists() -> None:
+    """`dir` of a session, which a prompt completes from, has the names of the page about recording."""
+    page = (Path(localops.__file__).parent / "docs" / "recording.md").read_text(encoding="utf-8")
+    listed = page[page.index("What a `Session` has") : page.index("### How a session ends")]
+    with localops.start_session() as session:
+        offered = {name for name in dir(session) if not name.startswith("_")}
+    assert offered == {name for name in re.findall(r"`(\w+)`", listed) if name not in ("Session", "None")}
+    assert {name for name in dir(localops) if not name.startswith("__")} == set(localops.__all__)
