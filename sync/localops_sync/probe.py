@@ -109,6 +109,8 @@ def _greeting(
     sink = sinks.open_sink(remote, source, folder, transport)
     try:
         said = sink.check()
+        prove: Callable[[], str | None] | None = getattr(sink, "prove", None)
+        proof = prove() if prove is not None else None
         recognise(remote, delivery.Ledger(source, folder, remote.name), sink)
     except Offline as error:  # whoever answered has not looked at the key
         yield _clock(transport)
@@ -122,7 +124,7 @@ def _greeting(
     finally:
         sink.close()
     yield _clock(transport)
-    yield Finding("key", True, said)
+    yield Finding("key", True, f"{said}: {proof}" if proof else said)
     return True
 
 

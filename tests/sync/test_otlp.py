@@ -814,7 +814,7 @@ def test_any_other_answer_is_none(collector: Collector, answer: Answer) -> None:
 def test_a_rejected_span_refuses_the_batch(collector: Collector, kind: str, said: bytes) -> None:
     """Which one it was is not told: the worker is to find it, by halves; a key that is repeated is not shown."""
     _finished()
-    collector.answer = lambda *_: (200, kind, said)
+    collector.answer = lambda path, headers, body: TAKEN if _is_check(headers, body) else (200, kind, said)
     with (
         Sending(collector) as sending,
         pytest.raises(Refused, match=r"rejected 1 of 1 spans: span has no soul, \*\*\*"),
@@ -876,6 +876,7 @@ def test_a_pass_sends_what_there_is_and_passes_remarks_on(collector: Collector) 
         (401, Blocked),
         (403, Blocked),
         (404, Blocked),
+        (405, Blocked),
         (413, TooLarge),
         (415, Blocked),
         (422, Refused),
@@ -888,9 +889,119 @@ def test_a_pass_sends_what_there_is_and_passes_remarks_on(collector: Collector) 
 def test_a_status_means_what_it_means_everywhere(collector: Collector, status: int, trouble: type[Exception]) -> None:
     """Refusals refuse the rows, a key or a form that is wrong stops everything, and the rest is for later."""
     _finished()
-    collector.answer = lambda *_: (status, "application/json", b'{"message":"no"}')
+    no = (status, "application/json", b'{"message":"no"}')
+    collector.answer = lambda path, headers, body: TAKEN if _is_check(headers, body) else no
     with Sending(collector) as sending, pytest.raises(trouble):
         sending.all()
+
+
+# Who refuses everything
+
+
+def _is_check(headers: dict[str, str], body: bytes) -> bool:
+    """Whether a request is the span of no row that tells bad rows from a remote that is set up wrongly."""
+    [*spans] = [s for r in _decoded(headers, body).resource_spans for scope in r.scope_spans for s in scope.spans]
+    return [span.name for span in spans] == ["localops check"]
+
+
+def _pass(collector: Collector, **remote: Any) -> codes.Outcome:
+    told = Remote("far", collector.url, kind="otlp", **{"key": KEY, **remote})
+    return worker.sync(os.environ["LOCALOPS_HOME"], "default", told, pace=Pace(sleep=lambda _: None))
+
+
+def _steps(*names: str) -> None:
+    """Record a session with a step of each name."""
+    localops.init()
+    for name in names:
+        localops.record(localops.ActionEvent(action_type=name))
+    localops.end_session("Success")
+
+
+_FORBIDDEN: list[Answer] = [
+    (400, "application/json", b'{"error":"no experiment"}'),
+    (404, "application/json", b'{"detail":"Not Found"}'),
+    (405, "application/json", b'{"detail":"Method Not Allowed"}'),
+    (409, "application/json", b"{}"),
+    (413, "application/json", b"{}"),
+    (415, "text/plain", b""),
+    (422, "application/json", b'{"detail":"x-experiment-id is required"}'),
+]
+
+
+@pytest.mark.parametrize("protocol", ["protobuf", "json"])
+@pytest.mark.parametrize("answer", _FORBIDDEN)
+@pytest.mark.parametrize("takes_empty", [True, False])
+def test_a_remote_that_refuses_every_span_parks_none(
+    collector: Collector, answer: Answer, takes_empty: bool, protocol: str
+) -> None:
+    """A wrong path, protocol or header is for a person, in a few requests, and afterwards everything arrives."""
+    _steps(*(f"step {number}" for number in range(30)))
+
+    def refuse(path: str, headers: dict[str, str], body: bytes) -> Answer:
+        return TAKEN if takes_empty and not _decoded(headers, body).resource_spans else answer
+
+    collector.answer = refuse
+    for _ in range(2):
+        collector.requests.clear()
+        outcome = _pass(collector, options={"protocol": protocol})
+        assert (outcome.code, outcome.parked) == (codes.ACT, 0)
+        assert outcome.left >= 31
+        assert str(answer[0]) in outcome.message
+        assert len(collector.requests) <= (9 if takes_empty else 3)
+    collector.answer = lambda *_: TAKEN
+    collector.requests.clear()
+    outcome = _pass(collector)
+    assert (outcome.code, outcome.left, outcome.parked) == (codes.DONE, 0, 0)
+    assert {f"step {number}" for number in range(30)} <= {span.name for span in collector.spans()}
+    assert not any(_is_check(headers, body) for _, headers, body in collector.requests)
+
+
+@pytest.mark.parametrize("poison", [0, 1, 6, 11])
+@pytest.mark.parametrize("takes_empty", [True, False])
+@pytest.mark.parametrize("status", [400, 422])
+def test_one_row_that_is_refused_is_parked_alone(
+    collector: Collector, poison: int, takes_empty: bool, status: int
+) -> None:
+    """Wherever it stands: what is taken in the same pass shows that it is the row, or else a plain span shows it."""
+    _steps(*(f"step {number:02}" for number in range(12)))
+
+    def answer(path: str, headers: dict[str, str], body: bytes) -> Answer:
+        bad = f"step {poison:02}".encode() in body
+        empty = not _decoded(headers, body).resource_spans
+        return (status, "text/plain", b"no") if bad or (empty and not takes_empty) else TAKEN
+
+    collector.answer = answer
+    outcome = _pass(collector)
+    assert (outcome.code, outcome.parked, outcome.left) == (codes.PARKED, 1, 0)
+    sent = {span.name for span in collector.spans() if span.name.startswith("step")} - {f"step {poison:02}"}
+    assert len(sent) == 11
+    assert sum(_is_check(headers, body) for _, headers, body in collector.requests) <= 1
+
+
+def test_a_refused_row_that_is_alone_is_parked_too(collector: Collector) -> None:
+    """With nothing else to send, a plain span tells that the back end takes spans."""
+    _finished()
+    refused: Answer = (400, "text/plain", b"no")
+    collector.answer = lambda path, headers, body: TAKEN if _is_check(headers, body) else refused
+    assert (_pass(collector).code, _pass(collector).code) == (codes.PARKED, codes.DONE)
+
+
+@pytest.mark.parametrize(
+    ("takes_spans", "ok"),
+    [(True, True), (False, False)],
+)
+def test_remote_test_does_not_hide_a_refusal(collector: Collector, takes_spans: bool, ok: bool) -> None:
+    """A back end that refuses the empty request is asked with a plain span, and what it says of that counts."""
+    from localops_sync import probe
+
+    _finished()
+    no: Answer = (422, "application/json", b'{"detail":"x-experiment-id is required"}')
+    collector.answer = lambda path, headers, body: TAKEN if takes_spans and _is_check(headers, body) else no
+    with Sending(collector) as sending:
+        findings = {each.step: each for each in probe.look(sending.remote, sending.reader, sending.folder)}
+    assert findings["key"].ok is ok
+    assert ("x-experiment-id is required" in findings["key"].said) is not ok
+    assert [span.name for span in collector.spans()] == ["localops check"]
 
 
 @pytest.mark.parametrize(("status", "kind"), [(200, PROTOBUF), (400, "text/plain")])

@@ -2,6 +2,10 @@
 
 A batch is one request.  No such back end promises to take a span once, so ids are made from the rows' own, and what
 is sent again is the same span again.  Rows that are no span (one that only opened, tags, a price) count as taken.
+
+A back end that is addressed wrongly refuses everything, and often in the words it has for bad spans.  So a row is put
+aside only when the back end has taken some span in the same pass; where none has been taken yet, a plain span of our
+own is sent first, and when that is refused too, a person must act.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ from localops.errors import ConfigError
 from localops_sync.remotes import check_url
 from localops_sync.sink import Blocked, Offline, Refused, TooLarge
 from localops_sync.sinks import otlp_names, otlp_wire
-from localops_sync.sinks.otlp_spans import Translation
+from localops_sync.sinks.otlp_spans import Translation, check_span
 from localops_sync.transport import Transport
 
 TYPE_CHECKING = False
@@ -50,6 +54,8 @@ class Otlp:
         self._protocol = _option(remote, "protocol")
         self._auth = _option(remote, "auth")
         self._path = "" if urlsplit(remote.url).path.rstrip("/").endswith(_TRACES) else _TRACES
+        self._takes_spans = False  # it has taken some in this pass, so what it refuses is refused for what it is
+        self._refusal: Refused | TooLarge | None = None  # of a request without spans: who refuses that may refuse any
         self._token: _Token | None = None
         self._names: otlp_names.GenAI | otlp_names.AgentOps = otlp_names.GenAI()
         if self._auth == "agentops":
@@ -61,22 +67,50 @@ class Otlp:
         translation = Translation(batch, self.source, self.folder, self._names, metadata_only=self.remote.metadata_only)
         groups = translation.groups()
         if groups:
-            self._judge(self._post(groups), sum(len(spans) for _, spans in groups))
+            try:
+                self._post_spans(groups)
+            except (Refused, TooLarge) as error:
+                # While there are halves to try, one of them may be taken: that costs no span of ours.
+                if not self._takes_spans and (self._refusal or len(batch.rows) == 1):
+                    self._send_check_span(error)
+                raise
         return Ack()
 
     def check(self) -> str:
         """Send a request without spans, which a back end answers as any other."""
         try:
             self._judge(self._post([]), 0)
-        except Refused:  # it is there and knows the key, and has its own mind about empty requests
-            pass
+        except (Refused, TooLarge) as error:  # it is there and knows the key; `prove` finds out whether it takes spans
+            self._refusal = error
         return f"OTLP/HTTP in {self._protocol} at {self.transport.where}"
+
+    def prove(self) -> str | None:
+        """Return what is to be said of a back end that refused the check: it takes spans; raises Blocked if not."""
+        if self._refusal is None:
+            return None
+        self._send_check_span(self._refusal)
+        return "a request without spans is refused, one with a span is taken"
 
     def close(self) -> None:
         """Let go of the connections."""
         self.transport.close()
         if self._token is not None:
             self._token.close()
+
+    def _post_spans(self, groups: list[Group]) -> None:
+        self._judge(self._post(groups), sum(len(spans) for _, spans in groups))
+        self._takes_spans = True
+
+    def _send_check_span(self, refusal: Refused | TooLarge) -> None:
+        """Raise Blocked when the back end refuses a plain span as well: then it is not the rows that are wrong."""
+        try:
+            self._post_spans([check_span(self.folder)])
+        except (Refused, TooLarge) as error:
+            also = "" if str(error) == str(refusal) else f" ({error})"
+            raise Blocked(
+                f"{refusal}; it refuses a plain span as well{also}, so it is not about the rows: "
+                "check its URL, the option protocol, and the headers that the back end requires"
+            ) from error
 
     def _post(self, groups: list[Group]) -> Reply:
         if self._protocol == "json":
