@@ -75,7 +75,7 @@ def test_a_value_that_has_no_place_waits_whole(tmp_path: Path) -> None:
     assert done.returncode == 0
     assert done.stderr.count("a large value cannot be written to") == 1
     with programs.reader() as reader:
-        ((body,),) = reader.ask("select body from event where kind = 'note'")
+        ((body,),) = reader.ask("select body from event where name = 'note'")
     digests = sorted(blobs.named([body]))
     assert json.loads(body)["notes"] == {"blob": 1}
     assert sorted(blobs.waiting(str(project))) == digests
@@ -112,7 +112,7 @@ def test_a_value_that_no_place_takes_is_counted(tmp_path: Path) -> None:
     session = programs.sessions()[0]
     with programs.reader() as reader:
         assert analytics.losses(reader, session) == (0, 0, 2)
-        notes = [json.loads(body) for (body,) in reader.ask("select body from event where kind = 'note'")]
+        notes = [json.loads(body) for (body,) in reader.ask("select body from event where name = 'note'")]
     assert [note["notes"] for note in notes] == [{"blob_failed": 1}] * 2
     found = [finding.text for finding in doctor.examine(str(project.parent), ["default"]) if finding.fault]
     assert any(text.startswith("2 large values could not be kept whole: 2 of session") for text in found)

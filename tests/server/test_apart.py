@@ -74,7 +74,7 @@ def _try(held: RealHub, door: Door, key: str) -> str:
         "seqs": "3,4,5",
     }
     query = "&".join(f"{name}={asked[name]}" for name in door.query if name in asked)
-    told = {"sessions": [_SESSION.hex()], "rows": [[_CALL.hex(), 0, 5]]}
+    told = {"sessions": [_SESSION.hex()], "rows": [[_CALL.hex(), 0, 5]], "blobs": [_DIGEST], "journals": ["a" * 32]}
     body = {None: None, "application/json": json.dumps(told).encode()}.get(door.body, b"x")
     at = {"Upload_Offset": "0", "Upload_Length": str(len(_BLOB))}
     return _ask(held, door.method, f"{path}?{query}", body, Authorization=f"Bearer {key}", **at)
@@ -83,6 +83,8 @@ def _try(held: RealHub, door: Door, key: str) -> str:
 # What shows that something is there, where nothing of it can be read.
 _TRACES = {
     "missing": '"other":[["',
+    "missing_blobs": '"missing":[]',
+    "held": '"held":[[1,6]]',
     "figures": '"rows":6',
     "blob": f"upload-offset: {len(_BLOB)}",
     "add_to_blob": f'"offset":{len(_BLOB)}',
@@ -105,7 +107,7 @@ def test_no_door_leads_into_another_project(held: RealHub, door: Door) -> None:
     assert trace not in _try(held, door, held.other)  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("path", _PAGES)
+@pytest.mark.parametrize("path", _PAGES, ids=lambda path: path.replace(str(uuid.UUID(bytes=_SESSION)), "…"))
 def test_no_page_shows_another_project(held: RealHub, path: str) -> None:
     """Nor does one, to whoever came in with another key; its own shows it."""
     trace = '"sessions":1' if "analytics" in path else _WORD

@@ -98,9 +98,10 @@ FILTERS = [
     Filters(since=clock.now_ns() - 10**15 + 10 * 10**9, until=clock.now_ns() - 10**15 + 10**14),
     Filters(tag="none"),
 ]
+NAMES = ["all", "failed", "open", "tag", "model and tag", "four", "time", "nothing"]
 
 
-@pytest.mark.parametrize("filters", FILTERS, ids=str)
+@pytest.mark.parametrize("filters", FILTERS, ids=NAMES)
 def test_a_list_is_that_of_the_walk(store: HomeReader, filters: Filters) -> None:
     """Newest first, out of columns or along the indexes: the same sessions, and the same figures."""
     with Home(store.folder) as home:
@@ -147,7 +148,7 @@ def test_bounds_include_what_is_equal_to_them(store: HomeReader) -> None:
         assert 0 < len(found) < len(everything)
 
 
-@pytest.mark.parametrize("filters", FILTERS, ids=str)
+@pytest.mark.parametrize("filters", FILTERS, ids=NAMES)
 def test_counts_are_those_of_the_lists_they_lead_to(store: HomeReader, filters: Filters) -> None:
     """Each value's count is how many sessions there are when it is chosen beside the other filters."""
     told: Any = store.facets(None, None, filters)
