@@ -8,7 +8,6 @@ closing any descriptor of it would drop the lock.
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
 from zlib import crc32
 
 from localops import clock, host, interruption
@@ -23,7 +22,7 @@ except ImportError:  # no POSIX locks on this platform: nobody can be seen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
 _TRIES = 20
 _mine: set[str] = set()
@@ -156,16 +155,23 @@ def _place(project: str) -> int:
     return crc32(os.fsencode(os.path.realpath(project)))
 
 
-@contextmanager
-def alone(folder: str) -> Iterator[None]:
+class alone:  # noqa: N801 (used like a function; contextlib takes a millisecond to load)
     """Do in this folder what must not be done twice at a time; BlockingIOError when somebody is at it."""
-    handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        if _able:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    finally:
-        os.close(handle)
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+
+    def __enter__(self) -> None:
+        self._handle = os.open(self._folder, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            if _able:
+                fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BaseException:
+            os.close(self._handle)
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._handle)
 
 
 def _same_kernel(card: Mapping[str, object]) -> bool:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import threading
 import uuid
-from contextlib import contextmanager
 from functools import wraps
 
 from localops import client as clients
@@ -23,7 +22,7 @@ from localops.session import Session
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Any, Literal, ParamSpec, TypeVar, overload
 
     from localops.client import Client
@@ -52,26 +51,26 @@ def client() -> Client:
     """The client of this process, made with what the environment says if `init` was not called."""
     global _client
     if _client is None:
-        with _turn():
+        with _Turn():
             if _client is None:
                 _client = clients.Client(Config.usable())
     return _client
 
 
-@contextmanager
-def _turn() -> Iterator[None]:
+class _Turn:
     """Let one thread at a time make the client, or a session by `init`.
 
     The wait is bounded: a signal handler that calls us in the middle of a write must not hang on a thread that waits
     for that write.
     """
-    lock = _lock
-    taken = lock.acquire(timeout=_PATIENCE)
-    try:
-        yield
-    finally:
-        if taken:
-            lock.release()
+
+    def __enter__(self) -> None:
+        self._lock = _lock
+        self._taken = self._lock.acquire(timeout=_PATIENCE)
+
+    def __exit__(self, *_: object) -> None:
+        if self._taken:
+            self._lock.release()
 
 
 def _after_fork() -> None:
@@ -241,7 +240,7 @@ def init(
         **others,
     }
     given = {name: value for name, value in options.items() if value is not None and name not in IGNORED}
-    with _turn():
+    with _Turn():
         outcome = _init(given, tags, inherited_session_id, strict=strict)
     if outcome is not None:
         return outcome[0]

@@ -8,7 +8,6 @@ alike stands together, which packs better.
 from __future__ import annotations
 
 import re
-from contextlib import suppress
 
 from localops import encode, rows
 
@@ -29,7 +28,7 @@ _NEEDED = frozenset("id phase session kind at_ns format sum".split())
 _WIDE = 1 << 63
 _LARGE = 1 << 20  # bytes of a body that is looked at before it is read
 _MOST_LISTS = 500_000  # of a body, and as many objects: some 40 MB when they are read
-_QUOTED = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_QUOTED = rb'(?s)"[^"\\]*(?:\\.[^"\\]*)*"'
 _NONE = type(None)
 
 
@@ -52,8 +51,10 @@ def to_rows(head: bytes, bodies: Sequence[bytes]) -> tuple[list[Numbered], dict[
     told = _columns(head, len(bodies))
     costly = {at for at, body in enumerate(bodies) if len(body) > _LARGE and _has_many_lists(body)}
     if not costly:
-        with suppress(ValueError):
+        try:
             return taken(told, bodies), {}
+        except ValueError:
+            pass
     found: list[Numbered] = []
     refused = {}
     for at, seq in enumerate(told["seq"]):  # one of them is none: which?
@@ -75,7 +76,7 @@ def is_costly(text: bytes, lists: int, objects: int, values: int, quoted: int = 
     """
     if not _exceeds(text, lists + quoted, objects + quoted, values):
         return False
-    return _exceeds(_QUOTED.sub(b"", text), lists, objects, values)
+    return _exceeds(re.sub(_QUOTED, b"", text), lists, objects, values)
 
 
 def _has_many_lists(body: bytes) -> bool:

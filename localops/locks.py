@@ -20,7 +20,6 @@ import os
 import struct
 import sys
 import time
-from contextlib import contextmanager
 from functools import partial
 
 from localops.interruption import pass_on
@@ -184,22 +183,25 @@ def _locked(handle: int, area: tuple[int, int]) -> bool:
         return False
 
 
-@contextmanager
-def high_descriptors() -> Iterator[None]:
+class high_descriptors:  # noqa: N801 (used like a function; contextlib takes a millisecond to load)
     """Have what is opened inside get high descriptors: a program that closes all of them uses the low ones again."""
-    low: list[int] = []
-    try:
-        if _able and _may_open(4 * _LOW):
-            low.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
-            while low[-1] < _LOW:
-                low.append(os.dup(low[0]))
-    except OSError:  # no more can be had: then a low one has to do
-        pass
-    try:
-        yield
-    finally:
-        for handle in low:
-            os.close(handle)
+
+    def __enter__(self) -> None:
+        self._low: list[int] = []
+        try:
+            if _able and _may_open(4 * _LOW):
+                self._low.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+                while self._low[-1] < _LOW:
+                    self._low.append(os.dup(self._low[0]))
+        except OSError:  # no more can be had: then a low one has to do
+            pass
+        except BaseException:  # of a signal handler: nothing is opened inside
+            self.__exit__()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        while self._low:
+            os.close(self._low.pop())
 
 
 def _may_open(many: int) -> bool:

@@ -195,7 +195,7 @@ def environment_secrets(environ: Mapping[str, str]) -> list[str]:
     """
     found: list[str] = []
     for name, value in environ.items():
-        password = _PASSWORD_IN_URL.search(value) if "@" in value else None
+        password = _PASSWORD_IN_URL.search(value) if "@" in value and "://" in value else None
         if password:
             value = password[1]
         if _could_be_secret(value) and (password or _is_secrets_name(name) or _is_some_key(name, value)):
@@ -210,9 +210,10 @@ def _data(environ: Mapping[str, str]) -> Mapping[Any, Any]:
 
 
 def _is_secrets_name(name: str) -> bool:
-    """Whether a secret is called so; most names hold none of the words and cost no pattern."""
-    plain = name.lower()
-    return any(word in plain for word in _WORDS) and _SECRETS_NAME.search(name) is not None
+    """Whether a secret is called so. Few names need the pattern, which takes milliseconds to compile."""
+    if name.isupper() and name.endswith(_SURE_ENDS):
+        return True
+    return name.lower().endswith(_ENDS) and _SECRETS_NAME.search(name) is not None
 
 
 def _is_some_key(name: str, value: str) -> bool:
@@ -264,6 +265,10 @@ def _forms(secret: str) -> list[str]:
 
 _WORDS = "pass pwd key token secret cookie auth credential mnemonic phrase".split()  # one is in each of these names
 _SECRETS_NAME = Later(rf"(?:{NAME})\Z")
+# Each name that the pattern finds ends in one of the first; each in capitals that ends in one of the others is found.
+_ENDS = tuple("word words wd phrase key keys pass credential credentials secret secrets cookie cookies".split())
+_ENDS += ("authorization", "data", "mnemonic", "token", "auth")
+_SURE_ENDS = tuple("_API_KEY _ACCESS_KEY _SECRET_KEY _PRIVATE_KEY _SECRET _PASSWORD _TOKEN".split())
 _SOME_KEYS = Later(r"(?:(?i:[a-z0-9][ _.-]keys?)|[a-z0-9]Keys?)\Z")
 _ARGUMENT = Later(r"--[A-Za-z_.-]{1,64}")
 _PASSWORD_IN_URL = Later(r"://[^\s:/@\"'\\?#]{0,128}+:([^\s/\"'\\<>]{1,256})@")
@@ -311,22 +316,43 @@ _PLAIN = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ-.", b"abcdefghijklmnopqrst
 _THEN = r"""(?:[\\"'`*]*(?:u002[27]|&[a-z0-9#]{2,5};)? *[=:]| (?:is|was)[ :])"""
 
 
-def _search(pattern: str) -> Callable[[bytes], re.Match[bytes] | None]:
-    return re.compile(pattern.replace("THEN", _THEN).encode()).search
+def _search(name: str, pattern: str, *words: bytes) -> Callable[[bytes], object]:
+    """Return a search that looks for words first; one of them is in every text that matches the pattern.
+
+    Compiling the patterns takes longer than all else at the start of a program, and a short one never needs most of
+    them. When a word is there, or after some texts, what searches for the pattern itself takes the place of `name`.
+    """
+    texts = iter(range(_FEW_TEXTS))
+
+    def search(plain: bytes) -> object:
+        if next(texts, None) is not None and not any(word in plain for word in words):
+            return None
+        compiled = re.compile(pattern.replace("THEN", _THEN).encode()).search
+        globals()[name] = compiled
+        return compiled(plain)
+
+    return search
 
 
+_FEW_TEXTS = 64
 _k = _search(
+    "_k",
     r"k(?:e(?:y(?<=[a-z0-9 _?&;]key)(?:s|[ _]data)?|n)THEN|ey(?:_[0-9a-f]{32}|_____| block_____|(?<=private.key)"
     r"|(?<=secret.key)|(?<=signing.key))|er login|ies?THEN|s[_/](?<=hooks[_/])|_(?:(?<=sk_)|live_|test_|prod_)"
-    r"|[0-9a-f]{32}(?<=sk.{32}))"
+    r"|[0-9a-f]{32}(?<=sk.{32}))",
+    *b"key ken kie hooks_ hooks/ sk_ k_live_ k_test_ k_prod_".split(),
+    b"ker login",
+    *(b"sk%x" % digit for digit in range(16)),
 )
 _p = _search(
+    "_p",
     r"p(?:ass(?:[ _]?(?:w|phrase)|THEN| _p)|wdTHEN|hrase(?:(?<=(?:seed|very|cret|ckup).phrase)|(?<=seedphrase))"
-    r"|i[0-9a-f]{32}(?<=dapi[0-9a-f]{32}))"
+    r"|i[0-9a-f]{32}(?<=dapi[0-9a-f]{32}))",
+    *b"pass pwd phrase dapi".split(),
 )
-_c = _search(r"cre(?:ts?|dentials?)THEN")
-_u = _search(r"u(?=th)th(?:orization)?THEN")
-_b = _search(r"b(?=e|a)(?:earer |asic )")
+_c = _search("_c", r"cre(?:ts?|dentials?)THEN", b"cret", b"credential")
+_u = _search("_u", r"u(?=th)th(?:orization)?THEN", b"uth")
+_b = re.compile(rb"b(?=e|a)(?:earer |asic )").search
 _underscore = re.compile(
     rb"_(?:_(?=[a-z])(?=[a-z_]{0,64}?(?:pass|pwd|token|secret|key|auth|cookie|credential|user|phrase))"
     rb"|u(?:(?=[ =\\\"'])|s[0-9])|p(?:[^ \\\"_](?:(?<= _p.)|(?<=\\[nrt]_p.))| (?=[^ ]{1,64} )(?<= _p ))|a (?<= _a )"
@@ -339,20 +365,15 @@ _element = Later(rb"<\\*/[^<>]{0,128}(?:" + "|".join(_WORDS).encode() + rb")")
 _capital_a = Later(rb"A(?:[KSB]IA|CCA|Iza|T[AC]TT3|TBB|BSK|KCp|A[A-Za-z0-9_-]{32})")
 _capital_j = Later(rb"J(?:(?<=eyJ)|Ti(?<=CRUdJTi))")
 _tilde = Later(rb"~(?:(?<=Q~)|(?<=sha256~))")
-_TAILS = shapes.tails()
 _AT_SIGN, _A_SIGN, _J_SIGN, _LESS_SIGN, _EQUALS_SIGN, _TILDE_SIGN = b"@AJ<=~"
 
 
 def _begins_token(plain: bytes, found: re.Match[bytes] | None) -> bool:
     """Whether one of the places, this or a later one, is more than a long run of letters and digits."""
+    tails = shapes.tails()
     while found is not None:
         at = found.start() + 1
-        if (
-            found[1] is None
-            or plain[at - 4 : at] in _TAILS
-            or plain[at - 3 : at] in _TAILS
-            or _discord.match(plain, at)
-        ):
+        if found[1] is None or plain[at - 4 : at] in tails or plain[at - 3 : at] in tails or _discord.match(plain, at):
             return True
         found = _underscore(plain, at)
     return False

@@ -7,6 +7,7 @@ stands around it is then looked at with patterns of a bounded length, so the tim
 from __future__ import annotations
 
 import re
+from functools import cache
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,13 +41,18 @@ NAME = (
 
 
 class Later:
-    """A pattern that is compiled when it is first used: most programs never need it, and all pay for their start."""
+    """A pattern that is compiled when it is first used: most programs never need it, and all pay for their start.
 
-    def __init__(self, pattern: str | bytes, flags: int = 0) -> None:
-        self._source: tuple[Any, int] = pattern, flags
+    A pattern that takes time to put together can be given as a function that returns it.
+    """
+
+    def __init__(self, pattern: str | bytes | Callable[[], str], flags: int = 0) -> None:
+        self._source: Any = pattern
+        self._flags = flags
 
     def __getattr__(self, name: str) -> Any:
-        method = getattr(re.compile(*self._source), name)
+        source = self._source() if callable(self._source) else self._source
+        method = getattr(re.compile(source, self._flags), name)
         setattr(self, name, method)
         return method
 
@@ -420,6 +426,7 @@ _PREFIXED: list[tuple[str, str, str, int, Callable[[str], bool]]] = [
 ]
 
 
+@cache
 def _by_tail() -> dict[str, list[tuple[str, str, Later, Callable[[str], bool]]]]:
     """The rules of all beginnings by their last three signs, or all they have."""
     table: dict[str, list[tuple[str, str, Later, Callable[[str], bool]]]] = {}
@@ -430,9 +437,6 @@ def _by_tail() -> dict[str, list[tuple[str, str, Later, Callable[[str], bool]]]]
     return table
 
 
-_BY_TAIL = _by_tail()
-
-
 def _behind(sign: str) -> str:
     """What looks back at the two signs before the last of a beginning: few words have such a pair."""
     words = [word for _, many, *_ in _PREFIXED for word in many.split() if word.endswith(sign)]
@@ -440,6 +444,7 @@ def _behind(sign: str) -> str:
     return f"(?<=[{re.escape(first)}][{re.escape(second)}]{re.escape(sign)})"
 
 
+@cache
 def tails() -> frozenset[bytes]:
     """The last four signs of each beginning, or all it has, in small letters and with `_` for `-` and `.`."""
     words = " ".join(many for _, many, *_ in _PREFIXED).lower().replace("-", "_").replace(".", "_")
@@ -450,7 +455,7 @@ def _prefixed(look: _Look, match: re.Match[str]) -> None:
     text, end = look.text, match.start() + 1
     if end <= look.past:
         return
-    for beginning, label, rest, test in _BY_TAIL.get(text[end - 3 : end], ()):
+    for beginning, label, rest, test in _by_tail().get(text[end - 3 : end], ()):
         start = end - len(beginning)
         if start < 0 or not text.startswith(beginning, start) or _is_word(text[start - 1 : start]):
             continue
@@ -830,18 +835,24 @@ def _letter_p(look: _Look, match: re.Match[str]) -> None:
 # What must be in the text at all, where a pass over it stops, and what looks at the place. Each pattern begins
 # with a sign that is rare, which is what makes a search fast. These go over the text as it is.
 _PASSES_OVER_TEXT: list[tuple[str, Later, Callable[[_Look, re.Match[str]], None]]] = [
-    ("_", Later(rf"_{_behind('_')}(?=[\w+/=.-]{{10}})"), _prefixed),
+    ("_", Later(lambda: rf"_{_behind('_')}(?=[\w+/=.-]{{10}})"), _prefixed),
     (
         "-",
         Later(
-            r"-(?:(?P<long>(?=-[A-Za-z]))|(?P<us>us[0-9]{1,2}(?![\w-]))"
-            r"|(?P<short>(?<=\s-)(?=[pa](?:[^\s-]|[ ]{1,8}[^\s-])))"
-            r"|(?P<pem>----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----)|(?P<user>(?<![\w-]-)(?=[uU][ =]))"
-            rf"|{_behind('-')}(?=[\w.+/=-]{{10}}))"
+            lambda: (
+                r"-(?:(?P<long>(?=-[A-Za-z]))|(?P<us>us[0-9]{1,2}(?![\w-]))"
+                r"|(?P<short>(?<=\s-)(?=[pa](?:[^\s-]|[ ]{1,8}[^\s-])))"
+                r"|(?P<pem>----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----)|(?P<user>(?<![\w-]-)(?=[uU][ =]))"
+                rf"|{_behind('-')}(?=[\w.+/=-]{{10}}))"
+            )
         ),
         _hyphen,
     ),
-    (".", Later(rf"\.(?:{_behind('.')}(?=[A-Za-z0-9_-]{{16}})|(?=[A-Za-z0-9_-]{{6}}\.[A-Za-z0-9_-]{{27}}))"), _dotted),
+    (
+        ".",
+        Later(lambda: rf"\.(?:{_behind('.')}(?=[A-Za-z0-9_-]{{16}})|(?=[A-Za-z0-9_-]{{6}}\.[A-Za-z0-9_-]{{27}}))"),
+        _dotted,
+    ),
     ("A", Later(r"A(?=[KSB]IA|CCA|Iza|T[AC]TT3|TBB|BSK|KCp|A[A-Za-z0-9_-]{32})"), _capital_a),
     ("S", Later(r"S(?=K[0-9a-fA-F]{32})"), _TWILIO),
     ("J", Later(r"J(?:(?<=eyJ)|(?<=CRUdJ)(?=Ti))"), _capital_j),

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import base64
+import importlib.util
+import inspect
 import json
 import os
 import random
+import re
 import string
 from collections.abc import Callable
 from pathlib import Path
 from time import process_time
+from typing import Any
 from urllib.parse import quote
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from localops import redact
 from localops.encode import Encoder, dumps
 from localops.redact import Redactor, Secret, environment_secrets
+from localops.shapes import NAME
 
 ALNUM = string.ascii_letters + string.digits
 RANDOM = random.Random(2026)
@@ -472,6 +478,51 @@ def test_the_quick_look_overlooks_nothing(value: object, told: str) -> None:
     assert Encoder(redactor=quick).encode(fields) == expected
     if not quick.suspects(dumps(fields)):
         assert "redacted" not in expected
+
+
+_SUSPECT = """key=1 keys: data token="a ken=1 cookie=a kies: ker login hooks_slack hooks/x ask_me k_live_ k_test_
+k_prod_ key_0123456789abcdef0123456789abcdef key_____ key block_____ private key secret.key signing_key k_other taken
+keyboard sk0123456789abcdef0123456789abcdef passw pass_phrase pass pass_p pwd seed phrase recovery_phrase seedphrase
+pace backup phrase secret phrase dapi0123456789abcdef0123456789abcdef cret secrets credential credentials create uth
+auth authorization author truth"""
+
+
+def _redact_at_the_start() -> Any:
+    spec = importlib.util.spec_from_file_location("redact_at_the_start", redact.__file__)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_first_texts_are_searched_like_all_others() -> None:
+    """The words that are looked for until a pattern is compiled are in every text that the pattern finds."""
+    module = _redact_at_the_start()
+    words = [*_SUSPECT.splitlines(), *_SUSPECT.split(), *re.findall(r"\S+ \S+", _SUSPECT)]
+    texts = {(word + end).encode() for word in words for end in ("", "=", " is ", '":')}
+    found = set()
+    for name in ("_k", "_p", "_c", "_u"):
+        made = inspect.getclosurevars(getattr(module, name)).nonlocals
+        search = re.compile(made["pattern"].replace("THEN", module._THEN).encode()).search
+        for text in texts:
+            first = module._search(name, made["pattern"], *made["words"])
+            assert bool(first(text)) == bool(search(text)), (name, text)
+            found.add((name, bool(search(text))))
+    assert len(found) == 8
+
+
+def test_names_of_the_environment_are_judged_by_the_pattern_of_secret_names() -> None:
+    """The ends that are looked at first let no name of a secret pass, and add none."""
+    pattern = re.compile(rf"(?:{NAME})\Z")
+    ends = (
+        "password passwords pass_wd passphrase key keys db_pass authorization credential credentials key_data mnemonic"
+    )
+    ends += " seed-phrase token secret secrets cookie cookies auth pwd passed keyboard tokens api_key access_key"
+    for before in ("", "MY_", "my", "my_", "API_", "eos_", "EOS_", "x.", "API ", "private-", "9"):
+        for end in ends.split():
+            for name in (before + end, (before + end).upper(), before + end.title()):
+                assert redact._is_secrets_name(name) == (pattern.search(name) is not None), name
 
 
 @pytest.mark.parametrize(
