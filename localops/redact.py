@@ -404,7 +404,8 @@ _OFTEN_TO_RARE = b' etaoinsrhld"cu:,mfpgwybv._k-10253{}[]/TASIxCMWDEBj9486PRNLOF
 
 def _rarest(part: bytes) -> tuple[int, int]:
     """The two bytes of a literal that other texts hold the least."""
-    signs = set(part or b"{")  # nothing is plain in the literal: every body is suspect, and has a brace
+    # Nothing is plain in the literal: every JSON text is suspect, and has a quote, be it a body or one text of it.
+    signs = set(part or b'"')
     ranked = sorted(signs, key=lambda sign: _OFTEN_TO_RARE.find(sign) % 256)  # one not listed is rarer than all
     return ranked[-1], ranked[-2:][0]
 

@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from localops import redact
@@ -468,6 +468,7 @@ TEXTS = st.lists(FRAGMENTS, max_size=8).map("".join)
     ),
     st.sampled_from(TOLD),
 )
+@example(['""""'], '""""')
 def test_the_quick_look_overlooks_nothing(value: object, told: str) -> None:
     """Whatever a full search would take out, the quick look at the JSON text suspects."""
     fields: dict[str, object] = {"params": value}
