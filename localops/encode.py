@@ -270,7 +270,7 @@ def _room(fields: dict[str, Any], limit: int, most: int) -> int:
     """
     level: list[Any] = [fields]
     size = items = 0
-    for _ in range(MAX_DEPTH):
+    for depth in range(MAX_DEPTH):
         inner: list[Any] = []
         texts: list[str] = []
         for box in level:
@@ -288,8 +288,15 @@ def _room(fields: dict[str, Any], limit: int, most: int) -> int:
             return 0
         if not inner:
             return 96 * size + 1_620 * items + 2048
+        if depth > 12 and _doubles(inner):
+            return 0
         level = inner
     return 0
+
+
+def _doubles(boxes: list[Any]) -> bool:
+    """Return whether a few boxes are met over and over, as in what holds itself twice: it would have no end."""
+    return len(boxes) > 4_000 and len(set(map(id, boxes))) < len(boxes) // 8
 
 
 def _sort(values: Iterable[Any], texts: list[str], boxes: list[Any]) -> bool:

@@ -59,7 +59,8 @@ def deliver() -> None:
 def is_programs(error: BaseException) -> bool | None:
     """Whether the program raised it from outside; None where only a second try of the same step can tell."""
     frames = list(_frames(error))
-    if any(_is_handler(trace.tb_frame) for trace in frames):
+    handlers = set(_handlers())
+    if any(_is_handler(trace.tb_frame, handlers) for trace in frames):
         return True
     if not frames:
         return None
@@ -153,16 +154,16 @@ def _frames(error: BaseException) -> Iterator[TracebackType]:
         trace = trace.tb_next
 
 
-def _is_handler(frame: FrameType) -> bool:
+def _is_handler(frame: FrameType, handlers: set[object]) -> bool:
     """Whether a frame is that of a signal handler: it was given the number, and the frame that it interrupts."""
-    back = frame.f_back
+    back, code = frame.f_back, frame.f_code
     if back is None:
         return False
-    given = _arguments(frame)
-    for number, where in pairwise(given):
-        if where is back and isinstance(number, int):
-            return True
-    return frame.f_code in _handlers()
+    if code in handlers:
+        return True
+    if code.co_argcount + code.co_kwonlyargcount < 2 and not code.co_flags & 4:
+        return False
+    return any(where is back and isinstance(number, int) for number, where in pairwise(_arguments(frame)))
 
 
 def _arguments(frame: FrameType) -> list[Any]:

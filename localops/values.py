@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 MAX_DEPTH = 128
 """Levels of nesting that are followed, four Python calls each; orjson stops at 254, SQLite at 1,000."""
 MAX_NODES = 500_000
-"""Values that are visited in one event: it ends a walk that would not end by itself, within a second."""
+"""Steps of the walk of one event, one for a plain value: it ends a walk that would not end by itself."""
 MAX_BLOB = 64 << 20
 """Bytes over which a value is not kept at all: only head, length and digest."""
 MAX_TEXT = MAX_BLOB
@@ -40,8 +40,20 @@ HEAD = 1000
 """Characters of a large value that stay in the row, for a person to know it by."""
 MAX_REPR = 2000
 MAX_ARRAY = 100_000
-_FOREIGN = 4  # values that take as long as one object of an unknown class
+# What takes longer than a plain value, in steps of about 2 us each (measured: 3.11, a busy machine), so that
+# an event of nothing but the slowest values takes no longer than one of plain ones: within a second.
+_HOLDER = 2
+_STRANGE = 3
+_CLASS = 12
+_FOREIGN = 12
+_FAILURE = 20
+_WORDS = 4
+_GUARDED = 3
+_KEY = 3
+_CLEANED = 8
+_DESCRIBED = 4
 _CHUNK = 1_000
+_SHORT = _CHUNK * 64  # the number of longer texts is bounded by what they have together
 _NAMES_KNOWN = 10_000
 _LEAST, _MOST = -(1 << 63), 1 << 64
 _MARGIN = 8192  # redaction looks this much further than a cut, so that a secret across it is still seen whole
@@ -102,6 +114,7 @@ class Walk:
 
     def _said_again(self, value: object, name: str, error: BaseException) -> Any:
         """A value once more, if it was the program that interrupted us; else a mark of its own failure."""
+        self._left -= _FAILURE
 
         def again() -> Any:
             self._name = name
@@ -117,8 +130,10 @@ class Walk:
 
     def _strange(self, value: object, kind: type) -> Any:
         """A value of a class that is not Python's own: a stranger's code may run, but no warning of it is shown."""
+        self._left -= _STRANGE
         say = self._ways.get(kind)
         if say is None:
+            self._left -= _CLASS
             say = self._ways[kind] = _say(kind)
         depth = quiet.depth()
         try:
@@ -202,12 +217,14 @@ class Walk:
         if -(1 << 63) <= number < 1 << 64:
             return number
         self.note("big_int")
+        self._left -= number.bit_length() >> 6  # more digits take longer, each of them too
         return {"$int": self._text(_digits(number))}
 
     def _number(self, value: float) -> Any:
         number = float.__float__(value)
         if number - number == 0.0:
             return number
+        self._left -= 1
         self.note("nonfinite")
         return {"$float": repr(number)}
 
@@ -219,6 +236,7 @@ class Walk:
 
         data = value if type(value) is bytes else memoryview(value).tobytes()
         self.note("bytes")
+        self._left -= _WORDS + (min(len(data), _SHORT) >> 6)
         if len(data) <= MAX_BLOB:
             data = self._redacted_bytes(data)
         if len(data) > self._max_value:
@@ -249,23 +267,44 @@ class Walk:
         return self.plain(value._value_)
 
     def _moment(self, value: Any) -> Any:
+        self._left -= _WORDS // 2
         return self._text(value.isoformat())
 
     def _words(self, value: object) -> Any:
+        self._left -= _WORDS
         return self._text(str(value))
 
     def _exception(self, value: BaseException) -> Any:
+        self._left -= _WORDS
         return {"$type": self._title(type(value)), "message": self._text(str(value))}
 
     def _foreign(self, value: object) -> Any:
         """An object of an unknown class, by the first way in that it offers, or by its repr."""
         self._left -= _FOREIGN
         if not isinstance(value, type):
-            for way_in in (_fields_of, _dumped, _paired, _listed):
+            for way_in in (_fields_of, self._dumped, _paired, _listed):
                 found = way_in(value)
                 if found is not None:
                     return self.plain(found)
         return self._described(value)
+
+    def _dumped(self, value: object) -> Any:
+        """What the object says about itself through pydantic's methods or the usual ones."""
+        for method in ("model_dump", "to_dict", "dict", "_asdict"):
+            dump = getattr(type(value), method, None)
+            if callable(dump) and _size(value) <= MAX_ARRAY:
+                call = partial(dump, value, warnings=False) if method == "model_dump" else partial(dump, value)
+                try:
+                    found = call()
+                except BaseException as error:  # then it may offer another way
+                    self._left -= _FAILURE
+                    try:
+                        found = settle(error, call)
+                    except BaseException:
+                        continue
+                if isinstance(found, (dict, list)):
+                    return found
+        return None
 
     # What these share.
 
@@ -273,6 +312,7 @@ class Walk:
         """Say something that holds other things, unless we are inside it already or too far in."""
         if self._depth >= MAX_DEPTH:
             return self._truncated("too_deep", "depth")
+        self._left -= _HOLDER
         key, depth = id(value), self._depth
         if key in self._inside:
             self.note("cycle")
@@ -316,7 +356,7 @@ class Walk:
             if name in out:
                 name = self._free(name, out, numbers)
             kind = type(value)
-            if kind is str or kind in _ITSELF or (kind is int and _LEAST <= value < _MOST):
+            if kind is str or kind in _ITSELF or (kind in _NUMBERS and _LEAST <= value < _MOST):
                 self._left -= 1
                 out[name] = value
             else:
@@ -336,6 +376,7 @@ class Walk:
             if self._left <= 0:
                 out["$truncated"] = self._truncated("too_many", "nodes")["$truncated"]
                 break
+            self._left -= _GUARDED
             self._name = name
             label = self._secret_name(name, beside)
             hidden = self._hidden(value, label) if label else None
@@ -366,7 +407,7 @@ class Walk:
                 out.append(self._truncated("too_many", "nodes"))
                 break
             kind = type(item)
-            if kind is str or kind in _ITSELF or (kind is int and _LEAST <= item < _MOST):
+            if kind is str or kind in _ITSELF or (kind in _NUMBERS and _LEAST <= item < _MOST):
                 self._left -= 1
                 out.append(item)
             else:
@@ -380,6 +421,7 @@ class Walk:
             if self._left <= 0:
                 out.append(self._truncated("too_many", "nodes"))
                 break
+            self._left -= _GUARDED
             hidden = self._hidden(item, label or option) if label or option else None
             option = self._redactor.option(item) if self._redactor is not None and type(item) is str else ""
             self._name = name
@@ -424,6 +466,7 @@ class Walk:
         if issubclass(kind, str):
             return str.__str__(key)
         self.note("key")
+        self._left -= _KEY
         try:
             if kind is int or kind is float:
                 return _digits(key) if kind is int else repr(key)
@@ -431,6 +474,7 @@ class Walk:
                 return {None: "null", True: "true", False: "false"}[key]
             return self._shown_key(key)
         except BaseException as error:  # as above
+            self._left -= _FAILURE
             try:
                 return settle(error, lambda: self._shown_key(key))
             except BaseException:
@@ -504,6 +548,7 @@ class Walk:
     def _unbroken(self, text: str) -> str:
         whole = _whole(text)
         if whole is not text:
+            self._left -= _WORDS
             self.note("surrogate")
         return whole
 
@@ -511,6 +556,7 @@ class Walk:
         if self._redactor is None or not self._may_hide(text):
             return text
         text, found = self._redactor.clean(text, None if is_name else self._name)
+        self._left -= _CLEANED * (found + 1) + (min(len(text), _SHORT) >> 6)
         if found:
             self.note("redacted", found)
             text = _whole(text)
@@ -519,7 +565,7 @@ class Walk:
     def _may_hide(self, text: str) -> bool:
         """Whether a text has to be searched: for most, one quick look is enough."""
         assert self._redactor is not None
-        return len(text) > _CHUNK * 64 or bool(self._redactor.suspects(quoted(text).encode()))
+        return len(text) > _SHORT or bool(self._redactor.suspects(quoted(text).encode()))
 
     def _redacted_bytes(self, data: bytes) -> bytes:
         if self._redactor is None:
@@ -554,16 +600,19 @@ class Walk:
 
     def _described(self, value: object) -> dict[str, Any]:
         self.note("not_json")
+        self._left -= _DESCRIBED
         try:
             text = str.__str__(repr(value))[: MAX_REPR + _MARGIN]
         except BaseException as error:  # as above
             text = self._described_again(value, error)
+        self._left -= len(text) >> 8
         return {
             "$type": self._title(type(value)),
             "$repr": self._redacted(self._unbroken(text))[:MAX_REPR],
         }
 
     def _described_again(self, value: object, error: BaseException) -> str:
+        self._left -= _FAILURE
         try:
             return settle(error, lambda: str.__str__(repr(value))[: MAX_REPR + _MARGIN])
         except BaseException as failure:
@@ -605,24 +654,6 @@ def _fields_of(value: object) -> dict[str, Any] | None:
     missing = object()
     found = {name: getattr(value, name, missing) for name in names}
     return {name: content for name, content in found.items() if content is not missing}
-
-
-def _dumped(value: object) -> Any:
-    """What the object says about itself through pydantic's methods or the usual ones."""
-    for method in ("model_dump", "to_dict", "dict", "_asdict"):
-        dump = getattr(type(value), method, None)
-        if callable(dump) and _size(value) <= MAX_ARRAY:
-            call = partial(dump, value, warnings=False) if method == "model_dump" else partial(dump, value)
-            try:
-                found = call()
-            except BaseException as error:  # then it may offer another way
-                try:
-                    found = settle(error, call)
-                except BaseException:
-                    continue
-            if isinstance(found, (dict, list)):
-                return found
-    return None
 
 
 def _paired(value: object) -> dict[Any, Any] | None:
@@ -674,6 +705,8 @@ _SAY: dict[type, Say] = {
 }
 # Kinds whose values JSON has as they are.
 _ITSELF = frozenset({type(None), bool})
+# Kinds whose values JSON has as they are within bounds; a float that is not finite is outside of all.
+_NUMBERS = frozenset({int, float})
 # Ways to say what holds other things, and may hold itself.
 _HOLDERS = {Walk._mapping, Walk._sequence, Walk._tuple, Walk._set, Walk._choice, Walk._foreign}
 # Classes that nobody should have to import for our sake, by name.

@@ -25,7 +25,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import localops
-from localops import interruption
+from localops import interruption, values
 from localops.encode import Encoder, Fragment, dumps, loads
 from localops.redact import Redactor
 from localops.values import MAX_BLOB, MAX_DEPTH, Walk
@@ -33,7 +33,8 @@ from localops.values import MAX_BLOB, MAX_DEPTH, Walk
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import TypeVar
+    from types import FrameType
+    from typing import NoReturn, TypeVar
 
     R = TypeVar("R")
 
@@ -452,6 +453,67 @@ def test_a_value_that_doubles_itself_ends() -> None:
     text = Encoder(redactor=None, keep=lambda data: "0" * 64).encode({"params": laughs})
     assert len(text) <= 16 << 20
     assert _strict(text)["notes"]["too_many"] > 0  # type: ignore[index]
+
+
+def _refuse() -> NoReturn:
+    raise ValueError("no")
+
+
+class _Object:
+    """An object of an unknown class."""
+
+
+class _Refusing:
+    """An object whose every way to be shown fails."""
+
+    def to_dict(self) -> NoReturn:
+        """Raise."""
+        _refuse()
+
+    def __repr__(self) -> str:
+        _refuse()
+
+
+@pytest.mark.parametrize(
+    ("item", "most"),
+    [
+        (_Object(), 4_000),
+        (_Refusing(), 2_000),
+        ("password=hunter22", 4_000),
+        (10**4_000, 500),
+        (b"x" * 3_000, 1_500),
+        (ValueError("x"), 12_000),
+        (decimal.Decimal("1.0"), 12_000),
+    ],
+)
+def test_what_takes_long_counts_for_more(item: object, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The slower a value is to write, the fewer of it end the walk: an event never takes long."""
+    monkeypatch.setattr(values, "MAX_NODES", 50_000)
+    body = _body_of([item] * 13_000)
+    written = body["params"]
+    assert isinstance(written, list)
+    assert written[-1] == {"$truncated": "nodes"}
+    assert len(written) <= most
+
+
+def test_a_value_that_holds_itself_twice_is_soon_given_up() -> None:
+    """It is not followed to the end of what may be written before the cycle is seen."""
+    value: list[object] = []
+    value.append([[value], value])
+    visits = 0
+
+    def count(frame: FrameType, event: str, _argument: object) -> None:
+        nonlocal visits
+        visits += event == "c_call"
+
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        body = _body_of(value)
+    finally:
+        sys.setprofile(before)
+    assert body["params"] == [[[{"$cycle": "list"}], {"$cycle": "list"}]]
+    assert visits < 100_000
 
 
 def test_one_long_text_met_often_is_stored_once() -> None:
