@@ -34,7 +34,7 @@ from localops_sync import codes, worker
 from localops_sync.pace import OutOfBudget, Pace
 from localops_sync.remotes import Remote
 from localops_sync.sink import Blocked, Offline, Refused, TooLarge
-from localops_sync.sinks import open_sink, otlp_names, otlp_wire
+from localops_sync.sinks import open_sink, otlp_messages, otlp_names, otlp_wire
 from localops_sync.sinks.otlp import OPTIONS, Otlp
 from localops_sync.sinks.otlp_spans import span_id
 from localops_sync.transport import Transport
@@ -602,14 +602,322 @@ _JSON = st.recursive(
 def test_any_prompt_and_completion_can_be_said(value: Any) -> None:
     """Programs give messages in every form there is; whatever JSON it was, it becomes attributes."""
     for names in (otlp_names.GenAI(), otlp_names.AgentOps()):
-        found = {**names.prompt(otlp_names.asked(value)), **names.completion(otlp_names.answered(value))}
-        assert all(isinstance(text, str) for text in found.values())
-    for name in ("gen_ai.input.messages", "gen_ai.output.messages"):
-        genai = otlp_names.GenAI()
-        both = {**genai.prompt(otlp_names.asked(value)), **genai.completion(otlp_names.answered(value))}
-        assert all(
-            isinstance(each["role"], str) and type(each["parts"]) is list for each in json.loads(str(both[name]))
-        )
+        found = {**names.prompt(otlp_messages.asked(value)), **names.completion(otlp_messages.answered(value))}
+        assert all(isinstance(text, str | list) for text in found.values())
+        for name in ("gen_ai.input.messages", "gen_ai.output.messages"):
+            _check_messages(json.loads(str(found.get(name, "[]"))))
+
+
+# What each type of part needs, as the JSON schemas of the conventions have it; other types may be anything
+_PARTS: dict[str, dict[str, tuple[type, ...]]] = {
+    "text": {"content": (str,)},
+    "reasoning": {"content": (str,)},
+    "tool_call": {"id": (str, type(None)), "name": (str,), "arguments": (object,)},
+    "tool_call_response": {"id": (str, type(None)), "response": (object,)},
+    "server_tool_call": {"id": (str, type(None)), "name": (str,), "server_tool_call": (dict,)},
+    "server_tool_call_response": {"id": (str, type(None)), "server_tool_call_response": (dict,)},
+    "blob": {"mime_type": (str, type(None)), "modality": (str,), "content": (str,)},
+    "uri": {"mime_type": (str, type(None)), "modality": (str,), "uri": (str,)},
+    "file": {"mime_type": (str, type(None)), "modality": (str,), "file_id": (str,)},
+}
+
+
+def _check_messages(messages: list[Any], *, strictly: bool = False) -> None:
+    """Compare messages with the schemas; strictly: every part is of a type that the conventions have."""
+    for message in messages:
+        assert isinstance(message["role"], str)
+        assert isinstance(message.get("name"), str | None)
+        assert isinstance(message.get("finish_reason"), str | None)
+        for part in message["parts"]:
+            assert isinstance(part["type"], str)
+            assert not strictly or part["type"] in _PARTS
+            for key, kinds in _PARTS.get(part["type"], {}).items() if strictly else ():
+                assert isinstance(part[key], kinds)
+
+
+_IMAGE = "iVBORw0KGgo="
+_WEATHER = {"type": "tool_call", "id": "c1", "name": "weather", "arguments": {"city": "Oslo"}}
+_RAIN = {"type": "tool_call_response", "id": "c1", "response": {"sky": "rain"}}
+
+
+def _text(said: str) -> dict[str, str]:
+    return {"type": "text", "content": said}
+
+
+def _blob(content: str = _IMAGE, mime_type: str = "image/png") -> dict[str, str]:
+    return {"type": "blob", "mime_type": mime_type, "modality": mime_type.partition("/")[0], "content": content}
+
+
+_PROMPTS: dict[str, tuple[Any, list[tuple[str, list[dict[str, Any]]]]]] = {
+    "text": ("hi", [("user", [_text("hi")])]),
+    "nothing": (None, []),
+    "texts": (["a", None, "b"], [("user", [_text("a")]), ("user", [_text("b")])]),
+    "an object of a program's own": ({"question": 7}, [("user", [_text('{"question":7}')])]),
+    "and one that has a text": ({"text": "x", "score": 7}, [("user", [_text('{"text":"x","score":7}')])]),
+    "no content": (
+        [{"role": "assistant", "content": None}, {"role": "user", "content": []}],
+        [("assistant", []), ("user", [])],
+    ),
+    "gemini": (
+        [
+            {"role": "user", "parts": [{"text": "hi"}, {"inline_data": {"mime_type": "image/png", "data": _IMAGE}}]},
+            {"role": "model", "parts": [{"text": "hm", "thought": True}]},
+            {"role": "model", "parts": [{"function_call": {"id": "c1", "name": "weather", "args": {"city": "Oslo"}}}]},
+            {"role": "user", "parts": [{"function_response": {"id": "c1", "response": {"sky": "rain"}}}]},
+        ],
+        [
+            ("user", [_text("hi"), _blob()]),
+            ("assistant", [{"type": "reasoning", "content": "hm"}]),
+            ("assistant", [_WEATHER]),
+            ("user", [_RAIN]),
+        ],
+    ),
+    "gemini's request, in its other spelling": (
+        {
+            "systemInstruction": {"parts": [{"text": "Be brief."}]},
+            "contents": [
+                {"role": "user", "parts": ["hi", {"fileData": {"mimeType": "video/mp4", "fileUri": "gs://b/v"}}]},
+                {"role": "model", "parts": [{"functionCall": {"name": "weather", "args": {}}}]},
+            ],
+        },
+        [
+            ("system", [_text("Be brief.")]),
+            ("user", [_text("hi"), {"type": "uri", "mime_type": "video/mp4", "modality": "video", "uri": "gs://b/v"}]),
+            ("assistant", [{"type": "tool_call", "id": None, "name": "weather", "arguments": {}}]),
+        ],
+    ),
+    "gemini's code": (
+        [{"role": "model", "parts": [{"executable_code": {"code": "1"}}, {"code_execution_result": {"output": "1"}}]}],
+        [
+            (
+                "assistant",
+                [
+                    {
+                        "type": "server_tool_call",
+                        "id": None,
+                        "name": "code_execution",
+                        "server_tool_call": {"type": "code_execution", "code": {"code": "1"}},
+                    },
+                    {
+                        "type": "server_tool_call_response",
+                        "id": None,
+                        "server_tool_call_response": {"type": "code_execution", "result": {"output": "1"}},
+                    },
+                ],
+            )
+        ],
+    ),
+    "anthropic": (
+        {
+            "system": [{"type": "text", "text": "Be brief."}],
+            "messages": [
+                {
+                    "role": "user",
+                    "content": [
+                        {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": _IMAGE}},
+                        {"type": "image", "source": {"type": "url", "url": "https://e.org/a.png"}},
+                        {"type": "document", "source": {"type": "file", "file_id": "f1"}},
+                    ],
+                },
+                {
+                    "role": "assistant",
+                    "content": [
+                        {"type": "thinking", "thinking": "hm", "signature": "x"},
+                        {"type": "tool_use", "id": "c1", "name": "weather", "input": {"city": "Oslo"}},
+                    ],
+                },
+                {
+                    "role": "user",
+                    "content": [{"type": "tool_result", "tool_use_id": "c1", "content": {"sky": "rain"}}],
+                },
+            ],
+        },
+        [
+            ("system", [_text("Be brief.")]),
+            (
+                "user",
+                [
+                    _blob(),
+                    {"type": "uri", "mime_type": None, "modality": "image", "uri": "https://e.org/a.png"},
+                    {"type": "file", "mime_type": None, "modality": "document", "file_id": "f1"},
+                ],
+            ),
+            ("assistant", [{"type": "reasoning", "content": "hm"}, _WEATHER]),
+            ("user", [_RAIN]),
+        ],
+    ),
+    "openai chat": (
+        [
+            {"role": "developer", "content": "Be brief."},
+            {
+                "role": "user",
+                "content": [
+                    {"type": "text", "text": "hi"},
+                    {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{_IMAGE}"}},
+                    {"type": "image_url", "image_url": {"url": "https://e.org/a.png"}},
+                    {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}},
+                    {"type": "file", "file": {"file_id": "f1"}},
+                ],
+            },
+            {
+                "role": "assistant",
+                "content": None,
+                "tool_calls": [
+                    {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": {"city": "Oslo"}}}
+                ],
+            },
+            {"role": "tool", "tool_call_id": "c1", "content": {"sky": "rain"}},
+        ],
+        [
+            ("system", [_text("Be brief.")]),
+            (
+                "user",
+                [
+                    _text("hi"),
+                    _blob(),
+                    {"type": "uri", "mime_type": None, "modality": "image", "uri": "https://e.org/a.png"},
+                    _blob("AAAA", "audio/wav"),
+                    {"type": "file", "mime_type": None, "modality": "document", "file_id": "f1"},
+                ],
+            ),
+            ("assistant", [_WEATHER]),
+            ("tool", [_RAIN]),
+        ],
+    ),
+    "openai responses": (
+        {
+            "instructions": "Be brief.",
+            "input": [
+                {"role": "user", "content": [{"type": "input_text", "text": "hi"}]},
+                {"type": "reasoning", "summary": [{"type": "summary_text", "text": "hm"}]},
+                {"type": "function_call", "call_id": "c1", "name": "weather", "arguments": {"city": "Oslo"}},
+                {"type": "function_call_output", "call_id": "c1", "output": {"sky": "rain"}},
+            ],
+        },
+        [
+            ("system", [_text("Be brief.")]),
+            ("user", [_text("hi")]),
+            ("assistant", [{"type": "reasoning", "content": "hm"}, _WEATHER]),
+            ("tool", [_RAIN]),
+        ],
+    ),
+    "bedrock": (
+        {
+            "system": [{"text": "Be brief."}],
+            "messages": [
+                {
+                    "role": "user",
+                    "content": [{"text": "hi"}, {"image": {"format": "png", "source": {"bytes": _IMAGE}}}],
+                },
+                {
+                    "role": "assistant",
+                    "content": [
+                        {"reasoningContent": {"reasoningText": {"text": "hm", "signature": "x"}}},
+                        {"toolUse": {"toolUseId": "c1", "name": "weather", "input": {"city": "Oslo"}}},
+                    ],
+                },
+                {"role": "user", "content": [{"toolResult": {"toolUseId": "c1", "content": {"sky": "rain"}}}]},
+            ],
+        },
+        [
+            ("system", [_text("Be brief.")]),
+            ("user", [_text("hi"), _blob()]),
+            ("assistant", [{"type": "reasoning", "content": "hm"}, _WEATHER]),
+            ("user", [_RAIN]),
+        ],
+    ),
+    "the conventions": (
+        [{"role": "user", "parts": [_text("hi"), _WEATHER, _RAIN, _blob(), {"type": "reasoning", "content": "hm"}]}],
+        [("user", [_text("hi"), _WEATHER, _RAIN, _blob(), {"type": "reasoning", "content": "hm"}])],
+    ),
+    "langchain": (
+        [{"type": "system", "content": "Be brief."}, {"type": "human", "content": "hi"}],
+        [("system", [_text("Be brief.")]), ("user", [_text("hi")])],
+    ),
+    "parts without a message": (
+        [
+            {"type": "text", "text": "hi"},
+            {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{_IMAGE}"}},
+        ],
+        [("user", [_text("hi"), _blob()])],
+    ),
+}
+
+
+@pytest.mark.parametrize("form", _PROMPTS)
+def test_prompts_of_every_maker_become_parts(form: str) -> None:
+    """Gemini's parts, Anthropic's blocks, OpenAI's and Bedrock's forms are the parts of the conventions."""
+    prompt, expected = _PROMPTS[form]
+    found = otlp_names.GenAI().prompt(otlp_messages.asked(prompt))
+    messages = json.loads(str(found.get("gen_ai.input.messages", "[]")))
+    assert [(message["role"], message["parts"]) for message in messages] == expected
+    _check_messages(messages, strictly=True)
+
+
+_COMPLETIONS: dict[str, tuple[Any, list[dict[str, Any]], list[str] | None]] = {
+    "text": ("hi", [_text("hi")], None),
+    "openai chat": (
+        {"choices": [{"message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}]},
+        [_text("hi")],
+        ["stop"],
+    ),
+    "openai's older one": ({"choices": [{"text": "hi", "index": 0, "finish_reason": "stop"}]}, [_text("hi")], ["stop"]),
+    "openai responses": (
+        {
+            "status": "completed",
+            "output": [
+                {"type": "reasoning", "summary": []},
+                {"type": "web_search_call", "id": "w", "status": "completed"},
+                {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "hi"}]},
+                {"type": "function_call", "call_id": "c1", "name": "weather", "arguments": {"city": "Oslo"}},
+            ],
+        },
+        [
+            {"type": "reasoning", "content": ""},
+            {
+                "type": "server_tool_call",
+                "id": "w",
+                "name": "web_search_call",
+                "server_tool_call": {"type": "web_search_call", "status": "completed"},
+            },
+            _text("hi"),
+            _WEATHER,
+        ],
+        ["completed"],
+    ),
+    "anthropic": (
+        {"role": "assistant", "content": [{"type": "text", "text": "hi"}], "stop_reason": "end_turn"},
+        [_text("hi")],
+        ["end_turn"],
+    ),
+    "gemini": (
+        {"candidates": [{"content": {"role": "model", "parts": [{"text": "hi"}]}, "finishReason": "STOP"}]},
+        [_text("hi")],
+        ["STOP"],
+    ),
+    "bedrock": (
+        {"output": {"message": {"role": "assistant", "content": [{"text": "hi"}]}}, "stopReason": "max_tokens"},
+        [_text("hi")],
+        ["max_tokens"],
+    ),
+    "ollama": (
+        {"message": {"role": "assistant", "content": "hi"}, "done_reason": "stop"},
+        [_text("hi")],
+        ["stop"],
+    ),
+}
+
+
+@pytest.mark.parametrize("form", _COMPLETIONS)
+def test_completions_of_every_maker_become_parts(form: str) -> None:
+    """An answer is one message, whatever it came in, and says why it ended in the conventions' words."""
+    completion, expected, reasons = _COMPLETIONS[form]
+    found = otlp_names.GenAI().completion(otlp_messages.answered(completion))
+    [message] = json.loads(str(found["gen_ai.output.messages"]))
+    assert (message["role"], message["parts"]) == ("assistant", expected)
+    assert message["finish_reason"] in ("stop", "length", "unknown")
+    assert found.get("gen_ai.response.finish_reasons") == reasons
+    _check_messages([message], strictly=True)
 
 
 _COLUMNS = st.fixed_dictionaries(

@@ -10,15 +10,16 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from localops import encode
+from localops_sync.sinks.otlp_messages import calls, in_parts, reasons, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from localops_sync.sinks.otlp_messages import Message
+
     Value = str | bool | int | float | list[str]
     Attributes = dict[str, Value]
-    Message = dict[str, Any]
 
 # The GenAI conventions are still in development, and have moved to a repository of their own since this version.
 SCHEMA = "https://opentelemetry.io/schemas/1.41.1"
@@ -109,12 +110,15 @@ class GenAI:
 
     def prompt(self, messages: list[Message]) -> Attributes:
         """What a model was asked."""
-        return {"gen_ai.input.messages": text([_in_parts(each) for each in messages])}
+        return {"gen_ai.input.messages": text([in_parts(each) for each in messages])} if messages else {}
 
     def completion(self, messages: list[Message]) -> Attributes:
         """What it answered."""
-        answers = [{"finish_reason": "unknown", **_in_parts(each)} for each in messages]
-        return {"gen_ai.output.messages": text(answers)}
+        if not messages:
+            return {}
+        answers = [{"finish_reason": "unknown", **in_parts(each)} for each in messages]
+        why = reasons(messages)
+        return {"gen_ai.output.messages": text(answers), **({"gen_ai.response.finish_reasons": why} if why else {})}
 
     def state(self, state: str) -> str:
         """How a session ended."""
@@ -174,79 +178,6 @@ def _said(found: dict[str, Any]) -> Attributes:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def text(value: object) -> str:
-    """A value as the text of an attribute: text as it is, anything else as JSON."""
-    return value if isinstance(value, str) else encode.dumps(value).decode()
-
-
-# Messages: what a program gave as prompt and completion, in whatever form, as a list of role and content
-
-
-def asked(prompt: object) -> list[Message]:
-    """The messages of a prompt."""
-    if isinstance(prompt, dict) and isinstance(prompt.get("messages"), list):
-        prompt = prompt["messages"]
-    return [_message(each, "user") for each in (prompt if isinstance(prompt, list) else [prompt])]
-
-
-def answered(completion: object) -> list[Message]:
-    """The messages of a completion; those of OpenAI and its like are among its `choices`."""
-    if isinstance(completion, dict) and isinstance(completion.get("choices"), list):
-        completion = [_choice(each) for each in completion["choices"]]
-    return [_message(each, "assistant") for each in (completion if isinstance(completion, list) else [completion])]
-
-
-def _choice(found: object) -> object:
-    if not isinstance(found, dict) or not isinstance(found.get("message"), dict):
-        return found
-    reason = {"finish_reason": text(found["finish_reason"])} if found.get("finish_reason") else {}
-    return {**found["message"], **reason}
-
-
-def _message(found: object, role: str) -> Message:
-    if isinstance(found, dict) and not {"content", "parts", "tool_calls"}.isdisjoint(found):
-        return {**found, "role": text(found.get("role") or role)}
-    return {"role": role, "content": text(found)}
-
-
-def _in_parts(message: Message) -> Message:
-    """A message as the conventions have it; what they do not know is kept beside."""
-    if isinstance(message.get("parts"), list):
-        return message
-    rest = {key: value for key, value in message.items() if key not in ("content", "tool_calls", "parts")}
-    if message["role"] == "tool":
-        answer = {
-            "type": "tool_call_response",
-            "id": rest.pop("tool_call_id", None),
-            "response": message.get("content"),
-        }
-        return {**rest, "parts": [answer]}
-    content = message.get("content")
-    parts = [_part(each) for each in (content if isinstance(content, list) else [content]) if each is not None]
-    calls = [{"type": "tool_call", **call} for call in _calls(message)]
-    return {**rest, "parts": parts + calls}
-
-
-def _part(found: object) -> dict[str, Any]:
-    if isinstance(found, dict) and isinstance(found.get("type"), str) and "text" not in found:
-        return found
-    said = found["text"] if isinstance(found, dict) and "text" in found else found
-    return {"type": "text", "content": text(said)}
-
-
-def _calls(message: Message) -> list[dict[str, Any]]:
-    """The tools that a message asks for."""
-    found = message.get("tool_calls")
-    return [_call(each) for each in found] if isinstance(found, list) else []
-
-
-def _call(found: object) -> dict[str, Any]:
-    call = found if isinstance(found, dict) else {"arguments": found}
-    inner = call.get("function")
-    function = inner if isinstance(inner, dict) else call
-    return {"id": call.get("id"), "name": text(function.get("name") or ""), "arguments": function.get("arguments")}
-
-
 def _numbered(prefix: str, messages: list[Message]) -> Attributes:
     """Messages as AgentOps has them: an attribute for each thing there is to say about each of them."""
     found: Attributes = {}
@@ -256,7 +187,7 @@ def _numbered(prefix: str, messages: list[Message]) -> Attributes:
             value = message.get(key, message.get("parts") if key == "content" else None)
             if value is not None:
                 found[f"{start}.{key}"] = text(value)
-        for place, call in enumerate(_calls(message)):
+        for place, call in enumerate(calls(message)):
             said = {
                 f"{start}.tool_calls.{place}.{key}": text(value) for key, value in call.items() if value is not None
             }

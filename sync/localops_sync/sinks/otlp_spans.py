@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from localops import __version__, analytics, bundle, clock, encode, ends, rows
 from localops.session import STATES
+from localops_sync.sinks.otlp_messages import answered, asked, text
 from localops_sync.sinks.otlp_names import (
     CREATED,
     ERROR,
@@ -22,10 +23,7 @@ from localops_sync.sinks.otlp_names import (
     OTHER,
     SHAPES,
     UNSET,
-    answered,
-    asked,
     maker,
-    text,
 )
 
 TYPE_CHECKING = False
