@@ -515,13 +515,16 @@ class Session:
         self._start, self._start_at = None, clock.monotonic() + _AGAIN  # taken: another thread passes by
         try:
             self._journal.participate().check()  # its lock may not have been held either
-            kept = self._append(self._start_row(**start), sync=True)
+            row = self._start_row(**start)
+            # Before it is written: what was lost is told in a row of its own as soon as the journal takes one.
+            # Where it is lost again, it is counted again.
+            self._journal.take_back(self._id)
+            kept = self._append(row, sync=True)
         except BaseException:  # interrupted: it is still to be done
             self._start = start
             raise
         if not kept:
             self._start = start
-        self._journal.take_back(self._id)
 
     def _start_row(self, id: bytes, at: int, *, begun: bool, forked: bool, extra: Mapping[str, object] | None) -> Row:
         participant = self._journal.participate()

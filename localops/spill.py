@@ -8,6 +8,7 @@ folder takes the file.
 
 from __future__ import annotations
 
+import errno
 import os
 import zlib
 
@@ -143,7 +144,7 @@ def waiting(project: str) -> list[str]:
 
 def foreign(project: str) -> list[str]:
     """What lies among the spill files and is not this user's: nobody but its owner takes it in."""
-    return [path for path in _found(project) if not is_ours(path)]
+    return [path for path in _found(project) if not is_ours(path) and os.path.lexists(path)]
 
 
 def _found(project: str) -> list[str]:
@@ -190,8 +191,9 @@ class Claim:
     def __init__(self, path: str) -> None:
         # A name of its own: its writer goes on under the old one, and that file will be taken as well.
         self.path = path if path.endswith(_TAKEN) else f"{path}.{os.urandom(4).hex()}{_TAKEN}"
+        os.lstat(path)  # one that somebody else has taken in meanwhile is a FileNotFoundError
         if not is_ours(path):
-            raise OSError(f"not a spill file of this user: {path}")
+            raise PermissionError(errno.EPERM, "not a spill file of this user", path)
         if path != self.path:  # one that is taken already was left by a reader that died
             os.rename(path, self.path)
         self._handle = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)

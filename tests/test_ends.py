@@ -291,11 +291,13 @@ def test_sigterm_in_the_middle_of_an_end_ends_the_session() -> None:
     assert programs.standing()[:2] == ("Failure", "Signal SIGTERM detected")
 
 
-def test_an_interrupted_end_is_written_when_the_process_ends() -> None:
-    """Ctrl-C in the middle of end_session() leaves the session open, and the exit ends it."""
+def test_an_interrupted_end_is_written_before_the_interruption_arrives() -> None:
+    """Ctrl-C in the middle of end_session() is raised when the end is written, as the program said it."""
     code = _INIT + (
-        "session._details = lambda: os.kill(os.getpid(), signal.SIGINT)\n"
+        "tries = []\ndef details():\n    tries.append(1)\n"
+        "    if len(tries) == 1: os.kill(os.getpid(), signal.SIGINT)\n    return '{}'\n"
+        "session._details = details\n"
         "try: session.end_session('Success')\nexcept KeyboardInterrupt: print(session.is_running)"
     )
-    assert programs.run(code).stdout == "True\n"
-    assert programs.standing()[:2] == ("Indeterminate", "process exited without end_session")
+    assert programs.run(code).stdout == "False\n"
+    assert programs.standing()[:2] == ("Success", None)

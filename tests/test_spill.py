@@ -119,6 +119,22 @@ def test_two_readers_cannot_take_one_file() -> None:
     first.close()
 
 
+def test_a_file_that_was_taken_in_meanwhile_is_not_there() -> None:
+    """Between the list of files and the look at one, another process may take it in: no error for who collects."""
+    mine = Journal(folder())
+    for name in ("a", "b"):
+        Spill(folder()).write(event(name))
+    gone, _ = paths = spill.waiting(folder())
+    os.unlink(gone)
+    with pytest.raises(FileNotFoundError):
+        Claim(gone)
+    assert [mine._collect_spill(path) for path in paths] == [0, 1]
+    mine.close()
+    os.mkfifo(gone)
+    with pytest.raises(PermissionError, match="not a spill file of this user"):
+        Claim(gone)
+
+
 def test_waiting_rows_can_be_looked_at_where_they_are() -> None:
     """Looking takes nothing away, and passes over a line that cannot be read."""
     mine = Spill(folder())
