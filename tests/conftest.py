@@ -17,9 +17,12 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from localops import output
+from tests.examples import examples
 
 # How long an example takes, or making one up, says nothing on a busy machine.
-settings.register_profile("localops", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "localops", max_examples=examples(50), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("localops")
 
 # The journal's files: journal.db, the parts of a network file system, and what SQLite puts beside them.

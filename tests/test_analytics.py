@@ -15,6 +15,7 @@ from localops.analytics import Chosen, percentile
 from localops.home import Home
 from localops.journal import Journal
 from localops.reader import Reader
+from tests.examples import examples
 
 SECOND = 1_000_000_000
 
@@ -114,6 +115,7 @@ _COST = st.none() | st.integers(0, 10**12)
 _CALL = st.tuples(st.integers(0, 3), st.sampled_from(["a", "b"]), _COST, st.integers(0, 9))
 
 
+@settings(max_examples=examples(20))
 @given(st.lists(_CALL, min_size=1, max_size=30), st.randoms(use_true_random=False))
 def test_breakdowns_add_up_to_the_sessions_in_any_order(
     calls: list[tuple[int, str, int | None, int]], random: object
@@ -157,7 +159,7 @@ _ROW = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(8))
 @given(st.lists(_ROW, min_size=1, max_size=25), st.integers(0, 25))
 def test_what_is_folded_and_what_is_not_have_the_same_figures(found: list[dict[str, Any]], some: int) -> None:
     """However much of the stream is folded: each breakdown of each choice of sessions is what it is in the end."""

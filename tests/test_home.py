@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import localops
@@ -20,6 +20,7 @@ from localops.journal import Journal
 from localops.reader import Reader
 from localops.spill import Claim, Spill, waiting
 from tests import programs
+from tests.examples import examples
 
 SECOND = 1_000_000_000
 START = 1_700_000_000 * SECOND
@@ -105,6 +106,7 @@ def test_a_list_is_the_same_before_and_after_folding(journal: Journal, filters: 
     assert unfolded
 
 
+@settings(max_examples=examples(15))
 @given(st.lists(st.tuples(st.sampled_from(["a", "b", "c"]), st.sampled_from(["x", "y"])), min_size=1, max_size=12))
 def test_pages_put_together_are_the_list(sessions: list[tuple[str, str]]) -> None:
     """However sessions lie in projects and time, going on after each one gives each once, newest first."""

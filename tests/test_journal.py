@@ -23,14 +23,8 @@ from localops.journal import Journal
 from localops.reader import Reader
 from localops.sql import statements
 from tests import programs
-
-SESSION = clock.new_id()
-
-
-def event(name: str, kind: str = "action", session: bytes = SESSION, **columns: Any) -> rows.Row:
-    """A row of a session."""
-    at = clock.now_ns()
-    return rows.make(kind, session, **{"id": clock.new_id(at), "at_ns": at, "name": name, **columns})
+from tests.examples import examples
+from tests.made import SESSION, event
 
 
 def names(folder: str) -> list[str]:
@@ -267,40 +261,40 @@ def test_a_backup_put_in_place_is_not_mixed_with_the_old_wal(journal: Journal, f
 
 
 _RECORDS = """
-import sys, time
+import select, sys, time
 from localops.errors import DamagedJournal, ForeignJournal
 from localops.journal import Journal
-from tests.test_journal import event
-journal, n = Journal(sys.argv[1]), 0
-journal.append(event(f"{sys.argv[2]} begins"))
-print("up", flush=True)
-sys.stdin.readline()
-until = time.monotonic() + 2
+from tests.made import event
+journal, n, gone = Journal(sys.argv[1]), 0, None
+until = float("inf")
 while time.monotonic() < until:
     journal.append(event(f"{sys.argv[2]} {n}"))
     n += 1
+    if n == 20:
+        print("up", flush=True)
+    if gone is None and select.select([sys.stdin], [], [], 0)[0]:
+        gone, until = n, time.monotonic() + 1.2  # it looks twice in this time
     time.sleep(0.002)
-print(n, flush=True)
+print(gone, n, flush=True)
 journal.close()
 """
 
 
 @pytest.mark.parametrize("how", ["deleted", "moved", "all deleted"])
 def test_several_processes_begin_again_together(folder: str, how: str) -> None:
-    """When the file goes from under three processes, they meet again in one sound journal."""
+    """When the file goes from under three processes, they meet again in one sound journal, with all rows from then."""
     many = [programs.start(_RECORDS, folder, name) for name in "abc"]
     for one in many:
         assert one.stdout is not None
         one.stdout.readline()
+    _take_away(os.path.join(folder, "journal.db"), how)
     for one in many:
         assert one.stdin is not None
         one.stdin.write("\n")
         one.stdin.flush()
-    time.sleep(0.6)
-    _take_away(os.path.join(folder, "journal.db"), how)
-    counts = [int(one.communicate(timeout=30)[0]) for one in many]
-    last = {f"{name} {n}" for name, count in zip("abc", counts, strict=True) for n in range(count // 2, count)}
-    assert last <= set(programs.names())
+    bounds = [map(int, one.communicate(timeout=60)[0].split()) for one in many]
+    since = {f"{name} {n}" for name, (gone, end) in zip("abc", bounds, strict=True) for n in range(gone, end)}
+    assert since <= set(programs.names())
     with programs.reader() as reader:
         assert reader.ask("pragma integrity_check") == [("ok",)]
 
@@ -654,7 +648,7 @@ def derived(journal: Journal) -> dict[str, list[Any]]:
     return found
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(12), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(history=histories(), data=st.data())
 def test_the_order_of_rows_changes_no_figure(tmp_path: Any, history: list[rows.Row], data: st.DataObject) -> None:
     """Shuffled history, cut into any batches, gives the same totals, facets, states, tags and unfinished operations."""

@@ -138,9 +138,13 @@ NAMES = sorted({name for provider in providers for model in provider.models for 
 @pytest.mark.parametrize("provider", providers, ids=lambda provider: str(provider.id))
 def test_every_model_costs_what_the_library_says(provider: types.Provider) -> None:
     """Each usage, at each turn of the price history, is the library's sum rounded to nano-dollars."""
+    known = set()
     for model in provider.models:
+        # What costs the same as another model is asked for a few usages only.
+        usages = USAGES[6::8] if repr(model.prices) in known else USAGES
+        known.add(repr(model.prices))
         for at in turns(model):
-            for counts in USAGES:
+            for counts in usages:
                 said = ours(model.id, counts, provider.id, at)
                 assert said == theirs(model.id, counts, provider.id, at), (model.id, counts, at)
 

@@ -15,7 +15,8 @@ from localops import spill
 from localops.journal import Journal
 from localops.reader import Reader
 from tests import programs
-from tests.test_journal import event, names
+from tests.made import event
+from tests.test_journal import names
 
 # What programs need to write rows; importing this module there would take longer than all they do.
 EVENT = """

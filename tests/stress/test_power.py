@@ -12,8 +12,8 @@ import pytest
 
 from localops import encode
 from localops.journal import Journal
+from tests.made import event
 from tests.stress.powercut import Disk
-from tests.test_journal import event
 
 IMAGES = int(os.environ.get("STRESS_IMAGES", "60"))
 ROWS = 300

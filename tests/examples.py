@@ -1,0 +1,12 @@
+"""How many examples property tests look at: few in an ordinary run, and as many times more as STRESS_EXAMPLES says."""
+
+from __future__ import annotations
+
+import os
+
+_TIMES = float(os.environ.get("STRESS_EXAMPLES", "1"))
+
+
+def examples(many: int) -> int:
+    """Return the number of examples for a test that looks at `many` in an ordinary run."""
+    return max(1, round(many * _TIMES))
