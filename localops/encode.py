@@ -14,6 +14,7 @@ import orjson
 
 from localops.careful import deeper
 from localops.interruption import hold, is_programs, settle
+from localops.redact import Known
 from localops.values import HEAD, MAX_DEPTH, Walk
 
 TYPE_CHECKING = False
@@ -33,8 +34,10 @@ _BOXES = frozenset({dict, list, tuple})
 _LEAVES = frozenset({int, bool, type(None), uuid.UUID, datetime.datetime, datetime.date, datetime.time})
 # Up to here values are looked at in the quickest way. The number of boxes is below MAX_DEPTH: they may all be nested.
 _SMALL_BOXES = 100
-_SMALL_ITEMS = 1_000
-_SMALL_TEXT = 16_000
+_SMALL_TEXT = 200_000
+_LARGE = 1 << 16
+_ROOM_PER_ITEM = 320
+_FEW = 16
 _MAX_ITEMS = 1_000_000
 
 
@@ -89,24 +92,31 @@ class Encoder:
 
     def _fast_encode(self) -> Callable[[dict[str, object]], str]:
         """Return `encode` with all it needs at hand: it runs once per event, on the caller's time."""
-        dump, walk, max_event = orjson.dumps, self._walk, self._max_event
-        suspects = self._redactor.suspects if self._redactor else _unsuspecting
+        dump, walk, max_event, redactor = orjson.dumps, self._walk, self._max_event, self._redactor or _NoRedactor()
+        environ = redactor.environ_data
         limit = min(self._max_value, max_event)
-        small = min(_SMALL_TEXT, limit // 4)
+        small = 8 * min(_SMALL_TEXT, limit // 4)
 
         def encode(fields: dict[str, object]) -> str:
             try:
+                if len(environ) != redactor.environ_size:
+                    redactor.look_again()
+                known = redactor.known
+                fresh: list[tuple[Any, bool]] = []
                 # orjson does not survive a failed allocation: what it will need is asked for here first.
-                if room := _small_room(fields, small):
-                    bytes(room)
+                if room := _small_room(fields, small, known, fresh):
+                    bytes(room) if room < _LARGE else _reserve(room)
+                    body = dump(fields, None, _OPTIONS)
+                    if fresh and _may_hide(redactor, known, fresh, body):
+                        return walk(fields)
                 elif room := _room(fields, limit, max_event):
                     _reserve(room)
+                    body = dump(fields, None, _OPTIONS)
+                    if redactor.suspects(body):
+                        return walk(fields)
                 else:
                     return walk(fields)
-                body = dump(fields, None, _OPTIONS)
-                if suspects(body) or "notes" in fields or len(body) > max_event:
-                    return walk(fields)
-                return body.decode()
+                return walk(fields) if "notes" in fields or len(body) > max_event else body.decode()
             except orjson.JSONEncodeError:  # there is something in it that is not JSON
                 return walk(fields)
             except BaseException as error:  # a stranger's code ran, and may raise whatever it likes
@@ -194,7 +204,34 @@ class Encoder:
         return {"event": walk.large(data, data.decode())}
 
 
-def _unsuspecting(_body: bytes) -> bool:
+class _NoRedactor:
+    """Stands for a redactor that finds nothing."""
+
+    def __init__(self) -> None:
+        self.environ_data: dict[Any, Any] = {}
+        self.environ_size = 0
+        self.known = Known()
+
+    def suspects(self, _body: bytes) -> object:
+        """Return False: there is nothing to find."""
+        return False
+
+    def look_again(self) -> bool:
+        """Return True, as there is always another look to take."""
+        return True
+
+
+def _may_hide(redactor: Redactor | _NoRedactor, known: Known, fresh: list[tuple[Any, bool]], body: bytes) -> object:
+    """Whether there may be a secret in the texts that were not seen before; where not, they are remembered.
+
+    A few of them are written once more, alone, which takes less time than a look at the whole body.
+    """
+    # A name is followed by a colon, as in the body: that is what makes it suspect.
+    few = [{text: 0} if is_name else text for text, is_name in fresh] if len(fresh) <= _FEW else None
+    if suspicion := redactor.suspects(body if few is None else orjson.dumps(few, None, _OPTIONS)):
+        return suspicion
+    for text, is_name in fresh:
+        known.add(text, is_name, _need(text))
     return False
 
 
@@ -234,32 +271,56 @@ def _slowly(value: Any) -> bytes:
 # What follows decides what orjson may be given. It follows tuples to any depth and shared values as often as they
 # are met, and so overruns the stack or never ends; and it crashes where memory ends (3.10 to 3.13 do).
 # For a text it makes room for eight times its bytes, of which a character has four at most, and for each value of a
-# list or dict for up to 540 bytes (measured: 3.13), by doubling its buffer, and it has the old one while it makes the
-# new: hence 96 = 8 * 4 * 3 and 1,620 = 540 * 3.
+# list or dict for up to 260 bytes, by doubling its buffer (measured: 3.13), and it has the old one while it makes the
+# new: hence three times as much; `_room`, which is for large events, does not look so closely.
 
 
-def _small_room(fields: dict[str, Any], most: int) -> int:
-    """Return how many bytes orjson needs at most for a plain event with at most so much text; 0 for every other."""
+# One function, as each further call would be felt on every event.
+def _small_room(  # noqa: C901
+    fields: dict[str, Any], most: int, known: Known, fresh: list[tuple[Any, bool]]
+) -> int:
+    """Return how many bytes orjson needs at most for a plain event that is not too large; 0 for every other.
+
+    Texts that are not known to be clean are added to `fresh`, with whether they are a name.
+    """
+    names, texts = known.names, known.texts
     boxes: list[Any] = [fields]
-    names: list[str] = []
-    size = items = 0
+    need = 0
     for box in boxes:
-        items += len(box)
-        if items > _SMALL_ITEMS:
+        need += _ROOM_PER_ITEM * len(box)
+        if need > most:
             return 0
         if type(box) is dict:
-            names += box
+            for name in box:
+                try:
+                    need += names[name]
+                except KeyError:
+                    need += _fresh(name, True, fresh)
             box = box.values()
         for value in box:
             kind = type(value)
             if kind is str:
-                size += len(value)
+                try:
+                    need += texts[value]
+                except KeyError:
+                    need += _fresh(value, False, fresh)
             elif kind in _BOXES:
                 boxes.append(value)
             elif kind not in _LEAVES and (kind is not float or value - value != 0.0):
                 return 0
-    size += len("".join(names))
-    return 0 if size > most or len(boxes) > _SMALL_BOXES else 96 * size + 1_620 * items + 2048
+    return 0 if need > most or len(boxes) > _SMALL_BOXES else 3 * need + 6_200
+
+
+def _fresh(text: Any, is_name: bool, fresh: list[tuple[Any, bool]]) -> int:
+    if type(text) is not str:  # a name of another kind
+        raise orjson.JSONEncodeError
+    fresh.append((text, is_name))
+    return _need(text)
+
+
+def _need(text: str) -> int:
+    """Return how much room orjson makes for a text before it writes it: eight times its bytes."""
+    return 8 * len(text) if text.isascii() else 32 * len(text)
 
 
 def _room(fields: dict[str, Any], limit: int, most: int) -> int:

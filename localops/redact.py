@@ -25,6 +25,8 @@ SHORTEST_LITERAL = 4
 """A literal below this many characters would be found in innocent words, so it is not looked for."""
 
 _NAMES_KNOWN = 4096
+_KNOWN_ROOM = 1 << 20  # characters, of which each text counts as so many more:
+_KNOWN_EACH = 200
 _LONGEST_NAME = 128
 _NO_SECRET = frozenset("password changeme change_me disabled required optional undefined".split())
 
@@ -39,6 +41,29 @@ class Secret(str):
         secret = super().__new__(cls, value)
         secret.label = label
         return secret
+
+
+class Known:
+    """Names and texts that were looked at and hold no secret, each with a number that belongs to it.
+
+    Events have the same names over and over, and many of the same texts: these need not be looked at again.
+    """
+
+    def __init__(self) -> None:
+        self.names: dict[str, int] = {}
+        self.texts: dict[str, int] = {}
+        self._room = _KNOWN_ROOM
+
+    def add(self, text: str, is_name: bool, number: int) -> None:
+        """Remember a text; when there are too many, the others are forgotten."""
+        if len(text) > _KNOWN_ROOM // 8:
+            return
+        self._room -= len(text) + _KNOWN_EACH
+        if self._room < 0:
+            self._room = _KNOWN_ROOM
+            self.names.clear()
+            self.texts.clear()
+        (self.names if is_name else self.texts)[text] = number
 
 
 class Redactor:
@@ -64,8 +89,9 @@ class Redactor:
     ) -> None:
         self._secrets = list(secrets)
         self._environ = environ
+        self.environ_data = _data({} if environ is None else environ)
         self._environ_seen: dict[Any, Any] | None = None
-        self._environ_size = 0
+        self.environ_size = 0
         self._environ_secrets: list[str] = []
         self._patterns = [re.compile(pattern) for pattern in patterns]
         self._hook = hook
@@ -75,6 +101,8 @@ class Redactor:
         self._labels: dict[str, str] = {}
         self._literals: list[tuple[str, str]] = []
         self._told: list[tuple[int, int, bytes]] = []
+        self.known = Known()
+        """For whoever asks: what held no secret. Another is begun when there are other secrets to find."""
         self._set_literals()
         self.look_again()
         self.suspects = _everything if self._patterns or hook else self._quick_look()
@@ -97,7 +125,7 @@ class Redactor:
         except RuntimeError:
             # Another thread changed it in between: the next event tries again.
             return
-        self._environ_seen, self._environ_size = now, len(now)
+        self._environ_seen, self.environ_size = now, len(now)
         # One that has left the environment may still be in use.
         known = {str(secret): secret for secret in [*self._environ_secrets, *found]}
         self._environ_secrets = list(known.values())
@@ -107,14 +135,15 @@ class Redactor:
         self._literals = _literals([*self._secrets, *self._environ_secrets])
         parts = {_plainest(literal) for literal, _ in self._literals}
         self._told[:] = [(*_rarest(part), part) for part in parts if not _looks_secret(part)]
+        self.known = Known()  # after the others: who looked for the former secrets notes what it saw in the former one
 
     def _quick_look(self) -> Callable[[bytes], object]:
         """`suspects`, with all it needs at hand: it runs once per event."""
-        looks_secret, told, environ = _looks_secret, self._told, _data(self._environ or {})
+        looks_secret, told, environ = _looks_secret, self._told, self.environ_data
         own = [re.compile(name.encode()).search for name in self._own_names]
 
         def looks_told(body: bytes) -> object:
-            if len(environ) != self._environ_size:
+            if len(environ) != self.environ_size:
                 self.look_again()
             if looks_secret(body):
                 return True
@@ -142,7 +171,7 @@ class Redactor:
 
         `name` is what the text is called; the hook is asked about texts that have one, so not about names.
         """
-        if self._environ is not None and len(_data(self._environ)) != self._environ_size:
+        if self._environ is not None and len(_data(self._environ)) != self.environ_size:
             self.look_again()
         found = shapes.spans(text, self.names, self._own)
         for literal, label in self._literals:

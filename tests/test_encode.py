@@ -15,19 +15,21 @@ import random
 import signal
 import subprocess
 import sys
+import tracemalloc
 import uuid
 import warnings
 from collections import OrderedDict, UserDict, deque, namedtuple
 
 import apsw
+import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import localops
 from localops import interruption, values
-from localops.encode import Encoder, Fragment, dumps, loads
-from localops.redact import Redactor
+from localops.encode import Encoder, Fragment, _small_room, dumps, loads
+from localops.redact import Known, Redactor
 from localops.values import MAX_BLOB, MAX_DEPTH, Walk
 
 TYPE_CHECKING = False
@@ -690,3 +692,32 @@ def test_the_modules_stay_light() -> None:
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == ""
+
+
+PLAIN = st.recursive(
+    st.none() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=300),
+    lambda inner: st.lists(inner, max_size=60) | st.dictionaries(st.text(max_size=60), inner, max_size=60),
+    max_leaves=150,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(PLAIN)
+@example([1] * 545)
+@example([{"a": [0.5, None]}] * 140)
+@example({str(number): number for number in range(550)})
+@example(["\0" * 900, "é" * 900])
+def test_orjson_needs_no_more_than_is_asked_for(value: object) -> None:
+    """It ends the process where memory ends, so it is asked before whether there is as much as it will need."""
+    fields = {"params": value}
+    room = _small_room(fields, 1 << 30, Known(), [])
+    if not room:
+        return
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        orjson.dumps(fields)
+        peak = tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
+    assert 1.5 * peak <= room  # it has the former buffer of half the size while it makes the next

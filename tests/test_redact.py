@@ -586,3 +586,42 @@ def test_redaction_is_done_once(text: str) -> None:
     """What was redacted stays as it is when it comes by again, as with an event that is recorded twice."""
     once, _ = REDACTOR.clean(text)
     assert REDACTOR.clean(once)[0].count("[redacted:") == once.count("[redacted:")
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.recursive(TEXTS, lambda inner: st.lists(inner) | st.dictionaries(TEXTS, inner), max_leaves=4),
+        min_size=2,
+        max_size=5,
+    )
+)
+def test_what_was_seen_before_hides_nothing(values: list[object]) -> None:
+    """Texts and names that are known to be clean are not looked at again; the others are, wherever they stand."""
+    encoder = Encoder(redactor=Redactor(secrets=["told-secret"]))
+    thorough = Redactor(secrets=["told-secret"])
+    thorough.suspects = lambda body: True
+    for value in [*values, values, *values]:
+        assert encoder.encode({"params": value}) == Encoder(redactor=thorough).encode({"params": value})
+
+
+def test_a_text_that_was_clean_may_be_a_name_or_a_secret_later() -> None:
+    """A word that is harmless as a text is not as a name, nor once the environment has it as a secret."""
+    environ: dict[str, str] = {}
+    encoder = Encoder(redactor=Redactor(environ=environ))
+    for _ in range(2):
+        assert encoder.encode({"params": ["token", "plain-word-77"]}) == '{"params":["token","plain-word-77"]}'
+        assert "[redacted:token]" in encoder.encode({"params": {"token": "plain-word-77"}})
+    environ["SOME_TOKEN"] = "plain-word-77"
+    assert "plain-word-77" not in encoder.encode({"params": ["token", "plain-word-77"]})
+
+
+def test_few_clean_texts_are_remembered() -> None:
+    """A process that records other texts each time keeps no more of them than a megabyte."""
+    redactor = Redactor()
+    encoder = Encoder(redactor=redactor)
+    most = 0
+    for number in range(3_000):
+        encoder.encode({"params": {f"name {number}": f"{number} " * 150}})
+        most = max(most, sum(map(len, redactor.known.texts)) + sum(map(len, redactor.known.names)))
+    assert 100_000 < most < 1 << 20
