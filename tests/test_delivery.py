@@ -16,6 +16,7 @@ from localops.bundle import Ack, Batch
 from localops.delivery import Ledger, Limits
 from localops.journal import Journal
 from localops.reader import Reader
+from tests.examples import examples
 
 
 @pytest.fixture
@@ -206,7 +207,7 @@ def test_totals_are_of_sessions_that_are_complete(journal: Journal, ledger: Ledg
     assert [told["rows"] for told in ledger.totals(sessions, 13)] == [10]
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(12))
 @given(st.lists(st.tuples(st.integers(1, 5), st.sets(st.integers(1, 11)), st.booleans()), max_size=6))
 def test_any_history_of_passes_ends_with_every_row_once(
     tmp_path_factory: pytest.TempPathFactory, passes: list[tuple[int, set[int], bool]]

@@ -16,6 +16,7 @@ from localops.delivery import Ledger, Limits
 from localops.home import Filters, Home
 from localops.repricing import reprice
 from localops.server.store import HomeStore
+from tests.examples import examples
 
 _MODEL = st.sampled_from(["gpt-4o-mini", "gpt-4o", "own-model", "\u202eodd \0 name", None])
 _COUNT = st.none() | st.integers(0, 10**9)
@@ -81,7 +82,7 @@ def _carry(home: str, hub: HomeStore, many: int) -> None:
                 hub.ingest("default", found, refused=refused, by="hub", key="key")
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(10))
 @given(plans=st.lists(_SESSION, min_size=1, max_size=4), many=st.integers(1, 40), repriced=st.booleans())
 def test_the_hub_says_what_the_machine_says(
     tmp_path_factory: pytest.TempPathFactory, plans: list[dict[str, Any]], many: int, repriced: bool

@@ -28,6 +28,7 @@ from localops_sync.sinks import agentops_api
 from localops_sync.sinks.agentops import EVENTS, AgentOps
 from localops_sync.transport import Transport
 from tests import programs
+from tests.examples import examples
 from tests.sync.agentops_server import KEY, TABLES, Service, serving
 from tests.sync.homes import without_waiting
 
@@ -440,7 +441,7 @@ def test_what_is_in_doubt_stays_in_doubt_when_another_session_breaks_off(service
 _WEATHER = st.sampled_from([None, None, None, "before", "after", "garbled", "failed", "500", "503", "429"])
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(10), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     weather=st.lists(_WEATHER, max_size=40),
     restarts=st.lists(st.booleans(), min_size=1, max_size=8),

@@ -14,6 +14,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from localops import output
+from tests.examples import examples
 from tests.web.conftest import Visit, recorded, serving, visiting
 from tests.web.recorder import ATTACKS
 
@@ -655,7 +656,11 @@ def _axe() -> str:
     return (importlib.resources.files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
 
 
-@BOTH
+# Each width and each scheme; all pairs with STRESS_EXAMPLES.
+_PAIRS = [(1280, "light"), (390, "dark"), (1280, "dark"), (390, "light")][: 2 * examples(1)]
+
+
+@pytest.mark.parametrize("visit", _PAIRS, indirect=True)
 def test_everyone_can_use_every_page(visit: Visit) -> None:
     """axe finds nothing to object to, wide or narrow, light or dark; nothing is wider than the page."""
     page, found = visit.page, []
