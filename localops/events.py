@@ -173,7 +173,12 @@ class ActionEvent(Event):
 
     def fields(self) -> dict[str, object]:
         """What goes into the body of its row, beside the columns."""
-        found = Event.fields(self)  # not super(): it is called for every event, and is felt there
+        # Not by super(): most events are of this class.
+        found: dict[str, object] = {}
+        if self.params is not None:
+            found["params"] = self.params
+        if self.returns is not None:
+            found["returns"] = self.returns
         if self.action_type is not None and self.name is not None:
             found["action_type"] = self.action_type
         if self.logs is not None:

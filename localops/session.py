@@ -229,7 +229,10 @@ class Session:
         written = True
         try:
             at = now_ns()
-            self._record(event, at)
+            if event.plain and not self._attention:
+                self._write(event, at)  # not by `_record`: each call is felt, and most events are of this kind
+            else:
+                self._record(event, at)
         except JournalError:  # strict, and written nowhere
             raise
         except BaseException as error:  # the edge: recording never breaks the program that is recorded
