@@ -122,6 +122,16 @@ where e.seq = coalesce(
   (select seq from id_of where id = :id and phase = :phase),
   (select seq from event not indexed where seq > (select seq from mark) and id = :id and phase = :phase));
 
+-- errors_near --
+-- The errors of a session among the rows from after one seq up to another, the newest first.
+select *
+from event not indexed
+where seq > :after
+  and seq <= :upto
+  and session = :session
+  and kind = 'error'
+order by seq desc;
+
 -- known_session --
 select exists(select 1 from total where session = :session)
   or exists(select 1 from event not indexed where seq > (select seq from mark) and session = :session);

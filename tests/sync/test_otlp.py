@@ -280,6 +280,7 @@ def test_an_llm_call_says_what_the_conventions_want(collector: Collector) -> Non
     ]
     uuid.UUID(found.pop("localops.event.id"))
     uuid.UUID(found.pop("gen_ai.agent.id"))
+    uuid.UUID(found.pop("session.id"))
     assert found == {
         "agentops.span.kind": "llm",
         "gen_ai.operation.name": "chat",
@@ -328,7 +329,7 @@ def test_an_operation_finds_its_input_however_long_it_took(collector: Collector,
 
 
 def test_an_error_is_a_span_of_its_own_with_an_exception(collector: Collector) -> None:
-    """A span that was sent cannot be added to: the error is one below it, and says type, message and traceback."""
+    """The error is a span below the one that failed, and says type, message and traceback."""
     _record()
     with Sending(collector) as sending:
         sending.all()
@@ -341,7 +342,7 @@ def test_an_error_is_a_span_of_its_own_with_an_exception(collector: Collector) -
     assert found == {"exception.type": "LookupError", "exception.message": "no such thing"}
     assert _attributes(span)["error.type"] == "LookupError"
     searches = [each for each in collector.spans() if each.name == "execute_tool search"]
-    assert [_attributes(each).get("error.type") for each in searches] == [None, "_OTHER"]
+    assert [_attributes(each).get("error.type") for each in searches] == [None, "LookupError"]
 
 
 def test_the_root_says_how_the_session_ended(collector: Collector) -> None:
@@ -552,9 +553,9 @@ def test_a_huge_value_goes_as_its_head_and_digest(collector: Collector) -> None:
     localops.end_session("Success")
     with Sending(collector) as sending:
         sending.all()
-    huge = json.loads(_attributes(collector.span("huge"))["agentops.operation.input"])["page"]
+    huge = json.loads(_attributes(collector.span("huge"))["input.value"])["page"]
     assert (huge["$len"], len(huge["$blob"]), len(huge["head"])) == (4 << 20, 64, 1000)
-    large = json.loads(_attributes(collector.span("large"))["agentops.operation.input"])["page"]
+    large = json.loads(_attributes(collector.span("large"))["input.value"])["page"]
     assert large == "ab" * (256 << 10)
 
 
@@ -982,6 +983,177 @@ def test_the_page_has_every_name(names: type[otlp_names.GenAI | otlp_names.Agent
     told |= {*names.usage.values(), names.provider, *names.agent, *OPTIONS, *values, *otlp_names.SHAPES}
     assert {name for name in told if f"`{name}`" not in page} == set()
     assert otlp_names.SCHEMA.rpartition("/")[2] in page
+
+
+# What Phoenix and MLflow read
+
+
+_TELLING = {"chat": "LLM", "execute_tool": "TOOL", "invoke_agent": "AGENT", "create_agent": "AGENT"}
+
+
+def _reader_kind(span: Any) -> str | None:
+    """The kind that a reader of OpenInference gives a span, from its own word or the operation."""
+    found = _attributes(span)
+    assert not {"openinference.span.kind", "gen_ai.operation.name"} <= found.keys() or "workflow" in span.name
+    return found.get("openinference.span.kind") or _TELLING.get(found.get("gen_ai.operation.name", ""))
+
+
+def test_every_span_has_a_kind_and_a_session(collector: Collector) -> None:
+    """Where the operation does not tell the kind, the word of OpenInference does; each span names its session."""
+    session = _record()
+
+    @decorators.guardrail(spec="input")
+    def careful(text: str) -> bool:
+        return bool(text)
+
+    @decorators.task
+    def task(text: str) -> bool:
+        return careful(text)
+
+    again = localops.init()
+    assert again is not None
+    task("x")
+    localops.end_session("Success")
+    with Sending(collector) as sending:
+        sending.all()
+    kinds = {span.name.replace(str(session.name), "root"): _reader_kind(span) for span in collector.spans()}
+    expected = {
+        "root": "CHAIN",
+        "invoke_workflow plan": "CHAIN",
+        "create_agent Researcher": "AGENT",
+        "execute_tool search": "TOOL",
+        "chat gpt-4o-mini": "LLM",
+        "LookupError": "CHAIN",
+        "click": "CHAIN",
+        "thing": "CHAIN",
+        "careful": "GUARDRAIL",
+        "task": "CHAIN",
+    }
+    assert {name: kinds[name] for name in expected} == expected
+    assert None not in kinds.values()
+    assert {_attributes(span)["session.id"] for span in collector.spans()} == {
+        str(session.session_id),
+        str(again.session_id),
+    }
+
+
+def test_inputs_and_outputs_are_where_readers_look(collector: Collector) -> None:
+    """Sessions, operations, agents and workflows have input.value and output.value with their form, and no other."""
+
+    @decorators.operation
+    def step(words: list[str]) -> str:
+        return " ".join(words)
+
+    @decorators.agent(name="helper")
+    def helper(question: str) -> dict[str, str]:
+        return {"answer": step([question])}
+
+    @decorators.session
+    def main(goal: str) -> dict[str, str]:
+        return helper(goal)
+
+    localops.init(auto_start_session=False)
+    main("learn")
+    with Sending(collector) as sending:
+        sending.all()
+    for name, taken, gave, form in (
+        ("main", {"goal": "learn"}, {"answer": "learn"}, "application/json"),
+        ("invoke_agent helper", {"question": "learn"}, {"answer": "learn"}, "application/json"),
+        ("step", {"words": ["learn"]}, "learn", "text/plain"),
+    ):
+        found = _attributes(collector.span(name))
+        assert json.loads(found["input.value"]) == taken
+        assert (found["output.value"] if form == "text/plain" else json.loads(found["output.value"])) == gave
+        assert (found["input.mime_type"], found["output.mime_type"]) == ("application/json", form)
+        assert not [key for key in found if key.startswith("agentops.") and key.endswith(("input", "output"))]
+
+
+@pytest.mark.parametrize("rows_at_once", [2_000, 1])
+def test_what_failed_says_why(collector: Collector, rows_at_once: int) -> None:
+    """The failed operation and those that the error came through have its text; what was interrupted says by what."""
+
+    @decorators.tool
+    def inner(query: str) -> None:
+        raise LookupError(query)
+
+    @decorators.operation
+    def outer() -> None:
+        localops.record(localops.ErrorEvent(error_type="Earlier", details="not this one"))
+        inner("nothing there")
+
+    @decorators.operation
+    def stopped() -> None:
+        raise KeyboardInterrupt
+
+    localops.init()
+    with pytest.raises(LookupError):
+        outer()
+    with pytest.raises(KeyboardInterrupt):
+        stopped()
+    localops.end_session("Success")
+    with Sending(collector) as sending:
+        sending.all(rows=rows_at_once)
+    failed, around = collector.span("execute_tool inner"), collector.span("outer")
+    for span in (failed, around):
+        assert (span.status.code, span.status.message) == (otlp_names.ERROR, "nothing there")
+        assert _attributes(span)["error.type"] == "LookupError"
+        [moment] = span.events
+        assert moment.name == "exception"
+        assert _attributes(moment)["exception.message"] == "nothing there"
+    assert "exception.stacktrace" in _attributes(failed.events[0])
+    assert "exception.stacktrace" not in _attributes(around.events[0])
+    interrupted = collector.span("stopped")
+    assert (interrupted.status.code, interrupted.status.message) == (otlp_names.ERROR, "KeyboardInterrupt")
+    collector.requests.clear()
+    with Sending(collector, metadata_only=True) as sending:
+        sending.all(rows=rows_at_once)
+    assert not any(b"nothing there" in body for _, _, body in collector.requests)
+
+
+def test_what_an_agents_instance_does_is_below_its_span(collector: Collector) -> None:
+    """An agent that is a class has its own work below it where both stand side by side; calls stay below callers."""
+
+    @decorators.agent(name="worker")
+    class Worker:
+        @decorators.operation
+        def work(self) -> None:
+            localops.record(localops.ActionEvent(action_type="deep"))
+
+    @decorators.workflow
+    def plan(worker: Worker) -> None:
+        worker.work()
+
+    localops.init()
+    worker = Worker()
+    worker.work()
+    localops.end_session("Success")
+    other = localops.init()
+    assert other is not None
+    plan(Worker())
+    localops.end_session("Success")
+    with Sending(collector) as sending:
+        sending.all(rows=1)
+    names = {(span.trace_id, span.span_id): span.name for span in collector.spans()}
+    below = [
+        (span.name, names[span.trace_id, span.parent_span_id]) for span in collector.spans() if span.parent_span_id
+    ]
+    assert below.count(("work", "create_agent worker")) == 1
+    assert below.count(("work", "invoke_workflow plan")) == 1
+    assert below.count(("deep", "work")) == 2
+
+
+def test_agentops_gets_its_own_words_alone(collector: Collector) -> None:
+    """Its cloud depends on its vocabulary: nothing of OpenInference is added to it."""
+    _record()
+    collector.answer = _token_or_taken
+    with Sending(collector, options={"auth": "agentops"}) as sending:
+        sending.all()
+    for span in collector.spans():
+        assert not [
+            key
+            for key in _attributes(span)
+            if key.startswith(("openinference.", "input.", "output.")) or key == "session.id"
+        ]
 
 
 # How it is sent

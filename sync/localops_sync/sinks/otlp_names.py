@@ -3,6 +3,9 @@
 GenAI is that of the semantic conventions, of which one version is named here.  AgentOps is what its cloud reads: it
 takes every span with a `gen_ai.` attribute for an LLM call, tells the others apart by how their names end, and knows
 nothing of newer names.  What neither has a word for is under `localops.`.  Each text is sent once.
+
+Beside GenAI's names go the few of OpenInference that Phoenix, MLflow and others read where GenAI has none: the kind of
+a span, its input and output, and its session.
 """
 
 from __future__ import annotations
@@ -38,6 +41,7 @@ class Shape:
     title: str | None = None  # where its name goes
     given: str | None = None  # where its input goes
     gave: str | None = None  # where its output goes
+    openinference: str | None = None  # openinference.span.kind, where readers do not tell it from the operation
 
 
 SHAPES = {
@@ -50,14 +54,14 @@ SHAPES = {
         gave="gen_ai.tool.call.result",
     ),
     "agent": Shape("agent", operation="invoke_agent", title="gen_ai.agent.name"),
-    "workflow": Shape("workflow", operation="invoke_workflow", title="gen_ai.workflow.name"),
-    "task": Shape("task"),
-    "operation": Shape("operation"),
-    "action": Shape("operation"),
-    "guardrail": Shape("guardrail"),
-    "session": Shape("session"),
+    "workflow": Shape("workflow", operation="invoke_workflow", title="gen_ai.workflow.name", openinference="CHAIN"),
+    "task": Shape("task", openinference="CHAIN"),
+    "operation": Shape("operation", openinference="CHAIN"),
+    "action": Shape("operation", openinference="CHAIN"),
+    "guardrail": Shape("guardrail", openinference="GUARDRAIL"),
+    "session": Shape("session", openinference="CHAIN"),
 }
-OTHER = Shape("unknown")  # errors, and event types of a program's own
+OTHER = Shape("unknown", openinference="CHAIN")  # errors, and event types of a program's own
 CREATED = Shape("agent", operation="create_agent", title="gen_ai.agent.name")  # an agent that was only announced
 
 # The makers that keep their weights, in the conventions' words, and how the names of their models begin.  The name of a
@@ -75,6 +79,7 @@ def maker(model: str | None) -> str | None:
     return next((name for name, begins in _MAKERS.items() if re.match(begins, model or "", re.IGNORECASE)), None)
 
 
+_INPUT, _OUTPUT = "input.value", "output.value"  # OpenInference
 _COST = "gen_ai.usage.total_cost"  # AgentOps' word; the conventions have none
 
 
@@ -82,7 +87,9 @@ class GenAI:
     """The semantic conventions."""
 
     finished = UNSET  # what did not fail says nothing: so the conventions want it
-    failed = {"error.type": "_OTHER"}  # noqa: RUF012  their word where nobody knows it; an error of its own says more
+    failed = {"error.type": "_OTHER"}  # noqa: RUF012  their word where nobody knows it
+    explains = True  # what failed says why: readers look for it there, and not at the span of the error
+    session = "session.id"
     usage = {  # noqa: RUF012  a table
         "tokens_in": "gen_ai.usage.input_tokens",
         "tokens_out": "gen_ai.usage.output_tokens",
@@ -101,12 +108,27 @@ class GenAI:
 
     def about(self, shape: Shape, title: str | None) -> Attributes:
         """What it is."""
-        return _said({"gen_ai.operation.name": shape.operation, shape.title or "": title if shape.title else None})
+        return _said(
+            {
+                "gen_ai.operation.name": shape.operation,
+                shape.title or "": title if shape.title else None,
+                **self.readers_kind(shape),
+            }
+        )
 
-    def sides(self, shape: Shape) -> tuple[str, str]:
-        """The attributes that its input and its output go to."""
-        mine, its = _sides(shape)
-        return shape.given or mine, shape.gave or its
+    def readers_kind(self, shape: Shape) -> Attributes:
+        """Return its kind in the word of those who do not know it from the operation."""
+        return {} if shape.openinference is None else {"openinference.span.kind": shape.openinference}
+
+    def given(self, shape: Shape, value: object, *, has_messages: bool = False) -> Attributes:
+        """Return its input, as text and with its form; that of a call with messages is not what readers show."""
+        place = "localops.body.params" if has_messages else shape.given or _INPUT
+        return {place: text(value), **_form(place, value)}
+
+    def gave(self, shape: Shape, value: object, *, has_messages: bool = False) -> Attributes:
+        """Return its output."""
+        place = "localops.body.returns" if has_messages else shape.gave or _OUTPUT
+        return {place: text(value), **_form(place, value)}
 
     def prompt(self, messages: list[Message]) -> Attributes:
         """What a model was asked."""
@@ -130,6 +152,8 @@ class AgentOps:
 
     finished = OK  # it counts everything else as indeterminate
     failed: dict[str, str] = {}  # noqa: RUF012  the status is all that it reads
+    explains = False
+    session: str | None = None
     usage = {  # noqa: RUF012  a table
         "tokens_in": "gen_ai.usage.prompt_tokens",
         "tokens_out": "gen_ai.usage.completion_tokens",
@@ -152,9 +176,17 @@ class AgentOps:
         own = f"{shape.agentops}.name" if shape.title else ""
         return _said({"operation.name": title, own: title if own else None})
 
-    def sides(self, shape: Shape) -> tuple[str, str]:
-        """The attributes that its input and its output go to."""
-        return _sides(shape)
+    def readers_kind(self, shape: Shape) -> Attributes:  # noqa: ARG002
+        """Return nothing: it knows kinds by `agentops.span.kind` and the ends of names."""
+        return {}
+
+    def given(self, shape: Shape, value: object, *, has_messages: bool = False) -> Attributes:  # noqa: ARG002
+        """Return its input."""
+        return {f"agentops.{_word(shape)}.input": text(value)}
+
+    def gave(self, shape: Shape, value: object, *, has_messages: bool = False) -> Attributes:  # noqa: ARG002
+        """Return its output."""
+        return {f"agentops.{_word(shape)}.output": text(value)}
 
     def prompt(self, messages: list[Message]) -> Attributes:
         """What a model was asked."""
@@ -169,9 +201,14 @@ class AgentOps:
         return "Fail" if state == "Failure" else state
 
 
-def _sides(shape: Shape) -> tuple[str, str]:
-    word = "entity" if shape.agentops in ("session", "unknown") else shape.agentops
-    return f"agentops.{word}.input", f"agentops.{word}.output"
+def _word(shape: Shape) -> str:
+    return "entity" if shape.agentops in ("session", "unknown") else shape.agentops
+
+
+def _form(place: str, value: object) -> Attributes:
+    if place not in (_INPUT, _OUTPUT):
+        return {}
+    return {place.replace("value", "mime_type"): "text/plain" if isinstance(value, str) else "application/json"}
 
 
 def _said(found: dict[str, Any]) -> Attributes:

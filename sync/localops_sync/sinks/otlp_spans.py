@@ -2,6 +2,7 @@
 
 A session is a trace: its id is the trace's, and its root span goes with the row that ends it.  A row of work that has
 ended is a span; an error is one of its own below what it happened in, since a span that was sent cannot be added to.
+What failed says why as well, if its error was written near it: readers look there.
 Every id is made from the row's, so whatever is sent again is the same again.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from localops import __version__, analytics, bundle, clock, encode, ends, rows
 from localops.session import STATES
@@ -59,6 +60,15 @@ class Span:
     exception: Attributes | None = None  # of the event that says what was raised
 
 
+@dataclass(frozen=True)
+class _Trouble:
+    """Why something failed, in the places where a span says it."""
+
+    message: str = ""
+    exception: Attributes | None = None
+    attributes: Attributes = field(default_factory=dict)
+
+
 def span_id(row: bytes) -> bytes:
     """The 8 bytes that a row's id becomes; never zero, which would be no id.
 
@@ -89,7 +99,7 @@ class Translation:
         self._metadata_only = metadata_only
         self._opened = {row[0]: row for _, row in batch.rows if row[1] == rows.OPEN}
         self._resources: dict[bytes, Attributes] = {}
-        self._agents: dict[bytes, str | None] = {}
+        self._agents: dict[bytes, _Row | None] = {}
 
     def groups(self) -> list[Group]:
         """The spans by the resource they come from, in the order of their rows."""
@@ -101,7 +111,7 @@ class Translation:
 
     def _spans(self) -> Iterator[Span]:
         ended = set()
-        for _, stored in self._batch.rows:
+        for seq, stored in self._batch.rows:
             row = _Row(stored)
             if row.session == rows.NOBODY:
                 continue
@@ -109,7 +119,7 @@ class Translation:
                 ended.add(row.session)
                 yield from self._end(row)
             elif row.kind not in rows.BOOKS and row.phase == rows.DONE:
-                yield self._work(row, None if _is_whole(row) else self._find(row.id, rows.OPEN))
+                yield self._work(row, None if _is_whole(row) else self._find(row.id, rows.OPEN), seq)
 
     def _find(self, id: bytes, phase: int) -> _Row | None:
         """A row by its identity, from this batch or the journal, with no more in it than may be sent."""
@@ -119,50 +129,114 @@ class Translation:
             if found is None:
                 return None
             stored = tuple(found[1:])
+        return self._shown(stored)
+
+    def _shown(self, stored: Row) -> _Row:
         return _Row(bundle.without_content(stored) if self._metadata_only else stored)
 
     # Work
 
-    def _work(self, row: _Row, opened: _Row | None) -> Span:
+    def _work(self, row: _Row, opened: _Row | None, seq: int | None = None) -> Span:
         """The span of a row of work; what it was given lies in the row that it opened with."""
         names, shape = self._names, _shape(row)
         body = {**(opened.body if opened else {}), **row.body}
         title = (row.model or row.name) if shape.agentops == "llm" else row.name
         start = row.at_ns if row.start_ns is None else row.start_ns
         failed = row.kind == "error" or bool(row.failed)
+        trouble = self._trouble(row, body, seq) if failed else _Trouble()
         return Span(
             row.session,
             span_id(row.id),
-            span_id(row.parent if row.parent not in (None, row.id) else row.session),
+            span_id(self._parent(row)),
             names.name(shape, row.kind, title),
             shape.kind,
             *_times(start, row.at_ns if row.end_ns is None else row.end_ns),
             {
                 "agentops.span.kind": shape.agentops,
                 **names.about(shape, row.name),
+                **self._session(row.session),
                 **self._agent(row),
                 **self._figures(row, body),
                 **(names.failed if failed else {}),
+                **trouble.attributes,
                 **self._said(row, shape, body),
                 "localops.event.id": _dashed(row.id),
                 "localops.event.kind": row.kind,
             },
             ERROR if failed else names.finished,
-            text(body.get("details", "")) if row.kind == "error" else "",
-            _exception(row, body) if row.kind == "error" else None,
+            trouble.message,
+            trouble.exception,
         )
+
+    def _parent(self, row: _Row) -> bytes:
+        """Return the id of what a row hangs below: what it happened in, or the agent that stands beside it there.
+
+        An agent that was announced has no operation of its own for its work to happen in.
+        """
+        within = _place(row)
+        agent = self._agent_row(row.agent) if row.agent is not None and row.kind != "agent" else None
+        if agent is None or _shape(agent) is not CREATED or agent.session != row.session:
+            return within
+        return agent.id if _place(agent) == within else within
+
+    def _session(self, id: bytes) -> Attributes:
+        return {} if self._names.session is None else {self._names.session: _dashed(id)}
+
+    def _agent_row(self, id: bytes) -> _Row | None:
+        if id not in self._agents:
+            self._agents[id] = self._find(id, rows.DONE) or self._find(id, rows.OPEN)
+        return self._agents[id]
 
     def _agent(self, row: _Row) -> Attributes:
         """Whose doing it was: of an agent itself, its own."""
         id = row.id if row.kind == "agent" else row.agent
         if id is None:
             return {}
-        if id not in self._agents:
-            found = row if row.kind == "agent" else self._find(id, rows.DONE) or self._find(id, rows.OPEN)
-            self._agents[id] = found.name if found else None
+        agent = row if row.kind == "agent" else self._agent_row(id)
         by_id, by_name = self._names.agent
-        name = self._agents[id]
-        return {by_id: _dashed(id), **({by_name: name} if name else {})}
+        return {by_id: _dashed(id), **({by_name: agent.name} if agent and agent.name else {})}
+
+    # Why it failed
+
+    def _trouble(self, row: _Row, body: dict[str, Any], seq: int | None) -> _Trouble:
+        """Return what is to be said of a row that failed."""
+        if row.kind == "error":
+            return _Trouble(text(body.get("details", "")), _exception(row, body))
+        if not self._names.explains:
+            return _Trouble()
+        if "ended_by" in body:  # interrupted or cancelled, which is no error
+            by = text(body["ended_by"])
+            return _Trouble(by, None, {"error.type": by})
+        error = None if seq is None else self._error_of(row, seq)
+        if error is None:
+            return _Trouble()
+        kind = error.name or "_OTHER"
+        exception = _exception(error, error.body)
+        if error.parent != row.id:  # the span that it was raised in has the traceback
+            exception.pop("exception.stacktrace", None)
+        return _Trouble(text(error.body.get("details") or kind), exception, {"error.type": kind})
+
+    def _error_of(self, row: _Row, seq: int) -> _Row | None:
+        """Return the error that a row failed with.
+
+        Its own is written after it; one that came through it from further in, or was recorded by hand, before.
+        """
+        near = self._source.all("errors_near", session=row.session, after=seq - _NEAR, upto=seq + _NEAR)
+        errors = [(found[0], self._shown(tuple(found[1:]))) for found in near]
+        own = next((error for at, error in reversed(errors) if at > seq and error.parent == row.id), None)
+        before = (error for at, error in errors if at < seq)
+        return own or next((each for each in before if each.parent == row.id or self._came_through(each, row)), None)
+
+    def _came_through(self, error: _Row, row: _Row) -> bool:
+        within = error.parent
+        for _ in range(_DEEPEST):
+            inner = self._find(within, rows.DONE) if within is not None else None
+            if inner is None or not inner.failed:
+                return False
+            within = inner.parent
+            if within == row.id:
+                return True
+        return False
 
     def _figures(self, row: _Row, body: dict[str, Any]) -> Attributes:
         """Model, tokens and cost; those of an error are its call's, which has said them."""
@@ -190,13 +264,16 @@ class Translation:
     def _said(self, row: _Row, shape: Shape, body: dict[str, Any]) -> Attributes:
         """What went in and came out, its tags, and whatever else its row holds."""
         names = self._names
-        given, gave = names.sides(shape)
         found: Attributes = {}
         if "prompt" in body:
             found.update(names.prompt(asked(body["prompt"])))
         if "completion" in body:
             found.update(names.completion(answered(body["completion"])))
-        places = {"params": given, "returns": gave, "thread_id": names.thread, "spec": "agentops.guardrail.spec"}
+        if "params" in body:
+            found.update(names.given(shape, body["params"], has_messages="prompt" in body))
+        if "returns" in body:
+            found.update(names.gave(shape, body["returns"], has_messages="completion" in body))
+        places = {"thread_id": names.thread, "spec": "agentops.guardrail.spec"}
         found.update({place: text(body[key]) for key, place in places.items() if key in body})
         if row.tags:
             found["agentops.tags"] = row.tags
@@ -244,10 +321,12 @@ class Translation:
             *_times(figures.first_ns if figures.rows else ended, ended),
             {
                 "agentops.span.kind": "session",
+                **self._names.readers_kind(SHAPES["session"]),
+                **self._session(row.session),
                 "agentops.session.end_state": self._names.state(standing.state),
                 **({"agentops.session.end_state_reason": reason} if reason else {}),
                 **({"agentops.tags": tags} if tags else {}),
-                **({} if self._metadata_only else _content(story, row)),
+                **({} if self._metadata_only else _content(story, row, self._names)),
                 "localops.session.id": _dashed(row.session),
                 **{f"localops.session.{key}": getattr(figures, key) for key in _SUMS},
                 "localops.session.cost_usd": figures.cost / 1e9,
@@ -279,6 +358,8 @@ class Translation:
         return self._resources[session]
 
 
+_NEAR = 100  # rows before and after one that failed among which its error is looked for
+_DEEPEST = 50  # operations that an error is followed through
 _MOST = 1 << 63
 _MS = 1_000_000
 _SUMS = "llms tools actions errors failed tokens_in tokens_out unpriced".split()
@@ -338,6 +419,11 @@ def _is_whole(row: _Row) -> bool:
     return is_ours and made_ms == row.at_ns // _MS and made_ms != row.start_ns // _MS
 
 
+def _place(row: _Row) -> bytes:
+    """Return the id of what a row happened in: an operation, or the session."""
+    return row.session if row.parent in (None, row.id) else row.parent
+
+
 def _shape(row: _Row) -> Shape:
     if row.kind == "agent" and row.start_ns is None and row.phase == rows.DONE:
         return CREATED
@@ -358,14 +444,14 @@ def _exception(row: _Row, body: dict[str, Any]) -> Attributes:
     return {name: text(value) for name, value in told.items() if value is not None}
 
 
-def _content(story: list[tuple[Any, ...]], end: _Row) -> Attributes:
+def _content(story: list[tuple[Any, ...]], end: _Row, names: GenAI | AgentOps) -> Attributes:
     """What was said in and about a session as a whole: input, output, video, metadata."""
-    given, gave = "agentops.entity.input", "agentops.entity.output"
+    shape = SHAPES["session"]
     found: Attributes = {}
     for _, _, kind, _, _, _, _, stored in story:
         body = unpacked(stored)
         if kind == "session" and "params" in body:
-            found[given] = text(body["params"])
+            found.update(names.given(shape, body["params"]))
         elif kind == "video" and body.get("video") is not None:
             found["localops.session.video"] = text(body["video"])
         elif kind == "metadata":
@@ -377,7 +463,7 @@ def _content(story: list[tuple[Any, ...]], end: _Row) -> Attributes:
                         value if isinstance(value, bool | float) or _fits(value) else text(value)
                     )
     if "returns" in end.body:
-        found[gave] = text(end.body["returns"])
+        found.update(names.gave(shape, end.body["returns"]))
     return found
 
 
