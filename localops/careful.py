@@ -16,6 +16,19 @@ _MORE = 500  # frames
 _one_at_a_time = RLock()
 
 
+COLLECTIONS = (list, tuple, dict, set, frozenset)
+
+
+def outline(value: object) -> str:
+    """Return the beginning of a collection's text: all of it may have no end, where parts are shared or nested."""
+    from reprlib import Repr
+
+    plain = Repr()
+    plain.maxlevel, plain.maxstring, plain.maxother, plain.maxlong = 4, 200, 200, 200
+    plain.maxlist = plain.maxtuple = plain.maxdict = plain.maxset = plain.maxfrozenset = 8
+    return plain.repr(value)
+
+
 def deeper(function: Callable[..., R], *args: object) -> R:
     """Call a function with a higher recursion limit, after a RecursionError.
 

@@ -320,10 +320,11 @@ class Client:
 
     def _describe_host(self, encoder: encode.Encoder) -> str:
         """Return hardware and packages as the body of a row, looked up and searched for secrets once a minute."""
-        at_ns, body = self._described.get(encoder, (0, ""))
-        if clock.now_ns() - at_ns >= _DETAILS_HOLD_NS:
-            at_ns, body = clock.now_ns(), encoder.encode({"host_env": host.details()})
-            self._described[encoder] = at_ns, body
+        known = self._described.get(encoder)
+        if known is not None and clock.now_ns() - known[0] < _DETAILS_HOLD_NS:
+            return known[1]
+        body = encoder.encode({"host_env": host.details()})
+        self._described[encoder] = clock.now_ns(), body
         return body
 
     def _find_the_dead(self, journal: Journal) -> None:

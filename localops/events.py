@@ -11,6 +11,7 @@ import enum
 import uuid
 
 from localops import clock, rows
+from localops.careful import COLLECTIONS, outline
 from localops.interruption import attempt, deliver, settle, waiting
 
 TYPE_CHECKING = False
@@ -343,7 +344,7 @@ class ErrorEvent(Event):
         self.trigger_event = trigger_event
         self.exception = exception
         self.error_type = (
-            error_type if is_given(error_type) else (type(exception).__name__ if exception is not None else None)
+            error_type if is_given(error_type) else (class_name(exception) if exception is not None else None)
         )
         self.code = code
         self.details = details if details is not None or exception is None else describe(exception)
@@ -426,20 +427,26 @@ def _since_1970(value: Timestamp) -> int:
     return int.__int__(round(float(value) * 1e9))
 
 
+def class_name(value: object) -> str:
+    """Return the name of a value's class, whatever its metaclass says."""
+    return str(type.__getattribute__(type(value), "__name__"))
+
+
 def is_given(value: object) -> bool:
     """Whether a value says anything; what does not know whether it is true or false does."""
     return value is not None and attempt(lambda: bool(value), True)
 
 
 def describe(value: object) -> str:
-    """The text of anything, even of what refuses to be turned into text."""
+    """Return the text of anything, even of what refuses to be turned into text; of a collection, a bounded one."""
+    shown = outline if issubclass(type(value), COLLECTIONS) else str
     try:
-        return str.__str__(str(value))
+        return str.__str__(shown(value))
     except BaseException as error:  # the edge: a stranger's __str__
         try:
-            return settle(error, lambda: str.__str__(str(value)))
+            return settle(error, lambda: str.__str__(shown(value)))
         except BaseException as own:
-            return f"<{type(value).__name__}: {type(own).__name__} in its __str__>"
+            return f"<{class_name(value)}: {class_name(own)} in its __str__>"
 
 
 def traceback_of(exception: BaseException | None) -> str | None:
@@ -456,7 +463,7 @@ def traceback_of(exception: BaseException | None) -> str | None:
         try:
             return settle(error, lambda: "".join(traceback.format_exception(shown)))
         except BaseException as own:
-            return f"{type(shown).__name__} (its traceback cannot be shown: {type(own).__name__})"
+            return f"{class_name(shown)} (its traceback cannot be shown: {class_name(own)})"
 
 
 def _text(value: Timestamp) -> str:

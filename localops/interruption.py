@@ -32,6 +32,7 @@ MOST = 50
 _OURS = ("localops", "localops_sync")
 _CALLS = ("CALL", "PRECALL", "IMPORT_NAME")  # frames of an import are left out of tracebacks
 _RAISES = ("RAISE_VARARGS", "RERAISE")
+_STAND_IN = 8  # bytes of code
 
 waiting: dict[int, list[BaseException]] = {}
 """The exceptions that are to be raised when our work is done, by thread."""
@@ -150,8 +151,19 @@ def _contexts(error: BaseException) -> Iterator[BaseException]:
 def _frames(error: BaseException) -> Iterator[TracebackType]:
     trace = error.__traceback__
     while trace is not None:
-        yield trace
+        if not _is_stand_in(trace.tb_frame):
+            yield trace
         trace = trace.tb_next
+
+
+def _is_stand_in(frame: FrameType) -> bool:
+    """Whether a frame stands for a function of a C extension, as Cython makes them: it has no code of its own.
+
+    Python gives such a frame the code of `raise AssertionError`, new each time, and leaves it at the first instruction.
+    """
+    code = frame.f_code.co_code
+    operations = [opname[operation] for operation in code[::2]] if len(code) <= _STAND_IN else []
+    return "LOAD_ASSERTION_ERROR" in operations and operations[-1] == "RAISE_VARARGS"
 
 
 def _is_handler(frame: FrameType, handlers: set[object]) -> bool:

@@ -6,6 +6,7 @@ What cannot be read as a number is not guessed at: the column stays empty, and t
 from __future__ import annotations
 
 from localops import events
+from localops.careful import quiet
 from localops.interruption import attempt, settle
 from localops.output import say_once
 
@@ -100,7 +101,8 @@ def nano(dollars: Any) -> int | None:
     """US dollars as whole nano-dollars; None when it is no number, or none that a call can cost (it gives nothing)."""
     if dollars is None:
         return None
-    found = attempt(lambda: round(float(dollars) * 1_000_000_000), -1)
+    with quiet:  # a complex number of numpy warns when it becomes a real one
+        found = attempt(lambda: round(float(dollars) * 1_000_000_000), -1)
     return found if 0 <= found <= _MOST_NANO else None
 
 
@@ -108,7 +110,10 @@ def whole(value: Any) -> int | None:
     """A count of tokens; None when it is no number, or none that a call can have."""
     if value is None:
         return None
-    number = attempt(lambda: int.__int__(int(value)), -1)
+    if type(value) is int:
+        return value if 0 <= value <= _MOST_TOKENS else None
+    with quiet:
+        number = attempt(lambda: int.__int__(int(value)), -1)
     return number if 0 <= number <= _MOST_TOKENS else None
 
 

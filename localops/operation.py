@@ -103,6 +103,8 @@ class Operation:
 
 def tell(exception: BaseException, session: bytes, outer: bytes | None) -> None:
     """Note on an exception that it is recorded in a session, and which operation it comes to next."""
+    if not issubclass(type(exception), BaseException):  # a program may give anything as exception
+        return
     told = {**_told(exception), session: outer}
     try:
         exception._localops_recorded = told  # type: ignore[attr-defined]

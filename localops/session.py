@@ -43,6 +43,7 @@ _STATE_OF = {state.lower(): state for state in STATES} | {"fail": "Failure"}
 _KINDS = {"actions": "action", "llms": "llm", "tools": "tool", "errors": "error"}
 _WARN_AT = 0.8  # of the budget
 _NO_FIELDS: Mapping[str, object] = {}
+_MOST_TAGS = 100_000  # of one event or session: an iterator may have no end
 # What a session offers to programs; its other names are for the rest of the package.
 _FOR_PROGRAMS = frozenset(
     "add_tags config create_agent end_session end_state end_state_reason end_timestamp env event_counts events "
@@ -338,7 +339,7 @@ class Session:
         word = event.misplaced_type()
         if word is None:
             return self._text(event.kind, 64), name
-        which = type(event).__name__
+        which = events.class_name(event)
         say_once(
             f"type of {which}",
             f"the first argument of {which} is its type, and {word[:40]!r} is none: it counts as {event.kind}; "
@@ -582,17 +583,17 @@ class Session:
     def _failed(self, error: BaseException) -> None:
         """A bug of ours, or a hostile event: say it, count it, and let the agent go on."""
         self._journal.drop(self._id)
-        what = f"an event could not be recorded: {type(error).__name__}: {events.describe(error)}"
+        what = f"an event could not be recorded: {events.class_name(error)}: {events.describe(error)}"
         if self.config.strict:
             raise JournalError(what) from error
-        say_once(f"record {type(error).__name__}", what)
+        say_once(f"record {events.class_name(error)}", what)
 
     def _refuse(self, thing: object) -> None:
         """What is no event is said, and not counted: nothing that was recorded is lost."""
-        what = f"record() takes a localops.Event, and a {type(thing).__name__} is none: nothing was recorded"
+        what = f"record() takes a localops.Event, and a {events.class_name(thing)} is none: nothing was recorded"
         if self.config.strict:
             raise JournalError(what)
-        say_once(f"record {type(thing).__name__}", what)
+        say_once(f"record {events.class_name(thing)}", what)
 
     def _count_cut(self) -> None:
         """Say in a row how many values of what this thread has just written could not be kept whole."""
@@ -960,7 +961,7 @@ def failure_reason(error: BaseException) -> str:
     if isinstance(error, SystemExit):
         return exit_reason(error.code)
     message = events.describe(error)
-    return f"{type(error).__name__}{': ' if message else ''}{message}\n{events.traceback_of(error)}"
+    return f"{events.class_name(error)}{': ' if message else ''}{message}\n{events.traceback_of(error)}"
 
 
 def exit_reason(code: object) -> str:
@@ -982,6 +983,9 @@ def _listed(tags: object) -> list[object]:
     found: list[object] = []
     try:
         for tag in tags:  # type: ignore[attr-defined]
+            if len(found) == _MOST_TAGS:
+                say_once("many tags", f"more than {_MOST_TAGS} tags were given: the others are left out")
+                break
             found += (tag,)
     except BaseException as error:  # the edge: a stranger's iterator, or nothing that can be gone through
         if is_programs(error):

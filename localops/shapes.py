@@ -412,6 +412,8 @@ _PREFIXED: list[tuple[str, str, str, int, Callable[[str], bool]]] = [
     ("postman", "PMAK-", rf"{_HEX}-", 40, _any),
     ("brevo", "xkeysib- xsmtpsib-", rf"{_ALNUM}-", 40, _any),
     ("pulumi", "pul-", _HEX, 40, _any),
+    ("tailscale", "tskey-auth- tskey-api- tskey-client- tskey-webhook-", rf"{_ALNUM}-", 20, _is_mixed),
+    ("cloudflare", "v1.0-", rf"{_HEX}-", 100, _any),
     ("square", "sq0atp- sq0csp-", rf"{_ALNUM}_-", 20, _is_mixed),
     ("newrelic", "NRAK- NRII-", rf"{_ALNUM}_-", 20, _is_mixed),
     ("heroku", "HRKU-", rf"{_ALNUM}_-", 40, _is_mixed),

@@ -13,7 +13,7 @@ from collections import deque
 from functools import partial
 from json.encoder import encode_basestring as quoted  # orjson has loaded it already
 
-from localops.careful import deeper, quiet
+from localops.careful import COLLECTIONS, deeper, outline, quiet
 from localops.interruption import pass_on, settle
 from localops.redact import hides, is_collection
 
@@ -590,6 +590,8 @@ class Walk:
             return self._shown(value._value_)
         if issubclass(type(value), int) and int.__int__(value).bit_length() >= 1_000:
             return _digits(int.__int__(value))
+        if issubclass(type(value), COLLECTIONS):
+            return outline(value)
         return str.__str__(str(value))
 
     def _title(self, kind: type) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import signal
+import types
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -160,4 +162,19 @@ def test_a_step_is_repeated_and_its_interruption_held() -> None:
         fails()
     with pytest.raises(Late):
         settle(own.value, fails)
+    assert not interruption.waiting
+
+
+def test_what_an_extension_raises_is_the_values() -> None:
+    """The functions of a Cython module have frames without code, which are left where a real one begins."""
+    new_empty = ctypes.pythonapi.PyCode_NewEmpty
+    new_empty.restype, new_empty.argtypes = ctypes.py_object, [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_int]
+
+    def ambiguous() -> bool:
+        with pytest.raises(AssertionError) as caught:
+            exec(new_empty(b"missing.pyx", b"__bool__", 1))
+        stand_in = types.TracebackType(None, caught.traceback[-1]._rawentry.tb_frame, 0, 1)
+        raise TypeError("boolean value is ambiguous").with_traceback(stand_in)
+
+    assert interruption.attempt(ambiguous, True) is True
     assert not interruption.waiting

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import enum
+import itertools
 import os
 import re
 import subprocess
@@ -158,6 +159,37 @@ def test_a_name_in_the_place_of_the_type_is_understood(
     event = only(session)
     assert (event["kind"], event["name"]) == (kind, "search")
     assert f"the first argument of {make.__name__} is its type" in capsys.readouterr().err
+
+
+def test_tags_without_an_end_are_cut(session: Session) -> None:
+    """An iterator that never ends gives as many tags as anybody can want, and the rest is left out."""
+    session.record(ActionEvent(action_type="tagged", tags=itertools.count()))  # type: ignore[arg-type]
+    assert len(only(session)["tags"]) == 100_000
+
+
+def test_a_shared_list_in_a_column_takes_no_time(session: Session) -> None:
+    """As an id or a cost it is shown in outline: its whole text would be a thousand million items long."""
+    doubled: object = [1]
+    for _ in range(30):
+        doubled = [doubled, doubled]
+    session.record(LLMEvent(id=doubled, cost=doubled, agent_id=doubled))  # type: ignore[arg-type]
+    assert len(list(session.events)) == 1
+
+
+def test_a_class_that_hides_its_name_is_an_error_too(session: Session) -> None:
+    """Also one whose metaclass raises, and what is no exception at all."""
+
+    class Hidden(type):
+        def __getattribute__(cls, name: str) -> Any:
+            if name in ("__name__", "__qualname__", "__module__"):
+                raise RuntimeError(name)
+            return super().__getattribute__(name)
+
+    class Odd(metaclass=Hidden):
+        pass
+
+    session.record(ErrorEvent(exception=Odd()))  # type: ignore[arg-type]
+    assert only(session)["name"] == "Odd"
 
 
 def test_strange_times_are_kept(session: Session) -> None:

@@ -105,6 +105,8 @@ def test_a_clock_before_1970_is_no_trouble() -> None:
     done = programs.run(code)
     assert (done.stdout, done.returncode) == ("1970 Success\n", 0), done.stderr
     assert programs.names() == ["early"]
+    with programs.reader() as journal:
+        assert journal.ask("select count(*) from event where not json_valid(body)") == [(0,)]
 
 
 def test_a_home_whose_name_is_not_text_is_recorded_into(tmp_path: Path) -> None:
