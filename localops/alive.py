@@ -11,7 +11,7 @@ import os
 from zlib import crc32
 
 from localops import clock, host, interruption
-from localops.locks import high_descriptors
+from localops.locks import Descriptors, high_descriptors
 
 try:
     import fcntl
@@ -52,8 +52,10 @@ class Participant:
                 host.make_private(os.path.dirname(self.path))
                 with high_descriptors():
                     handle = os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-            except OSError:
-                return
+            except OSError as error:
+                if not _is_programs(error):
+                    return
+                continue
             if self._hold(handle):
                 return
             os.close(handle)  # somebody probed the file, or swept it away, before it was locked
@@ -66,14 +68,15 @@ class Participant:
             self._inode = os.fstat(handle).st_ino
             if os.stat(self.path).st_ino != self._inode:
                 return False
-        except OSError:
+        except OSError as error:
+            _is_programs(error)
             return False
         self._file = handle
         _mine.add(self.path)
         try:
             os.write(handle, f"pid {self.pid}\n".encode())
-        except OSError:  # a full disk: the line is for people, the lock for us
-            pass
+        except OSError as error:  # a full disk: the line is for people, the lock for us
+            _is_programs(error)
         return True
 
     def card(self) -> dict[str, object]:
@@ -127,6 +130,11 @@ class Participant:
             os.close(handle)
 
 
+def _is_programs(error: OSError) -> bool:
+    """Hold a TimeoutError that a signal handler raised, and tell whether it is one: no system call has failed then."""
+    return error.errno is None and interruption.hold_if_programs(error)
+
+
 def is_alive(project: str, card: Mapping[str, object]) -> bool | None:
     """Whether the participant behind a card still runs; None when that cannot be seen from here."""
     path = os.path.join(folder_of(project), str(card.get("participant")))
@@ -155,23 +163,21 @@ def _place(project: str) -> int:
     return crc32(os.fsencode(os.path.realpath(project)))
 
 
-class alone:  # noqa: N801 (used like a function; contextlib takes a millisecond to load)
+class alone(Descriptors):  # noqa: N801 (used like a function; contextlib takes a millisecond to load)
     """Do in this folder what must not be done twice at a time; BlockingIOError when somebody is at it."""
 
     def __init__(self, folder: str) -> None:
+        super().__init__()
         self._folder = folder
 
     def __enter__(self) -> None:
-        self._handle = os.open(self._folder, os.O_RDONLY | os.O_CLOEXEC)
+        self.open(self._folder)
         try:
             if _able:
-                fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(self.handles[0], fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BaseException:
-            os.close(self._handle)
+            self.__exit__()
             raise
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._handle)
 
 
 def _same_kernel(card: Mapping[str, object]) -> bool:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     P = ParamSpec("P")
     R = TypeVar("R")
+    T = TypeVar("T")
 
 _client: Client | None = None  # the one process-wide variable; everything else is handed on
 _lock = threading.RLock()  # for whoever sets it
@@ -49,28 +50,30 @@ def _reset() -> None:
 
 def client() -> Client:
     """The client of this process, made with what the environment says if `init` was not called."""
+    return _client if _client is not None else _in_turn(_the_client)
+
+
+def _the_client() -> Client:
     global _client
     if _client is None:
-        with _Turn():
-            if _client is None:
-                _client = clients.Client(Config.usable())
+        _client = clients.Client(Config.usable())
     return _client
 
 
-class _Turn:
-    """Let one thread at a time make the client, or a session by `init`.
+def _in_turn(function: Callable[[], T]) -> T:
+    """Call a function that makes the client, or a session by `init`: one thread at a time.
 
     The wait is bounded: a signal handler that calls us in the middle of a write must not hang on a thread that waits
     for that write.
     """
-
-    def __enter__(self) -> None:
-        self._lock = _lock
-        self._taken = self._lock.acquire(timeout=_PATIENCE)
-
-    def __exit__(self, *_: object) -> None:
-        if self._taken:
-            self._lock.release()
+    lock, taken = _lock, list[bool]()
+    try:
+        # One call takes the lock and keeps that it did: a signal handler may raise between two.
+        taken.extend(map(lock.acquire, (True,), (_PATIENCE,)))
+        return function()
+    finally:
+        if taken and taken[0]:
+            lock.release()
 
 
 def _after_fork() -> None:
@@ -240,8 +243,7 @@ def init(
         **others,
     }
     given = {name: value for name, value in options.items() if value is not None and name not in IGNORED}
-    with _Turn():
-        outcome = _init(given, tags, inherited_session_id, strict=strict)
+    outcome = _in_turn(lambda: _init(given, tags, inherited_session_id, strict=strict))
     if outcome is not None:
         return outcome[0]
     return None if auto_start_session is False else client().start()  # it failed, which was said

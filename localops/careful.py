@@ -37,19 +37,25 @@ def deeper(function: Callable[..., R], *args: object) -> R:
     """
     if _has_room(_MORE // 2):
         raise RecursionError("there is room enough")
-    if not _one_at_a_time.acquire(blocking=False):  # two threads would restore each other's limit
-        raise RecursionError("another thread has raised the recursion limit")
+    taken: list[bool] = []
+    limit = 0
     try:
+        # One call takes the lock and keeps that it did: a signal handler may raise between two.
+        taken.extend(map(_one_at_a_time.acquire, (False,)))
+        if not taken[0]:  # two threads would restore each other's limit
+            raise RecursionError("another thread has raised the recursion limit")
         limit = sys.getrecursionlimit()
         # Python refuses a limit that is below the current depth: find out before it is too late.
         sys.setrecursionlimit(limit)
         sys.setrecursionlimit(limit + _MORE)
-        try:
-            return function(*args)
-        finally:
-            sys.setrecursionlimit(limit)
+        return function(*args)
     finally:
-        _one_at_a_time.release()
+        try:
+            if limit:
+                sys.setrecursionlimit(limit)
+        finally:
+            if taken and taken[0]:
+                _one_at_a_time.release()
 
 
 def _has_room(frames: int) -> bool:

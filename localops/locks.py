@@ -183,25 +183,45 @@ def _locked(handle: int, area: tuple[int, int]) -> bool:
         return False
 
 
-class high_descriptors:  # noqa: N801 (used like a function; contextlib takes a millisecond to load)
+class _Closed:
+    """What becomes of `Descriptors` when they are closed: nothing is left to do when it goes."""
+
+
+class Descriptors:
+    """Descriptors that are closed at the end of a `with` block; where that is interrupted, a moment later."""
+
+    def __init__(self) -> None:
+        self.handles: list[int] = []
+
+    def open(self, path: str) -> None:
+        """Open a file to read; in one call, as a signal handler may raise between two, and the file would stay open."""
+        self.handles.extend(map(os.open, (path,), (os.O_RDONLY | os.O_CLOEXEC,)))
+
+    def __exit__(self, *_: object) -> None:
+        while self.handles:
+            any(map(os.close, map(self.handles.pop, (-1,))))  # in one call, as above
+        # An exception that came in `__del__` would be lost: it is not called unless this is interrupted.
+        self.__class__ = _Closed  # type: ignore[assignment]
+
+    def __del__(self) -> None:
+        if hasattr(self, "handles"):
+            self.__exit__()
+
+
+class high_descriptors(Descriptors):  # noqa: N801 (used like a function; contextlib takes a millisecond to load)
     """Have what is opened inside get high descriptors: a program that closes all of them uses the low ones again."""
 
     def __enter__(self) -> None:
-        self._low: list[int] = []
         try:
             if _able and _may_open(4 * _LOW):
-                self._low.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
-                while self._low[-1] < _LOW:
-                    self._low.append(os.dup(self._low[0]))
-        except OSError:  # no more can be had: then a low one has to do
-            pass
+                self.open(os.devnull)
+                while self.handles[-1] < _LOW:
+                    self.handles.extend(map(os.dup, self.handles[:1]))
+        except OSError as error:  # no more can be had: then a low one has to do
+            pass_on(error)
         except BaseException:  # of a signal handler: nothing is opened inside
             self.__exit__()
             raise
-
-    def __exit__(self, *_: object) -> None:
-        while self._low:
-            os.close(self._low.pop())
 
 
 def _may_open(many: int) -> bool:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import signal
+import sys
+import threading
 import types
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import pytest
 
 import localops
-from localops import interruption
+from localops import alive, api, careful, interruption, locks
 from localops.encode import Encoder
 from localops.interruption import deliver, hold, is_programs, settle
 from tests.interrupting import assert_all_arrived, outcome
@@ -178,3 +182,119 @@ def test_what_an_extension_raises_is_the_values() -> None:
 
     assert interruption.attempt(ambiguous, True) is True
     assert not interruption.waiting
+
+
+def interrupted_at(place: int, action: Callable[[], Any], kind: type[Exception] = Late) -> bool:
+    """Raise at one of the places where CPython may run a signal handler, and tell whether there are so many.
+
+    They are where a function begins, and where a call of C code returns.
+    """
+    left = place
+
+    def raise_there(frame: FrameType, event: str, _: object) -> None:
+        nonlocal left
+        if event in ("call", "c_return") and str(frame.f_globals.get("__name__")).startswith("localops."):
+            left -= 1
+            if left < 0:
+                sys.setprofile(None)
+                signal.raise_signal(signal.SIGUSR1)
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        raise kind
+
+    before = signal.signal(signal.SIGUSR1, handler)
+    sys.setprofile(raise_there)
+    try:
+        action()
+    except kind:
+        pass
+    finally:
+        sys.setprofile(None)
+        signal.signal(signal.SIGUSR1, before)
+    return left < 0
+
+
+def is_free(lock: Any) -> bool:
+    """Whether another thread gets a lock at once."""
+    got: list[bool] = []
+
+    def take() -> None:
+        got.append(lock.acquire(blocking=False))
+        if got[0]:
+            lock.release()
+
+    thread = threading.Thread(target=take)
+    thread.start()
+    thread.join()
+    return got[0]
+
+
+def test_a_turn_that_is_interrupted_is_over() -> None:
+    """No lock of `init` stays held, wherever the exception comes: other threads would wait for it."""
+    place = 0
+    while interrupted_at(place, lambda: api._in_turn(lambda: None)):
+        assert is_free(api._lock), place
+        place += 1
+    assert place >= 3
+
+
+def test_a_raised_recursion_limit_is_set_back() -> None:
+    """So is the limit, and its lock: the exception may come between any two steps."""
+
+    def action() -> None:
+        try:
+            recurse()
+        except RecursionError:
+            pass
+
+    def recurse() -> None:
+        try:
+            recurse()
+        except RecursionError:
+            careful.deeper(lambda: None)
+
+    limit = sys.getrecursionlimit()
+    place = 0
+    while interrupted_at(place, action):
+        assert sys.getrecursionlimit() == limit, place
+        assert is_free(careful._one_at_a_time), place
+        place += 1
+    assert place >= 5
+
+
+def test_a_guard_that_is_interrupted_leaves_no_descriptor(tmp_path: Path) -> None:
+    """What was opened is closed, and a folder is not locked any more."""
+
+    def alone() -> None:
+        with alive.alone(str(tmp_path)):
+            pass
+
+    def high() -> None:
+        with locks.high_descriptors():
+            pass
+
+    before = sorted(os.listdir("/dev/fd"))
+    for action in (alone, high):
+        place = 0
+        while interrupted_at(place, action):
+            assert sorted(os.listdir("/dev/fd")) == before, (action, place)
+            place += 1
+        assert place >= 4
+    alone()
+
+
+def test_a_timeout_error_of_a_handler_is_no_failure_of_the_lock(tmp_path: Path) -> None:
+    """A participant that is interrupted by one while it announces itself has its lock, and the program its error."""
+    place = 0
+    participants: list[alive.Participant] = []
+    while interrupted_at(place, lambda: participants.append(alive.Participant(str(tmp_path))), TimeoutError):
+        place += 1
+        try:
+            deliver()
+        except TimeoutError:
+            pass
+    assert place >= 5
+    assert participants
+    for participant in participants:
+        assert participant.card()["place"] != 0
+        participant.close()
