@@ -327,19 +327,7 @@ def start_session(
     """
     if config is not None and not isinstance(config, Config):
         raise ConfigError(f"config= takes a localops.Config, not a {type(config).__name__}")
-    running = client()
-    _follow_environment(running)
-    return running.start(tags, inherited_session_id, name=name, config=config)
-
-
-def _follow_environment(running: Client) -> None:
-    """Take settings from the environment as they are now, as tests change them, while no session is open."""
-    settings = [item for item in os.environ.items() if item[0].startswith(("LOCALOPS_", "AGENTOPS_"))]
-    if settings == running.environment:
-        return
-    if running.environment is not None and not running.open_sessions():
-        running.config = running.config.but()
-    running.environment = settings
+    return client().start(tags, inherited_session_id, name=name, config=config)
 
 
 @_quietly

@@ -40,7 +40,6 @@ class Client:
 
     def __init__(self, config: Config | None = None) -> None:
         self.config = config or Config()
-        self.environment: list[tuple[str, str]] | None = None  # the settings in it when a session was last started
         self.sessions: dict[bytes, Session] = {}
         self.latest: Session | None = None  # the newest of this process, open or ended
         self._journals: dict[tuple[str, str, float], Journal] = {}
@@ -55,6 +54,20 @@ class Client:
         self._late: Session | None = None  # takes what is recorded after the end of the process has ended the sessions
         self._terminated = exits.Terminated(self)
         self._heritage: Heritage | None = None
+
+    @property
+    def config(self) -> Config:
+        """The options of sessions that are started without any of their own."""
+        return self._config
+
+    @config.setter
+    def config(self, config: Config) -> None:
+        self._config, self._environment = config, settings.in_environment()
+
+    def _follow_environment(self) -> None:
+        """Take settings from the environment as they are now, as tests change them, while no session is open."""
+        if settings.in_environment() != self._environment and not self.open_sessions():
+            self.config = self.config.but()
 
     # Finding
 
@@ -137,6 +150,8 @@ class Client:
     def unattributed(self, why: str) -> Session:
         """Return the session of this process for events whose session cannot be known; make it when first needed."""
         open_sessions = self.open_sessions()
+        if not open_sessions:
+            self._follow_environment()
         config = open_sessions[0].config if open_sessions else self.config
         folder = config.folder()
         if not open_sessions and self._heritage is not None and self._heritage.open:
@@ -195,6 +210,7 @@ class Client:
         What a session can do without (a description of the machine, the ends of older sessions) never keeps it from
         starting; what cannot be written yet is written later.
         """
+        self._follow_environment()
         config = config.on(self.config) if config is not None else self.config
         folder = config.folder()
         if inherited_session_id == "":

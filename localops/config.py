@@ -348,6 +348,11 @@ def own_prices(folder: str) -> Mapping[str, Any]:
     return found
 
 
+def in_environment() -> list[tuple[str, str]]:
+    """Return the settings in the environment, ours and AgentOps'."""
+    return [item for item in os.environ.items() if item[0].startswith(("LOCALOPS_", "AGENTOPS_"))]
+
+
 def home(given: str | os.PathLike[str] | None = None) -> str:
     """The folder all projects are in: the argument, $LOCALOPS_HOME, or the platform's place for user data.
 

@@ -418,7 +418,9 @@ class Session:
 
         def record() -> None:
             if not event:
-                event.append(ErrorEvent(exception=error))
+                made = ErrorEvent(exception=error)
+                made._began = at  # it began no later than it is written
+                event.append(made)
             if event[0]._ended is None:
                 self._record(event[0], at)
 
@@ -878,8 +880,8 @@ class Session:
         calls = "1 LLM call has" if figures.unpriced == 1 else f"{figures.unpriced} LLM calls have"
         named = f" ({', '.join(models[:5])})" if models else ""
         say(
-            f"the cost of session {str(self.session_id)[:13]} is incomplete: {calls} no known price{named}; "
-            "`localops prices set` adds one"
+            f"the cost of session {str(self.session_id)[:13]} is incomplete: {calls} no token counts, or a model "
+            f"without a known price{named}; `localops prices set` adds a price"
         )
 
     def _close(self) -> None:

@@ -423,6 +423,26 @@ def test_each_test_of_a_program_has_a_home_of_its_own(tmp_path: Path, monkeypatc
         assert (tmp_path / name / "default" / "journal.db").exists()
 
 
+@pytest.mark.parametrize("first", ["init", "configure", "nested"])
+def test_the_environment_is_followed_whatever_came_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    """After init(), after configure(), and after it changed while a session was open."""
+    monkeypatch.setenv("LOCALOPS_HOME", str(tmp_path / "before"))
+    if first == "init":
+        localops.init().end_session("Success")
+    elif first == "configure":
+        localops.configure(default_tags=["night"])
+    with localops.start_session():
+        monkeypatch.setenv("LOCALOPS_HOME", str(tmp_path / "after"))
+        with localops.start_session():
+            pass
+    with localops.start_session(name="later") as session:
+        pass
+    assert (tmp_path / "after" / "default" / "journal.db").exists()
+    assert first != "configure" or session.tags == ["night"]
+
+
 def test_the_environment_does_not_change_what_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While a session is open, another one goes to the same home."""
     with localops.start_session() as first:

@@ -140,11 +140,12 @@ def test_the_error_of_a_crash_says_where_it_was() -> None:
 def test_the_recipe_for_ci_catches_a_crash(code: str) -> None:
     """The question that the recipes put to the journal finds what failed, by its state and by its errors."""
     text = (Path(localops.__file__).parent / "docs" / "recipes.md").read_text()
-    (question,) = re.findall(r'localops query "(select count\(\*\) from session where .*?)"', text)
+    (question,) = re.findall(r'localops query "(select count\(\*\) as n from session where .*?)"', text)
     programs.run(_INIT + code)
     with programs.reader() as journal:
         state, errors = (
-            journal.ask(f"select count(*) from session where {one}")[0][0] for one in question[35:].split(" or ")
+            journal.ask(f"select count(*) from session where {one}")[0][0]
+            for one in question.partition(" where ")[2].split(" or ")
         )
         found = journal.ask(question)[0][0]
     assert (state, errors) == {"raise ValueError": (1, 1), "sys.exit(1)": (1, 0)}.get(code, (1, 0))
