@@ -179,7 +179,8 @@ select
 from session_total t;
 
 -- An event as a person reads it; the rows that only keep the books are in `event`.  Ids are written as in the view
--- `session`, so that `event_detail.session = session.session_id` joins them.
+-- `session`, so that `event_detail.session = session.session_id` joins them.  `phase` is `began` for the row that an
+-- operation opened with and `ended` for every other: one call may have both, so count where it is `ended`.
 create view event_detail as
 select
   e.seq,
