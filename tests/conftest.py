@@ -74,12 +74,17 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     shutil.rmtree(config.stash[_KEPT], ignore_errors=True)
 
 
+# What is shown depends on these; pytest-xdist sets COLUMNS to the width of its own output.
+_OF_TERMINALS = ("COLUMNS", "LINES", "NO_COLOR", "PAGER")
+
+
 @pytest.fixture(autouse=True)
 def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Each test records below its own tmp_path, whatever is set outside; nothing was said, and no client is left."""
     output._said.clear()
-    for name in [name for name in os.environ if name.startswith(("LOCALOPS_", "AGENTOPS_", "XDG_"))]:
-        monkeypatch.delenv(name)
+    for name in os.environ.copy():
+        if name.startswith(("LOCALOPS_", "AGENTOPS_", "XDG_")) or name in _OF_TERMINALS:
+            monkeypatch.delenv(name)
     monkeypatch.setenv("LOCALOPS_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     yield
