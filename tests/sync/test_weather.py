@@ -525,18 +525,20 @@ def test_a_wrong_clock(trip: Trip, chaos_before: Chaos) -> None:
     trip.check_arrived()
 
 
-def test_a_hub_that_restarts(hub: RealHub, trip: Trip, chaos_before: Chaos) -> None:
+def test_a_hub_that_restarts(tmp_path: Path) -> None:
     """A hub that is killed in the middle of a pass, and comes back, has every row once."""
+    with open_hub(tmp_path / "own") as hub, Chaos(behind=hub.url) as way:  # the shared one has to last
+        trip = Trip(hub, way.url, "restarted")
 
-    def kill_after(exchange: Exchange) -> None:
-        exchange.passed()
-        hub.kill()
-        hub.start()
-        exchange.reset()
+        def kill_after(exchange: Exchange) -> None:
+            exchange.passed()
+            hub.kill()
+            hub.start()
+            exchange.reset()
 
-    chaos_before.then(chaos.passed, kill_after)
-    assert trip.go(limits=Limits(rows=3)).code == codes.DONE
-    trip.check_arrived()
+        way.then(chaos.passed, kill_after)
+        assert trip.go(limits=Limits(rows=3)).code == codes.DONE
+        trip.check_arrived()
 
 
 def test_a_session_that_is_deleted_while_it_is_compared(trip: Trip, chaos_before: Chaos, hub: RealHub) -> None:
