@@ -72,7 +72,13 @@ _INSERTS = {
 }
 INSERT = _INSERTS[len(rows.COLUMNS)]  # for a whole row
 _SELECT = f"select {', '.join(rows.COLUMNS)} from event"  # noqa: S608
-_RECENT = "select 1 from event where seq > (select max(seq) from event) - 100 and id = ? and phase = ?"
+# Where an identity can stand: among the folded rows, which have an index, or past the mark.  Asked in one statement, as
+# another process may fold meanwhile.
+_WRITTEN = (
+    "select 1 from id_of where id = ?1 and phase = ?2 union all "
+    "select 1 from event where seq > (select seq from mark) and id = ?1 and phase = ?2 limit 1"
+)
+_UNFOLDED = "select id, phase from event where seq > (select seq from mark)"
 _ABOUT = "A localops journal: what AI agents did, a row each. Read it with `localops`, or a copy with any SQLite tool."
 
 _journals: weakref.WeakSet[Journal] = weakref.WeakSet()
@@ -115,7 +121,7 @@ class Journal:
         self._claims: dict[bytes, int] = {}  # ids that programs chose, by the thread that writes such a row
         self._claimed: dict[int, bytes] = {}  # and the other way round
         self._lost: dict[bytes, list[int]] = {}  # session -> [spilled, dropped], not yet told in a row
-        self._spilled = False  # rows of ours wait in a spill file
+        self._spilled = False  # rows wait in a spill file, as far as we know
         self._patience = wait
         self._busy_since = self._napped = 0.0
         self._gave_up = False  # the last wait for a lock came to nothing
@@ -260,15 +266,13 @@ class Journal:
 
     def _resolve(self, row: Row, error: BaseException, fate: list[bool]) -> None:
         """Find out what became of a row and whose the exception is; write the row again, or spill it."""
-        programs = False if _is_refusal(error) else interruption.is_programs(error)
+        refusal = _is_refusal(error)
+        programs = False if refusal else interruption.is_programs(error)
         if programs:
             interruption.hold(error)
-        if not fate and self._is_newest(row):
-            self.counts["recorded"] += 1
-            fate += (True,)
-            self._remember(row)
         if programs is False:
-            if not fate:
+            # A row that was refused is not looked for: while the journal is busy, that would cost each row a search.
+            if not fate and (refusal or not self._is_written(row, fate)):
                 self._refused(row, error, fate)
             return
         self._calm()
@@ -295,10 +299,8 @@ class Journal:
         """Write a row without waiting: what interrupted us is to reach the program soon."""
         if self._connection is not None and not self._in_place():
             self._mend()
-            if self._is_newest(row):  # it was written before our files went
-                self.counts["recorded"] += 1
-                fate += (True,)
-                return
+        if self._is_written(row, fate):
+            return
         patience, self._patience = self._patience, -1.0
         try:
             if not (self.power or self.network):
@@ -310,14 +312,32 @@ class Journal:
         finally:
             self._patience = patience
 
-    def _is_newest(self, row: Row) -> bool:
-        """Whether a row is among the last that were written: an interruption can come right after that."""
-        if self._connection is None or not self._in_place():
+    def _is_written(self, row: Row, fate: list[bool]) -> bool:
+        """Return whether a row is in the journal, and count it if so: an interruption can come after its commit.
+
+        Other processes may have written any number of rows since.
+        """
+        if not self._holds(row):
+            return False
+        self.counts["recorded"] += 1
+        fate += (True,)
+        self._remember(row)
+        return True
+
+    def _holds(self, row: Row) -> bool:
+        """Return whether a row is in the journal; where that cannot be read, nothing is written until the next look.
+
+        The row goes to a spill file then, and is taken in from there if it is not in the journal.
+        """
+        if self._connection is None:
             return False
         try:
-            return bool(self._connection.execute(_RECENT, row[:2]).get)
+            if self._in_place():
+                return bool(self._connection.execute(_WRITTEN, row[:2]).get)
         except apsw.Error:
-            return False
+            pass
+        self._execute = _refuse
+        return False
 
     def _refused(self, row: Row, error: BaseException, fate: list[bool]) -> None:
         """SQLite refused: mend what can be mended and try once more, else spill."""
@@ -491,14 +511,14 @@ class Journal:
                 if any(figures):
                     self._execute(INSERT, row)
             except BaseException:
-                if not self._is_newest(row):  # else it was interrupted after it was written
+                if not self._holds(row):  # else it was interrupted after it was written
                     self._put_back(session, figures)
                 raise
         self._spill = None
         self.collect()
-        for id in [id for id, thread in list(self._claims.items()) if thread == _SPILLED]:
-            self._claims.pop(id, None)
-        self._spilled = False  # not before: an interruption must not leave the rows where they wait
+        if not self._spilled:
+            for id in [id for id, thread in list(self._claims.items()) if thread == _SPILLED]:
+                self._claims.pop(id, None)
 
     def _put_back(self, session: bytes, figures: list[int]) -> None:
         """Add figures that could not be told; a signal handler may have counted on meanwhile."""
@@ -738,7 +758,8 @@ class Journal:
 
     def _roll_back(self) -> None:
         if self._connection is not None and self._connection.in_transaction:
-            self._execute("rollback")
+            # Through `_execute` where it does not refuse: that ends a statement which an interruption left half read.
+            (self._connection.execute if self._execute is _refuse else self._execute)("rollback")
 
     def _remember_files(self) -> bool:
         """Remember which files SQLite has open; False when those at their places are others already."""
@@ -1010,6 +1031,7 @@ class Journal:
     def _look_last(self) -> None:
         """Before letting go: save what was written to a file that is gone, and tell what was lost."""
         try:
+            self._spilled = self._spilled or bool(waiting(self.folder))  # what somebody else has left
             self._alone(lambda: self._look(monotonic()))
         except (apsw.Error, LocalopsError, OSError) as error:
             if _is_interruption(error):
@@ -1148,7 +1170,8 @@ class Journal:
             new: list[Row] = []
 
             def work(execute: Execute, batch: Sequence[Row] = batch, new: list[Row] = new) -> None:
-                seen = set()
+                # All is folded, and this empty, but in a journal that only a newer release folds.
+                seen = set(execute(_UNFOLDED).fetchall())
                 for row in batch:
                     identity = (row[0], row[1])
                     if identity in seen or execute("select 1 from id_of where id = ? and phase = ?", identity).get:
@@ -1165,6 +1188,9 @@ class Journal:
         """Take in what waits: spill files, large values that had no place, and parts from a network file system."""
         blobs.collect(self.folder)
         added = sum(self._collect_spill(path) for path in waiting(self.folder))
+        # Last, so that an interruption changes nothing.  What another process is taking in, or could not be read or
+        # removed, still waits: whoever was at it may have to leave it.
+        self._spilled = bool(waiting(self.folder))
         return added + sum(self._collect_part(path) for path in ([] if self._part else parts.ended(self.folder)))
 
     def _collect_spill(self, path: str) -> int:
@@ -1184,7 +1210,7 @@ class Journal:
             claim.done(unread)
             return added
         finally:
-            claim.close()
+            claim.file.close()  # not through a method of ours: the program could interrupt that
 
     def _collect_part(self, path: str) -> int:
         """Take in the journal that a process kept on a network file system."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import zlib
+from io import FileIO
 
 from localops import config, host, interruption
 
@@ -144,6 +145,7 @@ def waiting(project: str) -> list[str]:
 
 def foreign(project: str) -> list[str]:
     """What lies among the spill files and is not this user's: nobody but its owner takes it in."""
+    # One that is gone was taken in just now.
     return [path for path in _found(project) if not is_ours(path) and os.path.lexists(path)]
 
 
@@ -158,7 +160,8 @@ def _files(folder: str) -> list[str]:
 def _names(folder: str) -> list[str]:
     try:
         return sorted(os.listdir(folder))
-    except OSError:
+    except OSError as error:
+        interruption.pass_on(error)
         return []
 
 
@@ -186,26 +189,36 @@ def _lines(project: str) -> Iterator[bytes]:
 
 
 class Claim:
-    """A spill file taken for reading: renamed and locked; `done` removes it, leaving the block early keeps it."""
+    """A spill file taken for reading: renamed and locked; `done` removes it, closing it before that keeps it."""
 
     def __init__(self, path: str) -> None:
         # A name of its own: its writer goes on under the old one, and that file will be taken as well.
         self.path = path if path.endswith(_TAKEN) else f"{path}.{os.urandom(4).hex()}{_TAKEN}"
-        os.lstat(path)  # one that somebody else has taken in meanwhile is a FileNotFoundError
-        if not is_ours(path):
+        if not _is_own(os.lstat(path)):
             raise PermissionError(errno.EPERM, "not a spill file of this user", path)
-        if path != self.path:  # one that is taken already was left by a reader that died
+        if path != self.path:  # one that is taken already was left by a reader that died, or is at work
             os.rename(path, self.path)
-        self._handle = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        # With the lock left held, nobody could take the file in as long as this process runs.  This object closes it
+        # in C, where no signal handler runs first, also when the program interrupts us before the claim has a name.
+        self.file = FileIO(os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW))
         try:
-            _lock(self._handle)
-        except OSError:
-            self.close()
+            self._lock()
+        except BaseException:
+            self.file.close()
             raise
+
+    def _lock(self) -> None:
+        """Lock the file, and see that nobody has taken it in between its opening and that."""
+        try:
+            _lock(self.file.fileno())
+        except BlockingIOError as error:
+            raise BlockingIOError(error.errno, "another process is taking this spill file in", self.path) from error
+        if os.stat(self.path).st_ino != os.fstat(self.file.fileno()).st_ino:
+            raise FileNotFoundError(errno.ENOENT, "another process has taken this spill file in", self.path)
 
     def rows(self) -> Iterator[Row | bytes]:
         """The rows of the file, in order; a line that cannot be read comes back as its bytes."""
-        with open(os.dup(self._handle), "rb") as file:
+        with open(os.dup(self.file.fileno()), "rb") as file:
             for line in file:
                 try:
                     yield lines().to_row(line)
@@ -224,15 +237,19 @@ class Claim:
 
     def close(self) -> None:
         """Let go of the file."""
-        os.close(self._handle)
+        self.file.close()
 
 
 def is_ours(path: str) -> bool:
-    """A plain file of this user; anything else in the folder was not written by us."""
+    """Return whether this is a plain file of this user; anything else in the folder was not written by us."""
+    try:
+        return _is_own(os.lstat(path))
+    except OSError as error:
+        interruption.pass_on(error)
+        return False
+
+
+def _is_own(facts: os.stat_result) -> bool:
     import stat
 
-    try:
-        facts = os.lstat(path)
-    except OSError:
-        return False
     return stat.S_ISREG(facts.st_mode) and (not hasattr(os, "getuid") or facts.st_uid == os.getuid())

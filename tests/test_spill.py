@@ -114,10 +114,52 @@ def test_two_readers_cannot_take_one_file() -> None:
     Spill(folder()).write(event("a"))
     first = Claim(spill.waiting(folder())[0])
     before = len(os.listdir("/proc/self/fd"))
-    with pytest.raises(OSError, match="temporarily unavailable"):
+    with pytest.raises(OSError, match="another process is taking"):
         Claim(spill.waiting(folder())[0])
     assert len(os.listdir("/proc/self/fd")) == before
     first.close()
+
+
+def test_a_file_that_was_taken_in_before_it_is_locked_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader that has opened a file which another then removes does not take its rows in a second time."""
+    Spill(folder()).write(event("a"))
+    path, lock = spill.waiting(folder())[0] + ".taken", fcntl.flock
+    os.rename(path.removesuffix(".taken"), path)
+
+    def remove_and_lock(handle: int, how: int) -> None:
+        os.unlink(path)
+        lock(handle, how)
+
+    monkeypatch.setattr(fcntl, "flock", remove_and_lock)
+    with pytest.raises(FileNotFoundError):
+        Claim(path)
+
+
+def test_an_interrupted_claim_lets_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exception that comes right after the lock leaves the file to the next."""
+    Spill(folder()).write(event("a"))
+    lock = fcntl.flock
+
+    def lock_and_raise(handle: int, how: int) -> None:
+        lock(handle, how)
+        raise KeyboardInterrupt
+
+    before = len(os.listdir("/proc/self/fd"))
+    with monkeypatch.context() as patched:
+        patched.setattr(fcntl, "flock", lock_and_raise)
+        with pytest.raises(KeyboardInterrupt):
+            Claim(spill.waiting(folder())[0])
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(taken(spill.waiting(folder())[0])) == 1
+
+
+def test_what_became_of_a_file_is_said_as_it_is(tmp_path: Path) -> None:
+    """A file that is gone is not called somebody else's."""
+    with pytest.raises(FileNotFoundError):
+        Claim(str(tmp_path / "gone.ndjson"))
+    os.symlink(tmp_path, link := str(tmp_path / "link.ndjson"))
+    with pytest.raises(PermissionError, match="not a spill file of this user"):
+        Claim(link)
 
 
 def test_a_file_that_was_taken_in_meanwhile_is_not_there() -> None:
