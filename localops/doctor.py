@@ -422,6 +422,11 @@ def _deep(name: str, folder: str, reader: Reader) -> Iterator[Finding]:
     if wrong:
         shown = ", ".join(rows.id_text(id) for id in wrong[:_SHOWN])
         yield Finding(name, f"{len(wrong)} rows are not as they were written: {shown}", repair)
+    twice = reader.ask(statements("doctor.sql")["twice"])
+    if many := sum(more for _, more in twice):
+        shown = ", ".join(rows.id_text(id) for id, _ in twice[:_SHOWN])
+        text = f"{'1 row is' if many == 1 else f'{many} rows are'} copies of others, and counted again: {shown}"
+        yield Finding(name, text, f"{repair} puts a journal in its place that holds each row once")
     if missing:
         yield Finding(name, f"{len(missing)} blobs are missing: {', '.join(sorted(missing)[:_SHOWN])}")
     if stale := _stale(folder, reader):

@@ -206,7 +206,7 @@ def save(path: str, folder: str) -> Saved:
     """
     if os.path.exists(os.path.join(folder, JOURNAL)):
         raise ConfigError(f"{folder} holds a journal already: choose a new place for what is saved")
-    sound, broken = _sound(path)
+    sound, copies, broken = _sound(path)
     if not sound:
         raise NotFound(f"not one row of a journal was found in {path}; it was left as it is")
     gone = {row[_PARENT]: _taken(row) for _, row in sound.values() if row[_KIND] == "pruned"}
@@ -217,8 +217,8 @@ def save(path: str, folder: str) -> Saved:
         journal.fold()
     finally:
         journal.close()
-    last = max(seq for seq, _ in sound.values())
-    lost = last - len({seq for seq, _ in kept}) - sum(gone.values())
+    last = max(copies | {seq for seq, _ in sound.values()})
+    lost = last - len(copies | {seq for seq, _ in kept}) - sum(gone.values())
     return Saved(len(kept), max(0, lost), broken, len(sound) - len(kept), _pages_missing(path))
 
 
@@ -227,18 +227,23 @@ _ID, _PHASE, _KIND, _SESSION, _PARENT, _BODY = (
 )
 
 
-def _sound(path: str) -> tuple[dict[tuple[bytes, int], tuple[int, Row]], int]:
-    """The rows whose checksum fits, and how many numbers have only one whose does not."""
+def _sound(path: str) -> tuple[dict[tuple[bytes, int], tuple[int, Row]], set[int], int]:
+    """Return the rows whose checksum fits, each identity once and as it came first; the numbers of copies of these;
+    and how many numbers have only a row whose checksum does not.
+    """
     sound: dict[tuple[bytes, int], tuple[int, Row]] = {}
+    numbers: set[int] = set()
     suspect: set[int] = set()
     for seq, row in carve(path):
         if not _is_row(row):
             continue
         if rows.intact(row):
-            sound.setdefault((row[_ID], row[_PHASE]), (seq, row))
+            numbers.add(seq)
+            if seq < sound.setdefault((row[_ID], row[_PHASE]), (seq, row))[0]:
+                sound[row[_ID], row[_PHASE]] = (seq, row)
         else:
             suspect.add(seq)
-    return sound, len(suspect - {seq for seq, _ in sound.values()})
+    return sound, numbers - {seq for seq, _ in sound.values()}, len(suspect - numbers)
 
 
 def _is_row(row: Row) -> bool:

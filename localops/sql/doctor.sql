@@ -30,6 +30,14 @@ limit 1;
 select session
 from session_total;
 
+-- twice --
+-- Identities that stand more than once, and how often too often: figures count each of these rows.
+select id, count(*) - 1
+from event
+group by id, phase
+having count(*) > 1
+order by min(seq);
+
 -- clock_steps --
 -- How often the wall clock was changed.
 select count(*)
