@@ -344,10 +344,10 @@ class Client:
         return body
 
     def _find_the_dead(self, journal: Journal) -> None:
-        if spill.waiting(journal.folder):  # an end may be among the rows that wait
-            return
         try:
-            ends.derive(journal)
+            # Mostly there is none to look at. Where rows wait, an end may be among them.
+            if ends.others_open(journal) and not spill.waiting(journal.folder):
+                ends.derive(journal)
         except Exception as error:  # the edge: starting a session never fails for the sake of an older one
             if not hold_if_programs(error):
                 say(f"older sessions could not be looked at: {error}")
@@ -355,7 +355,8 @@ class Client:
     def _enter(self, session: Session) -> None:
         """Make it the current one; the environment may hand over an operation of the parent process."""
         parent = None
-        if os.environ.get("LOCALOPS_SESSION_ID") == str(session.session_id):
+        given = os.environ.get("LOCALOPS_SESSION_ID")
+        if given and given == str(session.session_id):
             text = os.environ.get("LOCALOPS_PARENT")
             parent = events.to_id(text) if text else None
         if scope.get()[0] is not session:

@@ -145,13 +145,15 @@ def _clock(at_ns: int) -> str:
     return when(at_ns)
 
 
+def others_open(journal: Journal) -> list[bytes]:
+    """Return the sessions of a journal that nobody has ended, without those that are open here."""
+    return [session for (session,) in journal.all("open_sessions", many=_MANY) if session not in journal.sessions]
+
+
 def derive(journal: Journal) -> int:
     """Write the end of each session that nobody is alive to write; how many there were."""
     found = []
-    open_sessions = journal.all("open_sessions", many=_MANY)
-    for (session,) in open_sessions:
-        if session in journal.sessions:
-            continue
+    for session in others_open(journal):
         stands = standing(journal, journal.folder, session)
         if stands.derived and stands.ended_ns is not None and not _is_written(journal, session, stands):
             found.append(_derived_end(session, stands))

@@ -332,9 +332,10 @@ def _installed_packages() -> dict[str, str]:
     found: dict[str, str] = {}
     for folder in sys.path:
         for entry in _entries(folder or "."):
-            stem, dot, ending = entry.rpartition(".")
-            name, dash, version = stem.partition("-")
-            if dot and dash and ending in ("dist-info", "egg-info"):
+            if not entry.endswith((".dist-info", ".egg-info")):  # most are not, and there are hundreds
+                continue
+            name, dash, version = entry[:-10].rstrip(".").partition("-")
+            if dash:
                 # What comes first on the path is what an import gets; eggs add their Python to the version.
                 found.setdefault(_canonical(name), version.partition("-py")[0])
     return dict(sorted(found.items()))
@@ -371,6 +372,8 @@ def _mounts(mountinfo: str | None = None) -> Iterator[tuple[str, str, str]]:
 
 def _unescaped(field: str) -> str:
     r"""Undo the kernel's `\040` for a blank, and its like for tab, newline and backslash."""
+    if "\\" not in field:
+        return field
     first, *rest = field.split("\\")
     return first + "".join(chr(int(part[:3], 8)) + part[3:] for part in rest)
 

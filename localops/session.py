@@ -20,6 +20,7 @@ from localops.events import ErrorEvent, Event, LLMEvent, to_id
 from localops.interruption import attempt, deliver, hold, hold_if_programs, is_programs, pass_on, settle, waiting
 from localops.measures import NO_USAGE, UNMEASURED, given_times, of_llm, of_tool, unbilled, unusable
 from localops.operation import Operation, is_recorded, tell
+from localops.output import cost as in_dollars
 from localops.output import say, say_once
 
 TYPE_CHECKING = False
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 STATES = ("Success", "Failure", "Indeterminate")
 _STATE_OF = {state.lower(): state for state in STATES} | {"fail": "Failure"}
 _KINDS = {"actions": "action", "llms": "llm", "tools": "tool", "errors": "error"}
+_COST, _UNPRICED = 11, 12  # where the query `totals` has them
 _WARN_AT = 0.8  # of the budget
 _NO_FIELDS: Mapping[str, object] = {}
 _MOST_TAGS = 100_000  # of one event or session: an iterator may have no end
@@ -749,7 +751,7 @@ class Session:
             rows_wait = "1 row of the session waits" if spilled == 1 else f"{spilled} rows of the session wait"
             say_once("figures", f"{rows_wait} in a spill file: figures do not count what waits")
         figures = self._figures()
-        self._warn_unpriced(figures)
+        self._warn_unpriced(figures.unpriced)
         return analytics.contract(figures, running=self._ended is None)
 
     def _figures(self) -> Totals:
@@ -861,23 +863,22 @@ class Session:
         say(message)
 
     def _total_cost(self) -> str | None:
-        from localops import analytics, output
-
         totals = self._ask("totals", session=self._id)
         if not totals:
             return None
-        figures = analytics.Totals(*totals[0])
-        self._warn_unpriced(figures)
-        return output.cost(figures.cost)
+        # `analytics` names these figures. It takes two milliseconds to load, at the end of every program.
+        cost, unpriced = totals[0][_COST], totals[0][_UNPRICED]
+        self._warn_unpriced(unpriced)
+        return in_dollars(cost)
 
-    def _warn_unpriced(self, figures: Totals) -> None:
+    def _warn_unpriced(self, unpriced: int) -> None:
         """Warn once that the cost is only what is known of it."""
-        if not figures.unpriced or not self._is_first("cost"):
+        if not unpriced or not self._is_first("cost"):
             return
         from localops import analytics
 
         models = [part.value for part in analytics.parts(self._journal, self._id, "model") if part.unpriced]
-        calls = "1 LLM call has" if figures.unpriced == 1 else f"{figures.unpriced} LLM calls have"
+        calls = "1 LLM call has" if unpriced == 1 else f"{unpriced} LLM calls have"
         named = f" ({', '.join(models[:5])})" if models else ""
         say(
             f"the cost of session {str(self.session_id)[:13]} is incomplete: {calls} no token counts, or a model "

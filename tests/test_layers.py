@@ -157,6 +157,17 @@ def test_importing_localops_is_light() -> None:
     assert not loaded.intersection(DOORS) - {"apsw", "orjson"}
 
 
+def test_a_plain_run_loads_no_more_of_ours_than_it_needs() -> None:
+    """From the first import to the end of a session: no module for commands or figures, and contextlib for nobody."""
+    code = (
+        "import localops, sys; localops.init().record(localops.ActionEvent()); localops.end_session('Success')\n"
+        "print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=_TOP, capture_output=True, text=True, check=True)
+    needless = ("localops.analytics", "localops.pricing", "localops.decorators", "contextlib", "localops.home")
+    assert not set(done.stdout.split()).intersection(needless)
+
+
 def test_importing_localops_loads_no_more_than_is_asked_for() -> None:
     """The package alone is nearly nothing; each name brings what it needs, and all of them can be imported."""
     code = (
