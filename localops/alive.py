@@ -163,7 +163,7 @@ def _place(project: str) -> int:
     return crc32(os.fsencode(os.path.realpath(project)))
 
 
-class alone(Descriptors):  # noqa: N801 (used like a function; contextlib takes a millisecond to load)
+class alone(Descriptors):  # noqa: N801 (used like a function, and cheaper than a generator)
     """Do in this folder what must not be done twice at a time; BlockingIOError when somebody is at it."""
 
     def __init__(self, folder: str) -> None:

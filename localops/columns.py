@@ -8,6 +8,7 @@ alike stands together, which packs better.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 
 from localops import encode, rows
 
@@ -51,10 +52,8 @@ def to_rows(head: bytes, bodies: Sequence[bytes]) -> tuple[list[Numbered], dict[
     told = _columns(head, len(bodies))
     costly = {at for at, body in enumerate(bodies) if len(body) > _LARGE and _has_many_lists(body)}
     if not costly:
-        try:
+        with suppress(ValueError):
             return taken(told, bodies), {}
-        except ValueError:
-            pass
     found: list[Numbered] = []
     refused = {}
     for at, seq in enumerate(told["seq"]):  # one of them is none: which?

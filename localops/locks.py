@@ -208,7 +208,7 @@ class Descriptors:
             self.__exit__()
 
 
-class high_descriptors(Descriptors):  # noqa: N801 (used like a function; contextlib takes a millisecond to load)
+class high_descriptors(Descriptors):  # noqa: N801 (used like a function, and cheaper than a generator)
     """Have what is opened inside get high descriptors: a program that closes all of them uses the low ones again."""
 
     def __enter__(self) -> None:

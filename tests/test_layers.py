@@ -158,13 +158,13 @@ def test_importing_localops_is_light() -> None:
 
 
 def test_a_plain_run_loads_no_more_of_ours_than_it_needs() -> None:
-    """From the first import to the end of a session: no module for commands or figures, and contextlib for nobody."""
+    """From the first import to the end of a session: no module for commands, figures or decorators."""
     code = (
         "import localops, sys; localops.init().record(localops.ActionEvent()); localops.end_session('Success')\n"
         "print(*sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=_TOP, capture_output=True, text=True, check=True)
-    needless = ("localops.analytics", "localops.pricing", "localops.decorators", "contextlib", "localops.home")
+    needless = ("localops.analytics", "localops.pricing", "localops.decorators", "localops.home")
     assert not set(done.stdout.split()).intersection(needless)
 
 
