@@ -525,6 +525,13 @@ def test_a_home_that_is_a_file(tmp_path: Any) -> None:
 # Network file systems
 
 _NFS = "1 0 0:1 / / rw - ext4 /dev/vda rw\n2 1 0:2 / {} rw - nfs4 server:/home rw\n"
+
+
+def _nfs(folder: str) -> str:
+    """The mounts of a machine on which the home is on a network file system; blanks stand there in octal."""
+    return _NFS.format(os.path.dirname(folder).replace(" ", r"\040"))
+
+
 _WRITER = (
     "import sys, os\nfrom localops.journal import Journal\nfrom localops import clock, rows\n"
     "journal = Journal(sys.argv[1], mountinfo=sys.argv[2])\nat = clock.now_ns()\n"
@@ -536,7 +543,7 @@ _WRITER = (
 @pytest.mark.parametrize("end", ["journal.close()", "os._exit(1)"])
 def test_on_a_network_file_system_each_process_has_its_own_file(folder: str, end: str) -> None:
     """There a process writes a part of its own, which comes in when it has ended, in peace or not, and not before."""
-    mounts = _NFS.format(os.path.dirname(folder))
+    mounts = _nfs(folder)
     writer = programs.start(_WRITER + "print(1, flush=True); sys.stdin.readline()\n" + end, folder, mounts)
     assert writer.stdout is not None
     writer.stdout.readline()
@@ -552,7 +559,7 @@ def test_on_a_network_file_system_each_process_has_its_own_file(folder: str, end
 
 def test_what_lies_beside_a_part_goes_with_it(folder: str) -> None:
     """SQLite's own file beside a part goes when the part has come in, and when a killed process left it alone."""
-    mounts = _NFS.format(os.path.dirname(folder))
+    mounts = _nfs(folder)
     assert programs.run(_WRITER + "os._exit(1)", folder, mounts).returncode == 1
     place = Path(folder, "parts")
     (part,) = place.iterdir()
@@ -581,7 +588,7 @@ def test_a_home_with_a_name_that_is_no_utf_8(tmp_path: Path) -> None:
 
 def test_a_part_that_was_closed_is_not_written_again(folder: str) -> None:
     """What is recorded after a close goes to another part, so none is taken away under its writer."""
-    mounts = _NFS.format(os.path.dirname(folder))
+    mounts = _nfs(folder)
     journal = Journal(folder, mountinfo=mounts)
     for name in ("a", "b"):
         journal.append(event(name))
