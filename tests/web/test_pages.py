@@ -481,7 +481,8 @@ def test_a_conversation_opens_at_the_event_that_is_selected(owls: Visit) -> None
     page = owls.session("so many owls", "chat")
     first = page.locator(".turn").first.get_attribute("data-seq") or ""
     page = owls.session("so many owls", "chat", event=f"?event={int(first) + 700}")
-    turn = page.locator(".turn.current", has_text="owl number 700")
+    # The row about the machine comes when it is found out, which may be before that event or after it.
+    turn = page.locator(".turn.current", has_text=re.compile("owl number (699|700)"))
     turn.wait_for()
     drawn = page.locator(".turn").count()
     assert drawn < 100
