@@ -54,12 +54,16 @@ lines()  # now: while the interpreter goes down, a row can still be spilled, but
 BATCH = 1_024  # rows folded at a time: about 2 ms for whoever crosses the line, 2 µs a row
 LOOK_EVERY = 0.5  # seconds between looks at whether the file, its WAL and our locks are still there
 CHECK_EVERY = 0.001  # seconds between quick looks at whether others still find the files that we write to
-# Pages of the WAL after which it is copied into the file, and after which writers wait until it is empty: SQLite begins
-# it again only in a moment at which nobody reads or writes, and under many writers there is none.
-COPY_FRAMES, MOST_FRAMES = 1_000, 3_000
-SHORTEN_WAIT = 0.1  # seconds to wait for those who read, when the WAL is to be begun again
-SHORTEN_MOST = 0.5  # and for another process that does it
-SHORTEN_PAUSE, SHORTEN_PAUSE_MOST = 0.5, 30.0  # seconds until that is tried again, if somebody reads for longer
+# Pages of the WAL after which it is copied into the file, and after which one process makes the others wait and has it
+# begun again: SQLite does that only in a moment at which nobody reads or writes, and under many writers there is none.
+# With more than FULL_FRAMES nobody writes on while another process is at it.
+COPY_FRAMES, MOST_FRAMES, FULL_FRAMES = 1_000, 2_900, 3_300
+SHORTEN_WAIT = 1.0  # seconds to wait for the write lock, when the WAL is to be begun again
+READERS_WAIT = 0.025  # and then for those who read: all who write wait meanwhile
+FULL_WAIT = 0.5  # seconds to wait for another process that is at it
+SHORTEN_SOON = 0.002  # and until that is tried again
+SHORTEN_PAUSE, SHORTEN_PAUSE_MOST = 0.5, 30.0  # and when somebody reads for longer
+PLACE_EVERY = 8  # naps between two looks at our files, while we wait for a lock
 SYNC_EVERY = 1.0  # a power cut costs at most this much of what was recorded
 URGENT_EVERY = 0.1  # errors and openings sync at most ten times a second
 
@@ -134,7 +138,7 @@ class Journal:
         self._inodes: list[int] = []
         self._size = 0
         self._copied = 0  # pages in the WAL when it was last copied into the file
-        self._shorten_at, self._shorten_pause = 0.0, SHORTEN_PAUSE
+        self._shorten_at, self._shorten_pause, self._readers_since = 0.0, SHORTEN_PAUSE, 0.0
         self._recent: list[Row] = []  # written since the last check, which showed that others see what we write
         self._watch = Watch("")
         self._remember = self._recent.append
@@ -194,7 +198,7 @@ class Journal:
                     if now >= self._check_at or self._position() != MARK:
                         self._check(now)
                     if sync or now >= self._sync_at:
-                        self._insert_synced(row, now)
+                        self._insert_synced(row, now, sync)
                     else:
                         self._execute(_INSERTS[len(row)], row)
                     self.counts["recorded"] += 1
@@ -213,18 +217,44 @@ class Journal:
             return self._left(row, error, fate)
         return True
 
-    def _insert_synced(self, row: Row, now: float) -> None:
-        """One commit under FULL: it syncs the whole WAL, so everything before it is safe from a power cut too."""
-        self._synced, self._sync_at = now, now + SYNC_EVERY
-        if self.power or self.network:
-            self._execute(_INSERTS[len(row)], row)
-            return
+    def _insert_synced(self, row: Row, now: float, at_once: bool) -> None:
+        """Write a row and sync the whole WAL, so that everything before it is safe from a power cut too."""
         execute = self._execute
+        by_handle = self._watch.wal >= 0 and self._vfs is None and not (self.power or self.network)
+        if by_handle and not at_once and (rest := self._synced_for()):
+            self._sync_at = now + rest
+            execute(_INSERTS[len(row)], row)
+            return
+        self._synced, self._sync_at = now, now + SYNC_EVERY
+        if by_handle:  # SQLite would sync while it holds the write lock
+            execute(_INSERTS[len(row)], row)
+            self._sync_wal()
+            return
+        if self.power or self.network:
+            execute(_INSERTS[len(row)], row)
+            return
         try:
             execute("pragma synchronous = full")
             execute(_INSERTS[len(row)], row)
         finally:
             execute("pragma synchronous = normal")
+
+    def _sync_wal(self) -> None:
+        """Sync the WAL without a lock, so that nobody waits for the disk but us."""
+        try:
+            os.fdatasync(self._watch.wal)
+        except OSError as error:
+            interruption.pass_on(error)
+            say_once("sync", f"{self.path}-wal cannot be synced ({error}): a power cut may cost the newest events")
+
+    def _synced_for(self) -> float:
+        """Seconds for which the last copying of the WAL, by whichever process, will do: it begins with a sync."""
+        try:
+            rest = os.stat(self.path).st_mtime + SYNC_EVERY - time.time()
+        except OSError as error:
+            interruption.pass_on(error)
+            return 0.0
+        return rest if 0 < rest <= SYNC_EVERY else 0.0
 
     def sync_due(self) -> bool:
         """Whether a tenth of a second has passed since the last sync: a wait that begins now should be safe first."""
@@ -438,35 +468,53 @@ class Journal:
         """Do what SQLite would do at every commit, where it can be done less often, and keep the WAL short."""
         frames, done = self._watch.frames()
         self._copied = min(self._copied, frames)
-        if frames > MOST_FRAMES and frames > done and now >= self._shorten_at:
-            self._shorten(now)
-        elif frames - max(done, self._copied) >= COPY_FRAMES:
+        if frames - max(done, self._copied) >= COPY_FRAMES:
+            # Others write meanwhile.  When another process is copying already, this returns at once.
             self._copied = frames
             self._execute("pragma wal_checkpoint(passive)").fetchall()
+        elif frames > MOST_FRAMES and frames > done and now >= self._shorten_at:
+            self._shorten()
 
-    def _shorten(self, now: float) -> None:
-        """Copy all of the WAL into the file and have it begun again, unless somebody reads for long."""
-        patience, self._patience = self._patience, SHORTEN_WAIT
-        try:
-            done = self._restart_wal()
-        finally:
-            self._patience = patience
-        # To try again and again would stop all who write.
-        self._shorten_at = now if done else now + self._shorten_pause
-        self._shorten_pause = SHORTEN_PAUSE if done else min(2 * self._shorten_pause, SHORTEN_PAUSE_MOST)
+    def _shorten(self) -> None:
+        """Have the WAL begun again; with others at it, go on writing while there is room."""
+        busy, until = self._restart_wal(), monotonic() + FULL_WAIT
+        while busy and not self._gave_up and monotonic() < until:
+            if self._watch.frames()[0] <= FULL_FRAMES:
+                break
+            time.sleep(0.001 + 0.002 * self._random.random())
+            # Not again when the other process has done it meanwhile.
+            busy = self._watch.frames()[0] > MOST_FRAMES and self._restart_wal()
+        if busy and self._readers_since:
+            # To try again and again would stop all who write.
+            self._shorten_at = monotonic() + self._shorten_pause
+            self._shorten_pause = min(2 * self._shorten_pause, SHORTEN_PAUSE_MOST)
+        else:
+            full = self._watch.frames()[0] > FULL_FRAMES
+            self._shorten_at = monotonic() + (SHORTEN_SOON if busy and not full else 0.0)
+            self._shorten_pause = SHORTEN_PAUSE
 
     def _restart_wal(self) -> bool:
-        waited = 0.0
-        while waited < SHORTEN_MOST and self._watch.frames()[0] > MOST_FRAMES:
-            self._gave_up = False
-            if not self._execute("pragma wal_checkpoint(restart)").fetchall()[0][0]:
-                return True
-            if self._gave_up:  # somebody reads
-                return False
-            nap = 0.004 * self._random.random()  # another process is at it: SQLite does not wait for that
-            waited += nap
-            time.sleep(nap)
-        return waited < SHORTEN_MOST
+        """Copy the rest of the WAL into the file while nobody writes; True when it could not be begun again."""
+        connection = self._connection
+        assert connection is not None
+        patience, self._patience = self._patience, SHORTEN_WAIT
+        self._gave_up, self._readers_since = False, 0.0
+        connection.set_busy_handler(self._busy_shortening)
+        try:
+            return bool(self._execute("pragma wal_checkpoint(restart)").fetchall()[0][0])
+        finally:
+            self._patience = patience
+            connection.set_busy_handler(self._busy)
+
+    def _busy_shortening(self, tries: int) -> bool:
+        """Wait as `_busy`, but once the write lock is ours only a moment for those who read."""
+        if not self._watch.writes():
+            return self._busy(tries)
+        now = monotonic()
+        self._readers_since = self._readers_since or now
+        self._gave_up = now - self._readers_since > READERS_WAIT
+        time.sleep(0.0003)
+        return not self._gave_up
 
     def _look(self, now: float) -> None:
         """Twice a second: are we still who we were, and is the file still where we write?"""
@@ -706,7 +754,8 @@ class Journal:
         if max(now - self._busy_since, self._napped) > self._patience or self._barred:
             self._gave_up = True
             return False
-        if self._inodes and not self._in_place():  # whoever holds the lock may be keeping us from a lost -shm file
+        # Whoever holds the lock may be keeping us from a lost -shm file.
+        if self._inodes and tries % PLACE_EVERY == 0 and not self._in_place():
             return False
         nap = 0.0003 + 0.0017 * self._random.random()
         self._napped += nap

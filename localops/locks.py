@@ -41,6 +41,7 @@ OURS, CLOSED, TAKEN = "ours", "closed", "taken"  # what may have become of our d
 _FLOCK = "hhxxxxqqixxxx"  # struct flock of 64-bit Linux: type, whence, start, length, pid
 _SHARED = (0x40000002, 510)  # the bytes SQLite locks in the database file while it is open in WAL mode
 _DEAD_MAN = (128, 1)  # and in the -shm file
+_WRITE = (120, 1)  # in the -shm file: the write lock
 _WRITING = (120, 3)  # in the -shm file: the locks of whoever writes, checkpoints or recovers
 _FRAMES = struct.Struct("16xI76xI")  # where the -shm file says what the WAL holds, in the byte order of the machine
 _LOW = 100  # descriptors below are left to the program
@@ -68,6 +69,7 @@ class Watch:
         self._files: dict[int, tuple[int, int]] = {}
         self._held: list[tuple[int, tuple[int, int]]] = []
         self._shared = -1
+        self.wal = -1  # the descriptor of the WAL, where it can be found
         self.position: Callable[[], int] | None = None  # asks for it of one descriptor: MARK while that is ours
         self.attached = True  # whether SQLite has those files open that are at their places; not known: True
         names = _names() if _able and path else []
@@ -80,6 +82,8 @@ class Watch:
             self._files[handle] = inode
             if sides[inode] == "-shm":
                 self._shared = handle
+            elif sides[inode] == "-wal":
+                self.wal = handle
             area = {"": _SHARED, "-shm": _DEAD_MAN}.get(sides[inode])
             if area is not None and _locked(handle, area):
                 self._held.append((handle, area))
@@ -120,6 +124,16 @@ class Watch:
         except OSError as error:
             pass_on(error)
             return 0, 0
+
+    def writes(self) -> bool:
+        """Whether this process holds the write lock."""
+        try:
+            asked = struct.pack(_FLOCK, F_WRLCK, os.SEEK_SET, *_WRITE, 0)
+            kind, _, _, _, pid = struct.unpack(_FLOCK, fcntl(self._shared, F_OFD_GETLK, asked))
+        except OSError as error:
+            pass_on(error)
+            return False
+        return bool(kind != F_UNLCK and pid == os.getpid())
 
     def pin_shared(self) -> int | None:
         """The -shm file that SQLite uses, opened once more: its locks can be asked for when SQLite has let go."""

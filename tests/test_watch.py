@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import time
@@ -308,6 +309,88 @@ def test_a_wal_stays_short_under_many_writers(folder: str) -> None:
     assert largest <= 16 << 20
     assert written * 20_000 > 16 << 20
     assert is_sound(folder)
+
+
+def test_a_writer_goes_on_while_another_process_copies_the_wal(
+    journal: Journal, folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As long as there is room it writes on without a nap; when there is none it waits, but not for ever."""
+    code = (
+        "import fcntl, sys\nfile = open(sys.argv[1] + '-shm', 'r+b')\n"
+        "fcntl.lockf(file, fcntl.LOCK_EX, 1, 121)\nprint('up', flush=True)\nsys.stdin.readline()\n"
+    )
+    body = '{"x":"' + 100_000 * "y" + '"}'
+    naps: list[int] = []
+    sleep = time.sleep
+
+    def nap(seconds: float) -> None:
+        naps.append(journal._watch.frames()[0])
+        sleep(seconds)
+
+    def write() -> None:
+        journal._check_at = journal._shorten_at = 0.0
+        assert journal.append(event("x", body=body))
+
+    journal.append(event("first"))
+    copies = programs.start(code, journal.path)  # it holds the lock of whoever copies
+    assert copies.stdout is not None
+    assert copies.stdout.readline() == "up\n"
+    monkeypatch.setattr(time, "sleep", nap)
+    while journal._watch.frames()[0] <= journals.FULL_FRAMES:
+        write()
+    assert naps == []
+    write()
+    assert min(naps) > journals.FULL_FRAMES
+    copies.communicate("\n", timeout=60)
+    write()
+    write()
+    assert journal._watch.frames()[0] < journals.COPY_FRAMES
+    assert journal.counts["spilled"] == 0
+
+
+def test_others_write_while_the_wal_is_synced(journal: Journal, folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk is waited for without the write lock, and a disk that fails costs no row."""
+    synced: list[str] = []
+    fdatasync = os.fdatasync
+
+    def slow(handle: int) -> None:
+        appends(folder, f"meanwhile {len(synced)}")
+        synced.append(os.readlink(f"/proc/self/fd/{handle}"))
+        fdatasync(handle)
+
+    def broken(handle: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    journal.append(event("first"))
+    monkeypatch.setattr(os, "fdatasync", slow)
+    assert journal.append(event("one"), sync=True)
+    monkeypatch.setattr(os, "fdatasync", broken)
+    assert journal.append(event("two"), sync=True)
+    assert synced == [journal.path + "-wal"]
+    assert names(folder) == ["first", "one", "meanwhile 0", "two"]
+    assert journal.counts == {"recorded": 3, "spilled": 0, "dropped": 0, "reopened": 0}
+
+
+def test_the_sync_of_another_process_will_do(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The WAL was just copied into the file, which begins with a sync: it is not synced again for a second."""
+    synced: list[int] = []
+    fdatasync = os.fdatasync
+
+    def counted(handle: int) -> None:
+        synced.append(handle)
+        fdatasync(handle)
+
+    monkeypatch.setattr(os, "fdatasync", counted)
+    journal.append(event("first"))
+    for age, syncs in ((0.1, 0), (60.0, 1), (-60.0, 1)):
+        synced.clear()
+        os.utime(journal.path, (time.time() - age,) * 2)
+        journal._sync_at = 0.0
+        assert journal.append(event(f"{age}"))
+        assert len(synced) == syncs
+    os.utime(journal.path)
+    assert journal.append(event("at once"), sync=True)
+    assert len(synced) == 2
 
 
 def test_a_long_reader_does_not_stop_writers(journal: Journal, folder: str) -> None:
