@@ -479,5 +479,6 @@ def test_a_clock_that_stands_still_ends_a_wait(
             assert journal.append(event("spilled"))
 
     other.transact(meanwhile)
-    other.close()
+    # Before it is closed: who lets go of a journal takes in what waits.
     assert spill.count(folder) == 1
+    other.close()
