@@ -348,9 +348,12 @@ def own_prices(folder: str) -> Mapping[str, Any]:
     return found
 
 
-def in_environment() -> list[tuple[str, str]]:
-    """Return the settings in the environment, ours and AgentOps'."""
-    return [item for item in os.environ.items() if item[0].startswith(("LOCALOPS_", "AGENTOPS_"))]
+def in_environment() -> list[tuple[Any, Any]]:
+    """Return the settings in the environment, ours and AgentOps', as the system has them."""
+    # Without its decoding: a session's start looks through all of it.
+    data: dict[Any, Any] = getattr(os.environ, "_data", {})
+    ours = (b"LOCALOPS_", b"AGENTOPS_") if os.name == "posix" else ("LOCALOPS_", "AGENTOPS_")
+    return [item for item in data.items() if item[0][:9] in ours]
 
 
 def home(given: str | os.PathLike[str] | None = None) -> str:
