@@ -40,6 +40,11 @@ def _data_option(command: F) -> F:
     return click.option("--data", required=True, metavar="FOLDER", help="The hub's data folder.")(command)
 
 
+def _new_option(command: F) -> F:
+    text = "Begin a new hub in a folder that has journals and no hub.json: its id is another one, and no key works."
+    return click.option("--new", is_flag=True, help=text)(command)
+
+
 def _project_option(command: F) -> F:
     return click.option("--project", required=True, metavar="NAME", help="The project.")(command)
 
@@ -57,6 +62,7 @@ def _project_option(command: F) -> F:
     "--rate", type=click.IntRange(min=1), default=100, show_default=True, help="Requests of a key in a second."
 )
 @click.option("--access-log", is_flag=True, help="A line for each request: address, path and status, never keys.")
+@_new_option
 def serve(
     data: str,
     host: str,
@@ -66,6 +72,7 @@ def serve(
     max_body: int,
     rate: int,
     access_log: bool,
+    new: bool,
 ) -> None:
     """Serve until SIGTERM or Ctrl-C, which let finish what runs.
 
@@ -83,7 +90,7 @@ def serve(
 
     _check_tls(host, tls_cert, tls_key)
     folder = _folder(data)
-    keys = Keys(folder)
+    keys = Keys(folder, new=new)
     limits = Limits(body=max_body << 20, inflated=4 * max_body << 20, rate=float(rate))
     serving.serve(
         app(HomeStore(folder), keys, limits=limits),
@@ -130,15 +137,17 @@ def key() -> None:
 @_data_option
 @_project_option
 @click.option("--note", metavar="TEXT", help="Whom it is for.")
+@_new_option
 @json_option
-def create(data: str, project: str, note: str | None, as_json: bool) -> None:
+def create(data: str, project: str, note: str | None, new: bool, as_json: bool) -> None:
     """Make a key to a project, and the project if it is new.
 
     It is shown this once: the hub keeps a digest.
     """
+    from localops.server.keys import Keys
     from localops.server.store import HomeStore
 
-    keys = _keys(data, new=True)
+    keys = Keys(_folder(data), new=new)
     with _owned(keys.folder):
         secret = keys.create(project, note)
         store = HomeStore(keys.folder)
@@ -282,7 +291,8 @@ def backup(data: str, path: str, as_json: bool) -> None:
     if as_json:
         print_json({"folder": target, "projects": names})
         return
-    output.say(f"wrote {len(names)} projects and the keys to {target}")
+    projects = "1 project" if len(names) == 1 else f"{len(names)} projects"
+    output.say(f"wrote {projects} and the keys to {target}")
 
 
 def _copy_blobs(source: str, target: str) -> None:
@@ -328,12 +338,14 @@ def _folder(data: str) -> str:
     return os.path.abspath(os.path.expanduser(data))
 
 
-def _keys(data: str, *, new: bool = False) -> Keys:
-    """The keys of a hub; only `create` and `serve` begin one."""
+def _keys(data: str) -> Keys:
+    """Return the keys of a hub that has begun; only `create` and `serve` begin one."""
     from localops.ends import HUB
-    from localops.server.keys import Keys
+    from localops.server.keys import Keys, has_journals, lost
 
     folder = _folder(data)
-    if not new and not os.path.exists(os.path.join(folder, HUB)):
+    if not os.path.exists(os.path.join(folder, HUB)):
+        if has_journals(folder):
+            raise ConfigError(lost(folder))
         raise NotFound(f"{folder} is no hub's data folder: `localops hub key create` begins one")
     return Keys(folder)

@@ -48,7 +48,12 @@ class Unreadable(ConfigError):
 class Keys:
     """The keys of a hub; read again whenever the file has changed, so a revoked one is refused at once."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, *, new: bool = False) -> None:
+        """Read the keys of a hub, and begin a hub where there is none.
+
+        ConfigError when there are journals and no keys, unless a `new` hub is meant: its id would be another one,
+        and no machine that sends to it would be let in.
+        """
         self.folder = folder
         self.path = os.path.join(folder, ends.HUB)
         self._seen: tuple[int, ...] | None = None
@@ -57,6 +62,8 @@ class Keys:
         self._lock = threading.Lock()
         self._load()
         if not self._hub:
+            if not new and has_journals(folder):
+                raise ConfigError(lost(folder))
             self._change(lambda keys: keys)
 
     @property
@@ -105,8 +112,10 @@ class Keys:
     def _load(self) -> None:
         try:
             facts = os.stat(self.path)
-        except FileNotFoundError:
-            return
+        except FileNotFoundError as error:
+            if not self._hub:
+                return
+            raise Unreadable(f"{self.path} is missing: put it back from the backup of this hub") from error
         except OSError as error:
             raise Unreadable(f"{self.path} cannot be read: {error.strerror}") from error
         seen = (facts.st_mtime_ns, facts.st_ino, facts.st_size)
@@ -147,6 +156,20 @@ class Keys:
             os.fsync(file.fileno())
         host.replace(temporary, self.path)  # a key that was revoked must not come back with the power
         self._seen = None
+
+
+def has_journals(folder: str) -> bool:
+    """Whether rows were stored in a data folder."""
+    return any(os.path.exists(os.path.join(folder, name, config.JOURNAL)) for name in config.projects(folder))
+
+
+def lost(folder: str) -> str:
+    """Return what to do about a data folder that has journals and no keys."""
+    return (
+        f"{folder} has journals, and {ends.HUB} is missing: restore {ends.HUB} from the backup of this hub; "
+        "with --new (of `localops hub serve` and `localops hub key create`) a new hub begins here, under another id "
+        "and without keys"
+    )
 
 
 def _told(key: Key) -> dict[str, Any]:

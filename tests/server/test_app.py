@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import uuid
 import zlib
 from pathlib import Path
@@ -310,6 +313,25 @@ def test_health_needs_no_key(running: RealHub) -> None:
     """For whoever watches over it."""
     status, told = running.ask("GET", "/health", key="")
     assert (status, told["status"], bool(told["version"])) == (200, "ok", True)
+
+
+def test_a_hub_without_its_keys_takes_nothing(tmp_path: Path) -> None:
+    """It answers 503, and its health says so, until the file is back; no other hub begins in its folder."""
+    with hub(tmp_path) as found:
+        os.rename(found.data / "hub.json", found.data / "away")
+        assert found.take(batch_of(session_rows()))[0] == 503
+        assert (found.ask("GET", "/health")[0], found.ask("GET", "/health")[1]["status"]) == (503, "trouble")
+        for command in ("serve", "check"):
+            done = subprocess.run(
+                [sys.executable, "-m", "localops", "hub", command, "--data", str(found.data)],
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=60,
+            )
+            assert (done.returncode, "restore hub.json" in done.stderr) == (2, True), done
+        os.rename(found.data / "away", found.data / "hub.json")
+        assert found.take(batch_of(session_rows()))[0] == 200
 
 
 def test_the_openapi_document_is_that_of_the_doors(running: RealHub) -> None:

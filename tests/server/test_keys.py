@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from localops.errors import Ambiguous, ConfigError, NotFound
-from localops.server.keys import Keys
+from localops.server.keys import Keys, Unreadable
+from localops.server.store import HomeStore
 
 
 def test_a_key_opens_its_project(tmp_path: Path) -> None:
@@ -85,3 +86,28 @@ def test_a_broken_file_is_said(tmp_path: Path) -> None:
     (tmp_path / "hub.json").write_text("{}")
     with pytest.raises(ConfigError):
         Keys(str(tmp_path))
+
+
+def test_keys_that_vanish_let_nobody_in(tmp_path: Path) -> None:
+    """What was read before does not count: a key may have been revoked since; once the file is back, they do."""
+    keys = Keys(str(tmp_path))
+    secret = keys.create("mine")
+    (tmp_path / "hub.json").rename(tmp_path / "away")
+    for ask in (keys.all, lambda: keys.find(secret), lambda: keys.create("other")):
+        with pytest.raises(Unreadable, match="missing"):
+            ask()
+    (tmp_path / "away").rename(tmp_path / "hub.json")
+    assert keys.find(secret) is not None
+
+
+def test_no_hub_begins_where_one_has_lost_its_keys(tmp_path: Path) -> None:
+    """A folder with journals and without keys is one of a hub that was not restored whole; a new one is asked for."""
+    Keys(str(tmp_path))
+    store = HomeStore(str(tmp_path))
+    store.migrate("mine")
+    store.close()
+    (tmp_path / "hub.json").unlink()
+    with pytest.raises(ConfigError, match=r"restore hub\.json"):
+        Keys(str(tmp_path))
+    assert not (tmp_path / "hub.json").exists()
+    assert Keys(str(tmp_path), new=True).hub
