@@ -12,7 +12,9 @@ import io
 import json
 import os
 import re
+import struct
 import zipfile
+import zlib
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -44,6 +46,8 @@ class Part:
     """What of one project is in a bundle, or came out of one."""
 
     project: str
+    sender: str = ""  # the project that the bundle is from, which its receipts name
+    without_key: bool = False  # it went into a hub, and no key leads to that project there
     rows: int = 0
     new: int = 0
     blobs: int = 0
@@ -51,6 +55,11 @@ class Part:
     refused: dict[int, str] = field(default_factory=dict)
     receipts: list[dict[str, Any]] = field(default_factory=list)
     remote: str | None = None
+
+    @property
+    def origin(self) -> str:
+        """Return the project on the machine that the rows come from."""
+        return self.sender or self.project
 
 
 @dataclass(frozen=True)
@@ -159,16 +168,36 @@ def is_bundle(path: str) -> bool:
 
 def unpack(home: str, path: str, *, project: str | None = None, key: str | None = None) -> list[Part]:
     """Take a bundle in, each row once; BundleError when it is damaged, with everything before the damage kept."""
+    parts: list[Part] = []
     try:
         with zipfile.ZipFile(path) as packed:
             told = contents(packed)
             if project is not None and len(told) != 1:
                 raise BundleError(f"{path} holds {len(told)} projects: they keep their names, leave --project out")
-            return [_unpack_part(home, project or each.project, each, packed, key) for each in told]
-    except (zipfile.BadZipFile, EOFError, KeyError, NotImplementedError, OSError) as error:
-        if isinstance(error, FileNotFoundError):
-            raise
-        raise BundleError(f"{path} is damaged ({error}); what was whole of it is taken in, the rest is not") from error
+            for each in told:
+                parts.append(Part(project or each.project, sender=each.project, remote=each.remote))
+                _unpack_part(home, parts[-1], packed, key)
+    except FileNotFoundError:
+        raise
+    except DAMAGE as error:
+        taken = any(part.new or part.blobs for part in parts)
+        kept = "what was whole of it is taken in, the rest is not" if taken else "nothing new was taken in"
+        raise BundleError(f"{path} is damaged ({error}); {kept}") from error
+    return parts
+
+
+# What zipfile raises for flipped bits, by where they are.  A RuntimeError: a bit says that a file is encrypted.
+DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    KeyError,
+    RuntimeError,
+    ValueError,
+    OverflowError,
+    OSError,
+)
 
 
 def contents(packed: zipfile.ZipFile) -> list[Part]:
@@ -184,7 +213,7 @@ def contents(packed: zipfile.ZipFile) -> list[Part]:
             Part(config.check_project(part["project"]), blobs=int(part.get("blobs", 0)), remote=part.get("remote"))
             for part in told["parts"]
         ]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise BundleError(f"it does not say what it is: {error}") from error
     for part in parts:
         here = len(_blobs_of(packed, part.project))
@@ -201,18 +230,17 @@ def _blobs_of(packed: zipfile.ZipFile, project: str) -> dict[str, str]:
     return {match[2]: match[0] for match in matches if match and match[1] == project}
 
 
-def _unpack_part(home: str, project: str, told: Part, packed: zipfile.ZipFile, key: str | None) -> Part:
-    folder = config.project_folder(home, project)
-    part = Part(project, remote=told.remote)
-    hub = _hub_of(home, project, key)
-    for digest, member in _blobs_of(packed, told.project).items():
+def _unpack_part(home: str, part: Part, packed: zipfile.ZipFile, key: str | None) -> None:
+    folder = config.project_folder(home, part.project)
+    hub, part.without_key = _hub_of(home, part.project, key)
+    for digest, member in _blobs_of(packed, part.origin).items():
         if not os.path.exists(blobs.path_of(folder, digest)):
             _take_blob(folder, packed, member, digest)
             part.blobs += 1
     journal = Journal(folder, gather=True)
     try:
         journal.fold()  # opens it
-        with packed.open(f"{told.project}/rows.ndjson") as rows:
+        with packed.open(f"{part.origin}/rows.ndjson") as rows:
             for batch, refused in batches(rows):
                 ack, _ = intake.take(journal, batch, by=hub or journal.id, key=key, refused=refused, copy=hub is None)
                 part.rows += len(batch.rows)
@@ -223,11 +251,10 @@ def _unpack_part(home: str, project: str, told: Part, packed: zipfile.ZipFile, k
         journal.fold()
     finally:
         journal.close()
-    return part
 
 
-def _hub_of(home: str, project: str, key: str | None) -> str | None:
-    """Return the id of the hub whose data folder the home is, if it is one's.
+def _hub_of(home: str, project: str, key: str | None) -> tuple[str | None, bool]:
+    """Return the id of the hub whose data folder the home is, if it is one's, and whether it has no key to a project.
 
     ConfigError when the key is to another project of that hub: its receipts would be believed.
     """
@@ -236,14 +263,15 @@ def _hub_of(home: str, project: str, key: str | None) -> str | None:
             told = json.load(file)
         digest = hashlib.sha256((key or "").encode("utf-8", "replace")).hexdigest()
         projects = {each["project"] for each in told["keys"] if each["sha256"] == digest}
+        without_key = all(each["project"] != project or each.get("revoked") for each in told["keys"])
         hub = str(told["hub"])
     except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return None, False
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ConfigError(f"{os.path.join(home, ends.HUB)} cannot be read: {error}") from error
     if projects and project not in projects:
         raise ConfigError(f"the key is for project {min(projects)!r} of this hub, and the rows go into {project!r}")
-    return hub
+    return hub, without_key
 
 
 def _take_blob(folder: str, packed: zipfile.ZipFile, member: str, digest: str) -> None:
@@ -273,7 +301,7 @@ def batches(rows: IO[bytes]) -> Iterator[tuple[Batch, dict[int, str]]]:
 def write_receipts(parts: Iterable[Part], path: str) -> int:
     """Write the receipts of an import to a file, for the side the rows came from; how many."""
     told = [
-        {"project": part.project, "remote": part.remote, "receipt": each} for part in parts for each in part.receipts
+        {"project": part.origin, "remote": part.remote, "receipt": each} for part in parts for each in part.receipts
     ]
     with open(path, "w", encoding="utf-8") as file:
         json.dump({"localops": bundle.WIRE, "receipts": told}, file, indent=2)
@@ -291,25 +319,32 @@ class Signed:
     refused: list[str] = field(default_factory=list)  # why each of the others does not count
 
 
-def take_receipts(home: str, path: str, *, remote: str | None = None, unverified: bool = False) -> list[Signed]:
-    """Mark the rows as delivered that receipts are for: those that are signed, and name the rows that are here."""
+def take_receipts(
+    home: str, path: str, *, project: str | None = None, remote: str | None = None, unverified: bool = False
+) -> list[Signed]:
+    """Mark the rows as delivered that receipts are for: those that are signed, and name the rows that are here.
+
+    `project` is the one whose rows they are for, whatever the file calls it.
+    """
     try:
         with open(path, encoding="utf-8") as file:
             found = json.load(file)
         if found["localops"] != bundle.WIRE:
             raise BundleError(f"this is format {found['localops']}; format {bundle.WIRE} is known here")
         told = [(str(each["project"]), remote or each["remote"], dict(each["receipt"])) for each in found["receipts"]]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise BundleError(f"{path} is neither a bundle nor a file of receipts: {error}") from error
+    if project is not None and len({each for each, _, _ in told}) > 1:
+        raise BundleError(f"{path} holds receipts of several projects: they keep their names, leave --project out")
     grouped: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for project, name, receipt in told:
+    for sender, name, receipt in told:
         if name is None:
             raise BundleError(f"{path} names no remote: say with --remote which one has these rows now")
-        grouped.setdefault((project, str(name)), []).append(receipt)
+        grouped.setdefault((project or sender, str(name)), []).append(receipt)
     results = []
-    for (project, name), receipts in grouped.items():
-        results.append(Signed(project, name))
-        _take_receipts(config.project_folder(home, project), results[-1], receipts, unverified=unverified)
+    for (where, name), receipts in grouped.items():
+        results.append(Signed(where, name))
+        _take_receipts(config.project_folder(home, where), results[-1], receipts, unverified=unverified)
     return results
 
 
@@ -320,7 +355,8 @@ def _take_receipts(folder: str, result: Signed, receipts: list[dict[str, Any]], 
         return
     if not unverified:
         key = remote.secret()
-        genuine = [each for each in receipts if key and bundle.is_signed(each, key)]
+        # a copy's is refused below for that, signed or not
+        genuine = [each for each in receipts if each.get("holder") is not None or (key and bundle.is_signed(each, key))]
         result.refused += [_UNSIGNED] * (len(receipts) - len(genuine))
         receipts = genuine
     journal = Journal(folder, gather=True)

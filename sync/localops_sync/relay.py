@@ -34,14 +34,31 @@ def deliver(home: str, path: str, name: str, *, project: str | None = None) -> l
         return [_deliver_part(home, project or each.project, each, packed, name) for each in carry.contents(packed)]
 
 
-def _deliver_part(home: str, project: str, told: Part, packed: zipfile.ZipFile, name: str) -> Part:
-    folder = config.project_folder(home, project)
-    remote = remotes.load(folder).get(name)
+def check(home: str, path: str, name: str, *, project: str | None = None) -> None:
+    """Raise ConfigError unless each project of a bundle has that hub here, and its key: before anything is taken in."""
+    try:
+        with zipfile.ZipFile(path) as packed:
+            projects = [project or each.project for each in carry.contents(packed)]
+    except carry.DAMAGE:
+        return  # whoever takes it in reports it
+    for each in projects:
+        remotes.check_headers(_hub(home, each, name))
+
+
+def _hub(home: str, project: str, name: str) -> Remote:
+    remote = remotes.load(config.project_folder(home, project)).get(name)
     if remote is None or remote.kind != "hub":
         raise ConfigError(
-            f"project {project!r} has no hub called {name!r} here: `localops remote list` shows what there is"
+            f"project {project!r} has no hub called {name!r} here, and nothing was taken in: "
+            "`localops remote list` shows what there is"
         )
-    part = Part(project, remote=told.remote)
+    return remote
+
+
+def _deliver_part(home: str, project: str, told: Part, packed: zipfile.ZipFile, name: str) -> Part:
+    folder = config.project_folder(home, project)
+    remote = _hub(home, project, name)
+    part = Part(project, sender=told.project, remote=told.remote)
     with Reader(os.path.join(folder, config.JOURNAL)) as reader:
         transport = Transport(remote)
         hub = Hub(remote, reader, folder, transport)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 import localops
 from localops import blobs, bundle, config, delivery
-from localops.errors import BundleError, JournalError, NotFound
+from localops.errors import BundleError, ConfigError, JournalError, NotFound
 from localops.home import Home
 from localops.journal import Journal
 from localops.reader import Reader
@@ -135,9 +138,71 @@ def test_the_receipt_of_a_machine_on_the_way_delivers_nothing(home: str, tmp_pat
         assert "a machine on the way" in signed.refused[0]
         assert (signed.rows, _unsent(home)) == (0, before)
     told = json.loads(Path(back).read_text())
+    told["receipts"][0]["receipt"]["hmac"] = None
+    Path(back).write_text(json.dumps(told))
+    assert "a machine on the way" in carry.take_receipts(home, back)[0].refused[0]
+    told["receipts"][0]["receipt"]["holder"] = None
+    Path(back).write_text(json.dumps(told))
+    assert "not signed" in carry.take_receipts(home, back)[0].refused[0]
     del told["receipts"][0]["receipt"]["holder"]
     Path(back).write_text(json.dumps(told))
     assert "not signed" in carry.take_receipts(home, back)[0].refused[0]
+
+
+def test_receipts_are_for_the_project_that_the_rows_come_from(home: str, tmp_path: Path) -> None:
+    """Whatever the project is called where they were taken in; and a project to which no key leads is noticed."""
+    path, back, data = str(tmp_path / "run.lops"), str(tmp_path / "run.receipts"), str(tmp_path / "hub")
+    keys = Keys(data)
+    key = keys.create("research")
+    remotes.save(config.project_folder(home, "default"), {"hub": Remote("hub", "http://127.0.0.1:1", key=key)})
+    carry.pack(home, [Share("default", "hub")], path)
+    [part] = carry.unpack(data, path, project="research", key=key)
+    carry.write_receipts([part], back)
+    assert carry.take_receipts(home, back, project="another")[0].refused == ["project 'another' has no remote 'hub'"]
+    [signed] = carry.take_receipts(home, back)
+    assert (signed.project, signed.refused, _unsent(home)) == ("default", [], 0)
+    [astray] = carry.unpack(data, path)
+    assert (part.without_key, astray.without_key) == (False, True)
+
+
+def test_rows_are_handed_on_only_where_that_hub_is_known(home: str, tmp_path: Path) -> None:
+    """A relay without the remote, or without its key, takes nothing in."""
+    path, there = str(tmp_path / "run.lops"), str(tmp_path / "there")
+    carry.pack(home, [Share("default", "hub")], path)
+    done = subprocess.run(
+        [sys.executable, "-m", "localops", "import", path, "--deliver", "hub", "--home", there],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, "nothing was taken in" in done.stderr) == (2, True), done.stderr
+    assert not os.path.exists(os.path.join(there, "default", "journal.db"))
+    remotes.save(config.project_folder(there, "default"), {"hub": Remote("hub", "http://h", key_file="/nowhere")})
+    with pytest.raises(ConfigError, match="cannot be read: /nowhere"):
+        relay.check(there, path, "hub")
+
+
+def test_any_damage_is_called_so(home: str, tmp_path: Path) -> None:
+    """Wherever a byte is flipped, zipfile or zlib may raise whatever they like."""
+    path, there = tmp_path / "run.lops", str(tmp_path / "there")
+    carry.pack(home, [Share("default")], str(path))
+    whole = path.read_bytes()
+    with zipfile.ZipFile(path) as packed:
+        begins = packed.getinfo("default/rows.ndjson").header_offset
+        size = packed.getinfo("default/rows.ndjson").compress_size
+    places = [*range(begins + 4, begins + size, max(1, size // 8)), *range(len(whole) - 150, len(whole), 30)]
+    for at in places:
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
+        with suppress(BundleError):
+            carry.unpack(there, str(path))
+    assert _identities(there) <= _identities(home)
+    path.write_bytes(b"PK\x03\x04")
+    with pytest.raises(BundleError, match="nothing new was taken in"):
+        carry.unpack(there, str(path))
+    path.write_text("[" * 100_000)
+    with pytest.raises(BundleError, match="neither a bundle nor a file of receipts"):
+        carry.take_receipts(home, str(path))
 
 
 def test_the_receipts_of_a_hub_that_was_handed_the_rows_deliver_them(home: str, tmp_path: Path) -> None:

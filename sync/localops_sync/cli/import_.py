@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from localops_sync.carry import Part
+    from localops_sync.carry import Part, Signed
 
 
 @click.command("import")
@@ -43,18 +43,21 @@ def import_(
 
     Rows go into the project they come from (or --project), and from there to its remotes with the next sync.
     Receipts are written beside FILE. With --deliver they are the hub's, and mark the rows as delivered where they
-    come from. Without it they are this machine's, signed with the key of --key-file or LOCALOPS_API_KEY: they do so
-    only when this home is a hub's own data folder.
+    come from. Without it they are this machine's, signed with the key of --key-file or LOCALOPS_API_KEY. Receipts of a
+    machine that is no hub mark nothing as delivered.
     """
     if not os.path.isfile(path):
         raise NotFound(f"{path} is no file" if os.path.exists(path) else f"there is no file {path}")
     top, only = common.place(home, project)
     if carry.is_bundle(path):
+        if deliver is not None:
+            _check(top, path, deliver, only)
         parts = carry.unpack(top, path, project=only, key=_key(key_file))
         own = [] if deliver is None else _handed_on(top, path, deliver, only)
         _bundle(parts, own, receipts_path or f"{path}.receipts", as_json)
     else:
-        _receipts(top, path, remote, unverified, as_json)
+        found = carry.take_receipts(top, path, project=only, remote=remote, unverified=unverified)
+        _receipts(found, as_json)
 
 
 def _key(key_file: str | None) -> str | None:
@@ -65,6 +68,12 @@ def _key(key_file: str | None) -> str | None:
             return file.read().strip() or None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"the key cannot be read: {error}") from error
+
+
+def _check(home: str, path: str, remote: str, project: str | None) -> None:
+    from localops_sync import relay
+
+    relay.check(home, path, remote, project=project)
 
 
 def _handed_on(home: str, path: str, remote: str, project: str | None) -> list[Part]:
@@ -111,6 +120,11 @@ def _say(parts: list[Part], own: list[Part], count: int, receipts_path: str) -> 
             f"{part.project}  {output.count(part.new)} rows are new, {output.count(known)} were here, "
             f"{output.count(part.blobs)} files"
         )
+        if part.without_key:
+            output.say(
+                f"no key of this hub leads to project {part.project}: `localops hub key create --project` makes one, "
+                "or import again with --project and the project of a key"
+            )
     for part in own:
         print(f"{part.project}  {output.count(part.rows)} rows are on the hub")
     receipts = "1 receipt" if count == 1 else f"{count} receipts"
@@ -125,8 +139,7 @@ def _say(parts: list[Part], own: list[Part], count: int, receipts_path: str) -> 
     output.say(f"wrote {receipts} to {receipts_path}{hint}; bring it back and import it there")
 
 
-def _receipts(home: str, path: str, remote: str | None, unverified: bool, as_json: bool) -> None:
-    found = carry.take_receipts(home, path, remote=remote, unverified=unverified)
+def _receipts(found: list[Signed], as_json: bool) -> None:
     refused = [why for each in found for why in each.refused]
     if as_json:
         common.print_json({"receipts": [vars(each) for each in found]})
@@ -134,5 +147,6 @@ def _receipts(home: str, path: str, remote: str | None, unverified: bool, as_jso
         for each in found:
             print(f"{each.project} → {each.remote}  {output.count(each.rows)} rows are delivered")
         for why in dict.fromkeys(refused):
-            output.say(f"{refused.count(why)} receipts do not count: {why}")
+            many = refused.count(why)
+            output.say(f"{'1 receipt does' if many == 1 else f'{many} receipts do'} not count: {why}")
     raise click.exceptions.Exit(codes.PARKED if refused else codes.DONE)
