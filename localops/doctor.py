@@ -12,9 +12,9 @@ import stat
 from dataclasses import dataclass, replace
 from functools import partial
 
-from localops import alive, blobs, config, encode, host, rows, salvage, spill, sql
+from localops import alive, blobs, config, delivery, encode, host, output, rows, salvage, spill, sql
 from localops.errors import ConfigError, DamagedJournal, EmptyJournal, ForeignJournal, IncompleteInstallation, NotFound
-from localops.home import sent_nowhere
+from localops.home import REMOTES, sent_nowhere
 from localops.journal import Journal
 from localops.reader import SQLITE, Reader, because
 from localops.sql import statements
@@ -189,12 +189,39 @@ def _beside(name: str, folder: str, path: str) -> Iterator[Finding]:
 def _looked_into(name: str, folder: str, reader: Reader, *, deep: bool) -> Iterator[Finding]:
     try:
         yield from _journal(name, reader)
+        yield from _sync(name, folder, reader)
         if deep:
             yield from _deep(name, folder, reader)
     except DamagedJournal as error:
         yield Finding(name, str(error), _repair(name))
     except Exception as error:  # the edge: what cannot be looked at is not known to be sound
         yield Finding(name, f"it could not be looked at to the end: {because(error)}", _LOOK_AGAIN)
+
+
+def _sync(name: str, folder: str, reader: Reader) -> Iterator[Finding]:
+    """How the last pass to each remote failed, and since when rows wait for it, if that is more than a day."""
+    path = os.path.join(folder, REMOTES)
+    try:
+        with open(path, "rb") as file:
+            remotes = sorted(encode.loads(file.read()).items())
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError, AttributeError) as error:
+        yield Finding(name, f"{path} cannot be read: {because(error)}", "mend it, or add the remotes again")
+        return
+    for remote, _ in remotes:
+        ledger = delivery.Ledger(reader, folder, remote)
+        waiting, contact, since = ledger.waiting().rows, ledger.contact(), ledger.late_since()
+        rows_wait = "1 row waits" if waiting == 1 else f"{waiting} rows wait"
+        if contact.error is not None:
+            when = "" if contact.failed_ns is None else f" at {output.when(contact.failed_ns)} UTC"
+            text = f"sync to remote {remote} failed{when}: {contact.error}"
+            cure = f"`localops remote test {remote} --project {name}` looks at each step"
+            yield Finding(name, f"{text}; {rows_wait}" if waiting else text, cure, fault=waiting > 0)
+        if since is not None:
+            text = f"{rows_wait} for remote {remote}, and nothing has arrived there since {output.when(since)} UTC"
+            cure = f"`localops sync --remote {remote} --project {name}`, from cron or a timer: see `localops help sync`"
+            yield Finding(name, text, cure)
 
 
 def _repair(name: str) -> str:

@@ -184,13 +184,13 @@ def _size(path: str) -> int:
 
 def _print(found: list[dict[str, Any]]) -> None:
     now = clock.now_ns()
-    headers = ("project", "sessions", "running", "events", "size", "waiting", "dropped", "cut", "last row")
-    spare = [name for name in ("dropped", "waiting", "cut") if not any(facts[_KEYS[name]] for facts in found)]
+    headers = ("project", "sessions", "running", "events", "size", "spilled", "dropped", "cut", "last row")
+    spare = [name for name in ("dropped", "spilled", "cut") if not any(facts[_KEYS[name]] for facts in found)]
     table = [_cells(facts, now) for facts in found]
     common.print_table(table, headers, align="lrrrrrrrl", soft=("project",), spare=[*spare, "size", "running"])
 
 
-_KEYS = {"waiting": "spilled_waiting", "dropped": "dropped", "cut": "cut"}
+_KEYS = {"spilled": "spilled_waiting", "dropped": "dropped", "cut": "cut"}
 
 
 def _cells(facts: dict[str, Any], now: int) -> list[str]:
