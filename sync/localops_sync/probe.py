@@ -9,8 +9,10 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from localops import delivery
+from localops.errors import ConfigError
 from localops_sync import sinks
 from localops_sync.sink import Offline, Trouble
+from localops_sync.sinks.hub import Hub
 from localops_sync.transport import CONNECT, Transport, of_tls
 from localops_sync.worker import recognise
 
@@ -33,6 +35,7 @@ class Finding:
     step: str
     ok: bool
     said: str
+    act: bool = False  # it failed, and a person must act; else it may pass by itself
 
 
 def look(remote: Remote, source: Reader, folder: str, *, patience: float = 10.0) -> Iterator[Finding]:
@@ -59,11 +62,11 @@ def look(remote: Remote, source: Reader, folder: str, *, patience: float = 10.0)
         try:
             yield Finding(step, True, ask())
         except (OSError, ValueError) as error:
-            yield Finding(step, False, _words(error, f"{host}:{port}"))
+            yield Finding(step, False, _words(error, f"{host}:{port}"), step == "certificate")
             return
     plain = parts.scheme == "http" and proxy is None
     welcome = yield from _greeting(remote, source, folder, lambda: plain and _speaks_tls(host, port))
-    if welcome:
+    if welcome and (yield from _taking(remote, source, folder)):
         yield _large(remote, source, folder, patience)
 
 
@@ -105,8 +108,12 @@ def _greeting(
     remote: Remote, source: Reader, folder: str, wants_tls: Callable[[], bool]
 ) -> Generator[Finding, None, bool]:
     """Who answers, and whether it takes the key; gives back whether all was well."""
-    transport = Transport(remote)
-    sink = sinks.open_sink(remote, source, folder, transport)
+    try:
+        transport = Transport(remote)
+        sink = sinks.open_sink(remote, source, folder, transport)
+    except ConfigError as error:  # its key or certificate is not where it should be
+        yield Finding("key", False, str(error), True)
+        return False
     try:
         said = sink.check()
         prove: Callable[[], str | None] | None = getattr(sink, "prove", None)
@@ -119,13 +126,46 @@ def _greeting(
         return False
     except Trouble as error:
         yield _clock(transport)
-        yield Finding("key", False, str(error))
+        yield Finding("key", False, str(error), True)
         return False
     finally:
         sink.close()
     yield _clock(transport)
     yield Finding("key", True, f"{said}: {proof}" if proof else said)
     return True
+
+
+def _taking(remote: Remote, source: Reader, folder: str) -> Generator[Finding, None, bool]:
+    """Find out whether a hub could take rows: what it reports of itself, and a POST without rows.
+
+    A greeting is a GET, which a full disk, a proxy or a login page may let through while no row would arrive.
+    """
+    sink = sinks.open_sink(remote, source, folder, Transport(remote))
+    try:
+        if not isinstance(sink, Hub):  # the others are greeted by a POST
+            return True
+        health = _health(sink)
+        yield health
+        if not health.ok:
+            return False
+        sink.missing([])
+    except Trouble as error:
+        yield Finding("sending", False, str(error), not isinstance(error, Offline))
+        return False
+    finally:
+        sink.close()
+    yield Finding("sending", True, "a POST without rows is answered")
+    return True
+
+
+def _health(hub: Hub) -> Finding:
+    try:
+        trouble = hub.trouble()
+    except Trouble:  # a proxy may keep that address to itself
+        return Finding("health", True, "the hub does not tell")
+    return Finding(
+        "health", trouble is None, f"the hub reports: {trouble}" if trouble else "the hub reports no problem"
+    )
 
 
 def _large(remote: Remote, source: Reader, folder: str, patience: float) -> Finding:

@@ -31,6 +31,7 @@ _ACT = {
     451: "it refuses for legal reasons",
     501: "there is nothing at this address that takes rows: check the URL",
 }
+_OF_KEYS = (401, 402, 403, 451)  # from a remote they are about the key; as a web page they are a proxy's
 _LATER = (408, 425, 429, 503)
 _OF_ROWS = (400, 409, 422)  # the only ones that say something of the rows: all others would be so with any rows
 _PORTAL = 511  # a network that wants a login first
@@ -41,6 +42,11 @@ def trouble(status: int, said: str, headers: Mapping[str, str], where: str) -> T
     text = f"{where} answered {status}{f': {said}' if said else ''}"
     if 300 <= status < 400:
         return Blocked(f"{text}; {_elsewhere(headers.get('Location', ''), where)}")
+    if status in _OF_KEYS and _is_page(headers):
+        return Blocked(
+            f"{text}, which is no answer of a remote: a proxy or firewall before {where} refused the request; "
+            "ask whoever runs it to let it through"
+        )
     if status in _ACT:
         return Blocked(f"{text}; {_ACT[status]}")
     if status == 413:

@@ -142,7 +142,7 @@ class _Comparison:
 
 def _again(count: int, what: str) -> str:
     many = f"1 {what} is" if count == 1 else f"{count} {what}s are"
-    return f"{many} not on the hub as it was sent: the next sync sends {'it' if count == 1 else 'them'} again"
+    return f"{many} missing or damaged on the hub; the next sync sends {'it' if count == 1 else 'them'} again"
 
 
 def _portions(sessions: Iterable[tuple[bytes, int]]) -> Iterator[list[tuple[bytes, int]]]:

@@ -160,10 +160,14 @@ class Pass:
     def _run(self, check_all: bool) -> None:
         if not (check_all or self.ledger.has_work() or self.ledger.is_due()):
             return  # and not one packet
+        try:
+            transport = Transport(self.remote, pace=self.pace)
+            self.sink: Sink = sinks.open_sink(self.remote, self.reader, self.folder, transport)
+        except ConfigError as error:  # its key or certificate is not where it should be
+            self.ledger.meet(self.journal, error=str(error))
+            raise
         self._beside = ThreadPoolExecutor(1)
         sys.setswitchinterval(_SWITCH)
-        transport = Transport(self.remote, pace=self.pace)
-        self.sink: Sink = sinks.open_sink(self.remote, self.reader, self.folder, transport)
         try:
             self._greet()
             self._send_all()
@@ -422,7 +426,7 @@ class Pass:
         self.outcome.compared = report.sessions
         self.outcome.deleted = report.deleted
         if report.differences:
-            self.outcome.worse(PARKED, f"{report.differences} rows differ: see the notes")
+            self.outcome.worse(PARKED, "the hub does not have everything that it signed for")
 
 
 _PROXY = "a proxy before the remote takes no larger requests: let it take 8 MB (nginx: client_max_body_size 8m)"
@@ -448,4 +452,5 @@ def _skewed(ahead: float) -> str:
 
 def _differing(sessions: Any) -> str:
     some = ", ".join(str(each)[:13] for each in list(sessions)[:3])
-    return f"the hub has other figures for {len(sessions)} sessions ({some}): `localops sync --verify` finds the rows"
+    many = "1 session" if len(sessions) == 1 else f"{len(sessions)} sessions"
+    return f"the hub has other figures for {many} ({some}): `localops sync --verify` finds the rows"

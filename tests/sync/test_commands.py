@@ -13,7 +13,7 @@ import apsw
 import pytest
 
 from tests.server.hubs import RealHub, hub
-from tests.sync.chaos import Authority, Chaos, closed_port
+from tests.sync.chaos import Authority, Chaos, Exchange, closed_port
 from tests.sync.homes import Sender, identities
 
 
@@ -271,3 +271,46 @@ def test_a_day_without_success_is_said_once_a_day(sender: Sender) -> None:
     assert warned.stat().st_mode & 0o777 == 0o600
     os.utime(warned, (0, 0))
     assert "nothing has arrived there since" in _localops(gone, "sync", "--quiet").stderr
+
+
+def test_doctor_names_what_keeps_rows_from_a_remote(sender: Sender, tmp_path: Path) -> None:
+    """A key that is not there is kept as the last error; `remote test` ends as `sync` does."""
+    _localops(sender, "remote", "key", "hub", "--key-file", str(_key_file(tmp_path, sender)))
+    (tmp_path / "key").unlink()
+    assert _localops(sender, "sync").returncode == 4
+    assert _localops(sender, "remote", "test", "hub").returncode == 4
+    done = _localops(sender, "doctor")
+    assert (done.returncode, "Thank you" in done.stdout) == (1, False)
+    assert "sync to remote hub failed at" in done.stdout
+    assert "rows wait" in done.stdout
+    connection = apsw.Connection(sender.journal)
+    connection.execute("update event set at_ns = at_ns - 90000000000000")
+    connection.close()
+    assert "nothing has arrived there since" in _localops(sender, "doctor").stdout
+    _key_file(tmp_path, sender)
+    assert _localops(sender, "sync").returncode == 3  # the times of the rows were changed
+    assert "remote hub" not in _localops(sender, "doctor").stdout
+
+
+def _key_file(folder: Path, sender: Sender) -> Path:
+    path = folder / "key"
+    path.write_text(sender.remote.key or "")
+    return path
+
+
+def test_a_clock_that_differs_is_no_mail(sender: Sender, real: RealHub) -> None:
+    """Rows that were delivered need nobody, whatever there is to be noted about it."""
+
+    def behind(exchange: Exchange) -> None:
+        answer = exchange.passed()
+        kept = {name: value for name, value in answer.headers.items() if name.lower() != "date"}
+        answer.headers = {**kept, "Date": "Sat, 21 Nov 2020 03:00:00 GMT"}
+        exchange.answer(answer)
+
+    with Chaos(behind=real.url) as way:
+        way.always(behind)
+        _localops(sender, "remote", "move", "hub", way.url)
+        done = _localops(sender, "sync", "--quiet")
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+        sender.write(1)
+        assert "clock" in _localops(sender, "sync").stderr

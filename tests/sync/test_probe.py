@@ -41,6 +41,44 @@ def test_a_line_that_loses_large_requests_is_found(before: tuple[Chaos, Sender],
     way, sender = before
     way.always(_swallowed(then))
     with Reader(sender.journal) as reader:
-        *_, key, size = probe.look(sender.remote, reader, sender.folder, patience=0.5)
+        *_, key, _, _, size = probe.look(sender.remote, reader, sender.folder, patience=0.5)
     assert (key.step, key.ok, size.step, size.ok) == ("key", True, "size", ok)
     assert ("MTU" in size.said) is not ok
+
+
+def _on_post(then: Behaviour) -> Behaviour:
+    def behave(exchange: Exchange) -> None:
+        (then if exchange.request.method == "POST" else chaos.passed)(exchange)
+
+    return behave
+
+
+@pytest.mark.parametrize(
+    ("then", "act", "said"),
+    [
+        (chaos.page(413), True, "answered 413"),
+        (chaos.page(), False, "text/html instead of JSON"),
+    ],
+)
+def test_what_stops_each_post_is_found(before: tuple[Chaos, Sender], then: Behaviour, act: bool, said: str) -> None:
+    """A greeting gets through, and nothing that is sent would: a POST without rows shows it."""
+    way, sender = before
+    way.always(_on_post(then))
+    with Reader(sender.journal) as reader:
+        *_, last = probe.look(sender.remote, reader, sender.folder)
+    assert (last.step, last.ok, last.act, said in last.said) == ("sending", False, act, True), last
+
+
+def test_trouble_of_the_hub_itself_is_shown(before: tuple[Chaos, Sender]) -> None:
+    """A hub without room greets as ever; its health tells."""
+    way, sender = before
+    problem = {"status": "trouble", "problems": ["nothing can be stored: the disk is full"]}
+
+    def behave(exchange: Exchange) -> None:
+        (chaos.status(503, problem) if exchange.request.target == "/health" else chaos.passed)(exchange)
+
+    way.always(behave)
+    with Reader(sender.journal) as reader:
+        *_, last = probe.look(sender.remote, reader, sender.folder)
+    assert (last.step, last.ok, last.act) == ("health", False, False)
+    assert "the disk is full" in last.said

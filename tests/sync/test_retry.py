@@ -55,6 +55,14 @@ def test_a_web_page_refuses_no_row(code: int, kind: str) -> None:
     assert isinstance(retry.trouble(code, "a web page", {"Content-Type": kind}, "hub.example"), Blocked)
 
 
+def test_a_web_page_says_nothing_of_the_key() -> None:
+    """A proxy's 403 is called a proxy's: the key is not to blame."""
+    told = retry.trouble(403, "a web page", {"Content-Type": "text/html"}, "hub.example")
+    assert isinstance(told, Blocked)
+    assert ("proxy" in str(told), "the key" in str(told)) == (True, False)
+    assert "the key may not write" in str(retry.trouble(403, "no", {"Content-Type": "application/json"}, "h"))
+
+
 def test_a_redirect_says_where_to() -> None:
     """The place a redirect points to is in the sentence: it may be the right address."""
     found = retry.trouble(301, "", {"Location": "https://hub.example/below"}, "hub.example")

@@ -510,7 +510,7 @@ def test_verify_reads_what_is_stored(own: RealHub, tmp_path: Path) -> None:
     own.start()
     outcome = sender.sync(verify=True)
     assert (outcome.code, outcome.left) == (codes.PARKED, 5)
-    assert "5 rows are not on the hub as it was sent" in " ".join(outcome.notes)
+    assert "5 rows are missing or damaged on the hub; the next sync sends them again" in " ".join(outcome.notes)
     assert sender.sync().sent == 5
     assert sender.sync(verify=True).code == codes.DONE
     assert sender.identities() <= identities(str(own.folder / "journal.db"))

@@ -194,7 +194,10 @@ def _extras(each: Remote) -> str:
 @common.place_options
 @common.json_option
 def test(name: str, home: str | None, project: str | None, as_json: bool) -> None:
-    """Try a remote step by step: name, connection, certificate, clock, key, size. Sends no row."""
+    """Try a remote step by step: name, connection, certificate, clock, key, health, sending, size.
+
+    Sends no row.
+    """
     from localops_sync import probe
 
     folder, found = _find(home, project, name)
@@ -207,7 +210,7 @@ def test(name: str, home: str | None, project: str | None, as_json: bool) -> Non
             if not as_json:
                 mark = common.styled("ok ", "green") if finding.ok else common.styled("no ", "red")
                 print(f"{mark} {finding.step.ljust(11)} {output.clean(finding.said)}")
-    code = codes.DONE if good else codes.ACT if findings[-1].step in ("certificate", "key") else codes.OFFLINE
+    code = codes.DONE if good else codes.ACT if findings[-1].act else codes.OFFLINE
     if as_json:
         common.print_json({"remote": name, "ok": good, "steps": [vars(finding) for finding in findings]})
     raise click.exceptions.Exit(code)

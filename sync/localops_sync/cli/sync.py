@@ -236,7 +236,7 @@ def _tell(outcomes: list[Outcome], wanted: _Wanted) -> None:
         )
         return
     for outcome in outcomes:
-        if not wanted.quiet or outcome.code not in codes.QUIET or outcome.notes or wanted.warns_of(outcome):
+        if not wanted.quiet or outcome.code not in codes.QUIET or wanted.warns_of(outcome):
             _say(outcome, f"{outcome.project} → {outcome.remote}", wanted)
     for name in [] if wanted.quiet else wanted.without_remote():
         output.say(f"project {name} has no remote: its rows are sent nowhere")

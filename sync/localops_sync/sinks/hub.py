@@ -187,6 +187,12 @@ class Hub:
 
     # Proof
 
+    def trouble(self) -> str | None:
+        """Return what the hub reports of its own state, as to a monitor, when something is wrong with it."""
+        told = self._dict(self.transport.ask("GET", "/health", expected=(200, 503)))
+        problems = _texts(told.get("problems"))
+        return "; ".join(problems) or None if told.get("status") != "ok" else None
+
     def figures(self, sessions: Sequence[bytes]) -> dict[bytes, dict[str, Any]]:
         """How many rows of each session the hub has, and their digest."""
         body = encode.dumps({"sessions": [session.hex() for session in sessions]})
