@@ -487,7 +487,7 @@ def test_verify_finds_what_the_hub_lost(own: RealHub, tmp_path: Path) -> None:
     own.start()
     outcome = sender.sync(verify=True)
     assert outcome.code == codes.PARKED
-    assert "5 rows are not on the hub" in " ".join(outcome.notes)
+    assert "5 rows are missing or damaged on the hub" in " ".join(outcome.notes)
     assert sender.sync().sent == 5
     assert sender.sync(verify=True).code == codes.DONE
 
@@ -528,7 +528,7 @@ def test_verify_brings_files_back(own: RealHub, tmp_path: Path, damage: str) -> 
     else:
         path.write_bytes(b"filn" * 1_000)
     outcome = sender.sync(verify=True)
-    assert (outcome.code, "1 file is not on the hub" in " ".join(outcome.notes)) == (codes.PARKED, True)
+    assert (outcome.code, "1 file is missing or damaged on the hub" in " ".join(outcome.notes)) == (codes.PARKED, True)
     assert sender.sync().code == codes.DONE
     assert path.read_bytes() == b"film" * 1_000
     assert sender.sync(verify=True).code == codes.DONE
