@@ -77,7 +77,7 @@ def test_a_body_can_be_as_deep_as_json_is_read(opening: str) -> None:
     deep = json.loads(opening * 900 + "1" + {"[": "]"}.get(opening, "}") * 900)
     assert len(line("llm", {"prompt": deep})) <= LONGEST
     shown = line("tool", {"params": {"x": deep}})
-    assert shown.startswith("x=" + opening * 2)
+    assert shown.startswith("x=" + opening)
     assert len(shown) <= LONGEST
 
 

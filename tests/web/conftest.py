@@ -136,9 +136,9 @@ def link(home: Path) -> Iterator[str]:
         yield link
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """Debian's Chromium, without a window."""
+    """Debian's Chromium, without a window; while it is there, no test of this process can use asyncio.run."""
     path = next(filter(None, map(shutil.which, _NAMES)), None)
     if path is None:
         pytest.skip("there is no Chromium on this machine: apt-get install chromium")
@@ -148,7 +148,7 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def known(chromium: Browser, link: str) -> Any:
     """The cookie of someone who followed the link."""
     with visiting(chromium, link) as visit:
