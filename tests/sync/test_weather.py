@@ -190,7 +190,7 @@ _LASTING: dict[str, tuple[Behaviour, int, str]] = {
     "401": (chaos.status(401), codes.ACT, "does not accept the key"),
     "402": (chaos.status(402), codes.ACT, "payment"),
     "403": (chaos.status(403), codes.ACT, "may not"),
-    "403 page": (chaos.page(403), codes.ACT, "may not"),
+    "403 page": (chaos.page(403), codes.ACT, "refused the request"),
     "404": (chaos.status(404), codes.ACT, "check the URL"),
     "426": (chaos.status(426), codes.ACT, "upgrade"),
     "400 page": (chaos.page(400), codes.ACT, "check the URL"),
