@@ -394,4 +394,6 @@ def _reserve(size: int) -> None:
         else:
             mmap.mmap(-1, size).close()
     except (OSError, OverflowError, ValueError) as error:
+        if is_programs(error):  # a TimeoutError is an OSError, too
+            raise
         raise MemoryError from error
