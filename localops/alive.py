@@ -24,7 +24,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_TRIES = 20
+_TRIES = 200  # of a process that others sweep away meanwhile: each takes some 50 µs
 _mine: set[str] = set()
 
 

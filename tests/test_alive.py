@@ -60,11 +60,13 @@ def test_sweeping_takes_only_the_dead() -> None:
 def test_who_begins_while_others_sweep_is_seen() -> None:
     """Participants that come while their folder is swept all the time hold a lock that others see."""
     sweeper = "import sys\nfrom localops import alive\nwhile True: alive.sweep(sys.argv[1], set())"
-    with programs.start(sweeper, programs.project()) as program:
+    program = programs.start(sweeper, programs.project())
+    try:
         for _ in range(300):
             mine = alive.Participant(programs.project())
             assert os.stat(mine.path).st_ino == mine._inode
             mine.close()
+    finally:
         programs.kill(program)
 
 
