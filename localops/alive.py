@@ -52,11 +52,12 @@ class Participant:
                 host.make_private(os.path.dirname(self.path))
                 with high_descriptors():
                     handle = os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+                    held = self._hold(handle)  # at once: until then others may take it for a dead one's
             except OSError as error:
                 if not _is_programs(error):
                     return
                 continue
-            if self._hold(handle):
+            if held:
                 return
             os.close(handle)  # somebody probed the file, or swept it away, before it was locked
 
@@ -195,12 +196,26 @@ def sweep(project: str, keep: set[str]) -> None:
         return
     for name in names:
         path = os.path.join(folder_of(project), name)
-        if name in keep or path in _mine or is_alive(project, {"participant": name, "boot": host.boot_id()}):
-            continue
-        try:
+        if name not in keep and path not in _mine:
+            _remove_if_dead(path)
+
+
+def _remove_if_dead(path: str) -> None:
+    """Remove the file of a participant that has died, under its lock: one that begins now sees that it has gone."""
+    if not _able:
+        return
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return
+    try:
+        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.stat(path).st_ino == os.fstat(handle).st_ino:
             os.unlink(path)
-        except OSError:
-            pass
+    except OSError:  # it lives, or is gone already
+        pass
+    finally:
+        os.close(handle)
 
 
 if hasattr(os, "register_at_fork"):
