@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _TRIES = 200  # of a process that others sweep away meanwhile: each takes some 50 µs
+_HIGH_TRIES = 5
 _mine: set[str] = set()
 
 
@@ -47,19 +48,24 @@ class Participant:
 
     def _announce(self) -> None:
         """Make the file and hold its lock; a folder that cannot be written means that nobody can look."""
-        for _ in range(_TRIES):
+        for attempt in range(_TRIES):
             try:
                 host.make_private(os.path.dirname(self.path))
-                with high_descriptors():
-                    handle = os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-                    held = self._hold(handle)  # at once: until then others may take it for a dead one's
+                if attempt < _HIGH_TRIES:
+                    with high_descriptors():
+                        handle = self._open()
+                else:  # others sweep it away each time, while a hundred descriptors are closed before it is locked
+                    handle = self._open()
             except OSError as error:
                 if not _is_programs(error):
                     return
                 continue
-            if held:
+            if self._hold(handle):
                 return
             os.close(handle)  # somebody probed the file, or swept it away, before it was locked
+
+    def _open(self) -> int:
+        return os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
     def _hold(self, handle: int) -> bool:
         """Lock the file and see that it is still the one at its path."""
