@@ -54,7 +54,11 @@ def deliver() -> None:
         if not any(error is known for known in chain):
             chain[-1].__context__ = error
             chain = list(_contexts(newest))
-    raise newest
+    try:
+        raise newest
+    finally:
+        # The traceback holds this frame: with these names left, only the garbage collector would free them all.
+        del errors, newest, chain
 
 
 def is_programs(error: BaseException) -> bool | None:

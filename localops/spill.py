@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import zlib
-from io import FileIO
+from io import BufferedReader, FileIO
 
 from localops import config, host, interruption
 
@@ -200,7 +200,8 @@ class Claim:
             os.rename(path, self.path)
         # With the lock left held, nobody could take the file in as long as this process runs.  This object closes it
         # in C, where no signal handler runs first, also when the program interrupts us before the claim has a name.
-        self.file = FileIO(os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW))
+        # It is the only descriptor: the lock would last as long as a copy of it.
+        self.file = BufferedReader(FileIO(os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)))
         try:
             self._lock()
         except BaseException:
@@ -217,13 +218,12 @@ class Claim:
             raise FileNotFoundError(errno.ENOENT, "another process has taken this spill file in", self.path)
 
     def rows(self) -> Iterator[Row | bytes]:
-        """The rows of the file, in order; a line that cannot be read comes back as its bytes."""
-        with open(os.dup(self.file.fileno()), "rb") as file:
-            for line in file:
-                try:
-                    yield lines().to_row(line)
-                except (ValueError, TypeError, IndexError):
-                    yield line
+        """Yield the rows of the file in order; a line that cannot be read comes back as its bytes."""
+        for line in self.file:
+            try:
+                yield lines().to_row(line)
+            except (ValueError, TypeError, IndexError):
+                yield line
 
     def done(self, unread: list[bytes]) -> None:
         """The rows are safe elsewhere: remove the file, but keep what nobody could read."""

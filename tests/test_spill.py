@@ -153,6 +153,19 @@ def test_an_interrupted_claim_lets_go(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(taken(spill.waiting(folder())[0])) == 1
 
 
+def test_rows_that_are_still_held_do_not_keep_a_file_locked() -> None:
+    """A closed claim leaves the file to the next, also while a traceback holds its half-read rows."""
+    given = [event(name) for name in ("a", "b")]
+    mine = Spill(folder())
+    assert all(mine.write(row) for row in given)
+    claim = Claim(spill.waiting(folder())[0])
+    half_read = claim.rows()
+    assert next(half_read) == given[0]
+    claim.file.close()
+    assert taken(spill.waiting(folder())[0]) == given
+    del half_read
+
+
 def test_what_became_of_a_file_is_said_as_it_is(tmp_path: Path) -> None:
     """A file that is gone is not called somebody else's."""
     with pytest.raises(FileNotFoundError):
