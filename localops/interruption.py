@@ -56,8 +56,7 @@ def deliver() -> None:
             chain = list(_contexts(newest))
     try:
         raise newest
-    finally:
-        # The traceback holds this frame: with these names left, only the garbage collector would free them all.
+    finally:  # the traceback holds this frame: with these names left, only the garbage collector would free them
         del errors, newest, chain
 
 
@@ -105,7 +104,10 @@ def _is_own_class(kind: type) -> bool:
 def pass_on(error: OSError) -> None:
     """Raise an OSError that comes from no system call: a TimeoutError that the program raises is one, too."""
     if error.errno is None and is_programs(error) is not False:
-        raise error
+        try:
+            raise error
+        finally:  # as in `deliver`
+            del error
 
 
 def settle(error: BaseException, step: Callable[[], T]) -> T:
@@ -125,10 +127,17 @@ def settle(error: BaseException, step: Callable[[], T]) -> T:
             for held in errors:
                 hold(held)
             return result
-    for held in errors[:-1]:
-        if is_programs(held):
-            hold(held)
-    raise errors[-1]
+    _hold_programs_own(errors[:-1])
+    try:
+        raise errors[-1]
+    finally:  # as in `deliver`
+        del error, errors
+
+
+def _hold_programs_own(errors: list[BaseException]) -> None:
+    for error in errors:
+        if is_programs(error):
+            hold(error)
 
 
 def attempt(step: Callable[[], T], otherwise: T) -> T:
@@ -178,6 +187,8 @@ def _is_handler(frame: FrameType, handlers: set[object]) -> bool:
     if code in handlers:
         return True
     if code.co_argcount + code.co_kwonlyargcount < 2 and not code.co_flags & 4:
+        return False
+    if _is_ours(frame):  # `f_locals` would keep what `deliver`, `pass_on` and `settle` let go of
         return False
     return any(where is back and isinstance(number, int) for number, where in pairwise(_arguments(frame)))
 

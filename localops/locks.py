@@ -22,7 +22,7 @@ import sys
 import time
 from functools import partial
 
-from localops.interruption import pass_on
+from localops.interruption import hold_if_programs, pass_on
 
 try:
     from fcntl import F_OFD_GETLK, F_OFD_SETLK, F_UNLCK, F_WRLCK, fcntl
@@ -214,12 +214,16 @@ class Descriptors:
     def __exit__(self, *_: object) -> None:
         while self.handles:
             any(map(os.close, map(self.handles.pop, (-1,))))  # in one call, as above
-        # An exception that came in `__del__` would be lost: it is not called unless this is interrupted.
+        # `__del__` is not called unless this is interrupted: an exception that comes where it begins is lost.
         self.__class__ = _Closed  # type: ignore[assignment]
 
     def __del__(self) -> None:
-        if hasattr(self, "handles"):
+        try:
             self.__exit__()
+        except BaseException as error:  # interrupted again; or the program has closed them
+            hold_if_programs(error)
+            if getattr(self, "handles", None):
+                self.__exit__()
 
 
 class high_descriptors(Descriptors):  # noqa: N801 (used like a function, and cheaper than a generator)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import gc
 import os
 import signal
 import sys
 import threading
 import types
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -281,6 +284,61 @@ def test_a_guard_that_is_interrupted_leaves_no_descriptor(tmp_path: Path) -> Non
             place += 1
         assert place >= 4
     alone()
+
+
+def test_an_exception_that_comes_while_a_guard_is_freed_arrives_later() -> None:
+    """Python would only print it; the descriptors are closed all the same."""
+    before = sorted(os.listdir("/dev/fd"))
+    place = 1  # before that, `__del__` has not begun
+    while True:
+        guards = [locks.Descriptors()]
+        guards[0].open(os.devnull)
+        if not interrupted_at(place, guards.clear):
+            break
+        with pytest.raises(Late):
+            deliver()
+        assert sorted(os.listdir("/dev/fd")) == before, place
+        place += 1
+    assert place >= 3
+
+
+@pytest.mark.parametrize("step", ["deliver", "settle", "pass_on"])
+def test_a_raised_exception_frees_what_it_holds_at_once(step: str) -> None:
+    """Descriptors and locks in the frames of its traceback do not wait for the garbage collector."""
+
+    class Resource:
+        pass
+
+    def handler(*_: object) -> None:
+        mine = Resource()
+        alive_ones.append(weakref.ref(mine))
+        raise TimeoutError
+
+    def run() -> None:
+        try:
+            signal.raise_signal(signal.SIGUSR1)
+        except TimeoutError as error:
+            if step == "deliver":
+                hold(error)
+            elif step == "settle":
+                settle(error, lambda: [][0])
+            else:
+                interruption.pass_on(error)
+        deliver()
+
+    alive_ones: list[weakref.ref[Resource]] = []
+    before = signal.signal(signal.SIGUSR1, handler)
+    gc.disable()
+    try:
+        with contextlib.suppress(TimeoutError, IndexError):
+            run()
+        with contextlib.suppress(TimeoutError):
+            deliver()
+        assert alive_ones
+        assert [each() for each in alive_ones] == [None] * len(alive_ones)
+    finally:
+        gc.enable()
+        signal.signal(signal.SIGUSR1, before)
 
 
 def test_a_timeout_error_of_a_handler_is_no_failure_of_the_lock(tmp_path: Path) -> None:
