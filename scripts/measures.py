@@ -1,0 +1,215 @@
+#!/usr/bin/env python3
+"""Print how the code stands: sizes, names, imports, comments, words.
+
+    scripts/measures.py            the tree as it is
+    scripts/measures.py FOLDER     another checkout
+
+Each figure is a count that a reader can repeat by hand; what it counts stands in the function that makes it.
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import sys
+import tokenize
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+TOP = Path(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).parent.parent).resolve()
+LIBRARY = TOP / "localops"
+WORKER = TOP / "sync" / "localops_sync"
+FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
+
+# The folders that hold the bare rows: there, and only there, a row is a tuple read by position.
+ROW_FOLDERS = ("localops/journal/", "localops/journal.py", "localops/reader.py")
+
+IDIOMS = {
+    "told": r"\btold\b",
+    "said": r"\bsaid\b",
+    "whoever": r"\bwhoever\b",
+    "is none": r"\b(?:is|are) none\b(?!\s*[:=])",
+    "anew": r"\banew\b",
+    "nobody": r"\bnobody\b",
+    "found (as a name)": r"\bfound\b\s*(?:=|:=|,\s*\w+\s*=)",
+}
+
+
+def code_files() -> list[Path]:
+    """Return the Python files of the library and the worker."""
+    return sorted(path for top in (LIBRARY, WORKER) for path in top.rglob("*.py"))
+
+
+def module_name(path: Path) -> str:
+    """Return the dotted name of a file."""
+    base = TOP if path.is_relative_to(LIBRARY) else TOP / "sync"
+    parts = list(path.relative_to(base).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def code_lines(source: str) -> tuple[int, int]:
+    """Return the lines that hold code, and the comments that stand on a line of their own."""
+    coded: set[int] = set()
+    comments = 0
+    plain = (tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER, tokenize.ENCODING)
+    docstrings = {
+        line
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        for line in range(node.lineno, (node.end_lineno or node.lineno) + 1)
+    }
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            comments += token.line.strip().startswith("#")
+        elif token.type not in plain:
+            coded.update(range(token.start[0], token.end[0] + 1))
+    return len(coded - docstrings), comments
+
+
+def bare_indexes(tree: ast.AST) -> int:
+    """Count what reads a database row by a number: `row[3]`, `event[0]`, and the like."""
+    names = re.compile(r"^(?:row|rows|event|milestone|story|record|line|totals?|stored|first|last)$")
+    return sum(
+        isinstance(node, ast.Subscript)
+        and isinstance(node.value, ast.Name)
+        and bool(names.match(node.value.id))
+        and isinstance(node.slice, ast.Constant | ast.UnaryOp)
+        and not (isinstance(node.slice, ast.Constant) and isinstance(node.slice.value, str))
+        for node in ast.walk(tree)
+    )
+
+
+def private_accesses(tree: ast.Module) -> int:
+    """Count the `thing._name` whose name is made in another file."""
+    own = {node.name for node in ast.walk(tree) if isinstance(node, FUNCTIONS | ast.ClassDef)}
+    own |= {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Store)}
+    own |= {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    own |= {
+        element.value
+        for n in ast.walk(tree)
+        if isinstance(n, ast.Tuple)
+        for element in n.elts
+        if isinstance(element, ast.Constant) and isinstance(element.value, str)
+    }
+    return sum(
+        isinstance(node, ast.Attribute)
+        and node.attr.startswith("_")
+        and not node.attr.startswith("__")
+        and node.attr not in own
+        and node.attr not in ("_asdict", "_replace", "_fields", "_make")
+        and not (isinstance(node.value, ast.Name) and node.value.id in ("self", "cls", "os", "sys", "ctypes"))
+        for node in ast.walk(tree)
+    )
+
+
+def methods(name: str) -> int:
+    """Count what is defined in a class's body, by the class's name; the largest where several share it."""
+    counts = [
+        sum(isinstance(item, FUNCTIONS) for item in node.body)
+        for path in code_files()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef) and node.name == name
+    ]
+    return max(counts, default=0)
+
+
+def used_once() -> tuple[int, int]:
+    """Return how many private functions are named once besides their definition, and how many functions there are."""
+    sources = [path.read_text(encoding="utf-8") for path in code_files()]
+    words = Counter(word for source in sources for word in re.findall(r"\w+", source))
+    defined = [n.name for source in sources for n in ast.walk(ast.parse(source)) if isinstance(n, FUNCTIONS)]
+    private = [name for name in defined if name.startswith("_") and not name.startswith("__")]
+    return sum(words[name] == 2 for name in private), len(defined)
+
+
+def imports() -> dict[str, set[str]]:
+    """Return which of our modules each module imports: at the top, late, and for types alone."""
+    modules = {module_name(path): path for path in code_files()}
+    graph: dict[str, set[str]] = {}
+    for name, path in modules.items():
+        package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
+        targets: set[str] = set()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            for target in _imported(node, package):
+                while target and target not in modules:
+                    target = target.rpartition(".")[0]
+                targets.add(target)
+        # the package's own name is asked for its version, and made of lazy names
+        graph[name] = targets - {"", name, "localops", "localops_sync"}
+    return graph
+
+
+def _imported(node: ast.AST, package: list[str]) -> Iterator[str]:
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        base = package[: len(package) - node.level + 1] if node.level else []
+        start = ".".join([*base, *filter(None, [node.module])])
+        yield from (f"{start}.{alias.name}" for alias in node.names)
+
+
+def cycles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """Return the groups of modules that import one another in a circle."""
+    reach = {name: _reached(graph, name) for name in graph}
+    groups = {
+        tuple(sorted({name, *(other for other in reach[name] if name in reach.get(other, ()))})) for name in graph
+    }
+    return [list(group) for group in sorted(groups) if len(group) > 1]
+
+
+def _reached(graph: dict[str, set[str]], start: str) -> set[str]:
+    seen: set[str] = set()
+    todo = [start]
+    while todo:
+        for target in graph.get(todo.pop(), ()):
+            if target not in seen:
+                seen.add(target)
+                todo.append(target)
+    return seen
+
+
+def idioms() -> Counter[str]:
+    """Count the idioms in code, tests, scripts, pages and documents."""
+    counts: Counter[str] = Counter()
+    kinds = (".py", ".sql", ".md", ".js", ".html")
+    paths = [p for top in ("localops", "sync", "tests", "scripts") for p in (TOP / top).rglob("*") if p.is_file()]
+    paths += list(TOP.glob("*.md"))
+    for path in paths:
+        if (path.suffix not in kinds and path.parent.name != "scripts") or path == Path(__file__).resolve():
+            continue
+        source = path.read_text(encoding="utf-8", errors="replace")
+        for idiom, pattern in IDIOMS.items():
+            counts[idiom] += len(re.findall(pattern, source, re.IGNORECASE))
+    return counts
+
+
+def main() -> None:
+    """Print the table."""
+    sources = {path: path.read_text(encoding="utf-8") for path in code_files()}
+    trees = {path: ast.parse(source) for path, source in sources.items()}
+    lines, comments = map(sum, zip(*map(code_lines, sources.values()), strict=True))
+    once, functions = used_once()
+    outside = [p for p in trees if not str(p.relative_to(TOP)).startswith(ROW_FOLDERS)]
+    circles = cycles(imports())
+    rows: list[tuple[str, object]] = [
+        ("flat modules in localops/", len([p for p in LIBRARY.glob("*.py") if not p.name.startswith("__")])),
+        ("rows read by a bare number, outside the journal", sum(bare_indexes(trees[path]) for path in outside)),
+        ("methods of Session", methods("Session")),
+        ("methods of Journal", methods("Journal")),
+        ("access to another module's _private", sum(private_accesses(tree) for tree in trees.values())),
+        ("private helpers used once", f"{once} of {functions} functions ({once / functions:.0%})"),
+        ("comments on their own line, per 100 code lines", f"{100 * comments / lines:.1f}"),
+        ("import cycles, types and late imports included", f"{len(circles)} of {sum(map(len, circles))} modules"),
+        ("Python code lines", lines),
+        *((f"idiom: {name}", count) for name, count in idioms().items()),
+    ]
+    for name, value in rows:
+        print(f"{name:50} {value}")
+    for group in circles:
+        print("  cycle:", " ".join(group))
+
+
+if __name__ == "__main__":
+    main()
