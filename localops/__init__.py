@@ -11,7 +11,13 @@
 
 from __future__ import annotations
 
+import sys as _sys
+
 __version__ = "0.1.0"
+
+# The journal needs POSIX file locks and forks; a part that fails later, in the middle of a run, would be worse.
+if _sys.platform == "win32":
+    raise ImportError("localops runs on Linux and macOS; on Windows, install and run it inside WSL")
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,18 +7,12 @@ closing any descriptor of it would drop the lock.
 
 from __future__ import annotations
 
+import fcntl
 import os
 from zlib import crc32
 
 from localops import clock, host, interruption
 from localops.locks import Descriptors, high_descriptors
-
-try:
-    import fcntl
-
-    _able = True
-except ImportError:  # no POSIX locks on this platform: nobody can be seen
-    _able = False
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,8 +64,7 @@ class Participant:
     def _hold(self, handle: int) -> bool:
         """Lock the file and see that it is still the one at its path."""
         try:
-            if _able:
-                fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._inode = os.fstat(handle).st_ino
             if os.stat(self.path).st_ino != self._inode:
                 return False
@@ -147,9 +140,9 @@ def is_alive(project: str, card: Mapping[str, object]) -> bool | None:
     path = os.path.join(folder_of(project), str(card.get("participant")))
     if path in _mine:
         return True
-    if not _able or not _same_kernel(card):
+    if not _same_kernel(card):
         # Booted again since, on the machine that we are on: it cannot have survived that.
-        return False if card.get("machine") == host.machine_id() and _able else None
+        return False if card.get("machine") == host.machine_id() else None
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:  # it has gone, or was never here: the row may have been carried from another home
@@ -157,7 +150,7 @@ def is_alive(project: str, card: Mapping[str, object]) -> bool | None:
     except OSError:
         return None
     try:
-        fcntl.lockf(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: two who ask at once must both get it
+        fcntl.lockf(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: two asking at once must both get it
         return False
     except OSError:
         return True
@@ -180,8 +173,7 @@ class alone(Descriptors):  # noqa: N801 (used like a function, and cheaper than 
     def __enter__(self) -> None:
         self.open(self._folder)
         try:
-            if _able:
-                fcntl.flock(self.handles[0], fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self.handles[0], fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BaseException:
             self.__exit__()
             raise
@@ -208,8 +200,6 @@ def sweep(project: str, keep: set[str]) -> None:
 
 def _remove_if_dead(path: str) -> None:
     """Remove the file of a participant that has died, under its lock: one that begins now sees that it has gone."""
-    if not _able:
-        return
     try:
         handle = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:
@@ -224,5 +214,4 @@ def _remove_if_dead(path: str) -> None:
         os.close(handle)
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_mine.clear)
+os.register_at_fork(after_in_child=_mine.clear)

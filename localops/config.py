@@ -392,9 +392,6 @@ def data_folder() -> str:
     """The home of a user who named none."""
     if sys.platform == "darwin":
         return _of_user("Library", "Application Support", "localops")
-    if sys.platform == "win32":
-        local = os.environ.get("LOCALAPPDATA")
-        return os.path.join(local, "localops") if local else _of_user("localops")
     return _xdg("XDG_DATA_HOME", ".local", "share")
 
 

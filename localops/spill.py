@@ -9,16 +9,12 @@ folder takes the file.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import zlib
 from io import BufferedReader, FileIO
 
 from localops import config, host, interruption
-
-try:
-    import fcntl
-except ImportError:  # without file locks only the rename protects a line
-    fcntl = None  # type: ignore[assignment]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -134,8 +130,7 @@ class Spill:
 
 
 def _lock(handle: int) -> None:
-    if fcntl is not None:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def waiting(project: str) -> list[str]:

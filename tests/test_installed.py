@@ -94,3 +94,14 @@ def test_without_its_sql_a_program_runs_and_is_told_why(tmp_path: Path) -> None:
     assert f"{library}/localops/sql/schema.sql cannot be read" in done.stderr
     assert "--collect-data localops" in done.stderr
     assert list((tmp_path / "home" / "default" / "spill").glob("*.ndjson"))
+
+
+def test_windows_gets_a_sentence(tmp_path: Path) -> None:
+    """There the package stops at its import, with what to do, before anything asks for POSIX locks."""
+    program = (
+        "import sys; sys.platform = 'win32'\nfor name in ('localops', 'localops.cli'):\n    try: __import__(name)\n"
+    )
+    program += "    except ImportError as error: print(type(error).__name__, error)"
+    done = subprocess.run([sys.executable, "-c", program], cwd=_TOP.parent, capture_output=True, text=True, check=True)
+    line = "ImportError localops runs on Linux and macOS; on Windows, install and run it inside WSL"
+    assert done.stdout.splitlines() == [line, line]
