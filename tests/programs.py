@@ -36,6 +36,15 @@ def run(code: str, *arguments: object, timeout: float = 60, **options: Any) -> s
     return subprocess.CompletedProcess(program.args, program.returncode, out, err)
 
 
+def first_line(program: subprocess.Popen[str]) -> str:
+    """Read a line of a program's stdout byte by byte: what a buffer took beyond it, `communicate` would not see."""
+    assert program.stdout is not None
+    line = b""
+    while not line.endswith(b"\n") and (byte := os.read(program.stdout.fileno(), 1)):
+        line += byte
+    return line.decode()
+
+
 def kill(program: subprocess.Popen[str]) -> tuple[str, str]:
     """Kill a program where it stands, and get what it had written."""
     program.kill()

@@ -25,8 +25,7 @@ def card(participant: str) -> dict[str, object]:
 def test_alive_until_killed() -> None:
     """The kernel frees the lock of a killed process, and no sooner."""
     with programs.start(_TAKE_PART, programs.project()) as program:
-        assert program.stdout is not None
-        who = card(program.stdout.readline().strip())
+        who = card(programs.first_line(program).strip())
         assert alive.is_alive(programs.project(), who) is True
         programs.kill(program)
     assert alive.is_alive(programs.project(), who) is False
@@ -36,9 +35,8 @@ def test_a_fork_does_not_keep_its_parent_alive() -> None:
     """A forked child that lives on holds no lock of its parent's, and closing in it frees none."""
     code = _TAKE_PART.replace("sys.stdin", "child = os.fork()\nif not child: mine.close()\nsys.stdin") + "os._exit(0)"
     with programs.start(code, programs.project()) as program:
-        assert program.stdout is not None
         assert program.stdin is not None
-        who = card(program.stdout.readline().strip())
+        who = card(programs.first_line(program).strip())
         assert alive.is_alive(programs.project(), who) is True
         program.stdin.write("\n")  # one of the two goes on
         program.stdin.flush()

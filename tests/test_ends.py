@@ -63,8 +63,7 @@ def test_a_killed_program_is_known_by_where_it_died() -> None:
         "    print('in', flush=True); time.sleep(60)\nsearch()"
     )
     program = programs.start(code)
-    assert program.stdout is not None
-    program.stdout.readline()
+    programs.first_line(program)
     stands = programs.standing()
     assert (stands.state, stands.reason, stands.ended_ns, stands.derived) == ("Running", None, None, False)
     programs.kill(program)
@@ -171,9 +170,8 @@ def test_a_session_runs_while_anybody_is_at_it() -> None:
     code = _INIT + _JOINED + "sys.stdin.readline(); os.kill(os.getpid(), 9)"
     child = "import localops, sys; localops.init(); print(1, flush=True); sys.stdin.read(); print(2, flush=True)"
     program = programs.start(code, child)
-    assert program.stdout is not None
     assert program.stdin is not None
-    program.stdout.readline()
+    programs.first_line(program)
     program.stdin.write("\n")
     program.stdin.flush()
     program.wait(30)

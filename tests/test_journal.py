@@ -287,8 +287,7 @@ def test_several_processes_begin_again_together(folder: str, how: str) -> None:
     """When the file goes from under three processes, they meet again in one sound journal, with all rows from then."""
     many = [programs.start(_RECORDS, folder, name) for name in "abc"]
     for one in many:
-        assert one.stdout is not None
-        one.stdout.readline()
+        programs.first_line(one)
     _take_away(os.path.join(folder, "journal.db"), how)
     for one in many:
         assert one.stdin is not None
@@ -545,8 +544,7 @@ def test_on_a_network_file_system_each_process_has_its_own_file(folder: str, end
     """There a process writes a part of its own, which comes in when it has ended, in peace or not, and not before."""
     mounts = _nfs(folder)
     writer = programs.start(_WRITER + "print(1, flush=True); sys.stdin.readline()\n" + end, folder, mounts)
-    assert writer.stdout is not None
-    writer.stdout.readline()
+    programs.first_line(writer)
     gather = Journal(folder, gather=True, mountinfo=mounts)
     assert gather.collect() == 0
     assert not os.path.exists(gather.path)

@@ -223,8 +223,7 @@ os._exit(0)
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
-        assert started.stdout is not None
-        assert started.stdout.readline() == "ready\n"
+        assert programs.first_line(started) == "ready\n"
         out, err = started.communicate("\n", timeout=60)
         assert out == "done\n"
         assert actions()[-1] == kept

@@ -29,11 +29,11 @@ def event(name, **columns):
 RECORDS = (
     EVENT
     + """
-import random, sys, time
+import random, select, sys, time
 from localops.journal import Journal
-folder, tag, seconds, pause = sys.argv[1], sys.argv[2], float(sys.argv[3]), float(sys.argv[4])
-journal, n, until = Journal(folder), 0, time.monotonic() + seconds
-while time.monotonic() < until:
+folder, tag, pause = sys.argv[1], sys.argv[2], float(sys.argv[3])
+journal, n = Journal(folder), 0
+while not select.select([sys.stdin], [], [], 0)[0]:
     name = f"{tag} {n}"
     if journal.append(event(name, body='{"x":"' + 500 * "y" + '"}')):
         print(name, flush=True)
@@ -86,20 +86,21 @@ def lose_the_shared_file(
     """Remove -shm under recorders, start others beside them; the names acknowledged, and those found in the end."""
     path = os.path.join(folder, "journal.db")
     pause = random.choice([0, 0.001, 0.01])
-    many = [programs.start(RECORDS, folder, f"early{n}", seconds, pause) for n in range(recorders)]
-    acknowledged = {one.stdout.readline().strip() for one in many if one.stdout is not None}
+    many = [programs.start(RECORDS, folder, f"early{n}", pause) for n in range(recorders)]
+    acknowledged = {programs.first_line(one).strip() for one in many}
     time.sleep(0.2)
     os.unlink(path + "-shm")
-    many += [programs.start(RECORDS, folder, f"late{n}", seconds / 2, pause) for n in range(late)]
+    lately = [programs.start(RECORDS, folder, f"late{n}", pause) for n in range(late)]
+    acknowledged |= {programs.first_line(one).strip() for one in lately}
     for command in commands:
         code = "from localops.cli import main; main()"
         programs.run(code, command, "--home", os.path.dirname(folder))
+    time.sleep(seconds / 4)
     if kill:
-        time.sleep(seconds / 4)
-        for one in many:
+        for one in [*many, *lately]:
             one.kill()
-    for one in many:
-        out, err = one.communicate(timeout=60)
+    for one in [*many, *lately]:
+        out, err = one.communicate(None if kill else "\n", timeout=60)  # each goes on until it is its turn
         assert kill or one.returncode == 0, err
         acknowledged |= set(out.splitlines()[: -1 if kill else None])
     last = Journal(folder, gather=True)
@@ -150,7 +151,7 @@ def test_a_reader_makes_no_harm_of_a_removed_shm(journal: Journal, folder: str) 
         assert reader.stdout is not None
         reader.stdin.write("\n")
         reader.stdin.flush()
-        return int(reader.stdout.readline())
+        return int(programs.first_line(reader))
 
     assert seen() == 1
     assert all(journal.append(event(f"{n}")) for n in range(50))
@@ -178,8 +179,7 @@ def test_who_is_writing_is_waited_for(journal: Journal, folder: str) -> None:
         "journal.append(event('later'))\njournal.close()\n"
     )
     slow = programs.start(code, folder)
-    assert slow.stdout is not None
-    assert slow.stdout.readline() == "up\n"
+    assert programs.first_line(slow) == "up\n"
     appends(folder, *(f"{n}" for n in range(50)))
     out, err = slow.communicate(timeout=30)
     assert slow.returncode == 0, err
@@ -299,8 +299,7 @@ def test_a_wal_stays_short_under_many_writers(folder: str) -> None:
     )
     many = [programs.start(code, folder) for _ in range(5)]
     for one in many:
-        assert one.stdout is not None
-        assert one.stdout.readline() == "up\n"
+        assert programs.first_line(one) == "up\n"
     largest, until = 0, time.monotonic() + 1.5
     while time.monotonic() < until:
         largest = max(largest, os.path.getsize(os.path.join(folder, "journal.db-wal")))
@@ -333,8 +332,7 @@ def test_a_writer_goes_on_while_another_process_copies_the_wal(
 
     journal.append(event("first"))
     copies = programs.start(code, journal.path)  # it holds the lock of whoever copies
-    assert copies.stdout is not None
-    assert copies.stdout.readline() == "up\n"
+    assert programs.first_line(copies) == "up\n"
     monkeypatch.setattr(time, "sleep", nap)
     while journal._watch.frames()[0] <= journals.FULL_FRAMES:
         write()

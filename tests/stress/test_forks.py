@@ -133,11 +133,10 @@ time.sleep(0.3)
 os.kill(os.getpid(), 9)
 """
     with programs.start(_INIT + code) as program:
-        assert program.stdout is not None
-        program.stdout.readline()
+        programs.first_line(program)
         program.wait(30)
         assert programs.standing().state == "Running"
-        program.stdout.read()  # until the child has closed it
+        program.communicate(timeout=30)  # until the child has closed it
     assert programs.standing().state == "Indeterminate"
 
 
