@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,7 @@ def _imports(tree: ast.AST, package: list[str]) -> Iterator[str]:
             yield from (f"{start}.{alias.name}" for alias in node.names)
 
 
+@cache
 def _imported(file: Path, *, types: bool = True) -> set[str]:
     tree: ast.AST = ast.parse((_TOP / file).read_text(encoding="utf-8"))
     package = file.parts[1:-1] if file.parts[0] == "sync" else file.parts[:-1]
@@ -115,57 +117,66 @@ def _target(name: str) -> str | None:
     return first if top == "localops" and first and is_module else top
 
 
-@pytest.mark.parametrize("file", _FILES, ids=str)
-def test_every_module_has_a_layer(file: Path) -> None:
+def test_every_module_has_a_layer() -> None:
     """Each module stands on one line of LAYERS, so that its arrows can be looked at."""
-    assert _module(file) in _LEVEL, f"{file}: put `{_module(file)}` on a line of LAYERS in tests/test_layers.py"
+    homeless = [f"{file}: put `{_module(file)}` on a line" for file in _FILES if _module(file) not in _LEVEL]
+    assert not homeless, "LAYERS in tests/test_layers.py lacks modules:\n" + "\n".join(homeless)
 
 
-@pytest.mark.parametrize("file", _FILES, ids=str)
-def test_arrows_point_down(file: Path) -> None:
-    """A module imports only from layers below its own; types alone are free."""
+def _upward(file: Path) -> set[str]:
+    """Return the modules that a file imports and that do not lie below it; types alone are free."""
     own = _module(file)
     targets = {target for name in _imported(file, types=False) if (target := _target(name)) and target != own}
-    upward = [target for target in targets if _LEVEL.get(target, -1) >= _LEVEL.get(own, len(_LEVEL))]
-    assert not upward, f"{file} imports {', '.join(sorted(upward))}, which do not lie below it"
+    return {target for target in targets if _LEVEL.get(target, -1) >= _LEVEL.get(own, len(_LEVEL))}
 
 
-@pytest.mark.parametrize("file", _FILES, ids=str)
-def test_packages_come_in_by_their_door(file: Path) -> None:
+def test_arrows_point_down() -> None:
+    """A module imports only from layers below its own; types alone are free."""
+    wrong = [f"{file} imports {', '.join(sorted(upward))}" for file in _FILES if (upward := _upward(file))]
+    assert not wrong, "imports that do not point down:\n" + "\n".join(wrong)
+
+
+def _past_the_door(file: Path) -> set[str]:
+    """Return the packages from outside that a file imports without being their door."""
+    tops = {name.partition(".")[0] for name in _imported(file)} - sys.stdlib_module_names - {*_OURS, ""}
+    return {package for package in tops if not str(file).startswith(tuple(DOORS.get(package, [])))}
+
+
+def test_packages_come_in_by_their_door() -> None:
     """A package from outside is imported by its one door, and a package without a door by nobody."""
-    tops = {name.partition(".")[0] for name in _imported(file)}
-    for package in sorted(tops - sys.stdlib_module_names - {*_OURS, ""}):
-        doors = DOORS.get(package, [])
-        assert str(file).startswith(tuple(doors)), f"{file} imports {package}; that is up to {doors or 'nobody'}"
+    wrong = [
+        f"{file} imports {package}; that is up to {DOORS.get(package) or 'nobody'}"
+        for file in _FILES
+        for package in sorted(_past_the_door(file))
+    ]
+    assert not wrong, "imports past the door:\n" + "\n".join(wrong)
 
 
-@pytest.mark.parametrize("file", _FILES, ids=str)
-def test_nobody_imports_sqlite3(file: Path) -> None:
+def test_nobody_imports_sqlite3() -> None:
     """The standard sqlite3 is a second SQLite: it comes in with sqlite-utils, in export.py, or not at all."""
-    assert "sqlite3" not in {name.partition(".")[0] for name in _imported(file)}
+    wrong = [str(file) for file in _FILES if "sqlite3" in {name.partition(".")[0] for name in _imported(file)}]
+    assert not wrong, "these import sqlite3:\n" + "\n".join(wrong)
 
 
-def test_importing_localops_is_light() -> None:
-    """All that a recording program uses loads apsw, orjson and light parts of the standard library, nothing else."""
-    code = (
-        "import localops, sys; localops.init().record(localops.ActionEvent()); localops.end_session('Success')\n"
-        "print(*{name.partition('.')[0] for name in sys.modules})"
-    )
-    done = subprocess.run([sys.executable, "-c", code], cwd=_TOP, capture_output=True, text=True, check=True)
-    loaded = set(done.stdout.split())
-    assert not loaded.intersection(HEAVY)
-    assert not loaded.intersection(DOORS) - {"apsw", "orjson"}
+def test_files_of_both_packages_are_looked_at() -> None:
+    """The tests above are about files that are there: the library, its folders, the worker and its commands."""
+    assert {"localops", "journal", "server", "cli", "localops_sync", "localops_sync.cli"} <= set(map(_module, _FILES))
 
 
-def test_a_plain_run_loads_no_more_of_ours_than_it_needs() -> None:
-    """From the first import to the end of a session: no module for commands, figures or decorators."""
+def test_a_plain_run_is_light() -> None:
+    """From the first import to the end of a session: nothing heavy, no module for commands, figures or decorators."""
     code = (
         "import localops, sys; localops.init().record(localops.ActionEvent()); localops.end_session('Success')\n"
         "print(*sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=_TOP, capture_output=True, text=True, check=True)
-    needless = ("localops.analytics", "localops.pricing", "localops.decorators", "localops.home")
-    assert not set(done.stdout.split()).intersection(needless)
+    modules = set(done.stdout.split())
+    packages = {name.partition(".")[0] for name in modules}
+    assert {"localops", "apsw", "orjson"} <= packages
+    assert not packages.intersection(HEAVY)
+    assert not packages.intersection(DOORS) - {"apsw", "orjson"}
+    needless = {"localops.analytics", "localops.pricing", "localops.decorators", "localops.home"}
+    assert not modules & needless
 
 
 def test_importing_localops_loads_no_more_than_is_asked_for() -> None:

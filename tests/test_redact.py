@@ -578,7 +578,8 @@ def test_time_is_linear(hostile: str) -> None:
         return process_time() - start
 
     small = min(cost(20_000) for _ in range(3))
-    assert min(cost(80_000) for _ in range(2)) < 10 * small + 0.05
+    # One measurement that is short enough is proof; a long one may be the machine's doing.
+    assert any(cost(80_000) < 10 * small + 0.05 for _ in range(5))
 
 
 @given(TEXTS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import subprocess
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from itertools import pairwise
@@ -64,12 +65,20 @@ def _fill(folder: Path, many: int, seed: int, *, fold: bool) -> None:
     journal.close()
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[HomeReader]:
-    """A home of two projects, the last sessions of which are not folded."""
-    home = tmp_path / "home"
+@pytest.fixture(scope="module")
+def folded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home of two projects, all folded; tests have a copy of it each."""
+    home = tmp_path_factory.mktemp("catalogue") / "home"
     for seed, project in enumerate(("one", "two")):
         _fill(home / project, 40, seed, fold=True)
+    return home
+
+
+@pytest.fixture
+def store(folded: Path, tmp_path: Path) -> Iterator[HomeReader]:
+    """A home of two projects, the last sessions of which are not folded."""
+    home = tmp_path / "home"
+    subprocess.run(["cp", "-r", folded, home], check=True)
     made = HomeReader(str(home))
     made.warm(None)
     _fill(home / "one", 6, 5, fold=False)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from typing import Any
 
 import pytest
 
-from localops import clock, rows
+from localops import cli, clock, rows
 from localops.journal import Journal
 from tests.server.hubs import RealHub
 
@@ -43,7 +41,9 @@ _ODD: dict[str, list[dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("odd", _ODD, ids=str)
-def test_every_read_of_a_project_with_an_odd_row_answers(running: RealHub, odd: str) -> None:
+def test_every_read_of_a_project_with_an_odd_row_answers(
+    running: RealHub, odd: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Lists, figures, pages, exports and commands show what there is."""
     project = "".join(letter if letter.isalnum() else "-" for letter in odd)
     key = running.new_key(project)
@@ -73,7 +73,6 @@ def test_every_read_of_a_project_with_an_odd_row_answers(running: RealHub, odd: 
     broken = [path for path in asked if running.ask("GET", path, key=key)[0] >= 500]
     assert broken == []
     for command in (["analytics", "--by", "day"], ["show", id], ["sessions"]):
-        where = ("--home", str(running.data), "--project", project)
-        arguments = [sys.executable, "-m", "localops", *command, *where]
-        done = subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=60)
-        assert done.returncode == 0, done.stderr
+        with pytest.raises(SystemExit) as ended:
+            cli.main([*command, "--home", str(running.data), "--project", project])
+        assert ended.value.code == 0, capsys.readouterr().err
