@@ -72,9 +72,22 @@ def test_the_code_of_the_pages_has_types_that_fit(tmp_path: Path) -> None:
         if program:
             name = page.stem.lower().replace("-", "_")
             (tmp_path / f"{name}_page.py").write_text(_BEFORE.get(page.stem, "") + program)
+    # A cache of its own: that of scripts/check was made with other settings, and each would throw out the other's.
+    cache = str(TOP / ".mypy_cache" / "pages")
     lenient = ["--allow-untyped-defs", "--allow-incomplete-defs", "--allow-untyped-calls"]  # examples have few types
     done = subprocess.run(
-        [sys.executable, "-m", "mypy", "--config-file=", "--strict", *lenient, "--no-error-summary", str(tmp_path)],
+        [
+            sys.executable,
+            "-m",
+            "mypy",
+            "--config-file=",
+            "--strict",
+            *lenient,
+            "--cache-dir",
+            cache,
+            "--no-error-summary",
+            str(tmp_path),
+        ],
         cwd=TOP,
         capture_output=True,
         text=True,

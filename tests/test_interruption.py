@@ -1,4 +1,7 @@
-"""What the program's signal handlers and threads raise while it records arrives; what its values raise does not."""
+"""What the program's signal handlers and threads raise while it records arrives; what its values raise does not.
+
+Programs that are interrupted at random moments are in tests/stress/test_interruptions.py.
+"""
 
 from __future__ import annotations
 
@@ -22,32 +25,6 @@ import localops
 from localops import alive, api, careful, interruption, locks
 from localops.encode import Encoder
 from localops.interruption import deliver, hold, is_programs, settle
-from tests.interrupting import assert_all_arrived, outcome
-
-
-@pytest.mark.parametrize("what", ["tight", "ordinary", "api", "work", "llm", "walk", "hook", "beside"])
-def test_an_alarm_arrives_when_the_row_is_written(what: str) -> None:
-    """SIGALRM at random moments, in a loop that does nothing but record and in others: none is swallowed."""
-    assert_all_arrived(outcome("alarm", what, 60), 60)
-
-
-@pytest.mark.parametrize("what", ["large", "power", "locked", "spill"])
-def test_an_alarm_arrives_where_the_disk_is_waited_for(what: str) -> None:
-    """So it is with blobs, synced rows, a journal that others lock, and spill files."""
-    assert_all_arrived(outcome("alarm", what, 15), 15)
-
-
-@pytest.mark.parametrize("what", ["tight", "work", "walk", "locked", "spill"])
-def test_the_exception_of_another_thread_arrives(what: str) -> None:
-    """PyThreadState_SetAsyncExc, as func_timeout and stopit use it, leaves no frame of a handler."""
-    assert_all_arrived(outcome("thread", what, 40), 40)
-
-
-@pytest.mark.parametrize("kind", ["BaseException", "TimeoutError", "SystemExit", "KeyboardInterrupt"])
-@pytest.mark.parametrize("what", ["llm", "work"])
-def test_every_class_arrives(kind: str, what: str) -> None:
-    """Whatever the class: a TimeoutError is an OSError, and the handler of Ctrl-C is written in C."""
-    assert_all_arrived(outcome("alarm", what, 30, kind=kind), 30)
 
 
 class Late(Exception):

@@ -11,7 +11,7 @@ import time
 import urllib.error
 import urllib.request
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +22,32 @@ from localops.server.store import HomeStore
 
 TOP = Path(__file__).parent.parent.parent
 PATH = os.pathsep.join((str(TOP), str(TOP / "sync")))
+# The commands, with other limits than a hub has by itself: a test that waits for the end of a wait need not wait long.
+_LIMITED = """
+import functools, json, sys
+from localops.cli import main
+from localops.server import entrance, limits, troubles
+given = json.loads(sys.argv[1])
+entrance._LOGIN = given.pop("login", entrance._LOGIN)
+troubles._FRESH = given.pop("fresh", troubles._FRESH)
+limits.Limits = functools.partial(limits.Limits, **given)
+main(sys.argv[2:])
+"""
 
 
 class RealHub:
     """A hub that runs; it keeps its port and its data when it is started again."""
 
-    def __init__(self, folder: Path, project: str = "default", options: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        project: str = "default",
+        options: tuple[str, ...] = (),
+        limits: Mapping[str, float] | None = None,
+    ) -> None:
         self.data = folder / "hub"
         self.options = options
+        self.limits = limits
         self.project = project
         self.key = self.new_key(project)
         self.id = Keys(str(self.data)).hub
@@ -54,7 +72,8 @@ class RealHub:
 
     def start(self) -> None:
         """Run, and wait until it listens."""
-        command = [sys.executable, "-m", "localops", "hub", "serve", "--data", str(self.data)]
+        program = ["-m", "localops"] if self.limits is None else ["-c", _LIMITED, json.dumps(self.limits)]
+        command = [sys.executable, *program, "hub", "serve", "--data", str(self.data)]
         self.process = subprocess.Popen(
             [*command, "--port", str(self._port), *self.options],
             env={**os.environ, "PYTHONPATH": PATH},
@@ -119,12 +138,13 @@ class RealHub:
         self.kill()
 
 
-def hub(folder: Path, project: str = "default", *options: str) -> RealHub:
+def hub(folder: Path, project: str = "default", *options: str, **limits: float) -> RealHub:
     """A hub with a data folder in `folder` and a key to a project, listening: `.url`, `.key`, `.data`.
 
+    Keywords are fields of its Limits, and `login` and `fresh`, in seconds: `hub(tmp_path, farewell=1)`.
     `.stop()`, `.kill()` and `.start()` end it and bring it back at the same address; use it in a `with`, or stop it.
     """
-    return RealHub(folder, project, options)
+    return RealHub(folder, project, options, limits or None)
 
 
 def session_rows(

@@ -63,6 +63,20 @@ def _is_well(running: RealHub) -> bool:
     return running.take(batch_of(session_rows(), journal=clock.new_id().hex()))[0] == 200
 
 
+def _has_read_all(running: RealHub) -> None:
+    """Wait until a hub has read what it was sent: one loop reads everything, in the order in which it came."""
+    assert running.ask("GET", "/health", key="")[0] == 200
+
+
+def _listens_no_more(running: RealHub) -> bool:
+    opened: list[socket.socket] = []
+    try:
+        _open(running, opened).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
 def test_answers_go_out_at_once() -> None:
     """asyncio turns Nagle's algorithm off only for sockets that were named as TCP."""
     with serving._listening("127.0.0.1", 0) as listener:
@@ -187,15 +201,16 @@ def test_answers_that_nobody_reads_cost_no_memory(tmp_path: Path, connect: list[
         assert found.ask("GET", "/api/1/sessions", key=other)[0] == 200
 
 
-def test_who_shows_no_key_keeps_nobody_out(running: RealHub, connect: list[socket.socket]) -> None:
+def test_who_shows_no_key_keeps_nobody_out(tmp_path: Path, connect: list[socket.socket]) -> None:
     """Logins that are begun and not finished have little time, and an address has a share of them."""
     half = b"POST /login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 90\r\n\r\n{"
-    for _ in range(8):
-        _open(running, connect).sendall(half)
-    said = [_until_closed(each)[:12] for each in connect]
-    assert sorted(said) == [b"HTTP/1.1 408"] * 6 + [b"HTTP/1.1 429"] * 2
-    _open(running, connect).sendall(half.replace(b"90", b"2") + b"}")
-    assert connect[-1].recv(12) == b"HTTP/1.1 401"
+    with hub(tmp_path, login=2.0) as found:
+        for _ in range(8):
+            _open(found, connect).sendall(half)
+        said = [_until_closed(each)[:12] for each in connect]
+        assert sorted(said) == [b"HTTP/1.1 408"] * 6 + [b"HTTP/1.1 429"] * 2
+        _open(found, connect).sendall(half.replace(b"90", b"2") + b"}")
+        assert connect[-1].recv(12) == b"HTTP/1.1 401"
 
 
 def test_many_connections_make_room_for_more(tmp_path: Path) -> None:
@@ -232,11 +247,11 @@ def test_sigterm_lets_finish_what_runs(tmp_path: Path) -> None:
         opened: list[socket.socket] = []
         sock = _open(found, opened)
         sock.sendall(_head(found, len(body)) + body[:-1])
-        time.sleep(0.3)
+        _has_read_all(found)
         ended: list[int] = []
         stopping = threading.Thread(target=lambda: ended.append(found.stop()))
         stopping.start()
-        time.sleep(0.3)
+        wait_until(lambda: _listens_no_more(found), 30)
         sock.sendall(body[-1:])
         assert b'"stored":5' in _until_closed(sock)
         sock.close()
@@ -248,10 +263,10 @@ def test_sigterm_lets_finish_what_runs(tmp_path: Path) -> None:
 
 def test_sigterm_does_not_wait_for_ever(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Who never finishes a request is not waited for longer than the farewell; that is no failure of ours."""
-    with hub(tmp_path) as found:
+    with hub(tmp_path, farewell=1) as found:
         opened: list[socket.socket] = []
         _open(found, opened).sendall(_head(found, 1_000) + b"\x1f")
-        time.sleep(0.2)
+        _has_read_all(found)
         assert found.stop() == 0
         opened[0].close()
     assert "Traceback" not in capfd.readouterr().err
@@ -404,7 +419,7 @@ def test_keys_that_cannot_be_read_stop_nothing_for_good(tmp_path: Path) -> None:
 
 def test_a_hub_in_trouble_says_so(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Who looks after it gets one line with the reason, and 503 of `/health`; clients are told no path."""
-    with hub(tmp_path) as found:
+    with hub(tmp_path, fresh=0.5) as found:
         assert found.ask("GET", "/health", key="")[0] == 200
         keys = found.data / "hub.json"
         good = keys.read_bytes()
@@ -459,7 +474,7 @@ def test_tls_is_served(tmp_path: Path) -> None:
     make = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
     more = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(cert)]
     subprocess.run([*make.split(), *more], check=True, capture_output=True)
-    with hub(tmp_path, "default", "--tls-cert", str(cert), "--tls-key", str(key)) as found:
+    with hub(tmp_path, "default", "--tls-cert", str(cert), "--tls-key", str(key), head=3.0) as found:
         assert found.url.startswith("https://")
         context = ssl.create_default_context(cafile=str(cert))
         silent = socket.create_connection(("127.0.0.1", int(found.url.rpartition(":")[2])), timeout=30)

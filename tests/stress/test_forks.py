@@ -124,19 +124,19 @@ localops.end_session("Success")
 def test_the_parent_dies_and_the_child_goes_on() -> None:
     """While a forked child lives the session runs; when it has gone too, its end is derived."""
     code = """
+up, tell = os.pipe()
 if not os.fork():
     do("child")
-    print("up", flush=True)
-    time.sleep(0.7)
+    os.write(tell, b".")
+    sys.stdin.readline()
     os._exit(0)
-time.sleep(0.3)
+os.read(up, 1)
 os.kill(os.getpid(), 9)
 """
     with programs.start(_INIT + code) as program:
-        programs.first_line(program)
         program.wait(30)
         assert programs.standing().state == "Running"
-        program.communicate(timeout=30)  # until the child has closed it
+        program.communicate(timeout=30)  # lets the child go, and waits until it has closed its output
     assert programs.standing().state == "Indeterminate"
 
 
@@ -248,6 +248,7 @@ def handler(*_):
 signal.signal(signal.SIGUSR1, handler)
 threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGUSR1)).start()
 do("waiting")
+while not children: time.sleep(0.01)  # where the timer is late
 os.waitpid(children[0], 0)
 other.execute("rollback")
 time.sleep(0.6)

@@ -16,8 +16,8 @@ _SLOW = ("large", "power", "locked", "spill")
 _QUICK = ("tight", "ordinary", "api", "work", "llm", "walk", "hook", "beside")
 
 
-def _interrupt(how: str, what: str, kind: str, share: int) -> None:
-    left, seed = max(5, COUNT // share), SEED
+def _interrupt(how: str, what: str, kind: str, count: int) -> None:
+    left, seed = count, SEED
     while left > 0:
         many = min(left, _PER_PROCESS)
         limit = 60 + many / 2
@@ -30,11 +30,11 @@ def _interrupt(how: str, what: str, kind: str, share: int) -> None:
 @pytest.mark.parametrize("how", ["alarm", "thread"])
 def test_every_interruption_arrives(how: str, what: str) -> None:
     """By a signal handler and by another thread, wherever the program is and whatever it records."""
-    _interrupt(how, what, "Exception", 10 if what in _SLOW else 1)
+    _interrupt(how, what, "Exception", max(15, COUNT // 10) if what in _SLOW else COUNT)
 
 
 @pytest.mark.parametrize("kind", ["BaseException", "TimeoutError", "SystemExit", "KeyboardInterrupt"])
 @pytest.mark.parametrize("what", ["tight", "work", "llm", "walk"])
 def test_every_class_of_interruption_arrives(what: str, kind: str) -> None:
     """Whatever its class."""
-    _interrupt("alarm", what, kind, 4)
+    _interrupt("alarm", what, kind, max(30, COUNT // 4))

@@ -14,11 +14,11 @@ from tests.server.hubs import PATH, hub
 from tests.sync import chaos
 from tests.sync.homes import Sender, identities
 
-EVENTS = int(os.environ.get("STRESS_EVENTS", "2000"))
+EVENTS = int(os.environ.get("STRESS_EVENTS", "600"))
 SEED = int(os.environ.get("STRESS_SEED", "1"))
 SHARE = 0.33  # of the requests that meet a fault
-POISON = 30  # events that the hub is not allowed to take
-LASTS = 40.0 if EVENTS <= 2000 else 1_800.0  # seconds of bad weather at most
+POISON = min(30, EVENTS // 60)  # events that the hub is not allowed to take
+LASTS = 40.0 if EVENTS <= 2_000 else 1_800.0  # seconds of bad weather at most
 FAULTS = [
     chaos.reset,
     chaos.reset_after,
@@ -70,7 +70,7 @@ def test_bad_weather_and_kills_end_with_every_row_once(tmp_path: Path) -> None:
                 victim.kill()
                 victim.wait(30)
                 kills += 1
-            if random.random() < 0.02:
+            if random.random() < 0.02 or (deaths == 0 and written > EVENTS // 2):
                 there.kill()
                 there.start()
                 deaths += 1

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import apsw
 import pytest
 
+from localops import cli, output
 from tests.server.hubs import RealHub, hub
 from tests.sync.chaos import Authority, Chaos, Exchange, closed_port
 from tests.sync.homes import Sender, identities
@@ -33,14 +36,25 @@ def sender(tmp_path: Path, real: RealHub) -> Sender:
 
 
 def _localops(sender: Sender, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in this process: starting one takes longer than most passes do."""
+    output._said.clear()
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as ended:
+        cli.main([*arguments, "--home", sender.home])
+    assert isinstance(ended.value.code, int)
+    return subprocess.CompletedProcess(arguments, ended.value.code, out.getvalue(), err.getvalue())
+
+
+def _process(sender: Sender, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command as a script does."""
     command = [sys.executable, "-m", "localops", *arguments, "--home", sender.home]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
 
 def test_rows_that_are_left_are_in_the_exit_code(sender: Sender) -> None:
     """A pass that may send fewer rows than one batch holds ends with 6; one that may send just as many, with 0."""
-    assert _localops(sender, "sync", "--max-rows", "2").returncode == 6
-    assert _localops(sender, "sync", "--max-rows", "2").returncode == 0
+    assert _process(sender, "sync", "--max-rows", "2").returncode == 6
+    assert _process(sender, "sync", "--max-rows", "2").returncode == 0
 
 
 def test_a_comparison_that_finds_nothing_is_silent_in_cron(sender: Sender) -> None:
