@@ -18,7 +18,7 @@ EVENTS = int(os.environ.get("STRESS_EVENTS", "600"))
 SEED = int(os.environ.get("STRESS_SEED", "1"))
 SHARE = 0.33  # of the requests that meet a fault
 POISON = min(30, EVENTS // 60)  # events that the hub is not allowed to take
-LASTS = 40.0 if EVENTS <= 2_000 else 1_800.0  # seconds of bad weather at most
+LASTS = 15.0 if EVENTS <= 2_000 else 1_800.0  # seconds of bad weather at most
 FAULTS = [
     chaos.reset,
     chaos.reset_after,
