@@ -435,7 +435,7 @@ class Client:
     def account(self) -> None:
         """Warn of what was lost, and keep the figures; for an end that closes no journal."""
         for journal in list(self._journals.values()):
-            journal.account()
+            journal.losses.account()
 
 
 def _attempt(what: str, step: Callable[..., Any], *arguments: object) -> Any:

@@ -7,7 +7,7 @@ deleted here.  What came from whom is kept (`received`), so that a sender that k
 from __future__ import annotations
 
 from localops import analytics, bundle, clock, rows, search
-from localops.journal import INSERT
+from localops.journal_file import INSERT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -290,6 +290,11 @@ def count(n: int) -> str:
     return f"{n:,}" if _group else str(n)
 
 
+def count_rows(n: int) -> str:
+    """Return `1 row`, or how many rows."""
+    return "1 row" if n == 1 else f"{n} rows"
+
+
 def write_plain_numbers() -> None:
     """Leave out the marks between digits from now on: what reads the output may want to add numbers up."""
     global _group

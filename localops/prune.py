@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from localops import analytics, bundle, clock, encode, ends, rows, search
 from localops.errors import ConfigError
 from localops.home import REMOTES
-from localops.journal import INSERT
+from localops.journal_file import INSERT
 from localops.sql import statements
 
 TYPE_CHECKING = False

@@ -352,7 +352,7 @@ class Session:
     def _given_id(self, given: object, at: int, fields: dict[str, object]) -> bytes:
         """The id that the program chose; where it is taken, or no UUID, its own word stays in the body."""
         id = to_id(given)
-        taken = not self._journal.claim(id) or bool(self._ask("row", id=id, phase=rows.DONE))
+        taken = not self._journal.losses.claim(id) or bool(self._ask("row", id=id, phase=rows.DONE))
         if taken:
             word = events.describe(given)
             say_once("ids", f"an event was given the id {word}, which is taken: it is kept under one of its own")
@@ -526,7 +526,7 @@ class Session:
             row = self._start_row(**start)
             # Before it is written: what was lost is told in a row of its own as soon as the journal takes one.
             # Where it is lost again, it is counted again.
-            self._journal.take_back(self._id)
+            self._journal.losses.take_back(self._id)
             kept = self._append(row, sync=True)
         except BaseException:  # interrupted: it is still to be done
             self._start = start
@@ -586,7 +586,7 @@ class Session:
 
     def _failed(self, error: BaseException) -> None:
         """A bug of ours, or a hostile event: say it, count it, and let the agent go on."""
-        self._journal.drop(self._id)
+        self._journal.losses.drop(self._id)
         what = f"an event could not be recorded: {events.class_name(error)}: {events.describe(error)}"
         if self.config.strict:
             raise JournalError(what) from error
@@ -747,7 +747,7 @@ class Session:
         """
         from localops import analytics
 
-        if spilled := self._journal.spilled(self._id):
+        if spilled := self._journal.losses.spilled(self._id):
             rows_wait = "1 row of the session waits" if spilled == 1 else f"{spilled} rows of the session wait"
             say_once("figures", f"{rows_wait} in a spill file: figures do not count what waits")
         figures = self._figures()

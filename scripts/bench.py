@@ -425,7 +425,7 @@ def write_bare(folder: str) -> Callable[[], None]:
     """Bare apsw with the same table and the same way of waiting, JSON by json.dumps."""
     journal = Journal(folder)  # only for its tables and its busy handler
     journal.one("known_session", session=rows.NOBODY)
-    connection = journal._connection
+    connection = journal._file.connection
     assert connection is not None
     connection.pragma("wal_autocheckpoint", 1_000)  # as SQLite does it by itself
     names = ", ".join(rows.COLUMNS)

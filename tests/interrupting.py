@@ -10,7 +10,7 @@ from tests import programs
 PROGRAM = """
 import ctypes, json, os, random, signal, subprocess, sys, threading, time
 import localops
-from localops import interruption, journal, spill
+from localops import interruption, journal, journal_file, spill
 from localops.context import scope
 from localops.decorators import tool
 
@@ -101,8 +101,8 @@ if what == "locked":
     locker = subprocess.Popen([sys.executable, "-c", code, own.path])
 if what == "spill":
     def refuse(self, now):
-        self._look_at, self._execute = now + 1000, journal._refuse
-    journal.Journal._look, own._look_at = refuse, 0
+        self._file.look_at, self._file.execute = now + 1000, journal_file.refuse
+    journal.Journal._look, own._file.look_at = refuse, 0
 if what == "beside":
     sys.setswitchinterval(0.0005)
     def record_beside():
@@ -166,7 +166,7 @@ prober = threading.Thread(target=try_lock)
 prober.start()
 prober.join()
 counts = dict(own.counts)
-connection = own._connection
+connection = own._file.connection
 clean = not own._inside and scope.get()[1] is None and not interruption.waiting and bool(free)
 if connection is not None:
     synchronous = connection.pragma("synchronous")
@@ -180,13 +180,13 @@ else:
     after = dict(own.counts)
     if after["spilled"] > counts["spilled"]:
         clean = False
-    rows = own._connection.execute("select name, phase, hex(id) from event where kind in ('action', 'tool', 'llm')")
-    rows = rows.fetchall()
+    statement = "select name, phase, hex(id) from event where kind in ('action', 'tool', 'llm')"
+    rows = own._file.connection.execute(statement).fetchall()
     found = [name for name, phase, _ in rows if phase == 0]
     if what == "work":  # every call that was opened was ended, once
         opened = sorted(id for _, phase, id in rows if phase == 1)
         clean = clean and opened == sorted(id for name, phase, id in rows if phase == 0 and name == "work")
-    integrity = own._connection.pragma("integrity_check")
+    integrity = own._file.connection.pragma("integrity_check")
 names = {}
 for name in found:
     names[name] = names.get(name, 0) + 1

@@ -115,7 +115,7 @@ def test_sessions_of_one_project_share_a_journal(client: Client) -> None:
     first, second = client.start(), client.start()
     power = client.start(config=Config(project="own", durability="power", signals=False))
     assert first._journal is second._journal
-    assert power._journal.power
+    assert power._journal._file.power
     power.record(ActionEvent())
     assert first._journal is not power._journal
 

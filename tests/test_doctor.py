@@ -142,7 +142,7 @@ def test_dropped_events_are_a_fault_with_figures(home: Path) -> None:
     session = localops.start_session()
     assert session is not None
     for _ in range(3):
-        session._journal.drop(session.session_id.bytes)
+        session._journal.losses.drop(session.session_id.bytes)
     session.end_session("Success")
     localops.api.client().close()
     (found,) = _faults(home)

@@ -42,7 +42,7 @@ def test_a_session_that_lasts_says_the_rest_by_itself(monkeypatch: pytest.Monkey
     """After half a second whoever records next has it written, so that it survives a kill."""
     session = begun()
     session._began -= 10**9  # as if a second had passed
-    session._journal._look_at = 0.0
+    session._journal._file.look_at = 0.0
     session.record(localops.ActionEvent())
     assert "Installed Packages" in session.host_env
     assert session.is_running

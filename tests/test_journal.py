@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from localops import clock, encode, ends, interruption, rows, salvage, spill, sql
+from localops import clock, encode, ends, folding, interruption, journal_file, rows, salvage, spill, sql
 from localops import journal as journals
 from localops.errors import DamagedJournal, ForeignJournal
 from localops.journal import Journal
@@ -51,7 +51,7 @@ def journal(folder: str) -> Iterator[Journal]:
 
 def after_a_look(journal: Journal) -> None:
     """As if half a second had gone by."""
-    journal._look_at = 0.0
+    journal._file.look_at = 0.0
 
 
 # What it promises
@@ -114,7 +114,9 @@ def test_a_locked_journal_costs_one_wait(journal: Journal, folder: str) -> None:
     journal.append(event("after"))
     assert sorted(names(folder)) == sorted(["before", "after", *map(str, range(50))])
     assert spill.count(folder) == 0
-    losses = journal._connection.execute("select body from event where kind = 'loss'").get  # type: ignore[union-attr]
+    connection = journal._file.connection
+    assert connection is not None
+    losses = connection.execute("select body from event where kind = 'loss'").get
     assert encode.loads(losses) == {"spilled": 50, "dropped": 0}
     other.close()
 
@@ -126,9 +128,9 @@ def test_the_wait_is_not_paid_for_each_row(journal: Journal, folder: str) -> Non
 
     def meanwhile(execute: Any) -> None:
         for _ in range(20):
-            journal._busy_since = 0.0
+            journal._file._busy_since = 0.0
             journal.append(event("x"))
-            waits.append(journal._busy_since > 0)
+            waits.append(journal._file._busy_since > 0)
 
     other.transact(meanwhile)
     other.close()
@@ -142,7 +144,8 @@ def test_one_long_wait_is_enough(journal: Journal, folder: str, monkeypatch: pyt
     other, now, waits = Journal(folder), [time.monotonic()], []
     monkeypatch.setattr(time, "sleep", lambda seconds: now.append(now.pop() + seconds))
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(journals, "monotonic", time.monotonic)
+    for module in (journals, journal_file):
+        monkeypatch.setattr(module, "monotonic", time.monotonic)
 
     def meanwhile(execute: Any) -> None:
         for _ in range(4):
@@ -156,7 +159,7 @@ def test_one_long_wait_is_enough(journal: Journal, folder: str, monkeypatch: pyt
         now[0] += journals.LOOK_EVERY
         journal.append(event("after"))
     other.close()
-    assert [wait > journal.wait for wait in waits] == [True, False, False, False] * 2
+    assert [wait > journal._file.wait for wait in waits] == [True, False, False, False] * 2
     assert max(waits[1:4] + waits[5:]) < 0.1
     assert journal.counts["spilled"] == 8
 
@@ -247,7 +250,7 @@ def test_a_backup_put_in_place_is_not_mixed_with_the_old_wal(journal: Journal, f
     body = encode.dumps({"x": "y" * 3_000}).decode()
     for n in range(50):
         journal.append(event(f"{n}", body=body))
-    connection = journal._connection
+    connection = journal._file.connection
     assert connection is not None
     connection.execute("vacuum into ?", (journal.path + ".backup",)).fetchall()
     connection.execute("pragma wal_checkpoint(truncate)").fetchall()
@@ -438,10 +441,10 @@ def test_a_newer_release_may_let_us_write(folder: str) -> None:
     newer.transact(lambda execute: execute(f"pragma user_version = {sql.SCHEMA + 1}") and None)
     newer.close()
     again = Journal(folder + "-2")
-    for n in range(journals.BATCH + 10):
+    for n in range(folding.BATCH + 10):
         again.append(event(f"{n}"))
     assert again.counts["spilled"] == 0
-    assert again.one("totals", session=SESSION)[0] == journals.BATCH + 11  # type: ignore[index]
+    assert again.one("totals", session=SESSION)[0] == folding.BATCH + 11  # type: ignore[index]
     again.close()
 
 
@@ -470,8 +473,8 @@ def test_a_damaged_journal_is_set_aside_whole(folder: str, start: int) -> None:
     for journal in both:
         journal.append(event("sound"))
     for journal in both:
-        journal._connection.execute("pragma wal_checkpoint(truncate)").fetchall()  # type: ignore[union-attr]
-        journal._connection.execute("pragma shrink_memory").fetchall()  # type: ignore[union-attr]
+        journal._file.connection.execute("pragma wal_checkpoint(truncate)").fetchall()  # type: ignore[union-attr]
+        journal._file.connection.execute("pragma shrink_memory").fetchall()  # type: ignore[union-attr]
     programs.run(_RUIN, both[0].path, start)
     for n in range(20):
         assert all(journal.append(event(f"new {n}")) for journal in both)
@@ -575,7 +578,7 @@ def test_a_home_with_a_name_that_is_no_utf_8(tmp_path: Path) -> None:
     folder = os.path.join(os.fsdecode(os.fsencode(tmp_path) + b"/h\xff\xe9"), "default")
     journal = Journal(folder)
     assert journal.append(event("a"))
-    assert journal._keep(event("b"))
+    assert journal.losses.keep(event("b"))
     assert journal.collect() == 1
     journal.close()
     with Reader(os.path.join(folder, "journal.db")) as reader:
@@ -645,7 +648,7 @@ DERIVED = {
 def derived(journal: Journal) -> dict[str, list[Any]]:
     """All that is derived from the stream, without the numbers that depend on its order."""
     found: dict[str, list[Any]] = {}
-    connection = journal._connection
+    connection = journal._file.connection
     assert connection is not None
     for table, columns in DERIVED.items():
         found[table] = sorted(connection.execute(f"select {columns} from {table}").fetchall(), key=repr)
@@ -692,7 +695,7 @@ def test_a_late_row_takes_a_derived_end_back_in_what_is_folded(journal: Journal)
 
 def test_figures_are_exact_before_and_after_the_fold(journal: Journal) -> None:
     """The rows past the mark and those before it always add up to all rows."""
-    for n in range(3 * journals.BATCH):
+    for n in range(3 * folding.BATCH):
         journal.append(event(f"{n}", "llm", cost=n))
         if n % 100 == 0:
             figures = journal.one("totals", session=SESSION)
@@ -706,19 +709,19 @@ def test_one_of_many_writers_folds(folder: str) -> None:
     for writer in (finds, folds):
         writer.append(event("first"))
     mark = "select seq from mark"
-    while not folds._execute(mark).get:
+    while not folds._file.execute(mark).get:
         folds.append(event("more"))
-    finds._look_at, finds._fold_at = time.monotonic() + 60, 0
-    execute, said = finds._execute, []
+    finds._file.look_at, finds._folding.due = time.monotonic() + 60, 0
+    execute, said = finds._file.execute, []
 
     def noted(statement: str, *values: object) -> object:
         said.append(statement)
         return execute(statement, *values)
 
-    finds._execute = noted
+    finds._file.execute = noted
     finds.append(event("last"))
     assert said[1:] == [mark]
-    assert finds._fold_at > folds._execute(mark).get + journals.BATCH - 1
+    assert finds._folding.due > folds._file.execute(mark).get + folding.BATCH - 1
     for writer in (finds, folds):
         writer.close()
 
@@ -728,7 +731,7 @@ def test_joining_costs_little_however_many_have_joined(journal: Journal) -> None
     steps = []
     for many in (200, 400):
         journal.add(event(f"{n}", "join", parent=clock.new_id()) for n in range(many))
-        connection = journal._connection
+        connection = journal._file.connection
         assert connection is not None
         counted = itertools.count()
         connection.set_progress_handler(lambda counted=counted: next(counted) < 0, 10)  # type: ignore[misc]
@@ -741,7 +744,7 @@ def test_joining_costs_little_however_many_have_joined(journal: Journal) -> None
 def test_no_query_scans_the_stream(journal: Journal) -> None:
     """Every named query finds its rows by an index; only the tail past the mark is walked."""
     journal.append(event("a"))
-    connection = journal._connection
+    connection = journal._file.connection
     assert connection is not None
     for file in ("queries.sql", "lists.sql", "hub.sql"):
         for name, statement in statements(file).items():
@@ -846,7 +849,7 @@ def alarm() -> Iterator[Callable[[], None]]:
 
 def interrupt_after_insert(journal: Journal, what: Callable[[], object]) -> None:
     """Have something happen once, as soon as the next row of a journal is committed."""
-    execute, due = journal._execute, [what]
+    execute, due = journal._file.execute, [what]
 
     def insert(statement: str, *values: Any) -> Any:
         result = execute(statement, *values)
@@ -854,7 +857,7 @@ def interrupt_after_insert(journal: Journal, what: Callable[[], object]) -> None
             due.pop()()
         return result
 
-    journal._execute = insert
+    journal._file.execute = insert
 
 
 def identities(folder: str) -> list[tuple[Any, ...]]:
@@ -891,7 +894,7 @@ def test_an_interrupted_row_is_spilled_while_the_journal_cannot_tell(
 ) -> None:
     """A row that cannot be looked for is not written a second time: the spill file brings it in once."""
     journal.append(event("first"))
-    connection = journal._connection
+    connection = journal._file.connection
     assert connection is not None
 
     def happen() -> None:
@@ -911,7 +914,7 @@ def test_rows_past_the_mark_are_known_where_only_a_newer_release_folds(journal: 
     """Rows that come from elsewhere are looked for among those that are not folded, too."""
     row = event("a")
     journal.append(row)
-    journal._may_fold = False
+    journal._file.may_fold = False
     assert journal.add([row, event("b")]) == 1
     assert names(folder) == ["a", "b"]
 
@@ -928,8 +931,8 @@ def test_a_spill_file_that_another_takes_in_is_no_error(
     other = Journal(folder)
     other.append(event("e"))  # to open it takes in what can be
     assert not os.path.exists(gone)
-    assert [journal._collect_spill(path) for path in (gone, held, claim.path)] == [0, 0, 0]
-    journal._spilled = True
+    assert [journals._collect_spill(journal, path) for path in (gone, held, claim.path)] == [0, 0, 0]
+    journal.losses.waiting = True
     after_a_look(journal)
     assert journal.append(event("d"))
     claim.close()

@@ -19,12 +19,14 @@ _WORKER = _TOP / "sync" / "localops_sync"
 LAYERS = """
     careful errors clock host interruption rows shapes zstd
     context locks output redact sql
-    alive events folding pricing values
+    alive events pricing values
     config encode
     columns ends parts strangers
     lines
     spill
     blobs reader sidefile
+    journal_file
+    folding losses recovery wal
     journal
     analytics bundle salvage search
     intake delivery
@@ -49,7 +51,13 @@ LAYERS = """
 
 # A package, and the only place that may import it. Everything else is the standard library.
 DOORS = {
-    "apsw": ["localops/journal.py", "localops/reader.py", "localops/sidefile.py"],
+    "apsw": [
+        "localops/journal.py",
+        "localops/journal_file.py",
+        "localops/reader.py",
+        "localops/recovery.py",
+        "localops/sidefile.py",
+    ],
     "orjson": ["localops/encode.py"],
     "sqlite_utils": ["localops/export.py"],
     "requests": ["sync/localops_sync/transport.py"],

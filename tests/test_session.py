@@ -780,7 +780,7 @@ def test_figures_without_rows_that_wait_say_so(tmp_path: Path, capsys: pytest.Ca
     """What was spilled a moment ago is in no figure yet, and the user of the figures is told."""
     session = begun()
     journal = session._journal
-    journal.wait = journal._patience = 0.05
+    journal._file.wait = journal._file.patience = 0.05
     other = apsw.Connection(journal.path)
     other.execute("begin immediate")
     session.record(ToolEvent())
@@ -788,6 +788,6 @@ def test_figures_without_rows_that_wait_say_so(tmp_path: Path, capsys: pytest.Ca
     other.execute("rollback")
     other.close()
     assert "1 row of the session waits in a spill file" in capsys.readouterr().err
-    journal._look_at = 0.0
+    journal._file.look_at = 0.0
     session.record(ToolEvent())
     assert session.get_analytics()["Tool calls"] == 2

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from localops import journal as journals
 from localops import lines, spill
 from localops.journal import Journal
 from localops.spill import Claim, Spill
@@ -184,7 +185,7 @@ def test_a_file_that_was_taken_in_meanwhile_is_not_there() -> None:
     os.unlink(gone)
     with pytest.raises(FileNotFoundError):
         Claim(gone)
-    assert [mine._collect_spill(path) for path in paths] == [0, 1]
+    assert [journals._collect_spill(mine, path) for path in paths] == [0, 1]
     mine.close()
     os.mkfifo(gone)
     with pytest.raises(PermissionError, match="not a spill file of this user"):

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from localops import journal as journals
-from localops import spill
+from localops import journal_file, spill, wal
 from localops.journal import Journal
 from localops.reader import Reader
 from tests import programs
@@ -169,7 +169,7 @@ def test_a_reader_makes_no_harm_of_a_removed_shm(journal: Journal, folder: str) 
 def test_who_is_writing_is_waited_for(journal: Journal, folder: str) -> None:
     """A transaction that is open when -shm goes is finished before anybody writes beside it."""
     code = EVENT + (
-        "import os, sys, time\nfrom localops.journal import INSERT, Journal\n"
+        "import os, sys, time\nfrom localops.journal import Journal\nfrom localops.journal_file import INSERT\n"
         "journal = Journal(sys.argv[1])\njournal.append(event('first'))\n"
         "def work(execute):\n"
         "    execute(INSERT, event('slow'))\n"
@@ -208,7 +208,7 @@ for n in range(50):
     began = time.monotonic()
     assert journal.append(event(f"{n}"))
     worst = max(worst, time.monotonic() - began)
-    journal._look_at = 0.0 if n % 10 == 0 else journal._look_at
+    journal._file.look_at = 0.0 if n % 10 == 0 else journal._file.look_at
 journal.participate().check()
 journal.close()
 for file in opened:
@@ -254,11 +254,11 @@ def test_a_journal_with_two_names_becomes_two(journal: Journal, folder: str, fir
     other = Journal(there, wait=0.2)
     for _ in range(2):
         for one in [journal, other] if first == "the recorder" else [other, journal]:
-            one._look_at = 0.0
+            one._file.look_at = 0.0
             assert all(one.append(event(f"{os.path.basename(one.folder)} {n}")) for n in range(20))
             assert os.stat(journal.path).st_ino != os.stat(other.path).st_ino or one.counts["spilled"]
     for one in (journal, other):
-        one._look_at = 0.0
+        one._file.look_at = 0.0
         one.append(event("last"))
         one.close()
         mine = names(one.folder)
@@ -273,11 +273,11 @@ def test_a_journal_with_two_names_becomes_two(journal: Journal, folder: str, fir
 def test_a_copy_that_was_cut_off_is_finished(journal: Journal, folder: str) -> None:
     """A process that died between taking the WAL away and putting its copy in place has lost nothing."""
     journal.append(event("a"))
-    connection = journal._connection
+    connection = journal._file.connection
     assert connection is not None
     connection.execute("vacuum into ?", (journal.path + ".own",)).fetchall()
     there = _link_all(folder)
-    journal._drop()
+    journal._file.drop()
     os.unlink(os.path.join(there, "journal.db.own"))
     for side in ("-wal", "-shm"):
         os.unlink(journal.path + side)
@@ -326,26 +326,26 @@ def test_a_writer_goes_on_while_another_process_copies_the_wal(
     sleep = time.sleep
 
     def nap(seconds: float) -> None:
-        naps.append(journal._watch.frames()[0])
+        naps.append(journal._file.watch.frames()[0])
         sleep(seconds)
 
     def write() -> None:
-        journal._check_at = journal._shorten_at = 0.0
+        journal._file.check_at = journal._wal._shorten_at = 0.0
         assert journal.append(event("x", body=body))
 
     journal.append(event("first"))
     copies = programs.start(code, journal.path)  # it holds the lock of whoever copies
     assert programs.first_line(copies) == "up\n"
     monkeypatch.setattr(time, "sleep", nap)
-    while journal._watch.frames()[0] <= journals.FULL_FRAMES:
+    while journal._file.watch.frames()[0] <= wal.FULL_FRAMES:
         write()
     assert naps == []
     write()
-    assert min(naps) > journals.FULL_FRAMES
+    assert min(naps) > wal.FULL_FRAMES
     copies.communicate("\n", timeout=60)
     write()
     write()
-    assert journal._watch.frames()[0] < journals.COPY_FRAMES
+    assert journal._file.watch.frames()[0] < wal.COPY_FRAMES
     assert journal.counts["spilled"] == 0
 
 
@@ -386,7 +386,7 @@ def test_the_sync_of_another_process_will_do(journal: Journal, monkeypatch: pyte
     for age, syncs in ((0.1, 0), (60.0, 1), (-60.0, 1)):
         synced.clear()
         os.utime(journal.path, (time.time() - age,) * 2)
-        journal._sync_at = 0.0
+        journal._wal.sync_at = 0.0
         assert journal.append(event(f"{age}"))
         assert len(synced) == syncs
     os.utime(journal.path)
@@ -401,14 +401,14 @@ def test_a_long_reader_does_not_stop_writers(journal: Journal, folder: str) -> N
         reader.ask("begin")
         reader.ask("select count(*) from event")
         for n in range(600):
-            journal._check_at = 0.0
+            journal._file.check_at = 0.0
             assert journal.append(event(f"{n}", body='{"x":"' + 20_000 * "y" + '"}'))
-        assert journal._shorten_pause > journals.SHORTEN_PAUSE
+        assert journal._wal._shorten_pause > wal.SHORTEN_PAUSE
         assert os.path.getsize(journal.path + "-wal") > 10 << 20
-    journal._check_at = journal._shorten_at = 0.0
+    journal._file.check_at = journal._wal._shorten_at = 0.0
     journal.append(event("last"))
     journal.append(event("begins it again"))
-    assert journal._watch.frames()[0] < journals.MOST_FRAMES
+    assert journal._file.watch.frames()[0] < wal.MOST_FRAMES
     assert journal.counts["spilled"] == 0
 
 
@@ -419,8 +419,8 @@ def _filled(journal: Journal) -> None:
     """Rows enough for a few hundred pages, all in the file itself."""
     body = '{"x":"' + 3_000 * "y" + '"}'
     assert all(journal.append(event(f"old {n}", body=body)) for n in range(300))
-    journal._execute("pragma wal_checkpoint(truncate)").fetchall()
-    journal._look_at = 0.0
+    journal._file.execute("pragma wal_checkpoint(truncate)").fetchall()
+    journal._file.look_at = 0.0
     journal.append(event("looked"))
 
 
@@ -429,7 +429,7 @@ def test_a_journal_cut_in_use_is_set_aside(journal: Journal, folder: str) -> Non
     _filled(journal)
     os.truncate(journal.path, os.path.getsize(journal.path) // 2)
     journal.append(event("unaware"))
-    journal._look_at = 0.0
+    journal._file.look_at = 0.0
     journal.append(event("aware"))
     journal.close()
     assert [name for name in os.listdir(folder) if "corrupt" in name]
@@ -446,7 +446,7 @@ def test_packing_is_not_taken_for_a_cut(journal: Journal, folder: str) -> None:
     done = programs.run(code + "j.compact(); j.close()\n", folder)
     assert done.returncode == 0, done.stderr
     size = os.path.getsize(journal.path)
-    journal._look_at = 0.0
+    journal._file.look_at = 0.0
     journal.append(event("after"))
     assert size < 200_000
     assert not [name for name in os.listdir(folder) if "corrupt" in name]
@@ -476,7 +476,8 @@ def test_a_clock_that_stands_still_ends_a_wait(
             now = time.monotonic()
             frozen.setattr(time, "monotonic", lambda: now)
             if where == "journal":
-                frozen.setattr(journals, "monotonic", lambda: now)
+                for module in (journals, journal_file, wal):
+                    frozen.setattr(module, "monotonic", lambda: now)
             assert journal.append(event("spilled"))
 
     other.transact(meanwhile)

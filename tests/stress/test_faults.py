@@ -73,7 +73,7 @@ def test_a_failing_disk_costs_nothing(tmp_path: Path, kind: str, nth: int) -> No
     disk.fault = FAULTS[kind](nth)
     for n in range(ROWS):
         if n % 7 == 0:
-            journal._look_at = 0.0
+            journal._file.look_at = 0.0
         assert journal.append(event(str(n)), sync=n % 10 == 0)
     counts = journal.counts
     assert counts["recorded"] + counts["spilled"] + counts["dropped"] == ROWS
@@ -105,7 +105,7 @@ def test_nowhere_to_write_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert [journal.append(event(str(n))) for n in range(3)] == [False] * 3
     assert journal.counts["dropped"] == 3
     blocked.unlink()
-    journal._look_at = 0.0
+    journal._file.look_at = 0.0
     assert journal.append(event("after"))
     told = [encode.loads(row[7]) for row in journal.all("story", session=SESSION) if row[2] == "loss"]
     assert told == [{"spilled": 0, "dropped": 3}]

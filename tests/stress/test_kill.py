@@ -21,7 +21,7 @@ from localops.decorators import tool
 mine = random.Random(sys.argv[1])
 session = localops.init(env_data_opt_out=True, durability=mine.choice(("process", "process", "power")))
 session._journal._look(0.0)
-session._journal._connection.wal_autocheckpoint(30)
+session._journal._file.connection.wal_autocheckpoint(30)
 @tool
 def work(data): return data
 os.write(1, f"{session._id.hex()} 0\\n".encode())

@@ -34,7 +34,7 @@ class Run:
             body = encode.dumps({"x": "y" * random.choice((10, 500, 6_000))}).decode()
             assert journal.append(event(str(n), body=body), sync=sync)
             if n % 40 == 39:
-                journal._connection.execute("pragma wal_checkpoint").fetchall()  # type: ignore[union-attr]
+                journal._file.connection.execute("pragma wal_checkpoint").fetchall()  # type: ignore[union-attr]
             self.acknowledged.append((len(self.disk.log), n))
             if sync:
                 self.synced.append((len(self.disk.log), n))

@@ -87,7 +87,7 @@ def test_rows_that_cannot_be_made_safe_are_not_carried(home: str, tmp_path: Path
     """A journal that cannot be written is said by its path and why, and no file is left."""
     holder = Journal(config.project_folder(home, "default"))
     holder.fold()
-    holder._execute("begin immediate")
+    holder._file.execute("begin immediate")
     with pytest.raises(JournalError, match=r"journal\.db cannot be written \(another program keeps"):
         carry.pack(home, [Share("default")], str(tmp_path / "run.lops"))
     holder.close()
