@@ -20,16 +20,29 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType, TracebackType
-    from typing import NoReturn
+    from typing import NoReturn, Protocol
 
-    from localops.client import Client
     from localops.session import Session
+
+    class _Client(Protocol):
+        """What the end of a process needs of the client, which stands above this module."""
+
+        def open_sessions(self) -> list[Session]: ...
+        def open_unattributed(self) -> list[Session]: ...
+        def last_ended(self) -> Session | None: ...
+        def expect_late(self, session: Session | None) -> None: ...
+        def current(self) -> Session | None: ...
+        def is_ambiguous(self) -> bool: ...
+        def unattributed(self, why: str) -> Session: ...
+        def account(self) -> None: ...
+        def close(self) -> None: ...
+
 
 LEFT_OPEN = "process exited without end_session"
 _not_installed = [None]  # taken by the first thread that comes
 
 
-def install(client: Client) -> None:
+def install(client: _Client) -> None:
     """Hook into the end of this process, once."""
     try:
         _not_installed.pop()
@@ -41,7 +54,7 @@ def install(client: Client) -> None:
     _chain_thread_hook(client)
 
 
-def _at_exit(client: Client) -> None:
+def _at_exit(client: _Client) -> None:
     left = client.open_sessions()
     state, reason = _how_it_exited()
     _each_open(client, lambda session: _end(session, state, reason))
@@ -85,7 +98,7 @@ def _note_exit_code() -> None:
     sys.exit = exit
 
 
-def _chain_excepthook(client: Client) -> None:
+def _chain_excepthook(client: _Client) -> None:
     before = sys.excepthook
 
     def excepthook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -111,7 +124,7 @@ def _mark_interrupted() -> None:
         pass
 
 
-def _each_open(client: Client, finish: Callable[[Session], None]) -> None:
+def _each_open(client: _Client, finish: Callable[[Session], None]) -> None:
     _each(client.open_sessions(), finish)
 
 
@@ -140,7 +153,7 @@ def _end(session: Session, state: str, reason: str, *, dying: bool = False) -> N
         session.leave()
 
 
-def _chain_thread_hook(client: Client) -> None:
+def _chain_thread_hook(client: _Client) -> None:
     before = threading.excepthook
 
     def excepthook(args: threading.ExceptHookArgs) -> None:
@@ -162,7 +175,7 @@ def _chain_thread_hook(client: Client) -> None:
 class Terminated:
     """The SIGTERM handler: set over the default action only, in the main thread, while a session of ours is open."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: _Client) -> None:
         self._client = client
         self._set = False
 

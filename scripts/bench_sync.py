@@ -25,13 +25,13 @@ import apsw
 import requests
 
 import localops
-from localops import clock, config, delivery, rows
+from localops import clock, config, delivery, remotes, rows
 from localops.delivery import Limits
 from localops.journal import Journal
 from localops.reader import Reader
-from localops_sync import codes, remotes, worker
+from localops.remotes import Remote
+from localops_sync import codes, worker
 from localops_sync.pace import Pace
-from localops_sync.remotes import Remote
 
 if TYPE_CHECKING:
     from scripts.bench import Bench

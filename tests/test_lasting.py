@@ -10,11 +10,11 @@ import pytest
 from click.testing import CliRunner
 
 import localops
-from localops import blobs, clock, host, rows, spill
+from localops import blobs, clock, host, remotes, rows, spill
 from localops.cli.backup import backup
 from localops.cli.export import export
 from localops.server import keys, store
-from localops_sync import carry, remotes
+from localops_sync import carry
 from tests import names
 
 LARGE = "a large value " * 100_000

@@ -5,8 +5,9 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ LAYERS = """
     analytics bundle salvage search
     intake delivery
     home lineage
-    prune repricing doctor
+    prune remotes repricing doctor
     measures
     operation
     session
@@ -41,10 +42,11 @@ LAYERS = """
     decorators
     localops
     session_keyword
-    agentops export testing localops_sync
+    agentops export testing
     server
     shim
     cli
+    localops_sync
     localops_sync.cli
     __main__ __pyinstaller
 """
@@ -142,6 +144,48 @@ def test_arrows_point_down() -> None:
     """A module imports only from layers below its own; types alone are free."""
     wrong = [f"{file} imports {', '.join(sorted(upward))}" for file in _FILES if (upward := _upward(file))]
     assert not wrong, "imports that do not point down:\n" + "\n".join(wrong)
+
+
+# A session makes operations and is what a context holds: both name its type.  They go when rows have a module that
+# makes them.
+_TYPES_BOTH_WAYS = {("localops.context", "localops.session"), ("localops.operation", "localops.session")}
+
+
+def _name(file: Path) -> str:
+    """Return the full name of the module in a file."""
+    parts = file.with_suffix("").parts[file.parts[0] == "sync" :]
+    return ".".join(parts).removesuffix(".__init__")
+
+
+def _behind(name: str, modules: Collection[str]) -> str | None:
+    """Return which of our modules an imported name is, or is in; None for another package, and for our version."""
+    while name and name not in modules and name != "localops.__version__":
+        name = name.rpartition(".")[0]
+    return name if name in modules else None
+
+
+def test_no_module_wants_itself_by_way_of_others() -> None:
+    """Types and late imports count, too: of two modules that name each other, neither is read alone."""
+    modules = {_name(file): file for file in _FILES}
+    arrows = {
+        module: {behind for name in _imported(file) if (behind := _behind(name, modules)) and behind != module}
+        for module, file in modules.items()
+    }
+    for module, other in _TYPES_BOTH_WAYS:
+        arrows.get(module, set()).discard(other)
+    try:
+        TopologicalSorter(arrows).prepare()
+    except CycleError as error:
+        pytest.fail(f"these import each other: {' <- '.join(error.args[1])}; types and late imports count")
+
+
+def test_the_library_needs_no_worker() -> None:
+    """Nothing in localops imports localops_sync: its commands are found by name, when one of them is run."""
+    files = [file for file in _FILES if file.parts[0] != "sync"]
+    wanted = {
+        str(file): names for file in files if (names := {n for n in _imported(file) if n.startswith("localops_sync")})
+    }
+    assert not wanted, f"these import the worker: {wanted}"
 
 
 def _past_the_door(file: Path) -> set[str]:

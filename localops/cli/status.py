@@ -6,13 +6,12 @@ import os
 
 import click
 
-from localops import blobs, clock, config, delivery, events, output, spill
+from localops import blobs, clock, config, delivery, events, output, remotes, spill
 from localops.cli import common
 from localops.errors import ConfigError, JournalError, NotFound
 from localops.home import Filters, Project, known, nothing_yet, sent_nowhere
 from localops.reader import SQLiteError
 from localops.sql import statements
-from localops_sync import remotes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -20,11 +20,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import chain
 
-from localops import __version__, blobs, bundle, clock, config, delivery, ends, host, intake, strangers
+from localops import __version__, blobs, bundle, clock, config, delivery, ends, host, intake, remotes, strangers
 from localops.errors import BundleError, ConfigError, JournalError, NotFound
 from localops.journal import Journal
 from localops.reader import Reader, SQLiteError, because
-from localops_sync import remotes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

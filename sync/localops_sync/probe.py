@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
     from localops.reader import Reader
-    from localops_sync.remotes import Remote
+    from localops.remotes import Remote
 
 
 _PADDING = 3_000  # bytes that make several packets of a request, and that every server takes in a header

@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 import zipfile
 
-from localops import bundle, config, delivery
+from localops import bundle, config, delivery, remotes
 from localops.errors import ConfigError
 from localops.reader import Reader
-from localops_sync import carry, remotes
+from localops_sync import carry
 from localops_sync.carry import Part
 from localops_sync.sink import TooLarge
 from localops_sync.sinks.hub import Hub
@@ -22,7 +22,7 @@ from localops_sync.worker import recognise
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from localops.bundle import Batch
-    from localops_sync.remotes import Remote
+    from localops.remotes import Remote
 
 
 def deliver(home: str, path: str, name: str, *, project: str | None = None) -> list[Part]:

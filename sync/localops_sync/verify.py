@@ -13,9 +13,24 @@ from localops_sync.sinks.hub import Hub
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from typing import Any
+    from typing import Any, Protocol
 
-    from localops_sync.worker import Pass
+    from localops.delivery import Ledger
+    from localops.journal import Journal
+    from localops.reader import Reader
+    from localops.remotes import Remote
+    from localops_sync.sink import Sink
+
+    class _Pass(Protocol):
+        """What a comparison needs of the pass that asks for it, which stands above this module."""
+
+        folder: str
+        remote: Remote
+        sink: Sink
+        journal: Journal
+        reader: Reader
+        ledger: Ledger
+
 
 _SESSIONS = 200  # asked about at once
 _COUNTED = 20_000  # rows of all these together, about: the hub reads each of them
@@ -36,7 +51,7 @@ class Report:
     deleted: list[str] = field(default_factory=list)  # sessions that somebody took out there
 
 
-def compare(one: Pass) -> Report:
+def compare(one: _Pass) -> Report:
     """Compare every session here with the hub's; rows that it lacks are unsent again, so the next pass brings them."""
     if not isinstance(one.sink, Hub):
         raise ConfigError(f"remote {one.remote.name!r} is no hub: only a hub can be asked what it has")
@@ -44,7 +59,7 @@ def compare(one: Pass) -> Report:
 
 
 class _Comparison:
-    def __init__(self, one: Pass, hub: Hub) -> None:
+    def __init__(self, one: _Pass, hub: Hub) -> None:
         self.one, self.hub, self.report = one, hub, Report()
         self._delivered = one.ledger.delivered()
         self._missing: list[int] = []

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from localops.bundle import Batch
     from localops.delivery import Ledger, Limits
-    from localops_sync.remotes import Remote
+    from localops.remotes import Remote
     from localops_sync.sink import Sink
 
 LOCK = "sync.lock"

@@ -6,14 +6,14 @@ import os
 from pathlib import Path
 from typing import Any
 
-from localops import bundle, clock, config, delivery, rows
+from localops import bundle, clock, config, delivery, remotes, rows
 from localops.delivery import Ledger, Limits
 from localops.journal import Journal
 from localops.reader import Reader
-from localops_sync import remotes, worker
+from localops.remotes import Remote
+from localops_sync import worker
 from localops_sync.codes import Outcome
 from localops_sync.pace import Pace
-from localops_sync.remotes import Remote
 
 Identity = tuple[bytes, int, int]
 

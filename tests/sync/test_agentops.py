@@ -21,8 +21,8 @@ from localops import analytics, decorators, rows
 from localops.delivery import Ledger, Limits
 from localops.journal import Journal
 from localops.reader import Reader
+from localops.remotes import Remote
 from localops_sync.pace import Pace
-from localops_sync.remotes import Remote
 from localops_sync.sink import Blocked, Offline, Trouble
 from localops_sync.sinks import agentops_api
 from localops_sync.sinks.agentops import EVENTS, AgentOps
@@ -473,7 +473,7 @@ def test_after_any_history_each_event_is_there_once(
 _PASS = """
 import sys
 from localops_sync import worker
-from localops_sync.remotes import Remote
+from localops.remotes import Remote
 from localops import delivery
 remote = Remote("there", sys.argv[1], kind="agentops", key=sys.argv[2])
 outcome = worker.sync(sys.argv[3], "default", remote, limits=delivery.Limits(rows=9))

@@ -13,15 +13,15 @@ from pathlib import Path
 import pytest
 
 import localops
-from localops import blobs, bundle, config, delivery
+from localops import blobs, bundle, config, delivery, remotes
 from localops.errors import BundleError, ConfigError, JournalError, NotFound
 from localops.home import Home
 from localops.journal import Journal
 from localops.reader import Reader
+from localops.remotes import Remote
 from localops.server.keys import Keys
-from localops_sync import carry, relay, remotes
+from localops_sync import carry, relay
 from localops_sync.carry import Share
-from localops_sync.remotes import Remote
 from tests.server.hubs import hub
 
 KEY = "6b1f2f0e-0000-4000-8000-000000000001"

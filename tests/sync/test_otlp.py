@@ -30,9 +30,9 @@ from localops.bundle import Ack, Batch
 from localops.errors import ConfigError
 from localops.journal import Journal
 from localops.reader import Reader
+from localops.remotes import Remote
 from localops_sync import codes, worker
 from localops_sync.pace import OutOfBudget, Pace
-from localops_sync.remotes import Remote
 from localops_sync.sink import Blocked, Offline, Refused, TooLarge
 from localops_sync.sinks import open_sink, otlp_messages, otlp_names, otlp_wire
 from localops_sync.sinks.otlp import OPTIONS, Otlp

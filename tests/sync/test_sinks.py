@@ -15,10 +15,10 @@ import localops
 from localops import delivery
 from localops.journal import Journal
 from localops.reader import Reader
+from localops.remotes import KINDS, Remote
 from localops_sync import codes, worker
 from localops_sync.codes import Outcome
 from localops_sync.pace import Pace
-from localops_sync.remotes import KINDS, Remote
 from tests.server.hubs import hub
 from tests.sync import agentops_server, chaos
 from tests.sync.homes import without_waiting

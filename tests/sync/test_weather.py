@@ -18,14 +18,14 @@ from uuid import UUID
 import pytest
 
 import localops
-from localops import bundle, config, delivery
+from localops import bundle, config, delivery, remotes
 from localops.delivery import Limits
 from localops.reader import Reader
+from localops.remotes import Remote
 from localops.server.store import HomeStore
-from localops_sync import codes, remotes, retry, worker
+from localops_sync import codes, retry, worker
 from localops_sync.codes import Outcome
 from localops_sync.pace import Pace
-from localops_sync.remotes import Remote
 from tests import programs
 from tests.server.hubs import RealHub, wait_until
 from tests.server.hubs import hub as open_hub

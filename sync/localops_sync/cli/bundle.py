@@ -6,11 +6,11 @@ import os
 
 import click
 
-from localops import config, output
+from localops import config, output, remotes
 from localops.cli import common
 from localops.errors import ConfigError
 from localops.home import Home
-from localops_sync import carry, remotes
+from localops_sync import carry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

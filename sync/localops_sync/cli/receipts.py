@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import click
 
-from localops import bundle, clock, delivery, encode, events, output
+from localops import bundle, clock, delivery, encode, events, output, remotes
 from localops.cli import common
 from localops.errors import ConfigError
 from localops.home import Home
-from localops_sync import remotes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

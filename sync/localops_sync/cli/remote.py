@@ -9,20 +9,20 @@ from dataclasses import replace
 
 import click
 
-from localops import config, delivery, output
+from localops import config, delivery, output, remotes
 from localops.cli import common
 from localops.errors import ConfigError, EmptyJournal, NotFound
 from localops.home import sent_nowhere
 from localops.journal import Journal
 from localops.reader import Reader
-from localops_sync import codes, remotes, sinks
+from localops_sync import codes, sinks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from localops_sync.remotes import Remote
+    from localops.remotes import Remote
 
 
 def _key_options(command: Any) -> Any:

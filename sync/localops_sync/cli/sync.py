@@ -10,12 +10,12 @@ from contextlib import suppress
 
 import click
 
-from localops import config, delivery, output, spill
+from localops import config, delivery, output, remotes, spill
 from localops.cli import common
 from localops.errors import LocalopsError
 from localops.home import Home, Project, sent_nowhere
 from localops.reader import Reader, SQLiteError, told
-from localops_sync import codes, remotes
+from localops_sync import codes
 from localops_sync.codes import Outcome
 
 TYPE_CHECKING = False
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
-    from localops_sync.remotes import Remote
+    from localops.remotes import Remote
 
 _WARNED = "sync.warned"  # beside the journal: when --quiet last printed that nothing arrives
 _DAY = 86_400.0

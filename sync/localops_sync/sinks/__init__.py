@@ -7,7 +7,7 @@ from localops.errors import ConfigError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from localops.reader import Reader
-    from localops_sync.remotes import Remote
+    from localops.remotes import Remote
     from localops_sync.sink import Sink
     from localops_sync.transport import Transport
 

@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 
     from localops.bundle import Batch
     from localops.reader import Reader
+    from localops.remotes import Remote
     from localops.rows import Row
-    from localops_sync.remotes import Remote
     from localops_sync.sinks.agentops_events import Outgoing
     from localops_sync.transport import Transport
 

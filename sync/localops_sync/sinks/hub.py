@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from localops.bundle import Batch
     from localops.reader import Reader
-    from localops_sync.remotes import Remote
+    from localops.remotes import Remote
     from localops_sync.transport import Reply, Transport
 
 PIECE = 4 << 20  # bytes of a blob in one request

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from localops import encode, output
 from localops.bundle import Ack
 from localops.errors import ConfigError
-from localops_sync.remotes import check_url
+from localops.remotes import check_url
 from localops_sync.sink import Blocked, Offline, Refused, TooLarge
 from localops_sync.sinks import otlp_names, otlp_wire
 from localops_sync.sinks.otlp_spans import Translation, check_span
@@ -27,7 +27,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from localops.bundle import Batch
     from localops.reader import Reader
-    from localops_sync.remotes import Remote
+    from localops.remotes import Remote
     from localops_sync.sinks.otlp_spans import Group
     from localops_sync.transport import Reply
 
