@@ -122,7 +122,7 @@ def _installed() -> Iterator[Finding]:
     """Files of ours without which nothing can be priced or recorded."""
     from localops.pricing import Prices
 
-    for read in (lambda: Prices().version, lambda: sql.migrations(0)):
+    for read in (lambda: Prices().version, lambda: (sql.migrations(0), sql.migrations(1))):
         try:
             read()
         except IncompleteInstallation as error:

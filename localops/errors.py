@@ -14,7 +14,7 @@ LocalopsError
 └── JournalError       the journal cannot be used as it is
     ├── ForeignJournal     the file is not a localops journal; it is left alone
     ├── EmptyJournal       the file is there, and nothing has been recorded in it
-    ├── NewerJournal       a newer release wrote it and asks older ones not to
+    ├── NewerJournal       a newer release wrote it, and this one cannot use it
     └── DamagedJournal     the file is broken; `localops repair` saves what it holds
 
 A class's docstring is its default message.  Recording raises none of these into an agent unless

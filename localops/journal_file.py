@@ -564,13 +564,20 @@ def _check_ours(connection: apsw.Connection) -> None:
         if connection.pragma("user_version") > sql.SCHEMA:
             oldest = int(connection.execute("select value from meta where key = 'writer'").get or 0)
             if oldest > sql.SCHEMA:
-                raise NewerJournal
+                version = connection.pragma("user_version")
+                raise NewerJournal(
+                    f"a newer localops wrote this journal (schema {version}, this one knows {sql.SCHEMA}) and asks "
+                    "older ones not to write to it: upgrade localops"
+                )
     elif tables:
         raise ForeignJournal
 
 
 def migrate(connection: apsw.Connection) -> None:
-    """Bring the tables to our schema, once, whoever comes first; the views are made anew."""
+    """Bring the tables to our schema and make the views anew, in one transaction: of several processes, one does it.
+
+    One that is killed meanwhile leaves the journal as it was, to the next that opens it.
+    """
     connection.execute("begin immediate")
     try:
         version = connection.pragma("user_version")

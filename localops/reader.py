@@ -17,7 +17,15 @@ from itertools import islice
 import apsw
 
 from localops import host, rows
-from localops.errors import DamagedJournal, EmptyJournal, ForeignJournal, JournalError, NotFound, QueryRefused
+from localops.errors import (
+    DamagedJournal,
+    EmptyJournal,
+    ForeignJournal,
+    JournalError,
+    NewerJournal,
+    NotFound,
+    QueryRefused,
+)
 from localops.locks import bar_lost, sqlite_name
 from localops.sql import SCHEMA, passing_views, statements
 
@@ -69,8 +77,8 @@ class Reader:
         self._connection = self._open()
         if self._connection.pragma("application_id") != APPLICATION_ID:
             raise ForeignJournal(f"{self.path} is not a localops journal")
-        # No writer of ours has opened it yet.
-        self.is_of_older_schema = self._connection.pragma("user_version") < SCHEMA
+        self._schema: int = self._connection.pragma("user_version")
+        self.is_of_older_schema = self._schema < SCHEMA  # no writer of ours has opened it yet
         if self.is_of_older_schema:
             self._connection.execute(passing_views()).fetchall()
 
@@ -120,6 +128,13 @@ class Reader:
             return self._connection.execute(statement, values).fetchall()
         except apsw.CorruptError as error:
             raise DamagedJournal(f"{self.path} is damaged: {error}; see `localops repair`") from error
+        except apsw.SQLError as error:
+            if self._schema > SCHEMA:  # it has other tables or columns
+                raise NewerJournal(
+                    f"a newer localops wrote {self.path} (schema {self._schema}, this one knows {SCHEMA}): "
+                    f"upgrade localops to read it ({error})"
+                ) from error
+            raise
 
     def some(self, statement: str, values: Mapping[str, object], most: int) -> tuple[list[tuple[Any, ...]], bool]:
         """The first rows of a statement until their last columns have so many bytes, and whether these are all."""

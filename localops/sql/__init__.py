@@ -6,7 +6,8 @@ import os
 
 from localops.errors import IncompleteInstallation
 
-# A journal says in its header which schema it has.  1: the first.  2: ids in views are written with dashes.
+# A journal says in its header which schema it has.  1 was the first; `migration_2.sql` leads from it to 2, and so on.
+# Each number comes with its migration, and with a journal of the one before in tests/fixtures.
 SCHEMA = 2
 
 
@@ -44,9 +45,13 @@ def statements(file: str) -> dict[str, str]:
 
 
 def migrations(after: int) -> list[str]:
-    """Return the scripts that bring a journal from schema `after` to ours: the tables of a new one, then the views."""
-    steps = [script("schema.sql")] if after == 0 else []
-    return [*steps, script("views.sql")]
+    """Return the scripts that bring a journal from schema `after` to ours, in order; 0 is a file without tables.
+
+    A new journal gets the tables as they are now, an older one each migration that it lacks; both then get our views.
+    """
+    steps = range(after + 1, SCHEMA + 1)
+    tables = [script(f"migration_{step}.sql") for step in steps] if after else [script("schema.sql")]
+    return [*tables, script("views.sql")]
 
 
 def passing_views() -> str:
