@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from localops.journal_file import JournalFile
 
-BATCH = 1_024  # rows folded at a time: about 2 ms for whoever crosses the line, 2 µs a row
+BATCH = 1_024  # rows folded at a time: about 2 ms for the process that crosses the line, 2 µs a row
 DERIVED = ("total", "id_of", "event_of", "unfinished", "milestone", "facet")  # what fold.sql fills
 
 _BOOKS, _PARTS, _PRICES, _OPENS, _MOVES = range(5)  # what `survey` answers, and the statements that are only for that

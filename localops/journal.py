@@ -108,7 +108,7 @@ class Journal:
 
     @property
     def path(self) -> str:
-        """Where the file is: the project's journal, or a part of this process's own on a network file system."""
+        """The path of the file: the project's journal, or on a network file system a part of this process's own."""
         return self._file.path
 
     # Writing
@@ -117,7 +117,7 @@ class Journal:
         """Write one row; when this returns True the row is on disk and outlives the process.
 
         With `sync` it outlives the machine as well (as every row does under durability "power").
-        False: neither the journal nor a spill file took it, which was counted and said.
+        Return False when neither the journal nor a spill file took it: that is counted, and warned of.
         """
         fate: list[bool] = []
         file = self._file
@@ -155,7 +155,7 @@ class Journal:
         return self._wal.sync_due()
 
     def _trouble(self, row: Row, error: BaseException, fate: list[bool]) -> bool:
-        """An append ended in an exception: keep the row, once, however often that is interrupted as well.
+        """Keep the row of an append that ended in an exception, once, however often that is interrupted as well.
 
         `fate` is empty as long as the row is nowhere; then it says whether the row was kept.
         """
@@ -171,7 +171,7 @@ class Journal:
         return fate[0]
 
     def _left(self, row: Row, error: BaseException, fate: list[bool]) -> bool:
-        """As `_trouble`, for an exception that came outside of the lock."""
+        """Do as `_trouble` does, for an exception that came outside of the lock."""
         if fate:
             if interruption.seems_programs(error):
                 interruption.hold(error)
@@ -246,7 +246,7 @@ class Journal:
         return True
 
     def _refused(self, row: Row, error: BaseException, fate: list[bool]) -> None:
-        """SQLite refused: mend what can be mended and try once more, else spill."""
+        """Mend what can be mended after SQLite refused a row, and write it once more, or spill it."""
         if isinstance(error, Waiting):
             self._rescue(row, None, fate)
             return
@@ -299,7 +299,7 @@ class Journal:
         file.recent.clear()
 
     def _look(self, now: float) -> None:
-        """Twice a second: are we still who we were, and is the file still where we write?"""
+        """Look twice a second whether this process is what it was, and the file still where we write."""
         file = self._file
         if file.pid != os.getpid():  # a fork that ran none of Python's hooks
             self._become_child()
@@ -324,7 +324,7 @@ class Journal:
         self._recovery.sound_seq = connection.execute("select max(seq) from event").get or 0
         self._file.recent.clear()
         if self.losses.figures or self.losses.waiting:
-            self.losses.tell(self._file)
+            self.losses.write(self._file)
             self.collect()
             self.losses.release()
         self._file.patience = self._file.wait
@@ -360,7 +360,7 @@ class Journal:
     # Opening and closing
 
     def _settle(self) -> None:
-        """After opening: is this the journal it was, and does anything wait to come in?"""
+        """Look, after opening, whether this is the journal it was, and take in what waits."""
         self.id = self._file.identify()
         self._folding.begin()
         if not self._file.is_part and (waiting(self.folder) or blobs.waiting(self.folder) or parts.ended(self.folder)):
@@ -384,9 +384,9 @@ class Journal:
             self.losses.account()
 
     def _look_last(self) -> None:
-        """Before letting go: save what was written to a file that is gone, and tell what was lost."""
+        """Save what was written to a file that is gone, and record what was lost, before the file is closed."""
         try:
-            self.losses.waiting = self.losses.waiting or bool(waiting(self.folder))  # what somebody else has left
+            self.losses.waiting = self.losses.waiting or bool(waiting(self.folder))  # what another process has left
             self._alone(lambda: self._look(monotonic()))
         except (apsw.Error, LocalopsError, OSError) as error:
             if is_interruption(error):
@@ -396,16 +396,16 @@ class Journal:
     # Taking part
 
     def participate(self) -> Participant:
-        """This process as a participant; its lock file is made at the first call."""
+        """Return this process as a participant; its lock file is made at the first call."""
         with self._lock:
             if self.participant is None:
                 self.participant = Participant(self.folder)
             return self.participant
 
     def _become_child(self) -> None:
-        """In a forked child: be a process of its own, which has written nothing yet."""
+        """Be a process of its own, which has written nothing yet, in a forked child."""
         self.participant = None
-        self.losses.begin_anew()
+        self.losses.become_child()
         self.counts.update(dict.fromkeys(self.counts, 0))
         self._file.leave_to_parent(inside=self._inside)
 
@@ -462,14 +462,14 @@ class Journal:
                 execute("pragma synchronous = normal")
 
     def secure(self) -> None:
-        """When this returns, every row that was committed before it survives a power cut."""
+        """Sync: every row that was committed before survives a power cut."""
         touch = "update meta set value = value where key = 'about'"
         self.transact(lambda execute: execute(touch), full=True, folded=False)
 
-    def add(self, found: Iterable[Row]) -> int:
+    def add(self, incoming: Iterable[Row]) -> int:
         """Write rows that came from elsewhere, each once: a known identity is ignored; synced when this returns."""
         added = 0
-        for batch in _batches(found, 1_000):
+        for batch in _batches(incoming, 1_000):
             new: list[Row] = []
 
             def work(execute: Execute, batch: Sequence[Row] = batch, new: list[Row] = new) -> None:
@@ -492,7 +492,7 @@ class Journal:
         blobs.collect(self.folder)
         added = sum(_collect_spill(self, path) for path in waiting(self.folder))
         # Last, so that an interruption changes nothing.  What another process is taking in, or could not be read or
-        # removed, still waits: whoever was at it may have to leave it.
+        # removed, still waits: the process that was at it may have to leave it.
         self.losses.waiting = bool(waiting(self.folder))
         ended = [] if self._file.is_part else parts.ended(self.folder)
         return added + sum(_collect_part(self, path) for path in ended)
@@ -524,16 +524,16 @@ class Journal:
     # Reading
 
     def all(self, name: str, **values: object) -> list[tuple[Any, ...]]:
-        """The rows of a named query; what this process wrote is in them."""
+        """Return the rows of a named query; what this process wrote is in them."""
         try:
             return self._alone(lambda: self._file.ask(statements("queries.sql")[name], values), to_write=False)
         except apsw.Error as error:
             raise JournalError(f"{self.path} cannot be read: {because(error)}") from error
 
     def one(self, name: str, **values: object) -> tuple[Any, ...] | None:
-        """The first row of a named query."""
-        found = self.all(name, **values)
-        return found[0] if found else None
+        """Return the first row of a named query."""
+        records = self.all(name, **values)
+        return records[0] if records else None
 
 
 def _collect_spill(journal: Journal, path: str) -> int:
@@ -543,7 +543,7 @@ def _collect_spill(journal: Journal, path: str) -> int:
     except (apsw.Error, JournalError, OSError) as error:
         if not is_refusal(error):
             raise
-        return 0  # it stays where it is, for whoever comes next
+        return 0  # it stays where it is, for the next to open the journal
 
 
 def _collect_part(journal: Journal, path: str) -> int:
@@ -576,9 +576,9 @@ def _spill_sentence(error: BaseException) -> str:
     return f"{why}; events are kept in a spill file and go into the journal later (see `localops doctor`)"
 
 
-def _batches(found: Iterable[Row], size: int) -> Iterator[list[Row]]:
+def _batches(incoming: Iterable[Row], size: int) -> Iterator[list[Row]]:
     batch: list[Row] = []
-    for row in found:
+    for row in incoming:
         batch.append(row)
         if len(batch) == size:
             yield batch
@@ -587,8 +587,8 @@ def _batches(found: Iterable[Row], size: int) -> Iterator[list[Row]]:
         yield batch
 
 
-def _rows_only(found: Iterable[Row | bytes], unread: list[bytes]) -> Iterator[Row]:
-    for row in found:
+def _rows_only(lines: Iterable[Row | bytes], unread: list[bytes]) -> Iterator[Row]:
+    for row in lines:
         if isinstance(row, bytes):
             unread.append(row)
         else:

@@ -164,10 +164,10 @@ class JournalFile:
         raise JournalError(f"{self.path} was replaced while it was opened")
 
     def _leave_linked(self) -> None:
-        """The file has a second name, as a backup of hard links makes it: go on in a copy, alone under this name.
+        """Go on in a copy of a file that has a second name, as a backup of hard links makes it.
 
-        Under two names one file would have two WALs, and break.  The copy is made while nobody has the file open,
-        under any name; the other name keeps the file as it is now, with the WAL that it may have.
+        Under two names one file would have two WALs, and break.  The copy is made while no process has the file
+        open, under any name; the other name keeps the file as it is now, with the WAL that it may have.
         """
         close_readers()
         with alive.alone(self.folder):
@@ -272,7 +272,7 @@ class JournalFile:
         if max(now - self._busy_since, self._napped) > self.patience or self.barred:
             self.gave_up = True
             return False
-        # Whoever holds the lock may be keeping us from a lost -shm file.
+        # The process that holds the lock may be keeping us from a lost -shm file.
         if self.inodes and tries % PLACE_EVERY == 0 and not self.in_place():
             return False
         nap = 0.0003 + 0.0017 * self._random.random()
@@ -366,7 +366,7 @@ class JournalFile:
         return bool(size < pages * connection.pragma("page_size"))
 
     def _abandon(self) -> None:
-        """The program closed our descriptors, and has files of its own under their numbers: never touch them again."""
+        """Never touch our descriptors again: the program closed them, and has files of its own under their numbers."""
         connection, self.connection, self.execute = self.connection, None, refuse
         assert connection is not None
         import ctypes  # only here: SQLite would close those numbers when the connection goes, even at exit
@@ -493,7 +493,7 @@ class JournalFile:
         self.execute("pragma wal_checkpoint(truncate)").fetchall()
 
     def leave_to_parent(self, *, inside: bool) -> None:
-        """In a forked child: open the file anew, and never touch what the parent had open; `inside`: it was at work."""
+        """Leave alone what the parent had open, in a forked child; `inside`: it was forked in the middle of a write."""
         self.pid = os.getpid()
         if self.connection is not None and not inside and not self.connection.in_transaction:
             self.drop()  # a host program's own fork, which ran only the hook after it: the locks are the parent's
@@ -574,7 +574,7 @@ def _check_ours(connection: apsw.Connection) -> None:
 
 
 def migrate(connection: apsw.Connection) -> None:
-    """Bring the tables to our schema and make the views anew, in one transaction: of several processes, one does it.
+    """Bring the tables to our schema and make our views, in one transaction: of several processes, one does it.
 
     One that is killed meanwhile leaves the journal as it was, to the next that opens it.
     """

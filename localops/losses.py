@@ -1,6 +1,6 @@
 """What did not go into the journal at once: a process's spill file, how many rows are in it, and how many were lost.
 
-Each session is told in a row of its own (`loss`) as soon as the journal can be written again.
+Each session gets a row about it (`loss`) as soon as the journal can be written again.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Losses:
     def __init__(self, folder: str, counts: dict[str, int], lock: AbstractContextManager[object]) -> None:
         self.waiting = False  # rows wait in a spill file, as far as we know
         self._folder, self._counts, self._lock = folder, counts, lock
-        self.figures: dict[bytes, list[int]] = {}  # session -> [spilled, dropped], not yet told in a row
+        self.figures: dict[bytes, list[int]] = {}  # session -> [spilled, dropped], not yet recorded in a row
         self._spill: Spill | None = None
         self._announced = 0  # of the dropped rows
         self._claims: dict[bytes, int] = {}  # ids that programs chose, by the thread that writes such a row
@@ -74,7 +74,7 @@ class Losses:
         return self._spill.write(rows.whole(row))
 
     def _put_back(self, session: bytes, figures: list[int]) -> None:
-        """Add figures that could not be told; a signal handler may have counted on meanwhile."""
+        """Add figures that could not be recorded; a signal handler may have counted on meanwhile."""
         lost = self.figures.setdefault(session, [0, 0])
         lost[:] = map(sum, zip(lost, figures, strict=True))
 
@@ -108,8 +108,8 @@ class Losses:
             where = "see `localops doctor`" if not self.figures else "this figure could be kept nowhere either"
             say(f"{count_rows(dropped)} could be written nowhere and {'is' if dropped == 1 else 'are'} lost; {where}")
 
-    def tell(self, file: JournalFile) -> None:
-        """Tell each session in a row what could not be written at once."""
+    def write(self, file: JournalFile) -> None:
+        """Write a row for each session about what could not be written at once."""
         for session in list(self.figures):
             row = _loss(session, *self.figures[session])
             figures = self.figures.pop(session)
@@ -128,8 +128,8 @@ class Losses:
             for id in [id for id, thread in list(self._claims.items()) if thread == _SPILLED]:
                 self._claims.pop(id, None)
 
-    def begin_anew(self) -> None:
-        """Forget what a parent has lost: a forked child has lost nothing yet, and has no spill file."""
+    def become_child(self) -> None:
+        """Forget what the parent has lost: a forked child has lost nothing yet, and has no spill file."""
         self._spill = None
         self.figures = {}
         self._announced = 0

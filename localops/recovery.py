@@ -58,10 +58,10 @@ class Recovery:
             self._begin_again()
 
     def _change_over(self) -> None:
-        """After the -shm file was removed, keep everybody from writing through it, and go on with the one in its place.
+        """After the -shm file was removed, let no process write through it, and go on with the one in its place.
 
         What was committed before the last check is in the WAL for everybody who opens it; what came after may have
-        been written over by somebody who had changed over already, and is added again.
+        been written over by a process that had changed over already, and is added again.
         """
         recent, lost = list(self._file.recent), self._file.watch.pin_shared()
         self._file.drop()
@@ -70,7 +70,7 @@ class Recovery:
         self.open_again(recent, f"{self._file.path}-shm was removed while it was in use")
 
     def open_again(self, recent: list[Row], what: str) -> None:
-        """Open the same file anew and see that the newest rows are in it."""
+        """Open the same file again and see that the newest rows are in it."""
         self._file.drop()
         self._counts["reopened"] += 1
         say_once(f"reopened: {what}", f"{what}: the journal was opened again, and no event is lost")
@@ -82,7 +82,7 @@ class Recovery:
         self._add_or_keep(recent)
 
     def _begin_again(self) -> None:
-        """Open a file anew that was moved, deleted or lost its locks to other code, and bring along what is ours.
+        """Open a file again that was moved, deleted or lost its locks to other code, and bring along what is ours.
 
         The old connection still sees its old file, so nothing that was acknowledged since the last look is lost.
         """

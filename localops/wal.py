@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from localops.rows import Row
 
 # Pages of the WAL after which it is copied into the file, and after which one process makes the others wait and has it
-# begun again: SQLite does that only in a moment at which nobody reads or writes, and under many writers there is none.
-# With more than FULL_FRAMES nobody writes on while another process is at it.
+# begun again: SQLite does that only in a moment without a reader or a writer, and under many writers there is none.
+# With more than FULL_FRAMES no process writes on while another is at it.
 COPY_FRAMES, MOST_FRAMES, FULL_FRAMES = 1_000, 2_900, 3_300
 SHORTEN_WAIT = 1.0  # seconds to wait for the write lock, when the WAL is to be begun again
 READERS_WAIT = 0.025  # and then for those who read: all who write wait meanwhile
 FULL_WAIT = 0.5  # seconds to wait for another process that is at it
 SHORTEN_SOON = 0.002  # and until that is tried again
-SHORTEN_PAUSE, SHORTEN_PAUSE_MOST = 0.5, 30.0  # and when somebody reads for longer
+SHORTEN_PAUSE, SHORTEN_PAUSE_MOST = 0.5, 30.0  # and when a reader stays for longer
 SYNC_EVERY = 1.0  # a power cut costs at most this much of what was recorded
 URGENT_EVERY = 0.1  # errors and openings sync at most ten times a second
 
@@ -67,7 +67,7 @@ class Wal:
             execute("pragma synchronous = normal")
 
     def _sync(self) -> None:
-        """Sync the WAL without a lock, so that nobody waits for the disk but us."""
+        """Sync the WAL without a lock, so that only we wait for the disk."""
         try:
             os.fdatasync(self._file.watch.wal)
         except OSError as error:
@@ -119,7 +119,7 @@ class Wal:
             self._shorten_pause = SHORTEN_PAUSE
 
     def _restart(self) -> bool:
-        """Copy the rest of the WAL into the file while nobody writes; True when it could not be begun again."""
+        """Copy the rest of the WAL into the file while no process writes; True when it could not be begun again."""
         connection = self._file.connection
         assert connection is not None
         patience, self._file.patience = self._file.patience, SHORTEN_WAIT

@@ -24,7 +24,14 @@ WORKER = TOP / "sync" / "localops_sync"
 FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
 
 # The folders that hold the bare rows: there, and only there, a row is a tuple read by position.
-ROW_FOLDERS = ("localops/journal/", "localops/journal.py", "localops/reader.py")
+ROW_FOLDERS = (
+    "localops/journal/",
+    "localops/journal.py",
+    "localops/journal_file.py",
+    "localops/losses.py",
+    "localops/reader.py",
+    "localops/recovery.py",
+)
 
 IDIOMS = {
     "told": r"\btold\b",
