@@ -61,6 +61,9 @@ def _project_option(command: F) -> F:
 @click.option(
     "--rate", type=click.IntRange(min=1), default=100, show_default=True, help="Requests of a key in a second."
 )
+@click.option(
+    "--root-path", default="", metavar="PATH", help="Where a proxy serves it, if not at the top of a host: /localops."
+)
 @click.option("--access-log", is_flag=True, help="A line for each request: address, path and status, never keys.")
 @_new_option
 def serve(
@@ -71,6 +74,7 @@ def serve(
     tls_key: str | None,
     max_body: int,
     rate: int,
+    root_path: str,
     access_log: bool,
     new: bool,
 ) -> None:
@@ -93,7 +97,7 @@ def serve(
     keys = Keys(folder, new=new)
     limits = Limits(body=max_body << 20, inflated=4 * max_body << 20, rate=float(rate))
     serving.serve(
-        app(HomeStore(folder), keys, limits=limits),
+        app(HomeStore(folder), keys, limits=limits, root_path=root_path),
         host=host,
         port=port,
         limits=limits,

@@ -18,7 +18,8 @@ from localops.server.doors import DOORS
 from localops.server.entrance import Entrance
 from localops.server.limits import Limits, Shares
 from localops.server.live import Streams
-from localops.server.pages import Pages, error_page
+from localops.server.mounted import Mounted, check_root
+from localops.server.pages import Pages
 from localops.server.reads import Reads
 from localops.server.service import Service
 from localops.server.taking import Taking
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from localops.server.store import Readable, Store
 
 _PAGES = {"/": "sessions", "/s/{session}": "session", "/analytics": "analytics", "/compare": "compare"}
+_OTHERS = ("/login", "/logout", "/web/{name:path}")
 
 
 def app(
@@ -44,11 +46,16 @@ def app(
     tokens: guard.Tokens | None = None,
     project: str | None = None,
     limits: Limits | None = None,
+    root_path: str = "",
 ) -> Starlette:
-    """The hub of a Store, or without keys the reading of a home (or one project) for who shows one of the tokens."""
+    """The hub of a Store, or without keys the reading of a home (or one project) for who shows one of the tokens.
+
+    `root_path` is where a proxy shows it to browsers, when that is not the top of a host; ConfigError for what is none.
+    """
     bounds = limits or Limits()
+    root = check_root(root_path, [*(door.path for door in DOORS), *_PAGES, *_OTHERS])
     shares = Shares(bounds)
-    service = Service(cast("Store", store), keys, bounds)
+    service = Service(cast("Store", store), keys, bounds, root)
     reads, taking = Reads(service, Streams(bounds.request)), Taking(service, shares)
     logins = guard.of_keys(keys) if keys is not None else guard.Logins((tokens or guard.Tokens()).visitor)
     pages = Pages(reads, service, logins)
@@ -64,7 +71,7 @@ def app(
     async def nothing_there(request: Request, error: Exception) -> Response:
         status = getattr(error, "status_code", 404)
         if "text/html" in request.headers.get("accept", ""):
-            return error_page(status, "There is nothing at this address.")
+            return pages.error(status, "There is nothing at this address.")
         message = "there is nothing at this address: see /openapi.json"
         return service.answer({"message": message}, status, getattr(error, "headers", None))
 
@@ -86,8 +93,9 @@ def app(
 
     handlers: dict[Any, Any] = {404: nothing_there, 405: nothing_there, 500: broken}
     around = Middleware(guard.Guard, local=keys is None, logins=logins, stranger=pages.stranger)
+    below = [Middleware(Mounted, root=root)] if root else []
     made = Starlette(
-        routes=[*doors, *shown, *others], exception_handlers=handlers, lifespan=lifespan, middleware=[around]
+        routes=[*doors, *shown, *others], exception_handlers=handlers, lifespan=lifespan, middleware=[*below, around]
     )
     made.router.redirect_slashes = False  # to where the request's own Host says
     return made

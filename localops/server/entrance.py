@@ -11,7 +11,6 @@ from starlette.responses import Response
 from localops.server.bodies import TooSlow
 from localops.server.calls import Call, Refusal
 from localops.server.keys import canonical
-from localops.server.pages import error_page
 from localops.server.refusals import refusal
 from localops.server.service import json
 
@@ -74,7 +73,7 @@ class Entrance:
             with self._shares.request(visitor.name):
                 return await handler(Call(request, visitor.project, visitor.name)), visitor.name
 
-        return _Answering(answer, _as_page, self._shares)
+        return _Answering(answer, self._as_page, self._shares)
 
     def file(self, handler: Callable[[Request], Awaitable[Response]]) -> ASGIApp:
         """Something that everybody may have."""
@@ -82,7 +81,7 @@ class Entrance:
         async def answer(request: Request) -> tuple[Response, str]:
             return await handler(request), ""
 
-        return _Answering(answer, _as_page, self._shares)
+        return _Answering(answer, self._as_page, self._shares)
 
     def login(self) -> ASGIApp:
         """Where a token or a key is shown: each address has a share of its own, and little time."""
@@ -100,6 +99,10 @@ class Entrance:
             return self._service.answer(found.facts, found.status, found.headers)
 
         return _Answering(answer, say, self._shares)
+
+    def _as_page(self, error: Exception, _: Request) -> Response:
+        found = refusal(error)
+        return self._pages.error(found.status, str(found))
 
     def _admit(self, request: Request, door: Door) -> Call:
         """Whose request it is."""
@@ -143,11 +146,6 @@ class _Answering:
             return
         with unread:
             await response(scope, receive, send)
-
-
-def _as_page(error: Exception, _: Request) -> Response:
-    found = refusal(error)
-    return error_page(found.status, str(found))
 
 
 def _secret(request: Request) -> str:

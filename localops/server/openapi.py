@@ -30,8 +30,8 @@ _OF_BODIES = {
 _JSON = "application/json"
 
 
-def document(doors: Sequence[Door], *, keys: bool) -> dict[str, Any]:
-    """Every door, as OpenAPI 3.1 describes it."""
+def document(doors: Sequence[Door], *, keys: bool, root: str = "") -> dict[str, Any]:
+    """Every door, as OpenAPI 3.1 describes it; `root` is the path that all of them are below."""
     paths: dict[str, dict[str, Any]] = {}
     for door in doors:
         paths.setdefault(door.path, {})[door.method.lower()] = _operation(door, keys=keys)
@@ -43,6 +43,7 @@ def document(doors: Sequence[Door], *, keys: bool) -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "info": {"title": "localops", "version": __version__},
+        **({"servers": [{"url": root}]} if root else {}),
         "paths": paths,
         "components": {"schemas": {"Error": error}, **({"securitySchemes": schemes} if keys else {})},
     }

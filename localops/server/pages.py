@@ -51,20 +51,21 @@ class Pages:
         self.reads, self.service = reads, service
         self.logins = logins
         self.local = service.keys is None
+        self.root = service.root
 
     # Pages
 
     async def sessions(self, call: Call) -> Response:
         """The list of sessions."""
         facts = await self.reads.list_of(call)
-        return self._page("sessions", "Sessions", _session_list(facts), facts)
+        return self._page("sessions", "Sessions", _session_list(facts, self.root), facts)
 
     async def session(self, call: Call) -> Response:
         """One session; `last` and the beginning of an id lead to it."""
         ident = str(call.request.path_params["session"])
         if not _is_full(ident):
             found = await self.service.read(self.service.store.find, call.project, ident)
-            return RedirectResponse(f"/s/{found}", 303)
+            return RedirectResponse(f"{self.root}/s/{found}", 303)
         facts = await self.reads.details_of(call)
         return self._page("session", str(facts["name"] or "Session"), _session_head(facts), facts)
 
@@ -79,7 +80,17 @@ class Pages:
         return self._page("compare", "Compare", _compare(asked), asked)
 
     def _page(self, name: str, title: str, inside: str, facts: object) -> Response:
-        return _page(name, title, inside, facts, can_leave=not self.local)
+        return _page(name, title, inside, facts, root=self.root, can_leave=not self.local)
+
+    def error(self, status: int, message: str) -> Response:
+        """What went wrong, as a page."""
+        title = _TITLES.get(status, "That did not work")
+        inside = f"""<section class="notice">
+<h1>{escape(title)}</h1>
+<p>{escape(message)}</p>
+<p><a href="{self.root}/">All sessions</a></p>
+</section>"""
+        return _page("error", title, inside, {"status": status, "message": message}, status, root=self.root)
 
     # The way in, and out
 
@@ -94,8 +105,8 @@ class Pages:
 
     def login_page(self, status: int) -> Response:
         """The way in, at whatever address."""
-        inside = _LOCAL_LOGIN if self.local else _HUB_LOGIN
-        return _page("login", "Log in", inside, {"local": self.local}, status)
+        inside = _LOCAL_LOGIN if self.local else _HUB_LOGIN.format(root=self.root)
+        return _page("login", "Log in", inside, {"local": self.local}, status, root=self.root)
 
     async def enter(self, request: Request) -> Response:
         """A token, or a key, for a cookie."""
@@ -109,6 +120,7 @@ class Pages:
             guard.cookie_name(request.scope),
             cookie,
             max_age=_DAYS * 86_400,
+            path=self._cookie_path,
             httponly=True,
             samesite="strict",
             secure="https" in (request.url.scheme, request.headers.get("origin", "").partition(":")[0]),
@@ -119,8 +131,13 @@ class Pages:
         """A cookie ends."""
         self.logins.leave(request)
         answer = Response(encode.dumps({"message": "goodbye"}), media_type="application/json")
-        answer.delete_cookie(guard.cookie_name(request.scope), httponly=True, samesite="strict")
+        answer.delete_cookie(guard.cookie_name(request.scope), self._cookie_path, httponly=True, samesite="strict")
         return answer
+
+    @property
+    def _cookie_path(self) -> str:
+        """Below the path of a proxy, the cookie is not sent to the other servers that it leads to."""
+        return self.root or "/"
 
     # Files
 
@@ -140,19 +157,10 @@ class Pages:
 _TITLES = {400: "That cannot be asked", 404: "There is nothing here", 503: "Not just now"}
 
 
-def error_page(status: int, message: str) -> Response:
-    """What went wrong, as a page."""
-    title = _TITLES.get(status, "That did not work")
-    inside = f"""<section class="notice">
-<h1>{escape(title)}</h1>
-<p>{escape(message)}</p>
-<p><a href="/">All sessions</a></p>
-</section>"""
-    return _page("error", title, inside, {"status": status, "message": message}, status)
-
-
-def _page(name: str, title: str, inside: str, facts: object, status: int = 200, *, can_leave: bool = False) -> Response:
-    html = _frame(name, title, inside, facts, can_leave=can_leave)
+def _page(
+    name: str, title: str, inside: str, facts: object, status: int = 200, *, root: str, can_leave: bool = False
+) -> Response:
+    html = _frame(name, title, inside, facts, root=root, can_leave=can_leave)
     return Response(html, status, {"Cache-Control": "no-store"}, "text/html; charset=utf-8")
 
 
@@ -210,15 +218,15 @@ _FRAME = """<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <title>{title} · localops</title>
-<link rel="icon" href="/web/icon.svg" type="image/svg+xml">
-<script src="/web/theme.js"></script>
-<link rel="stylesheet" href="/web/style.css">
-<script type="module" src="/web/{page}.js"></script>
+<link rel="icon" href="{root}/web/icon.svg" type="image/svg+xml">
+<script src="{root}/web/theme.js"></script>
+<link rel="stylesheet" href="{root}/web/style.css">
+<script type="module" src="{root}/web/{page}.js"></script>
 </head>
 <body>
 <a class="skip" href="#main">Skip to content</a>
 <header class="top">
-<a class="brand" href="/">localops</a>
+<a class="brand" href="{root}/">localops</a>
 <nav aria-label="Pages">{nav}</nav>
 <div class="tools" id="tools"{leave}></div>
 </header>
@@ -242,7 +250,7 @@ _HUB_LOGIN = """<section class="notice" id="login">
 <h1>Log in</h1>
 <p id="login-status" role="status">With a key of the project you want to see.
 <code>localops hub key create</code> makes one.</p>
-<form id="login-form" method="post" action="/login">
+<form id="login-form" method="post" action="{root}/login">
 <label for="key">Key</label>
 <input id="key" name="key" type="password" autocomplete="current-password" required>
 <button type="submit">Show me the sessions</button>
@@ -250,11 +258,13 @@ _HUB_LOGIN = """<section class="notice" id="login">
 </section>"""
 
 
-def _frame(page: str, title: str, inside: str, facts: object, *, can_leave: bool) -> str:
+def _frame(page: str, title: str, inside: str, facts: object, *, root: str, can_leave: bool) -> str:
     nav = "".join(
-        f'<a href="{href}"{" aria-current=page" if name == page else ""}>{label}</a>' for name, href, label in _NAV
+        f'<a href="{root}{path}"{" aria-current=page" if name == page else ""}>{label}</a>'
+        for name, path, label in _NAV
     )
     return _FRAME.format(
+        root=root,
         page=escape(page),
         title=escape(title),
         nav=nav if page != "login" else "",
@@ -295,13 +305,13 @@ _COLUMNS = (
 )
 
 
-def _session_list(facts: Facts) -> str:
+def _session_list(facts: Facts, root: str) -> str:
     listed: Any = facts["sessions"]
     heads = "".join(
         f'<th scope="col" data-sort="{name}"{f" class={kind}" if kind else ""}>{label}</th>'
         for name, label, kind in _COLUMNS
     )
-    rows = "".join(_session_row(one) for one in listed)
+    rows = "".join(_session_row(one, root) for one in listed)
     nothing = "" if listed else _NOTHING
     return f"""<h1 class="page-title">Sessions</h1>
 <form id="filters" role="search" aria-label="Filter sessions"></form>
@@ -313,10 +323,10 @@ def _session_list(facts: Facts) -> str:
 {nothing}<div id="more"></div>"""
 
 
-def _session_row(one: dict[str, Any]) -> str:
+def _session_row(one: dict[str, Any], root: str) -> str:
     began = f'<time datetime="{escape(one["began"])}">{escape(one["began"][:19].replace("T", " "))}</time>'
     cells = (
-        f'<td class="name"><a href="/s/{escape(one["session_id"])}">{escape(one["name"] or "unnamed")}</a>',
+        f'<td class="name"><a href="{root}/s/{escape(one["session_id"])}">{escape(one["name"] or "unnamed")}</a>',
         f'<div class="tags">{_chips(one["tags"])}</div></td>',
         f'<td class="state-cell"><span class="state {escape(one["state"])}">{escape(one["state"])}</span></td>',
         f'<td class="began">{began}</td>',

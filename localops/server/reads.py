@@ -40,6 +40,7 @@ class Reads:
     def __init__(self, service: Service, streams: Streams) -> None:
         self._service, self._streams = service, streams
         self._store, self._read, self._answer = service.store, service.read, service.answer
+        self._root = service.root
         self._health = Health(service.keys) if service.keys is not None else None
 
     # For everybody
@@ -53,7 +54,7 @@ class Reads:
     async def openapi(self, _: Call) -> Response:
         """The description of all doors."""
         doors = [door for door in DOORS if self._service.keys is not None or not door.hub]
-        return json(openapi.document(doors, keys=self._service.keys is not None))
+        return json(openapi.document(doors, keys=self._service.keys is not None, root=self._root))
 
     # Of a project
 
@@ -106,7 +107,8 @@ class Reads:
 
     async def details_of(self, call: Call) -> Facts:
         """A session and all that is known of it."""
-        return await self._one(self._store.session, call)
+        facts = await self._one(self._store.session, call)
+        return {**facts, "video": self._reachable(facts["video"])}
 
     async def events(self, call: Call) -> Response:
         """A page of a session's events."""
@@ -120,7 +122,9 @@ class Reads:
         seq = _seq(str(call.request.path_params["seq"]))
         if seq is None:
             raise Refusal(404, "an event is named by its seq, a number")
-        return self._answer(await self._one(self._store.event, call, seq=seq, missing=_NO_EVENT))
+        facts = await self._one(self._store.event, call, seq=seq, missing=_NO_EVENT)
+        attachments: Any = facts["attachments"]
+        return self._answer({**facts, "attachments": [self._reachable(file) for file in attachments]})
 
     async def previews(self, call: Call) -> Response:
         """What events were given, on a line each."""
@@ -167,6 +171,10 @@ class Reads:
             filename=digest,
             content_disposition_type="inline" if inline else "attachment",
         )
+
+    def _reachable(self, file: Any) -> Any:
+        """Return a blob's facts with an address that is good below the path of a proxy, too."""
+        return {**file, "url": f"{self._root}{file['url']}"} if file and "blob" in file else file
 
     async def _one(
         self, work: Callable[..., Facts | None], call: Call, *, missing: str = _MISSING, **options: Any

@@ -27,8 +27,9 @@ _LARGE_AT_ONCE = 2  # answers that are in memory whole while they are made
 class Service:
     """The one behind all doors."""
 
-    def __init__(self, store: Store, keys: Keys | None, limits: Limits) -> None:
+    def __init__(self, store: Store, keys: Keys | None, limits: Limits, root: str = "") -> None:
         self.store, self.keys, self.limits = store, keys, limits
+        self.root = root  # the path of a proxy below which the server is, which every address that is given out needs
         self.large = asyncio.Semaphore(_LARGE_AT_ONCE)
         self._readers = ThreadPoolExecutor(_READ_THREADS, "read")
         self._writers = ThreadPoolExecutor(_WRITE_THREADS, "write")

@@ -4,6 +4,7 @@ import { ask, byId, make, notice, watch } from "./base.js";
 import { box, plot, ranking } from "./charts.js";
 import { cost, count, duration, money, percent, short } from "./formats.js";
 import { day, midnight, sinceDay, zone } from "./times.js";
+import { url } from "./url.js";
 
 const STATES = { Success: "good", Failure: "bad", Indeterminate: "action", Running: "accent", Unknown: "other" };
 const COLOURS = ["llm", "tool", "agent", "action", "accent", "error"];
@@ -14,7 +15,7 @@ const asked = () => Object.fromEntries(new URLSearchParams(location.search));
 const listed = filter => {
   const { tag, project } = asked();
   const params = new URLSearchParams(Object.entries({ tag, project, ...filter }).filter(([, value]) => value !== undefined && value !== "" && value !== null));
-  return `/?${params}`;
+  return url(`?${params}`);
 };
 const within = filter => {
   const { since, until } = asked();
@@ -32,7 +33,7 @@ form.append(ages, since, make("span", { class: "faint" }, "–"), until, tag, ta
 function go(changes) {
   const query = { ...asked(), ...changes };
   const params = new URLSearchParams(Object.entries(query).filter(([, value]) => value));
-  history.pushState(null, "", params.size ? `/analytics?${params}` : "/analytics");
+  history.pushState(null, "", url(params.size ? `analytics?${params}` : "analytics"));
   refresh();
 }
 form.addEventListener("submit", event => event.preventDefault());
@@ -121,7 +122,7 @@ function table(title, by, lines, filter) {
 
 function top(title, sessions, label, text, value) {
   return ranking({
-    title, rows: sessions, value, to: one => `/s/${one.session_id}`,
+    title, rows: sessions, value, to: one => url(`s/${one.session_id}`),
     columns: [{ label: "Session", text: one => one.name || "unnamed" }, { label: "State", text: one => one.state }, { label: "Started", text: one => day(one.began) }, { label, num: true, text }],
   });
 }

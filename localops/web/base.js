@@ -3,6 +3,7 @@
 
 import { listen } from "./news.js";
 import { hasChoice, switchZone, zone, zoneAt } from "./times.js";
+import { url } from "./url.js";
 
 export const data = JSON.parse(document.getElementById("data")?.textContent || "{}");
 export const byId = id => document.getElementById(id);
@@ -45,7 +46,7 @@ class Refused extends Error {}
 /** The JSON at an address below /api/1; what goes wrong is an error with a sentence to show. */
 export async function ask(path, query = {}, options = {}) {
   const params = new URLSearchParams(Object.entries(query).filter(([, value]) => value !== null && value !== undefined && value !== ""));
-  const address = `/api/1/${path}${params.size ? `?${params}` : ""}`;
+  const address = url(`api/1/${path}${params.size ? `?${params}` : ""}`);
   let answer;
   try {
     answer = await fetch(address, options);
@@ -197,8 +198,8 @@ dark.addEventListener("change", themed);
 
 async function leave() {
   try {
-    await fetch("/logout", { method: "POST", headers: { "Content-Type": "application/json" } });
-    location.assign("/login");
+    await fetch(url("logout"), { method: "POST", headers: { "Content-Type": "application/json" } });
+    location.assign(url("login"));
   } catch {
     say("The server does not answer: you are not logged out");
   }

@@ -2,6 +2,7 @@
 
 import { colour, make, onTheme } from "./base.js";
 import { STEPS } from "./formats.js";
+import { url } from "./url.js";
 
 const DAY = 86_400;
 const DAYS = STEPS.filter(step => step >= DAY);
@@ -12,8 +13,8 @@ let loading;
 /** uPlot, fetched when the first chart is drawn. */
 function plotter() {
   loading ||= new Promise((done, failed) => {
-    document.head.append(make("link", { rel: "stylesheet", href: "/web/vendor/uplot.css" }),
-      make("script", { src: "/web/vendor/uplot.js", onload: () => done(window.uPlot), onerror: failed }));
+    document.head.append(make("link", { rel: "stylesheet", href: url("web/vendor/uplot.css") }),
+      make("script", { src: url("web/vendor/uplot.js"), onload: () => done(window.uPlot), onerror: failed }));
   });
   return loading;
 }

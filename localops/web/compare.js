@@ -4,6 +4,7 @@ import { ask, byId, data, make, notice, shortcut } from "./base.js";
 import { cost, count, duration, many, money } from "./formats.js";
 import { stamp, when } from "./times.js";
 import { difference } from "./words.js";
+import { url } from "./url.js";
 
 const KINDS = new Set(["llm", "tool", "agent", "action", "error"]);
 const PAGE = 300;
@@ -17,7 +18,7 @@ async function choose() {
   const found = await ask("sessions", { limit: 100 });
   if (found.sessions.length < 2) return place.replaceChildren(notice("There are not two sessions yet. Record some with localops demo."));
   const options = chosen => found.sessions.map(one => make("option", { value: one.session_id, selected: one.session_id === chosen }, `${one.name || "unnamed"} · ${one.state} · ${when(one.began)} · ${duration(one.seconds)}`));
-  const form = make("form", { class: "two", action: "/compare" },
+  const form = make("form", { class: "two", action: url("compare") },
     make("label", {}, "First ", make("select", { name: "a" }, options(data.a || found.sessions[1].session_id))),
     make("label", {}, "Second ", make("select", { name: "b" }, options(data.b || found.sessions[0].session_id))),
     make("button", { class: "main" }, "Compare"));
@@ -32,7 +33,7 @@ async function show() {
 
 function heads({ a, b }) {
   const head = (one, letter) => make("section", { class: "chart" },
-    make("h2", {}, `${letter}: `, make("a", { href: `/s/${one.session_id}` }, one.name || "unnamed")),
+    make("h2", {}, `${letter}: `, make("a", { href: url(`s/${one.session_id}`) }, one.name || "unnamed")),
     make("p", { class: "meta" }, make("span", { class: `state ${/^[A-Z][a-z]+$/.test(one.state) ? one.state : ""}` }, one.state), make("time", { datetime: one.began }, stamp(one.began)), make("span", {}, one.project),
       make("span", { class: "tags" }, one.tags.map(tag => make("span", { class: "tag" }, tag)))),
     one.reason ? make("p", { class: `reason ${one.state === "Failure" ? "Failure" : ""}` }, one.reason) : null);
@@ -82,7 +83,7 @@ function tree(found) {
 }
 
 function pair(line, { a, b }) {
-  const side = (one, session) => (one ? make("a", { href: `/s/${session.session_id}?event=${one.seq}#tree` }, one.finished ? duration(one.seconds) : "unfinished") : make("span", { class: "faint" }, "–"));
+  const side = (one, session) => (one ? make("a", { href: url(`s/${session.session_id}?event=${one.seq}#tree`) }, one.finished ? duration(one.seconds) : "unfinished") : make("span", { class: "faint" }, "–"));
   const told = [
     !line.a && make("span", { class: "tag only-b" }, "only in B"), !line.b && make("span", { class: "tag only-a" }, "only in A"),
     line.input_differs && make("span", { class: "tag differs" }, "input"), line.output_differs && make("span", { class: "tag differs" }, "output"),

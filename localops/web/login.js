@@ -1,12 +1,20 @@
 // The way in: a token from the fragment, or a key from the form, for a cookie. Then on to the page that was meant.
 
 import "./base.js";
+import { url } from "./url.js";
 
 const status = document.getElementById("login-status");
-const onward = () => location.replace(location.pathname === "/login" ? "/" : location.pathname + location.search);
+const meant = location.pathname.startsWith(url("")) ? location.pathname.slice(url("").length) : unprefixed();
+// The origin in front: a path that begins with two slashes would lead to another site.
+const onward = () => location.replace(location.origin + url(meant === "login" ? "" : meant) + location.search);
+
+/** What is meant where the address lacks the path that the server is below: the cookie is good below it only. */
+function unprefixed() {
+  return `${location.pathname}/` === url("") ? "" : location.pathname.slice(1);
+}
 
 async function enter(token) {
-  const answer = await fetch("/login", {
+  const answer = await fetch(url("login"), {
     method: "POST",
     headers: { "Content-Type": "application/json", "X-Localops": "1" },
     body: JSON.stringify({ token }),
@@ -17,7 +25,7 @@ async function enter(token) {
 
 // Whoever came from another site may have been let in before: only our own pages bring the cookie along.
 async function knownAlready() {
-  const answer = await fetch("/api/1/sessions?limit=1");
+  const answer = await fetch(url("api/1/sessions?limit=1"));
   if (answer.ok) onward();
 }
 
@@ -30,4 +38,4 @@ if (form) {
   });
 }
 if (token) enter(token);
-else if (location.pathname !== "/login") knownAlready();
+else if (meant !== "login") knownAlready();

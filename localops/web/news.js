@@ -1,6 +1,9 @@
 // What is new on the server, heard by one stream for all pages of a browser that are in sight.  A browser has six
 // connections to a host: if each page had a stream of its own, the seventh would wait for ever.
 
+
+import { url } from "./url.js";
+
 const AGAIN = 5_000; // milliseconds after which a stream that was refused is tried once more
 
 /** A stream that lasts for as long as somebody listens; they hear how far the rows go, and null while it is cut. */
@@ -25,7 +28,7 @@ class Stream {
   }
 
   _open() {
-    const source = (this.source = new EventSource("/api/1/live"));
+    const source = (this.source = new EventSource(url("api/1/live")));
     source.addEventListener("change", event => this._tell(event.data));
     source.addEventListener("error", () => {
       if (this.source !== source) return;
@@ -49,7 +52,7 @@ export function listen(listener) {
     stream.join(listener);
     return () => stream.leave(listener);
   }
-  const { port } = new SharedWorker("/web/news.js", { type: "module", name: "news" });
+  const { port } = new SharedWorker(url("web/news.js"), { type: "module", name: "news" });
   port.onmessage = event => listener(event.data);
   return () => {
     port.postMessage("leave");

@@ -7,6 +7,7 @@ import { stamp } from "./times.js";
 import { Details } from "./details.js";
 import { Run } from "./run.js";
 import { Timeline } from "./timeline.js";
+import { url } from "./url.js";
 
 const VIEWS = {
   timeline: ["Timeline", async () => Timeline],
@@ -287,7 +288,7 @@ function drawTools() {
   const line = make("div", { class: "head-line" });
   const title = byId("head").querySelector("h1");
   title.before(line);
-  const export_ = format => make("a", { class: "choice", href: `/api/1/sessions/${data.session_id}/export?format=${format[0]}`, download: true }, make("span", {}, format[1]));
+  const export_ = format => make("a", { class: "choice", href: url(`api/1/sessions/${data.session_id}/export?format=${format[0]}`), download: true }, make("span", {}, format[1]));
   const menu = make("details", { class: "menu right" }, make("summary", {}, "Export"), make("div", {}, [["json", "JSON"], ["html", "Report: one HTML file"], ["csv", "CSV"]].map(export_)));
   addEventListener("click", event => menu.contains(event.target) || (menu.open = false));
   menu.addEventListener("keydown", event => {

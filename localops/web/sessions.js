@@ -3,6 +3,7 @@
 import { ask, byId, data, make, notice, shortcut, watch } from "./base.js";
 import { cost, count, duration, elapsed, many } from "./formats.js";
 import { day, midnight, moment, sinceDay, when, zone } from "./times.js";
+import { url } from "./url.js";
 
 const STATES = ["Running", "Success", "Failure", "Indeterminate", "Unknown"];
 const FACETS = { state: "State", tag: "Tag", model: "Model", agent: "Agent", tool: "Tool", project: "Project" };
@@ -26,7 +27,7 @@ const filtersOf = query => Object.keys(query).filter(key => Object.hasOwn(FACETS
 function go(changes) {
   const query = { ...asked(), ...changes };
   const params = new URLSearchParams(Object.entries(query).filter(([, value]) => value !== "" && value !== null));
-  history.pushState(null, "", params.size ? `/?${params}` : "/");
+  history.pushState(null, "", url(params.size ? `?${params}` : ""));
   refresh();
 }
 
@@ -87,7 +88,7 @@ function row(one) {
   const element = make("tr", { "data-id": one.session_id },
     make("td", { class: "pick" }, make("input", { type: "checkbox", "aria-label": `Compare ${one.name || "unnamed"}`, onchange: event => pick(one, event.target) })),
     make("td", { class: "name" },
-      make("a", { href: `/s/${one.session_id}`, title: one.name }, one.name || "unnamed"),
+      make("a", { href: url(`s/${one.session_id}`), title: one.name }, one.name || "unnamed"),
       make("div", { class: "tags" }, one.tags.map(tag => make("button", { type: "button", class: "tag", title: `Only sessions with ${tag}`, onclick: () => go({ tag }) }, tag)))),
     make("td", { class: "state-cell" }, make("span", { class: `state ${STATES.includes(one.state) ? one.state : ""}`, title: one.reason || null }, one.state)),
     make("td", { class: "began" }, make("time", { datetime: one.began }, when(one.began))),
@@ -244,7 +245,7 @@ function drawChosen(query) {
 
 const clear = () => {
   const { sort, order } = asked();
-  history.pushState(null, "", sort ? `/?${new URLSearchParams({ sort, order: order || "desc" })}` : "/");
+  history.pushState(null, "", url(sort ? `?${new URLSearchParams({ sort, order: order || "desc" })}` : ""));
   refresh();
 };
 
@@ -283,7 +284,7 @@ function pick(one, box) {
   if (!picked.size) return;
   byId("more").after(make("div", { id: "compare-bar", role: "status" },
     picked.size === 2 ? [...picked.values()].join(" and ") : picked.size === 1 ? "Choose one more to compare" : "Two at a time, please",
-    picked.size === 2 && make("a", { class: "button main", href: `/compare?a=${a}&b=${b}` }, "Compare")));
+    picked.size === 2 && make("a", { class: "button main", href: url(`compare?a=${a}&b=${b}`) }, "Compare")));
 }
 
 // Keys
@@ -306,7 +307,7 @@ shortcut(["j", "ArrowDown"], "Next session", event => (event.key === "ArrowDown"
 shortcut(["k", "ArrowUp"], "Session before", event => (event.key === "ArrowUp" && current < 0 ? false : move(-1)));
 shortcut("Enter", "Open it", () => {
   if (document.activeElement?.matches("a, button, summary") || current < 0) return false;
-  location.assign(`/s/${shown[current].session_id}`);
+  location.assign(url(`s/${shown[current].session_id}`));
 });
 shortcut("x", "Choose it to be compared", () => byId("rows").children[current]?.querySelector(".pick input").click());
 
