@@ -51,6 +51,7 @@ class Outcome:
     compared: int | None = None  # sessions, with --verify
     deleted: list[str] = field(default_factory=list)  # of these, the ones that were deleted on the hub
     late_ns: int | None = None  # since when nothing has arrived, when that is too long for a matter of the weather
+    elsewhere: list[str] = field(default_factory=list)  # projects without a remote, where this one has never had a row
     notes: list[str] = field(default_factory=list)
 
     def worse(self, code: int, message: str) -> None:

@@ -15,6 +15,7 @@ import apsw
 import pytest
 
 from localops import cli, output
+from localops_sync.cli.sync import _Wanted
 from tests.server.hubs import RealHub, hub
 from tests.sync.chaos import Authority, Chaos, Exchange, closed_port
 from tests.sync.homes import Sender, identities
@@ -285,6 +286,55 @@ def test_a_day_without_success_is_said_once_a_day(sender: Sender) -> None:
     assert warned.stat().st_mode & 0o777 == 0o600
     os.utime(warned, (0, 0))
     assert "nothing has arrived there since" in _localops(gone, "sync", "--quiet").stderr
+
+
+def _misplaced(sender: Sender) -> Path:
+    """Give a home whose rows have no remote one for a project that nobody records into; return that one's folder."""
+    assert _localops(sender, "remote", "remove", "hub", "--yes").returncode == 0
+    added = _localops(sender, "remote", "add", "hub", sender.remote.url, "--key", "k", "--project", "research")
+    assert added.returncode == 0
+    return Path(sender.home) / "research"
+
+
+def _a_day_ago(path: Path) -> None:
+    then = path.stat().st_mtime - 90_000
+    os.utime(path, (then, then))
+
+
+def test_a_remote_of_a_project_that_nobody_records_into_is_said_once_a_day(sender: Sender) -> None:
+    """Under --quiet, after the remote has waited for a day while rows of another project are sent nowhere; code 0."""
+    folder = _misplaced(sender)
+    done = _localops(sender, "sync", "--quiet")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    _a_day_ago(folder / "remotes.json")
+    first, again = (_localops(sender, "sync", "--quiet") for _ in range(2))
+    assert (first.returncode, first.stdout, again.returncode, again.stderr) == (0, "", 0, "")
+    assert first.stderr.count("\n") == 1
+    assert "recorded into project research; the rows of project default are sent nowhere" in first.stderr
+    assert "localops remote add hub URL --project default" in first.stderr
+    _a_day_ago(folder / "sync.warned")
+    assert "are sent nowhere" in _localops(sender, "sync", "--quiet", "--project", "research").stderr
+    assert _localops(sender, "sync").stderr.count("sent nowhere") == 1
+
+
+def test_a_project_that_waits_for_its_first_row_is_no_mail(sender: Sender) -> None:
+    """Where the rows that there are have a remote, nothing was mixed up; nor where a look alone was asked for."""
+    folder = _misplaced(sender)
+    _a_day_ago(folder / "remotes.json")
+    assert _localops(sender, "sync", "--quiet", "--dry-run").stderr == ""
+    Sender(Path(sender.home), sender.remote.url, sender.remote.key or "")
+    done = _localops(sender, "sync", "--quiet")
+    assert (done.returncode, done.stderr, (folder / "sync.warned").exists()) == (0, "", False)
+
+
+def test_watching_speaks_once_a_day_too(sender: Sender) -> None:
+    """A process that makes a pass every second says once what it would say once a day from cron."""
+    _a_day_ago(_misplaced(sender) / "remotes.json")
+    given = dict.fromkeys(("project", "remote", "ident", "max_seconds", "max_rows", "max_bytes", "bwlimit"))
+    flags = {"as_json": False, "quiet": True, "dry_run": False, "verify": False, "ended_only": False}
+    wanted = _Wanted({**given, **flags, "home": sender.home, "watch": 1.0, "wait": 0.0})
+    spoke = [[wanted.warns_of(outcome) for outcome in wanted.outcomes()] for _ in range(3)]
+    assert spoke == [[True], [False], [False]]
 
 
 def test_doctor_names_what_keeps_rows_from_a_remote(sender: Sender, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import click
 from localops import config, delivery, output, remotes, spill
 from localops.cli import common
 from localops.errors import LocalopsError
-from localops.home import Home, Project, sent_nowhere
+from localops.home import REMOTES, Home, Project, sent_nowhere
 from localops.reader import Reader, SQLiteError, told
 from localops_sync import codes
 from localops_sync.codes import Outcome
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from localops.remotes import Remote
 
-_WARNED = "sync.warned"  # beside the journal: when --quiet last printed that nothing arrives
+_WARNED = "sync.warned"  # beside the journal: when --quiet last printed that nothing arrives there
 _DAY = 86_400.0
 _BAR_EVERY = 0.1  # seconds between two pictures of the progress
 
@@ -105,6 +105,7 @@ class _Wanted:
     def outcomes(self) -> Iterator[Outcome]:
         """One after another, how it went with each remote of each project."""
         none = True
+        self._warned.clear()  # with --watch this is one pass of many
         for name in self._projects():
             try:
                 found = remotes.load(config.project_folder(self.home, name))
@@ -143,7 +144,7 @@ class _Wanted:
             return Outcome(name, remote.name, codes.UNEXPECTED, told(error))
         try:
             if not project.exists:
-                return Outcome(name, remote.name)
+                return Outcome(name, remote.name, elsewhere=self._elsewhere(project.folder))
             ledger = delivery.Ledger(project.reader, project.folder, remote.name)
             if self.dry_run:
                 waiting = ledger.waiting()
@@ -154,6 +155,17 @@ class _Wanted:
         if idle and not self._given["verify"]:
             return Outcome(name, remote.name)
         return self._send(name, remote)
+
+    def _elsewhere(self, folder: str) -> list[str]:
+        """Return the projects without a remote that have rows, once a remote has waited here for a day for a first row.
+
+        Most likely the remote was meant for one of them.  Until then somebody may still be setting things up.
+        """
+        try:
+            age = time.time() - os.stat(os.path.join(folder, REMOTES)).st_mtime
+        except OSError:  # removed this moment
+            return []
+        return sent_nowhere(self.home, config.projects(self.home))[0] if age >= _DAY and not self.dry_run else []
 
     def _send(self, name: str, remote: Remote) -> Outcome:
         from localops_sync import pace, worker  # requests takes as long to load as everything else together
@@ -183,7 +195,7 @@ class _Wanted:
 
     def warns_of(self, outcome: Outcome) -> bool:
         """Whether an outcome that needs nobody is to be printed with --quiet: once a day while nothing arrives."""
-        if outcome.late_ns is None:
+        if outcome.late_ns is None and not outcome.elsewhere:
             return False
         path = os.path.join(config.project_folder(self.home, outcome.project), _WARNED)
         try:
@@ -256,9 +268,22 @@ def _say(outcome: Outcome, name: str, wanted: _Wanted) -> None:
         output.say(f"{name}: {note}")
     if outcome.late_ns is not None:
         output.say(f"{name}: nothing has arrived there since {output.when(outcome.late_ns)} UTC")
+    if outcome.elsewhere and wanted.quiet:  # without --quiet each of them has a line of its own, with every pass
+        output.say(f"{name}: {_never_recorded(outcome)}")
     if outcome.message:
         kept = f"; {_rows(outcome.left)} kept" if outcome.code == codes.OFFLINE and outcome.left else ""
         output.say(f"{name}: {outcome.message}{kept}" if outcome.remote else outcome.message)
+
+
+def _never_recorded(outcome: Outcome) -> str:
+    """Why a project that has a remote sends nothing, and what to do."""
+    first, *others = outcome.elsewhere
+    them = f"project {first}" if not others else f"projects {', '.join(outcome.elsewhere)}"
+    return (
+        f"nothing has ever been recorded into project {outcome.project}; the rows of {them} are sent nowhere: "
+        f"add a remote with `localops remote add {outcome.remote} URL --project {first}`, "
+        f"or remove this one with `localops remote remove {outcome.remote} --project {outcome.project}`"
+    )
 
 
 def _rows(count: int) -> str:
