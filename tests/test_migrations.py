@@ -132,6 +132,17 @@ def test_what_an_older_release_folded_is_what_we_would_fold(any_older: str) -> N
     assert all(migrated[table] for table in ("total", "milestone", "facet", "id_of", "event_of"))
 
 
+def test_a_price_that_came_later_is_in_an_older_journal_too(any_older: str) -> None:
+    """Each call costs what its session counts, in a journal that is only read and in one that was migrated."""
+    for migrate in (False, True):
+        if migrate:
+            _open_and_close(any_older)
+        costs = [cost for (cost,) in _ask(any_older, "select cost_usd from event_detail where kind = 'llm'")]
+        [(sessions,)] = _ask(any_older, "select sum(cost) from session_total")
+        assert None not in costs
+        assert round(sum(costs) * 1e9) == sessions
+
+
 def test_an_older_journal_is_read_without_being_changed(older: str) -> None:
     """A reader sees it through the views of this release, and writes nothing."""
     with Reader(os.path.join(older, "journal.db")) as reader:

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 import localops
-from localops import analytics
+from localops import analytics, clock, rows
 from localops.journal import Journal
 from localops.pricing import Prices
+from localops.reader import Reader
 from localops.repricing import Repriced, reprice
 
 
@@ -71,6 +72,56 @@ def test_a_cost_that_was_given_is_changed_only_on_request(session: localops.Sess
     (part,) = [part for part in analytics.parts(journal, session.session_id.bytes, "model") if part.value == "own-llm"]
     assert part.cost == 6_000_000
     assert known.unpriced == part.unpriced == 1
+
+
+def _detailed(journal: Journal) -> list[int | None]:
+    """The nano-dollars of each call in the view event_detail, in order."""
+    with Reader(journal.path) as reader:
+        costs = reader.ask("select cost_usd from event_detail where kind = 'llm' order by seq")
+    return [None if cost is None else round(cost * 1e9) for (cost,) in costs]
+
+
+def test_each_event_costs_what_totals_count(session: localops.Session, journal: Journal) -> None:
+    """The view event_detail has later prices in it, of calls with and without a cost before; unknown stays unknown."""
+    session.record(localops.ToolEvent(name="search"))
+    own = 125_000
+    assert _detailed(journal) == [None, None, 500_000_000, None, own]
+    for dollars in (1, 3):
+        _reprice(journal, dollars)
+    assert _detailed(journal) == [4_000_000, 4_000_000, 500_000_000, None, own]
+    _reprice(journal, 2, all_calls=True)
+    assert _detailed(journal) == [3_000_000] * 3 + [None, own]
+    for _ in range(2):  # as they were folded one by one, and all anew
+        assert sum(filter(None, _detailed(journal))) == analytics.totals(journal, session.session_id.bytes).cost
+        journal.rebuild()
+
+
+def test_a_price_is_of_no_other_call(session: localops.Session, journal: Journal) -> None:
+    """A call of an operation that began has two rows; its price counts once, with the one that ended."""
+    id, at = clock.new_id(), clock.now_ns()
+    for phase in (1, 0):
+        call = rows.make("llm", session.session_id.bytes, id=id, at_ns=at, model="own-llm", tokens=(10, 0, None, None))
+        journal.append((call[0], phase, *call[2:]))
+    _reprice(journal, 1)
+    with Reader(journal.path) as reader:
+        told = reader.ask("select phase, cost_usd from event_detail where tokens_in = 10 and model = 'own-llm'")
+    assert told == [("began", None), ("ended", pytest.approx(1e-5))]
+
+
+def test_looking_at_an_event_reads_the_stream_for_its_cost_alone(session: localops.Session, journal: Journal) -> None:
+    """Once for a statement, whatever it asks for; not at all where no cost is asked for."""
+    with Reader(journal.path) as reader:
+        ask = "explain query plan select {} from event_detail{}"
+        plans = [
+            [row[3] for row in reader.ask(ask.format(column, where))]
+            for column, where in [
+                ("name, tokens_in", " where seq = 5"),
+                ("cost_usd", " where seq = 5"),
+                ("cost_usd", ""),
+            ]
+        ]
+    assert [sum(step.startswith("SCAN event") for step in plan) for plan in plans] == [0, 1, 1]
+    assert [step for step in plans[2] if step.startswith("SEARCH l USING AUTOMATIC")]
 
 
 def test_a_rebuild_gives_the_same_figures(session: localops.Session, journal: Journal) -> None:

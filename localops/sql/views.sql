@@ -180,8 +180,15 @@ from session_total t;
 
 -- An event as a person reads it; the rows that only keep the books are in `event`.  Ids are written as in the view
 -- `session`, so that `event_detail.session = session.session_id` joins them.  `phase` is `began` for the row that an
--- operation opened with and `ended` for every other: one call may have both, so count where it is `ended`.
+-- operation opened with and `ended` for every other: one call may have both, so count where it is `ended`.  `cost_usd`
+-- has in it what prices that came later added, as totals do: to read it goes through the stream once more.
 create view event_detail as
+with later as materialized (
+  select parent, sum(cost) as cost
+  from event
+  where kind = 'price'
+  group by parent
+)
 select
   e.seq,
   lower(substr(hex(e.id), 1, 8) || '-' || substr(hex(e.id), 9, 4) || '-' || substr(hex(e.id), 13, 4)
@@ -203,7 +210,11 @@ select
   e.tokens_out,
   e.tokens_cached,
   e.tokens_reasoning,
-  e.cost / 1e9 as cost_usd,
+  iif(e.kind = 'llm' and e.phase = 0,
+    (select iif(e.cost is null and count(*) = 0, null, coalesce(e.cost, 0) + coalesce(sum(l.cost), 0))
+      from later l
+      where l.parent = e.id),
+    e.cost) / 1e9 as cost_usd,
   e.failed,
   e.tags,
   json_extract(e.body, '$.params') as params,

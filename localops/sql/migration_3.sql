@@ -1,0 +1,2 @@
+-- From schema 2 to 3: the costs in the view event_detail have later prices in them.
+-- No table changed, and views are made anew after every migration (views.sql).
