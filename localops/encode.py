@@ -14,7 +14,7 @@ import orjson
 
 from localops.careful import deeper
 from localops.interruption import hold, is_programs, settle
-from localops.redact import Known
+from localops.redact import Known, is_of_value
 from localops.values import HEAD, MAX_DEPTH, Walk
 
 TYPE_CHECKING = False
@@ -226,12 +226,16 @@ def _may_hide(redactor: Redactor | _NoRedactor, known: Known, fresh: list[tuple[
 
     A few of them are written once more, alone, which takes less time than a look at the whole body.
     """
-    # A name is followed by a colon, as in the body: that is what makes it suspect.
-    few = [{text: 0} if is_name else text for text, is_name in fresh] if len(fresh) <= _FEW else None
-    if suspicion := redactor.suspects(body if few is None else orjson.dumps(few, None, _OPTIONS)):
+    # Whether what is called a value is a secret may be told by a known text before it: the whole body has to be seen.
+    values = [text for text, is_name in fresh if is_name and is_of_value(text)]
+    if len(fresh) <= _FEW and not values:
+        # A name is followed by a colon, as in the body: that is what makes it suspect.
+        body = orjson.dumps([{text: 0} if is_name else text for text, is_name in fresh], None, _OPTIONS)
+    if suspicion := redactor.suspects(body):
         return suspicion
     for text, is_name in fresh:
-        known.add(text, is_name, _need(text))
+        if text not in values:
+            known.add(text, is_name, _need(text))
     return False
 
 

@@ -206,9 +206,27 @@ class Redactor:
                 self._labels[name] = label
         return label
 
+    def variable(self, name: str) -> str:
+        """The label for what is beside a text that is its name, as in a list of variables, or an empty text."""
+        return self.names(name) if _VARIABLE.fullmatch(name) else ""
+
     def option(self, argument: str) -> str:
         """The label for what follows an argument like `--password`, or an empty text."""
         return self.names(argument[2:]) if _ARGUMENT.fullmatch(argument) else ""
+
+
+def is_of_value(name: str) -> bool:
+    """Whether a value is called a value: then a name before it says what it is.
+
+    >>> [is_of_value(name) for name in ("value", "ParameterValue", "valueFrom")]
+    [True, True, False]
+    """
+    return name[-5:].lower() == "value"
+
+
+def is_of_name(name: str) -> bool:
+    """Whether a value is called a name or a key, as in a list of variables."""
+    return name[-4:].lower() == "name" or name[-3:].lower() == "key"
 
 
 def is_collection(label: str) -> bool:
@@ -299,6 +317,7 @@ _ENDS = tuple("word words wd phrase key keys pass credential credentials secret 
 _ENDS += ("authorization", "data", "mnemonic", "token", "auth")
 _SURE_ENDS = tuple("_API_KEY _ACCESS_KEY _SECRET_KEY _PRIVATE_KEY _SECRET _PASSWORD _TOKEN".split())
 _SOME_KEYS = Later(r"(?:(?i:[a-z0-9][ _.-]keys?)|[a-z0-9]Keys?)\Z")
+_VARIABLE = Later(r"[A-Za-z0-9_.:/-]{1,128}")
 _ARGUMENT = Later(r"--[A-Za-z_.-]{1,64}")
 _PASSWORD_IN_URL = Later(r"://[^\s:/@\"'\\?#]{0,128}+:([^\s/\"'\\<>]{1,256})@")
 
@@ -340,9 +359,14 @@ def _everything(_body: bytes) -> object:
 # The quick look at a whole JSON text: nearly every event passes it and is asked nothing else. Each pattern begins
 # with a sign that is rare, which is what makes a search fast: one alternation of them all would take five times as
 # long. They see small letters only, and `_` for `-` and `.`, which saves two searches. What stands between a name
-# and its value may be quotes, in JSON in JSON, or in HTML.
+# and its value may be quotes, in JSON in JSON, or in HTML. A name may also be the value of an attribute, or in an
+# entry of a list of variables, and its own value beside it.
 _PLAIN = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ-.", b"abcdefghijklmnopqrstuvwxyz__")
-_THEN = r"""(?:[\\"'`*]*(?:u002[27]|&[a-z0-9#]{2,5};)? *[=:]| (?:is|was)[ :])"""
+_THEN = (
+    r"""(?:[\\"'`*]*(?:u002[27]|&[a-z0-9#]{2,5};)? *[=:]| (?:is|was)[ :]"""
+    r"""|(?:[\\"'`]+|&[a-z0-9#]{2,5};)(?:[\\, ].{0,120}?value| ?(?:[^<>]{0,120}?=[^<>]{0,120}?)?/?(?:>|&gt;))"""
+    r"""|\\+[nr][\\nrt "']{0,64}value)"""
+)
 
 
 def _search(name: str, pattern: str, *words: bytes) -> Callable[[bytes], object]:

@@ -116,7 +116,12 @@ _SEPARATOR = Later(
     rf"""(?x) (?:{_QUOTE_SIGN}|\*\*)?+ [ \t]{{0,8}}+
     (?: (?P<sign>=>|:=|={{1,3}}+|:)(?:\*\*)? | (?<=[ ])(?P<verb>is|was)(?::|(?=[ ])) )"""
 )
-_AFTER = r"""(?=(?:\\{0,63}+["'`]|&[a-z0-9#]{2,5};|\\{1,63}+u002[27]|\*\*)?+[ \t]{0,8}+(?:[:=]|(?<= )(?:is|was)[ :]))"""
+_AFTER = (
+    r"""(?=(?:\\{0,63}+["'`]|&[a-z0-9#]{2,5};|\\{1,63}+u002[27]|\*\*)?+[ \t]{0,8}+(?:[:=]|(?<= )(?:is|was)[ :])"""
+    # A name that is itself a value: what is called so stands beside it.
+    r"""|(?:\\{0,63}+["'`]|&[a-z0-9#]{2,5};)(?:[^{}<>()]{0,240}?(?:value|>|&gt;))"""
+    r"""|[ \t\\]{0,63}(?:\n|\r|(?<=\\)[nr])(?:\s|\\{1,63}+[nrt]?){0,64}["']?[\w.-]{0,32}?value)"""
+)
 _QUOTED = Later(rf"\s{{0,8}}+[bBuUrRfF]?(?P<quote>{_QUOTE_SIGN})")
 _LONGEST = 4096
 _SHORT_LOOK = 512
@@ -155,6 +160,20 @@ _BLANKS = Later(r"\s{0,8}+")
 _LINE_END = Later(r"[ \t]{0,8}(?:\#[^\n]{0,256})?(?:\r?\n|\\[nr]|\Z)")
 _PLAIN_WORD = Later(r"[A-Za-z][A-Za-z_-]{3,63}\Z(?<![a-z][A-Z][a-z]{3})")
 _PLAIN_LABELS = frozenset("password passwd passphrase pass_word pwd secret token db_pass user_pass admin_pass".split())
+_LONGEST_VARIABLE = 200
+_NAME_KEY = Later(rf"(?:[nN]ame|NAME|[kK]ey|KEY)(?:{_QUOTE_SIGN})?+[ ]{{0,8}}+[:=]|(?:\n|\\n)[ \t]{{0,64}}-[ ]")
+_NAMED = Later(
+    rf"(?:[nN]ame|NAME|[kK]ey|KEY)(?:{_QUOTE_SIGN})?+[ ]{{0,8}}+[:=][ ]{{0,8}}+(?:{_QUOTE_SIGN})?+"
+    r"([A-Za-z0-9_.:/-]{1,128}+)\Z"
+)
+_VALUE_SIGN = Later(rf"(?:{_QUOTE_SIGN})?+[ \t]{{0,8}}+[:=](?![=:])")
+_BESIDE = Later(
+    rf"(?P<between>(?:{_QUOTE_SIGN})?+[^{{}}<>()]{{0,240}}?)(?<![A-Za-z0-9])[\w.-]{{0,32}}?(?i:value)"
+    rf"(?:{_QUOTE_SIGN})?+[ \t]{{0,8}}+[:=](?![=:])"
+)
+_LINE = Later(r"(?:\\{0,63}[\"'])?(?:[ \t\r]|\\{1,63}[tr]){0,8}(?:\n|\\{1,63}n)(?:\s|\\{1,63}[nrt]){0,64}[\"']?")
+_ENDS_ELEMENT = Later(rf"(?:{_QUOTE_SIGN})[^<>]{{0,240}}?(?:>|&gt;)")
+_FORM = Later(r"(?i)<(?:input|button|option|select|meta|label|textarea|param)\s[^<>]*\Z")
 _BRACED = Later(r"\{(?:[^{}\r\n]|\}\}){1,256}\}")
 _COOKIE = Later(r":[ ]{1,8}+(?=[^\s=;\"'\\]{1,128}+=)(?!\[redacted:)(?P<cookie>[^\"'\\\r\n]{2,8192}+)")
 
@@ -192,13 +211,54 @@ class _Look:
             return
         separator = _SEPARATOR.match(self.text, end)
         before = self.text[max(0, end - 80) : end]
+        if separator is None:
+            self._beside(end)
+            return
         backwards = _NAME_BACKWARDS.match(before[::-1])
-        if separator is None or backwards is None:
+        if backwards is None:
             return
         name = before[len(before) - backwards.end() :]
         label = self.names(name) or ("pwd" if name.lower() == "pwd" else "")
         if label:
             self._value(name, label, end, separator)
+
+    def _beside(self, end: int) -> None:
+        """Look at the value beside a name that is a value itself: an attribute, an entry of a list of variables."""
+        text, first = self.text, max(0, end - _LONGEST_VARIABLE)
+        named = _NAMED.search(text, first, end)
+        label = self.names(named[1]) if named is not None else ""
+        if named is None or not label:
+            return
+        behind = _BESIDE.match(text, end)
+        if behind is not None and _NAME_KEY.search(behind["between"]) is None:
+            self._variable(
+                label, behind.end(), named.start(), on_next_line=_LINE.fullmatch(behind["between"]) is not None
+            )
+        elif _ENDS_ELEMENT.match(text, end):
+            opening = text.rfind("<", max(0, named.start() - _SHORT_LOOK), named.start())
+            at = self.low.rfind("value", max(0, opening), named.start()) if opening >= 0 else -1
+            sign = _VALUE_SIGN.match(text, at + 5) if at >= 0 else None
+            if sign is not None:
+                self._variable(label, sign.end(), named.start(), on_next_line=False)
+
+    def _variable(self, label: str, start: int, named: int, *, on_next_line: bool) -> None:
+        """Look at a value that has its name beside it; without quotes only on a line of its own, as in YAML."""
+        text = self.text
+        quoted = _QUOTED.match(text, start)
+        if quoted is not None:
+            begin = quoted.end()
+            stop = _closing(text, begin, quoted["quote"])
+            value = text[begin:stop] if stop >= 0 else ""
+            # The elements of a form have words to be read.
+            if len(value) > 1 and (
+                self._is_secret(label, value) or _FORM.search(text, max(0, named - 160), named) is None
+            ):
+                self.take(begin, stop, label)
+        elif on_next_line:
+            begin = _BLANKS.match(text, start).end()
+            value = _uncluttered(text[begin : self._end_of_word(begin, _WORD)])
+            if self._is_secret(label, value) or self._ends_line(label, value, begin, start - 1):
+                self.take(begin, begin + len(value), label)
 
     def _value(self, name: str, label: str, end: int, separator: re.Match[str]) -> None:
         text, start, sign = self.text, separator.end(), separator["sign"]
@@ -535,6 +595,16 @@ _TELEGRAM_BOT = Later(r"(?<![0-9])[0-9]{5,11}\Z")
 _TELEGRAM_REST = Later(r"A[A-Za-z0-9_-]{33,36}(?![A-Za-z0-9_-])")
 
 
+def _square(look: _Look, match: re.Match[str]) -> None:
+    """A token that begins like the base64 of a small number: it is no longer than one, and changes all the time."""
+    token = _SQUARE.match(look.text, max(0, match.start() - 1))
+    if token is not None and looks_random(token[0][4:]):
+        look.add(token.span(), "square")
+
+
+_SQUARE = Later(r"(?<![A-Za-z0-9])EAAA[A-Za-z0-9_-]{40,60}(?![A-Za-z0-9_+/=-])")
+
+
 def _hexadecimal(look: _Look, match: re.Match[str]) -> None:
     """A private key of a wallet looks like the digest of a transaction: the words before it say which it is."""
     start = match.start() - 1
@@ -640,7 +710,7 @@ def _password(look: _Look, match: re.Match[str]) -> None:
     value = _NETRC_VALUE.match(look.text, end)
     if value is not None and _NETRC.search(look.text[max(0, match.start() - 160) : match.start()]):
         look.add(value.span(1), "password")
-    elif _FOLLOWED.match(look.text, end):
+    elif _FOLLOWED.match(look.low, end):
         look.assignment(end)
 
 
@@ -792,6 +862,7 @@ def _capital_a(look: _Look, match: re.Match[str]) -> None:
     _CAPITAL_A(look, match)
     _aws(look, match)
     _telegram(look, match)
+    _square(look, match)
 
 
 _CAPITAL_A = _shaped(

@@ -15,7 +15,7 @@ from json.encoder import encode_basestring as quoted  # orjson has loaded it alr
 
 from localops.careful import COLLECTIONS, deeper, outline, quiet
 from localops.interruption import pass_on, settle
-from localops.redact import hides, is_collection
+from localops.redact import hides, is_collection, is_of_name, is_of_value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ _CHUNK = 1_000
 _SHORT = _CHUNK * 64  # the number of longer texts is bounded by what they have together
 _NAMES_KNOWN = 10_000
 _LEAST, _MOST = -(1 << 63), 1 << 64
+_LARGEST_ENTRY = 64  # items of a mapping that may be an entry of a list of variables
 _MARGIN = 8192  # redaction looks this much further than a cut, so that a secret across it is still seen whole
 
 
@@ -333,18 +334,19 @@ class Walk:
         out: dict[str, Any] = {}
         numbers: dict[str, int] = {}
         beside: set[str] | None = None
+        entry = self._entry_label(pairs)
         for start in range(0, len(pairs), _CHUNK):
             if self._left <= 0:
                 out["$truncated"] = self._truncated("too_many", "nodes")["$truncated"]
                 break
             keys, values = zip(*pairs[start : start + _CHUNK], strict=True)
             names = [key if type(key) is str else self._key(key) for key in keys]
-            if self._innocent(names, values):
+            if not entry and self._innocent(names, values):
                 self._add(names, values, out, numbers)
             else:
                 if beside is None:
                     beside = {key for key, _ in pairs if type(key) is str}
-                self._add_guarded(names, values, out, numbers, beside)
+                self._add_guarded(names, values, out, numbers, beside, entry)
         return out
 
     def _add(self, names: Sequence[str], values: Sequence[Any], out: dict[str, Any], numbers: dict[str, int]) -> None:
@@ -370,6 +372,7 @@ class Walk:
         out: dict[str, Any],
         numbers: dict[str, int],
         beside: set[str],
+        entry: str,
     ) -> None:
         """Add pairs to a mapping; each is looked at, for a secret may be among them, or a text that is too long."""
         for name, value in zip(names, values, strict=True):
@@ -378,7 +381,7 @@ class Walk:
                 break
             self._left -= _GUARDED
             self._name = name
-            label = self._secret_name(name, beside)
+            label = self._secret_name(name, beside) or (entry if entry and is_of_value(name) else "")
             hidden = self._hidden(value, label) if label else None
             clean = self._counted(name if name in self._clean_names else self._text_key(name))
             if clean in out:
@@ -447,6 +450,20 @@ class Walk:
             return ""
         # A token with a probability beside it is a piece of a word.
         return "" if "logprob" in beside else self._redactor.names(name)
+
+    def _entry_label(self, pairs: list[tuple[Any, Any]]) -> str:
+        """The label of the value in an entry of a list of variables: {"name": "DB_PASSWORD", "value": "…"}."""
+        if self._redactor is None or len(pairs) > _LARGEST_ENTRY:
+            return ""
+        names: list[str] = []
+        for key, value in pairs:
+            if type(key) is not str:
+                continue
+            if is_of_value(key):
+                return next(filter(None, map(self._redactor.variable, names)), "")
+            if is_of_name(key) and issubclass(type(value), str):
+                names.append(str.__str__(value))
+        return ""
 
     def _hidden(self, value: Any, label: str) -> str | None:
         """What stands for a value with a secret's name; None for what hides nothing or holds other things."""

@@ -160,6 +160,15 @@ public_key: see below
 {"auth": {"type": "none"}}
 {"password": {"type": "string", "minLength": 8}}
 {"type": "apiKey", "in": "header"}
+{"name": "sort_key", "value": "created_at"}
+{"name": "token", "value": null}
+[{"name": "api_token", "required": true}, {"name": "level", "value": "debug"}]
+<add key="Theme" value="dark"/> <add key="TokenLifetime" value="3600"/>
+<input type="password" name="password" value="Password">
+<option key="auth" value="Basic">
+EAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
+EAAAAQAAAAIAAAADAAAABAAAAAUAAAAGAAAABwAAAAgAAAAJAAAACgAAAAsAAAAM
+sq0idp-2bQ9LxkF3mPzYv8RtWc7Ng
 {"finish_reason": "stop", "token_ids": [1, 2, 3]}
 """.strip().splitlines()
 
@@ -196,8 +205,18 @@ _PROSE = [
     for time in ("today", "at 10:30:00")
 ]
 
+_ENTRIES = [
+    "- name: DB_PASSWORD\n  value: $(DB_PASSWORD)\n",
+    '- name: DB_PASSWORD\n  value: "{{ .Values.password }}"\n',
+    "- name: API_TOKEN\n  valueFrom:\n    secretKeyRef: {name: vault, key: token}\n- name: LEVEL\n  value: debug1\n",
+    "- name: token\n  type: string\n- name: level\n  value: 12345678\n",
+    "name: token\nvalue: the best\n",
+    'a name="token" and its value is 7',
+]
+
 TEXTS: list[str] = [
     *_SENTENCES,
+    *_ENTRIES,
     *(shape.format(name=name) for name in _NAMES for shape in _SHAPES),
     *(f"{name}={value}" for name in _NAMES[:4] for value in _PLACEHOLDERS),
     *_PROSE,

@@ -11,6 +11,7 @@ import random
 import re
 import string
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from time import process_time
 from typing import Any
@@ -254,6 +255,43 @@ def test_a_name_and_what_it_names(name: str, value: object, goes: bool) -> None:
     assert ("redacted" in body) is goes
 
 
+@pytest.mark.parametrize(
+    ("entry", "goes"),
+    [
+        ({"name": "DB_PASSWORD", "value": "swordfish"}, True),
+        ({"key": "api-token", "type": "text", "value": "swordfish"}, True),
+        ({"ParameterKey": "DbPassword", "ParameterValue": 12345678}, True),
+        ({"Name": "level", "Key": "ApiSecret", "Value": b"swordfish"}, True),
+        ({"name": "level", "value": "debug"}, False),
+        ({"name": "cache_key", "value": "user:12:profile"}, False),
+        ({"name": "DB_PASSWORD", "value": None}, False),
+        ({"name": "DB_PASSWORD", "valueFrom": "vault"}, False),
+        ({"name": "What is the token", "value": "a piece"}, False),
+        ({"name": "token", "value": {"type": "string"}}, False),
+    ],
+)
+def test_an_entry_of_a_list_of_variables(entry: dict[str, object], goes: bool) -> None:
+    """What is called a value is the secret that the name before it says, also where all names and texts are known."""
+    encode = Encoder(redactor=Redactor()).encode
+    for text in ("DB_PASSWORD", "api-token", "swordfish", "text"):
+        encode({"params": {"key": "first", "name": "first", "type": "text", "value": text}})
+    for _ in range(3):
+        body = encode({"params": {"env": [{"name": "first", "value": "one"}, entry]}})
+        assert ("[redacted:" in body, '{"name":"first","value":"one"}' in body) == (goes, True)
+
+
+def test_an_object_that_is_an_entry_of_a_list_of_variables() -> None:
+    """As clients of Kubernetes have them."""
+    shown = json.loads(ENCODER.encode({"params": [_Variable("API_TOKEN", "swordfish"), _Variable("LEVEL", "debug")]}))
+    assert [one["value"] for one in shown["params"]] == ["[redacted:token]", "debug"]
+
+
+@dataclass
+class _Variable:
+    name: str
+    value: str
+
+
 def test_arguments_of_a_command_are_seen_with_their_option() -> None:
     """In a list of arguments the one behind --password goes, whatever it looks like."""
     command = ["deploy", "--to", "prod", "--db-password", "x", "--token=y2k", "--verbose", "-u", "1000:1000"]
@@ -450,6 +488,9 @@ FRAGMENTS = st.sampled_from(
             "|"
         ),
         *"<|>|</|&|sig=|X-Goog-Signature=".split("|"),
+        *"""name|value|key|name: |value: |key="| value="|/>|"name": "|", "value": "|ApiSecret|API_TOKEN|EAAA""".split(
+            "|"
+        ),
         "0123456789abcdef0123456789abcdef",
         "é",
         "\\",
@@ -566,6 +607,13 @@ def test_names_of_the_environment_are_judged_by_the_pattern_of_secret_names() ->
         ">a</password>",
         "]",
         "&sig=",
+        'name="token" ',
+        'name="token", value',
+        '<a key="token" x',
+        '"name": "token", "value": ',
+        "name: token\n",
+        "name: token\nvalue:",
+        "EAAA",
     ],
 )
 def test_time_is_linear(hostile: str) -> None:

@@ -161,6 +161,14 @@ SHAPES: dict[str, Callable[[], tuple[str, str]]] = {
     "xml": lambda: _between("<password>", some(ALNUM, 12), "</password>"),
     "cookie": lambda: _between("Cookie: sid=", some(ALNUM, 24), "; lang=en"),
     "signed url": lambda: _whole("https://a.example.org/b?sv=2024&sig=", some(ALNUM, 43) + "%3D"),
+    "square": lambda: _whole("EAAA", some(WIDE, 60)),
+    "square token": lambda: _whole("sq0atp-", some(WIDE, 22)),
+    "square secret": lambda: _whole("sq0csp-", some(WIDE, 43)),
+    "xml attribute": lambda: _between('<add key="ApiSecret" value="', some(ALNUM, 12), '"/>'),
+    "xml attribute, value first": lambda: _between("<add value='", some(ALNUM, 12), "' name='db.password' />"),
+    "list of variables": lambda: _between("env:\n- name: DB_PASSWORD\n  value: ", some(ODD, 20), "\n- name: X\n"),
+    "list of variables in quotes": lambda: _between('  - name: API_TOKEN\n    value: "', some(LOWER, 12), '"\n'),
+    "variable in json": lambda: _between('[{"name": "DB_PASSWORD", "value": "', some(LOWER, 12), '"}]'),
     "azure account": lambda: _whole("AccountName=a;AccountKey=", some(ALNUM + "+/", 86) + "=="),
 }
 
@@ -236,6 +244,32 @@ def test_innocent_texts_stay() -> None:
         ("password='a b', user='c'", "password='[redacted:password]', user='c'"),
         ('password="never closed', 'password="[redacted:password] closed'),
         ("token=hunter2, auth=auth)", "token=[redacted:token], auth=auth)"),
+        ('<add key="ApiSecret" value="abc"/>', '<add key="ApiSecret" value="[redacted:secret]"/>'),
+        ("<add value='abc' key='ApiSecret' />", "<add value='[redacted:secret]' key='ApiSecret' />"),
+        (
+            r'{"x": "<a key=\"ApiSecret\" value=\"abc\"/>"}',
+            r'{"x": "<a key=\"ApiSecret\" value=\"[redacted:secret]\"/>"}',
+        ),
+        (
+            "&lt;a name=&quot;token&quot; value=&quot;abc&quot;&gt;",
+            "&lt;a name=&quot;token&quot; value=&quot;[redacted:token]&quot;&gt;",
+        ),
+        (
+            '<a key="Color" value="dark"/><a key="MyToken" x="1" value="abc"/><a key="Last" value="one"/>',
+            '<a key="Color" value="dark"/><a key="MyToken" x="1" value="[redacted:token]"/><a key="Last" value="one"/>',
+        ),
+        (
+            "- name: DB_PASSWORD\n  value: swordfish\n- name: LEVEL\n  value: debug1\n",
+            "- name: DB_PASSWORD\n  value: [redacted:password]\n- name: LEVEL\n  value: debug1\n",
+        ),
+        (
+            '[{"key": "a-token", "value": "abc"}, {"key": "b", "value": "c"}]',
+            '[{"key": "a-token", "value": "[redacted:token]"}, {"key": "b", "value": "c"}]',
+        ),
+        (
+            '{"ParameterKey": "DbPassword", "ParameterValue": "abc"}',
+            '{"ParameterKey": "DbPassword", "ParameterValue": "[redacted:password]"}',
+        ),
         ("İ password=hunter22 İ", "İ password=[redacted:password] İ"),
     ],
 )
