@@ -34,6 +34,35 @@ def find(project: str, digest: str) -> str:
     raise FileNotFoundError(f"no such blob: {place}")
 
 
+def is_here(project: str, digest: str) -> bool:
+    """Whether there is a file for a blob, whole or not."""
+    try:
+        return bool(find(project, digest))
+    except FileNotFoundError:
+        return False
+
+
+def is_whole(path: str, digest: str) -> bool:
+    """Whether a file holds what its name says; OSError when it cannot be read."""
+    import hashlib
+
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == digest
+
+
+def flaw(project: str, digest: str) -> str | None:
+    """Return what keeps the file of a blob from being used: it is missing, unreadable or damaged; None if nothing."""
+    try:
+        path = find(project, digest)
+        if is_whole(path, digest):
+            return None
+    except FileNotFoundError:
+        return f"the file of this row is not here: {path_of(project, digest)}"
+    except OSError as error:
+        return f"the file of this row cannot be read ({error.strerror or error}): {path_of(project, digest)}"
+    return f"the file here is damaged (digest differs): {path}"
+
+
 class Keeper:
     """Writes the large values of a project for the encoder, and counts those that could be written nowhere."""
 

@@ -15,7 +15,7 @@ from localops.errors import BundleError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
     from typing import Any
 
     from localops.rows import Row
@@ -53,7 +53,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Ack:
-    """What became of a batch: everything that is not refused is stored, for good."""
+    """What became of a batch: everything that is neither refused nor withheld is stored, for good."""
 
     refused: dict[int, str] = field(default_factory=dict)  # seq -> why
     receipt: dict[str, Any] | None = None  # what the receiver signed
@@ -61,6 +61,7 @@ class Ack:
     stored: int = 0  # rows it did not have before
     differs: Sequence[str] = ()  # sessions whose figures are others there
     forked: bool = False  # it has had other rows under these seqs
+    withheld: dict[int, str] = field(default_factory=dict)  # rows not sent, since their files are not here -> why
 
 
 WIRE = 1  # of header, lines, answer and receipt; grows when an older reader would misread one of them
@@ -315,6 +316,17 @@ def halves(batch: Batch) -> tuple[Batch, Batch]:
         totals=(),
     )
     return low, high
+
+
+def leave_out(batch: Batch, seqs: Collection[int]) -> Batch:
+    """Return the batch without some of its rows, and without the figures of sessions that are not complete then."""
+    sessions = {row[2].hex() for seq, row in batch.rows if seq in seqs}
+    return replace(
+        batch,
+        rows=[each for each in batch.rows if each[0] not in seqs],
+        ranges=without(batch.ranges, seqs),
+        totals=[figures for figures in batch.totals if figures["session"] not in sessions],
+    )
 
 
 def previous(batch: Batch) -> Previous:

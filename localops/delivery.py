@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from localops import analytics, bundle, clock, encode, ends
+from localops import analytics, blobs, bundle, clock, encode, ends
 from localops.bundle import Batch, Previous
 from localops.rows import COLUMNS
 from localops.sql import statements
@@ -158,6 +158,16 @@ class Ledger:
         if batch := filling.take():
             yield batch
 
+    def flaws(self, seqs: Iterable[int]) -> dict[int, str]:
+        """Return which of these rows cannot be sent since a file that they name is missing or damaged: seq -> why."""
+        found = {}
+        for seq in sorted(seqs):
+            for row in self._rows("rows", after=seq - 1, upto=seq, many=1):
+                reasons = (blobs.flaw(self.folder, digest) for digest in blobs.named([row[-1]]))
+                if reason := next(filter(None, reasons), None):
+                    found[seq] = reason
+        return found
+
     def names(self) -> list[str]:
         """The id of the journal, and those that it had before, the last one first."""
         return [self._meta("journal") or "", *(self._meta("lineage") or "").split()]
@@ -221,15 +231,19 @@ class Ledger:
     # What it said
 
     def settle(self, journal: Journal, batch: Batch, ack: Ack) -> int:
-        """Keep what a remote has taken, refused and signed, in one synced transaction; the newest row it covers."""
+        """Keep what a remote has taken, refused and signed, in one synced transaction; the newest row it covers.
+
+        What was withheld from it is set aside, to be tried again with each pass.
+        """
         newest = 0
 
         def work(execute: Execute) -> None:
             nonlocal newest
-            self._add(execute, bundle.without(batch.ranges, ack.refused))
+            self._add(execute, bundle.without(batch.ranges, {**ack.refused, **ack.withheld}))
             self._park(execute, ack.refused, final=True)
+            self._park(execute, ack.withheld, final=False)
             if ack.receipt is not None:
-                taken = len(batch.rows) - len(ack.refused)
+                taken = len(batch.rows) - len(ack.refused) - len(ack.withheld)
                 execute(_KEEP_RECEIPT, (self.remote, clock.now_ns(), taken, _json(ack.receipt)))
             newest = execute("select max(seq) from event").get or 0
 

@@ -6,7 +6,7 @@ deleted here.  What came from whom is kept (`received`), so that a sender that k
 
 from __future__ import annotations
 
-from localops import analytics, bundle, clock, rows, search
+from localops import analytics, blobs, bundle, clock, rows, search
 from localops.journal_file import INSERT
 
 TYPE_CHECKING = False
@@ -59,12 +59,12 @@ def take(
 ) -> tuple[Ack, int]:
     """Write what is new of a batch, and how many rows belong to sessions deleted here; safe when this returns.
 
-    `refused` are rows of the batch that could not be read; those that contradict a row which is here are put to
-    them.  `copy`: the receipt is that of a machine on the way, not of a hub.  Raises Apart, and writes nothing, when
-    the row that the sender believes to be here is not.
+    `refused` are rows of the batch that could not be read; those that contradict a row which is here, and those whose
+    files are not here, are put to them.  `copy`: the receipt is that of a machine on the way, not of a hub, and files
+    may be missing.  Raises Apart, and writes nothing, when the row that the sender believes to be here is not.
     """
     left = {} if refused is None else refused
-    taking = _Taking(journal, batch, left)
+    taking = _Taking(journal, batch, left, needs_files=not copy)
     journal.transact(taking.work, full=True)
     if taking.apart is not None:
         raise taking.apart
@@ -80,12 +80,12 @@ def take(
 class _Taking:
     """One batch on its way in."""
 
-    def __init__(self, journal: Journal, batch: Batch, refused: dict[int, str]) -> None:
-        self.journal, self.batch, self.refused = journal, batch, refused
+    def __init__(self, journal: Journal, batch: Batch, refused: dict[int, str], *, needs_files: bool) -> None:
+        self.journal, self.batch, self.refused, self.needs_files = journal, batch, refused, needs_files
         self.stored = self.gone = 0
         self.forked = False
         self.apart: Apart | None = None
-        self.conflicts: dict[int, str] = {}  # rows that are here under the same identity, with other contents
+        self.conflicts: dict[int, str] = {}  # rows that are here with other contents, or whose files are not here
         self.replaced: list[tuple[int, Row]] = []  # rows that are here with less in them: where, and the fuller one
         self.position: list[Any] = []  # seq and id of the newest row here: by it a sender sees that a hub was set back
 
@@ -125,6 +125,9 @@ class _Taking:
         if dead:
             numbered = [(seq, row) for seq, row in numbered if row[2] not in dead]
             self.gone = len(self.batch.rows) - len(numbered)
+        if self.needs_files and (lacking := self._lacking(numbered)):
+            self.conflicts |= lacking
+            numbered = [(seq, row) for seq, row in numbered if seq not in lacking]
         identities = {row[:2] for _, row in numbered}
         known = self._known(execute, identities)
         if not known and len(identities) == len(numbered):  # nearly always
@@ -136,6 +139,15 @@ class _Taking:
             elif new.setdefault(row[:2], (seq, row))[1] != row:
                 self.conflicts[seq] = _CONFLICT
         return list(new.values())
+
+    def _lacking(self, numbered: Iterable[tuple[int, Row]]) -> dict[int, str]:
+        """Return the rows whose files are not here: nothing is signed for them, or the sender would let go of both."""
+        absent: dict[int, str] = {}
+        for seq, row in numbered:
+            for digest in blobs.named([row[-1]]):
+                if not blobs.is_here(self.journal.folder, digest):
+                    absent[seq] = f"its file {digest[:12]}… is not here: a row is taken after its file"
+        return absent
 
     def _known(self, execute: Execute, asked: Collection[tuple[bytes, int]]) -> set[tuple[bytes, int]]:
         """Which of these identities are here.  Ids are in order of time, so there is mostly nothing between them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import localops
-from localops import analytics, bundle, clock, intake, prune, rows
+from localops import analytics, blobs, bundle, clock, intake, prune, rows
 from localops.bundle import Ack, Batch, Previous
 from localops.delivery import Ledger, Limits
 from localops.intake import Apart
@@ -62,6 +63,23 @@ def test_rows_come_in_once_however_often(hub: Journal, sender: tuple[Journal, Le
     assert _identities(hub) == _identities(source)
     assert analytics.totals(hub, session)[:13] == analytics.totals(source, session)[:13]
     assert not any(ack.forked or ack.differs for ack in first + again)
+
+
+def test_a_hub_signs_for_no_row_whose_file_it_has_not(hub: Journal) -> None:
+    """It refuses that row, and takes it once the file is there; a copy on the way takes it as it is."""
+    data = b"long" * 1_000
+    digest = hashlib.sha256(data).hexdigest()
+    bodies = [None, f'{{"returns":{{"$blob":"{digest}","$len":4000,"head":""}}}}']
+    made = [rows.make("action", clock.new_id(), id=clock.new_id(), at_ns=1, body=body) for body in bodies]
+    batch = Batch("a" * 32, [], list(enumerate(made, 1)), [(1, 2)])
+    copy, _ = intake.take(hub, batch, by="here", copy=True)
+    assert (copy.stored, copy.refused) == (2, {})
+    ack, _ = intake.take(hub, batch, by="hub", key="k")
+    assert (list(ack.refused), ack.receipt and ack.receipt["ranges"]) == ([2], [[1, 1]])
+    assert "is not here" in ack.refused[2]
+    blobs.keep(hub.folder, data)
+    ack, _ = intake.take(hub, batch, by="hub", key="k")
+    assert (ack.refused, ack.receipt and ack.receipt["ranges"]) == ({}, [[1, 2]])
 
 
 def test_a_sender_that_is_ahead_is_told(hub: Journal, sender: tuple[Journal, Ledger, bytes]) -> None:

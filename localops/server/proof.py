@@ -6,7 +6,6 @@ name: whoever still has them sends them again.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -80,19 +79,13 @@ def missing_blobs(folder: str, digests: Iterable[str]) -> tuple[list[str], int]:
         path = blobs.path_of(folder, digest)
         try:
             size += os.path.getsize(path)
-            if is_whole(path, digest):
+            if blobs.is_whole(path, digest):
                 continue
             os.replace(path, path + DAMAGED)
         except FileNotFoundError:
             pass
         missing.append(digest)
     return missing, looked_at
-
-
-def is_whole(path: str, digest: str) -> bool:
-    """Whether a file holds what its name says; OSError when it cannot be read."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() == digest
 
 
 @dataclass
@@ -128,15 +121,8 @@ def check(project: str, folder: str, reader: Reader) -> Checked:
         else:
             named.update(dict.fromkeys(blobs.named([row[-1]])))
     checked.blobs = len(named)
-    checked.missing = [digest for digest in named if not _is_whole(folder, digest)]
+    checked.missing = [digest for digest in named if blobs.flaw(folder, digest)]
     return checked
-
-
-def _is_whole(folder: str, digest: str) -> bool:
-    try:
-        return is_whole(blobs.find(folder, digest), digest)
-    except OSError:
-        return False
 
 
 def _everything(reader: Reader) -> Iterator[tuple[int, Row | None]]:

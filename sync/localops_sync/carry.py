@@ -50,7 +50,7 @@ class Part:
     rows: int = 0
     new: int = 0
     blobs: int = 0
-    lacking: int = 0  # blobs that rows speak of and that were not there
+    lacking: int = 0  # blobs that rows speak of and that were not there, or damaged
     refused: dict[int, str] = field(default_factory=dict)
     receipts: list[dict[str, Any]] = field(default_factory=list)
     remote: str | None = None
@@ -131,7 +131,10 @@ def _pack_part(home: str, share: Share, packed: zipfile.ZipFile) -> Part:
         journal.close()
     for digest in [] if metadata_only else needed:
         try:
-            packed.write(blobs.find(folder, digest), f"{share.project}/blobs/{digest}", zipfile.ZIP_STORED)
+            path = blobs.find(folder, digest)
+            if not blobs.is_whole(path, digest):  # the whole bundle would count as damaged
+                raise FileNotFoundError(path)
+            packed.write(path, f"{share.project}/blobs/{digest}", zipfile.ZIP_STORED)
             part.blobs += 1
         except FileNotFoundError:
             part.lacking += 1

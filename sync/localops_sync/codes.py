@@ -28,7 +28,8 @@ NAMES = {
 
 EXPLAINED = """\b
 Exit codes: 0 nothing left · 1 unexpected · 2 usage, or no remote found
-3 the remote refused rows in this pass, or --verify found a difference
+3 the remote refused rows in this pass, rows wait for files that are not
+here, or --verify found a difference
 4 a person must act (key, certificate, address, another hub, version)
 5 offline, or the remote is down: rows are kept · 6 budget reached, rows remain
 11 another sync is running · 130 interrupted. Of several remotes: the first of
@@ -46,7 +47,7 @@ class Outcome:
     sent: int = 0  # rows that were delivered
     bytes: int = 0  # of all requests
     requests: int = 0
-    parked: int = 0  # rows put aside in this pass
+    parked: int = 0  # rows put aside in this pass, and those that still wait for a file
     left: int = 0  # rows that remain
     compared: int | None = None  # sessions, with --verify
     deleted: list[str] = field(default_factory=list)  # of these, the ones that were deleted on the hub

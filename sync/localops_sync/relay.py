@@ -86,8 +86,8 @@ def _hand_on(hub: Hub, batch: Batch, remote: Remote, part: Part) -> None:
         for half in bundle.halves(batch):
             _hand_on(hub, half, remote, part)
         return
-    part.rows += len(batch.rows) - len(ack.refused)
+    part.rows += len(batch.rows) - len(ack.refused) - len(ack.withheld)
     part.new += ack.stored
-    part.refused.update(ack.refused)
+    part.refused.update(ack.refused | ack.withheld)
     if ack.receipt is not None:
         part.receipts.append(ack.receipt)

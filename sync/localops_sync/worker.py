@@ -136,6 +136,7 @@ class Pass:
         self._behind: list[Batch | None] = []  # the one after that, once it is read
         self._clean = True  # the remote has taken all of the last batch
         self._probes = _PROBES
+        self._withheld = 0  # of the rows put aside, those whose files are not here, or not whole
         self._gone_back = self._renewed = False
         self._left_out: Offline | None = None  # why rows were passed over, which the pass ends with
         self._incomplete: set[bytes] = set()  # the sessions of those: their figures differ there
@@ -153,7 +154,7 @@ class Pass:
                 finally:  # also when it is interrupted, or the key cannot be read
                     self.outcome.left = self.ledger.waiting().rows
                 if self.outcome.code == DONE and self.outcome.parked:
-                    self.outcome.worse(PARKED, _parked(self.outcome.parked))
+                    self.outcome.worse(PARKED, _parked(self.outcome.parked, self._withheld))
         finally:
             self.journal.close()
 
@@ -170,8 +171,9 @@ class Pass:
         sys.setswitchinterval(_SWITCH)
         try:
             self._greet()
+            aside = {each.seq for each in self.ledger.parked() if not each.final}
             self._send_all()
-            self._try_set_aside()
+            self._try_set_aside(aside)
             if check_all:
                 self._verify()
             self.ledger.meet(self.journal, ok=True)
@@ -187,9 +189,6 @@ class Pass:
             if transport.skew is not None:
                 self.outcome.notes.append(_skewed(transport.skew))
             self.outcome.notes += getattr(self.sink, "notes", ())
-            lacking = getattr(self.sink, "lacking", ())
-            if lacking:
-                self.outcome.notes.append(f"{len(lacking)} blobs that rows speak of are not here any more")
             self.sink.close()
             self._beside.shutdown()
 
@@ -300,11 +299,12 @@ class Pass:
 
     def _settle(self, batch: Batch, ack: Ack) -> None:
         self._durable = max(self._durable, self.ledger.settle(self.journal, batch, ack))
-        taken = len(batch.rows) - len(ack.refused)
+        taken = len(batch.rows) - len(ack.refused) - len(ack.withheld)
         self.outcome.sent += taken
-        self.outcome.parked += len(ack.refused)
+        self.outcome.parked += len(ack.refused) + len(ack.withheld)
+        self._withheld += len(ack.withheld)
         self.pace.spend(taken, 0)
-        self._clean &= not ack.refused
+        self._clean &= not (ack.refused or ack.withheld)
         if ack.differs:
             self.outcome.worse(PARKED, _differing(ack.differs))
         if ack.forked and not self._renewed:
@@ -377,10 +377,10 @@ class Pass:
         for part in failed:
             self._park(part, str(error), final=False)
 
-    def _try_set_aside(self) -> None:
-        """Once a pass, each row that was set aside is tried again, alone."""
-        before = {each.seq for each in self.ledger.parked() if not each.final}
-        if not before or self.outcome.parked:
+    def _try_set_aside(self, aside: set[int]) -> None:
+        """Once a pass, each row that was set aside before is tried again, alone, unless its file is still missing."""
+        before = aside - self._still_withheld(aside)
+        if not before:
             return
         self.ledger.unpark(self.journal, before)
         for batch in self.ledger.batches(replace(self.limits, rows=1)):
@@ -393,6 +393,18 @@ class Pass:
                     if not error.answered:  # the line, not the row: it is unsent now, and goes with a later pass
                         raise
                     self._park(batch, str(error), final=False)
+
+    def _still_withheld(self, aside: set[int]) -> set[int]:
+        """Return the rows set aside whose files are missing or damaged; they count as put aside in this pass, too."""
+        if not isinstance(self.sink, Hub) or self.remote.metadata_only:
+            return set()
+        known = {each.seq: each.reason for each in self.ledger.parked()}
+        flaws = self.ledger.flaws(aside & known.keys())
+        if changed := {seq: reason for seq, reason in flaws.items() if known[seq] != reason}:
+            self.ledger.park(self.journal, changed, final=False)
+        self.outcome.parked += len(flaws)
+        self._withheld += len(flaws)
+        return set(flaws)
 
     # A remote that knows less than we thought, and proof
 
@@ -440,9 +452,16 @@ def _parts(batch: Batch) -> list[Batch]:
     return list(bundle.halves(batch)) if len(batch.rows) > 1 else [batch]
 
 
-def _parked(count: int) -> str:
-    rows = "1 row" if count == 1 else f"{output.count(count)} rows"
-    return f"{rows} the remote does not take: `localops parked list` shows why; everything else goes on"
+def _parked(count: int, withheld: int) -> str:
+    refused = count - withheld
+    reasons = [f"{_rows(refused)} the remote does not take"] if refused else []
+    if withheld:
+        reasons.append(f"{_rows(withheld)} cannot be sent without files that are missing or damaged here")
+    return f"{', '.join(reasons)}: `localops parked list` shows why; everything else goes on"
+
+
+def _rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{output.count(count)} rows"
 
 
 def _skewed(ahead: float) -> str:

@@ -83,6 +83,38 @@ def test_receipts_mark_the_rows_as_delivered(home: str, data: str, tmp_path: Pat
     assert 0 < _unsent(home) < 5
 
 
+@pytest.mark.parametrize("flaw", ["missing", "damaged"])
+def test_a_row_whose_file_was_not_in_the_bundle_stays_unsent(home: str, data: str, tmp_path: Path, flaw: str) -> None:
+    """The hub does not sign for it; it goes with the next bundle that holds the file."""
+    path, back = str(tmp_path / "run.lops"), str(tmp_path / "run.receipts")
+    folder = config.project_folder(home, "default")
+    [blob] = [Path(top, name) for top, _, names in os.walk(os.path.join(folder, "blobs")) for name in names]
+    whole = blob.read_bytes()
+    blob.write_bytes(b"x")
+    if flaw == "missing":
+        blob.unlink()
+    done = subprocess.run(
+        [sys.executable, "-m", "localops", "bundle", "-o", path, "--remote", "hub", "--home", home],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, "1 file that rows of default name" in done.stderr) == (3, True), done.stderr
+    [part] = carry.unpack(data, path, key=KEY)
+    assert [("is not here" in reason) for reason in part.refused.values()] == [True]
+    carry.write_receipts([part], back)
+    [signed] = carry.take_receipts(home, back)
+    assert (signed.refused, _unsent(home)) == ([], 1)
+    blob.write_bytes(whole)
+    again = str(tmp_path / "again.lops")
+    [packed] = carry.pack(home, [Share("default", "hub")], again)
+    assert (packed.rows, packed.blobs, packed.lacking) == (1, 1, 0)
+    carry.write_receipts(carry.unpack(data, again, key=KEY), back)
+    [signed] = carry.take_receipts(home, back)
+    assert (signed.refused, _unsent(home)) == ([], 0)
+
+
 def test_rows_that_cannot_be_made_safe_are_not_carried(home: str, tmp_path: Path) -> None:
     """A journal that cannot be written is said by its path and why, and no file is left."""
     holder = Journal(config.project_folder(home, "default"))

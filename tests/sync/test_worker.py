@@ -426,6 +426,52 @@ def _filmed(sender: Sender, data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+@pytest.mark.parametrize("flaw", ["missing", "damaged"])
+def test_a_row_whose_file_cannot_go_waits_for_it(sender: Sender, there: str, flaw: str) -> None:
+    """Every pass ends with 3 until then, other rows are not held up, and no receipt covers the row."""
+    session = localops.start_session(name="large")
+    assert session is not None
+    session.record(localops.ToolEvent(name="long", returns="x" * 3_000_000))
+    session.end_session("Success")
+    sender.write(5)
+    [path] = [Path(top, name) for top, _, names in os.walk(os.path.join(sender.folder, "blobs")) for name in names]
+    whole = path.read_bytes()
+    if flaw == "missing":
+        path.rename(sender.home + "/away")
+    else:
+        path.write_bytes(whole[:-1] + b"?")
+    for extra in (0, 1):
+        sender.write(extra)
+        outcome = sender.sync()
+        assert (outcome.code, outcome.parked, outcome.left) == (codes.PARKED, 1, 0), outcome
+        assert "missing or damaged here" in outcome.message
+        [parked] = sender.ledger().parked()
+        assert ("digest differs" if flaw == "damaged" else "is not here") in parked.reason
+        assert not parked.final
+        with Reader(sender.journal) as reader:
+            choice = prune.look(reader, sender.folder, session.session_id.bytes)
+        assert choice.stays == "hub lacks 1 of its rows"
+    assert len(sender.identities() - identities(there)) == 1
+    sender.write(1)
+    path.write_bytes(whole)
+    outcome = sender.sync()
+    assert (outcome.code, outcome.parked, outcome.left) == (codes.DONE, 0, 0), outcome
+    assert sender.identities() <= identities(there)
+    assert Path(blobs.path_of(os.path.dirname(there), path.name)).read_bytes() == whole
+    assert sender.sync(verify=True).code == codes.DONE
+
+
+def test_a_row_whose_file_is_only_on_the_hub_goes(own: RealHub, tmp_path: Path) -> None:
+    """A file that the hub has need not be here any more."""
+    sender = Sender(tmp_path / "home", own.url, own.key)
+    digest = _filmed(sender, b"film" * 1_000)
+    path = blobs.path_of(str(own.folder), digest)
+    os.makedirs(os.path.dirname(path))
+    os.rename(blobs.path_of(sender.folder, digest), path)
+    outcome = sender.sync()
+    assert (outcome.code, outcome.parked, outcome.left) == (codes.DONE, 0, 0)
+
+
 def test_a_file_of_which_the_hub_has_too_much_is_begun_anew(sender: Sender, there: str) -> None:
     """Where a hub holds more bytes of an upload than there are, the file is sent all the same, and is whole there."""
     digest = _filmed(sender, b"film" * 1_000)

@@ -10,7 +10,7 @@ from localops import config, output, remotes
 from localops.cli import common
 from localops.errors import ConfigError
 from localops.home import Home
-from localops_sync import carry
+from localops_sync import carry, codes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def bundle(
 
     With --remote, what that remote lacks; with --session, whole sessions; with neither, everything. `localops import`
     takes it in elsewhere, each row once, and writes a file of receipts: brought back and imported here, it marks the
-    rows as delivered.
+    rows as delivered. Exit code 3: files that rows name are missing or damaged here; the rest is in the bundle.
     """
     if remote is not None and idents:
         raise click.UsageError("--remote or --session: a bundle is for one or for the other")
@@ -46,13 +46,25 @@ def bundle(
     top, only = common.place(home, project)
     parts = carry.pack(top, list(_shares(top, only, remote, idents)), path)
     if as_json:
-        told = [{"project": part.project, "rows": part.rows, "blobs": part.blobs} for part in parts]
+        told = [
+            {"project": part.project, "rows": part.rows, "blobs": part.blobs, "blobs_lacking": part.lacking}
+            for part in parts
+        ]
         common.print_json({"file": os.path.abspath(path), "bytes": os.path.getsize(path), "parts": told})
-        return
+    else:
+        _say(parts, path)
+    raise click.exceptions.Exit(codes.PARKED if any(part.lacking for part in parts) else codes.DONE)
+
+
+def _say(parts: list[carry.Part], path: str) -> None:
     for part in parts:
         print(f"{part.project}  {output.count(part.rows)} rows, {output.count(part.blobs)} files")
         if part.lacking:
-            output.say(f"{part.lacking} files that rows of {part.project} speak of are not here any more")
+            files = "1 file" if part.lacking == 1 else f"{output.count(part.lacking)} files"
+            output.say(
+                f"{files} that rows of {part.project} name are missing or damaged here, and not in the bundle: a hub "
+                "that has them not does not sign for those rows, and they stay unsent"
+            )
     output.say(f"wrote {path} ({common.bytes_text(os.path.getsize(path))}); take it in with: localops import {path}")
 
 

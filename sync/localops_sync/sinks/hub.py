@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import zlib
 from collections import deque
+from dataclasses import replace
 
 from localops import blobs, bundle, encode, zstd
 from localops.bundle import Ack
@@ -39,10 +40,10 @@ class Hub:
         self.position: tuple[int, str] | None = None  # seq and id of the newest row there, when it signed last
         self.kept: bool | None = True  # whether it has that row still; None when it cannot tell
         self.proves: frozenset[str] = frozenset()  # what it can be asked about
-        self.lacking: set[str] = set()  # blobs that rows speak of and that are not here any more
         self._compress: tuple[str, Callable[[bytes], bytes]] = ("gzip", _gzip)
         self._piece = PIECE
         self._there: set[str] = set()
+        self._flaws: dict[str, str] = {}  # blobs that cannot be sent, and why
         self._packed: deque[tuple[Batch, bytes]] = deque(maxlen=2)  # the batch that is on its way, and the next
 
     def check(self) -> str:
@@ -64,17 +65,19 @@ class Hub:
         return f"hub {told['hub'][:8]}, project {told['project']}"
 
     def send(self, batch: Batch) -> Ack:
-        """Hand over a batch, and before it the blobs it speaks of."""
-        if not self.remote.metadata_only:
-            for digest in blobs.named(row[-1] for _, row in batch.rows):
-                self._send_blob(digest)
+        """Hand over a batch, and before it the blobs it speaks of; rows whose blob cannot go are withheld."""
+        withheld = {} if self.remote.metadata_only else self._send_blobs(batch)
+        if withheld:
+            batch = bundle.leave_out(batch, withheld)
+        if not batch.rows:
+            return Ack(withheld=withheld)
         body = next((body for each, body in tuple(self._packed) if each is batch), None) or self._pack(batch)
         headers = {"Content-Type": "application/x-ndjson", "Content-Encoding": self._compress[0]}
         reply = self._ask("POST", "/sync/1/rows", body=body, headers=headers, expected=(200, 409))
         told = self._dict(reply)
         if reply.status == 409:
             raise self._diverged(told)
-        return self._ack(batch, told)
+        return replace(self._ack(batch, told), withheld=withheld)
 
     def prepare(self, batch: Batch) -> None:
         """Pack a batch that will be sent next; may be called while another one is on its way."""
@@ -127,18 +130,36 @@ class Hub:
 
     # What rows keep beside them
 
-    def _send_blob(self, digest: str) -> None:
-        """Send what the hub lacks of a blob, piece by piece."""
-        if digest in self._there or digest in self.lacking:
-            return
+    def _send_blobs(self, batch: Batch) -> dict[int, str]:
+        """Send the blobs that rows name; returns the rows that must not go, since one of theirs cannot: seq -> why."""
+        withheld: dict[int, str] = {}
+        for seq, row in batch.rows:
+            for digest in blobs.named([row[-1]]):
+                reason = self._flaws.get(digest) or self._send_blob(digest)
+                if reason is not None:
+                    withheld[seq] = self._flaws[digest] = reason
+        return withheld
+
+    def _send_blob(self, digest: str) -> str | None:
+        """Send what the hub lacks of a blob, piece by piece; returns why not, when its file is not here and whole."""
+        if digest in self._there:
+            return None
         try:
             path = blobs.find(self.folder, digest)
             size = os.path.getsize(path)
-        except FileNotFoundError:
-            self.lacking.add(digest)
-            return
+        except OSError:
+            path, size = "", 0
         at, whole = self._offset(digest, size)
-        begun_anew = False
+        reason = None if whole else blobs.flaw(self.folder, digest)
+        if reason is not None:
+            return reason
+        if not whole:
+            self._send_pieces(digest, path, size, at)
+        self._there.add(digest)
+        return None
+
+    def _send_pieces(self, digest: str, path: str, size: int, at: int) -> None:
+        whole = begun_anew = False
         with open(path, "rb") as file:
             while not whole:
                 self.transport.pace.check()
@@ -165,7 +186,6 @@ class Hub:
                 at, whole = self._next(reply, at, size) if reply.status == 200 else self._offset(digest, size)
                 if reply.status == 409 and at == was and not whole:  # it stands there, and says that it does not
                     raise _foreign(self.transport.where)
-        self._there.add(digest)
 
     def _offset(self, digest: str, size: int) -> tuple[int, bool]:
         """How much of a blob the hub has, and whether that is all of it.
