@@ -70,6 +70,7 @@ MOST_HEADER = 2 << 20  # bytes; those of our senders have some 600 kB at most
 _MOST_LISTED = 60_000  # lists, and as many objects
 COPY = "copy"  # the holder of a receipt that is not a hub's; a hub's names none
 _SUM = rows.COLUMNS.index("sum")
+_KEY_RANDOM = 12  # bytes of an API key; the other four name its hub
 
 
 def digest(identities: Iterable[tuple[bytes, int, int]]) -> str:
@@ -235,6 +236,42 @@ def _hmac(told: dict[str, Any], api_key: str) -> str:
     holder = [told["holder"]] if "holder" in told else []
     text = encode.dumps([told.get(name) for name in _SIGNED] + holder)
     return hmac.new(key, text, "sha256").hexdigest()
+
+
+# Keys
+
+
+def new_key(hub: str) -> str:
+    """Make an API key that names its hub: a UUID of version 8, the last four bytes of which depend on the hub's id.
+
+    By it a machine that never calls the hub knows whose receipts to accept.
+    """
+    import os
+    from uuid import UUID
+
+    random = bytearray(os.urandom(_KEY_RANDOM))
+    random[6] = random[6] & 0x0F | 0x80  # the version
+    random[8] = random[8] & 0x3F | 0x80  # the variant
+    return str(UUID(bytes=bytes(random) + _hub_tag(bytes(random), hub)))
+
+
+def is_key_of(key: str, hub: str) -> bool | None:
+    """Return whether a hub made this API key; None for one that does not name its hub, as those of earlier releases."""
+    from uuid import UUID
+
+    try:
+        parsed = UUID(key)
+    except ValueError:
+        return None
+    if parsed.version != 8:
+        return None
+    return parsed.bytes[_KEY_RANDOM:] == _hub_tag(parsed.bytes[:_KEY_RANDOM], hub)
+
+
+def _hub_tag(random: bytes, hub: str) -> bytes:
+    import hmac
+
+    return hmac.digest(random, f"localops hub {hub}".encode(), "sha256")[: 16 - _KEY_RANDOM]
 
 
 # Ranges of seq

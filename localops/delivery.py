@@ -35,6 +35,7 @@ _TEXTS = frozenset(map(_NUMBERED.index, ("kind", "name", "model", "tags", "body"
 _TAGS = _NUMBERED.index("tags")
 _AS_BYTES = ", ".join(f"cast({name} as blob)" if at in _TEXTS else name for at, name in enumerate(_NUMBERED))
 _KEEP_RECEIPT = "insert into receipt(remote, at_ns, rows, body) values(?, ?, ?, ?)"
+_KEEP_CONTACT = "insert or replace into contact values(?, ?, ?, ?, ?)"
 _MOST_TOTALS = 1_000  # sessions whose figures go along with the last batch
 
 
@@ -251,19 +252,29 @@ class Ledger:
         return newest
 
     def take_receipts(
-        self, journal: Journal, receipts: Iterable[dict[str, Any]], *, metadata_only: bool = False
+        self,
+        journal: Journal,
+        receipts: Iterable[dict[str, Any]],
+        *,
+        metadata_only: bool = False,
+        key: str | None = None,
     ) -> list[tuple[int, str | None]]:
-        """Mark as delivered what receipts are for, each if it is a hub's, and names the very rows that are here.
+        """Mark as delivered what receipts are for, each if it is this hub's, and names the very rows that are here.
 
-        Returns for each how many rows it is for, or why it does not count.
+        The hub is the one that was called before, else the one that made the API key, else (of a key that does not
+        name its hub) the one of the first receipt, which is remembered.  Returns for each how many rows it is for, or
+        why it does not count.
         """
-        checked = _Receipts(self, metadata_only=metadata_only)
+        checked = _Receipts(self, metadata_only=metadata_only, key=key)
+        was = self.contact()
         results = [checked.take(receipt) for receipt in receipts]
 
         def work(execute: Execute) -> None:
             self._add(execute, checked.ranges)
             for count, receipt in checked.good:
                 execute(_KEEP_RECEIPT, (self.remote, clock.now_ns(), count, _json(receipt)))
+            if was.peer is None:
+                execute(_KEEP_CONTACT, (self.remote, checked.hub, was.ok_ns, was.failed_ns, was.error))
 
         if checked.good:
             journal.transact(work, full=True, folded=False)
@@ -335,7 +346,7 @@ class Ledger:
 
         def work(execute: Execute) -> None:
             nonlocal newest
-            execute("insert or replace into contact values(?, ?, ?, ?, ?)", told)
+            execute(_KEEP_CONTACT, told)
             newest = execute("select max(seq) from event").get or 0
 
         journal.transact(work, full=True, folded=False)
@@ -395,11 +406,11 @@ def _position(receipt: dict[str, Any]) -> tuple[int, str] | None:
 class _Receipts:
     """Receipts on their way into a ledger: which ranges they free, and what is kept of them."""
 
-    def __init__(self, ledger: Ledger, *, metadata_only: bool) -> None:
-        self._ledger, self._metadata_only = ledger, metadata_only
+    def __init__(self, ledger: Ledger, *, metadata_only: bool, key: str | None) -> None:
+        self._ledger, self._metadata_only, self._key = ledger, metadata_only, key
         self._newest = ledger.newest()
         self._names = ledger.names()
-        self._hub = (ledger.contact().peer or "").partition("/")[0]
+        self.hub = (ledger.contact().peer or "").partition("/")[0]
         self._known = ledger.delivered()
         self.ranges: list[Range] = []
         self.good: list[tuple[int, dict[str, Any]]] = []
@@ -418,6 +429,7 @@ class _Receipts:
             self._known = bundle.merged([*self._known, *ranges])
             self.ranges += ranges
             self.good.append((count, receipt))
+            self.hub = receipt["by"]
         return count, None
 
     def _ranges(self, receipt: dict[str, Any]) -> list[Range]:
@@ -438,8 +450,11 @@ class _Receipts:
             )
         if receipt.get("journal") not in self._names:
             return "it is for rows of another journal"
-        if self._hub and receipt.get("by") != self._hub:
+        by = receipt.get("by")
+        if not isinstance(by, str) or (self.hub and by != self.hub):
             return "it is from another hub than the one that this remote is"
+        if not self.hub and self._key and bundle.is_key_of(self._key, by) is False:
+            return "it is from another hub than the one that made the key of this remote"
         if not ranges:
             return "it names no rows"
         if max(last for _, last in ranges) > self._newest:

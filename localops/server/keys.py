@@ -13,7 +13,7 @@ import time
 import uuid
 from dataclasses import asdict, dataclass, replace
 
-from localops import alive, clock, config, encode, ends, events, host
+from localops import alive, bundle, clock, config, encode, ends, events, host
 from localops.errors import Ambiguous, ConfigError, NotFound
 
 TYPE_CHECKING = False
@@ -93,7 +93,7 @@ class Keys:
 
     def create(self, project: str, note: str | None = None) -> str:
         """A new key for a project; this is the only time it can be seen."""
-        secret = str(uuid.uuid4())
+        secret = bundle.new_key(self.hub)
         made = Key(_digest(secret), config.check_project(project), _now(), note)
         self._change(lambda keys: [*keys, made])
         return secret

@@ -258,13 +258,14 @@ def _unpack_part(home: str, part: Part, packed: zipfile.ZipFile, key: str | None
 def _hub_of(home: str, project: str, key: str | None) -> tuple[str | None, bool]:
     """Return the id of the hub whose data folder the home is, if it is one's, and whether it has no key to a project.
 
-    ConfigError when the key is to another project of that hub: its receipts would be believed.
+    ConfigError when the key is to another project of that hub, or none of its keys: its receipts would be believed.
     """
     try:
         with open(os.path.join(home, ends.HUB), encoding="utf-8") as file:
             told = json.load(file)
-        digest = hashlib.sha256((key or "").encode("utf-8", "replace")).hexdigest()
-        projects = {each["project"] for each in told["keys"] if each["sha256"] == digest}
+        spellings = {key or "", (key or "").lower()}  # a UUID is given out in small letters
+        digests = {hashlib.sha256(each.encode("utf-8", "replace")).hexdigest() for each in spellings}
+        projects = {each["project"] for each in told["keys"] if each["sha256"] in digests and not each.get("revoked")}
         without_key = all(each["project"] != project or each.get("revoked") for each in told["keys"])
         hub = str(told["hub"])
     except FileNotFoundError:
@@ -273,6 +274,12 @@ def _hub_of(home: str, project: str, key: str | None) -> tuple[str | None, bool]
         raise ConfigError(f"{os.path.join(home, ends.HUB)} cannot be read: {error}") from error
     if projects and project not in projects:
         raise ConfigError(f"the key is for project {min(projects)!r} of this hub, and the rows go into {project!r}")
+    if key and not projects:
+        raise ConfigError(
+            f"invalid key: expected a key of the hub in {home}, got one that it does not know or has revoked; give the "
+            f"key of the machine that the rows are from (`localops hub key create --data {home} --project {project}` "
+            "makes one), or none: the receipts are unsigned then"
+        )
     return hub, without_key
 
 
@@ -355,8 +362,8 @@ def _take_receipts(folder: str, result: Signed, receipts: list[dict[str, Any]], 
     if remote is None:
         result.refused += [f"project {result.project!r} has no remote {result.remote!r}"] * len(receipts)
         return
+    key = remote.secret()
     if not unverified:
-        key = remote.secret()
         # a copy's is refused below for that, signed or not
         genuine = [each for each in receipts if each.get("holder") is not None or (key and bundle.is_signed(each, key))]
         result.refused += [_UNSIGNED] * (len(receipts) - len(genuine))
@@ -365,7 +372,7 @@ def _take_receipts(folder: str, result: Signed, receipts: list[dict[str, Any]], 
     try:
         with Reader(journal.path) as reader:
             ledger = delivery.Ledger(reader, folder, result.remote)
-            for rows, reason in ledger.take_receipts(journal, receipts, metadata_only=remote.metadata_only):
+            for rows, reason in ledger.take_receipts(journal, receipts, metadata_only=remote.metadata_only, key=key):
                 result.rows += rows
                 result.refused += [] if reason is None else [reason]
     finally:

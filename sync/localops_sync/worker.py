@@ -102,6 +102,8 @@ def recognise(remote: Remote, ledger: Ledger, sink: Sink) -> str | None:
         return peer
     hub, _, project = peer.partition("/")
     was, _, before = known.partition("/")
+    if hub == was and not before:  # known by a receipt, which names no project
+        return peer
     what = (
         f"{remote.url} is another hub now ({hub[:8]}, it was {was[:8]})"
         if hub != was

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from localops import bundle
 from localops.errors import Ambiguous, ConfigError, NotFound
 from localops.server.keys import Keys, Unreadable
 from localops.server.store import HomeStore
@@ -17,7 +18,7 @@ def test_a_key_opens_its_project(tmp_path: Path) -> None:
     """A UUID, as AgentOps clients want it; another opens nothing."""
     keys = Keys(str(tmp_path))
     secret = keys.create("mine", "for the cluster")
-    assert uuid.UUID(secret).version == 4
+    assert str(uuid.UUID(secret)) == secret
     found = keys.find(secret)
     assert found is not None
     assert (found.project, found.note) == ("mine", "for the cluster")
@@ -25,6 +26,19 @@ def test_a_key_opens_its_project(tmp_path: Path) -> None:
     assert keys.find(secret.upper()) == keys.find(secret.title()) == found
     assert keys.find("") is None
     assert keys.find("\ud800") is None
+
+
+def test_a_key_names_its_hub(tmp_path: Path) -> None:
+    """So a machine that never calls the hub knows whose receipts to accept; keys of earlier releases tell nothing."""
+    keys, another = Keys(str(tmp_path / "one")), Keys(str(tmp_path / "another"))
+    secrets = {keys.create("mine") for _ in range(50)}
+    assert len({secret[:8] for secret in secrets}) == len({secret[-8:] for secret in secrets}) == 50
+    for secret in secrets:
+        assert bundle.is_key_of(secret, keys.hub)
+        assert bundle.is_key_of(secret.upper(), keys.hub)
+        assert bundle.is_key_of(secret, another.hub) is False
+    assert bundle.is_key_of(str(uuid.uuid4()), keys.hub) is None
+    assert bundle.is_key_of("none", keys.hub) is None
 
 
 def test_a_key_is_not_kept(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -19,8 +20,8 @@ from localops.home import Home
 from localops.journal import Journal
 from localops.reader import Reader
 from localops.remotes import Remote
-from localops.server.keys import Keys
-from localops_sync import carry, relay
+from localops.server.keys import Key, Keys
+from localops_sync import carry, codes, relay, worker
 from localops_sync.carry import Share
 from tests.server.hubs import hub
 
@@ -54,9 +55,15 @@ def _unsent(home: str) -> int:
 
 @pytest.fixture
 def data(tmp_path: Path) -> str:
-    """The data folder of a hub, which nobody serves."""
-    Keys(str(tmp_path / "hub"))
-    return str(tmp_path / "hub")
+    """The data folder of a hub that nobody serves; its key does not name it, as those of earlier releases."""
+    return _hub_with(KEY, tmp_path / "hub")
+
+
+def _hub_with(key: str, data: Path) -> str:
+    keys = Keys(str(data))
+    digest = hashlib.sha256(key.encode()).hexdigest()
+    keys._change(lambda known: [*known, Key(digest, "default", "2026-01-01T00:00:00Z")])
+    return str(data)
 
 
 def test_rows_and_blobs_arrive_once(home: str, tmp_path: Path) -> None:
@@ -133,7 +140,7 @@ def test_a_receipt_without_the_right_signature_counts_only_when_asked(
     """Nobody can make rows look delivered who does not have the key, unless the user says that it is fine."""
     path, back = str(tmp_path / "run.lops"), str(tmp_path / "run.receipts")
     carry.pack(home, [Share("default", "hub")], path)
-    carry.write_receipts(carry.unpack(data, path, key=key), back)
+    carry.write_receipts(carry.unpack(data, path, key=key and Keys(data).create("default")), back)
     before = _unsent(home)
     [signed] = carry.take_receipts(home, back)
     assert "not signed" in signed.refused[0]
@@ -294,6 +301,70 @@ def test_a_receipt_of_another_hub_does_not_count(home: str, data: str, tmp_path:
         journal.close()
     [signed] = carry.take_receipts(home, back)
     assert "another hub" in signed.refused[0]
+
+
+def test_a_hub_signs_only_under_keys_that_it_knows(home: str, data: str, tmp_path: Path) -> None:
+    """The key of a machine that sends to another hub, or one that was revoked, signs nothing here."""
+    path, keys = str(tmp_path / "run.lops"), Keys(data)
+    carry.pack(home, [Share("default", "hub")], path)
+    with pytest.raises(ConfigError, match="invalid key: expected a key of the hub in"):
+        carry.unpack(data, path, key=Keys(str(tmp_path / "another")).create("default"))
+    for key in KEY.upper(), keys.create("default"):
+        assert carry.unpack(data, path, key=key)[0].receipts[0]["hmac"]
+    keys.revoke(keys.all()[-1].handle)
+    with pytest.raises(ConfigError, match="or has revoked"):
+        carry.unpack(data, path, key=key)
+
+
+def test_only_the_hub_that_made_the_key_signs_for_a_machine_that_never_called_it(home: str, tmp_path: Path) -> None:
+    """Where an earlier release, or a copied list of keys, lets another hub sign under the key, that does not count."""
+    path, back = str(tmp_path / "run.lops"), str(tmp_path / "run.receipts")
+    right = Keys(str(tmp_path / "right"))
+    key = right.create("default")
+    remotes.save(config.project_folder(home, "default"), {"hub": Remote("hub", "http://127.0.0.1:1", key=key)})
+    carry.pack(home, [Share("default", "hub")], path)
+    before = _unsent(home)
+    carry.write_receipts(carry.unpack(_hub_with(key, tmp_path / "wrong"), path, key=key), back)
+    for unverified in (False, True):
+        [signed] = carry.take_receipts(home, back, unverified=unverified)
+        assert "another hub than the one that made the key" in signed.refused[0]
+        assert (signed.rows, _unsent(home)) == (0, before)
+    carry.write_receipts(carry.unpack(right.folder, path, key=key), back)
+    [signed] = carry.take_receipts(home, back)
+    assert (signed.refused, _unsent(home)) == ([], 0)
+
+
+def test_the_hub_of_the_first_receipt_is_remembered(home: str, data: str, tmp_path: Path) -> None:
+    """A key of an earlier release does not name its hub: the first that signs under it is the one from then on."""
+    path, back = str(tmp_path / "run.lops"), str(tmp_path / "run.receipts")
+    carry.pack(home, [Share("default", "hub")], path)
+    carry.write_receipts(carry.unpack(data, path, key=KEY), back)
+    carry.take_receipts(home, back)
+    localops.start_session(name="later")
+    carry.pack(home, [Share("default", "hub")], path)
+    carry.write_receipts(carry.unpack(_hub_with(KEY, tmp_path / "another"), path, key=KEY), back)
+    before = _unsent(home)
+    [signed] = carry.take_receipts(home, back)
+    assert "another hub than the one that this remote is" in signed.refused[0]
+    assert (signed.rows, _unsent(home)) == (0, before)
+
+
+def test_a_hub_that_is_known_by_its_receipt_can_be_called(home: str, tmp_path: Path) -> None:
+    """A receipt names no project of the hub: the first pass learns it, and goes on."""
+    path, back = str(tmp_path / "run.lops"), str(tmp_path / "run.receipts")
+    with hub(tmp_path / "real") as real:
+        folder = config.project_folder(home, "default")
+        remote = Remote("hub", real.url, key=real.key)
+        remotes.save(folder, {"hub": remote})
+        carry.pack(home, [Share("default", "hub")], path)
+        carry.write_receipts(carry.unpack(str(real.data), path, key=real.key), back)
+        [signed] = carry.take_receipts(home, back)
+        assert (signed.refused, _unsent(home)) == ([], 0)
+        localops.start_session(name="later")
+        outcome = worker.sync(home, "default", remote)
+        assert (outcome.code, outcome.message, _unsent(home)) == (codes.DONE, "", 0)
+    with Reader(os.path.join(folder, "journal.db")) as reader:
+        assert delivery.Ledger(reader, folder, "hub").contact().peer == f"{real.id}/default"
 
 
 def test_many_receipts_are_taken_in_one_go(home: str, data: str, tmp_path: Path) -> None:
