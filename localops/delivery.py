@@ -36,6 +36,7 @@ _TAGS = _NUMBERED.index("tags")
 _AS_BYTES = ", ".join(f"cast({name} as blob)" if at in _TEXTS else name for at, name in enumerate(_NUMBERED))
 _KEEP_RECEIPT = "insert into receipt(remote, at_ns, rows, body) values(?, ?, ?, ?)"
 _KEEP_CONTACT = "insert or replace into contact values(?, ?, ?, ?, ?)"
+_KEEP_META = "insert or replace into meta values(?, ?)"
 _MOST_TOTALS = 1_000  # sessions whose figures go along with the last batch
 
 
@@ -73,6 +74,14 @@ class Contact:
     ok_ns: int | None = None
     failed_ns: int | None = None
     error: str | None = None
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Rows that a remote lost, and that had been pruned here before that was noticed."""
+
+    rows: int
+    at_ns: int  # when it was noticed last
 
 
 @dataclass(frozen=True)
@@ -331,7 +340,53 @@ class Ledger:
         before = self.delivered()
         after = bundle.common(before, ranges)
         journal.transact(lambda execute: self._replace(execute, after), full=True, folded=False)
-        return sum(last - first + 1 for first, last in bundle.difference(before, after))
+        return _count(bundle.difference(before, after))
+
+    def set_back(self, journal: Journal, ranges: Iterable[Range]) -> tuple[int, int]:
+        """Forget what the remote lost: all that it had but these seqs.
+
+        Returns how many rows it lacks, and how many of them were pruned here meanwhile and are lost for good: `loss`
+        tells of those until somebody acknowledges it.
+        """
+        before = self.delivered()
+        after = bundle.common(before, ranges)
+        removed = bundle.difference(before, after)
+        here = [(seq, seq) for first, last in removed for (seq,) in self.ask("seqs", first=first, last=last)]
+        known = self._losses()
+        lost = bundle.difference(removed, [*here, *known["ranges"]])
+        rows = _count(lost)
+        told = {
+            "rows": known["rows"] + rows,
+            "at_ns": clock.now_ns() if rows else known["at_ns"],
+            "ranges": bundle.merged([*known["ranges"], *lost]),
+        }
+
+        def work(execute: Execute) -> None:
+            self._replace(execute, after)
+            if rows:
+                execute(_KEEP_META, (self._loss_key, _json(told)))
+
+        journal.transact(work, full=True, folded=False)
+        return _count(removed), rows
+
+    def loss(self) -> Loss | None:
+        """Return what the remote lost and is not here either, unless somebody has acknowledged it."""
+        known = self._losses()
+        return Loss(known["rows"], known["at_ns"]) if known["rows"] else None
+
+    def acknowledge(self, journal: Journal) -> None:
+        """Tell of a loss no more; what is lost is remembered, and not counted again."""
+        told = {**self._losses(), "rows": 0}
+        journal.transact(lambda execute: execute(_KEEP_META, (self._loss_key, _json(told))), full=True, folded=False)
+
+    @property
+    def _loss_key(self) -> str:
+        return f"lost {self.remote}"
+
+    def _losses(self) -> dict[str, Any]:
+        text = self._meta(self._loss_key)
+        known: dict[str, Any] = encode.loads(text) if text else {"rows": 0, "at_ns": 0, "ranges": []}
+        return {**known, "ranges": [(first, last) for first, last in known["ranges"]]}
 
     def meet(self, journal: Journal, *, peer: str | None = None, error: str | None = None, ok: bool = False) -> int:
         """Keep how it went with the remote; synced, so every row up to the one given back is safe from a power cut."""
@@ -358,6 +413,7 @@ class Ledger:
         def work(execute: Execute) -> None:
             for table in ("delivered", "parked", "receipt", "contact"):
                 execute(f"delete from {table} where remote = ?", (self.remote,))  # noqa: S608
+            execute("delete from meta where key = ?", (self._loss_key,))
 
         journal.transact(work, full=True, folded=False)
 
@@ -544,6 +600,10 @@ def parked(reader: Reader, remote: str | None) -> list[Parked]:
 
 def _text(found: bytes | None) -> str | None:
     return found if found is None else found.decode(errors="replace")
+
+
+def _count(ranges: Iterable[Range]) -> int:
+    return sum(last - first + 1 for first, last in ranges)
 
 
 def _json(told: dict[str, Any]) -> str:

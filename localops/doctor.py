@@ -218,6 +218,14 @@ def _sync(name: str, folder: str, reader: Reader) -> Iterator[Finding]:
             text = f"sync to remote {remote} failed{when}: {contact.error}"
             cure = f"`localops remote test {remote} --project {name}` looks at each step"
             yield Finding(name, f"{text}; {rows_wait}" if waiting else text, cure, fault=waiting > 0)
+        if (loss := ledger.loss()) is not None:
+            lost = "1 row" if loss.rows == 1 else f"{loss.rows} rows"
+            text = f"remote {remote} was set back, and lost {lost} that had been pruned here before"
+            cure = (
+                "restore a newer backup of the hub if there is one; "
+                f"`localops remote acknowledge {remote} --project {name}` ends this line"
+            )
+            yield Finding(name, f"{text} {output.when(loss.at_ns)} UTC", cure)
         if since is not None:
             text = f"{rows_wait} for remote {remote}, and nothing has arrived there since {output.when(since)} UTC"
             cure = f"`localops sync --remote {remote} --project {name}`, from cron or a timer: see `localops help sync`"

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import sys
+from dataclasses import replace
 
 import click
 
@@ -22,7 +23,7 @@ from localops.cli.common import (
     short_id,
 )
 from localops.doctor import leftovers
-from localops.errors import NotFound
+from localops.errors import ConfigError, NotFound
 from localops.home import Filters
 from localops.journal import Journal
 
@@ -85,7 +86,8 @@ def prune(
     """Take whole ended sessions out, and keep one row that tells of each.
 
     What still runs stays, and so does what a remote of the project does not have yet, unless that remote is
-    named with --include-unsent. Blobs that nothing refers to any more go too, and the disk gets its space
+    named with --include-unsent. A hub that has all of it is asked whether it still does, if it can be reached: what it
+    lost goes there again first. Blobs that nothing refers to any more go too, and the disk gets its space
     back.
     """
     if older_than is None and keep_size is None and state is None and not idents:
@@ -95,6 +97,7 @@ def prune(
         found = list(_chosen(opened, idents, state, older_than, unsent))
         if keep_size is not None:
             found = _oldest(found, keep_size)
+        found = _asked(found, unsent)
     going = [(where, choice) for where, choice in found if choice.stays is None]
     if not as_json:
         _show(found)
@@ -126,6 +129,33 @@ def _chosen(
         choice = pruning.look(where.reader, where.folder, session, unsent=unsent)
         if (state is None or choice.state == state) and (older_than is None or choice.last_ns < older_than):
             yield where, choice
+
+
+def _asked(found: Found, unsent: tuple[str, ...]) -> Found:
+    """Keep what would go and a hub no longer has, since it was set back; a hub that cannot be asked is believed."""
+    set_back: dict[Project, list[str]] = {}
+    going = [(where, choice) for where, choice in found if choice.stays is None]
+    for where in dict.fromkeys(where for where, _ in going):
+        names = {name for each, choice in going if each is where for name in choice.delivered}
+        set_back[where] = [name for name in sorted(names.difference(unsent)) if _is_set_back(where, name)]
+    return [(where, _kept(choice, set_back.get(where, []))) for where, choice in found]
+
+
+def _is_set_back(where: Project, name: str) -> bool:
+    from localops_sync import standing  # requests takes as long to load as everything else together
+    from localops_sync.sink import Trouble
+
+    try:
+        return standing.is_set_back(where.folder, where.reader, name)
+    except (Trouble, ConfigError) as error:
+        output.say(f"{where.name} → {name}: {error}; it was not asked whether it still has these rows")
+        return False
+
+
+def _kept(choice: Choice, set_back: list[str]) -> Choice:
+    if choice.stays is not None or not set_back:
+        return choice
+    return replace(choice, stays=f"{', '.join(set_back)} was set back to an earlier state: `localops sync` first")
 
 
 def _oldest(found: Found, keep: int) -> Found:

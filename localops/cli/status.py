@@ -68,9 +68,13 @@ def _say(folder: str, found: list[dict[str, Any]], problems: list[str]) -> None:
         if many := facts["blobs_waiting"]:
             values = "1 large value waits" if many == 1 else f"{many} large values wait"
             output.say(f"{facts['project']}: {values} in the state folder to go into blobs/")
+    lost = [(facts["project"], told) for facts in found for told in facts["remotes"] if told["rows_lost"]]
+    for name, told in lost:
+        rows = "1 row" if told["rows_lost"] == 1 else f"{output.count(told['rows_lost'])} rows"
+        output.say(f"{name}: {told['remote']} lost {rows} that had been pruned here")
     for problem in problems:
         output.say(problem)
-    if any(facts["error"] or facts["spilled_waiting"] or facts["blobs_waiting"] for facts in found):
+    if lost or any(facts["error"] or facts["spilled_waiting"] or facts["blobs_waiting"] for facts in found):
         output.say("`localops doctor` says what to do")
 
 
@@ -137,7 +141,7 @@ def _facts(project: Project) -> dict[str, Any]:
 def _remote(project: Project, name: str) -> dict[str, Any]:
     """What a remote lacks, and how it went with it last."""
     ledger = delivery.Ledger(project.reader, project.folder, name)
-    waits, contact = ledger.waiting(), ledger.contact()
+    waits, contact, loss = ledger.waiting(), ledger.contact(), ledger.loss()
     return {
         "remote": name,
         "rows_waiting": waits.rows,
@@ -145,6 +149,7 @@ def _remote(project: Project, name: str) -> dict[str, Any]:
         "oldest_waiting": None if waits.oldest_ns is None else events.iso(waits.oldest_ns),
         "oldest_waiting_ns": waits.oldest_ns,
         "parked": waits.parked,
+        "rows_lost": 0 if loss is None else loss.rows,
         "last_success": None if contact.ok_ns is None else events.iso(contact.ok_ns),
         "last_success_ns": contact.ok_ns,
         "last_error": contact.error,

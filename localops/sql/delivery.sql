@@ -55,6 +55,14 @@ from event not indexed
 where seq >= :first
   and seq <= :last;
 
+-- seqs --
+-- Which rows there are from one seq up to another.
+select seq
+from event
+where seq >= :first
+  and seq <= :last
+order by seq;
+
 -- identity_at --
 select id, phase
 from event

@@ -420,12 +420,15 @@ class Pass:
     def _keep_common(self, held: Diverged, *, certain: bool) -> None:
         """Forget what the remote does not have: it goes again.  Unless that is `certain`, it may know some of it."""
         anchor = next((seq for seq, id, phase in held.marks if self._is_here(seq, id, phase)), 0)
-        again = self.ledger.keep_only(self.journal, bundle.common(held.held, [(1, anchor)]) if anchor else [])
-        if again and certain:
-            left = self.ledger.waiting().rows
-            lost = f", {again - left} of them were pruned here and stay lost" if again > left else ""
-            note = f"{self.remote.name} lacks {again} rows that it had{lost}: what is here goes again"
-            self.outcome.notes.append(note)
+        common = bundle.common(held.held, [(1, anchor)]) if anchor else []
+        if not certain:
+            self.ledger.keep_only(self.journal, common)
+            return
+        again, lost = self.ledger.set_back(self.journal, common)
+        if again:
+            self.outcome.notes.append(f"{self.remote.name} lacks {_rows(again)} that it had: what is here goes again")
+        if lost:
+            self.outcome.worse(PARKED, _lost(lost, self.remote.name))
 
     def _is_here(self, seq: int, id: bytes, phase: int) -> bool:
         """Whether our row at that seq is that one, for all we can still say."""
@@ -464,6 +467,14 @@ def _parked(count: int, withheld: int) -> str:
 
 def _rows(count: int) -> str:
     return "1 row" if count == 1 else f"{output.count(count)} rows"
+
+
+def _lost(count: int, remote: str) -> str:
+    those = "1 row that it had was" if count == 1 else f"{output.count(count)} rows that it had were"
+    return (
+        f"{remote} was set back to an earlier state, and {those} pruned here: they are lost, unless a newer backup of "
+        f"the hub has them; `localops doctor` tells of it until `localops remote acknowledge {remote}`"
+    )
 
 
 def _skewed(ahead: float) -> str:

@@ -624,6 +624,63 @@ def test_a_hub_that_was_set_back_is_noticed_whatever_the_order(own: RealHub, tmp
     assert sender.sync().requests == 0
 
 
+def test_rows_that_a_hub_lost_after_they_were_pruned_are_told_of(own: RealHub, tmp_path: Path) -> None:
+    """The pass ends with 3 and counts as prune did; status and doctor tell of it until somebody acknowledges it."""
+    sender = Sender(tmp_path / "home", own.url, own.key)
+    _ended_session()
+    sender.sync()
+    _backed_up(own, tmp_path / "copy")
+    _ended_session()
+    sender.sync()
+    _restored(own, tmp_path / "copy")
+    assert "was set back" in _localops(sender, "prune", "--older-than", "0s", "--yes").stdout
+    own.stop()
+    done = _localops(sender, "prune", "--older-than", "0s", "--yes", "--json")
+    assert "was not asked whether it still has these rows" in done.stderr
+    [first, second] = json.loads(done.stdout)["sessions"]
+    assert first["stays"] is second["stays"] is None
+    own.start()
+    done = _localops(sender, "sync", "--quiet")
+    assert (done.returncode, f" {first['rows']} rows that it had were pruned here" in done.stderr) == (3, True), done
+    assert sender.sync().code == codes.DONE
+    assert f"hub lost {first['rows']} rows" in _localops(sender, "status").stderr
+    assert _localops(sender, "doctor").returncode == 1
+    assert _localops(sender, "remote", "acknowledge", "hub").returncode == 0
+    assert "pruned" not in _localops(sender, "status").stderr
+    assert _localops(sender, "doctor").returncode == 0
+    sender.write(1)
+    sender.sync()
+    _restored(own, tmp_path / "copy")
+    sender.write(1)
+    outcome = sender.sync()
+    assert (outcome.code, "lacks" in outcome.notes[0]) == (codes.DONE, True), outcome
+
+
+def _ended_session() -> None:
+    session = localops.start_session(name="ended")
+    assert session is not None
+    session.record(localops.ActionEvent(name="step"))
+    session.end_session("Success")
+
+
+def _backed_up(real: RealHub, copy: Path) -> None:
+    real.stop()
+    subprocess.run(["cp", "-a", str(real.data), str(copy)], check=True)
+    real.start()
+
+
+def _restored(real: RealHub, copy: Path) -> None:
+    real.stop()
+    shutil.rmtree(real.data)
+    subprocess.run(["cp", "-a", str(copy), str(real.data)], check=True)
+    real.start()
+
+
+def _localops(sender: Sender, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "localops", *arguments, "--home", sender.home]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
 def _last_seen(sender: Sender, *, days: float) -> None:
     """The last pass was so long ago."""
     connection = apsw.Connection(sender.journal)

@@ -254,6 +254,23 @@ def remove(name: str, yes: bool, home: str | None, project: str | None) -> None:
     output.say(f"removed {name}; the rows are all here")
 
 
+@remote.command()
+@click.argument("name")
+@common.place_options
+def acknowledge(name: str, home: str | None, project: str | None) -> None:
+    """Tell no more of rows that a hub lost when it was set back and that had been pruned here."""
+    folder, _ = _find(home, project, name)
+    journal = Journal(folder, gather=True)
+    try:
+        with Reader(journal.path) as reader:
+            ledger = delivery.Ledger(reader, folder, name)
+            loss = ledger.loss()
+            ledger.acknowledge(journal)
+    finally:
+        journal.close()
+    output.say(f"{name} lost no row that is not here" if loss is None else "`localops doctor` tells of it no more")
+
+
 def _forget(folder: str, name: str) -> None:
     journal = Journal(folder, gather=True)
     try:
