@@ -218,6 +218,10 @@ def _sync(name: str, folder: str, reader: Reader) -> Iterator[Finding]:
             text = f"sync to remote {remote} failed{when}: {contact.error}"
             cure = f"`localops remote test {remote} --project {name}` looks at each step"
             yield Finding(name, f"{text}; {rows_wait}" if waiting else text, cure, fault=waiting > 0)
+        if parked := len(ledger.parked()):
+            text = "1 row is" if parked == 1 else f"{parked} rows are"
+            cure = f"`localops parked list --project {name}` shows why; then `localops parked retry` or `drop`"
+            yield Finding(name, f"{text} parked, and not on remote {remote}", cure)
         if (loss := ledger.loss()) is not None:
             lost = "1 row" if loss.rows == 1 else f"{loss.rows} rows"
             text = f"remote {remote} was set back, and lost {lost} that had been pruned here before"
@@ -453,7 +457,7 @@ def _deep(name: str, folder: str, reader: Reader) -> Iterator[Finding]:
     if faults := reader.faults():
         yield Finding(name, f"SQLite finds its structure broken: {'; '.join(faults[:_SHOWN])}", repair)
         return
-    wrong, missing = _read_all(folder, reader)
+    wrong, flawed = _read_all(folder, reader)
     if wrong:
         shown = ", ".join(rows.id_text(id) for id in wrong[:_SHOWN])
         yield Finding(name, f"{len(wrong)} rows are not as they were written: {shown}", repair)
@@ -462,16 +466,28 @@ def _deep(name: str, folder: str, reader: Reader) -> Iterator[Finding]:
         shown = ", ".join(rows.id_text(id) for id, _ in twice[:_SHOWN])
         text = f"{'1 row is' if many == 1 else f'{many} rows are'} copies of others, and counted again: {shown}"
         yield Finding(name, text, f"{repair} puts a journal in its place that holds each row once")
-    if missing:
-        yield Finding(name, f"{len(missing)} blobs are missing: {', '.join(sorted(missing)[:_SHOWN])}")
+    yield from _blobs(name, folder, flawed)
     if stale := _stale(folder, reader):
         cure = "localops doctor --fix builds them again"
         text = f"what is derived differs from the rows: {', '.join(stale)}"
         yield Finding(name, text, cure, mend=partial(_mend, folder, Journal.rebuild))
 
 
+def _blobs(name: str, folder: str, flawed: Iterable[str]) -> Iterator[Finding]:
+    """Tell of blobs that rows name and that are not there, or have other bytes than their digests say."""
+    missing: list[str] = []
+    damaged: list[str] = []
+    for digest in sorted(flawed):
+        (damaged if blobs.is_here(folder, digest) else missing).append(digest)
+    for what, digests in ("missing", missing), ("damaged", damaged):
+        if digests:
+            many = "1 blob is" if len(digests) == 1 else f"{len(digests)} blobs are"
+            cure = f"put back what a backup has of them, each at {os.path.join(folder, 'blobs')}/<two digits>/<digest>"
+            yield Finding(name, f"{many} {what}: {', '.join(digests[:_SHOWN])}", cure)
+
+
 def _read_all(folder: str, reader: Reader) -> tuple[list[bytes], set[str]]:
-    """The ids of rows whose checksum does not fit, and the digests of blobs that are not there."""
+    """The ids of rows whose checksum does not fit, and the digests of blobs that are not there, or not whole."""
     import re
 
     reference = re.compile(r'"\$blob":"([0-9a-f]{64})"|"blob:([0-9a-f]{64})"')
@@ -482,15 +498,7 @@ def _read_all(folder: str, reader: Reader) -> tuple[list[bytes], set[str]]:
             wrong.append(row[0])
         if row[-1] and "blob" in row[-1]:
             referred.update(found[1] or found[2] for found in reference.finditer(row[-1]))
-    return wrong, {digest for digest in referred if not _is_kept(folder, digest)}
-
-
-def _is_kept(folder: str, digest: str) -> bool:
-    try:
-        blobs.find(folder, digest)
-    except FileNotFoundError:
-        return False
-    return True
+    return wrong, {digest for digest in referred if blobs.flaw(folder, digest)}
 
 
 def _stale(folder: str, reader: Reader) -> list[str]:

@@ -12,8 +12,9 @@ import apsw
 import pytest
 
 import localops
-from localops import alive, blobs, clock, doctor, rows, salvage, spill
+from localops import alive, blobs, clock, delivery, doctor, rows, salvage, spill
 from localops.journal import Journal
+from localops.reader import Reader
 from localops.spill import Claim, Spill
 from tests import programs
 
@@ -102,6 +103,35 @@ def test_derived_tables_that_differ_are_found_and_built_again(home: Path) -> Non
     assert found.mend is not None
     found.mend()
     assert _faults(home, deep=True) == []
+
+
+def test_a_damaged_blob_is_found(home: Path) -> None:
+    """A blob of which a byte has changed is looked at by a deep look only."""
+    session = localops.start_session()
+    assert session is not None
+    session.record(localops.ToolEvent(name="long", returns="x" * 2_000_000))
+    session.end_session("Success")
+    [path] = [path for path in (home / "default" / "blobs").rglob("*") if path.is_file()]
+    assert _faults(home, deep=True) == []
+    path.write_bytes(b"y" + path.read_bytes()[1:])
+    assert _faults(home) == []
+    (found,) = _faults(home, deep=True)
+    assert f"1 blob is damaged: {path.name}" in found.text
+
+
+def test_rows_that_a_remote_does_not_take_are_a_fault(home: Path) -> None:
+    """Parked rows are on no remote: not all is well."""
+    folder = home / "default"
+    (folder / "remotes.json").write_text('{"hub": {"url": "http://127.0.0.1:1"}}')
+    journal = Journal(str(folder), gather=True)
+    with Reader(journal.path) as reader:
+        ledger = delivery.Ledger(reader, str(folder), "hub")
+        ledger.park(journal, {2: "indigestible"})
+        (found,) = _faults(home)
+        assert "1 row is parked, and not on remote hub" in found.text
+        ledger.unpark(journal, [2], drop=True)
+        assert _faults(home) == []
+    journal.close()
 
 
 def test_a_missing_blob_is_found(home: Path) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--deep", is_flag=True, help="Read every row and compare what is derived with a rebuild.")
+@click.option("--deep", is_flag=True, help="Read every row and blob, and compare what is derived with a rebuild.")
 @click.option("--fix", is_flag=True, help="Look deep, and mend what can be mended without loss.")
 @place_options
 @json_option
@@ -65,7 +65,7 @@ def _say(folder: str, names: Sequence[str], found: Sequence[Finding], mended: Se
         many = "1 project" if len(names) == 1 else f"{len(names)} projects"
         print(f"All is well with {many} in {clean(folder)}. Thank you for asking.")
         if not deep:
-            print(dim("`localops doctor --deep` reads every row as well."))
+            print(dim("`localops doctor --deep` reads every row and blob as well."))
 
 
 def _line(word: str, colour: str, finding: Finding) -> None:

@@ -63,7 +63,7 @@ class _Comparison:
         self.one, self.hub, self.report = one, hub, Report()
         self._delivered = one.ledger.delivered()
         self._missing: list[int] = []
-        self._blobs: dict[str, int] = {}  # digests, and the first row that names each
+        self._blobs: dict[str, list[int]] = {}  # digests, and the rows that name each
 
     def run(self) -> Report:
         self.one.journal.fold()
@@ -85,18 +85,15 @@ class _Comparison:
         """Find the files that the hub has not, or not whole: the rows that name them go again, and they with them."""
         if "blobs" not in self.hub.proves or self.one.remote.metadata_only:
             return
-        here = [each for each in self._blobs if self._is_here(each)]
-        missing = [each for some in _chunks(here, _BLOBS) for each in self.hub.missing_blobs(some)]
-        if missing:
-            self._missing += [self._blobs[each] for each in missing]
-            self.report.differences += len(missing)
-            self.report.notes.append(_again(len(missing), "file"))
-
-    def _is_here(self, digest: str) -> bool:
-        try:
-            return bool(blobs.find(self.one.folder, digest))
-        except FileNotFoundError:
-            return False
+        missing = [each for some in _chunks(self._blobs, _BLOBS) for each in self.hub.missing_blobs(some)]
+        flawed = [each for each in missing if blobs.flaw(self.one.folder, each)]
+        self._missing += [seq for each in missing for seq in self._blobs[each]]
+        self.report.differences += len(missing)
+        if len(missing) > len(flawed):
+            self.report.notes.append(_again(len(missing) - len(flawed), "file"))
+        if flawed:
+            many = "1 file is" if len(flawed) == 1 else f"{len(flawed)} files are"
+            self.report.notes.append(f"{many} whole neither here nor on the hub; the next sync sets the rows aside")
 
     def _sessions(self) -> Iterator[tuple[bytes, int]]:
         after = b""
@@ -150,7 +147,7 @@ class _Comparison:
             if any(first <= seq <= last for first, last in self._delivered):
                 row = tuple(rest)
                 for digest in blobs.named([row[-1]]):
-                    self._blobs.setdefault(digest, seq)
+                    self._blobs.setdefault(digest, []).append(seq)
                 sent = bundle.without_content(row) if self.one.remote.metadata_only else row
                 yield seq, bundle.identity(sent)
 

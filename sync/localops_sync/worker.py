@@ -444,9 +444,12 @@ class Pass:
         self.outcome.deleted = report.deleted
         if report.differences:
             self.outcome.worse(PARKED, "the hub does not have everything that it signed for")
+        if parked := len(self.ledger.parked()):
+            self.outcome.worse(PARKED, f"{_rows(parked)} parked here and not on the hub: {_LIST}")
 
 
 _PROXY = "a proxy before the remote takes no larger requests: let it take 8 MB (nginx: client_max_body_size 8m)"
+_LIST = "`localops parked list` shows why"
 _FORKED = (
     "the remote has had other rows under these numbers: this journal was set back to an earlier state, "
     "or rows were lost there; it goes on under a new id"
@@ -462,7 +465,7 @@ def _parked(count: int, withheld: int) -> str:
     reasons = [f"{_rows(refused)} the remote does not take"] if refused else []
     if withheld:
         reasons.append(f"{_rows(withheld)} cannot be sent without files that are missing or damaged here")
-    return f"{', '.join(reasons)}: `localops parked list` shows why; everything else goes on"
+    return f"{', '.join(reasons)}: {_LIST}; everything else goes on"
 
 
 def _rows(count: int) -> str:

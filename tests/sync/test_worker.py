@@ -452,6 +452,8 @@ def test_a_row_whose_file_cannot_go_waits_for_it(sender: Sender, there: str, fla
             choice = prune.look(reader, sender.folder, session.session_id.bytes)
         assert choice.stays == "hub lacks 1 of its rows"
     assert len(sender.identities() - identities(there)) == 1
+    outcome = sender.sync(verify=True)
+    assert outcome.code == codes.PARKED
     sender.write(1)
     path.write_bytes(whole)
     outcome = sender.sync()
@@ -459,6 +461,41 @@ def test_a_row_whose_file_cannot_go_waits_for_it(sender: Sender, there: str, fla
     assert sender.identities() <= identities(there)
     assert Path(blobs.path_of(os.path.dirname(there), path.name)).read_bytes() == whole
     assert sender.sync(verify=True).code == codes.DONE
+
+
+def test_verify_tells_of_rows_that_are_parked(weather: tuple[chaos.Chaos, Sender]) -> None:
+    """A row that the hub refused is no difference to what it signed for, and yet it is not there."""
+    broken, sender = weather
+    sender.write(1, body='{"poison":1}')
+
+    def refuse(exchange: chaos.Exchange) -> None:
+        bad = b"poison" in chaos.inflated(exchange.request)
+        (chaos.status(422, {"message": "indigestible"}) if bad else chaos.passed)(exchange)
+
+    broken.always(refuse)
+    assert sender.sync().code == codes.PARKED
+    broken.calm()
+    outcome = sender.sync(verify=True)
+    assert (outcome.code, "1 row parked here and not on the hub" in outcome.message) == (codes.PARKED, True), outcome
+
+
+def test_verify_finds_files_that_are_nowhere(own: RealHub, tmp_path: Path) -> None:
+    """A file that is whole neither here nor on the hub: every row that names it is on no hub, and waits for it."""
+    sender = Sender(tmp_path / "home", own.url, own.key)
+    for _ in range(2):
+        digest = _filmed(sender, b"film" * 1_000)
+    assert sender.sync().code == codes.DONE
+    own_path, path = (Path(blobs.path_of(folder, digest)) for folder in (str(own.folder), sender.folder))
+    own_path.unlink()
+    whole = path.read_bytes()
+    path.unlink()
+    outcome = sender.sync(verify=True)
+    assert (outcome.code, "1 file is whole neither here nor on the hub" in " ".join(outcome.notes)) == (3, True)
+    outcome = sender.sync()
+    assert (outcome.code, outcome.parked, outcome.left) == (codes.PARKED, 2, 0)
+    path.write_bytes(whole)
+    assert sender.sync().code == codes.DONE
+    assert own_path.read_bytes() == whole
 
 
 def test_a_row_whose_file_is_only_on_the_hub_goes(own: RealHub, tmp_path: Path) -> None:
