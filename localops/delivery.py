@@ -6,6 +6,7 @@ row or a pass that was killed leaves nothing behind that is skipped, and nothing
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from localops import analytics, blobs, bundle, clock, encode, ends
@@ -259,6 +260,27 @@ class Ledger:
 
         journal.transact(work, full=True, folded=False)
         return newest
+
+    def adopt(self, journal: Journal, batch: Batch, ack: Ack, *, peer: str | None = None) -> int:
+        """Mark as delivered the rows here that are those of another journal's batch, which this remote has taken.
+
+        Returns how many there are.
+        """
+        seqs = []
+        for _, row in bundle.leave_out(batch, {**ack.refused, **ack.withheld}).rows:
+            with suppress(UnicodeDecodeError):  # a bit of ours has flipped
+                stored = self.reader.one("row", id=row[0], phase=row[1])
+                if stored is not None and bundle.identity(stored[1:]) == bundle.identity(row):
+                    seqs.append(stored[0])
+
+        def work(execute: Execute) -> None:
+            self._add(execute, [(seq, seq) for seq in seqs])
+            if ack.receipt is not None:
+                execute(_KEEP_RECEIPT, (self.remote, clock.now_ns(), len(seqs), _json(ack.receipt)))
+
+        journal.transact(work, full=True, folded=False)
+        self.meet(journal, peer=peer, ok=True)
+        return len(seqs)
 
     def take_receipts(
         self,

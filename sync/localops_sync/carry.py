@@ -85,7 +85,7 @@ def pack(home: str, shares: Iterable[Share], path: str) -> list[Part]:
             file.flush()
             os.fsync(file.fileno())
         if not any(part.rows for part in parts):
-            raise NotFound(f"there is nothing to carry: {_having(parts)}; {path} was not written")
+            raise NotFound(f"there is nothing to carry: {_having(parts)}; {path} was not written{_way_on(parts)}")
         host.replace(temporary, path)
     except BaseException as error:
         with suppress(OSError):  # it may not be there
@@ -99,6 +99,14 @@ def pack(home: str, shares: Iterable[Share], path: str) -> list[Part]:
 def _having(parts: list[Part]) -> str:
     found = [f"no row of {part.project} is unsent to {part.remote}" for part in parts if part.remote]
     return ", ".join(found) or "no row was recorded"
+
+
+def _way_on(parts: list[Part]) -> str:
+    if not any(part.remote for part in parts):
+        return ""
+    return (
+        "; for a hub that was set back to an older backup, `localops bundle -o FILE` without --remote packs every row"
+    )
 
 
 def _about(parts: list[Part]) -> dict[str, Any]:

@@ -1,16 +1,19 @@
 """A bundle handed on: this machine has a network, and the hub's own receipts are what its sender waits for.
 
 The batches of a bundle go to the hub as they are, under the numbers of the journal they come from, so what the hub
-signs is for the rows of that journal.  What was handed on before is known there, and signed for again.
+signs is for the rows of that journal.  What was handed on before is known there, and signed for again.  Here the same
+rows count as delivered, too.
 """
 
 from __future__ import annotations
 
 import os
 import zipfile
+from contextlib import closing
 
 from localops import bundle, config, delivery, remotes
 from localops.errors import ConfigError
+from localops.journal import Journal
 from localops.reader import Reader
 from localops_sync import carry
 from localops_sync.carry import Part
@@ -21,7 +24,9 @@ from localops_sync.worker import recognise
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from localops.bundle import Batch
+    from collections.abc import Iterator
+
+    from localops.bundle import Ack, Batch
     from localops.remotes import Remote
 
 
@@ -59,23 +64,25 @@ def _deliver_part(home: str, project: str, told: Part, packed: zipfile.ZipFile, 
     folder = config.project_folder(home, project)
     remote = _hub(home, project, name)
     part = Part(project, sender=told.project, remote=told.remote)
-    with Reader(os.path.join(folder, config.JOURNAL)) as reader:
+    with Reader(os.path.join(folder, config.JOURNAL)) as reader, closing(Journal(folder, gather=True)) as journal:
         transport = Transport(remote)
         hub = Hub(remote, reader, folder, transport)
+        ledger = delivery.Ledger(reader, folder, name)
         try:
             hub.check()
-            recognise(remote, delivery.Ledger(reader, folder, name), hub)
+            recognise(remote, ledger, hub)
             with packed.open(f"{told.project}/rows.ndjson") as lines:
                 for batch, refused in carry.batches(lines):
                     part.refused.update(refused)
-                    _hand_on(hub, batch, remote, part)
+                    for some, ack in _handed_on(hub, batch, remote, part):
+                        ledger.adopt(journal, some, ack, peer=hub.id)
         finally:
             hub.close()
     return part
 
 
-def _hand_on(hub: Hub, batch: Batch, remote: Remote, part: Part) -> None:
-    """Send a batch, in halves where it is too large."""
+def _handed_on(hub: Hub, batch: Batch, remote: Remote, part: Part) -> Iterator[tuple[Batch, Ack]]:
+    """Send a batch, in halves where it is too large: each part of it, and what became of that."""
     if remote.metadata_only and any(bundle.without_content(row) != row for _, row in batch.rows):
         raise ConfigError(f"remote {remote.name!r} takes no content, and the bundle holds some: it is not handed on")
     try:
@@ -84,10 +91,11 @@ def _hand_on(hub: Hub, batch: Batch, remote: Remote, part: Part) -> None:
         if len(batch.rows) == 1:
             raise
         for half in bundle.halves(batch):
-            _hand_on(hub, half, remote, part)
+            yield from _handed_on(hub, half, remote, part)
         return
     part.rows += len(batch.rows) - len(ack.refused) - len(ack.withheld)
     part.new += ack.stored
     part.refused.update(ack.refused | ack.withheld)
     if ack.receipt is not None:
         part.receipts.append(ack.receipt)
+    yield batch, ack

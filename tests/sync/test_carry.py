@@ -11,6 +11,7 @@ import zipfile
 from contextlib import suppress
 from pathlib import Path
 
+import apsw
 import pytest
 
 import localops
@@ -260,6 +261,58 @@ def test_the_receipts_of_a_hub_that_was_handed_the_rows_deliver_them(home: str, 
         assert _identities(home) <= _identities(str(real.data))
         assert len([name for _, _, names in os.walk(real.folder / "blobs") for name in names]) == 1
         assert relay.deliver(there, path, "hub")[0].new == 0
+        assert _unsent(there) == 1  # what that machine wrote of itself
+        with Reader(os.path.join(config.project_folder(there, "default"), "journal.db")) as reader:
+            contact = delivery.Ledger(reader, "", "hub").contact()
+        assert (contact.peer, contact.ok_ns is None) == (f"{real.id}/default", False)
+
+
+@pytest.mark.parametrize("damage", ["changed", "gone"])
+def test_a_relay_counts_only_its_own_rows_as_delivered(home: str, tmp_path: Path, damage: str) -> None:
+    """A row of the bundle that is another one on the machine on the way, or was pruned there, is not marked there."""
+    path, there = str(tmp_path / "run.lops"), str(tmp_path / "there")
+    with hub(tmp_path / "real") as real:
+        folder = config.project_folder(there, "default")
+        remotes.save(folder, {"hub": Remote("hub", real.url, key=real.key)})
+        carry.pack(home, [Share("default")], path)
+        carry.unpack(there, path)
+        connection = apsw.Connection(os.path.join(folder, "journal.db"))
+        change = "update event set sum = sum + 1" if damage == "changed" else "delete from event"
+        connection.execute(f"{change} where kind = 'tool'")
+        connection.close()
+        relay.deliver(there, path, "hub")
+        assert _unsent(there) == (2 if damage == "changed" else 1)
+
+
+def test_what_nobody_lacks_can_still_be_carried(home: str, data: str, tmp_path: Path) -> None:
+    """After a hub was set back a machine that never calls it carries everything; what to do is said."""
+    path, back, everything = (str(tmp_path / name) for name in ("run.lops", "run.receipts", "all.lops"))
+    carry.pack(home, [Share("default", "hub")], path)
+    carry.write_receipts(carry.unpack(data, path, key=KEY), back)
+    carry.take_receipts(home, back)
+    with pytest.raises(NotFound, match="`localops bundle -o FILE` without --remote packs every row"):
+        carry.pack(home, [Share("default", "hub")], everything)
+    carry.pack(home, [Share("default")], everything)
+    with hub(tmp_path / "restored") as real:
+        there = str(tmp_path / "there")
+        remotes.save(config.project_folder(there, "default"), {"hub": Remote("hub", real.url, key=real.key)})
+        carry.unpack(there, everything)
+        relay.deliver(there, everything, "hub")
+        assert _identities(home) <= _identities(str(real.data))
+
+
+def test_receipts_for_a_copy_are_not_sent_back(home: str, tmp_path: Path) -> None:
+    """A relay says that they mark nothing as delivered, and how the hub's own are made."""
+    path = str(tmp_path / "run.lops")
+    carry.pack(home, [Share("default", "hub")], path)
+    done = subprocess.run(
+        [sys.executable, "-m", "localops", "import", path, "--home", str(tmp_path / "there")],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, "bring it back" in done.stderr, "--deliver REMOTE" in done.stderr) == (0, False, True)
 
 
 @pytest.mark.parametrize(

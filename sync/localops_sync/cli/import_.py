@@ -128,13 +128,14 @@ def _say(parts: list[Part], own: list[Part], count: int, receipts_path: str) -> 
     for part in own:
         print(f"{part.project}  {output.count(part.rows)} rows are on the hub")
     receipts = "1 receipt" if count == 1 else f"{count} receipts"
-    hint = ""
     if any("holder" in each for part in own or parts for each in part.receipts):
-        hint = (
-            " (this machine's: the rows stay unsent where they come from until the hub's own receipts are there, "
-            "which `localops import FILE --deliver REMOTE` writes)"
+        output.say(
+            f"wrote {receipts} to {receipts_path}, for a copy: where the rows come from they stay unsent; the hub's "
+            "own receipts mark them as delivered there, and `localops import FILE --deliver REMOTE` writes those"
         )
-    elif any(not each.get("hmac") for part in own or parts for each in part.receipts):
+        return
+    hint = ""
+    if any(not each.get("hmac") for part in own or parts for each in part.receipts):
         hint = " (unsigned: the other side has to add --unverified)"
     output.say(f"wrote {receipts} to {receipts_path}{hint}; bring it back and import it there")
 
