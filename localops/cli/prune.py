@@ -7,6 +7,7 @@ import re
 import shutil
 import sys
 from dataclasses import replace
+from importlib import import_module
 
 import click
 
@@ -23,7 +24,7 @@ from localops.cli.common import (
     short_id,
 )
 from localops.doctor import leftovers
-from localops.errors import ConfigError, NotFound
+from localops.errors import LocalopsError, NotFound
 from localops.home import Filters
 from localops.journal import Journal
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
     Found = list[tuple[Project, Choice]]
 
+_WORKER = "localops_sync"
 _STATES = ("Success", "Failure", "Indeterminate")
 _UNITS = {"": 1, "K": 1_000, "M": 1_000_000, "G": 1_000_000_000, "T": 1_000_000_000_000}
 
@@ -86,9 +88,8 @@ def prune(
     """Take whole ended sessions out, and keep one row that tells of each.
 
     What still runs stays, and so does what a remote of the project does not have yet, unless that remote is
-    named with --include-unsent. A hub that has all of it is asked whether it still does, if it can be reached: what it
-    lost goes there again first. Blobs that nothing refers to any more go too, and the disk gets its space
-    back.
+    named with --include-unsent. A hub that can be reached is asked whether it still has what it signed for, and
+    the files. Blobs that nothing refers to any more go too, and the disk gets its space back.
     """
     if older_than is None and keep_size is None and state is None and not idents:
         raise click.UsageError("say what may go: --older-than, --keep-size, --state or --session")
@@ -132,30 +133,33 @@ def _chosen(
 
 
 def _asked(found: Found, unsent: tuple[str, ...]) -> Found:
-    """Keep what would go and a hub no longer has, since it was set back; a hub that cannot be asked is believed."""
-    set_back: dict[Project, list[str]] = {}
+    """Keep what would go and a hub does not have, though it signed for it; one that cannot be asked is believed."""
+    reasons: dict[tuple[Project, bytes], str] = {}
     going = [(where, choice) for where, choice in found if choice.stays is None]
     for where in dict.fromkeys(where for where, _ in going):
-        names = {name for each, choice in going if each is where for name in choice.delivered}
-        set_back[where] = [name for name in sorted(names.difference(unsent)) if _is_set_back(where, name)]
-    return [(where, _kept(choice, set_back.get(where, []))) for where, choice in found]
+        mine = [choice for each, choice in going if each is where]
+        for name in sorted({name for choice in mine for name in choice.delivered}.difference(unsent)):
+            sessions = [choice.session for choice in mine if name in choice.delivered]
+            reasons |= {(where, session): why for session, why in _ask(where, name, sessions).items()}
+    return [
+        (where, replace(choice, stays=choice.stays or reasons.get((where, choice.session)))) for where, choice in found
+    ]
 
 
-def _is_set_back(where: Project, name: str) -> bool:
-    from localops_sync import standing  # requests takes as long to load as everything else together
-    from localops_sync.sink import Trouble
-
+def _ask(where: Project, name: str, sessions: list[bytes]) -> dict[bytes, str]:
+    """Ask a remote about sessions that it signed for: why some of them stay."""
+    standing = import_module(f"{_WORKER}.standing")  # by name, as its commands are: the library needs no worker
     try:
-        return standing.is_set_back(where.folder, where.reader, name)
-    except (Trouble, ConfigError) as error:
+        now = standing.ask(where.folder, where.reader, name, sessions)
+    except LocalopsError as error:
         output.say(f"{where.name} → {name}: {error}; it was not asked whether it still has these rows")
-        return False
-
-
-def _kept(choice: Choice, set_back: list[str]) -> Choice:
-    if choice.stays is not None or not set_back:
-        return choice
-    return replace(choice, stays=f"{', '.join(set_back)} was set back to an earlier state: `localops sync` first")
+        return {}
+    if now.set_back:
+        return dict.fromkeys(sessions, f"{name} was set back to an earlier state: `localops sync` first")
+    return {
+        session: f"{name} lacks {'1 file' if many == 1 else f'{many} files'} of it: `localops sync --verify` first"
+        for session, many in now.lacking.items()
+    }
 
 
 def _oldest(found: Found, keep: int) -> Found:

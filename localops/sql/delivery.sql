@@ -89,6 +89,20 @@ from parked p
 join event e on e.seq = p.seq
 where p.remote = :remote;
 
+-- naming_files --
+-- What rows of a session hold that may name a file, but for those that the remote does without.
+select e.body
+from session_row r
+join event e on e.seq = r.seq
+where r.session = :session
+  and instr(e.body, 'blob') > 0
+  and not exists (
+    select 1
+    from parked p
+    where p.remote = :remote
+      and p.seq = r.seq
+      and p.final = 2);
+
 -- receipts --
 select key, remote, at_ns, rows, body
 from receipt

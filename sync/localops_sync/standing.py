@@ -1,35 +1,64 @@
-"""Whether a hub still has what it signed for, as far as one small question tells: what prune asks before it takes."""
+"""Whether a hub still has what it signed for, as far as a few questions tell: what prune asks before it takes."""
 
 from __future__ import annotations
 
-from localops import delivery, remotes
+from dataclasses import dataclass, field
+
+from localops import blobs, delivery, remotes
 from localops_sync.sinks.hub import Hub
 from localops_sync.transport import Transport
 from localops_sync.worker import recognise
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from localops.delivery import Ledger
     from localops.reader import Reader
 
 _CONNECT = 3.0  # seconds
-_WHOLE = 10.0  # seconds for the question and its answer: prune works without a network, too
+_WHOLE = 20.0  # seconds for a question and its answer: prune works without a network, too
+_AT_ONCE = 500  # files asked about
 
 
-def is_set_back(folder: str, reader: Reader, name: str) -> bool:
-    """Whether a remote is a hub that was set back behind what it signed for last.
+@dataclass
+class Standing:
+    """What a hub says of itself."""
+
+    set_back: bool = False  # behind what it signed for last
+    lacking: dict[bytes, int] = field(default_factory=dict)  # sessions, and how many files of each are not there
+
+
+def ask(folder: str, reader: Reader, name: str, sessions: Iterable[bytes]) -> Standing:
+    """Ask a remote, if it is a hub, whether it was set back, and whether it has the files of sessions.
 
     Raises Trouble when it cannot be asked, ConfigError when its key cannot be read.
     """
     remote = remotes.load(folder).get(name)
+    if remote is None or remote.kind != "hub":
+        return Standing()
     ledger = delivery.Ledger(reader, folder, name)
-    position = ledger.position()
-    if remote is None or remote.kind != "hub" or position is None:
-        return False
     hub = Hub(remote, reader, folder, Transport(remote, connect=_CONNECT, silence=_WHOLE, whole=_WHOLE))
     try:
-        hub.position = position
+        hub.position = ledger.position()
         hub.check()
         recognise(remote, ledger, hub)
+        standing = Standing(hub.kept is False)
+        if not (standing.set_back or remote.metadata_only) and "blobs" in hub.proves:
+            standing.lacking = _lacking(hub, ledger, sessions)
     finally:
         hub.close()
-    return hub.kept is False
+    return standing
+
+
+def _lacking(hub: Hub, ledger: Ledger, sessions: Iterable[bytes]) -> dict[bytes, int]:
+    named = {session: _named(ledger, session) for session in sessions}
+    digests = list(dict.fromkeys(digest for each in named.values() for digest in each))
+    missing: set[str] = set()
+    for at in range(0, len(digests), _AT_ONCE):
+        missing.update(hub.missing_blobs(digests[at : at + _AT_ONCE]))
+    return {session: len(missing.intersection(each)) for session, each in named.items() if not missing.isdisjoint(each)}
+
+
+def _named(ledger: Ledger, session: bytes) -> list[str]:
+    return blobs.named(body for (body,) in ledger.ask("naming_files", session=session, remote=ledger.remote))

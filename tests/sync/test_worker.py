@@ -693,6 +693,23 @@ def test_rows_that_a_hub_lost_after_they_were_pruned_are_told_of(own: RealHub, t
     assert (outcome.code, "lacks" in outcome.notes[0]) == (codes.DONE, True), outcome
 
 
+def test_prune_leaves_what_a_hub_has_without_its_file(own: RealHub, tmp_path: Path) -> None:
+    """Whatever it signed for: the session stays until the file is there, or the remote is named."""
+    sender = Sender(tmp_path / "home", own.url, own.key)
+    digest = _filmed(sender, b"film" * 1_000)
+    sender.sync()
+    os.unlink(blobs.path_of(str(own.folder), digest))
+    done = _localops(sender, "prune", "--older-than", "0s", "--yes", "--json")
+    [choice] = json.loads(done.stdout)["sessions"]
+    assert choice["stays"] == "hub lacks 1 file of it: `localops sync --verify` first"
+    assert sender.sync(verify=True).code == codes.PARKED
+    assert sender.sync().code == codes.DONE
+    os.unlink(blobs.path_of(str(own.folder), digest))
+    done = _localops(sender, "prune", "--older-than", "0s", "--include-unsent", "hub", "--dry-run")
+    assert "goes" in done.stdout
+    assert "1 session" in _localops(sender, "prune", "--older-than", "0s", "--include-unsent", "hub", "--yes").stdout
+
+
 def _ended_session() -> None:
     session = localops.start_session(name="ended")
     assert session is not None
