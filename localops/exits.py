@@ -96,6 +96,19 @@ def _note_exit_code() -> None:
 
     exit.__doc__ = original.__doc__
     sys.exit = exit
+    _replace_taken(original, exit)
+    quitter = sys.modules.get("_sitebuiltins")
+    if quitter is not None:  # the `exit` and `quit` of the builtins raise what this name stands for there
+        quitter.SystemExit = Exit  # type: ignore[attr-defined]
+
+
+def _replace_taken(original: object, exit: Callable[[object], NoReturn]) -> None:
+    """Replace a sys.exit that modules have taken by its name before; a module of another class may load when asked."""
+    for module in list(sys.modules.values()):
+        if type(module) is type(sys):
+            names = vars(module)
+            if names.get("exit") is original:
+                names["exit"] = exit
 
 
 def _chain_excepthook(client: _Client) -> None:
