@@ -74,6 +74,13 @@ if TYPE_CHECKING:
         until: int = (1 << 63) - 1
         tag: str | None = None
 
+    class Later(NamedTuple):
+        """What later rows say of an event: what prices add, that it failed, that it was not billed."""
+
+        cost: int | None
+        failed: int
+        unbilled: int
+
     class Report(NamedTuple):
         """A session in figures: totals, the six of the contract, parts, percentiles in nanoseconds."""
 
@@ -98,6 +105,7 @@ else:
     )
     Line = namedtuple("Line", ("value", "sessions", *Part._fields[1:]))
     Chosen = namedtuple("Chosen", "since until tag", defaults=(-(1 << 63), (1 << 63) - 1, None))
+    Later = namedtuple("Later", "cost failed unbilled")
     Report = namedtuple("Report", "totals contract unfinished late spilled dropped cut by took")
 
 NOTHING = Totals(*[0] * 16)
@@ -149,8 +157,10 @@ def stored(source: Source, session: bytes, *, after: int = 0, many: int = _PAGE)
 def events(source: Source, session: bytes) -> Iterator[dict[str, Any]]:
     """A session's events, oldest first, as plain values; one that has not ended has `finished` false.
 
-    What an operation was given stands in the row it opened with: the two are put together here.
+    What an operation was given stands in the row it opened with: the two are put together here, with what rows that
+    came later say of an event.
     """
+    later = afterwards(source, session)
     opened: dict[bytes, dict[str, Any]] = {}
     for row in stored(source, session):
         if row["kind"] in rows.BOOKS:
@@ -158,14 +168,29 @@ def events(source: Source, session: bytes) -> Iterator[dict[str, Any]]:
         if row["phase"] == rows.OPEN:
             opened[row["id"]] = row
         else:
-            yield plain(row, opened.pop(row["id"], None))
+            yield plain(row, opened.pop(row["id"], None), later.get(row["id"]))
     for row in opened.values():
         yield plain(row, None)
 
 
-def plain(row: dict[str, Any], opened: dict[str, Any] | None) -> dict[str, Any]:
-    """A stored row with ids as text, times as numbers of nanoseconds and its body unpacked."""
+def afterwards(source: Source, session: bytes) -> dict[bytes, Later]:
+    """What rows that came later say of a session's events, by the events' ids."""
+    return {row[0]: Later(*row[1:]) for row in source.all("afterwards", session=session)}
+
+
+def plain(row: dict[str, Any], opened: dict[str, Any] | None, later: Later | None = None) -> dict[str, Any]:
+    """A stored row with ids as text, times as numbers of nanoseconds and its body unpacked.
+
+    A row never changes: that a call failed, or what it cost, may stand in rows that came after it.  The error that says
+    so of another event has not failed itself.
+    """
     body = _body(row["body"])
+    cost, failed = row["cost"], bool(row["failed"]) and row["kind"] != "error"
+    if later is not None:
+        cost = cost if later.cost is None else (cost or 0) + later.cost
+        failed = failed or bool(later.failed)
+        if later.unbilled:
+            body["billed"] = False
     if opened is not None:
         body = {**_body(opened["body"]), **body}
     ended = row["end_ns"] if row["end_ns"] is not None else row["at_ns"]
@@ -180,13 +205,13 @@ def plain(row: dict[str, Any], opened: dict[str, Any] | None) -> dict[str, Any]:
         "start_ns": row["start_ns"] if row["start_ns"] is not None else row["at_ns"],
         "end_ns": ended if finished else None,
         "finished": finished,
-        "failed": bool(row["failed"]),
+        "failed": failed,
         "model": row["model"],
         "tokens_in": row["tokens_in"],
         "tokens_out": row["tokens_out"],
         "tokens_cached": row["tokens_cached"],
         "tokens_reasoning": row["tokens_reasoning"],
-        "cost": row["cost"],
+        "cost": cost,
         "tags": _list(row["tags"]),
         "seq": row["seq"],
         **{key if key not in _TAKEN else f"body_{key}": value for key, value in body.items()},
@@ -244,9 +269,8 @@ def report(source: Source, session: bytes, *, running: bool, percentiles: bool =
 
 
 def error_rate(figures: Totals) -> float | None:
-    """The share of events (errors themselves aside) that failed; None when there are none."""
-    work = figures.events - figures.errors
-    return figures.failed / work if work > 0 else None
+    """The share of events that failed; None when there are none."""
+    return figures.failed / figures.events if figures.events else None
 
 
 def losses(source: Source, session: bytes) -> tuple[int, int, int]:

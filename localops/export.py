@@ -53,7 +53,7 @@ def document(run: Run) -> dict[str, Any]:
     figures = analytics.totals(run.reader, run.session)
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in ("actions", "llms", "tools", "errors", "agents")}
     others = []
-    for event in work(run):
+    for event in analytics.events(run.reader, run.session):
         group = _GROUPS.get(event["kind"], "actions")  # as AgentOps' server files what it does not know
         found[group].append(_SHAPES[group](event))
         if event["kind"] not in _GROUPS:
@@ -69,16 +69,6 @@ def document(run: Run) -> dict[str, Any]:
         "duration": (figures.last_ns - figures.first_ns) / 1e9,
         "end_state": standing.state,
     }
-
-
-def work(run: Run) -> Iterator[dict[str, Any]]:
-    """The events of a session, each with the cost it has by now: prices that came later are in it."""
-    later = dict(run.reader.all("later_prices", session=run.session))
-    for event in analytics.events(run.reader, run.session):
-        more = later.get(bytes.fromhex(event["id"].replace("-", "")))
-        if more is not None:
-            event["cost"] = (event["cost"] or 0) + more
-        yield event
 
 
 def _session(run: Run, standing: ends.Standing, figures: analytics.Totals, tags: list[str]) -> dict[str, Any]:
@@ -169,6 +159,7 @@ def _llm(event: dict[str, Any]) -> dict[str, Any]:
         "cached_tokens": event["tokens_cached"],
         "reasoning_tokens": event["tokens_reasoning"],
         "cost_nano": event["cost"],
+        "billed": event.get("billed"),
         "provider": event.get("provider"),
     }
 
@@ -273,7 +264,7 @@ def write_csv(runs: Iterable[Run], file: BinaryIO) -> None:
     sheet = csv.writer(text)
     sheet.writerow(_SHEET)
     for run in runs:
-        for event in work(run):
+        for event in analytics.events(run.reader, run.session):
             line = _line(run, event)
             sheet.writerow([_cell(line.get(name, event.get(name))) for name in _SHEET])
     text.detach()
@@ -452,7 +443,7 @@ def _fill(database: Any, waiting: dict[str, list[dict[str, Any]]], run: Run) -> 
     waiting["sessions"].append(_session_row(run))
     tags = run.reader.all("session_tags", session=run.session)
     waiting["tags"] += [{"session_id": _dashed(run.session), "tag": tag} for (tag,) in tags]
-    for event in work(run):
+    for event in analytics.events(run.reader, run.session):
         for table, found in _table_rows(event):
             waiting[table].append(found)
         if len(waiting["events"]) >= _CHUNK:
@@ -555,7 +546,7 @@ def _page(run: Run) -> dict[str, Any]:
         "tags": [tag for (tag,) in run.reader.all("session_tags", session=run.session)],
         "figures": {**shown, **tokens},
         "span": max(1, figures.last_ns - figures.first_ns) / 1e6,
-        "events": [_shown(event, figures.first_ns) for event in work(run)],
+        "events": [_shown(event, figures.first_ns) for event in analytics.events(run.reader, run.session)],
     }
 
 

@@ -61,8 +61,6 @@ def _price_again(error: BaseException, price: Callable[[], int | None], model: s
         return None
 
 
-_BILLED = ("cost", "prompt_tokens", "completion_tokens", "cached_tokens", "cache_write_tokens", "reasoning_tokens")
-
 # These report the tokens of a prompt without those that a cache gave or took; all others include them.
 _CACHE_BESIDE = frozenset("anthropic bedrock aws amazon aws-bedrock amazon-bedrock amazon_bedrock aws_bedrock".split())
 
@@ -75,11 +73,6 @@ def _prompt_with_cache(prompt: int, cached: int, written: int, provider: str | N
         beside = model is not None and model.lower().startswith("claude")
     # More from the cache than in the prompt: they can only have been counted beside it.
     return prompt + cached + written if beside or cached + written > prompt else prompt
-
-
-def unbilled(event: object) -> bool:
-    """Return whether an LLM call has neither usage nor a cost: if it failed, nothing was billed for it."""
-    return isinstance(event, events.LLMEvent) and all(getattr(event, name) is None for name in _BILLED)
 
 
 def given_times(event: Event, fields: dict[str, object]) -> tuple[int | None, int | None]:

@@ -69,7 +69,7 @@ def _changes(
 def unbilled_row(stored: Sequence[Any]) -> Row:
     """Return the price row of a call that was not billed: it cost nothing, which is no unknown cost."""
     call = dict(zip(("seq", *rows.COLUMNS), stored, strict=True))
-    return _row(call, 0, None, 0, "failed before it was billed")
+    return _row(call, 0, None, 0, rows.UNBILLED)
 
 
 def _earlier(journal: Journal, model: str) -> dict[bytes, list[int]]:

@@ -51,6 +51,7 @@ PLAIN = COLUMNS[: _SILENT.start] + COLUMNS[_SILENT.stop :]
 BOOKS = frozenset(
     "session join leave tags end price clock journal pruned loss host video metadata".split()
 )  # rows that keep the books; every other kind is work
+UNBILLED = "failed before it was billed"  # the name of the price row of a call that cost nothing
 PLURALS = {"llms": "llm", "tools": "tool", "actions": "action", "errors": "error", "agents": "agent", "apis": "api"}
 NOBODY = bytes(16)  # the session of rows that belong to the journal itself
 

@@ -18,7 +18,7 @@ from localops.context import NOWHERE, Stay, around, scope
 from localops.errors import BudgetExceeded, JournalError, UnknownEndState
 from localops.events import ErrorEvent, Event, LLMEvent, to_id
 from localops.interruption import attempt, deliver, hold, hold_if_programs, is_programs, pass_on, settle, waiting
-from localops.measures import NO_USAGE, UNMEASURED, given_times, of_llm, of_tool, unbilled, unusable
+from localops.measures import NO_USAGE, UNMEASURED, given_times, of_llm, of_tool, unusable
 from localops.operation import Operation, is_recorded, tell
 from localops.output import cost as in_dollars
 from localops.output import say, say_once
@@ -281,12 +281,14 @@ class Session:
             self._failed(failure)
             return None
 
-    def _record_measured(self, event: Event, at: int, failed: int | None = None) -> None:
+    def _record_measured(self, event: Event, at: int, failed: int | None = None, *, unbilled: bool = False) -> None:
         """Write an event with its model, tokens and cost."""
         measures = of_llm(event, at, self._text, self._prices) if isinstance(event, LLMEvent) else of_tool(event)
-        if failed and measures[-1] is None and unbilled(event):
+        more: Mapping[str, object] = unusable(event) or _NO_FIELDS
+        if unbilled:
             measures = (*measures[:-1], 0)
-        self._write(event, at, measures, failed, None, unusable(event) or _NO_FIELDS)
+            more = {**more, "billed": False}
+        self._write(event, at, measures, failed, None, more)
         if self._budget is not None and isinstance(event, LLMEvent) and measures[-1] is None:
             self._say_unpriced(event)
 
@@ -311,7 +313,7 @@ class Session:
         if kind is None:
             kind, name = self._other_kind(event, name)
         if kind == "llm" and measures is UNMEASURED:
-            measures = NO_USAGE
+            measures, more = NO_USAGE, {**more, "billed": False}
         if name is not None:
             name = self._text(name)
         fields = event.fields()
@@ -386,11 +388,12 @@ class Session:
         failed, parent, link = None, None, _NO_FIELDS
         if trigger is not None and issubclass(type(trigger), Event):
             if not trigger.recorded:
-                self._record_measured(trigger, at, 1)
+                self._record_measured(trigger, at, 1, unbilled=_is_unbilled(trigger, event))
                 trigger.failed = True
             elif not trigger.failed:  # its row cannot change any more: this one says that it failed
                 failed = 1
-                self._price_failed_call(trigger)
+                if _is_unbilled(trigger, event):
+                    self._price_failed_call(trigger)
             parent = trigger.id.bytes
             model = getattr(trigger, "model", None)
             measures = (self._text(model, 256) if model is not None and failed else None, *UNMEASURED[1:])
@@ -402,9 +405,7 @@ class Session:
             tell(event.exception, self._id, self.here()[1])
 
     def _price_failed_call(self, call: Event) -> None:
-        """Write a price of 0 for a call that was recorded without usage before it failed: nothing was billed."""
-        if not unbilled(call):
-            return
+        """Write a price of 0 for a call that was recorded before it failed, and was not billed."""
         from localops import repricing
 
         stored = self._ask("row", id=call.id.bytes, phase=rows.DONE)
@@ -970,6 +971,14 @@ def failure_reason(error: BaseException) -> str:
 def exit_reason(code: object) -> str:
     """Return what a program exited with, in words; anything but a number is its last message, and its code is 1."""
     return f"exit code {code}" if isinstance(code, int) else f"exit code 1: {events.describe(code)}"
+
+
+def _is_unbilled(call: Event, error: ErrorEvent) -> bool:
+    if not isinstance(call, LLMEvent):
+        return False
+    from localops import billing  # most programs never need it
+
+    return billing.is_unbilled(call, error)
 
 
 def _path_of(value: object) -> str | None:

@@ -47,7 +47,7 @@ def test_a_report_has_the_parts_of_the_whole() -> None:
     }
     assert [(part.value, part.events, part.failed) for part in report.by["tool"]] == [("grep", 1, 1)]
     assert [(part.value, part.tokens_in) for part in report.by["agent"]] == [("Writer", 10)]
-    assert analytics.error_rate(report.totals) == pytest.approx(1 / 3)
+    assert analytics.error_rate(report.totals) == pytest.approx(1 / 4)
 
 
 def test_an_event_is_found_by_its_own_tags_and_by_those_of_its_session() -> None:

@@ -21,6 +21,7 @@ LAYERS = """
     careful errors clock host interruption rows shapes zstd
     context locks output redact sql
     alive events pricing values
+    billing
     config encode
     columns ends parts strangers
     lines

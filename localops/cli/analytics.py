@@ -119,12 +119,11 @@ def _print_report(project: Project, id: bytes, stands: Standing, found: Report) 
 def _further(found: Report) -> list[tuple[str, object]]:
     """What is known beyond the six figures; what is nothing to worry about is left out."""
     totals = found.totals
-    rate = figures.error_rate(totals)
     pairs: list[tuple[str, object]] = [
         ("Tokens", f"{output.count(totals.tokens_in)} in, {output.count(totals.tokens_out)} out"),
         ("  cached", output.count(totals.tokens_cached)),
         ("  reasoning", output.count(totals.tokens_reasoning)),
-        ("Failed", "–" if rate is None else f"{output.count(totals.failed)} ({rate:.1%} of events)"),
+        ("Failed", _failures(totals)),
         ("Unpriced", _calls(totals.unpriced) if totals.unpriced else "none"),
     ]
     notes = {
@@ -135,6 +134,13 @@ def _further(found: Report) -> list[tuple[str, object]]:
         "Cut values": found.cut,
     }
     return pairs + [(name, output.count(value)) for name, value in notes.items() if value]
+
+
+def _failures(totals: Totals) -> str:
+    rate = figures.error_rate(totals)
+    return (
+        "–" if rate is None else f"{output.count(totals.failed)} ({rate:.1%} of {output.count(totals.events)} events)"
+    )
 
 
 def _calls(many: int) -> str:
@@ -240,7 +246,6 @@ def _all(opened: Home, chosen: Chosen, *, as_json: bool) -> None:
     if as_json:
         common.print_json({"sessions": totals.rows, **_totals_facts(totals)})
         return
-    rate = figures.error_rate(totals)
     common.print_pairs(
         [
             ("Sessions", output.count(totals.rows)),
@@ -248,7 +253,7 @@ def _all(opened: Home, chosen: Chosen, *, as_json: bool) -> None:
             ("Tool calls", output.count(totals.tools)),
             ("Actions", output.count(totals.actions)),
             ("Errors", output.count(totals.errors)),
-            ("Failed", "–" if rate is None else f"{output.count(totals.failed)} ({rate:.1%} of events)"),
+            ("Failed", _failures(totals)),
             ("Tokens", f"{output.count(totals.tokens_in)} in, {output.count(totals.tokens_out)} out"),
             ("Cost", common.money(totals.cost, totals.unpriced, totals.llms)),
             ("Unpriced", _calls(totals.unpriced) if totals.unpriced else "none"),

@@ -183,19 +183,20 @@ def _events(project: Project, id: bytes, limit: int) -> tuple[list[Event], int]:
     """Up to `limit` events, and how many there are beyond them; what ended later is looked up."""
     stored = analytics.stored(project.reader, id, many=min(limit or 500, 500))
     work = (row for row in stored if row["kind"] not in rows.BOOKS)
+    later = analytics.afterwards(project.reader, id)
     opened: dict[bytes, Event] = {}
     found: list[Event] = []
     for row in work:
         if row["phase"] == rows.OPEN:
             opened[row["id"]] = row
         else:
-            found.append(analytics.plain(row, opened.pop(row["id"], None)))
+            found.append(analytics.plain(row, opened.pop(row["id"], None), later.get(row["id"])))
         if limit and len(found) + len(opened) >= limit:
             break
     for row in opened.values():
         ended = project.reader.one("row", id=row["id"], phase=rows.DONE)
-        later = dict(zip(("seq", *rows.COLUMNS), ended, strict=True)) if ended else None
-        found.append(analytics.plain(later, row) if later else analytics.plain(row, None))
+        done = dict(zip(("seq", *rows.COLUMNS), ended, strict=True)) if ended else None
+        found.append(analytics.plain(done, row, later.get(row["id"])) if done else analytics.plain(row, None))
     total = analytics.totals(project.reader, id).events
     shown = sum(event["finished"] and event["kind"] != "agent" for event in found)
     return sorted(found, key=lambda event: (event["start_ns"], event["seq"])), max(0, total - shown)
@@ -296,8 +297,12 @@ def _marked(event: Event, label: str, *, running: bool = False) -> str:
 def _figures(event: Event) -> str:
     if event["kind"] == "llm":
         tokens = f"{output.count(event['tokens_in'] or 0)} → {output.count(event['tokens_out'] or 0)}"
-        return f"{tokens}  {output.money(event['cost'])}"
+        return f"{tokens}  {_cost(event)}"
     return output.money(event["cost"]) if event["cost"] else ""
+
+
+def _cost(event: Event) -> str:
+    return "not billed" if event.get("billed") is False else output.money(event["cost"])
 
 
 def _took(event: Event, *, running: bool = False) -> str:
@@ -373,7 +378,7 @@ def _event_cells(event: Event, agent: str | None, first: int, *, running: bool) 
         agent or "",
         _took(event, running=running),
         output.count(tokens) if tokens else "",
-        output.money(event["cost"]) if event["cost"] is not None or event["kind"] == "llm" else "",
+        _cost(event) if event["cost"] is not None or event["kind"] == "llm" else "",
         "failed" if event["failed"] else "",
     ]
 
@@ -393,7 +398,8 @@ def _show_event(opened: Home, ident: str, *, as_json: bool) -> None:
     began = project.reader.one("row", id=id, phase=rows.OPEN)
     ended = project.reader.one("row", id=id, phase=rows.DONE)
     parts = [dict(zip(("seq", *rows.COLUMNS), row, strict=True)) if row else None for row in (ended, began)]
-    event = analytics.plain(parts[0], parts[1]) if parts[0] else analytics.plain(parts[1] or {}, None)
+    later = analytics.afterwards(project.reader, session).get(id)
+    event = analytics.plain(parts[0], parts[1], later) if parts[0] else analytics.plain(parts[1] or {}, None)
     if as_json:
         common.print_json({"project": project.name, "event": event_facts(event)})
         return
@@ -431,7 +437,7 @@ def _others(event: Event) -> list[str]:
 
 _COLUMNS = frozenset(
     "id session kind name parent agent start_ns end_ns finished failed model tokens_in tokens_out "
-    "tokens_cached tokens_reasoning cost tags seq".split()
+    "tokens_cached tokens_reasoning cost tags seq billed".split()
 )
 
 

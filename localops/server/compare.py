@@ -39,7 +39,6 @@ class Side:
         self.is_cut = len(found) > MOST
         events = sorted((each for each in found[:MOST] if each["kind"] != "agent"), key=lambda each: each["start_ns"])
         known = {each["id"] for each in events}
-        self.later = dict(reader.all("later_prices", session=session))
         self.below: dict[str | None, list[Event]] = defaultdict(list)
         for each in events:
             inside = each["parent"] if each["parent"] in known and each["parent"] != each["id"] else None
@@ -49,8 +48,6 @@ class Side:
         """What is shown of an event."""
         if event is None:
             return None
-        more = self.later.get(bytes.fromhex(event["id"].replace("-", "")))
-        cost = event["cost"] if more is None else (event["cost"] or 0) + more
         return {
             "seq": event["seq"],
             "seconds": (event["end_ns"] - event["start_ns"]) / 1e9 if event["finished"] else None,
@@ -58,7 +55,7 @@ class Side:
             "finished": event["finished"],
             "tokens_in": event["tokens_in"],
             "tokens_out": event["tokens_out"],
-            **facts.money(cost),
+            **facts.money(event["cost"]),
         }
 
 

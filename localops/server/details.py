@@ -174,11 +174,23 @@ def _provenance(project: Project, session: bytes, figures: Totals) -> Facts:
         prices = pricing.Prices()
     told: dict[str, Any] = {"unpriced": figures.unpriced, "table": {"version": prices.version, "date": prices.date}}
     if figures.rows > _PRICED_ANEW:
-        return {**told, "given": None, "priced": None, "later": None}
-    known = [row for row in ask(project.reader, "calls", session=session) if row[7] is not None]
+        return {**told, "given": None, "priced": None, "later": None, "unbilled": None}
+    calls = [row for row in ask(project.reader, "calls", session=session) if row[7] is not None]
+    known = [row for row in calls if not _is_unbilled(row)]
     by_table = sum(row[7] == _priced(prices, row) for row in known)
-    later = len(dict(project.reader.all("later_prices", session=session)))
-    return {**told, "given": len(known) - by_table, "priced": by_table, "later": later}
+    later = [each for each in analytics.afterwards(project.reader, session).values() if each.cost is not None]
+    unbilled = sum(bool(each.unbilled) for each in later)
+    return {
+        **told,
+        "given": len(known) - by_table,
+        "priced": by_table,
+        "later": len(later) - unbilled,
+        "unbilled": unbilled + len(calls) - len(known),
+    }
+
+
+def _is_unbilled(row: tuple[Any, ...]) -> bool:
+    return bool(row[7] == 0 and row[8] and encode.loads(row[8]).get("billed") is False)
 
 
 def _priced(prices: pricing.Prices, row: tuple[Any, ...]) -> int | None:
@@ -199,7 +211,7 @@ def event(project: Project, session: bytes, seq: int) -> Facts | None:
     row = found[0]
     other = project.reader.one("row", id=row[_ID], phase=1 - row[_PHASE])
     done, opened = (other, row) if row[_PHASE] == rows.OPEN and other else (row, other)
-    later = dict(project.reader.all("later_prices", session=session)) if row[_KIND] == "llm" else {}
+    later = analytics.afterwards(project.reader, session)
     told = facts.event(done, opened if opened is not done else None, later.get(row[_ID]))
     stored = [each for each in (opened, done) if each is not None]
     bodies = [each[-1] for each in stored]

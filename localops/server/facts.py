@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from localops.analytics import Line, Part, Report, Totals
+    from localops.analytics import Later, Line, Part, Report, Totals
     from localops.ends import Standing
     from localops.home import Listed, Project
 
@@ -140,11 +140,9 @@ def stats(id: bytes, found: Totals, state: str) -> Facts:
 _STORED = ("seq", *rows.COLUMNS)
 
 
-def event(row: Sequence[Any], opened: Sequence[Any] | None, more: int | None) -> Facts:
-    """An event from the row it ended (or began) with and the one it began with, its later prices included."""
-    found = analytics.plain(_by_name(row), None if opened is None else _by_name(opened))
-    if more is not None:
-        found["cost"] = (found["cost"] or 0) + more
+def event(row: Sequence[Any], opened: Sequence[Any] | None, later: Later | None) -> Facts:
+    """An event from the row it ended (or began) with, the one it began with, and what came later."""
+    found = analytics.plain(_by_name(row), None if opened is None else _by_name(opened), later)
     cost = found.pop("cost")
     return {**found, **money(cost)}
 

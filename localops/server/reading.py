@@ -405,7 +405,7 @@ def _listed(found: list[Listed]) -> Iterator[Facts]:
 
 def _shown(where: Project, session: bytes, page: list[tuple[Any, ...]], *, halves: bool) -> Iterator[Facts]:
     """The events that rows are of, each once; `halves`: also those of which only the beginning is on the page."""
-    later = dict(where.reader.all("later_prices", session=session)) if page else {}
+    later = analytics.afterwards(where.reader, session) if page else {}
     seen = set()
     for row in page:
         _, id, phase, _, kind, *_ = row

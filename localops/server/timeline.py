@@ -21,15 +21,21 @@ if TYPE_CHECKING:
 
 _HIDDEN = frozenset((*rows.BOOKS, "agent"))  # rows that are no event on a time line
 _COLUMNS = "seq id phase kind name parent agent at start end model given made cost failed other".split()
-_SEQ, _ID, _PHASE, _KIND, _PARENT, _COST, _OTHER = map(_COLUMNS.index, "seq id phase kind parent cost other".split())
+_SEQ, _ID, _PHASE, _KIND, _PARENT, _COST, _FAILED, _OTHER = map(
+    _COLUMNS.index, "seq id phase kind parent cost failed other".split()
+)
 
 
 def page(reader: Reader, session: bytes, *, after: int, limit: int) -> Facts:
-    """The events whose rows come after a seq, and where to go on; `later` is what later prices add to calls."""
+    """The events whose rows come after a seq, and where to go on; and what later rows say of events.
+
+    `later` is what later prices add to calls, `later_failed` the events that failed after they were recorded.
+    """
     found = ask(reader, "timeline", session=session, after=after, many=limit)
     fresh = _Fresh(reader, session)
     events = _events(reader, [row for row in found if row[_KIND] not in _HIDDEN], after, fresh)
     later = [(row[_PARENT], row[_COST]) for row in found if row[_KIND] == "price" and row[_PARENT]]
+    failed = [row[_PARENT] for row in found if row[_KIND] == "error" and row[_FAILED] and row[_PARENT]]
     began = _Beginnings(
         reader, fresh, {row[_PARENT] for _, row in events if row[_PARENT]} | {call for call, _ in later}
     )
@@ -38,6 +44,7 @@ def page(reader: Reader, session: bytes, *, after: int, limit: int) -> Facts:
         "t0_ns": t0,
         **_columns(reader, events, began, t0),
         "later": [[began.of(call), cost] for call, cost in later if began.of(call)],
+        "later_failed": [began.of(call) for call in failed if began.of(call)],
         "next": found[-1][_SEQ] if len(found) == limit else None,
         "seen": found[-1][_SEQ] if found else after,
     }
@@ -78,7 +85,7 @@ def _columns(reader: Reader, events: list[tuple[int, Row]], began: _Beginnings, 
             for opened, start_ns, end_ns in zip(phase, starts, ends, strict=True)
         ],
         "parent": began.of_all(parent),
-        "failed": [1 if each else 0 for each in failed],
+        "failed": [1 if each and what != "error" else 0 for each, what in zip(failed, kind, strict=True)],
         "tokens": [(one or 0) + (other or 0) for one, other in zip(given, made, strict=True)],
         "cost": list(cost),
     }

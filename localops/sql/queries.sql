@@ -156,13 +156,14 @@ from (
 group by value
 order by 2 desc, 1;
 
--- later_prices --
--- What prices that came later add to the calls of a session.
-select e.parent, sum(e.cost)
+-- afterwards --
+-- What later rows say of the events of a session: what prices add, whether an error was recorded, whether it was billed.
+select e.parent, sum(iif(e.kind = 'price', e.cost, null)), max(e.kind = 'error'),
+  max(e.kind = 'price' and e.name is 'failed before it was billed')
 from session_row r
 join event e on e.seq = r.seq
 where r.session = :session
-  and e.kind = 'price'
+  and (e.kind = 'price' or e.kind = 'error' and e.failed = 1)
 group by e.parent;
 
 -- durations --

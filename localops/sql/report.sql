@@ -160,28 +160,52 @@ group by value
 order by sum(cost) desc, sum(events) desc, value;
 
 -- by_kind --
--- By kind of event; looks at every row of the journal.  A call took a day at most, as in the view facet_part.
-select kind, count(distinct session) as sessions, sum(phase = 0), sum(failed), sum(tokens_in), sum(tokens_out),
-  sum(tokens_cached), sum(tokens_reasoning), sum(iif(kind in ('llm','tool','price'), cost, 0)),
-  sum(kind = 'llm' and phase = 0 and cost is null),
-  sum(iif(phase = 0, min(max(coalesce(end_ns, at_ns) - coalesce(start_ns, at_ns), 0), 86400000000000), 0))
-from event
-where kind not in ('session','join','leave','tags','end','clock','journal','pruned','loss','host','video','metadata','agent')
-  and session in (select session from chosen)
+-- By kind of event; looks at every row of the journal.  A call took a day at most, as in the view facet_part.  What later
+-- rows say of an event, its price or that it failed, counts for its kind.
+select kind, count(distinct session) as sessions, sum(n), sum(failed), sum(tokens_in), sum(tokens_out),
+  sum(tokens_cached), sum(tokens_reasoning), sum(cost), sum(unpriced), sum(took_ns)
+from (
+  select iif(kind = 'price', 'llm', kind) as kind, session, phase = 0 and kind <> 'price' as n,
+    iif(kind = 'error', 0, failed) as failed, tokens_in, tokens_out, tokens_cached, tokens_reasoning,
+    iif(kind in ('llm','tool','price'), cost, 0) as cost,
+    iif(kind = 'price', -(json_extract(body, '$.was') is null), kind = 'llm' and phase = 0 and cost is null) as unpriced,
+    iif(phase = 0 and kind <> 'price', min(max(coalesce(end_ns, at_ns) - coalesce(start_ns, at_ns), 0), 86400000000000), 0)
+      as took_ns
+  from event
+  where kind not in ('session','join','leave','tags','end','clock','journal','pruned','loss','host','video','metadata','agent')
+    and session in (select session from chosen)
+  union all
+  select coalesce(json_extract(body, '$.trigger.kind'), 'error'), session, 0, 1, 0, 0, 0, 0, 0, 0, 0
+  from event
+  where kind = 'error' and failed = 1
+    and session in (select session from chosen)
+)
 group by kind
 order by 3 desc, 1;
 
 -- by_kind_of_one --
 -- The same for one session.
-select e.kind, 1 as sessions, sum(e.phase = 0), sum(e.failed), sum(e.tokens_in), sum(e.tokens_out),
-  sum(e.tokens_cached), sum(e.tokens_reasoning), sum(iif(e.kind in ('llm','tool','price'), e.cost, 0)),
-  sum(e.kind = 'llm' and e.phase = 0 and e.cost is null),
-  sum(iif(e.phase = 0, min(max(coalesce(e.end_ns, e.at_ns) - coalesce(e.start_ns, e.at_ns), 0), 86400000000000), 0))
-from session_row r
-join event e on e.seq = r.seq
-where r.session = :session
-  and e.kind not in ('session','join','leave','tags','end','clock','journal','pruned','loss','host','video','metadata','agent')
-group by e.kind
+select kind, 1 as sessions, sum(n), sum(failed), sum(tokens_in), sum(tokens_out),
+  sum(tokens_cached), sum(tokens_reasoning), sum(cost), sum(unpriced), sum(took_ns)
+from (
+  select iif(kind = 'price', 'llm', kind) as kind, e.session, phase = 0 and kind <> 'price' as n,
+    iif(kind = 'error', 0, failed) as failed, tokens_in, tokens_out, tokens_cached, tokens_reasoning,
+    iif(kind in ('llm','tool','price'), cost, 0) as cost,
+    iif(kind = 'price', -(json_extract(body, '$.was') is null), kind = 'llm' and phase = 0 and cost is null) as unpriced,
+    iif(phase = 0 and kind <> 'price', min(max(coalesce(end_ns, at_ns) - coalesce(start_ns, at_ns), 0), 86400000000000), 0)
+      as took_ns
+  from session_row r
+  join event e on e.seq = r.seq
+  where r.session = :session
+    and e.kind not in ('session','join','leave','tags','end','clock','journal','pruned','loss','host','video','metadata','agent')
+  union all
+  select coalesce(json_extract(body, '$.trigger.kind'), 'error'), r.session, 0, 1, 0, 0, 0, 0, 0, 0, 0
+  from session_row r
+  join event e on e.seq = r.seq
+  where r.session = :session
+    and kind = 'error' and failed = 1
+)
+group by kind
 order by 3 desc, 1;
 
 -- quarters_by_model --

@@ -181,12 +181,13 @@ from session_total t;
 -- An event as a person reads it; the rows that only keep the books are in `event`.  Ids are written as in the view
 -- `session`, so that `event_detail.session = session.session_id` joins them.  `phase` is `began` for the row that an
 -- operation opened with and `ended` for every other: one call may have both, so count where it is `ended`.  `cost_usd`
--- has in it what prices that came later added, as totals do: to read it goes through the stream once more.
+-- has in it what prices that came later added, and `failed` is 1 for an event whose error came later, as in totals: to
+-- read either goes through the stream once more.
 create view event_detail as
 with later as materialized (
-  select parent, sum(cost) as cost
+  select parent, sum(iif(kind = 'price', cost, null)) as cost, max(kind = 'error') as failed
   from event
-  where kind = 'price'
+  where kind = 'price' or kind = 'error' and failed = 1
   group by parent
 )
 select
@@ -211,11 +212,11 @@ select
   e.tokens_cached,
   e.tokens_reasoning,
   iif(e.kind = 'llm' and e.phase = 0,
-    (select iif(e.cost is null and count(*) = 0, null, coalesce(e.cost, 0) + coalesce(sum(l.cost), 0))
+    (select iif(e.cost is null and count(l.cost) = 0, null, coalesce(e.cost, 0) + coalesce(sum(l.cost), 0))
       from later l
       where l.parent = e.id),
     e.cost) / 1e9 as cost_usd,
-  e.failed,
+  iif(e.kind = 'error', null, coalesce(e.failed, (select nullif(l.failed, 0) from later l where l.parent = e.id))) as failed,
   e.tags,
   json_extract(e.body, '$.params') as params,
   json_extract(e.body, '$.returns') as returns,

@@ -14,7 +14,7 @@ const TEXTS = [
 const KNOWN = new Set([
   ...TEXTS.map(([key]) => key), "id", "session", "kind", "name", "parent", "agent", "start_ns", "end_ns", "finished", "failed", "model", "tokens_in", "tokens_out",
   "tokens_cached", "tokens_reasoning", "cost_usd", "cost_nano", "tags", "seq", "entry", "raw", "attachments", "project", "agent_name", "parent_entry", "trigger_entry",
-  "trigger", "error", "message", "traceback", "error_type", "screenshot", "schema_version", "localops", "hub",
+  "trigger", "billed", "error", "message", "traceback", "error_type", "screenshot", "schema_version", "localops", "hub",
 ]);
 
 export class Details {
@@ -120,7 +120,7 @@ export class Details {
       ["Duration", event.finished ? duration((Number(event.end_ns) - Number(event.start_ns)) / 1e9) : this.page.running ? "still running" : "did not finish"],
       ["Agent", event.agent_name], ["Model", event.model],
       ["Tokens", event.tokens_in || event.tokens_out ? `${count(event.tokens_in || 0)} in, ${count(event.tokens_out || 0)} out${event.tokens_cached ? `, ${count(event.tokens_cached)} cached` : ""}${event.tokens_reasoning ? `, ${count(event.tokens_reasoning)} reasoning` : ""}` : null],
-      ["Cost", event.cost_nano === null || event.cost_nano === undefined ? (event.kind === "llm" ? "unpriced" : null) : event.cost_nano || event.kind === "llm" ? money(event.cost_nano) : null],
+      ["Cost", event.billed === false ? "not billed" : event.cost_nano === null || event.cost_nano === undefined ? (event.kind === "llm" ? "unpriced" : null) : event.cost_nano || event.kind === "llm" ? money(event.cost_nano) : null],
       ["Tags", event.tags?.length ? event.tags.join(", ") : null],
       ["Inside", event.parent_entry ? this._link(event.parent_entry, (at >= 0 && run.find(event.parent_entry) >= 0 && run.nameOf(run.find(event.parent_entry))) || "the event around it") : null],
       ["Id", make("span", {}, make("code", {}, event.id), " ", copyButton("Copy", event.id))],

@@ -57,6 +57,10 @@ export class Run {
       const at = this.find(seq);
       if (at >= 0) this.cost[at] = (this.cost[at] || 0) + cost;
     }
+    for (const seq of page.later_failed || []) {
+      const at = this.find(seq);
+      if (at >= 0) this.failed[at] = 1;
+    }
     if (this.seen === page.seen) return;
     this.seen = page.next ?? page.seen;
     this.version += 1;

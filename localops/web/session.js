@@ -223,7 +223,7 @@ function provenance(one) {
   if (from.given === null) return `told, or by a table${from.unpriced ? `, ${count(from.unpriced)} unpriced` : ""}`; // too many calls to look at each
   const parts = [
     from.given && `${count(from.given)} told`, from.priced && `${count(from.priced)} by the table${from.table?.date ? ` of ${from.table.date.replaceAll("-", "\u2011")}` : ""}`,
-    from.later && `${count(from.later)} priced later`, from.unpriced && `${count(from.unpriced)} unpriced`,
+    from.later && `${count(from.later)} priced later`, from.unbilled && `${count(from.unbilled)} not billed`, from.unpriced && `${count(from.unpriced)} unpriced`,
   ];
   return parts.filter(Boolean).join(", ");
 }
