@@ -352,18 +352,7 @@ def end_session(
         session, state = session_or_status, end_state or "Success"
     else:
         session, state = running.need("end_session"), end_state or session_or_status or "Indeterminate"
-    if others:
-        _keep_others(session, others)
-    return session.end_session(state, end_state_reason, video)
-
-
-def _keep_others(session: Session, others: Mapping[str, Any]) -> None:
-    """Keep what `end_session` has no option for as facts about the session, and warn: it may be misspelt."""
-    problem = f"end_session() has no option {', '.join(map(repr, others))}"
-    if session.config.strict:
-        raise ConfigError(f"{problem}: it has end_state, end_state_reason, video and is_auto_end")
-    output.say(f"{problem}: kept as metadata of the session")
-    session.update_metadata(others, "agentops.legacy")
+    return session.end_session(state, end_state_reason, video, **others)
 
 
 @_quietly

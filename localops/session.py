@@ -15,7 +15,7 @@ from _thread import get_ident
 
 from localops import clock, encode, ends, events, rows, spill
 from localops.context import NOWHERE, Stay, around, scope
-from localops.errors import BudgetExceeded, JournalError, UnknownEndState
+from localops.errors import BudgetExceeded, ConfigError, JournalError, UnknownEndState
 from localops.events import ErrorEvent, Event, LLMEvent, to_id
 from localops.interruption import attempt, deliver, hold, hold_if_programs, is_programs, pass_on, settle, waiting
 from localops.measures import NO_USAGE, UNMEASURED, given_times, of_llm, of_tool, unusable
@@ -762,13 +762,27 @@ class Session:
         return analytics.Totals(*found[0]) if found else analytics.NOTHING
 
     def end_session(
-        self, end_state: str = "Indeterminate", end_state_reason: str | None = None, video: str | None = None
+        self,
+        end_state: str = "Indeterminate",
+        end_state_reason: str | None = None,
+        video: str | None = None,
+        is_auto_end: bool = False,
+        **others: Any,
     ) -> str | None:
         """End it and get its total cost in US dollars, as text.
 
         Success, Failure (or Fail) and Indeterminate are understood in any letter case; anything else is said
-        clearly and the session stays open.  Ending it again does nothing and gives None.
+        clearly and the session stays open.  Ending it again does nothing and gives None.  `is_auto_end` is for
+        frameworks: with `skip_auto_end_session=True` such a call is passed over.  Any other option is kept as
+        metadata, and warned of.
         """
+        if is_auto_end and self.config.skip_auto_end_session:
+            return None
+        if others:
+            self._keep_others(others)
+        return self._end_as(end_state, end_state_reason, video)
+
+    def _end_as(self, end_state: str, end_state_reason: str | None, video: str | None) -> str | None:
         state = _STATE_OF.get(events.describe(getattr(end_state, "value", end_state)).lower())
         if state is None:
             self._refuse_state(end_state)
@@ -800,6 +814,14 @@ class Session:
         cost = self._total_cost()
         deliver()
         return cost
+
+    def _keep_others(self, others: Mapping[str, object]) -> None:
+        """Keep what `end_session` has no option for as facts about the session, and warn: it may be misspelt."""
+        problem = f"end_session() has no option {', '.join(map(repr, others))}"
+        if self.config.strict:
+            raise ConfigError(f"{problem}: it has end_state, end_state_reason, video and is_auto_end")
+        say(f"{problem}: kept as metadata of the session")
+        self.update_metadata(others, "agentops.legacy")
 
     def _take_turn_to_end(self) -> bool:
         """Return True to one caller: of several threads that end a session at once, one writes the end.

@@ -18,7 +18,7 @@ import pytest
 
 import localops.client
 from localops import ActionEvent, Config, ErrorEvent, Event, LLMEvent, Session, ToolEvent, decorators, rows
-from localops.errors import JournalError, UnknownEndState
+from localops.errors import ConfigError, JournalError, UnknownEndState
 
 KEY = "11111111-1111-4111-8111-111111111111"
 
@@ -772,3 +772,22 @@ def test_figures_without_rows_that_wait_say_so(tmp_path: Path, capsys: pytest.Ca
     journal._file.look_at = 0.0
     session.record(ToolEvent())
     assert session.get_analytics()["Tool calls"] == 2
+
+
+def test_the_method_takes_what_the_function_takes(session: Session, capfd: pytest.CaptureFixture[str]) -> None:
+    """An option that `end_session` does not have is said and kept as metadata; nothing is raised."""
+    session.config.skip_auto_end_session = True
+    assert session.end_session("Success", is_auto_end=True) is None
+    assert session.is_running
+    assert session.end_session("Success", foo=1) == "0.00"
+    assert "end_session() has no option 'foo': kept as metadata" in capfd.readouterr().err
+    (body,) = (row[7] for row in session._journal.all("story", session=session._id) if row[2] == "metadata")
+    assert '"metadata":{"foo":1}' in body
+
+
+def test_a_strict_session_refuses_an_option_that_there_is_not() -> None:
+    """It stays open."""
+    session = begun(config=Config(strict=True))
+    with pytest.raises(ConfigError, match="has no option 'foo'"):
+        session.end_session("Success", foo=1)
+    assert session.is_running
