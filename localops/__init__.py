@@ -91,6 +91,14 @@ _ELSEWHERE = {
     **dict.fromkeys(("record_action", "record_function", "record_tool", "track_agent"), "decorators"),
 }  # what is not in `api`
 
+# Names of AgentOps that are in a module of ours: whoever asks for them here is told where.
+_NAMES_OF_MODULES = {
+    "decorators": "agent guardrail operation task tool trace workflow",
+    "agentops": "Client ERROR SUCCESS TraceContext TraceState UNSET ValidationError get_client "
+    "print_validation_summary track_endpoint track_tool validate_trace_spans",
+}
+_KEPT_IN = {name: module for module, names in _NAMES_OF_MODULES.items() for name in names.split()}
+
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> object:
@@ -103,6 +111,12 @@ if not TYPE_CHECKING:
             import_module(f"localops.{_ELSEWHERE.get(name, 'api')}")
             _take_what_is_loaded()
             return globals()[name]
+        if name in _KEPT_IN:
+            where = f"localops.{_KEPT_IN[name]}"
+            raise AttributeError(
+                f"module {__name__!r} has no attribute {name!r}: use {where}.{name} (from {where} import {name}), "
+                f"or run a program written for AgentOps with `localops run`"
+            )
         try:
             return import_module(f"localops.{name}")
         except ModuleNotFoundError as error:
@@ -118,6 +132,7 @@ if not TYPE_CHECKING:
             module = modules.get(f"localops.{_ELSEWHERE.get(name, 'api')}")
             if module is not None and hasattr(module, name):
                 globals()[name] = getattr(module, name)
+        globals().pop("operation", None)  # our module would be taken for the decorator, which is named by __getattr__
 
     def __dir__() -> list[str]:
         return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import types
 from pathlib import Path
+
+import pytest
 
 import localops
 
@@ -16,6 +19,18 @@ def test_all_is_what_can_be_imported_sorted() -> None:
     found = {name for name, value in vars(localops).items() if not isinstance(value, types.ModuleType)}
     public = sorted(name for name in found if not name.startswith("_") and name not in ("annotations", "TYPE_CHECKING"))
     assert localops.__all__ == public
+
+
+def test_a_name_of_agentops_that_is_elsewhere_says_where() -> None:
+    """Each public name of AgentOps that this package does not have leads to the module that has it, by its error."""
+    from localops import agentops
+
+    localops.init()  # loads our module `operation`, which is no decorator
+    for name in set(agentops.__all__) - set(localops.__all__) - {"session"}:
+        with pytest.raises(AttributeError, match=f"has no attribute '{name}': use localops") as refusal:
+            getattr(localops, name)
+        (module, there), *_ = re.findall(r"from (\S+) import (\w+)", str(refusal.value))
+        assert hasattr(importlib.import_module(module), there)
 
 
 def test_every_decorator_is_listed() -> None:
