@@ -190,7 +190,8 @@ class Reader:
         except apsw.AuthError as error:
             raise QueryRefused(f"the journal can only be read here ({error})") from error
         except apsw.Error as error:
-            raise QueryRefused(str(error)) from error
+            where = "; `localops help journal` lists tables, views and columns" if "no such " in str(error) else ""
+            raise QueryRefused(f"{error}{where}") from error
         finally:
             cursor.close(True)
             self._connection.authorizer = None

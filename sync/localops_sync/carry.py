@@ -350,7 +350,9 @@ def take_receipts(
             raise BundleError(f"this is format {found['localops']}; format {bundle.WIRE} is known here")
         told = [(str(each["project"]), remote or each["remote"], dict(each["receipt"])) for each in found["receipts"]]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise BundleError(f"{path} is neither a bundle nor a file of receipts: {error}") from error
+        raise BundleError(
+            f"{path} is neither a bundle nor a file of receipts: give what `localops bundle` or `localops import` wrote"
+        ) from error
     if project is not None and len({each for each, _, _ in told}) > 1:
         raise BundleError(f"{path} holds receipts of several projects: they keep their names, leave --project out")
     grouped: dict[tuple[str, str], list[dict[str, Any]]] = {}

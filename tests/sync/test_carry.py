@@ -240,9 +240,10 @@ def test_any_damage_is_called_so(home: str, tmp_path: Path) -> None:
     path.write_bytes(b"PK\x03\x04")
     with pytest.raises(BundleError, match="nothing new was taken in"):
         carry.unpack(there, str(path))
-    path.write_text("[" * 100_000)
-    with pytest.raises(BundleError, match="neither a bundle nor a file of receipts"):
-        carry.take_receipts(home, str(path))
+    for text in ("[" * 100_000, "import localops\n"):
+        path.write_text(text)
+        with pytest.raises(BundleError, match="neither a bundle nor a file of receipts: give what"):
+            carry.take_receipts(home, str(path))
 
 
 def test_the_receipts_of_a_hub_that_was_handed_the_rows_deliver_them(home: str, tmp_path: Path) -> None:
