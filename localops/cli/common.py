@@ -101,8 +101,32 @@ def session_argument(command: F) -> F:
 
 def check_home(home: str | None) -> None:
     """Refuse a --home that is not there: an empty answer would look like an empty home."""
-    if home is not None and not os.path.isdir(config.home(home)):
-        raise click.BadParameter(f"{config.home(home)} is not a directory", param_hint="--home")
+    folder = config.home(home)
+    if home is not None and not os.path.isdir(folder):
+        what = "is no folder" if os.path.lexists(folder) else "is not there: there is no such folder"
+        raise click.BadParameter(f"{folder} {what}", param_hint="--home")
+    say_missing_home(home)
+
+
+def say_missing_home(home: str | None) -> None:
+    """Say that LOCALOPS_HOME leads nowhere, and no more than that: a program may be about to make the folder."""
+    folder = config.home(home)
+    if home is None and os.environ.get("LOCALOPS_HOME") and not os.path.lexists(folder):
+        output.say(f"there is no such folder as {folder}, which LOCALOPS_HOME names: nothing is recorded there")
+
+
+def chosen_projects(home: str | None, project: str | None) -> tuple[str, list[str]]:
+    """Return the home's folder and its projects, or the one that is asked for; NotFound where there is no such one."""
+    from localops.errors import NotFound
+    from localops.home import known
+
+    check_home(home)
+    folder, only = place(home, project)
+    config.check_home(folder)
+    there = known(folder)
+    if only is not None and only not in there:
+        raise NotFound(f"no project {only!r} in {folder}; there is: {', '.join(there) or 'none yet'}")
+    return folder, there if only is None else [only]
 
 
 def place(home: str | None, project: str | None) -> tuple[str, str | None]:

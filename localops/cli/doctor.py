@@ -6,7 +6,7 @@ import click
 
 from localops import config
 from localops import doctor as doctors
-from localops.cli.common import dim, json_option, place, place_options, print_json, styled
+from localops.cli.common import dim, json_option, place, place_options, print_json, say_missing_home, styled
 from localops.errors import NotFound
 from localops.home import known
 from localops.output import clean
@@ -30,6 +30,7 @@ def doctor(context: click.Context, deep: bool, fix: bool, home: str | None, proj
     Exit code 1 when something is wrong. --fix takes in waiting rows, closes files that others can read and
     builds derived tables again; a damaged journal is for `localops repair`.
     """
+    say_missing_home(home)
     folder, only = place(home, project)
     names = known(folder)
     if only is not None and only not in names:

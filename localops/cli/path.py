@@ -16,8 +16,8 @@ from localops.errors import NotFound
 @common.json_option
 def path(home: str | None, project: str | None, as_json: bool) -> None:
     """Print where the home is; with --project, where its journal is."""
-    common.check_home(home)
     folder = config.home(home)
+    config.check_home(folder)
     if project is not None and config.check_project(project) not in (there := config.projects(folder)):
         raise NotFound(f"no project {project!r} in {folder}; there is: {', '.join(there) or 'none yet'}")
     if as_json:

@@ -5,7 +5,16 @@ from __future__ import annotations
 import click
 
 from localops import clock, config, output
-from localops.cli.common import Group, dim, json_option, money_keys, place, place_options, print_json, print_table
+from localops.cli.common import (
+    Group,
+    chosen_projects,
+    dim,
+    json_option,
+    money_keys,
+    place_options,
+    print_json,
+    print_table,
+)
 from localops.errors import NotFound
 from localops.journal import Journal
 from localops.pricing import PARTS, Prices
@@ -113,11 +122,8 @@ def set_price(
     if cached is not None:
         rates["cached"] = cached
     table = Prices({model: rates})
-    folder, only = place(home, project)
-    told = {
-        name: _reprice(config.project_folder(folder, name), model, table, all_calls=all_calls)
-        for name in ([only] if only else config.projects(folder))
-    }
+    folder, names = chosen_projects(home, project)
+    told = {name: _reprice(config.project_folder(folder, name), model, table, all_calls=all_calls) for name in names}
     if as_json:
         print_json({"model": model, "projects": {name: _changes(one) for name, one in told.items()}})
         return

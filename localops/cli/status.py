@@ -27,6 +27,7 @@ def status(context: click.Context, home: str | None, project: str | None, as_jso
 
     Exit code 1 when a project cannot be read; the others are shown all the same.
     """
+    common.say_missing_home(home)
     folder, only = common.place(home, project)
     config.check_home(folder)
     looked = [_look(folder, name) for name in ([only] if only else known(folder))]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -253,14 +254,43 @@ def test_status_counts_what_there_is(session: localops.Session, told: Told, comm
 
 
 def test_path_says_where_things_are(command: Command, tmp_path: Path) -> None:
-    """The home, or a project's journal; a project that is not there is an error, and so is a home that was named."""
+    """The home, also one that is still to be made, or a project's journal; a project that is not there is an error."""
     assert command("path")[1].strip() == str(tmp_path / "home")
     assert command("path", "--project", "p")[0] == 1
     _begun(config=localops.Config(project="p")).end_session()
     assert command("path", "--project", "p")[1].strip() == str(tmp_path / "home" / "p" / "journal.db")
-    for words in (("path",), ("sessions",), ("query", "select 1")):
-        code, _, err = command(*words, "--home", str(tmp_path / "nowhere"))
-        assert (code, "is not a directory" in err) == (2, True)
+    assert command("path", "--home", str(tmp_path / "nowhere"))[:2] == (0, f"{tmp_path / 'nowhere'}\n")
+
+
+@pytest.mark.parametrize("words", ["sessions", "query 'select 1'", "status", "doctor", "remote list", "show"])
+def test_a_home_that_is_not_there_is_no_empty_home(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    """One that was named is refused; one that the environment names is said, with --json as well."""
+    missing, file = tmp_path / "nowhere", tmp_path / "file"
+    file.touch()
+    for home, what in ((missing, "there is no such folder"), (file, "is no folder")):
+        if words not in ("status", "doctor"):  # they say how to begin, and what is wrong with it
+            code, _, err = command(*shlex.split(words), "--home", str(home))
+            assert (code, what in err) == (2, True)
+    monkeypatch.setenv("LOCALOPS_HOME", str(missing))
+    for more in ([], ["--json"]):
+        said = command(*shlex.split(words), *more)[2]
+        assert f"there is no such folder as {missing}, which LOCALOPS_HOME names" in said
+
+
+@pytest.mark.parametrize("words", ["prices set m --input 1 --output 1", "remote list", "sessions", "status"])
+def test_a_project_that_is_not_there_is_refused(session: localops.Session, command: Command, words: str) -> None:
+    """A misspelt name is not taken for an empty project."""
+    code, out, err = command(*words.split(), "--project", "nope")
+    assert (code, out, "no project 'nope' in" in err) == (1, "", True)
+
+
+@pytest.mark.parametrize("sql", ["select 1 from nope", "select nope from session"])
+def test_sql_of_what_there_is_not_leads_to_the_tables(session: localops.Session, command: Command, sql: str) -> None:
+    """Whoever guesses a name is told where the names are."""
+    code, _, err = command("query", sql)
+    assert (code, "`localops help journal`" in err) == (1, True)
 
 
 def test_help_lists_and_prints_pages(command: Command, told: Told) -> None:

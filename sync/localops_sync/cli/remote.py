@@ -151,16 +151,14 @@ def list_remotes(home: str | None, project: str | None, as_json: bool) -> None:
 
 def _all(home: str | None, project: str | None) -> tuple[str, list[tuple[str, Remote]], list[str]]:
     """The home, the remotes of its projects, and what is wrong with the files that cannot be read."""
-    top, only = common.place(home, project)
-    config.check_home(top)
+    top, names = common.chosen_projects(home, project)
     found: list[tuple[str, Remote]] = []
     unreadable = []
-    for name in config.projects(top):
-        if only in (None, name):
-            try:
-                found += [(name, each) for each in remotes.load(config.project_folder(top, name)).values()]
-            except ConfigError as error:  # one project's does not stop the others
-                unreadable.append(str(error))
+    for name in names:
+        try:
+            found += [(name, each) for each in remotes.load(config.project_folder(top, name)).values()]
+        except ConfigError as error:  # one project's does not stop the others
+            unreadable.append(str(error))
     return top, found, unreadable
 
 
