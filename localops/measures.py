@@ -107,6 +107,8 @@ def whole(value: Any) -> int | None:
         return value if 0 <= value <= _MOST_TOKENS else None
     with quiet:
         number = attempt(lambda: int.__int__(int(value)), -1)
+        if not issubclass(type(value), str) and not attempt(lambda: bool(value == number), False):
+            return None  # a part of a token is none: 1.5
     return number if 0 <= number <= _MOST_TOKENS else None
 
 

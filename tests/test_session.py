@@ -220,6 +220,14 @@ def test_figures_that_cannot_be_are_kept_as_given(session: Session) -> None:
     assert session.get_analytics()["Cost"] == "0.500000"
 
 
+def test_a_part_of_a_token_does_not_count(session: Session, capfd: pytest.CaptureFixture[str]) -> None:
+    """1.5 tokens are said and kept as given, not cut to one; what is whole counts, whatever its class."""
+    session.record(LLMEvent(model="gpt-4o", prompt_tokens=1.5, completion_tokens=2.0))  # type: ignore[arg-type]
+    call = only(session)
+    assert (call["tokens_in"], call["given_prompt_tokens"], call["tokens_out"]) == (None, 1.5, 2)
+    assert "prompt_tokens=1.5 is no figure" in capfd.readouterr().err
+
+
 def test_figures_below_nothing_do_not_count(session: Session, capsys: pytest.CaptureFixture[str]) -> None:
     """A negative cost or count, or one beyond all bounds, is said once and counts as if it was not given."""
     for _ in range(2):
