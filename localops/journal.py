@@ -166,7 +166,7 @@ class Journal:
             except BaseException as again:
                 error = again
         if not fate:
-            self.counts["dropped"] += 1
+            self.losses.drop(row[2])  # not the process's count alone: doctor goes by the session's
             fate += (False,)
         return fate[0]
 
@@ -281,7 +281,9 @@ class Journal:
         fate += (kept,)
         self._file.look_at = min(self._file.look_at, monotonic() + LOOK_EVERY)
         if not kept:
-            say_once("dropped", f"an event could be written nowhere and is lost ({error}); see `localops doctor`")
+            reasons = [str(reason) for reason in (error, self.losses.refusal) if reason is not None]
+            why = "; ".join(reasons) or "no folder takes a spill file"
+            say_once("dropped", f"an event could be written nowhere and is lost ({why}); see `localops doctor`")
         elif error is not None:
             say_once(f"spill {type(error).__name__}", _spill_sentence(error))
 

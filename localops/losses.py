@@ -31,6 +31,7 @@ class Losses:
         self.waiting = False  # rows wait in a spill file, as far as we know
         self._folder, self._counts, self._lock = folder, counts, lock
         self.figures: dict[bytes, list[int]] = {}  # session -> [spilled, dropped], not yet recorded in a row
+        self.refusal: str | None = None  # what kept the last row from a spill file, if that was an exception
         self._spill: Spill | None = None
         self._announced = 0  # of the dropped rows
         self._claims: dict[bytes, int] = {}  # ids that programs chose, by the thread that writes such a row
@@ -65,13 +66,18 @@ class Losses:
 
     def keep(self, row: Row) -> bool:
         """Write a row to the spill file; False where no place takes it."""
+        self.refusal = None
         # The edge: without descriptors not even a module can be loaded; `append` never raises.
         return interruption.attempt(lambda: self._spill_row(row), otherwise=False)
 
     def _spill_row(self, row: Row) -> bool:
-        if self._spill is None:
-            self._spill = Spill(self._folder)
-        return self._spill.write(rows.whole(row))
+        try:
+            if self._spill is None:
+                self._spill = Spill(self._folder)
+            return self._spill.write(rows.whole(row))
+        except BaseException as error:
+            self.refusal = f"{type(error).__name__}: {error}"  # in words: the exception would hold these frames
+            raise
 
     def _put_back(self, session: bytes, figures: list[int]) -> None:
         """Add figures that could not be recorded; a signal handler may have counted on meanwhile."""

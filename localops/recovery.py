@@ -155,7 +155,10 @@ class Recovery:
 def _reopened_sentence(path: str, kept: int, left: int, *, same: bool) -> str:
     """Tell what became of the rows of a journal that was opened again."""
     if same:
-        return f"other code in this process opened or changed {path}: it was opened again, and no event is lost"
+        return (
+            f"{path} or a file beside it was opened, changed or removed by other code, of this process or another: "
+            f"it was opened again, and no event is lost"
+        )
     what = "how the sessions open here began, and what was recorded in the last moment"
     stayed = (
         f"{count_rows(left)} recorded before stayed in the file that is gone" if left > 0 else "nothing else was in it"

@@ -8,8 +8,10 @@ import os
 import re
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -507,6 +509,42 @@ def test_a_read_only_folder_can_be_read(journal: Journal, folder: str) -> None:
     again.append(event("c"))
     again.close()
     assert names(folder) == ["a", "b", "c"]
+
+
+def test_a_row_that_no_place_takes_is_counted_once_and_says_why(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """In the middle of our own write, too deep to write a spill file: one count, and the reason."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    journal = Journal(str(tmp_path / "home" / "default"))
+    journal.append(event("a"))
+    session = event("b")[2]
+    fates: list[bool] = []
+    most = sys.getrecursionlimit()
+
+    def deeper() -> None:  # each in the middle of the one before, as handlers that interrupt each other are
+        row = event("b")
+        with journal._lock:
+            inside, journal._inside = journal._inside, True
+            try:
+                fates.append(journal.append(row))
+                if fates[-1]:
+                    deeper()
+            finally:
+                journal._inside = inside
+
+    sys.setrecursionlimit(300)
+    try:
+        with suppress(RecursionError):
+            deeper()
+    finally:
+        sys.setrecursionlimit(most)
+    lost = fates.count(False)
+    assert journal.counts["dropped"] == lost == journal.losses.figures[session][1] > 0
+    said = capfd.readouterr().err
+    assert "RecursionError" in said
+    assert "(None)" not in said
+    journal.close()
 
 
 def test_a_home_that_is_a_file(tmp_path: Any) -> None:

@@ -167,6 +167,6 @@ select
   (select sum(events) from session_total),
   (select max(at_ns) from event where seq = (select max(seq) from event)),
   (select sum(coalesce(json_extract(e.body, '$.dropped'), 0))
-    from milestone m join event e on e.seq = m.seq where m.kind = 'loss'),
+    from story s join event e on e.seq = s.seq where s.kind = 'loss'),
   (select sum(coalesce(json_extract(e.body, '$.cut'), 0))
-    from milestone m join event e on e.seq = m.seq where m.kind = 'loss');
+    from story s join event e on e.seq = s.seq where s.kind = 'loss');
