@@ -75,7 +75,7 @@ class _Commands(common.Group):
 @click.group(
     cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Sessions are named by the first characters of their id, or `last`. Every command but `run` takes --json.",
+    epilog="Sessions are named by the first characters of their id, or `last`. Commands that have results take --json.",
 )
 @common.shown_and_done("--version", help="Show the version and exit.", text=lambda _: f"localops {__version__}")
 def commands() -> None:
