@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 
 _PADDING = 3_000  # bytes that make several packets of a request, and that every server takes in a header
+_BODY = 128_000  # bytes of a request that a hub can be asked; a batch or a piece of a file may have more
+_LIMIT = "a proxy before the hub takes no larger requests: let it take 8 MB (nginx: client_max_body_size 8m)"
 _TUNNEL = "something on the way loses large ones; a smaller MTU helps, say `ip link set dev eth0 mtu 1280`"
 
 
@@ -169,7 +171,7 @@ def _health(hub: Hub) -> Finding:
 
 
 def _large(remote: Remote, source: Reader, folder: str, patience: float) -> Finding:
-    """Whether the same greeting gets through when it fills several packets, as rows do: some tunnels swallow them."""
+    """Whether requests get through that fill several packets, as rows do: some tunnels and proxies lose them."""
     padded = replace(remote, headers={**remote.headers, "X-Padding": "." * _PADDING})
     sink = sinks.open_sink(padded, source, folder, Transport(padded, silence=patience))
     try:
@@ -181,13 +183,31 @@ def _large(remote: Remote, source: Reader, folder: str, patience: float) -> Find
         pass
     finally:
         sink.close()
-    return Finding("size", True, "a request of several packets gets through")
+    return _body(remote, source, folder, patience)
+
+
+def _body(remote: Remote, source: Reader, folder: str, patience: float) -> Finding:
+    """Whether a hub is reached by a body as large as the smallest piece of a file, and more."""
+    sink = sinks.open_sink(remote, source, folder, Transport(remote, silence=patience))
+    try:
+        if not isinstance(sink, Hub):
+            return Finding("size", True, "a request of several packets gets through")
+        sink.try_size(_BODY)
+    except Offline as error:
+        hint = "" if error.answered else f", when it was larger than a packet: {_TUNNEL}"
+        return Finding("size", False, f"{error}{hint}")
+    except Trouble as error:
+        return Finding("size", False, f"{error}, when it had {_BODY // 1000} kB: {_LIMIT}", True)
+    finally:
+        sink.close()
+    return Finding("size", True, f"a request of {_BODY // 1000} kB gets through; larger ones were not tried")
 
 
 def _clock(transport: Transport) -> Finding:
     if transport.skew is None:
         return Finding("clock", True, "agrees with the remote's, or it does not tell")
-    return Finding("clock", False, f"differs from the remote's by {abs(transport.skew) / 60:.0f} min: set it")
+    differs = delivery.clock_text(transport.skew)
+    return Finding("clock", False, f"this machine's is {differs} the remote's: set it", True)
 
 
 def _words(error: Exception, where: str) -> str:

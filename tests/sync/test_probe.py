@@ -69,6 +69,23 @@ def test_what_stops_each_post_is_found(before: tuple[Chaos, Sender], then: Behav
     assert (last.step, last.ok, last.act, said in last.said) == ("sending", False, act, True), last
 
 
+def test_a_proxy_that_takes_small_bodies_only_is_found(before: tuple[Chaos, Sender]) -> None:
+    """A POST without rows passes a limit of 20 kB, and no large value would; how much was tried is said."""
+    way, sender = before
+
+    def behave(exchange: Exchange) -> None:
+        (chaos.page(413) if len(exchange.request.body) > 20_000 else chaos.passed)(exchange)
+
+    way.always(behave)
+    with Reader(sender.journal) as reader:
+        *_, sending, size = probe.look(sender.remote, reader, sender.folder)
+        assert (sending.step, sending.ok, size.step, size.ok, size.act) == ("sending", True, "size", False, True)
+        assert "client_max_body_size" in size.said
+        way.always(chaos.passed)
+        *_, size = probe.look(sender.remote, reader, sender.folder)
+    assert (size.ok, "128 kB gets through" in size.said) == (True, True)
+
+
 def test_trouble_of_the_hub_itself_is_shown(before: tuple[Chaos, Sender]) -> None:
     """A hub without room greets as ever; its health tells."""
     way, sender = before
