@@ -6,6 +6,7 @@ row or a pass that was killed leaves nothing behind that is skipped, and nothing
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -31,6 +32,8 @@ _MOST_ROWS, _MOST_SIZE = 4_000, 4 << 20  # of a batch that has grown
 _WIDE = 1 << 62
 _LATE = 86_400_000_000_000  # nanoseconds
 _LOOKED_AT_EVERY = 86_400_000_000_000  # nanoseconds
+_AHEAD = 3_600_000_000_000  # nanoseconds that a clock may be set back without a time kept before becoming worthless
+_CLOCK = "sync.clock"  # beside the journal: by how much this machine's clock differed, for each remote
 _NUMBERED = ("seq", *COLUMNS)
 _TEXTS = frozenset(map(_NUMBERED.index, ("kind", "name", "model", "tags", "body")))
 _TAGS = _NUMBERED.index("tags")
@@ -450,17 +453,22 @@ class Ledger:
 
     def late_since(self) -> int | None:
         """Return since when rows have waited, if that is more than a day and the remote has taken none meanwhile."""
-        oldest = self.waiting().oldest_ns
-        newest = self.receipts(1)
-        last = max(self.contact().ok_ns or 0, newest[0][0] if newest else 0)
-        if oldest is None or clock.now_ns() - max(oldest, last) < _LATE:
+        oldest, now = self.waiting().oldest_ns, clock.now_ns()
+        if oldest is None:
             return None
-        return max(oldest, last)
+        newest = self.receipts(1)
+        kept = (oldest, self.contact().ok_ns or 0, newest[0][0] if newest else 0)
+        since = max((time for time in kept if time and is_past(time, now)), default=None)
+        if since is None:  # the rows say that they are of the future: since when they wait is not known
+            return now
+        return since if now - since >= _LATE else None
 
     def is_due(self) -> bool:
         """Whether the remote is to be asked if it still has what it signed for, though there is nothing to send."""
         ok_ns = self.contact().ok_ns
-        return ok_ns is not None and clock.now_ns() - ok_ns > _LOOKED_AT_EVERY and self.position() is not None
+        if ok_ns is None or (is_past(ok_ns, now := clock.now_ns()) and now - ok_ns <= _LOOKED_AT_EVERY):
+            return False
+        return self.position() is not None
 
     def position(self) -> tuple[int, str] | None:
         """Return the seq and the id of the newest row that the remote had when it signed last, if it told."""
@@ -609,6 +617,46 @@ class _Running:
             state = ends.standing(self._reader, self._folder, session).state if named else ""
             self._known[session] = state in ("Running", "Unknown")
         return self._known[session]
+
+
+def is_past(at_ns: int, now_ns: int) -> bool:
+    """Return whether a time that was kept can be true; one in the future was written while the clock was wrong."""
+    return at_ns <= now_ns + _AHEAD
+
+
+def clocks(folder: str) -> dict[str, float]:
+    """Return by how many seconds remotes' clocks were ahead of this one at the last pass, if it was worth a word."""
+    try:
+        with open(os.path.join(folder, _CLOCK), "rb") as file:
+            kept = encode.loads(file.read())
+        return {str(name): float(ahead) for name, ahead in kept.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def keep_clock(folder: str, remote: str, ahead: float | None) -> None:
+    """Keep by how many seconds a remote's clock is ahead of this one; None when they agree."""
+    known = clocks(folder)
+    before = known.pop(remote, None)
+    if ahead is not None:
+        known[remote] = round(ahead, 1)
+    path = os.path.join(folder, _CLOCK)
+    if ahead is None and before is None:
+        return
+    with suppress(OSError):  # it is a hint, and no pass fails for it
+        if not known:
+            os.unlink(path)
+            return
+        handle = os.open(path, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        with open(handle, "wb") as file:
+            file.write(encode.dumps(known))
+
+
+def clock_text(ahead: float) -> str:
+    """Say how this machine's clock differs from one that is so many seconds ahead of it."""
+    seconds = abs(ahead)
+    size = f"{seconds / 86_400:.0f} days" if seconds >= 2 * 86_400 else f"{seconds / 60:.0f} min"
+    return f"{size} {'behind' if ahead > 0 else 'ahead of'}"
 
 
 def parked(reader: Reader, remote: str | None) -> list[Parked]:

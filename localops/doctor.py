@@ -12,7 +12,7 @@ import stat
 from dataclasses import dataclass, replace
 from functools import partial
 
-from localops import alive, blobs, config, delivery, encode, host, output, rows, salvage, spill, sql
+from localops import alive, blobs, clock, config, delivery, encode, host, output, rows, salvage, spill, sql
 from localops.errors import ConfigError, DamagedJournal, EmptyJournal, ForeignJournal, IncompleteInstallation, NotFound
 from localops.home import REMOTES, sent_nowhere
 from localops.journal import Journal
@@ -209,10 +209,17 @@ def _sync(name: str, folder: str, reader: Reader) -> Iterator[Finding]:
     except (OSError, ValueError, AttributeError) as error:
         yield Finding(name, f"{path} cannot be read: {because(error)}", "mend it, or add the remotes again")
         return
+    clocks = delivery.clocks(folder)
     for remote, _ in remotes:
         ledger = delivery.Ledger(reader, folder, remote)
         waiting, contact, since = ledger.waiting().rows, ledger.contact(), ledger.late_since()
         rows_wait = "1 row waits" if waiting == 1 else f"{waiting} rows wait"
+        if (ahead := clocks.get(remote)) is not None:
+            text = f"at the last pass this machine's clock was {delivery.clock_text(ahead)} that of remote {remote}"
+            yield Finding(name, text, "set the clock: times, figures by day and what waits depend on it")
+        if contact.ok_ns is not None and not delivery.is_past(contact.ok_ns, clock.now_ns()):
+            text = f"the last sync to remote {remote} is dated {output.when(contact.ok_ns)} UTC: the clock was wrong"
+            yield Finding(name, text, "that time counts as never; the next pass sets it right", fault=False)
         if contact.error is not None:
             when = "" if contact.failed_ns is None else f" at {output.when(contact.failed_ns)} UTC"
             text = f"sync to remote {remote} failed{when}: {contact.error}"

@@ -168,9 +168,9 @@ def _print_remotes(found: list[dict[str, Any]]) -> None:
             told["remote"],
             output.count(told["rows_waiting"]),
             common.bytes_text(told["bytes_waiting"]) if told["rows_waiting"] else "–",
-            "–" if told["oldest_waiting_ns"] is None else output.ago(now - told["oldest_waiting_ns"]),
+            "–" if told["oldest_waiting_ns"] is None else _ago(told["oldest_waiting_ns"], now),
             output.count(told["parked"]),
-            "never" if told["last_success_ns"] is None else output.ago(now - told["last_success_ns"]),
+            "never" if told["last_success_ns"] is None else _ago(told["last_success_ns"], now),
             told["last_error"] or "",
         )
         for told in found
@@ -211,5 +211,9 @@ def _cells(facts: dict[str, Any], now: int) -> list[str]:
         waiting,
         output.count(facts["dropped"]),
         output.count(facts["cut"]),
-        "none yet" if facts["last_event_ns"] is None else output.ago(now - facts["last_event_ns"]),
+        "none yet" if facts["last_event_ns"] is None else _ago(facts["last_event_ns"], now),
     ]
+
+
+def _ago(at_ns: int, now: int) -> str:
+    return output.ago(now - at_ns) if delivery.is_past(at_ns, now) else "clock was wrong"

@@ -121,6 +121,7 @@ class Transport:
         check_authority(remote)
         self.sent = 0  # bytes of all bodies
         self.skew: float | None = None  # by how many seconds the remote's clock is ahead, when that is worth a word
+        self.met = False  # whether an answer told the remote's time
         self.pace = pace or Pace()
         self._remote = remote
         self._connect, self._silence, self._whole = connect, silence, whole
@@ -224,6 +225,7 @@ class Transport:
         except (ValueError, TypeError, OverflowError):
             return
         self.skew = ahead if abs(ahead) > _SKEW else None
+        self.met = True
 
 
 class _Body(io.BytesIO):

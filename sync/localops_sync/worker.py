@@ -188,11 +188,16 @@ class Pass:
                 self._failed(OFFLINE, error)
         finally:
             self.outcome.bytes += transport.sent
-            if transport.skew is not None:
-                self.outcome.notes.append(_skewed(transport.skew))
+            self._compare_clocks(transport)
             self.outcome.notes += getattr(self.sink, "notes", ())
             self.sink.close()
             self._beside.shutdown()
+
+    def _compare_clocks(self, transport: Transport) -> None:
+        if transport.skew is not None:
+            self.outcome.notes.append(_skewed(transport.skew))
+        if transport.met:
+            delivery.keep_clock(self.folder, self.remote.name, transport.skew)
 
     def _failed(self, code: int, error: Exception) -> None:
         self.outcome.worse(code, str(error))
@@ -481,8 +486,7 @@ def _lost(count: int, remote: str) -> str:
 
 
 def _skewed(ahead: float) -> str:
-    minutes = f"{abs(ahead) / 60:.0f} min {'behind' if ahead > 0 else 'ahead of'}"
-    return f"this machine's clock is {minutes} the remote's"
+    return f"this machine's clock is {delivery.clock_text(ahead)} the remote's"
 
 
 def _differing(sessions: Any) -> str:

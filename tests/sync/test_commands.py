@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -377,5 +378,37 @@ def test_a_clock_that_differs_is_no_mail(sender: Sender, real: RealHub) -> None:
         _localops(sender, "remote", "move", "hub", way.url)
         done = _localops(sender, "sync", "--quiet")
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+        tested = _localops(sender, "remote", "test", "hub")
+        assert (tested.returncode, "no  clock" in tested.stdout) == (4, True)
+        looked = _localops(sender, "doctor")
+        assert (looked.returncode, "days ahead of that of remote hub" in looked.stdout) == (1, True)
         sender.write(1)
         assert "clock" in _localops(sender, "sync").stderr
+    _localops(sender, "remote", "move", "hub", real.url)
+    sender.write(1)
+    assert _localops(sender, "sync").returncode == 0
+    assert "clock was" not in _localops(sender, "doctor").stdout
+    assert not (Path(sender.folder) / "sync.clock").exists()
+
+
+def test_a_pass_under_a_wrong_clock_mutes_nothing(sender: Sender, real: RealHub) -> None:
+    """What a pass kept while the clock was a year ahead counts as never, once the clock is right again."""
+    assert _localops(sender, "sync").returncode == 0
+    sender.write(1)
+    year, days = 365 * 86_400, 90_000 * 10**9
+    connection = apsw.Connection(sender.journal)
+    connection.execute("update contact set ok_ns = ok_ns + ?", (year * 10**9,))
+    connection.execute("update receipt set at_ns = at_ns + ?", (year * 10**9,))
+    connection.execute("update event set at_ns = at_ns - ?", (days,))
+    connection.close()
+    warned = Path(sender.folder) / "sync.warned"
+    warned.touch()
+    os.utime(warned, (time.time() + year, time.time() + year))
+    assert "clock was wrong" in _localops(sender, "status").stdout
+    assert "the clock was wrong" in _localops(sender, "doctor").stdout
+    assert "nothing has arrived there since" in _localops(sender, "doctor").stdout
+    assert sender.ledger().is_due()
+    _localops(sender, "remote", "move", "hub", f"http://127.0.0.1:{closed_port()}")
+    first, again = (_localops(sender, "sync", "--quiet") for _ in range(2))
+    assert (first.returncode, again.returncode, again.stderr) == (5, 5, "")
+    assert "nothing has arrived there since" in first.stderr

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from localops.remotes import Remote
 
 _WARNED = "sync.warned"  # beside the journal: when --quiet last printed that nothing arrives there
-_DAY = 86_400.0
+_HOUR, _DAY = 3_600.0, 86_400.0
 _BAR_EVERY = 0.1  # seconds between two pictures of the progress
 
 
@@ -199,7 +199,8 @@ class _Wanted:
             return False
         path = os.path.join(config.project_folder(self.home, outcome.project), _WARNED)
         try:
-            if time.time() - os.stat(path).st_mtime < _DAY and outcome.project not in self._warned:
+            age = time.time() - os.stat(path).st_mtime
+            if -_HOUR < age < _DAY and outcome.project not in self._warned:  # of a future day: the clock was wrong
                 return False
         except OSError:  # it is not there yet
             pass
