@@ -30,6 +30,7 @@ _EXPORT = 100_000  # rows of a session that is given out whole
 _EXPORT_OWN = 2_000_000  # the same for whoever it belongs to
 _IN_MEMORY = 1 << 20  # bytes of an export, before it goes by way of a file
 _FORMS = {"json": "application/json", "html": "text/html; charset=utf-8", "csv": "text/csv; charset=utf-8"}
+_REFUSED = "rows or files were refused in the last minutes: there is no room for them, or the journal cannot be written"
 _MISSING = "Session does not belong to this project"
 _NO_EVENT = "the session has no such event"
 
@@ -47,7 +48,9 @@ class Reads:
 
     async def health(self, _: Call) -> Response:
         """Whether a hub can store rows and knows its keys; of a local home, that it is up."""
-        problems = [] if self._health is None else await self._service.read(self._health.problems)
+        problems = [] if self._health is None else list(await self._service.read(self._health.problems))
+        if self._health is not None and not problems and self._service.refused_lately():
+            problems = [_REFUSED]
         told = {"status": "trouble" if problems else "ok", "version": __version__, "problems": problems}
         return self._answer(told, 503 if problems else 200)
 

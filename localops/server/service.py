@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 from starlette.responses import Response
 
 from localops import bundle, encode
+from localops.server.calls import Unavailable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 _READ_THREADS, _WRITE_THREADS = 8, 4
+_REFUSED = 900.0  # seconds that a refusal for want of room is reported, unless something is stored
 _LARGE_AT_ONCE = 2  # answers that are in memory whole while they are made
 
 
@@ -34,6 +37,7 @@ class Service:
         self._readers = ThreadPoolExecutor(_READ_THREADS, "read")
         self._writers = ThreadPoolExecutor(_WRITE_THREADS, "write")
         self._turns: dict[str, asyncio.Lock] = {}
+        self._refused: dict[str, float] = {}  # when nothing could be stored last, for each project; "": bodies
 
     async def read(self, work: Callable[..., T], *arguments: Any, **options: Any) -> T:
         """Ask the store, in a thread."""
@@ -44,7 +48,22 @@ class Service:
         """Run `work` in a thread; one at a time for a project, so that nobody waits in a thread for the journal."""
         loop = asyncio.get_running_loop()
         async with self._turns.setdefault(project, asyncio.Lock()):
-            return await loop.run_in_executor(self._writers, lambda: work(*arguments, **options))
+            try:
+                result = await loop.run_in_executor(self._writers, lambda: work(*arguments, **options))
+            except Unavailable:
+                self.note_refusal(project)
+                raise
+        for healed in (project, ""):
+            self._refused.pop(healed, None)
+        return result
+
+    def note_refusal(self, project: str = "") -> None:
+        """Remember that something could not be stored: a small file may fit where a batch does not."""
+        self._refused[project] = time.monotonic()
+
+    def refused_lately(self) -> bool:
+        """Return whether something could not be stored within the last minutes, and nothing was stored since."""
+        return any(time.monotonic() - when < _REFUSED for when in list(self._refused.values()))
 
     def soon(self, work: Callable[..., object], *arguments: Any) -> None:
         """Let a thread do something that nobody waits for; what goes wrong is said when somebody asks for it."""

@@ -42,6 +42,7 @@ class Taking:
         self._shares = shares
         self._store, self._limits, self._keys = service.store, service.limits, service.keys
         self._read, self._write, self._answer = service.read, service.write, service.answer
+        self._note_refusal = service.note_refusal
 
     async def hello(self, call: Call) -> Response:
         """Who the hub is, and whether it still holds what a sender saw there last."""
@@ -165,6 +166,7 @@ class Taking:
             try:
                 await bodies.read(request.stream(), file.write, self._limits)
             except OSError as error:
+                self._note_refusal()
                 raise Unavailable("there is no room here for a body", error) from error
             file.seek(0)
             yield cast("IO[bytes]", file)

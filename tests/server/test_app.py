@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import resource
 import subprocess
 import sys
 import uuid
@@ -307,6 +309,23 @@ def test_what_is_not_there_is_said(running: RealHub) -> None:
     assert running.ask("GET", "/nothing")[0] == 404
     assert running.ask("DELETE", f"/api/1/sessions/{uuid.uuid4()}")[0] == 405
     assert running.ask("GET", "/api/1/sessions/last")[0] == 404
+
+
+def test_health_tells_of_what_was_refused_for_want_of_room(tmp_path: Path) -> None:
+    """Where a small file fits and a large value does not, health says so until something is stored again."""
+    data = os.urandom(3_000_000)
+    path = f"/sync/1/blobs/{hashlib.sha256(data).hexdigest()}"
+    headers = {"Upload-Offset": "0", "Upload-Length": str(len(data))}
+    with hub(tmp_path) as found:
+        assert found.process is not None
+        resource.prlimit(found.process.pid, resource.RLIMIT_FSIZE, (1 << 20, resource.RLIM_INFINITY))
+        assert found.ask("GET", "/health", key="")[0] == 200
+        assert found.ask("PATCH", path, data, headers=headers)[0] == 503
+        status, told = found.ask("GET", "/health", key="")
+        assert (status, told["status"], "no room" in told["problems"][0]) == (503, "trouble", True)
+        resource.prlimit(found.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        assert found.ask("PATCH", path, data, headers=headers)[0] == 200
+        assert found.ask("GET", "/health", key="")[0] == 200
 
 
 def test_health_needs_no_key(running: RealHub) -> None:
