@@ -11,7 +11,7 @@ import click
 from localops import config, host, output
 from localops import home as homes
 from localops.cli.common import Group, full_id, json_option, print_json, print_table
-from localops.errors import ConfigError, NotFound
+from localops.errors import ConfigError, LocalopsError, NotFound
 from localops.reader import SQLiteError, because
 
 TYPE_CHECKING = False
@@ -283,6 +283,27 @@ def backup(data: str, path: str, as_json: bool) -> None:
     target = _folder(path)
     if os.path.exists(target):
         raise ConfigError(f"{target} is there already: a backup never replaces anything")
+    temporary = f"{target}.{os.getpid()}.part"
+    try:
+        names = _back_up(keys, temporary)
+        if os.path.exists(target):  # another backup was quicker
+            raise ConfigError(f"{target} is there already: a backup never replaces anything")
+        os.rename(temporary, target)
+        host.sync_folder(os.path.dirname(target))
+    except BaseException as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if isinstance(error, OSError | SQLiteError):
+            raise LocalopsError(f"{target} was not written: {because(error)}; nothing is left there") from error
+        raise
+    if as_json:
+        print_json({"folder": target, "projects": names})
+        return
+    projects = "1 project" if len(names) == 1 else f"{len(names)} projects"
+    output.say(f"wrote {projects} and the keys to {target}")
+
+
+def _back_up(keys: Keys, target: str) -> list[str]:
+    host.make_private(target)
     with homes.Home(keys.folder) as opened:
         for project in opened.projects:
             folder = os.path.join(target, project.name)
@@ -290,13 +311,8 @@ def backup(data: str, path: str, as_json: bool) -> None:
             project.reader.backup(os.path.join(folder, config.JOURNAL))
             _copy_blobs(project.folder, folder)
         names = [project.name for project in opened.projects]
-    host.make_private(target)
     _copy(keys.path, os.path.join(target, os.path.basename(keys.path)))  # the last: without it this is no hub's folder
-    if as_json:
-        print_json({"folder": target, "projects": names})
-        return
-    projects = "1 project" if len(names) == 1 else f"{len(names)} projects"
-    output.say(f"wrote {projects} and the keys to {target}")
+    return names
 
 
 def _copy_blobs(source: str, target: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -140,3 +141,25 @@ def test_a_backup_goes_into_a_folder_that_is_not_there_yet(tmp_path: Path) -> No
         place = f"{tmp_path / 'backup'}{os.sep}"
         assert _localops("backup", "--home", str(found.data), "-o", place).returncode == 0
     assert len(list((tmp_path / "backup").glob("localops-default-*.db"))) == 1
+
+
+def test_a_backup_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
+    """A disk that was full for one backup is no reason for the next one to fail."""
+    with hub(tmp_path) as found:
+        data = b"film" * 100_000
+        headers = {"Upload-Offset": "0", "Upload-Length": str(len(data))}
+        path = f"/sync/1/blobs/{hashlib.sha256(data).hexdigest()}"
+        assert found.ask("PATCH", path, data, headers=headers)[0] == 200
+        place = tmp_path / "backups"
+        place.mkdir()
+        command = [sys.executable, "-m", "localops", "hub", "backup", "--data", str(found.data), "-o", str(place / "b")]
+
+        def narrow() -> None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, resource.RLIM_INFINITY))
+
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, preexec_fn=narrow)
+        assert (done.returncode, "was not written" in done.stderr) == (1, True), done.stderr
+        assert list(place.iterdir()) == []
+        assert subprocess.run(command, capture_output=True, check=False, timeout=60).returncode == 0
+        assert [each.name for each in place.iterdir()] == ["b"]
+    assert _localops("hub", "check", "--data", str(place / "b")).returncode == 0
