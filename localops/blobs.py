@@ -6,6 +6,7 @@ What a recorder cannot write there goes to the user's state folder, as rows do, 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 from localops import host, interruption, spill
 from localops.output import say_once
@@ -14,6 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+HEAD = 64 << 10  # bytes by which it is told whether the rest is worth packing
 _PIECE = 1 << 20
 _NAMED = r'(?:"\$blob": ?"|"blob:)([0-9a-f]{64})"'
 
@@ -61,6 +63,30 @@ def flaw(project: str, digest: str) -> str | None:
     except OSError as error:
         return f"the file of this row cannot be read ({error.strerror or error}): {path_of(project, digest)}"
     return f"the file here is damaged (digest differs): {path}"
+
+
+def size_of(project: str, digest: str) -> int:
+    """Return the bytes of a blob; 0 when it is not there."""
+    try:
+        return os.path.getsize(find(project, digest))
+    except OSError:
+        return 0
+
+
+def size(project: str) -> int:
+    """Return the bytes of all blobs of a project, those included that wait to be moved to their place."""
+    whole = 0
+    for top in (os.path.join(project, "blobs"), _waiting_place(project)):
+        for folder, _, names in os.walk(top):
+            for name in names:
+                with suppress(OSError):  # pruned, or moved meanwhile
+                    whole += os.path.getsize(os.path.join(folder, name))
+    return whole
+
+
+def pays(size: int, packed: int) -> bool:
+    """Return whether packing is worth it where it turns so many bytes into so many others."""
+    return packed < 0.9 * size
 
 
 class Keeper:

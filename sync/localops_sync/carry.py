@@ -142,11 +142,18 @@ def _pack_part(home: str, share: Share, packed: zipfile.ZipFile) -> Part:
             path = blobs.find(folder, digest)
             if not blobs.is_whole(path, digest):  # the whole bundle would count as damaged
                 raise FileNotFoundError(path)
-            packed.write(path, f"{share.project}/blobs/{digest}", zipfile.ZIP_STORED)
+            packed.write(path, f"{share.project}/blobs/{digest}", _how(path))
             part.blobs += 1
         except FileNotFoundError:
             part.lacking += 1
     return part
+
+
+def _how(path: str) -> int:
+    """Return how a file is put into the zip: films and pictures are packed already."""
+    with open(path, "rb") as file:
+        head = file.read(blobs.HEAD)
+    return zipfile.ZIP_DEFLATED if blobs.pays(len(head), len(zlib.compress(head, 1))) else zipfile.ZIP_STORED
 
 
 def _secure(journal: Journal) -> None:

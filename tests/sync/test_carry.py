@@ -79,6 +79,24 @@ def test_rows_and_blobs_arrive_once(home: str, tmp_path: Path) -> None:
     assert os.path.exists(blobs.path_of(config.project_folder(home, "default"), names[0]))
 
 
+def test_files_are_packed_where_that_pays(home: str, tmp_path: Path) -> None:
+    """A long text takes little room in a bundle; what is packed already is put in as it is."""
+    path, there = str(tmp_path / "run.lops"), str(tmp_path / "there")
+    source = tmp_path / "film"
+    source.write_bytes(os.urandom(300_000))
+    session = localops.start_session(name="filmed")
+    assert session is not None
+    session.set_video(source)
+    session.end_session("Success")
+    carry.pack(home, [Share("default")], path)
+    assert os.path.getsize(path) < 400_000
+    with zipfile.ZipFile(path) as packed:
+        how = {each.file_size: each.compress_type for each in packed.infolist() if "/blobs/" in each.filename}
+    assert how == {2_000_000: zipfile.ZIP_DEFLATED, 300_000: zipfile.ZIP_STORED}
+    carry.unpack(there, path)
+    assert blobs.size(config.project_folder(there, "default")) == 2_300_000
+
+
 def test_receipts_mark_the_rows_as_delivered(home: str, data: str, tmp_path: Path) -> None:
     """What was carried and signed for is not unsent any more; what was recorded meanwhile is."""
     path, back = str(tmp_path / "run.lops"), str(tmp_path / "run.receipts")
