@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from localops.server.calls import Call
     from localops.server.facts import Facts
-    from localops.server.limits import Shares
+    from localops.server.limits import Limits, Shares
     from localops.server.service import Service
 
     T = TypeVar("T")
@@ -49,6 +49,7 @@ class Taking:
         facts = {
             "project": call.project,
             "encodings": bodies.encodings(),
+            "blob_encodings": bodies.encodings(),
             "max_bytes": self._limits.inflated,
             "proves": ["rows", "blobs", "held"],
             "time_ns": clock.now_ns(),
@@ -106,7 +107,8 @@ class Taking:
         async with self._body(call.request, self._limits.body) as piece:
 
             def add() -> int:
-                return self._store.add_to_blob(call.owner, digest, at, total, piece.read())
+                plain = _piece(piece.read(), _encoding(call.request), self._limits)
+                return self._store.add_to_blob(call.owner, digest, at, total, plain)
 
             offset = await self._write(call.owner, add)
         return self._answer({"offset": offset})
@@ -190,6 +192,14 @@ def _check_format(header: bytes) -> None:
         return
     if isinstance(told, int) and told != bundle.WIRE:
         raise Refusal(426, f"this is format {told}; format {bundle.WIRE} is known here: one side must be upgraded")
+
+
+def _piece(body: bytes, encoding: str, limits: Limits) -> bytes:
+    """A piece of a blob, unpacked; offsets and lengths are those of the blob itself."""
+    try:
+        return bodies.whole(body, encoding, limits)
+    except BundleError as error:  # no word about rows: the sender asks what is here, and sends it again
+        raise Refusal(422, str(error)) from error
 
 
 def _encoding(request: Request) -> str:

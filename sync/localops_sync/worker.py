@@ -6,6 +6,7 @@ delivered only in the transaction that keeps its receipt.  A lock lets one pass 
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
@@ -130,6 +131,9 @@ class Pass:
         self.folder, self.remote, self.outcome, self.pace, self.limits = folder, remote, outcome, pace, limits
         self.limits.metadata_only = remote.metadata_only
         self.limits.size = _PACKED * pace.portion(self.limits.size // _PACKED)
+        if pace.bytes_left < math.inf:  # what goes beyond it is one batch at most, and a small one
+            self.limits.size = max(1, min(self.limits.size, int(_PACKED * pace.bytes_left)))
+            self.limits.grows = False
         self._on_progress = on_progress
         self._total = 0
         self._durable = 0  # the newest row that is safe from a power cut

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import math
@@ -543,15 +544,51 @@ def test_a_hub_that_knows_not_what_it_has_of_a_file_is_none(
 
 
 def test_a_budget_of_bytes_ends_a_pass_within_a_file(weather: tuple[chaos.Chaos, Sender]) -> None:
-    """A large file does not go beyond --max-bytes by more than a piece; the next pass goes on where this one ended."""
+    """A large file does not go beyond --max-bytes; the next pass goes on where this one ended."""
     broken, sender = weather
     _filmed(sender, os.urandom(9 << 20))
     assert sender.sync(pace=Pace(max_bytes=1_000_000)).code == codes.BUDGET
     pieces = [len(each.body) for each in broken.seen if each.method == "PATCH"]
-    assert pieces == [4 << 20]
+    assert pieces == [1_000_000]
     assert sender.sync().code == codes.DONE
     pieces = [len(each.body) for each in broken.seen if each.method == "PATCH"]
-    assert pieces == [4 << 20, 4 << 20, 1 << 20]
+    assert pieces == [1_000_000, 4 << 20, 4 << 20, (1 << 20) - 1_000_000]
+
+
+@pytest.mark.parametrize("early", [False, True])
+def test_files_are_packed_where_that_pays(
+    weather: tuple[chaos.Chaos, Sender], there: str, tmp_path: Path, early: bool
+) -> None:
+    """A log is sent packed, also within a budget; to a hub of an earlier form it goes as it is."""
+    way, sender = weather
+
+    def behave(exchange: chaos.Exchange) -> None:
+        answer = exchange.passed()
+        if early and "/sync/1/hello" in exchange.request.target:
+            facts = json.loads(answer.body)
+            del facts["blob_encodings"]
+            answer.body = json.dumps(facts).encode()
+            answer.headers = {**answer.headers, "Content-Length": str(len(answer.body))}
+        exchange.answer(answer)
+
+    way.always(behave)
+    log = b"".join(b"step %d of 100000: nothing went wrong\n" % step for step in range(100_000))
+    digest = _filmed(sender, log)
+    outcome = sender.sync(pace=Pace(max_bytes=len(log) * 2 if early else len(log) // 4))
+    assert (outcome.code, outcome.left) == (codes.DONE, 0)
+    sent = sum(len(each.body) for each in way.seen if each.method == "PATCH")
+    assert sent == len(log) if early else sent < len(log) // 4
+    with open(blobs.path_of(os.path.dirname(there), digest), "rb") as file:
+        assert file.read() == log
+
+
+def test_a_piece_that_cannot_be_unpacked_says_nothing_of_rows(own: RealHub) -> None:
+    """Damage on the way is answered with 422: the sender asks what is here and goes on; 400 would park the row."""
+    data = b"film" * 1_000
+    headers = {"Upload-Offset": "0", "Upload-Length": str(len(data)), "Content-Encoding": "gzip"}
+    path = f"/sync/1/blobs/{hashlib.sha256(data).hexdigest()}"
+    assert own.ask("PATCH", path, b"no gzip", headers=headers)[0] == 422
+    assert own.ask("PATCH", path, gzip.compress(data), headers=headers)[0] == 200
 
 
 def test_verify_finds_what_the_hub_lost(own: RealHub, tmp_path: Path) -> None:

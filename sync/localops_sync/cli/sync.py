@@ -53,7 +53,12 @@ class _Amount(click.ParamType[int]):
 @click.option("--wait", type=click.FloatRange(min=0), default=0, metavar="SECONDS", help="Wait for another sync.")
 @click.option("--max-seconds", type=click.FloatRange(min=0.1), metavar="N", help="End after so long.")
 @click.option("--max-rows", type=_Amount(), metavar="N", help="Send no more rows.")
-@click.option("--max-bytes", type=_Amount(), metavar="N", help="Send no more bytes: 10MB.")
+@click.option(
+    "--max-bytes",
+    type=_Amount(),
+    metavar="N",
+    help="End once so many bytes went: 10MB. Only the last batch of rows may go beyond.",
+)
 @click.option("--bwlimit", type=_Amount(), metavar="N", help="Send no faster, in bytes a second: 100k.")
 @click.option("--verify", is_flag=True, help="Then compare with what the hub has, row by row.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be sent; calls nobody.")

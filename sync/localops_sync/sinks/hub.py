@@ -41,6 +41,7 @@ class Hub:
         self.kept: bool | None = True  # whether it has that row still; None when it cannot tell
         self.proves: frozenset[str] = frozenset()  # what it can be asked about
         self._compress: tuple[str, Callable[[bytes], bytes]] = ("gzip", _gzip)
+        self._packs_pieces = False  # an earlier hub takes pieces of blobs as they are, and only so
         self._piece = PIECE
         self._there: set[str] = set()
         self._flaws: dict[str, str] = {}  # blobs that cannot be sent, and why
@@ -62,6 +63,7 @@ class Hub:
         self.proves = frozenset(_texts(told.get("proves")))
         if "zstd" in _texts(told.get("encodings")) and (pack := _zstd()) is not None:
             self._compress = ("zstd", pack)
+        self._packs_pieces = self._compress[0] in _texts(told.get("blob_encodings"))
         return f"hub {told['hub'][:8]}, project {told['project']}"
 
     def send(self, batch: Batch) -> Ack:
@@ -165,14 +167,16 @@ class Hub:
                 self.transport.pace.check()
                 file.seek(at)
                 piece = file.read(self.transport.pace.portion(self._piece))
+                body, encoding = self._fitting(piece)
                 headers = {
                     "Content-Type": "application/octet-stream",
                     "Upload-Offset": str(at),
                     "Upload-Length": str(size),
+                    **encoding,
                 }
                 try:
                     reply = self._ask(
-                        "PATCH", f"/sync/1/blobs/{digest}", body=piece, headers=headers, expected=(200, 409, 422)
+                        "PATCH", f"/sync/1/blobs/{digest}", body=body, headers=headers, expected=(200, 409, 422)
                     )
                 except TooLarge:
                     if len(piece) <= _LEAST_PIECE:
@@ -186,6 +190,16 @@ class Hub:
                 at, whole = self._next(reply, at, size) if reply.status == 200 else self._offset(digest, size)
                 if reply.status == 409 and at == was and not whole:  # it stands there, and says that it does not
                     raise _foreign(self.transport.where)
+
+    def _fitting(self, piece: bytes) -> tuple[bytes, dict[str, str]]:
+        """Return a piece as it goes, packed where that pays, and the header that says so; no more than may be sent."""
+        left, head = self.transport.pace.bytes_left, piece[: blobs.HEAD]
+        name, pack = self._compress
+        if self._packs_pieces and blobs.pays(len(head), len(pack(head))):
+            packed = pack(piece)
+            if blobs.pays(len(piece), len(packed)) and len(packed) <= left:
+                return packed, {"Content-Encoding": name}
+        return (piece if len(piece) <= left else piece[: int(left)]), {}
 
     def _offset(self, digest: str, size: int) -> tuple[int, bool]:
         """How much of a blob the hub has, and whether that is all of it.
