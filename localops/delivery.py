@@ -150,6 +150,18 @@ class Ledger:
             len(self.parked()),
         )
 
+    def waiting_files(self) -> int:
+        """Return the bytes of the files that unsent rows speak of; the remote may have some of them already."""
+        if not blobs.size(self.folder):
+            return 0
+        named: set[str] = set()
+        for first, last in self.gaps():
+            after = first - 1
+            while page := self.ask("with_blobs", after=after, last=last, many=_PAGE):
+                after = page[-1][0]
+                named.update(blobs.named(body.decode(errors="replace") for _, body in page))
+        return sum(blobs.size_of(self.folder, digest) for digest in named)
+
     def batches(self, limits: Limits) -> Iterator[Batch]:
         """Return batch after batch of what the remote lacks, in order; each is read when it is asked for.
 

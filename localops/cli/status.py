@@ -101,6 +101,7 @@ _NOTHING: dict[str, Any] = {
     "events": 0,
     "journal_bytes": 0,
     "wal_bytes": 0,
+    "blob_bytes": 0,
     "spilled_waiting": 0,
     "dropped": 0,
     "unattributed": 0,
@@ -130,23 +131,25 @@ def _facts(project: Project) -> dict[str, Any]:
         "events": work or 0,
         "journal_bytes": _size(project.path),
         "wal_bytes": _size(project.path + "-wal"),
+        "blob_bytes": blobs.size(project.folder),
         "dropped": dropped or 0,
         "unattributed": sum(many for _, many in project.reader.ask(statements("doctor.sql")["unattributed"])),
         "cut": cut or 0,
         "last_event": None if last_ns is None else events.iso(last_ns),
         "last_event_ns": last_ns,
-        "remotes": [_remote(project, name) for name in remotes.load(project.folder)],
+        "remotes": [_remote(project, each) for each in remotes.load(project.folder).values()],
     }
 
 
-def _remote(project: Project, name: str) -> dict[str, Any]:
+def _remote(project: Project, remote: remotes.Remote) -> dict[str, Any]:
     """What a remote lacks, and how it went with it last."""
-    ledger = delivery.Ledger(project.reader, project.folder, name)
+    ledger = delivery.Ledger(project.reader, project.folder, remote.name)
     waits, contact, loss = ledger.waiting(), ledger.contact(), ledger.loss()
+    files = ledger.waiting_files() if remote.kind == "hub" and not remote.metadata_only else 0
     return {
-        "remote": name,
+        "remote": remote.name,
         "rows_waiting": waits.rows,
-        "bytes_waiting": waits.bytes,
+        "bytes_waiting": waits.bytes + files,
         "oldest_waiting": None if waits.oldest_ns is None else events.iso(waits.oldest_ns),
         "oldest_waiting_ns": waits.oldest_ns,
         "parked": waits.parked,
@@ -207,7 +210,7 @@ def _cells(facts: dict[str, Any], now: int) -> list[str]:
         output.count(facts["sessions"]),
         output.count(facts["running"]),
         output.count(facts["events"]),
-        common.bytes_text(facts["journal_bytes"] + facts["wal_bytes"]),
+        common.bytes_text(facts["journal_bytes"] + facts["wal_bytes"] + facts["blob_bytes"]),
         waiting,
         output.count(facts["dropped"]),
         output.count(facts["cut"]),

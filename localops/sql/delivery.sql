@@ -63,6 +63,16 @@ where seq >= :first
   and seq <= :last
 order by seq;
 
+-- with_blobs --
+-- The bodies between two seqs that may speak of a blob.
+select seq, cast(body as blob)
+from event
+where seq > :after
+  and seq <= :last
+  and instr(body, 'blob') > 0
+order by seq
+limit :many;
+
 -- identity_at --
 select id, phase
 from event

@@ -591,6 +591,25 @@ def test_a_piece_that_cannot_be_unpacked_says_nothing_of_rows(own: RealHub) -> N
     assert own.ask("PATCH", path, gzip.compress(data), headers=headers)[0] == 200
 
 
+def test_figures_of_what_waits_count_files(sender: Sender) -> None:
+    """What a dry run and the status say is to go includes videos and long values, each once."""
+    size = 3_000_000
+    _filmed(sender, os.urandom(size))
+    command = [sys.executable, "-m", "localops"]
+    for arguments in ["sync", "--dry-run", "--json"], ["status", "--json"]:
+        done = subprocess.run(
+            [*command, *arguments, "--home", sender.home], capture_output=True, text=True, check=True, timeout=60
+        )
+        told = json.loads(done.stdout)
+        project = told["projects"][0] if "projects" in told else {}
+        remote = (project or told)["remotes"][0]
+        waits = remote["bytes_waiting"] if project else remote["bytes"]
+        assert size < waits < size + 20_000
+        assert project.get("blob_bytes", size) == size
+    assert sender.sync().code == codes.DONE
+    assert sender.ledger().waiting_files() == 0
+
+
 def test_verify_finds_what_the_hub_lost(own: RealHub, tmp_path: Path) -> None:
     """Rows that vanish from a hub are found, said with 3, and delivered by the next pass."""
     sender = Sender(tmp_path / "home", own.url, own.key)

@@ -153,7 +153,8 @@ class _Wanted:
             ledger = delivery.Ledger(project.reader, project.folder, remote.name)
             if self.dry_run:
                 waiting = ledger.waiting()
-                return Outcome(name, remote.name, left=waiting.rows, bytes=waiting.bytes)
+                files = 0 if remote.metadata_only or remote.kind != "hub" else ledger.waiting_files()
+                return Outcome(name, remote.name, left=waiting.rows, bytes=waiting.bytes + files)
             idle = not (ledger.has_work() or ledger.is_due() or spill.waiting(project.folder))
         finally:
             project.close()
