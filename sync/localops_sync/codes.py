@@ -49,6 +49,7 @@ class Outcome:
     requests: int = 0
     parked: int = 0  # rows put aside in this pass, and those that still wait for a file
     left: int = 0  # rows that remain
+    oldest_ns: int | None = None  # when the first of these was recorded
     compared: int | None = None  # sessions, with --verify
     deleted: list[str] = field(default_factory=list)  # of these, the ones that were deleted on the hub
     late_ns: int | None = None  # since when nothing has arrived, when that is too long for a matter of the weather

@@ -34,6 +34,7 @@ _ACT = {
 _OF_KEYS = (401, 402, 403, 451)  # from a remote they are about the key; as a web page they are a proxy's
 _LATER = (408, 425, 429, 503)
 _OF_ROWS = (400, 409, 422)  # the only ones that say something of the rows: all others would be so with any rows
+_FOR_NOW = (302, 303, 307)  # redirects that do not say that something has moved for good
 _PORTAL = 511  # a network that wants a login first
 
 
@@ -41,7 +42,9 @@ def trouble(status: int, said: str, headers: Mapping[str, str], where: str) -> T
     """What an answer other than 200 means for the rows that were sent."""
     text = f"{where} answered {status}{f': {said}' if said else ''}"
     if 300 <= status < 400:
-        return Blocked(f"{text}; {_elsewhere(headers.get('Location', ''), where)}")
+        place = headers.get("Location", "")
+        away = _host(place) not in (None, _host(f"//{where}"))  # a network's login page, as one with status 200 is
+        return (Offline if away and status in _FOR_NOW else Blocked)(f"{text}; {_elsewhere(place, where)}")
     if status in _OF_KEYS and _is_page(headers):
         return Blocked(
             f"{text}, which is no answer of a remote: a proxy or firewall before {where} refused the request; "

@@ -158,7 +158,8 @@ class Pass:
                 try:
                     self._run(check_all)
                 finally:  # also when it is interrupted, or the key cannot be read
-                    self.outcome.left = self.ledger.waiting().rows
+                    waiting = self.ledger.waiting()
+                    self.outcome.left, self.outcome.oldest_ns = waiting.rows, waiting.oldest_ns
                 if self.outcome.code == DONE and self.outcome.parked:
                     self.outcome.worse(PARKED, _parked(self.outcome.parked, self._withheld))
         finally:

@@ -264,7 +264,28 @@ def test_being_offline_says_that_rows_are_kept(sender: Sender) -> None:
     """Whoever reads it knows that nothing is lost."""
     assert _localops(sender, "remote", "move", "hub", "http://127.0.0.1:1").returncode == 0
     done = _localops(sender, "sync")
-    assert (done.returncode, "; 4 rows kept" in done.stderr) == (5, True)
+    assert (done.returncode, "; 4 rows kept, since 2" in done.stderr) == (5, True)
+
+
+def test_what_somebody_must_act_upon_is_said_once_an_hour(sender: Sender) -> None:
+    """Cron writes no mail every five minutes; another fault, or the same one come back, is said at once."""
+    good = sender.remote.key or ""
+    _localops(sender, "remote", "key", "hub", "--key", "6b1f2f0e-0000-4000-8000-000000000009")
+    first, again = (_localops(sender, "sync", "--quiet") for _ in range(2))
+    assert (first.returncode, again.returncode, again.stderr) == (4, 4, "")
+    assert "; 4 rows kept, since 2" in first.stderr
+    assert "4 rows kept" in _localops(sender, "sync").stderr
+    kept = Path(sender.folder) / "sync.said"
+    assert kept.stat().st_mode & 0o777 == 0o600
+    told = json.loads(kept.read_text())
+    for at in 0.0, time.time() + 86_400:
+        kept.write_text(json.dumps({"hub": [at, told["hub"][1]]}))
+        assert "4 rows kept" in _localops(sender, "sync", "--quiet").stderr
+    _localops(sender, "remote", "key", "hub", "--key", good)
+    assert _localops(sender, "sync", "--quiet").returncode == 0
+    assert json.loads(kept.read_text()) == {}
+    assert _localops(sender, "sync").stdout == "default → hub: nothing to send\n"
+    assert _localops(sender, "sync", "--quiet").stdout == ""
 
 
 def test_a_budget_that_is_used_up_is_no_mail(sender: Sender) -> None:

@@ -63,6 +63,13 @@ def test_a_web_page_says_nothing_of_the_key() -> None:
     assert "the key may not write" in str(retry.trouble(403, "no", {"Content-Type": "application/json"}, "h"))
 
 
+@pytest.mark.parametrize(("code", "kind"), [(302, Offline), (303, Offline), (307, Offline), (301, Blocked)])
+def test_a_login_page_of_the_network_is_the_weather(code: int, kind: type[Trouble]) -> None:
+    """A redirect for now to another host means what a login page with 200 means; one for good is for a person."""
+    found = retry.trouble(code, "", {"Location": "https://login.example/"}, "hub.example")
+    assert (type(found), getattr(found, "answered", False)) == (kind, False)
+
+
 def test_a_redirect_says_where_to() -> None:
     """The place a redirect points to is in the sentence: it may be the right address."""
     found = retry.trouble(301, "", {"Location": "https://hub.example/below"}, "hub.example")

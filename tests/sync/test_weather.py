@@ -196,7 +196,7 @@ _LASTING: dict[str, tuple[Behaviour, int, str]] = {
     "400 page": (chaos.page(400), codes.ACT, "check the URL"),
     "418": (chaos.status(418), codes.ACT, "any rows"),
     "301": (chaos.redirect(301, "https://elsewhere.example/"), codes.ACT, "elsewhere.example"),
-    "307": (chaos.redirect(307, "https://elsewhere.example/"), codes.ACT, "elsewhere.example"),
+    "307": (chaos.redirect(307, "https://elsewhere.example/"), codes.OFFLINE, "elsewhere.example"),
 }
 
 

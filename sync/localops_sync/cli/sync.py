@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import click
 
-from localops import config, delivery, output, remotes, spill
+from localops import clock, config, delivery, encode, output, remotes, spill
 from localops.cli import common
 from localops.errors import LocalopsError
 from localops.home import REMOTES, Home, Project, sent_nowhere
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from localops.remotes import Remote
 
 _WARNED = "sync.warned"  # beside the journal: when --quiet last printed that nothing arrives there
+_SAID = "sync.said"  # beside the journal: for each remote, what somebody has to act upon and when --quiet printed it
 _HOUR, _DAY = 3_600.0, 86_400.0
 _BAR_EVERY = 0.1  # seconds between two pictures of the progress
 
@@ -199,6 +200,25 @@ class _Wanted:
             outcome.late_ns = _late_since(config.project_folder(self.home, name), remote.name)
         return outcome
 
+    def speaks_of(self, outcome: Outcome) -> bool:
+        """Whether an outcome is to be printed with --quiet."""
+        is_new = self._is_new(outcome)
+        return self.warns_of(outcome) if outcome.code in codes.QUIET else is_new
+
+    def _is_new(self, outcome: Outcome) -> bool:
+        """Whether somebody has to act, and has not read the same words within the hour."""
+        path = os.path.join(config.project_folder(self.home, outcome.project), _SAID)
+        known = _kept_words(path)
+        at, before = known.pop(outcome.remote, (0.0, None))
+        if outcome.code != codes.ACT:
+            if before is not None:
+                _keep_words(path, known)
+            return True
+        if before == outcome.message and 0 <= time.time() - at < _HOUR:
+            return False
+        _keep_words(path, {**known, outcome.remote: (time.time(), outcome.message)})
+        return True
+
     def warns_of(self, outcome: Outcome) -> bool:
         """Whether an outcome that needs nobody is to be printed with --quiet: once a day while nothing arrives."""
         if outcome.late_ns is None and not outcome.elsewhere:
@@ -215,6 +235,22 @@ class _Wanted:
             os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
             os.utime(path)
         return True
+
+
+def _kept_words(path: str) -> dict[str, tuple[float, str]]:
+    try:
+        with open(path, "rb") as file:
+            found = encode.loads(file.read())
+        return {str(remote): (float(at), str(words)) for remote, (at, words) in found.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def _keep_words(path: str, words: dict[str, tuple[float, str]]) -> None:
+    with suppress(OSError):  # then they are said again
+        handle = os.open(path, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        with open(handle, "wb") as file:
+            file.write(encode.dumps(words))
 
 
 def _late_since(folder: str, remote: str) -> int | None:
@@ -255,7 +291,7 @@ def _tell(outcomes: list[Outcome], wanted: _Wanted) -> None:
         )
         return
     for outcome in outcomes:
-        if not wanted.quiet or outcome.code not in codes.QUIET or wanted.warns_of(outcome):
+        if not wanted.quiet or wanted.speaks_of(outcome):
             _say(outcome, f"{outcome.project} → {outcome.remote}", wanted)
     for name in [] if wanted.quiet else wanted.without_remote():
         output.say(f"project {name} has no remote: its rows are sent nowhere")
@@ -266,8 +302,8 @@ def _say(outcome: Outcome, name: str, wanted: _Wanted) -> None:
         print(f"{name}  {_rows(outcome.left)} to send, about {common.bytes_text(outcome.bytes)} before compression")
     elif outcome.sent:
         print(f"{name}  {_rows(outcome.sent)} delivered, {output.count(outcome.left)} left")
-    elif outcome.code == codes.DONE and not outcome.notes and outcome.compared is None and sys.stdout.isatty():
-        print(f"{name}  nothing to send")
+    elif outcome.code == codes.DONE and not outcome.notes and outcome.compared is None and not wanted.quiet:
+        print(f"{name}: nothing to send")
     notes = [*outcome.notes]
     if outcome.compared is not None and outcome.code == codes.DONE and not wanted.quiet:
         notes += [_compared(outcome.compared), *(f"session {each} was deleted on the hub" for each in outcome.deleted)]
@@ -278,8 +314,16 @@ def _say(outcome: Outcome, name: str, wanted: _Wanted) -> None:
     if outcome.elsewhere and wanted.quiet:  # without --quiet each of them has a line of its own, with every pass
         output.say(f"{name}: {_never_recorded(outcome)}")
     if outcome.message:
-        kept = f"; {_rows(outcome.left)} kept" if outcome.code == codes.OFFLINE and outcome.left else ""
-        output.say(f"{name}: {outcome.message}{kept}" if outcome.remote else outcome.message)
+        output.say(f"{name}: {outcome.message}{_kept(outcome)}" if outcome.remote else outcome.message)
+
+
+def _kept(outcome: Outcome) -> str:
+    """How many rows a pass that could not deliver leaves, and since when they wait."""
+    if outcome.code not in (codes.OFFLINE, codes.ACT) or not outcome.left:
+        return ""
+    since = outcome.oldest_ns
+    known = since is not None and delivery.is_past(since, clock.now_ns())
+    return f"; {_rows(outcome.left)} kept{f', since {output.when(since)} UTC' if since and known else ''}"
 
 
 def _never_recorded(outcome: Outcome) -> str:
@@ -310,6 +354,7 @@ def _facts(outcome: Outcome) -> dict[str, Any]:
         "message": outcome.message or None,
         "rows_sent": outcome.sent,
         "rows_left": outcome.left,
+        "oldest_left_ns": outcome.oldest_ns,
         "rows_parked": outcome.parked,
         "bytes": outcome.bytes,
         "requests": outcome.requests,
