@@ -213,7 +213,7 @@ def _sync(name: str, folder: str, reader: Reader) -> Iterator[Finding]:
     for remote, _ in remotes:
         ledger = delivery.Ledger(reader, folder, remote)
         waiting, contact, since = ledger.waiting().rows, ledger.contact(), ledger.late_since()
-        rows_wait = "1 row waits" if waiting == 1 else f"{waiting} rows wait"
+        rows_wait = output.counted(waiting, "row waits", "rows wait")
         if (ahead := clocks.get(remote)) is not None:
             text = f"at the last pass this machine's clock was {delivery.clock_text(ahead)} that of remote {remote}"
             yield Finding(name, text, "set the clock: times, figures by day and what waits depend on it")
@@ -274,7 +274,7 @@ def _twins(home: str, names: list[str]) -> Iterator[Finding]:
             continue
         other = first.setdefault(found[0][0], name) if found else name
         if other != name and (many := len(_sessions(home, name) & _sessions(home, other))):
-            both = "1 session is" if many == 1 else f"{many} sessions are"
+            both = output.counted(many, "session is", "sessions are")
             text = f"it is a copy of the journal of {other!r}: {both} in both, and counted twice"
             yield Finding(name, text, "move one of the two folders out of the home")
 
@@ -365,7 +365,7 @@ def _waiting(name: str, folder: str, *, mendable: bool = True) -> Iterator[Findi
         else:
             yield Finding(name, _rows(many), "they come in when the rest is set right")
     if many := len(blobs.waiting(folder)):
-        text = "1 large value waits" if many == 1 else f"{many} large values wait"
+        text = output.counted(many, "large value waits", "large values wait")
         cure = "make blobs/ writable, then localops doctor --fix moves what waits"
         move = partial(_move_blobs, folder) if mendable else None
         yield Finding(name, f"{text} in the state folder, since blobs/ could not be written", cure, mend=move)
@@ -384,7 +384,7 @@ def _move_blobs(folder: str) -> None:
 
 
 def _rows(many: int) -> str:
-    return "1 row waits in the spill file" if many == 1 else f"{many} rows wait in the spill file"
+    return f"{output.counted(many, 'row waits', 'rows wait')} in the spill file"
 
 
 def _take_in(journal: Journal) -> None:
@@ -467,11 +467,12 @@ def _deep(name: str, folder: str, reader: Reader) -> Iterator[Finding]:
     wrong, flawed = _read_all(folder, reader)
     if wrong:
         shown = ", ".join(rows.id_text(id) for id in wrong[:_SHOWN])
-        yield Finding(name, f"{len(wrong)} rows are not as they were written: {shown}", repair)
+        yield Finding(name, f"{output.counted(len(wrong), 'row is', 'rows are')} not as written: {shown}", repair)
     twice = reader.ask(statements("doctor.sql")["twice"])
     if many := sum(more for _, more in twice):
         shown = ", ".join(rows.id_text(id) for id, _ in twice[:_SHOWN])
-        text = f"{'1 row is' if many == 1 else f'{many} rows are'} copies of others, and counted again: {shown}"
+        copies = output.counted(many, "row is a copy of another", "rows are copies of others")
+        text = f"{copies}, and counted again: {shown}"
         yield Finding(name, text, f"{repair} puts a journal in its place that holds each row once")
     yield from _blobs(name, folder, flawed)
     if stale := _stale(folder, reader):

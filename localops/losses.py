@@ -9,7 +9,7 @@ from _thread import get_ident
 
 from localops import interruption, rows
 from localops.journal_file import INSERT, own_row
-from localops.output import count_rows, say
+from localops.output import counted, say
 from localops.spill import Spill, lines
 
 TYPE_CHECKING = False
@@ -112,7 +112,8 @@ class Losses:
             dropped, self._announced = self._counts["dropped"] - self._announced, self._counts["dropped"]
         if dropped:
             where = "see `localops doctor`" if not self.figures else "this figure could be kept nowhere either"
-            say(f"{count_rows(dropped)} could be written nowhere and {'is' if dropped == 1 else 'are'} lost; {where}")
+            are = "is" if dropped == 1 else "are"
+            say(f"{counted(dropped, 'row')} could be written nowhere and {are} lost; {where}")
 
     def write(self, file: JournalFile) -> None:
         """Write a row for each session about what could not be written at once."""

@@ -290,9 +290,9 @@ def count(n: int) -> str:
     return f"{n:,}" if _group else str(n)
 
 
-def count_rows(n: int) -> str:
-    """Return `1 row`, or how many rows."""
-    return "1 row" if n == 1 else f"{n} rows"
+def counted(n: int, one: str, more: str = "") -> str:
+    """Write a number with what it counts: `1 row`, `1,234 rows`; `more` where that is not `one` with an s."""
+    return f"{count(n)} {one if n == 1 else more or f'{one}s'}"
 
 
 def write_plain_numbers() -> None:

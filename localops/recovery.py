@@ -11,7 +11,7 @@ import apsw
 from localops import rows
 from localops.errors import JournalError
 from localops.locks import CLOSED, TAKEN, bar
-from localops.output import count_rows, say_once
+from localops.output import counted, say_once
 from localops.reader import open_unchanging
 
 TYPE_CHECKING = False
@@ -160,10 +160,9 @@ def _reopened_sentence(path: str, kept: int, left: int, *, same: bool) -> str:
             f"it was opened again, and no event is lost"
         )
     what = "how the sessions open here began, and what was recorded in the last moment"
-    stayed = (
-        f"{count_rows(left)} recorded before stayed in the file that is gone" if left > 0 else "nothing else was in it"
-    )
+    before = counted(left, "row recorded before", "rows recorded before")
+    stayed = f"{before} stayed in the file that is gone" if left > 0 else "nothing else was in it"
     return (
-        f"{path} was moved, deleted or replaced while it was in use: {count_rows(kept)} went along to the one that is "
-        f"there now ({what}); {stayed}"
+        f"{path} was moved, deleted or replaced while it was in use: {counted(kept, 'row')} went along to the one "
+        f"that is there now ({what}); {stayed}"
     )

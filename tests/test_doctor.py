@@ -90,7 +90,7 @@ def test_a_changed_row_is_found(home: Path) -> None:
     journal.close()
     assert _faults(home) == []
     found = _faults(home, deep=True)
-    assert "1 rows are not as they were written" in found[0].text
+    assert "1 row is not as written" in found[0].text
 
 
 def test_derived_tables_that_differ_are_found_and_built_again(home: Path) -> None:

@@ -144,7 +144,7 @@ def _failures(totals: Totals) -> str:
 
 
 def _calls(many: int) -> str:
-    return "1 call" if many == 1 else f"{output.count(many)} calls"
+    return output.counted(many, "call")
 
 
 def _print_parts(dim: str, parts: list[Part]) -> None:
@@ -176,7 +176,7 @@ def _timed(part: Part, *cells: str) -> list[object]:
 
 def _print_percentiles(found: Report) -> None:
     if found.took is None:
-        print(common.dim(f"percentiles: {output.count(found.totals.events)} events; ask with --percentiles"))
+        print(common.dim(f"percentiles: {output.counted(found.totals.events, 'event')}; ask with --percentiles"))
     elif found.took:
         rows = [[kind, *map(output.short_duration, values)] for kind, values in found.took.items()]
         common.print_table(rows, ("duration", "p50", "p90", "p99"), align="lrrr")

@@ -163,7 +163,7 @@ def exit_code(context: click.Context) -> int:
 
 def waiting_rows(many: int) -> str:
     """How many rows are not in the journal yet, and where they are."""
-    return "1 row waits in the spill file" if many == 1 else f"{output.count(many)} rows wait in the spill file"
+    return f"{output.counted(many, 'row waits', 'rows wait')} in the spill file"
 
 
 def print_json(facts: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from localops import doctor as doctors
 from localops.cli.common import dim, json_option, place, place_options, print_json, say_missing_home, styled
 from localops.errors import NotFound
 from localops.home import known
-from localops.output import clean
+from localops.output import clean, counted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def _say(folder: str, names: Sequence[str], found: Sequence[Finding], mended: Se
     for finding in found:
         _line("wrong", "red", finding) if finding.fault else _line("note", "yellow", finding)
     if names and not any(finding.fault for finding in found):
-        many = "1 project" if len(names) == 1 else f"{len(names)} projects"
+        many = counted(len(names), "project")
         print(f"All is well with {many} in {clean(folder)}. Thank you for asking.")
         if not deep:
             print(dim("`localops doctor --deep` reads every row and blob as well."))

@@ -111,7 +111,7 @@ def _check_place(path: str, *, force: bool) -> None:
 
 
 def _sessions(many: int) -> str:
-    return "1 session" if many == 1 else f"{output.count(many)} sessions"
+    return output.counted(many, "session")
 
 
 def _chosen(opened: Home, idents: Iterable[str], *, everything: bool) -> Iterator[Run]:

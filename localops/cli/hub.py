@@ -16,7 +16,7 @@ from localops.reader import SQLiteError, because
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Any, TypeVar
 
     from localops.server.keys import Key, Keys
@@ -298,8 +298,7 @@ def backup(data: str, path: str, as_json: bool) -> None:
     if as_json:
         print_json({"folder": target, "projects": names})
         return
-    projects = "1 project" if len(names) == 1 else f"{len(names)} projects"
-    output.say(f"wrote {projects} and the keys to {target}")
+    output.say(f"wrote {output.counted(len(names), 'project')} and the keys to {target}")
 
 
 def _back_up(keys: Keys, target: str) -> list[str]:
@@ -338,11 +337,19 @@ def _missing(checked: Checked) -> str:
     """What is wrong with a project, and what brings it again."""
     lacks = []
     if checked.damaged:
-        lacks.append(f"{len(checked.damaged)} rows are damaged ({', '.join(map(str, checked.damaged[:5]))})")
+        many = output.counted(len(checked.damaged), "row is", "rows are")
+        lacks.append(f"{many} damaged ({_some(checked.damaged, 5)})")
     if checked.missing:
-        lacks.append(f"{len(checked.missing)} files are missing or damaged ({', '.join(checked.missing[:3])})")
+        many = output.counted(len(checked.missing), "file is", "files are")
+        lacks.append(f"{many} missing or damaged ({_some(checked.missing, 3)})")
     again = "`localops sync --verify` and then `localops sync` on each machine send what it still has"
     return f"{' and '.join(lacks)}: {again}"
+
+
+def _some(found: Sequence[object], most: int) -> str:
+    """The first of them, and how many more there are."""
+    more = f", and {output.count(len(found) - most)} more" if len(found) > most else ""
+    return f"{', '.join(map(str, found[:most]))}{more}"
 
 
 @contextmanager

@@ -185,7 +185,7 @@ def _agreed(many: int) -> bool:
 
 
 def _sessions(many: int) -> str:
-    return "1 session" if many == 1 else f"{output.count(many)} sessions"
+    return output.counted(many, "session")
 
 
 def _take(going: Found) -> dict[str, Taken]:
@@ -222,16 +222,13 @@ def _show(found: Found) -> None:
 
 
 def _tell(name: str, told: Taken) -> None:
-    print(
-        f"{name}: {_sessions(told.sessions)}, {output.count(told.rows)} rows and {told.blobs} blobs "
-        f"are taken out; {output.count(max(0, told.freed))} bytes are free again."
-    )
+    gone = f"{output.counted(told.rows, 'row')} and {output.counted(told.blobs, 'blob')} are taken out"
+    free = output.counted(max(0, told.freed), "byte is", "bytes are")
+    print(f"{name}: {_sessions(told.sessions)}, {gone}; {free} free again.")
     if told.sessions and not told.packed:
         print("The space is used again by new rows: the file is not packed while somebody records into it.")
     if told.young:
-        which = (
-            "1 blob that no row refers to is" if told.young == 1 else f"{told.young} blobs that no row refers to are"
-        )
+        which = output.counted(told.young, "blob that no row refers to is", "blobs that no row refers to are")
         print(f"{which} less than an hour old, and may belong to a row that is being written: the next prune takes it.")
     if told.changed:
         print(f"{_sessions(len(told.changed))} went on meanwhile, and stay.")

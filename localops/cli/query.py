@@ -108,7 +108,7 @@ def _print_blocks(names: list[str], found: list[list[Any]]) -> None:
 
 
 def _count(many: int) -> str:
-    return "1 row" if many == 1 else f"{output.count(many)} rows"
+    return output.counted(many, "row")
 
 
 def _print_csv(names: list[str], found: list[tuple[Any, ...]]) -> None:

@@ -104,15 +104,16 @@ def _tell(saved: Saved, path: str, aside: str | None, *, as_json: bool) -> None:
         print_json({"journal": os.path.abspath(path), "kept_aside": aside, **facts})
         return
     share = saved.rows / max(1, saved.rows + saved.lost)
-    print(f"{output.count(saved.rows)} rows are saved in {output.clean(path)}")
+    print(f"{output.counted(saved.rows, 'row is', 'rows are')} saved in {output.clean(path)}")
     if saved.lost:
         broken = f", {output.count(saved.broken)} of them found, but not as they were written" if saved.broken else ""
-        print(f"{output.count(saved.lost)} rows are lost ({1 - share:.1%}){broken}")
+        print(f"{output.counted(saved.lost, 'row is', 'rows are')} lost ({1 - share:.1%}){broken}")
     else:
         print("no row is missing up to the last one found")
     if saved.cut:
-        print(f"the file is {output.count(saved.cut)} pages shorter than it was: rows on them cannot be counted")
+        print(f"the file is {output.counted(saved.cut, 'page')} shorter than it was: rows on them cannot be counted")
     if saved.removed:
-        print(f"{output.count(saved.removed)} rows of pruned sessions were left behind")
+        were = output.counted(saved.removed, "row of a pruned session was", "rows of pruned sessions were")
+        print(f"{were} left behind")
     if aside:
         print(f"the damaged journal is kept as {output.clean(aside)}")

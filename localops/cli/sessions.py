@@ -74,7 +74,7 @@ def _say_how_far(opened: Home) -> None:
     """The full-text index may lie behind: bring in what is soon brought in, and say what is missing."""
     missing = sum(project.index().catch_up() for project in opened.projects)
     if missing:
-        output.say(f"{output.count(missing)} rows are not searched yet: `localops search` takes them in")
+        output.say(f"{output.counted(missing, 'row is', 'rows are')} not searched yet: `localops search` takes them in")
 
 
 def _print_table(shown: list[Listed], more: bool, sort: str) -> None:

@@ -119,7 +119,7 @@ def _notices(report: analytics.Report) -> Iterator[str]:
 
 
 def _count(many: int, one: str, more: str) -> str:
-    return f"1 {one}" if many == 1 else f"{output.count(many)} {more}"
+    return output.counted(many, one, more)
 
 
 def _with_counts(names: Iterable[str]) -> str:

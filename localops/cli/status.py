@@ -64,10 +64,10 @@ def _say(folder: str, found: list[dict[str, Any]], problems: list[str]) -> None:
         if facts["spilled_waiting"]:
             output.say(f"{facts['project']}: {common.waiting_rows(facts['spilled_waiting'])}, in no figure yet")
         if many := facts["unattributed"]:
-            events_are = "1 event is" if many == 1 else f"{output.count(many)} events are"
+            events_are = output.counted(many, "event is", "events are")
             output.say(f"{facts['project']}: {events_are} unattributed: `localops sessions --tag unattributed`")
         if many := facts["blobs_waiting"]:
-            values = "1 large value waits" if many == 1 else f"{many} large values wait"
+            values = output.counted(many, "large value waits", "large values wait")
             output.say(f"{facts['project']}: {values} in the state folder to go into blobs/")
     lost = [(facts["project"], told) for facts in found for told in facts["remotes"] if told["rows_lost"]]
     for name, told in lost:

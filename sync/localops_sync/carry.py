@@ -20,7 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import chain
 
-from localops import __version__, blobs, bundle, clock, config, delivery, ends, host, intake, remotes, strangers
+from localops import __version__, blobs, bundle, clock, config, delivery, ends, host, intake, output, remotes, strangers
 from localops.errors import BundleError, ConfigError, JournalError, NotFound
 from localops.journal import Journal
 from localops.reader import Reader, SQLiteError, because
@@ -235,9 +235,8 @@ def contents(packed: zipfile.ZipFile) -> list[Part]:
     for part in parts:
         here = len(_blobs_of(packed, part.project))
         if here < part.blobs:
-            raise BundleError(
-                f"it announces {part.blobs} files of project {part.project} and holds {here}: some were lost on the way"
-            )
+            announced = f"{output.counted(part.blobs, 'file')} of project {part.project}"
+            raise BundleError(f"it announces {announced} and holds {here}: some were lost on the way")
     return parts
 
 

@@ -479,11 +479,11 @@ def _parked(count: int, withheld: int) -> str:
 
 
 def _rows(count: int) -> str:
-    return "1 row" if count == 1 else f"{output.count(count)} rows"
+    return output.counted(count, "row")
 
 
 def _lost(count: int, remote: str) -> str:
-    those = "1 row that it had was" if count == 1 else f"{output.count(count)} rows that it had were"
+    those = output.counted(count, "row that it had was", "rows that it had were")
     return (
         f"{remote} was set back to an earlier state, and {those} pruned here: they are lost, unless a newer backup of "
         f"the hub has them; `localops doctor` tells of it until `localops remote acknowledge {remote}`"
@@ -496,5 +496,5 @@ def _skewed(ahead: float) -> str:
 
 def _differing(sessions: Any) -> str:
     some = ", ".join(str(each)[:13] for each in list(sessions)[:3])
-    many = "1 session" if len(sessions) == 1 else f"{len(sessions)} sessions"
+    many = output.counted(len(sessions), "session")
     return f"the hub has other figures for {many} ({some}): `localops sync --verify` finds the rows"

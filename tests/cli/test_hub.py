@@ -113,7 +113,7 @@ def test_what_a_restored_hub_lacks_is_found(tmp_path: Path) -> None:
         digest = hashlib.sha256(data).hexdigest()
         headers = {"Upload-Offset": "0", "Upload-Length": str(len(data))}
         assert found.ask("PATCH", f"/sync/1/blobs/{digest}", data, headers=headers)[0] == 200
-        found.take(batch_of(session_rows(3, body=json.dumps({"params": {"$blob": digest}}))))
+        found.take(batch_of(session_rows(6, body=json.dumps({"params": {"$blob": digest}}))))
         where = ("--data", str(found.data))
         whole = json.loads(_localops("hub", "check", *where, "--json").stdout)
         [project] = whole["projects"]
@@ -131,7 +131,12 @@ def test_what_a_restored_hub_lacks_is_found(tmp_path: Path) -> None:
     connection.close()
     done = _localops("hub", "check", "--data", str(copy))
     assert (done.returncode, "2 rows are damaged (3, 4)" in done.stderr) == (1, True)
-    assert "1 files are missing or damaged" in done.stderr
+    assert "1 file is missing or damaged" in done.stderr
+    connection = apsw.Connection(str(copy / "default" / "journal.db"))
+    connection.execute("update event set sum = sum + 1")
+    connection.close()
+    said = _localops("hub", "check", "--data", str(copy)).stderr
+    assert "9 rows are damaged (1, 2, 3, 4, 5, and 4 more)" in said, said
 
 
 def test_a_backup_goes_into_a_folder_that_is_not_there_yet(tmp_path: Path) -> None:

@@ -469,7 +469,7 @@ def test_a_bundle_that_lost_a_file_gives_no_receipt(home: str, data: str, tmp_pa
         for name in packed.namelist():
             if "/blobs/" not in name:
                 copy.writestr(name, packed.read(name))
-    with pytest.raises(BundleError, match="announces 1 files of project default and holds 0"):
+    with pytest.raises(BundleError, match="announces 1 file of project default and holds 0"):
         carry.unpack(data, cut, key=KEY)
 
 

@@ -58,9 +58,9 @@ def bundle(
 
 def _say(parts: list[carry.Part], path: str) -> None:
     for part in parts:
-        print(f"{part.project}  {output.count(part.rows)} rows, {output.count(part.blobs)} files")
+        print(f"{part.project}  {output.counted(part.rows, 'row')}, {output.counted(part.blobs, 'file')}")
         if part.lacking:
-            files = "1 file" if part.lacking == 1 else f"{output.count(part.lacking)} files"
+            files = output.counted(part.lacking, "file")
             output.say(
                 f"{files} that rows of {part.project} name are missing or damaged here, and not in the bundle: a hub "
                 "that has them not does not sign for those rows, and they stay unsent"

@@ -117,8 +117,8 @@ def _say(parts: list[Part], own: list[Part], count: int, receipts_path: str) -> 
     for part in parts:
         known = part.rows - part.new
         print(
-            f"{part.project}  {output.count(part.new)} rows are new, {output.count(known)} were here, "
-            f"{output.count(part.blobs)} files"
+            f"{part.project}  {output.counted(part.new, 'row is', 'rows are')} new, "
+            f"{output.counted(known, 'was', 'were')} here, {output.counted(part.blobs, 'file')}"
         )
         if part.without_key:
             output.say(
@@ -126,8 +126,8 @@ def _say(parts: list[Part], own: list[Part], count: int, receipts_path: str) -> 
                 "or import again with --project and the project of a key"
             )
     for part in own:
-        print(f"{part.project}  {output.count(part.rows)} rows are on the hub")
-    receipts = "1 receipt" if count == 1 else f"{count} receipts"
+        print(f"{part.project}  {output.counted(part.rows, 'row is', 'rows are')} on the hub")
+    receipts = output.counted(count, "receipt")
     if any("holder" in each for part in own or parts for each in part.receipts):
         output.say(
             f"wrote {receipts} to {receipts_path}, for a copy: where the rows come from they stay unsent; the hub's "
@@ -146,8 +146,7 @@ def _receipts(found: list[Signed], as_json: bool) -> None:
         common.print_json({"receipts": [vars(each) for each in found]})
     else:
         for each in found:
-            print(f"{each.project} → {each.remote}  {output.count(each.rows)} rows are delivered")
+            print(f"{each.project} → {each.remote}  {output.counted(each.rows, 'row is', 'rows are')} delivered")
         for why in dict.fromkeys(refused):
-            many = refused.count(why)
-            output.say(f"{'1 receipt does' if many == 1 else f'{many} receipts do'} not count: {why}")
+            output.say(f"{output.counted(refused.count(why), 'receipt does', 'receipts do')} not count: {why}")
     raise click.exceptions.Exit(codes.PARKED if refused else codes.DONE)

@@ -109,7 +109,7 @@ def retry(seqs: tuple[int, ...], remote: str | None, home: str | None, project: 
     """Send them again with the next sync: all, or the ROWs named."""
     count = sum(_unpark(home, project, remote, seqs, drop=False))
     _some(count, seqs)
-    rows_go = "1 row goes" if count == 1 else f"{output.count(count)} rows go"
+    rows_go = output.counted(count, "row goes", "rows go")
     output.say(f"{rows_go} again with the next `localops sync`" if count else "no row is parked")
 
 

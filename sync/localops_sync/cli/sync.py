@@ -338,11 +338,11 @@ def _never_recorded(outcome: Outcome) -> str:
 
 
 def _rows(count: int) -> str:
-    return "1 row" if count == 1 else f"{output.count(count)} rows"
+    return output.counted(count, "row")
 
 
 def _compared(sessions: int) -> str:
-    return f"{'1 session' if sessions == 1 else f'{output.count(sessions)} sessions'} compared, no difference"
+    return f"{output.counted(sessions, 'session')} compared, no difference"
 
 
 def _facts(outcome: Outcome) -> dict[str, Any]:
