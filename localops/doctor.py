@@ -198,6 +198,14 @@ def _looked_into(name: str, folder: str, reader: Reader, *, deep: bool) -> Itera
         yield Finding(name, f"it could not be looked at to the end: {because(error)}", _LOOK_AGAIN)
 
 
+def _key_of(name: str, remote: str, told: object) -> Iterator[Finding]:
+    """Whether others can use the file that holds the key of a remote."""
+    key_file = told.get("key_file") if isinstance(told, dict) else None
+    if isinstance(key_file, str) and (mode := host.open_to_others(key_file)) is not None:
+        text = f"the key of remote {remote} can be used by others: the mode of {key_file} is {mode:04o}"
+        yield Finding(name, text, f"chmod 600 {key_file}", fault=False)
+
+
 def _sync(name: str, folder: str, reader: Reader) -> Iterator[Finding]:
     """How the last pass to each remote failed, and since when rows wait for it, if that is more than a day."""
     path = os.path.join(folder, REMOTES)
@@ -210,7 +218,8 @@ def _sync(name: str, folder: str, reader: Reader) -> Iterator[Finding]:
         yield Finding(name, f"{path} cannot be read: {because(error)}", "mend it, or add the remotes again")
         return
     clocks = delivery.clocks(folder)
-    for remote, _ in remotes:
+    for remote, told in remotes:
+        yield from _key_of(name, remote, told)
         ledger = delivery.Ledger(reader, folder, remote)
         waiting, contact, since = ledger.waiting().rows, ledger.contact(), ledger.late_since()
         rows_wait = output.counted(waiting, "row waits", "rows wait")

@@ -188,6 +188,22 @@ def known(home: str) -> list[str]:
     return sorted({*config.projects(home), *spill.strays(home)})
 
 
+def used(home: str, names: Iterable[str]) -> list[str]:
+    """Return those of these projects that hold anything of ours: any folder in a home could be one, by its name."""
+    return [name for name in names if _is_used(config.project_folder(home, name))]
+
+
+def _is_used(folder: str) -> bool:
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        names = []
+    except OSError:  # whoever looks into it says what is wrong with it
+        return True
+    ours = (config.JOURNAL, REMOTES, "blobs", "spill")
+    return any(name.startswith(ours) for name in names) or bool(spill.waiting(folder))
+
+
 def sent_nowhere(home: str, names: Iterable[str]) -> tuple[list[str], list[str]]:
     """Return the projects that have rows and no remote, and those that have a remote and no rows.
 

@@ -182,6 +182,15 @@ def keep_owners(folder: str) -> None:
                 os.lchown(path, facts.st_uid, facts.st_gid)
 
 
+def open_to_others(path: str) -> int | None:
+    """Return the mode of a file that users beside its owner and group can use; None of any other, or of none."""
+    try:
+        mode = os.stat(path).st_mode & 0o7777
+    except OSError:
+        return None
+    return mode if mode & 0o007 else None
+
+
 def make_private(folder: str, *, synced: bool = False) -> None:
     """Make a folder and the missing ones above it for this user alone; `os.makedirs` opens those above to all.
 

@@ -8,7 +8,7 @@ from localops import config
 from localops import doctor as doctors
 from localops.cli.common import dim, json_option, place, place_options, print_json, say_missing_home, styled
 from localops.errors import NotFound
-from localops.home import known
+from localops.home import known, used
 from localops.output import clean, counted
 
 TYPE_CHECKING = False
@@ -36,7 +36,7 @@ def doctor(context: click.Context, deep: bool, fix: bool, home: str | None, proj
     if only is not None and only not in names:
         config.check_home(folder)
         raise NotFound(f"there is no project {only!r} in {folder}")
-    names = names if only is None else [only]
+    names = used(folder, names) if only is None else [only]
     mended: list[Finding] = []
     if fix:
         found, mended = doctors.mend(folder, names)

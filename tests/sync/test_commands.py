@@ -250,6 +250,28 @@ def test_a_key_is_changed_and_what_was_sent_stays_known(sender: Sender, real: Re
     assert changed.returncode == 0
     [told] = json.loads(_localops(sender, "sync", "--json").stdout)["remotes"]
     assert (told["code"], told["rows_sent"]) == (0, 1)
+    signed = [each["signature"] for each in json.loads(_localops(sender, "receipts", "--json").stdout)["receipts"]]
+    assert signed == ["good", "by an older key"]
+
+
+def test_a_key_that_others_can_read_is_said(sender: Sender, tmp_path: Path) -> None:
+    """Whoever reads the key's file writes to the hub in our name: it is said when it is named, and by doctor."""
+    path = _key_file(tmp_path, sender)
+    path.chmod(0o644)
+    arguments = ("remote", "add", "again", sender.remote.url, "--key-file", str(path))
+    assert f"chmod 600 {path}" in _localops(sender, *arguments).stderr
+    assert f"the mode of {path} is 0644" in _localops(sender, "doctor").stdout
+    path.chmod(0o600)
+    assert "chmod" not in _localops(sender, "remote", "key", "again", "--key-file", str(path)).stderr
+    assert "the mode of" not in _localops(sender, "doctor").stdout
+
+
+def test_a_folder_without_a_journal_is_no_project(sender: Sender) -> None:
+    """What somebody put into the home is not counted, and no remote is asked for it by name."""
+    (Path(sender.home) / "notes").mkdir()
+    assert "All is well with 1 project in" in _localops(sender, "doctor").stdout
+    added = _localops(sender, "remote", "add", "again", sender.remote.url, "--key", sender.remote.key or "")
+    assert (added.returncode, "added again for project default" in added.stderr) == (0, True)
 
 
 def test_a_remote_that_is_there_already_is_changed_not_removed(sender: Sender) -> None:
@@ -382,6 +404,7 @@ def test_doctor_names_what_keeps_rows_from_a_remote(sender: Sender, tmp_path: Pa
 def _key_file(folder: Path, sender: Sender) -> Path:
     path = folder / "key"
     path.write_text(sender.remote.key or "")
+    path.chmod(0o600)
     return path
 
 

@@ -58,7 +58,7 @@ def _of(project: Project, remote: str | None, limit: int) -> list[dict[str, Any]
             "at_ns": at,
             "rows": count,
             "receipt": (told := encode.loads(body)),
-            "signature": _signature(told, keys.get(name)),
+            "signature": _signature(told, keys.get(name), delivery.Ledger(project.reader, project.folder, name)),
         }
         for _, name, at, count, body in found
     ]
@@ -80,9 +80,12 @@ def _key(remote: remotes.Remote) -> str | None:
         return None
 
 
-def _signature(told: dict[str, Any], key: str | None) -> str:
+def _signature(told: dict[str, Any], key: str | None, ledger: delivery.Ledger) -> str:
     if not told.get("hmac"):
         return "unsigned"
     if key is None:
         return "unchecked"
-    return "good" if bundle.is_signed(told, key) else "not by this key"
+    if bundle.is_signed(told, key):
+        return "good"
+    hub = (ledger.contact().peer or "").partition("/")[0]  # a pass keeps only what was signed under its key
+    return "by an older key" if hub and told.get("by") == hub else "not by this key"

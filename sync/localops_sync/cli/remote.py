@@ -9,10 +9,10 @@ from dataclasses import replace
 
 import click
 
-from localops import config, delivery, output, remotes
+from localops import config, delivery, host, output, remotes
 from localops.cli import common
 from localops.errors import ConfigError, EmptyJournal, NotFound
-from localops.home import sent_nowhere
+from localops.home import sent_nowhere, used
 from localops.journal import Journal
 from localops.reader import Reader
 from localops_sync import codes, sinks
@@ -79,9 +79,15 @@ def add(name: str, url: str, home: str | None, project: str | None, **given: Any
     remotes.check_headers(made)
     remotes.save(folder, {**known, name: made})
     output.say(f"added {name} for project {os.path.basename(folder)}; try it: localops remote test {name}")
+    _tell_who_can_read(made)
     _tell_where_rows_go(folder)
     if made.kind == "hub" and url.startswith("http://") and not _is_loopback(url):
         output.say("http:// sends the key and every row in the clear: use https:// where others can listen")
+
+
+def _tell_who_can_read(made: Remote) -> None:
+    if made.key_file is not None and (mode := host.open_to_others(made.key_file)) is not None:
+        output.say(f"others can use {made.key_file} (its mode is {mode:04o}): chmod 600 {made.key_file}")
 
 
 def _tell_where_rows_go(folder: str) -> None:
@@ -307,6 +313,7 @@ def key(name: str, home: str | None, project: str | None, **given: Any) -> None:
     remotes.check_headers(changed)
     remotes.save(folder, {**remotes.load(folder), name: changed})
     output.say(f"{name} has another key; try it: localops remote test {name}")
+    _tell_who_can_read(changed)
 
 
 def _find(home: str | None, project: str | None, name: str) -> tuple[str, Remote]:
@@ -329,7 +336,7 @@ def _find(home: str | None, project: str | None, name: str) -> tuple[str, Remote
 def _folder(home: str | None, project: str | None) -> str:
     """The folder of the one project that is meant."""
     top, only = common.place(home, project)
-    known = config.projects(top)
+    known = used(top, config.projects(top)) or config.projects(top)
     if only is None and len(known) != 1:
         there = ", ".join(known) or "none yet"
         raise ConfigError(f"say for which project with --project (in {top} there is: {there})")
