@@ -80,8 +80,9 @@ _OF_TERMINALS = ("COLUMNS", "LINES", "NO_COLOR", "PAGER")
 
 @pytest.fixture(autouse=True)
 def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Each test records below its own tmp_path, whatever is set outside; nothing was said, and no client is left."""
+    """Give each test a home below its own tmp_path, whatever is set outside, and leave no client or warning behind."""
     output._said.clear()
+    monkeypatch.setattr(output, "_group", ",")  # a command that ran in this process may have turned it off
     for name in os.environ.copy():
         if name.startswith(("LOCALOPS_", "AGENTOPS_", "XDG_")) or name in _OF_TERMINALS:
             monkeypatch.delenv(name)

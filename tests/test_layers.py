@@ -269,3 +269,14 @@ def test_figures_of_a_session_need_no_recorder() -> None:
 def test_every_way_to_import_is_seen(source: str, names: set[str]) -> None:
     """Absolute, relative and late imports all count as arrows."""
     assert set(_imports(ast.parse(source), ["localops"])) == names
+
+
+def test_scripts_of_the_pages_have_lines_that_fit() -> None:
+    """The formatter breaks code at 120 characters, and leaves long comments and texts alone."""
+    lines = [
+        (file.name, number)
+        for file in sorted((_LIBRARY / "web").glob("*.js"))
+        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1)
+        if len(line) > 120
+    ]
+    assert lines == []

@@ -12,12 +12,16 @@ const MODELS = 5; // with colours of their own; the rest is one
 const AGES = { "Last day": 1, "Last 7 days": 7, "Last 30 days": 30, "Last 90 days": 90, "Any time": 0 };
 
 const asked = () => Object.fromEntries(new URLSearchParams(location.search));
-const listed = filter => {
+const listed = (filter) => {
   const { tag, project } = asked();
-  const params = new URLSearchParams(Object.entries({ tag, project, ...filter }).filter(([, value]) => value !== undefined && value !== "" && value !== null));
+  const params = new URLSearchParams(
+    Object.entries({ tag, project, ...filter }).filter(
+      ([, value]) => value !== undefined && value !== "" && value !== null,
+    ),
+  );
   return url(`?${params}`);
 };
-const within = filter => {
+const within = (filter) => {
   const { since, until } = asked();
   return listed({ since, until, ...filter });
 };
@@ -25,9 +29,16 @@ const within = filter => {
 // The choice
 
 const form = byId("filters");
-const since = make("input", { type: "date", "aria-label": "From" }), until = make("input", { type: "date", "aria-label": "Before" });
-const tag = make("input", { type: "search", placeholder: "Tag", "aria-label": "Tag", list: "tags" }), tags = make("datalist", { id: "tags" });
-const ages = make("select", { "aria-label": "Time" }, make("option", { value: "own" }, "From … before …"), Object.entries(AGES).map(([label, days]) => make("option", { value: String(days) }, label)));
+const since = make("input", { type: "date", "aria-label": "From" }),
+  until = make("input", { type: "date", "aria-label": "Before" });
+const tag = make("input", { type: "search", placeholder: "Tag", "aria-label": "Tag", list: "tags" }),
+  tags = make("datalist", { id: "tags" });
+const ages = make(
+  "select",
+  { "aria-label": "Time" },
+  make("option", { value: "own" }, "From … before …"),
+  Object.entries(AGES).map(([label, days]) => make("option", { value: String(days) }, label)),
+);
 form.append(ages, since, make("span", { class: "faint" }, "–"), until, tag, tags);
 
 function go(changes) {
@@ -36,7 +47,7 @@ function go(changes) {
   history.pushState(null, "", url(params.size ? `analytics?${params}` : "analytics"));
   refresh();
 }
-form.addEventListener("submit", event => event.preventDefault());
+form.addEventListener("submit", (event) => event.preventDefault());
 since.addEventListener("change", () => go({ since: midnight(since.value) }));
 until.addEventListener("change", () => go({ until: midnight(until.value) }));
 tag.addEventListener("change", () => go({ tag: tag.value.trim() }));
@@ -53,77 +64,169 @@ function drawChoice() {
   set(since, day(query.since));
   set(until, day(query.until));
   set(tag, query.tag || "");
-  const match = Object.values(AGES).find(days => (days ? query.since === sinceDay(days) : !query.since) && !query.until);
+  const match = Object.values(AGES).find(
+    (days) => (days ? query.since === sinceDay(days) : !query.since) && !query.until,
+  );
   ages.value = match === undefined ? "own" : String(match);
 }
 
 // The figures
 
 function drawTotals(one) {
-  const figure = (label, value, bad = false) => make("div", {}, make("dt", {}, label), make("dd", { class: bad ? "failed" : null }, value));
-  byId("figures").replaceChildren(figure("Sessions", count(one.sessions)), figure("Cost", cost(one)), figure("LLM calls", count(one.llm_calls)), figure("Tool calls", count(one.tool_calls)),
-    figure("Errors", count(one.errors), one.errors > 0), figure("Tokens in", count(one.tokens_in)), figure("Tokens out", count(one.tokens_out)));
+  const figure = (label, value, bad = false) =>
+    make("div", {}, make("dt", {}, label), make("dd", { class: bad ? "failed" : null }, value));
+  byId("figures").replaceChildren(
+    figure("Sessions", count(one.sessions)),
+    figure("Cost", cost(one)),
+    figure("LLM calls", count(one.llm_calls)),
+    figure("Tool calls", count(one.tool_calls)),
+    figure("Errors", count(one.errors), one.errors > 0),
+    figure("Tokens in", count(one.tokens_in)),
+    figure("Tokens out", count(one.tokens_out)),
+  );
 }
 
 /** Days without sessions are days too. */
 function filled(days) {
   if (!days.length) return { x: [], days: [] };
-  const at = text => Date.parse(`${text}T00:00:00Z`) / 1e3;
-  const known = new Map(days.map(each => [at(each.day), each]));
+  const at = (text) => Date.parse(`${text}T00:00:00Z`) / 1e3;
+  const known = new Map(days.map((each) => [at(each.day), each]));
   const x = [];
   for (let day = at(days[0].day); day <= at(days.at(-1).day); day += 86400) x.push(day);
-  return { x, days: x.map(day => known.get(day)) };
+  return { x, days: x.map((day) => known.get(day)) };
 }
 
 function perDay(found) {
   const { x, days } = filled(found.days);
-  const to = more => (index, label) => days[index] && location.assign(listed({ ...days[index].filter, ...more(label) }));
-  const states = Object.keys(STATES).filter(state => days.some(each => each?.states[state]));
+  const to = (more) => (index, label) =>
+    days[index] && location.assign(listed({ ...days[index].filter, ...more(label) }));
+  const states = Object.keys(STATES).filter((state) => days.some((each) => each?.states[state]));
   const models = new Map();
-  days.forEach(each => each?.by_model.forEach(one => models.set(one.model, (models.get(one.model) || 0) + (one.cost_nano || 0) + (one.tokens_in + one.tokens_out) / 1e6)));
+  days.forEach((each) =>
+    each?.by_model.forEach((one) =>
+      models.set(
+        one.model,
+        (models.get(one.model) || 0) + (one.cost_nano || 0) + (one.tokens_in + one.tokens_out) / 1e6,
+      ),
+    ),
+  );
   const names = [...models].sort((a, b) => b[1] - a[1]).map(([name]) => name);
-  const own = names.slice(0, MODELS), others = new Set(names.slice(MODELS));
-  const series = value => [
-    ...own.map((model, i) => ({ label: model, colour: COLOURS[i], values: days.map(each => value(each?.by_model.find(one => one.model === model))) })),
-    ...(others.size ? [{ label: "others", colour: "other", values: days.map(each => (each?.by_model || []).filter(one => others.has(one.model)).reduce((sum, one) => sum + value(one), 0)) }] : []),
+  const own = names.slice(0, MODELS),
+    others = new Set(names.slice(MODELS));
+  const series = (value) => [
+    ...own.map((model, i) => ({
+      label: model,
+      colour: COLOURS[i],
+      values: days.map((each) => value(each?.by_model.find((one) => one.model === model))),
+    })),
+    ...(others.size
+      ? [
+          {
+            label: "others",
+            colour: "other",
+            values: days.map((each) =>
+              (each?.by_model || []).filter((one) => others.has(one.model)).reduce((sum, one) => sum + value(one), 0),
+            ),
+          },
+        ]
+      : []),
   ];
-  const ofModel = to(label => ({ model: own.includes(label) ? label : "" }));
+  const ofModel = to((label) => ({ model: own.includes(label) ? label : "" }));
   return [
-    plot({ title: "Sessions per day", x, stacked: true, yText: count, chosen: to(label => ({ state: label })), series: states.map(state => ({ label: state, colour: STATES[state], values: days.map(each => each?.states[state] || 0) })) }),
-    plot({ title: "Cost per day by model", x, stacked: true, yText: value => money(value), chosen: ofModel, series: series(one => one?.cost_nano || 0) }),
-    plot({ title: "Tokens per day by model", x, stacked: true, yText: short, chosen: ofModel, series: series(one => (one ? one.tokens_in + one.tokens_out : 0)) }),
-    plot({ title: "Failed events per day", x, yText: count, chosen: to(() => ({})), series: [{ label: "failed", colour: "bad", values: days.map(each => each?.failed || 0) }] }),
+    plot({
+      title: "Sessions per day",
+      x,
+      stacked: true,
+      yText: count,
+      chosen: to((label) => ({ state: label })),
+      series: states.map((state) => ({
+        label: state,
+        colour: STATES[state],
+        values: days.map((each) => each?.states[state] || 0),
+      })),
+    }),
+    plot({
+      title: "Cost per day by model",
+      x,
+      stacked: true,
+      yText: (value) => money(value),
+      chosen: ofModel,
+      series: series((one) => one?.cost_nano || 0),
+    }),
+    plot({
+      title: "Tokens per day by model",
+      x,
+      stacked: true,
+      yText: short,
+      chosen: ofModel,
+      series: series((one) => (one ? one.tokens_in + one.tokens_out : 0)),
+    }),
+    plot({
+      title: "Failed events per day",
+      x,
+      yText: count,
+      chosen: to(() => ({})),
+      series: [{ label: "failed", colour: "bad", values: days.map((each) => each?.failed || 0) }],
+    }),
   ];
 }
 
 function distribution(title, one, text, sort) {
   if (!one.bars.length) return box(title, make("p", { class: "faint" }, "No sessions"));
   const element = plot({
-    title, label: "from", x: one.bars.map((_, i) => i), time: false, height: 190, yText: count,
-    xText: index => (one.bars[index] ? text(one.bars[index].from) : ""), chosen: index => location.assign(within({ ...one.bars[index].filter, sort })), series: [{ label: "sessions", colour: "accent", values: one.bars.map(bar => bar.sessions) }],
+    title,
+    label: "from",
+    x: one.bars.map((_, i) => i),
+    time: false,
+    height: 190,
+    yText: count,
+    xText: (index) => (one.bars[index] ? text(one.bars[index].from) : ""),
+    chosen: (index) => location.assign(within({ ...one.bars[index].filter, sort })),
+    series: [{ label: "sessions", colour: "accent", values: one.bars.map((bar) => bar.sessions) }],
   });
-  const shares = Object.entries(one.percentiles).map(([name, value]) => `${name} ${text(value)}`).join(" · ");
+  const shares = Object.entries(one.percentiles)
+    .map(([name, value]) => `${name} ${text(value)}`)
+    .join(" · ");
   element.querySelector("h2").after(make("p", { class: "faint" }, shares));
   return element;
 }
 
 function table(title, by, lines, filter) {
   return ranking({
-    title, rows: lines, value: row => row.cost_nano || row.events, to: row => within({ [filter]: row[by] }),
+    title,
+    rows: lines,
+    value: (row) => row.cost_nano || row.events,
+    to: (row) => within({ [filter]: row[by] }),
     columns: [
-      { label: by[0].toUpperCase() + by.slice(1), text: row => row[by] || "unnamed" },
-      { label: "Sessions", num: true, text: row => count(row.sessions) }, { label: by === "tool" || by === "model" ? "Calls" : "Events", num: true, text: row => count(row.events) },
-      { label: "Failed", num: true, text: row => (row.events ? percent(row.failed / row.events) : "–") },
-      ...(by === "tool" ? [{ label: "Time", num: true, text: row => duration(row.seconds) }] : [{ label: "Tokens", num: true, text: row => short(row.tokens_in + row.tokens_out) }]),
-      { label: "Cost", num: true, text: row => (row.unpriced && !row.cost_nano ? "unpriced" : money(row.cost_nano) + (row.unpriced ? " + ?" : "")) },
+      { label: by[0].toUpperCase() + by.slice(1), text: (row) => row[by] || "unnamed" },
+      { label: "Sessions", num: true, text: (row) => count(row.sessions) },
+      { label: by === "tool" || by === "model" ? "Calls" : "Events", num: true, text: (row) => count(row.events) },
+      { label: "Failed", num: true, text: (row) => (row.events ? percent(row.failed / row.events) : "–") },
+      ...(by === "tool"
+        ? [{ label: "Time", num: true, text: (row) => duration(row.seconds) }]
+        : [{ label: "Tokens", num: true, text: (row) => short(row.tokens_in + row.tokens_out) }]),
+      {
+        label: "Cost",
+        num: true,
+        text: (row) =>
+          row.unpriced && !row.cost_nano ? "unpriced" : money(row.cost_nano) + (row.unpriced ? " + ?" : ""),
+      },
     ],
   });
 }
 
 function top(title, sessions, label, text, value) {
   return ranking({
-    title, rows: sessions, value, to: one => url(`s/${one.session_id}`),
-    columns: [{ label: "Session", text: one => one.name || "unnamed" }, { label: "State", text: one => one.state }, { label: "Started", text: one => day(one.began) }, { label, num: true, text }],
+    title,
+    rows: sessions,
+    value,
+    to: (one) => url(`s/${one.session_id}`),
+    columns: [
+      { label: "Session", text: (one) => one.name || "unnamed" },
+      { label: "State", text: (one) => one.state },
+      { label: "Started", text: (one) => day(one.began) },
+      { label, num: true, text },
+    ],
   });
 }
 
@@ -133,7 +236,8 @@ let asking = null;
 async function refresh() {
   asking?.abort();
   asking = new AbortController();
-  const { signal } = asking, query = asked();
+  const { signal } = asking,
+    query = asked();
   drawChoice();
   const slots = { charts: [], tables: [] };
   const part = async (where, path, more, draw) => {
@@ -143,17 +247,40 @@ async function refresh() {
     slot.replaceChildren(...[draw(found)].flat());
     return found;
   };
-  const by = (name, title, filter) => part("tables", "analytics", { by: name, limit: 20 }, found => table(title, name, found.lines, filter));
-  const best = (sort, title, label, text, value) => part("tables", "sessions", { sort, order: "desc", limit: 10 }, found => top(title, found.sessions.filter(value), label, text, value));
+  const by = (name, title, filter) =>
+    part("tables", "analytics", { by: name, limit: 20 }, (found) => table(title, name, found.lines, filter));
+  const best = (sort, title, label, text, value) =>
+    part("tables", "sessions", { sort, order: "desc", limit: 10 }, (found) =>
+      top(title, found.sessions.filter(value), label, text, value),
+    );
   const sums = ask("analytics", query, { signal }); // first in the queue: it is quick, and all wait for it
   const parts = [
     part("charts", "analytics/daily", { tz: zone }, perDay),
-    part("charts", "analytics/distributions", {}, found => [distribution("How long sessions took", found.seconds, duration, "seconds"), distribution("What sessions cost", found.cost, dollars => money(dollars * 1e9), "cost")]),
-    by("model", "Models", "model"), by("tool", "Tools", "tool"), by("agent", "Agents", "agent"), by("tag", "Tags", "tag"),
-    best("cost", "Most expensive sessions", "Cost", cost, one => one.cost_nano || 0), best("seconds", "Longest sessions", "Duration", one => duration(one.seconds), one => one.seconds),
-    best("errors", "Sessions with most errors", "Errors", one => count(one.errors), one => one.errors),
+    part("charts", "analytics/distributions", {}, (found) => [
+      distribution("How long sessions took", found.seconds, duration, "seconds"),
+      distribution("What sessions cost", found.cost, (dollars) => money(dollars * 1e9), "cost"),
+    ]),
+    by("model", "Models", "model"),
+    by("tool", "Tools", "tool"),
+    by("agent", "Agents", "agent"),
+    by("tag", "Tags", "tag"),
+    best("cost", "Most expensive sessions", "Cost", cost, (one) => one.cost_nano || 0),
+    best(
+      "seconds",
+      "Longest sessions",
+      "Duration",
+      (one) => duration(one.seconds),
+      (one) => one.seconds,
+    ),
+    best(
+      "errors",
+      "Sessions with most errors",
+      "Errors",
+      (one) => count(one.errors),
+      (one) => one.errors,
+    ),
   ];
-  [sums, ...parts].forEach(each => each.catch(() => {})); // what goes wrong is told once, below
+  [sums, ...parts].forEach((each) => each.catch(() => {})); // what goes wrong is told once, below
   try {
     const totals = await sums;
     drawTotals(totals);
@@ -163,7 +290,7 @@ async function refresh() {
       byId(where).replaceChildren(...places);
     }
     const [, , , , , tagged] = await Promise.all(parts);
-    tags.replaceChildren(...tagged.lines.map(line => make("option", { value: line.tag })));
+    tags.replaceChildren(...tagged.lines.map((line) => make("option", { value: line.tag })));
   } catch (error) {
     if (error.name !== "AbortError") byId("charts").prepend(notice(error.message, "problem"));
   }
@@ -172,13 +299,23 @@ async function refresh() {
 
 async function nothing(parts) {
   byId("tables").replaceChildren();
-  byId("charts").replaceChildren(make("div", { class: "empty" }, make("p", {}, "No sessions in this time."), make("p", {}, "Record one with ", make("code", {}, "localops demo"), ", or look at another time.")));
+  byId("charts").replaceChildren(
+    make(
+      "div",
+      { class: "empty" },
+      make("p", {}, "No sessions in this time."),
+      make("p", {}, "Record one with ", make("code", {}, "localops demo"), ", or look at another time."),
+    ),
+  );
   await Promise.allSettled(parts);
 }
 
 refresh();
 let first = true; // the stream begins by saying where things stand
-watch(async () => {
-  if (!first) await refresh();
-  first = false;
-}, { pause: 5_000 });
+watch(
+  async () => {
+    if (!first) await refresh();
+    first = false;
+  },
+  { pause: 5_000 },
+);

@@ -6,7 +6,7 @@ import { hasChoice, switchZone, zone, zoneAt } from "./times.js";
 import { url } from "./url.js";
 
 export const data = JSON.parse(document.getElementById("data")?.textContent || "{}");
-export const byId = id => document.getElementById(id);
+export const byId = (id) => document.getElementById(id);
 
 /** An element; properties beginning with "on" listen, "class" and attributes are set, children are nodes or text. */
 export function make(name, facts = {}, ...children) {
@@ -16,14 +16,17 @@ export function make(name, facts = {}, ...children) {
     if (key.startsWith("on")) element.addEventListener(key.slice(2), value);
     else element.setAttribute(key, value === true ? "" : value);
   }
-  element.append(...children.flat(Infinity).filter(child => child !== null && child !== undefined && child !== false));
+  element.append(
+    ...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false),
+  );
   return element;
 }
 
 export function icon(path) {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   const line = document.createElementNS("http://www.w3.org/2000/svg", "path");
-  for (const [key, value] of Object.entries({ viewBox: "0 0 16 16", "aria-hidden": "true", class: "icon" })) svg.setAttribute(key, value);
+  for (const [key, value] of Object.entries({ viewBox: "0 0 16 16", "aria-hidden": "true", class: "icon" }))
+    svg.setAttribute(key, value);
   line.setAttribute("d", path);
   svg.append(line);
   return svg;
@@ -31,7 +34,9 @@ export function icon(path) {
 
 export const ICONS = {
   moon: "M13 9.5A5.5 5.5 0 0 1 6.5 3a5.5 5.5 0 1 0 6.5 6.5z",
-  sun: "M8 5a3 3 0 1 0 0 6 3 3 0 0 0 0-6zM8 1v2M8 13v2M1 8h2M13 8h2M3 3l1.4 1.4M11.6 11.6 13 13M13 3l-1.4 1.4M4.4 11.6 3 13",
+  sun:
+    "M8 5a3 3 0 1 0 0 6 3 3 0 0 0 0-6zM8 1v2M8 13v2M1 8h2M13 8h2" +
+    "M3 3l1.4 1.4M11.6 11.6 13 13M13 3l-1.4 1.4M4.4 11.6 3 13",
   close: "M4 4l8 8M12 4l-8 8",
   copy: "M6 5h7v8H6zM3 11V3h7",
   left: "M10 3 5 8l5 5",
@@ -45,7 +50,9 @@ class Refused extends Error {}
 
 /** The JSON at an address below /api/1; what goes wrong is an error with a sentence to show. */
 export async function ask(path, query = {}, options = {}) {
-  const params = new URLSearchParams(Object.entries(query).filter(([, value]) => value !== null && value !== undefined && value !== ""));
+  const params = new URLSearchParams(
+    Object.entries(query).filter(([, value]) => value !== null && value !== undefined && value !== ""),
+  );
   const address = url(`api/1/${path}${params.size ? `?${params}` : ""}`);
   let answer;
   try {
@@ -55,18 +62,23 @@ export async function ask(path, query = {}, options = {}) {
     throw new Refused("The server does not answer. Is it still running?");
   }
   const told = await answer.json().catch(() => ({}));
-  if (answer.status === 401) throw new Refused("You are not let in any more. Open this page anew: it says how to get in.");
+  if (answer.status === 401)
+    throw new Refused("You are not let in any more. Open this page anew: it says how to get in.");
   if (!answer.ok) throw new Refused(told.message || `The server answered ${answer.status}.`);
   return told;
 }
 
 /**
- * Calls back when there is something new, at most once in `pause` ms, and `every` so many ms in any case, since a process
- * that dies says nothing. A page out of sight hears nothing, and catches up when it is back. Returns how to stop.
+ * Call back when there is something new, at most once in `pause` ms, and `every` so many ms in any case: a process that
+ * dies sends nothing. A page out of sight hears nothing, and catches up when it is back. Return how to stop.
  */
 export function watch(changed, { pause = 1_000, every = 0 } = {}) {
-  let seen = null, fresh = false, busy = false, timer = 0, leave = null;
-  const wait = time => {
+  let seen = null,
+    fresh = false,
+    busy = false,
+    timer = 0,
+    leave = null;
+  const wait = (time) => {
     clearTimeout(timer);
     if (leave && time) timer = setTimeout(run, time);
   };
@@ -74,11 +86,11 @@ export function watch(changed, { pause = 1_000, every = 0 } = {}) {
     if (busy) return;
     busy = true;
     fresh = false;
-    await changed().catch(error => live(false, error.message)); // the next time tries again
+    await changed().catch((error) => live(false, error.message)); // the next time tries again
     busy = false;
     wait(fresh ? pause : every);
   };
-  const hear = news => {
+  const hear = (news) => {
     live(news !== null);
     if (news === null || news === seen) return;
     seen = news;
@@ -119,7 +131,8 @@ export function say(text) {
   toastTimer = setTimeout(() => box.classList.remove("shown"), 4000);
 }
 
-export const notice = (text, kind = "empty") => make("p", { class: kind, role: kind === "problem" ? "alert" : null }, text);
+export const notice = (text, kind = "empty") =>
+  make("p", { class: kind, role: kind === "problem" ? "alert" : null }, text);
 
 async function copy(text) {
   try {
@@ -131,7 +144,12 @@ async function copy(text) {
 }
 
 export const copyButton = (label, text) =>
-  make("button", { type: "button", class: "quiet small", onclick: () => copy(typeof text === "function" ? text() : text) }, icon(ICONS.copy), label);
+  make(
+    "button",
+    { type: "button", class: "quiet small", onclick: () => copy(typeof text === "function" ? text() : text) },
+    icon(ICONS.copy),
+    label,
+  );
 
 // The frame: zone, theme, keys, and the way out
 
@@ -142,27 +160,46 @@ export function shortcut(keys, label, run) {
   shortcuts.push({ keys: [keys].flat(), label, run });
 }
 
-const isTyping = target => target instanceof HTMLElement && target.closest("input, textarea, select, [contenteditable]");
+const isTyping = (target) =>
+  target instanceof HTMLElement && target.closest("input, textarea, select, [contenteditable]");
 
-addEventListener("keydown", event => {
+addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
   if (document.querySelector("dialog[open]")) return;
   if (isTyping(event.target)) {
     if (event.key === "Escape") event.target.blur();
     return;
   }
-  const found = shortcuts.find(each => each.keys.includes(event.key));
+  const found = shortcuts.find((each) => each.keys.includes(event.key));
   if (found && found.run(event) !== false) event.preventDefault();
 });
 
 function help() {
   const rows = shortcuts.map(({ keys, label }) =>
-    make("div", {}, make("dt", {}, keys.map(key => make("kbd", {}, NAMES[key] || key))), make("dd", {}, label)));
-  const dialog = make("dialog", { class: "sheet", "aria-labelledby": "help-title" },
-    make("form", { method: "dialog" }, make("h2", { id: "help-title" }, "Keys"), make("button", { class: "quiet", "aria-label": "Close" }, icon(ICONS.close))),
-    make("dl", { class: "keys" }, rows));
+    make(
+      "div",
+      {},
+      make(
+        "dt",
+        {},
+        keys.map((key) => make("kbd", {}, NAMES[key] || key)),
+      ),
+      make("dd", {}, label),
+    ),
+  );
+  const dialog = make(
+    "dialog",
+    { class: "sheet", "aria-labelledby": "help-title" },
+    make(
+      "form",
+      { method: "dialog" },
+      make("h2", { id: "help-title" }, "Keys"),
+      make("button", { class: "quiet", "aria-label": "Close" }, icon(ICONS.close)),
+    ),
+    make("dl", { class: "keys" }, rows),
+  );
   dialog.addEventListener("close", () => dialog.remove());
-  dialog.addEventListener("click", event => event.target === dialog && dialog.close());
+  dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
   document.body.append(dialog);
   dialog.showModal();
 }
@@ -185,14 +222,14 @@ function switchTheme() {
 
 const listeners = new Set();
 /** Calls back when colours change: what is drawn on a canvas has to be drawn anew. */
-export const onTheme = listener => listeners.add(listener);
+export const onTheme = (listener) => listeners.add(listener);
 function themed() {
   const button = byId("theme");
   if (button) {
     button.replaceChildren(icon(isDark() ? ICONS.sun : ICONS.moon));
     button.setAttribute("aria-label", isDark() ? "Light theme" : "Dark theme");
   }
-  listeners.forEach(listener => listener());
+  listeners.forEach((listener) => listener());
 }
 dark.addEventListener("change", themed);
 
@@ -216,11 +253,34 @@ export function colour(name) {
 
 byId("tools").append(
   make("span", { id: "live", class: "live", hidden: true }, "live"),
-  make("button", { type: "button", class: "quiet", id: "zone", hidden: !hasChoice, onclick: switchZone, title: "UTC, or the time of this computer (z)", "aria-label": `Times are of ${zone}: change` }, zoneAt(Date.now())),
-  make("button", { type: "button", class: "quiet round", id: "keys", onclick: help, "aria-label": "Keys", title: "Keys (?)" }, "?"),
+  make(
+    "button",
+    {
+      type: "button",
+      class: "quiet",
+      id: "zone",
+      hidden: !hasChoice,
+      onclick: switchZone,
+      title: "UTC, or the time of this computer (z)",
+      "aria-label": `Times are of ${zone}: change`,
+    },
+    zoneAt(Date.now()),
+  ),
+  make(
+    "button",
+    { type: "button", class: "quiet round", id: "keys", onclick: help, "aria-label": "Keys", title: "Keys (?)" },
+    "?",
+  ),
   make("button", { type: "button", class: "quiet round", id: "theme", onclick: switchTheme, title: "Theme (t)" }),
 );
-if ("leave" in byId("tools").dataset) byId("tools").append(make("button", { type: "button", class: "quiet round", onclick: leave, "aria-label": "Log out", title: "Log out" }, icon(ICONS.leave)));
+if ("leave" in byId("tools").dataset)
+  byId("tools").append(
+    make(
+      "button",
+      { type: "button", class: "quiet round", onclick: leave, "aria-label": "Log out", title: "Log out" },
+      icon(ICONS.leave),
+    ),
+  );
 themed();
 shortcut("?", "This help", help);
 shortcut("t", "Light or dark", switchTheme);

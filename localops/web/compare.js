@@ -9,19 +9,36 @@ import { url } from "./url.js";
 const KINDS = new Set(["llm", "tool", "agent", "action", "error"]);
 const PAGE = 300;
 const FIGURES = [
-  ["Duration", one => one.seconds, duration], ["Cost", one => one.cost_nano, (value, one) => (one ? cost(one) : money(value))], ["LLM calls", one => one.llm_calls, count], ["Tool calls", one => one.tool_calls, count],
-  ["Actions", one => one.actions, count], ["Errors", one => one.errors, count], ["Tokens in", one => one.tokens_in, count], ["Tokens out", one => one.tokens_out, count],
+  ["Duration", (one) => one.seconds, duration],
+  ["Cost", (one) => one.cost_nano, (value, one) => (one ? cost(one) : money(value))],
+  ["LLM calls", (one) => one.llm_calls, count],
+  ["Tool calls", (one) => one.tool_calls, count],
+  ["Actions", (one) => one.actions, count],
+  ["Errors", (one) => one.errors, count],
+  ["Tokens in", (one) => one.tokens_in, count],
+  ["Tokens out", (one) => one.tokens_out, count],
 ];
 const place = byId("compare");
 
 async function choose() {
   const found = await ask("sessions", { limit: 100 });
-  if (found.sessions.length < 2) return place.replaceChildren(notice("There are not two sessions yet. Record some with localops demo."));
-  const options = chosen => found.sessions.map(one => make("option", { value: one.session_id, selected: one.session_id === chosen }, `${one.name || "unnamed"} · ${one.state} · ${when(one.began)} · ${duration(one.seconds)}`));
-  const form = make("form", { class: "two", action: url("compare") },
+  if (found.sessions.length < 2)
+    return place.replaceChildren(notice("There are not two sessions yet. Record some with localops demo."));
+  const options = (chosen) =>
+    found.sessions.map((one) =>
+      make(
+        "option",
+        { value: one.session_id, selected: one.session_id === chosen },
+        `${one.name || "unnamed"} · ${one.state} · ${when(one.began)} · ${duration(one.seconds)}`,
+      ),
+    );
+  const form = make(
+    "form",
+    { class: "two", action: url("compare") },
     make("label", {}, "First ", make("select", { name: "a" }, options(data.a || found.sessions[1].session_id))),
     make("label", {}, "Second ", make("select", { name: "b" }, options(data.b || found.sessions[0].session_id))),
-    make("button", { class: "main" }, "Compare"));
+    make("button", { class: "main" }, "Compare"),
+  );
   return place.replaceChildren(form);
 }
 
@@ -32,39 +49,98 @@ async function show() {
 }
 
 function heads({ a, b }) {
-  const head = (one, letter) => make("section", { class: "chart" },
-    make("h2", {}, `${letter}: `, make("a", { href: url(`s/${one.session_id}`) }, one.name || "unnamed")),
-    make("p", { class: "meta" }, make("span", { class: `state ${/^[A-Z][a-z]+$/.test(one.state) ? one.state : ""}` }, one.state), make("time", { datetime: one.began }, stamp(one.began)), make("span", {}, one.project),
-      make("span", { class: "tags" }, one.tags.map(tag => make("span", { class: "tag" }, tag)))),
-    one.reason ? make("p", { class: `reason ${one.state === "Failure" ? "Failure" : ""}` }, one.reason) : null);
+  const head = (one, letter) =>
+    make(
+      "section",
+      { class: "chart" },
+      make("h2", {}, `${letter}: `, make("a", { href: url(`s/${one.session_id}`) }, one.name || "unnamed")),
+      make(
+        "p",
+        { class: "meta" },
+        make("span", { class: `state ${/^[A-Z][a-z]+$/.test(one.state) ? one.state : ""}` }, one.state),
+        make("time", { datetime: one.began }, stamp(one.began)),
+        make("span", {}, one.project),
+        make(
+          "span",
+          { class: "tags" },
+          one.tags.map((tag) => make("span", { class: "tag" }, tag)),
+        ),
+      ),
+      one.reason ? make("p", { class: `reason ${one.state === "Failure" ? "Failure" : ""}` }, one.reason) : null,
+    );
   return make("div", { class: "two" }, head(a, "A"), head(b, "B"));
 }
 
 /** By how much the second is more than the first: less is better for everything that is compared here. */
 function change(a, b, text) {
-  if (a === null || b === null || a === undefined || b === undefined || a === b) return make("span", { class: "faint" }, a === b ? "=" : "–");
-  if (text(Math.abs(b - a)).startsWith("<") || (a && Math.abs(b - a) / a < 0.005)) return make("span", { class: "faint" }, "≈");
+  if (a === null || b === null || a === undefined || b === undefined || a === b)
+    return make("span", { class: "faint" }, a === b ? "=" : "–");
+  if (text(Math.abs(b - a)).startsWith("<") || (a && Math.abs(b - a) / a < 0.005))
+    return make("span", { class: "faint" }, "≈");
   const share = a ? ` (${b > a ? "+" : "−"}${Math.abs(((b - a) / a) * 100).toFixed(0)} %)` : "";
   return make("span", { class: b > a ? "more" : "less" }, `${b > a ? "+" : "−"}${text(Math.abs(b - a))}${share}`);
 }
 
 function figures({ a, b }) {
-  const row = ([label, value, text]) => make("tr", {}, make("th", { scope: "row" }, label), make("td", { class: "num" }, text(value(a), a)), make("td", { class: "num" }, text(value(b), b)), make("td", { class: "num" }, change(value(a), value(b), text)));
-  return make("section", { class: "chart sums" }, make("h2", {}, "Figures"), make("div", { class: "table-wrap" }, make("table", {},
-    make("thead", {}, make("tr", {}, ["Figure", "A", "B", "Difference"].map((label, i) => make("th", { scope: "col", class: i ? "num" : null }, label)))),
-    make("tbody", {}, FIGURES.map(row)))));
+  const row = ([label, value, text]) =>
+    make(
+      "tr",
+      {},
+      make("th", { scope: "row" }, label),
+      make("td", { class: "num" }, text(value(a), a)),
+      make("td", { class: "num" }, text(value(b), b)),
+      make("td", { class: "num" }, change(value(a), value(b), text)),
+    );
+  return make(
+    "section",
+    { class: "chart sums" },
+    make("h2", {}, "Figures"),
+    make(
+      "div",
+      { class: "table-wrap" },
+      make(
+        "table",
+        {},
+        make(
+          "thead",
+          {},
+          make(
+            "tr",
+            {},
+            ["Figure", "A", "B", "Difference"].map((label, i) =>
+              make("th", { scope: "col", class: i ? "num" : null }, label),
+            ),
+          ),
+        ),
+        make("tbody", {}, FIGURES.map(row)),
+      ),
+    ),
+  );
 }
 
-const differs = line => !line.a || !line.b || line.input_differs || line.output_differs || line.a.failed !== line.b.failed || line.a.finished !== line.b.finished;
+const differs = (line) =>
+  !line.a ||
+  !line.b ||
+  line.input_differs ||
+  line.output_differs ||
+  line.a.failed !== line.b.failed ||
+  line.a.finished !== line.b.finished;
 
 function tree(found) {
-  const body = make("tbody"), more = make("div", { class: "bar" }), note = make("span", { class: "faint" });
+  const body = make("tbody"),
+    more = make("div", { class: "bar" }),
+    note = make("span", { class: "faint" });
   const only = make("input", { type: "checkbox", onchange: () => draw() });
-  let shown = [], drawn = 0;
+  let shown = [],
+    drawn = 0;
   const extend = () => {
-    body.append(...shown.slice(drawn, drawn + PAGE).flatMap(line => pair(line, found)));
+    body.append(...shown.slice(drawn, drawn + PAGE).flatMap((line) => pair(line, found)));
     drawn = Math.min(shown.length, drawn + PAGE);
-    more.replaceChildren(...(drawn < shown.length ? [make("button", { type: "button", onclick: extend }, `Show more of ${count(shown.length)}`)] : []));
+    more.replaceChildren(
+      ...(drawn < shown.length
+        ? [make("button", { type: "button", onclick: extend }, `Show more of ${count(shown.length)}`)]
+        : []),
+    );
   };
   const draw = () => {
     shown = only.checked ? found.lines.filter(differs) : found.lines;
@@ -72,52 +148,127 @@ function tree(found) {
     body.replaceChildren();
     extend();
     const unlike = found.lines.filter(differs).length;
-    note.textContent = unlike ? `${many(unlike, "event")} of ${count(found.lines.length)} differ` : "Every event has the same input and output";
+    note.textContent = unlike
+      ? `${many(unlike, "event")} of ${count(found.lines.length)} differ`
+      : "Every event has the same input and output";
   };
   shortcut("d", "Only what differs", () => only.click());
   draw();
-  return [make("section", { class: "chart pairs" },
-    make("h2", {}, "Events"), make("div", { class: "bar" }, make("label", {}, only, " only what differs"), note, found.cut ? make("span", { class: "pending" }, "Only the first 5 000 events of each are compared") : null),
-    make("div", { class: "table-wrap" }, make("table", {},
-      make("thead", {}, make("tr", {}, ["Event", "A took", "B took", "Difference", "A cost", "B cost", "Differs"].map((label, i) => make("th", { scope: "col", class: i && i < 6 ? "num" : null }, label)))), body)), more)];
+  return [
+    make(
+      "section",
+      { class: "chart pairs" },
+      make("h2", {}, "Events"),
+      make(
+        "div",
+        { class: "bar" },
+        make("label", {}, only, " only what differs"),
+        note,
+        found.cut ? make("span", { class: "pending" }, "Only the first 5 000 events of each are compared") : null,
+      ),
+      make(
+        "div",
+        { class: "table-wrap" },
+        make(
+          "table",
+          {},
+          make(
+            "thead",
+            {},
+            make(
+              "tr",
+              {},
+              ["Event", "A took", "B took", "Difference", "A cost", "B cost", "Differs"].map((label, i) =>
+                make("th", { scope: "col", class: i && i < 6 ? "num" : null }, label),
+              ),
+            ),
+          ),
+          body,
+        ),
+      ),
+      more,
+    ),
+  ];
 }
 
 function pair(line, { a, b }) {
-  const side = (one, session) => (one ? make("a", { href: url(`s/${session.session_id}?event=${one.seq}#tree`) }, one.finished ? duration(one.seconds) : "unfinished") : make("span", { class: "faint" }, "–"));
+  const side = (one, session) =>
+    one
+      ? make(
+          "a",
+          { href: url(`s/${session.session_id}?event=${one.seq}#tree`) },
+          one.finished ? duration(one.seconds) : "unfinished",
+        )
+      : make("span", { class: "faint" }, "–");
   const told = [
-    !line.a && make("span", { class: "tag only-b" }, "only in B"), !line.b && make("span", { class: "tag only-a" }, "only in A"),
-    line.input_differs && make("span", { class: "tag differs" }, "input"), line.output_differs && make("span", { class: "tag differs" }, "output"),
-    line.a && line.b && line.a.failed !== line.b.failed && make("span", { class: "tag only-a" }, line.a.failed ? "failed in A" : "failed in B"),
+    !line.a && make("span", { class: "tag only-b" }, "only in B"),
+    !line.b && make("span", { class: "tag only-a" }, "only in A"),
+    line.input_differs && make("span", { class: "tag differs" }, "input"),
+    line.output_differs && make("span", { class: "tag differs" }, "output"),
+    line.a &&
+      line.b &&
+      line.a.failed !== line.b.failed &&
+      make("span", { class: "tag only-a" }, line.a.failed ? "failed in A" : "failed in B"),
   ].filter(Boolean);
   const what = make("td", { class: "what" });
   const name = [make("span", { class: `kind ${KINDS.has(line.kind) ? line.kind : ""}` }, line.kind), " ", line.name];
   what.style.paddingLeft = `${0.4 + Math.min(16, line.depth) * 1.1}rem`;
-  const texts = [["input", line.input], ["output", line.output]].filter(([, both]) => both);
-  const row = make("tr", {}, what, make("td", { class: "num" }, side(line.a, a)), make("td", { class: "num" }, side(line.b, b)),
+  const texts = [
+    ["input", line.input],
+    ["output", line.output],
+  ].filter(([, both]) => both);
+  const row = make(
+    "tr",
+    {},
+    what,
+    make("td", { class: "num" }, side(line.a, a)),
+    make("td", { class: "num" }, side(line.b, b)),
     make("td", { class: "num" }, line.a && line.b ? change(line.a.seconds, line.b.seconds, duration) : ""),
-    make("td", { class: "num" }, line.a?.cost_nano ? money(line.a.cost_nano) : ""), make("td", { class: "num" }, line.b?.cost_nano ? money(line.b.cost_nano) : ""), make("td", {}, told));
+    make("td", { class: "num" }, line.a?.cost_nano ? money(line.a.cost_nano) : ""),
+    make("td", { class: "num" }, line.b?.cost_nano ? money(line.b.cost_nano) : ""),
+    make("td", {}, told),
+  );
   if (!texts.length) {
     what.append(...name);
     return [row];
   }
   const below = make("tr", { hidden: true });
-  const open = make("button", { type: "button", class: "link", "aria-expanded": "false", onclick: () => {
-    if (!below.firstChild) below.append(make("td", { colspan: 7 }, texts.map(([label, both]) => make("div", {}, make("h3", {}, label), marked(both)))));
-    below.hidden = !below.hidden;
-    open.setAttribute("aria-expanded", String(!below.hidden));
-  } }, ...name);
+  const open = make(
+    "button",
+    {
+      type: "button",
+      class: "link",
+      "aria-expanded": "false",
+      onclick: () => {
+        if (!below.firstChild)
+          below.append(
+            make(
+              "td",
+              { colspan: 7 },
+              texts.map(([label, both]) => make("div", {}, make("h3", {}, label), marked(both))),
+            ),
+          );
+        below.hidden = !below.hidden;
+        open.setAttribute("aria-expanded", String(!below.hidden));
+      },
+    },
+    ...name,
+  );
   what.append(open);
   return [row, below];
 }
 
 /** Two texts with what differs marked; what is left out of them is said. */
 function marked({ texts: [one, other], same_before, is_cut }) {
-  const note = text => make("span", { class: "faint" }, text);
-  return make("pre", { tabindex: 0 },
+  const note = (text) => make("span", { class: "faint" }, text);
+  return make(
+    "pre",
+    { tabindex: 0 },
     same_before ? note(`… ${many(same_before, "character")} before are the same\n`) : null,
     difference(one, other).map(([kind, text]) => (kind === "same" ? text : make(kind, {}, text))),
-    is_cut ? note("\n… the rest is not shown: open the events for all of it") : null);
+    is_cut ? note("\n… the rest is not shown: open the events for all of it") : null,
+  );
 }
 
-const problem = error => place.replaceChildren(notice(error.message, "problem"));
+const problem = (error) => place.replaceChildren(notice(error.message, "problem"));
 (data.a && data.b ? show() : choose()).catch(problem);

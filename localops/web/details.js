@@ -8,13 +8,54 @@ import { json, shown, traceback, unpacked } from "./values.js";
 const KINDS = new Set(["llm", "tool", "agent", "action", "error"]);
 // What is shown first, under a name of its own; whatever else there is comes after as JSON.
 const TEXTS = [
-  ["prompt", "Prompt"], ["completion", "Completion"], ["params", "Arguments"], ["input", "Input"], ["output", "Output"], ["returns", "Result"], ["result", "Result"],
-  ["details", "Details"], ["logs", "Logs"],
+  ["prompt", "Prompt"],
+  ["completion", "Completion"],
+  ["params", "Arguments"],
+  ["input", "Input"],
+  ["output", "Output"],
+  ["returns", "Result"],
+  ["result", "Result"],
+  ["details", "Details"],
+  ["logs", "Logs"],
 ];
 const KNOWN = new Set([
-  ...TEXTS.map(([key]) => key), "id", "session", "kind", "name", "parent", "agent", "start_ns", "end_ns", "finished", "failed", "model", "tokens_in", "tokens_out",
-  "tokens_cached", "tokens_reasoning", "cost_usd", "cost_nano", "tags", "seq", "entry", "raw", "attachments", "project", "agent_name", "parent_entry", "trigger_entry",
-  "trigger", "billed", "error", "message", "traceback", "error_type", "screenshot", "schema_version", "localops", "hub",
+  ...TEXTS.map(([key]) => key),
+  "id",
+  "session",
+  "kind",
+  "name",
+  "parent",
+  "agent",
+  "start_ns",
+  "end_ns",
+  "finished",
+  "failed",
+  "model",
+  "tokens_in",
+  "tokens_out",
+  "tokens_cached",
+  "tokens_reasoning",
+  "cost_usd",
+  "cost_nano",
+  "tags",
+  "seq",
+  "entry",
+  "raw",
+  "attachments",
+  "project",
+  "agent_name",
+  "parent_entry",
+  "trigger_entry",
+  "trigger",
+  "billed",
+  "error",
+  "message",
+  "traceback",
+  "error_type",
+  "screenshot",
+  "schema_version",
+  "localops",
+  "hub",
 ]);
 
 export class Details {
@@ -38,7 +79,8 @@ export class Details {
       if (event.entry && event.entry !== seq) return this.page.select(event.entry); // it goes by where it began
       this._draw(event);
     } catch (error) {
-      if (this.seq === seq) this.box.replaceChildren(this._head({ kind: "", name: "Event" }), notice(error.message, "problem"));
+      if (this.seq === seq)
+        this.box.replaceChildren(this._head({ kind: "", name: "Event" }), notice(error.message, "problem"));
     } finally {
       clearTimeout(late);
     }
@@ -46,35 +88,87 @@ export class Details {
   }
 
   _draw(event) {
-    const part = (title, content, copied) => make("section", {}, make("h3", {}, title, copied === undefined ? null : copyButton("Copy", plain(copied))), content);
-    const switch_ = make("button", { type: "button", class: "quiet small", "aria-pressed": String(this.raw), onclick: () => {
-      this.raw = !this.raw;
-      this._draw(event);
-    } }, this.raw ? "Readable" : "Raw");
+    const part = (title, content, copied) =>
+      make(
+        "section",
+        {},
+        make("h3", {}, title, copied === undefined ? null : copyButton("Copy", plain(copied))),
+        content,
+      );
+    const switch_ = make(
+      "button",
+      {
+        type: "button",
+        class: "quiet small",
+        "aria-pressed": String(this.raw),
+        onclick: () => {
+          this.raw = !this.raw;
+          this._draw(event);
+        },
+      },
+      this.raw ? "Readable" : "Raw",
+    );
     const inside = this.raw
-      ? (event.raw || [event]).map((row, index) => part(index ? "The row it ended with" : "The row as it is stored", json(row), row))
+      ? (event.raw || [event]).map((row, index) =>
+          part(index ? "The row it ended with" : "The row as it is stored", json(row), row),
+        )
       : this._parts(event, part);
     this.box.replaceChildren(this._head(event, switch_), ...inside);
     this.box.scrollTop = 0;
   }
 
   _head(event, ...tools) {
-    return make("header", {}, make("h2", {}, make("span", { class: `kind ${KINDS.has(event.kind) ? event.kind : ""}` }, event.kind), " ", event.name || event.model || "",
-      event.failed && make("span", { class: "failed" }, " failed")),
-    tools, make("button", { type: "button", class: "quiet round", "aria-label": "Close the event", title: "Close (Esc)", onclick: () => this.page.select(0) }, icon(ICONS.close)));
+    return make(
+      "header",
+      {},
+      make(
+        "h2",
+        {},
+        make("span", { class: `kind ${KINDS.has(event.kind) ? event.kind : ""}` }, event.kind),
+        " ",
+        event.name || event.model || "",
+        event.failed && make("span", { class: "failed" }, " failed"),
+      ),
+      tools,
+      make(
+        "button",
+        {
+          type: "button",
+          class: "quiet round",
+          "aria-label": "Close the event",
+          title: "Close (Esc)",
+          onclick: () => this.page.select(0),
+        },
+        icon(ICONS.close),
+      ),
+    );
   }
 
   _parts(event, part) {
     const parts = [];
     const wrong = this._wrong(event);
-    if (wrong.length) parts.push(part("What went wrong", wrong, event.traceback || event.logs || event.message || event.error || event.details));
+    if (wrong.length)
+      parts.push(
+        part("What went wrong", wrong, event.traceback || event.logs || event.message || event.error || event.details),
+      );
     for (const [key, title] of TEXTS) {
       if (event.kind === "error" && (key === "details" || key === "logs")) continue; // shown above
       const value = unpacked(event[key]);
-      if (value !== undefined && value !== null && value !== "") parts.push(part(title, make("div", { class: "clip", tabindex: 0, role: "group", "aria-label": title }, shown(value)), value));
+      if (value !== undefined && value !== null && value !== "")
+        parts.push(
+          part(
+            title,
+            make("div", { class: "clip", tabindex: 0, role: "group", "aria-label": title }, shown(value)),
+            value,
+          ),
+        );
     }
     if (event.attachments?.length) parts.push(part("Files", event.attachments.map(file)));
-    const rest = Object.fromEntries(Object.entries(event).filter(([key, value]) => !KNOWN.has(key) && value !== null && value !== "" && !(Array.isArray(value) && !value.length)));
+    const rest = Object.fromEntries(
+      Object.entries(event).filter(
+        ([key, value]) => !KNOWN.has(key) && value !== null && value !== "" && !(Array.isArray(value) && !value.length),
+      ),
+    );
     parts.push(part("Facts", this._facts(event)));
     if (Object.keys(rest).length) parts.push(part("And", json(rest), rest));
     return parts;
@@ -83,15 +177,18 @@ export class Details {
   _wrong(event) {
     const told = [];
     const error = event.error;
-    const words = [event.error_type, event.message, typeof error === "string" ? error : null].filter(Boolean).join(": ");
+    const words = [event.error_type, event.message, typeof error === "string" ? error : null]
+      .filter(Boolean)
+      .join(": ");
     if (words) told.push(make("p", {}, make("strong", {}, words)));
     if (error && typeof error === "object") told.push(shown(error));
     if (event.kind === "error") {
       if (event.details) told.push(shown(event.details));
       if (event.logs) told.push(traceback(event.logs));
     }
-    const { run } = this.page, { first, next } = run.tree;
-    for (let child = event.failed ? first[run.find(this.seq)] ?? -1 : -1; child >= 0; child = next[child]) {
+    const { run } = this.page,
+      { first, next } = run.tree;
+    for (let child = event.failed ? (first[run.find(this.seq)] ?? -1) : -1; child >= 0; child = next[child]) {
       if (run.kindOf(child) === "error") told.push(this._told(run.seq[child], run.nameOf(child) || "the error"));
     }
     if (event.traceback) told.push(traceback(event.traceback));
@@ -102,34 +199,90 @@ export class Details {
   /** An error inside this event, by name, with its message as soon as that is here. */
   _told(seq, name) {
     const line = make("p", {}, this._link(seq, name));
-    ask(`sessions/${this.page.run.id}/events/${seq}`).then(error => typeof error.details === "string" && line.append(`: ${error.details.slice(0, 1_000)}`), () => {});
+    ask(`sessions/${this.page.run.id}/events/${seq}`).then(
+      (error) => typeof error.details === "string" && line.append(`: ${error.details.slice(0, 1_000)}`),
+      () => {},
+    );
     return line;
   }
 
   _link(seq, label) {
-    return make("a", { href: `?event=${seq}${location.hash}`, onclick: click => {
-      click.preventDefault();
-      this.page.select(seq);
-    } }, label);
+    return make(
+      "a",
+      {
+        href: `?event=${seq}${location.hash}`,
+        onclick: (click) => {
+          click.preventDefault();
+          this.page.select(seq);
+        },
+      },
+      label,
+    );
   }
 
   _facts(event) {
-    const { run } = this.page, at = run.find(this.seq), start = Number(event.start_ns) / 1e6;
+    const { run } = this.page,
+      at = run.find(this.seq),
+      start = Number(event.start_ns) / 1e6;
     const rows = [
       ["Began", `${stamp(start)}, ${duration((start - run.t0) / 1e3 - run.begin / 1e6)} in`],
-      ["Duration", event.finished ? duration((Number(event.end_ns) - Number(event.start_ns)) / 1e9) : this.page.running ? "still running" : "did not finish"],
-      ["Agent", event.agent_name], ["Model", event.model],
-      ["Tokens", event.tokens_in || event.tokens_out ? `${count(event.tokens_in || 0)} in, ${count(event.tokens_out || 0)} out${event.tokens_cached ? `, ${count(event.tokens_cached)} cached` : ""}${event.tokens_reasoning ? `, ${count(event.tokens_reasoning)} reasoning` : ""}` : null],
-      ["Cost", event.billed === false ? "not billed" : event.cost_nano === null || event.cost_nano === undefined ? (event.kind === "llm" ? "unpriced" : null) : event.cost_nano || event.kind === "llm" ? money(event.cost_nano) : null],
+      [
+        "Duration",
+        event.finished
+          ? duration((Number(event.end_ns) - Number(event.start_ns)) / 1e9)
+          : this.page.running
+            ? "still running"
+            : "did not finish",
+      ],
+      ["Agent", event.agent_name],
+      ["Model", event.model],
+      [
+        "Tokens",
+        event.tokens_in || event.tokens_out
+          ? [
+              `${count(event.tokens_in || 0)} in`,
+              `${count(event.tokens_out || 0)} out`,
+              event.tokens_cached && `${count(event.tokens_cached)} cached`,
+              event.tokens_reasoning && `${count(event.tokens_reasoning)} reasoning`,
+            ]
+              .filter(Boolean)
+              .join(", ")
+          : null,
+      ],
+      [
+        "Cost",
+        event.billed === false
+          ? "not billed"
+          : event.cost_nano === null || event.cost_nano === undefined
+            ? event.kind === "llm"
+              ? "unpriced"
+              : null
+            : event.cost_nano || event.kind === "llm"
+              ? money(event.cost_nano)
+              : null,
+      ],
       ["Tags", event.tags?.length ? event.tags.join(", ") : null],
-      ["Inside", event.parent_entry ? this._link(event.parent_entry, (at >= 0 && run.find(event.parent_entry) >= 0 && run.nameOf(run.find(event.parent_entry))) || "the event around it") : null],
+      [
+        "Inside",
+        event.parent_entry
+          ? this._link(
+              event.parent_entry,
+              (at >= 0 && run.find(event.parent_entry) >= 0 && run.nameOf(run.find(event.parent_entry))) ||
+                "the event around it",
+            )
+          : null,
+      ],
       ["Id", make("span", {}, make("code", {}, event.id), " ", copyButton("Copy", event.id))],
     ];
-    return make("dl", { class: "facts" }, rows.filter(([, value]) => value).flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]));
+    return make(
+      "dl",
+      { class: "facts" },
+      rows.filter(([, value]) => value).flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]),
+    );
   }
 }
 
-const plain = value => (typeof value === "string" ? value : JSON.stringify(value, null, 2));
+const plain = (value) => (typeof value === "string" ? value : JSON.stringify(value, null, 2));
 
 function file(one) {
   if (one.bytes === null) return make("p", { class: "faint" }, `${one.digest.slice(0, 12)}… is not here`);
@@ -139,6 +292,12 @@ function file(one) {
     const image = make("img", { src: one.url, alt: "Attached image", loading: "lazy" });
     return make("div", {}, image, box);
   }
-  if (one.kind.startsWith("video/")) return make("div", {}, make("video", { src: one.url, controls: true, preload: "metadata", "aria-label": "Attached video" }), box);
+  if (one.kind.startsWith("video/"))
+    return make(
+      "div",
+      {},
+      make("video", { src: one.url, controls: true, preload: "metadata", "aria-label": "Attached video" }),
+      box,
+    );
   return box;
 }

@@ -13,22 +13,41 @@ export class Events {
     this.page = page;
     this.shown = [];
     this.list = new VirtualList({
-      label: "Events", height: PHONE.matches ? 46 : 28, draw: (index, row) => this._draw(this.shown[index], row), choose: index => page.select(page.run.seq[this.shown[index]], { from: "events" }),
+      label: "Events",
+      height: PHONE.matches ? 46 : 28,
+      draw: (index, row) => this._draw(this.shown[index], row),
+      choose: (index) => page.select(page.run.seq[this.shown[index]], { from: "events" }),
     });
     PHONE.addEventListener("change", () => {
       this.list.height = PHONE.matches ? 46 : 28;
       this.list.show(this.shown.length);
     });
     this.note = make("span", { class: "faint" });
-    this.element = make("div", { class: "pane events" }, make("div", { class: "bar" }, this.note),
-      make("div", { class: "columns", "aria-hidden": "true" },
-        [["Begins", "num"], ["Kind", "narrow"], ["Name", ""], ["Agent", "wide"], ["Model", "wide"], ["Duration", "num"], ["Tokens", "num wide"], ["Cost", "num narrow"]].map(([label, kind]) => make("span", { class: kind }, label))),
-      this.list.element);
+    this.element = make(
+      "div",
+      { class: "pane events" },
+      make("div", { class: "bar" }, this.note),
+      make(
+        "div",
+        { class: "columns", "aria-hidden": "true" },
+        [
+          ["Begins", "num"],
+          ["Kind", "narrow"],
+          ["Name", ""],
+          ["Agent", "wide"],
+          ["Model", "wide"],
+          ["Duration", "num"],
+          ["Tokens", "num wide"],
+          ["Cost", "num narrow"],
+        ].map(([label, kind]) => make("span", { class: kind }, label)),
+      ),
+      this.list.element,
+    );
   }
 
   changed() {
     const { run } = this.page;
-    this.shown = this.page.filtered ? run.order.filter(at => this.page.matches(at)) : run.order;
+    this.shown = this.page.filtered ? run.order.filter((at) => this.page.matches(at)) : run.order;
     this.note.textContent = this.page.filtered ? `${count(this.shown.length)} of ${count(run.n)}` : count(run.n);
     this.list.current = this.shown.indexOf(run.find(this.page.selected));
     this.list.show(this.shown.length);
@@ -43,17 +62,34 @@ export class Events {
   }
 
   _draw(at, row) {
-    const { run } = this.page, kind = run.kindOf(at);
+    const { run } = this.page,
+      kind = run.kindOf(at);
     const cell = (kind_, ...inside) => make("span", { class: kind_, role: "gridcell" }, ...inside);
     row.setAttribute("role", "row");
     row.append(
       cell("num faint", duration((run.start[at] - run.begin) / 1e6)),
       cell("narrow", make("span", { class: `kind ${KINDS.has(kind) ? kind : ""}` }, kind)),
-      cell("what",
-        make("span", {}, make("span", { class: `kind bare ${KINDS.has(kind) ? kind : ""}`, "aria-hidden": "true" }), run.nameOf(at), run.failed[at] ? make("span", { class: "failed" }, " failed") : null),
-        preview(run.seq[at], run.took[at] >= 0)),
-      cell("wide faint", run.agentOf(at)), cell("wide faint", run.model[at] >= 0 ? run.models[run.model[at]] : ""),
-      cell("num", run.took[at] < 0 ? make("span", { class: "pending" }, this.page.running ? "running" : "unfinished") : duration(run.took[at] / 1e6)),
-      cell("num wide", run.tokens[at] ? count(run.tokens[at]) : ""), cell("num narrow", run.cost[at] > 0 ? money(run.cost[at]) : ""));
+      cell(
+        "what",
+        make(
+          "span",
+          {},
+          make("span", { class: `kind bare ${KINDS.has(kind) ? kind : ""}`, "aria-hidden": "true" }),
+          run.nameOf(at),
+          run.failed[at] ? make("span", { class: "failed" }, " failed") : null,
+        ),
+        preview(run.seq[at], run.took[at] >= 0),
+      ),
+      cell("wide faint", run.agentOf(at)),
+      cell("wide faint", run.model[at] >= 0 ? run.models[run.model[at]] : ""),
+      cell(
+        "num",
+        run.took[at] < 0
+          ? make("span", { class: "pending" }, this.page.running ? "running" : "unfinished")
+          : duration(run.took[at] / 1e6),
+      ),
+      cell("num wide", run.tokens[at] ? count(run.tokens[at]) : ""),
+      cell("num narrow", run.cost[at] > 0 ? money(run.cost[at]) : ""),
+    );
   }
 }

@@ -6,7 +6,8 @@ import { box, plot, ranking } from "./charts.js";
 import { count, duration, money, percent, STEPS, tick } from "./formats.js";
 
 const KINDS = new Set(["llm", "tool", "agent", "action", "error"]);
-const BUCKETS = 100, TOP = 10;
+const BUCKETS = 100,
+  TOP = 10;
 
 export class Figures {
   constructor(page) {
@@ -18,40 +19,70 @@ export class Figures {
     const { run } = this.page;
     if (this.version === run.version) return;
     this.version = run.version;
-    const calls = kind => Array.from(run.order).filter(at => run.kindOf(at) === kind);
-    const llm = calls("llm"), tool = calls("tool");
+    const calls = (kind) => Array.from(run.order).filter((at) => run.kindOf(at) === kind);
+    const llm = calls("llm"),
+      tool = calls("tool");
     const over = this._over();
     over.classList.add("wide");
-    return this.element.replaceChildren(...[
-      over,
-      this._by("Cost and tokens by model", "Model", llm, "model", run.models, true),
-      this._by("Cost and tokens by agent", "Agent", Array.from(run.order), "agent", run.agents, true),
-      this._by("Tools", "Tool", tool, "name", run.names, false),
-      llm.length > 0 && this._latency("How long LLM calls took", llm, "llm"),
-      tool.length > 0 && this._latency("How long tool calls took", tool, "tool"),
-      this._top("Slowest calls", "Duration", [...llm, ...tool], at => run.took[at], at => duration(run.took[at] / 1e6)),
-      this._top("Most expensive calls", "Cost", [...llm, ...tool].filter(at => run.cost[at] > 0), at => run.cost[at], at => money(run.cost[at])),
-    ].filter(Boolean));
+    return this.element.replaceChildren(
+      ...[
+        over,
+        this._by("Cost and tokens by model", "Model", llm, "model", run.models, true),
+        this._by("Cost and tokens by agent", "Agent", Array.from(run.order), "agent", run.agents, true),
+        this._by("Tools", "Tool", tool, "name", run.names, false),
+        llm.length > 0 && this._latency("How long LLM calls took", llm, "llm"),
+        tool.length > 0 && this._latency("How long tool calls took", tool, "tool"),
+        this._top(
+          "Slowest calls",
+          "Duration",
+          [...llm, ...tool],
+          (at) => run.took[at],
+          (at) => duration(run.took[at] / 1e6),
+        ),
+        this._top(
+          "Most expensive calls",
+          "Cost",
+          [...llm, ...tool].filter((at) => run.cost[at] > 0),
+          (at) => run.cost[at],
+          (at) => money(run.cost[at]),
+        ),
+      ].filter(Boolean),
+    );
   }
 
   _over() {
     const { run } = this.page;
-    const { begin } = run, step = Math.max(1, (run.last - begin) / BUCKETS);
+    const { begin } = run,
+      step = Math.max(1, (run.last - begin) / BUCKETS);
     const x = Array.from({ length: BUCKETS }, (_, i) => ((i + 0.5) * step) / 1e6);
     const sums = new Map();
     for (let at = 0; at < run.n; at += 1) {
       const kind = KINDS.has(run.kindOf(at)) ? run.kindOf(at) : "other";
-      if (!sums.has(kind)) sums.set(kind, new Array(BUCKETS).fill(0));
+      if (!sums.has(kind))
+        sums.set(
+          kind,
+          Array.from({ length: BUCKETS }, () => 0),
+        );
       sums.get(kind)[Math.min(BUCKETS - 1, Math.max(0, Math.floor((run.start[at] - begin) / step)))] += 1;
     }
     return plot({
-      title: "Events over time", label: "at", x, time: false, steps: STEPS, stacked: true, xText: value => tick(value, (step * 10) / 1e6), yText: count,
-      series: ["llm", "tool", "agent", "action", "other", "error"].filter(kind => sums.has(kind)).map(kind => ({ label: kind, values: sums.get(kind), colour: kind })),
+      title: "Events over time",
+      label: "at",
+      x,
+      time: false,
+      steps: STEPS,
+      stacked: true,
+      xText: (value) => tick(value, (step * 10) / 1e6),
+      yText: count,
+      series: ["llm", "tool", "agent", "action", "other", "error"]
+        .filter((kind) => sums.has(kind))
+        .map((kind) => ({ label: kind, values: sums.get(kind), colour: kind })),
     });
   }
 
   _by(title, label, events, column, names, tokens) {
-    const { run } = this.page, groups = new Map();
+    const { run } = this.page,
+      groups = new Map();
     for (const at of events) {
       const key = run[column][at];
       if (key < 0) continue;
@@ -65,17 +96,33 @@ export class Figures {
       groups.set(key, sum);
     }
     const rows = [...groups.values()].sort((a, b) => b.cost - a.cost || b.calls - a.calls).slice(0, 30);
-    const costs = rows.some(row => row.cost > 0);
-    return rows.length > 0 && ranking({
-      title, rows, value: row => (costs ? row.cost : row.calls), to: row => () => this._seek(column, names[row.key]),
-      columns: [
-        { label, text: row => names[row.key] || "unnamed" },
-        { label: column === "agent" ? "Events" : "Calls", num: true, text: row => count(row.calls) },
-        { label: "Failed", num: true, text: row => (row.failed ? `${count(row.failed)} (${percent(row.failed / row.calls)})` : "0") },
-        tokens ? { label: "Tokens", num: true, text: row => count(row.tokens) } : { label: "Time", num: true, text: row => duration(row.took / 1e6) },
-        { label: "Cost", num: true, text: row => (row.unpriced && !row.cost ? "unpriced" : money(row.cost) + (row.unpriced ? " + ?" : "")) },
-      ],
-    });
+    const costs = rows.some((row) => row.cost > 0);
+    return (
+      rows.length > 0 &&
+      ranking({
+        title,
+        rows,
+        value: (row) => (costs ? row.cost : row.calls),
+        to: (row) => () => this._seek(column, names[row.key]),
+        columns: [
+          { label, text: (row) => names[row.key] || "unnamed" },
+          { label: column === "agent" ? "Events" : "Calls", num: true, text: (row) => count(row.calls) },
+          {
+            label: "Failed",
+            num: true,
+            text: (row) => (row.failed ? `${count(row.failed)} (${percent(row.failed / row.calls)})` : "0"),
+          },
+          tokens
+            ? { label: "Tokens", num: true, text: (row) => count(row.tokens) }
+            : { label: "Time", num: true, text: (row) => duration(row.took / 1e6) },
+          {
+            label: "Cost",
+            num: true,
+            text: (row) => (row.unpriced && !row.cost ? "unpriced" : money(row.cost) + (row.unpriced ? " + ?" : "")),
+          },
+        ],
+      })
+    );
   }
 
   _seek(column, name) {
@@ -88,23 +135,55 @@ export class Figures {
   /** A histogram whose steps double, since the longest call takes a thousand times the shortest. */
   _latency(title, events, colour) {
     const { run } = this.page;
-    const took = Float64Array.from(events.filter(at => run.took[at] >= 0), at => run.took[at] / 1e6).sort();
+    const took = Float64Array.from(
+      events.filter((at) => run.took[at] >= 0),
+      (at) => run.took[at] / 1e6,
+    ).sort();
     if (!took.length) return box(title, make("p", { class: "faint" }, "None finished"));
-    const power = value => Math.floor(Math.log2(Math.max(value, 1e-3)) * 2);
-    const low = power(took[0]), high = power(took.at(-1)), values = new Array(high - low + 1).fill(0);
-    took.forEach(value => (values[power(value) - low] += 1));
-    const at = share => took[Math.min(took.length - 1, Math.max(0, Math.ceil(share * took.length) - 1))];
-    const element = plot({ title, label: "about", x: values.map((_, i) => low + i), time: false, xText: value => duration(2 ** ((value + 0.5) / 2)), yText: count, series: [{ label: "calls", values, colour }], height: 180 });
-    element.querySelector("h2").after(make("p", { class: "faint" }, `half within ${duration(at(0.5))}, 95 % within ${duration(at(0.95))}, the longest ${duration(took.at(-1))}`));
+    const power = (value) => Math.floor(Math.log2(Math.max(value, 1e-3)) * 2);
+    const low = power(took[0]),
+      high = power(took.at(-1)),
+      values = Array.from({ length: high - low + 1 }, () => 0);
+    took.forEach((value) => (values[power(value) - low] += 1));
+    const at = (share) => took[Math.min(took.length - 1, Math.max(0, Math.ceil(share * took.length) - 1))];
+    const element = plot({
+      title,
+      label: "about",
+      x: values.map((_, i) => low + i),
+      time: false,
+      xText: (value) => duration(2 ** ((value + 0.5) / 2)),
+      yText: count,
+      series: [{ label: "calls", values, colour }],
+      height: 180,
+    });
+    element
+      .querySelector("h2")
+      .after(
+        make(
+          "p",
+          { class: "faint" },
+          `half within ${duration(at(0.5))}, 95 % within ${duration(at(0.95))}, the longest ${duration(took.at(-1))}`,
+        ),
+      );
     return element;
   }
 
   _top(title, label, events, size, text) {
     const { run } = this.page;
     const rows = events.sort((a, b) => size(b) - size(a)).slice(0, TOP);
-    return rows.length > 0 && ranking({
-      title, rows, value: at => Math.max(0, size(at)), to: at => () => this.page.select(run.seq[at]),
-      columns: [{ label: "Call", text: at => run.nameOf(at) || run.kindOf(at) }, { label: "Agent", text: at => run.agentOf(at) }, { label, num: true, text }],
-    });
+    return (
+      rows.length > 0 &&
+      ranking({
+        title,
+        rows,
+        value: (at) => Math.max(0, size(at)),
+        to: (at) => () => this.page.select(run.seq[at]),
+        columns: [
+          { label: "Call", text: (at) => run.nameOf(at) || run.kindOf(at) },
+          { label: "Agent", text: (at) => run.agentOf(at) },
+          { label, num: true, text },
+        ],
+      })
+    );
   }
 }

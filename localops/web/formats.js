@@ -2,7 +2,8 @@
 
 const GROUP = "\u202f"; // a narrow space that does not break
 
-export const count = value => (value === null || value === undefined ? "–" : String(Math.round(value)).replace(/\B(?=(\d{3})+$)/g, GROUP));
+export const count = (value) =>
+  value === null || value === undefined ? "–" : String(Math.round(value)).replace(/\B(?=(\d{3})+$)/g, GROUP);
 
 /** 12 345 678 as 12.3M, for narrow places. */
 export function short(value) {
@@ -18,7 +19,7 @@ export function duration(seconds) {
   if (seconds === null || seconds === undefined || Number.isNaN(seconds)) return "–";
   if (seconds < 0) return `-${duration(-seconds)}`;
   if (seconds > 0 && seconds < 0.0005) return "<1ms";
-  const two = number => String(number).padStart(2, "0");
+  const two = (number) => String(number).padStart(2, "0");
   const milliseconds = Math.round(seconds * 1e3);
   if (milliseconds < 1000) return `${milliseconds}ms`;
   const tenths = Math.round(seconds * 10);
@@ -32,13 +33,26 @@ export function duration(seconds) {
 }
 
 /** How many seconds a session has lasted: one that runs goes on until now. */
-export const elapsed = one => (one.state === "Running" ? Math.max(one.seconds, (Date.now() - Date.parse(one.began)) / 1e3) : one.seconds);
+export const elapsed = (one) =>
+  one.state === "Running" ? Math.max(one.seconds, (Date.now() - Date.parse(one.began)) / 1e3) : one.seconds;
 
 const DAY = 86_400;
 /** Steps of an axis of seconds at which people like to look. */
 export const STEPS = [
-  ...[-6, -5, -4, -3, -2, -1, 0].flatMap(power => [1, 2, 5].map(factor => +`${factor}e${power}`)),
-  10, 20, 30, 60, 120, 300, 600, 1_800, 3_600, 7_200, 21_600, 43_200, ...[1, 2, 7, 14, 28, 91, 182, 365].map(days => days * DAY),
+  ...[-6, -5, -4, -3, -2, -1, 0].flatMap((power) => [1, 2, 5].map((factor) => +`${factor}e${power}`)),
+  10,
+  20,
+  30,
+  60,
+  120,
+  300,
+  600,
+  1_800,
+  3_600,
+  7_200,
+  21_600,
+  43_200,
+  ...[1, 2, 7, 14, 28, 91, 182, 365].map((days) => days * DAY),
 ];
 
 /** A point on an axis whose points lie `step` seconds apart. */
@@ -52,10 +66,12 @@ export function tick(seconds, step) {
 /** Nano-dollars: $12.35, $0.0123, $0.000042. */
 export function money(nano) {
   if (nano === null || nano === undefined || Number.isNaN(nano)) return "unpriced";
-  const amount = Math.abs(nano), sign = nano < 0 ? "-" : "";
+  const amount = Math.abs(nano),
+    sign = nano < 0 ? "-" : "";
   if (amount > 0 && amount < 500) return `${sign}<$0.000001`;
   const places = amount === 0 || amount >= 1e9 ? 2 : amount >= 1e7 ? 4 : 6;
-  const unit = 10 ** (9 - places), parts = Math.floor((amount + unit / 2) / unit); // halves up, as the commands round
+  const unit = 10 ** (9 - places),
+    parts = Math.floor((amount + unit / 2) / unit); // halves up, as the commands round
   return `${sign}$${count(Math.floor(parts / 10 ** places))}.${String(parts % 10 ** places).padStart(places, "0")}`;
 }
 
@@ -71,5 +87,6 @@ export function bytes(size) {
   return size < 1048576 ? `${(size / 1024).toFixed(1)} kB` : `${(size / 1048576).toFixed(1)} MB`;
 }
 
-export const percent = share => (share === null || share === undefined ? "–" : `${(share * 100).toFixed(share && share < 0.1 ? 1 : 0)} %`);
+export const percent = (share) =>
+  share === null || share === undefined ? "–" : `${(share * 100).toFixed(share && share < 0.1 ? 1 : 0)} %`;
 export const many = (number, one, more = `${one}s`) => `${count(number)} ${number === 1 ? one : more}`;

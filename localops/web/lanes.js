@@ -10,7 +10,8 @@ export function byAgent(run, now) {
     if (!groups.has(agent)) groups.set(agent, []);
     groups.get(agent).push(at);
   }
-  const lines = [], lanes = [];
+  const lines = [],
+    lanes = [];
   for (const [agent, events] of groups) {
     const from = lines.length;
     lines.push(...pack(run, events, now, MOST.agent));
@@ -22,7 +23,9 @@ export function byAgent(run, now) {
 /** Each event somewhere below the one it happened in. */
 export function byNesting(run, now) {
   const { walk, parent } = run.tree;
-  const line = new Int32Array(run.n), until = [], lines = [];
+  const line = new Int32Array(run.n),
+    until = [],
+    lines = [];
   for (const at of walk) {
     let here = parent[at] < 0 ? 0 : Math.min(line[parent[at]] + 1, MOST.nesting - 1);
     while (here < MOST.nesting - 1 && until[here] > run.start[at]) here += 1;
@@ -38,7 +41,8 @@ export function byNesting(run, now) {
 }
 
 function pack(run, events, now, most) {
-  const lines = [], until = [];
+  const lines = [],
+    until = [];
   for (const at of events) {
     let here = 0;
     while (here < lines.length && until[here] > run.start[at]) here += 1;
@@ -56,12 +60,12 @@ function pack(run, events, now, most) {
 function finished(lines, lanes, run, now) {
   return {
     lanes,
-    lines: lines.map(events => {
+    lines: lines.map((events) => {
       events.sort((a, b) => run.start[a] - run.start[b]);
-      const starts = Float64Array.from(events, at => run.start[at]);
+      const starts = Float64Array.from(events, (at) => run.start[at]);
       // The furthest any bar reaches so far: to find those that began before the view and reach into it.
       let far = -Infinity;
-      const reach = Float64Array.from(events, at => (far = Math.max(far, run.end(at, now))));
+      const reach = Float64Array.from(events, (at) => (far = Math.max(far, run.end(at, now))));
       return { events: Int32Array.from(events), starts, reach };
     }),
   };
@@ -71,7 +75,7 @@ function finished(lines, lanes, run, now) {
 export function gaps(run, now) {
   const { order, first } = run.tree;
   const least = Math.max(1_000, (now - run.begin) / 50);
-  const busy = new Set(["llm", "tool", "action"].map(kind => run.kinds.indexOf(kind)));
+  const busy = new Set(["llm", "tool", "action"].map((kind) => run.kinds.indexOf(kind)));
   const found = [];
   let until = run.n ? run.start[order[0]] : 0;
   for (const at of order) {
@@ -84,7 +88,8 @@ export function gaps(run, now) {
 
 /** The first place in sorted numbers that is not below `value`. */
 export function place(numbers, value) {
-  let low = 0, high = numbers.length;
+  let low = 0,
+    high = numbers.length;
   while (low < high) {
     const middle = (low + high) >> 1;
     if (numbers[middle] < value) low = middle + 1;

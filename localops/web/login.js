@@ -32,7 +32,7 @@ async function knownAlready() {
 const token = new URLSearchParams(location.hash.slice(1)).get("t");
 const form = document.getElementById("login-form");
 if (form) {
-  form.addEventListener("submit", event => {
+  form.addEventListener("submit", (event) => {
     event.preventDefault();
     enter(form.elements.key.value);
   });

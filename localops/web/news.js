@@ -1,7 +1,6 @@
 // What is new on the server, heard by one stream for all pages of a browser that are in sight.  A browser has six
 // connections to a host: if each page had a stream of its own, the seventh would wait for ever.
 
-
 import { url } from "./url.js";
 
 const AGAIN = 5_000; // milliseconds after which a stream that was refused is tried once more
@@ -29,7 +28,7 @@ class Stream {
 
   _open() {
     const source = (this.source = new EventSource(url("api/1/live")));
-    source.addEventListener("change", event => this._tell(event.data));
+    source.addEventListener("change", (event) => this._tell(event.data));
     source.addEventListener("error", () => {
       if (this.source !== source) return;
       this._tell(null);
@@ -40,29 +39,30 @@ class Stream {
 
   _tell(news) {
     this.last = news;
-    this.listeners.forEach(listener => listener(news));
+    this.listeners.forEach((listener) => listener(news));
   }
 }
 
 const stream = new Stream();
 
-/** Listens together with all other pages, in a worker that they share where there is such a thing; returns how to stop. */
+/** Listen together with all other pages, in a worker that they share where there is one; return how to stop. */
 export function listen(listener) {
   if (typeof SharedWorker === "undefined") {
     stream.join(listener);
     return () => stream.leave(listener);
   }
   const { port } = new SharedWorker(url("web/news.js"), { type: "module", name: "news" });
-  port.onmessage = event => listener(event.data);
+  port.onmessage = (event) => listener(event.data);
   return () => {
     port.postMessage("leave");
     port.close();
   };
 }
 
-if (typeof SharedWorkerGlobalScope !== "undefined") { // this is that worker
+if (typeof SharedWorkerGlobalScope !== "undefined") {
+  // this is that worker
   self.onconnect = ({ ports: [port] }) => {
-    const listener = news => port.postMessage(news);
+    const listener = (news) => port.postMessage(news);
     port.onmessage = () => stream.leave(listener);
     stream.join(listener);
   };

@@ -24,9 +24,11 @@ async function fetchThem() {
   for (const [seq, { element }] of waiting) if (!element.isConnected) waiting.delete(seq);
   const asked = [...waiting.keys()].slice(-MOST);
   const told = asked.length ? await fetched(asked) : {};
-  const some = Object.keys(told).length > 0; // of very large events the last ones are told when they are asked for again
+  // The last events of a very large answer are given when they are asked for again.
+  const some = Object.keys(told).length > 0;
   for (const seq of asked) {
-    const text = told[seq], { element, finished } = waiting.get(seq);
+    const text = told[seq],
+      { element, finished } = waiting.get(seq);
     if (some && text === undefined) continue;
     if (text || (finished && text === "")) known.set(seq, text);
     tell(element, text);

@@ -3,8 +3,21 @@
 
 import { ask } from "./base.js";
 
-const FIRST = 2_000, THEN = 25_000;
-const COLUMNS = { seq: Float64Array, start: Float64Array, took: Float64Array, kind: Int16Array, name: Int32Array, agent: Int32Array, model: Int32Array, parent: Float64Array, failed: Uint8Array, tokens: Float64Array, cost: Float64Array };
+const FIRST = 2_000,
+  THEN = 25_000;
+const COLUMNS = {
+  seq: Float64Array,
+  start: Float64Array,
+  took: Float64Array,
+  kind: Int16Array,
+  name: Int32Array,
+  agent: Int32Array,
+  model: Int32Array,
+  parent: Float64Array,
+  failed: Uint8Array,
+  tokens: Float64Array,
+  cost: Float64Array,
+};
 const NUMBERED = { kind: "kinds", name: "names", agent: "agents", model: "models" };
 
 export class Run {
@@ -16,7 +29,7 @@ export class Run {
     this.version = 0;
     this.last = 0; // microseconds from t0 to the last moment known
     for (const plural of Object.values(NUMBERED)) this[plural] = [];
-    this._numbers = Object.fromEntries(Object.keys(NUMBERED).map(name => [name, new Map()]));
+    this._numbers = Object.fromEntries(Object.keys(NUMBERED).map((name) => [name, new Map()]));
     this._grow(4_096);
   }
 
@@ -32,7 +45,9 @@ export class Run {
 
   add(page) {
     this.t0 = Number(page.t0_ns) / 1e6;
-    const numbers = Object.fromEntries(Object.entries(NUMBERED).map(([name, plural]) => [name, page[plural].map(value => this._number(name, value))]));
+    const numbers = Object.fromEntries(
+      Object.entries(NUMBERED).map(([name, plural]) => [name, page[plural].map((value) => this._number(name, value))]),
+    );
     this._grow(this.n + page.seq.length);
     for (let i = 0; i < page.seq.length; i += 1) {
       let at = this.find(page.seq[i]);
@@ -75,7 +90,8 @@ export class Run {
   /** The number of an event; -1 when it is not here. */
   find(seq) {
     if (this._late) return (this._places ||= this._indexed()).get(seq) ?? -1;
-    let low = 0, high = this.n - 1;
+    let low = 0,
+      high = this.n - 1;
     while (low <= high) {
       const middle = (low + high) >> 1;
       if (this.seq[middle] === seq) return middle;
@@ -148,15 +164,19 @@ function grow(run) {
   for (let at = 1; at < n && sorted; at += 1) sorted = run.start[at - 1] <= run.start[at];
   if (!sorted) order.sort((a, b) => run.start[a] - run.start[b] || run.seq[a] - run.seq[b]);
 
-  const parent = new Int32Array(n).fill(-1), first = new Int32Array(n).fill(-1), next = new Int32Array(n).fill(-1);
+  const parent = new Int32Array(n).fill(-1),
+    first = new Int32Array(n).fill(-1),
+    next = new Int32Array(n).fill(-1);
   for (let at = 0; at < n; at += 1) {
     const found = run.parent[at] ? run.find(run.parent[at]) : -1;
     if (found !== at) parent[at] = found;
   }
   cut(parent);
   const roots = [];
-  for (let i = n - 1; i >= 0; i -= 1) { // from the end, so that each child is put before its later siblings
-    const at = order[i], above = parent[at];
+  for (let i = n - 1; i >= 0; i -= 1) {
+    // from the end, so that each child is put before its later siblings
+    const at = order[i],
+      above = parent[at];
     if (above < 0) roots.push(at);
     else {
       next[at] = first[above];
@@ -165,7 +185,9 @@ function grow(run) {
   }
   roots.reverse();
 
-  const depth = new Int32Array(n), walk = new Int32Array(n), size = new Int32Array(n).fill(1);
+  const depth = new Int32Array(n),
+    walk = new Int32Array(n),
+    size = new Int32Array(n).fill(1);
   const stack = roots.slice().reverse();
   let steps = 0;
   while (stack.length) {
@@ -180,9 +202,12 @@ function grow(run) {
     for (let i = below.length - 1; i >= 0; i -= 1) stack.push(below[i]);
   }
 
-  const cost = new Float64Array(n), tokens = new Float64Array(n), failures = new Int32Array(n);
+  const cost = new Float64Array(n),
+    tokens = new Float64Array(n),
+    failures = new Int32Array(n);
   for (let i = steps - 1; i >= 0; i -= 1) {
-    const at = walk[i], above = parent[at];
+    const at = walk[i],
+      above = parent[at];
     cost[at] += run.cost[at] || 0;
     tokens[at] += run.tokens[at];
     failures[at] += run.isBad(at) ? 1 : 0;
@@ -194,7 +219,7 @@ function grow(run) {
   }
   const around = new Uint8Array(n); // unfinished themselves, but something inside them is, too
   for (let at = 0; at < n; at += 1) if (run.took[at] < 0 && parent[at] >= 0) around[parent[at]] = 1;
-  const ends = Array.from(order.filter(at => run.took[at] < 0 && !around[at]));
+  const ends = Array.from(order.filter((at) => run.took[at] < 0 && !around[at]));
   return { order, roots, parent, first, next, depth, walk, size, cost, tokens, failures, ends };
 }
 

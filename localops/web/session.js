@@ -40,7 +40,10 @@ class Page {
 
   /** Microseconds from the beginning to where the session is now; what it died in is seen, however late it began. */
   get now() {
-    const { tree: { ends }, start } = this.run;
+    const {
+      tree: { ends },
+      start,
+    } = this.run;
     const last = Math.max(this.run.last, (this.facts.seconds || 0) * 1e6);
     if (this.running) return Math.max(last, (Date.now() - this.run.t0) * 1e3);
     return ends.length ? Math.max(last, start[ends.at(-1)] + last * 0.06) : last;
@@ -55,14 +58,20 @@ class Page {
     const { run } = this;
     if (this.kinds.size && !this.kinds.has(run.kindOf(at))) return false;
     if (!this.text) return true;
-    return this._has("name", at, run.names) || this._has("model", at, run.models) || this._has("agent", at, run.agents) || Boolean(this.hits?.has(run.seq[at]));
+    return (
+      this._has("name", at, run.names) ||
+      this._has("model", at, run.models) ||
+      this._has("agent", at, run.agents) ||
+      Boolean(this.hits?.has(run.seq[at]))
+    );
   }
 
   _has(column, at, values) {
     const number = this.run[column][at];
     if (number < 0) return false;
     const known = `${column}${number}`;
-    if (!this._matching.has(known)) this._matching.set(known, values[number].toLowerCase().includes(this.text.toLowerCase()));
+    if (!this._matching.has(known))
+      this._matching.set(known, values[number].toLowerCase().includes(this.text.toLowerCase()));
     return this._matching.get(known);
   }
 
@@ -91,14 +100,15 @@ class Page {
     if (!text) return;
     const hits = new Set();
     try {
-      for (let after = 0; after !== null; ) {
+      for (let after = 0; after !== null;) {
         const found = await ask(`sessions/${this.run.id}/events`, { text, after, limit: 1_000 });
         if (text !== this.text) return;
-        found.events.forEach(event => hits.add(event.entry));
+        found.events.forEach((event) => hits.add(event.entry));
         this.hits = hits;
         this.changed();
         after = found.next_after;
-        if (after === null && found.exact === false) say(`More events than the ${count(hits.size)} found may have these words`);
+        if (after === null && found.exact === false)
+          say(`More events than the ${count(hits.size)} found may have these words`);
       }
     } catch (error) {
       say(error.message);
@@ -138,16 +148,34 @@ class Page {
   }
 }
 
-const nothing = running => notice(running ? "Nothing has happened yet. What does will be here by itself." : "Nothing was recorded in this session.");
+const nothing = (running) =>
+  notice(
+    running ? "Nothing has happened yet. What does will be here by itself." : "Nothing was recorded in this session.",
+  );
 const page = new Page();
 
 // Tabs
 
-byId("views").append(...Object.entries(VIEWS).map(([name, [label]]) =>
-  make("button", { type: "button", role: "tab", id: `tab-${name}`, "data-view": name, "aria-controls": "view", onclick: () => show(name) }, label)));
+byId("views").append(
+  ...Object.entries(VIEWS).map(([name, [label]]) =>
+    make(
+      "button",
+      {
+        type: "button",
+        role: "tab",
+        id: `tab-${name}`,
+        "data-view": name,
+        "aria-controls": "view",
+        onclick: () => show(name),
+      },
+      label,
+    ),
+  ),
+);
 byId("view").setAttribute("role", "tabpanel");
-byId("views").addEventListener("keydown", event => {
-  const names = Object.keys(VIEWS), by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+byId("views").addEventListener("keydown", (event) => {
+  const names = Object.keys(VIEWS),
+    by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
   if (!by) return;
   show(names[(names.indexOf(page.view) + by + names.length) % names.length]);
   byId(`tab-${page.view}`).focus();
@@ -165,10 +193,16 @@ addEventListener("popstate", () => {
 
 // The filter
 
-const search = make("input", { type: "search", value: page.text, placeholder: "Filter by name or content  ( / )", "aria-label": "Filter events" });
+const search = make("input", {
+  type: "search",
+  value: page.text,
+  placeholder: "Filter by name or content  ( / )",
+  "aria-label": "Filter events",
+});
 const chips = make("div", { class: "bar", role: "group", "aria-label": "Kinds" });
 let typing;
-for (const type of ["input", "search"]) { // Esc and the cross that empty it are no input everywhere
+for (const type of ["input", "search"]) {
+  // Esc and the cross that empty it are no input everywhere
   search.addEventListener(type, () => {
     clearTimeout(typing);
     typing = setTimeout(() => page.seek(page.kinds, search.value.trim()), 200);
@@ -177,21 +211,40 @@ for (const type of ["input", "search"]) { // Esc and the cross that empty it are
 byId("views").after(make("div", { id: "choose", class: "bar" }, search, chips));
 
 function drawKinds() {
-  const found = [...KINDS.filter(kind => page.run.kinds.includes(kind)), ...page.run.kinds.filter(kind => !KINDS.includes(kind)).sort()];
-  chips.replaceChildren(...found.map(kind => make("button", {
-    type: "button", class: "chip", "aria-pressed": String(page.kinds.has(kind)), onclick: () => {
-      const kinds = new Set(page.kinds);
-      if (!kinds.delete(kind)) kinds.add(kind);
-      page.seek(kinds, page.text);
-      drawKinds();
-    },
-  }, make("span", { class: `kind ${KINDS.includes(kind) ? kind : ""}` }, kind))));
+  const found = [
+    ...KINDS.filter((kind) => page.run.kinds.includes(kind)),
+    ...page.run.kinds.filter((kind) => !KINDS.includes(kind)).sort(),
+  ];
+  chips.replaceChildren(
+    ...found.map((kind) =>
+      make(
+        "button",
+        {
+          type: "button",
+          class: "chip",
+          "aria-pressed": String(page.kinds.has(kind)),
+          onclick: () => {
+            const kinds = new Set(page.kinds);
+            if (!kinds.delete(kind)) kinds.add(kind);
+            page.seek(kinds, page.text);
+            drawKinds();
+          },
+        },
+        make("span", { class: `kind ${KINDS.includes(kind) ? kind : ""}` }, kind),
+      ),
+    ),
+  );
 }
 
 // The head
 
 function figure(label, value, { note = "", bad = false } = {}) {
-  return make("div", {}, make("dt", {}, label), make("dd", { class: bad ? "failed" : null }, value, note && make("small", { title: note }, note)));
+  return make(
+    "div",
+    {},
+    make("dt", {}, label),
+    make("dd", { class: bad ? "failed" : null }, value, note && make("small", { title: note }, note)),
+  );
 }
 
 function drawHead() {
@@ -206,9 +259,13 @@ function drawHead() {
   byId("figures").replaceChildren(
     figure("Duration", duration(elapsed(one))),
     figure("Cost", cost(one), { note: provenance(one) }),
-    figure("LLM calls", count(one.llm_calls)), figure("Tool calls", count(one.tool_calls)), figure("Actions", count(one.actions)),
+    figure("LLM calls", count(one.llm_calls)),
+    figure("Tool calls", count(one.tool_calls)),
+    figure("Actions", count(one.actions)),
     figure("Errors", count(one.errors), { bad: one.errors > 0 }),
-    figure("Tokens in", count(one.tokens_in), { note: cached }), figure("Tokens out", count(one.tokens_out), { note: thought }));
+    figure("Tokens in", count(one.tokens_in), { note: cached }),
+    figure("Tokens out", count(one.tokens_out), { note: thought }),
+  );
   drawNotices(one);
 }
 
@@ -220,67 +277,151 @@ function drawReason(one) {
 function provenance(one) {
   const from = one.provenance;
   if (!from) return "";
-  if (from.given === null) return `told, or by a table${from.unpriced ? `, ${count(from.unpriced)} unpriced` : ""}`; // too many calls to look at each
+  // null: there are too many calls to look at each.
+  if (from.given === null) return `told, or by a table${from.unpriced ? `, ${count(from.unpriced)} unpriced` : ""}`;
   const parts = [
-    from.given && `${count(from.given)} told`, from.priced && `${count(from.priced)} by the table${from.table?.date ? ` of ${from.table.date.replaceAll("-", "\u2011")}` : ""}`,
-    from.later && `${count(from.later)} priced later`, from.unbilled && `${count(from.unbilled)} not billed`, from.unpriced && `${count(from.unpriced)} unpriced`,
+    from.given && `${count(from.given)} told`,
+    from.priced &&
+      `${count(from.priced)} by the table${from.table?.date ? ` of ${from.table.date.replaceAll("-", "\u2011")}` : ""}`,
+    from.later && `${count(from.later)} priced later`,
+    from.unbilled && `${count(from.unbilled)} not billed`,
+    from.unpriced && `${count(from.unpriced)} unpriced`,
   ];
   return parts.filter(Boolean).join(", ");
 }
 
 function drawNotices(one) {
   const told = [
-    one.dropped && `${many(one.dropped, "event")} could not be written and ${one.dropped === 1 ? "is" : "are"} missing here.`,
+    one.dropped &&
+      `${many(one.dropped, "event")} could not be written and ${one.dropped === 1 ? "is" : "are"} missing here.`,
     one.unfinished && !page.running && [`${many(one.unfinished, "operation")} did not finish. `, ...died()],
     one.late && `${many(one.late, "event")} came after the session had ended.`,
     one.spilled && `${many(one.spilled, "event")} waited beside the journal and came in later.`,
   ].filter(Boolean);
-  byId("notices").replaceChildren(...told.map(text => make("p", {}, text)));
+  byId("notices").replaceChildren(...told.map((text) => make("p", {}, text)));
 }
 
 /** Where it ended, as far as the events are here: what was begun inside everything else that did not finish. */
 function died() {
-  const { run } = page, { ends } = run.tree;
-  const places = ends.slice(-5).map(at => make("button", { type: "button", class: "link", onclick: () => page.select(run.seq[at]) }, `${run.kindOf(at)} ${run.nameOf(at)}`));
+  const { run } = page,
+    { ends } = run.tree;
+  const places = ends
+    .slice(-5)
+    .map((at) =>
+      make(
+        "button",
+        { type: "button", class: "link", onclick: () => page.select(run.seq[at]) },
+        `${run.kindOf(at)} ${run.nameOf(at)}`,
+      ),
+    );
   if (!page.complete || !places.length) return [];
-  return ["It ended inside ", ...places.flatMap((each, i) => [i ? ", " : "", each]), ends.length > places.length ? ` and ${count(ends.length - places.length)} more.` : "."];
+  return [
+    "It ended inside ",
+    ...places.flatMap((each, i) => [i ? ", " : "", each]),
+    ends.length > places.length ? ` and ${count(ends.length - places.length)} more.` : ".",
+  ];
 }
 
 function drawExtras() {
   const one = page.facts;
-  const sync = (one.sync || []).map(remote => make("p", {}, make("strong", {}, remote.remote), ": ",
-    remote.waiting ? `${count(remote.waiting)} waiting` : "all delivered", remote.parked ? `, ${count(remote.parked)} set aside` : "",
-    remote.receipt_at ? `, receipt of ${stamp(remote.receipt_at)}` : ""));
-  const people = (one.participants || []).map(each => make("p", {}, `${each.host || "?"} · process ${each.pid ?? "?"}`,
-    make("span", { class: "faint" }, each.last ? ` until ${stamp(each.last)}` : each.alive ? " still running" : each.alive === false ? " gone without a word" : "")));
+  const sync = (one.sync || []).map((remote) =>
+    make(
+      "p",
+      {},
+      make("strong", {}, remote.remote),
+      ": ",
+      remote.waiting ? `${count(remote.waiting)} waiting` : "all delivered",
+      remote.parked ? `, ${count(remote.parked)} set aside` : "",
+      remote.receipt_at ? `, receipt of ${stamp(remote.receipt_at)}` : "",
+    ),
+  );
+  const people = (one.participants || []).map((each) =>
+    make(
+      "p",
+      {},
+      `${each.host || "?"} · process ${each.pid ?? "?"}`,
+      make(
+        "span",
+        { class: "faint" },
+        each.last
+          ? ` until ${stamp(each.last)}`
+          : each.alive
+            ? " still running"
+            : each.alive === false
+              ? " gone without a word"
+              : "",
+      ),
+    ),
+  );
   const block = (title, ...inside) => make("div", {}, make("h3", {}, title), inside);
   const blocks = [
     people.length > 0 && block(people.length === 1 ? "Process" : "Processes", people),
     sync.length > 0 && block("Sync", sync),
     Object.keys(one.host_env || {}).length > 0 && block("Where it ran", facts(one.host_env)),
     Object.keys(one.metadata || {}).length > 0 && block("Noted with it", facts(one.metadata)),
-    block("Session", make("dl", { class: "facts" }, make("dt", {}, "Id"), make("dd", {}, make("code", {}, one.session_id), " ", copyButton("Copy", one.session_id)),
-      make("dt", {}, "Started"), make("dd", {}, stamp(one.began)), make("dt", {}, "Last event"), make("dd", {}, stamp(one.last)),
-      make("dt", {}, "Project"), make("dd", {}, one.project))),
+    block(
+      "Session",
+      make(
+        "dl",
+        { class: "facts" },
+        make("dt", {}, "Id"),
+        make("dd", {}, make("code", {}, one.session_id), " ", copyButton("Copy", one.session_id)),
+        make("dt", {}, "Started"),
+        make("dd", {}, stamp(one.began)),
+        make("dt", {}, "Last event"),
+        make("dd", {}, stamp(one.last)),
+        make("dt", {}, "Project"),
+        make("dd", {}, one.project),
+      ),
+    ),
   ];
-  const box = make("details", {}, make("summary", {}, "Where it ran, and what became of it"), make("div", { class: "inside" }, blocks));
+  const box = make(
+    "details",
+    {},
+    make("summary", {}, "Where it ran, and what became of it"),
+    make("div", { class: "inside" }, blocks),
+  );
   byId("extras").replaceChildren(...[video(one.video), box].filter(Boolean));
 }
 
 /** Nested facts as a list of names and values. */
 function facts(object, depth = 0) {
-  return make("dl", { class: "facts" }, Object.entries(object).flatMap(([key, value]) => {
-    if (!value || typeof value !== "object" || Array.isArray(value) || depth > 1) return [make("dt", {}, key), make("dd", {}, typeof value === "object" ? JSON.stringify(value) : String(value))];
-    return depth && Object.keys(value).length > LONG ? [make("dd", { class: "inner" }, make("details", {}, make("summary", {}, `${key} (${count(Object.keys(value).length)})`), facts(value, depth + 1)))]
-      : [make("dt", { class: "over" }, key), make("dd", { class: "inner" }, facts(value, depth + 1))];
-  }));
+  return make(
+    "dl",
+    { class: "facts" },
+    Object.entries(object).flatMap(([key, value]) => {
+      if (!value || typeof value !== "object" || Array.isArray(value) || depth > 1)
+        return [make("dt", {}, key), make("dd", {}, typeof value === "object" ? JSON.stringify(value) : String(value))];
+      return depth && Object.keys(value).length > LONG
+        ? [
+            make(
+              "dd",
+              { class: "inner" },
+              make(
+                "details",
+                {},
+                make("summary", {}, `${key} (${count(Object.keys(value).length)})`),
+                facts(value, depth + 1),
+              ),
+            ),
+          ]
+        : [make("dt", { class: "over" }, key), make("dd", { class: "inner" }, facts(value, depth + 1))];
+    }),
+  );
 }
 
 function video(one) {
   if (!one) return null;
-  if (one.blob && one.bytes !== null) return make("video", { controls: true, preload: "metadata", src: one.url, "aria-label": "Video of the session" });
+  if (one.blob && one.bytes !== null)
+    return make("video", { controls: true, preload: "metadata", src: one.url, "aria-label": "Video of the session" });
   // Another site is asked for only when a person says so.
-  if (/^https?:\/\//.test(one.url || "") && !one.blob) return make("p", {}, "Video: ", make("a", { href: one.url, rel: "noreferrer noopener", target: "_blank" }, one.url));
+  if (/^https?:\/\//.test(one.url || "") && !one.blob)
+    return make(
+      "p",
+      {},
+      "Video: ",
+      make("a", { href: one.url, rel: "noreferrer noopener", target: "_blank" }, one.url),
+    );
   return notice(`The video${one.bytes === null ? " was not copied here" : ` is at ${one.url}`}.`, "faint");
 }
 
@@ -288,10 +429,28 @@ function drawTools() {
   const line = make("div", { class: "head-line" });
   const title = byId("head").querySelector("h1");
   title.before(line);
-  const export_ = format => make("a", { class: "choice", href: url(`api/1/sessions/${data.session_id}/export?format=${format[0]}`), download: true }, make("span", {}, format[1]));
-  const menu = make("details", { class: "menu right" }, make("summary", {}, "Export"), make("div", {}, [["json", "JSON"], ["html", "Report: one HTML file"], ["csv", "CSV"]].map(export_)));
-  addEventListener("click", event => menu.contains(event.target) || (menu.open = false));
-  menu.addEventListener("keydown", event => {
+  const export_ = (format) =>
+    make(
+      "a",
+      { class: "choice", href: url(`api/1/sessions/${data.session_id}/export?format=${format[0]}`), download: true },
+      make("span", {}, format[1]),
+    );
+  const menu = make(
+    "details",
+    { class: "menu right" },
+    make("summary", {}, "Export"),
+    make(
+      "div",
+      {},
+      [
+        ["json", "JSON"],
+        ["html", "Report: one HTML file"],
+        ["csv", "CSV"],
+      ].map(export_),
+    ),
+  );
+  addEventListener("click", (event) => menu.contains(event.target) || (menu.open = false));
+  menu.addEventListener("keydown", (event) => {
     if (event.key !== "Escape") return;
     menu.open = false;
     menu.querySelector("summary").focus();
@@ -316,18 +475,22 @@ function isFree() {
   const at = document.activeElement || document.body;
   return at.matches("body, main, button, a, summary, #view .scroll") && !at.closest("#details, .menu[open]");
 }
-shortcut(["Home", "End", "PageUp", "PageDown"], "First, last, a page up or down", event => isFree() && Boolean(page.views[page.view]?.move?.(event.key)));
+shortcut(
+  ["Home", "End", "PageUp", "PageDown"],
+  "First, last, a page up or down",
+  (event) => isFree() && Boolean(page.views[page.view]?.move?.(event.key)),
+);
 shortcut("j", "Next event", () => step(1));
 shortcut("k", "Event before", () => step(-1));
 shortcut("e", "Next error", () => {
   const { order } = page.run.tree;
   const here = order.indexOf(page.run.find(page.selected));
-  const found = order.slice(here + 1).find(at => page.run.isBad(at)) ?? order.find(at => page.run.isBad(at));
+  const found = order.slice(here + 1).find((at) => page.run.isBad(at)) ?? order.find((at) => page.run.isBad(at));
   if (found === undefined) say("No errors here");
   else page.select(page.run.seq[found]);
 });
 Object.entries(VIEWS).forEach(([name, [label]], index) => shortcut(String(index + 1), label, () => show(name)));
-const zoom = by => () => (page.view === "timeline" ? page.views.timeline.zoom(by) : false);
+const zoom = (by) => () => (page.view === "timeline" ? page.views.timeline.zoom(by) : false);
 shortcut(["+", "="], "Zoom in (timeline)", zoom(0.625));
 shortcut("-", "Zoom out (timeline)", zoom(1.6));
 shortcut("0", "Show everything (timeline)", () => (page.view === "timeline" ? page.views.timeline.fit() : false));
@@ -340,7 +503,7 @@ drawHead();
 drawExtras();
 page.turn(location.hash.slice(1) || "timeline");
 let frame = 0;
-const came = whole => {
+const came = (whole) => {
   page.complete = whole;
   cancelAnimationFrame(frame);
   frame = requestAnimationFrame(() => {
@@ -351,9 +514,12 @@ const came = whole => {
     if (whole && page.selected) page.select(page.selected);
   });
 };
-page.run.load(came).then(() => {
-  if (page.text) page._search(page.text);
-}).catch(error => byId("view").prepend(notice(error.message, "problem")));
+page.run
+  .load(came)
+  .then(() => {
+    if (page.text) page._search(page.text);
+  })
+  .catch((error) => byId("view").prepend(notice(error.message, "problem")));
 
 let over = () => {}; // a session that has ended says nothing more
 

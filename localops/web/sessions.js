@@ -7,20 +7,44 @@ import { url } from "./url.js";
 
 const STATES = ["Running", "Success", "Failure", "Indeterminate", "Unknown"];
 const FACETS = { state: "State", tag: "Tag", model: "Model", agent: "Agent", tool: "Tool", project: "Project" };
-const OTHERS = { text: "Text", since: "Since", until: "Until", min_cost: "Cost from $", max_cost: "Cost to $", min_seconds: "Seconds from", max_seconds: "Seconds to", errors: "With errors" };
+const OTHERS = {
+  text: "Text",
+  since: "Since",
+  until: "Until",
+  min_cost: "Cost from $",
+  max_cost: "Cost to $",
+  min_seconds: "Seconds from",
+  max_seconds: "Seconds to",
+  errors: "With errors",
+};
 const COLUMNS = [
-  ["name", "Name"], ["state", "State"], ["began", zone === "UTC" ? "Started (UTC)" : "Started"], ["seconds", "Duration", "num"], ["llm_calls", "LLM", "num"],
-  ["tool_calls", "Tools", "num"], ["actions", "Actions", "num"], ["errors", "Errors", "num"], ["tokens", "Tokens", "num"],
-  ["cost", "Cost", "num"], ["agents", "Agents"], ["models", "Models"], ["host", "Host"],
+  ["name", "Name"],
+  ["state", "State"],
+  ["began", zone === "UTC" ? "Started (UTC)" : "Started"],
+  ["seconds", "Duration", "num"],
+  ["llm_calls", "LLM", "num"],
+  ["tool_calls", "Tools", "num"],
+  ["actions", "Actions", "num"],
+  ["errors", "Errors", "num"],
+  ["tokens", "Tokens", "num"],
+  ["cost", "Cost", "num"],
+  ["agents", "Agents"],
+  ["models", "Models"],
+  ["host", "Host"],
 ];
 const WORDS = new Set(["name", "host", "tags", "agents", "models"]); // they begin with A
-const PAGE = 50, MOST = 500; // rows asked for at once
+const PAGE = 50,
+  MOST = 500; // rows asked for at once
 const picked = new Map(); // sessions chosen to be compared: id to name
-let shown = data.sessions || [], next = data.next_before, current = -1, asking = null;
+let shown = data.sessions || [],
+  next = data.next_before,
+  current = -1,
+  asking = null;
 
 const asked = () => Object.fromEntries(new URLSearchParams(location.search));
 let unsearched = asked().text ? 1 : 0; // events that the search has still to look through: some, as far as is known
-const filtersOf = query => Object.keys(query).filter(key => Object.hasOwn(FACETS, key) || Object.hasOwn(OTHERS, key));
+const filtersOf = (query) =>
+  Object.keys(query).filter((key) => Object.hasOwn(FACETS, key) || Object.hasOwn(OTHERS, key));
 
 // The address
 
@@ -60,7 +84,7 @@ async function refresh() {
     current = -1;
     unsearched = facets?.unsearched || 0;
     drawRows();
-    drawFacets(facets || await ask("facets", asked(), { signal }));
+    drawFacets(facets || (await ask("facets", asked(), { signal })));
   } catch (error) {
     if (error.name === "AbortError") return;
     problem(error);
@@ -84,38 +108,86 @@ function problem(error) {
 
 function row(one) {
   const cell = (label, text, kind = "num") => make("td", { class: kind, "data-label": label }, text);
-  const names = list => make("td", { class: "list", title: (list || []).join(", ") }, (list || []).join(", "));
-  const element = make("tr", { "data-id": one.session_id },
-    make("td", { class: "pick" }, make("input", { type: "checkbox", "aria-label": `Compare ${one.name || "unnamed"}`, onchange: event => pick(one, event.target) })),
-    make("td", { class: "name" },
+  const names = (list) => make("td", { class: "list", title: (list || []).join(", ") }, (list || []).join(", "));
+  const element = make(
+    "tr",
+    { "data-id": one.session_id },
+    make(
+      "td",
+      { class: "pick" },
+      make("input", {
+        type: "checkbox",
+        "aria-label": `Compare ${one.name || "unnamed"}`,
+        onchange: (event) => pick(one, event.target),
+      }),
+    ),
+    make(
+      "td",
+      { class: "name" },
       make("a", { href: url(`s/${one.session_id}`), title: one.name }, one.name || "unnamed"),
-      make("div", { class: "tags" }, one.tags.map(tag => make("button", { type: "button", class: "tag", title: `Only sessions with ${tag}`, onclick: () => go({ tag }) }, tag)))),
-    make("td", { class: "state-cell" }, make("span", { class: `state ${STATES.includes(one.state) ? one.state : ""}`, title: one.reason || null }, one.state)),
+      make(
+        "div",
+        { class: "tags" },
+        one.tags.map((tag) =>
+          make(
+            "button",
+            { type: "button", class: "tag", title: `Only sessions with ${tag}`, onclick: () => go({ tag }) },
+            tag,
+          ),
+        ),
+      ),
+    ),
+    make(
+      "td",
+      { class: "state-cell" },
+      make(
+        "span",
+        { class: `state ${STATES.includes(one.state) ? one.state : ""}`, title: one.reason || null },
+        one.state,
+      ),
+    ),
     make("td", { class: "began" }, make("time", { datetime: one.began }, when(one.began))),
-    cell("took", duration(elapsed(one))), cell("LLM", count(one.llm_calls)), cell("tools", count(one.tool_calls)),
-    cell("actions", count(one.actions)), cell("errors", count(one.errors), one.errors ? "num errors-some" : "num errors-none"),
-    cell("tokens", count(one.tokens_in + one.tokens_out)), cell("cost", cost(one)),
-    names(one.agents), names(one.models), make("td", { class: "list host", title: one.host || "" }, one.host || ""));
+    cell("took", duration(elapsed(one))),
+    cell("LLM", count(one.llm_calls)),
+    cell("tools", count(one.tool_calls)),
+    cell("actions", count(one.actions)),
+    cell("errors", count(one.errors), one.errors ? "num errors-some" : "num errors-none"),
+    cell("tokens", count(one.tokens_in + one.tokens_out)),
+    cell("cost", cost(one)),
+    names(one.agents),
+    names(one.models),
+    make("td", { class: "list host", title: one.host || "" }, one.host || ""),
+  );
   element.querySelector(".pick input").checked = picked.has(one.session_id);
   return element;
 }
 
 function drawHead() {
   const { sort, order } = sorting();
-  byId("sessions").querySelector("thead").replaceChildren(make("tr", {},
-    make("th", { class: "pick", scope: "col" }, make("span", { class: "visually-hidden" }, "Compare")),
-    COLUMNS.map(([name, label, kind]) => {
-      const on = name && name === sort;
-      return make("th", { scope: "col", class: kind, "aria-sort": on ? (order === "asc" ? "ascending" : "descending") : null },
-        name ? make("button", { type: "button", onclick: () => turn(name) }, label) : label);
-    })));
+  byId("sessions")
+    .querySelector("thead")
+    .replaceChildren(
+      make(
+        "tr",
+        {},
+        make("th", { class: "pick", scope: "col" }, make("span", { class: "visually-hidden" }, "Compare")),
+        COLUMNS.map(([name, label, kind]) => {
+          const on = name && name === sort;
+          return make(
+            "th",
+            { scope: "col", class: kind, "aria-sort": on ? (order === "asc" ? "ascending" : "descending") : null },
+            name ? make("button", { type: "button", onclick: () => turn(name) }, label) : label,
+          );
+        }),
+      ),
+    );
 }
 
 function drawRows() {
   drawHead();
   const focused = shown[current]?.session_id;
   byId("rows").replaceChildren(...shown.map(row));
-  current = shown.findIndex(one => one.session_id === focused);
+  current = shown.findIndex((one) => one.session_id === focused);
   mark(false);
   byId("empty")?.remove();
   byId("sessions").hidden = !shown.length;
@@ -126,15 +198,29 @@ function drawRows() {
 
 function emptiness() {
   if (filtersOf(asked()).length) {
-    return make("div", { class: "empty", id: "empty" }, make("p", {}, unsearched ? "Nothing was found so far." : "No session is like that."), make("button", { type: "button", onclick: clear }, "Show all sessions"));
+    return make(
+      "div",
+      { class: "empty", id: "empty" },
+      make("p", {}, unsearched ? "Nothing was found so far." : "No session is like that."),
+      make("button", { type: "button", onclick: clear }, "Show all sessions"),
+    );
   }
-  return make("div", { class: "empty", id: "empty" },
+  return make(
+    "div",
+    { class: "empty", id: "empty" },
     make("p", {}, "No sessions yet. Record one with ", make("code", {}, "localops demo"), ", or in your own program:"),
-    make("p", {}, make("code", {}, "import localops; localops.init()")));
+    make("p", {}, make("code", {}, "import localops; localops.init()")),
+  );
 }
 
 function drawMore() {
-  byId("more").replaceChildren(...(next ? [make("button", { type: "button", onclick: more }, "Show more")] : shown.length ? [many(shown.length, "session")] : []));
+  byId("more").replaceChildren(
+    ...(next
+      ? [make("button", { type: "button", onclick: more }, "Show more")]
+      : shown.length
+        ? [many(shown.length, "session")]
+        : []),
+  );
   seer.disconnect(); // an observer speaks up again only for what it begins to observe
   if (next) seer.observe(byId("more"));
 }
@@ -155,24 +241,42 @@ async function more() {
   }
 }
 
-const seer = new IntersectionObserver(seen => seen.some(each => each.isIntersecting) && scrollY > 0 && more(), { rootMargin: "400px" });
+const seer = new IntersectionObserver((seen) => seen.some((each) => each.isIntersecting) && scrollY > 0 && more(), {
+  rootMargin: "400px",
+});
 
 // Filters
 
 const form = byId("filters");
-const search = make("input", { type: "search", name: "text", placeholder: "Names and content  ( / )", "aria-label": "Search names and content", oninput: () => type(), onsearch: () => type() }); // Esc and the cross that empty it are no input everywhere
+const search = make("input", {
+  type: "search",
+  name: "text",
+  placeholder: "Names and content  ( / )",
+  "aria-label": "Search names and content",
+  oninput: () => type(),
+  onsearch: () => type(),
+}); // Esc and the cross that empty it are no input everywhere
 const menus = Object.fromEntries(Object.entries(FACETS).map(([name, label]) => [name, menu(label)]));
-const whenMenu = menu("When"), rangeMenu = menu("More"), sortMenu = menu("Sort");
+const whenMenu = menu("When"),
+  rangeMenu = menu("More"),
+  sortMenu = menu("Sort");
 let typing, again;
 
 function menu(label) {
   const box = make("div", {});
   const element = make("details", { class: "menu" }, make("summary", {}, label), box);
-  element.addEventListener("toggle", () => element.open && document.querySelectorAll(".menu[open]").forEach(other => other !== element && (other.open = false)));
+  element.addEventListener(
+    "toggle",
+    () =>
+      element.open &&
+      document.querySelectorAll(".menu[open]").forEach((other) => other !== element && (other.open = false)),
+  );
   return { element, box, label };
 }
-addEventListener("click", event => document.querySelectorAll(".menu[open]").forEach(open => open.contains(event.target) || (open.open = false)));
-addEventListener("keydown", event => {
+addEventListener("click", (event) =>
+  document.querySelectorAll(".menu[open]").forEach((open) => open.contains(event.target) || (open.open = false)),
+);
+addEventListener("keydown", (event) => {
   const open = event.key === "Escape" && document.querySelector(".menu[open]");
   if (!open) return;
   open.open = false;
@@ -187,25 +291,41 @@ function type() {
 /** Without a letter or a digit there is nothing that could be searched for. */
 function seek() {
   const text = search.value.trim();
-  if (text && !/[\p{L}\p{N}]/u.test(text)) return void byId("facets").replaceChildren(notice("Type a letter or a digit to search for.", "faint"));
+  if (text && !/[\p{L}\p{N}]/u.test(text))
+    return void byId("facets").replaceChildren(notice("Type a letter or a digit to search for.", "faint"));
   if (text === (asked().text || "")) return;
   go({ text });
 }
 
-form.addEventListener("submit", event => {
+form.addEventListener("submit", (event) => {
   event.preventDefault();
   clearTimeout(typing);
   seek();
 });
-form.append(search, ...Object.values(menus).map(each => each.element), whenMenu.element, rangeMenu.element, sortMenu.element);
+form.append(
+  search,
+  ...Object.values(menus).map((each) => each.element),
+  whenMenu.element,
+  rangeMenu.element,
+  sortMenu.element,
+);
 
 function choice(label, amount, on, run) {
-  return make("button", { type: "button", class: "choice", "aria-pressed": String(on), onclick: run },
-    make("span", {}, label), amount === null ? "" : make("span", { class: "faint num" }, count(amount)));
+  return make(
+    "button",
+    { type: "button", class: "choice", "aria-pressed": String(on), onclick: run },
+    make("span", {}, label),
+    amount === null ? "" : make("span", { class: "faint num" }, count(amount)),
+  );
 }
 
-const ago = hours => `${new Date(Date.now() - hours * 3.6e6).toISOString().slice(0, 19)}Z`;
-const AGES = { "Last hour": () => ago(1), "Last 24 hours": () => ago(24), "Last 7 days": () => sinceDay(7), "Last 30 days": () => sinceDay(30) };
+const ago = (hours) => `${new Date(Date.now() - hours * 3.6e6).toISOString().slice(0, 19)}Z`;
+const AGES = {
+  "Last hour": () => ago(1),
+  "Last 24 hours": () => ago(24),
+  "Last 7 days": () => sinceDay(7),
+  "Last 30 days": () => sinceDay(30),
+};
 
 function drawFilters() {
   const query = asked();
@@ -215,15 +335,50 @@ function drawFilters() {
     each.element.querySelector("summary").textContent = each.label;
   }
   whenMenu.element.classList.toggle("chosen", Boolean(query.since || query.until));
-  rangeMenu.element.classList.toggle("chosen", ["min_cost", "max_cost", "min_seconds", "max_seconds", "errors"].some(name => query[name]));
-  const date = (name, label) => make("label", {}, label, make("input", { type: "date", value: day(query[name]), onchange: event => go({ [name]: midnight(event.target.value) }) }));
+  rangeMenu.element.classList.toggle(
+    "chosen",
+    ["min_cost", "max_cost", "min_seconds", "max_seconds", "errors"].some((name) => query[name]),
+  );
+  const date = (name, label) =>
+    make(
+      "label",
+      {},
+      label,
+      make("input", {
+        type: "date",
+        value: day(query[name]),
+        onchange: (event) => go({ [name]: midnight(event.target.value) }),
+      }),
+    );
   whenMenu.box.replaceChildren(
-    ...Object.entries(AGES).map(([label, since]) => choice(label, null, false, () => go({ since: since(), until: "" }))),
-    date("since", "From"), date("until", "Before"));
-  const number = name => make("label", {}, OTHERS[name], make("input", { type: "number", min: 0, step: "any", value: query[name] || "", onchange: event => go({ [name]: event.target.value }) }));
-  const errors = make("input", { type: "checkbox", onchange: event => go({ errors: event.target.checked ? 1 : "" }) });
+    ...Object.entries(AGES).map(([label, since]) =>
+      choice(label, null, false, () => go({ since: since(), until: "" })),
+    ),
+    date("since", "From"),
+    date("until", "Before"),
+  );
+  const number = (name) =>
+    make(
+      "label",
+      {},
+      OTHERS[name],
+      make("input", {
+        type: "number",
+        min: 0,
+        step: "any",
+        value: query[name] || "",
+        onchange: (event) => go({ [name]: event.target.value }),
+      }),
+    );
+  const errors = make("input", {
+    type: "checkbox",
+    onchange: (event) => go({ errors: event.target.checked ? 1 : "" }),
+  });
   errors.checked = Boolean(query.errors);
-  rangeMenu.box.replaceChildren(make("label", { class: "check" }, errors, "Only with errors"), ...["min_cost", "max_cost", "min_seconds", "max_seconds"].map(number));
+  rangeMenu.box.replaceChildren(
+    make("label", { class: "check" }, errors, "Only with errors"),
+    ...["min_cost", "max_cost", "min_seconds", "max_seconds"].map(number),
+  );
   drawSorts();
   drawChosen(query);
 }
@@ -232,15 +387,38 @@ function drawFilters() {
 function drawSorts() {
   const { sort, order } = sorting();
   const sorts = [...COLUMNS.filter(([name]) => name), ["tags", "Tags"]];
-  sortMenu.box.replaceChildren(...sorts.map(([name, label]) =>
-    choice(name === sort ? `${label} ${order === "asc" ? "↑" : "↓"}` : label, null, name === sort, () => turn(name))));
+  const arrow = order === "asc" ? "↑" : "↓";
+  sortMenu.box.replaceChildren(
+    ...sorts.map(([name, label]) =>
+      choice(name === sort ? `${label} ${arrow}` : label, null, name === sort, () => turn(name)),
+    ),
+  );
 }
 
 function drawChosen(query) {
-  const chips = filtersOf(query).map(name => make("button", { type: "button", class: "chip", onclick: () => go({ [name]: "" }), "aria-label": `Remove the filter ${FACETS[name] || OTHERS[name]}` },
-    name === "errors" ? OTHERS.errors : `${FACETS[name] || OTHERS[name]}: ${name === "since" || name === "until" ? moment(query[name]) : query[name]}`, " ×"));
-  const box = document.querySelector(".chosen-filters") || form.parentElement.insertBefore(make("div", { class: "chosen-filters" }), byId("facets"));
-  box.replaceChildren(...chips, ...(chips.length > 1 ? [make("button", { type: "button", class: "quiet small", onclick: clear }, "Clear all")] : []));
+  const value = (name) => (name === "since" || name === "until" ? moment(query[name]) : query[name]);
+  const chips = filtersOf(query).map((name) =>
+    make(
+      "button",
+      {
+        type: "button",
+        class: "chip",
+        onclick: () => go({ [name]: "" }),
+        "aria-label": `Remove the filter ${FACETS[name] || OTHERS[name]}`,
+      },
+      name === "errors" ? OTHERS.errors : `${FACETS[name] || OTHERS[name]}: ${value(name)}`,
+      " ×",
+    ),
+  );
+  const box =
+    document.querySelector(".chosen-filters") ||
+    form.parentElement.insertBefore(make("div", { class: "chosen-filters" }), byId("facets"));
+  box.replaceChildren(
+    ...chips,
+    ...(chips.length > 1
+      ? [make("button", { type: "button", class: "quiet small", onclick: clear }, "Clear all")]
+      : []),
+  );
 }
 
 const clear = () => {
@@ -251,7 +429,11 @@ const clear = () => {
 
 function drawFacets(found) {
   const query = asked();
-  byId("facets").replaceChildren(...(unsearched ? [make("p", { class: "faint", role: "status" }, `${many(unsearched, "event")} still to be looked through.`)] : []));
+  byId("facets").replaceChildren(
+    ...(unsearched
+      ? [make("p", { class: "faint", role: "status" }, `${many(unsearched, "event")} still to be looked through.`)]
+      : []),
+  );
   clearTimeout(again);
   if (unsearched) again = setTimeout(() => news().catch(problem), 1_000);
   for (const [name, each] of Object.entries(menus)) {
@@ -260,17 +442,25 @@ function drawFacets(found) {
     if (name === "project" && values.length < 2 && !query[name]) each.element.hidden = true;
     each.box.replaceChildren(
       ...(query[name] ? [choice("Any", null, false, () => go({ [name]: "" }))] : []),
-      ...values.map(([value, amount]) => choice(value, amount, value === query[name], () => go({ [name]: value === query[name] ? "" : value }))),
+      ...values.map(([value, amount]) =>
+        choice(value, amount, value === query[name], () => go({ [name]: value === query[name] ? "" : value })),
+      ),
       ...(found.cut?.includes(name) ? [other(name)] : []),
-      ...(found.exact === false ? [make("p", { class: "faint small" }, "Counted over the newest sessions.")] : []));
+      ...(found.exact === false ? [make("p", { class: "faint small" }, "Counted over the newest sessions.")] : []),
+    );
   }
 }
 
 /** A value that is not among the most frequent ones has to be typed. */
 function other(name) {
-  const input = make("input", { type: "text", placeholder: `Another ${FACETS[name].toLowerCase()}`, "aria-label": `Another ${FACETS[name].toLowerCase()}`, onkeydown: event => {
-    if (event.key === "Enter" && input.value.trim()) go({ [name]: input.value.trim() });
-  } });
+  const input = make("input", {
+    type: "text",
+    placeholder: `Another ${FACETS[name].toLowerCase()}`,
+    "aria-label": `Another ${FACETS[name].toLowerCase()}`,
+    onkeydown: (event) => {
+      if (event.key === "Enter" && input.value.trim()) go({ [name]: input.value.trim() });
+    },
+  });
   return make("label", {}, input);
 }
 
@@ -282,9 +472,18 @@ function pick(one, box) {
   const [a, b] = picked.keys();
   byId("compare-bar")?.remove();
   if (!picked.size) return;
-  byId("more").after(make("div", { id: "compare-bar", role: "status" },
-    picked.size === 2 ? [...picked.values()].join(" and ") : picked.size === 1 ? "Choose one more to compare" : "Two at a time, please",
-    picked.size === 2 && make("a", { class: "button main", href: url(`compare?a=${a}&b=${b}`) }, "Compare")));
+  byId("more").after(
+    make(
+      "div",
+      { id: "compare-bar", role: "status" },
+      picked.size === 2
+        ? [...picked.values()].join(" and ")
+        : picked.size === 1
+          ? "Choose one more to compare"
+          : "Two at a time, please",
+      picked.size === 2 && make("a", { class: "button main", href: url(`compare?a=${a}&b=${b}`) }, "Compare"),
+    ),
+  );
 }
 
 // Keys
@@ -303,8 +502,8 @@ function move(by) {
   mark();
 }
 shortcut("/", "Search", () => search.focus());
-shortcut(["j", "ArrowDown"], "Next session", event => (event.key === "ArrowDown" && current < 0 ? false : move(1)));
-shortcut(["k", "ArrowUp"], "Session before", event => (event.key === "ArrowUp" && current < 0 ? false : move(-1)));
+shortcut(["j", "ArrowDown"], "Next session", (event) => (event.key === "ArrowDown" && current < 0 ? false : move(1)));
+shortcut(["k", "ArrowUp"], "Session before", (event) => (event.key === "ArrowUp" && current < 0 ? false : move(-1)));
 shortcut("Enter", "Open it", () => {
   if (document.activeElement?.matches("a, button, summary") || current < 0) return false;
   location.assign(url(`s/${shown[current].session_id}`));
@@ -315,14 +514,15 @@ shortcut("x", "Choose it to be compared", () => byId("rows").children[current]?.
 
 /** The rows shown so far that lie below a page of news: they are not asked for again. */
 function below(sessions) {
-  const last = shown.findIndex(one => one.session_id === sessions.at(-1)?.session_id);
+  const last = shown.findIndex((one) => one.session_id === sessions.at(-1)?.session_id);
   if (shown.length <= sessions.length || last < 0) return [];
-  const fresh = new Set(sessions.map(one => one.session_id));
-  return shown.slice(last + 1).filter(one => !fresh.has(one.session_id));
+  const fresh = new Set(sessions.map((one) => one.session_id));
+  return shown.slice(last + 1).filter((one) => !fresh.has(one.session_id));
 }
 
 async function news() {
-  const address = location.search, searching = unsearched;
+  const address = location.search,
+    searching = unsearched;
   const [found, facets] = await fetched(Math.min(MOST, Math.max(PAGE, shown.length)));
   if (location.search !== address) return; // something else is asked for by now
   unsearched = facets?.unsearched || 0;
@@ -331,12 +531,12 @@ async function news() {
   const same = JSON.stringify(sessions) === JSON.stringify(shown);
   if (same && !(facets && searching)) return; // whoever reads or marks something is left alone
   if (same && shown.length) return void drawFacets(facets);
-  const before = new Set(shown.map(one => one.session_id));
+  const before = new Set(shown.map((one) => one.session_id));
   shown = sessions;
   if (!rest.length) next = found.next_before;
   drawRows();
   shown.forEach((one, index) => before.has(one.session_id) || byId("rows").children[index].classList.add("fresh"));
-  drawFacets(facets || await ask("facets", asked()));
+  drawFacets(facets || (await ask("facets", asked())));
 }
 
 drawFilters();
@@ -344,6 +544,11 @@ drawRows();
 if (unsearched) refresh();
 else ask("facets", asked()).then(drawFacets, problem);
 watch(news, { every: 10_000 });
-setInterval(() => shown.forEach((one, index) => {
-  if (one.state === "Running") byId("rows").children[index].querySelector("[data-label=took]").textContent = duration(elapsed(one));
-}), 1_000);
+setInterval(
+  () =>
+    shown.forEach((one, index) => {
+      if (one.state === "Running")
+        byId("rows").children[index].querySelector("[data-label=took]").textContent = duration(elapsed(one));
+    }),
+  1_000,
+);

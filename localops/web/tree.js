@@ -16,15 +16,35 @@ export class Tree {
     this.shown = [];
     this.version = -1;
     this.list = new VirtualList({
-      label: "Events as a tree", role: "treegrid", draw: (index, row) => this._draw(this.shown[index], row),
-      choose: index => page.select(page.run.seq[this.shown[index]], { from: "tree" }), key: (key, index) => this._key(key, index),
+      label: "Events as a tree",
+      role: "treegrid",
+      draw: (index, row) => this._draw(this.shown[index], row),
+      choose: (index) => page.select(page.run.seq[this.shown[index]], { from: "tree" }),
+      key: (key, index) => this._key(key, index),
     });
     const button = (label, run) => make("button", { type: "button", class: "quiet small", onclick: run }, label);
     this.note = make("span", { class: "faint" });
-    this.element = make("div", { class: "pane tree" },
-      make("div", { class: "bar" }, button("Open all", () => this._all(false)), button("Close all", () => this._all(true)), this.note),
-      make("div", { class: "columns", "aria-hidden": "true" }, make("span", {}, "Event"), make("span", { class: "wide" }, "When"), make("span", { class: "num" }, "Duration"), make("span", { class: "num wide" }, "Tokens"), make("span", { class: "num" }, "Cost")),
-      this.list.element);
+    this.element = make(
+      "div",
+      { class: "pane tree" },
+      make(
+        "div",
+        { class: "bar" },
+        button("Open all", () => this._all(false)),
+        button("Close all", () => this._all(true)),
+        this.note,
+      ),
+      make(
+        "div",
+        { class: "columns", "aria-hidden": "true" },
+        make("span", {}, "Event"),
+        make("span", { class: "wide" }, "When"),
+        make("span", { class: "num" }, "Duration"),
+        make("span", { class: "num wide" }, "Tokens"),
+        make("span", { class: "num" }, "Cost"),
+      ),
+      this.list.element,
+    );
   }
 
   changed() {
@@ -37,7 +57,8 @@ export class Tree {
   }
 
   selected(seq, mine) {
-    const { run } = this.page, at = run.find(seq);
+    const { run } = this.page,
+      at = run.find(seq);
     if (at >= 0 && !mine) {
       for (let up = run.tree.parent[at]; up >= 0; up = run.tree.parent[up]) this.closed.delete(run.seq[up]);
       this._flatten();
@@ -46,9 +67,11 @@ export class Tree {
   }
 
   _flatten() {
-    const { run } = this.page, { walk, size, parent } = run.tree;
+    const { run } = this.page,
+      { walk, size, parent } = run.tree;
     let kept = null;
-    if (this.page.filtered) { // what matches, and all that it is inside of
+    if (this.page.filtered) {
+      // what matches, and all that it is inside of
       kept = new Uint8Array(run.n);
       for (let at = 0; at < run.n; at += 1) {
         if (!this.page.matches(at)) continue;
@@ -77,37 +100,72 @@ export class Tree {
   }
 
   _draw(at, row) {
-    const { run } = this.page, { tree } = run;
-    const kind = run.kindOf(at), below = tree.first[at] >= 0, shut = this.closed.has(run.seq[at]);
+    const { run } = this.page,
+      { tree } = run;
+    const kind = run.kindOf(at),
+      below = tree.first[at] >= 0,
+      shut = this.closed.has(run.seq[at]);
     const twist = below
-      ? make("button", { type: "button", tabindex: -1, class: `twist${shut ? "" : " open"}`, "aria-label": shut ? "Open" : "Close", onclick: () => this._toggle(at) }, icon(ICONS.right))
+      ? make(
+          "button",
+          {
+            type: "button",
+            tabindex: -1,
+            class: `twist${shut ? "" : " open"}`,
+            "aria-label": shut ? "Open" : "Close",
+            onclick: () => this._toggle(at),
+          },
+          icon(ICONS.right),
+        )
       : make("span", { class: "twist" });
-    const stopped = run.took[at] < 0, died = stopped && !this.page.running;
-    const branch = make("span", { class: "branch", role: "gridcell" }, twist,
+    const stopped = run.took[at] < 0,
+      died = stopped && !this.page.running;
+    const branch = make(
+      "span",
+      { class: "branch", role: "gridcell" },
+      twist,
       make("span", { class: `kind ${KINDS.has(kind) ? kind : ""}` }, kind),
-      make("span", { title: run.nameOf(at) }, run.nameOf(at),
+      make(
+        "span",
+        { title: run.nameOf(at) },
+        run.nameOf(at),
         run.failed[at] ? make("span", { class: "failed" }, " failed") : null,
-        !run.failed[at] && shut && tree.failures[at] > 0 ? make("span", { class: "failed" }, ` ${count(tree.failures[at])} failed inside`) : null,
-        died ? make("span", { class: "pending" }, this._deepest(at) ? " ended here" : " did not finish") : stopped ? make("span", { class: "pending" }, " running") : null),
-      ROOMY.matches ? preview(run.seq[at], !stopped) : null);
+        !run.failed[at] && shut && tree.failures[at] > 0
+          ? make("span", { class: "failed" }, ` ${count(tree.failures[at])} failed inside`)
+          : null,
+        died
+          ? make("span", { class: "pending" }, this._deepest(at) ? " ended here" : " did not finish")
+          : stopped
+            ? make("span", { class: "pending" }, " running")
+            : null,
+      ),
+      ROOMY.matches ? preview(run.seq[at], !stopped) : null,
+    );
     branch.style.paddingLeft = `${Math.min(24, tree.depth[at]) * 16}px`;
-    const lane = make("i", { class: [KINDS.has(kind) ? kind : "", run.failed[at] && "bad", stopped && "open"].filter(Boolean).join(" ") });
-    const begin = run.start[tree.order[0]], whole = Math.max(1, this.page.now - begin);
+    const lane = make("i", {
+      class: [KINDS.has(kind) ? kind : "", run.failed[at] && "bad", stopped && "open"].filter(Boolean).join(" "),
+    });
+    const begin = run.start[tree.order[0]],
+      whole = Math.max(1, this.page.now - begin);
     lane.style.left = `${Math.min(99, ((run.start[at] - begin) / whole) * 100)}%`;
     lane.style.width = `${Math.max(0, Math.min(100, ((run.end(at, this.page.now) - run.start[at]) / whole) * 100))}%`;
     row.setAttribute("role", "row");
     row.setAttribute("aria-level", tree.depth[at] + 1);
     if (below) row.setAttribute("aria-expanded", !shut);
     if (this.kept?.[at] === 1) row.classList.add("dim");
-    row.append(branch, make("span", { class: "lane wide", role: "presentation" }, lane),
+    row.append(
+      branch,
+      make("span", { class: "lane wide", role: "presentation" }, lane),
       make("span", { class: "num", role: "gridcell" }, stopped ? "–" : duration(run.took[at] / 1e6)),
       make("span", { class: "num wide", role: "gridcell" }, tree.tokens[at] ? count(tree.tokens[at]) : ""),
-      make("span", { class: "num", role: "gridcell" }, tree.cost[at] ? money(tree.cost[at]) : ""));
+      make("span", { class: "num", role: "gridcell" }, tree.cost[at] ? money(tree.cost[at]) : ""),
+    );
   }
 
   /** Whether nothing inside an unfinished operation is unfinished too: this is where it stopped. */
   _deepest(at) {
-    const { run } = this.page, { first, next } = run.tree;
+    const { run } = this.page,
+      { first, next } = run.tree;
     for (let child = first[at]; child >= 0; child = next[child]) if (run.took[child] < 0) return false;
     return true;
   }
@@ -120,7 +178,8 @@ export class Tree {
 
   _shut(depth) {
     const { run } = this.page;
-    for (let at = 0; at < run.n; at += 1) if (run.tree.first[at] >= 0 && run.tree.depth[at] >= depth) this.closed.add(run.seq[at]);
+    for (let at = 0; at < run.n; at += 1)
+      if (run.tree.first[at] >= 0 && run.tree.depth[at] >= depth) this.closed.add(run.seq[at]);
   }
 
   _all(shut) {
@@ -132,7 +191,8 @@ export class Tree {
   _key(key, index) {
     const at = this.shown[index];
     if (at === undefined || (key !== "ArrowRight" && key !== "ArrowLeft")) return false;
-    const { first, parent } = this.page.run.tree, shut = this.closed.has(this.page.run.seq[at]);
+    const { first, parent } = this.page.run.tree,
+      shut = this.closed.has(this.page.run.seq[at]);
     if (key === "ArrowRight" && first[at] >= 0 && shut) this._toggle(at);
     else if (key === "ArrowRight" && first[at] >= 0) this.list.choose(index + 1);
     else if (key === "ArrowLeft" && first[at] >= 0 && !shut) this._toggle(at);

@@ -3,4 +3,4 @@
 const root = new URL("..", import.meta.url).pathname;
 
 /** The address of something of the server, given without the slash in front: url("s/…"), url("") for the list. */
-export const url = path => root + path;
+export const url = (path) => root + path;

@@ -12,11 +12,11 @@ export class VirtualList {
     this.rows = make("div", { class: "rows", role: "presentation" });
     this.element = make("div", { class: "scroll", role, tabindex: 0, "aria-label": label }, this.rows);
     this.element.addEventListener("scroll", () => this.paint(), { passive: true });
-    this.element.addEventListener("keydown", event => {
+    this.element.addEventListener("keydown", (event) => {
       if (event.ctrlKey || event.metaKey || event.altKey || event.target !== this.element) return;
       if (this.move(event.key) || key(event.key, this.current)) event.preventDefault();
     });
-    this.rows.addEventListener("click", event => {
+    this.rows.addEventListener("click", (event) => {
       const row = event.target.closest(".row");
       if (row && !event.target.closest("button")) this.choose(Number(row.dataset.index));
     });
@@ -30,14 +30,16 @@ export class VirtualList {
     const tall = count * this.height;
     this._scale = Math.max(1, tall / TALLEST);
     this.rows.style.height = this.element.style.height = `${tall / this._scale}px`;
-    this._rows.forEach(row => row.remove());
+    this._rows.forEach((row) => row.remove());
     this._rows.clear();
     this.paint();
   }
 
   paint() {
-    const top = this.element.scrollTop, room = this.element.clientHeight;
-    const offset = top * this._scale, shift = top - offset; // where the rows in sight begin, and where they go
+    const top = this.element.scrollTop,
+      room = this.element.clientHeight;
+    const offset = top * this._scale,
+      shift = top - offset; // where the rows in sight begin, and where they go
     const from = Math.max(0, Math.floor(offset / this.height) - SPARE);
     const to = Math.min(this.count, Math.ceil((offset + room) / this.height) + SPARE);
     for (const [index, row] of this._rows) {
@@ -65,7 +67,9 @@ export class VirtualList {
   mark(index) {
     this.current = index;
     if (index >= 0) {
-      const at = index * this.height, top = this.element.scrollTop * this._scale, room = this.element.clientHeight;
+      const at = index * this.height,
+        top = this.element.scrollTop * this._scale,
+        room = this.element.clientHeight;
       if (at < top || at + this.height > top + room) this.element.scrollTop = Math.max(0, at - room / 3) / this._scale;
     }
     this.paint();

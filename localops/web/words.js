@@ -5,8 +5,10 @@ const WORD = /\s+|[\p{L}\p{N}_]+|[^\s\p{L}\p{N}_]/gu; // and each sign is one: i
 
 /** Pieces `[kind, text]` in order; kind is "same", "del" (only in the first) or "ins" (only in the second). */
 export function difference(a, b) {
-  const one = a.match(WORD) || [], other = b.match(WORD) || [];
-  let from = 0, back = 0;
+  const one = a.match(WORD) || [],
+    other = b.match(WORD) || [];
+  let from = 0,
+    back = 0;
   while (from < one.length && from < other.length && one[from] === other[from]) from += 1;
   while (back < one.length - from && back < other.length - from && one.at(-1 - back) === other.at(-1 - back)) back += 1;
   const middle = between(one.slice(from, one.length - back), other.slice(from, other.length - back));
@@ -14,21 +16,31 @@ export function difference(a, b) {
 }
 
 function between(one, other) {
-  if (one.length > MOST || other.length > MOST) return [["del", one.join("")], ["ins", other.join("")]];
-  const wide = other.length + 1, longest = new Uint16Array((one.length + 1) * wide);
+  if (one.length > MOST || other.length > MOST)
+    return [
+      ["del", one.join("")],
+      ["ins", other.join("")],
+    ];
+  const wide = other.length + 1,
+    longest = new Uint16Array((one.length + 1) * wide);
   for (let i = one.length - 1; i >= 0; i -= 1) {
     for (let j = other.length - 1; j >= 0; j -= 1) {
-      longest[i * wide + j] = one[i] === other[j] ? longest[(i + 1) * wide + j + 1] + 1 : Math.max(longest[(i + 1) * wide + j], longest[i * wide + j + 1]);
+      longest[i * wide + j] =
+        one[i] === other[j]
+          ? longest[(i + 1) * wide + j + 1] + 1
+          : Math.max(longest[(i + 1) * wide + j], longest[i * wide + j + 1]);
     }
   }
   const pieces = [];
-  let i = 0, j = 0;
+  let i = 0,
+    j = 0;
   while (i < one.length || j < other.length) {
     if (i < one.length && j < other.length && one[i] === other[j]) {
       pieces.push(["same", one[i]]);
       i += 1;
       j += 1;
-    } else if (j === other.length || (i < one.length && longest[(i + 1) * wide + j] >= longest[i * wide + j + 1])) pieces.push(["del", one[i++]]);
+    } else if (j === other.length || (i < one.length && longest[(i + 1) * wide + j] >= longest[i * wide + j + 1]))
+      pieces.push(["del", one[i++]]);
     else pieces.push(["ins", other[j++]]);
   }
   return pieces;
