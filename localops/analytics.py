@@ -12,11 +12,11 @@ from localops.sql import statements
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from typing import Any, NamedTuple
 
-    from localops.ends import Source
     from localops.reader import Reader
+    from localops.stored import Source, Stored
 
     class Totals(NamedTuple):
         """A session's exact figures; cost in nano-dollars."""
@@ -93,6 +93,23 @@ if TYPE_CHECKING:
         cut: int
         by: dict[str, list[Part]]
         took: dict[str, list[int]] | None
+
+    class _Summed(NamedTuple):
+        value: Any
+        sessions: int
+        events: int
+        actions: int
+        llms: int
+        tools: int
+        errors: int
+        failed: int
+        tokens_in: int
+        tokens_out: int
+        tokens_cached: int
+        tokens_reasoning: int
+        cost: int
+        unpriced: int
+        took_ns: int
 else:
     Totals = namedtuple(
         "Totals",
@@ -107,15 +124,60 @@ else:
     Chosen = namedtuple("Chosen", "since until tag", defaults=(-(1 << 63), (1 << 63) - 1, None))
     Later = namedtuple("Later", "cost failed unbilled")
     Report = namedtuple("Report", "totals contract unfinished late spilled dropped cut by took")
+    _Summed = namedtuple("_Summed", ("value", "sessions", *Totals._fields[1:13], "took_ns"))
+
+
+class _Sums(_Summed):
+    """What report.sql adds up over sessions: by the quarter of an hour they began in, or of each one."""
+
+    __slots__ = ()
+
+    @property
+    def line(self) -> Line:
+        """As a line of a table, which has only the sum of the counts."""
+        return Line(
+            self.value,
+            self.sessions,
+            self.events,
+            self.failed,
+            self.tokens_in,
+            self.tokens_out,
+            self.tokens_cached,
+            self.tokens_reasoning,
+            self.cost,
+            self.unpriced,
+            self.took_ns,
+        )
+
+    @property
+    def totals(self) -> Totals:
+        """As totals, whose `rows` is how many sessions they are of."""
+        return Totals(
+            self.sessions,
+            self.events,
+            self.actions,
+            self.llms,
+            self.tools,
+            self.errors,
+            self.failed,
+            self.tokens_in,
+            self.tokens_out,
+            self.tokens_cached,
+            self.tokens_reasoning,
+            self.cost,
+            self.unpriced,
+            first_ns=0,
+            last_ns=0,
+            last_seq=0,
+        )
+
 
 NOTHING = Totals(*[0] * 16)
 DIMS = ("model", "tool", "agent_id", "tag")
 SHARES = (0.5, 0.9, 0.99)
 ACROSS = ("model", "agent", "tool", "tag", "day", "kind", "session")
 EXACT_UP_TO = 20_000  # events of a session whose percentiles are worked out unasked: some 50 ms
-_PAGE = 500
 QUARTER_NS = 900 * 1_000_000_000
-_STORED = ("seq", *rows.COLUMNS)
 
 
 def totals(source: Source, session: bytes) -> Totals:
@@ -146,12 +208,12 @@ def parts(source: Source, session: bytes, dim: str) -> list[Part]:
     return [Part(*row) for row in source.all("parts", session=session, dim=dim)]
 
 
-def stored(source: Source, session: bytes, *, after: int = 0, many: int = _PAGE) -> Iterator[dict[str, Any]]:
-    """A session's rows as they are stored, in the order they were written; each page is a read of its own."""
-    while page := source.all("events", session=session, after=after, many=many):
-        after = page[-1][0]
-        for row in page:
-            yield dict(zip(_STORED, row, strict=True))
+def all_parts(source: Source, session: bytes) -> dict[str, list[Part]]:
+    """Return the same by every dimension but tags, in one read."""
+    found: dict[str, list[Part]] = {dim: [] for dim in ("model", "tool", "agent_id", "agent")}
+    for dim, *figures in source.all("all_parts", session=session):
+        found[dim].append(Part._make(figures))
+    return found
 
 
 def events(source: Source, session: bytes) -> Iterator[dict[str, Any]]:
@@ -160,60 +222,61 @@ def events(source: Source, session: bytes) -> Iterator[dict[str, Any]]:
     What an operation was given stands in the row it opened with: the two are put together here, with what rows that
     came later say of an event.
     """
+    from localops import stored  # figures and lists need no row
+
     later = afterwards(source, session)
-    opened: dict[bytes, dict[str, Any]] = {}
-    for row in stored(source, session):
-        if row["kind"] in rows.BOOKS:
+    opened: dict[bytes, Stored] = {}
+    for row in stored.of_session(source, session):
+        if row.kind in rows.BOOKS:
             continue
-        if row["phase"] == rows.OPEN:
-            opened[row["id"]] = row
+        if row.phase == rows.OPEN:
+            opened[row.id] = row
         else:
-            yield plain(row, opened.pop(row["id"], None), later.get(row["id"]))
+            yield plain(row, opened.pop(row.id, None), later.get(row.id))
     for row in opened.values():
         yield plain(row, None)
 
 
 def afterwards(source: Source, session: bytes) -> dict[bytes, Later]:
     """What rows that came later say of a session's events, by the events' ids."""
-    return {row[0]: Later(*row[1:]) for row in source.all("afterwards", session=session)}
+    return {id: Later(*figures) for id, *figures in source.all("afterwards", session=session)}
 
 
-def plain(row: dict[str, Any], opened: dict[str, Any] | None, later: Later | None = None) -> dict[str, Any]:
-    """A stored row with ids as text, times as numbers of nanoseconds and its body unpacked.
+def plain(row: Stored, opened: Stored | None, later: Later | None = None) -> dict[str, Any]:
+    """Return a row with ids as text, times as numbers of nanoseconds and its body unpacked.
 
     A row never changes: that a call failed, or what it cost, may stand in rows that came after it.  The error that says
     so of another event has not failed itself.
     """
-    body = _body(row["body"])
-    cost, failed = row["cost"], bool(row["failed"]) and row["kind"] != "error"
+    body = _body(row.body)
+    cost, failed = row.cost, bool(row.failed) and row.kind != "error"
     if later is not None:
         cost = cost if later.cost is None else (cost or 0) + later.cost
         failed = failed or bool(later.failed)
         if later.unbilled:
             body["billed"] = False
     if opened is not None:
-        body = {**_body(opened["body"]), **body}
-    ended = row["end_ns"] if row["end_ns"] is not None else row["at_ns"]
-    finished = row["phase"] == rows.DONE
+        body = {**_body(opened.body), **body}
+    finished = row.phase == rows.DONE
     return {
-        "id": rows.id_text(row["id"]),
-        "session": rows.id_text(row["session"]),
-        "kind": row["kind"],
-        "name": row["name"],
-        "parent": rows.id_text(row["parent"]) if row["parent"] else None,
-        "agent": rows.id_text(row["agent"]) if row["agent"] else None,
-        "start_ns": row["start_ns"] if row["start_ns"] is not None else row["at_ns"],
-        "end_ns": ended if finished else None,
+        "id": rows.id_text(row.id),
+        "session": rows.id_text(row.session),
+        "kind": row.kind,
+        "name": row.name,
+        "parent": rows.id_text(row.parent) if row.parent else None,
+        "agent": rows.id_text(row.agent) if row.agent else None,
+        "start_ns": row.began_ns,
+        "end_ns": row.ended_ns if finished else None,
         "finished": finished,
         "failed": failed,
-        "model": row["model"],
-        "tokens_in": row["tokens_in"],
-        "tokens_out": row["tokens_out"],
-        "tokens_cached": row["tokens_cached"],
-        "tokens_reasoning": row["tokens_reasoning"],
+        "model": row.model,
+        "tokens_in": row.tokens_in,
+        "tokens_out": row.tokens_out,
+        "tokens_cached": row.tokens_cached,
+        "tokens_reasoning": row.tokens_reasoning,
         "cost": cost,
-        "tags": _list(row["tags"]),
-        "seq": row["seq"],
+        "tags": _list(row.tags),
+        "seq": row.seq,
         **{key if key not in _TAKEN else f"body_{key}": value for key, value in body.items()},
     }
 
@@ -249,66 +312,44 @@ def _list(text: str | None) -> list[str]:
     return list(_loads(text)) if text else []
 
 
-def report(source: Source, session: bytes, *, running: bool, percentiles: bool = False) -> Report:
-    """A session in figures; `took` is None when it has too many events to work that out unasked."""
-    figures = totals(source, session)
-    exact = percentiles or figures.events <= EXACT_UP_TO
-    return Report(
-        figures,
-        contract(figures, running=running),
-        len(source.all("unfinished", session=session)),
-        late(source, session),
-        *losses(source, session),
-        {
-            "model": parts(source, session, "model"),
-            "tool": parts(source, session, "tool"),
-            "agent": agents(source, session),
-        },
-        took(source, session) if exact else None,
-    )
-
-
 def error_rate(figures: Totals) -> float | None:
     """The share of events that failed; None when there are none."""
     return figures.failed / figures.events if figures.events else None
 
 
-def losses(source: Source, session: bytes) -> tuple[int, int, int]:
-    """How many rows went through a spill file, how many were lost, and how many values could not be kept whole."""
-    story = source.all("story", session=session)
-    notes = [_loads(row[7]) for row in story if row[2] == "loss" and row[7]]
-    spilled, dropped, cut = (sum(note.get(name, 0) for note in notes) for name in ("spilled", "dropped", "cut"))
-    return spilled, dropped, cut
-
-
-def late(source: Source, session: bytes) -> int:
-    """How many events were recorded after the session had been ended."""
-    found = source.one("end_seq", session=session)
-    if not found or found[0] is None:
-        return 0
-    return int(source.all("late", session=session, after=found[0])[0][0])
-
-
 def agents(source: Source, session: bytes) -> list[Part]:
-    """A session's figures by agent, under the agents' names."""
-    found = parts(source, session, "agent_id")
-    return [part._replace(value=agent_name(source, part.value)) for part in found]
+    """Return a session's figures by agent, under the agents' names."""
+    return under_names(source, parts(source, session, "agent_id"))
+
+
+def under_names(source: Source, by_agent: list[Part]) -> list[Part]:
+    """Return figures by agents' ids under the agents' names."""
+    names = agent_names(source, [part.value for part in by_agent])
+    return [part._replace(value=names[part.value]) for part in by_agent]
 
 
 def tags(source: Source, session: bytes) -> list[Part]:
-    """A session's figures by tag: all there are for its own tags, those of single events for the others."""
-    all_of_it = totals(source, session)
-    lasted = all_of_it.last_ns - all_of_it.first_ns
+    """Return a session's figures by tag: all there are for its own tags, those of single events for the others."""
+    whole = totals(source, session)
+    figures = {name: getattr(whole, name) for name in Part._fields if name in whole._fields}
     own = [tag for (tag,) in source.all("session_tags", session=session)]
-    found = [Part(tag, all_of_it.events, *all_of_it[6:13], lasted) for tag in own]
+    found = [Part(value=tag, took_ns=whole.last_ns - whole.first_ns, **figures) for tag in own]
     return found + [part for part in parts(source, session, "tag") if part.value not in own and part.events]
 
 
 def agent_name(source: Source, id: str) -> str:
-    """What an agent is called; its id when no row says so."""
-    key = bytes.fromhex(id.replace("-", ""))
-    row = source.one("row", id=key, phase=rows.DONE)
-    return (row[1 + rows.COLUMNS.index("name")] if row else None) or rows.id_text(key)
+    """Return what an agent is called; its id when no row says so."""
+    return agent_names(source, [id])[id]
+
+
+def agent_names(source: Source, ids: Sequence[str]) -> dict[str, str]:
+    """Return what agents are called, by their ids."""
+    if not ids:
+        return {}
+    keys = {id: id.replace("-", "") for id in ids}
+    array = "[" + ", ".join(f'"{bytes.fromhex(key).hex()}"' for key in keys.values()) + "]"
+    names = dict(source.all("names", ids=array))
+    return {id: names.get(key.lower()) or rows.id_text(bytes.fromhex(key)) for id, key in keys.items()}
 
 
 def took(source: Source, session: bytes) -> dict[str, list[int]]:
@@ -325,7 +366,7 @@ def across(reader: Reader, by: str, chosen: Chosen, *, many: int = -1, tz: str |
     if by == "day":
         return _days(asked(reader, "quarters", chosen), tz)
     if by == "session":
-        return [_line(row) for row in asked(reader, "by_session", chosen, many=many)]
+        return [_Sums._make(row).line for row in asked(reader, "by_session", chosen, many=many)]
     if by == "kind":
         found = asked(reader, "by_kind", chosen)
     elif by == "agent":
@@ -352,7 +393,7 @@ def by_kind(reader: Reader, session: bytes) -> list[Line]:
 
 def overall(reader: Reader, chosen: Chosen) -> Totals:
     """The sums of the sessions' own figures; `rows` is how many sessions they are."""
-    found = [Totals(*row[1:14], *[0] * 3) for row in asked(reader, "quarters", chosen)]
+    found = [_Sums._make(row).totals for row in asked(reader, "quarters", chosen)]
     return Totals(*map(sum, zip(*found, strict=True))) if found else NOTHING
 
 
@@ -369,17 +410,11 @@ def statement(name: str, *, of_parts: bool = False) -> str:
     return f"with {given}\n{report[name]}"
 
 
-def _line(row: tuple[Any, ...]) -> Line:
-    """A row of the sessions' own figures: of their counts, a line has only the sum."""
-    value, sessions, events, _actions, _llms, _tools, _errors, *rest = row
-    return Line(value, sessions, events, *rest)
-
-
 def _days(quarters: list[tuple[Any, ...]], tz: str | None) -> list[Line]:
-    """Quarters of an hour added up to the days of a zone."""
+    """Return quarters of an hour, added up to the days of a zone."""
     days: dict[str, list[Line]] = {}
-    for row in quarters:
-        days.setdefault(output.when(row[0] * QUARTER_NS, tz)[:10], []).append(_line(row))
+    for sums in map(_Sums._make, quarters):
+        days.setdefault(output.when(sums.value * QUARTER_NS, tz)[:10], []).append(sums.line)
     return [
         Line(day, *map(sum, zip(*(line[1:] for line in lines), strict=True))) for day, lines in sorted(days.items())
     ]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
     from typing import Any
 
-    from localops.rows import Row
+    from localops.stored import Stored
 
     Range = tuple[int, int]
 
@@ -40,7 +40,7 @@ class Batch:
 
     journal: str
     lineage: Sequence[str]  # the ids the journal had before
-    rows: Sequence[tuple[int, Row]]
+    rows: Sequence[Stored]
     ranges: Sequence[Range]
     previous: Previous | None = None
     totals: Sequence[dict[str, Any]] = ()  # figures of sessions that are complete with these rows
@@ -48,7 +48,7 @@ class Batch:
     @cached_property
     def digest(self) -> str:
         """That of its rows."""
-        return digest(identity(row) for _, row in self.rows)
+        return digest(map(identity, self.rows))
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,6 @@ _SIGNED = ("journal", "ranges", "rows", "digest", "at_ns", "by")  # what a recei
 MOST_HEADER = 2 << 20  # bytes; those of our senders have some 600 kB at most
 _MOST_LISTED = 60_000  # lists, and as many objects
 COPY = "copy"  # the holder of a receipt that is not a hub's; a hub's names none
-_SUM = rows.COLUMNS.index("sum")
 _KEY_RANDOM = 12  # bytes of an API key; the other four name its hub
 
 
@@ -80,29 +79,28 @@ def digest(identities: Iterable[tuple[bytes, int, int]]) -> str:
     return hashlib.sha256(b"".join([b"%b %d %d\n" % each for each in sorted(identities)])).hexdigest()
 
 
-def identity(row: Sequence[Any]) -> tuple[bytes, int, int]:
-    """What a row is known by, and its checksum."""
-    return row[0], row[1], row[_SUM]
+def identity(row: Stored) -> tuple[bytes, int, int]:
+    """Return what a row is known by, and its checksum."""
+    return row.id, row.phase, row.sum
 
 
 _CONTENT = frozenset(("params", "returns", "reason"))  # what was said in rows that keep the books
 
 
-def without_content(row: Row) -> Row:
-    """The row as a remote for metadata gets it: figures and names stay, what was said is left out."""
-    kind, body = row[3], row[-1]
-    if body is None:
+def without_content(row: Stored) -> Stored:
+    """Return the row as a remote for metadata gets it: figures and names stay, what was said is left out."""
+    if row.body is None:
         return row
-    if kind not in rows.BOOKS:
+    if row.kind not in rows.BOOKS:
         kept = None
-    elif kind in ("video", "metadata"):
+    elif row.kind in ("video", "metadata"):
         kept = "{}"
-    elif kind in ("session", "join", "end", "leave"):
-        told = {key: value for key, value in _object(body).items() if key not in _CONTENT}
+    elif row.kind in ("session", "join", "end", "leave"):
+        told = {key: value for key, value in _object(row.body).items() if key not in _CONTENT}
         kept = encode.dumps(told).decode()
     else:
         return row
-    return rows.seal(row[:_SUM], kept)
+    return row.with_body(kept)
 
 
 def _object(text: str) -> dict[str, Any]:
@@ -208,7 +206,7 @@ def receipt(
     `by` is the hub that has them; with `copy` it is a journal on the way to one, and nothing is delivered yet.
     """
     left = set(refused)
-    kept = replace(batch, rows=[each for each in batch.rows if each[0] not in left]) if left else batch
+    kept = replace(batch, rows=[row for row in batch.rows if row.seq not in left]) if left else batch
     told: dict[str, Any] = {
         "journal": batch.journal,
         "ranges": [list(each) for each in without(batch.ranges, left)],
@@ -344,7 +342,7 @@ def common(ranges: Iterable[Range], others: Iterable[Range]) -> list[Range]:
 def halves(batch: Batch) -> tuple[Batch, Batch]:
     """The batch as two: what is refused is found by asking about ever less.  Figures of sessions stay behind."""
     low = first(batch, len(batch.rows) // 2)
-    seq = low.rows[-1][0]
+    seq = low.rows[-1].seq
     high = replace(
         batch,
         rows=batch.rows[len(low.rows) :],
@@ -357,23 +355,22 @@ def halves(batch: Batch) -> tuple[Batch, Batch]:
 
 def leave_out(batch: Batch, seqs: Collection[int]) -> Batch:
     """Return the batch without some of its rows, and without the figures of sessions that are not complete then."""
-    sessions = {row[2].hex() for seq, row in batch.rows if seq in seqs}
+    sessions = {row.session.hex() for row in batch.rows if row.seq in seqs}
     return replace(
         batch,
-        rows=[each for each in batch.rows if each[0] not in seqs],
+        rows=[row for row in batch.rows if row.seq not in seqs],
         ranges=without(batch.ranges, seqs),
         totals=[figures for figures in batch.totals if figures["session"] not in sessions],
     )
 
 
 def previous(batch: Batch) -> Previous:
-    """The last row of a batch, as the next one names it."""
-    seq, row = batch.rows[-1]
-    id, phase, total = identity(row)
-    return Previous(seq, id, phase, total, row[2])
+    """Return the last row of a batch, as the next one names it."""
+    row = batch.rows[-1]
+    return Previous(row.seq, row.id, row.phase, row.sum, row.session)
 
 
 def first(batch: Batch, many: int) -> Batch:
     """No more than the first rows of a batch, without the totals: they are not complete with these."""
     kept = batch.rows[:many]
-    return replace(batch, rows=kept, ranges=common(batch.ranges, [(1, kept[-1][0])]), totals=())
+    return replace(batch, rows=kept, ranges=common(batch.ranges, [(1, kept[-1].seq)]), totals=())

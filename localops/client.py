@@ -11,7 +11,7 @@ import uuid
 from collections import deque
 from functools import partial
 
-from localops import blobs, clock, encode, ends, events, exits, host, spill
+from localops import blobs, clock, encode, ends, events, exits, host, spill, story
 from localops import config as settings
 from localops.config import JOURNAL, Config
 from localops.context import scope
@@ -158,18 +158,18 @@ class Client:
             folder = self._heritage.open[0][0]
         say_once(
             f"unattributed, {len(open_sessions) > 1}",
-            f"{why}. Until then such events are kept in the session {ends.UNATTRIBUTED!r} of this process",
+            f"{why}. Until then such events are kept in the session {story.UNATTRIBUTED!r} of this process",
         )
         key = (os.getpid(), folder)
         return self._unattributed.get(key) or self._begin_unattributed(key, config)
 
     def _begin_unattributed(self, key: tuple[int, str], config: Config) -> Session:
-        made = self._made(clock.new_id(), key[1], ends.UNATTRIBUTED, config, owned=True)
+        made = self._made(clock.new_id(), key[1], story.UNATTRIBUTED, config, owned=True)
         made.is_unattributed, made._budget = True, None
         session = self._unattributed.setdefault(key, made)
         if session is made:
             session._journal.sessions.add(session._id)
-            marks = {"unattributed": 1, "tags": encode.dumps([ends.UNATTRIBUTED]).decode()}
+            marks = {"unattributed": 1, "tags": encode.dumps([story.UNATTRIBUTED]).decode()}
             session._join(begun=True, extra=marks)
             exits.install(self)
             if self.is_over:

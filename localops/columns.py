@@ -17,9 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-    from localops.rows import Row
-
-    Numbered = tuple[int, Row]  # a row behind its place in the journal it comes from
+    from localops.stored import Stored
 
 _HEADS = rows.COLUMNS[:-1]  # all but the body
 _SUM = rows.COLUMNS.index("sum")
@@ -33,10 +31,10 @@ _QUOTED = rb'(?s)"[^"\\]*(?:\\.[^"\\]*)*"'
 _NONE = type(None)
 
 
-def from_rows(found: Sequence[Numbered]) -> bytes:
-    """The line of columns, and the lines of the bodies; stored JSON is spliced in, never parsed."""
-    told: dict[str, Sequence[object]] = {"seq": [seq for seq, _ in found]}
-    *columns, bodies = zip(*[row for _, row in found], strict=True) if found else [()] * len(rows.COLUMNS)
+def from_rows(found: Sequence[Stored]) -> bytes:
+    """Return the line of columns, and the lines of the bodies; stored JSON is spliced in, never parsed."""
+    told: dict[str, Sequence[object]] = {"seq": [row.seq for row in found]}
+    _, *columns, bodies = zip(*found, strict=True) if found else [()] * (1 + len(rows.COLUMNS))
     for name, column in zip(_HEADS, columns, strict=True):
         if column.count(None) < len(column):
             told[name] = [value and value.hex() for value in column] if name in _BINARY else column
@@ -47,23 +45,30 @@ def from_rows(found: Sequence[Numbered]) -> bytes:
     return encode.dumps(told) + b"\n" + text.encode()
 
 
-def to_rows(head: bytes, bodies: Sequence[bytes]) -> tuple[list[Numbered], dict[int, str]]:
-    """The rows, and why the others cannot be read, by seq; ValueError when these are no columns for these bodies."""
+def to_rows(head: bytes, bodies: Sequence[bytes]) -> tuple[list[Stored], dict[int, str]]:
+    """Return the rows, and why the others cannot be read, by seq.
+
+    Raise ValueError when these are no columns for these bodies.
+    """
+    from localops.stored import named  # no recorder takes rows in
+
     told = _columns(head, len(bodies))
     costly = {at for at, body in enumerate(bodies) if len(body) > _LARGE and _has_many_lists(body)}
     if not costly:
         with suppress(ValueError):
-            return taken(told, bodies), {}
-    found: list[Numbered] = []
+            return named(zip(told["seq"], *taken(told, bodies), strict=True)), {}
+    found: list[Stored] = []
     refused = {}
     for at, seq in enumerate(told["seq"]):  # one of them is none: which?
         if at in costly:
             refused[seq] = f"the body holds more than {_MOST_LISTS:,} lists or objects"
             continue
         try:
-            found += taken({name: column[at : at + 1] for name, column in told.items()}, bodies[at : at + 1])
+            alone = taken({name: column[at : at + 1] for name, column in told.items()}, bodies[at : at + 1])
         except ValueError as error:
             refused[seq] = str(error)
+        else:
+            found += named(zip([seq], *alone, strict=True))
     return found, refused
 
 
@@ -97,10 +102,11 @@ def _columns(head: bytes, count: int) -> dict[str, list[Any]]:
     return told
 
 
-def taken(told: Mapping[str, Sequence[Any]], bodies: Sequence[bytes]) -> list[Numbered]:
-    """The rows that columns and bodies hold; ValueError when any is torn, foreign or fails its checksum.
+def taken(told: Mapping[str, Sequence[Any]], bodies: Sequence[bytes]) -> list[Sequence[Any]]:
+    """Return the columns of a row, all of them, from those that are named and the bodies.
 
-    What the journal's own columns would refuse is refused: rows may come from anybody.
+    Raise ValueError when a row is torn, foreign or fails its checksum.  What the journal's own columns would refuse
+    is refused: rows may come from anybody.
     """
     absent = (None,) * len(bodies)
     columns = [_checked(name, told.get(name, absent)) if name in told or name in _NEEDED else absent for name in _HEADS]
@@ -108,7 +114,7 @@ def taken(told: Mapping[str, Sequence[Any]], bodies: Sequence[bytes]) -> list[Nu
     columns.append([None if body == "null" else body for body in map(bytes.decode, bodies)])
     if rows.checksums(columns) != list(columns[_SUM]):
         raise ValueError("the row fails its checksum")
-    return list(zip(told["seq"], zip(*columns, strict=True), strict=True))
+    return columns
 
 
 def _checked(name: str, column: Sequence[Any]) -> Sequence[Any]:

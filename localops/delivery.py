@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from localops import analytics, blobs, bundle, clock, encode, ends
+from localops import analytics, blobs, bundle, clock, encode, ends, stored
 from localops.bundle import Batch, Previous
-from localops.rows import COLUMNS
 from localops.sql import statements
+from localops.stored import Stored, named
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from localops.bundle import Ack, Range
     from localops.journal import Journal
     from localops.reader import Reader
-    from localops.rows import Row
 
     Execute = Callable[..., Any]
 
@@ -34,10 +34,8 @@ _LATE = 86_400_000_000_000  # nanoseconds
 _LOOKED_AT_EVERY = 86_400_000_000_000  # nanoseconds
 _AHEAD = 3_600_000_000_000  # nanoseconds that a clock may be set back without a time kept before becoming worthless
 _CLOCK = "sync.clock"  # beside the journal: by how much this machine's clock differed, for each remote
-_NUMBERED = ("seq", *COLUMNS)
-_TEXTS = frozenset(map(_NUMBERED.index, ("kind", "name", "model", "tags", "body")))
-_TAGS = _NUMBERED.index("tags")
-_AS_BYTES = ", ".join(f"cast({name} as blob)" if at in _TEXTS else name for at, name in enumerate(_NUMBERED))
+_TEXTS = ("kind", "name", "model", "tags", "body")
+_AS_BYTES = ", ".join(f"cast({name} as blob)" if name in _TEXTS else name for name in Stored._fields)
 _KEEP_RECEIPT = "insert into receipt(remote, at_ns, rows, body) values(?, ?, ?, ?)"
 _KEEP_CONTACT = "insert or replace into contact values(?, ?, ?, ?, ?)"
 _KEEP_META = "insert or replace into meta values(?, ?)"
@@ -88,8 +86,7 @@ class Loss:
     at_ns: int  # when it was noticed last
 
 
-@dataclass(frozen=True)
-class Parked:
+class Parked(NamedTuple):
     """A row that a remote does not take."""
 
     remote: str
@@ -158,7 +155,7 @@ class Ledger:
         for first, last in self.gaps():
             after = first - 1
             while page := self.ask("with_blobs", after=after, last=last, many=_PAGE):
-                after = page[-1][0]
+                after, _ = page[-1]
                 named.update(blobs.named(body.decode(errors="replace") for _, body in page))
         return sum(blobs.size_of(self.folder, digest) for digest in named)
 
@@ -178,7 +175,7 @@ class Ledger:
                         yield alone
                     break
                 filling.add(page, after)
-                after = page[-1][0]
+                after = page[-1].seq
                 if filling.is_full and (batch := filling.take()):
                     yield batch
         if batch := filling.take():
@@ -189,7 +186,7 @@ class Ledger:
         found = {}
         for seq in sorted(seqs):
             for row in self._rows("rows", after=seq - 1, upto=seq, many=1):
-                reasons = (blobs.flaw(self.folder, digest) for digest in blobs.named([row[-1]]))
+                reasons = (blobs.flaw(self.folder, digest) for digest in blobs.named([row.body]))
                 if reason := next(filter(None, reasons), None):
                     found[seq] = reason
         return found
@@ -202,44 +199,47 @@ class Ledger:
         found = self.ask("meta", key=key)
         return str(found[0][0]) if found else None
 
-    def _page(self, after: int, last: int, filling: _Filling) -> list[tuple[int, Row]]:
-        """Rows from after a seq on, up to another or until the batch that is being filled is full."""
-        page: list[tuple[int, Row]] = []
+    def _page(self, after: int, last: int, filling: _Filling) -> list[Stored]:
+        """Return rows from after a seq on, up to another or until the batch that is being filled is full."""
+        page: list[Stored] = []
         while not filling.is_full:
             some = self._some(after, last, min(_PAGE, filling.rows_left), filling.limits.session)
             for row in some:
-                if not filling.count(250 + 2 * (len(row[-1] or "") + len(row[_TAGS] or ""))):
+                if not filling.count(250 + 2 * (len(row.body or "") + len(row.tags or ""))):
                     break
-                page.append((row[0], tuple(row[1:])))
+                page.append(row)
             if not some or filling.is_full:
                 break
-            after = page[-1][0]
+            after = page[-1].seq
         return page
 
-    def _some(self, after: int, last: int, many: int, session: bytes | None) -> list[tuple[Any, ...]]:
+    def _some(self, after: int, last: int, many: int, session: bytes | None) -> list[Stored]:
         if session is None:
             return self._rows("rows", after=after, upto=last, many=many)
-        found = self.reader.all("events", session=session, after=after, many=many)
-        return [row for row in found if row[0] <= last]
+        rows = named(self.reader.all("events", session=session, after=after, many=many))
+        return [row for row in rows if row.seq <= last]
 
-    def _rows(self, name: str, **values: object) -> list[tuple[Any, ...]]:
-        """The rows of a statement; text in which a bit has flipped, and which is none any more, is made one.
+    def _rows(self, name: str, **values: object) -> list[Stored]:
+        """Return the rows of a statement; text in which a bit has flipped, and which is none any more, is made one.
 
         A hub refuses such a row, by its checksum, and the others go on.
         """
         try:
-            return self.ask(name, **values)
+            return named(self.ask(name, **values))
         except UnicodeDecodeError:
-            found = self.reader.ask(f"select {_AS_BYTES} from ({statement(name)})", values)  # noqa: S608
-        return [tuple(_text(value) if at in _TEXTS else value for at, value in row) for row in map(enumerate, found)]
+            rows = self.reader.ask(f"select {_AS_BYTES} from ({statement(name)})", values)  # noqa: S608
+        return named(
+            (_text(value) if column in _TEXTS else value for column, value in zip(Stored._fields, row, strict=True))
+            for row in rows
+        )
 
     def before(self, seq: int, limits: Limits) -> Previous | None:
         """The last row before a seq that the remote has."""
         for first, last in reversed(self.delivered()):
             if first < seq and (found := self._rows("last_of", first=first, last=min(last, seq - 1))):
-                place, *row = found[0]
-                sent = bundle.without_content(tuple(row)) if limits.metadata_only else tuple(row)
-                return bundle.previous(Batch("", (), [(place, sent)], ()))
+                (row,) = found
+                sent = bundle.without_content(row) if limits.metadata_only else row
+                return bundle.previous(Batch("", (), [sent], ()))
         return None
 
     def totals(self, sessions: Iterable[bytes], upto: int) -> list[dict[str, Any]]:
@@ -282,11 +282,11 @@ class Ledger:
         Returns how many there are.
         """
         seqs = []
-        for _, row in bundle.leave_out(batch, {**ack.refused, **ack.withheld}).rows:
+        for row in bundle.leave_out(batch, {**ack.refused, **ack.withheld}).rows:
             with suppress(UnicodeDecodeError):  # a bit of ours has flipped
-                stored = self.reader.one("row", id=row[0], phase=row[1])
-                if stored is not None and bundle.identity(stored[1:]) == bundle.identity(row):
-                    seqs.append(stored[0])
+                ours = stored.one(self.reader, row.id, row.phase)
+                if ours is not None and bundle.identity(ours) == bundle.identity(row):
+                    seqs.append(ours.seq)
 
         def work(execute: Execute) -> None:
             self._add(execute, [(seq, seq) for seq in seqs])
@@ -331,9 +331,9 @@ class Ledger:
         for first, last in ranges:
             after = first - 1
             while page := self._rows("rows", after=after, upto=last, many=_PAGE):
-                after = page[-1][0]
-                for _, *row in page:
-                    yield bundle.identity(bundle.without_content(tuple(row)) if metadata_only else row)
+                after = page[-1].seq
+                for row in page:
+                    yield bundle.identity(bundle.without_content(row) if metadata_only else row)
 
     def _add(self, execute: Execute, ranges: Iterable[Range]) -> None:
         """Put ranges to the others; where they touch they become one."""
@@ -570,7 +570,7 @@ class _Filling:
         self._empty()
 
     def _empty(self) -> None:
-        self._rows: list[tuple[int, Row]] = []
+        self._rows: list[Stored] = []
         self._ranges: list[Range] = []
         self._counted = self._size = 0
         self.is_full = False
@@ -590,13 +590,13 @@ class _Filling:
         self.is_full = self._counted >= self.limits.rows or self._size >= self.limits.size
         return True
 
-    def add(self, page: Sequence[tuple[int, Row]], after: int) -> None:
+    def add(self, page: Sequence[Stored], after: int) -> None:
         """Put in rows that have been counted, and the range from after a seq to the last of them."""
-        rows = [each for each in page if self._held_back is None or not self._held_back.holds(each[1])]
+        rows = [row for row in page if self._held_back is None or not self._held_back.holds(row.session)]
         whole = len(rows) == len(page) and self.limits.session is None
-        self._ranges += [(after + 1, page[-1][0])] if whole else [(seq, seq) for seq, _ in rows]
+        self._ranges += [(after + 1, page[-1].seq)] if whole else [(row.seq, row.seq) for row in rows]
         if self.limits.metadata_only:
-            rows = [(seq, bundle.without_content(row)) for seq, row in rows]
+            rows = list(map(bundle.without_content, rows))
         self._rows += rows
 
     def pass_over(self, gap: Range) -> Batch | None:
@@ -608,11 +608,11 @@ class _Filling:
 
     def take(self) -> Batch | None:
         """The batch, if there is a row in it; the next one is begun."""
-        rows, ranges = self._rows, bundle.merged(self._ranges)
+        taken, ranges = self._rows, bundle.merged(self._ranges)
         self._empty()
-        if not rows:
+        if not taken:
             return None
-        return Batch(self._journal, self._lineage, rows, ranges, self._ledger.before(rows[0][0], self.limits))
+        return Batch(self._journal, self._lineage, taken, ranges, self._ledger.before(taken[0].seq, self.limits))
 
 
 class _Running:
@@ -622,8 +622,7 @@ class _Running:
         self._reader, self._folder = reader, folder
         self._known: dict[bytes, bool] = {}
 
-    def holds(self, row: Row) -> bool:
-        session = row[2]
+    def holds(self, session: bytes) -> bool:
         if session not in self._known:
             named = any(session)
             state = ends.standing(self._reader, self._folder, session).state if named else ""
@@ -673,15 +672,13 @@ def clock_text(ahead: float) -> str:
 
 def parked(reader: Reader, remote: str | None) -> list[Parked]:
     """The rows that a remote does not take, or (None) any."""
-    found = reader.ask(statement("parked"), {"remote": remote})
-    return [
-        Parked(name, seq, bool(final), why, at_ns, id, phase, session, _text(kind), _text(called))
-        for name, seq, final, why, at_ns, id, phase, session, kind, called in found
-    ]
+    rows = map(Parked._make, reader.ask(statement("parked"), {"remote": remote}))
+    return [row._replace(final=bool(row.final), kind=_text(row.kind), name=_text(row.name)) for row in rows]
 
 
-def _text(found: bytes | None) -> str | None:
-    return found if found is None else found.decode(errors="replace")
+def _text(value: Any) -> str | None:
+    """Return text that was read as bytes: a bit of it may have flipped."""
+    return None if value is None else value.decode(errors="replace")
 
 
 def _count(ranges: Iterable[Range]) -> int:

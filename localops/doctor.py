@@ -511,10 +511,10 @@ def _read_all(folder: str, reader: Reader) -> tuple[list[bytes], set[str]]:
     wrong: list[bytes] = []
     referred: set[str] = set()
     for row in reader.stream():
-        if not rows.intact(row):
-            wrong.append(row[0])
-        if row[-1] and "blob" in row[-1]:
-            referred.update(found[1] or found[2] for found in reference.finditer(row[-1]))
+        if not row.is_intact:
+            wrong.append(row.id)
+        if row.body and "blob" in row.body:
+            referred.update(found[1] or found[2] for found in reference.finditer(row.body))
     return wrong, {digest for digest in referred if blobs.flaw(folder, digest)}
 
 

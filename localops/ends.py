@@ -11,22 +11,15 @@ import uuid
 from collections import namedtuple
 
 from localops import alive, host, rows
+from localops.story import Story
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from typing import Any, NamedTuple, Protocol
+    from typing import NamedTuple
 
     from localops.journal import Journal
-
-    class Source(Protocol):
-        """Whatever answers the named queries: a journal, or a reader of one."""
-
-        def all(self, name: str, **values: object) -> list[tuple[Any, ...]]:
-            """Every row of a named query."""
-
-        def one(self, name: str, **values: object) -> tuple[Any, ...] | None:
-            """Its first row."""
+    from localops.stored import Source
+    from localops.story import Milestone
 
     class Standing(NamedTuple):
         """How a session stands."""
@@ -40,7 +33,6 @@ else:
 
 Standing.__doc__ = """How a session stands: Success, Failure, Indeterminate, Running or Unknown, why, and since when."""
 
-UNATTRIBUTED = "unattributed"  # the name, and the tag, of a session for events whose session cannot be known
 HUB = "hub.json"  # a home with this file is a hub's: who recorded what is in it cannot be looked after from there
 _MANY = 1_000  # open sessions looked at by one writer; there are hardly ever ten
 _NEVER = 1 << 63
@@ -48,28 +40,25 @@ _LEFT = "process exited without end_session"
 
 
 def standing(source: Source, folder: str, session: bytes) -> Standing:
-    """How a session stands now, for a reader in the home that recorded it."""
-    story = source.all("story", session=session)
-    figures = source.one("totals", session=session)
-    last_ns: int = figures[14] if figures else 0
-    said = _said(story, last_ns)
-    if said is not None:
-        return said
-    cards = _present(story)
+    """Return how a session stands now, for a reader in the home that recorded it."""
+    found = source.one("last_ns", session=session)
+    return judge(source, folder, session, Story.read(source, session), last_ns=(found and found[0]) or 0)
+
+
+def judge(source: Source, folder: str, session: bytes, story: Story, *, last_ns: int) -> Standing:
+    """Return how a session stands by its story and the time of its last row, which have been read."""
+    end = _end(story, last_ns)
+    if end is not None:
+        return end
+    cards = story.present()
     seen = [None] if _is_of_hub(folder) else [alive.is_alive(folder, card) for card in cards.values()]
     if any(seen):
         return Standing("Running", None, None, False)
-    if None in seen or not story:
+    if None in seen or not story.milestones:
         return Standing("Unknown", f"last heard of at {_clock(last_ns)}", None, False)
     if not cards:
         return Standing("Indeterminate", _LEFT, last_ns, True)
     return Standing("Indeterminate", f"process died{_inside(source, session, last_ns)}", last_ns, True)
-
-
-def _loads(body: str) -> Any:
-    from localops import encode  # only when there is something to read: a command that shows figures starts sooner
-
-    return encode.loads(body)
 
 
 def _is_of_hub(folder: str) -> bool:
@@ -77,66 +66,45 @@ def _is_of_hub(folder: str) -> bool:
 
 
 def sessions_of(source: Source, folder: str, pid: int) -> list[bytes]:
-    """The sessions that a process of this machine takes part in and that nobody has ended."""
+    """Return the sessions that a process of this machine takes part in and that nobody has ended."""
     started = host.process_started(pid)
-    found = []
+    sessions = []
     for (session,) in source.all("open_sessions", many=_MANY):
-        story = source.all("story", session=session)
-        if is_unattributed(story):
+        story = Story.read(source, session)
+        if story.is_unattributed:
             continue
-        cards = [card for card in _present(story).values() if (card.get("pid"), card.get("started")) == (pid, started)]
-        if any(alive.is_alive(folder, card) for card in cards) and _said(story, _NEVER) is None:
-            found.append(session)
-    return found
+        cards = [c for c in story.present().values() if (c.get("pid"), c.get("started")) == (pid, started)]
+        if any(alive.is_alive(folder, card) for card in cards) and _end(story, _NEVER) is None:
+            sessions.append(session)
+    return sessions
 
 
-def is_unattributed(story: Sequence[tuple[Any, ...]]) -> bool:
-    """Return whether a session is one that a process keeps for events whose session cannot be known."""
-    starts = [row for row in story if row[2] == "session" and row[3] == UNATTRIBUTED and row[7]]
-    return any(_loads(row[7]).get(UNATTRIBUTED) for row in starts)
+def _end(story: Story, last_ns: int) -> Standing | None:
+    """Return the end that somebody wrote, if no later start takes it back: what was declared beats what was derived."""
+    return declared(story) or _as_standing(story.derived_end(last_ns), derived=True)
 
 
-def _said(story: Sequence[tuple[Any, ...]], last_ns: int) -> Standing | None:
-    """The end that somebody wrote, if no later start takes it back: what was declared beats what was derived."""
-    return declared(story) or _newest_end(story, since=last_ns, implied=True)
-
-
-def declared(story: Sequence[tuple[Any, ...]]) -> Standing | None:
+def declared(story: Story) -> Standing | None:
     """Return the newest end that a program wrote, unless a process joined the session after it."""
-    starts = (at for at, _, kind, _, _, implied, *_ in story if kind in ("session", "join") and not implied)
-    return _newest_end(story, since=max(starts, default=0), implied=False)
+    return _as_standing(story.declared_end(), derived=False)
 
 
-def _newest_end(story: Sequence[tuple[Any, ...]], *, since: int, implied: bool) -> Standing | None:
-    ends = [row for row in story if row[2] == "end" and bool(row[5]) == implied and row[0] >= since]
-    if not ends:
+def _as_standing(end: Milestone | None, *, derived: bool) -> Standing | None:
+    if end is None:
         return None
-    at, _, _, name, _, _, _, body = ends[-1]
-    reason = _loads(body).get("reason") if body else None
-    return Standing(name or "Indeterminate", reason, at, implied)
-
-
-def _present(story: Sequence[tuple[Any, ...]]) -> dict[bytes, dict[str, Any]]:
-    """The participants that came and did not say that they left."""
-    found: dict[bytes, dict[str, Any]] = {}
-    for _, _, kind, _, participant, _, _, body in story:
-        if participant is None:
-            continue
-        if kind in ("session", "join"):
-            found[participant] = _loads(body) if body else {}
-        elif kind in ("leave", "end"):
-            found.pop(participant, None)
-    return found
+    return Standing(end.name or "Indeterminate", end.body.get("reason"), end.at_ns, derived)
 
 
 def _inside(source: Source, session: bytes, last_ns: int) -> str:
-    """In which operation it died: the newest that began and did not end."""
-    unfinished = source.all("unfinished", session=session)
-    if not unfinished:
+    """Return in which operation it died: the newest that began and did not end."""
+    from localops.stored import unfinished  # a session that was ended has none
+
+    open_operations = unfinished(source, session)
+    if not open_operations:
         return ""
-    _, kind, name, _, _, began = unfinished[-1]
-    since = f", {(last_ns - began) / 1e9:.1f} s in" if last_ns - began >= 50_000_000 else ""
-    return f" inside {kind} {name!r}{since}"
+    last = open_operations[-1]
+    since = f", {(last_ns - last.at_ns) / 1e9:.1f} s in" if last_ns - last.at_ns >= 50_000_000 else ""
+    return f" inside {last.kind} {last.name!r}{since}"
 
 
 def _clock(at_ns: int) -> str:

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import os
 import uuid
-from dataclasses import dataclass
 
-from localops import analytics, encode, ends, lines, output, rows
+from localops import analytics, encode, lines, output, stored
 from localops.events import iso
+from localops.facts import dollars
 from localops.reader import Reader
+from localops.snapshot import Snapshot
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import Any, BinaryIO
+
+    from localops.analytics import Totals
 
 _ACTIONS = ("action", "operation", "task", "workflow")
 _GROUPS = {
@@ -29,14 +32,12 @@ _GROUPS = {
 }
 
 
-@dataclass(frozen=True)
-class Run:
-    """One session, and where it is read from."""
+class Run(Snapshot):
+    """One session to be exported, and the name of the project it is in."""
 
-    project: str
-    folder: str
-    reader: Reader
-    session: bytes
+    def __init__(self, project: str, folder: str, reader: Reader, id: bytes, *, totals: Totals | None = None) -> None:
+        super().__init__(reader, folder, id, totals=totals)
+        self.project, self.reader = project, reader
 
 
 # One session as AgentOps exports it
@@ -49,60 +50,48 @@ def document(run: Run) -> dict[str, Any]:
     `tags`, `duration` and `end_state` are what its export leaves out. Events of a kind of their own are
     among the `actions`, and once more in `events`, under their kind.
     """
-    standing = ends.standing(run.reader, run.folder, run.session)
-    figures = analytics.totals(run.reader, run.session)
+    standing, figures = run.standing, run.totals
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in ("actions", "llms", "tools", "errors", "agents")}
     others = []
-    for event in analytics.events(run.reader, run.session):
+    for event in analytics.events(run.reader, run.id):
         group = _GROUPS.get(event["kind"], "actions")  # as AgentOps' server files what it does not know
         found[group].append(_SHAPES[group](event))
         if event["kind"] not in _GROUPS:
             others.append(_common(event))
-    tags = [tag for (tag,) in run.reader.all("session_tags", session=run.session)]
-    running = standing.state == "Running"
     return {
-        "session": _session(run, standing, figures, tags),
+        "session": _session(run),
         **found,
         "events": others,
-        "stats": _stats(run, figures, running=running),
-        "tags": tags,
+        "stats": _stats(run),
+        "tags": run.story.tags,
         "duration": (figures.last_ns - figures.first_ns) / 1e9,
         "end_state": standing.state,
     }
 
 
-def _session(run: Run, standing: ends.Standing, figures: analytics.Totals, tags: list[str]) -> dict[str, Any]:
-    story = run.reader.all("story", session=run.session)
-    told: dict[str, Any] = {"host_env": {}, "video": None, "metadata": {}}
-    for *_, kind, _name, _who, _implied, _tags, body in story:
-        facts = encode.loads(body) if body else {}
-        told["host_env"].update(facts.get("host_env") or {})
-        if kind == "video":
-            told["video"] = facts.get("video")
-        if kind == "metadata":
-            told["metadata"].update(facts.get("metadata") or {})
-    name = next((row[3] for row in story if row[2] in ("session", "join") and row[3]), None)
+def _session(run: Run) -> dict[str, Any]:
+    story, standing, figures = run.story, run.standing, run.totals
     ended = standing.state in ("Success", "Failure", "Indeterminate")
     return {
-        "id": _dashed(run.session),
+        "id": _dashed(run.id),
         "project_id": run.project,
         "project_id_secondary": None,
         "init_timestamp": iso(figures.first_ns),
         "end_timestamp": iso(figures.last_ns) if ended else None,
-        "tags": encode.dumps(tags).decode() if tags else None,
+        "tags": encode.dumps(story.tags).decode() if story.tags else None,
         "end_state": standing.state if ended else "Indeterminate",
         "end_state_reason": standing.reason,
-        "video": told["video"],
-        "host_env": told["host_env"],
-        "name": name,
-        "metadata": told["metadata"],
+        "video": story.video,
+        "host_env": story.host_env,
+        "name": story.name,
+        "metadata": story.metadata,
     }
 
 
-def _stats(run: Run, figures: analytics.Totals, *, running: bool) -> dict[str, Any]:
-    unfinished = run.reader.all("unfinished", session=run.session)
+def _stats(run: Run) -> dict[str, Any]:
+    figures = run.totals
     return {
-        **analytics.contract(figures, running=running),
+        **analytics.contract(figures, running=run.is_running),
         "prompt_tokens": figures.tokens_in,
         "completion_tokens": figures.tokens_out,
         "cached_tokens": figures.tokens_cached,
@@ -111,7 +100,7 @@ def _stats(run: Run, figures: analytics.Totals, *, running: bool) -> dict[str, A
         "cost_nano": figures.cost,
         "unpriced": figures.unpriced,
         "failed": figures.failed,
-        "unfinished": len(unfinished),
+        "unfinished": len(run.unfinished),
         "events": figures.events,
     }
 
@@ -154,7 +143,7 @@ def _llm(event: dict[str, Any]) -> dict[str, Any]:
         "model": event["model"],
         "prompt_tokens": event["tokens_in"],
         "completion_tokens": event["tokens_out"],
-        "cost": _dollars(event["cost"]),
+        "cost": dollars(event["cost"]),
         "promptarmor_flag": None,
         "cached_tokens": event["tokens_cached"],
         "reasoning_tokens": event["tokens_reasoning"],
@@ -168,7 +157,7 @@ def _tool(event: dict[str, Any]) -> dict[str, Any]:
     return {
         **_common(event),
         "logs": _text(event.get("logs")),
-        "cost": _dollars(event["cost"]),
+        "cost": dollars(event["cost"]),
         "cost_nano": event["cost"],
     }
 
@@ -221,10 +210,6 @@ def _prompt(value: object) -> dict[str, object] | None:
     return {"type": "chatml", "messages": value} if isinstance(value, list) else {"type": "string", "string": value}
 
 
-def _dollars(nano: int | None) -> float | None:
-    return None if nano is None else nano / 1e9
-
-
 # Writing
 
 
@@ -245,8 +230,8 @@ def write_json(runs: Iterable[Run], file: BinaryIO) -> None:
 def write_jsonl(runs: Iterable[Run], file: BinaryIO) -> None:
     """Every row of the sessions as it is kept, a JSON object on a line."""
     for run in runs:
-        for row in analytics.stored(run.reader, run.session):
-            file.write(lines.from_row(tuple(row[name] for name in rows.COLUMNS)))
+        for row in stored.of_session(run.reader, run.id):
+            file.write(lines.from_row(row.bare))
 
 
 _SHEET = (
@@ -264,7 +249,7 @@ def write_csv(runs: Iterable[Run], file: BinaryIO) -> None:
     sheet = csv.writer(text)
     sheet.writerow(_SHEET)
     for run in runs:
-        for event in analytics.events(run.reader, run.session):
+        for event in analytics.events(run.reader, run.id):
             line = _line(run, event)
             sheet.writerow([_cell(line.get(name, event.get(name))) for name in _SHEET])
     text.detach()
@@ -276,7 +261,7 @@ def _line(run: Run, event: dict[str, Any]) -> dict[str, Any]:
         **{name: _dashed(event[name]) for name in ("session", "id", "parent", "agent")},
         "began": iso(event["start_ns"]),
         "milliseconds": _seconds(event, 1e6),
-        "cost_usd": _dollars(event["cost"]),
+        "cost_usd": dollars(event["cost"]),
         "failed": int(event["failed"]),
         "finished": int(event["finished"]),
         "tags": ", ".join(event["tags"]),
@@ -441,9 +426,8 @@ def _make_tables(database: Any) -> None:
 def _fill(database: Any, waiting: dict[str, list[dict[str, Any]]], run: Run) -> None:
     """One session's rows; what waits is written a few hundred at a time, whatever session it is of."""
     waiting["sessions"].append(_session_row(run))
-    tags = run.reader.all("session_tags", session=run.session)
-    waiting["tags"] += [{"session_id": _dashed(run.session), "tag": tag} for (tag,) in tags]
-    for event in analytics.events(run.reader, run.session):
+    waiting["tags"] += [{"session_id": _dashed(run.id), "tag": tag} for tag in run.story.tags]
+    for event in analytics.events(run.reader, run.id):
         for table, found in _table_rows(event):
             waiting[table].append(found)
         if len(waiting["events"]) >= _CHUNK:
@@ -458,13 +442,11 @@ def _flush(database: Any, waiting: dict[str, list[dict[str, Any]]]) -> None:
 
 
 def _session_row(run: Run) -> dict[str, Any]:
-    standing = ends.standing(run.reader, run.folder, run.session)
-    figures = analytics.totals(run.reader, run.session)
-    story = run.reader.all("story", session=run.session)
+    standing, figures = run.standing, run.totals
     return {
-        "id": _dashed(run.session),
+        "id": _dashed(run.id),
         "project": run.project,
-        "name": next((row[3] for row in story if row[2] in ("session", "join") and row[3]), None),
+        "name": run.story.name,
         "state": standing.state,
         "reason": standing.reason,
         "began": iso(figures.first_ns),
@@ -475,7 +457,7 @@ def _session_row(run: Run) -> dict[str, Any]:
         "errors": figures.errors,
         "tokens_in": figures.tokens_in,
         "tokens_out": figures.tokens_out,
-        "cost_usd": _dollars(figures.cost),
+        "cost_usd": dollars(figures.cost),
         "unpriced": figures.unpriced,
     }
 
@@ -487,7 +469,7 @@ def _table_rows(event: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         "event_id": _dashed(event["id"]),
         "began": iso(event["start_ns"]),
         "seconds": _seconds(event),
-        "cost_usd": _dollars(event["cost"]),
+        "cost_usd": dollars(event["cost"]),
         "failed": int(event["failed"]),
         "finished": int(event["finished"]),
         **{name: event[name] for name in ("model", "tokens_in", "tokens_out", "tokens_cached", "tokens_reasoning")},
@@ -536,17 +518,17 @@ def _hash(page: str, element: str) -> str:
 def _page(run: Run) -> dict[str, Any]:
     """What the page shows of a session: figures as text, events as plain facts."""
     session = _session_row(run)
-    figures = analytics.totals(run.reader, run.session)
-    known = analytics.contract(figures, running=session["state"] == "Running")
+    figures = run.totals
+    known = analytics.contract(figures, running=run.is_running)
     cost = output.money(figures.cost) + (f" + {figures.unpriced} unpriced" if figures.unpriced else "")
     shown = {**known, "Cost": cost}
     tokens = {"Tokens in": output.count(figures.tokens_in), "Tokens out": output.count(figures.tokens_out)}
     return {
         **{key: session[key] for key in ("id", "project", "name", "state", "reason", "began")},
-        "tags": [tag for (tag,) in run.reader.all("session_tags", session=run.session)],
+        "tags": run.story.tags,
         "figures": {**shown, **tokens},
         "span": max(1, figures.last_ns - figures.first_ns) / 1e6,
-        "events": [_shown(event, figures.first_ns) for event in analytics.events(run.reader, run.session)],
+        "events": [_shown(event, figures.first_ns) for event in analytics.events(run.reader, run.id)],
     }
 
 

@@ -15,7 +15,9 @@ from heapq import merge
 from localops import analytics, blobs, clock, config, ends, host, rows, spill
 from localops.errors import Ambiguous, ConfigError, EmptyJournal, JournalError, NotFound
 from localops.reader import Reader, SQLiteError
+from localops.snapshot import Snapshot
 from localops.sql import statements
+from localops.story import UNATTRIBUTED, milestone
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -81,7 +83,7 @@ _LEAST = 4  # hex digits of an id
 _FEW_OPEN = 64  # more open sessions than this are not looked at one by one just to tidy
 _LATEST_NS = (1 << 63) - 1
 _FRESH_KEY = 1 << 62  # a session that is not folded yet comes before those of the same nanosecond
-_SESSION, _KIND, _NAME, _AT, _BODY = map(rows.COLUMNS.index, ("session", "kind", "name", "at_ns", "body"))
+_SESSION = rows.COLUMNS.index("session")
 _COUNTED = 2_000  # a filter with more sessions than this is as good as any other to walk along
 
 
@@ -267,42 +269,41 @@ class Project:
         """The rows of a statement of lists.sql."""
         return self.reader.ask(statements("lists.sql")[name], values)
 
+    def snapshot(self, session: bytes) -> Snapshot:
+        """Return a session, to be read once."""
+        return Snapshot(self.reader, self.folder, session, correct=self._with_waiting)
+
     def standing(self, session: bytes) -> ends.Standing:
-        """How a session stands now."""
-        stands = ends.standing(self.reader, self.folder, session)
-        return self._with_waiting(session, stands) if stands.derived and self.waiting else stands
+        """Return how a session stands now."""
+        return self.snapshot(session).standing
 
     def _with_waiting(self, session: bytes, stands: ends.Standing) -> ends.Standing:
-        """How a session stands by the rows of it that wait as well: its end may be among them."""
+        """Return how a session stands by the rows of it that wait as well: its end may be among them."""
+        if not (stands.derived and self.waiting):
+            return stands
         if self._waiting_rows is None:
             self._waiting_rows = {}
             for row in spill.rows(self.folder):
                 self._waiting_rows.setdefault(row[_SESSION], []).append(row)
-        found = self._waiting_rows.get(session, [])
-        for row in reversed(found):
-            if row[_KIND] == "end":
-                from localops import encode
-
-                reason = encode.loads(row[_BODY]).get("reason") if row[_BODY] else None
-                return ends.Standing(row[_NAME], reason, row[_AT], False)
-        many = "1 of its rows waits" if len(found) == 1 else f"{len(found)} of its rows wait"
+        waiting = self._waiting_rows.get(session, [])
+        for one in map(milestone, reversed(waiting)):
+            if one.kind == "end":
+                return ends.Standing(one.name or "", one.body.get("reason"), one.at_ns, False)
+        many = "1 of its rows waits" if len(waiting) == 1 else f"{len(waiting)} of its rows wait"
         reason = f"process died; {many} in a spill file"
-        return ends.Standing(stands.state, reason, stands.ended_ns, True) if found else stands
+        return ends.Standing(stands.state, reason, stands.ended_ns, True) if waiting else stands
 
     def tags(self, session: bytes) -> list[str]:
         """The tags a session has now."""
         return [tag for (tag,) in self.reader.all("session_tags", session=session)]
 
     def name_of(self, session: bytes) -> str | None:
-        """What a session is called: its first name holds."""
-        story = self.reader.all("story", session=session)
-        return next((name for _, _, kind, name, *_ in story if name and kind in ("session", "join")), None)
+        """Return what a session is called."""
+        return self.snapshot(session).story.name
 
     def is_unattributed(self, listed: Listed) -> bool:
         """Return whether a session of the list is one that a process keeps for events without a session."""
-        return listed.name == ends.UNATTRIBUTED and ends.is_unattributed(
-            self.reader.all("story", session=listed.session)
-        )
+        return listed.name == UNATTRIBUTED and self.snapshot(listed.session).story.is_unattributed
 
     def sessions_like(self, low: bytes, high: bytes) -> list[bytes]:
         """A few of the sessions whose ids lie between two others."""
@@ -368,7 +369,8 @@ class _Walk:
                 listed = self._stated(row)
                 if listed is not None and self._has_text(listed.session):
                     yield listed
-            limit = (page[-1][2], page[-1][1])
+            last = Listed(self.project, *page[-1])
+            limit = (last.first_ns, last.key)
 
     def _way(self, state: str | None) -> tuple[str, dict[str, object]]:
         """Along which list to walk: that of the rarest filter."""
@@ -428,10 +430,9 @@ class _Walk:
 
     def one(self, session: bytes) -> Listed | None:
         """Return a session's line from its rows, wherever they are."""
-        reader = self.project.reader
-        figures = analytics.totals(reader, session)
-        name = self.project.name_of(session)
-        row = (session, _FRESH_KEY, figures.first_ns, figures.last_ns, name, "open")
+        seen = self.project.snapshot(session)
+        figures = seen.totals
+        row = (session, _FRESH_KEY, figures.first_ns, figures.last_ns, seen.story.name, seen.standing.state)
         return self._stated((*row, *(getattr(figures, figure) for figure in Listed._fields[7:])))
 
     def _passes(self, listed: Listed, limit: tuple[int, int]) -> bool:

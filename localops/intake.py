@@ -6,8 +6,11 @@ deleted here.  What came from whom is kept (`received`), so that a sender that k
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from localops import analytics, blobs, bundle, clock, rows, search
 from localops.journal_file import INSERT
+from localops.stored import Stored
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,18 +19,16 @@ if TYPE_CHECKING:
 
     from localops.bundle import Ack, Batch, Range
     from localops.journal import Journal
-    from localops.rows import Row
 
     Execute = Callable[..., Any]
 
 _KNOWN = "select 1 from id_of where id = ? and phase = ?"
 _KNOWN_BETWEEN = "select id, phase from id_of where id between ? and ? limit ?"
 _HELD_SEQ = "select seq from id_of where id = ? and phase = ?"
-_HELD_ROW = f"select seq, {', '.join(rows.COLUMNS)} from event where seq = ({_HELD_SEQ})"  # noqa: S608
+_HELD_ROW = f"select {', '.join(Stored._fields)} from event where seq = ({_HELD_SEQ})"  # noqa: S608
 _REPLACE = f"update event set {', '.join(f'{name} = ?' for name in rows.COLUMNS)} where seq = ?"  # noqa: S608
 _NEWEST = "select seq, id from event order by seq desc limit 1"
 _DELIVERED = "select remote, first, last from delivered where first <= ? and last >= ?"
-_SUM = rows.COLUMNS.index("sum")
 _CONFLICT = "another row is stored there under this id, and with other contents: it stays"
 _GONE = "select 1 from gone where session = ?"
 _COVERED = "select 1 from received where journal = ? and last >= ? and first <= ? limit 1"
@@ -37,6 +38,15 @@ _RECEIVED_FROM = "select first, last, id, phase from received where journal = ? 
 _MOST_RANGES = 4_000  # of one batch that are remembered: one for each row that a sender of ours puts in
 _MARKS = 32  # the newest ends of batches that a sender is told, and as many older ones, ever further apart
 _FIGURES = analytics.Totals._fields[:13]  # what both sides must agree on: all but times and seqs
+
+
+class _Received(NamedTuple):
+    """Seqs of a sender's journal that came in together, and the row that the last of them is."""
+
+    first: int
+    last: int
+    id: bytes
+    phase: int
 
 
 class Apart(Exception):
@@ -86,7 +96,7 @@ class _Taking:
         self.forked = False
         self.apart: Apart | None = None
         self.conflicts: dict[int, str] = {}  # rows that are here with other contents, or whose files are not here
-        self.replaced: list[tuple[int, Row]] = []  # rows that are here with less in them: where, and the fuller one
+        self.replaced: list[Stored] = []  # rows that are here with less in them: the fuller ones, under our seqs
         self.position: list[Any] = []  # seq and id of the newest row here: by it a sender sees that a hub was set back
 
     def work(self, execute: Execute) -> None:
@@ -101,52 +111,52 @@ class _Taking:
         if others_from is not None:  # what is remembered from there on is of other rows: a sender must not count on it
             self.forked = True
             execute(_FORGET, (self.batch.journal, others_from))
-        for _, row in new:
-            execute(INSERT, row)
-        for seq, row in self.replaced:
-            execute(_REPLACE, (*row, seq))
-            _send_again(execute, seq)
+        for row in new:
+            execute(INSERT, row.bare)
+        for row in self.replaced:
+            execute(_REPLACE, (*row.bare, row.seq))
+            _send_again(execute, row.seq)
         self.stored = len(new) + len(self.replaced)
         self._remember(execute, ranges)
         newest = execute(_NEWEST).fetchone()
         self.position = [newest[0], newest[1].hex()] if newest else []
 
-    def _had_others(self, execute: Execute, ranges: Sequence[Range], new: Sequence[tuple[int, Row]]) -> int | None:
+    def _had_others(self, execute: Execute, ranges: Sequence[Range], new: Sequence[Stored]) -> int | None:
         """The first seq, if any, under which a new row stands and that came in before, as another row then."""
         journal = self.batch.journal
         if not (new and any(execute(_COVERED, (journal, *each)).get for each in ranges)):
             return None
-        return next((seq for seq, _ in new if execute(_COVERED, (journal, seq, seq)).get), None)
+        return next((row.seq for row in new if execute(_COVERED, (journal, row.seq, row.seq)).get), None)
 
-    def _new(self, execute: Execute) -> Sequence[tuple[int, Row]]:
-        """The rows that are not here yet, each once, without those of sessions that were deleted."""
-        numbered = self.batch.rows
-        dead = {session for session in {row[2] for _, row in numbered} if _is_gone(execute, session)}
+    def _new(self, execute: Execute) -> Sequence[Stored]:
+        """Return the rows that are not here yet, each once, without those of sessions that were deleted."""
+        living = self.batch.rows
+        dead = {session for session in {row.session for row in living} if _is_gone(execute, session)}
         if dead:
-            numbered = [(seq, row) for seq, row in numbered if row[2] not in dead]
-            self.gone = len(self.batch.rows) - len(numbered)
-        if self.needs_files and (lacking := self._lacking(numbered)):
+            living = [row for row in living if row.session not in dead]
+            self.gone = len(self.batch.rows) - len(living)
+        if self.needs_files and (lacking := self._lacking(living)):
             self.conflicts |= lacking
-            numbered = [(seq, row) for seq, row in numbered if seq not in lacking]
-        identities = {row[:2] for _, row in numbered}
+            living = [row for row in living if row.seq not in lacking]
+        identities = {(row.id, row.phase) for row in living}
         known = self._known(execute, identities)
-        if not known and len(identities) == len(numbered):  # nearly always
-            return numbered
-        new: dict[tuple[bytes, int], tuple[int, Row]] = {}
-        for seq, row in numbered:
-            if row[:2] in known:
-                self._compare(execute, seq, row)
-            elif new.setdefault(row[:2], (seq, row))[1] != row:
-                self.conflicts[seq] = _CONFLICT
+        if not known and len(identities) == len(living):  # nearly always
+            return living
+        new: dict[tuple[bytes, int], Stored] = {}
+        for row in living:
+            if (row.id, row.phase) in known:
+                self._compare(execute, row)
+            elif new.setdefault((row.id, row.phase), row).bare != row.bare:
+                self.conflicts[row.seq] = _CONFLICT
         return list(new.values())
 
-    def _lacking(self, numbered: Iterable[tuple[int, Row]]) -> dict[int, str]:
+    def _lacking(self, living: Iterable[Stored]) -> dict[int, str]:
         """Return the rows whose files are not here: nothing is signed for them, or the sender would let go of both."""
         absent: dict[int, str] = {}
-        for seq, row in numbered:
-            for digest in blobs.named([row[-1]]):
+        for row in living:
+            for digest in blobs.named([row.body]):
                 if not blobs.is_here(self.journal.folder, digest):
-                    absent[seq] = f"its file {digest[:12]}… is not here: a row is taken after its file"
+                    absent[row.seq] = f"its file {digest[:12]}… is not here: a row is taken after its file"
         return absent
 
     def _known(self, execute: Execute, asked: Collection[tuple[bytes, int]]) -> set[tuple[bytes, int]]:
@@ -158,35 +168,38 @@ class _Taking:
             return set(between)
         return {identity for identity in asked if execute(_KNOWN, identity).get}
 
-    def _compare(self, execute: Execute, at: int, row: Row) -> None:
+    def _compare(self, execute: Execute, row: Stored) -> None:
         """Look at the row that is here under the identity of one that came, and note what is to become of the latter.
 
         It takes the other's place when that is the same row without content, or when that has been damaged.
         """
+        identity = (row.id, row.phase)
         try:
-            seq, *columns = execute(_HELD_ROW, row[:2]).fetchone()
+            here = Stored._make(execute(_HELD_ROW, identity).fetchone())
         except UnicodeDecodeError:  # a bit of it has flipped
-            seq, columns = execute(_HELD_SEQ, row[:2]).fetchone()[0], []
-        stored = tuple(columns)
-        if stored == row:
+            self.replaced.append(row._replace(seq=execute(_HELD_SEQ, identity).get))
             return
-        if not stored or bundle.without_content(row) == stored or _is_damaged(stored, row):
-            self.replaced.append((seq, row))
-        elif bundle.without_content(stored) != row:
-            self.conflicts[at] = _CONFLICT
+        came = row._replace(seq=here.seq)
+        if here == came:
+            return
+        if bundle.without_content(came) == here or _is_damaged(here, came):
+            self.replaced.append(came)
+        elif bundle.without_content(here) != came:
+            self.conflicts[row.seq] = _CONFLICT
 
     def _remember(self, execute: Execute, ranges: Sequence[Range]) -> None:
-        ends = dict(self.batch.rows)
+        ends = {row.seq: row for row in self.batch.rows}
         at = clock.now_ns()
         for first, last in ranges[:_MOST_RANGES]:
             row = ends.get(last)
             if row is not None:
-                execute(_RECEIVED, (self.batch.journal, first, last, row[0], row[1], at))
+                execute(_RECEIVED, (self.batch.journal, first, last, row.id, row.phase, at))
 
 
-def _is_damaged(stored: Row, row: Row) -> bool:
-    """Whether the stored row is what is left of the other one."""
-    return not rows.intact(stored) and (stored[_SUM] == row[_SUM] or stored[:_SUM] == row[:_SUM])
+def _is_damaged(here: Stored, came: Stored) -> bool:
+    """Return whether the row that is here is what is left of the one that came."""
+    alike = came._replace(sum=here.sum, body=here.body)
+    return not here.is_intact and (here.sum == came.sum or here == alike)
 
 
 def _send_again(execute: Execute, seq: int) -> None:
@@ -203,16 +216,15 @@ def _is_gone(execute: Execute, session: bytes) -> bool:
 
 def held(received: Iterable[tuple[Any, ...]]) -> tuple[list[Range], list[tuple[int, bytes, int]]]:
     """Return what came in from a journal: ranges of its seqs, and rows that batches ended with, the newest first."""
-    found = list(received)
-    found.sort(key=lambda row: -row[1])
+    found = sorted(map(_Received._make, received), key=lambda one: -one.last)
     older, step = [], 1
     at = _MARKS
     while at < len(found):
         older.append(found[at])
         step *= 2
         at += step
-    marks = [(last, id, phase) for _, last, id, phase in found[:_MARKS] + older[:_MARKS]]
-    return bundle.merged((first, last) for first, last, *_ in found), marks
+    marks = [(one.last, one.id, one.phase) for one in found[:_MARKS] + older[:_MARKS]]
+    return bundle.merged((one.first, one.last) for one in found), marks
 
 
 def _differs(journal: Journal, told: dict[str, Any]) -> bool:

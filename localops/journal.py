@@ -554,7 +554,7 @@ def _collect_part(journal: Journal, path: str) -> int:
         with alive.alone(os.path.dirname(path)):
             _heal(path)
             with Reader(path) as part:
-                added = journal.add(part.stream())
+                added = journal.add(row.bare for row in part.stream())
             for side in ("", "-journal"):
                 remove(path + side)
         return added

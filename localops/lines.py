@@ -27,8 +27,8 @@ def from_row(row: Row) -> bytes:
 def to_row(line: bytes) -> Row:
     """The row a line holds; ValueError when it is torn, foreign or fails its checksum."""
     plain, body = _parts(line)
-    found = columns.taken({"seq": (0,), **{name: (value,) for name, value in plain.items()}}, (body,))
-    return found[0][1]
+    (row,) = zip(*columns.taken({name: (value,) for name, value in plain.items()}, (body,)), strict=True)
+    return row
 
 
 def _parts(line: bytes) -> tuple[dict[str, object], bytes]:

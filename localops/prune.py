@@ -15,6 +15,7 @@ from localops import analytics, bundle, clock, encode, ends, rows, search
 from localops.errors import ConfigError
 from localops.home import REMOTES
 from localops.journal_file import INSERT
+from localops.snapshot import Snapshot
 from localops.sql import statements
 
 TYPE_CHECKING = False
@@ -76,16 +77,15 @@ def remotes(folder: str) -> list[str]:
 
 def look(reader: Reader, folder: str, session: bytes, *, unsent: Collection[str] = ()) -> Choice:
     """A session, and why it must stay; `unsent` names the remotes that need not have it."""
-    standing = ends.standing(reader, folder, session)
-    figures = analytics.totals(reader, session)
+    seen = Snapshot(reader, folder, session)
+    standing, figures = seen.standing, seen.totals
     missing = {
         remote: reader.ask(_sql("missing"), {"session": session, "remote": remote})[0][0] for remote in remotes(folder)
     }
     stays = _reason(standing.state, {name: count for name, count in missing.items() if name not in unsent})
-    story = reader.all("story", session=session)
     return Choice(
         session=session,
-        name=next((row[3] for row in story if row[2] in ("session", "join") and row[3]), None),
+        name=seen.story.name,
         state=standing.state,
         first_ns=figures.first_ns,
         last_ns=figures.last_ns,

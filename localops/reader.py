@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
-    from localops.rows import Row
+    from localops.stored import Stored
 
 APPLICATION_ID = 0x4C4F5053  # "LOPS" in the file's header: ours, and nobody else's
 SQLITE = apsw.sqlite_lib_version()
@@ -154,12 +154,13 @@ class Reader:
             cursor.close()
         return found, True
 
-    def stream(self, after: int = 0, many: int = 500) -> Iterator[Row]:
-        """Every row from a seq on, page by page; each page is a read of its own."""
-        while page := self.ask(_PAGE, (after, many)):
-            after = page[-1][0]
-            for row in page:
-                yield tuple(row[1:])
+    def stream(self, after: int = 0, many: int = 500) -> Iterator[Stored]:
+        """Return every row from after a seq on; each page of so many is a read of its own."""
+        from localops.stored import named  # no recorder streams a journal
+
+        while page := named(self.ask(_PAGE, (after, many))):
+            after = page[-1].seq
+            yield from page
 
     def console(
         self, statement: str, *, seconds: float = 10.0, most: int = 1_000_000

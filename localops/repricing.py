@@ -11,6 +11,7 @@ from hashlib import sha256
 
 from localops import encode, rows
 from localops.pricing import Usage
+from localops.stored import Stored, named
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,13 +49,13 @@ def _changes(
 ) -> Iterator[Row]:
     earlier = _earlier(journal, model)
     for call in _calls(journal, model):
-        if call["cost"] is not None and not all_calls:
+        if call.cost is not None and not all_calls:
             continue
-        body = encode.loads(call["body"]) if call["body"] else {}
+        body = encode.loads(call.body) if call.body else {}
         provider = body.get("provider")
         provider = provider if isinstance(provider, str) else None
-        new = prices.cost(model, _usage(call, body), provider=provider, at_ns=call["at_ns"])
-        known = [cost for cost in (call["cost"], *earlier[call["id"]]) if cost is not None]
+        new = prices.cost(model, _usage(call, body), provider=provider, at_ns=call.at_ns)
+        known = [cost for cost in (call.cost, *earlier[call.id]) if cost is not None]
         was = sum(known) if known else None
         if new is None:
             told.unknown += 1
@@ -63,13 +64,12 @@ def _changes(
         else:
             told.calls += 1
             told.nano += new - (was or 0)
-            yield _row(call, new, was, len(earlier[call["id"]]), source)
+            yield _row(call, new, was, len(earlier[call.id]), source)
 
 
 def unbilled_row(stored: Sequence[Any]) -> Row:
     """Return the price row of a call that was not billed: it cost nothing, which is no unknown cost."""
-    call = dict(zip(("seq", *rows.COLUMNS), stored, strict=True))
-    return _row(call, 0, None, 0, rows.UNBILLED)
+    return _row(Stored._make(stored), 0, None, 0, rows.UNBILLED)
 
 
 def _earlier(journal: Journal, model: str) -> dict[bytes, list[int]]:
@@ -80,36 +80,34 @@ def _earlier(journal: Journal, model: str) -> dict[bytes, list[int]]:
     return found
 
 
-def _calls(journal: Journal, model: str) -> Iterator[dict[str, Any]]:
-    """The calls of a model, page by page."""
-    names = ("seq", *rows.COLUMNS)
+def _calls(journal: Journal, model: str) -> Iterator[Stored]:
+    """Return the calls of a model, page by page."""
     after = 0
-    while page := journal.all("calls_of_model", model=model, after=after, many=_PAGE):
-        after = page[-1][0]
-        for row in page:
-            yield dict(zip(names, row, strict=True))
+    while page := named(journal.all("calls_of_model", model=model, after=after, many=_PAGE)):
+        after = page[-1].seq
+        yield from page
 
 
-def _usage(call: dict[str, Any], body: dict[str, Any]) -> Usage:
+def _usage(call: Stored, body: dict[str, Any]) -> Usage:
     written = body.get("cache_write_tokens")
     return Usage(
-        input=call["tokens_in"],
-        output=call["tokens_out"],
-        cached=call["tokens_cached"],
+        input=call.tokens_in,
+        output=call.tokens_out,
+        cached=call.tokens_cached,
         cache_write=written if isinstance(written, int) else None,
     )
 
 
-def _row(call: dict[str, Any], new: int, was: int | None, nth: int, source: str) -> Row:
+def _row(call: Stored, new: int, was: int | None, nth: int, source: str) -> Row:
     return rows.make(
         "price",
-        call["session"],
-        id=sha256(b"price %b %d %d" % (call["id"], nth, new)).digest()[:16],
-        at_ns=call["at_ns"],  # of the call: a session must not last longer because it was priced
+        call.session,
+        id=sha256(b"price %b %d %d" % (call.id, nth, new)).digest()[:16],
+        at_ns=call.at_ns,  # of the call: a session must not last longer because it was priced
         name=source,
-        parent=call["id"],
-        agent=call["agent"],
-        model=call["model"],
+        parent=call.id,
+        agent=call.agent,
+        model=call.model,
         cost=new - (was or 0),
         body=encode.dumps({"cost": new, "was": was}).decode(),
     )

@@ -14,12 +14,11 @@ from localops import encode, rows
 from localops.config import JOURNAL
 from localops.errors import ConfigError, NotFound
 from localops.journal import Journal
+from localops.stored import Stored
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-    from localops.rows import Row
 
 
 @dataclass(frozen=True)
@@ -66,11 +65,11 @@ class Pages:
 
 def holds_rows(path: str) -> bool:
     """Whether there is a sound row in the file, whatever else it may be."""
-    return any(_is_row(row) and rows.intact(row) for _, row in carve(path))
+    return any(_is_row(row) and row.is_intact for row in carve(path))
 
 
-def carve(path: str) -> Iterator[tuple[int, Row]]:
-    """Every row that can still be read, with its seq: in no order, some twice, checksums not looked at."""
+def carve(path: str) -> Iterator[Stored]:
+    """Return every row that can still be read: in no order, some twice, checksums not looked at."""
     with open(path, "rb") as file:
         data = file.read()
     size = _page_size(data)
@@ -114,7 +113,7 @@ def _wal_pages(path: str, size: int) -> dict[int, bytes]:
     return found
 
 
-def _rows_of(page: bytes, start: int, pages: Pages) -> Iterator[tuple[int, Row]]:
+def _rows_of(page: bytes, start: int, pages: Pages) -> Iterator[Stored]:
     """The rows of one page; a cell that makes no sense is passed over, its neighbours may."""
     cells = int.from_bytes(page[start + 3 : start + 5], "big")
     for index in range(min(cells, (pages.size - start - 8) // 2)):
@@ -125,7 +124,7 @@ def _rows_of(page: bytes, start: int, pages: Pages) -> Iterator[tuple[int, Row]]
         except (ValueError, IndexError, struct.error):
             continue
         if len(values) > len(rows.COLUMNS) and values[0] is None:  # seq is the rowid, and null in its column
-            yield seq, tuple(values[1 : len(rows.COLUMNS) + 1])
+            yield Stored._make((seq, *values[1 : len(rows.COLUMNS) + 1]))
 
 
 def _cell(page: bytes, at: int, pages: Pages) -> tuple[int, bytes]:
@@ -209,50 +208,45 @@ def save(path: str, folder: str) -> Saved:
     sound, copies, broken = _sound(path)
     if not sound:
         raise NotFound(f"not one row of a journal was found in {path}; it was left as it is")
-    gone = {row[_PARENT]: _taken(row) for _, row in sound.values() if row[_KIND] == "pruned"}
-    kept = sorted((seq, row) for seq, row in sound.values() if row[_SESSION] not in gone)
+    gone = {row.parent: _taken(row) for row in sound.values() if row.kind == "pruned"}
+    kept = sorted((row for row in sound.values() if row.session not in gone), key=lambda row: row.seq)
     journal = Journal(folder, gather=True)
     try:
-        journal.add(row for _, row in kept)
+        journal.add(row.bare for row in kept)
         journal.fold()
     finally:
         journal.close()
-    last = max(copies | {seq for seq, _ in sound.values()})
-    lost = last - len(copies | {seq for seq, _ in kept}) - sum(gone.values())
+    last = max(copies | {row.seq for row in sound.values()})
+    lost = last - len(copies | {row.seq for row in kept}) - sum(gone.values())
     return Saved(len(kept), max(0, lost), broken, len(sound) - len(kept), _pages_missing(path))
 
 
-_ID, _PHASE, _KIND, _SESSION, _PARENT, _BODY = (
-    rows.COLUMNS.index(name) for name in ("id", "phase", "kind", "session", "parent", "body")
-)
-
-
-def _sound(path: str) -> tuple[dict[tuple[bytes, int], tuple[int, Row]], set[int], int]:
+def _sound(path: str) -> tuple[dict[tuple[bytes, int], Stored], set[int], int]:
     """Return the rows whose checksum fits, each identity once and as it came first; the numbers of copies of these;
     and how many numbers have only a row whose checksum does not.
     """
-    sound: dict[tuple[bytes, int], tuple[int, Row]] = {}
+    sound: dict[tuple[bytes, int], Stored] = {}
     numbers: set[int] = set()
     suspect: set[int] = set()
-    for seq, row in carve(path):
+    for row in carve(path):
         if not _is_row(row):
             continue
-        if rows.intact(row):
-            numbers.add(seq)
-            if seq < sound.setdefault((row[_ID], row[_PHASE]), (seq, row))[0]:
-                sound[row[_ID], row[_PHASE]] = (seq, row)
+        if row.is_intact:
+            numbers.add(row.seq)
+            if row.seq < sound.setdefault((row.id, row.phase), row).seq:
+                sound[row.id, row.phase] = row
         else:
-            suspect.add(seq)
-    return sound, numbers - {seq for seq, _ in sound.values()}, len(suspect - numbers)
+            suspect.add(row.seq)
+    return sound, numbers - {row.seq for row in sound.values()}, len(suspect - numbers)
 
 
-def _is_row(row: Row) -> bool:
-    """Whether it could be a row of a journal at all; other tables have as many columns."""
-    ids = (row[_ID], row[_SESSION])
+def _is_row(row: Stored) -> bool:
+    """Return whether it could be a row of a journal at all; other tables have as many columns."""
+    ids: tuple[object, ...] = (row.id, row.session)  # whatever stood there
     return all(isinstance(id, bytes) and len(id) == 16 for id in ids)
 
 
-def _taken(row: Row) -> int:
-    """How many rows prune took with a session."""
-    count = encode.loads(row[_BODY]).get("rows", 0) if row[_BODY] else 0
+def _taken(row: Stored) -> int:
+    """Return how many rows prune took with a session."""
+    count = encode.loads(row.body).get("rows", 0) if row.body else 0
     return count if isinstance(count, int) else 0

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections import deque, namedtuple
+from collections import deque
 from contextlib import suppress
 from itertools import chain
+from typing import NamedTuple
 
 from localops import encode, rows
 from localops.errors import ConfigError
@@ -22,22 +23,9 @@ from localops.sql import statements
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import Any, NamedTuple
+    from typing import Any
 
     from localops.reader import Reader
-
-    class Hit(NamedTuple):
-        """A row in which every term of a query was found."""
-
-        session: bytes
-        id: bytes
-        kind: str
-        name: str | None
-        at_ns: int
-        seq: int
-        snippet: str
-else:
-    Hit = namedtuple("Hit", "session id kind name at_ns seq snippet")
 
 FILE = "search.db"
 SCHEMA = 1  # of the side file; another one is made anew
@@ -51,6 +39,18 @@ _SIDE = 48  # characters shown to either side of what was found
 _SINGLE = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff"
 _WORD = re.compile(rf"[{_SINGLE}]|[^\W_{_SINGLE}]+")
 _WRITTEN = re.compile(rf"[{_SINGLE}]|(?:[^\W_{_SINGLE}][\u0300-\u036f]*)+")  # the same with its accents
+
+
+class Hit(NamedTuple):
+    """A row in which every term of a query was found."""
+
+    session: bytes
+    id: bytes
+    kind: str
+    name: str | None
+    at_ns: int
+    seq: int
+    snippet: str
 
 
 def forget(folder: str) -> None:
@@ -175,13 +175,14 @@ class Index:
 
     def _take_in(self, execute: Callable[..., Any]) -> bool:
         after = execute("select upto from about").fetchone()[0]
-        page = self._reader.ask(statements("search.sql")["rows"], {"after": after, "many": _BATCH})
+        rows_after = self._reader.ask(statements("search.sql")["rows"], {"after": after, "many": _BATCH})
+        page = list(map(_Searched._make, rows_after))
         if not page:
             return False
         sessions: dict[bytes, list[tuple[int, str]]] = {}
         for row in page:
-            if text := text_of(row):
-                sessions.setdefault(row[1], []).append((row[0], text))
+            if text := row.text:
+                sessions.setdefault(row.session, []).append((row.seq, text))
         for session, texts in sessions.items():
             key = _key(execute, session)
             last = execute("select max(id) from passage where id between ? and ?", _range(key)).fetchone()[0]
@@ -189,7 +190,7 @@ class Index:
             for at in range(0, len(texts), _PASSAGE):
                 _add(execute, number, texts[at : at + _PASSAGE])
                 number += 1
-        execute("update about set upto = ?", (page[-1][0],))
+        execute("update about set upto = ?", (page[-1].seq,))
         return len(page) == _BATCH
 
     def events(self, text: str, session: bytes | None = None) -> Iterator[Hit]:
@@ -199,19 +200,18 @@ class Index:
         while passages := self._file.ask(
             statements("search.sql")["passages"], {"match": query.match, "first": first, "before": before}
         ):
-            for _, first_seq, last_seq, of in passages:
+            for passage, first_seq, last_seq, of in passages:
                 yield from self._hits(query, first_seq, last_seq, of)
-            before = passages[-1][0]
+                before = passage
 
     def _hits(self, query: Query, first: int, last: int, session: bytes) -> Iterator[Hit]:
         found = self._reader.ask(
             statements("search.sql")["rows_between"], {"first": first, "last": last, "session": session}
         )
-        for row in found:
-            text = text_of(row)
+        for row in map(_Searched._make, found):
+            text = row.text
             if query.is_in(text):
-                seq, session, kind, name, at_ns, _, _, _, id = row
-                yield Hit(session, id, kind, name, at_ns, seq, query.snippet(text))
+                yield Hit(row.session, row.id, row.kind, row.name, row.at_ns, row.seq, query.snippet(text))
 
     def sessions(self, text: str, most: int) -> list[bytes] | None:
         """The sessions with every term in one row; None when more than `most` passages must be looked at."""
@@ -276,18 +276,31 @@ def _add(execute: Callable[..., Any], id: int, texts: list[tuple[int, str]]) -> 
     execute("insert into fts(rowid, words) values(?, ?)", (id, given))
 
 
-def text_of(row: tuple[Any, ...]) -> str:
-    """What a person wrote or read in a row, a line each; of rows that keep the books what they were given."""
-    _, _, kind, name, _, model, tags, body, _ = row
-    found = [text for text in (name, model) if text]
-    if tags:
-        found += encode.loads(tags)
-    if body:
-        plain = encode.loads(body)
-        if kind in rows.BOOKS:
-            plain = {key: plain[key] for key in ("reason", "params", "returns", "metadata") if key in plain}
-        found += _strings(list(plain.values()) if isinstance(plain, dict) else plain)
-    return "\n".join(found)
+class _Searched(NamedTuple):
+    """What of a row is searched, as the statements `rows` and `rows_between` give it."""
+
+    seq: int
+    session: bytes
+    kind: str
+    name: str | None
+    at_ns: int
+    model: str | None
+    tags: str | None
+    body: str | None
+    id: bytes
+
+    @property
+    def text(self) -> str:
+        """What a person wrote or read in it, a line each; of rows that keep the books what they were given."""
+        found = [text for text in (self.name, self.model) if text]
+        if self.tags:
+            found += encode.loads(self.tags)
+        if self.body:
+            plain = encode.loads(self.body)
+            if self.kind in rows.BOOKS:
+                plain = {key: plain[key] for key in ("reason", "params", "returns", "metadata") if key in plain}
+            found += _strings(list(plain.values()) if isinstance(plain, dict) else plain)
+        return "\n".join(found)
 
 
 def _strings(value: object) -> list[str]:

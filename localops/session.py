@@ -22,6 +22,7 @@ from localops.measures import NO_USAGE, UNMEASURED, given_times, of_llm, of_tool
 from localops.operation import Operation, is_recorded, tell
 from localops.output import cost as in_dollars
 from localops.output import say, say_once
+from localops.story import Story
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ STATES = ("Success", "Failure", "Indeterminate")
 _STATE_OF = {state.lower(): state for state in STATES} | {"fail": "Failure"}
 _KINDS = {"actions": "action", "llms": "llm", "tools": "tool", "errors": "error"}
 _COST, _UNPRICED = 11, 12  # where the query `totals` has them
+_SESSION = rows.COLUMNS.index("session")
 _WARN_AT = 0.8  # of the budget
 _NO_FIELDS: Mapping[str, object] = {}
 _MOST_TAGS = 100_000  # of one event or session: an iterator may have no end
@@ -123,8 +125,7 @@ class Session:
     def name(self) -> str | None:
         """What it is listed as: as given, else its `@session` function, else the script."""
         if self._name is None:  # begun elsewhere, under a name that the journal knows
-            story = self._ask("story", session=self._id)
-            self._name = next((row[3] for row in story if row[2] in ("session", "join") and row[3]), None)
+            self._name = self._story().name
         return self._name
 
     @property
@@ -161,9 +162,8 @@ class Session:
     def host_env(self) -> dict[str, Any]:
         """The machine and the Python it runs on, as far as it was allowed to be collected."""
         found: dict[str, Any] = {}
-        for *_, kind, _name, _participant, _implied, _tags, body in self._ask("story", session=self._id):
-            if kind in ("session", "host") and body:
-                found.update(encode.loads(body).get("host_env", {}))
+        for one in self._story().of_kind("session", "host"):
+            found.update(one.body.get("host_env", {}))
         return found
 
     @property
@@ -186,8 +186,8 @@ class Session:
     @property
     def video(self) -> str | None:
         """The recording that belongs to it: a URL, or `blob:` and a digest for a file that was copied in."""
-        found = [row[7] for row in self._ask("story", session=self._id) if row[2] == "video"]
-        return encode.loads(found[-1]).get("video") if found else None
+        video: str | None = self._story().video
+        return video
 
     @video.setter
     def video(self, video: str) -> None:
@@ -369,6 +369,10 @@ class Session:
         except BaseException as error:  # the edge: asking never breaks the program either
             return self._ask_again(error, query, values)
 
+    def _story(self) -> Story:
+        """Return what the books say of it, over all processes."""
+        return Story.of_rows(self._ask("story", session=self._id))
+
     def _ask_again(self, error: BaseException, query: str, values: dict[str, object]) -> list[tuple[Any, ...]]:
         """The answer, if the program interrupted the question; nothing, if the journal cannot give it."""
         try:
@@ -408,9 +412,9 @@ class Session:
         """Write a price of 0 for a call that was recorded before it failed, and was not billed."""
         from localops import repricing
 
-        stored = self._ask("row", id=call.id.bytes, phase=rows.DONE)
-        if stored and not self._append(repricing.unbilled_row(stored[0])):
-            self._not_written()
+        for stored in self._ask("row", id=call.id.bytes, phase=rows.DONE):
+            if not self._append(repricing.unbilled_row(stored)):
+                self._not_written()
 
     def uncaught(self, error: BaseException) -> None:
         """Record an exception that nobody caught, unless it is recorded; the budget has no say in that."""
@@ -635,9 +639,7 @@ class Session:
 
     def take_budget(self) -> None:
         """Spend from the budget that another process of the session was given: the newest word on it holds."""
-        bodies = [row[7] for row in self._ask("story", session=self._id) if row[2] in ("session", "join") and row[7]]
-        given = [budget for body in bodies if (budget := encode.loads(body).get("budget_usd")) is not None]
-        self._budget = given[-1] if given else None
+        self._budget = self._story().budget
 
     # Saying more about it
 
@@ -871,12 +873,12 @@ class Session:
     def _explicit_end(self) -> Standing | None:
         """Return the end that this or another process wrote, in the journal or in a spill file that waits."""
         try:
-            story = self._journal.all("story", session=self._id)
-            story += [_milestone(row) for row in spill.rows(self._journal.folder) if row[2] == self._id]
+            waits = (row for row in spill.rows(self._journal.folder) if row[_SESSION] == self._id)
+            story = Story.read(self._journal, self._id).with_waiting(waits)
         except Exception as error:  # the edge: what cannot be asked keeps nobody from ending
             hold_if_programs(error)
             return None
-        return ends.declared(sorted(story, key=lambda row: row[0]))
+        return ends.declared(story)
 
     def _refuse_state(self, end_state: object) -> None:
         wrong = end_state if isinstance(end_state, str) else events.describe(end_state)
@@ -890,7 +892,8 @@ class Session:
         if not totals:
             return None
         # `analytics` names these figures. It takes two milliseconds to load, at the end of every program.
-        cost, unpriced = totals[0][_COST], totals[0][_UNPRICED]
+        (figures,) = totals
+        cost, unpriced = figures[_COST], figures[_UNPRICED]
         self._warn_unpriced(unpriced)
         return in_dollars(cost)
 
@@ -1035,19 +1038,6 @@ def parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
         return inspect.signature(function).parameters
     except (TypeError, ValueError):
         return {}
-
-
-def _milestone(row: rows.Row) -> tuple[Any, ...]:
-    """Return a row that waits in a spill file as the query `story` returns those of the journal."""
-    fields = dict(zip(rows.COLUMNS, row, strict=True))
-    body = encode.loads(fields["body"]) if fields["body"] and fields["kind"] in ("end", "join") else {}
-    implied = body.get("derived") or body.get("forked") or 0
-    return (
-        *(fields[name] for name in ("at_ns", "id", "kind", "name", "parent")),
-        implied,
-        fields["tags"],
-        fields["body"],
-    )
 
 
 def _after_fork() -> None:

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from localops import encode, rows
 from localops.errors import BundleError
+from localops.stored import Stored
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from localops.bundle import Batch
-    from localops.rows import Row
 
 _LATEST_NS = 4_102_444_800_000_000_000  # the year 2100
 _MOST_TOKENS = 10**12  # of one call; millions of such still fit a column
@@ -52,30 +52,29 @@ _READ = rows.BOOKS | {"error"}  # kinds whose bodies are read for more than to b
 def admit(batch: Batch, refused: dict[int, str]) -> Batch:
     """The batch with the rows that can be taken; why the others cannot be is put to `refused`."""
     try:
-        check_rows([row for _, row in batch.rows])
+        check_rows(batch.rows)
     except ValueError:  # one of them cannot: which?
-        return replace(batch, rows=[each for each in batch.rows if _passes(each, refused)])
+        return replace(batch, rows=[row for row in batch.rows if _passes(row, refused)])
     return batch
 
 
-def _passes(numbered: tuple[int, Row], refused: dict[int, str]) -> bool:
-    seq, row = numbered
+def _passes(row: Stored, refused: dict[int, str]) -> bool:
     try:
         check_rows([row])
     except ValueError as error:
-        refused[seq] = str(error)
+        refused[row.seq] = str(error)
         return False
     return True
 
 
-def check_rows(found: Sequence[Row]) -> None:
+def check_rows(found: Sequence[Stored]) -> None:
     """Raise ValueError when one of these rows cannot be taken: why, in words.
 
     Column by column: there are thousands of rows in a batch, and in most columns few different values.
     """
     if not found:
         return
-    columns = dict(zip(rows.COLUMNS, zip(*found, strict=True), strict=True))
+    columns = dict(zip(Stored._fields, zip(*found, strict=True), strict=True))
     told = {name: set(columns[name]) for name in _LOOKED_AT}
     if told["phase"] - {rows.DONE, rows.OPEN} or told["failed"] - {None, 0, 1}:
         raise ValueError("phase and failed are 0 or 1")
@@ -170,7 +169,7 @@ def check(batch: Batch) -> None:
         raise BundleError("the header names no journal")
     if len(batch.ranges) > _MOST_RANGES or any(not _is_seq(first) or not _is_seq(last) for first, last in batch.ranges):
         raise BundleError("the header's ranges are none")
-    if any(first > last for first, last in batch.ranges) or not all(0 <= seq < _WIDE for seq, _ in batch.rows):
+    if any(first > last for first, last in batch.ranges) or not all(0 <= row.seq < _WIDE for row in batch.rows):
         raise BundleError("the header's ranges are none")
     previous = batch.previous
     if previous and not (

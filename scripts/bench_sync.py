@@ -277,7 +277,7 @@ def _first_unsent(bench: Bench, folder: str) -> None:
             began = time.perf_counter()
             batch = next(ledger.batches(Limits()))
             took.append((time.perf_counter() - began) * 1000)
-            assert batch.rows[0][1][0] == row[0]
+            assert batch.rows[0].id == row[0]
     journal.close()
     found = f"{statistics.median(took):.2f} ms"
     bench.say(f"finding the first unsent row among {bench.many:,} sent ones", "<= 1 ms", found)
@@ -321,7 +321,7 @@ def poison(bench: Bench) -> None:
         folder = config.project_folder(str(home), "default")
         backlog(folder, 10_000)
         with Reader(os.path.join(folder, "journal.db")) as reader:
-            bad = list(reader.stream())[4_321][0].hex().encode()
+            bad = list(reader.stream())[4_321].id.hex().encode()
 
         def refuse(exchange: chaos.Exchange) -> None:
             found = exchange.request.method == "POST" and bad in chaos.inflated(exchange.request)

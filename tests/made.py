@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from localops import clock, rows
+from localops.stored import Stored
 
 SESSION = clock.new_id()
 
@@ -13,3 +15,8 @@ def event(name: str, kind: str = "action", session: bytes = SESSION, **columns: 
     """A row of a session."""
     at = clock.now_ns()
     return rows.make(kind, session, **{"id": clock.new_id(at), "at_ns": at, "name": name, **columns})
+
+
+def stored(written: Iterable[rows.Row], first: int = 1) -> list[Stored]:
+    """Return rows as a journal gives them back, from a seq on."""
+    return [Stored(seq, *row) for seq, row in enumerate(written, first)]

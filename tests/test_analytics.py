@@ -15,6 +15,7 @@ from localops.analytics import Chosen, percentile
 from localops.home import Home
 from localops.journal import Journal
 from localops.reader import Reader
+from localops.story import Story
 from tests.examples import examples
 
 SECOND = 1_000_000_000
@@ -29,7 +30,7 @@ def _started(**options: object) -> localops.Session:
 def _report(session: localops.Session, *, percentiles: bool = False) -> analytics.Report:
     with Home() as home:
         project, id = home.find(str(session.session_id))
-        return analytics.report(project.reader, id, running=False, percentiles=percentiles)
+        return project.snapshot(id).report(percentiles=percentiles)
 
 
 def test_a_report_has_the_parts_of_the_whole() -> None:
@@ -79,7 +80,7 @@ def test_losses_are_told_by_rows(tmp_path: Path) -> None:
     session = clock.new_id()
     for body in ('{"spilled":3,"dropped":1}', '{"spilled":2,"dropped":0}', '{"cut":4}'):
         journal.append(rows.make("loss", session, id=clock.new_id(), at_ns=clock.now_ns(), body=body))
-    assert analytics.losses(journal, session) == (5, 1, 4)
+    assert Story.read(journal, session).losses == (5, 1, 4)
     journal.close()
 
 

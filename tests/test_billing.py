@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 
 import localops
-from localops import analytics, export, rows, sql
+from localops import analytics, export, facts, rows, sql, stored
 from localops.billing import is_unbilled
 from localops.events import ActionEvent, ErrorEvent, LLMEvent, ToolEvent
 from localops.reader import Reader
-from localops.server import details, facts, timeline
+from localops.server import details, timeline
 from localops.session import Session
+from localops.snapshot import Snapshot
 
 
 @pytest.fixture
@@ -176,14 +177,14 @@ def test_every_reader_says_the_same_of_a_call_that_failed_later(failed: Session,
         assert by_kind == {"llm": (2, 2, 0), "tool": (1, 1, 0), "error": (3, 0, 0)}
         over_all = analytics.across(reader, "kind", analytics.Chosen())
         assert {line.value: (line.events, line.failed, line.unpriced) for line in over_all} == by_kind
-        page = timeline.page(reader, id, after=0, limit=100)
+        page = timeline.page(reader, Snapshot(reader, folder, id), after=0, limit=100)
         kinds: Any = page["kinds"]
-        marked = dict(zip(page["seq"], page["failed"], strict=True))  # type: ignore[call-overload]
-        marked.update(dict.fromkeys(page["later_failed"], 1))  # type: ignore[call-overload]
+        marked = dict(zip(page["seq"], page["failed"], strict=True))
+        marked.update(dict.fromkeys(page["later_failed"], 1))
         assert (sum(marked.values()), set(kinds)) == (3, {"llm", "tool", "error"})
-        shown = [reader.ask("select * from event where seq = :seq", {"seq": one["seq"]})[0] for one in events]
         later = analytics.afterwards(reader, id)
-        pages = [facts.event(row, None, later.get(row[1])) for row in shown]
+        work = [row for row in stored.of_session(reader, id) if row.kind not in rows.BOOKS]
+        pages = [facts.event(row, None, later.get(row.id)) for row in work]
         assert [(one["failed"], one["cost_nano"]) for one in pages if one["kind"] == "llm"] == [(True, 0)] * 2
         view = reader.ask("select kind, failed, cost_usd from event_detail order by seq", {})
         assert [row for row in view if row[0] != "error"] == [("llm", 1, 0.0), ("llm", 1, 0.0), ("tool", 1, None)]
@@ -219,7 +220,7 @@ def test_the_page_says_that_calls_were_not_billed(failed: Session) -> None:
 
     with Home(str(Path(failed._journal.folder).parent)) as home:
         project, id = home.find("last")
-        told = details.more(project, id, analytics.totals(project.reader, id))["provenance"]
+        told = details.more(project, project.snapshot(id))["provenance"]
     assert isinstance(told, dict)
     assert [told[name] for name in ("given", "priced", "later", "unbilled", "unpriced")] == [0, 0, 0, 2, 0]
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from localops import analytics, blobs, doctor, host
+from localops import blobs, doctor, host
+from localops.story import Story
 from tests import programs
 
 
@@ -111,7 +112,7 @@ def test_a_value_that_no_place_takes_is_counted(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr.count("only its beginning is kept")) == (0, 1)
     session = programs.sessions()[0]
     with programs.reader() as reader:
-        assert analytics.losses(reader, session) == (0, 0, 2)
+        assert Story.read(reader, session).losses == (0, 0, 2)
         notes = [json.loads(body) for (body,) in reader.ask("select body from event where name = 'note'")]
     assert [note["notes"] for note in notes] == [{"blob_failed": 1}] * 2
     found = [finding.text for finding in doctor.examine(str(project.parent), ["default"]) if finding.fault]

@@ -11,15 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localops import clock, columns, rows
+from localops.stored import Stored
+from tests.made import stored
 from tests.test_rows import any_row
 
 
-def _rows(many: int = 3) -> list[tuple[int, rows.Row]]:
+def _rows(many: int = 3) -> list[Stored]:
     ids = [bytes([n] * 16) for n in range(many)]
-    return list(enumerate((rows.make("llm", b"s" * 16, id=id, at_ns=5, name="n", body='{"a":1}') for id in ids), 5))
+    return stored((rows.make("llm", b"s" * 16, id=id, at_ns=5, name="n", body='{"a":1}') for id in ids), 5)
 
 
-def _changed(name: str, at: int, value: object) -> tuple[list[tuple[int, rows.Row]], dict[int, str]]:
+def _changed(name: str, at: int, value: object) -> tuple[list[Stored], dict[int, str]]:
     """What comes of rows after one value was replaced on the way."""
     head, *bodies = columns.from_rows(_rows()).splitlines()
     told = json.loads(head)
@@ -30,7 +32,7 @@ def _changed(name: str, at: int, value: object) -> tuple[list[tuple[int, rows.Ro
 @given(st.lists(any_row(), max_size=5), st.integers(1, 1 << 60))
 def test_rows_come_back_as_they_were(found: list[rows.Row], first: int) -> None:
     """All columns, filled or not, the text of the body, and the place in the journal."""
-    numbered = list(enumerate(found, first))
+    numbered = stored(found, first)
     head, *bodies = columns.from_rows(numbered).splitlines()
     assert columns.to_rows(head, bodies if found else []) == (numbered, {})
 
@@ -58,7 +60,7 @@ def test_rows_come_back_as_they_were(found: list[rows.Row], first: int) -> None:
 def test_a_row_that_the_journal_could_not_hold_is_refused_alone(name: str, value: object) -> None:
     """A wrong type, a short id, too large a number or another checksum: the rows beside it are taken."""
     found, refused = _changed(name, 1, value)
-    assert [seq for seq, _ in found] == [5, 7]
+    assert [row.seq for row in found] == [5, 7]
     assert list(refused) == [6]
 
 
@@ -67,24 +69,24 @@ def test_a_body_that_is_no_json_or_another_is_refused_alone(body: bytes) -> None
     """What is stored as JSON is JSON, and the very text that was sealed."""
     head, *bodies = columns.from_rows(_rows()).splitlines()
     found, refused = columns.to_rows(head, [bodies[0], body, bodies[2]])
-    assert [seq for seq, _ in found] == [5, 7]
+    assert [row.seq for row in found] == [5, 7]
     assert list(refused) == [6]
 
 
 def test_a_body_of_several_lines_takes_no_other_row_with_it() -> None:
     """A line break in a body is none of ours; the row is refused by its checksum, and those behind it are read."""
     odd = rows.make("llm", b"s" * 16, id=b"o" * 16, at_ns=5, body='{"a":\n"\n1"}')
-    head, *bodies = columns.from_rows([*_rows(), (8, odd), (9, _rows()[0][1])]).split(b"\n")[:-1]
+    head, *bodies = columns.from_rows([*_rows(), Stored(8, *odd), _rows()[0]._replace(seq=9)]).split(b"\n")[:-1]
     found, refused = columns.to_rows(head, bodies)
-    assert [seq for seq, _ in found] == [5, 6, 7, 9]
+    assert [row.seq for row in found] == [5, 6, 7, 9]
     assert list(refused) == [8]
 
 
 def test_a_sealed_body_that_is_no_json_is_refused() -> None:
     """A checksum that fits is not enough."""
-    [(seq, row)] = _rows(1)
-    found = columns.from_rows([(seq, rows.seal(row[:-2], "{"))]).splitlines()
-    assert list(columns.to_rows(found[0], found[1:])[1]) == [seq]
+    [row] = _rows(1)
+    found = columns.from_rows([row.with_body("{")]).splitlines()
+    assert list(columns.to_rows(found[0], found[1:])[1]) == [row.seq]
 
 
 @pytest.mark.parametrize(
@@ -126,7 +128,7 @@ def test_a_body_of_millions_of_lists_is_refused_by_itself() -> None:
         rows.make("action", clock.new_id(), id=clock.new_id(), at_ns=clock.now_ns(), tags='["[[[[","{,,,,"]', body=body)
         for body in bodies
     ]
-    head, *lines = columns.from_rows(list(enumerate(made, 1))).split(b"\n")
+    head, *lines = columns.from_rows(stored(made)).split(b"\n")
     found, refused = columns.to_rows(head, lines[:-1])
-    assert [seq for seq, _ in found] == [2, 3]
+    assert [row.seq for row in found] == [2, 3]
     assert "500,000 lists" in refused[1]

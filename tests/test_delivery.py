@@ -41,7 +41,7 @@ def _add(journal: Journal, session: bytes, many: int, body: str | None = None) -
 
 
 def _seqs(batches: list[Batch]) -> list[int]:
-    return [seq for batch in batches for seq, _ in batch.rows]
+    return [row.seq for batch in batches for row in batch.rows]
 
 
 def test_what_was_settled_is_not_sent_again(journal: Journal, ledger: Ledger) -> None:
@@ -119,16 +119,16 @@ def test_sessions_that_go_on_can_wait(tmp_path: Path) -> None:
     folder = str(tmp_path / "home" / "default")
     with Reader(os.path.join(folder, "journal.db")) as reader:
         ledger = Ledger(reader, folder, "hub")
-        found = [row for batch in ledger.batches(Limits(ended_only=True)) for _, row in batch.rows]
-        assert {row[2] for row in found} == {done.session_id.bytes, rows.NOBODY}
-        everything = [row for batch in ledger.batches(Limits()) for _, row in batch.rows]
-        assert running.session_id.bytes in {row[2] for row in everything}
+        found = [row for batch in ledger.batches(Limits(ended_only=True)) for row in batch.rows]
+        assert {row.session for row in found} == {done.session_id.bytes, rows.NOBODY}
+        everything = [row for batch in ledger.batches(Limits()) for row in batch.rows]
+        assert running.session_id.bytes in {row.session for row in everything}
 
 
 def test_a_batch_keeps_its_limit_of_bytes(journal: Journal, ledger: Ledger) -> None:
     """Large rows make small batches; a single row that is larger than the limit still goes."""
     _add(journal, b"b" * 16, 6, body='"' + "x" * 100_000 + '"')
-    sizes = [sum(len(row[-1] or "") for _, row in batch.rows) for batch in ledger.batches(Limits(size=150_000))]
+    sizes = [sum(len(row.body or "") for row in batch.rows) for batch in ledger.batches(Limits(size=150_000))]
     assert len(sizes) >= 3
     assert max(sizes) <= 400_000
     for least in (Limits(size=1), Limits(size=0), Limits(rows=0)):  # an empty batch would say that nothing is there
@@ -150,9 +150,9 @@ def test_the_row_before_is_one_the_remote_has(journal: Journal, ledger: Ledger) 
     first, second, *_ = ledger.batches(Limits(rows=4))
     assert first.previous is None
     ledger.settle(journal, first, Ack(refused={4: "odd"}))
-    before = ledger.before(second.rows[0][0], Limits())
+    before = ledger.before(second.rows[0].seq, Limits())
     assert before is not None
-    assert (before.seq, before.id) == (3, first.rows[2][1][0])
+    assert (before.seq, before.id) == (3, first.rows[2].id)
 
 
 def test_a_remote_that_lost_rows_gets_them_again(journal: Journal, ledger: Ledger) -> None:
@@ -174,7 +174,7 @@ def test_what_prune_took_is_no_work(tmp_path: Path) -> None:
     with Reader(journal.path) as reader:
         prune.take(journal, [prune.look(reader, folder, session.session_id.bytes)])
         ledger = Ledger(reader, folder, "hub")
-        kinds = [row[3] for batch in ledger.batches(Limits()) for _, row in batch.rows]
+        kinds = [row.kind for batch in ledger.batches(Limits()) for row in batch.rows]
         assert kinds == ["journal", "pruned"]
         for batch in ledger.batches(Limits(rows=1)):
             ledger.settle(journal, batch, Ack())
@@ -220,7 +220,7 @@ def test_any_history_of_passes_ends_with_every_row_once(
         ledger = Ledger(reader, journal.folder, "hub")
         for size, refuses, ends_early in [*passes, (3, set(), False)]:
             for batch in ledger.batches(Limits(rows=size)):
-                seqs = {seq for seq, _ in batch.rows}
+                seqs = {row.seq for row in batch.rows}
                 refused = dict.fromkeys(refuses & seqs, "no")
                 ledger.settle(journal, batch, Ack(refused=refused))
                 got += sorted(seqs - set(refused))
@@ -229,7 +229,7 @@ def test_any_history_of_passes_ends_with_every_row_once(
             ledger.unpark(journal)
         for batch in ledger.batches(Limits()):
             ledger.settle(journal, batch, Ack())
-            got += [seq for seq, _ in batch.rows]
+            got += [row.seq for row in batch.rows]
         assert sorted(got) == list(range(1, 12))
         assert bundle.merged(ledger.delivered()) == [(1, 11)]
     journal.close()

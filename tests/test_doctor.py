@@ -326,14 +326,14 @@ def test_a_large_wal_that_nobody_holds_is_emptied(home: Path, monkeypatch: pytes
 def test_rows_that_stand_twice_are_found_and_repaired(home: Path, tmp_path: Path) -> None:
     """A deep look finds copies of rows, which figures count; a repair leaves each row once and none lost."""
     with programs.reader() as reader:
-        (row,) = (row for row in reader.stream() if row[3] == "llm")
+        (row,) = (row for row in reader.stream() if row.kind == "llm")
     with closing(Journal(programs.project())) as journal:
         for _ in range(2):
-            journal.append(row)
+            journal.append(row.bare)
         journal.fold()
     assert _faults(home) == []
     (found,) = _faults(home, deep=True)
-    assert found.text == f"2 rows are copies of others, and counted again: {rows.id_text(row[0])}"
+    assert found.text == f"2 rows are copies of others, and counted again: {rows.id_text(row.id)}"
     assert "localops repair --project default --replace" in str(found.cure)
     os.mkdir(tmp_path / "new", 0o700)
     saved = salvage.save(str(home / "default" / "journal.db"), str(tmp_path / "new" / "default"))

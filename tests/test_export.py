@@ -125,7 +125,7 @@ def test_jsonl_lines_are_the_rows_themselves(run: export.Run) -> None:
     file = io.BytesIO()
     export.write_jsonl([run], file)
     found = [lines.to_row(line) for line in file.getvalue().splitlines(keepends=True)]
-    assert found == [row for row in run.reader.stream() if row[2] == run.session]
+    assert found == [row.bare for row in run.reader.stream() if row.session == run.id]
 
 
 def test_csv_never_holds_a_formula(run: export.Run) -> None:

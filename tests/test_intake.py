@@ -17,6 +17,8 @@ from localops.delivery import Ledger, Limits
 from localops.intake import Apart
 from localops.journal import Journal
 from localops.reader import Reader
+from localops.stored import Stored
+from tests.made import stored
 
 
 @pytest.fixture
@@ -49,7 +51,7 @@ def _batches(ledger: Ledger, rows: int = 3) -> list[Batch]:
 
 def _identities(journal: Journal) -> set[tuple[bytes, int, int]]:
     with Reader(journal.path) as reader:
-        return {bundle.identity(row) for row in reader.stream() if row[3] != "journal"}
+        return {bundle.identity(row) for row in reader.stream() if row.kind != "journal"}
 
 
 def test_rows_come_in_once_however_often(hub: Journal, sender: tuple[Journal, Ledger, bytes]) -> None:
@@ -71,7 +73,7 @@ def test_a_hub_signs_for_no_row_whose_file_it_has_not(hub: Journal) -> None:
     digest = hashlib.sha256(data).hexdigest()
     bodies = [None, f'{{"returns":{{"$blob":"{digest}","$len":4000,"head":""}}}}']
     made = [rows.make("action", clock.new_id(), id=clock.new_id(), at_ns=1, body=body) for body in bodies]
-    batch = Batch("a" * 32, [], list(enumerate(made, 1)), [(1, 2)])
+    batch = Batch("a" * 32, [], stored(made), [(1, 2)])
     copy, _ = intake.take(hub, batch, by="here", copy=True)
     assert (copy.stored, copy.refused) == (2, {})
     ack, _ = intake.take(hub, batch, by="hub", key="k")
@@ -87,14 +89,14 @@ def test_a_sender_that_is_ahead_is_told(hub: Journal, sender: tuple[Journal, Led
     _, ledger, _ = sender
     first, second, third, *_ = _batches(ledger, 2)
     intake.take(hub, first, by="hub")
-    seq, row = second.rows[-1]
-    ahead = replace(third, previous=Previous(seq, row[0], row[1], 0, row[2]))
+    row = second.rows[-1]
+    ahead = replace(third, previous=Previous(row.seq, row.id, row.phase, 0, row.session))
     with pytest.raises(Apart) as told:
         intake.take(hub, ahead, by="hub")
     assert told.value.held == [(first.ranges[0][0], first.ranges[-1][1])]
-    last, row = first.rows[-1]
-    assert told.value.marks == [(last, row[0], row[1])]
-    assert len(_identities(hub)) == len([each for _, each in first.rows if each[3] != "journal"])
+    last = first.rows[-1]
+    assert told.value.marks == [(last.seq, last.id, last.phase)]
+    assert len(_identities(hub)) == len([row for row in first.rows if row.kind != "journal"])
 
 
 def test_a_journal_knows_its_earlier_names(hub: Journal, sender: tuple[Journal, Ledger, bytes]) -> None:
@@ -117,7 +119,8 @@ def test_deleted_sessions_do_not_come_back(hub: Journal, sender: tuple[Journal, 
     with Reader(hub.path) as reader:
         prune.take(hub, [prune.look(reader, hub.folder, session)])
     found = [intake.take(hub, batch, by="hub") for batch in _batches(ledger)]
-    assert sum(gone for _, gone in found) == sum(1 for b in _batches(ledger) for _, r in b.rows if r[2] == session)
+    of_session = [row for batch in _batches(ledger) for row in batch.rows if row.session == session]
+    assert sum(gone for _, gone in found) == len(of_session)
     assert analytics.totals(hub, session) == analytics.NOTHING
 
 
@@ -127,7 +130,8 @@ def test_other_rows_under_the_same_seqs_are_noticed(hub: Journal, sender: tuple[
     [batch] = _batches(ledger, 100)
     intake.take(hub, batch, by="hub")
     new = rows.make("action", b"n" * 16, id=clock.new_id(), at_ns=clock.now_ns())
-    set_back = replace(batch, rows=[(batch.rows[-1][0], new)], ranges=[(batch.rows[-1][0], batch.rows[-1][0])])
+    last = batch.rows[-1].seq
+    set_back = replace(batch, rows=[Stored(last, *new)], ranges=[(last, last)])
     ack, _ = intake.take(hub, set_back, by="hub")
     assert (ack.stored, ack.forked) == (1, True)
 
@@ -137,8 +141,9 @@ def test_what_was_held_of_other_rows_is_not_told(hub: Journal, sender: tuple[Jou
     _, ledger, _ = sender
     [batch] = _batches(ledger, 100)
     intake.take(hub, batch, by="hub")
-    other = [(seq, rows.make("action", b"o" * 16, id=clock.new_id(), at_ns=clock.now_ns())) for seq, _ in batch.rows]
-    some = replace(batch, rows=[other[1], other[3]], ranges=[(other[1][0],) * 2, (other[3][0],) * 2])
+    made = (rows.make("action", b"o" * 16, id=clock.new_id(), at_ns=clock.now_ns()) for _ in batch.rows)
+    other = stored(made, batch.rows[0].seq)
+    some = replace(batch, rows=[other[1], other[3]], ranges=[(other[1].seq,) * 2, (other[3].seq,) * 2])
     assert intake.take(hub, some, by="hub")[0].forked
     with pytest.raises(Apart) as apart:
         intake.take(hub, replace(batch, previous=Previous(99, b"n" * 16, 0, 5, b"n" * 16)), by="hub")
@@ -152,7 +157,7 @@ def test_figures_that_differ_are_said(hub: Journal, sender: tuple[Journal, Ledge
     """
     _, ledger, session = sender
     [batch] = _batches(ledger, 100)
-    totals = ledger.totals([session], batch.rows[-1][0])
+    totals = ledger.totals([session], batch.rows[-1].seq)
     whole, _ = intake.take(hub, replace(batch, totals=totals), by="hub")
     assert whole.differs == []
     more = [{**totals[0], "rows": totals[0]["rows"] + 1}]
@@ -179,15 +184,15 @@ def test_marks_grow_sparse(hub: Journal, sender: tuple[Journal, Ledger, bytes]) 
     seqs = [seq for seq, _, _ in told.value.marks]
     assert 32 < len(seqs) <= 64
     assert seqs == sorted(seqs, reverse=True)
-    assert told.value.held == [(1, batches[-1].rows[-1][0])]
+    assert told.value.held == [(1, batches[-1].rows[-1].seq)]
 
 
 def test_refused_rows_are_left_out(hub: Journal, sender: tuple[Journal, Ledger, bytes]) -> None:
     """A row that could not be read is in neither the journal nor the receipt; the others are."""
     _, ledger, _ = sender
     [batch] = _batches(ledger, 100)
-    seq = batch.rows[2][0]
-    readable = replace(batch, rows=[each for each in batch.rows if each[0] != seq])
+    seq = batch.rows[2].seq
+    readable = replace(batch, rows=[row for row in batch.rows if row.seq != seq])
     ack, _ = intake.take(hub, readable, by="hub", key="k", refused={seq: "torn"})
     assert ack == Ack({seq: "torn"}, ack.receipt, "hub", len(readable.rows), [], False)
     assert ack.receipt is not None
@@ -208,7 +213,7 @@ def test_a_batch_that_is_sent_again_with_more_behind_it_is_no_other(
 
 
 def _stripped(batch: Batch) -> Batch:
-    return replace(batch, rows=[(seq, bundle.without_content(row)) for seq, row in batch.rows])
+    return replace(batch, rows=list(map(bundle.without_content, batch.rows)))
 
 
 def test_contents_take_the_place_of_rows_that_came_without(hub: Journal, sender: tuple[Journal, Ledger, bytes]) -> None:
@@ -220,7 +225,7 @@ def test_contents_take_the_place_of_rows_that_came_without(hub: Journal, sender:
     other = Ledger(ledger.reader, ledger.folder, "further on")
     hub.transact(lambda execute: other._add(execute, [(1, 100)]))
     ack, _ = intake.take(hub, batch, by="hub", key="k")
-    filled = sum(bundle.without_content(row) != row for _, row in batch.rows)
+    filled = sum(bundle.without_content(row) != row for row in batch.rows)
     assert (ack.refused, ack.stored) == ({}, filled)
     assert filled > 4
     assert _identities(hub) == _identities(source)
@@ -249,15 +254,17 @@ def test_nothing_is_signed_that_is_here_with_other_contents(
     source, ledger, _ = sender
     [batch] = _batches(ledger, 100)
     intake.take(hub, batch, by="hub")
-    seq, row = batch.rows[3]
-    forged = replace(batch, rows=[(seq, rows.seal((*row[:4], "forged", *row[5:19]), row[-1]))], ranges=[(seq, seq)])
+    row = batch.rows[3]
+    seq = row.seq
+    forged = replace(batch, rows=[row._replace(name="forged").with_body(row.body)], ranges=[(seq, seq)])
     ack, _ = intake.take(hub, forged, by="hub", key="k")
     assert (list(ack.refused), ack.stored) == ([seq], 0)
     assert ack.receipt is not None
     assert (ack.receipt["rows"], ack.receipt["ranges"]) == (0, [])
     assert _identities(hub) == _identities(source)
     new = rows.make("action", b"n" * 16, id=clock.new_id(), at_ns=clock.now_ns())
-    twice = replace(batch, rows=[(90, new), (91, rows.seal((*new[:4], "b", *new[5:19]), None))], ranges=[(90, 91)])
+    twin = Stored(91, *new)._replace(name="b").with_body(None)
+    twice = replace(batch, rows=[Stored(90, *new), twin], ranges=[(90, 91)])
     assert list(intake.take(hub, twice, by="hub")[0].refused) == [91]
 
 
@@ -273,5 +280,5 @@ def test_a_damaged_row_is_mended_by_the_same_row(
     ack, _ = intake.take(hub, batch, by="hub")
     assert (ack.refused, ack.stored) == ({}, 5)
     with Reader(hub.path) as reader:
-        assert all(rows.intact(row) for row in reader.stream())
+        assert all(row.is_intact for row in reader.stream())
     assert _identities(hub) == _identities(source)

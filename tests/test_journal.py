@@ -852,7 +852,7 @@ def test_the_wal_of_an_emptied_journal_is_kept() -> None:
     assert journal.append(event("after"))
     journal.close()
     (aside,) = glob.glob(f"{path}.corrupt-*[0-9]")
-    assert "tool" in [row[3] for _, row in salvage.carve(aside)]
+    assert "tool" in [row.kind for row in salvage.carve(aside)]
 
 
 @pytest.mark.foreign_open  # it makes what is no journal

@@ -20,20 +20,22 @@ _WORKER = _TOP / "sync" / "localops_sync"
 LAYERS = """
     careful errors clock host interruption rows shapes zstd
     context locks output redact sql
-    alive events pricing values
+    alive events pricing stored values
     billing
     config encode
-    columns ends parts strangers
-    lines
+    columns parts story
+    ends
+    lines strangers
     spill
     blobs reader sidefile
     journal_file
     folding losses recovery wal
     journal
     analytics bundle salvage search
+    snapshot
     intake delivery
     home lineage
-    prune remotes repricing doctor
+    facts prune remotes repricing doctor
     measures
     operation
     session

@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 import localops
-from localops import analytics, blobs, prune, rows
+from localops import analytics, blobs, prune
 from localops.errors import ConfigError
 from localops.folding import DERIVED
 from localops.journal import Journal
 from localops.reader import Reader
 from localops.search import FILE, Index
+from localops.stored import Stored
 
 
 @pytest.fixture
@@ -67,15 +68,15 @@ def test_a_pruned_session_leaves_one_row_that_tells_of_it(folder: str, journal: 
     choice = _look(folder, gone)
     taken = prune.take(journal, [choice])
     assert (taken.sessions, taken.rows) == (1, choice.rows)
-    (row,) = [row for row in _rows(folder) if row[3] == "pruned"]
-    told = json.loads(row[-1])
-    assert (row[5], told["rows"], told["state"], told["totals"]["llms"]) == (gone, choice.rows, "Success", 3)
-    assert rows.intact(row)
+    (row,) = [row for row in _rows(folder) if row.kind == "pruned"]
+    told = json.loads(row.body or "")
+    assert (row.parent, told["rows"], told["state"], told["totals"]["llms"]) == (gone, choice.rows, "Success", 3)
+    assert row.is_intact
     assert analytics.totals(journal, stays) == before
     assert analytics.totals(journal, gone) == analytics.NOTHING
 
 
-def _rows(folder: str) -> list[rows.Row]:
+def _rows(folder: str) -> list[Stored]:
     with Reader(os.path.join(folder, "journal.db")) as reader:
         return list(reader.stream())
 

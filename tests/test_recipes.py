@@ -154,7 +154,7 @@ def test_the_page_about_the_hub(shell: _Shell, real: RealHub) -> None:
     real.take(batch_of(session_rows(3), journal="c" * 32))
     last = batch_of(session_rows(3), journal="d" * 32)
     real.take(last)
-    shell.names["01a1fcf0"] = last.rows[0][1][2].hex()
+    shell.names["01a1fcf0"] = last.rows[0].session.hex()
     shell.names["3f9a1c02"] = Keys(str(real.data)).find(real.new_key("spare")).handle  # type: ignore[union-attr]
     keys = None
     for lines in _blocks("hub"):
@@ -189,4 +189,4 @@ def test_the_page_about_carrying(shell: _Shell, tmp_path: Path) -> None:
     shell.run(back.splitlines())
     assert _sent(shell)
     with Reader(os.path.join(config.project_folder(str(tmp_path / "hub"), "research"), "journal.db")) as reader:
-        assert {"session", "end"} <= {row[3] for row in reader.stream()}
+        assert {"session", "end"} <= {row.kind for row in reader.stream()}

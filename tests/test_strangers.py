@@ -17,6 +17,8 @@ from localops.bundle import Batch, Previous
 from localops.errors import BundleError
 from localops.home import Home
 from localops.journal import Journal
+from localops.stored import Stored
+from tests.made import stored
 
 _DEEP = "[" * 900 + "]" * 900
 
@@ -64,8 +66,8 @@ def test_a_row_that_could_do_harm_is_refused(row: rows.Row) -> None:
     """Whatever the folding or a figure would stumble over is refused with a sentence, and nothing beside it is."""
     good = _row(body='{"a":1}')
     refused: dict[int, str] = {}
-    batch = Batch("a" * 32, (), [(1, good), (2, row), (3, good)], [(1, 3)])
-    assert strangers.admit(batch, refused).rows == [(1, good), (3, good)]
+    batch = Batch("a" * 32, (), stored([good, row, good]), [(1, 3)])
+    assert strangers.admit(batch, refused).rows == [Stored(1, *good), Stored(3, *good)]
     assert refused[2]
     assert list(refused) == [2]
 
@@ -85,7 +87,7 @@ def test_all_that_a_recorder_writes_is_admitted() -> None:
     session.end_session("Failure", end_state_reason="so", video="https://example.com/v")
     with Home() as home:
         found = list(home.projects[0].reader.stream())
-    assert {row[3] for row in found} >= {"session", "llm", "action", "tool", "error", "tags", "end"}
+    assert {row.kind for row in found} >= {"session", "llm", "action", "tool", "error", "tags", "end"}
     strangers.check_rows(found)
 
 
@@ -107,7 +109,7 @@ def test_what_is_admitted_can_be_folded(
     text = None if body is None else encode.dumps({k: v for k, v in body.items() if _fits(v)}).decode()
     row = _row(kind, body=text, model="m", **columns)
     try:
-        strangers.check_rows([row])
+        strangers.check_rows(stored([row]))
     except ValueError:
         return
     journal = Journal(str(tmp_path_factory.mktemp("folded")))
@@ -130,7 +132,7 @@ def test_a_row_that_cannot_be_folded_takes_its_transaction_along(tmp_path: Path)
     journal.close()
 
 
-_GOOD = Batch("a" * 32, ["b" * 32], [(1, _row())], [(1, 1)], Previous(1, b"\0" * 16, 0, 5, b"\0" * 16))
+_GOOD = Batch("a" * 32, ["b" * 32], stored([_row()]), [(1, 1)], Previous(1, b"\0" * 16, 0, 5, b"\0" * 16))
 
 
 def test_a_header_as_senders_make_it_is_taken() -> None:
@@ -164,7 +166,7 @@ def test_a_header_that_no_sender_makes_is_refused(change: dict[str, Any]) -> Non
 def test_the_harmful_rows_of_a_batch_are_refused_alone() -> None:
     """The others are admitted."""
     refused: dict[int, str] = {}
-    batch = replace(_GOOD, rows=[(1, _row()), (2, _row(phase=5)), (3, _row())], ranges=[(1, 3)])
+    batch = replace(_GOOD, rows=stored([_row(), _row(phase=5), _row()]), ranges=[(1, 3)])
     kept = strangers.admit(batch, refused)
-    assert [seq for seq, _ in kept.rows] == [1, 3]
+    assert [row.seq for row in kept.rows] == [1, 3]
     assert list(refused) == [2]

@@ -9,10 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 import localops
-from localops import api, ends
+from localops import api
 from localops.decorators import operation, tool
 from localops.doctor import examine
 from localops.home import Home
+from localops.story import Story
 from tests import programs
 
 
@@ -116,7 +117,7 @@ def test_the_unattributed_session_is_not_the_last_one() -> None:
     with Home() as home:
         project, last = home.find("last")
         assert last == mine.session_id.bytes
-        stands = [ends.is_unattributed(project.reader.all("story", session=one.session)) for one in home.sessions()]
+        stands = [Story.read(project.reader, one.session).is_unattributed for one in home.sessions()]
     assert sorted(stands) == [False, True]
 
 

@@ -7,7 +7,7 @@ from itertools import chain
 import click
 
 from localops import analytics as figures
-from localops import output
+from localops import facts, output
 from localops.cli import common
 
 TYPE_CHECKING = False
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from localops.analytics import Chosen, Line, Part, Report, Totals
-    from localops.ends import Standing
     from localops.home import Home, Project
+    from localops.snapshot import Snapshot
 
 
 def _check_zone(_: click.Context, __: click.Parameter, name: str | None) -> str | None:
@@ -92,16 +92,16 @@ def analytics(
 
 
 def _one(project: Project, id: bytes, *, percentiles: bool, as_json: bool) -> None:
-    stands = project.standing(id)
-    found = figures.report(project.reader, id, running=stands.state == "Running", percentiles=percentiles)
+    session = project.snapshot(id)
+    found = session.report(percentiles=percentiles)
     if as_json:
-        common.print_json(_facts(project, id, stands, found))
+        common.print_json(_facts(project.name, session, found))
     else:
-        _print_report(project, id, stands, found)
+        _print_report(session, found)
 
 
-def _print_report(project: Project, id: bytes, stands: Standing, found: Report) -> None:
-    common.print_heading(project, id, stands.state)
+def _print_report(session: Snapshot, found: Report) -> None:
+    common.print_heading(session)
     totals = found.totals
     figures_shown = {**found.contract, "Cost": common.money(totals.cost, totals.unpriced, totals.llms)}
     figures_shown.pop("Unpriced", None)  # it stands below, with the models concerned
@@ -182,59 +182,22 @@ def _print_percentiles(found: Report) -> None:
         common.print_table(rows, ("duration", "p50", "p90", "p99"), align="lrrr")
 
 
-def _facts(project: Project, id: bytes, stands: Standing, found: Report) -> dict[str, Any]:
+def _facts(project: str, session: Snapshot, found: Report) -> dict[str, Any]:
     return {
-        "session_id": common.full_id(id),
-        "project": project.name,
-        "state": stands.state,
+        "session_id": facts.full_id(session.id),
+        "project": project,
+        "state": session.standing.state,
         "analytics": found.contract,
         **_totals_facts(found.totals),
         "seconds": (found.totals.last_ns - found.totals.first_ns) / 1e9,
-        "unfinished": found.unfinished,
-        "late": found.late,
-        "spilled": found.spilled,
-        "dropped": found.dropped,
-        "cut": found.cut,
-        **{f"by_{dim}": [_part_facts(dim, part) for part in parts] for dim, parts in found.by.items()},
-        "percentiles": _percentile_facts(found),
+        **facts.beyond_totals(found),
     }
 
 
 def _totals_facts(totals: Totals) -> dict[str, Any]:
-    return {
-        "events": totals.events,
-        "llm_calls": totals.llms,
-        "tool_calls": totals.tools,
-        "actions": totals.actions,
-        "errors": totals.errors,
-        "failed": totals.failed,
-        "error_rate": figures.error_rate(totals),
-        "tokens_in": totals.tokens_in,
-        "tokens_out": totals.tokens_out,
-        "tokens_cached": totals.tokens_cached,
-        "tokens_reasoning": totals.tokens_reasoning,
-        **common.money_keys(totals.cost),
-        "unpriced": totals.unpriced,
-    }
-
-
-def _part_facts(dim: str, part: Part | Line) -> dict[str, Any]:
-    facts = part._asdict()
-    return {
-        dim: facts.pop("value"),
-        **{name: value for name, value in facts.items() if name not in ("cost", "took_ns")},
-        **common.money_keys(part.cost),
-        "seconds": part.took_ns / 1e9,
-    }
-
-
-def _percentile_facts(found: Report) -> dict[str, dict[str, float]] | None:
-    if found.took is None:
-        return None
-    names = [f"p{share:.0%}".rstrip("%") for share in figures.SHARES]
-    return {
-        kind: dict(zip(names, (value / 1e9 for value in values), strict=True)) for kind, values in found.took.items()
-    }
+    """Return the figures in the order in which this command has always printed them: calls before actions."""
+    figures_by_name = facts.totals(totals)
+    return {name: figures_by_name[name] for name in ("events", "llm_calls", "tool_calls")} | figures_by_name
 
 
 # Many sessions
@@ -267,7 +230,7 @@ def _lines(opened: Home, by: str, chosen: Chosen, tz: str | None) -> list[Line]:
     """One list for all projects, its sessions under the ids that people give."""
     parts = (figures.across(project.reader, by, chosen, tz=tz) for project in opened.projects)
     lines = figures.together(by, chain.from_iterable(parts))
-    return [line._replace(value=common.full_id(line.value)) for line in lines] if by == "session" else lines
+    return [line._replace(value=facts.full_id(line.value)) for line in lines] if by == "session" else lines
 
 
 def _lines_of_one(project: Project, id: bytes, by: str) -> list[Line]:
@@ -277,7 +240,7 @@ def _lines_of_one(project: Project, id: bytes, by: str) -> list[Line]:
         raise click.UsageError(f"--by {by} is for many sessions: leave out the ID")
     named = {"agent": figures.agents, "tag": figures.tags}
     parts = named[by](project.reader, id) if by in named else figures.parts(project.reader, id, by)
-    return [figures.Line(part.value, 1, *part[1:]) for part in parts]
+    return [figures.Line(sessions=1, **part._asdict()) for part in parts]
 
 
 def _names(opened: Home, lines: list[Line]) -> dict[str, str]:
@@ -285,7 +248,7 @@ def _names(opened: Home, lines: list[Line]) -> dict[str, str]:
     found = {}
     for line in lines:
         project, id = opened.find(line.value)
-        found[line.value] = f"{common.short_id(id)}  {common.title(project, id)}"
+        found[line.value] = f"{common.short_id(id)}  {common.title(project.name_of(id))}"
     return found
 
 
@@ -300,7 +263,7 @@ def _print_lines(
 ) -> None:
     """A table, or the same as JSON; `each_one`: every line is about one session."""
     if as_json:
-        common.print_json({"by": by, "lines": [_part_facts(by, line) for line in lines]})
+        common.print_json({"by": by, "lines": [facts.part(by, line) for line in lines]})
         return
     if not lines:
         output.say(f"nothing to show by {by}")

@@ -9,19 +9,20 @@ from __future__ import annotations
 import os
 import re
 import sys
-import uuid
 from contextlib import contextmanager
 
 import click
 
 from localops import clock, config, events, output
+from localops.rows import id_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from typing import Any, TypeVar
 
-    from localops.home import Home, Project
+    from localops.home import Home
+    from localops.snapshot import Snapshot
 
     F = TypeVar("F", bound=Callable[..., Any])
 
@@ -276,15 +277,14 @@ def print_pairs(pairs: Sequence[tuple[str, object]]) -> None:
             print(" " * (longest + 2) + line)
 
 
-def print_heading(project: Project, session: bytes, stands: str) -> None:
-    """Which session it is about."""
-    print(f"{bold(title(project, session))}  {state(stands)}  {dim(full_id(session))}")
+def print_heading(session: Snapshot) -> None:
+    """Print which session it is about."""
+    print(f"{bold(title(session.story.name))}  {state(session.standing.state)}  {dim(id_text(session.id))}")
     print()
 
 
-def title(project: Project, session: bytes) -> str:
-    """What a session is called, safe for a terminal."""
-    name = project.name_of(session)
+def title(name: str | None) -> str:
+    """Return what a session is called, safe for a terminal."""
     return output.clean(name) if name else "unnamed"
 
 
@@ -319,19 +319,9 @@ def errors(text: str) -> str:
     return text if text.strip() == "0" else styled(text, "red")
 
 
-def full_id(id: bytes) -> str:
-    """An id as users give and get it: a dashed UUID."""
-    return str(uuid.UUID(bytes=id))
-
-
 def short_id(id: bytes) -> str:
     """An id for a table, long enough to be typed back: its first 13 characters are a time in milliseconds."""
-    return full_id(id)[:13]
-
-
-def money_keys(nano: int | None, name: str = "cost") -> dict[str, float | int | None]:
-    """A cost in JSON: dollars to read, nano-dollars to count with."""
-    return {f"{name}_usd": None if nano is None else nano / 1e9, f"{name}_nano": nano}
+    return id_text(id)[:13]
 
 
 def money(nano: int, unpriced: int, calls: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from itertools import groupby
+from operator import itemgetter
 
 import click
 
@@ -69,7 +70,7 @@ def _lede(text: str) -> str:
 
 
 def _laid_out(text: str, room: int) -> Iterator[str]:
-    for code, lines in groupby(_marked(text), lambda line: line[0]):
+    for code, lines in groupby(_marked(text), itemgetter(0)):
         if code:
             yield from (f"  {line}" for _, line in lines)
         else:
@@ -131,16 +132,17 @@ def _table(rows: list[list[str]], room: int) -> Iterator[str]:
         yield from _lists(head, body, room)
         return
     for row in [head, *body] if any(head) else body:
-        left = "".join(cell.ljust(width + 2) for cell, width in zip(row[:-1], widths[:-1], strict=True))
-        first, *more = output.wrap(row[-1], room - begins)
+        *narrow, wide = row
+        left = "".join(cell.ljust(width + 2) for cell, width in zip(narrow, widths[:-1], strict=True))
+        first, *more = output.wrap(wide, room - begins)
         line = f"{left}{first}".rstrip()
         yield common.dim(line) if row is head else line
         yield from (" " * begins + line for line in more)
 
 
 def _lists(head: list[str], body: list[list[str]], room: int) -> Iterator[str]:
-    for row in body:
-        yield from map(common.bold, output.wrap(row[0], room))
-        for title, cell in zip(head[1:], row[1:], strict=True):
+    for name, *cells in body:
+        yield from map(common.bold, output.wrap(name, room))
+        for title, cell in zip(head[1:], cells, strict=True):
             said = f"{title}: {cell}" if title and cell else cell
             yield from (f"  {line}" for line in output.wrap(said, room - 2) if line)

@@ -10,9 +10,10 @@ import click
 
 from localops import config, host, output
 from localops import home as homes
-from localops.cli.common import Group, full_id, json_option, print_json, print_table
+from localops.cli.common import Group, json_option, print_json, print_table
 from localops.errors import ConfigError, LocalopsError, NotFound
 from localops.reader import SQLiteError, because
+from localops.rows import id_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -220,16 +221,16 @@ def delete(session: str, data: str, project: str, yes: bool) -> None:
     with homes.Home(folder, project) as opened:
         where, id = opened.find(session)
         name = where.name_of(id) or "unnamed"
-    if not yes and not click.confirm(f"Delete session {full_id(id)} ({output.clean(name)}) for good?"):
+    if not yes and not click.confirm(f"Delete session {id_text(id)} ({output.clean(name)}) for good?"):
         return
     store = HomeStore(folder)
     with _owned(folder):
         try:
             if not store.delete(project, id):
-                raise NotFound(f"session {full_id(id)} is not there any more")
+                raise NotFound(f"session {id_text(id)} is not there any more")
         finally:
             store.close()
-    output.say(f"session {full_id(id)} is deleted")
+    output.say(f"session {id_text(id)} is deleted")
 
 
 @hub.command()

@@ -4,17 +4,8 @@ from __future__ import annotations
 
 import click
 
-from localops import clock, config, output
-from localops.cli.common import (
-    Group,
-    chosen_projects,
-    dim,
-    json_option,
-    money_keys,
-    place_options,
-    print_json,
-    print_table,
-)
+from localops import clock, config, facts, output
+from localops.cli.common import Group, chosen_projects, dim, json_option, place_options, print_json, print_table
 from localops.errors import NotFound
 from localops.journal import Journal
 from localops.pricing import PARTS, Prices
@@ -159,7 +150,7 @@ def _sentence(name: str, one: Repriced) -> str:
 
 
 def _changes(one: Repriced) -> dict[str, Any]:
-    return {"calls": one.calls, **money_keys(one.nano), "same": one.same, "unknown": one.unknown}
+    return {"calls": one.calls, **facts.money(one.nano), "same": one.same, "unknown": one.unknown}
 
 
 def _about(table: Prices) -> dict[str, Any]:

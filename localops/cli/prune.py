@@ -15,7 +15,6 @@ from localops import output
 from localops import prune as pruning
 from localops.cli.common import (
     Moment,
-    full_id,
     json_option,
     look,
     place_options,
@@ -27,6 +26,7 @@ from localops.doctor import leftovers
 from localops.errors import LocalopsError, NotFound
 from localops.home import Filters
 from localops.journal import Journal
+from localops.rows import id_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -239,7 +239,7 @@ def _facts(found: Found, taken: dict[str, Taken], *, dry_run: bool) -> dict[str,
         "dry_run": dry_run,
         "sessions": [
             {
-                "session_id": full_id(choice.session),
+                "session_id": id_text(choice.session),
                 "project": where.name,
                 "name": choice.name,
                 "state": choice.state,
@@ -256,7 +256,7 @@ def _facts(found: Found, taken: dict[str, Taken], *, dry_run: bool) -> dict[str,
                 "blobs": told.blobs,
                 "young_blobs": told.young,
                 "bytes": told.freed,
-                "changed": [full_id(session) for session in told.changed],
+                "changed": [id_text(session) for session in told.changed],
             }
             for name, told in taken.items()
         },

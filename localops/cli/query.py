@@ -10,6 +10,7 @@ import click
 from localops import output
 from localops.cli import common
 from localops.errors import NotFound
+from localops.rows import id_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def _named(names: list[str], row: Sequence[Any]) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     """Return a value of SQLite for JSON and people: an id with dashes, other bytes as hex, infinity as text."""
     if isinstance(value, bytes):
-        return common.full_id(value) if len(value) == 16 else value.hex()
+        return id_text(value) if len(value) == 16 else value.hex()
     return str(value) if isinstance(value, float) and isinf(value) else value
 
 

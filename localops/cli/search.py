@@ -9,6 +9,7 @@ import click
 
 from localops import events, output
 from localops.cli import common
+from localops.rows import id_text
 from localops.search import Query
 
 TYPE_CHECKING = False
@@ -82,7 +83,7 @@ def _print_hits(hits: list[tuple[Project, Hit]], query: Query) -> None:
     """A line for each in a file or a pipe; two on a terminal, where what was found needs room to be seen."""
     table = [
         (
-            common.full_id(hit.id)[:23],
+            id_text(hit.id)[:23],
             output.when(hit.at_ns),
             found.name_of(hit.session) or common.short_id(hit.session),
             f"{hit.kind} {hit.name or ''}".rstrip(),
@@ -113,8 +114,8 @@ def _marked(snippet: str, query: Query, room: int) -> str:
 def _facts(project: Project, hit: Hit) -> dict[str, Any]:
     return {
         "project": project.name,
-        "session_id": common.full_id(hit.session),
-        "event_id": common.full_id(hit.id),
+        "session_id": id_text(hit.session),
+        "event_id": id_text(hit.id),
         "kind": hit.kind,
         "name": hit.name,
         "at": events.iso(hit.at_ns),

@@ -7,7 +7,7 @@ from itertools import islice
 
 import click
 
-from localops import clock, events, output
+from localops import clock, events, facts, output
 from localops.cli import common
 from localops.home import STATES, Filters
 
@@ -117,30 +117,7 @@ def _cells(listed: Listed, now: int, began: Callable[[int], str]) -> list[object
 def _print_json(shown: list[Listed], more: bool) -> None:
     common.print_json(
         {
-            "sessions": [_facts(listed) for listed in shown],
-            "next_before": common.full_id(shown[-1].session) if more else None,
+            "sessions": list(map(facts.listed, shown)),
+            "next_before": facts.full_id(shown[-1].session) if more else None,
         }
     )
-
-
-def _facts(listed: Listed) -> dict[str, Any]:
-    return {
-        "session_id": common.full_id(listed.session),
-        "project": listed.project.name,
-        "name": listed.name,
-        "state": listed.state,
-        "began": events.iso(listed.first_ns),
-        "last": events.iso(listed.last_ns),
-        "seconds": (listed.last_ns - listed.first_ns) / 1e9,
-        "events": listed.events,
-        "actions": listed.actions,
-        "llm_calls": listed.llms,
-        "tool_calls": listed.tools,
-        "errors": listed.errors,
-        "failed": listed.failed,
-        "tokens_in": listed.tokens_in,
-        "tokens_out": listed.tokens_out,
-        **common.money_keys(listed.cost),
-        "unpriced": listed.unpriced,
-        "tags": listed.project.tags(listed.session),
-    }

@@ -6,7 +6,7 @@ from itertools import islice
 
 import click
 
-from localops import analytics, clock, encode, events, output, rows
+from localops import analytics, clock, encode, events, facts, output, rows, stored
 from localops.cli import common
 
 TYPE_CHECKING = False
@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
-    from localops.ends import Standing
     from localops.home import Home, Project
+    from localops.snapshot import Snapshot
+    from localops.stored import Stored
+    from localops.story import Story
 
     Event = dict[str, Any]
 
@@ -55,50 +57,49 @@ def show(
             _show_event(opened, event, as_json=as_json)
             return
         found, id = opened.find(session)
-        stands = found.standing(id)
+        seen = found.snapshot(id)
         if as_json:
-            common.print_json(_session_facts(found, id, stands, _LIMIT if limit is None else limit))
+            common.print_json(_session_facts(found.name, seen, _LIMIT if limit is None else limit))
             return
-        common.print_heading(found, id, stands.state)
+        common.print_heading(seen)
         if view is None:
-            _print_details(found, id, stands)
+            _print_details(found.name, seen)
             print()
         if view is None and limit is None:
-            _print_glance(found, id, stands)
+            _print_glance(seen)
         else:
-            _VIEWS[view or "tree"](found, id, stands, _LIMIT if limit is None else limit)
+            _VIEWS[view or "tree"](seen, _LIMIT if limit is None else limit)
 
 
 # What it was
 
 
-def _print_details(project: Project, id: bytes, stands: Standing) -> None:
-    facts = _Story(project, id)
-    running = stands.state == "Running"
-    report = analytics.report(project.reader, id, running=running)
-    totals = report.totals
-    until = clock.now_ns() if running else totals.last_ns
+def _print_details(project: str, seen: Snapshot) -> None:
+    story, totals = seen.story, seen.totals
+    report = seen.report()
+    until = clock.now_ns() if seen.is_running else totals.last_ns
     figures = " · ".join(f"{name} {value}" for name, value in list(report.contract.items())[:4])
     pairs: list[tuple[str, object]] = [
-        ("why", _first_line(stands.reason)),
+        ("why", _first_line(seen.standing.reason)),
         ("began", f"{output.when(totals.first_ns)} UTC, {output.ago(clock.now_ns() - totals.first_ns)}"),
         ("took", output.short_duration(until - totals.first_ns)),
-        ("project", project.name),
-        ("tags", ", ".join(project.tags(id))),
+        ("project", project),
+        ("tags", ", ".join(story.tags)),
         ("figures", figures),
         ("cost", common.money(totals.cost, totals.unpriced, totals.llms)),
         ("tokens", f"{output.count(totals.tokens_in)} in, {output.count(totals.tokens_out)} out"),
         ("agents", _with_counts(part.value for part in report.by["agent"])),
         ("models", ", ".join(part.value for part in report.by["model"])),
         ("tools", ", ".join(part.value for part in report.by["tool"])),
-        ("host", facts.host()),
-        ("processes", facts.processes()),
-        ("video", facts.video()),
+        ("host", _host(story)),
+        ("processes", _processes(story)),
+        ("video", story.video),
     ]
-    if running:
-        pairs.insert(3, ("now", "; ".join(_at_work(project, id, until))))
+    if seen.is_running:
+        pairs.insert(3, ("now", "; ".join(_at_work(seen, until))))
     common.print_pairs([(name, value) for name, value in pairs if value])
-    died_in = [] if stands.derived or running else _died_in(project, id, until)  # where it is derived, `why` has it
+    says_why = seen.standing.derived or seen.is_running  # an end that is derived has it in its reason
+    died_in = [] if says_why else _died_in(seen, until)
     for notice in [*_notices(report), *died_in]:
         print(common.styled(f"! {output.clean(notice)}", "yellow"))
 
@@ -130,90 +131,77 @@ def _with_counts(names: Iterable[str]) -> str:
     return ", ".join(name if many == 1 else f"{name} ×{many}" for name, many in counts.items())
 
 
-def _at_work(project: Project, id: bytes, until: int) -> Iterator[str]:
+def _at_work(seen: Snapshot, until: int) -> Iterator[str]:
     """Return what a running session is doing, the innermost operation last."""
-    for _, kind, name, _, _, began in project.reader.all("unfinished", session=id):
-        yield f"inside {kind} {name!r} for {output.short_duration(until - began)}"
+    for one in seen.unfinished:
+        yield f"inside {one.kind} {one.name!r} for {output.short_duration(until - one.at_ns)}"
 
 
-def _died_in(project: Project, id: bytes, until: int) -> Iterator[str]:
-    for _, kind, name, _, _, began in project.reader.all("unfinished", session=id):
-        yield f"died inside {kind} {name!r}, {output.short_duration(until - began)} in"
+def _died_in(seen: Snapshot, until: int) -> Iterator[str]:
+    for one in seen.unfinished:
+        yield f"died inside {one.kind} {one.name!r}, {output.short_duration(until - one.at_ns)} in"
 
 
-class _Story:
-    """What the rows that keep the books say of a session."""
+def _host(story: Story) -> str | None:
+    """Return where it ran."""
+    known = (story.host_env.get(name) for name in ("OS", "SDK"))
+    system, python = (part if isinstance(part, dict) else {} for part in known)
+    version = python.get("Python Version")
+    words = [
+        system.get("Hostname"),
+        system.get("OS"),
+        system.get("OS Release"),
+        version and f"Python {version}",
+    ]
+    return ", ".join(str(word) for word in words if word) or None
 
-    def __init__(self, project: Project, id: bytes) -> None:
-        story = project.reader.all("story", session=id)
-        self._rows = [(kind, encode.loads(body) if body else {}) for _, _, kind, _, _, _, _, body in story]
 
-    def host(self) -> str | None:
-        """Where it ran."""
-        found: dict[str, Any] = {}
-        for _, body in self._rows:
-            found.update(body.get("host_env") or {})
-        system, python = ({} if not isinstance(found.get(name), dict) else found[name] for name in ("OS", "SDK"))
-        version = python.get("Python Version")
-        words = [
-            system.get("Hostname"),
-            system.get("OS"),
-            system.get("OS Release"),
-            version and f"Python {version}",
-        ]
-        return ", ".join(str(word) for word in words if word) or None
-
-    def processes(self) -> str | None:
-        """Who took part."""
-        cards = [body for kind, body in self._rows if kind in ("session", "join") and "pid" in body]
-        said = (f"{card['pid']} on {card['host']}" if card.get("host") else str(card["pid"]) for card in cards)
-        found = list(dict.fromkeys(said))  # who ended it and came back is one
-        return ", ".join(found[:6]) + (" …" if found[6:] else "")
-
-    def video(self) -> str | None:
-        """The recording that belongs to it."""
-        found = [body.get("video") for kind, body in self._rows if kind == "video"]
-        return found[-1] if found else None
+def _processes(story: Story) -> str:
+    """Return who took part."""
+    cards = [card for card in story.cards() if "pid" in card]
+    names = (f"{card['pid']} on {card['host']}" if card.get("host") else str(card["pid"]) for card in cards)
+    each = list(dict.fromkeys(names))  # who ended it and came back is one
+    return ", ".join(each[:6]) + (" …" if each[6:] else "")
 
 
 # What happened in it
 
 
-def _events(project: Project, id: bytes, limit: int) -> tuple[list[Event], int]:
+def _events(seen: Snapshot, limit: int) -> tuple[list[Event], int]:
     """Up to `limit` events, and how many there are beyond them; what ended later is looked up."""
-    stored = analytics.stored(project.reader, id, many=min(limit or 500, 500))
-    work = (row for row in stored if row["kind"] not in rows.BOOKS)
-    later = analytics.afterwards(project.reader, id)
-    opened: dict[bytes, Event] = {}
+    everything = stored.of_session(seen.source, seen.id, many=min(limit or 500, 500))
+    later = analytics.afterwards(seen.source, seen.id)
+    opened: dict[bytes, Stored] = {}
     found: list[Event] = []
-    for row in work:
-        if row["phase"] == rows.OPEN:
-            opened[row["id"]] = row
+    for row in everything:
+        if row.kind in rows.BOOKS:
+            continue
+        if row.phase == rows.OPEN:
+            opened[row.id] = row
         else:
-            found.append(analytics.plain(row, opened.pop(row["id"], None), later.get(row["id"])))
+            found.append(analytics.plain(row, opened.pop(row.id, None), later.get(row.id)))
         if limit and len(found) + len(opened) >= limit:
             break
     for row in opened.values():
-        ended = project.reader.one("row", id=row["id"], phase=rows.DONE)
-        done = dict(zip(("seq", *rows.COLUMNS), ended, strict=True)) if ended else None
-        found.append(analytics.plain(done, row, later.get(row["id"])) if done else analytics.plain(row, None))
-    total = analytics.totals(project.reader, id).events
+        done = stored.one(seen.source, row.id, rows.DONE)
+        found.append(analytics.plain(done, row, later.get(row.id)) if done else analytics.plain(row, None))
+    total = seen.totals.events
     shown = sum(event["finished"] and event["kind"] != "agent" for event in found)
     return sorted(found, key=lambda event: (event["start_ns"], event["seq"])), max(0, total - shown)
 
 
-def _print_tree(project: Project, id: bytes, stands: Standing, limit: int) -> None:
-    found, more = _events(project, id, limit)
-    _print_lines(_tree_lines(found, stands), more)
+def _print_tree(seen: Snapshot, limit: int) -> None:
+    found, more = _events(seen, limit)
+    _print_lines(_tree_lines(found, running=seen.is_running), more)
 
 
-def _print_glance(project: Project, id: bytes, stands: Standing) -> None:
+def _print_glance(seen: Snapshot) -> None:
     """Print the beginning of the tree, enough to know what one is looking at."""
-    found, more = _events(project, id, _GLANCE * 4)
-    lines = list(_tree_lines(found, stands))
+    found, more = _events(seen, _GLANCE * 4)
+    lines = list(_tree_lines(found, running=seen.is_running))
     _print_lines(lines[:_GLANCE], more + max(0, len(lines) - _GLANCE))
     print()
-    print(common.dim(f"more: localops show {common.short_id(id)} --timeline, --tree, --events or --event ID"))
+    print(common.dim(f"more: localops show {common.short_id(seen.id)} --timeline, --tree, --events or --event ID"))
 
 
 def _print_lines(lines: Any, more: int) -> None:
@@ -223,7 +211,7 @@ def _print_lines(lines: Any, more: int) -> None:
         print(common.dim(f"… {_count(more, 'more event', 'more events')}"))
 
 
-def _tree_lines(found: list[Event], stands: Standing) -> Iterator[str]:
+def _tree_lines(found: list[Event], *, running: bool) -> Iterator[str]:
     """Every event below the one it happened in, with its agent where that changes."""
     names = {event["id"]: event["name"] for event in found if event["kind"] == "agent"}
     shown = [event for event in found if event["kind"] != "agent"]
@@ -236,7 +224,7 @@ def _tree_lines(found: list[Event], stands: Standing) -> Iterator[str]:
         event, indent, last, agent = stack.pop()
         mine = names.get(event["agent"])
         branch = indent + ("└─ " if last else "├─ ")
-        yield _tree_line(event, branch, mine if mine != agent else None, running=stands.state == "Running")
+        yield _tree_line(event, branch, mine if mine != agent else None, running=running)
         deeper = indent + ("   " if last else "│  ")
         below = children.get(event["id"], [])
         stack += [(child, deeper, index == 0, mine) for index, child in enumerate(reversed(below))]
@@ -311,16 +299,16 @@ def _took(event: Event, *, running: bool = False) -> str:
     return "" if event["kind"] == "error" else output.short_duration(event["end_ns"] - event["start_ns"])
 
 
-def _print_timeline(project: Project, id: bytes, stands: Standing, limit: int) -> None:
-    found, more = _events(project, id, limit)
+def _print_timeline(seen: Snapshot, limit: int) -> None:
+    found, more = _events(seen, limit)
     shown = [event for event in found if event["kind"] != "agent"]
     if not shown:
         print("nothing happened in it")
         return
     first = min(event["start_ns"] for event in shown)
-    last = max(analytics.totals(project.reader, id).last_ns, *(event["end_ns"] or 0 for event in shown))
+    last = max(seen.totals.last_ns, *(event["end_ns"] or 0 for event in shown))
     depths = _depths(shown)
-    running = stands.state == "Running"
+    running = seen.is_running
     room = common.width()
     cells = max(16, room - 54) if room else _BAR
     for event in shown:
@@ -350,9 +338,9 @@ def _bar(start: int, end: int, whole: int, cells: int) -> str:
     return "·" * left + ("█" * long if end > start else "▏") + "·" * (cells - left - long)
 
 
-def _print_events(project: Project, id: bytes, stands: Standing, limit: int) -> None:
-    found, more = _events(project, id, limit)
-    running = stands.state == "Running"
+def _print_events(seen: Snapshot, limit: int) -> None:
+    found, more = _events(seen, limit)
+    running = seen.is_running
     names = {event["id"]: event["name"] for event in found if event["kind"] == "agent"}
     first = min((event["start_ns"] for event in found), default=0)
     shown = [event for event in found if event["kind"] != "agent"]
@@ -383,7 +371,7 @@ def _event_cells(event: Event, agent: str | None, first: int, *, running: bool) 
     ]
 
 
-_VIEWS: dict[str, Callable[[Project, bytes, Standing, int], None]] = {
+_VIEWS: dict[str, Callable[[Snapshot, int], None]] = {
     "tree": _print_tree,
     "timeline": _print_timeline,
     "events": _print_events,
@@ -395,13 +383,14 @@ _VIEWS: dict[str, Callable[[Project, bytes, Standing, int], None]] = {
 
 def _show_event(opened: Home, ident: str, *, as_json: bool) -> None:
     project, session, id = opened.find_event(ident)
-    began = project.reader.one("row", id=id, phase=rows.OPEN)
-    ended = project.reader.one("row", id=id, phase=rows.DONE)
-    parts = [dict(zip(("seq", *rows.COLUMNS), row, strict=True)) if row else None for row in (ended, began)]
-    later = analytics.afterwards(project.reader, session).get(id)
-    event = analytics.plain(parts[0], parts[1], later) if parts[0] else analytics.plain(parts[1] or {}, None)
+    began, ended = (stored.one(project.reader, id, phase) for phase in (rows.OPEN, rows.DONE))
+    if ended is not None:
+        event = analytics.plain(ended, began, analytics.afterwards(project.reader, session).get(id))
+    else:
+        assert began is not None  # it has just been found
+        event = analytics.plain(began, None)
     if as_json:
-        common.print_json({"project": project.name, "event": event_facts(event)})
+        common.print_json({"project": project.name, "event": facts.dated(event)})
         return
     print(f"{_marked(event, _label(event))}  {common.dim(event['id'])}")
     print()
@@ -416,7 +405,7 @@ def _show_event(opened: Home, ident: str, *, as_json: bool) -> None:
 def _event_pairs(project: Project, session: bytes, event: Event) -> list[tuple[str, object]]:
     agent = event["agent"]
     pairs: list[tuple[str, object]] = [
-        ("session", f"{common.full_id(session)}  {project.name_of(session) or ''}"),
+        ("session", f"{facts.full_id(session)}  {project.name_of(session) or ''}"),
         ("began", f"{events.iso(event['start_ns'])}"),
         ("took", _took(event)),
         ("agent", analytics.agent_name(project.reader, agent) if agent else None),
@@ -466,38 +455,23 @@ def _message(message: dict[str, Any]) -> str:
 # For programs
 
 
-def _session_facts(project: Project, id: bytes, stands: Standing, limit: int) -> dict[str, Any]:
-    totals = analytics.totals(project.reader, id)
-    found = list(islice(analytics.events(project.reader, id), limit + 1 if limit else None))
+def _session_facts(project: str, seen: Snapshot, limit: int) -> dict[str, Any]:
+    stands = seen.standing
+    found = list(islice(analytics.events(seen.source, seen.id), limit + 1 if limit else None))
     shown = found[: limit or None]
-    unfinished = project.reader.all("unfinished", session=id)
     return {
-        "session_id": common.full_id(id),
-        "project": project.name,
-        "name": project.name_of(id),
+        "session_id": facts.full_id(seen.id),
+        "project": project,
+        "name": seen.story.name,
         "state": stands.state,
         "reason": stands.reason,
         "derived": stands.derived,
-        "began": events.iso(totals.first_ns),
-        "last": events.iso(totals.last_ns),
-        "seconds": (totals.last_ns - totals.first_ns) / 1e9,
-        "tags": project.tags(id),
+        **facts.span(seen.totals.first_ns, seen.totals.last_ns),
+        "tags": seen.story.tags,
         "unfinished": [
-            {"id": common.full_id(one), "kind": kind, "name": name, "began": events.iso(at)}
-            for one, kind, name, _, _, at in unfinished
+            {"id": facts.full_id(one.id), "kind": one.kind, "name": one.name, "began": events.iso(one.at_ns)}
+            for one in seen.unfinished
         ],
-        "events": [event_facts(event) for event in shown],
+        "events": [facts.dated(event) for event in shown],
         "more": len(found) > len(shown),  # of them than `-n` lets through
-    }
-
-
-def event_facts(event: Event) -> dict[str, Any]:
-    """An event in JSON: its columns under their names, then what its body holds."""
-    facts = dict(event)
-    start, end, cost = facts.pop("start_ns"), facts.pop("end_ns"), facts.pop("cost")
-    return {
-        **facts,
-        "began": events.iso(start),
-        "seconds": None if end is None else (end - start) / 1e9,
-        **common.money_keys(cost),
     }

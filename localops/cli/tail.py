@@ -6,22 +6,21 @@ import time
 
 import click
 
-from localops import analytics, clock, config, output, rows
+from localops import analytics, clock, config, facts, output, rows
 from localops.cli import common
 from localops.home import Project
+from localops.stored import named
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import Any
 
     from localops.home import Home
-
-    Row = dict[str, Any]
+    from localops.stored import Stored
 
 _NAP = 0.2  # seconds between two looks; each is a read of its own, so no recorder's WAL grows for us
 _PAGE = 500
-_COLUMNS = ("seq", *rows.COLUMNS)
 _QUIET = frozenset(("host", "clock", "journal"))  # rows that tell a person nothing about a run
 
 
@@ -59,11 +58,11 @@ def _tail_all(opened: Home, limit: int, *, follow: bool, everything: bool, as_js
     printers = {each.name: _Printer(each, as_json=as_json) for each in opened.projects}
     _prefix(printers)
     positions = {}
-    newest: list[tuple[_Printer, Row]] = []
+    newest: list[tuple[_Printer, Stored]] = []
     for name, printer in printers.items():
         positions[name], found = printer.newest(limit)
         newest += [(printer, row) for row in found]
-    for printer, row in sorted(newest, key=lambda told: told[1]["at_ns"])[-limit:]:
+    for printer, row in sorted(newest, key=lambda pair: pair[1].at_ns)[-limit:]:
         printer.show(row)
     while follow:
         time.sleep(_NAP)
@@ -89,44 +88,40 @@ class _Printer:
         self._project = project
         self._as_json = as_json
 
-    def newest(self, limit: int, session: bytes | None = None) -> tuple[int, list[Row]]:
+    def newest(self, limit: int, session: bytes | None = None) -> tuple[int, list[Stored]]:
         """The seq of the very last row, and the last rows up to it that are told, in their order."""
         ask = self._project.ask
         upto = int(ask("last_seq")[0][0])
         many = limit * 4  # rows of the books are not shown
         found = ask("newest_rows", many=many) if session is None else ask("newest_rows_of", session=session, many=many)
-        told = [row for row in self._told(reversed(found)) if row["seq"] <= upto]
+        told = [row for row in self._told(reversed(named(found))) if row.seq <= upto]
         return upto, told[-limit:] if limit else []
 
     def next(self, after: int, session: bytes | None = None) -> int:
         """Print what was written since; the seq of the last row."""
-        while page := self._project.ask("rows_after", after=after, many=_PAGE):
-            after = page[-1][0]
+        while page := named(self._project.ask("rows_after", after=after, many=_PAGE)):
+            after = page[-1].seq
             for row in self._told(page):
-                if session in (None, row["session"]):
+                if session in (None, row.session):
                     self.show(row)
         return after
 
-    def _told(self, found: Any) -> Iterator[Row]:
-        for values in found:
-            row = dict(zip(_COLUMNS, values, strict=True))
-            if row["kind"] not in _QUIET:
-                yield row
+    def _told(self, page: Iterable[Stored]) -> Iterator[Stored]:
+        return (row for row in page if row.kind not in _QUIET)
 
-    def show(self, row: Row) -> None:
+    def show(self, row: Stored) -> None:
         """Print a row as one line, or as a document of one."""
         if self._as_json:
-            from localops.cli.show import event_facts
-
-            common.print_json_line({"project": self._project.name, "row": event_facts(analytics.plain(row, None))})
+            document = {"project": self._project.name, "row": facts.dated(analytics.plain(row, None))}
+            common.print_json_line(document)
             return
-        moment = _moment(row["at_ns"])
-        line = _fitted(f"{self.prefix}{common.short_id(row['session'])}  ", row, len(moment) + 2)
-        style = "red" if row["failed"] or row["kind"] == "error" else None
+        moment = _moment(row.at_ns)
+        line = _fitted(f"{self.prefix}{common.short_id(row.session)}  ", row, len(moment) + 2)
+        style = "red" if row.failed or row.kind == "error" else None
         print(f"{common.dim(moment)}  {common.styled(line, style) if style else line}", flush=True)
 
 
-def _fitted(begin: str, row: Row, used: int) -> str:
+def _fitted(begin: str, row: Stored, used: int) -> str:
     """A line that a terminal has room for: tokens go first, then the end of what it says."""
     words, figures = _words(row)
     room = common.width()
@@ -143,27 +138,27 @@ def _moment(at_ns: int) -> str:
     return moment[11:] if moment[:10] == output.when(clock.now_ns())[:10] else moment
 
 
-def _words(row: Row) -> tuple[str, list[str]]:
+def _words(row: Stored) -> tuple[str, list[str]]:
     """What a row says in a line, and the figures at its end: tokens, cost, time."""
-    kind, name = row["kind"], row["name"] or ""
+    kind, name = row.kind, row.name or ""
     body = analytics.plain(row, None)
     if kind == "end":
         return f"session ended: {name}{_because(body)}", []
     if kind in rows.BOOKS:
         return f"{kind} {name} {' '.join(body['tags'])}".strip(), []
-    if row["phase"] == rows.OPEN:
+    if row.phase == rows.OPEN:
         return f"▸ {kind} {name}", []
     if kind == "error":
         return f"error {name}: {_first_line(body.get('details'))}".rstrip(": "), []
-    took = output.short_duration((row["end_ns"] or row["at_ns"]) - (row["start_ns"] or row["at_ns"]))
+    took = output.short_duration((row.end_ns or row.at_ns) - (row.start_ns or row.at_ns))
     if kind == "llm":
-        tokens = f"{output.count(row['tokens_in'] or 0)} → {output.count(row['tokens_out'] or 0)}"
-        return f"llm {row['model'] or name}".rstrip(), [tokens, output.money(row["cost"]), took]
-    cost = [output.money(row["cost"])] if row["cost"] else []
-    return f"{kind} {name}{' failed' if row['failed'] else ''}", [*cost, took] if kind != "agent" else []
+        tokens = f"{output.count(row.tokens_in or 0)} → {output.count(row.tokens_out or 0)}"
+        return f"llm {row.model or name}".rstrip(), [tokens, output.money(row.cost), took]
+    cost = [output.money(row.cost)] if row.cost else []
+    return f"{kind} {name}{' failed' if row.failed else ''}", [*cost, took] if kind != "agent" else []
 
 
-def _because(body: Row) -> str:
+def _because(body: dict[str, Any]) -> str:
     reason = _first_line(body.get("reason"))
     return f", {reason}" if reason else ""
 

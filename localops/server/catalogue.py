@@ -14,6 +14,7 @@ from array import array
 from collections import Counter
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import Any, NamedTuple
 
 from localops import analytics, encode, ends
 from localops.home import STATES, Filters, Listed
@@ -49,6 +50,28 @@ _FEW = 5_000  # passages with a text that are gathered for a list; where there a
 _CANDIDATES = 1_000_000
 _RARE = 64  # a value that not one session in so many has is counted one by one
 _DIGITS = b"01" + bytes(254)  # of a mask, to be read as a number
+
+
+class _Entry(NamedTuple):
+    """What is kept of a session, as the statements `catalogue` and `catalogue_of` give it."""
+
+    session: bytes
+    first_ns: int
+    last_ns: int
+    name: str | None
+    state: str
+    events: int
+    actions: int
+    llms: int
+    tools: int
+    errors: int
+    failed: int
+    tokens_in: int
+    tokens_out: int
+    cost: int
+    unpriced: int
+    tokens_cached: int
+    tokens_reasoning: int
 
 
 @dataclass(frozen=True)
@@ -138,11 +161,13 @@ class Catalogue:
         lines = ask(reader, "catalogue")
         if not lines:
             return
-        keys, ids, began, last, names, states, *sums = zip(*lines, strict=True)
-        self._ids, self._names, self._states = list(ids), list(names), list(states)
+        keys, *columns = zip(*lines, strict=True)
+        named = dict(zip(_Entry._fields, columns, strict=True))
+        ids, states = named["session"], named["state"]
+        self._ids, self._names, self._states = list(ids), list(named["name"]), list(states)
         self._rows = {session: row for row, session in enumerate(ids)}
-        self._began, self._last = array("q", began), array("q", last)
-        self._sums = {name: array("q", values) for name, values in zip(_SUMS, sums, strict=True)}
+        self._began, self._last = array("q", named["first_ns"]), array("q", named["last_ns"])
+        self._sums = {name: array("q", named[name]) for name in _SUMS}
         self._looked = {row: 0.0 for row, state in enumerate(states) if state == "open"}
         for row, state in enumerate(states):
             self._with.setdefault(("state", state), set()).add(row)
@@ -163,13 +188,13 @@ class Catalogue:
         reader = project.reader
         changed: dict[bytes, int] = dict(ask(reader, "changed", after=self._seen))
         ids = encode.dumps([session.hex() for session in changed]).decode()
-        lines = {line[0]: line for line in ask(reader, "catalogue_of", ids=ids)}
+        lines = {entry.session: entry for entry in map(_Entry._make, ask(reader, "catalogue_of", ids=ids))}
         fresh = [session for session, is_fresh in changed.items() if is_fresh]
         gone = any(session in self._rows for session in changed.keys() - lines.keys() - set(fresh))
         for session in fresh:
-            lines[session] = _line(project, session)
-        for line in lines.values():
-            self._put(line)
+            lines[session] = _entry(project, session)
+        for entry in lines.values():
+            self._put(entry)
         parts = ask(reader, "catalogue_parts_of", ids=ids)
         if fresh:
             parts += ask(reader, "fresh_parts")
@@ -179,27 +204,26 @@ class Catalogue:
         self._seen = newest
         return gone
 
-    def _put(self, line: Sequence[Any]) -> None:
-        """A line, in the place it has or at the end."""
-        session, began, last, name, state, *sums = line
-        row = self._rows.setdefault(session, len(self._ids))
+    def _put(self, entry: _Entry) -> None:
+        """Put a session in the place it has, or at the end."""
+        row = self._rows.setdefault(entry.session, len(self._ids))
         if row == len(self._ids):
-            self._ids.append(session)
-            self._began.append(began)
-            self._last.append(last)
-            self._names.append(name)
-            self._states.append(state)
-            self._hold(("state", state), row)
+            self._ids.append(entry.session)
+            self._began.append(entry.first_ns)
+            self._last.append(entry.last_ns)
+            self._names.append(entry.name)
+            self._states.append(entry.state)
+            self._hold(("state", entry.state), row)
             self._parts.append(())
-            for column, value in zip(self._sums.values(), sums, strict=True):
-                column.append(value)
+            for name, column in self._sums.items():
+                column.append(getattr(entry, name))
         else:
-            self._began[row], self._last[row], self._names[row] = began, last, name
-            self._stand(row, state)
-            for column, value in zip(self._sums.values(), sums, strict=True):
-                column[row] = value
+            self._began[row], self._last[row], self._names[row] = entry.first_ns, entry.last_ns, entry.name
+            self._stand(row, entry.state)
+            for name, column in self._sums.items():
+                column[row] = getattr(entry, name)
         self._looked.pop(row, None)
-        if state == "open":
+        if entry.state == "open":
             self._looked[row] = 0.0
 
     def _put_parts(self, found: Iterable[tuple[bytes, str, str]], anew: Iterable[bytes] = ()) -> None:
@@ -466,22 +490,33 @@ def _between(rows: Sequence[int], column: Sequence[int], least: int | None, most
     return [row for row in rows if low <= column[row] <= high]
 
 
-def _line(project: Project, session: bytes) -> tuple[Any, ...]:
-    """The line of a session with rows that are not folded yet."""
-    figures = analytics.totals(project.reader, session)
-    sums = (getattr(figures, name) for name in _SUMS)
-    stands = project.standing(session)
+def _entry(project: Project, session: bytes) -> _Entry:
+    """Return what is kept of a session with rows that are not folded yet."""
+    seen = project.snapshot(session)
+    figures, stands = seen.totals, seen.standing
+    sums = {name: getattr(figures, name) for name in _SUMS}
     state = stands.state if stands.state in STATES[:3] and not stands.derived else "open"
-    return (session, figures.first_ns, figures.last_ns, project.name_of(session), state, *sums)
+    return _Entry(session, figures.first_ns, figures.last_ns, seen.story.name, state, **sums)
 
 
 def merged(pages: Sequence[Page], *, ascending: bool) -> tuple[list[Listed], Listed | None]:
     """The lines of several projects in one order, as far as all of them were looked through; where that stopped."""
-    lines = [(*line, False) for page in pages for line in page.lines]
-    lines += [(*page.reached, True) for page in pages if page.reached is not None]
-    lines.sort(key=lambda line: (line[0][1:], not line[2]), reverse=True)
-    lines.sort(key=lambda line: line[0][0], reverse=not ascending)
-    for number, (_, listed, is_end) in enumerate(lines):
-        if is_end:
-            return [line[1] for line in lines[:number]], listed
-    return [line[1] for line in lines], None
+    lines = [_Line(*place, listed, is_end=False) for page in pages for place, listed in page.lines]
+    lines += [_Line(*page.reached[0], page.reached[1], is_end=True) for page in pages if page.reached is not None]
+    lines.sort(key=lambda line: (line.began_ns, line.rank, line.row, not line.is_end), reverse=True)
+    lines.sort(key=lambda line: line.value, reverse=not ascending)
+    for number, line in enumerate(lines):
+        if line.is_end:
+            return [each.listed for each in lines[:number]], line.listed
+    return [line.listed for line in lines], None
+
+
+class _Line(NamedTuple):
+    """A line of one project's list, and where it stands; `is_end`: the search for a text stopped there."""
+
+    value: Any
+    began_ns: int
+    rank: int
+    row: int
+    listed: Listed
+    is_end: bool

@@ -10,9 +10,8 @@ from datetime import UTC, datetime, timedelta
 from itertools import groupby, pairwise
 from operator import add
 
-from localops import analytics, output
+from localops import analytics, facts, output
 from localops.analytics import Totals
-from localops.server import facts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,10 +19,10 @@ if TYPE_CHECKING:
     from datetime import tzinfo
 
     from localops.analytics import Chosen
+    from localops.facts import Facts
     from localops.home import Project
     from localops.reader import Reader
     from localops.server.catalogue import Catalogue
-    from localops.server.facts import Facts
 
 _SECOND = 1_000_000_000
 # A day's figures behind its number of sessions, as columns of a catalogue have them and in the order of analytics.Line.

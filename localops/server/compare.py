@@ -9,16 +9,15 @@ import json
 from collections import defaultdict
 from itertools import islice
 
-from localops import analytics, encode
-from localops.server import facts
+from localops import analytics, encode, facts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Any
 
+    from localops.facts import Facts
     from localops.reader import Reader
-    from localops.server.facts import Facts
 
     Event = dict[str, Any]
 

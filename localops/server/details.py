@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import os
+from typing import NamedTuple
 
-from localops import alive, analytics, blobs, config, encode, ends, lines, pricing, rows
+from localops import alive, analytics, blobs, config, encode, ends, facts, lines, pricing, rows, stored
 from localops.errors import ConfigError
 from localops.events import iso
-from localops.server import facts
-from localops.server.timeline import ask
+from localops.server.timeline import ask, row_at
+from localops.story import Milestone, Story
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Any
 
-    from localops.analytics import Totals
     from localops.delivery import Ledger
+    from localops.facts import Facts
     from localops.home import Listed, Project
     from localops.reader import Reader
-    from localops.server.facts import Facts
+    from localops.snapshot import Snapshot
 
 _PRICED_ANEW = 2_000  # rows of a session whose calls are held against the price table: some 50 ms
 _GAPS = 1_000  # ranges of rows that a remote lacks, looked at one by one
 _RECEIPTS = 100  # the newest ones, among which that of a session is looked for
-_STORED = ("seq", *rows.COLUMNS)
-_ID, _PHASE, _SESSION, _KIND = map(_STORED.index, ("id", "phase", "session", "kind"))
 
 # What a file is, by its first bytes: its name and what was said of it are whoever recorded it's word.
 _SIGNS = (
@@ -38,22 +37,18 @@ _SIGNS = (
 )
 
 
-def more(project: Project, session: bytes, figures: Totals) -> Facts:
-    """Where and by whom it was recorded, what was noted, how its cost came about, who has it."""
-    story = [(row, encode.loads(row[7]) if row[7] else {}) for row in project.reader.all("story", session=session)]
-    told: dict[str, Any] = {"host_env": {}, "metadata": {}, "video": None}
-    for row, body in story:
-        told["host_env"].update(body.get("host_env") or {})
-        told["metadata"].update(body.get("metadata") or {})
-        if row[2] == "video":
-            told["video"] = _video(project, body.get("video"))
+def more(project: Project, seen: Snapshot) -> Facts:
+    """Return where and by whom it was recorded, what was noted, how its cost came about, who has it."""
+    story = seen.story
     return {
-        **told,
-        "host": _host(told["host_env"]),
-        "agents": [part.value for part in analytics.parts(project.reader, session, "agent")],
+        "host_env": story.host_env,
+        "metadata": story.metadata,
+        "video": _video(project, story.video),
+        "host": _host(story.host_env),
+        "agents": [part.value for part in seen.parts["agent"]],
         "participants": list(_participants(project, story)),
-        "sync": [_remote(project, name, session, figures) for name in _remotes(project.folder)],
-        "provenance": _provenance(project, session, figures),
+        "sync": [_remote(project, name, seen) for name in _remotes(project.folder)],
+        "provenance": _provenance(project, seen),
     }
 
 
@@ -66,33 +61,31 @@ def of_list(found: Sequence[Listed]) -> dict[bytes, Facts]:
         parts: dict[bytes, dict[str, list[str]]] = {}
         for session, dim, value in ask(project.reader, "catalogue_parts_of", ids=ids):
             parts.setdefault(session, {}).setdefault(dim, []).append(value)
-        story: dict[bytes, list[tuple[str, str | None, dict[str, Any]]]] = {}
-        for session, kind, name, body in ask(project.reader, "began_and_ended", ids=ids):
-            story.setdefault(session, []).append((kind, name, encode.loads(body) if body else {}))
+        milestones: dict[bytes, list[Milestone]] = {}
+        for session, *columns in ask(project.reader, "began_and_ended", ids=ids):
+            milestones.setdefault(session, []).append(Milestone(*columns))
         for one in mine:
-            if one.session not in story:  # not folded yet
-                parts[one.session] = {
-                    dim: [part.value for part in analytics.parts(project.reader, one.session, dim)]
-                    for dim in ("agent", "model")
-                }
-                told_by = project.reader.all("story", session=one.session)
-                story[one.session] = [(row[2], row[3], encode.loads(row[7]) if row[7] else {}) for row in told_by]
-            rows_of = story[one.session]
+            story = Story(milestones.get(one.session, ()))
+            if one.session not in milestones:  # not folded yet
+                seen = project.snapshot(one.session)
+                story = seen.story
+                parts[one.session] = {dim: [part.value for part in seen.parts[dim]] for dim in ("agent", "model")}
+            own = parts.get(one.session, {})
             told[one.session] = {
-                "agents": sorted(parts.get(one.session, {}).get("agent", []), key=str.casefold),
-                "models": sorted(parts.get(one.session, {}).get("model", []), key=str.casefold),
-                "host": next((body["host"] for kind, _, body in rows_of if kind == "session" and "host" in body), None),
-                "reason": _reason(one, rows_of),
+                "agents": sorted(own.get("agent", []), key=str.casefold),
+                "models": sorted(own.get("model", []), key=str.casefold),
+                "host": story.host,
+                "reason": _reason(one, story),
             }
     return told
 
 
-def _reason(one: Listed, story: Sequence[tuple[str, str | None, dict[str, Any]]]) -> str | None:
-    """Why a session stands as it does; what nobody wrote down is asked of its standing."""
-    said = [body for kind, name, body in story if kind == "end" and name == one.state]
-    declared = [body for body in said if not body.get("derived")]
-    if said:
-        reason = (declared or said)[-1].get("reason")
+def _reason(one: Listed, story: Story) -> str | None:
+    """Return why a session stands as it does; what nobody wrote down is asked of its standing."""
+    ended = [end.body for end in story.of_kind("end") if end.name == one.state]
+    declared = [body for body in ended if not body.get("derived")]
+    if ended:
+        reason = (declared or ended)[-1].get("reason")
         return reason if reason is None else str(reason)
     return None if one.state == "Running" else one.project.standing(one.session).reason
 
@@ -109,22 +102,16 @@ def _video(project: Project, value: object) -> Facts | None:
     return attachment(project, rest) if scheme == "blob" else {"url": value}
 
 
-def _participants(project: Project, story: Sequence[tuple[Any, dict[str, Any]]]) -> Iterator[Facts]:
-    """The processes that took part, in the order they came."""
-    left = {row[4]: row[0] for row, _ in story if row[2] in ("leave", "end") and row[4]}
+def _participants(project: Project, story: Story) -> Iterator[Facts]:
+    """Return the processes that took part, in the order they came."""
     hub = os.path.exists(os.path.join(os.path.dirname(os.path.abspath(project.folder)), ends.HUB))
-    seen = set()
-    for row, card in story:
-        if row[2] not in ("session", "join") or not row[4] or row[4] in seen:
-            continue
-        seen.add(row[4])
-        gone = left.get(row[4])
+    for card, came, left in story.participants():
         yield {
             "host": card.get("host"),
             "pid": card.get("pid"),
-            "alive": False if gone else None if hub else alive.is_alive(project.folder, card),
-            "began": iso(row[0]),
-            "last": iso(gone) if gone else None,
+            "alive": False if left else None if hub else alive.is_alive(project.folder, card),
+            "began": iso(came),
+            "last": iso(left) if left else None,
         }
 
 
@@ -137,22 +124,22 @@ def _remotes(folder: str) -> list[str]:
         return []
 
 
-def _remote(project: Project, name: str, session: bytes, figures: Totals) -> Facts:
+def _remote(project: Project, name: str, seen: Snapshot) -> Facts:
     """How much of a session a remote has, and when it signed for that."""
     from localops import delivery  # most homes have no remotes
 
     ledger = delivery.Ledger(project.reader, project.folder, name)
     gaps = ledger.gaps()[-_GAPS:]
     waiting = sum(
-        ask(project.reader, "rows_between", session=session, first=first, last=last)[0][0] for first, last in gaps
+        ask(project.reader, "rows_between", session=seen.id, first=first, last=last)[0][0] for first, last in gaps
     )
-    parked = ask(project.reader, "parked", session=session, remote=name)[0][0]
+    parked = ask(project.reader, "parked", session=seen.id, remote=name)[0][0]
     return {
         "remote": name,
-        "delivered": figures.rows - waiting - parked,
+        "delivered": seen.totals.rows - waiting - parked,
         "waiting": waiting,
         "parked": parked,
-        "receipt_at": None if waiting else _signed(ledger, figures.last_seq),
+        "receipt_at": None if waiting else _signed(ledger, seen.totals.last_seq),
     }
 
 
@@ -163,7 +150,7 @@ def _signed(ledger: Ledger, seq: int) -> str | None:
     return None
 
 
-def _provenance(project: Project, session: bytes, figures: Totals) -> Facts:
+def _provenance(project: Project, seen: Snapshot) -> Facts:
     """How many calls brought their cost along, how many were priced by the table, and how many nobody priced.
 
     A row does not say which: its cost is held against that of today's table.
@@ -172,13 +159,14 @@ def _provenance(project: Project, session: bytes, figures: Totals) -> Facts:
         prices = pricing.Prices(config.own_prices(os.path.dirname(project.folder)))
     except ConfigError:
         prices = pricing.Prices()
-    told: dict[str, Any] = {"unpriced": figures.unpriced, "table": {"version": prices.version, "date": prices.date}}
-    if figures.rows > _PRICED_ANEW:
+    told: dict[str, Any] = {"unpriced": seen.totals.unpriced, "table": {"version": prices.version, "date": prices.date}}
+    if seen.totals.rows > _PRICED_ANEW:
         return {**told, "given": None, "priced": None, "later": None, "unbilled": None}
-    calls = [row for row in ask(project.reader, "calls", session=session) if row[7] is not None]
-    known = [row for row in calls if not _is_unbilled(row)]
-    by_table = sum(row[7] == _priced(prices, row) for row in known)
-    later = [each for each in analytics.afterwards(project.reader, session).values() if each.cost is not None]
+    every = map(_Call._make, ask(project.reader, "calls", session=seen.id))
+    calls = [call for call in every if call.cost is not None]
+    known = [call for call in calls if not call.is_unbilled]
+    by_table = sum(call.cost == _priced(prices, call) for call in known)
+    later = [each for each in analytics.afterwards(project.reader, seen.id).values() if each.cost is not None]
     unbilled = sum(bool(each.unbilled) for each in later)
     return {
         **told,
@@ -189,15 +177,35 @@ def _provenance(project: Project, session: bytes, figures: Totals) -> Facts:
     }
 
 
-def _is_unbilled(row: tuple[Any, ...]) -> bool:
-    return bool(row[7] == 0 and row[8] and encode.loads(row[8]).get("billed") is False)
+class _Call(NamedTuple):
+    """An LLM call, as the statement `calls` gives it."""
+
+    seq: int
+    at_ns: int
+    start_ns: int | None
+    model: str
+    tokens_in: int | None
+    tokens_out: int | None
+    tokens_cached: int | None
+    cost: int | None
+    body: str | None
+
+    @property
+    def is_unbilled(self) -> bool:
+        """Whether it was recorded as one that the provider did not charge for."""
+        return bool(self.cost == 0 and self.body and encode.loads(self.body).get("billed") is False)
 
 
-def _priced(prices: pricing.Prices, row: tuple[Any, ...]) -> int | None:
-    _, at_ns, start_ns, model, given, made, cached, _, body = row
-    told = encode.loads(body) if body else {}
-    usage = pricing.Usage(input=given, output=made, cached=cached, cache_write=told.get("cache_write_tokens"))
-    return prices.cost(model, usage, provider=told.get("provider"), at_ns=start_ns if start_ns is not None else at_ns)
+def _priced(prices: pricing.Prices, call: _Call) -> int | None:
+    body = encode.loads(call.body) if call.body else {}
+    usage = pricing.Usage(
+        input=call.tokens_in,
+        output=call.tokens_out,
+        cached=call.tokens_cached,
+        cache_write=body.get("cache_write_tokens"),
+    )
+    at_ns = call.at_ns if call.start_ns is None else call.start_ns
+    return prices.cost(call.model, usage, provider=body.get("provider"), at_ns=at_ns)
 
 
 # One event
@@ -205,27 +213,22 @@ def _priced(prices: pricing.Prices, row: tuple[Any, ...]) -> int | None:
 
 def event(project: Project, session: bytes, seq: int) -> Facts | None:
     """Everything of the event that a row is of: put together, as it is stored, and what it refers to."""
-    found = ask(project.reader, "row_at", seq=seq)
-    if not found or found[0][_SESSION] != session or found[0][_KIND] in rows.BOOKS:
+    row = row_at(project.reader, seq)
+    if row is None or row.session != session or row.kind in rows.BOOKS:
         return None
-    row = found[0]
-    other = project.reader.one("row", id=row[_ID], phase=1 - row[_PHASE])
-    done, opened = (other, row) if row[_PHASE] == rows.OPEN and other else (row, other)
-    later = analytics.afterwards(project.reader, session)
-    told = facts.event(done, opened if opened is not done else None, later.get(row[_ID]))
-    stored = [each for each in (opened, done) if each is not None]
-    bodies = [each[-1] for each in stored]
+    other = stored.one(project.reader, row.id, 1 - row.phase)
+    done, opened = (other, row) if row.phase == rows.OPEN and other else (row, other)
+    told = facts.event(done, opened, analytics.afterwards(project.reader, session).get(row.id))
+    both = [each for each in (opened, done) if each is not None]
     return {
         **told,
         "project": project.name,
-        "entry": min(each[0] for each in stored),
-        "agent_name": analytics.agent_name(project.reader, done[_STORED.index("agent")].hex())
-        if told["agent"]
-        else None,
+        "entry": min(each.seq for each in both),
+        "agent_name": analytics.agent_name(project.reader, done.agent.hex()) if done.agent else None,
         "parent_entry": _entry(project.reader, told["parent"]),
         "trigger_entry": _entry(project.reader, _trigger(told)),
-        "raw": [encode.loads(lines.from_row(tuple(each[1:]))) for each in dict.fromkeys(stored)],
-        "attachments": [attachment(project, digest) for digest in blobs.named(bodies)],
+        "raw": [encode.loads(lines.from_row(each.bare)) for each in both],
+        "attachments": [attachment(project, digest) for digest in blobs.named([each.body for each in both])],
     }
 
 
@@ -242,9 +245,9 @@ def _entry(reader: Reader, id: object) -> int | None:
     except ValueError:  # somebody else's idea of an id
         return None
     for phase in (rows.OPEN, rows.DONE) if key else ():
-        found = reader.one("row", id=key, phase=phase)
-        if found:
-            return int(found[0])
+        row = stored.one(reader, key, phase)
+        if row:
+            return row.seq
     return None
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import Receive, Scope, Send
 
-    from localops.server.facts import Facts
+    from localops.facts import Facts
     from localops.server.reads import Reads
     from localops.server.service import Service
 

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 from itertools import islice
 
-from localops import encode, rows
-from localops.server.timeline import ask
+from localops import encode, rows, stored
+from localops.server.timeline import row_at
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Any
 
+    from localops.facts import Facts
     from localops.reader import Reader
-    from localops.server.facts import Facts
+    from localops.stored import Stored
 
 LONGEST = 120  # characters of a line
 _LOOKED_AT = 1_000  # characters of a text that a line is made of
 _MOST = 8 << 20  # characters of bodies that are read for one answer, give or take one event
 _DEPTH = 4  # levels of a message in which its words are looked for
 _LONG_VALUE = 40  # characters that a text among others keeps, where not all of them fit
-
-_STORED = ("seq", *rows.COLUMNS)
-_ID, _PHASE, _SESSION, _KIND = map(_STORED.index, ("id", "phase", "session", "kind"))
 
 # Where it stands in a body, the first that says something; of kinds that have no words of their own, in `_OTHERS`.
 _GIVEN = {
@@ -40,21 +37,20 @@ def of(reader: Reader, session: bytes, seqs: Iterable[int]) -> Facts:
     for seq in seqs:
         if read >= _MOST:
             break
-        found = ask(reader, "row_at", seq=seq)
-        if not found or found[0][_SESSION] != session or found[0][_KIND] in rows.BOOKS:
+        row = row_at(reader, seq)
+        if row is None or row.session != session or row.kind in rows.BOOKS:
             continue
-        row = found[0]
-        text, size = _line_of(row), len(row[-1] or "")
-        if not text and (other := reader.one("row", id=row[_ID], phase=1 - row[_PHASE])):
-            text, size = _line_of(other), size + len(other[-1] or "")
+        text, size = _line_of(row), len(row.body or "")
+        if not text and (other := stored.one(reader, row.id, 1 - row.phase)):
+            text, size = _line_of(other), size + len(other.body or "")
         told[str(seq)] = text
         read += size
     return {"previews": told}
 
 
-def _line_of(row: tuple[Any, ...]) -> str:
+def _line_of(row: Stored) -> str:
     try:
-        return line(row[_KIND], encode.loads(row[-1] or "{}"))
+        return line(row.kind, encode.loads(row.body or "{}"))
     except ValueError:  # a file that was damaged
         return ""
 

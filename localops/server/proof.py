@@ -10,7 +10,7 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from localops import blobs, bundle, intake, rows
+from localops import blobs, bundle, intake, stored
 from localops.sql import statements
 
 TYPE_CHECKING = False
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from localops.bundle import Range
     from localops.reader import Reader
-    from localops.rows import Row
+    from localops.stored import Stored
 
     Identity = tuple[bytes, int]
     Summed = tuple[bytes, int, int]
@@ -36,34 +36,30 @@ def summed(reader: Reader, session: bytes) -> Iterator[Summed]:
     after = 0
     while seqs := [seq for (seq,) in reader.ask(_sql("seqs"), {"session": session, "after": after, "many": _PAGE})]:
         for row in _stored(reader, session, after, seqs):
-            if rows.intact(row):
+            if row.is_intact:
                 yield bundle.identity(row)
         after = seqs[-1]
 
 
-def _stored(reader: Reader, session: bytes, after: int, seqs: Sequence[int]) -> Iterator[Row]:
+def _stored(reader: Reader, session: bytes, after: int, seqs: Sequence[int]) -> Iterator[Stored]:
     """Return a page of a session's rows, without those whose text is none any more."""
     try:
-        yield from [tuple(row[1:]) for row in reader.all("events", session=session, after=after, many=len(seqs))]
+        yield from stored.named(reader.all("events", session=session, after=after, many=len(seqs)))
     except UnicodeDecodeError:
         for seq in seqs:
             with suppress(UnicodeDecodeError):
-                yield from [tuple(row[1:]) for row in reader.all("events", session=session, after=seq - 1, many=1)]
+                yield from stored.named(reader.all("events", session=session, after=seq - 1, many=1))
 
 
 def state(reader: Reader, id: bytes, phase: int, total: int) -> str:
     """Return whether a row is HERE, MISSING (or damaged), or here as an OTHER one; with more in it is HERE, too."""
     try:
-        found = reader.one("row", id=id, phase=phase)
+        row = stored.one(reader, id, phase)
     except UnicodeDecodeError:
         return MISSING
-    if found is None:
+    if row is None or not row.is_intact:
         return MISSING
-    row = tuple(found[1:])
-    if not rows.intact(row):
-        return MISSING
-    same = total in (bundle.identity(row)[2], bundle.identity(bundle.without_content(row))[2])
-    return HERE if same else OTHER
+    return HERE if total in (row.sum, bundle.without_content(row).sum) else OTHER
 
 
 def missing_blobs(folder: str, digests: Iterable[str]) -> tuple[list[str], int]:
@@ -116,35 +112,36 @@ def check(project: str, folder: str, reader: Reader) -> Checked:
     named: dict[str, None] = {}
     for seq, row in _everything(reader):
         checked.rows += 1
-        if row is None or not rows.intact(row):
+        if row is None or not row.is_intact:
             checked.damaged.append(seq)
         else:
-            named.update(dict.fromkeys(blobs.named([row[-1]])))
+            named.update(dict.fromkeys(blobs.named([row.body])))
     checked.blobs = len(named)
     checked.missing = [digest for digest in named if blobs.flaw(folder, digest)]
     return checked
 
 
-def _everything(reader: Reader) -> Iterator[tuple[int, Row | None]]:
-    """Return every row; None for one whose text is none any more."""
+def _everything(reader: Reader) -> Iterator[tuple[int, Stored | None]]:
+    """Return every row behind its seq; None for one whose text is none any more."""
     after = 0
     while seq := reader.ask(_sql("next_seq"), {"after": after})[0][0]:
         try:
-            page = reader.ask(_sql("all_rows"), {"after": after, "many": _PAGE})
+            page = stored.named(reader.ask(_sql("all_rows"), {"after": after, "many": _PAGE}))
         except UnicodeDecodeError:
             page = []
         if not page:
             yield from _alone(reader, seq)
             after = seq
             continue
-        yield from [(at, tuple(row)) for at, *row in page]
-        after = page[-1][0]
+        yield from ((row.seq, row) for row in page)
+        after = page[-1].seq
 
 
-def _alone(reader: Reader, seq: int) -> Iterator[tuple[int, Row | None]]:
+def _alone(reader: Reader, seq: int) -> Iterator[tuple[int, Stored | None]]:
     """Return one row, of a page in which one cannot be read."""
     try:
-        yield from [(at, tuple(row)) for at, *row in reader.ask(_sql("all_rows"), {"after": seq - 1, "many": 1})]
+        page = stored.named(reader.ask(_sql("all_rows"), {"after": seq - 1, "many": 1}))
+        yield from ((row.seq, row) for row in page)
     except UnicodeDecodeError:
         yield seq, None
 

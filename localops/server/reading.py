@@ -14,11 +14,11 @@ from contextlib import contextmanager
 from itertools import islice
 from operator import add
 
-from localops import analytics, blobs, config, export, rows
+from localops import analytics, blobs, config, export, facts, rows, stored
 from localops.errors import LocalopsError
 from localops.home import Home
 from localops.reader import SQLiteError
-from localops.server import charts, compare, details, facts, previews, timeline
+from localops.server import charts, compare, details, previews, timeline
 from localops.server.calls import TooMany, Unavailable
 from localops.server.catalogue import DIMS, Catalogue, Wanted, merged
 from localops.sql import statements
@@ -29,9 +29,11 @@ if TYPE_CHECKING:
     from typing import Any, BinaryIO
 
     from localops.analytics import Chosen
+    from localops.facts import Facts
     from localops.home import Filters, Listed, Project
     from localops.server.catalogue import Place
-    from localops.server.facts import Facts
+    from localops.snapshot import Snapshot
+    from localops.stored import Stored
 
 _READERS = 4  # of a project, kept open
 _CATALOGUES = 64  # projects whose sessions are kept in columns
@@ -102,11 +104,11 @@ class HomeReader:
             yield home.projects[0]
 
     @contextmanager
-    def _holder(self, project: str | None, session: bytes) -> Iterator[tuple[Project, analytics.Totals] | None]:
-        """The project that has a session, and the session's figures."""
+    def _holder(self, project: str | None, session: bytes) -> Iterator[tuple[Project, Snapshot] | None]:
+        """Return the project that has a session, and the session."""
         with self._home(project) as home:
-            found = ((each, analytics.totals(each.reader, session)) for each in home.projects)
-            yield next((each for each in found if each[1].rows), None)
+            both = ((each, each.snapshot(session)) for each in home.projects)
+            yield next(((each, seen) for each, seen in both if seen.totals.rows), None)
 
     def sessions(
         self, project: str | None, filters: Filters, *, before: str | None, limit: int, **bounds: Any
@@ -179,8 +181,8 @@ class HomeReader:
         with self._holder(project, session) as found:
             if found is None:
                 return {"seq": 0, "state": None}
-            where, figures = found
-            return {"seq": figures.last_seq, "state": where.standing(session).state}
+            _, seen = found
+            return {"seq": seen.totals.last_seq, "state": seen.standing.state}
 
     def warm(self, project: str | None) -> None:
         """Make the catalogues of a home, or of one project, before anybody asks."""
@@ -236,24 +238,25 @@ class HomeReader:
         with self._holder(project, session) as found:
             if found is None:
                 return None
-            where, _ = found
-            stands = where.standing(session)
-            report = analytics.report(where.reader, session, running=stands.state == "Running")
-            return {**facts.session(where, session, stands, report), **details.more(where, session, report.totals)}
+            where, seen = found
+            return {**facts.session(where.name, seen, seen.report()), **details.more(where, seen)}
 
     def stats(self, project: str | None, session: bytes) -> Facts | None:
         """One session as AgentOps' stats."""
         with self._holder(project, session) as found:
-            return found and facts.stats(session, found[1], found[0].standing(session).state)
+            if found is None:
+                return None
+            _, seen = found
+            return facts.stats(session, seen.totals, seen.standing.state)
 
     def document(self, project: str | None, session: bytes, *, most: int) -> Facts | None:
         """One session as AgentOps' export."""
         with self._holder(project, session) as found:
             if found is None:
                 return None
-            where, figures = found
-            _check_size(where, session, figures, most)
-            return export.document(export.Run(where.name, where.folder, where.reader, session))
+            where, seen = found
+            _check_size(where, session, seen.totals, most)
+            return export.document(export.Run(where.name, where.folder, where.reader, session, totals=seen.totals))
 
     def events(
         self,
@@ -269,32 +272,42 @@ class HomeReader:
         with self._holder(project, session) as found:
             if found is None:
                 return None
-            where = found[0]
+            where, _ = found
             complete = True
             if text is not None:
                 page, whole, complete = _rows_with(where, session, text, kind, after, limit)
             else:
                 values = {"session": session, "after": after, "many": limit, **({"kind": kind} if kind else {})}
-                page, whole = where.reader.some(_ROWS_OF_KIND if kind else _ROWS, values, _PAGE)
+                found_rows, whole = where.reader.some(_ROWS_OF_KIND if kind else _ROWS, values, _PAGE)
+                page = stored.named(found_rows)
             shown = list(_shown(where, session, page, halves=text is not None))
             more = len(page) == limit or not whole
-            told: Facts = {"events": shown, "next_after": page[-1][0] if more else None}
+            told: Facts = {"events": shown, "next_after": page[-1].seq if more else None}
             return told if complete else {**told, "exact": False}
 
     def event(self, project: str | None, session: bytes, seq: int) -> Facts | None:
         """One event in full."""
         with self._holder(project, session) as found:
-            return found and details.event(found[0], session, seq)
+            if found is None:
+                return None
+            where, _ = found
+            return details.event(where, session, seq)
 
     def previews(self, project: str | None, session: bytes, *, seqs: Sequence[int]) -> Facts | None:
         """What events were given, on a line each."""
         with self._holder(project, session) as found:
-            return found and previews.of(found[0].reader, session, seqs)
+            if found is None:
+                return None
+            where, _ = found
+            return previews.of(where.reader, session, seqs)
 
     def timeline(self, project: str | None, session: bytes, *, after: int, limit: int) -> Facts | None:
         """A page of a session's events in columns."""
         with self._holder(project, session) as found:
-            return found and timeline.page(found[0].reader, session, after=after, limit=limit)
+            if found is None:
+                return None
+            where, seen = found
+            return timeline.page(where.reader, seen, after=after, limit=limit)
 
     def daily(self, project: str | None, chosen: Chosen, tz: str | None) -> Facts:
         """Sessions by the day they began."""
@@ -325,10 +338,9 @@ class HomeReader:
             with self._holder(project, session) as found:
                 if found is None:
                     return None
-                stands = found[0].standing(session)
-                report = analytics.report(found[0].reader, session, running=stands.state == "Running")
-                told.append(facts.session(found[0], session, stands, report))
-                sides.append(compare.Side(found[0].reader, session))
+                where, seen = found
+                told.append(facts.session(where.name, seen, seen.report()))
+                sides.append(compare.Side(where.reader, session))
         return {"a": told[0], "b": told[1], **compare.aligned(*sides)}
 
     def write(self, project: str | None, session: bytes, form: str, file: BinaryIO, *, most: int) -> bool:
@@ -336,9 +348,10 @@ class HomeReader:
         with self._holder(project, session) as found:
             if found is None:
                 return False
-            where, figures = found
-            _check_size(where, session, figures, most)
-            export.WRITERS[form]([export.Run(where.name, where.folder, where.reader, session)], file)
+            where, seen = found
+            _check_size(where, session, seen.totals, most)
+            run = export.Run(where.name, where.folder, where.reader, session, totals=seen.totals)
+            export.WRITERS[form]([run], file)
             return True
 
     def attachment(self, project: str, digest: str) -> tuple[str, str] | None:
@@ -403,26 +416,25 @@ def _listed(found: list[Listed]) -> Iterator[Facts]:
         yield {**facts.listed(one), **more[one.session]}
 
 
-def _shown(where: Project, session: bytes, page: list[tuple[Any, ...]], *, halves: bool) -> Iterator[Facts]:
+def _shown(where: Project, session: bytes, page: list[Stored], *, halves: bool) -> Iterator[Facts]:
     """The events that rows are of, each once; `halves`: also those of which only the beginning is on the page."""
     later = analytics.afterwards(where.reader, session) if page else {}
     seen = set()
     for row in page:
-        _, id, phase, _, kind, *_ = row
-        if kind in rows.BOOKS or id in seen:
+        if row.kind in rows.BOOKS or row.id in seen:
             continue
-        other = where.reader.one("row", id=id, phase=1 - phase)
-        if phase == rows.OPEN and other is not None:
+        other = stored.one(where.reader, row.id, 1 - row.phase)
+        if row.phase == rows.OPEN and other is not None:
             if not halves:
                 continue
             row, other = other, row
-        seen.add(id)
-        yield {**facts.event(row, other, later.get(id)), "entry": min(row[0], other[0]) if other else row[0]}
+        seen.add(row.id)
+        yield {**facts.event(row, other, later.get(row.id)), "entry": min(row.seq, other.seq) if other else row.seq}
 
 
 def _rows_with(
     where: Project, session: bytes, text: str, kind: str | None, after: int, limit: int
-) -> tuple[list[tuple[Any, ...]], bool, bool]:
+) -> tuple[list[Stored], bool, bool]:
     """The rows that have all words of a text, in their order, whether they are all, and whether all were looked at."""
     index = where.index()
     unread = index.catch_up()
@@ -430,13 +442,14 @@ def _rows_with(
     seqs = sorted(
         hit.seq for hit in hits if hit.seq > after and hit.kind not in rows.BOOKS and kind in (None, hit.kind)
     )[:limit]
-    found: list[tuple[Any, ...]] = []
+    found: list[Stored] = []
     size = 0
     for seq in seqs:
         if size >= _PAGE:
             break
-        found += timeline.ask(where.reader, "row_at", seq=seq)
-        size += len(found[-1][-1] or "")
+        if row := timeline.row_at(where.reader, seq):
+            found.append(row)
+            size += len(row.body or "")
     return found, len(found) == len(seqs), not unread and len(hits) < _HITS
 
 

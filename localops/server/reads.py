@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
+    from localops.facts import Facts
     from localops.server.calls import Call
-    from localops.server.facts import Facts
     from localops.server.live import Streams
     from localops.server.service import Service
 

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
     from localops.analytics import Chosen
     from localops.bundle import Ack, Batch, Range
+    from localops.facts import Facts
     from localops.home import Project
-    from localops.server.facts import Facts
 
     Identity = tuple[bytes, int]
 

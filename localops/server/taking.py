@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
+    from localops.facts import Facts
     from localops.server.calls import Call
-    from localops.server.facts import Facts
     from localops.server.limits import Limits, Shares
     from localops.server.service import Service
 
@@ -85,7 +85,7 @@ class Taking:
         ack, gone = self._store.ingest(call.owner, batch, refused=refused, by=hub, key=call.key)
         return {
             "stored": ack.stored,
-            "known": sum(seq not in ack.refused for seq, _ in batch.rows) - ack.stored - gone,
+            "known": sum(row.seq not in ack.refused for row in batch.rows) - ack.stored - gone,
             "gone": gone,
             "refused": [[seq, why] for seq, why in ack.refused.items()],
             "differs": list(ack.differs),

@@ -6,7 +6,7 @@ Pages follow the rows; an operation that ends in a later page than it began in i
 
 from __future__ import annotations
 
-from localops import analytics, encode, rows
+from localops import analytics, encode, rows, stored
 from localops.sql import statements
 
 TYPE_CHECKING = False
@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import Any
 
+    from localops.facts import Facts
     from localops.reader import Reader
-    from localops.server.facts import Facts
+    from localops.snapshot import Snapshot
+    from localops.stored import Stored
 
     Row = tuple[Any, ...]
 
@@ -26,20 +28,20 @@ _SEQ, _ID, _PHASE, _KIND, _PARENT, _COST, _FAILED, _OTHER = map(
 )
 
 
-def page(reader: Reader, session: bytes, *, after: int, limit: int) -> Facts:
+def page(reader: Reader, session: Snapshot, *, after: int, limit: int) -> Facts:
     """The events whose rows come after a seq, and where to go on; and what later rows say of events.
 
     `later` is what later prices add to calls, `later_failed` the events that failed after they were recorded.
     """
-    found = ask(reader, "timeline", session=session, after=after, many=limit)
-    fresh = _Fresh(reader, session)
+    found = ask(reader, "timeline", session=session.id, after=after, many=limit)
+    fresh = _Fresh(reader, session.id)
     events = _events(reader, [row for row in found if row[_KIND] not in _HIDDEN], after, fresh)
     later = [(row[_PARENT], row[_COST]) for row in found if row[_KIND] == "price" and row[_PARENT]]
     failed = [row[_PARENT] for row in found if row[_KIND] == "error" and row[_FAILED] and row[_PARENT]]
     began = _Beginnings(
         reader, fresh, {row[_PARENT] for _, row in events if row[_PARENT]} | {call for call, _ in later}
     )
-    t0 = analytics.totals(reader, session).first_ns
+    t0 = session.totals.first_ns
     return {
         "t0_ns": t0,
         **_columns(reader, events, began, t0),
@@ -73,28 +75,32 @@ def _columns(reader: Reader, events: list[tuple[int, Row]], began: _Beginnings, 
     """The facts of events, a list each; names stand once, and are numbered."""
     firsts = [seq for seq, _ in events]
     by_column: Any = list(zip(*(row for _, row in events), strict=True)) or [()] * len(_COLUMNS)
-    _, _, phase, kind, name, parent, agent, at, start, end, model, given, made, cost, failed, _ = by_column
-    starts = [at_ns if start_ns is None else start_ns for at_ns, start_ns in zip(at, start, strict=True)]
-    ends = [at_ns if end_ns is None else end_ns for at_ns, end_ns in zip(at, end, strict=True)]
-    agents = {id: analytics.agent_name(reader, id.hex()) for id in set(agent) if id}
+    column_of = dict(zip(_COLUMNS, by_column, strict=True))
+    at, agent = column_of["at"], column_of["agent"]
+    starts = [at_ns if start_ns is None else start_ns for at_ns, start_ns in zip(at, column_of["start"], strict=True)]
+    ends = [at_ns if end_ns is None else end_ns for at_ns, end_ns in zip(at, column_of["end"], strict=True)]
+    agents = analytics.agent_names(reader, [id.hex() for id in set(agent) if id])
     told: dict[str, list[int]] = {
         "seq": firsts,
         "start_us": [(start_ns - t0) // 1000 for start_ns in starts],
         "dur_us": [
             -1 if opened else max(0, end_ns - start_ns) // 1000
-            for opened, start_ns, end_ns in zip(phase, starts, ends, strict=True)
+            for opened, start_ns, end_ns in zip(column_of["phase"], starts, ends, strict=True)
         ],
-        "parent": began.of_all(parent),
-        "failed": [1 if each and what != "error" else 0 for each, what in zip(failed, kind, strict=True)],
-        "tokens": [(one or 0) + (other or 0) for one, other in zip(given, made, strict=True)],
-        "cost": list(cost),
+        "parent": began.of_all(column_of["parent"]),
+        "failed": [
+            1 if each and what != "error" else 0
+            for each, what in zip(column_of["failed"], column_of["kind"], strict=True)
+        ],
+        "tokens": [(one or 0) + (other or 0) for one, other in zip(column_of["given"], column_of["made"], strict=True)],
+        "cost": list(column_of["cost"]),
     }
     named: Facts = {}
     for column, plural, values in (
-        ("kind", "kinds", kind),
-        ("name", "names", name),
-        ("agent", "agents", [agents.get(id) for id in agent]),
-        ("model", "models", model),
+        ("kind", "kinds", column_of["kind"]),
+        ("name", "names", column_of["name"]),
+        ("agent", "agents", [id and agents[id.hex()] for id in agent]),
+        ("model", "models", column_of["model"]),
     ):
         named[plural], told[column] = _numbered(values)
     return {**named, **told}
@@ -143,6 +149,12 @@ class _Beginnings:
         """The same of many; 0 for none."""
         get = self._seqs.get
         return [get(id, 0) for id in ids]
+
+
+def row_at(reader: Reader, seq: int) -> Stored | None:
+    """Return the row at a seq, if there is one."""
+    page = stored.named(ask(reader, "row_at", seq=seq))
+    return page[0] if page else None
 
 
 def ask(reader: Reader, name: str, **values: object) -> list[Row]:

@@ -142,8 +142,8 @@ where seq > (select seq from mark)
   and kind = 'session';
 
 -- began_and_ended --
--- The rows that say where each session of a JSON array of ids in hex ran, and how it ended.
-select m.session, m.kind, m.name, e.body
+-- The rows that say where each session of a JSON array of ids in hex ran, and how it ended; as `story` has them.
+select m.session, m.at_ns, m.id, m.kind, m.name, m.participant, m.implied, e.tags, e.body, m.seq
 from json_each(:ids) j
 cross join milestone m on m.session = unhex(j.value)
 cross join event e on e.seq = m.seq

@@ -19,9 +19,18 @@ from (
 )
 having count(*) > 0;
 
+-- last_ns --
+-- When something was heard of a session last.
+select max(last_ns)
+from (
+  select last_ns from total where session = :session
+  union all
+  select at_ns from tail where session = :session
+);
+
 -- story --
 -- The rows that tell how a session went, oldest first.
-select s.at_ns, s.id, s.kind, s.name, s.participant, s.implied, e.tags, e.body
+select s.at_ns, s.id, s.kind, s.name, s.participant, s.implied, e.tags, e.body, s.seq
 from story s
 join event e on e.seq = s.seq
 where s.session = :session
@@ -156,6 +165,34 @@ from (
 group by value
 order by 2 desc, 1;
 
+-- all_parts --
+-- The same for all dimensions but tags: model, tool, agent_id, and the names of agents.
+select dim, value, sum(events), sum(failed), sum(tokens_in), sum(tokens_out), sum(tokens_cached), sum(tokens_reasoning),
+  sum(cost), sum(unpriced), sum(took_ns)
+from (
+  select f.dim, f.value, f.events, f.failed, f.tokens_in, f.tokens_out, f.tokens_cached, f.tokens_reasoning, f.cost,
+    f.unpriced, f.took_ns
+  from total t
+  join facet f indexed by facet_by_session on f.key = t.key and f.dim in ('model','tool','agent_id','agent')
+  where t.session = :session
+  union all
+  select dim, value, events, failed, tokens_in, tokens_out, tokens_cached, tokens_reasoning, cost, unpriced, took_ns
+  from facet_part
+  where seq > (select seq from mark)
+    and session = :session
+    and dim in ('model','tool','agent_id','agent')
+)
+group by dim, value
+order by dim, 3 desc, 2;
+
+-- names --
+-- What rows are called, by a JSON array of their ids in hex.
+select j.value, e.name
+from json_each(:ids) j
+cross join event e on e.seq = coalesce(
+  (select seq from id_of where id = unhex(j.value) and phase = 0),
+  (select seq from event not indexed where seq > (select seq from mark) and id = unhex(j.value) and phase = 0));
+
 -- afterwards --
 -- What later rows say of the events of a session: what prices add, whether an error was recorded, whether it was billed.
 select e.parent, sum(iif(e.kind = 'price', e.cost, null)), max(e.kind = 'error'),
@@ -184,13 +221,6 @@ where r.session = :session
   and r.seq > :after
   and e.phase = 0
   and e.kind not in ('session','join','leave','tags','end','price','clock','journal','pruned','loss','host','video','metadata','agent');
-
--- end_seq --
-select max(seq)
-from story
-where session = :session
-  and kind = 'end'
-  and implied = 0;
 
 -- calls_of_model --
 -- LLM calls of a model, in the order they were written, after :after; for a journal that is folded to its end.

@@ -134,7 +134,7 @@ def _pack_part(home: str, share: Share, packed: zipfile.ZipFile) -> Part:
                 for batch in _batches(ledger, share, metadata_only=metadata_only):
                     rows.write(bundle.pack(batch))
                     part.rows += len(batch.rows)
-                    needed.update(blobs.named(row[-1] for _, row in batch.rows))
+                    needed.update(blobs.named(row.body for row in batch.rows))
     finally:
         journal.close()
     for digest in [] if metadata_only else needed:

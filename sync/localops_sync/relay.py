@@ -83,7 +83,7 @@ def _deliver_part(home: str, project: str, told: Part, packed: zipfile.ZipFile, 
 
 def _handed_on(hub: Hub, batch: Batch, remote: Remote, part: Part) -> Iterator[tuple[Batch, Ack]]:
     """Send a batch, in halves where it is too large: each part of it, and what became of that."""
-    if remote.metadata_only and any(bundle.without_content(row) != row for _, row in batch.rows):
+    if remote.metadata_only and any(bundle.without_content(row) != row for row in batch.rows):
         raise ConfigError(f"remote {remote.name!r} takes no content, and the bundle holds some: it is not handed on")
     try:
         ack = hub.send(batch)

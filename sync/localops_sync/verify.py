@@ -8,6 +8,7 @@ from uuid import UUID
 
 from localops import blobs, bundle, rows
 from localops.errors import ConfigError
+from localops.stored import named
 from localops_sync.sinks.hub import Hub
 
 TYPE_CHECKING = False
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from localops.journal import Journal
     from localops.reader import Reader
     from localops.remotes import Remote
+    from localops.stored import Stored
     from localops_sync.sink import Sink
 
     class _Pass(Protocol):
@@ -99,7 +101,7 @@ class _Comparison:
         after = b""
         while page := self.one.ledger.ask("sessions", after=after, many=_SESSIONS):
             yield from page
-            after = page[-1][0]
+            after, _ = page[-1]
 
     def _session(self, session: bytes, count: int, told: dict[str, Any]) -> None:
         self.report.sessions += 1
@@ -131,25 +133,24 @@ class _Comparison:
     def _identities(self, session: bytes) -> Iterator[tuple[int, Identity]]:
         """The rows of a session that were delivered: where they are, and what they were when they were sent."""
         after = 0
-        while page := self.one.reader.all("events", session=session, after=after, many=1_000):
-            after = page[-1][0]
+        while page := named(self.one.reader.all("events", session=session, after=after, many=1_000)):
+            after = page[-1].seq
             yield from self._sent(page)
 
     def _bookkeeping(self) -> Iterator[tuple[int, Identity]]:
         """The rows about the journal itself."""
         after = 0
-        while page := self.one.ledger.ask("rows_of_nobody", nobody=rows.NOBODY, after=after, many=1_000):
-            after = page[-1][0]
+        while page := named(self.one.ledger.ask("rows_of_nobody", nobody=rows.NOBODY, after=after, many=1_000)):
+            after = page[-1].seq
             yield from self._sent(page)
 
-    def _sent(self, page: Iterable[tuple[Any, ...]]) -> Iterator[tuple[int, Identity]]:
-        for seq, *rest in page:
-            if any(first <= seq <= last for first, last in self._delivered):
-                row = tuple(rest)
-                for digest in blobs.named([row[-1]]):
-                    self._blobs.setdefault(digest, []).append(seq)
+    def _sent(self, page: Iterable[Stored]) -> Iterator[tuple[int, Identity]]:
+        for row in page:
+            if any(first <= row.seq <= last for first, last in self._delivered):
+                for digest in blobs.named([row.body]):
+                    self._blobs.setdefault(digest, []).append(row.seq)
                 sent = bundle.without_content(row) if self.one.remote.metadata_only else row
-                yield seq, bundle.identity(sent)
+                yield row.seq, bundle.identity(sent)
 
 
 def _again(count: int, what: str) -> str:

@@ -242,16 +242,16 @@ class Pass:
         sessions: set[bytes] = set()
         while batch is not None:
             if len(sessions) < _MOST_TOUCHED:
-                sessions.update(row[2] for _, row in batch.rows)
+                sessions.update(row.session for row in batch.rows)
             if upcoming is None:  # the last one takes the figures along
                 whole = sorted(sessions - self._incomplete, reverse=True)
-                batch = replace(batch, totals=self.ledger.totals(whole, batch.rows[-1][0]))
+                batch = replace(batch, totals=self.ledger.totals(whole, batch.rows[-1].seq))
             self._make_durable(batch)
             self._upcoming, self._clean = upcoming, True
             yield batch
             behind = self._behind.pop() if self._behind else next(self._coming, None)
             if upcoming is not None and not self._clean:
-                upcoming = replace(upcoming, previous=self.ledger.before(upcoming.rows[0][0], self.limits))
+                upcoming = replace(upcoming, previous=self.ledger.before(upcoming.rows[0].seq, self.limits))
             batch, upcoming = upcoming, behind
 
     def _in_turn(self) -> Iterator[Batch]:
@@ -269,7 +269,7 @@ class Pass:
 
     def _make_durable(self, batch: Batch) -> None:
         """What is sent must not be taken back by a power cut: one synced commit covers everything before it."""
-        if batch.rows[-1][0] > self._durable:
+        if batch.rows[-1].seq > self._durable:
             self._durable = self.ledger.meet(self.journal)
 
     def _deliver(self, batch: Batch) -> None:
@@ -333,7 +333,7 @@ class Pass:
         self._park(batch, str(error), final=True)
 
     def _park(self, batch: Batch, reason: str, *, final: bool) -> None:
-        self.ledger.park(self.journal, {seq: reason for seq, _ in batch.rows}, final=final)
+        self.ledger.park(self.journal, {row.seq: reason for row in batch.rows}, final=final)
         self.outcome.parked += len(batch.rows)
 
     def _patiently(self, ask: Callable[[], Any]) -> Any:
@@ -384,7 +384,7 @@ class Pass:
             raise error
         if error.broke or not alive:
             self._left_out = error
-            self._incomplete.update(row[2] for part in failed for _, row in part.rows)
+            self._incomplete.update(row.session for part in failed for row in part.rows)
             return
         for part in failed:
             self._park(part, str(error), final=False)
@@ -396,7 +396,7 @@ class Pass:
             return
         self.ledger.unpark(self.journal, before)
         for batch in self.ledger.batches(replace(self.limits, rows=1)):
-            if batch.rows and batch.rows[0][0] in before:
+            if batch.rows and batch.rows[0].seq in before:
                 try:
                     self._settle(batch, self._send(batch))
                 except (Refused, TooLarge) as error:

@@ -49,7 +49,7 @@ def test_a_restored_backup_takes_a_journal_id_of_its_own(session: localops.Sessi
     assert journal.id != session._journal.id
     journal.close()
     with Reader(journal.path) as reader:
-        assert [row[4] for row in reader.stream() if row[3] == "journal"] == ["begun", "moved"]
+        assert [row.name for row in reader.stream() if row.kind == "journal"] == ["begun", "moved"]
 
 
 @pytest.mark.foreign_open

@@ -49,7 +49,7 @@ def test_a_session_is_deleted_while_the_hub_runs(tmp_path: Path) -> None:
     with hub(tmp_path) as found:
         batch = batch_of(session_rows(3))
         found.take(batch)
-        id = batch.rows[0][1][2].hex()
+        id = batch.rows[0].session.hex()
         where = ("--data", str(found.data), "--project", "default")
         done = _localops("hub", "delete", id, *where, "--yes")
         assert (done.returncode, done.stdout) == (0, ""), done.stderr

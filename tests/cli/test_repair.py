@@ -32,7 +32,7 @@ def damaged(tmp_path: Path) -> Path:
 
 def _tools(path: Path) -> int:
     with Reader(str(path)) as reader:
-        return sum(1 for row in reader.stream() if row[3] == "tool")
+        return sum(1 for row in reader.stream() if row.kind == "tool")
 
 
 def test_the_new_journal_takes_the_place_of_the_damaged_one(damaged: Path, told: Any) -> None:

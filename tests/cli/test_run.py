@@ -31,7 +31,7 @@ def _kinds(home: Path) -> list[str]:
     found = []
     for path in home.glob("*/journal.db"):
         with Reader(str(path)) as reader:
-            found += [row[3] for row in reader.stream()]
+            found += [row.kind for row in reader.stream()]
     return found
 
 

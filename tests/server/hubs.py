@@ -19,6 +19,7 @@ from localops import bundle, clock, rows
 from localops.bundle import Batch, Previous
 from localops.server.keys import Keys
 from localops.server.store import HomeStore
+from tests.made import stored
 
 TOP = Path(__file__).parent.parent.parent
 PATH = os.pathsep.join((str(TOP), str(TOP / "sync")))
@@ -166,7 +167,7 @@ def batch_of(
     found: Sequence[rows.Row], first: int = 1, *, journal: str = "a" * 32, previous: Previous | None = None
 ) -> Batch:
     """Rows as a sender's batch, from a seq on."""
-    return Batch(journal, [], list(enumerate(found, first)), [(first, first + len(found) - 1)], previous)
+    return Batch(journal, [], stored(found, first), [(first, first + len(found) - 1)], previous)
 
 
 def packed(batch: Batch) -> bytes:

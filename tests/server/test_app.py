@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 
 from localops import analytics, bundle, clock, rows, zstd
-from localops.bundle import Batch, Previous
+from localops.bundle import Batch
 from localops.home import Home
 from localops.server.calls import Door
 from localops.server.doors import DOORS
+from tests.made import stored
 from tests.server.hubs import RealHub, batch_of, hub, packed, session_rows, wait_until
 
 
@@ -34,7 +35,7 @@ def test_a_batch_is_stored_once_and_signed_for(running: RealHub) -> None:
     batch = batch_of(session_rows(), journal="1" * 32)
     status, told = running.take(batch)
     assert (status, told["stored"], told["known"], told["gone"]) == (200, 5, 0, 0)
-    assert told["receipt"]["digest"] == bundle.digest(bundle.identity(row) for _, row in batch.rows)
+    assert told["receipt"]["digest"] == bundle.digest(map(bundle.identity, batch.rows))
     assert bundle.is_signed(told["receipt"], running.key)
     status, again = running.take(batch)
     assert (status, again["stored"], again["known"]) == (200, 0, 5)
@@ -67,12 +68,12 @@ def test_rows_behind_a_gap_are_not_taken(running: RealHub) -> None:
     journal = clock.new_id().hex()
     found = session_rows(8)
     running.take(batch_of(found[:4], journal=journal))
-    missing = Previous(5, *bundle.identity(found[4]), found[4][2])
+    missing = bundle.previous(batch_of(found[4:5], 5))
     status, told = running.take(batch_of(found[5:], 6, journal=journal, previous=missing))
     assert status == 409
     assert told["held"] == [[1, 4]]
     assert told["marks"] == [[4, found[3][0].hex(), 0]]
-    there = Previous(4, *bundle.identity(found[3]), found[3][2])
+    there = bundle.previous(batch_of(found[3:4], 4))
     assert running.take(batch_of(found[4:], 5, journal=journal, previous=there))[0] == 200
 
 
@@ -271,7 +272,7 @@ def test_the_hub_can_be_asked_what_it_has(running: RealHub) -> None:
     id, unknown = found[0][2].hex(), "0" * 31 + "1"
     told = running.ask("POST", "/sync/1/sessions", json.dumps({"sessions": [id, unknown]}).encode())[1]["sessions"]
     assert (told[id]["rows"], told[id]["cost"]) == (4, 14)
-    assert told[id]["digest"] == bundle.digest(map(bundle.identity, found))
+    assert told[id]["digest"] == bundle.digest(map(bundle.identity, stored(found)))
     assert (told[unknown]["rows"], told[unknown]["gone"]) == (0, False)
     asked = [[row[0].hex(), row[1], row[-2]] for row in found]
     asked[1][2] += 1

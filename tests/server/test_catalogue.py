@@ -13,11 +13,10 @@ from typing import Any
 
 import pytest
 
-from localops import analytics, clock, encode, rows
+from localops import analytics, clock, encode, facts, rows
 from localops.analytics import Chosen, Totals
 from localops.home import Filters, Home
 from localops.journal import Journal
-from localops.server import facts
 from localops.server.catalogue import DIMS, SORTS, Wanted
 from localops.server.reading import HomeReader
 from localops.server.store import HomeStore

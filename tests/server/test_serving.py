@@ -397,8 +397,7 @@ def test_a_journal_that_was_put_back_is_noticed(tmp_path: Path, stopped: bool) -
         _put_back(found, tmp_path / "copy.db")
         if stopped:
             found.start()
-        seq, row = later.rows[-1]
-        there = bundle.Previous(seq, *bundle.identity(row), row[2])
+        there = bundle.previous(later)
         status, told = found.take(batch_of(session_rows(1), 11, journal="1" * 32, previous=there))
         assert (status, told.get("held")) == ((409, [[1, 4]]) if stopped else (200, None))
         assert found.ask("GET", "/api/1/analytics")[1]["llm_calls"] == (2 if stopped else 7)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import threading
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -172,7 +173,7 @@ def test_one_store_reads_all_projects_for_one_person(store: HomeStore) -> None:
     assert ([one["project"] for one in listed], following) == (["two", "one"], None)
     assert store.analytics(None, None, analytics.Chosen(), limit=10)["sessions"] == 2
     by_model = store.analytics(None, "model", analytics.Chosen(), limit=10)["lines"]
-    assert [line["sessions"] for line in by_model] == [2]  # type: ignore[attr-defined]
+    assert [line["sessions"] for line in by_model] == [2]
     assert store.session(None, first)["session_id"] == str(uuid.UUID(bytes=first))  # type: ignore[index]
 
 
@@ -231,3 +232,37 @@ def test_beginnings_of_blobs_are_not_kept_for_ever(store: HomeStore, tmp_path: P
     os.utime(path, (0, 0))
     store.migrate("p")
     assert not path.exists()
+
+
+def _asked(store: HomeStore, ask: Callable[[], object]) -> list[str]:
+    """Return the statements that SQLite is given while a question is answered, from a home that is open."""
+    ask()
+    statements: list[str] = []
+
+    def note(_: object, statement: str, __: object) -> bool:
+        statements.append(statement)
+        return True
+
+    with store._home("p") as home:
+        home.projects[0].reader._connection.exec_trace = note
+    ask()
+    return statements
+
+
+def test_a_session_page_asks_everything_once(store: HomeStore) -> None:
+    """Figures, story and parts of a session are read once for the page, however many of its facts need them."""
+    session = _take(store)
+    statements = _asked(store, lambda: store.session("p", session))
+    assert len(statements) <= 11
+    assert max(Counter(statements).values()) == 1
+
+
+def test_an_export_asks_for_figures_and_story_once(store: HomeStore) -> None:
+    """The document, and the page of an export: only events come in more reads than one."""
+    session = _take(store)
+    for ask in (
+        lambda: store.document("p", session, most=100),
+        lambda: store.write("p", session, "html", io.BytesIO(), most=100),
+    ):
+        counted = Counter(_asked(store, ask))
+        assert [count for statement, count in counted.items() if count > 1 and "session_row" not in statement] == []

@@ -45,7 +45,7 @@ def home(tmp_path: Path) -> str:
 
 def _identities(home: str) -> set[tuple[bytes, int, int]]:
     with Reader(os.path.join(config.project_folder(home, "default"), "journal.db")) as reader:
-        return {bundle.identity(row) for row in reader.stream() if row[3] != "journal"}
+        return {bundle.identity(row) for row in reader.stream() if row.kind != "journal"}
 
 
 def _unsent(home: str) -> int:
@@ -483,7 +483,7 @@ def test_whole_sessions_can_be_carried(home: str, tmp_path: Path) -> None:
     carry.pack(home, [Share("default", sessions=(other.session_id.bytes,))], path)
     carry.unpack(there, path)
     with Reader(os.path.join(there, "default", "journal.db")) as reader:
-        assert {row[2] for row in reader.stream() if row[3] != "journal"} == {other.session_id.bytes}
+        assert {row.session for row in reader.stream() if row.kind != "journal"} == {other.session_id.bytes}
 
 
 @pytest.mark.parametrize("at", [0.2, 0.5, 0.9])

@@ -31,6 +31,7 @@ from localops.errors import ConfigError
 from localops.journal import Journal
 from localops.reader import Reader
 from localops.remotes import Remote
+from localops.stored import Stored
 from localops_sync import codes, worker
 from localops_sync.pace import OutOfBudget, Pace
 from localops_sync.sink import Blocked, Offline, Refused, TooLarge
@@ -537,7 +538,7 @@ def test_metadata_only_says_nothing_of_what_was_said(collector: Collector) -> No
         failing(secret)
     for protocol in ("protobuf", "json"):
         with Sending(collector, metadata_only=True, options={"protocol": protocol}) as sending:
-            assert not any(secret in str(row[-1]) for batch in sending.batches() for _, row in batch.rows)
+            assert not any(secret in str(row.body) for batch in sending.batches() for row in batch.rows)
             sending.all(rows=1)
     assert not any(secret.encode() in body for _, _, body in collector.requests)
     names = {span.name for span in collector.spans()}
@@ -949,7 +950,7 @@ def test_any_row_can_be_sent(columns: dict[str, Any], body: Any) -> None:
     for names in (otlp_names.GenAI(), otlp_names.AgentOps()):
         for metadata_only in (False, True):
             translation = Translation(
-                Batch("00", (), [(1, row)], [(1, 1)]),
+                Batch("00", (), [Stored(1, *row)], [(1, 1)]),
                 _Nothing(),
                 "/nowhere/default",
                 names,
@@ -1321,8 +1322,8 @@ def test_the_rejected_span_is_found_by_halves(collector: Collector) -> None:
                 sending.sink.send(batch)
             except Refused:
                 pending.extend(bundle.halves(batch)) if len(batch.rows) > 1 else refused.extend(batch.rows)
-    [(_, row)] = refused
-    assert row[rows.COLUMNS.index("name")] == "step 13"
+    [row] = refused
+    assert row.name == "step 13"
 
 
 def test_a_remark_without_a_rejection_is_only_a_note(collector: Collector) -> None:

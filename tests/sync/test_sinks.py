@@ -47,7 +47,7 @@ def _hub(stack: ExitStack, folder: Path) -> Place:
 
     def arrived() -> list[str]:
         with Reader(str(real.folder / "journal.db")) as reader:
-            return [row[4] for row in reader.stream() if row[3] == "tool"]
+            return [row.name or "" for row in reader.stream() if row.kind == "tool"]
 
     return Place("hub", real.url, real.key, arrived)
 

@@ -129,7 +129,7 @@ class Trip:
 def _rows(folder: Path) -> Counter[tuple[bytes, int, int]]:
     """What a journal holds, but for what it says of itself."""
     with Reader(str(folder / "journal.db")) as reader:
-        return Counter(bundle.identity(row) for row in reader.stream() if row[3] != "journal")
+        return Counter(bundle.identity(row) for row in reader.stream() if row.kind != "journal")
 
 
 @pytest.fixture

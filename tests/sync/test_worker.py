@@ -966,8 +966,9 @@ def test_one_truth(sender: Sender, there: str, tmp_path: Path) -> None:
         for listed in mine:
             place, session_id = hubs.find(listed.session.hex())
             running = listed.state == "Running"
-            ours = analytics.report(listed.project.reader, listed.session, running=False)
-            theirs = analytics.report(place.reader, session_id, running=False)
+            ours = listed.project.snapshot(listed.session).report()
+            ours = ours._replace(contract=analytics.contract(ours.totals, running=False))
+            theirs = place.snapshot(session_id).report()
             assert ours.totals[:13] == theirs.totals[:13]
             assert ours._replace(totals=theirs.totals) == theirs
             assert place.standing(session_id)[:2] == (
@@ -1036,4 +1037,4 @@ def test_killed_between_any_two_calls(own: RealHub, tmp_path: Path) -> None:
 def _hubs_own(path: str) -> set[Identity]:
     """The rows about the hub's journal itself."""
     with Reader(path) as reader:
-        return {bundle.identity(row) for row in reader.stream() if row[3] == "journal"}
+        return {bundle.identity(row) for row in reader.stream() if row.kind == "journal"}

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import click
 
-from localops import clock, config, delivery, events, output, rows
+from localops import clock, config, delivery, events, output, stored
 from localops.cli import common
 from localops.errors import ConfigError, NotFound
 from localops.home import Home
 from localops.journal import Journal
+from localops.rows import id_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,8 +67,8 @@ def _facts(project: str, row: Parked) -> dict[str, Any]:
         "final": row.final,
         "reason": row.reason,
         "at": events.iso(row.at_ns),
-        "id": None if row.id is None else common.full_id(row.id),
-        "session": None if row.session is None else common.full_id(row.session),
+        "id": None if row.id is None else id_text(row.id),
+        "session": None if row.session is None else id_text(row.session),
         "kind": row.kind,
         "name": row.name,
     }
@@ -89,8 +90,8 @@ def show(seq: int, home: str | None, project: str | None, as_json: bool) -> None
 
 
 def _show(project: Project, row: Parked, as_json: bool) -> None:
-    stored = project.reader.one("row", id=row.id, phase=row.phase) if row.id is not None else None
-    plain = dict(zip(("seq", *rows.COLUMNS), stored, strict=True)) if stored else {}
+    kept = stored.one(project.reader, row.id, row.phase) if row.id is not None and row.phase is not None else None
+    plain: dict[str, Any] = {} if kept is None else kept._asdict()
     for name in ("id", "session", "parent", "agent"):
         plain[name] = plain[name].hex() if plain.get(name) else None
     if as_json:

@@ -23,9 +23,10 @@ from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from localops import analytics, bundle, encode, ends, rows
+from localops import analytics, bundle, rows, stored
 from localops.bundle import Ack
 from localops.events import iso
+from localops.snapshot import Snapshot
 from localops_sync.sink import Busy, Offline, Refused, TooLarge, Trouble
 from localops_sync.sinks.agentops_api import Api
 from localops_sync.sinks.agentops_attempts import Attempts
@@ -39,11 +40,9 @@ if TYPE_CHECKING:
     from localops.bundle import Batch
     from localops.reader import Reader
     from localops.remotes import Remote
-    from localops.rows import Row
+    from localops.stored import Stored
     from localops_sync.sinks.agentops_events import Outgoing
     from localops_sync.transport import Transport
-
-    Part = list[tuple[int, Row]]
 
 EVENTS = 25  # in a request: what its own clients send, and what is counted twice at most when it refuses one
 BYTES = 512 << 10  # in a request of more than one event: proxies are known to stop at 1 MB
@@ -53,7 +52,6 @@ _MOST_KNOWN = 1_000  # sessions that are remembered; another one is asked about 
 _MILESTONES = frozenset(("session", "join", "tags", "end", "host", "video"))  # what the session itself says there
 _STATES = {"Success": "Success", "Failure": "Fail", "Indeterminate": "Indeterminate"}
 _IS_THERE = ("duplicate key", "already exists", "23505")  # refused because it has it
-_AGENT = rows.COLUMNS.index("agent")
 
 
 @dataclass
@@ -87,7 +85,7 @@ class AgentOps:
         self._api.check_key()
         if not batch.rows:
             return Ack()
-        tried = self._attempts.begin(batch.journal, batch.rows[-1][0])
+        tried = self._attempts.begin(batch.journal, batch.rows[-1].seq)
         sending = _Sending(batch.rows)
         for session, part in _by_session(batch.rows).items():
             with self._doubting(session, sending):
@@ -119,15 +117,15 @@ class AgentOps:
                 self._known.pop(id, None)
             raise
 
-    def _send(self, session: bytes, part: Part, tried: int, sending: _Sending) -> None:
+    def _send(self, session: bytes, part: list[Stored], tried: int, sending: _Sending) -> None:
         """The rows of one session: agents before what they did, and the session's end after everything."""
-        events = [self._outgoing(seq, row, sending) for seq, row in part if is_event(row)]
-        if not events and not any(row[3] in _MILESTONES or row[3] == "agent" for _, row in part):
+        events = [self._outgoing(row, sending) for row in part if is_event(row)]
+        if not events and not any(row.kind in _MILESTONES or row.kind == "agent" for row in part):
             return
         try:
             there = self._there(session, events, tried)
         except Refused as error:  # it does not take the session, so none of its rows
-            sending.refused.update((seq, str(error)) for seq, _ in part)
+            sending.refused.update((row.seq, str(error)) for row in part)
             return
         self._name_agents(there, part, sending)
         lacking = self._lacking(there, events)
@@ -136,15 +134,12 @@ class AgentOps:
                 self._insert(there, chunk, sending)
         self._update(there, part, sending)
 
-    def _outgoing(self, seq: int, row: Row, sending: _Sending) -> Outgoing:
-        return outgoing(seq, row, self._opened(row, sending) if self._content else None)
+    def _outgoing(self, row: Stored, sending: _Sending) -> Outgoing:
+        return outgoing(row, self._opened(row, sending) if self._content else None)
 
-    def _opened(self, row: Row, sending: _Sending) -> Row | None:
-        """The row that an operation began with: often in the same batch."""
-        found = sending.opened.get(row[0])
-        if found is None and (asked := self._source.one("row", id=row[0], phase=rows.OPEN)):
-            found = asked[1:]
-        return found
+    def _opened(self, row: Stored, sending: _Sending) -> Stored | None:
+        """Return the row that an operation began with: often in the same batch."""
+        return sending.opened.get(row.id) or stored.one(self._source, row.id, rows.OPEN)
 
     # What is there
 
@@ -190,35 +185,34 @@ class AgentOps:
             return {}
         seen: Counter[Hashable] = Counter()
         found: dict[int, int] = {}
-        for row in analytics.stored(self._source, there.id):
-            if row["kind"] == "error" and row["phase"] == rows.DONE:
-                own = tuple(row[name] for name in rows.COLUMNS)
-                each = outgoing(row["seq"], own if self._content else bundle.without_content(own), None)
+        for row in stored.of_session(self._source, there.id):
+            if row.kind == "error" and row.phase == rows.DONE:
+                each = outgoing(row if self._content else bundle.without_content(row), None)
                 found[each.seq] = seen[each.says]
                 seen[each.says] += 1
         return found
 
-    def _book(self, taken: Sequence[tuple[int, Row]]) -> None:
+    def _book(self, taken: Sequence[Stored]) -> None:
         """The batch is done with: if a row of it comes again, that is to be looked into."""
-        for _, row in taken:
-            if (there := self._known.get(row[2])) is not None:
-                there.held.discard(row[0])
-                there.sure_after = max(there.sure_after, taken[-1][0])
+        for row in taken:
+            if (there := self._known.get(row.session)) is not None:
+                there.held.discard(row.id)
+                there.sure_after = max(there.sure_after, taken[-1].seq)
 
     # What goes there
 
-    def _name_agents(self, there: _There, part: Part, sending: _Sending) -> None:
+    def _name_agents(self, there: _There, part: list[Stored], sending: _Sending) -> None:
         """Every agent before an event of it: one that the service does not know would have the event refused."""
-        for seq, row in part:
-            id = row[0] if row[3] == "agent" else row[_AGENT]
+        for row in part:
+            id = row.id if row.kind == "agent" else row.agent
             if id is None or id in there.agents:
                 continue
-            name = row[4] if row[3] == "agent" else analytics.agent_name(self._source, id.hex())
+            name = row.name if row.kind == "agent" else analytics.agent_name(self._source, id.hex())
             try:
                 self._api.name_agent(there, dashed(id) or "", storable(name or "agent"))
             except (Refused, TooLarge) as error:
-                if row[3] == "agent":
-                    sending.refused[seq] = str(error)
+                if row.kind == "agent":
+                    sending.refused[row.seq] = str(error)
             there.agents.add(id)
 
     def _insert(self, there: _There, chunk: Sequence[Outgoing], sending: _Sending) -> None:
@@ -282,13 +276,13 @@ class AgentOps:
             self._fails[some[0].table] += isinstance(error, Offline)
             sending.refused.update((each.seq, str(error)) for each in some)
 
-    def _update(self, there: _There, part: Part, sending: _Sending) -> None:
+    def _update(self, there: _There, part: list[Stored], sending: _Sending) -> None:
         """What the session itself says there, when it changed: its end once all before it has come."""
-        marks = [seq for seq, row in part if row[3] in _MILESTONES]
-        is_newest = analytics.totals(self._source, there.id).last_seq <= part[-1][0]
+        marks = [row.seq for row in part if row.kind in _MILESTONES]
+        is_newest = analytics.totals(self._source, there.id).last_seq <= part[-1].seq
         if not (marks or is_newest):
             return
-        told = self._told(there.id, ended=is_newest or any(row[3] == "end" for _, row in part))
+        told = self._told(there.id, ended=is_newest or any(row.kind == "end" for row in part))
         if told == there.told or not (marks or told["end_timestamp"]):
             return
         try:
@@ -300,39 +294,28 @@ class AgentOps:
 
     def _told(self, session: bytes, *, ended: bool) -> dict[str, Any]:
         """Everything about a session itself, since what is left out is deleted there."""
-        figures = analytics.totals(self._source, session)
-        stands = ends.standing(self._source, self._folder, session)
+        seen = Snapshot(self._source, self._folder, session)
+        figures, stands, video = seen.totals, seen.standing, seen.story.video
         over = ended and stands.state in _STATES
-        host_env, video = self._host_and_video(session)
+        is_address = isinstance(video, str) and video.startswith(("http://", "https://"))  # a file stays here
         told = {
             "session_id": dashed(session),
             "init_timestamp": iso(figures.first_ns),
             "end_timestamp": iso(figures.last_ns) if over else None,
             "end_state": _STATES[stands.state] if over else "Indeterminate",
             "end_state_reason": stands.reason if over and self._content else None,
-            "tags": [tag for (tag,) in self._source.all("session_tags", session=session)],
-            "video": video if self._content else None,
-            "host_env": host_env,
+            "tags": seen.story.tags,
+            "video": video if self._content and is_address else None,
+            "host_env": seen.story.host_env,
         }
         return {name: storable(value) for name, value in told.items()}
-
-    def _host_and_video(self, session: bytes) -> tuple[dict[str, Any], str | None]:
-        """The machine, and the address of the video; a video file stays beside the journal."""
-        host_env: dict[str, Any] = {}
-        video = None
-        for *_, body in self._source.all("story", session=session):
-            facts = encode.loads(body) if body else {}
-            host_env.update(facts.get("host_env") or {})
-            video = facts.get("video", video)
-        is_address = isinstance(video, str) and video.startswith(("http://", "https://"))
-        return host_env, video if is_address else None
 
 
 class _Sending:
     """What becomes of a batch."""
 
-    def __init__(self, taken: Sequence[tuple[int, Row]]) -> None:
-        self.opened = {row[0]: row for _, row in taken if row[1] == rows.OPEN}
+    def __init__(self, taken: Sequence[Stored]) -> None:
+        self.opened = {row.id: row for row in taken if row.phase == rows.OPEN}
         self.refused: dict[int, str] = {}
         self.stored = 0
         self.failed: list[tuple[_There, Sequence[Outgoing], Trouble]] = []  # what it did not take at once
@@ -343,13 +326,13 @@ def _is_weather(error: Trouble) -> bool:
     return isinstance(error, Offline) and (isinstance(error, Busy) or not error.answered)
 
 
-def _by_session(taken: Sequence[tuple[int, Row]]) -> dict[bytes, Part]:
-    """The rows of each session; those of the journal itself mean nothing there."""
-    found: dict[bytes, Part] = {}
-    for seq, row in taken:
-        if row[2] != rows.NOBODY:
-            found.setdefault(row[2], []).append((seq, row))
-    return found
+def _by_session(taken: Sequence[Stored]) -> dict[bytes, list[Stored]]:
+    """Return the rows of each session; those of the journal itself mean nothing there."""
+    parts: dict[bytes, list[Stored]] = {}
+    for row in taken:
+        if row.session != rows.NOBODY:
+            parts.setdefault(row.session, []).append(row)
+    return parts
 
 
 def _chunks(events: Sequence[Outgoing]) -> Iterator[list[Outgoing]]:

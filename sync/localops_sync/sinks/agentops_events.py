@@ -19,12 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
     from typing import Any
 
-    from localops.rows import Row
+    from localops.stored import Stored
 
 # Actions last: the service is known to have failed on every request that held one.
 TABLES = ("llms", "tools", "errors", "actions")
 _TABLE_OF = {"llm": "llms", "tool": "tools", "error": "errors"}
-_START = rows.COLUMNS.index("start_ns")
 
 
 @dataclass(frozen=True)
@@ -38,18 +37,18 @@ class Outgoing:
     says: Hashable  # of an error, which has no id of ours there: what it is recognized by
 
 
-def is_event(row: Row) -> bool:
-    """Whether a row becomes an event there: work that has ended, and no mere naming of an agent."""
-    _, phase, _, kind = row[:4]
-    return phase == rows.DONE and kind not in rows.BOOKS and (kind != "agent" or row[_START] is not None)
+def is_event(row: Stored) -> bool:
+    """Return whether a row becomes an event there: work that has ended, and no mere naming of an agent."""
+    return row.phase == rows.DONE and row.kind not in rows.BOOKS and (row.kind != "agent" or row.start_ns is not None)
 
 
-def outgoing(seq: int, row: Row, opened: Row | None) -> Outgoing:
-    """The event that a row becomes; `opened` is the row its operation began with, which holds the input."""
-    event = analytics.plain(_named(seq, row), _named(0, opened) if opened else None)
+def outgoing(row: Stored, opened: Stored | None) -> Outgoing:
+    """Return the event that a row becomes; `opened` is the row its operation began with, which holds the input."""
+    event = analytics.plain(row, opened)
     table = _table(event["kind"])
     told = storable(_SHAPES[table](event))
-    return Outgoing(seq, row[0], table, encode.dumps(told), what_it_says(told) if table == "errors" else None)
+    says = what_it_says(told) if table == "errors" else None
+    return Outgoing(row.seq, row.id, table, encode.dumps(told), says)
 
 
 def what_it_says(told: dict[str, Any]) -> Hashable:
@@ -78,10 +77,6 @@ def storable(value: Any) -> Any:
     if isinstance(value, dict):
         return {storable(key): storable(each) for key, each in value.items()}
     return [storable(each) for each in value] if isinstance(value, list) else value
-
-
-def _named(seq: int, row: Row) -> dict[str, Any]:
-    return {"seq": seq, **dict(zip(rows.COLUMNS, row, strict=True))}
 
 
 def _table(kind: str) -> str:

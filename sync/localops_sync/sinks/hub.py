@@ -91,7 +91,7 @@ class Hub:
     def _ack(self, batch: Batch, told: dict[str, Any]) -> Ack:
         """What an answer is worth: nothing, unless it is a receipt over the rows that were sent."""
         try:
-            sent = {seq for seq, _ in batch.rows}
+            sent = {row.seq for row in batch.rows}
             refused = {int(seq): str(why) for seq, why in told["refused"] if seq in sent}
             receipt = told["receipt"]
             expected = bundle.receipt(batch, refused=refused, at_ns=receipt["at_ns"], by=receipt["by"], key=None)
@@ -135,11 +135,11 @@ class Hub:
     def _send_blobs(self, batch: Batch) -> dict[int, str]:
         """Send the blobs that rows name; returns the rows that must not go, since one of theirs cannot: seq -> why."""
         withheld: dict[int, str] = {}
-        for seq, row in batch.rows:
-            for digest in blobs.named([row[-1]]):
+        for row in batch.rows:
+            for digest in blobs.named([row.body]):
                 reason = self._flaws.get(digest) or self._send_blob(digest)
                 if reason is not None:
-                    withheld[seq] = self._flaws[digest] = reason
+                    withheld[row.seq] = self._flaws[digest] = reason
         return withheld
 
     def _send_blob(self, digest: str) -> str | None:

@@ -13,8 +13,9 @@ import os
 import uuid
 from dataclasses import dataclass, field, replace
 
-from localops import __version__, analytics, bundle, clock, encode, ends, rows
+from localops import __version__, bundle, clock, encode, ends, rows, stored
 from localops.session import STATES
+from localops.snapshot import Snapshot
 from localops_sync.sinks.otlp_messages import answered, asked, text
 from localops_sync.sinks.otlp_names import (
     CREATED,
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from localops.bundle import Batch
-    from localops.rows import Row
+    from localops.stored import Source, Stored
+    from localops.story import Story
     from localops_sync.sinks.otlp_names import AgentOps, Attributes, GenAI, Shape
 
     Group = tuple[Attributes, list["Span"]]  # spans, and the resource that they come from
@@ -93,11 +95,11 @@ class Translation:
     """The spans of one batch."""
 
     def __init__(
-        self, batch: Batch, source: ends.Source, folder: str, names: GenAI | AgentOps, *, metadata_only: bool
+        self, batch: Batch, source: Source, folder: str, names: GenAI | AgentOps, *, metadata_only: bool
     ) -> None:
         self._batch, self._source, self._folder, self._names = batch, source, folder, names
         self._metadata_only = metadata_only
-        self._opened = {row[0]: row for _, row in batch.rows if row[1] == rows.OPEN}
+        self._opened = {row.id: row for row in batch.rows if row.phase == rows.OPEN}
         self._resources: dict[bytes, Attributes] = {}
         self._agents: dict[bytes, _Row | None] = {}
 
@@ -111,39 +113,35 @@ class Translation:
 
     def _spans(self) -> Iterator[Span]:
         ended = set()
-        for seq, stored in self._batch.rows:
-            row = _Row(stored)
+        for each in self._batch.rows:
+            row = _Row(each)
             if row.session == rows.NOBODY:
                 continue
             if row.kind == "end" and row.session not in ended:
                 ended.add(row.session)
                 yield from self._end(row)
             elif row.kind not in rows.BOOKS and row.phase == rows.DONE:
-                yield self._work(row, None if _is_whole(row) else self._find(row.id, rows.OPEN), seq)
+                yield self._work(row, None if _is_whole(row) else self._find(row.id, rows.OPEN))
 
     def _find(self, id: bytes, phase: int) -> _Row | None:
         """A row by its identity, from this batch or the journal, with no more in it than may be sent."""
-        stored = self._opened.get(id) if phase == rows.OPEN else None
-        if stored is None:
-            found = self._source.one("row", id=id, phase=phase)
-            if found is None:
-                return None
-            stored = tuple(found[1:])
-        return self._shown(stored)
+        row = self._opened.get(id) if phase == rows.OPEN else None
+        row = row or stored.one(self._source, id, phase)
+        return None if row is None else self._shown(row)
 
-    def _shown(self, stored: Row) -> _Row:
-        return _Row(bundle.without_content(stored) if self._metadata_only else stored)
+    def _shown(self, row: Stored) -> _Row:
+        return _Row(bundle.without_content(row) if self._metadata_only else row)
 
     # Work
 
-    def _work(self, row: _Row, opened: _Row | None, seq: int | None = None) -> Span:
+    def _work(self, row: _Row, opened: _Row | None) -> Span:
         """The span of a row of work; what it was given lies in the row that it opened with."""
         names, shape = self._names, _shape(row)
         body = {**(opened.body if opened else {}), **row.body}
         title = (row.model or row.name) if shape.agentops == "llm" else row.name
         start = row.at_ns if row.start_ns is None else row.start_ns
         failed = row.kind == "error" or bool(row.failed)
-        trouble = self._trouble(row, body, seq) if failed else _Trouble()
+        trouble = self._trouble(row, body) if failed else _Trouble()
         return Span(
             row.session,
             span_id(row.id),
@@ -198,7 +196,7 @@ class Translation:
 
     # Why it failed
 
-    def _trouble(self, row: _Row, body: dict[str, Any], seq: int | None) -> _Trouble:
+    def _trouble(self, row: _Row, body: dict[str, Any]) -> _Trouble:
         """Return what is to be said of a row that failed."""
         if row.kind == "error":
             return _Trouble(text(body.get("details", "")), _exception(row, body))
@@ -207,7 +205,7 @@ class Translation:
         if "ended_by" in body:  # interrupted or cancelled, which is no error
             by = text(body["ended_by"])
             return _Trouble(by, None, {"error.type": by})
-        error = None if seq is None else self._error_of(row, seq)
+        error = self._error_of(row)
         if error is None:
             return _Trouble()
         kind = error.name or "_OTHER"
@@ -216,15 +214,15 @@ class Translation:
             exception.pop("exception.stacktrace", None)
         return _Trouble(text(error.body.get("details") or kind), exception, {"error.type": kind})
 
-    def _error_of(self, row: _Row, seq: int) -> _Row | None:
+    def _error_of(self, row: _Row) -> _Row | None:
         """Return the error that a row failed with.
 
         Its own is written after it; one that came through it from further in, or was recorded by hand, before.
         """
-        near = self._source.all("errors_near", session=row.session, after=seq - _NEAR, upto=seq + _NEAR)
-        errors = [(found[0], self._shown(tuple(found[1:]))) for found in near]
-        own = next((error for at, error in reversed(errors) if at > seq and error.parent == row.id), None)
-        before = (error for at, error in errors if at < seq)
+        near = self._source.all("errors_near", session=row.session, after=row.seq - _NEAR, upto=row.seq + _NEAR)
+        errors = list(map(self._shown, stored.named(near)))
+        own = next((error for error in reversed(errors) if error.seq > row.seq and error.parent == row.id), None)
+        before = (error for error in errors if error.seq < row.seq)
         return own or next((each for each in before if each.parent == row.id or self._came_through(each, row)), None)
 
     def _came_through(self, error: _Row, row: _Row) -> bool:
@@ -287,14 +285,15 @@ class Translation:
 
     def _end(self, row: _Row) -> Iterator[Span]:
         """The root of a session's trace, and what its processes died in, if they did."""
-        standing = ends.standing(self._source, self._folder, row.session)
+        seen = Snapshot(self._source, self._folder, row.session)
+        standing = seen.standing
         if standing.state not in STATES:  # it goes on: what this end said still holds of it
             standing = ends.Standing(row.name or "Indeterminate", row.body.get("reason"), row.at_ns, False)
         ended = standing.ended_ns or row.at_ns
-        yield self._root(row, standing, ended)
+        yield self._root(row, seen, standing, ended)
         if standing.derived:
-            for id, *_ in self._source.all("unfinished", session=row.session):
-                opened = self._find(id, rows.OPEN)
+            for operation in seen.unfinished:
+                opened = self._find(operation.id, rows.OPEN)
                 if opened is not None:
                     span = self._work(opened, None)
                     yield replace(
@@ -305,18 +304,15 @@ class Translation:
                         message="its process died before it ended",
                     )
 
-    def _root(self, row: _Row, standing: ends.Standing, ended: int) -> Span:
-        figures = analytics.totals(self._source, row.session)
-        story = self._source.all("story", session=row.session)
-        name = next((each[3] for each in story if each[2] in ("session", "join") and each[3]), None)
+    def _root(self, row: _Row, seen: Snapshot, standing: ends.Standing, ended: int) -> Span:
+        figures, story = seen.totals, seen.story
         reason = None if self._metadata_only else standing.reason
         state = {"Success": OK, "Failure": ERROR}.get(standing.state, UNSET)
-        tags = [tag for (tag,) in self._source.all("session_tags", session=row.session)]
         return Span(
             row.session,
             span_id(row.session),
             None,
-            self._names.name(SHAPES["session"], "session", name),
+            self._names.name(SHAPES["session"], "session", story.name),
             INTERNAL,
             *_times(figures.first_ns if figures.rows else ended, ended),
             {
@@ -325,7 +321,7 @@ class Translation:
                 **self._session(row.session),
                 "agentops.session.end_state": self._names.state(standing.state),
                 **({"agentops.session.end_state_reason": reason} if reason else {}),
-                **({"agentops.tags": tags} if tags else {}),
+                **({"agentops.tags": story.tags} if story.tags else {}),
                 **({} if self._metadata_only else _content(story, row, self._names)),
                 "localops.session.id": _dashed(row.session),
                 **{f"localops.session.{key}": getattr(figures, key) for key in _SUMS},
@@ -368,6 +364,7 @@ _SUMS = "llms tools actions errors failed tokens_in tokens_out unpriced".split()
 class _Row:
     """A stored row with its columns by name; body and tags unpacked, whatever is in them."""
 
+    seq: int
     id: bytes
     phase: int
     session: bytes
@@ -386,11 +383,10 @@ class _Row:
     cost: int | None
     failed: int | None
 
-    def __init__(self, stored: Row) -> None:
-        vars(self).update(zip(rows.COLUMNS, stored, strict=True))
-        columns = vars(self)
-        self.body = unpacked(columns["body"])
-        tags = _json(columns["tags"])
+    def __init__(self, row: Stored) -> None:
+        vars(self).update(zip(row._fields, row, strict=True))
+        self.body = unpacked(row.body)
+        tags = _json(row.tags)
         self.tags = [text(tag) for tag in tags] if isinstance(tags, list) else []
 
 
@@ -444,12 +440,12 @@ def _exception(row: _Row, body: dict[str, Any]) -> Attributes:
     return {name: text(value) for name, value in told.items() if value is not None}
 
 
-def _content(story: list[tuple[Any, ...]], end: _Row, names: GenAI | AgentOps) -> Attributes:
+def _content(story: Story, end: _Row, names: GenAI | AgentOps) -> Attributes:
     """What was said in and about a session as a whole: input, output, video, metadata."""
     shape = SHAPES["session"]
     found: Attributes = {}
-    for _, _, kind, _, _, _, _, stored in story:
-        body = unpacked(stored)
+    for one in story.of_kind("session", "video", "metadata"):
+        kind, body = one.kind, unpacked(one.text)
         if kind == "session" and "params" in body:
             found.update(names.given(shape, body["params"]))
         elif kind == "video" and body.get("video") is not None:
