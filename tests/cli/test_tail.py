@@ -42,6 +42,7 @@ def test_json_is_a_document_a_line(command: Command) -> None:
 
 def test_waiting_for_a_first_session_is_said(tmp_path: Path) -> None:
     """`tail -f` of an empty home is not just silent: it says for what it waits, and where."""
+    (tmp_path / "home").mkdir()
     waiting = subprocess.Popen(
         [sys.executable, "-m", "localops", "tail", "-f"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

@@ -43,8 +43,8 @@ def _secret() -> list[rows.Row]:
 def held(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealHub]:
     """A hub with a session that is nobody else's business, and the key of somebody else."""
     with hub(tmp_path_factory.mktemp("apart"), "mine") as found:
+        blobs.keep(str(found.folder), _BLOB)  # first: a row whose file is not there is refused
         assert found.take(batch_of(_secret()))[0] == 200
-        blobs.keep(str(found.folder), _BLOB)
         found.other = found.new_key("other")  # type: ignore[attr-defined]
         yield found
 
