@@ -257,7 +257,7 @@ def _looked_up(
     if session is None:
         session = client.get(trace_id) if trace_id is not None else client.current() or client.latest
     if session is not None:
-        return session.session_id.hex, list(session.events), _metrics(session._figures(), session.get_analytics())
+        return session.session_id.hex, list(session.events), _metrics(session.figures(), session.get_analytics())
     if trace_id is None:
         raise ValueError("No trace ID found. Provide either trace_id or trace_context parameter.")
     from localops import analytics

@@ -287,7 +287,7 @@ def _again(
     if session is None:  # another thread has ended it just now
         return running.start(tags, config=config)
     differing = [name for name in config.given if getattr(config, name) != getattr(running.config, name)]
-    if not set(session.tag_list(tags)) <= set(session.tags):
+    if not set(session.recorder.writer.tag_list(tags)) <= set(session.tags):
         differing.append("tags")
     if differing:
         output.say(

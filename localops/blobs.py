@@ -9,7 +9,7 @@ import os
 from contextlib import suppress
 
 from localops import host, interruption, spill
-from localops.output import say_once
+from localops.output import say, say_once
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -175,6 +175,27 @@ def _is_kept(project: str, digest: str) -> bool:
             raise
     _sync_names(path)  # whoever wrote it may not have come to that yet
     return True
+
+
+def keep_media(project: str, value: object) -> object:
+    """Copy the file that a value names in, and return what names the copy; a URL, or anything else, stays itself."""
+    path = interruption.attempt(lambda: _named_file(value), None)
+    if path is None:
+        return value
+    try:
+        return f"blob:{keep_file(project, path)}"
+    except OSError as error:
+        interruption.pass_on(error)
+        say(f"{path} could not be copied into the project ({error}); its name is kept")
+        return value
+
+
+def _named_file(value: object) -> str | None:
+    """Return the path of the file that a value names, if it does and there is one."""
+    if not issubclass(type(value), str | os.PathLike) or len(str(value)) > 4096 or "://" in str(value):
+        return None
+    path = os.path.expanduser(os.fspath(value))  # type: ignore[call-overload]
+    return path if os.path.isfile(path) else None
 
 
 def keep_pieces(project: str, pieces: Iterable[bytes], digest: str) -> None:

@@ -20,8 +20,10 @@ from localops.interruption import hold_if_programs
 from localops.journal import Journal
 from localops.output import say, say_once
 from localops.reader import Reader
+from localops.recorder import Recorder
 from localops.redact import Redactor
 from localops.session import Session
+from localops.writer import Writer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,7 +79,7 @@ class Client:
 
     def current(self) -> Session | None:
         """The session that is meant here: that of the context, else the only one there is."""
-        session = scope.get()[0]
+        session: Session | None = scope.get()[0]
         if session is not None and session.is_unattributed:  # inside an operation whose session is not known
             session = None
         if session is not None and session.is_running:
@@ -165,12 +167,13 @@ class Client:
 
     def _begin_unattributed(self, key: tuple[int, str], config: Config) -> Session:
         made = self._made(clock.new_id(), key[1], story.UNATTRIBUTED, config, owned=True)
-        made.is_unattributed, made._budget = True, None
+        made.is_unattributed = True
+        made.recorder.limit(None)
         session = self._unattributed.setdefault(key, made)
         if session is made:
-            session._journal.sessions.add(session._id)
+            session.recorder.journal.sessions.add(session.recorder.session)
             marks = {"unattributed": 1, "tags": encode.dumps([story.UNATTRIBUTED]).decode()}
-            session._join(begun=True, extra=marks)
+            session.recorder.join(begun=True, extra=marks)
             exits.install(self)
             if self.is_over:
                 session.end_unasked("Indeterminate", exits.LEFT_OPEN)
@@ -239,7 +242,7 @@ class Client:
         if session is not made:  # another thread has joined it meanwhile
             return self._join_again(session, tags)
         if found is not None and config.budget_usd is None:
-            session.take_budget()
+            session.recorder.limit_as_others()
         self._begin(session, tags, begun=False)
         return session
 
@@ -288,15 +291,22 @@ class Client:
         encoder = self._encoder(folder, config)
         home = os.path.dirname(folder)
         clean = encoder.text(name, 256) if name is not None else None
-        session = Session(id, journal, config, encoder, lambda: self._price_table(home), name=clean, owned=owned)
-        session._on_end = self._forget
-        session._cut = self._keeper(folder).failed
-        return session
+        recorder = Recorder(
+            id,
+            journal,
+            Writer(id, folder, encoder, lambda: self._price_table(home)),
+            config,
+            name=clean,
+            owned=owned,
+            cut=self._keeper(folder).failed,
+        )
+        recorder.limit(config.budget_usd)
+        return Session(recorder, config, self._forget)
 
     def _begin(self, session: Session, tags: Iterable[str] | str | None, *, begun: bool, params: object = None) -> None:
         """Write the first row, and be ready for the process's end."""
-        config, journal = session.config, session._journal
-        wanted = session.tag_list([*config.default_tags, *session.tag_list(tags)])
+        config, recorder = session.config, session.recorder
+        wanted = recorder.writer.tag_list([*config.default_tags, *recorder.writer.tag_list(tags)])
         details: dict[str, object] = {"host_env": _attempt("its machine", host.basics, config.env_data_opt_out)}
         if wanted:
             details["tags"] = encode.dumps(wanted).decode()
@@ -304,14 +314,14 @@ class Client:
             details["params"] = params
         if config.budget_usd is not None:
             details["budget_usd"] = config.budget_usd
-        journal.sessions.add(session._id)
+        recorder.journal.sessions.add(recorder.session)
         self._plan_details(session)
-        session._join(begun=begun, extra=details)
+        recorder.join(begun=begun, extra=details)
         self.latest = session
         self._enter(session)
         self._create_waiting_agents(session)
         _attempt("its end", self._watch_for_the_end, session)
-        self._find_the_dead(journal)
+        self._find_the_dead(recorder.journal)
 
     def _watch_for_the_end(self, session: Session) -> None:
         exits.install(self)
@@ -322,17 +332,17 @@ class Client:
         """Have hardware and packages written by whoever records half a second from now, or at the end."""
         if session.config.env_data_opt_out:
             return
-        session._details = partial(self._describe_host, session._encoder)
+        session.details = partial(self._describe_host, session.recorder.writer.encoder)
 
         def chore() -> bool:
-            if session._details is None or not session.is_running:
+            if session.details is None or not session.is_running:
                 return False
-            if clock.now_ns() - session._began < _DETAILS_AFTER_NS:
+            if clock.now_ns() - session.began_ns < _DETAILS_AFTER_NS:
                 return True
             session.tell_host()
             return False
 
-        session._journal.chores.append(chore)
+        session.recorder.journal.chores.append(chore)
 
     def _describe_host(self, encoder: encode.Encoder) -> str:
         """Return hardware and packages as the body of a row, looked up and searched for secrets once a minute."""
@@ -366,8 +376,9 @@ class Client:
         if session.is_unattributed:
             return
         self._last_ended = session
-        if self.sessions.get(session._id) is session:
-            self.sessions.pop(session._id, None)
+        id = session.recorder.session
+        if self.sessions.get(id) is session:
+            self.sessions.pop(id, None)
         if not any(other.owned() for other in list(self.sessions.values())):  # a copy: threads begin and end sessions
             self._terminated.release()
 

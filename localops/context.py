@@ -15,16 +15,15 @@ from localops.interruption import deliver, waiting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Generator
+    from collections.abc import AsyncGenerator, Callable, Generator, Mapping
     from contextvars import Token
     from typing import Any, ParamSpec, TypeVar
-
-    from localops.session import Session
 
     P = ParamSpec("P")
     R = TypeVar("R")
 
-    Scope = tuple[Session | None, bytes | None, bytes | None]  # session, operation, agent
+    # A session (which stands above, so its class has no name here) or None, an operation, an agent.
+    Scope = tuple[Any, bytes | None, bytes | None]
     Begin = Callable[[tuple[Any, ...], dict[str, Any]], "Stay | None"]
 
 NOWHERE: Scope = (None, None, None)
@@ -114,6 +113,14 @@ def around(function: Callable[..., Any], begin: Begin) -> Callable[..., Any]:
     if inspect.isgeneratorfunction(function):
         return _around_generator(function, begin)
     return _around_plain(function, begin)
+
+
+def parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    """Return what a function takes, by name; nothing for one that cannot be asked."""
+    try:
+        return inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return {}
 
 
 def _end(stay: Stay, result: object, yielded: int) -> None:

@@ -14,13 +14,13 @@ from functools import wraps
 
 from localops import api
 from localops.clock import new_id
-from localops.context import Stay, around, scope
+from localops.context import Stay, around, parameters, scope
 from localops.errors import NoSession
 from localops.interruption import deliver, hold, is_programs, waiting
 from localops.measures import nano, say_unusable
 from localops.operation import Operation
 from localops.output import say_once
-from localops.session import Session, parameters
+from localops.session import Session
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -131,10 +131,10 @@ class _Plan:
         if operation is None:
             return None
         try:
-            return _Call(self, operation)
+            return _Call(self, session, operation)
         except BaseException as error:  # the program interrupts; the call raises it where it begins
             hold(error)
-            return _Call(self, operation)
+            return _Call(self, session, operation)
 
     def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Run | None:
         """The session that a call is; None where none could be started."""
@@ -148,18 +148,18 @@ class _Plan:
 class _Call(Stay):
     """A call that is an operation."""
 
-    __slots__ = ("operation", "over", "plan")
+    __slots__ = ("operation", "over", "plan", "session")
 
-    def __init__(self, plan: _Plan, operation: Operation) -> None:
-        self.plan, self.operation, self.over = plan, operation, False
+    def __init__(self, plan: _Plan, session: Session, operation: Operation) -> None:
+        self.plan, self.session, self.operation, self.over = plan, session, operation, False
         self._token = None
         agent = operation.id if operation.kind == "agent" else operation.agent
-        self.where = (operation.session, operation.id, agent)
+        self.where = (session, operation.id, agent)
 
     def ended(self, result: object, yielded: int | None = None) -> None:
         """Write what it returned."""
         fields: dict[str, object] = {} if yielded is None else {"yielded": yielded}
-        if result is not None and self.plan.response and self.operation.session.config.capture:
+        if result is not None and self.plan.response and self.session.config.capture:
             fields["returns"] = result
             if self.plan.kind == "action":
                 fields.update(self._screenshot(result))
@@ -190,7 +190,7 @@ class _Call(Stay):
             picture = None
             if is_programs(error):
                 hold(error)
-        return {} if picture is None else {"screenshot": self.operation.session.keep_media(picture)}
+        return {} if picture is None else {"screenshot": self.session.recorder.writer.keep_media(picture)}
 
 
 class _Run(Stay):
@@ -221,7 +221,7 @@ def _session_of(name: str, kwargs: dict[str, Any], own_session: bool) -> Session
         if not own_session:
             del kwargs["session"]
         return given
-    session = scope.get()[0]
+    session: Session | None = scope.get()[0]
     return session if session is not None else _current(name)
 
 
@@ -370,16 +370,17 @@ class _Agent:
 
     def id(self, session: Session) -> bytes:
         """Its id in a session: the first one it acts in has the one that it was made with."""
-        if session._id not in self.ids:
-            self.ids[session._id] = uuid.UUID(bytes=new_id()) if self.ids else self.first
-        return self.ids[session._id].bytes
+        key = session.recorder.session
+        if key not in self.ids:
+            self.ids[key] = uuid.UUID(bytes=new_id()) if self.ids else self.first
+        return self.ids[key].bytes
 
     def tell(self, session: Session, instance: object) -> bytes:
         """Write its name to a session, once, and return its id there."""
-        id = self.id(session)
-        if session._id not in self.told:
-            self.told.add(session._id)
-            session.create_agent(self.name_of(instance), self.ids[session._id])
+        id, key = self.id(session), session.recorder.session
+        if key not in self.told:
+            self.told.add(key)
+            session.create_agent(self.name_of(instance), self.ids[key])
         return id
 
     def name_of(self, instance: object) -> str:

@@ -86,7 +86,8 @@ class Encoder:
         self._max_value = max_value
         self._max_event = max_event
         self._keep = keep
-        self._texts: dict[str, str] = {}
+        self.short_texts: dict[str, str] = {}
+        """What `text` returned for short texts, by the text: the same names come over and over."""
         self.encode: Callable[[dict[str, object]], str] = self._fast_encode()
         """One JSON object as text. Never raises for what the fields hold, and never changes it."""
 
@@ -127,14 +128,14 @@ class Encoder:
     def text(self, value: object, limit: int = 512) -> str:
         """Any object as a clean text of at most `limit` characters: no NUL, no lone surrogate, no secret."""
         if type(value) is str:
-            known = self._texts.get(value)
+            known = self.short_texts.get(value)
             if known is not None and len(known) <= limit:
                 return known
         clean = Walk(self._redactor).short(value, limit)
         if type(value) is str and len(value) <= min(limit, 256):
-            if len(self._texts) >= _TEXT_CACHE:
-                self._texts.clear()
-            self._texts[value] = clean
+            if len(self.short_texts) >= _TEXT_CACHE:
+                self.short_texts.clear()
+            self.short_texts[value] = clean
         return clean
 
     def _walk(self, fields: dict[str, object]) -> str:

@@ -146,3 +146,24 @@ def _derived_end(session: bytes, stands: Standing) -> rows.Row:
     return rows.make(
         "end", session, id=_end_id(session, stands), at_ns=stands.ended_ns or 0, name=stands.state, body=body
     )
+
+
+def failure_reason(error: BaseException) -> str:
+    """Return why a session failed: the signal, the exit code, or the exception and, below it, its traceback."""
+    if isinstance(error, KeyboardInterrupt):
+        return "Signal SIGINT detected"
+    if isinstance(error, SystemExit):
+        return exit_reason(error.code)
+    from localops import events
+
+    message = events.describe(error)
+    return f"{events.class_name(error)}{': ' if message else ''}{message}\n{events.traceback_of(error)}"
+
+
+def exit_reason(code: object) -> str:
+    """Return what a program exited with, in words; anything but a number is its last message, and its code is 1."""
+    if isinstance(code, int):
+        return f"exit code {code}"
+    from localops import events
+
+    return f"exit code 1: {events.describe(code)}"

@@ -13,8 +13,8 @@ import os
 import sys
 import threading
 
+from localops.ends import exit_reason, failure_reason
 from localops.output import say
-from localops.session import exit_reason, failure_reason
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -298,7 +298,7 @@ def million(bench: Bench) -> None:
             "<= 1 ms, <= 3 x at 1,000",
             f"{large:.2f} ms, {large / small:.1f} x",
         )
-        body = len(session._encode({"params": PARAMS, "returns": RETURNS}))
+        body = len(session.recorder.writer.encode({"params": PARAMS, "returns": RETURNS}))
         figures = session.get_analytics()
         session.end_session("Success")
         path = session._journal.path

@@ -294,7 +294,7 @@ def test_an_interrupted_end_is_written_before_the_interruption_arrives() -> None
     code = _INIT + (
         "tries = []\ndef details():\n    tries.append(1)\n"
         "    if len(tries) == 1: os.kill(os.getpid(), signal.SIGINT)\n    return '{}'\n"
-        "session._details = details\n"
+        "session.details = details\n"
         "try: session.end_session('Success')\nexcept KeyboardInterrupt: print(session.is_running)"
     )
     assert programs.run(code).stdout == "False\n"

@@ -200,7 +200,7 @@ def test_a_spent_budget_ends_the_run_and_is_its_error() -> None:
 def test_what_cannot_be_recorded_at_the_end_does_not_hide_the_crash() -> None:
     """With strict, and a journal that nobody can write: the program's own traceback, and a word."""
     code = _INIT.replace("True)", "True, strict=True)") + (
-        "session._append = lambda *_, **__: False\nlocalops.start_session()\nraise ValueError('broken')"
+        "session.recorder._append = lambda *_, **__: False\nlocalops.start_session()\nraise ValueError('broken')"
     )
     done = programs.run(code)
     assert (done.returncode, "sys.excepthook" in done.stderr) == (1, False)

@@ -41,7 +41,7 @@ def test_the_rest_comes_with_the_end() -> None:
 def test_a_session_that_lasts_says_the_rest_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     """After half a second whoever records next has it written, so that it survives a kill."""
     session = begun()
-    session._began -= 10**9  # as if a second had passed
+    session.began_ns -= 10**9  # as if a second had passed
     session._journal._file.look_at = 0.0
     session.record(localops.ActionEvent())
     assert "Installed Packages" in session.host_env
@@ -95,7 +95,7 @@ def test_a_machine_that_cannot_be_described_breaks_nothing(
         raise OSError("no /proc today")
 
     session = begun()
-    session._details = fail  # type: ignore[assignment]
+    session.details = fail  # type: ignore[assignment]
     assert session.end_session("Success") == "0.00"
     assert "could not be described" in capsys.readouterr().err
 
@@ -104,6 +104,6 @@ def test_times_are_this_machines() -> None:
     """A session begins now, by the recorder's own clock."""
     before = clock.now_ns()
     session = begun()
-    assert before <= session._began <= clock.now_ns()
-    assert abs(session._began - time.time_ns()) < 3600 * 10**9
+    assert before <= session.began_ns <= clock.now_ns()
+    assert abs(session.began_ns - time.time_ns()) < 3600 * 10**9
     assert host.identity()["pid"] == os.getpid()

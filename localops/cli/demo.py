@@ -149,7 +149,7 @@ def _run_agents() -> str:
 
 def _show(session: Session, answer: str) -> None:
     """What happened, what it cost, where it is, and what to type next."""
-    journal, id = session._journal, session.session_id.bytes
+    journal, id = session.recorder.journal, session.session_id.bytes
     lines = [
         bold("Three agents planned a weekend, and every step is on this disk."),
         "",

@@ -601,7 +601,7 @@ def test_a_price_that_comes_later_changes_nothing_there(service: Service, url: s
     session = record(1)
     sync(url)
     with Worker(url) as worker:
-        price = rows.make("price", session.session_id.bytes, id=os.urandom(16), at_ns=session._began, cost=5)
+        price = rows.make("price", session.session_id.bytes, id=os.urandom(16), at_ns=session.began_ns, cost=5)
         worker.journal.add([price])
         already = len(service.asked)
         worker.run()
