@@ -51,6 +51,7 @@ class Client:
         self._prices: dict[str, Prices] = {}
         self._agents: deque[tuple[str, str]] = deque()
         self._unattributed: dict[tuple[int, str], Session] = {}  # by process and project folder
+        self._all_ended: dict[tuple[int, str], int] = {}  # by process and journal: up to this row others ended theirs
         self._last_ended: Session | None = None
         self.is_over = False  # the process ends, and has ended its sessions
         self._late: Session | None = None  # takes what is recorded after the end of the process has ended the sessions
@@ -355,8 +356,11 @@ class Client:
 
     def _find_the_dead(self, journal: Journal) -> None:
         try:
+            key = (os.getpid(), journal.path)
+            others, newest = ends.others_open_since(journal, self._all_ended.get(key, 0))
+            self._all_ended[key] = 0 if others else newest
             # Mostly there is none to look at. Where rows wait, an end may be among them.
-            if ends.others_open(journal) and not spill.waiting(journal.folder):
+            if others and not spill.waiting(journal.folder):
                 ends.derive(journal)
         except Exception as error:  # the edge: starting a session never fails for the sake of an older one
             if not hold_if_programs(error):

@@ -35,6 +35,7 @@ Standing.__doc__ = """How a session stands: Success, Failure, Indeterminate, Run
 
 HUB = "hub.json"  # a home with this file is a hub's: who recorded what is in it cannot be looked after from there
 _MANY = 1_000  # open sessions looked at by one writer; there are hardly ever ten
+_FEW_ROWS = 1_000  # that are gone through one by one; the others are folded
 _NEVER = 1 << 63
 _LEFT = "process exited without end_session"
 
@@ -116,6 +117,18 @@ def _clock(at_ns: int) -> str:
 def others_open(journal: Journal) -> list[bytes]:
     """Return the sessions of a journal that nobody has ended, without those that are open here."""
     return [session for (session,) in journal.all("open_sessions", many=_MANY) if session not in journal.sessions]
+
+
+def others_open_since(journal: Journal, seq: int) -> tuple[bool, int]:
+    """Return whether any session of others may be open, and the newest row; up to `seq` there was none.
+
+    A program that begins one session after the other need not look at the former ones each time.
+    """
+    news = journal.all("open_since", seq=seq, many=_FEW_ROWS) if seq else []
+    if news and not any(not ended and session not in journal.sessions for session, _, ended in news):
+        return False, max(newest for _, newest, _ in news)
+    [(newest,)] = journal.all("newest")
+    return bool(others_open(journal)), newest or 0
 
 
 def derive(journal: Journal) -> int:

@@ -7,7 +7,8 @@ import signal
 
 import pytest
 
-from localops import alive, clock, encode, ends, host, rows
+import localops
+from localops import alive, api, clock, encode, ends, host, rows
 from localops.journal import Journal
 from tests import programs
 
@@ -299,3 +300,33 @@ def test_an_interrupted_end_is_written_before_the_interruption_arrives() -> None
     )
     assert programs.run(code).stdout == "False\n"
     assert programs.standing()[:2] == ("Success", None)
+
+
+def test_a_session_that_others_leave_open_is_found_at_the_next_start() -> None:
+    """A program that begins one session after the other looks only at what is new, and that is not overlooked."""
+    client = api.client()
+    for _ in range(3):
+        client.start().end_session("Success")
+    programs.run("import localops, os\nlocalops.start_session(name='left'); os._exit(0)")
+    client.start().end_session("Success")
+    client.close()
+    with programs.reader() as journal:
+        ended = journal.ask("select name, json_extract(body, '$.derived') from event where kind = 'end' order by seq")
+    assert ended == [*[("Success", None)] * 3, ("Indeterminate", 1), ("Success", None)]
+
+
+def test_what_came_since_the_last_look_says_whether_another_is_needed() -> None:
+    """One's own sessions and those that were ended need none; one that is open does, and so does too much news."""
+    session = api.client().start()
+    journal = session.recorder.journal
+    others, seen = ends.others_open_since(journal, 0)
+    assert (others, seen > 0) == (False, True)
+    programs.run("import localops; localops.start_session().end_session('Success')")
+    others, newest = ends.others_open_since(journal, seen)
+    assert (others, newest > seen) == (False, True)
+    programs.run("import localops, os; localops.start_session(); os._exit(0)")
+    assert ends.others_open_since(journal, newest)[0]
+    for _ in range(1_100):
+        session.record(localops.ActionEvent())
+    assert ends.others_open_since(journal, newest)[0]
+    session.end_session("Success")

@@ -72,6 +72,26 @@ having coalesce(
     < max(iif(kind in ('session','join'), at_ns, null)), 1)
 limit :many;
 
+-- newest --
+-- The newest row.
+select max(seq)
+from event;
+
+-- open_since --
+-- The sessions that have rows after :seq, the newest seq of each, and whether its end is among them; nothing where
+-- there are more than :many rows.
+select
+  session,
+  max(seq),
+  coalesce(
+    max(iif(kind = 'end' and json_extract(body, '$.derived') is null, at_ns, null))
+      >= coalesce(max(iif(kind in ('session','join'), at_ns, null)), 0), 0)
+from event not indexed
+where seq > :seq
+  and session <> zeroblob(16)
+  and (select max(seq) from event) - :seq <= :many
+group by session;
+
 -- books_since --
 -- The newest row, and whether anybody came, left or ended among those after :seq.
 select max(seq), coalesce(max(kind in ('session','join','leave','end')), 0)
