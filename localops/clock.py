@@ -44,7 +44,7 @@ def step_ns() -> int:
 def new_id(at_ns: int = 0) -> bytes:
     """A UUIDv7 as 16 bytes: 48 bits of milliseconds, then 74 random bits."""
     ms = (at_ns or now_ns()) // 1_000_000
-    return (ms << 80 | _bits(80) & 0x0FFF3FFFFFFFFFFFFFFF | 0x70008000000000000000).to_bytes(16, "big")
+    return (ms << 80 | _bits(80) & 0x0FFF3FFFFFFFFFFFFFFF | 0x70008000000000000000).to_bytes(16)
 
 
 def _reseed() -> None:

@@ -281,14 +281,12 @@ def _slowly(value: Any) -> bytes:
 
 
 # One function, as each further call would be felt on every event.
-def _small_room(  # noqa: C901
-    fields: dict[str, Any], most: int, known: Known, fresh: list[tuple[Any, bool]]
-) -> int:
+def _small_room(fields: dict[str, Any], most: int, known: Known, fresh: list[tuple[Any, bool]]) -> int:
     """Return how many bytes orjson needs at most for a plain event that is not too large; 0 for every other.
 
     Texts that are not known to be clean are added to `fresh`, with whether they are a name.
     """
-    names, texts = known.names, known.texts
+    shapes, texts = known.shapes, known.texts
     boxes: list[Any] = [fields]
     need = 0
     for box in boxes:
@@ -296,11 +294,11 @@ def _small_room(  # noqa: C901
         if need > most:
             return 0
         if type(box) is dict:
-            for name in box:
-                try:
-                    need += names[name]
-                except KeyError:
-                    need += _fresh(name, True, fresh)
+            shape = tuple(box)
+            try:
+                need += shapes[shape]
+            except KeyError:
+                need += _shape(shape, known, fresh)
             box = box.values()
         for value in box:
             kind = type(value)
@@ -314,6 +312,19 @@ def _small_room(  # noqa: C901
             elif kind not in _LEAVES and (kind is not float or value - value != 0.0):
                 return 0
     return 0 if need > most or len(boxes) > _SMALL_BOXES else 3 * need + 6_200
+
+
+def _shape(names: tuple[Any, ...], known: Known, fresh: list[tuple[Any, bool]]) -> int:
+    """Return how much room the names of a dict need; they are remembered together when each of them is known."""
+    before, need = len(fresh), 0
+    for name in names:
+        try:
+            need += known.names[name]
+        except KeyError:
+            need += _fresh(name, True, fresh)
+    if len(fresh) == before:
+        known.add_shape(names, need)
+    return need
 
 
 def _fresh(text: Any, is_name: bool, fresh: list[tuple[Any, bool]]) -> int:

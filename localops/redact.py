@@ -28,6 +28,7 @@ _NAMES_KNOWN = 4096
 _KNOWN_ROOM = 1 << 20  # characters, of which each text counts as so many more:
 _KNOWN_EACH = 200
 _LONGEST_NAME = 128
+_MOST_SHAPES, _MOST_NAMES = 256, 64
 _NO_SECRET = frozenset("password changeme change_me disabled required optional undefined".split())
 
 
@@ -52,6 +53,8 @@ class Known:
     def __init__(self) -> None:
         self.names: dict[str, int] = {}
         self.texts: dict[str, int] = {}
+        self.shapes: dict[tuple[str, ...], int] = {}
+        """The names of a dict that were all known, and the sum of their numbers."""
         self._room = _KNOWN_ROOM
 
     def add(self, text: str, is_name: bool, number: int) -> None:
@@ -64,6 +67,14 @@ class Known:
             self.names.clear()
             self.texts.clear()
         (self.names if is_name else self.texts)[text] = number
+
+    def add_shape(self, names: tuple[str, ...], number: int) -> None:
+        """Remember the names of a dict; when there are too many such, the others are forgotten."""
+        if len(names) > _MOST_NAMES:
+            return
+        if len(self.shapes) >= _MOST_SHAPES:
+            self.shapes.clear()
+        self.shapes[names] = number
 
 
 class Redactor:

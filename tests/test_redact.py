@@ -673,3 +673,20 @@ def test_few_clean_texts_are_remembered() -> None:
         encoder.encode({"params": {f"name {number}": f"{number} " * 150}})
         most = max(most, sum(map(len, redactor.known.texts)) + sum(map(len, redactor.known.names)))
     assert 100_000 < most < 1 << 20
+
+
+def test_the_names_of_a_dict_are_remembered_together() -> None:
+    """Once each of them is known; few such sets are kept, and none of a dict with very many names."""
+    redactor = Redactor()
+    encoder = Encoder(redactor=redactor)
+    known = redactor.known
+    for _ in range(2):
+        encoder.encode({"params": {"limit": 1, "query": "x"}})
+    assert known.shapes[("limit", "query")] == known.names["limit"] + known.names["query"]
+    many = [f"n{number}" for number in range(100)]
+    for number in range(100):
+        for other in many[:9]:
+            for _ in range(2):
+                encoder.encode({"params": {many[number]: 1, other: 2}, "returns": dict.fromkeys(many)})
+    assert 100 < len(known.shapes) <= 256
+    assert max(map(len, known.shapes)) == 2
