@@ -41,11 +41,11 @@ if TYPE_CHECKING:
         update_trace_metadata,
     )
     from localops.config import Config
-    from localops.context import carry
     from localops.decorators import record_action, record_function, record_tool, track_agent
     from localops.errors import BudgetExceeded, LocalopsError
-    from localops.events import ActionEvent, ErrorEvent, Event, LLMEvent, ToolEvent
-    from localops.session import Session
+    from localops.recording.context import carry
+    from localops.recording.events import ActionEvent, ErrorEvent, Event, LLMEvent, ToolEvent
+    from localops.recording.session import Session
 
 __all__ = [
     "ActionEvent",
@@ -85,13 +85,13 @@ _ELSEWHERE = {
     "Config": "config",
     "BudgetExceeded": "errors",
     "LocalopsError": "errors",
-    "Session": "session",
-    "carry": "context",
-    **dict.fromkeys(("ActionEvent", "ErrorEvent", "Event", "LLMEvent", "ToolEvent"), "events"),
+    "Session": "recording.session",
+    "carry": "recording.context",
+    **dict.fromkeys(("ActionEvent", "ErrorEvent", "Event", "LLMEvent", "ToolEvent"), "recording.events"),
     **dict.fromkeys(("record_action", "record_function", "record_tool", "track_agent"), "decorators"),
 }  # what is not in `api`
 
-# Names of AgentOps that are in a module of ours: whoever asks for them here is told where.
+# Names of AgentOps that are in a module of ours: the error for them here names it.
 _NAMES_OF_MODULES = {
     "decorators": "agent guardrail operation task tool trace workflow",
     "agentops": "Client ERROR SUCCESS TraceContext TraceState UNSET ValidationError get_client "
@@ -132,7 +132,6 @@ if not TYPE_CHECKING:
             module = modules.get(f"localops.{_ELSEWHERE.get(name, 'api')}")
             if module is not None and hasattr(module, name):
                 globals()[name] = getattr(module, name)
-        globals().pop("operation", None)  # our module would be taken for the decorator, which is named by __getattr__
 
     def __dir__() -> list[str]:
         return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

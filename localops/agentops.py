@@ -34,7 +34,6 @@ from localops import (
     record_action,
     record_function,
     record_tool,
-    session_keyword,
     set_api_key,
     set_parent_key,
     set_tags,
@@ -46,6 +45,7 @@ from localops import (
 )
 from localops.decorators import agent, guardrail, operation, session, task, tool, trace, workflow
 from localops.errors import NoSession
+from localops.recording import session_keyword
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any
 
-    from localops.analytics import Totals
+    from localops.reading.analytics import Totals
 
 TraceContext = Session
 Configuration = Config
@@ -260,8 +260,8 @@ def _looked_up(
         return session.session_id.hex, list(session.events), _metrics(session.figures(), session.get_analytics())
     if trace_id is None:
         raise ValueError("No trace ID found. Provide either trace_id or trace_context parameter.")
-    from localops import analytics
-    from localops.home import Home
+    from localops.reading import analytics
+    from localops.reading.home import Home
 
     with Home(client.config.home) as home:
         project, id = home.find(str(trace_id))

@@ -11,22 +11,23 @@ import threading
 import uuid
 from functools import wraps
 
-from localops import client as clients
-from localops import events, host, output
+from localops import host, output
 from localops.clock import new_id
 from localops.config import IGNORED, OPTIONS, Config
-from localops.context import scope
 from localops.errors import ConfigError, LocalopsError, NoSession, UnusableBudget
 from localops.interruption import deliver, hold, seems_programs, waiting
-from localops.session import Session
+from localops.recording import client as clients
+from localops.recording import events
+from localops.recording.context import scope
+from localops.recording.session import Session
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from typing import Any, Literal, ParamSpec, TypeVar, overload
 
-    from localops.client import Client
-    from localops.events import Event
+    from localops.recording.client import Client
+    from localops.recording.events import Event
 
     P = ParamSpec("P")
     R = TypeVar("R")

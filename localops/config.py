@@ -150,7 +150,7 @@ class Config:
 
 def problems(folder: str) -> list[str]:
     """What cannot be used of a home's config.toml and of this environment, each as a sentence."""
-    from localops.pricing import Prices
+    from localops.encoding.pricing import Prices
 
     wrong, strays = Config.__new__(Config)._take({"home": folder}, {})
     try:

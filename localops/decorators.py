@@ -14,13 +14,13 @@ from functools import wraps
 
 from localops import api
 from localops.clock import new_id
-from localops.context import Stay, around, parameters, scope
 from localops.errors import NoSession
 from localops.interruption import deliver, hold, is_programs, waiting
-from localops.measures import nano, say_unusable
-from localops.operation import Operation
 from localops.output import say_once
-from localops.session import Session
+from localops.recording.context import Stay, around, parameters, scope
+from localops.recording.operation import Operation
+from localops.recording.session import Session
+from localops.recording.usage import nano, say_unusable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -26,10 +26,12 @@ from typing import Any
 import apsw
 
 import localops
-from localops import clock, encode, rows
+from localops import clock
 from localops.decorators import operation
-from localops.journal import Journal
-from localops.session import Session
+from localops.encoding import encode
+from localops.journal import rows
+from localops.journal.journal import Journal
+from localops.recording.session import Session
 
 PARAMS: dict[str, Any] = {
     "query": "select the best restaurants near the harbour",
@@ -477,7 +479,7 @@ def throughput(bench: Bench, kind: str, processes: int, many: int) -> float:
 
 def sessions(bench: Bench) -> None:
     """A page of fifty out of many sessions, with each filter and all of them."""
-    from localops.home import Filters, Home
+    from localops.reading.home import Filters, Home
 
     with bench.home("sessions") as home:
         folder = home / "default"

@@ -25,11 +25,13 @@ import apsw
 import requests
 
 import localops
-from localops import clock, config, delivery, remotes, rows
-from localops.delivery import Limits
-from localops.journal import Journal
-from localops.reader import Reader
-from localops.remotes import Remote
+from localops import clock, config
+from localops.journal import rows
+from localops.journal.journal import Journal
+from localops.journal.reader import Reader
+from localops.transfer import delivery, remotes
+from localops.transfer.delivery import Limits
+from localops.transfer.remotes import Remote
 from localops_sync import codes, worker
 from localops_sync.pace import Pace
 

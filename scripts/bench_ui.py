@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import localops
-from localops import clock, encode, rows
-from localops.journal import Journal
+from localops import clock
+from localops.encoding import encode
+from localops.journal import rows
+from localops.journal.journal import Journal
 from localops.server.catalogue import SORTS
 from localops.server.reading import HomeReader
 

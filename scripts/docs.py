@@ -24,7 +24,7 @@ WIDTH = 78  # of a command's help and of a paragraph: it fits a page, and a term
 
 sys.path[:0] = [str(TOP), str(TOP / "sync")]
 
-from localops import sql  # noqa: E402  the repository's own, installed or not
+from localops.journal import sql  # noqa: E402  the repository's own, installed or not
 
 
 def main() -> int:
@@ -100,7 +100,7 @@ def schema() -> Iterator[str]:
     yield from (
         "## Named queries",
         "",
-        "What the library itself asks, by the file in `localops/sql/` that it stands in.",
+        "What the library itself asks, by the file in `localops/journal/sql/` that it stands in.",
         "",
     )
     for file in ("queries", "lists", "search"):

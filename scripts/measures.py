@@ -24,14 +24,7 @@ WORKER = TOP / "sync" / "localops_sync"
 FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
 
 # The folders that hold the bare rows: there, and only there, a row is a tuple read by position.
-ROW_FOLDERS = (
-    "localops/journal/",
-    "localops/journal.py",
-    "localops/journal_file.py",
-    "localops/losses.py",
-    "localops/reader.py",
-    "localops/recovery.py",
-)
+ROW_FOLDERS = ("localops/journal/",)
 
 IDIOMS = {
     "told": r"\btold\b",

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Make localops/prices.json from the installed genai-prices; with --check, only say whether it is current.
+"""Make localops/encoding/prices.json from the installed genai-prices; with --check, only say whether it is current.
 
 Carries over the facts that pricing.py needs: how names match, and what they cost when. A new kind of rate or
 match in the library stops it here, so that nothing is left out unseen. The library's prices for special
@@ -21,12 +21,12 @@ from genai_prices.data import providers
 from genai_prices.data_units import unit_data
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from localops.pricing import PARTS
+from localops.encoding.pricing import PARTS
 
 if TYPE_CHECKING:
-    from localops.pricing import Pattern
+    from localops.encoding.pricing import Pattern
 
-TABLE = Path(__file__).resolve().parent.parent / "localops" / "prices.json"
+TABLE = Path(__file__).resolve().parent.parent / "localops" / "encoding" / "prices.json"
 
 # What the library calls the parts of a usage.
 NAMES = {
@@ -68,13 +68,13 @@ def main(arguments: list[str]) -> int:
     made = table()
     kept = json.loads(TABLE.read_text(encoding="utf-8")) if TABLE.exists() else {}
     if made == {**kept, "date": made["date"]}:
-        print("localops/prices.json is current")
+        print("localops/encoding/prices.json is current")
         return 0
     if arguments == ["--check"]:
-        print("localops/prices.json is not what the installed genai-prices gives: run scripts/prices.py")
+        print("localops/encoding/prices.json is not what the installed genai-prices gives: run scripts/prices.py")
         return 1
     TABLE.write_text(written(made), encoding="utf-8")
-    print(f"localops/prices.json: {len(made['providers'])} providers, genai-prices {made['version']}")
+    print(f"localops/encoding/prices.json: {len(made['providers'])} providers, genai-prices {made['version']}")
     return 0
 
 

@@ -32,8 +32,8 @@ QUICKSTART = re.compile(
 
 NEEDED = (
     "localops/py.typed",
-    "localops/sql/schema.sql",
-    "localops/prices.json",
+    "localops/journal/sql/schema.sql",
+    "localops/encoding/prices.json",
     "localops/docs/quickstart.md",
     "localops/web/session.js",
     "localops_sync/worker.py",

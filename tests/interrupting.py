@@ -10,8 +10,9 @@ from tests import programs
 PROGRAM = """
 import ctypes, json, os, random, signal, subprocess, sys, threading, time
 import localops
-from localops import interruption, journal, journal_file, spill
-from localops.context import scope
+from localops import interruption
+from localops.journal import journal, journal_file, spill
+from localops.recording.context import scope
 from localops.decorators import tool
 
 how, what, wanted, seed, kind, limit = sys.argv[1:]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from localops import clock, rows
-from localops.stored import Stored
+from localops import clock
+from localops.journal import rows
+from localops.journal.stored import Stored
 
 SESSION = clock.new_id()
 

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from localops import analytics, ends
-from localops.reader import Reader
+from localops.journal.reader import Reader
+from localops.reading import analytics, session_state
 
 _TOP = Path(__file__).parent.parent
 _PATH = os.pathsep.join([str(_TOP), str(_TOP / "sync")])
@@ -69,10 +69,10 @@ def sessions() -> list[bytes]:
     return [session for (session,) in found]
 
 
-def standing(session: bytes | None = None) -> ends.Standing:
+def standing(session: bytes | None = None) -> session_state.Standing:
     """How a session stands (the only one there is, if none is named)."""
     with reader() as journal:
-        return ends.standing(journal, project(), session or sessions()[-1])
+        return session_state.standing(journal, project(), session or sessions()[-1])
 
 
 def figures(session: bytes | None = None) -> analytics.Totals:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from localops import alive, host
+from localops import host
+from localops.journal import participants
 from tests import programs
 
 _TAKE_PART = (
@@ -26,9 +27,9 @@ def test_alive_until_killed() -> None:
     """The kernel frees the lock of a killed process, and no sooner."""
     with programs.start(_TAKE_PART, programs.project()) as program:
         who = card(programs.first_line(program).strip())
-        assert alive.is_alive(programs.project(), who) is True
+        assert participants.is_alive(programs.project(), who) is True
         programs.kill(program)
-    assert alive.is_alive(programs.project(), who) is False
+    assert participants.is_alive(programs.project(), who) is False
 
 
 def test_a_fork_does_not_keep_its_parent_alive() -> None:
@@ -37,21 +38,21 @@ def test_a_fork_does_not_keep_its_parent_alive() -> None:
     with programs.start(code, programs.project()) as program:
         assert program.stdin is not None
         who = card(programs.first_line(program).strip())
-        assert alive.is_alive(programs.project(), who) is True
+        assert participants.is_alive(programs.project(), who) is True
         program.stdin.write("\n")  # one of the two goes on
         program.stdin.flush()
         program.stdin.close()
         program.wait(30)
-    assert alive.is_alive(programs.project(), who) is False
+    assert participants.is_alive(programs.project(), who) is False
 
 
 def test_sweeping_takes_only_the_dead() -> None:
     """The file of a process that is gone is removed; that of one that lives, or is to be kept, stays."""
-    mine = alive.Participant(programs.project())
+    mine = participants.Participant(programs.project())
     dead, kept = (programs.run(_TAKE_PART + "os._exit(1)", programs.project()).stdout.strip() for _ in range(2))
-    alive.sweep(programs.project(), {kept})
-    assert sorted(os.listdir(alive.folder_of(programs.project()))) == sorted([kept, mine.id.hex()])
-    assert dead not in os.listdir(alive.folder_of(programs.project()))
+    participants.sweep(programs.project(), {kept})
+    assert sorted(os.listdir(participants.folder_of(programs.project()))) == sorted([kept, mine.id.hex()])
+    assert dead not in os.listdir(participants.folder_of(programs.project()))
     mine.close()
 
 
@@ -61,7 +62,7 @@ def test_who_begins_while_others_sweep_is_seen() -> None:
     program = programs.start(sweeper, programs.project())
     try:
         for _ in range(300):
-            mine = alive.Participant(programs.project())
+            mine = participants.Participant(programs.project())
             assert os.stat(mine.path).st_ino == mine._inode
             mine.close()
     finally:
@@ -75,12 +76,12 @@ def test_a_file_that_is_swept_before_it_is_locked_is_made_again(monkeypatch: pyt
 
     def sweep_and_lock(handle: int, how: int) -> None:
         if not swept:
-            swept.extend(os.listdir(alive.folder_of(programs.project())))
-            os.unlink(os.path.join(alive.folder_of(programs.project()), swept[0]))
+            swept.extend(os.listdir(participants.folder_of(programs.project())))
+            os.unlink(os.path.join(participants.folder_of(programs.project()), swept[0]))
         lock(handle, how)
 
     monkeypatch.setattr(fcntl, "lockf", sweep_and_lock)
-    mine = alive.Participant(programs.project())
+    mine = participants.Participant(programs.project())
     assert swept == [mine.id.hex()]
     assert os.stat(mine.path).st_ino == mine._inode
     mine.close()
@@ -90,7 +91,7 @@ def test_one_at_a_time() -> None:
     """What must not be done twice at a time is refused to whoever comes second."""
     os.makedirs(programs.project())
     code = "import sys\nfrom localops import alive\nwith alive.alone(sys.argv[1]): print('in')"
-    with alive.alone(programs.project()):
+    with participants.alone(programs.project()):
         assert "BlockingIOError" in programs.run(code, programs.project()).stderr
     assert programs.run(code, programs.project()).stdout == "in\n"
 
@@ -100,6 +101,6 @@ def test_who_could_not_lock_a_file_is_not_dead(tmp_path: Path) -> None:
     folder = tmp_path / "project"
     folder.mkdir()
     (folder / "alive").write_text("in the way")
-    mine = alive.Participant(str(folder))
+    mine = participants.Participant(str(folder))
     (folder / "alive").unlink()
-    assert alive.is_alive(str(folder), mine.card()) is None
+    assert participants.is_alive(str(folder), mine.card()) is None

@@ -10,12 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import localops
-from localops import ActionEvent, ErrorEvent, LLMEvent, ToolEvent, analytics, clock, config, rows
-from localops.analytics import Chosen, percentile
-from localops.home import Home
-from localops.journal import Journal
-from localops.reader import Reader
-from localops.story import Story
+from localops import ActionEvent, ErrorEvent, LLMEvent, ToolEvent, clock, config
+from localops.journal import rows
+from localops.journal.journal import Journal
+from localops.journal.reader import Reader
+from localops.reading import analytics
+from localops.reading.analytics import Chosen, percentile
+from localops.reading.home import Home
+from localops.reading.story import Story
 from tests.examples import examples
 
 SECOND = 1_000_000_000

@@ -13,13 +13,14 @@ from typing import Any
 import pytest
 
 import localops
-from localops import analytics, export, facts, rows, sql, stored
-from localops.billing import is_unbilled
-from localops.events import ActionEvent, ErrorEvent, LLMEvent, ToolEvent
-from localops.reader import Reader
+from localops.journal import rows, sql, stored
+from localops.journal.reader import Reader
+from localops.reading import analytics, export, facts
+from localops.reading.snapshot import Snapshot
+from localops.recording.billing import is_unbilled
+from localops.recording.events import ActionEvent, ErrorEvent, LLMEvent, ToolEvent
+from localops.recording.session import Session
 from localops.server import details, timeline
-from localops.session import Session
-from localops.snapshot import Snapshot
 
 
 @pytest.fixture
@@ -216,7 +217,7 @@ def test_commands_mark_a_call_that_failed_later(failed: Session) -> None:
 
 def test_the_page_says_that_calls_were_not_billed(failed: Session) -> None:
     """Nobody gave a cost of theirs, and no table knew one."""
-    from localops.home import Home
+    from localops.reading.home import Home
 
     with Home(str(Path(failed._journal.folder).parent)) as home:
         project, id = home.find("last")

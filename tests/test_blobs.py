@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from localops import blobs, doctor, host
-from localops.story import Story
+from localops import host
+from localops.journal import blobs
+from localops.reading.story import Story
+from localops.upkeep import doctor
 from tests import programs
 
 

@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localops import bundle, encode, lines, rows
-from localops.bundle import Batch, Previous
+from localops.encoding import encode
 from localops.errors import BundleError
+from localops.journal import lines, rows
+from localops.transfer import bundle
+from localops.transfer.bundle import Batch, Previous
 from tests.made import stored
 from tests.test_rows import any_row
 

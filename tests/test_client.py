@@ -11,8 +11,8 @@ import pytest
 
 import localops
 from localops import ActionEvent, Config, LLMEvent
-from localops.client import Client, script_name
 from localops.errors import NoSession
+from localops.recording.client import Client, script_name
 
 
 @pytest.fixture

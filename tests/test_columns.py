@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localops import clock, columns, rows
-from localops.stored import Stored
+from localops import clock
+from localops.journal import columns, rows
+from localops.journal.stored import Stored
 from tests.made import stored
 from tests.test_rows import any_row
 

@@ -13,8 +13,8 @@ import pytest
 
 import localops
 from localops import Session
-from localops.context import NOWHERE, Stay, around, carry, scope
 from localops.decorators import operation
+from localops.recording.context import NOWHERE, Stay, around, carry, scope
 
 
 def begun(**options: Any) -> Session:

@@ -11,11 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import localops
-from localops import bundle, clock, delivery, prune, rows
-from localops.bundle import Ack, Batch
-from localops.delivery import Ledger, Limits
-from localops.journal import Journal
-from localops.reader import Reader
+from localops import clock
+from localops.journal import rows
+from localops.journal.journal import Journal
+from localops.journal.reader import Reader
+from localops.transfer import bundle, delivery
+from localops.transfer.bundle import Ack, Batch
+from localops.transfer.delivery import Ledger, Limits
+from localops.upkeep import prune
 from tests.examples import examples
 
 

@@ -12,10 +12,13 @@ import apsw
 import pytest
 
 import localops
-from localops import alive, blobs, clock, delivery, doctor, rows, salvage, spill
-from localops.journal import Journal
-from localops.reader import Reader
-from localops.spill import Claim, Spill
+from localops import clock
+from localops.journal import blobs, participants, rows, spill
+from localops.journal.journal import Journal
+from localops.journal.reader import Reader
+from localops.journal.spill import Claim, Spill
+from localops.transfer import delivery
+from localops.upkeep import doctor, salvage
 from tests import programs
 
 
@@ -296,7 +299,7 @@ def test_a_copy_that_a_killed_look_left_is_found_and_removed(home: Path) -> None
     left = home / "default" / ".doctor-abc"
     left.mkdir(mode=0o700)
     (left / "copy").write_bytes(b"x")
-    with alive.alone(str(left)):
+    with participants.alone(str(left)):
         assert _faults(home) == []
     (found,) = _faults(home, deep=True)
     assert str(left) in found.text

@@ -27,10 +27,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import localops
-from localops import interruption, values
-from localops.encode import Encoder, Fragment, _small_room, dumps, loads
-from localops.redact import Known, Redactor
-from localops.values import MAX_BLOB, MAX_DEPTH, Walk
+from localops import interruption
+from localops.encoding import plain_values
+from localops.encoding.encode import Encoder, Fragment, _small_room, dumps, loads
+from localops.encoding.plain_values import MAX_BLOB, MAX_DEPTH, Walk
+from localops.encoding.redact import Known, Redactor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -490,7 +491,7 @@ class _Refusing:
 )
 def test_what_takes_long_counts_for_more(item: object, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The slower a value is to write, the fewer of it end the walk: an event never takes long."""
-    monkeypatch.setattr(values, "MAX_NODES", 50_000)
+    monkeypatch.setattr(plain_values, "MAX_NODES", 50_000)
     body = _body_of([item] * 13_000)
     written = body["params"]
     assert isinstance(written, list)
@@ -552,7 +553,7 @@ def test_a_secret_among_many_is_found() -> None:
     """Names and texts are looked at many at a time; a secret among them is still seen, as key, item and option."""
     plain = {str(number): f"text {number}" for number in range(2_500)}
     secret = "sk-" + "aB3" * 12
-    values: list[object] = [
+    plain_values: list[object] = [
         {**plain, "last": f"the key is {secret}", "n": math.nan},
         {**plain, "password": secret, 5: 6},  # type: ignore[misc]
         [*plain, secret, math.nan],
@@ -560,7 +561,7 @@ def test_a_secret_among_many_is_found() -> None:
         {secret: 1, 5: plain},
         {5: {"token": (secret,)}},
     ]
-    for value in values:
+    for value in plain_values:
         text = Encoder(redactor=Redactor()).encode({"params": value})
         assert secret not in text
         assert "[redacted:" in text
@@ -687,7 +688,7 @@ def test_the_modules_stay_light() -> None:
     code = (
         "import sys, orjson; before = set(sys.modules); package = type(sys)('localops');"
         "sys.modules['localops'] = package;"
-        f"package.__path__ = {localops.__path__!r}; import localops.encode;"
+        f"package.__path__ = {localops.__path__!r}; import localops.encoding.encode;"
         f"print(*(set(sys.modules) - before) & set({heavy.split()}))"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

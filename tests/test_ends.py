@@ -8,8 +8,11 @@ import signal
 import pytest
 
 import localops
-from localops import alive, api, clock, encode, ends, host, rows
-from localops.journal import Journal
+from localops import api, clock, host
+from localops.encoding import encode
+from localops.journal import participants, rows
+from localops.journal.journal import Journal
+from localops.reading import session_state
 from tests import programs
 
 _INIT = "import localops, os, sys, signal, threading, time\nsession = localops.init(env_data_opt_out=True)\n"
@@ -102,11 +105,11 @@ def test_a_row_after_a_derived_end_takes_it_back(tmp_path: object) -> None:
     journal, session = Journal(programs.project()), clock.new_id()
     card: dict[str, object] = {"participant": clock.new_id().hex(), "boot": host.boot_id()}
     _write(journal, "session", session, card)
-    assert ends.derive(journal) == 1
-    assert ends.standing(journal, journal.folder, session).state == "Indeterminate"
+    assert session_state.derive(journal) == 1
+    assert session_state.standing(journal, journal.folder, session).state == "Indeterminate"
     participant = journal.participate()
     _write(journal, "join", session, participant.card(), parent=participant.id)
-    assert ends.standing(journal, journal.folder, session).state == "Running"
+    assert session_state.standing(journal, journal.folder, session).state == "Running"
     journal.close()
 
 
@@ -118,7 +121,7 @@ def test_who_cannot_be_seen_is_unknown(known: str) -> None:
     if known.startswith("this"):
         card["machine"] = host.machine_id()
     _write(journal, "session", session, {} if known.startswith("no") else card)
-    stands = ends.standing(journal, journal.folder, session)
+    stands = session_state.standing(journal, journal.folder, session)
     journal.close()
     assert stands.state == ("Indeterminate" if known.startswith("this") else "Unknown")
     assert stands.state == "Indeterminate" or str(stands.reason).startswith("last heard of at")
@@ -206,13 +209,13 @@ def test_sessions_end_one_by_one() -> None:
 
 def test_the_probe_does_not_disturb_the_living() -> None:
     """However often a participant is looked at, its lock stays, and the looker never drops its own."""
-    mine = alive.Participant(programs.project())
+    mine = participants.Participant(programs.project())
     look = (
-        "import sys; from localops import alive, host\n"
+        "import sys; from localops import host; from localops.journal import participants as alive\n"
         "print(alive.is_alive(sys.argv[1], {'participant': sys.argv[2], 'boot': host.boot_id()}))"
     )
     for _ in range(3):
-        assert alive.is_alive(programs.project(), mine.card())
+        assert participants.is_alive(programs.project(), mine.card())
         assert programs.run(look, programs.project(), mine.id.hex()).stdout == "True\n"
     os.unlink(mine.path)
     mine.check()
@@ -319,14 +322,14 @@ def test_what_came_since_the_last_look_says_whether_another_is_needed() -> None:
     """One's own sessions and those that were ended need none; one that is open does, and so does too much news."""
     session = api.client().start()
     journal = session.recorder.journal
-    others, seen = ends.others_open_since(journal, 0)
+    others, seen = session_state.others_open_since(journal, 0)
     assert (others, seen > 0) == (False, True)
     programs.run("import localops; localops.start_session().end_session('Success')")
-    others, newest = ends.others_open_since(journal, seen)
+    others, newest = session_state.others_open_since(journal, seen)
     assert (others, newest > seen) == (False, True)
     programs.run("import localops, os; localops.start_session(); os._exit(0)")
-    assert ends.others_open_since(journal, newest)[0]
+    assert session_state.others_open_since(journal, newest)[0]
     for _ in range(1_100):
         session.record(localops.ActionEvent())
-    assert ends.others_open_since(journal, newest)[0]
+    assert session_state.others_open_since(journal, newest)[0]
     session.end_session("Success")

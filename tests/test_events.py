@@ -12,7 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localops import ActionEvent, ErrorEvent, Event, LLMEvent, ToolEvent, events, rows
+from localops import ActionEvent, ErrorEvent, Event, LLMEvent, ToolEvent
+from localops.journal import rows
+from localops.recording import events
 
 COMMON = "event_type params returns init_timestamp end_timestamp agent_id id session_id".split()
 OWN = {

@@ -13,12 +13,13 @@ from pathlib import Path
 import pytest
 
 import localops
-from localops import export, lines
 from localops.decorators import operation, tool
-from localops.journal import Journal
-from localops.pricing import Prices
-from localops.reader import Reader
-from localops.repricing import reprice
+from localops.encoding.pricing import Prices
+from localops.journal import lines
+from localops.journal.journal import Journal
+from localops.journal.reader import Reader
+from localops.reading import export
+from localops.upkeep.repricing import reprice
 
 _HOSTILE = "</script><img src=x onerror=alert(1)>\x1b[2J"
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 import localops
-from localops import analytics, facts
-from localops.analytics import Later
-from localops.home import Filters, Home, Project
+from localops.reading import analytics, facts
+from localops.reading.analytics import Later
+from localops.reading.home import Filters, Home, Project
 from tests import made
 
 

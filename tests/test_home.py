@@ -13,12 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import localops
-from localops import clock, config, encode, host, rows, sql
+from localops import clock, config, host
+from localops.encoding import encode
 from localops.errors import Ambiguous, ConfigError, NotFound
-from localops.home import Filters, Home, Listed, id_range
-from localops.journal import Journal
-from localops.reader import Reader
-from localops.spill import Claim, Spill, waiting
+from localops.journal import rows, sql
+from localops.journal.journal import Journal
+from localops.journal.reader import Reader
+from localops.journal.spill import Claim, Spill, waiting
+from localops.reading.home import Filters, Home, Listed, id_range
 from tests import programs
 from tests.examples import examples
 
@@ -199,7 +201,7 @@ def test_an_id_lies_in_the_range_of_each_of_its_beginnings(id: bytes, digits: in
 
 
 def _plans(journal: Journal, file: str) -> dict[str, list[str]]:
-    from localops.sql import statements
+    from localops.journal.sql import statements
 
     names = "before_ns before_key since until many most state dim value facets ids session low high after tag"
     values = dict.fromkeys(names.split())

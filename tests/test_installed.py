@@ -68,7 +68,7 @@ def test_the_hooks_are_found_and_take_along_every_file() -> None:
 
 def test_without_the_price_table_a_call_is_unpriced(tmp_path: Path) -> None:
     """No price means unpriced: the call is recorded, and that the table is missing is said once."""
-    done = _run(_installed(tmp_path, "sql/*.sql"))
+    done = _run(_installed(tmp_path, "journal/sql/*.sql"))
     assert done.returncode == 0
     assert "'LLM calls': 1" in done.stdout
     assert done.stderr.count("localops is not installed completely") == 1
@@ -78,8 +78,8 @@ def test_without_the_price_table_a_call_is_unpriced(tmp_path: Path) -> None:
 
 def test_a_broken_price_table_is_as_good_as_none(tmp_path: Path) -> None:
     """Half a file is said like a missing one."""
-    library = _installed(tmp_path, "sql/*.sql")
-    (library / "localops" / "prices.json").write_text('{"version": "1", "prov')
+    library = _installed(tmp_path, "journal/sql/*.sql")
+    (library / "localops" / "encoding" / "prices.json").write_text('{"version": "1", "prov')
     done = _run(library)
     assert "'LLM calls': 1" in done.stdout
     assert done.stderr.count("localops is not installed completely") == 1
@@ -87,11 +87,11 @@ def test_a_broken_price_table_is_as_good_as_none(tmp_path: Path) -> None:
 
 def test_without_its_sql_a_program_runs_and_is_told_why(tmp_path: Path) -> None:
     """Rows go to the spill file, and the error names the missing file and the cure."""
-    library = _installed(tmp_path, "prices.json")
+    library = _installed(tmp_path, "encoding/prices.json")
     done = _run(library)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
-    assert f"{library}/localops/sql/schema.sql cannot be read" in done.stderr
+    assert f"{library}/localops/journal/sql/schema.sql cannot be read" in done.stderr
     assert "--collect-data localops" in done.stderr
     assert list((tmp_path / "home" / "default" / "spill").glob("*.ndjson"))
 

@@ -11,13 +11,17 @@ from pathlib import Path
 import pytest
 
 import localops
-from localops import analytics, blobs, bundle, clock, intake, prune, rows
-from localops.bundle import Ack, Batch, Previous
-from localops.delivery import Ledger, Limits
-from localops.intake import Apart
-from localops.journal import Journal
-from localops.reader import Reader
-from localops.stored import Stored
+from localops import clock
+from localops.journal import blobs, rows
+from localops.journal.journal import Journal
+from localops.journal.reader import Reader
+from localops.journal.stored import Stored
+from localops.reading import analytics
+from localops.transfer import bundle, ingest
+from localops.transfer.bundle import Ack, Batch, Previous
+from localops.transfer.delivery import Ledger, Limits
+from localops.transfer.ingest import Apart
+from localops.upkeep import prune
 from tests.made import stored
 
 
@@ -58,8 +62,8 @@ def test_rows_come_in_once_however_often(hub: Journal, sender: tuple[Journal, Le
     """A batch that is sent twice is stored once; figures are the sender's, and both receipts say the same."""
     source, ledger, session = sender
     batches = _batches(ledger)
-    first = [intake.take(hub, batch, by="hub", key="k")[0] for batch in batches]
-    again = [intake.take(hub, batch, by="hub", key="k")[0] for batch in batches]
+    first = [ingest.take(hub, batch, by="hub", key="k")[0] for batch in batches]
+    again = [ingest.take(hub, batch, by="hub", key="k")[0] for batch in batches]
     assert [ack.stored for ack in first] == [len(batch.rows) for batch in batches]
     assert [ack.stored for ack in again] == [0] * len(batches)
     assert _identities(hub) == _identities(source)
@@ -74,13 +78,13 @@ def test_a_hub_signs_for_no_row_whose_file_it_has_not(hub: Journal) -> None:
     bodies = [None, f'{{"returns":{{"$blob":"{digest}","$len":4000,"head":""}}}}']
     made = [rows.make("action", clock.new_id(), id=clock.new_id(), at_ns=1, body=body) for body in bodies]
     batch = Batch("a" * 32, [], stored(made), [(1, 2)])
-    copy, _ = intake.take(hub, batch, by="here", copy=True)
+    copy, _ = ingest.take(hub, batch, by="here", copy=True)
     assert (copy.stored, copy.refused) == (2, {})
-    ack, _ = intake.take(hub, batch, by="hub", key="k")
+    ack, _ = ingest.take(hub, batch, by="hub", key="k")
     assert (list(ack.refused), ack.receipt and ack.receipt["ranges"]) == ([2], [[1, 1]])
     assert "is not here" in ack.refused[2]
     blobs.keep(hub.folder, data)
-    ack, _ = intake.take(hub, batch, by="hub", key="k")
+    ack, _ = ingest.take(hub, batch, by="hub", key="k")
     assert (ack.refused, ack.receipt and ack.receipt["ranges"]) == ({}, [[1, 2]])
 
 
@@ -88,11 +92,11 @@ def test_a_sender_that_is_ahead_is_told(hub: Journal, sender: tuple[Journal, Led
     """When the row before a batch is not here nothing is stored, and the answer says what is."""
     _, ledger, _ = sender
     first, second, third, *_ = _batches(ledger, 2)
-    intake.take(hub, first, by="hub")
+    ingest.take(hub, first, by="hub")
     row = second.rows[-1]
     ahead = replace(third, previous=Previous(row.seq, row.id, row.phase, 0, row.session))
     with pytest.raises(Apart) as told:
-        intake.take(hub, ahead, by="hub")
+        ingest.take(hub, ahead, by="hub")
     assert told.value.held == [(first.ranges[0][0], first.ranges[-1][1])]
     last = first.rows[-1]
     assert told.value.marks == [(last.seq, last.id, last.phase)]
@@ -103,11 +107,11 @@ def test_a_journal_knows_its_earlier_names(hub: Journal, sender: tuple[Journal, 
     """What came from a journal before it was moved counts as held after it has a new id."""
     _, ledger, _ = sender
     first, second, *_ = _batches(ledger, 2)
-    intake.take(hub, first, by="hub")
+    ingest.take(hub, first, by="hub")
     stranger = Previous(99, b"?" * 16, 0, 0, b"s" * 16)
     moved = replace(second, journal="new", lineage=[first.journal], previous=stranger)
     with pytest.raises(Apart) as told:
-        intake.take(hub, moved, by="hub")
+        ingest.take(hub, moved, by="hub")
     assert told.value.held
 
 
@@ -115,10 +119,10 @@ def test_deleted_sessions_do_not_come_back(hub: Journal, sender: tuple[Journal, 
     """After a session was pruned here, its rows are taken with thanks and not stored."""
     _, ledger, session = sender
     for batch in _batches(ledger):
-        intake.take(hub, batch, by="hub")
+        ingest.take(hub, batch, by="hub")
     with Reader(hub.path) as reader:
         prune.take(hub, [prune.look(reader, hub.folder, session)])
-    found = [intake.take(hub, batch, by="hub") for batch in _batches(ledger)]
+    found = [ingest.take(hub, batch, by="hub") for batch in _batches(ledger)]
     of_session = [row for batch in _batches(ledger) for row in batch.rows if row.session == session]
     assert sum(gone for _, gone in found) == len(of_session)
     assert analytics.totals(hub, session) == analytics.NOTHING
@@ -128,11 +132,11 @@ def test_other_rows_under_the_same_seqs_are_noticed(hub: Journal, sender: tuple[
     """A journal that was set back and went on sends new rows under old seqs: they are stored, and it is told."""
     _, ledger, _ = sender
     [batch] = _batches(ledger, 100)
-    intake.take(hub, batch, by="hub")
+    ingest.take(hub, batch, by="hub")
     new = rows.make("action", b"n" * 16, id=clock.new_id(), at_ns=clock.now_ns())
     last = batch.rows[-1].seq
     set_back = replace(batch, rows=[Stored(last, *new)], ranges=[(last, last)])
-    ack, _ = intake.take(hub, set_back, by="hub")
+    ack, _ = ingest.take(hub, set_back, by="hub")
     assert (ack.stored, ack.forked) == (1, True)
 
 
@@ -140,13 +144,13 @@ def test_what_was_held_of_other_rows_is_not_told(hub: Journal, sender: tuple[Jou
     """Once other rows came under the same seqs, one of them in order does not vouch for those that never came."""
     _, ledger, _ = sender
     [batch] = _batches(ledger, 100)
-    intake.take(hub, batch, by="hub")
+    ingest.take(hub, batch, by="hub")
     made = (rows.make("action", b"o" * 16, id=clock.new_id(), at_ns=clock.now_ns()) for _ in batch.rows)
     other = stored(made, batch.rows[0].seq)
     some = replace(batch, rows=[other[1], other[3]], ranges=[(other[1].seq,) * 2, (other[3].seq,) * 2])
-    assert intake.take(hub, some, by="hub")[0].forked
+    assert ingest.take(hub, some, by="hub")[0].forked
     with pytest.raises(Apart) as apart:
-        intake.take(hub, replace(batch, previous=Previous(99, b"n" * 16, 0, 5, b"n" * 16)), by="hub")
+        ingest.take(hub, replace(batch, previous=Previous(99, b"n" * 16, 0, 5, b"n" * 16)), by="hub")
     assert apart.value.held == some.ranges
 
 
@@ -158,16 +162,16 @@ def test_figures_that_differ_are_said(hub: Journal, sender: tuple[Journal, Ledge
     _, ledger, session = sender
     [batch] = _batches(ledger, 100)
     totals = ledger.totals([session], batch.rows[-1].seq)
-    whole, _ = intake.take(hub, replace(batch, totals=totals), by="hub")
+    whole, _ = ingest.take(hub, replace(batch, totals=totals), by="hub")
     assert whole.differs == []
     more = [{**totals[0], "rows": totals[0]["rows"] + 1}]
     wrong = [{**totals[0], "cost": 1}]
     fewer = [{**totals[0], "rows": 1}]
     other = [{name: value for name, value in totals[0].items() if name != "cost"}]
-    assert intake.take(hub, replace(batch, totals=more), by="hub")[0].differs == [session.hex()]
-    assert intake.take(hub, replace(batch, totals=wrong), by="hub")[0].differs == [session.hex()]
-    assert intake.take(hub, replace(batch, totals=fewer), by="hub")[0].differs == []
-    assert intake.take(hub, replace(batch, totals=other), by="hub")[0].differs == []
+    assert ingest.take(hub, replace(batch, totals=more), by="hub")[0].differs == [session.hex()]
+    assert ingest.take(hub, replace(batch, totals=wrong), by="hub")[0].differs == [session.hex()]
+    assert ingest.take(hub, replace(batch, totals=fewer), by="hub")[0].differs == []
+    assert ingest.take(hub, replace(batch, totals=other), by="hub")[0].differs == []
 
 
 def test_marks_grow_sparse(hub: Journal, sender: tuple[Journal, Ledger, bytes]) -> None:
@@ -177,10 +181,10 @@ def test_marks_grow_sparse(hub: Journal, sender: tuple[Journal, Ledger, bytes]) 
         source.append(rows.make("action", b"m" * 16, id=clock.new_id(), at_ns=clock.now_ns()))
     batches = _batches(ledger, 1)
     for batch in batches:
-        intake.take(hub, replace(batch, previous=None), by="hub")
+        ingest.take(hub, replace(batch, previous=None), by="hub")
     stranger = replace(batches[0], previous=Previous(99, b"?" * 16, 0, 0, b"s" * 16))
     with pytest.raises(Apart) as told:
-        intake.take(hub, stranger, by="hub")
+        ingest.take(hub, stranger, by="hub")
     seqs = [seq for seq, _, _ in told.value.marks]
     assert 32 < len(seqs) <= 64
     assert seqs == sorted(seqs, reverse=True)
@@ -193,7 +197,7 @@ def test_refused_rows_are_left_out(hub: Journal, sender: tuple[Journal, Ledger, 
     [batch] = _batches(ledger, 100)
     seq = batch.rows[2].seq
     readable = replace(batch, rows=[row for row in batch.rows if row.seq != seq])
-    ack, _ = intake.take(hub, readable, by="hub", key="k", refused={seq: "torn"})
+    ack, _ = ingest.take(hub, readable, by="hub", key="k", refused={seq: "torn"})
     assert ack == Ack({seq: "torn"}, ack.receipt, "hub", len(readable.rows), [], False)
     assert ack.receipt is not None
     assert bundle.is_signed(ack.receipt, "k")
@@ -207,8 +211,8 @@ def test_a_batch_that_is_sent_again_with_more_behind_it_is_no_other(
     _, ledger, _ = sender
     first, *_ = _batches(ledger, 3)
     [whole] = _batches(ledger, 100)
-    intake.take(hub, first, by="hub")
-    ack, _ = intake.take(hub, whole, by="hub")
+    ingest.take(hub, first, by="hub")
+    ack, _ = ingest.take(hub, whole, by="hub")
     assert (ack.stored, ack.forked) == (len(whole.rows) - 3, False)
 
 
@@ -220,11 +224,11 @@ def test_contents_take_the_place_of_rows_that_came_without(hub: Journal, sender:
     """A remote that was for metadata first gets the contents later: rows are filled in, and counted once."""
     source, ledger, session = sender
     [batch] = _batches(ledger, 100)
-    intake.take(hub, _stripped(batch), by="hub")
+    ingest.take(hub, _stripped(batch), by="hub")
     before = analytics.totals(hub, session)
     other = Ledger(ledger.reader, ledger.folder, "further on")
     hub.transact(lambda execute: other._add(execute, [(1, 100)]))
-    ack, _ = intake.take(hub, batch, by="hub", key="k")
+    ack, _ = ingest.take(hub, batch, by="hub", key="k")
     filled = sum(bundle.without_content(row) != row for row in batch.rows)
     assert (ack.refused, ack.stored) == ({}, filled)
     assert filled > 4
@@ -241,8 +245,8 @@ def test_rows_without_contents_take_the_place_of_none(hub: Journal, sender: tupl
     """Who sends less than is here is signed for, and what is here stays."""
     source, ledger, _ = sender
     [batch] = _batches(ledger, 100)
-    intake.take(hub, batch, by="hub")
-    ack, _ = intake.take(hub, _stripped(batch), by="hub", key="k")
+    ingest.take(hub, batch, by="hub")
+    ack, _ = ingest.take(hub, _stripped(batch), by="hub", key="k")
     assert (ack.refused, ack.stored) == ({}, 0)
     assert _identities(hub) == _identities(source)
 
@@ -253,11 +257,11 @@ def test_nothing_is_signed_that_is_here_with_other_contents(
     """A row that contradicts one which is here is refused by itself, also within a batch, and is in no receipt."""
     source, ledger, _ = sender
     [batch] = _batches(ledger, 100)
-    intake.take(hub, batch, by="hub")
+    ingest.take(hub, batch, by="hub")
     row = batch.rows[3]
     seq = row.seq
     forged = replace(batch, rows=[row._replace(name="forged").with_body(row.body)], ranges=[(seq, seq)])
-    ack, _ = intake.take(hub, forged, by="hub", key="k")
+    ack, _ = ingest.take(hub, forged, by="hub", key="k")
     assert (list(ack.refused), ack.stored) == ([seq], 0)
     assert ack.receipt is not None
     assert (ack.receipt["rows"], ack.receipt["ranges"]) == (0, [])
@@ -265,7 +269,7 @@ def test_nothing_is_signed_that_is_here_with_other_contents(
     new = rows.make("action", b"n" * 16, id=clock.new_id(), at_ns=clock.now_ns())
     twin = Stored(91, *new)._replace(name="b").with_body(None)
     twice = replace(batch, rows=[Stored(90, *new), twin], ranges=[(90, 91)])
-    assert list(intake.take(hub, twice, by="hub")[0].refused) == [91]
+    assert list(ingest.take(hub, twice, by="hub")[0].refused) == [91]
 
 
 @pytest.mark.parametrize("damage", ["body = replace(body, 'x', 'y')", "body = cast(x'ff' as text)", "name = 'z'"])
@@ -275,9 +279,9 @@ def test_a_damaged_row_is_mended_by_the_same_row(
     """A row in which bits have flipped is replaced when the row it was comes again."""
     source, ledger, _ = sender
     [batch] = _batches(ledger, 100)
-    intake.take(hub, batch, by="hub")
+    ingest.take(hub, batch, by="hub")
     hub.transact(lambda execute: execute(f"update event set {damage} where kind = 'llm'"))
-    ack, _ = intake.take(hub, batch, by="hub")
+    ack, _ = ingest.take(hub, batch, by="hub")
     assert (ack.refused, ack.stored) == ({}, 5)
     with Reader(hub.path) as reader:
         assert all(row.is_intact for row in reader.stream())

@@ -22,9 +22,10 @@ from typing import Any
 import pytest
 
 import localops
-from localops import alive, api, careful, interruption, locks
-from localops.encode import Encoder
+from localops import api, careful, interruption
+from localops.encoding.encode import Encoder
 from localops.interruption import deliver, hold, is_programs, settle
+from localops.journal import locks, participants
 
 
 class Late(Exception):
@@ -246,7 +247,7 @@ def test_a_guard_that_is_interrupted_leaves_no_descriptor(tmp_path: Path) -> Non
     """What was opened is closed, and a folder is not locked any more."""
 
     def alone() -> None:
-        with alive.alone(str(tmp_path)):
+        with participants.alone(str(tmp_path)):
             pass
 
     def high() -> None:
@@ -321,15 +322,15 @@ def test_a_raised_exception_frees_what_it_holds_at_once(step: str) -> None:
 def test_a_timeout_error_of_a_handler_is_no_failure_of_the_lock(tmp_path: Path) -> None:
     """A participant that is interrupted by one while it announces itself has its lock, and the program its error."""
     place = 0
-    participants: list[alive.Participant] = []
-    while interrupted_at(place, lambda: participants.append(alive.Participant(str(tmp_path))), TimeoutError):
+    begun: list[participants.Participant] = []
+    while interrupted_at(place, lambda: begun.append(participants.Participant(str(tmp_path))), TimeoutError):
         place += 1
         try:
             deliver()
         except TimeoutError:
             pass
     assert place >= 5
-    assert participants
-    for participant in participants:
+    assert begun
+    for participant in begun:
         assert participant.card()["place"] != 0
         participant.close()

@@ -19,13 +19,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from localops import clock, encode, ends, folding, interruption, journal_file, rows, salvage, spill, sql
-from localops import journal as journals
+from localops import clock, interruption
+from localops.encoding import encode
 from localops.errors import DamagedJournal, ForeignJournal
-from localops.journal import Journal
-from localops.reader import Reader
-from localops.spill import Claim, Spill
-from localops.sql import statements
+from localops.journal import journal as journals
+from localops.journal import journal_file, rollups, rows, spill, sql
+from localops.journal.journal import Journal
+from localops.journal.reader import Reader
+from localops.journal.spill import Claim, Spill
+from localops.journal.sql import statements
+from localops.reading import session_state
+from localops.upkeep import salvage
 from tests import programs
 from tests.examples import examples
 from tests.made import SESSION, event
@@ -270,7 +274,7 @@ def test_a_backup_put_in_place_is_not_mixed_with_the_old_wal(journal: Journal, f
 _RECORDS = """
 import select, sys, time
 from localops.errors import DamagedJournal, ForeignJournal
-from localops.journal import Journal
+from localops.journal.journal import Journal
 from tests.made import event
 journal, n, gone = Journal(sys.argv[1]), 0, None
 until = float("inf")
@@ -362,7 +366,8 @@ def test_an_open_by_other_code_is_noticed(journal: Journal, folder: str) -> None
     with open(journal.path + "-shm", "rb") as file:
         file.read(16)
     programs.run(
-        "import sys; from localops.journal import Journal; j = Journal(sys.argv[1]); j.fold(); j.close()", folder
+        "import sys; from localops.journal.journal import Journal; j = Journal(sys.argv[1]); j.fold(); j.close()",
+        folder,
     )
     for n in range(50):
         journal.append(event(f"{n}"))
@@ -443,10 +448,10 @@ def test_a_newer_release_may_let_us_write(folder: str) -> None:
     newer.transact(lambda execute: execute(f"pragma user_version = {sql.SCHEMA + 1}") and None)
     newer.close()
     again = Journal(folder + "-2")
-    for n in range(folding.BATCH + 10):
+    for n in range(rollups.BATCH + 10):
         again.append(event(f"{n}"))
     assert again.counts["spilled"] == 0
-    assert again.one("totals", session=SESSION)[0] == folding.BATCH + 11  # type: ignore[index]
+    assert again.one("totals", session=SESSION)[0] == rollups.BATCH + 11  # type: ignore[index]
     again.close()
 
 
@@ -691,7 +696,7 @@ def derived(journal: Journal) -> dict[str, list[Any]]:
     for table, columns in DERIVED.items():
         found[table] = sorted(connection.execute(f"select {columns} from {table}").fetchall(), key=repr)
     for session in (b"s" * 16, b"t" * 16):
-        found["stands"] = [*found.get("stands", []), ends.standing(journal, journal.folder, session)]
+        found["stands"] = [*found.get("stands", []), session_state.standing(journal, journal.folder, session)]
     found["id_of"] = [each for each in found["id_of"] if each[0][0] < 40 and len(set(each[0])) == 1]
     return found
 
@@ -733,7 +738,7 @@ def test_a_late_row_takes_a_derived_end_back_in_what_is_folded(journal: Journal)
 
 def test_figures_are_exact_before_and_after_the_fold(journal: Journal) -> None:
     """The rows past the mark and those before it always add up to all rows."""
-    for n in range(3 * folding.BATCH):
+    for n in range(3 * rollups.BATCH):
         journal.append(event(f"{n}", "llm", cost=n))
         if n % 100 == 0:
             figures = journal.one("totals", session=SESSION)
@@ -759,7 +764,7 @@ def test_one_of_many_writers_folds(folder: str) -> None:
     finds._file.execute = noted
     finds.append(event("last"))
     assert said[1:] == [mark]
-    assert finds._folding.due > folds._file.execute(mark).get + folding.BATCH - 1
+    assert finds._folding.due > folds._file.execute(mark).get + rollups.BATCH - 1
     for writer in (finds, folds):
         writer.close()
 

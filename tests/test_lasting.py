@@ -10,10 +10,12 @@ import pytest
 from click.testing import CliRunner
 
 import localops
-from localops import blobs, clock, host, remotes, rows, spill
+from localops import clock, host
 from localops.cli.backup import backup
 from localops.cli.export import export
+from localops.journal import blobs, rows, spill
 from localops.server import keys, store
+from localops.transfer import remotes
 from localops_sync import carry
 from tests import names
 

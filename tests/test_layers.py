@@ -16,32 +16,37 @@ _TOP = Path(__file__).parent.parent
 _LIBRARY = _TOP / "localops"
 _WORKER = _TOP / "sync" / "localops_sync"
 
-# Bottom up. A module imports only from lines below its own; `localops` is the package's own __init__.py.
+# The folders whose modules each have a line of their own; of the others, the whole folder has one.
+ROOMS = ("recording", "encoding", "journal", "reading", "transfer", "upkeep")
+
+# Bottom up. A module imports only from lines below its own; `localops` is the package's own __init__.py, and `room`
+# that of each room, which is empty.
 LAYERS = """
+    room
     careful errors clock host interruption rows shapes zstd
     context locks output redact sql
-    alive events pricing stored values
+    participants events pricing stored plain_values
     billing
     config encode
     columns parts story
-    ends
-    lines strangers
+    session_state
+    lines validation
     spill
-    blobs reader sidefile
+    blobs reader derived_file
     journal_file
-    folding losses recovery wal
+    rollups losses recovery wal
     journal
     analytics bundle salvage search
     snapshot
-    intake delivery
-    home lineage
+    ingest delivery
+    home parent_session
     facts prune remotes repricing doctor
-    measures
+    usage
     budget writer
     recorder
     operation
     session
-    exits
+    process_exit
     client
     api
     decorators
@@ -59,14 +64,14 @@ LAYERS = """
 # A package, and the only place that may import it. Everything else is the standard library.
 DOORS = {
     "apsw": [
-        "localops/journal.py",
-        "localops/journal_file.py",
-        "localops/reader.py",
-        "localops/recovery.py",
-        "localops/sidefile.py",
+        "localops/journal/journal.py",
+        "localops/journal/journal_file.py",
+        "localops/journal/reader.py",
+        "localops/journal/recovery.py",
+        "localops/journal/derived_file.py",
     ],
-    "orjson": ["localops/encode.py"],
-    "sqlite_utils": ["localops/export.py"],
+    "orjson": ["localops/encoding/encode.py"],
+    "sqlite_utils": ["localops/reading/export.py"],
     "requests": ["sync/localops_sync/transport.py"],
     "urllib3": ["sync/localops_sync/transport.py"],
     "filelock": ["sync/localops_sync/worker.py"],
@@ -89,8 +94,9 @@ def _module(file: Path) -> str:
     """The line's word for a file: its module, its folder below localops; the worker is one, and its commands."""
     if file.parts[0] == "sync":
         return "localops_sync.cli" if "cli" in file.parts else "localops_sync"
-    name = file.parts[1].removesuffix(".py")
-    return "localops" if name == "__init__" else name
+    in_room = file.parts[1] in ROOMS
+    name = file.parts[2 if in_room else 1].removesuffix(".py")
+    return ("room" if in_room else "localops") if name == "__init__" else name
 
 
 class _WithoutTypes(ast.NodeTransformer):
@@ -125,11 +131,16 @@ def _target(name: str) -> str | None:
     top, _, rest = name.partition(".")
     if top not in _OURS or name == "localops.__version__":
         return None
-    first = rest.partition(".")[0]
-    is_module = (_LIBRARY / first).is_dir() or (_LIBRARY / f"{first}.py").is_file()
     if name.startswith("localops_sync.cli"):
         return "localops_sync.cli"
-    return first if top == "localops" and first and is_module else top
+    if top == "localops_sync":
+        return top
+    *rooms, first = [word for word in rest.split(".")[: 2 if rest.partition(".")[0] in ROOMS else 1] if word] or [""]
+    folder = _LIBRARY.joinpath(*rooms)
+    is_module = first and ((folder / first).is_dir() or (folder / f"{first}.py").is_file())
+    if not is_module:
+        return "room" if rooms else top
+    return "room" if first in ROOMS and not rooms else first
 
 
 def test_every_module_has_a_layer() -> None:
@@ -225,7 +236,12 @@ def test_a_plain_run_is_light() -> None:
     assert {"localops", "apsw", "orjson"} <= packages
     assert not packages.intersection(HEAVY)
     assert not packages.intersection(DOORS) - {"apsw", "orjson"}
-    needless = {"localops.analytics", "localops.pricing", "localops.decorators", "localops.home"}
+    needless = {
+        "localops.reading.analytics",
+        "localops.encoding.pricing",
+        "localops.decorators",
+        "localops.reading.home",
+    }
     assert not modules & needless
 
 
@@ -234,7 +250,8 @@ def test_importing_localops_loads_no_more_than_is_asked_for() -> None:
     code = (
         "import sys, localops\nassert not {name for name in sys.modules if name.startswith('localops.')}\n"
         "assert not hasattr(localops, '_nothing') and not hasattr(localops, 'nothing')\n"
-        "assert localops.events.Event is localops.Event and set(localops.__all__) <= set(dir(localops))\n"
+        "assert localops.errors.LocalopsError is localops.LocalopsError\n"
+        "assert set(localops.__all__) <= set(dir(localops))\n"
         "from localops import *\nassert init is localops.init and track_agent is localops.track_agent"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=_TOP, capture_output=True, text=True, check=False)
@@ -250,8 +267,8 @@ def test_figures_of_a_session_need_no_recorder() -> None:
     for _ in range(2):  # the first look at new rows puts them in order
         done = subprocess.run([sys.executable, "-c", show], cwd=_TOP, capture_output=True, text=True, check=True)
     loaded = set(done.stdout.splitlines()[-1].split())
-    assert "localops.reader" in loaded
-    assert not loaded.intersection(("orjson", "localops.session", "localops.journal", "locale"))
+    assert "localops.journal.reader" in loaded
+    assert not loaded.intersection(("orjson", "localops.recording.session", "localops.journal.journal", "locale"))
 
 
 @pytest.mark.parametrize(

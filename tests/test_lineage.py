@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from localops import lineage
+from localops.recording import parent_session
 from tests import programs
 
 # What a program of these tests begins with; `spawn` and `forkserver` import it again in each child.
@@ -232,5 +232,5 @@ os._exit(0)
 
 def test_a_process_of_its_own_has_no_parents() -> None:
     """Nothing is looked for in a process that multiprocessing did not make."""
-    assert list(lineage.parents()) == []
-    assert lineage.sessions(os.environ["LOCALOPS_HOME"]) == []
+    assert list(parent_session.parents()) == []
+    assert parent_session.sessions(os.environ["LOCALOPS_HOME"]) == []

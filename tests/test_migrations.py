@@ -15,11 +15,13 @@ from typing import Any
 
 import pytest
 
-from localops import analytics, clock, folding, rows, sql
+from localops import clock
 from localops.errors import NewerJournal
-from localops.home import Home
-from localops.journal import Journal
-from localops.reader import Reader
+from localops.journal import rollups, rows, sql
+from localops.journal.journal import Journal
+from localops.journal.reader import Reader
+from localops.reading import analytics
+from localops.reading.home import Home
 from tests import programs
 from tests.made import event
 
@@ -84,7 +86,7 @@ def _derived(folder: str) -> dict[str, list[tuple[Any, ...]]]:
     for table in ("event_of", "unfinished"):
         tables[table] = _ask(folder, f"select {of_session}, seq from {table} d")
     tables["facet"] = _ask(folder, f"select {of_session}, dim, value, events, failed, cost, took_ns from facet d")
-    assert tables.keys() == set(folding.DERIVED)
+    assert tables.keys() == set(rollups.DERIVED)
     return {table: sorted(found, key=repr) for table, found in tables.items()}
 
 
@@ -179,7 +181,7 @@ def test_an_older_journal_goes_on(older: str) -> None:
 _DIES = """
 import os, signal, sys
 import apsw
-from localops.journal import Journal
+from localops.journal.journal import Journal
 stop, ran = int(sys.argv[2]), []
 
 def trace(cursor, statement, bindings):

@@ -21,8 +21,8 @@ from genai_prices.data_snapshot import get_snapshot
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from localops.encoding.pricing import PARTS, Prices, Usage
 from localops.errors import ConfigError
-from localops.pricing import PARTS, Prices, Usage
 
 ROOT = Path(__file__).resolve().parent.parent
 PRICES = Prices()
@@ -230,7 +230,7 @@ def found_by_them(name: str, provider: str | None) -> tuple[str | None, str] | N
 
 def test_the_shipped_table_is_what_the_script_makes() -> None:
     """Nobody edits prices.json by hand, and the pinned library gives exactly it."""
-    shipped = (ROOT / "localops" / "prices.json").read_text(encoding="utf-8")
+    shipped = (ROOT / "localops" / "encoding" / "prices.json").read_text(encoding="utf-8")
     made = SCRIPT.table() | {"date": PRICES.date}
     assert SCRIPT.written(made) == shipped
     assert json.loads(shipped)["version"] == PRICES.version
@@ -359,7 +359,7 @@ def test_the_table_is_read_only_when_needed() -> None:
     program = """
 import sys
 sys.addaudithook(lambda event, args: event == "open" and "prices.json" in str(args[0]) and print("read"))
-from localops.pricing import Prices, Usage
+from localops.encoding.pricing import Prices, Usage
 prices = Prices({"m": {"input": 1}})
 print(prices.cost("m", Usage(input=1), at_ns=0))
 prices.cost("gpt-4o", Usage(input=1), at_ns=0)

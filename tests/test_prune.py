@@ -10,13 +10,15 @@ from pathlib import Path
 import pytest
 
 import localops
-from localops import analytics, blobs, prune
 from localops.errors import ConfigError
-from localops.folding import DERIVED
-from localops.journal import Journal
-from localops.reader import Reader
-from localops.search import FILE, Index
-from localops.stored import Stored
+from localops.journal import blobs
+from localops.journal.journal import Journal
+from localops.journal.reader import Reader
+from localops.journal.rollups import DERIVED
+from localops.journal.stored import Stored
+from localops.reading import analytics
+from localops.reading.search import FILE, Index
+from localops.upkeep import prune
 
 
 @pytest.fixture

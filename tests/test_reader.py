@@ -8,7 +8,7 @@ import apsw
 import pytest
 
 from localops.errors import NotFound
-from localops.reader import told
+from localops.journal.reader import told
 
 
 def _full() -> Exception:

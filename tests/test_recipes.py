@@ -15,7 +15,7 @@ import pytest
 
 import localops
 from localops import config
-from localops.reader import Reader
+from localops.journal.reader import Reader
 from localops.server.keys import Keys
 from tests.server.hubs import PATH, TOP, RealHub, batch_of, hub, session_rows
 

@@ -21,10 +21,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from localops import redact
-from localops.encode import Encoder, dumps
-from localops.redact import Redactor, Secret, environment_secrets
-from localops.shapes import NAME
+from localops.encoding import redact
+from localops.encoding.encode import Encoder, dumps
+from localops.encoding.redact import Redactor, Secret, environment_secrets
+from localops.encoding.shapes import NAME
 from tests.examples import examples
 
 ALNUM = string.ascii_letters + string.digits

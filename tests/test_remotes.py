@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from localops import remotes
 from localops.errors import ConfigError
-from localops.home import REMOTES
-from localops.remotes import Remote
+from localops.reading.home import REMOTES
+from localops.transfer import remotes
+from localops.transfer.remotes import Remote
 
 
 def test_what_is_saved_is_loaded(tmp_path: Path) -> None:

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 import localops
-from localops import analytics, clock, rows
-from localops.journal import Journal
-from localops.pricing import Prices
-from localops.reader import Reader
-from localops.repricing import Repriced, reprice
+from localops import clock
+from localops.encoding.pricing import Prices
+from localops.journal import rows
+from localops.journal.journal import Journal
+from localops.journal.reader import Reader
+from localops.reading import analytics
+from localops.upkeep.repricing import Repriced, reprice
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localops import lines, rows
+from localops.journal import lines, rows
 
 _INTEGER = st.none() | st.integers(-(2**63), 2**63 - 1)
 _TEXT = st.none() | st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=30)

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from localops import clock, rows, salvage
+from localops import clock
 from localops.errors import ConfigError, NotFound
-from localops.journal import Journal
-from localops.reader import Reader
+from localops.journal import rows
+from localops.journal.journal import Journal
+from localops.journal.reader import Reader
+from localops.upkeep import salvage
 
 PAGE = 4096
 pytestmark = pytest.mark.foreign_open  # it damages and carves files that no connection is open on

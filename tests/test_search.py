@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 import localops
 from localops import ActionEvent
 from localops.errors import ConfigError
-from localops.home import Home
-from localops.search import FILE, Query, words
+from localops.reading.home import Home
+from localops.reading.search import FILE, Query, words
 
 
 @pytest.mark.parametrize(

@@ -16,10 +16,10 @@ from time import process_time
 
 import pytest
 
-from localops.client import redactor
 from localops.config import Config
-from localops.encode import Encoder
-from localops.redact import Redactor
+from localops.encoding.encode import Encoder
+from localops.encoding.redact import Redactor
+from localops.recording.client import redactor
 from tests.innocent import TEXTS
 from tests.planting import PLACES
 

@@ -16,9 +16,10 @@ from typing import Any
 import apsw
 import pytest
 
-import localops.client
-from localops import ActionEvent, Config, ErrorEvent, Event, LLMEvent, Session, ToolEvent, decorators, rows
+import localops.recording.client
+from localops import ActionEvent, Config, ErrorEvent, Event, LLMEvent, Session, ToolEvent, decorators
 from localops.errors import ConfigError, JournalError, UnknownEndState
+from localops.journal import rows
 
 KEY = "11111111-1111-4111-8111-111111111111"
 
@@ -572,7 +573,7 @@ def test_a_with_block_makes_its_session_current() -> None:
 def test_who_only_joined_leaves() -> None:
     """A `with` block in a process that joined ends nothing: an exception there is an error of the session."""
     session = begun()
-    joiner = localops.client.Client(session.config)
+    joiner = localops.recording.client.Client(session.config)
     with pytest.raises(ValueError, match="bad"), joiner.start(None, session.session_id):
         raise ValueError("bad")
     kinds = [row[2] for row in session._journal.all("story", session=session._id)]

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from localops import journal as journals
-from localops import lines, spill
-from localops.journal import Journal
-from localops.spill import Claim, Spill
+from localops.journal import journal as journals
+from localops.journal import lines, spill
+from localops.journal.journal import Journal
+from localops.journal.spill import Claim, Spill
 from tests import programs
 from tests.made import event
 from tests.test_journal import names

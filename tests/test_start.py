@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 import localops
-from localops import Config, spill
-from localops.client import Client
-from localops.doctor import examine
+from localops import Config
+from localops.journal import spill
+from localops.recording.client import Client
+from localops.upkeep.doctor import examine
 from tests import programs
 
 _NO_DESCRIPTORS = """

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localops import rows, stored
-from localops.journal import Journal
-from localops.reader import Reader
-from localops.stored import Stored
+from localops.journal import rows, stored
+from localops.journal.journal import Journal
+from localops.journal.reader import Reader
+from localops.journal.stored import Stored
 from tests import made
 from tests.test_rows import any_row
 

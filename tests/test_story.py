@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from localops import clock, rows
-from localops.journal import Journal
-from localops.story import Story, milestone
+from localops import clock
+from localops.journal import rows
+from localops.journal.journal import Journal
+from localops.reading.story import Story, milestone
 from tests.examples import examples
 
 _SESSION = clock.new_id()

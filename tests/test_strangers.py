@@ -12,12 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import localops
-from localops import encode, rows, strangers
-from localops.bundle import Batch, Previous
+from localops.encoding import encode
 from localops.errors import BundleError
-from localops.home import Home
-from localops.journal import Journal
-from localops.stored import Stored
+from localops.journal import rows
+from localops.journal.journal import Journal
+from localops.journal.stored import Stored
+from localops.reading.home import Home
+from localops.transfer import validation
+from localops.transfer.bundle import Batch, Previous
 from tests.made import stored
 
 _DEEP = "[" * 900 + "]" * 900
@@ -67,7 +69,7 @@ def test_a_row_that_could_do_harm_is_refused(row: rows.Row) -> None:
     good = _row(body='{"a":1}')
     refused: dict[int, str] = {}
     batch = Batch("a" * 32, (), stored([good, row, good]), [(1, 3)])
-    assert strangers.admit(batch, refused).rows == [Stored(1, *good), Stored(3, *good)]
+    assert validation.admit(batch, refused).rows == [Stored(1, *good), Stored(3, *good)]
     assert refused[2]
     assert list(refused) == [2]
 
@@ -88,12 +90,12 @@ def test_all_that_a_recorder_writes_is_admitted() -> None:
     with Home() as home:
         found = list(home.projects[0].reader.stream())
     assert {row.kind for row in found} >= {"session", "llm", "action", "tool", "error", "tags", "end"}
-    strangers.check_rows(found)
+    validation.check_rows(found)
 
 
 @given(
     kind=st.sampled_from(sorted(rows.BOOKS | {"llm", "tool", "error", "action", "anything"})),
-    body=st.none() | st.dictionaries(st.sampled_from([*strangers._TOLD, "x"]), st.integers() | st.text() | st.none()),
+    body=st.none() | st.dictionaries(st.sampled_from([*validation._TOLD, "x"]), st.integers() | st.text() | st.none()),
     tags=st.none() | st.text() | st.lists(st.text()).map(lambda found: encode.dumps(found).decode()),
     tokens=st.tuples(*[st.none() | st.integers(-(1 << 63), (1 << 63) - 1)] * 4),
     at_ns=st.integers(-(1 << 63), (1 << 63) - 1),
@@ -109,7 +111,7 @@ def test_what_is_admitted_can_be_folded(
     text = None if body is None else encode.dumps({k: v for k, v in body.items() if _fits(v)}).decode()
     row = _row(kind, body=text, model="m", **columns)
     try:
-        strangers.check_rows(stored([row]))
+        validation.check_rows(stored([row]))
     except ValueError:
         return
     journal = Journal(str(tmp_path_factory.mktemp("folded")))
@@ -137,7 +139,7 @@ _GOOD = Batch("a" * 32, ["b" * 32], stored([_row()]), [(1, 1)], Previous(1, b"\0
 
 def test_a_header_as_senders_make_it_is_taken() -> None:
     """Nothing is wrong with it."""
-    strangers.check(_GOOD)
+    validation.check(_GOOD)
 
 
 @pytest.mark.parametrize(
@@ -160,13 +162,13 @@ def test_a_header_as_senders_make_it_is_taken() -> None:
 def test_a_header_that_no_sender_makes_is_refused(change: dict[str, Any]) -> None:
     """What would cost time or break a statement is told apart before anything is asked of the journal."""
     with pytest.raises(BundleError):
-        strangers.check(replace(_GOOD, **change))
+        validation.check(replace(_GOOD, **change))
 
 
 def test_the_harmful_rows_of_a_batch_are_refused_alone() -> None:
     """The others are admitted."""
     refused: dict[int, str] = {}
     batch = replace(_GOOD, rows=stored([_row(), _row(phase=5), _row()]), ranges=[(1, 3)])
-    kept = strangers.admit(batch, refused)
+    kept = validation.admit(batch, refused)
     assert [row.seq for row in kept.rows] == [1, 3]
     assert list(refused) == [2]

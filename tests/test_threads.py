@@ -16,11 +16,12 @@ import apsw
 import pytest
 
 import localops
-from localops import Session, api, journal
-from localops import client as clients
-from localops.client import Client
+from localops import Session, api
 from localops.config import Config
-from localops.journal import Journal
+from localops.journal import journal
+from localops.journal.journal import Journal
+from localops.recording import client as clients
+from localops.recording.client import Client
 from tests import programs
 
 _SESSIONS = int(os.environ.get("THREADS_SESSIONS", "24"))

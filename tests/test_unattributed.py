@@ -11,9 +11,9 @@ import pytest
 import localops
 from localops import api
 from localops.decorators import operation, tool
-from localops.doctor import examine
-from localops.home import Home
-from localops.story import Story
+from localops.reading.home import Home
+from localops.reading.story import Story
+from localops.upkeep.doctor import examine
 from tests import programs
 
 

@@ -12,17 +12,18 @@ from typing import Any
 
 import pytest
 
-from localops import journal as journals
-from localops import journal_file, spill, wal
-from localops.journal import Journal
-from localops.reader import Reader
+from localops.journal import journal as journals
+from localops.journal import journal_file, spill, wal
+from localops.journal.journal import Journal
+from localops.journal.reader import Reader
 from tests import programs
 from tests.made import event
 from tests.test_journal import names
 
 # What programs need to write rows; importing this module there would take longer than all they do.
 EVENT = """
-from localops import clock, rows
+from localops import clock
+from localops.journal import rows
 def event(name, **columns):
     at = clock.now_ns()
     return rows.make("action", b"s" * 16, **{"id": clock.new_id(at), "at_ns": at, "name": name, **columns})
@@ -31,7 +32,7 @@ RECORDS = (
     EVENT
     + """
 import random, select, sys, time
-from localops.journal import Journal
+from localops.journal.journal import Journal
 folder, tag, pause = sys.argv[1], sys.argv[2], float(sys.argv[3])
 journal, n = Journal(folder), 0
 while not select.select([sys.stdin], [], [], 0)[0]:
@@ -195,7 +196,7 @@ CLOSES = (
     EVENT
     + """
 import os, sys, time
-from localops.journal import Journal
+from localops.journal.journal import Journal
 journal, opened = Journal(sys.argv[1]), []
 journal.participate()
 assert all(journal.append(event(f"before {n}")) for n in range(5))
@@ -442,7 +443,8 @@ def test_packing_is_not_taken_for_a_cut(journal: Journal, folder: str) -> None:
     """A journal that another process packs becomes shorter, and is itself."""
     _filled(journal)
     remove = "def work(execute): execute(\"delete from event where name like 'old%' and seq > 5\")"
-    code = f"import sys; from localops.journal import Journal\n{remove}\nj = Journal(sys.argv[1]); j.transact(work)\n"
+    code = f"import sys; from localops.journal.journal import Journal\n{remove}\n"
+    code += "j = Journal(sys.argv[1]); j.transact(work)\n"
     done = programs.run(code + "j.compact(); j.close()\n", folder)
     assert done.returncode == 0, done.stderr
     size = os.path.getsize(journal.path)

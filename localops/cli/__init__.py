@@ -127,7 +127,7 @@ def _run(arguments: list[str]) -> int:
         say(str(error))
         return 2 if isinstance(error, ConfigError) else 1
     except Exception as error:  # what SQLite and the system say is a sentence; anything else is a bug, and shows where
-        from localops.reader import SQLiteError, told
+        from localops.journal.reader import SQLiteError, told
 
         if not isinstance(error, SQLiteError | OSError):
             raise

@@ -6,17 +6,18 @@ from itertools import chain
 
 import click
 
-from localops import analytics as figures
-from localops import facts, output
+from localops import output
 from localops.cli import common
+from localops.reading import analytics as figures
+from localops.reading import facts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from localops.analytics import Chosen, Line, Part, Report, Totals
-    from localops.home import Home, Project
-    from localops.snapshot import Snapshot
+    from localops.reading.analytics import Chosen, Line, Part, Report, Totals
+    from localops.reading.home import Home, Project
+    from localops.reading.snapshot import Snapshot
 
 
 def _check_zone(_: click.Context, __: click.Parameter, name: str | None) -> str | None:

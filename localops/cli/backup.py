@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from localops.home import Project
+    from localops.reading.home import Project
 
 
 @click.command()

@@ -13,16 +13,17 @@ from contextlib import contextmanager
 
 import click
 
-from localops import clock, config, events, output
-from localops.rows import id_text
+from localops import clock, config, output
+from localops.journal.rows import id_text
+from localops.recording import events
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from typing import Any, TypeVar
 
-    from localops.home import Home
-    from localops.snapshot import Snapshot
+    from localops.reading.home import Home
+    from localops.reading.snapshot import Snapshot
 
     F = TypeVar("F", bound=Callable[..., Any])
 
@@ -119,7 +120,7 @@ def say_missing_home(home: str | None) -> None:
 def chosen_projects(home: str | None, project: str | None) -> tuple[str, list[str]]:
     """Return the home's folder and its projects, or the one that is asked for; NotFound where there is no such one."""
     from localops.errors import NotFound
-    from localops.home import known
+    from localops.reading.home import known
 
     check_home(home)
     folder, only = place(home, project)
@@ -141,7 +142,7 @@ def look(home: str | None, project: str | None) -> Iterator[Home]:
 
     A project that cannot be read hides no other, but the exit code is 1.
     """
-    from localops.home import Home
+    from localops.reading.home import Home
 
     check_home(home)
     with Home(home, project, strict=False) as opened:

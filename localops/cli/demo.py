@@ -11,9 +11,10 @@ import time
 import click
 
 import localops
-from localops import analytics, api, output
+from localops import api, output
 from localops.cli.common import bold, dim, json_option, print_json, styled, width
 from localops.decorators import agent, guardrail, operation, tool, workflow
+from localops.reading import analytics
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import click
 
 from localops import config
-from localops import doctor as doctors
 from localops.cli.common import dim, json_option, place, place_options, print_json, say_missing_home, styled
 from localops.errors import NotFound
-from localops.home import known, used
 from localops.output import clean, counted
+from localops.reading.home import known, used
+from localops.upkeep import doctor as doctors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from localops.doctor import Finding
+    from localops.upkeep.doctor import Finding
 
 
 @click.command()

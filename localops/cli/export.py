@@ -8,17 +8,17 @@ from contextlib import contextmanager
 
 import click
 
-from localops import export as exports
 from localops import host, output
 from localops.cli.common import bytes_text, json_option, look, place_options, print_json
 from localops.errors import ConfigError, NotFound
+from localops.reading import export as exports
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from localops.export import Run
-    from localops.home import Home
+    from localops.reading.export import Run
+    from localops.reading.home import Home
 
 _ENDINGS = {
     ".json": "json",

@@ -9,11 +9,11 @@ from contextlib import contextmanager, suppress
 import click
 
 from localops import config, host, output
-from localops import home as homes
 from localops.cli.common import Group, json_option, print_json, print_table
 from localops.errors import ConfigError, LocalopsError, NotFound
-from localops.reader import SQLiteError, because
-from localops.rows import id_text
+from localops.journal.reader import SQLiteError, because
+from localops.journal.rows import id_text
+from localops.reading import home as homes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -368,7 +368,7 @@ def _folder(data: str) -> str:
 
 def _keys(data: str) -> Keys:
     """Return the keys of a hub that has begun; only `create` and `serve` begin one."""
-    from localops.ends import HUB
+    from localops.reading.session_state import HUB
     from localops.server.keys import Keys, has_journals, lost
 
     folder = _folder(data)

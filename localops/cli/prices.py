@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import click
 
-from localops import clock, config, facts, output
+from localops import clock, config, output
 from localops.cli.common import Group, chosen_projects, dim, json_option, place_options, print_json, print_table
+from localops.encoding.pricing import PARTS, Prices
 from localops.errors import NotFound
-from localops.journal import Journal
-from localops.pricing import PARTS, Prices
-from localops.repricing import Repriced, reprice
+from localops.journal.journal import Journal
+from localops.reading import facts
+from localops.upkeep.repricing import Repriced, reprice
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from localops.pricing import Price
+    from localops.encoding.pricing import Price
 
 _MAIN = ("input", "output", "cached", "cache_write")
 

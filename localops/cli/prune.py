@@ -12,7 +12,6 @@ from importlib import import_module
 import click
 
 from localops import output
-from localops import prune as pruning
 from localops.cli.common import (
     Moment,
     json_option,
@@ -22,19 +21,20 @@ from localops.cli.common import (
     print_table,
     short_id,
 )
-from localops.doctor import leftovers
 from localops.errors import LocalopsError, NotFound
-from localops.home import Filters
-from localops.journal import Journal
-from localops.rows import id_text
+from localops.journal.journal import Journal
+from localops.journal.rows import id_text
+from localops.reading.home import Filters
+from localops.upkeep import prune as pruning
+from localops.upkeep.doctor import leftovers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from localops.home import Home, Project
-    from localops.prune import Choice, Taken
+    from localops.reading.home import Home, Project
+    from localops.upkeep.prune import Choice, Taken
 
     Found = list[tuple[Project, Choice]]
 

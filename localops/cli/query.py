@@ -10,14 +10,14 @@ import click
 from localops import output
 from localops.cli import common
 from localops.errors import NotFound
-from localops.rows import id_text
+from localops.journal.rows import id_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from localops.home import Home
+    from localops.reading.home import Home
 
 
 _LEAST = 24  # columns that text is cut to before a table is given up for blocks

@@ -9,13 +9,14 @@ from itertools import count
 
 import click
 
-from localops import config, host, output, salvage
+from localops import config, host, output
 from localops.cli.common import json_option, place, place_options, print_json
 from localops.errors import JournalError, NotFound
+from localops.upkeep import salvage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from localops.salvage import Saved
+    from localops.upkeep.salvage import Saved
 
 
 @click.command()
@@ -74,7 +75,7 @@ def _save(path: str, new: str) -> Saved:
 
 
 def _refuse_if_held(path: str) -> None:
-    from localops.doctor import holders
+    from localops.upkeep.doctor import holders
 
     if held := holders(path):
         raise JournalError(f"{path} is open in {', '.join(held)}: end that first, or save to a new place with -o")

@@ -7,18 +7,19 @@ from itertools import islice
 
 import click
 
-from localops import events, output
+from localops import output
 from localops.cli import common
-from localops.rows import id_text
-from localops.search import Query
+from localops.journal.rows import id_text
+from localops.reading.search import Query
+from localops.recording import events
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Any
 
-    from localops.home import Project
-    from localops.search import Hit
+    from localops.reading.home import Project
+    from localops.reading.search import Hit
 
 
 @click.command()

@@ -7,16 +7,18 @@ from itertools import islice
 
 import click
 
-from localops import clock, events, facts, output
+from localops import clock, output
 from localops.cli import common
-from localops.home import STATES, Filters
+from localops.reading import facts
+from localops.reading.home import STATES, Filters
+from localops.recording import events
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from localops.home import Home, Listed
+    from localops.reading.home import Home, Listed
 
 _HEADERS = ("id", "name", "state", "began", "took", "llm", "tools", "errors", "tokens", "cost", "tags")
 

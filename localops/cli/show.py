@@ -6,18 +6,22 @@ from itertools import islice
 
 import click
 
-from localops import analytics, clock, encode, events, facts, output, rows, stored
+from localops import clock, output
 from localops.cli import common
+from localops.encoding import encode
+from localops.journal import rows, stored
+from localops.reading import analytics, facts
+from localops.recording import events
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
-    from localops.home import Home, Project
-    from localops.snapshot import Snapshot
-    from localops.stored import Stored
-    from localops.story import Story
+    from localops.journal.stored import Stored
+    from localops.reading.home import Home, Project
+    from localops.reading.snapshot import Snapshot
+    from localops.reading.story import Story
 
     Event = dict[str, Any]
 

@@ -6,12 +6,15 @@ import os
 
 import click
 
-from localops import blobs, clock, config, delivery, events, output, remotes, spill
+from localops import clock, config, output
 from localops.cli import common
 from localops.errors import ConfigError, JournalError, NotFound
-from localops.home import Filters, Project, known, nothing_yet, sent_nowhere
-from localops.reader import SQLiteError
-from localops.sql import statements
+from localops.journal import blobs, spill
+from localops.journal.reader import SQLiteError
+from localops.journal.sql import statements
+from localops.reading.home import Filters, Project, known, nothing_yet, sent_nowhere
+from localops.recording import events
+from localops.transfer import delivery, remotes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

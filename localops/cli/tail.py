@@ -6,18 +6,20 @@ import time
 
 import click
 
-from localops import analytics, clock, config, facts, output, rows
+from localops import clock, config, output
 from localops.cli import common
-from localops.home import Project
-from localops.stored import named
+from localops.journal import rows
+from localops.journal.stored import named
+from localops.reading import analytics, facts
+from localops.reading.home import Project
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Any
 
-    from localops.home import Home
-    from localops.stored import Stored
+    from localops.journal.stored import Stored
+    from localops.reading.home import Home
 
 _NAP = 0.2  # seconds between two looks; each is a read of its own, so no recorder's WAL grows for us
 _PAGE = 500

@@ -42,7 +42,7 @@ def ui(port: int | None, no_browser: bool, home: str | None, project: str | None
         from localops.server.app import app
     except ImportError as error:
         raise ConfigError(f"the pages need more packages: pip install 'localops[ui]' ({error})") from error
-    from localops.home import Home
+    from localops.reading.home import Home
     from localops.server.guard import Tokens
     from localops.server.limits import Limits
     from localops.server.reading import HomeReader

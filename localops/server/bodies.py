@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import zlib
 
-from localops import zstd
 from localops.errors import BundleError
+from localops.transfer import zstd
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ import uuid
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 
-from localops import events
 from localops.config import check_project
 from localops.errors import ConfigError, LocalopsError
+from localops.recording import events
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

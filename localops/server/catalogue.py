@@ -16,8 +16,9 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, NamedTuple
 
-from localops import analytics, encode, ends
-from localops.home import STATES, Filters, Listed
+from localops.encoding import encode
+from localops.reading import analytics, session_state
+from localops.reading.home import STATES, Filters, Listed
 from localops.server.timeline import ask
 
 TYPE_CHECKING = False
@@ -25,9 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import Any
 
-    from localops.analytics import Chosen
-    from localops.home import Project
-    from localops.reader import Reader
+    from localops.journal.reader import Reader
+    from localops.reading.analytics import Chosen
+    from localops.reading.home import Project
 
     Part = tuple[str, str]
     Place = tuple[Any, int, int, int]  # the value sorted by, when it began, of which project, which row
@@ -261,7 +262,7 @@ class Catalogue:
     def _look_at_open(self, project: Project) -> None:
         """How those stand that nobody has ended; of many only some at a time, the longest unseen first."""
         now = time.monotonic()
-        hub = os.path.exists(os.path.join(os.path.dirname(os.path.abspath(project.folder)), ends.HUB))
+        hub = os.path.exists(os.path.join(os.path.dirname(os.path.abspath(project.folder)), session_state.HUB))
         due = [row for row, at in self._looked.items() if not at or (not hub and at < now - _STALE)]
         self._look_at(project, heapq.nsmallest(_LOOKED_AT, due, key=lambda row: (self._looked[row], -self._began[row])))
 

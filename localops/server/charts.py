@@ -10,18 +10,19 @@ from datetime import UTC, datetime, timedelta
 from itertools import groupby, pairwise
 from operator import add
 
-from localops import analytics, facts, output
-from localops.analytics import Totals
+from localops import output
+from localops.reading import analytics, facts
+from localops.reading.analytics import Totals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import tzinfo
 
-    from localops.analytics import Chosen
-    from localops.facts import Facts
-    from localops.home import Project
-    from localops.reader import Reader
+    from localops.journal.reader import Reader
+    from localops.reading.analytics import Chosen
+    from localops.reading.facts import Facts
+    from localops.reading.home import Project
     from localops.server.catalogue import Catalogue
 
 _SECOND = 1_000_000_000

@@ -9,15 +9,16 @@ import json
 from collections import defaultdict
 from itertools import islice
 
-from localops import analytics, encode, facts
+from localops.encoding import encode
+from localops.reading import analytics, facts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Any
 
-    from localops.facts import Facts
-    from localops.reader import Reader
+    from localops.journal.reader import Reader
+    from localops.reading.facts import Facts
 
     Event = dict[str, Any]
 

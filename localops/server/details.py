@@ -5,22 +5,25 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-from localops import alive, analytics, blobs, config, encode, ends, facts, lines, pricing, rows, stored
+from localops import config
+from localops.encoding import encode, pricing
 from localops.errors import ConfigError
-from localops.events import iso
+from localops.journal import blobs, lines, participants, rows, stored
+from localops.reading import analytics, facts, session_state
+from localops.reading.story import Milestone, Story
+from localops.recording.events import iso
 from localops.server.timeline import ask, row_at
-from localops.story import Milestone, Story
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Any
 
-    from localops.delivery import Ledger
-    from localops.facts import Facts
-    from localops.home import Listed, Project
-    from localops.reader import Reader
-    from localops.snapshot import Snapshot
+    from localops.journal.reader import Reader
+    from localops.reading.facts import Facts
+    from localops.reading.home import Listed, Project
+    from localops.reading.snapshot import Snapshot
+    from localops.transfer.delivery import Ledger
 
 _PRICED_ANEW = 2_000  # rows of a session whose calls are held against the price table: some 50 ms
 _GAPS = 1_000  # ranges of rows that a remote lacks, looked at one by one
@@ -104,19 +107,19 @@ def _video(project: Project, value: object) -> Facts | None:
 
 def _participants(project: Project, story: Story) -> Iterator[Facts]:
     """Return the processes that took part, in the order they came."""
-    hub = os.path.exists(os.path.join(os.path.dirname(os.path.abspath(project.folder)), ends.HUB))
+    hub = os.path.exists(os.path.join(os.path.dirname(os.path.abspath(project.folder)), session_state.HUB))
     for card, came, left in story.participants():
         yield {
             "host": card.get("host"),
             "pid": card.get("pid"),
-            "alive": False if left else None if hub else alive.is_alive(project.folder, card),
+            "alive": False if left else None if hub else participants.is_alive(project.folder, card),
             "began": iso(came),
             "last": iso(left) if left else None,
         }
 
 
 def _remotes(folder: str) -> list[str]:
-    from localops import prune  # knows search, whose patterns take 3 ms to compile
+    from localops.upkeep import prune  # knows search, whose patterns take 3 ms to compile
 
     try:
         return prune.remotes(folder)
@@ -126,7 +129,7 @@ def _remotes(folder: str) -> list[str]:
 
 def _remote(project: Project, name: str, seen: Snapshot) -> Facts:
     """How much of a session a remote has, and when it signed for that."""
-    from localops import delivery  # most homes have no remotes
+    from localops.transfer import delivery  # most homes have no remotes
 
     ledger = delivery.Ledger(project.reader, project.folder, name)
     gaps = ledger.gaps()[-_GAPS:]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from localops import analytics
-from localops.home import STATES
+from localops.reading import analytics
+from localops.reading.home import STATES
 from localops.server.calls import Door
 from localops.server.catalogue import SORTS
 

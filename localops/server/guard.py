@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from starlette.datastructures import Headers
 from starlette.responses import Response
 
-from localops import encode
+from localops.encoding import encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -13,8 +13,13 @@ import time
 import uuid
 from dataclasses import asdict, dataclass, replace
 
-from localops import alive, bundle, clock, config, encode, ends, events, host
+from localops import clock, config, host
+from localops.encoding import encode
 from localops.errors import Ambiguous, ConfigError, NotFound
+from localops.journal import participants
+from localops.reading import session_state
+from localops.recording import events
+from localops.transfer import bundle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,7 +60,7 @@ class Keys:
         and no machine that sends to it would be let in.
         """
         self.folder = folder
-        self.path = os.path.join(folder, ends.HUB)
+        self.path = os.path.join(folder, session_state.HUB)
         self._seen: tuple[int, ...] | None = None
         self._hub = ""
         self._keys: list[Key] = []
@@ -136,7 +141,7 @@ class Keys:
         deadline = time.monotonic() + _PATIENCE
         while True:
             try:
-                with alive.alone(self.folder):
+                with participants.alone(self.folder):
                     self._load()
                     self._write(self._hub or clock.new_id().hex(), work(self._keys))
                 break
@@ -166,7 +171,7 @@ def has_journals(folder: str) -> bool:
 def lost(folder: str) -> str:
     """Return what to do about a data folder that has journals and no keys."""
     return (
-        f"{folder} has journals, and {ends.HUB} is missing: restore {ends.HUB} from the backup of this hub; "
+        f"{folder} has journals, and {session_state.HUB} is missing: restore it from the backup of this hub; "
         "with --new (of `localops hub serve` and `localops hub key create`) a new hub begins here, under another id "
         "and without keys"
     )

@@ -15,7 +15,8 @@ from html import escape
 
 from starlette.responses import RedirectResponse, Response
 
-from localops import __version__, encode, output
+from localops import __version__, output
+from localops.encoding import encode
 from localops.server import guard
 from localops.server.calls import Call, Refusal
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import Receive, Scope, Send
 
-    from localops.facts import Facts
+    from localops.reading.facts import Facts
     from localops.server.reads import Reads
     from localops.server.service import Service
 

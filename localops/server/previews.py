@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from itertools import islice
 
-from localops import encode, rows, stored
+from localops.encoding import encode
+from localops.journal import rows, stored
 from localops.server.timeline import row_at
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from localops.facts import Facts
-    from localops.reader import Reader
-    from localops.stored import Stored
+    from localops.journal.reader import Reader
+    from localops.journal.stored import Stored
+    from localops.reading.facts import Facts
 
 LONGEST = 120  # characters of a line
 _LOOKED_AT = 1_000  # characters of a text that a line is made of

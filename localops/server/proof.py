@@ -10,16 +10,17 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from localops import blobs, bundle, intake, stored
-from localops.sql import statements
+from localops.journal import blobs, stored
+from localops.journal.sql import statements
+from localops.transfer import bundle, ingest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from localops.bundle import Range
-    from localops.reader import Reader
-    from localops.stored import Stored
+    from localops.journal.reader import Reader
+    from localops.journal.stored import Stored
+    from localops.transfer.bundle import Range
 
     Identity = tuple[bytes, int]
     Summed = tuple[bytes, int, int]
@@ -157,7 +158,7 @@ def keeps(reader: Reader, seq: int, id: bytes) -> bool | None:
 
 def held(reader: Reader, journals: Iterable[str]) -> tuple[list[Range], list[tuple[int, bytes, int]]]:
     """Return what came in from a journal under all its names, as in an answer to a batch behind a gap."""
-    return intake.held(row for journal in journals for row in reader.ask(_sql("received_from"), {"journal": journal}))
+    return ingest.held(row for journal in journals for row in reader.ask(_sql("received_from"), {"journal": journal}))
 
 
 def _sql(name: str) -> str:

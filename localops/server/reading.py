@@ -14,26 +14,28 @@ from contextlib import contextmanager
 from itertools import islice
 from operator import add
 
-from localops import analytics, blobs, config, export, facts, rows, stored
+from localops import config
 from localops.errors import LocalopsError
-from localops.home import Home
-from localops.reader import SQLiteError
+from localops.journal import blobs, rows, stored
+from localops.journal.reader import SQLiteError
+from localops.journal.sql import statements
+from localops.reading import analytics, export, facts
+from localops.reading.home import Home
 from localops.server import charts, compare, details, previews, timeline
 from localops.server.calls import TooMany, Unavailable
 from localops.server.catalogue import DIMS, Catalogue, Wanted, merged
-from localops.sql import statements
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Any, BinaryIO
 
-    from localops.analytics import Chosen
-    from localops.facts import Facts
-    from localops.home import Filters, Listed, Project
+    from localops.journal.stored import Stored
+    from localops.reading.analytics import Chosen
+    from localops.reading.facts import Facts
+    from localops.reading.home import Filters, Listed, Project
+    from localops.reading.snapshot import Snapshot
     from localops.server.catalogue import Place
-    from localops.snapshot import Snapshot
-    from localops.stored import Stored
 
 _READERS = 4  # of a project, kept open
 _CATALOGUES = 64  # projects whose sessions are kept in columns

@@ -7,8 +7,10 @@ from tempfile import SpooledTemporaryFile
 
 from starlette.responses import FileResponse, Response, StreamingResponse
 
-from localops import __version__, analytics, encode, output
-from localops.home import STATES, Filters
+from localops import __version__, output
+from localops.encoding import encode
+from localops.reading import analytics
+from localops.reading.home import STATES, Filters
 from localops.server import openapi
 from localops.server.calls import Refusal, Unavailable, digest_in, project_named
 from localops.server.catalogue import SORTS, WORDS
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
-    from localops.facts import Facts
+    from localops.reading.facts import Facts
     from localops.server.calls import Call
     from localops.server.live import Streams
     from localops.server.service import Service

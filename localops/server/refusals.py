@@ -5,19 +5,19 @@ from __future__ import annotations
 import math
 
 from localops.errors import Ambiguous, BundleError, ConfigError, LocalopsError, NotFound
-from localops.intake import Apart
 from localops.server import troubles
 from localops.server.bodies import TooLarge, TooSlow, Unpackable
 from localops.server.calls import Garbled, Misplaced, Refusal, TooMany, Unavailable
 from localops.server.keys import Unreadable
 from localops.server.limits import Busy
+from localops.transfer.ingest import Apart
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-    from localops.bundle import Range
+    from localops.transfer.bundle import Range
 
 CLOSE = {"Connection": "close"}
 _RETRY = 5  # seconds after which a full disk is worth another try

@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 from starlette.responses import Response
 
-from localops import bundle, encode
+from localops.encoding import encode
 from localops.server.calls import Unavailable
+from localops.transfer import bundle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

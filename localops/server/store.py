@@ -14,25 +14,29 @@ from collections import OrderedDict
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 
-from localops import alive, analytics, blobs, bundle, config, host, intake, prune
+from localops import config, host
 from localops.errors import JournalError, NotFound
-from localops.home import Filters, Home
-from localops.intake import Apart
-from localops.journal import Journal
-from localops.reader import SQLiteError
+from localops.journal import blobs, participants
+from localops.journal.journal import Journal
+from localops.journal.reader import SQLiteError
+from localops.reading import analytics
+from localops.reading.home import Filters, Home
 from localops.server import proof
 from localops.server.calls import Garbled, Misplaced, TooMany, Unavailable
 from localops.server.reading import HomeReader, inode
+from localops.transfer import bundle, ingest
+from localops.transfer.ingest import Apart
+from localops.upkeep import prune
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Any, BinaryIO, Protocol
 
-    from localops.analytics import Chosen
-    from localops.bundle import Ack, Batch, Range
-    from localops.facts import Facts
-    from localops.home import Project
+    from localops.reading.analytics import Chosen
+    from localops.reading.facts import Facts
+    from localops.reading.home import Project
+    from localops.transfer.bundle import Ack, Batch, Range
 
     Identity = tuple[bytes, int]
 
@@ -182,7 +186,7 @@ class HomeStore(HomeReader):
     def ingest(self, project: str, batch: Batch, *, refused: dict[int, str], by: str, key: str) -> tuple[Ack, int]:
         """Store what is new of a batch, safe from a power cut."""
         with self._journal(project) as journal:
-            return intake.take(journal, batch, by=by, key=key, refused=refused)
+            return ingest.take(journal, batch, by=by, key=key, refused=refused)
 
     def delete(self, project: str, session: bytes) -> bool:
         """Take a session out for good, whether it has ended or not."""
@@ -281,7 +285,7 @@ class HomeStore(HomeReader):
         path = _upload(folder, digest)
         try:
             host.make_private(os.path.dirname(path), synced=True)
-            with alive.alone(os.path.dirname(path)):  # another hub may serve the same folder
+            with participants.alone(os.path.dirname(path)):  # another hub may serve the same folder
                 here, whole = self.blob(project, digest)
                 if whole:
                     return here

@@ -10,13 +10,15 @@ from typing import cast
 
 from starlette.responses import Response
 
-from localops import bundle, clock, encode, strangers
+from localops import clock
+from localops.encoding import encode
 from localops.errors import BundleError
-from localops.rows import DONE, OPEN
+from localops.journal.rows import DONE, OPEN
 from localops.server import bodies
 from localops.server.calls import Refusal, Unavailable, digest_in
 from localops.server.doors import MOST_BLOBS, MOST_NAMES, MOST_ROWS, MOST_SESSIONS
 from localops.server.refusals import CLOSE, apart
+from localops.transfer import bundle, validation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from localops.facts import Facts
+    from localops.reading.facts import Facts
     from localops.server.calls import Call
     from localops.server.limits import Limits, Shares
     from localops.server.service import Service
@@ -80,8 +82,8 @@ class Taking:
         batch, refused = bundle.unpack(chain([header, columns], lines))
         if next(lines, None) is not None:
             raise BundleError("something follows the rows")
-        strangers.check(batch)
-        batch = strangers.admit(batch, refused)
+        validation.check(batch)
+        batch = validation.admit(batch, refused)
         ack, gone = self._store.ingest(call.owner, batch, refused=refused, by=hub, key=call.key)
         return {
             "stored": ack.stored,

@@ -6,18 +6,20 @@ Pages follow the rows; an operation that ends in a later page than it began in i
 
 from __future__ import annotations
 
-from localops import analytics, encode, rows, stored
-from localops.sql import statements
+from localops.encoding import encode
+from localops.journal import rows, stored
+from localops.journal.sql import statements
+from localops.reading import analytics
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import Any
 
-    from localops.facts import Facts
-    from localops.reader import Reader
-    from localops.snapshot import Snapshot
-    from localops.stored import Stored
+    from localops.journal.reader import Reader
+    from localops.journal.stored import Stored
+    from localops.reading.facts import Facts
+    from localops.reading.snapshot import Snapshot
 
     Row = tuple[Any, ...]
 

@@ -6,7 +6,8 @@ import os
 import threading
 import time
 
-from localops import clock, events, output
+from localops import clock, output
+from localops.recording import events
 from localops.server.keys import Unreadable
 
 TYPE_CHECKING = False

@@ -20,18 +20,21 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import chain
 
-from localops import __version__, blobs, bundle, clock, config, delivery, ends, host, intake, output, remotes, strangers
+from localops import __version__, clock, config, host, output
 from localops.errors import BundleError, ConfigError, JournalError, NotFound
-from localops.journal import Journal
-from localops.reader import Reader, SQLiteError, because
+from localops.journal import blobs
+from localops.journal.journal import Journal
+from localops.journal.reader import Reader, SQLiteError, because
+from localops.reading import session_state
+from localops.transfer import bundle, delivery, ingest, remotes, validation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import IO, Any
 
-    from localops.bundle import Batch
-    from localops.delivery import Ledger
+    from localops.transfer.bundle import Batch
+    from localops.transfer.delivery import Ledger
 
 _ABOUT = "about.json"
 _LINE = 128 << 20  # bytes of one line: a row holds 64 MiB at most
@@ -258,7 +261,7 @@ def _unpack_part(home: str, part: Part, packed: zipfile.ZipFile, key: str | None
         journal.fold()  # opens it
         with packed.open(f"{part.origin}/rows.ndjson") as rows:
             for batch, refused in batches(rows):
-                ack, _ = intake.take(journal, batch, by=hub or journal.id, key=key, refused=refused, copy=hub is None)
+                ack, _ = ingest.take(journal, batch, by=hub or journal.id, key=key, refused=refused, copy=hub is None)
                 part.rows += len(batch.rows)
                 part.new += ack.stored
                 part.refused.update(ack.refused)
@@ -275,7 +278,7 @@ def _hub_of(home: str, project: str, key: str | None) -> tuple[str | None, bool]
     ConfigError when the key is to another project of that hub, or none of its keys: its receipts would be believed.
     """
     try:
-        with open(os.path.join(home, ends.HUB), encoding="utf-8") as file:
+        with open(os.path.join(home, session_state.HUB), encoding="utf-8") as file:
             told = json.load(file)
         spellings = {key or "", (key or "").lower()}  # a UUID is given out in small letters
         digests = {hashlib.sha256(each.encode("utf-8", "replace")).hexdigest() for each in spellings}
@@ -285,7 +288,7 @@ def _hub_of(home: str, project: str, key: str | None) -> tuple[str | None, bool]
     except FileNotFoundError:
         return None, False
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ConfigError(f"{os.path.join(home, ends.HUB)} cannot be read: {error}") from error
+        raise ConfigError(f"{os.path.join(home, session_state.HUB)} cannot be read: {error}") from error
     if projects and project not in projects:
         raise ConfigError(f"the key is for project {min(projects)!r} of this hub, and the rows go into {project!r}")
     if key and not projects:
@@ -314,8 +317,8 @@ def batches(rows: IO[bytes]) -> Iterator[tuple[Batch, dict[int, str]]]:
     lines = (line.rstrip(b"\n") for line in iter(lambda: buffered.readline(_LINE), b""))
     for head in lines:
         batch, refused = bundle.unpack(chain([head], lines))
-        strangers.check(batch)
-        yield strangers.admit(replace(batch, previous=None, totals=()), refused), refused
+        validation.check(batch)
+        yield validation.admit(replace(batch, previous=None, totals=()), refused), refused
 
 
 # Receipts

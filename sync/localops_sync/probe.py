@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from localops import delivery
 from localops.errors import ConfigError
+from localops.transfer import delivery
 from localops_sync import sinks
 from localops_sync.sink import Offline, Trouble
 from localops_sync.sinks.hub import Hub
@@ -20,8 +20,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
-    from localops.reader import Reader
-    from localops.remotes import Remote
+    from localops.journal.reader import Reader
+    from localops.transfer.remotes import Remote
 
 
 _PADDING = 3_000  # bytes that make several packets of a request, and that every server takes in a header

@@ -11,10 +11,11 @@ import os
 import zipfile
 from contextlib import closing
 
-from localops import bundle, config, delivery, remotes
+from localops import config
 from localops.errors import ConfigError
-from localops.journal import Journal
-from localops.reader import Reader
+from localops.journal.journal import Journal
+from localops.journal.reader import Reader
+from localops.transfer import bundle, delivery, remotes
 from localops_sync import carry
 from localops_sync.carry import Part
 from localops_sync.sink import TooLarge
@@ -26,8 +27,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from localops.bundle import Ack, Batch
-    from localops.remotes import Remote
+    from localops.transfer.bundle import Ack, Batch
+    from localops.transfer.remotes import Remote
 
 
 def deliver(home: str, path: str, name: str, *, project: str | None = None) -> list[Part]:

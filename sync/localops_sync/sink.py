@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Protocol
 
-    from localops.bundle import Ack, Batch, Range
+    from localops.transfer.bundle import Ack, Batch, Range
 
     class Sink(Protocol):
         """Where batches go."""

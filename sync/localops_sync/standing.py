@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from localops import blobs, delivery, remotes
+from localops.journal import blobs
+from localops.transfer import delivery, remotes
 from localops_sync.sinks.hub import Hub
 from localops_sync.transport import Transport
 from localops_sync.worker import recognise
@@ -13,8 +14,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from localops.delivery import Ledger
-    from localops.reader import Reader
+    from localops.journal.reader import Reader
+    from localops.transfer.delivery import Ledger
 
 _CONNECT = 3.0  # seconds
 _WHOLE = 20.0  # seconds for a question and its answer: prune works without a network, too

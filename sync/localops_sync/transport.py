@@ -22,8 +22,9 @@ from requests.structures import CaseInsensitiveDict
 from requests.utils import get_environ_proxies, select_proxy
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
-from localops import __version__, clock, encode, output
-from localops.remotes import check_authority
+from localops import __version__, clock, output
+from localops.encoding import encode
+from localops.transfer.remotes import check_authority
 from localops_sync import retry
 from localops_sync.pace import OutOfBudget, Pace
 from localops_sync.sink import Blocked, Offline, Unread
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
     from typing import Any
 
-    from localops.remotes import Remote
+    from localops.transfer.remotes import Remote
     from localops_sync.sink import Trouble
 
 CONNECT = 5.0  # seconds for a connection to one address

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from itertools import islice
 from uuid import UUID
 
-from localops import blobs, bundle, rows
 from localops.errors import ConfigError
-from localops.stored import named
+from localops.journal import blobs, rows
+from localops.journal.stored import named
+from localops.transfer import bundle
 from localops_sync.sinks.hub import Hub
 
 TYPE_CHECKING = False
@@ -16,11 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Any, Protocol
 
-    from localops.delivery import Ledger
-    from localops.journal import Journal
-    from localops.reader import Reader
-    from localops.remotes import Remote
-    from localops.stored import Stored
+    from localops.journal.journal import Journal
+    from localops.journal.reader import Reader
+    from localops.journal.stored import Stored
+    from localops.transfer.delivery import Ledger
+    from localops.transfer.remotes import Remote
     from localops_sync.sink import Sink
 
     class _Pass(Protocol):

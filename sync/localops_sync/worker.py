@@ -17,11 +17,13 @@ from dataclasses import replace
 
 from filelock import FileLock, Timeout
 
-from localops import bundle, config, delivery, ends, output
-from localops.bundle import Ack
+from localops import config, output
 from localops.errors import ConfigError, LocalopsError
-from localops.journal import Journal
-from localops.reader import Reader, SQLiteError, told
+from localops.journal.journal import Journal
+from localops.journal.reader import Reader, SQLiteError, told
+from localops.reading import session_state
+from localops.transfer import bundle, delivery
+from localops.transfer.bundle import Ack
 from localops_sync import retry, sinks, verify
 from localops_sync.codes import ACT, BUDGET, BUSY, DONE, INTERRUPTED, OFFLINE, PARKED, UNEXPECTED, Outcome
 from localops_sync.pace import OutOfBudget, Pace
@@ -34,9 +36,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
-    from localops.bundle import Batch
-    from localops.delivery import Ledger, Limits
-    from localops.remotes import Remote
+    from localops.transfer.bundle import Batch
+    from localops.transfer.delivery import Ledger, Limits
+    from localops.transfer.remotes import Remote
     from localops_sync.sink import Sink
 
 LOCK = "sync.lock"
@@ -151,7 +153,7 @@ class Pass:
         """Send what there is; every way it can end is in the outcome."""
         self.journal = Journal(self.folder, gather=True)
         try:
-            ends.derive(self.journal)
+            session_state.derive(self.journal)
             with Reader(self.journal.path) as reader:
                 self.reader = reader
                 self.ledger: Ledger = delivery.Ledger(reader, self.folder, self.remote.name)

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 import localops
-from localops.journal import Journal
-from localops.reader import Reader
+from localops.journal.journal import Journal
+from localops.journal.reader import Reader
 
 Told = Callable[..., dict[str, Any]]
 

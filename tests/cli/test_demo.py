@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from localops import analytics, cli
-from localops.reader import Reader
+from localops import cli
+from localops.journal.reader import Reader
+from localops.reading import analytics
 
 
 def _demo(*arguments: str) -> None:

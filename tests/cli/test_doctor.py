@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 import localops
-from localops import clock, rows
-from localops.spill import Claim, Spill, waiting
+from localops import clock
+from localops.journal import rows
+from localops.journal.spill import Claim, Spill, waiting
 
 
 @pytest.fixture(autouse=True)

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 import localops
-from localops import prune
 from localops.cli.prune import _tell as report
+from localops.upkeep import prune
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import localops
-from localops.reader import Reader
+from localops.journal.reader import Reader
 from tests import programs
 
 pytestmark = pytest.mark.foreign_open  # it damages and carves files that no connection is open on

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from localops.reader import Reader
+from localops.journal.reader import Reader
 
 _TOP = Path(__file__).parent.parent.parent
 

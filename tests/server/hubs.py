@@ -15,10 +15,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from localops import bundle, clock, rows
-from localops.bundle import Batch, Previous
+from localops import clock
+from localops.journal import rows
 from localops.server.keys import Keys
 from localops.server.store import HomeStore
+from localops.transfer import bundle
+from localops.transfer.bundle import Batch, Previous
 from tests.made import stored
 
 TOP = Path(__file__).parent.parent.parent

@@ -11,7 +11,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from localops import blobs, clock, encode, rows
+from localops import clock
+from localops.encoding import encode
+from localops.journal import blobs, rows
 from localops.server.calls import Door
 from localops.server.doors import DOORS
 from tests.server.hubs import RealHub, batch_of, hub

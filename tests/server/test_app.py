@@ -14,11 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from localops import analytics, bundle, clock, rows, zstd
-from localops.bundle import Batch
-from localops.home import Home
+from localops import clock
+from localops.journal import rows
+from localops.reading import analytics
+from localops.reading.home import Home
 from localops.server.calls import Door
 from localops.server.doors import DOORS
+from localops.transfer import bundle, zstd
+from localops.transfer.bundle import Batch
 from tests.made import stored
 from tests.server.hubs import RealHub, batch_of, hub, packed, session_rows, wait_until
 

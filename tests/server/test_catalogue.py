@@ -13,10 +13,13 @@ from typing import Any
 
 import pytest
 
-from localops import analytics, clock, encode, facts, rows
-from localops.analytics import Chosen, Totals
-from localops.home import Filters, Home
-from localops.journal import Journal
+from localops import clock
+from localops.encoding import encode
+from localops.journal import rows
+from localops.journal.journal import Journal
+from localops.reading import analytics, facts
+from localops.reading.analytics import Chosen, Totals
+from localops.reading.home import Filters, Home
 from localops.server.catalogue import DIMS, SORTS, Wanted
 from localops.server.reading import HomeReader
 from localops.server.store import HomeStore

@@ -11,7 +11,7 @@ import pytest
 
 import localops
 from localops.decorators import operation, tool
-from localops.home import Home
+from localops.reading.home import Home
 from localops.server.compare import Side, aligned
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from localops import bundle
 from localops.errors import Ambiguous, ConfigError, NotFound
 from localops.server.keys import Keys, Unreadable
 from localops.server.store import HomeStore
+from localops.transfer import bundle
 
 
 def test_a_key_opens_its_project(tmp_path: Path) -> None:

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from localops import zstd
 from localops.errors import BundleError
 from localops.server import bodies
 from localops.server.bodies import TooLarge, TooSlow
 from localops.server.limits import Busy, Limits, Shares
+from localops.transfer import zstd
 from tests.server.hubs import PATH
 
 

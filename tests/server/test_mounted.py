@@ -16,8 +16,10 @@ from urllib.parse import urljoin
 
 import pytest
 
-from localops import blobs, clock, encode, rows
+from localops import clock
+from localops.encoding import encode
 from localops.errors import ConfigError
+from localops.journal import blobs, rows
 from localops.server.app import app
 from localops.server.mounted import check_root
 from localops.server.store import HomeStore

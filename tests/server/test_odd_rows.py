@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from localops import cli, clock, rows
-from localops.journal import Journal
+from localops import cli, clock
+from localops.journal import rows
+from localops.journal.journal import Journal
 from tests.server.hubs import RealHub
 
 _FAR_NS = 4_070_908_800_000_000_000  # the year 2099

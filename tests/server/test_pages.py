@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 import localops
-from localops import analytics
-from localops.home import Home
+from localops.reading import analytics
+from localops.reading.home import Home
 from tests.server.hubs import wait_until
 from tests.server.uis import RealPages
 

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localops import clock, rows
+from localops import clock
+from localops.journal import rows
 from localops.server.previews import LONGEST, line
 from tests.server.hubs import RealHub, batch_of, session_rows
 

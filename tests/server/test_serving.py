@@ -21,9 +21,11 @@ from pathlib import Path
 
 import pytest
 
-from localops import bundle, clock, rows
-from localops.home import Home
+from localops import clock
+from localops.journal import rows
+from localops.reading.home import Home
 from localops.server import serving
+from localops.transfer import bundle
 from tests.server.hubs import RealHub, batch_of, hub, packed, session_rows, wait_until
 
 

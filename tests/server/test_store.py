@@ -14,11 +14,13 @@ from typing import Any
 
 import pytest
 
-from localops import analytics, blobs, prune
-from localops.bundle import Previous
-from localops.home import Filters
-from localops.journal import Journal
+from localops.journal import blobs
+from localops.journal.journal import Journal
+from localops.reading import analytics
+from localops.reading.home import Filters
 from localops.server.store import Garbled, HomeStore, Misplaced, TooMany, Unavailable
+from localops.transfer.bundle import Previous
+from localops.upkeep import prune
 from tests.server.hubs import RealHub, batch_of, session_rows
 
 

@@ -11,11 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import localops
-from localops import analytics, bundle, strangers
-from localops.delivery import Ledger, Limits
-from localops.home import Filters, Home
-from localops.repricing import reprice
+from localops.reading import analytics
+from localops.reading.home import Filters, Home
 from localops.server.store import HomeStore
+from localops.transfer import bundle, validation
+from localops.transfer.delivery import Ledger, Limits
+from localops.upkeep.repricing import reprice
 from tests.examples import examples
 
 _MODEL = st.sampled_from(["gpt-4o-mini", "gpt-4o", "own-model", "\u202eodd \0 name", None])
@@ -77,7 +78,7 @@ def _carry(home: str, hub: HomeStore, many: int) -> None:
         for batch in ledger.batches(Limits(rows=many)):
             for _ in range(2):
                 found, refused = bundle.unpack(bundle.pack(batch).splitlines())
-                found = strangers.admit(found, refused)
+                found = validation.admit(found, refused)
                 assert not refused
                 hub.ingest("default", found, refused=refused, by="hub", key="key")
 
@@ -106,8 +107,8 @@ def test_the_hub_says_what_the_machine_says(
 
 
 def _reprice(home: Path) -> None:
-    from localops.journal import Journal
-    from localops.pricing import Prices
+    from localops.encoding.pricing import Prices
+    from localops.journal.journal import Journal
 
     journal = Journal(str(home / "default"), gather=True)
     reprice(journal, "own-model", Prices({"own-model": {"input": 1.5, "output": 2.5}}), source="test")

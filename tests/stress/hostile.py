@@ -26,8 +26,8 @@ import warnings
 from typing import Any
 
 import localops
-from localops.encode import Encoder
-from localops.redact import Redactor
+from localops.encoding.encode import Encoder
+from localops.encoding.redact import Redactor
 
 Pair = collections.namedtuple("Pair", "left right")
 
@@ -145,7 +145,7 @@ def _leaf(pick: random.Random) -> object:
             iter(()),
             int,
             ...,
-            localops.encode.Fragment(b"{broken"),
+            localops.encoding.encode.Fragment(b"{broken"),
         )
     )
 

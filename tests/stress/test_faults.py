@@ -8,9 +8,9 @@ from pathlib import Path
 import apsw
 import pytest
 
-from localops import encode
-from localops.journal import Journal
-from localops.reader import Reader
+from localops.encoding import encode
+from localops.journal.journal import Journal
+from localops.journal.reader import Reader
 from tests import programs
 from tests.made import SESSION, event
 from tests.stress.powercut import Disk, Fault

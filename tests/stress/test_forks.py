@@ -363,7 +363,7 @@ def test_a_fork_while_a_thread_reads() -> None:
     """A child forked while a reader's query runs in a thread keeps its rows, and nothing is said of it but that."""
     code = """
 import apsw
-from localops.reader import Reader
+from localops.journal.reader import Reader
 do("first")
 wait, go = os.pipe()
 running, over = threading.Event(), False

@@ -7,7 +7,7 @@ import time
 from random import Random
 from subprocess import Popen
 
-from localops.journal import Journal
+from localops.journal.journal import Journal
 from tests import programs
 from tests.test_journal import derived
 

@@ -10,8 +10,8 @@ from random import Random
 import apsw
 import pytest
 
-from localops import encode
-from localops.journal import Journal
+from localops.encoding import encode
+from localops.journal.journal import Journal
 from tests.made import event
 from tests.stress.powercut import Disk
 

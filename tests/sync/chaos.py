@@ -32,7 +32,7 @@ from urllib.parse import urlsplit
 
 import trustme
 
-from localops import zstd
+from localops.transfer import zstd
 
 PATIENCE = 20.0  # seconds after which whoever still waits for something is let go, so that no test hangs
 DROP = 0.02  # seconds between two drops of a drip

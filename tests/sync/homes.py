@@ -6,11 +6,13 @@ import os
 from pathlib import Path
 from typing import Any
 
-from localops import bundle, clock, config, delivery, remotes, rows
-from localops.delivery import Ledger, Limits
-from localops.journal import Journal
-from localops.reader import Reader
-from localops.remotes import Remote
+from localops import clock, config
+from localops.journal import rows
+from localops.journal.journal import Journal
+from localops.journal.reader import Reader
+from localops.transfer import bundle, delivery, remotes
+from localops.transfer.delivery import Ledger, Limits
+from localops.transfer.remotes import Remote
 from localops_sync import worker
 from localops_sync.codes import Outcome
 from localops_sync.pace import Pace

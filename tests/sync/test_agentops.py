@@ -17,11 +17,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import localops
-from localops import analytics, decorators, rows
-from localops.delivery import Ledger, Limits
-from localops.journal import Journal
-from localops.reader import Reader
-from localops.remotes import Remote
+from localops import decorators
+from localops.journal import rows
+from localops.journal.journal import Journal
+from localops.journal.reader import Reader
+from localops.reading import analytics
+from localops.transfer.delivery import Ledger, Limits
+from localops.transfer.remotes import Remote
 from localops_sync.pace import Pace
 from localops_sync.sink import Blocked, Offline, Trouble
 from localops_sync.sinks import agentops_api
@@ -473,8 +475,8 @@ def test_after_any_history_each_event_is_there_once(
 _PASS = """
 import sys
 from localops_sync import worker
-from localops.remotes import Remote
-from localops import delivery
+from localops.transfer.remotes import Remote
+from localops.transfer import delivery
 remote = Remote("there", sys.argv[1], kind="agentops", key=sys.argv[2])
 outcome = worker.sync(sys.argv[3], "default", remote, limits=delivery.Limits(rows=9))
 print(outcome.code, outcome.left, *outcome.notes)

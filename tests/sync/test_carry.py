@@ -15,13 +15,15 @@ import apsw
 import pytest
 
 import localops
-from localops import blobs, bundle, config, delivery, remotes
+from localops import config
 from localops.errors import BundleError, ConfigError, JournalError, NotFound
-from localops.home import Home
-from localops.journal import Journal
-from localops.reader import Reader
-from localops.remotes import Remote
+from localops.journal import blobs
+from localops.journal.journal import Journal
+from localops.journal.reader import Reader
+from localops.reading.home import Home
 from localops.server.keys import Key, Keys
+from localops.transfer import bundle, delivery, remotes
+from localops.transfer.remotes import Remote
 from localops_sync import carry, codes, relay, worker
 from localops_sync.carry import Share
 from tests.server.hubs import hub

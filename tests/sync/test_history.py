@@ -19,10 +19,11 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from localops import clock, prune
-from localops.delivery import Limits
-from localops.journal import Journal
-from localops.reader import Reader
+from localops import clock
+from localops.journal.journal import Journal
+from localops.journal.reader import Reader
+from localops.transfer.delivery import Limits
+from localops.upkeep import prune
 from localops_sync import codes
 from localops_sync.pace import Pace
 from tests.server.hubs import PATH, RealHub, hub

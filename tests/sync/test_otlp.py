@@ -25,13 +25,16 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 
 import localops
-from localops import bundle, clock, decorators, delivery, encode, rows
-from localops.bundle import Ack, Batch
+from localops import clock, decorators
+from localops.encoding import encode
 from localops.errors import ConfigError
-from localops.journal import Journal
-from localops.reader import Reader
-from localops.remotes import Remote
-from localops.stored import Stored
+from localops.journal import rows
+from localops.journal.journal import Journal
+from localops.journal.reader import Reader
+from localops.journal.stored import Stored
+from localops.transfer import bundle, delivery
+from localops.transfer.bundle import Ack, Batch
+from localops.transfer.remotes import Remote
 from localops_sync import codes, worker
 from localops_sync.pace import OutOfBudget, Pace
 from localops_sync.sink import Blocked, Offline, Refused, TooLarge

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from localops.reader import Reader
+from localops.journal.reader import Reader
 from localops_sync import probe
 from tests.server.hubs import hub
 from tests.sync import chaos

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 import localops
-from localops import delivery
-from localops.journal import Journal
-from localops.reader import Reader
-from localops.remotes import KINDS, Remote
+from localops.journal.journal import Journal
+from localops.journal.reader import Reader
+from localops.transfer import delivery
+from localops.transfer.remotes import KINDS, Remote
 from localops_sync import codes, worker
 from localops_sync.codes import Outcome
 from localops_sync.pace import Pace

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from localops.errors import ConfigError
-from localops.remotes import Remote
+from localops.transfer.remotes import Remote
 from localops_sync.pace import OutOfBudget, Pace
 from localops_sync.sink import Blocked, Offline, Trouble
 from localops_sync.transport import ANSWER, Reply, Transport
@@ -501,7 +501,7 @@ def test_no_answer_fills_the_memory(server: Chaos, behaviour: chaos.Behaviour) -
     """An answer is read up to a limit, and never unpacked: a process of its own says how much that took."""
     code = """
 import resource, sys
-from localops.remotes import Remote
+from localops.transfer.remotes import Remote
 from localops_sync.sink import Offline
 from localops_sync.transport import Transport
 transport = Transport(Remote("r", sys.argv[1]))
@@ -674,7 +674,7 @@ def test_ctrl_c() -> None:
     """Ctrl-C ends a request that waits, at once, wherever it waits."""
     code = """
 import sys
-from localops.remotes import Remote
+from localops.transfer.remotes import Remote
 from localops_sync.transport import Transport
 try:
     print("begins", flush=True)

@@ -18,11 +18,12 @@ from uuid import UUID
 import pytest
 
 import localops
-from localops import bundle, config, delivery, remotes
-from localops.delivery import Limits
-from localops.reader import Reader
-from localops.remotes import Remote
+from localops import config
+from localops.journal.reader import Reader
 from localops.server.store import HomeStore
+from localops.transfer import bundle, delivery, remotes
+from localops.transfer.delivery import Limits
+from localops.transfer.remotes import Remote
 from localops_sync import codes, retry, worker
 from localops_sync.codes import Outcome
 from localops_sync.pace import Pace

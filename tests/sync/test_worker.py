@@ -20,11 +20,15 @@ import apsw
 import pytest
 
 import localops
-from localops import analytics, blobs, bundle, config, prune, rows
-from localops.delivery import Limits
-from localops.home import Home
-from localops.journal import Journal
-from localops.reader import Reader
+from localops import config
+from localops.journal import blobs, rows
+from localops.journal.journal import Journal
+from localops.journal.reader import Reader
+from localops.reading import analytics
+from localops.reading.home import Home
+from localops.transfer import bundle
+from localops.transfer.delivery import Limits
+from localops.upkeep import prune
 from localops_sync import codes, worker
 from localops_sync.pace import Pace
 from tests.server.hubs import PATH, RealHub, hub

@@ -6,10 +6,11 @@ import os
 
 import click
 
-from localops import config, output, remotes
+from localops import config, output
 from localops.cli import common
 from localops.errors import ConfigError
-from localops.home import Home
+from localops.reading.home import Home
+from localops.transfer import remotes
 from localops_sync import carry, codes
 
 TYPE_CHECKING = False

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import click
 
-from localops import clock, config, delivery, events, output, stored
+from localops import clock, config, output
 from localops.cli import common
 from localops.errors import ConfigError, NotFound
-from localops.home import Home
-from localops.journal import Journal
-from localops.rows import id_text
+from localops.journal import stored
+from localops.journal.journal import Journal
+from localops.journal.rows import id_text
+from localops.reading.home import Home
+from localops.recording import events
+from localops.transfer import delivery
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from localops.delivery import Parked
-    from localops.home import Project
+    from localops.reading.home import Project
+    from localops.transfer.delivery import Parked
 
 
 @click.group(cls=common.Group)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import click
 
-from localops import bundle, clock, delivery, encode, events, output, remotes
+from localops import clock, output
 from localops.cli import common
+from localops.encoding import encode
 from localops.errors import ConfigError
-from localops.home import Home
+from localops.reading.home import Home
+from localops.recording import events
+from localops.transfer import bundle, delivery, remotes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from localops.home import Project
+    from localops.reading.home import Project
 
 
 @click.command()

@@ -9,12 +9,13 @@ from dataclasses import replace
 
 import click
 
-from localops import config, delivery, host, output, remotes
+from localops import config, host, output
 from localops.cli import common
 from localops.errors import ConfigError, EmptyJournal, NotFound
-from localops.home import sent_nowhere, used
-from localops.journal import Journal
-from localops.reader import Reader
+from localops.journal.journal import Journal
+from localops.journal.reader import Reader
+from localops.reading.home import sent_nowhere, used
+from localops.transfer import delivery, remotes
 from localops_sync import codes, sinks
 
 TYPE_CHECKING = False
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from localops.remotes import Remote
+    from localops.transfer.remotes import Remote
 
 
 def _key_options(command: Any) -> Any:

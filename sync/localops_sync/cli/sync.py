@@ -10,11 +10,14 @@ from contextlib import suppress
 
 import click
 
-from localops import clock, config, delivery, encode, output, remotes, spill
+from localops import clock, config, output
 from localops.cli import common
+from localops.encoding import encode
 from localops.errors import LocalopsError
-from localops.home import REMOTES, Home, Project, sent_nowhere
-from localops.reader import Reader, SQLiteError, told
+from localops.journal import spill
+from localops.journal.reader import Reader, SQLiteError, told
+from localops.reading.home import REMOTES, Home, Project, sent_nowhere
+from localops.transfer import delivery, remotes
 from localops_sync import codes
 from localops_sync.codes import Outcome
 
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
-    from localops.remotes import Remote
+    from localops.transfer.remotes import Remote
 
 _WARNED = "sync.warned"  # beside the journal: when --quiet last printed that nothing arrives there
 _SAID = "sync.said"  # beside the journal: for each remote, what somebody has to act upon and when --quiet printed it

@@ -6,8 +6,8 @@ from localops.errors import ConfigError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from localops.reader import Reader
-    from localops.remotes import Remote
+    from localops.journal.reader import Reader
+    from localops.transfer.remotes import Remote
     from localops_sync.sink import Sink
     from localops_sync.transport import Transport
 

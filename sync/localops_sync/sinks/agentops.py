@@ -23,10 +23,12 @@ from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from localops import analytics, bundle, rows, stored
-from localops.bundle import Ack
-from localops.events import iso
-from localops.snapshot import Snapshot
+from localops.journal import rows, stored
+from localops.reading import analytics
+from localops.reading.snapshot import Snapshot
+from localops.recording.events import iso
+from localops.transfer import bundle
+from localops.transfer.bundle import Ack
 from localops_sync.sink import Busy, Offline, Refused, TooLarge, Trouble
 from localops_sync.sinks.agentops_api import Api
 from localops_sync.sinks.agentops_attempts import Attempts
@@ -37,10 +39,10 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Sequence
     from typing import Any
 
-    from localops.bundle import Batch
-    from localops.reader import Reader
-    from localops.remotes import Remote
-    from localops.stored import Stored
+    from localops.journal.reader import Reader
+    from localops.journal.stored import Stored
+    from localops.transfer.bundle import Batch
+    from localops.transfer.remotes import Remote
     from localops_sync.sinks.agentops_events import Outgoing
     from localops_sync.transport import Transport
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 
-from localops import encode
+from localops.encoding import encode
 from localops_sync.sink import Blocked, Offline, Refused, Unread
 from localops_sync.transport import ANSWER
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 
-from localops import encode
-from localops.sql import statements
+from localops.encoding import encode
+from localops.journal.sql import statements
 from localops_sync.sink import Blocked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from localops.reader import Reader
+    from localops.journal.reader import Reader
 
 
 class Attempts:

@@ -11,15 +11,17 @@ import binascii
 import uuid
 from dataclasses import dataclass
 
-from localops import analytics, encode, rows
-from localops.events import iso, to_ns
+from localops.encoding import encode
+from localops.journal import rows
+from localops.reading import analytics
+from localops.recording.events import iso, to_ns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
     from typing import Any
 
-    from localops.stored import Stored
+    from localops.journal.stored import Stored
 
 # Actions last: the service is known to have failed on every request that held one.
 TABLES = ("llms", "tools", "errors", "actions")

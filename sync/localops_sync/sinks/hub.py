@@ -12,8 +12,10 @@ import zlib
 from collections import deque
 from dataclasses import replace
 
-from localops import blobs, bundle, encode, zstd
-from localops.bundle import Ack
+from localops.encoding import encode
+from localops.journal import blobs
+from localops.transfer import bundle, zstd
+from localops.transfer.bundle import Ack
 from localops_sync.sink import Blocked, Diverged, Offline, Refused, TooLarge
 
 TYPE_CHECKING = False
@@ -21,9 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from typing import Any
 
-    from localops.bundle import Batch
-    from localops.reader import Reader
-    from localops.remotes import Remote
+    from localops.journal.reader import Reader
+    from localops.transfer.bundle import Batch
+    from localops.transfer.remotes import Remote
     from localops_sync.transport import Reply, Transport
 
 PIECE = 4 << 20  # bytes of a blob in one request

@@ -14,10 +14,11 @@ import zlib
 from dataclasses import replace
 from urllib.parse import urlsplit
 
-from localops import encode, output
-from localops.bundle import Ack
+from localops import output
+from localops.encoding import encode
 from localops.errors import ConfigError
-from localops.remotes import check_url
+from localops.transfer.bundle import Ack
+from localops.transfer.remotes import check_url
 from localops_sync.sink import Blocked, Offline, Refused, TooLarge
 from localops_sync.sinks import otlp_names, otlp_wire
 from localops_sync.sinks.otlp_spans import Translation, check_span
@@ -25,9 +26,9 @@ from localops_sync.transport import Transport
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from localops.bundle import Batch
-    from localops.reader import Reader
-    from localops.remotes import Remote
+    from localops.journal.reader import Reader
+    from localops.transfer.bundle import Batch
+    from localops.transfer.remotes import Remote
     from localops_sync.sinks.otlp_spans import Group
     from localops_sync.transport import Reply
 

@@ -7,7 +7,7 @@ content blocks, Gemini's parts, Bedrock's Converse, or the conventions' own; wha
 
 from __future__ import annotations
 
-from localops import encode
+from localops.encoding import encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -13,9 +13,13 @@ import os
 import uuid
 from dataclasses import dataclass, field, replace
 
-from localops import __version__, bundle, clock, encode, ends, rows, stored
-from localops.session import STATES
-from localops.snapshot import Snapshot
+from localops import __version__, clock
+from localops.encoding import encode
+from localops.journal import rows, stored
+from localops.reading import session_state
+from localops.reading.snapshot import Snapshot
+from localops.recording.session import STATES
+from localops.transfer import bundle
 from localops_sync.sinks.otlp_messages import answered, asked, text
 from localops_sync.sinks.otlp_names import (
     CREATED,
@@ -33,9 +37,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from localops.bundle import Batch
-    from localops.stored import Source, Stored
-    from localops.story import Story
+    from localops.journal.stored import Source, Stored
+    from localops.reading.story import Story
+    from localops.transfer.bundle import Batch
     from localops_sync.sinks.otlp_names import AgentOps, Attributes, GenAI, Shape
 
     Group = tuple[Attributes, list["Span"]]  # spans, and the resource that they come from
@@ -288,7 +292,7 @@ class Translation:
         seen = Snapshot(self._source, self._folder, row.session)
         standing = seen.standing
         if standing.state not in STATES:  # it goes on: what this end said still holds of it
-            standing = ends.Standing(row.name or "Indeterminate", row.body.get("reason"), row.at_ns, False)
+            standing = session_state.Standing(row.name or "Indeterminate", row.body.get("reason"), row.at_ns, False)
         ended = standing.ended_ns or row.at_ns
         yield self._root(row, seen, standing, ended)
         if standing.derived:
@@ -304,7 +308,7 @@ class Translation:
                         message="its process died before it ended",
                     )
 
-    def _root(self, row: _Row, seen: Snapshot, standing: ends.Standing, ended: int) -> Span:
+    def _root(self, row: _Row, seen: Snapshot, standing: session_state.Standing, ended: int) -> Span:
         figures, story = seen.totals, seen.story
         reason = None if self._metadata_only else standing.reason
         state = {"Success": OK, "Failure": ERROR}.get(standing.state, UNSET)

@@ -5,7 +5,8 @@ The only importer of opentelemetry-proto, and only when protobuf is spoken: JSON
 
 from __future__ import annotations
 
-from localops import __version__, encode
+from localops import __version__
+from localops.encoding import encode
 from localops_sync.sink import Blocked
 from localops_sync.sinks.otlp_names import SCHEMA
 

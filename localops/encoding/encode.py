@@ -1,0 +1,415 @@
+"""From any Python value to JSON and back: the only importer of orjson, and the place that knows its limits.
+
+`Encoder` is total: it never raises for a value, never changes it, and loses nothing silently. `redact`
+finds the secrets, `values` says what is strange, and whoever passes `keep` stores what is large.
+"""
+
+from __future__ import annotations
+
+import datetime
+import uuid
+from collections import deque
+
+import orjson
+
+from localops.careful import deeper
+from localops.encoding.plain_values import HEAD, MAX_DEPTH, Walk
+from localops.encoding.redact import Known, is_of_value
+from localops.interruption import hold, is_programs, settle
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any
+
+    from localops.encoding.redact import Redactor
+
+Fragment = orjson.Fragment
+"""JSON that is already text, to be put into a larger document as it is."""
+
+_OPTIONS = orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATACLASS
+_TEXT_CACHE = 2048
+
+_BOXES = frozenset({dict, list, tuple})
+_LEAVES = frozenset({int, bool, type(None), uuid.UUID, datetime.datetime, datetime.date, datetime.time})
+# Up to here values are looked at in the quickest way. The number of boxes is below MAX_DEPTH: they may all be nested.
+_SMALL_BOXES = 100
+_SMALL_TEXT = 200_000
+_LARGE = 1 << 16
+_ROOM_PER_ITEM = 320
+_FEW = 16
+_MAX_ITEMS = 1_000_000
+
+
+def dumps(value: object) -> bytes:
+    """Write our own plain structures as JSON, on one line."""
+    try:
+        return orjson.dumps(value, None, _OPTIONS)
+    except TypeError:  # nested deeper than orjson writes, though it reads such a text
+        return _slowly(value)
+
+
+def loads(text: str | bytes) -> Any:
+    """Return what a JSON text says. Raise ValueError for anything that is not strict JSON."""
+    return orjson.loads(text)
+
+
+def check(texts: Iterable[str | bytes]) -> None:
+    """Raise ValueError unless each is strict JSON."""
+    deque(map(orjson.loads, texts), 0)
+
+
+class Encoder:
+    """Writes the body of an event as one JSON object, whatever the event carries.
+
+    What JSON says in other words (a tuple, a date, an enum, a dataclass) is simply said. What had to be
+    changed is marked in place, as in `{"$float": "nan"}` or `{"$cycle": "list"}`, and counted under `notes`.
+    A field of that name given by the user is kept as `notes#2`.
+
+    A text or bytes value over `max_value` bytes goes to `keep`, which stores it and returns its SHA-256;
+    head and length stay. Without `keep` it is cut. In an event over `max_event` bytes the largest fields go
+    the same way.
+
+    >>> Encoder(redactor=None).encode({"params": {"temperature": float("nan"), "stop": ("a", "b")}})
+    '{"params":{"temperature":{"$float":"nan"},"stop":["a","b"]},"notes":{"nonfinite":1}}'
+    """
+
+    def __init__(
+        self,
+        *,
+        redactor: Redactor | None,
+        max_value: int = 1 << 20,
+        max_event: int = 16 << 20,
+        keep: Callable[[bytes], str] | None = None,
+    ) -> None:
+        self._redactor = redactor
+        self._max_value = max_value
+        self._max_event = max_event
+        self._keep = keep
+        self.short_texts: dict[str, str] = {}
+        """What `text` returned for short texts, by the text: the same names come over and over."""
+        self.encode: Callable[[dict[str, object]], str] = self._fast_encode()
+        """One JSON object as text. Never raises for what the fields hold, and never changes it."""
+
+    def _fast_encode(self) -> Callable[[dict[str, object]], str]:
+        """Return `encode` with all it needs at hand: it runs once per event, on the caller's time."""
+        dump, walk, max_event, redactor = orjson.dumps, self._walk, self._max_event, self._redactor or _NoRedactor()
+        environ = redactor.environ_data
+        limit = min(self._max_value, max_event)
+        small = 8 * min(_SMALL_TEXT, limit // 4)
+
+        def encode(fields: dict[str, object]) -> str:
+            try:
+                if len(environ) != redactor.environ_size:
+                    redactor.look_again()
+                known = redactor.known
+                fresh: list[tuple[Any, bool]] = []
+                # orjson does not survive a failed allocation: what it will need is asked for here first.
+                if room := _small_room(fields, small, known, fresh):
+                    bytes(room) if room < _LARGE else _reserve(room)
+                    body = dump(fields, None, _OPTIONS)
+                    if fresh and _may_hide(redactor, known, fresh, body):
+                        return walk(fields)
+                elif room := _room(fields, limit, max_event):
+                    _reserve(room)
+                    body = dump(fields, None, _OPTIONS)
+                    if redactor.suspects(body):
+                        return walk(fields)
+                else:
+                    return walk(fields)
+                return walk(fields) if "notes" in fields or len(body) > max_event else body.decode()
+            except orjson.JSONEncodeError:  # there is something in it that is not JSON
+                return walk(fields)
+            except BaseException as error:  # a stranger's code ran, and may raise whatever it likes
+                return settle(error, lambda: walk(fields)) if is_programs(error) is not False else walk(fields)
+
+        return encode
+
+    def text(self, value: object, limit: int = 512) -> str:
+        """Any object as a clean text of at most `limit` characters: no NUL, no lone surrogate, no secret."""
+        if type(value) is str:
+            known = self.short_texts.get(value)
+            if known is not None and len(known) <= limit:
+                return known
+        clean = Walk(self._redactor).short(value, limit)
+        if type(value) is str and len(value) <= min(limit, 256):
+            if len(self.short_texts) >= _TEXT_CACHE:
+                self.short_texts.clear()
+            self.short_texts[value] = clean
+        return clean
+
+    def _walk(self, fields: dict[str, object]) -> str:
+        """Write the fields whatever they hold; if even that fails, write what they are called."""
+        try:
+            return self._walk_once(fields)
+        except BaseException as error:
+            try:
+                return settle(error, lambda: self._walk_once(fields))
+            except BaseException as failure:  # out of memory, say: a smaller event beats none
+                return self._names_only(fields, failure)
+
+    def _walk_once(self, fields: dict[str, object]) -> str:
+        try:
+            text, ended = self._walked(fields)
+            return text if ended else self._walk_deeper(fields) or text
+        except RecursionError as error:
+            return self._walk_deeper(fields) or self._names_only(fields, error)
+
+    def _walk_deeper(self, fields: dict[str, object]) -> str | None:
+        """Write the fields with more room on the stack; None where that is not what was wanting."""
+        try:
+            return deeper(self._walked, fields)[0]
+        except RecursionError:
+            return None
+
+    def _walked(self, fields: dict[str, object]) -> tuple[str, bool]:
+        """The text of the fields, and whether no value was cut because the stack ended."""
+        walk = Walk(
+            self._redactor,
+            max_value=self._max_value,
+            max_head=min(self._max_value * 3, self._max_event) // 4,
+            keep=self._keep,
+        )
+        body = _renamed(walk.plain(fields))
+        data = _with_notes(body, walk)
+        if len(data) > self._max_event:
+            data = _with_notes(self._smaller(body, walk), walk)
+        return data.decode(), not walk.overran
+
+    def _names_only(self, fields: dict[str, object], error: BaseException) -> str:
+        """Write the beginning of each text, and of other values the type."""
+        failed = f'{{"notes":{{"unencodable":1}},"$failed":"{type(error).__name__}"}}'
+        try:
+            walk = Walk(self._redactor)
+            body: dict[str, Any] = {name: walk.beginning(value) for name, value in fields.items()}
+            walk.note("unencodable")
+            return _slowly({**_renamed(body), "notes": walk.notes, "$failed": type(error).__name__}).decode()
+        except BaseException as problem:  # there is no memory at all, or no stack
+            if is_programs(problem):
+                hold(problem)
+            return failed
+
+    def _smaller(self, body: dict[str, Any], walk: Walk) -> dict[str, Any]:
+        """The body with its largest fields treated as large values, until it fits."""
+        parts = sorted(((_written(value), name) for name, value in body.items()), key=lambda part: -len(part[0]))
+        excess = sum(len(data) + len(name) for data, name in parts) - self._max_event
+        small = dict(body)
+        for data, name in parts:
+            if excess <= 0 or len(data) <= 2 * HEAD:
+                break
+            small[name] = walk.large(data, data.decode())
+            excess -= len(data) - len(_written(small[name]))
+        if excess <= 0:
+            return small
+        data = _written(body)
+        return {"event": walk.large(data, data.decode())}
+
+
+class _NoRedactor:
+    """Stands for a redactor that finds nothing."""
+
+    def __init__(self) -> None:
+        self.environ_data: dict[Any, Any] = {}
+        self.environ_size = 0
+        self.known = Known()
+
+    def suspects(self, _body: bytes) -> object:
+        """Return False: there is nothing to find."""
+        return False
+
+    def look_again(self) -> bool:
+        """Return True, as there is always another look to take."""
+        return True
+
+
+def _may_hide(redactor: Redactor | _NoRedactor, known: Known, fresh: list[tuple[Any, bool]], body: bytes) -> object:
+    """Whether there may be a secret in the texts that were not seen before; where not, they are remembered.
+
+    A few of them are written once more, alone, which takes less time than a look at the whole body.
+    """
+    # Whether what is called a value is a secret may be told by a known text before it: the whole body has to be seen.
+    values = [text for text, is_name in fresh if is_name and is_of_value(text)]
+    if len(fresh) <= _FEW and not values:
+        # A name is followed by a colon, as in the body: that is what makes it suspect.
+        body = orjson.dumps([{text: 0} if is_name else text for text, is_name in fresh], None, _OPTIONS)
+    if suspicion := redactor.suspects(body):
+        return suspicion
+    for text, is_name in fresh:
+        if text not in values:
+            known.add(text, is_name, _need(text))
+    return False
+
+
+def _renamed(body: dict[str, Any]) -> dict[str, Any]:
+    """The body with a field called `notes` moved out of the way of our own."""
+    if "notes" not in body:
+        return body
+    number = 2
+    while f"notes#{number}" in body:
+        number += 1
+    return {f"notes#{number}" if name == "notes" else name: value for name, value in body.items()}
+
+
+def _with_notes(body: dict[str, Any], walk: Walk) -> bytes:
+    return _written({**body, "notes": walk.notes} if walk.notes else body)
+
+
+def _written(value: Any) -> bytes:
+    """Write what a walk has made as JSON: by orjson, where there is surely room enough for it."""
+    try:
+        room = _room({"": value}, 1 << 62, 1 << 62)
+        if room:
+            _reserve(room)
+            return orjson.dumps(value, None, _OPTIONS)
+    except MemoryError:
+        pass
+    return _slowly(value)
+
+
+def _slowly(value: Any) -> bytes:
+    """Write plain values as JSON with the standard library, which raises MemoryError where orjson crashes."""
+    import json
+
+    return json.dumps(value, ensure_ascii=False, check_circular=False, separators=(",", ":")).encode()
+
+
+# What follows decides what orjson may be given. It follows tuples to any depth and shared values as often as they
+# are met, and so overruns the stack or never ends; and it crashes where memory ends (3.10 to 3.13 do).
+# For a text it makes room for eight times its bytes, of which a character has four at most, and for each value of a
+# list or dict for up to 260 bytes, by doubling its buffer (measured: 3.13), and it has the old one while it makes the
+# new: hence three times as much; `_room`, which is for large events, does not look so closely.
+
+
+# One function, as each further call would be felt on every event.
+def _small_room(fields: dict[str, Any], most: int, known: Known, fresh: list[tuple[Any, bool]]) -> int:
+    """Return how many bytes orjson needs at most for a plain event that is not too large; 0 for every other.
+
+    Texts that are not known to be clean are added to `fresh`, with whether they are a name.
+    """
+    shapes, texts = known.shapes, known.texts
+    boxes: list[Any] = [fields]
+    need = 0
+    for box in boxes:
+        need += _ROOM_PER_ITEM * len(box)
+        if need > most:
+            return 0
+        if type(box) is dict:
+            shape = tuple(box)
+            try:
+                need += shapes[shape]
+            except KeyError:
+                need += _shape(shape, known, fresh)
+            box = box.values()
+        for value in box:
+            kind = type(value)
+            if kind is str:
+                try:
+                    need += texts[value]
+                except KeyError:
+                    need += _fresh(value, False, fresh)
+            elif kind in _BOXES:
+                boxes.append(value)
+            elif kind not in _LEAVES and (kind is not float or value - value != 0.0):
+                return 0
+    return 0 if need > most or len(boxes) > _SMALL_BOXES else 3 * need + 6_200
+
+
+def _shape(names: tuple[Any, ...], known: Known, fresh: list[tuple[Any, bool]]) -> int:
+    """Return how much room the names of a dict need; they are remembered together when each of them is known."""
+    before, need = len(fresh), 0
+    for name in names:
+        try:
+            need += known.names[name]
+        except KeyError:
+            need += _fresh(name, True, fresh)
+    if len(fresh) == before:
+        known.add_shape(names, need)
+    return need
+
+
+def _fresh(text: Any, is_name: bool, fresh: list[tuple[Any, bool]]) -> int:
+    if type(text) is not str:  # a name of another kind
+        raise orjson.JSONEncodeError
+    fresh.append((text, is_name))
+    return _need(text)
+
+
+def _need(text: str) -> int:
+    """Return how much room orjson makes for a text before it writes it: eight times its bytes."""
+    return 8 * len(text) if text.isascii() else 32 * len(text)
+
+
+def _room(fields: dict[str, Any], limit: int, most: int) -> int:
+    """Return how many bytes orjson needs at most for any plain event; 0 if the event has to be walked.
+
+    It has to be if a text is longer than `limit` bytes, all together longer than `most`, if it is nested too deep
+    or has too many items, or if it holds something that JSON does not know.
+    """
+    level: list[Any] = [fields]
+    size = items = 0
+    for depth in range(MAX_DEPTH):
+        inner: list[Any] = []
+        texts: list[str] = []
+        for box in level:
+            items += len(box)
+            if items > _MAX_ITEMS:
+                return 0
+            if type(box) is dict:
+                texts += box
+                box = box.values()
+            if not _sort(box, texts, inner):
+                return 0
+        sizes = list(map(len, texts))
+        size += sum(sizes)
+        if size > most or (max(sizes, default=0) > limit // 4 and _has_long(texts, limit)):
+            return 0
+        if not inner:
+            return 96 * size + 1_620 * items + 2048
+        if depth > 12 and _doubles(inner):
+            return 0
+        level = inner
+    return 0
+
+
+def _doubles(boxes: list[Any]) -> bool:
+    """Return whether a few boxes are met over and over, as in what holds itself twice: it would have no end."""
+    return len(boxes) > 4_000 and len(set(map(id, boxes))) < len(boxes) // 8
+
+
+def _sort(values: Iterable[Any], texts: list[str], boxes: list[Any]) -> bool:
+    """Sort values into texts, what holds others, and numbers; False when one is none of these, or no finite number."""
+    for value in values:
+        kind = type(value)
+        if kind is str:
+            texts.append(value)
+        elif kind in _BOXES:
+            boxes.append(value)
+        elif kind is float:
+            if value - value != 0.0:
+                return False
+        elif kind not in _LEAVES:
+            return False
+    return True
+
+
+def _has_long(texts: list[str], limit: int) -> bool:
+    return any(len(text) > limit // 4 and len(text.encode()) > limit for text in texts)
+
+
+def _reserve(size: int) -> None:
+    """Raise MemoryError unless so many bytes can be had now; they are given back at once, untouched."""
+    if size <= 1 << 17:
+        bytes(size)
+        return
+    import mmap
+
+    try:
+        # Not by malloc, which would keep larger blocks in its heap from then on.
+        if hasattr(mmap, "MAP_PRIVATE"):
+            mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE).close()
+        else:
+            mmap.mmap(-1, size).close()
+    except (OSError, OverflowError, ValueError) as error:
+        if is_programs(error):  # a TimeoutError is an OSError, too
+            raise
+        raise MemoryError from error

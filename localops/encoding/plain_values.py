@@ -1,0 +1,748 @@
+"""Any Python value as plain JSON values: what JSON has no words for is marked in place, and counted.
+
+`Walk` visits a value once. It never raises for what it meets, never changes it and always ends. Writing the
+text is left to `encode`, which comes here with what orjson cannot write faithfully, or may hold a secret.
+"""
+
+from __future__ import annotations
+
+import datetime
+import enum
+import uuid
+from collections import deque
+from functools import partial
+from json.encoder import encode_basestring as quoted  # orjson has loaded it already
+
+from localops.careful import COLLECTIONS, deeper, outline, quiet
+from localops.encoding.redact import hides, is_collection, is_of_name, is_of_value
+from localops.interruption import pass_on, settle
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from typing import Any
+
+    from localops.encoding.redact import Redactor
+
+    Say = Callable[["Walk", Any], Any]
+
+MAX_DEPTH = 128
+"""Levels of nesting that are followed, four Python calls each; orjson stops at 254, SQLite at 1,000."""
+MAX_NODES = 500_000
+"""Steps of the walk of one event, one for a plain value: it ends a walk that would not end by itself."""
+MAX_BLOB = 64 << 20
+"""Bytes over which a value is not kept at all: only head, length and digest."""
+MAX_TEXT = MAX_BLOB
+"""Characters that the texts of one event may have together, those in blobs aside."""
+MAX_BLOBS = 4 * MAX_BLOB
+"""Bytes of one event that may go into blobs."""
+HEAD = 1000
+"""Characters of a large value that stay in the row, for a person to know it by."""
+MAX_REPR = 2000
+MAX_ARRAY = 100_000
+# What takes longer than a plain value, in steps of about 2 us each (measured: 3.11, a busy machine), so that
+# an event of nothing but the slowest values takes no longer than one of plain ones: within a second.
+_HOLDER = 2
+_STRANGE = 3
+_CLASS = 12
+_FOREIGN = 12
+_FAILURE = 20
+_WORDS = 4
+_GUARDED = 3
+_KEY = 3
+_CLEANED = 8
+_DESCRIBED = 4
+_CHUNK = 1_000
+_SHORT = _CHUNK * 64  # the number of longer texts is bounded by what they have together
+_NAMES_KNOWN = 10_000
+_LEAST, _MOST = -(1 << 63), 1 << 64
+_LARGEST_ENTRY = 64  # items of a mapping that may be an entry of a list of variables
+_MARGIN = 8192  # redaction looks this much further than a cut, so that a secret across it is still seen whole
+
+
+class Walk:
+    """One visit to one value; `notes` counts what had to be said differently."""
+
+    def __init__(
+        self,
+        redactor: Redactor | None = None,
+        *,
+        max_value: int = 1 << 20,
+        max_head: int = 3 << 18,
+        keep: Callable[[bytes], str] | None = None,
+    ) -> None:
+        self.notes: dict[str, int] = {}
+        self.overran = False
+        """Whether a value was cut because the stack ended."""
+        self._redactor = redactor
+        self._max_value = max_value
+        self._max_head = max_head
+        self._keep = keep
+        self._left = MAX_NODES
+        self._left_text = MAX_TEXT
+        self._left_blobs = MAX_BLOBS
+        self._ways: dict[type, Say] = {}
+        self._stored: dict[tuple[int, str], tuple[str, Any]] = {}
+        self._inside: set[int] = set()
+        self._depth = 0
+        self._name = ""
+        self._clean_names: set[str] = set()
+
+    def note(self, what: str, count: int = 1) -> None:
+        """Count something that was changed."""
+        self.notes[what] = self.notes.get(what, 0) + count
+
+    def plain(self, value: object) -> Any:
+        """The value in dicts with text keys, lists, texts, 64-bit ints, finite floats, bools and None."""
+        self._left -= 1
+        if self._left < 0:
+            return self._truncated("too_many", "nodes")
+        name = self._name
+        try:
+            return self._said(value)
+        except RecursionError:
+            self.overran = True
+            return self._truncated("too_deep", "depth")
+        except BaseException as error:  # a stranger's code ran and may raise whatever it likes
+            return self._said_again(value, name, error)
+
+    def _said(self, value: object) -> Any:
+        kind = type(value)
+        say = _SAY.get(kind)
+        if say is None:
+            return self._strange(value, kind)
+        return self._within(value, say) if say in _HOLDERS else say(self, value)
+
+    def _said_again(self, value: object, name: str, error: BaseException) -> Any:
+        """A value once more, if it was the program that interrupted us; else a mark of its own failure."""
+        self._left -= _FAILURE
+
+        def again() -> Any:
+            self._name = name
+            return self._said(value)
+
+        try:
+            return settle(error, again)
+        except RecursionError:
+            self.overran = True
+            return self._truncated("too_deep", "depth")
+        except BaseException as failure:
+            return self._failed(value, failure)
+
+    def _strange(self, value: object, kind: type) -> Any:
+        """A value of a class that is not Python's own: a stranger's code may run, but no warning of it is shown."""
+        self._left -= _STRANGE
+        say = self._ways.get(kind)
+        if say is None:
+            self._left -= _CLASS
+            say = self._ways[kind] = _say(kind)
+        depth = quiet.depth()
+        try:
+            with quiet:
+                return self._within(value, say) if say in _HOLDERS else say(self, value)
+        except BaseException:
+            quiet.back_to(depth)  # `__exit__` may have been interrupted before it began
+            raise
+
+    def _failed(self, value: object, error: BaseException) -> Any:
+        if isinstance(error, MemoryError) and type(value) is str:
+            return self.beginning(value)
+        self.note("failed")
+        return {"$type": self._title(type(value)), "$failed": self._title(type(error))}
+
+    def beginning(self, value: object) -> Any:
+        """What takes next to no memory: the beginning of a text, the type of everything else."""
+        if value is None or type(value) is bool:
+            return value
+        if type(value) is not str:
+            return {"$type": self._title(type(value)), "$truncated": "memory"}
+        self.note("long_string")
+        return {"$truncated": len(value), "head": self._redacted(_whole(value[: HEAD + _MARGIN]))[:HEAD]}
+
+    def short(self, value: object, limit: int) -> str:
+        """Any value as one clean text of at most `limit` characters, for a column."""
+        try:
+            return self._short_or_deeper(value, limit)
+        except BaseException as error:  # as above
+            try:
+                return settle(error, lambda: self._short_or_deeper(value, limit))
+            except BaseException:
+                return f"<{self._title(type(value))}>"[:limit]
+
+    def _short_or_deeper(self, value: object, limit: int) -> str:
+        depth = quiet.depth()
+        try:
+            return self._short(value, limit)
+        except RecursionError:
+            return deeper(self._short, value, limit)
+        except BaseException:
+            quiet.back_to(depth)
+            raise
+
+    def _short(self, value: object, limit: int) -> str:
+        if type(value) is str:
+            text = value[: limit + _MARGIN]
+        else:
+            with quiet:
+                text = self._shown(value)[: limit + _MARGIN]
+        return self._redacted(_whole(text).replace("\0", "\ufffd"))[:limit]
+
+    def large(self, data: bytes, head: str) -> dict[str, Any]:
+        """What stays in the row of a value that is too large for it; the value itself goes to `keep`."""
+        self._left_blobs -= len(data)
+        if len(data) > MAX_BLOB or self._left_blobs < 0:
+            from hashlib import sha256
+
+            self.note("too_big")
+            return {"$sha256": sha256(data).hexdigest(), "$len": len(data), "head": head[:HEAD]}
+        if self._keep is None:
+            self.note("long_string")
+            return {"$truncated": len(data), "head": self._counted(head[: self._max_head])}
+        try:
+            digest = self._keep(data)
+        except (OSError, MemoryError) as error:
+            if isinstance(error, OSError):
+                pass_on(error)
+            self.note("blob_failed")
+            return {"$truncated": len(data), "head": self._counted(head[: self._max_head])}
+        self.note("blob")
+        return {"$blob": digest, "$len": len(data), "head": self._counted(head[:HEAD])}
+
+    # Each of the following says one kind of value; the tables below say which.
+
+    def _itself(self, value: Any) -> Any:
+        return value
+
+    def _integer(self, value: int) -> Any:
+        number = int.__int__(value)
+        if -(1 << 63) <= number < 1 << 64:
+            return number
+        self.note("big_int")
+        self._left -= number.bit_length() >> 6  # more digits take longer, each of them too
+        return {"$int": self._text(_digits(number))}
+
+    def _number(self, value: float) -> Any:
+        number = float.__float__(value)
+        if number - number == 0.0:
+            return number
+        self._left -= 1
+        self.note("nonfinite")
+        return {"$float": repr(number)}
+
+    def _string(self, value: str) -> Any:
+        return self._text(str.__str__(value))
+
+    def _octets(self, value: Any) -> Any:
+        from binascii import b2a_base64
+
+        data = value if type(value) is bytes else memoryview(value).tobytes()
+        self.note("bytes")
+        self._left -= _WORDS + (min(len(data), _SHORT) >> 6)
+        if len(data) <= MAX_BLOB:
+            data = self._redacted_bytes(data)
+        if len(data) > self._max_value:
+            head = self._redacted(data[: HEAD * 4 + _MARGIN].decode("utf-8", "replace"))
+            return {"$type": "bytes", **self.large(data, head[:HEAD])}
+        return {"$bytes": self._counted(b2a_base64(data, newline=False).decode()), "$len": len(data)}
+
+    def _mapping(self, value: dict[Any, Any]) -> Any:
+        return self._pairs(list(dict.items(value)))
+
+    def _set(self, value: Any) -> Any:
+        self.note("set")
+        return self._sequence(value)
+
+    def _sequence(self, value: Any) -> Any:
+        # The built-in iterator, not that of a subclass, which could do anything.
+        base = next(base for base in _SEQUENCES if isinstance(value, base))
+        return self._items(list(base.__iter__(value)))
+
+    def _tuple(self, value: Any) -> Any:
+        fields = getattr(type(value), "_fields", None)
+        if type(fields) is tuple and len(fields) == tuple.__len__(value):
+            pairs = list(zip(fields, tuple.__iter__(value), strict=True))
+            return self._pairs(pairs)
+        return self._sequence(value)
+
+    def _choice(self, value: enum.Enum) -> Any:
+        return self.plain(value._value_)
+
+    def _moment(self, value: Any) -> Any:
+        self._left -= _WORDS // 2
+        return self._text(value.isoformat())
+
+    def _words(self, value: object) -> Any:
+        self._left -= _WORDS
+        return self._text(str(value))
+
+    def _exception(self, value: BaseException) -> Any:
+        self._left -= _WORDS
+        return {"$type": self._title(type(value)), "message": self._text(str(value))}
+
+    def _foreign(self, value: object) -> Any:
+        """An object of an unknown class, by the first way in that it offers, or by its repr."""
+        self._left -= _FOREIGN
+        if not isinstance(value, type):
+            for way_in in (_fields_of, self._dumped, _paired, _listed):
+                found = way_in(value)
+                if found is not None:
+                    return self.plain(found)
+        return self._described(value)
+
+    def _dumped(self, value: object) -> Any:
+        """What the object says about itself through pydantic's methods or the usual ones."""
+        for method in ("model_dump", "to_dict", "dict", "_asdict"):
+            dump = getattr(type(value), method, None)
+            if callable(dump) and _size(value) <= MAX_ARRAY:
+                call = partial(dump, value, warnings=False) if method == "model_dump" else partial(dump, value)
+                try:
+                    found = call()
+                except BaseException as error:  # then it may offer another way
+                    self._left -= _FAILURE
+                    try:
+                        found = settle(error, call)
+                    except BaseException:
+                        continue
+                if isinstance(found, (dict, list)):
+                    return found
+        return None
+
+    # What these share.
+
+    def _within(self, value: object, say: Say) -> Any:
+        """Say something that holds other things, unless we are inside it already or too far in."""
+        if self._depth >= MAX_DEPTH:
+            return self._truncated("too_deep", "depth")
+        self._left -= _HOLDER
+        key, depth = id(value), self._depth
+        if key in self._inside:
+            self.note("cycle")
+            return {"$cycle": self._title(type(value))}
+        try:
+            self._inside.add(key)
+            self._depth = depth + 1
+            return say(self, value)
+        finally:
+            self._depth = depth
+            self._inside.discard(key)
+
+    def _truncated(self, note: str, what: str) -> dict[str, str]:
+        self.note(note)
+        return {"$truncated": what}
+
+    def _pairs(self, pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
+        out: dict[str, Any] = {}
+        numbers: dict[str, int] = {}
+        beside: set[str] | None = None
+        entry = self._entry_label(pairs)
+        for start in range(0, len(pairs), _CHUNK):
+            if self._left <= 0:
+                out["$truncated"] = self._truncated("too_many", "nodes")["$truncated"]
+                break
+            keys, values = zip(*pairs[start : start + _CHUNK], strict=True)
+            names = [key if type(key) is str else self._key(key) for key in keys]
+            if not entry and self._innocent(names, values):
+                self._add(names, values, out, numbers)
+            else:
+                if beside is None:
+                    beside = {key for key, _ in pairs if type(key) is str}
+                self._add_guarded(names, values, out, numbers, beside, entry)
+        return out
+
+    def _add(self, names: Sequence[str], values: Sequence[Any], out: dict[str, Any], numbers: dict[str, int]) -> None:
+        """Add pairs to a mapping whose names and texts can be written as they are."""
+        for name, value in zip(names, values, strict=True):
+            if self._left <= 0:
+                out["$truncated"] = self._truncated("too_many", "nodes")["$truncated"]
+                break
+            if name in out:
+                name = self._free(name, out, numbers)
+            kind = type(value)
+            if kind is str or kind in _ITSELF or (kind in _NUMBERS and _LEAST <= value < _MOST):
+                self._left -= 1
+                out[name] = value
+            else:
+                self._name = name
+                out[name] = self.plain(value)
+
+    def _add_guarded(
+        self,
+        names: Sequence[str],
+        values: Sequence[Any],
+        out: dict[str, Any],
+        numbers: dict[str, int],
+        beside: set[str],
+        entry: str,
+    ) -> None:
+        """Add pairs to a mapping; each is looked at, for a secret may be among them, or a text that is too long."""
+        for name, value in zip(names, values, strict=True):
+            if self._left <= 0:
+                out["$truncated"] = self._truncated("too_many", "nodes")["$truncated"]
+                break
+            self._left -= _GUARDED
+            self._name = name
+            label = self._secret_name(name, beside) or (entry if entry and is_of_value(name) else "")
+            hidden = self._hidden(value, label) if label else None
+            clean = self._counted(name if name in self._clean_names else self._text_key(name))
+            if clean in out:
+                clean = self._free(clean, out, numbers)
+            out[clean] = self.plain(value) if hidden is None else hidden
+
+    def _items(self, items: list[Any]) -> list[Any]:
+        out: list[Any] = []
+        name = self._name
+        label = self._secret_name(name, ())
+        for start in range(0, len(items), _CHUNK):
+            if self._left <= 0:
+                out.append(self._truncated("too_many", "nodes"))
+                break
+            chunk = items[start : start + _CHUNK]
+            if label or not self._innocent((), chunk):
+                self._extend_guarded(out, chunk, name, label)
+            else:
+                self._extend(out, chunk, name)
+        return out
+
+    def _extend(self, out: list[Any], items: list[Any], name: str) -> None:
+        """Add items whose texts can be written as they are."""
+        for item in items:
+            if self._left <= 0:
+                out.append(self._truncated("too_many", "nodes"))
+                break
+            kind = type(item)
+            if kind is str or kind in _ITSELF or (kind in _NUMBERS and _LEAST <= item < _MOST):
+                self._left -= 1
+                out.append(item)
+            else:
+                self._name = name
+                out.append(self.plain(item))
+
+    def _extend_guarded(self, out: list[Any], items: list[Any], name: str, label: str) -> None:
+        """Add the items of a list that has a secret's name, or may be a command line with one."""
+        option = ""
+        for item in items:
+            if self._left <= 0:
+                out.append(self._truncated("too_many", "nodes"))
+                break
+            self._left -= _GUARDED
+            hidden = self._hidden(item, label or option) if label or option else None
+            option = self._redactor.option(item) if self._redactor is not None and type(item) is str else ""
+            self._name = name
+            out.append(hidden if hidden is not None else self.plain(item))
+
+    def _innocent(self, names: Sequence[str], values: Sequence[Any]) -> bool:
+        """Whether names and texts can be written as they are: one quick look at all of them, instead of one each."""
+        texts = [value for value in values if type(value) is str]
+        size = sum(map(len, names)) + sum(map(len, texts))
+        if size > self._max_value // 4:
+            return False
+        try:
+            seen = f'{{{":0,".join(map(quoted, names))}:0,"":[{",".join(map(quoted, texts))}]}}'.encode()
+        except UnicodeEncodeError:
+            return False
+        if self._redactor is not None and self._redactor.suspects(seen):
+            return False
+        self._left_text -= size
+        return self._left_text >= 0
+
+    def _secret_name(self, name: str, beside: Iterable[str]) -> str:
+        if self._redactor is None or not name:
+            return ""
+        # A token with a probability beside it is a piece of a word.
+        return "" if "logprob" in beside else self._redactor.names(name)
+
+    def _entry_label(self, pairs: list[tuple[Any, Any]]) -> str:
+        """The label of the value in an entry of a list of variables: {"name": "DB_PASSWORD", "value": "…"}."""
+        if self._redactor is None or len(pairs) > _LARGEST_ENTRY:
+            return ""
+        names: list[str] = []
+        for key, value in pairs:
+            if type(key) is not str:
+                continue
+            if is_of_value(key):
+                return next(filter(None, map(self._redactor.variable, names)), "")
+            if is_of_name(key) and issubclass(type(value), str):
+                names.append(str.__str__(value))
+        return ""
+
+    def _hidden(self, value: Any, label: str) -> str | None:
+        """What stands for a value with a secret's name; None for what hides nothing or holds other things."""
+        kind = type(value)
+        if value is None or value is True or value is False or issubclass(kind, (list, tuple)):
+            return None
+        if issubclass(kind, dict) and not (dict.__len__(value) and is_collection(label)):
+            return None
+        if not hides(label, str.__str__(value) if issubclass(kind, str) else None):
+            return None
+        self.note("redacted")
+        return f"[redacted:{label}]"
+
+    def _key(self, key: Any) -> str:
+        """The text of a key that is none; a key that cannot be shown does not take the others with it."""
+        kind = type(key)
+        if issubclass(kind, str):
+            return str.__str__(key)
+        self.note("key")
+        self._left -= _KEY
+        try:
+            if kind is int or kind is float:
+                return _digits(key) if kind is int else repr(key)
+            if key is None or kind is bool:
+                return {None: "null", True: "true", False: "false"}[key]
+            return self._shown_key(key)
+        except BaseException as error:  # as above
+            self._left -= _FAILURE
+            try:
+                return settle(error, lambda: self._shown_key(key))
+            except BaseException:
+                self.note("failed")
+                return f"<{self._title(kind)}>"
+
+    def _shown_key(self, key: Any) -> str:
+        depth = quiet.depth()
+        try:
+            with quiet:
+                return self._shown(key)[:MAX_REPR]
+        except BaseException:
+            quiet.back_to(depth)
+            raise
+
+    def _text_key(self, name: str) -> str:
+        whole = self._whole_key(name)
+        clean = self._redacted(whole, is_name=True)
+        if len(name) > self._max_value:
+            clean = clean[:HEAD]
+        # Rows of a table have the same names over and over; but a million names need not be remembered.
+        if clean is name and len(self._clean_names) < _NAMES_KNOWN:
+            self._clean_names.add(name)
+        return clean
+
+    def _whole_key(self, name: str) -> str:
+        if len(name) > self._max_value:
+            self.note("long_string")
+            name = name[: HEAD if self._redactor is None else HEAD + _MARGIN]
+        return self._unbroken(name)
+
+    def _free(self, key: str, taken: dict[str, Any], numbers: dict[str, int]) -> str:
+        self.note("key_clash")
+        number = numbers.get(key, 1) + 1
+        while f"{key}#{number}" in taken:
+            number += 1
+        numbers[key] = number
+        return f"{key}#{number}"
+
+    def _counted(self, text: str) -> str:
+        """The text, which becomes part of the event; when there is no room for more, the walk ends."""
+        self._left_text -= len(text)
+        if self._left_text < 0 and self._left > 0:
+            self.note("too_big")
+            self._left = 0
+        return text
+
+    def _text(self, text: str) -> Any:
+        if len(text) > self._max_value // 4:
+            return self._long(text)
+        return self._counted(self._redacted(self._unbroken(text)))
+
+    def _long(self, text: str) -> Any:
+        """A text that may be too long for the row; one object that is met again and again is stored once."""
+        same = id(text), self._name
+        if same in self._stored:
+            return self._stored[same][1]
+        whole = self._unbroken(text)
+        if len(whole) > MAX_BLOB:
+            head = self._redacted(whole[: HEAD + _MARGIN])
+            made: Any = self.large(whole.encode(), head)
+        else:
+            clean = self._redacted(whole)
+            data = clean.encode()
+            if len(data) <= self._max_value:
+                return self._counted(clean)
+            made = self.large(data, clean)
+        self._stored[same] = text, made
+        return made
+
+    def _unbroken(self, text: str) -> str:
+        whole = _whole(text)
+        if whole is not text:
+            self._left -= _WORDS
+            self.note("surrogate")
+        return whole
+
+    def _redacted(self, text: str, *, is_name: bool = False) -> str:
+        if self._redactor is None or not self._may_hide(text):
+            return text
+        text, found = self._redactor.clean(text, None if is_name else self._name)
+        self._left -= _CLEANED * (found + 1) + (min(len(text), _SHORT) >> 6)
+        if found:
+            self.note("redacted", found)
+            text = _whole(text)
+        return text
+
+    def _may_hide(self, text: str) -> bool:
+        """Whether a text has to be searched: for most, one quick look is enough."""
+        assert self._redactor is not None
+        return len(text) > _SHORT or bool(self._redactor.suspects(quoted(text).encode()))
+
+    def _redacted_bytes(self, data: bytes) -> bytes:
+        if self._redactor is None:
+            return data
+        # Latin-1 gives every byte a character, so that secrets are found in what is no text too.
+        for charset in ("utf-8", "latin-1"):
+            try:
+                text = data.decode(charset)
+            except UnicodeDecodeError:
+                continue
+            clean = self._redacted(text)
+            return data if clean == text else clean.encode(charset, "replace")
+        return data
+
+    def _shown(self, value: Any) -> str:
+        """A value as text, in the words that fit its kind."""
+        if issubclass(type(value), str):
+            return str.__str__(value)
+        if issubclass(type(value), (bytes, bytearray)):
+            return memoryview(value).tobytes().decode("utf-8", "replace")
+        if issubclass(type(value), enum.Enum):
+            return self._shown(value._value_)
+        if issubclass(type(value), int) and int.__int__(value).bit_length() >= 1_000:
+            return _digits(int.__int__(value))
+        if issubclass(type(value), COLLECTIONS):
+            return outline(value)
+        return str.__str__(str(value))
+
+    def _title(self, kind: type) -> str:
+        """The name of a class, with its module unless it is built in."""
+        module, title = type.__getattribute__(kind, "__module__"), type.__getattribute__(kind, "__qualname__")
+        text = title if module == "builtins" or type(module) is not str else f"{module}.{title}"
+        return _whole(text[:200])
+
+    def _described(self, value: object) -> dict[str, Any]:
+        self.note("not_json")
+        self._left -= _DESCRIBED
+        try:
+            text = str.__str__(repr(value))[: MAX_REPR + _MARGIN]
+        except BaseException as error:  # as above
+            text = self._described_again(value, error)
+        self._left -= len(text) >> 8
+        return {
+            "$type": self._title(type(value)),
+            "$repr": self._redacted(self._unbroken(text))[:MAX_REPR],
+        }
+
+    def _described_again(self, value: object, error: BaseException) -> str:
+        self._left -= _FAILURE
+        try:
+            return settle(error, lambda: str.__str__(repr(value))[: MAX_REPR + _MARGIN])
+        except BaseException as failure:
+            self.note("repr_failed")
+            return f"<repr failed: {self._title(type(failure))}>"
+
+
+def _digits(number: int) -> str:
+    """An integer in decimal digits, or in hexadecimal ones where Python refuses to write so many."""
+    if number.bit_length() < 14_000:
+        try:
+            return str(number)
+        except ValueError:  # a program may set its own limit
+            pass
+    return hex(number)
+
+
+def _whole(text: str) -> str:
+    """The text itself, or with U+FFFD for each lone surrogate, which UTF-8 cannot say."""
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def _fields_of(value: object) -> dict[str, Any] | None:
+    """The fields of a dataclass or attrs class, as far as they are set."""
+    declared = getattr(type(value), "__dataclass_fields__", None)
+    if type(declared) is dict:
+        names = list(declared)
+    else:
+        attributes = getattr(type(value), "__attrs_attrs__", None)
+        if not isinstance(attributes, tuple):
+            return None
+        names = [attribute.name for attribute in attributes]
+    missing = object()
+    found = {name: getattr(value, name, missing) for name in names}
+    return {name: content for name, content in found.items() if content is not missing}
+
+
+def _paired(value: object) -> dict[Any, Any] | None:
+    from collections.abc import Mapping
+    from itertools import islice
+
+    if not isinstance(value, Mapping):
+        return None
+    return {key: value[key] for key in islice(value, MAX_ARRAY)}
+
+
+def _listed(value: object) -> Any:
+    """The content of an array or a scalar in the manner of numpy, unless it is large."""
+    listed = getattr(type(value), "tolist", None)
+    return listed(value) if callable(listed) and _size(value) <= MAX_ARRAY else None
+
+
+def _size(value: object) -> int:
+    size = getattr(value, "size", 0)
+    return size if type(size) is int else 0
+
+
+_DICT_VIEWS: tuple[Any, ...] = type({}.keys()), type({}.values()), type({}.items())
+_SEQUENCES: tuple[Any, ...] = (list, tuple, deque, set, frozenset, *_DICT_VIEWS)
+
+# By the class itself; a subclass is said as its nearest base here.
+_SAY: dict[type, Say] = {
+    type(None): Walk._itself,
+    bool: Walk._itself,
+    int: Walk._integer,
+    float: Walk._number,
+    str: Walk._string,
+    bytes: Walk._octets,
+    bytearray: Walk._octets,
+    memoryview: Walk._octets,
+    dict: Walk._mapping,
+    list: Walk._sequence,
+    tuple: Walk._tuple,
+    deque: Walk._sequence,
+    **dict.fromkeys(_DICT_VIEWS, Walk._sequence),
+    set: Walk._set,
+    frozenset: Walk._set,
+    enum.Enum: Walk._choice,
+    datetime.date: Walk._moment,
+    datetime.time: Walk._moment,
+    datetime.timedelta: Walk._words,
+    uuid.UUID: Walk._words,
+    BaseException: Walk._exception,
+}
+# Kinds whose values JSON has as they are.
+_ITSELF = frozenset({type(None), bool})
+# Kinds whose values JSON has as they are within bounds; a float that is not finite is outside of all.
+_NUMBERS = frozenset({int, float})
+# Ways to say what holds other things, and may hold itself.
+_HOLDERS = {Walk._mapping, Walk._sequence, Walk._tuple, Walk._set, Walk._choice, Walk._foreign}
+# Classes that nobody should have to import for our sake, by name.
+_SAY_BY_NAME: dict[str, Say] = {
+    "decimal.Decimal": Walk._words,
+    "fractions.Fraction": Walk._words,
+    "pathlib.PurePath": Walk._words,
+    "pathlib._local.PurePath": Walk._words,
+    "ipaddress._BaseAddress": Walk._words,
+    "ipaddress._BaseNetwork": Walk._words,
+    "zoneinfo.ZoneInfo": Walk._words,
+}
+
+
+def _say(kind: type) -> Say:
+    for base in type.__dict__["__mro__"].__get__(kind):
+        say = _SAY.get(base) or _SAY_BY_NAME.get(f"{base.__module__}.{base.__qualname__}")
+        if say is not None:
+            return say
+    return Walk._foreign

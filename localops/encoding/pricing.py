@@ -1,0 +1,466 @@
+"""What a call costs: the shipped price table, a user's own prices, and exact sums in nano-dollars.
+
+What it does not know is None, never 0. The table (`prices.json`) is made from genai-prices by
+`scripts/prices.py`, matches as that library matches, and is read at the first look-up.
+Counting is left to the caller, and so is what becomes of a call without a price.
+"""
+
+from __future__ import annotations
+
+import os
+
+from localops.errors import ConfigError, IncompleteInstallation
+from localops.output import say_once
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, KeysView, Mapping
+    from typing import Any
+
+    # name, name*, *name or *name*; a /regular expression/; any of a list; {"all": a list}.
+    Pattern = str | list["Pattern"] | dict[str, list["Pattern"]]
+    # A price as written: rates by part, and from which day or in which hours they hold.
+    Written = Mapping[str, str]
+    # (prompts longer than so many tokens, US dollars as exact text), the first from 0.
+    Steps = tuple[tuple[int, str], ...]
+    Provider = Mapping[str, Any]
+
+# part: (how many of it a rate is for, the parts that count it too)
+PARTS: dict[str, tuple[int, tuple[str, ...]]] = {
+    "input": (1_000_000, ()),
+    "output": (1_000_000, ()),
+    "cached": (1_000_000, ("input",)),
+    "cache_write": (1_000_000, ("input",)),
+    "cache_write_5m": (1_000_000, ("cache_write",)),
+    "cache_write_1h": (1_000_000, ("cache_write",)),
+    "reasoning": (1_000_000, ("output",)),
+    "citation": (1_000_000, ("output",)),
+    "input_audio": (1_000_000, ("input",)),
+    "output_audio": (1_000_000, ("output",)),
+    "cached_audio": (1_000_000, ("cached", "input_audio")),
+    "input_image": (1_000_000, ("input",)),
+    "output_image": (1_000_000, ("output",)),
+    "cached_image": (1_000_000, ("cached", "input_image")),
+    "input_video": (1_000_000, ("input",)),
+    "output_video": (1_000_000, ("output",)),
+    "characters": (1_000_000, ()),
+    "messages": (1_000, ()),
+    "audio_seconds": (3_600, ()),
+    "input_audio_seconds": (3_600, ("audio_seconds",)),
+    "pages": (1_000, ()),
+    "annotated_pages": (1_000, ("pages",)),
+    "web_searches": (1_000, ()),
+    "storage_searches": (1_000, ()),
+    "requests": (1_000, ()),
+}
+
+# Sums are integers of 10⁻¹⁸ dollars, the finest digit in the table, times a multiple of every "how many".
+_DIGITS = 18
+_MULTIPLE = 9_000_000
+_NANO: int = _MULTIPLE * 10 ** (_DIGITS - 9)
+
+# Names come from programs we do not know: past this many, start afresh rather than grow.
+_REMEMBERED = 1024
+
+
+class Usage:
+    """What a call used, by part: `Usage(input=1200, cached=1000, output=80)`.
+
+    A whole includes its parts: `input` counts cached and written tokens too, `output` the reasoning.
+    None means "not said". The names are those of PARTS but `requests`: a call is one request.
+    """
+
+    __slots__ = ("counts",)
+
+    def __init__(self, **counts: int | None) -> None:
+        if not counts.keys() <= _COUNTED:
+            raise TypeError(f"a usage has no part {', '.join(sorted(counts.keys() - _COUNTED))}")
+        self.counts = {part: count for part, count in counts.items() if count is not None}
+
+    def __repr__(self) -> str:
+        return f"Usage({', '.join(f'{part}={count}' for part, count in self.counts.items())})"
+
+
+class Prices:
+    """Own prices first, then the shipped table.
+
+    `own` maps a model, or `provider/model`, to US dollars by part (for how many of it, see PARTS).
+    Raises ConfigError for a price that cannot be one.
+    """
+
+    def __init__(self, own: Mapping[str, Mapping[str, int | float | str]] | None = None) -> None:
+        self._own = {name.lower(): _own_model(name, rates) for name, rates in (own or {}).items()}
+        self._known: dict[tuple[str | None, str], _Model | None] = {}
+        self._read: _Table | None = None
+
+    def cost(self, model: str | None, usage: Usage, *, provider: str | None = None, at_ns: int) -> int | None:
+        """Nano-dollars for a call made at `at_ns` (Unix time), or None where the price cannot be known."""
+        price = self.find(model, provider=provider, at_ns=at_ns)
+        return price.cost(usage) if price else None
+
+    def find(self, model: str | None, *, provider: str | None = None, at_ns: int) -> Price | None:
+        """The price in force at `at_ns`, or None for a model that nobody has priced."""
+        if not model:
+            return None
+        try:
+            found = self._known[provider, model]
+        except KeyError:
+            found = self._remember(provider, model)
+        return found.at(at_ns) if found else None
+
+    def list(self, *, at_ns: int) -> Iterator[Price]:
+        """Every price in force at `at_ns`: own ones, then the table's, provider by provider."""
+        for own in self._own.values():
+            yield own.at(at_ns)
+        for model in self._table.models():
+            price = model.at(at_ns)
+            if price.rates:
+                yield price
+
+    @property
+    def version(self) -> str:
+        """The release of genai-prices that the table was made from."""
+        return self._table.version
+
+    @property
+    def date(self) -> str:
+        """The day the table was made, YYYY-MM-DD."""
+        return self._table.date
+
+    @property
+    def _table(self) -> _Table:
+        if self._read is None:
+            self._read = _Table(os.path.join(os.path.dirname(__file__), "prices.json"))
+        return self._read
+
+    def _remember(self, provider: str | None, model: str) -> _Model | None:
+        if len(self._known) >= _REMEMBERED:
+            self._known.clear()
+        self._known[provider, model] = found = self._look_up(provider, model.lower())
+        return found
+
+    def _look_up(self, provider: str | None, model: str) -> _Model | None:
+        own = self._own.get(f"{provider.strip().lower()}/{model}") if provider else None
+        return own or self._own.get(model) or self._shipped(provider, model)
+
+    def _shipped(self, provider: str | None, model: str) -> _Model | None:
+        """Return the model of the shipped table; without that table no price is known."""
+        try:
+            return self._table.find(provider, model)
+        except IncompleteInstallation as error:
+            say_once("prices", f"{error}; calls without a price in config.toml are unpriced")
+            return None
+
+
+class Price:
+    """One model's rates while they hold.
+
+    `rates` gives by part the steps (prompts longer than so many tokens, US dollars as exact text); the step
+    reached holds for the whole call. Empty rates: the model is known, its price is not. `since` is the first
+    day and `hours` the time of day in UTC, where there is one; `source` says whose word it is.
+    """
+
+    __slots__ = (
+        "_first_ns",
+        "_least_seconds",
+        "_lines",
+        "_request",
+        "_stepped",
+        "hours",
+        "model",
+        "provider",
+        "rates",
+        "since",
+        "source",
+    )
+
+    def __init__(self, model: _Model, written: Written) -> None:
+        self.provider, self.model, self.source = model.provider, model.name, model.source
+        self.since = written.get("from")
+        self.hours = written.get("hours")
+        self.rates = {part: _steps(written[part]) for part in PARTS if part in written}
+        self._first_ns = _midnight_ns(self.since) if self.since else None
+        self._least_seconds = int(written.get("least_seconds", 0))
+        self._lines = [_Line(part, self.rates) for part in _innermost_first(self.rates.keys() & _COUNTED)]
+        self._stepped = any(len(steps) > 1 for steps in self.rates.values())
+        self._request = _share("requests", self.rates["requests"][0][1]) if "requests" in self.rates else 0
+
+    def __repr__(self) -> str:
+        rates = (f"{part} ${steps[0][1]}{'+' * (len(steps) > 1)}" for part, steps in self.rates.items())
+        return f"<Price of {self.model} ({self.provider or self.source}): {', '.join(rates) or 'not known'}>"
+
+    def cost(self, usage: Usage) -> int | None:
+        """Nano-dollars, halves up; None where counts are missing, contradict each other or have no rate."""
+        counts = usage.counts
+        if not _sound(counts) or not self._covers(counts):
+            return None
+        if self._least_seconds:
+            counts = _with_least(counts, self._least_seconds)
+        prompt = _count("input", counts) if self._stepped else 0
+        if prompt is None:
+            return None
+        total = self._request
+        billed: dict[str, int] = {}
+        for line in self._lines:
+            count = line.count(counts, billed)
+            if count is None:
+                return None
+            billed[line.part] = count
+            total += count * line.rate(prompt)
+        return (total + _NANO // 2) // _NANO
+
+    def holds(self, at_ns: int) -> bool:
+        """Whether this price applies at `at_ns`, as far as it says."""
+        if self._first_ns is not None:
+            return at_ns >= self._first_ns
+        return self.hours is None or _within(self.hours, at_ns)
+
+    def _covers(self, counts: Mapping[str, int]) -> bool:
+        """Whether there is a rate for any of it: speech is not free because a model sells tokens."""
+        if "requests" in self.rates or any(counts.get(line.part) for line in self._lines):
+            return True
+        return bool(self.rates) and not any(counts.values())
+
+
+class _Line:
+    """One part's rate, and the parts inside it that are billed on lines of their own."""
+
+    __slots__ = ("_base", "_inner", "_steps", "part")
+
+    def __init__(self, part: str, rates: Mapping[str, Steps]) -> None:
+        self.part = part
+        self._inner = [inner for inner in _INSIDE[part] if inner in rates]
+        (_, base), *steps = rates[part]
+        self._base = _share(part, base)
+        self._steps = [(start, _share(part, dollars)) for start, dollars in reversed(steps)]
+
+    def count(self, counts: Mapping[str, int], billed: Mapping[str, int]) -> int | None:
+        """How many are left to this line, or None if that cannot be known."""
+        count = _count(self.part, counts)
+        if count is None:
+            return None
+        for inner in self._inner:
+            count -= billed[inner]
+        return count if count >= 0 else None
+
+    def rate(self, prompt: int) -> int:
+        for start, rate in self._steps:
+            if prompt > start:
+                return rate
+        return self._base
+
+
+class _Model:
+    """A model's prices through time."""
+
+    __slots__ = ("_prices", "name", "provider", "source")
+
+    def __init__(self, name: str, prices: Iterable[Written], *, source: str, provider: str | None = None) -> None:
+        self.name, self.provider, self.source = name, provider, source
+        self._prices = [Price(self, written) for written in prices]
+
+    def at(self, at_ns: int) -> Price:
+        """The last one that holds; where none does, the first."""
+        for price in reversed(self._prices):
+            if price.holds(at_ns):
+                return price
+        return self._prices[0]
+
+
+class _Table:
+    """The shipped prices, and how a name finds its model."""
+
+    def __init__(self, path: str) -> None:
+        import json  # orjson has loaded it already
+
+        try:
+            with open(path, encoding="utf-8") as file:
+                stored = json.load(file)
+        except (OSError, ValueError) as error:
+            raise IncompleteInstallation(path, error) from error
+        self.version: str = stored["version"]
+        self.date: str = stored["date"]
+        self._providers: dict[str, Provider] = stored["providers"]
+
+    def models(self) -> Iterator[_Model]:
+        for provider_id, provider in self._providers.items():
+            for name in provider["models"]:
+                yield self._model(provider_id, name)
+
+    def find(self, provider: str | None, model: str) -> _Model | None:
+        """The model that this lower-case name means at that provider, or at whichever knows such a name."""
+        if provider is not None:
+            provider, model = self._unwrap(provider.lower(), model)
+        found = self._provider_named(provider) if provider is not None else None
+        if found is None and provider in (None, "litellm"):
+            found = self._provider_of(model)
+        if found is None:
+            return None
+        return self._match(found, model) or self._match(found, _dashed(model))
+
+    def _unwrap(self, provider: str, model: str) -> tuple[str, str]:
+        """LiteLLM is a way to others: `litellm` and `openai/gpt-4o` are `openai` and `gpt-4o`."""
+        inner, slash, rest = model.partition("/")
+        if provider == "litellm" and inner and slash and self._provider_named(inner):
+            return inner, rest
+        return provider, model
+
+    def _provider_named(self, name: str) -> str | None:
+        name = name.strip()
+        if name in self._providers:
+            return name
+        return self._first_provider("names", name)
+
+    def _provider_of(self, model: str) -> str | None:
+        return self._first_provider("match", model)
+
+    def _first_provider(self, key: str, text: str) -> str | None:
+        for provider_id, provider in self._providers.items():
+            if key in provider and _matches(provider[key], text):
+                return provider_id
+        return None
+
+    def _match(self, provider_id: str, model: str) -> _Model | None:
+        """In the provider's own list, then in those whose models it resells."""
+        for seller in (provider_id, *self._providers[provider_id].get("resells", ())):
+            for name, (pattern, *_) in self._providers[seller]["models"].items():
+                if _matches(pattern or name, model):
+                    return self._model(seller, name)
+        return None
+
+    def _model(self, provider_id: str, name: str) -> _Model:
+        _, *prices = self._providers[provider_id]["models"][name]
+        return _Model(name, map(_fields, prices), source=f"genai-prices {self.version}", provider=provider_id)
+
+
+def _matches(pattern: Pattern, text: str) -> bool:
+    if isinstance(pattern, list):
+        return any(_matches(one, text) for one in pattern)
+    if isinstance(pattern, dict):
+        return all(_matches(one, text) for one in pattern["all"])
+    if pattern[0] == "/":
+        import re  # orjson has loaded it already
+
+        return re.search(pattern[1:-1], text) is not None
+    if pattern[0] == "*":
+        return pattern[1:-1] in text if pattern[-1] == "*" else text.endswith(pattern[1:])
+    return text.startswith(pattern[:-1]) if pattern[-1] == "*" else text == pattern
+
+
+def _dashed(model: str) -> str:
+    """`gpt-5.2-20251211`, as routers write it, with its date as the table has it: `gpt-5.2-2025-12-11`."""
+    import re
+    from datetime import date
+
+    def dashed(found: re.Match[str]) -> str:
+        try:
+            return f"-{date(*map(int, found.groups())).isoformat()}"
+        except ValueError:
+            return found[0]
+
+    return re.sub(r"-(20\d\d)(\d\d)(\d\d)(?=[-:]|$)", dashed, model)
+
+
+def _wholes(part: str) -> set[str]:
+    """Every part that counts it too, near and far."""
+    wholes = set(PARTS[part][1])
+    return wholes.union(*map(_wholes, wholes))
+
+
+_COUNTED = PARTS.keys() - {"requests"}
+_INSIDE: dict[str, list[str]] = {whole: [] for whole in PARTS}
+for _part in PARTS:
+    for _whole in _wholes(_part):
+        _INSIDE[_whole].append(_part)
+
+
+def _innermost_first(parts: set[str]) -> list[str]:
+    return sorted(parts, key=lambda part: (-len(_wholes(part)), part))
+
+
+def _sound(counts: Mapping[str, int]) -> bool:
+    """Something was counted, and all of it in whole numbers: what a program reports may be anything."""
+    return bool(counts) and all(type(count) is int and count >= 0 for count in counts.values())
+
+
+def _count(part: str, counts: Mapping[str, int]) -> int | None:
+    """What was said of it; 0 if nothing speaks of it; None if its parts say that there must be some."""
+    if part in counts:
+        return counts[part]
+    if any(counts.get(inner) for inner in _INSIDE[part]):
+        return None
+    # Cached tokens and audio tokens: how many were both?
+    wholes = PARTS[part][1]
+    return None if len(wholes) == 2 and all(counts.get(whole) for whole in wholes) else 0
+
+
+def _with_least(counts: dict[str, int], least: int) -> dict[str, int]:
+    """Some bill any recording as one of so many seconds."""
+    seconds = counts.get("audio_seconds") or counts.get("input_audio_seconds")
+    if seconds is None:
+        return counts
+    seconds = max(seconds, least) if seconds > 0 else 0
+    return {**counts, "audio_seconds": seconds, "input_audio_seconds": seconds}
+
+
+def _fields(price: str) -> Written:
+    """From `input=3 output=15`."""
+    return dict(field.split("=") for field in price.split())
+
+
+def _steps(rate: str) -> Steps:
+    """From `1.25`, or `1.25,200000:2.5`: dearer where the prompt is longer than that."""
+    base, *steps = rate.split(",")
+    pairs = (step.split(":") for step in steps)
+    return ((0, base), *((int(start), dollars) for start, dollars in pairs))
+
+
+def _share(part: str, dollars: str) -> int:
+    """One of the part, in the unit of our sums."""
+    whole, _, fraction = dollars.partition(".")
+    return int(whole + fraction.ljust(_DIGITS, "0")) * (_MULTIPLE // PARTS[part][0])
+
+
+def _midnight_ns(day: str) -> int:
+    from datetime import date
+
+    return (date.fromisoformat(day).toordinal() - date(1970, 1, 1).toordinal()) * 86_400 * 10**9
+
+
+def _within(hours: str, at_ns: int) -> bool:
+    """Whether it is that time of day in UTC: `00:30-16:30`, or over midnight `22:00-06:00`."""
+    minute = at_ns // (60 * 10**9) % (24 * 60)
+    opens, closes = (int(clock[:2]) * 60 + int(clock[3:]) for clock in hours.split("-"))
+    return opens <= minute < closes if opens <= closes else minute >= opens or minute < closes
+
+
+def _own_model(name: str, rates: Mapping[str, int | float | str]) -> _Model:
+    if not isinstance(rates, dict):
+        raise ConfigError(f'prices."{name}" = {rates!r} is no table of prices by part, such as {{ input = 2.5 }}')
+    unknown = ", ".join(sorted(rates.keys() - PARTS.keys()))
+    if unknown or not rates:
+        raise ConfigError(f'prices."{name}" has {unknown or "no price"}; it may have {", ".join(PARTS)}')
+    for part, (_, wholes) in PARTS.items():
+        _refuse_gap(name, part, wholes, rates.keys())
+    written = {part: _dollars(f'prices."{name}".{part}', dollars) for part, dollars in rates.items()}
+    return _Model(name, [written], source="own")
+
+
+def _refuse_gap(name: str, part: str, wholes: tuple[str, ...], priced: KeysView[str]) -> None:
+    """Each whole needs a rate for what is left of it, and what two parts share needs one of its own."""
+    if part in priced and not priced >= set(wholes):
+        raise ConfigError(f'prices."{name}" has {part}, so it needs {" and ".join(wholes)} too')
+    if part not in priced and len(wholes) == 2 and priced >= set(wholes):
+        raise ConfigError(f'prices."{name}" has {" and ".join(wholes)}, so it needs {part} too')
+
+
+def _dollars(setting: str, dollars: int | float | str) -> str:
+    from decimal import Decimal, InvalidOperation
+
+    try:
+        exact = Decimal(str(dollars))
+        if exact >= 0 and exact == round(exact, _DIGITS):
+            return format(exact, "f")
+    except InvalidOperation:  # not a number, infinite, or too fine
+        pass
+    raise ConfigError(f"{setting} = {dollars!r} is not a price in US dollars")

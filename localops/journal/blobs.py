@@ -1,0 +1,288 @@
+"""Large things kept beside the journal, each under the SHA-256 of its bytes: videos, screenshots, long values.
+
+What a recorder cannot write there goes to the user's state folder, as rows do, and from there into its place later.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+
+from localops import host, interruption
+from localops.journal import spill
+from localops.output import say, say_once
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+HEAD = 64 << 10  # bytes by which it is told whether the rest is worth packing
+_PIECE = 1 << 20
+_NAMED = r'(?:"\$blob": ?"|"blob:)([0-9a-f]{64})"'
+
+
+def path_of(project: str, digest: str) -> str:
+    """Where the blob of that digest is, or would be; refuses anything that is not a digest."""
+    if not _is_digest(digest):
+        raise ValueError(f"not a SHA-256 digest: {digest[:80]!r}")
+    return os.path.join(project, "blobs", digest[:2], digest)
+
+
+def find(project: str, digest: str) -> str:
+    """The file that holds a blob: in its place, or where it waits to be moved there; FileNotFoundError without one."""
+    place = path_of(project, digest)
+    for path in (place, os.path.join(_waiting_place(project), digest)):
+        if os.path.isfile(path):
+            return path
+    raise FileNotFoundError(f"no such blob: {place}")
+
+
+def is_here(project: str, digest: str) -> bool:
+    """Whether there is a file for a blob, whole or not."""
+    try:
+        return bool(find(project, digest))
+    except FileNotFoundError:
+        return False
+
+
+def is_whole(path: str, digest: str) -> bool:
+    """Whether a file holds what its name says; OSError when it cannot be read."""
+    import hashlib
+
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == digest
+
+
+def flaw(project: str, digest: str) -> str | None:
+    """Return what keeps the file of a blob from being used: it is missing, unreadable or damaged; None if nothing."""
+    try:
+        path = find(project, digest)
+        if is_whole(path, digest):
+            return None
+    except FileNotFoundError:
+        return f"the file of this row is not here: {path_of(project, digest)}"
+    except OSError as error:
+        return f"the file of this row cannot be read ({error.strerror or error}): {path_of(project, digest)}"
+    return f"the file here is damaged (digest differs): {path}"
+
+
+def size_of(project: str, digest: str) -> int:
+    """Return the bytes of a blob; 0 when it is not there."""
+    try:
+        return os.path.getsize(find(project, digest))
+    except OSError:
+        return 0
+
+
+def size(project: str) -> int:
+    """Return the bytes of all blobs of a project, those included that wait to be moved to their place."""
+    whole = 0
+    for top in (os.path.join(project, "blobs"), _waiting_place(project)):
+        for folder, _, names in os.walk(top):
+            for name in names:
+                with suppress(OSError):  # pruned, or moved meanwhile
+                    whole += os.path.getsize(os.path.join(folder, name))
+    return whole
+
+
+def pays(size: int, packed: int) -> bool:
+    """Return whether packing is worth it where it turns so many bytes into so many others."""
+    return packed < 0.9 * size
+
+
+class Keeper:
+    """Writes the large values of a project for the encoder, and counts those that could be written nowhere."""
+
+    def __init__(self, project: str) -> None:
+        self._project = project
+        self.failed: dict[int, int] = {}
+        """How many values each thread, by its ident, could not write since somebody last looked."""
+
+    def __call__(self, data: bytes) -> str:
+        """Write a value and return its digest; OSError when no place takes it."""
+        try:
+            return keep(self._project, data)
+        except OSError as error:
+            interruption.pass_on(error)
+            from _thread import get_ident
+
+            here = get_ident()
+            self.failed[here] = self.failed.get(here, 0) + 1
+            say_once(
+                "cut",
+                f"a large value could not be written to {os.path.join(self._project, 'blobs')} nor to the state "
+                f"folder ({error.strerror or error}): only its beginning is kept; see `localops doctor`",
+            )
+            raise
+
+
+def keep(project: str, data: bytes) -> str:
+    """Write the bytes, once, and return their digest; on disk (synced) when this returns."""
+    import hashlib
+
+    digest = hashlib.sha256(data).hexdigest()
+    return _keep(project, digest, lambda: (data,), None)
+
+
+def keep_file(project: str, source: str) -> str:
+    """Copy a file in, piece by piece, and return its digest."""
+    with open(source, "rb") as file:
+        import hashlib
+
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+
+        def pieces() -> Iterator[bytes]:
+            file.seek(0)
+            return iter(lambda: file.read(_PIECE), b"")
+
+        try:
+            return _keep(project, digest, pieces, digest)
+        except ValueError:
+            raise OSError(f"{source} was changed while it was copied") from None
+
+
+def _keep(project: str, digest: str, pieces: Callable[[], Iterable[bytes]], expected: str | None) -> str:
+    """Write what has that digest to its place, or to where such things wait; OSError when neither takes it."""
+    try:
+        if not _is_kept(project, digest):
+            publish(project, _written(os.path.join(project, "blobs"), pieces(), expected), digest)
+    except OSError as error:
+        interruption.pass_on(error)
+        place = _waiting_place(project)
+        path = os.path.join(place, digest)
+        if not os.path.isfile(path):
+            try:
+                host.replace(_written(place, pieces(), expected), path)
+            except OSError as problem:
+                interruption.pass_on(problem)
+                raise error from None
+        say_once(
+            "blob",
+            f"a large value cannot be written to {os.path.join(project, 'blobs')} ({error.strerror or error}): it is "
+            f"kept in {place} and goes there later (see `localops doctor`)",
+        )
+    return digest
+
+
+def _is_kept(project: str, digest: str) -> bool:
+    """Whether a blob is in its place already; its age begins anew, and its name is safe from a power cut."""
+    path = path_of(project, digest)
+    try:
+        os.utime(path)  # prune leaves alone what was kept within the hour
+    except FileNotFoundError:
+        return False
+    except PermissionError:  # another user's, which is as good to read
+        if not os.access(path, os.R_OK):
+            raise
+    _sync_names(path)  # whoever wrote it may not have come to that yet
+    return True
+
+
+def keep_media(project: str, value: object) -> object:
+    """Copy the file that a value names in, and return what names the copy; a URL, or anything else, stays itself."""
+    path = interruption.attempt(lambda: _named_file(value), None)
+    if path is None:
+        return value
+    try:
+        return f"blob:{keep_file(project, path)}"
+    except OSError as error:
+        interruption.pass_on(error)
+        say(f"{path} could not be copied into the project ({error}); its name is kept")
+        return value
+
+
+def _named_file(value: object) -> str | None:
+    """Return the path of the file that a value names, if it does and there is one."""
+    if not issubclass(type(value), str | os.PathLike) or len(str(value)) > 4096 or "://" in str(value):
+        return None
+    path = os.path.expanduser(os.fspath(value))  # type: ignore[call-overload]
+    return path if os.path.isfile(path) else None
+
+
+def keep_pieces(project: str, pieces: Iterable[bytes], digest: str) -> None:
+    """Write what comes in pieces to its place; ValueError, and nothing written, if it has another digest."""
+    publish(project, _written(os.path.join(project, "blobs"), pieces, digest), digest)
+
+
+def publish(project: str, temporary: str, digest: str) -> None:
+    """Move a file that is written and synced to the place of its digest; safe from a power cut when this returns."""
+    path = path_of(project, digest)
+    host.make_private(os.path.dirname(path), synced=True)
+    os.replace(temporary, path)
+    _sync_names(path)
+
+
+def _sync_names(path: str) -> None:
+    """Make the name of a blob survive a power cut, and the folder it is in."""
+    folder = os.path.dirname(path)
+    host.sync_folder(folder)
+    host.sync_folder(os.path.dirname(folder))
+
+
+def waiting(project: str) -> list[str]:
+    """The digests of the blobs that wait in the user's state folder to be moved to their place."""
+    place = _waiting_place(project)
+    try:
+        names = sorted(os.listdir(place))
+    except OSError:
+        return []
+    return [name for name in names if _is_digest(name) and spill.is_ours(os.path.join(place, name))]
+
+
+def collect(project: str) -> int:
+    """Move the blobs that wait to their place; how many came. What cannot be moved yet stays where it is."""
+    moved = 0
+    for digest in waiting(project):
+        path = os.path.join(_waiting_place(project), digest)
+        try:
+            if not _is_kept(project, digest):
+                with open(path, "rb") as file:
+                    keep_pieces(project, iter(lambda: file.read(_PIECE), b""), digest)
+            os.unlink(path)
+            moved += 1
+        except (OSError, ValueError):
+            continue
+    return moved
+
+
+def named(bodies: Iterable[str | None]) -> list[str]:
+    """The digests of the blobs that bodies speak of, each once."""
+    import re
+
+    found: dict[str, None] = {}
+    for body in bodies:
+        if body is not None and "blob" in body:
+            found.update(dict.fromkeys(re.findall(_NAMED, body)))
+    return list(found)
+
+
+def _is_digest(text: str) -> bool:
+    return len(text) == 64 and set(text) <= set("0123456789abcdef")
+
+
+def _waiting_place(project: str) -> str:
+    return os.path.join(spill.places(project)[1], "blobs")
+
+
+def _written(folder: str, pieces: Iterable[bytes], expected: str | None) -> str:
+    """A new file in a folder with what comes in pieces, synced; ValueError if it has not the expected digest."""
+    import hashlib
+
+    host.make_private(folder, synced=True)
+    path = os.path.join(folder, f".{os.getpid()}-{os.urandom(6).hex()}")
+    handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+    seen = hashlib.sha256()
+    try:
+        with open(handle, "wb") as file:
+            for piece in pieces:
+                if expected is not None:
+                    seen.update(piece)
+                file.write(piece)
+            file.flush()
+            os.fsync(file.fileno())
+        if expected not in (None, seen.hexdigest()):
+            raise ValueError(f"what should be {expected} is {seen.hexdigest()}")
+    except BaseException:
+        os.unlink(path)
+        raise
+    return path

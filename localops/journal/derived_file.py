@@ -1,0 +1,97 @@
+"""A SQLite file beside a journal, for what is derived from it and may be thrown away: the full-text index."""
+
+from __future__ import annotations
+
+import os
+
+import apsw
+
+from localops.journal.locks import sqlite_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
+
+    Execute = Callable[..., Any]
+
+
+class SideFile:
+    """A SQLite file beside a journal with what is derived from it: begun anew when it is not as expected.
+
+    Where it cannot be written it is kept in memory, and gone with the process.
+    """
+
+    def __init__(self, path: str, script: str, version: int) -> None:
+        self._path = path
+        self._script = script
+        self._version = version
+        try:
+            self._connection = self._open(path)
+        except (apsw.NotADBError, apsw.CorruptError):
+            self._connection = self._remade()
+        except (apsw.CantOpenError, apsw.ReadOnlyError, apsw.PermissionsError):
+            self._path = ":memory:"
+            self._connection = self._open(self._path)
+
+    def _open(self, path: str) -> apsw.Connection:
+        flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_NOFOLLOW
+        name, is_uri = sqlite_name(path)
+        connection = apsw.Connection(name, flags=flags | (apsw.SQLITE_OPEN_URI if is_uri else 0))
+        try:
+            connection.set_busy_timeout(30_000)
+            if connection.readonly("main"):
+                raise apsw.ReadOnlyError(f"{path} can only be read")
+            connection.pragma("journal_mode", "wal")
+            connection.pragma("synchronous", "normal")
+            if connection.pragma("user_version") != self._version:
+                _empty(connection, self._script, self._version)
+            if path != ":memory:":
+                os.chmod(path, 0o600)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _remade(self) -> apsw.Connection:
+        for suffix in ("", "-wal", "-shm"):
+            try:
+                os.unlink(self._path + suffix)
+            except FileNotFoundError:
+                pass
+        return self._open(self._path)
+
+    def begin_anew(self) -> None:
+        """Empty it."""
+        _empty(self._connection, self._script, self._version)
+
+    def ask(self, statement: str, values: Mapping[str, object] | Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """The rows of a statement, all at once."""
+        return self._connection.execute(statement, values).fetchall()
+
+    def transact(self, work: Callable[[Execute], None]) -> None:
+        """Run `work` alone in a transaction."""
+        self._connection.execute("begin immediate")
+        try:
+            work(self._connection.cursor().execute)
+            self._connection.execute("commit")
+        except BaseException:
+            if self._connection.in_transaction:
+                self._connection.execute("rollback")
+            raise
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._connection.close()
+
+
+def _empty(connection: apsw.Connection, script: str, version: int) -> None:
+    """Drop every table and make those of the script, in one transaction."""
+    connection.execute("begin immediate")
+    for (name,) in connection.execute(
+        "select name from sqlite_schema where type = 'table' and name not like 'fts\\_%' escape '\\'"
+    ).fetchall():
+        connection.execute(f'drop table "{name}"')
+    connection.execute(script).fetchall()
+    connection.pragma("user_version", version)
+    connection.execute("commit")

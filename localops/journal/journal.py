@@ -1,0 +1,629 @@
+"""Where events are written, at once, and never changed: one SQLite file per project.
+
+Here rows are appended, in transactions if need be, folded and read, and what cannot be written goes to the spill file.
+The file itself is opened and watched by `journal_file.py`; `reader.py` reads what is written.  It knows rows, not what
+they mean: sessions, analytics and sync stand above it.
+
+One connection per process behind one re-entrant lock.  Every append is one autocommit INSERT that touches one page;
+everything derived is folded from the stream in batches (sql/fold.sql).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import weakref
+from collections import deque
+
+import apsw
+
+from localops import clock, interruption
+from localops.errors import JournalError, LocalopsError
+from localops.journal import blobs, participants, parts, rollups, rows
+from localops.journal.journal_file import (
+    INSERT,
+    INSERTS,
+    JournalFile,
+    Waiting,
+    is_interruption,
+    is_refusal,
+    monotonic,
+    own_row,
+    refuse,
+    remove,
+)
+from localops.journal.locks import MARK
+from localops.journal.losses import Losses
+from localops.journal.participants import Participant
+from localops.journal.reader import Reader, because, close_readers, connect
+from localops.journal.recovery import Recovery
+from localops.journal.rollups import Folding
+from localops.journal.spill import Claim, waiting
+from localops.journal.sql import statements
+from localops.journal.wal import Wal
+from localops.output import say_once
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from typing import Any, TypeVar
+
+    from localops.journal.rows import Row
+
+    T = TypeVar("T")
+    Execute = Callable[..., Any]
+
+LOOK_EVERY = 0.5  # seconds between looks at whether the file, its WAL and our locks are still there
+CHECK_EVERY = 0.001  # seconds between quick looks at whether others still find the files that we write to
+
+_UNFOLDED = "select id, phase from event where seq > (select seq from mark)"
+
+_journals: weakref.WeakSet[Journal] = weakref.WeakSet()
+
+
+class Journal:
+    """The journal of one project, for a process that writes to it.
+
+    `append` never raises: what SQLite cannot take goes to the spill file with the same id, and from there into the
+    journal later.  `counts` says how many calls went which way.
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        *,
+        durability: str = "process",
+        wait: float = 5.0,
+        gather: bool = False,
+        mountinfo: str | None = None,
+        vfs: str | None = None,
+    ) -> None:
+        self.folder = folder
+        self.participant: Participant | None = None
+        self.counts = {"recorded": 0, "spilled": 0, "dropped": 0, "reopened": 0}
+        # Run now and then, outside the lock, by the thread that appends; one that returns True is run again later.
+        self.chores: deque[Callable[[], bool]] = deque()
+        self.sessions: set[bytes] = set()  # open here; their story goes along when the file has to be begun again
+        self._lock = threading.RLock()
+        self._inside = False
+        self._chores_due = False
+        self.losses = Losses(folder, self.counts, self._lock)
+        self._file = JournalFile(
+            folder,
+            power=durability == "power",
+            wait=wait,
+            gather=gather,
+            mountinfo=mountinfo,
+            vfs=vfs,
+            settle=self._settle,
+            keep=self.losses.keep,
+            participate=self.participate,
+        )
+        self._wal = Wal(self._file)
+        self._folding = Folding(self._file)
+        self._recovery = Recovery(
+            self._file, sessions=self.sessions, counts=self.counts, add=self.add, keep=self.losses.keep
+        )
+        _journals.add(self)
+
+    @property
+    def path(self) -> str:
+        """The path of the file: the project's journal, or on a network file system a part of this process's own."""
+        return self._file.path
+
+    # Writing
+
+    def append(self, row: Row, sync: bool = False) -> bool:
+        """Write one row; when this returns True the row is on disk and outlives the process.
+
+        With `sync` it outlives the machine as well (as every row does under durability "power").
+        Return False when neither the journal nor a spill file took it: that is counted, and warned of.
+        """
+        fate: list[bool] = []
+        file = self._file
+        try:
+            with self._lock:
+                if self._inside:  # a signal handler, __del__ or busy-wait in the middle of our own write
+                    return self._keep_somewhere(row, fate)
+                self._inside = True
+                try:
+                    now = monotonic()
+                    if now >= file.check_at or file.position() != MARK:
+                        self._check(now)
+                    if sync or now >= self._wal.sync_at:
+                        self._wal.insert_synced(row, now, sync)
+                    else:
+                        file.execute(INSERTS[len(row)], row)
+                    self.counts["recorded"] += 1
+                    fate += (True,)
+                    file.remember(row)
+                    seq = file.connection.last_insert_rowid()  # type: ignore[union-attr]
+                    if seq >= self._folding.due:
+                        self._folding.some(seq)
+                except BaseException as error:  # the edge: whatever SQLite or the disk says must not reach the agent
+                    return self._trouble(row, error, fate)
+                finally:
+                    self._inside = False
+            if self._chores_due:
+                self._do_chores()
+        except BaseException as error:  # interrupted while taking or giving back the lock, or in a chore
+            return self._left(row, error, fate)
+        return True
+
+    def sync_due(self) -> bool:
+        """Return whether the last sync is a tenth of a second old: a wait that begins now should be safe first."""
+        return self._wal.sync_due()
+
+    def _trouble(self, row: Row, error: BaseException, fate: list[bool]) -> bool:
+        """Keep the row of an append that ended in an exception, once, however often that is interrupted as well.
+
+        `fate` is empty as long as the row is nowhere; then it says whether the row was kept.
+        """
+        for _ in range(interruption.MOST):
+            try:
+                self._resolve(row, error, fate)
+                break
+            except BaseException as again:
+                error = again
+        if not fate:
+            self.losses.drop(row[2])  # not the process's count alone: doctor goes by the session's
+            fate += (False,)
+        return fate[0]
+
+    def _left(self, row: Row, error: BaseException, fate: list[bool]) -> bool:
+        """Do as `_trouble` does, for an exception that came outside of the lock."""
+        if fate:
+            if interruption.seems_programs(error):
+                interruption.hold(error)
+            return fate[0]
+        with self._lock:
+            inside, self._inside = self._inside, True
+            try:
+                return self._trouble(row, error, fate)
+            finally:
+                self._inside = inside
+
+    def _keep_somewhere(self, row: Row, fate: list[bool]) -> bool:
+        """Spill a row that comes in the middle of our own write."""
+        self._rescue(row, None, fate)
+        return fate[0]
+
+    def _resolve(self, row: Row, error: BaseException, fate: list[bool]) -> None:
+        """Find out what became of a row and whose the exception is; write the row again, or spill it."""
+        refusal = is_refusal(error)
+        programs = False if refusal else interruption.is_programs(error)
+        if programs:
+            interruption.hold(error)
+        if programs is False:
+            # A row that was refused is not looked for: while the journal is busy, that would cost each row a search.
+            if not fate and (refusal or not self._is_written(row, fate)):
+                self._refused(row, error, fate)
+            return
+        # No transaction stays open, and the next row begins with a look at everything.
+        self._file.look_at = 0.0
+        self._file.roll_back()
+        if not fate:
+            try:
+                self._insert_again(row, fate)
+            except BaseException as again:
+                # The row cannot be written: that was no interruption.
+                if programs is None and type(again) is type(error) and not interruption.is_programs(again):
+                    self._refused(row, again, fate)
+                    return
+                if not is_refusal(again):
+                    raise
+                self._rescue(row, None, fate)
+        if programs is None:
+            interruption.hold(error)
+
+    def _insert_again(self, row: Row, fate: list[bool]) -> None:
+        """Write a row without waiting: what interrupted us is to reach the program soon."""
+        if self._file.connection is not None and not self._file.in_place():
+            self._recovery.mend()
+        if self._is_written(row, fate):
+            return
+        patience, self._file.patience = self._file.patience, -1.0
+        try:
+            if not (self._file.power or self._file.network):
+                self._file.execute("pragma synchronous = normal")
+            self._file.execute(INSERTS[len(row)], row)
+            self.counts["recorded"] += 1
+            fate += (True,)
+            self._file.remember(row)
+        finally:
+            self._file.patience = patience
+
+    def _is_written(self, row: Row, fate: list[bool]) -> bool:
+        """Return whether a row is in the journal, and count it if so: an interruption can come after its commit.
+
+        Other processes may have written any number of rows since.
+        """
+        if not self._file.holds(row):
+            return False
+        self.counts["recorded"] += 1
+        fate += (True,)
+        self._file.remember(row)
+        return True
+
+    def _refused(self, row: Row, error: BaseException, fate: list[bool]) -> None:
+        """Mend what can be mended after SQLite refused a row, and write it once more, or spill it."""
+        if isinstance(error, Waiting):
+            self._rescue(row, None, fate)
+            return
+        if self._file.connection is not None and not self._file.in_place():
+            try:
+                self._insert_again(row, fate)
+                return
+            except Exception as again:  # what is left is the spill
+                if fate or is_interruption(again):
+                    raise
+                error = again
+        if isinstance(error, apsw.CorruptError | apsw.NotADBError) and self._file.set_aside(error):
+            try:
+                self._file.execute(INSERTS[len(row)], row)
+                self.counts["recorded"] += 1
+                fate += (True,)
+                return
+            except Exception as again:  # the fresh file failed too: the spill is left
+                if fate or is_interruption(again):
+                    raise
+                error = again
+        if isinstance(error, apsw.ConnectionClosedError | apsw.IOError | apsw.CantOpenError):
+            self._file.drop()
+        self._file.patience = 0.05  # one long wait is enough; the next tries are short until one succeeds
+        self._file.execute = refuse
+        self._file.look_at = monotonic() + LOOK_EVERY
+        self._rescue(row, error, fate)
+
+    def _rescue(self, row: Row, error: BaseException | None, fate: list[bool]) -> None:
+        """Keep a row that SQLite did not take, with its id, in the spill file."""
+        kept = self.losses.add(row)
+        fate += (kept,)
+        self._file.look_at = min(self._file.look_at, monotonic() + LOOK_EVERY)
+        if not kept:
+            reasons = [str(reason) for reason in (error, self.losses.refusal) if reason is not None]
+            why = "; ".join(reasons) or "no folder takes a spill file"
+            say_once("dropped", f"an event could be written nowhere and is lost ({why}); see `localops doctor`")
+        elif error is not None:
+            say_once(f"spill {type(error).__name__}", _spill_sentence(error))
+
+    def _check(self, now: float) -> None:
+        """Look whether others still find the files that we write to; before a write, and a thousand times a second."""
+        file = self._file
+        if now >= file.look_at:
+            self._look(now)
+        elif file.connection is not None and not file.connection.in_transaction:
+            if not file.in_place():
+                self._recovery.mend()
+            elif file.execute is not refuse:
+                self._wal.tend(now)
+        file.check_at = min(now + CHECK_EVERY, file.look_at)
+        file.recent.clear()
+
+    def _look(self, now: float) -> None:
+        """Look twice a second whether this process is what it was, and the file still where we write."""
+        file = self._file
+        if file.pid != os.getpid():  # a fork that ran none of Python's hooks
+            self._become_child()
+        if file.barred:
+            raise JournalError(file.barred)
+        file.look_at = now + LOOK_EVERY
+        if file.connection is None:
+            file.open()
+        elif not file.in_place() or not (file.sound() or file.sound()):  # twice: acting on a glimpse would be worse
+            self._recovery.mend()
+        elif os.stat(file.path).st_nlink > 1:
+            self._recovery.open_again(list(file.recent), f"{file.path} has a second name (a hard link)")
+        elif file.is_cut_short():
+            self._recovery.begin_after_damage(JournalError("it was cut short while it was in use"))
+        else:
+            file.execute = file.connection.cursor().execute
+        self._after_look()
+
+    def _after_look(self) -> None:
+        connection = self._file.connection
+        assert connection is not None
+        self._recovery.sound_seq = connection.execute("select max(seq) from event").get or 0
+        self._file.recent.clear()
+        if self.losses.figures or self.losses.waiting:
+            self.losses.write(self._file)
+            self.collect()
+            self.losses.release()
+        self._file.patience = self._file.wait
+        if step := clock.step_ns():
+            for session in [*self.sessions] or [rows.NOBODY]:
+                self._file.execute(INSERT, own_row("clock", session, {"step_ns": step}))
+        if self.participant is not None:
+            self.participant.check()
+        self._chores_due = True
+
+    def _do_chores(self) -> None:
+        """Run each chore once; one that fails is left out, and never reaches the thread that appends."""
+        self._chores_due = False
+        due: list[Callable[[], bool]] = []
+        while self.chores:
+            try:
+                due.append(self.chores.popleft())  # of several threads that come here, each takes other chores
+            except IndexError:
+                break
+        while due:
+            try:
+                again = due[-1]()
+            except BaseException as error:  # the edge: the row is written; its caller has no part in what comes after
+                if interruption.seems_programs(error):
+                    self.chores.extend(due)
+                    raise
+                say_once("chore", f"a task of the recorder failed: {type(error).__name__}: {error}")
+                again = False
+            chore = due.pop()
+            if again:
+                self.chores.append(chore)
+
+    # Opening and closing
+
+    def _settle(self) -> None:
+        """Look, after opening, whether this is the journal it was, and take in what waits."""
+        self.id = self._file.identify()
+        self._folding.begin()
+        if not self._file.is_part and (waiting(self.folder) or blobs.waiting(self.folder) or parts.ended(self.folder)):
+            self.collect()
+
+    def renew(self) -> None:
+        """Give a journal a new id that was set back to an earlier state: elsewhere other rows stand under its seqs."""
+        self.id = self._alone(lambda: self._file.renew(self.id))
+
+    def close(self) -> None:
+        """Let go of the file; a later append opens it again."""
+        with self._lock:
+            if self._file.connection is not None or self.losses.figures:
+                self._look_last()
+            self._file.drop(checkpoint=True)
+            if self._file.is_part:
+                parts.finish(self._file.path)
+            if self.participant is not None:
+                self.participant.close()
+                self.participant = None
+            self.losses.account()
+
+    def _look_last(self) -> None:
+        """Save what was written to a file that is gone, and record what was lost, before the file is closed."""
+        try:
+            self.losses.waiting = self.losses.waiting or bool(waiting(self.folder))  # what another process has left
+            self._alone(lambda: self._look(monotonic()))
+        except (apsw.Error, LocalopsError, OSError) as error:
+            if is_interruption(error):
+                raise
+            # `Losses.account` keeps the figures elsewhere.
+
+    # Taking part
+
+    def participate(self) -> Participant:
+        """Return this process as a participant; its lock file is made at the first call."""
+        with self._lock:
+            if self.participant is None:
+                self.participant = Participant(self.folder)
+            return self.participant
+
+    def _become_child(self) -> None:
+        """Be a process of its own, which has written nothing yet, in a forked child."""
+        self.participant = None
+        self.losses.become_child()
+        self.counts.update(dict.fromkeys(self.counts, 0))
+        self._file.leave_to_parent(inside=self._inside)
+
+    # Deriving
+
+    def fold(self) -> None:
+        """Fold all there is, so that readers need not look past the mark."""
+        self._alone(self._folding.everything)
+
+    def _alone(self, work: Callable[[], T], *, to_write: bool = True) -> T:
+        """Run `work` with the lock held and the file open: a row that a signal handler records goes to the spill file.
+
+        Not a context manager: one that is written in Python can be interrupted before it lets go of the lock.
+        """
+        with self._lock:
+            inside, self._inside = self._inside, True
+            try:
+                if self._file.connection is None or (to_write and self._file.execute is refuse):
+                    self._look(monotonic())
+                else:
+                    self._check(monotonic())
+                return work()
+            finally:
+                self._inside = inside
+
+    def transact(self, work: Callable[[Execute], None], *, full: bool = False, folded: bool = True) -> None:
+        """Run `work` alone in an immediate transaction, over a journal that is folded to its end (or as it is).
+
+        What `work` writes is folded with it: a row that cannot be folded is not kept to stop all that follow.
+        """
+        self._alone(lambda: self._transact(work, full=full, folded=folded))
+
+    def _transact(self, work: Callable[[Execute], None], *, full: bool, folded: bool) -> None:
+        if folded:
+            self._folding.everything()
+        execute = self._file.execute
+        try:
+            if full:
+                execute("pragma synchronous = full")
+            execute("begin immediate")
+            if folded:
+                self._folding.inside(1, sys.maxsize)  # what slipped in just now
+            work(execute)
+            if folded:
+                self._folding.inside(1, sys.maxsize)
+            execute("commit")
+            if not self._file.in_place():  # others may not see what was written
+                raise JournalError(f"the files of {self._file.path} were removed while it was written: do it again")
+        except BaseException:
+            self._file.roll_back()
+            raise
+        finally:
+            if full and not (self._file.power or self._file.network):
+                execute("pragma synchronous = normal")
+
+    def secure(self) -> None:
+        """Sync: every row that was committed before survives a power cut."""
+        touch = "update meta set value = value where key = 'about'"
+        self.transact(lambda execute: execute(touch), full=True, folded=False)
+
+    def add(self, incoming: Iterable[Row]) -> int:
+        """Write rows that came from elsewhere, each once: a known identity is ignored; synced when this returns."""
+        added = 0
+        for batch in _batches(incoming, 1_000):
+            new: list[Row] = []
+
+            def work(execute: Execute, batch: Sequence[Row] = batch, new: list[Row] = new) -> None:
+                # All is folded, and this empty, but in a journal that only a newer release folds.
+                seen = set(execute(_UNFOLDED).fetchall())
+                for row in batch:
+                    identity = (row[0], row[1])
+                    if identity in seen or execute("select 1 from id_of where id = ? and phase = ?", identity).get:
+                        continue
+                    seen.add(identity)
+                    new.append(row)
+                    execute(INSERT, row)
+
+            self.transact(work, full=True)
+            added += len(new)
+        return added
+
+    def collect(self) -> int:
+        """Take in what waits: spill files, large values that had no place, and parts from a network file system."""
+        blobs.collect(self.folder)
+        added = sum(_collect_spill(self, path) for path in waiting(self.folder))
+        # Last, so that an interruption changes nothing.  What another process is taking in, or could not be read or
+        # removed, still waits: the process that was at it may have to leave it.
+        self.losses.waiting = bool(waiting(self.folder))
+        ended = [] if self._file.is_part else parts.ended(self.folder)
+        return added + sum(_collect_part(self, path) for path in ended)
+
+    def take_in(self, path: str) -> int:
+        """Take in the rows of a spill file and remove it; where that fails it stays where it is."""
+        claim = Claim(path)
+        try:
+            unread: list[bytes] = []
+            added = self.add(_rows_only(claim.rows(), unread))
+            claim.done(unread)
+            return added
+        finally:
+            claim.file.close()  # not through a method of ours: the program could interrupt that
+
+    def rebuild(self) -> None:
+        """Drop everything derived and fold it again from the stream; figures stay exact meanwhile."""
+        self.transact(rollups.forget)
+        self.fold()
+
+    def compact(self) -> None:
+        """Give freed pages back to the file system; who writes meanwhile waits."""
+        self._alone(self._file.compact)
+
+    def empty_wal(self) -> None:
+        """Copy all of the WAL into the file and give its space back."""
+        self._alone(self._file.empty_wal)
+
+    # Reading
+
+    def all(self, name: str, **values: object) -> list[tuple[Any, ...]]:
+        """Return the rows of a named query; what this process wrote is in them."""
+        try:
+            return self._alone(lambda: self._file.ask(statements("queries.sql")[name], values), to_write=False)
+        except apsw.Error as error:
+            raise JournalError(f"{self.path} cannot be read: {because(error)}") from error
+
+    def one(self, name: str, **values: object) -> tuple[Any, ...] | None:
+        """Return the first row of a named query."""
+        records = self.all(name, **values)
+        return records[0] if records else None
+
+
+def _collect_spill(journal: Journal, path: str) -> int:
+    """Take in a spill file, unless it cannot be read or another process is at it."""
+    try:
+        return journal.take_in(path)
+    except (apsw.Error, JournalError, OSError) as error:
+        if not is_refusal(error):
+            raise
+        return 0  # it stays where it is, for the next to open the journal
+
+
+def _collect_part(journal: Journal, path: str) -> int:
+    """Take in the journal that a process kept on a network file system."""
+    try:
+        with participants.alone(os.path.dirname(path)):
+            _heal(path)
+            with Reader(path) as part:
+                added = journal.add(row.bare for row in part.stream())
+            for side in ("", "-journal"):
+                remove(path + side)
+        return added
+    except (apsw.Error, JournalError, OSError) as error:
+        if not is_refusal(error):
+            raise
+        return 0
+
+
+def _heal(path: str) -> None:
+    """Undo what a process that was killed had half written: a reader cannot."""
+    connection = connect(path, apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_NOFOLLOW)
+    try:
+        connection.execute("select count(*) from sqlite_schema").fetchall()
+    finally:
+        connection.close()
+
+
+def _spill_sentence(error: BaseException) -> str:
+    why = str(error) if isinstance(error, JournalError) else f"the journal cannot be written: {because(error)}"
+    return f"{why}; events are kept in a spill file and go into the journal later (see `localops doctor`)"
+
+
+def _batches(incoming: Iterable[Row], size: int) -> Iterator[list[Row]]:
+    batch: list[Row] = []
+    for row in incoming:
+        batch.append(row)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _rows_only(lines: Iterable[Row | bytes], unread: list[bytes]) -> Iterator[Row]:
+    for row in lines:
+        if isinstance(row, bytes):
+            unread.append(row)
+        else:
+            yield row
+
+
+# No connection, and no thread inside SQLite, may exist across a fork: the child would believe in locks it has not.
+
+
+def _before_fork() -> None:
+    for journal in list(_journals):
+        journal._lock.acquire()
+        if not journal._inside:
+            journal._file.drop()
+    close_readers()
+
+
+def _after_fork_in_parent() -> None:
+    for journal in list(_journals):
+        journal._lock.release()
+
+
+def _after_fork_in_child() -> None:
+    for journal in list(_journals):
+        try:
+            journal._become_child()
+        finally:
+            try:
+                journal._lock.release()
+            except RuntimeError:  # a host program's own fork, which ran only this hook
+                pass
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

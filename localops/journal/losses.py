@@ -1,0 +1,148 @@
+"""What did not go into the journal at once: a process's spill file, how many rows are in it, and how many were lost.
+
+Each session gets a row about it (`loss`) as soon as the journal can be written again.
+"""
+
+from __future__ import annotations
+
+from _thread import get_ident
+
+from localops import interruption
+from localops.journal import rows
+from localops.journal.journal_file import INSERT, own_row
+from localops.journal.spill import Spill, lines
+from localops.output import counted, say
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from localops.journal.journal_file import JournalFile
+    from localops.journal.rows import Row
+
+lines()  # now: while the interpreter goes down, a row can still be spilled, but nothing can be imported
+
+_SPILLED = 0  # instead of a thread: the row of an id waits in a spill file
+
+
+class Losses:
+    """The rows of one process that its journal did not take, and the ids that programs chose for such rows."""
+
+    def __init__(self, folder: str, counts: dict[str, int], lock: AbstractContextManager[object]) -> None:
+        self.waiting = False  # rows wait in a spill file, as far as we know
+        self._folder, self._counts, self._lock = folder, counts, lock
+        self.figures: dict[bytes, list[int]] = {}  # session -> [spilled, dropped], not yet recorded in a row
+        self.refusal: str | None = None  # what kept the last row from a spill file, if that was an exception
+        self._spill: Spill | None = None
+        self._announced = 0  # of the dropped rows
+        self._claims: dict[bytes, int] = {}  # ids that programs chose, by the thread that writes such a row
+        self._claimed: dict[int, bytes] = {}  # and the other way round
+
+    def add(self, row: Row) -> bool:
+        """Keep a row that the journal did not take in the spill file, and count it; False when it is lost."""
+        lost = self.figures.setdefault(row[2], [0, 0])
+        self.waiting = True
+        kept = self.keep(row)  # twice, if it is interrupted: the journal takes a row in once
+        self._counts["spilled" if kept else "dropped"] += 1
+        lost[not kept] += 1
+        return kept
+
+    def spilled(self, session: bytes) -> int:
+        """Return how many rows of a session this process has in a spill file, as far as it knows."""
+        return self.figures.get(session, [0, 0])[0]
+
+    def drop(self, session: bytes) -> None:
+        """Count a call that came to no row at all."""
+        with self._lock:
+            self._counts["dropped"] += 1
+            self.figures.setdefault(session, [0, 0])[1] += 1
+
+    def take_back(self, session: bytes) -> None:
+        """Count a dropped row of a session less: it is written after all."""
+        with self._lock:
+            lost = self.figures.get(session)
+            if lost is not None and lost[1] > 0:
+                self._counts["dropped"] -= 1
+                lost[1] -= 1
+
+    def keep(self, row: Row) -> bool:
+        """Write a row to the spill file; False where no place takes it."""
+        self.refusal = None
+        # The edge: without descriptors not even a module can be loaded; `append` never raises.
+        return interruption.attempt(lambda: self._spill_row(row), otherwise=False)
+
+    def _spill_row(self, row: Row) -> bool:
+        try:
+            if self._spill is None:
+                self._spill = Spill(self._folder)
+            return self._spill.write(rows.whole(row))
+        except BaseException as error:
+            self.refusal = f"{type(error).__name__}: {error}"  # in words: the exception would hold these frames
+            raise
+
+    def _put_back(self, session: bytes, figures: list[int]) -> None:
+        """Add figures that could not be recorded; a signal handler may have counted on meanwhile."""
+        lost = self.figures.setdefault(session, [0, 0])
+        lost[:] = map(sum, zip(lost, figures, strict=True))
+
+    def claim(self, id: bytes) -> bool:
+        """Return whether no other thread writes a row of an id that a program chose, and none waits in a spill file.
+
+        The claim of a thread holds until its next one; by then its row is in the journal, where it is found.
+        """
+        here = get_ident()
+        before = self._claimed.pop(here, None)
+        if before is not None and self.figures:
+            self._claims[before] = _SPILLED
+        elif before is not None:
+            self._claims.pop(before, None)
+        if self._claims.setdefault(id, here) != here:
+            return False
+        self._claimed[here] = id
+        return True
+
+    def account(self) -> None:
+        """Warn of rows that were lost for good, and keep the figures where any place takes them.
+
+        To close the journal, and to remove the participant's file, has made room on a disk that was full.
+        """
+        with self._lock:
+            for session, figures in list(self.figures.items()):
+                if any(figures) and self.keep(_loss(session, *figures)):
+                    del self.figures[session]
+            dropped, self._announced = self._counts["dropped"] - self._announced, self._counts["dropped"]
+        if dropped:
+            where = "see `localops doctor`" if not self.figures else "this figure could be kept nowhere either"
+            are = "is" if dropped == 1 else "are"
+            say(f"{counted(dropped, 'row')} could be written nowhere and {are} lost; {where}")
+
+    def write(self, file: JournalFile) -> None:
+        """Write a row for each session about what could not be written at once."""
+        for session in list(self.figures):
+            row = _loss(session, *self.figures[session])
+            figures = self.figures.pop(session)
+            try:
+                if any(figures):
+                    file.execute(INSERT, row)
+            except BaseException:
+                if not file.holds(row):  # else it was interrupted after it was written
+                    self._put_back(session, figures)
+                raise
+        self._spill = None
+
+    def release(self) -> None:
+        """Give up the claims on ids whose rows came from the spill file into the journal, if none waits there."""
+        if not self.waiting:
+            for id in [id for id, thread in list(self._claims.items()) if thread == _SPILLED]:
+                self._claims.pop(id, None)
+
+    def become_child(self) -> None:
+        """Forget what the parent has lost: a forked child has lost nothing yet, and has no spill file."""
+        self._spill = None
+        self.figures = {}
+        self._announced = 0
+
+
+def _loss(session: bytes, spilled: int, dropped: int) -> Row:
+    """Return the row that tells a session of rows that could not be written at once, or at all."""
+    return own_row("loss", session, {"spilled": spilled, "dropped": dropped})

@@ -1,0 +1,217 @@
+"""Who is still recording: a locked file for each participating process.
+
+The kernel frees a POSIX lock when its process dies, a forked child does not inherit it, and it is seen across pid
+namespaces.  So a participant is alive while the lock on `alive/<id>` is held.  A process never probes its own file:
+closing any descriptor of it would drop the lock.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from zlib import crc32
+
+from localops import clock, host, interruption
+from localops.journal.locks import Descriptors, high_descriptors
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_TRIES = 200  # of a process that others sweep away meanwhile: each takes some 50 µs
+_HIGH_TRIES = 5
+_mine: set[str] = set()
+
+
+def folder_of(project: str) -> str:
+    """Where a project's participants keep their locked files."""
+    return os.path.join(project, "alive")
+
+
+class Participant:
+    """This process, as long as it takes part in a project's sessions."""
+
+    def __init__(self, project: str) -> None:
+        self.id = clock.new_id()
+        self.pid = os.getpid()
+        self.path = os.path.join(folder_of(project), self.id.hex())
+        self._file: int | None = None
+        self._inode = 0
+        self._facts: dict[str, object] = {}
+        self._announce()
+
+    def _announce(self) -> None:
+        """Make the file and hold its lock; a folder that cannot be written means that nobody can look."""
+        for attempt in range(_TRIES):
+            try:
+                host.make_private(os.path.dirname(self.path))
+                if attempt < _HIGH_TRIES:
+                    with high_descriptors():
+                        handle = self._open()
+                else:  # others sweep it away each time, while a hundred descriptors are closed before it is locked
+                    handle = self._open()
+            except OSError as error:
+                if not _is_programs(error):
+                    return
+                continue
+            if self._hold(handle):
+                return
+            os.close(handle)  # somebody probed the file, or swept it away, before it was locked
+
+    def _open(self) -> int:
+        return os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+
+    def _hold(self, handle: int) -> bool:
+        """Lock the file and see that it is still the one at its path."""
+        try:
+            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._inode = os.fstat(handle).st_ino
+            if os.stat(self.path).st_ino != self._inode:
+                return False
+        except OSError as error:
+            _is_programs(error)
+            return False
+        self._file = handle
+        _mine.add(self.path)
+        try:
+            os.write(handle, f"pid {self.pid}\n".encode())
+        except OSError as error:  # a full disk: the line is for people, the lock for us
+            _is_programs(error)
+        return True
+
+    def card(self) -> dict[str, object]:
+        """Who this is, for the row that says it takes part: facts a person or another host can judge by."""
+        if not self._facts:  # they hold as long as the process: reading them takes longer than writing a row
+            self._facts = {
+                "participant": self.id.hex(),
+                "pid": self.pid,
+                "started": host.process_started(self.pid),
+                "host": host.hostname(),
+                "machine": host.machine_id(),
+                "boot": host.boot_id(),
+            }
+        return {
+            **self._facts,
+            # Without a lock nobody can see whether it lives: that it is not there must not tell that it has died.
+            "place": _place(os.path.dirname(os.path.dirname(self.path))) if self._file is not None else 0,
+        }
+
+    def _is_open(self) -> bool:
+        """Whether the descriptor is still ours: the program may have closed it, and have another file there."""
+        try:
+            return self._file is not None and os.fstat(self._file).st_ino == self._inode
+        except OSError as error:
+            interruption.pass_on(error)
+            return False
+
+    def check(self) -> None:
+        """Hold the lock again if somebody removed the file, or closed it."""
+        try:
+            if self._is_open() and os.stat(self.path).st_ino == self._inode:
+                return
+        except OSError as error:
+            interruption.pass_on(error)
+        self.close()
+        self._announce()
+
+    def close(self) -> None:
+        """Stop taking part: the lock goes, and the file with it (unless a fork made this a copy)."""
+        still_open = self._is_open()
+        handle, self._file = self._file, None
+        if handle is None:
+            return
+        if self.pid == os.getpid():
+            _mine.discard(self.path)
+            try:
+                os.unlink(self.path)
+            except OSError:
+                pass
+        if still_open:
+            os.close(handle)
+
+
+def _is_programs(error: OSError) -> bool:
+    """Hold a TimeoutError that a signal handler raised, and tell whether it is one: no system call has failed then."""
+    return error.errno is None and interruption.hold_if_programs(error)
+
+
+def is_alive(project: str, card: Mapping[str, object]) -> bool | None:
+    """Whether the participant behind a card still runs; None when that cannot be seen from here."""
+    path = os.path.join(folder_of(project), str(card.get("participant")))
+    if path in _mine:
+        return True
+    if not _same_kernel(card):
+        # Booted again since, on the machine that we are on: it cannot have survived that.
+        return False if card.get("machine") == host.machine_id() else None
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:  # it has gone, or was never here: the row may have been carried from another home
+        return False if card.get("place") in (None, _place(project)) else None
+    except OSError:
+        return None
+    try:
+        fcntl.lockf(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: two asking at once must both get it
+        return False
+    except OSError:
+        return True
+    finally:
+        os.close(handle)
+
+
+def _place(project: str) -> int:
+    """The folder, in a number that does not tell where it is."""
+    return crc32(os.fsencode(os.path.realpath(project)))
+
+
+class alone(Descriptors):  # noqa: N801 (used like a function, and cheaper than a generator)
+    """Do in this folder what must not be done twice at a time; BlockingIOError when somebody is at it."""
+
+    def __init__(self, folder: str) -> None:
+        super().__init__()
+        self._folder = folder
+
+    def __enter__(self) -> None:
+        self.open(self._folder)
+        try:
+            fcntl.flock(self.handles[0], fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BaseException:
+            self.__exit__()
+            raise
+
+
+def _same_kernel(card: Mapping[str, object]) -> bool:
+    """Locks are visible between processes under one kernel, whatever their container calls its host."""
+    if card.get("boot") and host.boot_id():
+        return card["boot"] == host.boot_id()
+    return card.get("machine") == host.machine_id()
+
+
+def sweep(project: str, keep: set[str]) -> None:
+    """Remove the files of participants nobody asks about any more (their sessions have all ended)."""
+    try:
+        names = os.listdir(folder_of(project))
+    except OSError:
+        return
+    for name in names:
+        path = os.path.join(folder_of(project), name)
+        if name not in keep and path not in _mine:
+            _remove_if_dead(path)
+
+
+def _remove_if_dead(path: str) -> None:
+    """Remove the file of a participant that has died, under its lock: one that begins now sees that it has gone."""
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return
+    try:
+        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.stat(path).st_ino == os.fstat(handle).st_ino:
+            os.unlink(path)
+    except OSError:  # it lives, or is gone already
+        pass
+    finally:
+        os.close(handle)
+
+
+os.register_at_fork(after_in_child=_mine.clear)

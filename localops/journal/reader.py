@@ -1,0 +1,349 @@
+"""The journal, read: for a moment, by commands, reports and exports.  It never writes.
+
+A reader opens its own connection, holds no transaction between two calls, and turns what SQLite says into sentences.
+Whoever writes has a connection of his own (`journal.py`).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+import time
+import weakref
+from itertools import islice
+
+import apsw
+
+from localops import host
+from localops.errors import (
+    DamagedJournal,
+    EmptyJournal,
+    ForeignJournal,
+    JournalError,
+    NewerJournal,
+    NotFound,
+    QueryRefused,
+)
+from localops.journal import rows
+from localops.journal.locks import bar_lost, sqlite_name
+from localops.journal.sql import SCHEMA, passing_views, statements
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from typing import Any
+
+    from localops.journal.stored import Stored
+
+APPLICATION_ID = 0x4C4F5053  # "LOPS" in the file's header: ours, and nobody else's
+SQLITE = apsw.sqlite_lib_version()
+SQLiteError = apsw.Error
+
+_REASONS: dict[type[Exception], str] = {
+    apsw.FullError: "the disk is full",
+    apsw.BusyError: "another program keeps it locked",
+    apsw.ReadOnlyError: "it can only be read",
+    apsw.CantOpenError: "its files can be neither opened nor made",
+    BlockingIOError: "another process is at it",
+}
+_SHARED = "32 kB"  # of memory that a journal's readers and writers share, in a file beside it
+_SAFE = "nothing that was recorded is lost"
+_PAGE = f"select seq, {', '.join(rows.COLUMNS)} from event where seq > ? order by seq limit ?"  # noqa: S608
+_BLANK = r"(?s)(?>[\s;]+|--[^\n]*|/\*(?:.*?\*/|.*))*+"  # spaces, semicolons, comments
+_readers: weakref.WeakSet[Reader] = weakref.WeakSet()
+
+
+class Reader:
+    """A journal opened only to be read, for a moment: commands, reports, exports.
+
+    It holds no transaction between two calls, so a recorder's WAL never grows because of it.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        _check(path)
+        try:
+            self._begin()
+        except apsw.NotADBError as error:
+            raise ForeignJournal(f"{path} is not a localops journal, or its first page is damaged") from error
+        except apsw.CorruptError as error:
+            raise DamagedJournal(f"{path} is damaged: {error}; `localops repair` saves what it still holds") from error
+        except apsw.Error as error:
+            raise JournalError(f"{path} cannot be read: {because(error)}") from error
+        _readers.add(self)
+
+    def _begin(self) -> None:
+        self._connection = self._open()
+        if self._connection.pragma("application_id") != APPLICATION_ID:
+            raise ForeignJournal(f"{self.path} is not a localops journal")
+        self._schema: int = self._connection.pragma("user_version")
+        self.is_of_older_schema = self._schema < SCHEMA  # no writer of ours has opened it yet
+        if self.is_of_older_schema:
+            self._connection.execute(passing_views()).fetchall()
+
+    def _open(self) -> apsw.Connection:
+        bar_lost(self.path, 1.0)
+        self._shared: int | None = None
+        try:
+            connection = connect(self.path, apsw.SQLITE_OPEN_READONLY)
+            connection.set_busy_timeout(5_000)
+            connection.execute("select 1 from sqlite_schema").fetchall()
+            self._shared = self._shared_now()
+        except (apsw.CantOpenError, apsw.ReadOnlyError):
+            # A folder that cannot be written, and a WAL that was closed in peace: nothing can change under us.
+            wal = self.path + "-wal"
+            if os.path.exists(wal) and os.path.getsize(wal):
+                raise
+            connection = open_unchanging(self.path)
+        return connection
+
+    def _shared_now(self) -> int | None:
+        try:
+            return os.stat(self.path + "-shm").st_ino
+        except OSError:  # a journal that was closed in peace, on a disk that cannot be written
+            return None
+
+    def _follow(self) -> None:
+        """Open the file again when its -shm was removed: its writers have made another, and ours is out of date."""
+        if self._shared is None or self._shared_now() == self._shared or self._connection.in_transaction:
+            return
+        if os.path.exists(self.path):
+            self._connection.close()  # first: in one process, two connections to a file share what they know of its WAL
+            self._begin()
+
+    def all(self, name: str, **values: object) -> list[tuple[Any, ...]]:
+        """The rows of a named query."""
+        return self.ask(statements("queries.sql")[name], values)
+
+    def one(self, name: str, **values: object) -> tuple[Any, ...] | None:
+        """The first row of a named query."""
+        found = self.all(name, **values)
+        return found[0] if found else None
+
+    def ask(self, statement: str, values: Mapping[str, object] | Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """The rows of a statement of our own, all at once: the read ends before anything is done with them."""
+        self._follow()
+        try:
+            return self._connection.execute(statement, values).fetchall()
+        except apsw.CorruptError as error:
+            raise DamagedJournal(f"{self.path} is damaged: {error}; see `localops repair`") from error
+        except apsw.SQLError as error:
+            if self._schema > SCHEMA:  # it has other tables or columns
+                raise NewerJournal(
+                    f"a newer localops wrote {self.path} (schema {self._schema}, this one knows {SCHEMA}): "
+                    f"upgrade localops to read it ({error})"
+                ) from error
+            raise
+
+    def some(self, statement: str, values: Mapping[str, object], most: int) -> tuple[list[tuple[Any, ...]], bool]:
+        """The first rows of a statement until their last columns have so many bytes, and whether these are all."""
+        found: list[tuple[Any, ...]] = []
+        size = 0
+        self._follow()
+        cursor = self._connection.execute(statement, values)
+        try:
+            for row in cursor:
+                if size >= most:
+                    return found, False
+                found.append(row)
+                size += len(row[-1] or "")
+        except apsw.CorruptError as error:
+            raise DamagedJournal(f"{self.path} is damaged: {error}; see `localops repair`") from error
+        finally:
+            cursor.close()
+        return found, True
+
+    def stream(self, after: int = 0, many: int = 500) -> Iterator[Stored]:
+        """Return every row from after a seq on; each page of so many is a read of its own."""
+        from localops.journal.stored import named  # no recorder streams a journal
+
+        while page := named(self.ask(_PAGE, (after, many))):
+            after = page[-1].seq
+            yield from page
+
+    def console(
+        self, statement: str, *, seconds: float = 10.0, most: int = 1_000_000
+    ) -> tuple[list[str], list[tuple[Any, ...]]]:
+        """Column names and rows of a stranger's SQL, which can read this journal and do nothing else.
+
+        Enforced by SQLite: a read-only connection, an authorizer that knows SELECT, limits, and an end in time.
+        """
+        _confine(self._connection, time.monotonic() + seconds)
+        cursor = self._connection.cursor()
+
+        def alone(_: object, first: str, __: object) -> bool:
+            """Called with the first statement before it runs: nothing but comments may stand behind it."""
+            if re.compile(_BLANK).fullmatch(statement, len(first)) is None:
+                raise QueryRefused("one statement at a time: there is another one behind the first")
+            cursor.exec_trace = None
+            return True
+
+        cursor.exec_trace = alone
+        try:
+            cursor.execute(statement)
+            names = [column[0] for column in cursor.get_description()]
+            return names, list(islice(cursor, most))
+        except apsw.ExecutionCompleteError:
+            return [], []
+        except apsw.InterruptError as error:
+            raise QueryRefused(f"the query was ended after {seconds:g} s: narrow it, or give it more time") from error
+        except apsw.AuthError as error:
+            raise QueryRefused(f"the journal can only be read here ({error})") from error
+        except apsw.Error as error:
+            where = "; `localops help journal` lists tables, views and columns" if "no such " in str(error) else ""
+            raise QueryRefused(f"{error}{where}") from error
+        finally:
+            cursor.close(True)
+            self._connection.authorizer = None
+            self._connection.set_progress_handler(None)
+
+    def faults(self) -> list[str]:
+        """What SQLite finds wrong with the structure of the file: nothing, hopefully."""
+        try:
+            found = [str(line) for (line,) in self.ask("pragma quick_check(20)")]
+        except DamagedJournal as error:
+            return [str(error)]
+        return [] if found == ["ok"] else found
+
+    def backup(self, path: str) -> None:
+        """Write the journal as it is at this instant to a new file, for the user alone.
+
+        The copy is one plain file, packed; a recorder that opens it gives it a journal id of its own.
+        """
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+        try:
+            self._connection.execute("vacuum into ?", (sqlite_name(path)[0],))
+            copy = connect(path, apsw.SQLITE_OPEN_READWRITE)
+            try:
+                copy.execute("insert or replace into meta values('place', 'copy')")
+            finally:
+                copy.close()
+            host.sync_folder(os.path.dirname(path) or ".")
+        except apsw.CorruptError as error:
+            os.unlink(path)
+            raise DamagedJournal(f"{self.path} is damaged: {error}; see `localops repair`") from error
+        except BaseException:
+            os.unlink(path)
+            raise
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._connection.close()
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self.close()
+
+
+def _check(path: str) -> None:
+    """Refuse what SQLite must not even open: it waits for a pipe, and throws the WAL of an empty file away."""
+    try:
+        facts = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        raise NotFound(f"there is no journal at {path}") from None
+    except OSError as error:
+        raise JournalError(f"{path} cannot be read: {error.strerror}") from error
+    if not stat.S_ISREG(facts.st_mode):
+        what = "a folder" if stat.S_ISDIR(facts.st_mode) else "no plain file"
+        raise ForeignJournal(f"{path} is {what}, and so no journal")
+    if not facts.st_size and is_cut(path):
+        raise DamagedJournal(f"{path} is empty, but rows are in its WAL: `localops repair` saves them")
+    if not facts.st_size:
+        raise EmptyJournal(f"{path} is empty: nothing has been recorded there")
+
+
+def is_cut(path: str) -> bool:
+    """Whether somebody emptied the file, whose newest rows are in its WAL still."""
+    try:
+        return os.path.getsize(path) == 0 and os.path.getsize(path + "-wal") > 0
+    except OSError:
+        return False
+
+
+def connect(path: str, flags: int, vfs: str | None = None) -> apsw.Connection:
+    """A connection to a file, whatever bytes its name has."""
+    name, is_uri = sqlite_name(path)
+    return apsw.Connection(name, flags=flags | (apsw.SQLITE_OPEN_URI if is_uri else 0), vfs=vfs)
+
+
+def has_our_header(path: str) -> bool:
+    """Whether a file begins like a journal, whatever follows; read by SQLite's own means, which keep its locks."""
+    try:
+        file = apsw.VFSFile("", path, [apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_MAIN_DB, 0])
+        try:
+            header = file.xRead(100, 0)
+        finally:
+            file.xClose()
+    except (apsw.Error, UnicodeEncodeError):
+        return False
+    return header[:15] == b"SQLite format 3" and int.from_bytes(header[68:72], "big") == APPLICATION_ID
+
+
+def told(error: Exception) -> str:
+    """What a person is told of an error that ends a command: what happened, and what to do."""
+    full = f"the disk is full: make room, then do it again; {_SAFE}"
+    if isinstance(error, OSError):
+        what = full if error.errno == errno.ENOSPC else error.strerror or str(error)
+        return f"{os.fsdecode(error.filename)}: {what}" if error.filename else what
+    if isinstance(error, apsw.FullError):
+        return full
+    if isinstance(error, apsw.Error):
+        return f"SQLite says: {because(error)}; `localops doctor` looks for the reason"
+    return str(error)
+
+
+def because(error: BaseException) -> str:
+    """Why something could not be done, in the words of a person."""
+    if getattr(error, "extendedresult", 0) == apsw.SQLITE_IOERR_SHMSIZE:
+        return f"the disk is full, and even reading takes {_SHARED}: make room; {_SAFE}"
+    words = next((words for kind, words in _REASONS.items() if isinstance(error, kind)), None)
+    if words is None and isinstance(error, OSError) and error.strerror:
+        words = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    return words or str(error)
+
+
+def open_unchanging(path: str) -> apsw.Connection:
+    """The file as it is, without WAL and locks."""
+    from urllib.parse import quote
+
+    flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+    return apsw.Connection(f"file:{quote(os.fsencode(path))}?immutable=1", flags=flags)
+
+
+def close_readers() -> None:
+    """Close every reader of this process: none may be open across a fork."""
+    for reader in list(_readers):
+        try:
+            reader.close()
+        except apsw.ThreadingViolationError:  # another thread reads with it: the child will find it open
+            pass
+
+
+_LIMITS = {
+    apsw.SQLITE_LIMIT_LENGTH: 64 << 20,
+    apsw.SQLITE_LIMIT_SQL_LENGTH: 100_000,
+    apsw.SQLITE_LIMIT_ATTACHED: 0,
+    apsw.SQLITE_LIMIT_EXPR_DEPTH: 100,
+    apsw.SQLITE_LIMIT_VDBE_OP: 25_000,
+    apsw.SQLITE_LIMIT_LIKE_PATTERN_LENGTH: 1_000,
+}
+_HARMFUL = frozenset(("load_extension", "readfile", "writefile", "edit", "fts3_tokenizer"))
+
+
+def _confine(connection: apsw.Connection, deadline: float) -> None:
+    """Let a connection read this one journal until the deadline, and nothing else."""
+    for limit, value in _LIMITS.items():
+        connection.limit(limit, value)
+
+    def allowed(action: int, first: str | None, second: str | None, *_: str | None) -> int:
+        reads = action in (apsw.SQLITE_SELECT, apsw.SQLITE_RECURSIVE, apsw.SQLITE_READ)
+        calls = action == apsw.SQLITE_FUNCTION and second not in _HARMFUL
+        looks = action == apsw.SQLITE_PRAGMA and first in ("table_info", "table_xinfo", "table_list") and not second
+        return apsw.SQLITE_OK if reads or calls or looks else apsw.SQLITE_DENY
+
+    connection.authorizer = allowed
+    connection.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)

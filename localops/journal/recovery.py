@@ -1,0 +1,168 @@
+"""What a process does when its journal's file is not as it was: moved, deleted, replaced, cut, or without its locks.
+
+Every way ends with the file open again, or another begun in its place, and with the rows in it that may be nowhere
+else; where that fails they are kept in the spill file, and the journal takes each in once.
+"""
+
+from __future__ import annotations
+
+import apsw
+
+from localops.errors import JournalError
+from localops.journal import rows
+from localops.journal.locks import CLOSED, TAKEN, bar
+from localops.journal.reader import open_unchanging
+from localops.output import counted, say_once
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from localops.journal.journal_file import JournalFile
+    from localops.journal.rows import Row
+
+_SELECT = f"select {', '.join(rows.COLUMNS)} from event"  # noqa: S608
+
+
+class Recovery:
+    """Goes on with a journal whose file was taken away, and brings along the rows of this process.
+
+    `sessions` are those open here, whose story goes along; `add` writes rows that the journal may hold already, `keep`
+    spills one.
+    """
+
+    def __init__(
+        self,
+        file: JournalFile,
+        *,
+        sessions: set[bytes],
+        counts: dict[str, int],
+        add: Callable[[Iterable[Row]], int],
+        keep: Callable[[Row], bool],
+    ) -> None:
+        self.sound_seq = 0  # the newest row at the last look
+        self._file = file
+        self._sessions, self._counts, self._add, self._keep = sessions, counts, add, keep
+
+    def mend(self) -> None:
+        """Find out why our files are not as they were, and go on in the best way there is."""
+        state = self._file.watch.state()
+        if state == TAKEN:
+            self._file.drop()
+            raise JournalError(self._file.barred)
+        if state == CLOSED:
+            self.open_again(list(self._file.recent), f"this process closed files that were open on {self._file.path}")
+        elif self._file.has_lost_shared():
+            self._change_over()
+        elif not (self._file.in_place() and self._file.sound()):
+            self._begin_again()
+
+    def _change_over(self) -> None:
+        """After the -shm file was removed, let no process write through it, and go on with the one in its place.
+
+        What was committed before the last check is in the WAL for everybody who opens it; what came after may have
+        been written over by a process that had changed over already, and is added again.
+        """
+        recent, lost = list(self._file.recent), self._file.watch.pin_shared()
+        self._file.drop()
+        if lost is not None:
+            bar(lost, self._file.patience)
+        self.open_again(recent, f"{self._file.path}-shm was removed while it was in use")
+
+    def open_again(self, recent: list[Row], what: str) -> None:
+        """Open the same file again and see that the newest rows are in it."""
+        self._file.drop()
+        self._counts["reopened"] += 1
+        say_once(f"reopened: {what}", f"{what}: the journal was opened again, and no event is lost")
+        try:
+            self._file.open()
+        except BaseException:
+            self._keep_all(recent)
+            raise
+        self._add_or_keep(recent)
+
+    def _begin_again(self) -> None:
+        """Open a file again that was moved, deleted or lost its locks to other code, and bring along what is ours.
+
+        The old connection still sees its old file, so nothing that was acknowledged since the last look is lost.
+        """
+        old = self._file.connection
+        assert old is not None
+        kept, same = self._read_own(old) + self._file.recent, self._file.is_same_file()
+        mine = len({row[:2] for row in kept})
+        left = 0 if same else old.execute("select coalesce(sum(rows), 0) from session_total").get - mine
+        try:
+            if not self._file.network and not same:
+                self._file.part_from(old)
+            self._file.drop()
+            self._counts["reopened"] += 1
+            say_once(f"reopened, rows left: {left > 0}", _reopened_sentence(self._file.path, mine, left, same=same))
+            self._file.open()
+        except BaseException:
+            self._keep_all(kept)
+            raise
+        self._add_or_keep(kept)
+
+    def begin_after_damage(self, error: JournalError) -> None:
+        """Set a damaged file aside and go on in a new one, with what was recorded since the last look."""
+        connection, recent = self._file.connection, list(self._file.recent)
+        assert connection is not None
+        try:
+            recent = self._read_own(connection) + recent
+        except apsw.Error:  # it was in the part that is gone
+            pass
+        if not self._file.set_aside(error):
+            self._keep_all(recent)
+            raise error
+        self._add_or_keep(recent)
+
+    def _add_or_keep(self, recent: list[Row]) -> None:
+        try:
+            self._add(recent)
+        except BaseException:
+            self._keep_all(recent)
+            raise
+
+    def _keep_all(self, recent: Iterable[Row]) -> None:
+        for row in recent:
+            self._keep(row)
+
+    def _read_own(self, connection: apsw.Connection) -> list[Row]:
+        """Return the rows that may be nowhere else, and the story of each session that is open here."""
+        since = min(self.sound_seq, self._newest_outside_wal())
+        own = connection.execute(f"{_SELECT} where seq > ?", (since,)).fetchall()
+        story = f"{_SELECT} where seq in (select seq from story where session = ?)"  # noqa: S608
+        for session in [*self._sessions]:  # another thread may begin or end one meanwhile
+            own += connection.execute(story, (session,)).fetchall()
+        return [tuple(row) for row in own]
+
+    def _newest_outside_wal(self) -> int:
+        """Return the newest row in our file itself: all that is left of it when only its WAL was taken away."""
+        if not self._file.is_same_file():
+            return self.sound_seq
+        try:
+            connection = open_unchanging(self._file.path)
+        except apsw.Error:
+            return self.sound_seq
+        try:
+            return connection.execute("select max(seq) from event").get or 0
+        except apsw.Error:  # none of it is in the file yet
+            return 0
+        finally:
+            connection.close()
+
+
+def _reopened_sentence(path: str, kept: int, left: int, *, same: bool) -> str:
+    """Tell what became of the rows of a journal that was opened again."""
+    if same:
+        return (
+            f"{path} or a file beside it was opened, changed or removed by other code, of this process or another: "
+            f"it was opened again, and no event is lost"
+        )
+    what = "how the sessions open here began, and what was recorded in the last moment"
+    before = counted(left, "row recorded before", "rows recorded before")
+    stayed = f"{before} stayed in the file that is gone" if left > 0 else "nothing else was in it"
+    return (
+        f"{path} was moved, deleted or replaced while it was in use: {counted(kept, 'row')} went along to the one "
+        f"that is there now ({what}); {stayed}"
+    )

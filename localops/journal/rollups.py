@@ -1,0 +1,114 @@
+"""What is derived from the stream of rows: the tables that fold.sql fills and can fill again, and when that is due."""
+
+from __future__ import annotations
+
+from _random import Random
+
+from localops.journal.reader import SQLiteError
+from localops.journal.sql import statements
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from localops.journal.journal_file import JournalFile
+
+BATCH = 1_024  # rows folded at a time: about 2 ms for the process that crosses the line, 2 µs a row
+DERIVED = ("total", "id_of", "event_of", "unfinished", "milestone", "facet")  # what fold.sql fills
+
+_BOOKS, _PARTS, _PRICES, _OPENS, _MOVES = range(5)  # what `survey` answers, and the statements that are only for that
+_ONLY_FOR = {
+    "milestones": _BOOKS,
+    "stories": _BOOKS,
+    "old_tags": _BOOKS,
+    "new_tags": _BOOKS,
+    "no_tags": _BOOKS,
+    "facets": _PARTS,
+    "first_prices": _PRICES,
+    "begun": _OPENS,
+    "moved_starts": _MOVES,
+    "settled": _MOVES,
+}
+
+
+def fold(execute: Callable[..., Any], after: int, upto: int) -> None:
+    """Take the rows past `after` up to `upto` into what is derived, and move the mark."""
+    bounds = {"after": after, "upto": upto}
+    holds: Sequence[int] = ()
+    for name, statement in statements("fold.sql").items():
+        if name == "survey":
+            holds = execute(statement).fetchone()
+        elif name not in _ONLY_FOR or holds[_ONLY_FOR[name]]:
+            execute(statement, bounds)
+
+
+def forget(execute: Callable[..., Any]) -> None:
+    """Empty all that is derived, so that the next fold begins with the first row."""
+    for table in DERIVED:
+        execute(f"delete from {table}")  # noqa: S608
+    execute("update mark set seq = 0")
+
+
+class Folding:
+    """Folds the rows of a journal as they come: every BATCH rows, unless another process has."""
+
+    def __init__(self, file: JournalFile) -> None:
+        self.due = 0  # the seq at which this process looks next
+        self._file = file
+        self._random = Random()
+
+    def begin(self) -> None:
+        """Look when the next fold is due, in a file that was just opened."""
+        connection = self._file.connection
+        assert connection is not None
+        seq = connection.execute("select max(seq) from event").get or 0
+        self.due = max(seq, self._next(connection.execute("select seq from mark").get))
+
+    def some(self, seq: int) -> None:
+        """Fold what is due, unless another process has; it may wait, so a busy journal is simply left for later."""
+        patience, self._file.patience = self._file.patience, 0.02
+        try:
+            mark = self._file.execute("select seq from mark").get
+            if seq < mark + BATCH:  # another process has folded: this is seen without the write lock
+                self.due = self._next(mark)
+            else:
+                self._all(BATCH)
+        except SQLiteError:
+            self._file.roll_back()
+            self.due += BATCH // 8
+        finally:
+            self._file.patience = patience
+
+    def everything(self) -> None:
+        """Fold all there is."""
+        self._all(1)
+
+    def inside(self, least: int, most: int) -> bool:
+        """Fold up to `most` rows in the transaction that is open, if there are `least`; True when there are more."""
+        after, last = self._file.execute("select mark.seq, (select max(seq) from event) from mark").fetchone()
+        upto = min(last or 0, after + most)
+        self.due = self._next(upto)
+        if upto - after < least or not self._file.may_fold:
+            return False
+        fold(self._file.execute, after, upto)
+        return upto < last  # type: ignore[no-any-return]
+
+    def _all(self, least: int) -> None:
+        while self._batch(least):
+            pass
+
+    def _batch(self, least: int) -> bool:
+        """Fold up to eight batches in a transaction of their own; True when there may be more."""
+        try:
+            self._file.execute("begin immediate")
+            more = self.inside(least, 8 * BATCH)
+            self._file.execute("commit")
+        except BaseException:
+            self._file.roll_back()
+            raise
+        return more
+
+    def _next(self, mark: int) -> int:
+        """Return the seq at which to look next: not the same for all, or processes would wait for each other."""
+        return mark + BATCH + self._random.getrandbits(8)

@@ -1,0 +1,142 @@
+"""The write-ahead log of a journal: keeps it short, and has it on disk before a power cut costs much.
+
+SQLite would copy it into the file at every thousandth page, and sync it while it holds the write lock.  Here one
+process copies while others write, the log is begun again where many write without a pause, and a sync needs no lock.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from _random import Random
+
+from localops import interruption
+from localops.journal.journal_file import INSERTS, monotonic
+from localops.output import say_once
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from localops.journal.journal_file import JournalFile
+    from localops.journal.rows import Row
+
+# Pages of the WAL after which it is copied into the file, and after which one process makes the others wait and has it
+# begun again: SQLite does that only in a moment without a reader or a writer, and under many writers there is none.
+# With more than FULL_FRAMES no process writes on while another is at it.
+COPY_FRAMES, MOST_FRAMES, FULL_FRAMES = 1_000, 2_900, 3_300
+SHORTEN_WAIT = 1.0  # seconds to wait for the write lock, when the WAL is to be begun again
+READERS_WAIT = 0.025  # and then for those who read: all who write wait meanwhile
+FULL_WAIT = 0.5  # seconds to wait for another process that is at it
+SHORTEN_SOON = 0.002  # and until that is tried again
+SHORTEN_PAUSE, SHORTEN_PAUSE_MOST = 0.5, 30.0  # and when a reader stays for longer
+SYNC_EVERY = 1.0  # a power cut costs at most this much of what was recorded
+URGENT_EVERY = 0.1  # errors and openings sync at most ten times a second
+
+
+class Wal:
+    """The WAL of a journal's file, looked after by the process that writes to it."""
+
+    def __init__(self, file: JournalFile) -> None:
+        self._file = file
+        self._random = Random()
+        self.sync_at = self._synced = 0.0
+        self._copied = 0  # pages in the WAL when it was last copied into the file
+        self._shorten_at, self._shorten_pause, self._readers_since = 0.0, SHORTEN_PAUSE, 0.0
+
+    def insert_synced(self, row: Row, now: float, at_once: bool) -> None:
+        """Write a row and sync the whole WAL, so that everything before it is safe from a power cut too."""
+        execute = self._file.execute
+        by_handle = (
+            self._file.watch.wal >= 0 and self._file.vfs is None and not (self._file.power or self._file.network)
+        )
+        if by_handle and not at_once and (rest := self._synced_for()):
+            self.sync_at = now + rest
+            execute(INSERTS[len(row)], row)
+            return
+        self._synced, self.sync_at = now, now + SYNC_EVERY
+        if by_handle:  # SQLite would sync while it holds the write lock
+            execute(INSERTS[len(row)], row)
+            self._sync()
+            return
+        if self._file.power or self._file.network:
+            execute(INSERTS[len(row)], row)
+            return
+        try:
+            execute("pragma synchronous = full")
+            execute(INSERTS[len(row)], row)
+        finally:
+            execute("pragma synchronous = normal")
+
+    def _sync(self) -> None:
+        """Sync the WAL without a lock, so that only we wait for the disk."""
+        try:
+            os.fdatasync(self._file.watch.wal)
+        except OSError as error:
+            interruption.pass_on(error)
+            say_once(
+                "sync", f"{self._file.path}-wal cannot be synced ({error}): a power cut may cost the newest events"
+            )
+
+    def _synced_for(self) -> float:
+        """Return the seconds for which the last copying of the WAL, by any process, will do: it begins with a sync."""
+        try:
+            rest = os.stat(self._file.path).st_mtime + SYNC_EVERY - time.time()
+        except OSError as error:
+            interruption.pass_on(error)
+            return 0.0
+        return rest if 0 < rest <= SYNC_EVERY else 0.0
+
+    def sync_due(self) -> bool:
+        """Return whether the last sync is a tenth of a second old: a wait that begins now should be safe first."""
+        return monotonic() >= self._synced + URGENT_EVERY
+
+    def tend(self, now: float) -> None:
+        """Do what SQLite would do at every commit, where it can be done less often, and keep the WAL short."""
+        frames, done = self._file.watch.frames()
+        self._copied = min(self._copied, frames)
+        if frames - max(done, self._copied) >= COPY_FRAMES:
+            # Others write meanwhile.  When another process is copying already, this returns at once.
+            self._copied = frames
+            self._file.execute("pragma wal_checkpoint(passive)").fetchall()
+        elif frames > MOST_FRAMES and frames > done and now >= self._shorten_at:
+            self._shorten()
+
+    def _shorten(self) -> None:
+        """Have the WAL begun again; with others at it, go on writing while there is room."""
+        busy, until = self._restart(), monotonic() + FULL_WAIT
+        while busy and not self._file.gave_up and monotonic() < until:
+            if self._file.watch.frames()[0] <= FULL_FRAMES:
+                break
+            time.sleep(0.001 + 0.002 * self._random.random())
+            # Not again when the other process has done it meanwhile.
+            busy = self._file.watch.frames()[0] > MOST_FRAMES and self._restart()
+        if busy and self._readers_since:
+            # To try again and again would stop all who write.
+            self._shorten_at = monotonic() + self._shorten_pause
+            self._shorten_pause = min(2 * self._shorten_pause, SHORTEN_PAUSE_MOST)
+        else:
+            full = self._file.watch.frames()[0] > FULL_FRAMES
+            self._shorten_at = monotonic() + (SHORTEN_SOON if busy and not full else 0.0)
+            self._shorten_pause = SHORTEN_PAUSE
+
+    def _restart(self) -> bool:
+        """Copy the rest of the WAL into the file while no process writes; True when it could not be begun again."""
+        connection = self._file.connection
+        assert connection is not None
+        patience, self._file.patience = self._file.patience, SHORTEN_WAIT
+        self._file.gave_up, self._readers_since = False, 0.0
+        connection.set_busy_handler(self._busy)
+        try:
+            return bool(self._file.execute("pragma wal_checkpoint(restart)").fetchall()[0][0])
+        finally:
+            self._file.patience = patience
+            connection.set_busy_handler(self._file.busy)
+
+    def _busy(self, tries: int) -> bool:
+        """Wait as the file does, but once the write lock is ours only a moment for those who read."""
+        if not self._file.watch.writes():
+            return self._file.busy(tries)
+        now = monotonic()
+        self._readers_since = self._readers_since or now
+        self._file.gave_up = now - self._readers_since > READERS_WAIT
+        time.sleep(0.0003)
+        return not self._file.gave_up

@@ -1,0 +1,434 @@
+"""What the journal says about a session: figures, events, tree and breakdowns, from SQL and nothing else.
+
+Works on anything that answers the named queries: a journal that records, or a reader of one.
+"""
+
+from __future__ import annotations
+
+from collections import namedtuple
+
+from localops import clock, output
+from localops.journal import rows
+from localops.journal.sql import statements
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from typing import Any, NamedTuple
+
+    from localops.journal.reader import Reader
+    from localops.journal.stored import Source, Stored
+
+    class Totals(NamedTuple):
+        """A session's exact figures; cost in nano-dollars."""
+
+        rows: int
+        events: int
+        actions: int
+        llms: int
+        tools: int
+        errors: int
+        failed: int
+        tokens_in: int
+        tokens_out: int
+        tokens_cached: int
+        tokens_reasoning: int
+        cost: int
+        unpriced: int
+        first_ns: int
+        last_ns: int
+        last_seq: int
+
+    class Part(NamedTuple):
+        """The figures of one part of a session: of a model, a tool, an agent or a tag."""
+
+        value: str
+        events: int
+        failed: int
+        tokens_in: int
+        tokens_out: int
+        tokens_cached: int
+        tokens_reasoning: int
+        cost: int
+        unpriced: int
+        took_ns: int
+
+    class Line(NamedTuple):
+        """The figures of a part of many sessions."""
+
+        value: Any
+        sessions: int
+        events: int
+        failed: int
+        tokens_in: int
+        tokens_out: int
+        tokens_cached: int
+        tokens_reasoning: int
+        cost: int
+        unpriced: int
+        took_ns: int
+
+    class Chosen(NamedTuple):
+        """The sessions figures are about: begun in [since, until), with the tag or an event that has it."""
+
+        since: int = -(1 << 63)
+        until: int = (1 << 63) - 1
+        tag: str | None = None
+
+    class Later(NamedTuple):
+        """What later rows say of an event: what prices add, that it failed, that it was not billed."""
+
+        cost: int | None
+        failed: int
+        unbilled: int
+
+    class Report(NamedTuple):
+        """A session in figures: totals, the six of the contract, parts, percentiles in nanoseconds."""
+
+        totals: Totals
+        contract: dict[str, int | str]
+        unfinished: int
+        late: int
+        spilled: int
+        dropped: int
+        cut: int
+        by: dict[str, list[Part]]
+        took: dict[str, list[int]] | None
+
+    class _Summed(NamedTuple):
+        value: Any
+        sessions: int
+        events: int
+        actions: int
+        llms: int
+        tools: int
+        errors: int
+        failed: int
+        tokens_in: int
+        tokens_out: int
+        tokens_cached: int
+        tokens_reasoning: int
+        cost: int
+        unpriced: int
+        took_ns: int
+else:
+    Totals = namedtuple(
+        "Totals",
+        "rows events actions llms tools errors failed tokens_in tokens_out tokens_cached tokens_reasoning "
+        "cost unpriced first_ns last_ns last_seq",
+    )
+    Part = namedtuple(
+        "Part",
+        "value events failed tokens_in tokens_out tokens_cached tokens_reasoning cost unpriced took_ns",
+    )
+    Line = namedtuple("Line", ("value", "sessions", *Part._fields[1:]))
+    Chosen = namedtuple("Chosen", "since until tag", defaults=(-(1 << 63), (1 << 63) - 1, None))
+    Later = namedtuple("Later", "cost failed unbilled")
+    Report = namedtuple("Report", "totals contract unfinished late spilled dropped cut by took")
+    _Summed = namedtuple("_Summed", ("value", "sessions", *Totals._fields[1:13], "took_ns"))
+
+
+class _Sums(_Summed):
+    """What report.sql adds up over sessions: by the quarter of an hour they began in, or of each one."""
+
+    __slots__ = ()
+
+    @property
+    def line(self) -> Line:
+        """As a line of a table, which has only the sum of the counts."""
+        return Line(
+            self.value,
+            self.sessions,
+            self.events,
+            self.failed,
+            self.tokens_in,
+            self.tokens_out,
+            self.tokens_cached,
+            self.tokens_reasoning,
+            self.cost,
+            self.unpriced,
+            self.took_ns,
+        )
+
+    @property
+    def totals(self) -> Totals:
+        """As totals, whose `rows` is how many sessions they are of."""
+        return Totals(
+            self.sessions,
+            self.events,
+            self.actions,
+            self.llms,
+            self.tools,
+            self.errors,
+            self.failed,
+            self.tokens_in,
+            self.tokens_out,
+            self.tokens_cached,
+            self.tokens_reasoning,
+            self.cost,
+            self.unpriced,
+            first_ns=0,
+            last_ns=0,
+            last_seq=0,
+        )
+
+
+NOTHING = Totals(*[0] * 16)
+DIMS = ("model", "tool", "agent_id", "tag")
+SHARES = (0.5, 0.9, 0.99)
+ACROSS = ("model", "agent", "tool", "tag", "day", "kind", "session")
+EXACT_UP_TO = 20_000  # events of a session whose percentiles are worked out unasked: some 50 ms
+QUARTER_NS = 900 * 1_000_000_000
+
+
+def totals(source: Source, session: bytes) -> Totals:
+    """A session's figures at this instant; all zero for one that has no rows here."""
+    found = source.one("totals", session=session)
+    return Totals(*found) if found else NOTHING
+
+
+def contract(figures: Totals, *, running: bool) -> dict[str, int | str]:
+    """Return the six figures users know, in their order and formats; a running session lasts until now.
+
+    Where the price of LLM calls is not known, a seventh figure counts them: the cost leaves them out.
+    """
+    until = clock.now_ns() if running else figures.last_ns
+    known: dict[str, int | str] = {
+        "LLM calls": figures.llms,
+        "Tool calls": figures.tools,
+        "Actions": figures.actions,
+        "Errors": figures.errors,
+        "Duration": output.duration(max(0, until - figures.first_ns) if figures.rows else 0),
+        "Cost": output.cost(figures.cost),
+    }
+    return {**known, "Unpriced": figures.unpriced} if figures.unpriced else known
+
+
+def parts(source: Source, session: bytes, dim: str) -> list[Part]:
+    """A session's figures by model, tool, agent_id or tag, the busiest first."""
+    return [Part(*row) for row in source.all("parts", session=session, dim=dim)]
+
+
+def all_parts(source: Source, session: bytes) -> dict[str, list[Part]]:
+    """Return the same by every dimension but tags, in one read."""
+    found: dict[str, list[Part]] = {dim: [] for dim in ("model", "tool", "agent_id", "agent")}
+    for dim, *figures in source.all("all_parts", session=session):
+        found[dim].append(Part._make(figures))
+    return found
+
+
+def events(source: Source, session: bytes) -> Iterator[dict[str, Any]]:
+    """A session's events, oldest first, as plain values; one that has not ended has `finished` false.
+
+    What an operation was given stands in the row it opened with: the two are put together here, with what rows that
+    came later say of an event.
+    """
+    from localops.journal import stored  # figures and lists need no row
+
+    later = afterwards(source, session)
+    opened: dict[bytes, Stored] = {}
+    for row in stored.of_session(source, session):
+        if row.kind in rows.BOOKS:
+            continue
+        if row.phase == rows.OPEN:
+            opened[row.id] = row
+        else:
+            yield plain(row, opened.pop(row.id, None), later.get(row.id))
+    for row in opened.values():
+        yield plain(row, None)
+
+
+def afterwards(source: Source, session: bytes) -> dict[bytes, Later]:
+    """What rows that came later say of a session's events, by the events' ids."""
+    return {id: Later(*figures) for id, *figures in source.all("afterwards", session=session)}
+
+
+def plain(row: Stored, opened: Stored | None, later: Later | None = None) -> dict[str, Any]:
+    """Return a row with ids as text, times as numbers of nanoseconds and its body unpacked.
+
+    A row never changes: that a call failed, or what it cost, may stand in rows that came after it.  The error that says
+    so of another event has not failed itself.
+    """
+    body = _body(row.body)
+    cost, failed = row.cost, bool(row.failed) and row.kind != "error"
+    if later is not None:
+        cost = cost if later.cost is None else (cost or 0) + later.cost
+        failed = failed or bool(later.failed)
+        if later.unbilled:
+            body["billed"] = False
+    if opened is not None:
+        body = {**_body(opened.body), **body}
+    finished = row.phase == rows.DONE
+    return {
+        "id": rows.id_text(row.id),
+        "session": rows.id_text(row.session),
+        "kind": row.kind,
+        "name": row.name,
+        "parent": rows.id_text(row.parent) if row.parent else None,
+        "agent": rows.id_text(row.agent) if row.agent else None,
+        "start_ns": row.began_ns,
+        "end_ns": row.ended_ns if finished else None,
+        "finished": finished,
+        "failed": failed,
+        "model": row.model,
+        "tokens_in": row.tokens_in,
+        "tokens_out": row.tokens_out,
+        "tokens_cached": row.tokens_cached,
+        "tokens_reasoning": row.tokens_reasoning,
+        "cost": cost,
+        "tags": _list(row.tags),
+        "seq": row.seq,
+        **{key if key not in _TAKEN else f"body_{key}": value for key, value in body.items()},
+    }
+
+
+def trigger_id(event: dict[str, Any]) -> str | None:
+    """Return the id of the event that an error is linked to, whichever way its row has it."""
+    trigger = event.get("trigger")
+    id = trigger.get("id") if isinstance(trigger, dict) else None
+    try:
+        return rows.id_text(bytes.fromhex(id.replace("-", ""))) if isinstance(id, str) else None
+    except ValueError:
+        return None
+
+
+_TAKEN = frozenset(
+    "id session kind name parent agent start_ns end_ns finished failed model tokens_in tokens_out "
+    "tokens_cached tokens_reasoning cost tags seq".split()
+)
+
+
+def _loads(text: str) -> Any:
+    from localops.encoding import (
+        encode,  # only when there is something to read: a command that shows figures starts sooner
+    )
+
+    return encode.loads(text)
+
+
+def _body(text: str | None) -> dict[str, Any]:
+    found = _loads(text) if text else {}
+    return found if isinstance(found, dict) else {"body": found}
+
+
+def _list(text: str | None) -> list[str]:
+    return list(_loads(text)) if text else []
+
+
+def error_rate(figures: Totals) -> float | None:
+    """The share of events that failed; None when there are none."""
+    return figures.failed / figures.events if figures.events else None
+
+
+def agents(source: Source, session: bytes) -> list[Part]:
+    """Return a session's figures by agent, under the agents' names."""
+    return under_names(source, parts(source, session, "agent_id"))
+
+
+def under_names(source: Source, by_agent: list[Part]) -> list[Part]:
+    """Return figures by agents' ids under the agents' names."""
+    names = agent_names(source, [part.value for part in by_agent])
+    return [part._replace(value=names[part.value]) for part in by_agent]
+
+
+def tags(source: Source, session: bytes) -> list[Part]:
+    """Return a session's figures by tag: all there are for its own tags, those of single events for the others."""
+    whole = totals(source, session)
+    figures = {name: getattr(whole, name) for name in Part._fields if name in whole._fields}
+    own = [tag for (tag,) in source.all("session_tags", session=session)]
+    found = [Part(value=tag, took_ns=whole.last_ns - whole.first_ns, **figures) for tag in own]
+    return found + [part for part in parts(source, session, "tag") if part.value not in own and part.events]
+
+
+def agent_name(source: Source, id: str) -> str:
+    """Return what an agent is called; its id when no row says so."""
+    return agent_names(source, [id])[id]
+
+
+def agent_names(source: Source, ids: Sequence[str]) -> dict[str, str]:
+    """Return what agents are called, by their ids."""
+    if not ids:
+        return {}
+    keys = {id: id.replace("-", "") for id in ids}
+    array = "[" + ", ".join(f'"{bytes.fromhex(key).hex()}"' for key in keys.values()) + "]"
+    names = dict(source.all("names", ids=array))
+    return {id: names.get(key.lower()) or rows.id_text(bytes.fromhex(key)) for id, key in keys.items()}
+
+
+def took(source: Source, session: bytes) -> dict[str, list[int]]:
+    """How long its LLM and tool calls took: median, 90th and 99th percentile of each, exact."""
+    found: dict[str, list[int]] = {}
+    for kind, ns in source.all("durations", session=session):
+        found.setdefault(kind, []).append(ns)
+    ordered = {kind: sorted(values) for kind, values in sorted(found.items())}
+    return {kind: [_rank(values, share) for share in SHARES] for kind, values in ordered.items()}
+
+
+def across(reader: Reader, by: str, chosen: Chosen, *, many: int = -1, tz: str | None = None) -> list[Line]:
+    """The figures of many sessions, by one of ACROSS: the dearest first, days in order."""
+    if by == "day":
+        return _days(asked(reader, "quarters", chosen), tz)
+    if by == "session":
+        return [_Sums._make(row).line for row in asked(reader, "by_session", chosen, many=many)]
+    if by == "kind":
+        found = asked(reader, "by_kind", chosen)
+    elif by == "agent":
+        found = asked(reader, "by_agent", chosen, dim="agent_id")
+    else:
+        found = asked(reader, "by_tag" if by == "tag" else "by_facet", chosen, dim=by)
+    return [Line(*(figure or 0 for figure in row)) for row in found]
+
+
+def together(by: str, found: Iterable[Line]) -> list[Line]:
+    """One list of the lines of several projects: what has the same name in two of them is one line."""
+    same: dict[Any, list[Line]] = {}
+    for line in found:
+        same.setdefault(line.value, []).append(line)
+    lines = [Line(value, *map(sum, zip(*(line[1:] for line in each), strict=True))) for value, each in same.items()]
+    return sorted(lines, key=lambda line: line.value if by == "day" else (-line.cost, -line.events))
+
+
+def by_kind(reader: Reader, session: bytes) -> list[Line]:
+    """One session's figures by kind of event."""
+    found = reader.ask(statements("report.sql")["by_kind_of_one"], {"session": session})
+    return [Line(*(figure or 0 for figure in row)) for row in found]
+
+
+def overall(reader: Reader, chosen: Chosen) -> Totals:
+    """The sums of the sessions' own figures; `rows` is how many sessions they are."""
+    found = [_Sums._make(row).totals for row in asked(reader, "quarters", chosen)]
+    return Totals(*map(sum, zip(*found, strict=True))) if found else NOTHING
+
+
+def asked(reader: Reader, name: str, chosen: Chosen, **values: object) -> list[tuple[Any, ...]]:
+    """The rows of a statement of report.sql about the chosen sessions; with a `dim`, about parts of them."""
+    return reader.ask(statement(name, of_parts="dim" in values), {**chosen._asdict(), **values})
+
+
+def statement(name: str, *, of_parts: bool = False) -> str:
+    """A statement of report.sql and the tables it is asked with."""
+    report = statements("report.sql")
+    tables = ("own", "chosen", "part") if of_parts else ("own", "chosen")
+    given = ", ".join(f"{table} as ({report[table]})" for table in tables)
+    return f"with {given}\n{report[name]}"
+
+
+def _days(quarters: list[tuple[Any, ...]], tz: str | None) -> list[Line]:
+    """Return quarters of an hour, added up to the days of a zone."""
+    days: dict[str, list[Line]] = {}
+    for sums in map(_Sums._make, quarters):
+        days.setdefault(output.when(sums.value * QUARTER_NS, tz)[:10], []).append(sums.line)
+    return [
+        Line(day, *map(sum, zip(*(line[1:] for line in lines), strict=True))) for day, lines in sorted(days.items())
+    ]
+
+
+def percentile(values: Iterable[int], share: float) -> int | None:
+    """Nearest rank over the exact values; None of nothing."""
+    ordered = sorted(values)
+    return _rank(ordered, share) if ordered else None
+
+
+def _rank(ordered: list[int], share: float) -> int:
+    rank = -(-share * len(ordered) // 1)  # the ceiling
+    return ordered[max(0, min(len(ordered), int(rank)) - 1)]

@@ -1,0 +1,558 @@
+"""Handing runs on: as AgentOps' JSON, as rows, as a spreadsheet, as a SQLite file for Datasette, as one page.
+
+The only importer of sqlite-utils, which opens nothing but the file it makes: a journal is read by its reader.
+Choosing sessions and placing files is up to whoever calls.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+
+from localops import output
+from localops.encoding import encode
+from localops.journal import lines, stored
+from localops.journal.reader import Reader
+from localops.reading import analytics
+from localops.reading.facts import dollars
+from localops.reading.snapshot import Snapshot
+from localops.recording.events import iso
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import Any, BinaryIO
+
+    from localops.reading.analytics import Totals
+
+_ACTIONS = ("action", "operation", "task", "workflow")
+_GROUPS = {
+    **dict.fromkeys(_ACTIONS, "actions"),
+    "llm": "llms",
+    "tool": "tools",
+    "error": "errors",
+    "agent": "agents",
+}
+
+
+class Run(Snapshot):
+    """One session to be exported, and the name of the project it is in."""
+
+    def __init__(self, project: str, folder: str, reader: Reader, id: bytes, *, totals: Totals | None = None) -> None:
+        super().__init__(reader, folder, id, totals=totals)
+        self.project, self.reader = project, reader
+
+
+# One session as AgentOps exports it
+
+
+def document(run: Run) -> dict[str, Any]:
+    """A session under the keys of AgentOps' export, and beside them what its documents promise.
+
+    `session`, `actions`, `llms`, `tools` and `errors` have all of AgentOps' own keys; `agents`, `stats`,
+    `tags`, `duration` and `end_state` are what its export leaves out. Events of a kind of their own are
+    among the `actions`, and once more in `events`, under their kind.
+    """
+    standing, figures = run.standing, run.totals
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in ("actions", "llms", "tools", "errors", "agents")}
+    others = []
+    for event in analytics.events(run.reader, run.id):
+        group = _GROUPS.get(event["kind"], "actions")  # as AgentOps' server files what it does not know
+        found[group].append(_SHAPES[group](event))
+        if event["kind"] not in _GROUPS:
+            others.append(_common(event))
+    return {
+        "session": _session(run),
+        **found,
+        "events": others,
+        "stats": _stats(run),
+        "tags": run.story.tags,
+        "duration": (figures.last_ns - figures.first_ns) / 1e9,
+        "end_state": standing.state,
+    }
+
+
+def _session(run: Run) -> dict[str, Any]:
+    story, standing, figures = run.story, run.standing, run.totals
+    ended = standing.state in ("Success", "Failure", "Indeterminate")
+    return {
+        "id": _dashed(run.id),
+        "project_id": run.project,
+        "project_id_secondary": None,
+        "init_timestamp": iso(figures.first_ns),
+        "end_timestamp": iso(figures.last_ns) if ended else None,
+        "tags": encode.dumps(story.tags).decode() if story.tags else None,
+        "end_state": standing.state if ended else "Indeterminate",
+        "end_state_reason": standing.reason,
+        "video": story.video,
+        "host_env": story.host_env,
+        "name": story.name,
+        "metadata": story.metadata,
+    }
+
+
+def _stats(run: Run) -> dict[str, Any]:
+    figures = run.totals
+    return {
+        **analytics.contract(figures, running=run.is_running),
+        "prompt_tokens": figures.tokens_in,
+        "completion_tokens": figures.tokens_out,
+        "cached_tokens": figures.tokens_cached,
+        "reasoning_tokens": figures.tokens_reasoning,
+        "total_tokens": figures.tokens_in + figures.tokens_out,
+        "cost_nano": figures.cost,
+        "unpriced": figures.unpriced,
+        "failed": figures.failed,
+        "unfinished": len(run.unfinished),
+        "events": figures.events,
+    }
+
+
+def _common(event: dict[str, Any]) -> dict[str, Any]:
+    """What every event has: AgentOps' keys, then ours."""
+    return {
+        "id": _dashed(event["id"]),
+        "session_id": _dashed(event["session"]),
+        "agent_id": _dashed(event["agent"]),
+        "params": _text(event.get("params")),
+        "returns": _text(event.get("returns")),
+        "init_timestamp": iso(event["start_ns"]),
+        "end_timestamp": iso(event["end_ns"]) if event["finished"] else None,
+        "kind": event["kind"],
+        "name": event["name"],
+        "parent_id": _dashed(event["parent"]),
+        "tags": event["tags"],
+        "failed": event["failed"],
+        "finished": event["finished"],
+    }
+
+
+def _action(event: dict[str, Any]) -> dict[str, Any]:
+    own_kind = None if event["kind"] in _ACTIONS else event["kind"]
+    return {
+        **_common(event),
+        "action_type": event.get("action_type", event["name"]) or own_kind,
+        "logs": _text(event.get("logs")),
+        "screenshot": event.get("screenshot"),
+    }
+
+
+def _llm(event: dict[str, Any]) -> dict[str, Any]:
+    return {
+        **_common(event),
+        "thread_id": event.get("thread_id"),
+        "prompt": _prompt(event.get("prompt")),
+        "completion": event.get("completion"),
+        "model": event["model"],
+        "prompt_tokens": event["tokens_in"],
+        "completion_tokens": event["tokens_out"],
+        "cost": dollars(event["cost"]),
+        "promptarmor_flag": None,
+        "cached_tokens": event["tokens_cached"],
+        "reasoning_tokens": event["tokens_reasoning"],
+        "cost_nano": event["cost"],
+        "billed": event.get("billed"),
+        "provider": event.get("provider"),
+    }
+
+
+def _tool(event: dict[str, Any]) -> dict[str, Any]:
+    return {
+        **_common(event),
+        "logs": _text(event.get("logs")),
+        "cost": dollars(event["cost"]),
+        "cost_nano": event["cost"],
+    }
+
+
+def _error(event: dict[str, Any]) -> dict[str, Any]:
+    trigger: dict[str, Any] = event.get("trigger") or {}
+    group = _GROUPS.get(trigger.get("kind", ""))
+    return {
+        "id": _dashed(event["id"]),
+        "session_id": _dashed(event["session"]),
+        "trigger_event_id": analytics.trigger_id(event),
+        "trigger_event_type": group if group in ("actions", "llms", "tools") else None,
+        "error_type": event["name"],
+        "code": event.get("code"),
+        "details": event.get("details"),
+        "logs": _text(event.get("logs")),
+        "timestamp": iso(event["start_ns"]),
+        "agent_id": _dashed(event["agent"]),
+        "parent_id": _dashed(event["parent"]),
+    }
+
+
+def _agent(event: dict[str, Any]) -> dict[str, Any]:
+    return {"id": _dashed(event["id"]), "session_id": _dashed(event["session"]), "name": event["name"]}
+
+
+_SHAPES: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "actions": _action,
+    "llms": _llm,
+    "tools": _tool,
+    "errors": _error,
+    "agents": _agent,
+}
+
+
+def _dashed(id: bytes | str | None) -> str | None:
+    if not id:
+        return None
+    return str(uuid.UUID(bytes=id) if isinstance(id, bytes) else uuid.UUID(id))
+
+
+def _text(value: object) -> str | None:
+    """A value as AgentOps' text columns hold it: text as it is, anything else as JSON."""
+    return value if value is None or isinstance(value, str) else encode.dumps(value).decode()
+
+
+def _prompt(value: object) -> dict[str, object] | None:
+    if value is None:
+        return None
+    return {"type": "chatml", "messages": value} if isinstance(value, list) else {"type": "string", "string": value}
+
+
+# Writing
+
+
+def write_json(runs: Iterable[Run], file: BinaryIO) -> None:
+    """One session as one document; more of them as an array of documents, one on a line."""
+    before = b""
+    waiting: bytes | None = None
+    for run in runs:
+        if waiting is not None:
+            file.write((before or b"[\n") + waiting)
+            before = b",\n"
+        waiting = encode.dumps(document(run))
+    if waiting is None:
+        waiting = b"[]"
+    file.write(before + waiting + (b"\n]\n" if before else b"\n"))
+
+
+def write_jsonl(runs: Iterable[Run], file: BinaryIO) -> None:
+    """Every row of the sessions as it is kept, a JSON object on a line."""
+    for run in runs:
+        for row in stored.of_session(run.reader, run.id):
+            file.write(lines.from_row(row.bare))
+
+
+_SHEET = (
+    "project session id kind name parent agent began milliseconds model tokens_in tokens_out tokens_cached "
+    "tokens_reasoning cost_usd failed finished tags params returns prompt completion details logs"
+).split()
+
+
+def write_csv(runs: Iterable[Run], file: BinaryIO) -> None:
+    """Every event as a line of a spreadsheet; text that a spreadsheet would run is only text."""
+    import csv
+    import io
+
+    text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
+    sheet = csv.writer(text)
+    sheet.writerow(_SHEET)
+    for run in runs:
+        for event in analytics.events(run.reader, run.id):
+            line = _line(run, event)
+            sheet.writerow([_cell(line.get(name, event.get(name))) for name in _SHEET])
+    text.detach()
+
+
+def _line(run: Run, event: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "project": run.project,
+        **{name: _dashed(event[name]) for name in ("session", "id", "parent", "agent")},
+        "began": iso(event["start_ns"]),
+        "milliseconds": _seconds(event, 1e6),
+        "cost_usd": dollars(event["cost"]),
+        "failed": int(event["failed"]),
+        "finished": int(event["finished"]),
+        "tags": ", ".join(event["tags"]),
+    }
+
+
+def _cell(value: object) -> object:
+    return value if value is None or isinstance(value, int | float) else output.csv_cell(_text(value) or "")
+
+
+def _seconds(event: dict[str, Any], unit: float = 1e9) -> float | None:
+    return (event["end_ns"] - event["start_ns"]) / unit if event["finished"] else None
+
+
+# A SQLite file
+
+# Each table and column, and what it means; `descriptions` in the file says the same.
+TABLES: dict[str, dict[str, tuple[type, str]]] = {
+    "sessions": {
+        "id": (str, "UUID of the session"),
+        "project": (str, "the project it was recorded in"),
+        "name": (str, "what it is listed as"),
+        "state": (str, "Success, Failure, Indeterminate, Running or Unknown"),
+        "reason": (str, "why it ended so"),
+        "began": (str, "ISO 8601, UTC"),
+        "seconds": (float, "from its first row to its last"),
+        "llm_calls": (int, "how many LLM calls ended in it"),
+        "tool_calls": (int, "how many tool calls ended in it"),
+        "actions": (int, "how many actions, operations, tasks and workflows ended in it"),
+        "errors": (int, "how many errors were recorded in it"),
+        "tokens_in": (int, "prompt tokens"),
+        "tokens_out": (int, "completion tokens"),
+        "cost_usd": (float, "what its LLM and tool calls cost, in US dollars"),
+        "unpriced": (int, "LLM calls whose price is not known: they are not in cost_usd"),
+    },
+    "agents": {
+        "id": (str, "UUID of the agent"),
+        "session_id": (str, "the session it took part in"),
+        "name": (str, "its name"),
+    },
+    "events": {
+        "id": (str, "UUID of the event"),
+        "session_id": (str, "the session it belongs to"),
+        "parent_id": (str, "the operation it happened in"),
+        "agent_id": (str, "the agent it belongs to"),
+        "kind": (
+            str,
+            "llm, tool, action, operation, workflow, task, guardrail, agent, error, or another",
+        ),
+        "name": (str, "of the tool, action, operation or agent; of an error its type"),
+        "began": (str, "ISO 8601, UTC"),
+        "seconds": (float, "how long it took; null while it is not finished"),
+        "failed": (int, "1: it raised, or was recorded with an error"),
+        "finished": (int, "0: it began and no end of it was recorded"),
+        "params": (str, "what it was given, as JSON"),
+        "returns": (str, "what it gave back, as JSON"),
+    },
+    "llm_calls": {
+        "event_id": (str, "the event"),
+        "session_id": (str, "the session"),
+        "model": (str, "the model asked"),
+        "tokens_in": (int, "prompt tokens, cached ones included"),
+        "tokens_out": (int, "completion tokens, reasoning included"),
+        "tokens_cached": (int, "prompt tokens that came from a cache"),
+        "tokens_reasoning": (int, "completion tokens spent on reasoning"),
+        "cost_usd": (float, "in US dollars; null when the price is not known"),
+        "seconds": (float, "how long it took"),
+        "prompt": (str, "text, or messages as JSON"),
+        "completion": (str, "text, or JSON"),
+    },
+    "tool_calls": {
+        "event_id": (str, "the event"),
+        "session_id": (str, "the session"),
+        "name": (str, "of the tool"),
+        "seconds": (float, "how long it took"),
+        "failed": (int, "1: it raised"),
+        "cost_usd": (float, "what it cost, if it was said"),
+        "params": (str, "what it was given, as JSON"),
+        "returns": (str, "what it gave back, as JSON"),
+    },
+    "errors": {
+        "event_id": (str, "the event"),
+        "session_id": (str, "the session"),
+        "trigger_event_id": (str, "the event it happened in"),
+        "error_type": (str, "usually the exception's class"),
+        "details": (str, "usually the exception's message"),
+        "logs": (str, "usually the traceback"),
+    },
+    "tags": {
+        "session_id": (str, "the session"),
+        "tag": (str, "a tag of the session"),
+    },
+}
+_KEYS: dict[str, str | tuple[str, ...]] = {
+    "sessions": "id",
+    "agents": ("id", "session_id"),
+    "events": "id",
+    "llm_calls": "event_id",
+    "tool_calls": "event_id",
+    "errors": "event_id",
+    "tags": ("session_id", "tag"),
+}
+_LINKS = {
+    "session_id": ("sessions", "id"),
+    "event_id": ("events", "id"),
+    "parent_id": ("events", "id"),
+    "trigger_event_id": ("events", "id"),
+}
+_INDEXES = {
+    "sessions": ["began", "state"],
+    "events": ["session_id", "parent_id", "agent_id", "kind"],
+    "llm_calls": ["session_id", "model"],
+    "tool_calls": ["session_id", "name"],
+    "errors": ["session_id", "error_type"],
+    "tags": ["tag"],
+}
+_SEARCHED = {
+    "events": ["name", "params", "returns"],
+    "llm_calls": ["prompt", "completion"],
+    "errors": ["details", "logs"],
+}
+_CHUNK = 500
+
+
+def write_sqlite(runs: Iterable[Run], path: str) -> None:
+    """A SQLite file of its own at `path`, which must not exist: linked, indexed, searchable, described."""
+    import sqlite_utils
+
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+    database: Any = sqlite_utils.Database(path)
+    try:
+        database.execute("pragma synchronous = off")  # until it is whole the file is nobody's
+        _make_tables(database)
+        waiting: dict[str, list[dict[str, Any]]] = {table: [] for table in TABLES}
+        for run in runs:
+            _fill(database, waiting, run)
+        _flush(database, waiting)
+        for table, columns in _INDEXES.items():
+            for column in columns:
+                database[table].create_index([column])
+        for table, columns in _SEARCHED.items():
+            database[table].enable_fts(columns, tokenize="porter")
+    finally:
+        database.close()
+
+
+def _make_tables(database: Any) -> None:
+    for table, columns in TABLES.items():
+        links = [(column, *_LINKS[column]) for column in columns if column in _LINKS]
+        kinds = {column: kind for column, (kind, _) in columns.items()}
+        database[table].create(kinds, pk=_KEYS[table], foreign_keys=links)
+    database["descriptions"].insert_all(
+        (
+            {"table_name": table, "column_name": column, "description": text}
+            for table, columns in TABLES.items()
+            for column, (_, text) in columns.items()
+        ),
+        pk=("table_name", "column_name"),
+    )
+
+
+def _fill(database: Any, waiting: dict[str, list[dict[str, Any]]], run: Run) -> None:
+    """One session's rows; what waits is written a few hundred at a time, whatever session it is of."""
+    waiting["sessions"].append(_session_row(run))
+    waiting["tags"] += [{"session_id": _dashed(run.id), "tag": tag} for tag in run.story.tags]
+    for event in analytics.events(run.reader, run.id):
+        for table, found in _table_rows(event):
+            waiting[table].append(found)
+        if len(waiting["events"]) >= _CHUNK:
+            _flush(database, waiting)
+
+
+def _flush(database: Any, waiting: dict[str, list[dict[str, Any]]]) -> None:
+    for table, found in waiting.items():
+        # An id can stand for two events only if a user gave it twice: the first one keeps it.
+        database[table].insert_all(found, pk=_KEYS[table], ignore=True)
+        found.clear()
+
+
+def _session_row(run: Run) -> dict[str, Any]:
+    standing, figures = run.standing, run.totals
+    return {
+        "id": _dashed(run.id),
+        "project": run.project,
+        "name": run.story.name,
+        "state": standing.state,
+        "reason": standing.reason,
+        "began": iso(figures.first_ns),
+        "seconds": (figures.last_ns - figures.first_ns) / 1e9,
+        "llm_calls": figures.llms,
+        "tool_calls": figures.tools,
+        "actions": figures.actions,
+        "errors": figures.errors,
+        "tokens_in": figures.tokens_in,
+        "tokens_out": figures.tokens_out,
+        "cost_usd": dollars(figures.cost),
+        "unpriced": figures.unpriced,
+    }
+
+
+def _table_rows(event: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The tables an event is in, and its row in each."""
+    facts = {
+        **_common(event),
+        "event_id": _dashed(event["id"]),
+        "began": iso(event["start_ns"]),
+        "seconds": _seconds(event),
+        "cost_usd": dollars(event["cost"]),
+        "failed": int(event["failed"]),
+        "finished": int(event["finished"]),
+        **{name: event[name] for name in ("model", "tokens_in", "tokens_out", "tokens_cached", "tokens_reasoning")},
+        **{name: _text(event.get(name)) for name in ("prompt", "completion", "details", "logs")},
+        "error_type": event["name"],
+        "trigger_event_id": analytics.trigger_id(event),
+    }
+    own = {"llm": "llm_calls", "tool": "tool_calls", "error": "errors", "agent": "agents"}.get(event["kind"])
+    for table in ("events", own):
+        if table is not None:
+            yield table, {column: facts[column] for column in TABLES[table]}
+
+
+# A page
+
+
+def write_html(runs: Iterable[Run], file: BinaryIO) -> None:
+    """One page with everything in it; it asks no network, and recorded text is only ever text."""
+    with open(os.path.join(os.path.dirname(__file__), "export.html"), encoding="utf-8") as template:
+        page = template.read()
+    data = encode.dumps([_page(run) for run in runs]).decode()
+    # In a script element only these can end it or begin a comment; JSON can say them in other words.
+    data = data.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    policy = "; ".join(
+        (
+            "default-src 'none'",
+            f"script-src {_hash(page, 'script')}",
+            f"style-src {_hash(page, 'style')}",
+            "base-uri 'none'",
+            "form-action 'none'",
+        )
+    )
+    file.write(page.replace("{policy}", policy, 1).replace("{data}", data, 1).encode())
+
+
+def _hash(page: str, element: str) -> str:
+    """The CSP's word for the one inline script or style of the page."""
+    import base64
+    import hashlib
+
+    start = page.index(f"<{element}>") + len(element) + 2
+    inside = page[start : page.index(f"</{element}>", start)]
+    return f"'sha256-{base64.b64encode(hashlib.sha256(inside.encode()).digest()).decode()}'"
+
+
+def _page(run: Run) -> dict[str, Any]:
+    """What the page shows of a session: figures as text, events as plain facts."""
+    session = _session_row(run)
+    figures = run.totals
+    known = analytics.contract(figures, running=run.is_running)
+    cost = output.money(figures.cost) + (f" + {figures.unpriced} unpriced" if figures.unpriced else "")
+    shown = {**known, "Cost": cost}
+    tokens = {"Tokens in": output.count(figures.tokens_in), "Tokens out": output.count(figures.tokens_out)}
+    return {
+        **{key: session[key] for key in ("id", "project", "name", "state", "reason", "began")},
+        "tags": run.story.tags,
+        "figures": {**shown, **tokens},
+        "span": max(1, figures.last_ns - figures.first_ns) / 1e6,
+        "events": [_shown(event, figures.first_ns) for event in analytics.events(run.reader, run.id)],
+    }
+
+
+_PLAIN = frozenset("id session parent agent start_ns end_ns cost seq kind name finished failed".split())
+
+
+def _shown(event: dict[str, Any], began: int) -> dict[str, Any]:
+    details = {key: value for key, value in event.items() if key not in _PLAIN and value not in (None, [], {})}
+    return {
+        **{key: event[key] for key in ("id", "parent", "agent", "kind", "name", "failed", "finished")},
+        "start": (event["start_ns"] - began) / 1e6,
+        "took": _seconds(event, 1e6),
+        "cost": output.money(event["cost"]) if event["cost"] is not None else None,
+        "details": details,
+    }
+
+
+FORMATS = ("json", "jsonl", "csv", "sqlite", "html")
+WRITERS: dict[str, Callable[[Iterable[Run], BinaryIO], None]] = {
+    "json": write_json,
+    "jsonl": write_jsonl,
+    "csv": write_csv,
+    "html": write_html,
+}

@@ -1,0 +1,171 @@
+"""The one JSON of a session, its figures, a part and an event: what commands, pages and exports give to programs.
+
+Only what is the same wherever it stands is made here; whoever answers adds what is its own.
+"""
+
+from __future__ import annotations
+
+from localops import output
+from localops.journal import rows
+from localops.reading import analytics
+from localops.recording.events import iso
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from localops.journal.stored import Stored
+    from localops.reading.analytics import Later, Line, Part, Report, Totals
+    from localops.reading.home import Listed
+    from localops.reading.snapshot import Snapshot
+
+    Facts = dict[str, Any]
+
+full_id = rows.id_text
+
+
+def money(nano: int | None) -> Facts:
+    """Return a cost: dollars to read, nano-dollars to count with."""
+    return {"cost_usd": dollars(nano), "cost_nano": nano}
+
+
+def dollars(nano: int | None) -> float | None:
+    """Return nano-dollars as US dollars."""
+    return None if nano is None else nano / 1e9
+
+
+def span(first_ns: int, last_ns: int, **between: object) -> Facts:
+    """Return when a session began, was heard of last, and how long that is."""
+    return {"began": iso(first_ns), "last": iso(last_ns), **between, "seconds": (last_ns - first_ns) / 1e9}
+
+
+def listed(one: Listed) -> Facts:
+    """Return a session in a list."""
+    return {
+        "session_id": full_id(one.session),
+        "project": one.project.name,
+        "name": one.name,
+        "state": one.state,
+        **span(one.first_ns, one.last_ns),
+        **_counts(one),
+        "failed": one.failed,
+        "tokens_in": one.tokens_in,
+        "tokens_out": one.tokens_out,
+        **money(one.cost),
+        "unpriced": one.unpriced,
+        "tags": one.project.tags(one.session),
+    }
+
+
+def _counts(figures: Listed | Totals) -> Facts:
+    return {
+        "events": figures.events,
+        "actions": figures.actions,
+        "llm_calls": figures.llms,
+        "tool_calls": figures.tools,
+        "errors": figures.errors,
+    }
+
+
+def totals(figures: Totals) -> Facts:
+    """Return figures, of one session or of many."""
+    return {
+        **_counts(figures),
+        "failed": figures.failed,
+        "error_rate": analytics.error_rate(figures),
+        "tokens_in": figures.tokens_in,
+        "tokens_out": figures.tokens_out,
+        "tokens_cached": figures.tokens_cached,
+        "tokens_reasoning": figures.tokens_reasoning,
+        **money(figures.cost),
+        "unpriced": figures.unpriced,
+    }
+
+
+def session(project: str, seen: Snapshot, report: Report) -> Facts:
+    """Return a session: how it stands, and all its figures."""
+    ended_ns = seen.standing.ended_ns
+    return {
+        "session_id": full_id(seen.id),
+        "project": project,
+        "name": seen.story.name,
+        "state": seen.standing.state,
+        "reason": seen.standing.reason,
+        **span(seen.totals.first_ns, seen.totals.last_ns, ended=None if ended_ns is None else iso(ended_ns)),
+        "tags": seen.story.tags,
+        "analytics": report.contract,
+        **totals(report.totals),
+        **beyond_totals(report),
+    }
+
+
+def beyond_totals(report: Report) -> Facts:
+    """Return what a report has beside its totals."""
+    return {
+        "unfinished": report.unfinished,
+        "late": report.late,
+        "spilled": report.spilled,
+        "dropped": report.dropped,
+        "cut": report.cut,
+        **{f"by_{dim}": [part(dim, one) for one in parts] for dim, parts in report.by.items()},
+        "percentiles": _percentiles(report),
+    }
+
+
+def _percentiles(report: Report) -> dict[str, dict[str, float]] | None:
+    if report.took is None:
+        return None
+    names = [f"p{share:.0%}".rstrip("%") for share in analytics.SHARES]
+    return {
+        kind: dict(zip(names, (value / 1e9 for value in values), strict=True)) for kind, values in report.took.items()
+    }
+
+
+def part(dim: str, one: Part | Line) -> Facts:
+    """Return the figures of a part of a session, or of many."""
+    figures = one._asdict()
+    value = figures.pop("value")
+    return {
+        dim: full_id(value) if isinstance(value, bytes) else value,
+        **{name: figure for name, figure in figures.items() if name not in ("cost", "took_ns")},
+        **money(one.cost),
+        "seconds": one.took_ns / 1e9,
+    }
+
+
+def stats(id: bytes, figures: Totals, state: str) -> Facts:
+    """Return AgentOps' six figures under its names and types, then what its documents promise beside them."""
+    return {
+        "session_id": full_id(id),
+        "cost": None if figures.unpriced and not figures.cost else figures.cost / 1e9,
+        "events": figures.events,
+        "prompt_tokens": figures.tokens_in,
+        "completion_tokens": figures.tokens_out,
+        "errors": figures.errors,
+        "llms": figures.llms,
+        "tools": figures.tools,
+        "actions": figures.actions,
+        "duration": output.duration(figures.last_ns - figures.first_ns),
+        "end_state": state,
+        "cost_nano": figures.cost,
+        "unpriced": figures.unpriced,
+    }
+
+
+def event(row: Stored, opened: Stored | None, later: Later | None) -> Facts:
+    """Return an event from the row it ended (or began) with, the one it began with, and what came later."""
+    plain = analytics.plain(row, opened, later)
+    cost = plain.pop("cost")
+    return {**plain, **money(cost)}
+
+
+def dated(plain: Facts) -> Facts:
+    """Return an event as commands give it: when it began as a date, and how long it took."""
+    figures = dict(plain)
+    start_ns, end_ns, cost = figures.pop("start_ns"), figures.pop("end_ns"), figures.pop("cost")
+    return {
+        **figures,
+        "began": iso(start_ns),
+        "seconds": None if end_ns is None else (end_ns - start_ns) / 1e9,
+        **money(cost),
+    }

@@ -1,0 +1,534 @@
+"""The projects of a home, opened to be read: what every command that looks starts from.
+
+Opening tidies first, when the folder can be written and something waits: spilled rows come in, ends that
+nobody is alive to write are written, the stream is folded.  What cannot be tidied is read as it is, and
+counted just the same.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections import namedtuple
+from heapq import merge
+
+from localops import clock, config, host
+from localops.errors import Ambiguous, ConfigError, EmptyJournal, JournalError, NotFound
+from localops.journal import blobs, rows, spill
+from localops.journal.reader import Reader, SQLiteError
+from localops.journal.sql import statements
+from localops.reading import analytics, session_state
+from localops.reading.snapshot import Snapshot
+from localops.reading.story import UNATTRIBUTED, milestone
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Any, NamedTuple
+
+    from localops.reading.search import Index
+
+    class Listed(NamedTuple):
+        """A session in a list; cost in nano-dollars."""
+
+        project: Project
+        session: bytes
+        key: int
+        first_ns: int
+        last_ns: int
+        name: str | None
+        state: str
+        events: int
+        actions: int
+        llms: int
+        tools: int
+        errors: int
+        failed: int
+        tokens_in: int
+        tokens_out: int
+        cost: int
+        unpriced: int
+
+    class Filters(NamedTuple):
+        """What sessions a list shows."""
+
+        state: str | None = None
+        tag: str | None = None
+        model: str | None = None
+        agent: str | None = None
+        since: int | None = None
+        until: int | None = None
+        text: str | None = None
+        tool: str | None = None
+        errors: bool = False
+        min_cost: int | None = None
+        min_took: int | None = None
+
+else:
+    Listed = namedtuple(
+        "Listed",
+        "project session key first_ns last_ns name state events actions llms tools errors failed "
+        "tokens_in tokens_out cost unpriced",
+    )
+    Filters = namedtuple(
+        "Filters",
+        "state tag model agent since until text tool errors min_cost min_took",
+        defaults=[*[None] * 8, False, None, None],
+    )
+
+Filters.__doc__ = "What sessions a list shows: each that is set must hold; times are of a session's beginning."
+
+STATES = ("Success", "Failure", "Indeterminate", "Running", "Unknown")
+_PAGE = 100
+_FEW = 5  # matches that an ambiguous id is explained with
+_LEAST = 4  # hex digits of an id
+_FEW_OPEN = 64  # more open sessions than this are not looked at one by one just to tidy
+_LATEST_NS = (1 << 63) - 1
+_FRESH_KEY = 1 << 62  # a session that is not folded yet comes before those of the same nanosecond
+_SESSION = rows.COLUMNS.index("session")
+_COUNTED = 2_000  # a filter with more sessions than this is as good as any other to walk along
+
+
+class Home:
+    """The projects of a home, or one of them.
+
+    A home that is not there yet holds none; one that cannot be looked into is a ConfigError.  A project that
+    cannot be read raises what is wrong with it; in a home that is not `strict` it goes to `unreadable` instead.
+
+    >>> with Home("/nowhere/at/all") as home:
+    ...     home.projects
+    []
+    """
+
+    def __init__(self, folder: str | None = None, project: str | None = None, *, strict: bool = True) -> None:
+        self.folder = config.home(folder)
+        config.check_home(self.folder)
+        self.unreadable: dict[str, Exception] = {}
+        names = known(self.folder) if project is None else [config.check_project(project)]
+        found = list(self._opened(names, strict=strict or project is not None))
+        self.projects = [each for each in found if each.exists]
+        self.waiting = {each.name: each.waiting for each in found if each.waiting}
+        if project is not None and not found[0].exists and not found[0].waiting:
+            there = known(self.folder)
+            if project in there:  # it has a remote, say
+                raise NotFound(f"no project {project!r} in {self.folder} has recorded anything yet")
+            raise NotFound(f"no project {project!r} in {self.folder}; there is: {', '.join(there) or 'none yet'}")
+
+    def _opened(self, names: list[str], *, strict: bool) -> Iterator[Project]:
+        for rank, name in enumerate(names):
+            try:
+                yield Project(self.folder, name, rank)
+            except (ConfigError, JournalError, SQLiteError) as error:
+                if strict:
+                    raise
+                self.unreadable[name] = error
+
+    def sessions(self, filters: Filters | None = None, *, before: str | None = None) -> Iterator[Listed]:
+        """Sessions, newest first, read page by page as they are asked for; `before`: after that one."""
+        limits = self._limits(before)
+        streams = (
+            each.sessions(filters or Filters(), limit) for each, limit in zip(self.projects, limits, strict=True)
+        )
+        return merge(*streams, key=_by_start)
+
+    def _limits(self, before: str | None) -> list[tuple[int, int]]:
+        """Where each project's part of the list goes on, after a session that may be in any of them."""
+        if before is None:
+            return [(_LATEST_NS, 0)] * len(self.projects)
+        project, session = self.find(before)
+        at, key = project.position(session)
+        keys = (key if each is project else 0 if each.rank < project.rank else _LATEST_NS for each in self.projects)
+        return [(at, key) for key in keys]
+
+    def find(self, ident: str) -> tuple[Project, bytes]:
+        """The session that `last`, an id or the beginning of an id names; NotFound or Ambiguous otherwise."""
+        if ident.lower() == "last":
+            newest = next((listed for listed in self.sessions() if not listed.project.is_unattributed(listed)), None)
+            if newest is None:
+                raise NotFound(self.nothing_yet())
+            return newest.project, newest.session
+        self._must_hold_something()
+        low, high = id_range(ident)
+        found = [(each, session) for each in self.projects for session in each.sessions_like(low, high)]
+        return found[_only(ident, "session", [(each.name, session) for each, session in found])]
+
+    def find_event(self, ident: str) -> tuple[Project, bytes, bytes]:
+        """The project, the session and the whole id of the event whose id begins like that."""
+        self._must_hold_something()
+        low, high = id_range(ident)
+        found = [(each, session, id) for each in self.projects for id, session in each.events_like(low, high)]
+        return found[_only(ident, "event", [(each.name, id) for each, _, id in found])]
+
+    def _must_hold_something(self) -> None:
+        if not self.projects:
+            raise NotFound(self.nothing_yet())
+
+    def nothing_yet(self) -> str:
+        """What to say when there is nothing to look at."""
+        return nothing_yet(self.folder)
+
+    def close(self) -> None:
+        """Let go of the files."""
+        for each in self.projects:
+            each.close()
+
+    def __enter__(self) -> Home:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self.close()
+
+
+REMOTES = "remotes.json"  # of a project: where its rows may go
+
+
+def nothing_yet(home: str) -> str:
+    """What to say of a home in which nothing was recorded."""
+    return f"no sessions yet in {home}: record one with `localops demo`, or your own with init()"
+
+
+def known(home: str) -> list[str]:
+    """The names of a home's projects, those included of which there are only rows in the user's state folder."""
+    return sorted({*config.projects(home), *spill.strays(home)})
+
+
+def used(home: str, names: Iterable[str]) -> list[str]:
+    """Return those of these projects that hold anything of ours: any folder in a home could be one, by its name."""
+    return [name for name in names if _is_used(config.project_folder(home, name))]
+
+
+def _is_used(folder: str) -> bool:
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        names = []
+    except OSError:  # whoever looks into it says what is wrong with it
+        return True
+    ours = (config.JOURNAL, REMOTES, "blobs", "spill")
+    return any(name.startswith(ours) for name in names) or bool(spill.waiting(folder))
+
+
+def sent_nowhere(home: str, names: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Return the projects that have rows and no remote, and those that have a remote and no rows.
+
+    Both are empty where no project has a remote: then nothing is meant to leave this machine.
+    """
+    remote = {name: _has_remote(config.project_folder(home, name)) for name in names}
+    if not any(remote.values()):
+        return [], []
+    rows = {name: os.path.exists(os.path.join(config.project_folder(home, name), config.JOURNAL)) for name in remote}
+    lacking = [name for name in remote if rows[name] and not remote[name]]
+    return lacking, [name for name in remote if remote[name] and not rows[name]]
+
+
+def _has_remote(folder: str) -> bool:
+    import json  # most commands need it not
+
+    try:
+        with open(os.path.join(folder, REMOTES), "rb") as file:
+            return bool(json.load(file) != {})
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError):  # whoever needs them says what is wrong with it
+        return True
+
+
+class Project:
+    """One project of a home, tidied and opened to be read; `waiting` rows could not come in and are in no figure."""
+
+    def __init__(self, home: str, name: str, rank: int = 0) -> None:
+        self.name = name
+        self.rank = rank  # among the projects of its home: what two sessions of one nanosecond are ordered by
+        self.folder = config.project_folder(home, name)
+        self.path = os.path.join(self.folder, config.JOURNAL)
+        reader = self._read()
+        if _is_due(self.folder, reader):
+            _tidy(self.folder)
+            reader = reader or self._read()
+        self._reader = reader
+        self._index: Index | None = None
+        self.waiting = spill.count(self.folder)
+        self._waiting_rows: dict[bytes, list[rows.Row]] | None = None
+
+    @property
+    def exists(self) -> bool:
+        """Whether it has a journal: a folder alone is no project yet."""
+        return self._reader is not None
+
+    @property
+    def reader(self) -> Reader:
+        """The journal, to be asked."""
+        assert self._reader is not None
+        return self._reader
+
+    def _read(self) -> Reader | None:
+        try:
+            return Reader(self.path)
+        except (NotFound, EmptyJournal):
+            return None
+
+    def ask(self, name: str, **values: object) -> list[tuple[Any, ...]]:
+        """The rows of a statement of lists.sql."""
+        return self.reader.ask(statements("lists.sql")[name], values)
+
+    def snapshot(self, session: bytes) -> Snapshot:
+        """Return a session, to be read once."""
+        return Snapshot(self.reader, self.folder, session, correct=self._with_waiting)
+
+    def standing(self, session: bytes) -> session_state.Standing:
+        """Return how a session stands now."""
+        return self.snapshot(session).standing
+
+    def _with_waiting(self, session: bytes, stands: session_state.Standing) -> session_state.Standing:
+        """Return how a session stands by the rows of it that wait as well: its end may be among them."""
+        if not (stands.derived and self.waiting):
+            return stands
+        if self._waiting_rows is None:
+            self._waiting_rows = {}
+            for row in spill.rows(self.folder):
+                self._waiting_rows.setdefault(row[_SESSION], []).append(row)
+        waiting = self._waiting_rows.get(session, [])
+        for one in map(milestone, reversed(waiting)):
+            if one.kind == "end":
+                return session_state.Standing(one.name or "", one.body.get("reason"), one.at_ns, False)
+        many = "1 of its rows waits" if len(waiting) == 1 else f"{len(waiting)} of its rows wait"
+        reason = f"process died; {many} in a spill file"
+        return session_state.Standing(stands.state, reason, stands.ended_ns, True) if waiting else stands
+
+    def tags(self, session: bytes) -> list[str]:
+        """The tags a session has now."""
+        return [tag for (tag,) in self.reader.all("session_tags", session=session)]
+
+    def name_of(self, session: bytes) -> str | None:
+        """Return what a session is called."""
+        return self.snapshot(session).story.name
+
+    def is_unattributed(self, listed: Listed) -> bool:
+        """Return whether a session of the list is one that a process keeps for events without a session."""
+        return listed.name == UNATTRIBUTED and self.snapshot(listed.session).story.is_unattributed
+
+    def sessions_like(self, low: bytes, high: bytes) -> list[bytes]:
+        """A few of the sessions whose ids lie between two others."""
+        return [session for (session,) in self.ask("sessions_like", low=low, high=high, many=_FEW)]
+
+    def events_like(self, low: bytes, high: bytes) -> list[tuple[bytes, bytes]]:
+        """A few of the events whose ids lie between two others, each with its session."""
+        return [(id, session) for id, session in self.ask("events_like", low=low, high=high, many=_FEW)]
+
+    def index(self) -> Index:
+        """Its full-text index, as far as it has come."""
+        if self._index is None:
+            from localops.reading.search import Index  # its patterns take 3 ms to compile
+
+            self._index = Index(self.folder, self.reader)
+        return self._index
+
+    def position(self, session: bytes) -> tuple[int, int]:
+        """Where a session stands in the list."""
+        found = self.ask("key_of", session=session)
+        return found[0] if found else (analytics.totals(self.reader, session).first_ns, _FRESH_KEY)
+
+    def listed(self, session: bytes) -> Listed | None:
+        """Return one session as a line of the list."""
+        return _Walk(self, Filters()).one(session)
+
+    def sessions(self, filters: Filters, limit: tuple[int, int] = (_LATEST_NS, 0)) -> Iterator[Listed]:
+        """The sessions of this project that pass the filters, newest first, from a position on."""
+        if filters.until is not None and filters.until < limit[0]:
+            limit = (filters.until, 0)
+        walk = _Walk(self, filters)
+        streams = [walk.folded(state, limit) for state in _stored_states(filters.state, self.waiting)]
+        return merge(walk.fresh(limit), *streams, key=_by_start)
+
+    def close(self) -> None:
+        """Let go of the files."""
+        for opened in (self._reader, self._index):
+            if opened is not None:
+                opened.close()
+
+
+class _Walk:
+    """A walk along one project's sessions in the order of the list, probing each filter."""
+
+    def __init__(self, project: Project, filters: Filters) -> None:
+        self.project = project
+        self.filters = filters
+        self.facets = [
+            (dim, value) for dim in ("tag", "model", "agent", "tool") if (value := getattr(filters, dim)) is not None
+        ]
+        self.index = project.index() if filters.text is not None else None
+
+    def folded(self, state: str | None, limit: tuple[int, int]) -> Iterator[Listed]:
+        """The sessions in the derived tables."""
+        name, values = self._way(state)
+        values |= {
+            "facets": _json(self.facets),
+            "since": self.filters.since if self.filters.since is not None else -_LATEST_NS,
+            "many": _PAGE,
+        }
+        while page := self.project.ask(name, before_ns=limit[0], before_key=limit[1], **values):
+            for row in page:
+                listed = self._stated(row)
+                if listed is not None and self._has_text(listed.session):
+                    yield listed
+            last = Listed(self.project, *page[-1])
+            limit = (last.first_ns, last.key)
+
+    def _way(self, state: str | None) -> tuple[str, dict[str, object]]:
+        """Along which list to walk: that of the rarest filter."""
+        if (ids := self._few_with_text()) is not None:
+            return "sessions_by_id", {"ids": _json([id.hex() for id in ids]), "state": state}
+        ways: list[tuple[int, str, dict[str, object]]] = [
+            (
+                self._count("how_many", dim=dim, value=value),
+                "sessions_by_facet",
+                {"dim": dim, "value": value, "state": state},
+            )
+            for dim, value in self.facets
+        ]
+        if state is not None:
+            ways.append((self._count("how_many_in_state", state=state), "sessions_by_state", {"state": state}))
+        if not ways:
+            return "sessions_by_start", {}
+        _, name, values = min(ways, key=lambda way: way[0])
+        return name, values
+
+    def _few_with_text(self) -> list[bytes] | None:
+        if self.index is None or self.filters.text is None:
+            return None
+        return self.index.sessions(self.filters.text, most=_COUNTED)
+
+    def _has_text(self, session: bytes) -> bool:
+        return self.index is None or self.filters.text is None or self.index.has(session, self.filters.text)
+
+    def _count(self, name: str, **values: object) -> int:
+        return int(self.project.ask(name, most=_COUNTED, **values)[0][0])
+
+    def _stated(self, row: tuple[Any, ...]) -> Listed | None:
+        """A line of the list; None when the session does not stand as the filter wants it."""
+        listed = Listed(self.project, *row)
+        if listed.state == "open":
+            listed = listed._replace(state=self.project.standing(listed.session).state)
+        fits = self.filters.state in (None, listed.state) and self._is_large_enough(listed)
+        return listed if fits else None
+
+    def _is_large_enough(self, listed: Listed) -> bool:
+        filters = self.filters
+        return (
+            (not filters.errors or listed.errors > 0)
+            and (filters.min_cost is None or listed.cost >= filters.min_cost)
+            and (filters.min_took is None or self._took(listed) >= filters.min_took)
+        )
+
+    def _took(self, listed: Listed) -> int:
+        last_ns = clock.now_ns() if listed.state == "Running" else listed.last_ns
+        return last_ns - listed.first_ns
+
+    def fresh(self, limit: tuple[int, int]) -> Iterator[Listed]:
+        """The sessions with rows past the mark: none, mostly, and never many."""
+        found = (self.one(session) for (session,) in self.project.ask("fresh"))
+        passing = [each for each in found if each is not None and self._passes(each, limit)]
+        return iter(sorted(passing, key=_by_start))
+
+    def one(self, session: bytes) -> Listed | None:
+        """Return a session's line from its rows, wherever they are."""
+        seen = self.project.snapshot(session)
+        figures = seen.totals
+        row = (session, _FRESH_KEY, figures.first_ns, figures.last_ns, seen.story.name, seen.standing.state)
+        return self._stated((*row, *(getattr(figures, figure) for figure in Listed._fields[7:])))
+
+    def _passes(self, listed: Listed, limit: tuple[int, int]) -> bool:
+        since = self.filters.since
+        return (
+            (listed.first_ns, listed.key) < limit
+            and (since is None or listed.first_ns >= since)
+            and all(value in self._values(listed.session, dim) for dim, value in self.facets)
+            and self._has_text(listed.session)
+        )
+
+    def _values(self, session: bytes, dim: str) -> set[str]:
+        found = {part.value for part in analytics.parts(self.project.reader, session, dim)}
+        return found | set(self.project.tags(session)) if dim == "tag" else found
+
+
+def id_range(ident: str) -> tuple[bytes, bytes]:
+    """The first and the last id that begin like this; NotFound for what is no beginning of an id."""
+    text = ident.strip().replace("-", "").lower()
+    if not _LEAST <= len(text) <= 32 or not set(text) <= set("0123456789abcdef"):
+        raise NotFound(
+            f"{ident!r} is not the beginning of an id ({_LEAST} hex digits at least), and not `last`: "
+            "`localops sessions` lists what there is"
+        )
+    return bytes.fromhex(text.ljust(32, "0")), bytes.fromhex(text.ljust(32, "f"))
+
+
+def _only(ident: str, what: str, found: list[tuple[str, bytes]]) -> int:
+    """Where in `found` the one match is: 0; NotFound or Ambiguous say what is there instead."""
+    if not found:
+        raise NotFound(f"no {what} begins with {ident!r}: `localops sessions` lists what there is")
+    if len(found) > 1:
+        names = ", ".join(f"{uuid.UUID(bytes=id)} in {project}" for project, id in found[:_FEW])
+        raise Ambiguous(f"more than one {what} begins with {ident!r}: {names}; give more of the id, or --project")
+    return 0
+
+
+def _by_start(listed: Listed) -> tuple[int, int, int]:
+    return -listed.first_ns, listed.project.rank, -listed.key
+
+
+def _stored_states(state: str | None, waiting: int) -> list[str | None]:
+    """The states as the journal has them: `open` there is who runs, who died unseen, and whose end waits."""
+    if state is None:
+        return [None]
+    if state in ("Running", "Unknown"):
+        return ["open"]
+    return [state, "open"] if waiting or state == "Indeterminate" else [state]
+
+
+def _json(values: list[Any]) -> str:
+    if not values:  # what loads orjson takes longer than all the rest of `localops analytics last`
+        return "[]"
+    from localops.encoding import encode
+
+    return encode.dumps(values).decode()
+
+
+def _is_due(folder: str, reader: Reader | None) -> bool:
+    """Whether something waits that only a writer can bring in order."""
+    if not os.access(folder if os.path.isdir(folder) else os.path.dirname(folder), os.W_OK):
+        return False
+    if reader is not None and _is_elsewhere(reader):
+        return False
+    if spill.waiting(folder) or blobs.waiting(folder) or os.path.isdir(os.path.join(folder, "parts")):
+        return True
+    if reader is None:
+        return False
+    if reader.is_of_older_schema or reader.ask(statements("lists.sql")["behind"])[0][0]:
+        return True
+    found = reader.all("open_sessions", many=_FEW_OPEN + 1)
+    return len(found) <= _FEW_OPEN and any(
+        session_state.standing(reader, folder, session).derived for (session,) in found
+    )
+
+
+def _is_elsewhere(reader: Reader) -> bool:
+    """Whether the journal was copied or moved here: who writes to it gives it a new id, and a look must not."""
+    found = reader.ask("select value from meta where key = 'place'")
+    return bool(found) and found[0][0] != host.place_of(reader.path)
+
+
+def _tidy(folder: str) -> None:
+    """Take in what waits, write the ends that are due, fold."""
+    from localops.journal.journal import Journal
+
+    try:
+        journal = Journal(folder, wait=1.0, gather=True)
+        try:
+            journal.collect()
+            if not spill.waiting(folder):  # an end may be among the rows that wait
+                session_state.derive(journal)
+            journal.fold()
+        finally:
+            journal.close()
+    except Exception:  # the edge: a full disk, a lock, a newer journal; what is there is read all the same
+        pass

@@ -1,0 +1,183 @@
+"""How a session stands: as somebody said, or (when nobody did) as the locks of its participants show.
+
+A derived end becomes a row, written by the first writer that finds the session dead; its id is made from the session
+and the time of its last row, so two that find it at once write the same one.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections import namedtuple
+
+from localops import host
+from localops.journal import participants, rows
+from localops.reading.story import Story
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NamedTuple
+
+    from localops.journal.journal import Journal
+    from localops.journal.stored import Source
+    from localops.reading.story import Milestone
+
+    class Standing(NamedTuple):
+        """How a session stands."""
+
+        state: str
+        reason: str | None
+        ended_ns: int | None
+        derived: bool
+else:
+    Standing = namedtuple("Standing", "state reason ended_ns derived")
+
+Standing.__doc__ = """How a session stands: Success, Failure, Indeterminate, Running or Unknown, why, and since when."""
+
+HUB = "hub.json"  # a home with this file is a hub's: who recorded what is in it cannot be looked after from there
+_MANY = 1_000  # open sessions looked at by one writer; there are hardly ever ten
+_FEW_ROWS = 1_000  # that are gone through one by one; the others are folded
+_NEVER = 1 << 63
+_LEFT = "process exited without end_session"
+
+
+def standing(source: Source, folder: str, session: bytes) -> Standing:
+    """Return how a session stands now, for a reader in the home that recorded it."""
+    found = source.one("last_ns", session=session)
+    return judge(source, folder, session, Story.read(source, session), last_ns=(found and found[0]) or 0)
+
+
+def judge(source: Source, folder: str, session: bytes, story: Story, *, last_ns: int) -> Standing:
+    """Return how a session stands by its story and the time of its last row, which have been read."""
+    end = _end(story, last_ns)
+    if end is not None:
+        return end
+    cards = story.present()
+    seen = [None] if _is_of_hub(folder) else [participants.is_alive(folder, card) for card in cards.values()]
+    if any(seen):
+        return Standing("Running", None, None, False)
+    if None in seen or not story.milestones:
+        return Standing("Unknown", f"last heard of at {_clock(last_ns)}", None, False)
+    if not cards:
+        return Standing("Indeterminate", _LEFT, last_ns, True)
+    return Standing("Indeterminate", f"process died{_inside(source, session, last_ns)}", last_ns, True)
+
+
+def _is_of_hub(folder: str) -> bool:
+    return os.path.exists(os.path.join(os.path.dirname(os.path.abspath(folder)), HUB))
+
+
+def sessions_of(source: Source, folder: str, pid: int) -> list[bytes]:
+    """Return the sessions that a process of this machine takes part in and that nobody has ended."""
+    started = host.process_started(pid)
+    sessions = []
+    for (session,) in source.all("open_sessions", many=_MANY):
+        story = Story.read(source, session)
+        if story.is_unattributed:
+            continue
+        cards = [c for c in story.present().values() if (c.get("pid"), c.get("started")) == (pid, started)]
+        if any(participants.is_alive(folder, card) for card in cards) and _end(story, _NEVER) is None:
+            sessions.append(session)
+    return sessions
+
+
+def _end(story: Story, last_ns: int) -> Standing | None:
+    """Return the end that somebody wrote, if no later start takes it back: what was declared beats what was derived."""
+    return declared(story) or _as_standing(story.derived_end(last_ns), derived=True)
+
+
+def declared(story: Story) -> Standing | None:
+    """Return the newest end that a program wrote, unless a process joined the session after it."""
+    return _as_standing(story.declared_end(), derived=False)
+
+
+def _as_standing(end: Milestone | None, *, derived: bool) -> Standing | None:
+    if end is None:
+        return None
+    return Standing(end.name or "Indeterminate", end.body.get("reason"), end.at_ns, derived)
+
+
+def _inside(source: Source, session: bytes, last_ns: int) -> str:
+    """Return in which operation it died: the newest that began and did not end."""
+    from localops.journal.stored import unfinished  # a session that was ended has none
+
+    open_operations = unfinished(source, session)
+    if not open_operations:
+        return ""
+    last = open_operations[-1]
+    since = f", {(last_ns - last.at_ns) / 1e9:.1f} s in" if last_ns - last.at_ns >= 50_000_000 else ""
+    return f" inside {last.kind} {last.name!r}{since}"
+
+
+def _clock(at_ns: int) -> str:
+    from localops.output import when
+
+    return when(at_ns)
+
+
+def others_open(journal: Journal) -> list[bytes]:
+    """Return the sessions of a journal that nobody has ended, without those that are open here."""
+    return [session for (session,) in journal.all("open_sessions", many=_MANY) if session not in journal.sessions]
+
+
+def others_open_since(journal: Journal, seq: int) -> tuple[bool, int]:
+    """Return whether any session of others may be open, and the newest row; up to `seq` there was none.
+
+    A program that begins one session after the other need not look at the former ones each time.
+    """
+    news = journal.all("open_since", seq=seq, many=_FEW_ROWS) if seq else []
+    if news and not any(not ended and session not in journal.sessions for session, _, ended in news):
+        return False, max(newest for _, newest, _ in news)
+    [(newest,)] = journal.all("newest")
+    return bool(others_open(journal)), newest or 0
+
+
+def derive(journal: Journal) -> int:
+    """Write the end of each session that nobody is alive to write; how many there were."""
+    found = []
+    for session in others_open(journal):
+        stands = standing(journal, journal.folder, session)
+        if stands.derived and stands.ended_ns is not None and not _is_written(journal, session, stands):
+            found.append(_derived_end(session, stands))
+    if found:
+        journal.add(found)
+        participants.sweep(journal.folder, set())
+    return len(found)
+
+
+def _is_written(journal: Journal, session: bytes, stands: Standing) -> bool:
+    return journal.one("row", id=_end_id(session, stands), phase=0) is not None
+
+
+def _end_id(session: bytes, stands: Standing) -> bytes:
+    return uuid.uuid5(uuid.UUID(bytes=session), f"end at {stands.ended_ns}").bytes
+
+
+def _derived_end(session: bytes, stands: Standing) -> rows.Row:
+    from localops.encoding import encode
+
+    body = encode.dumps({"reason": stands.reason, "derived": 1}).decode()
+    return rows.make(
+        "end", session, id=_end_id(session, stands), at_ns=stands.ended_ns or 0, name=stands.state, body=body
+    )
+
+
+def failure_reason(error: BaseException) -> str:
+    """Return why a session failed: the signal, the exit code, or the exception and, below it, its traceback."""
+    if isinstance(error, KeyboardInterrupt):
+        return "Signal SIGINT detected"
+    if isinstance(error, SystemExit):
+        return exit_reason(error.code)
+    from localops.recording import events
+
+    message = events.describe(error)
+    return f"{events.class_name(error)}{': ' if message else ''}{message}\n{events.traceback_of(error)}"
+
+
+def exit_reason(code: object) -> str:
+    """Return what a program exited with, in words; anything but a number is its last message, and its code is 1."""
+    if isinstance(code, int):
+        return f"exit code {code}"
+    from localops.recording import events
+
+    return f"exit code 1: {events.describe(code)}"

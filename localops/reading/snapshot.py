@@ -1,0 +1,99 @@
+"""One session, read once: its figures, its story and how it stands.
+
+What a page, a command or an export needs of a session comes from here, so it is asked for once and is all of one
+moment, give or take what is written while it is read.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from localops.reading import analytics, session_state
+from localops.reading.analytics import Part, Report, Totals
+from localops.reading.story import Story
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from localops.journal.stored import Source, Unfinished
+    from localops.reading.session_state import Standing
+
+
+class Snapshot:
+    """A session of a journal in a project's folder; each fact is read when it is asked for first, and kept."""
+
+    def __init__(
+        self,
+        source: Source,
+        folder: str,
+        id: bytes,
+        *,
+        totals: Totals | None = None,
+        correct: Callable[[bytes, Standing], Standing] | None = None,
+    ) -> None:
+        self.source, self.folder, self.id = source, folder, id
+        self._correct = correct  # by what the journal does not know yet
+        if totals is not None:
+            self.totals = totals
+
+    @cached_property
+    def totals(self) -> Totals:
+        """Its figures; all zero for one that has no rows here."""
+        return analytics.totals(self.source, self.id)
+
+    @cached_property
+    def story(self) -> Story:
+        """What the books say of it."""
+        return Story.read(self.source, self.id)
+
+    @cached_property
+    def standing(self) -> Standing:
+        """How it stands."""
+        stands = session_state.judge(self.source, self.folder, self.id, self.story, last_ns=self.totals.last_ns)
+        return stands if self._correct is None else self._correct(self.id, stands)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a process is at it."""
+        return self.standing.state == "Running"
+
+    @cached_property
+    def unfinished(self) -> list[Unfinished]:
+        """The operations that began and have not ended, oldest first."""
+        from localops.journal.stored import unfinished  # a list needs none
+
+        return unfinished(self.source, self.id)
+
+    @cached_property
+    def parts(self) -> dict[str, list[Part]]:
+        """Its figures by `model`, `tool`, `agent_id` and `agent` (the names, without figures), the busiest first."""
+        return analytics.all_parts(self.source, self.id)
+
+    def report(self, *, percentiles: bool = False) -> Report:
+        """Return it in figures; `took` is None when it has too many events to work that out unasked."""
+        exact = percentiles or self.totals.events <= analytics.EXACT_UP_TO
+        spilled, dropped, cut = self.story.losses
+        return Report(
+            totals=self.totals,
+            contract=analytics.contract(self.totals, running=self.is_running),
+            unfinished=len(self.unfinished),
+            late=self._late(),
+            spilled=spilled,
+            dropped=dropped,
+            cut=cut,
+            by={
+                "model": self.parts["model"],
+                "tool": self.parts["tool"],
+                "agent": analytics.under_names(self.source, self.parts["agent_id"]),
+            },
+            took=analytics.took(self.source, self.id) if exact else None,
+        )
+
+    def _late(self) -> int:
+        """Return how many events were recorded after it had been ended."""
+        end_seq = self.story.end_seq
+        if end_seq is None:
+            return 0
+        [(count,)] = self.source.all("late", session=self.id, after=end_seq)
+        return int(count)

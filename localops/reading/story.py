@@ -1,0 +1,217 @@
+"""What the rows that keep the books say of a session: name, tags, machine, video, participants, losses, budget, end.
+
+They are read in one go, oldest first, and each fact is worked out when it is asked for.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from localops.journal import rows
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Any
+
+    from localops.journal.rows import Row
+    from localops.journal.stored import Source
+
+UNATTRIBUTED = "unattributed"  # the name, and the tag, of a session for events whose session cannot be known
+_COMING, _LEAVING = ("session", "join"), ("leave", "end")
+
+
+class Milestone:
+    """One of these rows, in the order of the columns that the query `story` gives."""
+
+    __slots__ = ("_body", "at_ns", "id", "implied", "kind", "name", "participant", "seq", "tags", "text")
+
+    def __init__(
+        self,
+        at_ns: int,
+        id: bytes,
+        kind: str,
+        name: str | None,
+        participant: bytes | None,
+        implied: int,
+        tags: str | None,
+        text: str | None,
+        seq: int | None,
+    ) -> None:
+        self.at_ns, self.id, self.kind, self.name, self.participant = at_ns, id, kind, name, participant
+        self.implied = implied  # an end that was derived, or a join that a fork made
+        self.tags = tags  # as JSON
+        self.text = text  # the body as it is stored
+        self.seq = seq  # None while it waits in a spill file
+        self._body: Any = None
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """What was noted, by name."""
+        if self._body is None:
+            self._body = _loads(self.text) if self.text else {}
+        body: dict[str, Any] = self._body
+        return body
+
+
+class Story:
+    """The milestones of one session, oldest first."""
+
+    def __init__(self, milestones: Iterable[Milestone]) -> None:
+        self.milestones = list(milestones)
+
+    @classmethod
+    def of_rows(cls, found: Iterable[Iterable[Any]]) -> Story:
+        """Return what rows of the query `story` say."""
+        return cls(Milestone(*row) for row in found)
+
+    @classmethod
+    def read(cls, source: Source, session: bytes) -> Story:
+        """Return the story of a session."""
+        return cls.of_rows(source.all("story", session=session))
+
+    def with_waiting(self, waiting: Iterable[Row]) -> Story:
+        """Return the story together with rows of the session that wait in a spill file."""
+        return Story(sorted([*self.milestones, *map(milestone, waiting)], key=lambda one: one.at_ns))
+
+    def of_kind(self, *kinds: str) -> Iterator[Milestone]:
+        """Return the milestones of some kinds."""
+        return (one for one in self.milestones if one.kind in kinds)
+
+    @property
+    def name(self) -> str | None:
+        """What the session is called: its first name holds."""
+        return next((one.name for one in self.of_kind(*_COMING) if one.name), None)
+
+    @cached_property
+    def tags(self) -> list[str]:
+        """The tags it has now, as the query `session_tags` gives them: the newest `set`, and what was added since."""
+        since = max((one.at_ns for one in self.of_kind("tags") if one.name == "set"), default=0)
+        places: dict[str, int] = {}
+        for one in self.of_kind(*_COMING, "tags"):
+            if one.tags and one.at_ns >= since:
+                for index, tag in enumerate(_loads(one.tags)):
+                    places[tag] = min(places.get(tag, one.at_ns + index), one.at_ns + index)
+        return sorted(places, key=lambda tag: (places[tag], tag))
+
+    @cached_property
+    def host_env(self) -> dict[str, Any]:
+        """The machine and the Python it ran on; what was found out last wins."""
+        merged: dict[str, Any] = {}
+        for one in self.milestones:
+            merged.update(one.body.get("host_env") or {})
+        return merged
+
+    @property
+    def host(self) -> str | None:
+        """The name of the machine it began on."""
+        return next((one.body["host"] for one in self.of_kind("session") if "host" in one.body), None)
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What programs noted about it under names; what was noted last wins."""
+        merged: dict[str, Any] = {}
+        for one in self.of_kind("metadata"):
+            merged.update(one.body.get("metadata") or {})
+        return merged
+
+    @property
+    def video(self) -> Any:
+        """The recording that belongs to it, if it was given one: the last that was."""
+        video = None
+        for one in self.of_kind("video"):
+            video = one.body.get("video", video)
+        return video
+
+    @property
+    def budget(self) -> float | None:
+        """What it may spend in US dollars: the newest word on it holds."""
+        given = [one.body.get("budget_usd") for one in self.of_kind(*_COMING)]
+        return next((budget for budget in reversed(given) if budget is not None), None)
+
+    @property
+    def losses(self) -> tuple[int, int, int]:
+        """How many rows went through a spill file, how many were lost, how many values could not be kept whole."""
+        notes = [one.body for one in self.of_kind("loss")]
+        spilled, dropped, cut = (sum(note.get(name, 0) for note in notes) for name in ("spilled", "dropped", "cut"))
+        return spilled, dropped, cut
+
+    @property
+    def is_unattributed(self) -> bool:
+        """Whether a process keeps it for events whose session cannot be known."""
+        starts = (one for one in self.of_kind("session") if one.name == UNATTRIBUTED)
+        return any(one.body.get(UNATTRIBUTED) for one in starts)
+
+    # Who took part
+
+    def cards(self) -> list[dict[str, Any]]:
+        """Return what each process said of itself when it came, however often it did."""
+        return [one.body for one in self.of_kind(*_COMING)]
+
+    def present(self) -> dict[bytes, dict[str, Any]]:
+        """Return the cards of the participants that came and did not say that they left."""
+        present: dict[bytes, dict[str, Any]] = {}
+        for one in self.of_kind(*_COMING, *_LEAVING):
+            if one.participant is None:
+                continue
+            if one.kind in _COMING:
+                present[one.participant] = one.body
+            else:
+                present.pop(one.participant, None)
+        return present
+
+    def participants(self) -> Iterator[tuple[dict[str, Any], int, int | None]]:
+        """Return each participant's card, when it came first and when it left last, in the order they came."""
+        left = {one.participant: one.at_ns for one in self.of_kind(*_LEAVING) if one.participant}
+        seen = set()
+        for one in self.of_kind(*_COMING):
+            if one.participant and one.participant not in seen:
+                seen.add(one.participant)
+                yield one.body, one.at_ns, left.get(one.participant)
+
+    # How it ended
+
+    def declared_end(self) -> Milestone | None:
+        """Return the newest end that a program wrote, unless a process joined the session after it."""
+        starts = (one.at_ns for one in self.of_kind(*_COMING) if not one.implied)
+        return self._newest_end(since=max(starts, default=0), implied=False)
+
+    def derived_end(self, last_ns: int) -> Milestone | None:
+        """Return the newest end that was derived, unless the session was heard of after it."""
+        return self._newest_end(since=last_ns, implied=True)
+
+    def _newest_end(self, *, since: int, implied: bool) -> Milestone | None:
+        ends = [one for one in self.of_kind("end") if bool(one.implied) == implied and one.at_ns >= since]
+        return ends[-1] if ends else None
+
+    @property
+    def end_seq(self) -> int | None:
+        """Where the last end stands that a program wrote: what comes behind it came late."""
+        return max((one.seq for one in self.of_kind("end") if not one.implied and one.seq is not None), default=None)
+
+
+def milestone(row: Row) -> Milestone:
+    """Return a row that waits in a spill file, as those of the journal are."""
+    columns = dict(zip(rows.COLUMNS, row, strict=True))
+    one = Milestone(
+        at_ns=columns["at_ns"],
+        id=columns["id"],
+        kind=columns["kind"],
+        name=columns["name"],
+        participant=columns["parent"],
+        implied=0,
+        tags=columns["tags"],
+        text=columns["body"],
+        seq=None,
+    )
+    if one.kind in ("end", "join"):
+        one.implied = one.body.get("derived") or one.body.get("forked") or 0
+    return one
+
+
+def _loads(text: str) -> Any:
+    from localops.encoding import (
+        encode,  # only when there is something to read: a command that shows figures starts sooner
+    )
+
+    return encode.loads(text)

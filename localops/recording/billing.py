@@ -1,0 +1,90 @@
+"""Whether a failed LLM call was billed: only what certainly was not counts as free of charge.
+
+A provider bills a call once it has taken it.  A call that got no connection, or that was turned down as unauthorized,
+malformed or too frequent, cost nothing; one that timed out, broke off or met a server's own error may have been billed.
+"""
+
+from __future__ import annotations
+
+from localops.interruption import attempt
+from localops.recording import events
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from localops.recording.events import ErrorEvent, Event
+
+_USAGE = ("cost", "prompt_tokens", "completion_tokens", "cached_tokens", "cache_write_tokens", "reasoning_tokens")
+# The names under which HTTP clients and the SDKs of providers raise what comes before an answer.  Names, since none of
+# those packages is a dependency; a subclass of a program's own goes by that of its base.
+_NO_CONNECTION = frozenset(
+    "ConnectionRefusedError gaierror SSLCertVerificationError "  # the standard library
+    "ConnectError ConnectTimeout "  # httpx, httpcore, requests
+    "NewConnectionError NameResolutionError ConnectTimeoutError "  # urllib3
+    "ClientConnectorError ConnectionTimeoutError EndpointConnectionError".split()  # aiohttp, botocore
+)
+_TURNED_DOWN = frozenset(
+    "AuthenticationError PermissionDeniedError BadRequestError UnprocessableEntityError RateLimitError".split()
+)
+_MAYBE_BILLED = frozenset((408, 499))  # of 400 to 499: the call may have reached a model before it timed out
+_MOST_CAUSES = 8
+
+
+def is_unbilled(call: Event, error: ErrorEvent) -> bool:
+    """Return whether a call failed before it could be billed: nothing came of it, and its error says why."""
+    if not isinstance(call, events.LLMEvent) or any(getattr(call, name) is not None for name in _USAGE):
+        return False
+    if events.is_given(call.completion) or events.is_given(call.returns):
+        return False
+    return bool(attempt(lambda: _came_before_billing(error), False))
+
+
+def _came_before_billing(error: ErrorEvent) -> bool:
+    if error.exception is None:
+        verdict = _by_status(error.code)
+        return error.error_type in _NO_CONNECTION | _TURNED_DOWN if verdict is None else verdict
+    causes = list(_causes(error.exception))
+    for verdict in (*map(_by_status, _statuses(causes)), _by_status(error.code)):
+        if verdict is not None:
+            return verdict
+    if any(_names(cause) & (_NO_CONNECTION | _TURNED_DOWN) for cause in causes):
+        return True
+    return type(causes[-1]).__name__ == "SSLError"  # of a handshake; one that breaks off later has a class of its own
+
+
+def _causes(exception: BaseException) -> Iterator[BaseException]:
+    """Return an exception and what it was raised for; not what was merely being handled, such as an earlier attempt."""
+    cause: object = exception
+    for _ in range(_MOST_CAUSES):
+        if not isinstance(cause, BaseException):
+            return
+        yield cause
+        first = cause.args[0] if cause.args else None  # requests and urllib wrap what they got
+        wrapped = (cause.__cause__, getattr(cause, "reason", None), first)
+        cause = next((each for each in wrapped if isinstance(each, BaseException)), None)
+
+
+def _statuses(causes: list[BaseException]) -> Iterator[object]:
+    """Return what may be an HTTP status, as SDKs and HTTP clients attach it."""
+    for cause in causes:
+        response: Any = getattr(cause, "response", None)
+        if isinstance(response, dict):  # botocore
+            about = response.get("ResponseMetadata")
+            yield about.get("HTTPStatusCode") if isinstance(about, dict) else None
+        for owner in (cause, response):
+            yield from (getattr(owner, name, None) for name in ("status_code", "status", "code"))
+
+
+def _by_status(status: object) -> bool | None:
+    """Return whether an HTTP status comes before billing; None for what is no status of an error."""
+    if isinstance(status, str) and status.isdecimal() and len(status) == 3:
+        status = int(status)
+    if not isinstance(status, int) or not 400 <= status <= 599:
+        return None
+    return status < 500 and status not in _MAYBE_BILLED
+
+
+def _names(exception: BaseException) -> set[str]:
+    return {kind.__name__ for kind in type(exception).__mro__}

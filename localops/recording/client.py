@@ -1,0 +1,488 @@
+"""The sessions of this process: starts them, finds the one that is meant, and keeps their journals.
+
+`api.py` holds the one client most programs need; a second one can be made for tests and tools.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import uuid
+from collections import deque
+from functools import partial
+
+from localops import clock, host
+from localops import config as settings
+from localops.config import JOURNAL, Config
+from localops.encoding import encode
+from localops.encoding.redact import Redactor
+from localops.errors import ConfigError, NoSession
+from localops.interruption import hold_if_programs
+from localops.journal import blobs, spill
+from localops.journal.journal import Journal
+from localops.journal.reader import Reader
+from localops.output import say, say_once
+from localops.reading import session_state, story
+from localops.recording import events, process_exit
+from localops.recording.context import scope
+from localops.recording.recorder import Recorder
+from localops.recording.session import Session
+from localops.recording.writer import Writer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any
+
+    from localops.encoding.pricing import Prices
+    from localops.recording.parent_session import Heritage
+
+_DETAILS_AFTER_NS = 500_000_000  # hardware and packages are written when a session has lasted this long, or ends
+_DETAILS_HOLD_NS = 60_000_000_000  # and a description of them serves all sessions that want one within this time
+
+
+class Client:
+    """Configuration, and the sessions opened with it."""
+
+    def __init__(self, config: Config | None = None) -> None:
+        self.config = config or Config()
+        self.sessions: dict[bytes, Session] = {}
+        self.latest: Session | None = None  # the newest of this process, open or ended
+        self._journals: dict[tuple[str, str, float], Journal] = {}
+        self._encoders: dict[tuple[object, ...], tuple[encode.Encoder, object]] = {}
+        self._described: dict[encode.Encoder, tuple[int, str]] = {}
+        self._keepers: dict[str, blobs.Keeper] = {}
+        self._prices: dict[str, Prices] = {}
+        self._agents: deque[tuple[str, str]] = deque()
+        self._unattributed: dict[tuple[int, str], Session] = {}  # by process and project folder
+        self._all_ended: dict[tuple[int, str], int] = {}  # by process and journal: up to this row others ended theirs
+        self._last_ended: Session | None = None
+        self.is_over = False  # the process ends, and has ended its sessions
+        self._late: Session | None = None  # takes what is recorded after the end of the process has ended the sessions
+        self._terminated = process_exit.Terminated(self)
+        self._heritage: Heritage | None = None
+
+    @property
+    def config(self) -> Config:
+        """The options of sessions that are started without any of their own."""
+        return self._config
+
+    @config.setter
+    def config(self, config: Config) -> None:
+        self._config, self._environment = config, settings.in_environment()
+
+    def _follow_environment(self) -> None:
+        """Take settings from the environment as they are now, as tests change them, while no session is open."""
+        if settings.in_environment() != self._environment and not self.open_sessions():
+            self.config = self.config.but()
+
+    # Finding
+
+    def open_sessions(self) -> list[Session]:
+        """The sessions that are open in this process, newest first."""
+        return [session for session in reversed(list(self.sessions.values())) if session.is_running]
+
+    def current(self) -> Session | None:
+        """The session that is meant here: that of the context, else the only one there is."""
+        session: Session | None = scope.get()[0]
+        if session is not None and session.is_unattributed:  # inside an operation whose session is not known
+            session = None
+        if session is not None and session.is_running:
+            return session
+        # One that was ended in another context may still be current in this one: it yields to a session that
+        # is open.
+        found = self.open_sessions()
+        if not found or (self._heritage is not None and found == [self._heritage.session]):
+            return self.inherited() or session
+        return found[0] if len(found) == 1 else session
+
+    def inherited(self) -> Session | None:
+        """In a process that multiprocessing made: the session of the process that it was made by."""
+        if host.maker() is None:
+            return None
+        if self._heritage is None:
+            from localops.recording.parent_session import Heritage
+
+            self._heritage = Heritage(self._join_quietly)
+        return self._heritage.look(settings.home(self.config.home))
+
+    def _join_quietly(self, folder: str, id: bytes) -> Session:
+        """Join a session without making it the current one: that is asked anew each time."""
+        before = scope.get()
+        try:
+            return self._join(uuid.UUID(bytes=id), folder, None, None, self.config)
+        finally:
+            scope.set(before)
+
+    def need(self, what: str) -> Session:
+        """The session that is meant here; NoSession says why there is none."""
+        session = self.current()
+        if session is not None:
+            return session
+        if self._heritage is not None and len(self._heritage.open) > 1:
+            raise NoSession(
+                f"{what}: the process that made this one has {len(self._heritage.open)} sessions open, and which is "
+                "meant cannot be known; hand over its session_id, for start_session(inherited_session_id=...)"
+            )
+        many = self.open_sessions()
+        if many:
+            ids = ", ".join(str(session.session_id)[:13] for session in many)
+            raise NoSession(
+                f"{what}: {len(many)} sessions are open ({ids}) and none is current here; "
+                "call it on the session that is meant, or hand this thread its context with localops.carry()"
+            )
+        raise NoSession(f"{what}: no session is open; call localops.init() or localops.start_session() first")
+
+    # What belongs to no session that is known
+
+    def place(self, what: str) -> Session:
+        """Return the session to record into: the one that is meant, else the unattributed one of this process.
+
+        At the end of the process, when the sessions have been ended, it is the session that ended last.  A strict
+        client raises NoSession instead.
+        """
+        try:
+            return self.need(what)
+        except NoSession as error:
+            if self._late is not None:
+                return self._late
+            if self.config.strict:
+                raise
+            return self.unattributed(str(error))
+
+    def is_ambiguous(self) -> bool:
+        """Return whether several sessions are open, so that none can be chosen where none is current."""
+        return len(self.open_sessions()) > 1 or (self._heritage is not None and len(self._heritage.open) > 1)
+
+    def unattributed(self, why: str) -> Session:
+        """Return the session of this process for events whose session cannot be known; make it when first needed."""
+        open_sessions = self.open_sessions()
+        if not open_sessions:
+            self._follow_environment()
+        config = open_sessions[0].config if open_sessions else self.config
+        folder = config.folder()
+        if not open_sessions and self._heritage is not None and self._heritage.open:
+            folder = self._heritage.open[0][0]
+        say_once(
+            f"unattributed, {len(open_sessions) > 1}",
+            f"{why}. Until then such events are kept in the session {story.UNATTRIBUTED!r} of this process",
+        )
+        key = (os.getpid(), folder)
+        return self._unattributed.get(key) or self._begin_unattributed(key, config)
+
+    def _begin_unattributed(self, key: tuple[int, str], config: Config) -> Session:
+        made = self._made(clock.new_id(), key[1], story.UNATTRIBUTED, config, owned=True)
+        made.is_unattributed = True
+        made.recorder.limit(None)
+        session = self._unattributed.setdefault(key, made)
+        if session is made:
+            session.recorder.journal.sessions.add(session.recorder.session)
+            marks = {"unattributed": 1, "tags": encode.dumps([story.UNATTRIBUTED]).decode()}
+            session.recorder.join(begun=True, extra=marks)
+            process_exit.install(self)
+            if self.is_over:
+                session.end_unasked("Indeterminate", process_exit.LEFT_OPEN)
+        return session
+
+    def open_unattributed(self) -> list[Session]:
+        """Return the unattributed sessions of this process that have not ended."""
+        here = os.getpid()
+        return [session for (pid, _), session in list(self._unattributed.items()) if pid == here and session.is_running]
+
+    def expect_late(self, session: Session | None) -> None:
+        """Say that the process ends, and which session takes what is recorded from now on while none is open."""
+        self.is_over, self._late = True, session
+
+    def last_ended(self) -> Session | None:
+        """Return the session that ended last in this process."""
+        return self._last_ended
+
+    def get(self, session_id: object) -> Session | None:
+        """An open session by its id."""
+        session = self.sessions.get(events.to_id(session_id))
+        return session if session is not None and session.is_running else None
+
+    # Starting
+
+    def start(
+        self,
+        tags: Iterable[str] | str | None = None,
+        inherited_session_id: uuid.UUID | str | None = None,
+        *,
+        name: str | None = None,
+        config: Config | None = None,
+        params: object = None,
+    ) -> Session:
+        """Start a session, or join one that another process has begun.
+
+        What a session can do without (a description of the machine, the ends of older sessions) never keeps it from
+        starting; what cannot be written yet is written later.
+        """
+        self._follow_environment()
+        config = config.on(self.config) if config is not None else self.config
+        folder = config.folder()
+        if inherited_session_id == "":
+            say("inherited_session_id is empty: this is a session of its own")
+        elif inherited_session_id is not None:
+            return self._join(inherited_session_id, folder, tags, name, config)
+        session = self._session(clock.new_id(), folder, name or config.trace_name or script_name(), config, owned=True)
+        self._begin(session, tags, begun=True, params=params)
+        return session
+
+    def _join(
+        self, given: object, folder: str, tags: Iterable[str] | str | None, name: str | None, config: Config
+    ) -> Session:
+        if not events.is_uuid(given):
+            said = events.describe(given)[:200]
+            say(f"inherited_session_id={said!r} is not a UUID; every process that is given it joins the same session")
+        id = events.to_id(given)
+        known = self.sessions.get(id)
+        if known is not None and known.is_running:
+            return self._join_again(known, tags)
+        found = self._find(id, folder)
+        if found is None:  # begun on another machine, perhaps: here it has no name yet
+            name = name or config.trace_name or script_name()
+        made = self._session(id, found or folder, name, config, owned=self._has_ended(id, found))
+        session = self.sessions.get(id, made)
+        if session is not made:  # another thread has joined it meanwhile
+            return self._join_again(session, tags)
+        if found is not None and config.budget_usd is None:
+            session.recorder.limit_as_others()
+        self._begin(session, tags, begun=False)
+        return session
+
+    def _join_again(self, session: Session, tags: Iterable[str] | str | None) -> Session:
+        """Join a session that is open in this process."""
+        if tags:
+            session.add_tags(tags)
+        self._enter(session)
+        return session
+
+    def _has_ended(self, id: bytes, folder: str | None) -> bool:
+        """Whether a session that is joined had ended: then its owner is gone, and it becomes ours."""
+        if folder is None:
+            return False
+        try:
+            with Reader(os.path.join(folder, JOURNAL)) as reader:
+                return session_state.standing(reader, folder, id).ended_ns is not None
+        except Exception as error:  # the edge: a journal that cannot be read does not keep anybody from recording
+            if not hold_if_programs(error):
+                say(f"how the session stands cannot be read: {error}")
+            return False
+
+    def _find(self, id: bytes, folder: str) -> str | None:
+        """The project folder that already knows the session: this one first, then the others of the home."""
+        home = os.path.dirname(folder)
+        others = [os.path.join(home, name) for name in settings.projects(home)]
+        for candidate in [folder, *(other for other in others if other != folder)]:
+            try:
+                with Reader(os.path.join(candidate, JOURNAL)) as reader:
+                    found = reader.one("known_session", session=id)
+            except Exception as error:  # an edge: a journal that cannot be read holds no session that we could join
+                hold_if_programs(error)
+                continue
+            if found and found[0]:
+                return candidate
+        return None
+
+    def _session(self, id: bytes, folder: str, name: str | None, config: Config, *, owned: bool) -> Session:
+        session = self._made(id, folder, name, config, owned=owned)
+        if not self.sessions.setdefault(id, session).is_running:  # one that has ended yields to one that rejoins it
+            self.sessions[id] = session
+        return session
+
+    def _made(self, id: bytes, folder: str, name: str | None, config: Config, *, owned: bool) -> Session:
+        journal = self._journal(folder, config)
+        encoder = self._encoder(folder, config)
+        home = os.path.dirname(folder)
+        clean = encoder.text(name, 256) if name is not None else None
+        recorder = Recorder(
+            id,
+            journal,
+            Writer(id, folder, encoder, lambda: self._price_table(home)),
+            config,
+            name=clean,
+            owned=owned,
+            cut=self._keeper(folder).failed,
+        )
+        recorder.limit(config.budget_usd)
+        return Session(recorder, config, self._forget)
+
+    def _begin(self, session: Session, tags: Iterable[str] | str | None, *, begun: bool, params: object = None) -> None:
+        """Write the first row, and be ready for the process's end."""
+        config, recorder = session.config, session.recorder
+        wanted = recorder.writer.tag_list([*config.default_tags, *recorder.writer.tag_list(tags)])
+        details: dict[str, object] = {"host_env": _attempt("its machine", host.basics, config.env_data_opt_out)}
+        if wanted:
+            details["tags"] = encode.dumps(wanted).decode()
+        if params is not None:
+            details["params"] = params
+        if config.budget_usd is not None:
+            details["budget_usd"] = config.budget_usd
+        recorder.journal.sessions.add(recorder.session)
+        self._plan_details(session)
+        recorder.join(begun=begun, extra=details)
+        self.latest = session
+        self._enter(session)
+        self._create_waiting_agents(session)
+        _attempt("its end", self._watch_for_the_end, session)
+        self._find_the_dead(recorder.journal)
+
+    def _watch_for_the_end(self, session: Session) -> None:
+        process_exit.install(self)
+        if session.config.signals and session.owned():
+            self._terminated.watch()
+
+    def _plan_details(self, session: Session) -> None:
+        """Have hardware and packages written by whoever records half a second from now, or at the end."""
+        if session.config.env_data_opt_out:
+            return
+        session.details = partial(self._describe_host, session.recorder.writer.encoder)
+
+        def chore() -> bool:
+            if session.details is None or not session.is_running:
+                return False
+            if clock.now_ns() - session.began_ns < _DETAILS_AFTER_NS:
+                return True
+            session.tell_host()
+            return False
+
+        session.recorder.journal.chores.append(chore)
+
+    def _describe_host(self, encoder: encode.Encoder) -> str:
+        """Return hardware and packages as the body of a row, looked up and searched for secrets once a minute."""
+        known = self._described.get(encoder)
+        if known is not None and clock.now_ns() - known[0] < _DETAILS_HOLD_NS:
+            return known[1]
+        body = encoder.encode({"host_env": host.details()})
+        self._described[encoder] = clock.now_ns(), body
+        return body
+
+    def _find_the_dead(self, journal: Journal) -> None:
+        try:
+            key = (os.getpid(), journal.path)
+            others, newest = session_state.others_open_since(journal, self._all_ended.get(key, 0))
+            self._all_ended[key] = 0 if others else newest
+            # Mostly there is none to look at. Where rows wait, an end may be among them.
+            if others and not spill.waiting(journal.folder):
+                session_state.derive(journal)
+        except Exception as error:  # the edge: starting a session never fails for the sake of an older one
+            if not hold_if_programs(error):
+                say(f"older sessions could not be looked at: {error}")
+
+    def _enter(self, session: Session) -> None:
+        """Make it the current one; the environment may hand over an operation of the parent process."""
+        parent = None
+        given = os.environ.get("LOCALOPS_SESSION_ID")
+        if given and given == str(session.session_id):
+            text = os.environ.get("LOCALOPS_PARENT")
+            parent = events.to_id(text) if text else None
+        if scope.get()[0] is not session:
+            scope.set((session, parent, None))
+
+    def _forget(self, session: Session) -> None:
+        if session.is_unattributed:
+            return
+        self._last_ended = session
+        id = session.recorder.session
+        if self.sessions.get(id) is session:
+            self.sessions.pop(id, None)
+        if not any(other.owned() for other in list(self.sessions.values())):  # a copy: threads begin and end sessions
+            self._terminated.release()
+
+    def later_agent(self, name: str, agent_id: str) -> None:
+        """An agent that came before any session: it is told to the next one."""
+        self._agents.append((name, agent_id))
+
+    def _create_waiting_agents(self, session: Session) -> None:
+        """Tell a session of the agents that came before it, each to one session."""
+        while self._agents:
+            try:
+                name, agent_id = self._agents.popleft()
+            except IndexError:  # another thread began a session and took the last one
+                return
+            session.create_agent(name, agent_id)
+
+    # What sessions share.  Threads may ask at once: each cache is filled by `setdefault`, so all get the same object.
+
+    def _journal(self, folder: str, config: Config) -> Journal:
+        key = (folder, config.durability, config.wait)
+        known = self._journals.get(key)
+        if known is not None:
+            return known
+        made = Journal(folder, durability=config.durability, wait=config.wait)
+        kept = self._journals.setdefault(key, made)
+        if kept is not made:
+            made.close()
+        return kept
+
+    def _encoder(self, folder: str, config: Config) -> encode.Encoder:
+        key = (folder, config.api_key, config.max_value, id(config.redact))
+        known = self._encoders.get(key)
+        if known is None:
+            cleaner = redactor(config)
+            encoder = encode.Encoder(redactor=cleaner, max_value=config.max_value, keep=self._keeper(folder))
+            known = self._encoders.setdefault(key, (encoder, config.redact))  # kept: its id goes to no other meanwhile
+            if cleaner is not None and known[0] is encoder:
+                # A program may change a secret of its environment while it runs.
+                self._journal(folder, config).chores.append(cleaner.look_again)
+        return known[0]
+
+    def _keeper(self, folder: str) -> blobs.Keeper:
+        return self._keepers.get(folder) or self._keepers.setdefault(folder, blobs.Keeper(folder))
+
+    def _price_table(self, home: str) -> Prices:
+        known = self._prices.get(home)
+        if known is None:
+            from localops.encoding.pricing import Prices
+
+            try:
+                known = Prices(settings.own_prices(home))
+            except ConfigError as error:
+                settings.leave_out(str(error), "the prices in config.toml are")
+                known = Prices()
+            known = self._prices.setdefault(home, known)
+        return known
+
+    def close(self) -> None:
+        """Let go of every journal."""
+        for key in list(self._journals):
+            journal = self._journals.pop(key, None)
+            if journal is not None:
+                journal.close()
+
+    def account(self) -> None:
+        """Warn of what was lost, and keep the figures; for an end that closes no journal."""
+        for journal in list(self._journals.values()):
+            journal.losses.account()
+
+
+def _attempt(what: str, step: Callable[..., Any], *arguments: object) -> Any:
+    """Call a step that a session can start without; warn where it fails."""
+    try:
+        return step(*arguments)
+    except Exception as error:  # the edge: recording never breaks the program that is recorded
+        say_once(f"start {what}", f"a session starts, but {what} could not be looked at: {error}")
+        return None
+
+
+def redactor(config: Config) -> Redactor | None:
+    """What keeps secrets out of the journal, or None where the user turned that off."""
+    wanted: Any = config.redact
+    if wanted is False:
+        return None
+    secrets = [config.api_key] if config.api_key else []
+    if callable(wanted):
+        return Redactor(secrets=secrets, hook=lambda _, text: wanted(text), environ=os.environ)
+    return Redactor(secrets=secrets, patterns=() if wanted is True else tuple(wanted), environ=os.environ)
+
+
+def script_name() -> str:
+    """Return what an unnamed session is called: the script, the module or the notebook that runs."""
+    path = sys.argv[0] if sys.argv and sys.argv[0] not in ("", "-", "-c", "-m") else ""
+    folder, name = os.path.split(path)
+    if name == "__main__.py":  # `python -m package`, or a folder or archive that is run
+        name = os.path.basename(folder)
+    elif name == "ipykernel_launcher.py":
+        name = os.path.basename(os.environ.get("JPY_SESSION_NAME", "")) or "notebook"
+    return name or "python"

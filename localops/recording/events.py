@@ -1,0 +1,472 @@
+"""What a program says happened: actions, LLM calls, tool calls and errors.
+
+An event only holds what it was given; `session.py` turns it into a row.  Argument names and their order are
+those that users of AgentOps know; what is new is by keyword only.
+"""
+
+from __future__ import annotations
+
+import datetime
+import enum
+import uuid
+
+from localops import clock
+from localops.careful import COLLECTIONS, outline
+from localops.interruption import attempt, deliver, settle, waiting
+from localops.journal import rows
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import Any
+
+    Timestamp = str | datetime.datetime | int | float
+
+_LAST_NS = (1 << 63) - 1
+
+# Kinds that an event of any class may be given.
+_WORK = frozenset("action llm tool error api operation task workflow guardrail".split())
+
+now_ns = clock.now_ns
+
+
+class Event:
+    """Something that happened: the base of the others, and an event of any type of your own.
+
+    `event_type` is the kind it counts as (`llms`, `tools`, `actions` and `errors` are understood); another
+    word is kept under its own name.
+    """
+
+    any_type = True  # a word of its own is its kind
+    plain = True  # no tokens, no cost, no link: nothing but what every event has
+    failed = False  # an error was recorded with it
+    _counts_as = "action"
+
+    _id: uuid.UUID | str | bytes | None
+
+    def __init__(
+        self,
+        event_type: str,
+        params: object = None,
+        returns: object = None,
+        init_timestamp: Timestamp | None = None,
+        end_timestamp: Timestamp | None = None,
+        agent_id: uuid.UUID | str | None = None,
+        id: uuid.UUID | str | None = None,
+        session_id: uuid.UUID | str | None = None,
+        *,
+        name: str | None = None,
+        tags: Iterable[str] | str | None = None,
+    ) -> None:
+        self.event_type = event_type
+        self.params = params
+        self.returns = returns
+        self.agent_id = agent_id
+        self.session_id = session_id
+        self.name = name
+        self.tags = tags
+        self.recorded = False
+        self._began = now_ns()
+        self._id = id
+        self._given_start = init_timestamp
+        self._given_end = end_timestamp
+        self._ended: int | None = None
+
+    @property
+    def id(self) -> uuid.UUID:
+        """The event's id; the same in the journal, in every export and on every remote."""
+        if type(self._id) is not uuid.UUID:
+            self._id = uuid.UUID(bytes=to_id(self._id) if is_given(self._id) else clock.new_id(self._began))
+        return self._id
+
+    @id.setter
+    def id(self, value: uuid.UUID | str | None) -> None:
+        self._id = value
+
+    @property
+    def init_timestamp(self) -> str:
+        """When it began, as ISO 8601 in UTC: as given, else when this object was made."""
+        return iso(self._began) if self._given_start is None else _text(self._given_start)
+
+    @init_timestamp.setter
+    def init_timestamp(self, value: Timestamp | None) -> None:
+        self._given_start = value
+
+    @property
+    def end_timestamp(self) -> str | None:
+        """When it ended: as given, else when it was recorded; None until then."""
+        if self._given_end is not None:
+            return _text(self._given_end)
+        return None if self._ended is None else iso(self._ended)
+
+    @end_timestamp.setter
+    def end_timestamp(self, value: Timestamp | None) -> None:
+        self._given_end = value
+
+    @property
+    def kind(self) -> str:
+        """What it counts as: `llm`, `tool`, `action`, `error`, or a word of its own."""
+        kind = kind_of(self.event_type, self._counts_as)
+        return kind if self.any_type or kind in _WORK else self._counts_as
+
+    def misplaced_type(self) -> str | None:
+        """Return the event type that is none, as in `ToolEvent("search")`; such an event counts by its class."""
+        if self.any_type or kind_of(self.event_type, self._counts_as) in _WORK:
+            return None
+        return describe(self.event_type)
+
+    def fields(self) -> dict[str, object]:
+        """What goes into the body of its row, beside the columns."""
+        found: dict[str, object] = {}
+        if self.params is not None:
+            found["params"] = self.params
+        if self.returns is not None:
+            found["returns"] = self.returns
+        return found
+
+    def title(self) -> str | None:
+        """The name it is listed under."""
+        return self.name
+
+    def __repr__(self) -> str:
+        title = self.title()
+        return f"<{type(self).__name__} {self.kind}{f' {title!r}' if title else ''}>"
+
+
+class ActionEvent(Event):
+    """A step the agent took."""
+
+    any_type = False
+
+    def __init__(
+        self,
+        event_type: str = "actions",
+        params: object = None,
+        returns: object = None,
+        init_timestamp: Timestamp | None = None,
+        end_timestamp: Timestamp | None = None,
+        agent_id: uuid.UUID | str | None = None,
+        id: uuid.UUID | str | None = None,
+        session_id: uuid.UUID | str | None = None,
+        action_type: str | None = None,
+        logs: object = None,
+        screenshot: str | None = None,
+        *,
+        name: str | None = None,
+        tags: Iterable[str] | str | None = None,
+    ) -> None:
+        # Not by super(): most events are of this class, and the call would be a third of what making one takes.
+        self.event_type = event_type
+        self.params = params
+        self.returns = returns
+        self.agent_id = agent_id
+        self.session_id = session_id
+        self.name = name
+        self.tags = tags
+        self.recorded = False
+        self._began = now_ns()
+        self._id = id
+        self._given_start = init_timestamp
+        self._given_end = end_timestamp
+        self._ended = None
+        self.action_type = action_type
+        self.logs = logs
+        self.screenshot = screenshot
+
+    def fields(self) -> dict[str, object]:
+        """What goes into the body of its row, beside the columns."""
+        # Not by super(): most events are of this class.
+        found: dict[str, object] = {}
+        if self.params is not None:
+            found["params"] = self.params
+        if self.returns is not None:
+            found["returns"] = self.returns
+        if self.action_type is not None and self.name is not None:
+            found["action_type"] = self.action_type
+        if self.logs is not None:
+            found["logs"] = self.logs
+        if self.screenshot is not None:
+            found["screenshot"] = self.screenshot
+        return found
+
+    def title(self) -> str | None:
+        """The name it is listed under."""
+        return self.action_type if self.name is None else self.name
+
+
+class ToolEvent(Event):
+    """A tool the agent called."""
+
+    any_type = False
+    plain = False
+    _counts_as = "tool"
+
+    def __init__(
+        self,
+        event_type: str = "tools",
+        params: object = None,
+        returns: object = None,
+        init_timestamp: Timestamp | None = None,
+        end_timestamp: Timestamp | None = None,
+        agent_id: uuid.UUID | str | None = None,
+        id: uuid.UUID | str | None = None,
+        session_id: uuid.UUID | str | None = None,
+        name: str | None = None,
+        logs: object = None,
+        *,
+        cost: float | None = None,
+        tags: Iterable[str] | str | None = None,
+    ) -> None:
+        super().__init__(
+            event_type,
+            params,
+            returns,
+            init_timestamp,
+            end_timestamp,
+            agent_id,
+            id,
+            session_id,
+            name=name,
+            tags=tags,
+        )
+        self.logs = logs
+        self.cost = cost
+
+    def fields(self) -> dict[str, object]:
+        """What goes into the body of its row, beside the columns."""
+        found = super().fields()
+        if self.logs is not None:
+            found["logs"] = self.logs
+        return found
+
+
+class LLMEvent(Event):
+    """A call of a language model.
+
+    `cost` is in US dollars; left out, it is worked out from the model, the tokens and the price table.
+    """
+
+    any_type = False
+    plain = False
+    _counts_as = "llm"
+
+    def __init__(
+        self,
+        event_type: str = "llms",
+        params: object = None,
+        returns: object = None,
+        init_timestamp: Timestamp | None = None,
+        end_timestamp: Timestamp | None = None,
+        agent_id: uuid.UUID | str | None = None,
+        id: uuid.UUID | str | None = None,
+        session_id: uuid.UUID | str | None = None,
+        thread_id: uuid.UUID | str | None = None,
+        prompt: str | Sequence[Any] | None = None,
+        prompt_tokens: int | None = None,
+        completion: object = None,
+        completion_tokens: int | None = None,
+        cost: float | None = None,
+        model: str | None = None,
+        *,
+        cached_tokens: int | None = None,
+        cache_write_tokens: int | None = None,
+        reasoning_tokens: int | None = None,
+        provider: str | None = None,
+        name: str | None = None,
+        tags: Iterable[str] | str | None = None,
+    ) -> None:
+        super().__init__(
+            event_type,
+            params,
+            returns,
+            init_timestamp,
+            end_timestamp,
+            agent_id,
+            id,
+            session_id,
+            name=name,
+            tags=tags,
+        )
+        self.thread_id = thread_id
+        self.prompt = prompt
+        self.prompt_tokens = prompt_tokens
+        self.completion = completion
+        self.completion_tokens = completion_tokens
+        self.cost = cost
+        self.model = model
+        self.cached_tokens = cached_tokens
+        self.cache_write_tokens = cache_write_tokens
+        self.reasoning_tokens = reasoning_tokens
+        self.provider = provider
+
+    def fields(self) -> dict[str, object]:
+        """What goes into the body of its row, beside the columns."""
+        found = super().fields()
+        for name in ("prompt", "completion", "provider", "thread_id", "cache_write_tokens"):
+            value = getattr(self, name)
+            if value is not None:
+                found[name] = value
+        return found
+
+
+class ErrorEvent(Event):
+    """Something that went wrong, and what it went wrong in.
+
+    Give it the event that failed (`trigger_event`) and the exception; type, details and traceback are taken
+    from it. A trigger that was not recorded yet is recorded first, so the link always leads somewhere.
+    """
+
+    any_type = False
+    plain = False
+    _counts_as = "error"
+
+    def __init__(
+        self,
+        event_type: str = "errors",
+        params: object = None,
+        returns: object = None,
+        init_timestamp: Timestamp | None = None,
+        end_timestamp: Timestamp | None = None,
+        agent_id: uuid.UUID | str | None = None,
+        id: uuid.UUID | str | None = None,
+        session_id: uuid.UUID | str | None = None,
+        trigger_event: Event | None = None,
+        exception: BaseException | None = None,
+        error_type: str | None = None,
+        code: object = None,
+        details: object = None,
+        logs: object = None,
+        *,
+        tags: Iterable[str] | str | None = None,
+    ) -> None:
+        super().__init__(
+            event_type, params, returns, init_timestamp, end_timestamp, agent_id, id, session_id, tags=tags
+        )
+        self.trigger_event = trigger_event
+        self.exception = exception
+        self.error_type = (
+            error_type if is_given(error_type) else (class_name(exception) if exception is not None else None)
+        )
+        self.code = code
+        self.details = details if details is not None or exception is None else describe(exception)
+        self.logs = logs if logs is not None else traceback_of(exception)
+        if waiting:
+            deliver()
+
+    @property
+    def timestamp(self) -> str:
+        """When it happened; another name of `init_timestamp`."""
+        return self.init_timestamp
+
+    def fields(self) -> dict[str, object]:
+        """What goes into the body of its row, beside the columns."""
+        found = super().fields()
+        for name in ("code", "details", "logs"):
+            value = getattr(self, name)
+            if value is not None:
+                found[name] = value
+        return found
+
+    def title(self) -> str | None:
+        """The name it is listed under."""
+        return self.error_type
+
+
+def kind_of(event_type: object, otherwise: str) -> str:
+    """The kind a row has for an event type; one that the books use themselves is marked as the user's."""
+    if issubclass(type(event_type), enum.Enum):
+        event_type = event_type.value  # type: ignore[attr-defined]
+    if type(event_type) is not str or not event_type:
+        return kind_of(describe(event_type), otherwise) if is_given(event_type) else otherwise
+    kind = rows.PLURALS.get(event_type, event_type)
+    return f"user:{kind}" if kind in rows.BOOKS or kind == "agent" else kind
+
+
+def to_id(value: object) -> bytes:
+    """The 16 bytes of an id: of a UUID in any form, else made from the text, the same each time."""
+    if type(value) is bytes and len(value) == 16:
+        return value
+    if type(value) is uuid.UUID:
+        return value.bytes
+    text = describe(value)
+    try:
+        return uuid.UUID(text).bytes
+    except ValueError:
+        whole = text.encode("utf-8", "backslashreplace").decode()  # a lone surrogate has no bytes
+        return uuid.uuid5(uuid.NAMESPACE_OID, whole).bytes
+
+
+def is_uuid(value: object) -> bool:
+    """Whether a value is a UUID, or its text."""
+    try:
+        return type(value) is uuid.UUID or bool(uuid.UUID(describe(value)))
+    except ValueError:
+        return False
+
+
+def iso(at_ns: int) -> str:
+    """A time as ISO 8601 in UTC with microseconds, as AgentOps writes it."""
+    seconds, rest = divmod(at_ns, 1_000_000_000)
+    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC).replace(microsecond=rest // 1000)
+    return moment.isoformat(timespec="microseconds")
+
+
+def to_ns(value: Timestamp) -> int | None:
+    """Nanoseconds since 1970, without a zone in UTC; None when a time cannot be told or stored."""
+    found = attempt(lambda: _since_1970(value), None)
+    return found if found is not None and -_LAST_NS <= found <= _LAST_NS else None
+
+
+def _since_1970(value: Timestamp) -> int:
+    if isinstance(value, str):
+        value = datetime.datetime.fromisoformat(value)
+    if isinstance(value, datetime.datetime):
+        if value.tzinfo is None:
+            value = value.replace(tzinfo=datetime.UTC)
+        since = value - datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+        return (since.days * 86_400 + since.seconds) * 1_000_000_000 + since.microseconds * 1_000
+    return int.__int__(round(float(value) * 1e9))
+
+
+def class_name(value: object) -> str:
+    """Return the name of a value's class, whatever its metaclass says."""
+    return str(type.__getattribute__(type(value), "__name__"))
+
+
+def is_given(value: object) -> bool:
+    """Whether a value says anything; what does not know whether it is true or false does."""
+    return value is not None and attempt(lambda: bool(value), True)
+
+
+def describe(value: object) -> str:
+    """Return the text of anything, even of what refuses to be turned into text; of a collection, a bounded one."""
+    shown = outline if issubclass(type(value), COLLECTIONS) else str
+    try:
+        return str.__str__(shown(value))
+    except BaseException as error:  # the edge: a stranger's __str__
+        try:
+            return settle(error, lambda: str.__str__(shown(value)))
+        except BaseException as own:
+            return f"<{class_name(value)}: {class_name(own)} in its __str__>"
+
+
+def traceback_of(exception: BaseException | None) -> str | None:
+    """The traceback of an exception, or of the one being handled; None when there is neither."""
+    import sys
+    import traceback
+
+    shown = sys.exc_info()[1] if exception is None else exception
+    if shown is None:
+        return None
+    try:
+        return "".join(traceback.format_exception(shown))
+    except BaseException as error:  # the edge: an exception whose own __str__ or __repr__ raises
+        try:
+            return settle(error, lambda: "".join(traceback.format_exception(shown)))
+        except BaseException as own:
+            return f"{class_name(shown)} (its traceback cannot be shown: {class_name(own)})"
+
+
+def _text(value: Timestamp) -> str:
+    at_ns = to_ns(value)
+    return describe(value) if at_ns is None or isinstance(value, str) else iso(at_ns)

@@ -1,0 +1,221 @@
+"""What becomes of open sessions when the process ends: by itself, by an exception, or by a signal.
+
+Hooks are chained, never replaced, and the exit code stays what it would have been.  What no hook sees (kill -9,
+`os._exit`, a power cut) is derived later, in `ends.py`.
+"""
+
+from __future__ import annotations
+
+# The C module alone: `signal` makes enums of all its names, which takes a millisecond.
+import _signal  # type: ignore[import-not-found]
+import atexit
+import os
+import sys
+import threading
+
+from localops.output import say
+from localops.reading.session_state import exit_reason, failure_reason
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType, TracebackType
+    from typing import NoReturn, Protocol
+
+    from localops.recording.session import Session
+
+    class _Client(Protocol):
+        """What the end of a process needs of the client, which stands above this module."""
+
+        def open_sessions(self) -> list[Session]: ...
+        def open_unattributed(self) -> list[Session]: ...
+        def last_ended(self) -> Session | None: ...
+        def expect_late(self, session: Session | None) -> None: ...
+        def current(self) -> Session | None: ...
+        def is_ambiguous(self) -> bool: ...
+        def unattributed(self, why: str) -> Session: ...
+        def account(self) -> None: ...
+        def close(self) -> None: ...
+
+
+LEFT_OPEN = "process exited without end_session"
+_not_installed = [None]  # taken by the first thread that comes
+
+
+def install(client: _Client) -> None:
+    """Hook into the end of this process, once."""
+    try:
+        _not_installed.pop()
+    except IndexError:
+        return
+    atexit.register(_at_exit, client)
+    _note_exit_code()
+    _chain_excepthook(client)
+    _chain_thread_hook(client)
+
+
+def _at_exit(client: _Client) -> None:
+    left = client.open_sessions()
+    state, reason = _how_it_exited()
+    _each_open(client, lambda session: _end(session, state, reason))
+    _each(client.open_unattributed(), lambda session: _end(session, "Indeterminate", LEFT_OPEN))
+    # What functions registered earlier record from now on belongs to the session that ended last, if that is clear.
+    client.expect_late(left[0] if len(left) == 1 else None if left else client.last_ended())
+    client.close()
+
+
+# What the process exits with: known once nothing has caught the exception that sys.exit() raises.
+_exit_codes: list[object] = []
+
+
+def _how_it_exited() -> tuple[str, str]:
+    """Return the end of a session that nobody ended: a Failure where the process exits with another code than 0."""
+    code = _exit_codes[-1] if _exit_codes else None
+    return ("Failure", exit_reason(code)) if code else ("Indeterminate", LEFT_OPEN)
+
+
+def _note_exit_code() -> None:
+    """Have sys.exit() raise an exception that notes its code when the interpreter itself ends with it.
+
+    Python tells no hook what a process exits with. An exception that nothing caught is freed where no Python code
+    is running any more; one that was caught is freed inside the program, and notes nothing.
+    """
+    original = sys.exit
+    main = threading.main_thread().ident
+
+    class Exit(SystemExit):
+        def __del__(self) -> None:
+            if sys._getframe().f_back is None and threading.get_ident() == main:
+                _exit_codes.append(self.code)
+
+    Exit.__name__ = Exit.__qualname__ = "SystemExit"
+    Exit.__module__ = "builtins"
+
+    def exit(status: object = None, /) -> NoReturn:
+        raise Exit() if status is None else Exit(*status) if isinstance(status, tuple) else Exit(status)
+
+    exit.__doc__ = original.__doc__
+    sys.exit = exit
+    _replace_taken(original, exit)
+    quitter = sys.modules.get("_sitebuiltins")
+    if quitter is not None:  # the `exit` and `quit` of the builtins raise what this name stands for there
+        quitter.SystemExit = Exit  # type: ignore[attr-defined]
+
+
+def _replace_taken(original: object, exit: Callable[[object], NoReturn]) -> None:
+    """Replace a sys.exit that modules have taken by its name before; a module of another class may load when asked."""
+    for module in list(sys.modules.values()):
+        if type(module) is type(sys):
+            names = vars(module)
+            if names.get("exit") is original:
+                names["exit"] = exit
+
+
+def _chain_excepthook(client: _Client) -> None:
+    before = sys.excepthook
+
+    def excepthook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        try:
+            _each_open(client, lambda session: _fail(session, error))
+        finally:
+            before(kind, error, trace)
+            if issubclass(kind, KeyboardInterrupt):
+                _mark_interrupted()
+
+    sys.excepthook = excepthook
+
+
+def _mark_interrupted() -> None:
+    """Have the interpreter die of SIGINT after Ctrl-C, as it does without us.
+
+    It does so when the last source text that it ran ended in KeyboardInterrupt. What is imported for the end of a
+    session runs others: a namedtuple is made by `eval`.
+    """
+    try:
+        exec("raise KeyboardInterrupt")  # noqa: S102
+    except KeyboardInterrupt:
+        pass
+
+
+def _each_open(client: _Client, finish: Callable[[Session], None]) -> None:
+    _each(client.open_sessions(), finish)
+
+
+def _each(sessions: list[Session], finish: Callable[[Session], None]) -> None:
+    for session in sessions:
+        try:
+            finish(session)
+        except Exception as problem:  # the edge: strict or not, how the program itself ends is what counts now
+            say(f"the end of a session could not be recorded: {problem}")
+
+
+def _fail(session: Session, error: BaseException) -> None:
+    """An exception nobody caught is an error of the session, and its end if this process began it."""
+    try:
+        if not isinstance(error, KeyboardInterrupt):
+            session.uncaught(error)
+    finally:
+        _end(session, "Failure", failure_reason(error))
+
+
+def _end(session: Session, state: str, reason: str, *, dying: bool = False) -> None:
+    """End a session unasked if this process began it, else leave it; an explicit end by any process stays."""
+    if session.owned():
+        session.end_unasked(state, reason, dying=dying)
+    else:
+        session.leave()
+
+
+def _chain_thread_hook(client: _Client) -> None:
+    before = threading.excepthook
+
+    def excepthook(args: threading.ExceptHookArgs) -> None:
+        error = args.exc_value
+        try:
+            session = client.current()
+            if session is None and client.is_ambiguous():
+                session = client.unattributed("an error of a thread is recorded without its session")
+            if session is not None and error is not None and not isinstance(error, SystemExit):
+                session.uncaught(error)
+        except Exception as problem:  # as above
+            say(f"an error could not be recorded: {problem}")
+        finally:
+            before(args)
+
+    threading.excepthook = excepthook
+
+
+class Terminated:
+    """The SIGTERM handler: set over the default action only, in the main thread, while a session of ours is open."""
+
+    def __init__(self, client: _Client) -> None:
+        self._client = client
+        self._set = False
+
+    def watch(self) -> None:
+        """Take SIGTERM if nobody else wants it."""
+        if self._set or threading.current_thread() is not threading.main_thread():
+            return
+        if _signal.getsignal(_signal.SIGTERM) == _signal.SIG_DFL:
+            _signal.signal(_signal.SIGTERM, self._terminate)
+            self._set = True
+
+    def release(self) -> None:
+        """Give SIGTERM back, if it is still ours to give."""
+        if not self._set or threading.current_thread() is not threading.main_thread():
+            return
+        if _signal.getsignal(_signal.SIGTERM) == self._terminate:
+            _signal.signal(_signal.SIGTERM, _signal.SIG_DFL)
+        self._set = False
+
+    def _terminate(self, number: int, _frame: FrameType | None) -> None:
+        """Say how it ends, then die of the signal as if we had not been there."""
+        try:
+            _each_open(self._client, lambda session: _end(session, "Failure", "Signal SIGTERM detected", dying=True))
+            _each(
+                self._client.open_unattributed(), lambda session: _end(session, "Indeterminate", LEFT_OPEN, dying=True)
+            )
+            self._client.account()
+        finally:
+            _signal.signal(number, _signal.SIG_DFL)
+            os.kill(os.getpid(), number)

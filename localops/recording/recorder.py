@@ -1,0 +1,426 @@
+"""The way of one session's rows to the journal: each is written once, or counted as lost.
+
+A `Recorder` is this process's part in a session: it says that the process takes part, writes what the session
+records, and asks the journal about it.  What it writes is made by `writer.py`.
+"""
+
+from __future__ import annotations
+
+import os
+from _thread import get_ident
+
+from localops import clock
+from localops.errors import JournalError
+from localops.interruption import attempt, hold, hold_if_programs, is_programs, settle
+from localops.journal import rows, spill
+from localops.output import say, say_once
+from localops.reading import session_state
+from localops.reading.story import Story
+from localops.recording import events
+from localops.recording.events import ErrorEvent, LLMEvent, to_id
+from localops.recording.writer import NO_FIELDS, is_unpriced, trigger_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any, TypeVar
+
+    from localops.config import Config
+    from localops.journal.journal import Journal
+    from localops.journal.rows import Row
+    from localops.reading.session_state import Standing
+    from localops.recording.budget import Budget
+    from localops.recording.events import Event
+    from localops.recording.writer import Writer
+
+    R = TypeVar("R")
+
+_AGAIN = 0.5  # seconds until a first row that no place took is tried again
+_SESSION = rows.COLUMNS.index("session")
+
+new_id, now_ns = clock.new_id, clock.now_ns
+
+
+class Recorder:
+    """This process's part in one session: writes its rows, and reads what the journal knows of it.
+
+    Nothing is raised but the JournalError of a strict session.
+    """
+
+    def __init__(
+        self,
+        session: bytes,
+        journal: Journal,
+        writer: Writer,
+        config: Config,
+        *,
+        name: str | None,
+        owned: bool,
+        cut: dict[int, int],
+    ) -> None:
+        self.session = session
+        self.journal = journal
+        self.writer = writer
+        self.name = name
+        self.cut = cut
+        """Values that could not be kept whole, by thread: see blobs.Keeper."""
+        self.attention = False
+        """Something is to be done before the next row: see `attend`."""
+        self.has_ended = False
+        self.budget: Budget | None = None
+        self._append = journal.append
+        self._event_row = writer.event
+        self._config = config
+        self._pid = os.getpid()
+        self._owner = self._pid if owned else 0
+        self._warned: dict[str, object] = {}
+        self._start: dict[str, Any] | None = None  # how its first row was to be written, while that has not succeeded
+        self._start_at = 0.0
+
+    # Events
+
+    def record(self, event: Event, at: int, parent: bytes | None, agent: bytes | None) -> None:
+        """Write an event of any class, at a place of the session."""
+        if self.attention:
+            self.attend()
+        if event.plain:
+            self.write_event(event, at, parent, agent)
+        elif isinstance(event, ErrorEvent):
+            self._record_error(event, at, parent, agent)
+        else:
+            self._record_measured(event, at, parent, agent)
+
+    def write_event(self, event: Event, at: int, parent: bytes | None, agent: bytes | None) -> None:
+        """Write an event without tokens, cost or link; most are of this kind."""
+        if event._id is None or event.recorded:
+            id = new_id(at)
+            row = self._event_row(event, id, at, parent, agent)
+        else:
+            id, beside = self._given_id(event._id, at)
+            row = self._event_row(event, id, at, parent, agent, more=beside)
+        if not self._append(row, row[3] == "error" and self.journal.sync_due()):
+            self._not_written()
+        event._id, event._ended, event.recorded = id, at, True
+
+    def _record_measured(
+        self,
+        event: Event,
+        at: int,
+        parent: bytes | None,
+        agent: bytes | None,
+        failed: int | None = None,
+        *,
+        unbilled: bool = False,
+    ) -> None:
+        """Write an event with its model, tokens and cost."""
+        id, beside = self._id_of(event, at)
+        row = self.writer.measured_event(event, id, at, parent, agent, failed, beside, unbilled=unbilled)
+        self._write_recorded(event, row, at)
+        if self.budget is not None and isinstance(event, LLMEvent) and is_unpriced(row):
+            self.budget.warn_unpriced(event)
+
+    def _record_error(self, event: ErrorEvent, at: int, parent: bytes | None, agent: bytes | None) -> None:
+        """Write an error after the event that it happened in, and link the two."""
+        trigger, failed = trigger_of(event), None
+        if trigger is not None and not trigger.recorded:
+            self._record_measured(trigger, at, parent, agent, 1, unbilled=_is_unbilled(trigger, event))
+            trigger.failed = True
+        elif trigger is not None and not trigger.failed:  # its row cannot change any more: this one says that it failed
+            failed = 1
+            if _is_unbilled(trigger, event):
+                self._price_failed_call(trigger)
+        id, beside = self._id_of(event, at)
+        self._write_recorded(event, self.writer.error(event, id, at, parent, agent, failed, beside), at)
+        if failed and trigger is not None:
+            trigger.failed = True  # not before: whoever is interrupted and begins again must find it as it was
+        if event.exception is not None:
+            note_recorded(event.exception, self.session, parent)
+
+    def _write_recorded(self, event: Event, row: Row, at: int) -> None:
+        self.write(row, sync=row[3] == "error" and self.journal.sync_due())
+        event._id, event._ended, event.recorded = row[0], at, True
+
+    def _id_of(self, event: Event, at: int) -> tuple[bytes, Mapping[str, object]]:
+        """Return the id of an event's row, and what its body says of the one that the program chose."""
+        if event._id is None or event.recorded:
+            return new_id(at), NO_FIELDS
+        return self._given_id(event._id, at)
+
+    def _given_id(self, given: object, at: int) -> tuple[bytes, Mapping[str, object]]:
+        """Return the id that the program chose; where it is taken, or no UUID, its own word goes into the body."""
+        id = to_id(given)
+        taken = not self.journal.losses.claim(id) or bool(self.ask("row", id=id, phase=rows.DONE))
+        if taken:
+            word = events.describe(given)
+            say_once("ids", f"an event was given the id {word}, which is taken: it is kept under one of its own")
+        beside = {"given_id": given} if taken or not events.is_uuid(given) else NO_FIELDS
+        return new_id(at) if taken else id, beside
+
+    def _price_failed_call(self, call: Event) -> None:
+        """Write a price of 0 for a call that was recorded before it failed, and was not billed."""
+        from localops.upkeep import repricing
+
+        for stored in self.ask("row", id=call.id.bytes, phase=rows.DONE):
+            self.write(repricing.unbilled_row(stored))
+
+    # Money
+
+    def limit(self, dollars: float | None) -> None:
+        """Give the session a budget in US dollars, or none."""
+        if dollars is None:
+            self.budget = None
+        else:
+            from localops.recording.budget import Budget
+
+            self.budget = Budget(dollars, self._spent, self.is_first)
+
+    def limit_as_others(self) -> None:
+        """Give it the budget that another process of the session was given: the newest word on it holds."""
+        self.limit(self.story().budget)
+
+    def _spent(self) -> float:
+        """Return what all processes of the session have spent."""
+        costs: list[tuple[int]] = self.ask("spent", session=self.session)
+        return sum(cost for (cost,) in costs) / 1e9
+
+    # Rows
+
+    def write(self, row: Row, *, sync: bool = False) -> None:
+        """Write a row; JournalError if no place takes it and the session is strict."""
+        if not self._append(row, sync):
+            self._not_written()
+
+    def note(
+        self,
+        kind: str,
+        fields: dict[str, object] | None = None,
+        *,
+        name: str | None = None,
+        tags: str | None = None,
+        body: str | None = None,
+    ) -> None:
+        """Write a row of the books, from fields or from a body that is encoded already."""
+
+        def write() -> None:
+            if self.attention:
+                self.attend()
+            at = now_ns()
+            participant = self.journal.participant
+            parent = participant.id if participant and kind in ("leave", "end") else None
+            row = self.writer.note(kind, new_id(at), at, fields=fields, body=body, name=name, parent=parent, tags=tags)
+            self.write(row, sync=kind in ("end", "leave"))
+
+        self.guarded(write)
+
+    def guarded(self, step: Callable[[], R]) -> tuple[R] | None:
+        """Do what ends with a row, and keep from the program what goes wrong; in a tuple, or None if it did."""
+        try:
+            done: tuple[R] | None = (step(),)
+        except JournalError:  # strict, and written nowhere
+            raise
+        except BaseException as error:  # the edge: recording never breaks the program that is recorded
+            done = self.recover(error, step)
+        if self.cut:
+            self.count_cut()
+        return done
+
+    def recover(self, error: BaseException, step: Callable[[], R]) -> tuple[R] | None:
+        """Repeat a step that the program interrupted, in a tuple; None where it fails by itself, which is counted."""
+        try:
+            return (settle(error, step),)
+        except JournalError:  # strict, and written nowhere
+            raise
+        except BaseException as failure:
+            self._failed(failure)
+            return None
+
+    def _failed(self, error: BaseException) -> None:
+        """Count a call that came to no row, by a bug of ours or a hostile event, warn, and let the agent go on."""
+        self.journal.losses.drop(self.session)
+        what = f"an event could not be recorded: {events.class_name(error)}: {events.describe(error)}"
+        if self._config.strict:
+            raise JournalError(what) from error
+        say_once(f"record {events.class_name(error)}", what)
+
+    def refuse(self, thing: object) -> None:
+        """Warn of what is no event, which is not counted: nothing that was recorded is lost."""
+        what = f"record() takes a localops.Event, and a {events.class_name(thing)} is none: nothing was recorded"
+        if self._config.strict:
+            raise JournalError(what)
+        say_once(f"record {events.class_name(thing)}", what)
+
+    def count_cut(self) -> None:
+        """Write how many values of what this thread has just written could not be kept whole."""
+        many = self.cut.pop(get_ident(), 0)
+        if many:
+            self.note("loss", {"cut": many})
+
+    def _not_written(self) -> None:
+        if self._config.strict:
+            raise JournalError("an event could be written neither to the journal nor to a spill file")
+
+    def is_first(self, warning: str) -> bool:
+        """Return True once for each kind of warning, whichever thread asks."""
+        mine = object()
+        return self._warned.setdefault(warning, mine) is mine
+
+    # Taking part
+
+    def attend(self) -> None:
+        """Do what must be done before the next row: join after a fork, warn that the session has ended."""
+        if self._start is not None:
+            self._start_again()
+        here = os.getpid()
+        before, self._pid = self._pid, here  # at once: only one thread of a forked process is to join
+        if before != here:
+            try:
+                self._owner = 0
+                self.journal.sessions.add(self.session)
+                self.join(forked=True)
+            except BaseException:  # interrupted: it is still to be done
+                self._pid = before
+                raise
+        if self.has_ended and self.is_first("ended"):
+            short = rows.id_text(self.session)[:13]
+            say(f"session {short} has ended; what is recorded now is kept as a late row of it")
+        self.attention = self.has_ended or self._start is not None
+
+    def join(self, *, forked: bool = False, begun: bool = False, extra: Mapping[str, object] | None = None) -> None:
+        """Write the row that says this process takes part; while no place takes it, try again with later rows."""
+        at = now_ns()
+        start: dict[str, Any] = {
+            "id": self.session if begun else new_id(at),
+            "at": at,
+            "begun": begun,
+            "forked": forked,
+            "extra": extra,
+        }
+        if not self._append(self._start_row(**start), sync=True):
+            self._start, self._start_at = start, clock.monotonic() + _AGAIN
+            self.attention = True
+
+    def _start_again(self) -> None:
+        """Write the row that this process takes part, which no place took: a dropped row less if it succeeds."""
+        start = self._start
+        if start is None or clock.monotonic() < self._start_at:
+            return
+        self._start, self._start_at = None, clock.monotonic() + _AGAIN  # taken: another thread passes by
+        try:
+            self.journal.participate().check()  # its lock may not have been held either
+            row = self._start_row(**start)
+            # Before it is written: what was lost is told in a row of its own as soon as the journal takes one.
+            # Where it is lost again, it is counted again.
+            self.journal.losses.take_back(self.session)
+            kept = self._append(row, sync=True)
+        except BaseException:  # interrupted: it is still to be done
+            self._start = start
+            raise
+        if not kept:
+            self._start = start
+
+    def _start_row(self, id: bytes, at: int, *, begun: bool, forked: bool, extra: Mapping[str, object] | None) -> Row:
+        participant = self.journal.participate()
+        fields: dict[str, object] = {"participant": participant.id.hex(), "pid": participant.pid, "place": 0}
+        try:
+            fields.update(participant.card())
+        except Exception as error:  # the edge: out of descriptors, say; nobody can tell then whether it lives
+            if not hold_if_programs(error):
+                say_once("card", f"this process could not be described: {error}")
+        if self._config.env_data_opt_out:
+            fields.pop("host", None)
+        if forked:
+            fields["forked"] = 1
+        fields.update(extra or {})
+        tags = fields.pop("tags", None)
+        return self.writer.note(
+            "session" if begun else "join",
+            id,
+            at,
+            fields=fields,
+            name=self.name,
+            parent=participant.id,
+            tags=tags if isinstance(tags, str) else None,
+        )
+
+    def is_owner(self) -> bool:
+        """Return whether this process began the session, so that the process's end is its end."""
+        return self._owner == os.getpid()
+
+    def is_here(self) -> bool:
+        """Return whether this process takes part by itself: a forked child does so from its first row on."""
+        return self._pid == os.getpid()
+
+    # Asking
+
+    def ask(self, query: str, **values: object) -> list[tuple[Any, ...]]:
+        """Run a named query; where the journal cannot be read, warn once and return []."""
+        try:
+            return self.journal.all(query, **values)
+        except BaseException as error:  # the edge: asking never breaks the program either
+            return self._ask_again(error, query, values)
+
+    def _ask_again(self, error: BaseException, query: str, values: dict[str, object]) -> list[tuple[Any, ...]]:
+        """Return the answer, if the program interrupted the question; nothing, if the journal cannot give it."""
+        try:
+            return settle(error, lambda: self.journal.all(query, **values))
+        except BaseException as problem:
+            error = problem
+            what = str(error) if isinstance(error, JournalError) else f"the journal cannot be read: {error}"
+            if self._config.strict:
+                raise JournalError(what) from error
+            say_once("read", f"{what}; as long as that is so, figures are 0 and lists are empty")
+            return []
+
+    def story(self) -> Story:
+        """Return the milestones of the session, over all processes."""
+        return Story.of_rows(self.ask("story", session=self.session))
+
+    def explicit_end(self) -> Standing | None:
+        """Return the end that this or another process wrote, in the journal or in a spill file that waits."""
+        try:
+            waits = (row for row in spill.rows(self.journal.folder) if row[_SESSION] == self.session)
+            story = Story.read(self.journal, self.session).with_waiting(waits)
+        except Exception as error:  # the edge: what cannot be asked keeps nobody from ending
+            hold_if_programs(error)
+            return None
+        return session_state.declared(story)
+
+
+def _is_unbilled(call: Event, error: ErrorEvent) -> bool:
+    if not isinstance(call, LLMEvent):
+        return False
+    from localops.recording import billing  # most programs never need it
+
+    return billing.is_unbilled(call, error)
+
+
+# An exception says, for each session it is recorded in, which operation it comes to next, so that each one it
+# passes through knows whether it is news.  A program that raises the same object again, later and elsewhere, is
+# not silenced by that.
+
+
+def note_recorded(exception: BaseException, session: bytes, outer: bytes | None) -> None:
+    """Note on an exception that it is recorded in a session, and which operation it comes to next."""
+    if not issubclass(type(exception), BaseException):  # a program may give anything as exception
+        return
+    notes = {**_notes_of(exception), session: outer}
+    try:
+        exception._localops_recorded = notes  # type: ignore[attr-defined]
+    except BaseException as error:  # an exception that takes no attributes may be recorded once more further out
+        if is_programs(error):
+            hold(error)
+
+
+def was_recorded_inside(exception: BaseException, session: bytes, operation: bytes) -> bool:
+    """Return whether an exception that reaches this operation was recorded further in."""
+    return _notes_of(exception).get(session) == operation
+
+
+def is_recorded(exception: BaseException, session: bytes) -> bool:
+    """Return whether an exception is in this session, wherever it was recorded."""
+    return session in _notes_of(exception)
+
+
+def _notes_of(exception: BaseException) -> dict[bytes, bytes | None]:
+    notes = attempt(lambda: getattr(exception, "_localops_recorded", None), None)
+    return notes if type(notes) is dict else {}

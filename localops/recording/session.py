@@ -1,0 +1,599 @@
+"""What events belong to: a session.
+
+A session object is one process's hold on a session that many processes may share; its figures always come
+from the journal.  Who starts and finds sessions is `client.py`; how nobody's sessions end is `ends.py`.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+import weakref
+from _thread import get_ident
+
+from localops import clock
+from localops.errors import ConfigError, JournalError, UnknownEndState
+from localops.interruption import deliver, hold, is_programs, settle, waiting
+from localops.output import cost as in_dollars
+from localops.output import say, say_once
+from localops.reading.session_state import failure_reason
+from localops.recording import events
+from localops.recording.context import NOWHERE, Stay, around, parameters, scope
+from localops.recording.events import ErrorEvent, Event
+from localops.recording.operation import Operation
+from localops.recording.recorder import is_recorded
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from typing import Any, ParamSpec, TypeVar
+
+    from localops.config import Config
+    from localops.reading.analytics import Totals
+    from localops.recording.context import Scope
+    from localops.recording.recorder import Recorder
+
+    P = ParamSpec("P")
+    R = TypeVar("R")
+
+STATES = ("Success", "Failure", "Indeterminate")
+_STATE_OF = {state.lower(): state for state in STATES} | {"fail": "Failure"}
+_COST, _UNPRICED = 11, 12  # where the query `totals` has them
+# What a session offers to programs; its other names are for the rest of the package.
+_FOR_PROGRAMS = frozenset(
+    "add_tags config create_agent end_session end_state end_state_reason end_timestamp env event_counts events "
+    "get_analytics host_env init_timestamp is_running leave name patch project_id record session_id session_url "
+    "set_tags set_video tags token_cost update_metadata video".split()
+)
+_PATIENCE = 1.0  # seconds that an unasked end waits for one that another thread is writing
+_NAP = 0.005
+
+new_id, now_ns = clock.new_id, clock.now_ns
+_sessions: weakref.WeakSet[Session] = weakref.WeakSet()
+
+
+class Session:
+    """One run of an agent program: record into it, ask for its figures, end it.
+
+    Made by `localops.init()` and `localops.start_session()`.  Used in a `with` statement it ends by itself,
+    as Success or as the Failure that an exception makes it.
+    """
+
+    details: Callable[[], str] | None = None  # finds out about the machine what is not written yet
+
+    def __init__(self, recorder: Recorder, config: Config, on_end: Callable[[Session], None]) -> None:
+        self._id = recorder.session
+        self._journal = recorder.journal
+        self.recorder = recorder
+        self.config = config
+        self.began_ns = now_ns()
+        self.is_unattributed = False  # it takes what belongs to no session that is known, and is never the current one
+        self.returns: object = None  # what its function returned; written with the end
+        self._on_end = on_end
+        self._ended: tuple[str, str | None, int] | None = None
+        self._turn_to_end: list[None] = [None]  # taken by the one thread that ends it
+        self._ender = 0
+        self._before = scope.get()
+        _sessions.add(self)
+
+    # What it is
+
+    @property
+    def session_id(self) -> uuid.UUID:
+        """The id; hand it to other processes as `inherited_session_id`."""
+        return uuid.UUID(bytes=self._id)
+
+    @property
+    def project_id(self) -> str:
+        """The project it is recorded in: the one given, or the one that the API key stands for."""
+        return os.path.basename(self._journal.folder)
+
+    @property
+    def name(self) -> str | None:
+        """What it is listed as: as given, else its `@session` function, else the script."""
+        if self.recorder.name is None:  # begun elsewhere, under a name that the journal knows
+            self.recorder.name = self.recorder.story().name
+        return self.recorder.name
+
+    @property
+    def tags(self) -> list[str]:
+        """The tags it has now, whoever set them."""
+        return [tag for (tag,) in self.recorder.ask("session_tags", session=self._id)]
+
+    @property
+    def init_timestamp(self) -> str:
+        """When it began (in this process, if it was begun in another), as ISO 8601 in UTC."""
+        return events.iso(self.began_ns)
+
+    @property
+    def end_timestamp(self) -> str | None:
+        """When it was ended here; None while it runs."""
+        return events.iso(self._ended[2]) if self._ended else None
+
+    @property
+    def end_state(self) -> str:
+        """How it was ended here; `Indeterminate` until then."""
+        return self._ended[0] if self._ended else "Indeterminate"
+
+    @property
+    def end_state_reason(self) -> str | None:
+        """Why it ended so, if that was said."""
+        return self._ended[1] if self._ended else None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it is open in this process."""
+        return self._ended is None
+
+    @property
+    def host_env(self) -> dict[str, Any]:
+        """The machine and the Python it runs on, as far as it was allowed to be collected."""
+        found: dict[str, Any] = {}
+        for one in self.recorder.story().of_kind("session", "host"):
+            found.update(one.body.get("host_env", {}))
+        return found
+
+    @property
+    def token_cost(self) -> str:
+        """What it has cost so far in US dollars, as `end_session` gives it."""
+        return self._total_cost() or "0.00"
+
+    @property
+    def event_counts(self) -> dict[str, int]:
+        """How many events of AgentOps' kinds it has, over all processes: llms, tools, actions, errors, apis."""
+        figures = self.figures()
+        found = {"llms": figures.llms, "tools": figures.tools, "actions": figures.actions, "errors": figures.errors}
+        others = figures.events > sum(found.values())
+        return {**found, "apis": sum(event["kind"] == "api" for event in self.events) if others else 0}
+
+    @property
+    def session_url(self) -> None:
+        """AgentOps' page about it: there is none here; `localops show` tells of it."""
+
+    @property
+    def video(self) -> str | None:
+        """The recording that belongs to it: a URL, or `blob:` and a digest for a file that was copied in."""
+        video: str | None = self.recorder.story().video
+        return video
+
+    @video.setter
+    def video(self, video: str) -> None:
+        self.set_video(video)
+
+    @property
+    def events(self) -> Iterator[dict[str, Any]]:
+        """Its events from the journal, oldest first, those of other processes included."""
+        from localops.reading import analytics
+
+        return analytics.events(self._journal, self._id)
+
+    def env(self) -> dict[str, str]:
+        """The environment for a subprocess whose `localops.init()` is to join this session."""
+        here = scope.get()
+        given = {
+            "LOCALOPS_SESSION_ID": str(self.session_id),
+            "LOCALOPS_HOME": os.path.dirname(self._journal.folder),
+            "LOCALOPS_PROJECT": self.project_id,
+        }
+        if here[0] is self and here[1] is not None:
+            given["LOCALOPS_PARENT"] = here[1].hex()
+        return {**os.environ, **given}
+
+    def __dir__(self) -> list[str]:
+        return sorted({*_FOR_PROGRAMS, *(name for name in dir(type(self)) if name.startswith("__"))})
+
+    def __repr__(self) -> str:
+        state = f"ended as {self.end_state}" if self._ended else "running"
+        return f"<Session {self.name or 'unnamed'!r} {str(self.session_id)[:13]}, {state} in {self.project_id}>"
+
+    # Recording
+
+    def record(self, event: Event, flush_now: bool = False) -> None:  # noqa: ARG002
+        """Write an event to the journal; when this returns, it outlives the process.
+
+        Nothing is raised but BudgetExceeded (after the row is written), unless the session is strict.  What the
+        program's own signal handlers raise meanwhile, or its other threads, is raised when the row is written.
+        `flush_now` is taken for AgentOps' sake: there is nothing to flush.
+        """
+        at = 0
+        written = True
+        recorder = self.recorder
+        try:
+            at = now_ns()
+            owner, parent, agent = scope.get()
+            if owner is not self:
+                parent = agent = None
+            if event.plain and not recorder.attention:
+                recorder.write_event(event, at, parent, agent)  # most events are of this kind
+            else:
+                recorder.record(event, at, parent, agent)
+        except JournalError:  # strict, and written nowhere
+            raise
+        except BaseException as error:  # the edge: recording never breaks the program that is recorded
+            written = self._record_again(event, at or now_ns(), error)
+        if recorder.cut:
+            recorder.count_cut()
+        if waiting:
+            deliver()
+        if recorder.budget is not None and written and not event.plain:
+            recorder.budget.check(self, self.config.on_budget)
+
+    def _record_again(self, event: Event, at: int, error: BaseException) -> bool:
+        """Write an event whose recording ended in an exception, unless it was written before that."""
+        recorder = self.recorder
+        if not issubclass(type(event), Event):
+            if is_programs(error):
+                hold(error)
+            recorder.refuse(event)
+            return False
+
+        def record() -> None:
+            if event._ended != at:
+                recorder.record(event, at, *self.here()[1:])
+
+        return recorder.recover(error, record) is not None
+
+    def uncaught(self, error: BaseException) -> None:
+        """Record an exception that nobody caught, unless it is recorded; the budget has no say in that."""
+        if is_recorded(error, self._id):
+            return
+        at = now_ns()
+        event: list[ErrorEvent] = []
+
+        def record() -> None:
+            if not event:
+                made = ErrorEvent(exception=error)
+                made._began = at  # it began no later than it is written
+                event.append(made)
+            if event[0]._ended is None:
+                self.recorder.record(event[0], at, *self.here()[1:])
+
+        self.recorder.guarded(record)
+
+    def begin(
+        self,
+        kind: str,
+        name: str,
+        params: object = None,
+        *,
+        agent: bytes | None = None,
+        tags: Iterable[str] | None = None,
+        cost: float | None = None,
+        more: Mapping[str, object] | None = None,
+    ) -> Operation | None:
+        """Write that an operation has begun, and give back what ends it; None when that could not be done.
+
+        If the process dies before its end, this row is the witness of where it died; `more` goes into its
+        body, beside the params.  BudgetExceeded is raised here when the session's budget is spent.
+        """
+        recorder = self.recorder
+        if recorder.budget is not None:
+            recorder.budget.check(self, self.config.on_budget)
+        begun = recorder.guarded(lambda: self._begin(kind, name, params, agent, tags, cost, more))
+        return begun[0] if begun is not None else None
+
+    def _begin(
+        self,
+        kind: str,
+        name: str,
+        params: object,
+        agent: bytes | None,
+        tags: Iterable[str] | None,
+        cost: float | None,
+        more: Mapping[str, object] | None,
+    ) -> Operation:
+        if self.recorder.attention:
+            self.recorder.attend()
+        _, parent, current = self.here()
+        operation = Operation(self.recorder, kind, name, parent, agent or current, tags, cost)
+        operation.open(params, more)
+        return operation
+
+    def here(self) -> Scope:
+        """Where in this session the calling code is: in which operation, as which agent."""
+        found = scope.get()
+        return found if found[0] is self else (self, None, None)
+
+    # Saying more about it
+
+    def add_tags(self, tags: Iterable[str] | str) -> None:
+        """Give it more tags."""
+        self._retag("add", tags)
+
+    def set_tags(self, tags: Iterable[str] | str) -> None:
+        """Give it these tags and no others."""
+        self._retag("set", tags)
+
+    def _retag(self, how: str, tags: Iterable[str] | str) -> None:
+        text = self.recorder.writer.tags_text(tags)
+        if text is not None or how == "set":
+            self.recorder.note("tags", {}, name=how, tags=text or "[]")
+        deliver()
+
+    def set_video(self, video: str | os.PathLike[str]) -> None:
+        """Say where its video is: a URL is kept as it is, a file is copied into the project."""
+        self._set_video(video)
+        deliver()
+
+    def _set_video(self, video: str | os.PathLike[str]) -> None:
+        kept = self.recorder.writer.keep_media(video)
+        if kept is video and "://" not in (said := self.recorder.writer.text(events.describe(video), 200)):
+            say(f"there is no file {said!r} to keep as the video: its name is kept")
+        self.recorder.note("video", {"video": kept})
+
+    def create_agent(self, name: str, agent_id: uuid.UUID | str | None = None) -> str:
+        """Say that an agent takes part; events that are given its id, or happen inside it, belong to it."""
+        at = now_ns()
+        given = agent_id if agent_id is not None else uuid.UUID(bytes=new_id(at))
+
+        recorder, writer = self.recorder, self.recorder.writer
+
+        def create() -> None:
+            if recorder.attention:
+                recorder.attend()
+            recorder.write(writer.agent(name, writer.agent_id(given), at, agent_id))
+
+        recorder.guarded(create)
+        return events.describe(given)
+
+    def update_metadata(self, metadata: Mapping[str, object], prefix: str = "trace.metadata") -> None:
+        """Keep facts about the whole session; a later one of the same name takes the place of an earlier."""
+        facts = dict(metadata) if hasattr(metadata, "keys") else {"value": metadata}
+        self.recorder.note("metadata", {"prefix": prefix, "metadata": facts})
+        deliver()
+
+    def patch(self, func: Callable[P, R]) -> Callable[P, R]:
+        """The function, recording into this session, which it is given as `session=` if it asks for one."""
+        wanted = "session" in parameters(func)
+
+        def begin(_: tuple[Any, ...], kwargs: dict[str, Any]) -> Stay:
+            if wanted:
+                kwargs.setdefault("session", self)
+            return Stay(self.here())
+
+        return around(func, begin)
+
+    # Figures and end
+
+    def get_analytics(self) -> dict[str, int | str]:
+        """Return its figures so far, over all processes: LLM calls, Tool calls, Actions, Errors, Duration, Cost.
+
+        Cost leaves out LLM calls whose price is not known; where there are any, `Unpriced` counts them.
+
+        Rows that wait in a spill file are not in them, which is said; neither is anything while the journal
+        cannot be read, which is said too, and a JournalError for a strict session.
+        """
+        from localops.reading import analytics
+
+        if spilled := self._journal.losses.spilled(self._id):
+            rows_wait = "1 row of the session waits" if spilled == 1 else f"{spilled} rows of the session wait"
+            say_once("figures", f"{rows_wait} in a spill file: figures do not count what waits")
+        figures = self.figures()
+        self._warn_unpriced(figures.unpriced)
+        return analytics.contract(figures, running=self._ended is None)
+
+    def figures(self) -> Totals:
+        """Return its totals, over all processes."""
+        from localops.reading import analytics
+
+        found = self.recorder.ask("totals", session=self._id)
+        return analytics.Totals(*found[0]) if found else analytics.NOTHING
+
+    def end_session(
+        self,
+        end_state: str = "Indeterminate",
+        end_state_reason: str | None = None,
+        video: str | None = None,
+        is_auto_end: bool = False,
+        **others: Any,
+    ) -> str | None:
+        """End it and get its total cost in US dollars, as text.
+
+        Success, Failure (or Fail) and Indeterminate are understood in any letter case; anything else is said
+        clearly and the session stays open.  Ending it again does nothing and gives None.  `is_auto_end` is for
+        frameworks: with `skip_auto_end_session=True` such a call is passed over.  Any other option is kept as
+        metadata, and warned of.
+        """
+        if is_auto_end and self.config.skip_auto_end_session:
+            return None
+        if others:
+            self._keep_others(others)
+        return self._end_as(end_state, end_state_reason, video)
+
+    def _end_as(self, end_state: str, end_state_reason: str | None, video: str | None) -> str | None:
+        state = _STATE_OF.get(events.describe(getattr(end_state, "value", end_state)).lower())
+        if state is None:
+            self._refuse_state(end_state)
+            return None
+        if self._ended is not None or not self._take_turn_to_end():
+            return None
+        said = {"reason": end_state_reason, "returns": self.returns}
+        fields = {key: value for key, value in said.items() if value is not None}
+        steps: list[Callable[[], None]] = [lambda: self.recorder.note("end", fields, name=state), self.tell_host]
+        if video is not None:
+            steps.append(lambda: self._set_video(video))
+
+        def write() -> None:
+            while steps:
+                steps[-1]()
+                del steps[-1]
+
+        try:
+            while steps:
+                if self.recorder.guarded(write) is None:
+                    del steps[-1]
+        except Exception:  # strict, and written nowhere
+            self._set_ended(state, end_state_reason, now_ns())
+            raise
+        except BaseException:  # interrupted: it is still open, for the end of the process to end it
+            self._turn_to_end.append(None)
+            raise
+        self._set_ended(state, end_state_reason, now_ns())
+        cost = self._total_cost()
+        deliver()
+        return cost
+
+    def _keep_others(self, others: Mapping[str, object]) -> None:
+        """Keep what `end_session` has no option for as facts about the session, and warn: it may be misspelt."""
+        problem = f"end_session() has no option {', '.join(map(repr, others))}"
+        if self.config.strict:
+            raise ConfigError(f"{problem}: it has end_state, end_state_reason, video and is_auto_end")
+        say(f"{problem}: kept as metadata of the session")
+        self.update_metadata(others, "agentops.legacy")
+
+    def _take_turn_to_end(self) -> bool:
+        """Return True to one caller: of several threads that end a session at once, one writes the end.
+
+        Nobody waits here: a signal handler may ask in the middle of another thread's end.
+        """
+        try:
+            self._turn_to_end.pop()
+        except IndexError:
+            return False
+        self._ender = get_ident()
+        return True
+
+    def _set_ended(self, state: str, reason: str | None, at: int) -> None:
+        self._ended = (state, reason, at)
+        self.recorder.has_ended = self.recorder.attention = True
+        self._close()
+
+    def end_unasked(self, state: str, reason: str | None = None, *, dying: bool = False) -> None:
+        """End it because its process or its block ends, unless a program has ended it: an explicit end stays.
+
+        `dying` is for a signal handler: no thread will finish the end that it may be in the middle of.
+        """
+        if self._ended is None and not self._turn_to_end:
+            self._await_end(dying=dying)
+        if self._ended is not None or not self._turn_to_end:
+            return
+        end = self.recorder.explicit_end()
+        if end is None:
+            self.end_session(state, reason)
+            return
+        if self.returns is not None:  # it would have gone along with the end
+            self.update_metadata({"returns": self.returns}, prefix="localops")
+        self._set_ended(end.state, end.reason, end.ended_ns or now_ns())
+
+    def _await_end(self, *, dying: bool) -> None:
+        """Give the thread that is writing the end a moment, then take its turn."""
+        if self._ender == get_ident() and not dying:  # a finaliser, in the middle of our own end
+            return
+        patience = 0 if dying else _PATIENCE
+        while patience > 0 and self._ended is None and not self._turn_to_end:
+            time.sleep(_NAP)
+            patience -= _NAP
+        if self._ended is None and not self._turn_to_end:
+            self._turn_to_end.append(None)
+
+    def _refuse_state(self, end_state: object) -> None:
+        wrong = end_state if isinstance(end_state, str) else events.describe(end_state)
+        message = f"a session ends as Success, Failure or Indeterminate, not as {wrong!r}; it stays open"
+        if self.config.strict:
+            raise UnknownEndState(message)
+        say(message)
+
+    def _total_cost(self) -> str | None:
+        totals = self.recorder.ask("totals", session=self._id)
+        if not totals:
+            return None
+        # `analytics` names these figures. It takes two milliseconds to load, at the end of every program.
+        cost, unpriced = totals[0][_COST], totals[0][_UNPRICED]
+        self._warn_unpriced(unpriced)
+        return in_dollars(cost)
+
+    def _warn_unpriced(self, unpriced: int) -> None:
+        """Warn once that the cost is only what is known of it."""
+        if not unpriced or not self.recorder.is_first("cost"):
+            return
+        from localops.reading import analytics
+
+        models = [part.value for part in analytics.parts(self._journal, self._id, "model") if part.unpriced]
+        calls = "1 LLM call has" if unpriced == 1 else f"{unpriced} LLM calls have"
+        named = f" ({', '.join(models[:5])})" if models else ""
+        say(
+            f"the cost of session {str(self.session_id)[:13]} is incomplete: {calls} no token counts, or a model "
+            f"without a known price{named}; `localops prices set` adds a price"
+        )
+
+    def _close(self) -> None:
+        """Leave the scope and the client's list."""
+        self._journal.sessions.discard(self._id)
+        if scope.get()[0] is self:
+            before = self._before
+            scope.set(before if before[0] is not None and before[0].is_running else NOWHERE)
+        self._on_end(self)
+
+    def leave(self) -> None:
+        """Stop taking part without ending it: what a process does that only joined."""
+        if self._ended is None and self.recorder.is_here():
+            if self.recorder.explicit_end() is None:  # else a row more would make it last until now
+                self.recorder.note("leave", {})
+            self._close()
+            deliver()
+
+    def let_go(self) -> None:
+        """Have no part in it any more, without a word: it was ended elsewhere."""
+        if self._ended is None:
+            self._close()
+
+    def books_since(self, seq: int) -> tuple[int, bool]:
+        """The newest row of its journal, and whether anybody came, left or ended after that one."""
+        newest, books = self.recorder.ask("books_since", seq=seq)[0] or (None, 0)
+        return newest or seq, bool(books)
+
+    def owned(self) -> bool:
+        """Whether this process started it, so that the process's end is its end."""
+        return self.recorder.is_owner()
+
+    def tell_host(self) -> None:
+        """Write what was too slow to find out at the start: hardware and packages."""
+        details = self.__dict__.pop("details", None)  # at once: of two threads one writes it
+        if details is None or not self.recorder.is_here():
+            return
+        try:
+            body = details()
+        except BaseException as error:  # the edge: the strangest machine is no reason to break a program
+            try:
+                body = settle(error, details)
+            except BaseException as problem:
+                say(f"the machine could not be described: {events.describe(problem)}")
+                return
+        self.recorder.note("host", body=body)
+
+    def __enter__(self) -> Session:
+        if scope.get()[0] is not self:
+            self._before = scope.get()
+            scope.set((self, None, None))
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        self.finish(error)
+
+    def finish(self, error: BaseException | None = None) -> None:
+        """End it as what ran in it ended: Success, or the Failure that an exception makes it.
+
+        A process that only joined it leaves: whose it is goes on.
+        """
+        if not self.is_running:
+            return
+        if isinstance(error, Exception):
+            self.uncaught(error)
+        if not self.owned():
+            self.leave()
+        elif error is None or isinstance(error, GeneratorExit) or (isinstance(error, SystemExit) and not error.code):
+            self.end_unasked("Success")
+        else:
+            self.end_unasked("Failure", failure_reason(error))
+
+
+def _after_fork() -> None:
+    for session in list(_sessions):
+        session.recorder.attention = True
+        if session._ended is None and not session._turn_to_end:  # it was taken by a thread that is not here
+            session._turn_to_end.append(None)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

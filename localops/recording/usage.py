@@ -1,0 +1,139 @@
+"""What an event says in numbers: its times, its tokens and its cost, as the columns of a row take them.
+
+What cannot be read as a number is not guessed at: the column stays empty, and the word stays in the body.
+"""
+
+from __future__ import annotations
+
+from localops.careful import quiet
+from localops.interruption import attempt, settle
+from localops.output import say_once
+from localops.recording import events
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from localops.encoding.pricing import Prices
+    from localops.recording.events import Event, LLMEvent
+
+UNMEASURED = (None, None, None, None, None, None)  # model, four token counts, cost
+# An event of another class that counts as an LLM call carries no usage: there is nothing that could have a price.
+NO_USAGE = (None, None, None, None, None, 0)
+# More than any call has cost or read; sums of such figures still fit a column.
+_MOST_NANO = 10**15
+_MOST_TOKENS = 10**12
+
+
+def of_llm(
+    event: LLMEvent, at: int, text: Callable[[object, int], str], prices: Callable[[], Prices]
+) -> tuple[Any, ...]:
+    """Return model, tokens and cost; a cost that the program gave wins over the price table."""
+    model = text(event.model, 256) if event.model is not None else None
+    provider = event.provider if issubclass(type(event.provider), str) else None
+    cached, written = whole(event.cached_tokens), whole(event.cache_write_tokens)
+    prompt = whole(event.prompt_tokens)
+    if prompt is not None and (cached or written):
+        prompt = _prompt_with_cache(prompt, cached or 0, written or 0, provider, model)
+    completion = whole(event.completion_tokens)
+    cost = nano(event.cost)
+    if cost is None and model is not None:
+        from localops.encoding.pricing import Usage
+
+        usage = Usage(input=prompt, output=completion, cached=cached, cache_write=written)
+
+        def price() -> int | None:
+            return prices().cost(model, usage, provider=provider, at_ns=at)
+
+        try:
+            cost = price()
+        except BaseException as error:  # the edge: an event without a price beats none
+            cost = _price_again(error, price, model)
+    return (model, prompt, completion, cached, whole(event.reasoning_tokens), cost)
+
+
+def _price_again(error: BaseException, price: Callable[[], int | None], model: str) -> int | None:
+    try:
+        return settle(error, price)
+    except BaseException as own:
+        say_once("price", f"{model!r} could not be priced: {type(own).__name__}: {events.describe(own)[:200]}")
+        return None
+
+
+# These report the tokens of a prompt without those that a cache gave or took; all others include them.
+_CACHE_BESIDE = frozenset("anthropic bedrock aws amazon aws-bedrock amazon-bedrock amazon_bedrock aws_bedrock".split())
+
+
+def _prompt_with_cache(prompt: int, cached: int, written: int, provider: str | None, model: str | None) -> int:
+    """Return the tokens of the whole prompt, whichever way the provider counts those of its cache."""
+    if provider is not None:
+        beside = provider.strip().lower() in _CACHE_BESIDE
+    else:
+        beside = model is not None and model.lower().startswith("claude")
+    # More from the cache than in the prompt: they can only have been counted beside it.
+    return prompt + cached + written if beside or cached + written > prompt else prompt
+
+
+def given_times(event: Event, fields: dict[str, object]) -> tuple[int | None, int | None]:
+    """The times a user gave; one that cannot be told or stored is kept in the body as it was given."""
+    found: list[int | None] = []
+    for name, given, otherwise in (
+        ("init_timestamp", event._given_start, event._began),
+        ("end_timestamp", event._given_end, None),
+    ):
+        at_ns = otherwise if given is None else events.to_ns(given)
+        if given is not None and at_ns is None:
+            fields[name] = given
+            at_ns = otherwise
+        found.append(at_ns)
+    return found[0], found[1]
+
+
+def nano(dollars: Any) -> int | None:
+    """US dollars as whole nano-dollars; None when it is no number, or none that a call can cost (it gives nothing)."""
+    if dollars is None:
+        return None
+    with quiet:  # a complex number of numpy warns when it becomes a real one
+        found = attempt(lambda: round(float(dollars) * 1_000_000_000), -1)
+    return found if 0 <= found <= _MOST_NANO else None
+
+
+def whole(value: Any) -> int | None:
+    """A count of tokens; None when it is no number, or none that a call can have."""
+    if value is None:
+        return None
+    if type(value) is int:
+        return value if 0 <= value <= _MOST_TOKENS else None
+    with quiet:
+        number = attempt(lambda: int.__int__(int(value)), -1)
+        if not issubclass(type(value), str) and not attempt(lambda: bool(value == number), False):
+            return None  # a part of a token is none: 1.5
+    return number if 0 <= number <= _MOST_TOKENS else None
+
+
+def of_tool(event: Event) -> tuple[Any, ...]:
+    """What a tool call costs, if that was said."""
+    cost = getattr(event, "cost", None)
+    return UNMEASURED if cost is None else (None, None, None, None, None, nano(cost))
+
+
+_READ = {
+    "cost": nano,
+    **dict.fromkeys("prompt_tokens completion_tokens cached_tokens reasoning_tokens".split(), whole),
+}
+
+
+def unusable(event: Event) -> dict[str, object] | None:
+    """Costs and counts that could not be read, to be kept beside the others as they were given."""
+    found = {name: getattr(event, name, None) for name in _READ}
+    wrong = {name: value for name, value in found.items() if value is not None and _READ[name](value) is None}
+    for name, value in wrong.items():
+        say_unusable(name, value)
+    return {f"given_{name}": value for name, value in wrong.items()}
+
+
+def say_unusable(name: str, value: object) -> None:
+    """Say, once for each name, that a figure does not count."""
+    said = events.describe(value)[:80]
+    say_once(f"figure {name}", f"{name}={said} is no figure that a call can have: it does not count")

@@ -1,0 +1,273 @@
+"""The one place where an event, an operation or a note of the books becomes a row.
+
+A `Writer` belongs to one session.  It is given times, ids and places, and asks neither the clock nor the journal;
+only large values go beside the journal while it works.  `recorder.py` takes its rows to the journal.
+"""
+
+from __future__ import annotations
+
+import uuid
+
+from localops.encoding import encode
+from localops.interruption import hold, is_programs
+from localops.journal import blobs, rows
+from localops.output import say_once
+from localops.recording import events
+from localops.recording.events import LLMEvent
+from localops.recording.usage import NO_USAGE, UNMEASURED, given_times, nano, of_llm, of_tool, unusable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
+    from localops.encoding.pricing import Prices
+    from localops.journal.rows import Row
+    from localops.recording.events import ErrorEvent, Event
+
+    Measures = tuple[Any, ...]  # model, four token counts, cost
+    Head = tuple[bytes, str, str, bytes | None, bytes | None, int]  # an operation: id, kind, name, parent, agent, start
+
+NO_FIELDS: Mapping[str, object] = {}
+_KINDS = {"actions": "action", "llms": "llm", "tools": "tool", "errors": "error"}
+_COST = rows.COLUMNS.index("cost")
+_MOST_TAGS = 100_000  # of one event or session: an iterator may have no end
+
+plain, seal, FORMAT = rows.plain, rows.seal, rows.FORMAT
+
+
+class Writer:
+    """Makes the rows of one session."""
+
+    def __init__(self, session: bytes, folder: str, encoder: encode.Encoder, prices: Callable[[], Prices]) -> None:
+        self.session = session
+        self.encoder = encoder
+        self.encode = encoder.encode
+        self.text = encoder.text
+        self._short = encoder.short_texts
+        self._folder = folder
+        self._prices = prices
+
+    # Events
+
+    def event(
+        self,
+        event: Event,
+        id: bytes,
+        at: int,
+        parent: bytes | None,
+        agent: bytes | None,
+        measures: Measures = UNMEASURED,
+        failed: int | None = None,
+        more: Mapping[str, object] = NO_FIELDS,
+    ) -> Row:
+        """Return the row of an event, recorded at a time and place; `more` goes into its body."""
+        if event.agent_id is not None:
+            agent = self.agent_id(event.agent_id)
+        given = event.event_type
+        kind = _KINDS.get(given) if type(given) is str else None
+        name = event.title()
+        if kind is None:
+            kind, name = self._other_kind(event, name)
+        if name is not None:
+            # Most names come again: a look here spares the call.
+            name = (type(name) is str and self._short.get(name)) or self.text(name)
+        if kind == "llm" and measures is UNMEASURED:
+            measures, more = NO_USAGE, {**more, "billed": False}
+        fields = event.fields()
+        if more:
+            fields.update(more)
+        start: int | None = event._began
+        end: int | None = None
+        if event._given_start is not None or event._given_end is not None:
+            start, end = given_times(event, fields)
+        if "screenshot" in fields:
+            fields["screenshot"] = self.keep_media(fields["screenshot"])
+        body = self.encode(fields) if fields else None
+        if measures is UNMEASURED and event.tags is None and failed is None and end is None:
+            return plain(id, 0, self.session, kind, name, parent, agent, at, start, body)
+        tags = self.tags_text(event.tags) if event.tags is not None else None
+        head = (id, 0, self.session, kind, name, parent, agent, at, start, end)
+        return seal((*head, *measures, failed, tags, FORMAT), body)
+
+    def measured_event(
+        self,
+        event: Event,
+        id: bytes,
+        at: int,
+        parent: bytes | None,
+        agent: bytes | None,
+        failed: int | None,
+        more: Mapping[str, object],
+        *,
+        unbilled: bool = False,
+    ) -> Row:
+        """Return the row of an event with its model, tokens and cost, which is 0 for a call that was not billed."""
+        measures = of_llm(event, at, self.text, self._prices) if isinstance(event, LLMEvent) else of_tool(event)
+        if wrong := unusable(event):
+            more = {**wrong, **more}
+        if unbilled:
+            measures, more = (*measures[:-1], 0), {**more, "billed": False}
+        return self.event(event, id, at, parent, agent, measures, failed, more)
+
+    def error(
+        self,
+        event: ErrorEvent,
+        id: bytes,
+        at: int,
+        parent: bytes | None,
+        agent: bytes | None,
+        failed: int | None,
+        more: Mapping[str, object],
+    ) -> Row:
+        """Return the row of an error, linked to the event that it happened in.
+
+        With `failed` it says that of this event, whose own row was written before.
+        """
+        trigger = trigger_of(event)
+        measures: Measures = UNMEASURED
+        if trigger is not None:
+            parent = trigger.id.bytes
+            model = getattr(trigger, "model", None)
+            measures = (self.text(model, 256) if model is not None and failed else None, *UNMEASURED[1:])
+            more = {**_link(parent, trigger.kind, trigger.title()), **more}
+        return self.event(event, id, at, parent, agent, measures, failed, more)
+
+    def _other_kind(self, event: Event, name: str | None) -> tuple[str, str | None]:
+        """Return kind and name of an event whose type is none of the usual words."""
+        word = event.misplaced_type()
+        if word is None:
+            return self.text(event.kind, 64), name
+        which = events.class_name(event)
+        say_once(
+            f"type of {which}",
+            f"the first argument of {which} is its type, and {word[:40]!r} is none: it counts as {event.kind}; "
+            f"give a name with name={word[:40]!r}",
+        )
+        return event.kind, name if name is not None else word
+
+    # Operations
+
+    def opening(self, head: Head, fields: dict[str, object]) -> Row:
+        """Return the row that an operation opens with."""
+        id, kind, name, parent, agent, start = head
+        body = self.encode(fields) if fields else None
+        return plain(id, rows.OPEN, self.session, kind, name, parent, agent, start, None, body)
+
+    def closing(
+        self,
+        head: Head,
+        at: int,
+        fields: dict[str, object],
+        cost: float | None = None,
+        tags: str | None = None,
+        *,
+        failed: bool = False,
+    ) -> Row:
+        """Return the row that an operation ends with, which repeats nothing of its opening but what it is."""
+        id, kind, name, parent, agent, start = head
+        body, price = self.encode(fields) if fields else None, nano(cost)
+        if tags is None and price is None and not failed:
+            return plain(id, rows.DONE, self.session, kind, name, parent, agent, at, start, body)
+        columns = (id, rows.DONE, self.session, kind, name, parent, agent, at, start, None)
+        return seal((*columns, *UNMEASURED[:5], price, 1 if failed else None, tags, FORMAT), body)
+
+    def operation_error(self, head: Head, event: ErrorEvent, id: bytes, at: int) -> Row:
+        """Return the row of an exception that ended an operation, linked to it."""
+        operation, kind, name, _, agent, _ = head
+        return rows.make(
+            "error",
+            self.session,
+            id=id,
+            at_ns=at,
+            name=self.text(event.error_type),
+            parent=operation,
+            agent=agent,
+            body=self.encode({**event.fields(), **_link(operation, kind, name)}),
+        )
+
+    # Books
+
+    def note(
+        self,
+        kind: str,
+        id: bytes,
+        at: int,
+        *,
+        fields: dict[str, object] | None = None,
+        body: str | None = None,
+        name: str | None = None,
+        parent: bytes | None = None,
+        tags: str | None = None,
+    ) -> Row:
+        """Return a row of the books, from fields or from a body that is encoded already."""
+        text = self.encode(fields) if fields else body
+        return rows.make(kind, self.session, id=id, at_ns=at, name=name, parent=parent, tags=tags, body=text)
+
+    def agent(self, name: str, id: bytes, at: int, given: object = None) -> Row:
+        """Return the row of an agent; `given` is the id that the program gave it, if it did."""
+        fields = {"agent_id": given} if given is not None else None
+        return self.note("agent", id, at, fields=fields, name=self.text(name))
+
+    def agent_id(self, given: object) -> bytes:
+        """Return the id of an agent's row.
+
+        A program may call its agents by the same word in every session, and a row's id is used once: so it is
+        made from both.  Ids of ours, which are UUIDs of version 7, are used once anyway.
+        """
+        known = events.to_id(given)
+        if known[6] >> 4 == 7:
+            return known
+        return uuid.uuid5(uuid.UUID(bytes=self.session), known.hex()).bytes
+
+    # Values
+
+    def tags_text(self, tags: object) -> str | None:
+        """Return tags as a column holds them; None for none."""
+        clean = self.tag_list(tags)
+        return encode.dumps(clean).decode() if clean else None
+
+    def tag_list(self, tags: object) -> list[str]:
+        """Return tags as clean, distinct strings; one string is one tag, and what is no string becomes one."""
+        given = [tags] if issubclass(type(tags), str | bytes) else _listed(tags)
+        wrong = [tag for tag in given if not issubclass(type(tag), str)]
+        if wrong:
+            say_once("tags", f"a tag is a string; {events.describe(wrong[0])[:80]!r} is kept as its text")
+        return list(dict.fromkeys(self.text(tag, 256) for tag in given))
+
+    def keep_media(self, value: object) -> object:
+        """Copy the file that a value names beside the journal, and return what names the copy; else the value."""
+        return blobs.keep_media(self._folder, value)
+
+
+def trigger_of(event: ErrorEvent) -> Event | None:
+    """Return the event that an error happened in; None where it names none, or something that is no event."""
+    trigger = event.trigger_event
+    return trigger if issubclass(type(trigger), events.Event) else None
+
+
+def is_unpriced(row: Row) -> bool:
+    """Return whether a whole row has no cost."""
+    return row[_COST] is None
+
+
+def _link(id: bytes, kind: str, name: object) -> dict[str, object]:
+    return {"trigger": {"id": rows.id_text(id), "kind": kind, "name": name}}
+
+
+def _listed(tags: object) -> list[object]:
+    if tags is None:
+        return []
+    items: list[object] = []
+    try:
+        for tag in tags:  # type: ignore[attr-defined]
+            if len(items) == _MOST_TAGS:
+                say_once("many tags", f"more than {_MOST_TAGS} tags were given: the others are left out")
+                break
+            items += (tag,)
+    except BaseException as error:  # the edge: a stranger's iterator, or nothing that can be gone through
+        if is_programs(error):
+            hold(error)
+        else:
+            return [tags]
+    return items

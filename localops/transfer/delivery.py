@@ -1,0 +1,693 @@
+"""What each remote has of a journal, what it does not, and what it said: the memory of the sync.
+
+A remote's rows are kept as ranges of seq.  *Unsent* means in no range and not parked, so a filtered pass, a refused
+row or a pass that was killed leaves nothing behind that is skipped, and nothing that goes twice.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from localops import clock
+from localops.encoding import encode
+from localops.journal import blobs, stored
+from localops.journal.sql import statements
+from localops.journal.stored import Stored, named
+from localops.reading import analytics, session_state
+from localops.transfer import bundle
+from localops.transfer.bundle import Batch, Previous
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from typing import Any
+
+    from localops.journal.journal import Journal
+    from localops.journal.reader import Reader
+    from localops.transfer.bundle import Ack, Range
+
+    Execute = Callable[..., Any]
+
+_PAGE = 256  # rows read at a time while a batch fills: its limit of bytes is kept this closely
+_MOST_ROWS, _MOST_SIZE = 4_000, 4 << 20  # of a batch that has grown
+_WIDE = 1 << 62
+_LATE = 86_400_000_000_000  # nanoseconds
+_LOOKED_AT_EVERY = 86_400_000_000_000  # nanoseconds
+_AHEAD = 3_600_000_000_000  # nanoseconds that a clock may be set back without a time kept before becoming worthless
+_CLOCK = "sync.clock"  # beside the journal: by how much this machine's clock differed, for each remote
+_TEXTS = ("kind", "name", "model", "tags", "body")
+_AS_BYTES = ", ".join(f"cast({name} as blob)" if name in _TEXTS else name for name in Stored._fields)
+_KEEP_RECEIPT = "insert into receipt(remote, at_ns, rows, body) values(?, ?, ?, ?)"
+_KEEP_CONTACT = "insert or replace into contact values(?, ?, ?, ?, ?)"
+_KEEP_META = "insert or replace into meta values(?, ?)"
+_MOST_TOTALS = 1_000  # sessions whose figures go along with the last batch
+
+
+@dataclass
+class Limits:
+    """How much goes into a batch, and which rows may; read anew for each batch."""
+
+    rows: int = 2_000
+    size: int = 2 << 20  # bytes, about
+    session: bytes | None = None  # only of this one
+    ended_only: bool = False  # not of sessions that may still run
+    metadata_only: bool = False  # without content
+    grows: bool = False  # while the line is quick: large batches cost less, small ones lose less
+
+    def grow(self) -> None:
+        """Put twice as much into the next batch, up to what fits the memory of a small machine."""
+        self.rows, self.size = min(2 * self.rows, _MOST_ROWS), min(2 * self.size, _MOST_SIZE)
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """What a remote still lacks, and what it did not take."""
+
+    rows: int
+    bytes: int
+    oldest_ns: int | None
+    parked: int
+
+
+@dataclass(frozen=True)
+class Contact:
+    """How it went with a remote last."""
+
+    peer: str | None = None
+    ok_ns: int | None = None
+    failed_ns: int | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Rows that a remote lost, and that had been pruned here before that was noticed."""
+
+    rows: int
+    at_ns: int  # when it was noticed last
+
+
+class Parked(NamedTuple):
+    """A row that a remote does not take."""
+
+    remote: str
+    seq: int
+    final: bool  # refused for good; else tried again with each pass
+    reason: str
+    at_ns: int
+    id: bytes | None
+    phase: int | None
+    session: bytes | None
+    kind: str | None
+    name: str | None
+
+
+def statement(name: str) -> str:
+    """A statement of delivery.sql."""
+    return statements("delivery.sql")[name]
+
+
+class Ledger:
+    """What one remote has of one journal."""
+
+    def __init__(self, reader: Reader, folder: str, remote: str) -> None:
+        self.reader, self.folder, self.remote = reader, folder, remote
+
+    # What it lacks
+
+    def ask(self, name: str, **values: object) -> list[tuple[Any, ...]]:
+        """The rows of a statement of delivery.sql."""
+        return self.reader.ask(statement(name), values)
+
+    def newest(self) -> int:
+        """The seq of the newest row; 0 of an empty journal."""
+        return int(self.ask("newest")[0][0] or 0)
+
+    def delivered(self) -> list[Range]:
+        """The seqs that the remote has."""
+        return bundle.merged((first, last) for first, last in self.ask("delivered", remote=self.remote))
+
+    def gaps(self) -> list[Range]:
+        """The seqs that are to be sent, in order; behind the newest row there is nothing."""
+        taken = ((first, last) for first, last in self.ask("taken", remote=self.remote))
+        newest = self.newest()
+        return bundle.difference([(1, newest)], taken) if newest else []
+
+    def has_work(self) -> bool:
+        """Whether there is anything to send, or to try again."""
+        return bool(self.gaps()) or any(not each.final for each in self.parked())
+
+    def waiting(self) -> Waiting:
+        """How much the remote lacks."""
+        found = [self.ask("waiting", first=first, last=last)[0] for first, last in self.gaps()]
+        oldest = [since for _, _, since in found if since is not None]
+        return Waiting(
+            sum(rows for rows, _, _ in found),
+            sum(size or 0 for _, size, _ in found),
+            min(oldest, default=None),
+            len(self.parked()),
+        )
+
+    def waiting_files(self) -> int:
+        """Return the bytes of the files that unsent rows speak of; the remote may have some of them already."""
+        if not blobs.size(self.folder):
+            return 0
+        named: set[str] = set()
+        for first, last in self.gaps():
+            after = first - 1
+            while page := self.ask("with_blobs", after=after, last=last, many=_PAGE):
+                after, _ = page[-1]
+                named.update(blobs.named(body.decode(errors="replace") for _, body in page))
+        return sum(blobs.size_of(self.folder, digest) for digest in named)
+
+    def batches(self, limits: Limits) -> Iterator[Batch]:
+        """Return batch after batch of what the remote lacks, in order; each is read when it is asked for.
+
+        A batch is filled over the gaps between what the remote has: there may be as many of them as rows.  One
+        without rows is a gap in which nothing is left here.  New rows are found by the next walk.
+        """
+        filling = _Filling(self, limits)
+        for first, last in self.gaps():
+            after = first - 1
+            while after < last:
+                page = self._page(after, last, filling)
+                if not page:
+                    if limits.session is None and (alone := filling.pass_over((after + 1, last))):
+                        yield alone
+                    break
+                filling.add(page, after)
+                after = page[-1].seq
+                if filling.is_full and (batch := filling.take()):
+                    yield batch
+        if batch := filling.take():
+            yield batch
+
+    def flaws(self, seqs: Iterable[int]) -> dict[int, str]:
+        """Return which of these rows cannot be sent since a file that they name is missing or damaged: seq -> why."""
+        found = {}
+        for seq in sorted(seqs):
+            for row in self._rows("rows", after=seq - 1, upto=seq, many=1):
+                reasons = (blobs.flaw(self.folder, digest) for digest in blobs.named([row.body]))
+                if reason := next(filter(None, reasons), None):
+                    found[seq] = reason
+        return found
+
+    def names(self) -> list[str]:
+        """The id of the journal, and those that it had before, the last one first."""
+        return [self._meta("journal") or "", *(self._meta("lineage") or "").split()]
+
+    def _meta(self, key: str) -> str | None:
+        found = self.ask("meta", key=key)
+        return str(found[0][0]) if found else None
+
+    def _page(self, after: int, last: int, filling: _Filling) -> list[Stored]:
+        """Return rows from after a seq on, up to another or until the batch that is being filled is full."""
+        page: list[Stored] = []
+        while not filling.is_full:
+            some = self._some(after, last, min(_PAGE, filling.rows_left), filling.limits.session)
+            for row in some:
+                if not filling.count(250 + 2 * (len(row.body or "") + len(row.tags or ""))):
+                    break
+                page.append(row)
+            if not some or filling.is_full:
+                break
+            after = page[-1].seq
+        return page
+
+    def _some(self, after: int, last: int, many: int, session: bytes | None) -> list[Stored]:
+        if session is None:
+            return self._rows("rows", after=after, upto=last, many=many)
+        rows = named(self.reader.all("events", session=session, after=after, many=many))
+        return [row for row in rows if row.seq <= last]
+
+    def _rows(self, name: str, **values: object) -> list[Stored]:
+        """Return the rows of a statement; text in which a bit has flipped, and which is none any more, is made one.
+
+        A hub refuses such a row, by its checksum, and the others go on.
+        """
+        try:
+            return named(self.ask(name, **values))
+        except UnicodeDecodeError:
+            rows = self.reader.ask(f"select {_AS_BYTES} from ({statement(name)})", values)  # noqa: S608
+        return named(
+            (_text(value) if column in _TEXTS else value for column, value in zip(Stored._fields, row, strict=True))
+            for row in rows
+        )
+
+    def before(self, seq: int, limits: Limits) -> Previous | None:
+        """The last row before a seq that the remote has."""
+        for first, last in reversed(self.delivered()):
+            if first < seq and (found := self._rows("last_of", first=first, last=min(last, seq - 1))):
+                (row,) = found
+                sent = bundle.without_content(row) if limits.metadata_only else row
+                return bundle.previous(Batch("", (), [sent], ()))
+        return None
+
+    def totals(self, sessions: Iterable[bytes], upto: int) -> list[dict[str, Any]]:
+        """The figures of those sessions that have no row after a seq, and none that the remote does not take."""
+        kept_out = {session for (session,) in self.ask("kept_out", remote=self.remote)}
+        found = []
+        for session in sessions:
+            figures = analytics.totals(self.reader, session)
+            if figures.rows and figures.last_seq <= upto and session not in kept_out:
+                found.append({"session": session.hex(), **figures._asdict()})
+            if len(found) == _MOST_TOTALS:
+                break
+        return found
+
+    # What it said
+
+    def settle(self, journal: Journal, batch: Batch, ack: Ack) -> int:
+        """Keep what a remote has taken, refused and signed, in one synced transaction; the newest row it covers.
+
+        What was withheld from it is set aside, to be tried again with each pass.
+        """
+        newest = 0
+
+        def work(execute: Execute) -> None:
+            nonlocal newest
+            self._add(execute, bundle.without(batch.ranges, {**ack.refused, **ack.withheld}))
+            self._park(execute, ack.refused, final=True)
+            self._park(execute, ack.withheld, final=False)
+            if ack.receipt is not None:
+                taken = len(batch.rows) - len(ack.refused) - len(ack.withheld)
+                execute(_KEEP_RECEIPT, (self.remote, clock.now_ns(), taken, _json(ack.receipt)))
+            newest = execute("select max(seq) from event").get or 0
+
+        journal.transact(work, full=True, folded=False)
+        return newest
+
+    def adopt(self, journal: Journal, batch: Batch, ack: Ack, *, peer: str | None = None) -> int:
+        """Mark as delivered the rows here that are those of another journal's batch, which this remote has taken.
+
+        Returns how many there are.
+        """
+        seqs = []
+        for row in bundle.leave_out(batch, {**ack.refused, **ack.withheld}).rows:
+            with suppress(UnicodeDecodeError):  # a bit of ours has flipped
+                ours = stored.one(self.reader, row.id, row.phase)
+                if ours is not None and bundle.identity(ours) == bundle.identity(row):
+                    seqs.append(ours.seq)
+
+        def work(execute: Execute) -> None:
+            self._add(execute, [(seq, seq) for seq in seqs])
+            if ack.receipt is not None:
+                execute(_KEEP_RECEIPT, (self.remote, clock.now_ns(), len(seqs), _json(ack.receipt)))
+
+        journal.transact(work, full=True, folded=False)
+        self.meet(journal, peer=peer, ok=True)
+        return len(seqs)
+
+    def take_receipts(
+        self,
+        journal: Journal,
+        receipts: Iterable[dict[str, Any]],
+        *,
+        metadata_only: bool = False,
+        key: str | None = None,
+    ) -> list[tuple[int, str | None]]:
+        """Mark as delivered what receipts are for, each if it is this hub's, and names the very rows that are here.
+
+        The hub is the one that was called before, else the one that made the API key, else (of a key that does not
+        name its hub) the one of the first receipt, which is remembered.  Returns for each how many rows it is for, or
+        why it does not count.
+        """
+        checked = _Receipts(self, metadata_only=metadata_only, key=key)
+        was = self.contact()
+        results = [checked.take(receipt) for receipt in receipts]
+
+        def work(execute: Execute) -> None:
+            self._add(execute, checked.ranges)
+            for count, receipt in checked.good:
+                execute(_KEEP_RECEIPT, (self.remote, clock.now_ns(), count, _json(receipt)))
+            if was.peer is None:
+                execute(_KEEP_CONTACT, (self.remote, checked.hub, was.ok_ns, was.failed_ns, was.error))
+
+        if checked.good:
+            journal.transact(work, full=True, folded=False)
+        return results
+
+    def identities(self, ranges: Iterable[Range], *, metadata_only: bool) -> Iterator[tuple[bytes, int, int]]:
+        """Return the identities and checksums of the rows in some ranges, as the remote gets them."""
+        for first, last in ranges:
+            after = first - 1
+            while page := self._rows("rows", after=after, upto=last, many=_PAGE):
+                after = page[-1].seq
+                for row in page:
+                    yield bundle.identity(bundle.without_content(row) if metadata_only else row)
+
+    def _add(self, execute: Execute, ranges: Iterable[Range]) -> None:
+        """Put ranges to the others; where they touch they become one."""
+        for first, last in bundle.merged(ranges):
+            told = {"remote": self.remote, "first": first, "last": last}
+            touching = execute(statement("touching"), told).fetchall()
+            for low, _ in touching:
+                execute("delete from delivered where remote = ? and first = ?", (self.remote, low))
+            [(low, high)] = bundle.merged([(first, last), *touching])
+            execute("insert into delivered values(?, ?, ?)", (self.remote, low, high))
+
+    def _replace(self, execute: Execute, ranges: Sequence[Range]) -> None:
+        execute("delete from delivered where remote = ?", (self.remote,))
+        for first, last in ranges:
+            execute("insert into delivered values(?, ?, ?)", (self.remote, first, last))
+
+    def _park(self, execute: Execute, refused: dict[int, str], *, final: bool) -> None:
+        for seq, reason in refused.items():
+            told = (self.remote, seq, int(final), reason, clock.now_ns())
+            execute("insert or replace into parked values(?, ?, ?, ?, ?)", told)
+
+    def park(self, journal: Journal, refused: dict[int, str], *, final: bool = True) -> None:
+        """Put rows aside that the remote does not take."""
+        journal.transact(lambda execute: self._park(execute, refused, final=final), full=True, folded=False)
+
+    def unpark(self, journal: Journal, seqs: Iterable[int] | None = None, *, drop: bool = False) -> int:
+        """Let parked rows be sent again, or (`drop`) never: the remote does without them, and is not asked for them."""
+        there = {each.seq for each in self.parked()}
+        chosen = sorted(there if seqs is None else there.intersection(seqs))
+
+        def work(execute: Execute) -> None:
+            change = "update parked set final = 2" if drop else "delete from parked"
+            for seq in chosen:
+                execute(f"{change} where remote = ? and seq = ?", (self.remote, seq))
+
+        journal.transact(work, full=True, folded=False)
+        return len(chosen)
+
+    def keep_only(self, journal: Journal, ranges: Iterable[Range]) -> int:
+        """The remote has no more than these seqs of what it had: the rest is unsent again; how many seqs that is."""
+        before = self.delivered()
+        after = bundle.common(before, ranges)
+        journal.transact(lambda execute: self._replace(execute, after), full=True, folded=False)
+        return _count(bundle.difference(before, after))
+
+    def set_back(self, journal: Journal, ranges: Iterable[Range]) -> tuple[int, int]:
+        """Forget what the remote lost: all that it had but these seqs.
+
+        Returns how many rows it lacks, and how many of them were pruned here meanwhile and are lost for good: `loss`
+        tells of those until somebody acknowledges it.
+        """
+        before = self.delivered()
+        after = bundle.common(before, ranges)
+        removed = bundle.difference(before, after)
+        here = [(seq, seq) for first, last in removed for (seq,) in self.ask("seqs", first=first, last=last)]
+        known = self._losses()
+        lost = bundle.difference(removed, [*here, *known["ranges"]])
+        rows = _count(lost)
+        told = {
+            "rows": known["rows"] + rows,
+            "at_ns": clock.now_ns() if rows else known["at_ns"],
+            "ranges": bundle.merged([*known["ranges"], *lost]),
+        }
+
+        def work(execute: Execute) -> None:
+            self._replace(execute, after)
+            if rows:
+                execute(_KEEP_META, (self._loss_key, _json(told)))
+
+        journal.transact(work, full=True, folded=False)
+        return _count(removed), rows
+
+    def loss(self) -> Loss | None:
+        """Return what the remote lost and is not here either, unless somebody has acknowledged it."""
+        known = self._losses()
+        return Loss(known["rows"], known["at_ns"]) if known["rows"] else None
+
+    def acknowledge(self, journal: Journal) -> None:
+        """Tell of a loss no more; what is lost is remembered, and not counted again."""
+        told = {**self._losses(), "rows": 0}
+        journal.transact(lambda execute: execute(_KEEP_META, (self._loss_key, _json(told))), full=True, folded=False)
+
+    @property
+    def _loss_key(self) -> str:
+        return f"lost {self.remote}"
+
+    def _losses(self) -> dict[str, Any]:
+        text = self._meta(self._loss_key)
+        known: dict[str, Any] = encode.loads(text) if text else {"rows": 0, "at_ns": 0, "ranges": []}
+        return {**known, "ranges": [(first, last) for first, last in known["ranges"]]}
+
+    def meet(self, journal: Journal, *, peer: str | None = None, error: str | None = None, ok: bool = False) -> int:
+        """Keep how it went with the remote; synced, so every row up to the one given back is safe from a power cut."""
+        was, now, newest = self.contact(), clock.now_ns(), 0
+        told = (
+            self.remote,
+            peer or was.peer,
+            now if ok else was.ok_ns,
+            now if error else was.failed_ns,
+            error if error or ok else was.error,
+        )
+
+        def work(execute: Execute) -> None:
+            nonlocal newest
+            execute(_KEEP_CONTACT, told)
+            newest = execute("select max(seq) from event").get or 0
+
+        journal.transact(work, full=True, folded=False)
+        return newest
+
+    def forget(self, journal: Journal) -> None:
+        """Everything about the remote: one that comes back under that name begins anew."""
+
+        def work(execute: Execute) -> None:
+            for table in ("delivered", "parked", "receipt", "contact"):
+                execute(f"delete from {table} where remote = ?", (self.remote,))  # noqa: S608
+            execute("delete from meta where key = ?", (self._loss_key,))
+
+        journal.transact(work, full=True, folded=False)
+
+    def contact(self) -> Contact:
+        """How it went with the remote last."""
+        found = self.ask("contact", remote=self.remote)
+        return Contact(*found[0]) if found else Contact()
+
+    def parked(self) -> list[Parked]:
+        """The rows that the remote does not take."""
+        return parked(self.reader, self.remote)
+
+    def late_since(self) -> int | None:
+        """Return since when rows have waited, if that is more than a day and the remote has taken none meanwhile."""
+        oldest, now = self.waiting().oldest_ns, clock.now_ns()
+        if oldest is None:
+            return None
+        newest = self.receipts(1)
+        kept = (oldest, self.contact().ok_ns or 0, newest[0][0] if newest else 0)
+        since = max((time for time in kept if time and is_past(time, now)), default=None)
+        if since is None:  # the rows say that they are of the future: since when they wait is not known
+            return now
+        return since if now - since >= _LATE else None
+
+    def is_due(self) -> bool:
+        """Whether the remote is to be asked if it still has what it signed for, though there is nothing to send."""
+        ok_ns = self.contact().ok_ns
+        if ok_ns is None or (is_past(ok_ns, now := clock.now_ns()) and now - ok_ns <= _LOOKED_AT_EVERY):
+            return False
+        return self.position() is not None
+
+    def position(self) -> tuple[int, str] | None:
+        """Return the seq and the id of the newest row that the remote had when it signed last, if it told."""
+        newest = self.receipts(1)
+        return _position(newest[0][2]) if newest else None
+
+    def receipts(self, many: int = -1) -> list[tuple[int, int, dict[str, Any]]]:
+        """What the remote signed for: when, how many rows, and its words; the newest first."""
+        found = self.ask("receipts", remote=self.remote, many=many)
+        return [(at, count, encode.loads(body)) for _, _, at, count, body in found]
+
+
+def _position(receipt: dict[str, Any]) -> tuple[int, str] | None:
+    position = receipt.get("position")
+    if not isinstance(position, list) or list(map(type, position)) != [int, str]:
+        return None
+    seq, id = position
+    return (seq, id) if 0 < seq < _WIDE and len(id) == 32 and set(id) <= set("0123456789abcdef") else None
+
+
+class _Receipts:
+    """Receipts on their way into a ledger: which ranges they free, and what is kept of them."""
+
+    def __init__(self, ledger: Ledger, *, metadata_only: bool, key: str | None) -> None:
+        self._ledger, self._metadata_only, self._key = ledger, metadata_only, key
+        self._newest = ledger.newest()
+        self._names = ledger.names()
+        self.hub = (ledger.contact().peer or "").partition("/")[0]
+        self._known = ledger.delivered()
+        self.ranges: list[Range] = []
+        self.good: list[tuple[int, dict[str, Any]]] = []
+
+    def take(self, receipt: dict[str, Any]) -> tuple[int, str | None]:
+        """How many rows a receipt is for, or why it does not count."""
+        ranges = self._ranges(receipt)
+        reason = self._wrong(receipt, ranges)
+        if reason is not None:
+            return 0, reason
+        count = int(receipt["rows"])
+        if bundle.difference(ranges, self._known):
+            rows = list(self._ledger.identities(ranges, metadata_only=self._metadata_only))
+            if (len(rows), bundle.digest(rows)) != (receipt.get("rows"), receipt.get("digest")):
+                return 0, "it is for other rows than those that are here"
+            self._known = bundle.merged([*self._known, *ranges])
+            self.ranges += ranges
+            self.good.append((count, receipt))
+            self.hub = receipt["by"]
+        return count, None
+
+    def _ranges(self, receipt: dict[str, Any]) -> list[Range]:
+        """The rows that it names, by number; none when it names none."""
+        try:
+            pairs = [(first, last) for first, last in receipt["ranges"]]
+        except (KeyError, TypeError, ValueError):
+            return []
+        good = all(type(first) is int and type(last) is int and 0 < first <= last < _WIDE for first, last in pairs)
+        return pairs if good and type(receipt.get("rows")) is int else []
+
+    def _wrong(self, receipt: dict[str, Any], ranges: list[Range]) -> str | None:
+        """What is wrong with it, apart from its digest."""
+        if receipt.get("holder") is not None:
+            return (
+                "it is from a machine on the way to the hub, and the hub may not have these rows: they stay unsent "
+                "until its own receipt comes (on that machine: localops import FILE --deliver REMOTE)"
+            )
+        if receipt.get("journal") not in self._names:
+            return "it is for rows of another journal"
+        by = receipt.get("by")
+        if not isinstance(by, str) or (self.hub and by != self.hub):
+            return "it is from another hub than the one that this remote is"
+        if not self.hub and self._key and bundle.is_key_of(self._key, by) is False:
+            return "it is from another hub than the one that made the key of this remote"
+        if not ranges:
+            return "it names no rows"
+        if max(last for _, last in ranges) > self._newest:
+            return "it names rows that are not here yet"
+        return None
+
+
+class _Filling:
+    """A batch that is being put together."""
+
+    def __init__(self, ledger: Ledger, limits: Limits) -> None:
+        self._ledger, self.limits = ledger, limits
+        self._journal, *self._lineage = ledger.names()
+        self._held_back = _Running(ledger.reader, ledger.folder) if limits.ended_only else None
+        self._empty()
+
+    def _empty(self) -> None:
+        self._rows: list[Stored] = []
+        self._ranges: list[Range] = []
+        self._counted = self._size = 0
+        self.is_full = False
+
+    @property
+    def rows_left(self) -> int:
+        """How many more rows fit: one at least, as long as it is not full."""
+        return max(1, self.limits.rows - self._counted)
+
+    def count(self, size: int) -> bool:
+        """Make room for a row of so many bytes; False when it does not fit, and the next batch begins with it."""
+        if self._counted and self._size + size > 2 * self.limits.size:
+            self.is_full = True
+            return False
+        self._counted += 1
+        self._size += size
+        self.is_full = self._counted >= self.limits.rows or self._size >= self.limits.size
+        return True
+
+    def add(self, page: Sequence[Stored], after: int) -> None:
+        """Put in rows that have been counted, and the range from after a seq to the last of them."""
+        rows = [row for row in page if self._held_back is None or not self._held_back.holds(row.session)]
+        whole = len(rows) == len(page) and self.limits.session is None
+        self._ranges += [(after + 1, page[-1].seq)] if whole else [(row.seq, row.seq) for row in rows]
+        if self.limits.metadata_only:
+            rows = list(map(bundle.without_content, rows))
+        self._rows += rows
+
+    def pass_over(self, gap: Range) -> Batch | None:
+        """Cover a gap without rows; it is a batch by itself when there are none before it to take it along."""
+        if not self._rows:
+            return Batch(self._journal, self._lineage, [], [gap])
+        self._ranges.append(gap)
+        return None
+
+    def take(self) -> Batch | None:
+        """The batch, if there is a row in it; the next one is begun."""
+        taken, ranges = self._rows, bundle.merged(self._ranges)
+        self._empty()
+        if not taken:
+            return None
+        return Batch(self._journal, self._lineage, taken, ranges, self._ledger.before(taken[0].seq, self.limits))
+
+
+class _Running:
+    """The sessions that may still go on: their rows are not sent yet."""
+
+    def __init__(self, reader: Reader, folder: str) -> None:
+        self._reader, self._folder = reader, folder
+        self._known: dict[bytes, bool] = {}
+
+    def holds(self, session: bytes) -> bool:
+        if session not in self._known:
+            named = any(session)
+            state = session_state.standing(self._reader, self._folder, session).state if named else ""
+            self._known[session] = state in ("Running", "Unknown")
+        return self._known[session]
+
+
+def is_past(at_ns: int, now_ns: int) -> bool:
+    """Return whether a time that was kept can be true; one in the future was written while the clock was wrong."""
+    return at_ns <= now_ns + _AHEAD
+
+
+def clocks(folder: str) -> dict[str, float]:
+    """Return by how many seconds remotes' clocks were ahead of this one at the last pass, if it was worth a word."""
+    try:
+        with open(os.path.join(folder, _CLOCK), "rb") as file:
+            kept = encode.loads(file.read())
+        return {str(name): float(ahead) for name, ahead in kept.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def keep_clock(folder: str, remote: str, ahead: float | None) -> None:
+    """Keep by how many seconds a remote's clock is ahead of this one; None when they agree."""
+    known = clocks(folder)
+    before = known.pop(remote, None)
+    if ahead is not None:
+        known[remote] = round(ahead, 1)
+    path = os.path.join(folder, _CLOCK)
+    if ahead is None and before is None:
+        return
+    with suppress(OSError):  # it is a hint, and no pass fails for it
+        if not known:
+            os.unlink(path)
+            return
+        handle = os.open(path, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        with open(handle, "wb") as file:
+            file.write(encode.dumps(known))
+
+
+def clock_text(ahead: float) -> str:
+    """Say how this machine's clock differs from one that is so many seconds ahead of it."""
+    seconds = abs(ahead)
+    size = f"{seconds / 86_400:.0f} days" if seconds >= 2 * 86_400 else f"{seconds / 60:.0f} min"
+    return f"{size} {'behind' if ahead > 0 else 'ahead of'}"
+
+
+def parked(reader: Reader, remote: str | None) -> list[Parked]:
+    """The rows that a remote does not take, or (None) any."""
+    rows = map(Parked._make, reader.ask(statement("parked"), {"remote": remote}))
+    return [row._replace(final=bool(row.final), kind=_text(row.kind), name=_text(row.name)) for row in rows]
+
+
+def _text(value: Any) -> str | None:
+    """Return text that was read as bytes: a bit of it may have flipped."""
+    return None if value is None else value.decode(errors="replace")
+
+
+def _count(ranges: Iterable[Range]) -> int:
+    return sum(last - first + 1 for first, last in ranges)
+
+
+def _json(told: dict[str, Any]) -> str:
+    return encode.dumps(told).decode()

@@ -1,0 +1,241 @@
+"""Taking rows in that another journal holds: what a hub does with a request, and `localops import` with a file.
+
+A batch comes in whole or not at all, each row once however often it is sent, and never rows of a session that was
+deleted here.  What came from whom is kept (`received`), so that a sender that knows more than we hold is told.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from localops import clock
+from localops.journal import blobs, rows
+from localops.journal.journal_file import INSERT
+from localops.journal.stored import Stored
+from localops.reading import analytics, search
+from localops.transfer import bundle
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Sequence
+    from typing import Any
+
+    from localops.journal.journal import Journal
+    from localops.transfer.bundle import Ack, Batch, Range
+
+    Execute = Callable[..., Any]
+
+_KNOWN = "select 1 from id_of where id = ? and phase = ?"
+_KNOWN_BETWEEN = "select id, phase from id_of where id between ? and ? limit ?"
+_HELD_SEQ = "select seq from id_of where id = ? and phase = ?"
+_HELD_ROW = f"select {', '.join(Stored._fields)} from event where seq = ({_HELD_SEQ})"  # noqa: S608
+_REPLACE = f"update event set {', '.join(f'{name} = ?' for name in rows.COLUMNS)} where seq = ?"  # noqa: S608
+_NEWEST = "select seq, id from event order by seq desc limit 1"
+_DELIVERED = "select remote, first, last from delivered where first <= ? and last >= ?"
+_CONFLICT = "another row is stored there under this id, and with other contents: it stays"
+_GONE = "select 1 from gone where session = ?"
+_COVERED = "select 1 from received where journal = ? and last >= ? and first <= ? limit 1"
+_RECEIVED = "insert or replace into received values(?, ?, ?, ?, ?, ?)"
+_FORGET = "delete from received where journal = ? and last >= ?"
+_RECEIVED_FROM = "select first, last, id, phase from received where journal = ? order by last desc"
+_MOST_RANGES = 4_000  # of one batch that are remembered: one for each row that a sender of ours puts in
+_MARKS = 32  # the newest ends of batches that a sender is told, and as many older ones, ever further apart
+_FIGURES = analytics.Totals._fields[:13]  # what both sides must agree on: all but times and seqs
+
+
+class _Received(NamedTuple):
+    """Seqs of a sender's journal that came in together, and the row that the last of them is."""
+
+    first: int
+    last: int
+    id: bytes
+    phase: int
+
+
+class Apart(Exception):
+    """The row before a batch is not here: this journal was set back, or it is another one."""
+
+    def __init__(self, held: list[Range], marks: list[tuple[int, bytes, int]]) -> None:
+        super().__init__("the row before these is not here")
+        self.held = held  # the seqs of the sender's journal that came in
+        self.marks = marks  # seq, id and phase of rows that batches ended with, the newest first
+
+
+def take(
+    journal: Journal,
+    batch: Batch,
+    *,
+    by: str,
+    key: str | None = None,
+    refused: dict[int, str] | None = None,
+    copy: bool = False,
+) -> tuple[Ack, int]:
+    """Write what is new of a batch, and how many rows belong to sessions deleted here; safe when this returns.
+
+    `refused` are rows of the batch that could not be read; those that contradict a row which is here, and those whose
+    files are not here, are put to them.  `copy`: the receipt is that of a machine on the way, not of a hub, and files
+    may be missing.  Raises Apart, and writes nothing, when the row that the sender believes to be here is not.
+    """
+    left = {} if refused is None else refused
+    taking = _Taking(journal, batch, left, needs_files=not copy)
+    journal.transact(taking.work, full=True)
+    if taking.apart is not None:
+        raise taking.apart
+    if taking.replaced:
+        search.forget(journal.folder)
+    left.update(taking.conflicts)
+    receipt = bundle.receipt(batch, refused=left, at_ns=clock.now_ns(), by=by, key=key, copy=copy)
+    receipt["position"] = taking.position
+    differs = [told["session"] for told in batch.totals if _differs(journal, told)]
+    return bundle.Ack(left, receipt, by, taking.stored, differs, taking.forked), taking.gone
+
+
+class _Taking:
+    """One batch on its way in."""
+
+    def __init__(self, journal: Journal, batch: Batch, refused: dict[int, str], *, needs_files: bool) -> None:
+        self.journal, self.batch, self.refused, self.needs_files = journal, batch, refused, needs_files
+        self.stored = self.gone = 0
+        self.forked = False
+        self.apart: Apart | None = None
+        self.conflicts: dict[int, str] = {}  # rows that are here with other contents, or whose files are not here
+        self.replaced: list[Stored] = []  # rows that are here with less in them: the fuller ones, under our seqs
+        self.position: list[Any] = []  # seq and id of the newest row here: by it a sender sees that a hub was set back
+
+    def work(self, execute: Execute) -> None:
+        previous = self.batch.previous
+        if previous and not (execute(_KNOWN, (previous.id, previous.phase)).get or _is_gone(execute, previous.session)):
+            names = [self.batch.journal, *self.batch.lineage]
+            self.apart = Apart(*held(row for name in names for row in execute(_RECEIVED_FROM, (name,)).fetchall()))
+            return
+        new = self._new(execute)
+        ranges = bundle.without(self.batch.ranges, {**self.refused, **self.conflicts})
+        others_from = self._had_others(execute, ranges, new)
+        if others_from is not None:  # what is remembered from there on is of other rows: a sender must not count on it
+            self.forked = True
+            execute(_FORGET, (self.batch.journal, others_from))
+        for row in new:
+            execute(INSERT, row.bare)
+        for row in self.replaced:
+            execute(_REPLACE, (*row.bare, row.seq))
+            _send_again(execute, row.seq)
+        self.stored = len(new) + len(self.replaced)
+        self._remember(execute, ranges)
+        newest = execute(_NEWEST).fetchone()
+        self.position = [newest[0], newest[1].hex()] if newest else []
+
+    def _had_others(self, execute: Execute, ranges: Sequence[Range], new: Sequence[Stored]) -> int | None:
+        """The first seq, if any, under which a new row stands and that came in before, as another row then."""
+        journal = self.batch.journal
+        if not (new and any(execute(_COVERED, (journal, *each)).get for each in ranges)):
+            return None
+        return next((row.seq for row in new if execute(_COVERED, (journal, row.seq, row.seq)).get), None)
+
+    def _new(self, execute: Execute) -> Sequence[Stored]:
+        """Return the rows that are not here yet, each once, without those of sessions that were deleted."""
+        living = self.batch.rows
+        dead = {session for session in {row.session for row in living} if _is_gone(execute, session)}
+        if dead:
+            living = [row for row in living if row.session not in dead]
+            self.gone = len(self.batch.rows) - len(living)
+        if self.needs_files and (lacking := self._lacking(living)):
+            self.conflicts |= lacking
+            living = [row for row in living if row.seq not in lacking]
+        identities = {(row.id, row.phase) for row in living}
+        known = self._known(execute, identities)
+        if not known and len(identities) == len(living):  # nearly always
+            return living
+        new: dict[tuple[bytes, int], Stored] = {}
+        for row in living:
+            if (row.id, row.phase) in known:
+                self._compare(execute, row)
+            elif new.setdefault((row.id, row.phase), row).bare != row.bare:
+                self.conflicts[row.seq] = _CONFLICT
+        return list(new.values())
+
+    def _lacking(self, living: Iterable[Stored]) -> dict[int, str]:
+        """Return the rows whose files are not here: nothing is signed for them, or the sender would let go of both."""
+        absent: dict[int, str] = {}
+        for row in living:
+            for digest in blobs.named([row.body]):
+                if not blobs.is_here(self.journal.folder, digest):
+                    absent[row.seq] = f"its file {digest[:12]}… is not here: a row is taken after its file"
+        return absent
+
+    def _known(self, execute: Execute, asked: Collection[tuple[bytes, int]]) -> set[tuple[bytes, int]]:
+        """Which of these identities are here.  Ids are in order of time, so there is mostly nothing between them."""
+        ids = [id for id, _ in asked]
+        most = len(ids)
+        between = execute(_KNOWN_BETWEEN, (min(ids), max(ids), most)).fetchall() if ids else []
+        if len(between) < most:
+            return set(between)
+        return {identity for identity in asked if execute(_KNOWN, identity).get}
+
+    def _compare(self, execute: Execute, row: Stored) -> None:
+        """Look at the row that is here under the identity of one that came, and note what is to become of the latter.
+
+        It takes the other's place when that is the same row without content, or when that has been damaged.
+        """
+        identity = (row.id, row.phase)
+        try:
+            here = Stored._make(execute(_HELD_ROW, identity).fetchone())
+        except UnicodeDecodeError:  # a bit of it has flipped
+            self.replaced.append(row._replace(seq=execute(_HELD_SEQ, identity).get))
+            return
+        came = row._replace(seq=here.seq)
+        if here == came:
+            return
+        if bundle.without_content(came) == here or _is_damaged(here, came):
+            self.replaced.append(came)
+        elif bundle.without_content(here) != came:
+            self.conflicts[row.seq] = _CONFLICT
+
+    def _remember(self, execute: Execute, ranges: Sequence[Range]) -> None:
+        ends = {row.seq: row for row in self.batch.rows}
+        at = clock.now_ns()
+        for first, last in ranges[:_MOST_RANGES]:
+            row = ends.get(last)
+            if row is not None:
+                execute(_RECEIVED, (self.batch.journal, first, last, row.id, row.phase, at))
+
+
+def _is_damaged(here: Stored, came: Stored) -> bool:
+    """Return whether the row that is here is what is left of the one that came."""
+    alike = came._replace(sum=here.sum, body=here.body)
+    return not here.is_intact and (here.sum == came.sum or here == alike)
+
+
+def _send_again(execute: Execute, seq: int) -> None:
+    """No remote of this journal has a row any more that has just become another."""
+    for remote, first, last in execute(_DELIVERED, (seq, seq)).fetchall():
+        execute("delete from delivered where remote = ? and first = ?", (remote, first))
+        for low, high in bundle.without([(first, last)], [seq]):
+            execute("insert into delivered values(?, ?, ?)", (remote, low, high))
+
+
+def _is_gone(execute: Execute, session: bytes) -> bool:
+    return execute(_GONE, (session,)).get is not None
+
+
+def held(received: Iterable[tuple[Any, ...]]) -> tuple[list[Range], list[tuple[int, bytes, int]]]:
+    """Return what came in from a journal: ranges of its seqs, and rows that batches ended with, the newest first."""
+    found = sorted(map(_Received._make, received), key=lambda one: -one.last)
+    older, step = [], 1
+    at = _MARKS
+    while at < len(found):
+        older.append(found[at])
+        step *= 2
+        at += step
+    marks = [(one.last, one.id, one.phase) for one in found[:_MARKS] + older[:_MARKS]]
+    return bundle.merged((one.first, one.last) for one in found), marks
+
+
+def _differs(journal: Journal, told: dict[str, Any]) -> bool:
+    """Whether a session that the sender calls complete has other figures here; one with rows of others is not asked."""
+    session = bytes.fromhex(told["session"])
+    own = analytics.totals(journal, session)
+    if own.rows > told["rows"]:
+        return False
+    if own == analytics.NOTHING and journal.one("gone", session=session):
+        return False
+    return any(told.get(name, mine) != mine for name, mine in zip(_FIGURES, own, strict=False))

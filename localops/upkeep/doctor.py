@@ -1,0 +1,543 @@
+"""What may be wrong with a home, found without changing anything; each finding knows its cure.
+
+Light checks look at files, counts and headers; deep ones read every row.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import shutil
+import stat
+from dataclasses import dataclass, replace
+from functools import partial
+
+from localops import clock, config, host, output
+from localops.encoding import encode
+from localops.errors import ConfigError, DamagedJournal, EmptyJournal, ForeignJournal, IncompleteInstallation, NotFound
+from localops.journal import blobs, participants, rows, spill, sql
+from localops.journal.journal import Journal
+from localops.journal.reader import SQLITE, Reader, because
+from localops.journal.sql import statements
+from localops.reading.home import REMOTES, sent_nowhere
+from localops.transfer import delivery
+from localops.upkeep import salvage
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+OLDEST_SQLITE = (3, 51, 3)  # older ones can corrupt a WAL when it is reset
+LARGE_WAL = 64 << 20
+LITTLE_SPACE = 200 << 20  # and less than a tenth of the disk: a small one is not short of space
+FEW_FILES = 100
+_SIDES = ("", "-wal", "-shm")
+_SHOWN = 5
+_COPY = ".doctor-"  # begins the name of a folder that holds a copy for as long as a deep look takes
+_ROUNDS = 3  # mending one thing may bring another to light
+_AGAIN = "set that right, and call `localops doctor --fix` again"
+_LOOK_AGAIN = "set that right, and look again"
+_ELSEWHERE = "move it away, or choose another project"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something worth saying: a fault, or (when `fault` is False) a fact to know.
+
+    `mend` mends it, or raises what kept it from that.
+    """
+
+    where: str
+    text: str
+    cure: str | None = None
+    fault: bool = True
+    mend: Callable[[], object] | None = None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What makes two findings one and the same."""
+        return self.where, self.text
+
+
+def examine(home: str, names: list[str], *, deep: bool = False) -> Iterator[Finding]:
+    """Everything there is to say about a home and these projects of it."""
+    yield from _library()
+    yield from _installed()
+    try:
+        config.check_home(home)
+    except ConfigError as error:
+        yield Finding("the home", str(error), "until then nothing can be recorded there, or read")
+        for name in names:
+            yield from _waiting(name, config.project_folder(home, name), mendable=False)
+        return
+    yield from _home(home, names)
+    for name in names:
+        yield from _project(name, config.project_folder(home, name), deep=deep)
+    yield from _twins(home, names)
+    lacking, empty = sent_nowhere(home, names)
+    for name in lacking:
+        cure = f"`localops remote add NAME URL --project {name}`, unless that is meant"
+        yield Finding(name, "it has no remote, and its rows are sent nowhere", cure, fault=False)
+    for name in empty:
+        cure = "record into it, or add the remote to the project that you record into"
+        yield Finding(name, "it has a remote, and nothing has been recorded into it", cure, fault=False)
+
+
+def mend(home: str, names: list[str]) -> tuple[list[Finding], list[Finding]]:
+    """Mend what can be; what there is to say then (of what could not be mended: why), and what was mended."""
+    found = list(examine(home, names, deep=True))
+    mended: list[Finding] = []
+    failed: dict[tuple[str, str], str] = {}
+    for _ in range(_ROUNDS):
+        due = [finding for finding in found if finding.mend is not None and finding.key not in failed]
+        if not due:
+            break
+        failed |= {finding.key: why for finding in due if (why := _try(finding)) is not None}
+        found = list(examine(home, names, deep=True))
+        left = {finding.key for finding in found}
+        failed |= {finding.key: "nothing has come of it" for finding in due if finding.key in left - failed.keys()}
+        mended += [finding for finding in due if finding.key not in failed]
+    return [_unmended(finding, failed.get(finding.key)) for finding in found], mended
+
+
+def _try(finding: Finding) -> str | None:
+    """Mend one thing; why not, where that failed."""
+    assert finding.mend is not None
+    try:
+        finding.mend()
+    except Exception as error:  # the edge: whatever stood in the way is what the user must know
+        return because(error)
+    return None
+
+
+def _unmended(finding: Finding, why: str | None) -> Finding:
+    if why is None:
+        return finding
+    return replace(finding, text=f"{finding.text}; this could not be mended: {why}", cure=_AGAIN)
+
+
+def _library() -> Iterator[Finding]:
+    if tuple(int(part) for part in SQLITE.split(".")) < OLDEST_SQLITE:
+        wanted = ".".join(map(str, OLDEST_SQLITE))
+        yield Finding("this Python", f"its SQLite is {SQLITE}, and before {wanted} a WAL can break", "upgrade apsw")
+
+
+def _installed() -> Iterator[Finding]:
+    """Files of ours without which nothing can be priced or recorded."""
+    from localops.encoding.pricing import Prices
+
+    for read in (lambda: Prices().version, lambda: (sql.migrations(0), sql.migrations(1))):
+        try:
+            read()
+        except IncompleteInstallation as error:
+            yield Finding("localops", str(error), "install it again")
+
+
+def _home(home: str, names: list[str]) -> Iterator[Finding]:
+    for problem in config.problems(home):
+        yield Finding("settings", problem, "it is left out until it is put right")
+    if not names:
+        yield Finding(home, "there is nothing here yet", "`localops demo` records a first run", fault=False)
+    if not os.path.isdir(home):
+        return
+    yield from _private(home, home, 0o700)
+    if whose := host.owner(home):
+        yield Finding(home, f"it belongs to {whose}", "record into a home of your own", fault=os.getuid() != 0)
+    if not os.access(home, os.W_OK):
+        cure = "make it writable, or choose another"
+        yield Finding(home, "it cannot be written: new events go to the spill folder of your user", cure)
+    yield from _space(home)
+    for path in spill.elsewhere(home)[:_SHOWN]:
+        cure = "if that home was moved here: move the file into its project's spill/"
+        yield Finding(home, f"rows of another home wait in {path}", cure, fault=False)
+
+
+def _space(home: str) -> Iterator[Finding]:
+    facts = os.statvfs(home)
+    free, whole = facts.f_bavail * facts.f_frsize, facts.f_blocks * facts.f_frsize
+    if free < LITTLE_SPACE and free * 10 < whole:
+        yield Finding(home, f"only {free / 1e6:.1f} MB are free on its disk", "make room, or see `localops prune`")
+    if facts.f_files and facts.f_favail < FEW_FILES:
+        text = f"only {facts.f_favail} more files can be made on its disk"
+        yield Finding(home, text, "remove files that are not needed")
+
+
+def _project(name: str, folder: str, *, deep: bool) -> Iterator[Finding]:
+    path = os.path.join(folder, config.JOURNAL)
+    try:
+        reader = Reader(path)
+    except NotFound:
+        yield from _beside(name, folder, path)
+    except EmptyJournal:
+        yield from _beside(name, folder, path)
+        cure = "put a backup in its place, or let the next program that records begin it"
+        yield Finding(name, f"{path} is empty: nothing was recorded there yet, or somebody emptied it", cure)
+    except Exception as error:  # the edge: whatever a broken file makes SQLite say is what was looked for
+        found = _unreadable(name, path, error)
+        if found.cure != _ELSEWHERE:  # else it is not ours
+            yield from _files(name, folder, path)
+        yield from _waiting(name, folder, mendable=False)
+        yield found
+    else:
+        with reader:
+            yield from _beside(name, folder, path)
+            yield from _looked_into(name, folder, reader, deep=deep)
+
+
+def _beside(name: str, folder: str, path: str) -> Iterator[Finding]:
+    if os.path.isdir(folder):
+        yield from _files(name, folder, path)
+    yield from _waiting(name, folder)
+
+
+def _looked_into(name: str, folder: str, reader: Reader, *, deep: bool) -> Iterator[Finding]:
+    try:
+        yield from _journal(name, reader)
+        yield from _sync(name, folder, reader)
+        if deep:
+            yield from _deep(name, folder, reader)
+    except DamagedJournal as error:
+        yield Finding(name, str(error), _repair(name))
+    except Exception as error:  # the edge: what cannot be looked at is not known to be sound
+        yield Finding(name, f"it could not be looked at to the end: {because(error)}", _LOOK_AGAIN)
+
+
+def _key_of(name: str, remote: str, told: object) -> Iterator[Finding]:
+    """Whether others can use the file that holds the key of a remote."""
+    key_file = told.get("key_file") if isinstance(told, dict) else None
+    if isinstance(key_file, str) and (mode := host.open_to_others(key_file)) is not None:
+        text = f"the key of remote {remote} can be used by others: the mode of {key_file} is {mode:04o}"
+        yield Finding(name, text, f"chmod 600 {key_file}", fault=False)
+
+
+def _sync(name: str, folder: str, reader: Reader) -> Iterator[Finding]:
+    """How the last pass to each remote failed, and since when rows wait for it, if that is more than a day."""
+    path = os.path.join(folder, REMOTES)
+    try:
+        with open(path, "rb") as file:
+            remotes = sorted(encode.loads(file.read()).items())
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError, AttributeError) as error:
+        yield Finding(name, f"{path} cannot be read: {because(error)}", "mend it, or add the remotes again")
+        return
+    clocks = delivery.clocks(folder)
+    for remote, told in remotes:
+        yield from _key_of(name, remote, told)
+        ledger = delivery.Ledger(reader, folder, remote)
+        waiting, contact, since = ledger.waiting().rows, ledger.contact(), ledger.late_since()
+        rows_wait = output.counted(waiting, "row waits", "rows wait")
+        if (ahead := clocks.get(remote)) is not None:
+            text = f"at the last pass this machine's clock was {delivery.clock_text(ahead)} that of remote {remote}"
+            yield Finding(name, text, "set the clock: times, figures by day and what waits depend on it")
+        if contact.ok_ns is not None and not delivery.is_past(contact.ok_ns, clock.now_ns()):
+            text = f"the last sync to remote {remote} is dated {output.when(contact.ok_ns)} UTC: the clock was wrong"
+            yield Finding(name, text, "that time counts as never; the next pass sets it right", fault=False)
+        if contact.error is not None:
+            when = "" if contact.failed_ns is None else f" at {output.when(contact.failed_ns)} UTC"
+            text = f"sync to remote {remote} failed{when}: {contact.error}"
+            cure = f"`localops remote test {remote} --project {name}` looks at each step"
+            yield Finding(name, f"{text}; {rows_wait}" if waiting else text, cure, fault=waiting > 0)
+        if parked := len(ledger.parked()):
+            text = "1 row is" if parked == 1 else f"{parked} rows are"
+            cure = f"`localops parked list --project {name}` shows why; then `localops parked retry` or `drop`"
+            yield Finding(name, f"{text} parked, and not on remote {remote}", cure)
+        if (loss := ledger.loss()) is not None:
+            lost = "1 row" if loss.rows == 1 else f"{loss.rows} rows"
+            text = f"remote {remote} was set back, and lost {lost} that had been pruned here before"
+            cure = (
+                "restore a newer backup of the hub if there is one; "
+                f"`localops remote acknowledge {remote} --project {name}` ends this line"
+            )
+            yield Finding(name, f"{text} {output.when(loss.at_ns)} UTC", cure)
+        if since is not None:
+            text = f"{rows_wait} for remote {remote}, and nothing has arrived there since {output.when(since)} UTC"
+            cure = f"`localops sync --remote {remote} --project {name}`, from cron or a timer: see `localops help sync`"
+            yield Finding(name, text, cure)
+
+
+def _repair(name: str) -> str:
+    return f"localops repair --project {name} --replace"
+
+
+def _unreadable(name: str, path: str, error: Exception) -> Finding:
+    """Why a journal cannot be read, with the cure for that."""
+    if isinstance(error, DamagedJournal):
+        return Finding(name, str(error), _repair(name))
+    if isinstance(error, ForeignJournal) and not os.path.isfile(path):
+        return Finding(name, str(error), _ELSEWHERE)
+    if isinstance(error, ForeignJournal) and error.__cause__ is None:
+        return Finding(name, f"{path} is a database of another program", _ELSEWHERE)
+    if isinstance(error, ForeignJournal) and not salvage.holds_rows(path):
+        return Finding(name, f"{path} is no journal, and no row of one is in it", _ELSEWHERE)
+    if isinstance(error, ForeignJournal):
+        return Finding(name, f"{path} is damaged from its first page on", _repair(name))
+    whose = host.owner(path) or host.owner(os.path.dirname(path))
+    return Finding(name, f"{because(error)}{f'; it belongs to {whose}' if whose else ''}", _LOOK_AGAIN)
+
+
+def _twins(home: str, names: list[str]) -> Iterator[Finding]:
+    """Journals that begin with the same row: one is a copy of the other, and its sessions count twice."""
+    first: dict[bytes, str] = {}
+    for name in names:
+        try:
+            with Reader(os.path.join(config.project_folder(home, name), config.JOURNAL)) as reader:
+                found = reader.ask(statements("doctor.sql")["first_row"])
+        except Exception:  # the edge: what is wrong with it has been said
+            continue
+        other = first.setdefault(found[0][0], name) if found else name
+        if other != name and (many := len(_sessions(home, name) & _sessions(home, other))):
+            both = output.counted(many, "session is", "sessions are")
+            text = f"it is a copy of the journal of {other!r}: {both} in both, and counted twice"
+            yield Finding(name, text, "move one of the two folders out of the home")
+
+
+def _sessions(home: str, name: str) -> set[bytes]:
+    with Reader(os.path.join(config.project_folder(home, name), config.JOURNAL)) as reader:
+        return {session for (session,) in reader.ask(statements("doctor.sql")["sessions"])}
+
+
+def _files(name: str, folder: str, path: str) -> Iterator[Finding]:
+    """Who may read them, on what they lie, how large they are, and what was set aside."""
+    yield from _private(name, folder, 0o700)
+    for side in _SIDES:
+        if os.path.exists(path + side):
+            yield from _private(name, path + side, 0o600)
+    if host.is_network(kind := host.filesystem(folder)):
+        text = f"it lies on a network file system ({kind}): each process writes a file of its own there"
+        yield Finding(name, text, fault=False)
+    if os.path.exists(path + "-wal") and (size := os.path.getsize(path + "-wal")) > LARGE_WAL:
+        text = f"its WAL has grown to {size >> 20} MiB"
+        held = [each for each in holders(path) if not each.endswith(f"({os.getpid()})")]  # this look itself is none
+        if held:
+            cure = "it is emptied when nobody reads for long: end what does"
+            yield Finding(name, f"{text}; the journal is held open by {', '.join(held)}", cure)
+        else:
+            mend = partial(_mend, folder, Journal.empty_wal)
+            yield Finding(name, f"{text}, and nobody uses it", "localops doctor --fix empties it", mend=mend)
+    for left in leftovers(folder):
+        text = f"a look that was broken off left a copy of the journal: {left}"
+        yield Finding(name, text, "localops doctor --fix removes it", mend=partial(shutil.rmtree, left))
+    for aside in _kept(path, "corrupt"):
+        cure = f"localops repair {aside} -o FOLDER, then move it away"
+        yield Finding(name, f"a damaged journal was set aside: {aside}", cure)
+    for aside in _kept(path, "damaged"):
+        text = f"`localops repair` kept the damaged journal: {aside}"
+        yield Finding(name, text, "remove it when you miss nothing", fault=False)
+    for left in _kept(path, "repaired"):
+        text = f"a repair did not come to its end: {left}"
+        yield Finding(name, text, "repair again, and remove it", fault=False)
+
+
+def _kept(path: str, word: str) -> list[str]:
+    """What was put beside a journal under its name and a word."""
+    return sorted(each for each in glob.glob(f"{glob.escape(path)}.{word}-*") if not each.endswith(_SIDES[1:]))
+
+
+def leftovers(folder: str) -> list[str]:
+    """The copies of a journal that a killed `doctor --deep` left: nobody holds their lock."""
+    left = []
+    for place in sorted(glob.glob(os.path.join(glob.escape(folder), f"{_COPY}*"))):
+        try:
+            with participants.alone(place):
+                left.append(place)
+        except OSError:  # a doctor is at it, or has just removed it
+            continue
+    return left
+
+
+def _private(where: str, path: str, mode: int) -> Iterator[Finding]:
+    now = stat.S_IMODE(os.stat(path).st_mode)
+    if now & ~mode:
+        what = "it" if where == path else path
+        text = f"{what} can be used by others (its mode is {now:04o}, not {mode:04o})"
+        yield Finding(where, text, f"chmod {mode:o} {path}", mend=partial(os.chmod, path, mode))
+
+
+def holders(path: str) -> list[str]:
+    """The processes that have a file open, as far as they can be seen."""
+    real = os.path.realpath(path)
+    found = []
+    for handle in glob.glob("/proc/[0-9]*/fd/*"):
+        try:
+            if os.readlink(handle) == real:
+                pid = handle.split("/")[2]
+                with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
+                    found.append(f"{file.read().strip()} ({pid})")
+        except OSError:
+            continue
+    return sorted(set(found))
+
+
+def _waiting(name: str, folder: str, *, mendable: bool = True) -> Iterator[Finding]:
+    """Rows that are in spill files: kept, but not in the journal yet."""
+    if many := spill.count(folder):
+        if mendable:
+            mend = partial(_mend, folder, _take_in)
+            yield Finding(name, _rows(many), "localops doctor --fix takes them in", mend=mend)
+        else:
+            yield Finding(name, _rows(many), "they come in when the rest is set right")
+    if many := len(blobs.waiting(folder)):
+        text = output.counted(many, "large value waits", "large values wait")
+        cure = "make blobs/ writable, then localops doctor --fix moves what waits"
+        move = partial(_move_blobs, folder) if mendable else None
+        yield Finding(name, f"{text} in the state folder, since blobs/ could not be written", cure, mend=move)
+    for path in spill.foreign(folder):
+        whose = host.owner(path) or "nobody's recorder"
+        yield Finding(name, f"{path} is {whose}'s: only its owner's programs take it in", "see whose it is")
+    for place in spill.places(folder):
+        for path in sorted(glob.glob(os.path.join(glob.escape(place), "*.unreadable"))):
+            yield Finding(name, f"lines that nobody can read are kept in {path}", fault=False)
+
+
+def _move_blobs(folder: str) -> None:
+    blobs.collect(folder)
+    if left := len(blobs.waiting(folder)):
+        raise OSError(f"{left} could not be moved into {os.path.join(folder, 'blobs')}")
+
+
+def _rows(many: int) -> str:
+    return f"{output.counted(many, 'row waits', 'rows wait')} in the spill file"
+
+
+def _take_in(journal: Journal) -> None:
+    journal.fold()  # to open it takes in what can be taken in
+    for path in spill.waiting(journal.folder):
+        try:
+            journal.take_in(path)
+        except FileNotFoundError:  # somebody else has taken it in
+            continue
+
+
+def _mend(folder: str, work: Callable[[Journal], object]) -> None:
+    journal = Journal(folder, gather=True)
+    try:
+        work(journal)
+    finally:
+        journal.close()
+
+
+def _journal(name: str, reader: Reader) -> Iterator[Finding]:
+    """Whether it is ours to write, and what it tells of trouble in the past."""
+    version = reader.ask("pragma user_version")[0][0]
+    oldest = int(dict(reader.ask("select key, value from meta")).get("writer", 0))
+    if oldest > sql.SCHEMA:
+        yield Finding(
+            name, f"a newer localops wrote it (schema {version}) and asks this one not to", "upgrade localops"
+        )
+    yield from _dropped(name, reader.ask(statements("doctor.sql")["losses"]))
+    yield from _unattributed(name, reader.ask(statements("doctor.sql")["unattributed"]))
+    steps = reader.ask(statements("doctor.sql")["clock_steps"])[0][0]
+    if steps:
+        times = "once" if steps == 1 else f"{steps} times"
+        yield Finding(name, f"the wall clock was changed {times} while it recorded", fault=False)
+
+
+def _dropped(name: str, told: Iterable[tuple[bytes, str]]) -> Iterator[Finding]:
+    """Events that could be written nowhere and values that could not be kept whole, session by session."""
+    dropped: dict[bytes, int] = {}
+    cut: dict[bytes, int] = {}
+    for session, body in told:
+        note = encode.loads(body)
+        for counts, many in ((dropped, note.get("dropped", 0)), (cut, note.get("cut", 0))):
+            if many:
+                counts[session] = counts.get(session, 0) + many
+    out_of_list = "`localops prune --session ID` takes such a session out of this list"
+    if dropped:
+        total = sum(dropped.values())
+        text = f"{total} {'event' if total == 1 else 'events'} could be written nowhere: {_by_session(dropped)}"
+        yield Finding(name, text, f"they are lost; {out_of_list}")
+    if cut:
+        total = sum(cut.values())
+        text = f"{total} large {'value' if total == 1 else 'values'} could not be kept whole: {_by_session(cut)}"
+        yield Finding(name, text, f"only their beginnings are there; {out_of_list}")
+
+
+def _by_session(counts: dict[bytes, int]) -> str:
+    of = [f"{many} of session {session.hex()[:8]}-{session.hex()[8:12]}" for session, many in counts.items()]
+    more = f" and {len(of) - _SHOWN} more sessions" if len(of) > _SHOWN else ""
+    return f"{', '.join(of[:_SHOWN])}{more}"
+
+
+def _unattributed(name: str, sessions: list[tuple[bytes, int]]) -> Iterator[Finding]:
+    """Events that were recorded where no session was known."""
+    events = sum(many for _, many in sessions)
+    if not events:
+        return
+    of = [f"{many} in session {session.hex()[:8]}-{session.hex()[8:12]}" for session, many in sessions if many]
+    more = f" and {len(of) - _SHOWN} more sessions" if len(of) > _SHOWN else ""
+    text = f"{events} {'event was' if events == 1 else 'events were'} recorded where no session was known: "
+    cure = "use session.record(), or hand threads their context with localops.carry()"
+    yield Finding(name, f"{text}{', '.join(of[:_SHOWN])}{more}", cure, fault=False)
+
+
+def _deep(name: str, folder: str, reader: Reader) -> Iterator[Finding]:
+    """Every page, every row, every derived table, every blob."""
+    repair = _repair(name)
+    if faults := reader.faults():
+        yield Finding(name, f"SQLite finds its structure broken: {'; '.join(faults[:_SHOWN])}", repair)
+        return
+    wrong, flawed = _read_all(folder, reader)
+    if wrong:
+        shown = ", ".join(rows.id_text(id) for id in wrong[:_SHOWN])
+        yield Finding(name, f"{output.counted(len(wrong), 'row is', 'rows are')} not as written: {shown}", repair)
+    twice = reader.ask(statements("doctor.sql")["twice"])
+    if many := sum(more for _, more in twice):
+        shown = ", ".join(rows.id_text(id) for id, _ in twice[:_SHOWN])
+        copies = output.counted(many, "row is a copy of another", "rows are copies of others")
+        text = f"{copies}, and counted again: {shown}"
+        yield Finding(name, text, f"{repair} puts a journal in its place that holds each row once")
+    yield from _blobs(name, folder, flawed)
+    if stale := _stale(folder, reader):
+        cure = "localops doctor --fix builds them again"
+        text = f"what is derived differs from the rows: {', '.join(stale)}"
+        yield Finding(name, text, cure, mend=partial(_mend, folder, Journal.rebuild))
+
+
+def _blobs(name: str, folder: str, flawed: Iterable[str]) -> Iterator[Finding]:
+    """Tell of blobs that rows name and that are not there, or have other bytes than their digests say."""
+    missing: list[str] = []
+    damaged: list[str] = []
+    for digest in sorted(flawed):
+        (damaged if blobs.is_here(folder, digest) else missing).append(digest)
+    for what, digests in ("missing", missing), ("damaged", damaged):
+        if digests:
+            many = "1 blob is" if len(digests) == 1 else f"{len(digests)} blobs are"
+            cure = f"put back what a backup has of them, each at {os.path.join(folder, 'blobs')}/<two digits>/<digest>"
+            yield Finding(name, f"{many} {what}: {', '.join(digests[:_SHOWN])}", cure)
+
+
+def _read_all(folder: str, reader: Reader) -> tuple[list[bytes], set[str]]:
+    """The ids of rows whose checksum does not fit, and the digests of blobs that are not there, or not whole."""
+    import re
+
+    reference = re.compile(r'"\$blob":"([0-9a-f]{64})"|"blob:([0-9a-f]{64})"')
+    wrong: list[bytes] = []
+    referred: set[str] = set()
+    for row in reader.stream():
+        if not row.is_intact:
+            wrong.append(row.id)
+        if row.body and "blob" in row.body:
+            referred.update(found[1] or found[2] for found in reference.finditer(row.body))
+    return wrong, {digest for digest in referred if blobs.flaw(folder, digest)}
+
+
+def _stale(folder: str, reader: Reader) -> list[str]:
+    """The derived tables that a rebuild, tried on a copy, would change."""
+    from tempfile import TemporaryDirectory
+
+    beside = folder if os.access(folder, os.W_OK) else None
+    with TemporaryDirectory(dir=beside, prefix=_COPY) as place, participants.alone(place):
+        path = os.path.join(place, config.JOURNAL)
+        reader.backup(path)
+        _mend(place, Journal.fold)
+        before = _derived(path)
+        _mend(place, Journal.rebuild)
+        after = _derived(path)
+    return [table for table in before if before[table] != after[table]]
+
+
+def _derived(path: str) -> dict[str, list[tuple[object, ...]]]:
+    tables = {name: text for name, text in statements("doctor.sql").items() if name.startswith("table_")}
+    with Reader(path) as reader:
+        return {name.removeprefix("table_"): reader.ask(text) for name, text in tables.items()}

@@ -1,0 +1,215 @@
+"""Taking whole ended sessions out of a journal, each with a row that says what was taken.
+
+Never a session that may still run, and never rows that a remote of the project lacks, unless that remote is
+named.  The row comes first, in the same transaction, so whoever looks later knows of the session.  Which
+sessions are meant is up to whoever calls.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, field
+
+from localops import clock
+from localops.encoding import encode
+from localops.errors import ConfigError
+from localops.journal import rows
+from localops.journal.journal_file import INSERT
+from localops.journal.sql import statements
+from localops.reading import analytics, search, session_state
+from localops.reading.home import REMOTES
+from localops.reading.snapshot import Snapshot
+from localops.transfer import bundle
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator
+    from typing import Any
+
+    from localops.journal.journal import Journal
+    from localops.journal.reader import Reader
+
+_OLD_ENOUGH = 3600.0  # a younger blob may belong to a row that is just being written
+_PACKED_ANYWAY = 256 << 20  # a file up to this size is packed in a moment, whoever is recording
+_SIDES = ("", "-wal")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A session that was looked at, and why it stays, if it does."""
+
+    session: bytes
+    name: str | None
+    state: str
+    first_ns: int
+    last_ns: int
+    last_seq: int
+    rows: int
+    weight: int  # what it takes up, roughly: for comparing sessions of one journal
+    delivered: list[str]
+    stays: str | None
+
+
+@dataclass
+class Taken:
+    """What a prune has taken."""
+
+    sessions: int = 0
+    rows: int = 0
+    blobs: int = 0
+    young: int = 0  # blobs that no row refers to, left for the next prune
+    changed: list[bytes] = field(default_factory=list)  # sessions that went on meanwhile, and stay
+    freed: int = 0  # bytes that the file system has back
+    packed: bool = True  # unless somebody records into a file that takes long to pack
+
+
+def remotes(folder: str) -> list[str]:
+    """The names of a project's remotes; ConfigError when its file cannot be understood."""
+    path = os.path.join(folder, REMOTES)
+    try:
+        with open(path, "rb") as file:
+            found = encode.loads(file.read())
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} cannot be read, so it is not known what was sent: {error}") from error
+    if not isinstance(found, dict):
+        raise ConfigError(f"{path} does not hold remotes by name, so it is not known what was sent")
+    return sorted(found)
+
+
+def look(reader: Reader, folder: str, session: bytes, *, unsent: Collection[str] = ()) -> Choice:
+    """A session, and why it must stay; `unsent` names the remotes that need not have it."""
+    seen = Snapshot(reader, folder, session)
+    standing, figures = seen.standing, seen.totals
+    missing = {
+        remote: reader.ask(_sql("missing"), {"session": session, "remote": remote})[0][0] for remote in remotes(folder)
+    }
+    stays = _reason(standing.state, {name: count for name, count in missing.items() if name not in unsent})
+    return Choice(
+        session=session,
+        name=seen.story.name,
+        state=standing.state,
+        first_ns=figures.first_ns,
+        last_ns=figures.last_ns,
+        last_seq=figures.last_seq,
+        rows=figures.rows,
+        weight=reader.ask(_sql("weight"), {"session": session})[0][0],
+        delivered=[name for name, count in missing.items() if not count],
+        stays=stays,
+    )
+
+
+def _reason(state: str, missing: dict[str, int]) -> str | None:
+    if state == "Running":
+        return "it is running"
+    if state == "Unknown":
+        return "it may still run where nobody can look"
+    behind = [f"{name} lacks {count} of its rows" for name, count in missing.items() if count]
+    return "; ".join(behind) or None
+
+
+def take(journal: Journal, choices: Iterable[Choice]) -> Taken:
+    """Take the chosen sessions out, each in a transaction of its own, and give the space back."""
+    taken = Taken()
+    before = _size(journal)
+    for choice in choices:
+        if choice.stays is None:
+            _take_one(journal, choice, taken)
+    if taken.sessions:
+        search.forget(journal.folder)  # the words of what was taken are in it
+    taken.blobs, taken.young = sweep_blobs(journal)
+    taken.packed = before <= _PACKED_ANYWAY or not _recorded_into(journal)
+    if taken.sessions and taken.packed:
+        journal.compact()
+    taken.freed = before - _size(journal)
+    return taken
+
+
+def _take_one(journal: Journal, choice: Choice, taken: Taken) -> None:
+    """Write the row that tells of it and remove the rest, unless the session has gone on meanwhile."""
+    done = False
+
+    def work(execute: Callable[..., Any]) -> None:
+        nonlocal done
+        found = execute("select key, last_seq, rows from total where session = ?", (choice.session,)).fetchone()
+        if found is None or found[1:] != (choice.last_seq, choice.rows):
+            return
+        execute(INSERT, _epitaph(execute, choice, found[0]))
+        execute("insert or ignore into gone values(?, ?)", (choice.session, clock.now_ns()))
+        for name, statement in statements("prune.sql").items():
+            if name.startswith("delete_"):
+                execute(statement, {"key": found[0], "session": choice.session})
+        done = True
+
+    journal.transact(work, full=True)
+    if done:
+        taken.sessions += 1
+        taken.rows += choice.rows
+    else:
+        taken.changed.append(choice.session)
+
+
+def _epitaph(execute: Callable[..., Any], choice: Choice, key: int) -> rows.Row:
+    at = clock.now_ns()
+    figures = dict(zip(analytics.Totals._fields, execute(_sql("totals"), {"key": key}).fetchone(), strict=True))
+    told = {
+        "rows": choice.rows,
+        "digest": bundle.digest(execute(_sql("identities"), {"key": key})),
+        "state": choice.state,
+        "totals": figures,
+        "delivered": choice.delivered,
+    }
+    body = encode.dumps(told).decode()
+    return rows.make(
+        "pruned",
+        rows.NOBODY,
+        id=clock.new_id(at),
+        at_ns=at,
+        name=choice.name,
+        parent=choice.session,
+        body=body,
+    )
+
+
+def sweep_blobs(journal: Journal) -> tuple[int, int]:
+    """Remove the blobs that no row refers to any more: how many, and how many were too young to be removed."""
+    unused = {os.path.basename(path): path for path in _stored(journal.folder)}
+    if not unused:
+        return 0, 0
+    removed = 0
+
+    def work(execute: Callable[..., Any]) -> None:
+        nonlocal removed
+        for (body,) in execute(_sql("bodies_with_blobs")):
+            for digest in [digest for digest in unused if digest in body]:
+                del unused[digest]
+        for path in unused.values():
+            if time.time() - os.stat(path).st_mtime > _OLD_ENOUGH:
+                os.unlink(path)
+                removed += 1
+
+    journal.transact(work)
+    return removed, len(unused) - removed
+
+
+def _stored(folder: str) -> Iterator[str]:
+    """The blobs; one that is being written has no digest for a name."""
+    for inner, _, names in os.walk(os.path.join(folder, "blobs")):
+        yield from (os.path.join(inner, name) for name in names if len(name) == 64)
+
+
+def _recorded_into(journal: Journal) -> bool:
+    return any(
+        session_state.standing(journal, journal.folder, session).state != "Indeterminate"
+        for (session,) in journal.all("open_sessions", many=1_000)
+    )
+
+
+def _size(journal: Journal) -> int:
+    return sum(os.path.getsize(journal.path + side) for side in _SIDES if os.path.exists(journal.path + side))
+
+
+def _sql(name: str) -> str:
+    return statements("prune.sql")[name]

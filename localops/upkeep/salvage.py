@@ -1,0 +1,253 @@
+"""Getting rows out of a damaged journal page by page, whatever has become of its header or schema.
+
+Works on the bytes of the file and its WAL and never writes to either.  A row is judged by its own checksum,
+so that a page need not be trusted.  `save` writes what was found into a new journal; the damaged file stays.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from dataclasses import dataclass
+
+from localops.config import JOURNAL
+from localops.encoding import encode
+from localops.errors import ConfigError, NotFound
+from localops.journal import rows
+from localops.journal.journal import Journal
+from localops.journal.stored import Stored
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What became of a damaged journal."""
+
+    rows: int
+    lost: int  # numbers up to the last one seen that no row was found for
+    broken: int  # those of them whose row was found, with a checksum that does not fit
+    removed: int  # rows of pruned sessions, which were left behind
+    cut: int  # pages that the file should have, by its header, and has not: rows on them are not in `lost`
+
+
+_LEAF = 0x0D  # the first byte of a page that holds the rows of a table
+_PAGE = 4096
+_FRAME = 24  # a WAL frame's header; the page follows
+_WAL = 32  # the WAL's own header
+_WIDE = (0, 1, 2, 3, 4, 6, 8)  # bytes of an integer, by its serial type
+_WIDEST = 1 << 30  # SQLite's own limit for one row
+
+
+class Pages:
+    """A database file as numbered pages; pages of the WAL lie over it."""
+
+    def __init__(self, data: bytes, size: int, over: Mapping[int, bytes]) -> None:
+        self.size = size
+        self.usable = size - (data[20] if data[:15] == b"SQLite format 3" else 0)
+        self._data = data
+        self._over = over
+        self.last = max(len(data) // size, max(over, default=0))
+
+    def __getitem__(self, number: int) -> bytes:
+        found = self._over.get(number)
+        return self._data[(number - 1) * self.size : number * self.size] if found is None else found
+
+    def leaves(self) -> Iterator[tuple[bytes, int]]:
+        """Each page that holds rows, and where its header begins."""
+        for number in range(1, self.last + 1):
+            page = self[number]
+            start = 100 if number == 1 else 0
+            if len(page) == self.size and page[start] == _LEAF:
+                yield page, start
+
+
+def holds_rows(path: str) -> bool:
+    """Whether there is a sound row in the file, whatever else it may be."""
+    return any(_is_row(row) and row.is_intact for row in carve(path))
+
+
+def carve(path: str) -> Iterator[Stored]:
+    """Return every row that can still be read: in no order, some twice, checksums not looked at."""
+    with open(path, "rb") as file:
+        data = file.read()
+    size = _page_size(data)
+    layers = [_wal_pages(path + "-wal", size), {}]  # the newest state first, then what lies below it
+    for over in layers[0 if layers[0] else 1 :]:
+        pages = Pages(data, size, over)
+        for page, start in pages.leaves():
+            yield from _rows_of(page, start, pages)
+
+
+def _pages_missing(path: str) -> int:
+    """By how many pages the file is shorter than its own header says, its WAL counted in."""
+    with open(path, "rb") as file:
+        head = file.read(100)
+    if head[:15] != b"SQLite format 3":
+        return 0
+    size = _page_size(head)
+    there = os.path.getsize(path) // size
+    return max(0, int.from_bytes(head[28:32], "big") - max([there, *_wal_pages(path + "-wal", size)]))
+
+
+def _page_size(data: bytes) -> int:
+    size: int = struct.unpack(">H", data[16:18])[0] if data[:15] == b"SQLite format 3" else _PAGE
+    size = 65536 if size == 1 else size
+    return size if size >= 512 and size & (size - 1) == 0 else _PAGE
+
+
+def _wal_pages(path: str, size: int) -> dict[int, bytes]:
+    """The newest page of each number in the WAL's present round, or in all of it if its header is gone."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except FileNotFoundError:
+        return {}
+    salt = data[16:24] if data[:3] == b"\x37\x7f\x06" else None
+    found: dict[int, bytes] = {}
+    for at in range(_WAL, len(data) - _FRAME - size + 1, _FRAME + size):
+        if salt is None or data[at + 8 : at + 16] == salt:
+            number = int.from_bytes(data[at : at + 4], "big")
+            found[number] = data[at + _FRAME : at + _FRAME + size]
+    return found
+
+
+def _rows_of(page: bytes, start: int, pages: Pages) -> Iterator[Stored]:
+    """The rows of one page; a cell that makes no sense is passed over, its neighbours may."""
+    cells = int.from_bytes(page[start + 3 : start + 5], "big")
+    for index in range(min(cells, (pages.size - start - 8) // 2)):
+        at = start + 8 + 2 * index
+        try:
+            seq, payload = _cell(page, int.from_bytes(page[at : at + 2], "big"), pages)
+            values = _values(payload)
+        except (ValueError, IndexError, struct.error):
+            continue
+        if len(values) > len(rows.COLUMNS) and values[0] is None:  # seq is the rowid, and null in its column
+            yield Stored._make((seq, *values[1 : len(rows.COLUMNS) + 1]))
+
+
+def _cell(page: bytes, at: int, pages: Pages) -> tuple[int, bytes]:
+    """A cell's rowid and payload, the part on overflow pages included."""
+    length, at = _varint(page, at)
+    seq, at = _varint(page, at)
+    if length > _WIDEST:
+        raise ValueError("too long for a row")
+    most = pages.usable - 35
+    if length <= most:
+        return seq, page[at : at + length]
+    least = (pages.usable - 12) * 32 // 255 - 23
+    here = least + (length - least) % (pages.usable - 4)
+    here = here if here <= most else least
+    following = int.from_bytes(page[at + here : at + here + 4], "big")
+    return seq, page[at : at + here] + _overflow(following, length - here, pages)
+
+
+def _overflow(number: int, length: int, pages: Pages) -> bytes:
+    pieces = []
+    for _ in range(pages.last):
+        if length <= 0 or not 0 < number <= pages.last:
+            break
+        page = pages[number]
+        number = int.from_bytes(page[:4], "big")
+        pieces.append(page[4 : min(pages.usable, 4 + length)])
+        length -= len(pieces[-1])
+    if length > 0:
+        raise ValueError("the chain of overflow pages is broken")
+    return b"".join(pieces)
+
+
+def _values(payload: bytes) -> list[object]:
+    """The columns of a record."""
+    end, at = _varint(payload, 0)
+    kinds = []
+    while at < end:
+        kind, at = _varint(payload, at)
+        kinds.append(kind)
+    found: list[object] = []
+    for kind in kinds:
+        value, at = _value(kind, payload, at)
+        found.append(value)
+    return found
+
+
+def _value(kind: int, payload: bytes, at: int) -> tuple[object, int]:
+    if kind == 0:
+        return None, at
+    if kind in (8, 9):
+        return kind - 8, at
+    size = _WIDE[kind] if kind < 7 else 8 if kind == 7 else (kind - 12) // 2
+    piece = payload[at : at + size]
+    if kind in (10, 11) or len(piece) < size:
+        raise ValueError("not a record")
+    if kind < 7:
+        return int.from_bytes(piece, "big", signed=True), at + size
+    if kind == 7:
+        return struct.unpack(">d", piece)[0], at + size
+    return (piece if kind % 2 == 0 else piece.decode("utf-8")), at + size
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    value = 0
+    for index in range(8):
+        byte = data[at + index]
+        value = value << 7 | byte & 0x7F
+        if byte < 0x80:
+            return value, at + index + 1
+    return value << 8 | data[at + 8], at + 9
+
+
+def save(path: str, folder: str) -> Saved:
+    """Write every sound row of a damaged journal into the journal of `folder`, which is begun by it.
+
+    What remotes have is not carried over: rows get new numbers here, and may have been lost in between.
+    Rows of sessions that `prune` had removed stay where they are.  Raises NotFound for a file without a row.
+    """
+    if os.path.exists(os.path.join(folder, JOURNAL)):
+        raise ConfigError(f"{folder} holds a journal already: choose a new place for what is saved")
+    sound, copies, broken = _sound(path)
+    if not sound:
+        raise NotFound(f"not one row of a journal was found in {path}; it was left as it is")
+    gone = {row.parent: _taken(row) for row in sound.values() if row.kind == "pruned"}
+    kept = sorted((row for row in sound.values() if row.session not in gone), key=lambda row: row.seq)
+    journal = Journal(folder, gather=True)
+    try:
+        journal.add(row.bare for row in kept)
+        journal.fold()
+    finally:
+        journal.close()
+    last = max(copies | {row.seq for row in sound.values()})
+    lost = last - len(copies | {row.seq for row in kept}) - sum(gone.values())
+    return Saved(len(kept), max(0, lost), broken, len(sound) - len(kept), _pages_missing(path))
+
+
+def _sound(path: str) -> tuple[dict[tuple[bytes, int], Stored], set[int], int]:
+    """Return the rows whose checksum fits, each identity once and as it came first; the numbers of copies of these;
+    and how many numbers have only a row whose checksum does not.
+    """
+    sound: dict[tuple[bytes, int], Stored] = {}
+    numbers: set[int] = set()
+    suspect: set[int] = set()
+    for row in carve(path):
+        if not _is_row(row):
+            continue
+        if row.is_intact:
+            numbers.add(row.seq)
+            if row.seq < sound.setdefault((row.id, row.phase), row).seq:
+                sound[row.id, row.phase] = row
+        else:
+            suspect.add(row.seq)
+    return sound, numbers - {row.seq for row in sound.values()}, len(suspect - numbers)
+
+
+def _is_row(row: Stored) -> bool:
+    """Return whether it could be a row of a journal at all; other tables have as many columns."""
+    ids: tuple[object, ...] = (row.id, row.session)  # whatever stood there
+    return all(isinstance(id, bytes) and len(id) == 16 for id in ids)
+
+
+def _taken(row: Stored) -> int:
+    """Return how many rows prune took with a session."""
+    count = encode.loads(row.body).get("rows", 0) if row.body else 0
+    return count if isinstance(count, int) else 0
