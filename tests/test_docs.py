@@ -190,3 +190,17 @@ def test_a_setting_that_cannot_be_used_is_said_and_recording_goes_on(
     said = capsys.readouterr().err
     assert "left out" in said
     assert "did you mean 'durability'?" in said
+
+
+@pytest.mark.parametrize("page", ["ARCHITECTURE.md", "CONTRIBUTING.md"])
+def test_the_pages_for_developers_name_files_that_are_there(page: str) -> None:
+    """A path in them starts at the top, at `localops/` or at the file's own package."""
+    text = (TOP / page).read_text(encoding="utf-8")
+    paths = set(re.findall(r"`([\w./]+/[\w.]*(?:\.(?:py|sql|js|md))?)`", text)) - {
+        "dist/",
+        "tests/test_NAME.py",
+        "web/NAME.js",
+    }
+    assert len(paths) > 2
+    tops = (TOP, TOP / "localops", TOP / "sync")
+    assert [path for path in sorted(paths) if not any((top / path).exists() for top in tops)] == []

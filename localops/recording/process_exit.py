@@ -1,7 +1,7 @@
 """What becomes of open sessions when the process ends: by itself, by an exception, or by a signal.
 
 Hooks are chained, never replaced, and the exit code stays what it would have been.  What no hook sees (kill -9,
-`os._exit`, a power cut) is derived later, in `ends.py`.
+`os._exit`, a power cut) is derived later, in `reading/session_state.py`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What events belong to: a session.
 
 A session object is one process's hold on a session that many processes may share; its figures always come
-from the journal.  Who starts and finds sessions is `client.py`; how nobody's sessions end is `ends.py`.
+from the journal.  Who starts and finds sessions is `client.py`; how nobody's sessions end is `reading/session_state.py`.
 """
 
 from __future__ import annotations
