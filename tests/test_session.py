@@ -640,7 +640,7 @@ def test_an_unknown_price_shows(session: Session, capfd: pytest.CaptureFixture[s
     figures = session.get_analytics()
     assert (list(figures)[-1], figures["Unpriced"]) == ("Unpriced", 1)
     assert session.end_session() == figures["Cost"]
-    assert capfd.readouterr().err.count("a model without a known price (home-grown)") == 1
+    assert capfd.readouterr().err.count("no price is known for home-grown") == 1
 
 
 @pytest.mark.parametrize(

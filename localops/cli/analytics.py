@@ -153,6 +153,8 @@ def _print_parts(dim: str, parts: list[Part]) -> None:
         rows = [_timed(part, output.count(part.events), output.count(part.failed)) for part in parts]
         common.print_table(rows, ("tool", "calls", "failed", "time", "mean"), align="lrrrr", soft=("tool",))
         return
+    if dim == "agent":
+        parts = _by_name(parts)
     rows = [
         _timed(
             part,
@@ -168,6 +170,19 @@ def _print_parts(dim: str, parts: list[Part]) -> None:
     if dim == "agent":  # its time is that of its LLM and tool calls, and its events are not only those: no mean
         rows, headers = [row[:-1] for row in rows], headers[:-1]
     common.print_table(rows, headers, align="lrrrrrrr", soft=(dim,), spare=("mean", "time", "failed"))
+
+
+def _by_name(agents: list[Part]) -> list[Part]:
+    """Add up the agents of one name, and show how many they are."""
+    named: dict[str, list[Part]] = {}
+    for agent in agents:
+        named.setdefault(agent.value, []).append(agent)
+    whole = []
+    for name, same in named.items():
+        _, *columns = zip(*same, strict=True)
+        shown = name if len(same) == 1 else f"{name} ({len(same)} agents)"
+        whole.append(figures.Part(shown, *map(sum, columns)))
+    return whole
 
 
 def _timed(part: Part, *cells: str) -> list[object]:

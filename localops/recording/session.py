@@ -1,7 +1,7 @@
 """What events belong to: a session.
 
 A session object is one process's hold on a session that many processes may share; its figures always come
-from the journal.  Who starts and finds sessions is `client.py`; how nobody's sessions end is `reading/session_state.py`.
+from the journal.  `client.py` starts and finds sessions; `reading/session_state.py` ends those whose processes died.
 """
 
 from __future__ import annotations
@@ -510,12 +510,14 @@ class Session:
         from localops.reading import analytics
 
         models = [part.value for part in analytics.parts(self._journal, self._id, "model") if part.unpriced]
+        prices, at = self.recorder.writer.prices(), now_ns()
+        known = [model for model in models if prices.find(model, at_ns=at)]
+        unknown = [model for model in models if model not in known]
+        reasons = [f"no price is known for {', '.join(unknown[:5])}: `localops prices set` adds one"] if unknown else []
+        reasons += [f"calls of {', '.join(known[:5])} came without token counts"] if known else []
         calls = "1 LLM call has" if unpriced == 1 else f"{unpriced} LLM calls have"
-        named = f" ({', '.join(models[:5])})" if models else ""
-        say(
-            f"the cost of session {str(self.session_id)[:13]} is incomplete: {calls} no token counts, or a model "
-            f"without a known price{named}; `localops prices set` adds a price"
-        )
+        why = "; ".join(reasons) or "neither model nor token counts were given"
+        say(f"the cost of session {str(self.session_id)[:13]} is incomplete: {calls} no price ({why})")
 
     def _close(self) -> None:
         """Leave the scope and the client's list."""

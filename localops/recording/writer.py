@@ -46,7 +46,7 @@ class Writer:
         self.text = encoder.text
         self._short = encoder.short_texts
         self._folder = folder
-        self._prices = prices
+        self.prices = prices
 
     # Events
 
@@ -103,7 +103,7 @@ class Writer:
         unbilled: bool = False,
     ) -> Row:
         """Return the row of an event with its model, tokens and cost, which is 0 for a call that was not billed."""
-        measures = of_llm(event, at, self.text, self._prices) if isinstance(event, LLMEvent) else of_tool(event)
+        measures = of_llm(event, at, self.text, self.prices) if isinstance(event, LLMEvent) else of_tool(event)
         if wrong := unusable(event):
             more = {**wrong, **more}
         if unbilled:

@@ -138,3 +138,28 @@ def test_last_of_an_empty_home_is_not_found(command: Command) -> None:
     code, _, err = command("analytics", "last")
     assert code == 1
     assert "localops demo" in err
+
+
+def test_agents_of_one_name_are_one_line_for_people(command: Command, told: Told) -> None:
+    """The table adds them up and shows how many they are; JSON has each of them."""
+    session = localops.start_session()
+    for number in range(3):
+        agent = session.create_agent(name="researcher", agent_id=f"r{number}")
+        session.record(ActionEvent(action_type="look", agent_id=agent))
+    session.record(ActionEvent(action_type="look", agent_id=session.create_agent(name="writer")))
+    session.end_session("Success")
+    lines = [line.split() for line in command("analytics", "last")[1].splitlines()]
+    assert [line[:4] for line in lines if line[:1] == ["researcher"]] == [["researcher", "(3", "agents)", "3"]]
+    assert [line[:2] for line in lines if line[:1] == ["writer"]] == [["writer", "1"]]
+    assert len(told("analytics", "last")["by_agent"]) == 4
+
+
+def test_a_cost_that_is_incomplete_says_why(capsys: pytest.CaptureFixture[str]) -> None:
+    """Models that have no price, and those whose calls came without tokens, are told apart."""
+    session = localops.start_session()
+    session.record(LLMEvent(model="my-local", prompt_tokens=5, completion_tokens=5))
+    session.record(LLMEvent(model="gpt-4o"))
+    session.end_session("Success")
+    warning = capsys.readouterr().err
+    assert "2 LLM calls have no price (no price is known for my-local: `localops prices set` adds one; " in warning
+    assert "calls of gpt-4o came without token counts)" in warning
