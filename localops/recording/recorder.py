@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     R = TypeVar("R")
 
 _AGAIN = 0.5  # seconds until a first row that no place took is tried again
-_SESSION = rows.COLUMNS.index("session")
+_ID, _SESSION, _KIND = (rows.COLUMNS.index(name) for name in ("id", "session", "kind"))
 
 new_id, now_ns = clock.new_id, clock.now_ns
 
@@ -98,7 +98,7 @@ class Recorder:
         else:
             id, beside = self._given_id(event._id, at)
             row = self._event_row(event, id, at, parent, agent, more=beside)
-        if not self._append(row, row[3] == "error" and self.journal.sync_due()):
+        if not self._append(row, row[_KIND] == "error" and self.journal.sync_due()):
             self._not_written()
         event._id, event._ended, event.recorded = id, at, True
 
@@ -137,8 +137,8 @@ class Recorder:
             note_recorded(event.exception, self.session, parent)
 
     def _write_recorded(self, event: Event, row: Row, at: int) -> None:
-        self.write(row, sync=row[3] == "error" and self.journal.sync_due())
-        event._id, event._ended, event.recorded = row[0], at, True
+        self.write(row, sync=row[_KIND] == "error" and self.journal.sync_due())
+        event._id, event._ended, event.recorded = row[_ID], at, True
 
     def _id_of(self, event: Event, at: int) -> tuple[bytes, Mapping[str, object]]:
         """Return the id of an event's row, and what its body says of the one that the program chose."""

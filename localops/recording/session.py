@@ -499,7 +499,8 @@ class Session:
         if not totals:
             return None
         # `analytics` names these figures. It takes two milliseconds to load, at the end of every program.
-        cost, unpriced = totals[0][_COST], totals[0][_UNPRICED]
+        (figures,) = totals
+        cost, unpriced = figures[_COST], figures[_UNPRICED]
         self._warn_unpriced(unpriced)
         return in_dollars(cost)
 
