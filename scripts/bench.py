@@ -327,7 +327,8 @@ def warm_analytics(session: Session) -> float:
 def cold_analytics(path: str, session: bytes) -> float:
     """Milliseconds from opening the journal to the figures, in a process that has just started."""
     code = (
-        "import time\nfrom localops import analytics\nfrom localops.reader import Reader\nbegan = time.perf_counter()\n"
+        "import time\nfrom localops.journal.reader import Reader\nfrom localops.reading import analytics\n"
+        "began = time.perf_counter()\n"
         f"figures = analytics.totals(Reader({path!r}), bytes.fromhex({session.hex()!r}))\n"
         "analytics.contract(figures, running=False)\n"
         "print((time.perf_counter() - began) * 1000)"

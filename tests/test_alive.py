@@ -13,7 +13,7 @@ from localops.journal import participants
 from tests import programs
 
 _TAKE_PART = (
-    "import sys, os\nfrom localops.alive import Participant\nmine = Participant(sys.argv[1])\n"
+    "import sys, os\nfrom localops.journal.participants import Participant\nmine = Participant(sys.argv[1])\n"
     "print(mine.id.hex(), flush=True)\nsys.stdin.readline()\n"
 )
 
@@ -58,7 +58,9 @@ def test_sweeping_takes_only_the_dead() -> None:
 
 def test_who_begins_while_others_sweep_is_seen() -> None:
     """Participants that come while their folder is swept all the time hold a lock that others see."""
-    sweeper = "import sys\nfrom localops import alive\nwhile True: alive.sweep(sys.argv[1], set())"
+    sweeper = (
+        "import sys\nfrom localops.journal import participants\nwhile True: participants.sweep(sys.argv[1], set())"
+    )
     program = programs.start(sweeper, programs.project())
     try:
         for _ in range(300):
@@ -90,7 +92,7 @@ def test_a_file_that_is_swept_before_it_is_locked_is_made_again(monkeypatch: pyt
 def test_one_at_a_time() -> None:
     """What must not be done twice at a time is refused to whoever comes second."""
     os.makedirs(programs.project())
-    code = "import sys\nfrom localops import alive\nwith alive.alone(sys.argv[1]): print('in')"
+    code = "import sys\nfrom localops.journal import participants\nwith participants.alone(sys.argv[1]): print('in')"
     with participants.alone(programs.project()):
         assert "BlockingIOError" in programs.run(code, programs.project()).stderr
     assert programs.run(code, programs.project()).stdout == "in\n"

@@ -42,7 +42,8 @@ def test_only_digests_name_blobs(name: str) -> None:
 def test_no_room_leaves_nothing_behind(tmp_path: Path) -> None:
     """A blob that could not be written whole is an OSError, and no part of it stays."""
     code = (
-        "import resource, signal, sys\nfrom localops import blobs\nsignal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "import resource, signal, sys\nfrom localops.journal import blobs\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\nblobs.keep(sys.argv[1], b'x' * 300_000)"
     )
     assert "OSError" in programs.run(code, tmp_path).stderr

@@ -313,7 +313,7 @@ def test_a_large_wal_that_nobody_holds_is_emptied(home: Path, monkeypatch: pytes
     """It is not this look that holds it."""
     monkeypatch.setattr(doctor, "LARGE_WAL", 1)
     code = (
-        "import os, sys\nfrom localops.journal import Journal\nfrom localops import rows\n"
+        "import os, sys\nfrom localops.journal.journal import Journal\nfrom localops.journal import rows\n"
         "journal = Journal(sys.argv[1])\njournal.append(rows.make('clock', bytes(16), id=bytes(16), at_ns=1))\n"
         "os._exit(0)\n"
     )

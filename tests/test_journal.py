@@ -578,7 +578,8 @@ def _nfs(folder: str) -> str:
 
 
 _WRITER = (
-    "import sys, os\nfrom localops.journal import Journal\nfrom localops import clock, rows\n"
+    "import sys, os\nfrom localops import clock\nfrom localops.journal import rows\n"
+    "from localops.journal.journal import Journal\n"
     "journal = Journal(sys.argv[1], mountinfo=sys.argv[2])\nat = clock.now_ns()\n"
     "for n in range(20):\n"
     "    journal.append(rows.make('action', bytes(15) + b'x', id=clock.new_id(at), at_ns=at, name=str(n)))\n"

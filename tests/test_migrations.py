@@ -219,7 +219,7 @@ def test_a_migration_that_is_killed_leaves_the_journal_as_it_was(older: str, tmp
 def test_many_processes_that_come_at_once_migrate_once(older: str, tmp_path: Path) -> None:
     """Recorders that meet an older journal together all write to it, and spill nothing."""
     code = (
-        "import sys\nfrom localops.journal import Journal\nfrom tests.made import event\n"
+        "import sys\nfrom localops.journal.journal import Journal\nfrom tests.made import event\n"
         "print('up', flush=True)\nsys.stdin.readline()\njournal = Journal(sys.argv[1])\n"
         "assert all([journal.append(event(f'{sys.argv[2]} {n}')) for n in range(20)])\n"
         "print(journal.counts['spilled'])\njournal.close()\n"

@@ -221,7 +221,7 @@ def test_what_is_no_file_of_ours_is_not_read(tmp_path: Path) -> None:
 def test_a_full_disk_leaves_whole_lines(tmp_path: Path) -> None:
     """With no room for a line nothing of it stays, and the caller is told; with room again it goes on."""
     code = (
-        "import resource, signal, sys\nfrom localops.spill import Spill\nfrom tests.made import event\n"
+        "import resource, signal, sys\nfrom localops.journal.spill import Spill\nfrom tests.made import event\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\nmine = Spill(sys.argv[1])\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))\n"
         "print(sum(mine.write(event('x' * 100)) for _ in range(30)))\n"

@@ -71,7 +71,7 @@ def is_sound(folder: str) -> bool:
 def appends(folder: str, *rows: str) -> None:
     """Another process writes some rows and ends."""
     code = EVENT + (
-        "import sys\nfrom localops.journal import Journal\n"
+        "import sys\nfrom localops.journal.journal import Journal\n"
         "journal = Journal(sys.argv[1])\nassert all([journal.append(event(name)) for name in sys.argv[2:]])\n"
         "assert journal.counts['spilled'] == 0\njournal.close()\n"
     )
@@ -140,7 +140,7 @@ def test_an_idle_recorder_changes_over_before_it_writes(journal: Journal, folder
 def test_a_reader_makes_no_harm_of_a_removed_shm(journal: Journal, folder: str) -> None:
     """A reader that opens the journal and stays is no reason for writers to believe what it believes."""
     code = (
-        "import sys\nfrom localops.reader import Reader\nwith Reader(sys.argv[1]) as reader:\n"
+        "import sys\nfrom localops.journal.reader import Reader\nwith Reader(sys.argv[1]) as reader:\n"
         "    for _ in sys.stdin:\n"
         "        print(reader.ask(\"select count(*) from event where kind = 'action'\")[0][0], flush=True)\n"
     )
@@ -170,7 +170,8 @@ def test_a_reader_makes_no_harm_of_a_removed_shm(journal: Journal, folder: str) 
 def test_who_is_writing_is_waited_for(journal: Journal, folder: str) -> None:
     """A transaction that is open when -shm goes is finished before anybody writes beside it."""
     code = EVENT + (
-        "import os, sys, time\nfrom localops.journal import Journal\nfrom localops.journal_file import INSERT\n"
+        "import os, sys, time\n"
+        "from localops.journal.journal import Journal\nfrom localops.journal.journal_file import INSERT\n"
         "journal = Journal(sys.argv[1])\njournal.append(event('first'))\n"
         "def work(execute):\n"
         "    execute(INSERT, event('slow'))\n"
@@ -293,7 +294,7 @@ def test_a_copy_that_was_cut_off_is_finished(journal: Journal, folder: str) -> N
 def test_a_wal_stays_short_under_many_writers(folder: str) -> None:
     """While several processes write in tight loops the WAL is emptied now and then, as it is under one."""
     code = EVENT + (
-        "import sys, time\nfrom localops.journal import Journal\n"
+        "import sys, time\nfrom localops.journal.journal import Journal\n"
         "journal, until = Journal(sys.argv[1]), time.monotonic() + 2\n"
         "journal.append(event('first'))\nprint('up', flush=True)\n"
         "while time.monotonic() < until or journal.counts['recorded'] < 200:\n"

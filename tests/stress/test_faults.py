@@ -115,7 +115,7 @@ def test_nowhere_to_write_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_a_file_that_may_not_grow() -> None:
     """With a limit on how large files may get, rows that no longer fit are spilled, and come in later."""
     code = (
-        "import resource, signal, sys\nfrom localops.journal import Journal\nfrom tests.made import event\n"
+        "import resource, signal, sys\nfrom localops.journal.journal import Journal\nfrom tests.made import event\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\nresource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))\n"
         "journal = Journal(sys.argv[1])\n"
         "kept = [journal.append(event(str(n), body='{}' + ' ' * 2_000)) for n in range(250)]\n"
