@@ -171,7 +171,8 @@ def has_journals(folder: str) -> bool:
 def lost(folder: str) -> str:
     """Return what to do about a data folder that has journals and no keys."""
     return (
-        f"{folder} has journals, and {session_state.HUB} is missing: restore it from the backup of this hub; "
+        f"{folder} has journals, and {session_state.HUB} is missing: "
+        f"restore {session_state.HUB} from the backup of this hub; "
         "with --new (of `localops hub serve` and `localops hub key create`) a new hub begins here, under another id "
         "and without keys"
     )
