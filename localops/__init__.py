@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from localops.errors import BudgetExceeded, LocalopsError
     from localops.recording.context import carry
     from localops.recording.events import ActionEvent, ErrorEvent, Event, LLMEvent, ToolEvent
+    from localops.recording.operation import Operation
     from localops.recording.session import Session
 
 __all__ = [
@@ -55,6 +56,7 @@ __all__ = [
     "Event",
     "LLMEvent",
     "LocalopsError",
+    "Operation",
     "Session",
     "ToolEvent",
     "add_tags",
@@ -85,6 +87,7 @@ _ELSEWHERE = {
     "Config": "config",
     "BudgetExceeded": "errors",
     "LocalopsError": "errors",
+    "Operation": "recording.operation",
     "Session": "recording.session",
     "carry": "recording.context",
     **dict.fromkeys(("ActionEvent", "ErrorEvent", "Event", "LLMEvent", "ToolEvent"), "recording.events"),
@@ -93,7 +96,7 @@ _ELSEWHERE = {
 
 # Names of AgentOps that are in a module of ours: the error for them here names it.
 _NAMES_OF_MODULES = {
-    "decorators": "agent guardrail operation task tool trace workflow",
+    "decorators": "agent guardrail llm operation task tool trace workflow",
     "agentops": "Client ERROR SUCCESS TraceContext TraceState UNSET ValidationError get_client "
     "print_validation_summary track_endpoint track_tool validate_trace_spans",
 }

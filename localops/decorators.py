@@ -18,7 +18,8 @@ from localops.errors import NoSession
 from localops.interruption import deliver, hold, is_programs, waiting
 from localops.output import say_once
 from localops.recording.context import Stay, around, parameters, scope
-from localops.recording.operation import Operation
+from localops.recording.events import LLMEvent
+from localops.recording.operation import OperationRows
 from localops.recording.session import Session
 from localops.recording.usage import nano, say_unusable
 
@@ -125,8 +126,9 @@ class _Plan:
             return None
         params = self.given(args, kwargs) if self.request and session.config.capture else None
         agent = _agent_of(args[0], session) if args else None
+        call, params = _llm_call(params) if self.kind == "llm" else (None, params)
         operation = session.begin(
-            self.kind, self.name, params, agent=agent, tags=self.tags, cost=self.cost, more=self.more
+            self.kind, self.name, params, agent=agent, tags=self.tags, cost=self.cost, more=self.more, call=call
         )
         if operation is None:
             return None
@@ -145,12 +147,21 @@ class _Plan:
         return _Run(self, session) if session is not None else None
 
 
+def _llm_call(params: dict[str, Any] | None) -> tuple[LLMEvent, dict[str, Any] | None]:
+    """Return the LLM call that a function makes, and those of its arguments that are not in it."""
+    rest = dict(params or {})
+    given = next((name for name in ("messages", "prompt", "input") if name in rest), None)
+    prompt = rest.pop(given) if given is not None else None
+    model, provider = (rest.pop(name) if isinstance(rest.get(name), str) else None for name in ("model", "provider"))
+    return LLMEvent(prompt=prompt, model=model, provider=provider), rest or None
+
+
 class _Call(Stay):
     """A call that is an operation."""
 
     __slots__ = ("operation", "over", "plan", "session")
 
-    def __init__(self, plan: _Plan, session: Session, operation: Operation) -> None:
+    def __init__(self, plan: _Plan, session: Session, operation: OperationRows) -> None:
         self.plan, self.session, self.operation, self.over = plan, session, operation, False
         self._token = None
         agent = operation.id if operation.kind == "agent" else operation.agent
@@ -175,7 +186,7 @@ class _Call(Stay):
         self.over = True
         fields: dict[str, object] = {} if yielded is None else {"yielded": yielded}
         if isinstance(error, Exception):
-            self.operation.finish(fields, failed=True)
+            self.operation.finish(fields, failed=True, error=error)
             self.operation.error(error)
         else:
             self.operation.finish({**fields, "ended_by": type(error).__name__}, failed=True)
@@ -560,6 +571,9 @@ agent = _decorator("agent", "Each instance of the class (or call of the function
 workflow = _decorator("workflow", "Each call is a workflow: an operation that others happen in.")
 operation = _decorator("operation", "Each call is an operation.")
 task = _decorator("task", "Each call is a task: an operation under another name.")
+llm = _decorator(
+    "llm", "Each call is a call of a language model; its tokens are read from the response that it returns."
+)
 tool = _decorator("tool", "Each call is a tool call; `cost=` says what it costs in US dollars.")
 guardrail = _decorator("guardrail", "Each call is a guardrail; `spec=` says of what: 'input' or 'output'.")
 
@@ -590,6 +604,7 @@ def track_agent(name: str | None = None) -> Callable[[F], F]:
 __all__ = [
     "agent",
     "guardrail",
+    "llm",
     "operation",
     "record_action",
     "record_function",

@@ -28,8 +28,8 @@ _KEYS = (
     " huggingface hf perplexity tavily pinecone aws gcp github gitlab slack stripe sendgrid twilio"
 )
 _PASSES = "db database user smtp imap mail email ftp ldap http proxy login admin root mysql postgres pg redis mongo"
-# The special tokens of a tokenizer.
-_PIECES = "eos bos pad unk sep cls mask eot eod eom bot stop image audio video special"
+# The special tokens of a tokenizer, and the first token of an answer.
+_PIECES = "first eos bos pad unk sep cls mask eot eod eom bot stop image audio video special"
 NAME = (
     rf"(?i:pass[ _.-]?(?:words?|wd|phrase)|(?:{_KEYS.replace(' ', '|')})[ _.-]?keys?|(?:{_PASSES.replace(' ', '|')})"
     r"[ _.-]?pass|authorization|credentials?|key[ _.-]data|mnemonic|(?:seed|recovery)[ _.-]?phrase)"

@@ -195,7 +195,10 @@ class ActionEvent(Event):
 
 
 class ToolEvent(Event):
-    """A tool the agent called."""
+    """A tool the agent called.
+
+    `call_id` is the id under which a model asked for it, `definition` what the model knew of the tool.
+    """
 
     any_type = False
     plain = False
@@ -214,6 +217,8 @@ class ToolEvent(Event):
         name: str | None = None,
         logs: object = None,
         *,
+        call_id: str | None = None,
+        definition: object = None,
         cost: float | None = None,
         tags: Iterable[str] | str | None = None,
     ) -> None:
@@ -230,20 +235,21 @@ class ToolEvent(Event):
             tags=tags,
         )
         self.logs = logs
+        self.call_id = call_id
+        self.definition = definition
         self.cost = cost
 
     def fields(self) -> dict[str, object]:
-        """What goes into the body of its row, beside the columns."""
-        found = super().fields()
-        if self.logs is not None:
-            found["logs"] = self.logs
-        return found
+        """Return what goes into the body of its row, beside the columns."""
+        return {**super().fields(), **_given(self, ("call_id", "definition", "logs"))}
 
 
 class LLMEvent(Event):
     """A call of a language model.
 
-    `cost` is in US dollars; left out, it is worked out from the model, the tokens and the price table.
+    `prompt` is the text or the messages, `params` the parameters of the request (temperature, …).  `cost` is in
+    US dollars; left out, it is worked out from the model, the tokens and the price table.  `time_to_first_token`
+    is in seconds.
     """
 
     any_type = False
@@ -271,7 +277,17 @@ class LLMEvent(Event):
         cached_tokens: int | None = None,
         cache_write_tokens: int | None = None,
         reasoning_tokens: int | None = None,
+        input_audio_tokens: int | None = None,
+        output_audio_tokens: int | None = None,
         provider: str | None = None,
+        system_instructions: object = None,
+        tool_definitions: object = None,
+        tool_calls: object = None,
+        finish_reason: str | Sequence[str] | None = None,
+        response_id: str | None = None,
+        response_model: str | None = None,
+        stream: bool | None = None,
+        time_to_first_token: float | None = None,
         name: str | None = None,
         tags: Iterable[str] | str | None = None,
     ) -> None:
@@ -297,16 +313,42 @@ class LLMEvent(Event):
         self.cached_tokens = cached_tokens
         self.cache_write_tokens = cache_write_tokens
         self.reasoning_tokens = reasoning_tokens
+        self.input_audio_tokens = input_audio_tokens
+        self.output_audio_tokens = output_audio_tokens
         self.provider = provider
+        self.system_instructions = system_instructions
+        self.tool_definitions = tool_definitions
+        self.tool_calls = tool_calls
+        self.finish_reason = finish_reason
+        self.response_id = response_id
+        self.response_model = response_model
+        self.stream = stream
+        self.time_to_first_token = time_to_first_token
 
     def fields(self) -> dict[str, object]:
-        """What goes into the body of its row, beside the columns."""
-        found = super().fields()
-        for name in ("prompt", "completion", "provider", "thread_id", "cache_write_tokens"):
-            value = getattr(self, name)
-            if value is not None:
-                found[name] = value
-        return found
+        """Return what goes into the body of its row, beside the columns."""
+        return {**super().fields(), **_given(self, REQUEST), **_given(self, REPLY)}
+
+    def request(self) -> dict[str, object]:
+        """Return what is known before the call: the fields that an operation opens with."""
+        return _given(self, ("params", *REQUEST))
+
+    def reply(self) -> dict[str, object]:
+        """Return what is known after the call: the fields that an operation ends with."""
+        return _given(self, ("returns", *REPLY))
+
+
+REQUEST = tuple("prompt system_instructions tool_definitions stream provider thread_id".split())
+REPLY = tuple(
+    "completion tool_calls finish_reason response_id response_model time_to_first_token cache_write_tokens"
+    " input_audio_tokens output_audio_tokens".split()
+)
+
+
+def _given(event: Event, names: Iterable[str]) -> dict[str, object]:
+    """Return the fields of an event that have a value."""
+    fields = {name: getattr(event, name) for name in names}
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 class ErrorEvent(Event):
@@ -380,6 +422,17 @@ def kind_of(event_type: object, otherwise: str) -> str:
         return kind_of(describe(event_type), otherwise) if is_given(event_type) else otherwise
     kind = rows.PLURALS.get(event_type, event_type)
     return f"user:{kind}" if kind in rows.BOOKS or kind == "agent" else kind
+
+
+_OPERATIONS = frozenset("operation llm tool agent workflow task guardrail action".split())
+
+
+def operation_kind(kind: object) -> str:
+    """Return the kind of an operation for the word that a program uses for it."""
+    if type(kind) is str and kind in _OPERATIONS:
+        return kind
+    known = kind_of(kind, "operation")
+    return "user:error" if known == "error" else known
 
 
 def to_id(value: object) -> bytes:

@@ -1,28 +1,52 @@
 """An operation: something that begins in a session and ends, in two rows of which neither repeats the other.
 
-When the process dies in between, the row it opened with is the witness of where.
+When the process dies in between, the row it opened with is the witness of where.  `OperationRows` writes the two rows
+and is what decorators use; `Operation` is what a program opens and closes by hand.
 """
 
 from __future__ import annotations
 
+import uuid
+
 from localops import clock
-from localops.recording.events import ErrorEvent
-from localops.recording.recorder import note_recorded, was_recorded_inside
+from localops.interruption import deliver, waiting
+from localops.output import say_once
+from localops.recording import events
+from localops.recording.context import Stay
+from localops.recording.events import ErrorEvent, LLMEvent
+from localops.recording.recorder import is_unbilled, note_recorded, was_recorded_inside
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
+    from typing import Protocol, Self
 
     from localops.journal.rows import Row
+    from localops.recording.context import Scope
+    from localops.recording.events import Timestamp
     from localops.recording.recorder import Recorder
+    from localops.recording.writer import Measures
+
+    class Session(Protocol):
+        """What an operation needs of the session that it is made by, which stands above."""
+
+        def here(self) -> Scope:
+            """Return the place in the session where the calling code is."""
+
+        def check_budget(self) -> None:
+            """Raise BudgetExceeded when the budget is spent."""
+
 
 new_id, now_ns = clock.new_id, clock.now_ns
 
 
-class Operation:
-    """Something that has begun in a session and will end: what a decorator opens around a function."""
+class OperationRows:
+    """The two rows of something that has begun in a session and will end.
 
-    __slots__ = ("_cost", "_head", "_recorder", "_tags", "agent", "id", "kind", "parent")
+    An LLM call is given as `call`: its request goes into the first row, its answer, tokens and cost into the second.
+    """
+
+    __slots__ = ("_call", "_cost", "_head", "_recorder", "_tags", "agent", "id", "kind", "parent")
 
     def __init__(
         self,
@@ -33,44 +57,297 @@ class Operation:
         agent: bytes | None,
         tags: Iterable[str] | None,
         cost: float | None,
+        call: LLMEvent | None = None,
+        start: int | None = None,
     ) -> None:
         self.kind, self.parent, self.agent = kind, parent, agent
-        self._recorder, self._cost = recorder, cost
+        self._recorder, self._cost, self._call = recorder, cost, call
         writer = recorder.writer
         self._tags = writer.tags_text(tags) if tags is not None else None
-        start = now_ns()
-        self.id = new_id(start)
-        self._head = (self.id, kind, writer.text(name), parent, agent, start)
+        began = now_ns() if start is None else start
+        self.id = new_id(began)
+        self._head = (self.id, kind, writer.text(name), parent, agent, began)
 
-    def open(self, params: object, more: Mapping[str, object] | None) -> None:
-        """Write that it has begun."""
-        recorder, kind = self._recorder, self.kind
+    @property
+    def began(self) -> int:
+        """When it began, in nanoseconds since 1970."""
+        return self._head[-1]
+
+    def open(self, params: object, more: Mapping[str, object] | None, *, at: int | None = None) -> None:
+        """Write that it has begun; `at` is when, where its start was given."""
+        recorder, kind, call = self._recorder, self.kind, self._call
         fields = {"params": params} if params is not None else {}
         if more:
             fields.update(more)
-        row = recorder.writer.opening(self._head, fields)
+        model = None
+        if call is not None:
+            fields.update(call.request())
+            model = recorder.writer.text(call.model, 256) if call.model is not None else None
+        row = recorder.writer.opening(self._head, fields, at, model)
         # A wait is about to begin: what led to it should be safe from a power cut as well.
         recorder.write(row, sync=(kind == "tool" or kind == "llm") and recorder.journal.sync_due())
 
-    def finish(self, fields: dict[str, object], *, failed: bool = False) -> None:
-        """Write that it has ended, and with what."""
-        self._recorder.guarded(lambda: self._finish(fields, failed))
+    def finish(
+        self,
+        fields: dict[str, object],
+        *,
+        failed: bool = False,
+        error: BaseException | str | None = None,
+        end: int | None = None,
+    ) -> None:
+        """Write that it has ended, and with what; `error` is why it failed, `end` when it ended if not now."""
+        self._recorder.guarded(lambda: self._finish(fields, failed, error, end))
 
-    def _finish(self, fields: dict[str, object], failed: bool) -> None:
-        recorder = self._recorder
+    def _finish(
+        self, fields: dict[str, object], failed: bool, error: BaseException | str | None, end: int | None
+    ) -> None:
+        recorder, call, at = self._recorder, self._call, now_ns()
         if recorder.attention:
             recorder.attend()
-        row = recorder.writer.closing(self._head, now_ns(), fields, self._cost, self._tags, failed=failed)
+        measures: Measures | None = None
+        if call is not None:
+            call.returns = fields.pop("returns", call.returns)
+            unbilled = error is not None and is_unbilled(call, _error_event(error))
+            measures, about = recorder.writer.call_measures(call, at, unbilled=unbilled)
+            fields = {**call.reply(), **about, **fields}
+        row = recorder.writer.closing(
+            self._head, at, fields, self._cost, self._tags, failed=failed, end=end, measures=measures
+        )
         recorder.write(row)
+        if call is not None:
+            recorder.warn_unpriced(call, row)
 
-    def error(self, exception: BaseException) -> None:
-        """Record the exception that it failed with, linked to it, unless it was recorded further in."""
+    def error(self, error: BaseException | str) -> None:
+        """Record what it failed with, linked to it; an exception that was recorded further in is not recorded again."""
         recorder = self._recorder
-        if not was_recorded_inside(exception, recorder.session, self.id):
-            journal = recorder.journal
-            recorder.guarded(lambda: journal.append(self._error_row(exception), sync=journal.sync_due()))
-        note_recorded(exception, recorder.session, self.parent)
+        if isinstance(error, str):
+            self._record_error(error)
+            return
+        if not was_recorded_inside(error, recorder.session, self.id):
+            self._record_error(error)
+        note_recorded(error, recorder.session, self.parent)
 
-    def _error_row(self, exception: BaseException) -> Row:
-        event, at = ErrorEvent(exception=exception), now_ns()
+    def _record_error(self, error: BaseException | str) -> None:
+        journal = self._recorder.journal
+        self._recorder.guarded(lambda: journal.append(self._error_row(error), sync=journal.sync_due()))
+
+    def _error_row(self, error: BaseException | str) -> Row:
+        event, at = _error_event(error), now_ns()
         return self._recorder.writer.operation_error(self._head, event, new_id(at), at)
+
+
+def _error_event(error: BaseException | str) -> ErrorEvent:
+    """Return the error event of an exception, or of words for what went wrong."""
+    if isinstance(error, BaseException):
+        return ErrorEvent(exception=error)
+    event = ErrorEvent(error_type="Error", details=error, logs="")
+    event.logs = None  # without one, it would take the traceback of whatever is being handled
+    return event
+
+
+class Operation:
+    """Something that a program opens and closes by hand: a step, a tool call, a call of a language model.
+
+    Made by `Session.operation`.  In a `with` statement what happens inside belongs to it; without one, call `open`
+    and `close`, from any thread or task.  The row that it opens with is written before `open` returns, so a process
+    that dies in the middle leaves a trace of where.
+
+    >>> import localops
+    >>> session = localops.init()
+    >>> with session.operation("look up", kind="tool", params={"query": "tides"}) as lookup:
+    ...     lookup.returns({"hits": 3})
+    >>> session.get_analytics()["Tool calls"]
+    1
+    """
+
+    __slots__ = (
+        "_begin",
+        "_call",
+        "_error",
+        "_extra",
+        "_failed",
+        "_left_open",
+        "_rows",
+        "_session",
+        "_stay",
+        "kind",
+        "name",
+    )
+
+    def __init__(
+        self,
+        session: Session,
+        kind: str,
+        name: str,
+        call: LLMEvent | None,
+        begin: Callable[[], OperationRows | None],
+    ) -> None:
+        self.kind = kind
+        self.name = name
+        self._session = session
+        self._call = call
+        self._begin = begin
+        self._rows: OperationRows | None = None
+        self._stay: Stay | None = None
+        self._extra: dict[str, object] = {}
+        self._failed = False
+        self._error: BaseException | str | None = None
+        self._left_open: list[None] = []  # one item while it is open: whichever thread takes it, closes
+
+    @property
+    def id(self) -> uuid.UUID | None:
+        """The id of its rows; None before it is opened."""
+        return uuid.UUID(bytes=self._rows.id) if self._rows is not None else None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is opened and not closed."""
+        return bool(self._left_open)
+
+    def open(self) -> Self:
+        """Write the row that it begins with; what is recorded now does not belong to it unless it is in `inside`."""
+        if self._rows is not None:
+            say_once("operation opened twice", f"the operation {self.name!r} was opened before: it is opened once")
+            return self
+        self._rows = self._begin()
+        self._left_open.append(None)
+        return self
+
+    def close(self, error: BaseException | None = None, *, end: Timestamp | None = None) -> None:
+        """Write the row that it ends with, once; an exception makes it failed and is recorded with it.
+
+        `end` is when it ended, where that is not now.
+        """
+        try:
+            self._left_open.pop()
+        except IndexError:
+            if self._rows is None:
+                say_once("operation not open", f"the operation {self.name!r} was closed before it was opened")
+            return
+        self._close(error, events.to_ns(end) if end is not None else None)
+        self._check_budget()
+
+    def returns(self, value: object) -> None:
+        """Keep what it returned; the response of a model library also gives model, tokens and finish reason."""
+        if self._call is not None:
+            self._call.returns = value
+        else:
+            self._extra["returns"] = value
+
+    def usage(
+        self,
+        *,
+        model: str | None = None,
+        provider: str | None = None,
+        prompt_tokens: int | None = None,
+        completion_tokens: int | None = None,
+        cached_tokens: int | None = None,
+        cache_write_tokens: int | None = None,
+        reasoning_tokens: int | None = None,
+        input_audio_tokens: int | None = None,
+        output_audio_tokens: int | None = None,
+        cost: float | None = None,
+    ) -> None:
+        """Keep what an LLM call used; what is left out stays as it was."""
+        figures = {name: value for name, value in locals().items() if name != "self" and value is not None}
+        self._set("usage", figures)
+
+    def answer(
+        self,
+        completion: object = None,
+        *,
+        tool_calls: object = None,
+        finish_reason: object = None,
+        response_id: str | None = None,
+        response_model: str | None = None,
+        time_to_first_token: float | None = None,
+    ) -> None:
+        """Keep what a language model answered; what is left out stays as it was."""
+        figures = {name: value for name, value in locals().items() if name != "self" and value is not None}
+        self._set("answer", figures)
+
+    def _set(self, what: str, figures: Mapping[str, object]) -> None:
+        if self._call is None:
+            say_once(
+                f"{what} of {self.kind}",
+                f"{what}() is for operations of kind 'llm', not {self.kind!r}: the figures are kept but do not count",
+            )
+            self._extra.update(figures)
+            return
+        for name, value in figures.items():
+            setattr(self._call, name, value)
+
+    def first_token(self) -> None:
+        """Note that the first part of a streamed answer is here; only the first such note counts."""
+        if self._call is not None and self._rows is not None and self._call.time_to_first_token is None:
+            self._call.time_to_first_token = (now_ns() - self._rows.began) / 1e9
+
+    def note(self, **fields: object) -> None:
+        """Keep more facts about it, beside the others in the row that it ends with."""
+        self._extra.update(fields)
+
+    def fail(self, error: BaseException | str | None = None) -> None:
+        """Mark it as failed; an exception, or the words for what went wrong, is recorded as its error."""
+        self._failed = True
+        if error is not None:
+            self._error = error if isinstance(error, BaseException) else events.describe(error)
+
+    def inside(self) -> Stay:
+        """Return a context manager: what is recorded in it, in whichever thread, belongs to this operation."""
+        return Stay(self.place)
+
+    @property
+    def place(self) -> Scope:
+        """Where what is inside of it belongs: its session, itself, its agent."""
+        rows = self._rows
+        if rows is None:  # not opened, or not recorded: what is inside belongs to what surrounds it
+            return self._session.here()
+        return (self._session, rows.id, rows.id if rows.kind == "agent" else rows.agent)
+
+    def _check_budget(self) -> None:
+        if self._call is not None or self.kind == "tool":
+            self._session.check_budget()
+
+    def _close(self, error: BaseException | str | None, end: int | None) -> None:
+        rows = self._rows
+        if rows is None:
+            return
+        fields = self._extra
+        if isinstance(error, BaseException) and not isinstance(
+            error, Exception
+        ):  # cancelled or interrupted: no error of its own
+            rows.finish({**fields, "ended_by": type(error).__name__}, failed=True, end=end)
+            return
+        error = error if error is not None else self._error
+        rows.finish(fields, failed=self._failed or error is not None, error=error, end=end)
+        if error is not None:
+            rows.error(error)
+
+    def __enter__(self) -> Self:
+        self.open()
+        self._stay = self.inside()
+        self._stay.__enter__()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if self._stay is not None:
+            self._stay.leave()
+        try:
+            self._left_open.pop()
+        except IndexError:
+            return
+        self._close(error, None)
+        if error is None:
+            self._check_budget()
+        if waiting:
+            deliver()
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        self.__exit__(kind, error, trace)
+
+    def __repr__(self) -> str:
+        state = "open" if self._left_open else "closed" if self._rows is not None else "not opened"
+        return f"<Operation {self.kind} {self.name!r}, {state}>"

@@ -116,18 +116,23 @@ class Recorder:
         id, beside = self._id_of(event, at)
         row = self.writer.measured_event(event, id, at, parent, agent, failed, beside, unbilled=unbilled)
         self._write_recorded(event, row, at)
-        if self.budget is not None and isinstance(event, LLMEvent) and is_unpriced(row):
-            self.budget.warn_unpriced(event)
+        if isinstance(event, LLMEvent):
+            self.warn_unpriced(event, row)
+
+    def warn_unpriced(self, call: LLMEvent, row: Row) -> None:
+        """Warn of an LLM call that cannot count towards the budget, where there is one."""
+        if self.budget is not None and is_unpriced(row):
+            self.budget.warn_unpriced(call)
 
     def _record_error(self, event: ErrorEvent, at: int, parent: bytes | None, agent: bytes | None) -> None:
         """Write an error after the event that it happened in, and link the two."""
         trigger, failed = trigger_of(event), None
         if trigger is not None and not trigger.recorded:
-            self._record_measured(trigger, at, parent, agent, 1, unbilled=_is_unbilled(trigger, event))
+            self._record_measured(trigger, at, parent, agent, 1, unbilled=is_unbilled(trigger, event))
             trigger.failed = True
         elif trigger is not None and not trigger.failed:  # its row cannot change any more: this one says that it failed
             failed = 1
-            if _is_unbilled(trigger, event):
+            if is_unbilled(trigger, event):
                 self._price_failed_call(trigger)
         id, beside = self._id_of(event, at)
         self._write_recorded(event, self.writer.error(event, id, at, parent, agent, failed, beside), at)
@@ -386,7 +391,8 @@ class Recorder:
         return session_state.declared(story)
 
 
-def _is_unbilled(call: Event, error: ErrorEvent) -> bool:
+def is_unbilled(call: Event, error: ErrorEvent) -> bool:
+    """Return whether an LLM call failed before it was billed."""
     if not isinstance(call, LLMEvent):
         return False
     from localops.recording import billing  # most programs never need it

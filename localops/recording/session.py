@@ -20,8 +20,8 @@ from localops.output import say, say_once
 from localops.reading.session_state import failure_reason
 from localops.recording import events
 from localops.recording.context import NOWHERE, Stay, around, parameters, scope
-from localops.recording.events import ErrorEvent, Event
-from localops.recording.operation import Operation
+from localops.recording.events import ErrorEvent, Event, LLMEvent
+from localops.recording.operation import Operation, OperationRows
 from localops.recording.recorder import is_recorded
 
 TYPE_CHECKING = False
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from localops.config import Config
     from localops.reading.analytics import Totals
     from localops.recording.context import Scope
+    from localops.recording.events import Timestamp
     from localops.recording.recorder import Recorder
 
     P = ParamSpec("P")
@@ -43,8 +44,8 @@ _COST, _UNPRICED = 11, 12  # where the query `totals` has them
 # What a session offers to programs; its other names are for the rest of the package.
 _FOR_PROGRAMS = frozenset(
     "add_tags config create_agent end_session end_state end_state_reason end_timestamp env event_counts events "
-    "get_analytics host_env init_timestamp is_running leave name patch project_id record session_id session_url "
-    "set_tags set_video tags token_cost update_metadata video".split()
+    "get_analytics host_env init_timestamp is_running leave name operation patch project_id record session_id "
+    "session_url set_tags set_video tags token_cost update_metadata video".split()
 )
 _PATIENCE = 1.0  # seconds that an unasked end waits for one that another thread is writing
 _NAP = 0.005
@@ -217,7 +218,7 @@ class Session:
         if waiting:
             deliver()
         if recorder.budget is not None and written and not event.plain:
-            recorder.budget.check(self, self.config.on_budget)
+            self.check_budget()
 
     def _record_again(self, event: Event, at: int, error: BaseException) -> bool:
         """Write an event whose recording ended in an exception, unless it was written before that."""
@@ -251,6 +252,66 @@ class Session:
 
         self.recorder.guarded(record)
 
+    def operation(
+        self,
+        name: str,
+        kind: str = "operation",
+        *,
+        params: object = None,
+        prompt: object = None,
+        model: str | None = None,
+        provider: str | None = None,
+        system_instructions: object = None,
+        tool_definitions: object = None,
+        stream: bool | None = None,
+        parent: Operation | None = None,
+        agent_id: uuid.UUID | str | None = None,
+        tags: Iterable[str] | str | None = None,
+        cost: float | None = None,
+        start: Timestamp | None = None,
+        **more: object,
+    ) -> Operation:
+        """Return an operation to open and close by hand, or in a `with` statement.
+
+        kind: "llm", "tool", "agent", "workflow", "task", "guardrail", "action", "operation", or a word of your own.
+        params: what it is given; of an LLM call, the parameters of the request beside the prompt.
+        prompt, model, provider, system_instructions, tool_definitions, stream: of an LLM call.
+        parent: the operation it belongs to [the one that the calling code is in].
+        start: when it began [when it is opened]. cost: in US dollars, where it is known before.
+        Other keywords are kept with it.
+        """
+        kind = events.operation_kind(kind)
+        call = None
+        if kind == "llm":
+            call = LLMEvent(
+                prompt=prompt,  # type: ignore[arg-type]  # messages of any shape are kept
+                model=model,
+                provider=provider,
+                system_instructions=system_instructions,
+                tool_definitions=tool_definitions,
+                stream=stream,
+                cost=cost,
+            )
+        else:
+            of_call = {
+                "prompt": prompt,
+                "model": model,
+                "provider": provider,
+                "system_instructions": system_instructions,
+                "tool_definitions": tool_definitions,
+                "stream": stream,
+            }
+            more.update((key, value) for key, value in of_call.items() if value is not None)
+        agent = self.recorder.writer.agent_id(agent_id) if agent_id is not None else None
+        began = events.to_ns(start) if start is not None else None
+
+        def begin() -> OperationRows | None:
+            return self.begin(
+                kind, name, params, agent=agent, tags=tags, cost=cost, more=more, parent=parent, call=call, start=began
+            )
+
+        return Operation(self, kind, name, call, begin)
+
     def begin(
         self,
         kind: str,
@@ -258,37 +319,36 @@ class Session:
         params: object = None,
         *,
         agent: bytes | None = None,
-        tags: Iterable[str] | None = None,
+        tags: Iterable[str] | str | None = None,
         cost: float | None = None,
         more: Mapping[str, object] | None = None,
-    ) -> Operation | None:
-        """Write that an operation has begun, and give back what ends it; None when that could not be done.
+        parent: Operation | None = None,
+        call: LLMEvent | None = None,
+        start: int | None = None,
+    ) -> OperationRows | None:
+        """Write that an operation has begun, and return what ends it; None when that could not be done.
 
         If the process dies before its end, this row is the witness of where it died; `more` goes into its
         body, beside the params.  BudgetExceeded is raised here when the session's budget is spent.
         """
-        recorder = self.recorder
-        if recorder.budget is not None:
-            recorder.budget.check(self, self.config.on_budget)
-        begun = recorder.guarded(lambda: self._begin(kind, name, params, agent, tags, cost, more))
+        self.check_budget()
+
+        def write() -> OperationRows:
+            if self.recorder.attention:
+                self.recorder.attend()
+            _, outer, current = self.here() if parent is None else parent.place
+            at = now_ns() if start is not None else None
+            rows = OperationRows(self.recorder, kind, name, outer, agent or current, tags, cost, call, start)
+            rows.open(params, more, at=at)
+            return rows
+
+        begun = self.recorder.guarded(write)
         return begun[0] if begun is not None else None
 
-    def _begin(
-        self,
-        kind: str,
-        name: str,
-        params: object,
-        agent: bytes | None,
-        tags: Iterable[str] | None,
-        cost: float | None,
-        more: Mapping[str, object] | None,
-    ) -> Operation:
-        if self.recorder.attention:
-            self.recorder.attend()
-        _, parent, current = self.here()
-        operation = Operation(self.recorder, kind, name, parent, agent or current, tags, cost)
-        operation.open(params, more)
-        return operation
+    def check_budget(self) -> None:
+        """Raise BudgetExceeded, or call the hook, when the session has spent its budget."""
+        if self.recorder.budget is not None:
+            self.recorder.budget.check(self, self.config.on_budget)
 
     def here(self) -> Scope:
         """Where in this session the calling code is: in which operation, as which agent."""

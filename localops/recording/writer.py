@@ -103,12 +103,11 @@ class Writer:
         unbilled: bool = False,
     ) -> Row:
         """Return the row of an event with its model, tokens and cost, which is 0 for a call that was not billed."""
-        measures = of_llm(event, at, self.text, self.prices) if isinstance(event, LLMEvent) else of_tool(event)
-        if wrong := unusable(event):
-            more = {**wrong, **more}
-        if unbilled:
-            measures, more = (*measures[:-1], 0), {**more, "billed": False}
-        return self.event(event, id, at, parent, agent, measures, failed, more)
+        if isinstance(event, LLMEvent):
+            measures, about = self.call_measures(event, at, unbilled=unbilled)
+        else:
+            measures, about = of_tool(event), unusable(event) or {}
+        return self.event(event, id, at, parent, agent, measures, failed, {**about, **more} if about else more)
 
     def error(
         self,
@@ -148,11 +147,15 @@ class Writer:
 
     # Operations
 
-    def opening(self, head: Head, fields: dict[str, object]) -> Row:
-        """Return the row that an operation opens with."""
+    def opening(self, head: Head, fields: dict[str, object], at: int | None = None, model: str | None = None) -> Row:
+        """Return the row that an operation opens with; `at` is when it is written, where that is not its start."""
         id, kind, name, parent, agent, start = head
         body = self.encode(fields) if fields else None
-        return plain(id, rows.OPEN, self.session, kind, name, parent, agent, start, None, body)
+        when, began = (start, None) if at is None else (at, start)
+        if model is None:
+            return plain(id, rows.OPEN, self.session, kind, name, parent, agent, when, began, body)
+        columns = (id, rows.OPEN, self.session, kind, name, parent, agent, when, began, None)
+        return seal((*columns, model, *UNMEASURED[1:], None, None, FORMAT), body)
 
     def closing(
         self,
@@ -163,14 +166,30 @@ class Writer:
         tags: str | None = None,
         *,
         failed: bool = False,
+        end: int | None = None,
+        measures: Measures | None = None,
     ) -> Row:
-        """Return the row that an operation ends with, which repeats nothing of its opening but what it is."""
+        """Return the row that an operation ends with, which repeats nothing of its opening but what it is.
+
+        `end` is when it ended, where that is not when it is written.
+        """
         id, kind, name, parent, agent, start = head
-        body, price = self.encode(fields) if fields else None, nano(cost)
-        if tags is None and price is None and not failed:
-            return plain(id, rows.DONE, self.session, kind, name, parent, agent, at, start, body)
-        columns = (id, rows.DONE, self.session, kind, name, parent, agent, at, start, None)
-        return seal((*columns, *UNMEASURED[:5], price, 1 if failed else None, tags, FORMAT), body)
+        body = self.encode(fields) if fields else None
+        if measures is None:
+            price = nano(cost)
+            if tags is None and price is None and not failed and end is None:
+                return plain(id, rows.DONE, self.session, kind, name, parent, agent, at, start, body)
+            measures = (*UNMEASURED[:5], price)
+        columns = (id, rows.DONE, self.session, kind, name, parent, agent, at, start, end)
+        return seal((*columns, *measures, 1 if failed else None, tags, FORMAT), body)
+
+    def call_measures(self, call: LLMEvent, at: int, *, unbilled: bool) -> tuple[Measures, dict[str, object]]:
+        """Return model, tokens and cost of an LLM call, and what its body is to say of figures that do not count."""
+        measures: Measures = of_llm(call, at, self.text, self.prices)
+        more = dict(unusable(call) or {})
+        if unbilled:
+            measures, more = (*measures[:-1], 0), {**more, "billed": False}
+        return measures, more
 
     def operation_error(self, head: Head, event: ErrorEvent, id: bytes, at: int) -> Row:
         """Return the row of an exception that ended an operation, linked to it."""
