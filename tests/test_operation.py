@@ -300,3 +300,70 @@ def test_a_decorated_function_is_a_call_of_a_model(session: Session) -> None:
     assert (event["kind"], event["model"], event["params"]) == ("llm", "gpt-4o", {"temperature": 0.2})
     assert event["prompt"] == [{"role": "user", "content": "hi"}]
     assert event["returns"] == "gpt-4o at 0.2 has 1"
+
+
+# One call, recorded twice
+
+
+def test_a_call_in_an_open_call_is_the_same_one(session: Session) -> None:
+    """A call of a framework and that of the client it uses are one, with the figures of the inner one."""
+    with session.operation("framework", "llm", model="gpt-4o") as outer:
+        with session.operation("client", "llm", model="gpt-4o") as inner:
+            inner.usage(prompt_tokens=1000, completion_tokens=10)
+        with session.operation("client again", "llm", model="gpt-4o") as inner:
+            inner.usage(prompt_tokens=1000, completion_tokens=10)
+    events = by_name(session)
+    assert (events["framework"]["tokens_in"], events["framework"]["tokens_out"]) == (2000, 20)
+    assert events["framework"]["cost"] == 2 * (1000 * 2500 + 10 * 10_000)
+    assert (events["client"]["kind"], events["client"]["parent"]) == ("llm_copy", str(outer.id))
+    assert events["client"]["prompt_tokens"] == 1000
+    figures = session.get_analytics()
+    assert (figures["LLM calls"], figures["Cost"]) == (1, "0.005200")
+
+
+def test_an_outer_call_with_figures_of_its_own_keeps_them(session: Session) -> None:
+    """Nothing is added to what the framework itself says."""
+    with session.operation("framework", "llm", model="gpt-4o") as outer:
+        with session.operation("client", "llm", model="gpt-4o") as inner:
+            inner.usage(prompt_tokens=1000, completion_tokens=10)
+        session.record(localops.LLMEvent(model="gpt-4o", prompt_tokens=1000, completion_tokens=10, name="by hand"))
+        outer.usage(prompt_tokens=7, completion_tokens=1)
+    assert by_name(session)["framework"]["tokens_in"] == 7
+    figures = session.get_analytics()
+    assert (figures["LLM calls"], figures["Cost"]) == (1, "0.000028")
+
+
+def _by_itself(session: Session, **figures: Any) -> None:
+    """Record a call as an instrumentor does, without a line of the program."""
+    call = localops.LLMEvent(model="gpt-4o", prompt="hi")
+    rows = session.begin("llm", "by itself", call=call, by_itself=True)
+    assert rows is not None
+    for name, value in figures.items():
+        setattr(call, name, value)
+    rows.finish({})
+
+
+def test_a_call_that_records_itself_is_not_counted_by_hand_as_well(
+    session: Session, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Before, around or after it: what a program writes about the call is kept, and the call counts once."""
+    around = localops.LLMEvent(prompt="hi", model="gpt-4o", name="around")
+    _by_itself(session, prompt_tokens=10, completion_tokens=2, response_id="r-1")
+    around.completion = "ho"
+    session.record(around)
+    _by_itself(session, prompt_tokens=10, completion_tokens=2, response_id="r-2")
+    session.record(localops.LLMEvent(name="with tokens", model="openai/gpt-4o", prompt_tokens=10, completion_tokens=2))
+    _by_itself(session, prompt_tokens=10, completion_tokens=2, response_id="r-3")
+    session.record(localops.LLMEvent(name="with its id", response_id="r-3"))
+    session.record(localops.LLMEvent(name="another model", model="claude-3-opus", prompt_tokens=10))
+    session.record(localops.LLMEvent(name="with nothing"))
+    kinds = {event["name"]: event["kind"] for event in session.events if event["name"] != "by itself"}
+    assert kinds == {
+        "around": "llm_copy",
+        "with tokens": "llm_copy",
+        "with its id": "llm_copy",
+        "another model": "llm",
+        "with nothing": "llm",
+    }
+    assert session.get_analytics()["LLM calls"] == 5
+    assert capfd.readouterr().err.count("was recorded by hand, too") == 1

@@ -14,7 +14,8 @@ from localops.output import say_once
 from localops.recording import events
 from localops.recording.context import Stay
 from localops.recording.events import ErrorEvent, LLMEvent
-from localops.recording.recorder import is_unbilled, note_recorded, was_recorded_inside
+from localops.recording.recorder import COPY, SeenCall, is_unbilled, note_recorded, was_recorded_inside
+from localops.recording.usage import in_words, together
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from localops.recording.context import Scope
     from localops.recording.events import Timestamp
     from localops.recording.recorder import Recorder
-    from localops.recording.writer import Measures
+    from localops.recording.usage import Measures
 
     class Session(Protocol):
         """What an operation needs of the session that it is made by, which stands above."""
@@ -44,9 +45,25 @@ class OperationRows:
     """The two rows of something that has begun in a session and will end.
 
     An LLM call is given as `call`: its request goes into the first row, its answer, tokens and cost into the second.
+    One that opens in an LLM call which is open is the same call, seen further in (a framework's, and that of the client
+    it uses): it is kept as a copy, which counts as nothing.
     """
 
-    __slots__ = ("_call", "_cost", "_head", "_recorder", "_tags", "agent", "id", "kind", "parent")
+    __slots__ = (
+        "__weakref__",
+        "_by_itself",
+        "_call",
+        "_cost",
+        "_head",
+        "_outer",
+        "_recorder",
+        "_tags",
+        "agent",
+        "id",
+        "inner",
+        "kind",
+        "parent",
+    )
 
     def __init__(
         self,
@@ -59,14 +76,23 @@ class OperationRows:
         cost: float | None,
         call: LLMEvent | None = None,
         start: int | None = None,
+        *,
+        by_itself: bool = False,
     ) -> None:
+        self._outer = recorder.open_calls.get(parent) if call is not None and parent is not None else None
+        if self._outer is not None:
+            kind = COPY
         self.kind, self.parent, self.agent = kind, parent, agent
         self._recorder, self._cost, self._call = recorder, cost, call
+        self._by_itself = by_itself  # no line of the program made it: it may be recorded by hand as well
+        self.inner: list[Measures] = []  # of the same call, as seen further in
         writer = recorder.writer
         self._tags = writer.tags_text(tags) if tags is not None else None
         began = now_ns() if start is None else start
         self.id = new_id(began)
         self._head = (self.id, kind, writer.text(name), parent, agent, began)
+        if call is not None:
+            recorder.open_calls[self.id] = self
 
     @property
     def began(self) -> int:
@@ -82,6 +108,7 @@ class OperationRows:
         model = None
         if call is not None:
             fields.update(call.request())
+        if call is not None and self._outer is None:
             model = recorder.writer.text(call.model, 256) if call.model is not None else None
         row = recorder.writer.opening(self._head, fields, at, model)
         # A wait is about to begin: what led to it should be safe from a power cut as well.
@@ -110,12 +137,26 @@ class OperationRows:
             unbilled = error is not None and is_unbilled(call, _error_event(error))
             measures, about = recorder.writer.call_measures(call, at, unbilled=unbilled)
             fields = {**call.reply(), **about, **fields}
+            if self._outer is not None:
+                if not failed:
+                    self._outer.inner.append(measures)
+                fields, measures = {**fields, **in_words(measures)}, None
+            elif self.inner:
+                measures = together(measures, self.inner)
+            recorder.open_calls.pop(self.id, None)
         row = recorder.writer.closing(
             self._head, at, fields, self._cost, self._tags, failed=failed, end=end, measures=measures
         )
         recorder.write(row)
-        if call is not None:
-            recorder.warn_unpriced(call, row)
+        if call is None or self._outer is not None or measures is None:
+            return
+        recorder.warn_unpriced(call, row)
+        if self._by_itself and not failed:
+            recorder.recent_calls.append(SeenCall(self.id, call, self.began, at, measures))
+
+    def seen_inside(self, event: LLMEvent, at: int) -> None:
+        """Keep the figures of the same call, as a program recorded it by hand further in."""
+        self.inner.append(self._recorder.writer.call_measures(event, at, unbilled=False)[0])
 
     def error(self, error: BaseException | str) -> None:
         """Record what it failed with, linked to it; an exception that was recorded further in is not recorded again."""

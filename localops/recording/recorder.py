@@ -7,7 +7,9 @@ records, and asks the journal about it.  What it writes is made by `writer.py`.
 from __future__ import annotations
 
 import os
+import weakref
 from _thread import get_ident
+from collections import deque
 
 from localops import clock
 from localops.errors import JournalError
@@ -23,7 +25,7 @@ from localops.recording.writer import NO_FIELDS, is_unpriced, trigger_of
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import Any, TypeVar
+    from typing import Any, Protocol, TypeVar
 
     from localops.config import Config
     from localops.journal.journal import Journal
@@ -31,10 +33,23 @@ if TYPE_CHECKING:
     from localops.reading.session_state import Standing
     from localops.recording.budget import Budget
     from localops.recording.events import Event
+    from localops.recording.usage import Measures
     from localops.recording.writer import Writer
 
     R = TypeVar("R")
 
+    class OperationRows(Protocol):
+        """What is needed here of an LLM call that is open; its class stands above."""
+
+        inner: list[Measures]
+
+        def seen_inside(self, event: LLMEvent, at: int) -> None:
+            """Keep the figures of the same call, as it was seen further in."""
+
+
+COPY = "llm_copy"  # the kind of a second record of an LLM call, which counts as nothing
+_RECENT = 64  # calls that recorded themselves
+_SOON_NS = 60_000_000_000
 _AGAIN = 0.5  # seconds until a first row that no place took is tried again
 _ID, _SESSION, _KIND = (rows.COLUMNS.index(name) for name in ("id", "session", "kind"))
 
@@ -68,6 +83,10 @@ class Recorder:
         """Something is to be done before the next row: see `attend`."""
         self.has_ended = False
         self.budget: Budget | None = None
+        self.open_calls: weakref.WeakValueDictionary[bytes, OperationRows] = weakref.WeakValueDictionary()
+        """The LLM calls that are open, by id: what is seen of one further in is the same call."""
+        self.recent_calls: deque[SeenCall] = deque(maxlen=_RECENT)
+        """Calls that recorded themselves and have ended: a program may record them by hand, too."""
         self._append = journal.append
         self._event_row = writer.event
         self._config = config
@@ -114,10 +133,30 @@ class Recorder:
     ) -> None:
         """Write an event with its model, tokens and cost."""
         id, beside = self._id_of(event, at)
+        if isinstance(event, LLMEvent) and (seen := self._seen(event, at, parent)) is not None:
+            self._write_recorded(event, self.writer.copy_of_call(event, id, at, parent, agent, seen, beside), at)
+            return
         row = self.writer.measured_event(event, id, at, parent, agent, failed, beside, unbilled=unbilled)
         self._write_recorded(event, row, at)
         if isinstance(event, LLMEvent):
             self.warn_unpriced(event, row)
+
+    def _seen(self, event: LLMEvent, at: int, parent: bytes | None) -> bytes | None:
+        """Return the id of the call that an event is the second record of; None for a call of its own."""
+        if not self.recent_calls and not self.open_calls:
+            return None
+        if parent is not None and parent in self.open_calls:
+            self.open_calls[parent].seen_inside(event, at)
+            return parent
+        for seen in reversed(self.recent_calls):
+            if seen.is_of(event, at):
+                self.recent_calls.remove(seen)
+                say_once(
+                    "call recorded twice",
+                    "an LLM call that records itself was recorded by hand, too: the event is kept, and counted once",
+                )
+                return seen.id
+        return None
 
     def warn_unpriced(self, call: LLMEvent, row: Row) -> None:
         """Warn of an LLM call that cannot count towards the budget, where there is one."""
@@ -389,6 +428,42 @@ class Recorder:
             hold_if_programs(error)
             return None
         return session_state.declared(story)
+
+
+class SeenCall:
+    """A call that recorded itself and has ended."""
+
+    __slots__ = ("_call", "_end", "_measures", "_start", "id")
+
+    def __init__(self, id: bytes, call: LLMEvent, start: int, end: int, measures: Measures) -> None:
+        self.id = id
+        self._call, self._start, self._end, self._measures = call, start, end, measures
+
+    def is_of(self, event: LLMEvent, at: int) -> bool:
+        """Return whether an event that is recorded at a time is about this call.
+
+        It is by its response, else by model and tokens where nothing differs: made before the call and recorded
+        after it, as AgentOps' programs do, or recorded soon after it with the same tokens.
+        """
+        if event.response_id is not None and self._call.response_id is not None:
+            return event.response_id == self._call.response_id
+        model, tokens_in, tokens_out, *_ = self._measures
+        if not _may_be_same_model(event.model, model):
+            return False
+        pairs = ((event.prompt_tokens, tokens_in), (event.completion_tokens, tokens_out))
+        if any(one is not None and other is not None and one != other for one, other in pairs):
+            return False
+        around = event._began <= self._start and at >= self._end
+        same_tokens = all(one is not None and one == other for one, other in pairs)
+        return around or (same_tokens and at - self._end <= _SOON_NS)
+
+
+def _may_be_same_model(one: object, other: object) -> bool:
+    """Return whether two names may be of one model: gateways put a provider before it, answers a date behind it."""
+    if not isinstance(one, str) or not isinstance(other, str):
+        return True
+    one, other = one.rpartition("/")[2], other.rpartition("/")[2]
+    return one.startswith(other) or other.startswith(one)
 
 
 def is_unbilled(call: Event, error: ErrorEvent) -> bool:

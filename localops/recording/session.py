@@ -325,11 +325,13 @@ class Session:
         parent: Operation | None = None,
         call: LLMEvent | None = None,
         start: int | None = None,
+        by_itself: bool = False,
     ) -> OperationRows | None:
         """Write that an operation has begun, and return what ends it; None when that could not be done.
 
         If the process dies before its end, this row is the witness of where it died; `more` goes into its
-        body, beside the params.  BudgetExceeded is raised here when the session's budget is spent.
+        body, beside the params.  `by_itself` is for what no line of the program records.  BudgetExceeded is raised
+        here when the session's budget is spent.
         """
         self.check_budget()
 
@@ -338,7 +340,9 @@ class Session:
                 self.recorder.attend()
             _, outer, current = self.here() if parent is None else parent.place
             at = now_ns() if start is not None else None
-            rows = OperationRows(self.recorder, kind, name, outer, agent or current, tags, cost, call, start)
+            rows = OperationRows(
+                self.recorder, kind, name, outer, agent or current, tags, cost, call, start, by_itself=by_itself
+            )
             rows.open(params, more, at=at)
             return rows
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from localops.encoding.pricing import Prices
     from localops.recording.events import Event, LLMEvent
 
+    Measures = tuple[Any, ...]  # as in UNMEASURED
+
 UNMEASURED = (None, None, None, None, None, None)  # model, four token counts, cost
 # An event of another class that counts as an LLM call carries no usage: there is nothing that could have a price.
 NO_USAGE = (None, None, None, None, None, 0)
@@ -110,6 +112,28 @@ def whole(value: Any) -> int | None:
         if not issubclass(type(value), str) and not attempt(lambda: bool(value == number), False):
             return None  # a part of a token is none: 1.5
     return number if 0 <= number <= _MOST_TOKENS else None
+
+
+_MEASURES = "model prompt_tokens completion_tokens cached_tokens reasoning_tokens".split()
+
+
+def in_words(measures: Measures) -> dict[str, object]:
+    """Return model and tokens as a body keeps them, of a call that they do not count for."""
+    return {name: value for name, value in zip(_MEASURES, measures, strict=False) if value is not None}
+
+
+def together(measures: Measures, inner: list[Measures]) -> Measures:
+    """Return the figures of a call; where it has none, those of the same call as it was seen further in.
+
+    A call that was tried again was made as often as it was seen.
+    """
+    model, tokens_in, tokens_out, *_, cost = measures
+    if tokens_in is not None or tokens_out is not None or cost is not None:
+        return measures
+    models, *counts = zip(*inner, strict=True)
+    sums = (None if None in column else sum(column) for column in counts[-1:])
+    known = (sum(filter(None, column)) if any(each is not None for each in column) else None for column in counts[:-1])
+    return (model or models[0], *known, *sums)
 
 
 def of_tool(event: Event) -> tuple[Any, ...]:

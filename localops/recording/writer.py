@@ -14,18 +14,17 @@ from localops.journal import blobs, rows
 from localops.output import say_once
 from localops.recording import events
 from localops.recording.events import LLMEvent
-from localops.recording.usage import NO_USAGE, UNMEASURED, given_times, nano, of_llm, of_tool, unusable
+from localops.recording.usage import NO_USAGE, UNMEASURED, given_times, in_words, nano, of_llm, of_tool, unusable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import Any
 
     from localops.encoding.pricing import Prices
     from localops.journal.rows import Row
     from localops.recording.events import ErrorEvent, Event
+    from localops.recording.usage import Measures
 
-    Measures = tuple[Any, ...]  # model, four token counts, cost
     Head = tuple[bytes, str, str, bytes | None, bytes | None, int]  # an operation: id, kind, name, parent, agent, start
 
 NO_FIELDS: Mapping[str, object] = {}
@@ -108,6 +107,34 @@ class Writer:
         else:
             measures, about = of_tool(event), unusable(event) or {}
         return self.event(event, id, at, parent, agent, measures, failed, {**about, **more} if about else more)
+
+    def copy_of_call(
+        self,
+        event: LLMEvent,
+        id: bytes,
+        at: int,
+        parent: bytes | None,
+        agent: bytes | None,
+        of: bytes,
+        more: Mapping[str, object],
+    ) -> Row:
+        """Return the row of an LLM call that is recorded already: what the event says, and no figure that counts."""
+        measures, about = self.call_measures(event, at, unbilled=False)
+        fields = {**event.fields(), **in_words(measures), **about, **more, "copy_of": rows.id_text(of)}
+        start, end = given_times(event, fields)
+        return rows.make(
+            "llm_copy",
+            self.session,
+            id=id,
+            at_ns=at,
+            name=self.text(event.name) if event.name is not None else None,
+            parent=parent,
+            agent=self.agent_id(event.agent_id) if event.agent_id is not None else agent,
+            start_ns=start,
+            end_ns=end,
+            tags=self.tags_text(event.tags) if event.tags is not None else None,
+            body=self.encode(fields),
+        )
 
     def error(
         self,
