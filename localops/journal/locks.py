@@ -21,6 +21,7 @@ import struct
 import sys
 import time
 from functools import partial
+from itertools import repeat
 
 from localops.interruption import hold_if_programs, pass_on
 
@@ -212,8 +213,7 @@ class Descriptors:
         self.handles.extend(map(os.open, (path,), (os.O_RDONLY | os.O_CLOEXEC,)))
 
     def __exit__(self, *_: object) -> None:
-        while self.handles:
-            any(map(os.close, map(self.handles.pop, (-1,))))  # in one call, as above
+        any(map(os.close, map(self.handles.pop, [-1] * len(self.handles))))  # in one call, as above
         # `__del__` is not called unless this is interrupted: an exception that comes where it begins is lost.
         self.__class__ = _Closed  # type: ignore[assignment]
 
@@ -233,8 +233,9 @@ class high_descriptors(Descriptors):  # noqa: N801 (used like a function, and ch
         try:
             if _able and _may_open(4 * _LOW):
                 self.open(os.devnull)
+                another = map(self.handles.append, map(os.dup, repeat(self.handles[0])))
                 while self.handles[-1] < _LOW:
-                    self.handles.extend(map(os.dup, self.handles[:1]))
+                    next(another)  # opened and kept in one call, as above
         except OSError as error:  # no more can be had: then a low one has to do
             pass_on(error)
         except BaseException:  # of a signal handler: nothing is opened inside
