@@ -542,17 +542,17 @@ def _redact_at_the_start() -> Any:
 def test_the_first_texts_are_searched_like_all_others() -> None:
     """The words that are looked for until a pattern is compiled are in every text that the pattern finds."""
     module = _redact_at_the_start()
-    words = [*_SUSPECT.splitlines(), *_SUSPECT.split(), *re.findall(r"\S+ \S+", _SUSPECT)]
+    words = [*_SUSPECT.splitlines(), *_SUSPECT.split(), *re.findall(r"\S+ \S+", _SUSPECT), "bearer x", "basic x"]
     texts = {(word + end).encode() for word in words for end in ("", "=", " is ", '":')}
     found = set()
-    for name in ("_k", "_p", "_c", "_u"):
+    for name in ("_k", "_p", "_c", "_u", "_b", "_underscore"):
         made = inspect.getclosurevars(getattr(module, name)).nonlocals
         search = re.compile(made["pattern"].replace("THEN", module._THEN).encode()).search
         for text in texts:
             first = module._search(name, made["pattern"], *made["words"])
             assert bool(first(text)) == bool(search(text)), (name, text)
             found.add((name, bool(search(text))))
-    assert len(found) == 8
+    assert len(found) == 12
 
 
 def test_names_of_the_environment_are_judged_by_the_pattern_of_secret_names() -> None:

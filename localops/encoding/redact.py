@@ -380,7 +380,7 @@ _THEN = (
 )
 
 
-def _search(name: str, pattern: str, *words: bytes) -> Callable[[bytes], object]:
+def _search(name: str, pattern: str, *words: bytes) -> Callable[..., re.Match[bytes] | None]:
     """Return a search that looks for words first; one of them is in every text that matches the pattern.
 
     Compiling the patterns takes longer than all else at the start of a program, and a short one never needs most of
@@ -388,7 +388,7 @@ def _search(name: str, pattern: str, *words: bytes) -> Callable[[bytes], object]
     """
     texts = iter(range(_FEW_TEXTS))
 
-    def search(plain: bytes) -> object:
+    def search(plain: bytes) -> re.Match[bytes] | None:
         if next(texts, None) is not None and not any(word in plain for word in words):
             return None
         compiled = re.compile(pattern.replace("THEN", _THEN).encode()).search
@@ -416,12 +416,14 @@ _p = _search(
 )
 _c = _search("_c", r"cre(?:ts?|dentials?)THEN", b"cret", b"credential")
 _u = _search("_u", r"u(?=th)th(?:orization)?THEN", b"uth")
-_b = re.compile(rb"b(?=e|a)(?:earer |asic )").search
-_underscore = re.compile(
-    rb"_(?:_(?=[a-z])(?=[a-z_]{0,64}?(?:pass|pwd|token|secret|key|auth|cookie|credential|user|phrase))"
-    rb"|u(?:(?=[ =\\\"'])|s[0-9])|p(?:[^ \\\"_](?:(?<= _p.)|(?<=\\[nrt]_p.))| (?=[^ ]{1,64} )(?<= _p ))|a (?<= _a )"
-    rb"|([a-z0-9_+/]{20}(?<!_[0-9a-f]{4}_.{15})))"
-).search
+_b = _search("_b", r"b(?=e|a)(?:earer |asic )", b"bearer ", b"basic ")
+_underscore = _search(
+    "_underscore",
+    r"_(?:_(?=[a-z])(?=[a-z_]{0,64}?(?:pass|pwd|token|secret|key|auth|cookie|credential|user|phrase))"
+    r"|u(?:(?=[ =\\\"'])|s[0-9])|p(?:[^ \\\"_](?:(?<= _p.)|(?<=\\[nrt]_p.))| (?=[^ ]{1,64} )(?<= _p ))|a (?<= _a )"
+    r"|([a-z0-9_+/]{20}(?<!_[0-9a-f]{4}_.{15})))",
+    b"_",
+)
 # These are compiled when they are first used, as the signs that they look for may not come up at all.
 _discord = Later(rb"[a-z0-9_]{6}_[a-z0-9_]{27}")
 _equals = Later(rb"=(?<=[gey]=)(?:(?<=[?&;6]sig=)|(?<=[?&;]code=)|(?<=[_?&;6]signature=))")
