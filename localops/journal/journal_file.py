@@ -17,7 +17,6 @@ import apsw
 
 from localops import clock, host, interruption
 from localops.config import JOURNAL
-from localops.encoding import encode
 from localops.errors import ForeignJournal, JournalError, NewerJournal
 from localops.journal import participants, parts, rows, sql
 from localops.journal.locks import MARK, TAKEN, Watch, bar_lost, high_descriptors, sqlite_name
@@ -534,6 +533,8 @@ def is_interruption(error: BaseException) -> bool:
 
 def own_row(kind: str, session: bytes, body: Mapping[str, object], name: str | None = None) -> Row:
     """Return a row of the journal's own."""
+    from localops.encoding import encode  # loaded late, as a command that only folds needs no orjson
+
     at = clock.now_ns()
     text = encode.dumps(body).decode()
     return rows.make(kind, session, id=clock.new_id(at), at_ns=at, name=name, body=text)

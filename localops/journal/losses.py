@@ -10,7 +10,7 @@ from _thread import get_ident
 from localops import interruption
 from localops.journal import rows
 from localops.journal.journal_file import INSERT, own_row
-from localops.journal.spill import Spill, lines
+from localops.journal.spill import Spill
 from localops.output import counted, say
 
 TYPE_CHECKING = False
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from localops.journal.journal_file import JournalFile
     from localops.journal.rows import Row
-
-lines()  # now: while the interpreter goes down, a row can still be spilled, but nothing can be imported
 
 _SPILLED = 0  # instead of a thread: the row of an id waits in a spill file
 
