@@ -253,9 +253,10 @@ class JournalFile:
         connection.set_busy_handler(self.busy)
         _check_ours(connection)
         mode = "delete" if self.network else "wal"
+        # First: a new file is switched to WAL by a transaction, which would otherwise sync its rollback journal twice.
+        connection.pragma("synchronous", "full" if self.power or self.network else "normal")
         if connection.pragma("journal_mode", mode) != mode:
             raise apsw.CantOpenError(f"SQLite cannot use its {mode} mode here")
-        connection.pragma("synchronous", "full" if self.power or self.network else "normal")
         connection.pragma("journal_size_limit", 16 << 20)
         connection.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
         connection.config(apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0)
@@ -588,7 +589,7 @@ def migrate(connection: apsw.Connection) -> None:
             for (view,) in connection.execute("select name from sqlite_schema where type = 'view'").fetchall():
                 connection.execute(f'drop view "{view}"')
             for script in sql.migrations(version):
-                connection.execute(script).fetchall()
+                connection.execute(script, can_cache=False).fetchall()
             if version == 0:
                 connection.execute("insert into mark values(1, 0)")
                 connection.execute("insert into meta values('writer', '1'), ('about', ?)", (_ABOUT,))

@@ -22,14 +22,14 @@ ROWS = 300
 class Run:
     """A journal recorded onto a disk that remembers, and what had been promised when."""
 
-    def __init__(self, folder: Path, durability: str, seed: int, *, lying: bool = False) -> None:
+    def __init__(self, folder: Path, durability: str, seed: int, *, lying: bool = False, rows: int = ROWS) -> None:
         self.disk = Disk(f"disk-{durability}-{lying}-{seed}")
         self.disk.lying = lying
         self.durability, random = durability, Random(seed)
         self.acknowledged: list[tuple[int, int]] = []  # moment, row
         self.synced: list[tuple[int, int]] = []
         journal = Journal(str(folder / "run"), durability=durability, vfs=self.disk.name)
-        for n in range(ROWS):
+        for n in range(rows):
             sync = n % 50 == 0
             body = encode.dumps({"x": "y" * random.choice((10, 500, 6_000))}).decode()
             assert journal.append(event(str(n), body=body), sync=sync)
@@ -92,6 +92,21 @@ def test_a_power_cut_takes_nothing_that_was_promised(tmp_path: Path, durability:
     print(durability, seen)
     assert (seen["corrupt"], seen["broken promises"], seen["holes"]) == (0, 0, 0)
     assert durability == "process" or seen["lost"] == 0
+
+
+@pytest.mark.foreign_open
+@pytest.mark.parametrize(("durability", "syncs"), [("power", 2), ("process", 1)])
+def test_the_first_moments_of_a_journal_can_be_its_last(tmp_path: Path, durability: str, syncs: int) -> None:
+    """A power cut at any step of making the file leaves none that is corrupt; no step is synced more than it has to."""
+    disk = Run(tmp_path, durability, 3, rows=1).disk
+    assert [(what, name) for what, name, *_ in disk.log].count(("sync", "journal.db-journal")) == syncs
+    random = Random(4)
+    for moment in range(30):
+        for number in range(10):
+            image = tmp_path / f"{moment}-{number}"
+            image.mkdir()
+            disk.cut(moment, str(image), random)
+            assert survivors(image) is not None, moment
 
 
 @pytest.mark.foreign_open
