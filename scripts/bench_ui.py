@@ -23,8 +23,8 @@ from localops import clock
 from localops.encoding import encode
 from localops.journal import rows
 from localops.journal.journal import Journal
-from localops.server.catalogue import SORTS
-from localops.server.reading import HomeReader
+from localops.server.home_reader import HomeReader
+from localops.server.session_index import SORTS
 
 if TYPE_CHECKING:
     from scripts.bench import Bench

@@ -20,7 +20,7 @@ from localops.reading.snapshot import Snapshot
 from localops.recording.billing import is_unbilled
 from localops.recording.events import ActionEvent, ErrorEvent, LLMEvent, ToolEvent
 from localops.recording.session import Session
-from localops.server import details, timeline
+from localops.server import session_details, timeline
 
 
 @pytest.fixture
@@ -221,7 +221,7 @@ def test_the_page_says_that_calls_were_not_billed(failed: Session) -> None:
 
     with Home(str(Path(failed._journal.folder).parent)) as home:
         project, id = home.find("last")
-        told = details.more(project, project.snapshot(id))["provenance"]
+        told = session_details.more(project, project.snapshot(id))["provenance"]
     assert isinstance(told, dict)
     assert [told[name] for name in ("given", "priced", "later", "unbilled", "unpriced")] == [0, 0, 0, 2, 0]
 

@@ -14,7 +14,7 @@ from localops import clock, host
 from localops.cli.backup import backup
 from localops.cli.export import export
 from localops.journal import blobs, rows, spill
-from localops.server import keys, store
+from localops.server import home_store, keys
 from localops.transfer import remotes
 from localops_sync import carry
 from tests import names
@@ -57,7 +57,7 @@ def _collect(folder: Path) -> None:
 def _upload(folder: Path) -> None:
     data = b"of another machine"
     digest = blobs.keep(str(folder / "elsewhere"), data)
-    hub = store.HomeStore(str(folder / "home"))
+    hub = home_store.HomeStore(str(folder / "home"))
     hub.add_to_blob("team", digest, 0, len(data), data)
     hub.close()
 

@@ -85,19 +85,19 @@ def serve(
     the hub runs.
     """
     try:
-        from localops.server import serving
+        from localops.server import listen
         from localops.server.app import app
     except ImportError as error:
         raise ConfigError(f"a hub needs more packages: pip install 'localops[ui]' ({error})") from error
+    from localops.server.home_store import HomeStore
     from localops.server.keys import Keys
     from localops.server.limits import Limits
-    from localops.server.store import HomeStore
 
     _check_tls(host, tls_cert, tls_key)
     folder = _folder(data)
     keys = Keys(folder, new=new)
     limits = Limits(body=max_body << 20, inflated=4 * max_body << 20, rate=float(rate))
-    serving.serve(
+    listen.serve(
         app(HomeStore(folder), keys, limits=limits, root_path=root_path),
         host=host,
         port=port,
@@ -149,8 +149,8 @@ def create(data: str, project: str, note: str | None, new: bool, as_json: bool) 
 
     It is shown this once: the hub keeps a digest.
     """
+    from localops.server.home_store import HomeStore
     from localops.server.keys import Keys
-    from localops.server.store import HomeStore
 
     keys = Keys(_folder(data), new=new)
     with _owned(keys.folder):
@@ -215,7 +215,7 @@ def delete(session: str, data: str, project: str, yes: bool) -> None:
 
     One row remains that tells of it. When it is sent again, it is not taken.
     """
-    from localops.server.store import HomeStore
+    from localops.server.home_store import HomeStore
 
     folder = _keys(data).folder
     with homes.Home(folder, project) as opened:

@@ -38,14 +38,14 @@ def ui(port: int | None, no_browser: bool, home: str | None, project: str | None
     """
     gc.disable()  # until it listens: hundreds of modules come in, and none of them is garbage
     try:
-        from localops.server import serving
+        from localops.server import listen
         from localops.server.app import app
     except ImportError as error:
         raise ConfigError(f"the pages need more packages: pip install 'localops[ui]' ({error})") from error
     from localops.reading.home import Home
-    from localops.server.guard import Tokens
+    from localops.server.browser_guard import Tokens
+    from localops.server.home_reader import HomeReader
     from localops.server.limits import Limits
-    from localops.server.reading import HomeReader
 
     folder, name = common.place(home, project)
     Home(folder, name).close()  # what cannot be looked into, or is not there, is said at once
@@ -65,7 +65,7 @@ def ui(port: int | None, no_browser: bool, home: str | None, project: str | None
             if not no_browser:
                 _open(f"{address}/#t={tokens.make(once=True)}")
 
-    serving.serve(
+    listen.serve(
         app(HomeReader(folder, fresh=_FRESH), tokens=tokens, project=name, limits=limits),
         host="127.0.0.1",
         port=_PORT if port is None else port,

@@ -1,8 +1,8 @@
-"""What localops says over HTTP: the hub, which takes rows in for many machines, and the reading of any home.
+"""The HTTP server: the hub, which many machines send rows to, and the pages and reads of any home.
 
-A request comes in by `serving.py` (bytes), `guard.py` (browsers), `entrance.py` (keys, shares, failures) and one of the
-addresses in `doors.py`; it is answered by `taking.py` (senders), `reads.py` (programs) or `pages.py` (people), each of
-which asks `store.py`, where rows are kept.  `app.py` puts them together.  The only importer of Starlette and uvicorn;
+Bytes arrive in `listen.py`, browsers are checked in `browser_guard.py`, keys and shares in `auth.py`; the addresses are
+the table in `routes.py`.  `sync_api.py` answers senders, `read_api.py` programs, `pages.py` people; all of them ask the
+`store.py` protocol, where rows are kept.  `app.py` puts them together.  Starlette and uvicorn are imported here only;
 they come with `localops[ui]`.
 """
 

@@ -1,6 +1,6 @@
 """The hub, put together: each address, what answers there, and who stands before it.
 
-Without keys the same reads serve a local home, to whoever shows its token.
+Without keys the same read_api serve a local home, to whoever shows its token.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import Route
 
-from localops.server import guard
-from localops.server.doors import DOORS
-from localops.server.entrance import Entrance
+from localops.server import browser_guard
+from localops.server.auth import Auth
+from localops.server.event_stream import EventStreams
 from localops.server.limits import Limits, Shares
-from localops.server.live import Streams
 from localops.server.mounted import Mounted, check_root
 from localops.server.pages import Pages
-from localops.server.reads import Reads
-from localops.server.service import Service
-from localops.server.taking import Taking
+from localops.server.read_api import ReadApi
+from localops.server.routes import ENDPOINTS
+from localops.server.sync_api import SyncApi
+from localops.server.threads import Service
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def app(
     store: Readable,
     keys: Keys | None = None,
     *,
-    tokens: guard.Tokens | None = None,
+    tokens: browser_guard.Tokens | None = None,
     project: str | None = None,
     limits: Limits | None = None,
     root_path: str = "",
@@ -53,13 +53,17 @@ def app(
     `root_path` is where a proxy shows it to browsers, when that is not the top of a host; ConfigError for what is none.
     """
     bounds = limits or Limits()
-    root = check_root(root_path, [*(door.path for door in DOORS), *_PAGES, *_OTHERS])
+    root = check_root(root_path, [*(endpoint.path for endpoint in ENDPOINTS), *_PAGES, *_OTHERS])
     shares = Shares(bounds)
     service = Service(cast("Store", store), keys, bounds, root)
-    reads, taking = Reads(service, Streams(bounds.request)), Taking(service, shares)
-    logins = guard.of_keys(keys) if keys is not None else guard.Logins((tokens or guard.Tokens()).visitor)
-    pages = Pages(reads, service, logins)
-    entrance = Entrance(service, shares, logins, pages, project)
+    read_api, sync_api = ReadApi(service, EventStreams(bounds.request)), SyncApi(service, shares)
+    logins = (
+        browser_guard.of_keys(keys)
+        if keys is not None
+        else browser_guard.Logins((tokens or browser_guard.Tokens()).visitor)
+    )
+    pages = Pages(read_api, service, logins)
+    auth = Auth(service, shares, logins, pages, project)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -68,37 +72,44 @@ def app(
         yield
         await asyncio.to_thread(service.close)
 
-    async def nothing_there(request: Request, error: Exception) -> Response:
+    async def not_found(request: Request, error: Exception) -> Response:
         status = getattr(error, "status_code", 404)
         if "text/html" in request.headers.get("accept", ""):
             return pages.error(status, "There is nothing at this address.")
         message = "there is nothing at this address: see /openapi.json"
         return service.answer({"message": message}, status, getattr(error, "headers", None))
 
-    doors = [
-        _route(door.method, door.path, entrance.door(door, getattr(taking if door.hub else reads, door.handler)))
-        for door in DOORS
-        if keys is not None or not door.hub
+    endpoints = [
+        _route(
+            endpoint.method,
+            endpoint.path,
+            auth.endpoint(endpoint, getattr(sync_api if endpoint.hub else read_api, endpoint.handler)),
+        )
+        for endpoint in ENDPOINTS
+        if keys is not None or not endpoint.hub
     ]
-    shown = [_route("GET", path, entrance.page(getattr(pages, name))) for path, name in _PAGES.items()]
+    shown = [_route("GET", path, auth.page(getattr(pages, name))) for path, name in _PAGES.items()]
     others = [
-        _route("GET", "/login", entrance.file(pages.login)),
-        _route("POST", "/login", entrance.login()),
-        _route("POST", "/logout", entrance.file(pages.leave)),
-        _route("GET", "/web/{name:path}", entrance.file(pages.web)),
+        _route("GET", "/login", auth.file(pages.login)),
+        _route("POST", "/login", auth.login()),
+        _route("POST", "/logout", auth.file(pages.leave)),
+        _route("GET", "/web/{name:path}", auth.file(pages.web)),
     ]
 
-    async def broken(_: Request, __: Exception) -> Response:
+    async def server_error(_: Request, __: Exception) -> Response:
         return service.answer({"message": "that went wrong here: the hub's log says how"}, 500)
 
-    handlers: dict[Any, Any] = {404: nothing_there, 405: nothing_there, 500: broken}
-    around = Middleware(guard.Guard, local=keys is None, logins=logins, stranger=pages.stranger)
+    handlers: dict[Any, Any] = {404: not_found, 405: not_found, 500: server_error}
+    around = Middleware(browser_guard.BrowserGuard, local=keys is None, logins=logins, stranger=pages.stranger)
     below = [Middleware(Mounted, root=root)] if root else []
-    made = Starlette(
-        routes=[*doors, *shown, *others], exception_handlers=handlers, lifespan=lifespan, middleware=[*below, around]
+    application = Starlette(
+        routes=[*endpoints, *shown, *others],
+        exception_handlers=handlers,
+        lifespan=lifespan,
+        middleware=[*below, around],
     )
-    made.router.redirect_slashes = False  # to where the request's own Host says
-    return made
+    application.router.redirect_slashes = False  # to where the request's own Host says
+    return application
 
 
 def _route(method: str, path: str, answering: Any) -> Route:

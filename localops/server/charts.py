@@ -23,20 +23,20 @@ if TYPE_CHECKING:
     from localops.reading.analytics import Chosen
     from localops.reading.facts import Facts
     from localops.reading.home import Project
-    from localops.server.catalogue import Catalogue
+    from localops.server.session_index import SessionIndex
 
 _SECOND = 1_000_000_000
-# A day's figures behind its number of sessions, as columns of a catalogue have them and in the order of analytics.Line.
+# A day's figures behind its number of sessions, as columns of a index have them and in the order of analytics.Line.
 _SUMS = "events failed tokens_in tokens_out tokens_cached tokens_reasoning cost unpriced seconds".split()
 # Where bars begin: 1, 2, 5, 10 … of a thousandth of a second, and of a ten-thousandth of a dollar.
 _TIMES = [0, *(factor * 10**power for power in range(6, 15) for factor in (1, 2, 5))]
 _COSTS = [0, *(factor * 10**power for power in range(5, 13) for factor in (1, 2, 5))]
 
 
-def overall(catalogue: Catalogue, chosen: Chosen) -> Totals:
+def overall(index: SessionIndex, chosen: Chosen) -> Totals:
     """The sums of the sessions' own figures; `rows` is how many sessions they are."""
-    rows = catalogue.chosen(chosen)
-    return Totals(len(rows), *(sum(catalogue.values(name, rows)) for name in Totals._fields[1:13]), *[0] * 3)
+    rows = index.chosen(chosen)
+    return Totals(len(rows), *(sum(index.values(name, rows)) for name in Totals._fields[1:13]), *[0] * 3)
 
 
 class Days:
@@ -48,12 +48,12 @@ class Days:
         self._states: dict[str, Counter[str]] = defaultdict(Counter)
         self._models: dict[str, dict[str, list[int]]] = defaultdict(dict)
 
-    def add(self, catalogue: Catalogue, project: Project, chosen: Chosen) -> None:
+    def add(self, index: SessionIndex, project: Project, chosen: Chosen) -> None:
         """The chosen sessions of a project, and how they stand."""
-        rows = catalogue.chosen(chosen)
-        states = catalogue.states(project, rows)
-        columns = [catalogue.values(name, rows) for name in _SUMS]
-        for day, begin, end in self._runs(catalogue.values("began", rows)):
+        rows = index.chosen(chosen)
+        states = index.states(project, rows)
+        columns = [index.values(name, rows) for name in _SUMS]
+        for day, begin, end in self._runs(index.values("began", rows)):
             sums = [end - begin, *(sum(column[begin:end]) for column in columns)]
             self._lines[day] = list(map(add, self._lines.get(day, [0] * len(sums)), sums))
             self._states[day].update(states[begin:end])

@@ -1,4 +1,4 @@
-"""The OpenAPI document of a hub, made from the table of its doors."""
+"""The OpenAPI document of a hub, made from the table of its endpoints."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from localops.server.calls import Door
+    from localops.server.request import Endpoint
 
 _IN_PATH = {
     "session": ("id of a session: a UUID", {"type": "string", "format": "uuid"}),
@@ -30,11 +30,11 @@ _OF_BODIES = {
 _JSON = "application/json"
 
 
-def document(doors: Sequence[Door], *, keys: bool, root: str = "") -> dict[str, Any]:
-    """Every door, as OpenAPI 3.1 describes it; `root` is the path that all of them are below."""
+def document(endpoints: Sequence[Endpoint], *, keys: bool, root: str = "") -> dict[str, Any]:
+    """Every endpoint, as OpenAPI 3.1 describes it; `root` is the path that all of them are below."""
     paths: dict[str, dict[str, Any]] = {}
-    for door in doors:
-        paths.setdefault(door.path, {})[door.method.lower()] = _operation(door, keys=keys)
+    for endpoint in endpoints:
+        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint, keys=keys)
     schemes = {
         "bearer": {"type": "http", "scheme": "bearer"},
         "header": {"type": "apiKey", "in": "header", "name": "X-Agentops-Api-Key"},
@@ -49,46 +49,50 @@ def document(doors: Sequence[Door], *, keys: bool, root: str = "") -> dict[str, 
     }
 
 
-def _operation(door: Door, *, keys: bool) -> dict[str, Any]:
-    refusals = {**_of_questions(door), **_of_keys(door, keys=keys), **door.answers, **_ALWAYS} if door.key else {}
+def _operation(endpoint: Endpoint, *, keys: bool) -> dict[str, Any]:
+    refusals = (
+        {**_of_questions(endpoint), **_of_keys(endpoint, keys=keys), **endpoint.answers, **_ALWAYS}
+        if endpoint.key
+        else {}
+    )
     told: dict[str, Any] = {
-        "operationId": door.handler,
-        "summary": door.about,
-        "parameters": [*_in_path(door.path), *_in_query(door)],
+        "operationId": endpoint.handler,
+        "summary": endpoint.about,
+        "parameters": [*_in_path(endpoint.path), *_in_query(endpoint)],
         "responses": {
-            "200": {"description": "Done."} if door.method == "HEAD" else _done(door),
+            "200": {"description": "Done."} if endpoint.method == "HEAD" else _done(endpoint),
             **{
                 str(status): _answer(why, {"$ref": "#/components/schemas/Error"})
                 for status, why in sorted(refusals.items())
             },
         },
     }
-    if door.body is not None:
-        schema = {"schema": door.form} if door.form else {}
-        told["requestBody"] = {"required": True, "content": {door.body: schema}}
-    if door.key and keys:
+    if endpoint.body is not None:
+        schema = {"schema": endpoint.form} if endpoint.form else {}
+        told["requestBody"] = {"required": True, "content": {endpoint.body: schema}}
+    if endpoint.key and keys:
         told["security"] = [{"bearer": []}, {"header": []}]
     return told
 
 
-def _of_questions(door: Door) -> dict[int, str]:
-    found = {400: "That cannot be asked: the message says why."} if door.query or door.body else {}
-    if door.body is not None:
+def _of_questions(endpoint: Endpoint) -> dict[int, str]:
+    found = {400: "That cannot be asked: the message says why."} if endpoint.query or endpoint.body else {}
+    if endpoint.body is not None:
         found |= _OF_BODIES
-    if "{" in door.path or "project" in door.query or "session" in door.query:
+    if "{" in endpoint.path or "project" in endpoint.query or "session" in endpoint.query:
         found[404] = "There is no such thing."
     return found
 
 
-def _of_keys(door: Door, *, keys: bool) -> dict[int, str]:
-    if door.v2:
+def _of_keys(endpoint: Endpoint, *, keys: bool) -> dict[int, str]:
+    if endpoint.v2:
         return {400: "The key is missing or unknown, or the session is not one of its project."}
     return {401: "The key is missing, unknown or revoked."} if keys else {}
 
 
-def _done(door: Door) -> dict[str, Any]:
+def _done(endpoint: Endpoint) -> dict[str, Any]:
     schemas = {_JSON: {"schema": {"type": "object"}}}
-    return {"description": "Done.", "content": {kind: schemas.get(kind, {}) for kind in door.gives}}
+    return {"description": "Done.", "content": {kind: schemas.get(kind, {}) for kind in endpoint.gives}}
 
 
 def _answer(about: str, schema: dict[str, Any]) -> dict[str, Any]:
@@ -99,10 +103,10 @@ def _in_path(path: str) -> list[dict[str, Any]]:
     return [_parameter("path", name, *_IN_PATH[name], required=True) for name in re.findall(r"\{(\w+)\}", path)]
 
 
-def _in_query(door: Door) -> list[dict[str, Any]]:
+def _in_query(endpoint: Endpoint) -> list[dict[str, Any]]:
     return [
         _parameter("query", name, about, {"type": "integer" if name in _NUMBERS else "string"}, required=False)
-        for name, about in door.query.items()
+        for name, about in endpoint.query.items()
     ]
 
 

@@ -1,4 +1,4 @@
-"""The pages: a first paint that reads well before any script has run, and the facts that scripts take over from there.
+"""The pages: HTML that can be read before any script has run, and the facts that scripts go on from.
 
 Everything recorded goes through `escape` or is JSON that no parser of HTML can be led astray by.  What pages look like
 and do is up to the files in `localops/web/`.
@@ -17,8 +17,8 @@ from starlette.responses import RedirectResponse, Response
 
 from localops import __version__, output
 from localops.encoding import encode
-from localops.server import guard
-from localops.server.calls import Call, Refusal
+from localops.server import browser_guard
+from localops.server.request import Call, HttpError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from localops.reading.facts import Facts
-    from localops.server.reads import Reads
-    from localops.server.service import Service
+    from localops.server.read_api import ReadApi
+    from localops.server.threads import Service
 
 WEB = os.path.join(os.path.dirname(os.path.dirname(__file__)), "web")
 _TYPES = {
@@ -48,8 +48,8 @@ _DAYS = 30  # that a browser keeps the cookie; the process may end sooner
 class Pages:
     """Answers to people."""
 
-    def __init__(self, reads: Reads, service: Service, logins: guard.Logins) -> None:
-        self.reads, self.service = reads, service
+    def __init__(self, read_api: ReadApi, service: Service, logins: browser_guard.Logins) -> None:
+        self.read_api, self.service = read_api, service
         self.logins = logins
         self.local = service.keys is None
         self.root = service.root
@@ -58,7 +58,7 @@ class Pages:
 
     async def sessions(self, call: Call) -> Response:
         """The list of sessions."""
-        facts = await self.reads.list_of(call)
+        facts = await self.read_api.list_of(call)
         return self._page("sessions", "Sessions", _session_list(facts, self.root), facts)
 
     async def session(self, call: Call) -> Response:
@@ -67,12 +67,12 @@ class Pages:
         if not _is_full(ident):
             found = await self.service.read(self.service.store.find, call.project, ident)
             return RedirectResponse(f"{self.root}/s/{found}", 303)
-        facts = await self.reads.details_of(call)
+        facts = await self.read_api.details_of(call)
         return self._page("session", str(facts["name"] or "Session"), _session_head(facts), facts)
 
     async def analytics(self, call: Call) -> Response:
         """Figures across sessions."""
-        facts = await self.reads.sums_of(call)
+        facts = await self.read_api.sums_of(call)
         return self._page("analytics", "Analytics", _across(facts), facts)
 
     async def compare(self, call: Call) -> Response:
@@ -118,7 +118,7 @@ class Pages:
             return Response(encode.dumps({"message": wrong}), 401, media_type="application/json")
         answer = Response(encode.dumps({"message": "welcome"}), media_type="application/json")
         answer.set_cookie(
-            guard.cookie_name(request.scope),
+            browser_guard.cookie_name(request.scope),
             cookie,
             max_age=_DAYS * 86_400,
             path=self._cookie_path,
@@ -132,7 +132,9 @@ class Pages:
         """A cookie ends."""
         self.logins.leave(request)
         answer = Response(encode.dumps({"message": "goodbye"}), media_type="application/json")
-        answer.delete_cookie(guard.cookie_name(request.scope), self._cookie_path, httponly=True, samesite="strict")
+        answer.delete_cookie(
+            browser_guard.cookie_name(request.scope), self._cookie_path, httponly=True, samesite="strict"
+        )
         return answer
 
     @property
@@ -147,7 +149,7 @@ class Pages:
         name = str(request.path_params["name"])
         found = _asset(name, _stamp(name))
         if found is None:
-            raise Refusal(404, "there is no such file")
+            raise HttpError(404, "there is no such file")
         body, tag = found
         headers = {"ETag": tag, "Cache-Control": "no-cache"}
         if request.headers.get("if-none-match") == tag:

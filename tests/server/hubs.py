@@ -17,8 +17,8 @@ from typing import Any
 
 from localops import clock
 from localops.journal import rows
+from localops.server.home_store import HomeStore
 from localops.server.keys import Keys
-from localops.server.store import HomeStore
 from localops.transfer import bundle
 from localops.transfer.bundle import Batch, Previous
 from tests.made import stored
@@ -29,9 +29,9 @@ PATH = os.pathsep.join((str(TOP), str(TOP / "sync")))
 _LIMITED = """
 import functools, json, sys
 from localops.cli import main
-from localops.server import entrance, limits, troubles
+from localops.server import auth, limits, troubles
 given = json.loads(sys.argv[1])
-entrance._LOGIN = given.pop("login", entrance._LOGIN)
+auth._LOGIN = given.pop("login", auth._LOGIN)
 troubles._FRESH = given.pop("fresh", troubles._FRESH)
 limits.Limits = functools.partial(limits.Limits, **given)
 main(sys.argv[2:])

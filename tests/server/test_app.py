@@ -18,8 +18,8 @@ from localops import clock
 from localops.journal import rows
 from localops.reading import analytics
 from localops.reading.home import Home
-from localops.server.calls import Door
-from localops.server.doors import DOORS
+from localops.server.request import Endpoint
+from localops.server.routes import ENDPOINTS
 from localops.transfer import bundle, zstd
 from localops.transfer.bundle import Batch
 from tests.made import stored
@@ -135,15 +135,19 @@ def test_a_key_opens_its_own_project_only(running: RealHub) -> None:
     assert running.ask("GET", "/sync/1/hello", key=other)[1]["project"] == "other"
 
 
-@pytest.mark.parametrize("door", [door for door in DOORS if door.key], ids=lambda door: f"{door.method} {door.path}")
-def test_nothing_is_said_without_a_key(running: RealHub, door: object) -> None:
+@pytest.mark.parametrize(
+    "endpoint",
+    [endpoint for endpoint in ENDPOINTS if endpoint.key],
+    ids=lambda endpoint: f"{endpoint.method} {endpoint.path}",
+)
+def test_nothing_is_said_without_a_key(running: RealHub, endpoint: object) -> None:
     """No key, an unknown one, and one in a place where none belongs are all refused."""
-    path = door.path.format(session=uuid.uuid4(), digest="0" * 64, seq=1, project="p")  # type: ignore[attr-defined]
-    expected = 400 if door.v2 else 401  # type: ignore[attr-defined]
+    path = endpoint.path.format(session=uuid.uuid4(), digest="0" * 64, seq=1, project="p")  # type: ignore[attr-defined]
+    expected = 400 if endpoint.v2 else 401  # type: ignore[attr-defined]
     for key in ("", "no uuid", str(uuid.uuid4())):
-        status, _ = running.ask(door.method, path, key=key)  # type: ignore[attr-defined]
+        status, _ = running.ask(endpoint.method, path, key=key)  # type: ignore[attr-defined]
         assert status == expected
-    assert running.ask(door.method, f"{path}?key={running.key}", key="")[0] == expected  # type: ignore[attr-defined]
+    assert running.ask(endpoint.method, f"{path}?key={running.key}", key="")[0] == expected  # type: ignore[attr-defined]
 
 
 def test_a_key_may_come_as_agentops_sends_it(running: RealHub) -> None:
@@ -361,21 +365,25 @@ def test_the_openapi_document_is_that_of_the_doors(running: RealHub) -> None:
     """Every address and method is in it, and each that it names is there."""
     told = running.ask("GET", "/openapi.json", key="")[1]
     named = {(method.upper(), path) for path, methods in told["paths"].items() for method in methods}
-    assert named == {(door.method, door.path) for door in DOORS}
-    for method, path in named - {(door.method, door.path) for door in DOORS if door.lasting}:
+    assert named == {(endpoint.method, endpoint.path) for endpoint in ENDPOINTS}
+    for method, path in named - {(endpoint.method, endpoint.path) for endpoint in ENDPOINTS if endpoint.lasting}:
         filled = path.format(session=uuid.uuid4(), digest="0" * 64, seq=1, project="p")
         assert running.ask(method, filled, b"" if method in ("POST", "PATCH") else None)[0] not in (405, 500)
 
 
-@pytest.mark.parametrize("door", [door for door in DOORS if door.key], ids=lambda door: f"{door.method} {door.path}")
-def test_the_openapi_document_knows_what_is_answered(running: RealHub, door: Door) -> None:
+@pytest.mark.parametrize(
+    "endpoint",
+    [endpoint for endpoint in ENDPOINTS if endpoint.key],
+    ids=lambda endpoint: f"{endpoint.method} {endpoint.path}",
+)
+def test_the_openapi_document_knows_what_is_answered(running: RealHub, endpoint: Endpoint) -> None:
     """Also to questions that make no sense."""
-    told = running.ask("GET", "/openapi.json")[1]["paths"][door.path][door.method.lower()]["responses"]
+    told = running.ask("GET", "/openapi.json")[1]["paths"][endpoint.path][endpoint.method.lower()]["responses"]
     names = {"session": uuid.uuid4(), "digest": "0" * 64, "seq": 1, "project": "default"}
     for wrong in (names, {**names, "session": "x", "digest": "x", "seq": "x", "project": "x"}):
         for query in ("limit=0&format=x&sort=x&by=x&since=x&session=x&a=x&b=x", "project=elsewhere&session=0&a=0&b=0"):
-            body = b"]" if door.body else None
-            status, _ = running.ask(door.method, f"{door.path.format(**wrong)}?{query}", body)
+            body = b"]" if endpoint.body else None
+            status, _ = running.ask(endpoint.method, f"{endpoint.path.format(**wrong)}?{query}", body)
             assert str(status) in told
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from localops.errors import Ambiguous, ConfigError, NotFound
+from localops.server.home_store import HomeStore
 from localops.server.keys import Keys, Unreadable
-from localops.server.store import HomeStore
 from localops.transfer import bundle
 
 

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from localops.errors import BundleError
-from localops.server import bodies
-from localops.server.bodies import TooLarge, TooSlow
+from localops.server import request_body
 from localops.server.limits import Busy, Limits, Shares
+from localops.server.request_body import TooLarge, TooSlow
 from localops.transfer import zstd
 from tests.server.hubs import PATH
 
@@ -71,13 +71,13 @@ async def _drip(pieces: int, wait: float) -> AsyncIterator[bytes]:
 def test_a_body_that_comes_too_slowly_is_not_waited_for(limits: Limits) -> None:
     """Neither for the next byte nor, byte after byte, for the end."""
     with pytest.raises(TooSlow):
-        asyncio.run(bodies.read(_drip(1_000, 0.02), bytearray().extend, limits))
+        asyncio.run(request_body.read(_drip(1_000, 0.02), bytearray().extend, limits))
 
 
 def test_a_body_that_comes_in_time_is_whole() -> None:
     """In however many pieces."""
     pieces: list[bytes] = []
-    asyncio.run(bodies.read(_drip(5, 0), pieces.append, Limits()))
+    asyncio.run(request_body.read(_drip(5, 0), pieces.append, Limits()))
     assert b"".join(pieces) == b"xxxxx"
 
 
@@ -86,7 +86,7 @@ def test_lines_are_whole_wherever_a_piece_ends(size: int) -> None:
     """A body is unpacked piece by piece; lines know nothing of it."""
     wanted = [b"a" * size, b"", b"b" * 300_000, b"c"]
     packed = zlib.compress(b"\n".join(wanted) + b"\n", wbits=31)
-    assert list(bodies.lines(packed, "gzip", Limits())) == wanted
+    assert list(request_body.lines(packed, "gzip", Limits())) == wanted
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_lines_are_whole_wherever_a_piece_ends(size: int) -> None:
 def test_what_is_too_large_is_noticed_on_the_way(body: bytes, limits: Limits) -> None:
     """A line, a batch, or all of it."""
     with pytest.raises(TooLarge):
-        list(bodies.lines(body, "", limits))
+        list(request_body.lines(body, "", limits))
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "zstd"])
@@ -112,7 +112,7 @@ def test_a_bomb_is_never_whole_in_memory(encoding: str) -> None:
     del plain
     tracemalloc.start()
     with pytest.raises(TooLarge):
-        list(bodies.lines(bomb, encoding, Limits(inflated=4 << 20)))
+        list(request_body.lines(bomb, encoding, Limits(inflated=4 << 20)))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 8 << 20
@@ -125,9 +125,9 @@ def test_a_body_that_breaks_off_is_broken(encoding: str) -> None:
     packed: bytes = zlib.compress(plain, wbits=31) if encoding == "gzip" else zstd.library().compress(plain)
     for end in range(1, len(packed)):
         with pytest.raises(BundleError):
-            list(bodies.lines(packed[:end], encoding, Limits()))
+            list(request_body.lines(packed[:end], encoding, Limits()))
     with pytest.raises(BundleError):
-        list(bodies.lines(packed + b"x", encoding, Limits()))
+        list(request_body.lines(packed + b"x", encoding, Limits()))
 
 
 def test_zstd_may_not_remember_gigabytes() -> None:
@@ -137,20 +137,20 @@ def test_zstd_may_not_remember_gigabytes() -> None:
     engine = library.ZstdCompressor(options=options)
     frame = engine.compress(os.urandom(1_000)) + engine.flush()
     with pytest.raises(BundleError):
-        list(bodies.lines(frame, "zstd", Limits()))
+        list(request_body.lines(frame, "zstd", Limits()))
 
 
 _IMPATIENT = """
 import sys
-from localops.server import serving
+from localops.server import listen
 from localops.server.app import app
 from localops.server.keys import Keys
 from localops.server.limits import Limits
-from localops.server.store import HomeStore
+from localops.server.home_store import HomeStore
 
 limits = Limits(head=0.3, idle=1, request=1.0)
 made = app(HomeStore(sys.argv[1]), Keys(sys.argv[1]), limits=limits)
-serving.serve(made, host="127.0.0.1", port=0, limits=limits, ready=lambda address: print(address, flush=True))
+listen.serve(made, host="127.0.0.1", port=0, limits=limits, ready=lambda address: print(address, flush=True))
 """
 
 

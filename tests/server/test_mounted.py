@@ -21,8 +21,8 @@ from localops.encoding import encode
 from localops.errors import ConfigError
 from localops.journal import blobs, rows
 from localops.server.app import app
+from localops.server.home_store import HomeStore
 from localops.server.mounted import check_root
-from localops.server.store import HomeStore
 from tests.server.hubs import RealHub, batch_of, hub, session_rows
 from tests.server.proxies import Proxy
 from tests.sync.homes import Sender, identities

@@ -18,7 +18,8 @@ from localops.journal import blobs
 from localops.journal.journal import Journal
 from localops.reading import analytics
 from localops.reading.home import Filters
-from localops.server.store import Garbled, HomeStore, Misplaced, TooMany, Unavailable
+from localops.server.home_store import HomeStore
+from localops.server.request import Garbled, Misplaced, TooMany, Unavailable
 from localops.transfer.bundle import Previous
 from localops.upkeep import prune
 from tests.server.hubs import RealHub, batch_of, session_rows

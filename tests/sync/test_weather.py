@@ -20,7 +20,7 @@ import pytest
 import localops
 from localops import config
 from localops.journal.reader import Reader
-from localops.server.store import HomeStore
+from localops.server.home_store import HomeStore
 from localops.transfer import bundle, delivery, remotes
 from localops.transfer.delivery import Limits
 from localops.transfer.remotes import Remote

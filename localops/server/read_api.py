@@ -12,10 +12,10 @@ from localops.encoding import encode
 from localops.reading import analytics
 from localops.reading.home import STATES, Filters
 from localops.server import openapi
-from localops.server.calls import Refusal, Unavailable, digest_in, project_named
-from localops.server.catalogue import SORTS, WORDS
-from localops.server.doors import BYTES, DOORS, MOST_PREVIEWS
-from localops.server.service import json
+from localops.server.request import HttpError, Unavailable, digest_in, project_named
+from localops.server.routes import BYTES, ENDPOINTS, MOST_PREVIEWS
+from localops.server.session_index import SORTS, WORDS
+from localops.server.threads import json
 from localops.server.troubles import Health
 
 TYPE_CHECKING = False
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from localops.reading.facts import Facts
-    from localops.server.calls import Call
-    from localops.server.live import Streams
-    from localops.server.service import Service
+    from localops.server.event_stream import EventStreams
+    from localops.server.request import Call
+    from localops.server.threads import Service
 
 _EXPORT = 100_000  # rows of a session that is given out whole
 _EXPORT_OWN = 2_000_000  # the same for whoever it belongs to
@@ -37,10 +37,10 @@ _MISSING = "Session does not belong to this project"
 _NO_EVENT = "the session has no such event"
 
 
-class Reads:
+class ReadApi:
     """Answers to whoever wants to know."""
 
-    def __init__(self, service: Service, streams: Streams) -> None:
+    def __init__(self, service: Service, streams: EventStreams) -> None:
         self._service, self._streams = service, streams
         self._store, self._read, self._answer = service.store, service.read, service.answer
         self._root = service.root
@@ -57,9 +57,9 @@ class Reads:
         return self._answer(told, 503 if problems else 200)
 
     async def openapi(self, _: Call) -> Response:
-        """The description of all doors."""
-        doors = [door for door in DOORS if self._service.keys is not None or not door.hub]
-        return json(openapi.document(doors, keys=self._service.keys is not None, root=self._root))
+        """The description of all endpoints."""
+        endpoints = [endpoint for endpoint in ENDPOINTS if self._service.keys is not None or not endpoint.hub]
+        return json(openapi.document(endpoints, keys=self._service.keys is not None, root=self._root))
 
     # Of a project
 
@@ -81,10 +81,10 @@ class Reads:
         filters, bounds = _filters(call), _bounds(call)
         sort = call.asked("sort") or "began"
         if sort not in SORTS:
-            raise Refusal(400, f"sort is one of {', '.join(SORTS)}")
+            raise HttpError(400, f"sort is one of {', '.join(SORTS)}")
         order = call.asked("order") or ("asc" if sort in WORDS else "desc")
         if order not in ("asc", "desc"):
-            raise Refusal(400, "order is asc or desc")
+            raise HttpError(400, "order is asc or desc")
         unsearched = 0  # as of before the list is made, which then may be short of no more than these
         if filters.text is not None:
             unsearched = await self._read(self._store.unsearched, call.chosen_project())
@@ -126,7 +126,7 @@ class Reads:
         """One event."""
         seq = _seq(str(call.request.path_params["seq"]))
         if seq is None:
-            raise Refusal(404, "an event is named by its seq, a number")
+            raise HttpError(404, "an event is named by its seq, a number")
         facts = await self._one(self._store.event, call, seq=seq, missing=_NO_EVENT)
         attachments: Any = facts["attachments"]
         return self._answer({**facts, "attachments": [self._reachable(file) for file in attachments]})
@@ -136,7 +136,7 @@ class Reads:
         seqs = [_seq(text) for text in (call.asked("seqs") or "").split(",", MOST_PREVIEWS)]
         known = [seq for seq in seqs if seq is not None]
         if len(known) != len(seqs) or len(known) > MOST_PREVIEWS:
-            raise Refusal(400, f"name events by their seqs, at most {MOST_PREVIEWS}: ?seqs=3,5,8")
+            raise HttpError(400, f"name events by their seqs, at most {MOST_PREVIEWS}: ?seqs=3,5,8")
         return self._answer(await self._one(self._store.previews, call, seqs=known))
 
     async def timeline(self, call: Call) -> Response:
@@ -162,10 +162,10 @@ class Reads:
         """The bytes of a blob: never a page of ours, whatever they are."""
         project, digest = str(call.request.path_params["project"]), digest_in(call.request)
         if call.project not in (None, project):
-            raise Refusal(404, "there is no such blob in this project")
+            raise HttpError(404, "there is no such blob in this project")
         found = await self._read(self._store.attachment, project_named(project), digest)
         if found is None:
-            raise Refusal(404, "there is no such blob in this project")
+            raise HttpError(404, "there is no such blob in this project")
         path, kind = found
         headers = {"Content-Security-Policy": "sandbox; default-src 'none'", "Cache-Control": "private, immutable"}
         inline = kind != BYTES
@@ -186,7 +186,7 @@ class Reads:
     ) -> Facts:
         found = await self._read(work, call.project, call.session(), **options)
         if found is None:
-            raise Refusal(404, missing)
+            raise HttpError(404, missing)
         return found
 
     async def analytics(self, call: Call) -> Response:
@@ -195,7 +195,7 @@ class Reads:
         if by is None:
             return self._answer(await self.sums_of(call))
         if by not in analytics.ACROSS:
-            raise Refusal(400, f"by is one of {', '.join(analytics.ACROSS)}")
+            raise HttpError(400, f"by is one of {', '.join(analytics.ACROSS)}")
         limit = call.limit(1_000, most=10_000)
         return self._answer(
             await self._read(self._store.analytics, call.chosen_project(), by, _chosen(call), limit=limit)
@@ -213,7 +213,7 @@ class Reads:
         try:
             output.when(0, zone)
         except Exception as error:  # whatever a zone's name can look like to the file system
-            raise Refusal(400, f"tz={str(zone)[:40]!r} is no time zone: say one like Europe/Berlin") from error
+            raise HttpError(400, f"tz={str(zone)[:40]!r} is no time zone: say one like Europe/Berlin") from error
         return self._answer(await self._read(self._store.daily, call.chosen_project(), _chosen(call), zone))
 
     async def distributions(self, call: Call) -> Response:
@@ -224,24 +224,24 @@ class Reads:
         """Two sessions side by side."""
         two = [call.asked("a"), call.asked("b")]
         if two[0] is None or two[1] is None:
-            raise Refusal(400, "name two sessions: ?a=ID&b=ID")
+            raise HttpError(400, "name two sessions: ?a=ID&b=ID")
         async with self._service.large:
             found = await self._read(self._store.compare, call.project, *map(_session, filter(None, two)))
         if found is None:
-            raise Refusal(404, "one of these sessions is not here")
+            raise HttpError(404, "one of these sessions is not here")
         return self._answer(found)
 
     async def download(self, call: Call) -> Response:
         """A session as a file."""
         form = call.asked("format") or "json"
         if form not in _FORMS:
-            raise Refusal(400, f"format is one of {', '.join(_FORMS)}")
+            raise HttpError(400, f"format is one of {', '.join(_FORMS)}")
         most = _EXPORT if self._service.keys is not None else _EXPORT_OWN
         file = SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115  closed when its last piece is sent
         try:
             async with self._service.large:
                 if not await self._read(self._store.write, call.project, call.session(), form, file, most=most):
-                    raise Refusal(404, _MISSING)
+                    raise HttpError(404, _MISSING)
         except OSError as error:
             raise Unavailable("there is no room here to put the session together", error) from error
         name = f"localops-{uuid.UUID(bytes=call.session())}.{form}"
@@ -262,7 +262,7 @@ def _session(ident: str) -> bytes:
     try:
         return uuid.UUID(ident).bytes
     except ValueError as error:
-        raise Refusal(404, "that is no id of a session") from error
+        raise HttpError(404, "that is no id of a session") from error
 
 
 def _chosen(call: Call) -> analytics.Chosen:
@@ -279,7 +279,7 @@ def _pieces(file: SpooledTemporaryFile[bytes]) -> Iterator[bytes]:
 def _filters(call: Call) -> Filters:
     state = call.asked("state")
     if state is not None and state not in STATES:
-        raise Refusal(400, f"state is one of {', '.join(STATES)}")
+        raise HttpError(400, f"state is one of {', '.join(STATES)}")
     return Filters(
         state=state,
         tag=call.asked("tag"),

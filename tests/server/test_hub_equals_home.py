@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import localops
 from localops.reading import analytics
 from localops.reading.home import Filters, Home
-from localops.server.store import HomeStore
+from localops.server.home_store import HomeStore
 from localops.transfer import bundle, validation
 from localops.transfer.delivery import Ledger, Limits
 from localops.upkeep.repricing import reprice

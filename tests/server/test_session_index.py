@@ -20,9 +20,9 @@ from localops.journal.journal import Journal
 from localops.reading import analytics, facts
 from localops.reading.analytics import Chosen, Totals
 from localops.reading.home import Filters, Home
-from localops.server.catalogue import DIMS, SORTS, Wanted
-from localops.server.reading import HomeReader
-from localops.server.store import HomeStore
+from localops.server.home_reader import HomeReader
+from localops.server.home_store import HomeStore
+from localops.server.session_index import DIMS, SORTS, Wanted
 
 MODELS, TAGS, AGENTS = ("gpt-4o", "o3-mini"), ("nightly", "weekly", "rare"), ("planner", "writer")
 
@@ -276,7 +276,7 @@ def test_a_search_that_takes_long_goes_on_with_the_next_page(
     """However little time there is for a page: all pages together have every session with the words."""
     wanted = Filters(text="run 3")
     whole = [one["session_id"] for one in _all(store, wanted)]
-    monkeypatch.setattr("localops.server.catalogue._PATIENCE", -1.0)
+    monkeypatch.setattr("localops.server.session_index._PATIENCE", -1.0)
     first, following = store.sessions(None, wanted, before=None, limit=50)
     assert len(first) < len(whole)
     assert following is not None

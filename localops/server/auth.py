@@ -8,11 +8,11 @@ import uuid
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from localops.server.bodies import TooSlow
-from localops.server.calls import Call, Refusal
+from localops.server.http_errors import http_error
 from localops.server.keys import canonical
-from localops.server.refusals import refusal
-from localops.server.service import json
+from localops.server.request import Call, HttpError
+from localops.server.request_body import TooSlow
+from localops.server.threads import json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from localops.server.calls import Door
-    from localops.server.guard import Logins
+    from localops.server.browser_guard import Logins
     from localops.server.limits import Shares
     from localops.server.pages import Pages
-    from localops.server.service import Service
+    from localops.server.request import Endpoint
+    from localops.server.threads import Service
 
     Answer = Callable[[Call], Awaitable[Response]]
 
 _LOGIN = 5.0  # seconds to show a token or a key, which is a few bytes
 
 
-class Entrance:
+class Auth:
     """Makes of a handler what stands at an address."""
 
     def __init__(self, service: Service, shares: Shares, logins: Logins, pages: Pages, project: str | None) -> None:
@@ -39,22 +39,22 @@ class Entrance:
         self._keys = service.keys
         self._project = project  # the only one that is shown; None where keys say which, or all are
 
-    def door(self, door: Door, handler: Answer) -> ASGIApp:
-        """A door for programs."""
+    def endpoint(self, endpoint: Endpoint, handler: Answer) -> ASGIApp:
+        """An endpoint for programs."""
 
         async def answer(request: Request) -> tuple[Response, str]:
-            if not door.key or self._keys is None:
+            if not endpoint.key or self._keys is None:
                 return await handler(Call(request, self._project)), ""
-            call = self._admit(request, door)
-            if door.lasting:  # it does not count among those that run, but it is asked for
+            call = self._admit(request, endpoint)
+            if endpoint.lasting:  # it does not count among those that run, but it is asked for
                 self._shares.ask(call.key)
                 return await handler(call), call.key
             with self._shares.request(call.key):
                 return await handler(call), call.key
 
         def say(error: Exception, request: Request) -> Response:
-            found = refusal(error)
-            if not door.v2:
+            found = http_error(error)
+            if not endpoint.v2:
                 return self._service.answer(found.facts, found.status, found.headers)
             status = 400 if found.status in (404, 413) else found.status
             return json({"path": request.url.path, "message": found.facts["message"]}, status, found.headers)
@@ -95,30 +95,30 @@ class Entrance:
                     raise TooSlow("the body of the request did not come in time") from error
 
         def say(error: Exception, _: Request) -> Response:
-            found = refusal(error)
+            found = http_error(error)
             return self._service.answer(found.facts, found.status, found.headers)
 
         return _Answering(answer, say, self._shares)
 
     def _as_page(self, error: Exception, _: Request) -> Response:
-        found = refusal(error)
+        found = http_error(error)
         return self._pages.error(found.status, str(found))
 
-    def _admit(self, request: Request, door: Door) -> Call:
+    def _admit(self, request: Request, endpoint: Endpoint) -> Call:
         """Whose request it is."""
         assert self._keys is not None
         keys = self._keys
         secret = canonical(_secret(request))
-        visitor = None if secret or door.method != "GET" else self._logins.visitor(request)
+        visitor = None if secret or endpoint.method != "GET" else self._logins.visitor(request)
         if visitor is not None:
             return Call(request, visitor.project, visitor.name, lambda: self._logins.visitor(request) is not None)
         if not secret:
-            raise Refusal(400 if door.v2 else 401, "API Key is Missing")
-        if door.v2 and not _is_uuid(secret):
-            raise Refusal(400, "Invalid API key format")
+            raise HttpError(400 if endpoint.v2 else 401, "API Key is Missing")
+        if endpoint.v2 and not _is_uuid(secret):
+            raise HttpError(400, "Invalid API key format")
         key = keys.find(secret)
         if key is None:
-            raise Refusal(400 if door.v2 else 401, "Invalid API Key")
+            raise HttpError(400 if endpoint.v2 else 401, "Invalid API Key")
         return Call(request, key.project, secret, lambda: keys.is_good(key.sha256))
 
 

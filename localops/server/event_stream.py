@@ -25,7 +25,7 @@ _PING = 15.0  # seconds after which silence is broken, to notice who has gone
 _MOST, _MOST_OF_ONE = 128, 16  # streams at a time: of all visitors, of one
 
 
-class Streams:
+class EventStreams:
     """The streams that are open."""
 
     def __init__(self, longest: float) -> None:

@@ -14,10 +14,10 @@ from localops import clock
 from localops.encoding import encode
 from localops.errors import BundleError
 from localops.journal.rows import DONE, OPEN
-from localops.server import bodies
-from localops.server.calls import Refusal, Unavailable, digest_in
-from localops.server.doors import MOST_BLOBS, MOST_NAMES, MOST_ROWS, MOST_SESSIONS
-from localops.server.refusals import CLOSE, apart
+from localops.server import request_body
+from localops.server.http_errors import CLOSE, apart
+from localops.server.request import HttpError, Unavailable, digest_in
+from localops.server.routes import MOST_BLOBS, MOST_NAMES, MOST_ROWS, MOST_SESSIONS
 from localops.transfer import bundle, validation
 
 TYPE_CHECKING = False
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from localops.reading.facts import Facts
-    from localops.server.calls import Call
     from localops.server.limits import Limits, Shares
-    from localops.server.service import Service
+    from localops.server.request import Call
+    from localops.server.threads import Service
 
     T = TypeVar("T")
 
 _IN_MEMORY = 64 << 10  # bytes of a body that goes by way of a file
 
 
-class Taking:
+class SyncApi:
     """Answers to senders."""
 
     def __init__(self, service: Service, shares: Shares) -> None:
@@ -50,8 +50,8 @@ class Taking:
         """Who the hub is, and whether it still holds what a sender saw there last."""
         facts = {
             "project": call.project,
-            "encodings": bodies.encodings(),
-            "blob_encodings": bodies.encodings(),
+            "encodings": request_body.encodings(),
+            "blob_encodings": request_body.encodings(),
             "max_bytes": self._limits.inflated,
             "proves": ["rows", "blobs", "held"],
             "time_ns": clock.now_ns(),
@@ -72,11 +72,11 @@ class Taking:
 
     def _take(self, call: Call, body: IO[bytes], encoding: str, hub: str) -> Facts:
         """In a thread: a body becomes rows in the journal."""
-        lines = bodies.lines(body.read(), encoding, self._limits)
+        lines = request_body.lines(body.read(), encoding, self._limits)
         header, columns = next(lines, b""), next(lines, b"")
         if len(header) > bundle.MOST_HEADER or len(columns) > self._limits.told:
             most = f"{bundle.MOST_HEADER} bytes, or its columns more than {self._limits.told}"
-            raise bodies.TooLarge(f"the header of a batch has more than {most}")
+            raise request_body.TooLarge(f"the header of a batch has more than {most}")
         bundle.check_header(header)
         _check_format(header)
         batch, refused = bundle.unpack(chain([header, columns], lines))
@@ -105,7 +105,7 @@ class Taking:
         digest = digest_in(call.request)
         at, total = (_length(call.request, name) for name in ("upload-offset", "upload-length"))
         if total > self._limits.blob:
-            raise Refusal(413, f"a blob may have {self._limits.blob} bytes")
+            raise HttpError(413, f"a blob may have {self._limits.blob} bytes")
         async with self._body(call.request, self._limits.body) as piece:
 
             def add() -> int:
@@ -149,9 +149,9 @@ class Taking:
         try:
             things = [parse(each) for each in asked[name]]
         except (KeyError, TypeError, ValueError) as error:
-            raise Refusal(400, f'expected {{"{name}": [{example}, …]}}') from error
+            raise HttpError(400, f'expected {{"{name}": [{example}, …]}}') from error
         if len(things) > most:
-            raise Refusal(413, f"no more than {most} {name} at once")
+            raise HttpError(413, f"no more than {most} {name} at once")
         return things
 
     # Bodies
@@ -161,14 +161,14 @@ class Taking:
         """The body as it came, all of it: in memory, or in a file where slow lines have filled that."""
         told = request.headers.get("content-length", "")
         if not (told.isascii() and told.isdigit()) or "transfer-encoding" in request.headers:  # which would count
-            raise Refusal(411, "say how long the body is: Content-Length", headers=CLOSE)
+            raise HttpError(411, "say how long the body is: Content-Length", headers=CLOSE)
         size = int(told[:18])
         if size > most:
-            await bodies.discard(request.stream(), 8 * self._limits.body)
-            raise Refusal(413, f"this body may have {most} bytes, and has {size}", headers=CLOSE)
+            await request_body.discard(request.stream(), 8 * self._limits.body)
+            raise HttpError(413, f"this body may have {most} bytes, and has {size}", headers=CLOSE)
         with self._shares.body(size) as fits, SpooledTemporaryFile(size if fits else _IN_MEMORY) as file:
             try:
-                await bodies.read(request.stream(), file.write, self._limits)
+                await request_body.read(request.stream(), file.write, self._limits)
             except OSError as error:
                 self._note_refusal()
                 raise Unavailable("there is no room here for a body", error) from error
@@ -179,11 +179,11 @@ class Taking:
         """The JSON of a small request."""
         limits = replace(self._limits, inflated=self._limits.question)
         async with self._body(request, limits.question) as body:
-            plain = bodies.whole(body.read(), _encoding(request), limits)
+            plain = request_body.whole(body.read(), _encoding(request), limits)
         try:
             return encode.loads(plain)
         except ValueError as error:
-            raise Refusal(400, f"the body is no JSON: {error}") from error
+            raise HttpError(400, f"the body is no JSON: {error}") from error
 
 
 def _check_format(header: bytes) -> None:
@@ -193,15 +193,15 @@ def _check_format(header: bytes) -> None:
     except (ValueError, TypeError, KeyError):
         return
     if isinstance(told, int) and told != bundle.WIRE:
-        raise Refusal(426, f"this is format {told}; format {bundle.WIRE} is known here: one side must be upgraded")
+        raise HttpError(426, f"this is format {told}; format {bundle.WIRE} is known here: one side must be upgraded")
 
 
 def _piece(body: bytes, encoding: str, limits: Limits) -> bytes:
     """A piece of a blob, unpacked; offsets and lengths are those of the blob itself."""
     try:
-        return bodies.whole(body, encoding, limits)
+        return request_body.whole(body, encoding, limits)
     except BundleError as error:  # no word about rows: the sender asks what is here, and sends it again
-        raise Refusal(422, str(error)) from error
+        raise HttpError(422, str(error)) from error
 
 
 def _encoding(request: Request) -> str:
@@ -211,7 +211,7 @@ def _encoding(request: Request) -> str:
 def _length(request: Request, name: str) -> int:
     text = request.headers.get(name, "")
     if not (text.isascii() and text.isdigit()) or len(text) > 18:
-        raise Refusal(400, f"the header {name} is a number of bytes")
+        raise HttpError(400, f"the header {name} is a number of bytes")
     return int(text)
 
 
@@ -219,7 +219,7 @@ def _parsed(parse: Callable[[Any], T], value: Any, message: str) -> T:
     try:
         return parse(value)
     except (TypeError, ValueError) as error:
-        raise Refusal(400, message) from error
+        raise HttpError(400, message) from error
 
 
 def _digest(text: str) -> str:

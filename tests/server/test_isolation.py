@@ -1,4 +1,4 @@
-"""Projects are apart: every door and page is tried with the key of one for what is in another."""
+"""Projects are apart: every endpoint and page is tried with the key of one for what is in another."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import pytest
 from localops import clock
 from localops.encoding import encode
 from localops.journal import blobs, rows
-from localops.server.calls import Door
-from localops.server.doors import DOORS
+from localops.server.request import Endpoint
+from localops.server.routes import ENDPOINTS
 from tests.server.hubs import RealHub, batch_of, hub
 
 _WORD = "hush"  # it is in everything that can be named
@@ -64,9 +64,9 @@ def _ask(held: RealHub, method: str, path: str, body: bytes | None = None, **hea
             return error.read().decode()
 
 
-def _try(held: RealHub, door: Door, key: str) -> str:
-    """What a door says of the secret to whoever has that key."""
-    path = door.path.format(session=uuid.UUID(bytes=_SESSION), digest=_DIGEST, seq=3, project="mine")
+def _try(held: RealHub, endpoint: Endpoint, key: str) -> str:
+    """What an endpoint says of the secret to whoever has that key."""
+    path = endpoint.path.format(session=uuid.UUID(bytes=_SESSION), digest=_DIGEST, seq=3, project="mine")
     asked = {
         "a": _SESSION.hex(),
         "b": _SESSION.hex(),
@@ -75,11 +75,11 @@ def _try(held: RealHub, door: Door, key: str) -> str:
         "format": "json",
         "seqs": "3,4,5",
     }
-    query = "&".join(f"{name}={asked[name]}" for name in door.query if name in asked)
+    query = "&".join(f"{name}={asked[name]}" for name in endpoint.query if name in asked)
     told = {"sessions": [_SESSION.hex()], "rows": [[_CALL.hex(), 0, 5]], "blobs": [_DIGEST], "journals": ["a" * 32]}
-    body = {None: None, "application/json": json.dumps(told).encode()}.get(door.body, b"x")
+    body = {None: None, "application/json": json.dumps(told).encode()}.get(endpoint.body, b"x")
     at = {"Upload_Offset": "0", "Upload_Length": str(len(_BLOB))}
-    return _ask(held, door.method, f"{path}?{query}", body, Authorization=f"Bearer {key}", **at)
+    return _ask(held, endpoint.method, f"{path}?{query}", body, Authorization=f"Bearer {key}", **at)
 
 
 # What shows that something is there, where nothing of it can be read.
@@ -98,15 +98,15 @@ _TRACES = {
     "attachment": _WORD,
     "charts": _WORD,
 }
-_DOORS = [door for door in DOORS if door.key and door.handler not in ("hello", "rows")]
+_ENDPOINTS = [endpoint for endpoint in ENDPOINTS if endpoint.key and endpoint.handler not in ("hello", "rows")]
 
 
-@pytest.mark.parametrize("door", _DOORS, ids=lambda door: f"{door.method} {door.path}")
-def test_no_door_leads_into_another_project(held: RealHub, door: Door) -> None:
+@pytest.mark.parametrize("endpoint", _ENDPOINTS, ids=lambda endpoint: f"{endpoint.method} {endpoint.path}")
+def test_no_endpoint_leads_into_another_project(held: RealHub, endpoint: Endpoint) -> None:
     """Its own key finds the session behind each; that of another project finds not a trace."""
-    trace = _TRACES.get(door.handler, _WORD)
-    assert trace in _try(held, door, held.key)
-    assert trace not in _try(held, door, held.other)  # type: ignore[attr-defined]
+    trace = _TRACES.get(endpoint.handler, _WORD)
+    assert trace in _try(held, endpoint, held.key)
+    assert trace not in _try(held, endpoint, held.other)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("path", _PAGES, ids=lambda path: path.replace(str(uuid.UUID(bytes=_SESSION)), "…"))

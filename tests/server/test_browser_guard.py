@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from localops.server.guard import Tokens
+from localops.server.browser_guard import Tokens
 from tests.server.uis import JSON, RealPages
 
 

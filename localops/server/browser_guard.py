@@ -43,7 +43,7 @@ _OPEN = ("/login", "/web/")  # what whoever is not in yet may have
 _MOST_VISITORS = 1_000
 _PIECE = 64 << 10  # bytes of an answer that are written at a time
 
-STRANGER = "this address was opened from another site"
+CROSS_SITE = "this address was opened from another site"
 
 
 def objection(method: str, headers: Headers, hosts: frozenset[str] | None) -> tuple[int, str] | None:
@@ -62,7 +62,7 @@ def objection(method: str, headers: Headers, hosts: frozenset[str] | None) -> tu
     if any(origin not in own for origin in origins) or len(origins) > 1:
         return 403, "requests of other sites are not answered"
     if any(site not in _OURS for site in headers.getlist("sec-fetch-site")):
-        return 403, STRANGER
+        return 403, CROSS_SITE
     if method in ("GET", "HEAD"):
         return None
     if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
@@ -84,16 +84,16 @@ class Logins:
     """Who has been let in: digests of cookies, in this process alone."""
 
     def __init__(
-        self, door: Callable[[str], Visitor | None], still: Callable[[Visitor], bool] = lambda _: True
+        self, admit: Callable[[str], Visitor | None], still: Callable[[Visitor], bool] = lambda _: True
     ) -> None:
-        self._door = door
+        self._admit = admit
         self._still = still
         self._in: OrderedDict[str, Visitor] = OrderedDict()
         self._lock = threading.Lock()
 
     def enter(self, secret: str) -> str | None:
         """The value of a cookie for whoever shows the right thing."""
-        visitor = self._door(secret)
+        visitor = self._admit(secret)
         if visitor is None:
             return None
         cookie = secrets.token_urlsafe(32)
@@ -142,14 +142,14 @@ class Tokens:
 def of_keys(keys: Keys) -> Logins:
     """The logins of a hub: whoever shows a key sees its project, until it is revoked."""
 
-    def door(secret: str) -> Visitor | None:
+    def admit(secret: str) -> Visitor | None:
         key = keys.find(secret.strip())
         return Visitor(key.sha256, key.project) if key is not None else None
 
-    return Logins(door, lambda visitor: keys.is_good(visitor.name))
+    return Logins(admit, lambda visitor: keys.is_good(visitor.name))
 
 
-class Guard:
+class BrowserGuard:
     """Around all that is served: objects, asks who it is where a person looks, and puts the headers on."""
 
     def __init__(self, app: ASGIApp, *, local: bool, logins: Logins, stranger: ASGIApp) -> None:
@@ -174,7 +174,7 @@ class Guard:
             return self.app
         found = objection(scope["method"], headers, _names(scope) if self.local else None)
         if found is not None and (self.local or _is_of_a_browser(headers)):
-            if found[1] == STRANGER and _is_page(scope, headers):
+            if found[1] == CROSS_SITE and _is_page(scope, headers):
                 return self.stranger
             return _refusal(*found)
         if self.local and not scope["path"].startswith(_OPEN) and self.logins.visitor(HTTPConnection(scope)) is None:

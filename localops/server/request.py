@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
 
-class Refusal(Exception):
+class HttpError(Exception):
     """An answer that is not the one that was asked for."""
 
     def __init__(self, status: int, message: str, *, headers: Mapping[str, str] | None = None, **facts: object) -> None:
@@ -65,7 +65,7 @@ class Call:
 
     @property
     def owner(self) -> str:
-        """The project of the key; only doors that need a key ask."""
+        """The project of the key; only endpoints that need a key ask."""
         assert self.project is not None
         return self.project
 
@@ -78,7 +78,7 @@ class Call:
         try:
             return uuid.UUID(self.request.path_params["session"]).bytes
         except ValueError as error:
-            raise Refusal(404, "that is no id of a session") from error
+            raise HttpError(404, "that is no id of a session") from error
 
     def number(self, name: str, otherwise: int, *, most: int, least: int = 0) -> int:
         """A number from the query."""
@@ -86,7 +86,7 @@ class Call:
         if text is None:
             return otherwise
         if not (text.isascii() and text.isdigit()) or len(text) > 18 or int(text) < least:
-            raise Refusal(400, f"{name}={text[:40]!r} is no number from {least} on")
+            raise HttpError(400, f"{name}={text[:40]!r} is no number from {least} on")
         return min(int(text), most)
 
     def limit(self, otherwise: int, *, most: int) -> int:
@@ -103,14 +103,14 @@ class Call:
         except InvalidOperation:
             found = Decimal("NaN")
         if not found.is_finite() or not -(10**9) <= found <= 10**9:
-            raise Refusal(400, f"{name}={text[:40]!r} is no number")
+            raise HttpError(400, f"{name}={text[:40]!r} is no number")
         return int(found * 10**9)
 
     def chosen_project(self) -> str | None:
         """The project that is looked at: that of the key, else the one that is asked for."""
         asked = self.asked("project")
         if asked is not None and self.project not in (None, asked):
-            raise Refusal(404, "this key is for another project")
+            raise HttpError(404, "this key is for another project")
         return self.project if asked is None else project_named(asked)
 
     def moment(self, name: str) -> int | None:
@@ -120,7 +120,7 @@ class Call:
             return None
         at = events.to_ns(text)
         if at is None:
-            raise Refusal(400, f"{name}={text[:40]!r} is no time: say 2026-11-21 or 2026-11-21T08:30")
+            raise HttpError(400, f"{name}={text[:40]!r} is no time: say 2026-11-21 or 2026-11-21T08:30")
         return at
 
 
@@ -128,7 +128,7 @@ def digest_in(request: Request) -> str:
     """The blob in the path."""
     digest = str(request.path_params["digest"])
     if len(digest) != 64 or not set(digest) <= set("0123456789abcdef"):
-        raise Refusal(404, "a blob is named by its SHA-256: 64 hex digits, in small letters")
+        raise HttpError(404, "a blob is named by its SHA-256: 64 hex digits, in small letters")
     return digest
 
 
@@ -137,16 +137,16 @@ def project_named(text: str) -> str:
     try:
         return check_project(text)
     except ConfigError as error:
-        raise Refusal(400, str(error)) from error
+        raise HttpError(400, str(error)) from error
 
 
 @dataclass(frozen=True)
-class Door:
+class Endpoint:
     """An address of the hub."""
 
     method: str
     path: str
-    handler: str  # the method that answers: of Reads, or of Taking where rows are taken in
+    handler: str  # the method that answers: of ReadApi, or of SyncApi where rows are taken in
     about: str
     query: Mapping[str, str] = field(default_factory=dict)  # what may stand behind the `?`
     body: str | None = None  # the type of what is sent along

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from starlette.responses import Response
 
 from localops.encoding import encode
-from localops.server.calls import Unavailable
+from localops.server.request import Unavailable
 from localops.transfer import bundle
 
 TYPE_CHECKING = False
@@ -29,7 +29,7 @@ _LARGE_AT_ONCE = 2  # answers that are in memory whole while they are made
 
 
 class Service:
-    """The one behind all doors."""
+    """The one behind all endpoints."""
 
     def __init__(self, store: Store, keys: Keys | None, limits: Limits, root: str = "") -> None:
         self.store, self.keys, self.limits = store, keys, limits

@@ -6,10 +6,10 @@ import math
 
 from localops.errors import Ambiguous, BundleError, ConfigError, LocalopsError, NotFound
 from localops.server import troubles
-from localops.server.bodies import TooLarge, TooSlow, Unpackable
-from localops.server.calls import Garbled, Misplaced, Refusal, TooMany, Unavailable
 from localops.server.keys import Unreadable
 from localops.server.limits import Busy
+from localops.server.request import Garbled, HttpError, Misplaced, TooMany, Unavailable
+from localops.server.request_body import TooLarge, TooSlow, Unpackable
 from localops.transfer.ingest import Apart
 
 TYPE_CHECKING = False
@@ -39,33 +39,33 @@ def apart(held: Iterable[Range], marks: Iterable[tuple[int, bytes, int]]) -> dic
     return {"held": [list(each) for each in held], "marks": [[seq, id.hex(), phase] for seq, id, phase in marks]}
 
 
-def _later(error: Busy | Unavailable | Unreadable) -> Refusal:
+def _later(error: Busy | Unavailable | Unreadable) -> HttpError:
     """What passes by itself, or once somebody has looked after the hub: why is printed there, and told to no client."""
     if isinstance(error, Busy):
         if not error.own_fault:
             troubles.report("the hub is full", error)
         wait = {"Retry-After": str(math.ceil(error.after))}
-        return Refusal(429 if error.own_fault else 503, str(error), headers={**wait, **CLOSE})
+        return HttpError(429 if error.own_fault else 503, str(error), headers={**wait, **CLOSE})
     message = "the keys of the hub cannot be read just now" if isinstance(error, Unreadable) else str(error)
     troubles.report(message, error if isinstance(error, Unreadable) else error.why)
-    return Refusal(503, message, headers={"Retry-After": str(_RETRY)})
+    return HttpError(503, message, headers={"Retry-After": str(_RETRY)})
 
 
-def refusal(error: Exception) -> Refusal:
+def http_error(error: Exception) -> HttpError:
     """What an error means to whoever asked; one that we do not know is raised again."""
-    if isinstance(error, Refusal):
+    if isinstance(error, HttpError):
         return error
     if isinstance(error, Busy | Unavailable | Unreadable):
         return _later(error)
     if isinstance(error, TooSlow):
-        return Refusal(408, str(error), headers=CLOSE)
+        return HttpError(408, str(error), headers=CLOSE)
     if isinstance(error, Apart):
-        return Refusal(409, str(error), **apart(error.held, error.marks))
+        return HttpError(409, str(error), **apart(error.held, error.marks))
     if isinstance(error, Misplaced):
-        return Refusal(409, str(error), offset=error.offset)
+        return HttpError(409, str(error), offset=error.offset)
     for kind, status in _STATUS.items():
         if isinstance(error, kind):
-            return Refusal(status, str(error))
+            return HttpError(status, str(error))
     if isinstance(error, LocalopsError):
-        return Refusal(500, str(error))
+        return HttpError(500, str(error))
     raise error

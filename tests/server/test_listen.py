@@ -24,7 +24,7 @@ import pytest
 from localops import clock
 from localops.journal import rows
 from localops.reading.home import Home
-from localops.server import serving
+from localops.server import listen
 from localops.transfer import bundle
 from tests.server.hubs import RealHub, batch_of, hub, packed, session_rows, wait_until
 
@@ -81,7 +81,7 @@ def _listens_no_more(running: RealHub) -> bool:
 
 def test_answers_go_out_at_once() -> None:
     """asyncio turns Nagle's algorithm off only for sockets that were named as TCP."""
-    with serving._listening("127.0.0.1", 0) as listener:
+    with listen._listening("127.0.0.1", 0) as listener:
         assert listener.proto == socket.IPPROTO_TCP
 
 

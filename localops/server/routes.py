@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from localops.reading import analytics
 from localops.reading.home import STATES
-from localops.server.calls import Door
-from localops.server.catalogue import SORTS
+from localops.server.request import Endpoint
+from localops.server.session_index import SORTS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,10 +80,10 @@ def _listing(name: str, items: Mapping[str, object], most: int) -> dict[str, obj
     return {"type": "object", "properties": {name: inner}, "required": [name]}
 
 
-DOORS = (
-    Door("GET", "/health", "health", "Whether the hub is up, and which release it is.", key=False),
-    Door("GET", "/openapi.json", "openapi", "This document.", key=False),
-    Door(
+ENDPOINTS = (
+    Endpoint("GET", "/health", "health", "Whether the hub is up, and which release it is.", key=False),
+    Endpoint("GET", "/openapi.json", "openapi", "This document.", key=False),
+    Endpoint(
         "GET",
         "/sync/1/hello",
         "hello",
@@ -91,7 +91,7 @@ DOORS = (
         query={"seq": "where that row was, as a receipt tells it", "id": "its id: 32 hex digits"},
         hub=True,
     ),
-    Door(
+    Endpoint(
         "POST",
         "/sync/1/rows",
         "rows",
@@ -104,8 +104,8 @@ DOORS = (
             426: "The batch has another format: one side must be upgraded.",
         },
     ),
-    Door("HEAD", "/sync/1/blobs/{digest}", "blob", "How much of a blob is here.", hub=True),
-    Door(
+    Endpoint("HEAD", "/sync/1/blobs/{digest}", "blob", "How much of a blob is here.", hub=True),
+    Endpoint(
         "PATCH",
         "/sync/1/blobs/{digest}",
         "add_to_blob",
@@ -114,7 +114,7 @@ DOORS = (
         hub=True,
         answers={409: "The piece does not begin where the last one ended.", 422: "The whole has another digest."},
     ),
-    Door(
+    Endpoint(
         "POST",
         "/sync/1/sessions",
         "figures",
@@ -123,7 +123,7 @@ DOORS = (
         form=_listing("sessions", _ID, MOST_SESSIONS),
         hub=True,
     ),
-    Door(
+    Endpoint(
         "POST",
         "/sync/1/missing",
         "missing",
@@ -132,7 +132,7 @@ DOORS = (
         form=_listing("rows", _IDENTITY, MOST_ROWS),
         hub=True,
     ),
-    Door(
+    Endpoint(
         "POST",
         "/sync/1/blobs",
         "missing_blobs",
@@ -141,7 +141,7 @@ DOORS = (
         form=_listing("blobs", {"type": "string", "pattern": "^[0-9a-f]{64}$"}, MOST_BLOBS),
         hub=True,
     ),
-    Door(
+    Endpoint(
         "POST",
         "/sync/1/held",
         "held",
@@ -150,22 +150,24 @@ DOORS = (
         form=_listing("journals", _ID, MOST_NAMES),
         hub=True,
     ),
-    Door("GET", "/v2/sessions/{session}/stats", "stats", "A session's figures, as AgentOps gives them.", v2=True),
-    Door("GET", "/v2/sessions/{session}/export", "export", "A session, as AgentOps exports it.", v2=True),
-    Door("GET", "/api/1/sessions", "sessions", "Sessions in an order, a page of them.", query=_LIST),
-    Door("GET", "/api/1/facets", "facets", "How many sessions each filter would leave.", query=_CHOSEN),
-    Door("GET", "/api/1/sessions/{session}", "session", "A session and its figures."),
-    Door("GET", "/api/1/sessions/{session}/events", "events", "Events, in the order they came in.", query=_PAGE),
-    Door("GET", "/api/1/sessions/{session}/events/{seq}", "event", "One event, and all there is of it."),
-    Door(
+    Endpoint("GET", "/v2/sessions/{session}/stats", "stats", "A session's figures, as AgentOps gives them.", v2=True),
+    Endpoint("GET", "/v2/sessions/{session}/export", "export", "A session, as AgentOps exports it.", v2=True),
+    Endpoint("GET", "/api/1/sessions", "sessions", "Sessions in an order, a page of them.", query=_LIST),
+    Endpoint("GET", "/api/1/facets", "facets", "How many sessions each filter would leave.", query=_CHOSEN),
+    Endpoint("GET", "/api/1/sessions/{session}", "session", "A session and its figures."),
+    Endpoint("GET", "/api/1/sessions/{session}/events", "events", "Events, in the order they came in.", query=_PAGE),
+    Endpoint("GET", "/api/1/sessions/{session}/events/{seq}", "event", "One event, and all there is of it."),
+    Endpoint(
         "GET",
         "/api/1/sessions/{session}/previews",
         "previews",
         "What events were given, on a line each.",
         query={"seqs": f"seqs of events, with commas between them, at most {MOST_PREVIEWS}; who is missing, ask again"},
     ),
-    Door("GET", "/api/1/sessions/{session}/timeline", "timeline", "Events in columns, to be drawn.", query=_COLUMNS),
-    Door(
+    Endpoint(
+        "GET", "/api/1/sessions/{session}/timeline", "timeline", "Events in columns, to be drawn.", query=_COLUMNS
+    ),
+    Endpoint(
         "GET",
         "/api/1/live",
         "live",
@@ -174,10 +176,10 @@ DOORS = (
         gives=("text/event-stream",),
         lasting=True,
     ),
-    Door(
+    Endpoint(
         "GET", "/blobs/{project}/{digest}", "attachment", "A video, a picture, a long value: the bytes.", gives=("*/*",)
     ),
-    Door(
+    Endpoint(
         "GET",
         "/api/1/sessions/{session}/export",
         "download",
@@ -186,10 +188,12 @@ DOORS = (
         gives=(_JSON, "text/html", "text/csv"),
         answers={413: "It has too many events for that: read them page by page."},
     ),
-    Door("GET", "/api/1/analytics", "analytics", "Figures across sessions.", query=_FIGURES),
-    Door("GET", "/api/1/analytics/daily", "daily", "Sessions by the day they began.", query={**_DAYS, "tz": _ZONE}),
-    Door("GET", "/api/1/analytics/distributions", "distributions", "Sessions by duration and by cost.", query=_DAYS),
-    Door(
+    Endpoint("GET", "/api/1/analytics", "analytics", "Figures across sessions.", query=_FIGURES),
+    Endpoint("GET", "/api/1/analytics/daily", "daily", "Sessions by the day they began.", query={**_DAYS, "tz": _ZONE}),
+    Endpoint(
+        "GET", "/api/1/analytics/distributions", "distributions", "Sessions by duration and by cost.", query=_DAYS
+    ),
+    Endpoint(
         "GET",
         "/api/1/compare",
         "compare",

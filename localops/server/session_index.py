@@ -110,7 +110,7 @@ class Page:
     reached: tuple[Place, Listed] | None  # the last that was looked at, when the search for a text stopped there
 
 
-class Catalogue:
+class SessionIndex:
     """The sessions of one project."""
 
     def __init__(self) -> None:

@@ -21,9 +21,9 @@ from localops.journal.reader import SQLiteError
 from localops.journal.sql import statements
 from localops.reading import analytics, export, facts
 from localops.reading.home import Home
-from localops.server import charts, compare, details, previews, timeline
-from localops.server.calls import TooMany, Unavailable
-from localops.server.catalogue import DIMS, Catalogue, Wanted, merged
+from localops.server import charts, compare, previews, session_details, timeline
+from localops.server.request import TooMany, Unavailable
+from localops.server.session_index import DIMS, SessionIndex, Wanted, merged
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,10 +35,10 @@ if TYPE_CHECKING:
     from localops.reading.facts import Facts
     from localops.reading.home import Filters, Listed, Project
     from localops.reading.snapshot import Snapshot
-    from localops.server.catalogue import Place
+    from localops.server.session_index import Place
 
 _READERS = 4  # of a project, kept open
-_CATALOGUES = 64  # projects whose sessions are kept in columns
+_INDEXES = 64  # projects whose sessions are kept in columns
 _VALUES = 30  # of a filter, with their counts
 _PAGE = 8 << 20  # bytes of the rows on a page of events, give or take one row
 _ROWS = statements("queries.sql")["events"]
@@ -55,7 +55,7 @@ class HomeReader:
         self._lock = threading.Lock()
         self._readers: dict[str | None, list[_Opened]] = {}
         self._indexing: set[str] = set()  # projects whose full-text index is being made
-        self._catalogues: OrderedDict[str, Catalogue] = OrderedDict()
+        self._session_indexes: OrderedDict[str, SessionIndex] = OrderedDict()
         self._closed = False
 
     def close(self) -> None:
@@ -122,7 +122,7 @@ class HomeReader:
                 return list(_listed([one])), None
             for each in home.projects if filters.text is not None else ():
                 self._catch_up(each)
-            if wanted == Wanted(filters) and not all(self._catalogue(each).is_ready for each in home.projects):
+            if wanted == Wanted(filters) and not all(self._session_index(each).is_ready for each in home.projects):
                 found, reached = list(islice(home.sessions(filters, before=before), limit + 1)), None
             else:
                 found, reached = self._ordered(home, wanted, before, limit + 1)
@@ -134,14 +134,14 @@ class HomeReader:
         pages = []
         place = None if before is None else self._place(home, before, wanted.sort)
         for each in home.projects:
-            with self._following(each) as catalogue:
-                pages.append(catalogue.page(each, wanted, place, many))
+            with self._following(each) as index:
+                pages.append(index.page(each, wanted, place, many))
         return merged(pages, ascending=wanted.ascending)
 
     def _place(self, home: Home, session: str, sort: str) -> Place | None:
         where, id = home.find(session)
-        with self._following(where) as catalogue:
-            return catalogue.place(where, id, sort)
+        with self._following(where) as index:
+            return index.place(where, id, sort)
 
     def unsearched(self, project: str | None) -> int:
         """How many rows a search for text does not see yet: the index follows in a thread."""
@@ -156,8 +156,8 @@ class HomeReader:
         with self._home(project) as home:
             for each in home.projects:
                 unread += self._catch_up(each) if filters.text is not None else 0
-                with self._following(each) as catalogue:
-                    found, many, is_exact = catalogue.counts(each, wanted)
+                with self._following(each) as index:
+                    found, many, is_exact = index.counts(each, wanted)
                 in_project[each.name] += many
                 if only in (None, each.name):
                     exact = exact and is_exact
@@ -187,7 +187,7 @@ class HomeReader:
             return {"seq": seen.totals.last_seq, "state": seen.standing.state}
 
     def warm(self, project: str | None) -> None:
-        """Make the catalogues of a home, or of one project, before anybody asks."""
+        """Make the session indexes of a home, or of one project, before anybody asks."""
         with self._home(project) as home:
             for each in home.projects:
                 with self._following(each):
@@ -214,21 +214,21 @@ class HomeReader:
             with self._lock:
                 self._indexing.discard(name)
 
-    def _catalogue(self, project: Project) -> Catalogue:
+    def _session_index(self, project: Project) -> SessionIndex:
         with self._lock:
-            found = self._catalogues.setdefault(project.name, Catalogue())
-            self._catalogues.move_to_end(project.name)
-            while len(self._catalogues) > _CATALOGUES:
-                self._catalogues.popitem(last=False)
+            found = self._session_indexes.setdefault(project.name, SessionIndex())
+            self._session_indexes.move_to_end(project.name)
+            while len(self._session_indexes) > _INDEXES:
+                self._session_indexes.popitem(last=False)
         return found
 
     @contextmanager
-    def _following(self, project: Project) -> Iterator[Catalogue]:
-        """The catalogue of a project as it is now, to oneself."""
-        catalogue = self._catalogue(project)
-        with catalogue.lock:
-            catalogue.follow(project)
-            yield catalogue
+    def _following(self, project: Project) -> Iterator[SessionIndex]:
+        """The index of a project as it is now, to oneself."""
+        index = self._session_index(project)
+        with index.lock:
+            index.follow(project)
+            yield index
 
     def find(self, project: str | None, ident: str) -> str:
         """The id of the session that is meant."""
@@ -241,7 +241,7 @@ class HomeReader:
             if found is None:
                 return None
             where, seen = found
-            return {**facts.session(where.name, seen, seen.report()), **details.more(where, seen)}
+            return {**facts.session(where.name, seen, seen.report()), **session_details.more(where, seen)}
 
     def stats(self, project: str | None, session: bytes) -> Facts | None:
         """One session as AgentOps' stats."""
@@ -293,7 +293,7 @@ class HomeReader:
             if found is None:
                 return None
             where, _ = found
-            return details.event(where, session, seq)
+            return session_details.event(where, session, seq)
 
     def previews(self, project: str | None, session: bytes, *, seqs: Sequence[int]) -> Facts | None:
         """What events were given, on a line each."""
@@ -316,8 +316,8 @@ class HomeReader:
         days = charts.Days(tz)
         with self._home(project) as home:
             for each in home.projects:
-                with self._following(each) as catalogue:
-                    days.add(catalogue, each, chosen)
+                with self._following(each) as index:
+                    days.add(index, each, chosen)
                 days.add_models(each.reader, chosen)
         return days.told()
 
@@ -327,10 +327,10 @@ class HomeReader:
         cost: list[int] = []
         with self._home(project) as home:
             for each in home.projects:
-                with self._following(each) as catalogue:
-                    found = catalogue.chosen(chosen)
-                    took += catalogue.values("seconds", found)
-                    cost += catalogue.values("cost", found)
+                with self._following(each) as index:
+                    found = index.chosen(chosen)
+                    took += index.values("seconds", found)
+                    cost += index.values("cost", found)
         return charts.distributions(took, cost)
 
     def compare(self, project: str | None, a: bytes, b: bytes) -> Facts | None:
@@ -361,7 +361,7 @@ class HomeReader:
         try:
             path = blobs.find(config.project_folder(self.folder, project), digest)
             with open(path, "rb") as file:
-                return path, details.kind_of(file.read(16))
+                return path, session_details.kind_of(file.read(16))
         except OSError:
             return None
 
@@ -371,8 +371,8 @@ class HomeReader:
             if by is None:
                 total = analytics.NOTHING
                 for each in home.projects:
-                    with self._following(each) as catalogue:
-                        total = analytics.Totals(*map(add, total, charts.overall(catalogue, chosen)))
+                    with self._following(each) as index:
+                        total = analytics.Totals(*map(add, total, charts.overall(index, chosen)))
                 return {"sessions": total.rows, **facts.totals(total)}
             lines = [line for each in home.projects for line in analytics.across(each.reader, by, chosen)]
             return {"by": by, "lines": [facts.part(by, line) for line in analytics.together(by, lines)[:limit]]}
@@ -413,7 +413,7 @@ def _check_size(where: Project, session: bytes, figures: analytics.Totals, most:
 
 def _listed(found: list[Listed]) -> Iterator[Facts]:
     """Lines of the list, and beside them who and what took part, where, and why they ended so."""
-    more = details.of_list(found)
+    more = session_details.of_list(found)
     for one in found:
         yield {**facts.listed(one), **more[one.session]}
 

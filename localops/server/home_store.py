@@ -1,0 +1,247 @@
+"""A localops home as a hub's store: a project is a folder, ingest is import."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+import time
+from collections import OrderedDict
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+
+from localops import config, host
+from localops.errors import JournalError, NotFound
+from localops.journal import blobs, participants
+from localops.journal.journal import Journal
+from localops.journal.reader import SQLiteError
+from localops.reading import analytics
+from localops.server import proof
+from localops.server.home_reader import HomeReader, inode
+from localops.server.request import Garbled, Misplaced, Unavailable
+from localops.transfer import bundle, ingest
+from localops.upkeep import prune
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from localops.reading.facts import Facts
+    from localops.reading.home import Home, Project
+    from localops.server.store import Identity
+    from localops.transfer.bundle import Ack, Batch, Range
+
+_READERS = 4  # of a project, kept open
+_OPEN = 64  # projects that are kept open to be written
+_UPLOADS = "uploads"
+_UPLOAD_KEPT = 7 * 86_400.0  # seconds that the beginning of a blob waits for the rest
+
+
+class HomeStore(HomeReader):
+    """A localops home as a store: a project is a folder, ingest is import."""
+
+    def __init__(self, folder: str, *, fresh: float = 60.0) -> None:
+        super().__init__(folder, fresh=fresh)
+        self._journals: OrderedDict[str, _Writer] = OrderedDict()
+
+    def _open(self, project: str | None) -> Home:
+        try:
+            return super()._open(project)
+        except NotFound:
+            assert project is not None
+            self.migrate(project)
+            return super()._open(project)
+
+    def migrate(self, project: str) -> None:
+        """Make a project ready to take rows."""
+        with self._journal(project) as journal:
+            journal.fold()
+        _sweep_uploads(config.project_folder(self.folder, project))
+
+    def ingest(self, project: str, batch: Batch, *, refused: dict[int, str], by: str, key: str) -> tuple[Ack, int]:
+        """Store what is new of a batch, safe from a power cut."""
+        with self._journal(project) as journal:
+            return ingest.take(journal, batch, by=by, key=key, refused=refused)
+
+    def delete(self, project: str, session: bytes) -> bool:
+        """Take a session out for good, whether it has ended or not."""
+        while True:
+            with self._project(project) as where:
+                if not analytics.totals(where.reader, session).rows:
+                    return False
+                choice = replace(prune.look(where.reader, where.folder, session), stays=None)
+            with self._journal(project) as journal:
+                if prune.take(journal, [choice]).sessions:
+                    return True
+
+    def close(self) -> None:
+        """Let go of every file."""
+        super().close()
+        for writer in list(self._journals.values()):
+            writer.close()
+
+    @contextmanager
+    def _journal(self, project: str) -> Iterator[Journal]:
+        """The journal of a project, to oneself; whatever SQLite says is Unavailable."""
+        with self._lock:
+            writer = self._journals.setdefault(project, _Writer(config.project_folder(self.folder, project)))
+            self._journals.move_to_end(project)
+            idle = [name for name, each in self._journals.items() if each is not writer and not each.lock.locked()]
+            spare = [self._journals.pop(name) for name in idle[: max(0, len(self._journals) - _OPEN)]]
+        for each in spare:
+            each.close()
+        with writer.lock:
+            try:
+                yield writer.journal()
+            except (SQLiteError, JournalError, OSError) as error:
+                raise Unavailable("nothing can be stored here just now", error) from error
+
+    # Proof
+
+    def figures(self, project: str, sessions: Sequence[bytes]) -> dict[bytes, Facts]:
+        """Rows, digest and totals of sessions."""
+        with self._project(project) as where:
+            return {session: self._figures(where, session) for session in sessions}
+
+    def _figures(self, where: Project, session: bytes) -> Facts:
+        totals = analytics.totals(where.reader, session)
+        gone = where.reader.one("gone", session=session) is not None
+        facts = {**totals._asdict(), "digest": None, "gone": gone}
+        if totals.rows <= proof.MOST_DIGESTED:
+            identities = list(proof.summed(where.reader, session))
+            facts.update(rows=len(identities), digest=bundle.digest(identities))
+        return facts
+
+    def missing(self, project: str, found: Sequence[tuple[bytes, int, int]]) -> tuple[list[Identity], list[Identity]]:
+        """Which rows are not here whole, and which are here with other contents."""
+        with self._project(project) as where:
+            states = [(id, phase, proof.state(where.reader, id, phase, total)) for id, phase, total in found]
+        return (
+            [(id, phase) for id, phase, state in states if state == proof.MISSING],
+            [(id, phase) for id, phase, state in states if state == proof.OTHER],
+        )
+
+    def missing_blobs(self, project: str, digests: Sequence[str]) -> tuple[list[str], int]:
+        """Which blobs are not here whole, and how many of these were looked at."""
+        try:
+            return proof.missing_blobs(config.project_folder(self.folder, project), digests)
+        except OSError as error:
+            raise Unavailable("a blob cannot be read just now", error) from error
+
+    def keeps(self, project: str, seq: int, id: bytes) -> bool | None:
+        """Whether the row that once was the newest is still here; None when that cannot be told."""
+        with self._project(project) as where:
+            return proof.keeps(where.reader, seq, id)
+
+    def held(self, project: str, journals: Sequence[str]) -> tuple[list[Range], list[tuple[int, bytes, int]]]:
+        """What came in from a journal under all its names."""
+        with self._project(project) as where:
+            return proof.held(where.reader, journals)
+
+    # What rows keep beside them
+
+    def blob(self, project: str, digest: str) -> tuple[int, bool]:
+        """How many bytes of a blob are here, and whether that is all of it."""
+        folder = config.project_folder(self.folder, project)
+        whole, begun = blobs.path_of(folder, digest), _upload(folder, digest)
+        try:
+            os.utime(whole)  # prune leaves alone what came within the hour: rows that speak of it may be on their way
+            return os.path.getsize(whole), True
+        except FileNotFoundError:
+            pass
+        try:
+            return os.path.getsize(begun), False
+        except FileNotFoundError:
+            return 0, False
+
+    def add_to_blob(self, project: str, digest: str, at: int, total: int, piece: bytes) -> int:
+        """Put a piece behind those that are here; the last one publishes the blob, if it is what it should be."""
+        folder = config.project_folder(self.folder, project)
+        path = _upload(folder, digest)
+        try:
+            host.make_private(os.path.dirname(path), synced=True)
+            with participants.alone(os.path.dirname(path)):  # another hub may serve the same folder
+                here, whole = self.blob(project, digest)
+                if whole:
+                    return here
+                if here > total:  # somebody was wrong about how long it is
+                    os.unlink(path)
+                    raise Misplaced(0)
+                if at != here or at + len(piece) > total:
+                    raise Misplaced(here)
+                _append(path, piece)
+                if at + len(piece) == total:
+                    _publish(folder, path, digest)
+        except OSError as error:
+            raise Unavailable("nothing can be stored here just now", error) from error
+        return at + len(piece)
+
+
+class _Writer:
+    """The journal of one project, open for as long as it is the file at its path."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        self.lock = threading.Lock()
+        self._journal: Journal | None = None
+        self._inode = 0
+
+    def journal(self) -> Journal:
+        """The journal, opened anew when another file (a restored backup) has taken its place."""
+        path = os.path.join(self.folder, config.JOURNAL)
+        if self._journal is not None and inode(path) != self._inode:
+            self.close()
+        if self._journal is None:
+            host.make_private(self.folder, synced=True)
+            opened = Journal(self.folder, gather=True)
+            opened.fold()
+            self._journal, self._inode = opened, inode(path)
+        return self._journal
+
+    def close(self) -> None:
+        """Let go of the file."""
+        journal, self._journal = self._journal, None
+        if journal is not None:
+            journal.close()
+
+
+# The beginnings of blobs
+
+
+def _upload(folder: str, digest: str) -> str:
+    return os.path.join(folder, _UPLOADS, os.path.basename(blobs.path_of(folder, digest)))
+
+
+def _append(path: str, piece: bytes) -> None:
+    handle = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        before = os.fstat(handle).st_size
+        try:
+            if os.write(handle, piece) != len(piece):
+                raise OSError("the disk is full")
+            os.fsync(handle)
+        except OSError:
+            os.ftruncate(handle, before)
+            raise
+    finally:
+        os.close(handle)
+
+
+def _publish(folder: str, path: str, digest: str) -> None:
+    with open(path, "rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != digest:
+            os.unlink(path)
+            raise Garbled
+    os.utime(path)  # prune leaves alone what came within the hour
+    blobs.publish(folder, path, digest)
+    with suppress(FileNotFoundError):
+        os.unlink(blobs.path_of(folder, digest) + proof.DAMAGED)
+
+
+def _sweep_uploads(folder: str) -> None:
+    """Throw away beginnings whose rest has not come in a week."""
+    top = os.path.join(folder, _UPLOADS)
+    for name in os.listdir(top) if os.path.isdir(top) else ():
+        path = os.path.join(top, name)
+        if time.time() - os.stat(path).st_mtime > _UPLOAD_KEPT:
+            os.unlink(path)
