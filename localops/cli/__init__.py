@@ -1,6 +1,6 @@
 """The `localops` command: parses, makes one library call, prints.
 
-Each command is a module of this folder with a function of the same name, imported when it is asked for.
+Each command is a module of this folder with a function of the same name, imported only to run or describe it.
 Only this file turns errors into a line on stderr and an exit code: 0 done, 1 not found, ambiguous or
 unexpected, 2 wrong usage, 130 interrupted.
 """
@@ -16,7 +16,8 @@ from io import TextIOWrapper
 from keyword import iskeyword
 
 _collected = gc.isenabled()
-gc.disable()  # while modules are loaded there is no garbage, and the search for it would be a part of every start
+# Loading modules makes no garbage, and searching for it would be a part of every start.
+gc.disable()
 
 import click  # noqa: E402
 
@@ -35,24 +36,24 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from typing import NoReturn
 
-# What there is, as `localops --help` lists it. A name is its module's and its function's.
+# Every command under its heading in `localops --help`. A name is that of its module and its function.
 COMMANDS = {
     "Record": "run demo",
     "Look": "ui sessions show analytics tail search query",
     "Send": "sync remote parked receipts",
-    "Hand on": "bundle import export backup",
-    "Take in": "hub",
-    "Tend": "status path doctor prices prune repair",
+    "Export": "bundle import export backup",
+    "Serve": "hub",
+    "Maintain": "status path doctor prices prune repair",
     "Learn": "help",
 }
 
-# What may be longer than a screen.
+# Commands whose output can be longer than a screen.
 _PAGED = frozenset("sessions show analytics search query help".split())
 _OF_THE_WORKER = frozenset([*COMMANDS["Send"].split(), "bundle", "import"])
 
 
 class _Commands(common.Group):
-    """A group that knows its commands by name and imports one only to run it, or to describe it."""
+    """The top-level group; it imports a command only to run or describe it."""
 
     def list_commands(self, _: click.Context) -> list[str]:
         return [name for names in COMMANDS.values() for name in names.split()]
@@ -64,8 +65,8 @@ class _Commands(common.Group):
 
         package = "localops_sync" if name in _OF_THE_WORKER else "localops"
         python = f"{name}_" if iskeyword(name) else name
-        found: click.Command = getattr(import_module(f"{package}.cli.{python}"), python)
-        return common.with_help(found)
+        command: click.Command = getattr(import_module(f"{package}.cli.{python}"), python)
+        return common.with_help(command)
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         for section, names in COMMANDS.items():
@@ -76,7 +77,7 @@ class _Commands(common.Group):
 @click.group(
     cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Sessions are named by the first characters of their id, or `last`. Commands that have results take --json.",
+    epilog="Name a session by the first characters of its id, or `last`. Commands with results take --json.",
 )
 @common.shown_and_done("--version", help="Show the version and exit.", text=lambda _: f"localops {__version__}")
 def commands() -> None:
@@ -90,15 +91,18 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit with its code."""
     _make_stdout_ready()
     code = _run(sys.argv[1:] if arguments is None else list(arguments))
-    if "localops.cli.run" not in sys.modules:  # a program that was run may have finalizers of its own
-        atexit.register(gc.freeze)  # no search for garbage at exit: a tenth of what a short command takes
+    # Without a search for garbage at exit, a short command is a tenth faster. A program started by `run` may have
+    # finalizers that need it.
+    if "localops.cli.run" not in sys.modules:
+        atexit.register(gc.freeze)
     sys.exit(code)
 
 
 def _make_stdout_ready() -> None:
-    """What is printed into a file or a pipe is UTF-8; a terminal shows `?` for a character that it lacks."""
-    if sys.stdout is None:  # it was closed (`>&-`): what is printed goes nowhere, and not into a file opened later
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  it is stdout until the end
+    """Make files and pipes UTF-8, and terminals show `?` for a character that they lack."""
+    # Closed by the caller (`>&-`): without this, output could end up in a file that is opened later.
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  open until the process ends
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(encoding=None if sys.stdout.isatty() else "utf-8", errors="replace")
         if not sys.stdout.isatty():
@@ -113,7 +117,8 @@ def _run(arguments: list[str]) -> int:
             return shell_complete(commands, {}, "localops", "_LOCALOPS_COMPLETE", instruction)
         with commands.make_context("localops", arguments) as context, _pager(arguments):
             commands.invoke(context)
-        sys.stdout.flush()  # a reader that has gone is noticed here, not at exit
+        # So that a closed pipe raises here, where it is handled, and not at exit.
+        sys.stdout.flush()
         return common.exit_code(context)
     except click.exceptions.Exit as end:
         return end.exit_code
@@ -123,12 +128,14 @@ def _run(arguments: list[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         return 130
     except BrokenPipeError:
-        return _reader_has_gone()
+        return _end_quietly()
     except LocalopsError as error:
         say(str(error))
         return 2 if isinstance(error, ConfigError) else 1
-    except Exception as error:  # what SQLite and the system say is a sentence; anything else is a bug, and shows where
+    except Exception as error:
         from localops.journal.reader import SQLiteError, told
+
+        # Messages of SQLite and the system are for users; anything else is a bug, and needs its traceback.
 
         if not isinstance(error, SQLiteError | OSError):
             raise
@@ -137,7 +144,7 @@ def _run(arguments: list[str]) -> int:
 
 
 def _pager(arguments: list[str]) -> AbstractContextManager[None]:
-    """Show what does not fit the terminal in a pager."""
+    """Return a context that shows long output in a pager."""
     if not arguments or arguments[0] not in _PAGED or not sys.stdout.isatty():
         return nullcontext()
     from localops.cli.pager import paged
@@ -145,7 +152,7 @@ def _pager(arguments: list[str]) -> AbstractContextManager[None]:
     return paged()
 
 
-def _reader_has_gone() -> int:
-    """`localops tail | head` ends in peace: what is still buffered goes nowhere, and raises no more."""
+def _end_quietly() -> int:
+    """Discard buffered output, so that `localops tail | head` does not raise again at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0

@@ -1,4 +1,4 @@
-"""`localops analytics`: the figures of a session, or of all of them, from the journal and nothing else."""
+"""`localops analytics`: print the figures of one session or of many."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def _check_zone(_: click.Context, __: click.Parameter, name: str | None) -> str | None:
-    """Refuse a time zone that is not known before anything is read."""
+    """Refuse an unknown time zone before anything is read."""
     try:
         output.when(0, name)
     except (ValueError, LookupError) as error:
@@ -31,18 +31,20 @@ def _check_zone(_: click.Context, __: click.Parameter, name: str | None) -> str 
 
 @click.command()
 @click.argument("session", required=False, metavar="[ID|last]")
-@click.option("--by", type=click.Choice(figures.ACROSS), help="A table by one of these instead.")
-@click.option("--since", type=common.Moment(), help="Sessions begun since: 2h, 3d, 2026-11-21, or an ISO time.")
-@click.option("--until", type=common.Moment(end=True), help="Sessions begun until then; a day is meant to its end.")
+@click.option("--by", type=click.Choice(figures.ACROSS), help="A table by this.")
+@click.option("--since", type=common.Moment(), help="Sessions started since: 2h, 3d, 2026-11-21, or an ISO time.")
+@click.option("--until", type=common.Moment(end=True), help="Sessions started until then; a day includes its end.")
 @click.option("--tag", help="Sessions with this tag, or with an event that has it.")
 @click.option(
     "--tz",
     callback=_check_zone,
     metavar="ZONE",
-    help="The zone whose days are meant, like Europe/Berlin or local [UTC].",
+    help="Time zone of days, such as Europe/Berlin or local [default: UTC].",
 )
-@click.option("--percentiles", is_flag=True, help="Work out p50, p90 and p99 however long it takes.")
-@click.option("-n", "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Lines of a table.")
+@click.option("--percentiles", is_flag=True, help="Compute p50, p90 and p99, also in a large session.")
+@click.option(
+    "-n", "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most this many lines."
+)
 @common.place_options
 @common.json_option
 def analytics(
@@ -60,18 +62,18 @@ def analytics(
 ) -> None:
     """Show the figures of one session, or of all.
 
-    With an ID (or `last`): the session's. Without: the sums over the sessions of the home, each counted for
-    the day it began, which is a day in UTC unless --tz names a zone.
+    With an ID (or `last`), the figures of that session; without, the sums over all sessions of the home. A session
+    counts for the day on which it started, in UTC unless --tz names a zone.
     """
     if session is not None and (since or until or tag):
-        raise click.UsageError("--since, --until and --tag choose sessions: give them, or an ID, not both")
+        raise click.UsageError("--since, --until and --tag choose sessions: give either them or an ID")
     with common.look(home, project) as opened:
         if session is not None:
-            found, id = opened.find(session)
+            where, id = opened.find(session)
             if by is None:
-                _one(found, id, percentiles=percentiles, as_json=as_json)
+                _one(where, id, percentiles=percentiles, as_json=as_json)
             else:
-                _print_lines(by, _lines_of_one(found, id, by), limit, as_json=as_json, each_one=True)
+                _print_lines(by, _lines_of_one(where, id, by), limit, as_json=as_json, each_one=True)
             return
         if not opened.projects and not as_json:
             output.say(opened.nothing_yet())
@@ -94,32 +96,33 @@ def analytics(
 
 def _one(project: Project, id: bytes, *, percentiles: bool, as_json: bool) -> None:
     session = project.snapshot(id)
-    found = session.report(percentiles=percentiles)
+    report = session.report(percentiles=percentiles)
     if as_json:
-        common.print_json(_facts(project.name, session, found))
+        common.print_json(_facts(project.name, session, report))
     else:
-        _print_report(session, found)
+        _print_report(session, report)
 
 
-def _print_report(session: Snapshot, found: Report) -> None:
+def _print_report(session: Snapshot, report: Report) -> None:
     common.print_heading(session)
-    totals = found.totals
-    figures_shown = {**found.contract, "Cost": common.money(totals.cost, totals.unpriced, totals.llms)}
-    figures_shown.pop("Unpriced", None)  # it stands below, with the models concerned
+    totals = report.totals
+    figures_shown = {**report.contract, "Cost": common.money(totals.cost, totals.unpriced, totals.llms)}
+    # Printed below, beside the models without a price.
+    figures_shown.pop("Unpriced", None)
     common.print_pairs(list(figures_shown.items()))
     print()
-    common.print_pairs(_further(found))
-    for dim, parts in found.by.items():
+    common.print_pairs(_further(report))
+    for dim, parts in report.by.items():
         if parts:
             print()
             _print_parts(dim, parts)
     print()
-    _print_percentiles(found)
+    _print_percentiles(report)
 
 
-def _further(found: Report) -> list[tuple[str, object]]:
-    """What is known beyond the six figures; what is nothing to worry about is left out."""
-    totals = found.totals
+def _further(report: Report) -> list[tuple[str, object]]:
+    """Return the figures beyond the first six; counts of problems only if they are not 0."""
+    totals = report.totals
     pairs: list[tuple[str, object]] = [
         ("Tokens", f"{output.count(totals.tokens_in)} in, {output.count(totals.tokens_out)} out"),
         ("  cached", output.count(totals.tokens_cached)),
@@ -128,11 +131,11 @@ def _further(found: Report) -> list[tuple[str, object]]:
         ("Unpriced", _calls(totals.unpriced) if totals.unpriced else "none"),
     ]
     notes = {
-        "Unfinished": found.unfinished,
-        "Late": found.late,
-        "Spilled": found.spilled,
-        "Dropped": found.dropped,
-        "Cut values": found.cut,
+        "Unfinished": report.unfinished,
+        "Late": report.late,
+        "Spilled": report.spilled,
+        "Dropped": report.dropped,
+        "Cut values": report.cut,
     }
     return pairs + [(name, output.count(value)) for name, value in notes.items() if value]
 
@@ -167,13 +170,14 @@ def _print_parts(dim: str, parts: list[Part]) -> None:
         for part in parts
     ]
     headers = [dim, "events" if dim == "agent" else "calls", "failed", "tokens in", "out", "cost", "time", "mean"]
-    if dim == "agent":  # its time is that of its LLM and tool calls, and its events are not only those: no mean
+    # No mean for an agent: its time is that of its LLM and tool calls, but its events include others.
+    if dim == "agent":
         rows, headers = [row[:-1] for row in rows], headers[:-1]
     common.print_table(rows, headers, align="lrrrrrrr", soft=(dim,), spare=("mean", "time", "failed"))
 
 
 def _by_name(agents: list[Part]) -> list[Part]:
-    """Add up the agents of one name, and show how many they are."""
+    """Add up agents of the same name, and add their number to it."""
     named: dict[str, list[Part]] = {}
     for agent in agents:
         named.setdefault(agent.value, []).append(agent)
@@ -190,28 +194,32 @@ def _timed(part: Part, *cells: str) -> list[object]:
     return [part.value, *cells, output.short_duration(part.took_ns), mean]
 
 
-def _print_percentiles(found: Report) -> None:
-    if found.took is None:
-        print(common.dim(f"percentiles: {output.counted(found.totals.events, 'event')}; ask with --percentiles"))
-    elif found.took:
-        rows = [[kind, *map(output.short_duration, values)] for kind, values in found.took.items()]
+def _print_percentiles(report: Report) -> None:
+    if report.took is None:
+        print(
+            common.dim(
+                f"percentiles: {output.counted(report.totals.events, 'event')}; add --percentiles to compute them"
+            )
+        )
+    elif report.took:
+        rows = [[kind, *map(output.short_duration, values)] for kind, values in report.took.items()]
         common.print_table(rows, ("duration", "p50", "p90", "p99"), align="lrrr")
 
 
-def _facts(project: str, session: Snapshot, found: Report) -> dict[str, Any]:
+def _facts(project: str, session: Snapshot, report: Report) -> dict[str, Any]:
     return {
         "session_id": facts.full_id(session.id),
         "project": project,
         "state": session.standing.state,
-        "analytics": found.contract,
-        **_totals_facts(found.totals),
-        "seconds": (found.totals.last_ns - found.totals.first_ns) / 1e9,
-        **facts.beyond_totals(found),
+        "analytics": report.contract,
+        **_totals_facts(report.totals),
+        "seconds": (report.totals.last_ns - report.totals.first_ns) / 1e9,
+        **facts.beyond_totals(report),
     }
 
 
 def _totals_facts(totals: Totals) -> dict[str, Any]:
-    """Return the figures in the order in which this command has always printed them: calls before actions."""
+    """Return the figures as JSON, in the order that scripts know: calls before actions."""
     figures_by_name = facts.totals(totals)
     return {name: figures_by_name[name] for name in ("events", "llm_calls", "tool_calls")} | figures_by_name
 
@@ -243,7 +251,7 @@ def _all(opened: Home, chosen: Chosen, *, as_json: bool) -> None:
 
 
 def _lines(opened: Home, by: str, chosen: Chosen, tz: str | None) -> list[Line]:
-    """One list for all projects, its sessions under the ids that people give."""
+    """Return the lines of all projects; a session is named by its full id."""
     parts = (figures.across(project.reader, by, chosen, tz=tz) for project in opened.projects)
     lines = figures.together(by, chain.from_iterable(parts))
     return [line._replace(value=facts.full_id(line.value)) for line in lines] if by == "session" else lines
@@ -253,19 +261,19 @@ def _lines_of_one(project: Project, id: bytes, by: str) -> list[Line]:
     if by == "kind":
         return figures.by_kind(project.reader, id)
     if by in ("day", "session"):
-        raise click.UsageError(f"--by {by} is for many sessions: leave out the ID")
+        raise click.UsageError(f"--by {by} needs several sessions: leave out the ID")
     named = {"agent": figures.agents, "tag": figures.tags}
     parts = named[by](project.reader, id) if by in named else figures.parts(project.reader, id, by)
     return [figures.Line(sessions=1, **part._asdict()) for part in parts]
 
 
 def _names(opened: Home, lines: list[Line]) -> dict[str, str]:
-    """What the sessions of lines are called, with enough of their ids to ask for more."""
-    found = {}
+    """Return the short id and the name of each line's session."""
+    labels = {}
     for line in lines:
         project, id = opened.find(line.value)
-        found[line.value] = f"{common.short_id(id)}  {common.title(project.name_of(id))}"
-    return found
+        labels[line.value] = f"{common.short_id(id)}  {common.title(project.name_of(id))}"
+    return labels
 
 
 def _print_lines(
@@ -277,12 +285,12 @@ def _print_lines(
     each_one: bool = False,
     labels: dict[str, str] | None = None,
 ) -> None:
-    """A table, or the same as JSON; `each_one`: every line is about one session."""
+    """Print lines as a table or JSON; `each_one`: every line is about one session."""
     if as_json:
         common.print_json({"by": by, "lines": [facts.part(by, line) for line in lines]})
         return
     if not lines:
-        output.say(f"nothing to show by {by}")
+        output.say(f"nothing recorded by {by}")
         return
     most = max(line.cost for line in lines)
     table = [_cells(line, (labels or {}).get(line.value, line.value), most) for line in lines[:limit]]

@@ -1,4 +1,4 @@
-"""`localops backup`: a project's journal as one plain file that any SQLite tool may open."""
+"""`localops backup`: copy journals, each into one file that any SQLite tool can open."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("-o", "--output", "path", metavar="FILE|FOLDER", help="Where to; FOLDER/ is made [default: here].")
+@click.option("-o", "--output", "path", metavar="FILE|FOLDER", help="Target; FOLDER/ is created [default: here].")
 @place_options
 @json_option
 def backup(path: str | None, home: str | None, project: str | None, as_json: bool) -> None:
-    """Copy journals as they are now, while they are being written.
+    """Copy journals, even while programs write to them.
 
-    Each project becomes one file, packed, readable by its owner alone, for sqlite3, sqlite-utils or
-    Datasette. Put back in a home it goes on as a journal of its own. Blobs and settings are not in it.
+    Each project becomes one compact file that only its owner can read, for sqlite3, sqlite-utils or Datasette.
+    Put into a home, it works as a journal again. It does not contain blobs and settings.
     """
     with look(home, project) as opened:
         if not opened.projects:
@@ -43,18 +43,20 @@ def backup(path: str | None, home: str | None, project: str | None, as_json: boo
 
 def _back_up(project: Project, target: str) -> dict[str, Any]:
     if os.path.exists(target):
-        raise ConfigError(f"{target} is there already: a backup never replaces a file")
+        raise ConfigError(f"{target} already exists: a backup never replaces a file; give another name")
     project.reader.backup(target)
     return {"project": project.name, "file": os.path.abspath(target), "bytes": os.path.getsize(target)}
 
 
 def _target(path: str | None, name: str, *, alone: bool) -> str:
-    """The file that was named, or one with project and time in its name in the folder that was."""
+    """Return the given file, or a file in the given folder with project and time in its name."""
     if path is not None and path.endswith(os.sep) and not os.path.exists(path):
         host.make_private(path.rstrip(os.sep))
     if path is not None and not os.path.isdir(path):
         if not alone:
-            raise ConfigError(f"{path} is no folder, and there are several projects: name one, or give a folder")
+            raise ConfigError(
+                f"{path} is not a directory, and there are several projects: give a directory, or --project"
+            )
         return path
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
     return os.path.join(path or "", f"localops-{name}-{stamp}.db")

@@ -1,7 +1,7 @@
-"""What commands share: their common options, how they print, and what `--json` promises.
+"""Options and printing that commands share, and the format of `--json`.
 
-JSON is one document with `schema_version`; costs stand in it twice, as `cost_usd` (a number) and as
-`cost_nano` (exact). Times are ISO 8601 in UTC, durations are seconds, ids are written in full.
+JSON is one document with `schema_version`. Each cost has two keys, `cost_usd` (a number) and `cost_nano` (exact).
+Times are ISO 8601 in UTC, durations are seconds, ids are written in full.
 """
 
 from __future__ import annotations
@@ -28,46 +28,49 @@ if TYPE_CHECKING:
     F = TypeVar("F", bound=Callable[..., Any])
 
 _UNSAFE = r"[\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\U000e0000-\U000e007f]"
-_SOFT = 18  # columns that a soft column keeps before others go
-_MISSING = "localops.missing"  # where a command's context keeps what is in no figure
-SCHEMA_VERSION = 1  # of every --json; grows when a key changes its meaning or goes
+# Columns that a soft column keeps before spare columns are dropped.
+_SOFT = 18
+# Key of the click context under which a command keeps what its figures lack.
+_MISSING = "localops.missing"
+# Of every --json document; raised when a key is removed or changes its meaning.
+SCHEMA_VERSION = 1
 
 
 class Group(click.Group):
-    """Commands below a command; for one that there is not it has a guess at what was meant."""
+    """A group of commands that suggests a similar name for an unknown one."""
 
     def resolve_command(
         self, context: click.Context, arguments: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The command that is meant."""
+        """Return the command to run, or fail with a suggestion."""
         name = arguments[0]
         if self.get_command(context, name) is None and not context.resilient_parsing and name[:1] != "-":
             from difflib import get_close_matches
 
             close = get_close_matches(name, self.list_commands(context), cutoff=0.7)
             guess = f": did you mean {' or '.join(map(repr, close))}?" if close else ""
-            context.fail(f"there is no command {name!r}{guess}")
+            context.fail(f"unknown command {name!r}{guess}")
         return super().resolve_command(context, arguments)
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        """The commands, each with its first sentence."""
+        """Write the commands, each with its first sentence."""
         with formatter.section("Commands"):
             self.describe(context, formatter, self.list_commands(context))
 
     def describe(self, context: click.Context, formatter: click.HelpFormatter, names: Iterable[str]) -> None:
-        """These commands, each with its first sentence, which is never cut off."""
-        found = ((name, self.get_command(context, name)) for name in names)
-        formatter.write_dl([(name, command.get_short_help_str(100)) for name, command in found if command])
+        """Write these commands, each with its first sentence, which is never cut off."""
+        pairs = ((name, self.get_command(context, name)) for name in names)
+        formatter.write_dl([(name, command.get_short_help_str(100)) for name, command in pairs if command])
 
 
 def shown_and_done(*names: str, help: str, text: Callable[[click.Context], str]) -> Callable[[F], F]:
-    """An option that prints a text and ends the program.
+    """Return an option that prints a text and exits.
 
-    Click's own ones ask gettext for their help, and the `locale` module that it imports takes 2 ms of every start.
+    Click's own ones translate their help with gettext, and importing its `locale` module takes 2 ms of every start.
     """
 
-    def show(context: click.Context, _: click.Parameter, asked: bool) -> None:
-        if asked and not context.resilient_parsing:
+    def show(context: click.Context, _: click.Parameter, is_set: bool) -> None:
+        if is_set and not context.resilient_parsing:
             click.echo(text(context), color=context.color)
             context.exit()
 
@@ -75,14 +78,14 @@ def shown_and_done(*names: str, help: str, text: Callable[[click.Context], str])
 
 
 def with_help(command: click.Command) -> click.Command:
-    """The command, with our `-h, --help` in place of click's; those below it keep click's."""
+    """Add our `-h, --help` to a command, in place of click's; its subcommands keep click's."""
     if not any("--help" in parameter.opts for parameter in command.params):
         shown_and_done("-h", "--help", help="Show this message and exit.", text=click.Context.get_help)(command)
     return command
 
 
 def place_options(command: F) -> F:
-    """--home and --project: which journals a command works on."""
+    """Add --home and --project, which choose the journals that a command works on."""
     command = click.option("--project", metavar="NAME", help="Only this project; otherwise every project of the home.")(
         command
     )
@@ -92,33 +95,33 @@ def place_options(command: F) -> F:
 
 
 def json_option(command: F) -> F:
-    """--json: the same facts for a program."""
+    """Add --json, which prints the same facts for programs."""
     return click.option("--json", "as_json", is_flag=True, help="One JSON document, with stable keys.")(command)
 
 
 def session_argument(command: F) -> F:
-    """Which session: the first characters of its id, or `last`, which nothing at all means too."""
+    """Add the session argument: the first characters of an id, or `last`, which is the default."""
     return click.argument("session", default="last", metavar="[ID|last]")(command)
 
 
 def check_home(home: str | None) -> None:
-    """Refuse a --home that is not there: an empty answer would look like an empty home."""
+    """Refuse a --home that does not exist: an empty result would look like an empty home."""
     folder = config.home(home)
     if home is not None and not os.path.isdir(folder):
-        what = "is no folder" if os.path.lexists(folder) else "is not there: there is no such folder"
+        what = "is not a directory" if os.path.lexists(folder) else "does not exist"
         raise click.BadParameter(f"{folder} {what}", param_hint="--home")
-    say_missing_home(home)
+    warn_of_missing_home(home)
 
 
-def say_missing_home(home: str | None) -> None:
-    """Say that LOCALOPS_HOME leads nowhere, and no more than that: a program may be about to make the folder."""
+def warn_of_missing_home(home: str | None) -> None:
+    """Warn that the folder of LOCALOPS_HOME does not exist; no error, because a program may be about to make it."""
     folder = config.home(home)
     if home is None and os.environ.get("LOCALOPS_HOME") and not os.path.lexists(folder):
-        output.say(f"there is no such folder as {folder}, which LOCALOPS_HOME names: nothing is recorded there")
+        output.say(f"LOCALOPS_HOME names {folder}, which does not exist: nothing is recorded there")
 
 
 def chosen_projects(home: str | None, project: str | None) -> tuple[str, list[str]]:
-    """Return the home's folder and its projects, or the one that is asked for; NotFound where there is no such one."""
+    """Return the home's folder and its projects, or the given one; NotFound if it does not exist."""
     from localops.errors import NotFound
     from localops.reading.home import known
 
@@ -132,15 +135,15 @@ def chosen_projects(home: str | None, project: str | None) -> tuple[str, list[st
 
 
 def place(home: str | None, project: str | None) -> tuple[str, str | None]:
-    """The home's folder and the one project meant, both checked."""
+    """Return the home's folder and the chosen project, both checked."""
     return config.home(home), config.check_project(project) if project is not None else None
 
 
 @contextmanager
 def look(home: str | None, project: str | None) -> Iterator[Home]:
-    """The home, opened for one command; what is in no figure of it is said, and told in its --json.
+    """Open the home for one command; what its figures lack is printed as a warning, and is part of its --json.
 
-    A project that cannot be read hides no other, but the exit code is 1.
+    A project that cannot be read does not stop the command from showing the others, but the exit code is 1.
     """
     from localops.reading.home import Home
 
@@ -150,26 +153,26 @@ def look(home: str | None, project: str | None) -> Iterator[Home]:
         if unreadable and not opened.projects:
             raise next(iter(unreadable.values()))
         for name, error in unreadable.items():
-            output.say(f"{name} is left out: {error}")
+            output.say(f"skipping {name}: {error}")
         for name, many in opened.waiting.items():
-            output.say(f"{name}: {waiting_rows(many)}, in no figure yet: `localops doctor` knows more")
+            output.say(f"{name}: {waiting_rows(many)}, in no figure yet: run `localops doctor`")
         missing = {"spilled_waiting": sum(opened.waiting.values()), "unreadable": sorted(unreadable)}
         click.get_current_context().meta[_MISSING] = missing
         yield opened
 
 
 def exit_code(context: click.Context) -> int:
-    """Of a command that has come to its end: 1 when a project had to be left out."""
+    """Return the exit code of a finished command: 1 if it had to skip a project."""
     return 1 if context.meta.get(_MISSING, {}).get("unreadable") else 0
 
 
 def waiting_rows(many: int) -> str:
-    """How many rows are not in the journal yet, and where they are."""
+    """Describe how many rows are in the spill file and not yet in the journal."""
     return f"{output.counted(many, 'row waits', 'rows wait')} in the spill file"
 
 
 def print_json(facts: dict[str, Any]) -> None:
-    """One JSON document on stdout, its schema version first; what could steer a terminal is escaped."""
+    """Print one JSON document, its schema version first; characters that could control a terminal are escaped."""
     import json
 
     missing = click.get_current_context().meta.get(_MISSING, {})
@@ -178,14 +181,14 @@ def print_json(facts: dict[str, Any]) -> None:
 
 
 def print_json_line(facts: dict[str, Any]) -> None:
-    """One JSON document on one line, for output that has no end."""
+    """Print one JSON document on one line, for output without an end."""
     import json
 
     print(_escaped(json.dumps({"schema_version": SCHEMA_VERSION, **facts}, ensure_ascii=False)), flush=True)
 
 
 def _escaped(text: str) -> str:
-    return re.sub(_UNSAFE, lambda found: "".join(f"\\u{unit:04x}" for unit in _units(found[0])), text)
+    return re.sub(_UNSAFE, lambda match: "".join(f"\\u{unit:04x}" for unit in _units(match[0])), text)
 
 
 def _units(character: str) -> Iterable[int]:
@@ -203,10 +206,10 @@ def print_table(
     spare: Sequence[str] = (),
     styles: Mapping[str, Callable[[str], str]] | None = None,
 ) -> None:
-    """A table that fits the terminal; into a file or a pipe, whole and plain.
+    """Print a table that fits the terminal; into a file or a pipe, whole and without colours.
 
-    Where it is too wide, the `spare` columns go, one after another, until the `soft` ones can have their
-    `least`; then those are cut.
+    Where it is too wide, `spare` columns are dropped one after another until every `soft` one has room for its
+    `least`; then the soft ones are cut.
     """
     chosen = _fitting(rows, headers, dict.fromkeys(soft, least), spare)
     titles = [headers[column] for column in chosen]
@@ -218,7 +221,7 @@ def print_table(
         firm=[index for index, title in enumerate(titles) if title not in soft],
     )
     lines = text.splitlines()
-    spans = [found.span() for found in re.finditer("─+", lines[1])]
+    spans = [match.span() for match in re.finditer("─+", lines[1])]
     wanted = [(spans[titles.index(title)], style) for title, style in (styles or {}).items() if title in titles]
     for line in lines[:2]:
         print(dim(line))
@@ -229,7 +232,7 @@ def print_table(
 def _fitting(
     rows: Sequence[Sequence[object]], headers: Sequence[str], least: Mapping[str, int], spare: Sequence[str]
 ) -> list[int]:
-    """The columns that there is room for, if a soft one has no more than its least."""
+    """Return the columns that fit when every soft one is cut to its least width."""
     chosen = list(range(len(headers)))
     room = width()
     if room is None:
@@ -248,7 +251,8 @@ def _fitting(
 
 
 def _coloured(line: str, wanted: Iterable[tuple[tuple[int, int], Callable[[str], str]]]) -> str:
-    """Colours go in last, so that they take no room in the layout; from right to left."""
+    """Return a line with styles in some spans of its cells."""
+    # From right to left: a style makes the line longer, and must not move the spans that are still to come.
     for (first, last), style in sorted(wanted, key=lambda part: part[0], reverse=True):
         start, end = _index_at(line, first), _index_at(line, last)
         line = line[:start] + style(line[start:end]) + line[end:]
@@ -256,7 +260,7 @@ def _coloured(line: str, wanted: Iterable[tuple[tuple[int, int], Callable[[str],
 
 
 def _index_at(line: str, cell: int) -> int:
-    """Where in the text the character stands that is shown in that cell."""
+    """Return the index of the character that a terminal shows in this cell."""
     if line.isascii():
         return cell
     index = seen = 0
@@ -267,7 +271,7 @@ def _index_at(line: str, cell: int) -> int:
 
 
 def print_pairs(pairs: Sequence[tuple[str, object]]) -> None:
-    """Names and what they stand for, one below the other; what is too long goes on below itself."""
+    """Print names and values in two columns; a long value continues below itself."""
     longest = max((output.cells_wide(name) for name, _ in pairs), default=0)
     room = width()
     for name, value in pairs:
@@ -279,74 +283,75 @@ def print_pairs(pairs: Sequence[tuple[str, object]]) -> None:
 
 
 def print_heading(session: Snapshot) -> None:
-    """Print which session it is about."""
+    """Print a session's name, state and id."""
     print(f"{bold(title(session.story.name))}  {state(session.standing.state)}  {dim(id_text(session.id))}")
     print()
 
 
 def title(name: str | None) -> str:
-    """Return what a session is called, safe for a terminal."""
+    """Return a session's name, safe for a terminal."""
     return output.clean(name) if name else "unnamed"
 
 
 def width() -> int | None:
-    """The columns of the terminal we print to; None when it is none."""
+    """Return the width of the terminal that stdout is; None for a file or a pipe."""
     return output.terminal_width(sys.stdout)
 
 
 def styled(text: str, style: str) -> str:
-    """Clean text in a style, where stdout is a terminal that wants it."""
+    """Return clean text in a style, if stdout is a terminal with colours."""
     return output.colour(text, style, sys.stdout)
 
 
 def bold(text: str) -> str:
-    """A heading."""
+    """Return text as a heading."""
     return styled(text, "bold")
 
 
 def dim(text: str) -> str:
-    """What is there to be overlooked."""
+    """Return text in the style of secondary information."""
     return styled(text, "dim")
 
 
 def state(text: str) -> str:
-    """How a session stands, in its colour."""
+    """Return a session's state in its colour."""
     colours = {"Success": "green", "Failure": "red", "Running": "cyan", "Indeterminate": "yellow"}
     return styled(text, colours.get(text.strip(), "dim"))
 
 
 def errors(text: str) -> str:
-    """A number of errors, hard to overlook if there are any."""
+    """Return a number of errors, in red unless it is 0."""
     return text if text.strip() == "0" else styled(text, "red")
 
 
 def short_id(id: bytes) -> str:
-    """An id for a table, long enough to be typed back: its first 13 characters are a time in milliseconds."""
+    """Return the first 13 characters of an id, its time in milliseconds: enough to name a session in a command."""
     return id_text(id)[:13]
 
 
 def money(nano: int, unpriced: int, calls: int) -> str:
-    """A cost that admits what it does not know: `unpriced` if no call has a price, `+ ?` if not all do."""
+    """Return a cost as text: `unpriced` if no call has a price, with `+ ?` if some have none."""
     if unpriced and unpriced >= calls and not nano:
         return "unpriced"
     return output.money(nano) + (" + ?" if unpriced else "")
 
 
 class Moment(click.ParamType[int]):
-    """A time as people give it: `2h` or `3d` ago, a day, or an ISO time, in UTC unless it names a zone."""
+    """A time on the command line: `2h` or `3d` ago, a day, or an ISO time (UTC unless it names a zone)."""
 
     name = "time"
 
     def __init__(self, *, end: bool = False) -> None:
-        self._end = end  # a day stands for its end, not its beginning
+        # For --until, a day means its end.
+        self._end = end
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> int:
-        """Nanoseconds since 1970."""
+        """Return nanoseconds since 1970."""
         if isinstance(value, int):
             return value
         text = value.strip()
-        if found := re.fullmatch(r"(\d+(?:\.\d+)?) *([smhdw])", text):
-            return clock.now_ns() - round(float(found[1]) * _SECONDS[found[2]] * 1e9)
+        if match := re.fullmatch(r"(\d+(?:\.\d+)?) *([smhdw])", text):
+            return clock.now_ns() - round(float(match[1]) * _SECONDS[match[2]] * 1e9)
         at = events.to_ns(text)
         if at is None:
             self.fail(f"invalid time {value!r}: use 2h, 3d, 2026-11-21 or 2026-11-21T08:30", parameter, context)
@@ -354,7 +359,7 @@ class Moment(click.ParamType[int]):
 
 
 class Span(click.ParamType[int]):
-    """A length of time as people give it: `90s`, `5m`, `2h`; a plain number is seconds."""
+    """A duration on the command line: `90s`, `5m`, `2h`; a plain number is seconds."""
 
     name = "time"
 
@@ -364,12 +369,12 @@ class Span(click.ParamType[int]):
             return value
         match = re.fullmatch(r"(\d+(?:\.\d+)?) *(ms|[smhdw])?", value.strip())
         if not match:
-            self.fail(f"invalid length of time {value!r}: use 250ms, 90s, 5m or 2h", parameter, context)
+            self.fail(f"invalid duration {value!r}: use 250ms, 90s, 5m or 2h", parameter, context)
         return round(float(match[1]) * {"ms": 0.001, **_SECONDS}[match[2] or "s"] * 1e9)
 
 
 class Dollars(click.ParamType[int]):
-    """A sum in US dollars as people give it: `0.25`, `$3`."""
+    """An amount of US dollars on the command line: `0.25`, `$3`."""
 
     name = "usd"
 
@@ -379,7 +384,7 @@ class Dollars(click.ParamType[int]):
             return value
         match = re.fullmatch(r"\$?(\d+(?:\.\d+)?|\.\d+)", value.strip())
         if not match:
-            self.fail(f"invalid sum {value!r}: use US dollars such as 0.25", parameter, context)
+            self.fail(f"invalid amount {value!r}: use US dollars such as 0.25", parameter, context)
         return round(float(match[1]) * 1e9)
 
 
@@ -387,7 +392,7 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 
 
 def bytes_text(size: int) -> str:
-    """A size for a person: `812 B`, `4.1 MB`."""
+    """Return a size for people: `812 B`, `4.1 MB`."""
     amount, unit = float(size), "B"
     for unit in ("B", "kB", "MB", "GB", "TB"):
         if amount < 1000 or unit == "TB":

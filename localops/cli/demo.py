@@ -1,7 +1,7 @@
-"""`localops demo`: a small, believable agent run, recorded here and now; the first thing a person sees.
+"""`localops demo`: record a small, believable agent run; for many people the first thing they see.
 
-Everything in it goes through the public API, as in a user's program.  The models and their prices are real;
-none of them is called, and no network is needed.
+It uses the public API only, as a user's program does.  The models and their prices are real; no model is called, and
+no network is needed.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _NOTES = {
 
 
 class SearchTimeout(Exception):
-    """The search engine of this story is not always there."""
+    """The search engine of this story sometimes does not answer."""
 
 
 @tool(name="web_search", cost=0.005)
 def search(query: str, patience: float) -> list[str]:
-    """Look something up; with too little patience it fails, as searches do."""
+    """Look something up; fail if there is too little patience."""
     time.sleep(min(patience, 0.03))
     if patience < 0.03:
         raise SearchTimeout(f"no answer within {patience * 1000:.0f} ms")
@@ -49,12 +49,12 @@ def timetable(start: str, to: str) -> dict[str, object]:
 
 @guardrail(spec="output")
 def no_invented_trains(answer: str) -> bool:
-    """Every train in the answer is one that the timetable knows."""
+    """Check that every train in the answer is in the timetable."""
     return "08:38" in answer
 
 
 def _think(model: str, prompt: str, completion: str, tokens: tuple[int, int], cached: int = 0) -> str:
-    """What a call of a language model leaves behind."""
+    """Record a call of a language model."""
     event = localops.LLMEvent(
         model=model,
         prompt=[{"role": "user", "content": prompt}],
@@ -70,7 +70,7 @@ def _think(model: str, prompt: str, completion: str, tokens: tuple[int, int], ca
 
 @agent(name="planner")
 class Planner:
-    """Decides what has to be found out."""
+    """Decides what to find out."""
 
     @operation
     def plan(self, question: str) -> list[str]:
@@ -82,7 +82,7 @@ class Planner:
 
 @agent(name="researcher")
 class Researcher:
-    """Finds it out, and does not give up at the first error."""
+    """Finds it out, and tries again after an error."""
 
     @workflow
     def research(self) -> dict[str, object]:
@@ -106,16 +106,16 @@ class Researcher:
 
 @agent(name="writer")
 class Writer:
-    """Says it so that one wants to go."""
+    """Writes it so that you want to go."""
 
     @operation
-    def write(self, found: dict[str, object]) -> str:
+    def write(self, results: dict[str, object]) -> str:
         """Write the answer, and have it checked."""
         answer = (
             "Take the 08:38 to Świnoujście: no changes, there by lunch. The lighthouse is 68 m high, "
             "opens at 10:00, and its 308 steps are best counted aloud."
         )
-        _think("gpt-4o-mini", f"Write it up: {found}", answer, (734, 142))
+        _think("gpt-4o-mini", f"Write it up: {results}", answer, (734, 142))
         no_invented_trains(answer)
         return answer
 
@@ -124,7 +124,7 @@ class Writer:
 @click.option("--home", metavar="FOLDER", help="Record into this home.")
 @json_option
 def demo(home: str | None, as_json: bool) -> None:
-    """Record a small agent run here, and show what can be seen of it.
+    """Record a small agent run on this machine, and show what it recorded.
 
     Three agents plan a weekend by train, with tools, real prices and one error on the way.
     Nothing leaves the machine.
@@ -144,18 +144,18 @@ def demo(home: str | None, as_json: bool) -> None:
 
 def _run_agents() -> str:
     Planner().plan(_QUESTION)
-    found = Researcher().research()
-    return Writer().write(found)
+    results = Researcher().research()
+    return Writer().write(results)
 
 
 def _show(session: Session, answer: str) -> None:
-    """What happened, what it cost, where it is, and what to type next."""
+    """Print what happened, its cost, where it is stored, and which commands to try next."""
     journal, id = session.recorder.journal, session.session_id.bytes
     lines = [
         bold("Three agents planned a weekend, and every step is on this disk."),
         "",
-        *_said("asked", _QUESTION),
-        *_said("answered", f"{answer.split('. ')[0]}."),
+        *_labelled("question", _QUESTION),
+        *_labelled("answer", f"{answer.split('. ')[0]}."),
         "",
         *(f"  {dim(label.ljust(12))}{value}" for label, value in _figures(session, analytics.totals(journal, id))),
         "",
@@ -167,14 +167,14 @@ def _show(session: Session, answer: str) -> None:
         bold("Record your own:"),
         *(f"  {styled(line, 'green')}" for line in _OWN),
         "",
-        dim(f"Kept in {journal.path}"),
-        dim("No network was needed, and none was used."),
+        dim(f"Stored in {journal.path}"),
+        dim("No network was used."),
     ]
     print("\n".join(lines))
 
 
-def _said(label: str, text: str) -> list[str]:
-    """A label and what was said; a long sentence goes on below itself."""
+def _labelled(label: str, text: str) -> list[str]:
+    """Return a label and a text; a long text continues below itself."""
     first, *more = output.wrap(text, max((width() or 100) - 14, 20))
     return [f"  {dim(label.ljust(12))}{first}", *(" " * 14 + line for line in more)]
 
@@ -190,7 +190,7 @@ def _figures(session: Session, figures: analytics.Totals) -> list[tuple[str, str
 
 
 def _costs(parts: list[analytics.Part]) -> list[str]:
-    """What each model and tool cost, the dearest first, with a bar."""
+    """Return the cost of each model and tool as a bar, the highest first."""
     paid = sorted((part for part in parts if part.cost), key=lambda part: -part.cost)
     return [
         f"  {dim(part.value.ljust(22))}{output.money(part.cost).rjust(10)}  "
@@ -203,9 +203,9 @@ _NEXT = (
     ("localops show last", "the run as a tree: who did what, inside what"),
     ("localops analytics last", "figures by model, agent and tool"),
     ("localops ui", "the same in a browser: timeline, tree, chat and charts"),
-    ("localops sessions", "every run there is"),
+    ("localops sessions", "every run"),
     ("localops search lighthouse", "find words in anything recorded"),
-    ("localops export -o run.html", "one page to look at, or to send to somebody"),
+    ("localops export -o run.html", "one page to look at or to send"),
     ("localops run app.py", "run a program written for AgentOps, unchanged"),
 )
 _OWN = ("import localops", "session = localops.init()", 'session.end_session("Success")')

@@ -1,11 +1,11 @@
-"""`localops doctor`: is everything as it should be, and what to do if not."""
+"""`localops doctor`: check the home, and report what to do about problems."""
 
 from __future__ import annotations
 
 import click
 
 from localops import config
-from localops.cli.common import dim, json_option, place, place_options, print_json, say_missing_home, styled
+from localops.cli.common import dim, json_option, place, place_options, print_json, styled, warn_of_missing_home
 from localops.errors import NotFound
 from localops.output import clean, counted
 from localops.reading.home import known, used
@@ -19,57 +19,59 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--deep", is_flag=True, help="Read every row and blob, and compare what is derived with a rebuild.")
-@click.option("--fix", is_flag=True, help="Look deep, and mend what can be mended without loss.")
+@click.option("--deep", is_flag=True, help="Read every row and blob, and compare derived tables with a rebuild.")
+@click.option("--fix", is_flag=True, help="Check as with --deep, and fix what can be fixed without loss.")
 @place_options
 @json_option
 @click.pass_context
 def doctor(context: click.Context, deep: bool, fix: bool, home: str | None, project: str | None, as_json: bool) -> None:
-    """Look for anything wrong with the home, and say what to do about it.
+    """Check the home for problems, and report what to do about them.
 
-    Exit code 1 when something is wrong. --fix takes in waiting rows, closes files that others can read and
-    builds derived tables again; a damaged journal is for `localops repair`.
+    Exit code 1 if there is a problem. --fix moves rows from spill files into the journal, takes read access from
+    other users and rebuilds derived tables; for a damaged journal use `localops repair`.
     """
-    say_missing_home(home)
+    warn_of_missing_home(home)
     folder, only = place(home, project)
     names = known(folder)
     if only is not None and only not in names:
         config.check_home(folder)
-        raise NotFound(f"there is no project {only!r} in {folder}")
+        raise NotFound(f"no project {only!r} in {folder}")
     names = used(folder, names) if only is None else [only]
     mended: list[Finding] = []
     if fix:
-        found, mended = doctors.mend(folder, names)
+        findings, mended = doctors.mend(folder, names)
     else:
-        found = list(doctors.examine(folder, names, deep=deep))
+        findings = list(doctors.examine(folder, names, deep=deep))
     deep = deep or fix
-    faults = [finding for finding in found if finding.fault]
+    faults = [finding for finding in findings if finding.fault]
     if as_json:
         facts = {"home": folder, "projects": names, "deep": deep, "ok": not faults}
-        print_json({**facts, "findings": _plain(found), "mended": _plain(mended)})
+        print_json({**facts, "findings": _plain(findings), "mended": _plain(mended)})
     else:
-        _say(folder, names, found, mended, deep=deep)
+        _print(folder, names, findings, mended, deep=deep)
     if faults:
         context.exit(1)
 
 
-def _plain(found: Sequence[Finding]) -> list[dict[str, object]]:
-    return [{"where": f.where, "text": f.text, "cure": f.cure, "fault": f.fault} for f in found]
+def _plain(findings: Sequence[Finding]) -> list[dict[str, object]]:
+    return [{"where": f.where, "text": f.text, "cure": f.cure, "fault": f.fault} for f in findings]
 
 
-def _say(folder: str, names: Sequence[str], found: Sequence[Finding], mended: Sequence[Finding], *, deep: bool) -> None:
+def _print(
+    folder: str, names: Sequence[str], findings: Sequence[Finding], mended: Sequence[Finding], *, deep: bool
+) -> None:
     for finding in mended:
-        _line("mended", "green", finding)
-    for finding in found:
+        _line("fixed", "green", finding)
+    for finding in findings:
         _line("wrong", "red", finding) if finding.fault else _line("note", "yellow", finding)
-    if names and not any(finding.fault for finding in found):
+    if names and not any(finding.fault for finding in findings):
         many = counted(len(names), "project")
-        print(f"All is well with {many} in {clean(folder)}. Thank you for asking.")
+        print(f"No problems in {many} in {clean(folder)}. Thank you for asking.")
         if not deep:
             print(dim("`localops doctor --deep` reads every row and blob as well."))
 
 
 def _line(word: str, colour: str, finding: Finding) -> None:
     print(f"{styled(word.ljust(7), colour)}{clean(finding.where)}: {clean(finding.text)}")
-    if finding.cure and word != "mended":
+    if finding.cure and word != "fixed":
         print(dim(f"       {clean(finding.cure)}"))

@@ -1,4 +1,4 @@
-"""`localops export`: runs handed on, as a file or on stdout."""
+"""`localops export`: write sessions to a file or stdout."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ _ENDINGS = {
 
 @click.command()
 @click.argument("sessions", nargs=-1, metavar="[ID|last]...")
-@click.option("--all", "everything", is_flag=True, help="Every session there is.")
+@click.option("--all", "everything", is_flag=True, help="Every session.")
 @click.option(
-    "--format", "form", type=click.Choice(exports.FORMATS), help="[default: by FILE's ending; json on stdout]"
+    "--format", "form", type=click.Choice(exports.FORMATS), help="[default: by the ending of FILE; json on stdout]"
 )
-@click.option("-o", "--output", "path", default="-", metavar="FILE", help="Where to; - is stdout [default: -]")
-@click.option("--force", is_flag=True, help="Replace FILE if it is there.")
+@click.option("-o", "--output", "path", default="-", metavar="FILE", help="Target; - is stdout [default: -]")
+@click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 @place_options
 @json_option
 def export(
@@ -53,17 +53,17 @@ def export(
     project: str | None,
     as_json: bool,
 ) -> None:
-    """Hand sessions on: JSON, rows, a spreadsheet, SQLite or a web page.
+    """Export sessions: JSON, rows, a spreadsheet, SQLite or a web page.
 
     \b
     json    the keys of AgentOps' export, and more
-    jsonl   every row as it is kept, one JSON object a line
-    csv     one line per event
+    jsonl   every row as stored, one JSON object a line
+    csv     one line an event
     sqlite  a file for Datasette, sqlite-utils or sqlite3
-    html    one page to look at or to send; it needs no network
+    html    one page that needs no network
 
-    Without an id the newest session is meant. What was written is said on stderr; with --json and a FILE it
-    is reported as JSON.
+    Without an ID, the newest session is exported. A summary is printed on stderr; with --json and a FILE it is
+    JSON on stdout.
     """
     if everything and sessions:
         raise click.UsageError("give ids or --all, not both")
@@ -86,28 +86,30 @@ def export(
 
 
 def _form(form: str | None, path: str) -> str:
-    """The format that was asked for, and that the file's name speaks of."""
+    """Return the format; the option and the ending of the file must not contradict each other."""
     if path == "-":
         return form or "json"
     ending = os.path.splitext(path)[1].lower()
     named = _ENDINGS.get(ending)
     if form is None and named is None:
-        told = f"no format ends in {ending!r}" if ending else f"{path} has no ending to tell the format by"
-        raise click.UsageError(f"{told}: say --format, or end it in {', '.join(_ENDINGS)}")
+        problem = (
+            f"unknown ending {ending!r}" if ending else f"the format of {path} is unknown, because it has no ending"
+        )
+        raise click.UsageError(f"{problem}: give --format, or one of the endings {', '.join(_ENDINGS)}")
     if form and named and form != named:
-        raise click.UsageError(f"--format is {form}, but {path} ends as {named} does: which is meant?")
+        raise click.UsageError(f"--format is {form}, but the ending of {path} means {named}: change one of them")
     return form or named or "json"
 
 
 def _check_place(path: str, *, force: bool) -> None:
-    """What cannot be written, or must not be replaced, is said before anything is read."""
+    """Refuse a target that cannot be written or must not be replaced, before anything is read."""
     folder = os.path.dirname(os.path.abspath(path))
     if os.path.isdir(path):
-        raise ConfigError(f"{path} is a folder: name a file in it")
+        raise ConfigError(f"{path} is a directory: give a file in it")
     if not os.path.isdir(folder):
-        raise ConfigError(f"there is no folder {folder} to write {os.path.basename(path)} in")
+        raise ConfigError(f"cannot write {os.path.basename(path)}: the folder {folder} does not exist; create it first")
     if os.path.lexists(path) and not force:
-        raise ConfigError(f"{path} is there already: --force replaces it")
+        raise ConfigError(f"{path} already exists: --force replaces it")
 
 
 def _sessions(many: int) -> str:
@@ -116,10 +118,10 @@ def _sessions(many: int) -> str:
 
 def _chosen(opened: Home, idents: Iterable[str], *, everything: bool) -> Iterator[Run]:
     if everything:
-        found = ((listed.project, listed.session) for listed in opened.sessions())
+        pairs = ((listed.project, listed.session) for listed in opened.sessions())
     else:
-        found = (opened.find(ident) for ident in dict.fromkeys(idents))
-    for project, session in found:
+        pairs = (opened.find(ident) for ident in dict.fromkeys(idents))
+    for project, session in pairs:
         yield exports.Run(project.name, project.folder, project.reader, session)
 
 
@@ -142,9 +144,9 @@ def _to_stdout(form: str, runs: list[Run]) -> None:
 
 
 def _to_terminal(form: str, runs: list[Run]) -> None:
-    """Recorded text must not steer the terminal it is shown on."""
+    """Print without control characters: recorded text must not control the terminal."""
     if form == "sqlite":
-        raise click.UsageError("a SQLite file is nothing for a terminal: give it a name with -o")
+        raise click.UsageError("cannot print a SQLite file on a terminal: name a file with -o")
     import io
 
     text = io.BytesIO()
@@ -153,7 +155,7 @@ def _to_terminal(form: str, runs: list[Run]) -> None:
 
 
 def _to_file(form: str, runs: list[Run], path: str) -> None:
-    """Write beside the place and move in when it is whole, so that no reader sees half a file."""
+    """Write a temporary file and rename it when it is complete, so that a reader never sees half a file."""
     folder, name = os.path.split(os.path.abspath(path))
     unfinished = os.path.join(folder, f".{name}.{os.getpid()}")
     try:
@@ -175,7 +177,7 @@ def _to_file(form: str, runs: list[Run], path: str) -> None:
 
 @contextmanager
 def _progress(runs: list[Run]) -> Iterator[Iterable[Run]]:
-    """The runs, with a bar on a terminal when there is something to wait for."""
+    """Return the runs, with a progress bar if there are several and stderr is a terminal."""
     if len(runs) < 2 or not sys.stderr.isatty():
         yield runs
         return

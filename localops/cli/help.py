@@ -1,4 +1,4 @@
-"""`localops help`: the pages that travel with the package, for machines without a network."""
+"""`localops help`: show the documentation that is installed with the package, without a network."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_WIDEST = 100  # lines that are longer than that are hard to read
-_LAST = 24  # columns that the last column of a table needs, or each row becomes a list
+# Longer lines are hard to read.
+_WIDEST = 100
+# Width that the last column of a table needs; with less, each row becomes a list.
+_LAST = 24
 _ITEM = re.compile(r"([-*]|\d+\.) +")
 _DOCS = os.path.join(os.path.dirname(localops.__file__), "docs")
 
@@ -56,17 +58,17 @@ def _topics() -> list[str]:
 
 def _page(topic: str) -> str:
     if topic not in _topics():
-        raise NotFound(f"there is no page {topic!r}: {', '.join(_topics())}")
+        raise NotFound(f"unknown page {topic!r}: use one of {', '.join(_topics())}")
     with open(os.path.join(_DOCS, f"{topic}.md"), encoding="utf-8") as file:
         return file.read()
 
 
 def _lede(text: str) -> str:
-    """What a page is about: the first sentence below its title."""
+    """Return the first sentence below a page's title."""
     return " ".join(text.split("\n\n", 2)[1].split()).partition(". ")[0].rstrip(".")
 
 
-# A page on a terminal: its paragraphs and tables made to fit, headings in bold, code as it is.
+# A page on a terminal: paragraphs and tables fit its width, headings are bold, code stays as it is.
 
 
 def _laid_out(text: str, room: int) -> Iterator[str]:
@@ -78,7 +80,7 @@ def _laid_out(text: str, room: int) -> Iterator[str]:
 
 
 def _marked(text: str) -> Iterator[tuple[bool, str]]:
-    """Each line, and whether it is code; fences and comments are left out."""
+    """Return each line and whether it is code, without fences and comments."""
     code = False
     for line in text.splitlines():
         if line.startswith("```"):
@@ -109,7 +111,7 @@ def _prose(lines: list[str], room: int) -> Iterator[str]:
 
 
 def _paragraph(lines: list[str], room: int) -> Iterator[str]:
-    """Its words on lines that fit; those of an item of a list below each other."""
+    """Wrap a paragraph; an item of a list is indented below its mark."""
     words = " ".join(line.strip() for line in lines)
     item = _ITEM.match(words)
     mark = item[0] if item else ""
@@ -124,7 +126,7 @@ def _cells(line: str) -> list[str]:
 
 
 def _table(rows: list[list[str]], room: int) -> Iterator[str]:
-    """In columns, the last one wrapped; where it has no room, a list for each row."""
+    """Lay out a table, with its last column wrapped; as lists if there is no room for it."""
     head, _, *body = rows
     widths = [max(output.cells_wide(row[column]) for row in [head, *body]) for column in range(len(head))]
     begins = sum(widths[:-1]) + 2 * len(widths[:-1])
@@ -144,5 +146,5 @@ def _lists(head: list[str], body: list[list[str]], room: int) -> Iterator[str]:
     for name, *cells in body:
         yield from map(common.bold, output.wrap(name, room))
         for title, cell in zip(head[1:], cells, strict=True):
-            said = f"{title}: {cell}" if title and cell else cell
-            yield from (f"  {line}" for line in output.wrap(said, room - 2) if line)
+            text = f"{title}: {cell}" if title and cell else cell
+            yield from (f"  {line}" for line in output.wrap(text, room - 2) if line)

@@ -1,4 +1,4 @@
-"""`localops hub`: a server that many machines send their sessions to, and the keys to it."""
+"""`localops hub`: a server that many machines send their sessions to, and its keys."""
 
 from __future__ import annotations
 
@@ -25,15 +25,16 @@ if TYPE_CHECKING:
 
     F = TypeVar("F", bound=Callable[..., Any])
 
-_DIGEST = 64  # characters of the name of a blob
+# Characters in the name of a blob.
+_DIGEST = 64
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 @click.group(cls=Group)
 def hub() -> None:
-    """Take in the sessions of many machines.
+    """Collect the sessions of many machines on one server.
 
-    The data folder of a hub is a home: the commands that read look into it with --home.
+    The data folder of a hub is a home: commands that read work on it with --home.
     """
 
 
@@ -42,7 +43,7 @@ def _data_option(command: F) -> F:
 
 
 def _new_option(command: F) -> F:
-    text = "Begin a new hub in a folder that has journals and no hub.json: its id is another one, and no key works."
+    text = "Start a new hub in a folder with journals and without hub.json; it has a new id, and old keys do not work."
     return click.option("--new", is_flag=True, help=text)(command)
 
 
@@ -52,20 +53,21 @@ def _project_option(command: F) -> F:
 
 @hub.command()
 @_data_option
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8642, show_default=True, help="0: a free one.")
-@click.option("--tls-cert", metavar="FILE", help="Certificate (PEM): serve HTTPS.")
-@click.option("--tls-key", metavar="FILE", help="Its key (PEM), unless the certificate's file holds it.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8642, show_default=True, help="0: any free port.")
+@click.option("--tls-cert", metavar="FILE", help="Certificate (PEM), to serve HTTPS.")
+@click.option("--tls-key", metavar="FILE", help="Its key (PEM), unless it is in the same file.")
 @click.option(
-    "--max-body", type=click.IntRange(1, 1024), default=8, show_default=True, metavar="MB", help="Of a request, packed."
+    "--max-body",
+    type=click.IntRange(1, 1024),
+    default=8,
+    show_default=True,
+    metavar="MB",
+    help="Largest request, compressed.",
 )
-@click.option(
-    "--rate", type=click.IntRange(min=1), default=100, show_default=True, help="Requests of a key in a second."
-)
-@click.option(
-    "--root-path", default="", metavar="PATH", help="Where a proxy serves it, if not at the top of a host: /localops."
-)
-@click.option("--access-log", is_flag=True, help="A line for each request: address, path and status, never keys.")
+@click.option("--rate", type=click.IntRange(min=1), default=100, show_default=True, help="Requests a second and key.")
+@click.option("--root-path", default="", metavar="PATH", help="Path at which a proxy serves it, if any: /localops.")
+@click.option("--access-log", is_flag=True, help="Log each request: address, path and status, never keys.")
 @_new_option
 def serve(
     data: str,
@@ -79,16 +81,16 @@ def serve(
     access_log: bool,
     new: bool,
 ) -> None:
-    """Serve until SIGTERM or Ctrl-C, which let finish what runs.
+    """Run the hub until SIGTERM or Ctrl-C; running requests are finished first.
 
-    Unpacked, a body may have four times --max-body. Keys are made with `localops hub key create`, also while
-    the hub runs.
+    A request may have four times --max-body when decompressed. Create keys with `localops hub key create`, also
+    while the hub runs.
     """
     try:
         from localops.server import listen
         from localops.server.app import app
     except ImportError as error:
-        raise ConfigError(f"a hub needs more packages: pip install 'localops[ui]' ({error})") from error
+        raise ConfigError(f"missing packages for a hub: pip install 'localops[ui]' ({error})") from error
     from localops.server.home_store import HomeStore
     from localops.server.keys import Keys
     from localops.server.limits import Limits
@@ -112,13 +114,13 @@ def serve(
 def _check_tls(host: str, cert: str | None, key: str | None) -> None:
     for path in (cert, key):
         if path is not None and not os.path.isfile(path):
-            raise ConfigError(f"there is no file {path}")
+            raise ConfigError(f"file {path} does not exist")
     if key is not None and cert is None:
-        raise ConfigError("--tls-key is the key of a certificate: give --tls-cert as well")
+        raise ConfigError("--tls-key without --tls-cert: give the certificate as well")
     if cert is not None:
         _check_pair(cert, key)
     if cert is None and host not in _LOOPBACK:
-        output.say(f"{host} is reached without TLS: keys and sessions can be read on the way (see --tls-cert)")
+        output.say(f"serving {host} without TLS: others on the network can read keys and sessions (see --tls-cert)")
 
 
 def _check_pair(cert: str, key: str | None) -> None:
@@ -127,27 +129,27 @@ def _check_pair(cert: str, key: str | None) -> None:
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key)
     except OSError as error:
-        where = f"the key in {key}" if key else f"a key in {cert} itself (or --tls-key names its file)"
+        where = f"its key in {key}" if key else "its key in the same file (or give --tls-key)"
         raise ConfigError(
-            f"a certificate in {cert}, in PEM, and {where} are needed, made for each other: {error}"
+            f"invalid certificate: expected a PEM certificate in {cert} and {where}, got {error}"
         ) from error
 
 
 @hub.group(cls=Group)
 def key() -> None:
-    """The keys to a hub, each to one project."""
+    """Manage the keys to a hub, each for one project."""
 
 
 @key.command()
 @_data_option
 @_project_option
-@click.option("--note", metavar="TEXT", help="Whom it is for.")
+@click.option("--note", metavar="TEXT", help="Who uses it.")
 @_new_option
 @json_option
 def create(data: str, project: str, note: str | None, new: bool, as_json: bool) -> None:
-    """Make a key to a project, and the project if it is new.
+    """Create a key to a project, and the project if it is new.
 
-    It is shown this once: the hub keeps a digest.
+    The key is shown only now: the hub stores a digest of it.
     """
     from localops.server.home_store import HomeStore
     from localops.server.keys import Keys
@@ -179,7 +181,7 @@ def list_keys(data: str, as_json: bool) -> None:
         for each in keys.all()
     ]
     if not lines:
-        output.say("no keys yet: `localops hub key create` makes one")
+        output.say("no keys yet: create one with `localops hub key create`")
         return
     print_table(lines, ("key", "project", "made", "revoked", "note"), soft=("note",))
 
@@ -198,7 +200,7 @@ def _facts(each: Key) -> dict[str, Any]:
 @click.argument("handle")
 @_data_option
 def revoke(handle: str, data: str) -> None:
-    """Let a key in no more, from this moment on; HANDLE is what `list` shows."""
+    """Revoke a key, effective at once; `list` shows its HANDLE."""
     keys = _keys(data)
     with _owned(keys.folder):
         dead = keys.revoke(handle)
@@ -209,11 +211,11 @@ def revoke(handle: str, data: str) -> None:
 @click.argument("session")
 @_data_option
 @_project_option
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 def delete(session: str, data: str, project: str, yes: bool) -> None:
     """Delete a session for good, whether it has ended or not.
 
-    One row remains that tells of it. When it is sent again, it is not taken.
+    One row about it remains, so that the hub refuses it when it is sent again.
     """
     from localops.server.home_store import HomeStore
 
@@ -227,7 +229,7 @@ def delete(session: str, data: str, project: str, yes: bool) -> None:
     with _owned(folder):
         try:
             if not store.delete(project, id):
-                raise NotFound(f"session {id_text(id)} is not there any more")
+                raise NotFound(f"session {id_text(id)} does not exist any more")
         finally:
             store.close()
     output.say(f"session {id_text(id)} is deleted")
@@ -238,10 +240,10 @@ def delete(session: str, data: str, project: str, yes: bool) -> None:
 @json_option
 @click.pass_context
 def check(context: click.Context, data: str, as_json: bool) -> None:
-    """Read all that is stored, as after a restore: every row, every file that one names, and the keys.
+    """Check everything that is stored, for example after a restore.
 
-    Exit code 1 when something is missing or damaged; `localops sync --verify` on the machines brings it again.
-    The hub may serve meanwhile.
+    It reads every row, every file that a row refers to, and the keys. Exit code 1 if something is missing or
+    damaged; `localops sync --verify` on the machines sends it again. The hub can keep serving.
     """
     from localops.server import proof
 
@@ -253,9 +255,9 @@ def check(context: click.Context, data: str, as_json: bool) -> None:
                 checked.append(proof.check(project.name, project.folder, project.reader))
             except SQLiteError as error:
                 problems.append(f"{project.name}: its journal cannot be read: {because(error)}")
-        there = {project.name for project in opened.projects}
-    lost = {each.project for each in keys.all() if each.revoked is None} - there
-    problems += [f"{name}: there is a key to it, and no journal" for name in sorted(lost)]
+        stored = {project.name for project in opened.projects}
+    lost = {each.project for each in keys.all() if each.revoked is None} - stored
+    problems += [f"{name}: has a key, but no journal" for name in sorted(lost)]
     problems += [f"{each.project}: {_missing(each)}" for each in checked if not each.is_whole]
     if as_json:
         facts = [{**vars(each), "ok": each.is_whole} for each in checked]
@@ -272,29 +274,30 @@ def check(context: click.Context, data: str, as_json: bool) -> None:
 
 @hub.command()
 @_data_option
-@click.option("-o", "--output", "path", metavar="FOLDER", required=True, help="The folder to make; it must not exist.")
+@click.option("-o", "--output", "path", metavar="FOLDER", required=True, help="Folder to create; it must not exist.")
 @json_option
 def backup(data: str, path: str, as_json: bool) -> None:
-    """Copy all that a hub holds into a new folder, while it serves: journals, files, keys.
+    """Copy a hub's journals, files and keys into a new folder, while it serves.
 
-    The copy is a data folder of its own: to restore it, stop the hub, put it in the place of the old one, start the
-    hub, and look with `localops hub check`.
+    The copy is a complete data folder. To restore it: stop the hub, put the copy in place of the old folder, start
+    the hub, and run `localops hub check`.
     """
     keys = _keys(data)
     target = _folder(path)
     if os.path.exists(target):
-        raise ConfigError(f"{target} is there already: a backup never replaces anything")
+        raise ConfigError(f"{target} already exists: a backup never replaces anything; give another name")
     temporary = f"{target}.{os.getpid()}.part"
     try:
         names = _back_up(keys, temporary)
-        if os.path.exists(target):  # another backup was quicker
-            raise ConfigError(f"{target} is there already: a backup never replaces anything")
+        # Again, because another backup may have finished meanwhile.
+        if os.path.exists(target):
+            raise ConfigError(f"{target} already exists: a backup never replaces anything; give another name")
         os.rename(temporary, target)
         host.sync_folder(os.path.dirname(target))
     except BaseException as error:
         shutil.rmtree(temporary, ignore_errors=True)
         if isinstance(error, OSError | SQLiteError):
-            raise LocalopsError(f"{target} was not written: {because(error)}; nothing is left there") from error
+            raise LocalopsError(f"cannot write {target}: {because(error)}; no part of it was left there") from error
         raise
     if as_json:
         print_json({"folder": target, "projects": names})
@@ -311,7 +314,8 @@ def _back_up(keys: Keys, target: str) -> list[str]:
             project.reader.backup(os.path.join(folder, config.JOURNAL))
             _copy_blobs(project.folder, folder)
         names = [project.name for project in opened.projects]
-    _copy(keys.path, os.path.join(target, os.path.basename(keys.path)))  # the last: without it this is no hub's folder
+    # Last, because the keys make the folder a hub's: an unfinished copy is not one.
+    _copy(keys.path, os.path.join(target, os.path.basename(keys.path)))
     return names
 
 
@@ -325,7 +329,7 @@ def _copy_blobs(source: str, target: str) -> None:
 
 
 def _copy(source: str, target: str) -> None:
-    """Copy a file for its owner alone; one that was pruned meanwhile is left out."""
+    """Copy a file, readable by its owner alone; skip one that was pruned meanwhile."""
     with suppress(FileNotFoundError), open(source, "rb") as file:
         handle = os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
         with open(handle, "wb") as copy:
@@ -335,7 +339,7 @@ def _copy(source: str, target: str) -> None:
 
 
 def _missing(checked: Checked) -> str:
-    """What is wrong with a project, and what brings it again."""
+    """Describe what a project lacks, and how to get it back."""
     lacks = []
     if checked.damaged:
         many = output.counted(len(checked.damaged), "row is", "rows are")
@@ -343,19 +347,19 @@ def _missing(checked: Checked) -> str:
     if checked.missing:
         many = output.counted(len(checked.missing), "file is", "files are")
         lacks.append(f"{many} missing or damaged ({_some(checked.missing, 3)})")
-    again = "`localops sync --verify` and then `localops sync` on each machine send what it still has"
-    return f"{' and '.join(lacks)}: {again}"
+    cure = "run `localops sync --verify` and then `localops sync` on each machine, which send what it still has"
+    return f"{' and '.join(lacks)}: {cure}"
 
 
-def _some(found: Sequence[object], most: int) -> str:
-    """The first of them, and how many more there are."""
-    more = f", and {output.count(len(found) - most)} more" if len(found) > most else ""
-    return f"{', '.join(map(str, found[:most]))}{more}"
+def _some(items: Sequence[object], most: int) -> str:
+    """Return the first items as text, and how many more there are."""
+    more = f", and {output.count(len(items) - most)} more" if len(items) > most else ""
+    return f"{', '.join(map(str, items[:most]))}{more}"
 
 
 @contextmanager
 def _owned(folder: str) -> Iterator[None]:
-    """What root changes in a data folder stays that of the user who serves it: nobody else could read it."""
+    """Give files that root writes in a data folder to the folder's owner, whose hub could not read them otherwise."""
     try:
         yield
     finally:
@@ -367,7 +371,7 @@ def _folder(data: str) -> str:
 
 
 def _keys(data: str) -> Keys:
-    """Return the keys of a hub that has begun; only `create` and `serve` begin one."""
+    """Return the keys of an existing hub; only `create` and `serve` start a new one."""
     from localops.reading.session_state import HUB
     from localops.server.keys import Keys, has_journals, lost
 
@@ -375,5 +379,5 @@ def _keys(data: str) -> Keys:
     if not os.path.exists(os.path.join(folder, HUB)):
         if has_journals(folder):
             raise ConfigError(lost(folder))
-        raise NotFound(f"{folder} is no hub's data folder: `localops hub key create` begins one")
+        raise NotFound(f"{folder} is not the data folder of a hub: start one with `localops hub key create`")
     return Keys(folder)

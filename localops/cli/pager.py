@@ -16,24 +16,24 @@ if TYPE_CHECKING:
 
 
 class _Page(io.StringIO):
-    """Text that is on its way to a terminal, and is laid out and coloured as if it were there."""
+    """A buffer that looks like the terminal, so that text in it is laid out and coloured for it."""
 
     def __init__(self, terminal: int) -> None:
         super().__init__()
         self._terminal = terminal
 
     def isatty(self) -> bool:
-        """Return True: a terminal is where it goes."""
+        """Return True: the text is shown on a terminal in the end."""
         return True
 
     def fileno(self) -> int:
-        """Return the terminal's descriptor, which knows its size."""
+        """Return the terminal's descriptor, which its size is read from."""
         return self._terminal
 
 
 @contextmanager
 def paged() -> Iterator[None]:
-    """Keep what is printed inside until the end, then print it, through a pager where it is too long."""
+    """Collect what is printed inside, and show it in a pager if it is longer than the screen."""
     screen = sys.stdout
     command = _command()
     if command is None:
@@ -48,7 +48,7 @@ def paged() -> Iterator[None]:
 
 
 def _command() -> list[str] | None:
-    """Return the pager to run; None where there is none, or where the user wants none."""
+    """Return the pager's command; None if it is not installed, or the user turned it off."""
     wanted = os.environ.get("LOCALOPS_PAGER", os.environ.get("PAGER", "less"))
     try:
         command = shlex.split(wanted)
@@ -61,9 +61,10 @@ def _show(text: str, command: list[str]) -> None:
     if text.count("\n") < shutil.get_terminal_size().lines:
         print(text, end="", flush=True)
         return
-    # F: end where all fits one screen; R: keep colours; X: leave the text on the screen.
+    # F: quit if all fits one screen; R: keep colours; X: leave the text on the screen.
     environment = {"LESS": "FRX", **os.environ}
     try:
         subprocess.run(command, input=text, text=True, errors="replace", env=environment, check=False)  # noqa: S603
-    except OSError:  # it went away, or cannot be run after all
+    # The pager was removed meanwhile, or is not executable after all.
+    except OSError:
         print(text, end="", flush=True)

@@ -1,4 +1,4 @@
-"""`localops path`: where things are, for other tools."""
+"""`localops path`: print where the home and its journals are, for other tools."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from localops.errors import NotFound
 @common.place_options
 @common.json_option
 def path(home: str | None, project: str | None, as_json: bool) -> None:
-    """Print where the home is; with --project, where its journal is."""
+    """Print the path of the home; with --project, that of its journal."""
     folder = config.home(home)
     config.check_home(folder)
     if project is not None and config.check_project(project) not in (there := config.projects(folder)):

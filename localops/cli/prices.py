@@ -1,4 +1,4 @@
-"""`localops prices`: what models cost, and prices for calls that had none."""
+"""`localops prices`: show prices of models, and price recorded calls afterwards."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _MAIN = ("input", "output", "cached", "cache_write")
 
 @click.group(cls=Group)
 def prices() -> None:
-    """Prices of models: shipped ones, your own, and for calls that had none.
+    """Show and set prices of models: the shipped ones and your own.
 
-    They are in US dollars (USD) for a million tokens. Your own stand in the home's config.toml:
+    Prices are in US dollars (USD) for a million tokens. Your own are in the home's config.toml:
 
     \b
     [prices."my-model"]
@@ -36,46 +36,46 @@ def prices() -> None:
 
 @prices.command("list")
 @click.argument("words", nargs=-1, metavar="[WORD]...")
-@click.option("--home", metavar="FOLDER", help="The home whose own prices count.")
+@click.option("--home", metavar="FOLDER", help="The home with your own prices.")
 @json_option
 def list_prices(words: tuple[str, ...], home: str | None, as_json: bool) -> None:
-    """List the prices that hold today; with WORDs, of models or providers that contain them."""
+    """List today's prices; with WORDs, those of models or providers that contain them."""
     table = Prices(config.own_prices(config.home(home)))
     wanted = [word.lower() for word in words]
-    found = [
+    listed = [
         price
         for price in table.list(at_ns=clock.now_ns())
         if all(word in f"{price.provider} {price.model}".lower() for word in wanted)
     ]
-    # A name as programs use it, with a date or a version, is priced by a pattern: show what its calls cost.
+    # A model name with a date or a version is priced by a pattern and is not in the list itself.
     priced = table.find(words[0], at_ns=clock.now_ns()) if len(words) == 1 else None
-    if priced is not None and not any((one.provider, one.model) == (priced.provider, priced.model) for one in found):
-        found.insert(0, priced)
+    if priced is not None and not any((one.provider, one.model) == (priced.provider, priced.model) for one in listed):
+        listed.insert(0, priced)
     if as_json:
-        print_json({"table": _about(table), "prices": [_facts(price) for price in found]})
+        print_json({"table": _about(table), "prices": [_facts(price) for price in listed]})
         return
-    lines = [(price.model, price.provider or price.source, *(_rate(price, part) for part in _MAIN)) for price in found]
+    lines = [(price.model, price.provider or price.source, *(_rate(price, part) for part in _MAIN)) for price in listed]
     if not lines:
-        output.say(f"no model or provider has {' and '.join(map(repr, words))} in its name")
+        output.say(f"no model or provider contains {' and '.join(map(repr, words))}")
         return
     print_table(lines, ("model", "provider", *_MAIN), align="llrrrr", spare=("cache_write", "cached"))
     print()
-    print(dim(f"US dollars for a million tokens, by genai-prices {table.version} of {table.date}"))
-    if any(len(steps) > 1 for price in found for part, steps in price.rates.items() if part in _MAIN):
-        print(dim("+ is dearer in long calls: `localops prices show MODEL`"))
+    print(dim(f"US dollars for a million tokens, from genai-prices {table.version} of {table.date}"))
+    if any(len(steps) > 1 for price in listed for part, steps in price.rates.items() if part in _MAIN):
+        print(dim("+ costs more in long prompts: `localops prices show MODEL`"))
 
 
 @prices.command()
 @click.argument("model")
-@click.option("--provider", metavar="NAME", help="The provider's price, where several sell it.")
-@click.option("--home", metavar="FOLDER", help="The home whose own prices count.")
+@click.option("--provider", metavar="NAME", help="The price of this provider, if there are several.")
+@click.option("--home", metavar="FOLDER", help="The home with your own prices.")
 @json_option
 def show(model: str, provider: str | None, home: str | None, as_json: bool) -> None:
-    """Show what MODEL costs today, and whose word that is."""
+    """Show what MODEL costs today, and where the price comes from."""
     table = Prices(config.own_prices(config.home(home)))
     price = table.find(model, provider=provider, at_ns=clock.now_ns())
     if price is None:
-        raise NotFound(f"nobody has a price for {model!r}: `localops prices set` gives its calls one")
+        raise NotFound(f"no price for {model!r}: set one with `localops prices set`")
     if as_json:
         print_json({"table": _about(table), "price": _facts(price)})
         return
@@ -89,42 +89,44 @@ def show(model: str, provider: str | None, home: str | None, as_json: bool) -> N
 
 @prices.command("set")
 @click.argument("model")
-@click.option("--input", "given", required=True, metavar="USD", help="Dollars for a million tokens of input.")
-@click.option("--output", "made", required=True, metavar="USD", help="Dollars for a million tokens of output.")
+@click.option("--input", "input_price", required=True, metavar="USD", help="Dollars for a million tokens of input.")
+@click.option("--output", "output_price", required=True, metavar="USD", help="Dollars for a million tokens of output.")
 @click.option("--cached", metavar="USD", help="Dollars for a million tokens of input from a cache.")
-@click.option("--all", "all_calls", is_flag=True, help="Calls that had a price when they were recorded, too.")
+@click.option(
+    "--all", "all_calls", is_flag=True, help="Include calls that already had a price when they were recorded."
+)
 @place_options
 @json_option
 def set_price(
     model: str,
-    given: str,
-    made: str,
+    input_price: str,
+    output_price: str,
     cached: str | None,
     all_calls: bool,
     home: str | None,
     project: str | None,
     as_json: bool,
 ) -> None:
-    """Give the recorded calls of MODEL that had no price this one.
+    """Price recorded calls of MODEL that have no price.
 
-    Each call concerned gets a row with the difference, so every figure stays a sum of rows; the same price
-    again changes nothing. For calls to come, put the price into config.toml.
+    Each of these calls gets a row with the difference, so every figure stays a sum of rows. Setting the same price
+    again changes nothing. For future calls, put the price into config.toml.
     """
-    rates: dict[str, int | float | str] = {"input": given, "output": made}
+    rates: dict[str, int | float | str] = {"input": input_price, "output": output_price}
     if cached is not None:
         rates["cached"] = cached
     table = Prices({model: rates})
     folder, names = chosen_projects(home, project)
-    told = {name: _reprice(config.project_folder(folder, name), model, table, all_calls=all_calls) for name in names}
+    changes = {name: _reprice(config.project_folder(folder, name), model, table, all_calls=all_calls) for name in names}
     if as_json:
-        print_json({"model": model, "projects": {name: _changes(one) for name, one in told.items()}})
+        print_json({"model": model, "projects": {name: _changes(one) for name, one in changes.items()}})
         return
-    for name, one in told.items():
+    for name, one in changes.items():
         if one.calls or one.same or one.unknown:
             print(_sentence(name, one))
-    if not any(one.calls or one.same or one.unknown for one in told.values()):
-        print(f"no call of {output.clean(model)} was recorded without a price")
-    print(f'for calls to come, add to {folder}/config.toml:\n\n[prices."{output.clean(model)}"]')
+    if not any(one.calls or one.same or one.unknown for one in changes.values()):
+        print(f"no recorded call of {output.clean(model)} lacks a price")
+    print(f'for future calls, add to {folder}/config.toml:\n\n[prices."{output.clean(model)}"]')
     for part, dollars in rates.items():
         print(f"{part} = {dollars}")
 
@@ -144,7 +146,7 @@ def _reprice(folder: str, model: str, table: Prices, *, all_calls: bool) -> Repr
 def _sentence(name: str, one: Repriced) -> str:
     parts = [f"{output.count(one.calls)} call{'' if one.calls == 1 else 's'} repriced by {output.money(one.nano)}"]
     if one.same:
-        parts.append(f"{output.count(one.same)} had that price")
+        parts.append(f"{output.count(one.same)} already had that price")
     if one.unknown:
         parts.append(f"{output.count(one.unknown)} cannot be priced: their tokens were not recorded")
     return f"{output.clean(name)}: {', '.join(parts)}"
@@ -155,7 +157,7 @@ def _changes(one: Repriced) -> dict[str, Any]:
 
 
 def _about(table: Prices) -> dict[str, Any]:
-    """Where prices come from, and how many of each part they are for."""
+    """Return the source of the prices, and how many units of each part a price is for."""
     return {"genai_prices": table.version, "date": table.date, "per": {part: many for part, (many, _) in PARTS.items()}}
 
 
@@ -174,7 +176,7 @@ def _rate(price: Price, part: str) -> str | None:
 
 
 def _many(part: str) -> str:
-    """How many of a part its price is for."""
+    """Return how many units of a part its price is for."""
     if part.endswith("seconds"):
         return "an hour"
     many = {1_000_000: "a million", 1_000: "a thousand"}[PARTS[part][0]]

@@ -1,4 +1,4 @@
-"""`localops prune`: old sessions taken out, whole, and told of."""
+"""`localops prune`: remove whole sessions, and keep one row for each."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from localops.reading.home import Home, Project
     from localops.upkeep.prune import Choice, Taken
 
-    Found = list[tuple[Project, Choice]]
+    Choices = list[tuple[Project, Choice]]
 
 _WORKER = "localops_sync"
 _STATES = ("Success", "Failure", "Indeterminate")
@@ -44,33 +44,33 @@ _UNITS = {"": 1, "K": 1_000, "M": 1_000_000, "G": 1_000_000_000, "T": 1_000_000_
 
 
 class _Size(click.ParamType[int]):
-    """A size in bytes as people write it: 500MB, 1.5GB, 2GiB."""
+    """A size on the command line: 500MB, 1.5GB, 2GiB."""
 
     name = "size"
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> int:
         if isinstance(value, int):
             return value
-        found = re.fullmatch(r"(\d+(?:\.\d+)?) *([KMGT]?)(i?)B?", value.strip(), re.IGNORECASE)
-        if not found:
-            self.fail(f"{value!r} is no size: say 500MB or 2GiB", parameter, context)
-        number, unit, binary = found.groups()
+        match = re.fullmatch(r"(\d+(?:\.\d+)?) *([KMGT]?)(i?)B?", value.strip(), re.IGNORECASE)
+        if not match:
+            self.fail(f"invalid size {value!r}: use 500MB or 2GiB", parameter, context)
+        number, unit, binary = match.groups()
         scale = _UNITS[unit.upper()]
         return round(float(number) * (1024 ** (len(str(scale)) // 3) if binary else scale))
 
 
 @click.command()
-@click.option("--older-than", type=Moment(), metavar="AGE", help="Sessions that ended before: 30d, 12h, a day.")
-@click.option("--keep-size", type=_Size(), metavar="SIZE", help="The oldest, until each journal fits: 1GB.")
+@click.option("--older-than", type=Moment(), metavar="AGE", help="Sessions that ended before that: 30d, 12h, a day.")
+@click.option("--keep-size", type=_Size(), metavar="SIZE", help="The oldest sessions, until each journal fits: 1GB.")
 @click.option(
     "--state",
     type=click.Choice(["Success", "Failure", "Indeterminate"], case_sensitive=False),
-    help="Only such sessions.",
+    help="Only sessions in this state.",
 )
-@click.option("--session", "idents", multiple=True, metavar="ID", help="This session; may be given again.")
-@click.option("--include-unsent", "unsent", multiple=True, metavar="REMOTE", help="Even if REMOTE lacks rows.")
-@click.option("--dry-run", is_flag=True, help="Only show what would go.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--session", "idents", multiple=True, metavar="ID", help="This session; can be repeated.")
+@click.option("--include-unsent", "unsent", multiple=True, metavar="REMOTE", help="Even if REMOTE lacks their rows.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be removed.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @place_options
 @json_option
 def prune(
@@ -85,43 +85,43 @@ def prune(
     project: str | None,
     as_json: bool,
 ) -> None:
-    """Take whole ended sessions out, and keep one row that tells of each.
+    """Remove whole ended sessions, and keep one row about each.
 
-    What still runs stays, and so does what a remote of the project does not have yet, unless that remote is
-    named with --include-unsent. A hub that can be reached is asked whether it still has what it signed for, and
-    the files. Blobs that nothing refers to any more go too, and the disk gets its space back.
+    Running sessions are kept, and so are those that a remote of the project does not have yet, unless
+    --include-unsent names that remote. A hub that can be reached is asked whether it still has the rows it signed
+    for, and their files. Blobs that no row refers to are removed too, and the disk space is freed.
     """
     if older_than is None and keep_size is None and state is None and not idents:
-        raise click.UsageError("say what may go: --older-than, --keep-size, --state or --session")
+        raise click.UsageError("choose what to remove: --older-than, --keep-size, --state or --session")
     with look(home, project) as opened:
         _check_remotes(opened, unsent)
-        found = list(_chosen(opened, idents, state, older_than, unsent))
+        choices = list(_chosen(opened, idents, state, older_than, unsent))
         if keep_size is not None:
-            found = _oldest(found, keep_size)
-        found = _asked(found, unsent)
-    going = [(where, choice) for where, choice in found if choice.stays is None]
+            choices = _oldest(choices, keep_size)
+        choices = _keep_unproven(choices, unsent)
+    going = [(where, choice) for where, choice in choices if choice.stays is None]
     if not as_json:
-        _show(found)
-    taken: dict[str, Taken] = {}
-    if going and not dry_run and (yes or _agreed(len(going))):
-        taken = _take(going)
+        _show(choices)
+    removed: dict[str, Taken] = {}
+    if going and not dry_run and (yes or _is_confirmed(len(going))):
+        removed = _remove(going)
     if as_json:
-        print_json(_facts(found, taken, dry_run=dry_run))
-    for name, told in taken.items() if not as_json else ():
-        _tell(name, told)
+        print_json(_facts(choices, removed, dry_run=dry_run))
+    for name, result in removed.items() if not as_json else ():
+        _report(name, result)
 
 
 def _check_remotes(opened: Home, unsent: tuple[str, ...]) -> None:
-    """A name that is misspelt must not look like consent, nor like the lack of it."""
-    there = {name for each in opened.projects for name in pruning.remotes(each.folder)}
-    if unknown := sorted({*unsent} - there):
-        raise NotFound(f"there is no remote {unknown[0]!r}: `localops remote list` shows what there is")
+    """Refuse an unknown remote: a misspelt name must not pass for consent."""
+    known = {name for each in opened.projects for name in pruning.remotes(each.folder)}
+    if unknown := sorted({*unsent} - known):
+        raise NotFound(f"unknown remote {unknown[0]!r}: `localops remote list` shows those of the project")
 
 
 def _chosen(
     opened: Home, idents: tuple[str, ...], state: str | None, older_than: int | None, unsent: tuple[str, ...]
 ) -> Iterator[tuple[Project, Choice]]:
-    """The sessions that are meant, each with the reason why it stays, if there is one."""
+    """Return the chosen sessions, each with the reason to keep it, if any."""
     if idents:
         named = [opened.find(ident) for ident in dict.fromkeys(idents)]
     else:
@@ -132,41 +132,43 @@ def _chosen(
             yield where, choice
 
 
-def _asked(found: Found, unsent: tuple[str, ...]) -> Found:
-    """Keep what would go and a hub does not have, though it signed for it; one that cannot be asked is believed."""
+def _keep_unproven(choices: Choices, unsent: tuple[str, ...]) -> Choices:
+    """Keep sessions that a hub signed for and no longer has; a hub that cannot be reached is trusted."""
     reasons: dict[tuple[Project, bytes], str] = {}
-    going = [(where, choice) for where, choice in found if choice.stays is None]
+    going = [(where, choice) for where, choice in choices if choice.stays is None]
     for where in dict.fromkeys(where for where, _ in going):
         mine = [choice for each, choice in going if each is where]
         for name in sorted({name for choice in mine for name in choice.delivered}.difference(unsent)):
             sessions = [choice.session for choice in mine if name in choice.delivered]
             reasons |= {(where, session): why for session, why in _ask(where, name, sessions).items()}
     return [
-        (where, replace(choice, stays=choice.stays or reasons.get((where, choice.session)))) for where, choice in found
+        (where, replace(choice, stays=choice.stays or reasons.get((where, choice.session))))
+        for where, choice in choices
     ]
 
 
 def _ask(where: Project, name: str, sessions: list[bytes]) -> dict[bytes, str]:
-    """Ask a remote about sessions that it signed for: why some of them stay."""
-    standing = import_module(f"{_WORKER}.standing")  # by name, as its commands are: the library needs no worker
+    """Ask a remote about sessions that it signed for; return the reasons to keep some of them."""
+    # By name, as its commands are: the library does not import the worker.
+    standing = import_module(f"{_WORKER}.standing")
     try:
         now = standing.ask(where.folder, where.reader, name, sessions)
     except LocalopsError as error:
-        output.say(f"{where.name} → {name}: {error}; it was not asked whether it still has these rows")
+        output.say(f"{where.name} → {name}: {error}; not checked whether it still has these rows")
         return {}
     if now.set_back:
-        return dict.fromkeys(sessions, f"{name} was set back to an earlier state: `localops sync` first")
+        return dict.fromkeys(sessions, f"{name} was restored to an earlier state: run `localops sync` first")
     return {
-        session: f"{name} lacks {'1 file' if many == 1 else f'{many} files'} of it: `localops sync --verify` first"
+        session: f"{name} lacks {'1 file' if many == 1 else f'{many} files'} of it: run `localops sync --verify` first"
         for session, many in now.lacking.items()
     }
 
 
-def _oldest(found: Found, keep: int) -> Found:
-    """Of each journal the oldest sessions, until the rest should fit."""
-    chosen: Found = []
-    for where in dict.fromkeys(where for where, _ in found):
-        mine = sorted((choice for each, choice in found if each is where), key=lambda choice: choice.last_ns)
+def _oldest(choices: Choices, keep: int) -> Choices:
+    """Return the oldest sessions of each journal, as many as must go for the rest to fit."""
+    chosen: Choices = []
+    for where in dict.fromkeys(where for where, _ in choices):
+        mine = sorted((choice for each, choice in choices if each is where), key=lambda choice: choice.last_ns)
         size = os.path.getsize(where.path)
         per_weight = size / max(1, sum(choice.weight for choice in mine))
         for choice in mine:
@@ -178,32 +180,33 @@ def _oldest(found: Found, keep: int) -> Found:
     return chosen
 
 
-def _agreed(many: int) -> bool:
+def _is_confirmed(many: int) -> bool:
     if not sys.stdin.isatty():
-        raise click.UsageError("nobody can be asked here: --yes agrees beforehand, --dry-run only shows")
-    return click.confirm(f"Take {_sessions(many)} out for good?", err=True)
+        raise click.UsageError("cannot ask for confirmation without a terminal: use --yes, or --dry-run to only show")
+    return click.confirm(f"Remove {_sessions(many)} for good?", err=True)
 
 
 def _sessions(many: int) -> str:
     return output.counted(many, "session")
 
 
-def _take(going: Found) -> dict[str, Taken]:
-    taken = {}
+def _remove(going: Choices) -> dict[str, Taken]:
+    removed = {}
     for where in dict.fromkeys(where for where, _ in going):
-        for left in leftovers(where.folder):  # whole copies of the journal, with what is taken out in them
+        # Leftovers are whole copies of the journal, which contain the removed rows.
+        for left in leftovers(where.folder):
             shutil.rmtree(left, ignore_errors=True)
         journal = Journal(where.folder, gather=True)
         try:
-            taken[where.name] = pruning.take(journal, [choice for each, choice in going if each is where])
+            removed[where.name] = pruning.take(journal, [choice for each, choice in going if each is where])
         finally:
             journal.close()
-    return taken
+    return removed
 
 
-def _show(found: Found) -> None:
-    if not found:
-        print("There is nothing to take out.")
+def _show(choices: Choices) -> None:
+    if not choices:
+        print("There is nothing to remove.")
         return
     lines = [
         (
@@ -213,28 +216,28 @@ def _show(found: Found) -> None:
             choice.state,
             output.when(choice.last_ns)[:16],
             output.count(choice.rows),
-            f"stays: {choice.stays}" if choice.stays else "goes",
+            f"kept: {choice.stays}" if choice.stays else "removed",
         )
-        for where, choice in found
+        for where, choice in choices
     ]
     headers = ("id", "project", "name", "state", "last row (UTC)", "rows", "then")
     print_table(lines, headers, align="lllllrl", soft=("name", "then"), spare=("project", "rows", "state"))
 
 
-def _tell(name: str, told: Taken) -> None:
-    gone = f"{output.counted(told.rows, 'row')} and {output.counted(told.blobs, 'blob')} are taken out"
-    free = output.counted(max(0, told.freed), "byte is", "bytes are")
-    print(f"{name}: {_sessions(told.sessions)}, {gone}; {free} free again.")
-    if told.sessions and not told.packed:
-        print("The space is used again by new rows: the file is not packed while somebody records into it.")
-    if told.young:
-        which = output.counted(told.young, "blob that no row refers to is", "blobs that no row refers to are")
-        print(f"{which} less than an hour old, and may belong to a row that is being written: the next prune takes it.")
-    if told.changed:
-        print(f"{_sessions(len(told.changed))} went on meanwhile, and stay.")
+def _report(name: str, result: Taken) -> None:
+    gone = f"{output.counted(result.rows, 'row')} and {output.counted(result.blobs, 'blob')} removed"
+    free = output.counted(max(0, result.freed), "byte")
+    print(f"{name}: {_sessions(result.sessions)}, {gone}; {free} freed.")
+    if result.sessions and not result.packed:
+        print("New rows will reuse the space: the file cannot shrink while a program records into it.")
+    if result.young:
+        which = output.counted(result.young, "blob that no row refers to is", "blobs that no row refers to are")
+        print(f"{which} less than an hour old and may belong to a row being written: the next prune removes it.")
+    if result.changed:
+        print(f"{_sessions(len(result.changed))} got new rows meanwhile, and are kept.")
 
 
-def _facts(found: Found, taken: dict[str, Taken], *, dry_run: bool) -> dict[str, Any]:
+def _facts(choices: Choices, removed: dict[str, Taken], *, dry_run: bool) -> dict[str, Any]:
     return {
         "dry_run": dry_run,
         "sessions": [
@@ -247,17 +250,17 @@ def _facts(found: Found, taken: dict[str, Taken], *, dry_run: bool) -> dict[str,
                 "delivered": choice.delivered,
                 "stays": choice.stays,
             }
-            for where, choice in found
+            for where, choice in choices
         ],
         "taken": {
             name: {
-                "sessions": told.sessions,
-                "rows": told.rows,
-                "blobs": told.blobs,
-                "young_blobs": told.young,
-                "bytes": told.freed,
-                "changed": [id_text(session) for session in told.changed],
+                "sessions": result.sessions,
+                "rows": result.rows,
+                "blobs": result.blobs,
+                "young_blobs": result.young,
+                "bytes": result.freed,
+                "changed": [id_text(session) for session in result.changed],
             }
-            for name, told in taken.items()
+            for name, result in removed.items()
         },
     }

@@ -1,4 +1,4 @@
-"""`localops query`: SQL of your own on a journal, which it can read and nothing else."""
+"""`localops query`: run a read-only SQL statement on journals."""
 
 from __future__ import annotations
 
@@ -20,21 +20,22 @@ if TYPE_CHECKING:
     from localops.reading.home import Home
 
 
-_LEAST = 24  # columns that text is cut to before a table is given up for blocks
+# Width that text is cut to before rows are printed as blocks instead of a table.
+_LEAST = 24
 
 
 @click.command()
 @click.argument("sql")
 @click.option("--csv", "as_csv", is_flag=True, help="Comma-separated values, safe to open in a spreadsheet.")
-@click.option("--seconds", type=click.FloatRange(min=0.1), default=10.0, show_default=True, help="Time it may take.")
+@click.option("--seconds", type=click.FloatRange(min=0.1), default=10.0, show_default=True, help="Time limit.")
 @common.place_options
 @common.json_option
 def query(sql: str, as_csv: bool, seconds: float, home: str | None, project: str | None, as_json: bool) -> None:
-    """Ask the journal in SQL; `-` reads the statement from stdin.
+    """Run SQL on the journal; `-` reads the statement from stdin.
 
-    One statement, and none that writes. Views to begin with: session, event_detail, session_total,
+    One statement, which may only read. Views to begin with: session, event_detail, session_total,
     unfinished_operation. `localops help journal` lists every table and column. Where the home has several
-    projects each is asked, and a column `project` comes first; --project asks one.
+    projects, it runs on each and a column `project` comes first; --project chooses one.
     """
     statement = sys.stdin.read() if sql == "-" else sql
     if not statement.strip():
@@ -47,11 +48,13 @@ def query(sql: str, as_csv: bool, seconds: float, home: str | None, project: str
         _print_csv(names, rows)
     elif names:
         whole = _print_rows(names, [[_plain(value) for value in row] for row in rows])
-        output.say(_count(len(rows)) + ("" if whole else "; what ends in … is whole with --csv, --json or in a pipe"))
+        output.say(
+            _count(len(rows)) + ("" if whole else "; text ending in … is complete with --csv, --json or in a pipe")
+        )
 
 
 def _ask(opened: Home, statement: str, seconds: float) -> tuple[list[str], list[tuple[Any, ...]]]:
-    """Return column names and rows from every project, which several are told apart by."""
+    """Return column names and rows from every project; with several projects, the first column is the project."""
     if not opened.projects:
         raise NotFound(opened.nothing_yet())
     answers = [(each.name, *each.reader.console(statement, seconds=seconds)) for each in opened.projects]
@@ -64,7 +67,7 @@ def _ask(opened: Home, statement: str, seconds: float) -> tuple[list[str], list[
 
 
 def _named(names: list[str], row: Sequence[Any]) -> dict[str, Any]:
-    """Return a row by its column names; a name that comes again is numbered."""
+    """Return a row by its column names; a repeated name is numbered."""
     values: dict[str, Any] = {}
     for name, value in zip(names, row, strict=True):
         key, number = name, 2
@@ -81,10 +84,10 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, float) and isinf(value) else value
 
 
-def _print_rows(names: list[str], found: list[list[Any]]) -> bool:
-    """A table where a terminal has room for one, else a block for each row; whether nothing had to be cut."""
+def _print_rows(names: list[str], rows: list[list[Any]]) -> bool:
+    """Print a table if the terminal has room, else a block for each row; return whether every value is complete."""
     room = common.width()
-    columns = [[row[column] for row in found] for column in range(len(names))]
+    columns = [[row[column] for row in rows] for column in range(len(names))]
     needs = [
         max(output.cells_wide(str(cell)) for cell in (name, *column))
         for name, column in zip(names, columns, strict=True)
@@ -93,15 +96,15 @@ def _print_rows(names: list[str], found: list[list[Any]]) -> bool:
     least = [min(need, _LEAST) if text else need for need, text in zip(needs, worded, strict=True)]
     gaps = 2 * (len(names) - 1)
     if room is not None and sum(least) + gaps > room:
-        _print_blocks(names, found)
+        _print_blocks(names, rows)
         return True
     soft = [name for name, text in zip(names, worded, strict=True) if text]
-    common.print_table(found, names, align="".join("l" if text else "r" for text in worded), soft=soft)
+    common.print_table(rows, names, align="".join("l" if text else "r" for text in worded), soft=soft)
     return room is None or sum(needs) + gaps <= room
 
 
-def _print_blocks(names: list[str], found: list[list[Any]]) -> None:
-    for number, row in enumerate(found, 1):
+def _print_blocks(names: list[str], rows: list[list[Any]]) -> None:
+    for number, row in enumerate(rows, 1):
         print(common.dim(f"── row {output.count(number)} "))
         common.print_pairs(
             [(output.clean(name), "–" if value is None else value) for name, value in zip(names, row, strict=True)]
@@ -112,11 +115,11 @@ def _count(many: int) -> str:
     return output.counted(many, "row")
 
 
-def _print_csv(names: list[str], found: list[tuple[Any, ...]]) -> None:
+def _print_csv(names: list[str], rows: list[tuple[Any, ...]]) -> None:
     import csv
 
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(names)
-    for row in found:
+    for row in rows:
         plain = (_plain(value) for value in row)
         writer.writerow([output.csv_cell(value) if isinstance(value, str) else value for value in plain])

@@ -1,4 +1,4 @@
-"""`localops repair`: every row that a damaged journal still holds, in a new one."""
+"""`localops repair`: save the rows of a damaged journal into a new one."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("file", required=False, metavar="[FILE]")
-@click.option("-o", "--output", "target", metavar="FOLDER", help="Where the new journal goes.")
-@click.option("--replace", is_flag=True, help="Put the new journal in place, and keep the damaged one aside.")
+@click.option("-o", "--output", "target", metavar="FOLDER", help="Folder for the new journal.")
+@click.option("--replace", is_flag=True, help="Put the new journal in place, and keep the damaged one beside it.")
 @place_options
 @json_option
 def repair(
@@ -30,9 +30,9 @@ def repair(
 ) -> None:
     """Save the rows of a damaged journal into a new one.
 
-    FILE is any journal, one that was set aside too; without it --project says whose. Each row is verified by
-    its checksum. The damaged file is never changed. Remotes are sent all of it again; a hub keeps each row
-    once.
+    FILE is any journal, also one that was set aside; without it, --project chooses the journal. Each row is
+    verified by its checksum. The damaged file is never changed. Remotes are sent every row again; a hub stores
+    each row once.
 
     \b
     localops repair --project default --replace
@@ -40,31 +40,32 @@ def repair(
     """
     folder, only = place(home, project)
     if (file is None) == (only is None):
-        raise click.UsageError("give a FILE, or a --project")
+        raise click.UsageError("give either a FILE or --project")
     path = file or os.path.join(config.project_folder(folder, only or ""), config.JOURNAL)
     if not os.path.isfile(path):
-        raise NotFound(f"there is no file {path}")
+        raise NotFound(f"file {path} does not exist")
     if replace and target:
-        raise click.UsageError("give -o or --replace, not both")
+        raise click.UsageError("give either -o or --replace, not both")
     if replace and os.path.basename(path) != config.JOURNAL:
-        raise click.UsageError("--replace is for a journal that is in its place")
+        raise click.UsageError("--replace works on a project's journal.db only: leave it out, and give -o")
     if replace:
         _refuse_if_held(path)
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
     new = target or _free(f"{path}.repaired-{stamp}")
     saved = _save(path, new)
     aside = _swap(path, new, stamp) if replace else None
-    _tell(saved, path if replace else os.path.join(new, config.JOURNAL), aside, as_json=as_json)
+    _print(saved, path if replace else os.path.join(new, config.JOURNAL), aside, as_json=as_json)
 
 
 def _free(name: str) -> str:
-    """A name that nothing has: one that was killed within this second may have left something under the first."""
+    """Return a path that does not exist: this name, or with a number."""
+    # A repair that was killed within this second may have left something under the first name.
     names = (name if n == 1 else f"{name}-{n}" for n in count(1))
     return next(each for each in names if not os.path.lexists(each))
 
 
 def _save(path: str, new: str) -> Saved:
-    """Save the rows; where that fails, what was begun for it goes again."""
+    """Save the rows; remove what was written if that fails."""
     was_there = os.path.exists(new)
     try:
         return salvage.save(path, new)
@@ -78,22 +79,23 @@ def _refuse_if_held(path: str) -> None:
     from localops.upkeep.doctor import holders
 
     if held := holders(path):
-        raise JournalError(f"{path} is open in {', '.join(held)}: end that first, or save to a new place with -o")
+        raise JournalError(f"{path} is open in {', '.join(held)}: end that first, or save to a new folder with -o")
 
 
 def _swap(path: str, new: str, stamp: str) -> str:
-    """The damaged file and its sides go aside, the new one takes their place."""
+    """Rename the damaged file with its -wal and -shm, put the new one in place, and return the new name."""
     aside = _free(f"{path}.damaged-{stamp}")
     for side in ("", "-wal", "-shm"):
         if os.path.exists(path + side):
             os.rename(path + side, aside + side)
     os.rename(os.path.join(new, config.JOURNAL), path)
     host.sync_folder(os.path.dirname(path))
-    shutil.rmtree(new)  # what `save` made around it
+    # The folder that `save` created around the journal.
+    shutil.rmtree(new)
     return aside
 
 
-def _tell(saved: Saved, path: str, aside: str | None, *, as_json: bool) -> None:
+def _print(saved: Saved, path: str, aside: str | None, *, as_json: bool) -> None:
     if as_json:
         facts = {
             "rows": saved.rows,
@@ -107,14 +109,14 @@ def _tell(saved: Saved, path: str, aside: str | None, *, as_json: bool) -> None:
     share = saved.rows / max(1, saved.rows + saved.lost)
     print(f"{output.counted(saved.rows, 'row is', 'rows are')} saved in {output.clean(path)}")
     if saved.lost:
-        broken = f", {output.count(saved.broken)} of them found, but not as they were written" if saved.broken else ""
+        broken = f", {output.count(saved.broken)} of them damaged" if saved.broken else ""
         print(f"{output.counted(saved.lost, 'row is', 'rows are')} lost ({1 - share:.1%}){broken}")
     else:
-        print("no row is missing up to the last one found")
+        print("no row is missing up to the last one that was read")
     if saved.cut:
         print(f"the file is {output.counted(saved.cut, 'page')} shorter than it was: rows on them cannot be counted")
     if saved.removed:
         were = output.counted(saved.removed, "row of a pruned session was", "rows of pruned sessions were")
-        print(f"{were} left behind")
+        print(f"{were} left out")
     if aside:
         print(f"the damaged journal is kept as {output.clean(aside)}")

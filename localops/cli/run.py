@@ -1,7 +1,7 @@
-"""`localops run`: a program as it is, except that `import agentops` finds localops.
+"""`localops run`: run an unchanged program in which `import agentops` imports localops.
 
-It takes this process over (exec): exit code, signals, traceback and arguments are its own.  The stand-in for
-AgentOps is found by PYTHONPATH, which its own Python processes inherit; nothing that is installed changes.
+The program replaces this process (exec): exit code, signals, traceback and arguments are its own.  PYTHONPATH leads to
+the replacement for AgentOps, and Python processes that the program starts inherit it; no installed package changes.
 """
 
 from __future__ import annotations
@@ -14,35 +14,36 @@ import click
 from localops import config
 
 
-@click.command(context_settings={"allow_interspersed_args": False})  # what follows the program is its own
+# What follows the program are its own arguments.
+@click.command(context_settings={"allow_interspersed_args": False})
 @click.option("--home", metavar="FOLDER", help="Record into this home.")
-@click.option("--project", metavar="NAME", help="Record into this project, where the program names none.")
+@click.option("--project", metavar="NAME", help="Record into this project, unless the program chooses one.")
 @click.option("-m", "module", is_flag=True, help="PROGRAM is a module, as for `python -m`.")
 @click.argument("program", nargs=-1, type=click.UNPROCESSED, metavar="PROGRAM [ARGS]...")
 def run(home: str | None, project: str | None, module: bool, program: tuple[str, ...]) -> None:
-    """Run a program; where it imports agentops, it finds localops.
+    """Run a program with localops in place of agentops.
 
     \b
     localops run app.py --verbose
     localops run -m my_agents.nightly
 
-    The program is run by this Python, unchanged, and its exit code is what comes back. What stands behind
-    its name is for the program; options of `run` come before it.
+    The program is unchanged: `import agentops` imports localops. It runs in this Python, and its exit code is
+    returned. Options of `run` come before the name of the program, its own arguments after it.
     """
     if not program:
-        raise click.UsageError("say what to run: a script, or -m and a module")
+        raise click.UsageError("give a program to run: a script, or -m and a module")
     if home is not None:
         os.environ["LOCALOPS_HOME"] = config.home(home)
     if project is not None:
         os.environ["LOCALOPS_PROJECT"] = config.check_project(project)
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [_stand_in(), os.environ.get("PYTHONPATH")]))
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [_shim(), os.environ.get("PYTHONPATH")]))
     sys.stdout.flush()
     how = ["-m"] if module else []
-    os.execv(sys.executable, [sys.executable, *how, *program])  # noqa: S606  there is no shell in between
+    os.execv(sys.executable, [sys.executable, *how, *program])  # noqa: S606  without a shell
 
 
-def _stand_in() -> str:
-    """The folder in which a package named agentops waits."""
+def _shim() -> str:
+    """Return the folder that holds our package named agentops."""
     import localops
 
     return os.path.join(os.path.dirname(os.path.abspath(localops.__file__)), "shim")

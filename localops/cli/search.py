@@ -1,4 +1,4 @@
-"""`localops search`: the events in which words were said, wherever in them."""
+"""`localops search`: find events by their words."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def search(
 ) -> None:
     """Find events by their words.
 
-    Every word must be in the event: in its name, model, tags, or anything given to it or returned by it. What
-    is one word to you, like web_search, is found as it stands; light* finds every word that begins so. The
-    index is brought up to date first.
+    An event must contain every word: in its name, model, tags, input or output. A name like web_search counts
+    as one word; light* matches every word that begins with light. The index is brought up to date first.
     """
     wanted = " ".join(text)
-    query = Query(wanted)  # one without a word is refused before anything is read
+    # Before the home is opened: a query without words is an error whatever it holds.
+    query = Query(wanted)
     with common.look(home, project) as opened:
         only, id = opened.find(session) if session is not None else (None, None)
         hits: list[tuple[Project, Hit]] = []
@@ -53,15 +53,15 @@ def search(
                 hits += [(each, hit) for hit in islice(_once(each.index().events(wanted, id)), limit)]
         hits.sort(key=lambda pair: pair[1].at_ns, reverse=True)
         if as_json:
-            common.print_json({"hits": [_facts(found, hit) for found, hit in hits[:limit]]})
+            common.print_json({"hits": [_facts(where, hit) for where, hit in hits[:limit]]})
         elif hits:
             _print_hits(hits[:limit], query)
         else:
-            output.say(f"nothing has {wanted!r}" if opened.projects else opened.nothing_yet())
+            output.say(f"no event contains {wanted!r}" if opened.projects else opened.nothing_yet())
 
 
 def _once(hits: Iterable[Hit]) -> Iterator[Hit]:
-    """Leave out the row an operation opened with where the one it ended with has the words too."""
+    """Return each operation once, though its first and its last row may both contain the words."""
     seen: set[bytes] = set()
     for hit in hits:
         if hit.id not in seen:
@@ -70,7 +70,7 @@ def _once(hits: Iterable[Hit]) -> Iterator[Hit]:
 
 
 def _bring_up_to_date(project: Project) -> None:
-    """Index what is new; on a terminal, with a bar when it takes long enough to wonder."""
+    """Index new rows; on a terminal, with a progress bar if there are many."""
     index = project.index()
     missing = index.missing()
     if missing < 20_000 or not sys.stderr.isatty():
@@ -81,20 +81,20 @@ def _bring_up_to_date(project: Project) -> None:
 
 
 def _print_hits(hits: list[tuple[Project, Hit]], query: Query) -> None:
-    """A line for each in a file or a pipe; two on a terminal, where what was found needs room to be seen."""
+    """Print a table into a file or a pipe; on a terminal two lines for each hit, to leave room for its text."""
     table = [
         (
             id_text(hit.id)[:23],
             output.when(hit.at_ns),
-            found.name_of(hit.session) or common.short_id(hit.session),
+            where.name_of(hit.session) or common.short_id(hit.session),
             f"{hit.kind} {hit.name or ''}".rstrip(),
             hit.snippet,
         )
-        for found, hit in hits
+        for where, hit in hits
     ]
     room = common.width()
     if room is None:
-        common.print_table(table, ("event", "when (UTC)", "session", "what", "where it says"))
+        common.print_table(table, ("event", "when (UTC)", "session", "what", "text"))
         return
     for id, when, session, what, snippet in table:
         begin = f"{id}  {when}  " if room >= 64 else f"{id}  "
@@ -103,7 +103,7 @@ def _print_hits(hits: list[tuple[Project, Hit]], query: Query) -> None:
 
 
 def _marked(snippet: str, query: Query, room: int) -> str:
-    """As much of the text around what was found as there is room for, and that in bold."""
+    """Return as much of the text around the match as fits, with the match in bold."""
     text = output.clean(snippet)
     first, last = query.place(text)
     while first > 1 and output.cells_wide(text[:last]) > max(room - 12, room // 2):

@@ -1,4 +1,4 @@
-"""`localops sessions`: what was recorded, newest first."""
+"""`localops sessions`: list sessions, newest first."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _HEADERS = ("id", "name", "state", "began", "took", "llm", "tools", "errors", "tokens", "cost", "tags")
 
-# What --sort goes by, the greatest first.
+# The values of --sort; the greatest comes first.
 _ORDERS: dict[str, Callable[[Listed], int]] = {
     "began": lambda listed: listed.first_ns,
     "cost": lambda listed: listed.cost,
@@ -36,47 +36,50 @@ _ORDERS: dict[str, Callable[[Listed], int]] = {
 
 @click.command()
 @click.option("--tag", help="With this tag, or with an event that has it.")
-@click.option("--state", type=click.Choice(STATES, case_sensitive=False), help="How they stand.")
-@click.option("--since", type=common.Moment(), help="Begun since: 2h, 3d, 2026-11-21, or an ISO time (UTC).")
-@click.option("--until", type=common.Moment(end=True), help="Begun until then; a day is meant to its end.")
+@click.option("--state", type=click.Choice(STATES, case_sensitive=False), help="In this state.")
+@click.option("--since", type=common.Moment(), help="Started since: 2h, 3d, 2026-11-21, or an ISO time (UTC).")
+@click.option("--until", type=common.Moment(end=True), help="Started until then; a day includes its end.")
 @click.option("--model", help="With a call of this model.")
 @click.option("--agent", help="With an agent of this name.")
 @click.option("--tool", help="With a call of this tool.")
-@click.option("--text", help="With an event that has these words.")
-@click.option("--errors", is_flag=True, help="With an error at least.")
-@click.option("--min-cost", type=common.Dollars(), metavar="USD", help="That cost so much at least.")
-@click.option("--min-took", type=common.Span(), metavar="TIME", help="That took so long at least: 90s, 5m, 2h.")
+@click.option("--text", help="With an event that contains these words.")
+@click.option("--errors", is_flag=True, help="With at least one error.")
+@click.option("--min-cost", type=common.Dollars(), metavar="USD", help="With at least this cost.")
+@click.option("--min-took", type=common.Span(), metavar="TIME", help="With at least this duration: 90s, 5m, 2h.")
 @click.option("--sort", type=click.Choice([*_ORDERS]), default="began", show_default=True, help="The greatest first.")
 @click.option("-n", "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most this many.")
-@click.option("--before", metavar="ID", help="Those after this one in the list: the next page.")
+@click.option("--before", metavar="ID", help="The next page: sessions after this one in the list.")
 @common.place_options
 @common.json_option
 def sessions(
     home: str | None, project: str | None, limit: int, before: str | None, sort: str, as_json: bool, **filters: Any
 ) -> None:
-    """List sessions, newest first unless --sort names another order; all filters given must hold."""
+    """List sessions, newest first unless --sort names another order; a session must pass every filter."""
     if before is not None and sort != "began":
-        raise click.UsageError("--before goes on in the list by time: leave out --sort, or raise --limit")
+        raise click.UsageError("--before pages through the list by time: leave out --sort, or raise --limit")
     with common.look(home, project) as opened:
         if filters["text"] is not None:
-            _say_how_far(opened)
+            _catch_up_index(opened)
         wanted = Filters(**filters)
         listed = opened.sessions(wanted, before=before)
-        found = list(islice(listed, limit + 1)) if sort == "began" else nlargest(limit + 1, listed, key=_ORDERS[sort])
-        shown, more = found[:limit], len(found) > limit
+        # One more than is shown tells whether there is a next page.
+        page = list(islice(listed, limit + 1)) if sort == "began" else nlargest(limit + 1, listed, key=_ORDERS[sort])
+        shown, more = page[:limit], len(page) > limit
         if as_json:
             _print_json(shown, more and sort == "began")
         elif shown:
             _print_table(shown, more, sort)
         else:
-            output.say("no session passes these filters" if any(filters.values()) else opened.nothing_yet())
+            output.say("no session matches these filters" if any(filters.values()) else opened.nothing_yet())
 
 
-def _say_how_far(opened: Home) -> None:
-    """The full-text index may lie behind: bring in what is soon brought in, and say what is missing."""
+def _catch_up_index(opened: Home) -> None:
+    """Index a few new rows for full-text search; where there are many, warn of those that are not searched."""
     missing = sum(project.index().catch_up() for project in opened.projects)
     if missing:
-        output.say(f"{output.counted(missing, 'row is', 'rows are')} not searched yet: `localops search` takes them in")
+        output.say(
+            f"{output.counted(missing, 'row is', 'rows are')} not searched yet: run `localops search` to index them"
+        )
 
 
 def _print_table(shown: list[Listed], more: bool, sort: str) -> None:
@@ -91,7 +94,8 @@ def _print_table(shown: list[Listed], more: bool, sort: str) -> None:
         headers,
         align="llllrrrrrr",
         soft=("name", "tags"),
-        spare=("tokens", "tools", "llm", "project", "tags", "took", "began"),  # errors and cost stay
+        # Errors and cost are not in this list: they are what people look for.
+        spare=("tokens", "tools", "llm", "project", "tags", "took", "began"),
         styles={"state": common.state, "errors": common.errors},
     )
     if more:

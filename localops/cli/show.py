@@ -1,4 +1,4 @@
-"""`localops show`: one session: what it was, and what happened in it as a tree, a timeline or a table."""
+"""`localops show`: print one session, with its events as a tree, a timeline or a table."""
 
 from __future__ import annotations
 
@@ -25,24 +25,28 @@ if TYPE_CHECKING:
 
     Event = dict[str, Any]
 
-_GLANCE = 30  # lines of the tree in a plain `show`
-_LIMIT = 1_000  # events of a view that is named
-_GIVEN = 60  # characters of what a call was given
-_BAR = 32  # cells of a timeline in a file or a pipe
+# Lines of the tree in `show` without a view.
+_GLANCE = 30
+# Events of a chosen view.
+_LIMIT = 1_000
+# Characters of a call's input.
+_INPUT = 60
+# Cells of a timeline in a file or a pipe.
+_BAR = 32
 _TEXTS = ("params", "prompt", "completion", "returns", "details", "logs")
 
 
 @click.command()
 @common.session_argument
-@click.option("--tree", "view", flag_value="tree", help="What happened inside what.")
-@click.option("--timeline", "view", flag_value="timeline", help="When, as a waterfall.")
-@click.option("--events", "view", flag_value="events", help="As a table, in the order it was recorded.")
+@click.option("--tree", "view", flag_value="tree", help="Events as a tree.")
+@click.option("--timeline", "view", flag_value="timeline", help="Events as a timeline.")
+@click.option("--events", "view", flag_value="events", help="Events as a table, in recording order.")
 @click.option("--event", metavar="ID", help="One event in full.")
 @click.option(
     "-n",
     "--limit",
     type=click.IntRange(min=0),
-    help="Events at most; 0 for all  [default: 1000, and 30 lines where no view is named].",
+    help="At most this many events; 0: all  [default: 1000, or 30 lines without a view].",
 )
 @common.place_options
 @common.json_option
@@ -55,19 +59,19 @@ def show(
     project: str | None,
     as_json: bool,
 ) -> None:
-    """Show one session: the newest, if no ID is given."""
+    """Show one session; without an ID, the newest."""
     with common.look(home, project) as opened:
         if event is not None:
             _show_event(opened, event, as_json=as_json)
             return
-        found, id = opened.find(session)
-        seen = found.snapshot(id)
+        where, id = opened.find(session)
+        seen = where.snapshot(id)
         if as_json:
-            common.print_json(_session_facts(found.name, seen, _LIMIT if limit is None else limit))
+            common.print_json(_session_facts(where.name, seen, _LIMIT if limit is None else limit))
             return
         common.print_heading(seen)
         if view is None:
-            _print_details(found.name, seen)
+            _print_details(where.name, seen)
             print()
         if view is None and limit is None:
             _print_glance(seen)
@@ -75,7 +79,7 @@ def show(
             _VIEWS[view or "tree"](seen, _LIMIT if limit is None else limit)
 
 
-# What it was
+# The session
 
 
 def _print_details(project: str, seen: Snapshot) -> None:
@@ -102,8 +106,9 @@ def _print_details(project: str, seen: Snapshot) -> None:
     if seen.is_running:
         pairs.insert(3, ("now", "; ".join(_at_work(seen, until))))
     common.print_pairs([(name, value) for name, value in pairs if value])
-    says_why = seen.standing.derived or seen.is_running  # an end that is derived has it in its reason
-    died_in = [] if says_why else _died_in(seen, until)
+    # The reason of a derived end already names the unfinished operations.
+    is_explained = seen.standing.derived or seen.is_running
+    died_in = [] if is_explained else _died_in(seen, until)
     for notice in [*_notices(report), *died_in]:
         print(common.styled(f"! {output.clean(notice)}", "yellow"))
 
@@ -114,13 +119,13 @@ def _first_line(text: str | None) -> str | None:
 
 def _notices(report: analytics.Report) -> Iterator[str]:
     if report.late:
-        yield f"{_count(report.late, 'event was', 'events were')} recorded after it had been ended"
+        yield f"{_count(report.late, 'event was', 'events were')} recorded after its end"
     if report.spilled:
-        yield f"{_count(report.spilled, 'row', 'rows')} went by way of a spill file"
+        yield f"{_count(report.spilled, 'row', 'rows')} came through a spill file"
     if report.dropped:
-        yield f"{_count(report.dropped, 'event', 'events')} could be written nowhere: lost"
+        yield f"{_count(report.dropped, 'event', 'events')} lost: could not be written anywhere"
     if report.cut:
-        yield f"{_count(report.cut, 'value', 'values')} could not be kept whole: only the beginning is here"
+        yield f"{_count(report.cut, 'value', 'values')} cut: only the beginning was stored"
 
 
 def _count(many: int, one: str, more: str) -> str:
@@ -128,7 +133,7 @@ def _count(many: int, one: str, more: str) -> str:
 
 
 def _with_counts(names: Iterable[str]) -> str:
-    """Return names as one line, each once; one that several have is followed by how many."""
+    """Return names as one line, each once; a repeated one with its count."""
     counts: dict[str, int] = {}
     for name in names:
         counts[name] = counts.get(name, 0) + 1
@@ -147,7 +152,7 @@ def _died_in(seen: Snapshot, until: int) -> Iterator[str]:
 
 
 def _host(story: Story) -> str | None:
-    """Return where it ran."""
+    """Return the host, operating system and Python version."""
     known = (story.host_env.get(name) for name in ("OS", "SDK"))
     system, python = (part if isinstance(part, dict) else {} for part in known)
     version = python.get("Python Version")
@@ -161,48 +166,50 @@ def _host(story: Story) -> str | None:
 
 
 def _processes(story: Story) -> str:
-    """Return who took part."""
+    """Return the processes that recorded into the session."""
     cards = [card for card in story.cards() if "pid" in card]
     names = (f"{card['pid']} on {card['host']}" if card.get("host") else str(card["pid"]) for card in cards)
-    each = list(dict.fromkeys(names))  # who ended it and came back is one
+    # A process that left and came back counts once.
+    each = list(dict.fromkeys(names))
     return ", ".join(each[:6]) + (" …" if each[6:] else "")
 
 
-# What happened in it
+# Its events
 
 
 def _events(seen: Snapshot, limit: int) -> tuple[list[Event], int]:
-    """Up to `limit` events, and how many there are beyond them; what ended later is looked up."""
-    everything = stored.of_session(seen.source, seen.id, many=min(limit or 500, 500))
+    """Return up to `limit` events, and how many there are beyond them."""
+    session_rows = stored.of_session(seen.source, seen.id, many=min(limit or 500, 500))
     later = analytics.afterwards(seen.source, seen.id)
     opened: dict[bytes, Stored] = {}
-    found: list[Event] = []
-    for row in everything:
+    page: list[Event] = []
+    for row in session_rows:
         if row.kind in rows.BOOKS:
             continue
         if row.phase == rows.OPEN:
             opened[row.id] = row
         else:
-            found.append(analytics.plain(row, opened.pop(row.id, None), later.get(row.id)))
-        if limit and len(found) + len(opened) >= limit:
+            page.append(analytics.plain(row, opened.pop(row.id, None), later.get(row.id)))
+        if limit and len(page) + len(opened) >= limit:
             break
+    # Operations that end after the limit: look up their last rows.
     for row in opened.values():
         done = stored.one(seen.source, row.id, rows.DONE)
-        found.append(analytics.plain(done, row, later.get(row.id)) if done else analytics.plain(row, None))
+        page.append(analytics.plain(done, row, later.get(row.id)) if done else analytics.plain(row, None))
     total = seen.totals.events
-    shown = sum(event["finished"] and event["kind"] != "agent" for event in found)
-    return sorted(found, key=lambda event: (event["start_ns"], event["seq"])), max(0, total - shown)
+    shown = sum(event["finished"] and event["kind"] != "agent" for event in page)
+    return sorted(page, key=lambda event: (event["start_ns"], event["seq"])), max(0, total - shown)
 
 
 def _print_tree(seen: Snapshot, limit: int) -> None:
-    found, more = _events(seen, limit)
-    _print_lines(_tree_lines(found, running=seen.is_running), more)
+    page, more = _events(seen, limit)
+    _print_lines(_tree_lines(page, running=seen.is_running), more)
 
 
 def _print_glance(seen: Snapshot) -> None:
-    """Print the beginning of the tree, enough to know what one is looking at."""
-    found, more = _events(seen, _GLANCE * 4)
-    lines = list(_tree_lines(found, running=seen.is_running))
+    """Print the beginning of the tree, enough to recognise the run."""
+    page, more = _events(seen, _GLANCE * 4)
+    lines = list(_tree_lines(page, running=seen.is_running))
     _print_lines(lines[:_GLANCE], more + max(0, len(lines) - _GLANCE))
     print()
     print(common.dim(f"more: localops show {common.short_id(seen.id)} --timeline, --tree, --events or --event ID"))
@@ -215,10 +222,10 @@ def _print_lines(lines: Any, more: int) -> None:
         print(common.dim(f"… {_count(more, 'more event', 'more events')}"))
 
 
-def _tree_lines(found: list[Event], *, running: bool) -> Iterator[str]:
-    """Every event below the one it happened in, with its agent where that changes."""
-    names = {event["id"]: event["name"] for event in found if event["kind"] == "agent"}
-    shown = [event for event in found if event["kind"] != "agent"]
+def _tree_lines(page: list[Event], *, running: bool) -> Iterator[str]:
+    """Return a line for each event below its parent, with its agent where that changes."""
+    names = {event["id"]: event["name"] for event in page if event["kind"] == "agent"}
+    shown = [event for event in page if event["kind"] != "agent"]
     ids = {event["id"] for event in shown}
     children: dict[str | None, list[Event]] = {}
     for event in shown:
@@ -237,21 +244,22 @@ def _tree_lines(found: list[Event], *, running: bool) -> Iterator[str]:
 def _tree_line(event: Event, branch: str, agent: str | None, *, running: bool) -> str:
     label = _label(event) + (f"  @{output.clean(agent)}" if agent else "")
     right = "  ".join(filter(None, (_figures(event), _took(event, running=running))))
-    given = _given(event)
+    call_input = _input(event)
     room = common.width()
     if room is None:
-        return "  ".join(filter(None, (f"{branch}{_marked(event, label, running=running)}", given, right)))
+        return "  ".join(filter(None, (f"{branch}{_marked(event, label, running=running)}", call_input, right)))
     room -= len(branch) + output.cells_wide(right) + 2
     label = output.cut(label, max(room, 8))
     room -= output.cells_wide(label) + 2
-    given = output.cut(given, room) if given and room >= 8 else ""
-    line = f"{common.dim(branch)}{_marked(event, label, running=running)}{common.dim(f'  {given}' if given else '')}"
-    gap = room - output.cells_wide(given) + (2 if given else 4)
+    call_input = output.cut(call_input, room) if call_input and room >= 8 else ""
+    faint = common.dim(f"  {call_input}" if call_input else "")
+    line = f"{common.dim(branch)}{_marked(event, label, running=running)}{faint}"
+    gap = room - output.cells_wide(call_input) + (2 if call_input else 4)
     return f"{line}{' ' * max(gap, 2)}{common.dim(right)}" if right else line
 
 
-def _given(event: Event) -> str:
-    """Return what a call was given, in a few words: what tells ten calls of one tool apart."""
+def _input(event: Event) -> str:
+    """Return the beginning of a call's input, which distinguishes ten calls of one tool."""
     params = event.get("params")
     if event["kind"] in ("error", "llm") or params is None:
         return ""
@@ -259,17 +267,17 @@ def _given(event: Event) -> str:
         text = ", ".join(f"{name}={_short(value)}" for name, value in params.items())
     else:
         text = _short(params)
-    return output.cut(output.clean(text), _GIVEN)
+    return output.cut(output.clean(text), _INPUT)
 
 
 def _short(value: object) -> str:
     if isinstance(value, str):
-        return " ".join(value[:_GIVEN].split())
-    return encode.dumps(value).decode(errors="replace")[:_GIVEN]
+        return " ".join(value[:_INPUT].split())
+    return encode.dumps(value).decode(errors="replace")[:_INPUT]
 
 
 def _label(event: Event) -> str:
-    """What an event is called in one line."""
+    """Return an event's kind and name, marked if it failed or is unfinished."""
     if event["kind"] == "error":
         words = f"{event['name'] or 'error'}: {_first_line(str(event.get('details') or '')) or ''}".rstrip(": ")
         return output.clean(words)
@@ -304,10 +312,10 @@ def _took(event: Event, *, running: bool = False) -> str:
 
 
 def _print_timeline(seen: Snapshot, limit: int) -> None:
-    found, more = _events(seen, limit)
-    shown = [event for event in found if event["kind"] != "agent"]
+    page, more = _events(seen, limit)
+    shown = [event for event in page if event["kind"] != "agent"]
     if not shown:
-        print("nothing happened in it")
+        print("no events")
         return
     first = min(event["start_ns"] for event in shown)
     last = max(seen.totals.last_ns, *(event["end_ns"] or 0 for event in shown))
@@ -326,16 +334,17 @@ def _print_timeline(seen: Snapshot, limit: int) -> None:
         print(common.dim(f"… {_count(more, 'more event', 'more events')}"))
 
 
-def _depths(found: list[Event]) -> dict[str, int]:
-    """How deep each event lies; parents come before their children, since they began before them."""
+def _depths(page: list[Event]) -> dict[str, int]:
+    """Return the depth of each event in the tree."""
+    # Events are sorted by their start, so a parent comes before its children.
     depths: dict[str, int] = {}
-    for event in found:
+    for event in page:
         depths[event["id"]] = depths.get(event["parent"] or "", -1) + 1
     return depths
 
 
 def _bar(start: int, end: int, whole: int, cells: int) -> str:
-    """A stretch of time as blocks on a line of `cells`."""
+    """Draw a period as blocks on a line of `cells`."""
     scale = cells / max(whole, 1)
     left = min(int(start * scale), cells - 1)
     long = max(1, min(round((end - start) * scale), cells - left))
@@ -343,11 +352,11 @@ def _bar(start: int, end: int, whole: int, cells: int) -> str:
 
 
 def _print_events(seen: Snapshot, limit: int) -> None:
-    found, more = _events(seen, limit)
+    page, more = _events(seen, limit)
     running = seen.is_running
-    names = {event["id"]: event["name"] for event in found if event["kind"] == "agent"}
-    first = min((event["start_ns"] for event in found), default=0)
-    shown = [event for event in found if event["kind"] != "agent"]
+    names = {event["id"]: event["name"] for event in page if event["kind"] == "agent"}
+    first = min((event["start_ns"] for event in page), default=0)
+    shown = [event for event in page if event["kind"] != "agent"]
     table = [_event_cells(event, names.get(event["agent"]), first, running=running) for event in shown]
     common.print_table(
         table,
@@ -391,7 +400,7 @@ def _show_event(opened: Home, ident: str, *, as_json: bool) -> None:
     if ended is not None:
         event = analytics.plain(ended, began, analytics.afterwards(project.reader, session).get(id))
     else:
-        assert began is not None  # it has just been found
+        assert began is not None
         event = analytics.plain(began, None)
     if as_json:
         common.print_json({"project": project.name, "event": facts.dated(event)})
@@ -424,7 +433,7 @@ def _event_pairs(project: Project, session: bytes, event: Event) -> list[tuple[s
 
 
 def _others(event: Event) -> list[str]:
-    """What else the body holds, under its own names."""
+    """Return the other keys of the body."""
     return [name for name in event if name not in _TEXTS and name not in _COLUMNS]
 
 
@@ -435,7 +444,7 @@ _COLUMNS = frozenset(
 
 
 def _pretty(value: object) -> str:
-    """Recorded data as a person reads it: text as it is, a chat by its roles, the rest as JSON."""
+    """Return recorded data for people: text as it is, a chat by its roles, anything else as JSON."""
     if isinstance(value, str):
         return value
     if isinstance(value, dict) and "$blob" in value:
@@ -449,11 +458,11 @@ def _pretty(value: object) -> str:
 
 
 def _message(message: dict[str, Any]) -> str:
-    """What was said in a chat, by whom; whatever else belongs to it, as JSON below."""
+    """Return a chat message: its role and content, and its other keys as JSON below."""
     content = message.get("content")
-    said = [f"{message['role']}: {'' if content is None else _pretty(content)}".rstrip()]
+    lines = [f"{message['role']}: {'' if content is None else _pretty(content)}".rstrip()]
     rest = {key: value for key, value in message.items() if key not in ("role", "content")}
-    return "\n".join([*said, _pretty(rest)] if rest else said)
+    return "\n".join([*lines, _pretty(rest)] if rest else lines)
 
 
 # For programs
@@ -461,8 +470,8 @@ def _message(message: dict[str, Any]) -> str:
 
 def _session_facts(project: str, seen: Snapshot, limit: int) -> dict[str, Any]:
     stands = seen.standing
-    found = list(islice(analytics.events(seen.source, seen.id), limit + 1 if limit else None))
-    shown = found[: limit or None]
+    page = list(islice(analytics.events(seen.source, seen.id), limit + 1 if limit else None))
+    shown = page[: limit or None]
     return {
         "session_id": facts.full_id(seen.id),
         "project": project,
@@ -477,5 +486,5 @@ def _session_facts(project: str, seen: Snapshot, limit: int) -> dict[str, Any]:
             for one in seen.unfinished
         ],
         "events": [facts.dated(event) for event in shown],
-        "more": len(found) > len(shown),  # of them than `-n` lets through
+        "more": len(page) > len(shown),
     }

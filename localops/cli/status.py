@@ -1,4 +1,4 @@
-"""`localops status`: each project of the home in a line, then each remote: what is there, what runs, what waits."""
+"""`localops status`: print a line for each project of the home, and one for each of its remotes."""
 
 from __future__ import annotations
 
@@ -26,42 +26,42 @@ if TYPE_CHECKING:
 @common.json_option
 @click.pass_context
 def status(context: click.Context, home: str | None, project: str | None, as_json: bool) -> None:
-    """Show what the home holds, project by project, and what its remotes lack.
+    """Show the projects of the home, and what their remotes lack.
 
-    Exit code 1 when a project cannot be read; the others are shown all the same.
+    Exit code 1 if a project cannot be read; the others are still shown.
     """
-    common.say_missing_home(home)
+    common.warn_of_missing_home(home)
     folder, only = common.place(home, project)
     config.check_home(folder)
-    looked = [_look(folder, name) for name in ([only] if only else known(folder))]
-    found = [facts for facts in looked if facts is not None]
-    if only and not found:
+    statuses = [_look(folder, name) for name in ([only] if only else known(folder))]
+    projects = [facts for facts in statuses if facts is not None]
+    if only and not projects:
         raise NotFound(f"no project {only!r} in {folder}; there is: {', '.join(known(folder)) or 'none yet'}")
     problems = config.problems(folder)
     lacking, empty = sent_nowhere(folder, [only] if only else known(folder))
     if as_json:
-        waiting = sum(facts["spilled_waiting"] for facts in found)
-        facts = {"home": folder, "spilled_waiting": waiting, "projects": found, "problems": problems}
+        waiting = sum(facts["spilled_waiting"] for facts in projects)
+        facts = {"home": folder, "spilled_waiting": waiting, "projects": projects, "problems": problems}
         common.print_json({**facts, "without_remote": lacking, "without_rows": empty})
     else:
-        _say(folder, found, problems)
+        _report(folder, projects, problems)
         for name in lacking:
-            output.say(f"{name} has no remote: its rows are sent nowhere")
+            output.say(f"{name} has no remote: its rows are not sent anywhere")
         for name in empty:
-            output.say(f"{name} has a remote, and nothing has been recorded into it")
-    if any(facts["error"] for facts in found):
+            output.say(f"{name} has a remote, but nothing was recorded into it")
+    if any(facts["error"] for facts in projects):
         context.exit(1)
 
 
-def _say(folder: str, found: list[dict[str, Any]], problems: list[str]) -> None:
-    if found:
+def _report(folder: str, projects: list[dict[str, Any]], problems: list[str]) -> None:
+    if projects:
         print(f"{common.dim('home')}  {output.clean(folder)}")
         print()
-        _print(found)
-        _print_remotes([{**told, "project": facts["project"]} for facts in found for told in facts["remotes"]])
+        _print(projects)
+        _print_remotes([{**remote, "project": facts["project"]} for facts in projects for remote in facts["remotes"]])
     else:
         output.say(nothing_yet(folder))
-    for facts in found:
+    for facts in projects:
         if facts["error"]:
             output.say(f"{facts['project']}: {facts['error']}")
         if facts["spilled_waiting"]:
@@ -71,19 +71,19 @@ def _say(folder: str, found: list[dict[str, Any]], problems: list[str]) -> None:
             output.say(f"{facts['project']}: {events_are} unattributed: `localops sessions --tag unattributed`")
         if many := facts["blobs_waiting"]:
             values = output.counted(many, "large value waits", "large values wait")
-            output.say(f"{facts['project']}: {values} in the state folder to go into blobs/")
-    lost = [(facts["project"], told) for facts in found for told in facts["remotes"] if told["rows_lost"]]
-    for name, told in lost:
-        rows = "1 row" if told["rows_lost"] == 1 else f"{output.count(told['rows_lost'])} rows"
-        output.say(f"{name}: {told['remote']} lost {rows} that had been pruned here")
+            output.say(f"{facts['project']}: {values} in the state folder to be moved into blobs/")
+    lost = [(facts["project"], remote) for facts in projects for remote in facts["remotes"] if remote["rows_lost"]]
+    for name, remote in lost:
+        rows = output.counted(remote["rows_lost"], "row")
+        output.say(f"{name}: {remote['remote']} lost {rows} that had been pruned here")
     for problem in problems:
         output.say(problem)
-    if lost or any(facts["error"] or facts["spilled_waiting"] or facts["blobs_waiting"] for facts in found):
-        output.say("`localops doctor` says what to do")
+    if lost or any(facts["error"] or facts["spilled_waiting"] or facts["blobs_waiting"] for facts in projects):
+        output.say("run `localops doctor` to see what to do")
 
 
 def _look(folder: str, name: str) -> dict[str, Any] | None:
-    """What there is to say of a project; None for a folder that is none."""
+    """Return a project's status; None for a folder without a journal."""
     try:
         project = Project(folder, name)
         try:
@@ -118,17 +118,17 @@ _NOTHING: dict[str, Any] = {
 
 
 def _facts(project: Project) -> dict[str, Any]:
-    known_of_it = {
+    facts = {
         **_NOTHING,
         "project": project.name,
         "spilled_waiting": project.waiting,
         "blobs_waiting": len(blobs.waiting(project.folder)),
     }
     if not project.exists:
-        return known_of_it
+        return facts
     sessions, work, last_ns, dropped, cut = project.ask("standing_of_journal")[0]
     return {
-        **known_of_it,
+        **facts,
         "sessions": sessions,
         "running": sum(1 for _ in project.sessions(Filters(state="Running"))),
         "events": work or 0,
@@ -145,7 +145,7 @@ def _facts(project: Project) -> dict[str, Any]:
 
 
 def _remote(project: Project, remote: remotes.Remote) -> dict[str, Any]:
-    """What a remote lacks, and how it went with it last."""
+    """Return what a remote lacks, and how the last sync with it ended."""
     ledger = delivery.Ledger(project.reader, project.folder, remote.name)
     waits, contact, loss = ledger.waiting(), ledger.contact(), ledger.loss()
     files = ledger.waiting_files() if remote.kind == "hub" and not remote.metadata_only else 0
@@ -164,22 +164,22 @@ def _remote(project: Project, remote: remotes.Remote) -> dict[str, Any]:
     }
 
 
-def _print_remotes(found: list[dict[str, Any]]) -> None:
-    if not found:
+def _print_remotes(remotes_shown: list[dict[str, Any]]) -> None:
+    if not remotes_shown:
         return
     now = clock.now_ns()
     table = [
         (
-            told["project"],
-            told["remote"],
-            output.count(told["rows_waiting"]),
-            common.bytes_text(told["bytes_waiting"]) if told["rows_waiting"] else "–",
-            "–" if told["oldest_waiting_ns"] is None else _ago(told["oldest_waiting_ns"], now),
-            output.count(told["parked"]),
-            "never" if told["last_success_ns"] is None else _ago(told["last_success_ns"], now),
-            told["last_error"] or "",
+            remote["project"],
+            remote["remote"],
+            output.count(remote["rows_waiting"]),
+            common.bytes_text(remote["bytes_waiting"]) if remote["rows_waiting"] else "–",
+            "–" if remote["oldest_waiting_ns"] is None else _ago(remote["oldest_waiting_ns"], now),
+            output.count(remote["parked"]),
+            "never" if remote["last_success_ns"] is None else _ago(remote["last_success_ns"], now),
+            remote["last_error"] or "",
         )
-        for told in found
+        for remote in remotes_shown
     ]
     headers = ("project", "remote", "unsent", "bytes", "oldest", "parked", "last sync", "last error")
     print()
@@ -193,11 +193,11 @@ def _size(path: str) -> int:
         return 0
 
 
-def _print(found: list[dict[str, Any]]) -> None:
+def _print(projects: list[dict[str, Any]]) -> None:
     now = clock.now_ns()
     headers = ("project", "sessions", "running", "events", "size", "spilled", "dropped", "cut", "last row")
-    spare = [name for name in ("dropped", "spilled", "cut") if not any(facts[_KEYS[name]] for facts in found)]
-    table = [_cells(facts, now) for facts in found]
+    spare = [name for name in ("dropped", "spilled", "cut") if not any(facts[_KEYS[name]] for facts in projects)]
+    table = [_cells(facts, now) for facts in projects]
     common.print_table(table, headers, align="lrrrrrrrl", soft=("project",), spare=[*spare, "size", "running"])
 
 

@@ -1,4 +1,4 @@
-"""`localops ui`: the pages, on this machine and for whoever started them."""
+"""`localops ui`: serve the pages on this machine, to the user who started it."""
 
 from __future__ import annotations
 
@@ -17,43 +17,48 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _PORT = 8640
-_FRESH = 5.0  # seconds after which projects, and sessions that died, are looked for anew
-_LINGER = 660.0  # seconds that one answer may take: pages that watch a session keep one open
+# Seconds after which projects, and sessions that died, are looked for again.
+_FRESH = 5.0
+# Seconds that one response may take: a page that follows a session keeps one open.
+_LINGER = 660.0
 
 
 @click.command()
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
-    help=f"Where to listen on this machine; 0: a free port [default: {_PORT}, else a free one].",
+    help=f"Port to listen on; 0: any free port [default: {_PORT}, else a free one].",
 )
 @click.option("--no-browser", is_flag=True, help="Only print the link.")
 @common.place_options
 @common.json_option
 def ui(port: int | None, no_browser: bool, home: str | None, project: str | None, as_json: bool) -> None:
-    """Look at everything in a browser, until Ctrl-C.
+    """Show everything in a browser, until Ctrl-C.
 
-    Nothing can be changed there, and nobody else can look: it listens on this machine only, and opens with the
-    link that is printed. On a terminal a browser is opened, too.
+    The pages are read-only and private: the server listens on this machine only, and needs the link that it
+    prints. On a terminal it also opens a browser.
     """
-    gc.disable()  # until it listens: hundreds of modules come in, and none of them is garbage
+    # Until it listens: loading hundreds of modules makes no garbage, and searching for it takes time.
+    gc.disable()
     try:
         from localops.server import listen
         from localops.server.app import app
     except ImportError as error:
-        raise ConfigError(f"the pages need more packages: pip install 'localops[ui]' ({error})") from error
+        raise ConfigError(f"missing packages for the pages: pip install 'localops[ui]' ({error})") from error
     from localops.reading.home import Home
     from localops.server.browser_guard import Tokens
     from localops.server.home_reader import HomeReader
     from localops.server.limits import Limits
 
     folder, name = common.place(home, project)
-    Home(folder, name).close()  # what cannot be looked into, or is not there, is said at once
+    # Fails now, and not at the first request, if the home cannot be read.
+    Home(folder, name).close()
     tokens = Tokens()
     limits = Limits(request=_LINGER, farewell=1)
 
     def ready(address: str) -> None:
-        gc.freeze()  # what is there by now stays: no search for garbage looks at it again
+        # Objects that exist by now stay: no later search for garbage looks at them.
+        gc.freeze()
         gc.enable()
         link = f"{address}/#t={tokens.make()}"
         if as_json:
@@ -61,7 +66,7 @@ def ui(port: int | None, no_browser: bool, home: str | None, project: str | None
             return
         print(link, flush=True)
         if sys.stdout.isatty():
-            say("Ctrl-C ends it")
+            say("stop with Ctrl-C")
             if not no_browser:
                 _open(f"{address}/#t={tokens.make(once=True)}")
 
@@ -76,11 +81,12 @@ def ui(port: int | None, no_browser: bool, home: str | None, project: str | None
 
 
 def _open(link: str) -> None:
-    """A browser with a window, if there is one; in a thread, since some return only when they are closed."""
+    """Open a link in a graphical browser, if there is one."""
     if sys.platform != "darwin" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         return
     import threading
     import webbrowser
 
+    # In a thread, because some browsers return only when they are closed.
     show: Callable[[str], bool] = webbrowser.open
     threading.Thread(target=show, args=(link,), daemon=True).start()

@@ -30,7 +30,7 @@ def test_doctor_thanks_you_when_nothing_is_wrong(command: Any) -> None:
 
 
 def test_doctor_finds_and_fixes(command: Any, tmp_path: Path) -> None:
-    """Waiting rows and open files are exit code 1 with a cure; --fix mends both."""
+    """Waiting rows and open files are exit code 1 with a cure; --fix fixes both."""
     folder, at = tmp_path / "home" / "default", clock.now_ns()
     Spill(str(folder)).write(rows.make("tool", clock.new_id(at), id=clock.new_id(at), at_ns=at))
     (folder / "journal.db").chmod(0o644)
@@ -40,7 +40,7 @@ def test_doctor_finds_and_fixes(command: Any, tmp_path: Path) -> None:
     assert {finding["fault"] for finding in told["findings"]} == {True}
     code, out, _ = command("doctor", "--fix")
     assert code == 0
-    assert "mended" in out
+    assert "fixed" in out
     assert command("doctor")[0] == 0
 
 

@@ -74,11 +74,11 @@ def test_what_was_written_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("x.csv", "--format", "json"), "x.csv ends as csv does"),
-        (("x.foo",), "no format ends in '.foo'"),
+        (("x.csv", "--format", "json"), "the ending of x.csv means csv"),
+        (("x.foo",), "unknown ending '.foo'"),
         (("runs",), "has no ending"),
-        (("nowhere/x.csv",), "there is no folder"),
-        ((".",), "is a folder"),
+        (("nowhere/x.csv",), "does not exist"),
+        ((".",), "is a directory"),
     ],
 )
 def test_a_format_or_place_that_is_not_clear_is_wrong_usage(

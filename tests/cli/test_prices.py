@@ -57,7 +57,7 @@ def test_a_price_is_set_for_calls_that_had_none(command: Any, told: Any) -> None
     assert session.get_analytics()["Cost"] == "3.500000"
     code, out, _ = command("prices", "set", "mine", "--input", "1", "--output", "2.5")
     assert code == 0
-    assert "1 had that price" in out
+    assert "1 already had that price" in out
     assert '[prices."mine"]\ninput = 1' in out
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import localops
-from localops.cli.prune import _tell as report
+from localops.cli.prune import _report as report
 from localops.upkeep import prune
 
 
@@ -28,7 +28,7 @@ def test_a_dry_run_only_shows(command: Any, told: Any) -> None:
     code, out, _ = command("prune", "--older-than", "0s", "--dry-run")
     assert code == 0
     assert out.count("success") == 2
-    assert "stays: it is running" in out
+    assert "kept: it is running" in out
     assert len(told("prune", "--older-than", "0s", "--dry-run")["sessions"]) == 4
 
 
@@ -69,15 +69,15 @@ def test_what_may_go_must_be_said(command: Any, arguments: tuple[str, ...]) -> N
 
 def test_a_file_that_is_not_packed_is_said(command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing comes back from a large file that is recorded into."""
-    assert "not packed" not in command("prune", "--state", "Failure", "--yes")[1]
+    assert "cannot shrink" not in command("prune", "--state", "Failure", "--yes")[1]
     monkeypatch.setattr(prune, "_PACKED_ANYWAY", 0)
-    assert "not packed" in command("prune", "--state", "Success", "--yes")[1]
+    assert "cannot shrink" in command("prune", "--state", "Success", "--yes")[1]
 
 
 def test_little_is_no_reason_to_say_so(capsys: pytest.CaptureFixture[str]) -> None:
     """A small session may leave no page free: the file was packed all the same."""
     report("research", prune.Taken(sessions=1, rows=3))
-    assert "not packed" not in capsys.readouterr().out
+    assert "cannot shrink" not in capsys.readouterr().out
 
 
 def test_what_is_left_for_the_next_prune_is_said(capsys: pytest.CaptureFixture[str]) -> None:

@@ -269,14 +269,14 @@ def test_a_home_that_is_not_there_is_no_empty_home(
     """One that was named is refused; one that the environment names is said, with --json as well."""
     missing, file = tmp_path / "nowhere", tmp_path / "file"
     file.touch()
-    for home, what in ((missing, "there is no such folder"), (file, "is no folder")):
+    for home, what in ((missing, "does not exist"), (file, "is not a directory")):
         if words not in ("status", "doctor"):  # they say how to begin, and what is wrong with it
             code, _, err = command(*shlex.split(words), "--home", str(home))
             assert (code, what in err) == (2, True)
     monkeypatch.setenv("LOCALOPS_HOME", str(missing))
     for more in ([], ["--json"]):
-        said = command(*shlex.split(words), *more)[2]
-        assert f"there is no such folder as {missing}, which LOCALOPS_HOME names" in said
+        err = command(*shlex.split(words), *more)[2]
+        assert f"LOCALOPS_HOME names {missing}, which does not exist" in err
 
 
 @pytest.mark.parametrize("words", ["prices set m --input 1 --output 1", "remote list", "sessions", "status"])

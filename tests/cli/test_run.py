@@ -109,4 +109,4 @@ def test_nothing_to_run_is_said(tmp_path: Path) -> None:
     """Without a program the usage is shown."""
     done = _run(cwd=tmp_path)
     assert done.returncode == 2
-    assert "say what to run" in done.stderr
+    assert "give a program to run" in done.stderr

@@ -71,7 +71,7 @@ def test_what_cannot_be_read_stops_no_look_at_the_others(name: str, command: Any
     (tmp_path / "home" / "other" / "journal.db").mkdir(parents=True)
     code, out, err = command(*shlex.split(name))
     assert (code, bool(out)) == (1, True)
-    assert "other is left out: " in err
+    assert "skipping other: " in err
     code, out, _ = command("sessions", "--json")
     assert (code, json.loads(out)["unreadable"], len(json.loads(out)["sessions"])) == (1, ["other"], 1)
 
@@ -126,7 +126,7 @@ def test_a_project_without_a_remote_is_named_wherever_somebody_looks(command: An
     assert "nothing has been recorded into project research yet" in err
     assert "project default has no remote" in err
     code, _, err = command("status")
-    assert (code, "default has no remote" in err, "research has a remote, and nothing" in err) == (0, True, True)
+    assert (code, "default has no remote" in err, "research has a remote, but nothing" in err) == (0, True, True)
     code, _, err = command("sync")
     assert (code, "project default has no remote" in err) == (0, True)
     assert command("sync", "--quiet")[1:] == ("", "")

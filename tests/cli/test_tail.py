@@ -50,7 +50,7 @@ def test_waiting_for_a_first_session_is_said(tmp_path: Path) -> None:
     said = waiting.stderr.readline()
     waiting.kill()
     waiting.communicate()
-    assert "waiting for a first session" in said
+    assert "waiting for the first session" in said
     assert str(tmp_path / "home") in said
 
 
