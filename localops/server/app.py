@@ -1,6 +1,6 @@
-"""The hub, put together: each address, what answers there, and who stands before it.
+"""The ASGI application: every address with its handler, and the checks around all of them.
 
-Without keys the same read_api serve a local home, to whoever shows its token.
+With keys it is a hub; without, it serves the same reads of a local home to browsers that have its token.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ def app(
     limits: Limits | None = None,
     root_path: str = "",
 ) -> Starlette:
-    """The hub of a Store, or without keys the reading of a home (or one project) for who shows one of the tokens.
+    """Return the application of a hub, or without `keys` that of a local home or one project of it.
 
-    `root_path` is where a proxy shows it to browsers, when that is not the top of a host; ConfigError for what is none.
+    `root_path` is the path below which a proxy serves it, if any; ConfigError if it is not valid.
     """
     bounds = limits or Limits()
     root = check_root(root_path, [*(endpoint.path for endpoint in ENDPOINTS), *_PAGES, *_OTHERS])
@@ -76,7 +76,7 @@ def app(
         status = getattr(error, "status_code", 404)
         if "text/html" in request.headers.get("accept", ""):
             return pages.error(status, "There is nothing at this address.")
-        message = "there is nothing at this address: see /openapi.json"
+        message = "unknown address: see /openapi.json"
         return service.answer({"message": message}, status, getattr(error, "headers", None))
 
     endpoints = [
@@ -97,10 +97,10 @@ def app(
     ]
 
     async def server_error(_: Request, __: Exception) -> Response:
-        return service.answer({"message": "that went wrong here: the hub's log says how"}, 500)
+        return service.answer({"message": "internal error: see the log of the hub"}, 500)
 
     handlers: dict[Any, Any] = {404: not_found, 405: not_found, 500: server_error}
-    around = Middleware(browser_guard.BrowserGuard, local=keys is None, logins=logins, stranger=pages.stranger)
+    around = Middleware(browser_guard.BrowserGuard, local=keys is None, logins=logins, login_page=pages.login_required)
     below = [Middleware(Mounted, root=root)] if root else []
     application = Starlette(
         routes=[*endpoints, *shown, *others],
@@ -108,12 +108,14 @@ def app(
         lifespan=lifespan,
         middleware=[*below, around],
     )
-    application.router.redirect_slashes = False  # to where the request's own Host says
+    # Starlette would redirect to the host that the request names, which a client chooses.
+    application.router.redirect_slashes = False
     return application
 
 
 def _route(method: str, path: str, answering: Any) -> Route:
-    """One method alone: Starlette would add HEAD to GET, and we answer that ourselves where there is one."""
+    """Return a route for one method."""
     route = Route(path, answering, methods=[method])
+    # Starlette adds HEAD to GET; where there is a HEAD, it has a handler of its own.
     route.methods = {method}
     return route

@@ -1,4 +1,4 @@
-"""What stands before every answer: who asks, whether they may and not too often, and how a failure is said."""
+"""Authentication, rate limits and error responses for every route."""
 
 from __future__ import annotations
 
@@ -28,41 +28,44 @@ if TYPE_CHECKING:
 
     Answer = Callable[[Call], Awaitable[Response]]
 
-_LOGIN = 5.0  # seconds to show a token or a key, which is a few bytes
+# Seconds for the body of a login, which is a few bytes.
+_LOGIN = 5.0
 
 
 class Auth:
-    """Makes of a handler what stands at an address."""
+    """Turns handlers into ASGI applications that check who asks, and how often."""
 
     def __init__(self, service: Service, shares: Shares, logins: Logins, pages: Pages, project: str | None) -> None:
         self._service, self._shares, self._logins, self._pages = service, shares, logins, pages
         self._keys = service.keys
-        self._project = project  # the only one that is shown; None where keys say which, or all are
+        # Without keys: the only project that is served, or None for all.
+        self._project = project
 
     def endpoint(self, endpoint: Endpoint, handler: Answer) -> ASGIApp:
-        """An endpoint for programs."""
+        """Return an application for an endpoint of the API."""
 
         async def answer(request: Request) -> tuple[Response, str]:
             if not endpoint.key or self._keys is None:
                 return await handler(Call(request, self._project)), ""
             call = self._admit(request, endpoint)
-            if endpoint.lasting:  # it does not count among those that run, but it is asked for
-                self._shares.ask(call.key)
+            # A stream does not count among the running requests, but its start counts for the rate.
+            if endpoint.lasting:
+                self._shares.take_token(call.key)
                 return await handler(call), call.key
             with self._shares.request(call.key):
                 return await handler(call), call.key
 
-        def say(error: Exception, request: Request) -> Response:
-            found = http_error(error)
+        def render(error: Exception, request: Request) -> Response:
+            problem = http_error(error)
             if not endpoint.v2:
-                return self._service.answer(found.facts, found.status, found.headers)
-            status = 400 if found.status in (404, 413) else found.status
-            return json({"path": request.url.path, "message": found.facts["message"]}, status, found.headers)
+                return self._service.answer(problem.facts, problem.status, problem.headers)
+            status = 400 if problem.status in (404, 413) else problem.status
+            return json({"path": request.url.path, "message": problem.facts["message"]}, status, problem.headers)
 
-        return _Answering(answer, say, self._shares)
+        return _Answering(answer, render, self._shares)
 
     def page(self, handler: Answer) -> ASGIApp:
-        """A page: also when something is wrong."""
+        """Return an application for a page, whose errors are pages, too."""
 
         async def answer(request: Request) -> tuple[Response, str]:
             if self._keys is None:
@@ -76,7 +79,7 @@ class Auth:
         return _Answering(answer, self._as_page, self._shares)
 
     def file(self, handler: Callable[[Request], Awaitable[Response]]) -> ASGIApp:
-        """Something that everybody may have."""
+        """Return an application for a public file or page."""
 
         async def answer(request: Request) -> tuple[Response, str]:
             return await handler(request), ""
@@ -84,7 +87,7 @@ class Auth:
         return _Answering(answer, self._as_page, self._shares)
 
     def login(self) -> ASGIApp:
-        """Where a token or a key is shown: each address has a share of its own, and little time."""
+        """Return an application for logins, rate-limited by client address and with little time."""
 
         async def answer(request: Request) -> tuple[Response, str]:
             with self._shares.request(f"from {request.client.host if request.client else ''}"):
@@ -92,20 +95,20 @@ class Auth:
                     async with asyncio.timeout(_LOGIN):
                         return await self._pages.enter(request), ""
                 except TimeoutError as error:
-                    raise TooSlow("the body of the request did not come in time") from error
+                    raise TooSlow("the body of the request did not arrive in time") from error
 
-        def say(error: Exception, _: Request) -> Response:
-            found = http_error(error)
-            return self._service.answer(found.facts, found.status, found.headers)
+        def render(error: Exception, _: Request) -> Response:
+            problem = http_error(error)
+            return self._service.answer(problem.facts, problem.status, problem.headers)
 
-        return _Answering(answer, say, self._shares)
+        return _Answering(answer, render, self._shares)
 
     def _as_page(self, error: Exception, _: Request) -> Response:
-        found = http_error(error)
-        return self._pages.error(found.status, str(found))
+        problem = http_error(error)
+        return self._pages.error(problem.status, str(problem))
 
     def _admit(self, request: Request, endpoint: Endpoint) -> Call:
-        """Whose request it is."""
+        """Return the call with the project of its key, or of its login cookie for a GET; else raise HttpError."""
         assert self._keys is not None
         keys = self._keys
         secret = canonical(_secret(request))
@@ -123,26 +126,26 @@ class Auth:
 
 
 class _Answering:
-    """An address as Starlette wants it; what an answer takes in memory counts until it has been read."""
+    """An ASGI application; the size of a response counts for its key until the client has read it."""
 
     def __init__(
         self,
         answer: Callable[[Request], Awaitable[tuple[Response, str]]],
-        say: Callable[[Exception, Request], Response],
+        render: Callable[[Exception, Request], Response],
         shares: Shares,
     ) -> None:
-        self._answer, self._say, self._shares = answer, say, shares
+        self._answer, self._render, self._shares = answer, render, shares
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive, send)
         try:
-            response, asking = await self._answer(request)
+            response, key = await self._answer(request)
             size = int(response.headers.get("content-length", 0))
-            unread = self._shares.answer(asking, size)
+            unread = self._shares.answer(key, size)
         except ClientDisconnect:
-            return  # nobody is left to be told
+            return
         except Exception as error:
-            await self._say(error, request)(scope, receive, send)
+            await self._render(error, request)(scope, receive, send)
             return
         with unread:
             await response(scope, receive, send)

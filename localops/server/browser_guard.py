@@ -1,6 +1,6 @@
-"""Who may look: which requests a browser may make of us, who has shown a token or a key, and what each answer forbids.
+"""Protection against other sites in the same browser: Host, Origin and cookie checks, logins, security headers.
 
-Requests that carry a key of the API are a program's, not a browser's: they are looked at where keys are (entrance.py).
+A request with an API key comes from a program, not a browser; `auth.py` checks it.
 """
 
 from __future__ import annotations
@@ -38,61 +38,64 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 _KEY_HEADERS = ("authorization", "x-agentops-api-key")
-_OURS = ("same-origin", "none")  # what Sec-Fetch-Site says of our own pages, and of an address that was typed
-_OPEN = ("/login", "/web/")  # what whoever is not in yet may have
+# Sec-Fetch-Site of our own pages, and of a typed address.
+_OURS = ("same-origin", "none")
+# What a browser can load before the login.
+_OPEN = ("/login", "/web/")
 _MOST_VISITORS = 1_000
-_PIECE = 64 << 10  # bytes of an answer that are written at a time
+# Bytes of a response that are written at a time.
+_PIECE = 64 << 10
 
 CROSS_SITE = "this address was opened from another site"
 
 
 def objection(method: str, headers: Headers, hosts: frozenset[str] | None) -> tuple[int, str] | None:
-    """Why a browser's request is not answered, as a status and a sentence; None when there is nothing against it.
+    """Return why a browser's request is refused, as a status and a sentence; None if it is allowed.
 
-    `hosts` are the names we are known by, None when any will do.  Another port of this machine is another site.
+    `hosts` are the allowed values of Host, None for any.  Another port of this machine is another site.
 
     >>> objection("GET", Headers({"host": "evil.example:80"}), frozenset(["127.0.0.1:80"]))[0]
     421
     """
     named = headers.getlist("host")
     if len(named) != 1 or (hosts is not None and named[0].lower() not in hosts):
-        return 421, "this server is not known by that name"
+        return 421, "this server does not have that host name"
     origins = headers.getlist("origin")
     own = (f"http://{named[0]}", f"https://{named[0]}")
     if any(origin not in own for origin in origins) or len(origins) > 1:
-        return 403, "requests of other sites are not answered"
+        return 403, "requests from other sites are refused"
     if any(site not in _OURS for site in headers.getlist("sec-fetch-site")):
         return 403, CROSS_SITE
     if method in ("GET", "HEAD"):
         return None
     if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        return 415, "only JSON is taken here"
+        return 415, "invalid Content-Type: expected application/json"
     if not origins and "x-localops" not in headers:
-        return 403, "say where you come from: the header Origin, or X-Localops"
+        return 403, "missing header: send Origin or X-Localops"
     return None
 
 
 @dataclass(frozen=True)
 class Visitor:
-    """Someone at a browser who has been let in."""
+    """A browser that has logged in."""
 
-    name: str  # what their requests are counted under
-    project: str | None = None  # the one they may look at; None is all
+    name: str  # what its requests are counted under
+    project: str | None = None  # the one it can read; None: all
 
 
 class Logins:
-    """Who has been let in: digests of cookies, in this process alone."""
+    """The logged-in browsers, by digests of their cookies; in the memory of this process only."""
 
     def __init__(
-        self, admit: Callable[[str], Visitor | None], still: Callable[[Visitor], bool] = lambda _: True
+        self, admit: Callable[[str], Visitor | None], is_valid: Callable[[Visitor], bool] = lambda _: True
     ) -> None:
         self._admit = admit
-        self._still = still
+        self._is_valid = is_valid
         self._in: OrderedDict[str, Visitor] = OrderedDict()
         self._lock = threading.Lock()
 
     def enter(self, secret: str) -> str | None:
-        """The value of a cookie for whoever shows the right thing."""
+        """Return a new cookie for a valid token or key, else None."""
         visitor = self._admit(secret)
         if visitor is None:
             return None
@@ -104,35 +107,36 @@ class Logins:
         return cookie
 
     def leave(self, request: HTTPConnection) -> None:
-        """A cookie is good no more."""
+        """Forget the cookie of a request."""
         with self._lock:
             self._in.pop(digest(request.cookies.get(cookie_name(request.scope), "")), None)
 
     def visitor(self, request: HTTPConnection) -> Visitor | None:
-        """Who is asking, if they have been let in and still may be."""
+        """Return the visitor of a request's cookie, if the login is still valid."""
         cookie = request.cookies.get(cookie_name(request.scope))
-        found = self._in.get(digest(cookie)) if cookie else None
-        return found if found is not None and self._still(found) else None
+        visitor = self._in.get(digest(cookie)) if cookie else None
+        return visitor if visitor is not None and self._is_valid(visitor) else None
 
 
 class Tokens:
-    """The tokens of a local page, as digests: one that is printed, and one for the browser that we open ourselves."""
+    """The tokens of local pages, as digests: one in the printed link, one for the browser that we open."""
 
     def __init__(self) -> None:
         self._lasting: set[str] = set()
         self._single: set[str] = set()
 
     def make(self, *, once: bool = False) -> str:
-        """A new token of 256 bits; `once`: good for one use, since others may see how a browser is started."""
+        """Return a new token of 256 bits; `once`: for one login, because others can see a command line."""
         token = secrets.token_urlsafe(32)
         (self._single if once else self._lasting).add(digest(token))
         return token
 
     def visitor(self, token: str) -> Visitor | None:
-        """The one visitor there is, for a token that is good."""
+        """Return the visitor of a valid token."""
         shown = digest(token)
         try:
-            self._single.remove(shown)  # in one step: of two who show it at once, one gets in
+            # Atomic: of two simultaneous logins with this token, one succeeds.
+            self._single.remove(shown)
         except KeyError:
             good = [known for known in self._lasting if hmac.compare_digest(known, shown)]
             return Visitor("") if good else None
@@ -140,7 +144,7 @@ class Tokens:
 
 
 def of_keys(keys: Keys) -> Logins:
-    """The logins of a hub: whoever shows a key sees its project, until it is revoked."""
+    """Return the logins of a hub: a key opens its project, until it is revoked."""
 
     def admit(secret: str) -> Visitor | None:
         key = keys.find(secret.strip())
@@ -150,13 +154,14 @@ def of_keys(keys: Keys) -> Logins:
 
 
 class BrowserGuard:
-    """Around all that is served: objects, asks who it is where a person looks, and puts the headers on."""
+    """Middleware that refuses requests from other sites, asks for a login and adds security headers."""
 
-    def __init__(self, app: ASGIApp, *, local: bool, logins: Logins, stranger: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, local: bool, logins: Logins, login_page: ASGIApp) -> None:
         self.app = app
-        self.local = local  # one person's own pages: nothing is shown to whoever is not in
+        # The pages of one user on this machine: nothing is served without a login.
+        self.local = local
         self.logins = logins
-        self.stranger = stranger  # the page that says how to get in
+        self.login_page = login_page
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or refuse."""
@@ -166,29 +171,29 @@ class BrowserGuard:
         await self._chosen(scope)(scope, receive, _with_headers(_in_pieces(send)))
 
     def _chosen(self, scope: Scope) -> ASGIApp:
-        """Who answers."""
+        """Return the application that answers: ours, the login page or a refusal."""
         from starlette.requests import HTTPConnection
 
         headers = Headers(scope=scope)
         if not self.local and any(name in headers for name in _KEY_HEADERS):
             return self.app
-        found = objection(scope["method"], headers, _names(scope) if self.local else None)
-        if found is not None and (self.local or _is_of_a_browser(headers)):
-            if found[1] == CROSS_SITE and _is_page(scope, headers):
-                return self.stranger
-            return _refusal(*found)
+        problem = objection(scope["method"], headers, _names(scope) if self.local else None)
+        if problem is not None and (self.local or _is_of_a_browser(headers)):
+            if problem[1] == CROSS_SITE and _is_page(scope, headers):
+                return self.login_page
+            return _refusal(*problem)
         if self.local and not scope["path"].startswith(_OPEN) and self.logins.visitor(HTTPConnection(scope)) is None:
-            return self.stranger if _is_page(scope, headers) else _refusal(401, "log in first: see /login")
+            return self.login_page if _is_page(scope, headers) else _refusal(401, "log in first: see /login")
         return self.app
 
 
 def digest(secret: str) -> str:
-    """What of a secret is kept."""
+    """Return the digest that is kept of a secret."""
     return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()
 
 
 def cookie_name(scope: Scope) -> str:
-    """Cookies do not know ports, so that two servers of one machine need two names."""
+    """Return the name of our cookie, with the port: browsers share cookies between ports of a host."""
     return f"localops-{(scope.get('server') or ('', 0))[1]}"
 
 
@@ -202,9 +207,9 @@ def _is_of_a_browser(headers: Headers) -> bool:
 
 
 def _is_page(scope: Scope, headers: Headers) -> bool:
-    """Whether a person opens an address, rather than a script asking for facts."""
-    machine = scope["path"].startswith(("/api/", "/v2/", "/sync/", "/blobs/", "/web/", "/openapi", "/health"))
-    return scope["method"] == "GET" and not machine and headers.get("sec-fetch-dest", "document") == "document"
+    """Return whether a person opens a page, rather than a script requesting data."""
+    is_data = scope["path"].startswith(("/api/", "/v2/", "/sync/", "/blobs/", "/web/", "/openapi", "/health"))
+    return scope["method"] == "GET" and not is_data and headers.get("sec-fetch-dest", "document") == "document"
 
 
 def _refusal(status: int, message: str) -> Response:
@@ -212,20 +217,22 @@ def _refusal(status: int, message: str) -> Response:
 
 
 def _with_headers(send: Send) -> Send:
-    """Each answer says what a browser may do with it; one that says more of itself has the word."""
+    """Add security headers to responses, except those that a response sets itself."""
 
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
-            given = {name.lower() for name, _ in message["headers"]}
+            present = {name.lower() for name, _ in message["headers"]}
             more = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
-            message["headers"] = [*message["headers"], *(each for each in more if each[0] not in given)]
+            message["headers"] = [*message["headers"], *(each for each in more if each[0] not in present)]
         await send(message)
 
     return sending
 
 
 def _in_pieces(send: Send) -> Send:
-    """An answer goes out as fast as it is read: what was given to the connection would all be waiting there."""
+    """Send large bodies in pieces."""
+
+    # A body that is sent at once would lie in the buffer of the connection, however slowly the client reads.
 
     async def sending(message: Message) -> None:
         body = message.get("body", b"")

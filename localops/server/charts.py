@@ -1,6 +1,6 @@
-"""What charts across sessions are drawn from: their figures by day and by size.
+"""The figures of charts across sessions: by day, and as histograms.
 
-Every bar comes with the filter of the list that leads to the sessions behind it.
+Every bar has the filter that lists its sessions.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ if TYPE_CHECKING:
     from localops.server.session_index import SessionIndex
 
 _SECOND = 1_000_000_000
-# A day's figures behind its number of sessions, as columns of a index have them and in the order of analytics.Line.
+# A day's sums after its number of sessions: columns of the index, in the order of analytics.Line.
 _SUMS = "events failed tokens_in tokens_out tokens_cached tokens_reasoning cost unpriced seconds".split()
-# Where bars begin: 1, 2, 5, 10 … of a thousandth of a second, and of a ten-thousandth of a dollar.
+# Lower edges of bars: 1, 2, 5, 10 … thousandths of a second, and ten-thousandths of a dollar.
 _TIMES = [0, *(factor * 10**power for power in range(6, 15) for factor in (1, 2, 5))]
 _COSTS = [0, *(factor * 10**power for power in range(5, 13) for factor in (1, 2, 5))]
 
 
 def overall(index: SessionIndex, chosen: Chosen) -> Totals:
-    """The sums of the sessions' own figures; `rows` is how many sessions they are."""
+    """Return the sums of sessions' figures; `rows` is the number of sessions."""
     rows = index.chosen(chosen)
     return Totals(len(rows), *(sum(index.values(name, rows)) for name in Totals._fields[1:13]), *[0] * 3)
 
 
 class Days:
-    """Sessions by the day they began, in the zone that is asked for."""
+    """Figures by the day on which sessions started, in a time zone."""
 
     def __init__(self, tz: str | None) -> None:
         self.tz = tz
@@ -49,7 +49,7 @@ class Days:
         self._models: dict[str, dict[str, list[int]]] = defaultdict(dict)
 
     def add(self, index: SessionIndex, project: Project, chosen: Chosen) -> None:
-        """The chosen sessions of a project, and how they stand."""
+        """Add the chosen sessions of a project."""
         rows = index.chosen(chosen)
         states = index.states(project, rows)
         columns = [index.values(name, rows) for name in _SUMS]
@@ -59,7 +59,8 @@ class Days:
             self._states[day].update(states[begin:end])
 
     def _runs(self, began: Iterable[int]) -> Iterator[tuple[str, int, int]]:
-        """Which sessions one after the other began on the same day: few and long runs, as they came in order."""
+        """Return runs of consecutive sessions that started on the same day."""
+        # Sessions are mostly in the order of their start, so there are few and long runs.
         quarters = [ns // analytics.QUARTER_NS for ns in began]
         named = {quarter: self._day(quarter) for quarter in set(quarters)}
         begin = 0
@@ -69,16 +70,16 @@ class Days:
             begin = end
 
     def add_models(self, reader: Reader, chosen: Chosen) -> None:
-        """What the models of the chosen sessions read and cost."""
+        """Add the tokens and costs of the models in the chosen sessions."""
         for quarter, model, *sums in analytics.asked(reader, "quarters_by_model", chosen, dim="model"):
             known = self._models[self._day(quarter)].setdefault(model, [0] * len(sums))
             known[:] = map(sum, zip(known, sums, strict=True))
 
-    def told(self) -> Facts:
-        """Each day's figures, how its sessions ended and what its models cost."""
-        return {"tz": self.tz or "UTC", "days": [self._told(day) for day in sorted(self._lines)]}
+    def facts(self) -> Facts:
+        """Return the figures, states and models of each day."""
+        return {"tz": self.tz or "UTC", "days": [self._day_facts(day) for day in sorted(self._lines)]}
 
-    def _told(self, day: str) -> Facts:
+    def _day_facts(self, day: str) -> Facts:
         names = ("events", "tokens_in", "tokens_out", "cost", "unpriced")
         by_model = [
             {"model": model, **dict(zip(names, sums, strict=True)), **facts.money(sums[3])}
@@ -108,7 +109,7 @@ def _whole_day(day: str, tz: str | None) -> Facts:
 
 
 def distributions(took: list[int], cost: list[int]) -> Facts:
-    """How long sessions took and what they cost, in bars, and exact percentiles."""
+    """Return histograms of sessions' duration and cost, with exact percentiles."""
     return {
         "sessions": len(took),
         "seconds": _distribution(sorted(took), _TIMES, "seconds"),
@@ -123,7 +124,7 @@ def _distribution(ordered: list[int], edges: list[int], name: str) -> Facts:
             "from": low / _SECOND,
             "to": high / _SECOND,
             "sessions": counted[low],
-            # The list's bounds hold for what is equal to them, a bar ends before the next one begins.
+            # Bounds of the list are inclusive, but a bar ends before the next one begins.
             "filter": {f"min_{name}": _exact(low), f"max_{name}": _exact(high - 1)},
         }
         for low, high in _bars(counted, edges)
@@ -132,7 +133,7 @@ def _distribution(ordered: list[int], edges: list[int], name: str) -> Facts:
 
 
 def _counted(ordered: list[int], edges: list[int]) -> Counter[int]:
-    """How many values lie at each edge and before the next; what is below the first counts as that."""
+    """Count the values from each edge to before the next; smaller values count for the first."""
     from bisect import bisect_left
 
     places = [0, *(bisect_left(ordered, edge) for edge in edges[1:]), len(ordered)]
@@ -140,7 +141,7 @@ def _counted(ordered: list[int], edges: list[int]) -> Counter[int]:
 
 
 def _bars(counted: Counter[int], edges: list[int]) -> list[tuple[int, int]]:
-    """The bars from the first that has something in it to the last."""
+    """Return the edges of bars, from the first that is not empty to the last."""
     if not counted:
         return []
     first, last = edges.index(min(counted)), edges.index(max(counted))
@@ -149,8 +150,8 @@ def _bars(counted: Counter[int], edges: list[int]) -> list[tuple[int, int]]:
 
 
 def _percentiles(ordered: list[int], unit: int) -> dict[str, float]:
-    found = ((share, analytics.percentile(ordered, share)) for share in analytics.SHARES)
-    return {f"p{share:.0%}".rstrip("%"): value / unit for share, value in found if value is not None}
+    percentiles = ((share, analytics.percentile(ordered, share)) for share in analytics.SHARES)
+    return {f"p{share:.0%}".rstrip("%"): value / unit for share, value in percentiles if value is not None}
 
 
 def _exact(billionths: int) -> str:

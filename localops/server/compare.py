@@ -1,4 +1,4 @@
-"""Two sessions side by side: their figures, and their events aligned by what they are and where they stand.
+"""Compare two sessions: align their events by kind, name and place in the tree.
 
 Children of aligned events are aligned in turn: the first `tool search` in one with the first in the other.
 """
@@ -22,30 +22,34 @@ if TYPE_CHECKING:
 
     Event = dict[str, Any]
 
-MOST = 5_000  # events of each that are aligned
+# Events of each session that are aligned.
+MOST = 5_000
 _DEEPEST = 200
-_CUT = 16_384  # characters of what differs of a text
-_AROUND = 400  # characters that are the same, before and after
-_TEXTS = 1 << 20  # characters of all of them: whoever wants more asks for the events
+# Characters of a difference.
+_CUT = 16_384
+# Equal characters that are shown before and after a difference.
+_AROUND = 400
+# Characters of all differences; a client can read the events for more.
+_TEXTS = 1 << 20
 _INPUT = ("params", "prompt", "details")
 _OUTPUT = ("returns", "completion")
 
 
 class Side:
-    """One of the two: its events, each below the one it happened in."""
+    """One of the two sessions, with its events as a tree."""
 
     def __init__(self, reader: Reader, session: bytes) -> None:
-        found = list(islice(analytics.events(reader, session), MOST + 1))
-        self.is_cut = len(found) > MOST
-        events = sorted((each for each in found[:MOST] if each["kind"] != "agent"), key=lambda each: each["start_ns"])
+        page = list(islice(analytics.events(reader, session), MOST + 1))
+        self.is_cut = len(page) > MOST
+        events = sorted((each for each in page[:MOST] if each["kind"] != "agent"), key=lambda each: each["start_ns"])
         known = {each["id"] for each in events}
         self.below: dict[str | None, list[Event]] = defaultdict(list)
         for each in events:
             inside = each["parent"] if each["parent"] in known and each["parent"] != each["id"] else None
             self.below[inside].append(each)
 
-    def told(self, event: Event | None) -> Facts | None:
-        """What is shown of an event."""
+    def facts(self, event: Event | None) -> Facts | None:
+        """Return what is shown of an event."""
         if event is None:
             return None
         return {
@@ -60,7 +64,7 @@ class Side:
 
 
 def aligned(a: Side, b: Side) -> Facts:
-    """Every event of the two, those that belong together in one line, in the order of a tree walked from the top."""
+    """Return the events of both sessions in tree order, aligned ones in one line."""
     room = _TEXTS
     lines = []
     for depth, one, other in _pairs(a, b):
@@ -70,8 +74,8 @@ def aligned(a: Side, b: Side) -> Facts:
             "depth": depth,
             "kind": event["kind"],
             "name": _name(event),
-            "a": a.told(one),
-            "b": b.told(other),
+            "a": a.facts(one),
+            "b": b.facts(other),
         }
         if one is not None and other is not None:
             for what, keys in (("input", _INPUT), ("output", _OUTPUT)):
@@ -96,11 +100,11 @@ def _pairs(a: Side, b: Side) -> Iterator[tuple[int, Event | None, Event | None]]
 
 
 def _matched(a: Sequence[Event], b: Sequence[Event]) -> list[tuple[Event | None, Event | None]]:
-    """Each event of `a` with that of `b` that is of the same kind and name, in order; what has no other half alone."""
+    """Pair each event of `a` with the next of `b` of the same kind and name; the others stay alone."""
     waiting: dict[tuple[str, str], list[int]] = defaultdict(list)
     for place, event in enumerate(b):
         waiting[event["kind"], _name(event)].append(place)
-    halves = [found.pop(0) if (found := waiting[event["kind"], _name(event)]) else None for event in a]
+    halves = [places.pop(0) if (places := waiting[event["kind"], _name(event)]) else None for event in a]
     taken = {place for place in halves if place is not None}
     alone = [place for place in range(len(b)) if place not in taken]
     pairs: list[tuple[Event | None, Event | None]] = []
@@ -121,7 +125,7 @@ def _text(event: Event, keys: Sequence[str]) -> str:
 
 
 def _readable(text: str) -> str:
-    """Return JSON in lines, so that what differs stands where one looks for it; any other text as it is."""
+    """Return JSON with line breaks, so that differences are easy to see; any other text as it is."""
     if text.lstrip()[:1] not in ("{", "["):
         return text
     try:
@@ -131,10 +135,9 @@ def _readable(text: str) -> str:
 
 
 def _difference(one: str, other: str) -> dict[str, Any]:
-    """Return what differs of two texts and a little around it, and how much of them is left out at either end.
+    """Return the part in which two texts differ, with some context, and how much is left out.
 
-    Both are cut at the same place, before they are, and only there: a piece of one never stands beside the whole of
-    the other.
+    Both are cut at the same places, so that a part of one is never shown beside all of the other.
     """
     before = _same(one, other)
     first = max(0, before - _AROUND)
@@ -145,7 +148,8 @@ def _difference(one: str, other: str) -> dict[str, Any]:
 
 
 def _same(one: str, other: str) -> int:
-    """Return how many characters two texts begin with alike."""
+    """Return the length of the common beginning of two texts."""
+    # By bisection, because slices are compared in C.
     low, high = 0, min(len(one), len(other))
     while low < high:
         middle = (low + high + 1) // 2

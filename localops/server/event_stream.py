@@ -1,6 +1,6 @@
-"""Saying that something is new: a stream of small events for a page that is open, and nothing held in between.
+"""Server-sent events that tell an open page what changed.
 
-Each look is a read of its own, so that a recorder's WAL never waits for a page.
+Each poll is a read transaction of its own: one that stays open would keep a recorder's WAL growing.
 """
 
 from __future__ import annotations
@@ -18,15 +18,20 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
-_NAP = 0.5  # seconds between two looks
-_LONGEST = 600.0  # seconds that a stream lasts: the browser comes back by itself
-_SPARE = 20.0  # seconds it ends before its connection would be cut
-_PING = 15.0  # seconds after which silence is broken, to notice who has gone
-_MOST, _MOST_OF_ONE = 128, 16  # streams at a time: of all visitors, of one
+# Seconds between two polls.
+_POLL = 0.5
+# Seconds that a stream lasts; the browser reconnects by itself.
+_LONGEST = 600.0
+# A stream ends this many seconds before its connection would be cut.
+_SPARE = 20.0
+# Seconds of silence before a comment is sent, which fails if the client has gone.
+_PING = 15.0
+# Open streams: of all visitors, of one visitor.
+_MOST, _MOST_OF_ONE = 128, 16
 
 
 class EventStreams:
-    """The streams that are open."""
+    """The open streams, counted by visitor."""
 
     def __init__(self, longest: float) -> None:
         self._seconds = max(1.0, min(_LONGEST, longest - _SPARE))
@@ -35,28 +40,30 @@ class EventStreams:
     def stream(
         self, visitor: str, look: Callable[[], Awaitable[object]], is_over: Callable[[], bool]
     ) -> StreamingResponse:
-        """Tell what `look` finds now, and each time that it finds something else."""
+        """Return a stream that sends what `look` returns, and again each time that it changes."""
         if self._open.total() >= _MOST or self._open[visitor] >= _MOST_OF_ONE:
-            raise Busy("too many pages watch at once: close some", 10, own_fault=self._open[visitor] >= _MOST_OF_ONE)
+            raise Busy(
+                "too many open pages that follow changes: close some", 10, own_fault=self._open[visitor] >= _MOST_OF_ONE
+            )
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        return StreamingResponse(self._told(visitor, look, is_over), headers=headers, media_type="text/event-stream")
+        return StreamingResponse(self._events(visitor, look, is_over), headers=headers, media_type="text/event-stream")
 
-    async def _told(
+    async def _events(
         self, visitor: str, look: Callable[[], Awaitable[object]], is_over: Callable[[], bool]
     ) -> AsyncIterator[str]:
         with self._counted(visitor):
             until = time.monotonic() + self._seconds
-            said, spoke = None, time.monotonic()
+            last, sent_at = None, time.monotonic()
             yield "retry: 2000\n\n"
             while time.monotonic() < until and not is_over():
-                found = await look()
-                if found != said:
-                    said, spoke = found, time.monotonic()
-                    yield f"event: change\ndata: {found}\n\n"
-                elif time.monotonic() - spoke > _PING:
-                    spoke = time.monotonic()
+                state = await look()
+                if state != last:
+                    last, sent_at = state, time.monotonic()
+                    yield f"event: change\ndata: {state}\n\n"
+                elif time.monotonic() - sent_at > _PING:
+                    sent_at = time.monotonic()
                     yield ": still here\n\n"
-                await asyncio.sleep(_NAP)
+                await asyncio.sleep(_POLL)
 
     @contextmanager
     def _counted(self, visitor: str) -> Iterator[None]:

@@ -1,7 +1,7 @@
-"""A localops home, read for whoever asks over HTTP: several at a time, in threads.
+"""Reads of a localops home for the server: concurrent, in threads.
 
-Projects stay open from one question to the next, for as long as their files are those at their paths.  Nothing is held
-in SQLite between two questions.
+Projects stay open between requests, as long as their files are those at their paths.  No read transaction stays open
+between requests.
 """
 
 from __future__ import annotations
@@ -37,29 +37,36 @@ if TYPE_CHECKING:
     from localops.reading.snapshot import Snapshot
     from localops.server.session_index import Place
 
-_READERS = 4  # of a project, kept open
-_INDEXES = 64  # projects whose sessions are kept in columns
-_VALUES = 30  # of a filter, with their counts
-_PAGE = 8 << 20  # bytes of the rows on a page of events, give or take one row
+# Idle readers kept for each project.
+_READERS = 4
+# Session indexes kept in memory, one a project.
+_INDEXES = 64
+# Values of a filter that are returned with their counts.
+_VALUES = 30
+# Bytes of the rows on a page of events; the last row may exceed it.
+_PAGE = 8 << 20
 _ROWS = statements("queries.sql")["events"]
 _ROWS_OF_KIND = statements("pages.sql")["rows_of_kind"]
-_HITS = 2_000  # rows of a session in which a text is found, at most
+# Rows of a session that match a text, at most.
+_HITS = 2_000
 
 
 class HomeReader:
-    """A home to be asked; `project` None is each of its projects."""
+    """Reads of a home; `project` None means all of its projects."""
 
     def __init__(self, folder: str, *, fresh: float = 60.0) -> None:
         self.folder = folder
-        self._fresh = fresh  # seconds after which the projects are opened (and tidied) anew
+        # Seconds after which projects are opened again, which also finds new ones and dead sessions.
+        self._fresh = fresh
         self._lock = threading.Lock()
         self._readers: dict[str | None, list[_Opened]] = {}
-        self._indexing: set[str] = set()  # projects whose full-text index is being made
+        # Projects with a thread that extends their full-text index.
+        self._indexing: set[str] = set()
         self._session_indexes: OrderedDict[str, SessionIndex] = OrderedDict()
         self._closed = False
 
     def close(self) -> None:
-        """Let go of every file."""
+        """Close all files."""
         with self._lock:
             self._closed = True
             readers = [opened for kept in self._readers.values() for opened in kept]
@@ -69,13 +76,13 @@ class HomeReader:
 
     @contextmanager
     def _home(self, project: str | None) -> Iterator[Home]:
-        """The home, or one project of it, open to be read, to oneself."""
+        """Yield the home, or one project of it, to one thread at a time."""
         opened = self._take_reader(project) or _Opened(self._open(project), whole=project is None)
         try:
             yield opened.home
         except SQLiteError as error:
             opened.home.close()
-            raise Unavailable("it cannot be read just now", error) from error
+            raise Unavailable("the journal cannot be read now", error) from error
         except BaseException:
             opened.home.close()
             raise
@@ -107,7 +114,7 @@ class HomeReader:
 
     @contextmanager
     def _holder(self, project: str | None, session: bytes) -> Iterator[tuple[Project, Snapshot] | None]:
-        """Return the project that has a session, and the session."""
+        """Yield the project that has a session, and the session's snapshot; None if no project has it."""
         with self._home(project) as home:
             both = ((each, each.snapshot(session)) for each in home.projects)
             yield next(((each, seen) for each, seen in both if seen.totals.rows), None)
@@ -115,22 +122,23 @@ class HomeReader:
     def sessions(
         self, project: str | None, filters: Filters, *, before: str | None, limit: int, **bounds: Any
     ) -> tuple[list[Facts], str | None]:
-        """Sessions in an order, the newest first if nothing is said, and after which one the next page begins."""
+        """Return a page of sessions, by default the newest first, and the id after which the next page begins."""
         wanted = Wanted(filters, **bounds)
         with self._home(project) as home:
             if (one := _named(home, filters.text)) is not None:
                 return list(_listed([one])), None
             for each in home.projects if filters.text is not None else ():
                 self._catch_up(each)
+            # Without an index yet, and in the default order: walk the journal, which answers sooner.
             if wanted == Wanted(filters) and not all(self._session_index(each).is_ready for each in home.projects):
-                found, reached = list(islice(home.sessions(filters, before=before), limit + 1)), None
+                listed, reached = list(islice(home.sessions(filters, before=before), limit + 1)), None
             else:
-                found, reached = self._ordered(home, wanted, before, limit + 1)
-            last = found[limit - 1] if len(found) > limit else reached
-            return list(_listed(found[:limit])), None if last is None else facts.full_id(last.session)
+                listed, reached = self._ordered(home, wanted, before, limit + 1)
+            last = listed[limit - 1] if len(listed) > limit else reached
+            return list(_listed(listed[:limit])), None if last is None else facts.full_id(last.session)
 
     def _ordered(self, home: Home, wanted: Wanted, before: str | None, many: int) -> tuple[list[Listed], Listed | None]:
-        """The first sessions of an order, from all projects, and where a search that takes long has stopped."""
+        """Return the first sessions of an order, from all projects, and where a slow search stopped."""
         pages = []
         place = None if before is None else self._place(home, before, wanted.sort)
         for each in home.projects:
@@ -144,12 +152,12 @@ class HomeReader:
             return index.place(where, id, sort)
 
     def unsearched(self, project: str | None) -> int:
-        """How many rows a search for text does not see yet: the index follows in a thread."""
+        """Return how many rows are not in the full-text index yet; a thread extends it."""
         with self._home(project) as home:
             return sum(self._catch_up(each) for each in home.projects)
 
     def facets(self, project: str | None, only: str | None, filters: Filters, **bounds: Any) -> Facts:
-        """How many sessions each value of each filter has under the others."""
+        """Count the sessions of each filter's values under the other filters."""
         wanted = Wanted(filters, **bounds)
         sums: dict[str, Counter[str]] = {dim: Counter() for dim in DIMS}
         in_project, exact, unread = Counter[str](), True, 0
@@ -157,11 +165,11 @@ class HomeReader:
             for each in home.projects:
                 unread += self._catch_up(each) if filters.text is not None else 0
                 with self._following(each) as index:
-                    found, many, is_exact = index.counts(each, wanted)
+                    counts, many, is_exact = index.counts(each, wanted)
                 in_project[each.name] += many
                 if only in (None, each.name):
                     exact = exact and is_exact
-                    for dim, counted in found.items():
+                    for dim, counted in counts.items():
                         sums[dim] += counted
         most = {dim: [list(pair) for pair in counted.most_common(_VALUES)] for dim, counted in sums.items()}
         cut = [dim for dim, counted in sums.items() if len(counted) > _VALUES]
@@ -176,25 +184,25 @@ class HomeReader:
         }
 
     def newest(self, project: str | None, session: bytes | None) -> Facts:
-        """How far the rows go, in all projects or of one session, and how that stands."""
+        """Return the last seq of all projects, or that of a session and its state."""
         if session is None:
             with self._home(project) as home:
                 return {"seq": sum(int(each.ask("last_seq")[0][0]) for each in home.projects)}
-        with self._holder(project, session) as found:
-            if found is None:
+        with self._holder(project, session) as holder:
+            if holder is None:
                 return {"seq": 0, "state": None}
-            _, seen = found
+            _, seen = holder
             return {"seq": seen.totals.last_seq, "state": seen.standing.state}
 
     def warm(self, project: str | None) -> None:
-        """Make the session indexes of a home, or of one project, before anybody asks."""
+        """Load the session indexes before the first request."""
         with self._home(project) as home:
             for each in home.projects:
                 with self._following(each):
                     pass
 
     def _catch_up(self, project: Project) -> int:
-        """Take new rows into the full-text index: a few at once, many in a thread; how many it still lacks."""
+        """Index new rows for full-text search, many of them in a thread; return how many are missing."""
         missing = project.index().catch_up()
         if missing:
             with self._lock:
@@ -208,55 +216,56 @@ class HomeReader:
         try:
             with Home(self.folder, name) as home:
                 home.projects[0].index().extend()
+        # A full disk, or a deleted folder: every search reports how many rows it did not see.
         except (SQLiteError, LocalopsError, OSError):
-            pass  # a full disk, a folder that has gone: whoever looks is told how many rows were not searched
+            pass
         finally:
             with self._lock:
                 self._indexing.discard(name)
 
     def _session_index(self, project: Project) -> SessionIndex:
         with self._lock:
-            found = self._session_indexes.setdefault(project.name, SessionIndex())
+            index = self._session_indexes.setdefault(project.name, SessionIndex())
             self._session_indexes.move_to_end(project.name)
             while len(self._session_indexes) > _INDEXES:
                 self._session_indexes.popitem(last=False)
-        return found
+        return index
 
     @contextmanager
     def _following(self, project: Project) -> Iterator[SessionIndex]:
-        """The index of a project as it is now, to oneself."""
+        """Lock, update and yield the session index of a project."""
         index = self._session_index(project)
         with index.lock:
             index.follow(project)
             yield index
 
     def find(self, project: str | None, ident: str) -> str:
-        """The id of the session that is meant."""
+        """Return the full id of a session named by `last` or the beginning of its id."""
         with self._home(project) as home:
             return facts.full_id(home.find(ident)[1])
 
     def session(self, project: str | None, session: bytes) -> Facts | None:
-        """One session and its figures."""
-        with self._holder(project, session) as found:
-            if found is None:
+        """Return a session and its figures."""
+        with self._holder(project, session) as holder:
+            if holder is None:
                 return None
-            where, seen = found
+            where, seen = holder
             return {**facts.session(where.name, seen, seen.report()), **session_details.more(where, seen)}
 
     def stats(self, project: str | None, session: bytes) -> Facts | None:
-        """One session as AgentOps' stats."""
-        with self._holder(project, session) as found:
-            if found is None:
+        """Return a session as AgentOps' stats."""
+        with self._holder(project, session) as holder:
+            if holder is None:
                 return None
-            _, seen = found
+            _, seen = holder
             return facts.stats(session, seen.totals, seen.standing.state)
 
     def document(self, project: str | None, session: bytes, *, most: int) -> Facts | None:
-        """One session as AgentOps' export."""
-        with self._holder(project, session) as found:
-            if found is None:
+        """Return a session as AgentOps' export."""
+        with self._holder(project, session) as holder:
+            if holder is None:
                 return None
-            where, seen = found
+            where, seen = holder
             _check_size(where, session, seen.totals, most)
             return export.document(export.Run(where.name, where.folder, where.reader, session, totals=seen.totals))
 
@@ -270,94 +279,94 @@ class HomeReader:
         kind: str | None = None,
         text: str | None = None,
     ) -> Facts | None:
-        """A page of a session's events; one that has not ended stands where it began."""
-        with self._holder(project, session) as found:
-            if found is None:
+        """Return a page of a session's events; an unfinished operation is listed at its first row."""
+        with self._holder(project, session) as holder:
+            if holder is None:
                 return None
-            where, _ = found
+            where, _ = holder
             complete = True
             if text is not None:
                 page, whole, complete = _rows_with(where, session, text, kind, after, limit)
             else:
                 values = {"session": session, "after": after, "many": limit, **({"kind": kind} if kind else {})}
-                found_rows, whole = where.reader.some(_ROWS_OF_KIND if kind else _ROWS, values, _PAGE)
-                page = stored.named(found_rows)
+                page_rows, whole = where.reader.some(_ROWS_OF_KIND if kind else _ROWS, values, _PAGE)
+                page = stored.named(page_rows)
             shown = list(_shown(where, session, page, halves=text is not None))
             more = len(page) == limit or not whole
-            told: Facts = {"events": shown, "next_after": page[-1].seq if more else None}
-            return told if complete else {**told, "exact": False}
+            result: Facts = {"events": shown, "next_after": page[-1].seq if more else None}
+            return result if complete else {**result, "exact": False}
 
     def event(self, project: str | None, session: bytes, seq: int) -> Facts | None:
-        """One event in full."""
-        with self._holder(project, session) as found:
-            if found is None:
+        """Return one event in full."""
+        with self._holder(project, session) as holder:
+            if holder is None:
                 return None
-            where, _ = found
+            where, _ = holder
             return session_details.event(where, session, seq)
 
     def previews(self, project: str | None, session: bytes, *, seqs: Sequence[int]) -> Facts | None:
-        """What events were given, on a line each."""
-        with self._holder(project, session) as found:
-            if found is None:
+        """Return the input of events, a line each."""
+        with self._holder(project, session) as holder:
+            if holder is None:
                 return None
-            where, _ = found
+            where, _ = holder
             return previews.of(where.reader, session, seqs)
 
     def timeline(self, project: str | None, session: bytes, *, after: int, limit: int) -> Facts | None:
-        """A page of a session's events in columns."""
-        with self._holder(project, session) as found:
-            if found is None:
+        """Return a page of a session's events in columns."""
+        with self._holder(project, session) as holder:
+            if holder is None:
                 return None
-            where, seen = found
+            where, seen = holder
             return timeline.page(where.reader, seen, after=after, limit=limit)
 
     def daily(self, project: str | None, chosen: Chosen, tz: str | None) -> Facts:
-        """Sessions by the day they began."""
+        """Return figures by the day on which sessions started."""
         days = charts.Days(tz)
         with self._home(project) as home:
             for each in home.projects:
                 with self._following(each) as index:
                     days.add(index, each, chosen)
                 days.add_models(each.reader, chosen)
-        return days.told()
+        return days.facts()
 
     def distributions(self, project: str | None, chosen: Chosen) -> Facts:
-        """Sessions by how long they took, and by what they cost."""
+        """Return histograms of the duration and the cost of sessions."""
         took: list[int] = []
         cost: list[int] = []
         with self._home(project) as home:
             for each in home.projects:
                 with self._following(each) as index:
-                    found = index.chosen(chosen)
-                    took += index.values("seconds", found)
-                    cost += index.values("cost", found)
+                    matches = index.chosen(chosen)
+                    took += index.values("seconds", matches)
+                    cost += index.values("cost", matches)
         return charts.distributions(took, cost)
 
     def compare(self, project: str | None, a: bytes, b: bytes) -> Facts | None:
-        """Two sessions side by side."""
-        told, sides = [], []
+        """Compare two sessions."""
+        heads, sides = [], []
         for session in (a, b):
-            with self._holder(project, session) as found:
-                if found is None:
+            with self._holder(project, session) as holder:
+                if holder is None:
                     return None
-                where, seen = found
-                told.append(facts.session(where.name, seen, seen.report()))
+                where, seen = holder
+                heads.append(facts.session(where.name, seen, seen.report()))
                 sides.append(compare.Side(where.reader, session))
-        return {"a": told[0], "b": told[1], **compare.aligned(*sides)}
+        return {"a": heads[0], "b": heads[1], **compare.aligned(*sides)}
 
     def write(self, project: str | None, session: bytes, form: str, file: BinaryIO, *, most: int) -> bool:
         """Write a session to a file in one of export's formats."""
-        with self._holder(project, session) as found:
-            if found is None:
+        with self._holder(project, session) as holder:
+            if holder is None:
                 return False
-            where, seen = found
+            where, seen = holder
             _check_size(where, session, seen.totals, most)
             run = export.Run(where.name, where.folder, where.reader, session, totals=seen.totals)
             export.WRITERS[form]([run], file)
             return True
 
     def attachment(self, project: str, digest: str) -> tuple[str, str] | None:
-        """The path and the kind of a blob that is here."""
+        """Return the path and the media type of a blob; None if it is not here."""
         try:
             path = blobs.find(config.project_folder(self.folder, project), digest)
             with open(path, "rb") as file:
@@ -366,7 +375,7 @@ class HomeReader:
             return None
 
     def analytics(self, project: str | None, by: str | None, chosen: Chosen, *, limit: int) -> Facts:
-        """Figures across sessions."""
+        """Return figures across sessions."""
         with self._home(project) as home:
             if by is None:
                 total = analytics.NOTHING
@@ -379,16 +388,17 @@ class HomeReader:
 
 
 class _Opened:
-    """A home that is open to be read, for as long as its files are those at their paths."""
+    """An open home, good as long as its files are those at their paths."""
 
     def __init__(self, home: Home, *, whole: bool) -> None:
         self.home = home
-        self.whole = whole  # all its projects, also those that come
+        # All projects, so that a new one makes it outdated.
+        self.whole = whole
         self._since = time.monotonic()
         self._inodes = self._inodes_now()
 
     def is_good(self, fresh: float) -> bool:
-        """Whether it can be read once more."""
+        """Return whether it can be used for another request."""
         return time.monotonic() - self._since < fresh and self._inodes_now() == self._inodes
 
     def _inodes_now(self) -> list[int]:
@@ -397,7 +407,7 @@ class _Opened:
 
 
 def inode(path: str) -> int:
-    """Which file is at a path; 0: none."""
+    """Return the inode of a file; 0 if it does not exist."""
     try:
         return os.stat(path).st_ino
     except FileNotFoundError:
@@ -405,21 +415,21 @@ def inode(path: str) -> int:
 
 
 def _check_size(where: Project, session: bytes, figures: analytics.Totals, most: int) -> None:
-    """TooMany for a session of more rows than `most`, or of as much as so many rows of a kilobyte."""
+    """Raise TooMany for a session of more than `most` rows, or more than `most` KiB."""
     weight = where.reader.ask(statements("prune.sql")["weight"], {"session": session})[0][0]
     if figures.rows > most or weight > most << 10:
         raise TooMany(f"the session has {figures.rows} rows of {weight >> 20} MiB: read its events page by page")
 
 
-def _listed(found: list[Listed]) -> Iterator[Facts]:
-    """Lines of the list, and beside them who and what took part, where, and why they ended so."""
-    more = session_details.of_list(found)
-    for one in found:
+def _listed(sessions: list[Listed]) -> Iterator[Facts]:
+    """Return sessions for the list, with agents, models, host and reason."""
+    more = session_details.of_list(sessions)
+    for one in sessions:
         yield {**facts.listed(one), **more[one.session]}
 
 
 def _shown(where: Project, session: bytes, page: list[Stored], *, halves: bool) -> Iterator[Facts]:
-    """The events that rows are of, each once; `halves`: also those of which only the beginning is on the page."""
+    """Return the events of rows, each once; `halves`: also operations of which only the first row is on the page."""
     later = analytics.afterwards(where.reader, session) if page else {}
     seen = set()
     for row in page:
@@ -437,26 +447,26 @@ def _shown(where: Project, session: bytes, page: list[Stored], *, halves: bool) 
 def _rows_with(
     where: Project, session: bytes, text: str, kind: str | None, after: int, limit: int
 ) -> tuple[list[Stored], bool, bool]:
-    """The rows that have all words of a text, in their order, whether they are all, and whether all were looked at."""
+    """Return the rows that contain all words of a text, whether they are all, and whether all rows were searched."""
     index = where.index()
     unread = index.catch_up()
     hits = list(islice(index.events(text, session), _HITS))
     seqs = sorted(
         hit.seq for hit in hits if hit.seq > after and hit.kind not in rows.BOOKS and kind in (None, hit.kind)
     )[:limit]
-    found: list[Stored] = []
+    matches: list[Stored] = []
     size = 0
     for seq in seqs:
         if size >= _PAGE:
             break
         if row := timeline.row_at(where.reader, seq):
-            found.append(row)
+            matches.append(row)
             size += len(row.body or "")
-    return found, len(found) == len(seqs), not unread and len(hits) < _HITS
+    return matches, len(matches) == len(seqs), not unread and len(hits) < _HITS
 
 
 def _named(home: Home, text: str | None) -> Listed | None:
-    """Return the session whose id is looked for: a whole one, or its first 13 characters, as commands show it."""
+    """Return the session of an id in a search text: a full id, or its first 13 characters, as commands print it."""
     plain = (text or "").strip().replace("-", "").lower()
     if len(plain) not in (12, 32) or not set(plain) <= set("0123456789abcdef"):
         return None

@@ -31,14 +31,15 @@ if TYPE_CHECKING:
     from localops.server.store import Identity
     from localops.transfer.bundle import Ack, Batch, Range
 
-_READERS = 4  # of a project, kept open
-_OPEN = 64  # projects that are kept open to be written
+# Journals that are kept open for writing.
+_OPEN = 64
 _UPLOADS = "uploads"
-_UPLOAD_KEPT = 7 * 86_400.0  # seconds that the beginning of a blob waits for the rest
+# Seconds that an incomplete upload is kept.
+_UPLOAD_KEPT = 7 * 86_400.0
 
 
 class HomeStore(HomeReader):
-    """A localops home as a store: a project is a folder, ingest is import."""
+    """A localops home as the store of a hub."""
 
     def __init__(self, folder: str, *, fresh: float = 60.0) -> None:
         super().__init__(folder, fresh=fresh)
@@ -53,18 +54,19 @@ class HomeStore(HomeReader):
             return super()._open(project)
 
     def migrate(self, project: str) -> None:
-        """Make a project ready to take rows."""
+        """Create or migrate a project, so that it can store rows."""
         with self._journal(project) as journal:
             journal.fold()
         _sweep_uploads(config.project_folder(self.folder, project))
 
     def ingest(self, project: str, batch: Batch, *, refused: dict[int, str], by: str, key: str) -> tuple[Ack, int]:
-        """Store what is new of a batch, safe from a power cut."""
+        """Store the new rows of a batch, safe from a power cut."""
         with self._journal(project) as journal:
             return ingest.take(journal, batch, by=by, key=key, refused=refused)
 
     def delete(self, project: str, session: bytes) -> bool:
-        """Take a session out for good, whether it has ended or not."""
+        """Delete a session, whether it has ended or not."""
+        # Again, if a batch brought new rows of it between the look and the delete.
         while True:
             with self._project(project) as where:
                 if not analytics.totals(where.reader, session).rows:
@@ -75,14 +77,14 @@ class HomeStore(HomeReader):
                     return True
 
     def close(self) -> None:
-        """Let go of every file."""
+        """Close all files."""
         super().close()
         for writer in list(self._journals.values()):
             writer.close()
 
     @contextmanager
     def _journal(self, project: str) -> Iterator[Journal]:
-        """The journal of a project, to oneself; whatever SQLite says is Unavailable."""
+        """Lock and yield the journal of a project; errors of SQLite and the system become Unavailable."""
         with self._lock:
             writer = self._journals.setdefault(project, _Writer(config.project_folder(self.folder, project)))
             self._journals.move_to_end(project)
@@ -94,12 +96,12 @@ class HomeStore(HomeReader):
             try:
                 yield writer.journal()
             except (SQLiteError, JournalError, OSError) as error:
-                raise Unavailable("nothing can be stored here just now", error) from error
+                raise Unavailable("cannot store anything now", error) from error
 
     # Proof
 
     def figures(self, project: str, sessions: Sequence[bytes]) -> dict[bytes, Facts]:
-        """Rows, digest and totals of sessions."""
+        """Return rows, digest and totals of sessions."""
         with self._project(project) as where:
             return {session: self._figures(where, session) for session in sessions}
 
@@ -112,40 +114,43 @@ class HomeStore(HomeReader):
             facts.update(rows=len(identities), digest=bundle.digest(identities))
         return facts
 
-    def missing(self, project: str, found: Sequence[tuple[bytes, int, int]]) -> tuple[list[Identity], list[Identity]]:
-        """Which rows are not here whole, and which are here with other contents."""
+    def missing(
+        self, project: str, identities: Sequence[tuple[bytes, int, int]]
+    ) -> tuple[list[Identity], list[Identity]]:
+        """Return the rows that are missing or damaged, and those with other contents."""
         with self._project(project) as where:
-            states = [(id, phase, proof.state(where.reader, id, phase, total)) for id, phase, total in found]
+            states = [(id, phase, proof.state(where.reader, id, phase, total)) for id, phase, total in identities]
         return (
             [(id, phase) for id, phase, state in states if state == proof.MISSING],
             [(id, phase) for id, phase, state in states if state == proof.OTHER],
         )
 
     def missing_blobs(self, project: str, digests: Sequence[str]) -> tuple[list[str], int]:
-        """Which blobs are not here whole, and how many of these were looked at."""
+        """Return the blobs that are missing or damaged, and how many of `digests` were checked."""
         try:
             return proof.missing_blobs(config.project_folder(self.folder, project), digests)
         except OSError as error:
-            raise Unavailable("a blob cannot be read just now", error) from error
+            raise Unavailable("a blob cannot be read now", error) from error
 
     def keeps(self, project: str, seq: int, id: bytes) -> bool | None:
-        """Whether the row that once was the newest is still here; None when that cannot be told."""
+        """Return whether a row that once was the newest is still here; None if that is unknown."""
         with self._project(project) as where:
             return proof.keeps(where.reader, seq, id)
 
     def held(self, project: str, journals: Sequence[str]) -> tuple[list[Range], list[tuple[int, bytes, int]]]:
-        """What came in from a journal under all its names."""
+        """Return what arrived from a journal under all its names."""
         with self._project(project) as where:
             return proof.held(where.reader, journals)
 
-    # What rows keep beside them
+    # Blobs
 
     def blob(self, project: str, digest: str) -> tuple[int, bool]:
-        """How many bytes of a blob are here, and whether that is all of it."""
+        """Return how many bytes of a blob are here, and whether it is complete."""
         folder = config.project_folder(self.folder, project)
         whole, begun = blobs.path_of(folder, digest), _upload(folder, digest)
         try:
-            os.utime(whole)  # prune leaves alone what came within the hour: rows that speak of it may be on their way
+            # Prune keeps blobs younger than an hour: rows that refer to this one may be on their way.
+            os.utime(whole)
             return os.path.getsize(whole), True
         except FileNotFoundError:
             pass
@@ -155,16 +160,18 @@ class HomeStore(HomeReader):
             return 0, False
 
     def add_to_blob(self, project: str, digest: str, at: int, total: int, piece: bytes) -> int:
-        """Put a piece behind those that are here; the last one publishes the blob, if it is what it should be."""
+        """Append a piece to a blob; the last one publishes it, if its digest is right."""
         folder = config.project_folder(self.folder, project)
         path = _upload(folder, digest)
         try:
             host.make_private(os.path.dirname(path), synced=True)
-            with participants.alone(os.path.dirname(path)):  # another hub may serve the same folder
+            # A lock, because another hub may serve the same folder.
+            with participants.alone(os.path.dirname(path)):
                 here, whole = self.blob(project, digest)
                 if whole:
                     return here
-                if here > total:  # somebody was wrong about how long it is
+                # A sender gave another length before.
+                if here > total:
                     os.unlink(path)
                     raise Misplaced(0)
                 if at != here or at + len(piece) > total:
@@ -173,12 +180,12 @@ class HomeStore(HomeReader):
                 if at + len(piece) == total:
                     _publish(folder, path, digest)
         except OSError as error:
-            raise Unavailable("nothing can be stored here just now", error) from error
+            raise Unavailable("cannot store anything now", error) from error
         return at + len(piece)
 
 
 class _Writer:
-    """The journal of one project, open for as long as it is the file at its path."""
+    """The open journal of one project, as long as it is the file at its path."""
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
@@ -187,7 +194,7 @@ class _Writer:
         self._inode = 0
 
     def journal(self) -> Journal:
-        """The journal, opened anew when another file (a restored backup) has taken its place."""
+        """Return the journal; open it again if another file, such as a restored backup, has replaced it."""
         path = os.path.join(self.folder, config.JOURNAL)
         if self._journal is not None and inode(path) != self._inode:
             self.close()
@@ -199,13 +206,13 @@ class _Writer:
         return self._journal
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the journal."""
         journal, self._journal = self._journal, None
         if journal is not None:
             journal.close()
 
 
-# The beginnings of blobs
+# Uploads
 
 
 def _upload(folder: str, digest: str) -> str:
@@ -232,14 +239,15 @@ def _publish(folder: str, path: str, digest: str) -> None:
         if hashlib.file_digest(file, "sha256").hexdigest() != digest:
             os.unlink(path)
             raise Garbled
-    os.utime(path)  # prune leaves alone what came within the hour
+    # Prune keeps blobs younger than an hour; the upload may have begun long ago.
+    os.utime(path)
     blobs.publish(folder, path, digest)
     with suppress(FileNotFoundError):
         os.unlink(blobs.path_of(folder, digest) + proof.DAMAGED)
 
 
 def _sweep_uploads(folder: str) -> None:
-    """Throw away beginnings whose rest has not come in a week."""
+    """Delete uploads that were not completed within a week."""
     top = os.path.join(folder, _UPLOADS)
     for name in os.listdir(top) if os.path.isdir(top) else ():
         path = os.path.join(top, name)

@@ -1,4 +1,4 @@
-"""What went wrong, as whoever asked is told: a status, a sentence, and when to come again."""
+"""Exceptions as HTTP errors: a status, a sentence, and when to try again."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from localops.server import troubles
 from localops.server.keys import Unreadable
 from localops.server.limits import Busy
 from localops.server.request import Garbled, HttpError, Misplaced, TooMany, Unavailable
-from localops.server.request_body import TooLarge, TooSlow, Unpackable
+from localops.server.request_body import TooLarge, TooSlow, UnknownEncoding
 from localops.transfer.ingest import Apart
 
 TYPE_CHECKING = False
@@ -20,12 +20,13 @@ if TYPE_CHECKING:
     from localops.transfer.bundle import Range
 
 CLOSE = {"Connection": "close"}
-_RETRY = 5  # seconds after which a full disk is worth another try
+# Seconds after which a client may try again on a full disk.
+_RETRY = 5
 
 _STATUS: dict[type[Exception], int] = {
     BundleError: 400,
     TooLarge: 413,
-    Unpackable: 415,
+    UnknownEncoding: 415,
     NotFound: 404,
     Ambiguous: 404,
     ConfigError: 400,
@@ -35,24 +36,24 @@ _STATUS: dict[type[Exception], int] = {
 
 
 def apart(held: Iterable[Range], marks: Iterable[tuple[int, bytes, int]]) -> dict[str, Any]:
-    """Return what is here of a sender's journal, as it goes over the wire."""
+    """Return what a hub has of a sender's journal, in the form of the wire."""
     return {"held": [list(each) for each in held], "marks": [[seq, id.hex(), phase] for seq, id, phase in marks]}
 
 
 def _later(error: Busy | Unavailable | Unreadable) -> HttpError:
-    """What passes by itself, or once somebody has looked after the hub: why is printed there, and told to no client."""
+    """Return a temporary error; its cause goes into the hub's log, never to the client."""
     if isinstance(error, Busy):
         if not error.own_fault:
             troubles.report("the hub is full", error)
         wait = {"Retry-After": str(math.ceil(error.after))}
         return HttpError(429 if error.own_fault else 503, str(error), headers={**wait, **CLOSE})
-    message = "the keys of the hub cannot be read just now" if isinstance(error, Unreadable) else str(error)
+    message = "the keys of the hub cannot be read now" if isinstance(error, Unreadable) else str(error)
     troubles.report(message, error if isinstance(error, Unreadable) else error.why)
     return HttpError(503, message, headers={"Retry-After": str(_RETRY)})
 
 
 def http_error(error: Exception) -> HttpError:
-    """What an error means to whoever asked; one that we do not know is raised again."""
+    """Return an exception as an HTTP error; raise it again if it is unknown."""
     if isinstance(error, HttpError):
         return error
     if isinstance(error, Busy | Unavailable | Unreadable):

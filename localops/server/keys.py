@@ -1,6 +1,6 @@
-"""Who may come in: the keys of a hub, each for one project, kept as digests in one file of its data folder.
+"""The keys of a hub, each for one project, stored as digests in one file of its data folder.
 
-A key is shown once, when it is made.  The file also holds the hub's own id; its presence says that the home is a hub's.
+A key is shown once, when it is created.  The file also holds the hub's id; a home with this file is a hub's.
 """
 
 from __future__ import annotations
@@ -26,13 +26,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-_HANDLE = 8  # hex digits of a digest that a person names a key by
-_PATIENCE = 5.0  # seconds to wait for another process that writes the file
+# Hex digits of a digest that name a key in commands.
+_HANDLE = 8
+# Seconds to wait for another process that writes the file.
+_PATIENCE = 5.0
 
 
 @dataclass(frozen=True)
 class Key:
-    """A key as the hub knows it: enough to recognise it, not to use it."""
+    """A stored key: enough to recognise it, not to use it."""
 
     sha256: str
     project: str
@@ -42,7 +44,7 @@ class Key:
 
     @property
     def handle(self) -> str:
-        """What it is named by in lists."""
+        """Return the short name of the key."""
         return self.sha256[:_HANDLE]
 
 
@@ -51,13 +53,13 @@ class Unreadable(ConfigError):
 
 
 class Keys:
-    """The keys of a hub; read again whenever the file has changed, so a revoked one is refused at once."""
+    """The keys of a hub; read again whenever the file changes, so that a revoked key is refused at once."""
 
     def __init__(self, folder: str, *, new: bool = False) -> None:
-        """Read the keys of a hub, and begin a hub where there is none.
+        """Read the keys of a hub, or start a hub in an empty folder.
 
-        ConfigError when there are journals and no keys, unless a `new` hub is meant: its id would be another one,
-        and no machine that sends to it would be let in.
+        ConfigError if there are journals but no keys, unless `new`: a new hub has another id, and does not know the
+        keys of the machines that send to it.
         """
         self.folder = folder
         self.path = os.path.join(folder, session_state.HUB)
@@ -73,46 +75,47 @@ class Keys:
 
     @property
     def hub(self) -> str:
-        """The id of this hub, made once for a data folder; as of when a key was last looked for."""
+        """Return the id of this hub, which is created with its data folder."""
         return self._hub
 
     def all(self) -> list[Key]:
-        """Every key there is or was, the oldest first."""
+        """Return all keys, revoked ones too, the oldest first."""
         self._load()
         return list(self._keys)
 
     def find(self, secret: str) -> Key | None:
-        """The key that is meant, unless it is revoked; compared in a time that says nothing about the others."""
+        """Return the key of a secret, unless it is revoked."""
         self._load()
         digest = _digest(canonical(secret))
-        found = None
+        match = None
+        # Compares with every key, in constant time: the duration must not depend on how many digits are right.
         for key in self._keys:
             if hmac.compare_digest(key.sha256, digest):
-                found = key
-        return found if found is not None and found.revoked is None else None
+                match = key
+        return match if match is not None and match.revoked is None else None
 
     def is_good(self, sha256: str) -> bool:
-        """Whether the key of that digest still lets in."""
+        """Return whether the key with this digest exists and is not revoked."""
         self._load()
         return any(key.sha256 == sha256 and key.revoked is None for key in self._keys)
 
     def create(self, project: str, note: str | None = None) -> str:
-        """A new key for a project; this is the only time it can be seen."""
+        """Create a key for a project, and return its secret, which is not stored."""
         secret = bundle.new_key(self.hub)
-        made = Key(_digest(secret), config.check_project(project), _now(), note)
-        self._change(lambda keys: [*keys, made])
+        key = Key(_digest(secret), config.check_project(project), _now(), note)
+        self._change(lambda keys: [*keys, key])
         return secret
 
     def revoke(self, handle: str) -> Key:
-        """Let a key in no more; NotFound or Ambiguous when the handle names none, or several."""
-        found = [key for key in self.all() if handle and key.sha256.startswith(handle.lower())]
-        if not found:
+        """Revoke a key; NotFound or Ambiguous if no key or several begin with the handle."""
+        matches = [key for key in self.all() if handle and key.sha256.startswith(handle.lower())]
+        if not matches:
             raise NotFound(f"no key begins with {handle!r}: `localops hub key list` shows them")
-        if len(found) > 1:
-            raise Ambiguous(f"more than one key begins with {handle!r}: give more of it")
-        dead = replace(found[0], revoked=found[0].revoked or _now())
-        self._change(lambda keys: [dead if key.sha256 == dead.sha256 else key for key in keys])
-        return dead
+        if len(matches) > 1:
+            raise Ambiguous(f"more than one key begins with {handle!r}: give more digits")
+        revoked = replace(matches[0], revoked=matches[0].revoked or _now())
+        self._change(lambda keys: [revoked if key.sha256 == revoked.sha256 else key for key in keys])
+        return revoked
 
     def _load(self) -> None:
         try:
@@ -120,7 +123,7 @@ class Keys:
         except FileNotFoundError as error:
             if not self._hub:
                 return
-            raise Unreadable(f"{self.path} is missing: put it back from the backup of this hub") from error
+            raise Unreadable(f"{self.path} is missing: restore it from the backup of this hub") from error
         except OSError as error:
             raise Unreadable(f"{self.path} cannot be read: {error.strerror}") from error
         seen = (facts.st_mtime_ns, facts.st_ino, facts.st_size)
@@ -129,14 +132,14 @@ class Keys:
         with self._lock:
             try:
                 with open(self.path, "rb") as file:
-                    told = encode.loads(file.read())
-                self._hub, self._keys = told["hub"], [Key(**each) for each in told["keys"]]
+                    document = encode.loads(file.read())
+                self._hub, self._keys = document["hub"], [Key(**each) for each in document["keys"]]
             except (OSError, ValueError, TypeError, KeyError) as error:
-                raise Unreadable(f"{self.path} does not hold the keys of a hub: {error}") from error
+                raise Unreadable(f"{self.path} does not contain the keys of a hub: {error}") from error
             self._seen = seen
 
     def _change(self, work: Callable[[list[Key]], list[Key]]) -> None:
-        """Write the file anew, whole or not at all, for its user alone; one process at a time."""
+        """Replace the file in one step, readable by its user only; one process at a time."""
         host.make_private(self.folder, synced=True)
         deadline = time.monotonic() + _PATIENCE
         while True:
@@ -156,34 +159,35 @@ class Keys:
         handle = os.open(temporary, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         with open(handle, "wb") as file:
             host.keep_owner(handle, self.path if os.path.exists(self.path) else self.folder)
-            file.write(encode.dumps({"hub": hub, "keys": [_told(key) for key in keys]}) + b"\n")
+            file.write(encode.dumps({"hub": hub, "keys": [_facts(key) for key in keys]}) + b"\n")
             file.flush()
             os.fsync(file.fileno())
-        host.replace(temporary, self.path)  # a key that was revoked must not come back with the power
+        # Synced: a revoked key must not come back after a power cut.
+        host.replace(temporary, self.path)
         self._seen = None
 
 
 def has_journals(folder: str) -> bool:
-    """Whether rows were stored in a data folder."""
+    """Return whether a data folder has journals."""
     return any(os.path.exists(os.path.join(folder, name, config.JOURNAL)) for name in config.projects(folder))
 
 
 def lost(folder: str) -> str:
-    """Return what to do about a data folder that has journals and no keys."""
+    """Return the error for a data folder that has journals but no keys."""
     return (
-        f"{folder} has journals, and {session_state.HUB} is missing: "
-        f"restore {session_state.HUB} from the backup of this hub; "
-        "with --new (of `localops hub serve` and `localops hub key create`) a new hub begins here, under another id "
-        "and without keys"
+        f"{folder} has journals, but {session_state.HUB} is missing: "
+        f"restore {session_state.HUB} from the backup of this hub, "
+        "or start a new hub there, with another id and without keys, by --new (of `localops hub serve` and "
+        "`localops hub key create`)"
     )
 
 
-def _told(key: Key) -> dict[str, Any]:
+def _facts(key: Key) -> dict[str, Any]:
     return {name: value for name, value in asdict(key).items() if value is not None}
 
 
 def canonical(secret: str) -> str:
-    """Return a key as it was given out: a UUID may come back in any letter case."""
+    """Return a key in the form in which it was created: UUIDs are lower case."""
     try:
         uuid.UUID(secret)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Listening: uvicorn with an end to every wait, and a stop that lets finish what runs."""
+"""Listen with uvicorn: a timeout for every wait, and a stop that lets running requests finish."""
 
 from __future__ import annotations
 
@@ -26,20 +26,23 @@ if TYPE_CHECKING:
 
     from starlette.applications import Starlette
 
-_HEAD_BYTES = 16 << 10  # of a request: line and headers
-_SWITCH = 0.0005  # seconds a thread computes before another may: answers must not wait for rows that are taken in
-_YOUNG = 20_000  # objects between two looks for cycles: a batch makes thousands of rows, and none of them is one
+# Bytes of a request's line and headers.
+_HEAD_BYTES = 16 << 10
+# Seconds after which Python switches threads: reads must not wait for a batch that is being stored.
+_SWITCH = 0.0005
+# New objects between two garbage collections: a batch makes thousands of rows, and none is part of a cycle.
+_YOUNG = 20_000
 _FULL = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
 class _Bounded(H11Protocol):
-    """A connection that must make progress: uvicorn itself would wait for the rest of a head for ever."""
+    """A connection with timeouts: uvicorn itself waits for ever for the rest of a request's head."""
 
     limits = Limits()
     _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
-        """Make room by closing who has been silent longest; else there is none."""
+        """Accept a connection; if there are too many, close the one that has been idle longest, or answer 503."""
         if len(self.connections) >= self.limits.connections and not self._make_room():
             troubles.report("the hub is full", f"{len(self.connections)} connections, none of them idle")
             transport.write(_FULL)
@@ -48,7 +51,7 @@ class _Bounded(H11Protocol):
         self._end_after(self.limits.head)
 
     def data_received(self, data: bytes) -> None:
-        """The head of a request has its time, and then so have the rest of it and the answer."""
+        """Start the timeout of a request's head, then that of its body and response."""
         was_busy = self.is_busy
         super().data_received(data)
         if self.is_busy and not was_busy:
@@ -57,7 +60,7 @@ class _Bounded(H11Protocol):
             self._end_after(self.limits.head)
 
     def on_response_complete(self) -> None:
-        """Whoever has read the whole answer may ask again."""
+        """Stop the timeout when the client has read the whole response."""
         super().on_response_complete()
         if self.is_busy:
             self._end_after(self.limits.request)
@@ -65,18 +68,19 @@ class _Bounded(H11Protocol):
             self._end_never()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nothing is left to be ended."""
+        """Stop the timeout."""
         self._end_never()
         super().connection_lost(exc)
 
     @property
     def is_busy(self) -> bool:
-        """Whether a request is being read or answered."""
-        cycle: Any = self.cycle  # None before the first request, whatever uvicorn says of it
+        """Return whether a request is being read or answered."""
+        # None before the first request, in spite of its type.
+        cycle: Any = self.cycle
         return cycle is not None and not cycle.response_complete
 
     def _make_room(self) -> bool:
-        """Close an idle connection, the oldest; the others are at work."""
+        """Close the connection that has been idle longest; False if all are busy."""
         idle = [each for each in self.connections if isinstance(each, _Bounded) and not each.is_busy]
         if not idle:
             return False
@@ -100,14 +104,14 @@ class _Bounded(H11Protocol):
 
 
 class _Server(uvicorn.Server):
-    """A server that ends with 0 when it is asked to stop, and says where it listens."""
+    """A uvicorn server that exits with 0 on a signal, and calls `ready` when it listens."""
 
     def __init__(self, app: Starlette, config: uvicorn.Config, ready: Callable[[], None]) -> None:
         super().__init__(config)
         self._app, self._ready = app, ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen."""
+        """Listen, then call `ready`."""
         await super().startup(sockets)
         if self.started:
             self._ready()
@@ -124,16 +128,18 @@ class _Server(uvicorn.Server):
                 signal.signal(number, handler)
 
     def _reload(self, _: int, __: FrameType | None) -> None:
-        """Read the certificate again: connections from now on get the renewed one."""
+        """Reload the certificate for new connections."""
         if self.config.ssl is None or self.config.ssl_certfile is None:
             return
         try:
             self.config.ssl.load_cert_chain(self.config.ssl_certfile, self.config.ssl_keyfile)
-        except OSError as error:  # an SSLError is one, too
-            output.say(f"the certificate cannot be read again, and the old one stays: {error}")
+        # SSLError is a subclass.
+        except OSError as error:
+            output.say(f"cannot reload the certificate, keeping the old one: {error}")
 
     def _stop(self, _: int, __: FrameType | None) -> None:
-        self._app.state.leaving = True  # what would go on for long ends by itself
+        # Event streams look at this, and end.
+        self._app.state.leaving = True
         self.force_exit = self.should_exit
         self.should_exit = True
 
@@ -150,9 +156,9 @@ def serve(
     key: str | None = None,
     access_log: bool = False,
 ) -> None:
-    """Serve until a signal asks to stop; `ready` gets the address.  OSError when it cannot be listened at.
+    """Serve until a signal; `ready` gets the address.  OSError if the address cannot be used.
 
-    `else_any`: at any free port when that one is taken.
+    `else_any`: use any free port if this one is taken.
     """
     _raise_files()
     sys.setswitchinterval(_SWITCH)
@@ -175,8 +181,8 @@ def serve(
         ssl_certfile=cert,
         ssl_keyfile=key,
     )
-    logging.getLogger("uvicorn.error").addFilter(_is_news)
-    # A connection is ours to end once it has greeted; before that it would have a minute, and uvicorn cannot be told.
+    logging.getLogger("uvicorn.error").addFilter(_is_no_cancellation)
+    # Our timeouts begin after the TLS handshake, for which asyncio allows a minute; uvicorn has no option for it.
     setattr(constants, "SSL_HANDSHAKE_TIMEOUT", limits.head)  # noqa: B010  a constant, for mypy
     with _listening(host, port, else_any=else_any) as listener:
         shown = f"[{host}]" if ":" in host else host
@@ -184,8 +190,8 @@ def serve(
         _Server(app, config, lambda: ready(address)).run(sockets=[listener])
 
 
-def _is_news(record: logging.LogRecord) -> bool:
-    """Not that a stop has ended what did not end by itself: how many there were is said in a line."""
+def _is_no_cancellation(record: logging.LogRecord) -> bool:
+    """Drop tracebacks of requests that a stop cancelled: uvicorn also logs their number in one line."""
     return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
 
 
@@ -194,9 +200,10 @@ def _listening(host: str, port: int, *, else_any: bool = False) -> Iterator[sock
     try:
         family, _, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     except OSError as error:
-        error.filename = host  # so that it is said what is wrong
+        # So that the message names the host.
+        error.filename = host
         raise
-    # Named as TCP, or asyncio leaves Nagle's algorithm on, and each answer waits 40 ms for the client's kernel.
+    # With the protocol named, asyncio turns Nagle's algorithm off; else each response waits 40 ms for the client.
     with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -211,13 +218,15 @@ def _listening(host: str, port: int, *, else_any: bool = False) -> Iterator[sock
 
 
 def _raise_files() -> None:
-    """Let this process open as many files as it may: connections and journals need some each."""
+    """Raise the limit of open files: each connection and journal needs some."""
     try:
         import resource
-    except ImportError:  # not a Unix
+    # Not a Unix system.
+    except ImportError:
         return
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most if most != resource.RLIM_INFINITY else 65_536, most))
-    except (OSError, ValueError):  # what there is has to do
+    # The old limit has to do.
+    except (OSError, ValueError):
         return

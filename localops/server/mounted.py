@@ -1,7 +1,7 @@
-"""A server below a path of a proxy that has other servers beside it, as in https://example/localops/.
+"""A server below a path of a proxy, as in https://example/localops/.
 
-The path is an option of whoever starts the server and never taken from a header: any client could send one, and with it
-choose where the links of a page lead.
+The path is an option of the command and never read from a header: any client can send a header, and could choose where
+the links of a page lead.
 """
 
 from __future__ import annotations
@@ -16,30 +16,31 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-_ROOT = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")  # nothing in it needs an escape, wherever it is printed
+# No character that needs escaping in HTML, JSON or an address.
+_ROOT = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
 
 
 def check_root(root: str, paths: Iterable[str]) -> str:
-    """Return the path to be below, without a slash at its end; `paths` are those that the server answers at itself.
+    """Return the root path without a slash at its end, checked against `paths`, the server's own addresses.
 
     >>> check_root("/tools/localops/", ["/s/{session}"])
     '/tools/localops'
     """
-    given = root.rstrip("/")
-    if not given:
+    path = root.rstrip("/")
+    if not path:
         return ""
-    if not _ROOT.fullmatch(given):
+    if not _ROOT.fullmatch(path):
         raise ConfigError(
             f"invalid root path: expected a path such as /localops (letters, digits, . _ ~ -), got {root!r}; "
             "give the path below which the proxy serves"
         )
-    first = _first(given)
-    if first in {_first(path) for path in paths}:
+    first = _first(path)
+    if first in {_first(own) for own in paths}:
         raise ConfigError(
             f"invalid root path: expected a path that is not one of the server's own, got {root!r}; "
             f"begin it with another word than {first!r}"
         )
-    return given
+    return path
 
 
 def _first(path: str) -> str:
@@ -47,13 +48,13 @@ def _first(path: str) -> str:
 
 
 class Mounted:
-    """Take the root path off what is asked for; a proxy may have taken it off before."""
+    """Middleware that removes the root path from requests, unless the proxy has done so."""
 
     def __init__(self, app: ASGIApp, *, root: str) -> None:
         self.app, self.root = app, root
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hand on."""
+        """Call the application with the path below the root."""
         if scope["type"] == "http" and f"{scope['path']}/".startswith(f"{self.root}/"):
             scope = {**scope, "path": scope["path"][len(self.root) :] or "/"}
         await self.app(scope, receive, send)

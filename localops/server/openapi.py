@@ -1,4 +1,4 @@
-"""The OpenAPI document of a hub, made from the table of its endpoints."""
+"""The OpenAPI document of a hub, made from the table of endpoints."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ _IN_PATH = {
     "digest": ("SHA-256 of a blob", {"type": "string", "pattern": "^[0-9a-f]{64}$"}),
 }
 _NUMBERS = ("limit", "after")
-_ALWAYS = {429: "This key asks too often.", 503: "Not now: Retry-After says when."}
+_ALWAYS = {429: "Too many requests with this key.", 503: "Not available now: see Retry-After."}
 _OF_BODIES = {
-    408: "The body did not come in time.",
+    408: "The body did not arrive in time.",
     411: "Content-Length is missing.",
-    413: "It has too many bytes, packed or unpacked, or too many rows.",
-    415: "Packed in a way that is not known here.",
+    413: "The body has too many bytes, compressed or not, or too many rows.",
+    415: "Unknown Content-Encoding.",
 }
 _JSON = "application/json"
 
 
 def document(endpoints: Sequence[Endpoint], *, keys: bool, root: str = "") -> dict[str, Any]:
-    """Every endpoint, as OpenAPI 3.1 describes it; `root` is the path that all of them are below."""
+    """Return the endpoints as an OpenAPI 3.1 document; `root` is the path that all of them are below."""
     paths: dict[str, dict[str, Any]] = {}
     for endpoint in endpoints:
         paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint, keys=keys)
@@ -50,12 +50,12 @@ def document(endpoints: Sequence[Endpoint], *, keys: bool, root: str = "") -> di
 
 
 def _operation(endpoint: Endpoint, *, keys: bool) -> dict[str, Any]:
-    refusals = (
+    errors = (
         {**_of_questions(endpoint), **_of_keys(endpoint, keys=keys), **endpoint.answers, **_ALWAYS}
         if endpoint.key
         else {}
     )
-    told: dict[str, Any] = {
+    operation: dict[str, Any] = {
         "operationId": endpoint.handler,
         "summary": endpoint.about,
         "parameters": [*_in_path(endpoint.path), *_in_query(endpoint)],
@@ -63,30 +63,30 @@ def _operation(endpoint: Endpoint, *, keys: bool) -> dict[str, Any]:
             "200": {"description": "Done."} if endpoint.method == "HEAD" else _done(endpoint),
             **{
                 str(status): _answer(why, {"$ref": "#/components/schemas/Error"})
-                for status, why in sorted(refusals.items())
+                for status, why in sorted(errors.items())
             },
         },
     }
     if endpoint.body is not None:
         schema = {"schema": endpoint.form} if endpoint.form else {}
-        told["requestBody"] = {"required": True, "content": {endpoint.body: schema}}
+        operation["requestBody"] = {"required": True, "content": {endpoint.body: schema}}
     if endpoint.key and keys:
-        told["security"] = [{"bearer": []}, {"header": []}]
-    return told
+        operation["security"] = [{"bearer": []}, {"header": []}]
+    return operation
 
 
 def _of_questions(endpoint: Endpoint) -> dict[int, str]:
-    found = {400: "That cannot be asked: the message says why."} if endpoint.query or endpoint.body else {}
+    errors = {400: "Invalid request: see the message."} if endpoint.query or endpoint.body else {}
     if endpoint.body is not None:
-        found |= _OF_BODIES
+        errors |= _OF_BODIES
     if "{" in endpoint.path or "project" in endpoint.query or "session" in endpoint.query:
-        found[404] = "There is no such thing."
-    return found
+        errors[404] = "Not found."
+    return errors
 
 
 def _of_keys(endpoint: Endpoint, *, keys: bool) -> dict[int, str]:
     if endpoint.v2:
-        return {400: "The key is missing or unknown, or the session is not one of its project."}
+        return {400: "The key is missing or unknown, or the session is not in its project."}
     return {401: "The key is missing, unknown or revoked."} if keys else {}
 
 

@@ -1,7 +1,7 @@
 """The pages: HTML that can be read before any script has run, and the facts that scripts go on from.
 
-Everything recorded goes through `escape` or is JSON that no parser of HTML can be led astray by.  What pages look like
-and do is up to the files in `localops/web/`.
+Everything recorded goes through `escape`, or is JSON without characters that mean something in HTML.  The files in
+`localops/web/` decide what pages look like and do.
 """
 
 from __future__ import annotations
@@ -41,12 +41,14 @@ _TYPES = {
     ".txt": "text/plain; charset=utf-8",
     ".woff2": "font/woff2",
 }
-_LARGEST_LOGIN = 4_096  # bytes of a request that shows a token
-_DAYS = 30  # that a browser keeps the cookie; the process may end sooner
+# Bytes of the body of a login.
+_LARGEST_LOGIN = 4_096
+# Days that a browser keeps the cookie; it stops working when the process ends.
+_DAYS = 30
 
 
 class Pages:
-    """Answers to people."""
+    """Handlers of the addresses for people."""
 
     def __init__(self, read_api: ReadApi, service: Service, logins: browser_guard.Logins) -> None:
         self.read_api, self.service = read_api, service
@@ -57,35 +59,35 @@ class Pages:
     # Pages
 
     async def sessions(self, call: Call) -> Response:
-        """The list of sessions."""
+        """Return the list of sessions."""
         facts = await self.read_api.list_of(call)
         return self._page("sessions", "Sessions", _session_list(facts, self.root), facts)
 
     async def session(self, call: Call) -> Response:
-        """One session; `last` and the beginning of an id lead to it."""
+        """Return the page of a session; redirect from `last` and the beginning of an id."""
         ident = str(call.request.path_params["session"])
         if not _is_full(ident):
-            found = await self.service.read(self.service.store.find, call.project, ident)
-            return RedirectResponse(f"{self.root}/s/{found}", 303)
+            full_id = await self.service.read(self.service.store.find, call.project, ident)
+            return RedirectResponse(f"{self.root}/s/{full_id}", 303)
         facts = await self.read_api.details_of(call)
         return self._page("session", str(facts["name"] or "Session"), _session_head(facts), facts)
 
     async def analytics(self, call: Call) -> Response:
-        """Figures across sessions."""
+        """Return the page of figures across sessions."""
         facts = await self.read_api.sums_of(call)
         return self._page("analytics", "Analytics", _across(facts), facts)
 
     async def compare(self, call: Call) -> Response:
-        """Two sessions side by side."""
-        asked = {"a": call.asked("a"), "b": call.asked("b")}
-        return self._page("compare", "Compare", _compare(asked), asked)
+        """Return the page that compares two sessions."""
+        sides = {"a": call.param("a"), "b": call.param("b")}
+        return self._page("compare", "Compare", _compare(sides), sides)
 
     def _page(self, name: str, title: str, inside: str, facts: object) -> Response:
         return _page(name, title, inside, facts, root=self.root, can_leave=not self.local)
 
     def error(self, status: int, message: str) -> Response:
-        """What went wrong, as a page."""
-        title = _TITLES.get(status, "That did not work")
+        """Return an error as a page."""
+        title = _TITLES.get(status, "Something went wrong")
         inside = f"""<section class="notice">
 <h1>{escape(title)}</h1>
 <p>{escape(message)}</p>
@@ -93,29 +95,29 @@ class Pages:
 </section>"""
         return _page("error", title, inside, {"status": status, "message": message}, status, root=self.root)
 
-    # The way in, and out
+    # Login and logout
 
-    async def stranger(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Whoever is not in gets the page that says how, at whatever address they asked for."""
-        from_elsewhere = dict(scope["headers"]).get(b"sec-fetch-site", b"none") not in (b"none", b"same-origin")
-        await self.login_page(403 if from_elsewhere else 401)(scope, receive, send)
+    async def login_required(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer with the login page, at any address."""
+        is_cross_site = dict(scope["headers"]).get(b"sec-fetch-site", b"none") not in (b"none", b"same-origin")
+        await self.login_page(403 if is_cross_site else 401)(scope, receive, send)
 
     async def login(self, _: Request) -> Response:
-        """How to get in."""
+        """Return the login page."""
         return self.login_page(200)
 
     def login_page(self, status: int) -> Response:
-        """The way in, at whatever address."""
+        """Return the login page with this status."""
         inside = _LOCAL_LOGIN if self.local else _HUB_LOGIN.format(root=self.root)
         return _page("login", "Log in", inside, {"local": self.local}, status, root=self.root)
 
     async def enter(self, request: Request) -> Response:
-        """A token, or a key, for a cookie."""
-        secret = await _shown(request)
+        """Log in with a token or a key, and set the cookie."""
+        secret = await _token(request)
         cookie = await asyncio.to_thread(self.logins.enter, secret) if secret else None
         if cookie is None:
-            wrong = "this link is not good any more" if self.local else "there is no such key, or it is revoked"
-            return Response(encode.dumps({"message": wrong}), 401, media_type="application/json")
+            problem = "this link is not valid any more" if self.local else "the key is unknown or revoked"
+            return Response(encode.dumps({"message": problem}), 401, media_type="application/json")
         answer = Response(encode.dumps({"message": "welcome"}), media_type="application/json")
         answer.set_cookie(
             browser_guard.cookie_name(request.scope),
@@ -129,7 +131,7 @@ class Pages:
         return answer
 
     async def leave(self, request: Request) -> Response:
-        """A cookie ends."""
+        """Log out, and delete the cookie."""
         self.logins.leave(request)
         answer = Response(encode.dumps({"message": "goodbye"}), media_type="application/json")
         answer.delete_cookie(
@@ -139,25 +141,25 @@ class Pages:
 
     @property
     def _cookie_path(self) -> str:
-        """Below the path of a proxy, the cookie is not sent to the other servers that it leads to."""
+        """Return the root path, so that the cookie is not sent to other servers behind the same proxy."""
         return self.root or "/"
 
     # Files
 
     async def web(self, request: Request) -> Response:
-        """A file of the package."""
+        """Return a file of the package."""
         name = str(request.path_params["name"])
-        found = _asset(name, _stamp(name))
-        if found is None:
-            raise HttpError(404, "there is no such file")
-        body, tag = found
+        asset = _asset(name, _stamp(name))
+        if asset is None:
+            raise HttpError(404, "this file does not exist")
+        body, tag = asset
         headers = {"ETag": tag, "Cache-Control": "no-cache"}
         if request.headers.get("if-none-match") == tag:
             return Response(status_code=304, headers=headers)
         return Response(body, 200, headers, _TYPES[os.path.splitext(name)[1]])
 
 
-_TITLES = {400: "That cannot be asked", 404: "There is nothing here", 503: "Not just now"}
+_TITLES = {400: "Invalid request", 404: "Not found", 503: "Not available now"}
 
 
 def _page(
@@ -174,23 +176,23 @@ def _is_full(ident: str) -> bool:
         return False
 
 
-async def _shown(request: Request) -> str | None:
-    """The token in the body of a request, which is small JSON."""
+async def _token(request: Request) -> str | None:
+    """Return the token in the body of a login."""
     body = b""
     async for piece in request.stream():
         body += piece
         if len(body) > _LARGEST_LOGIN:
             return None
     try:
-        told = encode.loads(body)
+        document = encode.loads(body)
     except ValueError:
         return None
-    found = told.get("token") if isinstance(told, dict) else None
-    return found if isinstance(found, str) else None
+    token = document.get("token") if isinstance(document, dict) else None
+    return token if isinstance(token, str) else None
 
 
 def _stamp(name: str) -> tuple[int, int] | None:
-    """When a file was last changed; None when it is none of ours, whatever its name looks like."""
+    """Return a file's modification time and size; None if the name is not that of a file in `web/`."""
     path = os.path.join(WEB, name)
     parts = name.split("/")
     if not all(part and part[0] != "." for part in parts) or os.path.splitext(name)[1] not in _TYPES or "\\" in name:
@@ -204,7 +206,7 @@ def _stamp(name: str) -> tuple[int, int] | None:
 
 @cache
 def _asset(name: str, stamp: tuple[int, int] | None) -> tuple[bytes, str] | None:
-    """A file, read once for each time it changes, and its tag."""
+    """Return a file and its ETag; it is read again only when it changes."""
     if stamp is None:
         return None
     with open(os.path.join(WEB, name), "rb") as file:
@@ -244,19 +246,19 @@ _FRAME = """<!doctype html>
 _NAV = (("sessions", "/", "Sessions"), ("analytics", "/analytics", "Analytics"), ("compare", "/compare", "Compare"))
 
 _LOCAL_LOGIN = """<section class="notice" id="login">
-<h1>Who is there?</h1>
-<p id="login-status" role="status">These pages open with the link that <code>localops ui</code> printed:
+<h1>Log in</h1>
+<p id="login-status" role="status">Open the link that <code>localops ui</code> printed:
 it ends in <code>#t=…</code>.</p>
-<p>Lost it? Run <code>localops ui</code> once more.</p>
+<p>Lost it? Run <code>localops ui</code> again.</p>
 </section>"""
 _HUB_LOGIN = """<section class="notice" id="login">
 <h1>Log in</h1>
-<p id="login-status" role="status">With a key of the project you want to see.
-<code>localops hub key create</code> makes one.</p>
+<p id="login-status" role="status">Enter a key of the project.
+Create one with <code>localops hub key create</code>.</p>
 <form id="login-form" method="post" action="{root}/login">
 <label for="key">Key</label>
 <input id="key" name="key" type="password" autocomplete="current-password" required>
-<button type="submit">Show me the sessions</button>
+<button type="submit">Log in</button>
 </form>
 </section>"""
 
@@ -279,7 +281,7 @@ def _frame(page: str, title: str, inside: str, facts: object, *, root: str, can_
 
 
 def embedded(facts: object) -> str:
-    """JSON that may stand in a script element: nothing in it ends one, or begins a comment or a line."""
+    """Return JSON for a script element, with characters escaped that could end it or begin a comment."""
     text = encode.dumps(facts).decode()
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
@@ -359,7 +361,7 @@ def _money(one: dict[str, Any]) -> str:
 
 def _session_head(facts: Facts) -> str:
     one: Any = facts
-    shown = {
+    labels = {
         "Duration": output.short_duration(round(one["seconds"] * 1e9)),
         "Cost": _money(one),
         "LLM calls": output.count(one["llm_calls"]),
@@ -369,7 +371,7 @@ def _session_head(facts: Facts) -> str:
         "Tokens in": output.count(one["tokens_in"]),
         "Tokens out": output.count(one["tokens_out"]),
     }
-    figures = "".join(f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>" for name, value in shown.items())
+    figures = "".join(f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>" for name, value in labels.items())
     reason = (
         f'<p class="reason {escape(one["state"])}" id="reason">{escape(one["reason"])}</p>' if one["reason"] else ""
     )
@@ -392,7 +394,7 @@ def _session_head(facts: Facts) -> str:
 
 def _across(facts: Facts) -> str:
     one: Any = facts
-    shown = {
+    labels = {
         "Sessions": output.count(one["sessions"]),
         "Cost": _money(one),
         "LLM calls": output.count(one["llm_calls"]),
@@ -401,7 +403,7 @@ def _across(facts: Facts) -> str:
         "Tokens in": output.count(one["tokens_in"]),
         "Tokens out": output.count(one["tokens_out"]),
     }
-    figures = "".join(f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>" for name, value in shown.items())
+    figures = "".join(f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>" for name, value in labels.items())
     return f"""<h1 class="page-title">Analytics</h1>
 <form id="filters" aria-label="Choose sessions"></form>
 <dl class="figures" id="figures">{figures}</dl>
@@ -409,6 +411,6 @@ def _across(facts: Facts) -> str:
 <div id="tables"></div>"""
 
 
-def _compare(asked: dict[str, str | None]) -> str:
-    missing = "" if all(asked.values()) else '<p class="empty">Choose two sessions in the list, then compare them.</p>'
+def _compare(sides: dict[str, str | None]) -> str:
+    missing = "" if all(sides.values()) else '<p class="empty">Choose two sessions in the list, then compare them.</p>'
     return f'<h1 class="page-title">Compare</h1>\n{missing}<div id="compare"></div>'

@@ -1,4 +1,4 @@
-"""What events were given, each on one line: a row of a list says it beside the name, and nobody has to open it."""
+"""The input of events, each on one line: a list shows it beside the name, so that events need not be opened."""
 
 from __future__ import annotations
 
@@ -16,14 +16,19 @@ if TYPE_CHECKING:
     from localops.journal.stored import Stored
     from localops.reading.facts import Facts
 
-LONGEST = 120  # characters of a line
-_LOOKED_AT = 1_000  # characters of a text that a line is made of
-_MOST = 8 << 20  # characters of bodies that are read for one answer, give or take one event
-_DEPTH = 4  # levels of a message in which its words are looked for
-_LONG_VALUE = 40  # characters that a text among others keeps, where not all of them fit
+# Characters of a line.
+LONGEST = 120
+# Characters of a text that are read to make a line.
+_READ = 1_000
+# Characters of bodies that are read for one response; the last event may exceed it.
+_MOST = 8 << 20
+# Levels of a message in which its text is looked for.
+_DEPTH = 4
+# Characters of each value where a line has no room for all of them.
+_LONG_VALUE = 40
 
-# Where it stands in a body, the first that says something; of kinds that have no words of their own, in `_OTHERS`.
-_GIVEN = {
+# Keys of a body that hold the input, by kind; the first that is not empty is shown. `_OTHERS` is for other kinds.
+_INPUT = {
     "llm": ("prompt", "input", "params"),
     "error": ("details", "message", "error"),
     "agent": ("role", "task", "params", "input"),
@@ -32,8 +37,8 @@ _OTHERS = ("params", "input")
 
 
 def of(reader: Reader, session: bytes, seqs: Iterable[int]) -> Facts:
-    """The lines of a session's events, by any of their seqs; the last ones are missing where bodies are very large."""
-    told: dict[str, str] = {}
+    """Return the lines of a session's events, by any of their seqs; the last are missing if bodies are very large."""
+    previews: dict[str, str] = {}
     read = 0
     for seq in seqs:
         if read >= _MOST:
@@ -44,53 +49,54 @@ def of(reader: Reader, session: bytes, seqs: Iterable[int]) -> Facts:
         text, size = _line_of(row), len(row.body or "")
         if not text and (other := stored.one(reader, row.id, 1 - row.phase)):
             text, size = _line_of(other), size + len(other.body or "")
-        told[str(seq)] = text
+        previews[str(seq)] = text
         read += size
-    return {"previews": told}
+    return {"previews": previews}
 
 
 def _line_of(row: Stored) -> str:
     try:
         return line(row.kind, encode.loads(row.body or "{}"))
-    except ValueError:  # a file that was damaged
+    # A damaged body.
+    except ValueError:
         return ""
 
 
 def line(kind: str, body: object) -> str:
-    """What an event with this body was given, on a line of at most LONGEST characters; empty for nothing."""
-    given = body if isinstance(body, dict) else {"params": body}
-    for name in _GIVEN.get(kind, _OTHERS):
-        value = _unpacked(given.get(name))
-        text = "" if value is None else _last_words(value) if name == "prompt" else _shown(value)
+    """Return the input in this body as a line of at most LONGEST characters; empty if it has none."""
+    values = body if isinstance(body, dict) else {"params": body}
+    for name in _INPUT.get(kind, _OTHERS):
+        value = _parsed(values.get(name))
+        text = "" if value is None else _last_message(value) if name == "prompt" else _shown(value)
         if text:
             return _cut(text)
     return ""
 
 
-def _last_words(prompt: object) -> str:
-    """What was said last: in a conversation the whole of it is sent each time."""
+def _last_message(prompt: object) -> str:
+    """Return the last message: each call of a conversation sends all of it."""
     if isinstance(prompt, dict):
         prompt = prompt.get("messages") or prompt
-    return _spoken(prompt[-1] if isinstance(prompt, list) and prompt else prompt, _DEPTH)
+    return _message_text(prompt[-1] if isinstance(prompt, list) and prompt else prompt, _DEPTH)
 
 
-def _spoken(message: object, depth: int) -> str:
-    """The words of a message, or of a part of one; a part without any goes by its type."""
+def _message_text(message: object, depth: int) -> str:
+    """Return the text of a message or of a part of one; the type of a part without text."""
     if not depth:
         return ""
     if isinstance(message, list):
-        return _folded(" ".join(_spoken(part, depth - 1) for part in islice(message, LONGEST)))
+        return _folded(" ".join(_message_text(part, depth - 1) for part in islice(message, LONGEST)))
     if isinstance(message, dict):
         for name in ("content", "parts", "text"):
             if message.get(name):
-                return _spoken(_whole(message[name]), depth - 1)
+                return _message_text(_whole(message[name]), depth - 1)
         if isinstance(message.get("type"), str):
             return f"[{_folded(message['type'])}]"
     return _shown(message)
 
 
 def _shown(value: object) -> str:
-    """Names and values of what has names, else the value."""
+    """Return a dict as names and values, anything else as text."""
     if not isinstance(value, dict):
         return "" if value == [] else _text(value)
     pairs = [(_folded(name), _text(_whole(each))) for name, each in islice(value.items(), LONGEST)]
@@ -99,17 +105,18 @@ def _shown(value: object) -> str:
 
 
 def _text(value: object) -> str:
-    """A text in full, anything else as compact JSON."""
+    """Return a text as it is, anything else as compact JSON."""
     if not isinstance(value, str):
         try:
             value = encode.dumps(value).decode()
-        except TypeError:  # nested deeper than JSON is written
+        # Nested more deeply than orjson allows.
+        except TypeError:
             value = "…"
     return _folded(value)
 
 
-def _unpacked(value: object) -> object:
-    """JSON that was given as text is JSON."""
+def _parsed(value: object) -> object:
+    """Parse a text that is JSON; return any other value as it is."""
     value = _whole(value)
     if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
         try:
@@ -120,18 +127,18 @@ def _unpacked(value: object) -> object:
 
 
 def _whole(value: object) -> object:
-    """Of a value that is too large for its row, what stayed there."""
+    """Return the beginning of a value that is in a blob; any other value as it is."""
     if isinstance(value, dict) and isinstance(value.get("head"), str) and any(name[:1] == "$" for name in value):
         return value["head"]
     return value
 
 
 def _folded(text: str) -> str:
-    return " ".join(text[:_LOOKED_AT].split())
+    return " ".join(text[:_READ].split())
 
 
 def _ends(text: str) -> str:
-    """Both ends of a text: addresses in a loop differ at their end."""
+    """Return both ends of a long text: addresses in a loop often differ at their end only."""
     half = _LONG_VALUE // 2
     return text if len(text) <= _LONG_VALUE else f"{text[:half]}…{text[-half:]}"
 

@@ -1,7 +1,7 @@
-"""Proof of what a store holds: the stored bytes are read and their sums computed anew, never only looked up.
+"""Proof of what a store holds: stored bytes are read and their checksums computed again, never only looked up.
 
-A row whose bytes are not those of its checksum counts as missing, and so does a blob whose bytes are not those of its
-name: whoever still has them sends them again.
+A row that does not match its checksum counts as missing, and so does a blob that does not match its name: a machine
+that still has it sends it again.
 """
 
 from __future__ import annotations
@@ -26,14 +26,17 @@ if TYPE_CHECKING:
     Summed = tuple[bytes, int, int]
 
 HERE, MISSING, OTHER = "here", "missing", "other"
-MOST_DIGESTED = 100_000  # rows of a session that one digest is made of; more of them are asked for one by one
-_MOST_HASHED = 256 << 20  # bytes of blobs that are read for one question, and at least one blob
+# A session of more rows has no digest: senders ask about its rows one by one.
+MOST_DIGESTED = 100_000
+# Bytes of blobs that are read in one request; the first blob is always read.
+_MOST_HASHED = 256 << 20
 _PAGE = 1_000
-DAMAGED = ".damaged"  # behind the name of a blob that is set aside until a whole one comes
+# Suffix of a damaged blob, which is renamed so that a good one can take its place.
+DAMAGED = ".damaged"
 
 
 def summed(reader: Reader, session: bytes) -> Iterator[Summed]:
-    """Return what the rows of a session are known by, and their checksums: those whose bytes agree with them."""
+    """Return the identities and checksums of a session's undamaged rows."""
     after = 0
     while seqs := [seq for (seq,) in reader.ask(_sql("seqs"), {"session": session, "after": after, "many": _PAGE})]:
         for row in _stored(reader, session, after, seqs):
@@ -43,7 +46,7 @@ def summed(reader: Reader, session: bytes) -> Iterator[Summed]:
 
 
 def _stored(reader: Reader, session: bytes, after: int, seqs: Sequence[int]) -> Iterator[Stored]:
-    """Return a page of a session's rows, without those whose text is none any more."""
+    """Return a page of a session's rows, without those whose text is damaged."""
     try:
         yield from stored.named(reader.all("events", session=session, after=after, many=len(seqs)))
     except UnicodeDecodeError:
@@ -53,7 +56,10 @@ def _stored(reader: Reader, session: bytes, after: int, seqs: Sequence[int]) -> 
 
 
 def state(reader: Reader, id: bytes, phase: int, total: int) -> str:
-    """Return whether a row is HERE, MISSING (or damaged), or here as an OTHER one; with more in it is HERE, too."""
+    """Return whether a row is HERE, MISSING (or damaged), or has OTHER contents.
+
+    A row counts as HERE, too, if the sender's checksum is that of the row without its content.
+    """
     try:
         row = stored.one(reader, id, phase)
     except UnicodeDecodeError:
@@ -64,9 +70,9 @@ def state(reader: Reader, id: bytes, phase: int, total: int) -> str:
 
 
 def missing_blobs(folder: str, digests: Iterable[str]) -> tuple[list[str], int]:
-    """Return which blobs are not here whole, and how many of those asked for were looked at.
+    """Return the blobs that are missing or damaged, and how many of `digests` were checked.
 
-    A damaged one is set aside, so that a whole one can take its place.
+    A damaged one is renamed, so that a good one can take its place.
     """
     missing, looked_at, size = [], 0, 0
     for digest in digests:
@@ -87,28 +93,28 @@ def missing_blobs(folder: str, digests: Iterable[str]) -> tuple[list[str], int]:
 
 @dataclass
 class Checked:
-    """What was found of a project when all of it was read."""
+    """The result of reading all of a project."""
 
     project: str
     rows: int = 0
-    damaged: list[int] = field(default_factory=list)  # seqs of rows whose bytes are not those of their checksums
-    blobs: int = 0  # that rows name
-    missing: list[str] = field(default_factory=list)  # of these, those that are not here, or not whole
-    machines: int = 0  # journals that rows came in from
+    damaged: list[int] = field(default_factory=list)  # seqs of rows that do not match their checksums
+    blobs: int = 0  # that rows refer to
+    missing: list[str] = field(default_factory=list)  # of these, the missing and damaged ones
+    machines: int = 0  # journals that rows arrived from
 
     @property
     def figures(self) -> tuple[int, int, int, int, int]:
-        """Rows, damaged ones, blobs, missing ones, machines."""
+        """Return the numbers of rows, damaged rows, blobs, missing blobs and machines."""
         return self.rows, len(self.damaged), self.blobs, len(self.missing), self.machines
 
     @property
     def is_whole(self) -> bool:
-        """Whether nothing is missing."""
+        """Return whether nothing is missing or damaged."""
         return not (self.damaged or self.missing)
 
 
 def check(project: str, folder: str, reader: Reader) -> Checked:
-    """Read every row of a project and every blob that one names."""
+    """Read every row of a project and every blob that a row refers to."""
     checked = Checked(project, machines=len(reader.ask(_sql("senders"), {})))
     named: dict[str, None] = {}
     for seq, row in _everything(reader):
@@ -123,7 +129,7 @@ def check(project: str, folder: str, reader: Reader) -> Checked:
 
 
 def _everything(reader: Reader) -> Iterator[tuple[int, Stored | None]]:
-    """Return every row behind its seq; None for one whose text is none any more."""
+    """Return every seq and its row; None for a row whose text is damaged."""
     after = 0
     while seq := reader.ask(_sql("next_seq"), {"after": after})[0][0]:
         try:
@@ -139,7 +145,7 @@ def _everything(reader: Reader) -> Iterator[tuple[int, Stored | None]]:
 
 
 def _alone(reader: Reader, seq: int) -> Iterator[tuple[int, Stored | None]]:
-    """Return one row, of a page in which one cannot be read."""
+    """Return one row of a page that contains a damaged one."""
     try:
         page = stored.named(reader.ask(_sql("all_rows"), {"after": seq - 1, "many": 1}))
         yield from ((row.seq, row) for row in page)
@@ -148,16 +154,16 @@ def _alone(reader: Reader, seq: int) -> Iterator[tuple[int, Stored | None]]:
 
 
 def keeps(reader: Reader, seq: int, id: bytes) -> bool | None:
-    """Whether the row that once was the newest is still here; None when it was pruned, and nothing can be told."""
+    """Return whether a row that once was the newest is still here; None if it was pruned."""
     [(newest,)] = reader.ask(_sql("newest"), {})
     if seq > (newest or 0):
         return False
-    found = reader.ask(_sql("id_at"), {"seq": seq})
-    return found[0][0] == id if found else None
+    rows = reader.ask(_sql("id_at"), {"seq": seq})
+    return rows[0][0] == id if rows else None
 
 
 def held(reader: Reader, journals: Iterable[str]) -> tuple[list[Range], list[tuple[int, bytes, int]]]:
-    """Return what came in from a journal under all its names, as in an answer to a batch behind a gap."""
+    """Return what arrived from a journal under all its names, as in the error for a batch after a gap."""
     return ingest.held(row for journal in journals for row in reader.ask(_sql("received_from"), {"journal": journal}))
 
 

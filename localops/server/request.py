@@ -1,4 +1,4 @@
-"""What the server is asked: a request and in whose name it comes, the addresses there are, and how it says no."""
+"""Requests and their parameters, endpoints, and the errors that handlers raise."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class HttpError(Exception):
-    """An answer that is not the one that was asked for."""
+    """An error with the HTTP status and the JSON of its response."""
 
     def __init__(self, status: int, message: str, *, headers: Mapping[str, str] | None = None, **facts: object) -> None:
         super().__init__(message)
@@ -28,9 +28,9 @@ class HttpError(Exception):
 
 
 class Unavailable(LocalopsError):
-    """Nothing can be stored just now.
+    """The store cannot be read or written now.
 
-    `why` is for whoever looks after the hub: it may name paths, and no client is told.
+    `why` is for the log of the hub: it may contain paths, which clients must not see.
     """
 
     def __init__(self, message: str, why: object = "") -> None:
@@ -39,11 +39,11 @@ class Unavailable(LocalopsError):
 
 
 class TooMany(LocalopsError):
-    """There is more of it than fits one answer."""
+    """The result is too large for one response."""
 
 
 class Misplaced(LocalopsError):
-    """The piece does not begin where the last one ended."""
+    """A piece of a blob does not begin where the last one ended."""
 
     def __init__(self, offset: int) -> None:
         super().__init__()
@@ -51,89 +51,91 @@ class Misplaced(LocalopsError):
 
 
 class Garbled(LocalopsError):
-    """The whole has another digest than it was announced with: it was thrown away."""
+    """A complete blob does not have the digest in its name; it was deleted."""
 
 
 @dataclass
 class Call:
-    """A request, and in whose name it is made."""
+    """An API call: the request, and the project and key it is made with."""
 
     request: Request
     project: str | None = None
-    key: str = ""  # or what a visitor is counted under
-    still: Callable[[], bool] = lambda: True  # whether they may go on asking: a key can be revoked meanwhile
+    # Of a browser: the name that its requests are counted under.
+    key: str = ""
+    # Whether the key is still good: it can be revoked while a stream is open.
+    is_admitted: Callable[[], bool] = lambda: True
 
     @property
     def owner(self) -> str:
-        """The project of the key; only endpoints that need a key ask."""
+        """Return the project of the key; for endpoints that need one."""
         assert self.project is not None
         return self.project
 
-    def asked(self, name: str) -> str | None:
-        """A parameter of the query; None when it is missing or empty."""
+    def param(self, name: str) -> str | None:
+        """Return a parameter of the query; None if it is missing or empty."""
         return self.request.query_params.get(name) or None
 
     def session(self) -> bytes:
-        """The session in the path."""
+        """Return the session in the path."""
         try:
             return uuid.UUID(self.request.path_params["session"]).bytes
         except ValueError as error:
-            raise HttpError(404, "that is no id of a session") from error
+            raise HttpError(404, "invalid session id: expected a UUID") from error
 
     def number(self, name: str, otherwise: int, *, most: int, least: int = 0) -> int:
-        """A number from the query."""
-        text = self.asked(name)
+        """Return a number from the query."""
+        text = self.param(name)
         if text is None:
             return otherwise
         if not (text.isascii() and text.isdigit()) or len(text) > 18 or int(text) < least:
-            raise HttpError(400, f"{name}={text[:40]!r} is no number from {least} on")
+            raise HttpError(400, f"{name} must be an integer ≥ {least}, got {text[:40]!r}")
         return min(int(text), most)
 
     def limit(self, otherwise: int, *, most: int) -> int:
-        """How long a page may be; the next one begins behind what is on it, so it has room for something."""
+        """Return the size of a page, at least 1: with 0, the next page would be the same one."""
         return self.number("limit", otherwise, most=most, least=1)
 
     def amount(self, name: str) -> int | None:
-        """A number of dollars or seconds from the query, in billionths."""
-        text = self.asked(name)
+        """Return a number of dollars or seconds from the query, in billionths."""
+        text = self.param(name)
         if text is None:
             return None
         try:
-            found = Decimal(text)
+            amount = Decimal(text)
         except InvalidOperation:
-            found = Decimal("NaN")
-        if not found.is_finite() or not -(10**9) <= found <= 10**9:
-            raise HttpError(400, f"{name}={text[:40]!r} is no number")
-        return int(found * 10**9)
+            amount = Decimal("NaN")
+        if not amount.is_finite() or not -(10**9) <= amount <= 10**9:
+            raise HttpError(400, f"{name} must be a number, got {text[:40]!r}")
+        return int(amount * 10**9)
 
     def chosen_project(self) -> str | None:
-        """The project that is looked at: that of the key, else the one that is asked for."""
-        asked = self.asked("project")
-        if asked is not None and self.project not in (None, asked):
+        """Return the project to read: that of the key, else the `project` parameter."""
+        name = self.param("project")
+        if name is not None and self.project not in (None, name):
             raise HttpError(404, "this key is for another project")
-        return self.project if asked is None else project_named(asked)
+        return self.project if name is None else valid_project(name)
 
     def moment(self, name: str) -> int | None:
-        """A time from the query, in nanoseconds since 1970."""
-        text = self.asked(name)
+        """Return a time from the query, in nanoseconds since 1970."""
+        text = self.param(name)
         if text is None:
             return None
         at = events.to_ns(text)
         if at is None:
-            raise HttpError(400, f"{name}={text[:40]!r} is no time: say 2026-11-21 or 2026-11-21T08:30")
+            raise HttpError(400, f"invalid {name} {text[:40]!r}: use 2026-11-21 or 2026-11-21T08:30")
         return at
 
 
 def digest_in(request: Request) -> str:
-    """The blob in the path."""
+    """Return the digest in the path."""
     digest = str(request.path_params["digest"])
     if len(digest) != 64 or not set(digest) <= set("0123456789abcdef"):
-        raise HttpError(404, "a blob is named by its SHA-256: 64 hex digits, in small letters")
+        raise HttpError(404, "invalid blob: expected a SHA-256 of 64 lower-case hex digits")
     return digest
 
 
-def project_named(text: str) -> str:
-    """The name of a project that a client said."""
+def valid_project(text: str) -> str:
+    """Return the name of a project, or raise HttpError if it is not valid."""
     try:
         return check_project(text)
     except ConfigError as error:
@@ -142,18 +144,20 @@ def project_named(text: str) -> str:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """An address of the hub."""
+    """An address of the server, and its handler."""
 
     method: str
     path: str
-    handler: str  # the method that answers: of ReadApi, or of SyncApi where rows are taken in
+    # A method of SyncApi if `hub`, else of ReadApi.
+    handler: str
     about: str
-    query: Mapping[str, str] = field(default_factory=dict)  # what may stand behind the `?`
-    body: str | None = None  # the type of what is sent along
-    form: Mapping[str, object] = field(default_factory=dict)  # its JSON schema, where it has one
-    gives: Sequence[str] = ("application/json",)  # the types of what comes back
-    key: bool = True  # whether it needs one
-    lasting: bool = False  # an answer that goes on: it does not count among the requests that run
-    hub: bool = False  # only where rows are taken in
-    v2: bool = False  # errors as AgentOps has them
+    query: Mapping[str, str] = field(default_factory=dict)  # query parameters
+    body: str | None = None  # its media type
+    form: Mapping[str, object] = field(default_factory=dict)  # JSON schema of the body
+    gives: Sequence[str] = ("application/json",)  # media types of the response
+    key: bool = True  # it needs one
+    # A stream: it stays open, and does not count among the running requests.
+    lasting: bool = False
+    hub: bool = False  # only on a hub
+    v2: bool = False  # errors in the form of AgentOps
     answers: Mapping[int, str] = field(default_factory=dict)

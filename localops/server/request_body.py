@@ -1,4 +1,4 @@
-"""Bodies of requests: read within a time, inflated piece by piece within a size, and taken apart into lines."""
+"""Bodies of requests: read within a time limit, decompressed piece by piece within a size limit, split into lines."""
 
 from __future__ import annotations
 
@@ -14,23 +14,24 @@ if TYPE_CHECKING:
 
     from localops.server.limits import Limits
 
-_PIECE = 256 << 10  # bytes inflated at a time
+# Bytes decompressed at a time.
+_PIECE = 256 << 10
 
 
 class TooLarge(Exception):
-    """The body has more bytes, or more rows, than are taken at once."""
+    """The body has more bytes or rows than the limits allow."""
 
 
 class TooSlow(Exception):
-    """The body did not come in time."""
+    """The body did not arrive in time."""
 
 
-class Unpackable(Exception):
-    """The body is packed in a way that is not known here."""
+class UnknownEncoding(Exception):
+    """The Content-Encoding of the body is not supported."""
 
 
 async def read(stream: AsyncIterator[bytes], keep: Callable[[bytes], object], limits: Limits) -> None:
-    """Have the whole body kept; TooSlow when it does not come in time."""
+    """Read the whole body, passing each piece to `keep`; TooSlow if it does not arrive in time."""
     try:
         async with asyncio.timeout(limits.whole):
             while True:
@@ -40,11 +41,11 @@ async def read(stream: AsyncIterator[bytes], keep: Callable[[bytes], object], li
                     return
                 keep(piece)
     except TimeoutError as error:
-        raise TooSlow("the body of the request did not come in time") from error
+        raise TooSlow("the body of the request did not arrive in time") from error
 
 
 async def discard(stream: AsyncIterator[bytes], most: int) -> None:
-    """Read what is not wanted, so that the client gets to read why; no more than a certain size of it."""
+    """Read and drop up to `most` bytes: a client that is still sending would not read why it was refused."""
     try:
         async with asyncio.timeout(10):
             async for piece in stream:
@@ -56,14 +57,16 @@ async def discard(stream: AsyncIterator[bytes], most: int) -> None:
 
 
 def encodings() -> list[str]:
-    """In which ways a body may be packed, beside not at all."""
+    """Return the supported values of Content-Encoding."""
     return ["gzip", "zstd"] if zstd.library() is not None else ["gzip"]
 
 
 def lines(body: bytes, encoding: str, limits: Limits) -> Iterator[bytes]:
-    """The lines of a body, unpacked as they are asked for."""
-    most = limits.rows + 2  # the first are the header and the columns
-    begun: list[bytes] = []  # the pieces of a line that has not ended
+    """Return the lines of a body, decompressed one after another."""
+    # The first two lines are the header and the columns.
+    most = limits.rows + 2
+    # Pieces of the line that has not ended yet.
+    begun: list[bytes] = []
     size = 0
     for piece in _inflated(body, encoding, limits.inflated):
         head, *ended = piece.split(b"\n")
@@ -79,25 +82,27 @@ def lines(body: bytes, encoding: str, limits: Limits) -> Iterator[bytes]:
             yield from ended[:-1]
             begun, size = [ended[-1]], len(ended[-1])
     if size:
-        raise BundleError("the last line breaks off")
+        raise BundleError("the last line is incomplete")
 
 
 def whole(body: bytes, encoding: str, limits: Limits) -> bytes:
-    """A body unpacked."""
+    """Return a body, decompressed."""
     return b"".join(_inflated(body, encoding, limits.inflated))
 
 
 def _inflated(body: bytes, encoding: str, most: int) -> Iterator[bytes]:
-    """The body in pieces; TooLarge as soon as there are too many bytes, however few came."""
+    """Return the decompressed body in pieces; TooLarge as soon as it has too many bytes, however few were sent."""
     openers = {"": _plain, "identity": _plain, "gzip": _gunzip, "zstd": _unzstd}
     opener = openers.get(encoding)
     if opener is None or (encoding == "zstd" and zstd.library() is None):
-        raise Unpackable(f"bodies packed as {encoding[:40]!r} are not taken: {', '.join(encodings())} or plain")
+        raise UnknownEncoding(
+            f"invalid Content-Encoding: expected {', '.join(encodings())} or none, got {encoding[:40]!r}"
+        )
     size = 0
     for piece in opener(body):
         size += len(piece)
         if size > most:
-            raise TooLarge(f"the body has more than {most} bytes when it is unpacked")
+            raise TooLarge(f"the body has more than {most} bytes when decompressed")
         yield piece
 
 
@@ -114,9 +119,9 @@ def _gunzip(body: bytes) -> Iterator[bytes]:
             yield piece
             piece = engine.decompress(engine.unconsumed_tail, _PIECE)
     except zlib.error as error:
-        raise BundleError(f"the body cannot be unpacked: {error}") from error
+        raise BundleError(f"the body cannot be decompressed: {error}") from error
     if not engine.eof or engine.unused_data:
-        raise BundleError("the body breaks off in the middle, or something follows it")
+        raise BundleError("the body is incomplete, or followed by other data")
 
 
 def _unzstd(body: bytes) -> Iterator[bytes]:
@@ -127,12 +132,13 @@ def _unzstd(body: bytes) -> Iterator[bytes]:
             piece = engine.decompress(body, _PIECE)
             body = b""
             if not piece and engine.needs_input:
-                raise BundleError("the body breaks off in the middle")
+                raise BundleError("the body is incomplete")
             yield piece
     except library.ZstdError as error:
-        raise BundleError(f"the body cannot be unpacked: {error}") from error
+        raise BundleError(f"the body cannot be decompressed: {error}") from error
     if engine.unused_data:
-        raise BundleError("something follows the body")
+        raise BundleError("the body is followed by other data")
 
 
-_WINDOW_LOG = 23  # 8 MiB are all that zstd may have to remember; a sender can ask for two gigabytes
+# Limits the memory of zstd to 8 MiB: the header of a frame can ask for two gigabytes.
+_WINDOW_LOG = 23

@@ -1,4 +1,4 @@
-"""Every address there is, and what may stand in its query: routes and the OpenAPI document are made from this table."""
+"""The table of all endpoints and their query parameters; the routes and the OpenAPI document are made from it."""
 
 from __future__ import annotations
 
@@ -12,58 +12,60 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _BOUNDS = {
-    "min_cost": "a cost of at least so many dollars",
-    "max_cost": "a cost of at most so many dollars",
-    "min_seconds": "a duration of at least so many seconds",
-    "max_seconds": "a duration of at most so many seconds",
+    "min_cost": "a cost of at least this many dollars",
+    "max_cost": "a cost of at most this many dollars",
+    "min_seconds": "a duration of at least this many seconds",
+    "max_seconds": "a duration of at most this many seconds",
     "errors": "errors, if it is 1",
 }
 _LIST = {
-    "state": f"how they stand: {', '.join(STATES)}",
+    "state": f"in this state: {', '.join(STATES)}",
     "tag": "with this tag",
     "model": "with a call of this model",
     "agent": "with an agent of this name",
-    "since": "begun since then (ISO 8601, UTC unless it names a zone)",
-    "until": "begun before then",
-    "text": "with an event that has these words",
+    "since": "started since then (ISO 8601, UTC unless it names a zone)",
+    "until": "started before then",
+    "text": "with an event that contains these words",
     **{name: f"with {what}" for name, what in _BOUNDS.items()},
     "tool": "with a call of this tool",
-    "project": "of this project, where the key does not say which",
-    "sort": f"what it is sorted by: one of {', '.join(SORTS)}",
+    "project": "of this project; a key already chooses one",
+    "sort": f"sort by one of {', '.join(SORTS)}",
     "order": "asc or desc",
-    "before": "id of a session: those after it in the list, which is the next page",
-    "limit": "at most this many, 50 if nothing is said, never more than 500",
+    "before": "id of a session: return the next page, after this session",
+    "limit": "at most this many; 50 by default, 500 at most",
 }
 _CHOSEN = {name: about for name, about in _LIST.items() if name not in ("sort", "order", "before", "limit")}
 _FIGURES = {
-    "by": f"one of {', '.join(analytics.ACROSS)}; without it the sums",
+    "by": f"one of {', '.join(analytics.ACROSS)}; without it, the sums",
     "since": _LIST["since"],
     "until": _LIST["until"],
     "tag": "with this tag, or with an event that has it",
     "project": _LIST["project"],
-    "limit": "at most this many lines, 1000 if nothing is said",
+    "limit": "at most this many lines; 1000 by default",
 }
 _PAGE = {
-    "after": "seq: the events that came in after it, which is the next page",
-    "limit": "rows that are looked at, 500 if nothing is said, never more than 1000",
-    "kind": "only of this kind",
-    "text": "only with these words",
+    "after": "seq: return the next page, events that arrived after it",
+    "limit": "rows to read; 500 by default, 1000 at most",
+    "kind": "only events of this kind",
+    "text": "only events with these words",
 }
 _DAYS = {name: _FIGURES[name] for name in ("since", "until", "tag", "project")}
-_ZONE = "whose days they are: a name like Europe/Berlin; UTC if nothing is said"
+_ZONE = "time zone of the days, such as Europe/Berlin; UTC by default"
 _FILE = {"format": "json, html or csv"}
-_TWO = {"a": "id of a session", "b": "id of the other"}
-_LIVE = {"session": "only of that session; without it of all", "project": "only of this project"}
+_TWO = {"a": "id of a session", "b": "id of the other session"}
+_LIVE = {"session": "only this session; all by default", "project": "only this project"}
 _COLUMNS = {
-    "after": "seq: the events whose rows came in after it, which is the next page",
-    "limit": "rows that are looked at, 2000 if nothing is said, never more than 50000",
+    "after": "seq: return the next page, events whose rows arrived after it",
+    "limit": "rows to read; 2000 by default, 50000 at most",
 }
 _ROWS = "application/x-ndjson"
 _JSON = "application/json"
 BYTES = "application/octet-stream"
 
-MOST_SESSIONS, MOST_ROWS, MOST_BLOBS, MOST_NAMES = 500, 5_000, 1_000, 1_001  # that a sender may ask about at once
-MOST_PREVIEWS = 200  # events: a screen shows some fifty
+# How many of each a sender may ask about in one request.
+MOST_SESSIONS, MOST_ROWS, MOST_BLOBS, MOST_NAMES = 500, 5_000, 1_000, 1_001
+# Events of one request: a screen shows about fifty.
+MOST_PREVIEWS = 200
 _ID = {"type": "string", "pattern": "^[0-9a-f]{32}$"}
 _IDENTITY = {
     "type": "array",
@@ -75,44 +77,47 @@ _IDENTITY = {
 
 
 def _listing(name: str, items: Mapping[str, object], most: int) -> dict[str, object]:
-    """The schema of a body that names so many things."""
+    """Return the schema of a body with a list of at most so many items."""
     inner = {"type": "array", "items": items, "maxItems": most}
     return {"type": "object", "properties": {name: inner}, "required": [name]}
 
 
 ENDPOINTS = (
-    Endpoint("GET", "/health", "health", "Whether the hub is up, and which release it is.", key=False),
+    Endpoint("GET", "/health", "health", "Whether the hub is up, and its release.", key=False),
     Endpoint("GET", "/openapi.json", "openapi", "This document.", key=False),
     Endpoint(
         "GET",
         "/sync/1/hello",
         "hello",
-        "Who the hub is, what it takes, and whether it still holds the row that a sender saw there last.",
-        query={"seq": "where that row was, as a receipt tells it", "id": "its id: 32 hex digits"},
+        "The hub's id and limits, and whether it still has the row that a sender last saw there.",
+        query={"seq": "seq of that row, from a receipt", "id": "its id: 32 hex digits"},
         hub=True,
     ),
     Endpoint(
         "POST",
         "/sync/1/rows",
         "rows",
-        "Take in a batch of rows, whole or not at all; the answer comes when they are safe from a power cut.",
+        "Store a batch of rows, completely or not at all; the response is sent when they are safe from a power cut.",
         body=_ROWS,
         hub=True,
         answers={
-            400: "The batch is broken.",
+            400: "The batch is damaged.",
             409: "The row before the batch is not here.",
             426: "The batch has another format: one side must be upgraded.",
         },
     ),
-    Endpoint("HEAD", "/sync/1/blobs/{digest}", "blob", "How much of a blob is here.", hub=True),
+    Endpoint("HEAD", "/sync/1/blobs/{digest}", "blob", "How many bytes of a blob the hub has.", hub=True),
     Endpoint(
         "PATCH",
         "/sync/1/blobs/{digest}",
         "add_to_blob",
-        "Take in the next piece of a blob.",
+        "Store the next piece of a blob.",
         body=BYTES,
         hub=True,
-        answers={409: "The piece does not begin where the last one ended.", 422: "The whole has another digest."},
+        answers={
+            409: "The piece does not begin where the last one ended.",
+            422: "The complete blob has another digest.",
+        },
     ),
     Endpoint(
         "POST",
@@ -127,7 +132,7 @@ ENDPOINTS = (
         "POST",
         "/sync/1/missing",
         "missing",
-        "Which rows are not here whole, and which are here with other contents.",
+        "Which rows the hub lacks or has damaged, and which it has with other contents.",
         body=_JSON,
         form=_listing("rows", _IDENTITY, MOST_ROWS),
         hub=True,
@@ -136,7 +141,7 @@ ENDPOINTS = (
         "POST",
         "/sync/1/blobs",
         "missing_blobs",
-        "Which blobs are not here whole; those that were not looked at, ask again.",
+        "Which blobs the hub lacks; ask again about those after `looked_at`.",
         body=_JSON,
         form=_listing("blobs", {"type": "string", "pattern": "^[0-9a-f]{64}$"}, MOST_BLOBS),
         hub=True,
@@ -145,39 +150,43 @@ ENDPOINTS = (
         "POST",
         "/sync/1/held",
         "held",
-        "What came in from a journal, under all its names.",
+        "What arrived from a journal, under all its names.",
         body=_JSON,
         form=_listing("journals", _ID, MOST_NAMES),
         hub=True,
     ),
     Endpoint("GET", "/v2/sessions/{session}/stats", "stats", "A session's figures, as AgentOps gives them.", v2=True),
     Endpoint("GET", "/v2/sessions/{session}/export", "export", "A session, as AgentOps exports it.", v2=True),
-    Endpoint("GET", "/api/1/sessions", "sessions", "Sessions in an order, a page of them.", query=_LIST),
-    Endpoint("GET", "/api/1/facets", "facets", "How many sessions each filter would leave.", query=_CHOSEN),
+    Endpoint("GET", "/api/1/sessions", "sessions", "A page of sessions.", query=_LIST),
+    Endpoint("GET", "/api/1/facets", "facets", "How many sessions each filter would match.", query=_CHOSEN),
     Endpoint("GET", "/api/1/sessions/{session}", "session", "A session and its figures."),
-    Endpoint("GET", "/api/1/sessions/{session}/events", "events", "Events, in the order they came in.", query=_PAGE),
-    Endpoint("GET", "/api/1/sessions/{session}/events/{seq}", "event", "One event, and all there is of it."),
+    Endpoint("GET", "/api/1/sessions/{session}/events", "events", "Events, in the order they arrived.", query=_PAGE),
+    Endpoint("GET", "/api/1/sessions/{session}/events/{seq}", "event", "One event in full."),
     Endpoint(
         "GET",
         "/api/1/sessions/{session}/previews",
         "previews",
-        "What events were given, on a line each.",
-        query={"seqs": f"seqs of events, with commas between them, at most {MOST_PREVIEWS}; who is missing, ask again"},
+        "The input of events, a line each.",
+        query={"seqs": f"seqs of events, comma-separated, at most {MOST_PREVIEWS}; ask again for missing ones"},
     ),
     Endpoint(
-        "GET", "/api/1/sessions/{session}/timeline", "timeline", "Events in columns, to be drawn.", query=_COLUMNS
+        "GET", "/api/1/sessions/{session}/timeline", "timeline", "Events in columns, for drawing.", query=_COLUMNS
     ),
     Endpoint(
         "GET",
         "/api/1/live",
         "live",
-        "A stream that says when something is new.",
+        "A stream of changes (server-sent events).",
         query=_LIVE,
         gives=("text/event-stream",),
         lasting=True,
     ),
     Endpoint(
-        "GET", "/blobs/{project}/{digest}", "attachment", "A video, a picture, a long value: the bytes.", gives=("*/*",)
+        "GET",
+        "/blobs/{project}/{digest}",
+        "attachment",
+        "The bytes of a video, a picture or a long value.",
+        gives=("*/*",),
     ),
     Endpoint(
         "GET",
@@ -186,10 +195,12 @@ ENDPOINTS = (
         "A session as a file.",
         query=_FILE,
         gives=(_JSON, "text/html", "text/csv"),
-        answers={413: "It has too many events for that: read them page by page."},
+        answers={413: "The session has too many events: read them page by page."},
     ),
     Endpoint("GET", "/api/1/analytics", "analytics", "Figures across sessions.", query=_FIGURES),
-    Endpoint("GET", "/api/1/analytics/daily", "daily", "Sessions by the day they began.", query={**_DAYS, "tz": _ZONE}),
+    Endpoint(
+        "GET", "/api/1/analytics/daily", "daily", "Sessions by the day they started.", query={**_DAYS, "tz": _ZONE}
+    ),
     Endpoint(
         "GET", "/api/1/analytics/distributions", "distributions", "Sessions by duration and by cost.", query=_DAYS
     ),
@@ -199,6 +210,6 @@ ENDPOINTS = (
         "compare",
         "Two sessions side by side.",
         query=_TWO,
-        answers={404: "One of them is not here."},
+        answers={404: "One of the sessions does not exist."},
     ),
 )

@@ -1,4 +1,4 @@
-"""What a page says of one session beside its figures, and all there is of one event."""
+"""The details of a session on its page, beside its figures, and everything about one event."""
 
 from __future__ import annotations
 
@@ -25,11 +25,14 @@ if TYPE_CHECKING:
     from localops.reading.snapshot import Snapshot
     from localops.transfer.delivery import Ledger
 
-_PRICED_ANEW = 2_000  # rows of a session whose calls are held against the price table: some 50 ms
-_GAPS = 1_000  # ranges of rows that a remote lacks, looked at one by one
-_RECEIPTS = 100  # the newest ones, among which that of a session is looked for
+# Rows of a session whose calls are compared with the price table, which takes about 50 ms.
+_COMPARED = 2_000
+# Ranges of rows that a remote lacks, each of which is a query.
+_GAPS = 1_000
+# The newest receipts, among which that of a session is looked up.
+_RECEIPTS = 100
 
-# What a file is, by its first bytes: its name and what was said of it are whoever recorded it's word.
+# Media types by the first bytes of a file: a recorded name or type is not trusted.
 _SIGNS = (
     (b"\x89PNG\r\n\x1a\n", 0, "image/png"),
     (b"\xff\xd8\xff", 0, "image/jpeg"),
@@ -41,7 +44,7 @@ _SIGNS = (
 
 
 def more(project: Project, seen: Snapshot) -> Facts:
-    """Return where and by whom it was recorded, what was noted, how its cost came about, who has it."""
+    """Return host, metadata, video, agents, processes, remotes and the sources of the cost."""
     story = seen.story
     return {
         "host_env": story.host_env,
@@ -55,11 +58,11 @@ def more(project: Project, seen: Snapshot) -> Facts:
     }
 
 
-def of_list(found: Sequence[Listed]) -> dict[bytes, Facts]:
-    """What a list says of sessions beside their figures: agents, models, host, and why they ended as they did."""
-    told: dict[bytes, Facts] = {}
-    for project in dict.fromkeys(one.project for one in found):
-        mine = [one for one in found if one.project is project]
+def of_list(sessions: Sequence[Listed]) -> dict[bytes, Facts]:
+    """Return the details of sessions in a list: agents, models, host and the reason of the state."""
+    details: dict[bytes, Facts] = {}
+    for project in dict.fromkeys(one.project for one in sessions):
+        mine = [one for one in sessions if one.project is project]
         ids = encode.dumps([one.session.hex() for one in mine]).decode()
         parts: dict[bytes, dict[str, list[str]]] = {}
         for session, dim, value in ask(project.reader, "catalogue_parts_of", ids=ids):
@@ -69,22 +72,23 @@ def of_list(found: Sequence[Listed]) -> dict[bytes, Facts]:
             milestones.setdefault(session, []).append(Milestone(*columns))
         for one in mine:
             story = Story(milestones.get(one.session, ()))
-            if one.session not in milestones:  # not folded yet
+            # Its rows are not in the derived tables yet.
+            if one.session not in milestones:
                 seen = project.snapshot(one.session)
                 story = seen.story
                 parts[one.session] = {dim: [part.value for part in seen.parts[dim]] for dim in ("agent", "model")}
             own = parts.get(one.session, {})
-            told[one.session] = {
+            details[one.session] = {
                 "agents": sorted(own.get("agent", []), key=str.casefold),
                 "models": sorted(own.get("model", []), key=str.casefold),
                 "host": story.host,
                 "reason": _reason(one, story),
             }
-    return told
+    return details
 
 
 def _reason(one: Listed, story: Story) -> str | None:
-    """Return why a session stands as it does; what nobody wrote down is asked of its standing."""
+    """Return the reason of a session's state: that of its end, else the derived one."""
     ended = [end.body for end in story.of_kind("end") if end.name == one.state]
     declared = [body for body in ended if not body.get("derived")]
     if ended:
@@ -94,8 +98,8 @@ def _reason(one: Listed, story: Story) -> str | None:
 
 
 def _host(host_env: dict[str, Any]) -> str | None:
-    found = host_env.get("OS")
-    return found.get("Hostname") if isinstance(found, dict) else None
+    system = host_env.get("OS")
+    return system.get("Hostname") if isinstance(system, dict) else None
 
 
 def _video(project: Project, value: object) -> Facts | None:
@@ -106,7 +110,7 @@ def _video(project: Project, value: object) -> Facts | None:
 
 
 def _participants(project: Project, story: Story) -> Iterator[Facts]:
-    """Return the processes that took part, in the order they came."""
+    """Return the processes that recorded into the session, in the order in which they joined."""
     hub = os.path.exists(os.path.join(os.path.dirname(os.path.abspath(project.folder)), session_state.HUB))
     for card, came, left in story.participants():
         yield {
@@ -119,7 +123,8 @@ def _participants(project: Project, story: Story) -> Iterator[Facts]:
 
 
 def _remotes(folder: str) -> list[str]:
-    from localops.upkeep import prune  # knows search, whose patterns take 3 ms to compile
+    # Late, because prune imports search, whose patterns take 3 ms to compile.
+    from localops.upkeep import prune
 
     try:
         return prune.remotes(folder)
@@ -128,8 +133,9 @@ def _remotes(folder: str) -> list[str]:
 
 
 def _remote(project: Project, name: str, seen: Snapshot) -> Facts:
-    """How much of a session a remote has, and when it signed for that."""
-    from localops.transfer import delivery  # most homes have no remotes
+    """Return how much of a session a remote has, and when it signed for it."""
+    # Late, because most homes have no remotes.
+    from localops.transfer import delivery
 
     ledger = delivery.Ledger(project.reader, project.folder, name)
     gaps = ledger.gaps()[-_GAPS:]
@@ -154,17 +160,20 @@ def _signed(ledger: Ledger, seq: int) -> str | None:
 
 
 def _provenance(project: Project, seen: Snapshot) -> Facts:
-    """How many calls brought their cost along, how many were priced by the table, and how many nobody priced.
+    """Count the calls whose cost the program gave, those priced by the table, and those without a price.
 
-    A row does not say which: its cost is held against that of today's table.
+    A row does not store the source of its cost: the cost is compared with that of today's table.
     """
     try:
         prices = pricing.Prices(config.own_prices(os.path.dirname(project.folder)))
     except ConfigError:
         prices = pricing.Prices()
-    told: dict[str, Any] = {"unpriced": seen.totals.unpriced, "table": {"version": prices.version, "date": prices.date}}
-    if seen.totals.rows > _PRICED_ANEW:
-        return {**told, "given": None, "priced": None, "later": None, "unbilled": None}
+    counts: dict[str, Any] = {
+        "unpriced": seen.totals.unpriced,
+        "table": {"version": prices.version, "date": prices.date},
+    }
+    if seen.totals.rows > _COMPARED:
+        return {**counts, "given": None, "priced": None, "later": None, "unbilled": None}
     every = map(_Call._make, ask(project.reader, "calls", session=seen.id))
     calls = [call for call in every if call.cost is not None]
     known = [call for call in calls if not call.is_unbilled]
@@ -172,7 +181,7 @@ def _provenance(project: Project, seen: Snapshot) -> Facts:
     later = [each for each in analytics.afterwards(project.reader, seen.id).values() if each.cost is not None]
     unbilled = sum(bool(each.unbilled) for each in later)
     return {
-        **told,
+        **counts,
         "given": len(known) - by_table,
         "priced": by_table,
         "later": len(later) - unbilled,
@@ -181,7 +190,7 @@ def _provenance(project: Project, seen: Snapshot) -> Facts:
 
 
 class _Call(NamedTuple):
-    """An LLM call, as the statement `calls` gives it."""
+    """An LLM call, a row of the statement `calls`."""
 
     seq: int
     at_ns: int
@@ -195,7 +204,7 @@ class _Call(NamedTuple):
 
     @property
     def is_unbilled(self) -> bool:
-        """Whether it was recorded as one that the provider did not charge for."""
+        """Return whether it was recorded as not charged for by the provider."""
         return bool(self.cost == 0 and self.body and encode.loads(self.body).get("billed") is False)
 
 
@@ -215,37 +224,40 @@ def _priced(prices: pricing.Prices, call: _Call) -> int | None:
 
 
 def event(project: Project, session: bytes, seq: int) -> Facts | None:
-    """Everything of the event that a row is of: put together, as it is stored, and what it refers to."""
+    """Return everything about the event of a row: its facts, its stored rows, and its attachments."""
     row = row_at(project.reader, seq)
     if row is None or row.session != session or row.kind in rows.BOOKS:
         return None
     other = stored.one(project.reader, row.id, 1 - row.phase)
     done, opened = (other, row) if row.phase == rows.OPEN and other else (row, other)
-    told = facts.event(done, opened, analytics.afterwards(project.reader, session).get(row.id))
+    event_facts = facts.event(done, opened, analytics.afterwards(project.reader, session).get(row.id))
     both = [each for each in (opened, done) if each is not None]
     return {
-        **told,
+        **event_facts,
         "project": project.name,
         "entry": min(each.seq for each in both),
         "agent_name": analytics.agent_name(project.reader, done.agent.hex()) if done.agent else None,
-        "parent_entry": _entry(project.reader, told["parent"]),
-        "trigger_entry": _entry(project.reader, _trigger(told)),
+        "parent_entry": _entry(project.reader, event_facts["parent"]),
+        "trigger_entry": _entry(project.reader, _trigger(event_facts)),
         "raw": [encode.loads(lines.from_row(each.bare)) for each in both],
         "attachments": [attachment(project, digest) for digest in blobs.named([each.body for each in both])],
     }
 
 
-def _trigger(told: Facts) -> object:
-    """The event that an error speaks of."""
-    found: Any = told.get("trigger")
-    return (found.get("id") if isinstance(found, dict) else None) or told["parent"] if told["kind"] == "error" else None
+def _trigger(event_facts: Facts) -> object:
+    """Return the id of the event that caused an error, which is its parent by default."""
+    if event_facts["kind"] != "error":
+        return None
+    trigger: Any = event_facts.get("trigger")
+    return (trigger.get("id") if isinstance(trigger, dict) else None) or event_facts["parent"]
 
 
 def _entry(reader: Reader, id: object) -> int | None:
-    """Where an event began."""
+    """Return the first seq of an event."""
     try:
         key = bytes.fromhex(id.replace("-", "")) if isinstance(id, str) else b""
-    except ValueError:  # somebody else's idea of an id
+    # An id of another system.
+    except ValueError:
         return None
     for phase in (rows.OPEN, rows.DONE) if key else ():
         row = stored.one(reader, key, phase)
@@ -255,7 +267,7 @@ def _entry(reader: Reader, id: object) -> int | None:
 
 
 def attachment(project: Project, digest: str) -> Facts:
-    """A blob: what it is, how large, and where it is to be had; `bytes` is null when it is not here."""
+    """Return a blob's media type, size and address; `bytes` is None if it is not here."""
     try:
         with open(blobs.find(project.folder, digest), "rb") as file:
             head = file.read(16)
@@ -272,7 +284,7 @@ def attachment(project: Project, digest: str) -> Facts:
 
 
 def kind_of(head: bytes) -> str:
-    """What a file is by its first bytes, as far as we want to know."""
+    """Return the media type of a file by its first bytes, or that of unknown bytes."""
     for sign, at, kind in _SIGNS:
         if head[at : at + len(sign)] == sign:
             return kind

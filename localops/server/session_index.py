@@ -1,7 +1,7 @@
-"""All sessions of a project in columns, in memory: any filter, any order and the counts of every value at once.
+"""The sessions of a project as columns in memory, for any filter, any order and counts of every value.
 
-It is made from the journal's derived tables and then follows the journal: each question first takes in the sessions
-that have new rows.  Some 1,200 bytes a session; a walk along an index cannot count, and has one order for each index.
+It is loaded from the journal's derived tables and then follows the journal: each request first updates the sessions
+with new rows.  It takes about 1,200 bytes a session.  An SQL index has one order only, and cannot count quickly.
 """
 
 from __future__ import annotations
@@ -31,30 +31,44 @@ if TYPE_CHECKING:
     from localops.reading.home import Project
 
     Part = tuple[str, str]
-    Place = tuple[Any, int, int, int]  # the value sorted by, when it began, of which project, which row
+    # The value of the order, the start, the rank of the project, the row.
+    Place = tuple[Any, int, int, int]
 
 DIMS = ("state", "tag", "model", "agent", "tool")
-_LEAST = {"tags": "tag", "agents": "agent", "models": "model"}  # by the first that a session has, in the alphabet
-WORDS = ("name", "host", *_LEAST)  # orders that begin with A
+# Orders by the alphabetically first value that a session has.
+_LEAST = {"tags": "tag", "agents": "agent", "models": "model"}
+# Orders that are ascending by default.
+WORDS = ("name", "host", *_LEAST)
 SORTS = ("began", "seconds", "cost", "tokens", "errors", "llm_calls", "tool_calls", "actions", "state", *WORDS)
 _LISTED = "events actions llms tools errors failed tokens_in tokens_out cost unpriced".split()
 _SUMS = (*_LISTED, "tokens_cached", "tokens_reasoning")
-_OF = {"llm_calls": "llms", "tool_calls": "tools"}  # what a list calls them, and what the journal does
-_TOO_MANY_CHANGED = 50_000  # rows, after which it is made anew
-_STALE = 1.0  # seconds after which it is looked again whether an open session still runs
-_LOOKED_AT = 100  # open sessions, in one question
-_COUNTED_OPEN = 2_000  # the same where it is counted how sessions stand, of those that nobody has looked at yet
-_CHECKED = 500  # sessions in which a text is looked for in one question, at most
-_PATIENCE = 0.015  # seconds of computing, after which the rest is left to the next page
-_ALIKE = 4  # times as many as are wanted may have the same value, before it is looked which are the newest
-_FEW = 5_000  # passages with a text that are gathered for a list; where there are more, a walk soon finds some
+# Names of orders in a list → names of columns in the journal.
+_OF = {"llm_calls": "llms", "tool_calls": "tools"}
+# With more new rows than this, loading everything is quicker than following.
+_TOO_MANY_CHANGED = 50_000
+# Seconds after which an open session is checked again for a live process.
+_STALE = 1.0
+# Open sessions that one request checks.
+_CHECKED_OPEN = 100
+# The same where states are counted, of sessions that were never checked.
+_COUNTED_OPEN = 2_000
+# Sessions that one request searches for a text.
+_SEARCHED = 500
+# Seconds of CPU time for that search; the rest is left to the next page.
+_SEARCH_SECONDS = 0.015
+# If more than this many times the page size have the same value, only the newest of them are sorted.
+_ALIKE = 4
+# Matches of a text that are collected for a list; with more, walking the list finds some soon.
+_FEW = 5_000
 _CANDIDATES = 1_000_000
-_RARE = 64  # a value that not one session in so many has is counted one by one
-_DIGITS = b"01" + bytes(254)  # of a mask, to be read as a number
+# A value that fewer than one session in so many has is counted one by one.
+_RARE = 64
+# Translates a mask of bytes 0 and 1 into digits.
+_DIGITS = b"01" + bytes(254)
 
 
 class _Entry(NamedTuple):
-    """What is kept of a session, as the statements `catalogue` and `catalogue_of` give it."""
+    """The columns of a session: a row of the statements `catalogue` and `catalogue_of`."""
 
     session: bytes
     first_ns: int
@@ -77,37 +91,38 @@ class _Entry(NamedTuple):
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a list shows beyond what Filters say, and in which order."""
+    """The filters and the order of a list."""
 
     filters: Filters
     min_cost: int | None = None  # nano-dollars
     max_cost: int | None = None
     min_ns: int | None = None
     max_ns: int | None = None
-    errors: bool = False  # only with errors
-    tool: str | None = None  # only with a call of it
+    errors: bool = False  # only sessions with errors
+    tool: str | None = None  # only sessions that called it
     sort: str = "began"
     ascending: bool = False
 
     def without(self, dim: str) -> Wanted:
-        """The same without the filter of a dimension."""
+        """Return a copy without the filter of a dimension."""
         if dim == "tool":
             return replace(self, tool=None)
         cleared: dict[str, Any] = {dim: None}
         return replace(self, filters=self.filters._replace(**cleared))
 
     def value(self, dim: str) -> str | None:
-        """What a dimension must have; None for anything."""
-        found = self.tool if dim == "tool" else getattr(self.filters, dim)
-        return None if found is None else str(found)
+        """Return the filter of a dimension, or None."""
+        value = self.tool if dim == "tool" else getattr(self.filters, dim)
+        return None if value is None else str(value)
 
 
 @dataclass(frozen=True)
 class Page:
-    """A piece of a list."""
+    """A page of a list."""
 
     lines: list[tuple[Place, Listed]]
-    reached: tuple[Place, Listed] | None  # the last that was looked at, when the search for a text stopped there
+    # The last session that was searched, if the search for a text stopped before the end.
+    reached: tuple[Place, Listed] | None
 
 
 class SessionIndex:
@@ -126,35 +141,40 @@ class SessionIndex:
         self._began, self._last = array("q"), array("q")
         self._sums = {name: array("q") for name in _SUMS}
         self._names: list[str | None] = []
-        self._states: list[str] = []  # as they stand; of those that are open as they stood at `_looked`
-        self._unfolded: set[bytes] = set()  # sessions that may not be in the derived tables yet
-        self._looked: dict[int, float] = {}  # open sessions, and when they were looked at
+        # The state of each session; of an open one as of `_looked`.
+        self._states: list[str] = []
+        # Sessions that may not be in the derived tables yet.
+        self._unfolded: set[bytes] = set()
+        # Open sessions, and when they were checked.
+        self._looked: dict[int, float] = {}
         self._parts: list[tuple[Part, ...]] = []
         self._with: dict[Part, set[int]] = {}
-        self._leasts: dict[str, list[str]] = {}  # for the orders that were asked for
-        self._hosts: dict[bytes, str] = {}  # where sessions began, of those that this was asked of
-        self._bits: dict[Part, int] = {}  # the larger of these sets, as they were last counted
+        # Caches: sort keys by dimension, hosts by session, and the larger sets of `_with` as bits.
+        self._leasts: dict[str, list[str]] = {}
+        self._hosts: dict[bytes, str] = {}
+        self._bits: dict[Part, int] = {}
 
     # Following the journal
 
     def follow(self, project: Project) -> None:
-        """Take in what is new."""
+        """Update the index with the new rows of the journal."""
         reader = project.reader
         journal = reader.ask("select value from meta where key = 'journal'")
         newest = int(project.ask("last_seq")[0][0])
         if journal != self._journal or not 0 <= newest - self._seen <= _TOO_MANY_CHANGED:
             self._load(project)
-        if self._take_changed(project, newest) or self._has_lost(reader):  # prune has been there
+        # A session that has gone was pruned: rows of the index cannot be removed, so load again.
+        if self._take_changed(project, newest) or self._has_lost(reader):
             self._load(project)
             self._take_changed(project, newest)
-        self._look_at_open(project)
+        self._check_open(project)
         self.is_ready = True
 
     def _has_lost(self, reader: Reader) -> bool:
         return int(ask(reader, "how_many_sessions")[0][0]) < len(self._ids) - len(self._unfolded)
 
     def _load(self, project: Project) -> None:
-        """All that is folded."""
+        """Load every session of the derived tables."""
         self._forget()
         reader = project.reader
         self._journal = reader.ask("select value from meta where key = 'journal'")
@@ -182,7 +202,7 @@ class SessionIndex:
         self._parts = list(map(tuple, parts))
 
     def _take_changed(self, project: Project, newest: int) -> bool:
-        """The sessions with new rows; whether one of them has gone."""
+        """Update the sessions with new rows; return whether one of them has gone."""
         if newest <= self._seen:
             return False
         self._leasts.clear()
@@ -200,13 +220,13 @@ class SessionIndex:
         if fresh:
             parts += ask(reader, "fresh_parts")
             parts += [(session, "tag", tag) for session in fresh for tag in project.tags(session)]
-        self._put_parts(parts, anew=changed)
+        self._put_parts(parts, replaced=changed)
         self._unfolded = set(fresh)
         self._seen = newest
         return gone
 
     def _put(self, entry: _Entry) -> None:
-        """Put a session in the place it has, or at the end."""
+        """Update a session, or append a new one."""
         row = self._rows.setdefault(entry.session, len(self._ids))
         if row == len(self._ids):
             self._ids.append(entry.session)
@@ -220,18 +240,18 @@ class SessionIndex:
                 column.append(getattr(entry, name))
         else:
             self._began[row], self._last[row], self._names[row] = entry.first_ns, entry.last_ns, entry.name
-            self._stand(row, entry.state)
+            self._set_state(row, entry.state)
             for name, column in self._sums.items():
                 column[row] = getattr(entry, name)
         self._looked.pop(row, None)
         if entry.state == "open":
             self._looked[row] = 0.0
 
-    def _put_parts(self, found: Iterable[tuple[bytes, str, str]], anew: Iterable[bytes] = ()) -> None:
-        """What sessions can be found by; those of `anew` by nothing else."""
-        gathered: dict[int, set[Part]] = {self._rows[session]: set() for session in anew if session in self._rows}
+    def _put_parts(self, parts_of: Iterable[tuple[bytes, str, str]], replaced: Iterable[bytes] = ()) -> None:
+        """Add values that sessions can be filtered by; those of `replaced` sessions replace the old ones."""
+        gathered: dict[int, set[Part]] = {self._rows[session]: set() for session in replaced if session in self._rows}
         known: dict[Part, Part] = {part: part for part in self._with}
-        for session, dim, value in found:
+        for session, dim, value in parts_of:
             row = self._rows.get(session)
             if row is not None:
                 part = (dim, value)
@@ -243,7 +263,7 @@ class SessionIndex:
                 self._hold(part, row)
             self._parts[row] = tuple(parts)
 
-    def _stand(self, row: int, state: str) -> None:
+    def _set_state(self, row: int, state: str) -> None:
         if state != self._states[row]:
             self._release(("state", self._states[row]), row)
             self._hold(("state", state), row)
@@ -259,22 +279,24 @@ class SessionIndex:
         if part in self._bits:
             self._bits[part] &= ~(1 << row)
 
-    def _look_at_open(self, project: Project) -> None:
-        """How those stand that nobody has ended; of many only some at a time, the longest unseen first."""
+    def _check_open(self, project: Project) -> None:
+        """Check the state of sessions without an end; of many only some, those not checked for longest first."""
         now = time.monotonic()
         hub = os.path.exists(os.path.join(os.path.dirname(os.path.abspath(project.folder)), session_state.HUB))
         due = [row for row, at in self._looked.items() if not at or (not hub and at < now - _STALE)]
-        self._look_at(project, heapq.nsmallest(_LOOKED_AT, due, key=lambda row: (self._looked[row], -self._began[row])))
+        self._check(
+            project, heapq.nsmallest(_CHECKED_OPEN, due, key=lambda row: (self._looked[row], -self._began[row]))
+        )
 
-    def _look_at(self, project: Project, rows: Iterable[int]) -> None:
+    def _check(self, project: Project, rows: Iterable[int]) -> None:
         for row in rows:
-            self._stand(row, project.standing(self._ids[row]).state)
+            self._set_state(row, project.standing(self._ids[row]).state)
             self._looked[row] = time.monotonic()
 
     # Answering
 
     def page(self, project: Project, wanted: Wanted, before: Place | None, many: int) -> Page:
-        """The first lines after a place."""
+        """Return the first sessions after a place."""
         holders, check = self._with_text(project, wanted, most=_FEW)
         column = self._column(project, wanted.sort)
         chosen = self._chosen(wanted, holders)
@@ -282,62 +304,62 @@ class SessionIndex:
             chosen = self._after(chosen, column, before, project.rank, ascending=wanted.ascending)
         if not check:
             rows = self._first(chosen, column, many, ascending=wanted.ascending)
-            return Page([self._told(project, column, row) for row in rows], None)
-        rows = self._first(chosen, column, _CHECKED, ascending=wanted.ascending)
-        found, reached = self._checked(project, wanted.filters.text or "", rows, many)
-        stopped = reached < len(chosen) and len(found) < many
+            return Page([self._line(project, column, row) for row in rows], None)
+        rows = self._first(chosen, column, _SEARCHED, ascending=wanted.ascending)
+        matches, reached = self._search(project, wanted.filters.text or "", rows, many)
+        stopped = reached < len(chosen) and len(matches) < many
         return Page(
-            [self._told(project, column, row) for row in found],
-            self._told(project, column, rows[reached - 1]) if stopped else None,
+            [self._line(project, column, row) for row in matches],
+            self._line(project, column, rows[reached - 1]) if stopped else None,
         )
 
-    def _checked(self, project: Project, text: str, rows: Sequence[int], many: int) -> tuple[list[int], int]:
-        """Those of some rows in which a text is found, and how many were looked at before the time was over."""
-        until = time.thread_time() + _PATIENCE
-        found: list[int] = []
+    def _search(self, project: Project, text: str, rows: Sequence[int], many: int) -> tuple[list[int], int]:
+        """Return the rows whose sessions contain a text, and how many were searched in the time limit."""
+        until = time.thread_time() + _SEARCH_SECONDS
+        matches: list[int] = []
         for number, row in enumerate(rows):
-            if len(found) == many or (number and time.thread_time() > until):
-                return found, number
+            if len(matches) == many or (number and time.thread_time() > until):
+                return matches, number
             if project.index().has(self._ids[row], text):
-                found.append(row)
-        return found, len(rows)
+                matches.append(row)
+        return matches, len(rows)
 
     def place(self, project: Project, session: bytes, sort: str) -> Place | None:
-        """Where a session stands in an order."""
+        """Return the place of a session in an order."""
         row = self._rows.get(session)
         return None if row is None else (self._column(project, sort)[row], self._began[row], -project.rank, row)
 
     def chosen(self, chosen: Chosen) -> Sequence[int]:
-        """The rows of the sessions that figures are about, as report.sql chooses them."""
+        """Return the rows of the sessions that report.sql would choose."""
         everything = analytics.Chosen()
         since = None if chosen.since == everything.since else chosen.since
         until = None if chosen.until == everything.until else chosen.until
         return self._chosen(Wanted(Filters(tag=chosen.tag, since=since, until=until)), None)
 
     def values(self, name: str, rows: Sequence[int]) -> Sequence[Any]:
-        """What stands in some rows of a column: `began`, `seconds` (in nanoseconds) or one of the sums."""
+        """Return rows of a column: `began`, `seconds` (in nanoseconds) or one of the sums."""
         column = self._plain(name) if name in ("began", "seconds") else self._sums[name]
         return column if isinstance(rows, range) else list(map(column.__getitem__, rows))
 
     def states(self, project: Project, rows: Sequence[int]) -> list[str]:
-        """How the sessions of some rows stand."""
+        """Return the states of the sessions in some rows."""
         unseen = (row for row, at in self._looked.items() if not at)
-        self._look_at(project, list(islice(unseen, _COUNTED_OPEN)))
+        self._check(project, list(islice(unseen, _COUNTED_OPEN)))
         return list(map(self._states.__getitem__, rows))
 
     def counts(self, project: Project, wanted: Wanted) -> tuple[dict[str, Counter[str]], int, bool]:
-        """How many sessions each value has under the other filters, how many pass all, and whether exactly."""
+        """Count each value under the other filters and the matches of all; return whether this is exact, too."""
         holders, check = self._with_text(project, wanted, most=_CANDIDATES)
         whole = self._chosen(wanted, holders)
         free = [dim for dim in DIMS if wanted.value(dim) is None]
-        found = self._count(whole, free)
+        counts = self._count(whole, free)
         for dim in DIMS:
             if dim not in free:
-                found |= self._count(self._chosen(wanted.without(dim), holders), [dim])
-        return found, len(whole), not check
+                counts |= self._count(self._chosen(wanted.without(dim), holders), [dim])
+        return counts, len(whole), not check
 
     def _chosen(self, wanted: Wanted, holders: set[int] | None) -> Sequence[int]:
-        """The rows that pass every filter; `holders`: those that have the words of the text."""
+        """Return the rows that match every filter; `holders`: those that match the text."""
         filters = wanted.filters
         sets = [self._with.get((dim, value), set()) for dim in DIMS if (value := wanted.value(dim)) is not None]
         sets += [] if holders is None else [holders]
@@ -356,23 +378,24 @@ class SessionIndex:
         return chosen
 
     def _with_text(self, project: Project, wanted: Wanted, *, most: int) -> tuple[set[int] | None, bool]:
-        """Those with all words of the text somewhere (None: too many), and whether it must be looked where exactly."""
+        """Return the rows that may match the text (None: too many), and whether each must still be searched."""
         if wanted.filters.text is None:
             return None, False
-        found, exact = project.index().candidates(wanted.filters.text, most)
-        if found is None:
+        candidates, exact = project.index().candidates(wanted.filters.text, most)
+        if candidates is None:
             return None, True
-        rows: set[Any] = set(map(self._rows.get, found))
-        rows.discard(None)  # of sessions that are not here any more
+        rows: set[Any] = set(map(self._rows.get, candidates))
+        # Sessions that were pruned after they were indexed.
+        rows.discard(None)
         return rows, not exact
 
     def _count(self, rows: Sequence[int], dims: Sequence[str]) -> dict[str, Counter[str]]:
-        found: dict[str, Counter[str]] = {dim: Counter() for dim in dims}
+        counts: dict[str, Counter[str]] = {dim: Counter() for dim in dims}
         is_whole = len(rows) == len(self._ids)
         mask = _mask(() if is_whole else rows, len(self._ids))
         bits = _bits(mask)
         for part, holders in self._with.items():
-            if part[0] not in found:
+            if part[0] not in counts:
                 continue
             if is_whole:
                 many = len(holders)
@@ -381,14 +404,14 @@ class SessionIndex:
             else:
                 many = (self._bits_of(part, holders) & bits).bit_count()
             if many:
-                found[part[0]][part[1]] = many
-        return found
+                counts[part[0]][part[1]] = many
+        return counts
 
     def _bits_of(self, part: Part, holders: set[int]) -> int:
-        found = self._bits.get(part)
-        if found is None:
-            found = self._bits[part] = _bits(_mask(holders, len(self._ids)))
-        return found
+        bits = self._bits.get(part)
+        if bits is None:
+            bits = self._bits[part] = _bits(_mask(holders, len(self._ids)))
+        return bits
 
     def _column(self, project: Project, sort: str) -> Sequence[Any]:
         if sort == "name":
@@ -412,29 +435,29 @@ class SessionIndex:
         return self._sums[_OF.get(name, name)]
 
     def _learn_hosts(self, project: Project) -> None:
-        """A session stays where it began: each is asked once."""
+        """Look up the hosts of new sessions; a session never moves, so each is looked up once."""
         if len(self._hosts) == len(self._ids):
             return
         unknown = [session for session in self._ids if session not in self._hosts]
-        found = ask(project.reader, "hosts", ids=encode.dumps([session.hex() for session in unknown]).decode())
+        hosts = ask(project.reader, "hosts", ids=encode.dumps([session.hex() for session in unknown]).decode())
         self._hosts.update(dict.fromkeys(unknown, ""))
-        self._hosts.update((session, str(host or "").casefold()) for session, host in found if session in self._rows)
+        self._hosts.update((session, str(host or "").casefold()) for session, host in hosts if session in self._rows)
 
     def _least(self, dim: str) -> list[str]:
-        """Of each session's values of a dimension the first in the alphabet."""
-        found = self._leasts.get(dim)
-        if found is None:
-            found = self._leasts[dim] = [""] * len(self._ids)
+        """Return each session's alphabetically first value of a dimension."""
+        words = self._leasts.get(dim)
+        if words is None:
+            words = self._leasts[dim] = [""] * len(self._ids)
             named = sorted(((part[1].casefold(), part) for part in self._with if part[0] == dim), reverse=True)
             for word, part in named:
                 for row in self._with[part]:
-                    found[row] = word
-        return found
+                    words[row] = word
+        return words
 
     def _after(
         self, rows: Sequence[int], column: Sequence[Any], before: Place, rank: int, *, ascending: bool
     ) -> list[int]:
-        """The rows that come after a place."""
+        """Return the rows that come after a place."""
         value, own, began = before[0], -rank, self._began
         later = [row for row in rows if column[row] == value and (began[row], own, row) < before[1:]]
         if ascending:
@@ -442,26 +465,27 @@ class SessionIndex:
         return later + [row for row in rows if column[row] < value]
 
     def _first(self, rows: Sequence[int], column: Sequence[Any], many: int, *, ascending: bool) -> list[int]:
-        """The first rows of an order; among equals the newest session comes first."""
+        """Return the first rows of an order; of equal values, the newest session comes first."""
         if not rows:
             return []
         values = column if isinstance(rows, range) else [column[row] for row in rows]
         pick = heapq.nsmallest if ascending else heapq.nlargest
-        # Rows are in the order in which they began, mostly: the heap has less to do when the best come first.
+        # Rows are mostly in the order of their start, and a heap is quicker if the best values come first.
         edge = pick(many, values if ascending else reversed(values))[-1]
         if ascending:
-            found = [row for row, value in zip(rows, values, strict=True) if value <= edge]
+            chosen = [row for row, value in zip(rows, values, strict=True) if value <= edge]
         else:
-            found = [row for row, value in zip(rows, values, strict=True) if value >= edge]
+            chosen = [row for row, value in zip(rows, values, strict=True) if value >= edge]
         began = self._began
-        if len(found) > _ALIKE * many:  # most of them lie on the edge: only the newest of these are wanted
-            newest = heapq.nlargest(many, [began[row] for row in reversed(found) if column[row] == edge])[-1]
-            found = [row for row in found if began[row] >= newest or column[row] != edge]
-        found.sort(key=lambda row: (began[row], row), reverse=True)
-        found.sort(key=column.__getitem__, reverse=not ascending)
-        return found[:many]
+        # Most of them have the value of the edge: keep only the newest of these.
+        if len(chosen) > _ALIKE * many:
+            newest = heapq.nlargest(many, [began[row] for row in reversed(chosen) if column[row] == edge])[-1]
+            chosen = [row for row in chosen if began[row] >= newest or column[row] != edge]
+        chosen.sort(key=lambda row: (began[row], row), reverse=True)
+        chosen.sort(key=column.__getitem__, reverse=not ascending)
+        return chosen[:many]
 
-    def _told(self, project: Project, column: Sequence[Any], row: int) -> tuple[Place, Listed]:
+    def _line(self, project: Project, column: Sequence[Any], row: int) -> tuple[Place, Listed]:
         sums = (self._sums[name][row] for name in _LISTED)
         place = (column[row], self._began[row], -project.rank, row)
         listed = Listed(
@@ -471,7 +495,7 @@ class SessionIndex:
 
 
 def _mask(rows: Iterable[int], many: int) -> bytearray:
-    """A byte for each of so many rows: 1 for those that are meant."""
+    """Return a byte for each row: 1 for the chosen ones."""
     mask = bytearray(many)
     for row in rows:
         mask[row] = 1
@@ -479,7 +503,7 @@ def _mask(rows: Iterable[int], many: int) -> bytearray:
 
 
 def _bits(mask: bytearray) -> int:
-    """The same as bits of one number, the first row the lowest: what two have in common is counted at once."""
+    """Return a mask as the bits of one number, so that common rows are counted by one `&`."""
     return int(mask[::-1].translate(_DIGITS) or b"0", 2)
 
 
@@ -492,7 +516,7 @@ def _between(rows: Sequence[int], column: Sequence[int], least: int | None, most
 
 
 def _entry(project: Project, session: bytes) -> _Entry:
-    """Return what is kept of a session with rows that are not folded yet."""
+    """Return the columns of a session with rows that are not in the derived tables yet."""
     seen = project.snapshot(session)
     figures, stands = seen.totals, seen.standing
     sums = {name: getattr(figures, name) for name in _SUMS}
@@ -501,7 +525,7 @@ def _entry(project: Project, session: bytes) -> _Entry:
 
 
 def merged(pages: Sequence[Page], *, ascending: bool) -> tuple[list[Listed], Listed | None]:
-    """The lines of several projects in one order, as far as all of them were looked through; where that stopped."""
+    """Merge the pages of projects up to the first place where a search stopped; return that place, too."""
     lines = [_Line(*place, listed, is_end=False) for page in pages for place, listed in page.lines]
     lines += [_Line(*page.reached[0], page.reached[1], is_end=True) for page in pages if page.reached is not None]
     lines.sort(key=lambda line: (line.began_ns, line.rank, line.row, not line.is_end), reverse=True)
@@ -513,7 +537,7 @@ def merged(pages: Sequence[Page], *, ascending: bool) -> tuple[list[Listed], Lis
 
 
 class _Line(NamedTuple):
-    """A line of one project's list, and where it stands; `is_end`: the search for a text stopped there."""
+    """A line of one project's list and its place; `is_end`: the search for a text stopped there."""
 
     value: Any
     began_ns: int

@@ -19,34 +19,34 @@ if TYPE_CHECKING:
     Identity = tuple[bytes, int]
 
     class Readable(Protocol):
-        """Rows of many projects, to be looked at; `project` None is each of them, for what one person reads."""
+        """Reads of the rows of many projects; `project` None means all of them, for a user's own home."""
 
         def sessions(
             self, project: str | None, filters: Filters, *, before: str | None, limit: int, **bounds: Any
         ) -> tuple[list[Facts], str | None]:
-            """Sessions in an order, the newest first if nothing is said, and after which one the next page begins.
+            """Return a page of sessions, by default the newest first, and the id after which the next page begins.
 
-            A page in which a text was looked for may be short of sessions, and not the last.  `bounds` are those of
-            catalogue.Wanted.
+            In a search for text, a page may have fewer sessions than `limit` and still not be the last.  `bounds` are
+            the fields of session_index.Wanted.
             """
 
         def unsearched(self, project: str | None) -> int:
-            """How many rows a search for text does not see yet."""
+            """Return how many rows are not in the full-text index yet."""
 
         def facets(self, project: str | None, only: str | None, filters: Filters, **bounds: Any) -> Facts:
-            """How many sessions each value of each filter has under the others; `only`: the project that is chosen."""
+            """Count the sessions of each filter's values under the other filters; `only`: the chosen project."""
 
         def find(self, project: str | None, ident: str) -> str:
-            """The id of the session that `last` or the beginning of an id names; NotFound or Ambiguous."""
+            """Return the id of a session named by `last` or the beginning of its id; else NotFound or Ambiguous."""
 
         def session(self, project: str | None, session: bytes) -> Facts | None:
-            """One session and its figures."""
+            """Return a session and its figures."""
 
         def stats(self, project: str | None, session: bytes) -> Facts | None:
-            """One session as AgentOps' stats."""
+            """Return a session as AgentOps' stats."""
 
         def document(self, project: str | None, session: bytes, *, most: int) -> Facts | None:
-            """One session as AgentOps' export; TooMany when it has more events than that."""
+            """Return a session as AgentOps' export; TooMany if it has more rows than `most`."""
 
         def events(
             self,
@@ -58,75 +58,75 @@ if TYPE_CHECKING:
             kind: str | None = None,
             text: str | None = None,
         ) -> Facts | None:
-            """A page of a session's events, in the order they came in."""
+            """Return a page of a session's events, in the order in which they arrived."""
 
         def event(self, project: str | None, session: bytes, seq: int) -> Facts | None:
-            """One event in full."""
+            """Return one event in full."""
 
         def previews(self, project: str | None, session: bytes, *, seqs: Sequence[int]) -> Facts | None:
-            """What events were given, on a line each; some may be missing where there is very much of it."""
+            """Return the input of events, a line each; some may be missing if there is very much of it."""
 
         def timeline(self, project: str | None, session: bytes, *, after: int, limit: int) -> Facts | None:
-            """A page of a session's events in columns."""
+            """Return a page of a session's events in columns."""
 
         def attachment(self, project: str, digest: str) -> tuple[str, str] | None:
-            """The path and the kind of a blob that is here."""
+            """Return the path and the media type of a blob; None if it is not here."""
 
         def analytics(self, project: str | None, by: str | None, chosen: Chosen, *, limit: int) -> Facts:
-            """Figures across sessions."""
+            """Return figures across sessions."""
 
         def daily(self, project: str | None, chosen: Chosen, tz: str | None) -> Facts:
-            """Sessions by the day they began."""
+            """Return figures by the day on which sessions started."""
 
         def distributions(self, project: str | None, chosen: Chosen) -> Facts:
-            """Sessions by how long they took, and by what they cost."""
+            """Return histograms of the duration and the cost of sessions."""
 
         def compare(self, project: str | None, a: bytes, b: bytes) -> Facts | None:
-            """Two sessions side by side; None when one is not here."""
+            """Compare two sessions; None if one does not exist."""
 
         def write(self, project: str | None, session: bytes, form: str, file: BinaryIO, *, most: int) -> bool:
-            """Write a session to a file in one of export's formats; False when it is not here."""
+            """Write a session to a file in one of export's formats; False if it does not exist."""
 
         def newest(self, project: str | None, session: bytes | None) -> Facts:
-            """How far the rows go: another answer means that there are new ones, or that a session stands otherwise."""
+            """Return the last seq and a session's state: a different result means that something changed."""
 
         def warm(self, project: str | None) -> None:
-            """Get ready to be asked."""
+            """Prepare for the first request."""
 
         def close(self) -> None:
-            """Let go of everything."""
+            """Close all files."""
 
     class Store(Readable, Protocol):
-        """The same, taken in from others: a hub's."""
+        """A store that a hub also writes to."""
 
         def migrate(self, project: str) -> None:
-            """Make a project ready to take rows; one that is ready stays as it is."""
+            """Create or migrate a project, so that it can store rows."""
 
         def ingest(self, project: str, batch: Batch, *, refused: dict[int, str], by: str, key: str) -> tuple[Ack, int]:
-            """Store what is new of a batch, safe from a power cut; Apart when the row before it is not here."""
+            """Store the new rows of a batch, safe from a power cut; Apart if the row before it is missing."""
 
         def figures(self, project: str, sessions: Sequence[bytes]) -> dict[bytes, Facts]:
-            """Rows, digest and totals of sessions, for whoever wants to compare."""
+            """Return rows, digest and totals of sessions, for comparison with those of a sender."""
 
         def missing(
-            self, project: str, found: Sequence[tuple[bytes, int, int]]
+            self, project: str, identities: Sequence[tuple[bytes, int, int]]
         ) -> tuple[list[Identity], list[Identity]]:
-            """Which rows are not here, and which have another checksum."""
+            """Return the rows that are missing, and those with another checksum."""
 
         def missing_blobs(self, project: str, digests: Sequence[str]) -> tuple[list[str], int]:
-            """Which blobs are not here whole, and how many of these were looked at."""
+            """Return the blobs that are missing or damaged, and how many of `digests` were checked."""
 
         def keeps(self, project: str, seq: int, id: bytes) -> bool | None:
-            """Whether the row that once was the newest is still here; None when that cannot be told."""
+            """Return whether a row that once was the newest is still here; None if that is unknown."""
 
         def held(self, project: str, journals: Sequence[str]) -> tuple[list[Range], list[tuple[int, bytes, int]]]:
-            """What came in from a journal under all its names: ranges, and rows that batches ended with."""
+            """Return what arrived from a journal under all its names: ranges, and the last rows of batches."""
 
         def delete(self, project: str, session: bytes) -> bool:
-            """Take a session out for good: rows of it that are sent again are not stored; False when it is not here."""
+            """Delete a session, so that its rows are refused when sent again; False if it does not exist."""
 
         def blob(self, project: str, digest: str) -> tuple[int, bool]:
-            """How many bytes of a blob are here, and whether that is all of it."""
+            """Return how many bytes of a blob are here, and whether it is complete."""
 
         def add_to_blob(self, project: str, digest: str, at: int, total: int, piece: bytes) -> int:
-            """Put a piece where it belongs; how many bytes are here then.  Misplaced, or Garbled."""
+            """Append a piece to a blob, and return its bytes so far; Misplaced or Garbled if that fails."""

@@ -1,4 +1,4 @@
-"""What senders ask of a hub: batches of rows and pieces of blobs to be taken in, and proof of what is here."""
+"""The API of senders: store batches of rows and pieces of blobs, and prove what is stored."""
 
 from __future__ import annotations
 
@@ -34,11 +34,12 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-_IN_MEMORY = 64 << 10  # bytes of a body that goes by way of a file
+# Bytes of a body that stay in memory when the others fill it; the rest goes to a file.
+_IN_MEMORY = 64 << 10
 
 
 class SyncApi:
-    """Answers to senders."""
+    """Handlers of the endpoints for senders."""
 
     def __init__(self, service: Service, shares: Shares) -> None:
         self._shares = shares
@@ -47,7 +48,7 @@ class SyncApi:
         self._note_refusal = service.note_refusal
 
     async def hello(self, call: Call) -> Response:
-        """Who the hub is, and whether it still holds what a sender saw there last."""
+        """Return the hub's id and limits, and whether it still has the row that a sender last saw there."""
         facts = {
             "project": call.project,
             "encodings": request_body.encodings(),
@@ -56,32 +57,32 @@ class SyncApi:
             "proves": ["rows", "blobs", "held"],
             "time_ns": clock.now_ns(),
         }
-        if call.asked("id") is not None:
-            id = _parsed(_id, call.asked("id"), "id is an id of 32 hex digits")
+        if call.param("id") is not None:
+            id = _parsed(_id, call.param("id"), "invalid id: expected 32 hex digits")
             seq = call.number("seq", 0, most=1 << 62)
             facts["kept"] = await self._read(self._store.keeps, call.owner, seq, id)
         return self._answer(facts)
 
     async def rows(self, call: Call) -> Response:
-        """Take in a batch."""
+        """Store a batch."""
         assert self._keys is not None
         encoding = _encoding(call.request)
         async with self._body(call.request, self._limits.body) as body:
-            told = await self._write(call.owner, self._take, call, body, encoding, self._keys.hub)
-        return self._answer(told)
+            facts = await self._write(call.owner, self._store_batch, call, body, encoding, self._keys.hub)
+        return self._answer(facts)
 
-    def _take(self, call: Call, body: IO[bytes], encoding: str, hub: str) -> Facts:
-        """In a thread: a body becomes rows in the journal."""
+    def _store_batch(self, call: Call, body: IO[bytes], encoding: str, hub: str) -> Facts:
+        """Store the rows of a body; runs in a thread."""
         lines = request_body.lines(body.read(), encoding, self._limits)
         header, columns = next(lines, b""), next(lines, b"")
-        if len(header) > bundle.MOST_HEADER or len(columns) > self._limits.told:
-            most = f"{bundle.MOST_HEADER} bytes, or its columns more than {self._limits.told}"
+        if len(header) > bundle.MOST_HEADER or len(columns) > self._limits.columns:
+            most = f"{bundle.MOST_HEADER} bytes, or its columns more than {self._limits.columns}"
             raise request_body.TooLarge(f"the header of a batch has more than {most}")
         bundle.check_header(header)
         _check_format(header)
         batch, refused = bundle.unpack(chain([header, columns], lines))
         if next(lines, None) is not None:
-            raise BundleError("something follows the rows")
+            raise BundleError("the batch is followed by other data")
         validation.check(batch)
         batch = validation.admit(batch, refused)
         ack, gone = self._store.ingest(call.owner, batch, refused=refused, by=hub, key=call.key)
@@ -96,16 +97,16 @@ class SyncApi:
         }
 
     async def blob(self, call: Call) -> Response:
-        """How much of a blob is here."""
+        """Return how many bytes of a blob are here, in headers."""
         here, whole = await self._read(self._store.blob, call.owner, digest_in(call.request))
         return Response(headers={"Upload-Offset": str(here), "Upload-Complete": "?1" if whole else "?0"})
 
     async def add_to_blob(self, call: Call) -> Response:
-        """The next piece of a blob."""
+        """Append a piece to a blob."""
         digest = digest_in(call.request)
         at, total = (_length(call.request, name) for name in ("upload-offset", "upload-length"))
         if total > self._limits.blob:
-            raise HttpError(413, f"a blob may have {self._limits.blob} bytes")
+            raise HttpError(413, f"the blob is too large: at most {self._limits.blob} bytes")
         async with self._body(call.request, self._limits.body) as piece:
 
             def add() -> int:
@@ -118,25 +119,25 @@ class SyncApi:
     # Proof
 
     async def figures(self, call: Call) -> Response:
-        """What is here of sessions."""
+        """Return rows, digest and totals of sessions."""
         sessions = await self._things(call.request, "sessions", _id, MOST_SESSIONS, '"32 hex digits"')
         figures = await self._read(self._store.figures, call.owner, sessions)
-        return self._answer({"sessions": {session.hex(): told for session, told in figures.items()}})
+        return self._answer({"sessions": {session.hex(): facts for session, facts in figures.items()}})
 
     async def missing(self, call: Call) -> Response:
-        """Which rows are not here."""
+        """Return which rows are missing, or have other contents."""
         identities = await self._things(call.request, "rows", _identity, MOST_ROWS, '["id in hex", phase, sum]')
         missing, other = await self._read(self._store.missing, call.owner, identities)
         return self._answer({"missing": _named(missing), "other": _named(other)})
 
     async def missing_blobs(self, call: Call) -> Response:
-        """Which blobs are not here whole."""
+        """Return which blobs are missing or damaged."""
         digests = await self._things(call.request, "blobs", _digest, MOST_BLOBS, '"64 hex digits"')
         missing, looked_at = await self._read(self._store.missing_blobs, call.owner, digests)
         return self._answer({"missing": missing, "looked_at": looked_at})
 
     async def held(self, call: Call) -> Response:
-        """What came in from a journal."""
+        """Return what arrived from a journal."""
         journals = await self._things(call.request, "journals", _journal, MOST_NAMES, '"32 hex digits"')
         ranges, marks = await self._read(self._store.held, call.owner, journals)
         return self._answer(apart(ranges, marks))
@@ -144,63 +145,65 @@ class SyncApi:
     async def _things(
         self, request: Request, name: str, parse: Callable[[Any], T], most: int, example: str
     ) -> Sequence[T]:
-        """The things that a question names, each as `parse` makes of it."""
-        asked = await self._asked(request)
+        """Return the items of the list `name` in the body, each parsed."""
+        document = await self._document(request)
         try:
-            things = [parse(each) for each in asked[name]]
+            things = [parse(each) for each in document[name]]
         except (KeyError, TypeError, ValueError) as error:
-            raise HttpError(400, f'expected {{"{name}": [{example}, …]}}') from error
+            raise HttpError(400, f'invalid body: expected {{"{name}": [{example}, …]}}') from error
         if len(things) > most:
-            raise HttpError(413, f"no more than {most} {name} at once")
+            raise HttpError(413, f"too many {name}: at most {most} in one request")
         return things
 
     # Bodies
 
     @asynccontextmanager
     async def _body(self, request: Request, most: int) -> AsyncIterator[IO[bytes]]:
-        """The body as it came, all of it: in memory, or in a file where slow lines have filled that."""
-        told = request.headers.get("content-length", "")
-        if not (told.isascii() and told.isdigit()) or "transfer-encoding" in request.headers:  # which would count
-            raise HttpError(411, "say how long the body is: Content-Length", headers=CLOSE)
-        size = int(told[:18])
+        """Read the whole body, and yield it: in memory, or in a file if other bodies fill the memory."""
+        length = request.headers.get("content-length", "")
+        # Transfer-Encoding would override Content-Length, and the size would be unknown.
+        if not (length.isascii() and length.isdigit()) or "transfer-encoding" in request.headers:
+            raise HttpError(411, "missing Content-Length: send the length of the body", headers=CLOSE)
+        size = int(length[:18])
         if size > most:
             await request_body.discard(request.stream(), 8 * self._limits.body)
-            raise HttpError(413, f"this body may have {most} bytes, and has {size}", headers=CLOSE)
+            raise HttpError(413, f"the body is too large: {size} bytes, at most {most}", headers=CLOSE)
         with self._shares.body(size) as fits, SpooledTemporaryFile(size if fits else _IN_MEMORY) as file:
             try:
                 await request_body.read(request.stream(), file.write, self._limits)
             except OSError as error:
                 self._note_refusal()
-                raise Unavailable("there is no room here for a body", error) from error
+                raise Unavailable("no room for the body of the request", error) from error
             file.seek(0)
             yield cast("IO[bytes]", file)
 
-    async def _asked(self, request: Request) -> Any:
-        """The JSON of a small request."""
+    async def _document(self, request: Request) -> Any:
+        """Return the JSON of a small body."""
         limits = replace(self._limits, inflated=self._limits.question)
         async with self._body(request, limits.question) as body:
             plain = request_body.whole(body.read(), _encoding(request), limits)
         try:
             return encode.loads(plain)
         except ValueError as error:
-            raise HttpError(400, f"the body is no JSON: {error}") from error
+            raise HttpError(400, f"invalid body: expected JSON, got {error}") from error
 
 
 def _check_format(header: bytes) -> None:
-    """Whoever speaks another format is told so; what is no header at all is found out later."""
+    """Refuse a batch of another format; a header without a format fails later."""
     try:
-        told = encode.loads(header)["localops"]
+        version = encode.loads(header)["localops"]
     except (ValueError, TypeError, KeyError):
         return
-    if isinstance(told, int) and told != bundle.WIRE:
-        raise HttpError(426, f"this is format {told}; format {bundle.WIRE} is known here: one side must be upgraded")
+    if isinstance(version, int) and version != bundle.WIRE:
+        raise HttpError(426, f"invalid format: expected {bundle.WIRE}, got {version}; upgrade the older side")
 
 
 def _piece(body: bytes, encoding: str, limits: Limits) -> bytes:
-    """A piece of a blob, unpacked; offsets and lengths are those of the blob itself."""
+    """Return a decompressed piece of a blob; offsets and lengths are those of the blob itself."""
     try:
         return request_body.whole(body, encoding, limits)
-    except BundleError as error:  # no word about rows: the sender asks what is here, and sends it again
+    # Not 400, which is about rows: on 422 the sender asks what is here, and sends the piece again.
+    except BundleError as error:
         raise HttpError(422, str(error)) from error
 
 
@@ -211,7 +214,7 @@ def _encoding(request: Request) -> str:
 def _length(request: Request, name: str) -> int:
     text = request.headers.get(name, "")
     if not (text.isascii() and text.isdigit()) or len(text) > 18:
-        raise HttpError(400, f"the header {name} is a number of bytes")
+        raise HttpError(400, f"invalid header {name}: expected a number of bytes")
     return int(text)
 
 
@@ -233,18 +236,18 @@ def _journal(text: str) -> str:
 
 
 def _id(text: str) -> bytes:
-    found = bytes.fromhex(text)
-    if len(found) != 16:
+    id = bytes.fromhex(text)
+    if len(id) != 16:
         raise ValueError(text)
-    return found
+    return id
 
 
-def _identity(told: Any) -> tuple[bytes, int, int]:
-    id, phase, total = told
+def _identity(value: Any) -> tuple[bytes, int, int]:
+    id, phase, total = value
     if type(phase) is not int or phase not in (DONE, OPEN) or type(total) is not int:
-        raise ValueError(told)
+        raise ValueError(value)
     return _id(id), phase, total
 
 
-def _named(found: Sequence[tuple[bytes, int]]) -> list[list[object]]:
-    return [[id.hex(), phase] for id, phase in found]
+def _named(identities: Sequence[tuple[bytes, int]]) -> list[list[object]]:
+    return [[id.hex(), phase] for id, phase in identities]

@@ -1,4 +1,4 @@
-"""A store, asked from threads so that nobody waits for anybody else, and what it says as JSON."""
+"""Threads that call the store, so that no request waits for another, and responses as JSON."""
 
 from __future__ import annotations
 
@@ -24,29 +24,33 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 _READ_THREADS, _WRITE_THREADS = 8, 4
-_REFUSED = 900.0  # seconds that a refusal for want of room is reported, unless something is stored
-_LARGE_AT_ONCE = 2  # answers that are in memory whole while they are made
+# Seconds for which `/health` reports a failed write, unless a later one succeeds.
+_REFUSED = 900.0
+# Responses that are built in memory at a time.
+_LARGE_AT_ONCE = 2
 
 
 class Service:
-    """The one behind all endpoints."""
+    """What all endpoints share: the store in threads, the keys and the limits."""
 
     def __init__(self, store: Store, keys: Keys | None, limits: Limits, root: str = "") -> None:
         self.store, self.keys, self.limits = store, keys, limits
-        self.root = root  # the path of a proxy below which the server is, which every address that is given out needs
+        # The path below which a proxy serves us; every link in a response begins with it.
+        self.root = root
         self.large = asyncio.Semaphore(_LARGE_AT_ONCE)
         self._readers = ThreadPoolExecutor(_READ_THREADS, "read")
         self._writers = ThreadPoolExecutor(_WRITE_THREADS, "write")
         self._turns: dict[str, asyncio.Lock] = {}
-        self._refused: dict[str, float] = {}  # when nothing could be stored last, for each project; "": bodies
+        # When a write failed last, by project; "" for bodies of requests.
+        self._refused: dict[str, float] = {}
 
     async def read(self, work: Callable[..., T], *arguments: Any, **options: Any) -> T:
-        """Ask the store, in a thread."""
+        """Run `work` in a thread for reads."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._readers, lambda: work(*arguments, **options))
 
     async def write(self, project: str, work: Callable[..., T], *arguments: Any, **options: Any) -> T:
-        """Run `work` in a thread; one at a time for a project, so that nobody waits in a thread for the journal."""
+        """Run `work` in a thread; one at a time for a project, so that no thread blocks waiting for a journal."""
         loop = asyncio.get_running_loop()
         async with self._turns.setdefault(project, asyncio.Lock()):
             try:
@@ -59,31 +63,31 @@ class Service:
         return result
 
     def note_refusal(self, project: str = "") -> None:
-        """Remember that something could not be stored: a small file may fit where a batch does not."""
+        """Remember that a write failed: `/health` writes a small file, which may still fit on the disk."""
         self._refused[project] = time.monotonic()
 
     def refused_lately(self) -> bool:
-        """Return whether something could not be stored within the last minutes, and nothing was stored since."""
+        """Return whether a write failed in the last minutes, and none succeeded since."""
         return any(time.monotonic() - when < _REFUSED for when in list(self._refused.values()))
 
     def soon(self, work: Callable[..., object], *arguments: Any) -> None:
-        """Let a thread do something that nobody waits for; what goes wrong is said when somebody asks for it."""
+        """Run `work` in a thread without waiting; the request that needs its result reports a failure."""
         self._readers.submit(work, *arguments)
 
     def answer(
-        self, told: Mapping[str, object], status: int = 200, headers: Mapping[str, str] | None = None
+        self, facts: Mapping[str, object], status: int = 200, headers: Mapping[str, str] | None = None
     ) -> Response:
-        """An answer of ours: it says which hub it is from."""
+        """Return a JSON response that names the hub."""
         signed = {"localops": bundle.WIRE, **({"hub": self.keys.hub} if self.keys else {})}
-        return json({**signed, **told}, status, headers)
+        return json({**signed, **facts}, status, headers)
 
     def close(self) -> None:
-        """Finish what runs, begin nothing more, and let go of the store."""
+        """Let running work finish, cancel the rest, and close the store."""
         self._readers.shutdown(cancel_futures=True)
         self._writers.shutdown(cancel_futures=True)
         self.store.close()
 
 
-def json(told: Mapping[str, object], status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """Facts as JSON that nobody keeps a copy of."""
-    return Response(encode.dumps(told), status, {"Cache-Control": "no-store", **(headers or {})}, "application/json")
+def json(facts: Mapping[str, object], status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """Return a JSON response that is not cached."""
+    return Response(encode.dumps(facts), status, {"Cache-Control": "no-store", **(headers or {})}, "application/json")

@@ -1,7 +1,7 @@
-"""A session's events in columns: small enough to send, and quick enough to draw, a hundred thousand of them.
+"""A session's events in columns, small enough to send and draw a hundred thousand of them.
 
-An event goes by the seq of its first row: where it began, which never changes and lies before whatever happens in it.
-Pages follow the rows; an operation that ends in a later page than it began in is told again, under the same seq.
+An event is named by the seq of its first row, which never changes and is smaller than that of every event inside it.
+Pages follow the rows; an operation that ends on a later page is sent there again, under the same seq.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     Row = tuple[Any, ...]
 
-_HIDDEN = frozenset((*rows.BOOKS, "agent"))  # rows that are no event on a time line
+# Kinds of rows that are not events of a timeline.
+_HIDDEN = frozenset((*rows.BOOKS, "agent"))
 _COLUMNS = "seq id phase kind name parent agent at start end model given made cost failed other".split()
 _SEQ, _ID, _PHASE, _KIND, _PARENT, _COST, _FAILED, _OTHER = map(
     _COLUMNS.index, "seq id phase kind parent cost failed other".split()
@@ -31,15 +32,15 @@ _SEQ, _ID, _PHASE, _KIND, _PARENT, _COST, _FAILED, _OTHER = map(
 
 
 def page(reader: Reader, session: Snapshot, *, after: int, limit: int) -> Facts:
-    """The events whose rows come after a seq, and where to go on; and what later rows say of events.
+    """Return the events of the rows after a seq, and the seq after which the next page begins.
 
-    `later` is what later prices add to calls, `later_failed` the events that failed after they were recorded.
+    `later` has the amounts that later prices add to calls, `later_failed` events that failed after they were recorded.
     """
-    found = ask(reader, "timeline", session=session.id, after=after, many=limit)
+    page_rows = ask(reader, "timeline", session=session.id, after=after, many=limit)
     fresh = _Fresh(reader, session.id)
-    events = _events(reader, [row for row in found if row[_KIND] not in _HIDDEN], after, fresh)
-    later = [(row[_PARENT], row[_COST]) for row in found if row[_KIND] == "price" and row[_PARENT]]
-    failed = [row[_PARENT] for row in found if row[_KIND] == "error" and row[_FAILED] and row[_PARENT]]
+    events = _events(reader, [row for row in page_rows if row[_KIND] not in _HIDDEN], after, fresh)
+    later = [(row[_PARENT], row[_COST]) for row in page_rows if row[_KIND] == "price" and row[_PARENT]]
+    failed = [row[_PARENT] for row in page_rows if row[_KIND] == "error" and row[_FAILED] and row[_PARENT]]
     began = _Beginnings(
         reader, fresh, {row[_PARENT] for _, row in events if row[_PARENT]} | {call for call, _ in later}
     )
@@ -49,32 +50,33 @@ def page(reader: Reader, session: Snapshot, *, after: int, limit: int) -> Facts:
         **_columns(reader, events, began, t0),
         "later": [[began.of(call), cost] for call, cost in later if began.of(call)],
         "later_failed": [began.of(call) for call in failed if began.of(call)],
-        "next": found[-1][_SEQ] if len(found) == limit else None,
-        "seen": found[-1][_SEQ] if found else after,
+        "next": page_rows[-1][_SEQ] if len(page_rows) == limit else None,
+        "seen": page_rows[-1][_SEQ] if page_rows else after,
     }
 
 
-def _events(reader: Reader, found: list[Row], after: int, fresh: _Fresh) -> list[tuple[int, Row]]:
-    """Each event once, with its first seq and the row that says most of it: the one it ended with, if it has."""
-    told = {row[_SEQ]: row for row in found}
-    others = [row[_OTHER] or fresh.seq(row[_ID], 1 - row[_PHASE]) for row in found] if fresh else None
-    pairs = list(zip(found, others or [row[_OTHER] for row in found], strict=True))
-    missing = [other for row, other in pairs if other and row[_PHASE] == rows.OPEN and other not in told]
+def _events(reader: Reader, page_rows: list[Row], after: int, fresh: _Fresh) -> list[tuple[int, Row]]:
+    """Return each event once, with its first seq and its last row, which has most of its facts."""
+    by_seq = {row[_SEQ]: row for row in page_rows}
+    others = [row[_OTHER] or fresh.seq(row[_ID], 1 - row[_PHASE]) for row in page_rows] if fresh else None
+    pairs = list(zip(page_rows, others or [row[_OTHER] for row in page_rows], strict=True))
+    missing = [other for row, other in pairs if other and row[_PHASE] == rows.OPEN and other not in by_seq]
     if missing:
-        told.update((row[_SEQ], row) for row in ask(reader, "ends_of", seqs=encode.dumps(missing).decode()))
+        by_seq.update((row[_SEQ], row) for row in ask(reader, "ends_of", seqs=encode.dumps(missing).decode()))
     events = []
     for row, other in pairs:
         if not other:
             events.append((row[_SEQ], row))
         elif row[_PHASE] == rows.OPEN:
-            events.append((row[_SEQ], told.get(other, row)))
-        elif other <= after:  # else it is told where it began
+            events.append((row[_SEQ], by_seq.get(other, row)))
+        # An operation that began on this page is already in the list, at its first row.
+        elif other <= after:
             events.append((other, row))
     return events
 
 
 def _columns(reader: Reader, events: list[tuple[int, Row]], began: _Beginnings, t0: int) -> Facts:
-    """The facts of events, a list each; names stand once, and are numbered."""
+    """Return the columns of events; names are listed once, and referred to by number."""
     firsts = [seq for seq, _ in events]
     by_column: Any = list(zip(*(row for _, row in events), strict=True)) or [()] * len(_COLUMNS)
     column_of = dict(zip(_COLUMNS, by_column, strict=True))
@@ -82,7 +84,7 @@ def _columns(reader: Reader, events: list[tuple[int, Row]], began: _Beginnings, 
     starts = [at_ns if start_ns is None else start_ns for at_ns, start_ns in zip(at, column_of["start"], strict=True)]
     ends = [at_ns if end_ns is None else end_ns for at_ns, end_ns in zip(at, column_of["end"], strict=True)]
     agents = analytics.agent_names(reader, [id.hex() for id in set(agent) if id])
-    told: dict[str, list[int]] = {
+    columns: dict[str, list[int]] = {
         "seq": firsts,
         "start_us": [(start_ns - t0) // 1000 for start_ns in starts],
         "dur_us": [
@@ -104,12 +106,12 @@ def _columns(reader: Reader, events: list[tuple[int, Row]], began: _Beginnings, 
         ("agent", "agents", [id and agents[id.hex()] for id in agent]),
         ("model", "models", column_of["model"]),
     ):
-        named[plural], told[column] = _numbered(values)
-    return {**named, **told}
+        named[plural], columns[column] = _numbered(values)
+    return {**named, **columns}
 
 
 def _numbered(values: Sequence[str | None]) -> tuple[list[str], list[int]]:
-    """The names there are, in the order they came, and the number of each value's; -1 for none."""
+    """Return the distinct names, and each value's number among them; -1 for None."""
     names = [name for name in dict.fromkeys(values) if name is not None]
     numbers: dict[str | None, int] = {name: number for number, name in enumerate(names)}
     numbers[None] = -1
@@ -117,7 +119,7 @@ def _numbered(values: Sequence[str | None]) -> tuple[list[str], list[int]]:
 
 
 class _Fresh:
-    """Where the rows of a session are that no index knows yet."""
+    """The rows of a session that are not in the derived tables yet."""
 
     def __init__(self, reader: Reader, session: bytes) -> None:
         self._seqs = {(id, phase): seq for id, phase, seq in ask(reader, "fresh_rows", session=session)}
@@ -126,16 +128,16 @@ class _Fresh:
         return bool(self._seqs)
 
     def seq(self, id: bytes, phase: int) -> int | None:
-        """The seq of a row, if it is one of them."""
+        """Return the seq of a row, or None."""
         return self._seqs.get((id, phase))
 
 
 class _Beginnings:
-    """Where events began, by their ids."""
+    """The first seqs of events, by id."""
 
     def __init__(self, reader: Reader, fresh: _Fresh, ids: set[bytes]) -> None:
-        asked = encode.dumps([id.hex() for id in ids]).decode()
-        self._seqs: dict[bytes | None, int] = dict(ask(reader, "first_seqs", ids=asked)) if ids else {}
+        as_json = encode.dumps([id.hex() for id in ids]).decode()
+        self._seqs: dict[bytes | None, int] = dict(ask(reader, "first_seqs", ids=as_json)) if ids else {}
         for id in ids - self._seqs.keys():
             seq = fresh.seq(id, rows.OPEN) or fresh.seq(id, rows.DONE)
             if seq:
@@ -144,11 +146,11 @@ class _Beginnings:
         self._seqs[None] = 0
 
     def of(self, id: bytes) -> int:
-        """The first seq of an event; 0 if it is not here."""
+        """Return the first seq of an event; 0 if it is unknown."""
         return self._seqs.get(id, 0)
 
     def of_all(self, ids: Iterable[bytes | None]) -> list[int]:
-        """The same of many; 0 for none."""
+        """Return the first seqs of events; 0 for unknown ones and None."""
         get = self._seqs.get
         return [get(id, 0) for id in ids]
 
@@ -160,5 +162,5 @@ def row_at(reader: Reader, seq: int) -> Stored | None:
 
 
 def ask(reader: Reader, name: str, **values: object) -> list[Row]:
-    """The rows of a statement of pages.sql."""
+    """Return the rows of a statement of pages.sql."""
     return reader.ask(statements("pages.sql")[name], values)

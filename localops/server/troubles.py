@@ -1,4 +1,4 @@
-"""What is wrong with a hub, for whoever looks after it: a line on stderr, and what `/health` answers."""
+"""Problems of a hub, for its operator: a line on stderr, and the result of `/health`."""
 
 from __future__ import annotations
 
@@ -14,15 +14,19 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from localops.server.keys import Keys
 
-_AGAIN = 60.0  # seconds between two lines about trouble of one kind
-_FRESH = 5.0  # seconds that what was looked at stays known: nobody needs a key to ask
-_PROBE = 64 << 10  # bytes that are written to see whether there is room
+# Seconds between two lines about problems of one kind.
+_AGAIN = 60.0
+# Seconds that a result of `/health` is reused: the address needs no key, and could be used to load the disk.
+_FRESH = 5.0
+# Bytes of the file that is written to check whether the disk has room.
+_PROBE = 64 << 10
 _lock = threading.Lock()
-_last: dict[str, tuple[float, int]] = {}  # when there was a line about that, and how often it has happened since
+# By kind: when a line was printed, and how often the problem has occurred since.
+_last: dict[str, tuple[float, int]] = {}
 
 
 def report(kind: str, why: object) -> None:
-    """Print a line about trouble, once a minute for each kind; kinds are few, and made by us."""
+    """Print a line about a problem, at most once a minute for each kind."""
     with _lock:
         printed, since = _last.get(kind, (0.0, 0))
         now = time.monotonic()
@@ -35,7 +39,7 @@ def report(kind: str, why: object) -> None:
 
 
 class Health:
-    """Whether a hub can do its work: there is room on the disk, and its keys can be read."""
+    """The state of a hub: whether the disk has room, and its keys can be read."""
 
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
@@ -44,7 +48,7 @@ class Health:
         self._problems: list[str] = []
 
     def problems(self) -> list[str]:
-        """What is wrong, in words that name no path."""
+        """Return the problems, without paths: anybody can read them."""
         with self._lock:
             if not self._looked or time.monotonic() - self._looked > _FRESH:
                 self._problems = [*self._of_keys(), *self._of_disk()]
@@ -55,7 +59,7 @@ class Health:
         try:
             self._keys.all()
         except Unreadable as error:
-            report("the keys of the hub cannot be read just now", error)
+            report("the keys of the hub cannot be read now", error)
             return ["the keys cannot be read"]
         return []
 
@@ -71,6 +75,6 @@ class Health:
                 os.close(handle)
                 os.unlink(path)
         except OSError as error:
-            report("nothing can be stored here just now", error)
-            return ["nothing can be stored: the disk is full, or the data folder cannot be written"]
+            report("cannot store anything now", error)
+            return ["cannot store anything: the disk is full, or the data folder is not writable"]
         return []

@@ -230,7 +230,7 @@ def test_a_page_has_room_for_something(running: RealHub, what: str) -> None:
 def test_an_address_is_what_it_is(running: RealHub) -> None:
     """Nobody is sent elsewhere, and least of all to a host that they named themselves."""
     status, told = running.ask("GET", "/api/1/sessions/", headers={"Host": "evil.example"})
-    assert (status, "nothing at this address" in told["message"]) == (404, True)
+    assert (status, "unknown address" in told["message"]) == (404, True)
 
 
 def test_events_are_given_page_by_page(running: RealHub) -> None:
@@ -330,7 +330,7 @@ def test_health_tells_of_what_was_refused_for_want_of_room(tmp_path: Path) -> No
         assert found.ask("GET", "/health", key="")[0] == 200
         assert found.ask("PATCH", path, data, headers=headers)[0] == 503
         status, told = found.ask("GET", "/health", key="")
-        assert (status, told["status"], "no room" in told["problems"][0]) == (503, "trouble", True)
+        assert (status, told["status"], "disk is full" in told["problems"][0]) == (503, "trouble", True)
         resource.prlimit(found.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         assert found.ask("PATCH", path, data, headers=headers)[0] == 200
         assert found.ask("GET", "/health", key="")[0] == 200

@@ -276,7 +276,7 @@ def test_a_search_that_takes_long_goes_on_with_the_next_page(
     """However little time there is for a page: all pages together have every session with the words."""
     wanted = Filters(text="run 3")
     whole = [one["session_id"] for one in _all(store, wanted)]
-    monkeypatch.setattr("localops.server.session_index._PATIENCE", -1.0)
+    monkeypatch.setattr("localops.server.session_index._SEARCH_SECONDS", -1.0)
     first, following = store.sessions(None, wanted, before=None, limit=50)
     assert len(first) < len(whole)
     assert following is not None
