@@ -32,8 +32,8 @@ from localops.journal.reader import Reader
 from localops.transfer import delivery, remotes
 from localops.transfer.delivery import Limits
 from localops.transfer.remotes import Remote
-from localops_sync import codes, worker
-from localops_sync.pace import Pace
+from localops_sync import exit_codes, worker
+from localops_sync.budget import PassBudget
 
 if TYPE_CHECKING:
     from scripts.bench import Bench
@@ -204,7 +204,7 @@ def sync(bench: Bench) -> None:
                 began = time.perf_counter()
                 outcome = worker.sync(str(home), "default", remote)
                 took = time.perf_counter() - began
-                assert outcome.code == codes.DONE, outcome
+                assert outcome.code == exit_codes.DONE, outcome
                 rate = outcome.sent / took
                 ratios.append(rate / (count / least))
                 faster.append(rate / open_telemetry(url, 10_000))
@@ -229,7 +229,7 @@ def backlogged(bench: Bench) -> None:
         while process.poll() is None:
             beside.append(_record(session))
             peak = max(peak, _resident(process.pid))
-        assert process.returncode == codes.DONE
+        assert process.returncode == exit_codes.DONE
         alone += [_record(session) for _ in range(10)]
         found = f"{statistics.median(beside) / statistics.median(alone):.2f} x"
         bench.say(f"record() p50 while a backlog of {bench.many:,} rows is sent", "<= 1.3 x without", found)
@@ -331,7 +331,7 @@ def poison(bench: Bench) -> None:
 
         clean = math.ceil(10_001 / BATCH) + 1  # with the greeting
         front.always(refuse)
-        outcome = worker.sync(str(home), "default", Remote("hub", front.url, key=there.key), pace=Pace())
+        outcome = worker.sync(str(home), "default", Remote("hub", front.url, key=there.key), budget=PassBudget())
         assert (outcome.sent, outcome.parked) == (10_000, 1), outcome
         most = 2 * math.ceil(math.log2(BATCH)) + 4
         extra = len(front.seen) - clean

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from localops.encoding import encode
 from localops.errors import BundleError
-from localops.journal import lines, rows
+from localops.journal import rows, wire
 from localops.transfer import bundle
 from localops.transfer.bundle import Batch, Previous
 from tests.made import stored
@@ -108,9 +108,9 @@ def test_a_row_that_the_journal_could_not_hold_is_refused(change: dict[str, obje
     """A line with a wrong type, a short id or too large a number is refused, whatever its checksum says."""
     import json
 
-    plain = json.loads(lines.from_row(rows.make("llm", b"s" * 16, id=b"i" * 16, at_ns=1, body='{"a":1}')))
+    plain = json.loads(wire.from_row(rows.make("llm", b"s" * 16, id=b"i" * 16, at_ns=1, body='{"a":1}')))
     with pytest.raises((ValueError, TypeError)):
-        lines.to_row(json.dumps({**plain, **change}).encode())
+        wire.to_row(json.dumps({**plain, **change}).encode())
 
 
 def test_a_digest_does_not_depend_on_order() -> None:

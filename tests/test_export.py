@@ -15,7 +15,7 @@ import pytest
 import localops
 from localops.decorators import operation, tool
 from localops.encoding.pricing import Prices
-from localops.journal import lines
+from localops.journal import wire
 from localops.journal.journal import Journal
 from localops.journal.reader import Reader
 from localops.reading import export
@@ -125,7 +125,7 @@ def test_jsonl_lines_are_the_rows_themselves(run: export.Run) -> None:
     """What is exported as rows can be read back, each with its checksum."""
     file = io.BytesIO()
     export.write_jsonl([run], file)
-    found = [lines.to_row(line) for line in file.getvalue().splitlines(keepends=True)]
+    found = [wire.to_row(line) for line in file.getvalue().splitlines(keepends=True)]
     assert found == [row.bare for row in run.reader.stream() if row.session == run.id]
 
 

@@ -755,7 +755,7 @@ def test_one_of_many_writers_folds(folder: str) -> None:
     mark = "select seq from mark"
     while not folds._file.execute(mark).get:
         folds.append(event("more"))
-    finds._file.look_at, finds._folding.due = time.monotonic() + 60, 0
+    finds._file.look_at, finds._rollups.due = time.monotonic() + 60, 0
     execute, said = finds._file.execute, []
 
     def noted(statement: str, *values: object) -> object:
@@ -765,7 +765,7 @@ def test_one_of_many_writers_folds(folder: str) -> None:
     finds._file.execute = noted
     finds.append(event("last"))
     assert said[1:] == [mark]
-    assert finds._folding.due > folds._file.execute(mark).get + rollups.BATCH - 1
+    assert finds._rollups.due > folds._file.execute(mark).get + rollups.BATCH - 1
     for writer in (finds, folds):
         writer.close()
 

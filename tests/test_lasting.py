@@ -16,7 +16,7 @@ from localops.cli.export import export
 from localops.journal import blobs, rows, spill
 from localops.server import home_store, keys
 from localops.transfer import remotes
-from localops_sync import carry
+from localops_sync import bundle_file
 from tests import names
 
 LARGE = "a large value " * 100_000
@@ -103,7 +103,7 @@ def test_bundles_and_exports_are_found_after_a_power_cut(tmp_path: Path) -> None
     session.end_session("Success")
     home = os.environ["LOCALOPS_HOME"]
     with names.unsynced() as found:
-        carry.pack(home, [carry.Share("default")], str(tmp_path / "out.bundle"))
+        bundle_file.pack(home, [bundle_file.Share("default")], str(tmp_path / "out.bundle"))
         CliRunner().invoke(export, ["last", "-o", str(tmp_path / "out.json")], catch_exceptions=False)
         CliRunner().invoke(backup, ["-o", str(tmp_path / "out.db")], catch_exceptions=False)
         left = names.lost(found, tmp_path)

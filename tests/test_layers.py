@@ -28,9 +28,9 @@ LAYERS = """
     participants events pricing stored plain_values
     billing
     config encode
-    columns parts story
+    wire parts story
     session_state
-    lines validation
+    validation
     spill
     blobs reader derived_file
     journal_file

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localops.journal import lines, rows
+from localops.journal import rows, wire
 
 _INTEGER = st.none() | st.integers(-(2**63), 2**63 - 1)
 _TEXT = st.none() | st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=30)
@@ -57,18 +57,18 @@ def test_a_plain_row_is_the_same_row(row: rows.Row) -> None:
 @given(any_row())
 def test_a_row_survives_being_a_line(row: rows.Row) -> None:
     """What goes into a line comes out of it, byte for byte; a line cut anywhere is refused."""
-    line = lines.from_row(row)
-    assert lines.to_row(line) == row
+    line = wire.from_row(row)
+    assert wire.to_row(line) == row
     assert line.count(b"\n") == 1
 
 
 @given(any_row(), st.data())
 def test_a_torn_line_is_refused(row: rows.Row, data: st.DataObject) -> None:
     """A line that was cut short is a ValueError, never another row."""
-    line = lines.from_row(row)
+    line = wire.from_row(row)
     cut = line[: data.draw(st.integers(0, len(line) - 2))]
     try:
-        found = lines.to_row(cut)
+        found = wire.to_row(cut)
     except (ValueError, TypeError, IndexError):
         return
     raise AssertionError(found)

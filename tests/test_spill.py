@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from localops.journal import journal as journals
-from localops.journal import lines, spill
+from localops.journal import spill, wire
 from localops.journal.journal import Journal
 from localops.journal.spill import Claim, Spill
 from tests import programs
@@ -46,7 +46,7 @@ def test_a_torn_line_is_kept_and_costs_no_other() -> None:
         mine.write(event(name))
     path = Path(spill.waiting(folder())[0])
     whole = path.read_bytes().splitlines(keepends=True)
-    path.write_bytes(whole[0] + lines.from_row(event("torn"))[:40] + b"\n" + whole[1])
+    path.write_bytes(whole[0] + wire.from_row(event("torn"))[:40] + b"\n" + whole[1])
     journal = Journal(folder())
     assert journal.append(event("c"))
     journal.close()

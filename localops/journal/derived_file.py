@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     Execute = Callable[..., Any]
 
 
-class SideFile:
+class DerivedFile:
     """A SQLite file beside a journal with what is derived from it: begun anew when it is not as expected.
 
     Where it cannot be written it is kept in memory, and gone with the process.

@@ -38,7 +38,7 @@ from localops.journal.losses import Losses
 from localops.journal.participants import Participant
 from localops.journal.reader import Reader, because, close_readers, connect
 from localops.journal.recovery import Recovery
-from localops.journal.rollups import Folding
+from localops.journal.rollups import Rollups
 from localops.journal.spill import Claim, waiting
 from localops.journal.sql import statements
 from localops.journal.wal import Wal
@@ -101,7 +101,7 @@ class Journal:
             participate=self.participate,
         )
         self._wal = Wal(self._file)
-        self._folding = Folding(self._file)
+        self._rollups = Rollups(self._file)
         self._recovery = Recovery(
             self._file, sessions=self.sessions, counts=self.counts, add=self.add, keep=self.losses.keep
         )
@@ -139,8 +139,8 @@ class Journal:
                     fate += (True,)
                     file.remember(row)
                     seq = file.connection.last_insert_rowid()  # type: ignore[union-attr]
-                    if seq >= self._folding.due:
-                        self._folding.some(seq)
+                    if seq >= self._rollups.due:
+                        self._rollups.some(seq)
                 except BaseException as error:  # the edge: whatever SQLite or the disk says must not reach the agent
                     return self._trouble(row, error, fate)
                 finally:
@@ -365,7 +365,7 @@ class Journal:
     def _settle(self) -> None:
         """Look, after opening, whether this is the journal it was, and take in what waits."""
         self.id = self._file.identify()
-        self._folding.begin()
+        self._rollups.begin()
         if not self._file.is_part and (waiting(self.folder) or blobs.waiting(self.folder) or parts.ended(self.folder)):
             self.collect()
 
@@ -416,7 +416,7 @@ class Journal:
 
     def fold(self) -> None:
         """Fold all there is, so that readers need not look past the mark."""
-        self._alone(self._folding.everything)
+        self._alone(self._rollups.everything)
 
     def _alone(self, work: Callable[[], T], *, to_write: bool = True) -> T:
         """Run `work` with the lock held and the file open: a row that a signal handler records goes to the spill file.
@@ -443,17 +443,17 @@ class Journal:
 
     def _transact(self, work: Callable[[Execute], None], *, full: bool, folded: bool) -> None:
         if folded:
-            self._folding.everything()
+            self._rollups.everything()
         execute = self._file.execute
         try:
             if full:
                 execute("pragma synchronous = full")
             execute("begin immediate")
             if folded:
-                self._folding.inside(1, sys.maxsize)  # what slipped in just now
+                self._rollups.inside(1, sys.maxsize)  # what slipped in just now
             work(execute)
             if folded:
-                self._folding.inside(1, sys.maxsize)
+                self._rollups.inside(1, sys.maxsize)
             execute("commit")
             if not self._file.in_place():  # others may not see what was written
                 raise JournalError(f"the files of {self._file.path} were removed while it was written: do it again")

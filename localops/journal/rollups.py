@@ -50,7 +50,7 @@ def forget(execute: Callable[..., Any]) -> None:
     execute("update mark set seq = 0")
 
 
-class Folding:
+class Rollups:
     """Folds the rows of a journal as they come: every BATCH rows, unless another process has."""
 
     def __init__(self, file: JournalFile) -> None:

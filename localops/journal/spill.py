@@ -27,13 +27,13 @@ _TAKEN = ".taken"
 _loaded: ModuleType | None = None
 
 
-def lines() -> ModuleType:
+def load_wire() -> ModuleType:
     """Return what turns rows into lines; loaded late, as a command that looks whether any wait needs no orjson."""
     global _loaded
     if _loaded is None:
-        from localops.journal import lines as found
+        from localops.journal import wire
 
-        _loaded = found
+        _loaded = wire
     return _loaded
 
 
@@ -83,7 +83,7 @@ class Spill:
 
     def write(self, row: Row) -> bool:
         """Append a row and sync it; False when no place takes it."""
-        line = lines().from_row(row)
+        line = load_wire().from_row(row)
         return any(self._append(folder, line) for folder in self._places)
 
     def _append(self, folder: str, line: bytes) -> bool:
@@ -169,7 +169,7 @@ def rows(project: str) -> Iterator[Row]:
     """The rows that wait, read where they are."""
     for line in _lines(project):
         try:
-            yield lines().to_row(line)
+            yield load_wire().to_row(line)
         except (ValueError, TypeError, IndexError):
             continue  # whoever takes the file in will set it aside
 
@@ -216,7 +216,7 @@ class Claim:
         """Yield the rows of the file in order; a line that cannot be read comes back as its bytes."""
         for line in self.file:
             try:
-                yield lines().to_row(line)
+                yield load_wire().to_row(line)
             except (ValueError, TypeError, IndexError):
                 yield line
 

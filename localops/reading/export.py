@@ -11,7 +11,7 @@ import uuid
 
 from localops import output
 from localops.encoding import encode
-from localops.journal import lines, stored
+from localops.journal import stored, wire
 from localops.journal.reader import Reader
 from localops.reading import analytics
 from localops.reading.facts import dollars
@@ -234,7 +234,7 @@ def write_jsonl(runs: Iterable[Run], file: BinaryIO) -> None:
     """Every row of the sessions as it is kept, a JSON object on a line."""
     for run in runs:
         for row in stored.of_session(run.reader, run.id):
-            file.write(lines.from_row(row.bare))
+            file.write(wire.from_row(row.bare))
 
 
 _SHEET = (

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from localops.encoding import encode
 from localops.errors import ConfigError
 from localops.journal import rows
-from localops.journal.derived_file import SideFile
+from localops.journal.derived_file import DerivedFile
 from localops.journal.sql import statements
 
 TYPE_CHECKING = False
@@ -133,7 +133,7 @@ class Index:
 
     def __init__(self, folder: str, reader: Reader) -> None:
         self._reader = reader
-        self._file = SideFile(os.path.join(folder, FILE), statements("search.sql")["schema"], SCHEMA)
+        self._file = DerivedFile(os.path.join(folder, FILE), statements("search.sql")["schema"], SCHEMA)
         self._check()
 
     def _check(self) -> None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from localops import config
 from localops.encoding import encode, pricing
 from localops.errors import ConfigError
-from localops.journal import blobs, lines, participants, rows, stored
+from localops.journal import blobs, participants, rows, stored, wire
 from localops.reading import analytics, facts, session_state
 from localops.reading.story import Milestone, Story
 from localops.recording.events import iso
@@ -239,7 +239,7 @@ def event(project: Project, session: bytes, seq: int) -> Facts | None:
         "agent_name": analytics.agent_name(project.reader, done.agent.hex()) if done.agent else None,
         "parent_entry": _entry(project.reader, event_facts["parent"]),
         "trigger_entry": _entry(project.reader, _trigger(event_facts)),
-        "raw": [encode.loads(lines.from_row(each.bare)) for each in both],
+        "raw": [encode.loads(wire.from_row(each.bare)) for each in both],
         "attachments": [attachment(project, digest) for digest in blobs.named([each.body for each in both])],
     }
 

@@ -1,7 +1,7 @@
 """Rows on their way to somewhere else: a batch of them, what was answered, and the receipt that proves it.
 
 One form serves a request to a hub, a file that is carried by hand and what is taken in from either: a header, which
-is one line of JSON, and then the rows (`columns.py`).  Nothing here knows how it travels.
+is one line of JSON, and then the rows (`wire.py`).  Nothing here knows how it travels.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from itertools import islice
 
 from localops.encoding import encode
 from localops.errors import BundleError
-from localops.journal import columns, rows
+from localops.journal import rows, wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def _object(text: str) -> dict[str, Any]:
 
 def pack(batch: Batch) -> bytes:
     """The header, and then the rows, column by column."""
-    return encode.dumps(header(batch)) + b"\n" + columns.from_rows(batch.rows)
+    return encode.dumps(header(batch)) + b"\n" + wire.from_rows(batch.rows)
 
 
 def header(batch: Batch) -> dict[str, Any]:
@@ -153,7 +153,7 @@ def unpack(lines: Iterable[bytes]) -> tuple[Batch, dict[int, str]]:
     if len(bodies) != told["rows"]:
         raise BundleError(f"{len(bodies)} rows came, {told['rows']} were announced")
     try:
-        taken, refused = columns.to_rows(head, bodies)
+        taken, refused = wire.to_rows(head, bodies)
     except ValueError as error:
         raise BundleError(f"the rows cannot be read: {error}") from error
     try:
@@ -177,7 +177,7 @@ _HEADER = {"journal": str, "lineage": list, "ranges": list, "rows": int, "digest
 
 def check_header(line: bytes) -> None:
     """Raise BundleError for a header with more in it than a sender of ours would put there, before it is read."""
-    if len(line) > MOST_HEADER or columns.is_costly(line, _MOST_LISTED, _MOST_LISTED, MOST_HEADER):
+    if len(line) > MOST_HEADER or wire.is_costly(line, _MOST_LISTED, _MOST_LISTED, MOST_HEADER):
         raise BundleError(f"the header has more than {MOST_HEADER} bytes, or {_MOST_LISTED} ranges or totals")
 
 

@@ -1,6 +1,6 @@
 """What a row or a batch from elsewhere has to be so that it can do no harm here, however it was made.
 
-A line that can be read (`lines.py`) may still hold what the folding, a figure or a reader would stumble over, and with
+A line that can be read (`wire.py`) may still hold what the folding, a figure or a reader would stumble over, and with
 it every row behind.  What our own recorders write passes all of this.
 """
 

@@ -16,8 +16,8 @@ from localops.errors import ConfigError
 from localops.journal.journal import Journal
 from localops.journal.reader import Reader
 from localops.transfer import bundle, delivery, remotes
-from localops_sync import carry
-from localops_sync.carry import Part
+from localops_sync import bundle_file
+from localops_sync.bundle_file import Part
 from localops_sync.sink import TooLarge
 from localops_sync.sinks.hub import Hub
 from localops_sync.transport import Transport
@@ -37,15 +37,16 @@ def deliver(home: str, path: str, name: str, *, project: str | None = None) -> l
     Raises Trouble when the hub cannot be reached or takes nothing.
     """
     with zipfile.ZipFile(path) as packed:
-        return [_deliver_part(home, project or each.project, each, packed, name) for each in carry.contents(packed)]
+        parts = bundle_file.contents(packed)
+        return [_deliver_part(home, project or part.project, part, packed, name) for part in parts]
 
 
 def check(home: str, path: str, name: str, *, project: str | None = None) -> None:
     """Raise ConfigError unless each project of a bundle has that hub here, and its key: before anything is taken in."""
     try:
         with zipfile.ZipFile(path) as packed:
-            projects = [project or each.project for each in carry.contents(packed)]
-    except carry.DAMAGE:
+            projects = [project or each.project for each in bundle_file.contents(packed)]
+    except bundle_file.DAMAGE:
         return  # whoever takes it in reports it
     for each in projects:
         remotes.check_headers(_hub(home, each, name))
@@ -73,7 +74,7 @@ def _deliver_part(home: str, project: str, told: Part, packed: zipfile.ZipFile, 
             hub.check()
             recognise(remote, ledger, hub)
             with packed.open(f"{told.project}/rows.ndjson") as lines:
-                for batch, refused in carry.batches(lines):
+                for batch, refused in bundle_file.batches(lines):
                     part.refused.update(refused)
                     for some, ack in _handed_on(hub, batch, remote, part):
                         ledger.adopt(journal, some, ack, peer=hub.id)

@@ -26,7 +26,7 @@ from localops import __version__, clock, output
 from localops.encoding import encode
 from localops.transfer.remotes import check_authority
 from localops_sync import retry
-from localops_sync.pace import OutOfBudget, Pace
+from localops_sync.budget import OutOfBudget, PassBudget
 from localops_sync.sink import Blocked, Offline, Unread
 
 TYPE_CHECKING = False
@@ -111,7 +111,7 @@ class Transport:
         self,
         remote: Remote,
         *,
-        pace: Pace | None = None,
+        budget: PassBudget | None = None,
         connect: float = CONNECT,
         silence: float = SILENCE,
         whole: float = WHOLE,
@@ -123,7 +123,7 @@ class Transport:
         self.sent = 0  # bytes of all bodies
         self.skew: float | None = None  # by how many seconds the remote's clock is ahead, when that is worth a word
         self.met = False  # whether an answer told the remote's time
-        self.pace = pace or Pace()
+        self.budget = budget or PassBudget()
         self._remote = remote
         self._connect, self._silence, self._whole = connect, silence, whole
         self._line = _Line(remote, silence)
@@ -143,8 +143,8 @@ class Transport:
 
         OutOfBudget when the pass is over before it could be sent.
         """
-        self.pace.wait_for_line()
-        seconds = self._whole + len(body or b"") / SLOWEST + self.pace.seconds_for(len(body or b""))
+        self.budget.wait_for_line()
+        seconds = self._whole + len(body or b"") / SLOWEST + self.budget.seconds_for(len(body or b""))
         line = self._line
         reply = self._within(seconds, lambda: self._call(line, method, path, body, headers or {}, most))
         self._compare_clocks(reply.headers.get("Date"))
@@ -154,7 +154,7 @@ class Transport:
 
     def close(self) -> None:
         """Let go of the connection; a request that another thread is at ends without an answer."""
-        self.pace.stop()
+        self.budget.stop()
         self._over.set()
         self._line.close()
 
@@ -165,7 +165,8 @@ class Transport:
         """
         found: list[Reply | BaseException] = []
         self._over = over = threading.Event()
-        seconds = min(seconds, self.pace.seconds_left())  # asked now: whoever closed before this has stopped the pace
+        # Read only now: a `close` before this line has stopped the budget.
+        seconds = min(seconds, self.budget.seconds_left())
         threading.Thread(target=_keep, args=(call, found, over), daemon=True).start()
         try:
             over.wait(seconds)
@@ -174,7 +175,7 @@ class Transport:
             if late:
                 self._line.cut()
                 self._line = _Line(self._remote, self._silence)  # the thread may still be at the old one
-        if late and self.pace.seconds_left() <= 0:
+        if late and self.budget.seconds_left() <= 0:
             raise OutOfBudget
         if late:  # whatever has come meanwhile: cut off, it may look like an answer
             raise Offline(f"{self.where} did not finish its answer within {seconds:.0f} s")
@@ -238,11 +239,11 @@ class _Body(io.BytesIO):
 
     def read(self, size: int | None = -1, /) -> bytes:
         """The next piece, when the line is free for it."""
-        pace = self._transport.pace
-        pace.wait_for_line()
-        piece = super().read(pace.portion(_PIECE if size is None or size < 0 else size))
+        budget = self._transport.budget
+        budget.wait_for_line()
+        piece = super().read(budget.portion(_PIECE if size is None or size < 0 else size))
         self._transport.sent += len(piece)
-        pace.spend(0, len(piece))
+        budget.spend(0, len(piece))
         return piece
 
 

@@ -25,8 +25,8 @@ from localops.reading import session_state
 from localops.transfer import bundle, delivery
 from localops.transfer.bundle import Ack
 from localops_sync import retry, sinks, verify
-from localops_sync.codes import ACT, BUDGET, BUSY, DONE, INTERRUPTED, OFFLINE, PARKED, UNEXPECTED, Outcome
-from localops_sync.pace import OutOfBudget, Pace
+from localops_sync.budget import OutOfBudget, PassBudget
+from localops_sync.exit_codes import ACT, BUDGET, BUSY, DONE, INTERRUPTED, OFFLINE, PARKED, UNEXPECTED, Outcome
 from localops_sync.sink import Blocked, Busy, Diverged, Offline, Refused, TooLarge
 from localops_sync.sinks.hub import Hub
 from localops_sync.transport import Transport
@@ -72,7 +72,7 @@ def sync(
     project: str,
     remote: Remote,
     *,
-    pace: Pace | None = None,
+    budget: PassBudget | None = None,
     limits: Limits | None = None,
     wait: float = 0.0,
     check_all: bool = False,
@@ -84,7 +84,8 @@ def sync(
     try:
         with only_one(folder, wait) as ours:
             if ours:
-                one = Pass(folder, remote, outcome, pace or Pace(), limits or delivery.Limits(grows=True), on_progress)
+                limits = limits or delivery.Limits(grows=True)
+                one = Pass(folder, remote, outcome, budget or PassBudget(), limits, on_progress)
                 one.run(check_all=check_all)
             else:
                 outcome.worse(BUSY, "another sync of this project is running")
@@ -126,15 +127,15 @@ class Pass:
         folder: str,
         remote: Remote,
         outcome: Outcome,
-        pace: Pace,
+        budget: PassBudget,
         limits: Limits,
         on_progress: Callable[[int, int], None] | None,
     ) -> None:
-        self.folder, self.remote, self.outcome, self.pace, self.limits = folder, remote, outcome, pace, limits
+        self.folder, self.remote, self.outcome, self.budget, self.limits = folder, remote, outcome, budget, limits
         self.limits.metadata_only = remote.metadata_only
-        self.limits.size = _PACKED * pace.portion(self.limits.size // _PACKED)
-        if pace.bytes_left < math.inf:  # what goes beyond it is one batch at most, and a small one
-            self.limits.size = max(1, min(self.limits.size, int(_PACKED * pace.bytes_left)))
+        self.limits.size = _PACKED * budget.portion(self.limits.size // _PACKED)
+        if budget.bytes_left < math.inf:  # what goes beyond it is one batch at most, and a small one
+            self.limits.size = max(1, min(self.limits.size, int(_PACKED * budget.bytes_left)))
             self.limits.grows = False
         self._on_progress = on_progress
         self._total = 0
@@ -171,7 +172,7 @@ class Pass:
         if not (check_all or self.ledger.has_work() or self.ledger.is_due()):
             return  # and not one packet
         try:
-            transport = Transport(self.remote, pace=self.pace)
+            transport = Transport(self.remote, budget=self.budget)
             self.sink: Sink = sinks.open_sink(self.remote, self.reader, self.folder, transport)
         except ConfigError as error:  # its key or certificate is not where it should be
             self.ledger.meet(self.journal, error=str(error))
@@ -276,10 +277,10 @@ class Pass:
 
     def _deliver(self, batch: Batch) -> None:
         """Send a batch; what the remote refuses is found by halves and put aside, and holds up nothing."""
-        if len(batch.rows) > self.pace.rows_left > 0:
-            self._deliver(bundle.first(batch, int(self.pace.rows_left)))
+        if len(batch.rows) > self.budget.rows_left > 0:
+            self._deliver(bundle.first(batch, int(self.budget.rows_left)))
             raise OutOfBudget  # there may be no other batch that would notice
-        self.pace.check()
+        self.budget.check()
         began = time.monotonic()
         try:
             self._settle(batch, self._patiently(lambda: self._send(batch)))
@@ -317,7 +318,7 @@ class Pass:
         self.outcome.sent += taken
         self.outcome.parked += len(ack.refused) + len(ack.withheld)
         self._withheld += len(ack.withheld)
-        self.pace.spend(taken, 0)
+        self.budget.spend(taken, 0)
         self._clean &= not (ack.refused or ack.withheld)
         if ack.differs:
             self.outcome.worse(PARKED, _differing(ack.differs))
@@ -346,9 +347,9 @@ class Pass:
             except Offline as error:
                 if tries == retry.TRIES or not (error.answered or error.broke):
                     raise
-                pause = retry.backoff(tries, self.pace.jitter()) if error.retry_after is None else error.retry_after
+                pause = retry.backoff(tries, self.budget.jitter()) if error.retry_after is None else error.retry_after
                 try:
-                    self.pace.wait(pause)
+                    self.budget.wait(pause)
                 except OutOfBudget:
                     raise error from None
         raise AssertionError

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from random import Random
 
-from localops_sync import codes
+from localops_sync import exit_codes
 from tests.server.hubs import PATH, hub
 from tests.sync import chaos
 from tests.sync.homes import Sender, identities
@@ -80,7 +80,7 @@ def test_bad_weather_and_kills_end_with_every_row_once(tmp_path: Path) -> None:
         sender.write(EVENTS - written)
         weather.always(lambda exchange: (chaos.status(422) if _is_poison(exchange) else chaos.passed)(exchange))
         outcome = sender.sync()
-        assert outcome.code in (codes.DONE, codes.PARKED), outcome
+        assert outcome.code in (exit_codes.DONE, exit_codes.PARKED), outcome
         here, arrived = sender.identities(), identities(str(there.folder / "journal.db"))
         parked = sender.ledger().parked()
         missing = len(here - arrived) - len(parked)
@@ -88,7 +88,7 @@ def test_bad_weather_and_kills_end_with_every_row_once(tmp_path: Path) -> None:
         said += f"{faulted} of {len(weather.seen)} requests faulted"
         print(f"{said}; missing {missing}, twice 0, parked {len(parked)}")
         assert missing == 0
-        assert sender.sync(verify=True).code in (codes.DONE, codes.PARKED)
+        assert sender.sync(verify=True).code in (exit_codes.DONE, exit_codes.PARKED)
 
 
 def _is_poison(exchange: chaos.Exchange) -> bool:

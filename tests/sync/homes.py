@@ -14,8 +14,8 @@ from localops.transfer import bundle, delivery, remotes
 from localops.transfer.delivery import Ledger, Limits
 from localops.transfer.remotes import Remote
 from localops_sync import worker
-from localops_sync.codes import Outcome
-from localops_sync.pace import Pace
+from localops_sync.budget import PassBudget
+from localops_sync.exit_codes import Outcome
 
 Identity = tuple[bytes, int, int]
 
@@ -51,10 +51,10 @@ class Sender:
         journal.close()
         return written
 
-    def sync(self, *, limits: Limits | None = None, pace: Pace | None = None, verify: bool = False) -> Outcome:
+    def sync(self, *, limits: Limits | None = None, budget: PassBudget | None = None, verify: bool = False) -> Outcome:
         """One pass."""
-        pace = pace or Pace(sleep=without_waiting)
-        return worker.sync(self.home, "default", self.remote, pace=pace, limits=limits, check_all=verify)
+        budget = budget or PassBudget(sleep=without_waiting)
+        return worker.sync(self.home, "default", self.remote, budget=budget, limits=limits, check_all=verify)
 
     def identities(self, *, stripped: bool = False) -> set[Identity]:
         """The rows that are here."""

@@ -24,7 +24,7 @@ from localops.journal.reader import Reader
 from localops.reading import analytics
 from localops.transfer.delivery import Ledger, Limits
 from localops.transfer.remotes import Remote
-from localops_sync.pace import Pace
+from localops_sync.budget import PassBudget
 from localops_sync.sink import Blocked, Offline, Trouble
 from localops_sync.sinks import agentops_api
 from localops_sync.sinks.agentops import EVENTS, AgentOps
@@ -60,7 +60,8 @@ class Worker:
         self.journal.fold()
         self.reader = Reader(self.journal.path)
         self.ledger = Ledger(self.reader, self.folder, self.remote.name)
-        self.sink = AgentOps(self.remote, self.reader, self.folder, Transport(self.remote, pace=Pace(sleep=sleep)))
+        transport = Transport(self.remote, budget=PassBudget(sleep=sleep))
+        self.sink = AgentOps(self.remote, self.reader, self.folder, transport)
         self.refused: dict[int, str] = {}
 
     def run(self, many: int = 2000, *, settle: bool = True) -> int:

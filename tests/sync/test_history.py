@@ -24,8 +24,8 @@ from localops.journal.journal import Journal
 from localops.journal.reader import Reader
 from localops.transfer.delivery import Limits
 from localops.upkeep import prune
-from localops_sync import codes
-from localops_sync.pace import Pace
+from localops_sync import exit_codes
+from localops_sync.budget import PassBudget
 from tests.server.hubs import PATH, RealHub, hub
 from tests.sync import chaos
 from tests.sync.homes import Identity, Sender, identities, without_waiting
@@ -73,7 +73,7 @@ class Histories(RuleBasedStateMachine):
                 self._unpark(each)
                 self.record(which, 1)
                 outcomes = [each.sync() for _ in range(3)]
-                assert outcomes[-1].code == codes.DONE, outcomes
+                assert outcomes[-1].code == exit_codes.DONE, outcomes
             there = identities(str(self.hub.folder / "journal.db"))
             for each in self.homes:
                 assert each.identities() <= there
@@ -81,7 +81,7 @@ class Histories(RuleBasedStateMachine):
             assert kept <= there, f"{len(kept - there)} of {len(kept)} acknowledged rows are missing"
             for each in self.homes:
                 outcome = each.sync(verify=True)
-                assert outcome.code == codes.DONE, outcome
+                assert outcome.code == exit_codes.DONE, outcome
         finally:
             self.weather.stop()
             self.hub.kill()
@@ -122,7 +122,7 @@ class Histories(RuleBasedStateMachine):
         """A pass that meets faults, some of which last."""
         self.weather.calm()
         self.weather.then(chaos.passed, *(FAULTS[name] for name in faults))
-        self._home(which).sync(limits=Limits(rows=7), pace=Pace(max_rows=60, sleep=without_waiting))
+        self._home(which).sync(limits=Limits(rows=7), budget=PassBudget(max_rows=60, sleep=without_waiting))
 
     @rule(which=st.integers(0, 2), after=st.floats(0.15, 0.8), twice=st.booleans())
     def kill_a_sync(self, which: int, after: float, twice: bool) -> None:

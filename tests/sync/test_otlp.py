@@ -35,10 +35,10 @@ from localops.journal.stored import Stored
 from localops.transfer import bundle, delivery
 from localops.transfer.bundle import Ack, Batch
 from localops.transfer.remotes import Remote
-from localops_sync import codes, worker
-from localops_sync.pace import OutOfBudget, Pace
+from localops_sync import exit_codes, worker
+from localops_sync.budget import OutOfBudget, PassBudget
 from localops_sync.sink import Blocked, Offline, Refused, TooLarge
-from localops_sync.sinks import open_sink, otlp_messages, otlp_names, otlp_wire
+from localops_sync.sinks import open_sink, otlp_messages, otlp_semconv, otlp_wire
 from localops_sync.sinks.otlp import OPTIONS, Otlp
 from localops_sync.sinks.otlp_spans import span_id
 from localops_sync.transport import Transport
@@ -115,11 +115,11 @@ def collector() -> Iterator[Collector]:
 class Sending:
     """A sink on the journal of this test, and batches of what it holds."""
 
-    def __init__(self, collector: Collector, pace: Pace | None = None, **remote: Any) -> None:
+    def __init__(self, collector: Collector, budget: PassBudget | None = None, **remote: Any) -> None:
         self.folder = os.path.join(os.environ["LOCALOPS_HOME"], "default")
         self.reader = Reader(os.path.join(self.folder, "journal.db"))
         self.remote = Remote("far", remote.pop("url", collector.url), kind="otlp", **{"key": KEY, **remote})
-        sink = open_sink(self.remote, self.reader, self.folder, Transport(self.remote, pace=pace))
+        sink = open_sink(self.remote, self.reader, self.folder, Transport(self.remote, budget=budget))
         assert isinstance(sink, Otlp)
         self.sink = sink
 
@@ -274,7 +274,7 @@ def test_an_llm_call_says_what_the_conventions_want(collector: Collector) -> Non
         sending.all()
     span = collector.span("chat gpt-4o-mini")
     found = _attributes(span)
-    assert span.kind == otlp_names.CLIENT
+    assert span.kind == otlp_semconv.CLIENT
     assert json.loads(found.pop("gen_ai.input.messages")) == [
         {"role": "system", "parts": [{"type": "text", "content": "Be brief."}]},
         {"role": "user", "parts": [{"type": "text", "content": "Cats?"}]},
@@ -314,7 +314,7 @@ def test_a_tool_call_has_its_input_from_the_row_it_opened_with(collector: Collec
         assert found["gen_ai.tool.call.arguments"] == '{"query":"cats"}'
         assert found["gen_ai.tool.call.result"] == '["cats","found"]'
         assert found["gen_ai.usage.total_cost"] == 0.25
-        assert (good.status.code, bad.status.code) == (otlp_names.UNSET, otlp_names.ERROR)
+        assert (good.status.code, bad.status.code) == (otlp_semconv.UNSET, otlp_semconv.ERROR)
 
 
 @pytest.mark.parametrize("took_ns", [0, 1_000, 5_000_000_000])
@@ -340,7 +340,7 @@ def test_an_error_is_a_span_of_its_own_with_an_exception(collector: Collector) -
     span = collector.span("LookupError")
     [moment] = span.events
     found = _attributes(moment)
-    assert (span.status.code, span.status.message) == (otlp_names.ERROR, "no such thing")
+    assert (span.status.code, span.status.message) == (otlp_semconv.ERROR, "no such thing")
     assert moment.name == "exception"
     assert found.pop("exception.stacktrace").startswith("Traceback")
     assert found == {"exception.type": "LookupError", "exception.message": "no such thing"}
@@ -357,7 +357,7 @@ def test_the_root_says_how_the_session_ended(collector: Collector) -> None:
         sending.all()
     root = collector.span(str(session.name))
     found = _attributes(root)
-    assert (root.kind, root.status.code) == (otlp_names.INTERNAL, otlp_names.OK)
+    assert (root.kind, root.status.code) == (otlp_semconv.INTERNAL, otlp_semconv.OK)
     assert found["agentops.session.end_state"] == "Success"
     assert found["agentops.session.end_state_reason"] == "all went well"
     assert found["agentops.tags"] == ["nightly", "late"]
@@ -412,7 +412,7 @@ def test_json_says_the_same_as_protobuf(collector: Collector) -> None:
     assert (one[1]["content-type"], other[1]["content-type"]) == (PROTOBUF, "application/json")
     assert _decoded(one[1], one[2]) == _decoded(other[1], other[2])
     first = json.loads(other[2])["resourceSpans"][0]["scopeSpans"][0]
-    assert first["schemaUrl"] == otlp_names.SCHEMA
+    assert first["schemaUrl"] == otlp_semconv.SCHEMA
     assert len(first["spans"][0]["traceId"]) == 32
 
 
@@ -454,8 +454,8 @@ def test_a_session_that_went_on_sends_its_root_again(collector: Collector) -> No
         sending.all()
     early, late = collector.spans()
     assert early.span_id == late.span_id
-    assert (early.status.code, early.status.message) == (otlp_names.ERROR, "too early")
-    assert late.status.code == otlp_names.OK
+    assert (early.status.code, early.status.message) == (otlp_semconv.ERROR, "too early")
+    assert late.status.code == otlp_semconv.OK
     assert late.start_time_unix_nano == early.start_time_unix_nano < early.end_time_unix_nano < late.end_time_unix_nano
 
 
@@ -474,7 +474,7 @@ def test_what_a_process_died_in_is_sent_with_the_derived_end(collector: Collecto
     died, step = collector.span("execute_tool web"), collector.span("step")
     assert step.parent_span_id == died.span_id
     assert (died.start_time_unix_nano, died.end_time_unix_nano) == (2_000, 3_000)
-    assert (died.status.code, died.status.message) == (otlp_names.ERROR, "its process died before it ended")
+    assert (died.status.code, died.status.message) == (otlp_semconv.ERROR, "its process died before it ended")
     assert _attributes(died)["gen_ai.tool.call.arguments"] == '{"u":1}'
     assert _attributes(died)["error.type"] == "_OTHER"
 
@@ -606,7 +606,7 @@ _JSON = st.recursive(
 @given(_JSON)
 def test_any_prompt_and_completion_can_be_said(value: Any) -> None:
     """Programs give messages in every form there is; whatever JSON it was, it becomes attributes."""
-    for names in (otlp_names.GenAI(), otlp_names.AgentOps()):
+    for names in (otlp_semconv.GenAI(), otlp_semconv.AgentOps()):
         found = {**names.prompt(otlp_messages.asked(value)), **names.completion(otlp_messages.answered(value))}
         assert all(isinstance(text, str | list) for text in found.values())
         for name in ("gen_ai.input.messages", "gen_ai.output.messages"):
@@ -853,7 +853,7 @@ _PROMPTS: dict[str, tuple[Any, list[tuple[str, list[dict[str, Any]]]]]] = {
 def test_prompts_of_every_maker_become_parts(form: str) -> None:
     """Gemini's parts, Anthropic's blocks, OpenAI's and Bedrock's forms are the parts of the conventions."""
     prompt, expected = _PROMPTS[form]
-    found = otlp_names.GenAI().prompt(otlp_messages.asked(prompt))
+    found = otlp_semconv.GenAI().prompt(otlp_messages.asked(prompt))
     messages = json.loads(str(found.get("gen_ai.input.messages", "[]")))
     assert [(message["role"], message["parts"]) for message in messages] == expected
     _check_messages(messages, strictly=True)
@@ -917,7 +917,7 @@ _COMPLETIONS: dict[str, tuple[Any, list[dict[str, Any]], list[str] | None]] = {
 def test_completions_of_every_maker_become_parts(form: str) -> None:
     """An answer is one message, whatever it came in, and says why it ended in the conventions' words."""
     completion, expected, reasons = _COMPLETIONS[form]
-    found = otlp_names.GenAI().completion(otlp_messages.answered(completion))
+    found = otlp_semconv.GenAI().completion(otlp_messages.answered(completion))
     [message] = json.loads(str(found["gen_ai.output.messages"]))
     assert (message["role"], message["parts"]) == ("assistant", expected)
     assert message["finish_reason"] in ("stop", "length", "unknown")
@@ -927,7 +927,7 @@ def test_completions_of_every_maker_become_parts(form: str) -> None:
 
 _COLUMNS = st.fixed_dictionaries(
     {
-        "kind": st.sampled_from([*otlp_names.SHAPES, "error", "odd", "end", "tags", "price", "metadata", "video"]),
+        "kind": st.sampled_from([*otlp_semconv.SHAPES, "error", "odd", "end", "tags", "price", "metadata", "video"]),
         "name": st.none() | st.text(max_size=3),
         "phase": st.sampled_from([0, 1]),
         "at_ns": st.integers(-(2**63), 2**63 - 1),
@@ -950,7 +950,7 @@ def test_any_row_can_be_sent(columns: dict[str, Any], body: Any) -> None:
 
     stored = body if body is None or isinstance(body, str) else encode.dumps(body).decode()
     row = rows.make(session=b"s" * 16, id=b"i" * 16, body=stored, **columns)
-    for names in (otlp_names.GenAI(), otlp_names.AgentOps()):
+    for names in (otlp_semconv.GenAI(), otlp_semconv.AgentOps()):
         for metadata_only in (False, True):
             translation = Translation(
                 Batch("00", (), [Stored(1, *row)], [(1, 1)]),
@@ -977,16 +977,16 @@ class _Nothing:
         return None
 
 
-@pytest.mark.parametrize("names", [otlp_names.GenAI, otlp_names.AgentOps])
-def test_the_page_has_every_name(names: type[otlp_names.GenAI | otlp_names.AgentOps]) -> None:
+@pytest.mark.parametrize("names", [otlp_semconv.GenAI, otlp_semconv.AgentOps])
+def test_the_page_has_every_name(names: type[otlp_semconv.GenAI | otlp_semconv.AgentOps]) -> None:
     """What a user can meet in a back end, or give as an option, is on the page about it; so is the version."""
     page = (Path(localops.__file__).parent / "docs" / "otlp.md").read_text()
-    shapes = (*otlp_names.SHAPES.values(), otlp_names.CREATED)
+    shapes = (*otlp_semconv.SHAPES.values(), otlp_semconv.CREATED)
     told = {name for shape in shapes for name in (shape.operation, shape.title, shape.given, shape.gave) if name}
     values = {value for choices in OPTIONS.values() for value in choices}
-    told |= {*names.usage.values(), names.provider, *names.agent, *OPTIONS, *values, *otlp_names.SHAPES}
+    told |= {*names.usage.values(), names.provider, *names.agent, *OPTIONS, *values, *otlp_semconv.SHAPES}
     assert {name for name in told if f"`{name}`" not in page} == set()
-    assert otlp_names.SCHEMA.rpartition("/")[2] in page
+    assert otlp_semconv.SCHEMA.rpartition("/")[2] in page
 
 
 # What Phoenix and MLflow read
@@ -1099,7 +1099,7 @@ def test_what_failed_says_why(collector: Collector, rows_at_once: int) -> None:
         sending.all(rows=rows_at_once)
     failed, around = collector.span("execute_tool inner"), collector.span("outer")
     for span in (failed, around):
-        assert (span.status.code, span.status.message) == (otlp_names.ERROR, "nothing there")
+        assert (span.status.code, span.status.message) == (otlp_semconv.ERROR, "nothing there")
         assert _attributes(span)["error.type"] == "LookupError"
         [moment] = span.events
         assert moment.name == "exception"
@@ -1107,7 +1107,7 @@ def test_what_failed_says_why(collector: Collector, rows_at_once: int) -> None:
     assert "exception.stacktrace" in _attributes(failed.events[0])
     assert "exception.stacktrace" not in _attributes(around.events[0])
     interrupted = collector.span("stopped")
-    assert (interrupted.status.code, interrupted.status.message) == (otlp_names.ERROR, "KeyboardInterrupt")
+    assert (interrupted.status.code, interrupted.status.message) == (otlp_semconv.ERROR, "KeyboardInterrupt")
     collector.requests.clear()
     with Sending(collector, metadata_only=True) as sending:
         sending.all(rows=rows_at_once)
@@ -1348,7 +1348,7 @@ def test_a_pass_sends_what_there_is_and_passes_remarks_on(collector: Collector) 
     collector.answer = lambda path, headers, body: (200, PROTOBUF, _partial(int(b"poison" in body), "mind the gap"))
     home = os.environ["LOCALOPS_HOME"]
     outcome = worker.sync(home, "default", Remote("far", collector.url, kind="otlp", key=KEY))
-    assert (outcome.code, outcome.parked, outcome.left) == (codes.PARKED, 1, 0)
+    assert (outcome.code, outcome.parked, outcome.left) == (exit_codes.PARKED, 1, 0)
     assert outcome.notes == [f"{collector.url[7:]} says: mind the gap"]
     assert {"fine", "fine too"} <= {span.name for span in collector.spans()}
 
@@ -1388,9 +1388,9 @@ def _is_check(headers: dict[str, str], body: bytes) -> bool:
     return [span.name for span in spans] == ["localops check"]
 
 
-def _pass(collector: Collector, **remote: Any) -> codes.Outcome:
+def _pass(collector: Collector, **remote: Any) -> exit_codes.Outcome:
     told = Remote("far", collector.url, kind="otlp", **{"key": KEY, **remote})
-    return worker.sync(os.environ["LOCALOPS_HOME"], "default", told, pace=Pace(sleep=lambda _: None))
+    return worker.sync(os.environ["LOCALOPS_HOME"], "default", told, budget=PassBudget(sleep=lambda _: None))
 
 
 def _steps(*names: str) -> None:
@@ -1428,14 +1428,14 @@ def test_a_remote_that_refuses_every_span_parks_none(
     for _ in range(2):
         collector.requests.clear()
         outcome = _pass(collector, options={"protocol": protocol})
-        assert (outcome.code, outcome.parked) == (codes.ACT, 0)
+        assert (outcome.code, outcome.parked) == (exit_codes.ACT, 0)
         assert outcome.left >= 31
         assert str(answer[0]) in outcome.message
         assert len(collector.requests) <= (9 if takes_empty else 3)
     collector.answer = lambda *_: TAKEN
     collector.requests.clear()
     outcome = _pass(collector)
-    assert (outcome.code, outcome.left, outcome.parked) == (codes.DONE, 0, 0)
+    assert (outcome.code, outcome.left, outcome.parked) == (exit_codes.DONE, 0, 0)
     assert {f"step {number}" for number in range(30)} <= {span.name for span in collector.spans()}
     assert not any(_is_check(headers, body) for _, headers, body in collector.requests)
 
@@ -1456,7 +1456,7 @@ def test_one_row_that_is_refused_is_parked_alone(
 
     collector.answer = answer
     outcome = _pass(collector)
-    assert (outcome.code, outcome.parked, outcome.left) == (codes.PARKED, 1, 0)
+    assert (outcome.code, outcome.parked, outcome.left) == (exit_codes.PARKED, 1, 0)
     sent = {span.name for span in collector.spans() if span.name.startswith("step")} - {f"step {poison:02}"}
     assert len(sent) == 11
     assert sum(_is_check(headers, body) for _, headers, body in collector.requests) <= 1
@@ -1467,7 +1467,7 @@ def test_a_refused_row_that_is_alone_is_parked_too(collector: Collector) -> None
     _finished()
     refused: Answer = (400, "text/plain", b"no")
     collector.answer = lambda path, headers, body: TAKEN if _is_check(headers, body) else refused
-    assert (_pass(collector).code, _pass(collector).code) == (codes.PARKED, codes.DONE)
+    assert (_pass(collector).code, _pass(collector).code) == (exit_codes.PARKED, exit_codes.DONE)
 
 
 @pytest.mark.parametrize(
@@ -1476,13 +1476,13 @@ def test_a_refused_row_that_is_alone_is_parked_too(collector: Collector) -> None
 )
 def test_remote_test_does_not_hide_a_refusal(collector: Collector, takes_spans: bool, ok: bool) -> None:
     """A back end that refuses the empty request is asked with a plain span, and what it says of that counts."""
-    from localops_sync import probe
+    from localops_sync import remote_test
 
     _finished()
     no: Answer = (422, "application/json", b'{"detail":"x-experiment-id is required"}')
     collector.answer = lambda path, headers, body: TAKEN if takes_spans and _is_check(headers, body) else no
     with Sending(collector) as sending:
-        findings = {each.step: each for each in probe.look(sending.remote, sending.reader, sending.folder)}
+        findings = {each.step: each for each in remote_test.look(sending.remote, sending.reader, sending.folder)}
     assert findings["key"].ok is ok
     assert ("x-experiment-id is required" in findings["key"].said) is not ok
     assert [span.name for span in collector.spans()] == ["localops check"]
@@ -1595,7 +1595,7 @@ def test_a_token_is_waited_for_no_longer_than_the_pass(collector: Collector) -> 
         return TAKEN
 
     collector.answer = keep_waiting
-    with Sending(collector, Pace(max_seconds=0.5), options={"auth": "agentops"}) as sending:
+    with Sending(collector, PassBudget(max_seconds=0.5), options={"auth": "agentops"}) as sending:
         with pytest.raises(OutOfBudget):
             sending.all()
         assert asked.is_set()
@@ -1663,7 +1663,7 @@ def test_agentops_hears_fail_for_a_failure(collector: Collector) -> None:
         sending.all()
     root, step = sorted(collector.spans(), key=lambda span: len(span.parent_span_id))
     assert _attributes(root)["agentops.session.end_state"] == "Fail"
-    assert (root.status.code, step.status.code) == (otlp_names.ERROR, otlp_names.OK)
+    assert (root.status.code, step.status.code) == (otlp_semconv.ERROR, otlp_semconv.OK)
 
 
 def _finished() -> None:

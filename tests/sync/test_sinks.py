@@ -16,9 +16,9 @@ from localops.journal.journal import Journal
 from localops.journal.reader import Reader
 from localops.transfer import delivery
 from localops.transfer.remotes import KINDS, Remote
-from localops_sync import codes, worker
-from localops_sync.codes import Outcome
-from localops_sync.pace import Pace
+from localops_sync import exit_codes, worker
+from localops_sync.budget import PassBudget
+from localops_sync.exit_codes import Outcome
 from tests.server.hubs import hub
 from tests.sync import agentops_server, chaos
 from tests.sync.homes import without_waiting
@@ -39,7 +39,7 @@ class Place:
     def sync(self, **remote: Any) -> Outcome:
         """A pass of the home that the environment names."""
         told = Remote(**{**vars(self.remote), **remote})
-        return worker.sync(os.environ["LOCALOPS_HOME"], "default", told, pace=Pace(sleep=without_waiting))
+        return worker.sync(os.environ["LOCALOPS_HOME"], "default", told, budget=PassBudget(sleep=without_waiting))
 
 
 def _hub(stack: ExitStack, folder: Path) -> Place:
@@ -100,10 +100,10 @@ def _ledger(name: str = "there") -> delivery.Ledger:
 def test_everything_arrives_and_then_nobody_is_called(place: Place) -> None:
     """A pass delivers each event once; the next makes no request."""
     outcome = place.sync()
-    assert (outcome.code, outcome.left) == (codes.DONE, 0)
+    assert (outcome.code, outcome.left) == (exit_codes.DONE, 0)
     assert sorted(place.arrived()) == sorted(NAMES)
     before = len(place.weather.seen)
-    assert place.sync().code == codes.DONE
+    assert place.sync().code == exit_codes.DONE
     assert len(place.weather.seen) == before
 
 
@@ -114,8 +114,8 @@ def test_lost_answers_lose_and_double_nothing(place: Place, fault: chaos.Behavio
         place.weather.then(*[chaos.passed] * step, fault)
         place.sync()
         place.weather.calm()
-    assert place.sync().code in (codes.DONE, codes.PARKED)
-    assert place.sync().code == codes.DONE
+    assert place.sync().code in (exit_codes.DONE, exit_codes.PARKED)
+    assert place.sync().code == exit_codes.DONE
     assert Counter(place.arrived()) == Counter(NAMES)
 
 
@@ -127,7 +127,7 @@ def test_a_refused_row_holds_up_nothing(place: Place) -> None:
         (chaos.status(422, {"message": "indigestible"}) if bad else chaos.passed)(exchange)
 
     place.weather.always(refuse)
-    assert place.sync().code == codes.PARKED
+    assert place.sync().code == exit_codes.PARKED
     assert sorted(place.arrived()) == sorted(set(NAMES) - {"step 7"})
     ledger = _ledger()
     assert any("indigestible" in row.reason for row in ledger.parked())
@@ -135,22 +135,22 @@ def test_a_refused_row_holds_up_nothing(place: Place) -> None:
     journal = Journal(ledger.folder)
     ledger.unpark(journal)
     journal.close()
-    assert place.sync().code == codes.DONE
+    assert place.sync().code == exit_codes.DONE
     assert sorted(place.arrived()) == sorted(NAMES)
 
 
 @pytest.mark.parametrize(
     ("fault", "code"),
     [
-        (chaos.status(503), codes.OFFLINE),
-        (chaos.status(429, retry_after="1"), codes.OFFLINE),
-        (chaos.page(), codes.OFFLINE),
-        (chaos.reset, codes.OFFLINE),
-        (chaos.status(401), codes.ACT),
-        (chaos.status(402), codes.ACT),
-        (chaos.status(403), codes.ACT),
-        (chaos.status(404), codes.ACT),
-        (chaos.redirect(302, "http://127.0.0.1:1/elsewhere"), codes.ACT),
+        (chaos.status(503), exit_codes.OFFLINE),
+        (chaos.status(429, retry_after="1"), exit_codes.OFFLINE),
+        (chaos.page(), exit_codes.OFFLINE),
+        (chaos.reset, exit_codes.OFFLINE),
+        (chaos.status(401), exit_codes.ACT),
+        (chaos.status(402), exit_codes.ACT),
+        (chaos.status(403), exit_codes.ACT),
+        (chaos.status(404), exit_codes.ACT),
+        (chaos.redirect(302, "http://127.0.0.1:1/elsewhere"), exit_codes.ACT),
     ],
 )
 def test_bad_weather_keeps_every_row(place: Place, fault: chaos.Behaviour, code: int) -> None:
@@ -161,13 +161,13 @@ def test_bad_weather_keeps_every_row(place: Place, fault: chaos.Behaviour, code:
     assert outcome.message
     assert KEY not in outcome.message
     place.weather.calm()
-    assert place.sync().code == codes.DONE
+    assert place.sync().code == exit_codes.DONE
     assert Counter(place.arrived()) == Counter(NAMES)
 
 
 def test_content_stays_here_for_a_remote_that_is_for_metadata(place: Place) -> None:
     """No request to such a remote holds anything that was said, and the events are there all the same."""
-    assert place.sync(metadata_only=True).code == codes.DONE
+    assert place.sync(metadata_only=True).code == exit_codes.DONE
     assert not [request for request in place.weather.seen if b"SECRET" in chaos.inflated(request)]
     assert sorted(place.arrived()) == sorted(NAMES)
 
@@ -177,19 +177,19 @@ def test_what_comes_later_goes_later(place: Place) -> None:
     session = localops.start_session(name="running")
     assert session is not None
     session.record(localops.ToolEvent(name="step early"))
-    assert place.sync().code == codes.DONE
+    assert place.sync().code == exit_codes.DONE
     session.record(localops.ToolEvent(name="step late"))
     session.end_session("Success")
-    assert place.sync().code == codes.DONE
+    assert place.sync().code == exit_codes.DONE
     assert Counter(place.arrived()) == Counter([*NAMES, "step early", "step late"])
 
 
 def test_the_check_says_who_is_there(place: Place) -> None:
     """`remote test` asks each kind whether it would take rows, and sends none."""
-    from localops_sync import probe
+    from localops_sync import remote_test
 
     ledger = _ledger()
-    findings = list(probe.look(place.remote, ledger.reader, ledger.folder))
+    findings = list(remote_test.look(place.remote, ledger.reader, ledger.folder))
     assert [finding.step for finding in findings][:2] == ["name", "connection"]
     assert all(finding.ok for finding in findings)
     assert place.arrived() == []

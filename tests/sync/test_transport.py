@@ -16,7 +16,7 @@ import pytest
 
 from localops.errors import ConfigError
 from localops.transfer.remotes import Remote
-from localops_sync.pace import OutOfBudget, Pace
+from localops_sync.budget import OutOfBudget, PassBudget
 from localops_sync.sink import Blocked, Offline, Trouble
 from localops_sync.transport import ANSWER, Reply, Transport
 from tests import programs
@@ -118,18 +118,18 @@ def test_bodies_come_whole(server: Chaos, call: Call, size: int) -> None:
 
 def test_bytes_are_counted(server: Chaos, call: Call) -> None:
     """The bytes of all bodies are counted, and against the budget of the pass, also when nobody answered."""
-    pace = Pace(max_bytes=1_000)
-    transport = call(server.url, pace=pace)
+    budget = PassBudget(max_bytes=1_000)
+    transport = call(server.url, budget=budget)
     server.then(chaos.ok(), chaos.reset)
     post(transport, body=b"x" * 100)
     trouble(transport, body=b"x" * 50)
-    assert (transport.sent, pace.bytes_left) == (150, 850)
+    assert (transport.sent, budget.bytes_left) == (150, 850)
 
 
 def test_nothing_is_sent_after_the_pass(server: Chaos, call: Call) -> None:
     """A pass that is over asks nobody."""
     with pytest.raises(OutOfBudget):
-        post(call(server.url, pace=Pace(max_seconds=0)))
+        post(call(server.url, budget=PassBudget(max_seconds=0)))
     assert not server.seen
 
 
@@ -137,7 +137,7 @@ def test_a_request_ends_with_the_pass(server: Chaos, call: Call) -> None:
     """A request is given no more time than the pass has left, and then it is the budget that is used up."""
     server.always(chaos.drip_headers)
     with pytest.raises(OutOfBudget):
-        post(call(server.url, pace=Pace(max_seconds=LATE)))
+        post(call(server.url, budget=PassBudget(max_seconds=LATE)))
 
 
 def test_head_has_no_body(server: Chaos, call: Call) -> None:

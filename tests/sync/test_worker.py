@@ -29,8 +29,8 @@ from localops.reading.home import Home
 from localops.transfer import bundle
 from localops.transfer.delivery import Limits
 from localops.upkeep import prune
-from localops_sync import codes, worker
-from localops_sync.pace import Pace
+from localops_sync import exit_codes, worker
+from localops_sync.budget import PassBudget
 from tests.server.hubs import PATH, RealHub, hub
 from tests.sync import chaos
 from tests.sync.homes import Identity, Sender, identities, without_waiting
@@ -79,10 +79,10 @@ def test_every_row_arrives_once(sender: Sender, there: str) -> None:
     """A pass delivers what there is; the next has nothing to do, and a new row goes alone."""
     sender.write(500)
     first = sender.sync()
-    assert (first.code, first.message, first.left) == (codes.DONE, "", 0)
+    assert (first.code, first.message, first.left) == (exit_codes.DONE, "", 0)
     assert sender.identities() <= identities(there)
     again = sender.sync()
-    assert (again.code, again.requests, again.sent) == (codes.DONE, 0, 0)
+    assert (again.code, again.requests, again.sent) == (exit_codes.DONE, 0, 0)
     sender.write(1)
     assert sender.sync().sent == 1
     assert sender.identities() <= identities(there)
@@ -94,9 +94,9 @@ def test_with_nothing_to_send_nobody_is_called(sender: Sender) -> None:
     sender.sync()
     port = chaos.closed_port()
     gone = Sender(Path(sender.home), f"http://127.0.0.1:{port}", sender.remote.key or "")
-    assert gone.sync().code == codes.DONE
+    assert gone.sync().code == exit_codes.DONE
     gone.write(1)
-    assert gone.sync().code == codes.OFFLINE
+    assert gone.sync().code == exit_codes.OFFLINE
 
 
 def test_a_poison_row_is_parked_and_the_others_arrive(weather: tuple[chaos.Chaos, Sender], there: str) -> None:
@@ -112,7 +112,7 @@ def test_a_poison_row_is_parked_and_the_others_arrive(weather: tuple[chaos.Chaos
 
     broken.always(refuse)
     outcome = sender.sync(limits=Limits(rows=1024))
-    assert (outcome.code, outcome.parked, outcome.left) == (codes.PARKED, 1, 0)
+    assert (outcome.code, outcome.parked, outcome.left) == (exit_codes.PARKED, 1, 0)
     assert outcome.requests <= 2 + 2 * math.log2(1024) + 4
     assert {each[0] for each in sender.identities()} - {each[0] for each in identities(there)} == {poison[0]}
     [parked] = sender.ledger().parked()
@@ -122,7 +122,7 @@ def test_a_poison_row_is_parked_and_the_others_arrive(weather: tuple[chaos.Chaos
     journal = Journal(sender.folder)
     sender.ledger().unpark(journal)
     journal.close()
-    assert sender.sync().code == codes.DONE
+    assert sender.sync().code == exit_codes.DONE
     assert sender.identities() <= identities(there)
 
 
@@ -139,11 +139,11 @@ def test_a_row_that_breaks_the_server_is_set_aside(weather: tuple[chaos.Chaos, S
 
     broken.always(fail)
     outcome = sender.sync()
-    assert (outcome.code, outcome.parked) == (codes.PARKED, 1)
+    assert (outcome.code, outcome.parked) == (exit_codes.PARKED, 1)
     assert [each.final for each in sender.ledger().parked()] == [False]
     assert len(identities(there)) >= 41
     broken.calm()
-    assert sender.sync().code == codes.DONE
+    assert sender.sync().code == exit_codes.DONE
     assert sender.ledger().parked() == []
     assert sender.identities() <= identities(there)
 
@@ -156,7 +156,7 @@ def test_a_server_that_is_down_parks_nothing(weather: tuple[chaos.Chaos, Sender]
     sender.sync(limits=Limits(session=b"x" * 16))  # greets
     broken.always(chaos.status(503))
     outcome = sender.sync()
-    assert (outcome.code, outcome.parked, outcome.left) == (codes.OFFLINE, 0, 51)
+    assert (outcome.code, outcome.parked, outcome.left) == (exit_codes.OFFLINE, 0, 51)
     assert sender.ledger().contact().error
     assert len(broken.seen) < 100
 
@@ -172,7 +172,7 @@ def test_batches_shrink_until_they_fit(weather: tuple[chaos.Chaos, Sender], ther
 
     broken.always(narrow)
     outcome = sender.sync()
-    assert (outcome.code, outcome.parked, outcome.left) == (codes.DONE, 0, 0)
+    assert (outcome.code, outcome.parked, outcome.left) == (exit_codes.DONE, 0, 0)
     assert sender.identities() <= identities(there)
 
 
@@ -198,9 +198,9 @@ def test_what_was_not_signed_for_is_sent_again(
     sender.write(30)
     broken.always(lambda exchange: (fault if exchange.request.method == "POST" else chaos.passed)(exchange))
     outcome = sender.sync()
-    assert (outcome.code, outcome.sent, outcome.parked) == (codes.OFFLINE, 0, 0)
+    assert (outcome.code, outcome.sent, outcome.parked) == (exit_codes.OFFLINE, 0, 0)
     broken.calm()
-    assert sender.sync().code == codes.DONE
+    assert sender.sync().code == exit_codes.DONE
     assert sender.identities() <= identities(there)
 
 
@@ -214,14 +214,14 @@ def test_a_hub_that_was_set_back_gets_the_rest_again(own: RealHub, tmp_path: Pat
     shutil.copytree(own.data, tmp_path / "backup")
     own.start()
     sender.write(30)
-    assert sender.sync(limits=Limits(rows=10)).code == codes.DONE
+    assert sender.sync(limits=Limits(rows=10)).code == exit_codes.DONE
     own.stop()
     shutil.rmtree(own.data)
     shutil.copytree(tmp_path / "backup", own.data)
     own.start()
     sender.write(5)
     outcome = sender.sync(limits=Limits(rows=10))
-    assert (outcome.code, outcome.left) == (codes.DONE, 0)
+    assert (outcome.code, outcome.left) == (exit_codes.DONE, 0)
     assert "lacks 30 rows that it had" in " ".join(outcome.notes)
     assert sender.identities() <= identities(str(own.folder / "journal.db"))
 
@@ -235,7 +235,7 @@ def test_another_hub_at_the_address_gets_nothing(own: RealHub, tmp_path: Path) -
         moved = Sender(Path(sender.home), other.url, other.key)
         moved.write(1)
         outcome = moved.sync()
-        assert outcome.code == codes.ACT
+        assert outcome.code == exit_codes.ACT
         assert "another hub" in outcome.message
         assert len(identities(str(other.folder / "journal.db"))) <= 1
 
@@ -257,9 +257,9 @@ def test_a_journal_that_was_set_back_goes_on_under_a_new_id(sender: Sender, ther
             os.unlink(sender.journal + side)
     sender.write(5)
     outcome = sender.sync()
-    assert outcome.code == codes.DONE
+    assert outcome.code == exit_codes.DONE
     assert "set back" in " ".join(outcome.notes)
-    assert sender.sync().code == codes.DONE
+    assert sender.sync().code == exit_codes.DONE
     assert before | sender.identities() <= identities(there)
 
 
@@ -272,20 +272,20 @@ def test_a_copied_home_and_its_original_both_arrive(sender: Sender, there: str, 
     copy = Sender(tmp_path / "copy", sender.remote.url, sender.remote.key or "")
     sender.write(4)
     copy.write(3)
-    assert (sender.sync().code, copy.sync().code) == (codes.DONE, codes.DONE)
+    assert (sender.sync().code, copy.sync().code) == (exit_codes.DONE, exit_codes.DONE)
     assert sender.identities() | copy.identities() <= identities(there)
 
 
 def test_a_budget_ends_a_pass_between_batches(sender: Sender) -> None:
     """Rows, bytes or seconds: what is used up ends the pass with 6, and the next goes on where it stopped."""
     sender.write(30)
-    outcome = sender.sync(pace=Pace(max_rows=10), limits=Limits(rows=4))
-    assert (outcome.code, outcome.sent, outcome.left) == (codes.BUDGET, 10, 21)
-    assert sender.sync(pace=Pace(max_bytes=1), limits=Limits(rows=4)).code == codes.BUDGET
+    outcome = sender.sync(budget=PassBudget(max_rows=10), limits=Limits(rows=4))
+    assert (outcome.code, outcome.sent, outcome.left) == (exit_codes.BUDGET, 10, 21)
+    assert sender.sync(budget=PassBudget(max_bytes=1), limits=Limits(rows=4)).code == exit_codes.BUDGET
     now = iter(range(0, 10_000, 20))
-    hurried = Pace(max_seconds=150, sleep=without_waiting, monotonic=lambda: float(next(now)))
-    assert sender.sync(pace=hurried, limits=Limits(rows=4)).code == codes.BUDGET
-    assert sender.sync().code == codes.DONE
+    hurried = PassBudget(max_seconds=150, sleep=without_waiting, monotonic=lambda: float(next(now)))
+    assert sender.sync(budget=hurried, limits=Limits(rows=4)).code == exit_codes.BUDGET
+    assert sender.sync().code == exit_codes.DONE
 
 
 def test_a_second_pass_at_once_is_told(sender: Sender) -> None:
@@ -293,15 +293,15 @@ def test_a_second_pass_at_once_is_told(sender: Sender) -> None:
     sender.write(1)
     with worker.only_one(sender.folder, 0.0) as ours:
         assert ours
-        assert sender.sync().code == codes.BUSY
-    assert sender.sync().code == codes.DONE
+        assert sender.sync().code == exit_codes.BUSY
+    assert sender.sync().code == exit_codes.DONE
 
 
 def test_the_lock_is_not_what_makes_it_right(sender: Sender, there: str) -> None:
     """With the lock file deleted under them, passes at once still deliver every row once."""
     sender.write(400)
     program = (
-        "import os, sys\nfrom localops_sync import codes\nfrom localops.cli import main\n"
+        "import os, sys\nfrom localops_sync import exit_codes\nfrom localops.cli import main\n"
         "from localops_sync import worker\nworker.LOCK = f'lock-{os.getpid()}'\n"
         "main(['sync', '--home', sys.argv[1], '--max-rows', '300'])"
     )
@@ -309,8 +309,8 @@ def test_the_lock_is_not_what_makes_it_right(sender: Sender, there: str) -> None
         subprocess.Popen([sys.executable, "-c", program, sender.home], env={**os.environ, "PYTHONPATH": PATH})
         for _ in range(3)
     ]
-    assert {process.wait(60) for process in both} <= {codes.DONE, codes.BUDGET}
-    assert sender.sync().code == codes.DONE
+    assert {process.wait(60) for process in both} <= {exit_codes.DONE, exit_codes.BUDGET}
+    assert sender.sync().code == exit_codes.DONE
     assert sender.identities() <= identities(there)
 
 
@@ -323,8 +323,8 @@ def test_content_stays_here_for_a_remote_that_is_for_metadata(real: RealHub, tmp
     session.record(localops.LLMEvent(model="gpt-4o", prompt="SECRET", completion="SECRET", prompt_tokens=7))
     session.record(localops.ToolEvent(name="tool", params={"a": "SECRET"}, returns="SECRET" * 300_000))
     session.end_session("Failure", "SECRET")
-    assert sender.sync().code == codes.DONE
-    assert sender.sync(verify=True).code == codes.DONE
+    assert sender.sync().code == exit_codes.DONE
+    assert sender.sync(verify=True).code == exit_codes.DONE
     with Reader(there) as reader:
         assert not any("SECRET" in str(row) for row in reader.stream())
         hubs = analytics.totals(reader, session.session_id.bytes)
@@ -339,10 +339,10 @@ def test_files_go_in_pieces_and_go_on_where_they_broke(weather: tuple[chaos.Chao
     data = os.urandom(9 << 20)
     digest = _filmed(sender, data)
     broken.then(chaos.passed, chaos.passed, chaos.passed, chaos.passed, chaos.reset_after, *[chaos.reset] * 9)
-    assert sender.sync().code == codes.OFFLINE
+    assert sender.sync().code == exit_codes.OFFLINE
     broken.calm()
     so_far = len(broken.seen)
-    assert sender.sync().code == codes.DONE
+    assert sender.sync().code == exit_codes.DONE
     assert sum(len(request.body) for request in broken.seen[so_far:]) < 6 << 20
     with open(blobs.path_of(os.path.dirname(there), digest), "rb") as file:
         assert file.read() == data
@@ -363,15 +363,15 @@ def test_a_hub_that_diverges_on_what_was_set_aside_ends_the_pass(
     sender.write(3)
     sender.write(1, body=poison)
     sender.write(3)
-    assert sender.sync().code == codes.PARKED
+    assert sender.sync().code == exit_codes.PARKED
     lacks = {"held": [[1, 1 << 70]], "marks": [[1 << 70, "00" * 16, 0], [-(1 << 70), "00" * 16, 0]]}
     broken.then(chaos.passed, chaos.status(409, lacks))
-    assert sender.sync().code == codes.OFFLINE
+    assert sender.sync().code == exit_codes.OFFLINE
     broken.calm()
-    assert (sender.sync().code, sender.ledger().parked()) == (codes.DONE, [])
+    assert (sender.sync().code, sender.ledger().parked()) == (exit_codes.DONE, [])
     sender.write(1)
     broken.then(chaos.passed, chaos.status(409, lacks))
-    assert sender.sync().code == codes.DONE
+    assert sender.sync().code == exit_codes.DONE
     assert sender.identities() <= identities(there)
 
 
@@ -386,7 +386,7 @@ def test_a_row_in_which_a_bit_flipped_is_parked_alone(sender: Sender, there: str
     connection.execute(f"update event set {column} = cast(x'22ff22' as text) where id = ?", (odd,))
     connection.close()
     outcome = sender.sync(limits=Limits(rows=4))
-    assert (outcome.code, outcome.parked, outcome.left) == (codes.PARKED, 1, 0)
+    assert (outcome.code, outcome.parked, outcome.left) == (exit_codes.PARKED, 1, 0)
     assert "checksum" in sender.ledger().parked()[0].reason
     assert len(identities(there)) == outcome.sent + 1
     sender.write(1, session=session)
@@ -413,7 +413,7 @@ def test_a_row_that_was_dropped_is_not_missed(weather: tuple[chaos.Chaos, Sender
     sender.write(2, session=session)
     for verify in (False, True):
         outcome = sender.sync(verify=verify)
-        assert (outcome.code, outcome.notes, outcome.left) == (codes.DONE, [], 0)
+        assert (outcome.code, outcome.notes, outcome.left) == (exit_codes.DONE, [], 0)
     assert len(sender.identities() - identities(there)) == 1
     with Reader(sender.journal) as reader:
         assert prune.look(reader, sender.folder, session).delivered == ["hub"]
@@ -448,7 +448,7 @@ def test_a_row_whose_file_cannot_go_waits_for_it(sender: Sender, there: str, fla
     for extra in (0, 1):
         sender.write(extra)
         outcome = sender.sync()
-        assert (outcome.code, outcome.parked, outcome.left) == (codes.PARKED, 1, 0), outcome
+        assert (outcome.code, outcome.parked, outcome.left) == (exit_codes.PARKED, 1, 0), outcome
         assert "missing or damaged here" in outcome.message
         [parked] = sender.ledger().parked()
         assert ("digest differs" if flaw == "damaged" else "is not here") in parked.reason
@@ -458,14 +458,14 @@ def test_a_row_whose_file_cannot_go_waits_for_it(sender: Sender, there: str, fla
         assert choice.stays == "hub lacks 1 of its rows"
     assert len(sender.identities() - identities(there)) == 1
     outcome = sender.sync(verify=True)
-    assert outcome.code == codes.PARKED
+    assert outcome.code == exit_codes.PARKED
     sender.write(1)
     path.write_bytes(whole)
     outcome = sender.sync()
-    assert (outcome.code, outcome.parked, outcome.left) == (codes.DONE, 0, 0), outcome
+    assert (outcome.code, outcome.parked, outcome.left) == (exit_codes.DONE, 0, 0), outcome
     assert sender.identities() <= identities(there)
     assert Path(blobs.path_of(os.path.dirname(there), path.name)).read_bytes() == whole
-    assert sender.sync(verify=True).code == codes.DONE
+    assert sender.sync(verify=True).code == exit_codes.DONE
 
 
 def test_verify_tells_of_rows_that_are_parked(weather: tuple[chaos.Chaos, Sender]) -> None:
@@ -478,10 +478,11 @@ def test_verify_tells_of_rows_that_are_parked(weather: tuple[chaos.Chaos, Sender
         (chaos.status(422, {"message": "indigestible"}) if bad else chaos.passed)(exchange)
 
     broken.always(refuse)
-    assert sender.sync().code == codes.PARKED
+    assert sender.sync().code == exit_codes.PARKED
     broken.calm()
     outcome = sender.sync(verify=True)
-    assert (outcome.code, "1 row parked here and not on the hub" in outcome.message) == (codes.PARKED, True), outcome
+    assert outcome.code == exit_codes.PARKED, outcome
+    assert "1 row parked here and not on the hub" in outcome.message
 
 
 def test_verify_finds_files_that_are_nowhere(own: RealHub, tmp_path: Path) -> None:
@@ -489,7 +490,7 @@ def test_verify_finds_files_that_are_nowhere(own: RealHub, tmp_path: Path) -> No
     sender = Sender(tmp_path / "home", own.url, own.key)
     for _ in range(2):
         digest = _filmed(sender, b"film" * 1_000)
-    assert sender.sync().code == codes.DONE
+    assert sender.sync().code == exit_codes.DONE
     own_path, path = (Path(blobs.path_of(folder, digest)) for folder in (str(own.folder), sender.folder))
     own_path.unlink()
     whole = path.read_bytes()
@@ -497,9 +498,9 @@ def test_verify_finds_files_that_are_nowhere(own: RealHub, tmp_path: Path) -> No
     outcome = sender.sync(verify=True)
     assert (outcome.code, "1 file is whole neither here nor on the hub" in " ".join(outcome.notes)) == (3, True)
     outcome = sender.sync()
-    assert (outcome.code, outcome.parked, outcome.left) == (codes.PARKED, 2, 0)
+    assert (outcome.code, outcome.parked, outcome.left) == (exit_codes.PARKED, 2, 0)
     path.write_bytes(whole)
-    assert sender.sync().code == codes.DONE
+    assert sender.sync().code == exit_codes.DONE
     assert own_path.read_bytes() == whole
 
 
@@ -511,7 +512,7 @@ def test_a_row_whose_file_is_only_on_the_hub_goes(own: RealHub, tmp_path: Path) 
     os.makedirs(os.path.dirname(path))
     os.rename(blobs.path_of(sender.folder, digest), path)
     outcome = sender.sync()
-    assert (outcome.code, outcome.parked, outcome.left) == (codes.DONE, 0, 0)
+    assert (outcome.code, outcome.parked, outcome.left) == (exit_codes.DONE, 0, 0)
 
 
 def test_a_file_of_which_the_hub_has_too_much_is_begun_anew(sender: Sender, there: str) -> None:
@@ -522,7 +523,7 @@ def test_a_file_of_which_the_hub_has_too_much_is_begun_anew(sender: Sender, ther
     os.makedirs(os.path.dirname(begun))
     with open(begun, "wb") as file:
         file.write(b"x" * 5_000)
-    assert sender.sync().code == codes.DONE
+    assert sender.sync().code == exit_codes.DONE
     with open(blobs.path_of(folder, digest), "rb") as file:
         assert file.read() == b"film" * 1_000
 
@@ -544,17 +545,17 @@ def test_a_hub_that_knows_not_what_it_has_of_a_file_is_none(
     _filmed(sender, b"film" * 1_000)
     broken.always(lambda exchange: (answer if exchange.request.method == "PATCH" else chaos.passed)(exchange))
     outcome = sender.sync()
-    assert (outcome.code, outcome.sent, outcome.parked) == (codes.OFFLINE, 0, 0)
+    assert (outcome.code, outcome.sent, outcome.parked) == (exit_codes.OFFLINE, 0, 0)
 
 
 def test_a_budget_of_bytes_ends_a_pass_within_a_file(weather: tuple[chaos.Chaos, Sender]) -> None:
     """A large file does not go beyond --max-bytes; the next pass goes on where this one ended."""
     broken, sender = weather
     _filmed(sender, os.urandom(9 << 20))
-    assert sender.sync(pace=Pace(max_bytes=1_000_000)).code == codes.BUDGET
+    assert sender.sync(budget=PassBudget(max_bytes=1_000_000)).code == exit_codes.BUDGET
     pieces = [len(each.body) for each in broken.seen if each.method == "PATCH"]
     assert pieces == [1_000_000]
-    assert sender.sync().code == codes.DONE
+    assert sender.sync().code == exit_codes.DONE
     pieces = [len(each.body) for each in broken.seen if each.method == "PATCH"]
     assert pieces == [1_000_000, 4 << 20, 4 << 20, (1 << 20) - 1_000_000]
 
@@ -578,8 +579,8 @@ def test_files_are_packed_where_that_pays(
     way.always(behave)
     log = b"".join(b"step %d of 100000: nothing went wrong\n" % step for step in range(100_000))
     digest = _filmed(sender, log)
-    outcome = sender.sync(pace=Pace(max_bytes=len(log) * 2 if early else len(log) // 4))
-    assert (outcome.code, outcome.left) == (codes.DONE, 0)
+    outcome = sender.sync(budget=PassBudget(max_bytes=len(log) * 2 if early else len(log) // 4))
+    assert (outcome.code, outcome.left) == (exit_codes.DONE, 0)
     sent = sum(len(each.body) for each in way.seen if each.method == "PATCH")
     assert sent == len(log) if early else sent < len(log) // 4
     with open(blobs.path_of(os.path.dirname(there), digest), "rb") as file:
@@ -610,7 +611,7 @@ def test_figures_of_what_waits_count_files(sender: Sender) -> None:
         waits = remote["bytes_waiting"] if project else remote["bytes"]
         assert size < waits < size + 20_000
         assert project.get("blob_bytes", size) == size
-    assert sender.sync().code == codes.DONE
+    assert sender.sync().code == exit_codes.DONE
     assert sender.ledger().waiting_files() == 0
 
 
@@ -619,7 +620,7 @@ def test_verify_finds_what_the_hub_lost(own: RealHub, tmp_path: Path) -> None:
     sender = Sender(tmp_path / "home", own.url, own.key)
     sender.write(50)
     sender.sync()
-    assert sender.sync(verify=True).code == codes.DONE
+    assert sender.sync(verify=True).code == exit_codes.DONE
     own.stop()
     connection = apsw.Connection(str(own.folder / "journal.db"))
     connection.execute("delete from event where seq between 20 and 24")
@@ -629,10 +630,10 @@ def test_verify_finds_what_the_hub_lost(own: RealHub, tmp_path: Path) -> None:
     journal.close()
     own.start()
     outcome = sender.sync(verify=True)
-    assert outcome.code == codes.PARKED
+    assert outcome.code == exit_codes.PARKED
     assert "5 rows are missing or damaged on the hub" in " ".join(outcome.notes)
     assert sender.sync().sent == 5
-    assert sender.sync(verify=True).code == codes.DONE
+    assert sender.sync(verify=True).code == exit_codes.DONE
 
 
 def _changed_there(real: RealHub, statement: str) -> None:
@@ -652,10 +653,10 @@ def test_verify_reads_what_is_stored(own: RealHub, tmp_path: Path) -> None:
     _changed_there(own, "update event set body = cast(x'7bff' as text) where seq between 10 and 11")
     own.start()
     outcome = sender.sync(verify=True)
-    assert (outcome.code, outcome.left) == (codes.PARKED, 5)
+    assert (outcome.code, outcome.left) == (exit_codes.PARKED, 5)
     assert "5 rows are missing or damaged on the hub; the next sync sends them again" in " ".join(outcome.notes)
     assert sender.sync().sent == 5
-    assert sender.sync(verify=True).code == codes.DONE
+    assert sender.sync(verify=True).code == exit_codes.DONE
     assert sender.identities() <= identities(str(own.folder / "journal.db"))
 
 
@@ -671,10 +672,11 @@ def test_verify_brings_files_back(own: RealHub, tmp_path: Path, damage: str) -> 
     else:
         path.write_bytes(b"filn" * 1_000)
     outcome = sender.sync(verify=True)
-    assert (outcome.code, "1 file is missing or damaged on the hub" in " ".join(outcome.notes)) == (codes.PARKED, True)
-    assert sender.sync().code == codes.DONE
+    assert outcome.code == exit_codes.PARKED
+    assert "1 file is missing or damaged on the hub" in " ".join(outcome.notes)
+    assert sender.sync().code == exit_codes.DONE
     assert path.read_bytes() == b"film" * 1_000
-    assert sender.sync(verify=True).code == codes.DONE
+    assert sender.sync(verify=True).code == exit_codes.DONE
     assert [each.name for each in path.parent.iterdir()] == [digest]
 
 
@@ -683,14 +685,14 @@ def test_a_remote_that_was_for_metadata_first_gets_everything(own: RealHub, tmp_
     sender = Sender(tmp_path / "home", own.url, own.key, metadata_only=True)
     sender.write(9, body='{"params":{"secret":1}}')
     sender.sync()
-    assert sender.sync(verify=True).code == codes.DONE
+    assert sender.sync(verify=True).code == exit_codes.DONE
     journal = Journal(sender.folder)
     sender.ledger().forget(journal)
     journal.close()
     whole = Sender(tmp_path / "home", own.url, own.key)
-    assert whole.sync().code == codes.DONE
+    assert whole.sync().code == exit_codes.DONE
     assert whole.identities() <= identities(str(own.folder / "journal.db"))
-    assert whole.sync(verify=True).code == codes.DONE
+    assert whole.sync(verify=True).code == exit_codes.DONE
 
 
 @pytest.mark.parametrize("new_rows", [True, False])
@@ -715,7 +717,7 @@ def test_a_hub_that_was_set_back_is_noticed_whatever_the_order(own: RealHub, tmp
     else:
         _last_seen(sender, days=2)
     outcome = sender.sync()
-    assert (outcome.code, outcome.left) == (codes.DONE, 0)
+    assert (outcome.code, outcome.left) == (exit_codes.DONE, 0)
     assert "lacks" in outcome.notes[0]
     assert sender.identities() <= identities(str(own.folder / "journal.db"))
     assert sender.sync().requests == 0
@@ -739,7 +741,7 @@ def test_rows_that_a_hub_lost_after_they_were_pruned_are_told_of(own: RealHub, t
     own.start()
     done = _localops(sender, "sync", "--quiet")
     assert (done.returncode, f" {first['rows']} rows that it had were pruned here" in done.stderr) == (3, True), done
-    assert sender.sync().code == codes.DONE
+    assert sender.sync().code == exit_codes.DONE
     assert f"hub lost {first['rows']} rows" in _localops(sender, "status").stderr
     assert _localops(sender, "doctor").returncode == 1
     assert _localops(sender, "remote", "acknowledge", "hub").returncode == 0
@@ -750,7 +752,7 @@ def test_rows_that_a_hub_lost_after_they_were_pruned_are_told_of(own: RealHub, t
     _restored(own, tmp_path / "copy")
     sender.write(1)
     outcome = sender.sync()
-    assert (outcome.code, "lacks" in outcome.notes[0]) == (codes.DONE, True), outcome
+    assert (outcome.code, "lacks" in outcome.notes[0]) == (exit_codes.DONE, True), outcome
 
 
 def test_prune_leaves_what_a_hub_has_without_its_file(own: RealHub, tmp_path: Path) -> None:
@@ -762,8 +764,8 @@ def test_prune_leaves_what_a_hub_has_without_its_file(own: RealHub, tmp_path: Pa
     done = _localops(sender, "prune", "--older-than", "0s", "--yes", "--json")
     [choice] = json.loads(done.stdout)["sessions"]
     assert choice["stays"] == "hub lacks 1 file of it: `localops sync --verify` first"
-    assert sender.sync(verify=True).code == codes.PARKED
-    assert sender.sync().code == codes.DONE
+    assert sender.sync(verify=True).code == exit_codes.PARKED
+    assert sender.sync().code == exit_codes.DONE
     os.unlink(blobs.path_of(str(own.folder), digest))
     done = _localops(sender, "prune", "--older-than", "0s", "--include-unsent", "hub", "--dry-run")
     assert "goes" in done.stdout
@@ -815,7 +817,7 @@ def test_a_hub_that_pruned_what_was_newest_is_not_sent_everything(own: RealHub, 
     journal.close()
     sender.write(1)
     outcome = sender.sync()
-    assert (outcome.code, outcome.sent, outcome.notes) == (codes.DONE, 1, [])
+    assert (outcome.code, outcome.sent, outcome.notes) == (exit_codes.DONE, 1, [])
 
 
 def test_a_look_at_an_idle_hub_fails_in_silence(tmp_path: Path, own: RealHub) -> None:
@@ -826,7 +828,7 @@ def test_a_look_at_an_idle_hub_fails_in_silence(tmp_path: Path, own: RealHub) ->
     _last_seen(sender, days=2)
     own.kill()
     outcome = sender.sync()
-    assert (outcome.code, outcome.requests, outcome.notes) == (codes.DONE, 1, [])
+    assert (outcome.code, outcome.requests, outcome.notes) == (exit_codes.DONE, 1, [])
 
 
 def _proxy_that_takes(most: int) -> chaos.Behaviour:
@@ -847,7 +849,7 @@ def test_a_proxy_that_takes_small_bodies_gets_small_ones(weather: tuple[chaos.Ch
     digest = _filmed(sender, data)
     sender.write(40, body=json.dumps(os.urandom(10_000).hex()))
     outcome = sender.sync()
-    assert (outcome.code, outcome.parked, outcome.left) == (codes.DONE, 0, 0)
+    assert (outcome.code, outcome.parked, outcome.left) == (exit_codes.DONE, 0, 0)
     assert Path(blobs.path_of(os.path.dirname(there), digest)).read_bytes() == data
 
 
@@ -857,9 +859,9 @@ def test_a_row_that_a_proxy_does_not_let_through_is_for_a_person(weather: tuple[
     broken.always(_proxy_that_takes(20_000))
     sender.write(1, body=json.dumps(os.urandom(50_000).hex()))
     outcome = sender.sync()
-    assert (outcome.code, outcome.parked, "client_max_body_size" in outcome.message) == (codes.ACT, 0, True)
+    assert (outcome.code, outcome.parked, "client_max_body_size" in outcome.message) == (exit_codes.ACT, 0, True)
     broken.calm()
-    assert sender.sync().code == codes.DONE
+    assert sender.sync().code == exit_codes.DONE
 
 
 def test_rows_between_those_that_went_ahead_are_few_requests(sender: Sender, there: str) -> None:
@@ -873,7 +875,7 @@ def test_rows_between_those_that_went_ahead_are_few_requests(sender: Sender, the
     journal.close()
     sender.sync(limits=Limits(session=first))
     outcome = sender.sync()
-    assert (outcome.code, outcome.requests, outcome.sent) == (codes.DONE, 2, 301)
+    assert (outcome.code, outcome.requests, outcome.sent) == (exit_codes.DONE, 2, 301)
     assert sender.identities() <= identities(there)
 
 
@@ -909,9 +911,9 @@ def test_an_answer_with_something_else_in_it_ends_no_pass_with_an_error(
         (chaos.changed(mutated) if exchange.request.target.partition("?")[0] == path else chaos.passed)(exchange)
 
     broken.always(answer)
-    assert sender.sync(verify=True).code in (codes.DONE, codes.OFFLINE)
+    assert sender.sync(verify=True).code in (exit_codes.DONE, exit_codes.OFFLINE)
     broken.calm()
-    assert sender.sync(verify=True).code == codes.DONE
+    assert sender.sync(verify=True).code == exit_codes.DONE
 
 
 def test_a_refusal_of_a_question_is_for_a_person(weather: tuple[chaos.Chaos, Sender]) -> None:
@@ -925,7 +927,7 @@ def test_a_refusal_of_a_question_is_for_a_person(weather: tuple[chaos.Chaos, Sen
             (chaos.status(code) if exchange.request.target == "/sync/1/sessions" else chaos.passed)(exchange)
 
         broken.always(answer)
-        assert sender.sync(verify=True).code == codes.ACT
+        assert sender.sync(verify=True).code == exit_codes.ACT
 
 
 def test_killed_at_any_moment_and_run_again(own: RealHub, tmp_path: Path) -> None:
@@ -941,9 +943,9 @@ def test_killed_at_any_moment_and_run_again(own: RealHub, tmp_path: Path) -> Non
         if n % 3 == 2:
             own.kill()
             own.start()
-    assert sender.sync().code == codes.DONE
+    assert sender.sync().code == exit_codes.DONE
     assert sender.identities() <= identities(str(own.folder / "journal.db"))
-    assert sender.sync(verify=True).code == codes.DONE
+    assert sender.sync(verify=True).code == exit_codes.DONE
 
 
 def test_one_truth(sender: Sender, there: str, tmp_path: Path) -> None:
@@ -962,7 +964,7 @@ def test_one_truth(sender: Sender, there: str, tmp_path: Path) -> None:
         session.record(localops.ErrorEvent(exception=ValueError("odd")))
         if n != 4:
             session.end_session(["Success", "Failure", "Indeterminate"][n % 3])
-    assert sender.sync().code == codes.DONE
+    assert sender.sync().code == exit_codes.DONE
     hub_home = os.path.dirname(os.path.dirname(there))
     with Home(sender.home) as here, Home(hub_home, os.path.basename(os.path.dirname(there))) as hubs:
         mine = list(here.sessions())
@@ -999,8 +1001,8 @@ def test_a_project_that_cannot_be_read_stops_no_other(sender: Sender, there: str
         check=False,
     )
     told = json.loads(done.stdout)
-    assert done.returncode == codes.ACT
-    assert [each["code"] for each in told["remotes"]] == [codes.ACT, codes.DONE]
+    assert done.returncode == exit_codes.ACT
+    assert [each["code"] for each in told["remotes"]] == [exit_codes.ACT, exit_codes.DONE]
     assert sender.identities() <= identities(there)
 
 
@@ -1033,9 +1035,9 @@ def test_killed_between_any_two_calls(own: RealHub, tmp_path: Path) -> None:
         ends.append(subprocess.run(command, env={**os.environ, "PYTHONPATH": PATH}, timeout=60, check=False).returncode)
         assert identities(there) - sender.identities() <= _hubs_own(there)
     assert set(ends[:5]) == {-signal.SIGKILL}
-    assert sender.sync().code == codes.DONE
+    assert sender.sync().code == exit_codes.DONE
     assert sender.identities() <= identities(there)
-    assert sender.sync(verify=True).code == codes.DONE
+    assert sender.sync(verify=True).code == exit_codes.DONE
 
 
 def _hubs_own(path: str) -> set[Identity]:

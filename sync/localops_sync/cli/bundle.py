@@ -11,7 +11,7 @@ from localops.cli import common
 from localops.errors import ConfigError
 from localops.reading.home import Home
 from localops.transfer import remotes
-from localops_sync import carry, codes
+from localops_sync import bundle_file, exit_codes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def bundle(
     if os.path.exists(path) and not force:
         raise ConfigError(f"{path} exists: choose another name, or --force")
     top, only = common.place(home, project)
-    parts = carry.pack(top, list(_shares(top, only, remote, idents)), path)
+    parts = bundle_file.pack(top, list(_shares(top, only, remote, idents)), path)
     if as_json:
         told = [
             {"project": part.project, "rows": part.rows, "blobs": part.blobs, "blobs_lacking": part.lacking}
@@ -54,10 +54,10 @@ def bundle(
         common.print_json({"file": os.path.abspath(path), "bytes": os.path.getsize(path), "parts": told})
     else:
         _say(parts, path)
-    raise click.exceptions.Exit(codes.PARKED if any(part.lacking for part in parts) else codes.DONE)
+    raise click.exceptions.Exit(exit_codes.PARKED if any(part.lacking for part in parts) else exit_codes.DONE)
 
 
-def _say(parts: list[carry.Part], path: str) -> None:
+def _say(parts: list[bundle_file.Part], path: str) -> None:
     for part in parts:
         print(f"{part.project}  {output.counted(part.rows, 'row')}, {output.counted(part.blobs, 'file')}")
         if part.lacking:
@@ -69,18 +69,18 @@ def _say(parts: list[carry.Part], path: str) -> None:
     output.say(f"wrote {path} ({common.bytes_text(os.path.getsize(path))}); take it in with: localops import {path}")
 
 
-def _shares(top: str, only: str | None, remote: str | None, idents: tuple[str, ...]) -> Iterator[carry.Share]:
+def _shares(top: str, only: str | None, remote: str | None, idents: tuple[str, ...]) -> Iterator[bundle_file.Share]:
     with Home(top, only) as opened:
         if idents:
             found: dict[str, list[bytes]] = {}
             for ident in idents:
                 where, session = opened.find(ident)
                 found.setdefault(where.name, []).append(session)
-            yield from (carry.Share(name, sessions=tuple(sessions)) for name, sessions in found.items())
+            yield from (bundle_file.Share(name, sessions=tuple(sessions)) for name, sessions in found.items())
             return
         names = [each.name for each in opened.projects]
     chosen = [name for name in names if remote is None or remote in remotes.load(config.project_folder(top, name))]
     if not chosen:
         what = "nothing recorded" if remote is None else f"no project that has a remote {remote!r}"
         raise ConfigError(f"there is {what} in {top}")
-    yield from (carry.Share(name, remote) for name in chosen)
+    yield from (bundle_file.Share(name, remote) for name in chosen)

@@ -9,14 +9,14 @@ import click
 from localops import output
 from localops.cli import common
 from localops.errors import ConfigError, NotFound
-from localops_sync import carry, codes
+from localops_sync import bundle_file, exit_codes
 from localops_sync.sink import Offline, Trouble
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from localops_sync.carry import Part, Signed
+    from localops_sync.bundle_file import Part, Signed
 
 
 @click.command("import")
@@ -49,14 +49,14 @@ def import_(
     if not os.path.isfile(path):
         raise NotFound(f"{path} is no file" if os.path.exists(path) else f"there is no file {path}")
     top, only = common.place(home, project)
-    if carry.is_bundle(path):
+    if bundle_file.is_bundle(path):
         if deliver is not None:
             _check(top, path, deliver, only)
-        parts = carry.unpack(top, path, project=only, key=_key(key_file))
+        parts = bundle_file.unpack(top, path, project=only, key=_key(key_file))
         own = [] if deliver is None else _handed_on(top, path, deliver, only)
         _bundle(parts, own, receipts_path or f"{path}.receipts", as_json)
     else:
-        found = carry.take_receipts(top, path, project=only, remote=remote, unverified=unverified)
+        found = bundle_file.take_receipts(top, path, project=only, remote=remote, unverified=unverified)
         _receipts(found, as_json)
 
 
@@ -84,11 +84,11 @@ def _handed_on(home: str, path: str, remote: str, project: str | None) -> list[P
         return relay.deliver(home, path, remote, project=project)
     except Trouble as error:
         output.say(f"the rows are here, and {remote} has not signed for them: {error}; do the same again later")
-        raise click.exceptions.Exit(codes.OFFLINE if isinstance(error, Offline) else codes.ACT) from error
+        raise click.exceptions.Exit(exit_codes.OFFLINE if isinstance(error, Offline) else exit_codes.ACT) from error
 
 
 def _bundle(parts: list[Part], own: list[Part], receipts_path: str, as_json: bool) -> None:
-    count = carry.write_receipts(own or parts, receipts_path)
+    count = bundle_file.write_receipts(own or parts, receipts_path)
     refused = [(part.project, seq, why) for part in [*parts, *own] for seq, why in part.refused.items()]
     if as_json:
         told = [_facts(part) for part in parts]
@@ -100,7 +100,7 @@ def _bundle(parts: list[Part], own: list[Part], receipts_path: str, as_json: boo
         _say(parts, own, count, receipts_path)
         for project, seq, why in refused[:10]:
             output.say(f"row {seq} of {project} was left out: {why}")
-    raise click.exceptions.Exit(codes.PARKED if refused else codes.DONE)
+    raise click.exceptions.Exit(exit_codes.PARKED if refused else exit_codes.DONE)
 
 
 def _facts(part: Part) -> dict[str, Any]:
@@ -149,4 +149,4 @@ def _receipts(found: list[Signed], as_json: bool) -> None:
             print(f"{each.project} → {each.remote}  {output.counted(each.rows, 'row is', 'rows are')} delivered")
         for why in dict.fromkeys(refused):
             output.say(f"{output.counted(refused.count(why), 'receipt does', 'receipts do')} not count: {why}")
-    raise click.exceptions.Exit(codes.PARKED if refused else codes.DONE)
+    raise click.exceptions.Exit(exit_codes.PARKED if refused else exit_codes.DONE)

@@ -16,7 +16,7 @@ from localops.journal.journal import Journal
 from localops.journal.reader import Reader
 from localops.reading.home import sent_nowhere, used
 from localops.transfer import delivery, remotes
-from localops_sync import codes, sinks
+from localops_sync import exit_codes, sinks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def list_remotes(home: str | None, project: str | None, as_json: bool) -> None:
         output.say(f"no remotes in {top}: add one with `localops remote add NAME URL`")
     for why in unreadable:
         output.say(why)
-    raise click.exceptions.Exit(codes.ACT if unreadable else codes.DONE)
+    raise click.exceptions.Exit(exit_codes.ACT if unreadable else exit_codes.DONE)
 
 
 def _all(home: str | None, project: str | None) -> tuple[str, list[tuple[str, Remote]], list[str]]:
@@ -203,20 +203,20 @@ def test(name: str, home: str | None, project: str | None, as_json: bool) -> Non
 
     Sends no row.
     """
-    from localops_sync import probe
+    from localops_sync import remote_test
 
     folder, found = _find(home, project, name)
     good = True
     findings = []
     with _reading(folder) as reader:
-        for finding in probe.look(found, reader, folder):
+        for finding in remote_test.look(found, reader, folder):
             findings.append(finding)
             good &= finding.ok
             if not as_json:
                 mark = common.styled("ok ", "green") if finding.ok else common.styled("no ", "red")
                 print(f"{mark} {finding.step.ljust(11)} {output.clean(finding.said)}")
     failed = [finding for finding in findings if not finding.ok]
-    code = codes.DONE if good else codes.ACT if failed[-1].act else codes.OFFLINE
+    code = exit_codes.DONE if good else exit_codes.ACT if failed[-1].act else exit_codes.OFFLINE
     if as_json:
         common.print_json({"remote": name, "ok": good, "steps": [vars(finding) for finding in findings]})
     raise click.exceptions.Exit(code)
@@ -324,7 +324,7 @@ def _find(home: str | None, project: str | None, name: str) -> tuple[str, Remote
     for why in unreadable:
         output.say(why)
     if not found and unreadable:
-        raise click.exceptions.Exit(codes.ACT)
+        raise click.exceptions.Exit(exit_codes.ACT)
     if not found:
         raise NotFound(f"there is no remote {name!r} in {top}: `localops remote list` shows what there is")
     if len(found) > 1:

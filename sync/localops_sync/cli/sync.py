@@ -18,8 +18,8 @@ from localops.journal import spill
 from localops.journal.reader import Reader, SQLiteError, told
 from localops.reading.home import REMOTES, Home, Project, sent_nowhere
 from localops.transfer import delivery, remotes
-from localops_sync import codes
-from localops_sync.codes import Outcome
+from localops_sync import exit_codes
+from localops_sync.exit_codes import Outcome
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class _Amount(click.ParamType[int]):
         return amount
 
 
-@click.command(epilog=codes.EXPLAINED)
+@click.command(epilog=exit_codes.EXPLAINED)
 @click.option("--remote", metavar="NAME", help="Only to this remote; otherwise to every one.")
 @click.option("--session", "ident", metavar="ID", help="Only this session's rows.")
 @click.option("--ended-only", is_flag=True, help="Leave out sessions that may still go on.")
@@ -83,13 +83,13 @@ def sync(**given: Any) -> None:
         outcomes = list(wanted.outcomes())
         _tell(outcomes, wanted)
         sys.stdout.flush()  # into a file or a pipe as well: with --watch the next word may be hours away
-        code = codes.worst(outcome.code for outcome in outcomes)
-        if not wanted.watch or code in (codes.USAGE, codes.INTERRUPTED):
+        code = exit_codes.worst(outcome.code for outcome in outcomes)
+        if not wanted.watch or code in (exit_codes.USAGE, exit_codes.INTERRUPTED):
             raise click.exceptions.Exit(code)
         try:
             time.sleep(wanted.watch)
         except KeyboardInterrupt:
-            raise click.exceptions.Exit(codes.INTERRUPTED) from None
+            raise click.exceptions.Exit(exit_codes.INTERRUPTED) from None
 
 
 class _Wanted:
@@ -120,17 +120,17 @@ class _Wanted:
                 found = remotes.load(config.project_folder(self.home, name))
             except LocalopsError as error:
                 none = False
-                yield Outcome(name, "", codes.ACT, str(error))
+                yield Outcome(name, "", exit_codes.ACT, str(error))
                 continue
             for remote in found.values():
                 if self.remote in (None, remote.name):
                     none = False
                     outcome = self._one(name, remote)
                     yield outcome
-                    if outcome.code == codes.INTERRUPTED:
+                    if outcome.code == exit_codes.INTERRUPTED:
                         return
         if none:
-            yield Outcome(self.project or "", "", codes.USAGE, self._nothing())
+            yield Outcome(self.project or "", "", exit_codes.USAGE, self._nothing())
 
     def without_remote(self) -> list[str]:
         """The projects whose rows no pass sends anywhere, though others have a remote."""
@@ -150,7 +150,7 @@ class _Wanted:
         try:
             project = Project(self.home, name)
         except (LocalopsError, SQLiteError, OSError) as error:
-            return Outcome(name, remote.name, codes.UNEXPECTED, told(error))
+            return Outcome(name, remote.name, exit_codes.UNEXPECTED, told(error))
         try:
             if not project.exists:
                 return Outcome(name, remote.name, elsewhere=self._elsewhere(project.folder))
@@ -178,7 +178,7 @@ class _Wanted:
         return sent_nowhere(self.home, config.projects(self.home))[0] if age >= _DAY and not self.dry_run else []
 
     def _send(self, name: str, remote: Remote) -> Outcome:
-        from localops_sync import pace, worker  # requests takes as long to load as everything else together
+        from localops_sync import budget, worker  # requests takes as long to load as everything else together
 
         given = self._given
         bar = _bar(name, remote.name) if not (self.as_json or self.quiet) and sys.stderr.isatty() else None
@@ -186,7 +186,7 @@ class _Wanted:
             self.home,
             name,
             remote,
-            pace=pace.Pace(
+            budget=budget.PassBudget(
                 max_seconds=given["max_seconds"],
                 max_rows=given["max_rows"],
                 max_bytes=given["max_bytes"],
@@ -199,21 +199,21 @@ class _Wanted:
         )
         if bar is not None:
             sys.stderr.write("\r\x1b[K")
-        if outcome.code in codes.QUIET and outcome.code != codes.DONE:
+        if outcome.code in exit_codes.QUIET and outcome.code != exit_codes.DONE:
             outcome.late_ns = _late_since(config.project_folder(self.home, name), remote.name)
         return outcome
 
     def speaks_of(self, outcome: Outcome) -> bool:
         """Whether an outcome is to be printed with --quiet."""
         is_new = self._is_new(outcome)
-        return self.warns_of(outcome) if outcome.code in codes.QUIET else is_new
+        return self.warns_of(outcome) if outcome.code in exit_codes.QUIET else is_new
 
     def _is_new(self, outcome: Outcome) -> bool:
         """Whether somebody has to act, and has not read the same words within the hour."""
         path = os.path.join(config.project_folder(self.home, outcome.project), _SAID)
         known = _kept_words(path)
         at, before = known.pop(outcome.remote, (0.0, None))
-        if outcome.code != codes.ACT:
+        if outcome.code != exit_codes.ACT:
             if before is not None:
                 _keep_words(path, known)
             return True
@@ -283,7 +283,7 @@ def _bar(project: str, remote: str) -> Callable[[int, int], None]:
 
 def _tell(outcomes: list[Outcome], wanted: _Wanted) -> None:
     if wanted.as_json:
-        code = codes.worst(outcome.code for outcome in outcomes)
+        code = exit_codes.worst(outcome.code for outcome in outcomes)
         common.print_json(
             {
                 "exit_code": code,
@@ -301,14 +301,14 @@ def _tell(outcomes: list[Outcome], wanted: _Wanted) -> None:
 
 
 def _say(outcome: Outcome, name: str, wanted: _Wanted) -> None:
-    if wanted.dry_run and outcome.code == codes.DONE:
+    if wanted.dry_run and outcome.code == exit_codes.DONE:
         print(f"{name}  {_rows(outcome.left)} to send, about {common.bytes_text(outcome.bytes)} before compression")
     elif outcome.sent:
         print(f"{name}  {_rows(outcome.sent)} delivered, {output.count(outcome.left)} left")
-    elif outcome.code == codes.DONE and not outcome.notes and outcome.compared is None and not wanted.quiet:
+    elif outcome.code == exit_codes.DONE and not outcome.notes and outcome.compared is None and not wanted.quiet:
         print(f"{name}: nothing to send")
     notes = [*outcome.notes]
-    if outcome.compared is not None and outcome.code == codes.DONE and not wanted.quiet:
+    if outcome.compared is not None and outcome.code == exit_codes.DONE and not wanted.quiet:
         notes += [_compared(outcome.compared), *(f"session {each} was deleted on the hub" for each in outcome.deleted)]
     for note in notes:
         output.say(f"{name}: {note}")
@@ -322,7 +322,7 @@ def _say(outcome: Outcome, name: str, wanted: _Wanted) -> None:
 
 def _kept(outcome: Outcome) -> str:
     """How many rows a pass that could not deliver leaves, and since when they wait."""
-    if outcome.code not in (codes.OFFLINE, codes.ACT) or not outcome.left:
+    if outcome.code not in (exit_codes.OFFLINE, exit_codes.ACT) or not outcome.left:
         return ""
     since = outcome.oldest_ns
     known = since is not None and delivery.is_past(since, clock.now_ns())
@@ -353,7 +353,7 @@ def _facts(outcome: Outcome) -> dict[str, Any]:
         "project": outcome.project,
         "remote": outcome.remote,
         "code": outcome.code,
-        "outcome": codes.NAMES[outcome.code],
+        "outcome": exit_codes.NAMES[outcome.code],
         "message": outcome.message or None,
         "rows_sent": outcome.sent,
         "rows_left": outcome.left,

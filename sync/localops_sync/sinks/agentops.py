@@ -150,7 +150,7 @@ class AgentOps:
         known = self._known.get(session)
         if known is not None and all(each.seq > known.sure_after for each in events):
             return known
-        self._transport.pace.wait(self._broke_at + _LASTS - time.monotonic())
+        self._transport.budget.wait(self._broke_at + _LASTS - time.monotonic())
         found = _There(session, "", sure_after=tried)
         is_new = all(each.seq > tried for each in events)
         is_there = self._api.has(session) if is_new else self._read(found)

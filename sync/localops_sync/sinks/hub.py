@@ -166,9 +166,9 @@ class Hub:
         whole = begun_anew = False
         with open(path, "rb") as file:
             while not whole:
-                self.transport.pace.check()
+                self.transport.budget.check()
                 file.seek(at)
-                piece = file.read(self.transport.pace.portion(self._piece))
+                piece = file.read(self.transport.budget.portion(self._piece))
                 body, encoding = self._fitting(piece)
                 headers = {
                     "Content-Type": "application/octet-stream",
@@ -195,7 +195,7 @@ class Hub:
 
     def _fitting(self, piece: bytes) -> tuple[bytes, dict[str, str]]:
         """Return a piece as it goes, packed where that pays, and the header that says so; no more than may be sent."""
-        left, head = self.transport.pace.bytes_left, piece[: blobs.HEAD]
+        left, head = self.transport.budget.bytes_left, piece[: blobs.HEAD]
         name, pack = self._compress
         if self._packs_pieces and blobs.pays(len(head), len(pack(head))):
             packed = pack(piece)

@@ -20,7 +20,7 @@ from localops.errors import ConfigError
 from localops.transfer.bundle import Ack
 from localops.transfer.remotes import check_url
 from localops_sync.sink import Blocked, Offline, Refused, TooLarge
-from localops_sync.sinks import otlp_names, otlp_wire
+from localops_sync.sinks import otlp_semconv, otlp_wire
 from localops_sync.sinks.otlp_spans import Translation, check_span
 from localops_sync.transport import Transport
 
@@ -58,10 +58,10 @@ class Otlp:
         self._takes_spans = False  # it has taken some in this pass, so what it refuses is refused for what it is
         self._refusal: Refused | TooLarge | None = None  # of a request without spans: who refuses that may refuse any
         self._token: _Token | None = None
-        self._names: otlp_names.GenAI | otlp_names.AgentOps = otlp_names.GenAI()
+        self._names: otlp_semconv.GenAI | otlp_semconv.AgentOps = otlp_semconv.GenAI()
         if self._auth == "agentops":
             self._token = _Token(remote, transport)
-            self._names = otlp_names.AgentOps()
+            self._names = otlp_semconv.AgentOps()
 
     def send(self, batch: Batch) -> Ack:
         """Hand over the spans of a batch; without a request when it has none."""
@@ -173,7 +173,7 @@ class _Token:
         self._token: str | None = None
         # Headers that were given for the back end are not meant for who gives out tokens.
         asked = replace(remote, url=_auth_url(remote), headers={})
-        self._transport = Transport(asked, pace=transport.pace, whole=_TOKEN_SECONDS)
+        self._transport = Transport(asked, budget=transport.budget, whole=_TOKEN_SECONDS)
 
     def header(self) -> dict[str, str]:
         """The token as a header; asked for when there is none."""

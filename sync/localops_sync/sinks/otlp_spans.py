@@ -1,4 +1,4 @@
-"""Rows as spans: which ids, times, parents and attributes each has.  How they are called is in `otlp_names.py`.
+"""Rows as spans: which ids, times, parents and attributes each has.  How they are called is in `otlp_semconv.py`.
 
 A session is a trace: its id is the trace's, and its root span goes with the row that ends it.  A row of work that has
 ended is a span; an error is one of its own below what it happened in, since a span that was sent cannot be added to.
@@ -21,7 +21,7 @@ from localops.reading.snapshot import Snapshot
 from localops.recording.session import STATES
 from localops.transfer import bundle
 from localops_sync.sinks.otlp_messages import answered, asked, text
-from localops_sync.sinks.otlp_names import (
+from localops_sync.sinks.otlp_semconv import (
     CREATED,
     ERROR,
     INTERNAL,
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from localops.journal.stored import Source, Stored
     from localops.reading.story import Story
     from localops.transfer.bundle import Batch
-    from localops_sync.sinks.otlp_names import AgentOps, Attributes, GenAI, Shape
+    from localops_sync.sinks.otlp_semconv import AgentOps, Attributes, GenAI, Shape
 
     Group = tuple[Attributes, list["Span"]]  # spans, and the resource that they come from
 

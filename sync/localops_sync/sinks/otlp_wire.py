@@ -8,14 +8,14 @@ from __future__ import annotations
 from localops import __version__
 from localops.encoding import encode
 from localops_sync.sink import Blocked
-from localops_sync.sinks.otlp_names import SCHEMA
+from localops_sync.sinks.otlp_semconv import SCHEMA
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-    from localops_sync.sinks.otlp_names import Attributes, Value
+    from localops_sync.sinks.otlp_semconv import Attributes, Value
     from localops_sync.sinks.otlp_spans import Group, Span
 
 JSON = "application/json"

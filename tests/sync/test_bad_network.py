@@ -24,9 +24,9 @@ from localops.server.home_store import HomeStore
 from localops.transfer import bundle, delivery, remotes
 from localops.transfer.delivery import Limits
 from localops.transfer.remotes import Remote
-from localops_sync import codes, retry, worker
-from localops_sync.codes import Outcome
-from localops_sync.pace import Pace
+from localops_sync import exit_codes, retry, worker
+from localops_sync.budget import PassBudget
+from localops_sync.exit_codes import Outcome
 from tests import programs
 from tests.server.hubs import RealHub, wait_until
 from tests.server.hubs import hub as open_hub
@@ -76,10 +76,10 @@ class Trip:
             session.record(localops.LLMEvent(model="gpt-4o", prompt=f"question {number}", prompt_tokens=number))
         session.end_session("Success")
 
-    def go(self, *, limits: Limits | None = None, check_all: bool = False, **budget: Any) -> Outcome:
+    def go(self, *, limits: Limits | None = None, check_all: bool = False, **limited: Any) -> Outcome:
         """One pass, in which waiting takes no time."""
-        pace = Pace(sleep=self.waits.append, **budget)
-        return worker.sync(self.home, "default", self.remote, pace=pace, limits=limits, check_all=check_all)
+        budget = PassBudget(sleep=self.waits.append, **limited)
+        return worker.sync(self.home, "default", self.remote, budget=budget, limits=limits, check_all=check_all)
 
     def start(self, *options: str, **given: Any) -> subprocess.Popen[str]:
         """One pass as a process."""
@@ -151,7 +151,7 @@ def _at(target: str, behaviour: Behaviour) -> Behaviour:
 
 def test_a_good_day(trip: Trip) -> None:
     """All rows arrive in one pass, and the next pass does not send a single packet."""
-    assert trip.go().code == codes.DONE
+    assert trip.go().code == exit_codes.DONE
     trip.check_arrived()
 
 
@@ -159,45 +159,45 @@ def test_nothing_to_send_calls_nobody(trip: Trip, chaos_before: Chaos) -> None:
     """A pass that has nothing to send makes no connection."""
     trip.go()
     before = chaos_before.connections
-    assert trip.go().code == codes.DONE
+    assert trip.go().code == exit_codes.DONE
     assert chaos_before.connections == before
 
 
 # A fault that lasts, at every request or only where rows are handed over
 
 _LASTING: dict[str, tuple[Behaviour, int, str]] = {
-    "reset": (chaos.reset, codes.OFFLINE, "broke"),
-    "close": (chaos.close, codes.OFFLINE, "broke"),
-    "broken header": (chaos.truncated_header, codes.OFFLINE, "broke"),
-    "broken chunk": (chaos.truncated_chunk, codes.OFFLINE, "broke"),
-    "broken body": (chaos.truncated(Answer(200, b'{"localops":1}')), codes.OFFLINE, "broke"),
-    "408": (chaos.status(408), codes.OFFLINE, "answered 408"),
-    "425": (chaos.status(425), codes.OFFLINE, "answered 425"),
-    "429": (chaos.status(429), codes.OFFLINE, "answered 429"),
-    "500": (chaos.status(500), codes.OFFLINE, "answered 500"),
-    "502 page": (chaos.page(502), codes.OFFLINE, "answered 502: a web page"),
-    "503": (chaos.status(503, Retry_After="3"), codes.OFFLINE, "answered 503"),
-    "504": (chaos.status(504), codes.OFFLINE, "answered 504"),
-    "511": (chaos.page(511), codes.OFFLINE, "something between"),
-    "captive portal": (chaos.page(), codes.OFFLINE, "something between"),
-    "empty": (chaos.text(b""), codes.OFFLINE, "something between"),
-    "broken JSON": (chaos.text(b'{"localops":'), codes.OFFLINE, "something between"),
-    "another shape": (chaos.ok({"accepted": ["all"]}), codes.OFFLINE, "not what a hub answers"),
-    "a list": (chaos.ok([]), codes.OFFLINE, "not what a hub answers"),
-    "no content": (chaos.raw(Answer(204)), codes.OFFLINE, "something between"),
-    "huge header": (chaos.huge_header, codes.OFFLINE, "broke"),
-    "endless": (chaos.endless, codes.OFFLINE, "more than 8 MB"),
-    "gzip bomb": (chaos.bomb, codes.OFFLINE, "something between"),
-    "401": (chaos.status(401), codes.ACT, "does not accept the key"),
-    "402": (chaos.status(402), codes.ACT, "payment"),
-    "403": (chaos.status(403), codes.ACT, "may not"),
-    "403 page": (chaos.page(403), codes.ACT, "refused the request"),
-    "404": (chaos.status(404), codes.ACT, "check the URL"),
-    "426": (chaos.status(426), codes.ACT, "upgrade"),
-    "400 page": (chaos.page(400), codes.ACT, "check the URL"),
-    "418": (chaos.status(418), codes.ACT, "any rows"),
-    "301": (chaos.redirect(301, "https://elsewhere.example/"), codes.ACT, "elsewhere.example"),
-    "307": (chaos.redirect(307, "https://elsewhere.example/"), codes.OFFLINE, "elsewhere.example"),
+    "reset": (chaos.reset, exit_codes.OFFLINE, "broke"),
+    "close": (chaos.close, exit_codes.OFFLINE, "broke"),
+    "broken header": (chaos.truncated_header, exit_codes.OFFLINE, "broke"),
+    "broken chunk": (chaos.truncated_chunk, exit_codes.OFFLINE, "broke"),
+    "broken body": (chaos.truncated(Answer(200, b'{"localops":1}')), exit_codes.OFFLINE, "broke"),
+    "408": (chaos.status(408), exit_codes.OFFLINE, "answered 408"),
+    "425": (chaos.status(425), exit_codes.OFFLINE, "answered 425"),
+    "429": (chaos.status(429), exit_codes.OFFLINE, "answered 429"),
+    "500": (chaos.status(500), exit_codes.OFFLINE, "answered 500"),
+    "502 page": (chaos.page(502), exit_codes.OFFLINE, "answered 502: a web page"),
+    "503": (chaos.status(503, Retry_After="3"), exit_codes.OFFLINE, "answered 503"),
+    "504": (chaos.status(504), exit_codes.OFFLINE, "answered 504"),
+    "511": (chaos.page(511), exit_codes.OFFLINE, "something between"),
+    "captive portal": (chaos.page(), exit_codes.OFFLINE, "something between"),
+    "empty": (chaos.text(b""), exit_codes.OFFLINE, "something between"),
+    "broken JSON": (chaos.text(b'{"localops":'), exit_codes.OFFLINE, "something between"),
+    "another shape": (chaos.ok({"accepted": ["all"]}), exit_codes.OFFLINE, "not what a hub answers"),
+    "a list": (chaos.ok([]), exit_codes.OFFLINE, "not what a hub answers"),
+    "no content": (chaos.raw(Answer(204)), exit_codes.OFFLINE, "something between"),
+    "huge header": (chaos.huge_header, exit_codes.OFFLINE, "broke"),
+    "endless": (chaos.endless, exit_codes.OFFLINE, "more than 8 MB"),
+    "gzip bomb": (chaos.bomb, exit_codes.OFFLINE, "something between"),
+    "401": (chaos.status(401), exit_codes.ACT, "does not accept the key"),
+    "402": (chaos.status(402), exit_codes.ACT, "payment"),
+    "403": (chaos.status(403), exit_codes.ACT, "may not"),
+    "403 page": (chaos.page(403), exit_codes.ACT, "refused the request"),
+    "404": (chaos.status(404), exit_codes.ACT, "check the URL"),
+    "426": (chaos.status(426), exit_codes.ACT, "upgrade"),
+    "400 page": (chaos.page(400), exit_codes.ACT, "check the URL"),
+    "418": (chaos.status(418), exit_codes.ACT, "any rows"),
+    "301": (chaos.redirect(301, "https://elsewhere.example/"), exit_codes.ACT, "elsewhere.example"),
+    "307": (chaos.redirect(307, "https://elsewhere.example/"), exit_codes.OFFLINE, "elsewhere.example"),
 }
 
 
@@ -215,7 +215,7 @@ def test_a_fault_that_lasts(
     assert trip.remote.key not in str(outcome)
     trip.check_kept()
     chaos_before.calm()
-    assert trip.go().code == codes.DONE
+    assert trip.go().code == exit_codes.DONE
     trip.check_arrived()
 
 
@@ -233,10 +233,10 @@ def test_an_answer_that_never_ends(trip: Trip, chaos_before: Chaos, behaviour: B
     """A pass that was given a time ends in that time, whatever the other side does."""
     chaos_before.always(_at(target, behaviour))
     outcome = trip.go(max_seconds=SHORT)
-    assert (outcome.code, outcome.sent) == (codes.BUDGET, 0)
+    assert (outcome.code, outcome.sent) == (exit_codes.BUDGET, 0)
     trip.check_kept()
     chaos_before.calm()
-    assert trip.go().code == codes.DONE
+    assert trip.go().code == exit_codes.DONE
     trip.check_arrived()
 
 
@@ -259,7 +259,7 @@ _ONCE: dict[str, Behaviour] = {
 def test_a_fault_that_passes(trip: Trip, chaos_before: Chaos, behaviour: Behaviour) -> None:
     """Whether the hub had stored the rows or not, they are sent again and there once; one pass sees to it."""
     chaos_before.then(chaos.passed, behaviour)
-    assert trip.go().code == codes.DONE
+    assert trip.go().code == exit_codes.DONE
     trip.check_arrived()
     assert len(chaos_before.seen) == 3
     assert len(trip.waits) == 1
@@ -268,11 +268,11 @@ def test_a_fault_that_passes(trip: Trip, chaos_before: Chaos, behaviour: Behavio
 def test_stored_and_never_answered(trip: Trip, chaos_before: Chaos) -> None:
     """Rows that are there though nobody said so go once more, and are known."""
     chaos_before.always(_at(ROWS, chaos.silence_after))
-    assert trip.go(max_seconds=SHORT).code == codes.BUDGET
+    assert trip.go(max_seconds=SHORT).code == exit_codes.BUDGET
     assert trip.arrived() == trip.here()
     assert trip.unsent() == trip.here().total() + 1  # what the journal says of itself is a row as well
     chaos_before.calm()
-    assert trip.go().code == codes.DONE
+    assert trip.go().code == exit_codes.DONE
     trip.check_arrived()
 
 
@@ -290,9 +290,9 @@ def test_storms(trip: Trip, chaos_before: Chaos, seed: int) -> None:
     chaos_before.always(storm)
     for _ in range(60):
         outcome = trip.go(limits=Limits(rows=3))
-        assert outcome.code in (codes.DONE, codes.OFFLINE, codes.PARKED)
+        assert outcome.code in (exit_codes.DONE, exit_codes.OFFLINE, exit_codes.PARKED)
         assert not trip.arrived() - trip.here()
-        if outcome.code == codes.DONE and not outcome.left:
+        if outcome.code == exit_codes.DONE and not outcome.left:
             break
         trip.record(1) if outcome.sent and trip.here().total() < 60 else None
     trip.check_arrived()
@@ -351,11 +351,11 @@ def test_lies(trip: Trip, chaos_before: Chaos, behaviour: Behaviour) -> None:
     """A 200 that is not signed for exactly these rows marks none as sent, and puts none aside."""
     chaos_before.always(_at(ROWS, behaviour))
     outcome = trip.go()
-    assert (outcome.code, outcome.sent) == (codes.OFFLINE, 0)
+    assert (outcome.code, outcome.sent) == (exit_codes.OFFLINE, 0)
     assert "not what a hub answers" in outcome.message
     trip.check_kept()
     chaos_before.calm()
-    assert trip.go().code == codes.DONE
+    assert trip.go().code == exit_codes.DONE
     trip.check_arrived()
 
 
@@ -368,13 +368,13 @@ def test_an_old_receipt_is_not_taken_again(trip: Trip, chaos_before: Chaos) -> N
         exchange.answer(kept[0])
 
     chaos_before.always(_at(ROWS, keep))
-    assert trip.go().code == codes.DONE
+    assert trip.go().code == exit_codes.DONE
     trip.record()
     chaos_before.always(_at(ROWS, lambda exchange: exchange.answer(kept[0])))
     outcome = trip.go()
-    assert (outcome.code, outcome.sent) == (codes.OFFLINE, 0)
+    assert (outcome.code, outcome.sent) == (exit_codes.OFFLINE, 0)
     chaos_before.calm()
-    assert trip.go().code == codes.DONE
+    assert trip.go().code == exit_codes.DONE
     trip.check_arrived()
 
 
@@ -392,7 +392,7 @@ def test_a_row_that_is_refused_holds_up_nothing(trip: Trip, chaos_before: Chaos)
 
     chaos_before.always(_at(ROWS, refuse))
     outcome = trip.go()
-    assert (outcome.code, outcome.parked) == (codes.PARKED, 1)
+    assert (outcome.code, outcome.parked) == (exit_codes.PARKED, 1)
     assert "does not take" in outcome.message
     [parked] = trip.parked()
     assert parked.final
@@ -403,9 +403,9 @@ def test_a_row_that_is_refused_holds_up_nothing(trip: Trip, chaos_before: Chaos)
 @pytest.mark.parametrize(
     ("failure", "code", "aside"),
     [
-        (chaos.status(500), codes.PARKED, [False]),
-        (chaos.page(502), codes.PARKED, [False]),
-        (chaos.reset, codes.OFFLINE, []),
+        (chaos.status(500), exit_codes.PARKED, [False]),
+        (chaos.page(502), exit_codes.PARKED, [False]),
+        (chaos.reset, exit_codes.OFFLINE, []),
     ],
     ids=["500", "502", "reset"],
 )
@@ -429,7 +429,7 @@ def test_a_row_on_which_the_hub_fails_holds_up_nothing(
         assert trip.go().code == code
         assert (trip.here() - trip.arrived()).total() == 1
     chaos_before.calm()
-    assert trip.go().code == codes.DONE
+    assert trip.go().code == exit_codes.DONE
     trip.check_arrived()
 
 
@@ -441,7 +441,7 @@ def test_too_much_at_a_time(trip: Trip, chaos_before: Chaos) -> None:
         (chaos.status(413) if many else chaos.passed)(exchange)
 
     chaos_before.always(_at(ROWS, narrow))
-    assert trip.go().code == codes.DONE
+    assert trip.go().code == exit_codes.DONE
     trip.check_arrived()
 
 
@@ -460,7 +460,7 @@ def test_no_storm_of_requests_at_a_closed_door(trip: Trip, chaos_before: Chaos, 
 def test_no_storm_of_requests_at_a_busy_hub(trip: Trip, chaos_before: Chaos, code: int) -> None:
     """A hub that says "later" is asked a few times, as late as it wished, and then left to the next pass."""
     chaos_before.always(_at(ROWS, chaos.status(code, Retry_After="7")))
-    assert trip.go().code == codes.OFFLINE
+    assert trip.go().code == exit_codes.OFFLINE
     assert chaos_before.paths().count(ROWS) == retry.TRIES
     assert trip.waits == [7.0] * (retry.TRIES - 1)
 
@@ -469,7 +469,7 @@ def test_no_storm_of_requests_at_a_busy_hub(trip: Trip, chaos_before: Chaos, cod
 def test_absurd_wishes(trip: Trip, chaos_before: Chaos, told: str, least: float, most: float) -> None:
     """A hub that asks for thirty years, or for nonsense, is asked again in a time that makes sense."""
     chaos_before.then(chaos.passed, chaos.status(503, Retry_After=told))
-    assert trip.go().code == codes.DONE
+    assert trip.go().code == exit_codes.DONE
     [waited] = trip.waits
     assert least <= waited <= most
     trip.check_arrived()
@@ -478,7 +478,7 @@ def test_absurd_wishes(trip: Trip, chaos_before: Chaos, told: str, least: float,
 def test_a_wish_that_does_not_fit_ends_the_pass(trip: Trip, chaos_before: Chaos) -> None:
     """A pass that would be over before the hub wants to be asked again asks no more."""
     chaos_before.always(_at(ROWS, chaos.status(503, Retry_After="60")))
-    assert trip.go(max_seconds=30).code == codes.OFFLINE
+    assert trip.go(max_seconds=30).code == exit_codes.OFFLINE
     assert chaos_before.paths().count(ROWS) == 1
     assert trip.waits == []
 
@@ -491,9 +491,9 @@ def test_nobody_there(trip: Trip, chaos_before: Chaos) -> None:
     assert trip.remote.key is not None
     trip.point(f"http://127.0.0.1:{chaos.closed_port()}", trip.remote.key)
     outcome = trip.go()
-    assert (outcome.code, outcome.requests, trip.waits) == (codes.OFFLINE, 1, [])
+    assert (outcome.code, outcome.requests, trip.waits) == (exit_codes.OFFLINE, 1, [])
     trip.point(chaos_before.url, trip.remote.key or "")
-    assert trip.go().code == codes.DONE
+    assert trip.go().code == exit_codes.DONE
     trip.check_arrived()
 
 
@@ -504,11 +504,11 @@ def test_a_certificate_that_nobody_vouches_for(hub: RealHub, trip: Trip, tmp_pat
     with Chaos(behind=hub.url, tls=authority.context()) as server:
         trip.point(server.url, key)
         outcome = trip.go()
-        assert outcome.code == codes.ACT
+        assert outcome.code == exit_codes.ACT
         assert "cannot be trusted" in outcome.message
         assert not server.seen
         trip.point(server.url, key, ca=authority.path)
-        assert trip.go().code == codes.DONE
+        assert trip.go().code == exit_codes.DONE
     trip.check_arrived()
 
 
@@ -521,7 +521,7 @@ def test_a_wrong_clock(trip: Trip, chaos_before: Chaos) -> None:
 
     chaos_before.always(late)
     outcome = trip.go()
-    assert outcome.code == codes.DONE
+    assert outcome.code == exit_codes.DONE
     assert any("clock" in note for note in outcome.notes)
     trip.check_arrived()
 
@@ -538,13 +538,13 @@ def test_a_hub_that_restarts(tmp_path: Path) -> None:
             exchange.reset()
 
         way.then(chaos.passed, kill_after)
-        assert trip.go(limits=Limits(rows=3)).code == codes.DONE
+        assert trip.go(limits=Limits(rows=3)).code == exit_codes.DONE
         trip.check_arrived()
 
 
 def test_a_session_that_is_deleted_while_it_is_compared(trip: Trip, chaos_before: Chaos, hub: RealHub) -> None:
     """Its rows are not missed: nothing differs, nothing goes again, and the report names the session."""
-    assert trip.go().code == codes.DONE
+    assert trip.go().code == exit_codes.DONE
     with Reader(os.path.join(trip.folder, "journal.db")) as reader:
         [(session,)] = reader.ask("select session from session_total")
     store = HomeStore(str(hub.data))
@@ -560,7 +560,7 @@ def test_a_session_that_is_deleted_while_it_is_compared(trip: Trip, chaos_before
     chaos_before.then(chaos.passed, chaos.changed(differ), delete)  # hello, figures, rows
     outcome = trip.go(check_all=True)
     store.close()
-    assert (outcome.code, outcome.deleted, outcome.left) == (codes.DONE, [str(UUID(bytes=session))], 0)
+    assert (outcome.code, outcome.deleted, outcome.left) == (exit_codes.DONE, [str(UUID(bytes=session))], 0)
 
 
 # As a process: exit codes, and what cron gets to read
@@ -577,7 +577,7 @@ def test_exit_codes(trip: Trip, chaos_before: Chaos, behaviour: Behaviour, code:
     chaos_before.always(behaviour)
     ended, out, err = trip.run(*(["--quiet"] if quiet else []))
     assert ended == code
-    if quiet and code in codes.QUIET:
+    if quiet and code in exit_codes.QUIET:
         assert (out, err) == ("", "")
     else:
         assert said in err
@@ -616,11 +616,11 @@ def test_interrupted(trip: Trip, chaos_before: Chaos, calls: int) -> None:
         _, err = program.communicate(timeout=10)
     finally:
         program.kill()
-    assert program.returncode == codes.INTERRUPTED
+    assert program.returncode == exit_codes.INTERRUPTED
     assert "Traceback" not in err
     trip.check_kept()
     chaos_before.calm()
-    assert trip.go().code == codes.DONE
+    assert trip.go().code == exit_codes.DONE
     trip.check_arrived()
 
 
@@ -633,9 +633,9 @@ def test_a_line_is_spared_within_a_request(trip: Trip, chaos_before: Chaos) -> N
     session.end_session("Success")
     rate, piece = 40_000, 16_384
     began = time.monotonic()
-    outcome = worker.sync(trip.home, "default", trip.remote, pace=Pace(bytes_per_second=rate))
+    outcome = worker.sync(trip.home, "default", trip.remote, budget=PassBudget(bytes_per_second=rate))
     took = time.monotonic() - began
-    assert (outcome.code, outcome.left) == (codes.DONE, 0)
+    assert (outcome.code, outcome.left) == (exit_codes.DONE, 0)
     assert outcome.bytes > 2 * piece
     assert took > (outcome.bytes - 2 * piece) / rate
     assert max(len(each.body) for each in chaos_before.seen) <= 10 * rate
@@ -654,9 +654,9 @@ def test_interrupted_while_the_line_is_spared(trip: Trip) -> None:
         program.communicate(timeout=10)
     finally:
         program.kill()
-    assert program.returncode == codes.INTERRUPTED
+    assert program.returncode == exit_codes.INTERRUPTED
     trip.check_kept()
-    assert trip.go().code == codes.DONE
+    assert trip.go().code == exit_codes.DONE
     trip.check_arrived()
 
 
@@ -675,10 +675,10 @@ def test_two_at_once(trip: Trip, chaos_before: Chaos, locked: bool) -> None:
         wait_until(lambda: ROWS in chaos_before.paths(), 30)
         if locked:
             outcome = trip.go()
-            assert (outcome.code, outcome.requests) == (codes.BUSY, 0)
+            assert (outcome.code, outcome.requests) == (exit_codes.BUSY, 0)
         else:
             os.unlink(os.path.join(trip.folder, worker.LOCK))
-            assert trip.go().code == codes.DONE
+            assert trip.go().code == exit_codes.DONE
         released.append(True)
         first.communicate(timeout=30)
     finally:

@@ -16,7 +16,7 @@ class OutOfBudget(Exception):
     """The pass has used what it was given; rows remain."""
 
 
-class Pace:
+class PassBudget:
     """The budget of a pass: seconds, rows, bytes, and bytes a second."""
 
     def __init__(

@@ -24,8 +24,8 @@ from localops.reading.home import Home
 from localops.server.keys import Key, Keys
 from localops.transfer import bundle, delivery, remotes
 from localops.transfer.remotes import Remote
-from localops_sync import carry, codes, relay, worker
-from localops_sync.carry import Share
+from localops_sync import bundle_file, exit_codes, relay, worker
+from localops_sync.bundle_file import Share
 from tests.server.hubs import hub
 
 KEY = "6b1f2f0e-0000-4000-8000-000000000001"
@@ -72,8 +72,8 @@ def _hub_with(key: str, data: Path) -> str:
 def test_rows_and_blobs_arrive_once(home: str, tmp_path: Path) -> None:
     """A bundle that is imported twice gives the rows and the files of its home, each once."""
     path, there = str(tmp_path / "run.lops"), str(tmp_path / "there")
-    [packed] = carry.pack(home, [Share("default")], path)
-    [first], [second] = carry.unpack(there, path), carry.unpack(there, path)
+    [packed] = bundle_file.pack(home, [Share("default")], path)
+    [first], [second] = bundle_file.unpack(there, path), bundle_file.unpack(there, path)
     assert (packed.blobs, first.blobs, second.blobs) == (1, 1, 0)
     assert (first.new, second.new) == (packed.rows, 0)
     assert _identities(there) == _identities(home)
@@ -90,23 +90,23 @@ def test_files_are_packed_where_that_pays(home: str, tmp_path: Path) -> None:
     assert session is not None
     session.set_video(source)
     session.end_session("Success")
-    carry.pack(home, [Share("default")], path)
+    bundle_file.pack(home, [Share("default")], path)
     assert os.path.getsize(path) < 400_000
     with zipfile.ZipFile(path) as packed:
         how = {each.file_size: each.compress_type for each in packed.infolist() if "/blobs/" in each.filename}
     assert how == {2_000_000: zipfile.ZIP_DEFLATED, 300_000: zipfile.ZIP_STORED}
-    carry.unpack(there, path)
+    bundle_file.unpack(there, path)
     assert blobs.size(config.project_folder(there, "default")) == 2_300_000
 
 
 def test_receipts_mark_the_rows_as_delivered(home: str, data: str, tmp_path: Path) -> None:
     """What was carried and signed for is not unsent any more; what was recorded meanwhile is."""
     path, back = str(tmp_path / "run.lops"), str(tmp_path / "run.receipts")
-    carry.pack(home, [Share("default", "hub")], path)
+    bundle_file.pack(home, [Share("default", "hub")], path)
     localops.start_session(name="later")
-    parts = carry.unpack(data, path, key=KEY)
-    carry.write_receipts(parts, back)
-    [signed] = carry.take_receipts(home, back)
+    parts = bundle_file.unpack(data, path, key=KEY)
+    bundle_file.write_receipts(parts, back)
+    [signed] = bundle_file.take_receipts(home, back)
     assert (signed.refused, signed.rows) == ([], parts[0].rows)
     assert 0 < _unsent(home) < 5
 
@@ -129,17 +129,17 @@ def test_a_row_whose_file_was_not_in_the_bundle_stays_unsent(home: str, data: st
         timeout=60,
     )
     assert (done.returncode, "1 file that rows of default name" in done.stderr) == (3, True), done.stderr
-    [part] = carry.unpack(data, path, key=KEY)
+    [part] = bundle_file.unpack(data, path, key=KEY)
     assert [("is not here" in reason) for reason in part.refused.values()] == [True]
-    carry.write_receipts([part], back)
-    [signed] = carry.take_receipts(home, back)
+    bundle_file.write_receipts([part], back)
+    [signed] = bundle_file.take_receipts(home, back)
     assert (signed.refused, _unsent(home)) == ([], 1)
     blob.write_bytes(whole)
     again = str(tmp_path / "again.lops")
-    [packed] = carry.pack(home, [Share("default", "hub")], again)
+    [packed] = bundle_file.pack(home, [Share("default", "hub")], again)
     assert (packed.rows, packed.blobs, packed.lacking) == (1, 1, 0)
-    carry.write_receipts(carry.unpack(data, again, key=KEY), back)
-    [signed] = carry.take_receipts(home, back)
+    bundle_file.write_receipts(bundle_file.unpack(data, again, key=KEY), back)
+    [signed] = bundle_file.take_receipts(home, back)
     assert (signed.refused, _unsent(home)) == ([], 0)
 
 
@@ -149,7 +149,7 @@ def test_rows_that_cannot_be_made_safe_are_not_carried(home: str, tmp_path: Path
     holder.fold()
     holder._file.execute("begin immediate")
     with pytest.raises(JournalError, match=r"journal\.db cannot be written \(another program keeps"):
-        carry.pack(home, [Share("default")], str(tmp_path / "run.lops"))
+        bundle_file.pack(home, [Share("default")], str(tmp_path / "run.lops"))
     holder.close()
     assert not list(tmp_path.glob("run.lops*"))
 
@@ -160,29 +160,29 @@ def test_a_receipt_without_the_right_signature_counts_only_when_asked(
 ) -> None:
     """Nobody can make rows look delivered who does not have the key, unless the user says that it is fine."""
     path, back = str(tmp_path / "run.lops"), str(tmp_path / "run.receipts")
-    carry.pack(home, [Share("default", "hub")], path)
-    carry.write_receipts(carry.unpack(data, path, key=key and Keys(data).create("default")), back)
+    bundle_file.pack(home, [Share("default", "hub")], path)
+    bundle_file.write_receipts(bundle_file.unpack(data, path, key=key and Keys(data).create("default")), back)
     before = _unsent(home)
-    [signed] = carry.take_receipts(home, back)
+    [signed] = bundle_file.take_receipts(home, back)
     assert "not signed" in signed.refused[0]
     assert _unsent(home) == before
-    [signed] = carry.take_receipts(home, back, unverified=True)
+    [signed] = bundle_file.take_receipts(home, back, unverified=True)
     assert (signed.refused, _unsent(home)) == ([], 0)
 
 
 def test_a_receipt_for_other_rows_does_not_count(home: str, data: str, tmp_path: Path) -> None:
     """A signature over rows that are not the ones here marks nothing, verified or not."""
     path, back = str(tmp_path / "run.lops"), tmp_path / "run.receipts"
-    carry.pack(home, [Share("default", "hub")], path)
-    carry.write_receipts(carry.unpack(data, path, key=KEY), str(back))
+    bundle_file.pack(home, [Share("default", "hub")], path)
+    bundle_file.write_receipts(bundle_file.unpack(data, path, key=KEY), str(back))
     told = json.loads(back.read_text())
     told["receipts"][0]["receipt"]["ranges"] = [[1, 3]]
     back.write_text(json.dumps(told))
-    [signed] = carry.take_receipts(home, str(back), unverified=True)
+    [signed] = bundle_file.take_receipts(home, str(back), unverified=True)
     assert "other rows" in signed.refused[0]
     told["receipts"][0]["receipt"]["journal"] = "ff" * 16
     back.write_text(json.dumps(told))
-    [signed] = carry.take_receipts(home, str(back), unverified=True)
+    [signed] = bundle_file.take_receipts(home, str(back), unverified=True)
     assert "another journal" in signed.refused[0]
     assert _unsent(home) > 0
 
@@ -190,23 +190,23 @@ def test_a_receipt_for_other_rows_does_not_count(home: str, data: str, tmp_path:
 def test_the_receipt_of_a_machine_on_the_way_delivers_nothing(home: str, tmp_path: Path) -> None:
     """Rows on another machine are not on the hub: its receipt, signed or not, leaves them unsent."""
     path, back = str(tmp_path / "run.lops"), str(tmp_path / "run.receipts")
-    carry.pack(home, [Share("default", "hub")], path)
-    carry.write_receipts(carry.unpack(str(tmp_path / "there"), path, key=KEY), back)
+    bundle_file.pack(home, [Share("default", "hub")], path)
+    bundle_file.write_receipts(bundle_file.unpack(str(tmp_path / "there"), path, key=KEY), back)
     before = _unsent(home)
     for unverified in (False, True):
-        [signed] = carry.take_receipts(home, back, unverified=unverified)
+        [signed] = bundle_file.take_receipts(home, back, unverified=unverified)
         assert "a machine on the way" in signed.refused[0]
         assert (signed.rows, _unsent(home)) == (0, before)
     told = json.loads(Path(back).read_text())
     told["receipts"][0]["receipt"]["hmac"] = None
     Path(back).write_text(json.dumps(told))
-    assert "a machine on the way" in carry.take_receipts(home, back)[0].refused[0]
+    assert "a machine on the way" in bundle_file.take_receipts(home, back)[0].refused[0]
     told["receipts"][0]["receipt"]["holder"] = None
     Path(back).write_text(json.dumps(told))
-    assert "not signed" in carry.take_receipts(home, back)[0].refused[0]
+    assert "not signed" in bundle_file.take_receipts(home, back)[0].refused[0]
     del told["receipts"][0]["receipt"]["holder"]
     Path(back).write_text(json.dumps(told))
-    assert "not signed" in carry.take_receipts(home, back)[0].refused[0]
+    assert "not signed" in bundle_file.take_receipts(home, back)[0].refused[0]
 
 
 def test_receipts_are_for_the_project_that_the_rows_come_from(home: str, tmp_path: Path) -> None:
@@ -215,20 +215,21 @@ def test_receipts_are_for_the_project_that_the_rows_come_from(home: str, tmp_pat
     keys = Keys(data)
     key = keys.create("research")
     remotes.save(config.project_folder(home, "default"), {"hub": Remote("hub", "http://127.0.0.1:1", key=key)})
-    carry.pack(home, [Share("default", "hub")], path)
-    [part] = carry.unpack(data, path, project="research", key=key)
-    carry.write_receipts([part], back)
-    assert carry.take_receipts(home, back, project="another")[0].refused == ["project 'another' has no remote 'hub'"]
-    [signed] = carry.take_receipts(home, back)
+    bundle_file.pack(home, [Share("default", "hub")], path)
+    [part] = bundle_file.unpack(data, path, project="research", key=key)
+    bundle_file.write_receipts([part], back)
+    [other] = bundle_file.take_receipts(home, back, project="another")
+    assert other.refused == ["project 'another' has no remote 'hub'"]
+    [signed] = bundle_file.take_receipts(home, back)
     assert (signed.project, signed.refused, _unsent(home)) == ("default", [], 0)
-    [astray] = carry.unpack(data, path)
+    [astray] = bundle_file.unpack(data, path)
     assert (part.without_key, astray.without_key) == (False, True)
 
 
 def test_rows_are_handed_on_only_where_that_hub_is_known(home: str, tmp_path: Path) -> None:
     """A relay without the remote, or without its key, takes nothing in."""
     path, there = str(tmp_path / "run.lops"), str(tmp_path / "there")
-    carry.pack(home, [Share("default", "hub")], path)
+    bundle_file.pack(home, [Share("default", "hub")], path)
     done = subprocess.run(
         [sys.executable, "-m", "localops", "import", path, "--deliver", "hub", "--home", there],
         capture_output=True,
@@ -246,7 +247,7 @@ def test_rows_are_handed_on_only_where_that_hub_is_known(home: str, tmp_path: Pa
 def test_any_damage_is_called_so(home: str, tmp_path: Path) -> None:
     """Wherever a byte is flipped, zipfile or zlib may raise whatever they like."""
     path, there = tmp_path / "run.lops", str(tmp_path / "there")
-    carry.pack(home, [Share("default")], str(path))
+    bundle_file.pack(home, [Share("default")], str(path))
     whole = path.read_bytes()
     with zipfile.ZipFile(path) as packed:
         begins = packed.getinfo("default/rows.ndjson").header_offset
@@ -255,15 +256,15 @@ def test_any_damage_is_called_so(home: str, tmp_path: Path) -> None:
     for at in places:
         path.write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
         with suppress(BundleError):
-            carry.unpack(there, str(path))
+            bundle_file.unpack(there, str(path))
     assert _identities(there) <= _identities(home)
     path.write_bytes(b"PK\x03\x04")
     with pytest.raises(BundleError, match="nothing new was taken in"):
-        carry.unpack(there, str(path))
+        bundle_file.unpack(there, str(path))
     for text in ("[" * 100_000, "import localops\n"):
         path.write_text(text)
         with pytest.raises(BundleError, match="neither a bundle nor a file of receipts: give what"):
-            carry.take_receipts(home, str(path))
+            bundle_file.take_receipts(home, str(path))
 
 
 def test_the_receipts_of_a_hub_that_was_handed_the_rows_deliver_them(home: str, tmp_path: Path) -> None:
@@ -273,11 +274,11 @@ def test_the_receipts_of_a_hub_that_was_handed_the_rows_deliver_them(home: str, 
         for place in (home, there):
             folder = config.project_folder(place, "default")
             remotes.save(folder, {"hub": Remote("hub", real.url, key=real.key)})
-        carry.pack(home, [Share("default", "hub")], path)
-        carry.unpack(there, path, key=real.key)
+        bundle_file.pack(home, [Share("default", "hub")], path)
+        bundle_file.unpack(there, path, key=real.key)
         parts = relay.deliver(there, path, "hub")
-        carry.write_receipts(parts, back)
-        [signed] = carry.take_receipts(home, back)
+        bundle_file.write_receipts(parts, back)
+        [signed] = bundle_file.take_receipts(home, back)
         assert (signed.refused, _unsent(home)) == ([], 0)
         assert _identities(home) <= _identities(str(real.data))
         assert len([name for _, _, names in os.walk(real.folder / "blobs") for name in names]) == 1
@@ -295,8 +296,8 @@ def test_a_relay_counts_only_its_own_rows_as_delivered(home: str, tmp_path: Path
     with hub(tmp_path / "real") as real:
         folder = config.project_folder(there, "default")
         remotes.save(folder, {"hub": Remote("hub", real.url, key=real.key)})
-        carry.pack(home, [Share("default")], path)
-        carry.unpack(there, path)
+        bundle_file.pack(home, [Share("default")], path)
+        bundle_file.unpack(there, path)
         connection = apsw.Connection(os.path.join(folder, "journal.db"))
         change = "update event set sum = sum + 1" if damage == "changed" else "delete from event"
         connection.execute(f"{change} where kind = 'tool'")
@@ -308,16 +309,16 @@ def test_a_relay_counts_only_its_own_rows_as_delivered(home: str, tmp_path: Path
 def test_what_nobody_lacks_can_still_be_carried(home: str, data: str, tmp_path: Path) -> None:
     """After a hub was set back a machine that never calls it carries everything; what to do is said."""
     path, back, everything = (str(tmp_path / name) for name in ("run.lops", "run.receipts", "all.lops"))
-    carry.pack(home, [Share("default", "hub")], path)
-    carry.write_receipts(carry.unpack(data, path, key=KEY), back)
-    carry.take_receipts(home, back)
+    bundle_file.pack(home, [Share("default", "hub")], path)
+    bundle_file.write_receipts(bundle_file.unpack(data, path, key=KEY), back)
+    bundle_file.take_receipts(home, back)
     with pytest.raises(NotFound, match="`localops bundle -o FILE` without --remote packs every row"):
-        carry.pack(home, [Share("default", "hub")], everything)
-    carry.pack(home, [Share("default")], everything)
+        bundle_file.pack(home, [Share("default", "hub")], everything)
+    bundle_file.pack(home, [Share("default")], everything)
     with hub(tmp_path / "restored") as real:
         there = str(tmp_path / "there")
         remotes.save(config.project_folder(there, "default"), {"hub": Remote("hub", real.url, key=real.key)})
-        carry.unpack(there, everything)
+        bundle_file.unpack(there, everything)
         relay.deliver(there, everything, "hub")
         assert _identities(home) <= _identities(str(real.data))
 
@@ -325,7 +326,7 @@ def test_what_nobody_lacks_can_still_be_carried(home: str, data: str, tmp_path: 
 def test_receipts_for_a_copy_are_not_sent_back(home: str, tmp_path: Path) -> None:
     """A relay says that they mark nothing as delivered, and how the hub's own are made."""
     path = str(tmp_path / "run.lops")
-    carry.pack(home, [Share("default", "hub")], path)
+    bundle_file.pack(home, [Share("default", "hub")], path)
     done = subprocess.run(
         [sys.executable, "-m", "localops", "import", path, "--home", str(tmp_path / "there")],
         capture_output=True,
@@ -352,13 +353,13 @@ def test_a_receipt_covers_no_row_that_is_not_here(
 ) -> None:
     """Numbers beyond the journal, or that are none, deliver nothing that will be recorded later."""
     path, back = str(tmp_path / "run.lops"), tmp_path / "run.receipts"
-    carry.pack(home, [Share("default", "hub")], path)
-    carry.write_receipts(carry.unpack(data, path), str(back))
+    bundle_file.pack(home, [Share("default", "hub")], path)
+    bundle_file.write_receipts(bundle_file.unpack(data, path), str(back))
     told = json.loads(back.read_text())
     told["receipts"][0]["receipt"]["ranges"] = ranges
     back.write_text(json.dumps(told))
     before = _unsent(home)
-    [signed] = carry.take_receipts(home, str(back), unverified=True)
+    [signed] = bundle_file.take_receipts(home, str(back), unverified=True)
     assert reason in signed.refused[0]
     assert _unsent(home) == before
 
@@ -366,28 +367,28 @@ def test_a_receipt_covers_no_row_that_is_not_here(
 def test_a_receipt_of_another_hub_does_not_count(home: str, data: str, tmp_path: Path) -> None:
     """Once a hub is known by its id, no other signs in its place."""
     path, back = str(tmp_path / "run.lops"), str(tmp_path / "run.receipts")
-    carry.pack(home, [Share("default", "hub")], path)
-    carry.write_receipts(carry.unpack(data, path, key=KEY), back)
+    bundle_file.pack(home, [Share("default", "hub")], path)
+    bundle_file.write_receipts(bundle_file.unpack(data, path, key=KEY), back)
     folder = config.project_folder(home, "default")
     with Reader(os.path.join(folder, "journal.db")) as reader:
         journal = Journal(folder)
         delivery.Ledger(reader, folder, "hub").meet(journal, peer=f"{'e' * 32}/default")
         journal.close()
-    [signed] = carry.take_receipts(home, back)
+    [signed] = bundle_file.take_receipts(home, back)
     assert "another hub" in signed.refused[0]
 
 
 def test_a_hub_signs_only_under_keys_that_it_knows(home: str, data: str, tmp_path: Path) -> None:
     """The key of a machine that sends to another hub, or one that was revoked, signs nothing here."""
     path, keys = str(tmp_path / "run.lops"), Keys(data)
-    carry.pack(home, [Share("default", "hub")], path)
+    bundle_file.pack(home, [Share("default", "hub")], path)
     with pytest.raises(ConfigError, match="invalid key: expected a key of the hub in"):
-        carry.unpack(data, path, key=Keys(str(tmp_path / "another")).create("default"))
+        bundle_file.unpack(data, path, key=Keys(str(tmp_path / "another")).create("default"))
     for key in KEY.upper(), keys.create("default"):
-        assert carry.unpack(data, path, key=key)[0].receipts[0]["hmac"]
+        assert bundle_file.unpack(data, path, key=key)[0].receipts[0]["hmac"]
     keys.revoke(keys.all()[-1].handle)
     with pytest.raises(ConfigError, match="or has revoked"):
-        carry.unpack(data, path, key=key)
+        bundle_file.unpack(data, path, key=key)
 
 
 def test_only_the_hub_that_made_the_key_signs_for_a_machine_that_never_called_it(home: str, tmp_path: Path) -> None:
@@ -396,29 +397,29 @@ def test_only_the_hub_that_made_the_key_signs_for_a_machine_that_never_called_it
     right = Keys(str(tmp_path / "right"))
     key = right.create("default")
     remotes.save(config.project_folder(home, "default"), {"hub": Remote("hub", "http://127.0.0.1:1", key=key)})
-    carry.pack(home, [Share("default", "hub")], path)
+    bundle_file.pack(home, [Share("default", "hub")], path)
     before = _unsent(home)
-    carry.write_receipts(carry.unpack(_hub_with(key, tmp_path / "wrong"), path, key=key), back)
+    bundle_file.write_receipts(bundle_file.unpack(_hub_with(key, tmp_path / "wrong"), path, key=key), back)
     for unverified in (False, True):
-        [signed] = carry.take_receipts(home, back, unverified=unverified)
+        [signed] = bundle_file.take_receipts(home, back, unverified=unverified)
         assert "another hub than the one that made the key" in signed.refused[0]
         assert (signed.rows, _unsent(home)) == (0, before)
-    carry.write_receipts(carry.unpack(right.folder, path, key=key), back)
-    [signed] = carry.take_receipts(home, back)
+    bundle_file.write_receipts(bundle_file.unpack(right.folder, path, key=key), back)
+    [signed] = bundle_file.take_receipts(home, back)
     assert (signed.refused, _unsent(home)) == ([], 0)
 
 
 def test_the_hub_of_the_first_receipt_is_remembered(home: str, data: str, tmp_path: Path) -> None:
     """A key of an earlier release does not name its hub: the first that signs under it is the one from then on."""
     path, back = str(tmp_path / "run.lops"), str(tmp_path / "run.receipts")
-    carry.pack(home, [Share("default", "hub")], path)
-    carry.write_receipts(carry.unpack(data, path, key=KEY), back)
-    carry.take_receipts(home, back)
+    bundle_file.pack(home, [Share("default", "hub")], path)
+    bundle_file.write_receipts(bundle_file.unpack(data, path, key=KEY), back)
+    bundle_file.take_receipts(home, back)
     localops.start_session(name="later")
-    carry.pack(home, [Share("default", "hub")], path)
-    carry.write_receipts(carry.unpack(_hub_with(KEY, tmp_path / "another"), path, key=KEY), back)
+    bundle_file.pack(home, [Share("default", "hub")], path)
+    bundle_file.write_receipts(bundle_file.unpack(_hub_with(KEY, tmp_path / "another"), path, key=KEY), back)
     before = _unsent(home)
-    [signed] = carry.take_receipts(home, back)
+    [signed] = bundle_file.take_receipts(home, back)
     assert "another hub than the one that this remote is" in signed.refused[0]
     assert (signed.rows, _unsent(home)) == (0, before)
 
@@ -430,13 +431,13 @@ def test_a_hub_that_is_known_by_its_receipt_can_be_called(home: str, tmp_path: P
         folder = config.project_folder(home, "default")
         remote = Remote("hub", real.url, key=real.key)
         remotes.save(folder, {"hub": remote})
-        carry.pack(home, [Share("default", "hub")], path)
-        carry.write_receipts(carry.unpack(str(real.data), path, key=real.key), back)
-        [signed] = carry.take_receipts(home, back)
+        bundle_file.pack(home, [Share("default", "hub")], path)
+        bundle_file.write_receipts(bundle_file.unpack(str(real.data), path, key=real.key), back)
+        [signed] = bundle_file.take_receipts(home, back)
         assert (signed.refused, _unsent(home)) == ([], 0)
         localops.start_session(name="later")
         outcome = worker.sync(home, "default", remote)
-        assert (outcome.code, outcome.message, _unsent(home)) == (codes.DONE, "", 0)
+        assert (outcome.code, outcome.message, _unsent(home)) == (exit_codes.DONE, "", 0)
     with Reader(os.path.join(folder, "journal.db")) as reader:
         assert delivery.Ledger(reader, folder, "hub").contact().peer == f"{real.id}/default"
 
@@ -444,12 +445,12 @@ def test_a_hub_that_is_known_by_its_receipt_can_be_called(home: str, tmp_path: P
 def test_many_receipts_are_taken_in_one_go(home: str, data: str, tmp_path: Path) -> None:
     """A file of thousands of receipts costs thousands of looks, and one transaction."""
     path, back = str(tmp_path / "run.lops"), tmp_path / "run.receipts"
-    carry.pack(home, [Share("default", "hub")], path)
-    carry.write_receipts(carry.unpack(data, path, key=KEY), str(back))
+    bundle_file.pack(home, [Share("default", "hub")], path)
+    bundle_file.write_receipts(bundle_file.unpack(data, path, key=KEY), str(back))
     told = json.loads(back.read_text())
     told["receipts"] *= 3_000
     back.write_text(json.dumps(told))
-    [signed] = carry.take_receipts(home, str(back))
+    [signed] = bundle_file.take_receipts(home, str(back))
     assert (signed.refused, _unsent(home)) == ([], 0)
     with Reader(os.path.join(config.project_folder(home, "default"), "journal.db")) as reader:
         assert len(delivery.Ledger(reader, "", "hub").receipts()) == 1
@@ -458,21 +459,21 @@ def test_many_receipts_are_taken_in_one_go(home: str, data: str, tmp_path: Path)
 def test_the_key_of_another_project_of_the_hub_signs_nothing(home: str, data: str, tmp_path: Path) -> None:
     """Rows that are put into another project of a hub than their key is for get no receipt under that key."""
     path, key = str(tmp_path / "run.lops"), Keys(data).create("another")
-    carry.pack(home, [Share("default", "hub")], path)
+    bundle_file.pack(home, [Share("default", "hub")], path)
     with pytest.raises(localops.errors.ConfigError, match="the key is for project 'another'"):
-        carry.unpack(data, path, key=key)
+        bundle_file.unpack(data, path, key=key)
 
 
 def test_a_bundle_that_lost_a_file_gives_no_receipt(home: str, data: str, tmp_path: Path) -> None:
     """Fewer files than it announces: it is damaged, and nothing of it is signed for."""
     path, cut = str(tmp_path / "run.lops"), str(tmp_path / "cut.lops")
-    carry.pack(home, [Share("default", "hub")], path)
+    bundle_file.pack(home, [Share("default", "hub")], path)
     with zipfile.ZipFile(path) as packed, zipfile.ZipFile(cut, "w") as copy:
         for name in packed.namelist():
             if "/blobs/" not in name:
                 copy.writestr(name, packed.read(name))
     with pytest.raises(BundleError, match="announces 1 file of project default and holds 0"):
-        carry.unpack(data, cut, key=KEY)
+        bundle_file.unpack(data, cut, key=KEY)
 
 
 def test_whole_sessions_can_be_carried(home: str, tmp_path: Path) -> None:
@@ -482,8 +483,8 @@ def test_whole_sessions_can_be_carried(home: str, tmp_path: Path) -> None:
     other.record(localops.ActionEvent("only this"))
     other.end_session("Success")
     path, there = str(tmp_path / "run.lops"), str(tmp_path / "there")
-    carry.pack(home, [Share("default", sessions=(other.session_id.bytes,))], path)
-    carry.unpack(there, path)
+    bundle_file.pack(home, [Share("default", sessions=(other.session_id.bytes,))], path)
+    bundle_file.unpack(there, path)
     with Reader(os.path.join(there, "default", "journal.db")) as reader:
         assert {row.session for row in reader.stream() if row.kind != "journal"} == {other.session_id.bytes}
 
@@ -492,15 +493,15 @@ def test_whole_sessions_can_be_carried(home: str, tmp_path: Path) -> None:
 def test_a_damaged_bundle_is_said(at: float, home: str, tmp_path: Path) -> None:
     """Flipped bytes or a cut never bring in a wrong row: it is an error, and a whole file still works afterwards."""
     path, there = tmp_path / "run.lops", str(tmp_path / "there")
-    carry.pack(home, [Share("default")], str(path))
+    bundle_file.pack(home, [Share("default")], str(path))
     whole = path.read_bytes()
     cut = int(len(whole) * at)
     for broken in (whole[:cut], whole[:cut] + bytes([whole[cut] ^ 0xFF]) + whole[cut + 1 :]):
         path.write_bytes(broken)
         with pytest.raises(BundleError):
-            carry.unpack(there, str(path))
+            bundle_file.unpack(there, str(path))
     path.write_bytes(whole)
-    carry.unpack(there, str(path))
+    bundle_file.unpack(there, str(path))
     assert _identities(there) == _identities(home)
 
 
@@ -510,14 +511,14 @@ def test_a_bundle_writes_nowhere_else(tmp_path: Path) -> None:
     with zipfile.ZipFile(path, "w") as packed:
         packed.writestr("about.json", json.dumps({"localops": 1, "parts": [{"project": "../../evil"}]}))
     with pytest.raises((BundleError, localops.errors.ConfigError)):
-        carry.unpack(str(tmp_path / "there"), path)
+        bundle_file.unpack(str(tmp_path / "there"), path)
     with zipfile.ZipFile(path, "w") as packed:
         packed.writestr("about.json", json.dumps({"localops": 1, "parts": [{"project": "p"}]}))
         packed.writestr("p/rows.ndjson", b"")
         packed.writestr("p/blobs/../../../../evil", b"x")
         packed.writestr(f"p/blobs/{'0' * 64}", b"not what the name says")
     with pytest.raises(BundleError):
-        carry.unpack(str(tmp_path / "there"), path)
+        bundle_file.unpack(str(tmp_path / "there"), path)
     assert not [name for _, _, names in os.walk(tmp_path) for name in names if "evil" in name and name != "evil.lops"]
 
 
@@ -530,7 +531,7 @@ def test_a_bundle_of_nothing_is_not_made(home: str, tmp_path: Path) -> None:
         ledger.settle(journal, bundle.Batch("", (), (), [(1, ledger.newest())]), bundle.Ack())
         journal.close()
     with pytest.raises(NotFound, match=r"no row of default is unsent to hub; .*nothing\.lops was not written"):
-        carry.pack(home, [Share("default", "hub")], str(path))
+        bundle_file.pack(home, [Share("default", "hub")], str(path))
     assert path.read_bytes() == b"of last week"
     assert not list(tmp_path.glob("*.part"))
 
@@ -540,7 +541,7 @@ def test_what_cannot_be_written_is_called_by_its_name(home: str, tmp_path: Path,
     """An error names the file that was asked for, not the one that it is written under, which is gone."""
     path = str(tmp_path / place)
     with pytest.raises(OSError) as raised:  # noqa: PT011  which one depends on the place
-        carry.pack(home, [Share("default")], path)
+        bundle_file.pack(home, [Share("default")], path)
     assert raised.value.filename == path
     assert not list(tmp_path.rglob("*.part"))
 
@@ -550,20 +551,20 @@ def test_a_remote_for_metadata_gets_a_bundle_without_content(home: str, data: st
     folder = config.project_folder(home, "default")
     remotes.save(folder, {"hub": Remote("hub", "http://127.0.0.1:1", key=KEY, metadata_only=True)})
     path, back = tmp_path / "run.lops", str(tmp_path / "run.receipts")
-    carry.pack(home, [Share("default", "hub")], str(path))
+    bundle_file.pack(home, [Share("default", "hub")], str(path))
     with zipfile.ZipFile(path) as packed:
         assert b"question" not in packed.read("default/rows.ndjson")
         assert not [name for name in packed.namelist() if "blobs" in name]
-    carry.write_receipts(carry.unpack(data, str(path), key=KEY), back)
-    [signed] = carry.take_receipts(home, back)
+    bundle_file.write_receipts(bundle_file.unpack(data, str(path), key=KEY), back)
+    [signed] = bundle_file.take_receipts(home, back)
     assert (signed.refused, _unsent(home)) == ([], 0)
 
 
 def test_what_was_imported_goes_on_from_there(home: str, tmp_path: Path) -> None:
     """A home that took a bundle in has its rows to send, like its own."""
     path, there = str(tmp_path / "run.lops"), str(tmp_path / "there")
-    [packed] = carry.pack(home, [Share("default")], path)
-    carry.unpack(there, path)
+    [packed] = bundle_file.pack(home, [Share("default")], path)
+    bundle_file.unpack(there, path)
     assert _unsent(there) >= packed.rows
     journal = Journal(config.project_folder(there, "default"))
     journal.close()
@@ -574,8 +575,8 @@ def test_a_running_session_that_was_carried_is_not_called_dead(home: str, tmp_pa
     running = localops.start_session(name="running")
     assert running is not None
     path, there = str(tmp_path / "run.lops"), str(tmp_path / "there")
-    carry.pack(home, [Share("default", sessions=(running.session_id.bytes,))], path)
-    carry.unpack(there, path)
+    bundle_file.pack(home, [Share("default", sessions=(running.session_id.bytes,))], path)
+    bundle_file.unpack(there, path)
     with Home(there) as opened:
         assert [listed.state for listed in opened.sessions()] == ["Unknown"]
     with Home(home) as opened:

@@ -1,8 +1,8 @@
-"""Many rows as text, column by column: the form in which they travel.
+"""Rows as text: one of them as one line of JSON, or many column by column.
 
-One line of JSON holds a list for each column that any of the rows fills; then each row's body follows on a line of its
-own, as it is stored.  Whoever takes it in looks at a whole column at once, which is what makes it quick, and what is
-alike stands together, which packs better.
+A spill file and an export of a session hold lines.  Between machines rows travel by columns: one line of JSON holds a
+list for each column that any of the rows fills; then each row's body follows on a line of its own, as it is stored.
+The receiver looks at a whole column at once, which is quick, and similar values side by side compress better.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
+    from localops.journal.rows import Row
     from localops.journal.stored import Stored
 
 _HEADS = rows.COLUMNS[:-1]  # all but the body
 _SUM = rows.COLUMNS.index("sum")
+_BODY = rows.COLUMNS.index("body")
 _BINARY = frozenset("id session parent agent".split())
 _TEXT = frozenset("kind name model tags".split())
 _NEEDED = frozenset("id phase session kind at_ns format sum".split())
@@ -138,3 +140,36 @@ def _checked(name: str, column: Sequence[Any]) -> Sequence[Any]:
     if kind is int and filled and (max(filled) >= _WIDE or min(filled) < -_WIDE):
         raise ValueError("a number does not fit into 64 bits")
     return column
+
+
+def from_row(row: Row) -> bytes:
+    """One row as one line of JSON; the body is spliced in as it is stored."""
+    plain = {
+        name: value.hex() if name in _BINARY else value
+        for name, value in zip(_HEADS, row[:_BODY], strict=True)
+        if value is not None
+    }
+    head, body = encode.dumps(plain), row[_BODY]
+    # Not through orjson, which does not survive it when memory ends in the middle of a large text.
+    return head + b"\n" if body is None else head[:-1] + b',"body":' + body.encode() + b"}\n"
+
+
+def to_row(line: bytes) -> Row:
+    """The row a line holds; ValueError when it is torn, foreign or fails its checksum."""
+    plain, body = _parts(line)
+    (row,) = zip(*taken({name: (value,) for name, value in plain.items()}, (body,)), strict=True)
+    return row
+
+
+def _parts(line: bytes) -> tuple[dict[str, object], bytes]:
+    """The columns, and the body's text as it was spliced in: it comes last, and the checksum covers its very bytes."""
+    head, found, rest = line.partition(b'"body":')
+    plain = encode.loads(head.removesuffix(b",") + b"}" if found else line)
+    if not isinstance(plain, dict) or "body" in plain:
+        raise ValueError("a row's line is a JSON object, and its body is the last key")
+    text = rest.rstrip(b"\r\n")
+    if not found:
+        return plain, b"null"
+    if not text.endswith(b"}"):
+        raise ValueError("the line breaks off")
+    return plain, text[:-1]

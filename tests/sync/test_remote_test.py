@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from localops.journal.reader import Reader
-from localops_sync import probe
+from localops_sync import remote_test
 from tests.server.hubs import hub
 from tests.sync import chaos
 from tests.sync.chaos import Behaviour, Chaos, Exchange
@@ -41,7 +41,7 @@ def test_a_line_that_loses_large_requests_is_found(before: tuple[Chaos, Sender],
     way, sender = before
     way.always(_swallowed(then))
     with Reader(sender.journal) as reader:
-        *_, key, _, _, size = probe.look(sender.remote, reader, sender.folder, patience=0.5)
+        *_, key, _, _, size = remote_test.look(sender.remote, reader, sender.folder, patience=0.5)
     assert (key.step, key.ok, size.step, size.ok) == ("key", True, "size", ok)
     assert ("MTU" in size.said) is not ok
 
@@ -65,7 +65,7 @@ def test_what_stops_each_post_is_found(before: tuple[Chaos, Sender], then: Behav
     way, sender = before
     way.always(_on_post(then))
     with Reader(sender.journal) as reader:
-        *_, last = probe.look(sender.remote, reader, sender.folder)
+        *_, last = remote_test.look(sender.remote, reader, sender.folder)
     assert (last.step, last.ok, last.act, said in last.said) == ("sending", False, act, True), last
 
 
@@ -78,11 +78,11 @@ def test_a_proxy_that_takes_small_bodies_only_is_found(before: tuple[Chaos, Send
 
     way.always(behave)
     with Reader(sender.journal) as reader:
-        *_, sending, size = probe.look(sender.remote, reader, sender.folder)
+        *_, sending, size = remote_test.look(sender.remote, reader, sender.folder)
         assert (sending.step, sending.ok, size.step, size.ok, size.act) == ("sending", True, "size", False, True)
         assert "client_max_body_size" in size.said
         way.always(chaos.passed)
-        *_, size = probe.look(sender.remote, reader, sender.folder)
+        *_, size = remote_test.look(sender.remote, reader, sender.folder)
     assert (size.ok, "128 kB gets through" in size.said) == (True, True)
 
 
@@ -96,6 +96,6 @@ def test_trouble_of_the_hub_itself_is_shown(before: tuple[Chaos, Sender]) -> Non
 
     way.always(behave)
     with Reader(sender.journal) as reader:
-        *_, last = probe.look(sender.remote, reader, sender.folder)
+        *_, last = remote_test.look(sender.remote, reader, sender.folder)
     assert (last.step, last.ok, last.act) == ("health", False, False)
     assert "the disk is full" in last.said
