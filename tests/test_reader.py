@@ -8,7 +8,7 @@ import apsw
 import pytest
 
 from localops.errors import NotFound
-from localops.journal.reader import told
+from localops.journal.reader import user_message
 
 
 def _full() -> Exception:
@@ -35,5 +35,5 @@ def _full() -> Exception:
 )
 def test_an_error_says_what_to_do(error: Exception, said: str) -> None:
     """Neither numbers of the system nor SQLite's own words for a full disk reach a person."""
-    assert told(error).startswith(said)
-    assert "Errno" not in told(error)
+    assert user_message(error).startswith(said)
+    assert "Errno" not in user_message(error)

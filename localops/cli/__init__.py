@@ -133,13 +133,13 @@ def _run(arguments: list[str]) -> int:
         say(str(error))
         return 2 if isinstance(error, ConfigError) else 1
     except Exception as error:
-        from localops.journal.reader import SQLiteError, told
+        from localops.journal.reader import SQLiteError, user_message
 
         # Messages of SQLite and the system are for users; anything else is a bug, and needs its traceback.
 
         if not isinstance(error, SQLiteError | OSError):
             raise
-        say(told(error))
+        say(user_message(error))
         return 1
 
 

@@ -11,7 +11,7 @@ import click
 from localops import config, host, output
 from localops.cli.common import Group, json_option, print_json, print_table
 from localops.errors import ConfigError, LocalopsError, NotFound
-from localops.journal.reader import SQLiteError, because
+from localops.journal.reader import SQLiteError, reason
 from localops.journal.rows import id_text
 from localops.reading import home as homes
 
@@ -254,7 +254,7 @@ def check(context: click.Context, data: str, as_json: bool) -> None:
             try:
                 checked.append(proof.check(project.name, project.folder, project.reader))
             except SQLiteError as error:
-                problems.append(f"{project.name}: its journal cannot be read: {because(error)}")
+                problems.append(f"{project.name}: its journal cannot be read: {reason(error)}")
         stored = {project.name for project in opened.projects}
     lost = {each.project for each in keys.all() if each.revoked is None} - stored
     problems += [f"{name}: has a key, but no journal" for name in sorted(lost)]
@@ -297,7 +297,7 @@ def backup(data: str, path: str, as_json: bool) -> None:
     except BaseException as error:
         shutil.rmtree(temporary, ignore_errors=True)
         if isinstance(error, OSError | SQLiteError):
-            raise LocalopsError(f"cannot write {target}: {because(error)}; no part of it was left there") from error
+            raise LocalopsError(f"cannot write {target}: {reason(error)}; no part of it was left there") from error
         raise
     if as_json:
         print_json({"folder": target, "projects": names})

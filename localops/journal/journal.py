@@ -36,7 +36,7 @@ from localops.journal.journal_file import (
 from localops.journal.locks import MARK
 from localops.journal.losses import Losses
 from localops.journal.participants import Participant
-from localops.journal.reader import Reader, because, close_readers, connect
+from localops.journal.reader import Reader, close_readers, connect, reason
 from localops.journal.recovery import Recovery
 from localops.journal.rollups import Rollups
 from localops.journal.spill import Claim, waiting
@@ -142,7 +142,7 @@ class Journal:
                     if seq >= self._rollups.due:
                         self._rollups.some(seq)
                 except BaseException as error:  # the edge: whatever SQLite or the disk says must not reach the agent
-                    return self._trouble(row, error, fate)
+                    return self._on_write_error(row, error, fate)
                 finally:
                     self._inside = False
             if self._chores_due:
@@ -155,7 +155,7 @@ class Journal:
         """Return whether the last sync is a tenth of a second old: a wait that begins now should be safe first."""
         return self._wal.sync_due()
 
-    def _trouble(self, row: Row, error: BaseException, fate: list[bool]) -> bool:
+    def _on_write_error(self, row: Row, error: BaseException, fate: list[bool]) -> bool:
         """Keep the row of an append that ended in an exception, once, however often that is interrupted as well.
 
         `fate` is empty as long as the row is nowhere; then it says whether the row was kept.
@@ -172,7 +172,7 @@ class Journal:
         return fate[0]
 
     def _left(self, row: Row, error: BaseException, fate: list[bool]) -> bool:
-        """Do as `_trouble` does, for an exception that came outside of the lock."""
+        """Do as `_on_write_error` does, for an exception that came outside of the lock."""
         if fate:
             if interruption.seems_programs(error):
                 interruption.hold(error)
@@ -180,13 +180,13 @@ class Journal:
         with self._lock:
             inside, self._inside = self._inside, True
             try:
-                return self._trouble(row, error, fate)
+                return self._on_write_error(row, error, fate)
             finally:
                 self._inside = inside
 
     def _keep_somewhere(self, row: Row, fate: list[bool]) -> bool:
         """Spill a row that comes in the middle of our own write."""
-        self._rescue(row, None, fate)
+        self._spill_row(row, None, fate)
         return fate[0]
 
     def _resolve(self, row: Row, error: BaseException, fate: list[bool]) -> None:
@@ -213,7 +213,7 @@ class Journal:
                     return
                 if not is_refusal(again):
                     raise
-                self._rescue(row, None, fate)
+                self._spill_row(row, None, fate)
         if programs is None:
             interruption.hold(error)
 
@@ -249,7 +249,7 @@ class Journal:
     def _refused(self, row: Row, error: BaseException, fate: list[bool]) -> None:
         """Mend what can be mended after SQLite refused a row, and write it once more, or spill it."""
         if isinstance(error, Waiting):
-            self._rescue(row, None, fate)
+            self._spill_row(row, None, fate)
             return
         if self._file.connection is not None and not self._file.in_place():
             try:
@@ -274,9 +274,9 @@ class Journal:
         self._file.patience = 0.05  # one long wait is enough; the next tries are short until one succeeds
         self._file.execute = refuse
         self._file.look_at = monotonic() + LOOK_EVERY
-        self._rescue(row, error, fate)
+        self._spill_row(row, error, fate)
 
-    def _rescue(self, row: Row, error: BaseException | None, fate: list[bool]) -> None:
+    def _spill_row(self, row: Row, error: BaseException | None, fate: list[bool]) -> None:
         """Keep a row that SQLite did not take, with its id, in the spill file."""
         kept = self.losses.add(row)
         fate += (kept,)
@@ -531,7 +531,7 @@ class Journal:
         try:
             return self._alone(lambda: self._file.ask(statements("queries.sql")[name], values), to_write=False)
         except apsw.Error as error:
-            raise JournalError(f"{self.path} cannot be read: {because(error)}") from error
+            raise JournalError(f"{self.path} cannot be read: {reason(error)}") from error
 
     def one(self, name: str, **values: object) -> tuple[Any, ...] | None:
         """Return the first row of a named query."""
@@ -575,7 +575,7 @@ def _heal(path: str) -> None:
 
 
 def _spill_sentence(error: BaseException) -> str:
-    why = str(error) if isinstance(error, JournalError) else f"the journal cannot be written: {because(error)}"
+    why = str(error) if isinstance(error, JournalError) else f"the journal cannot be written: {reason(error)}"
     return f"{why}; events are kept in a spill file and go into the journal later (see `localops doctor`)"
 
 

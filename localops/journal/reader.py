@@ -71,7 +71,7 @@ class Reader:
         except apsw.CorruptError as error:
             raise DamagedJournal(f"{path} is damaged: {error}; `localops repair` saves what it still holds") from error
         except apsw.Error as error:
-            raise JournalError(f"{path} cannot be read: {because(error)}") from error
+            raise JournalError(f"{path} cannot be read: {reason(error)}") from error
         _readers.add(self)
 
     def _begin(self) -> None:
@@ -283,7 +283,7 @@ def has_our_header(path: str) -> bool:
     return header[:15] == b"SQLite format 3" and int.from_bytes(header[68:72], "big") == APPLICATION_ID
 
 
-def told(error: Exception) -> str:
+def user_message(error: Exception) -> str:
     """What a person is told of an error that ends a command: what happened, and what to do."""
     full = f"the disk is full: make room, then do it again; {_SAFE}"
     if isinstance(error, OSError):
@@ -292,11 +292,11 @@ def told(error: Exception) -> str:
     if isinstance(error, apsw.FullError):
         return full
     if isinstance(error, apsw.Error):
-        return f"SQLite says: {because(error)}; `localops doctor` looks for the reason"
+        return f"SQLite says: {reason(error)}; `localops doctor` looks for the reason"
     return str(error)
 
 
-def because(error: BaseException) -> str:
+def reason(error: BaseException) -> str:
     """Why something could not be done, in the words of a person."""
     if getattr(error, "extendedresult", 0) == apsw.SQLITE_IOERR_SHMSIZE:
         return f"the disk is full, and even reading takes {_SHARED}: make room; {_SAFE}"

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from localops.encoding.pricing import Prices
     from localops.recording.parent_session import Heritage
 
-spill.lines()  # now: while the interpreter goes down, a row can still be spilled, but nothing can be imported
+spill.load_wire()  # now: while the interpreter goes down, a row can still be spilled, but nothing can be imported
 
 _DETAILS_AFTER_NS = 500_000_000  # hardware and packages are written when a session has lasted this long, or ends
 _DETAILS_HOLD_NS = 60_000_000_000  # and a description of them serves all sessions that want one within this time

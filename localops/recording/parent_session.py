@@ -66,7 +66,7 @@ class Heritage:
             self.open = sessions(home)
             if len(self.open) == 1 and (self.session is None or self.open[0][1] != self.session.session_id.bytes):
                 if self.session is not None:
-                    self.session.let_go()
+                    self.session.forget()
                 self.session = self._join(*self.open[0])
         return self.session if len(self.open) <= 1 else None
 

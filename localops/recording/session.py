@@ -600,7 +600,7 @@ class Session:
             self._close()
             deliver()
 
-    def let_go(self) -> None:
+    def forget(self) -> None:
         """Have no part in it any more, without a word: it was ended elsewhere."""
         if self._ended is None:
             self._close()

@@ -17,7 +17,7 @@ from localops.encoding import encode
 from localops.errors import ConfigError, DamagedJournal, EmptyJournal, ForeignJournal, IncompleteInstallation, NotFound
 from localops.journal import blobs, participants, rows, spill, sql
 from localops.journal.journal import Journal
-from localops.journal.reader import SQLITE, Reader, because
+from localops.journal.reader import SQLITE, Reader, reason
 from localops.journal.sql import statements
 from localops.reading.home import REMOTES, sent_nowhere
 from localops.transfer import delivery
@@ -106,7 +106,7 @@ def _try(finding: Finding) -> str | None:
     try:
         finding.mend()
     except Exception as error:  # the edge: whatever stood in the way is what the user must know
-        return because(error)
+        return reason(error)
     return None
 
 
@@ -199,7 +199,7 @@ def _looked_into(name: str, folder: str, reader: Reader, *, deep: bool) -> Itera
     except DamagedJournal as error:
         yield Finding(name, str(error), _repair(name))
     except Exception as error:  # the edge: what cannot be looked at is not known to be sound
-        yield Finding(name, f"it could not be looked at to the end: {because(error)}", _LOOK_AGAIN)
+        yield Finding(name, f"it could not be looked at to the end: {reason(error)}", _LOOK_AGAIN)
 
 
 def _key_of(name: str, remote: str, told: object) -> Iterator[Finding]:
@@ -219,7 +219,7 @@ def _sync(name: str, folder: str, reader: Reader) -> Iterator[Finding]:
     except FileNotFoundError:
         return
     except (OSError, ValueError, AttributeError) as error:
-        yield Finding(name, f"{path} cannot be read: {because(error)}", "mend it, or add the remotes again")
+        yield Finding(name, f"{path} cannot be read: {reason(error)}", "mend it, or add the remotes again")
         return
     clocks = delivery.clocks(folder)
     for remote, told in remotes:
@@ -273,7 +273,7 @@ def _unreadable(name: str, path: str, error: Exception) -> Finding:
     if isinstance(error, ForeignJournal):
         return Finding(name, f"{path} is damaged from its first page on", _repair(name))
     whose = host.owner(path) or host.owner(os.path.dirname(path))
-    return Finding(name, f"{because(error)}{f'; it belongs to {whose}' if whose else ''}", _LOOK_AGAIN)
+    return Finding(name, f"{reason(error)}{f'; it belongs to {whose}' if whose else ''}", _LOOK_AGAIN)
 
 
 def _twins(home: str, names: list[str]) -> Iterator[Finding]:

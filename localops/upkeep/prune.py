@@ -136,7 +136,7 @@ def _take_one(journal: Journal, choice: Choice, taken: Taken) -> None:
         found = execute("select key, last_seq, rows from total where session = ?", (choice.session,)).fetchone()
         if found is None or found[1:] != (choice.last_seq, choice.rows):
             return
-        execute(INSERT, _epitaph(execute, choice, found[0]))
+        execute(INSERT, _pruned_row(execute, choice, found[0]))
         execute("insert or ignore into gone values(?, ?)", (choice.session, clock.now_ns()))
         for name, statement in statements("prune.sql").items():
             if name.startswith("delete_"):
@@ -151,7 +151,7 @@ def _take_one(journal: Journal, choice: Choice, taken: Taken) -> None:
         taken.changed.append(choice.session)
 
 
-def _epitaph(execute: Callable[..., Any], choice: Choice, key: int) -> rows.Row:
+def _pruned_row(execute: Callable[..., Any], choice: Choice, key: int) -> rows.Row:
     at = clock.now_ns()
     figures = dict(zip(analytics.Totals._fields, execute(_sql("totals"), {"key": key}).fetchone(), strict=True))
     told = {

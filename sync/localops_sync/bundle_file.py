@@ -24,7 +24,7 @@ from localops import __version__, clock, config, host, output
 from localops.errors import BundleError, ConfigError, JournalError, NotFound
 from localops.journal import blobs
 from localops.journal.journal import Journal
-from localops.journal.reader import Reader, SQLiteError, because
+from localops.journal.reader import Reader, SQLiteError, reason
 from localops.reading import session_state
 from localops.transfer import bundle, delivery, ingest, remotes, validation
 
@@ -165,7 +165,7 @@ def _secure(journal: Journal) -> None:
         journal.secure()
     except SQLiteError as error:
         raise JournalError(
-            f"{journal.path} cannot be written ({because(error)}), and rows are made safe before they are carried: "
+            f"{journal.path} cannot be written ({reason(error)}), and rows are made safe before they are carried: "
             "where the home can only be read, make the bundle from a copy"
         ) from error
 

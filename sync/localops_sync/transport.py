@@ -291,7 +291,7 @@ class _Line(requests.Session):
     def hold(self, sock: socket.socket) -> socket.socket:
         """Take hold of a new connection; it is the only one then."""
         with self._lock:
-            self._let_go()
+            self._give_back()
             if self._is_cut:
                 sock.close()
                 raise ConnectionAbortedError("the time was over before there was a connection")
@@ -301,20 +301,20 @@ class _Line(requests.Session):
     def hang_up(self) -> None:
         """End the connection: whoever waits for a byte of it gets an end of file."""
         with self._lock:
-            self._let_go()
+            self._give_back()
 
     def cut(self) -> None:
         """End the connection, and have no other."""
         with self._lock:
             self._is_cut = True
-            self._let_go()
+            self._give_back()
 
     def close(self) -> None:
         """Let go of everything."""
         self.hang_up()
         super().close()
 
-    def _let_go(self) -> None:
+    def _give_back(self) -> None:
         if self._held is None:
             return
         try:

@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 from localops import config, output
 from localops.errors import ConfigError, LocalopsError
 from localops.journal.journal import Journal
-from localops.journal.reader import Reader, SQLiteError, told
+from localops.journal.reader import Reader, SQLiteError, user_message
 from localops.reading import session_state
 from localops.transfer import bundle, delivery
 from localops.transfer.bundle import Ack
@@ -94,7 +94,7 @@ def sync(
     except ConfigError as error:
         outcome.worse(ACT, str(error))
     except (LocalopsError, SQLiteError, OSError, UnicodeDecodeError) as error:  # the last: a bit of the file flipped
-        outcome.worse(UNEXPECTED, told(error))
+        outcome.worse(UNEXPECTED, user_message(error))
     return outcome
 
 

@@ -15,7 +15,7 @@ from localops.cli import common
 from localops.encoding import encode
 from localops.errors import LocalopsError
 from localops.journal import spill
-from localops.journal.reader import Reader, SQLiteError, told
+from localops.journal.reader import Reader, SQLiteError, user_message
 from localops.reading.home import REMOTES, Home, Project, sent_nowhere
 from localops.transfer import delivery, remotes
 from localops_sync import exit_codes
@@ -150,7 +150,7 @@ class _Wanted:
         try:
             project = Project(self.home, name)
         except (LocalopsError, SQLiteError, OSError) as error:
-            return Outcome(name, remote.name, exit_codes.UNEXPECTED, told(error))
+            return Outcome(name, remote.name, exit_codes.UNEXPECTED, user_message(error))
         try:
             if not project.exists:
                 return Outcome(name, remote.name, elsewhere=self._elsewhere(project.folder))

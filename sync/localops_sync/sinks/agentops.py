@@ -222,7 +222,7 @@ class AgentOps:
         try:
             self._api.insert(there, [each.body for each in chunk])
         except (Refused, TooLarge, Offline) as error:
-            if _is_weather(error):
+            if _is_transient(error):
                 raise
             sending.failed.append((there, chunk, error))
         else:
@@ -260,7 +260,7 @@ class AgentOps:
         try:
             self._api.insert(there, [each.body for each in some])
         except (Refused, TooLarge, Offline) as error:
-            if _is_weather(error):
+            if _is_transient(error):
                 raise
             if isinstance(error, Offline):  # it may have done it all the same
                 some = self._left(there, some, error)
@@ -323,7 +323,7 @@ class _Sending:
         self.failed: list[tuple[_There, Sequence[Outgoing], Trouble]] = []  # what it did not take at once
 
 
-def _is_weather(error: Trouble) -> bool:
+def _is_transient(error: Trouble) -> bool:
     """Whether a failure has nothing to do with what was sent."""
     return isinstance(error, Offline) and (isinstance(error, Busy) or not error.answered)
 
