@@ -1,4 +1,4 @@
-"""How long a pass may last, how much it may send and how fast; the only place that waits."""
+"""The budget of a pass: how long it may last, how much it may send and how fast.  Only this module waits."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 class OutOfBudget(Exception):
-    """The pass has used what it was given; rows remain."""
+    """The pass has used up its budget; rows remain."""
 
 
 class PassBudget:
-    """The budget of a pass: seconds, rows, bytes, and bytes a second."""
+    """The seconds, rows and bytes of a pass, and its bytes per second."""
 
     def __init__(
         self,
@@ -35,47 +35,48 @@ class PassBudget:
         self.rows_left = math.inf if max_rows is None else max_rows
         self.bytes_left = math.inf if max_bytes is None else max_bytes
         self._rate = bytes_per_second
-        self._free_at = -math.inf  # when all that was sent would have gone through at the rate
+        self._free_at = -math.inf  # when everything sent so far would have gone through at the rate
 
     def seconds_left(self) -> float:
-        """Until the pass has to end; infinite without a limit."""
+        """Return the seconds until the pass has to end; infinity without a limit."""
         if self._stopped.is_set():
             return 0.0
         return math.inf if self._ends is None else self._ends - self._monotonic()
 
     def stop(self) -> None:
-        """End the pass here and now: whoever waits is OutOfBudget, and so is whoever wants to send."""
+        """End the pass now: every wait and every later request raises OutOfBudget."""
         self._stopped.set()
 
     def check(self) -> None:
-        """OutOfBudget when nothing may be sent any more."""
+        """Raise OutOfBudget when nothing more may be sent."""
         if self.seconds_left() <= 0 or self.rows_left <= 0 or self.bytes_left <= 0:
             raise OutOfBudget
 
     def portion(self, most: int) -> int:
-        """How much of something may go in one request: at a given rate no more than takes ten seconds."""
+        """Return how many of `most` bytes may go in one request: at a limited rate, what takes ten seconds."""
+        # At least 1 kB, or a very low rate would cost more in headers than it sends.
         return most if self._rate is None else max(1_000, min(most, int(10 * self._rate)))
 
     def seconds_for(self, size: int) -> float:
-        """How long so many bytes take at the given rate."""
+        """Return how many seconds `size` bytes take at the limited rate."""
         return size / self._rate if self._rate else 0.0
 
     def wait_for_line(self) -> None:
-        """Wait until what was sent before has had its time; OutOfBudget when the pass is over before.
+        """Wait until the rate allows the next bytes; raise OutOfBudget when the pass would end before.
 
-        This comes before what is sent, never after it: an answer that is there must be kept, whatever the budget.
+        Call it before sending, never after: a reply that has arrived must be kept, whatever the budget.
         """
         self.wait(self._free_at - self._monotonic())
         self._free_at = max(self._free_at, self._monotonic())
 
     def spend(self, rows: int, size: int) -> None:
-        """Count what was sent."""
+        """Count rows and bytes that were sent."""
         self.rows_left -= rows
         self.bytes_left -= size
         self._free_at += self.seconds_for(size)
 
     def wait(self, seconds: float) -> None:
-        """Wait, if there is anything to wait for; OutOfBudget when the pass would be over before."""
+        """Wait `seconds`; raise OutOfBudget when the pass would end before."""
         left = self.seconds_left()
         if left <= 0 or seconds > left:
             raise OutOfBudget
@@ -85,5 +86,5 @@ class PassBudget:
             raise OutOfBudget
 
     def jitter(self) -> float:
-        """A random number in [0, 1)."""
+        """Return a random number in [0, 1)."""
         return random.random()  # noqa: S311

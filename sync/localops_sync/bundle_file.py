@@ -1,8 +1,8 @@
-"""Rows in a file that somebody carries to where there is a network, and the receipts that come back with it.
+"""Bundle files: rows to be carried to a machine with a network, and the receipts that come back for them.
 
-The file is a zip that any tool can look into: `about.json` says what it is, `<project>/rows.ndjson` holds batches as
-they go over a line (bundle.py), `<project>/blobs/<digest>` what rows keep beside them.  It is written under another
-name, synced, and only then called what it is to be called.
+The file is a zip that any tool can open: `about.json` describes it, `<project>/rows.ndjson` holds batches as they are
+sent over HTTP (bundle.py), `<project>/blobs/<digest>` the files that rows name.  It is written under another name,
+synced, and only then renamed to its own.
 """
 
 from __future__ import annotations
@@ -45,15 +45,15 @@ _ZIPPED = (b"PK\x03\x04", b"PK\x05\x06")
 
 @dataclass
 class Part:
-    """What of one project is in a bundle, or came out of one."""
+    """The part of one project in a bundle, or the result of its import."""
 
     project: str
-    sender: str = ""  # the project that the bundle is from, which its receipts name
-    without_key: bool = False  # it went into a hub, and no key leads to that project there
+    sender: str = ""  # the project that the bundle is from, for its receipts
+    without_key: bool = False  # it went into a hub, which has no key for that project
     rows: int = 0
     new: int = 0
     blobs: int = 0
-    lacking: int = 0  # blobs that rows speak of and that were not there, or damaged
+    lacking: int = 0  # blobs that rows name, and that are missing or damaged
     refused: dict[int, str] = field(default_factory=dict)
     receipts: list[dict[str, Any]] = field(default_factory=list)
     remote: str | None = None
@@ -66,7 +66,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Share:
-    """What is to go into a bundle: of a project, the rows that a remote lacks, or whole sessions."""
+    """What to put into a bundle: of a project, the rows that a remote lacks, or whole sessions."""
 
     project: str
     remote: str | None = None
@@ -77,7 +77,7 @@ class Share:
 
 
 def pack(home: str, shares: Iterable[Share], path: str) -> list[Part]:
-    """Write a bundle; it is whole, and on disk, when this returns.  NotFound, and no file, when it would be empty."""
+    """Write a bundle; it is complete and on disk when this returns.  Raise NotFound when it would be empty."""
     temporary = f"{path}.{os.getpid()}.part"
     try:
         handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
@@ -88,23 +88,23 @@ def pack(home: str, shares: Iterable[Share], path: str) -> list[Part]:
             file.flush()
             os.fsync(file.fileno())
         if not any(part.rows for part in parts):
-            raise NotFound(f"there is nothing to carry: {_having(parts)}; {path} was not written{_way_on(parts)}")
+            raise NotFound(f"there are no rows to write: {_reasons(parts)}; {path} was not written{_hint(parts)}")
         host.replace(temporary, path)
     except BaseException as error:
-        with suppress(OSError):  # it may not be there
+        with suppress(OSError):  # it may not exist yet
             os.unlink(temporary)
         if isinstance(error, OSError) and error.filename in (None, temporary):
-            error.filename = path  # the one that somebody knows
+            error.filename = path  # the temporary name means nothing to the user
         raise
     return parts
 
 
-def _having(parts: list[Part]) -> str:
-    found = [f"no row of {part.project} is unsent to {part.remote}" for part in parts if part.remote]
-    return ", ".join(found) or "no row was recorded"
+def _reasons(parts: list[Part]) -> str:
+    reasons = [f"no row of {part.project} is unsent to {part.remote}" for part in parts if part.remote]
+    return ", ".join(reasons) or "no row was recorded"
 
 
-def _way_on(parts: list[Part]) -> str:
+def _hint(parts: list[Part]) -> str:
     if not any(part.remote for part in parts):
         return ""
     return (
@@ -113,13 +113,15 @@ def _way_on(parts: list[Part]) -> str:
 
 
 def _about(parts: list[Part]) -> dict[str, Any]:
-    told = [{"project": part.project, "remote": part.remote, "rows": part.rows, "blobs": part.blobs} for part in parts]
+    listed = [
+        {"project": part.project, "remote": part.remote, "rows": part.rows, "blobs": part.blobs} for part in parts
+    ]
     return {
         "localops": bundle.WIRE,
         "about": "Rows of localops journals: `localops import` takes them in.",
         "by": f"localops {__version__}",
         "made_ns": clock.now_ns(),
-        "parts": told,
+        "parts": listed,
     }
 
 
@@ -128,11 +130,11 @@ def _pack_part(home: str, share: Share, packed: zipfile.ZipFile) -> Part:
     part = Part(share.project, remote=share.remote)
     needed: Counter[str] = Counter()
     metadata_only = share.remote is not None and remotes.load(folder)[share.remote].metadata_only
-    journal = Journal(folder, gather=True)  # takes in what was spilled, and makes sure that it is safe
+    journal = Journal(folder, gather=True)  # collects spilled rows, and can make all rows safe from a power cut
     try:
         with Reader(journal.path) as reader:
             ledger = delivery.Ledger(reader, folder, share.remote or "")
-            _secure(journal)
+            _make_durable(journal)
             with packed.open(f"{share.project}/rows.ndjson", "w", force_zip64=True) as rows:
                 for batch in _batches(ledger, share, metadata_only=metadata_only):
                     rows.write(bundle.pack(batch))
@@ -143,30 +145,30 @@ def _pack_part(home: str, share: Share, packed: zipfile.ZipFile) -> Part:
     for digest in [] if metadata_only else needed:
         try:
             path = blobs.find(folder, digest)
-            if not blobs.is_whole(path, digest):  # the whole bundle would count as damaged
+            if not blobs.is_whole(path, digest):  # otherwise the whole bundle would count as damaged
                 raise FileNotFoundError(path)
-            packed.write(path, f"{share.project}/blobs/{digest}", _how(path))
+            packed.write(path, f"{share.project}/blobs/{digest}", _compression(path))
             part.blobs += 1
         except FileNotFoundError:
             part.lacking += 1
     return part
 
 
-def _how(path: str) -> int:
-    """Return how a file is put into the zip: films and pictures are packed already."""
+def _compression(path: str) -> int:
+    """Return whether to compress a file in the zip: films and pictures are compressed already."""
     with open(path, "rb") as file:
         head = file.read(blobs.HEAD)
     return zipfile.ZIP_DEFLATED if blobs.pays(len(head), len(zlib.compress(head, 1))) else zipfile.ZIP_STORED
 
 
-def _secure(journal: Journal) -> None:
-    """What is carried must not be taken back by a power cut: a seq is given once."""
+def _make_durable(journal: Journal) -> None:
+    """Make the rows safe from a power cut, after which their seqs would be given to other rows."""
     try:
         journal.secure()
     except SQLiteError as error:
         raise JournalError(
-            f"{journal.path} cannot be written ({reason(error)}), and rows are made safe before they are carried: "
-            "where the home can only be read, make the bundle from a copy"
+            f"{journal.path} cannot be written ({reason(error)}), but rows must be safe from a power cut before they "
+            "go into a bundle: if the home can only be read, make the bundle from a copy"
         ) from error
 
 
@@ -177,36 +179,36 @@ def _batches(ledger: Ledger, share: Share, *, metadata_only: bool) -> Iterator[B
                 yield batch
 
 
-# Taking in
+# Importing
 
 
 def is_bundle(path: str) -> bool:
-    """Whether a file is a bundle, by how it begins."""
+    """Return whether a file is a bundle, by its first bytes."""
     with open(path, "rb") as file:
         return file.read(4) in _ZIPPED
 
 
 def unpack(home: str, path: str, *, project: str | None = None, key: str | None = None) -> list[Part]:
-    """Take a bundle in, each row once; BundleError when it is damaged, with everything before the damage kept."""
+    """Import a bundle, each row once; raise BundleError when it is damaged, and keep everything before the damage."""
     parts: list[Part] = []
     try:
         with zipfile.ZipFile(path) as packed:
-            told = contents(packed)
-            if project is not None and len(told) != 1:
-                raise BundleError(f"{path} holds {len(told)} projects: they keep their names, leave --project out")
-            for each in told:
-                parts.append(Part(project or each.project, sender=each.project, remote=each.remote))
+            listed = contents(packed)
+            if project is not None and len(listed) != 1:
+                raise BundleError(f"{path} holds {len(listed)} projects: --project is for one; leave it out")
+            for source in listed:
+                parts.append(Part(project or source.project, sender=source.project, remote=source.remote))
                 _unpack_part(home, parts[-1], packed, key)
     except FileNotFoundError:
         raise
     except DAMAGE as error:
         taken = any(part.new or part.blobs for part in parts)
-        kept = "what was whole of it is taken in, the rest is not" if taken else "nothing new was taken in"
+        kept = "its intact part was imported, the rest was not" if taken else "nothing new was imported"
         raise BundleError(f"{path} is damaged ({error}); {kept}") from error
     return parts
 
 
-# What zipfile raises for flipped bits, by where they are.  A RuntimeError: a bit says that a file is encrypted.
+# What zipfile raises for flipped bits, depending on where they are.  RuntimeError: the bit for encryption.
 DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
@@ -221,25 +223,23 @@ DAMAGE = (
 
 
 def contents(packed: zipfile.ZipFile) -> list[Part]:
-    """Return what a bundle says that it holds; BundleError when it holds fewer files than that."""
+    """Return the parts that a bundle announces; raise BundleError when it holds fewer files than that."""
     try:
         with packed.open(_ABOUT) as file:
-            told = json.loads(file.read(_PIECE))
-        if told["localops"] != bundle.WIRE:
-            raise BundleError(
-                f"this is format {told['localops']}; format {bundle.WIRE} is known here: upgrade localops"
-            )
+            about = json.loads(file.read(_PIECE))
+        if about["localops"] != bundle.WIRE:
+            raise BundleError(f"unknown format: expected {bundle.WIRE}, got {about['localops']}: upgrade localops")
         parts = [
             Part(config.check_project(part["project"]), blobs=int(part.get("blobs", 0)), remote=part.get("remote"))
-            for part in told["parts"]
+            for part in about["parts"]
         ]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise BundleError(f"it does not say what it is: {error}") from error
+        raise BundleError(f"its {_ABOUT} cannot be read: {error}") from error
     for part in parts:
         here = len(_blobs_of(packed, part.project))
         if here < part.blobs:
             announced = f"{output.counted(part.blobs, 'file')} of project {part.project}"
-            raise BundleError(f"it announces {announced} and holds {here}: some were lost on the way")
+            raise BundleError(f"it announces {announced} and holds {here}: some are missing")
     return parts
 
 
@@ -273,18 +273,19 @@ def _unpack_part(home: str, part: Part, packed: zipfile.ZipFile, key: str | None
 
 
 def _hub_of(home: str, project: str, key: str | None) -> tuple[str | None, bool]:
-    """Return the id of the hub whose data folder the home is, if it is one's, and whether it has no key to a project.
+    """Return the id of the hub whose data folder this home is, if any, and whether it has no key for a project.
 
-    ConfigError when the key is to another project of that hub, or none of its keys: its receipts would be believed.
+    Raise ConfigError for a key of another project, or one that is not the hub's: such receipts would be accepted.
     """
     try:
         with open(os.path.join(home, session_state.HUB), encoding="utf-8") as file:
-            told = json.load(file)
-        spellings = {key or "", (key or "").lower()}  # a UUID is given out in small letters
-        digests = {hashlib.sha256(each.encode("utf-8", "replace")).hexdigest() for each in spellings}
-        projects = {each["project"] for each in told["keys"] if each["sha256"] in digests and not each.get("revoked")}
-        without_key = all(each["project"] != project or each.get("revoked") for each in told["keys"])
-        hub = str(told["hub"])
+            document = json.load(file)
+        spellings = {key or "", (key or "").lower()}  # a UUID is issued in lower case, and may be typed otherwise
+        digests = {hashlib.sha256(spelling.encode("utf-8", "replace")).hexdigest() for spelling in spellings}
+        valid = [entry for entry in document["keys"] if not entry.get("revoked")]
+        projects = {entry["project"] for entry in valid if entry["sha256"] in digests}
+        without_key = all(entry["project"] != project for entry in valid)
+        hub = str(document["hub"])
     except FileNotFoundError:
         return None, False
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
@@ -309,9 +310,9 @@ def _take_blob(folder: str, packed: zipfile.ZipFile, member: str, digest: str) -
 
 
 def batches(rows: IO[bytes]) -> Iterator[tuple[Batch, dict[int, str]]]:
-    """Return batch after batch of a file of rows, and why rows were left out.
+    """Yield the batches of a file of rows, each with the rows that were left out and why.
 
-    What was sent before them may be anywhere, so nobody is asked for it.
+    A batch of a bundle may come without the ones before it, so its reference to the one before is dropped.
     """
     buffered = io.BufferedReader(rows, _PIECE)  # type: ignore[type-var]
     lines = (line.rstrip(b"\n") for line in iter(lambda: buffered.readline(_LINE), b""))
@@ -325,54 +326,58 @@ def batches(rows: IO[bytes]) -> Iterator[tuple[Batch, dict[int, str]]]:
 
 
 def write_receipts(parts: Iterable[Part], path: str) -> int:
-    """Write the receipts of an import to a file, for the side the rows came from; how many."""
-    told = [
-        {"project": part.origin, "remote": part.remote, "receipt": each} for part in parts for each in part.receipts
+    """Write the receipts of an import to a file, for the machine that the rows came from; return their number."""
+    entries = [
+        {"project": part.origin, "remote": part.remote, "receipt": receipt}
+        for part in parts
+        for receipt in part.receipts
     ]
     with open(path, "w", encoding="utf-8") as file:
-        json.dump({"localops": bundle.WIRE, "receipts": told}, file, indent=2)
+        json.dump({"localops": bundle.WIRE, "receipts": entries}, file, indent=2)
         file.write("\n")
-    return len(told)
+    return len(entries)
 
 
 @dataclass
 class Signed:
-    """What receipts from a file came to."""
+    """The result of importing receipts."""
 
     project: str
     remote: str
     rows: int = 0
-    refused: list[str] = field(default_factory=list)  # why each of the others does not count
+    refused: list[str] = field(default_factory=list)  # why each of the other receipts does not count
 
 
 def take_receipts(
     home: str, path: str, *, project: str | None = None, remote: str | None = None, unverified: bool = False
 ) -> list[Signed]:
-    """Mark the rows as delivered that receipts are for: those that are signed, and name the rows that are here.
+    """Mark rows as delivered that have signed receipts, if the receipts are for the rows that are here.
 
-    `project` is the one whose rows they are for, whatever the file calls it.
+    `project` replaces the project that the file names.
     """
     try:
         with open(path, encoding="utf-8") as file:
-            found = json.load(file)
-        if found["localops"] != bundle.WIRE:
-            raise BundleError(f"this is format {found['localops']}; format {bundle.WIRE} is known here")
-        told = [(str(each["project"]), remote or each["remote"], dict(each["receipt"])) for each in found["receipts"]]
+            document = json.load(file)
+        if document["localops"] != bundle.WIRE:
+            raise BundleError(f"unknown format: expected {bundle.WIRE}, got {document['localops']}: upgrade localops")
+        entries = [
+            (str(entry["project"]), remote or entry["remote"], dict(entry["receipt"])) for entry in document["receipts"]
+        ]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise BundleError(
             f"{path} is neither a bundle nor a file of receipts: give what `localops bundle` or `localops import` wrote"
         ) from error
-    if project is not None and len({each for each, _, _ in told}) > 1:
-        raise BundleError(f"{path} holds receipts of several projects: they keep their names, leave --project out")
+    if project is not None and len({sender for sender, _, _ in entries}) > 1:
+        raise BundleError(f"{path} holds receipts of several projects: --project is for one; leave it out")
     grouped: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for sender, name, receipt in told:
+    for sender, name, receipt in entries:
         if name is None:
-            raise BundleError(f"{path} names no remote: say with --remote which one has these rows now")
+            raise BundleError(f"{path} names no remote: give the one that has these rows now with --remote")
         grouped.setdefault((project or sender, str(name)), []).append(receipt)
     results = []
-    for (where, name), receipts in grouped.items():
-        results.append(Signed(where, name))
-        _take_receipts(config.project_folder(home, where), results[-1], receipts, unverified=unverified)
+    for (owner, name), receipts in grouped.items():
+        results.append(Signed(owner, name))
+        _take_receipts(config.project_folder(home, owner), results[-1], receipts, unverified=unverified)
     return results
 
 
@@ -383,19 +388,23 @@ def _take_receipts(folder: str, result: Signed, receipts: list[dict[str, Any]], 
         return
     key = remote.secret()
     if not unverified:
-        # a copy's is refused below for that, signed or not
-        genuine = [each for each in receipts if each.get("holder") is not None or (key and bundle.is_signed(each, key))]
+        # The ledger refuses the receipt of a copy, signed or not, and with a better reason than a missing signature.
+        genuine = [
+            receipt
+            for receipt in receipts
+            if receipt.get("holder") is not None or (key and bundle.is_signed(receipt, key))
+        ]
         result.refused += [_UNSIGNED] * (len(receipts) - len(genuine))
         receipts = genuine
     journal = Journal(folder, gather=True)
     try:
         with Reader(journal.path) as reader:
             ledger = delivery.Ledger(reader, folder, result.remote)
-            for rows, reason in ledger.take_receipts(journal, receipts, metadata_only=remote.metadata_only, key=key):
+            for rows, why in ledger.take_receipts(journal, receipts, metadata_only=remote.metadata_only, key=key):
                 result.rows += rows
-                result.refused += [] if reason is None else [reason]
+                result.refused += [] if why is None else [why]
     finally:
         journal.close()
 
 
-_UNSIGNED = "it is not signed under the key of the remote: take it with --unverified if you trust it"
+_UNSIGNED = "it is not signed with the key of the remote: accept it with --unverified if you trust it"

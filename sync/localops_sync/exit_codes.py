@@ -1,4 +1,4 @@
-"""How a pass ends: exit codes, which of several is told, and what each means."""
+"""Exit codes of a pass: what each means, and which of several is returned."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ if TYPE_CHECKING:
 
 DONE, UNEXPECTED, USAGE, PARKED, ACT, OFFLINE, BUDGET, BUSY, INTERRUPTED = 0, 1, 2, 3, 4, 5, 6, 11, 130
 
-# Of several remotes the first of these is the exit code.
+# With several remotes, the first of these that occurred is the exit code: what needs a person most comes first.
 WORST_FIRST = (USAGE, INTERRUPTED, UNEXPECTED, ACT, PARKED, BUDGET, OFFLINE, BUSY, DONE)
-QUIET = (DONE, OFFLINE, BUDGET, BUSY)  # what needs nobody: --quiet says nothing of it
+# These need no person, so --quiet prints nothing about them.
+QUIET = (DONE, OFFLINE, BUDGET, BUSY)
 
 NAMES = {
     DONE: "done",
@@ -38,7 +39,7 @@ here, or --verify found a difference
 
 @dataclass
 class Outcome:
-    """How it went with one remote of one project."""
+    """The result of a pass for one remote of one project."""
 
     project: str
     remote: str
@@ -47,22 +48,22 @@ class Outcome:
     sent: int = 0  # rows that were delivered
     bytes: int = 0  # of all requests
     requests: int = 0
-    parked: int = 0  # rows put aside in this pass, and those that still wait for a file
+    parked: int = 0  # rows parked in this pass, and those that still wait for a file
     left: int = 0  # rows that remain
     oldest_ns: int | None = None  # when the first of these was recorded
     compared: int | None = None  # sessions, with --verify
     deleted: list[str] = field(default_factory=list)  # of these, the ones that were deleted on the hub
-    late_ns: int | None = None  # since when nothing has arrived, when that is too long for a matter of the weather
-    elsewhere: list[str] = field(default_factory=list)  # projects without a remote, where this one has never had a row
+    late_ns: int | None = None  # since when nothing has arrived, if that is too long for a passing network problem
+    elsewhere: list[str] = field(default_factory=list)  # projects with rows and no remote, if this one never had a row
     notes: list[str] = field(default_factory=list)
 
     def worse(self, code: int, message: str) -> None:
-        """Take a code and its sentence, unless there is a worse one already."""
+        """Set the code and its message, unless a worse one is set already."""
         if WORST_FIRST.index(code) < WORST_FIRST.index(self.code):
             self.code, self.message = code, message
 
 
-def worst(found: Iterable[int]) -> int:
-    """The one code for all of them."""
-    codes = set(found)
-    return next((code for code in WORST_FIRST if code in codes), DONE)
+def worst(codes: Iterable[int]) -> int:
+    """Return the exit code for all of them."""
+    present = set(codes)
+    return next((code for code in WORST_FIRST if code in present), DONE)

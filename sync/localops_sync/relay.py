@@ -1,8 +1,8 @@
-"""A bundle handed on: this machine has a network, and the hub's own receipts are what its sender waits for.
+"""Delivery of a bundle to a hub, from a machine that has a network: its sender waits for the hub's own receipts.
 
-The batches of a bundle go to the hub as they are, under the numbers of the journal they come from, so what the hub
-signs is for the rows of that journal.  What was handed on before is known there, and signed for again.  Here the same
-rows count as delivered, too.
+The batches of a bundle are sent to the hub unchanged, under the seqs of the journal they come from, so the hub signs
+for the rows of that journal.  The hub recognises rows that it has already, and signs for them again.  The same rows
+count as delivered here, too.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
 
 def deliver(home: str, path: str, name: str, *, project: str | None = None) -> list[Part]:
-    """Hand the rows of a bundle that was taken in here to a hub, under their own numbers: the receipts are the hub's.
+    """Send the rows of an imported bundle to a hub, under their own seqs; return the parts with the hub's receipts.
 
-    Raises Trouble when the hub cannot be reached or takes nothing.
+    Raise Trouble when the hub cannot be reached or takes nothing.
     """
     with zipfile.ZipFile(path) as packed:
         parts = bundle_file.contents(packed)
@@ -42,30 +42,30 @@ def deliver(home: str, path: str, name: str, *, project: str | None = None) -> l
 
 
 def check(home: str, path: str, name: str, *, project: str | None = None) -> None:
-    """Raise ConfigError unless each project of a bundle has that hub here, and its key: before anything is taken in."""
+    """Raise ConfigError unless each project of a bundle has that hub here, and its key; call it before importing."""
     try:
         with zipfile.ZipFile(path) as packed:
-            projects = [project or each.project for each in bundle_file.contents(packed)]
+            projects = [project or part.project for part in bundle_file.contents(packed)]
     except bundle_file.DAMAGE:
-        return  # whoever takes it in reports it
-    for each in projects:
-        remotes.check_headers(_hub(home, each, name))
+        return  # the import reports it
+    for project_name in projects:
+        remotes.check_headers(_hub(home, project_name, name))
 
 
 def _hub(home: str, project: str, name: str) -> Remote:
     remote = remotes.load(config.project_folder(home, project)).get(name)
     if remote is None or remote.kind != "hub":
         raise ConfigError(
-            f"project {project!r} has no hub called {name!r} here, and nothing was taken in: "
+            f"project {project!r} has no hub called {name!r} here, and nothing was imported: "
             "`localops remote list` shows what there is"
         )
     return remote
 
 
-def _deliver_part(home: str, project: str, told: Part, packed: zipfile.ZipFile, name: str) -> Part:
+def _deliver_part(home: str, project: str, source: Part, packed: zipfile.ZipFile, name: str) -> Part:
     folder = config.project_folder(home, project)
     remote = _hub(home, project, name)
-    part = Part(project, sender=told.project, remote=told.remote)
+    part = Part(project, sender=source.project, remote=source.remote)
     with Reader(os.path.join(folder, config.JOURNAL)) as reader, closing(Journal(folder, gather=True)) as journal:
         transport = Transport(remote)
         hub = Hub(remote, reader, folder, transport)
@@ -73,27 +73,28 @@ def _deliver_part(home: str, project: str, told: Part, packed: zipfile.ZipFile, 
         try:
             hub.check()
             recognise(remote, ledger, hub)
-            with packed.open(f"{told.project}/rows.ndjson") as lines:
+            with packed.open(f"{source.project}/rows.ndjson") as lines:
                 for batch, refused in bundle_file.batches(lines):
                     part.refused.update(refused)
-                    for some, ack in _handed_on(hub, batch, remote, part):
+                    for some, ack in _send(hub, batch, remote, part):
                         ledger.adopt(journal, some, ack, peer=hub.id)
         finally:
             hub.close()
     return part
 
 
-def _handed_on(hub: Hub, batch: Batch, remote: Remote, part: Part) -> Iterator[tuple[Batch, Ack]]:
-    """Send a batch, in halves where it is too large: each part of it, and what became of that."""
+def _send(hub: Hub, batch: Batch, remote: Remote, part: Part) -> Iterator[tuple[Batch, Ack]]:
+    """Send a batch, in halves where it is too large; yield each part with its Ack."""
+    # The hub signs for rows with the sender's checksums, so content cannot be left out here.
     if remote.metadata_only and any(bundle.without_content(row) != row for row in batch.rows):
-        raise ConfigError(f"remote {remote.name!r} takes no content, and the bundle holds some: it is not handed on")
+        raise ConfigError(f"remote {remote.name!r} takes no content, and the bundle has some: it was not sent there")
     try:
         ack = hub.send(batch)
     except TooLarge:
         if len(batch.rows) == 1:
             raise
         for half in bundle.halves(batch):
-            yield from _handed_on(hub, half, remote, part)
+            yield from _send(hub, half, remote, part)
         return
     part.rows += len(batch.rows) - len(ack.refused) - len(ack.withheld)
     part.new += ack.stored

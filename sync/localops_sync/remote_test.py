@@ -1,4 +1,4 @@
-"""What stands between us and a remote, step by step: the name, the connection, the certificate, the key."""
+"""A test of the way to a remote, step by step: name, connection, certificate, key (`localops remote test`)."""
 
 from __future__ import annotations
 
@@ -24,24 +24,26 @@ if TYPE_CHECKING:
     from localops.transfer.remotes import Remote
 
 
-_PADDING = 3_000  # bytes that make several packets of a request, and that every server takes in a header
-_BODY = 128_000  # bytes of a request that a hub can be asked; a batch or a piece of a file may have more
+# Bytes: enough to split a request into several packets, and few enough for any server to take in a header.
+_PADDING = 3_000
+# Bytes: the largest request that can be made without sending rows.  A batch or a piece of a file may have more.
+_BODY = 128_000
 _LIMIT = "a proxy before the hub takes no larger requests: let it take 8 MB (nginx: client_max_body_size 8m)"
 _TUNNEL = "something on the way loses large ones; a smaller MTU helps, say `ip link set dev eth0 mtu 1280`"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One step: what was tried, whether it went well, and what is to be said about it."""
+    """The result of one step, and a message about it."""
 
     step: str
     ok: bool
-    said: str
-    act: bool = False  # it failed, and a person must act; else it may pass by itself
+    message: str
+    act: bool = False  # it failed, and a person must act; otherwise it may pass by itself
 
 
-def look(remote: Remote, source: Reader, folder: str, *, patience: float = 10.0) -> Iterator[Finding]:
-    """Each step in turn, up to the first that fails: what comes after it could not be told.
+def run(remote: Remote, source: Reader, folder: str, *, patience: float = 10.0) -> Iterator[Finding]:
+    """Yield the result of each step, up to the first that fails: the steps after it depend on it.
 
     `patience`: seconds that the answer to a large request may take, once a small one was answered.
     """
@@ -73,8 +75,8 @@ def look(remote: Remote, source: Reader, folder: str, *, patience: float = 10.0)
 
 
 def _name(host: str, port: int) -> str:
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return f"{host} is {', '.join(sorted({str(each[4][0]) for each in found}))}"
+    addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return f"{host} is {', '.join(sorted({str(address[4][0]) for address in addresses}))}"
 
 
 def _connection(host: str, port: int) -> str:
@@ -89,12 +91,13 @@ def _certificate(host: str, port: int, ca: str | None) -> str:
         context.wrap_socket(plain, server_hostname=host) as secure,
     ):
         certificate = secure.getpeercert() or {}
-        return f"{secure.version()}, valid until {certificate.get('notAfter', 'nobody knows')}"
+        return f"{secure.version()}, valid until {certificate.get('notAfter', 'an unknown date')}"
 
 
 def _speaks_tls(host: str, port: int) -> bool:
-    """Whether TLS would get an answer there, whoever it is from: nothing is sent over it."""
+    """Return whether a TLS handshake succeeds, with any certificate; nothing is sent over the connection."""
     context = ssl.create_default_context()
+    # Safe, as nothing is sent.  The answer only decides whether a hint to use https is shown.
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
         with (
@@ -109,7 +112,7 @@ def _speaks_tls(host: str, port: int) -> bool:
 def _greeting(
     remote: Remote, source: Reader, folder: str, wants_tls: Callable[[], bool]
 ) -> Generator[Finding, None, bool]:
-    """Who answers, and whether it takes the key; gives back whether all was well."""
+    """Yield what answers and whether it takes the key; return whether all went well."""
     try:
         transport = Transport(remote)
         sink = sinks.open_sink(remote, source, folder, transport)
@@ -117,11 +120,11 @@ def _greeting(
         yield Finding("key", False, str(error), True)
         return False
     try:
-        said = sink.check()
+        peer = sink.check()
         prove: Callable[[], str | None] | None = getattr(sink, "prove", None)
         proof = prove() if prove is not None else None
         recognise(remote, delivery.Ledger(source, folder, remote.name), sink)
-    except Offline as error:  # whoever answered has not looked at the key
+    except Offline as error:  # the key was not looked at
         yield _clock(transport)
         hint = f"; it speaks https there: localops remote move {remote.name} https://…" if wants_tls() else ""
         yield Finding("answer", False, f"{error}{hint}")
@@ -133,18 +136,18 @@ def _greeting(
     finally:
         sink.close()
     yield _clock(transport)
-    yield Finding("key", True, f"{said}: {proof}" if proof else said)
+    yield Finding("key", True, f"{peer}: {proof}" if proof else peer)
     return True
 
 
 def _taking(remote: Remote, source: Reader, folder: str) -> Generator[Finding, None, bool]:
-    """Find out whether a hub could take rows: what it reports of itself, and a POST without rows.
+    """Yield whether a hub could take rows: its own health report, and a POST without rows.
 
-    A greeting is a GET, which a full disk, a proxy or a login page may let through while no row would arrive.
+    The greeting is a GET, which a full disk, a proxy or a login page may let through while no row would arrive.
     """
     sink = sinks.open_sink(remote, source, folder, Transport(remote))
     try:
-        if not isinstance(sink, Hub):  # the others are greeted by a POST
+        if not isinstance(sink, Hub):  # the `check` of other sinks is a POST already
             return True
         health = _health(sink)
         yield health
@@ -163,15 +166,15 @@ def _taking(remote: Remote, source: Reader, folder: str) -> Generator[Finding, N
 def _health(hub: Hub) -> Finding:
     try:
         trouble = hub.trouble()
-    except Trouble:  # a proxy may keep that address to itself
-        return Finding("health", True, "the hub does not tell")
+    except Trouble:  # a proxy may serve that address itself
+        return Finding("health", True, "the hub does not report it")
     return Finding(
         "health", trouble is None, f"the hub reports: {trouble}" if trouble else "the hub reports no problem"
     )
 
 
 def _large(remote: Remote, source: Reader, folder: str, patience: float) -> Finding:
-    """Whether requests get through that fill several packets, as rows do: some tunnels and proxies lose them."""
+    """Test a request that fills several packets, as rows do: some tunnels and proxies lose them."""
     padded = replace(remote, headers={**remote.headers, "X-Padding": "." * _PADDING})
     sink = sinks.open_sink(padded, source, folder, Transport(padded, silence=patience))
     try:
@@ -187,7 +190,7 @@ def _large(remote: Remote, source: Reader, folder: str, patience: float) -> Find
 
 
 def _body(remote: Remote, source: Reader, folder: str, patience: float) -> Finding:
-    """Whether a hub is reached by a body as large as the smallest piece of a file, and more."""
+    """Test a request with a body: a hub is sent more than the smallest piece of a file."""
     sink = sinks.open_sink(remote, source, folder, Transport(remote, silence=patience))
     try:
         if not isinstance(sink, Hub):
@@ -205,7 +208,7 @@ def _body(remote: Remote, source: Reader, folder: str, patience: float) -> Findi
 
 def _clock(transport: Transport) -> Finding:
     if transport.skew is None:
-        return Finding("clock", True, "agrees with the remote's, or it does not tell")
+        return Finding("clock", True, "agrees with the remote's, or the remote does not send its time")
     differs = delivery.clock_text(transport.skew)
     return Finding("clock", False, f"this machine's is {differs} the remote's: set it", True)
 

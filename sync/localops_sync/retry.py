@@ -1,4 +1,4 @@
-"""What an answer means and when to try again: pure functions, tested from a table."""
+"""The meaning of HTTP statuses and the time of the next try: pure functions, tested from a table."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
 TRIES = 5  # of one request in one pass, when the remote is there but fails; then the next pass
 LONGEST = 60.0  # seconds between two tries
-RETRY_AFTER_MOST = 120.0  # a server has been seen to ask for thirty years
+# Seconds.  A server has been seen to ask for thirty years.
+RETRY_AFTER_MOST = 120.0
 
-# Answers that only a person can do something about, and what.
+# Statuses that only a person can resolve, and how.
 _ACT = {
     401: "it does not accept the key: `localops remote key` gives another",
     402: "it asks for payment, or its quota is used up",
@@ -31,24 +32,26 @@ _ACT = {
     451: "it refuses for legal reasons",
     501: "there is nothing at this address that takes rows: check the URL",
 }
-_OF_KEYS = (401, 402, 403, 451)  # from a remote they are about the key; as a web page they are a proxy's
+# From a remote these are about the key; as a web page they come from a proxy.
+_OF_KEYS = (401, 402, 403, 451)
 _LATER = (408, 425, 429, 503)
-_OF_ROWS = (400, 409, 422)  # the only ones that say something of the rows: all others would be so with any rows
-_FOR_NOW = (302, 303, 307)  # redirects that do not say that something has moved for good
+# Only these are about the rows that were sent: the remote would answer any other status to any rows.
+_OF_ROWS = (400, 409, 422)
+_FOR_NOW = (302, 303, 307)  # temporary redirects
 _PORTAL = 511  # a network that wants a login first
 
 
-def trouble(status: int, said: str, headers: Mapping[str, str], where: str) -> Trouble:
-    """What an answer other than 200 means for the rows that were sent."""
-    text = f"{where} answered {status}{f': {said}' if said else ''}"
+def trouble(status: int, excerpt: str, headers: Mapping[str, str], where: str) -> Trouble:
+    """Return the error that a status other than 200 means for the rows that were sent."""
+    text = f"{where} answered {status}{f': {excerpt}' if excerpt else ''}"
     if 300 <= status < 400:
         place = headers.get("Location", "")
         away = _host(place) not in (None, _host(f"//{where}"))  # a network's login page, as one with status 200 is
         return (Offline if away and status in _FOR_NOW else Blocked)(f"{text}; {_elsewhere(place, where)}")
     if status in _OF_KEYS and _is_page(headers):
         return Blocked(
-            f"{text}, which is no answer of a remote: a proxy or firewall before {where} refused the request; "
-            "ask whoever runs it to let it through"
+            f"{text}, which is not an answer of a remote: a proxy or firewall before {where} refused the request; "
+            "ask its operator to let it through"
         )
     if status in _ACT:
         return Blocked(f"{text}; {_ACT[status]}")
@@ -59,17 +62,17 @@ def trouble(status: int, said: str, headers: Mapping[str, str], where: str) -> T
         return (Busy if status in _LATER else Offline)(text, retry_after=wait, answered=True)
     if 400 <= status < 500:
         return _no(status, text, headers)
-    return Offline(f"{text}, which is no answer of a remote: something between may have spoken")
+    return Offline(f"{text}, which is not an answer of a remote: something between us and it may have answered")
 
 
 def _elsewhere(place: str, where: str) -> str:
-    """What to do about a redirect: a network that wants a login first points to its own page, a remote to itself."""
+    """Return what to do about a redirect: a network's login page is elsewhere, a moved remote has the same host."""
     never = f"it points to {place or 'another address'}, and redirects are never followed"
     if _host(place) in (None, _host(f"//{where}")):
         return f"{never}: check the URL, and whether it is https or http (`localops remote move` changes it)"
     return (
         f"{never}: if that is the login page of this network, log in there with a browser; "
-        "if the remote has moved, `localops remote move` tells where to"
+        "if the remote has moved, set its address with `localops remote move`"
     )
 
 
@@ -81,29 +84,29 @@ def _host(address: str) -> str | None:
 
 
 def _is_page(headers: Mapping[str, str]) -> bool:
-    """Whether a proxy or a web server speaks, and no remote."""
+    """Return whether the answer is a web page: of a proxy or a web server, not of a remote."""
     return headers.get("Content-Type", "").strip().lower().startswith("text/html")
 
 
 def _no(status: int, text: str, headers: Mapping[str, str]) -> Refused | Blocked:
-    """Rows are put aside for what a remote says of them, never for what a proxy or a web server says of a request."""
+    """Return the error for a refusal: rows are parked only for what a remote itself answers about them."""
     if _is_page(headers):
-        return Blocked(f"{text}; no remote answers so: check the URL, and whether it is https or http")
-    return Refused(text) if status in _OF_ROWS else Blocked(f"{text}; it would refuse any rows so")
+        return Blocked(f"{text}, which is not an answer of a remote: check the URL, and whether it is https or http")
+    return Refused(text) if status in _OF_ROWS else Blocked(f"{text}; it would refuse any rows like this")
 
 
-def seconds(told: str | None, *, now: str | None = None) -> float | None:
-    """How long a Retry-After asks us to wait, at most RETRY_AFTER_MOST; None for what makes no sense.
+def seconds(value: str | None, *, now: str | None = None) -> float | None:
+    """Return the seconds of a Retry-After, at most RETRY_AFTER_MOST; None for an invalid one.
 
-    A date counts from the server's own, so that our clock does not matter.
+    A date counts from the server's own date, so that our clock does not matter.
     """
-    if not told:
+    if not value:
         return None
-    text = told.strip()
-    if text.isascii() and text.isdigit():
-        return min(float(text[:12]), RETRY_AFTER_MOST)
+    digits = value.strip()
+    if digits.isascii() and digits.isdigit():
+        return min(float(digits[:12]), RETRY_AFTER_MOST)
     try:
-        then = parsedate_to_datetime(text)
+        then = parsedate_to_datetime(digits)
         base = parsedate_to_datetime(now) if now else None
         if base is None:
             return None
@@ -113,5 +116,5 @@ def seconds(told: str | None, *, now: str | None = None) -> float | None:
 
 
 def backoff(tries: int, jitter: float) -> float:
-    """How long to wait after so many failures: a random part (`jitter` in [0, 1)) of 1, 2, 4 … 60 seconds."""
+    """Return the seconds to wait after `tries` failures: a random part (`jitter` in [0, 1)) of 1, 2, 4 … 60 seconds."""
     return jitter * min(LONGEST, 2.0 ** min(tries - 1, 30))

@@ -1,17 +1,17 @@
-"""What a sink is, and what can become of a batch that is sent.
+"""The interface of a sink, and the errors that it raises for a batch.
 
 To add one: a class with `send` in `sinks/`, a line in `sinks/__init__.py`, a line in the contract tests
-(tests/sync/test_sinks.py), which then run over it.  `send` gives back an Ack: whatever that does not refuse is with
-the receiver *for good*, so it is only given for an answer that says so beyond doubt.  Everything else is raised:
+(tests/sync/test_sinks.py), which then run over it.  `send` returns an Ack: every row that the Ack does not refuse is
+stored by the receiver *for good*, so return one only for a reply that confirms it beyond doubt.  Raise everything else:
 
 Trouble
-├── Offline     nobody answered, or not who we meant, or it failed: the rows stay, a later pass sends them again
-│   ├── Busy        it is there and says "later", whatever the rows are
+├── Offline     no answer, an answer of something else, or a failure: the rows stay, a later pass sends them again
+│   ├── Busy        the receiver is there and asks for a later try, whatever the rows are
 │   └── Unread      its answer is too long to be read
-├── Blocked     a person must act before anything can go there
-├── Refused     the receiver says no to this batch as such: the worker finds the row by asking about ever less
-├── TooLarge    the batch has too many bytes for it: the worker sends less at a time
-└── Diverged    the receiver does not have what it is supposed to have: the worker goes back
+├── Blocked     a person must act before anything can be sent
+├── Refused     the receiver rejects this batch as such: the worker finds the row by bisection
+├── TooLarge    the batch has too many bytes: the worker sends less at a time
+└── Diverged    the receiver lacks rows that it confirmed: the worker goes back
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
     from localops.transfer.bundle import Ack, Batch, Range
 
     class Sink(Protocol):
-        """Where batches go."""
+        """A destination of batches."""
 
         def send(self, batch: Batch) -> Ack:
-            """Hand a batch over; returns when it is stored there, raises Trouble when it cannot be."""
+            """Send a batch; return when the receiver has stored it, raise Trouble when it cannot."""
 
         def check(self) -> str:
-            """Ask the receiver whether it would take rows with this key, and say who it is; raises Trouble."""
+            """Ask the receiver whether it takes rows with this key, and return what it is; raise Trouble."""
 
         def close(self) -> None:
-            """Let go of connections."""
+            """Close the connections."""
 
 
 class Trouble(LocalopsError):
@@ -49,9 +49,9 @@ class Offline(Trouble):
         self, message: str, *, retry_after: float | None = None, answered: bool = False, broke: bool = False
     ) -> None:
         super().__init__(message)
-        self.retry_after = retry_after  # what it asked for
-        self.answered = answered  # it did say something, if only that it failed
-        self.broke = broke  # somebody was there, and the connection ended in the middle
+        self.retry_after = retry_after  # seconds that the remote asked for
+        self.answered = answered  # the remote did answer, if only that it failed
+        self.broke = broke  # the remote was reached, and the connection ended in the middle
 
 
 class Busy(Offline):
@@ -59,11 +59,11 @@ class Busy(Offline):
 
 
 class Unread(Offline):
-    """The remote's answer is longer than what is read of one."""
+    """The remote's answer is longer than we read."""
 
 
 class Blocked(Trouble):
-    """The remote takes nothing until somebody does something about it; the rows are kept."""
+    """The remote takes nothing until a person acts; the rows are kept."""
 
 
 class Refused(Trouble):
@@ -75,7 +75,7 @@ class TooLarge(Trouble):
 
     def __init__(self, message: str, *, foreign: bool = False) -> None:
         super().__init__(message)
-        self.foreign = foreign  # a web page says so: not the remote, but a proxy before it
+        self.foreign = foreign  # the answer is a web page: of a proxy before the remote, not of the remote
 
 
 class Diverged(Trouble):
@@ -83,5 +83,5 @@ class Diverged(Trouble):
 
     def __init__(self, message: str, held: Sequence[Range], marks: Sequence[tuple[int, bytes, int]]) -> None:
         super().__init__(message)
-        self.held = held  # the seqs of this journal that it does have
-        self.marks = marks  # the rows its batches ended with: seq, id, phase; the newest first
+        self.held = held  # the seqs of this journal that the remote does have
+        self.marks = marks  # the last row of each of its batches: seq, id, phase; the newest first

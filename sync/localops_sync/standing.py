@@ -1,4 +1,4 @@
-"""Whether a hub still has what it signed for, as far as a few questions tell: what prune asks before it takes."""
+"""A check of whether a hub still has what it signed for, with a few requests: prune makes it before it deletes."""
 
 from __future__ import annotations
 
@@ -17,23 +17,24 @@ if TYPE_CHECKING:
     from localops.journal.reader import Reader
     from localops.transfer.delivery import Ledger
 
-_CONNECT = 3.0  # seconds
-_WHOLE = 20.0  # seconds for a question and its answer: prune works without a network, too
-_AT_ONCE = 500  # files asked about
+# Seconds.  Short, as prune has to work without a network, too.
+_CONNECT = 3.0
+_WHOLE = 20.0  # for a request and its answer
+_AT_ONCE = 500  # files in one request
 
 
 @dataclass
 class Standing:
-    """What a hub says of itself."""
+    """The answer of a hub."""
 
-    set_back: bool = False  # behind what it signed for last
-    lacking: dict[bytes, int] = field(default_factory=dict)  # sessions, and how many files of each are not there
+    set_back: bool = False  # it lacks rows that it signed for
+    lacking: dict[bytes, int] = field(default_factory=dict)  # how many files of each session it lacks
 
 
 def ask(folder: str, reader: Reader, name: str, sessions: Iterable[bytes]) -> Standing:
     """Ask a remote, if it is a hub, whether it was set back, and whether it has the files of sessions.
 
-    Raises Trouble when it cannot be asked, ConfigError when its key cannot be read.
+    Raise Trouble when it cannot be reached, ConfigError when its key cannot be read.
     """
     remote = remotes.load(folder).get(name)
     if remote is None or remote.kind != "hub":

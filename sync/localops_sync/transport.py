@@ -1,7 +1,7 @@
-"""HTTP, the only place: who is called, how long, how much of an answer is read, and what its failures mean.
+"""HTTP requests of the worker; only this module opens connections.
 
-A request ends at its deadline whatever the other side does, follows no redirect, reads no more of an answer than it
-is told, takes no compressed one, and turns every failure into Trouble (`sink.py`) with a sentence to act upon.
+A request ends at its deadline whatever the other side does, follows no redirect, reads at most `most` bytes of an
+answer, accepts no compressed one, and turns every failure into Trouble (`sink.py`) with a message that says what to do.
 """
 
 from __future__ import annotations
@@ -38,15 +38,16 @@ if TYPE_CHECKING:
     from localops_sync.sink import Trouble
 
 CONNECT = 5.0  # seconds for a connection to one address
-SILENCE = 30.0  # seconds in which not a byte comes or goes
-WHOLE = 120.0  # seconds for a request and its answer, and more for a body:
-SLOWEST = 1_000  # bytes of it that go in a second over a line which still is one
-_PIECE = 65_536  # bytes of it that go to the socket at once
+SILENCE = 30.0  # seconds without a byte in either direction
+WHOLE = 120.0  # seconds for a request and its answer; a body has more time, by SLOWEST
+SLOWEST = 1_000  # bytes per second of the slowest connection that is still worth using
+_PIECE = 65_536  # bytes of a body that go to the socket at once
 ANSWER = 8 << 20  # bytes of an answer
-_SKEW = 300.0  # seconds that clocks may differ without a word
-_SAID = 200  # characters of a remote's own words in a sentence of ours
-_SECRET = ("auth", "cookie", "key", "password", "secret", "token")  # in the names of headers made for keys
-_SHORTEST = 8  # characters of what is a key
+_SKEW = 300.0  # seconds that clocks may differ without a warning
+_EXCERPT = 200  # characters of an answer's text that are quoted in a message
+_SECRET = ("auth", "cookie", "key", "password", "secret", "token")  # in the names of headers that hold keys
+# Characters.  Shorter values are not keys, and to mask them would garble messages.
+_SHORTEST = 8
 
 
 class Reply:
@@ -62,7 +63,7 @@ class Reply:
         self._secrets = secrets
 
     def json(self) -> Any:
-        """The JSON it holds; Offline when it is something else: whoever wrote that is not the remote."""
+        """Return the JSON of the answer; raise Offline when it is something else, which no remote sends."""
         kind = self.kind()
         if kind != "application/json" and not kind.endswith("+json"):
             raise self._not_ours(f"{kind or 'nothing'} instead of JSON")
@@ -72,40 +73,40 @@ class Reply:
             raise self._not_ours("broken JSON") from error
 
     def kind(self) -> str:
-        """Its content type, without parameters; empty when it does not say."""
+        """Return the content type, without parameters; empty when there is none."""
         return _plain(self.headers.get("Content-Type", "").partition(";")[0].strip().lower(), self._secrets)
 
-    def said(self) -> str:
-        """The beginning of its text, for a sentence: the message in it if it is JSON."""
+    def excerpt(self) -> str:
+        """Return the beginning of the text, to quote it: of JSON, the message in it."""
         if self.kind() == "text/html":
             return "a web page"
         try:
-            found = encode.loads(self.body)
-            if isinstance(found, dict):
-                found = found.get("message") or found.get("error") or found.get("detail") or found
-            text = found if isinstance(found, str) else encode.dumps(found).decode()
+            payload = encode.loads(self.body)
+            if isinstance(payload, dict):
+                payload = payload.get("message") or payload.get("error") or payload.get("detail") or payload
+            text = payload if isinstance(payload, str) else encode.dumps(payload).decode()
         except ValueError:
-            text = self.body[: 64 * _SAID].decode("utf-8", "replace")
+            text = self.body[: 64 * _EXCERPT].decode("utf-8", "replace")
         return _plain(text, self._secrets)
 
     def refusal(self) -> Trouble:
-        """What it means for the rows that were sent, when it is not the answer that was hoped for."""
+        """Return the error that an unexpected status means for the rows that were sent."""
         headers = CaseInsensitiveDict({name: _plain(value, self._secrets) for name, value in self.headers.items()})
-        return retry.trouble(self.status, self.said(), headers, self._where)
+        return retry.trouble(self.status, self.excerpt(), headers, self._where)
 
     def _not_ours(self, what: str) -> Offline:
         return Offline(f"something between us and {self._where} answered ({what}); nothing counts as sent")
 
 
 def _plain(text: str, secrets: Collection[str]) -> str:
-    """What a stranger said, fit for a sentence of ours: one short line, safe for a terminal, and no key in it."""
+    """Return foreign text as one short line, safe for a terminal and without keys."""
     for secret in secrets:
         text = text.replace(secret, "***")
-    return output.cut(output.clean(" ".join(text.split())), _SAID)
+    return output.cut(output.clean(" ".join(text.split())), _EXCERPT)
 
 
 class Transport:
-    """Requests to one remote, over a connection that is kept."""
+    """A connection to one remote, kept open between requests."""
 
     def __init__(
         self,
@@ -121,13 +122,13 @@ class Transport:
         self.key = remote.secret()
         check_authority(remote)
         self.sent = 0  # bytes of all bodies
-        self.skew: float | None = None  # by how many seconds the remote's clock is ahead, when that is worth a word
-        self.met = False  # whether an answer told the remote's time
+        self.skew: float | None = None  # seconds by which the remote's clock is ahead, if more than _SKEW
+        self.met = False  # whether an answer had the remote's time
         self.budget = budget or PassBudget()
         self._remote = remote
         self._connect, self._silence, self._whole = connect, silence, whole
         self._line = _Line(remote, silence)
-        self._over = threading.Event()  # of the request that is on its way
+        self._over = threading.Event()  # set at the end of the current request
 
     def ask(
         self,
@@ -139,9 +140,9 @@ class Transport:
         expected: Collection[int] = (200,),
         most: int = ANSWER,
     ) -> Reply:
-        """Send a request and read its answer, of `most` bytes; Trouble for a status that is not expected.
+        """Send a request and return the reply of at most `most` bytes; raise Trouble for an unexpected status.
 
-        OutOfBudget when the pass is over before it could be sent.
+        Raise OutOfBudget when the pass ends before the request could be sent.
         """
         self.budget.wait_for_line()
         seconds = self._whole + len(body or b"") / SLOWEST + self.budget.seconds_for(len(body or b""))
@@ -153,35 +154,36 @@ class Transport:
         return reply
 
     def close(self) -> None:
-        """Let go of the connection; a request that another thread is at ends without an answer."""
+        """Close the connection; a request of another thread ends without an answer."""
         self.budget.stop()
         self._over.set()
         self._line.close()
 
     def _within(self, seconds: float, call: Callable[[], Reply]) -> Reply:
-        """What the call gives, or Offline once the time is over; OutOfBudget when the pass is.
+        """Return the result of the call; raise Offline when its time is over, OutOfBudget when the pass's time is.
 
-        A thread of its own makes it, since no timeout bounds the look-up of a name or a header that comes in drops.
+        The call runs in a thread of its own, as no timeout covers a DNS lookup, or a header that arrives byte by byte.
         """
-        found: list[Reply | BaseException] = []
+        outcome: list[Reply | BaseException] = []
         self._over = over = threading.Event()
         # Read only now: a `close` before this line has stopped the budget.
         seconds = min(seconds, self.budget.seconds_left())
-        threading.Thread(target=_keep, args=(call, found, over), daemon=True).start()
+        threading.Thread(target=_keep, args=(call, outcome, over), daemon=True).start()
         try:
             over.wait(seconds)
         finally:
-            late = not found  # or somebody pressed Ctrl-C
+            late = not outcome  # or Ctrl-C was pressed
             if late:
                 self._line.cut()
-                self._line = _Line(self._remote, self._silence)  # the thread may still be at the old one
+                self._line = _Line(self._remote, self._silence)  # the thread may still use the old one
         if late and self.budget.seconds_left() <= 0:
             raise OutOfBudget
-        if late:  # whatever has come meanwhile: cut off, it may look like an answer
+        # Ignore what has arrived meanwhile: the cut may make half an answer look whole.
+        if late:
             raise Offline(f"{self.where} did not finish its answer within {seconds:.0f} s")
-        if isinstance(found[0], BaseException):
-            raise found[0]
-        return found[0]
+        if isinstance(outcome[0], BaseException):
+            raise outcome[0]
+        return outcome[0]
 
     def _call(
         self, line: _Line, method: str, path: str, body: bytes | None, headers: Mapping[str, str], most: int
@@ -196,28 +198,29 @@ class Transport:
                 timeout=(self._connect, self._silence),
                 allow_redirects=False,
                 stream=True,
-                verify=self._remote.ca,  # given here, since a session's own counts for less than $REQUESTS_CA_BUNDLE
-            ) as found:
-                reply = Reply(found.status_code, found.headers, self._read(found, most), self.where, secrets)
+                verify=self._remote.ca,  # not set on the session, where $REQUESTS_CA_BUNDLE would take precedence
+            ) as response:
+                reply = Reply(response.status_code, response.headers, self._read(response, most), self.where, secrets)
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             line.hang_up()
             raise _meaning(error, self.base, self.where, secrets) from error
         except OutOfBudget:
             line.hang_up()
             raise
-        if reply.status < 200:  # an early word, which http.client takes for the answer that is still to come
+        # http.client returns an interim status (1xx) as the answer; the real one would be read as the next answer.
+        if reply.status < 200:
             line.hang_up()
         return reply
 
-    def _read(self, found: requests.Response, most: int) -> bytes:
-        """The whole body as it came; ValueError when it is too long, or cannot be told to be whole."""
+    def _read(self, response: requests.Response, most: int) -> bytes:
+        """Return the body as it was sent; raise ValueError when it is too long, or may be incomplete."""
         pieces, size = [], 0
-        while piece := found.raw.read(65_536, decode_content=False):
+        while piece := response.raw.read(65_536, decode_content=False):
             pieces.append(piece)
             size += len(piece)
             if size > most:
                 raise _TooLong(f"{most >> 20} MB")
-        if found.status_code == 200 and not size and not _says_its_end(found):
+        if response.status_code == 200 and not size and not _says_its_end(response):
             raise ValueError("the answer ended in its header")
         return b"".join(pieces)
 
@@ -231,14 +234,14 @@ class Transport:
 
 
 class _Body(io.BytesIO):
-    """What is sent, in pieces: each may take its time, and at a given rate has to."""
+    """A request body, read in pieces: each has a timeout of its own, and waits for the rate limit."""
 
     def __init__(self, body: bytes, transport: Transport) -> None:
         super().__init__(body)
         self._transport = transport
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """The next piece, when the line is free for it."""
+        """Return the next piece, when the rate limit allows it."""
         budget = self._transport.budget
         budget.wait_for_line()
         piece = super().read(budget.portion(_PIECE if size is None or size < 0 else size))
@@ -247,24 +250,28 @@ class _Body(io.BytesIO):
         return piece
 
 
-def _says_its_end(found: requests.Response) -> bool:
-    """Whether an answer tells where it ends; http.client takes one that broke off in its header for a whole one."""
-    return found.request.method == "HEAD" or "Content-Length" in found.headers or "Transfer-Encoding" in found.headers
+def _says_its_end(response: requests.Response) -> bool:
+    """Return whether an answer states its length; http.client takes one that broke off in its header for whole."""
+    return (
+        response.request.method == "HEAD"
+        or "Content-Length" in response.headers
+        or "Transfer-Encoding" in response.headers
+    )
 
 
-def _keep(call: Callable[[], Reply], found: list[Reply | BaseException], over: threading.Event) -> None:
+def _keep(call: Callable[[], Reply], outcome: list[Reply | BaseException], over: threading.Event) -> None:
     try:
-        found.append(call())
-    except BaseException as error:  # whatever it is, it is raised where somebody waits for it
-        found.append(error)
+        outcome.append(call())
+    except BaseException as error:  # raised again in the thread that waits
+        outcome.append(error)
     finally:
         over.set()
 
 
 def _secrets(key: str | None, headers: Mapping[str, str]) -> set[str]:
-    """What must not be repeated, though a remote may repeat it: the key, and what headers made for keys hold."""
-    told = [value for name, value in headers.items() if any(word in name.lower() for word in _SECRET)]
-    words = {word for value in told for word in (value, value.rpartition(" ")[2]) if len(word) >= _SHORTEST}
+    """Return what messages must not contain, though an answer may: the key, and the values of headers for keys."""
+    values = [value for name, value in headers.items() if any(word in name.lower() for word in _SECRET)]
+    words = {word for value in values for word in (value, value.rpartition(" ")[2]) if len(word) >= _SHORTEST}
     return {key, *words} if key else words
 
 
@@ -272,7 +279,7 @@ def _secrets(key: str | None, headers: Mapping[str, str]) -> set[str]:
 
 
 class _Line(requests.Session):
-    """A session that keeps a hand on its socket, so that what is going on can be ended from outside."""
+    """A session that keeps its socket, so that another thread can end a request."""
 
     def __init__(self, remote: Remote, silence: float) -> None:
         super().__init__()
@@ -280,8 +287,8 @@ class _Line(requests.Session):
         self._lock = threading.Lock()
         self._held: socket.socket | None = None
         self._is_cut = False
-        self.auth = _NoAuth()  # else a .netrc would put its own key in place of ours
-        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))  # a remote knows us by the key alone
+        self.auth = _NoAuth()  # otherwise requests would replace our key by one from .netrc
+        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))  # only the key identifies us to a remote
         self.headers.update({"User-Agent": f"localops/{__version__}", "Accept-Encoding": "identity"})
         self.headers.update(remote.headers)
         adapter = _Adapter(self)
@@ -289,32 +296,33 @@ class _Line(requests.Session):
         self.mount("https://", adapter)
 
     def hold(self, sock: socket.socket) -> socket.socket:
-        """Take hold of a new connection; it is the only one then."""
+        """Keep the socket of a new connection, and close the one before."""
         with self._lock:
-            self._give_back()
+            self._shut_down()
             if self._is_cut:
                 sock.close()
                 raise ConnectionAbortedError("the time was over before there was a connection")
-            self._held = sock.dup()  # TLS puts an object of its own in the place of this one, while it greets
+            # A duplicate, as TLS detaches the socket object during its handshake.
+            self._held = sock.dup()
         return sock
 
     def hang_up(self) -> None:
-        """End the connection: whoever waits for a byte of it gets an end of file."""
+        """End the connection: a thread that waits for a byte of it reads the end of the file."""
         with self._lock:
-            self._give_back()
+            self._shut_down()
 
     def cut(self) -> None:
-        """End the connection, and have no other."""
+        """End the connection, and allow no other."""
         with self._lock:
             self._is_cut = True
-            self._give_back()
+            self._shut_down()
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Close everything."""
         self.hang_up()
         super().close()
 
-    def _give_back(self) -> None:
+    def _shut_down(self) -> None:
         if self._held is None:
             return
         try:
@@ -326,26 +334,26 @@ class _Line(requests.Session):
 
 
 class _NoAuth(AuthBase):
-    """Leaves a request as it is."""
+    """An authentication that adds nothing."""
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         return request
 
 
 class _Adapter(HTTPAdapter):
-    """Makes connections that its line has a hand on."""
+    """An adapter whose connections hand their sockets to a line."""
 
     def __init__(self, line: _Line) -> None:
         self._pools = _pools(line)
         super().__init__(pool_connections=1, pool_maxsize=1, max_retries=0)
 
     def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
-        """Make the pools for remotes that are called directly."""
+        """Make the pools for remotes that are reached directly."""
         super().init_poolmanager(*arguments, blocksize=_PIECE, **options)
         self.poolmanager.pool_classes_by_scheme = self._pools
 
     def proxy_manager_for(self, proxy: str, **options: Any) -> urllib3.ProxyManager:
-        """Make the pools for those behind a proxy; SOCKS has connections of its own kind."""
+        """Make the pools for remotes behind a proxy; SOCKS has its own kind of connection."""
         manager: urllib3.ProxyManager = super().proxy_manager_for(proxy, blocksize=_PIECE, **options)
         if not proxy.lower().startswith("socks"):
             manager.pool_classes_by_scheme = self._pools
@@ -353,7 +361,7 @@ class _Adapter(HTTPAdapter):
 
 
 def _pools(line: _Line) -> dict[str, type[urllib3.HTTPConnectionPool]]:
-    """What urllib3 makes connections with, by scheme: classes, so they have to be made for each line."""
+    """Return urllib3's pool classes by scheme; it takes classes only, so each line needs its own."""
 
     class Connection(HTTPConnection):
         def _new_conn(self) -> socket.socket:
@@ -362,7 +370,7 @@ def _pools(line: _Line) -> dict[str, type[urllib3.HTTPConnectionPool]]:
         def request(self, *arguments: Any, **options: Any) -> None:
             if self.sock is None:
                 self.connect()
-            self.timeout = line.silence  # else each piece of a body had to go within the time for a connection
+            self.timeout = line.silence  # otherwise the connect timeout would apply to each piece of a body
             super().request(*arguments, **options)
 
     class SecureConnection(Connection, HTTPSConnection):
@@ -385,23 +393,23 @@ class _TooLong(ValueError):
 
 
 def _meaning(error: Exception, base: str, where: str, secrets: Collection[str]) -> Trouble:
-    """The sentence for a failure."""
+    """Return the error for a failure below HTTP."""
     chain = list(_chain(error))
     why = _plain(str(chain[-1]), secrets)
     if isinstance(error, requests.exceptions.ProxyError):
         return _of_proxy(base, where, why)
-    if type(error) is OSError:  # requests itself, about the file of an environment variable
+    if type(error) is OSError:  # raised by requests itself, for the file named in an environment variable
         return Blocked(f"{why}; see $REQUESTS_CA_BUNDLE")
     if (tls := next((each for each in reversed(chain) if isinstance(each, ssl.SSLError)), None)) is not None:
         return of_tls(tls, where)
     for kinds, kind, sentence in _SENTENCES:
-        if any(isinstance(found, kinds) for found in chain):
+        if any(isinstance(link, kinds) for link in chain):
             return kind(sentence.format(where=where, why=why))
     return Offline(f"the connection to {where} broke: {why}", broke=True)
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An error, and what it was made from, down to the first."""
+    """Yield an error and its causes, down to the first."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
@@ -410,7 +418,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = inner[0] if inner else error.__cause__
 
 
-# The first that fits. What is not among them broke in the middle: somebody was there.
+# The first that matches applies.  For any other error the remote was reached, and the connection broke.
 _SENTENCES: list[tuple[tuple[type[BaseException], ...], type[Blocked | Offline], str]] = [
     ((_TooLong,), Unread, "{where} sent more than {why} for an answer; it was not read"),
     ((socket.gaierror,), Offline, "the name of {where} cannot be looked up: no network, or a wrong name"),
@@ -420,7 +428,7 @@ _SENTENCES: list[tuple[tuple[type[BaseException], ...], type[Blocked | Offline],
     (
         (requests.exceptions.ReadTimeout, urllib3.exceptions.ReadTimeoutError),
         Offline,
-        "{where} took the request and said nothing more",
+        "{where} took the request and sent no answer",
     ),
     ((TimeoutError,), Offline, "{where} stopped taking the request in the middle"),
     ((urllib3.exceptions.InvalidHeader,), Offline, "{where} answered with headers that contradict each other: {why}"),
@@ -438,15 +446,15 @@ _SENTENCES: list[tuple[tuple[type[BaseException], ...], type[Blocked | Offline],
 
 
 def _of_proxy(base: str, where: str, why: str) -> Trouble:
-    told = urlsplit(select_proxy(base, get_environ_proxies(base)) or "")
-    proxy = f"the proxy {told.hostname}:{told.port}, through which {where} is called,"
+    parts = urlsplit(select_proxy(base, get_environ_proxies(base)) or "")
+    proxy = f"the proxy {parts.hostname}:{parts.port}, through which {where} is called,"
     if any(f" {status} " in f"{why} " for status in (401, 403, 405, 407)):
-        return Blocked(f"{proxy} says no: {why}; see HTTPS_PROXY and NO_PROXY")
-    return Offline(f"{proxy} does not do it: {why}; see HTTPS_PROXY and NO_PROXY")
+        return Blocked(f"{proxy} refuses: {why}; see HTTPS_PROXY and NO_PROXY")
+    return Offline(f"{proxy} fails: {why}; see HTTPS_PROXY and NO_PROXY")
 
 
 def of_tls(error: ssl.SSLError, where: str) -> Trouble:
-    """A certificate is for a person to look at; a greeting that breaks off is the weather."""
+    """Return Blocked for a certificate, which a person has to check, and Offline for a handshake that broke off."""
     why = _plain(str(error), ())
     broke = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
     if isinstance(error, broke) or "BAD_RECORD_MAC" in (error.reason or ""):
@@ -461,4 +469,4 @@ def of_tls(error: ssl.SSLError, where: str) -> Trouble:
     return Blocked(f"no TLS with {where}: {why}; check the address, and whether it is https or http")
 
 
-_NOT_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL")  # OpenSSL's names for an answer in plain words
+_NOT_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL")  # OpenSSL's names for an answer without TLS

@@ -1,4 +1,4 @@
-"""Proof after the fact: does the hub have, row by row and file by file, what it signed for?"""
+"""Comparison with a hub, row by row and file by file: whether it has what it signed for (`sync --verify`)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from localops_sync.sink import Sink
 
     class _Pass(Protocol):
-        """What a comparison needs of the pass that asks for it, which stands above this module."""
+        """The parts of a pass that a comparison needs; the pass itself is in a module above this one."""
 
         folder: str
         remote: Remote
@@ -35,29 +35,32 @@ if TYPE_CHECKING:
         ledger: Ledger
 
 
-_SESSIONS = 200  # asked about at once
-_COUNTED = 20_000  # rows of all these together, about: the hub reads each of them
-_BLOBS = 500  # asked about at once
-_ROWS = 5_000  # asked about at once
-_WHOLE = 50_000  # rows of a session up to which one digest settles it
+# Per request.
+_SESSIONS = 200
+_BLOBS = 500
+_ROWS = 5_000
+# Rows of the sessions in one request, about: the hub reads each of them before it answers.
+_COUNTED = 20_000
+# A session with more rows is compared row by row: its digest would need all identities in memory.
+_WHOLE = 50_000
 
 Identity = tuple[bytes, int, int]
 
 
 @dataclass
 class Report:
-    """What a comparison found."""
+    """The result of a comparison."""
 
     sessions: int = 0
     differences: int = 0
     notes: list[str] = field(default_factory=list)
-    deleted: list[str] = field(default_factory=list)  # sessions that somebody took out there
+    deleted: list[str] = field(default_factory=list)  # sessions that were deleted on the hub
 
 
 def compare(one: _Pass) -> Report:
-    """Compare every session here with the hub's; rows that it lacks are unsent again, so the next pass brings them."""
+    """Compare every session with the hub's; mark rows that it lacks as unsent, so that the next pass sends them."""
     if not isinstance(one.sink, Hub):
-        raise ConfigError(f"remote {one.remote.name!r} is no hub: only a hub can be asked what it has")
+        raise ConfigError(f"remote {one.remote.name!r} is not a hub: only a hub can be asked what it has")
     return _Comparison(one, one.sink).run()
 
 
@@ -85,7 +88,7 @@ class _Comparison:
         return self.report
 
     def _compare_blobs(self) -> None:
-        """Find the files that the hub has not, or not whole: the rows that name them go again, and they with them."""
+        """Find files that the hub lacks or has damaged; mark the rows that name them as missing, to send both again."""
         if "blobs" not in self.hub.proves or self.one.remote.metadata_only:
             return
         missing = [each for some in _chunks(self._blobs, _BLOBS) for each in self.hub.missing_blobs(some)]
@@ -104,42 +107,43 @@ class _Comparison:
             yield from page
             after, _ = page[-1]
 
-    def _session(self, session: bytes, count: int, told: dict[str, Any]) -> None:
+    def _session(self, session: bytes, count: int, figures: dict[str, Any]) -> None:
         self.report.sessions += 1
-        if self._is_gone(session, told):
+        if self._is_gone(session, figures):
             return
         if count <= _WHOLE:
             mine = [each for _, each in self._identities(session)]
-            if told.get("rows") == len(mine) and told.get("digest") == bundle.digest(mine):
+            if figures.get("rows") == len(mine) and figures.get("digest") == bundle.digest(mine):
                 return
         lacking = self._lacking(self._identities(session))
         if lacking and self._is_gone(session, self.hub.figures([session]).get(session, {})):
-            return  # deleted since it was asked for; of rows alone nobody can tell
+            # Deleted since the first request.  The missing rows alone would look the same.
+            return
         self._missing += lacking
 
-    def _is_gone(self, session: bytes, told: dict[str, Any]) -> bool:
-        """Whether somebody took a session out there, which is noted: rows of it are not missed."""
-        if told.get("gone"):
+    def _is_gone(self, session: bytes, figures: dict[str, Any]) -> bool:
+        """Return whether a session was deleted on the hub, and note it: its rows do not count as missing."""
+        if figures.get("gone"):
             self.report.deleted.append(str(UUID(bytes=session)))
-        return bool(told.get("gone"))
+        return bool(figures.get("gone"))
 
-    def _lacking(self, found: Iterable[tuple[int, Identity]]) -> list[int]:
-        """Ask about rows one by one: others may have put more into the session there."""
+    def _lacking(self, identified: Iterable[tuple[int, Identity]]) -> list[int]:
+        """Return the rows that the hub lacks, asked for one by one: other senders may have added to the session."""
         lacking: list[int] = []
-        for some in _chunks(found, _ROWS):
+        for some in _chunks(identified, _ROWS):
             missing, other = self.hub.missing(identity for _, identity in some)
             lacking += [seq for seq, identity in some if identity[:2] in missing or identity[:2] in other]
         return lacking
 
     def _identities(self, session: bytes) -> Iterator[tuple[int, Identity]]:
-        """The rows of a session that were delivered: where they are, and what they were when they were sent."""
+        """Yield the delivered rows of a session: their seqs, and their identities as they were sent."""
         after = 0
         while page := named(self.one.reader.all("events", session=session, after=after, many=1_000)):
             after = page[-1].seq
             yield from self._sent(page)
 
     def _bookkeeping(self) -> Iterator[tuple[int, Identity]]:
-        """The rows about the journal itself."""
+        """Yield the rows about the journal itself."""
         after = 0
         while page := named(self.one.ledger.ask("rows_of_nobody", nobody=rows.NOBODY, after=after, many=1_000)):
             after = page[-1].seq
@@ -160,7 +164,7 @@ def _again(count: int, what: str) -> str:
 
 
 def _portions(sessions: Iterable[tuple[bytes, int]]) -> Iterator[list[tuple[bytes, int]]]:
-    """Return as many sessions at a time as a hub can read within the time of an answer."""
+    """Yield as many sessions at a time as a hub can read within the time of an answer."""
     some: list[tuple[bytes, int]] = []
     rows = 0
     for session, count in sessions:
@@ -173,7 +177,7 @@ def _portions(sessions: Iterable[tuple[bytes, int]]) -> Iterator[list[tuple[byte
         yield some
 
 
-def _chunks(found: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    each = iter(found)
-    while some := list(islice(each, size)):
+def _chunks(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    iterator = iter(items)
+    while some := list(islice(iterator, size)):
         yield some

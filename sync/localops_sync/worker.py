@@ -1,7 +1,7 @@
-"""One pass: what a remote lacks goes there, batch after batch, and what it signed for is kept.
+"""A pass: sends what a remote lacks, batch after batch, and keeps what the remote signed for.
 
 Safe to kill between any two steps: a batch is sent only after its rows are safe from a power cut, and counts as
-delivered only in the transaction that keeps its receipt.  A lock lets one pass at a time work; a hub needs it not.
+delivered only in the transaction that keeps its receipt.  A lock lets one pass at a time work; a hub does not need it.
 """
 
 from __future__ import annotations
@@ -42,23 +42,26 @@ if TYPE_CHECKING:
     from localops_sync.sink import Sink
 
 LOCK = "sync.lock"
-_SWITCH = 0.0005  # seconds a thread computes before another may: what is sent must not wait for what is packed
-_QUICK = 1.0  # seconds that a batch takes on a line that can bear larger ones
-_PACKED = 5  # bytes of a row that become one on the line, about
+# Seconds until another thread may compute: packing the next batch must not delay sending this one.
+_SWITCH = 0.0005
+# Seconds: a batch that takes less was sent over a connection that can take larger ones.
+_QUICK = 1.0
+_PACKED = 5  # bytes of a row that compress to one, about
 _PROBES = 64  # requests spent on finding rows that make a server fail
-_MOST_TOUCHED = 100_000  # sessions remembered for the totals that go along at the end
+_MOST_TOUCHED = 100_000  # sessions remembered for the totals that are sent with the last batch
 
 
 @contextmanager
 def only_one(folder: str, wait: float) -> Iterator[bool]:
-    """Hold the lock of a project's sync; gives False when another has it for longer than `wait` seconds."""
+    """Hold the lock of a project's sync; yield False when another pass holds it for longer than `wait` seconds."""
     lock = FileLock(os.path.join(folder, LOCK), mode=0o600)
     try:
         lock.acquire(timeout=wait, poll_interval=0.1)
     except Timeout:
         yield False
         return
-    except OSError:  # no locks on this file system: sync is right without it too
+    except OSError:
+        # No locks on this file system.  Two passes at once only send some rows twice, which a hub takes once.
         yield True
         return
     try:
@@ -78,35 +81,36 @@ def sync(
     check_all: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Outcome:
-    """Make one pass; never raises for what networks, remotes and files do: the outcome says it."""
+    """Make one pass; return failures of networks, remotes and files in the outcome instead of raising them."""
     outcome = Outcome(project, remote.name)
     folder = config.project_folder(home, project)
     try:
         with only_one(folder, wait) as ours:
             if ours:
                 limits = limits or delivery.Limits(grows=True)
-                one = Pass(folder, remote, outcome, budget or PassBudget(), limits, on_progress)
-                one.run(check_all=check_all)
+                sync_pass = Pass(folder, remote, outcome, budget or PassBudget(), limits, on_progress)
+                sync_pass.run(check_all=check_all)
             else:
                 outcome.worse(BUSY, "another sync of this project is running")
     except KeyboardInterrupt:
-        outcome.worse(INTERRUPTED, "interrupted; what was sent is kept, the rest goes next time")
+        outcome.worse(INTERRUPTED, "interrupted; what was sent is kept, the next sync sends the rest")
     except ConfigError as error:
         outcome.worse(ACT, str(error))
-    except (LocalopsError, SQLiteError, OSError, UnicodeDecodeError) as error:  # the last: a bit of the file flipped
+    # UnicodeDecodeError: a flipped bit in the file.
+    except (LocalopsError, SQLiteError, OSError, UnicodeDecodeError) as error:
         outcome.worse(UNEXPECTED, user_message(error))
     return outcome
 
 
 def recognise(remote: Remote, ledger: Ledger, sink: Sink) -> str | None:
-    """Who greeted us, if it tells; Blocked when what was sent before went to another hub, or into another project."""
+    """Return the id of the peer, if it has one; raise Blocked when earlier rows went to another hub or project."""
     peer: str | None = getattr(sink, "id", None)
     known = ledger.contact().peer
     if not peer or not known or peer == known or not ledger.delivered():
         return peer
     hub, _, project = peer.partition("/")
     was, _, before = known.partition("/")
-    if hub == was and not before:  # known by a receipt, which names no project
+    if hub == was and not before:  # known from a receipt, which has no project
         return peer
     what = (
         f"{remote.url} is another hub now ({hub[:8]}, it was {was[:8]})"
@@ -114,8 +118,8 @@ def recognise(remote: Remote, ledger: Ledger, sink: Sink) -> str | None:
         else f"the key of remote {remote.name!r} is to project {project} of the hub, the rows so far are in {before}"
     )
     raise Blocked(
-        f"{what}: nothing was sent; if that is meant, `localops remote remove {remote.name}` and add it again, "
-        "and everything goes there"
+        f"{what}: nothing was sent; if that is intended, `localops remote remove {remote.name}` and add it again: "
+        "everything is sent there then"
     )
 
 
@@ -134,24 +138,25 @@ class Pass:
         self.folder, self.remote, self.outcome, self.budget, self.limits = folder, remote, outcome, budget, limits
         self.limits.metadata_only = remote.metadata_only
         self.limits.size = _PACKED * budget.portion(self.limits.size // _PACKED)
-        if budget.bytes_left < math.inf:  # what goes beyond it is one batch at most, and a small one
+        # The budget is checked between batches: small ones keep what exceeds it small.
+        if budget.bytes_left < math.inf:
             self.limits.size = max(1, min(self.limits.size, int(_PACKED * budget.bytes_left)))
             self.limits.grows = False
         self._on_progress = on_progress
         self._total = 0
         self._durable = 0  # the newest row that is safe from a power cut
         self._coming: Iterator[Batch] = iter(())
-        self._upcoming: Batch | None = None  # what is packed while the remote works
+        self._upcoming: Batch | None = None  # the batch that is packed while the remote works
         self._behind: list[Batch | None] = []  # the one after that, once it is read
         self._clean = True  # the remote has taken all of the last batch
         self._probes = _PROBES
-        self._withheld = 0  # of the rows put aside, those whose files are not here, or not whole
+        self._withheld = 0  # of the parked rows, those whose files are missing or damaged here
         self._gone_back = self._renewed = False
-        self._left_out: Offline | None = None  # why rows were passed over, which the pass ends with
-        self._incomplete: set[bytes] = set()  # the sessions of those: their figures differ there
+        self._left_out: Offline | None = None  # why rows were left out; the pass ends with this error
+        self._incomplete: set[bytes] = set()  # the sessions of those rows: their totals differ on the remote
 
     def run(self, *, check_all: bool = False) -> None:
-        """Send what there is; every way it can end is in the outcome."""
+        """Send what there is; set the outcome."""
         self.journal = Journal(self.folder, gather=True)
         try:
             session_state.derive(self.journal)
@@ -160,7 +165,7 @@ class Pass:
                 self.ledger: Ledger = delivery.Ledger(reader, self.folder, self.remote.name)
                 try:
                     self._run(check_all)
-                finally:  # also when it is interrupted, or the key cannot be read
+                finally:  # also when the pass is interrupted, or the key cannot be read
                     waiting = self.ledger.waiting()
                     self.outcome.left, self.outcome.oldest_ns = waiting.rows, waiting.oldest_ns
                 if self.outcome.code == DONE and self.outcome.parked:
@@ -170,11 +175,11 @@ class Pass:
 
     def _run(self, check_all: bool) -> None:
         if not (check_all or self.ledger.has_work() or self.ledger.is_due()):
-            return  # and not one packet
+            return  # without a single packet: cron may run this every minute
         try:
             transport = Transport(self.remote, budget=self.budget)
             self.sink: Sink = sinks.open_sink(self.remote, self.reader, self.folder, transport)
-        except ConfigError as error:  # its key or certificate is not where it should be
+        except ConfigError as error:  # the key or certificate cannot be read
             self.ledger.meet(self.journal, error=str(error))
             raise
         self._beside = ThreadPoolExecutor(1)
@@ -188,10 +193,11 @@ class Pass:
                 self._verify()
             self.ledger.meet(self.journal, ok=True)
         except OutOfBudget:
-            self.outcome.worse(BUDGET, "the budget of this pass is used up; the rest goes next time")
+            self.outcome.worse(BUDGET, "the budget of this pass is used up; the next sync sends the rest")
         except Blocked as error:
             self._failed(ACT, error)
-        except (Offline, Diverged) as error:  # where nothing but what was set aside was left: the next pass goes back
+        except (Offline, Diverged) as error:
+            # With no new rows, this was raised while trying parked rows again: the next pass does that once more.
             if check_all or self.ledger.has_work():
                 self._failed(OFFLINE, error)
         finally:
@@ -212,7 +218,7 @@ class Pass:
         self.ledger.meet(self.journal, error=str(error))
 
     def _greet(self) -> None:
-        """Learn who is there, before anything is sent: behind an address there may be another than before."""
+        """Identify the remote before anything is sent: the address may lead to another one than before."""
         self.outcome.requests += 1
         if isinstance(self.sink, Hub):
             self.sink.position = self.ledger.position()
@@ -239,14 +245,14 @@ class Pass:
             raise self._left_out
 
     def _one_ahead(self) -> Iterator[Batch]:
-        """The batches; while the remote works on one, the next is packed and the one behind it read, where possible."""
+        """Yield the batches; while the remote works on one, pack the next and read the one after it, where possible."""
         self._coming = self._in_turn()
         batch, upcoming = next(self._coming, None), next(self._coming, None)
         sessions: set[bytes] = set()
         while batch is not None:
             if len(sessions) < _MOST_TOUCHED:
                 sessions.update(row.session for row in batch.rows)
-            if upcoming is None:  # the last one takes the figures along
+            if upcoming is None:  # the last batch has the totals
                 whole = sorted(sessions - self._incomplete, reverse=True)
                 batch = replace(batch, totals=self.ledger.totals(whole, batch.rows[-1].seq))
             self._make_durable(batch)
@@ -258,28 +264,29 @@ class Pass:
             batch, upcoming = upcoming, behind
 
     def _in_turn(self) -> Iterator[Batch]:
-        """The batches with rows; each names the one before, which the remote has by then."""
+        """Yield the batches with rows; each refers to the one before, which the remote has by then."""
         before: Batch | None = None
         for batch in self.ledger.batches(self.limits):
-            if batch.rows or self._nothing_there(batch):
+            if batch.rows or self._skip_gap(batch):
                 yield batch if before is None else replace(batch, previous=bundle.previous(before))
                 before = batch
 
-    def _nothing_there(self, gap: Batch) -> bool:
-        """What prune took needs no sending."""
+    def _skip_gap(self, gap: Batch) -> bool:
+        """Settle rows that were pruned: there is nothing to send."""
         self.ledger.settle(self.journal, gap, Ack())
         return False
 
     def _make_durable(self, batch: Batch) -> None:
-        """What is sent must not be taken back by a power cut: one synced commit covers everything before it."""
+        """Make the rows of a batch safe from a power cut, after which their seqs would be given to other rows."""
+        # One synced commit covers everything before it.
         if batch.rows[-1].seq > self._durable:
             self._durable = self.ledger.meet(self.journal)
 
     def _deliver(self, batch: Batch) -> None:
-        """Send a batch; what the remote refuses is found by halves and put aside, and holds up nothing."""
+        """Send a batch; find the rows that the remote refuses by bisection and park them, so that others go on."""
         if len(batch.rows) > self.budget.rows_left > 0:
             self._deliver(bundle.first(batch, int(self.budget.rows_left)))
-            raise OutOfBudget  # there may be no other batch that would notice
+            raise OutOfBudget  # this may be the last batch, after which nothing checks the budget
         self.budget.check()
         began = time.monotonic()
         try:
@@ -330,7 +337,7 @@ class Pass:
             self._on_progress(self.outcome.sent, self._total)
 
     def _refuse(self, batch: Batch, error: Refused | TooLarge) -> None:
-        """Park a row for what the remote says of it; a proxy that takes no more bytes is for a person to change."""
+        """Park a row that the remote refuses; raise Blocked for the limit of a proxy, which a person has to raise."""
         if isinstance(error, TooLarge) and error.foreign:
             raise Blocked(f"{error}; {_PROXY}") from error
         self._park(batch, str(error), final=True)
@@ -340,7 +347,7 @@ class Pass:
         self.outcome.parked += len(batch.rows)
 
     def _patiently(self, ask: Callable[[], Any]) -> Any:
-        """Ask again after a while, as long as the other side is there and says that it cannot just now."""
+        """Call `ask`, and again after a pause as long as the remote can be reached but fails."""
         for tries in range(1, retry.TRIES + 1):
             try:
                 return ask()
@@ -357,10 +364,10 @@ class Pass:
     # Rows on which a server fails
 
     def _isolate(self, batch: Batch, error: Offline) -> None:
-        """The server fails on this batch, every time: is it the server, or a row?  A row is set aside for this pass.
+        """Find the rows of a batch on which the server fails every time, and park them until the next pass.
 
-        A row on which the connection breaks is only left out: that may be the line.  So is one that is alone, since
-        nothing tells yet whether the server is alive; the second time in a pass nobody believes it any more.
+        A row on which the connection breaks is only left out, as the network may be the cause.  So is a single row,
+        as no other row shows that the server works; when that happens twice in a pass, the server counts as down.
         """
         pending, alive = deque(_parts(batch)), False
         failed: list[Batch] = []
@@ -393,7 +400,7 @@ class Pass:
             self._park(part, str(error), final=False)
 
     def _try_set_aside(self, aside: set[int]) -> None:
-        """Once a pass, each row that was set aside before is tried again, alone, unless its file is still missing."""
+        """Try each row that an earlier pass parked once more, alone, unless its file is still missing."""
         before = aside - self._still_withheld(aside)
         if not before:
             return
@@ -405,12 +412,13 @@ class Pass:
                 except (Refused, TooLarge) as error:
                     self._refuse(batch, error)
                 except Offline as error:
-                    if not error.answered:  # the line, not the row: it is unsent now, and goes with a later pass
+                    # The network failed, not the row: it is unsent again, and a later pass sends it.
+                    if not error.answered:
                         raise
                     self._park(batch, str(error), final=False)
 
     def _still_withheld(self, aside: set[int]) -> set[int]:
-        """Return the rows set aside whose files are missing or damaged; they count as put aside in this pass, too."""
+        """Return the parked rows whose files are missing or damaged; they count as parked in this pass, too."""
         if not isinstance(self.sink, Hub) or self.remote.metadata_only:
             return set()
         known = {each.seq: each.reason for each in self.ledger.parked()}
@@ -421,17 +429,17 @@ class Pass:
         self._withheld += len(flaws)
         return set(flaws)
 
-    # A remote that knows less than we thought, and proof
+    # A remote that lacks rows, and verification
 
     def _go_back(self, error: Diverged) -> None:
-        """The remote was set back to an earlier state, or this journal was: go on from the last row both have."""
+        """Go on from the last row that both sides have: the remote or this journal was set back to an earlier state."""
         if self._gone_back:
             raise Blocked(f"{self.remote.url} does not keep the rows that it takes") from error
         self._gone_back = True
         self._keep_common(error, certain=True)
 
     def _keep_common(self, held: Diverged, *, certain: bool) -> None:
-        """Forget what the remote does not have: it goes again.  Unless that is `certain`, it may know some of it."""
+        """Mark what the remote lacks as unsent.  Unless that is `certain`, the remote may still have some of it."""
         anchor = next((seq for seq, id, phase in held.marks if self._is_here(seq, id, phase)), 0)
         common = bundle.common(held.held, [(1, anchor)]) if anchor else []
         if not certain:
@@ -439,16 +447,18 @@ class Pass:
             return
         again, lost = self.ledger.set_back(self.journal, common)
         if again:
-            self.outcome.notes.append(f"{self.remote.name} lacks {_rows(again)} that it had: what is here goes again")
+            self.outcome.notes.append(
+                f"{self.remote.name} lacks {_rows(again)} that it had: what is here is sent again"
+            )
         if lost:
             self.outcome.worse(PARKED, _lost(lost, self.remote.name))
 
     def _is_here(self, seq: int, id: bytes, phase: int) -> bool:
-        """Whether our row at that seq is that one, for all we can still say."""
+        """Return whether the row at a seq is that one; True for a pruned row, which cannot be compared."""
         if not 0 < seq <= self.ledger.newest():
             return False
-        found = self.ledger.ask("identity_at", seq=seq)
-        return not found or found[0] == (id, phase)
+        identities = self.ledger.ask("identity_at", seq=seq)
+        return not identities or identities[0] == (id, phase)
 
     def _verify(self) -> None:
         report = verify.compare(self)
@@ -464,7 +474,7 @@ class Pass:
 _PROXY = "a proxy before the remote takes no larger requests: let it take 8 MB (nginx: client_max_body_size 8m)"
 _LIST = "`localops parked list` shows why"
 _FORKED = (
-    "the remote has had other rows under these numbers: this journal was set back to an earlier state, "
+    "the remote already had other rows under these numbers: this journal was set back to an earlier state, "
     "or rows were lost there; it goes on under a new id"
 )
 
@@ -478,7 +488,7 @@ def _parked(count: int, withheld: int) -> str:
     reasons = [f"{_rows(refused)} the remote does not take"] if refused else []
     if withheld:
         reasons.append(f"{_rows(withheld)} cannot be sent without files that are missing or damaged here")
-    return f"{', '.join(reasons)}: {_LIST}; everything else goes on"
+    return f"{', '.join(reasons)}: {_LIST}; all other rows are sent"
 
 
 def _rows(count: int) -> str:
@@ -489,7 +499,7 @@ def _lost(count: int, remote: str) -> str:
     those = output.counted(count, "row that it had was", "rows that it had were")
     return (
         f"{remote} was set back to an earlier state, and {those} pruned here: they are lost, unless a newer backup of "
-        f"the hub has them; `localops doctor` tells of it until `localops remote acknowledge {remote}`"
+        f"the hub has them; `localops doctor` reports it until `localops remote acknowledge {remote}`"
     )
 
 
@@ -498,6 +508,6 @@ def _skewed(ahead: float) -> str:
 
 
 def _differing(sessions: Any) -> str:
-    some = ", ".join(str(each)[:13] for each in list(sessions)[:3])
+    some = ", ".join(str(session)[:13] for session in list(sessions)[:3])
     many = output.counted(len(sessions), "session")
-    return f"the hub has other figures for {many} ({some}): `localops sync --verify` finds the rows"
+    return f"the hub has other totals for {many} ({some}): `localops sync --verify` finds the rows"

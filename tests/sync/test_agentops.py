@@ -694,13 +694,13 @@ def test_an_event_on_which_the_service_fails_is_found(service: Service, url: str
 @pytest.mark.parametrize(
     ("key", "said"),
     [
-        (None, "without the key"),
+        (None, "needs the key"),
         ("lo_not_a_uuid", "UUID"),
         ("22222222-2222-4222-8222-222222222222", "does not accept the key"),
     ],
 )
 def test_a_key_that_cannot_be_right_is_for_a_person(url: str, key: str | None, said: str) -> None:
-    """Nothing is sent, and the sentence says what is wrong, without the key."""
+    """Nothing is sent, and the sentence says what is wrong, needs the key."""
     record(1)
     with Worker(url, key=key) as worker:
         for ask in (worker.sink.check, worker.run):

@@ -237,7 +237,7 @@ def test_rows_are_handed_on_only_where_that_hub_is_known(home: str, tmp_path: Pa
         check=False,
         timeout=60,
     )
-    assert (done.returncode, "nothing was taken in" in done.stderr) == (2, True), done.stderr
+    assert (done.returncode, "nothing was imported" in done.stderr) == (2, True), done.stderr
     assert not os.path.exists(os.path.join(there, "default", "journal.db"))
     remotes.save(config.project_folder(there, "default"), {"hub": Remote("hub", "http://h", key_file="/nowhere")})
     with pytest.raises(ConfigError, match="cannot be read: /nowhere"):
@@ -259,7 +259,7 @@ def test_any_damage_is_called_so(home: str, tmp_path: Path) -> None:
             bundle_file.unpack(there, str(path))
     assert _identities(there) <= _identities(home)
     path.write_bytes(b"PK\x03\x04")
-    with pytest.raises(BundleError, match="nothing new was taken in"):
+    with pytest.raises(BundleError, match="nothing new was imported"):
         bundle_file.unpack(there, str(path))
     for text in ("[" * 100_000, "import localops\n"):
         path.write_text(text)

@@ -16,7 +16,7 @@ import apsw
 import pytest
 
 from localops import cli, output
-from localops_sync.cli.sync import _Wanted
+from localops_sync.cli.sync import _Request
 from tests.server.hubs import RealHub, hub
 from tests.sync.chaos import Authority, Chaos, Exchange, closed_port
 from tests.sync.homes import Sender, identities
@@ -129,8 +129,8 @@ def test_what_cannot_be_a_remote_is_said_when_it_is_added(sender: Sender, name: 
     [
         (["--ca", "/nowhere/ca.pem"], "/nowhere/ca.pem: No such file"),
         (["--ca", __file__], "it holds no certificate"),
-        (["--kind", "otlp", "--option", "protocol=grpc"], "it is one of protobuf, json"),
-        (["--kind", "otlp", "--option", "speed=9"], "no option 'speed'"),
+        (["--kind", "otlp", "--option", "protocol=grpc"], "expected one of protobuf, json"),
+        (["--kind", "otlp", "--option", "speed=9"], "unknown option 'speed'"),
         (["--kind", "otlp", "--option", "header=x"], ""),
         (["--kind", "otlp", "--option", "auth=agentops", "--option", "header=x"], "goes with auth=bearer"),
         (["--kind", "agentops", "--option", "speed=9"], "has no options: speed"),
@@ -207,7 +207,7 @@ def test_a_home_that_can_only_be_read_is_said(sender: Sender) -> None:
     ro = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0"'
     assert _mounted(sender, ro, "remote", "test", "hub").returncode == 0
     done = _mounted(sender, ro, "remote", "remove", "hub", "--yes")
-    assert (done.returncode, done.stderr) == (2, f"localops: {sender.folder} can only be read: hub is still there\n")
+    assert (done.returncode, done.stderr) == (2, f"localops: {sender.folder} cannot be written: hub was not removed\n")
     done = _mounted(sender, ro, "remote", "move", "hub", "http://127.0.0.1:9")
     assert (done.returncode, done.stderr) == (1, f"localops: {sender.folder}/remotes.json: Read-only file system\n")
 
@@ -376,7 +376,7 @@ def test_watching_speaks_once_a_day_too(sender: Sender) -> None:
     _a_day_ago(_misplaced(sender) / "remotes.json")
     given = dict.fromkeys(("project", "remote", "ident", "max_seconds", "max_rows", "max_bytes", "bwlimit"))
     flags = {"as_json": False, "quiet": True, "dry_run": False, "verify": False, "ended_only": False}
-    wanted = _Wanted({**given, **flags, "home": sender.home, "watch": 1.0, "wait": 0.0})
+    wanted = _Request({**given, **flags, "home": sender.home, "watch": 1.0, "wait": 0.0})
     spoke = [[wanted.warns_of(outcome) for outcome in wanted.outcomes()] for _ in range(3)]
     assert spoke == [[True], [False], [False]]
 

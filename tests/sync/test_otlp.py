@@ -607,7 +607,10 @@ _JSON = st.recursive(
 def test_any_prompt_and_completion_can_be_said(value: Any) -> None:
     """Programs give messages in every form there is; whatever JSON it was, it becomes attributes."""
     for names in (otlp_semconv.GenAI(), otlp_semconv.AgentOps()):
-        found = {**names.prompt(otlp_messages.asked(value)), **names.completion(otlp_messages.answered(value))}
+        found = {
+            **names.prompt(otlp_messages.prompt_messages(value)),
+            **names.completion(otlp_messages.completion_messages(value)),
+        }
         assert all(isinstance(text, str | list) for text in found.values())
         for name in ("gen_ai.input.messages", "gen_ai.output.messages"):
             _check_messages(json.loads(str(found.get(name, "[]"))))
@@ -853,7 +856,7 @@ _PROMPTS: dict[str, tuple[Any, list[tuple[str, list[dict[str, Any]]]]]] = {
 def test_prompts_of_every_maker_become_parts(form: str) -> None:
     """Gemini's parts, Anthropic's blocks, OpenAI's and Bedrock's forms are the parts of the conventions."""
     prompt, expected = _PROMPTS[form]
-    found = otlp_semconv.GenAI().prompt(otlp_messages.asked(prompt))
+    found = otlp_semconv.GenAI().prompt(otlp_messages.prompt_messages(prompt))
     messages = json.loads(str(found.get("gen_ai.input.messages", "[]")))
     assert [(message["role"], message["parts"]) for message in messages] == expected
     _check_messages(messages, strictly=True)
@@ -917,7 +920,7 @@ _COMPLETIONS: dict[str, tuple[Any, list[dict[str, Any]], list[str] | None]] = {
 def test_completions_of_every_maker_become_parts(form: str) -> None:
     """An answer is one message, whatever it came in, and says why it ended in the conventions' words."""
     completion, expected, reasons = _COMPLETIONS[form]
-    found = otlp_semconv.GenAI().completion(otlp_messages.answered(completion))
+    found = otlp_semconv.GenAI().completion(otlp_messages.completion_messages(completion))
     [message] = json.loads(str(found["gen_ai.output.messages"]))
     assert (message["role"], message["parts"]) == ("assistant", expected)
     assert message["finish_reason"] in ("stop", "length", "unknown")
@@ -982,7 +985,7 @@ def test_the_page_has_every_name(names: type[otlp_semconv.GenAI | otlp_semconv.A
     """What a user can meet in a back end, or give as an option, is on the page about it; so is the version."""
     page = (Path(localops.__file__).parent / "docs" / "otlp.md").read_text()
     shapes = (*otlp_semconv.SHAPES.values(), otlp_semconv.CREATED)
-    told = {name for shape in shapes for name in (shape.operation, shape.title, shape.given, shape.gave) if name}
+    told = {name for shape in shapes for name in (shape.operation, shape.title, shape.input, shape.output) if name}
     values = {value for choices in OPTIONS.values() for value in choices}
     told |= {*names.usage.values(), names.provider, *names.agent, *OPTIONS, *values, *otlp_semconv.SHAPES}
     assert {name for name in told if f"`{name}`" not in page} == set()
@@ -1482,9 +1485,9 @@ def test_remote_test_does_not_hide_a_refusal(collector: Collector, takes_spans: 
     no: Answer = (422, "application/json", b'{"detail":"x-experiment-id is required"}')
     collector.answer = lambda path, headers, body: TAKEN if takes_spans and _is_check(headers, body) else no
     with Sending(collector) as sending:
-        findings = {each.step: each for each in remote_test.look(sending.remote, sending.reader, sending.folder)}
+        findings = {each.step: each for each in remote_test.run(sending.remote, sending.reader, sending.folder)}
     assert findings["key"].ok is ok
-    assert ("x-experiment-id is required" in findings["key"].said) is not ok
+    assert ("x-experiment-id is required" in findings["key"].message) is not ok
     assert [span.name for span in collector.spans()] == ["localops check"]
 
 

@@ -41,9 +41,9 @@ def test_a_line_that_loses_large_requests_is_found(before: tuple[Chaos, Sender],
     way, sender = before
     way.always(_swallowed(then))
     with Reader(sender.journal) as reader:
-        *_, key, _, _, size = remote_test.look(sender.remote, reader, sender.folder, patience=0.5)
+        *_, key, _, _, size = remote_test.run(sender.remote, reader, sender.folder, patience=0.5)
     assert (key.step, key.ok, size.step, size.ok) == ("key", True, "size", ok)
-    assert ("MTU" in size.said) is not ok
+    assert ("MTU" in size.message) is not ok
 
 
 def _on_post(then: Behaviour) -> Behaviour:
@@ -65,8 +65,8 @@ def test_what_stops_each_post_is_found(before: tuple[Chaos, Sender], then: Behav
     way, sender = before
     way.always(_on_post(then))
     with Reader(sender.journal) as reader:
-        *_, last = remote_test.look(sender.remote, reader, sender.folder)
-    assert (last.step, last.ok, last.act, said in last.said) == ("sending", False, act, True), last
+        *_, last = remote_test.run(sender.remote, reader, sender.folder)
+    assert (last.step, last.ok, last.act, said in last.message) == ("sending", False, act, True), last
 
 
 def test_a_proxy_that_takes_small_bodies_only_is_found(before: tuple[Chaos, Sender]) -> None:
@@ -78,12 +78,12 @@ def test_a_proxy_that_takes_small_bodies_only_is_found(before: tuple[Chaos, Send
 
     way.always(behave)
     with Reader(sender.journal) as reader:
-        *_, sending, size = remote_test.look(sender.remote, reader, sender.folder)
+        *_, sending, size = remote_test.run(sender.remote, reader, sender.folder)
         assert (sending.step, sending.ok, size.step, size.ok, size.act) == ("sending", True, "size", False, True)
-        assert "client_max_body_size" in size.said
+        assert "client_max_body_size" in size.message
         way.always(chaos.passed)
-        *_, size = remote_test.look(sender.remote, reader, sender.folder)
-    assert (size.ok, "128 kB gets through" in size.said) == (True, True)
+        *_, size = remote_test.run(sender.remote, reader, sender.folder)
+    assert (size.ok, "128 kB gets through" in size.message) == (True, True)
 
 
 def test_trouble_of_the_hub_itself_is_shown(before: tuple[Chaos, Sender]) -> None:
@@ -96,6 +96,6 @@ def test_trouble_of_the_hub_itself_is_shown(before: tuple[Chaos, Sender]) -> Non
 
     way.always(behave)
     with Reader(sender.journal) as reader:
-        *_, last = remote_test.look(sender.remote, reader, sender.folder)
+        *_, last = remote_test.run(sender.remote, reader, sender.folder)
     assert (last.step, last.ok, last.act) == ("health", False, False)
-    assert "the disk is full" in last.said
+    assert "the disk is full" in last.message

@@ -189,7 +189,7 @@ def test_the_check_says_who_is_there(place: Place) -> None:
     from localops_sync import remote_test
 
     ledger = _ledger()
-    findings = list(remote_test.look(place.remote, ledger.reader, ledger.folder))
+    findings = list(remote_test.run(place.remote, ledger.reader, ledger.folder))
     assert [finding.step for finding in findings][:2] == ["name", "connection"]
     assert all(finding.ok for finding in findings)
     assert place.arrived() == []

@@ -446,7 +446,7 @@ def test_silence(server: Chaos, call: Call) -> None:
     found = trouble(call(server.url, silence=LATE))
     assert isinstance(found, Offline)
     assert not found.answered
-    assert "said nothing more" in str(found)
+    assert "sent no answer" in str(found)
 
 
 _DRIPS = [

@@ -1,4 +1,4 @@
-"""`localops bundle`: rows in one file, to be carried to where there is a network."""
+"""`localops bundle`: writes rows to one file, for a machine without a network."""
 
 from __future__ import annotations
 
@@ -41,17 +41,17 @@ def bundle(
     rows as delivered. Exit code 3: files that rows name are missing or damaged here; the rest is in the bundle.
     """
     if remote is not None and idents:
-        raise click.UsageError("--remote or --session: a bundle is for one or for the other")
+        raise click.UsageError("--remote and --session exclude each other: give one of them")
     if os.path.exists(path) and not force:
-        raise ConfigError(f"{path} exists: choose another name, or --force")
+        raise ConfigError(f"{path} exists: choose another name, or use --force")
     top, only = common.place(home, project)
     parts = bundle_file.pack(top, list(_shares(top, only, remote, idents)), path)
     if as_json:
-        told = [
+        payload = [
             {"project": part.project, "rows": part.rows, "blobs": part.blobs, "blobs_lacking": part.lacking}
             for part in parts
         ]
-        common.print_json({"file": os.path.abspath(path), "bytes": os.path.getsize(path), "parts": told})
+        common.print_json({"file": os.path.abspath(path), "bytes": os.path.getsize(path), "parts": payload})
     else:
         _say(parts, path)
     raise click.exceptions.Exit(exit_codes.PARKED if any(part.lacking for part in parts) else exit_codes.DONE)
@@ -64,7 +64,7 @@ def _say(parts: list[bundle_file.Part], path: str) -> None:
             files = output.counted(part.lacking, "file")
             output.say(
                 f"{files} that rows of {part.project} name are missing or damaged here, and not in the bundle: a hub "
-                "that has them not does not sign for those rows, and they stay unsent"
+                "without them does not sign for those rows, and they stay unsent"
             )
     output.say(f"wrote {path} ({common.bytes_text(os.path.getsize(path))}); take it in with: localops import {path}")
 
@@ -72,15 +72,15 @@ def _say(parts: list[bundle_file.Part], path: str) -> None:
 def _shares(top: str, only: str | None, remote: str | None, idents: tuple[str, ...]) -> Iterator[bundle_file.Share]:
     with Home(top, only) as opened:
         if idents:
-            found: dict[str, list[bytes]] = {}
+            sessions_of: dict[str, list[bytes]] = {}
             for ident in idents:
-                where, session = opened.find(ident)
-                found.setdefault(where.name, []).append(session)
-            yield from (bundle_file.Share(name, sessions=tuple(sessions)) for name, sessions in found.items())
+                owner, session = opened.find(ident)
+                sessions_of.setdefault(owner.name, []).append(session)
+            yield from (bundle_file.Share(name, sessions=tuple(sessions)) for name, sessions in sessions_of.items())
             return
-        names = [each.name for each in opened.projects]
+        names = [project.name for project in opened.projects]
     chosen = [name for name in names if remote is None or remote in remotes.load(config.project_folder(top, name))]
     if not chosen:
-        what = "nothing recorded" if remote is None else f"no project that has a remote {remote!r}"
+        what = "nothing recorded" if remote is None else f"no project with a remote {remote!r}"
         raise ConfigError(f"there is {what} in {top}")
     yield from (bundle_file.Share(name, remote) for name in chosen)

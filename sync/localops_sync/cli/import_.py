@@ -1,4 +1,4 @@
-"""`localops import`: a bundle that was carried here, or the receipts that come back for one."""
+"""`localops import`: takes in a bundle, or the receipts for one."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 @click.argument("path", metavar="FILE")
 @click.option("--receipts", "receipts_path", metavar="FILE", help="Where to write receipts [default: FILE.receipts].")
 @click.option("--key-file", metavar="FILE", help="Sign the receipts with the API key in this file.")
-@click.option("--deliver", metavar="REMOTE", help="Hand the rows on to this hub, and write its own receipts.")
+@click.option("--deliver", metavar="REMOTE", help="Send the rows on to this hub, and write its own receipts.")
 @click.option("--remote", metavar="NAME", help="Of receipts: the remote that has the rows now.")
-@click.option("--unverified", is_flag=True, help="Take receipts that nobody signed.")
+@click.option("--unverified", is_flag=True, help="Accept unsigned receipts.")
 @common.place_options
 @common.json_option
 def import_(
@@ -44,20 +44,20 @@ def import_(
     Rows go into the project they come from (or --project), and from there to its remotes with the next sync.
     Receipts are written beside FILE. With --deliver they are the hub's, and mark the rows as delivered where they
     come from. Without it they are this machine's, signed with the key of --key-file or LOCALOPS_API_KEY. Receipts of a
-    machine that is no hub mark nothing as delivered.
+    machine that is not a hub mark nothing as delivered.
     """
     if not os.path.isfile(path):
-        raise NotFound(f"{path} is no file" if os.path.exists(path) else f"there is no file {path}")
+        raise NotFound(f"{path} is not a file" if os.path.exists(path) else f"there is no file {path}")
     top, only = common.place(home, project)
     if bundle_file.is_bundle(path):
         if deliver is not None:
             _check(top, path, deliver, only)
         parts = bundle_file.unpack(top, path, project=only, key=_key(key_file))
-        own = [] if deliver is None else _handed_on(top, path, deliver, only)
+        own = [] if deliver is None else _deliver(top, path, deliver, only)
         _bundle(parts, own, receipts_path or f"{path}.receipts", as_json)
     else:
-        found = bundle_file.take_receipts(top, path, project=only, remote=remote, unverified=unverified)
-        _receipts(found, as_json)
+        signed = bundle_file.take_receipts(top, path, project=only, remote=remote, unverified=unverified)
+        _receipts(signed, as_json)
 
 
 def _key(key_file: str | None) -> str | None:
@@ -76,14 +76,16 @@ def _check(home: str, path: str, remote: str, project: str | None) -> None:
     relay.check(home, path, remote, project=project)
 
 
-def _handed_on(home: str, path: str, remote: str, project: str | None) -> list[Part]:
-    """What the hub took of the bundle; a command that ends here has taken the rows in all the same."""
+def _deliver(home: str, path: str, remote: str, project: str | None) -> list[Part]:
+    """Return what the hub took of the bundle; exit when it cannot be reached, with the rows taken in here."""
     from localops_sync import relay  # requests takes as long to load as everything else together
 
     try:
         return relay.deliver(home, path, remote, project=project)
     except Trouble as error:
-        output.say(f"the rows are here, and {remote} has not signed for them: {error}; do the same again later")
+        output.say(
+            f"the rows are here, and {remote} has not signed for them: {error}; run the same command again later"
+        )
         raise click.exceptions.Exit(exit_codes.OFFLINE if isinstance(error, Offline) else exit_codes.ACT) from error
 
 
@@ -91,10 +93,10 @@ def _bundle(parts: list[Part], own: list[Part], receipts_path: str, as_json: boo
     count = bundle_file.write_receipts(own or parts, receipts_path)
     refused = [(part.project, seq, why) for part in [*parts, *own] for seq, why in part.refused.items()]
     if as_json:
-        told = [_facts(part) for part in parts]
+        parts_json = [_facts(part) for part in parts]
         signed = all(each.get("hmac") for part in own or parts for each in part.receipts)
         holder = "copy" if any("holder" in each for part in own or parts for each in part.receipts) else "hub"
-        facts = {"parts": told, "receipts": os.path.abspath(receipts_path), "signed": signed, "holder": holder}
+        facts = {"parts": parts_json, "receipts": os.path.abspath(receipts_path), "signed": signed, "holder": holder}
         common.print_json({**facts, "delivered": sum(part.rows for part in own)})
     else:
         _say(parts, own, count, receipts_path)
@@ -122,7 +124,7 @@ def _say(parts: list[Part], own: list[Part], count: int, receipts_path: str) -> 
         )
         if part.without_key:
             output.say(
-                f"no key of this hub leads to project {part.project}: `localops hub key create --project` makes one, "
+                f"this hub has no key for project {part.project}: create one with `localops hub key create --project`, "
                 "or import again with --project and the project of a key"
             )
     for part in own:
@@ -130,8 +132,8 @@ def _say(parts: list[Part], own: list[Part], count: int, receipts_path: str) -> 
     receipts = output.counted(count, "receipt")
     if any("holder" in each for part in own or parts for each in part.receipts):
         output.say(
-            f"wrote {receipts} to {receipts_path}, for a copy: where the rows come from they stay unsent; the hub's "
-            "own receipts mark them as delivered there, and `localops import FILE --deliver REMOTE` writes those"
+            f"wrote {receipts} to {receipts_path}, for a copy: where the rows come from they stay unsent; only the "
+            "hub's own receipts mark them as delivered there, and `localops import FILE --deliver REMOTE` writes those"
         )
         return
     hint = ""
@@ -140,13 +142,13 @@ def _say(parts: list[Part], own: list[Part], count: int, receipts_path: str) -> 
     output.say(f"wrote {receipts} to {receipts_path}{hint}; bring it back and import it there")
 
 
-def _receipts(found: list[Signed], as_json: bool) -> None:
-    refused = [why for each in found for why in each.refused]
+def _receipts(results: list[Signed], as_json: bool) -> None:
+    refused = [why for signed in results for why in signed.refused]
     if as_json:
-        common.print_json({"receipts": [vars(each) for each in found]})
+        common.print_json({"receipts": [vars(signed) for signed in results]})
     else:
-        for each in found:
-            print(f"{each.project} → {each.remote}  {output.counted(each.rows, 'row is', 'rows are')} delivered")
+        for signed in results:
+            print(f"{signed.project} → {signed.remote}  {output.counted(signed.rows, 'row is', 'rows are')} delivered")
         for why in dict.fromkeys(refused):
             output.say(f"{output.counted(refused.count(why), 'receipt does', 'receipts do')} not count: {why}")
     raise click.exceptions.Exit(exit_codes.PARKED if refused else exit_codes.DONE)

@@ -1,4 +1,4 @@
-"""`localops parked`: rows that a remote does not take, and what to do about them."""
+"""`localops parked`: lists, retries and drops rows that a remote does not take."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @click.group(cls=common.Group)
 def parked() -> None:
-    """Look at rows that a remote refused; they are kept here, and hold up nothing."""
+    """List, retry and drop rows that a remote refused; they are kept here, and do not hold up others."""
 
 
 def _remote_option(command: Any) -> Any:
@@ -37,12 +37,12 @@ def _remote_option(command: Any) -> Any:
 @common.place_options
 @common.json_option
 def list_parked(remote: str | None, home: str | None, project: str | None, as_json: bool) -> None:
-    """List them, each with what the remote said."""
+    """List parked rows, each with the remote's reason."""
     with Home(*common.place(home, project)) as opened:
-        found = [(each.name, row) for each in opened.projects for row in delivery.parked(each.reader, remote)]
+        parked_rows = [(each.name, row) for each in opened.projects for row in delivery.parked(each.reader, remote)]
     if as_json:
-        common.print_json({"parked": [_facts(name, row) for name, row in found]})
-    elif found:
+        common.print_json({"parked": [_facts(name, row) for name, row in parked_rows]})
+    elif parked_rows:
         now = clock.now_ns()
         lines = [
             (
@@ -54,7 +54,7 @@ def list_parked(remote: str | None, home: str | None, project: str | None, as_js
                 output.ago(now - row.at_ns),
                 row.reason,
             )
-            for name, row in found
+            for name, row in parked_rows
         ]
         headers = ("project", "remote", "row", "what", "", "when", "why")
         common.print_table(lines, headers, align="llr", soft=("why", "what"), spare=("when", "project"))
@@ -110,11 +110,11 @@ def _show(project: Project, row: Parked, as_json: bool) -> None:
 @_remote_option
 @common.place_options
 def retry(seqs: tuple[int, ...], remote: str | None, home: str | None, project: str | None) -> None:
-    """Send them again with the next sync: all, or the ROWs named."""
+    """Send parked rows again with the next sync: all, or the given ROWs."""
     count = sum(_unpark(home, project, remote, seqs, drop=False))
-    _some(count, seqs)
-    rows_go = output.counted(count, "row goes", "rows go")
-    output.say(f"{rows_go} again with the next `localops sync`" if count else "no row is parked")
+    _check_count(count, seqs)
+    are_sent = output.counted(count, "row is sent", "rows are sent")
+    output.say(f"{are_sent} again with the next `localops sync`" if count else "no row is parked")
 
 
 @parked.command()
@@ -122,13 +122,13 @@ def retry(seqs: tuple[int, ...], remote: str | None, home: str | None, project: 
 @_remote_option
 @common.place_options
 def drop(seqs: tuple[int, ...], remote: str | None, home: str | None, project: str | None) -> None:
-    """Never send the ROWs: they stay here, and the remote does without them."""
+    """Never send the ROWs: they stay here, and the remote will not have them."""
     count = sum(_unpark(home, project, remote, seqs, drop=True))
-    _some(count, seqs)
-    output.say(f"{count} {'row' if count == 1 else 'rows'} will not be sent; the journal keeps what it has")
+    _check_count(count, seqs)
+    output.say(f"{output.counted(count, 'row')} will not be sent; the journal keeps all rows")
 
 
-def _some(count: int, seqs: tuple[int, ...]) -> None:
+def _check_count(count: int, seqs: tuple[int, ...]) -> None:
     if seqs and not count:
         named = ", ".join(map(str, seqs))
         raise NotFound(f"no parked row has the number {named}: `localops parked list` shows what there is")
@@ -139,15 +139,15 @@ def _unpark(
 ) -> Iterator[int]:
     top, only = common.place(home, project)
     with Home(top, only) as opened:
-        found = {
+        places = {
             (each.name, row.remote)
             for each in opened.projects
             for row in delivery.parked(each.reader, remote)
             if row.seq in seqs
         }
-        if len(found) > 1:
-            places = ", ".join(f"{name} → {there}" for name, there in sorted(found))
-            raise ConfigError(f"rows of those numbers are parked in {places}: say which with --project and --remote")
+        if len(places) > 1:
+            places_text = ", ".join(f"{name} → {there}" for name, there in sorted(places))
+            raise ConfigError(f"rows of those numbers are parked in {places_text}: choose with --project and --remote")
         for each in opened.projects:
             journal = Journal(config.project_folder(top, each.name), gather=True)
             try:

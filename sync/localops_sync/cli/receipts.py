@@ -1,4 +1,4 @@
-"""`localops receipts`: what remotes signed for."""
+"""`localops receipts`: lists what remotes signed for."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 def receipts(remote: str | None, limit: int, home: str | None, project: str | None, as_json: bool) -> None:
     """List what remotes signed for: which rows, when, and whether the signature is theirs."""
     with Home(*common.place(home, project)) as opened:
-        found = [facts for each in opened.projects for facts in _of(each, remote, limit)]
+        shown = [facts for each in opened.projects for facts in _of(each, remote, limit)]
     if as_json:
-        common.print_json({"receipts": found})
-    elif found:
+        common.print_json({"receipts": shown})
+    elif shown:
         now = clock.now_ns()
         lines = [
             (
@@ -42,7 +42,7 @@ def receipts(remote: str | None, limit: int, home: str | None, project: str | No
                 facts["signature"],
                 facts["receipt"]["digest"][:16],
             )
-            for facts in found
+            for facts in shown
         ]
         headers = ("project", "remote", "when", "rows", "of the journal", "signature", "digest")
         common.print_table(lines, headers, align="lllr", soft=("of the journal",), spare=("digest", "project"))
@@ -51,7 +51,7 @@ def receipts(remote: str | None, limit: int, home: str | None, project: str | No
 
 
 def _of(project: Project, remote: str | None, limit: int) -> list[dict[str, Any]]:
-    found = project.reader.ask(delivery.statement("receipts"), {"remote": remote, "many": limit})
+    signed_for = project.reader.ask(delivery.statement("receipts"), {"remote": remote, "many": limit})
     keys = _keys(project.folder)
     return [
         {
@@ -60,17 +60,17 @@ def _of(project: Project, remote: str | None, limit: int) -> list[dict[str, Any]
             "at": events.iso(at),
             "at_ns": at,
             "rows": count,
-            "receipt": (told := encode.loads(body)),
-            "signature": _signature(told, keys.get(name), delivery.Ledger(project.reader, project.folder, name)),
+            "receipt": (receipt := encode.loads(body)),
+            "signature": _signature(receipt, keys.get(name), delivery.Ledger(project.reader, project.folder, name)),
         }
-        for _, name, at, count, body in found
+        for _, name, at, count, body in signed_for
     ]
 
 
 def _keys(folder: str) -> dict[str, str | None]:
-    """The keys that can be found; where none can, signatures stay unchecked."""
+    """Return the keys that can be read; without a key, signatures stay unchecked."""
     try:
-        return {name: _key(each) for name, each in remotes.load(folder).items()}
+        return {name: _key(remote) for name, remote in remotes.load(folder).items()}
     except ConfigError as error:
         output.say(str(error))
         return {}
@@ -83,12 +83,13 @@ def _key(remote: remotes.Remote) -> str | None:
         return None
 
 
-def _signature(told: dict[str, Any], key: str | None, ledger: delivery.Ledger) -> str:
-    if not told.get("hmac"):
+def _signature(receipt: dict[str, Any], key: str | None, ledger: delivery.Ledger) -> str:
+    if not receipt.get("hmac"):
         return "unsigned"
     if key is None:
         return "unchecked"
-    if bundle.is_signed(told, key):
+    if bundle.is_signed(receipt, key):
         return "good"
-    hub = (ledger.contact().peer or "").partition("/")[0]  # a pass keeps only what was signed under its key
-    return "by an older key" if hub and told.get("by") == hub else "not by this key"
+    # A pass keeps only receipts that were signed with the key it had, so this one was good under an earlier key.
+    hub = (ledger.contact().peer or "").partition("/")[0]
+    return "by an older key" if hub and receipt.get("by") == hub else "not by this key"

@@ -1,4 +1,4 @@
-"""`localops remote`: where a project's rows may go."""
+"""`localops remote`: adds, lists, tests and removes the remotes of a project."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def _key_options(command: Any) -> Any:
-    """--key, --key-env and --key-file: where the key is."""
+    """Add --key, --key-env and --key-file, which say where the key is."""
     options = (
         click.option("--key-file", metavar="FILE", help="The file that holds the key."),
         click.option("--key-env", metavar="VARIABLE", help="The environment variable that holds the key."),
@@ -46,7 +46,7 @@ def _ca_option(command: Any) -> Any:
 def remote() -> None:
     """Add, list, test and remove the places that rows are sent to.
 
-    A remote belongs to one project. Nothing is ever sent anywhere else.
+    A remote belongs to one project. Rows are never sent anywhere else.
     """
 
 
@@ -76,22 +76,22 @@ def add(name: str, url: str, home: str | None, project: str | None, **given: Any
             f"there is a remote {name!r} already ({known[name].url}): choose another name, "
             "or change this one with `localops remote move` and `localops remote key`"
         )
-    made = _made(name, url, given)
-    remotes.check_headers(made)
-    remotes.save(folder, {**known, name: made})
+    added = _new_remote(name, url, given)
+    remotes.check_headers(added)
+    remotes.save(folder, {**known, name: added})
     output.say(f"added {name} for project {os.path.basename(folder)}; try it: localops remote test {name}")
-    _tell_who_can_read(made)
-    _tell_where_rows_go(folder)
-    if made.kind == "hub" and url.startswith("http://") and not _is_loopback(url):
+    _warn_of_readable_key(added)
+    _warn_of_other_projects(folder)
+    if added.kind == "hub" and url.startswith("http://") and not _is_loopback(url):
         output.say("http:// sends the key and every row in the clear: use https:// where others can listen")
 
 
-def _tell_who_can_read(made: Remote) -> None:
-    if made.key_file is not None and (mode := host.open_to_others(made.key_file)) is not None:
-        output.say(f"others can use {made.key_file} (its mode is {mode:04o}): chmod 600 {made.key_file}")
+def _warn_of_readable_key(added: Remote) -> None:
+    if added.key_file is not None and (mode := host.open_to_others(added.key_file)) is not None:
+        output.say(f"others can use {added.key_file} (its mode is {mode:04o}): chmod 600 {added.key_file}")
 
 
-def _tell_where_rows_go(folder: str) -> None:
+def _warn_of_other_projects(folder: str) -> None:
     """Warn when rows are recorded into another project than the one whose remote was added."""
     home, project = os.path.split(folder)
     lacking, empty = sent_nowhere(home, config.projects(home))
@@ -101,40 +101,40 @@ def _tell_where_rows_go(folder: str) -> None:
         output.say(f"project {name} has no remote: its rows are sent nowhere (add one with --project {name})")
 
 
-def _made(name: str, url: str, given: dict[str, Any]) -> Remote:
-    config.check_project(name, "remote")  # the same letters are good for both
+def _new_remote(name: str, url: str, given: dict[str, Any]) -> Remote:
+    config.check_project(name, "remote")  # the same characters are allowed in both names
     given |= _key(given)
-    made = remotes.Remote(name, remotes.check_url(url), **{**given, **_pairs(given), "ca": _whole(given["ca"])})
-    sinks.check_options(made)
-    remotes.check_authority(made)
-    if made.kind in ("hub", "agentops") and made.key is made.key_env is made.key_file is None:
-        raise ConfigError(f"a remote of kind {made.kind} needs a key: --key, --key-env or --key-file")
-    return made
+    remote = remotes.Remote(name, remotes.check_url(url), **{**given, **_pairs(given), "ca": _absolute(given["ca"])})
+    sinks.check_options(remote)
+    remotes.check_authority(remote)
+    if remote.kind in ("hub", "agentops") and remote.key is remote.key_env is remote.key_file is None:
+        raise ConfigError(f"a remote of kind {remote.kind} needs a key: --key, --key-env or --key-file")
+    return remote
 
 
 def _key(given: dict[str, Any]) -> dict[str, str | None]:
-    """Where the key is, in one of three ways; a file by its whole path."""
-    found = {where: given[where] for where in ("key", "key_env", "key_file")}
-    if sum(value is not None for value in found.values()) > 1:
-        raise ConfigError("one of --key, --key-env and --key-file is enough")
-    if found["key"] == "-":
-        found["key"] = sys.stdin.readline().strip()
-    return {**found, "key_file": _whole(found["key_file"])}
+    """Return where the key is, in one of three ways; a file by its absolute path."""
+    source = {option: given[option] for option in ("key", "key_env", "key_file")}
+    if sum(value is not None for value in source.values()) > 1:
+        raise ConfigError("--key, --key-env and --key-file exclude each other: give one of them")
+    if source["key"] == "-":
+        source["key"] = sys.stdin.readline().strip()
+    return {**source, "key_file": _absolute(source["key_file"])}
 
 
-def _whole(path: str | None) -> str | None:
-    """The whole path of a file: cron runs elsewhere."""
+def _absolute(path: str | None) -> str | None:
+    """Return the absolute path of a file, as cron runs in another folder."""
     return None if path is None else os.path.abspath(os.path.expanduser(path))
 
 
 def _pairs(given: dict[str, Any]) -> dict[str, dict[str, str]]:
-    found: dict[str, dict[str, str]] = {}
-    for what in ("headers", "options"):
-        split = [pair.partition("=") for pair in given[what]]
+    pairs: dict[str, dict[str, str]] = {}
+    for kind in ("headers", "options"):
+        split = [pair.partition("=") for pair in given[kind]]
         if wrong := next((name for name, equals, _ in split if not equals or not name), None):
-            raise ConfigError(f"{wrong!r} is no NAME=VALUE")
-        found[what] = {name: value for name, _, value in split}
-    return found
+            raise ConfigError(f"invalid --{kind.removesuffix('s')} {wrong!r}: expected NAME=VALUE")
+        pairs[kind] = {name: value for name, _, value in split}
+    return pairs
 
 
 @remote.command("list")
@@ -142,12 +142,12 @@ def _pairs(given: dict[str, Any]) -> dict[str, dict[str, str]]:
 @common.json_option
 def list_remotes(home: str | None, project: str | None, as_json: bool) -> None:
     """List the remotes of every project, without their keys."""
-    top, found, unreadable = _all(home, project)
+    top, listed, unreadable = _all(home, project)
     if as_json:
-        told = [_facts(name, each) for name, each in found]
-        common.print_json({"home": top, "remotes": told, "unreadable": unreadable})
-    elif found:
-        lines = [(name, each.name, each.kind, each.url, _where_the_key_is(each), _extras(each)) for name, each in found]
+        facts = [_facts(name, each) for name, each in listed]
+        common.print_json({"home": top, "remotes": facts, "unreadable": unreadable})
+    elif listed:
+        lines = [(name, each.name, each.kind, each.url, _key_source(each), _extras(each)) for name, each in listed]
         common.print_table(lines, ("project", "remote", "kind", "url", "key", ""), soft=("url", "project"))
     elif not unreadable:
         output.say(f"no remotes in {top}: add one with `localops remote add NAME URL`")
@@ -157,16 +157,16 @@ def list_remotes(home: str | None, project: str | None, as_json: bool) -> None:
 
 
 def _all(home: str | None, project: str | None) -> tuple[str, list[tuple[str, Remote]], list[str]]:
-    """The home, the remotes of its projects, and what is wrong with the files that cannot be read."""
+    """Return the home, the remotes of its projects, and the errors of the files that cannot be read."""
     top, names = common.chosen_projects(home, project)
-    found: list[tuple[str, Remote]] = []
+    listed: list[tuple[str, Remote]] = []
     unreadable = []
     for name in names:
         try:
-            found += [(name, each) for each in remotes.load(config.project_folder(top, name)).values()]
-        except ConfigError as error:  # one project's does not stop the others
+            listed += [(name, each) for each in remotes.load(config.project_folder(top, name)).values()]
+        except ConfigError as error:  # the error of one project does not stop the others
             unreadable.append(str(error))
-    return top, found, unreadable
+    return top, listed, unreadable
 
 
 def _facts(project: str, each: Remote) -> dict[str, Any]:
@@ -175,7 +175,7 @@ def _facts(project: str, each: Remote) -> dict[str, Any]:
         "name": each.name,
         "kind": each.kind,
         "url": each.url,
-        "key": _where_the_key_is(each),
+        "key": _key_source(each),
         "metadata_only": each.metadata_only,
         "ca": each.ca,
         "headers": sorted(each.headers),
@@ -183,7 +183,7 @@ def _facts(project: str, each: Remote) -> dict[str, Any]:
     }
 
 
-def _where_the_key_is(each: Remote) -> str:
+def _key_source(each: Remote) -> str:
     if each.key_env:
         return f"${each.key_env}"
     return each.key_file or ("stored" if each.key else "none")
@@ -205,26 +205,28 @@ def test(name: str, home: str | None, project: str | None, as_json: bool) -> Non
     """
     from localops_sync import remote_test
 
-    folder, found = _find(home, project, name)
+    folder, tested = _find(home, project, name)
     good = True
     findings = []
     with _reading(folder) as reader:
-        for finding in remote_test.look(found, reader, folder):
+        for finding in remote_test.run(tested, reader, folder):
             findings.append(finding)
             good &= finding.ok
             if not as_json:
                 mark = common.styled("ok ", "green") if finding.ok else common.styled("no ", "red")
-                print(f"{mark} {finding.step.ljust(11)} {output.clean(finding.said)}")
+                print(f"{mark} {finding.step.ljust(11)} {output.clean(finding.message)}")
     failed = [finding for finding in findings if not finding.ok]
     code = exit_codes.DONE if good else exit_codes.ACT if failed[-1].act else exit_codes.OFFLINE
     if as_json:
-        common.print_json({"remote": name, "ok": good, "steps": [vars(finding) for finding in findings]})
+        # "said" is the key that scripts know for the message.
+        steps = [{"step": each.step, "ok": each.ok, "said": each.message, "act": each.act} for each in findings]
+        common.print_json({"remote": name, "ok": good, "steps": steps})
     raise click.exceptions.Exit(code)
 
 
 @contextmanager
 def _reading(folder: str) -> Iterator[Reader]:
-    """The journal; an empty one that nobody keeps where nothing has been recorded yet: a test leaves nothing behind."""
+    """Open the journal; a temporary empty one where nothing was recorded yet, so that a test leaves nothing behind."""
     from tempfile import TemporaryDirectory
 
     with TemporaryDirectory() as beside:
@@ -244,27 +246,27 @@ def _reading(folder: str) -> Iterator[Reader]:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @common.place_options
 def remove(name: str, yes: bool, home: str | None, project: str | None) -> None:
-    """Forget a remote, and what it has: added again, everything goes there again."""
-    folder, found = _find(home, project, name)
+    """Forget a remote, and what it has: if it is added again, everything is sent again."""
+    folder, removed = _find(home, project, name)
     if not yes and sys.stdin.isatty():
         click.confirm(
-            f"forget {name} ({found.url}), and what it has of project {os.path.basename(folder)}?", abort=True
+            f"forget {name} ({removed.url}), and what it has of project {os.path.basename(folder)}?", abort=True
         )
     if not os.access(folder, os.W_OK):
-        raise ConfigError(f"{folder} can only be read: {name} is still there")
+        raise ConfigError(f"{folder} cannot be written: {name} was not removed")
     known = remotes.load(folder)
     del known[name]
     if os.path.exists(os.path.join(folder, config.JOURNAL)):
         _forget(folder, name)
     remotes.save(folder, known)
-    output.say(f"removed {name}; the rows are all here")
+    output.say(f"removed {name}; all rows stay here")
 
 
 @remote.command()
 @click.argument("name")
 @common.place_options
 def acknowledge(name: str, home: str | None, project: str | None) -> None:
-    """Tell no more of rows that a hub lost when it was set back and that had been pruned here."""
+    """Stop warnings about rows that a hub lost when it was set back and that had been pruned here."""
     folder, _ = _find(home, project, name)
     journal = Journal(folder, gather=True)
     try:
@@ -274,7 +276,11 @@ def acknowledge(name: str, home: str | None, project: str | None) -> None:
             ledger.acknowledge(journal)
     finally:
         journal.close()
-    output.say(f"{name} lost no row that is not here" if loss is None else "`localops doctor` tells of it no more")
+    output.say(
+        f"{name} has lost no rows that were pruned here"
+        if loss is None
+        else "`localops doctor` does not report it again"
+    )
 
 
 def _forget(folder: str, name: str) -> None:
@@ -293,8 +299,8 @@ def _forget(folder: str, name: str) -> None:
 @common.place_options
 def move(name: str, url: str, ca: str | None, home: str | None, project: str | None) -> None:
     """Give a remote another URL: what it has stays known."""
-    folder, found = _find(home, project, name)
-    moved = replace(found, url=remotes.check_url(url), ca=_whole(ca) or found.ca)
+    folder, before = _find(home, project, name)
+    moved = replace(before, url=remotes.check_url(url), ca=_absolute(ca) or before.ca)
     remotes.check_authority(moved)
     remotes.save(folder, {**remotes.load(folder), name: moved})
     output.say(f"{name} is at {url} now; try it: localops remote test {name}")
@@ -306,41 +312,41 @@ def move(name: str, url: str, ca: str | None, home: str | None, project: str | N
 @common.place_options
 def key(name: str, home: str | None, project: str | None, **given: Any) -> None:
     """Give a remote another key: what it has stays known."""
-    folder, found = _find(home, project, name)
-    where = _key(given)
-    if not any(where.values()):
-        raise ConfigError("say where the new key is: --key, --key-env or --key-file")
-    changed = replace(found, key=where["key"], key_env=where["key_env"], key_file=where["key_file"])
+    folder, before = _find(home, project, name)
+    source = _key(given)
+    if not any(source.values()):
+        raise ConfigError("missing key: give --key, --key-env or --key-file")
+    changed = replace(before, key=source["key"], key_env=source["key_env"], key_file=source["key_file"])
     remotes.check_headers(changed)
     remotes.save(folder, {**remotes.load(folder), name: changed})
     output.say(f"{name} has another key; try it: localops remote test {name}")
-    _tell_who_can_read(changed)
+    _warn_of_readable_key(changed)
 
 
 def _find(home: str | None, project: str | None, name: str) -> tuple[str, Remote]:
-    """The folder of the project that has a remote of that name, and the remote."""
+    """Return the folder of the project that has a remote of that name, and the remote."""
     top, known, unreadable = _all(home, project)
-    found = [(where, each) for where, each in known if each.name == name]
+    matches = [(owner, each) for owner, each in known if each.name == name]
     for why in unreadable:
         output.say(why)
-    if not found and unreadable:
+    if not matches and unreadable:
         raise click.exceptions.Exit(exit_codes.ACT)
-    if not found:
+    if not matches:
         raise NotFound(f"there is no remote {name!r} in {top}: `localops remote list` shows what there is")
-    if len(found) > 1:
-        names = ", ".join(where for where, _ in found)
-        raise ConfigError(f"{name!r} is a remote of {names}: say which with --project")
-    [(where, one)] = found
-    return config.project_folder(top, where), one
+    if len(matches) > 1:
+        names = ", ".join(owner for owner, _ in matches)
+        raise ConfigError(f"{name!r} is a remote of {names}: choose one with --project")
+    [(owner, one)] = matches
+    return config.project_folder(top, owner), one
 
 
 def _folder(home: str | None, project: str | None) -> str:
-    """The folder of the one project that is meant."""
+    """Return the folder of the project: that of --project, else the only one."""
     top, only = common.place(home, project)
     known = used(top, config.projects(top)) or config.projects(top)
     if only is None and len(known) != 1:
         there = ", ".join(known) or "none yet"
-        raise ConfigError(f"say for which project with --project (in {top} there is: {there})")
+        raise ConfigError(f"choose a project with --project (in {top} there is: {there})")
     return config.project_folder(top, only or known[0])
 
 

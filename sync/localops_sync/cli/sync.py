@@ -1,4 +1,4 @@
-"""`localops sync`: one pass over every project and remote, for cron and for people."""
+"""`localops sync`: makes a pass for every project and remote, from cron or by hand."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
     from localops.transfer.remotes import Remote
 
-_WARNED = "sync.warned"  # beside the journal: when --quiet last printed that nothing arrives there
-_SAID = "sync.said"  # beside the journal: for each remote, what somebody has to act upon and when --quiet printed it
+_WARNED = "sync.warned"  # beside the journal: its time is when --quiet last printed that nothing arrives
+_PRINTED = "sync.said"  # beside the journal: for each remote, the last message of exit code 4, and when it was printed
 _HOUR, _DAY = 3_600.0, 86_400.0
-_BAR_EVERY = 0.1  # seconds between two pictures of the progress
+_BAR_EVERY = 0.1  # seconds between two updates of the progress bar
 
 
 class _Amount(click.ParamType[int]):
@@ -40,12 +40,12 @@ class _Amount(click.ParamType[int]):
     name = "amount"
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> int:
-        """The number."""
+        """Return the number."""
         if isinstance(value, int):
             return value
-        found = re.fullmatch(r"(\d+(?:\.\d+)?) *([kmg]?)b?(?:/s)?", value.strip(), re.IGNORECASE)
-        if not found or not (amount := int(float(found[1]) * 1000 ** " kmg".index(found[2].lower() or " "))):
-            self.fail(f"{value!r} is no amount: say 500, 10k or 2MB", parameter, context)
+        match = re.fullmatch(r"(\d+(?:\.\d+)?) *([kmg]?)b?(?:/s)?", value.strip(), re.IGNORECASE)
+        if not match or not (amount := int(float(match[1]) * 1000 ** " kmg".index(match[2].lower() or " "))):
+            self.fail(f"expected a number such as 500, 10k or 2MB, got {value!r}", parameter, context)
         return amount
 
 
@@ -53,36 +53,32 @@ class _Amount(click.ParamType[int]):
 @click.option("--remote", metavar="NAME", help="Only to this remote; otherwise to every one.")
 @click.option("--session", "ident", metavar="ID", help="Only this session's rows.")
 @click.option("--ended-only", is_flag=True, help="Leave out sessions that may still go on.")
-@click.option("--watch", type=click.FloatRange(min=1), metavar="SECONDS", help="Make a pass every so often, for ever.")
+@click.option("--watch", type=click.FloatRange(min=1), metavar="SECONDS", help="Repeat, with so many seconds between.")
 @click.option("--wait", type=click.FloatRange(min=0), default=0, metavar="SECONDS", help="Wait for another sync.")
-@click.option("--max-seconds", type=click.FloatRange(min=0.1), metavar="N", help="End after so long.")
-@click.option("--max-rows", type=_Amount(), metavar="N", help="Send no more rows.")
+@click.option("--max-seconds", type=click.FloatRange(min=0.1), metavar="N", help="End after so many seconds.")
+@click.option("--max-rows", type=_Amount(), metavar="N", help="Send at most so many rows.")
 @click.option(
     "--max-bytes",
     type=_Amount(),
     metavar="N",
-    help="End once so many bytes went: 10MB. Only the last batch of rows may go beyond.",
+    help="End once so many bytes were sent: 10MB. Only the last batch of rows may exceed it.",
 )
-@click.option("--bwlimit", type=_Amount(), metavar="N", help="Send no faster, in bytes a second: 100k.")
+@click.option("--bwlimit", type=_Amount(), metavar="N", help="Send at most so many bytes per second: 100k.")
 @click.option("--verify", is_flag=True, help="Then compare with what the hub has, row by row.")
-@click.option("--dry-run", is_flag=True, help="Only say what would be sent; calls nobody.")
-@click.option(
-    "--quiet",
-    is_flag=True,
-    help="Print only what needs somebody.",
-)
+@click.option("--dry-run", is_flag=True, help="Only print what would be sent; open no connection.")
+@click.option("--quiet", is_flag=True, help="Print only what needs a person.")
 @common.place_options
 @common.json_option
 def sync(**given: Any) -> None:
-    """Send every remote what it does not have yet.
+    """Send every remote the rows that it does not have yet.
 
-    One pass, and done: for cron, or by hand. What cannot be sent now is kept, and goes with a later pass.
+    Makes one pass and ends: for cron, or by hand. Rows that cannot be sent now are kept for a later pass.
     """
-    wanted = _Wanted(given)
+    wanted = _Request(given)
     while True:
         outcomes = list(wanted.outcomes())
-        _tell(outcomes, wanted)
-        sys.stdout.flush()  # into a file or a pipe as well: with --watch the next word may be hours away
+        _print(outcomes, wanted)
+        sys.stdout.flush()  # for a file or a pipe: with --watch the next line may be hours away
         code = exit_codes.worst(outcome.code for outcome in outcomes)
         if not wanted.watch or code in (exit_codes.USAGE, exit_codes.INTERRUPTED):
             raise click.exceptions.Exit(code)
@@ -92,8 +88,8 @@ def sync(**given: Any) -> None:
             raise click.exceptions.Exit(exit_codes.INTERRUPTED) from None
 
 
-class _Wanted:
-    """What was asked for."""
+class _Request:
+    """The options of the command, and the passes they ask for."""
 
     def __init__(self, given: dict[str, Any]) -> None:
         self.home, self.project = common.place(given["home"], given["project"])
@@ -108,21 +104,21 @@ class _Wanted:
         self.session: bytes | None = None
         if self.ident is not None:
             with Home(self.home, self.project) as opened:
-                found, self.session = opened.find(self.ident)
-                self.project = found.name
+                owner, self.session = opened.find(self.ident)
+                self.project = owner.name
 
     def outcomes(self) -> Iterator[Outcome]:
-        """One after another, how it went with each remote of each project."""
+        """Yield the outcome of each remote of each project, one after another."""
         none = True
         self._warned.clear()  # with --watch this is one pass of many
         for name in self._projects():
             try:
-                found = remotes.load(config.project_folder(self.home, name))
+                known = remotes.load(config.project_folder(self.home, name))
             except LocalopsError as error:
                 none = False
                 yield Outcome(name, "", exit_codes.ACT, str(error))
                 continue
-            for remote in found.values():
+            for remote in known.values():
                 if self.remote in (None, remote.name):
                     none = False
                     outcome = self._one(name, remote)
@@ -133,7 +129,7 @@ class _Wanted:
             yield Outcome(self.project or "", "", exit_codes.USAGE, self._nothing())
 
     def without_remote(self) -> list[str]:
-        """The projects whose rows no pass sends anywhere, though others have a remote."""
+        """Return the projects whose rows no pass sends anywhere, though others have a remote."""
         lacking, _ = sent_nowhere(self.home, self._projects())
         return lacking if self.remote is None and self.ident is None else []
 
@@ -167,9 +163,9 @@ class _Wanted:
         return self._send(name, remote)
 
     def _elsewhere(self, folder: str) -> list[str]:
-        """Return the projects without a remote that have rows, once a remote has waited here for a day for a first row.
+        """Return the projects with rows and no remote, once the remote here has waited a day for its first row.
 
-        Most likely the remote was meant for one of them.  Until then somebody may still be setting things up.
+        Most likely the remote was meant for one of them.  In the first day, the setup may not be finished yet.
         """
         try:
             age = time.time() - os.stat(os.path.join(folder, REMOTES)).st_mtime
@@ -203,69 +199,70 @@ class _Wanted:
             outcome.late_ns = _late_since(config.project_folder(self.home, name), remote.name)
         return outcome
 
-    def speaks_of(self, outcome: Outcome) -> bool:
-        """Whether an outcome is to be printed with --quiet."""
+    def prints(self, outcome: Outcome) -> bool:
+        """Return whether an outcome is printed with --quiet."""
         is_new = self._is_new(outcome)
         return self.warns_of(outcome) if outcome.code in exit_codes.QUIET else is_new
 
     def _is_new(self, outcome: Outcome) -> bool:
-        """Whether somebody has to act, and has not read the same words within the hour."""
-        path = os.path.join(config.project_folder(self.home, outcome.project), _SAID)
-        known = _kept_words(path)
+        """Return whether a message of exit code 4 was not printed within the hour; True for every other code."""
+        path = os.path.join(config.project_folder(self.home, outcome.project), _PRINTED)
+        known = _load_printed(path)
         at, before = known.pop(outcome.remote, (0.0, None))
         if outcome.code != exit_codes.ACT:
             if before is not None:
-                _keep_words(path, known)
+                _save_printed(path, known)
             return True
         if before == outcome.message and 0 <= time.time() - at < _HOUR:
             return False
-        _keep_words(path, {**known, outcome.remote: (time.time(), outcome.message)})
+        _save_printed(path, {**known, outcome.remote: (time.time(), outcome.message)})
         return True
 
     def warns_of(self, outcome: Outcome) -> bool:
-        """Whether an outcome that needs nobody is to be printed with --quiet: once a day while nothing arrives."""
+        """Return whether to print a warning with --quiet that needs no action: once a day while nothing arrives."""
         if outcome.late_ns is None and not outcome.elsewhere:
             return False
         path = os.path.join(config.project_folder(self.home, outcome.project), _WARNED)
         try:
             age = time.time() - os.stat(path).st_mtime
-            if -_HOUR < age < _DAY and outcome.project not in self._warned:  # of a future day: the clock was wrong
+            # A time in the future means that the clock was wrong, and counts as long ago.
+            if -_HOUR < age < _DAY and outcome.project not in self._warned:
                 return False
-        except OSError:  # it is not there yet
+        except OSError:  # not there yet
             pass
-        self._warned.add(outcome.project)  # of each of its remotes
+        self._warned.add(outcome.project)  # the other remotes of this pass are printed as well
         with suppress(OSError):
             os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
             os.utime(path)
         return True
 
 
-def _kept_words(path: str) -> dict[str, tuple[float, str]]:
+def _load_printed(path: str) -> dict[str, tuple[float, str]]:
     try:
         with open(path, "rb") as file:
-            found = encode.loads(file.read())
-        return {str(remote): (float(at), str(words)) for remote, (at, words) in found.items()}
+            record = encode.loads(file.read())
+        return {str(remote): (float(at), str(message)) for remote, (at, message) in record.items()}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
 
 
-def _keep_words(path: str, words: dict[str, tuple[float, str]]) -> None:
-    with suppress(OSError):  # then they are said again
+def _save_printed(path: str, messages: dict[str, tuple[float, str]]) -> None:
+    with suppress(OSError):  # then the message is printed again
         handle = os.open(path, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         with open(handle, "wb") as file:
-            file.write(encode.dumps(words))
+            file.write(encode.dumps(messages))
 
 
 def _late_since(folder: str, remote: str) -> int | None:
     try:
         with Reader(os.path.join(folder, config.JOURNAL)) as reader:
             return delivery.Ledger(reader, folder, remote).late_since()
-    except (LocalopsError, SQLiteError, OSError, UnicodeDecodeError):  # the pass has said it
+    except (LocalopsError, SQLiteError, OSError, UnicodeDecodeError):  # the pass has reported it
         return None
 
 
 def _bar(project: str, remote: str) -> Callable[[int, int], None]:
-    """How far it is, on one line that is written over."""
+    """Return a function that draws the progress on one line, over the one before."""
     shown = 0.0
 
     def show(sent: int, total: int) -> None:
@@ -281,7 +278,7 @@ def _bar(project: str, remote: str) -> Callable[[int, int], None]:
     return show
 
 
-def _tell(outcomes: list[Outcome], wanted: _Wanted) -> None:
+def _print(outcomes: list[Outcome], wanted: _Request) -> None:
     if wanted.as_json:
         code = exit_codes.worst(outcome.code for outcome in outcomes)
         common.print_json(
@@ -294,13 +291,13 @@ def _tell(outcomes: list[Outcome], wanted: _Wanted) -> None:
         )
         return
     for outcome in outcomes:
-        if not wanted.quiet or wanted.speaks_of(outcome):
+        if not wanted.quiet or wanted.prints(outcome):
             _say(outcome, f"{outcome.project} → {outcome.remote}", wanted)
     for name in [] if wanted.quiet else wanted.without_remote():
         output.say(f"project {name} has no remote: its rows are sent nowhere")
 
 
-def _say(outcome: Outcome, name: str, wanted: _Wanted) -> None:
+def _say(outcome: Outcome, name: str, wanted: _Request) -> None:
     if wanted.dry_run and outcome.code == exit_codes.DONE:
         print(f"{name}  {_rows(outcome.left)} to send, about {common.bytes_text(outcome.bytes)} before compression")
     elif outcome.sent:
@@ -314,14 +311,14 @@ def _say(outcome: Outcome, name: str, wanted: _Wanted) -> None:
         output.say(f"{name}: {note}")
     if outcome.late_ns is not None:
         output.say(f"{name}: nothing has arrived there since {output.when(outcome.late_ns)} UTC")
-    if outcome.elsewhere and wanted.quiet:  # without --quiet each of them has a line of its own, with every pass
+    if outcome.elsewhere and wanted.quiet:  # without --quiet, every pass prints a line for each of them
         output.say(f"{name}: {_never_recorded(outcome)}")
     if outcome.message:
         output.say(f"{name}: {outcome.message}{_kept(outcome)}" if outcome.remote else outcome.message)
 
 
 def _kept(outcome: Outcome) -> str:
-    """How many rows a pass that could not deliver leaves, and since when they wait."""
+    """Return how many rows a failed pass leaves, and since when they wait."""
     if outcome.code not in (exit_codes.OFFLINE, exit_codes.ACT) or not outcome.left:
         return ""
     since = outcome.oldest_ns
@@ -330,7 +327,7 @@ def _kept(outcome: Outcome) -> str:
 
 
 def _never_recorded(outcome: Outcome) -> str:
-    """Why a project that has a remote sends nothing, and what to do."""
+    """Return why a project with a remote sends nothing, and what to do."""
     first, *others = outcome.elsewhere
     them = f"project {first}" if not others else f"projects {', '.join(outcome.elsewhere)}"
     return (

@@ -1,4 +1,4 @@
-"""Where rows can go: a module for each kind of remote."""
+"""The destinations of rows: a module for each kind of remote."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def check_options(remote: Remote) -> None:
-    """ConfigError for options that a remote of its kind has not, or not together."""
+    """Raise ConfigError for options that a remote of its kind does not have, or not in this combination."""
     if remote.kind == "otlp":
         from localops_sync.sinks import otlp
 
@@ -23,7 +23,7 @@ def check_options(remote: Remote) -> None:
 
 
 def open_sink(remote: Remote, source: Reader, folder: str, transport: Transport) -> Sink:
-    """The sink for a remote of that kind; each is imported only when it is needed."""
+    """Return the sink for a remote; each kind is imported only when it is needed."""
     check_options(remote)
     if remote.kind == "hub":
         from localops_sync.sinks.hub import Hub
@@ -37,4 +37,6 @@ def open_sink(remote: Remote, source: Reader, folder: str, transport: Transport)
         from localops_sync.sinks.agentops import AgentOps
 
         return AgentOps(remote, source, folder, transport)
-    raise ConfigError(f"remote {remote.name!r} is of kind {remote.kind!r}, which this release does not know")
+    raise ConfigError(
+        f"remote {remote.name!r} is of kind {remote.kind!r}, which this release does not know; upgrade it"
+    )

@@ -1,4 +1,4 @@
-"""The requests of AgentOps' REST interface (v2), and what its answers mean."""
+"""The requests of AgentOps' REST interface (v2), and the meaning of its answers."""
 
 from __future__ import annotations
 
@@ -22,116 +22,118 @@ if TYPE_CHECKING:
         token: str
 
 
-LONGEST = 64 << 20  # bytes of all that a session has there; in memory it is some five times as much
+LONGEST = 64 << 20  # bytes of an export; in memory it takes some five times as much
 _TABLES = ("actions", "llms", "tools", "errors")
-_NOBODY = uuid.UUID(int=0)
-_KEY = "api key"  # in every complaint about it
-_ABSENT = ("does not belong", "session not found")  # it says the same of what is not there and of what is another's
+_NO_SESSION = uuid.UUID(int=0)
+_KEY = "api key"  # in every message about it
+# The service answers the same for a session that does not exist and for one of another project.
+_ABSENT = ("does not belong", "session not found")
 
 
 class Api:
-    """One project of the service, by its key."""
+    """One project of the service, which its key selects."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
         self.where = transport.where
 
     def check_key(self) -> None:
-        """Blocked when there is no key, or none that the service could have given out."""
+        """Raise Blocked when there is no key, or one that the service cannot have issued."""
         key = self._transport.key
         if not key:
-            raise Blocked("AgentOps takes nothing without the key of a project: localops remote add … --key-env NAME")
+            raise Blocked("AgentOps needs the key of a project: localops remote add … --key-env NAME")
         try:
             uuid.UUID(key)
         except ValueError:
             raise Blocked(
-                "this is no key of AgentOps: those are UUIDs, as in 11111111-1111-4111-8111-111111111111; "
+                "invalid key of AgentOps: expected a UUID, as in 11111111-1111-4111-8111-111111111111; "
                 "the project's page there shows it"
             ) from None
 
     def greet(self) -> None:
-        """Have the key looked at, by asking for a session that nobody has."""
-        self._look(_NOBODY, "stats")
+        """Have the service check the key, by asking for a session that does not exist."""
+        self._look(_NO_SESSION, "stats")
 
     def has(self, session: bytes) -> bool:
-        """Whether the session is there: a small question."""
+        """Return whether the session is there; a small request."""
         return self._look(uuid.UUID(bytes=session), "stats") is not None
 
     def export(self, session: bytes) -> dict[str, list[dict[str, Any]]] | None:
-        """All the events that are there; None when not even the session is; Refused when it is too much to read."""
+        """Return all events of a session, None when it does not exist; raise Refused when it is too large to read."""
         try:
-            found = self._look(uuid.UUID(bytes=session), "export", LONGEST)
+            payload = self._look(uuid.UUID(bytes=session), "export", LONGEST)
         except Unread as error:
             raise Refused(f"it may be there already, and that cannot be looked up: {error}") from error
-        if found is None:
+        if payload is None:
             return None
-        if not isinstance(found, dict) or any(not isinstance(found.get(name), list) for name in _TABLES):
-            raise self._strange("no export of a session")
-        return {name: [row for row in found[name] if isinstance(row, dict)] for name in _TABLES}
+        if not isinstance(payload, dict) or any(not isinstance(payload.get(name), list) for name in _TABLES):
+            raise self._unexpected("something other than a session's export")
+        return {name: [row for row in payload[name] if isinstance(row, dict)] for name in _TABLES}
 
     def _look(self, session: uuid.UUID, what: str, most: int = ANSWER) -> Any:
         path = f"/v2/sessions/{session}/{what}"
         reply = self._transport.ask("GET", path, headers=self._headers(), expected=(200, 400, 404), most=most)
         if reply.status == 200:
             return reply.json()
-        said = reply.said().lower()
-        if any(words in said for words in _ABSENT):
+        excerpt = reply.excerpt().lower()
+        if any(words in excerpt for words in _ABSENT):
             return None
-        if _KEY in said:
-            raise self._wrong_key(said)
+        if _KEY in excerpt:
+            raise self._wrong_key(excerpt)
         if reply.status == 404:
             raise reply.refusal()
-        raise Offline(f"{self.where} cannot say what it has: {said}", answered=True)
+        raise Offline(f"{self.where} cannot say what it has: {excerpt}", answered=True)
 
-    def create(self, told: dict[str, Any]) -> str:
-        """Make a session; the token that lets us write to it."""
-        return self._token(self._post("create_session", {"session": told}))
+    def create(self, fields: dict[str, Any]) -> str:
+        """Create a session; return the token to write to it."""
+        return self._token(self._post("create_session", {"session": fields}))
 
     def renew(self, session: bytes) -> str:
-        """A new token for a session that is there."""
+        """Return a new token for a session that is there."""
         return self._token(self._post("reauthorize_jwt", {"session_id": str(uuid.UUID(bytes=session))}))
 
-    def _post(self, path: str, told: dict[str, Any]) -> Reply:
+    def _post(self, path: str, payload: dict[str, Any]) -> Reply:
         try:
-            return self._transport.ask("POST", f"/v2/{path}", body=encode.dumps(told), headers=self._headers())
+            return self._transport.ask("POST", f"/v2/{path}", body=encode.dumps(payload), headers=self._headers())
         except Refused as error:
             if _KEY in str(error).lower():
                 raise self._wrong_key(str(error)) from error
             raise
 
     def _token(self, reply: Reply) -> str:
-        found = reply.json()
-        token = found.get("jwt") if isinstance(found, dict) else None
+        payload = reply.json()
+        token = payload.get("jwt") if isinstance(payload, dict) else None
         if not isinstance(token, str) or not token:
-            raise self._strange("no token")
+            raise self._unexpected("no token")
         return token
 
     def name_agent(self, there: Bearer, id: str, name: str) -> None:
-        """Make an agent known, or say again what it is called."""
+        """Create an agent, or set its name again."""
         self._write(there, "create_agent", encode.dumps({"id": id, "name": name}))
 
     def insert(self, there: Bearer, events: Sequence[bytes]) -> None:
-        """Add events to a session: a second time, if they are there already."""
+        """Add events to a session, which has them twice then if they are there already."""
         self._write(there, "create_events", b'{"events":[' + b",".join(events) + b"]}")
 
-    def update(self, there: Bearer, told: dict[str, Any]) -> None:
-        """Write everything about a session anew."""
-        self._write(there, "update_session", encode.dumps({"session": told}))
+    def update(self, there: Bearer, fields: dict[str, Any]) -> None:
+        """Replace all fields of a session."""
+        self._write(there, "update_session", encode.dumps({"session": fields}))
 
     def _write(self, there: Bearer, path: str, body: bytes) -> None:
-        """A request with the session's token, which lives a day: one that has expired is renewed, once."""
+        """Send a request with the session's token, which is valid for a day; renew an expired one, once."""
         reply = self._ask(there, path, body)
         if reply.status == 401:
             there.token = self.renew(there.id)
             reply = self._ask(there, path, body)
-        if reply.status == 401 and "model" in reply.said().lower():
-            raise Refused(f"{self.where} says: {reply.said()}")
+        # The service also answers 401 for a model that it does not allow, which is not about the token.
+        if reply.status == 401 and "model" in reply.excerpt().lower():
+            raise Refused(f"{self.where} says: {reply.excerpt()}")
         if reply.status == 401:
             raise reply.refusal()
-        found = reply.json()
-        status = found.get("status") if isinstance(found, dict) else found
+        payload = reply.json()
+        status = payload.get("status") if isinstance(payload, dict) else payload
         if not isinstance(status, str) or status.lower() != "success":
-            raise self._strange("something else than success")
+            raise self._unexpected("something other than success")
 
     def _ask(self, there: Bearer, path: str, body: bytes) -> Reply:
         headers = {**self._headers(), "Authorization": f"Bearer {there.token}"}
@@ -140,8 +142,8 @@ class Api:
     def _headers(self) -> dict[str, str]:
         return {"Content-Type": "application/json; charset=UTF-8", "X-Agentops-Api-Key": self._transport.key or ""}
 
-    def _wrong_key(self, said: str) -> Blocked:
-        return Blocked(f"{self.where} does not accept the key ({said}): `localops remote key` gives another")
+    def _wrong_key(self, excerpt: str) -> Blocked:
+        return Blocked(f"{self.where} does not accept the key ({excerpt}): set another with `localops remote key`")
 
-    def _strange(self, what: str) -> Offline:
+    def _unexpected(self, what: str) -> Offline:
         return Offline(f"{self.where} answered with {what}; nothing counts as sent")

@@ -1,7 +1,7 @@
-"""How far into a journal anything was ever sent to a remote that does not know a row when it comes again.
+"""The highest seq that was ever sent to a remote which does not recognise a row that is sent again.
 
-Kept in a file beside the journal, on disk before the first request that carries a row: whatever happens then, the
-next process knows which rows may have arrived without our booking it.  What such a row needs is up to the sink.
+It is kept in a file beside the journal, and on disk before the first request with a row.  Whatever happens then, the
+next process knows which rows may have arrived without a record of it.  The sink decides what to do about those.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 class Attempts:
-    """One number for a remote: no row behind that seq was ever sent there.
+    """One number for a remote: no row after that seq was ever sent there.
 
-    It counts for one journal at one address.  A file that is missing, broken, of a journal that was copied, moved
-    or set back, or of another address says nothing: then every row there is now may have been sent.
+    It holds for one journal at one address.  When the file is missing, broken, of another address, or of a journal
+    that was copied, moved or set back, every row of the journal may have been sent.
     """
 
     def __init__(self, source: Reader, folder: str, name: str, address: str) -> None:
@@ -30,31 +30,31 @@ class Attempts:
         self._known: dict[str, int | str] = {}
 
     def begin(self, journal: str, last: int) -> int:
-        """Note that rows up to `last` are about to be sent; gives back how far it had come before."""
+        """Write down that rows up to `last` are about to be sent; return the highest seq tried before."""
         before = self._upto(journal)
-        told: dict[str, int | str] = {"journal": journal, "address": self._address, "tried": max(before, last)}
-        if told != self._known:
-            self._write(encode.dumps(told))
-            self._known = told
+        record: dict[str, int | str] = {"journal": journal, "address": self._address, "tried": max(before, last)}
+        if record != self._known:
+            self._write(encode.dumps(record))
+            self._known = record
         return before
 
     def _upto(self, journal: str) -> int:
-        told = self._known or self._read()
-        tried = told.get("tried")
-        if (told.get("journal"), told.get("address")) == (journal, self._address) and isinstance(tried, int):
+        record = self._known or self._read()
+        tried = record.get("tried")
+        if (record.get("journal"), record.get("address")) == (journal, self._address) and isinstance(tried, int):
             return tried
         return int(self._source.ask(statements("delivery.sql")["newest"])[0][0] or 0)
 
     def _read(self) -> dict[str, int | str]:
         try:
             with open(self._path, "rb") as file:
-                found = encode.loads(file.read())
+                record = encode.loads(file.read())
         except (OSError, ValueError):
             return {}
-        return found if isinstance(found, dict) else {}
+        return record if isinstance(record, dict) else {}
 
     def _write(self, data: bytes) -> None:
-        """Whole or not at all, and safe from a power cut: what was sent is not taken back by one either."""
+        """Replace the file at once, and make it safe from a power cut, which does not undo what was sent either."""
         temporary = f"{self._path}.{os.getpid()}"
         try:
             handle = os.open(temporary, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, 0o600)

@@ -1,7 +1,7 @@
-"""Rows in the words of AgentOps' REST interface: which table each goes to, and what stands in its columns.
+"""Rows as events of AgentOps' REST interface: the table of each, and the values of its columns.
 
-The service takes text for almost everything and fails on a whole request for one value of another type, so every
-value is made what its column is.  How it travels is up to `agentops.py`.
+Almost every column there is text, and one value of another type makes the service fail on a whole request.  So every
+value is converted to its column's type.  `agentops.py` sends the events.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ _TABLE_OF = {"llm": "llms", "tool": "tools", "error": "errors"}
 
 @dataclass(frozen=True)
 class Outgoing:
-    """An event on its way."""
+    """An event to be sent."""
 
     seq: int
     id: bytes
     table: str
     body: bytes
-    says: Hashable  # of an error, which has no id of ours there: what it is recognized by
+    signature: Hashable  # of an error, which has no id of ours there: what it is recognised by
 
 
 def is_event(row: Stored) -> bool:
-    """Return whether a row becomes an event there: work that has ended, and no mere naming of an agent."""
+    """Return whether a row becomes an event there: work that has ended, but not the announcement of an agent."""
     return row.phase == rows.DONE and row.kind not in rows.BOOKS and (row.kind != "agent" or row.start_ns is not None)
 
 
@@ -48,32 +48,32 @@ def outgoing(row: Stored, opened: Stored | None) -> Outgoing:
     """Return the event that a row becomes; `opened` is the row its operation began with, which holds the input."""
     event = analytics.plain(row, opened)
     table = _table(event["kind"])
-    told = storable(_SHAPES[table](event))
-    says = what_it_says(told) if table == "errors" else None
-    return Outgoing(row.seq, row.id, table, encode.dumps(told), says)
+    fields = storable(_SHAPES[table](event))
+    signature = error_signature(fields) if table == "errors" else None
+    return Outgoing(row.seq, row.id, table, encode.dumps(fields), signature)
 
 
-def what_it_says(told: dict[str, Any]) -> Hashable:
-    """What an error is recognized by, on its way or there: the service gives it an id of its own."""
-    at_ns = to_ns(told.get("timestamp") or "")
-    trigger = told.get("trigger_event_id")
+def error_signature(error: dict[str, Any]) -> Hashable:
+    """Return the fields by which an error is recognised, sent or read back: the service gives it an id of its own."""
+    at_ns = to_ns(error.get("timestamp") or "")
+    trigger = error.get("trigger_event_id")
     return (
         None if at_ns is None else at_ns // 1000,
-        told.get("error_type"),
-        told.get("details"),
+        error.get("error_type"),
+        error.get("details"),
         str(trigger).lower() if trigger else None,
     )
 
 
 def dashed(id: bytes | str | None) -> str | None:
-    """An id as the service writes it."""
+    """Return an id as the service writes it."""
     if not id:
         return None
     return str(uuid.UUID(bytes=id) if isinstance(id, bytes) else uuid.UUID(id))
 
 
 def storable(value: Any) -> Any:
-    """The value without NUL, which a text of PostgreSQL cannot hold."""
+    """Return the value without NUL, which text in PostgreSQL cannot hold."""
     if isinstance(value, str):
         return value.replace("\0", "\ufffd")
     if isinstance(value, dict):
@@ -108,7 +108,7 @@ def _action(event: dict[str, Any]) -> dict[str, Any]:
 
 
 def _action_type(event: dict[str, Any]) -> str:
-    """A name alone for an action; `name.kind` for what the service has no table for, as its later spans are called."""
+    """Return the name of an action; `name.kind`, as in the service's later spans, for kinds without a table there."""
     kind, name = event["kind"], event["name"]
     if kind == "action":
         return _text(event.get("action_type")) or name or "action"
@@ -120,9 +120,9 @@ def _llm(event: dict[str, Any]) -> dict[str, Any]:
         **_common(event, "llms"),
         "thread_id": None,
         "model": event["model"],
-        "prompt": _said(event.get("prompt")),
+        "prompt": _messages(event.get("prompt")),
         "prompt_tokens": event["tokens_in"],
-        "completion": _said(event.get("completion")),
+        "completion": _messages(event.get("completion")),
         "completion_tokens": event["tokens_out"],
         "cost": None if event["cost"] is None else event["cost"] / 1e9,
     }
@@ -159,8 +159,8 @@ def _text(value: object) -> str | None:
     return value if value is None or isinstance(value, str) else encode.dumps(value).decode()
 
 
-def _said(value: object) -> object:
-    """Messages of a chat stay what they are; everything else is text."""
+def _messages(value: object) -> object:
+    """Return messages of a chat as they are, and everything else as text."""
     if isinstance(value, dict) and "role" in value:
         return _message(value)
     if isinstance(value, list) and value and all(isinstance(each, dict) and "role" in each for each in value):
@@ -173,7 +173,7 @@ def _message(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _picture(value: object) -> str | None:
-    """An address or base64, as the service takes them; a file that was copied beside the journal stays there."""
+    """Return an address or base64, which the service takes; None for a file beside the journal, which is not sent."""
     if not isinstance(value, str) or value.startswith(("http://", "https://")):
         return value if isinstance(value, str) else None
     try:

@@ -1,8 +1,8 @@
-"""Another localops: rows as they are, each exactly once, signed for.
+"""The sink for a hub, which is another localops: it stores rows as they are, each exactly once, and signs for them.
 
-A batch is one request.  Its answer counts only when it carries a receipt over exactly the rows that were sent, so
-nothing between us and the hub can make them look delivered.  What a row keeps beside it (videos, screenshots, long
-values) goes first, in pieces that a broken connection does not have to send again.
+A batch is one request.  Its answer counts only with a receipt for exactly the rows that were sent, so that nothing
+between us and the hub can make them look delivered.  The files that rows name (videos, screenshots, long values) are
+sent first, in pieces, of which a broken connection loses only the last.
 """
 
 from __future__ import annotations
@@ -29,47 +29,47 @@ if TYPE_CHECKING:
     from localops_sync.transport import Reply, Transport
 
 PIECE = 4 << 20  # bytes of a blob in one request
-_LEAST_PIECE = 64 << 10  # as small as pieces get for a proxy that takes no larger ones
-_LEVEL = 5  # of compression: 1 is twice as fast and a quarter longer; the line is what is slow
+_LEAST_PIECE = 64 << 10  # the smallest piece that is tried when a proxy refuses larger ones
+_LEVEL = 5  # of compression: 1 is twice as fast and a quarter larger, but the network is what is slow
 
 
 class Hub:
-    """Sends to a hub."""
+    """A connection to a hub."""
 
     def __init__(self, remote: Remote, source: Reader, folder: str, transport: Transport) -> None:
         self.remote, self.source, self.folder, self.transport = remote, source, folder, transport
-        self.id: str | None = None  # the hub's, and the project that the key is to
-        self.position: tuple[int, str] | None = None  # seq and id of the newest row there, when it signed last
-        self.kept: bool | None = True  # whether it has that row still; None when it cannot tell
-        self.proves: frozenset[str] = frozenset()  # what it can be asked about
+        self.id: str | None = None  # the hub's, and the project that the key leads to
+        self.position: tuple[int, str] | None = None  # seq and id of the newest row that the hub has signed for
+        self.kept: bool | None = True  # whether the hub still has that row; None when it does not know
+        self.proves: frozenset[str] = frozenset()  # what the hub can be asked about
         self._compress: tuple[str, Callable[[bytes], bytes]] = ("gzip", _gzip)
-        self._packs_pieces = False  # an earlier hub takes pieces of blobs as they are, and only so
+        self._packs_pieces = False  # earlier hubs take pieces of blobs only without compression
         self._piece = PIECE
         self._there: set[str] = set()
         self._flaws: dict[str, str] = {}  # blobs that cannot be sent, and why
-        self._packed: deque[tuple[Batch, bytes]] = deque(maxlen=2)  # the batch that is on its way, and the next
+        self._packed: deque[tuple[Batch, bytes]] = deque(maxlen=2)  # the batch that is being sent, and the next
 
     def check(self) -> str:
-        """Greet the hub, and learn who it is."""
+        """Greet the hub; return its id and project."""
         query = "" if self.position is None else f"?seq={self.position[0]}&id={self.position[1]}"
-        told = self._dict(self._ask("GET", f"/sync/1/hello{query}"))
-        if not isinstance(told.get("hub"), str) or not isinstance(told.get("project"), str):
+        greeting = self._dict(self._ask("GET", f"/sync/1/hello{query}"))
+        if not isinstance(greeting.get("hub"), str) or not isinstance(greeting.get("project"), str):
             raise _foreign(self.transport.where)
-        if told.get("localops") != bundle.WIRE:
+        if greeting.get("localops") != bundle.WIRE:
             raise Blocked(
-                f"{self.transport.where} speaks format {told.get('localops')}, this is {bundle.WIRE}: upgrade one"
+                f"{self.transport.where} speaks format {greeting.get('localops')}, this is {bundle.WIRE}: upgrade one"
             )
-        self.id = f"{told['hub']}/{told['project']}"
-        kept = told.get("kept", True)
+        self.id = f"{greeting['hub']}/{greeting['project']}"
+        kept = greeting.get("kept", True)
         self.kept = kept if kept is None else bool(kept)
-        self.proves = frozenset(_texts(told.get("proves")))
-        if "zstd" in _texts(told.get("encodings")) and (pack := _zstd()) is not None:
+        self.proves = frozenset(_texts(greeting.get("proves")))
+        if "zstd" in _texts(greeting.get("encodings")) and (pack := _zstd()) is not None:
             self._compress = ("zstd", pack)
-        self._packs_pieces = self._compress[0] in _texts(told.get("blob_encodings"))
-        return f"hub {told['hub'][:8]}, project {told['project']}"
+        self._packs_pieces = self._compress[0] in _texts(greeting.get("blob_encodings"))
+        return f"hub {greeting['hub'][:8]}, project {greeting['project']}"
 
     def send(self, batch: Batch) -> Ack:
-        """Hand over a batch, and before it the blobs it speaks of; rows whose blob cannot go are withheld."""
+        """Send a batch, and before it the blobs that its rows name; withhold rows whose blob cannot be sent."""
         withheld = {} if self.remote.metadata_only else self._send_blobs(batch)
         if withheld:
             batch = bundle.leave_out(batch, withheld)
@@ -78,38 +78,43 @@ class Hub:
         body = next((body for each, body in tuple(self._packed) if each is batch), None) or self._pack(batch)
         headers = {"Content-Type": "application/x-ndjson", "Content-Encoding": self._compress[0]}
         reply = self._ask("POST", "/sync/1/rows", body=body, headers=headers, expected=(200, 409))
-        told = self._dict(reply)
+        answer = self._dict(reply)
         if reply.status == 409:
-            raise self._diverged(told)
-        return replace(self._ack(batch, told), withheld=withheld)
+            raise self._diverged(answer)
+        return replace(self._ack(batch, answer), withheld=withheld)
 
     def prepare(self, batch: Batch) -> None:
-        """Pack a batch that will be sent next; may be called while another one is on its way."""
+        """Pack the batch that will be sent next; may be called while another one is being sent."""
         self._packed.append((batch, self._pack(batch)))
 
     def _pack(self, batch: Batch) -> bytes:
         return self._compress[1](bundle.pack(batch))
 
-    def _ack(self, batch: Batch, told: dict[str, Any]) -> Ack:
-        """What an answer is worth: nothing, unless it is a receipt over the rows that were sent."""
+    def _ack(self, batch: Batch, answer: dict[str, Any]) -> Ack:
+        """Return the Ack of an answer; raise Offline unless it has a receipt for exactly the rows that were sent."""
         try:
             sent = {row.seq for row in batch.rows}
-            refused = {int(seq): str(why) for seq, why in told["refused"] if seq in sent}
-            receipt = told["receipt"]
+            refused = {int(seq): str(why) for seq, why in answer["refused"] if seq in sent}
+            receipt = answer["receipt"]
             expected = bundle.receipt(batch, refused=refused, at_ns=receipt["at_ns"], by=receipt["by"], key=None)
             genuine = all(receipt[name] == value for name, value in expected.items() if name != "hmac")
             if not genuine or not self.transport.key or not bundle.is_signed(receipt, self.transport.key):
                 raise _foreign(self.transport.where)
             return Ack(
-                refused, receipt, str(told["hub"]), int(told["stored"]), list(told["differs"]), bool(told["forked"])
+                refused,
+                receipt,
+                str(answer["hub"]),
+                int(answer["stored"]),
+                list(answer["differs"]),
+                bool(answer["forked"]),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise _foreign(self.transport.where) from error
 
-    def _diverged(self, told: dict[str, Any]) -> Diverged:
+    def _diverged(self, answer: dict[str, Any]) -> Diverged:
         try:
-            held = [(int(first), int(last)) for first, last in told["held"]]
-            marks = [(int(seq), bytes.fromhex(id), int(phase)) for seq, id, phase in told["marks"]]
+            held = [(int(first), int(last)) for first, last in answer["held"]]
+            marks = [(int(seq), bytes.fromhex(id), int(phase)) for seq, id, phase in answer["marks"]]
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise _foreign(self.transport.where) from error
         return Diverged(f"{self.transport.where} lacks rows that it had", held, marks)
@@ -127,15 +132,15 @@ class Hub:
         return self.transport.ask(method, path, body=body, headers={**(headers or {}), **key}, expected=expected)
 
     def _dict(self, reply: Reply) -> dict[str, Any]:
-        told = reply.json()
-        if not isinstance(told, dict):
+        payload = reply.json()
+        if not isinstance(payload, dict):
             raise _foreign(self.transport.where)
-        return told
+        return payload
 
-    # What rows keep beside them
+    # The files that rows name
 
     def _send_blobs(self, batch: Batch) -> dict[int, str]:
-        """Send the blobs that rows name; returns the rows that must not go, since one of theirs cannot: seq -> why."""
+        """Send the blobs that rows name; return the reason for each row, by seq, whose blob cannot be sent."""
         withheld: dict[int, str] = {}
         for row in batch.rows:
             for digest in blobs.named([row.body]):
@@ -145,7 +150,7 @@ class Hub:
         return withheld
 
     def _send_blob(self, digest: str) -> str | None:
-        """Send what the hub lacks of a blob, piece by piece; returns why not, when its file is not here and whole."""
+        """Send what the hub lacks of a blob, piece by piece; return the reason if its file cannot be sent."""
         if digest in self._there:
             return None
         try:
@@ -163,7 +168,7 @@ class Hub:
         return None
 
     def _send_pieces(self, digest: str, path: str, size: int, at: int) -> None:
-        whole = begun_anew = False
+        whole = restarted = False
         with open(path, "rb") as file:
             while not whole:
                 self.transport.budget.check()
@@ -185,16 +190,19 @@ class Hub:
                         raise
                     self._piece = max(_LEAST_PIECE, len(piece) // 2)
                     continue
-                if reply.status == 422 and begun_anew:
+                # 422: the whole has another digest than its name, and the hub has thrown it away.  Once is a flaw on
+                # the way; twice is a proxy that changes every body.
+                if reply.status == 422 and restarted:
                     raise Refused(f"{self.transport.where} gets blob {digest[:12]}… in another form than it has here")
-                begun_anew |= reply.status == 422
+                restarted |= reply.status == 422
                 was = at
                 at, whole = self._next(reply, at, size) if reply.status == 200 else self._offset(digest, size)
-                if reply.status == 409 and at == was and not whole:  # it stands there, and says that it does not
+                # 409 means another offset, and it is the one that was sent: no hub contradicts itself like that.
+                if reply.status == 409 and at == was and not whole:
                     raise _foreign(self.transport.where)
 
     def _fitting(self, piece: bytes) -> tuple[bytes, dict[str, str]]:
-        """Return a piece as it goes, packed where that pays, and the header that says so; no more than may be sent."""
+        """Return a piece, compressed where that pays, and its header; no more bytes than the budget allows."""
         left, head = self.transport.budget.bytes_left, piece[: blobs.HEAD]
         name, pack = self._compress
         if self._packs_pieces and blobs.pays(len(head), len(pack(head))):
@@ -204,9 +212,9 @@ class Hub:
         return (piece if len(piece) <= left else piece[: int(left)]), {}
 
     def _offset(self, digest: str, size: int) -> tuple[int, bool]:
-        """How much of a blob the hub has, and whether that is all of it.
+        """Return how many bytes of a blob the hub has, and whether that is all of it.
 
-        More than there is to send is no reason to send nothing: asked to go on at the end, the hub begins anew.
+        The hub may have more than there is to send: asked to go on at the end, it starts again.
         """
         reply = self._ask("HEAD", f"/sync/1/blobs/{digest}")
         offset = reply.headers.get("Upload-Offset", "")
@@ -215,56 +223,58 @@ class Hub:
         return min(int(offset[:18]), size), reply.headers.get("Upload-Complete") == "?1"
 
     def _next(self, reply: Reply, at: int, size: int) -> tuple[int, bool]:
-        """Where to go on after a piece was taken, and whether it was the last one."""
+        """Return the offset of the next piece, and whether there is none."""
         offset = self._dict(reply).get("offset")
         if type(offset) is not int or not (at < offset <= size or offset == size):
             raise _foreign(self.transport.where)
         return offset, offset == size
 
-    # Proof
+    # Questions about what the hub has
 
     def trouble(self) -> str | None:
-        """Return what the hub reports of its own state, as to a monitor, when something is wrong with it."""
-        told = self._dict(self.transport.ask("GET", "/health", expected=(200, 503)))
-        problems = _texts(told.get("problems"))
-        return "; ".join(problems) or None if told.get("status") != "ok" else None
+        """Return the problems in the hub's health report; None if it has none."""
+        health = self._dict(self.transport.ask("GET", "/health", expected=(200, 503)))
+        problems = _texts(health.get("problems"))
+        return "; ".join(problems) or None if health.get("status") != "ok" else None
 
     def try_size(self, size: int) -> None:
-        """Ask something in so many bytes; Trouble when that does not get through."""
+        """Send a request of `size` bytes without rows; raise Trouble when it does not get through."""
         body = encode.dumps({"rows": [], "padding": "." * size})
         self._dict(self._ask("POST", "/sync/1/missing", body=body, headers=_JSON))
 
     def figures(self, sessions: Sequence[bytes]) -> dict[bytes, dict[str, Any]]:
         """How many rows of each session the hub has, and their digest."""
         body = encode.dumps({"sessions": [session.hex() for session in sessions]})
-        told = self._question("/sync/1/sessions", body)
-        found = told.get("sessions")
-        if not isinstance(found, dict):
+        answer = self._question("/sync/1/sessions", body)
+        by_session = answer.get("sessions")
+        if not isinstance(by_session, dict):
             raise _foreign(self.transport.where)
         try:
-            return {bytes.fromhex(session): dict(figures) for session, figures in found.items()}
+            return {bytes.fromhex(session): dict(figures) for session, figures in by_session.items()}
         except (TypeError, ValueError) as error:
             raise _foreign(self.transport.where) from error
 
     def missing(
         self, identities: Iterable[tuple[bytes, int, int]]
     ) -> tuple[set[tuple[bytes, int]], set[tuple[bytes, int]]]:
-        """Which of these rows the hub does not have, and which it has with other contents."""
+        """Return which of these rows the hub does not have, and which it has with other contents."""
         body = encode.dumps({"rows": [[id.hex(), phase, total] for id, phase, total in identities]})
-        told = self._question("/sync/1/missing", body)
+        answer = self._question("/sync/1/missing", body)
         try:
-            missing, other = ({(bytes.fromhex(id), phase) for id, phase in told[name]} for name in ("missing", "other"))
+            missing, other = (
+                {(bytes.fromhex(id), phase) for id, phase in answer[name]} for name in ("missing", "other")
+            )
             return missing, other
         except (KeyError, TypeError, ValueError) as error:
             raise _foreign(self.transport.where) from error
 
     def missing_blobs(self, digests: Sequence[str]) -> list[str]:
-        """Which of these blobs the hub does not have whole."""
+        """Return which of these blobs the hub does not have, or has damaged."""
         missing: list[str] = []
         while digests:
             body = encode.dumps({"blobs": list(digests)})
-            told = self._question("/sync/1/blobs", body)
-            looked_at, some = told.get("looked_at"), _texts(told.get("missing"))
+            answer = self._question("/sync/1/blobs", body)
+            looked_at, some = answer.get("looked_at"), _texts(answer.get("missing"))
             if type(looked_at) is not int or not 0 < looked_at <= len(digests) or not {*some} <= {*digests}:
                 raise _foreign(self.transport.where)
             missing += some
@@ -272,25 +282,25 @@ class Hub:
         return missing
 
     def held(self, journals: Sequence[str]) -> Diverged:
-        """What the hub has of a journal, as it says it of a batch behind a gap."""
+        """Return what the hub has of a journal, in the form of the error for a batch after a gap."""
         body = encode.dumps({"journals": list(journals)})
         return self._diverged(self._question("/sync/1/held", body))
 
     def _question(self, path: str, body: bytes) -> dict[str, Any]:
-        """The answer to a question, which says nothing of rows that are sent: a refusal is for a person."""
+        """Return the answer to a question; raise Blocked for a refusal, which is not about rows that were sent."""
         try:
             return self._dict(self._ask("POST", path, body=body, headers=_JSON))
         except (Refused, TooLarge) as error:
             raise Blocked(f"{error}; it does not answer {path}: is it a hub, and of this version?") from error
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         self.transport.close()
 
 
 def _texts(value: object) -> list[str]:
-    """A list of texts that an answer holds; empty when it holds something else."""
-    return [each for each in value if isinstance(each, str)] if isinstance(value, list) else []
+    """Return the texts in a list; an empty list for anything else."""
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
 
 
 _JSON = {"Content-Type": "application/json"}
@@ -301,12 +311,12 @@ def _foreign(where: str) -> Offline:
 
 
 def _gzip(data: bytes) -> bytes:
-    squeeze = zlib.compressobj(_LEVEL, zlib.DEFLATED, 31)
-    return squeeze.compress(data) + squeeze.flush()
+    compressor = zlib.compressobj(_LEVEL, zlib.DEFLATED, 31)
+    return compressor.compress(data) + compressor.flush()
 
 
 def _zstd() -> Callable[[bytes], bytes] | None:
-    """Packing by zstd, with a checksum as gzip has it."""
+    """Return zstd compression with a checksum, which gzip has as well; None where no library has it."""
     library = zstd.library()
     if library is None:
         return None

@@ -1,11 +1,11 @@
-"""OpenTelemetry: sessions as traces, over OTLP/HTTP, to any back end that takes them.
+"""The sink for OpenTelemetry: sends sessions as traces, over OTLP/HTTP, to any back end.
 
-A batch is one request.  No such back end promises to take a span once, so ids are made from the rows' own, and what
-is sent again is the same span again.  Rows that are no span (one that only opened, tags, a price) count as taken.
+A batch is one request.  No back end promises to store a span once, so span ids are derived from the rows' ids, and a
+row that is sent again is the same span again.  Rows without a span (an opened operation, tags, a price) count as taken.
 
-A back end that is addressed wrongly refuses everything, and often in the words it has for bad spans.  So a row is put
-aside only when the back end has taken some span in the same pass; where none has been taken yet, a plain span of our
-own is sent first, and when that is refused too, a person must act.
+A wrong URL or option makes a back end refuse everything, often with the status that it has for bad spans.  So a row is
+parked only when the back end has taken some span in the same pass.  Where it has taken none yet, a plain span of our
+own is sent first; when that is refused too, a person must act.
 """
 
 from __future__ import annotations
@@ -32,31 +32,31 @@ if TYPE_CHECKING:
     from localops_sync.sinks.otlp_spans import Group
     from localops_sync.transport import Reply
 
-# What `localops remote add … --option NAME=VALUE` can say, and the values there are; the first is the default.
+# The options of `localops remote add … --option NAME=VALUE`, and their values; the first is the default.
 OPTIONS: dict[str, tuple[str, ...]] = {
     "protocol": ("protobuf", "json"),
     "auth": ("bearer", "agentops", "none"),
-    "header": (),  # of the key, which then goes as it is: `x-api-key`
-    "auth_url": (),  # where AgentOps gives out tokens
+    "header": (),  # the header for the key, which is sent without "Bearer": `x-api-key`
+    "auth_url": (),  # where AgentOps issues tokens
 }
 _TRACES = "/v1/traces"
-_AGENTOPS = {"otlp.agentops.ai": "https://api.agentops.ai"}  # where its cloud gives out the tokens for this host
+_AGENTOPS = {"otlp.agentops.ai": "https://api.agentops.ai"}  # where its cloud issues the tokens for this host
 _TOKEN_SECONDS = 20.0
 _LEVEL = 5  # of compression
-_MOST_NOTES = 5  # of a pass: a back end may have something to say to each batch
+_MOST_NOTES = 5  # of a pass: a back end may remark on each batch
 
 
 class Otlp:
-    """Sends to a back end that speaks OTLP/HTTP."""
+    """A connection to a back end that speaks OTLP/HTTP."""
 
     def __init__(self, remote: Remote, source: Reader, folder: str, transport: Transport) -> None:
         self.remote, self.source, self.folder, self.transport = remote, source, folder, transport
-        self.notes: list[str] = []  # what the back end remarked, though it took everything
+        self.notes: list[str] = []  # remarks of the back end, though it took everything
         self._protocol = _option(remote, "protocol")
         self._auth = _option(remote, "auth")
         self._path = "" if urlsplit(remote.url).path.rstrip("/").endswith(_TRACES) else _TRACES
-        self._takes_spans = False  # it has taken some in this pass, so what it refuses is refused for what it is
-        self._refusal: Refused | TooLarge | None = None  # of a request without spans: who refuses that may refuse any
+        self._takes_spans = False  # it has taken some in this pass, so a refusal is about the spans
+        self._refusal: Refused | TooLarge | None = None  # of a request without spans: it may refuse any request
         self._token: _Token | None = None
         self._names: otlp_semconv.GenAI | otlp_semconv.AgentOps = otlp_semconv.GenAI()
         if self._auth == "agentops":
@@ -64,36 +64,37 @@ class Otlp:
             self._names = otlp_semconv.AgentOps()
 
     def send(self, batch: Batch) -> Ack:
-        """Hand over the spans of a batch; without a request when it has none."""
+        """Send the spans of a batch, if it has any."""
         translation = Translation(batch, self.source, self.folder, self._names, metadata_only=self.remote.metadata_only)
         groups = translation.groups()
         if groups:
             try:
                 self._post_spans(groups)
             except (Refused, TooLarge) as error:
-                # While there are halves to try, one of them may be taken: that costs no span of ours.
+                # While the batch can be halved, a half may be taken, which saves the span of our own.
                 if not self._takes_spans and (self._refusal or len(batch.rows) == 1):
                     self._send_check_span(error)
                 raise
         return Ack()
 
     def check(self) -> str:
-        """Send a request without spans, which a back end answers as any other."""
+        """Send a request without spans, which a back end answers like any other; return what it is."""
         try:
             self._judge(self._post([]), 0)
-        except (Refused, TooLarge) as error:  # it is there and knows the key; `prove` finds out whether it takes spans
+        except (Refused, TooLarge) as error:
+            # Some back ends refuse an empty request.  They are there and know the key; `prove` sends them a span.
             self._refusal = error
         return f"OTLP/HTTP in {self._protocol} at {self.transport.where}"
 
     def prove(self) -> str | None:
-        """Return what is to be said of a back end that refused the check: it takes spans; raises Blocked if not."""
+        """Return a remark if the back end refused the check and takes a span; raise Blocked if it takes neither."""
         if self._refusal is None:
             return None
         self._send_check_span(self._refusal)
         return "a request without spans is refused, one with a span is taken"
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         self.transport.close()
         if self._token is not None:
             self._token.close()
@@ -103,7 +104,7 @@ class Otlp:
         self._takes_spans = True
 
     def _send_check_span(self, refusal: Refused | TooLarge) -> None:
-        """Raise Blocked when the back end refuses a plain span as well: then it is not the rows that are wrong."""
+        """Raise Blocked when the back end refuses a plain span as well: then the rows are not the reason."""
         try:
             self._post_spans([check_span(self.folder)])
         except (Refused, TooLarge) as error:
@@ -139,7 +140,7 @@ class Otlp:
         return {header: key} if header else {"Authorization": f"Bearer {key}"}
 
     def _understood(self, reply: Reply) -> Reply:
-        """An answer to what was sent, not to the form it has: that is the same for every row."""
+        """Return the reply; raise Blocked if it refuses protocol or compression, which are the same for every row."""
         if reply.status == 415:
             other = "json" if self._protocol == "protobuf" else "protobuf"
             raise Blocked(
@@ -149,7 +150,7 @@ class Otlp:
         return reply
 
     def _judge(self, reply: Reply, sent: int) -> None:
-        """Return when an answer says that everything was taken; which spans were not, it never says."""
+        """Raise Refused unless the reply confirms that everything was taken; OTLP does not name rejected spans."""
         where = self.transport.where
         try:
             rejected, remark = otlp_wire.partial_success(reply.kind(), reply.body)
@@ -166,56 +167,56 @@ class Otlp:
 
 
 class _Token:
-    """What AgentOps gives for an API key, and wants with each request; kept in memory only."""
+    """The token that AgentOps issues for an API key and requires with each request; kept in memory only."""
 
     def __init__(self, remote: Remote, transport: Transport) -> None:
         self._key = transport.key
         self._token: str | None = None
-        # Headers that were given for the back end are not meant for who gives out tokens.
-        asked = replace(remote, url=_auth_url(remote), headers={})
-        self._transport = Transport(asked, budget=transport.budget, whole=_TOKEN_SECONDS)
+        # The remote's headers are for the back end, not for the service that issues tokens.
+        issuer = replace(remote, url=_auth_url(remote), headers={})
+        self._transport = Transport(issuer, budget=transport.budget, whole=_TOKEN_SECONDS)
 
     def header(self) -> dict[str, str]:
-        """The token as a header; asked for when there is none."""
+        """Return the token as a header; request one if there is none."""
         if self._token is None:
             self._token = self._ask()
         return {"Authorization": f"Bearer {self._token}"}
 
     def forget(self) -> None:
-        """It is not accepted any more."""
+        """Drop the token, which is not accepted any more."""
         self._token = None
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         self._transport.close()
 
     def _ask(self) -> str:
         body = encode.dumps({"api_key": self._key})
         try:
             reply = self._transport.ask("POST", "/v3/auth/token", body=body, headers={"Content-Type": otlp_wire.JSON})
-        except (Refused, TooLarge) as error:  # it is the key that is refused, not the rows
+        except (Refused, TooLarge) as error:  # the key is refused, not the rows
             raise Blocked(f"{error}; it does not accept the key") from error
-        found = reply.json()
-        token = found.get("token") if isinstance(found, dict) else None
+        payload = reply.json()
+        token = payload.get("token") if isinstance(payload, dict) else None
         if not isinstance(token, str) or not token or not token.isascii() or not token.isprintable() or " " in token:
             raise Offline(f"{self._transport.where} answered without a token; nothing counts as sent")
         return token
 
 
 def _option(remote: Remote, name: str) -> str:
-    """An option of a remote, or its default."""
+    """Return an option of a remote, or its default."""
     known = OPTIONS[name]
     value = remote.options.get(name, known[0])
     if value not in known:
-        raise ConfigError(f"remote {remote.name!r}: {name}={value} is not known; it is one of {', '.join(known)}")
+        raise ConfigError(f"remote {remote.name!r}: invalid option {name}={value}: expected one of {', '.join(known)}")
     return value
 
 
 def check_options(remote: Remote) -> None:
-    """ConfigError for options that mean nothing, or nothing together."""
+    """Raise ConfigError for options that are unknown, or do not go together."""
     unknown = sorted(set(remote.options) - set(OPTIONS))
     if unknown:
-        raise ConfigError(f"remote {remote.name!r}: no option {unknown[0]!r}; there are {', '.join(OPTIONS)}")
+        raise ConfigError(f"remote {remote.name!r}: unknown option {unknown[0]!r}; there are {', '.join(OPTIONS)}")
     _option(remote, "protocol")
     auth = _option(remote, "auth")
     for name, wanted in (("header", "bearer"), ("auth_url", "agentops")):
@@ -228,15 +229,16 @@ def check_options(remote: Remote) -> None:
 
 
 def _auth_url(remote: Remote) -> str:
-    """Where the tokens are: as told, or where AgentOps has them, or beside the traces; a key goes nowhere unasked."""
-    told = remote.options.get("auth_url")
-    if told is not None:
-        return check_url(told)
+    """Return where tokens are issued: as configured, else AgentOps' own address, else the host of the traces."""
+    # Never the address of AgentOps for another host: a key must not be sent to a party that was not configured.
+    configured = remote.options.get("auth_url")
+    if configured is not None:
+        return check_url(configured)
     parts = urlsplit(remote.url)
     return _AGENTOPS.get(parts.hostname or "", f"{parts.scheme}://{parts.netloc}")
 
 
 def _gzip(data: bytes) -> bytes:
-    """The same bytes each time: without the time of day."""
-    squeeze = zlib.compressobj(_LEVEL, zlib.DEFLATED, 31)
-    return squeeze.compress(data) + squeeze.flush()
+    """Return gzip without a timestamp, so that equal requests have equal bytes."""
+    compressor = zlib.compressobj(_LEVEL, zlib.DEFLATED, 31)
+    return compressor.compress(data) + compressor.flush()

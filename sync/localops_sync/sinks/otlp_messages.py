@@ -1,8 +1,8 @@
-"""Messages: what a program gave as prompt and completion, in the form of any maker, as the conventions have them.
+"""Prompts and completions, in the format of any model vendor, as messages of the semantic conventions.
 
 A message has a role and parts, and each part a type: text, reasoning, tool_call, tool_call_response, server_tool_call,
-server_tool_call_response, blob, uri, file.  What comes in may be plain text, OpenAI's chat and Responses, Anthropic's
-content blocks, Gemini's parts, Bedrock's Converse, or the conventions' own; what is none of these is kept as JSON text.
+server_tool_call_response, blob, uri, file.  The input may be plain text, OpenAI's chat and Responses, Anthropic's
+content blocks, Gemini's parts, Bedrock's Converse, or the conventions' own; anything else is kept as JSON text.
 """
 
 from __future__ import annotations
@@ -19,65 +19,65 @@ if TYPE_CHECKING:
 
 
 def text(value: object) -> str:
-    """A value as the text of an attribute: text as it is, anything else as JSON."""
+    """Return a value as the text of an attribute: text as it is, anything else as JSON."""
     return value if isinstance(value, str) else encode.dumps(value).decode()
 
 
-# Which messages there are
+# The messages of a value
 
 
 _ROLES = {"model": "assistant", "ai": "assistant", "human": "user", "developer": "system", "function": "tool"}
-_SPEAKERS = {*_ROLES, "system", "user", "assistant", "tool"} - {"function"}  # what a message may have as its type
-_LISTS = ("messages", "contents", "input")  # of a request, where its messages are
+_SPEAKERS = {*_ROLES, "system", "user", "assistant", "tool"} - {"function"}  # roles that a message may have as its type
+_LISTS = ("messages", "contents", "input")  # the keys of a request that may hold its messages
 _SYSTEMS = ("system", "instructions", "system_instruction", "systemInstruction")
 _BODIES = frozenset(("content", "parts", "tool_calls", "function_call"))
 _REASONS = ("finish_reason", "finishReason", "stop_reason", "stopReason", "done_reason")
 
 
-def asked(prompt: object) -> list[Message]:
+def prompt_messages(prompt: object) -> list[Message]:
     """Return the messages of a prompt."""
     if isinstance(prompt, dict):
-        given = next((prompt[key] for key in _LISTS if isinstance(prompt.get(key), list)), None)
-        if given is not None:
+        items = next((prompt[key] for key in _LISTS if isinstance(prompt.get(key), list)), None)
+        if items is not None:
             system = next((prompt[key] for key in _SYSTEMS if prompt.get(key)), None)
             first = [] if system is None else [{**_message(system, "system"), "role": "system"}]
-            return [*first, *_messages(given, "user")]
+            return [*first, *_messages(items, "user")]
     return _messages(prompt, "user")
 
 
-def answered(completion: object) -> list[Message]:
-    """Return the messages of a completion, one for each answer that a model was asked for."""
+def completion_messages(completion: object) -> list[Message]:
+    """Return the messages of a completion, one for each choice."""
     if not isinstance(completion, dict):
         return _messages(completion, "assistant")
     for key in ("choices", "candidates"):
         if isinstance(completion.get(key), list):
-            return [_answer(each) for each in completion[key]]
+            return [_answer(choice) for choice in completion[key]]
     if isinstance(completion.get("output"), list):
         return [_of_items(completion)]
     return [_answer(completion)]
 
 
 def reasons(messages: list[Message]) -> list[str]:
-    """Return why a model stopped, answer by answer; nothing if that is not known of each."""
-    found = [message.get("finish_reason") for message in messages]
-    return [text(reason) for reason in found] if None not in found else []
+    """Return the finish reason of each message; an empty list unless all have one."""
+    stopped = [message.get("finish_reason") for message in messages]
+    return [text(reason) for reason in stopped] if None not in stopped else []
 
 
-def _answer(found: object) -> Message:
-    """An answer with the reason why it ended, which stands beside the message or in it."""
-    if not isinstance(found, dict):
-        return _message(found, "assistant")
-    output = found.get("output")
-    places = (output.get("message") if isinstance(output, dict) else None, found.get("message"), found.get("content"))
-    inner = next((each for each in places if isinstance(each, dict) and not _BODIES.isdisjoint(each)), found)
-    reason = next((found[key] for key in _REASONS if found.get(key)), None)
+def _answer(choice: object) -> Message:
+    """Return the message of a choice, with its finish reason, which is beside the message or in it."""
+    if not isinstance(choice, dict):
+        return _message(choice, "assistant")
+    output = choice.get("output")
+    places = (output.get("message") if isinstance(output, dict) else None, choice.get("message"), choice.get("content"))
+    inner = next((each for each in places if isinstance(each, dict) and not _BODIES.isdisjoint(each)), choice)
+    reason = next((choice[key] for key in _REASONS if choice.get(key)), None)
     message = _message(inner, "assistant")
     message = {key: value for key, value in message.items() if key not in _REASONS}
     return message if reason is None else {**message, "finish_reason": text(reason)}
 
 
 def _of_items(response: Message) -> Message:
-    """OpenAI's Responses: an answer comes as items, of which messages are one kind."""
+    """Return the message of an answer in OpenAI's Responses format: a list of items, some of which are messages."""
     content: list[object] = []
     for item in response["output"]:
         inner = item.get("content") if isinstance(item, dict) and item.get("type") == "message" else None
@@ -88,53 +88,53 @@ def _of_items(response: Message) -> Message:
     return {**message, "finish_reason": text(reason)} if reason else message
 
 
-def _messages(given: object, role: str) -> list[Message]:
-    if given is None:
+def _messages(value: object, role: str) -> list[Message]:
+    if value is None:
         return []
-    if not isinstance(given, list):
-        return [_message(given, role)]
-    found: list[Message] = []
-    alone = False  # the last message is made of parts that came without one
-    for each in given:
-        if each is None:
+    if not isinstance(value, list):
+        return [_message(value, role)]
+    messages: list[Message] = []
+    alone = False  # the last message was made from parts without a message
+    for item in value:
+        if item is None:
             continue
-        message = _message(each, role)
-        is_part = isinstance(each, dict) and _is_part(each)
-        if is_part and alone and found[-1]["role"] == message["role"]:
-            found[-1]["content"] += message["content"]
+        message = _message(item, role)
+        is_part = isinstance(item, dict) and _is_part(item)
+        if is_part and alone and messages[-1]["role"] == message["role"]:
+            messages[-1]["content"] += message["content"]
         else:
-            found.append(message)
+            messages.append(message)
         alone = is_part
-    return found
+    return messages
 
 
-def _message(found: object, role: str) -> Message:
-    if isinstance(found, dict):
-        if _is_part(found):
-            return {"role": _role_of(_part(found), role), "content": [found]}
-        if not _BODIES.isdisjoint(found):
-            kind = found.get("type")
-            named = text(found.get("role") or (kind if isinstance(kind, str) and kind in _SPEAKERS else None) or role)
-            return {**found, "role": _ROLES.get(named, named)}
-    if isinstance(found, list):  # of a system prompt, say
-        return {"role": role, "content": found}
-    return {"role": role, "content": text(found)}
+def _message(value: object, role: str) -> Message:
+    if isinstance(value, dict):
+        if _is_part(value):
+            return {"role": _role_of(_part(value), role), "content": [value]}
+        if not _BODIES.isdisjoint(value):
+            kind = value.get("type")
+            named = text(value.get("role") or (kind if isinstance(kind, str) and kind in _SPEAKERS else None) or role)
+            return {**value, "role": _ROLES.get(named, named)}
+    if isinstance(value, list):  # of a system prompt, say
+        return {"role": role, "content": value}
+    return {"role": role, "content": text(value)}
 
 
-def _is_part(found: Message) -> bool:
-    """Whether this is a part of a message that came without the message."""
-    if "role" in found:
+def _is_part(value: Message) -> bool:
+    """Return whether a value is a part of a message, without the message."""
+    if "role" in value:
         return False
-    kind = found.get("type")
+    kind = value.get("type")
     if isinstance(kind, str):
         return _how(kind) is not None
-    return not _KEYED.keys().isdisjoint(found) and found.keys() <= _PART
+    return not _KEYED.keys().isdisjoint(value) and value.keys() <= _PART
 
 
 def _role_of(part: Part, role: str) -> str:
-    """Who says this: a model asks for tools and thinks, and a tool answers."""
-    said_by = {"tool_call": "assistant", "reasoning": "assistant", "server_tool_call": "assistant"}
-    return "tool" if part["type"] == "tool_call_response" else said_by.get(part["type"], role)
+    """Return the role of a part without a message: tool calls and reasoning are a model's, results are a tool's."""
+    roles = {"tool_call": "assistant", "reasoning": "assistant", "server_tool_call": "assistant"}
+    return "tool" if part["type"] == "tool_call_response" else roles.get(part["type"], role)
 
 
 # A message in parts
@@ -154,7 +154,7 @@ _FINISHED = {
 
 
 def in_parts(message: Message) -> Message:
-    """A message as the conventions have it; what they do not know is kept beside."""
+    """Return a message in the form of the conventions; keep keys that they do not know."""
     rest = {key: value for key, value in message.items() if key not in _OURS}
     if rest.get("name") is not None:
         rest["name"] = text(rest["name"])
@@ -162,7 +162,7 @@ def in_parts(message: Message) -> Message:
         reason = text(rest["finish_reason"]).lower()
         rest["finish_reason"] = _FINISHED.get(reason, reason)
     content = message.get("content", message.get("parts"))
-    parts = [_part(each) for each in (content if isinstance(content, list) else [content]) if each is not None]
+    parts = [_part(item) for item in (content if isinstance(content, list) else [content]) if item is not None]
     if message["role"] == "tool" and not any(part["type"] == "tool_call_response" for part in parts):
         id = message.get("tool_call_id")
         return {**rest, "parts": [_response(content, id)]}
@@ -173,15 +173,15 @@ def in_parts(message: Message) -> Message:
 
 
 def calls(message: Message) -> list[Part]:
-    """Return the tools that a message asks for, where they stand beside its content."""
-    found = message.get("tool_calls")
+    """Return the tool calls of a message that are beside its content."""
+    listed = message.get("tool_calls")
     one = message.get("function_call")
-    many = found if isinstance(found, list) else [one] if isinstance(one, dict) else []
-    return [_call_of(each) for each in many]
+    many = listed if isinstance(listed, list) else [one] if isinstance(one, dict) else []
+    return [_call_of(item) for item in many]
 
 
-def _call_of(found: object) -> Part:
-    call = found if isinstance(found, dict) else {"arguments": found}
+def _call_of(value: object) -> Part:
+    call = value if isinstance(value, dict) else {"arguments": value}
     inner = call.get("function")
     function = inner if isinstance(inner, dict) else call
     arguments = function.get("arguments", function.get("args"))
@@ -192,22 +192,22 @@ def _id(value: object) -> str | None:
     return None if value is None else text(value)
 
 
-# A part, by its type or by the key that it has instead of one
+# Parts, by their type, or by the key that they have instead of one
 
 
-def _part(found: object) -> Part:
-    if not isinstance(found, dict):
-        return {"type": "text", "content": text(found)}
-    kind = found.get("type")
+def _part(value: object) -> Part:
+    if not isinstance(value, dict):
+        return {"type": "text", "content": text(value)}
+    kind = value.get("type")
     if isinstance(kind, str):
         how = _how(kind)
-        part = how(found) if how is not None else None
-        if part is None and "text" in found:
-            part = {"type": "text", "content": text(found["text"])}
-        return part or found
-    key = next((key for key in _KEYED if key in found), None)
-    part = _KEYED[key](found) if key is not None else None
-    return part or {"type": "text", "content": text(found)}
+        part = how(value) if how is not None else None
+        if part is None and "text" in value:
+            part = {"type": "text", "content": text(value["text"])}
+        return part or value
+    key = next((key for key in _KEYED if key in value), None)
+    part = _KEYED[key](value) if key is not None else None
+    return part or {"type": "text", "content": text(value)}
 
 
 def _how(kind: object) -> Callable[[Part], Part | None] | None:
@@ -220,14 +220,14 @@ def _how(kind: object) -> Callable[[Part], Part | None] | None:
     return _server_call if kind.endswith("_call") else None
 
 
-def _said(found: Part) -> Part:
-    said = next((found[key] for key in ("text", "content", "refusal") if found.get(key) is not None), "")
-    return {"type": "reasoning" if found.get("thought") is True else "text", "content": text(said)}
+def _text_part(part: Part) -> Part:
+    content = next((part[key] for key in ("text", "content", "refusal") if part.get(key) is not None), "")
+    return {"type": "reasoning" if part.get("thought") is True else "text", "content": text(content)}
 
 
-def _reasoning(found: Part) -> Part:
-    """What a model thought, with the makers' several words for it."""
-    inner = found.get("reasoningContent", found)
+def _reasoning(part: Part) -> Part:
+    """Return a reasoning part, under any of the vendors' names for it."""
+    inner = part.get("reasoningContent", part)
     inner = inner.get("reasoningText", inner) if isinstance(inner, dict) else {"text": inner}
     inner = inner if isinstance(inner, dict) else {"text": inner}
     keys = ("thinking", "content", "text", "summary")
@@ -235,8 +235,8 @@ def _reasoning(found: Part) -> Part:
     if thought is None:  # encrypted
         return {"type": "reasoning", "content": ""}
     if isinstance(thought, list):
-        said = [each.get("text", each) if isinstance(each, dict) else each for each in thought]
-        thought = "\n".join(text(each) for each in said)
+        pieces = [piece.get("text", piece) if isinstance(piece, dict) else piece for piece in thought]
+        thought = "\n".join(text(piece) for piece in pieces)
     return {"type": "reasoning", "content": text(thought)}
 
 
@@ -246,21 +246,21 @@ _INPUTS = ("arguments", "input", "args")
 _ANSWERS = ("response", "output", "content", "result")
 
 
-def _first(found: Part, keys: tuple[str, ...]) -> Any:
-    return next((found[key] for key in keys if found.get(key) is not None), None)
+def _first(part: Part, keys: tuple[str, ...]) -> Any:
+    return next((part[key] for key in keys if part.get(key) is not None), None)
 
 
-def _call(found: Part) -> Part:
-    inner: Part = next((found[key] for key in _CALLS if isinstance(found.get(key), dict)), {})
-    facts = {**found, **inner}
+def _call(part: Part) -> Part:
+    inner: Part = next((part[key] for key in _CALLS if isinstance(part.get(key), dict)), {})
+    facts = {**part, **inner}
     name = text(_first(facts, ("name", "toolName")) or "")
     return {"type": "tool_call", "id": _id(_first(facts, _IDS)), "name": name, "arguments": _first(facts, _INPUTS)}
 
 
-def _responded(found: Part) -> Part:
+def _call_result(part: Part) -> Part:
     keys = ("functionResponse", "function_response", "toolResult")
-    inner: Part = next((found[key] for key in keys if isinstance(found.get(key), dict)), {})
-    facts = {**found, **inner}
+    inner: Part = next((part[key] for key in keys if isinstance(part.get(key), dict)), {})
+    facts = {**part, **inner}
     part = _response(_first(facts, _ANSWERS), _first(facts, _IDS))
     kept = {key: facts[key] for key in ("name", "is_error", "status") if facts.get(key) is not None}
     return {**kept, **part}
@@ -270,31 +270,31 @@ def _response(answer: object, id: object) -> Part:
     return {"type": "tool_call_response", "id": _id(id), "response": answer}
 
 
-def _server_call(found: Part) -> Part:
-    """A tool that the maker of the model runs itself."""
-    kind = text(found.get("name") or found["type"])
-    details = {key: value for key, value in found.items() if key not in ("type", "id", "name")}
+def _server_call(part: Part) -> Part:
+    """Return the call of a tool that the vendor of the model runs."""
+    kind = text(part.get("name") or part["type"])
+    details = {key: value for key, value in part.items() if key not in ("type", "id", "name")}
     call = {"type": kind, **details}
-    return {"type": "server_tool_call", "id": _id(found.get("id")), "name": kind, "server_tool_call": call}
+    return {"type": "server_tool_call", "id": _id(part.get("id")), "name": kind, "server_tool_call": call}
 
 
-def _server_response(found: Part) -> Part:
-    answer = {"type": found["type"], "content": found.get("content")}
+def _server_response(part: Part) -> Part:
+    answer = {"type": part["type"], "content": part.get("content")}
     return {
         "type": "server_tool_call_response",
-        "id": _id(_first(found, _IDS)),
+        "id": _id(_first(part, _IDS)),
         "server_tool_call_response": answer,
     }
 
 
-def _ran_code(found: Part) -> Part:
-    code = _first(found, ("executableCode", "executable_code"))
+def _code_call(part: Part) -> Part:
+    code = _first(part, ("executableCode", "executable_code"))
     call = {"type": "code_execution", "code": code}
     return {"type": "server_tool_call", "id": None, "name": "code_execution", "server_tool_call": call}
 
 
-def _code_gave(found: Part) -> Part:
-    answer = {"type": "code_execution", "result": _first(found, ("codeExecutionResult", "code_execution_result"))}
+def _code_result(part: Part) -> Part:
+    answer = {"type": "code_execution", "result": _first(part, ("codeExecutionResult", "code_execution_result"))}
     return {"type": "server_tool_call_response", "id": None, "server_tool_call_response": answer}
 
 
@@ -306,23 +306,23 @@ _HOLDERS = (
 ).split()
 
 
-def _media(found: Part) -> Part | None:
-    """What is attached: its bytes, where it is, or what it is called there; None if it is none of these."""
-    facts = _facts(found)
+def _media(part: Part) -> Part | None:
+    """Return an attachment by its bytes, its URI or its file id; None if it has none of these."""
+    facts = _facts(part)
     data, uri = (
         _word(facts, "data", "bytes", "file_data"),
         _word(facts, "uri", "url", "file_uri", "fileUri", "file_url"),
     )
-    uri = uri or _word(found, "image_url", "image")
+    uri = uri or _word(part, "image_url", "image")
     mime = _word(facts, "mime_type", "mimeType", "media_type", "mediaType")
     form = _word(facts, "format")
-    if found.get("type") == "document" and facts.get("type") == "text" and data is not None:
+    if part.get("type") == "document" and facts.get("type") == "text" and data is not None:
         return {"type": "text", "content": data}
     inline = next((each for each in (uri, data) if each is not None and each.startswith("data:")), None)
     if inline is not None:
         head, _, data = inline.partition(",")
         mime, uri = head[len("data:") :].partition(";")[0] or mime, None
-    modality = _modality(found, mime)
+    modality = _modality(part, mime)
     about = {"mime_type": mime or (f"{modality}/{form}" if form else None), "modality": modality}
     if uri is not None:
         return {"type": "uri", **about, "uri": uri}
@@ -332,9 +332,9 @@ def _media(found: Part) -> Part | None:
     return None if id is None else {"type": "file", **about, "file_id": id}
 
 
-def _facts(found: Part) -> Part:
-    """What is said of an attachment, at whatever depth."""
-    facts, inner = dict(found), found
+def _facts(part: Part) -> Part:
+    """Return the fields of an attachment, which may be nested."""
+    facts, inner = dict(part), part
     for _ in range(3):
         inner = next((inner[key] for key in _HOLDERS if isinstance(inner.get(key), dict)), {})
         facts.update(inner)
@@ -345,41 +345,41 @@ def _word(facts: Part, *keys: str) -> str | None:
     return next((facts[key] for key in keys if isinstance(facts.get(key), str) and facts[key]), None)
 
 
-def _modality(found: Part, mime: str | None) -> str:
-    told = (mime or "").partition("/")[0]
-    if told in _MODALITIES:
-        return told
-    names = f"{found.get('type', '')} {' '.join(found)}" if mime is None else ""
+def _modality(part: Part, mime: str | None) -> str:
+    major = (mime or "").partition("/")[0]
+    if major in _MODALITIES:
+        return major
+    names = f"{part.get('type', '')} {' '.join(part)}" if mime is None else ""
     return next((each for each in _MODALITIES if each in names), "document")
 
 
-def _as_it_is(found: Part) -> Part:
-    return found
+def _unchanged(part: Part) -> Part:
+    return part
 
 
 _TYPED: dict[str, Callable[[Part], Part | None]] = {
-    **dict.fromkeys(("text", "input_text", "output_text", "summary_text", "refusal"), _said),
+    **dict.fromkeys(("text", "input_text", "output_text", "summary_text", "refusal"), _text_part),
     **dict.fromkeys(("reasoning", "thinking", "redacted_thinking", "reasoning_text"), _reasoning),
     **dict.fromkeys(("tool_call", "tool_use", "function_call", "custom_tool_call", "tool-call"), _call),
     **dict.fromkeys(("function",), _call),
-    **dict.fromkeys(("tool_call_response", "tool_result", "function_call_output", "tool-result"), _responded),
-    **dict.fromkeys(("custom_tool_call_output",), _responded),
+    **dict.fromkeys(("tool_call_response", "tool_result", "function_call_output", "tool-result"), _call_result),
+    **dict.fromkeys(("custom_tool_call_output",), _call_result),
     "server_tool_use": _server_call,
     **dict.fromkeys(("image", "image_url", "input_image", "document", "audio", "input_audio", "video"), _media),
     **dict.fromkeys(("file", "input_file", "media"), _media),
-    **dict.fromkeys(("blob", "uri", "server_tool_call", "server_tool_call_response", "compaction"), _as_it_is),
+    **dict.fromkeys(("blob", "uri", "server_tool_call", "server_tool_call_response", "compaction"), _unchanged),
 }
 _KEYED: dict[str, Callable[[Part], Part | None]] = {
     **dict.fromkeys(("functionCall", "function_call", "toolUse"), _call),
-    **dict.fromkeys(("functionResponse", "function_response", "toolResult"), _responded),
+    **dict.fromkeys(("functionResponse", "function_response", "toolResult"), _call_result),
     **dict.fromkeys(("inlineData", "inline_data", "fileData", "file_data"), _media),
-    **dict.fromkeys(("executableCode", "executable_code"), _ran_code),
-    **dict.fromkeys(("codeExecutionResult", "code_execution_result"), _code_gave),
+    **dict.fromkeys(("executableCode", "executable_code"), _code_call),
+    **dict.fromkeys(("codeExecutionResult", "code_execution_result"), _code_result),
     "reasoningContent": _reasoning,
     **dict.fromkeys(("image", "document", "video", "audio"), _media),
-    "text": _said,
+    "text": _text_part,
 }
-# What a part without a type may have beside that key; an object with anything else in it is a program's own.
+# The keys of a part without a type.  An object with any other key is a program's own data, and kept as JSON.
 _PART = {*_KEYED, *"thought thoughtSignature thought_signature videoMetadata video_metadata".split()} | {
     *"finish_reason index logprobs".split()
 }

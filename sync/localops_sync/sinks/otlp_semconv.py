@@ -1,11 +1,11 @@
-"""What things are called in OpenTelemetry: one table for the kinds of event, and the two vocabularies it serves.
+"""The names of OpenTelemetry attributes: a table of the kinds of event, and the two vocabularies that use it.
 
-GenAI is that of the semantic conventions, of which one version is named here.  AgentOps is what its cloud reads: it
-takes every span with a `gen_ai.` attribute for an LLM call, tells the others apart by how their names end, and knows
-nothing of newer names.  What neither has a word for is under `localops.`.  Each text is sent once.
+GenAI is the vocabulary of the semantic conventions, in the version of SCHEMA.  AgentOps is the one that its cloud
+reads: the cloud takes every span with a `gen_ai.` attribute for an LLM call, recognises other kinds by the end of their
+names, and ignores newer names.  What has no name in either is under `localops.`.  Each text is sent once.
 
-Beside GenAI's names go the few of OpenInference that Phoenix, MLflow and others read where GenAI has none: the kind of
-a span, its input and output, and its session.
+GenAI's names are complemented by those of OpenInference that Phoenix, MLflow and others read where GenAI has none: the
+kind of a span, its input and output, and its session.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ UNSET, OK, ERROR = 0, 1, 2  # states of a span
 
 @dataclass(frozen=True)
 class Shape:
-    """What a kind of event becomes."""
+    """The span and attribute names of a kind of event."""
 
-    agentops: str  # AgentOps' word for it: agentops.span.kind, agentops.<kind>.input, the end of its name there
+    agentops: str  # in AgentOps' agentops.span.kind, agentops.<kind>.input, and at the end of the span's name there
     kind: int = INTERNAL
-    operation: str | None = None  # gen_ai.operation.name, which the name begins with
-    title: str | None = None  # where its name goes
-    given: str | None = None  # where its input goes
-    gave: str | None = None  # where its output goes
-    openinference: str | None = None  # openinference.span.kind, where readers do not tell it from the operation
+    operation: str | None = None  # gen_ai.operation.name, which the span's name begins with
+    title: str | None = None  # the attribute for its name
+    input: str | None = None  # the attribute for its input
+    output: str | None = None  # the attribute for its output
+    openinference: str | None = None  # openinference.span.kind, where readers do not derive it from the operation
 
 
 SHAPES = {
@@ -50,8 +50,8 @@ SHAPES = {
         "tool",
         operation="execute_tool",
         title="gen_ai.tool.name",
-        given="gen_ai.tool.call.arguments",
-        gave="gen_ai.tool.call.result",
+        input="gen_ai.tool.call.arguments",
+        output="gen_ai.tool.call.result",
     ),
     "agent": Shape("agent", operation="invoke_agent", title="gen_ai.agent.name"),
     "workflow": Shape("workflow", operation="invoke_workflow", title="gen_ai.workflow.name", openinference="CHAIN"),
@@ -64,8 +64,8 @@ SHAPES = {
 OTHER = Shape("unknown", openinference="CHAIN")  # errors, and event types of a program's own
 CREATED = Shape("agent", operation="create_agent", title="gen_ai.agent.name")  # an agent that was only announced
 
-# The makers that keep their weights, in the conventions' words, and how the names of their models begin.  The name of a
-# model that anybody may run, or a platform's own name for one, tells nothing of who ran it.
+# Vendors that do not publish their weights, by the conventions' names, and how the names of their models begin.  An
+# open model, or a platform's own name for a model, does not show who ran it.
 _MAKERS = {
     "openai": r"gpt-[345]|chatgpt-|o[134](-|$)|text-embedding-(3|ada)",
     "anthropic": r"claude-",
@@ -75,20 +75,20 @@ _MAKERS = {
 
 
 def maker(model: str | None) -> str | None:
-    """Whose model it is, where its name leaves no doubt: the best guess at who ran it."""
+    """Return the vendor of a model, if its name leaves no doubt: the best guess at who ran it."""
     return next((name for name, begins in _MAKERS.items() if re.match(begins, model or "", re.IGNORECASE)), None)
 
 
 _INPUT, _OUTPUT = "input.value", "output.value"  # OpenInference
-_COST = "gen_ai.usage.total_cost"  # AgentOps' word; the conventions have none
+_COST = "gen_ai.usage.total_cost"  # AgentOps' name; the conventions have none
 
 
 class GenAI:
-    """The semantic conventions."""
+    """The vocabulary of the semantic conventions."""
 
-    finished = UNSET  # what did not fail says nothing: so the conventions want it
-    failed = {"error.type": "_OTHER"}  # noqa: RUF012  their word where nobody knows it
-    explains = True  # what failed says why: readers look for it there, and not at the span of the error
+    finished = UNSET  # as the conventions require for a span that did not fail
+    failed = {"error.type": "_OTHER"}  # noqa: RUF012  the conventions' value for an unknown type
+    explains = True  # a failed span has its error's message, where readers look for it
     session = "session.id"
     usage = {  # noqa: RUF012  a table
         "tokens_in": "gen_ai.usage.input_tokens",
@@ -103,12 +103,12 @@ class GenAI:
     agent = ("gen_ai.agent.id", "gen_ai.agent.name")
 
     def name(self, shape: Shape, kind: str, title: str | None) -> str:
-        """The name of a span."""
+        """Return the name of a span."""
         return " ".join(filter(None, (shape.operation, title))) or kind
 
     def about(self, shape: Shape, title: str | None) -> Attributes:
-        """What it is."""
-        return _said(
+        """Return the attributes for its kind and name."""
+        return _present(
             {
                 "gen_ai.operation.name": shape.operation,
                 shape.title or "": title if shape.title else None,
@@ -117,25 +117,25 @@ class GenAI:
         )
 
     def readers_kind(self, shape: Shape) -> Attributes:
-        """Return its kind in the word of those who do not know it from the operation."""
+        """Return its kind for readers that do not derive it from the operation."""
         return {} if shape.openinference is None else {"openinference.span.kind": shape.openinference}
 
-    def given(self, shape: Shape, value: object, *, has_messages: bool = False) -> Attributes:
-        """Return its input, as text and with its form; that of a call with messages is not what readers show."""
-        place = "localops.body.params" if has_messages else shape.given or _INPUT
-        return {place: text(value), **_form(place, value)}
+    def input(self, shape: Shape, value: object, *, has_messages: bool = False) -> Attributes:
+        """Return its input as text, with its MIME type; readers show the messages of a call instead, if it has any."""
+        name = "localops.body.params" if has_messages else shape.input or _INPUT
+        return {name: text(value), **_mime_type(name, value)}
 
-    def gave(self, shape: Shape, value: object, *, has_messages: bool = False) -> Attributes:
-        """Return its output."""
-        place = "localops.body.returns" if has_messages else shape.gave or _OUTPUT
-        return {place: text(value), **_form(place, value)}
+    def output(self, shape: Shape, value: object, *, has_messages: bool = False) -> Attributes:
+        """Return its output, as `input` does."""
+        name = "localops.body.returns" if has_messages else shape.output or _OUTPUT
+        return {name: text(value), **_mime_type(name, value)}
 
     def prompt(self, messages: list[Message]) -> Attributes:
-        """What a model was asked."""
+        """Return the messages of a prompt."""
         return {"gen_ai.input.messages": text([in_parts(each) for each in messages])} if messages else {}
 
     def completion(self, messages: list[Message]) -> Attributes:
-        """What it answered."""
+        """Return the messages of a completion, and their finish reasons."""
         if not messages:
             return {}
         answers = [{"finish_reason": "unknown", **in_parts(each)} for each in messages]
@@ -143,15 +143,15 @@ class GenAI:
         return {"gen_ai.output.messages": text(answers), **({"gen_ai.response.finish_reasons": why} if why else {})}
 
     def state(self, state: str) -> str:
-        """How a session ended."""
+        """Return the end state of a session."""
         return state
 
 
 class AgentOps:
-    """What AgentOps' cloud reads."""
+    """The vocabulary of AgentOps' cloud."""
 
-    finished = OK  # it counts everything else as indeterminate
-    failed: dict[str, str] = {}  # noqa: RUF012  the status is all that it reads
+    finished = OK  # the cloud counts anything else as indeterminate
+    failed: dict[str, str] = {}  # noqa: RUF012  the cloud reads the status alone
     explains = False
     session: str | None = None
     usage = {  # noqa: RUF012  a table
@@ -168,36 +168,36 @@ class AgentOps:
     agent = ("agent.id", "agent.name")
 
     def name(self, shape: Shape, kind: str, title: str | None) -> str:
-        """The name of a span; its end is what the cloud tells the kinds apart by."""
+        """Return the name of a span; the cloud recognises the kind by its end."""
         return f"{title or kind}.{shape.agentops}" if shape is not OTHER else title or kind
 
     def about(self, shape: Shape, title: str | None) -> Attributes:
-        """What it is."""
+        """Return the attributes for its name."""
         own = f"{shape.agentops}.name" if shape.title else ""
-        return _said({"operation.name": title, own: title if own else None})
+        return _present({"operation.name": title, own: title if own else None})
 
     def readers_kind(self, shape: Shape) -> Attributes:  # noqa: ARG002
-        """Return nothing: it knows kinds by `agentops.span.kind` and the ends of names."""
+        """Return no attributes: the cloud recognises kinds by `agentops.span.kind` and the ends of names."""
         return {}
 
-    def given(self, shape: Shape, value: object, *, has_messages: bool = False) -> Attributes:  # noqa: ARG002
+    def input(self, shape: Shape, value: object, *, has_messages: bool = False) -> Attributes:  # noqa: ARG002
         """Return its input."""
         return {f"agentops.{_word(shape)}.input": text(value)}
 
-    def gave(self, shape: Shape, value: object, *, has_messages: bool = False) -> Attributes:  # noqa: ARG002
+    def output(self, shape: Shape, value: object, *, has_messages: bool = False) -> Attributes:  # noqa: ARG002
         """Return its output."""
         return {f"agentops.{_word(shape)}.output": text(value)}
 
     def prompt(self, messages: list[Message]) -> Attributes:
-        """What a model was asked."""
+        """Return the messages of a prompt."""
         return _numbered("gen_ai.prompt", messages)
 
     def completion(self, messages: list[Message]) -> Attributes:
-        """What it answered."""
+        """Return the messages of a completion."""
         return _numbered("gen_ai.completion", messages)
 
     def state(self, state: str) -> str:
-        """How a session ended, in its word for it."""
+        """Return the end state of a session, in the cloud's spelling."""
         return "Fail" if state == "Failure" else state
 
 
@@ -205,28 +205,28 @@ def _word(shape: Shape) -> str:
     return "entity" if shape.agentops in ("session", "unknown") else shape.agentops
 
 
-def _form(place: str, value: object) -> Attributes:
-    if place not in (_INPUT, _OUTPUT):
+def _mime_type(name: str, value: object) -> Attributes:
+    if name not in (_INPUT, _OUTPUT):
         return {}
-    return {place.replace("value", "mime_type"): "text/plain" if isinstance(value, str) else "application/json"}
+    return {name.replace("value", "mime_type"): "text/plain" if isinstance(value, str) else "application/json"}
 
 
-def _said(found: dict[str, Any]) -> Attributes:
-    return {name: value for name, value in found.items() if value is not None}
+def _present(attributes: dict[str, Any]) -> Attributes:
+    return {name: value for name, value in attributes.items() if value is not None}
 
 
 def _numbered(prefix: str, messages: list[Message]) -> Attributes:
-    """Messages as AgentOps has them: an attribute for each thing there is to say about each of them."""
-    found: Attributes = {}
+    """Return messages as AgentOps has them: one attribute for each field of each message."""
+    attributes: Attributes = {}
     for number, message in enumerate(messages):
         start = f"{prefix}.{number}"
         for key in ("role", "content", "finish_reason"):
             value = message.get(key, message.get("parts") if key == "content" else None)
             if value is not None:
-                found[f"{start}.{key}"] = text(value)
+                attributes[f"{start}.{key}"] = text(value)
         for place, call in enumerate(calls(message)):
-            said = {
+            fields = {
                 f"{start}.tool_calls.{place}.{key}": text(value) for key, value in call.items() if value is not None
             }
-            found.update(said)
-    return found
+            attributes.update(fields)
+    return attributes

@@ -1,9 +1,9 @@
-"""Rows as spans: which ids, times, parents and attributes each has.  How they are called is in `otlp_semconv.py`.
+"""Rows as spans: the ids, times, parents and attributes of each.  The names of attributes are in `otlp_semconv.py`.
 
-A session is a trace: its id is the trace's, and its root span goes with the row that ends it.  A row of work that has
-ended is a span; an error is one of its own below what it happened in, since a span that was sent cannot be added to.
-What failed says why as well, if its error was written near it: readers look there.
-Every id is made from the row's, so whatever is sent again is the same again.
+A session is a trace: its id is the trace's, and its root span is sent with the row that ends it.  A row of finished
+work is a span.  An error is a span of its own below the one it happened in, as a span that was sent cannot be changed.
+A failed span has the message of its error as well, if that was written near it, as readers look for it there.
+Every id is derived from the row's, so a row that is sent again is the same span again.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from localops.reading import session_state
 from localops.reading.snapshot import Snapshot
 from localops.recording.session import STATES
 from localops.transfer import bundle
-from localops_sync.sinks.otlp_messages import answered, asked, text
+from localops_sync.sinks.otlp_messages import completion_messages, prompt_messages, text
 from localops_sync.sinks.otlp_semconv import (
     CREATED,
     ERROR,
@@ -44,14 +44,16 @@ if TYPE_CHECKING:
 
     Group = tuple[Attributes, list["Span"]]  # spans, and the resource that they come from
 
-# What of a body has a place of its own; anything else goes under its own name.
-_TOLD = frozenset("params returns prompt completion provider thread_id cache_write_tokens details trigger spec".split())
+# The keys of a body with an attribute of their own; any other key is sent under its own name.
+_PLACED = frozenset(
+    "params returns prompt completion provider thread_id cache_write_tokens details trigger spec".split()
+)
 _BODY = "localops.body."
 
 
 @dataclass(frozen=True)
 class Span:
-    """A span, before it is written in one form or the other."""
+    """A span, before it is encoded."""
 
     trace: bytes
     id: bytes
@@ -63,12 +65,12 @@ class Span:
     attributes: Attributes
     status: int = UNSET
     message: str = ""
-    exception: Attributes | None = None  # of the event that says what was raised
+    exception: Attributes | None = None  # of the span's exception event
 
 
 @dataclass(frozen=True)
-class _Trouble:
-    """Why something failed, in the places where a span says it."""
+class _Failure:
+    """The parts of a span that say why it failed."""
 
     message: str = ""
     exception: Attributes | None = None
@@ -76,18 +78,16 @@ class _Trouble:
 
 
 def span_id(row: bytes) -> bytes:
-    """The 8 bytes that a row's id becomes; never zero, which would be no id.
-
-    A digest: the end of a UUID would do for ours, but a program may give ids that all end in the same way.
-    """
-    found = hashlib.blake2b(row, digest_size=8).digest()
-    return found if any(found) else b"\1" * 8
+    """Return the 8 bytes of the span id for a row's id; never zero, which is not a valid span id."""
+    # A digest, as the ids that a program chooses may all end in the same 8 bytes.
+    digest = hashlib.blake2b(row, digest_size=8).digest()
+    return digest if any(digest) else b"\1" * 8
 
 
 def check_span(folder: str) -> Group:
-    """Return a span that says nothing, in a trace of its own: a back end that refuses it refuses every span.
+    """Return a span without content, in a trace of its own: a back end that refuses it refuses every span.
 
-    Its ids are always the same for a project, so a back end shows it once however often it is sent.
+    Its ids are always the same for a project, so that a back end shows it once however often it is sent.
     """
     project = os.path.basename(folder)
     trace = hashlib.blake2b(f"localops check {project}".encode(errors="replace"), digest_size=16).digest()
@@ -108,12 +108,12 @@ class Translation:
         self._agents: dict[bytes, _Row | None] = {}
 
     def groups(self) -> list[Group]:
-        """The spans by the resource they come from, in the order of their rows."""
-        found: dict[str, Group] = {}
+        """Return the spans by their resource, in the order of their rows."""
+        by_resource: dict[str, Group] = {}
         for span in self._spans():
             resource = self._resource(span.trace)
-            found.setdefault(text(resource), (resource, []))[1].append(span)
-        return list(found.values())
+            by_resource.setdefault(text(resource), (resource, []))[1].append(span)
+        return list(by_resource.values())
 
     def _spans(self) -> Iterator[Span]:
         ended = set()
@@ -128,7 +128,7 @@ class Translation:
                 yield self._work(row, None if _is_whole(row) else self._find(row.id, rows.OPEN))
 
     def _find(self, id: bytes, phase: int) -> _Row | None:
-        """A row by its identity, from this batch or the journal, with no more in it than may be sent."""
+        """Return a row by its identity, from this batch or the journal, with no more in it than may be sent."""
         row = self._opened.get(id) if phase == rows.OPEN else None
         row = row or stored.one(self._source, id, phase)
         return None if row is None else self._shown(row)
@@ -139,13 +139,13 @@ class Translation:
     # Work
 
     def _work(self, row: _Row, opened: _Row | None) -> Span:
-        """The span of a row of work; what it was given lies in the row that it opened with."""
+        """Return the span of a row of work; its input is in the row that opened the operation."""
         names, shape = self._names, _shape(row)
         body = {**(opened.body if opened else {}), **row.body}
         title = (row.model or row.name) if shape.agentops == "llm" else row.name
         start = row.at_ns if row.start_ns is None else row.start_ns
         failed = row.kind == "error" or bool(row.failed)
-        trouble = self._trouble(row, body) if failed else _Trouble()
+        failure = self._failure(row, body) if failed else _Failure()
         return Span(
             row.session,
             span_id(row.id),
@@ -160,20 +160,20 @@ class Translation:
                 **self._agent(row),
                 **self._figures(row, body),
                 **(names.failed if failed else {}),
-                **trouble.attributes,
-                **self._said(row, shape, body),
+                **failure.attributes,
+                **self._body_attributes(row, shape, body),
                 "localops.event.id": _dashed(row.id),
                 "localops.event.kind": row.kind,
             },
             ERROR if failed else names.finished,
-            trouble.message,
-            trouble.exception,
+            failure.message,
+            failure.exception,
         )
 
     def _parent(self, row: _Row) -> bytes:
-        """Return the id of what a row hangs below: what it happened in, or the agent that stands beside it there.
+        """Return the id of a row's parent span: the operation it happened in, or an announced agent beside it there.
 
-        An agent that was announced has no operation of its own for its work to happen in.
+        An announced agent has no operation of its own that its work could happen in.
         """
         within = _place(row)
         agent = self._agent_row(row.agent) if row.agent is not None and row.kind != "agent" else None
@@ -190,7 +190,7 @@ class Translation:
         return self._agents[id]
 
     def _agent(self, row: _Row) -> Attributes:
-        """Whose doing it was: of an agent itself, its own."""
+        """Return the id and name of the agent that did it; of an agent itself, its own."""
         id = row.id if row.kind == "agent" else row.agent
         if id is None:
             return {}
@@ -198,30 +198,30 @@ class Translation:
         by_id, by_name = self._names.agent
         return {by_id: _dashed(id), **({by_name: agent.name} if agent and agent.name else {})}
 
-    # Why it failed
+    # Failures
 
-    def _trouble(self, row: _Row, body: dict[str, Any]) -> _Trouble:
-        """Return what is to be said of a row that failed."""
+    def _failure(self, row: _Row, body: dict[str, Any]) -> _Failure:
+        """Return why a row failed."""
         if row.kind == "error":
-            return _Trouble(text(body.get("details", "")), _exception(row, body))
+            return _Failure(text(body.get("details", "")), _exception(row, body))
         if not self._names.explains:
-            return _Trouble()
-        if "ended_by" in body:  # interrupted or cancelled, which is no error
+            return _Failure()
+        if "ended_by" in body:  # interrupted or cancelled, which is not an error
             by = text(body["ended_by"])
-            return _Trouble(by, None, {"error.type": by})
+            return _Failure(by, None, {"error.type": by})
         error = self._error_of(row)
         if error is None:
-            return _Trouble()
+            return _Failure()
         kind = error.name or "_OTHER"
         exception = _exception(error, error.body)
-        if error.parent != row.id:  # the span that it was raised in has the traceback
+        if error.parent != row.id:  # the span in which it was raised has the traceback
             exception.pop("exception.stacktrace", None)
-        return _Trouble(text(error.body.get("details") or kind), exception, {"error.type": kind})
+        return _Failure(text(error.body.get("details") or kind), exception, {"error.type": kind})
 
     def _error_of(self, row: _Row) -> _Row | None:
         """Return the error that a row failed with.
 
-        Its own is written after it; one that came through it from further in, or was recorded by hand, before.
+        Its own is written after it; one that was raised further in, or recorded by hand, before it.
         """
         near = self._source.all("errors_near", session=row.session, after=row.seq - _NEAR, upto=row.seq + _NEAR)
         errors = list(map(self._shown, stored.named(near)))
@@ -241,7 +241,7 @@ class Translation:
         return False
 
     def _figures(self, row: _Row, body: dict[str, Any]) -> Attributes:
-        """Model, tokens and cost; those of an error are its call's, which has said them."""
+        """Return model, tokens and cost; none for an error, as the span of its call has them."""
         if row.kind == "error":
             return {}
         written = body.get("cache_write_tokens")
@@ -263,35 +263,35 @@ class Translation:
             **{name: figure for key, name in self._names.usage.items() if (figure := figures[key]) is not None},
         }
 
-    def _said(self, row: _Row, shape: Shape, body: dict[str, Any]) -> Attributes:
-        """What went in and came out, its tags, and whatever else its row holds."""
+    def _body_attributes(self, row: _Row, shape: Shape, body: dict[str, Any]) -> Attributes:
+        """Return input, output, tags, and everything else that the row holds."""
         names = self._names
-        found: Attributes = {}
+        attributes: Attributes = {}
         if "prompt" in body:
-            found.update(names.prompt(asked(body["prompt"])))
+            attributes.update(names.prompt(prompt_messages(body["prompt"])))
         if "completion" in body:
-            found.update(names.completion(answered(body["completion"])))
+            attributes.update(names.completion(completion_messages(body["completion"])))
         if "params" in body:
-            found.update(names.given(shape, body["params"], has_messages="prompt" in body))
+            attributes.update(names.input(shape, body["params"], has_messages="prompt" in body))
         if "returns" in body:
-            found.update(names.gave(shape, body["returns"], has_messages="completion" in body))
+            attributes.update(names.output(shape, body["returns"], has_messages="completion" in body))
         places = {"thread_id": names.thread, "spec": "agentops.guardrail.spec"}
-        found.update({place: text(body[key]) for key, place in places.items() if key in body})
+        attributes.update({place: text(body[key]) for key, place in places.items() if key in body})
         if row.tags:
-            found["agentops.tags"] = row.tags
+            attributes["agentops.tags"] = row.tags
         if row.kind == "error":
-            found["error.type"] = row.name or "_OTHER"
-        told = _TOLD if row.kind == "error" else _TOLD - {"details", "trigger"}
-        found.update({_BODY + key: text(value) for key, value in body.items() if key not in told})
-        return found
+            attributes["error.type"] = row.name or "_OTHER"
+        placed = _PLACED if row.kind == "error" else _PLACED - {"details", "trigger"}
+        attributes.update({_BODY + key: text(value) for key, value in body.items() if key not in placed})
+        return attributes
 
     # Sessions
 
     def _end(self, row: _Row) -> Iterator[Span]:
-        """The root of a session's trace, and what its processes died in, if they did."""
+        """Yield the root span of a session's trace, and the operations that its processes died in."""
         seen = Snapshot(self._source, self._folder, row.session)
         standing = seen.standing
-        if standing.state not in STATES:  # it goes on: what this end said still holds of it
+        if standing.state not in STATES:  # it was resumed: until its next end, this one's state is sent
             standing = session_state.Standing(row.name or "Indeterminate", row.body.get("reason"), row.at_ns, False)
         ended = standing.ended_ns or row.at_ns
         yield self._root(row, seen, standing, ended)
@@ -336,21 +336,21 @@ class Translation:
         )
 
     def _resource(self, session: bytes) -> Attributes:
-        """Where a session was recorded: the project as the service, and the machine, unless it opted out."""
+        """Return where a session was recorded: the project as the service, and the machine, unless it opted out."""
         if session not in self._resources:
             begun = self._find(session, rows.DONE)
             card = begun.body if begun and begun.kind == "session" else {}
             environment = card.get("host_env")
             system = environment.get("OS") if isinstance(environment, dict) else None
             system = system if isinstance(system, dict) else {}
-            told = {
+            facts = {
                 "host.name": card.get("host"),
                 "os.type": text(system["OS"]).lower() if "OS" in system else None,
                 "os.version": system.get("OS Release"),
             }
             self._resources[session] = {
                 "service.name": os.path.basename(self._folder),
-                **{name: text(value) for name, value in told.items() if value is not None},
+                **{name: text(value) for name, value in facts.items() if value is not None},
                 "telemetry.sdk.name": "localops",
                 "telemetry.sdk.language": "python",
                 "telemetry.sdk.version": __version__,
@@ -366,7 +366,7 @@ _SUMS = "llms tools actions errors failed tokens_in tokens_out unpriced".split()
 
 
 class _Row:
-    """A stored row with its columns by name; body and tags unpacked, whatever is in them."""
+    """A stored row with its columns by name, body and tags unpacked."""
 
     seq: int
     id: bytes
@@ -395,9 +395,9 @@ class _Row:
 
 
 def unpacked(body: str | None) -> dict[str, Any]:
-    """A body as an object; one that is none is kept as its text."""
-    found = {} if body is None else _json(body)
-    return found if isinstance(found, dict) else {"text": body}
+    """Return a body as an object; one of another type as an object with its text."""
+    value = {} if body is None else _json(body)
+    return value if isinstance(value, dict) else {"text": body}
 
 
 def _json(stored: str | None) -> Any:
@@ -408,9 +408,9 @@ def _json(stored: str | None) -> Any:
 
 
 def _is_whole(row: _Row) -> bool:
-    """Whether no row opened this one: most events, and looking for what is not there takes longest.
+    """Return whether no row opened this one, as for most events: the search for a missing row takes longest.
 
-    An operation's id is of the time when it began, that of an event which was recorded at once of when it was.
+    The id of an operation has the time when it began; that of an event without one, the time when it was recorded.
     """
     if row.start_ns is None:
         return True
@@ -431,40 +431,40 @@ def _shape(row: _Row) -> Shape:
 
 
 def _times(start: int, end: int) -> tuple[int, int]:
-    """Times as a span can have them: not before 1970, and the end not before the start."""
+    """Return times that a span can have: not before 1970, and the end not before the start."""
     return max(0, start), max(0, start, end)
 
 
 def _exception(row: _Row, body: dict[str, Any]) -> Attributes:
-    told = {
+    fields = {
         "exception.type": row.name,
         "exception.message": body.get("details"),
         "exception.stacktrace": body.get("logs"),
     }
-    return {name: text(value) for name, value in told.items() if value is not None}
+    return {name: text(value) for name, value in fields.items() if value is not None}
 
 
 def _content(story: Story, end: _Row, names: GenAI | AgentOps) -> Attributes:
-    """What was said in and about a session as a whole: input, output, video, metadata."""
+    """Return the content of a session as a whole: input, output, video, metadata."""
     shape = SHAPES["session"]
-    found: Attributes = {}
+    attributes: Attributes = {}
     for one in story.of_kind("session", "video", "metadata"):
         kind, body = one.kind, unpacked(one.text)
         if kind == "session" and "params" in body:
-            found.update(names.given(shape, body["params"]))
+            attributes.update(names.input(shape, body["params"]))
         elif kind == "video" and body.get("video") is not None:
-            found["localops.session.video"] = text(body["video"])
+            attributes["localops.session.video"] = text(body["video"])
         elif kind == "metadata":
             facts = body.get("metadata")
             prefix = text(body.get("prefix") or "trace.metadata")
             for name, value in (facts if isinstance(facts, dict) else {}).items():
                 if value is not None:
-                    found[f"{prefix}.{name}"] = (
+                    attributes[f"{prefix}.{name}"] = (
                         value if isinstance(value, bool | float) or _fits(value) else text(value)
                     )
     if "returns" in end.body:
-        found.update(names.gave(shape, end.body["returns"]))
-    return found
+        attributes.update(names.output(shape, end.body["returns"]))
+    return attributes
 
 
 def _fits(value: object) -> bool:

@@ -1,6 +1,6 @@
-"""Spans as the bytes of an OTLP request, in protobuf or JSON, and what the answer to one says.
+"""Encoding of spans as an OTLP request, in protobuf or JSON, and decoding of the answer.
 
-The only importer of opentelemetry-proto, and only when protobuf is spoken: JSON needs nothing.
+Only this module imports opentelemetry-proto, and only for protobuf: JSON needs no package.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ JSON = "application/json"
 PROTOBUF = "application/x-protobuf"
 
 
-# JSON: protobuf's own mapping, but for ids, which OTLP writes in hex
+# JSON: the mapping of protobuf, except for ids, which OTLP writes in hex
 
 
 def as_json(groups: Iterable[Group]) -> bytes:
-    """A request with these spans."""
+    """Return a request with these spans as JSON."""
     scope = {"name": "localops", "version": __version__}
     return encode.dumps(
         {
@@ -43,7 +43,7 @@ def as_json(groups: Iterable[Group]) -> bytes:
 
 
 def _plain(span: Span) -> dict[str, Any]:
-    found: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "traceId": span.trace.hex(),
         "spanId": span.id.hex(),
         "name": span.name,
@@ -54,11 +54,11 @@ def _plain(span: Span) -> dict[str, Any]:
         "status": {"code": span.status, **({"message": span.message} if span.message else {})},
     }
     if span.parent is not None:
-        found["parentSpanId"] = span.parent.hex()
+        fields["parentSpanId"] = span.parent.hex()
     if span.exception is not None:
         moment = {"timeUnixNano": str(span.end_ns), "name": "exception", "attributes": _pairs(span.exception)}
-        found["events"] = [moment]
-    return found
+        fields["events"] = [moment]
+    return fields
 
 
 def _pairs(attributes: Attributes) -> list[dict[str, Any]]:
@@ -81,7 +81,7 @@ def _value(value: Value) -> dict[str, Any]:
 
 
 def as_protobuf(groups: Iterable[Group]) -> bytes:
-    """The same request; Blocked when the extra is not installed."""
+    """Return the same request as protobuf; raise Blocked when the extra is not installed."""
     request = _service().ExportTraceServiceRequest()
     for resource, spans in groups:
         ours = request.resource_spans.add(schema_url=SCHEMA)
@@ -122,34 +122,34 @@ def _add(spans: Any, span: Span) -> None:
 
 
 def _fitting(number: int) -> int:
-    """The nearest number that OTLP can carry: a sum of two that fit may not."""
+    """Return the nearest number that fits into 64 bits: the sum of two that fit may not."""
     return max(-(1 << 63), min(number, (1 << 63) - 1))
 
 
 def _fill(pairs: Any, attributes: Attributes) -> None:
     for key, value in attributes.items():
-        said = pairs.add(key=key).value
+        target = pairs.add(key=key).value
         if isinstance(value, bool):
-            said.bool_value = value
+            target.bool_value = value
         elif isinstance(value, int):
-            said.int_value = _fitting(value)
+            target.int_value = _fitting(value)
         elif isinstance(value, float):
-            said.double_value = value
+            target.double_value = value
         elif isinstance(value, list):
-            said.array_value.SetInParent()
-            for each in value:
-                said.array_value.values.add(string_value=each)
+            target.array_value.SetInParent()
+            for item in value:
+                target.array_value.values.add(string_value=item)
         else:
-            said.string_value = value
+            target.string_value = value
 
 
 # Answers
 
 
 def partial_success(kind: str, body: bytes) -> tuple[int, str]:
-    """How many spans an answer of a content type says were rejected, and its remark; ValueError for no such answer.
+    """Return how many spans were rejected according to an answer, and its remark; raise ValueError for other answers.
 
-    An answer without a byte is a protobuf message whose fields are all unset, and what AgentOps' collector sends.
+    An empty answer is a protobuf message whose fields are all unset; AgentOps' collector sends that, too.
     """
     if not body and kind in ("", JSON, PROTOBUF):
         return 0, ""
@@ -163,19 +163,20 @@ def partial_success(kind: str, body: bytes) -> tuple[int, str]:
 def _from_protobuf(body: bytes) -> tuple[int, str]:
     parse = _service().ExportTraceServiceResponse.FromString
     try:
-        told = parse(body).partial_success
-    except Exception as error:  # the edge: a stranger's bytes, and an error class that has no typed home
+        partial = parse(body).partial_success
+    except Exception as error:  # wide, as protobuf's DecodeError is in no typed module
         raise ValueError("broken protobuf") from error
-    return told.rejected_spans, told.error_message
+    return partial.rejected_spans, partial.error_message
 
 
-def _from_json(found: Any) -> tuple[int, str]:
-    """Anything else that JSON can say is not taken for this: `{"error": …}` with a 200 is no ack."""
-    if not isinstance(found, dict) or not set(found) <= {"partialSuccess", "partial_success"}:
-        raise ValueError("JSON that says something else")
-    told = next(iter(found.values()), None) or {}
-    if not isinstance(told, dict):
-        raise ValueError("JSON that says something else")
-    rejected = told.get("rejectedSpans", told.get("rejected_spans"))
-    remark = told.get("errorMessage", told.get("error_message"))
-    return 0 if rejected is None else int(str(rejected)), str(remark or "")  # a 64-bit number may be a text there
+def _from_json(payload: Any) -> tuple[int, str]:
+    """Accept nothing but a partial success: `{"error": …}` with status 200 is not an Ack."""
+    if not isinstance(payload, dict) or not set(payload) <= {"partialSuccess", "partial_success"}:
+        raise ValueError("unexpected JSON")
+    partial = next(iter(payload.values()), None) or {}
+    if not isinstance(partial, dict):
+        raise ValueError("unexpected JSON")
+    rejected = partial.get("rejectedSpans", partial.get("rejected_spans"))
+    remark = partial.get("errorMessage", partial.get("error_message"))
+    # JSON of protobuf may write a 64-bit number as text.
+    return 0 if rejected is None else int(str(rejected)), str(remark or "")
