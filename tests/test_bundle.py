@@ -86,7 +86,7 @@ def test_a_header_that_holds_nonsense_is_said(change: dict[str, object]) -> None
 def test_rows_that_are_missing_are_noticed() -> None:
     """Lines that were cut off at the end are not taken for the whole batch."""
     batch = _batch([rows.make("llm", b"s" * 16, id=bytes([n] * 16), at_ns=n) for n in range(3)])
-    with pytest.raises(BundleError, match="2 rows came, 3 were announced"):
+    with pytest.raises(BundleError, match="expected 3 rows, got 2"):
         bundle.unpack(bundle.pack(batch).splitlines()[:-1])
 
 

@@ -20,7 +20,7 @@ from localops.reading import analytics
 from localops.transfer import bundle, ingest
 from localops.transfer.bundle import Ack, Batch, Previous
 from localops.transfer.delivery import Ledger, Limits
-from localops.transfer.ingest import Apart
+from localops.transfer.ingest import MissingRows
 from localops.upkeep import prune
 from tests.made import stored
 
@@ -95,7 +95,7 @@ def test_a_sender_that_is_ahead_is_told(hub: Journal, sender: tuple[Journal, Led
     ingest.take(hub, first, by="hub")
     row = second.rows[-1]
     ahead = replace(third, previous=Previous(row.seq, row.id, row.phase, 0, row.session))
-    with pytest.raises(Apart) as told:
+    with pytest.raises(MissingRows) as told:
         ingest.take(hub, ahead, by="hub")
     assert told.value.held == [(first.ranges[0][0], first.ranges[-1][1])]
     last = first.rows[-1]
@@ -110,7 +110,7 @@ def test_a_journal_knows_its_earlier_names(hub: Journal, sender: tuple[Journal, 
     ingest.take(hub, first, by="hub")
     stranger = Previous(99, b"?" * 16, 0, 0, b"s" * 16)
     moved = replace(second, journal="new", lineage=[first.journal], previous=stranger)
-    with pytest.raises(Apart) as told:
+    with pytest.raises(MissingRows) as told:
         ingest.take(hub, moved, by="hub")
     assert told.value.held
 
@@ -149,7 +149,7 @@ def test_what_was_held_of_other_rows_is_not_told(hub: Journal, sender: tuple[Jou
     other = stored(made, batch.rows[0].seq)
     some = replace(batch, rows=[other[1], other[3]], ranges=[(other[1].seq,) * 2, (other[3].seq,) * 2])
     assert ingest.take(hub, some, by="hub")[0].forked
-    with pytest.raises(Apart) as apart:
+    with pytest.raises(MissingRows) as apart:
         ingest.take(hub, replace(batch, previous=Previous(99, b"n" * 16, 0, 5, b"n" * 16)), by="hub")
     assert apart.value.held == some.ranges
 
@@ -183,7 +183,7 @@ def test_marks_grow_sparse(hub: Journal, sender: tuple[Journal, Ledger, bytes]) 
     for batch in batches:
         ingest.take(hub, replace(batch, previous=None), by="hub")
     stranger = replace(batches[0], previous=Previous(99, b"?" * 16, 0, 0, b"s" * 16))
-    with pytest.raises(Apart) as told:
+    with pytest.raises(MissingRows) as told:
         ingest.take(hub, stranger, by="hub")
     seqs = [seq for seq, _, _ in told.value.marks]
     assert 32 < len(seqs) <= 64

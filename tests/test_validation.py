@@ -95,7 +95,7 @@ def test_all_that_a_recorder_writes_is_admitted() -> None:
 
 @given(
     kind=st.sampled_from(sorted(rows.BOOKS | {"llm", "tool", "error", "action", "anything"})),
-    body=st.none() | st.dictionaries(st.sampled_from([*validation._TOLD, "x"]), st.integers() | st.text() | st.none()),
+    body=st.none() | st.dictionaries(st.sampled_from([*validation._TYPES, "x"]), st.integers() | st.text() | st.none()),
     tags=st.none() | st.text() | st.lists(st.text()).map(lambda found: encode.dumps(found).decode()),
     tokens=st.tuples(*[st.none() | st.integers(-(1 << 63), (1 << 63) - 1)] * 4),
     at_ns=st.integers(-(1 << 63), (1 << 63) - 1),

@@ -10,7 +10,7 @@ from localops.server.keys import Unreadable
 from localops.server.limits import Busy
 from localops.server.request import Garbled, HttpError, Misplaced, TooMany, Unavailable
 from localops.server.request_body import TooLarge, TooSlow, UnknownEncoding
-from localops.transfer.ingest import Apart
+from localops.transfer.ingest import MissingRows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def http_error(error: Exception) -> HttpError:
         return _later(error)
     if isinstance(error, TooSlow):
         return HttpError(408, str(error), headers=CLOSE)
-    if isinstance(error, Apart):
+    if isinstance(error, MissingRows):
         return HttpError(409, str(error), **apart(error.held, error.marks))
     if isinstance(error, Misplaced):
         return HttpError(409, str(error), offset=error.offset)

@@ -103,7 +103,7 @@ if TYPE_CHECKING:
             """Create or migrate a project, so that it can store rows."""
 
         def ingest(self, project: str, batch: Batch, *, refused: dict[int, str], by: str, key: str) -> tuple[Ack, int]:
-            """Store the new rows of a batch, safe from a power cut; Apart if the row before it is missing."""
+            """Store the new rows of a batch, safe from a power cut; MissingRows if the row before it is missing."""
 
         def figures(self, project: str, sessions: Sequence[bytes]) -> dict[bytes, Facts]:
             """Return rows, digest and totals of sessions, for comparison with those of a sender."""

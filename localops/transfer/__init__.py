@@ -1,3 +1,3 @@
-"""Transfer: rows on their way to other homes and remotes, and what is known to have arrived."""
+"""Transfer: batches of rows for other homes and remotes, their import, and the record of what was delivered."""
 
 from __future__ import annotations

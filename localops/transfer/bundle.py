@@ -1,7 +1,7 @@
-"""Rows on their way to somewhere else: a batch of them, what was answered, and the receipt that proves it.
+"""Batches of rows for another place, the answer to one, and the receipt that proves its delivery.
 
-One form serves a request to a hub, a file that is carried by hand and what is taken in from either: a header, which
-is one line of JSON, and then the rows (`wire.py`).  Nothing here knows how it travels.
+Requests to a hub and bundle files have the same format: a header, which is one line of JSON, and then the rows
+(`wire.py`).  Nothing here depends on how a batch is sent.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Previous:
-    """The row that the receiver was sent before these, by which it knows that nothing is missing between."""
+    """The last row that the receiver was sent before a batch; if it has that, no row is missing between."""
 
     seq: int
     id: bytes
@@ -37,31 +37,31 @@ class Previous:
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows of one journal that somebody lacks; `ranges` are the seqs which are delivered when all are taken."""
+    """Rows of one journal for a receiver; `ranges` are the seqs that count as delivered when it takes all of them."""
 
     journal: str
-    lineage: Sequence[str]  # the ids the journal had before
+    lineage: Sequence[str]  # the ids that the journal had before
     rows: Sequence[Stored]
     ranges: Sequence[Range]
     previous: Previous | None = None
-    totals: Sequence[dict[str, Any]] = ()  # figures of sessions that are complete with these rows
+    totals: Sequence[dict[str, Any]] = ()  # of sessions that are complete with these rows
 
     @cached_property
     def digest(self) -> str:
-        """That of its rows."""
+        """The digest of the rows."""
         return digest(map(identity, self.rows))
 
 
 @dataclass(frozen=True)
 class Ack:
-    """What became of a batch: everything that is neither refused nor withheld is stored, for good."""
+    """The answer to a batch: every row that is neither refused nor withheld is stored there for good."""
 
     refused: dict[int, str] = field(default_factory=dict)  # seq -> why
-    receipt: dict[str, Any] | None = None  # what the receiver signed
-    peer: str | None = None  # who it is
+    receipt: dict[str, Any] | None = None  # signed by the receiver
+    peer: str | None = None  # the receiver's id
     stored: int = 0  # rows it did not have before
-    differs: Sequence[str] = ()  # sessions whose figures are others there
-    forked: bool = False  # it has had other rows under these seqs
+    differs: Sequence[str] = ()  # sessions whose totals are different there
+    forked: bool = False  # the receiver has had other rows under these seqs
     withheld: dict[int, str] = field(default_factory=dict)  # rows not sent, since their files are not here -> why
 
 
@@ -69,27 +69,27 @@ WIRE = 1  # of header, lines, answer and receipt; grows when an older reader wou
 _SIGNED = ("journal", "ranges", "rows", "digest", "at_ns", "by")  # what a receipt's HMAC covers, in this order
 MOST_HEADER = 2 << 20  # bytes; those of our senders have some 600 kB at most
 _MOST_LISTED = 60_000  # lists, and as many objects
-COPY = "copy"  # the holder of a receipt that is not a hub's; a hub's names none
+COPY = "copy"  # the holder in a receipt of any machine but a hub, whose receipts have no holder
 _KEY_RANDOM = 12  # bytes of an API key; the other four name its hub
 
 
 def digest(identities: Iterable[tuple[bytes, int, int]]) -> str:
-    """One word for a set of rows in any order: SHA-256 over their sorted identities and checksums."""
+    """Return the SHA-256 of a set of rows, in any order: over their sorted identities and checksums."""
     import hashlib
 
-    return hashlib.sha256(b"".join([b"%b %d %d\n" % each for each in sorted(identities)])).hexdigest()
+    return hashlib.sha256(b"".join([b"%b %d %d\n" % item for item in sorted(identities)])).hexdigest()
 
 
 def identity(row: Stored) -> tuple[bytes, int, int]:
-    """Return what a row is known by, and its checksum."""
+    """Return the id, phase and checksum of a row."""
     return row.id, row.phase, row.sum
 
 
-_CONTENT = frozenset(("params", "returns", "reason"))  # what was said in rows that keep the books
+_CONTENT = frozenset(("params", "returns", "reason"))  # keys of a program's content in rows that keep the books
 
 
 def without_content(row: Stored) -> Stored:
-    """Return the row as a remote for metadata gets it: figures and names stay, what was said is left out."""
+    """Return the row as a metadata-only remote gets it: with figures and names, without content."""
     if row.body is None:
         return row
     if row.kind not in rows.BOOKS:
@@ -97,8 +97,8 @@ def without_content(row: Stored) -> Stored:
     elif row.kind in ("video", "metadata"):
         kept = "{}"
     elif row.kind in ("session", "join", "end", "leave"):
-        told = {key: value for key, value in _object(row.body).items() if key not in _CONTENT}
-        kept = encode.dumps(told).decode()
+        fields = {key: value for key, value in _object(row.body).items() if key not in _CONTENT}
+        kept = encode.dumps(fields).decode()
     else:
         return row
     return row.with_body(kept)
@@ -106,28 +106,28 @@ def without_content(row: Stored) -> Stored:
 
 def _object(text: str) -> dict[str, Any]:
     try:
-        found = encode.loads(text)
-    except ValueError:  # a bit of it has flipped
+        value = encode.loads(text)
+    except ValueError:  # a flipped bit
         return {}
-    return found if isinstance(found, dict) else {}
+    return value if isinstance(value, dict) else {}
 
 
 # A batch as bytes, and back
 
 
 def pack(batch: Batch) -> bytes:
-    """The header, and then the rows, column by column."""
+    """Return a batch as bytes: the header, and then the rows, column by column."""
     return encode.dumps(header(batch)) + b"\n" + wire.from_rows(batch.rows)
 
 
 def header(batch: Batch) -> dict[str, Any]:
-    """What a receiver is told about the rows that follow."""
+    """Return the header of a batch, which describes the rows after it."""
     previous = batch.previous
     return {
         "localops": WIRE,
         "journal": batch.journal,
         "lineage": list(batch.lineage),
-        "ranges": [list(each) for each in batch.ranges],
+        "ranges": [list(pair) for pair in batch.ranges],
         "rows": len(batch.rows),
         "digest": batch.digest,
         "previous": previous
@@ -143,40 +143,40 @@ def header(batch: Batch) -> dict[str, Any]:
 
 
 def unpack(lines: Iterable[bytes]) -> tuple[Batch, dict[int, str]]:
-    """The next batch that lines hold, and the rows of it that cannot be read: seq -> why.
+    """Return the next batch of `lines`, and the rows of it that cannot be read: seq -> why.
 
-    BundleError when the header is not one, or the rows are not those it announces.
+    Raise BundleError when the header is invalid, or the rows are not those that it announces.
     """
-    each = iter(lines)
-    told = _header(next(each, b""))
-    head, bodies = next(each, b""), list(islice(each, told["rows"]))
-    if len(bodies) != told["rows"]:
-        raise BundleError(f"{len(bodies)} rows came, {told['rows']} were announced")
+    iterator = iter(lines)
+    fields = _header(next(iterator, b""))
+    head, bodies = next(iterator, b""), list(islice(iterator, fields["rows"]))
+    if len(bodies) != fields["rows"]:
+        raise BundleError(f"expected {fields['rows']} rows, got {len(bodies)}")
     try:
         taken, refused = wire.to_rows(head, bodies)
     except ValueError as error:
         raise BundleError(f"the rows cannot be read: {error}") from error
     try:
-        ranges = [(first, last) for first, last in told["ranges"]]
-        previous = told["previous"] and _previous(told["previous"])
+        ranges = [(first, last) for first, last in fields["ranges"]]
+        previous = fields["previous"] and _previous(fields["previous"])
     except (KeyError, TypeError, ValueError) as error:
-        raise BundleError(f"the header is not as it should be: {error}") from error
-    batch = Batch(told["journal"], told["lineage"], taken, ranges, previous, told["totals"])
-    if not refused and batch.digest != told["digest"]:
-        raise BundleError("the rows are not the ones that were announced")
+        raise BundleError(f"invalid header: {error}") from error
+    batch = Batch(fields["journal"], fields["lineage"], taken, ranges, previous, fields["totals"])
+    if not refused and batch.digest != fields["digest"]:
+        raise BundleError("the rows are not those of the header's digest")
     return batch, refused
 
 
-def _previous(told: dict[str, Any]) -> Previous:
-    id, session = bytes.fromhex(told["id"]), bytes.fromhex(told["session"])
-    return Previous(told["seq"], id, told["phase"], told["sum"], session)
+def _previous(fields: dict[str, Any]) -> Previous:
+    id, session = bytes.fromhex(fields["id"]), bytes.fromhex(fields["session"])
+    return Previous(fields["seq"], id, fields["phase"], fields["sum"], session)
 
 
 _HEADER = {"journal": str, "lineage": list, "ranges": list, "rows": int, "digest": str, "totals": list}
 
 
 def check_header(line: bytes) -> None:
-    """Raise BundleError for a header with more in it than a sender of ours would put there, before it is read."""
+    """Raise BundleError for a header with more in it than our senders write; it is not parsed for that."""
     if len(line) > MOST_HEADER or wire.is_costly(line, _MOST_LISTED, _MOST_LISTED, MOST_HEADER):
         raise BundleError(f"the header has more than {MOST_HEADER} bytes, or {_MOST_LISTED} ranges or totals")
 
@@ -184,16 +184,19 @@ def check_header(line: bytes) -> None:
 def _header(line: bytes) -> dict[str, Any]:
     check_header(line)
     try:
-        told = encode.loads(line)
+        fields = encode.loads(line)
     except ValueError as error:
-        raise BundleError(f"the first line is no header: {error}") from error
-    if not isinstance(told, dict) or not isinstance(told.get("localops"), int):
-        raise BundleError("the first line is no header")
-    if told["localops"] != WIRE:
-        raise BundleError(f"this is format {told['localops']}; format {WIRE} is known here: one side must be upgraded")
-    if any(not isinstance(told.get(key), kind) for key, kind in _HEADER.items()) or told["rows"] < 0:
-        raise BundleError("the header lacks something")
-    return told
+        raise BundleError(f"the first line is not a header: {error}") from error
+    if not isinstance(fields, dict) or not isinstance(fields.get("localops"), int):
+        raise BundleError("the first line is not a header")
+    if fields["localops"] != WIRE:
+        raise BundleError(f"unknown format: expected {WIRE}, got {fields['localops']}; upgrade the older side")
+    wrong = next((key for key, kind in _HEADER.items() if not isinstance(fields.get(key), kind)), None)
+    if wrong is not None:
+        raise BundleError(f"invalid header: {wrong}: expected {_HEADER[wrong].__name__}")
+    if fields["rows"] < 0:
+        raise BundleError("invalid header: rows: expected a number ≥ 0")
+    return fields
 
 
 # Receipts
@@ -202,38 +205,38 @@ def _header(line: bytes) -> dict[str, Any]:
 def receipt(
     batch: Batch, *, refused: Iterable[int], at_ns: int, by: str, key: str | None, copy: bool = False
 ) -> dict[str, Any]:
-    """Return what the receiver signs: these rows of this journal are stored here, safe from a power cut.
+    """Return the receipt for a batch: its rows are stored here, safe from a power cut.
 
-    `by` is the hub that has them; with `copy` it is a journal on the way to one, and nothing is delivered yet.
+    `by` is the hub that has them; with `copy` it is a journal on the way to one, and the rows are not delivered yet.
     """
     left = set(refused)
     kept = replace(batch, rows=[row for row in batch.rows if row.seq not in left]) if left else batch
-    told: dict[str, Any] = {
+    signed: dict[str, Any] = {
         "journal": batch.journal,
-        "ranges": [list(each) for each in without(batch.ranges, left)],
+        "ranges": [list(pair) for pair in without(batch.ranges, left)],
         "rows": len(kept.rows),
         "digest": kept.digest,
         "at_ns": at_ns,
         "by": by,
         **({"holder": COPY} if copy else {}),
     }
-    return {**told, "hmac": _hmac(told, key) if key else None}
+    return {**signed, "hmac": _hmac(signed, key) if key else None}
 
 
-def is_signed(found: dict[str, Any], key: str) -> bool:
-    """Whether a receipt was signed under this API key, and says what it said then."""
+def is_signed(receipt: dict[str, Any], key: str) -> bool:
+    """Return whether a receipt was signed with this API key, and is unchanged."""
     import hmac
 
-    mac = found.get("hmac")
-    return isinstance(mac, str) and hmac.compare_digest(mac, _hmac(found, key))
+    mac = receipt.get("hmac")
+    return isinstance(mac, str) and hmac.compare_digest(mac, _hmac(receipt, key))
 
 
-def _hmac(told: dict[str, Any], api_key: str) -> str:
+def _hmac(receipt: dict[str, Any], api_key: str) -> str:
     import hmac
 
     key = hmac.digest(api_key.encode(), b"localops receipt", "sha256")
-    holder = [told["holder"]] if "holder" in told else []
-    text = encode.dumps([told.get(name) for name in _SIGNED] + holder)
+    holder = [receipt["holder"]] if "holder" in receipt else []
+    text = encode.dumps([receipt.get(name) for name in _SIGNED] + holder)
     return hmac.new(key, text, "sha256").hexdigest()
 
 
@@ -243,7 +246,7 @@ def _hmac(told: dict[str, Any], api_key: str) -> str:
 def new_key(hub: str) -> str:
     """Make an API key that names its hub: a UUID of version 8, the last four bytes of which depend on the hub's id.
 
-    By it a machine that never calls the hub knows whose receipts to accept.
+    It tells a machine that never connects to the hub whose receipts to accept.
     """
     import os
     from uuid import UUID
@@ -255,7 +258,7 @@ def new_key(hub: str) -> str:
 
 
 def is_key_of(key: str, hub: str) -> bool | None:
-    """Return whether a hub made this API key; None for one that does not name its hub, as those of earlier releases."""
+    """Return whether a hub made this API key; None if the key does not name its hub, as in earlier releases."""
     from uuid import UUID
 
     try:
@@ -277,22 +280,22 @@ def _hub_tag(random: bytes, hub: str) -> bytes:
 
 
 def merged(ranges: Iterable[Range]) -> list[Range]:
-    """The same seqs in as few ranges as possible, in order.
+    """Return the same seqs in as few ranges as possible, in order.
 
     >>> merged([(7, 9), (1, 3), (4, 4)])
     [(1, 4), (7, 9)]
     """
-    found: list[Range] = []
+    result: list[Range] = []
     for first, last in sorted(ranges):
-        if found and first <= found[-1][1] + 1:
-            found[-1] = (found[-1][0], max(last, found[-1][1]))
+        if result and first <= result[-1][1] + 1:
+            result[-1] = (result[-1][0], max(last, result[-1][1]))
         else:
-            found.append((first, last))
-    return found
+            result.append((first, last))
+    return result
 
 
 def without(ranges: Iterable[Range], seqs: Iterable[int]) -> list[Range]:
-    """Ranges with single seqs taken out.
+    """Return ranges without single seqs.
 
     >>> without([(1, 4)], [2])
     [(1, 1), (3, 4)]
@@ -301,14 +304,14 @@ def without(ranges: Iterable[Range], seqs: Iterable[int]) -> list[Range]:
 
 
 def difference(ranges: Iterable[Range], taken: Iterable[Range]) -> list[Range]:
-    """Ranges with other ranges taken out.
+    """Return ranges without other ranges.
 
     >>> difference([(1, 10)], [(3, 4), (9, 12)])
     [(1, 2), (5, 8)]
     """
-    found: list[Range] = []
+    result: list[Range] = []
     holes = merged(taken)
-    at = 0  # of the holes, the first that may touch the range: both are in order, so each is looked at once
+    at = 0  # the first hole that may touch the range: both lists are in order, so each hole is looked at once
     for first, last in merged(ranges):
         while at < len(holes) and holes[at][1] < first:
             at += 1
@@ -316,17 +319,17 @@ def difference(ranges: Iterable[Range], taken: Iterable[Range]) -> list[Range]:
         while nearest < len(holes) and holes[nearest][0] <= last:
             low, high = holes[nearest]
             if low > first:
-                found.append((first, low - 1))
+                result.append((first, low - 1))
             first = high + 1
             nearest += 1
         if first <= last:
-            found.append((first, last))
+            result.append((first, last))
         at = max(at, nearest - 1)
-    return found
+    return result
 
 
 def common(ranges: Iterable[Range], others: Iterable[Range]) -> list[Range]:
-    """What is in both.
+    """Return the seqs that are in both.
 
     >>> common([(1, 10)], [(3, 4), (9, 12)])
     [(3, 4), (9, 10)]
@@ -341,7 +344,7 @@ def common(ranges: Iterable[Range], others: Iterable[Range]) -> list[Range]:
 
 
 def halves(batch: Batch) -> tuple[Batch, Batch]:
-    """The batch as two: what is refused is found by asking about ever less.  Figures of sessions stay behind."""
+    """Return the two halves of a batch, to find a refused row by bisection; without totals."""
     low = first(batch, len(batch.rows) // 2)
     seq = low.rows[-1].seq
     high = replace(
@@ -355,7 +358,7 @@ def halves(batch: Batch) -> tuple[Batch, Batch]:
 
 
 def leave_out(batch: Batch, seqs: Collection[int]) -> Batch:
-    """Return the batch without some of its rows, and without the figures of sessions that are not complete then."""
+    """Return the batch without some of its rows, and without the totals of sessions that are incomplete then."""
     sessions = {row.session.hex() for row in batch.rows if row.seq in seqs}
     return replace(
         batch,
@@ -366,12 +369,12 @@ def leave_out(batch: Batch, seqs: Collection[int]) -> Batch:
 
 
 def previous(batch: Batch) -> Previous:
-    """Return the last row of a batch, as the next one names it."""
+    """Return the last row of a batch, as the next batch refers to it."""
     row = batch.rows[-1]
     return Previous(row.seq, row.id, row.phase, row.sum, row.session)
 
 
 def first(batch: Batch, many: int) -> Batch:
-    """No more than the first rows of a batch, without the totals: they are not complete with these."""
+    """Return the first `many` rows of a batch, without totals, which may count rows after them."""
     kept = batch.rows[:many]
     return replace(batch, rows=kept, ranges=common(batch.ranges, [(1, kept[-1].seq)]), totals=())

@@ -1,7 +1,7 @@
-"""What each remote has of a journal, what it does not, and what it said: the memory of the sync.
+"""The record of what each remote has of a journal, what it lacks, and how it answered.
 
-A remote's rows are kept as ranges of seq.  *Unsent* means in no range and not parked, so a filtered pass, a refused
-row or a pass that was killed leaves nothing behind that is skipped, and nothing that goes twice.
+The rows that a remote has are kept as ranges of seq.  A row is *unsent* when it is in no range and not parked.  So
+after a filtered pass, a refused row or a killed pass, no row is skipped, and none is sent twice.
 """
 
 from __future__ import annotations
@@ -31,31 +31,32 @@ if TYPE_CHECKING:
 
     Execute = Callable[..., Any]
 
-_PAGE = 256  # rows read at a time while a batch fills: its limit of bytes is kept this closely
+_PAGE = 256  # rows read at a time while a batch is filled
 _MOST_ROWS, _MOST_SIZE = 4_000, 4 << 20  # of a batch that has grown
 _WIDE = 1 << 62
 _LATE = 86_400_000_000_000  # nanoseconds
-_LOOKED_AT_EVERY = 86_400_000_000_000  # nanoseconds
-_AHEAD = 3_600_000_000_000  # nanoseconds that a clock may be set back without a time kept before becoming worthless
+_CHECKED_EVERY = 86_400_000_000_000  # nanoseconds between two checks of whether a hub still has what it signed for
+# Nanoseconds by which a stored time may be in the future, since the clock may have been corrected meanwhile.
+_AHEAD = 3_600_000_000_000
 _CLOCK = "sync.clock"  # beside the journal: by how much this machine's clock differed, for each remote
 _TEXTS = ("kind", "name", "model", "tags", "body")
 _AS_BYTES = ", ".join(f"cast({name} as blob)" if name in _TEXTS else name for name in Stored._fields)
 _KEEP_RECEIPT = "insert into receipt(remote, at_ns, rows, body) values(?, ?, ?, ?)"
 _KEEP_CONTACT = "insert or replace into contact values(?, ?, ?, ?, ?)"
 _KEEP_META = "insert or replace into meta values(?, ?)"
-_MOST_TOTALS = 1_000  # sessions whose figures go along with the last batch
+_MOST_TOTALS = 1_000  # sessions whose totals are sent with the last batch
 
 
 @dataclass
 class Limits:
-    """How much goes into a batch, and which rows may; read anew for each batch."""
+    """How much goes into a batch, and which rows; read again for each batch."""
 
     rows: int = 2_000
     size: int = 2 << 20  # bytes, about
     session: bytes | None = None  # only of this one
     ended_only: bool = False  # not of sessions that may still run
     metadata_only: bool = False  # without content
-    grows: bool = False  # while the line is quick: large batches cost less, small ones lose less
+    grows: bool = False  # on a fast connection: large batches cost less, while small ones lose less when one fails
 
     def grow(self) -> None:
         """Put twice as much into the next batch, up to what fits the memory of a small machine."""
@@ -64,7 +65,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Waiting:
-    """What a remote still lacks, and what it did not take."""
+    """The amount that a remote still lacks, and the number of parked rows."""
 
     rows: int
     bytes: int
@@ -74,7 +75,7 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Contact:
-    """How it went with a remote last."""
+    """The last result of a remote."""
 
     peer: str | None = None
     ok_ns: int | None = None
@@ -84,7 +85,7 @@ class Contact:
 
 @dataclass(frozen=True)
 class Loss:
-    """Rows that a remote lost, and that had been pruned here before that was noticed."""
+    """Rows that a remote lost after they had been pruned here."""
 
     rows: int
     at_ns: int  # when it was noticed last
@@ -95,7 +96,7 @@ class Parked(NamedTuple):
 
     remote: str
     seq: int
-    final: bool  # refused for good; else tried again with each pass
+    final: bool  # refused for good; otherwise tried again with each pass
     reason: str
     at_ns: int
     id: bytes | None
@@ -106,12 +107,12 @@ class Parked(NamedTuple):
 
 
 def statement(name: str) -> str:
-    """A statement of delivery.sql."""
+    """Return a statement of delivery.sql."""
     return statements("delivery.sql")[name]
 
 
 class Ledger:
-    """What one remote has of one journal."""
+    """The record of what one remote has of one journal."""
 
     def __init__(self, reader: Reader, folder: str, remote: str) -> None:
         self.reader, self.folder, self.remote = reader, folder, remote
@@ -119,40 +120,40 @@ class Ledger:
     # What it lacks
 
     def ask(self, name: str, **values: object) -> list[tuple[Any, ...]]:
-        """The rows of a statement of delivery.sql."""
+        """Return the rows of a statement of delivery.sql."""
         return self.reader.ask(statement(name), values)
 
     def newest(self) -> int:
-        """The seq of the newest row; 0 of an empty journal."""
+        """Return the seq of the newest row; 0 of an empty journal."""
         return int(self.ask("newest")[0][0] or 0)
 
     def delivered(self) -> list[Range]:
-        """The seqs that the remote has."""
+        """Return the seqs that the remote has."""
         return bundle.merged((first, last) for first, last in self.ask("delivered", remote=self.remote))
 
     def gaps(self) -> list[Range]:
-        """The seqs that are to be sent, in order; behind the newest row there is nothing."""
+        """Return the seqs to be sent, in order, up to the newest row."""
         taken = ((first, last) for first, last in self.ask("taken", remote=self.remote))
         newest = self.newest()
         return bundle.difference([(1, newest)], taken) if newest else []
 
     def has_work(self) -> bool:
-        """Whether there is anything to send, or to try again."""
-        return bool(self.gaps()) or any(not each.final for each in self.parked())
+        """Return whether there is anything to send, or to try again."""
+        return bool(self.gaps()) or any(not row.final for row in self.parked())
 
     def waiting(self) -> Waiting:
-        """How much the remote lacks."""
-        found = [self.ask("waiting", first=first, last=last)[0] for first, last in self.gaps()]
-        oldest = [since for _, _, since in found if since is not None]
+        """Return how much the remote lacks."""
+        measured = [self.ask("waiting", first=first, last=last)[0] for first, last in self.gaps()]
+        oldest = [since for _, _, since in measured if since is not None]
         return Waiting(
-            sum(rows for rows, _, _ in found),
-            sum(size or 0 for _, size, _ in found),
+            sum(rows for rows, _, _ in measured),
+            sum(size or 0 for _, size, _ in measured),
             min(oldest, default=None),
             len(self.parked()),
         )
 
     def waiting_files(self) -> int:
-        """Return the bytes of the files that unsent rows speak of; the remote may have some of them already."""
+        """Return the bytes of the files that unsent rows name; the remote may have some of them already."""
         if not blobs.size(self.folder):
             return 0
         named: set[str] = set()
@@ -164,10 +165,10 @@ class Ledger:
         return sum(blobs.size_of(self.folder, digest) for digest in named)
 
     def batches(self, limits: Limits) -> Iterator[Batch]:
-        """Return batch after batch of what the remote lacks, in order; each is read when it is asked for.
+        """Yield batches of what the remote lacks, in order; each is read only when it is needed.
 
-        A batch is filled over the gaps between what the remote has: there may be as many of them as rows.  One
-        without rows is a gap in which nothing is left here.  New rows are found by the next walk.
+        A batch may span many gaps between what the remote has.  A batch without rows is a gap whose rows were pruned.
+        Rows that are added meanwhile are in the next call's batches.
         """
         filling = _Filling(self, limits)
         for first, last in self.gaps():
@@ -186,25 +187,25 @@ class Ledger:
             yield batch
 
     def flaws(self, seqs: Iterable[int]) -> dict[int, str]:
-        """Return which of these rows cannot be sent since a file that they name is missing or damaged: seq -> why."""
-        found = {}
+        """Return which of these rows cannot be sent, as a file that they name is missing or damaged: seq -> why."""
+        flawed = {}
         for seq in sorted(seqs):
             for row in self._rows("rows", after=seq - 1, upto=seq, many=1):
                 reasons = (blobs.flaw(self.folder, digest) for digest in blobs.named([row.body]))
                 if reason := next(filter(None, reasons), None):
-                    found[seq] = reason
-        return found
+                    flawed[seq] = reason
+        return flawed
 
     def names(self) -> list[str]:
-        """The id of the journal, and those that it had before, the last one first."""
+        """Return the id of the journal, and those that it had before, the last one first."""
         return [self._meta("journal") or "", *(self._meta("lineage") or "").split()]
 
     def _meta(self, key: str) -> str | None:
-        found = self.ask("meta", key=key)
-        return str(found[0][0]) if found else None
+        values = self.ask("meta", key=key)
+        return str(values[0][0]) if values else None
 
     def _page(self, after: int, last: int, filling: _Filling) -> list[Stored]:
-        """Return rows from after a seq on, up to another or until the batch that is being filled is full."""
+        """Return rows after a seq, up to another or until the batch is full."""
         page: list[Stored] = []
         while not filling.is_full:
             some = self._some(after, last, min(_PAGE, filling.rows_left), filling.limits.session)
@@ -224,9 +225,9 @@ class Ledger:
         return [row for row in rows if row.seq <= last]
 
     def _rows(self, name: str, **values: object) -> list[Stored]:
-        """Return the rows of a statement; text in which a bit has flipped, and which is none any more, is made one.
+        """Return the rows of a statement; replace text that is invalid because of a flipped bit.
 
-        A hub refuses such a row, by its checksum, and the others go on.
+        A hub refuses such a row by its checksum, and takes the others.
         """
         try:
             return named(self.ask(name, **values))
@@ -238,32 +239,32 @@ class Ledger:
         )
 
     def before(self, seq: int, limits: Limits) -> Previous | None:
-        """The last row before a seq that the remote has."""
+        """Return the last row before a seq that the remote has."""
         for first, last in reversed(self.delivered()):
-            if first < seq and (found := self._rows("last_of", first=first, last=min(last, seq - 1))):
-                (row,) = found
+            if first < seq and (last_rows := self._rows("last_of", first=first, last=min(last, seq - 1))):
+                (row,) = last_rows
                 sent = bundle.without_content(row) if limits.metadata_only else row
                 return bundle.previous(Batch("", (), [sent], ()))
         return None
 
     def totals(self, sessions: Iterable[bytes], upto: int) -> list[dict[str, Any]]:
-        """The figures of those sessions that have no row after a seq, and none that the remote does not take."""
+        """Return the totals of those sessions that have no row after a seq, and none that the remote does not take."""
         kept_out = {session for (session,) in self.ask("kept_out", remote=self.remote)}
-        found = []
+        figures_of = []
         for session in sessions:
             figures = analytics.totals(self.reader, session)
             if figures.rows and figures.last_seq <= upto and session not in kept_out:
-                found.append({"session": session.hex(), **figures._asdict()})
-            if len(found) == _MOST_TOTALS:
+                figures_of.append({"session": session.hex(), **figures._asdict()})
+            if len(figures_of) == _MOST_TOTALS:
                 break
-        return found
+        return figures_of
 
-    # What it said
+    # What it answered
 
     def settle(self, journal: Journal, batch: Batch, ack: Ack) -> int:
-        """Keep what a remote has taken, refused and signed, in one synced transaction; the newest row it covers.
+        """Keep what a remote has taken, refused and signed, in one synced transaction; return the newest row it covers.
 
-        What was withheld from it is set aside, to be tried again with each pass.
+        Rows that were withheld are parked, and tried again with each pass.
         """
         newest = 0
 
@@ -281,13 +282,13 @@ class Ledger:
         return newest
 
     def adopt(self, journal: Journal, batch: Batch, ack: Ack, *, peer: str | None = None) -> int:
-        """Mark as delivered the rows here that are those of another journal's batch, which this remote has taken.
+        """Mark rows here as delivered that are also in another journal's batch, which this remote has taken.
 
-        Returns how many there are.
+        Return how many there are.
         """
         seqs = []
         for row in bundle.leave_out(batch, {**ack.refused, **ack.withheld}).rows:
-            with suppress(UnicodeDecodeError):  # a bit of ours has flipped
+            with suppress(UnicodeDecodeError):  # a flipped bit in ours
                 ours = stored.one(self.reader, row.id, row.phase)
                 if ours is not None and bundle.identity(ours) == bundle.identity(row):
                     seqs.append(ours.seq)
@@ -309,10 +310,10 @@ class Ledger:
         metadata_only: bool = False,
         key: str | None = None,
     ) -> list[tuple[int, str | None]]:
-        """Mark as delivered what receipts are for, each if it is this hub's, and names the very rows that are here.
+        """Mark the rows of receipts as delivered, if a receipt is this hub's and for exactly the rows that are here.
 
-        The hub is the one that was called before, else the one that made the API key, else (of a key that does not
-        name its hub) the one of the first receipt, which is remembered.  Returns for each how many rows it is for, or
+        The hub is the one of earlier passes, else the one that made the API key, else (if the key does not name its
+        hub) the one of the first receipt, which is remembered.  Return for each receipt how many rows it is for, or
         why it does not count.
         """
         checked = _Receipts(self, metadata_only=metadata_only, key=key)
@@ -331,7 +332,7 @@ class Ledger:
         return results
 
     def identities(self, ranges: Iterable[Range], *, metadata_only: bool) -> Iterator[tuple[bytes, int, int]]:
-        """Return the identities and checksums of the rows in some ranges, as the remote gets them."""
+        """Yield the identities and checksums of the rows in some ranges, as the remote gets them."""
         for first, last in ranges:
             after = first - 1
             while page := self._rows("rows", after=after, upto=last, many=_PAGE):
@@ -340,10 +341,10 @@ class Ledger:
                     yield bundle.identity(bundle.without_content(row) if metadata_only else row)
 
     def _add(self, execute: Execute, ranges: Iterable[Range]) -> None:
-        """Put ranges to the others; where they touch they become one."""
+        """Add ranges to the delivered ones; merge those that touch."""
         for first, last in bundle.merged(ranges):
-            told = {"remote": self.remote, "first": first, "last": last}
-            touching = execute(statement("touching"), told).fetchall()
+            bounds = {"remote": self.remote, "first": first, "last": last}
+            touching = execute(statement("touching"), bounds).fetchall()
             for low, _ in touching:
                 execute("delete from delivered where remote = ? and first = ?", (self.remote, low))
             [(low, high)] = bundle.merged([(first, last), *touching])
@@ -356,16 +357,16 @@ class Ledger:
 
     def _park(self, execute: Execute, refused: dict[int, str], *, final: bool) -> None:
         for seq, reason in refused.items():
-            told = (self.remote, seq, int(final), reason, clock.now_ns())
-            execute("insert or replace into parked values(?, ?, ?, ?, ?)", told)
+            values = (self.remote, seq, int(final), reason, clock.now_ns())
+            execute("insert or replace into parked values(?, ?, ?, ?, ?)", values)
 
     def park(self, journal: Journal, refused: dict[int, str], *, final: bool = True) -> None:
-        """Put rows aside that the remote does not take."""
+        """Park rows that the remote does not take."""
         journal.transact(lambda execute: self._park(execute, refused, final=final), full=True, folded=False)
 
     def unpark(self, journal: Journal, seqs: Iterable[int] | None = None, *, drop: bool = False) -> int:
-        """Let parked rows be sent again, or (`drop`) never: the remote does without them, and is not asked for them."""
-        there = {each.seq for each in self.parked()}
+        """Mark parked rows to be sent again, or (`drop`) never; return how many there were."""
+        there = {row.seq for row in self.parked()}
         chosen = sorted(there if seqs is None else there.intersection(seqs))
 
         def work(execute: Execute) -> None:
@@ -377,17 +378,17 @@ class Ledger:
         return len(chosen)
 
     def keep_only(self, journal: Journal, ranges: Iterable[Range]) -> int:
-        """The remote has no more than these seqs of what it had: the rest is unsent again; how many seqs that is."""
+        """Mark all delivered rows but those in `ranges` as unsent; return how many seqs that is."""
         before = self.delivered()
         after = bundle.common(before, ranges)
         journal.transact(lambda execute: self._replace(execute, after), full=True, folded=False)
         return _count(bundle.difference(before, after))
 
     def set_back(self, journal: Journal, ranges: Iterable[Range]) -> tuple[int, int]:
-        """Forget what the remote lost: all that it had but these seqs.
+        """Mark what the remote lost as unsent: all that it had but the seqs in `ranges`.
 
-        Returns how many rows it lacks, and how many of them were pruned here meanwhile and are lost for good: `loss`
-        tells of those until somebody acknowledges it.
+        Return how many rows it lacks, and how many of them were pruned here meanwhile and are lost for good: `loss`
+        reports those until a person acknowledges it.
         """
         before = self.delivered()
         after = bundle.common(before, ranges)
@@ -396,7 +397,7 @@ class Ledger:
         known = self._losses()
         lost = bundle.difference(removed, [*here, *known["ranges"]])
         rows = _count(lost)
-        told = {
+        record = {
             "rows": known["rows"] + rows,
             "at_ns": clock.now_ns() if rows else known["at_ns"],
             "ranges": bundle.merged([*known["ranges"], *lost]),
@@ -405,20 +406,20 @@ class Ledger:
         def work(execute: Execute) -> None:
             self._replace(execute, after)
             if rows:
-                execute(_KEEP_META, (self._loss_key, _json(told)))
+                execute(_KEEP_META, (self._loss_key, _json(record)))
 
         journal.transact(work, full=True, folded=False)
         return _count(removed), rows
 
     def loss(self) -> Loss | None:
-        """Return what the remote lost and is not here either, unless somebody has acknowledged it."""
+        """Return what the remote lost and is not here either, unless a person has acknowledged it."""
         known = self._losses()
         return Loss(known["rows"], known["at_ns"]) if known["rows"] else None
 
     def acknowledge(self, journal: Journal) -> None:
-        """Tell of a loss no more; what is lost is remembered, and not counted again."""
-        told = {**self._losses(), "rows": 0}
-        journal.transact(lambda execute: execute(_KEEP_META, (self._loss_key, _json(told))), full=True, folded=False)
+        """Stop reporting a loss; its rows are remembered, and not counted again."""
+        record = {**self._losses(), "rows": 0}
+        journal.transact(lambda execute: execute(_KEEP_META, (self._loss_key, _json(record))), full=True, folded=False)
 
     @property
     def _loss_key(self) -> str:
@@ -430,9 +431,9 @@ class Ledger:
         return {**known, "ranges": [(first, last) for first, last in known["ranges"]]}
 
     def meet(self, journal: Journal, *, peer: str | None = None, error: str | None = None, ok: bool = False) -> int:
-        """Keep how it went with the remote; synced, so every row up to the one given back is safe from a power cut."""
+        """Keep the last result of the remote; return the newest row, up to which all are safe from a power cut then."""
         was, now, newest = self.contact(), clock.now_ns(), 0
-        told = (
+        values = (
             self.remote,
             peer or was.peer,
             now if ok else was.ok_ns,
@@ -442,14 +443,14 @@ class Ledger:
 
         def work(execute: Execute) -> None:
             nonlocal newest
-            execute(_KEEP_CONTACT, told)
+            execute(_KEEP_CONTACT, values)
             newest = execute("select max(seq) from event").get or 0
 
         journal.transact(work, full=True, folded=False)
         return newest
 
     def forget(self, journal: Journal) -> None:
-        """Everything about the remote: one that comes back under that name begins anew."""
+        """Delete everything about the remote: one that is added under that name later starts again."""
 
         def work(execute: Execute) -> None:
             for table in ("delivered", "parked", "receipt", "contact"):
@@ -459,12 +460,12 @@ class Ledger:
         journal.transact(work, full=True, folded=False)
 
     def contact(self) -> Contact:
-        """How it went with the remote last."""
-        found = self.ask("contact", remote=self.remote)
-        return Contact(*found[0]) if found else Contact()
+        """Return the last result of the remote."""
+        records = self.ask("contact", remote=self.remote)
+        return Contact(*records[0]) if records else Contact()
 
     def parked(self) -> list[Parked]:
-        """The rows that the remote does not take."""
+        """Return the rows that the remote does not take."""
         return parked(self.reader, self.remote)
 
     def late_since(self) -> int | None:
@@ -475,26 +476,26 @@ class Ledger:
         newest = self.receipts(1)
         kept = (oldest, self.contact().ok_ns or 0, newest[0][0] if newest else 0)
         since = max((time for time in kept if time and is_past(time, now)), default=None)
-        if since is None:  # the rows say that they are of the future: since when they wait is not known
+        if since is None:  # every time is in the future, so it is unknown since when the rows wait
             return now
         return since if now - since >= _LATE else None
 
     def is_due(self) -> bool:
-        """Whether the remote is to be asked if it still has what it signed for, though there is nothing to send."""
+        """Return whether to ask the remote if it still has what it signed for, though there is nothing to send."""
         ok_ns = self.contact().ok_ns
-        if ok_ns is None or (is_past(ok_ns, now := clock.now_ns()) and now - ok_ns <= _LOOKED_AT_EVERY):
+        if ok_ns is None or (is_past(ok_ns, now := clock.now_ns()) and now - ok_ns <= _CHECKED_EVERY):
             return False
         return self.position() is not None
 
     def position(self) -> tuple[int, str] | None:
-        """Return the seq and the id of the newest row that the remote had when it signed last, if it told."""
+        """Return seq and id of the newest row that the remote had when it signed last, if the receipt has them."""
         newest = self.receipts(1)
         return _position(newest[0][2]) if newest else None
 
     def receipts(self, many: int = -1) -> list[tuple[int, int, dict[str, Any]]]:
-        """What the remote signed for: when, how many rows, and its words; the newest first."""
-        found = self.ask("receipts", remote=self.remote, many=many)
-        return [(at, count, encode.loads(body)) for _, _, at, count, body in found]
+        """Return what the remote signed for, the newest first: when, how many rows, and the receipt."""
+        records = self.ask("receipts", remote=self.remote, many=many)
+        return [(at, count, encode.loads(body)) for _, _, at, count, body in records]
 
 
 def _position(receipt: dict[str, Any]) -> tuple[int, str] | None:
@@ -506,7 +507,7 @@ def _position(receipt: dict[str, Any]) -> tuple[int, str] | None:
 
 
 class _Receipts:
-    """Receipts on their way into a ledger: which ranges they free, and what is kept of them."""
+    """The import of receipts into a ledger."""
 
     def __init__(self, ledger: Ledger, *, metadata_only: bool, key: str | None) -> None:
         self._ledger, self._metadata_only, self._key = ledger, metadata_only, key
@@ -518,7 +519,7 @@ class _Receipts:
         self.good: list[tuple[int, dict[str, Any]]] = []
 
     def take(self, receipt: dict[str, Any]) -> tuple[int, str | None]:
-        """How many rows a receipt is for, or why it does not count."""
+        """Return how many rows a receipt is for, or why it does not count."""
         ranges = self._ranges(receipt)
         reason = self._wrong(receipt, ranges)
         if reason is not None:
@@ -535,7 +536,7 @@ class _Receipts:
         return count, None
 
     def _ranges(self, receipt: dict[str, Any]) -> list[Range]:
-        """The rows that it names, by number; none when it names none."""
+        """Return the ranges of a receipt; an empty list when they are invalid."""
         try:
             pairs = [(first, last) for first, last in receipt["ranges"]]
         except (KeyError, TypeError, ValueError):
@@ -544,7 +545,7 @@ class _Receipts:
         return pairs if good and type(receipt.get("rows")) is int else []
 
     def _wrong(self, receipt: dict[str, Any], ranges: list[Range]) -> str | None:
-        """What is wrong with it, apart from its digest."""
+        """Return what is wrong with a receipt, apart from its digest."""
         if receipt.get("holder") is not None:
             return (
                 "it is from a machine on the way to the hub, and the hub may not have these rows: they stay unsent "
@@ -565,7 +566,7 @@ class _Receipts:
 
 
 class _Filling:
-    """A batch that is being put together."""
+    """A batch while it is filled."""
 
     def __init__(self, ledger: Ledger, limits: Limits) -> None:
         self._ledger, self.limits = ledger, limits
@@ -581,11 +582,11 @@ class _Filling:
 
     @property
     def rows_left(self) -> int:
-        """How many more rows fit: one at least, as long as it is not full."""
+        """Return how many more rows fit: at least one, as long as the batch is not full."""
         return max(1, self.limits.rows - self._counted)
 
     def count(self, size: int) -> bool:
-        """Make room for a row of so many bytes; False when it does not fit, and the next batch begins with it."""
+        """Count a row of `size` bytes; return False when it does not fit, and belongs into the next batch."""
         if self._counted and self._size + size > 2 * self.limits.size:
             self.is_full = True
             return False
@@ -595,7 +596,7 @@ class _Filling:
         return True
 
     def add(self, page: Sequence[Stored], after: int) -> None:
-        """Put in rows that have been counted, and the range from after a seq to the last of them."""
+        """Add rows that were counted, and the range from after a seq to the last of them."""
         rows = [row for row in page if self._held_back is None or not self._held_back.holds(row.session)]
         whole = len(rows) == len(page) and self.limits.session is None
         self._ranges += [(after + 1, page[-1].seq)] if whole else [(row.seq, row.seq) for row in rows]
@@ -604,14 +605,14 @@ class _Filling:
         self._rows += rows
 
     def pass_over(self, gap: Range) -> Batch | None:
-        """Cover a gap without rows; it is a batch by itself when there are none before it to take it along."""
+        """Add a gap without rows to the batch; return it as a batch of its own when the batch has no rows yet."""
         if not self._rows:
             return Batch(self._journal, self._lineage, [], [gap])
         self._ranges.append(gap)
         return None
 
     def take(self) -> Batch | None:
-        """The batch, if there is a row in it; the next one is begun."""
+        """Return the batch, or None if it has no rows, and begin the next."""
         taken, ranges = self._rows, bundle.merged(self._ranges)
         self._empty()
         if not taken:
@@ -620,7 +621,7 @@ class _Filling:
 
 
 class _Running:
-    """The sessions that may still go on: their rows are not sent yet."""
+    """The sessions that may still run: their rows are not sent yet."""
 
     def __init__(self, reader: Reader, folder: str) -> None:
         self._reader, self._folder = reader, folder
@@ -635,12 +636,12 @@ class _Running:
 
 
 def is_past(at_ns: int, now_ns: int) -> bool:
-    """Return whether a time that was kept can be true; one in the future was written while the clock was wrong."""
+    """Return whether a stored time is plausible; one in the future was written while the clock was wrong."""
     return at_ns <= now_ns + _AHEAD
 
 
 def clocks(folder: str) -> dict[str, float]:
-    """Return by how many seconds remotes' clocks were ahead of this one at the last pass, if it was worth a word."""
+    """Return by how many seconds remotes' clocks were ahead of this one at the last pass, where that was too much."""
     try:
         with open(os.path.join(folder, _CLOCK), "rb") as file:
             kept = encode.loads(file.read())
@@ -658,7 +659,7 @@ def keep_clock(folder: str, remote: str, ahead: float | None) -> None:
     path = os.path.join(folder, _CLOCK)
     if ahead is None and before is None:
         return
-    with suppress(OSError):  # it is a hint, and no pass fails for it
+    with suppress(OSError):  # only a hint, for which no pass should fail
         if not known:
             os.unlink(path)
             return
@@ -668,20 +669,20 @@ def keep_clock(folder: str, remote: str, ahead: float | None) -> None:
 
 
 def clock_text(ahead: float) -> str:
-    """Say how this machine's clock differs from one that is so many seconds ahead of it."""
+    """Return in words how this machine's clock differs from one that is `ahead` seconds ahead of it."""
     seconds = abs(ahead)
     size = f"{seconds / 86_400:.0f} days" if seconds >= 2 * 86_400 else f"{seconds / 60:.0f} min"
     return f"{size} {'behind' if ahead > 0 else 'ahead of'}"
 
 
 def parked(reader: Reader, remote: str | None) -> list[Parked]:
-    """The rows that a remote does not take, or (None) any."""
+    """Return the rows that a remote does not take, or (None) those of all remotes."""
     rows = map(Parked._make, reader.ask(statement("parked"), {"remote": remote}))
     return [row._replace(final=bool(row.final), kind=_text(row.kind), name=_text(row.name)) for row in rows]
 
 
 def _text(value: Any) -> str | None:
-    """Return text that was read as bytes: a bit of it may have flipped."""
+    """Return text that was read as bytes, as a flipped bit may have made it invalid."""
     return None if value is None else value.decode(errors="replace")
 
 
@@ -689,5 +690,5 @@ def _count(ranges: Iterable[Range]) -> int:
     return sum(last - first + 1 for first, last in ranges)
 
 
-def _json(told: dict[str, Any]) -> str:
-    return encode.dumps(told).decode()
+def _json(value: dict[str, Any]) -> str:
+    return encode.dumps(value).decode()

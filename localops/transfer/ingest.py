@@ -1,7 +1,7 @@
-"""Taking rows in that another journal holds: what a hub does with a request, and `localops import` with a file.
+"""Import of rows from another journal: of a request by a hub, of a file by `localops import`.
 
-A batch comes in whole or not at all, each row once however often it is sent, and never rows of a session that was
-deleted here.  What came from whom is kept (`received`), so that a sender that knows more than we hold is told.
+A batch is written whole or not at all, each row once however often it is sent, and never rows of a session that was
+deleted here.  What came from which journal is kept (`received`), to answer a sender that expects rows which are lost.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ _COVERED = "select 1 from received where journal = ? and last >= ? and first <= 
 _RECEIVED = "insert or replace into received values(?, ?, ?, ?, ?, ?)"
 _FORGET = "delete from received where journal = ? and last >= ?"
 _RECEIVED_FROM = "select first, last, id, phase from received where journal = ? order by last desc"
-_MOST_RANGES = 4_000  # of one batch that are remembered: one for each row that a sender of ours puts in
-_MARKS = 32  # the newest ends of batches that a sender is told, and as many older ones, ever further apart
-_FIGURES = analytics.Totals._fields[:13]  # what both sides must agree on: all but times and seqs
+_MOST_RANGES = 4_000  # of one batch that are remembered: our senders put as many rows into one
+_MARKS = 32  # of the newest ends of batches in an answer, and as many older ones, at growing distances
+_FIGURES = analytics.Totals._fields[:13]  # the totals that must be equal on both sides: all but times and seqs
 
 
 class _Received(NamedTuple):
-    """Seqs of a sender's journal that came in together, and the row that the last of them is."""
+    """Seqs of a sender's journal that were imported together, and the row at the last of them."""
 
     first: int
     last: int
@@ -52,13 +52,13 @@ class _Received(NamedTuple):
     phase: int
 
 
-class Apart(Exception):
-    """The row before a batch is not here: this journal was set back, or it is another one."""
+class MissingRows(Exception):
+    """The row before a batch is not here: this journal was set back, or is another one."""
 
     def __init__(self, held: list[Range], marks: list[tuple[int, bytes, int]]) -> None:
         super().__init__("the row before these is not here")
-        self.held = held  # the seqs of the sender's journal that came in
-        self.marks = marks  # seq, id and phase of rows that batches ended with, the newest first
+        self.held = held  # the seqs of the sender's journal that are here
+        self.marks = marks  # seq, id and phase of the last rows of batches, the newest first
 
 
 def take(
@@ -70,48 +70,51 @@ def take(
     refused: dict[int, str] | None = None,
     copy: bool = False,
 ) -> tuple[Ack, int]:
-    """Write what is new of a batch, and how many rows belong to sessions deleted here; safe when this returns.
+    """Write the new rows of a batch; return the Ack and how many rows are of sessions that were deleted here.
 
-    `refused` are rows of the batch that could not be read; those that contradict a row which is here, and those whose
-    files are not here, are put to them.  `copy`: the receipt is that of a machine on the way, not of a hub, and files
-    may be missing.  Raises Apart, and writes nothing, when the row that the sender believes to be here is not.
+    The rows are safe from a power cut when this returns.  `refused` are rows of the batch that could not be read; rows
+    that contradict a row which is here, or whose files are not here, are added to it.  `copy`: this machine is not a
+    hub but on the way to one, and files may be missing.  Raise MissingRows, and write nothing, when the row before the
+    batch is not here.
     """
     left = {} if refused is None else refused
     taking = _Taking(journal, batch, left, needs_files=not copy)
     journal.transact(taking.work, full=True)
-    if taking.apart is not None:
-        raise taking.apart
+    if taking.missing is not None:
+        raise taking.missing
     if taking.replaced:
         search.forget(journal.folder)
     left.update(taking.conflicts)
     receipt = bundle.receipt(batch, refused=left, at_ns=clock.now_ns(), by=by, key=key, copy=copy)
     receipt["position"] = taking.position
-    differs = [told["session"] for told in batch.totals if _differs(journal, told)]
+    differs = [figures["session"] for figures in batch.totals if _differs(journal, figures)]
     return bundle.Ack(left, receipt, by, taking.stored, differs, taking.forked), taking.gone
 
 
 class _Taking:
-    """One batch on its way in."""
+    """The import of one batch."""
 
     def __init__(self, journal: Journal, batch: Batch, refused: dict[int, str], *, needs_files: bool) -> None:
         self.journal, self.batch, self.refused, self.needs_files = journal, batch, refused, needs_files
         self.stored = self.gone = 0
         self.forked = False
-        self.apart: Apart | None = None
+        self.missing: MissingRows | None = None
         self.conflicts: dict[int, str] = {}  # rows that are here with other contents, or whose files are not here
-        self.replaced: list[Stored] = []  # rows that are here with less in them: the fuller ones, under our seqs
-        self.position: list[Any] = []  # seq and id of the newest row here: by it a sender sees that a hub was set back
+        self.replaced: list[Stored] = []  # rows to write over those here that have no content, or are damaged
+        self.position: list[Any] = []  # seq and id of the newest row here, from which a sender sees a set-back hub
 
     def work(self, execute: Execute) -> None:
         previous = self.batch.previous
         if previous and not (execute(_KNOWN, (previous.id, previous.phase)).get or _is_gone(execute, previous.session)):
             names = [self.batch.journal, *self.batch.lineage]
-            self.apart = Apart(*held(row for name in names for row in execute(_RECEIVED_FROM, (name,)).fetchall()))
+            received = [row for name in names for row in execute(_RECEIVED_FROM, (name,)).fetchall()]
+            self.missing = MissingRows(*held(received))
             return
         new = self._new(execute)
         ranges = bundle.without(self.batch.ranges, {**self.refused, **self.conflicts})
         others_from = self._had_others(execute, ranges, new)
-        if others_from is not None:  # what is remembered from there on is of other rows: a sender must not count on it
+        if others_from is not None:
+            # From there on, `received` is about other rows under these seqs, which a sender must not rely on.
             self.forked = True
             execute(_FORGET, (self.batch.journal, others_from))
         for row in new:
@@ -125,7 +128,7 @@ class _Taking:
         self.position = [newest[0], newest[1].hex()] if newest else []
 
     def _had_others(self, execute: Execute, ranges: Sequence[Range], new: Sequence[Stored]) -> int | None:
-        """The first seq, if any, under which a new row stands and that came in before, as another row then."""
+        """Return the first seq of a new row under which another row was imported before, if any."""
         journal = self.batch.journal
         if not (new and any(execute(_COVERED, (journal, *each)).get for each in ranges)):
             return None
@@ -154,7 +157,7 @@ class _Taking:
         return list(new.values())
 
     def _lacking(self, living: Iterable[Stored]) -> dict[int, str]:
-        """Return the rows whose files are not here: nothing is signed for them, or the sender would let go of both."""
+        """Return the rows whose files are not here: with a receipt, the sender could delete both."""
         absent: dict[int, str] = {}
         for row in living:
             for digest in blobs.named([row.body]):
@@ -162,24 +165,25 @@ class _Taking:
                     absent[row.seq] = f"its file {digest[:12]}… is not here: a row is taken after its file"
         return absent
 
-    def _known(self, execute: Execute, asked: Collection[tuple[bytes, int]]) -> set[tuple[bytes, int]]:
-        """Which of these identities are here.  Ids are in order of time, so there is mostly nothing between them."""
-        ids = [id for id, _ in asked]
+    def _known(self, execute: Execute, identities: Collection[tuple[bytes, int]]) -> set[tuple[bytes, int]]:
+        """Return which of these identities are here."""
+        # Ids are in order of time, so one query for the range between them mostly returns none, or few.
+        ids = [id for id, _ in identities]
         most = len(ids)
         between = execute(_KNOWN_BETWEEN, (min(ids), max(ids), most)).fetchall() if ids else []
         if len(between) < most:
             return set(between)
-        return {identity for identity in asked if execute(_KNOWN, identity).get}
+        return {identity for identity in identities if execute(_KNOWN, identity).get}
 
     def _compare(self, execute: Execute, row: Stored) -> None:
-        """Look at the row that is here under the identity of one that came, and note what is to become of the latter.
+        """Compare an imported row with the one that is here under its identity; note a replacement or a conflict.
 
-        It takes the other's place when that is the same row without content, or when that has been damaged.
+        It replaces the one here if that is the same row without content, or is damaged.
         """
         identity = (row.id, row.phase)
         try:
             here = Stored._make(execute(_HELD_ROW, identity).fetchone())
-        except UnicodeDecodeError:  # a bit of it has flipped
+        except UnicodeDecodeError:  # a flipped bit
             self.replaced.append(row._replace(seq=execute(_HELD_SEQ, identity).get))
             return
         came = row._replace(seq=here.seq)
@@ -200,13 +204,13 @@ class _Taking:
 
 
 def _is_damaged(here: Stored, came: Stored) -> bool:
-    """Return whether the row that is here is what is left of the one that came."""
+    """Return whether the row here is a damaged copy of the one that came."""
     alike = came._replace(sum=here.sum, body=here.body)
     return not here.is_intact and (here.sum == came.sum or here == alike)
 
 
 def _send_again(execute: Execute, seq: int) -> None:
-    """No remote of this journal has a row any more that has just become another."""
+    """Mark a replaced row as unsent to every remote of this journal: they have the old one."""
     for remote, first, last in execute(_DELIVERED, (seq, seq)).fetchall():
         execute("delete from delivered where remote = ? and first = ?", (remote, first))
         for low, high in bundle.without([(first, last)], [seq]):
@@ -218,24 +222,24 @@ def _is_gone(execute: Execute, session: bytes) -> bool:
 
 
 def held(received: Iterable[tuple[Any, ...]]) -> tuple[list[Range], list[tuple[int, bytes, int]]]:
-    """Return what came in from a journal: ranges of its seqs, and rows that batches ended with, the newest first."""
-    found = sorted(map(_Received._make, received), key=lambda one: -one.last)
+    """Return what was imported from a journal: ranges of its seqs, and the last rows of batches, the newest first."""
+    newest_first = sorted(map(_Received._make, received), key=lambda entry: -entry.last)
     older, step = [], 1
     at = _MARKS
-    while at < len(found):
-        older.append(found[at])
+    while at < len(newest_first):
+        older.append(newest_first[at])
         step *= 2
         at += step
-    marks = [(one.last, one.id, one.phase) for one in found[:_MARKS] + older[:_MARKS]]
-    return bundle.merged((one.first, one.last) for one in found), marks
+    marks = [(entry.last, entry.id, entry.phase) for entry in newest_first[:_MARKS] + older[:_MARKS]]
+    return bundle.merged((entry.first, entry.last) for entry in newest_first), marks
 
 
-def _differs(journal: Journal, told: dict[str, Any]) -> bool:
-    """Whether a session that the sender calls complete has other figures here; one with rows of others is not asked."""
-    session = bytes.fromhex(told["session"])
+def _differs(journal: Journal, figures: dict[str, Any]) -> bool:
+    """Return whether a session that is complete at the sender has other totals here."""
+    session = bytes.fromhex(figures["session"])
     own = analytics.totals(journal, session)
-    if own.rows > told["rows"]:
+    if own.rows > figures["rows"]:  # other senders have added rows to the session
         return False
     if own == analytics.NOTHING and journal.one("gone", session=session):
         return False
-    return any(told.get(name, mine) != mine for name, mine in zip(_FIGURES, own, strict=False))
+    return any(figures.get(name, mine) != mine for name, mine in zip(_FIGURES, own, strict=False))

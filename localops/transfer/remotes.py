@@ -1,7 +1,7 @@
-"""The remotes of a project: where its rows may go, kept in `remotes.json` beside its journal, for its user alone.
+"""The remotes of a project: the places that its rows may be sent to, kept in `remotes.json` beside its journal.
 
-A key is stored there, or where to find it: an environment variable, a file.  It never comes into a journal, a log or
-any output.
+Only the user can read that file.  It holds a key, or where to find it: an environment variable, a file.  A key is never
+written to a journal, a log or any output.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ class Remote:
     metadata_only: bool = False  # content stays here
     ca: str | None = None  # a file of certificates to trust instead of the system's
     headers: dict[str, str] = field(default_factory=dict, repr=False)  # sent with each request
-    options: dict[str, str] = field(default_factory=dict)  # what only its kind knows
+    options: dict[str, str] = field(default_factory=dict)  # of its kind
 
     def secret(self) -> str | None:
-        """The key, from wherever it is kept; ConfigError when that place has none."""
+        """Return the key, from where it is kept; raise ConfigError when it is not there."""
         if self.key_env is not None:
             value = os.environ.get(self.key_env, "").strip()
             if not value:
@@ -50,7 +50,7 @@ class Remote:
                 with open(self.key_file, encoding="utf-8") as file:
                     value = file.read().strip()
             except (OSError, UnicodeDecodeError) as error:
-                why = getattr(error, "strerror", None) or "it is no text"
+                why = getattr(error, "strerror", None) or "it is not UTF-8 text"
                 raise ConfigError(f"the key of remote {self.name!r} cannot be read: {self.key_file}: {why}") from error
             if not value:
                 raise ConfigError(f"the key file of remote {self.name!r} is empty: {self.key_file}")
@@ -59,12 +59,12 @@ class Remote:
 
 
 def load(folder: str) -> dict[str, Remote]:
-    """The remotes of a project by name; none when there is no file; ConfigError when it makes no sense."""
+    """Return the remotes of a project by name, an empty dict without a file; raise ConfigError for an invalid one."""
     path = os.path.join(folder, REMOTES)
     try:
         with open(path, encoding="utf-8") as file:
-            found = json.load(file)
-        remotes = {name: Remote(name, **told) for name, told in sorted(found.items())}
+            document = json.load(file)
+        remotes = {name: Remote(name, **fields) for name, fields in sorted(document.items())}
         for remote in remotes.values():
             check_url(remote.url)
         return remotes
@@ -74,41 +74,41 @@ def load(folder: str) -> dict[str, Remote]:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
     except (ConfigError, ValueError, TypeError, AttributeError) as error:
         raise ConfigError(
-            f"{path} does not hold remotes by name ({error}): mend it, or move it away and add them again"
+            f"invalid {path}: expected remotes by name ({error}); repair it, or move it away and add them again"
         ) from error
 
 
 def save(folder: str, remotes: dict[str, Remote]) -> None:
-    """Write the remotes of a project, whole or not at all, for its user alone."""
+    """Write the remotes of a project, whole or not at all, readable by its user alone."""
     host.make_private(folder, synced=True)
     path = os.path.join(folder, REMOTES)
-    told = {name: _told(remote) for name, remote in sorted(remotes.items())}
+    document = {name: _fields(remote) for name, remote in sorted(remotes.items())}
     temporary = f"{path}.{os.getpid()}"
     try:
         handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
         with open(handle, "w", encoding="utf-8") as file:
-            json.dump(told, file, indent=2)
+            json.dump(document, file, indent=2)
             file.write("\n")
             file.flush()
             os.fsync(file.fileno())
         host.replace(temporary, path)
     except BaseException as error:
-        with suppress(OSError):  # it may not be there
+        with suppress(OSError):  # it may not exist yet
             os.unlink(temporary)
         if isinstance(error, OSError):
-            error.filename = path  # the one that somebody knows
+            error.filename = path  # the temporary name means nothing to the user
         raise
 
 
-def _told(remote: Remote) -> dict[str, Any]:
+def _fields(remote: Remote) -> dict[str, Any]:
     plain = asdict(remote)
     del plain["name"]
     return {name: value for name, value in plain.items() if value not in (None, False, {}) or name in ("url", "kind")}
 
 
 def check_authority(remote: Remote) -> None:
-    """ConfigError when its file of certificates holds none, which whoever uses it would blame on the remote."""
-    import ssl  # here, since most passes have nothing to send
+    """Raise ConfigError when its file of certificates holds none, for which requests would blame the remote."""
+    import ssl  # late, as most passes have nothing to send
 
     try:
         if remote.ca is not None:
@@ -119,24 +119,24 @@ def check_authority(remote: Remote) -> None:
 
 
 def check_headers(remote: Remote) -> None:
-    """ConfigError when there is no key where it should be, or when it or a header is nothing that HTTP carries."""
-    told = {"its key": remote.secret() or "", **{f"the header {name}": text for name, text in remote.headers.items()}}
-    for what, text in told.items():
+    """Raise ConfigError when the key is missing, or when HTTP cannot carry the key or a header."""
+    texts = {"its key": remote.secret() or "", **{f"the header {name}": text for name, text in remote.headers.items()}}
+    for source, text in texts.items():
         if not (text.isascii() and text.isprintable()):
-            raise ConfigError(f"remote {remote.name!r}: {what} has characters that HTTP cannot carry")
+            raise ConfigError(f"remote {remote.name!r}: {source} has characters that HTTP cannot carry")
 
 
 def check_url(url: str) -> str:
-    """An address that rows can be sent to; ConfigError says what is wrong with any other."""
+    """Return an address that rows can be sent to, without a `/` at its end; raise ConfigError for any other."""
     try:
         parts = urlsplit(url)
-        is_one = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:  # half a bracket, a port that is no number
-        is_one = False
-    if not is_one:
-        raise ConfigError(f"{url!r} is no address of a remote: it begins with https:// (or http://) and a host")
+        valid = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # half a bracket, a port that is not a number
+        valid = False
+    if not valid:
+        raise ConfigError(f"invalid address {url!r}: expected https:// (or http://) and a host")
     if parts.username or parts.password:
-        raise ConfigError("the address holds a password: give it as the key instead (--key, --key-env, --key-file)")
+        raise ConfigError("invalid address: it holds a password; give that as the key (--key, --key-env, --key-file)")
     if parts.query or parts.fragment:
-        raise ConfigError(f"{url!r} has a `?` or a `#`: an address of a remote ends with its path")
+        raise ConfigError(f"invalid address {url!r}: expected no `?` and no `#`; it ends with its path")
     return url.rstrip("/")

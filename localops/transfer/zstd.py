@@ -1,6 +1,6 @@
-"""Packing by zstd: never larger than by gzip, half of it for conversations, and five to ten times as quick.
+"""Compression by zstd: never larger than gzip, half the size for conversations, and five to ten times as fast.
 
-The module is Python's own from 3.14 on; before, it is a backport of that.
+From Python 3.14 on the module is in the standard library; before, it is a backport of that.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def library() -> Any:
-    """The module, or None where neither can be loaded: then everything goes by gzip."""
+    """Return the module, or None if neither can be imported: then gzip is used."""
     for name in ("compression.zstd", "backports.zstd"):
         try:
             return import_module(name)
