@@ -319,7 +319,7 @@ def test_a_large_wal_that_nobody_holds_is_emptied(home: Path, monkeypatch: pytes
     )
     assert programs.run(code, home / "default").returncode == 0
     (found,) = _faults(home)
-    assert "nobody uses it" in found.text
+    assert "no process uses it" in found.text
     assert found.mend is not None
     found.mend()
     assert _faults(home) == []

@@ -141,7 +141,7 @@ def test_a_file_without_rows_is_said(tmp_path: Path) -> None:
     """What never was a journal gives a clear error and no new file."""
     path = tmp_path / "notes.txt"
     path.write_bytes(random.Random(1).randbytes(50_000))
-    with pytest.raises(NotFound, match="not one row"):
+    with pytest.raises(NotFound, match="holds no row of a journal"):
         salvage.save(str(path), str(tmp_path / "b"))
     assert not (tmp_path / "b").exists()
 
@@ -149,5 +149,5 @@ def test_a_file_without_rows_is_said(tmp_path: Path) -> None:
 def test_a_journal_is_never_written_over(tmp_path: Path) -> None:
     """What is saved goes to a new place only."""
     _record(tmp_path / "a", 1)
-    with pytest.raises(ConfigError, match="holds a journal already"):
+    with pytest.raises(ConfigError, match="already holds a journal"):
         salvage.save(str(tmp_path / "a" / "journal.db"), str(tmp_path / "a"))

@@ -1,3 +1,3 @@
-"""Upkeep: checking, pruning, salvaging and repricing what a home holds."""
+"""Upkeep: checks, prunes, repairs and reprices the projects of a home."""
 
 from __future__ import annotations

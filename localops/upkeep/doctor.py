@@ -1,4 +1,4 @@
-"""What may be wrong with a home, found without changing anything; each finding knows its cure.
+"""Checks of a home, which change nothing: each finding says what is wrong, and how to cure it.
 
 Light checks look at files, counts and headers; deep ones read every row.
 """
@@ -29,23 +29,20 @@ if TYPE_CHECKING:
 
 OLDEST_SQLITE = (3, 51, 3)  # older ones can corrupt a WAL when it is reset
 LARGE_WAL = 64 << 20
-LITTLE_SPACE = 200 << 20  # and less than a tenth of the disk: a small one is not short of space
+LITTLE_SPACE = 200 << 20  # and less than a tenth of the disk, as a small disk is not short of space
 FEW_FILES = 100
 _SIDES = ("", "-wal", "-shm")
 _SHOWN = 5
-_COPY = ".doctor-"  # begins the name of a folder that holds a copy for as long as a deep look takes
-_ROUNDS = 3  # mending one thing may bring another to light
+_COPY = ".doctor-"  # begins the name of a folder with a copy of the journal, for the time of a deep check
+_ROUNDS = 3  # to mend one thing may reveal another
 _AGAIN = "set that right, and call `localops doctor --fix` again"
-_LOOK_AGAIN = "set that right, and look again"
+_CHECK_AGAIN = "set that right, and call `localops doctor` again"
 _ELSEWHERE = "move it away, or choose another project"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something worth saying: a fault, or (when `fault` is False) a fact to know.
-
-    `mend` mends it, or raises what kept it from that.
-    """
+    """A fault, or (when `fault` is False) a remark; `mend` mends it, or raises the reason why it cannot."""
 
     where: str
     text: str
@@ -55,12 +52,12 @@ class Finding:
 
     @property
     def key(self) -> tuple[str, str]:
-        """What makes two findings one and the same."""
+        """What identifies a finding."""
         return self.where, self.text
 
 
 def examine(home: str, names: list[str], *, deep: bool = False) -> Iterator[Finding]:
-    """Everything there is to say about a home and these projects of it."""
+    """Yield every finding about a home and these projects of it."""
     yield from _library()
     yield from _installed()
     try:
@@ -76,7 +73,7 @@ def examine(home: str, names: list[str], *, deep: bool = False) -> Iterator[Find
     yield from _twins(home, names)
     lacking, empty = sent_nowhere(home, names)
     for name in lacking:
-        cure = f"`localops remote add NAME URL --project {name}`, unless that is meant"
+        cure = f"`localops remote add NAME URL --project {name}`, unless that is intended"
         yield Finding(name, "it has no remote, and its rows are sent nowhere", cure, fault=False)
     for name in empty:
         cure = "record into it, or add the remote to the project that you record into"
@@ -84,28 +81,28 @@ def examine(home: str, names: list[str], *, deep: bool = False) -> Iterator[Find
 
 
 def mend(home: str, names: list[str]) -> tuple[list[Finding], list[Finding]]:
-    """Mend what can be; what there is to say then (of what could not be mended: why), and what was mended."""
-    found = list(examine(home, names, deep=True))
+    """Mend what can be mended; return the findings after that, with the reasons of failures, and what was mended."""
+    findings = list(examine(home, names, deep=True))
     mended: list[Finding] = []
     failed: dict[tuple[str, str], str] = {}
     for _ in range(_ROUNDS):
-        due = [finding for finding in found if finding.mend is not None and finding.key not in failed]
+        due = [finding for finding in findings if finding.mend is not None and finding.key not in failed]
         if not due:
             break
         failed |= {finding.key: why for finding in due if (why := _try(finding)) is not None}
-        found = list(examine(home, names, deep=True))
-        left = {finding.key for finding in found}
-        failed |= {finding.key: "nothing has come of it" for finding in due if finding.key in left - failed.keys()}
+        findings = list(examine(home, names, deep=True))
+        left = {finding.key for finding in findings}
+        failed |= {finding.key: "the fault is still there" for finding in due if finding.key in left - failed.keys()}
         mended += [finding for finding in due if finding.key not in failed]
-    return [_unmended(finding, failed.get(finding.key)) for finding in found], mended
+    return [_unmended(finding, failed.get(finding.key)) for finding in findings], mended
 
 
 def _try(finding: Finding) -> str | None:
-    """Mend one thing; why not, where that failed."""
+    """Mend one finding; return the reason if that failed."""
     assert finding.mend is not None
     try:
         finding.mend()
-    except Exception as error:  # the edge: whatever stood in the way is what the user must know
+    except Exception as error:  # wide, as any failure is for the user to read
         return reason(error)
     return None
 
@@ -123,7 +120,7 @@ def _library() -> Iterator[Finding]:
 
 
 def _installed() -> Iterator[Finding]:
-    """Files of ours without which nothing can be priced or recorded."""
+    """Check our own files that are needed to record and to price."""
     from localops.encoding.pricing import Prices
 
     for read in (lambda: Prices().version, lambda: (sql.migrations(0), sql.migrations(1))):
@@ -135,7 +132,7 @@ def _installed() -> Iterator[Finding]:
 
 def _home(home: str, names: list[str]) -> Iterator[Finding]:
     for problem in config.problems(home):
-        yield Finding("settings", problem, "it is left out until it is put right")
+        yield Finding("settings", problem, "it is ignored until it is corrected")
     if not names:
         yield Finding(home, "there is nothing here yet", "`localops demo` records a first run", fault=False)
     if not os.path.isdir(home):
@@ -171,13 +168,13 @@ def _project(name: str, folder: str, *, deep: bool) -> Iterator[Finding]:
     except EmptyJournal:
         yield from _beside(name, folder, path)
         cure = "put a backup in its place, or let the next program that records begin it"
-        yield Finding(name, f"{path} is empty: nothing was recorded there yet, or somebody emptied it", cure)
-    except Exception as error:  # the edge: whatever a broken file makes SQLite say is what was looked for
-        found = _unreadable(name, path, error)
-        if found.cure != _ELSEWHERE:  # else it is not ours
+        yield Finding(name, f"{path} is empty: nothing was recorded there yet, or it was emptied", cure)
+    except Exception as error:  # wide, as a broken file may raise any error in SQLite
+        finding = _unreadable(name, path, error)
+        if finding.cure != _ELSEWHERE:  # otherwise the files are not ours
             yield from _files(name, folder, path)
         yield from _waiting(name, folder, mendable=False)
-        yield found
+        yield finding
     else:
         with reader:
             yield from _beside(name, folder, path)
@@ -198,20 +195,20 @@ def _looked_into(name: str, folder: str, reader: Reader, *, deep: bool) -> Itera
             yield from _deep(name, folder, reader)
     except DamagedJournal as error:
         yield Finding(name, str(error), _repair(name))
-    except Exception as error:  # the edge: what cannot be looked at is not known to be sound
-        yield Finding(name, f"it could not be looked at to the end: {reason(error)}", _LOOK_AGAIN)
+    except Exception as error:  # wide, as a journal that cannot be checked may be damaged
+        yield Finding(name, f"the check could not be completed: {reason(error)}", _CHECK_AGAIN)
 
 
-def _key_of(name: str, remote: str, told: object) -> Iterator[Finding]:
-    """Whether others can use the file that holds the key of a remote."""
-    key_file = told.get("key_file") if isinstance(told, dict) else None
+def _key_of(name: str, remote: str, settings: object) -> Iterator[Finding]:
+    """Warn when other users can read the file that holds the key of a remote."""
+    key_file = settings.get("key_file") if isinstance(settings, dict) else None
     if isinstance(key_file, str) and (mode := host.open_to_others(key_file)) is not None:
         text = f"the key of remote {remote} can be used by others: the mode of {key_file} is {mode:04o}"
         yield Finding(name, text, f"chmod 600 {key_file}", fault=False)
 
 
 def _sync(name: str, folder: str, reader: Reader) -> Iterator[Finding]:
-    """How the last pass to each remote failed, and since when rows wait for it, if that is more than a day."""
+    """Report failed passes, parked and lost rows, and rows that have waited for more than a day, by remote."""
     path = os.path.join(folder, REMOTES)
     try:
         with open(path, "rb") as file:
@@ -219,11 +216,11 @@ def _sync(name: str, folder: str, reader: Reader) -> Iterator[Finding]:
     except FileNotFoundError:
         return
     except (OSError, ValueError, AttributeError) as error:
-        yield Finding(name, f"{path} cannot be read: {reason(error)}", "mend it, or add the remotes again")
+        yield Finding(name, f"{path} cannot be read: {reason(error)}", "repair it, or add the remotes again")
         return
     clocks = delivery.clocks(folder)
-    for remote, told in remotes:
-        yield from _key_of(name, remote, told)
+    for remote, settings in remotes:
+        yield from _key_of(name, remote, settings)
         ledger = delivery.Ledger(reader, folder, remote)
         waiting, contact, since = ledger.waiting().rows, ledger.contact(), ledger.late_since()
         rows_wait = output.counted(waiting, "row waits", "rows wait")
@@ -261,7 +258,7 @@ def _repair(name: str) -> str:
 
 
 def _unreadable(name: str, path: str, error: Exception) -> Finding:
-    """Why a journal cannot be read, with the cure for that."""
+    """Return why a journal cannot be read, with the cure."""
     if isinstance(error, DamagedJournal):
         return Finding(name, str(error), _repair(name))
     if isinstance(error, ForeignJournal) and not os.path.isfile(path):
@@ -269,23 +266,23 @@ def _unreadable(name: str, path: str, error: Exception) -> Finding:
     if isinstance(error, ForeignJournal) and error.__cause__ is None:
         return Finding(name, f"{path} is a database of another program", _ELSEWHERE)
     if isinstance(error, ForeignJournal) and not salvage.holds_rows(path):
-        return Finding(name, f"{path} is no journal, and no row of one is in it", _ELSEWHERE)
+        return Finding(name, f"{path} is not a journal, and holds no row of one", _ELSEWHERE)
     if isinstance(error, ForeignJournal):
         return Finding(name, f"{path} is damaged from its first page on", _repair(name))
     whose = host.owner(path) or host.owner(os.path.dirname(path))
-    return Finding(name, f"{reason(error)}{f'; it belongs to {whose}' if whose else ''}", _LOOK_AGAIN)
+    return Finding(name, f"{reason(error)}{f'; it belongs to {whose}' if whose else ''}", _CHECK_AGAIN)
 
 
 def _twins(home: str, names: list[str]) -> Iterator[Finding]:
-    """Journals that begin with the same row: one is a copy of the other, and its sessions count twice."""
+    """Report journals that begin with the same row: one is a copy of the other, and its sessions count twice."""
     first: dict[bytes, str] = {}
     for name in names:
         try:
             with Reader(os.path.join(config.project_folder(home, name), config.JOURNAL)) as reader:
-                found = reader.ask(statements("doctor.sql")["first_row"])
-        except Exception:  # the edge: what is wrong with it has been said
+                first_row = reader.ask(statements("doctor.sql")["first_row"])
+        except Exception:  # wide, as `_project` has reported what is wrong with it
             continue
-        other = first.setdefault(found[0][0], name) if found else name
+        other = first.setdefault(first_row[0][0], name) if first_row else name
         if other != name and (many := len(_sessions(home, name) & _sessions(home, other))):
             both = output.counted(many, "session is", "sessions are")
             text = f"it is a copy of the journal of {other!r}: {both} in both, and counted twice"
@@ -298,7 +295,7 @@ def _sessions(home: str, name: str) -> set[bytes]:
 
 
 def _files(name: str, folder: str, path: str) -> Iterator[Finding]:
-    """Who may read them, on what they lie, how large they are, and what was set aside."""
+    """Check the permissions, file system and size of a journal's files, and what was set aside beside them."""
     yield from _private(name, folder, 0o700)
     for side in _SIDES:
         if os.path.exists(path + side):
@@ -308,40 +305,41 @@ def _files(name: str, folder: str, path: str) -> Iterator[Finding]:
         yield Finding(name, text, fault=False)
     if os.path.exists(path + "-wal") and (size := os.path.getsize(path + "-wal")) > LARGE_WAL:
         text = f"its WAL has grown to {size >> 20} MiB"
-        held = [each for each in holders(path) if not each.endswith(f"({os.getpid()})")]  # this look itself is none
+        held = [process for process in holders(path) if not process.endswith(f"({os.getpid()})")]  # without this check
         if held:
-            cure = "it is emptied when nobody reads for long: end what does"
+            cure = "it is emptied when no process reads for long: end those"
             yield Finding(name, f"{text}; the journal is held open by {', '.join(held)}", cure)
         else:
             mend = partial(_mend, folder, Journal.empty_wal)
-            yield Finding(name, f"{text}, and nobody uses it", "localops doctor --fix empties it", mend=mend)
+            yield Finding(name, f"{text}, and no process uses it", "localops doctor --fix empties it", mend=mend)
     for left in leftovers(folder):
-        text = f"a look that was broken off left a copy of the journal: {left}"
+        text = f"an interrupted check left a copy of the journal: {left}"
         yield Finding(name, text, "localops doctor --fix removes it", mend=partial(shutil.rmtree, left))
     for aside in _kept(path, "corrupt"):
         cure = f"localops repair {aside} -o FOLDER, then move it away"
         yield Finding(name, f"a damaged journal was set aside: {aside}", cure)
     for aside in _kept(path, "damaged"):
         text = f"`localops repair` kept the damaged journal: {aside}"
-        yield Finding(name, text, "remove it when you miss nothing", fault=False)
+        yield Finding(name, text, "remove it when nothing is missing", fault=False)
     for left in _kept(path, "repaired"):
-        text = f"a repair did not come to its end: {left}"
+        text = f"a repair was not completed: {left}"
         yield Finding(name, text, "repair again, and remove it", fault=False)
 
 
 def _kept(path: str, word: str) -> list[str]:
-    """What was put beside a journal under its name and a word."""
-    return sorted(each for each in glob.glob(f"{glob.escape(path)}.{word}-*") if not each.endswith(_SIDES[1:]))
+    """Return the files beside a journal whose names are its own and a word."""
+    paths = glob.glob(f"{glob.escape(path)}.{word}-*")
+    return sorted(name for name in paths if not name.endswith(_SIDES[1:]))
 
 
 def leftovers(folder: str) -> list[str]:
-    """The copies of a journal that a killed `doctor --deep` left: nobody holds their lock."""
+    """Return the copies of a journal that a killed `doctor --deep` left: no process holds their lock."""
     left = []
     for place in sorted(glob.glob(os.path.join(glob.escape(folder), f"{_COPY}*"))):
         try:
             with participants.alone(place):
                 left.append(place)
-        except OSError:  # a doctor is at it, or has just removed it
+        except OSError:  # another check uses it, or has just removed it
             continue
     return left
 
@@ -355,39 +353,39 @@ def _private(where: str, path: str, mode: int) -> Iterator[Finding]:
 
 
 def holders(path: str) -> list[str]:
-    """The processes that have a file open, as far as they can be seen."""
+    """Return the processes that have a file open, as far as they can be seen."""
     real = os.path.realpath(path)
-    found = []
+    processes = []
     for handle in glob.glob("/proc/[0-9]*/fd/*"):
         try:
             if os.readlink(handle) == real:
                 pid = handle.split("/")[2]
                 with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
-                    found.append(f"{file.read().strip()} ({pid})")
+                    processes.append(f"{file.read().strip()} ({pid})")
         except OSError:
             continue
-    return sorted(set(found))
+    return sorted(set(processes))
 
 
 def _waiting(name: str, folder: str, *, mendable: bool = True) -> Iterator[Finding]:
-    """Rows that are in spill files: kept, but not in the journal yet."""
+    """Report rows in spill files, which are kept but not in the journal yet."""
     if many := spill.count(folder):
         if mendable:
             mend = partial(_mend, folder, _take_in)
-            yield Finding(name, _rows(many), "localops doctor --fix takes them in", mend=mend)
+            yield Finding(name, _rows(many), "localops doctor --fix moves them into the journal", mend=mend)
         else:
-            yield Finding(name, _rows(many), "they come in when the rest is set right")
+            yield Finding(name, _rows(many), "they are moved into the journal when the rest is set right")
     if many := len(blobs.waiting(folder)):
         text = output.counted(many, "large value waits", "large values wait")
         cure = "make blobs/ writable, then localops doctor --fix moves what waits"
         move = partial(_move_blobs, folder) if mendable else None
-        yield Finding(name, f"{text} in the state folder, since blobs/ could not be written", cure, mend=move)
+        yield Finding(name, f"{text} in the state folder, as blobs/ could not be written", cure, mend=move)
     for path in spill.foreign(folder):
-        whose = host.owner(path) or "nobody's recorder"
-        yield Finding(name, f"{path} is {whose}'s: only its owner's programs take it in", "see whose it is")
+        whose = host.owner(path) or "an unknown user"
+        yield Finding(name, f"{path} belongs to {whose}: only its owner's programs read it", "check its owner")
     for place in spill.places(folder):
         for path in sorted(glob.glob(os.path.join(glob.escape(place), "*.unreadable"))):
-            yield Finding(name, f"lines that nobody can read are kept in {path}", fault=False)
+            yield Finding(name, f"unreadable lines are kept in {path}", fault=False)
 
 
 def _move_blobs(folder: str) -> None:
@@ -401,11 +399,11 @@ def _rows(many: int) -> str:
 
 
 def _take_in(journal: Journal) -> None:
-    journal.fold()  # to open it takes in what can be taken in
+    journal.fold()  # opens the journal, which collects most spill files
     for path in spill.waiting(journal.folder):
         try:
             journal.take_in(path)
-        except FileNotFoundError:  # somebody else has taken it in
+        except FileNotFoundError:  # another process has collected it
             continue
 
 
@@ -418,7 +416,7 @@ def _mend(folder: str, work: Callable[[Journal], object]) -> None:
 
 
 def _journal(name: str, reader: Reader) -> Iterator[Finding]:
-    """Whether it is ours to write, and what it tells of trouble in the past."""
+    """Check whether this release may write the journal, and report losses and clock changes that are in it."""
     version = reader.ask("pragma user_version")[0][0]
     oldest = int(dict(reader.ask("select key, value from meta")).get("writer", 0))
     if oldest > sql.SCHEMA:
@@ -433,16 +431,16 @@ def _journal(name: str, reader: Reader) -> Iterator[Finding]:
         yield Finding(name, f"the wall clock was changed {times} while it recorded", fault=False)
 
 
-def _dropped(name: str, told: Iterable[tuple[bytes, str]]) -> Iterator[Finding]:
-    """Events that could be written nowhere and values that could not be kept whole, session by session."""
+def _dropped(name: str, losses: Iterable[tuple[bytes, str]]) -> Iterator[Finding]:
+    """Report events that were lost and values that were cut, by session."""
     dropped: dict[bytes, int] = {}
     cut: dict[bytes, int] = {}
-    for session, body in told:
+    for session, body in losses:
         note = encode.loads(body)
         for counts, many in ((dropped, note.get("dropped", 0)), (cut, note.get("cut", 0))):
             if many:
                 counts[session] = counts.get(session, 0) + many
-    out_of_list = "`localops prune --session ID` takes such a session out of this list"
+    out_of_list = "`localops prune --session ID` removes such a session from this list"
     if dropped:
         total = sum(dropped.values())
         text = f"{total} {'event' if total == 1 else 'events'} could be written nowhere: {_by_session(dropped)}"
@@ -460,7 +458,7 @@ def _by_session(counts: dict[bytes, int]) -> str:
 
 
 def _unattributed(name: str, sessions: list[tuple[bytes, int]]) -> Iterator[Finding]:
-    """Events that were recorded where no session was known."""
+    """Report events that were recorded where no session was known."""
     events = sum(many for _, many in sessions)
     if not events:
         return
@@ -472,7 +470,7 @@ def _unattributed(name: str, sessions: list[tuple[bytes, int]]) -> Iterator[Find
 
 
 def _deep(name: str, folder: str, reader: Reader) -> Iterator[Finding]:
-    """Every page, every row, every derived table, every blob."""
+    """Check every page, every row, every derived table, every blob."""
     repair = _repair(name)
     if faults := reader.faults():
         yield Finding(name, f"SQLite finds its structure broken: {'; '.join(faults[:_SHOWN])}", repair)
@@ -486,7 +484,7 @@ def _deep(name: str, folder: str, reader: Reader) -> Iterator[Finding]:
         shown = ", ".join(rows.id_text(id) for id, _ in twice[:_SHOWN])
         copies = output.counted(many, "row is a copy of another", "rows are copies of others")
         text = f"{copies}, and counted again: {shown}"
-        yield Finding(name, text, f"{repair} puts a journal in its place that holds each row once")
+        yield Finding(name, text, f"{repair} replaces it by a journal that holds each row once")
     yield from _blobs(name, folder, flawed)
     if stale := _stale(folder, reader):
         cure = "localops doctor --fix builds them again"
@@ -495,7 +493,7 @@ def _deep(name: str, folder: str, reader: Reader) -> Iterator[Finding]:
 
 
 def _blobs(name: str, folder: str, flawed: Iterable[str]) -> Iterator[Finding]:
-    """Tell of blobs that rows name and that are not there, or have other bytes than their digests say."""
+    """Report blobs that rows name and that are missing, or do not have their digests."""
     missing: list[str] = []
     damaged: list[str] = []
     for digest in sorted(flawed):
@@ -508,7 +506,7 @@ def _blobs(name: str, folder: str, flawed: Iterable[str]) -> Iterator[Finding]:
 
 
 def _read_all(folder: str, reader: Reader) -> tuple[list[bytes], set[str]]:
-    """The ids of rows whose checksum does not fit, and the digests of blobs that are not there, or not whole."""
+    """Return the ids of rows with a wrong checksum, and the digests of missing and damaged blobs."""
     import re
 
     reference = re.compile(r'"\$blob":"([0-9a-f]{64})"|"blob:([0-9a-f]{64})"')
@@ -518,12 +516,12 @@ def _read_all(folder: str, reader: Reader) -> tuple[list[bytes], set[str]]:
         if not row.is_intact:
             wrong.append(row.id)
         if row.body and "blob" in row.body:
-            referred.update(found[1] or found[2] for found in reference.finditer(row.body))
+            referred.update(match[1] or match[2] for match in reference.finditer(row.body))
     return wrong, {digest for digest in referred if blobs.flaw(folder, digest)}
 
 
 def _stale(folder: str, reader: Reader) -> list[str]:
-    """The derived tables that a rebuild, tried on a copy, would change."""
+    """Return the derived tables that a rebuild, tried on a copy, would change."""
     from tempfile import TemporaryDirectory
 
     beside = folder if os.access(folder, os.W_OK) else None

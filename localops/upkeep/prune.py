@@ -1,8 +1,8 @@
-"""Taking whole ended sessions out of a journal, each with a row that says what was taken.
+"""Deletion of whole ended sessions from a journal, each with a row that says what was deleted.
 
-Never a session that may still run, and never rows that a remote of the project lacks, unless that remote is
-named.  The row comes first, in the same transaction, so whoever looks later knows of the session.  Which
-sessions are meant is up to whoever calls.
+A session that may still run is never deleted, nor rows that a remote of the project lacks, unless the caller names that
+remote.  The row about the deletion is written in the same transaction, so that readers still know of the session.  The
+caller chooses the sessions.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
     from localops.journal.journal import Journal
     from localops.journal.reader import Reader
 
-_OLD_ENOUGH = 3600.0  # a younger blob may belong to a row that is just being written
-_PACKED_ANYWAY = 256 << 20  # a file up to this size is packed in a moment, whoever is recording
+_OLD_ENOUGH = 3600.0  # seconds; a younger blob may belong to a row that is being written
+_PACKED_ANYWAY = 256 << 20  # bytes of a file that is packed fast enough to do it while others record
 _SIDES = ("", "-wal")
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A session that was looked at, and why it stays, if it does."""
+    """A session, and why it must stay, if it must."""
 
     session: bytes
     name: str | None
@@ -46,14 +46,14 @@ class Choice:
     last_ns: int
     last_seq: int
     rows: int
-    weight: int  # what it takes up, roughly: for comparing sessions of one journal
+    weight: int  # its size, roughly: to compare sessions of one journal
     delivered: list[str]
     stays: str | None
 
 
 @dataclass
 class Taken:
-    """What a prune has taken."""
+    """The result of a prune."""
 
     sessions: int = 0
     rows: int = 0
@@ -61,26 +61,26 @@ class Taken:
     young: int = 0  # blobs that no row refers to, left for the next prune
     changed: list[bytes] = field(default_factory=list)  # sessions that went on meanwhile, and stay
     freed: int = 0  # bytes that the file system has back
-    packed: bool = True  # unless somebody records into a file that takes long to pack
+    packed: bool = True  # False while others record into a file that takes long to pack
 
 
 def remotes(folder: str) -> list[str]:
-    """The names of a project's remotes; ConfigError when its file cannot be understood."""
+    """Return the names of a project's remotes; raise ConfigError when its file is invalid."""
     path = os.path.join(folder, REMOTES)
     try:
         with open(path, "rb") as file:
-            found = encode.loads(file.read())
+            document = encode.loads(file.read())
     except FileNotFoundError:
         return []
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} cannot be read, so it is not known what was sent: {error}") from error
-    if not isinstance(found, dict):
-        raise ConfigError(f"{path} does not hold remotes by name, so it is not known what was sent")
-    return sorted(found)
+    if not isinstance(document, dict):
+        raise ConfigError(f"invalid {path}: expected remotes by name, so it is not known what was sent")
+    return sorted(document)
 
 
 def look(reader: Reader, folder: str, session: bytes, *, unsent: Collection[str] = ()) -> Choice:
-    """A session, and why it must stay; `unsent` names the remotes that need not have it."""
+    """Return a session, and why it must stay; `unsent` names the remotes that need not have it."""
     seen = Snapshot(reader, folder, session)
     standing, figures = seen.standing, seen.totals
     missing = {
@@ -105,20 +105,20 @@ def _reason(state: str, missing: dict[str, int]) -> str | None:
     if state == "Running":
         return "it is running"
     if state == "Unknown":
-        return "it may still run where nobody can look"
+        return "it may still run on a machine that cannot be seen from here"
     behind = [f"{name} lacks {count} of its rows" for name, count in missing.items() if count]
     return "; ".join(behind) or None
 
 
 def take(journal: Journal, choices: Iterable[Choice]) -> Taken:
-    """Take the chosen sessions out, each in a transaction of its own, and give the space back."""
+    """Delete the chosen sessions, each in a transaction of its own, and give the space back."""
     taken = Taken()
     before = _size(journal)
     for choice in choices:
         if choice.stays is None:
             _take_one(journal, choice, taken)
     if taken.sessions:
-        search.forget(journal.folder)  # the words of what was taken are in it
+        search.forget(journal.folder)  # the index holds words of the deleted sessions
     taken.blobs, taken.young = sweep_blobs(journal)
     taken.packed = before <= _PACKED_ANYWAY or not _recorded_into(journal)
     if taken.sessions and taken.packed:
@@ -128,19 +128,19 @@ def take(journal: Journal, choices: Iterable[Choice]) -> Taken:
 
 
 def _take_one(journal: Journal, choice: Choice, taken: Taken) -> None:
-    """Write the row that tells of it and remove the rest, unless the session has gone on meanwhile."""
+    """Write the row about the deletion and delete the rest, unless the session has gone on meanwhile."""
     done = False
 
     def work(execute: Callable[..., Any]) -> None:
         nonlocal done
-        found = execute("select key, last_seq, rows from total where session = ?", (choice.session,)).fetchone()
-        if found is None or found[1:] != (choice.last_seq, choice.rows):
+        totals = execute("select key, last_seq, rows from total where session = ?", (choice.session,)).fetchone()
+        if totals is None or totals[1:] != (choice.last_seq, choice.rows):
             return
-        execute(INSERT, _pruned_row(execute, choice, found[0]))
+        execute(INSERT, _pruned_row(execute, choice, totals[0]))
         execute("insert or ignore into gone values(?, ?)", (choice.session, clock.now_ns()))
         for name, statement in statements("prune.sql").items():
             if name.startswith("delete_"):
-                execute(statement, {"key": found[0], "session": choice.session})
+                execute(statement, {"key": totals[0], "session": choice.session})
         done = True
 
     journal.transact(work, full=True)
@@ -154,14 +154,14 @@ def _take_one(journal: Journal, choice: Choice, taken: Taken) -> None:
 def _pruned_row(execute: Callable[..., Any], choice: Choice, key: int) -> rows.Row:
     at = clock.now_ns()
     figures = dict(zip(analytics.Totals._fields, execute(_sql("totals"), {"key": key}).fetchone(), strict=True))
-    told = {
+    facts = {
         "rows": choice.rows,
         "digest": bundle.digest(execute(_sql("identities"), {"key": key})),
         "state": choice.state,
         "totals": figures,
         "delivered": choice.delivered,
     }
-    body = encode.dumps(told).decode()
+    body = encode.dumps(facts).decode()
     return rows.make(
         "pruned",
         rows.NOBODY,
@@ -174,7 +174,7 @@ def _pruned_row(execute: Callable[..., Any], choice: Choice, key: int) -> rows.R
 
 
 def sweep_blobs(journal: Journal) -> tuple[int, int]:
-    """Remove the blobs that no row refers to any more: how many, and how many were too young to be removed."""
+    """Delete the blobs that no row names; return how many, and how many were too young to be deleted."""
     unused = {os.path.basename(path): path for path in _stored(journal.folder)}
     if not unused:
         return 0, 0
@@ -195,7 +195,7 @@ def sweep_blobs(journal: Journal) -> tuple[int, int]:
 
 
 def _stored(folder: str) -> Iterator[str]:
-    """The blobs; one that is being written has no digest for a name."""
+    """Yield the paths of blobs; one that is being written does not have a digest as its name."""
     for inner, _, names in os.walk(os.path.join(folder, "blobs")):
         yield from (os.path.join(inner, name) for name in names if len(name) == 64)
 

@@ -1,6 +1,7 @@
-"""Prices that come later: each call concerned gets a row with the difference, and totals stay sums of rows.
+"""Later prices: each call that they change gets a row with the difference, so that totals stay sums of rows.
 
-A row's id is made from the call, the prices it already has and its new cost: twice at once is once.
+A row's id is derived from the call, the number of its earlier prices and its new cost, so that two processes that
+reprice at the same time write the same row, which counts once.
 """
 
 from __future__ import annotations
@@ -28,25 +29,25 @@ _PAGE = 1_000
 
 @dataclass
 class Repriced:
-    """What new prices changed."""
+    """The result of new prices."""
 
-    calls: int = 0  # that got a row
+    calls: int = 0  # calls that got a row
     nano: int = 0  # by how much the sum of costs changed
-    same: int = 0  # calls that cost what they did
-    unknown: int = 0  # calls whose tokens were not recorded, so that no price can tell what they cost
+    same: int = 0  # calls whose cost did not change
+    unknown: int = 0  # calls without tokens, whose cost stays unknown
 
 
 def reprice(journal: Journal, model: str, prices: Prices, *, source: str, all_calls: bool = False) -> Repriced:
-    """Price every call of `model` that had no price when it was recorded; with `all_calls`, every one."""
+    """Price every call of `model` that had no price when it was recorded; with `all_calls`, every call."""
     journal.fold()
-    told = Repriced()
-    journal.add(_changes(journal, model, prices, source, all_calls, told))
+    result = Repriced()
+    journal.add(_changes(journal, model, prices, source, all_calls, result))
     journal.fold()
-    return told
+    return result
 
 
 def _changes(
-    journal: Journal, model: str, prices: Prices, source: str, all_calls: bool, told: Repriced
+    journal: Journal, model: str, prices: Prices, source: str, all_calls: bool, result: Repriced
 ) -> Iterator[Row]:
     earlier = _earlier(journal, model)
     for call in _calls(journal, model):
@@ -59,30 +60,30 @@ def _changes(
         known = [cost for cost in (call.cost, *earlier[call.id]) if cost is not None]
         was = sum(known) if known else None
         if new is None:
-            told.unknown += 1
+            result.unknown += 1
         elif new == was:
-            told.same += 1
+            result.same += 1
         else:
-            told.calls += 1
-            told.nano += new - (was or 0)
+            result.calls += 1
+            result.nano += new - (was or 0)
             yield _row(call, new, was, len(earlier[call.id]), source)
 
 
 def unbilled_row(stored: Sequence[Any]) -> Row:
-    """Return the price row of a call that was not billed: it cost nothing, which is no unknown cost."""
+    """Return the price row of a call that was not billed: its cost is 0, and not unknown."""
     return _row(Stored._make(stored), 0, None, 0, rows.UNBILLED)
 
 
 def _earlier(journal: Journal, model: str) -> dict[bytes, list[int]]:
-    """What later prices have added to each call so far."""
-    found: dict[bytes, list[int]] = defaultdict(list)
+    """Return what later prices have added to each call so far."""
+    by_call: dict[bytes, list[int]] = defaultdict(list)
     for parent, cost in journal.all("prices_of_model", model=model):
-        found[parent].append(cost)
-    return found
+        by_call[parent].append(cost)
+    return by_call
 
 
 def _calls(journal: Journal, model: str) -> Iterator[Stored]:
-    """Return the calls of a model, page by page."""
+    """Yield the calls of a model."""
     after = 0
     while page := named(journal.all("calls_of_model", model=model, after=after, many=_PAGE)):
         after = page[-1].seq
@@ -104,7 +105,7 @@ def _row(call: Stored, new: int, was: int | None, nth: int, source: str) -> Row:
         "price",
         call.session,
         id=sha256(b"price %b %d %d" % (call.id, nth, new)).digest()[:16],
-        at_ns=call.at_ns,  # of the call: a session must not last longer because it was priced
+        at_ns=call.at_ns,  # the time of the call: a price must not make a session longer
         name=source,
         parent=call.id,
         agent=call.agent,

@@ -1,7 +1,7 @@
-"""Getting rows out of a damaged journal page by page, whatever has become of its header or schema.
+"""Recovery of rows from a damaged journal, page by page, even without its header or schema.
 
-Works on the bytes of the file and its WAL and never writes to either.  A row is judged by its own checksum,
-so that a page need not be trusted.  `save` writes what was found into a new journal; the damaged file stays.
+It reads the bytes of the file and its WAL and never writes to either.  A row counts if its own checksum is right, so
+that no page has to be trusted.  `save` writes the rows into a new journal; the damaged file stays.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Saved:
-    """What became of a damaged journal."""
+    """The result of a repair."""
 
     rows: int
-    lost: int  # numbers up to the last one seen that no row was found for
-    broken: int  # those of them whose row was found, with a checksum that does not fit
-    removed: int  # rows of pruned sessions, which were left behind
-    cut: int  # pages that the file should have, by its header, and has not: rows on them are not in `lost`
+    lost: int  # seqs up to the last one seen that have no intact row
+    broken: int  # those of them that have a row with a wrong checksum
+    removed: int  # rows of pruned sessions, which were not copied
+    cut: int  # pages that are missing according to the file's header; rows on them are not in `lost`
 
 
 _LEAF = 0x0D  # the first byte of a page that holds the rows of a table
 _PAGE = 4096
-_FRAME = 24  # a WAL frame's header; the page follows
+_FRAME = 24  # bytes of a WAL frame's header, before the page
 _WAL = 32  # the WAL's own header
 _WIDE = (0, 1, 2, 3, 4, 6, 8)  # bytes of an integer, by its serial type
 _WIDEST = 1 << 30  # SQLite's own limit for one row
 
 
 class Pages:
-    """A database file as numbered pages; pages of the WAL lie over it."""
+    """A database file as numbered pages, with the pages of its WAL in place of older ones."""
 
     def __init__(self, data: bytes, size: int, over: Mapping[int, bytes]) -> None:
         self.size = size
@@ -52,11 +52,11 @@ class Pages:
         self.last = max(len(data) // size, max(over, default=0))
 
     def __getitem__(self, number: int) -> bytes:
-        found = self._over.get(number)
-        return self._data[(number - 1) * self.size : number * self.size] if found is None else found
+        page = self._over.get(number)
+        return self._data[(number - 1) * self.size : number * self.size] if page is None else page
 
     def leaves(self) -> Iterator[tuple[bytes, int]]:
-        """Each page that holds rows, and where its header begins."""
+        """Yield each page that holds rows, and where its header begins."""
         for number in range(1, self.last + 1):
             page = self[number]
             start = 100 if number == 1 else 0
@@ -65,16 +65,17 @@ class Pages:
 
 
 def holds_rows(path: str) -> bool:
-    """Whether there is a sound row in the file, whatever else it may be."""
+    """Return whether the file holds an intact row, whatever else is in it."""
     return any(_is_row(row) and row.is_intact for row in carve(path))
 
 
 def carve(path: str) -> Iterator[Stored]:
-    """Return every row that can still be read: in no order, some twice, checksums not looked at."""
+    """Yield every row that can still be read: in any order, some twice, checksums not compared."""
     with open(path, "rb") as file:
         data = file.read()
     size = _page_size(data)
-    layers = [_wal_pages(path + "-wal", size), {}]  # the newest state first, then what lies below it
+    # First the newest state, then the file without its WAL: a page of the WAL may be damaged, and the one below intact.
+    layers = [_wal_pages(path + "-wal", size), {}]
     for over in layers[0 if layers[0] else 1 :]:
         pages = Pages(data, size, over)
         for page, start in pages.leaves():
@@ -82,7 +83,7 @@ def carve(path: str) -> Iterator[Stored]:
 
 
 def _pages_missing(path: str) -> int:
-    """By how many pages the file is shorter than its own header says, its WAL counted in."""
+    """Return by how many pages the file, including its WAL, is shorter than its header says."""
     with open(path, "rb") as file:
         head = file.read(100)
     if head[:15] != b"SQLite format 3":
@@ -99,23 +100,23 @@ def _page_size(data: bytes) -> int:
 
 
 def _wal_pages(path: str, size: int) -> dict[int, bytes]:
-    """The newest page of each number in the WAL's present round, or in all of it if its header is gone."""
+    """Return the newest page of each number in the WAL's current round, or in all of it if its header is damaged."""
     try:
         with open(path, "rb") as file:
             data = file.read()
     except FileNotFoundError:
         return {}
     salt = data[16:24] if data[:3] == b"\x37\x7f\x06" else None
-    found: dict[int, bytes] = {}
+    pages: dict[int, bytes] = {}
     for at in range(_WAL, len(data) - _FRAME - size + 1, _FRAME + size):
         if salt is None or data[at + 8 : at + 16] == salt:
             number = int.from_bytes(data[at : at + 4], "big")
-            found[number] = data[at + _FRAME : at + _FRAME + size]
-    return found
+            pages[number] = data[at + _FRAME : at + _FRAME + size]
+    return pages
 
 
 def _rows_of(page: bytes, start: int, pages: Pages) -> Iterator[Stored]:
-    """The rows of one page; a cell that makes no sense is passed over, its neighbours may."""
+    """Yield the rows of one page, without cells that are damaged."""
     cells = int.from_bytes(page[start + 3 : start + 5], "big")
     for index in range(min(cells, (pages.size - start - 8) // 2)):
         at = start + 8 + 2 * index
@@ -129,7 +130,7 @@ def _rows_of(page: bytes, start: int, pages: Pages) -> Iterator[Stored]:
 
 
 def _cell(page: bytes, at: int, pages: Pages) -> tuple[int, bytes]:
-    """A cell's rowid and payload, the part on overflow pages included."""
+    """Return a cell's rowid and payload, including the part on overflow pages."""
     length, at = _varint(page, at)
     seq, at = _varint(page, at)
     if length > _WIDEST:
@@ -159,17 +160,17 @@ def _overflow(number: int, length: int, pages: Pages) -> bytes:
 
 
 def _values(payload: bytes) -> list[object]:
-    """The columns of a record."""
+    """Return the columns of a record."""
     end, at = _varint(payload, 0)
     kinds = []
     while at < end:
         kind, at = _varint(payload, at)
         kinds.append(kind)
-    found: list[object] = []
+    values: list[object] = []
     for kind in kinds:
         value, at = _value(kind, payload, at)
-        found.append(value)
-    return found
+        values.append(value)
+    return values
 
 
 def _value(kind: int, payload: bytes, at: int) -> tuple[object, int]:
@@ -199,16 +200,16 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
 
 
 def save(path: str, folder: str) -> Saved:
-    """Write every sound row of a damaged journal into the journal of `folder`, which is begun by it.
+    """Write every intact row of a damaged journal into a new journal in `folder`.
 
-    What remotes have is not carried over: rows get new numbers here, and may have been lost in between.
-    Rows of sessions that `prune` had removed stay where they are.  Raises NotFound for a file without a row.
+    What remotes have is not copied: rows get new seqs, and some between them may be lost.  Rows of sessions that
+    `prune` had deleted are not copied either.  Raise NotFound for a file without a row.
     """
     if os.path.exists(os.path.join(folder, JOURNAL)):
-        raise ConfigError(f"{folder} holds a journal already: choose a new place for what is saved")
+        raise ConfigError(f"{folder} already holds a journal: choose another folder")
     sound, copies, broken = _sound(path)
     if not sound:
-        raise NotFound(f"not one row of a journal was found in {path}; it was left as it is")
+        raise NotFound(f"{path} holds no row of a journal; it was not changed")
     gone = {row.parent: _taken(row) for row in sound.values() if row.kind == "pruned"}
     kept = sorted((row for row in sound.values() if row.session not in gone), key=lambda row: row.seq)
     journal = Journal(folder, gather=True)
@@ -223,8 +224,8 @@ def save(path: str, folder: str) -> Saved:
 
 
 def _sound(path: str) -> tuple[dict[tuple[bytes, int], Stored], set[int], int]:
-    """Return the rows whose checksum fits, each identity once and as it came first; the numbers of copies of these;
-    and how many numbers have only a row whose checksum does not.
+    """Return the intact rows, each identity once and as first written; the seqs of their copies; and how many seqs
+    have only rows with a wrong checksum.
     """
     sound: dict[tuple[bytes, int], Stored] = {}
     numbers: set[int] = set()
@@ -242,12 +243,12 @@ def _sound(path: str) -> tuple[dict[tuple[bytes, int], Stored], set[int], int]:
 
 
 def _is_row(row: Stored) -> bool:
-    """Return whether it could be a row of a journal at all; other tables have as many columns."""
-    ids: tuple[object, ...] = (row.id, row.session)  # whatever stood there
+    """Return whether this could be a row of a journal; other tables may have as many columns."""
+    ids: tuple[object, ...] = (row.id, row.session)  # values of any type
     return all(isinstance(id, bytes) and len(id) == 16 for id in ids)
 
 
 def _taken(row: Stored) -> int:
-    """Return how many rows prune took with a session."""
+    """Return how many rows prune deleted with a session."""
     count = encode.loads(row.body).get("rows", 0) if row.body else 0
     return count if isinstance(count, int) else 0

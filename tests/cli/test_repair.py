@@ -86,7 +86,7 @@ def test_what_holds_no_row_is_left_where_it_is(damaged: Path, command: Any) -> N
     """A file that is no journal is not replaced by an empty one."""
     damaged.write_text("hello")
     code, _, err = command("repair", "--project", "default", "--replace")
-    assert (code, "not one row" in err) == (1, True)
+    assert (code, "holds no row of a journal" in err) == (1, True)
     assert damaged.read_text() == "hello"
 
 
