@@ -25,7 +25,7 @@ LAYERS = """
     room
     careful errors clock host interruption rows shapes zstd
     context locks output redact sql
-    participants events pricing stored plain_values
+    participants events pricing stored plain_values responses
     billing
     config encode
     wire parts story

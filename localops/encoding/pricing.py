@@ -54,6 +54,15 @@ PARTS: dict[str, tuple[int, tuple[str, ...]]] = {
     "requests": (1_000, ()),
 }
 
+# What the body of a call counts beside its columns, and the part that this is.
+IN_BODY = {
+    "cache_write_tokens": "cache_write",
+    "cache_write_1h_tokens": "cache_write_1h",
+    "input_audio_tokens": "input_audio",
+    "output_audio_tokens": "output_audio",
+    "cached_audio_tokens": "cached_audio",
+}
+
 # Sums are integers of 10⁻¹⁸ dollars, the finest digit in the table, times a multiple of every "how many".
 _DIGITS = 18
 _MULTIPLE = 9_000_000
@@ -79,6 +88,13 @@ class Usage:
 
     def __repr__(self) -> str:
         return f"Usage({', '.join(f'{part}={count}' for part, count in self.counts.items())})"
+
+
+def usage_of(tokens_in: int | None, tokens_out: int | None, cached: int | None, body: Mapping[str, Any]) -> Usage:
+    """Return what a recorded call used, from its columns and its body."""
+    beside = {part: body.get(name) for name, part in IN_BODY.items()}
+    counts = {part: count for part, count in beside.items() if type(count) is int}
+    return Usage(input=tokens_in, output=tokens_out, cached=cached, **counts)
 
 
 class Prices:

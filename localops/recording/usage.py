@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from localops.encoding.pricing import Prices
     from localops.recording.events import Event, LLMEvent
+    from localops.recording.responses import Reply
 
     Measures = tuple[Any, ...]  # as in UNMEASURED
 
@@ -28,22 +29,45 @@ _MOST_NANO = 10**15
 _MOST_TOKENS = 10**12
 
 
+# What a call often returns and is no response of a library.
+_NO_RESPONSE = frozenset((type(None), str, bytes, int, float, bool, list, tuple))
+
+
+def reply_of(call: LLMEvent) -> Reply | None:
+    """Return what the response says that a call returned; None if that is no response of a library that is known."""
+    if type(call.returns) in _NO_RESPONSE:
+        return None
+    from localops.recording import responses
+
+    return responses.read(call.returns)
+
+
 def of_llm(
-    event: LLMEvent, at: int, text: Callable[[object, int], str], prices: Callable[[], Prices]
+    event: LLMEvent,
+    at: int,
+    text: Callable[[object, int], str],
+    prices: Callable[[], Prices],
+    reply: Reply | None = None,
 ) -> tuple[Any, ...]:
-    """Return model, tokens and cost; a cost that the program gave wins over the price table."""
-    model = text(event.model, 256) if event.model is not None else None
-    provider = event.provider if issubclass(type(event.provider), str) else None
-    cached, written = whole(event.cached_tokens), whole(event.cache_write_tokens)
-    prompt = whole(event.prompt_tokens)
-    if prompt is not None and (cached or written):
+    """Return model, tokens and cost: what the program gave, else what its response says.
+
+    A cost that the program gave wins over the price table.
+    """
+    given = event.model if event.model is not None or reply is None else reply.model
+    model = text(given, 256) if given is not None else None
+    provider = event.provider if reply is None or event.provider is not None else reply.provider
+    provider = provider if issubclass(type(provider), str) else None
+    cached, written = _count(event, reply, "cached_tokens"), _count(event, reply, "cache_write_tokens")
+    prompt, completion = _count(event, reply, "prompt_tokens"), _count(event, reply, "completion_tokens")
+    # That of a response counts the tokens of the cache already.
+    if prompt is not None and (cached or written) and (reply is None or prompt != reply.prompt_tokens):
         prompt = _prompt_with_cache(prompt, cached or 0, written or 0, provider, model)
-    completion = whole(event.completion_tokens)
     cost = nano(event.cost)
     if cost is None and model is not None:
-        from localops.encoding.pricing import Usage
+        from localops.encoding.pricing import IN_BODY, Usage
 
-        usage = Usage(input=prompt, output=completion, cached=cached, cache_write=written)
+        parts = {part: _count(event, reply, name) for name, part in IN_BODY.items()}
+        usage = Usage(input=prompt, output=completion, cached=cached, **parts)
 
         def price() -> int | None:
             return prices().cost(model, usage, provider=provider, at_ns=at)
@@ -52,7 +76,40 @@ def of_llm(
             cost = price()
         except BaseException as error:  # the edge: an event without a price beats none
             cost = _price_again(error, price, model)
-    return (model, prompt, completion, cached, whole(event.reasoning_tokens), cost)
+    return (model, prompt, completion, cached, _count(event, reply, "reasoning_tokens"), cost)
+
+
+def _count(event: LLMEvent, reply: Reply | None, name: str) -> int | None:
+    """Return a count of tokens: the program's, else the response's."""
+    given = getattr(event, name, None)
+    if given is None and reply is not None:
+        given = getattr(reply, name)
+    return whole(given)
+
+
+# What a response says beside the columns; its completion and the response itself are looked at apart.
+_BESIDE_COLUMNS = (
+    "provider tool_calls finish_reason response_id cache_write_tokens cache_write_1h_tokens input_audio_tokens"
+    " output_audio_tokens cached_audio_tokens".split()
+)
+
+
+def beside_columns(call: LLMEvent, reply: Reply) -> dict[str, object]:
+    """Return what goes into the body of a call for its response, as far as the program did not give it.
+
+    The response is kept once: where the completion is taken from it, `returns` is the rest, and the tool calls
+    leave their arguments to the completion.
+    """
+    values = {name: getattr(reply, name) for name in _BESIDE_COLUMNS if getattr(call, name, None) is None}
+    if call.model is not None and call.response_model is None and reply.model != call.model:
+        values["response_model"] = reply.model
+    if call.completion is not None or reply.completion is None:
+        values["returns"] = reply.plain
+    else:
+        values["completion"], values["returns"] = reply.completion, reply.rest
+        if values.get("tool_calls"):
+            values["tool_calls"] = [{"id": asked["id"], "name": asked["name"]} for asked in reply.tool_calls or ()]
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _price_again(error: BaseException, price: Callable[[], int | None], model: str) -> int | None:

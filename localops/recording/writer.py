@@ -14,7 +14,18 @@ from localops.journal import blobs, rows
 from localops.output import say_once
 from localops.recording import events
 from localops.recording.events import LLMEvent
-from localops.recording.usage import NO_USAGE, UNMEASURED, given_times, in_words, nano, of_llm, of_tool, unusable
+from localops.recording.usage import (
+    NO_USAGE,
+    UNMEASURED,
+    beside_columns,
+    given_times,
+    in_words,
+    nano,
+    of_llm,
+    of_tool,
+    reply_of,
+    unusable,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -211,9 +222,12 @@ class Writer:
         return seal((*columns, *measures, 1 if failed else None, tags, FORMAT), body)
 
     def call_measures(self, call: LLMEvent, at: int, *, unbilled: bool) -> tuple[Measures, dict[str, object]]:
-        """Return model, tokens and cost of an LLM call, and what its body is to say of figures that do not count."""
-        measures: Measures = of_llm(call, at, self.text, self.prices)
+        """Return model, tokens and cost of an LLM call, and what its body says of its response and of wrong figures."""
+        reply = reply_of(call)
+        measures: Measures = of_llm(call, at, self.text, self.prices, reply)
         more = dict(unusable(call) or {})
+        if reply is not None:
+            more.update(beside_columns(call, reply))
         if unbilled:
             measures, more = (*measures[:-1], 0), {**more, "billed": False}
         return measures, more

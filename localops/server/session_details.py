@@ -210,12 +210,7 @@ class _Call(NamedTuple):
 
 def _priced(prices: pricing.Prices, call: _Call) -> int | None:
     body = encode.loads(call.body) if call.body else {}
-    usage = pricing.Usage(
-        input=call.tokens_in,
-        output=call.tokens_out,
-        cached=call.tokens_cached,
-        cache_write=body.get("cache_write_tokens"),
-    )
+    usage = pricing.usage_of(call.tokens_in, call.tokens_out, call.tokens_cached, body)
     at_ns = call.at_ns if call.start_ns is None else call.start_ns
     return prices.cost(call.model, usage, provider=body.get("provider"), at_ns=at_ns)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from localops.encoding import encode
-from localops.encoding.pricing import Usage
+from localops.encoding.pricing import usage_of
 from localops.journal import rows
 from localops.journal.stored import Stored, named
 
@@ -56,7 +56,8 @@ def _changes(
         body = encode.loads(call.body) if call.body else {}
         provider = body.get("provider")
         provider = provider if isinstance(provider, str) else None
-        new = prices.cost(model, _usage(call, body), provider=provider, at_ns=call.at_ns)
+        usage = usage_of(call.tokens_in, call.tokens_out, call.tokens_cached, body)
+        new = prices.cost(model, usage, provider=provider, at_ns=call.at_ns)
         known = [cost for cost in (call.cost, *earlier[call.id]) if cost is not None]
         was = sum(known) if known else None
         if new is None:
@@ -88,16 +89,6 @@ def _calls(journal: Journal, model: str) -> Iterator[Stored]:
     while page := named(journal.all("calls_of_model", model=model, after=after, many=_PAGE)):
         after = page[-1].seq
         yield from page
-
-
-def _usage(call: Stored, body: dict[str, Any]) -> Usage:
-    written = body.get("cache_write_tokens")
-    return Usage(
-        input=call.tokens_in,
-        output=call.tokens_out,
-        cached=call.tokens_cached,
-        cache_write=written if isinstance(written, int) else None,
-    )
 
 
 def _row(call: Stored, new: int, was: int | None, nth: int, source: str) -> Row:
