@@ -17,7 +17,7 @@ from localops.clock import new_id
 from localops.errors import NoSession
 from localops.interruption import deliver, hold, is_programs, waiting
 from localops.output import say_once
-from localops.recording.context import Stay, around, parameters, scope
+from localops.recording.context import Stay, around, here, parameters, scope
 from localops.recording.events import LLMEvent
 from localops.recording.operation import OperationRows
 from localops.recording.session import Session
@@ -232,7 +232,7 @@ def _session_of(name: str, kwargs: dict[str, Any], own_session: bool) -> Session
         if not own_session:
             del kwargs["session"]
         return given
-    session: Session | None = scope.get()[0]
+    session: Session | None = here()[0]
     return session if session is not None else _current(name)
 
 
@@ -446,7 +446,7 @@ def _agent_of(instance: object, session: Session) -> bytes | None:
 def _as_agent(args: tuple[Any, ...], _: dict[str, Any]) -> Stay | None:
     """The place where an agent's method runs; it writes no row itself."""
     client = api.client_if_any()
-    session = scope.get()[0] or (client.current() if client is not None else None)
+    session = here()[0] or (client.current() if client is not None else None)
     agent = _agent_of(args[0], session) if session is not None and args else None
     return Stay((session, session.here()[1], agent)) if session is not None and agent is not None else None
 

@@ -52,7 +52,7 @@ LAYERS = """
     decorators
     localops
     session_keyword
-    agentops export testing
+    agentops export otel testing
     server
     shim
     cli
@@ -75,7 +75,7 @@ DOORS = {
     "requests": ["sync/localops_sync/transport.py"],
     "urllib3": ["sync/localops_sync/transport.py"],
     "filelock": ["sync/localops_sync/worker.py"],
-    "opentelemetry": ["sync/localops_sync/sinks/otlp_wire.py"],
+    "opentelemetry": ["localops/otel/", "sync/localops_sync/sinks/otlp_wire.py"],
     "starlette": ["localops/server/"],
     "uvicorn": ["localops/server/"],
     "PyInstaller": ["localops/__pyinstaller/"],

@@ -24,7 +24,7 @@ from localops.journal.reader import Reader
 from localops.output import say, say_once
 from localops.reading import session_state, story
 from localops.recording import events, process_exit
-from localops.recording.context import scope
+from localops.recording.context import here, scope
 from localops.recording.recorder import Recorder
 from localops.recording.session import Session
 from localops.recording.writer import Writer
@@ -86,7 +86,7 @@ class Client:
 
     def current(self) -> Session | None:
         """The session that is meant here: that of the context, else the only one there is."""
-        session: Session | None = scope.get()[0]
+        session: Session | None = here()[0]
         if session is not None and session.is_unattributed:  # inside an operation whose session is not known
             session = None
         if session is not None and session.is_running:

@@ -29,6 +29,14 @@ if TYPE_CHECKING:
 NOWHERE: Scope = (None, None, None)
 scope: ContextVar[Scope] = ContextVar("localops.scope", default=NOWHERE)
 
+spans: list[Callable[[Scope], Scope]] = []
+"""One function at most, which returns the inner of two places: the given one, and the current span of OpenTelemetry."""
+
+
+def here() -> Scope:
+    """Return where the calling code is: in an operation, or in a span that is recorded."""
+    return spans[0](scope.get()) if spans else scope.get()
+
 
 def carry(function: Callable[P, R]) -> Callable[P, R]:
     """The function, bound to the session, operation and agent of the place where `carry` is called.

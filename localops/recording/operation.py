@@ -114,19 +114,40 @@ class OperationRows:
         # A wait is about to begin: what led to it should be safe from a power cut as well.
         recorder.write(row, sync=(kind == "tool" or kind == "llm") and recorder.journal.sync_due())
 
+    def become(
+        self,
+        kind: str,
+        name: str,
+        *,
+        call: LLMEvent | None = None,
+        cost: float | None = None,
+        tags: Iterable[str] | None = None,
+    ) -> None:
+        """Take what is known only at its end; the row that it opened with stays as it was."""
+        writer = self._recorder.writer
+        self.kind, self._call = kind, call
+        self._head = (self.id, kind, writer.text(name), *self._head[3:])
+        self._cost = cost if cost is not None else self._cost
+        if tags is not None:
+            self._tags = writer.tags_text(tags)
+
     def finish(
         self,
         fields: dict[str, object],
         *,
         failed: bool = False,
-        error: BaseException | str | None = None,
+        error: BaseException | ErrorEvent | str | None = None,
         end: int | None = None,
     ) -> None:
         """Write that it has ended, and with what; `error` is why it failed, `end` when it ended if not now."""
         self._recorder.guarded(lambda: self._finish(fields, failed, error, end))
 
     def _finish(
-        self, fields: dict[str, object], failed: bool, error: BaseException | str | None, end: int | None
+        self,
+        fields: dict[str, object],
+        failed: bool,
+        error: BaseException | ErrorEvent | str | None,
+        end: int | None,
     ) -> None:
         recorder, call, at = self._recorder, self._call, now_ns()
         if recorder.attention:
@@ -158,27 +179,35 @@ class OperationRows:
         """Keep the figures of the same call, as a program recorded it by hand further in."""
         self.inner.append(self._recorder.writer.call_measures(event, at, unbilled=False)[0])
 
-    def error(self, error: BaseException | str) -> None:
+    def error(self, error: BaseException | ErrorEvent | str) -> None:
         """Record what it failed with, linked to it; an exception that was recorded further in is not recorded again."""
         recorder = self._recorder
-        if isinstance(error, str):
+        if not isinstance(error, BaseException):
             self._record_error(error)
             return
         if not was_recorded_inside(error, recorder.session, self.id):
             self._record_error(error)
         note_recorded(error, recorder.session, self.parent)
 
-    def _record_error(self, error: BaseException | str) -> None:
+    def passed(self, error: BaseException) -> None:
+        """Note that an exception which is recorded further in has come through it, if it has."""
+        recorder = self._recorder
+        if was_recorded_inside(error, recorder.session, self.id):
+            note_recorded(error, recorder.session, self.parent)
+
+    def _record_error(self, error: BaseException | ErrorEvent | str) -> None:
         journal = self._recorder.journal
         self._recorder.guarded(lambda: journal.append(self._error_row(error), sync=journal.sync_due()))
 
-    def _error_row(self, error: BaseException | str) -> Row:
+    def _error_row(self, error: BaseException | ErrorEvent | str) -> Row:
         event, at = _error_event(error), now_ns()
         return self._recorder.writer.operation_error(self._head, event, new_id(at), at)
 
 
-def _error_event(error: BaseException | str) -> ErrorEvent:
+def _error_event(error: BaseException | ErrorEvent | str) -> ErrorEvent:
     """Return the error event of an exception, or of words for what went wrong."""
+    if isinstance(error, ErrorEvent):
+        return error
     if isinstance(error, BaseException):
         return ErrorEvent(exception=error)
     event = ErrorEvent(error_type="Error", details=error, logs="")

@@ -19,7 +19,7 @@ from localops.output import cost as in_dollars
 from localops.output import say, say_once
 from localops.reading.session_state import failure_reason
 from localops.recording import events
-from localops.recording.context import NOWHERE, Stay, around, parameters, scope
+from localops.recording.context import NOWHERE, Stay, around, here, parameters, scope, spans
 from localops.recording.events import ErrorEvent, Event, LLMEvent
 from localops.recording.operation import Operation, OperationRows
 from localops.recording.recorder import is_recorded
@@ -27,7 +27,7 @@ from localops.recording.recorder import is_recorded
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
-    from typing import Any, ParamSpec, TypeVar
+    from typing import Any, ParamSpec, Protocol, TypeVar
 
     from localops.config import Config
     from localops.reading.analytics import Totals
@@ -37,6 +37,14 @@ if TYPE_CHECKING:
 
     P = ParamSpec("P")
     R = TypeVar("R")
+
+    class Parent(Protocol):
+        """What an operation may belong to."""
+
+        @property
+        def place(self) -> Scope:
+            """Where what is inside of it belongs."""
+
 
 STATES = ("Success", "Failure", "Indeterminate")
 _STATE_OF = {state.lower(): state for state in STATES} | {"fail": "Failure"}
@@ -171,14 +179,14 @@ class Session:
 
     def env(self) -> dict[str, str]:
         """The environment for a subprocess whose `localops.init()` is to join this session."""
-        here = scope.get()
+        place = here()
         given = {
             "LOCALOPS_SESSION_ID": str(self.session_id),
             "LOCALOPS_HOME": os.path.dirname(self._journal.folder),
             "LOCALOPS_PROJECT": self.project_id,
         }
-        if here[0] is self and here[1] is not None:
-            given["LOCALOPS_PARENT"] = here[1].hex()
+        if place[0] is self and place[1] is not None:
+            given["LOCALOPS_PARENT"] = place[1].hex()
         return {**os.environ, **given}
 
     def __dir__(self) -> list[str]:
@@ -202,7 +210,7 @@ class Session:
         recorder = self.recorder
         try:
             at = now_ns()
-            owner, parent, agent = scope.get()
+            owner, parent, agent = here() if spans else scope.get()
             if owner is not self:
                 parent = agent = None
             if event.plain and not recorder.attention:
@@ -322,7 +330,7 @@ class Session:
         tags: Iterable[str] | str | None = None,
         cost: float | None = None,
         more: Mapping[str, object] | None = None,
-        parent: Operation | None = None,
+        parent: Parent | None = None,
         call: LLMEvent | None = None,
         start: int | None = None,
         by_itself: bool = False,
@@ -356,8 +364,8 @@ class Session:
 
     def here(self) -> Scope:
         """Where in this session the calling code is: in which operation, as which agent."""
-        found = scope.get()
-        return found if found[0] is self else (self, None, None)
+        place = here()
+        return place if place[0] is self else (self, None, None)
 
     # Saying more about it
 

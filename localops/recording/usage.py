@@ -126,12 +126,23 @@ _CACHE_BESIDE = frozenset("anthropic bedrock aws amazon aws-bedrock amazon-bedro
 
 def _prompt_with_cache(prompt: int, cached: int, written: int, provider: str | None, model: str | None) -> int:
     """Return the tokens of the whole prompt, whichever way the provider counts those of its cache."""
-    if provider is not None:
-        beside = provider.strip().lower() in _CACHE_BESIDE
-    else:
-        beside = model is not None and model.lower().startswith("claude")
     # More from the cache than in the prompt: they can only have been counted beside it.
-    return prompt + cached + written if beside or cached + written > prompt else prompt
+    return prompt + cached + written if _is_beside(provider, model) or cached + written > prompt else prompt
+
+
+def prompt_without_cache(prompt: int, cached: int, written: int, provider: object, model: object) -> int:
+    """Return the tokens of a whole prompt as an event of its provider takes them, which may count the cache beside."""
+    beside = _is_beside(
+        provider if isinstance(provider, str) else None,
+        model if isinstance(model, str) else None,
+    )
+    return prompt - cached - written if beside and cached + written <= prompt else prompt
+
+
+def _is_beside(provider: str | None, model: str | None) -> bool:
+    if provider is not None:
+        return provider.strip().lower() in _CACHE_BESIDE
+    return model is not None and model.lower().startswith("claude")
 
 
 def given_times(event: Event, fields: dict[str, object]) -> tuple[int | None, int | None]:

@@ -1,0 +1,425 @@
+"""Spans as operations: a row when a span starts, a row when it ends, both written before the SDK goes on.
+
+What belongs together is found both ways.  A span hangs below the span or the operation of localops that it started in,
+and what localops records while a span is the current one hangs below that span: `context.spans` asks for it.  Nothing
+is set that a forgotten `detach` could leave behind.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import weakref
+
+from opentelemetry.sdk.trace import SpanProcessor
+from opentelemetry.trace import get_current_span
+
+from localops import api
+from localops.errors import BudgetExceeded, JournalError
+from localops.interruption import attempt, deliver, hold_if_programs, waiting
+from localops.journal import rows
+from localops.otel.mapping import Error, Reading, read
+from localops.output import say_once
+from localops.recording import context, events
+from localops.recording.events import ErrorEvent, LLMEvent
+from localops.recording.usage import whole
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from opentelemetry.context import Context
+    from opentelemetry.sdk.trace import ReadableSpan, Span
+
+    from localops.recording.context import Scope
+    from localops.recording.operation import OperationRows
+    from localops.recording.session import Session
+
+    Key = tuple[int, int]
+
+_NOW_NS = 1_000_000  # a time this near to the clock was not given by hand
+_REQUEST = "prompt system_instructions tool_definitions stream thread_id".split()
+_ANSWER = ("completion tool_calls finish_reason response_id response_model time_to_first_token").split()
+_NO_ATTRIBUTES: dict[str, Any] = {}
+
+
+class _Recorded:
+    """A span that is recorded: the rows of its operation, and where what happens in it belongs."""
+
+    __slots__ = (
+        "call_inside",
+        "ended",
+        "errors",
+        "is_call",
+        "is_part",
+        "key",
+        "mark",
+        "outer",
+        "outside",
+        "pid",
+        "place",
+        "reading",
+        "rows",
+        "session",
+        "usage",
+    )
+
+    def __init__(
+        self,
+        key: Key,
+        session: Session,
+        rows: OperationRows,
+        reading: Reading,
+        outer: _Recorded | None,
+        outside: Scope,
+    ) -> None:
+        self.key = key
+        self.session = session
+        self.rows = rows
+        self.reading = reading
+        self.outer = outer
+        self.outside = outside  # the operation of localops that it started in
+        self.place: Scope = (session, rows.id, rows.id if rows.kind == "agent" else rows.agent)
+        self.pid = os.getpid()
+        self.ended = False
+        self.is_call = rows.kind == "llm"
+        self.is_part = False  # of an LLM call that is counted further out
+        self.call_inside = False  # a span inside of it counts as the LLM call that it is
+        self.usage: dict[str, Any] = {}  # what a span inside of it said of the call that it is
+        self.errors: set[tuple[str | None, str | None]] = set()  # that came out of the spans inside
+        self.mark: weakref.ref[Span] | None = None
+
+    def forget(self, _: object) -> None:
+        """Let go of what is known of the span: nobody holds it any more."""
+        _spans.pop(self.key, None)
+
+
+# The spans of this process that exist, ended ones too as long as somebody holds them: they may get children yet.
+_spans: dict[Key, _Recorded] = {}
+
+
+class LocalopsSpanProcessor(SpanProcessor):
+    """Records each span as an operation of the session that it happens in.
+
+    Nothing is raised but BudgetExceeded, when a span starts, and the JournalError of a strict session.
+    """
+
+    def __init__(self) -> None:
+        context.spans[:] = [_inner_place]
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:  # noqa: ARG002
+        """Write that it has begun, with all that its attributes hold by now."""
+        try:
+            started = self._start(span)
+        except (BudgetExceeded, JournalError):
+            raise
+        except BaseException as error:  # the edge: tracing never breaks the program that is traced
+            if not hold_if_programs(error):
+                _warn("start", error)
+            started = None
+        if waiting:
+            if started is not None:  # it will not run, so nobody ends it
+                started.ended = True
+                started.rows.finish({"ended_by": "an interruption"}, failed=True)
+            deliver()
+
+    def _start(self, span: Span) -> _Recorded | None:
+        key = _key(span.get_span_context())
+        if key in _spans:  # two of us at one provider
+            return None
+        reading = read(span.name, _attributes(span), scope=_scope(span))
+        outer = _spans.get(_key(span.parent)) if span.parent is not None else None
+        outside = context.scope.get()
+        place = _place(outer, outside)
+        session: Session | None = place[0]
+        if session is None or not session.is_running:
+            session = api.client().place(f"the span {span.name!r} has no session")
+        if place[0] is not session:
+            place = (session, None, None)
+        if not session.config.capture:
+            _leave_out(reading)
+        is_call = reading.kind == "llm"
+        is_part = is_call and _is_in_call(outer, place, outside, session)
+        if is_part:
+            reading.kind, is_call = "operation", False
+        fields = _opening_fields(span, reading)
+        started = time.time_ns() - (span.start_time or 0)
+        operation = session.begin(
+            events.operation_kind(reading.kind),
+            reading.name,
+            reading.fields.get("params"),
+            parent=_At(place),
+            tags=reading.tags,
+            more=fields,
+            call=_call_of(reading) if is_call else None,
+            start=None if 0 <= started < _NOW_NS else span.start_time,
+        )
+        if operation is None:
+            return None
+        recorded = _Recorded(key, session, operation, reading, outer, outside)
+        recorded.is_part = is_part
+        if is_call and outer is not None and not outer.ended and place == outer.place:
+            outer.call_inside = True
+        _spans[key] = recorded
+        recorded.mark = weakref.ref(span, recorded.forget)
+        return recorded
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Write that it has ended, with what it says now and did not say before."""
+        try:
+            self._end(span)
+        except JournalError:
+            raise
+        except BaseException as error:  # the edge, as above
+            if not hold_if_programs(error):
+                _warn("end", error)
+        if waiting:
+            deliver()
+
+    def _end(self, span: ReadableSpan) -> None:
+        recorded = _spans.get(_key(span.get_span_context()))
+        if recorded is None or recorded.ended or _is_anothers(recorded):
+            return
+        recorded.ended = True
+        status = span.status
+        reading = read(
+            span.name,
+            _attributes(span),
+            scope=_scope(span),
+            events=[(each.name, each.timestamp, each.attributes) for each in span.events],
+            status=status.status_code.name,
+            message=status.description,
+            start_ns=span.start_time,
+            links=_links(span),
+        )
+        if not recorded.session.config.capture:
+            _leave_out(reading)
+        _settle_kind(recorded, reading)
+        fields = _new_fields(recorded.reading, reading)
+        call = _call_of(reading) if reading.kind == "llm" else None
+        cost = reading.figures.get("cost")
+        if call is not None:
+            for name in _ANSWER:
+                setattr(call, name, fields.pop(name, None))
+        else:
+            known = recorded.reading.figures
+            fields.update({name: each for name, each in reading.figures.items() if each not in (None, known.get(name))})
+        recorded.rows.become(
+            events.operation_kind(reading.kind),
+            reading.name,
+            call=call,
+            cost=cost if call is None and reading.kind == "tool" else None,
+            tags=reading.tags if reading.tags != recorded.reading.tags else None,
+        )
+        past = time.time_ns() - (span.end_time or 0)
+        error = _error_of(recorded, reading)
+        recorded.rows.finish(
+            fields,
+            failed=reading.failed,
+            error=error,
+            end=None if 0 <= past < _NOW_NS else span.end_time,
+        )
+        recorded.reading = Reading("")  # children may come yet, but nothing of what it held is asked for again
+        if error is not None:
+            recorded.rows.error(error)
+        elif reading.failed and (raised := sys.exc_info()[1]) is not None:
+            recorded.rows.passed(raised)
+
+    def shutdown(self) -> None:
+        """Do nothing: every row is written already."""
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:  # noqa: ARG002
+        """Return True: every row is written already."""
+        return True
+
+
+class _At:
+    """A place for an operation to begin in."""
+
+    __slots__ = ("place",)
+
+    def __init__(self, place: Scope) -> None:
+        self.place = place
+
+
+# Where it belongs
+
+
+def _key(span_context: Any) -> Key:
+    return (span_context.trace_id, span_context.span_id)
+
+
+def _current() -> _Recorded | None:
+    if not _spans:
+        return None
+    return _spans.get(_key(get_current_span().get_span_context()))
+
+
+def _inner_place(place: Scope) -> Scope:
+    """Return the inner of a place of localops and the current span."""
+    recorded = _current()
+    return place if recorded is None else _inner(recorded, place)
+
+
+def _inner(recorded: _Recorded, place: Scope) -> Scope:
+    """Return the place inside of a span, unless the code has entered another one since the span began."""
+    if place[0] is None or place is recorded.outside or place == recorded.outside:
+        return recorded.place
+    return place
+
+
+def _place(outer: _Recorded | None, place: Scope) -> Scope:
+    """Return where a span belongs that has begun below another one, and in a place of localops."""
+    if outer is None:
+        return place
+    if _current() is outer:
+        return _inner(outer, place)
+    # Its parent was chosen by hand: only another session overrides that.
+    return outer.place if place[0] in (None, outer.session) else place
+
+
+def _is_in_call(outer: _Recorded | None, place: Scope, outside: Scope, session: Session) -> bool:
+    """Return whether a span happens in an LLM call that is counted already: clients and frameworks trace each call."""
+    if outer is not None and place == outer.place:
+        return outer.is_call or outer.is_part
+    operation = place[1]
+    if operation is None or place is not outside:
+        return False
+    found = session.recorder.ask("row", id=operation, phase=rows.OPEN)
+    return bool(found) and found[0][1 + rows.COLUMNS.index("kind")] == "llm"
+
+
+def _is_anothers(recorded: _Recorded) -> bool:
+    """Return whether a span was begun by a process that this one was forked from and that lives: it ends it."""
+    if recorded.pid == os.getpid():
+        return False
+    try:
+        os.kill(recorded.pid, 0)
+    except OSError:
+        return False
+    return True
+
+
+# What it says
+
+
+def _attributes(span: ReadableSpan) -> Mapping[str, Any]:
+    found = span.attributes
+    return dict(found) if found else _NO_ATTRIBUTES
+
+
+def _scope(span: ReadableSpan) -> str:
+    scope = span.instrumentation_scope
+    return scope.name if scope is not None else ""
+
+
+def _links(span: ReadableSpan) -> list[dict[str, Any]]:
+    return [
+        {
+            "trace_id": f"{link.context.trace_id:032x}",
+            "span_id": f"{link.context.span_id:016x}",
+            **({"attributes": dict(link.attributes)} if link.attributes else {}),
+        }
+        for link in span.links
+    ]
+
+
+def _opening_fields(span: Span, reading: Reading) -> dict[str, Any]:
+    """Return what the first row holds beside the request of a call: all that is known, and which span it is."""
+    is_call = reading.kind == "llm"
+    left = {"params", *(_REQUEST if is_call else ())}
+    fields = {name: value for name, value in reading.fields.items() if name not in left}
+    if not is_call:
+        fields.update((name, value) for name, value in reading.figures.items() if value is not None)
+    own = span.get_span_context()
+    about = {"trace_id": f"{own.trace_id:032x}", "span_id": f"{own.span_id:016x}", "scope": _scope(span)}
+    if span.parent is not None and span.parent.is_remote:
+        about["parent_id"] = f"{span.parent.span_id:016x}"
+    return {**fields, "span": about}
+
+
+def _call_of(reading: Reading) -> LLMEvent:
+    figures = reading.figures
+    request: dict[str, Any] = {name: reading.fields.get(name) for name in _REQUEST}
+    return LLMEvent(**request, **figures)
+
+
+def _leave_out(reading: Reading) -> None:
+    """Take out what went in and came out, where the session captures none of it."""
+    for (
+        name
+    ) in "params returns prompt completion system_instructions tool_calls embeddings response attributes".split():
+        reading.fields.pop(name, None)
+
+
+def _settle_kind(recorded: _Recorded, reading: Reading) -> None:
+    """Decide as what a span counts, now that all is known: one model call counts once."""
+    before = recorded.reading
+    if not reading.said_kind:  # an SDK that keeps 128 attributes drops the first ones
+        reading.kind = before.kind
+    if reading.kind == "llm":
+        if recorded.is_part:
+            reading.kind = "operation"
+            outer = recorded.outer
+            if outer is not None:
+                outer.usage = {name: value for name, value in reading.figures.items() if value is not None}
+        elif recorded.call_inside:
+            reading.kind = "operation"
+        elif recorded.usage and whole(reading.figures.get("prompt_tokens")) is None:
+            for name, value in recorded.usage.items():
+                if reading.figures.get(name) is None:
+                    reading.figures[name] = value
+
+
+def _new_fields(before: Reading, now: Reading) -> dict[str, Any]:
+    """Return the fields that the first row does not have, or has otherwise."""
+    known = before.fields
+    missing = object()
+    return {name: value for name, value in now.fields.items() if known.get(name, missing) != value}
+
+
+def _error_of(recorded: _Recorded, reading: Reading) -> BaseException | ErrorEvent | None:
+    """Return what is to be recorded as its error; None where that came from further in and is recorded there."""
+    if not reading.failed and not reading.errors:
+        return None
+    said = reading.errors[-1] if reading.errors else Error(None, None, None)
+    if not reading.failed:
+        return None
+    news = (_last_word(said.type), said.message)
+    raised = sys.exc_info()[1]
+    if raised is not None and _is_same(raised, said):
+        _tell_outer(recorded, news)
+        return raised
+    _tell_outer(recorded, news)
+    if news in recorded.errors:
+        return None
+    event = ErrorEvent(error_type=_last_word(said.type) or "Error", details=said.message, logs="")
+    event.logs = said.stack
+    return event
+
+
+def _tell_outer(recorded: _Recorded, news: tuple[str | None, str | None]) -> None:
+    if recorded.outer is not None and not recorded.outer.ended:
+        recorded.outer.errors.add(news)
+
+
+def _is_same(raised: BaseException, said: Error) -> bool:
+    """Return whether an exception that is being handled is the one that a span speaks of."""
+    if _last_word(said.type) not in (None, "_OTHER", type(raised).__name__):
+        return False
+    text = attempt(lambda: str(raised), "")
+    return said.message is None or text in said.message or said.message in text
+
+
+def _last_word(name: str | None) -> str | None:
+    if name is None or name == "_OTHER":
+        return None
+    return name.rpartition(".")[2]
+
+
+def _warn(what: str, error: BaseException) -> None:
+    say_once(
+        f"span {what}", f"the {what} of a span could not be recorded: {type(error).__name__}: {events.describe(error)}"
+    )
