@@ -66,7 +66,7 @@ def _print(
         _line("wrong", "red", finding) if finding.fault else _line("note", "yellow", finding)
     if names and not any(finding.fault for finding in findings):
         many = counted(len(names), "project")
-        print(f"No problems in {many} in {clean(folder)}. Thank you for asking.")
+        print(f"No problems in {many} in {clean(folder)}.")
         if not deep:
             print(dim("`localops doctor --deep` reads every row and blob as well."))
 

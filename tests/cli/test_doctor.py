@@ -21,11 +21,11 @@ def _session() -> None:
     session.end_session("Success")
 
 
-def test_doctor_thanks_you_when_nothing_is_wrong(command: Any) -> None:
-    """Exit code 0, and a kind word; --deep as well."""
+def test_doctor_says_when_nothing_is_wrong(command: Any) -> None:
+    """Exit code 0 and one sentence; --deep as well."""
     code, out, err = command("doctor")
     assert (code, err) == (0, "")
-    assert "Thank you for asking." in out
+    assert "No problems in 1 project" in out
     assert command("doctor", "--deep")[0] == 0
 
 

@@ -107,7 +107,7 @@ def test_rows_that_are_not_parked_are_neither_dropped_nor_retried(sender: Sender
 def test_prune_knows_the_remotes_it_is_told(sender: Sender) -> None:
     """A misspelt `--include-unsent` is said."""
     done = _localops(sender, "prune", "--older-than", "1d", "--include-unsent", "hbu", "--yes")
-    assert (done.returncode, "no remote 'hbu'" in done.stderr) == (1, True)
+    assert (done.returncode, "unknown remote 'hbu'" in done.stderr) == (1, True)
 
 
 def test_remote_test_and_sync_agree_about_who_must_act(sender: Sender) -> None:
@@ -269,7 +269,7 @@ def test_a_key_that_others_can_read_is_said(sender: Sender, tmp_path: Path) -> N
 def test_a_folder_without_a_journal_is_no_project(sender: Sender) -> None:
     """What somebody put into the home is not counted, and no remote is asked for it by name."""
     (Path(sender.home) / "notes").mkdir()
-    assert "All is well with 1 project in" in _localops(sender, "doctor").stdout
+    assert "No problems in 1 project in" in _localops(sender, "doctor").stdout
     added = _localops(sender, "remote", "add", "again", sender.remote.url, "--key", sender.remote.key or "")
     assert (added.returncode, "added again for project default" in added.stderr) == (0, True)
 
