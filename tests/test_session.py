@@ -649,7 +649,11 @@ def test_an_unknown_price_shows(session: Session, capfd: pytest.CaptureFixture[s
         # Anthropic counts what its cache gave and took beside the rest of the prompt.
         ({"model": "claude-3-5-sonnet-20241022", "cached_tokens": 4000, "cache_write_tokens": 1000}, 6000, 0.00795),
         ({"model": "claude-3-5-sonnet-20241022", "provider": "anthropic", "cached_tokens": 500}, 1500, 0.00315),
+        # So does Bedrock, whose names say whose they are.
+        ({"model": "us.anthropic.claude-sonnet-4-20250514-v1:0", "cached_tokens": 500}, 1500, 0.00315),
+        ({"model": "us.amazon.nova-lite-v1:0", "provider": "aws.bedrock", "cached_tokens": 500}, 1500, 0.0000675),
         # Gateways report as OpenAI does: the prompt includes what was cached.
+        ({"model": "bedrock/us.anthropic.claude-sonnet-4-20250514-v1:0", "cached_tokens": 500}, 1000, 0.00165),
         ({"model": "gpt-4o", "cached_tokens": 400}, 1000, 0.002),
         # More from the cache than in the prompt can only have been counted beside it.
         ({"model": "gpt-4o", "cached_tokens": 4000}, 5000, 0.0075),

@@ -1,7 +1,8 @@
 """What a call costs: the shipped price table, a user's own prices, and exact sums in nano-dollars.
 
 What it does not know is None, never 0. The table (`prices.json`) is made from genai-prices by
-`scripts/prices.py`, matches as that library matches, and is read at the first look-up.
+`scripts/prices.py`, matches as that library matches, and is read at the first look-up. A name may also have the
+provider before it, as gateways write it, or be an address of a cloud; what is merely near to a known name is unknown.
 Counting is left to the caller, and so is what becomes of a call without a price.
 """
 
@@ -157,7 +158,10 @@ class Prices:
 
     def _look_up(self, provider: str | None, model: str) -> _Model | None:
         own = self._own.get(f"{provider.strip().lower()}/{model}") if provider else None
-        return own or self._own.get(model) or self._shipped(provider, model)
+        own = own or self._own.get(model)
+        if own is None and self._own and (prefixed := _prefixed(model)):
+            own = self._own.get(prefixed[1])
+        return own or self._shipped(provider, model)
 
     def _shipped(self, provider: str | None, model: str) -> _Model | None:
         """Return the model of the shipped table; without that table no price is known."""
@@ -306,13 +310,17 @@ class _Table:
     def find(self, provider: str | None, model: str) -> _Model | None:
         """The model that this lower-case name means at that provider, or at whichever knows such a name."""
         if provider is not None:
-            provider, model = self._unwrap(provider.lower(), model)
-        found = self._provider_named(provider) if provider is not None else None
-        if found is None and provider in (None, "litellm"):
-            found = self._provider_of(model)
-        if found is None:
-            return None
-        return self._match(found, model) or self._match(found, _dashed(model))
+            provider, model = self._unwrap(provider.strip().lower(), model)
+        if provider not in (None, "litellm"):
+            return self._sold_as(self._provider_named(provider), model)
+        prefixed = _prefixed(model)
+        if prefixed is not None:  # it says where it was bought, and prices elsewhere do not matter
+            seller, name = prefixed
+            return self._sold(seller, name) or self._sold(seller, model)
+        known = self._provider_of(model)
+        found = self._sold(known, model) if known is not None else None
+        shaped = by_form(model) if found is None else None
+        return self._sold(*shaped) if shaped is not None else found
 
     def _unwrap(self, provider: str, model: str) -> tuple[str, str]:
         """LiteLLM is a way to others: `litellm` and `openai/gpt-4o` are `openai` and `gpt-4o`."""
@@ -321,11 +329,44 @@ class _Table:
             return inner, rest
         return provider, model
 
+    def _sold_as(self, seller: str | None, model: str) -> _Model | None:
+        """As `_sold`, also by a name that repeats the seller, or names one whose models it resells."""
+        if seller is None:
+            return None
+        found = self._sold(seller, model)
+        prefixed = _prefixed(model) if found is None else None
+        if prefixed is None:
+            return found
+        maker, name = prefixed
+        if maker not in (seller, *self._providers[seller].get("resells", ())):
+            return None
+        found = self._sold(seller, name)
+        return found if found is not None and (maker == seller or found.provider in (seller, maker)) else None
+
+    def _sold(self, seller: str, model: str) -> _Model | None:
+        """The model of a seller by its name, by the name inside of an address, or as one that was fine-tuned."""
+        import re
+
+        names = [model, re.sub(_HOW, "", model)]
+        shaped = by_form(names[-1])
+        if shaped is not None and shaped[0] == seller:
+            names.append(shaped[1])
+        for name in dict.fromkeys(names):
+            found = self._match(seller, name) or self._match(seller, _dashed(name)) or self._tuned(seller, name)
+            if found is not None:
+                return found
+        return None
+
+    def _tuned(self, seller: str, name: str) -> _Model | None:
+        """The model of `ft:gpt-4o-mini:organisation:suffix:id`, where the table has it as `ft:gpt-4o-mini`."""
+        prefix, base, *whose = name.split(":") if name.startswith("ft:") else ("", "")
+        id = f"{prefix}:{base}"
+        return self._model(seller, id) if whose and id in self._providers[seller]["models"] else None
+
     def _provider_named(self, name: str) -> str | None:
-        name = name.strip()
         if name in self._providers:
             return name
-        return self._first_provider("names", name)
+        return _PROVIDERS.get(name) or self._first_provider("names", name)
 
     def _provider_of(self, model: str) -> str | None:
         return self._first_provider("match", model)
@@ -338,9 +379,10 @@ class _Table:
 
     def _match(self, provider_id: str, model: str) -> _Model | None:
         """In the provider's own list, then in those whose models it resells."""
+        is_tuned = model.startswith("ft:")  # its price is not that of the model that was tuned
         for seller in (provider_id, *self._providers[provider_id].get("resells", ())):
             for name, (pattern, *_) in self._providers[seller]["models"].items():
-                if _matches(pattern or name, model):
+                if _matches(pattern or name, model) and (not is_tuned or "ft:" in str(pattern or name)):
                     return self._model(seller, name)
         return None
 
@@ -361,6 +403,75 @@ def _matches(pattern: Pattern, text: str) -> bool:
     if pattern[0] == "*":
         return pattern[1:-1] in text if pattern[-1] == "*" else text.endswith(pattern[1:])
     return text.startswith(pattern[:-1]) if pattern[-1] == "*" else text == pattern
+
+
+# By provider: the words by which gateways, libraries and OpenTelemetry name it, also before the name of a model.
+_WORDS = {
+    "anthropic": "anthropic",
+    "aws": "bedrock bedrock_converse aws.bedrock aws-bedrock aws_bedrock amazon-bedrock amazon_bedrock",
+    "azure": "azure azure_ai azure_openai azure-openai azure.ai.openai azure.ai.inference azure_ai_inference"
+    " az.ai.openai az.ai.inference",
+    "baseten": "baseten",
+    "cerebras": "cerebras",
+    "cloudflare": "cloudflare",
+    "cohere": "cohere cohere_chat",
+    "databricks": "databricks",
+    "deepseek": "deepseek",
+    "fireworks": "fireworks fireworks_ai fireworks-ai",
+    "github-copilot": "github_copilot github-copilot",
+    "google": "google gemini vertex_ai vertex_ai_beta vertex google_genai google-genai google_vertexai google-gla"
+    " google-vertex gcp.gemini gcp.vertex_ai gcp.gen_ai",
+    "groq": "groq",
+    "minimax": "minimax",
+    "mistral": "mistral mistralai mistral_ai",
+    "moonshotai": "moonshot moonshotai moonshot_ai",
+    "novita": "novita",
+    "openai": "openai openai-chat openai-responses openai_responses text-completion-openai",
+    "openrouter": "openrouter",
+    "ovhcloud": "ovhcloud",
+    "perplexity": "perplexity",
+    "together": "together together_ai together-ai",
+    "voyageai": "voyage voyageai",
+    "x-ai": "xai x_ai x-ai",
+    "zai": "zai",
+}
+_PROVIDERS = {word: provider for provider, words in _WORDS.items() for word in words.split()}
+
+# What may stand between a provider and a model: how the model is called, which leaves its price as it is.
+_HOW = r"^(?:(?:converse_like|converse|invoke|responses|global-standard|global|[a-z]{2}(?:-[a-z]+){1,2}-[0-9])/){1,2}"
+
+# Names that say by their form whose they are: the provider, and what its name for the model is.
+_PLACES = r"(?:(?:us|us-gov|eu|apac|jp|au|in|ca|sa|me|af|global)\.)?"
+_MAKERS = (
+    r"(?:ai21|amazon|anthropic|cohere|deepseek|google|meta|minimax|mistral|moonshotai|moonshot|nvidia|openai|qwen"
+    r"|writer|zai)"
+)
+_FORMS = (
+    ("aws", r"arn:aws[a-z-]*:bedrock:[a-z0-9-]*:[0-9]*:(?:foundation-model|inference-profile)/(.+)"),
+    ("aws", rf"({_PLACES}{_MAKERS}\..+)"),
+    ("google", r"(?:projects/[^/]+/locations/[^/]+/)?publishers/[^/]+/models/(.+)"),
+    ("openai", r"(ft:(?:gpt-|o[0-9]|babbage-|davinci-).+)"),
+)
+
+
+def _prefixed(model: str) -> tuple[str, str] | None:
+    """Return the provider and its name for a model, of `azure/gpt-4o` or `azure:gpt-4o`; None for any other name."""
+    for sign in "/:":
+        word, _, rest = model.partition(sign)
+        if rest and word in _PROVIDERS:
+            return _PROVIDERS[word], rest
+    return None
+
+
+def by_form(model: str) -> tuple[str, str] | None:
+    """Return the provider and its name for a model, of a lower-case name in a form that only this provider's have."""
+    import re
+
+    for provider, pattern in _FORMS:
+        found = re.fullmatch(pattern, model)
+        if found is not None:
+            return provider, found[1]
+    return None
 
 
 def _dashed(model: str) -> str:

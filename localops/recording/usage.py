@@ -121,7 +121,9 @@ def _price_again(error: BaseException, price: Callable[[], int | None], model: s
 
 
 # These report the tokens of a prompt without those that a cache gave or took; all others include them.
-_CACHE_BESIDE = frozenset("anthropic bedrock aws amazon aws-bedrock amazon-bedrock amazon_bedrock aws_bedrock".split())
+_CACHE_BESIDE = frozenset(
+    "anthropic bedrock aws amazon aws-bedrock amazon-bedrock amazon_bedrock aws_bedrock aws.bedrock".split()
+)
 
 
 def _prompt_with_cache(prompt: int, cached: int, written: int, provider: str | None, model: str | None) -> int:
@@ -142,7 +144,15 @@ def prompt_without_cache(prompt: int, cached: int, written: int, provider: objec
 def _is_beside(provider: str | None, model: str | None) -> bool:
     if provider is not None:
         return provider.strip().lower() in _CACHE_BESIDE
-    return model is not None and model.lower().startswith("claude")
+    return model is not None and (model.lower().startswith("claude") or _is_of_bedrock(model))
+
+
+def _is_of_bedrock(model: str) -> bool:
+    """Return whether a model with a cache has a name as Bedrock gives it: `us.anthropic.claude-…`, or an ARN."""
+    from localops.encoding.pricing import by_form
+
+    provider, name = by_form(model.lower()) or ("", "")
+    return provider == "aws" and ("anthropic." in name or "amazon." in name)
 
 
 def given_times(event: Event, fields: dict[str, object]) -> tuple[int | None, int | None]:
