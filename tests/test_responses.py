@@ -832,6 +832,24 @@ def test_an_operation_is_filled_from_what_it_returned() -> None:
     assert event["completion"]["role"] == "assistant"
 
 
+@pytest.mark.parametrize(("response", "is_copy"), [(CHAT, True), ({**CHAT, "id": "chatcmpl-10"}, False)])
+@pytest.mark.parametrize("own", [{"returns": CHAT}, {"response_id": "chatcmpl-9", "completion_tokens": 80}])
+def test_a_call_that_records_itself_is_known_by_its_response(
+    response: dict[str, Any], is_copy: bool, own: dict[str, object]
+) -> None:
+    """What a program records with the same response is the same call, and counts once."""
+    with start_session() as session:
+        call = LLMEvent(model="gpt-4o", prompt="p")
+        rows = session.begin("llm", "by itself", call=call, by_itself=True)
+        assert rows is not None
+        for name, value in own.items():
+            setattr(call, name, value)
+        rows.finish({})
+        session.record(LLMEvent(returns=response))
+        assert recorded(session)["kind"] == ("llm_copy" if is_copy else "llm")
+        assert session.get_analytics()["LLM calls"] == (1 if is_copy else 2)
+
+
 def test_a_large_response_is_kept_once() -> None:
     """Ten megabytes of answer are in the row, or beside the journal, one time."""
     text = "".join(f"{number:07d} " for number in range(1_300_000))

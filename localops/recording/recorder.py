@@ -20,6 +20,7 @@ from localops.reading import session_state
 from localops.reading.story import Story
 from localops.recording import events
 from localops.recording.events import ErrorEvent, LLMEvent, to_id
+from localops.recording.usage import known_of
 from localops.recording.writer import NO_FIELDS, is_unpriced, trigger_of
 
 TYPE_CHECKING = False
@@ -148,8 +149,9 @@ class Recorder:
         if parent is not None and parent in self.open_calls:
             self.open_calls[parent].seen_inside(event, at)
             return parent
+        known = known_of(event)
         for seen in reversed(self.recent_calls):
-            if seen.is_of(event, at):
+            if seen.is_of(event, at, known):
                 self.recent_calls.remove(seen)
                 say_once(
                     "call recorded twice",
@@ -433,24 +435,26 @@ class Recorder:
 class SeenCall:
     """A call that recorded itself and has ended."""
 
-    __slots__ = ("_call", "_end", "_measures", "_start", "id")
+    __slots__ = ("_end", "_measures", "_response_id", "_start", "id")
 
     def __init__(self, id: bytes, call: LLMEvent, start: int, end: int, measures: Measures) -> None:
         self.id = id
-        self._call, self._start, self._end, self._measures = call, start, end, measures
+        self._start, self._end, self._measures = start, end, measures
+        self._response_id = known_of(call)[0]
 
-    def is_of(self, event: LLMEvent, at: int) -> bool:
-        """Return whether an event that is recorded at a time is about this call.
+    def is_of(self, event: LLMEvent, at: int, known: tuple[object, object, object, object]) -> bool:
+        """Return whether an event that is recorded at a time is about this call; `known` is as of `known_of`.
 
         It is by its response, else by model and tokens where nothing differs: made before the call and recorded
         after it, as AgentOps' programs do, or recorded soon after it with the same tokens.
         """
-        if event.response_id is not None and self._call.response_id is not None:
-            return event.response_id == self._call.response_id
+        response_id, its_model, prompt, completion = known
+        if response_id is not None and self._response_id is not None:
+            return response_id == self._response_id
         model, tokens_in, tokens_out, *_ = self._measures
-        if not _may_be_same_model(event.model, model):
+        if not _may_be_same_model(its_model, model):
             return False
-        pairs = ((event.prompt_tokens, tokens_in), (event.completion_tokens, tokens_out))
+        pairs = ((prompt, tokens_in), (completion, tokens_out))
         if any(one is not None and other is not None and one != other for one, other in pairs):
             return False
         around = event._began <= self._start and at >= self._end

@@ -42,6 +42,19 @@ def reply_of(call: LLMEvent) -> Reply | None:
     return responses.read(call.returns)
 
 
+def known_of(call: LLMEvent) -> tuple[object, object, object, object]:
+    """Return a call's response id, model and tokens of prompt and completion, as given or as its response says."""
+    reply = reply_of(call)
+    own = (call.response_id, call.model, call.prompt_tokens, call.completion_tokens)
+    if reply is None:
+        return own
+    said = (reply.response_id, reply.model, reply.prompt_tokens, reply.completion_tokens)
+    id, model, prompt, completion = (
+        given if given is not None else read for given, read in zip(own, said, strict=True)
+    )
+    return id, model, prompt, completion
+
+
 def of_llm(
     event: LLMEvent,
     at: int,
