@@ -328,6 +328,7 @@ ARN = "arn:aws:bedrock:us-east-1:123456789012"
         ("openrouter/openai/gpt-4o", "openrouter", ("openrouter", "openai/gpt-4o")),
         # What is not known, near as it may be to what is
         ("openai/claude-2", "azure", None),
+        ("openai/llama-3.3-70b-versatile", "groq", None),
         ("anthropic/claude-3-5-sonnet-20241022", "openai", None),
         ("openai/gpt-4o", "nobody", None),
         ("nobody/gpt-4o", None, None),

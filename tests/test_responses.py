@@ -6,7 +6,7 @@ import asyncio
 import enum
 import json
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 from unittest.mock import MagicMock
 
 import pytest
@@ -610,17 +610,37 @@ class Refuses:
 class Stream:
     """A stream of a library: looking at what comes from it would take it away."""
 
+    touched: ClassVar[list[str]] = []
+
     def __iter__(self) -> Iterator[object]:
-        raise AssertionError("the stream was read")
+        self.touched.append("iter")
+        return iter(())
 
     def __next__(self) -> object:
-        raise AssertionError("the stream was read")
+        self.touched.append("next")
+        raise StopIteration
 
     def __getattr__(self, name: str) -> Any:
-        raise AssertionError(f"the stream was asked for {name}")
+        self.touched.append(name)
+        raise AttributeError(name)
+
+    def model_dump(self, **_: object) -> dict[str, Any]:
+        """Read the stream to its end."""
+        self.touched.append("model_dump")
+        return CHAT
 
 
 Stream.__module__ = "openai"
+
+
+class Loud(dict[str, Any]):
+    """A dict whose own methods are in the way."""
+
+    def get(self, *_: object) -> Any:
+        """Raise, as all of its methods do."""
+        raise RuntimeError("get")
+
+    keys = items = values = copy = __iter__ = __getitem__ = __contains__ = get
 
 
 class Comparable:
@@ -674,7 +694,6 @@ def test_what_only_looks_like_a_response_is_left_alone(value: object) -> None:
         lambda: object,
         lambda: Refuses,
         Refuses,
-        Stream,
         Comparable,
         lambda: {"choices": Comparable(), "usage": {"prompt_tokens": 3}},
         lambda: {"object": Comparable(), "output": []},
@@ -685,6 +704,18 @@ def test_what_only_looks_like_a_response_is_left_alone(value: object) -> None:
 def test_what_answers_everything_or_nothing_is_left_alone(make: Callable[[], object]) -> None:
     """Mocks, arrays, streams and objects that raise say nothing, and nothing is raised."""
     assert read(make()) is None
+
+
+def test_a_stream_of_a_library_is_not_touched() -> None:
+    """It is of a class that is no model, whatever methods it has."""
+    assert read(Stream()) is None
+    assert Stream.touched == []
+
+
+def test_the_methods_of_a_dict_are_not_asked() -> None:
+    """A response in a class of its own that is a dict is read as a dict."""
+    choices = [Loud(choice) for choice in CHAT["choices"]]  # type: ignore[attr-defined]
+    assert said(read(Loud({**CHAT, "choices": choices, "usage": Loud(CHAT["usage"])}))) == SAMPLES["chat"][1]  # type: ignore[call-overload]
 
 
 def test_iterators_and_coroutines_are_not_run() -> None:

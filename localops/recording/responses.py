@@ -68,8 +68,8 @@ def _quietly(response: object) -> Reply | None:
         raise
 
 
-def _read_dict(response: Any, provider: str | None) -> Reply | None:
-    fields = dict.copy(response)
+def _read_dict(response: object, provider: str | None) -> Reply | None:
+    fields = _dict(response)
     for keys, reader in _SHAPES:
         reply = reader(fields, provider) if keys <= fields.keys() else None
         if reply is not None:
@@ -135,7 +135,10 @@ def _dump(response: object) -> Fields:
 
 
 def _dict(value: object) -> Fields:
-    return value if issubclass(type(value), dict) else {}  # type: ignore[return-value]
+    if type(value) is dict:
+        return value
+    # The methods of a subclass could do anything.
+    return dict(dict.items(value)) if issubclass(type(value), dict) else {}  # type: ignore[arg-type]
 
 
 def _list(value: object) -> list[Any]:
@@ -143,7 +146,7 @@ def _list(value: object) -> list[Any]:
 
 
 def _dicts(value: object) -> list[Fields]:
-    return [item for item in _list(value) if issubclass(type(item), dict)]
+    return [_dict(item) for item in _list(value) if issubclass(type(item), dict)]
 
 
 def _text(value: object) -> str | None:
