@@ -6,6 +6,7 @@ sleep is included.  Ids are UUIDv7: they sort by time and need no one's permissi
 
 from __future__ import annotations
 
+import datetime
 import os
 import time
 from _random import Random  # the C generator alone: `random` would import hashlib, bisect and more
@@ -39,6 +40,13 @@ def step_ns() -> int:
         return 0
     _drift = drift
     return moved
+
+
+def iso(at_ns: int) -> str:
+    """Return a time as ISO 8601 in UTC with microseconds, as AgentOps writes it."""
+    seconds, rest = divmod(at_ns, 1_000_000_000)
+    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC).replace(microsecond=rest // 1000)
+    return moment.isoformat(timespec="microseconds")
 
 
 def new_id(at_ns: int = 0) -> bytes:

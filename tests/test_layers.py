@@ -272,7 +272,7 @@ def test_figures_of_a_session_need_no_recorder() -> None:
         loaded = set(done.stdout.splitlines()[-1].split())
         assert "localops.journal.reader" in loaded
         assert ("localops.journal.journal" in loaded) == (done is first)
-        assert not loaded.intersection(("orjson", "localops.recording.session", "locale"))
+        assert not loaded.intersection(("orjson", "localops.recording.events", "localops.recording.session", "locale"))
 
 
 @pytest.mark.parametrize("collected", [True, False])

@@ -15,7 +15,6 @@ import click
 
 from localops import clock, config, output
 from localops.journal.rows import id_text
-from localops.recording import events
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -352,6 +351,8 @@ class Moment(click.ParamType[int]):
         text = value.strip()
         if match := re.fullmatch(r"(\d+(?:\.\d+)?) *([smhdw])", text):
             return clock.now_ns() - round(float(match[1]) * _SECONDS[match[2]] * 1e9)
+        from localops.recording import events  # most commands are given no time
+
         at = events.to_ns(text)
         if at is None:
             self.fail(f"invalid time {value!r}: use 2h, 3d, 2026-11-21 or 2026-11-21T08:30", parameter, context)

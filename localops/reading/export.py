@@ -10,13 +10,13 @@ import os
 import uuid
 
 from localops import output
+from localops.clock import iso
 from localops.encoding import encode
 from localops.journal import stored, wire
 from localops.journal.reader import Reader
 from localops.reading import analytics
 from localops.reading.facts import dollars
 from localops.reading.snapshot import Snapshot
-from localops.recording.events import iso
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

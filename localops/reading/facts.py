@@ -6,9 +6,9 @@ Only what is the same wherever it stands is made here; whoever answers adds what
 from __future__ import annotations
 
 from localops import output
+from localops.clock import iso
 from localops.journal import rows
 from localops.reading import analytics
-from localops.recording.events import iso
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

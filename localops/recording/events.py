@@ -12,6 +12,7 @@ import uuid
 
 from localops import clock
 from localops.careful import COLLECTIONS, outline
+from localops.clock import iso as iso
 from localops.interruption import attempt, deliver, settle, waiting
 from localops.journal import rows
 
@@ -455,13 +456,6 @@ def is_uuid(value: object) -> bool:
         return type(value) is uuid.UUID or bool(uuid.UUID(describe(value)))
     except ValueError:
         return False
-
-
-def iso(at_ns: int) -> str:
-    """A time as ISO 8601 in UTC with microseconds, as AgentOps writes it."""
-    seconds, rest = divmod(at_ns, 1_000_000_000)
-    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC).replace(microsecond=rest // 1000)
-    return moment.isoformat(timespec="microseconds")
 
 
 def to_ns(value: Timestamp) -> int | None:
