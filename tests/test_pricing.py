@@ -187,9 +187,9 @@ def test_names_as_people_write_them_find_the_same(
 
 
 def says_its_seller(name: str, provider: str | None) -> bool:
-    """Whether a name, which is asked of no provider or of one that is in it, has an address before the model."""
+    """Return whether a name has its seller before the model, and is asked of that seller or of none."""
     named = sellers(name)
-    return bool(named) and (provider in (None, "litellm") or not named.isdisjoint(sellers(f"{provider}/x".strip())))
+    return bool(named) and (provider in (None, "litellm") or not named.isdisjoint(sellers(f"{provider.strip()}/x")))
 
 
 def sellers(name: str) -> set[str]:
