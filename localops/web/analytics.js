@@ -1,4 +1,4 @@
-// Figures across sessions.  Each bar, point and row leads to the sessions that it is made of.
+// Figures across sessions.  Each bar, point and row leads to its sessions.
 
 import { ask, byId, make, notice, watch } from "./base.js";
 import { box, plot, ranking } from "./charts.js";
@@ -8,12 +8,13 @@ import { url } from "./url.js";
 
 const STATES = { Success: "good", Failure: "bad", Indeterminate: "action", Running: "accent", Unknown: "other" };
 const COLOURS = ["llm", "tool", "agent", "action", "accent", "error"];
-const MODELS = 5; // with colours of their own; the rest is one
+// Models with a colour of their own; the others share one.
+const MODELS = 5;
 const AGES = { "Last day": 1, "Last 7 days": 7, "Last 30 days": 30, "Last 90 days": 90, "Any time": 0 };
 
-const asked = () => Object.fromEntries(new URLSearchParams(location.search));
+const queryNow = () => Object.fromEntries(new URLSearchParams(location.search));
 const listed = (filter) => {
-  const { tag, project } = asked();
+  const { tag, project } = queryNow();
   const params = new URLSearchParams(
     Object.entries({ tag, project, ...filter }).filter(
       ([, value]) => value !== undefined && value !== "" && value !== null,
@@ -22,7 +23,7 @@ const listed = (filter) => {
   return url(`?${params}`);
 };
 const within = (filter) => {
-  const { since, until } = asked();
+  const { since, until } = queryNow();
   return listed({ since, until, ...filter });
 };
 
@@ -42,7 +43,7 @@ const ages = make(
 form.append(ages, since, make("span", { class: "faint" }, "–"), until, tag, tags);
 
 function go(changes) {
-  const query = { ...asked(), ...changes };
+  const query = { ...queryNow(), ...changes };
   const params = new URLSearchParams(Object.entries(query).filter(([, value]) => value));
   history.pushState(null, "", url(params.size ? `analytics?${params}` : "analytics"));
   refresh();
@@ -59,8 +60,9 @@ ages.addEventListener("change", () => {
 addEventListener("popstate", () => refresh());
 
 function drawChoice() {
-  const query = asked();
-  const set = (field, value) => document.activeElement === field || (field.value = value); // not while it is typed in
+  const query = queryNow();
+  // A field with the focus keeps its value, because somebody may be typing.
+  const set = (field, value) => document.activeElement === field || (field.value = value);
   set(since, day(query.since));
   set(until, day(query.until));
   set(tag, query.tag || "");
@@ -86,7 +88,7 @@ function drawTotals(one) {
   );
 }
 
-/** Days without sessions are days too. */
+/** Add the days without sessions. */
 function filled(days) {
   if (!days.length) return { x: [], days: [] };
   const at = (text) => Date.parse(`${text}T00:00:00Z`) / 1e3;
@@ -96,8 +98,8 @@ function filled(days) {
   return { x, days: x.map((day) => known.get(day)) };
 }
 
-function perDay(found) {
-  const { x, days } = filled(found.days);
+function perDay(daily) {
+  const { x, days } = filled(daily.days);
   const to = (more) => (index, label) =>
     days[index] && location.assign(listed({ ...days[index].filter, ...more(label) }));
   const states = Object.keys(STATES).filter((state) => days.some((each) => each?.states[state]));
@@ -232,33 +234,34 @@ function top(title, sessions, label, text, value) {
 
 let asking = null;
 
-/** Everything is asked for at once, and each answer is drawn when it comes, in its own place. */
+/** Send all requests at once, and draw each response in its place when it arrives. */
 async function refresh() {
   asking?.abort();
   asking = new AbortController();
   const { signal } = asking,
-    query = asked();
+    query = queryNow();
   drawChoice();
   const slots = { charts: [], tables: [] };
   const part = async (where, path, more, draw) => {
     const slot = make("div", { class: "slot" });
     slots[where].push(slot);
-    const found = await ask(path, { ...query, ...more }, { signal });
-    slot.replaceChildren(...[draw(found)].flat());
-    return found;
+    const reply = await ask(path, { ...query, ...more }, { signal });
+    slot.replaceChildren(...[draw(reply)].flat());
+    return reply;
   };
   const by = (name, title, filter) =>
-    part("tables", "analytics", { by: name, limit: 20 }, (found) => table(title, name, found.lines, filter));
+    part("tables", "analytics", { by: name, limit: 20 }, (reply) => table(title, name, reply.lines, filter));
   const best = (sort, title, label, text, value) =>
-    part("tables", "sessions", { sort, order: "desc", limit: 10 }, (found) =>
-      top(title, found.sessions.filter(value), label, text, value),
+    part("tables", "sessions", { sort, order: "desc", limit: 10 }, (reply) =>
+      top(title, reply.sessions.filter(value), label, text, value),
     );
-  const sums = ask("analytics", query, { signal }); // first in the queue: it is quick, and all wait for it
+  // First in the queue, because it is quick, and the page is drawn after it.
+  const sums = ask("analytics", query, { signal });
   const parts = [
     part("charts", "analytics/daily", { tz: zone }, perDay),
-    part("charts", "analytics/distributions", {}, (found) => [
-      distribution("How long sessions took", found.seconds, duration, "seconds"),
-      distribution("What sessions cost", found.cost, (dollars) => money(dollars * 1e9), "cost"),
+    part("charts", "analytics/distributions", {}, (reply) => [
+      distribution("Duration of sessions", reply.seconds, duration, "seconds"),
+      distribution("Cost of sessions", reply.cost, (dollars) => money(dollars * 1e9), "cost"),
     ]),
     by("model", "Models", "model"),
     by("tool", "Tools", "tool"),
@@ -280,7 +283,8 @@ async function refresh() {
       (one) => one.errors,
     ),
   ];
-  [sums, ...parts].forEach((each) => each.catch(() => {})); // what goes wrong is told once, below
+  // Errors are shown once, below; without this, each would be an unhandled rejection, too.
+  [sums, ...parts].forEach((each) => each.catch(() => {}));
   try {
     const totals = await sums;
     drawTotals(totals);
@@ -304,14 +308,15 @@ async function nothing(parts) {
       "div",
       { class: "empty" },
       make("p", {}, "No sessions in this time."),
-      make("p", {}, "Record one with ", make("code", {}, "localops demo"), ", or look at another time."),
+      make("p", {}, "Record one with ", make("code", {}, "localops demo"), ", or choose another time."),
     ),
   );
   await Promise.allSettled(parts);
 }
 
 refresh();
-let first = true; // the stream begins by saying where things stand
+// The stream begins with the current state, which the page already shows.
+let first = true;
 watch(
   async () => {
     if (!first) await refresh();

@@ -1,4 +1,4 @@
-// What all pages share: making elements, asking the server, the theme, keys, and news of what changed.
+// Shared by all pages: elements, requests, messages, the theme, keyboard shortcuts and live updates.
 // Recorded text only ever becomes a text node: nothing in these files parses HTML.
 
 import { listen } from "./news.js";
@@ -8,7 +8,7 @@ import { url } from "./url.js";
 export const data = JSON.parse(document.getElementById("data")?.textContent || "{}");
 export const byId = (id) => document.getElementById(id);
 
-/** An element; properties beginning with "on" listen, "class" and attributes are set, children are nodes or text. */
+/** Create an element; properties that begin with "on" are listeners, others attributes; children are nodes or text. */
 export function make(name, facts = {}, ...children) {
   const element = document.createElement(name);
   for (const [key, value] of Object.entries(facts)) {
@@ -44,33 +44,32 @@ export const ICONS = {
   leave: "M6 3H3v10h3M7 8h7M11 5l3 3-3 3",
 };
 
-// Asking
+// Requests
 
-class Refused extends Error {}
+class RequestError extends Error {}
 
-/** The JSON at an address below /api/1; what goes wrong is an error with a sentence to show. */
+/** Fetch JSON from an address below /api/1; throw an error with a sentence to show. */
 export async function ask(path, query = {}, options = {}) {
   const params = new URLSearchParams(
     Object.entries(query).filter(([, value]) => value !== null && value !== undefined && value !== ""),
   );
   const address = url(`api/1/${path}${params.size ? `?${params}` : ""}`);
-  let answer;
+  let response;
   try {
-    answer = await fetch(address, options);
+    response = await fetch(address, options);
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Refused("The server does not answer. Is it still running?");
+    throw new RequestError("The server does not answer. Is it still running?");
   }
-  const told = await answer.json().catch(() => ({}));
-  if (answer.status === 401)
-    throw new Refused("You are not let in any more. Open this page anew: it says how to get in.");
-  if (!answer.ok) throw new Refused(told.message || `The server answered ${answer.status}.`);
-  return told;
+  const reply = await response.json().catch(() => ({}));
+  if (response.status === 401) throw new RequestError("Your login has expired. Reload this page to log in again.");
+  if (!response.ok) throw new RequestError(reply.message || `The server answered ${response.status}.`);
+  return reply;
 }
 
 /**
- * Call back when there is something new, at most once in `pause` ms, and `every` so many ms in any case: a process that
- * dies sends nothing. A page out of sight hears nothing, and catches up when it is back. Return how to stop.
+ * Call `changed` when something is new, at most once in `pause` ms, and in any case after `every` ms: a process that
+ * dies sends nothing. A hidden page does not listen, and catches up when it is shown. Return a function that stops.
  */
 export function watch(changed, { pause = 1_000, every = 0 } = {}) {
   let seen = null,
@@ -86,11 +85,12 @@ export function watch(changed, { pause = 1_000, every = 0 } = {}) {
     if (busy) return;
     busy = true;
     fresh = false;
-    await changed().catch((error) => live(false, error.message)); // the next time tries again
+    // After an error, the next call tries again.
+    await changed().catch((error) => live(false, error.message));
     busy = false;
     wait(fresh ? pause : every);
   };
-  const hear = (news) => {
+  const receive = (news) => {
     live(news !== null);
     if (news === null || news === seen) return;
     seen = news;
@@ -99,13 +99,14 @@ export function watch(changed, { pause = 1_000, every = 0 } = {}) {
   };
   const turn = () => {
     if (document.hidden) stop();
-    else leave ||= listen(hear);
+    else leave ||= listen(receive);
     wait(every);
   };
   const stop = () => {
     leave?.();
     leave = null;
-    if (fresh) seen = null; // it was heard of, and not looked at
+    // News that `changed` was not called for must count as new when the page listens again.
+    if (fresh) seen = null;
     fresh = false;
   };
   document.addEventListener("visibilitychange", turn);
@@ -118,11 +119,11 @@ export function watch(changed, { pause = 1_000, every = 0 } = {}) {
   };
 }
 
-// Telling
+// Messages
 
 let toastTimer;
 
-/** A word at the foot of the page, also for those who hear it. */
+/** Show a short message at the bottom of the page; screen readers read it aloud. */
 export function say(text) {
   const box = byId("toast") || document.body.appendChild(make("div", { id: "toast", role: "status" }));
   box.textContent = text;
@@ -139,7 +140,7 @@ async function copy(text) {
     await navigator.clipboard.writeText(text);
     say("Copied");
   } catch {
-    say("The browser does not let this page copy: select the text instead");
+    say("The browser does not allow copying: select the text instead");
   }
 }
 
@@ -151,11 +152,11 @@ export const copyButton = (label, text) =>
     label,
   );
 
-// The frame: zone, theme, keys, and the way out
+// The frame: time zone, theme, shortcuts, logout
 
 const shortcuts = [];
 
-/** A key of this page, and what it does, for the page of keys; `run` may return false when it has nothing to do. */
+/** Add a keyboard shortcut with its label in the help; `run` may return false to leave the key to the browser. */
 export function shortcut(keys, label, run) {
   shortcuts.push({ keys: [keys].flat(), label, run });
 }
@@ -170,8 +171,8 @@ addEventListener("keydown", (event) => {
     if (event.key === "Escape") event.target.blur();
     return;
   }
-  const found = shortcuts.find((each) => each.keys.includes(event.key));
-  if (found && found.run(event) !== false) event.preventDefault();
+  const match = shortcuts.find((each) => each.keys.includes(event.key));
+  if (match && match.run(event) !== false) event.preventDefault();
 });
 
 function help() {
@@ -215,13 +216,13 @@ function switchTheme() {
   try {
     localStorage.setItem("localops-theme", chosen);
   } catch {
-    // it lasts as long as this page
+    // Without storage, the choice lasts as long as this page.
   }
   themed();
 }
 
 const listeners = new Set();
-/** Calls back when colours change: what is drawn on a canvas has to be drawn anew. */
+/** Call `listener` when colours change, because a canvas must then be drawn again. */
 export const onTheme = (listener) => listeners.add(listener);
 function themed() {
   const button = byId("theme");
@@ -242,13 +243,13 @@ async function leave() {
   }
 }
 
-/** A colour of the style sheet as it is in this theme, for what is drawn on a canvas. */
+/** Return a colour of the style sheet in the current theme, for drawing on a canvas. */
 export function colour(name) {
   const probe = document.body.appendChild(make("i", { hidden: true }));
   probe.style.color = `var(--${name})`;
-  const found = getComputedStyle(probe).color;
+  const value = getComputedStyle(probe).color;
   probe.remove();
-  return found;
+  return value;
 }
 
 byId("tools").append(
@@ -262,7 +263,7 @@ byId("tools").append(
       hidden: !hasChoice,
       onclick: switchZone,
       title: "UTC, or the time of this computer (z)",
-      "aria-label": `Times are of ${zone}: change`,
+      "aria-label": `Time zone ${zone}: change`,
     },
     zoneAt(Date.now()),
   ),
@@ -286,7 +287,7 @@ shortcut("?", "This help", help);
 shortcut("t", "Light or dark", switchTheme);
 if (hasChoice) shortcut("z", "UTC, or the time of this computer", switchZone);
 
-/** Says in the frame whether news arrive, and why not. */
+/** Show whether live updates arrive, and if not, why. */
 function live(on, why = "") {
   const sign = byId("live");
   sign.hidden = false;

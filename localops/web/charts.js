@@ -1,4 +1,4 @@
-// Charts: uPlot for what goes over time, plain tables with bars for the rest.
+// Charts: uPlot for figures over time, tables with bars for the others.
 
 import { colour, make, onTheme } from "./base.js";
 import { STEPS } from "./formats.js";
@@ -10,7 +10,7 @@ const WHOLE = Array.from({ length: 16 }, (_, power) => [1, 2, 5].map((factor) =>
 
 let loading;
 
-/** uPlot, fetched when the first chart is drawn. */
+/** Load uPlot when the first chart is drawn. */
 function plotter() {
   loading ||= new Promise((done, failed) => {
     document.head.append(
@@ -21,13 +21,13 @@ function plotter() {
   return loading;
 }
 
-/** A box with a title, for a chart or a table. */
+/** Return a box with a title, for a chart or a table. */
 export const box = (title, ...inside) => make("section", { class: "chart" }, make("h2", {}, title), ...inside);
 
 /**
- * A chart of bars or lines over days, or over other numbers with marks at `steps`. `series` are
- * `{label, values, colour}` with whole values; with `stacked` they stand on each other. A click calls
- * `chosen(index, label)`, with the label of the series it meets, if any. The legend shows what the pointer is at.
+ * Draw a chart of bars or lines over days, or over other numbers with ticks at `steps`. `series` are
+ * `{label, values, colour}` with integer values, one above the other if `stacked`. A click calls
+ * `chosen(index, label)`, with the label of the series under the pointer, if any. The legend shows its values.
  */
 export function plot({
   title,
@@ -56,7 +56,7 @@ export function plot({
   const columns = () => {
     if (!stacked) return [x, ...series.map((each) => each.values)];
     const sums = x.map(() => 0);
-    // Each is drawn over those before it: the last stands on top, so it comes first.
+    // Later series are drawn over earlier ones, so the tallest sum comes first.
     return [x, ...series.map((each) => each.values.map((value, i) => (sums[i] += value || 0))).reverse()];
   };
   const options = (Plot) => {
@@ -103,9 +103,12 @@ export function plot({
       ],
       hooks: {
         ready: [
-          (made) =>
+          (plotted) =>
             chosen &&
-            made.over.addEventListener("click", () => made.cursor.idx !== null && chosen(made.cursor.idx, met(made))),
+            plotted.over.addEventListener(
+              "click",
+              () => plotted.cursor.idx !== null && chosen(plotted.cursor.idx, met(plotted)),
+            ),
         ],
       },
     };
@@ -127,7 +130,7 @@ export function plot({
 const shortDay = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", timeZone: "UTC" });
 const dayOf = (seconds) => shortDay.format(seconds * 1e3);
 
-/** Room for half a bar on each side. */
+/** Return the range of the axis, with room for half a bar on each side. */
 function edges(x, alone) {
   const step = x.length > 1 ? x[1] - x[0] : alone;
   return x.length ? [x[0] - step * 0.6, x.at(-1) + step * 0.6] : [0, 1];
@@ -139,7 +142,7 @@ function name(place, title, chosen) {
   if (chosen) place.querySelector(".u-over").style.cursor = "pointer";
 }
 
-/** A table whose first column carries bars by the size of `value`; a row leads where `to(row)` says. */
+/** Return a table with bars of the size of `value` in the first column; `to(row)` is the target of a row. */
 export function ranking({ title, rows, columns, value = null, to = null, empty = "Nothing to show" }) {
   if (!rows.length) return box(title, make("p", { class: "faint" }, empty));
   const most = value ? Math.max(...rows.map(value), 0) : 0;

@@ -1,19 +1,21 @@
-// The LLM calls as a conversation, with the tool calls and errors between them.
-// Bodies are fetched as they come into sight.
+// LLM calls as a conversation, with tool calls and errors between them.
+// The content of a turn is fetched when it becomes visible.
 
 import { ask, make } from "./base.js";
 import { count, duration, many, money } from "./formats.js";
-import { isConversation, message, shown, unpacked } from "./values.js";
+import { isConversation, message, shown, parsed } from "./values.js";
 
 const SPOKEN = ["llm", "tool", "error"];
 const PAGE = 40;
-const PAUSE = 100; // milliseconds in sight after which a turn is fetched: not those that are only scrolled past
+// Milliseconds for which a turn is visible before it is fetched, so that turns scrolled past are not.
+const PAUSE = 100;
 
 export class Chat {
   constructor(page) {
     this.page = page;
     this.agent = "";
-    this.told = new Map(); // seq to the element of a turn
+    // Seq → the element of a turn.
+    this.drawnTurns = new Map();
     this.choice = make("select", {
       "aria-label": "Agent",
       onchange: () => {
@@ -33,7 +35,8 @@ export class Chat {
       this.end,
     );
     this.element = make("div", { class: "pane" }, make("div", { class: "bar" }, this.choice, this.note), this.scroll);
-    this.asking = new WeakMap(); // turns in sight, and how to stop asking for them
+    // Visible turns, and the controllers of their requests.
+    this.asking = new WeakMap();
     this.seer = new IntersectionObserver((seen) => seen.forEach((each) => this._seen(each)), {
       root: this.scroll,
       rootMargin: "600px",
@@ -44,7 +47,7 @@ export class Chat {
     }).observe(this.end);
   }
 
-  changed(anew = false) {
+  changed(isReset = false) {
     const { run } = this.page;
     const agents = run.agents.map((name, index) =>
       make("option", { value: String(index), selected: this.agent === String(index) }, name),
@@ -59,17 +62,13 @@ export class Chat {
         (this.agent === "" || run.agent[at] === Number(this.agent)),
     );
     this.note.textContent = many(this.shown.length, "turn");
-    if (anew || key !== this._key) {
+    if (isReset || key !== this._key) {
       this._key = key;
       this._begin(0);
     }
     if (!this.shown.length) {
       this.turns.replaceChildren(
-        make(
-          "p",
-          { class: "empty" },
-          this.page.filtered ? "No call is like that" : "Nothing was said here: no LLM or tool calls",
-        ),
+        make("p", { class: "empty" }, this.page.filtered ? "No call matches the filter" : "No LLM or tool calls"),
       );
       return;
     }
@@ -82,7 +81,7 @@ export class Chat {
     if (index >= 0 && (index < this.first || index > this.drawn + PAGE)) this._begin(index);
     if (index >= this.drawn) this._more(index);
     this.turns.querySelector(".current")?.classList.remove("current");
-    const turn = this.told.get(seq);
+    const turn = this.drawnTurns.get(seq);
     if (!turn) return;
     turn.classList.add("current");
     turn.scrollIntoView({ block: "nearest" });
@@ -103,11 +102,11 @@ export class Chat {
     return true;
   }
 
-  /** Turns are drawn from this one on: what is far down need not wait for all that is above it. */
+  /** Draw turns from this one on: a turn far down does not wait for all turns above it. */
   _begin(first) {
     this.first = this.drawn = first;
     this.turns.replaceChildren();
-    this.told.clear();
+    this.drawnTurns.clear();
     this._offer();
     if (first) this._more();
   }
@@ -122,7 +121,7 @@ export class Chat {
       top = this.turns.firstChild,
       place = top.getBoundingClientRect().top;
     this.first = Math.max(0, to - PAGE);
-    this.turns.prepend(...this.shown.slice(this.first, to).map((at) => this._made(at)));
+    this.turns.prepend(...this.shown.slice(this.first, to).map((at) => this._drawTurn(at)));
     this._offer();
     this.scroll.scrollTop += top.getBoundingClientRect().top - place;
   }
@@ -132,14 +131,14 @@ export class Chat {
     const to = Math.min(this.shown.length, Math.max(upTo + 1, this.drawn + PAGE));
     for (; this.drawn < to; this.drawn += 1) {
       const at = this.shown[this.drawn];
-      if (!this.told.has(this.page.run.seq[at])) this.turns.append(this._made(at));
+      if (!this.drawnTurns.has(this.page.run.seq[at])) this.turns.append(this._drawTurn(at));
     }
   }
 
-  _made(at) {
+  _drawTurn(at) {
     const seq = this.page.run.seq[at],
       turn = this._turn(at, seq);
-    this.told.set(seq, turn);
+    this.drawnTurns.set(seq, turn);
     this.seer.observe(turn);
     return turn;
   }
@@ -188,20 +187,20 @@ export class Chat {
       if (signal.aborted) return;
       this.seer.unobserve(turn);
       body.classList.remove("faint");
-      body.replaceChildren(...said(event));
+      body.replaceChildren(...content(event));
     } catch (error) {
       if (!signal.aborted) body.replaceChildren(error.message);
     }
   }
 }
 
-/** What an event says: the last message of a prompt and the answer; what came before it on request. */
-function said(event) {
+/** Return the content of a turn: the last message of the prompt and the answer; earlier messages are folded. */
+function content(event) {
   const parts = [],
     labelled = (label, value) =>
       parts.push(make("div", { class: "message" }, make("div", { class: "role" }, label), shown(value)));
-  const prompt = unpacked(event.prompt),
-    completion = unpacked(event.completion);
+  const prompt = parsed(event.prompt),
+    completion = parsed(event.completion);
   if (Array.isArray(prompt) && isConversation(prompt)) {
     const earlier = prompt.slice(0, -1);
     if (earlier.length)
@@ -242,8 +241,8 @@ function said(event) {
         ["error", "error"],
         ["details", "error"],
       ]) {
-    const value = unpacked(event[key]);
+    const value = parsed(event[key]);
     if (value !== undefined && value !== null && value !== "") labelled(label, value);
   }
-  return parts.length ? parts : [make("span", { class: "faint" }, "nothing noted")];
+  return parts.length ? parts : [make("span", { class: "faint" }, "no content")];
 }

@@ -1,4 +1,4 @@
-// Two sessions side by side: their figures, then their events in one tree, each beside the one it stands for.
+// Two sessions side by side: their figures, then their events in one tree, aligned by kind and name.
 
 import { ask, byId, data, make, notice, shortcut } from "./base.js";
 import { cost, count, duration, many, money } from "./formats.js";
@@ -21,11 +21,11 @@ const FIGURES = [
 const place = byId("compare");
 
 async function choose() {
-  const found = await ask("sessions", { limit: 100 });
-  if (found.sessions.length < 2)
-    return place.replaceChildren(notice("There are not two sessions yet. Record some with localops demo."));
+  const { sessions } = await ask("sessions", { limit: 100 });
+  if (sessions.length < 2)
+    return place.replaceChildren(notice("Comparing needs two sessions. Record some with localops demo."));
   const options = (chosen) =>
-    found.sessions.map((one) =>
+    sessions.map((one) =>
       make(
         "option",
         { value: one.session_id, selected: one.session_id === chosen },
@@ -35,8 +35,8 @@ async function choose() {
   const form = make(
     "form",
     { class: "two", action: url("compare") },
-    make("label", {}, "First ", make("select", { name: "a" }, options(data.a || found.sessions[1].session_id))),
-    make("label", {}, "Second ", make("select", { name: "b" }, options(data.b || found.sessions[0].session_id))),
+    make("label", {}, "First ", make("select", { name: "a" }, options(data.a || sessions[1].session_id))),
+    make("label", {}, "Second ", make("select", { name: "b" }, options(data.b || sessions[0].session_id))),
     make("button", { class: "main" }, "Compare"),
   );
   return place.replaceChildren(form);
@@ -44,8 +44,8 @@ async function choose() {
 
 async function show() {
   place.replaceChildren(notice("Comparing …"));
-  const found = await ask("compare", { a: data.a, b: data.b });
-  place.replaceChildren(heads(found), figures(found), ...tree(found));
+  const comparison = await ask("compare", { a: data.a, b: data.b });
+  place.replaceChildren(heads(comparison), figures(comparison), ...tree(comparison));
 }
 
 function heads({ a, b }) {
@@ -71,7 +71,7 @@ function heads({ a, b }) {
   return make("div", { class: "two" }, head(a, "A"), head(b, "B"));
 }
 
-/** By how much the second is more than the first: less is better for everything that is compared here. */
+/** Return by how much the second is more than the first; for every figure here, less is better. */
 function change(a, b, text) {
   if (a === null || b === null || a === undefined || b === undefined || a === b)
     return make("span", { class: "faint" }, a === b ? "=" : "–");
@@ -126,7 +126,7 @@ const differs = (line) =>
   line.a.failed !== line.b.failed ||
   line.a.finished !== line.b.finished;
 
-function tree(found) {
+function tree(comparison) {
   const body = make("tbody"),
     more = make("div", { class: "bar" }),
     note = make("span", { class: "faint" });
@@ -134,7 +134,7 @@ function tree(found) {
   let shown = [],
     drawn = 0;
   const extend = () => {
-    body.append(...shown.slice(drawn, drawn + PAGE).flatMap((line) => pair(line, found)));
+    body.append(...shown.slice(drawn, drawn + PAGE).flatMap((line) => pair(line, comparison)));
     drawn = Math.min(shown.length, drawn + PAGE);
     more.replaceChildren(
       ...(drawn < shown.length
@@ -143,16 +143,16 @@ function tree(found) {
     );
   };
   const draw = () => {
-    shown = only.checked ? found.lines.filter(differs) : found.lines;
+    shown = only.checked ? comparison.lines.filter(differs) : comparison.lines;
     drawn = 0;
     body.replaceChildren();
     extend();
-    const unlike = found.lines.filter(differs).length;
+    const unlike = comparison.lines.filter(differs).length;
     note.textContent = unlike
-      ? `${many(unlike, "event")} of ${count(found.lines.length)} differ`
+      ? `${many(unlike, "event")} of ${count(comparison.lines.length)} differ`
       : "Every event has the same input and output";
   };
-  shortcut("d", "Only what differs", () => only.click());
+  shortcut("d", "Only differences", () => only.click());
   draw();
   return [
     make(
@@ -162,9 +162,9 @@ function tree(found) {
       make(
         "div",
         { class: "bar" },
-        make("label", {}, only, " only what differs"),
+        make("label", {}, only, " only differences"),
         note,
-        found.cut ? make("span", { class: "pending" }, "Only the first 5 000 events of each are compared") : null,
+        comparison.cut ? make("span", { class: "pending" }, "Only the first 5 000 events of each are compared") : null,
       ),
       make(
         "div",
@@ -178,7 +178,7 @@ function tree(found) {
             make(
               "tr",
               {},
-              ["Event", "A took", "B took", "Difference", "A cost", "B cost", "Differs"].map((label, i) =>
+              ["Event", "A duration", "B duration", "Difference", "A cost", "B cost", "Differs"].map((label, i) =>
                 make("th", { scope: "col", class: i && i < 6 ? "num" : null }, label),
               ),
             ),
@@ -200,7 +200,7 @@ function pair(line, { a, b }) {
           one.finished ? duration(one.seconds) : "unfinished",
         )
       : make("span", { class: "faint" }, "–");
-  const told = [
+  const differences = [
     !line.a && make("span", { class: "tag only-b" }, "only in B"),
     !line.b && make("span", { class: "tag only-a" }, "only in A"),
     line.input_differs && make("span", { class: "tag differs" }, "input"),
@@ -226,7 +226,7 @@ function pair(line, { a, b }) {
     make("td", { class: "num" }, line.a && line.b ? change(line.a.seconds, line.b.seconds, duration) : ""),
     make("td", { class: "num" }, line.a?.cost_nano ? money(line.a.cost_nano) : ""),
     make("td", { class: "num" }, line.b?.cost_nano ? money(line.b.cost_nano) : ""),
-    make("td", {}, told),
+    make("td", {}, differences),
   );
   if (!texts.length) {
     what.append(...name);
@@ -258,7 +258,7 @@ function pair(line, { a, b }) {
   return [row, below];
 }
 
-/** Two texts with what differs marked; what is left out of them is said. */
+/** Return two texts with their differences marked, and notes about omitted parts. */
 function marked({ texts: [one, other], same_before, is_cut }) {
   const note = (text) => make("span", { class: "faint" }, text);
   return make(

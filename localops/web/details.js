@@ -1,12 +1,12 @@
-// Everything of one event: what went in and came out, what went wrong, what it cost, and the row as it is stored.
+// The details of one event: input, output, errors, cost, and the row as it is stored.
 
 import { ask, byId, copyButton, icon, ICONS, make, notice } from "./base.js";
 import { bytes, count, duration, money } from "./formats.js";
 import { stamp } from "./times.js";
-import { json, shown, traceback, unpacked } from "./values.js";
+import { json, shown, traceback, parsed } from "./values.js";
 
 const KINDS = new Set(["llm", "tool", "agent", "action", "error"]);
-// What is shown first, under a name of its own; whatever else there is comes after as JSON.
+// Keys that are shown first, under a title; other keys follow as JSON.
 const TEXTS = [
   ["prompt", "Prompt"],
   ["completion", "Completion"],
@@ -62,7 +62,8 @@ export class Details {
   constructor(page) {
     this.page = page;
     this.box = byId("details");
-    this.box.tabIndex = -1; // whoever clicks into it scrolls it with their keys
+    // Focusable by a click, so that keys scroll it.
+    this.box.tabIndex = -1;
     this.seq = 0;
     this.raw = false;
   }
@@ -76,7 +77,8 @@ export class Details {
     try {
       const event = await ask(`sessions/${this.page.run.id}/events/${seq}`);
       if (this.seq !== seq) return undefined;
-      if (event.entry && event.entry !== seq) return this.page.select(event.entry); // it goes by where it began
+      // An event is named by its first row.
+      if (event.entry && event.entry !== seq) return this.page.select(event.entry);
       this._draw(event);
     } catch (error) {
       if (this.seq === seq)
@@ -110,7 +112,7 @@ export class Details {
     );
     const inside = this.raw
       ? (event.raw || [event]).map((row, index) =>
-          part(index ? "The row it ended with" : "The row as it is stored", json(row), row),
+          part(index ? "Last row, as stored" : "Row, as stored", json(row), row),
         )
       : this._parts(event, part);
     this.box.replaceChildren(this._head(event, switch_), ...inside);
@@ -146,14 +148,13 @@ export class Details {
 
   _parts(event, part) {
     const parts = [];
-    const wrong = this._wrong(event);
-    if (wrong.length)
-      parts.push(
-        part("What went wrong", wrong, event.traceback || event.logs || event.message || event.error || event.details),
-      );
+    const error = this._error(event);
+    if (error.length)
+      parts.push(part("Error", error, event.traceback || event.logs || event.message || event.error || event.details));
     for (const [key, title] of TEXTS) {
-      if (event.kind === "error" && (key === "details" || key === "logs")) continue; // shown above
-      const value = unpacked(event[key]);
+      // Already shown as the error.
+      if (event.kind === "error" && (key === "details" || key === "logs")) continue;
+      const value = parsed(event[key]);
       if (value !== undefined && value !== null && value !== "")
         parts.push(
           part(
@@ -170,34 +171,34 @@ export class Details {
       ),
     );
     parts.push(part("Facts", this._facts(event)));
-    if (Object.keys(rest).length) parts.push(part("And", json(rest), rest));
+    if (Object.keys(rest).length) parts.push(part("Other", json(rest), rest));
     return parts;
   }
 
-  _wrong(event) {
-    const told = [];
+  _error(event) {
+    const parts = [];
     const error = event.error;
     const words = [event.error_type, event.message, typeof error === "string" ? error : null]
       .filter(Boolean)
       .join(": ");
-    if (words) told.push(make("p", {}, make("strong", {}, words)));
-    if (error && typeof error === "object") told.push(shown(error));
+    if (words) parts.push(make("p", {}, make("strong", {}, words)));
+    if (error && typeof error === "object") parts.push(shown(error));
     if (event.kind === "error") {
-      if (event.details) told.push(shown(event.details));
-      if (event.logs) told.push(traceback(event.logs));
+      if (event.details) parts.push(shown(event.details));
+      if (event.logs) parts.push(traceback(event.logs));
     }
     const { run } = this.page,
       { first, next } = run.tree;
     for (let child = event.failed ? (first[run.find(this.seq)] ?? -1) : -1; child >= 0; child = next[child]) {
-      if (run.kindOf(child) === "error") told.push(this._told(run.seq[child], run.nameOf(child) || "the error"));
+      if (run.kindOf(child) === "error") parts.push(this._errorLine(run.seq[child], run.nameOf(child) || "the error"));
     }
-    if (event.traceback) told.push(traceback(event.traceback));
-    if (event.trigger_entry) told.push(make("p", {}, this._link(event.trigger_entry, "Go to what failed")));
-    return told;
+    if (event.traceback) parts.push(traceback(event.traceback));
+    if (event.trigger_entry) parts.push(make("p", {}, this._link(event.trigger_entry, "Go to the failed event")));
+    return parts;
   }
 
-  /** An error inside this event, by name, with its message as soon as that is here. */
-  _told(seq, name) {
+  /** Return a line for an error inside this event, with its message as soon as it is fetched. */
+  _errorLine(seq, name) {
     const line = make("p", {}, this._link(seq, name));
     ask(`sessions/${this.page.run.id}/events/${seq}`).then(
       (error) => typeof error.details === "string" && line.append(`: ${error.details.slice(0, 1_000)}`),
@@ -225,7 +226,7 @@ export class Details {
       at = run.find(this.seq),
       start = Number(event.start_ns) / 1e6;
     const rows = [
-      ["Began", `${stamp(start)}, ${duration((start - run.t0) / 1e3 - run.begin / 1e6)} in`],
+      ["Started", `${stamp(start)}, ${duration((start - run.t0) / 1e3 - run.begin / 1e6)} in`],
       [
         "Duration",
         event.finished
@@ -268,7 +269,7 @@ export class Details {
           ? this._link(
               event.parent_entry,
               (at >= 0 && run.find(event.parent_entry) >= 0 && run.nameOf(run.find(event.parent_entry))) ||
-                "the event around it",
+                "the parent event",
             )
           : null,
       ],
@@ -285,7 +286,7 @@ export class Details {
 const plain = (value) => (typeof value === "string" ? value : JSON.stringify(value, null, 2));
 
 function file(one) {
-  if (one.bytes === null) return make("p", { class: "faint" }, `${one.digest.slice(0, 12)}… is not here`);
+  if (one.bytes === null) return make("p", { class: "faint" }, `${one.digest.slice(0, 12)}… is missing`);
   const link = make("a", { href: one.url, download: one.digest }, `${one.digest.slice(0, 12)}…`);
   const box = make("p", {}, link, ` ${one.kind}, ${bytes(one.bytes)}`);
   if (one.kind.startsWith("image/")) {

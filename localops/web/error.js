@@ -1,3 +1,3 @@
-// A page that says what went wrong: the frame is all it needs.
+// The error page, which needs only the frame.
 
 import "./base.js";

@@ -1,4 +1,4 @@
-// The events as a table, in the order they began.
+// The events as a table, in the order of their start.
 
 import { make } from "./base.js";
 import { count, duration, money } from "./formats.js";
@@ -6,7 +6,8 @@ import { preview } from "./previews.js";
 import { VirtualList } from "./virtual.js";
 
 const KINDS = new Set(["llm", "tool", "agent", "action", "error"]);
-const PHONE = matchMedia("(max-width: 44rem)"); // there a row has two lines
+// On a narrow screen a row has two lines.
+const PHONE = matchMedia("(max-width: 44rem)");
 
 export class Events {
   constructor(page) {
@@ -31,7 +32,7 @@ export class Events {
         "div",
         { class: "columns", "aria-hidden": "true" },
         [
-          ["Begins", "num"],
+          ["Start", "num"],
           ["Kind", "narrow"],
           ["Name", ""],
           ["Agent", "wide"],

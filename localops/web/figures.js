@@ -1,5 +1,5 @@
-// One session in charts: what went on when, what it cost, how long calls took.  All from the columns that the page has,
-// so the figures follow the events as they come; any of them leads to the events behind it.
+// Charts of one session: events over time, costs and durations.  They are computed from the columns that the page has,
+// so they follow new events; each figure leads to its events.
 
 import { make } from "./base.js";
 import { box, plot, ranking } from "./charts.js";
@@ -30,8 +30,8 @@ export class Figures {
         this._by("Cost and tokens by model", "Model", llm, "model", run.models, true),
         this._by("Cost and tokens by agent", "Agent", Array.from(run.order), "agent", run.agents, true),
         this._by("Tools", "Tool", tool, "name", run.names, false),
-        llm.length > 0 && this._latency("How long LLM calls took", llm, "llm"),
-        tool.length > 0 && this._latency("How long tool calls took", tool, "tool"),
+        llm.length > 0 && this._latency("Duration of LLM calls", llm, "llm"),
+        tool.length > 0 && this._latency("Duration of tool calls", tool, "tool"),
         this._top(
           "Slowest calls",
           "Duration",
@@ -132,7 +132,7 @@ export class Figures {
     document.getElementById("tab-events").click();
   }
 
-  /** A histogram whose steps double, since the longest call takes a thousand times the shortest. */
+  /** Draw a histogram with a logarithmic axis: the longest call can take a thousand times the shortest. */
   _latency(title, events, colour) {
     const { run } = this.page;
     const took = Float64Array.from(

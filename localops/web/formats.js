@@ -1,11 +1,12 @@
-// Numbers, times and money as people read them: as `localops` writes them on the command line.
+// Numbers, durations and money as text, in the same form as on the command line.
 
-const GROUP = "\u202f"; // a narrow space that does not break
+// A narrow no-break space.
+const GROUP = "\u202f";
 
 export const count = (value) =>
   value === null || value === undefined ? "–" : String(Math.round(value)).replace(/\B(?=(\d{3})+$)/g, GROUP);
 
-/** 12 345 678 as 12.3M, for narrow places. */
+/** Return 12 345 678 as 12.3M, for narrow places. */
 export function short(value) {
   if (value === null || value === undefined) return "–";
   const size = Math.abs(value);
@@ -14,7 +15,7 @@ export function short(value) {
   return `${(value / by).toFixed(size / by < 100 ? 1 : 0)}${sign}`;
 }
 
-/** Seconds in few characters: 340ms, 3.2s, 2m 05s, 3h 12m, 2d 03h. */
+/** Return seconds as short text: 340ms, 3.2s, 2m 05s, 3h 12m, 2d 03h. */
 export function duration(seconds) {
   if (seconds === null || seconds === undefined || Number.isNaN(seconds)) return "–";
   if (seconds < 0) return `-${duration(-seconds)}`;
@@ -32,12 +33,12 @@ export function duration(seconds) {
   return `${Math.floor(hours / 24)}d ${two(hours % 24)}h`;
 }
 
-/** How many seconds a session has lasted: one that runs goes on until now. */
+/** Return the duration of a session in seconds; of a running one, until now. */
 export const elapsed = (one) =>
   one.state === "Running" ? Math.max(one.seconds, (Date.now() - Date.parse(one.began)) / 1e3) : one.seconds;
 
 const DAY = 86_400;
-/** Steps of an axis of seconds at which people like to look. */
+/** Steps of an axis of seconds: 1, 2 and 5, or common fractions of hours and days. */
 export const STEPS = [
   ...[-6, -5, -4, -3, -2, -1, 0].flatMap((power) => [1, 2, 5].map((factor) => +`${factor}e${power}`)),
   10,
@@ -55,34 +56,36 @@ export const STEPS = [
   ...[1, 2, 7, 14, 28, 91, 182, 365].map((days) => days * DAY),
 ];
 
-/** A point on an axis whose points lie `step` seconds apart. */
+/** Return the label of a tick on an axis with ticks every `step` seconds. */
 export function tick(seconds, step) {
   if (seconds === 0) return "0";
-  const more = step < 1e-3 ? 3 : 0; // digits, where microseconds are seen
+  // More digits where microseconds are visible.
+  const more = step < 1e-3 ? 3 : 0;
   if (step < 1) return seconds < 1 ? `${+(seconds * 1e3).toFixed(more)}ms` : `${+seconds.toFixed(3 + more)}s`;
   return seconds < 60 ? `${Math.round(seconds)}s` : duration(seconds);
 }
 
-/** Nano-dollars: $12.35, $0.0123, $0.000042. */
+/** Return nano-dollars as text: $12.35, $0.0123, $0.000042. */
 export function money(nano) {
   if (nano === null || nano === undefined || Number.isNaN(nano)) return "unpriced";
   const amount = Math.abs(nano),
     sign = nano < 0 ? "-" : "";
   if (amount > 0 && amount < 500) return `${sign}<$0.000001`;
   const places = amount === 0 || amount >= 1e9 ? 2 : amount >= 1e7 ? 4 : 6;
+  // Rounds half up, as the commands do.
   const unit = 10 ** (9 - places),
-    parts = Math.floor((amount + unit / 2) / unit); // halves up, as the commands round
+    parts = Math.floor((amount + unit / 2) / unit);
   return `${sign}$${count(Math.floor(parts / 10 ** places))}.${String(parts % 10 ** places).padStart(places, "0")}`;
 }
 
-/** The cost of a session, and whether all of it is known. */
+/** Return the cost of a session, with `+ ?` if some calls have no price. */
 export function cost(one) {
   if (one.unpriced && !one.cost_nano && one.unpriced >= one.llm_calls) return "unpriced";
   return money(one.cost_nano) + (one.unpriced ? " + ?" : "");
 }
 
 export function bytes(size) {
-  if (size === null || size === undefined) return "not here";
+  if (size === null || size === undefined) return "missing";
   if (size < 1024) return `${size} B`;
   return size < 1048576 ? `${(size / 1024).toFixed(1)} kB` : `${(size / 1048576).toFixed(1)} MB`;
 }

@@ -1,8 +1,9 @@
-// Where bars go: events into lanes, and each lane into as many lines as things happen at once.
+// The layout of bars: events in lanes, and each lane in as many lines as it has concurrent events.
 
-const MOST = { agent: 12, nesting: 80 }; // lines of one lane; beyond, bars share the last
+// Lines of one lane; further bars share the last one.
+const MOST = { agent: 12, nesting: 80 };
 
-/** Lines of events, each in the order they began: `{lines: [Int32Array], lanes: [{label, from, to}]}`. */
+/** Lay out events by agent: `{lines, lanes: [{label, from, to}]}`, each line in the order of the start. */
 export function byAgent(run, now) {
   const groups = new Map();
   for (const at of run.order) {
@@ -20,7 +21,7 @@ export function byAgent(run, now) {
   return finished(lines, lanes, run, now);
 }
 
-/** Each event somewhere below the one it happened in. */
+/** Lay out each event below its parent. */
 export function byNesting(run, now) {
   const { walk, parent } = run.tree;
   const line = new Int32Array(run.n),
@@ -63,7 +64,7 @@ function finished(lines, lanes, run, now) {
     lines: lines.map((events) => {
       events.sort((a, b) => run.start[a] - run.start[b]);
       const starts = Float64Array.from(events, (at) => run.start[at]);
-      // The furthest any bar reaches so far: to find those that began before the view and reach into it.
+      // The latest end of the bars so far, to find bars that begin before the view and reach into it.
       let far = -Infinity;
       const reach = Float64Array.from(events, (at) => (far = Math.max(far, run.end(at, now))));
       return { events: Int32Array.from(events), starts, reach };
@@ -71,22 +72,23 @@ function finished(lines, lanes, run, now) {
   };
 }
 
-/** Stretches in which nothing went on, of a fiftieth of the session or more: [from, to] in microseconds. */
+/** Return gaps without events, at least a fiftieth of the session long: [from, to] in microseconds. */
 export function gaps(run, now) {
   const { order, first } = run.tree;
   const least = Math.max(1_000, (now - run.begin) / 50);
   const busy = new Set(["llm", "tool", "action"].map((kind) => run.kinds.indexOf(kind)));
-  const found = [];
+  const result = [];
   let until = run.n ? run.start[order[0]] : 0;
   for (const at of order) {
-    if (first[at] >= 0 && !busy.has(run.kind[at])) continue; // what only has parts is as busy as they are
-    if (run.start[at] - until >= least) found.push([until, run.start[at]]);
+    // An event that only contains others is busy while they are.
+    if (first[at] >= 0 && !busy.has(run.kind[at])) continue;
+    if (run.start[at] - until >= least) result.push([until, run.start[at]]);
     until = Math.max(until, run.end(at, now));
   }
-  return found;
+  return result;
 }
 
-/** The first place in sorted numbers that is not below `value`. */
+/** Return the first index in sorted numbers that is not below `value`. */
 export function place(numbers, value) {
   let low = 0,
     high = numbers.length;

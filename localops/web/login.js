@@ -1,32 +1,32 @@
-// The way in: a token from the fragment, or a key from the form, for a cookie. Then on to the page that was meant.
+// Log in with a token from the fragment or a key from the form, then go on to the requested page.
 
 import "./base.js";
 import { url } from "./url.js";
 
 const status = document.getElementById("login-status");
-const meant = location.pathname.startsWith(url("")) ? location.pathname.slice(url("").length) : unprefixed();
-// The origin in front: a path that begins with two slashes would lead to another site.
-const onward = () => location.replace(location.origin + url(meant === "login" ? "" : meant) + location.search);
+const requested = location.pathname.startsWith(url("")) ? location.pathname.slice(url("").length) : unprefixed();
+// With the origin, because a path that begins with two slashes would lead to another site.
+const onward = () => location.replace(location.origin + url(requested === "login" ? "" : requested) + location.search);
 
-/** What is meant where the address lacks the path that the server is below: the cookie is good below it only. */
+/** Return the requested page if the address lacks the root path; the cookie is valid below the root path only. */
 function unprefixed() {
   return `${location.pathname}/` === url("") ? "" : location.pathname.slice(1);
 }
 
 async function enter(token) {
-  const answer = await fetch(url("login"), {
+  const response = await fetch(url("login"), {
     method: "POST",
     headers: { "Content-Type": "application/json", "X-Localops": "1" },
     body: JSON.stringify({ token }),
   });
-  if (answer.ok) return onward();
-  status.textContent = (await answer.json()).message;
+  if (response.ok) return onward();
+  status.textContent = (await response.json()).message;
 }
 
-// Whoever came from another site may have been let in before: only our own pages bring the cookie along.
-async function knownAlready() {
-  const answer = await fetch(url("api/1/sessions?limit=1"));
-  if (answer.ok) onward();
+// A visitor who follows a link from another site may be logged in: browsers send our cookie from our own pages only.
+async function resume() {
+  const response = await fetch(url("api/1/sessions?limit=1"));
+  if (response.ok) onward();
 }
 
 const token = new URLSearchParams(location.hash.slice(1)).get("t");
@@ -38,4 +38,4 @@ if (form) {
   });
 }
 if (token) enter(token);
-else if (meant !== "login") knownAlready();
+else if (requested !== "login") resume();

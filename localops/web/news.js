@@ -1,11 +1,12 @@
-// What is new on the server, heard by one stream for all pages of a browser that are in sight.  A browser has six
-// connections to a host: if each page had a stream of its own, the seventh would wait for ever.
+// Live updates of the server, by one stream for all visible pages of a browser.  A browser opens six connections to a
+// host: if each page had a stream of its own, the seventh page would wait for ever.
 
 import { url } from "./url.js";
 
-const AGAIN = 5_000; // milliseconds after which a stream that was refused is tried once more
+// Milliseconds after which a refused stream is opened again.
+const RETRY = 5_000;
 
-/** A stream that lasts for as long as somebody listens; they hear how far the rows go, and null while it is cut. */
+/** A stream that is open while it has listeners; they get the newest state, and null while it is interrupted. */
 class Stream {
   constructor() {
     this.listeners = new Set();
@@ -28,16 +29,16 @@ class Stream {
 
   _open() {
     const source = (this.source = new EventSource(url("api/1/live")));
-    source.addEventListener("change", (event) => this._tell(event.data));
+    source.addEventListener("change", (event) => this._send(event.data));
     source.addEventListener("error", () => {
       if (this.source !== source) return;
-      this._tell(null);
-      // What is cut comes back by itself, what was refused does not.
-      if (source.readyState === EventSource.CLOSED) setTimeout(() => this.source === source && this._open(), AGAIN);
+      this._send(null);
+      // The browser reconnects after an interruption, but not after a refusal.
+      if (source.readyState === EventSource.CLOSED) setTimeout(() => this.source === source && this._open(), RETRY);
     });
   }
 
-  _tell(news) {
+  _send(news) {
     this.last = news;
     this.listeners.forEach((listener) => listener(news));
   }
@@ -45,7 +46,7 @@ class Stream {
 
 const stream = new Stream();
 
-/** Listen together with all other pages, in a worker that they share where there is one; return how to stop. */
+/** Listen, in a shared worker if the browser has them; return a function that stops. */
 export function listen(listener) {
   if (typeof SharedWorker === "undefined") {
     stream.join(listener);
@@ -60,7 +61,7 @@ export function listen(listener) {
 }
 
 if (typeof SharedWorkerGlobalScope !== "undefined") {
-  // this is that worker
+  // This script runs as the shared worker.
   self.onconnect = ({ ports: [port] }) => {
     const listener = (news) => port.postMessage(news);
     port.onmessage = () => stream.leave(listener);

@@ -1,51 +1,56 @@
-// What events were given, a line each: fetched for the rows that are drawn, some at a time, and kept by seq.
+// The input of events, a line each: fetched in groups for the rows that are drawn, and kept by seq.
 
 import { ask, data, make } from "./base.js";
 
-const PAUSE = 100; // milliseconds in which rows gather; what is only scrolled past is not asked for
-const MOST = 200; // that the server tells of at once
+// Milliseconds in which rows are collected for one request, so that rows scrolled past are not fetched.
+const PAUSE = 100;
+// Events that the server accepts in one request.
+const MOST = 200;
 
-const known = new Map(); // seq to its line
-const waiting = new Map(); // seq to the element that its line goes into, and whether more may be told of it
+// Seq → its line.
+const known = new Map();
+// Seq → the element for its line, and whether the event has ended, so that its line is final.
+const waiting = new Map();
 let later = 0;
 
-/** An element that says what an event was given, as soon as that is here. */
+/** Return an element that shows the input of an event as soon as it is fetched. */
 export function preview(seq, finished) {
   const element = make("span", { class: "preview" });
-  if (known.has(seq)) tell(element, known.get(seq));
+  if (known.has(seq)) fill(element, known.get(seq));
   else {
     waiting.set(seq, { element, finished });
-    later ||= setTimeout(fetchThem, PAUSE);
+    later ||= setTimeout(fetchWaiting, PAUSE);
   }
   return element;
 }
 
-async function fetchThem() {
+async function fetchWaiting() {
   for (const [seq, { element }] of waiting) if (!element.isConnected) waiting.delete(seq);
-  const asked = [...waiting.keys()].slice(-MOST);
-  const told = asked.length ? await fetched(asked) : {};
-  // The last events of a very large answer are given when they are asked for again.
-  const some = Object.keys(told).length > 0;
-  for (const seq of asked) {
-    const text = told[seq],
+  const seqs = [...waiting.keys()].slice(-MOST);
+  const previews = seqs.length ? await fetched(seqs) : {};
+  // A large response lacks its last events: they stay in `waiting` for the next request.
+  const some = Object.keys(previews).length > 0;
+  for (const seq of seqs) {
+    const text = previews[seq],
       { element, finished } = waiting.get(seq);
     if (some && text === undefined) continue;
     if (text || (finished && text === "")) known.set(seq, text);
-    tell(element, text);
+    fill(element, text);
     waiting.delete(seq);
   }
-  later = waiting.size ? setTimeout(fetchThem, PAUSE) : 0;
+  later = waiting.size ? setTimeout(fetchWaiting, PAUSE) : 0;
 }
 
 async function fetched(seqs) {
   try {
     return (await ask(`sessions/${data.session_id}/previews`, { seqs: seqs.join() })).previews;
   } catch {
-    return {}; // a row without its line is a row still
+    // A row is useful without its line.
+    return {};
   }
 }
 
-function tell(element, text) {
+function fill(element, text) {
   if (!text) return;
   element.textContent = text;
   element.title = text;

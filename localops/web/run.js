@@ -1,5 +1,5 @@
-// A session's events in columns: what every view draws from.  Events are numbered here as they come; `seq` names them
-// to the server and in the address.  What follows from the columns (who is inside what, sums) is worked out when asked.
+// A session's events in columns, which every view draws from.  Events are numbered in the order in which they arrive;
+// `seq` names them to the server and in the address.  The tree and its sums are computed when they are needed.
 
 import { ask } from "./base.js";
 
@@ -24,16 +24,18 @@ export class Run {
   constructor(id) {
     this.id = id;
     this.n = 0;
-    this.t0 = 0; // milliseconds since 1970
+    // Milliseconds since 1970.
+    this.t0 = 0;
     this.seen = 0;
     this.version = 0;
-    this.last = 0; // microseconds from t0 to the last moment known
+    // Microseconds from t0 to the end of the last event.
+    this.last = 0;
     for (const plural of Object.values(NUMBERED)) this[plural] = [];
     this._numbers = Object.fromEntries(Object.keys(NUMBERED).map((name) => [name, new Map()]));
     this._grow(4_096);
   }
 
-  /** Fetches what is new, a small page first; `came` is called after each page. */
+  /** Fetch new events, a small page first; `came` is called after each page. */
   async load(came = () => {}) {
     for (let limit = this.n ? THEN : FIRST; ; limit = THEN) {
       const page = await ask(`sessions/${this.id}/timeline`, { after: this.seen, limit });
@@ -54,7 +56,7 @@ export class Run {
       if (at < 0) {
         at = this.n;
         this.n += 1;
-        // Nearly always the largest so far; only events that were told late go in between.
+        // Nearly always the largest seq so far; only events that arrive late are smaller.
         if (at && this.seq[at - 1] > page.seq[i]) this._late = true;
         this.seq[at] = page.seq[i];
         if (this._late) (this._places ||= this._indexed()).set(page.seq[i], at);
@@ -82,12 +84,12 @@ export class Run {
     this._tree = null;
   }
 
-  /** Where time begins, in microseconds: with the session, or with an event that says it began before. */
+  /** The start of the time axis in microseconds: the session's start, or that of an earlier event. */
   get begin() {
     return this.n ? Math.min(0, this.start[this.order[0]]) : 0;
   }
 
-  /** The number of an event; -1 when it is not here. */
+  /** Return the number of an event; -1 if it is unknown. */
   find(seq) {
     if (this._late) return (this._places ||= this._indexed()).get(seq) ?? -1;
     let low = 0,
@@ -121,12 +123,12 @@ export class Run {
     return this.agent[at] >= 0 ? this.agents[this.agent[at]] : "";
   }
 
-  /** Who is inside what, in the order things began, with the sums of each branch. */
+  /** The events as a tree in the order of their start, with the sums of each branch. */
   get tree() {
     return (this._tree ||= grow(this));
   }
 
-  /** Numbers of all events, in the order they began. */
+  /** Numbers of all events in the order of their start. */
   get order() {
     return this.tree.order;
   }
@@ -168,13 +170,13 @@ function grow(run) {
     first = new Int32Array(n).fill(-1),
     next = new Int32Array(n).fill(-1);
   for (let at = 0; at < n; at += 1) {
-    const found = run.parent[at] ? run.find(run.parent[at]) : -1;
-    if (found !== at) parent[at] = found;
+    const above = run.parent[at] ? run.find(run.parent[at]) : -1;
+    if (above !== at) parent[at] = above;
   }
   cut(parent);
   const roots = [];
   for (let i = n - 1; i >= 0; i -= 1) {
-    // from the end, so that each child is put before its later siblings
+    // From the end, so that each child is put before its later siblings.
     const at = order[i],
       above = parent[at];
     if (above < 0) roots.push(at);
@@ -217,15 +219,17 @@ function grow(run) {
     failures[above] += failures[at];
     size[above] += size[at];
   }
-  const around = new Uint8Array(n); // unfinished themselves, but something inside them is, too
+  // Unfinished operations that contain another unfinished one: the session did not end in these.
+  const around = new Uint8Array(n);
   for (let at = 0; at < n; at += 1) if (run.took[at] < 0 && parent[at] >= 0) around[parent[at]] = 1;
   const ends = Array.from(order.filter((at) => run.took[at] < 0 && !around[at]));
   return { order, roots, parent, first, next, depth, walk, size, cost, tokens, failures, ends };
 }
 
-/** Whatever was recorded: nobody is inside themselves. */
+/** Break cycles of parents, which a program can record by mistake. */
 function cut(parent) {
-  const state = new Uint8Array(parent.length); // 1: on the way up, 2: known to end at a root
+  // 1: on the current path, 2: known to lead to a root.
+  const state = new Uint8Array(parent.length);
   for (let at = 0; at < parent.length; at += 1) {
     let up = at;
     while (up >= 0 && !state[up]) {

@@ -1,5 +1,5 @@
-// The page of one session: its head, and views over the same events, the same filter and the same selection.
-// The view stands behind the # of the address, the selected event and the filter before it.
+// The page of one session: its head, and several views with the same events, filter and selection.
+// The view is the fragment of the address; the selected event and the filter are in its query.
 
 import { ask, byId, copyButton, data, make, notice, say, shortcut, watch } from "./base.js";
 import { cost, count, duration, elapsed, many } from "./formats.js";
@@ -17,9 +17,10 @@ const VIEWS = {
   figures: ["Figures", async () => (await import("./figures.js")).Figures],
 };
 const KINDS = ["llm", "tool", "agent", "action", "error"];
-const LONG = 12; // facts of one thing that are not shown before they are asked for
+// A group with more facts than this is folded.
+const LONG = 12;
 
-/** What the views share: the events, the filter, the selection. */
+/** The state that views share: events, filter, selection. */
 class Page {
   constructor() {
     this.facts = data;
@@ -27,7 +28,8 @@ class Page {
     this.selected = Number(new URLSearchParams(location.search).get("event")) || 0;
     this.kinds = new Set((new URLSearchParams(location.search).get("kind") || "").split(",").filter(Boolean));
     this.text = new URLSearchParams(location.search).get("text") || "";
-    this.hits = null; // seqs of events whose content has the text
+    // Seqs of events whose content contains the text.
+    this.hits = null;
     this.views = {};
     this.details = new Details(this);
     this.complete = false;
@@ -38,7 +40,7 @@ class Page {
     return this.facts.state === "Running";
   }
 
-  /** Microseconds from the beginning to where the session is now; what it died in is seen, however late it began. */
+  /** The end of the time axis in microseconds; leaves room for an operation that the session died in. */
   get now() {
     const {
       tree: { ends },
@@ -53,7 +55,7 @@ class Page {
     return this.kinds.size > 0 || this.text !== "";
   }
 
-  /** Whether an event is among those that are looked for. */
+  /** Return whether an event matches the filter. */
   matches(at) {
     const { run } = this;
     if (this.kinds.size && !this.kinds.has(run.kindOf(at))) return false;
@@ -95,20 +97,19 @@ class Page {
     this.changed();
   }
 
-  /** Names are looked through here, content by the server, a page at a time. */
+  /** Search the content of events on the server, page by page; names are searched here. */
   async _search(text) {
     if (!text) return;
     const hits = new Set();
     try {
       for (let after = 0; after !== null;) {
-        const found = await ask(`sessions/${this.run.id}/events`, { text, after, limit: 1_000 });
+        const reply = await ask(`sessions/${this.run.id}/events`, { text, after, limit: 1_000 });
         if (text !== this.text) return;
-        found.events.forEach((event) => hits.add(event.entry));
+        reply.events.forEach((event) => hits.add(event.entry));
         this.hits = hits;
         this.changed();
-        after = found.next_after;
-        if (after === null && found.exact === false)
-          say(`More events than the ${count(hits.size)} found may have these words`);
+        after = reply.next_after;
+        if (after === null && reply.exact === false) say(`More than these ${count(hits.size)} events may match`);
       }
     } catch (error) {
       say(error.message);
@@ -149,9 +150,7 @@ class Page {
 }
 
 const nothing = (running) =>
-  notice(
-    running ? "Nothing has happened yet. What does will be here by itself." : "Nothing was recorded in this session.",
-  );
+  notice(running ? "No events yet. New ones appear here by themselves." : "Nothing was recorded in this session.");
 const page = new Page();
 
 // Tabs
@@ -202,7 +201,7 @@ const search = make("input", {
 const chips = make("div", { class: "bar", role: "group", "aria-label": "Kinds" });
 let typing;
 for (const type of ["input", "search"]) {
-  // Esc and the cross that empty it are no input everywhere
+  // Some browsers report Esc and the clear button as "search", not "input".
   search.addEventListener(type, () => {
     clearTimeout(typing);
     typing = setTimeout(() => page.seek(page.kinds, search.value.trim()), 200);
@@ -211,12 +210,12 @@ for (const type of ["input", "search"]) {
 byId("views").after(make("div", { id: "choose", class: "bar" }, search, chips));
 
 function drawKinds() {
-  const found = [
+  const kinds_ = [
     ...KINDS.filter((kind) => page.run.kinds.includes(kind)),
     ...page.run.kinds.filter((kind) => !KINDS.includes(kind)).sort(),
   ];
   chips.replaceChildren(
-    ...found.map((kind) =>
+    ...kinds_.map((kind) =>
       make(
         "button",
         {
@@ -277,10 +276,10 @@ function drawReason(one) {
 function provenance(one) {
   const from = one.provenance;
   if (!from) return "";
-  // null: there are too many calls to look at each.
-  if (from.given === null) return `told, or by a table${from.unpriced ? `, ${count(from.unpriced)} unpriced` : ""}`;
+  // null: there are too many calls to check each.
+  if (from.given === null) return `given, or by the table${from.unpriced ? `, ${count(from.unpriced)} unpriced` : ""}`;
   const parts = [
-    from.given && `${count(from.given)} told`,
+    from.given && `${count(from.given)} given`,
     from.priced &&
       `${count(from.priced)} by the table${from.table?.date ? ` of ${from.table.date.replaceAll("-", "\u2011")}` : ""}`,
     from.later && `${count(from.later)} priced later`,
@@ -291,17 +290,17 @@ function provenance(one) {
 }
 
 function drawNotices(one) {
-  const told = [
+  const notices = [
     one.dropped &&
       `${many(one.dropped, "event")} could not be written and ${one.dropped === 1 ? "is" : "are"} missing here.`,
     one.unfinished && !page.running && [`${many(one.unfinished, "operation")} did not finish. `, ...died()],
-    one.late && `${many(one.late, "event")} came after the session had ended.`,
-    one.spilled && `${many(one.spilled, "event")} waited beside the journal and came in later.`,
+    one.late && `${many(one.late, "event")} recorded after the end of the session.`,
+    one.spilled && `${many(one.spilled, "event")} came through a spill file.`,
   ].filter(Boolean);
-  byId("notices").replaceChildren(...told.map((text) => make("p", {}, text)));
+  byId("notices").replaceChildren(...notices.map((text) => make("p", {}, text)));
 }
 
-/** Where it ended, as far as the events are here: what was begun inside everything else that did not finish. */
+/** Return links to the innermost unfinished operations, in which the session ended. */
 function died() {
   const { run } = page,
     { ends } = run.tree;
@@ -348,7 +347,7 @@ function drawExtras() {
           : each.alive
             ? " still running"
             : each.alive === false
-              ? " gone without a word"
+              ? " ended without leaving"
               : "",
       ),
     ),
@@ -357,8 +356,8 @@ function drawExtras() {
   const blocks = [
     people.length > 0 && block(people.length === 1 ? "Process" : "Processes", people),
     sync.length > 0 && block("Sync", sync),
-    Object.keys(one.host_env || {}).length > 0 && block("Where it ran", facts(one.host_env)),
-    Object.keys(one.metadata || {}).length > 0 && block("Noted with it", facts(one.metadata)),
+    Object.keys(one.host_env || {}).length > 0 && block("Environment", facts(one.host_env)),
+    Object.keys(one.metadata || {}).length > 0 && block("Metadata", facts(one.metadata)),
     block(
       "Session",
       make(
@@ -378,13 +377,13 @@ function drawExtras() {
   const box = make(
     "details",
     {},
-    make("summary", {}, "Where it ran, and what became of it"),
+    make("summary", {}, "Environment, processes and sync"),
     make("div", { class: "inside" }, blocks),
   );
   byId("extras").replaceChildren(...[video(one.video), box].filter(Boolean));
 }
 
-/** Nested facts as a list of names and values. */
+/** Return nested facts as a list of names and values. */
 function facts(object, depth = 0) {
   return make(
     "dl",
@@ -414,7 +413,7 @@ function video(one) {
   if (!one) return null;
   if (one.blob && one.bytes !== null)
     return make("video", { controls: true, preload: "metadata", src: one.url, "aria-label": "Video of the session" });
-  // Another site is asked for only when a person says so.
+  // A link, because loading from another site needs a click.
   if (/^https?:\/\//.test(one.url || "") && !one.blob)
     return make(
       "p",
@@ -422,7 +421,7 @@ function video(one) {
       "Video: ",
       make("a", { href: one.url, rel: "noreferrer noopener", target: "_blank" }, one.url),
     );
-  return notice(`The video${one.bytes === null ? " was not copied here" : ` is at ${one.url}`}.`, "faint");
+  return notice(`The video${one.bytes === null ? " was not copied to this server" : ` is at ${one.url}`}.`, "faint");
 }
 
 function drawTools() {
@@ -467,10 +466,10 @@ function step(by) {
   for (index += by; index >= 0 && index < order.length; index += by) {
     if (page.matches(order[index])) return page.select(page.run.seq[order[index]]);
   }
-  return say(by > 0 ? "That was the last one" : "That was the first one");
+  return say(by > 0 ? "No later event" : "No earlier event");
 }
 shortcut("/", "Filter", () => search.focus());
-/** Whether a key that scrolls is meant for the view: nothing has the focus that would scroll itself, or is typed in. */
+/** Return whether a scroll key is for the view: the focus is not on a field, or on something that scrolls itself. */
 function isFree() {
   const at = document.activeElement || document.body;
   return at.matches("body, main, button, a, summary, #view .scroll") && !at.closest("#details, .menu[open]");
@@ -481,13 +480,13 @@ shortcut(
   (event) => isFree() && Boolean(page.views[page.view]?.move?.(event.key)),
 );
 shortcut("j", "Next event", () => step(1));
-shortcut("k", "Event before", () => step(-1));
+shortcut("k", "Previous event", () => step(-1));
 shortcut("e", "Next error", () => {
   const { order } = page.run.tree;
   const here = order.indexOf(page.run.find(page.selected));
-  const found = order.slice(here + 1).find((at) => page.run.isBad(at)) ?? order.find((at) => page.run.isBad(at));
-  if (found === undefined) say("No errors here");
-  else page.select(page.run.seq[found]);
+  const next = order.slice(here + 1).find((at) => page.run.isBad(at)) ?? order.find((at) => page.run.isBad(at));
+  if (next === undefined) say("No errors");
+  else page.select(page.run.seq[next]);
 });
 Object.entries(VIEWS).forEach(([name, [label]], index) => shortcut(String(index + 1), label, () => show(name)));
 const zoom = (by) => () => (page.view === "timeline" ? page.views.timeline.zoom(by) : false);
@@ -496,7 +495,7 @@ shortcut("-", "Zoom out (timeline)", zoom(1.6));
 shortcut("0", "Show everything (timeline)", () => (page.view === "timeline" ? page.views.timeline.fit() : false));
 shortcut("Escape", "Close the event", () => (page.selected ? page.select(0) : false));
 
-// Now
+// Start
 
 drawTools();
 drawHead();
@@ -521,7 +520,8 @@ page.run
   })
   .catch((error) => byId("view").prepend(notice(error.message, "problem")));
 
-let over = () => {}; // a session that has ended says nothing more
+// Stops the live updates when the session ends.
+let over = () => {};
 
 async function news() {
   if (!page.complete) return;
@@ -538,7 +538,7 @@ async function news() {
   }
 }
 
-/** Time goes by in a session that runs, also while nothing happens. */
+/** Update the duration of a running session, also while no events arrive. */
 function tick() {
   byId("figures").querySelector("dd").textContent = duration(elapsed(page.facts));
   if (page.view === "timeline") page.views.timeline?.tick();

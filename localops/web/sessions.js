@@ -1,4 +1,4 @@
-// The list of sessions.  What is asked for stands in the address, so that it can be sent to someone, and gone back to.
+// The list of sessions.  Filters and order are in the address, so that they can be shared and kept in the history.
 
 import { ask, byId, data, make, notice, shortcut, watch } from "./base.js";
 import { cost, count, duration, elapsed, many } from "./formats.js";
@@ -32,24 +32,28 @@ const COLUMNS = [
   ["models", "Models"],
   ["host", "Host"],
 ];
-const WORDS = new Set(["name", "host", "tags", "agents", "models"]); // they begin with A
+// Orders that are ascending by default.
+const WORDS = new Set(["name", "host", "tags", "agents", "models"]);
+// Rows of a page, and of one request at most.
 const PAGE = 50,
-  MOST = 500; // rows asked for at once
-const picked = new Map(); // sessions chosen to be compared: id to name
+  MOST = 500;
+// Sessions chosen for comparison: id → name.
+const picked = new Map();
 let shown = data.sessions || [],
   next = data.next_before,
   current = -1,
   asking = null;
 
-const asked = () => Object.fromEntries(new URLSearchParams(location.search));
-let unsearched = asked().text ? 1 : 0; // events that the search has still to look through: some, as far as is known
+const queryNow = () => Object.fromEntries(new URLSearchParams(location.search));
+// Events that are not searched yet; unknown at first, and 1 means at least one.
+let unsearched = queryNow().text ? 1 : 0;
 const filtersOf = (query) =>
   Object.keys(query).filter((key) => Object.hasOwn(FACETS, key) || Object.hasOwn(OTHERS, key));
 
 // The address
 
 function go(changes) {
-  const query = { ...asked(), ...changes };
+  const query = { ...queryNow(), ...changes };
   const params = new URLSearchParams(Object.entries(query).filter(([, value]) => value !== "" && value !== null));
   history.pushState(null, "", url(params.size ? `?${params}` : ""));
   refresh();
@@ -57,13 +61,13 @@ function go(changes) {
 
 addEventListener("popstate", () => refresh());
 
-/** The column that the list is sorted by, and the order. */
+/** Return the column that the list is sorted by, and the order. */
 function sorting() {
-  const { sort = "began", order } = asked();
+  const { sort = "began", order } = queryNow();
   return { sort, order: order || (WORDS.has(sort) ? "asc" : "desc") };
 }
 
-/** By another column, or the other way round. */
+/** Sort by another column, or reverse the order. */
 function turn(name) {
   const { sort, order } = sorting();
   const asc = name === sort ? order === "desc" : WORDS.has(name);
@@ -78,13 +82,13 @@ async function refresh() {
   byId("sessions").classList.add("stale");
   drawFilters();
   try {
-    const [found, facets] = await fetched(PAGE, { signal });
-    shown = found.sessions;
-    next = found.next_before;
+    const [page, facets] = await fetched(PAGE, { signal });
+    shown = page.sessions;
+    next = page.next_before;
     current = -1;
     unsearched = facets?.unsearched || 0;
     drawRows();
-    drawFacets(facets || (await ask("facets", asked(), { signal })));
+    drawFacets(facets || (await ask("facets", queryNow(), { signal })));
   } catch (error) {
     if (error.name === "AbortError") return;
     problem(error);
@@ -93,9 +97,9 @@ async function refresh() {
   }
 }
 
-/** The list; of a search its facets as well, asked first: whatever they say was looked through is in the list. */
+/** Fetch the list, and for a search its facets first: rows that the facets count as searched are then in the list. */
 async function fetched(limit, options = {}) {
-  const query = asked();
+  const query = queryNow();
   const facets = query.text ? await ask("facets", query, options) : null;
   return [await ask("sessions", { limit, ...query }, options), facets];
 }
@@ -197,11 +201,11 @@ function drawRows() {
 }
 
 function emptiness() {
-  if (filtersOf(asked()).length) {
+  if (filtersOf(queryNow()).length) {
     return make(
       "div",
       { class: "empty", id: "empty" },
-      make("p", {}, unsearched ? "Nothing was found so far." : "No session is like that."),
+      make("p", {}, unsearched ? "No match so far." : "No session matches these filters."),
       make("button", { type: "button", onclick: clear }, "Show all sessions"),
     );
   }
@@ -221,7 +225,8 @@ function drawMore() {
         ? [many(shown.length, "session")]
         : []),
   );
-  seer.disconnect(); // an observer speaks up again only for what it begins to observe
+  // An observer calls again only for an element that it begins to observe.
+  seer.disconnect();
   if (next) seer.observe(byId("more"));
 }
 
@@ -229,10 +234,10 @@ async function more() {
   if (!next || byId("more").ariaBusy === "true") return;
   byId("more").ariaBusy = "true";
   try {
-    const found = await ask("sessions", { limit: PAGE, ...asked(), before: next });
-    shown.push(...found.sessions);
-    next = found.next_before;
-    byId("rows").append(...found.sessions.map(row));
+    const page = await ask("sessions", { limit: PAGE, ...queryNow(), before: next });
+    shown.push(...page.sessions);
+    next = page.next_before;
+    byId("rows").append(...page.sessions.map(row));
     drawMore();
   } catch (error) {
     problem(error);
@@ -248,6 +253,7 @@ const seer = new IntersectionObserver((seen) => seen.some((each) => each.isInter
 // Filters
 
 const form = byId("filters");
+// Some browsers report Esc and the clear button as "search", not "input".
 const search = make("input", {
   type: "search",
   name: "text",
@@ -255,7 +261,7 @@ const search = make("input", {
   "aria-label": "Search names and content",
   oninput: () => type(),
   onsearch: () => type(),
-}); // Esc and the cross that empty it are no input everywhere
+});
 const menus = Object.fromEntries(Object.entries(FACETS).map(([name, label]) => [name, menu(label)]));
 const whenMenu = menu("When"),
   rangeMenu = menu("More"),
@@ -288,12 +294,12 @@ function type() {
   typing = setTimeout(seek, 250);
 }
 
-/** Without a letter or a digit there is nothing that could be searched for. */
+/** Apply the search text, which needs a letter or a digit. */
 function seek() {
   const text = search.value.trim();
   if (text && !/[\p{L}\p{N}]/u.test(text))
-    return void byId("facets").replaceChildren(notice("Type a letter or a digit to search for.", "faint"));
-  if (text === (asked().text || "")) return;
+    return void byId("facets").replaceChildren(notice("Type at least one letter or digit.", "faint"));
+  if (text === (queryNow().text || "")) return;
   go({ text });
 }
 
@@ -328,7 +334,7 @@ const AGES = {
 };
 
 function drawFilters() {
-  const query = asked();
+  const query = queryNow();
   if (document.activeElement !== search) search.value = query.text || "";
   for (const [name, each] of Object.entries(menus)) {
     each.element.classList.toggle("chosen", Boolean(query[name]));
@@ -383,7 +389,7 @@ function drawFilters() {
   drawChosen(query);
 }
 
-/** Where the heads of the table are out of sight, and for what has no column of its own. */
+/** Draw the sort menu, for narrow screens without table heads and for orders without a column. */
 function drawSorts() {
   const { sort, order } = sorting();
   const sorts = [...COLUMNS.filter(([name]) => name), ["tags", "Tags"]];
@@ -422,22 +428,22 @@ function drawChosen(query) {
 }
 
 const clear = () => {
-  const { sort, order } = asked();
+  const { sort, order } = queryNow();
   history.pushState(null, "", url(sort ? `?${new URLSearchParams({ sort, order: order || "desc" })}` : ""));
   refresh();
 };
 
-function drawFacets(found) {
-  const query = asked();
+function drawFacets(facets) {
+  const query = queryNow();
   byId("facets").replaceChildren(
     ...(unsearched
-      ? [make("p", { class: "faint", role: "status" }, `${many(unsearched, "event")} still to be looked through.`)]
+      ? [make("p", { class: "faint", role: "status" }, `${many(unsearched, "event")} not searched yet.`)]
       : []),
   );
   clearTimeout(again);
   if (unsearched) again = setTimeout(() => news().catch(problem), 1_000);
   for (const [name, each] of Object.entries(menus)) {
-    const values = found[name] || [];
+    const values = facets[name] || [];
     each.element.hidden = !values.length && !query[name];
     if (name === "project" && values.length < 2 && !query[name]) each.element.hidden = true;
     each.box.replaceChildren(
@@ -445,13 +451,13 @@ function drawFacets(found) {
       ...values.map(([value, amount]) =>
         choice(value, amount, value === query[name], () => go({ [name]: value === query[name] ? "" : value })),
       ),
-      ...(found.cut?.includes(name) ? [other(name)] : []),
-      ...(found.exact === false ? [make("p", { class: "faint small" }, "Counted over the newest sessions.")] : []),
+      ...(facets.cut?.includes(name) ? [other(name)] : []),
+      ...(facets.exact === false ? [make("p", { class: "faint small" }, "Counted over the newest sessions.")] : []),
     );
   }
 }
 
-/** A value that is not among the most frequent ones has to be typed. */
+/** Return a field for a value that is not among the most frequent ones. */
 function other(name) {
   const input = make("input", {
     type: "text",
@@ -480,7 +486,7 @@ function pick(one, box) {
         ? [...picked.values()].join(" and ")
         : picked.size === 1
           ? "Choose one more to compare"
-          : "Two at a time, please",
+          : "Choose only two to compare",
       picked.size === 2 && make("a", { class: "button main", href: url(`compare?a=${a}&b=${b}`) }, "Compare"),
     ),
   );
@@ -490,10 +496,10 @@ function pick(one, box) {
 
 function mark(scroll = true) {
   [...byId("rows").children].forEach((element, index) => element.classList.toggle("current", index === current));
-  const found = byId("rows").children[current];
-  if (!found || !scroll) return;
-  found.querySelector(".name a").focus({ preventScroll: true });
-  found.scrollIntoView({ block: "nearest" });
+  const element = byId("rows").children[current];
+  if (!element || !scroll) return;
+  element.querySelector(".name a").focus({ preventScroll: true });
+  element.scrollIntoView({ block: "nearest" });
 }
 function move(by) {
   if (!shown.length) return;
@@ -503,16 +509,16 @@ function move(by) {
 }
 shortcut("/", "Search", () => search.focus());
 shortcut(["j", "ArrowDown"], "Next session", (event) => (event.key === "ArrowDown" && current < 0 ? false : move(1)));
-shortcut(["k", "ArrowUp"], "Session before", (event) => (event.key === "ArrowUp" && current < 0 ? false : move(-1)));
+shortcut(["k", "ArrowUp"], "Previous session", (event) => (event.key === "ArrowUp" && current < 0 ? false : move(-1)));
 shortcut("Enter", "Open it", () => {
   if (document.activeElement?.matches("a, button, summary") || current < 0) return false;
   location.assign(url(`s/${shown[current].session_id}`));
 });
-shortcut("x", "Choose it to be compared", () => byId("rows").children[current]?.querySelector(".pick input").click());
+shortcut("x", "Choose it for comparison", () => byId("rows").children[current]?.querySelector(".pick input").click());
 
-// News
+// Live updates
 
-/** The rows shown so far that lie below a page of news: they are not asked for again. */
+/** Return the rows below a refreshed page, which are not fetched again. */
 function below(sessions) {
   const last = shown.findIndex((one) => one.session_id === sessions.at(-1)?.session_id);
   if (shown.length <= sessions.length || last < 0) return [];
@@ -523,26 +529,28 @@ function below(sessions) {
 async function news() {
   const address = location.search,
     searching = unsearched;
-  const [found, facets] = await fetched(Math.min(MOST, Math.max(PAGE, shown.length)));
-  if (location.search !== address) return; // something else is asked for by now
+  const [page, facets] = await fetched(Math.min(MOST, Math.max(PAGE, shown.length)));
+  // The filters changed while the response was on its way.
+  if (location.search !== address) return;
   unsearched = facets?.unsearched || 0;
-  const rest = below(found.sessions);
-  const sessions = [...found.sessions, ...rest];
+  const rest = below(page.sessions);
+  const sessions = [...page.sessions, ...rest];
   const same = JSON.stringify(sessions) === JSON.stringify(shown);
-  if (same && !(facets && searching)) return; // whoever reads or marks something is left alone
+  // Without changes nothing is drawn again, which would disturb a selection or an open menu.
+  if (same && !(facets && searching)) return;
   if (same && shown.length) return void drawFacets(facets);
   const before = new Set(shown.map((one) => one.session_id));
   shown = sessions;
-  if (!rest.length) next = found.next_before;
+  if (!rest.length) next = page.next_before;
   drawRows();
   shown.forEach((one, index) => before.has(one.session_id) || byId("rows").children[index].classList.add("fresh"));
-  drawFacets(facets || (await ask("facets", asked())));
+  drawFacets(facets || (await ask("facets", queryNow())));
 }
 
 drawFilters();
 drawRows();
 if (unsearched) refresh();
-else ask("facets", asked()).then(drawFacets, problem);
+else ask("facets", queryNow()).then(drawFacets, problem);
 watch(news, { every: 10_000 });
 setInterval(
   () =>

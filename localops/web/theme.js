@@ -1,9 +1,10 @@
-// Loaded before anything is drawn, so that the page never flashes in the other theme.
+// Loaded before anything is drawn, so that the page does not flash in the other theme.
 const theme = (() => {
   try {
     return localStorage.getItem("localops-theme");
   } catch {
-    return null; // a browser that keeps nothing follows the system
+    // Without storage, pages follow the system.
+    return null;
   }
 })();
 if (theme) document.documentElement.dataset.theme = theme;

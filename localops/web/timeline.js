@@ -1,5 +1,5 @@
-// The waterfall: every event as a bar on a canvas, zoomed and dragged.  What it draws in a frame goes by the pixels
-// there are, not by the events: bars too close to be told apart are drawn once, and errors after everything else.
+// The timeline: every event as a bar on a canvas that can be zoomed and dragged.  The time to draw a frame depends on
+// the pixels, not on the events: bars in the same pixels are drawn once, and errors last.
 
 import { colour, make, onTheme } from "./base.js";
 import { count, duration, money, STEPS, tick } from "./formats.js";
@@ -11,17 +11,20 @@ const LINE = 18,
   TOP = 6;
 const KINDS = ["llm", "tool", "agent", "action", "error", "other"];
 const COLOURS = [...KINDS, "ink", "soft", "line", "paper", "card", "sunk", "accent", "warn", "accent-ink"];
-const CLOSEST = 20; // microseconds across the whole view, at most so near
+// Microseconds of the view at the closest zoom.
+const CLOSEST = 20;
 
 export class Timeline {
   constructor(page) {
     this.page = page;
     this.by = "agent";
     this.from = 0;
-    this.span = 0; // 0: everything there is
+    // 0: the whole session.
+    this.span = 0;
     this.layout = null;
     this.hover = -1;
-    this._widths = new Map(); // of names, in pixels
+    // Name → its width in pixels.
+    this._widths = new Map();
     this._build();
     onTheme(() => {
       this._colours = null;
@@ -65,14 +68,14 @@ export class Timeline {
     this._listen();
   }
 
-  // What is shown
+  // Content
 
   changed() {
     this._gather();
     this._resize();
   }
 
-  /** Time has gone by in a session that runs. */
+  /** Draw a running session again, whose time axis grows. */
   tick() {
     if (this.element.isConnected) this.draw();
   }
@@ -100,19 +103,19 @@ export class Timeline {
       this._lit = null;
       return;
     }
-    const made = this.by === "agent" ? byAgent(run, now) : byNesting(run, now);
+    const layout = this.by === "agent" ? byAgent(run, now) : byNesting(run, now);
     let y = TOP;
-    const labels = new Map(made.lanes.map((lane) => [lane.from, lane.label]));
-    const tops = made.lines.map((_, index) => {
+    const labels = new Map(layout.lanes.map((lane) => [lane.from, lane.label]));
+    const tops = layout.lines.map((_, index) => {
       if (labels.has(index)) y += LABEL;
       const top = y;
       y += LINE;
       return top;
     });
     const kinds = run.kinds.map((kind) => Math.max(0, KINDS.includes(kind) ? KINDS.indexOf(kind) : 5));
-    const failed = made.lines.map((line) => Int32Array.from(line.events.filter((at) => run.isBad(at))));
+    const failed = layout.lines.map((line) => Int32Array.from(line.events.filter((at) => run.isBad(at))));
     this.layout = {
-      ...made,
+      ...layout,
       tops,
       height: y + TOP,
       version: run.version,
@@ -128,7 +131,7 @@ export class Timeline {
     this.space.style.height = this.scroll.style.height = `${Math.max(0, this.layout.height - 1)}px`;
   }
 
-  /** Which events the filter leaves bright: one bit each, or null when there is no filter. */
+  /** Which events match the filter, 0 or 1 each; null without a filter. */
   get lit() {
     if (!this.page.filtered) return null;
     if (!this._lit)
@@ -140,7 +143,7 @@ export class Timeline {
     return this.layout?.begin || 0;
   }
 
-  /** All there is, with a little room on both sides: [from, span]. */
+  /** The whole session with a little room on both sides: [from, span]. */
   get all() {
     const long = Math.max(CLOSEST, this.page.now - this.begin);
     return [this.begin - long * 0.01, long * 1.03];
@@ -150,7 +153,7 @@ export class Timeline {
     return this.all[1];
   }
 
-  /** The part of time in view: [from, span]. */
+  /** The visible part of the time axis: [from, span]. */
   get view() {
     return this.span ? [this.from, this.span] : this.all;
   }
@@ -203,7 +206,8 @@ export class Timeline {
       canvas.style.height = `${height}px`;
       canvas.getContext("2d", { alpha: false }).setTransform(ratio, 0, 0, ratio, 0, 0);
     }
-    this.space.style.marginTop = `-${this.height}px`; // the canvas stays, the space scrolls behind it
+    // The canvas stays in place, and an empty element of the full height scrolls behind it.
+    this.space.style.marginTop = `-${this.height}px`;
     this.draw();
   }
 
@@ -261,7 +265,7 @@ export class Timeline {
             if (right - left > 34) texts.push(at, left, right - frayed, y);
           }
         }
-        // The next that could be seen beside this one; with a filter every bar has its say.
+        // Skip bars that would be drawn in the same pixels; with a filter, a match among them must be drawn.
         i += 1;
         if (!dim && i < last && (starts[i] - from) * scale < drawn) {
           const skip = place(reach, from + (drawn + 0.5) / scale);
@@ -284,7 +288,7 @@ export class Timeline {
     pen.globalAlpha = 1;
     rects.forEach((list, kind) => fill(pen, list, c[KINDS[kind]]));
     this._unfinished(pen, open);
-    // A failure too short to be seen gets a mark of three pixels, which leaves its neighbours in sight.
+    // A failure too short to be visible gets a mark of three pixels, which does not hide its neighbours.
     fill(pen, red, c.error);
     pen.fillStyle = c.error;
     for (let i = 0; i < marks.length; i += 2) pen.fillRect(marks[i], marks[i + 1] + BAR - 5, 3, 5);
@@ -294,7 +298,7 @@ export class Timeline {
     this._nowLine(pen, (now - from) * scale);
   }
 
-  /** Gaps as hatching, so that a long silence is not taken for work. */
+  /** Draw gaps with hatching, so that they do not look like work. */
   _backdrop(pen, from, scale) {
     const c = this._colours;
     for (const [start, end] of this.layout.gaps) {
@@ -315,7 +319,7 @@ export class Timeline {
         pen.lineTo(at + this.height, 0);
       }
       pen.stroke();
-      const label = `nothing for ${duration((end - start) / 1e6)}`;
+      const label = `no events for ${duration((end - start) / 1e6)}`;
       pen.font = "11px system-ui, sans-serif";
       const wide = pen.measureText(label).width;
       if (right - x > wide + 16) {
@@ -328,7 +332,7 @@ export class Timeline {
     }
   }
 
-  /** What has not ended frays at its end: gaps that grow wider. */
+  /** Draw the end of unfinished bars with widening gaps. */
   _unfinished(pen, list) {
     pen.fillStyle = this._colours.card;
     for (let i = 0; i < list.length; i += 3) {
@@ -348,7 +352,7 @@ export class Timeline {
     }
   }
 
-  /** As much of a name as there is room for: nothing rather than a letter or two. */
+  /** Return as much of a name as fits; an empty text if that is only a letter or two. */
   _cut(pen, name, room) {
     if (!this._widths.has(name)) this._widths.set(name, pen.measureText(name).width);
     const wide = this._widths.get(name);
@@ -417,7 +421,7 @@ export class Timeline {
     }
   }
 
-  /** The whole session above, with what is in view: how much went on, and where it failed. */
+  /** Draw the overview: the number of events over time, failures, and the visible part. */
   _map() {
     const { run } = this.page,
       c = this._colours,
@@ -468,7 +472,7 @@ export class Timeline {
     }
   }
 
-  // The hand
+  // Pointer and keys
 
   _at(event) {
     const box = this.canvas.getBoundingClientRect();

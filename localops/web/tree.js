@@ -1,4 +1,4 @@
-// The events as a tree, each branch with its time, tokens and cost, and where a dead process stopped.
+// The events as a tree: each branch with its duration, tokens and cost, and the place where a dead process stopped.
 
 import { icon, ICONS, make } from "./base.js";
 import { count, duration, money } from "./formats.js";
@@ -6,13 +6,16 @@ import { preview } from "./previews.js";
 import { VirtualList } from "./virtual.js";
 
 const KINDS = new Set(["llm", "tool", "agent", "action", "error"]);
-const ROOMY = matchMedia("(min-width: 900px)"); // room enough for what an event was given
-const OPEN_AT_FIRST = 2_000; // larger trees begin with their first levels
+// Wide enough to show the input of events.
+const ROOMY = matchMedia("(min-width: 900px)");
+// Events of a tree that is fully open at first; a larger one shows its first levels.
+const OPEN_AT_FIRST = 2_000;
 
 export class Tree {
   constructor(page) {
     this.page = page;
-    this.closed = new Set(); // seqs of branches that are shut
+    // Seqs of closed branches.
+    this.closed = new Set();
     this.shown = [];
     this.version = -1;
     this.list = new VirtualList({
@@ -71,7 +74,7 @@ export class Tree {
       { walk, size, parent } = run.tree;
     let kept = null;
     if (this.page.filtered) {
-      // what matches, and all that it is inside of
+      // Matches are 2, events that contain a match 1.
       kept = new Uint8Array(run.n);
       for (let at = 0; at < run.n; at += 1) {
         if (!this.page.matches(at)) continue;
@@ -81,16 +84,16 @@ export class Tree {
     }
     this.kept = kept;
     const shown = [];
-    let found = 0;
+    let matches = 0;
     for (let i = 0; i < walk.length; i += 1) {
       const at = walk[i];
       if (kept && !kept[at]) continue;
-      if (kept?.[at] === 2) found += 1;
+      if (kept?.[at] === 2) matches += 1;
       shown.push(at);
       if (this.closed.has(run.seq[at])) i += size[at] - 1;
     }
     this.shown = shown;
-    this.note.textContent = kept ? `${count(found)} of ${count(run.n)}` : count(run.n);
+    this.note.textContent = kept ? `${count(matches)} of ${count(run.n)}` : count(run.n);
     this.list.current = shown.indexOf(run.find(this.page.selected));
     this.list.show(shown.length);
   }
@@ -162,7 +165,7 @@ export class Tree {
     );
   }
 
-  /** Whether nothing inside an unfinished operation is unfinished too: this is where it stopped. */
+  /** Return whether an unfinished operation contains no other unfinished one: the session stopped in it. */
   _deepest(at) {
     const { run } = this.page,
       { first, next } = run.tree;

@@ -1,6 +1,6 @@
-// Where the server is: at the top of its host, or below a path of a proxy.  This file is always in its folder web/.
+// Addresses of the server, which may be below a path of a proxy.  This file is always in its folder web/.
 
 const root = new URL("..", import.meta.url).pathname;
 
-/** The address of something of the server, given without the slash in front: url("s/…"), url("") for the list. */
+/** Return an address of the server for a path without a leading slash: url("s/…"), url("") for the list. */
 export const url = (path) => root + path;

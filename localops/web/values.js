@@ -1,13 +1,14 @@
-// What was recorded, made readable: messages as a conversation, JSON with its parts told apart, files as links.
-// All of it is text nodes; what a value says of itself changes no more than which of our own boxes it stands in.
+// Recorded values as elements: messages as a conversation, JSON with colours, files as links.
+// All recorded text becomes text nodes; a value only decides which of our own elements it is put into.
 
 import { make } from "./base.js";
 import { bytes, count } from "./formats.js";
 
-const LONGEST = 20_000; // characters drawn before one has to ask for more
+// Characters that are shown before a click on "show all".
+const LONGEST = 20_000;
 const ROLES = new Set(["system", "user", "assistant", "tool", "developer"]);
 
-/** A value of any shape. */
+/** Return an element for any value. */
 export function shown(value) {
   if (value === null || value === undefined) return make("span", { class: "faint" }, "nothing");
   if (isKept(value)) return kept(value);
@@ -16,7 +17,7 @@ export function shown(value) {
   return json(value);
 }
 
-/** Long text begins, and goes on when asked. */
+/** Return an element for text; long text is cut, with a button that shows all of it. */
 export function text(value, kind = "text") {
   const box = make("div", { class: kind }, value.slice(0, LONGEST));
   if (value.length > LONGEST) {
@@ -33,14 +34,14 @@ export function text(value, kind = "text") {
 
 const isKept = (value) => typeof value === "object" && typeof value.$blob === "string";
 
-/** A value that was too long for its row lies beside it. */
+/** Return an element for the beginning of a value that is stored in a blob. */
 function kept(value) {
   const box = make("div", {}, text(String(value.head ?? ""), "text clip"));
   box.append(
     make(
       "p",
       { class: "faint" },
-      `… ${bytes(value.$len)} in all, kept beside the journal as ${value.$blob.slice(0, 12)}…`,
+      `… ${bytes(value.$len)} in all, stored beside the journal as ${value.$blob.slice(0, 12)}…`,
     ),
   );
   return box;
@@ -77,17 +78,17 @@ function piece(part) {
 }
 
 function toolCall(call) {
-  const asked = call?.function ?? call ?? {};
+  const target = call?.function ?? call ?? {};
   return make(
     "div",
     {},
-    make("span", { class: "kind tool" }, String(asked.name ?? "tool")),
-    json(unpacked(asked.arguments)),
+    make("span", { class: "kind tool" }, String(target.name ?? "tool")),
+    json(parsed(target.arguments)),
   );
 }
 
-/** JSON that was kept as text is as readable as any. */
-export function unpacked(value) {
+/** Parse a text that is JSON; return any other value as it is. */
+export function parsed(value) {
   if (typeof value !== "string" || !/^\s*[[{]/.test(value)) return value;
   try {
     return JSON.parse(value);
@@ -104,14 +105,14 @@ export function json(value) {
   const box = make("pre", { class: "json", tabindex: 0 });
   const draw = (part) => {
     let from = 0;
-    for (const found of part.matchAll(TOKEN)) {
-      const [all, string, colon, number] = found;
+    for (const match of part.matchAll(TOKEN)) {
+      const [all, string, colon, number] = match;
       box.append(
-        part.slice(from, found.index),
+        part.slice(from, match.index),
         make("span", { class: colon ? "key" : string ? "string" : number ? "number" : "word" }, string ?? all),
       );
       if (colon) box.append(colon);
-      from = found.index + all.length;
+      from = match.index + all.length;
     }
     box.append(part.slice(from));
   };
@@ -128,7 +129,7 @@ export function json(value) {
   return box;
 }
 
-/** The words of an error, and where it came from. */
+/** Return an element for a traceback. */
 export function traceback(value) {
   const box = text(String(value), "text");
   return make("pre", { class: "traceback", tabindex: 0 }, ...box.childNodes);

@@ -1,12 +1,13 @@
-// A long list of rows of one height, of which only those in sight are elements.  Keys move through it.
+// A long list of rows of equal height; only visible rows have elements.  Arrow keys move through it.
 
 import { make } from "./base.js";
 
 const SPARE = 8;
-const TALLEST = 8_000_000; // pixels: browsers cannot lay out much more in one element
+// Pixels: browsers cannot lay out a much taller element, so a longer list is scaled.
+const TALLEST = 8_000_000;
 
 export class VirtualList {
-  /** `draw(index, element)` fills a row; `choose(index)` is called when one is meant. */
+  /** `draw(index, element)` fills a row; `choose(index)` is called when one is chosen. */
   constructor({ label, role = "grid", height = 28, draw, choose, key = () => false }) {
     Object.assign(this, { height, draw, choose, count: 0, current: -1, _rows: new Map(), _scale: 1 });
     this.rows = make("div", { class: "rows", role: "presentation" });
@@ -23,7 +24,7 @@ export class VirtualList {
     new ResizeObserver(() => this.paint()).observe(this.element);
   }
 
-  /** So many rows now; those in sight are drawn anew. */
+  /** Set the number of rows, and draw the visible ones again. */
   show(count) {
     this.count = count;
     this.element.setAttribute("aria-rowcount", count);
@@ -38,8 +39,9 @@ export class VirtualList {
   paint() {
     const top = this.element.scrollTop,
       room = this.element.clientHeight;
+    // Where visible rows begin in the unscaled list, and by how much they are moved into the scaled one.
     const offset = top * this._scale,
-      shift = top - offset; // where the rows in sight begin, and where they go
+      shift = top - offset;
     const from = Math.max(0, Math.floor(offset / this.height) - SPARE);
     const to = Math.min(this.count, Math.ceil((offset + room) / this.height) + SPARE);
     for (const [index, row] of this._rows) {
@@ -63,7 +65,7 @@ export class VirtualList {
     else this.element.removeAttribute("aria-activedescendant");
   }
 
-  /** Marks a row, and brings it into sight. */
+  /** Mark a row, and scroll to it. */
   mark(index) {
     this.current = index;
     if (index >= 0) {
@@ -73,10 +75,11 @@ export class VirtualList {
       if (at < top || at + this.height > top + room) this.element.scrollTop = Math.max(0, at - room / 3) / this._scale;
     }
     this.paint();
-    this._rows.get(index)?.scrollIntoView({ block: "nearest" }); // the page, too, where the list is taller than it
+    // Scrolls the page, too, if the list is taller than the window.
+    this._rows.get(index)?.scrollIntoView({ block: "nearest" });
   }
 
-  /** What a key chooses, from the row that is chosen, else from the first in sight; false if it is no key for that. */
+  /** Move the choice by a key, from the chosen row or the first visible one; return false for any other key. */
   move(key) {
     const page = Math.max(1, Math.floor(this.element.clientHeight / this.height) - 1);
     const by = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -this.count, End: this.count }[key];

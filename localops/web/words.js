@@ -1,9 +1,11 @@
-// What differs between two texts, word by word.
+// The difference of two texts, word by word.
 
-const MOST = 1_500; // words of the parts that differ; beyond, they are shown as one piece each
-const WORD = /\s+|[\p{L}\p{N}_]+|[^\s\p{L}\p{N}_]/gu; // and each sign is one: in JSON there are no blanks
+// Words of the differing parts; longer ones are shown as one piece each, since the table below grows by the square.
+const MOST = 1_500;
+// Each punctuation mark is a word of its own, because compact JSON has no blanks.
+const WORD = /\s+|[\p{L}\p{N}_]+|[^\s\p{L}\p{N}_]/gu;
 
-/** Pieces `[kind, text]` in order; kind is "same", "del" (only in the first) or "ins" (only in the second). */
+/** Return pieces `[kind, text]`; kind is "same", "del" (only in the first) or "ins" (only in the second). */
 export function difference(a, b) {
   const one = a.match(WORD) || [],
     other = b.match(WORD) || [];
@@ -47,11 +49,11 @@ function between(one, other) {
 }
 
 function merged(pieces) {
-  const found = [];
+  const result = [];
   for (const [kind, text] of pieces) {
     if (!text) continue;
-    if (found.at(-1)?.[0] === kind) found.at(-1)[1] += text;
-    else found.push([kind, text]);
+    if (result.at(-1)?.[0] === kind) result.at(-1)[1] += text;
+    else result.push([kind, text]);
   }
-  return found;
+  return result;
 }

@@ -34,13 +34,13 @@ def show(visit: Visit, key: str, path: str = "/") -> None:
     """Open a page, and log in on it."""
     page = visit.open(path)
     page.get_by_label("Key", exact=True).fill(key)
-    page.get_by_role("button").filter(has_text="Show me").click()
+    page.get_by_role("button").filter(has_text="Log in").click()
 
 
 def test_a_wrong_key_is_told_so(stranger: Visit) -> None:
     """The form stays, for another try."""
     show(stranger, str(uuid.uuid4()))
-    stranger.page.get_by_text("there is no such key").wait_for()
+    stranger.page.get_by_text("the key is unknown or revoked").wait_for()
     assert stranger.page.get_by_label("Key", exact=True).is_visible()
 
 
@@ -55,7 +55,7 @@ def test_a_key_shows_its_project_and_no_other(served: RealHub, stranger: Visit) 
     page = stranger.session("a run", "events")
     assert page.locator(".row", has_text="gpt-4o-mini").count() == 3
     stranger.open(f"/s/{uuid.UUID(bytes=theirs[0][2])}")
-    page.get_by_text("There is nothing here").wait_for()
+    page.get_by_role("heading", name="Not found").wait_for()
     stranger.wrong.clear()  # Chromium calls that page an error
     show(stranger, other, "/login")
     stranger.page.locator("#rows tr").wait_for()
@@ -69,7 +69,7 @@ def test_a_key_that_is_revoked_shows_nothing_more(served: RealHub, stranger: Vis
     keys = Keys(str(served.data))
     keys.revoke(keys.all()[0].handle)
     stranger.page.get_by_role("button", name="Name", exact=True).click()
-    stranger.page.get_by_text("not let in any more").wait_for()
+    stranger.page.get_by_text("login has expired").wait_for()
     stranger.open("/")
     assert stranger.page.get_by_label("Key", exact=True).is_visible()
 

@@ -91,7 +91,7 @@ def test_a_running_session_updates_by_itself(program: Program, visit: Visit) -> 
     """A new event appears within seconds, and so does the end with its reason, in the list as on the session's page."""
     page = visit.session("still going", "events")
     assert page.locator("#state").inner_text() == "Running"
-    page.get_by_text("Nothing has happened yet").wait_for()
+    page.get_by_text("No events yet").wait_for()
     for _ in range(2):
         program.step()
     visit.until("document.querySelectorAll('.row').length === 2")

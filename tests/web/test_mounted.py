@@ -39,7 +39,7 @@ def test_a_visit_below_a_path(served: RealHub, visit: Visit) -> None:
     """Log in, list, filter, session, an event, reload, news, figures, comparison, and out again."""
     page = visit.open("/?tag=nightly")
     page.get_by_label("Key", exact=True).fill(served.key)
-    page.get_by_role("button").filter(has_text="Show me").click()
+    page.get_by_role("button").filter(has_text="Log in").click()
     page.locator("#rows tr").wait_for()
     assert page.url == f"{visit.base}/?tag=nightly"
 
@@ -79,6 +79,6 @@ def test_an_address_without_the_path_leads_to_the_one_with_it(served: RealHub, c
     with visiting(chromium, served.url, locale="en-GB") as visit:
         page = visit.open("/analytics")
         page.get_by_label("Key", exact=True).fill(served.key)
-        page.get_by_role("button").filter(has_text="Show me").click()
+        page.get_by_role("button").filter(has_text="Log in").click()
         page.locator("#figures").wait_for()
         assert page.url == f"{served.url}{_ROOT}/analytics"

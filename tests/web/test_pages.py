@@ -123,7 +123,7 @@ def test_a_session_is_found_by_its_id(visit: Visit) -> None:
     visit.open("/")
     settled(visit, 4)
     visit.page.fill("#filters input", "💸")
-    visit.page.get_by_text("Type a letter or a digit to search for.").wait_for()
+    visit.page.get_by_text("Type at least one letter or digit.").wait_for()
 
 
 def test_a_list_is_read_to_its_end_while_it_grows(chromium: Browser, tmp_path: Path) -> None:
@@ -219,7 +219,7 @@ def test_two_sessions_are_chosen_and_compared_with_keys(visit: Visit) -> None:
     assert chosen.count() == 2
     ids = [visit.page.locator("#rows tr").nth(n).get_attribute("data-id") for n in range(2)]
     visit.open(f"/compare?a={ids[0]}&b={ids[1]}")
-    only = visit.page.get_by_label("only what differs")
+    only = visit.page.get_by_label("only differences")
     only.wait_for()
     keyboard.press("d")
     assert only.is_checked()
@@ -235,9 +235,9 @@ def test_a_search_goes_on_until_all_is_looked_through(chromium: Browser, tmp_pat
         visit.open("/?text=bookworm")
         settled(visit, 1)
         visit.until("!document.querySelector('#facets').textContent")
-        assert "No session is like that" not in " ".join(visit.page.evaluate("[...said]"))
+        assert "No session matches these filters" not in " ".join(visit.page.evaluate("[...said]"))
         visit.open("/?text=bookwyrm")
-        visit.page.get_by_text("No session is like that.").wait_for()
+        visit.page.get_by_text("No session matches these filters.").wait_for()
 
 
 # A session
@@ -297,7 +297,7 @@ def test_an_error_leads_to_what_failed(visit: Visit) -> None:
     page.keyboard.press("e")
     page.locator("#details").get_by_role("link", name="LookupError").click()
     page.locator("#details").get_by_text("Traceback").first.wait_for()
-    page.locator("#details").get_by_role("link", name="Go to what failed").click()
+    page.locator("#details").get_by_role("link", name="Go to the failed event").click()
     page.locator("#details h2", has_text="look up").wait_for()
 
 
@@ -369,6 +369,7 @@ def test_rows_say_what_an_event_was_given(chromium: Browser, loop: str, view: st
     """Arguments, the last words of a prompt, what went wrong; for the rows in sight, and nothing moves for it."""
     with visiting(chromium, loop, width) as visit:
         page = visit.session("round and round", view)
+        page.locator(".row").first.wait_for()
         places = "JSON.stringify([...document.querySelectorAll('.row > *')].map(one => one.getBoundingClientRect()))"
         before = page.evaluate(places)
         visit.until(f"{PREVIEWS} > 10")
@@ -558,7 +559,7 @@ def test_where_a_process_died_is_said(visit: Visit) -> None:
 def test_the_facts_of_the_machine_can_be_read(visit: Visit) -> None:
     """However deep they are, no value is squeezed into a column of letters."""
     page = visit.session("night")
-    page.get_by_text("Where it ran, and what became of it").click()
+    page.get_by_text("Environment, processes and sync").click()
     widths = page.locator("#extras .facts dd:not(:has(dl))").evaluate_all("all => all.map(each => each.clientWidth)")
     assert len(widths) > 10
     assert min(width for width in widths if width) > 40
@@ -622,7 +623,7 @@ def test_two_sessions_are_compared(visit: Visit) -> None:
     for box in page.locator(".pick input").all():
         box.check()
     page.locator("#compare-bar a").click()
-    page.get_by_label("only what differs").check()
+    page.get_by_label("only differences").check()
     page.locator(".pairs button.link", has_text="claude-sonnet-4-5").click()
     texts = (page.locator("del").first.inner_text(), page.locator("ins").first.inner_text())
     assert {word for text in texts for word in text.split()} & {"never", "dusk.", "met.", "at"}

@@ -34,7 +34,7 @@ def test_times_are_of_utc_until_one_says_otherwise(visit: Visit) -> None:
     first = visit.facts("sessions")["sessions"][0]
     told = page.locator("#rows time").first
     assert told.inner_text() == first["began"][:19].replace("T", " ")
-    page.get_by_role("button", name="Times are of UTC").click()
+    page.get_by_role("button", name="Time zone UTC").click()
     page.locator("#zone", has_text="UTC+3:30").wait_for()
     assert told.inner_text() == here(first["began"])
     visit.open(f"/s/{first['session_id']}")
