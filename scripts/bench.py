@@ -567,7 +567,7 @@ def page(bench: Bench) -> str:
         "Making the event is timed with recording it; by hand the same values are passed on as they are.",
         "A process is timed from its start to its end, with the byte code of all modules there.",
         "",
-        "| what | reach | found |",
+        "| what | goal | measured |",
         "|---|---|---|",
         *(f"| {what} | {reach} | {found} |" for what, reach, found in bench.found),
         "",

@@ -3,6 +3,7 @@
 
     scripts/measures.py            the tree as it is
     scripts/measures.py FOLDER     another checkout
+    scripts/measures.py --check    refuse idioms in the folders that are free of them
 
 Each figure is a count that a reader can repeat by hand; what it counts stands in the function that makes it.
 """
@@ -18,7 +19,8 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-TOP = Path(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).parent.parent).resolve()
+ARGUMENTS = [argument for argument in sys.argv[1:] if argument != "--check"]
+TOP = Path(ARGUMENTS[0] if ARGUMENTS else Path(__file__).parent.parent).resolve()
 LIBRARY = TOP / "localops"
 WORKER = TOP / "sync" / "localops_sync"
 FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
@@ -26,15 +28,39 @@ FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
 # The folders that hold the bare rows: there, and only there, a row is a tuple read by position.
 ROW_FOLDERS = ("localops/journal/",)
 
+# Words that readers stumble over, as a pattern, and what to write instead.
 IDIOMS = {
-    "told": r"\btold\b",
-    "said": r"\bsaid\b",
-    "whoever": r"\bwhoever\b",
-    "is none": r"\b(?:is|are) none\b(?!\s*[:=])",
-    "anew": r"\banew\b",
-    "nobody": r"\bnobody\b",
-    "found (as a name)": r"\bfound\b\s*(?:=|:=|,\s*\w+\s*=)",
+    "told": (r"\b[Tt]old\b", "reported, printed, given; a local is named for the thing: reply, facts, rows"),
+    "said": (r"\b[Ss]aid\b", "reported, printed, warned; a local is named for the thing: text, message"),
+    "whoever": (r"\b[Ww]hoever\b", "the client, the user, the program that …"),
+    "is none": (r"\b(?:[Ii]s|[Aa]re) none\b(?!\s*[:=])", "not a valid X, does not exist, is missing"),
+    "anew": (r"\b[Aa]new\b", "again"),
+    "nobody": (r"\b[Nn]obody\b", "no client, no program, no one"),
+    "found (as a name)": (
+        r"\bfound\b\s*(?::[^=\n]+)?(?:=(?!=)|:=)|\bfound\b,\s*\w+\s*=|\w+,\s*found\s*=|\bfor found in\b",
+        "the name of the thing: rows, match, session",
+    ),
 }
+# Files and folders without idioms; the others follow as their words change.
+CLEAN = (
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "README.md",
+    "localops/cli",
+    "localops/docs",
+    "localops/server",
+    "localops/web",
+)
+# Names of modules outside of CLEAN, and parts of pages that are generated from their texts.
+EXCEPTIONS = (
+    ("localops/cli/__init__.py", "told"),
+    ("localops/docs/cli.md", "nobody"),
+    ("localops/docs/cli.md", "said"),
+    ("localops/docs/journal.md", "nobody"),
+    ("localops/docs/journal.md", "said"),
+    ("localops/docs/journal.md", "told"),
+)
 
 
 def code_files() -> list[Path]:
@@ -170,23 +196,44 @@ def _reached(graph: dict[str, set[str]], start: str) -> set[str]:
     return seen
 
 
-def idioms() -> Counter[str]:
-    """Count the idioms in code, tests, scripts, pages and documents."""
-    counts: Counter[str] = Counter()
-    kinds = (".py", ".sql", ".md", ".js", ".html")
+def text_files() -> Iterator[Path]:
+    """Return code, tests, scripts, pages and documents, without this file, which has to name the idioms."""
+    kinds = (".py", ".sql", ".md", ".js", ".html", ".css")
     paths = [p for top in ("localops", "sync", "tests", "scripts") for p in (TOP / top).rglob("*") if p.is_file()]
-    paths += list(TOP.glob("*.md"))
-    for path in paths:
-        if (path.suffix not in kinds and path.parent.name != "scripts") or path == Path(__file__).resolve():
-            continue
+    for path in sorted([*paths, *TOP.glob("*.md")]):
+        is_text = path.suffix in kinds or path.parent == TOP / "scripts"
+        if is_text and "vendor" not in path.parts and path.name != Path(__file__).name:
+            yield path
+
+
+def idioms() -> Counter[str]:
+    """Count the idioms in all text files."""
+    counts: Counter[str] = Counter()
+    for path in text_files():
         source = path.read_text(encoding="utf-8", errors="replace")
-        for idiom, pattern in IDIOMS.items():
-            counts[idiom] += len(re.findall(pattern, source, re.IGNORECASE))
+        for idiom, (pattern, _) in IDIOMS.items():
+            counts[idiom] += len(re.findall(pattern, source))
     return counts
 
 
-def main() -> None:
-    """Print the table."""
+def refused() -> Iterator[str]:
+    """Return a line for each idiom in a clean file, with its place and what to write instead."""
+    for path in text_files():
+        name = path.relative_to(TOP).as_posix()
+        if not any(name == clean or name.startswith(f"{clean}/") for clean in CLEAN):
+            continue
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            for idiom, (pattern, instead) in IDIOMS.items():
+                if (name, idiom) not in EXCEPTIONS and re.search(pattern, line):
+                    yield f"{name}:{number}: {idiom!r}: write {instead}"
+
+
+def main() -> int:
+    """Print the table, or with --check the idioms that must go; return the exit code."""
+    if "--check" in sys.argv[1:]:
+        problems = list(refused())
+        print(*problems, sep="\n", end="\n" if problems else "")
+        return 1 if problems else 0
     sources = {path: path.read_text(encoding="utf-8") for path in code_files()}
     trees = {path: ast.parse(source) for path, source in sources.items()}
     lines, comments = map(sum, zip(*map(code_lines, sources.values()), strict=True))
@@ -209,7 +256,8 @@ def main() -> None:
         print(f"{name:50} {value}")
     for group in circles:
         print("  cycle:", " ".join(group))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

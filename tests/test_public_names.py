@@ -44,7 +44,7 @@ def test_every_decorator_is_listed() -> None:
 def test_a_session_offers_what_the_page_lists() -> None:
     """`dir` of a session, which a prompt completes from, has the names of the page about recording."""
     page = (Path(localops.__file__).parent / "docs" / "recording.md").read_text(encoding="utf-8")
-    listed = page[page.index("What a `Session` has") : page.index("### How a session ends")]
+    listed = page[page.index("Attributes of a `Session`") : page.index("### How a session ends")]
     with localops.start_session() as session:
         offered = {name for name in dir(session) if not name.startswith("_")}
     assert offered == {name for name in re.findall(r"`(\w+)`", listed) if name not in ("Session", "None")}

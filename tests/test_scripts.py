@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -46,3 +47,29 @@ def test_setup_installs_what_is_not_there(tmp_path: Path, extra: str, there: str
     )
     assert done.returncode == 0, done.stderr
     assert (" install " in (python.parent / "log").read_text()) == installs
+
+
+def _check_words(tree: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(_SCRIPTS / "measures.py"), "--check", str(tree)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_idioms_are_refused_with_their_place(tmp_path: Path) -> None:
+    """A clean folder must stay clean: the line, the idiom and better words are printed; other folders are free."""
+    for folder in ("cli", "elsewhere"):
+        (tmp_path / "localops" / folder).mkdir(parents=True)
+        (tmp_path / "localops" / folder / "a.py").write_text('"""Return rows."""\n\nfound = read()\n')
+    (tmp_path / "README.md").write_text("A row is None, or it is none.\n")
+    done = _check_words(tmp_path)
+    assert (done.returncode, done.stderr) == (1, "")
+    places = [line.split(": ")[:2] for line in done.stdout.splitlines()]
+    assert places == [["README.md:1", "'is none'"], ["localops/cli/a.py:3", "'found (as a name)'"]]
+    assert "write the name of the thing" in done.stdout
+
+
+def test_code_without_idioms_passes(tmp_path: Path) -> None:
+    """None, comparisons and parts of longer names are not idioms."""
+    (tmp_path / "localops" / "cli").mkdir(parents=True)
+    (tmp_path / "localops" / "cli" / "a.py").write_text("if row is None and not_found == 1:\n    rows = find()\n")
+    done = _check_words(tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
