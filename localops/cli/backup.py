@@ -32,7 +32,7 @@ def backup(path: str | None, home: str | None, project: str | None, as_json: boo
         if not opened.projects:
             raise NotFound(opened.nothing_yet())
         written = [
-            _back_up(each, _target(path, each.name, alone=len(opened.projects) == 1)) for each in opened.projects
+            _back_up(source, _target(path, source.name, alone=len(opened.projects) == 1)) for source in opened.projects
         ]
     if as_json:
         print_json({"backups": written})

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     F = TypeVar("F", bound=Callable[..., Any])
 
+# Control, format and bidirectional characters, and lone surrogates: they could change what a terminal shows.
 _UNSAFE = r"[\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\U000e0000-\U000e007f]"
 # Columns that a soft column keeps before spare columns are dropped.
 _SOFT = 18
@@ -191,6 +192,7 @@ def _escaped(text: str) -> str:
 
 
 def _units(character: str) -> Iterable[int]:
+    # JSON escapes are UTF-16: a character outside of the basic plane takes two.
     data = character.encode("utf-16-be", "surrogatepass")
     return (int.from_bytes(data[at : at + 2], "big") for at in range(0, len(data), 2))
 
@@ -240,6 +242,7 @@ def _fitting(
         max(len(title), *(output.cells_wide(str(row[column])) for row in rows)) if rows else len(title)
         for column, title in enumerate(headers)
     ]
+    # A soft column needs no more than its least width: it can be cut.
     needs = [min(need, least.get(headers[column], need)) for column, need in enumerate(needs)]
     for title in spare:
         if sum(needs[column] + 2 for column in chosen) - 2 <= room:
@@ -275,6 +278,7 @@ def print_pairs(pairs: Sequence[tuple[str, object]]) -> None:
     room = width()
     for name, value in pairs:
         text = output.clean(str(value), newlines=room is not None)
+        # At least 20 columns, even on a terminal that is too narrow for them: it then breaks lines itself.
         first, *more = output.wrap(text, max(room - longest - 2, 20)) if room else [text]
         print(f"{dim(name + ' ' * (longest - output.cells_wide(name)))}  {first}")
         for line in more:

@@ -36,6 +36,7 @@ def doctor(context: click.Context, deep: bool, fix: bool, home: str | None, proj
     if only is not None and only not in names:
         config.check_home(folder)
         raise NotFound(f"no project {only!r} in {folder}")
+    # A folder without a journal is not a project yet, unless it is named.
     names = used(folder, names) if only is None else [only]
     mended: list[Finding] = []
     if fix:
@@ -54,7 +55,10 @@ def doctor(context: click.Context, deep: bool, fix: bool, home: str | None, proj
 
 
 def _plain(findings: Sequence[Finding]) -> list[dict[str, object]]:
-    return [{"where": f.where, "text": f.text, "cure": f.cure, "fault": f.fault} for f in findings]
+    return [
+        {"where": finding.where, "text": finding.text, "cure": finding.cure, "fault": finding.fault}
+        for finding in findings
+    ]
 
 
 def _print(

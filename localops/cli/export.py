@@ -133,6 +133,7 @@ def _to_stdout(form: str, runs: list[Run]) -> None:
     if form != "sqlite":
         exports.WRITERS[form](runs, out)
         return
+    # SQLite cannot write to a pipe.
     from tempfile import TemporaryDirectory
 
     with TemporaryDirectory() as folder:
@@ -163,6 +164,7 @@ def _to_file(form: str, runs: list[Run], path: str) -> None:
             if form == "sqlite":
                 exports.write_sqlite(shown, unfinished)
             else:
+                # Readable by its owner only, like the journal that it comes from.
                 flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
                 with open(os.open(unfinished, flags, 0o600), "wb") as file:
                     exports.WRITERS[form](shown, file)

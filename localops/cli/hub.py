@@ -86,6 +86,7 @@ def serve(
     A request may have four times --max-body when decompressed. Create keys with `localops hub key create`, also
     while the hub runs.
     """
+    # Late, because Starlette and uvicorn are optional packages.
     try:
         from localops.server import listen
         from localops.server.app import app
@@ -97,6 +98,7 @@ def serve(
 
     _check_tls(host, tls_cert, tls_key)
     folder = _folder(data)
+    # Before it listens, so that a folder without keys is an error and not a hub that refuses every client.
     keys = Keys(folder, new=new)
     limits = Limits(body=max_body << 20, inflated=4 * max_body << 20, rate=float(rate))
     listen.serve(
@@ -174,11 +176,11 @@ def list_keys(data: str, as_json: bool) -> None:
     """List the keys by their handles: the first digits of their digests."""
     keys = _keys(data)
     if as_json:
-        print_json({"hub": keys.hub, "keys": [_facts(each) for each in keys.all()]})
+        print_json({"hub": keys.hub, "keys": [_facts(entry) for entry in keys.all()]})
         return
     lines = [
-        (each.handle, each.project, each.created[:16], (each.revoked or "in use")[:16], each.note)
-        for each in keys.all()
+        (entry.handle, entry.project, entry.created[:16], (entry.revoked or "in use")[:16], entry.note)
+        for entry in keys.all()
     ]
     if not lines:
         output.say("no keys yet: create one with `localops hub key create`")
@@ -186,13 +188,13 @@ def list_keys(data: str, as_json: bool) -> None:
     print_table(lines, ("key", "project", "made", "revoked", "note"), soft=("note",))
 
 
-def _facts(each: Key) -> dict[str, Any]:
+def _facts(entry: Key) -> dict[str, Any]:
     return {
-        "key": each.handle,
-        "project": each.project,
-        "created": each.created,
-        "revoked": each.revoked,
-        "note": each.note,
+        "key": entry.handle,
+        "project": entry.project,
+        "created": entry.created,
+        "revoked": entry.revoked,
+        "note": entry.note,
     }
 
 
@@ -256,14 +258,14 @@ def check(context: click.Context, data: str, as_json: bool) -> None:
             except SQLiteError as error:
                 problems.append(f"{project.name}: its journal cannot be read: {reason(error)}")
         stored = {project.name for project in opened.projects}
-    lost = {each.project for each in keys.all() if each.revoked is None} - stored
+    lost = {result.project for result in keys.all() if result.revoked is None} - stored
     problems += [f"{name}: has a key, but no journal" for name in sorted(lost)]
-    problems += [f"{each.project}: {_missing(each)}" for each in checked if not each.is_whole]
+    problems += [f"{result.project}: {_missing(result)}" for result in checked if not result.is_whole]
     if as_json:
-        facts = [{**vars(each), "ok": each.is_whole} for each in checked]
+        facts = [{**vars(result), "ok": result.is_whole} for result in checked]
         print_json({"hub": keys.hub, "ok": not problems, "projects": facts, "problems": problems})
     else:
-        lines = [(each.project, *map(output.count, each.figures)) for each in checked]
+        lines = [(result.project, *map(output.count, result.figures)) for result in checked]
         headers = ("project", "rows", "damaged", "files", "missing", "machines")
         print_table(lines, headers, align="lrrrrr", soft=("project",))
         for problem in problems:
@@ -286,6 +288,7 @@ def backup(data: str, path: str, as_json: bool) -> None:
     target = _folder(path)
     if os.path.exists(target):
         raise ConfigError(f"{target} already exists: a backup never replaces anything; give another name")
+    # Renamed at the end, so that a folder under the given name is always a complete backup.
     temporary = f"{target}.{os.getpid()}.part"
     try:
         names = _back_up(keys, temporary)
@@ -322,6 +325,7 @@ def _back_up(keys: Keys, target: str) -> list[str]:
 def _copy_blobs(source: str, target: str) -> None:
     for inner, _, files in os.walk(os.path.join(source, "blobs")):
         for name in files:
+            # Other names are damaged or unfinished blobs.
             if len(name) == _DIGEST:
                 place = os.path.join(target, os.path.relpath(inner, source))
                 host.make_private(place)

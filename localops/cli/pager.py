@@ -58,6 +58,7 @@ def _command() -> list[str] | None:
 
 
 def _show(text: str, command: list[str]) -> None:
+    # Not every pager exits by itself when all fits one screen.
     if text.count("\n") < shutil.get_terminal_size().lines:
         print(text, end="", flush=True)
         return

@@ -112,6 +112,7 @@ def set_price(
     Each of these calls gets a row with the difference, so every figure stays a sum of rows. Setting the same price
     again changes nothing. For future calls, put the price into config.toml.
     """
+    # As text: prices are decimal numbers, and a float would round them.
     rates: dict[str, int | float | str] = {"input": input_price, "output": output_price}
     if cached is not None:
         rates["cached"] = cached

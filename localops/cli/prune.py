@@ -96,6 +96,7 @@ def prune(
     with look(home, project) as opened:
         _check_remotes(opened, unsent)
         choices = list(_chosen(opened, idents, state, older_than, unsent))
+        # Before hubs are asked, so that they are asked about these sessions only.
         if keep_size is not None:
             choices = _oldest(choices, keep_size)
         choices = _keep_unproven(choices, unsent)
@@ -170,10 +171,12 @@ def _oldest(choices: Choices, keep: int) -> Choices:
     for where in dict.fromkeys(where for where, _ in choices):
         mine = sorted((choice for each, choice in choices if each is where), key=lambda choice: choice.last_ns)
         size = os.path.getsize(where.path)
+        # A row takes more bytes of the file than its own, for indexes and free space: estimate by the average.
         per_weight = size / max(1, sum(choice.weight for choice in mine))
         for choice in mine:
             if size <= keep:
                 break
+            # A session that is kept is listed with its reason, but frees no space.
             chosen.append((where, choice))
             if choice.stays is None:
                 size -= round(choice.weight * per_weight)

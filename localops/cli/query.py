@@ -55,6 +55,7 @@ def query(sql: str, as_csv: bool, seconds: float, home: str | None, project: str
 
 def _ask(opened: Home, statement: str, seconds: float) -> tuple[list[str], list[tuple[Any, ...]]]:
     """Return column names and rows from every project; with several projects, the first column is the project."""
+    # Without a journal there is nothing to run the statement on, and no columns to print.
     if not opened.projects:
         raise NotFound(opened.nothing_yet())
     answers = [(each.name, *each.reader.console(statement, seconds=seconds)) for each in opened.projects]
@@ -80,7 +81,9 @@ def _named(names: list[str], row: Sequence[Any]) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     """Return a value of SQLite for JSON and people: an id with dashes, other bytes as hex, infinity as text."""
     if isinstance(value, bytes):
+        # In every column, 16 bytes are an id.
         return id_text(value) if len(value) == 16 else value.hex()
+    # JSON has no infinity, which SQLite returns for 9e999.
     return str(value) if isinstance(value, float) and isinf(value) else value
 
 

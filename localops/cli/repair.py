@@ -48,6 +48,7 @@ def repair(
         raise click.UsageError("give either -o or --replace, not both")
     if replace and os.path.basename(path) != config.JOURNAL:
         raise click.UsageError("--replace works on a project's journal.db only: leave it out, and give -o")
+    # A program that has the damaged file open would go on writing to it under its new name.
     if replace:
         _refuse_if_held(path)
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
@@ -85,6 +86,7 @@ def _refuse_if_held(path: str) -> None:
 def _swap(path: str, new: str, stamp: str) -> str:
     """Rename the damaged file with its -wal and -shm, put the new one in place, and return the new name."""
     aside = _free(f"{path}.damaged-{stamp}")
+    # A WAL belongs to its file: left behind, SQLite would apply it to the new one.
     for side in ("", "-wal", "-shm"):
         if os.path.exists(path + side):
             os.rename(path + side, aside + side)

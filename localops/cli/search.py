@@ -47,10 +47,10 @@ def search(
     with common.look(home, project) as opened:
         only, id = opened.find(session) if session is not None else (None, None)
         hits: list[tuple[Project, Hit]] = []
-        for each in opened.projects:
-            if only in (None, each):
-                _bring_up_to_date(each)
-                hits += [(each, hit) for hit in islice(_once(each.index().events(wanted, id)), limit)]
+        for source in opened.projects:
+            if only in (None, source):
+                _bring_up_to_date(source)
+                hits += [(source, hit) for hit in islice(_once(source.index().events(wanted, id)), limit)]
         hits.sort(key=lambda pair: pair[1].at_ns, reverse=True)
         if as_json:
             common.print_json({"hits": [_facts(where, hit) for where, hit in hits[:limit]]})
@@ -73,6 +73,7 @@ def _bring_up_to_date(project: Project) -> None:
     """Index new rows; on a terminal, with a progress bar if there are many."""
     index = project.index()
     missing = index.missing()
+    # Fewer rows are indexed before a bar could be read.
     if missing < 20_000 or not sys.stderr.isatty():
         index.extend()
         return

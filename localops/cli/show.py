@@ -65,30 +65,31 @@ def show(
             _show_event(opened, event, as_json=as_json)
             return
         where, id = opened.find(session)
-        seen = where.snapshot(id)
+        snapshot = where.snapshot(id)
         if as_json:
-            common.print_json(_session_facts(where.name, seen, _LIMIT if limit is None else limit))
+            common.print_json(_session_facts(where.name, snapshot, _LIMIT if limit is None else limit))
             return
-        common.print_heading(seen)
+        common.print_heading(snapshot)
         if view is None:
-            _print_details(where.name, seen)
+            _print_details(where.name, snapshot)
             print()
         if view is None and limit is None:
-            _print_glance(seen)
+            _print_glance(snapshot)
         else:
-            _VIEWS[view or "tree"](seen, _LIMIT if limit is None else limit)
+            _VIEWS[view or "tree"](snapshot, _LIMIT if limit is None else limit)
 
 
 # The session
 
 
-def _print_details(project: str, seen: Snapshot) -> None:
-    story, totals = seen.story, seen.totals
-    report = seen.report()
-    until = clock.now_ns() if seen.is_running else totals.last_ns
+def _print_details(project: str, snapshot: Snapshot) -> None:
+    story, totals = snapshot.story, snapshot.totals
+    report = snapshot.report()
+    # A running session lasts until now, also while no event is written.
+    until = clock.now_ns() if snapshot.is_running else totals.last_ns
     figures = " · ".join(f"{name} {value}" for name, value in list(report.contract.items())[:4])
     pairs: list[tuple[str, object]] = [
-        ("why", _first_line(seen.standing.reason)),
+        ("why", _first_line(snapshot.standing.reason)),
         ("began", f"{output.when(totals.first_ns)} UTC, {output.ago(clock.now_ns() - totals.first_ns)}"),
         ("took", output.short_duration(until - totals.first_ns)),
         ("project", project),
@@ -103,12 +104,13 @@ def _print_details(project: str, seen: Snapshot) -> None:
         ("processes", _processes(story)),
         ("video", story.video),
     ]
-    if seen.is_running:
-        pairs.insert(3, ("now", "; ".join(_at_work(seen, until))))
+    if snapshot.is_running:
+        # After its duration: it says what the session has been doing for that long.
+        pairs.insert(3, ("now", "; ".join(_at_work(snapshot, until))))
     common.print_pairs([(name, value) for name, value in pairs if value])
     # The reason of a derived end already names the unfinished operations.
-    is_explained = seen.standing.derived or seen.is_running
-    died_in = [] if is_explained else _died_in(seen, until)
+    is_explained = snapshot.standing.derived or snapshot.is_running
+    died_in = [] if is_explained else _died_in(snapshot, until)
     for notice in [*_notices(report), *died_in]:
         print(common.styled(f"! {output.clean(notice)}", "yellow"))
 
@@ -140,14 +142,14 @@ def _with_counts(names: Iterable[str]) -> str:
     return ", ".join(name if many == 1 else f"{name} ×{many}" for name, many in counts.items())
 
 
-def _at_work(seen: Snapshot, until: int) -> Iterator[str]:
+def _at_work(snapshot: Snapshot, until: int) -> Iterator[str]:
     """Return what a running session is doing, the innermost operation last."""
-    for one in seen.unfinished:
+    for one in snapshot.unfinished:
         yield f"inside {one.kind} {one.name!r} for {output.short_duration(until - one.at_ns)}"
 
 
-def _died_in(seen: Snapshot, until: int) -> Iterator[str]:
-    for one in seen.unfinished:
+def _died_in(snapshot: Snapshot, until: int) -> Iterator[str]:
+    for one in snapshot.unfinished:
         yield f"died inside {one.kind} {one.name!r}, {output.short_duration(until - one.at_ns)} in"
 
 
@@ -170,17 +172,17 @@ def _processes(story: Story) -> str:
     cards = [card for card in story.cards() if "pid" in card]
     names = (f"{card['pid']} on {card['host']}" if card.get("host") else str(card["pid"]) for card in cards)
     # A process that left and came back counts once.
-    each = list(dict.fromkeys(names))
-    return ", ".join(each[:6]) + (" …" if each[6:] else "")
+    processes = list(dict.fromkeys(names))
+    return ", ".join(processes[:6]) + (" …" if processes[6:] else "")
 
 
 # Its events
 
 
-def _events(seen: Snapshot, limit: int) -> tuple[list[Event], int]:
+def _events(snapshot: Snapshot, limit: int) -> tuple[list[Event], int]:
     """Return up to `limit` events, and how many there are beyond them."""
-    session_rows = stored.of_session(seen.source, seen.id, many=min(limit or 500, 500))
-    later = analytics.afterwards(seen.source, seen.id)
+    session_rows = stored.of_session(snapshot.source, snapshot.id, many=min(limit or 500, 500))
+    later = analytics.afterwards(snapshot.source, snapshot.id)
     opened: dict[bytes, Stored] = {}
     page: list[Event] = []
     for row in session_rows:
@@ -194,25 +196,25 @@ def _events(seen: Snapshot, limit: int) -> tuple[list[Event], int]:
             break
     # Operations that end after the limit: look up their last rows.
     for row in opened.values():
-        done = stored.one(seen.source, row.id, rows.DONE)
+        done = stored.one(snapshot.source, row.id, rows.DONE)
         page.append(analytics.plain(done, row, later.get(row.id)) if done else analytics.plain(row, None))
-    total = seen.totals.events
+    total = snapshot.totals.events
     shown = sum(event["finished"] and event["kind"] != "agent" for event in page)
     return sorted(page, key=lambda event: (event["start_ns"], event["seq"])), max(0, total - shown)
 
 
-def _print_tree(seen: Snapshot, limit: int) -> None:
-    page, more = _events(seen, limit)
-    _print_lines(_tree_lines(page, running=seen.is_running), more)
+def _print_tree(snapshot: Snapshot, limit: int) -> None:
+    page, more = _events(snapshot, limit)
+    _print_lines(_tree_lines(page, running=snapshot.is_running), more)
 
 
-def _print_glance(seen: Snapshot) -> None:
+def _print_glance(snapshot: Snapshot) -> None:
     """Print the beginning of the tree, enough to recognise the run."""
-    page, more = _events(seen, _GLANCE * 4)
-    lines = list(_tree_lines(page, running=seen.is_running))
+    page, more = _events(snapshot, _GLANCE * 4)
+    lines = list(_tree_lines(page, running=snapshot.is_running))
     _print_lines(lines[:_GLANCE], more + max(0, len(lines) - _GLANCE))
     print()
-    print(common.dim(f"more: localops show {common.short_id(seen.id)} --timeline, --tree, --events or --event ID"))
+    print(common.dim(f"more: localops show {common.short_id(snapshot.id)} --timeline, --tree, --events or --event ID"))
 
 
 def _print_lines(lines: Any, more: int) -> None:
@@ -311,16 +313,16 @@ def _took(event: Event, *, running: bool = False) -> str:
     return "" if event["kind"] == "error" else output.short_duration(event["end_ns"] - event["start_ns"])
 
 
-def _print_timeline(seen: Snapshot, limit: int) -> None:
-    page, more = _events(seen, limit)
+def _print_timeline(snapshot: Snapshot, limit: int) -> None:
+    page, more = _events(snapshot, limit)
     shown = [event for event in page if event["kind"] != "agent"]
     if not shown:
         print("no events")
         return
     first = min(event["start_ns"] for event in shown)
-    last = max(seen.totals.last_ns, *(event["end_ns"] or 0 for event in shown))
+    last = max(snapshot.totals.last_ns, *(event["end_ns"] or 0 for event in shown))
     depths = _depths(shown)
-    running = seen.is_running
+    running = snapshot.is_running
     room = common.width()
     cells = max(16, room - 54) if room else _BAR
     for event in shown:
@@ -351,9 +353,9 @@ def _bar(start: int, end: int, whole: int, cells: int) -> str:
     return "·" * left + ("█" * long if end > start else "▏") + "·" * (cells - left - long)
 
 
-def _print_events(seen: Snapshot, limit: int) -> None:
-    page, more = _events(seen, limit)
-    running = seen.is_running
+def _print_events(snapshot: Snapshot, limit: int) -> None:
+    page, more = _events(snapshot, limit)
+    running = snapshot.is_running
     names = {event["id"]: event["name"] for event in page if event["kind"] == "agent"}
     first = min((event["start_ns"] for event in page), default=0)
     shown = [event for event in page if event["kind"] != "agent"]
@@ -468,22 +470,22 @@ def _message(message: dict[str, Any]) -> str:
 # For programs
 
 
-def _session_facts(project: str, seen: Snapshot, limit: int) -> dict[str, Any]:
-    stands = seen.standing
-    page = list(islice(analytics.events(seen.source, seen.id), limit + 1 if limit else None))
+def _session_facts(project: str, snapshot: Snapshot, limit: int) -> dict[str, Any]:
+    standing = snapshot.standing
+    page = list(islice(analytics.events(snapshot.source, snapshot.id), limit + 1 if limit else None))
     shown = page[: limit or None]
     return {
-        "session_id": facts.full_id(seen.id),
+        "session_id": facts.full_id(snapshot.id),
         "project": project,
-        "name": seen.story.name,
-        "state": stands.state,
-        "reason": stands.reason,
-        "derived": stands.derived,
-        **facts.span(seen.totals.first_ns, seen.totals.last_ns),
-        "tags": seen.story.tags,
+        "name": snapshot.story.name,
+        "state": standing.state,
+        "reason": standing.reason,
+        "derived": standing.derived,
+        **facts.span(snapshot.totals.first_ns, snapshot.totals.last_ns),
+        "tags": snapshot.story.tags,
         "unfinished": [
             {"id": facts.full_id(one.id), "kind": one.kind, "name": one.name, "began": events.iso(one.at_ns)}
-            for one in seen.unfinished
+            for one in snapshot.unfinished
         ],
         "events": [facts.dated(event) for event in shown],
         "more": len(page) > len(shown),

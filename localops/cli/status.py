@@ -85,6 +85,7 @@ def _report(folder: str, projects: list[dict[str, Any]], problems: list[str]) ->
 def _look(folder: str, name: str) -> dict[str, Any] | None:
     """Return a project's status; None for a folder without a journal."""
     try:
+        # A spill file alone counts: its rows belong to a project whose journal could not be written.
         project = Project(folder, name)
         try:
             if not project.exists and not project.waiting:
@@ -140,7 +141,7 @@ def _facts(project: Project) -> dict[str, Any]:
         "cut": cut or 0,
         "last_event": None if last_ns is None else events.iso(last_ns),
         "last_event_ns": last_ns,
-        "remotes": [_remote(project, each) for each in remotes.load(project.folder).values()],
+        "remotes": [_remote(project, remote) for remote in remotes.load(project.folder).values()],
     }
 
 

@@ -50,6 +50,7 @@ def tail(session: str | None, follow: bool, limit: int, home: str | None, projec
         while follow and found_in.standing(id).state == "Running":
             after = printer.next(after, id)
             time.sleep(_POLL)
+        # Rows between the last poll and the end of the session.
         if follow:
             printer.next(after, id)
 
@@ -58,7 +59,7 @@ def _tail_all(opened: Home, limit: int, *, follow: bool, everything: bool, as_js
     if not opened.projects:
         waits = f"waiting for the first session in {opened.folder}; stop with Ctrl-C"
         output.say(waits if follow else opened.nothing_yet())
-    printers = {each.name: _Printer(each, as_json=as_json) for each in opened.projects}
+    printers = {project.name: _Printer(project, as_json=as_json) for project in opened.projects}
     _prefix(printers)
     positions = {}
     newest: list[tuple[_Printer, Stored]] = []
@@ -71,8 +72,11 @@ def _tail_all(opened: Home, limit: int, *, follow: bool, everything: bool, as_js
         time.sleep(_POLL)
         # A new project can appear while we follow.
         for name in config.projects(opened.folder) if everything else ():
-            if name not in printers.keys() | opened.unreadable.keys() and (each := Project(opened.folder, name)).exists:
-                printers[name] = _Printer(each, as_json=as_json)
+            if (
+                name not in printers.keys() | opened.unreadable.keys()
+                and (project := Project(opened.folder, name)).exists
+            ):
+                printers[name] = _Printer(project, as_json=as_json)
                 _prefix(printers)
         for name, printer in printers.items():
             positions[name] = printer.next(positions.get(name, 0))
@@ -95,6 +99,7 @@ class _Printer:
     def newest(self, limit: int, session: bytes | None = None) -> tuple[int, list[Stored]]:
         """Return the seq of the last row, and the last rows up to it that are shown, in order."""
         ask = self._project.ask
+        # Read first, so that rows written between the two reads are left for `next`.
         upto = int(ask("last_seq")[0][0])
         # Four times as many, because some kinds of rows are not shown.
         many = limit * 4

@@ -68,6 +68,7 @@ def ui(port: int | None, no_browser: bool, home: str | None, project: str | None
         if sys.stdout.isatty():
             say("stop with Ctrl-C")
             if not no_browser:
+                # A token for one login: other users can see the command line of the browser.
                 _open(f"{address}/#t={tokens.make(once=True)}")
 
     listen.serve(

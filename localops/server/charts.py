@@ -85,8 +85,8 @@ class Days:
             {"model": model, **dict(zip(names, sums, strict=True)), **facts.money(sums[3])}
             for model, sums in sorted(self._models[day].items(), key=lambda item: -item[1][3])
         ]
-        for each in by_model:
-            del each["cost"]
+        for figures in by_model:
+            del figures["cost"]
         line = analytics.Line(day, *self._lines[day])
         states = dict(self._states[day])
         return {**facts.part("day", line), "states": states, "by_model": by_model, "filter": _whole_day(day, self.tz)}

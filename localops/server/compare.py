@@ -41,12 +41,14 @@ class Side:
     def __init__(self, reader: Reader, session: bytes) -> None:
         page = list(islice(analytics.events(reader, session), MOST + 1))
         self.is_cut = len(page) > MOST
-        events = sorted((each for each in page[:MOST] if each["kind"] != "agent"), key=lambda each: each["start_ns"])
-        known = {each["id"] for each in events}
+        events = sorted(
+            (event for event in page[:MOST] if event["kind"] != "agent"), key=lambda event: event["start_ns"]
+        )
+        known = {event["id"] for event in events}
         self.below: dict[str | None, list[Event]] = defaultdict(list)
-        for each in events:
-            inside = each["parent"] if each["parent"] in known and each["parent"] != each["id"] else None
-            self.below[inside].append(each)
+        for event in events:
+            inside = event["parent"] if event["parent"] in known and event["parent"] != event["id"] else None
+            self.below[inside].append(event)
 
     def facts(self, event: Event | None) -> Facts | None:
         """Return what is shown of an event."""

@@ -117,7 +117,7 @@ class HomeReader:
         """Yield the project that has a session, and the session's snapshot; None if no project has it."""
         with self._home(project) as home:
             both = ((each, each.snapshot(session)) for each in home.projects)
-            yield next(((each, seen) for each, seen in both if seen.totals.rows), None)
+            yield next(((each, snapshot) for each, snapshot in both if snapshot.totals.rows), None)
 
     def sessions(
         self, project: str | None, filters: Filters, *, before: str | None, limit: int, **bounds: Any
@@ -191,8 +191,8 @@ class HomeReader:
         with self._holder(project, session) as holder:
             if holder is None:
                 return {"seq": 0, "state": None}
-            _, seen = holder
-            return {"seq": seen.totals.last_seq, "state": seen.standing.state}
+            _, snapshot = holder
+            return {"seq": snapshot.totals.last_seq, "state": snapshot.standing.state}
 
     def warm(self, project: str | None) -> None:
         """Load the session indexes before the first request."""
@@ -249,25 +249,25 @@ class HomeReader:
         with self._holder(project, session) as holder:
             if holder is None:
                 return None
-            where, seen = holder
-            return {**facts.session(where.name, seen, seen.report()), **session_details.more(where, seen)}
+            where, snapshot = holder
+            return {**facts.session(where.name, snapshot, snapshot.report()), **session_details.more(where, snapshot)}
 
     def stats(self, project: str | None, session: bytes) -> Facts | None:
         """Return a session as AgentOps' stats."""
         with self._holder(project, session) as holder:
             if holder is None:
                 return None
-            _, seen = holder
-            return facts.stats(session, seen.totals, seen.standing.state)
+            _, snapshot = holder
+            return facts.stats(session, snapshot.totals, snapshot.standing.state)
 
     def document(self, project: str | None, session: bytes, *, most: int) -> Facts | None:
         """Return a session as AgentOps' export."""
         with self._holder(project, session) as holder:
             if holder is None:
                 return None
-            where, seen = holder
-            _check_size(where, session, seen.totals, most)
-            return export.document(export.Run(where.name, where.folder, where.reader, session, totals=seen.totals))
+            where, snapshot = holder
+            _check_size(where, session, snapshot.totals, most)
+            return export.document(export.Run(where.name, where.folder, where.reader, session, totals=snapshot.totals))
 
     def events(
         self,
@@ -317,8 +317,8 @@ class HomeReader:
         with self._holder(project, session) as holder:
             if holder is None:
                 return None
-            where, seen = holder
-            return timeline.page(where.reader, seen, after=after, limit=limit)
+            where, snapshot = holder
+            return timeline.page(where.reader, snapshot, after=after, limit=limit)
 
     def daily(self, project: str | None, chosen: Chosen, tz: str | None) -> Facts:
         """Return figures by the day on which sessions started."""
@@ -349,8 +349,8 @@ class HomeReader:
             with self._holder(project, session) as holder:
                 if holder is None:
                     return None
-                where, seen = holder
-                heads.append(facts.session(where.name, seen, seen.report()))
+                where, snapshot = holder
+                heads.append(facts.session(where.name, snapshot, snapshot.report()))
                 sides.append(compare.Side(where.reader, session))
         return {"a": heads[0], "b": heads[1], **compare.aligned(*sides)}
 
@@ -359,9 +359,9 @@ class HomeReader:
         with self._holder(project, session) as holder:
             if holder is None:
                 return False
-            where, seen = holder
-            _check_size(where, session, seen.totals, most)
-            run = export.Run(where.name, where.folder, where.reader, session, totals=seen.totals)
+            where, snapshot = holder
+            _check_size(where, session, snapshot.totals, most)
+            run = export.Run(where.name, where.folder, where.reader, session, totals=snapshot.totals)
             export.WRITERS[form]([run], file)
             return True
 

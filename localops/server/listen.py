@@ -81,10 +81,12 @@ class _Bounded(H11Protocol):
 
     def _make_room(self) -> bool:
         """Close the connection that has been idle longest; False if all are busy."""
-        idle = [each for each in self.connections if isinstance(each, _Bounded) and not each.is_busy]
+        idle = [
+            connection for connection in self.connections if isinstance(connection, _Bounded) and not connection.is_busy
+        ]
         if not idle:
             return False
-        oldest = min(idle, key=lambda each: each._timer.when() if each._timer else 0.0)
+        oldest = min(idle, key=lambda connection: connection._timer.when() if connection._timer else 0.0)
         oldest._end()
         self.connections.discard(oldest)
         return True

@@ -99,7 +99,7 @@ def _shown(value: object) -> str:
     """Return a dict as names and values, anything else as text."""
     if not isinstance(value, dict):
         return "" if value == [] else _text(value)
-    pairs = [(_folded(name), _text(_whole(each))) for name, each in islice(value.items(), LONGEST)]
+    pairs = [(_folded(name), _text(_whole(item))) for name, item in islice(value.items(), LONGEST)]
     whole = " ".join(f"{name}={text}" for name, text in pairs)
     return whole if len(whole) <= LONGEST else " ".join(f"{name}={_ends(text)}" for name, text in pairs)
 

@@ -43,18 +43,18 @@ _SIGNS = (
 )
 
 
-def more(project: Project, seen: Snapshot) -> Facts:
+def more(project: Project, snapshot: Snapshot) -> Facts:
     """Return host, metadata, video, agents, processes, remotes and the sources of the cost."""
-    story = seen.story
+    story = snapshot.story
     return {
         "host_env": story.host_env,
         "metadata": story.metadata,
         "video": _video(project, story.video),
         "host": _host(story.host_env),
-        "agents": [part.value for part in seen.parts["agent"]],
+        "agents": [part.value for part in snapshot.parts["agent"]],
         "participants": list(_participants(project, story)),
-        "sync": [_remote(project, name, seen) for name in _remotes(project.folder)],
-        "provenance": _provenance(project, seen),
+        "sync": [_remote(project, name, snapshot) for name in _remotes(project.folder)],
+        "provenance": _provenance(project, snapshot),
     }
 
 
@@ -74,9 +74,9 @@ def of_list(sessions: Sequence[Listed]) -> dict[bytes, Facts]:
             story = Story(milestones.get(one.session, ()))
             # Its rows are not in the derived tables yet.
             if one.session not in milestones:
-                seen = project.snapshot(one.session)
-                story = seen.story
-                parts[one.session] = {dim: [part.value for part in seen.parts[dim]] for dim in ("agent", "model")}
+                snapshot = project.snapshot(one.session)
+                story = snapshot.story
+                parts[one.session] = {dim: [part.value for part in snapshot.parts[dim]] for dim in ("agent", "model")}
             own = parts.get(one.session, {})
             details[one.session] = {
                 "agents": sorted(own.get("agent", []), key=str.casefold),
@@ -132,7 +132,7 @@ def _remotes(folder: str) -> list[str]:
         return []
 
 
-def _remote(project: Project, name: str, seen: Snapshot) -> Facts:
+def _remote(project: Project, name: str, snapshot: Snapshot) -> Facts:
     """Return how much of a session a remote has, and when it signed for it."""
     # Late, because most homes have no remotes.
     from localops.transfer import delivery
@@ -140,15 +140,15 @@ def _remote(project: Project, name: str, seen: Snapshot) -> Facts:
     ledger = delivery.Ledger(project.reader, project.folder, name)
     gaps = ledger.gaps()[-_GAPS:]
     waiting = sum(
-        ask(project.reader, "rows_between", session=seen.id, first=first, last=last)[0][0] for first, last in gaps
+        ask(project.reader, "rows_between", session=snapshot.id, first=first, last=last)[0][0] for first, last in gaps
     )
-    parked = ask(project.reader, "parked", session=seen.id, remote=name)[0][0]
+    parked = ask(project.reader, "parked", session=snapshot.id, remote=name)[0][0]
     return {
         "remote": name,
-        "delivered": seen.totals.rows - waiting - parked,
+        "delivered": snapshot.totals.rows - waiting - parked,
         "waiting": waiting,
         "parked": parked,
-        "receipt_at": None if waiting else _signed(ledger, seen.totals.last_seq),
+        "receipt_at": None if waiting else _signed(ledger, snapshot.totals.last_seq),
     }
 
 
@@ -159,7 +159,7 @@ def _signed(ledger: Ledger, seq: int) -> str | None:
     return None
 
 
-def _provenance(project: Project, seen: Snapshot) -> Facts:
+def _provenance(project: Project, snapshot: Snapshot) -> Facts:
     """Count the calls whose cost the program gave, those priced by the table, and those without a price.
 
     A row does not store the source of its cost: the cost is compared with that of today's table.
@@ -169,16 +169,16 @@ def _provenance(project: Project, seen: Snapshot) -> Facts:
     except ConfigError:
         prices = pricing.Prices()
     counts: dict[str, Any] = {
-        "unpriced": seen.totals.unpriced,
+        "unpriced": snapshot.totals.unpriced,
         "table": {"version": prices.version, "date": prices.date},
     }
-    if seen.totals.rows > _COMPARED:
+    if snapshot.totals.rows > _COMPARED:
         return {**counts, "given": None, "priced": None, "later": None, "unbilled": None}
-    every = map(_Call._make, ask(project.reader, "calls", session=seen.id))
+    every = map(_Call._make, ask(project.reader, "calls", session=snapshot.id))
     calls = [call for call in every if call.cost is not None]
     known = [call for call in calls if not call.is_unbilled]
     by_table = sum(call.cost == _priced(prices, call) for call in known)
-    later = [each for each in analytics.afterwards(project.reader, seen.id).values() if each.cost is not None]
+    later = [each for each in analytics.afterwards(project.reader, snapshot.id).values() if each.cost is not None]
     unbilled = sum(bool(each.unbilled) for each in later)
     return {
         **counts,

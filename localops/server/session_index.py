@@ -517,11 +517,11 @@ def _between(rows: Sequence[int], column: Sequence[int], least: int | None, most
 
 def _entry(project: Project, session: bytes) -> _Entry:
     """Return the columns of a session with rows that are not in the derived tables yet."""
-    seen = project.snapshot(session)
-    figures, stands = seen.totals, seen.standing
+    snapshot = project.snapshot(session)
+    figures, standing = snapshot.totals, snapshot.standing
     sums = {name: getattr(figures, name) for name in _SUMS}
-    state = stands.state if stands.state in STATES[:3] and not stands.derived else "open"
-    return _Entry(session, figures.first_ns, figures.last_ns, seen.story.name, state, **sums)
+    state = standing.state if standing.state in STATES[:3] and not standing.derived else "open"
+    return _Entry(session, figures.first_ns, figures.last_ns, snapshot.story.name, state, **sums)
 
 
 def merged(pages: Sequence[Page], *, ascending: bool) -> tuple[list[Listed], Listed | None]:

@@ -93,8 +93,8 @@ def _columns(reader: Reader, events: list[tuple[int, Row]], began: _Beginnings, 
         ],
         "parent": began.of_all(column_of["parent"]),
         "failed": [
-            1 if each and what != "error" else 0
-            for each, what in zip(column_of["failed"], column_of["kind"], strict=True)
+            1 if failed and kind != "error" else 0
+            for failed, kind in zip(column_of["failed"], column_of["kind"], strict=True)
         ],
         "tokens": [(one or 0) + (other or 0) for one, other in zip(column_of["given"], column_of["made"], strict=True)],
         "cost": list(column_of["cost"]),

@@ -3,7 +3,7 @@
 
 import { ask, make } from "./base.js";
 import { count, duration, many, money } from "./formats.js";
-import { isConversation, message, shown, parsed } from "./values.js";
+import { isConversation, message, parsed, shown } from "./values.js";
 
 const SPOKEN = ["llm", "tool", "error"];
 const PAGE = 40;

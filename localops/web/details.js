@@ -3,7 +3,7 @@
 import { ask, byId, copyButton, icon, ICONS, make, notice } from "./base.js";
 import { bytes, count, duration, money } from "./formats.js";
 import { stamp } from "./times.js";
-import { json, shown, traceback, parsed } from "./values.js";
+import { json, parsed, shown, traceback } from "./values.js";
 
 const KINDS = new Set(["llm", "tool", "agent", "action", "error"]);
 // Keys that are shown first, under a title; other keys follow as JSON.
