@@ -133,14 +133,18 @@ def _take_one(journal: Journal, choice: Choice, taken: Taken) -> None:
 
     def work(execute: Callable[..., Any]) -> None:
         nonlocal done
-        totals = execute("select key, last_seq, rows from total where session = ?", (choice.session,)).fetchone()
-        if totals is None or totals[1:] != (choice.last_seq, choice.rows):
+        record = execute("select key, last_seq, rows from total where session = ?", (choice.session,)).fetchone()
+        if record is None:
             return
-        execute(INSERT, _pruned_row(execute, choice, totals[0]))
+        # Totals that differ mean that the session went on after it was chosen.
+        key, *now = record
+        if now != [choice.last_seq, choice.rows]:
+            return
+        execute(INSERT, _pruned_row(execute, choice, key))
         execute("insert or ignore into gone values(?, ?)", (choice.session, clock.now_ns()))
         for name, statement in statements("prune.sql").items():
             if name.startswith("delete_"):
-                execute(statement, {"key": totals[0], "session": choice.session})
+                execute(statement, {"key": key, "session": choice.session})
         done = True
 
     journal.transact(work, full=True)
