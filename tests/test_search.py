@@ -132,5 +132,5 @@ def test_a_long_text_is_shown_around_what_was_found() -> None:
 @pytest.mark.parametrize("nothing", ["", "  ", "!?", "…"])
 def test_a_query_without_a_word_is_refused(nothing: str) -> None:
     """There is nothing it could find."""
-    with pytest.raises(ConfigError, match="no word"):
+    with pytest.raises(ConfigError, match="at least one word"):
         Query(nothing)

@@ -61,7 +61,7 @@ class DerivedFile:
                 pass
         return self._open(self._path)
 
-    def begin_anew(self) -> None:
+    def clear(self) -> None:
         """Empty it."""
         _empty(self._connection, self._script, self._version)
 

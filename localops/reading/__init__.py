@@ -1,3 +1,3 @@
-"""Reading: homes and projects, the state of sessions, their figures, search and export."""
+"""Reading: homes and projects, the state of sessions, their totals, search and export."""
 
 from __future__ import annotations

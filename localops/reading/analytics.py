@@ -1,6 +1,6 @@
-"""What the journal says about a session: figures, events, tree and breakdowns, from SQL and nothing else.
+"""Totals, events and breakdowns of sessions, all computed in SQL.
 
-Works on anything that answers the named queries: a journal that records, or a reader of one.
+They work on any source of the named queries: a journal that records, or a reader.
 """
 
 from __future__ import annotations
@@ -69,14 +69,14 @@ if TYPE_CHECKING:
         took_ns: int
 
     class Chosen(NamedTuple):
-        """The sessions figures are about: begun in [since, until), with the tag or an event that has it."""
+        """The sessions of a report: begun in [since, until), with the tag or an event that has it."""
 
         since: int = -(1 << 63)
         until: int = (1 << 63) - 1
         tag: str | None = None
 
     class Later(NamedTuple):
-        """What later rows say of an event: what prices add, that it failed, that it was not billed."""
+        """What later rows add to an event: to its cost, that it failed, that it was not billed."""
 
         cost: int | None
         failed: int
@@ -129,13 +129,13 @@ else:
 
 
 class _Sums(_Summed):
-    """What report.sql adds up over sessions: by the quarter of an hour they began in, or of each one."""
+    """Sums of report.sql over sessions: for each quarter of an hour in which they began, or for each session."""
 
     __slots__ = ()
 
     @property
     def line(self) -> Line:
-        """As a line of a table, which has only the sum of the counts."""
+        """The sums as a line of a table, which has only the sum of the counts."""
         return Line(
             self.value,
             self.sessions,
@@ -152,7 +152,7 @@ class _Sums(_Summed):
 
     @property
     def totals(self) -> Totals:
-        """As totals, whose `rows` is how many sessions they are of."""
+        """The sums as totals, with the number of sessions as `rows`."""
         return Totals(
             self.sessions,
             self.events,
@@ -177,20 +177,20 @@ NOTHING = Totals(*[0] * 16)
 DIMS = ("model", "tool", "agent_id", "tag")
 SHARES = (0.5, 0.9, 0.99)
 ACROSS = ("model", "agent", "tool", "tag", "day", "kind", "session")
-EXACT_UP_TO = 20_000  # events of a session whose percentiles are worked out unasked: some 50 ms
+EXACT_UP_TO = 20_000  # events of a session whose percentiles are always computed: some 50 ms
 QUARTER_NS = 900 * 1_000_000_000
 
 
 def totals(source: Source, session: bytes) -> Totals:
-    """A session's figures at this instant; all zero for one that has no rows here."""
-    found = source.one("totals", session=session)
-    return Totals(*found) if found else NOTHING
+    """Return a session's current totals; all zero if it has no rows here."""
+    figures = source.one("totals", session=session)
+    return Totals(*figures) if figures else NOTHING
 
 
 def contract(figures: Totals, *, running: bool) -> dict[str, int | str]:
-    """Return the six figures users know, in their order and formats; a running session lasts until now.
+    """Return AgentOps' six figures, in their order and formats; the duration of a running session ends now.
 
-    Where the price of LLM calls is not known, a seventh figure counts them: the cost leaves them out.
+    If the price of LLM calls is unknown, a seventh figure counts them, as the cost does not include them.
     """
     until = clock.now_ns() if running else figures.last_ns
     known: dict[str, int | str] = {
@@ -205,25 +205,24 @@ def contract(figures: Totals, *, running: bool) -> dict[str, int | str]:
 
 
 def parts(source: Source, session: bytes, dim: str) -> list[Part]:
-    """A session's figures by model, tool, agent_id or tag, the busiest first."""
+    """Return a session's totals by model, tool, agent_id or tag, the busiest first."""
     return [Part(*row) for row in source.all("parts", session=session, dim=dim)]
 
 
 def all_parts(source: Source, session: bytes) -> dict[str, list[Part]]:
     """Return the same by every dimension but tags, in one read."""
-    found: dict[str, list[Part]] = {dim: [] for dim in ("model", "tool", "agent_id", "agent")}
+    by_dim: dict[str, list[Part]] = {dim: [] for dim in ("model", "tool", "agent_id", "agent")}
     for dim, *figures in source.all("all_parts", session=session):
-        found[dim].append(Part._make(figures))
-    return found
+        by_dim[dim].append(Part._make(figures))
+    return by_dim
 
 
 def events(source: Source, session: bytes) -> Iterator[dict[str, Any]]:
-    """A session's events, oldest first, as plain values; one that has not ended has `finished` false.
+    """Yield a session's events, oldest first, as plain values; one that has not ended has `finished` false.
 
-    What an operation was given stands in the row it opened with: the two are put together here, with what rows that
-    came later say of an event.
+    The input of an operation is in the row that opened it: this merges the two, and what later rows add to an event.
     """
-    from localops.journal import stored  # figures and lists need no row
+    from localops.journal import stored  # late, as totals and lists do not need it
 
     later = afterwards(source, session)
     opened: dict[bytes, Stored] = {}
@@ -239,15 +238,15 @@ def events(source: Source, session: bytes) -> Iterator[dict[str, Any]]:
 
 
 def afterwards(source: Source, session: bytes) -> dict[bytes, Later]:
-    """What rows that came later say of a session's events, by the events' ids."""
+    """Return what later rows add to a session's events, by the events' ids."""
     return {id: Later(*figures) for id, *figures in source.all("afterwards", session=session)}
 
 
 def plain(row: Stored, opened: Stored | None, later: Later | None = None) -> dict[str, Any]:
     """Return a row with ids as text, times as numbers of nanoseconds and its body unpacked.
 
-    A row never changes: that a call failed, or what it cost, may stand in rows that came after it.  The error that says
-    so of another event has not failed itself.
+    A row never changes, so that a call failed, or what it cost, may be in later rows.  An error that marks another
+    event as failed has not failed itself.
     """
     body = _body(row.body)
     cost, failed = row.cost, bool(row.failed) and row.kind != "error"
@@ -283,7 +282,7 @@ def plain(row: Stored, opened: Stored | None, later: Later | None = None) -> dic
 
 
 def trigger_id(event: dict[str, Any]) -> str | None:
-    """Return the id of the event that an error is linked to, whichever way its row has it."""
+    """Return the id of the event that an error is linked to, with or without dashes in its row."""
     trigger = event.get("trigger")
     id = trigger.get("id") if isinstance(trigger, dict) else None
     try:
@@ -299,16 +298,14 @@ _TAKEN = frozenset(
 
 
 def _loads(text: str) -> Any:
-    from localops.encoding import (
-        encode,  # only when there is something to read: a command that shows figures starts sooner
-    )
+    from localops.encoding import encode  # late, as a command that shows only totals starts faster without it
 
     return encode.loads(text)
 
 
 def _body(text: str | None) -> dict[str, Any]:
-    found = _loads(text) if text else {}
-    return found if isinstance(found, dict) else {"body": found}
+    value = _loads(text) if text else {}
+    return value if isinstance(value, dict) else {"body": value}
 
 
 def _list(text: str | None) -> list[str]:
@@ -316,37 +313,37 @@ def _list(text: str | None) -> list[str]:
 
 
 def error_rate(figures: Totals) -> float | None:
-    """The share of events that failed; None when there are none."""
+    """Return the share of events that failed; None without events."""
     return figures.failed / figures.events if figures.events else None
 
 
 def agents(source: Source, session: bytes) -> list[Part]:
-    """Return a session's figures by agent, under the agents' names."""
+    """Return a session's totals by agent, under the agents' names."""
     return under_names(source, parts(source, session, "agent_id"))
 
 
 def under_names(source: Source, by_agent: list[Part]) -> list[Part]:
-    """Return figures by agents' ids under the agents' names."""
+    """Return totals by agents' ids under the agents' names."""
     names = agent_names(source, [part.value for part in by_agent])
     return [part._replace(value=names[part.value]) for part in by_agent]
 
 
 def tags(source: Source, session: bytes) -> list[Part]:
-    """Return a session's figures by tag: all there are for its own tags, those of single events for the others."""
+    """Return a session's totals by tag: all of them for its own tags, those of single events for other tags."""
     whole = totals(source, session)
     figures = {name: getattr(whole, name) for name in Part._fields if name in whole._fields}
     own = [tag for (tag,) in source.all("session_tags", session=session)]
-    found = [Part(value=tag, took_ns=whole.last_ns - whole.first_ns, **figures) for tag in own]
-    return found + [part for part in parts(source, session, "tag") if part.value not in own and part.events]
+    of_own = [Part(value=tag, took_ns=whole.last_ns - whole.first_ns, **figures) for tag in own]
+    return of_own + [part for part in parts(source, session, "tag") if part.value not in own and part.events]
 
 
 def agent_name(source: Source, id: str) -> str:
-    """Return what an agent is called; its id when no row says so."""
+    """Return the name of an agent; its id when no row has a name."""
     return agent_names(source, [id])[id]
 
 
 def agent_names(source: Source, ids: Sequence[str]) -> dict[str, str]:
-    """Return what agents are called, by their ids."""
+    """Return the names of agents, by their ids."""
     if not ids:
         return {}
     keys = {id: id.replace("-", "") for id in ids}
@@ -356,61 +353,61 @@ def agent_names(source: Source, ids: Sequence[str]) -> dict[str, str]:
 
 
 def took(source: Source, session: bytes) -> dict[str, list[int]]:
-    """How long its LLM and tool calls took: median, 90th and 99th percentile of each, exact."""
-    found: dict[str, list[int]] = {}
+    """Return the exact median, 90th and 99th percentile of the durations of its LLM and tool calls."""
+    durations: dict[str, list[int]] = {}
     for kind, ns in source.all("durations", session=session):
-        found.setdefault(kind, []).append(ns)
-    ordered = {kind: sorted(values) for kind, values in sorted(found.items())}
+        durations.setdefault(kind, []).append(ns)
+    ordered = {kind: sorted(values) for kind, values in sorted(durations.items())}
     return {kind: [_rank(values, share) for share in SHARES] for kind, values in ordered.items()}
 
 
 def across(reader: Reader, by: str, chosen: Chosen, *, many: int = -1, tz: str | None = None) -> list[Line]:
-    """The figures of many sessions, by one of ACROSS: the dearest first, days in order."""
+    """Return the totals of many sessions, by one of ACROSS: the most expensive first, days in order."""
     if by == "day":
-        return _days(asked(reader, "quarters", chosen), tz)
+        return _days(query_report(reader, "quarters", chosen), tz)
     if by == "session":
-        return [_Sums._make(row).line for row in asked(reader, "by_session", chosen, many=many)]
+        return [_Sums._make(row).line for row in query_report(reader, "by_session", chosen, many=many)]
     if by == "kind":
-        found = asked(reader, "by_kind", chosen)
+        sums = query_report(reader, "by_kind", chosen)
     elif by == "agent":
-        found = asked(reader, "by_agent", chosen, dim="agent_id")
+        sums = query_report(reader, "by_agent", chosen, dim="agent_id")
     else:
-        found = asked(reader, "by_tag" if by == "tag" else "by_facet", chosen, dim=by)
-    return [Line(*(figure or 0 for figure in row)) for row in found]
+        sums = query_report(reader, "by_tag" if by == "tag" else "by_facet", chosen, dim=by)
+    return [Line(*(figure or 0 for figure in row)) for row in sums]
 
 
-def together(by: str, found: Iterable[Line]) -> list[Line]:
-    """One list of the lines of several projects: what has the same name in two of them is one line."""
+def together(by: str, lines: Iterable[Line]) -> list[Line]:
+    """Return the lines of several projects as one list, with one line for each name."""
     same: dict[Any, list[Line]] = {}
-    for line in found:
+    for line in lines:
         same.setdefault(line.value, []).append(line)
-    lines = [Line(value, *map(sum, zip(*(line[1:] for line in each), strict=True))) for value, each in same.items()]
-    return sorted(lines, key=lambda line: line.value if by == "day" else (-line.cost, -line.events))
+    merged = [Line(value, *map(sum, zip(*(line[1:] for line in group), strict=True))) for value, group in same.items()]
+    return sorted(merged, key=lambda line: line.value if by == "day" else (-line.cost, -line.events))
 
 
 def by_kind(reader: Reader, session: bytes) -> list[Line]:
-    """One session's figures by kind of event."""
-    found = reader.ask(statements("report.sql")["by_kind_of_one"], {"session": session})
-    return [Line(*(figure or 0 for figure in row)) for row in found]
+    """Return one session's totals by kind of event."""
+    sums = reader.ask(statements("report.sql")["by_kind_of_one"], {"session": session})
+    return [Line(*(figure or 0 for figure in row)) for row in sums]
 
 
 def overall(reader: Reader, chosen: Chosen) -> Totals:
-    """The sums of the sessions' own figures; `rows` is how many sessions they are."""
-    found = [_Sums._make(row).totals for row in asked(reader, "quarters", chosen)]
-    return Totals(*map(sum, zip(*found, strict=True))) if found else NOTHING
+    """Return the sums of the chosen sessions' totals; `rows` is the number of sessions."""
+    sums = [_Sums._make(row).totals for row in query_report(reader, "quarters", chosen)]
+    return Totals(*map(sum, zip(*sums, strict=True))) if sums else NOTHING
 
 
-def asked(reader: Reader, name: str, chosen: Chosen, **values: object) -> list[tuple[Any, ...]]:
-    """The rows of a statement of report.sql about the chosen sessions; with a `dim`, about parts of them."""
+def query_report(reader: Reader, name: str, chosen: Chosen, **values: object) -> list[tuple[Any, ...]]:
+    """Return the rows of a statement of report.sql about the chosen sessions; with a `dim`, about parts of them."""
     return reader.ask(statement(name, of_parts="dim" in values), {**chosen._asdict(), **values})
 
 
 def statement(name: str, *, of_parts: bool = False) -> str:
-    """A statement of report.sql and the tables it is asked with."""
+    """Return a statement of report.sql with the common tables that it reads."""
     report = statements("report.sql")
     tables = ("own", "chosen", "part") if of_parts else ("own", "chosen")
-    given = ", ".join(f"{table} as ({report[table]})" for table in tables)
-    return f"with {given}\n{report[name]}"
+    common_tables = ", ".join(f"{table} as ({report[table]})" for table in tables)
+    return f"with {common_tables}\n{report[name]}"
 
 
 def _days(quarters: list[tuple[Any, ...]], tz: str | None) -> list[Line]:
@@ -424,7 +421,7 @@ def _days(quarters: list[tuple[Any, ...]], tz: str | None) -> list[Line]:
 
 
 def percentile(values: Iterable[int], share: float) -> int | None:
-    """Nearest rank over the exact values; None of nothing."""
+    """Return the percentile by nearest rank; None without values."""
     ordered = sorted(values)
     return _rank(ordered, share) if ordered else None
 

@@ -1,7 +1,7 @@
-"""Handing runs on: as AgentOps' JSON, as rows, as a spreadsheet, as a SQLite file for Datasette, as one page.
+"""Export of sessions: as AgentOps' JSON, as rows, as a spreadsheet, as a SQLite file for Datasette, as one HTML page.
 
-The only importer of sqlite-utils, which opens nothing but the file it makes: a journal is read by its reader.
-Choosing sessions and placing files is up to whoever calls.
+Only this module imports sqlite-utils, which opens nothing but the file that it writes: a journal is read by its reader.
+The caller chooses the sessions and the files.
 """
 
 from __future__ import annotations
@@ -47,23 +47,23 @@ class Run(Snapshot):
 
 
 def document(run: Run) -> dict[str, Any]:
-    """A session under the keys of AgentOps' export, and beside them what its documents promise.
+    """Return a session under the keys of AgentOps' export, and what its documentation promises besides.
 
-    `session`, `actions`, `llms`, `tools` and `errors` have all of AgentOps' own keys; `agents`, `stats`,
-    `tags`, `duration` and `end_state` are what its export leaves out. Events of a kind of their own are
-    among the `actions`, and once more in `events`, under their kind.
+    `session`, `actions`, `llms`, `tools` and `errors` have all of AgentOps' own keys; its export lacks `agents`,
+    `stats`, `tags`, `duration` and `end_state`. Events of a program's own kinds are among the `actions`, and once more
+    in `events`, under their kind.
     """
     standing, figures = run.standing, run.totals
-    found: dict[str, list[dict[str, Any]]] = {name: [] for name in ("actions", "llms", "tools", "errors", "agents")}
+    groups: dict[str, list[dict[str, Any]]] = {name: [] for name in ("actions", "llms", "tools", "errors", "agents")}
     others = []
     for event in analytics.events(run.reader, run.id):
-        group = _GROUPS.get(event["kind"], "actions")  # as AgentOps' server files what it does not know
-        found[group].append(_SHAPES[group](event))
+        group = _GROUPS.get(event["kind"], "actions")  # where AgentOps' server puts unknown kinds
+        groups[group].append(_SHAPES[group](event))
         if event["kind"] not in _GROUPS:
             others.append(_common(event))
     return {
         "session": _session(run),
-        **found,
+        **groups,
         "events": others,
         "stats": _stats(run),
         "tags": run.story.tags,
@@ -109,7 +109,7 @@ def _stats(run: Run) -> dict[str, Any]:
 
 
 def _common(event: dict[str, Any]) -> dict[str, Any]:
-    """What every event has: AgentOps' keys, then ours."""
+    """Return the keys that every event has: AgentOps', then ours."""
     return {
         "id": _dashed(event["id"]),
         "session_id": _dashed(event["session"]),
@@ -203,7 +203,7 @@ def _dashed(id: bytes | str | None) -> str | None:
 
 
 def _text(value: object) -> str | None:
-    """A value as AgentOps' text columns hold it: text as it is, anything else as JSON."""
+    """Return a value as in AgentOps' text columns: text as it is, anything else as JSON."""
     return value if value is None or isinstance(value, str) else encode.dumps(value).decode()
 
 
@@ -217,7 +217,7 @@ def _prompt(value: object) -> dict[str, object] | None:
 
 
 def write_json(runs: Iterable[Run], file: BinaryIO) -> None:
-    """One session as one document; more of them as an array of documents, one on a line."""
+    """Write one session as one document; several as an array of documents, one on a line."""
     before = b""
     waiting: bytes | None = None
     for run in runs:
@@ -231,7 +231,7 @@ def write_json(runs: Iterable[Run], file: BinaryIO) -> None:
 
 
 def write_jsonl(runs: Iterable[Run], file: BinaryIO) -> None:
-    """Every row of the sessions as it is kept, a JSON object on a line."""
+    """Write every row of the sessions as it is stored, one JSON object on a line."""
     for run in runs:
         for row in stored.of_session(run.reader, run.id):
             file.write(wire.from_row(row.bare))
@@ -244,7 +244,7 @@ _SHEET = (
 
 
 def write_csv(runs: Iterable[Run], file: BinaryIO) -> None:
-    """Every event as a line of a spreadsheet; text that a spreadsheet would run is only text."""
+    """Write every event as a line of a spreadsheet; text that it would run as a formula is escaped."""
     import csv
     import io
 
@@ -281,7 +281,7 @@ def _seconds(event: dict[str, Any], unit: float = 1e9) -> float | None:
 
 # A SQLite file
 
-# Each table and column, and what it means; `descriptions` in the file says the same.
+# Each table and column, and its description, which the file has in its table `descriptions`.
 TABLES: dict[str, dict[str, tuple[type, str]]] = {
     "sessions": {
         "id": (str, "UUID of the session"),
@@ -341,7 +341,7 @@ TABLES: dict[str, dict[str, tuple[type, str]]] = {
         "name": (str, "of the tool"),
         "seconds": (float, "how long it took"),
         "failed": (int, "1: it raised"),
-        "cost_usd": (float, "what it cost, if it was said"),
+        "cost_usd": (float, "what it cost, if it was recorded"),
         "params": (str, "what it was given, as JSON"),
         "returns": (str, "what it gave back, as JSON"),
     },
@@ -390,13 +390,13 @@ _CHUNK = 500
 
 
 def write_sqlite(runs: Iterable[Run], path: str) -> None:
-    """A SQLite file of its own at `path`, which must not exist: linked, indexed, searchable, described."""
+    """Write a SQLite file at `path`, which must not exist, with links, indexes, full-text search and descriptions."""
     import sqlite_utils
 
     os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
     database: Any = sqlite_utils.Database(path)
     try:
-        database.execute("pragma synchronous = off")  # until it is whole the file is nobody's
+        database.execute("pragma synchronous = off")  # a file that a crash leaves incomplete is not used anyway
         _make_tables(database)
         waiting: dict[str, list[dict[str, Any]]] = {table: [] for table in TABLES}
         for run in runs:
@@ -427,21 +427,21 @@ def _make_tables(database: Any) -> None:
 
 
 def _fill(database: Any, waiting: dict[str, list[dict[str, Any]]], run: Run) -> None:
-    """One session's rows; what waits is written a few hundred at a time, whatever session it is of."""
+    """Add one session's rows to those that wait; write these when they are a few hundred."""
     waiting["sessions"].append(_session_row(run))
     waiting["tags"] += [{"session_id": _dashed(run.id), "tag": tag} for tag in run.story.tags]
     for event in analytics.events(run.reader, run.id):
-        for table, found in _table_rows(event):
-            waiting[table].append(found)
+        for table, row in _table_rows(event):
+            waiting[table].append(row)
         if len(waiting["events"]) >= _CHUNK:
             _flush(database, waiting)
 
 
 def _flush(database: Any, waiting: dict[str, list[dict[str, Any]]]) -> None:
-    for table, found in waiting.items():
-        # An id can stand for two events only if a user gave it twice: the first one keeps it.
-        database[table].insert_all(found, pk=_KEYS[table], ignore=True)
-        found.clear()
+    for table, rows in waiting.items():
+        # Two events have the same id only if a program gave it twice: the first one keeps it.
+        database[table].insert_all(rows, pk=_KEYS[table], ignore=True)
+        rows.clear()
 
 
 def _session_row(run: Run) -> dict[str, Any]:
@@ -466,7 +466,7 @@ def _session_row(run: Run) -> dict[str, Any]:
 
 
 def _table_rows(event: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The tables an event is in, and its row in each."""
+    """Yield the tables of an event, and its row in each."""
     facts = {
         **_common(event),
         "event_id": _dashed(event["id"]),
@@ -490,11 +490,11 @@ def _table_rows(event: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def write_html(runs: Iterable[Run], file: BinaryIO) -> None:
-    """One page with everything in it; it asks no network, and recorded text is only ever text."""
+    """Write one HTML page that needs no network; recorded text cannot become markup or script in it."""
     with open(os.path.join(os.path.dirname(__file__), "export.html"), encoding="utf-8") as template:
         page = template.read()
     data = encode.dumps([_page(run) for run in runs]).decode()
-    # In a script element only these can end it or begin a comment; JSON can say them in other words.
+    # Only these characters can end a script element or begin a comment in it; JSON can escape them.
     data = data.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
     policy = "; ".join(
         (
@@ -509,7 +509,7 @@ def write_html(runs: Iterable[Run], file: BinaryIO) -> None:
 
 
 def _hash(page: str, element: str) -> str:
-    """The CSP's word for the one inline script or style of the page."""
+    """Return the CSP hash of the page's only inline script or style."""
     import base64
     import hashlib
 
@@ -519,7 +519,7 @@ def _hash(page: str, element: str) -> str:
 
 
 def _page(run: Run) -> dict[str, Any]:
-    """What the page shows of a session: figures as text, events as plain facts."""
+    """Return what the page shows of a session: figures as text, events as plain values."""
     session = _session_row(run)
     figures = run.totals
     known = analytics.contract(figures, running=run.is_running)

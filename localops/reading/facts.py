@@ -1,6 +1,6 @@
-"""The one JSON of a session, its figures, a part and an event: what commands, pages and exports give to programs.
+"""The JSON of a session, its totals, a part and an event, in commands, pages and exports.
 
-Only what is the same wherever it stands is made here; whoever answers adds what is its own.
+Only the common keys are made here; each caller adds its own.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ full_id = rows.id_text
 
 
 def money(nano: int | None) -> Facts:
-    """Return a cost: dollars to read, nano-dollars to count with."""
+    """Return a cost, in dollars for reading and in nano-dollars for calculating."""
     return {"cost_usd": dollars(nano), "cost_nano": nano}
 
 
@@ -35,7 +35,7 @@ def dollars(nano: int | None) -> float | None:
 
 
 def span(first_ns: int, last_ns: int, **between: object) -> Facts:
-    """Return when a session began, was heard of last, and how long that is."""
+    """Return the times of a session's first and last row, and the seconds between."""
     return {"began": iso(first_ns), "last": iso(last_ns), **between, "seconds": (last_ns - first_ns) / 1e9}
 
 
@@ -68,7 +68,7 @@ def _counts(figures: Listed | Totals) -> Facts:
 
 
 def totals(figures: Totals) -> Facts:
-    """Return figures, of one session or of many."""
+    """Return totals, of one session or of many."""
     return {
         **_counts(figures),
         "failed": figures.failed,
@@ -83,7 +83,7 @@ def totals(figures: Totals) -> Facts:
 
 
 def session(project: str, seen: Snapshot, report: Report) -> Facts:
-    """Return a session: how it stands, and all its figures."""
+    """Return a session: its state and all its figures."""
     ended_ns = seen.standing.ended_ns
     return {
         "session_id": full_id(seen.id),
@@ -100,7 +100,7 @@ def session(project: str, seen: Snapshot, report: Report) -> Facts:
 
 
 def beyond_totals(report: Report) -> Facts:
-    """Return what a report has beside its totals."""
+    """Return the figures of a report that are not totals."""
     return {
         "unfinished": report.unfinished,
         "late": report.late,
@@ -134,7 +134,7 @@ def part(dim: str, one: Part | Line) -> Facts:
 
 
 def stats(id: bytes, figures: Totals, state: str) -> Facts:
-    """Return AgentOps' six figures under its names and types, then what its documents promise beside them."""
+    """Return AgentOps' six figures under its names and types, and what its documentation promises besides."""
     return {
         "session_id": full_id(id),
         "cost": None if figures.unpriced and not figures.cost else figures.cost / 1e9,
@@ -153,14 +153,14 @@ def stats(id: bytes, figures: Totals, state: str) -> Facts:
 
 
 def event(row: Stored, opened: Stored | None, later: Later | None) -> Facts:
-    """Return an event from the row it ended (or began) with, the one it began with, and what came later."""
+    """Return an event, from the row it ended (or began) with, the one it began with, and later rows about it."""
     plain = analytics.plain(row, opened, later)
     cost = plain.pop("cost")
     return {**plain, **money(cost)}
 
 
 def dated(plain: Facts) -> Facts:
-    """Return an event as commands give it: when it began as a date, and how long it took."""
+    """Return an event as commands print it: with the date when it began, and its seconds."""
     figures = dict(plain)
     start_ns, end_ns, cost = figures.pop("start_ns"), figures.pop("end_ns"), figures.pop("cost")
     return {

@@ -1,8 +1,8 @@
-"""The projects of a home, opened to be read: what every command that looks starts from.
+"""The projects of a home, opened for reading, as every command does that reads.
 
-Opening tidies first, when the folder can be written and something waits: spilled rows come in, ends that
-nobody is alive to write are written, the stream is folded.  What cannot be tidied is read as it is, and
-counted just the same.
+To open a project tidies it first, if its folder can be written and something waits: spilled rows are collected, the
+ends of dead sessions are written, new rows are folded.  A project that cannot be tidied is read as it is, with the same
+totals.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
         unpriced: int
 
     class Filters(NamedTuple):
-        """What sessions a list shows."""
+        """The filters of a list of sessions."""
 
         state: str | None = None
         tag: str | None = None
@@ -76,24 +76,24 @@ else:
         defaults=[*[None] * 8, False, None, None],
     )
 
-Filters.__doc__ = "What sessions a list shows: each that is set must hold; times are of a session's beginning."
+Filters.__doc__ = "The filters of a list of sessions: all that are set must match; times are of a session's beginning."
 
 STATES = ("Success", "Failure", "Indeterminate", "Running", "Unknown")
 _PAGE = 100
-_FEW = 5  # matches that an ambiguous id is explained with
+_FEW = 5  # matches that are listed for an ambiguous id
 _LEAST = 4  # hex digits of an id
-_FEW_OPEN = 64  # more open sessions than this are not looked at one by one just to tidy
+_FEW_OPEN = 64  # with more open sessions, they are not checked one by one just to tidy
 _LATEST_NS = (1 << 63) - 1
-_FRESH_KEY = 1 << 62  # a session that is not folded yet comes before those of the same nanosecond
+_FRESH_KEY = 1 << 62  # orders a session that is not folded yet before others of the same nanosecond
 _SESSION = rows.COLUMNS.index("session")
-_COUNTED = 2_000  # a filter with more sessions than this is as good as any other to walk along
+_COUNTED = 2_000  # sessions up to which a filter's matches are counted, to find the rarest filter
 
 
 class Home:
     """The projects of a home, or one of them.
 
-    A home that is not there yet holds none; one that cannot be looked into is a ConfigError.  A project that
-    cannot be read raises what is wrong with it; in a home that is not `strict` it goes to `unreadable` instead.
+    A home that does not exist yet has none; one that cannot be read raises ConfigError.  A project that cannot be read
+    raises its error; with `strict` false, `unreadable` has that error instead.
 
     >>> with Home("/nowhere/at/all") as home:
     ...     home.projects
@@ -105,12 +105,12 @@ class Home:
         config.check_home(self.folder)
         self.unreadable: dict[str, Exception] = {}
         names = known(self.folder) if project is None else [config.check_project(project)]
-        found = list(self._opened(names, strict=strict or project is not None))
-        self.projects = [each for each in found if each.exists]
-        self.waiting = {each.name: each.waiting for each in found if each.waiting}
-        if project is not None and not found[0].exists and not found[0].waiting:
+        projects = list(self._opened(names, strict=strict or project is not None))
+        self.projects = [one for one in projects if one.exists]
+        self.waiting = {one.name: one.waiting for one in projects if one.waiting}
+        if project is not None and not projects[0].exists and not projects[0].waiting:
             there = known(self.folder)
-            if project in there:  # it has a remote, say
+            if project in there:  # a remote, for example, was added to it
                 raise NotFound(f"no project {project!r} in {self.folder} has recorded anything yet")
             raise NotFound(f"no project {project!r} in {self.folder}; there is: {', '.join(there) or 'none yet'}")
 
@@ -124,7 +124,7 @@ class Home:
                 self.unreadable[name] = error
 
     def sessions(self, filters: Filters | None = None, *, before: str | None = None) -> Iterator[Listed]:
-        """Sessions, newest first, read page by page as they are asked for; `before`: after that one."""
+        """Yield sessions, newest first, read page by page; with `before`, those after that session in the list."""
         limits = self._limits(before)
         streams = (
             each.sessions(filters or Filters(), limit) for each, limit in zip(self.projects, limits, strict=True)
@@ -132,7 +132,7 @@ class Home:
         return merge(*streams, key=_by_start)
 
     def _limits(self, before: str | None) -> list[tuple[int, int]]:
-        """Where each project's part of the list goes on, after a session that may be in any of them."""
+        """Return where each project's part of the list continues, after a session of any project."""
         if before is None:
             return [(_LATEST_NS, 0)] * len(self.projects)
         project, session = self.find(before)
@@ -141,7 +141,7 @@ class Home:
         return [(at, key) for key in keys]
 
     def find(self, ident: str) -> tuple[Project, bytes]:
-        """The session that `last`, an id or the beginning of an id names; NotFound or Ambiguous otherwise."""
+        """Return the session of `last`, an id or the beginning of one; raise NotFound or Ambiguous otherwise."""
         if ident.lower() == "last":
             newest = next((listed for listed in self.sessions() if not listed.project.is_unattributed(listed)), None)
             if newest is None:
@@ -149,28 +149,30 @@ class Home:
             return newest.project, newest.session
         self._must_hold_something()
         low, high = id_range(ident)
-        found = [(each, session) for each in self.projects for session in each.sessions_like(low, high)]
-        return found[_only(ident, "session", [(each.name, session) for each, session in found])]
+        matches = [(project, session) for project in self.projects for session in project.sessions_like(low, high)]
+        return matches[_only(ident, "session", [(project.name, session) for project, session in matches])]
 
     def find_event(self, ident: str) -> tuple[Project, bytes, bytes]:
-        """The project, the session and the whole id of the event whose id begins like that."""
+        """Return project, session and whole id of the event whose id begins with `ident`."""
         self._must_hold_something()
         low, high = id_range(ident)
-        found = [(each, session, id) for each in self.projects for id, session in each.events_like(low, high)]
-        return found[_only(ident, "event", [(each.name, id) for each, _, id in found])]
+        matches = [
+            (project, session, id) for project in self.projects for id, session in project.events_like(low, high)
+        ]
+        return matches[_only(ident, "event", [(project.name, id) for project, _, id in matches])]
 
     def _must_hold_something(self) -> None:
         if not self.projects:
             raise NotFound(self.nothing_yet())
 
     def nothing_yet(self) -> str:
-        """What to say when there is nothing to look at."""
+        """Return the message for a home without sessions."""
         return nothing_yet(self.folder)
 
     def close(self) -> None:
-        """Let go of the files."""
-        for each in self.projects:
-            each.close()
+        """Close the files."""
+        for project in self.projects:
+            project.close()
 
     def __enter__(self) -> Home:
         return self
@@ -179,21 +181,21 @@ class Home:
         self.close()
 
 
-REMOTES = "remotes.json"  # of a project: where its rows may go
+REMOTES = "remotes.json"  # in a project's folder: its remotes
 
 
 def nothing_yet(home: str) -> str:
-    """What to say of a home in which nothing was recorded."""
+    """Return the message for a home without sessions."""
     return f"no sessions yet in {home}: record one with `localops demo`, or your own with init()"
 
 
 def known(home: str) -> list[str]:
-    """The names of a home's projects, those included of which there are only rows in the user's state folder."""
+    """Return the names of a home's projects, including those with rows only in the user's state folder."""
     return sorted({*config.projects(home), *spill.strays(home)})
 
 
 def used(home: str, names: Iterable[str]) -> list[str]:
-    """Return those of these projects that hold anything of ours: any folder in a home could be one, by its name."""
+    """Return those of these projects that hold our files: by name alone, any folder in a home could be a project."""
     return [name for name in names if _is_used(config.project_folder(home, name))]
 
 
@@ -202,7 +204,7 @@ def _is_used(folder: str) -> bool:
         names = os.listdir(folder)
     except FileNotFoundError:
         names = []
-    except OSError:  # whoever looks into it says what is wrong with it
+    except OSError:  # reported by whatever reads it
         return True
     ours = (config.JOURNAL, REMOTES, "blobs", "spill")
     return any(name.startswith(ours) for name in names) or bool(spill.waiting(folder))
@@ -211,7 +213,7 @@ def _is_used(folder: str) -> bool:
 def sent_nowhere(home: str, names: Iterable[str]) -> tuple[list[str], list[str]]:
     """Return the projects that have rows and no remote, and those that have a remote and no rows.
 
-    Both are empty where no project has a remote: then nothing is meant to leave this machine.
+    Both are empty if no project has a remote, as then the user does not want to send anything.
     """
     remote = {name: _has_remote(config.project_folder(home, name)) for name in names}
     if not any(remote.values()):
@@ -222,23 +224,23 @@ def sent_nowhere(home: str, names: Iterable[str]) -> tuple[list[str], list[str]]
 
 
 def _has_remote(folder: str) -> bool:
-    import json  # most commands need it not
+    import json  # late, as most commands do not need it
 
     try:
         with open(os.path.join(folder, REMOTES), "rb") as file:
             return bool(json.load(file) != {})
     except FileNotFoundError:
         return False
-    except (OSError, ValueError):  # whoever needs them says what is wrong with it
+    except (OSError, ValueError):  # reported by whatever reads it
         return True
 
 
 class Project:
-    """One project of a home, tidied and opened to be read; `waiting` rows could not come in and are in no figure."""
+    """A project of a home, tidied and opened for reading; `waiting` rows were not collected, and are in no total."""
 
     def __init__(self, home: str, name: str, rank: int = 0) -> None:
         self.name = name
-        self.rank = rank  # among the projects of its home: what two sessions of one nanosecond are ordered by
+        self.rank = rank  # among the projects of its home; orders two sessions of the same nanosecond
         self.folder = config.project_folder(home, name)
         self.path = os.path.join(self.folder, config.JOURNAL)
         reader = self._read()
@@ -252,12 +254,12 @@ class Project:
 
     @property
     def exists(self) -> bool:
-        """Whether it has a journal: a folder alone is no project yet."""
+        """Whether it has a journal; a folder alone is not a project yet."""
         return self._reader is not None
 
     @property
     def reader(self) -> Reader:
-        """The journal, to be asked."""
+        """The reader of its journal."""
         assert self._reader is not None
         return self._reader
 
@@ -268,19 +270,19 @@ class Project:
             return None
 
     def ask(self, name: str, **values: object) -> list[tuple[Any, ...]]:
-        """The rows of a statement of lists.sql."""
+        """Return the rows of a statement of lists.sql."""
         return self.reader.ask(statements("lists.sql")[name], values)
 
     def snapshot(self, session: bytes) -> Snapshot:
-        """Return a session, to be read once."""
+        """Return a session that is read once."""
         return Snapshot(self.reader, self.folder, session, correct=self._with_waiting)
 
     def standing(self, session: bytes) -> session_state.Standing:
-        """Return how a session stands now."""
+        """Return the current state of a session."""
         return self.snapshot(session).standing
 
     def _with_waiting(self, session: bytes, stands: session_state.Standing) -> session_state.Standing:
-        """Return how a session stands by the rows of it that wait as well: its end may be among them."""
+        """Return the state of a session with its waiting rows, as its end may be among them."""
         if not (stands.derived and self.waiting):
             return stands
         if self._waiting_rows is None:
@@ -296,44 +298,44 @@ class Project:
         return session_state.Standing(stands.state, reason, stands.ended_ns, True) if waiting else stands
 
     def tags(self, session: bytes) -> list[str]:
-        """The tags a session has now."""
+        """Return the current tags of a session."""
         return [tag for (tag,) in self.reader.all("session_tags", session=session)]
 
     def name_of(self, session: bytes) -> str | None:
-        """Return what a session is called."""
+        """Return the name of a session."""
         return self.snapshot(session).story.name
 
     def is_unattributed(self, listed: Listed) -> bool:
-        """Return whether a session of the list is one that a process keeps for events without a session."""
+        """Return whether a session of the list is one for events without a session."""
         return listed.name == UNATTRIBUTED and self.snapshot(listed.session).story.is_unattributed
 
     def sessions_like(self, low: bytes, high: bytes) -> list[bytes]:
-        """A few of the sessions whose ids lie between two others."""
+        """Return a few of the sessions with ids between two others."""
         return [session for (session,) in self.ask("sessions_like", low=low, high=high, many=_FEW)]
 
     def events_like(self, low: bytes, high: bytes) -> list[tuple[bytes, bytes]]:
-        """A few of the events whose ids lie between two others, each with its session."""
+        """Return a few of the events with ids between two others, each with its session."""
         return [(id, session) for id, session in self.ask("events_like", low=low, high=high, many=_FEW)]
 
     def index(self) -> Index:
-        """Its full-text index, as far as it has come."""
+        """Return its full-text index, which may lack the newest rows."""
         if self._index is None:
-            from localops.reading.search import Index  # its patterns take 3 ms to compile
+            from localops.reading.search import Index  # late, as its patterns take 3 ms to compile
 
             self._index = Index(self.folder, self.reader)
         return self._index
 
     def position(self, session: bytes) -> tuple[int, int]:
-        """Where a session stands in the list."""
-        found = self.ask("key_of", session=session)
-        return found[0] if found else (analytics.totals(self.reader, session).first_ns, _FRESH_KEY)
+        """Return the position of a session in the list."""
+        positions = self.ask("key_of", session=session)
+        return positions[0] if positions else (analytics.totals(self.reader, session).first_ns, _FRESH_KEY)
 
     def listed(self, session: bytes) -> Listed | None:
         """Return one session as a line of the list."""
         return _Walk(self, Filters()).one(session)
 
     def sessions(self, filters: Filters, limit: tuple[int, int] = (_LATEST_NS, 0)) -> Iterator[Listed]:
-        """The sessions of this project that pass the filters, newest first, from a position on."""
+        """Yield the sessions of this project that pass the filters, newest first, from a position on."""
         if filters.until is not None and filters.until < limit[0]:
             limit = (filters.until, 0)
         walk = _Walk(self, filters)
@@ -341,14 +343,14 @@ class Project:
         return merge(walk.fresh(limit), *streams, key=_by_start)
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Close the files."""
         for opened in (self._reader, self._index):
             if opened is not None:
                 opened.close()
 
 
 class _Walk:
-    """A walk along one project's sessions in the order of the list, probing each filter."""
+    """The list of one project's sessions, filtered."""
 
     def __init__(self, project: Project, filters: Filters) -> None:
         self.project = project
@@ -359,7 +361,7 @@ class _Walk:
         self.index = project.index() if filters.text is not None else None
 
     def folded(self, state: str | None, limit: tuple[int, int]) -> Iterator[Listed]:
-        """The sessions in the derived tables."""
+        """Yield the sessions in the derived tables."""
         name, values = self._way(state)
         values |= {
             "facets": _json(self.facets),
@@ -375,7 +377,7 @@ class _Walk:
             limit = (last.first_ns, last.key)
 
     def _way(self, state: str | None) -> tuple[str, dict[str, object]]:
-        """Along which list to walk: that of the rarest filter."""
+        """Return the query of the rarest filter, which reads the fewest sessions, and its values."""
         if (ids := self._few_with_text()) is not None:
             return "sessions_by_id", {"ids": _json([id.hex() for id in ids]), "state": state}
         ways: list[tuple[int, str, dict[str, object]]] = [
@@ -405,7 +407,7 @@ class _Walk:
         return int(self.project.ask(name, most=_COUNTED, **values)[0][0])
 
     def _stated(self, row: tuple[Any, ...]) -> Listed | None:
-        """A line of the list; None when the session does not stand as the filter wants it."""
+        """Return a line of the list; None when state or figures of the session do not pass the filters."""
         listed = Listed(self.project, *row)
         if listed.state == "open":
             listed = listed._replace(state=self.project.standing(listed.session).state)
@@ -425,9 +427,9 @@ class _Walk:
         return last_ns - listed.first_ns
 
     def fresh(self, limit: tuple[int, int]) -> Iterator[Listed]:
-        """The sessions with rows past the mark: none, mostly, and never many."""
-        found = (self.one(session) for (session,) in self.project.ask("fresh"))
-        passing = [each for each in found if each is not None and self._passes(each, limit)]
+        """Yield the sessions with rows past the mark: mostly none, and never many."""
+        listed_sessions = (self.one(session) for (session,) in self.project.ask("fresh"))
+        passing = [listed for listed in listed_sessions if listed is not None and self._passes(listed, limit)]
         return iter(sorted(passing, key=_by_start))
 
     def one(self, session: bytes) -> Listed | None:
@@ -447,12 +449,12 @@ class _Walk:
         )
 
     def _values(self, session: bytes, dim: str) -> set[str]:
-        found = {part.value for part in analytics.parts(self.project.reader, session, dim)}
-        return found | set(self.project.tags(session)) if dim == "tag" else found
+        values = {part.value for part in analytics.parts(self.project.reader, session, dim)}
+        return values | set(self.project.tags(session)) if dim == "tag" else values
 
 
 def id_range(ident: str) -> tuple[bytes, bytes]:
-    """The first and the last id that begin like this; NotFound for what is no beginning of an id."""
+    """Return the first and the last id that begin with `ident`; raise NotFound if an id cannot begin like this."""
     text = ident.strip().replace("-", "").lower()
     if not _LEAST <= len(text) <= 32 or not set(text) <= set("0123456789abcdef"):
         raise NotFound(
@@ -462,12 +464,12 @@ def id_range(ident: str) -> tuple[bytes, bytes]:
     return bytes.fromhex(text.ljust(32, "0")), bytes.fromhex(text.ljust(32, "f"))
 
 
-def _only(ident: str, what: str, found: list[tuple[str, bytes]]) -> int:
-    """Where in `found` the one match is: 0; NotFound or Ambiguous say what is there instead."""
-    if not found:
+def _only(ident: str, what: str, matches: list[tuple[str, bytes]]) -> int:
+    """Return 0, the index of the only match; raise NotFound or Ambiguous otherwise."""
+    if not matches:
         raise NotFound(f"no {what} begins with {ident!r}: `localops sessions` lists what there is")
-    if len(found) > 1:
-        names = ", ".join(f"{uuid.UUID(bytes=id)} in {project}" for project, id in found[:_FEW])
+    if len(matches) > 1:
+        names = ", ".join(f"{uuid.UUID(bytes=id)} in {project}" for project, id in matches[:_FEW])
         raise Ambiguous(f"more than one {what} begins with {ident!r}: {names}; give more of the id, or --project")
     return 0
 
@@ -477,7 +479,7 @@ def _by_start(listed: Listed) -> tuple[int, int, int]:
 
 
 def _stored_states(state: str | None, waiting: int) -> list[str | None]:
-    """The states as the journal has them: `open` there is who runs, who died unseen, and whose end waits."""
+    """Return the states as the journal has them, where `open` means running, dead, or with an end that waits."""
     if state is None:
         return [None]
     if state in ("Running", "Unknown"):
@@ -486,7 +488,7 @@ def _stored_states(state: str | None, waiting: int) -> list[str | None]:
 
 
 def _json(values: list[Any]) -> str:
-    if not values:  # what loads orjson takes longer than all the rest of `localops analytics last`
+    if not values:  # to import orjson takes longer than the rest of `localops analytics last`
         return "[]"
     from localops.encoding import encode
 
@@ -494,7 +496,7 @@ def _json(values: list[Any]) -> str:
 
 
 def _is_due(folder: str, reader: Reader | None) -> bool:
-    """Whether something waits that only a writer can bring in order."""
+    """Return whether something waits that only a writer can tidy."""
     if not os.access(folder if os.path.isdir(folder) else os.path.dirname(folder), os.W_OK):
         return False
     if reader is not None and _is_elsewhere(reader):
@@ -505,20 +507,20 @@ def _is_due(folder: str, reader: Reader | None) -> bool:
         return False
     if reader.is_of_older_schema or reader.ask(statements("lists.sql")["behind"])[0][0]:
         return True
-    found = reader.all("open_sessions", many=_FEW_OPEN + 1)
-    return len(found) <= _FEW_OPEN and any(
-        session_state.standing(reader, folder, session).derived for (session,) in found
+    open_sessions = reader.all("open_sessions", many=_FEW_OPEN + 1)
+    return len(open_sessions) <= _FEW_OPEN and any(
+        session_state.standing(reader, folder, session).derived for (session,) in open_sessions
     )
 
 
 def _is_elsewhere(reader: Reader) -> bool:
-    """Whether the journal was copied or moved here: who writes to it gives it a new id, and a look must not."""
-    found = reader.ask("select value from meta where key = 'place'")
-    return bool(found) and found[0][0] != host.place_of(reader.path)
+    """Return whether the journal was copied or moved here: a writer would give it a new id, which reading must not."""
+    places = reader.ask("select value from meta where key = 'place'")
+    return bool(places) and places[0][0] != host.place_of(reader.path)
 
 
 def _tidy(folder: str) -> None:
-    """Take in what waits, write the ends that are due, fold."""
+    """Collect what waits, write the ends that are due, fold."""
     from localops.journal.journal import Journal
 
     try:
@@ -530,5 +532,6 @@ def _tidy(folder: str) -> None:
             journal.fold()
         finally:
             journal.close()
-    except Exception:  # the edge: a full disk, a lock, a newer journal; what is there is read all the same
+    # Wide, as a full disk, a lock or a newer journal must not prevent reading.
+    except Exception:
         pass

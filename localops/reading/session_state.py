@@ -1,7 +1,7 @@
-"""How a session stands: as somebody said, or (when nobody did) as the locks of its participants show.
+"""The state of a session: from its `end` rows, else from whether its processes are alive.
 
-A derived end becomes a row, written by the first writer that finds the session dead; its id is made from the session
-and the time of its last row, so two that find it at once write the same one.
+A derived end becomes a row, written by the first writer that sees the session dead.  The row's id is derived from the
+session and the time of its last row, so that two writers at the same time write the same row.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from localops.reading.story import Milestone
 
     class Standing(NamedTuple):
-        """How a session stands."""
+        """The state of a session."""
 
         state: str
         reason: str | None
@@ -32,23 +32,23 @@ if TYPE_CHECKING:
 else:
     Standing = namedtuple("Standing", "state reason ended_ns derived")
 
-Standing.__doc__ = """How a session stands: Success, Failure, Indeterminate, Running or Unknown, why, and since when."""
+Standing.__doc__ = "The state of a session (Success, Failure, Indeterminate, Running or Unknown), why, and since when."
 
-HUB = "hub.json"  # a home with this file is a hub's: who recorded what is in it cannot be looked after from there
-_MANY = 1_000  # open sessions looked at by one writer; there are hardly ever ten
-_FEW_ROWS = 1_000  # that are gone through one by one; the others are folded
+HUB = "hub.json"  # a home with this file is a hub's, which cannot see whether the processes of other machines live
+_MANY = 1_000  # open sessions that one writer looks at; there are hardly ever ten
+_FEW_ROWS = 1_000  # past the mark that are looked at one by one; all others are folded
 _NEVER = 1 << 63
 _LEFT = "process exited without end_session"
 
 
 def standing(source: Source, folder: str, session: bytes) -> Standing:
-    """Return how a session stands now, for a reader in the home that recorded it."""
-    found = source.one("last_ns", session=session)
-    return judge(source, folder, session, Story.read(source, session), last_ns=(found and found[0]) or 0)
+    """Return the current state of a session, for a reader in the home that recorded it."""
+    last = source.one("last_ns", session=session)
+    return judge(source, folder, session, Story.read(source, session), last_ns=(last and last[0]) or 0)
 
 
 def judge(source: Source, folder: str, session: bytes, story: Story, *, last_ns: int) -> Standing:
-    """Return how a session stands by its story and the time of its last row, which have been read."""
+    """Return the state of a session from its story and the time of its last row, which have been read."""
     end = _end(story, last_ns)
     if end is not None:
         return end
@@ -68,7 +68,7 @@ def _is_of_hub(folder: str) -> bool:
 
 
 def sessions_of(source: Source, folder: str, pid: int) -> list[bytes]:
-    """Return the sessions that a process of this machine takes part in and that nobody has ended."""
+    """Return the open sessions that a process of this machine takes part in."""
     started = host.process_started(pid)
     sessions = []
     for (session,) in source.all("open_sessions", many=_MANY):
@@ -82,7 +82,7 @@ def sessions_of(source: Source, folder: str, pid: int) -> list[bytes]:
 
 
 def _end(story: Story, last_ns: int) -> Standing | None:
-    """Return the end that somebody wrote, if no later start takes it back: what was declared beats what was derived."""
+    """Return the end that was written, unless a later start undoes it; a declared end comes before a derived one."""
     return declared(story) or _as_standing(story.derived_end(last_ns), derived=True)
 
 
@@ -98,8 +98,8 @@ def _as_standing(end: Milestone | None, *, derived: bool) -> Standing | None:
 
 
 def _inside(source: Source, session: bytes, last_ns: int) -> str:
-    """Return in which operation it died: the newest that began and did not end."""
-    from localops.journal.stored import unfinished  # a session that was ended has none
+    """Return in which operation a session died: the newest that began and did not end."""
+    from localops.journal.stored import unfinished  # late, as only sessions without an end need it
 
     open_operations = unfinished(source, session)
     if not open_operations:
@@ -116,14 +116,14 @@ def _clock(at_ns: int) -> str:
 
 
 def others_open(journal: Journal) -> list[bytes]:
-    """Return the sessions of a journal that nobody has ended, without those that are open here."""
+    """Return the open sessions of a journal, without those that are open in this process."""
     return [session for (session,) in journal.all("open_sessions", many=_MANY) if session not in journal.sessions]
 
 
 def others_open_since(journal: Journal, seq: int) -> tuple[bool, int]:
     """Return whether any session of others may be open, and the newest row; up to `seq` there was none.
 
-    A program that begins one session after the other need not look at the former ones each time.
+    With `seq`, a program that begins one session after another need not look at the earlier ones each time.
     """
     news = journal.all("open_since", seq=seq, many=_FEW_ROWS) if seq else []
     if news and not any(not ended and session not in journal.sessions for session, _, ended in news):
@@ -133,16 +133,16 @@ def others_open_since(journal: Journal, seq: int) -> tuple[bool, int]:
 
 
 def derive(journal: Journal) -> int:
-    """Write the end of each session that nobody is alive to write; how many there were."""
-    found = []
+    """Write the end of each session whose processes have died; return their number."""
+    ends = []
     for session in others_open(journal):
         stands = standing(journal, journal.folder, session)
         if stands.derived and stands.ended_ns is not None and not _is_written(journal, session, stands):
-            found.append(_derived_end(session, stands))
-    if found:
-        journal.add(found)
+            ends.append(_derived_end(session, stands))
+    if ends:
+        journal.add(ends)
         participants.sweep(journal.folder, set())
-    return len(found)
+    return len(ends)
 
 
 def _is_written(journal: Journal, session: bytes, stands: Standing) -> bool:
@@ -175,7 +175,7 @@ def failure_reason(error: BaseException) -> str:
 
 
 def exit_reason(code: object) -> str:
-    """Return what a program exited with, in words; anything but a number is its last message, and its code is 1."""
+    """Return the exit code of a program in words; anything but a number is its last message, with code 1."""
     if isinstance(code, int):
         return f"exit code {code}"
     from localops.recording import events

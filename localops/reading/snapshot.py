@@ -1,7 +1,7 @@
-"""One session, read once: its figures, its story and how it stands.
+"""A session that is read once: its totals, its story and its state.
 
-What a page, a command or an export needs of a session comes from here, so it is asked for once and is all of one
-moment, give or take what is written while it is read.
+Pages, commands and exports take a session from here, so that each fact is read once and all of them are of about the
+same moment.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Snapshot:
-    """A session of a journal in a project's folder; each fact is read when it is asked for first, and kept."""
+    """A session of a journal in a project's folder; each fact is read at its first use, and kept."""
 
     def __init__(
         self,
@@ -33,45 +33,45 @@ class Snapshot:
         correct: Callable[[bytes, Standing], Standing] | None = None,
     ) -> None:
         self.source, self.folder, self.id = source, folder, id
-        self._correct = correct  # by what the journal does not know yet
+        self._correct = correct  # changes the state by rows that are not in the journal yet
         if totals is not None:
             self.totals = totals
 
     @cached_property
     def totals(self) -> Totals:
-        """Its figures; all zero for one that has no rows here."""
+        """The totals of the session; all zero if it has no rows here."""
         return analytics.totals(self.source, self.id)
 
     @cached_property
     def story(self) -> Story:
-        """What the books say of it."""
+        """The session's bookkeeping."""
         return Story.read(self.source, self.id)
 
     @cached_property
     def standing(self) -> Standing:
-        """How it stands."""
+        """The state of the session."""
         stands = session_state.judge(self.source, self.folder, self.id, self.story, last_ns=self.totals.last_ns)
         return stands if self._correct is None else self._correct(self.id, stands)
 
     @property
     def is_running(self) -> bool:
-        """Whether a process is at it."""
+        """Whether a process records into it."""
         return self.standing.state == "Running"
 
     @cached_property
     def unfinished(self) -> list[Unfinished]:
         """The operations that began and have not ended, oldest first."""
-        from localops.journal.stored import unfinished  # a list needs none
+        from localops.journal.stored import unfinished  # late, as a list does not need it
 
         return unfinished(self.source, self.id)
 
     @cached_property
     def parts(self) -> dict[str, list[Part]]:
-        """Its figures by `model`, `tool`, `agent_id` and `agent` (the names, without figures), the busiest first."""
+        """Its totals by `model`, `tool`, `agent_id` and `agent` (the names, without totals), the busiest first."""
         return analytics.all_parts(self.source, self.id)
 
     def report(self, *, percentiles: bool = False) -> Report:
-        """Return it in figures; `took` is None when it has too many events to work that out unasked."""
+        """Return all figures; `took` is None for a session of many events, unless `percentiles` asks for it."""
         exact = percentiles or self.totals.events <= analytics.EXACT_UP_TO
         spilled, dropped, cut = self.story.losses
         return Report(

@@ -1,6 +1,6 @@
-"""What the rows that keep the books say of a session: name, tags, machine, video, participants, losses, budget, end.
+"""A session's bookkeeping rows: its name, tags, machine, video, participants, losses, budget and end.
 
-They are read in one go, oldest first, and each fact is worked out when it is asked for.
+They are read by one query, oldest first, and each fact is derived at its first use.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from localops.journal.rows import Row
     from localops.journal.stored import Source
 
-UNATTRIBUTED = "unattributed"  # the name, and the tag, of a session for events whose session cannot be known
+UNATTRIBUTED = "unattributed"  # the name and the tag of a session for events whose session is unknown
 _COMING, _LEAVING = ("session", "join"), ("leave", "end")
 
 
 class Milestone:
-    """One of these rows, in the order of the columns that the query `story` gives."""
+    """One bookkeeping row, with its columns in the order of the query `story`."""
 
     __slots__ = ("_body", "at_ns", "id", "implied", "kind", "name", "participant", "seq", "tags", "text")
 
@@ -47,7 +47,7 @@ class Milestone:
 
     @property
     def body(self) -> dict[str, Any]:
-        """What was noted, by name."""
+        """The body as an object."""
         if self._body is None:
             self._body = _loads(self.text) if self.text else {}
         body: dict[str, Any] = self._body
@@ -61,9 +61,9 @@ class Story:
         self.milestones = list(milestones)
 
     @classmethod
-    def of_rows(cls, found: Iterable[Iterable[Any]]) -> Story:
-        """Return what rows of the query `story` say."""
-        return cls(Milestone(*row) for row in found)
+    def of_rows(cls, story_rows: Iterable[Iterable[Any]]) -> Story:
+        """Return the story of rows of the query `story`."""
+        return cls(Milestone(*row) for row in story_rows)
 
     @classmethod
     def read(cls, source: Source, session: bytes) -> Story:
@@ -80,12 +80,12 @@ class Story:
 
     @property
     def name(self) -> str | None:
-        """What the session is called: its first name holds."""
+        """The name of the session: the first that it was given."""
         return next((one.name for one in self.of_kind(*_COMING) if one.name), None)
 
     @cached_property
     def tags(self) -> list[str]:
-        """The tags it has now, as the query `session_tags` gives them: the newest `set`, and what was added since."""
+        """The current tags: those of the newest `set`, and what was added since; as the query `session_tags`."""
         since = max((one.at_ns for one in self.of_kind("tags") if one.name == "set"), default=0)
         places: dict[str, int] = {}
         for one in self.of_kind(*_COMING, "tags"):
@@ -96,7 +96,7 @@ class Story:
 
     @cached_property
     def host_env(self) -> dict[str, Any]:
-        """The machine and the Python it ran on; what was found out last wins."""
+        """The machine and the Python it ran on; the newest value of a key wins."""
         merged: dict[str, Any] = {}
         for one in self.milestones:
             merged.update(one.body.get("host_env") or {})
@@ -109,7 +109,7 @@ class Story:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What programs noted about it under names; what was noted last wins."""
+        """The metadata that programs set, by name; the newest value of a name wins."""
         merged: dict[str, Any] = {}
         for one in self.of_kind("metadata"):
             merged.update(one.body.get("metadata") or {})
@@ -117,7 +117,7 @@ class Story:
 
     @property
     def video(self) -> Any:
-        """The recording that belongs to it, if it was given one: the last that was."""
+        """The last video that the session was given, if any."""
         video = None
         for one in self.of_kind("video"):
             video = one.body.get("video", video)
@@ -125,31 +125,31 @@ class Story:
 
     @property
     def budget(self) -> float | None:
-        """What it may spend in US dollars: the newest word on it holds."""
-        given = [one.body.get("budget_usd") for one in self.of_kind(*_COMING)]
-        return next((budget for budget in reversed(given) if budget is not None), None)
+        """The budget in US dollars: the newest that was set."""
+        budgets = [one.body.get("budget_usd") for one in self.of_kind(*_COMING)]
+        return next((budget for budget in reversed(budgets) if budget is not None), None)
 
     @property
     def losses(self) -> tuple[int, int, int]:
-        """How many rows went through a spill file, how many were lost, how many values could not be kept whole."""
+        """The numbers of spilled rows, of lost rows, and of values that were cut."""
         notes = [one.body for one in self.of_kind("loss")]
         spilled, dropped, cut = (sum(note.get(name, 0) for note in notes) for name in ("spilled", "dropped", "cut"))
         return spilled, dropped, cut
 
     @property
     def is_unattributed(self) -> bool:
-        """Whether a process keeps it for events whose session cannot be known."""
+        """Whether a process keeps it for events whose session is unknown."""
         starts = (one for one in self.of_kind("session") if one.name == UNATTRIBUTED)
         return any(one.body.get(UNATTRIBUTED) for one in starts)
 
-    # Who took part
+    # Participants
 
     def cards(self) -> list[dict[str, Any]]:
-        """Return what each process said of itself when it came, however often it did."""
+        """Return the card of each start and join, so those of a process that came twice twice."""
         return [one.body for one in self.of_kind(*_COMING)]
 
     def present(self) -> dict[bytes, dict[str, Any]]:
-        """Return the cards of the participants that came and did not say that they left."""
+        """Return the cards of the participants that came and did not record that they left."""
         present: dict[bytes, dict[str, Any]] = {}
         for one in self.of_kind(*_COMING, *_LEAVING):
             if one.participant is None:
@@ -161,7 +161,7 @@ class Story:
         return present
 
     def participants(self) -> Iterator[tuple[dict[str, Any], int, int | None]]:
-        """Return each participant's card, when it came first and when it left last, in the order they came."""
+        """Yield each participant's card, when it first came and when it last left, in the order they came."""
         left = {one.participant: one.at_ns for one in self.of_kind(*_LEAVING) if one.participant}
         seen = set()
         for one in self.of_kind(*_COMING):
@@ -169,7 +169,7 @@ class Story:
                 seen.add(one.participant)
                 yield one.body, one.at_ns, left.get(one.participant)
 
-    # How it ended
+    # The end
 
     def declared_end(self) -> Milestone | None:
         """Return the newest end that a program wrote, unless a process joined the session after it."""
@@ -177,7 +177,7 @@ class Story:
         return self._newest_end(since=max(starts, default=0), implied=False)
 
     def derived_end(self, last_ns: int) -> Milestone | None:
-        """Return the newest end that was derived, unless the session was heard of after it."""
+        """Return the newest end that was derived, unless the session has rows after it."""
         return self._newest_end(since=last_ns, implied=True)
 
     def _newest_end(self, *, since: int, implied: bool) -> Milestone | None:
@@ -186,12 +186,12 @@ class Story:
 
     @property
     def end_seq(self) -> int | None:
-        """Where the last end stands that a program wrote: what comes behind it came late."""
+        """The seq of the last end that a program wrote: events after it are late."""
         return max((one.seq for one in self.of_kind("end") if not one.implied and one.seq is not None), default=None)
 
 
 def milestone(row: Row) -> Milestone:
-    """Return a row that waits in a spill file, as those of the journal are."""
+    """Return a row of a spill file as a milestone."""
     columns = dict(zip(rows.COLUMNS, row, strict=True))
     one = Milestone(
         at_ns=columns["at_ns"],
@@ -210,8 +210,6 @@ def milestone(row: Row) -> Milestone:
 
 
 def _loads(text: str) -> Any:
-    from localops.encoding import (
-        encode,  # only when there is something to read: a command that shows figures starts sooner
-    )
+    from localops.encoding import encode  # late, as a command that shows only totals starts faster without it
 
     return encode.loads(text)

@@ -71,7 +71,7 @@ class Days:
 
     def add_models(self, reader: Reader, chosen: Chosen) -> None:
         """Add the tokens and costs of the models in the chosen sessions."""
-        for quarter, model, *sums in analytics.asked(reader, "quarters_by_model", chosen, dim="model"):
+        for quarter, model, *sums in analytics.query_report(reader, "quarters_by_model", chosen, dim="model"):
             known = self._models[self._day(quarter)].setdefault(model, [0] * len(sums))
             known[:] = map(sum, zip(known, sums, strict=True))
 
