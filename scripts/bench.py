@@ -427,7 +427,7 @@ def write_recorded(folder: str) -> Callable[[], None]:
 def write_bare(folder: str) -> Callable[[], None]:
     """Bare apsw with the same table and the same way of waiting, JSON by json.dumps."""
     journal = Journal(folder)  # only for its tables and its busy handler
-    journal.one("known_session", session=rows.NOBODY)
+    journal.one("known_session", session=rows.NO_SESSION)
     connection = journal._file.connection
     assert connection is not None
     connection.pragma("wal_autocheckpoint", 1_000)  # as SQLite does it by itself

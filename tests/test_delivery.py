@@ -123,7 +123,7 @@ def test_sessions_that_go_on_can_wait(tmp_path: Path) -> None:
     with Reader(os.path.join(folder, "journal.db")) as reader:
         ledger = Ledger(reader, folder, "hub")
         found = [row for batch in ledger.batches(Limits(ended_only=True)) for row in batch.rows]
-        assert {row.session for row in found} == {done.session_id.bytes, rows.NOBODY}
+        assert {row.session for row in found} == {done.session_id.bytes, rows.NO_SESSION}
         everything = [row for batch in ledger.batches(Limits()) for row in batch.rows]
         assert running.session_id.bytes in {row.session for row in everything}
 

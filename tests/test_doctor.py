@@ -196,7 +196,7 @@ def _cut(path: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "text", "cure"),
     [
-        (lambda path: path.write_text("hello"), "no row of one is in it", "move it away"),
+        (lambda path: path.write_text("hello"), "holds no row of one", "move it away"),
         (_folder, "is a folder", "move it away"),
         (lambda path: path.write_bytes(b""), "is empty", "put a backup in its place"),
         (_cut, "rows are in its WAL", "localops repair"),
@@ -259,7 +259,7 @@ def test_what_could_not_be_mended_is_not_called_mended(home: Path) -> None:
     claim.close()
     assert mended == []
     assert [each.text for each in found] == [
-        "1 row waits in the spill file; this could not be mended: another process is at it"
+        "1 row waits in the spill file; this could not be mended: another process is working on it"
     ]
     found, mended = doctor.mend(str(home), ["default"])
     assert (found, [each.text for each in mended]) == ([], ["1 row waits in the spill file"])

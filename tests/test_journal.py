@@ -867,7 +867,7 @@ def test_what_is_no_file_is_not_opened(make: Callable[[str], None], tmp_path: Pa
     """A folder or a pipe in the journal's place is said to be none, without waiting for anything."""
     path = str(tmp_path / "journal.db")
     make(path)
-    with pytest.raises(ForeignJournal, match="so no journal"):
+    with pytest.raises(ForeignJournal, match="so it is not a journal"):
         Reader(path)
 
 

@@ -115,7 +115,7 @@ def test_two_readers_cannot_take_one_file() -> None:
     Spill(folder()).write(event("a"))
     first = Claim(spill.waiting(folder())[0])
     before = len(os.listdir("/proc/self/fd"))
-    with pytest.raises(OSError, match="another process is taking"):
+    with pytest.raises(OSError, match="another process is collecting"):
         Claim(spill.waiting(folder())[0])
     assert len(os.listdir("/proc/self/fd")) == before
     first.close()

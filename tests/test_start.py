@@ -75,7 +75,7 @@ def test_what_is_lost_until_the_end_is_said_at_the_end(tmp_path: Path) -> None:
     _blocked(tmp_path)
     done = programs.run(_NOWHERE)
     assert done.returncode == 0
-    assert "13 rows could be written nowhere and are lost; this figure could be kept nowhere either" in done.stderr
+    assert "13 rows could be written nowhere and are lost; this figure could not be written either" in done.stderr
 
 
 def test_the_figure_is_kept_where_it_can_be(tmp_path: Path) -> None:

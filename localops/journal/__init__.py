@@ -1,3 +1,3 @@
-"""The journal: rows on disk, who writes them, and how they are read back."""
+"""The journal: rows on disk, the processes that write them, and how they are read back."""
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Large things kept beside the journal, each under the SHA-256 of its bytes: videos, screenshots, long values.
+"""Blobs: large values in files beside the journal, each named by its SHA-256: videos, screenshots, long values.
 
-What a recorder cannot write there goes to the user's state folder, as rows do, and from there into its place later.
+A blob that cannot be written there goes to the user's state folder, as rows do, and is moved to its place later.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-HEAD = 64 << 10  # bytes by which it is told whether the rest is worth packing
+HEAD = 64 << 10  # bytes that are compressed to decide whether to compress the rest
 _PIECE = 1 << 20
 _NAMED = r'(?:"\$blob": ?"|"blob:)([0-9a-f]{64})"'
 
 
 def path_of(project: str, digest: str) -> str:
-    """Where the blob of that digest is, or would be; refuses anything that is not a digest."""
+    """Return the path of the blob with a digest; raise ValueError for anything that is not a digest."""
     if not _is_digest(digest):
         raise ValueError(f"not a SHA-256 digest: {digest[:80]!r}")
     return os.path.join(project, "blobs", digest[:2], digest)
 
 
 def find(project: str, digest: str) -> str:
-    """The file that holds a blob: in its place, or where it waits to be moved there; FileNotFoundError without one."""
+    """Return the file of a blob, in its place or waiting to be moved there; raise FileNotFoundError without one."""
     place = path_of(project, digest)
     for path in (place, os.path.join(_waiting_place(project), digest)):
         if os.path.isfile(path):
@@ -38,7 +38,7 @@ def find(project: str, digest: str) -> str:
 
 
 def is_here(project: str, digest: str) -> bool:
-    """Whether there is a file for a blob, whole or not."""
+    """Return whether there is a file for a blob, whole or not."""
     try:
         return bool(find(project, digest))
     except FileNotFoundError:
@@ -46,7 +46,7 @@ def is_here(project: str, digest: str) -> bool:
 
 
 def is_whole(path: str, digest: str) -> bool:
-    """Whether a file holds what its name says; OSError when it cannot be read."""
+    """Return whether a file has the digest of its name; raise OSError when it cannot be read."""
     import hashlib
 
     with open(path, "rb") as file:
@@ -54,7 +54,7 @@ def is_whole(path: str, digest: str) -> bool:
 
 
 def flaw(project: str, digest: str) -> str | None:
-    """Return what keeps the file of a blob from being used: it is missing, unreadable or damaged; None if nothing."""
+    """Return why the file of a blob cannot be used: it is missing, unreadable or damaged; None if it can."""
     try:
         path = find(project, digest)
         if is_whole(path, digest):
@@ -75,7 +75,7 @@ def size_of(project: str, digest: str) -> int:
 
 
 def size(project: str) -> int:
-    """Return the bytes of all blobs of a project, those included that wait to be moved to their place."""
+    """Return the bytes of all blobs of a project, including those that wait to be moved to their place."""
     whole = 0
     for top in (os.path.join(project, "blobs"), _waiting_place(project)):
         for folder, _, names in os.walk(top):
@@ -86,20 +86,20 @@ def size(project: str) -> int:
 
 
 def pays(size: int, packed: int) -> bool:
-    """Return whether packing is worth it where it turns so many bytes into so many others."""
+    """Return whether compression is worth it that turns `size` bytes into `packed`."""
     return packed < 0.9 * size
 
 
 class Keeper:
-    """Writes the large values of a project for the encoder, and counts those that could be written nowhere."""
+    """The encoder's function to write large values of a project, with a count of those that could not be written."""
 
     def __init__(self, project: str) -> None:
         self._project = project
         self.failed: dict[int, int] = {}
-        """How many values each thread, by its ident, could not write since somebody last looked."""
+        """How many values each thread, by its ident, could not write since the count was last read."""
 
     def __call__(self, data: bytes) -> str:
-        """Write a value and return its digest; OSError when no place takes it."""
+        """Write a value and return its digest; raise OSError when no folder takes it."""
         try:
             return keep(self._project, data)
         except OSError as error:
@@ -125,7 +125,7 @@ def keep(project: str, data: bytes) -> str:
 
 
 def keep_file(project: str, source: str) -> str:
-    """Copy a file in, piece by piece, and return its digest."""
+    """Copy a file into the project, piece by piece, and return its digest."""
     with open(source, "rb") as file:
         import hashlib
 
@@ -142,7 +142,7 @@ def keep_file(project: str, source: str) -> str:
 
 
 def _keep(project: str, digest: str, pieces: Callable[[], Iterable[bytes]], expected: str | None) -> str:
-    """Write what has that digest to its place, or to where such things wait; OSError when neither takes it."""
+    """Write a blob to its place, or to the state folder, where it waits; raise OSError when neither takes it."""
     try:
         if not _is_kept(project, digest):
             publish(project, _written(os.path.join(project, "blobs"), pieces(), expected), digest)
@@ -159,27 +159,27 @@ def _keep(project: str, digest: str, pieces: Callable[[], Iterable[bytes]], expe
         say_once(
             "blob",
             f"a large value cannot be written to {os.path.join(project, 'blobs')} ({error.strerror or error}): it is "
-            f"kept in {place} and goes there later (see `localops doctor`)",
+            f"kept in {place} and moved there later (see `localops doctor`)",
         )
     return digest
 
 
 def _is_kept(project: str, digest: str) -> bool:
-    """Whether a blob is in its place already; its age begins anew, and its name is safe from a power cut."""
+    """Return whether a blob is in its place already; if so, reset its age, and make its name safe from a power cut."""
     path = path_of(project, digest)
     try:
-        os.utime(path)  # prune leaves alone what was kept within the hour
+        os.utime(path)  # prune does not delete what was kept within the hour
     except FileNotFoundError:
         return False
-    except PermissionError:  # another user's, which is as good to read
+    except PermissionError:  # another user's file is fine if it can be read
         if not os.access(path, os.R_OK):
             raise
-    _sync_names(path)  # whoever wrote it may not have come to that yet
+    _sync_names(path)  # the process that wrote it may not have done that yet
     return True
 
 
 def keep_media(project: str, value: object) -> object:
-    """Copy the file that a value names in, and return what names the copy; a URL, or anything else, stays itself."""
+    """Copy the file that a value names into the project; return the copy's name, or any other value as it is."""
     path = interruption.attempt(lambda: _named_file(value), None)
     if path is None:
         return value
@@ -192,7 +192,7 @@ def keep_media(project: str, value: object) -> object:
 
 
 def _named_file(value: object) -> str | None:
-    """Return the path of the file that a value names, if it does and there is one."""
+    """Return the path of the file that a value names, or None."""
     if not issubclass(type(value), str | os.PathLike) or len(str(value)) > 4096 or "://" in str(value):
         return None
     path = os.path.expanduser(os.fspath(value))  # type: ignore[call-overload]
@@ -200,12 +200,12 @@ def _named_file(value: object) -> str | None:
 
 
 def keep_pieces(project: str, pieces: Iterable[bytes], digest: str) -> None:
-    """Write what comes in pieces to its place; ValueError, and nothing written, if it has another digest."""
+    """Write a blob from pieces to its place; raise ValueError, and write nothing, if it has another digest."""
     publish(project, _written(os.path.join(project, "blobs"), pieces, digest), digest)
 
 
 def publish(project: str, temporary: str, digest: str) -> None:
-    """Move a file that is written and synced to the place of its digest; safe from a power cut when this returns."""
+    """Move a synced file to the place of its digest; it is safe from a power cut when this returns."""
     path = path_of(project, digest)
     host.make_private(os.path.dirname(path), synced=True)
     os.replace(temporary, path)
@@ -213,14 +213,14 @@ def publish(project: str, temporary: str, digest: str) -> None:
 
 
 def _sync_names(path: str) -> None:
-    """Make the name of a blob survive a power cut, and the folder it is in."""
+    """Make the name of a blob and of its folder safe from a power cut."""
     folder = os.path.dirname(path)
     host.sync_folder(folder)
     host.sync_folder(os.path.dirname(folder))
 
 
 def waiting(project: str) -> list[str]:
-    """The digests of the blobs that wait in the user's state folder to be moved to their place."""
+    """Return the digests of the blobs that wait in the user's state folder to be moved to their place."""
     place = _waiting_place(project)
     try:
         names = sorted(os.listdir(place))
@@ -230,7 +230,7 @@ def waiting(project: str) -> list[str]:
 
 
 def collect(project: str) -> int:
-    """Move the blobs that wait to their place; how many came. What cannot be moved yet stays where it is."""
+    """Move the blobs that wait to their place, where possible; return how many were moved."""
     moved = 0
     for digest in waiting(project):
         path = os.path.join(_waiting_place(project), digest)
@@ -246,14 +246,14 @@ def collect(project: str) -> int:
 
 
 def named(bodies: Iterable[str | None]) -> list[str]:
-    """The digests of the blobs that bodies speak of, each once."""
+    """Return the digests of the blobs that bodies name, each once."""
     import re
 
-    found: dict[str, None] = {}
+    digests: dict[str, None] = {}
     for body in bodies:
         if body is not None and "blob" in body:
-            found.update(dict.fromkeys(re.findall(_NAMED, body)))
-    return list(found)
+            digests.update(dict.fromkeys(re.findall(_NAMED, body)))
+    return list(digests)
 
 
 def _is_digest(text: str) -> bool:
@@ -265,7 +265,7 @@ def _waiting_place(project: str) -> str:
 
 
 def _written(folder: str, pieces: Iterable[bytes], expected: str | None) -> str:
-    """A new file in a folder with what comes in pieces, synced; ValueError if it has not the expected digest."""
+    """Write pieces to a new file in a folder and sync it; raise ValueError if it does not have the expected digest."""
     import hashlib
 
     host.make_private(folder, synced=True)
@@ -281,7 +281,7 @@ def _written(folder: str, pieces: Iterable[bytes], expected: str | None) -> str:
             file.flush()
             os.fsync(file.fileno())
         if expected not in (None, seen.hexdigest()):
-            raise ValueError(f"what should be {expected} is {seen.hexdigest()}")
+            raise ValueError(f"wrong digest: expected {expected}, got {seen.hexdigest()}")
     except BaseException:
         os.unlink(path)
         raise

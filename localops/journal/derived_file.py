@@ -1,4 +1,4 @@
-"""A SQLite file beside a journal, for what is derived from it and may be thrown away: the full-text index."""
+"""A SQLite file beside a journal for derived data, which may be deleted: the full-text index."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 class DerivedFile:
-    """A SQLite file beside a journal with what is derived from it: begun anew when it is not as expected.
+    """A SQLite file beside a journal with derived data; replaced when it is damaged or of another schema.
 
-    Where it cannot be written it is kept in memory, and gone with the process.
+    Where it cannot be written, the data is in memory for the life of the process.
     """
 
     def __init__(self, path: str, script: str, version: int) -> None:
@@ -29,7 +29,7 @@ class DerivedFile:
         try:
             self._connection = self._open(path)
         except (apsw.NotADBError, apsw.CorruptError):
-            self._connection = self._remade()
+            self._connection = self._replaced()
         except (apsw.CantOpenError, apsw.ReadOnlyError, apsw.PermissionsError):
             self._path = ":memory:"
             self._connection = self._open(self._path)
@@ -53,7 +53,7 @@ class DerivedFile:
             raise
         return connection
 
-    def _remade(self) -> apsw.Connection:
+    def _replaced(self) -> apsw.Connection:
         for suffix in ("", "-wal", "-shm"):
             try:
                 os.unlink(self._path + suffix)
@@ -62,11 +62,11 @@ class DerivedFile:
         return self._open(self._path)
 
     def clear(self) -> None:
-        """Empty it."""
+        """Drop all data, and create the tables again."""
         _empty(self._connection, self._script, self._version)
 
     def ask(self, statement: str, values: Mapping[str, object] | Sequence[object] = ()) -> list[tuple[Any, ...]]:
-        """The rows of a statement, all at once."""
+        """Return the rows of a statement."""
         return self._connection.execute(statement, values).fetchall()
 
     def transact(self, work: Callable[[Execute], None]) -> None:
@@ -81,12 +81,12 @@ class DerivedFile:
             raise
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._connection.close()
 
 
 def _empty(connection: apsw.Connection, script: str, version: int) -> None:
-    """Drop every table and make those of the script, in one transaction."""
+    """Drop every table and create those of the script, in one transaction."""
     connection.execute("begin immediate")
     for (name,) in connection.execute(
         "select name from sqlite_schema where type = 'table' and name not like 'fts\\_%' escape '\\'"

@@ -1,11 +1,11 @@
-"""Where events are written, at once, and never changed: one SQLite file per project.
+"""The journal: one SQLite file per project, to which rows are written at once and never changed.
 
-Here rows are appended, in transactions if need be, folded and read, and what cannot be written goes to the spill file.
-The file itself is opened and watched by `journal_file.py`; `reader.py` reads what is written.  It knows rows, not what
-they mean: sessions, analytics and sync stand above it.
+This module appends rows, runs transactions, folds and reads; rows that cannot be written go to the spill file.
+`journal_file.py` opens and watches the file, `reader.py` only reads it.  The journal knows rows, not their meaning:
+sessions, analytics and sync are above it.
 
-One connection per process behind one re-entrant lock.  Every append is one autocommit INSERT that touches one page;
-everything derived is folded from the stream in batches (sql/fold.sql).
+Each process has one connection, behind one re-entrant lock.  Every append is one autocommit INSERT that touches one
+page; all derived tables are folded from the rows in batches (sql/fold.sql).
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ if TYPE_CHECKING:
     T = TypeVar("T")
     Execute = Callable[..., Any]
 
-LOOK_EVERY = 0.5  # seconds between looks at whether the file, its WAL and our locks are still there
-CHECK_EVERY = 0.001  # seconds between quick looks at whether others still find the files that we write to
+LOOK_EVERY = 0.5  # seconds between checks that the file, its WAL and our locks are still there
+CHECK_EVERY = 0.001  # seconds between quick checks that the files at their paths are those that we write to
 
 _UNFOLDED = "select id, phase from event where seq > (select seq from mark)"
 
@@ -65,8 +65,8 @@ _journals: weakref.WeakSet[Journal] = weakref.WeakSet()
 class Journal:
     """The journal of one project, for a process that writes to it.
 
-    `append` never raises: what SQLite cannot take goes to the spill file with the same id, and from there into the
-    journal later.  `counts` says how many calls went which way.
+    `append` never raises: a row that SQLite does not take goes to the spill file with the same id, and from there into
+    the journal later.  `counts` has the number of calls by result.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Journal:
         self.counts = {"recorded": 0, "spilled": 0, "dropped": 0, "reopened": 0}
         # Run now and then, outside the lock, by the thread that appends; one that returns True is run again later.
         self.chores: deque[Callable[[], bool]] = deque()
-        self.sessions: set[bytes] = set()  # open here; their story goes along when the file has to be begun again
+        self.sessions: set[bytes] = set()  # open here; their stories are copied when a new file has to be begun
         self._lock = threading.RLock()
         self._inside = False
         self._chores_due = False
@@ -109,7 +109,7 @@ class Journal:
 
     @property
     def path(self) -> str:
-        """The path of the file: the project's journal, or on a network file system a part of this process's own."""
+        """The path of the file: the project's journal, or on a network file system this process's own part."""
         return self._file.path
 
     # Writing
@@ -117,8 +117,8 @@ class Journal:
     def append(self, row: Row, sync: bool = False) -> bool:
         """Write one row; when this returns True the row is on disk and outlives the process.
 
-        With `sync` it outlives the machine as well (as every row does under durability "power").
-        Return False when neither the journal nor a spill file took it: that is counted, and warned of.
+        With `sync` it outlives a power cut as well (as every row does under durability "power").
+        Return False when neither the journal nor a spill file took it, which is counted and warned of.
         """
         fate: list[bool] = []
         file = self._file
@@ -141,24 +141,24 @@ class Journal:
                     seq = file.connection.last_insert_rowid()  # type: ignore[union-attr]
                     if seq >= self._rollups.due:
                         self._rollups.some(seq)
-                except BaseException as error:  # the edge: whatever SQLite or the disk says must not reach the agent
+                except BaseException as error:  # wide, as no error of SQLite or the disk may reach the program
                     return self._on_write_error(row, error, fate)
                 finally:
                     self._inside = False
             if self._chores_due:
                 self._do_chores()
-        except BaseException as error:  # interrupted while taking or giving back the lock, or in a chore
-            return self._left(row, error, fate)
+        except BaseException as error:  # interrupted while taking or releasing the lock, or in a chore
+            return self._on_outer_error(row, error, fate)
         return True
 
     def sync_due(self) -> bool:
-        """Return whether the last sync is a tenth of a second old: a wait that begins now should be safe first."""
+        """Return whether the last sync is a tenth of a second old, so that one is due before a long wait."""
         return self._wal.sync_due()
 
     def _on_write_error(self, row: Row, error: BaseException, fate: list[bool]) -> bool:
-        """Keep the row of an append that ended in an exception, once, however often that is interrupted as well.
+        """Keep the row of an append that raised, exactly once, however often that is interrupted as well.
 
-        `fate` is empty as long as the row is nowhere; then it says whether the row was kept.
+        `fate` is empty while the row is nowhere; then it holds whether the row was kept.
         """
         for _ in range(interruption.MOST):
             try:
@@ -167,12 +167,12 @@ class Journal:
             except BaseException as again:
                 error = again
         if not fate:
-            self.losses.drop(row[2])  # not the process's count alone: doctor goes by the session's
+            self.losses.drop(row[2])  # counts it for the session as well, whose count doctor reads
             fate += (False,)
         return fate[0]
 
-    def _left(self, row: Row, error: BaseException, fate: list[bool]) -> bool:
-        """Do as `_on_write_error` does, for an exception that came outside of the lock."""
+    def _on_outer_error(self, row: Row, error: BaseException, fate: list[bool]) -> bool:
+        """Do the same as `_on_write_error`, for an exception that was raised outside of the lock."""
         if fate:
             if interruption.seems_programs(error):
                 interruption.hold(error)
@@ -190,24 +190,24 @@ class Journal:
         return fate[0]
 
     def _resolve(self, row: Row, error: BaseException, fate: list[bool]) -> None:
-        """Find out what became of a row and whose the exception is; write the row again, or spill it."""
+        """Find out whether a row was written and whether the program raised; write the row again, or spill it."""
         refusal = is_refusal(error)
         programs = False if refusal else interruption.is_programs(error)
         if programs:
             interruption.hold(error)
         if programs is False:
-            # A row that was refused is not looked for: while the journal is busy, that would cost each row a search.
+            # A refused row is not looked up: while the journal is busy, that would cost each row a search.
             if not fate and (refusal or not self._is_written(row, fate)):
                 self._refused(row, error, fate)
             return
-        # No transaction stays open, and the next row begins with a look at everything.
+        # No transaction stays open, and the next row begins with a check of everything.
         self._file.look_at = 0.0
         self._file.roll_back()
         if not fate:
             try:
                 self._insert_again(row, fate)
             except BaseException as again:
-                # The row cannot be written: that was no interruption.
+                # The same error again means that the row cannot be written, not that the program interrupted us.
                 if programs is None and type(again) is type(error) and not interruption.is_programs(again):
                     self._refused(row, again, fate)
                     return
@@ -218,7 +218,7 @@ class Journal:
             interruption.hold(error)
 
     def _insert_again(self, row: Row, fate: list[bool]) -> None:
-        """Write a row without waiting: what interrupted us is to reach the program soon."""
+        """Write a row without waiting, so that the program's exception reaches it soon."""
         if self._file.connection is not None and not self._file.in_place():
             self._recovery.mend()
         if self._is_written(row, fate):
@@ -235,10 +235,8 @@ class Journal:
             self._file.patience = patience
 
     def _is_written(self, row: Row, fate: list[bool]) -> bool:
-        """Return whether a row is in the journal, and count it if so: an interruption can come after its commit.
-
-        Other processes may have written any number of rows since.
-        """
+        """Return whether a row is in the journal, and count it if so, as an interruption can come after its commit."""
+        # By its identity, not by its seq: other processes may have written any number of rows since.
         if not self._file.holds(row):
             return False
         self.counts["recorded"] += 1
@@ -247,7 +245,7 @@ class Journal:
         return True
 
     def _refused(self, row: Row, error: BaseException, fate: list[bool]) -> None:
-        """Mend what can be mended after SQLite refused a row, and write it once more, or spill it."""
+        """Recover the file if possible after SQLite refused a row, and write the row once more, or spill it."""
         if isinstance(error, Waiting):
             self._spill_row(row, None, fate)
             return
@@ -255,7 +253,7 @@ class Journal:
             try:
                 self._insert_again(row, fate)
                 return
-            except Exception as again:  # what is left is the spill
+            except Exception as again:  # the spill file is left
                 if fate or is_interruption(again):
                     raise
                 error = again
@@ -265,13 +263,13 @@ class Journal:
                 self.counts["recorded"] += 1
                 fate += (True,)
                 return
-            except Exception as again:  # the fresh file failed too: the spill is left
+            except Exception as again:  # the new file failed as well: the spill file is left
                 if fate or is_interruption(again):
                     raise
                 error = again
         if isinstance(error, apsw.ConnectionClosedError | apsw.IOError | apsw.CantOpenError):
             self._file.drop()
-        self._file.patience = 0.05  # one long wait is enough; the next tries are short until one succeeds
+        self._file.patience = 0.05  # after one long wait, the next tries are short until one succeeds
         self._file.execute = refuse
         self._file.look_at = monotonic() + LOOK_EVERY
         self._spill_row(row, error, fate)
@@ -289,7 +287,7 @@ class Journal:
             say_once(f"spill {type(error).__name__}", _spill_sentence(error))
 
     def _check(self, now: float) -> None:
-        """Look whether others still find the files that we write to; before a write, and a thousand times a second."""
+        """Check that the files at their paths are those that we write to; at most a thousand times a second."""
         file = self._file
         if now >= file.look_at:
             self._look(now)
@@ -302,7 +300,7 @@ class Journal:
         file.recent.clear()
 
     def _look(self, now: float) -> None:
-        """Look twice a second whether this process is what it was, and the file still where we write."""
+        """Check, twice a second, that this process was not forked and that the file is still ours."""
         file = self._file
         if file.pid != os.getpid():  # a fork that ran none of Python's hooks
             self._become_child()
@@ -311,7 +309,8 @@ class Journal:
         file.look_at = now + LOOK_EVERY
         if file.connection is None:
             file.open()
-        elif not file.in_place() or not (file.sound() or file.sound()):  # twice: acting on a glimpse would be worse
+        # Locks are checked twice, as to act on a momentary state would do more harm.
+        elif not file.in_place() or not (file.sound() or file.sound()):
             self._recovery.mend()
         elif os.stat(file.path).st_nlink > 1:
             self._recovery.open_again(list(file.recent), f"{file.path} has a second name (a hard link)")
@@ -332,25 +331,25 @@ class Journal:
             self.losses.release()
         self._file.patience = self._file.wait
         if step := clock.step_ns():
-            for session in [*self.sessions] or [rows.NOBODY]:
+            for session in [*self.sessions] or [rows.NO_SESSION]:
                 self._file.execute(INSERT, own_row("clock", session, {"step_ns": step}))
         if self.participant is not None:
             self.participant.check()
         self._chores_due = True
 
     def _do_chores(self) -> None:
-        """Run each chore once; one that fails is left out, and never reaches the thread that appends."""
+        """Run each chore once; drop one that fails, and never raise into the thread that appends."""
         self._chores_due = False
         due: list[Callable[[], bool]] = []
         while self.chores:
             try:
-                due.append(self.chores.popleft())  # of several threads that come here, each takes other chores
+                due.append(self.chores.popleft())  # one by one, so that several threads take different chores
             except IndexError:
                 break
         while due:
             try:
                 again = due[-1]()
-            except BaseException as error:  # the edge: the row is written; its caller has no part in what comes after
+            except BaseException as error:  # wide, as the row is written, and its caller must not fail for a chore
                 if interruption.seems_programs(error):
                     self.chores.extend(due)
                     raise
@@ -363,21 +362,21 @@ class Journal:
     # Opening and closing
 
     def _settle(self) -> None:
-        """Look, after opening, whether this is the journal it was, and take in what waits."""
+        """Identify the journal after it was opened, and collect what waits."""
         self.id = self._file.identify()
         self._rollups.begin()
         if not self._file.is_part and (waiting(self.folder) or blobs.waiting(self.folder) or parts.ended(self.folder)):
             self.collect()
 
     def renew(self) -> None:
-        """Give a journal a new id that was set back to an earlier state: elsewhere other rows stand under its seqs."""
+        """Give a new id to a journal that was set back to an earlier state, whose seqs are other rows elsewhere."""
         self.id = self._alone(lambda: self._file.renew(self.id))
 
     def close(self) -> None:
-        """Let go of the file; a later append opens it again."""
+        """Close the file; a later append opens it again."""
         with self._lock:
             if self._file.connection is not None or self.losses.figures:
-                self._look_last()
+                self._final_check()
             self._file.drop(checkpoint=True)
             if self._file.is_part:
                 parts.finish(self._file.path)
@@ -386,10 +385,10 @@ class Journal:
                 self.participant = None
             self.losses.account()
 
-    def _look_last(self) -> None:
-        """Save what was written to a file that is gone, and record what was lost, before the file is closed."""
+    def _final_check(self) -> None:
+        """Save rows that were written to a file that is gone, and record losses, before the file is closed."""
         try:
-            self.losses.waiting = self.losses.waiting or bool(waiting(self.folder))  # what another process has left
+            self.losses.waiting = self.losses.waiting or bool(waiting(self.folder))  # also what others have left
             self._alone(lambda: self._look(monotonic()))
         except (apsw.Error, LocalopsError, OSError) as error:
             if is_interruption(error):
@@ -406,23 +405,21 @@ class Journal:
             return self.participant
 
     def _become_child(self) -> None:
-        """Be a process of its own, which has written nothing yet, in a forked child."""
+        """Reset the state in a forked child, which has written nothing yet."""
         self.participant = None
         self.losses.become_child()
         self.counts.update(dict.fromkeys(self.counts, 0))
         self._file.leave_to_parent(inside=self._inside)
 
-    # Deriving
+    # Derived tables
 
     def fold(self) -> None:
-        """Fold all there is, so that readers need not look past the mark."""
+        """Fold all rows, so that readers need not read past the mark."""
         self._alone(self._rollups.everything)
 
     def _alone(self, work: Callable[[], T], *, to_write: bool = True) -> T:
-        """Run `work` with the lock held and the file open: a row that a signal handler records goes to the spill file.
-
-        Not a context manager: one that is written in Python can be interrupted before it lets go of the lock.
-        """
+        """Run `work` with the lock held and the file open; rows of signal handlers go to the spill file meanwhile."""
+        # Not a context manager: one that is written in Python can be interrupted before it releases the lock.
         with self._lock:
             inside, self._inside = self._inside, True
             try:
@@ -435,9 +432,10 @@ class Journal:
                 self._inside = inside
 
     def transact(self, work: Callable[[Execute], None], *, full: bool = False, folded: bool = True) -> None:
-        """Run `work` alone in an immediate transaction, over a journal that is folded to its end (or as it is).
+        """Run `work` in an immediate transaction, over a journal that is folded to its end (or as it is).
 
-        What `work` writes is folded with it: a row that cannot be folded is not kept to stop all that follow.
+        The rows that `work` writes are folded in the same transaction: a row that cannot be folded would block all
+        rows after it, and is not kept.
         """
         self._alone(lambda: self._transact(work, full=full, folded=folded))
 
@@ -450,12 +448,12 @@ class Journal:
                 execute("pragma synchronous = full")
             execute("begin immediate")
             if folded:
-                self._rollups.inside(1, sys.maxsize)  # what slipped in just now
+                self._rollups.inside(1, sys.maxsize)  # rows of other processes since
             work(execute)
             if folded:
                 self._rollups.inside(1, sys.maxsize)
             execute("commit")
-            if not self._file.in_place():  # others may not see what was written
+            if not self._file.in_place():  # other processes may not see what was written
                 raise JournalError(f"the files of {self._file.path} were removed while it was written: do it again")
         except BaseException:
             self._file.roll_back()
@@ -465,18 +463,18 @@ class Journal:
                 execute("pragma synchronous = normal")
 
     def secure(self) -> None:
-        """Sync: every row that was committed before survives a power cut."""
+        """Sync the file, so that every row that was committed before survives a power cut."""
         touch = "update meta set value = value where key = 'about'"
         self.transact(lambda execute: execute(touch), full=True, folded=False)
 
     def add(self, incoming: Iterable[Row]) -> int:
-        """Write rows that came from elsewhere, each once: a known identity is ignored; synced when this returns."""
+        """Write rows from elsewhere, ignoring known identities; return how many were new. Synced when this returns."""
         added = 0
         for batch in _batches(incoming, 1_000):
             new: list[Row] = []
 
             def work(execute: Execute, batch: Sequence[Row] = batch, new: list[Row] = new) -> None:
-                # All is folded, and this empty, but in a journal that only a newer release folds.
+                # Empty, as all rows are folded, except in a journal that only a newer release folds.
                 seen = set(execute(_UNFOLDED).fetchall())
                 for row in batch:
                     identity = (row[0], row[1])
@@ -491,17 +489,17 @@ class Journal:
         return added
 
     def collect(self) -> int:
-        """Take in what waits: spill files, large values that had no place, and parts from a network file system."""
+        """Collect what waits: spill files, blobs in the state folder, and parts of a network file system."""
         blobs.collect(self.folder)
         added = sum(_collect_spill(self, path) for path in waiting(self.folder))
-        # Last, so that an interruption changes nothing.  What another process is taking in, or could not be read or
-        # removed, still waits: the process that was at it may have to leave it.
+        # Last, so that an interruption changes nothing.  Files that another process is collecting, or that could not be
+        # read or removed, still wait: that process may not be able to finish.
         self.losses.waiting = bool(waiting(self.folder))
         ended = [] if self._file.is_part else parts.ended(self.folder)
         return added + sum(_collect_part(self, path) for path in ended)
 
     def take_in(self, path: str) -> int:
-        """Take in the rows of a spill file and remove it; where that fails it stays where it is."""
+        """Move the rows of a spill file into the journal; if that fails, the file stays."""
         claim = Claim(path)
         try:
             unread: list[bytes] = []
@@ -509,15 +507,15 @@ class Journal:
             claim.done(unread)
             return added
         finally:
-            claim.file.close()  # not through a method of ours: the program could interrupt that
+            claim.file.close()  # directly, as the program could interrupt a method of ours
 
     def rebuild(self) -> None:
-        """Drop everything derived and fold it again from the stream; figures stay exact meanwhile."""
+        """Empty all derived tables and fold all rows again; totals stay exact meanwhile."""
         self.transact(rollups.forget)
         self.fold()
 
     def compact(self) -> None:
-        """Give freed pages back to the file system; who writes meanwhile waits."""
+        """Give freed pages back to the file system; other writers wait meanwhile."""
         self._alone(self._file.compact)
 
     def empty_wal(self) -> None:
@@ -527,7 +525,7 @@ class Journal:
     # Reading
 
     def all(self, name: str, **values: object) -> list[tuple[Any, ...]]:
-        """Return the rows of a named query; what this process wrote is in them."""
+        """Return the rows of a named query, including what this process wrote."""
         try:
             return self._alone(lambda: self._file.ask(statements("queries.sql")[name], values), to_write=False)
         except apsw.Error as error:
@@ -540,17 +538,17 @@ class Journal:
 
 
 def _collect_spill(journal: Journal, path: str) -> int:
-    """Take in a spill file, unless it cannot be read or another process is at it."""
+    """Collect a spill file, unless it cannot be read or another process is collecting it."""
     try:
         return journal.take_in(path)
     except (apsw.Error, JournalError, OSError) as error:
         if not is_refusal(error):
             raise
-        return 0  # it stays where it is, for the next to open the journal
+        return 0  # it stays for the next process that opens the journal
 
 
 def _collect_part(journal: Journal, path: str) -> int:
-    """Take in the journal that a process kept on a network file system."""
+    """Collect the part that a process wrote on a network file system."""
     try:
         with participants.alone(os.path.dirname(path)):
             _heal(path)
@@ -566,7 +564,7 @@ def _collect_part(journal: Journal, path: str) -> int:
 
 
 def _heal(path: str) -> None:
-    """Undo what a process that was killed had half written: a reader cannot."""
+    """Undo the incomplete transaction of a killed process, which a reader cannot do."""
     connection = connect(path, apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_NOFOLLOW)
     try:
         connection.execute("select count(*) from sqlite_schema").fetchall()
@@ -598,7 +596,7 @@ def _rows_only(lines: Iterable[Row | bytes], unread: list[bytes]) -> Iterator[Ro
             yield row
 
 
-# No connection, and no thread inside SQLite, may exist across a fork: the child would believe in locks it has not.
+# No connection, and no thread inside SQLite, may exist across a fork: the child would assume locks that it has not.
 
 
 def _before_fork() -> None:
@@ -621,7 +619,7 @@ def _after_fork_in_child() -> None:
         finally:
             try:
                 journal._lock.release()
-            except RuntimeError:  # a host program's own fork, which ran only this hook
+            except RuntimeError:  # a fork in C that ran only this hook
                 pass
 
 

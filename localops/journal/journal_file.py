@@ -1,10 +1,10 @@
-"""The file of a journal as one process has it open: opens, migrates and watches it, and sets a damaged one aside.
+"""The file of a journal in one process: opens, migrates and watches it, and sets a damaged one aside.
 
-It knows where the file is, whether it is still there, and who it is; what is written into it is up to `journal.py`,
-and what becomes of rows when the file went away under us to `recovery.py`.
+It knows the file's path, whether the file is still there, and its id.  `journal.py` writes to it, and `recovery.py`
+saves its rows when the file was taken away.
 
 Others may at any time move, delete, cut, link or replace the file, its -wal or its -shm, or close our descriptors; so
-its inodes, locks, links and length are looked at again and again (`Watch`).
+its inodes, locks, links and length are checked again and again (`Watch`).
 """
 
 from __future__ import annotations
@@ -33,32 +33,32 @@ if TYPE_CHECKING:
 
     Execute = Callable[..., Any]
 
-PLACE_EVERY = 8  # naps between two looks at our files, while we wait for a lock
+PLACE_EVERY = 8  # naps between two checks of our files, while we wait for a lock
 
-monotonic = clock.monotonic  # bound once: it is on every event's way
+monotonic = clock.monotonic  # bound once, as every event calls it
 
 INSERTS = {
     len(columns): f"insert into event({','.join(columns)}) values({','.join('?' * len(columns))})"
     for columns in (rows.COLUMNS, rows.PLAIN)
 }
 INSERT = INSERTS[len(rows.COLUMNS)]  # for a whole row
-# Where an identity can stand: among the folded rows, which have an index, or past the mark.  Asked in one statement, as
-# another process may fold meanwhile.
+# A row is among the folded rows, which have an index, or past the mark.  One statement reads both, as another process
+# may fold between two.
 _WRITTEN = (
     "select 1 from id_of where id = ?1 and phase = ?2 union all "
     "select 1 from event where seq > (select seq from mark) and id = ?1 and phase = ?2 limit 1"
 )
 _ABOUT = "A localops journal: what AI agents did, a row each. Read it with `localops`, or a copy with any SQLite tool."
 
-# Connections that must not be closed: after a fork their locks are the parent's, or their descriptors the program's.
+# Connections that must not be closed: their locks are the parent's after a fork, or their descriptors the program's.
 leaked: list[apsw.Connection] = []
 
 
 class JournalFile:
     """The file of a journal, for a process that writes to it.
 
-    `execute` writes while the file is open, and refuses while it is not.  `settle` is called when the file was opened,
-    `keep` with rows that the file may have lost, `participate` for the participant that a part is named after.
+    `execute` writes while the file is open, and refuses while it is not.  `settle` is called after the file was opened,
+    `keep` with rows that the file may have lost, `participate` for the participant whose id is in a part's name.
     """
 
     def __init__(
@@ -77,8 +77,8 @@ class JournalFile:
         self.folder = folder
         self.power = power
         self.wait = wait
-        self.patience = wait  # how long a lock is waited for now
-        self.gave_up = False  # the last wait for a lock came to nothing
+        self.patience = wait  # seconds to wait for a lock, at the moment
+        self.gave_up = False  # the last wait for a lock failed
         self.vfs = vfs
         self.pid = os.getpid()
         self.connection: apsw.Connection | None = None
@@ -90,13 +90,13 @@ class JournalFile:
         self.inodes: list[int] = []
         self.watch = Watch("")
         self.position: Callable[[], int] = _anywhere
-        self.recent: list[Row] = []  # written since the last check, which showed that others see what we write
+        self.recent: list[Row] = []  # rows written since the last check, up to which others certainly see them
         self.remember = self.recent.append
         self._known_ours = False
         self._size = 0
         self._busy_since = self._napped = 0.0
         self._random = Random()
-        self._gather = gather  # take in what others wrote: the project's own file, on a network file system as well
+        self._gather = gather  # open the project's own file even on a network file system, to collect parts into it
         self._mountinfo = mountinfo
         self._settle, self._keep, self._participate = settle, keep, participate
         if power:
@@ -104,17 +104,17 @@ class JournalFile:
         self._place()
 
     def _make_folder(self) -> None:
-        """Have the project's folder on disk before anything is written into it."""
+        """Create the project's folder, synced, before anything is written into it."""
         try:
             host.make_private(self.folder, synced=True)
-        except OSError:  # what can be done about it is done when the journal is opened
+        except OSError:  # reported when the journal is opened
             pass
 
     def _place(self) -> None:
-        """Choose the file: the project's, or one of our own on a network file system, which has no shared memory."""
+        """Choose the file: the project's, or one of our own on a network file system, where a -shm file cannot work."""
         try:
             self.network = host.is_network(host.filesystem(self.folder, self._mountinfo))
-        except OSError:  # out of descriptors, say
+        except OSError:  # out of descriptors, for example
             self.network = False
         self.is_part = self.network and not self._gather
         name = parts.path_of(self.folder, self._participate()) if self.is_part else JOURNAL
@@ -122,7 +122,7 @@ class JournalFile:
 
     @property
     def look_at(self) -> float:
-        """When the next look is due."""
+        """When the next full check is due."""
         return self.next_look
 
     @look_at.setter
@@ -131,7 +131,7 @@ class JournalFile:
         self.check_at = min(self.check_at, at)
 
     def in_place(self) -> bool:
-        """Return whether our descriptors, and the files shared with others, are in place: the quick part of a look."""
+        """Return whether our descriptors and the shared files are unchanged: the quick part of a check."""
         if not self.watch.ours():
             return False
         try:
@@ -143,8 +143,8 @@ class JournalFile:
         return True
 
     def open(self) -> None:
-        """Open the file, making it (0600) and its tables when they are missing."""
-        if self.is_part:  # what a process has closed, it does not write again
+        """Open the file; create it (0600) and its tables if they are missing."""
+        if self.is_part:  # a part that was closed is complete: continue in another
             self._place()
         host.make_private(os.path.dirname(self.path))
         self._make_file()
@@ -160,15 +160,15 @@ class JournalFile:
                 self.drop()
                 raise
             self.drop()
-            if not last:  # a reader of this process may hold on to a -shm file that was removed
+            if not last:  # a reader of this process may hold a -shm file that was removed
                 close_readers()
         raise JournalError(f"{self.path} was replaced while it was opened")
 
     def _leave_linked(self) -> None:
-        """Go on in a copy of a file that has a second name, as a backup of hard links makes it.
+        """Continue in a copy of a file that has a second name, as in a backup of hard links.
 
-        Under two names one file would have two WALs, and break.  The copy is made while no process has the file
-        open, under any name; the other name keeps the file as it is now, with the WAL that it may have.
+        Under two names one file would have two WALs, and become corrupt.  The copy is made while no process has the
+        file open, under any name; the other name keeps the file as it is now, with the WAL that it may have.
         """
         close_readers()
         with participants.alone(self.folder):
@@ -211,7 +211,7 @@ class JournalFile:
             connection.close()
 
     def _opened(self) -> apsw.Connection:
-        """Return a connection that is ready to be used."""
+        """Return a connection that is ready for use."""
         deadline = monotonic() + max(self.patience, 0.05)
         while True:
             connection = self._connect()
@@ -219,7 +219,7 @@ class JournalFile:
                 with high_descriptors():
                     self._prepare(connection)
                 return connection
-            except apsw.BusyError:  # the switch to WAL can be busy in spite of any handler
+            except apsw.BusyError:  # SQLite does not call the busy handler for the switch to WAL
                 connection.close()
                 if monotonic() > deadline:
                     raise
@@ -239,7 +239,7 @@ class JournalFile:
             return connect(self.path, flags, self.vfs)
 
     def _make_file(self) -> None:
-        if is_cut(self.path):  # SQLite would throw away the WAL, and the rows in it
+        if is_cut(self.path):  # SQLite would delete the WAL, and the rows in it
             with participants.alone(self.folder):
                 if is_cut(self.path):
                     self._move_aside(os.stat(self.path).st_ino, JournalError("it is empty, its WAL is not"))
@@ -266,15 +266,15 @@ class JournalFile:
         self.may_fold = connection.pragma("user_version") == sql.SCHEMA  # a newer release folds its own way
 
     def busy(self, tries: int) -> bool:
-        """Wait for the write lock in short random naps: SQLite's own waits grow to 100 ms and starve writers."""
+        """Wait for the write lock in short random naps, as SQLite's own waits grow to 100 ms and starve writers."""
         now = monotonic()
         if tries == 0:
             self._busy_since, self._napped = now, 0.0
-        # The naps are counted as well: a clock may stand still.
+        # The naps are added up as well, since a clock may stand still.
         if max(now - self._busy_since, self._napped) > self.patience or self.barred:
             self.gave_up = True
             return False
-        # The process that holds the lock may be keeping us from a lost -shm file.
+        # The process that holds the lock may have barred a lost -shm file.
         if self.inodes and tries % PLACE_EVERY == 0 and not self.in_place():
             return False
         nap = 0.0003 + 0.0017 * self._random.random()
@@ -283,7 +283,7 @@ class JournalFile:
         return True
 
     def identify(self) -> str:
-        """Return the id of the journal; a new one where it was made, copied, moved or restored to this place."""
+        """Return the id of the journal; a new one if it was created, copied, moved or restored here."""
         assert self.connection is not None
         place = host.place_of(self.path)
         known = {str(key): value for key, value in self.connection.execute("select key, value from meta")}
@@ -304,10 +304,10 @@ class JournalFile:
         return id
 
     def _rename(self, was: str | None, place: str) -> None:
-        """Give a new journal, or one that was copied, moved or restored, an id of its own, and tell so in a row."""
+        """Give a new journal, or one that was copied, moved or restored, an id of its own, and write a row about it."""
         new = clock.new_id().hex()
         facts = {"journal": new, "was": was, "about": _ABOUT} if was else {"journal": new, "about": _ABOUT}
-        row = own_row("journal", rows.NOBODY, facts, name="moved" if was else "begun")
+        row = own_row("journal", rows.NO_SESSION, facts, name="moved" if was else "begun")
         try:
             self.execute("begin immediate")
             if self.execute("select value from meta where key = 'place'").get != place:
@@ -324,13 +324,13 @@ class JournalFile:
             raise
 
     def roll_back(self) -> None:
-        """End a transaction that is open without its changes."""
+        """Roll back an open transaction."""
         if self.connection is not None and self.connection.in_transaction:
-            # Through `execute` where it does not refuse: that ends a statement which an interruption left half read.
+            # By `execute`, unless it refuses: it also ends a statement that an interruption left half read.
             (self.connection.execute if self.execute is refuse else self.execute)("rollback")
 
     def _remember_files(self) -> bool:
-        """Remember which files SQLite has open; False when those at their places are others already."""
+        """Remember which files SQLite has open; return False when those at their paths are others already."""
         try:
             self.inodes = self._inodes_now()
             self._size = os.stat(self.path).st_size
@@ -357,21 +357,22 @@ class JournalFile:
         return self.watch.sound()
 
     def is_cut_short(self) -> bool:
-        """Return whether the file has become shorter than what SQLite has written to it."""
+        """Return whether the file is shorter than what SQLite has written to it."""
         size, before = os.stat(self.path).st_size, self._size
         self._size = size
         if size >= before:
             return False
         connection = self.connection
         assert connection is not None
-        pages: int = connection.pragma("page_count")  # packing makes a file shorter, too, and says so in this
+        pages: int = connection.pragma("page_count")  # smaller after a vacuum, which makes the file shorter as well
         return bool(size < pages * connection.pragma("page_size"))
 
     def _abandon(self) -> None:
-        """Never touch our descriptors again: the program closed them, and has files of its own under their numbers."""
+        """Never use our descriptors again: the program closed them, and has its own files under their numbers."""
         connection, self.connection, self.execute = self.connection, None, refuse
         assert connection is not None
-        import ctypes  # only here: SQLite would close those numbers when the connection goes, even at exit
+        # Leak the connection: SQLite would close the program's files when it is freed, even at exit.
+        import ctypes
 
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
         leaked.append(_silenced(connection))
@@ -383,7 +384,7 @@ class JournalFile:
         )
 
     def has_lost_shared(self) -> bool:
-        """Return whether the -shm file alone is gone or replaced; looked at twice, for more may be about to go."""
+        """Return whether only the -shm file is gone or replaced; checked twice, as the others may follow."""
         for pause in (0.01, 0.0):
             try:
                 journal, wal = (os.stat(self.path + side).st_ino for side in ("", "-wal"))
@@ -400,7 +401,7 @@ class JournalFile:
         return True
 
     def is_same_file(self) -> bool:
-        """Return whether the file at our path is the one we opened."""
+        """Return whether the file at our path is the one that we opened."""
         try:
             return os.stat(self.path).st_ino == self.inodes[0]
         except OSError as error:
@@ -408,7 +409,7 @@ class JournalFile:
             return False
 
     def part_from(self, old: apsw.Connection) -> None:
-        """Give the file that was moved away what is only in its WAL, and keep that WAL from the file in its place."""
+        """Copy the WAL into the file that was moved away, and delete it, as the file in its place has another."""
         patience, self.patience = self.patience, 0.05
         try:
             old.execute("pragma wal_checkpoint(truncate)").fetchall()
@@ -417,13 +418,13 @@ class JournalFile:
                 os.unlink(self.path + "-wal")
         except apsw.Error:
             pass
-        except OSError as error:  # both are gone, or another process is about to do the same
+        except OSError as error:  # both are gone, or another process is doing the same
             interruption.pass_on(error)
         finally:
             self.patience = patience
 
     def drop(self, *, checkpoint: bool = False) -> None:
-        """Close the file; with `checkpoint` the last process to close it copies the WAL into it."""
+        """Close the file; with `checkpoint` the last process that closes it copies the WAL into it."""
         if self.connection is not None and self.watch.state() == TAKEN:
             self._abandon()
         connection, self.connection = self.connection, None
@@ -439,17 +440,17 @@ class JournalFile:
                 pass
 
     def set_aside(self, error: Exception) -> bool:
-        """Keep a damaged journal under another name, whole, and begin a new one; False where that cannot be done."""
+        """Rename a damaged journal and its WAL, and begin a new one; return False if that fails."""
         if not self._known_ours and not has_our_header(self.path):
             return False
         try:
             damaged = self.inodes[0] if self.inodes else os.stat(self.path).st_ino
             self.drop()
             with participants.alone(self.folder):
-                if os.stat(self.path).st_ino == damaged:  # else another process has done it already
+                if os.stat(self.path).st_ino == damaged:  # otherwise another process has done it already
                     self._move_aside(damaged, error)
             self.open()
-        except Exception as problem:  # an edge: whatever is wrong with the disk, the spill file is left
+        except Exception as problem:  # wide, as the spill file is left, whatever is wrong with the disk
             if is_interruption(problem):
                 raise
             return False
@@ -466,9 +467,9 @@ class JournalFile:
         )
 
     def holds(self, row: Row) -> bool:
-        """Return whether a row is in the journal; where that cannot be read, nothing is written until the next look.
+        """Return whether a row is in the journal; if that cannot be read, refuse all writes until the next check.
 
-        The row goes to a spill file then, and is taken in from there if it is not in the journal.
+        The row goes to a spill file then, and from there into the journal if it is not in it.
         """
         if self.connection is None:
             return False
@@ -495,34 +496,35 @@ class JournalFile:
         self.execute("pragma wal_checkpoint(truncate)").fetchall()
 
     def leave_to_parent(self, *, inside: bool) -> None:
-        """Leave alone what the parent had open, in a forked child; `inside`: it was forked in the middle of a write."""
+        """Abandon the parent's connections in a forked child; `inside`: it was forked in the middle of a write."""
         self.pid = os.getpid()
         if self.connection is not None and not inside and not self.connection.in_transaction:
-            self.drop()  # a host program's own fork, which ran only the hook after it: the locks are the parent's
+            self.drop()  # forked in C, which ran only the hook after it: the locks are the parent's
         connections = apsw.connections()
         inherited = [one for one in connections if one is self.connection or _leads_to(one, self.path)]
-        if inherited:  # in them SQLite believes in locks that this process has not, and so would in any beside them
-            leaked.extend(map(_silenced, inherited))  # closing one could undo the parent's transaction
+        # In these SQLite assumes locks that this process does not have, and would in a new connection to the same file.
+        if inherited:
+            leaked.extend(map(_silenced, inherited))  # to close one could undo the parent's transaction
             self.connection, self.execute = None, refuse
-            self.barred = "forked while the journal was at work: this process records into its spill file"
+            self.barred = "forked during a write to the journal: this process records into its spill file"
 
 
 def _anywhere() -> int:
-    """Return the mark, instead of the position of a descriptor where descriptors cannot be looked at."""
+    """Return the mark, where the position of a descriptor cannot be read."""
     return MARK
 
 
 class Waiting(Exception):
-    """The journal refused a row a moment ago; until the next look, rows go to the spill file."""
+    """The journal refused a row a moment ago; until the next check, rows go to the spill file."""
 
 
 def refuse(*_: object) -> Any:
-    """Stand for `execute` while nothing can be written."""
+    """Replace `execute` while nothing can be written."""
     raise Waiting
 
 
 def is_refusal(error: BaseException) -> bool:
-    """Return whether SQLite or the system says no; a TimeoutError that the program raises is an OSError, too."""
+    """Return whether SQLite or the system refused; a TimeoutError of the program is an OSError without errno."""
     known = isinstance(error, apsw.Error | JournalError | Waiting)
     return known or (isinstance(error, OSError) and error.errno is not None)
 
@@ -533,8 +535,9 @@ def is_interruption(error: BaseException) -> bool:
 
 
 def own_row(kind: str, session: bytes, body: Mapping[str, object], name: str | None = None) -> Row:
-    """Return a row of the journal's own."""
-    from localops.encoding import encode  # loaded late, as a command that only folds needs no orjson
+    """Return a row that the journal itself writes."""
+    # Late, as a command that only folds does not need orjson.
+    from localops.encoding import encode
 
     at = clock.now_ns()
     text = encode.dumps(body).decode()
@@ -544,26 +547,27 @@ def own_row(kind: str, session: bytes, body: Mapping[str, object], name: str | N
 def _leads_to(connection: apsw.Connection, path: str) -> bool:
     try:
         return connection.filename == path
-    except UnicodeDecodeError:  # a name that is no UTF-8, as ours may be
+    except UnicodeDecodeError:  # a name that is not UTF-8, as ours may be
         return sqlite_name(path)[1]
-    except apsw.ThreadingViolationError:  # a thread that the fork left behind was at work in it
+    except apsw.ThreadingViolationError:  # a thread of the parent was using it
         return True
     except apsw.ConnectionClosedError:
         return False
 
 
 def _silenced(connection: apsw.Connection) -> apsw.Connection:
-    """Have a connection write no more: what a fork interrupted must not go on in both processes."""
+    """Prevent all writes of a connection: a write that a fork interrupted must not continue in both processes."""
     try:
         connection.authorizer = lambda *_: apsw.SQLITE_DENY
-    except apsw.ThreadingViolationError:  # inside the busy handler, which waits no longer, or in a thread that is gone
+    except apsw.ThreadingViolationError:  # in the busy handler, which gives up now, or in a thread that is gone
         pass
     return connection
 
 
 def _check_ours(connection: apsw.Connection) -> None:
     """Raise ForeignJournal for another program's database, NewerJournal where only a newer release may write."""
-    tables = connection.execute("select count(*) from sqlite_schema").get  # asked first: another may be making them
+    # Before the application id is read: another process may just be creating tables, and then sets the id with them.
+    tables = connection.execute("select count(*) from sqlite_schema").get
     if connection.pragma("application_id") == APPLICATION_ID:
         if connection.pragma("user_version") > sql.SCHEMA:
             oldest = int(connection.execute("select value from meta where key = 'writer'").get or 0)
@@ -578,9 +582,9 @@ def _check_ours(connection: apsw.Connection) -> None:
 
 
 def migrate(connection: apsw.Connection) -> None:
-    """Bring the tables to our schema and make our views, in one transaction: of several processes, one does it.
+    """Bring the tables to our schema and create our views, in one transaction, so that only one process does it.
 
-    One that is killed meanwhile leaves the journal as it was, to the next that opens it.
+    If it is killed meanwhile, the journal is unchanged for the next process that opens it.
     """
     connection.execute("begin immediate")
     try:
@@ -603,7 +607,7 @@ def migrate(connection: apsw.Connection) -> None:
 
 
 def remove(path: str) -> None:
-    """Remove a file that may have gone."""
+    """Remove a file that may not exist any more."""
     try:
         os.unlink(path)
     except FileNotFoundError:

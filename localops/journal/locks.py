@@ -1,17 +1,16 @@
-"""Whether the files that SQLite has open are still ours, and what to do when the file they share was removed.
+"""Checks that the files which SQLite has open are still ours, and the protection after their -shm file was removed.
 
-A process is not told of its own POSIX locks, but a lock of the newer kind (of an open file, not of a process) would
-conflict with them; asking for one through SQLite's own descriptor costs a microsecond.  Reading /proc/locks would
-cost milliseconds.
+A process cannot query its own POSIX locks, but a lock of an open file description (OFD) would conflict with them.  To
+test for that through SQLite's own descriptor costs a microsecond; to read /proc/locks would cost milliseconds.
 
-A descriptor that the program closed may be another file's a moment later.  So each of ours is given a position in its
-file that no other file has by chance: SQLite reads and writes at positions of its own and leaves this one alone, and to
-ask for it is the cheapest question there is about a descriptor.
+A descriptor that the program closed may be another file's a moment later.  So each of ours is set to a file position
+that no other file has by chance: SQLite uses positional reads and writes and does not change it, and to query it is the
+cheapest call that there is for a descriptor.
 
-Writers and readers of a journal agree on what its WAL holds through the -shm file.  When that is removed, whoever has
-it open goes on with it while the next to come makes another, and both write to the same places of the WAL.  So before
-another is made, the write lock of the lost one is taken (`bar`): whoever still uses it cannot write any more, finds
-out why, and changes over.
+Writers and readers of a journal share the state of its WAL in the -shm file.  When that is removed, processes that have
+it open go on with it while the next process creates another, and both write to the same places of the WAL.  So before
+another is created, the write lock of the lost one is taken (`bar`): processes that still use it cannot write any more,
+look for the reason, and change over.
 """
 
 from __future__ import annotations
@@ -36,24 +35,24 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-MARK = 0x4C4F5053  # the position that tells our descriptors from those of the program
-OURS, CLOSED, TAKEN = "ours", "closed", "taken"  # what may have become of our descriptors
+MARK = 0x4C4F5053  # the position that marks our descriptors
+OURS, CLOSED, TAKEN = "ours", "closed", "taken"  # the states of our descriptors
 
 _FLOCK = "hhxxxxqqixxxx"  # struct flock of 64-bit Linux: type, whence, start, length, pid
 _SHARED = (0x40000002, 510)  # the bytes SQLite locks in the database file while it is open in WAL mode
 _DEAD_MAN = (128, 1)  # and in the -shm file
 _WRITE = (120, 1)  # in the -shm file: the write lock
-_WRITING = (120, 3)  # in the -shm file: the locks of whoever writes, checkpoints or recovers
-_FRAMES = struct.Struct("16xI76xI")  # where the -shm file says what the WAL holds, in the byte order of the machine
+_WRITING = (120, 3)  # in the -shm file: the locks for writing, checkpointing and recovering
+_FRAMES = struct.Struct("16xI76xI")  # the sizes of the WAL in the -shm file, in the byte order of the machine
 _LOW = 100  # descriptors below are left to the program
-_GRACE = 0.02  # seconds that a writer who has not noticed yet is given to finish
+_GRACE = 0.02  # seconds for a writer that has not noticed the removal yet to finish
 _MOST_BARS = 16
 
 _bars: list[int] = []  # descriptors of lost -shm files whose write locks are held here
 
 
 def sqlite_name(path: str) -> tuple[str, bool]:
-    """What SQLite is to be told of a path, and whether that is a URI: a name that is no UTF-8 can only be told so."""
+    """Return the name of a path for SQLite, and whether it is a URI, as a name that is not UTF-8 has to be."""
     try:
         path.encode()
     except UnicodeEncodeError:
@@ -64,15 +63,15 @@ def sqlite_name(path: str) -> tuple[str, bool]:
 
 
 class Watch:
-    """The descriptors SQLite has open on a database, its WAL and its -shm file."""
+    """The descriptors that SQLite has open on a database, its WAL and its -shm file."""
 
     def __init__(self, path: str) -> None:
         self._files: dict[int, tuple[int, int]] = {}
         self._held: list[tuple[int, tuple[int, int]]] = []
         self._shared = -1
         self.wal = -1  # the descriptor of the WAL, where it can be found
-        self.position: Callable[[], int] | None = None  # asks for it of one descriptor: MARK while that is ours
-        self.attached = True  # whether SQLite has those files open that are at their places; not known: True
+        self.position: Callable[[], int] | None = None  # returns that of one descriptor: MARK while it is ours
+        self.attached = True  # whether SQLite has open the files that are at their paths; True if unknown
         names = _names() if _able and path else []
         if not names:
             return
@@ -97,7 +96,7 @@ class Watch:
             os.lseek(handle, MARK, os.SEEK_SET)
 
     def ours(self) -> bool:
-        """Whether every descriptor is still open on the file it was opened on."""
+        """Return whether every descriptor is still open on the file that it was opened on."""
         try:
             return all(os.lseek(handle, 0, os.SEEK_CUR) == MARK for handle in self._files)
         except OSError as error:
@@ -105,7 +104,7 @@ class Watch:
             return False
 
     def state(self) -> str:
-        """What has become of our descriptors: OURS, CLOSED, or TAKEN when a number is another file's now."""
+        """Return the state of our descriptors: OURS, CLOSED, or TAKEN when a number is another file's now."""
         states = {_state(handle, inode) for handle, inode in self._files.items()}
         state = TAKEN if TAKEN in states else CLOSED if CLOSED in states else OURS
         if state == OURS:  # only a position was lost
@@ -113,11 +112,11 @@ class Watch:
         return state
 
     def sound(self) -> bool:
-        """Whether every lock that was there at the beginning still is."""
+        """Return whether every lock that was held at the beginning still is."""
         return all(_locked(handle, area) for handle, area in self._held)
 
     def frames(self) -> tuple[int, int]:
-        """How many pages the WAL holds, and how many of them are in the database: read from the -shm file."""
+        """Return the pages in the WAL, and how many of them are in the database, from the -shm file."""
         try:
             return _FRAMES.unpack(os.pread(self._shared, _FRAMES.size, 0))
         except struct.error:
@@ -127,7 +126,7 @@ class Watch:
             return 0, 0
 
     def writes(self) -> bool:
-        """Whether this process holds the write lock."""
+        """Return whether this process holds the write lock."""
         try:
             asked = struct.pack(_FLOCK, F_WRLCK, os.SEEK_SET, *_WRITE, 0)
             kind, _, _, _, pid = struct.unpack(_FLOCK, fcntl(self._shared, F_OFD_GETLK, asked))
@@ -137,7 +136,7 @@ class Watch:
         return bool(kind != F_UNLCK and pid == os.getpid())
 
     def pin_shared(self) -> int | None:
-        """The -shm file that SQLite uses, opened once more: its locks can be asked for when SQLite has let go."""
+        """Open the -shm file of SQLite once more, so that its locks can be taken when SQLite has closed it."""
         try:
             return os.open(f"/proc/self/fd/{self._shared}", os.O_RDWR | os.O_CLOEXEC) if self._shared >= 0 else None
         except OSError as error:
@@ -172,7 +171,7 @@ def _names() -> list[str]:
 
 
 def _descriptors(names: list[str], wanted: set[tuple[int, int]]) -> dict[int, tuple[int, int]]:
-    """The newest descriptor of this process for each of the files: SQLite opened them a moment ago."""
+    """Return the newest descriptor of this process for each of the files: SQLite opened them a moment ago."""
     handles: dict[int, tuple[int, int]] = {}
     for name in names:
         try:
@@ -199,35 +198,37 @@ def _locked(handle: int, area: tuple[int, int]) -> bool:
 
 
 class _Closed:
-    """What becomes of `Descriptors` when they are closed: nothing is left to do when it goes."""
+    """The class of `Descriptors` after they were closed: it has no `__del__`."""
 
 
 class Descriptors:
-    """Descriptors that are closed at the end of a `with` block; where that is interrupted, a moment later."""
+    """Descriptors that are closed at the end of a `with` block; a moment later if that is interrupted."""
 
     def __init__(self) -> None:
         self.handles: list[int] = []
 
     def open(self, path: str) -> None:
-        """Open a file to read; in one call, as a signal handler may raise between two, and the file would stay open."""
+        """Open a file for reading."""
+        # In one call of C: a signal handler may raise between two, and the file would stay open.
         self.handles.extend(map(os.open, (path,), (os.O_RDONLY | os.O_CLOEXEC,)))
 
     def __exit__(self, *_: object) -> None:
-        any(map(os.close, map(self.handles.pop, [-1] * len(self.handles))))  # in one call, as above
-        # `__del__` is not called unless this is interrupted: an exception that comes where it begins is lost.
+        # All in one call, as above.
+        any(map(os.close, map(self.handles.pop, [-1] * len(self.handles))))
+        # No `__del__` unless this is interrupted: an exception of a signal handler at its beginning would be lost.
         self.__class__ = _Closed  # type: ignore[assignment]
 
     def __del__(self) -> None:
         try:
             self.__exit__()
-        except BaseException as error:  # interrupted again; or the program has closed them
+        except BaseException as error:  # interrupted again, or the program has closed them
             hold_if_programs(error)
             if getattr(self, "handles", None):
                 self.__exit__()
 
 
 class high_descriptors(Descriptors):  # noqa: N801 (used like a function, and cheaper than a generator)
-    """Have what is opened inside get high descriptors: a program that closes all of them uses the low ones again."""
+    """Give high descriptors to files that are opened inside: a program that closes all reuses the low ones first."""
 
     def __enter__(self) -> None:
         try:
@@ -236,9 +237,9 @@ class high_descriptors(Descriptors):  # noqa: N801 (used like a function, and ch
                 another = map(self.handles.append, map(os.dup, repeat(self.handles[0])))
                 while self.handles[-1] < _LOW:
                     next(another)  # opened and kept in one call, as above
-        except OSError as error:  # no more can be had: then a low one has to do
+        except OSError as error:  # out of descriptors: use a low one
             pass_on(error)
-        except BaseException:  # of a signal handler: nothing is opened inside
+        except BaseException:  # of a signal handler
             self.__exit__()
             raise
 
@@ -248,7 +249,7 @@ def _may_open(many: int) -> bool:
 
 
 def bar(handle: int, wait: float) -> None:
-    """Keep everybody from writing through a lost -shm file, once those have finished who are at it."""
+    """Prevent all writes through a lost -shm file, after those that are in progress."""
     for _ in range(max(1, int(wait / 0.002))):
         barred = _bar(handle)
         if barred is None:
@@ -264,7 +265,7 @@ def bar(handle: int, wait: float) -> None:
 
 
 def _bar(handle: int) -> bool | None:
-    """Take the locks; None while somebody writes, False when another process holds them for the same reason."""
+    """Take the locks; None while a process writes, False when another process holds them for the same reason."""
     asked = struct.pack(_FLOCK, F_WRLCK, os.SEEK_SET, *_WRITING, 0)
     try:
         fcntl(handle, F_OFD_SETLK, asked)
@@ -277,27 +278,28 @@ def _bar(handle: int) -> bool | None:
 
 
 def bar_lost(path: str, wait: float) -> None:
-    """Before a database is opened whose -shm file is missing: bar everybody who still uses the one that was there."""
+    """Bar all processes that still use a missing -shm file; call it before the database is opened."""
     if not _able or os.path.exists(path + "-shm") or not os.path.exists(path + "-wal"):
         return
     for handle in _lost(os.path.realpath(path) + "-shm (deleted)"):
         bar(handle, wait)
-    time.sleep(_GRACE)  # for those that cannot be seen: each looks whether the file is there before it writes
+    # For processes that cannot be seen from here: each checks that the file is there before it writes.
+    time.sleep(_GRACE)
 
 
 def _lost(name: str) -> Iterator[int]:
-    """A file that was removed, opened once for each process that has it open."""
-    others = [each for each in os.listdir("/proc") if each.isdecimal() and int(each) != os.getpid()]
+    """Yield a descriptor of a removed file for each process that has it open."""
+    others = [pid for pid in os.listdir("/proc") if pid.isdecimal() and int(pid) != os.getpid()]
     for process in others:
         folder = f"/proc/{process}/fd"
         try:
             names = os.listdir(folder)
         except OSError:  # it has ended, or is another user's
             continue
-        for each in names:
+        for handle in names:
             try:
-                if os.readlink(f"{folder}/{each}") == name:
-                    yield os.open(f"{folder}/{each}", os.O_RDWR | os.O_CLOEXEC)
+                if os.readlink(f"{folder}/{handle}") == name:
+                    yield os.open(f"{folder}/{handle}", os.O_RDWR | os.O_CLOEXEC)
                     break
             except OSError as error:
                 pass_on(error)

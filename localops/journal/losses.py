@@ -1,6 +1,6 @@
-"""What did not go into the journal at once: a process's spill file, how many rows are in it, and how many were lost.
+"""Rows that the journal did not take: a process's spill file, how many rows are in it, and how many were lost.
 
-Each session gets a row about it (`loss`) as soon as the journal can be written again.
+Each session gets a row about them (`loss`) as soon as the journal can be written again.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ class Losses:
     """The rows of one process that its journal did not take, and the ids that programs chose for such rows."""
 
     def __init__(self, folder: str, counts: dict[str, int], lock: AbstractContextManager[object]) -> None:
-        self.waiting = False  # rows wait in a spill file, as far as we know
+        self.waiting = False  # whether rows wait in a spill file, as far as we know
         self._folder, self._counts, self._lock = folder, counts, lock
         self.figures: dict[bytes, list[int]] = {}  # session -> [spilled, dropped], not yet recorded in a row
-        self.refusal: str | None = None  # what kept the last row from a spill file, if that was an exception
+        self.refusal: str | None = None  # the exception that kept the last row from a spill file, as text
         self._spill: Spill | None = None
         self._announced = 0  # of the dropped rows
         self._claims: dict[bytes, int] = {}  # ids that programs chose, by the thread that writes such a row
@@ -40,7 +40,7 @@ class Losses:
         """Keep a row that the journal did not take in the spill file, and count it; False when it is lost."""
         lost = self.figures.setdefault(row[2], [0, 0])
         self.waiting = True
-        kept = self.keep(row)  # twice, if it is interrupted: the journal takes a row in once
+        kept = self.keep(row)  # an interruption may spill it twice, but the journal takes a row once
         self._counts["spilled" if kept else "dropped"] += 1
         lost[not kept] += 1
         return kept
@@ -50,13 +50,13 @@ class Losses:
         return self.figures.get(session, [0, 0])[0]
 
     def drop(self, session: bytes) -> None:
-        """Count a call that came to no row at all."""
+        """Count a call that made no row at all."""
         with self._lock:
             self._counts["dropped"] += 1
             self.figures.setdefault(session, [0, 0])[1] += 1
 
     def take_back(self, session: bytes) -> None:
-        """Count a dropped row of a session less: it is written after all."""
+        """Undo the count of a dropped row of a session, which was written after all."""
         with self._lock:
             lost = self.figures.get(session)
             if lost is not None and lost[1] > 0:
@@ -64,9 +64,9 @@ class Losses:
                 lost[1] -= 1
 
     def keep(self, row: Row) -> bool:
-        """Write a row to the spill file; False where no place takes it."""
+        """Write a row to the spill file; return False if no folder takes it."""
         self.refusal = None
-        # The edge: without descriptors not even a module can be loaded; `append` never raises.
+        # Any exception means False, as `append` never raises; without descriptors, even an import fails.
         return interruption.attempt(lambda: self._spill_row(row), otherwise=False)
 
     def _spill_row(self, row: Row) -> bool:
@@ -75,18 +75,18 @@ class Losses:
                 self._spill = Spill(self._folder)
             return self._spill.write(rows.whole(row))
         except BaseException as error:
-            self.refusal = f"{type(error).__name__}: {error}"  # in words: the exception would hold these frames
+            self.refusal = f"{type(error).__name__}: {error}"  # as text, since the exception would keep these frames
             raise
 
     def _put_back(self, session: bytes, figures: list[int]) -> None:
-        """Add figures that could not be recorded; a signal handler may have counted on meanwhile."""
+        """Add back figures that could not be recorded; a signal handler may have added to them meanwhile."""
         lost = self.figures.setdefault(session, [0, 0])
         lost[:] = map(sum, zip(lost, figures, strict=True))
 
     def claim(self, id: bytes) -> bool:
         """Return whether no other thread writes a row of an id that a program chose, and none waits in a spill file.
 
-        The claim of a thread holds until its next one; by then its row is in the journal, where it is found.
+        The claim of a thread lasts until its next one; by then its row is in the journal, where it can be looked up.
         """
         here = get_ident()
         before = self._claimed.pop(here, None)
@@ -100,9 +100,9 @@ class Losses:
         return True
 
     def account(self) -> None:
-        """Warn of rows that were lost for good, and keep the figures where any place takes them.
+        """Warn of rows that were lost for good, and write the figures to a spill file if possible.
 
-        To close the journal, and to remove the participant's file, has made room on a disk that was full.
+        Call it after the journal was closed and the participant's file removed, which makes room on a full disk.
         """
         with self._lock:
             for session, figures in list(self.figures.items()):
@@ -110,7 +110,7 @@ class Losses:
                     del self.figures[session]
             dropped, self._announced = self._counts["dropped"] - self._announced, self._counts["dropped"]
         if dropped:
-            where = "see `localops doctor`" if not self.figures else "this figure could be kept nowhere either"
+            where = "see `localops doctor`" if not self.figures else "this figure could not be written either"
             are = "is" if dropped == 1 else "are"
             say(f"{counted(dropped, 'row')} could be written nowhere and {are} lost; {where}")
 
@@ -123,13 +123,13 @@ class Losses:
                 if any(figures):
                     file.execute(INSERT, row)
             except BaseException:
-                if not file.holds(row):  # else it was interrupted after it was written
+                if not file.holds(row):  # otherwise the interruption came after the write
                     self._put_back(session, figures)
                 raise
         self._spill = None
 
     def release(self) -> None:
-        """Give up the claims on ids whose rows came from the spill file into the journal, if none waits there."""
+        """Drop the claims on ids whose rows were collected from the spill file, if no row waits there."""
         if not self.waiting:
             for id in [id for id, thread in list(self._claims.items()) if thread == _SPILLED]:
                 self._claims.pop(id, None)
@@ -142,5 +142,5 @@ class Losses:
 
 
 def _loss(session: bytes, spilled: int, dropped: int) -> Row:
-    """Return the row that tells a session of rows that could not be written at once, or at all."""
+    """Return the row about a session's rows that were spilled, or lost."""
     return own_row("loss", session, {"spilled": spilled, "dropped": dropped})

@@ -1,8 +1,8 @@
-"""Who is still recording: a locked file for each participating process.
+"""The processes that record: each holds a lock on a file of its own.
 
-The kernel frees a POSIX lock when its process dies, a forked child does not inherit it, and it is seen across pid
-namespaces.  So a participant is alive while the lock on `alive/<id>` is held.  A process never probes its own file:
-closing any descriptor of it would drop the lock.
+The kernel frees a POSIX lock when its process dies, a forked child does not inherit it, and it is visible across pid
+namespaces.  So a participant is alive while the lock on `alive/<id>` is held.  A process never tests its own file: to
+close any descriptor of it would drop the lock.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_TRIES = 200  # of a process that others sweep away meanwhile: each takes some 50 µs
+_TRIES = 200  # to lock the file before another process sweeps it: each takes some 50 µs
 _HIGH_TRIES = 5
 _mine: set[str] = set()
 
 
 def folder_of(project: str) -> str:
-    """Where a project's participants keep their locked files."""
+    """Return the folder of a project's lock files."""
     return os.path.join(project, "alive")
 
 
 class Participant:
-    """This process, as long as it takes part in a project's sessions."""
+    """This process, while it takes part in a project's sessions."""
 
     def __init__(self, project: str) -> None:
         self.id = clock.new_id()
@@ -41,14 +41,15 @@ class Participant:
         self._announce()
 
     def _announce(self) -> None:
-        """Make the file and hold its lock; a folder that cannot be written means that nobody can look."""
+        """Create the file and hold its lock; do without one if the folder cannot be written."""
         for attempt in range(_TRIES):
             try:
                 host.make_private(os.path.dirname(self.path))
                 if attempt < _HIGH_TRIES:
                     with high_descriptors():
                         handle = self._open()
-                else:  # others sweep it away each time, while a hundred descriptors are closed before it is locked
+                else:
+                    # A hundred descriptors are closed between opening and locking it, in which others may sweep it.
                     handle = self._open()
             except OSError as error:
                 if not _is_programs(error):
@@ -56,7 +57,7 @@ class Participant:
                 continue
             if self._hold(handle):
                 return
-            os.close(handle)  # somebody probed the file, or swept it away, before it was locked
+            os.close(handle)  # another process tested or swept the file before it was locked
 
     def _open(self) -> int:
         return os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -75,13 +76,13 @@ class Participant:
         _mine.add(self.path)
         try:
             os.write(handle, f"pid {self.pid}\n".encode())
-        except OSError as error:  # a full disk: the line is for people, the lock for us
+        except OSError as error:  # a full disk: the line is only for people who look at the file
             _is_programs(error)
         return True
 
     def card(self) -> dict[str, object]:
-        """Who this is, for the row that says it takes part: facts a person or another host can judge by."""
-        if not self._facts:  # they hold as long as the process: reading them takes longer than writing a row
+        """Return the facts that identify this process, also to other hosts, for the row that it takes part."""
+        if not self._facts:  # cached, as to read them takes longer than to write a row
             self._facts = {
                 "participant": self.id.hex(),
                 "pid": self.pid,
@@ -92,12 +93,12 @@ class Participant:
             }
         return {
             **self._facts,
-            # Without a lock nobody can see whether it lives: that it is not there must not tell that it has died.
+            # Without a lock nothing shows whether the process lives: a missing file must not mean that it has died.
             "place": _place(os.path.dirname(os.path.dirname(self.path))) if self._file is not None else 0,
         }
 
     def _is_open(self) -> bool:
-        """Whether the descriptor is still ours: the program may have closed it, and have another file there."""
+        """Return whether the descriptor is still ours: the program may have closed it, and reused its number."""
         try:
             return self._file is not None and os.fstat(self._file).st_ino == self._inode
         except OSError as error:
@@ -105,7 +106,7 @@ class Participant:
             return False
 
     def check(self) -> None:
-        """Hold the lock again if somebody removed the file, or closed it."""
+        """Hold the lock again if the file was removed or closed."""
         try:
             if self._is_open() and os.stat(self.path).st_ino == self._inode:
                 return
@@ -115,7 +116,7 @@ class Participant:
         self._announce()
 
     def close(self) -> None:
-        """Stop taking part: the lock goes, and the file with it (unless a fork made this a copy)."""
+        """Stop taking part: remove the file (unless this is a copy in a forked child) and drop the lock."""
         still_open = self._is_open()
         handle, self._file = self._file, None
         if handle is None:
@@ -131,26 +132,26 @@ class Participant:
 
 
 def _is_programs(error: OSError) -> bool:
-    """Hold a TimeoutError that a signal handler raised, and tell whether it is one: no system call has failed then."""
+    """Return whether a signal handler raised this TimeoutError, which is no failed system call then; hold it if so."""
     return error.errno is None and interruption.hold_if_programs(error)
 
 
 def is_alive(project: str, card: Mapping[str, object]) -> bool | None:
-    """Whether the participant behind a card still runs; None when that cannot be seen from here."""
+    """Return whether the participant of a card still runs; None when that cannot be seen from here."""
     path = os.path.join(folder_of(project), str(card.get("participant")))
     if path in _mine:
         return True
     if not _same_kernel(card):
-        # Booted again since, on the machine that we are on: it cannot have survived that.
+        # This machine has been booted since, which the process cannot have survived.
         return False if card.get("machine") == host.machine_id() else None
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except FileNotFoundError:  # it has gone, or was never here: the row may have been carried from another home
+    except FileNotFoundError:  # it ended, or was never here: the row may come from another home
         return False if card.get("place") in (None, _place(project)) else None
     except OSError:
         return None
     try:
-        fcntl.lockf(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: two asking at once must both get it
+        fcntl.lockf(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared, so that two tests at a time both get it
         return False
     except OSError:
         return True
@@ -159,12 +160,12 @@ def is_alive(project: str, card: Mapping[str, object]) -> bool | None:
 
 
 def _place(project: str) -> int:
-    """The folder, in a number that does not tell where it is."""
+    """Return a number for the folder that does not reveal its path."""
     return crc32(os.fsencode(os.path.realpath(project)))
 
 
 class alone(Descriptors):  # noqa: N801 (used like a function, and cheaper than a generator)
-    """Do in this folder what must not be done twice at a time; BlockingIOError when somebody is at it."""
+    """Hold the lock of a folder, for work that one process may do at a time; BlockingIOError when another has it."""
 
     def __init__(self, folder: str) -> None:
         super().__init__()
@@ -180,14 +181,14 @@ class alone(Descriptors):  # noqa: N801 (used like a function, and cheaper than 
 
 
 def _same_kernel(card: Mapping[str, object]) -> bool:
-    """Locks are visible between processes under one kernel, whatever their container calls its host."""
+    """Return whether a participant runs under our kernel, where locks are visible, in whatever container."""
     if card.get("boot") and host.boot_id():
         return card["boot"] == host.boot_id()
     return card.get("machine") == host.machine_id()
 
 
 def sweep(project: str, keep: set[str]) -> None:
-    """Remove the files of participants nobody asks about any more (their sessions have all ended)."""
+    """Remove the files of dead participants whose sessions have all ended."""
     try:
         names = os.listdir(folder_of(project))
     except OSError:
@@ -199,7 +200,7 @@ def sweep(project: str, keep: set[str]) -> None:
 
 
 def _remove_if_dead(path: str) -> None:
-    """Remove the file of a participant that has died, under its lock: one that begins now sees that it has gone."""
+    """Remove the file of a dead participant, under its lock, so that one that just began notices the removal."""
     try:
         handle = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:
@@ -208,7 +209,7 @@ def _remove_if_dead(path: str) -> None:
         fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.stat(path).st_ino == os.fstat(handle).st_ino:
             os.unlink(path)
-    except OSError:  # it lives, or is gone already
+    except OSError:  # it is alive, or was removed already
         pass
     finally:
         os.close(handle)

@@ -1,7 +1,7 @@
-"""Journals of single processes, for a network file system: two hosts must never write one file there.
+"""Journals of single processes, for a network file system, where two hosts must never write one file.
 
-A part's name says who writes it (machine, boot, participant), so whoever comes next knows without opening it whether
-that process may still be at it.
+A part's name holds its writer (machine, boot, participant), so that other processes know without opening it whether
+that process may still write.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ if TYPE_CHECKING:
     from localops.journal.participants import Participant
 
 _END = ".db"
-_JOURNAL = "-journal"  # what SQLite puts beside a part while it writes
-_FINISHED = ".finished.db"  # its process closed it in peace
+_JOURNAL = "-journal"  # the suffix of SQLite's rollback journal, beside a part during a write
+_FINISHED = ".finished.db"  # the suffix of a part that its process has closed
 
 
 def path_of(project: str, participant: Participant) -> str:
-    """Where a process writes its part."""
-    who = (host.machine_id(), host.boot_id() or "", participant.id.hex())
-    return os.path.join(project, "parts", "_".join(who) + _END)
+    """Return the path of a process's part."""
+    owner = (host.machine_id(), host.boot_id() or "", participant.id.hex())
+    return os.path.join(project, "parts", "_".join(owner) + _END)
 
 
 def finish(path: str) -> None:
-    """Say that a part will not be written any more."""
+    """Mark a part as complete."""
     try:
         os.rename(path, path.removesuffix(_END) + _FINISHED)
-    except OSError:  # nothing was written, or the server is gone; then the free lock will tell
+    except OSError:  # nothing was written, or the server is gone; then the free lock will show that it has ended
         pass
 
 
 def ended(project: str) -> list[str]:
-    """The parts that nobody can be writing to, oldest name first."""
+    """Return the parts that no process can still write, oldest name first."""
     folder = os.path.join(project, "parts")
     try:
         names = sorted(os.listdir(folder))
@@ -43,7 +43,7 @@ def ended(project: str) -> list[str]:
         return []
     for name in names:
         part = name.removesuffix(_JOURNAL)
-        if name != part and part not in names and _has_ended(project, part):  # left by one that was killed
+        if name != part and part not in names and _has_ended(project, part):  # left by a killed process
             _remove(os.path.join(folder, name))
     return [os.path.join(folder, name) for name in names if name.endswith(_END) and _has_ended(project, name)]
 
@@ -58,7 +58,7 @@ def _remove(path: str) -> None:
 def _has_ended(project: str, name: str) -> bool:
     if name.endswith(_FINISHED):
         return True
-    who = name.removesuffix(_END).split("_")
-    if len(who) != 3:
+    owner = name.removesuffix(_END).split("_")
+    if len(owner) != 3:
         return False
-    return participants.is_alive(project, dict(zip(("machine", "boot", "participant"), who, strict=True))) is False
+    return participants.is_alive(project, dict(zip(("machine", "boot", "participant"), owner, strict=True))) is False

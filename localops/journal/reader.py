@@ -1,7 +1,7 @@
-"""The journal, read: for a moment, by commands, reports and exports.  It never writes.
+"""Read-only access to a journal, for commands, reports and exports.
 
-A reader opens its own connection, holds no transaction between two calls, and turns what SQLite says into sentences.
-Whoever writes has a connection of his own (`journal.py`).
+A reader opens its own connection, holds no transaction between two calls, and turns errors of SQLite into messages.
+Writers have a connection of their own (`journal.py`).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from localops.errors import (
 )
 from localops.journal import rows
 from localops.journal.locks import bar_lost, sqlite_name
-from localops.journal.sql import SCHEMA, passing_views, statements
+from localops.journal.sql import SCHEMA, statements, temporary_views
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from localops.journal.stored import Stored
 
-APPLICATION_ID = 0x4C4F5053  # "LOPS" in the file's header: ours, and nobody else's
+APPLICATION_ID = 0x4C4F5053  # "LOPS" in the file's header: only ours
 SQLITE = apsw.sqlite_lib_version()
 SQLiteError = apsw.Error
 
@@ -46,7 +46,7 @@ _REASONS: dict[type[Exception], str] = {
     apsw.BusyError: "another program keeps it locked",
     apsw.ReadOnlyError: "it can only be read",
     apsw.CantOpenError: "its files can be neither opened nor made",
-    BlockingIOError: "another process is at it",
+    BlockingIOError: "another process is working on it",
 }
 _SHARED = "32 kB"  # of memory that a journal's readers and writers share, in a file beside it
 _SAFE = "nothing that was recorded is lost"
@@ -56,9 +56,9 @@ _readers: weakref.WeakSet[Reader] = weakref.WeakSet()
 
 
 class Reader:
-    """A journal opened only to be read, for a moment: commands, reports, exports.
+    """A journal that is opened only for reading.
 
-    It holds no transaction between two calls, so a recorder's WAL never grows because of it.
+    It holds no transaction between two calls, so that a recorder's WAL never grows because of it.
     """
 
     def __init__(self, path: str) -> None:
@@ -81,7 +81,7 @@ class Reader:
         self._schema: int = self._connection.pragma("user_version")
         self.is_of_older_schema = self._schema < SCHEMA  # no writer of ours has opened it yet
         if self.is_of_older_schema:
-            self._connection.execute(passing_views()).fetchall()
+            self._connection.execute(temporary_views()).fetchall()
 
     def _open(self) -> apsw.Connection:
         bar_lost(self.path, 1.0)
@@ -92,7 +92,7 @@ class Reader:
             connection.execute("select 1 from sqlite_schema").fetchall()
             self._shared = self._shared_now()
         except (apsw.CantOpenError, apsw.ReadOnlyError):
-            # A folder that cannot be written, and a WAL that was closed in peace: nothing can change under us.
+            # The folder cannot be written, and the WAL is empty: the file does not change while we read it.
             wal = self.path + "-wal"
             if os.path.exists(wal) and os.path.getsize(wal):
                 raise
@@ -102,28 +102,29 @@ class Reader:
     def _shared_now(self) -> int | None:
         try:
             return os.stat(self.path + "-shm").st_ino
-        except OSError:  # a journal that was closed in peace, on a disk that cannot be written
+        except OSError:  # a journal that no process has open, on a disk that cannot be written
             return None
 
     def _follow(self) -> None:
-        """Open the file again when its -shm was removed: its writers have made another, and ours is out of date."""
+        """Open the file again when its -shm was removed: its writers have created another, and ours is out of date."""
         if self._shared is None or self._shared_now() == self._shared or self._connection.in_transaction:
             return
         if os.path.exists(self.path):
-            self._connection.close()  # first: in one process, two connections to a file share what they know of its WAL
+            # Close it first: two connections of one process to a file share its -shm.
+            self._connection.close()
             self._begin()
 
     def all(self, name: str, **values: object) -> list[tuple[Any, ...]]:
-        """The rows of a named query."""
+        """Return the rows of a named query."""
         return self.ask(statements("queries.sql")[name], values)
 
     def one(self, name: str, **values: object) -> tuple[Any, ...] | None:
-        """The first row of a named query."""
-        found = self.all(name, **values)
-        return found[0] if found else None
+        """Return the first row of a named query, or None."""
+        records = self.all(name, **values)
+        return records[0] if records else None
 
     def ask(self, statement: str, values: Mapping[str, object] | Sequence[object] = ()) -> list[tuple[Any, ...]]:
-        """The rows of a statement of our own, all at once: the read ends before anything is done with them."""
+        """Return the rows of one of our own statements, all at once, so that the read ends before they are used."""
         self._follow()
         try:
             return self._connection.execute(statement, values).fetchall()
@@ -138,26 +139,26 @@ class Reader:
             raise
 
     def some(self, statement: str, values: Mapping[str, object], most: int) -> tuple[list[tuple[Any, ...]], bool]:
-        """The first rows of a statement until their last columns have so many bytes, and whether these are all."""
-        found: list[tuple[Any, ...]] = []
+        """Return rows of a statement until their last columns have `most` bytes, and whether these are all."""
+        rows_read: list[tuple[Any, ...]] = []
         size = 0
         self._follow()
         cursor = self._connection.execute(statement, values)
         try:
             for row in cursor:
                 if size >= most:
-                    return found, False
-                found.append(row)
+                    return rows_read, False
+                rows_read.append(row)
                 size += len(row[-1] or "")
         except apsw.CorruptError as error:
             raise DamagedJournal(f"{self.path} is damaged: {error}; see `localops repair`") from error
         finally:
             cursor.close()
-        return found, True
+        return rows_read, True
 
     def stream(self, after: int = 0, many: int = 500) -> Iterator[Stored]:
-        """Return every row from after a seq on; each page of so many is a read of its own."""
-        from localops.journal.stored import named  # no recorder streams a journal
+        """Yield every row after a seq; each page of `many` is a read of its own."""
+        from localops.journal.stored import named  # late, as no recorder streams a journal
 
         while page := named(self.ask(_PAGE, (after, many))):
             after = page[-1].seq
@@ -166,17 +167,17 @@ class Reader:
     def console(
         self, statement: str, *, seconds: float = 10.0, most: int = 1_000_000
     ) -> tuple[list[str], list[tuple[Any, ...]]]:
-        """Column names and rows of a stranger's SQL, which can read this journal and do nothing else.
+        """Run foreign SQL, which can only read this journal; return its column names and rows.
 
-        Enforced by SQLite: a read-only connection, an authorizer that knows SELECT, limits, and an end in time.
+        SQLite enforces that: by a read-only connection, an authorizer that allows SELECT, limits, and a deadline.
         """
         _confine(self._connection, time.monotonic() + seconds)
         cursor = self._connection.cursor()
 
         def alone(_: object, first: str, __: object) -> bool:
-            """Called with the first statement before it runs: nothing but comments may stand behind it."""
+            """Refuse a second statement; called with the first one before it runs."""
             if re.compile(_BLANK).fullmatch(statement, len(first)) is None:
-                raise QueryRefused("one statement at a time: there is another one behind the first")
+                raise QueryRefused("run one statement at a time: there is another one after the first")
             cursor.exec_trace = None
             return True
 
@@ -188,7 +189,7 @@ class Reader:
         except apsw.ExecutionCompleteError:
             return [], []
         except apsw.InterruptError as error:
-            raise QueryRefused(f"the query was ended after {seconds:g} s: narrow it, or give it more time") from error
+            raise QueryRefused(f"the query was stopped after {seconds:g} s: narrow it, or give it more time") from error
         except apsw.AuthError as error:
             raise QueryRefused(f"the journal can only be read here ({error})") from error
         except apsw.Error as error:
@@ -200,17 +201,17 @@ class Reader:
             self._connection.set_progress_handler(None)
 
     def faults(self) -> list[str]:
-        """What SQLite finds wrong with the structure of the file: nothing, hopefully."""
+        """Return what SQLite reports about the structure of the file; an empty list if it is intact."""
         try:
-            found = [str(line) for (line,) in self.ask("pragma quick_check(20)")]
+            problems = [str(line) for (line,) in self.ask("pragma quick_check(20)")]
         except DamagedJournal as error:
             return [str(error)]
-        return [] if found == ["ok"] else found
+        return [] if problems == ["ok"] else problems
 
     def backup(self, path: str) -> None:
-        """Write the journal as it is at this instant to a new file, for the user alone.
+        """Write the current state of the journal to a new file that only the user can read.
 
-        The copy is one plain file, packed; a recorder that opens it gives it a journal id of its own.
+        The copy is one compacted file; a recorder that opens it gives it a journal id of its own.
         """
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
         try:
@@ -229,7 +230,7 @@ class Reader:
             raise
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._connection.close()
 
     def __enter__(self) -> Reader:
@@ -240,7 +241,7 @@ class Reader:
 
 
 def _check(path: str) -> None:
-    """Refuse what SQLite must not even open: it waits for a pipe, and throws the WAL of an empty file away."""
+    """Refuse what SQLite must not open: it would wait for a pipe, and delete the WAL of an empty file."""
     try:
         facts = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -248,8 +249,8 @@ def _check(path: str) -> None:
     except OSError as error:
         raise JournalError(f"{path} cannot be read: {error.strerror}") from error
     if not stat.S_ISREG(facts.st_mode):
-        what = "a folder" if stat.S_ISDIR(facts.st_mode) else "no plain file"
-        raise ForeignJournal(f"{path} is {what}, and so no journal")
+        what = "a folder" if stat.S_ISDIR(facts.st_mode) else "not a plain file"
+        raise ForeignJournal(f"{path} is {what}, so it is not a journal")
     if not facts.st_size and is_cut(path):
         raise DamagedJournal(f"{path} is empty, but rows are in its WAL: `localops repair` saves them")
     if not facts.st_size:
@@ -257,7 +258,7 @@ def _check(path: str) -> None:
 
 
 def is_cut(path: str) -> bool:
-    """Whether somebody emptied the file, whose newest rows are in its WAL still."""
+    """Return whether the file was emptied, while its newest rows are still in its WAL."""
     try:
         return os.path.getsize(path) == 0 and os.path.getsize(path + "-wal") > 0
     except OSError:
@@ -265,13 +266,13 @@ def is_cut(path: str) -> bool:
 
 
 def connect(path: str, flags: int, vfs: str | None = None) -> apsw.Connection:
-    """A connection to a file, whatever bytes its name has."""
+    """Return a connection to a file, whatever bytes its name has."""
     name, is_uri = sqlite_name(path)
     return apsw.Connection(name, flags=flags | (apsw.SQLITE_OPEN_URI if is_uri else 0), vfs=vfs)
 
 
 def has_our_header(path: str) -> bool:
-    """Whether a file begins like a journal, whatever follows; read by SQLite's own means, which keep its locks."""
+    """Return whether a file has a journal's header; read by SQLite's VFS, which keeps the locks of this process."""
     try:
         file = apsw.VFSFile("", path, [apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_MAIN_DB, 0])
         try:
@@ -284,7 +285,7 @@ def has_our_header(path: str) -> bool:
 
 
 def user_message(error: Exception) -> str:
-    """What a person is told of an error that ends a command: what happened, and what to do."""
+    """Return the message for an error that ends a command: what happened, and what to do."""
     full = f"the disk is full: make room, then do it again; {_SAFE}"
     if isinstance(error, OSError):
         what = full if error.errno == errno.ENOSPC else error.strerror or str(error)
@@ -297,7 +298,7 @@ def user_message(error: Exception) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """Why something could not be done, in the words of a person."""
+    """Return the reason of an error in plain words."""
     if getattr(error, "extendedresult", 0) == apsw.SQLITE_IOERR_SHMSIZE:
         return f"the disk is full, and even reading takes {_SHARED}: make room; {_SAFE}"
     words = next((words for kind, words in _REASONS.items() if isinstance(error, kind)), None)
@@ -307,7 +308,7 @@ def reason(error: BaseException) -> str:
 
 
 def open_unchanging(path: str) -> apsw.Connection:
-    """The file as it is, without WAL and locks."""
+    """Return a connection to the file as it is, without WAL and locks."""
     from urllib.parse import quote
 
     flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
@@ -315,11 +316,11 @@ def open_unchanging(path: str) -> apsw.Connection:
 
 
 def close_readers() -> None:
-    """Close every reader of this process: none may be open across a fork."""
+    """Close every reader of this process, as none may be open across a fork."""
     for reader in list(_readers):
         try:
             reader.close()
-        except apsw.ThreadingViolationError:  # another thread reads with it: the child will find it open
+        except apsw.ThreadingViolationError:  # in use by another thread: it stays open in the child
             pass
 
 

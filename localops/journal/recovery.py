@@ -1,7 +1,7 @@
-"""What a process does when its journal's file is not as it was: moved, deleted, replaced, cut, or without its locks.
+"""Recovery of a process whose journal file was moved, deleted, replaced or cut, or lost its locks.
 
-Every way ends with the file open again, or another begun in its place, and with the rows in it that may be nowhere
-else; where that fails they are kept in the spill file, and the journal takes each in once.
+It ends with the file open again, or a new one in its place, which gets the rows that may be nowhere else.  If that
+fails, those rows go to the spill file, and the journal takes each of them once.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _SELECT = f"select {', '.join(rows.COLUMNS)} from event"  # noqa: S608
 
 
 class Recovery:
-    """Goes on with a journal whose file was taken away, and brings along the rows of this process.
+    """The recovery of a journal whose file was taken away, with the rows of this process.
 
-    `sessions` are those open here, whose story goes along; `add` writes rows that the journal may hold already, `keep`
-    spills one.
+    `sessions` are those open here, whose stories are copied as well; `add` writes rows that the journal may have
+    already, `keep` spills one.
     """
 
     def __init__(
@@ -40,12 +40,12 @@ class Recovery:
         add: Callable[[Iterable[Row]], int],
         keep: Callable[[Row], bool],
     ) -> None:
-        self.sound_seq = 0  # the newest row at the last look
+        self.sound_seq = 0  # the newest row at the last check
         self._file = file
         self._sessions, self._counts, self._add, self._keep = sessions, counts, add, keep
 
     def mend(self) -> None:
-        """Find out why our files are not as they were, and go on in the best way there is."""
+        """Find out why our files have changed, and continue in the best possible way."""
         state = self._file.watch.state()
         if state == TAKEN:
             self._file.drop()
@@ -58,10 +58,10 @@ class Recovery:
             self._begin_again()
 
     def _change_over(self) -> None:
-        """After the -shm file was removed, let no process write through it, and go on with the one in its place.
+        """Prevent all writes through a -shm file that was removed, and continue with the one in its place.
 
-        What was committed before the last check is in the WAL for everybody who opens it; what came after may have
-        been written over by a process that had changed over already, and is added again.
+        Rows that were committed before the last check are in the WAL for every process that opens it.  Rows after that
+        may have been overwritten by a process that had changed over already, and are added again.
         """
         recent, lost = list(self._file.recent), self._file.watch.pin_shared()
         self._file.drop()
@@ -70,7 +70,7 @@ class Recovery:
         self.open_again(recent, f"{self._file.path}-shm was removed while it was in use")
 
     def open_again(self, recent: list[Row], what: str) -> None:
-        """Open the same file again and see that the newest rows are in it."""
+        """Open the same file again and make sure that the newest rows are in it."""
         self._file.drop()
         self._counts["reopened"] += 1
         say_once(f"reopened: {what}", f"{what}: the journal was opened again, and no event is lost")
@@ -82,9 +82,9 @@ class Recovery:
         self._add_or_keep(recent)
 
     def _begin_again(self) -> None:
-        """Open a file again that was moved, deleted or lost its locks to other code, and bring along what is ours.
+        """Open a file again that was moved, deleted or lost its locks to other code, and copy our rows into it.
 
-        The old connection still sees its old file, so nothing that was acknowledged since the last look is lost.
+        The old connection still sees its old file, so no row that was acknowledged since the last check is lost.
         """
         old = self._file.connection
         assert old is not None
@@ -104,12 +104,12 @@ class Recovery:
         self._add_or_keep(kept)
 
     def begin_after_damage(self, error: JournalError) -> None:
-        """Set a damaged file aside and go on in a new one, with what was recorded since the last look."""
+        """Set a damaged file aside and continue in a new one, with the rows recorded since the last check."""
         connection, recent = self._file.connection, list(self._file.recent)
         assert connection is not None
         try:
             recent = self._read_own(connection) + recent
-        except apsw.Error:  # it was in the part that is gone
+        except apsw.Error:  # they were in the part that is lost
             pass
         if not self._file.set_aside(error):
             self._keep_all(recent)
@@ -132,12 +132,12 @@ class Recovery:
         since = min(self.sound_seq, self._newest_outside_wal())
         own = connection.execute(f"{_SELECT} where seq > ?", (since,)).fetchall()
         story = f"{_SELECT} where seq in (select seq from story where session = ?)"  # noqa: S608
-        for session in [*self._sessions]:  # another thread may begin or end one meanwhile
+        for session in [*self._sessions]:  # a copy, as another thread may begin or end one meanwhile
             own += connection.execute(story, (session,)).fetchall()
         return [tuple(row) for row in own]
 
     def _newest_outside_wal(self) -> int:
-        """Return the newest row in our file itself: all that is left of it when only its WAL was taken away."""
+        """Return the newest row in the file without its WAL, which is all that is left if only the WAL was removed."""
         if not self._file.is_same_file():
             return self.sound_seq
         try:
@@ -146,23 +146,23 @@ class Recovery:
             return self.sound_seq
         try:
             return connection.execute("select max(seq) from event").get or 0
-        except apsw.Error:  # none of it is in the file yet
+        except apsw.Error:  # all rows were in the WAL
             return 0
         finally:
             connection.close()
 
 
 def _reopened_sentence(path: str, kept: int, left: int, *, same: bool) -> str:
-    """Tell what became of the rows of a journal that was opened again."""
+    """Return the warning about the rows of a journal that was opened again."""
     if same:
         return (
             f"{path} or a file beside it was opened, changed or removed by other code, of this process or another: "
             f"it was opened again, and no event is lost"
         )
-    what = "how the sessions open here began, and what was recorded in the last moment"
+    what = "the beginnings of the sessions open here, and what was recorded in the last moment"
     before = counted(left, "row recorded before", "rows recorded before")
     stayed = f"{before} stayed in the file that is gone" if left > 0 else "nothing else was in it"
     return (
-        f"{path} was moved, deleted or replaced while it was in use: {counted(kept, 'row')} went along to the one "
+        f"{path} was moved, deleted or replaced while it was in use: {counted(kept, 'row')} were copied to the one "
         f"that is there now ({what}); {stayed}"
     )

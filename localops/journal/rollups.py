@@ -1,4 +1,4 @@
-"""What is derived from the stream of rows: the tables that fold.sql fills and can fill again, and when that is due."""
+"""Rollups: the tables that fold.sql derives from the rows, which can be rebuilt at any time, and when to fold."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ if TYPE_CHECKING:
 
     from localops.journal.journal_file import JournalFile
 
-BATCH = 1_024  # rows folded at a time: about 2 ms for the process that crosses the line, 2 µs a row
-DERIVED = ("total", "id_of", "event_of", "unfinished", "milestone", "facet")  # what fold.sql fills
+BATCH = 1_024  # rows folded at a time: about 2 ms for the process that does it, 2 µs a row
+DERIVED = ("total", "id_of", "event_of", "unfinished", "milestone", "facet")  # the tables that fold.sql fills
 
-_BOOKS, _PARTS, _PRICES, _OPENS, _MOVES = range(5)  # what `survey` answers, and the statements that are only for that
+# The columns of the statement `survey`, and the statements that run only if one of them is set.
+_BOOKS, _PARTS, _PRICES, _OPENS, _MOVES = range(5)
 _ONLY_FOR = {
     "milestones": _BOOKS,
     "stories": _BOOKS,
@@ -33,7 +34,7 @@ _ONLY_FOR = {
 
 
 def fold(execute: Callable[..., Any], after: int, upto: int) -> None:
-    """Take the rows past `after` up to `upto` into what is derived, and move the mark."""
+    """Fold the rows after `after` up to `upto` into the derived tables, and move the mark."""
     bounds = {"after": after, "upto": upto}
     holds: Sequence[int] = ()
     for name, statement in statements("fold.sql").items():
@@ -44,14 +45,14 @@ def fold(execute: Callable[..., Any], after: int, upto: int) -> None:
 
 
 def forget(execute: Callable[..., Any]) -> None:
-    """Empty all that is derived, so that the next fold begins with the first row."""
+    """Empty the derived tables, so that the next fold begins with the first row."""
     for table in DERIVED:
         execute(f"delete from {table}")  # noqa: S608
     execute("update mark set seq = 0")
 
 
 class Rollups:
-    """Folds the rows of a journal as they come: every BATCH rows, unless another process has."""
+    """The rollups of a journal, kept up to date: it folds every BATCH rows, unless another process does."""
 
     def __init__(self, file: JournalFile) -> None:
         self.due = 0  # the seq at which this process looks next
@@ -59,18 +60,18 @@ class Rollups:
         self._random = Random()
 
     def begin(self) -> None:
-        """Look when the next fold is due, in a file that was just opened."""
+        """Compute when the next fold is due, in a file that was just opened."""
         connection = self._file.connection
         assert connection is not None
         seq = connection.execute("select max(seq) from event").get or 0
         self.due = max(seq, self._next(connection.execute("select seq from mark").get))
 
     def some(self, seq: int) -> None:
-        """Fold what is due, unless another process has; it may wait, so a busy journal is simply left for later."""
+        """Fold what is due, unless another process has; on a busy journal, leave it for later."""
         patience, self._file.patience = self._file.patience, 0.02
         try:
             mark = self._file.execute("select seq from mark").get
-            if seq < mark + BATCH:  # another process has folded: this is seen without the write lock
+            if seq < mark + BATCH:  # another process has folded, which shows without the write lock
                 self.due = self._next(mark)
             else:
                 self._all(BATCH)
@@ -81,11 +82,11 @@ class Rollups:
             self._file.patience = patience
 
     def everything(self) -> None:
-        """Fold all there is."""
+        """Fold all rows."""
         self._all(1)
 
     def inside(self, least: int, most: int) -> bool:
-        """Fold up to `most` rows in the transaction that is open, if there are `least`; True when there are more."""
+        """Fold up to `most` rows in the open transaction, if there are at least `least`; return whether more remain."""
         after, last = self._file.execute("select mark.seq, (select max(seq) from event) from mark").fetchone()
         upto = min(last or 0, after + most)
         self.due = self._next(upto)
@@ -99,7 +100,7 @@ class Rollups:
             pass
 
     def _batch(self, least: int) -> bool:
-        """Fold up to eight batches in a transaction of their own; True when there may be more."""
+        """Fold up to eight batches in a transaction of their own; return whether there may be more."""
         try:
             self._file.execute("begin immediate")
             more = self.inside(least, 8 * BATCH)
@@ -110,5 +111,5 @@ class Rollups:
         return more
 
     def _next(self, mark: int) -> int:
-        """Return the seq at which to look next: not the same for all, or processes would wait for each other."""
+        """Return the seq of the next fold, different in each process, as they would wait for each other otherwise."""
         return mark + BATCH + self._random.getrandbits(8)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     Row = tuple[Any, ...]
 
-FORMAT = 1  # how a body is to be read; grows when an older reader would misread it
+FORMAT = 1  # of a body; grows when an older reader would misread it
 
 COLUMNS = (
     "id",
@@ -44,34 +44,34 @@ COLUMNS = (
     "body",
 )
 _SUM = COLUMNS.index("sum")
-_SILENT = slice(COLUMNS.index("end_ns"), COLUMNS.index("format"))  # what most rows say nothing in
-_SILENCE = (None,) * len(COLUMNS[_SILENT])
-PLAIN = COLUMNS[: _SILENT.start] + COLUMNS[_SILENT.stop :]
+_OPTIONAL = slice(COLUMNS.index("end_ns"), COLUMNS.index("format"))  # columns that are null in most rows
+_NULLS = (None,) * len(COLUMNS[_OPTIONAL])
+PLAIN = COLUMNS[: _OPTIONAL.start] + COLUMNS[_OPTIONAL.stop :]
 
 BOOKS = frozenset(
     "session join leave tags end price clock journal pruned loss host video metadata".split()
 )  # rows that keep the books; every other kind is work
 UNBILLED = "failed before it was billed"  # the name of the price row of a call that cost nothing
 PLURALS = {"llms": "llm", "tools": "tool", "actions": "action", "errors": "error", "agents": "agent", "apis": "api"}
-NOBODY = bytes(16)  # the session of rows that belong to the journal itself
+NO_SESSION = bytes(16)  # the session of rows that belong to the journal itself
 
-OPEN = 1  # the phase of a row that says an operation has begun
+OPEN = 1  # the phase of a row that opens an operation
 DONE = 0  # the phase of every other row
 
 
 def id_text(id: bytes) -> str:
-    """Return an id as people meet it everywhere: a UUID with dashes, in lower case."""
+    """Return an id as text: a UUID with dashes, in lower case."""
     text = id.hex()
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def checksum(columns: Sequence[Any], body: str | None) -> int:
-    """The crc32 of the columns before `sum` and the body, packed by marshal version 0: no flipped bit goes unseen."""
+    """Return the crc32 of the columns before `sum` and the body, packed by marshal version 0."""
     return crc32(_pack((*columns, body), 0))
 
 
 def checksums(columns: Sequence[Sequence[Any]]) -> list[int]:
-    """The checksums that rows have to have, given as columns: all of COLUMNS, what stands under `sum` is left out."""
+    """Return the correct checksums of rows that are given as columns: all of COLUMNS, of which `sum` is ignored."""
     packed = map(_pack, zip(*columns[:_SUM], *columns[_SUM + 1 :], strict=True), repeat(0))
     return list(map(crc32, packed))
 
@@ -95,7 +95,7 @@ def make(
     tags: str | None = None,
     body: str | None = None,
 ) -> Row:
-    """A whole row, checksum included, from named parts."""
+    """Return a whole row, with its checksum, from named columns."""
     columns = (
         id,
         phase,
@@ -118,7 +118,7 @@ def make(
 
 
 def seal(columns: tuple[Any, ...], body: str | None) -> Row:
-    """A whole row from its columns before `sum`, and its body."""
+    """Return a whole row from its columns before `sum`, and its body."""
     return (*columns, crc32(_pack((*columns, body), 0)), body)
 
 
@@ -134,7 +134,7 @@ def plain(
     start_ns: int | None,
     body: str | None,
 ) -> Row:
-    """A row that says nothing from `end_ns` to `tags`, in short: fewer values to bind, which is felt on every event."""
+    """Return a short row, without the columns from `end_ns` to `tags`, which are null: fewer to bind, so faster."""
     # fmt: off
     columns = (
         id, phase, session, kind, name, parent, agent, at_ns, start_ns,
@@ -145,10 +145,10 @@ def plain(
 
 
 def whole(row: Row) -> Row:
-    """The row with all its COLUMNS, whichever form it is given in."""
-    return row if len(row) == len(COLUMNS) else (*row[: _SILENT.start], *_SILENCE, *row[_SILENT.start :])
+    """Return a row with all its COLUMNS, from a whole or a short one."""
+    return row if len(row) == len(COLUMNS) else (*row[: _OPTIONAL.start], *_NULLS, *row[_OPTIONAL.start :])
 
 
 def intact(row: Sequence[Any]) -> bool:
-    """Whether a row still has the checksum it was written with."""
+    """Return whether a row still has the checksum that it was written with."""
     return bool(row[_SUM] == crc32(_pack(tuple(row[:_SUM]) + tuple(row[_SUM + 1 :]), 0)))

@@ -1,9 +1,9 @@
-"""Plan B: rows as lines in a file of this process, for when SQLite cannot take them.
+"""Spill files: rows as lines in a file of one process, for when SQLite cannot take them.
 
-Lines are appended and synced at once; whoever opens the journal next renames a file, locks it, reads it into the
-journal (known ids are ignored) and only then removes it.  A writer locks the file for each line and looks whether it
-is still the one at that path, so no line falls between.  When the project folder cannot be written, the user's state
-folder takes the file.
+Lines are appended and synced at once.  The next process that opens the journal renames a file, locks it, copies it into
+the journal (known ids are ignored) and only then removes it.  A writer locks the file for each line and checks that it
+is still the one at that path, so that no line is lost between.  If the project's folder cannot be written, the file is
+in the user's state folder.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
     from localops.journal.rows import Row
 
-_TAKEN = ".taken"
+_CLAIMED = ".taken"
 _loaded: ModuleType | None = None
 
 
 def load_wire() -> ModuleType:
-    """Return what turns rows into lines; loaded late, as a command that looks whether any wait needs no orjson."""
+    """Return the module `wire`; loaded late, as a command that only counts spill files does not need orjson."""
     global _loaded
     if _loaded is None:
         from localops.journal import wire
@@ -38,28 +38,28 @@ def load_wire() -> ModuleType:
 
 
 def places(project: str) -> tuple[str, str]:
-    """The folders a spill file may be in: beside the journal, else in the user's state folder."""
+    """Return the folders that a spill file may be in: beside the journal, else in the user's state folder."""
     path = os.path.realpath(project)
     name = f"{os.path.basename(path)}-{zlib.crc32(os.fsencode(path)):08x}"
     return os.path.join(project, "spill"), os.path.join(config.state_folder(), "spill", name)
 
 
 def strays(home: str) -> list[str]:
-    """The projects of a home that have rows in the user's state folder, even where their own folder was never made."""
-    found = [os.path.basename(folder).rpartition("-")[0] for folder in _in_state()]
-    return sorted({name for name in found if name and waiting(os.path.join(home, name))})
+    """Return the projects of a home with rows in the user's state folder, even those without a folder of their own."""
+    names = [os.path.basename(folder).rpartition("-")[0] for folder in _in_state()]
+    return sorted({name for name in names if name and waiting(os.path.join(home, name))})
 
 
 def elsewhere(home: str) -> list[str]:
-    """Spill files in the user's state folder that belong to no project of this home: to one of another, or of none."""
-    found = []
+    """Return spill files in the user's state folder that belong to no project of this home."""
+    spilled = []
     for folder in _in_state():
         name = os.path.basename(folder).rpartition("-")[0]
         if places(os.path.join(home, name))[1] != folder:
             blobs = os.path.join(folder, "blobs")
             paths = _files(folder) + ([blobs] if _names(blobs) else [])
-            found += [path for path in paths if path == blobs or is_ours(path)]
-    return found
+            spilled += [path for path in paths if path == blobs or is_ours(path)]
+    return spilled
 
 
 def _in_state() -> list[str]:
@@ -82,7 +82,7 @@ class Spill:
         self._name = f"{host.hostname()[:40]}-{unique}.ndjson".replace(os.sep, "_")
 
     def write(self, row: Row) -> bool:
-        """Append a row and sync it; False when no place takes it."""
+        """Append a row and sync it; return False when no folder takes it."""
         line = load_wire().from_row(row)
         return any(self._append(folder, line) for folder in self._places)
 
@@ -108,24 +108,24 @@ class Spill:
         return False
 
     def _open(self, folder: str) -> int:
-        """The locked file, certain to be the one that a reader will find; never waits for a lock."""
+        """Return the locked file, which is certain to be the one at its path; never wait for a lock."""
         for _ in range(20):
             path = os.path.join(folder, self._name)
             flags = os.O_CREAT | os.O_APPEND | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW
             handle = os.open(path, flags, 0o600)
             try:
                 _lock(handle)
-                found = os.stat(path).st_ino == os.fstat(handle).st_ino
+                is_current = os.stat(path).st_ino == os.fstat(handle).st_ino
             except BaseException as error:
                 os.close(handle)
                 if not isinstance(error, OSError):
                     raise
                 interruption.pass_on(error)
             else:
-                if found:
+                if is_current:
                     return handle
                 os.close(handle)
-            self._rename()  # a reader has it, or this very thread in a write that a signal interrupted
+            self._rename()  # a reader has it, or this thread has, in a write that a signal interrupted
         raise OSError("no spill file could be opened")
 
 
@@ -134,17 +134,17 @@ def _lock(handle: int) -> None:
 
 
 def waiting(project: str) -> list[str]:
-    """The spill files that hold rows for this project, oldest name first."""
-    return [path for path in _found(project) if is_ours(path)]
+    """Return the spill files of a project, oldest name first."""
+    return [path for path in _all_files(project) if is_ours(path)]
 
 
 def foreign(project: str) -> list[str]:
-    """What lies among the spill files and is not this user's: nobody but its owner takes it in."""
-    # One that is gone was taken in just now.
-    return [path for path in _found(project) if not is_ours(path) and os.path.lexists(path)]
+    """Return files among the spill files that are not this user's, and are left to their owners."""
+    # A file that does not exist any more was just collected.
+    return [path for path in _all_files(project) if not is_ours(path) and os.path.lexists(path)]
 
 
-def _found(project: str) -> list[str]:
+def _all_files(project: str) -> list[str]:
     return [path for folder in places(project) for path in _files(folder)]
 
 
@@ -161,17 +161,17 @@ def _names(folder: str) -> list[str]:
 
 
 def count(project: str) -> int:
-    """How many rows wait in spill files."""
+    """Return how many rows wait in spill files."""
     return sum(1 for _ in _lines(project))
 
 
 def rows(project: str) -> Iterator[Row]:
-    """The rows that wait, read where they are."""
+    """Yield the rows that wait, without collecting them."""
     for line in _lines(project):
         try:
             yield load_wire().to_row(line)
         except (ValueError, TypeError, IndexError):
-            continue  # whoever takes the file in will set it aside
+            continue  # set aside when the file is collected
 
 
 def _lines(project: str) -> Iterator[bytes]:
@@ -179,23 +179,23 @@ def _lines(project: str) -> Iterator[bytes]:
         try:
             with open(path, "rb") as file:
                 yield from file
-        except OSError:  # taken in just now
+        except OSError:  # just collected
             continue
 
 
 class Claim:
-    """A spill file taken for reading: renamed and locked; `done` removes it, closing it before that keeps it."""
+    """A spill file that is claimed for reading: renamed and locked; `done` removes it, `close` before that keeps it."""
 
     def __init__(self, path: str) -> None:
-        # A name of its own: its writer goes on under the old one, and that file will be taken as well.
-        self.path = path if path.endswith(_TAKEN) else f"{path}.{os.urandom(4).hex()}{_TAKEN}"
+        # A name of its own, as its writer may continue under the old one, in a file that is claimed later.
+        self.path = path if path.endswith(_CLAIMED) else f"{path}.{os.urandom(4).hex()}{_CLAIMED}"
         if not _is_own(os.lstat(path)):
             raise PermissionError(errno.EPERM, "not a spill file of this user", path)
-        if path != self.path:  # one that is taken already was left by a reader that died, or is at work
+        if path != self.path:  # a file that is claimed already was left by a dead reader, or is being read
             os.rename(path, self.path)
-        # With the lock left held, nobody could take the file in as long as this process runs.  This object closes it
-        # in C, where no signal handler runs first, also when the program interrupts us before the claim has a name.
-        # It is the only descriptor: the lock would last as long as a copy of it.
+        # If the lock stayed held, no process could collect the file as long as this one runs.  This object closes it
+        # in C, where no signal handler runs first, also when the program interrupts us before the claim is assigned.
+        # It is the only descriptor: the lock would last as long as any copy.
         self.file = BufferedReader(FileIO(os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)))
         try:
             self._lock()
@@ -204,16 +204,16 @@ class Claim:
             raise
 
     def _lock(self) -> None:
-        """Lock the file, and see that nobody has taken it in between its opening and that."""
+        """Lock the file, and check that no other process collected it before that."""
         try:
             _lock(self.file.fileno())
         except BlockingIOError as error:
-            raise BlockingIOError(error.errno, "another process is taking this spill file in", self.path) from error
+            raise BlockingIOError(error.errno, "another process is collecting this spill file", self.path) from error
         if os.stat(self.path).st_ino != os.fstat(self.file.fileno()).st_ino:
-            raise FileNotFoundError(errno.ENOENT, "another process has taken this spill file in", self.path)
+            raise FileNotFoundError(errno.ENOENT, "another process has collected this spill file", self.path)
 
     def rows(self) -> Iterator[Row | bytes]:
-        """Yield the rows of the file in order; a line that cannot be read comes back as its bytes."""
+        """Yield the rows of the file in order, and a line that cannot be read as its bytes."""
         for line in self.file:
             try:
                 yield load_wire().to_row(line)
@@ -221,7 +221,7 @@ class Claim:
                 yield line
 
     def done(self, unread: list[bytes]) -> None:
-        """The rows are safe elsewhere: remove the file, but keep what nobody could read."""
+        """Remove the file, whose rows are safe elsewhere, but keep lines that could not be read."""
         if unread:
             with open(self.path.split(".ndjson")[0] + ".unreadable", "ab") as file:
                 file.writelines(unread)
@@ -231,12 +231,12 @@ class Claim:
         os.unlink(self.path)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self.file.close()
 
 
 def is_ours(path: str) -> bool:
-    """Return whether this is a plain file of this user; anything else in the folder was not written by us."""
+    """Return whether this is a plain file of this user, as all that we write."""
     try:
         return _is_own(os.lstat(path))
     except OSError as error:

@@ -1,7 +1,6 @@
-"""Rows as they are read: every column by its name.
+"""Rows as they are read, with named columns.
 
-What is written is a bare tuple (`rows.py`), which costs nothing; whoever reads names what is read.  Nothing that
-records needs this module.
+Recorders write bare tuples (`rows.py`), which are faster, and do not need this module.
 """
 
 from __future__ import annotations
@@ -18,13 +17,13 @@ if TYPE_CHECKING:
     from localops.journal.rows import Row
 
     class Source(Protocol):
-        """Whatever answers the named queries: a journal, or a reader of one."""
+        """An object that runs the named queries: a journal, or a reader of one."""
 
         def all(self, name: str, **values: object) -> list[tuple[Any, ...]]:
-            """Every row of a named query."""
+            """Return the rows of a named query."""
 
         def one(self, name: str, **values: object) -> tuple[Any, ...] | None:
-            """Its first row."""
+            """Return its first row."""
 
     class _Columns(NamedTuple):
         seq: int
@@ -67,32 +66,32 @@ _PAGE = 500
 
 
 class Stored(_Columns):
-    """A row of a journal behind its place in it: `seq`, and then the columns of rows.COLUMNS."""
+    """A row of a journal: its `seq`, and then the columns of rows.COLUMNS."""
 
     __slots__ = ()
 
     @property
     def bare(self) -> Row:
-        """The columns alone, as a journal takes them."""
+        """The columns alone, as a journal writes them."""
         return self[1:]
 
     @property
     def is_intact(self) -> bool:
-        """Whether it still has the checksum it was written with."""
+        """Whether it still has the checksum that it was written with."""
         return rows.intact(self[1:])
 
     @property
     def began_ns(self) -> int:
-        """When it began; what was recorded in one moment began in that moment."""
+        """When it began; for a row without a start, when it was recorded."""
         return self.at_ns if self.start_ns is None else self.start_ns
 
     @property
     def ended_ns(self) -> int:
-        """When it ended."""
+        """When it ended; for a row without an end, when it was recorded."""
         return self.at_ns if self.end_ns is None else self.end_ns
 
     def with_body(self, body: str | None) -> Stored:
-        """Return the same row with another body, and the checksum that goes with it."""
+        """Return the same row with another body and its checksum."""
         return Stored(self.seq, *rows.seal(self[1:_SUM], body))
 
 
@@ -104,19 +103,19 @@ def unfinished(source: Source, session: bytes) -> list[Unfinished]:
     return list(map(Unfinished._make, source.all("unfinished", session=session)))
 
 
-def named(found: Iterable[Iterable[Any]]) -> list[Stored]:
+def named(records: Iterable[Iterable[Any]]) -> list[Stored]:
     """Return rows of a statement that selects `seq` and all columns."""
-    return list(map(Stored._make, found))
+    return list(map(Stored._make, records))
 
 
 def one(source: Source, id: bytes, phase: int) -> Stored | None:
-    """Return the row of an identity, if it is there."""
+    """Return the row of an identity, or None."""
     row = source.one("row", id=id, phase=phase)
     return None if row is None else Stored._make(row)
 
 
 def of_session(source: Source, session: bytes, *, after: int = 0, many: int = _PAGE) -> Iterator[Stored]:
-    """Return a session's rows in the order they were written; each page of so many is a read of its own."""
+    """Yield a session's rows in the order they were written; each page of `many` is a read of its own."""
     while page := named(source.all("events", session=session, after=after, many=many)):
         after = page[-1].seq
         yield from page

@@ -1,7 +1,7 @@
-"""The write-ahead log of a journal: keeps it short, and has it on disk before a power cut costs much.
+"""The write-ahead log (WAL) of a journal: kept short, and synced often enough that a power cut costs little.
 
-SQLite would copy it into the file at every thousandth page, and sync it while it holds the write lock.  Here one
-process copies while others write, the log is begun again where many write without a pause, and a sync needs no lock.
+SQLite would copy the WAL into the file at every thousandth page, and sync it while it holds the write lock.  Here one
+process copies while others write, the WAL is restarted even if many write without a pause, and a sync needs no lock.
 """
 
 from __future__ import annotations
@@ -19,21 +19,22 @@ if TYPE_CHECKING:
     from localops.journal.journal_file import JournalFile
     from localops.journal.rows import Row
 
-# Pages of the WAL after which it is copied into the file, and after which one process makes the others wait and has it
-# begun again: SQLite does that only in a moment without a reader or a writer, and under many writers there is none.
-# With more than FULL_FRAMES no process writes on while another is at it.
+# Pages of the WAL after which it is copied into the file, and after which one process makes the others wait and
+# restarts it: SQLite does that only in a moment without readers and writers, and with many writers there is none.
+# With more than FULL_FRAMES no process writes while another restarts it.
 COPY_FRAMES, MOST_FRAMES, FULL_FRAMES = 1_000, 2_900, 3_300
-SHORTEN_WAIT = 1.0  # seconds to wait for the write lock, when the WAL is to be begun again
-READERS_WAIT = 0.025  # and then for those who read: all who write wait meanwhile
-FULL_WAIT = 0.5  # seconds to wait for another process that is at it
-SHORTEN_SOON = 0.002  # and until that is tried again
-SHORTEN_PAUSE, SHORTEN_PAUSE_MOST = 0.5, 30.0  # and when a reader stays for longer
-SYNC_EVERY = 1.0  # a power cut costs at most this much of what was recorded
-URGENT_EVERY = 0.1  # errors and openings sync at most ten times a second
+# Seconds.
+SHORTEN_WAIT = 1.0  # to wait for the write lock before a restart
+READERS_WAIT = 0.025  # and then for readers, while all writers wait
+FULL_WAIT = 0.5  # to wait for another process that restarts it
+SHORTEN_SOON = 0.002  # until the next try
+SHORTEN_PAUSE, SHORTEN_PAUSE_MOST = 0.5, 30.0  # until the next try when a reader stays longer
+SYNC_EVERY = 1.0  # of recorded rows that a power cut costs at most
+URGENT_EVERY = 0.1  # between two syncs for errors and openings
 
 
 class Wal:
-    """The WAL of a journal's file, looked after by the process that writes to it."""
+    """The WAL of a journal's file, maintained by the process that writes to it."""
 
     def __init__(self, file: JournalFile) -> None:
         self._file = file
@@ -77,7 +78,7 @@ class Wal:
             )
 
     def _synced_for(self) -> float:
-        """Return the seconds for which the last copying of the WAL, by any process, will do: it begins with a sync."""
+        """Return the seconds until a sync is due after the last checkpoint of any process, which begins with one."""
         try:
             rest = os.stat(self._file.path).st_mtime + SYNC_EVERY - time.time()
         except OSError as error:
@@ -90,27 +91,27 @@ class Wal:
         return monotonic() >= self._synced + URGENT_EVERY
 
     def tend(self, now: float) -> None:
-        """Do what SQLite would do at every commit, where it can be done less often, and keep the WAL short."""
+        """Checkpoint the WAL when it is long enough, less often than SQLite would, and keep it short."""
         frames, done = self._file.watch.frames()
         self._copied = min(self._copied, frames)
         if frames - max(done, self._copied) >= COPY_FRAMES:
-            # Others write meanwhile.  When another process is copying already, this returns at once.
+            # Others can write meanwhile.  If another process is copying already, this returns at once.
             self._copied = frames
             self._file.execute("pragma wal_checkpoint(passive)").fetchall()
         elif frames > MOST_FRAMES and frames > done and now >= self._shorten_at:
             self._shorten()
 
     def _shorten(self) -> None:
-        """Have the WAL begun again; with others at it, go on writing while there is room."""
+        """Restart the WAL; if another process does, go on writing while there is room."""
         busy, until = self._restart(), monotonic() + FULL_WAIT
         while busy and not self._file.gave_up and monotonic() < until:
             if self._file.watch.frames()[0] <= FULL_FRAMES:
                 break
             time.sleep(0.001 + 0.002 * self._random.random())
-            # Not again when the other process has done it meanwhile.
+            # Unless the other process has done it meanwhile.
             busy = self._file.watch.frames()[0] > MOST_FRAMES and self._restart()
         if busy and self._readers_since:
-            # To try again and again would stop all who write.
+            # To try again and again would stop all writers.
             self._shorten_at = monotonic() + self._shorten_pause
             self._shorten_pause = min(2 * self._shorten_pause, SHORTEN_PAUSE_MOST)
         else:
@@ -119,7 +120,7 @@ class Wal:
             self._shorten_pause = SHORTEN_PAUSE
 
     def _restart(self) -> bool:
-        """Copy the rest of the WAL into the file while no process writes; True when it could not be begun again."""
+        """Copy the rest of the WAL into the file while no process writes; return True when the restart failed."""
         connection = self._file.connection
         assert connection is not None
         patience, self._file.patience = self._file.patience, SHORTEN_WAIT
@@ -132,7 +133,7 @@ class Wal:
             connection.set_busy_handler(self._file.busy)
 
     def _busy(self, tries: int) -> bool:
-        """Wait as the file does, but once the write lock is ours only a moment for those who read."""
+        """Wait as the file does for the write lock, but then only a moment for readers."""
         if not self._file.watch.writes():
             return self._file.busy(tries)
         now = monotonic()

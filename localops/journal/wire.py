@@ -28,58 +28,58 @@ _BINARY = frozenset("id session parent agent".split())
 _TEXT = frozenset("kind name model tags".split())
 _NEEDED = frozenset("id phase session kind at_ns format sum".split())
 _WIDE = 1 << 63
-_LARGE = 1 << 20  # bytes of a body that is looked at before it is read
-_MOST_LISTS = 500_000  # of a body, and as many objects: some 40 MB when they are read
+_LARGE = 1 << 20  # bytes of a body whose lists are counted before it is parsed
+_MOST_LISTS = 500_000  # of a body, and as many objects: some 40 MB when they are parsed
 _QUOTED = rb'(?s)"[^"\\]*(?:\\.[^"\\]*)*"'
 _NONE = type(None)
 
 
-def from_rows(found: Sequence[Stored]) -> bytes:
-    """Return the line of columns, and the lines of the bodies; stored JSON is spliced in, never parsed."""
-    told: dict[str, Sequence[object]] = {"seq": [row.seq for row in found]}
-    _, *columns, bodies = zip(*found, strict=True) if found else [()] * (1 + len(rows.COLUMNS))
+def from_rows(stored_rows: Sequence[Stored]) -> bytes:
+    """Return the line of columns and the lines of the bodies; stored JSON is copied, never parsed."""
+    head: dict[str, Sequence[object]] = {"seq": [row.seq for row in stored_rows]}
+    _, *columns, bodies = zip(*stored_rows, strict=True) if stored_rows else [()] * (1 + len(rows.COLUMNS))
     for name, column in zip(_HEADS, columns, strict=True):
         if column.count(None) < len(column):
-            told[name] = [value and value.hex() for value in column] if name in _BINARY else column
+            head[name] = [value and value.hex() for value in column] if name in _BINARY else column
     lines = ["null" if body is None else body for body in bodies]
     text = "\n".join([*lines, ""])
-    if text.count("\n") > len(lines):  # no recorder of ours wrote that: it fails its checksum there, and no other row
+    # A body with a line break is not from our recorders.  Without it, that row fails its checksum and no other does.
+    if text.count("\n") > len(lines):
         text = "\n".join([*(line.replace("\n", " ") for line in lines), ""])
-    return encode.dumps(told) + b"\n" + text.encode()
+    return encode.dumps(head) + b"\n" + text.encode()
 
 
 def to_rows(head: bytes, bodies: Sequence[bytes]) -> tuple[list[Stored], dict[int, str]]:
-    """Return the rows, and why the others cannot be read, by seq.
+    """Return the valid rows, and the reasons of the others by seq.
 
-    Raise ValueError when these are no columns for these bodies.
+    Raise ValueError when the columns are invalid, or not of these bodies.
     """
-    from localops.journal.stored import named  # no recorder takes rows in
+    from localops.journal.stored import named  # late, as no recorder decodes rows
 
-    told = _columns(head, len(bodies))
+    columns = _columns(head, len(bodies))
     costly = {at for at, body in enumerate(bodies) if len(body) > _LARGE and _has_many_lists(body)}
     if not costly:
         with suppress(ValueError):
-            return named(zip(told["seq"], *taken(told, bodies), strict=True)), {}
-    found: list[Stored] = []
+            return named(zip(columns["seq"], *decoded(columns, bodies), strict=True)), {}
+    valid: list[Stored] = []
     refused = {}
-    for at, seq in enumerate(told["seq"]):  # one of them is none: which?
+    for at, seq in enumerate(columns["seq"]):  # at least one row is invalid: try them one by one
         if at in costly:
             refused[seq] = f"the body holds more than {_MOST_LISTS:,} lists or objects"
             continue
         try:
-            alone = taken({name: column[at : at + 1] for name, column in told.items()}, bodies[at : at + 1])
+            alone = decoded({name: column[at : at + 1] for name, column in columns.items()}, bodies[at : at + 1])
         except ValueError as error:
             refused[seq] = str(error)
         else:
-            found += named(zip([seq], *alone, strict=True))
-    return found, refused
+            valid += named(zip([seq], *alone, strict=True))
+    return valid, refused
 
 
 def is_costly(text: bytes, lists: int, objects: int, values: int, quoted: int = 0) -> bool:
-    """Whether JSON holds more lists, objects or values than that: read, each takes up to thirty times its text.
+    """Return whether JSON holds more lists, objects or values than allowed: parsed, each takes up to 30 times its text.
 
-    What stands within texts is counted as well at first, which is quick, and left out only when that is too much;
-    `quoted`: how many more there may be in texts without a closer look.
+    `quoted`: how many more brackets there may be without removing quoted text, which is slower.
     """
     if not _exceeds(text, lists + quoted, objects + quoted, values):
         return False
@@ -96,23 +96,27 @@ def _exceeds(text: bytes, lists: int, objects: int, values: int) -> bool:
 
 def _columns(head: bytes, count: int) -> dict[str, list[Any]]:
     if is_costly(head, len(rows.COLUMNS), 1, len(rows.COLUMNS) * (count + 1), count):
-        raise ValueError("there is more in the columns than lists of plain values")
-    told = encode.loads(head)
-    if not isinstance(told, dict) or any(not isinstance(each, list) or len(each) != count for each in told.values()):
-        raise ValueError("the columns are not as long as there are bodies")
-    if set(map(type, told.get("seq", [None]))) - {int}:
-        raise ValueError("seq is not a number")
-    return told
+        raise ValueError("invalid columns: more than lists of plain values")
+    columns = encode.loads(head)
+    if not isinstance(columns, dict) or any(
+        not isinstance(column, list) or len(column) != count for column in columns.values()
+    ):
+        raise ValueError("invalid columns: expected one value for each body")
+    if set(map(type, columns.get("seq", [None]))) - {int}:
+        raise ValueError("invalid seq: expected a number")
+    return columns
 
 
-def taken(told: Mapping[str, Sequence[Any]], bodies: Sequence[bytes]) -> list[Sequence[Any]]:
-    """Return the columns of a row, all of them, from those that are named and the bodies.
+def decoded(given: Mapping[str, Sequence[Any]], bodies: Sequence[bytes]) -> list[Sequence[Any]]:
+    """Return all columns of rows, from those that are given and the bodies.
 
-    Raise ValueError when a row is torn, foreign or fails its checksum.  What the journal's own columns would refuse
-    is refused: rows may come from anybody.
+    Raise ValueError when a row is torn, foreign, fails its checksum, or would violate a constraint of the journal's
+    table: rows may come from any sender.
     """
     absent = (None,) * len(bodies)
-    columns = [_checked(name, told.get(name, absent)) if name in told or name in _NEEDED else absent for name in _HEADS]
+    columns = [
+        _checked(name, given.get(name, absent)) if name in given or name in _NEEDED else absent for name in _HEADS
+    ]
     encode.check(bodies)
     columns.append([None if body == "null" else body for body in map(bytes.decode, bodies)])
     if rows.checksums(columns) != list(columns[_SUM]):
@@ -121,55 +125,55 @@ def taken(told: Mapping[str, Sequence[Any]], bodies: Sequence[bytes]) -> list[Se
 
 
 def _checked(name: str, column: Sequence[Any]) -> Sequence[Any]:
-    """A column of what it has to be, ids as bytes."""
+    """Return a column with ids as bytes; raise ValueError for values of another type."""
     kind: type = int
     if name in _BINARY:
         kind = bytes
         try:
             column = [value and bytes.fromhex(value) for value in column]
         except TypeError as error:
-            raise ValueError(f"{name} is not what it has to be") from error
+            raise ValueError(f"invalid {name}: expected hex digits") from error
     elif name in _TEXT:
         kind = str
     types = set(map(type, column))
     if types - {kind, _NONE} or (_NONE in types and name in _NEEDED):
-        raise ValueError(f"{name} is not what it has to be")
+        raise ValueError(f"invalid {name}: expected {kind.__name__}")
     filled = [value for value in column if value is not None] if _NONE in types else column
     if kind is bytes and set(map(len, filled)) - {16}:
-        raise ValueError("an id is not 16 bytes long")
+        raise ValueError(f"invalid {name}: expected 16 bytes")
     if kind is int and filled and (max(filled) >= _WIDE or min(filled) < -_WIDE):
-        raise ValueError("a number does not fit into 64 bits")
+        raise ValueError(f"invalid {name}: expected a number of at most 64 bits")
     return column
 
 
 def from_row(row: Row) -> bytes:
-    """One row as one line of JSON; the body is spliced in as it is stored."""
-    plain = {
+    """Return one row as one line of JSON; the body is copied as it is stored."""
+    columns = {
         name: value.hex() if name in _BINARY else value
         for name, value in zip(_HEADS, row[:_BODY], strict=True)
         if value is not None
     }
-    head, body = encode.dumps(plain), row[_BODY]
-    # Not through orjson, which does not survive it when memory ends in the middle of a large text.
+    head, body = encode.dumps(columns), row[_BODY]
+    # Not by orjson, which crashes when memory runs out in the middle of a large text.
     return head + b"\n" if body is None else head[:-1] + b',"body":' + body.encode() + b"}\n"
 
 
 def to_row(line: bytes) -> Row:
-    """The row a line holds; ValueError when it is torn, foreign or fails its checksum."""
-    plain, body = _parts(line)
-    (row,) = zip(*taken({name: (value,) for name, value in plain.items()}, (body,)), strict=True)
+    """Return the row of a line; raise ValueError when it is torn, foreign or fails its checksum."""
+    columns, body = _parts(line)
+    (row,) = zip(*decoded({name: (value,) for name, value in columns.items()}, (body,)), strict=True)
     return row
 
 
 def _parts(line: bytes) -> tuple[dict[str, object], bytes]:
-    """The columns, and the body's text as it was spliced in: it comes last, and the checksum covers its very bytes."""
-    head, found, rest = line.partition(b'"body":')
-    plain = encode.loads(head.removesuffix(b",") + b"}" if found else line)
-    if not isinstance(plain, dict) or "body" in plain:
-        raise ValueError("a row's line is a JSON object, and its body is the last key")
+    """Return the columns, and the body's bytes, which the checksum covers: the body is the last key of a line."""
+    head, separator, rest = line.partition(b'"body":')
+    columns = encode.loads(head.removesuffix(b",") + b"}" if separator else line)
+    if not isinstance(columns, dict) or "body" in columns:
+        raise ValueError("invalid line: expected a JSON object with the body as its last key")
     text = rest.rstrip(b"\r\n")
-    if not found:
-        return plain, b"null"
+    if not separator:
+        return columns, b"null"
     if not text.endswith(b"}"):
-        raise ValueError("the line breaks off")
-    return plain, text[:-1]
+        raise ValueError("invalid line: it is incomplete")
+    return columns, text[:-1]

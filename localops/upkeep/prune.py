@@ -168,7 +168,7 @@ def _pruned_row(execute: Callable[..., Any], choice: Choice, key: int) -> rows.R
     body = encode.dumps(facts).decode()
     return rows.make(
         "pruned",
-        rows.NOBODY,
+        rows.NO_SESSION,
         id=clock.new_id(at),
         at_ns=at,
         name=choice.name,

@@ -145,7 +145,10 @@ class _Comparison:
     def _bookkeeping(self) -> Iterator[tuple[int, Identity]]:
         """Yield the rows about the journal itself."""
         after = 0
-        while page := named(self.one.ledger.ask("rows_of_nobody", nobody=rows.NOBODY, after=after, many=1_000)):
+        ledger = self.one.ledger
+        while page := named(
+            ledger.ask("rows_without_session", session=rows.NO_SESSION, after=after, many=1_000),
+        ):
             after = page[-1].seq
             yield from self._sent(page)
 

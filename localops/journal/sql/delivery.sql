@@ -1,7 +1,7 @@
--- What each remote has of the journal, and what it does not: asked and kept by delivery.py.
+-- The rows that each remote has, and those that it lacks: the statements of delivery.py.
 
 -- taken --
--- The seqs that are not to be sent to a remote (again): it has them, refuses them, or does without them.
+-- The seqs that are not sent to a remote (again): it has them, refuses them, or they were dropped.
 select first, last
 from delivered
 where remote = :remote
@@ -29,7 +29,7 @@ select max(seq)
 from event;
 
 -- rows --
--- Rows in order, from after one seq up to another.
+-- The rows after one seq up to another, in order.
 select seq, id, phase, session, kind, name, parent, agent, at_ns, start_ns, end_ns, model, tokens_in, tokens_out,
   tokens_cached, tokens_reasoning, cost, failed, tags, format, sum, body
 from event
@@ -49,14 +49,14 @@ order by seq desc
 limit 1;
 
 -- waiting --
--- What lies between two seqs: how many rows, how large, and since when.
+-- The rows between two seqs: how many, how large, and since when.
 select count(*), sum(200 + coalesce(octet_length(body), 0)), min(at_ns)
 from event not indexed
 where seq >= :first
   and seq <= :last;
 
 -- seqs --
--- Which rows there are from one seq up to another.
+-- The seqs that exist from one seq up to another.
 select seq
 from event
 where seq >= :first
@@ -64,7 +64,7 @@ where seq >= :first
 order by seq;
 
 -- with_blobs --
--- The bodies between two seqs that may speak of a blob.
+-- The bodies between two seqs that may name a blob.
 select seq, cast(body as blob)
 from event
 where seq > :after
@@ -84,7 +84,7 @@ from meta
 where key = :key;
 
 -- parked --
--- What a remote does not take, or (without a name) what none does, the newest last.
+-- The rows that a remote does not take, or (without a name) those of all remotes, the newest last.
 select p.remote, p.seq, p.final, p.reason, p.at_ns, e.id, e.phase, e.session, cast(e.kind as blob), cast(e.name as blob)
 from parked p
 left join event e on e.seq = p.seq
@@ -93,14 +93,14 @@ where (:remote is null or p.remote = :remote)
 order by p.remote, p.seq;
 
 -- kept_out --
--- The sessions of which a remote does not take a row, or is not to get one.
+-- The sessions with a row that a remote does not take, or that was dropped.
 select distinct e.session
 from parked p
 join event e on e.seq = p.seq
 where p.remote = :remote;
 
 -- naming_files --
--- What rows of a session hold that may name a file, but for those that the remote does without.
+-- The bodies of a session's rows that may name a file, except dropped rows.
 select e.body
 from session_row r
 join event e on e.seq = r.seq
@@ -126,18 +126,19 @@ from contact
 where remote = :remote;
 
 -- sessions --
--- Every session and how many rows it has, in the order of their ids.
+-- Every session and its number of rows, in the order of their ids.
 select session, rows
 from total
 where session > :after
 order by session
 limit :many;
 
--- rows_of_nobody --
+-- rows_without_session --
+-- The rows about the journal itself, whose session is all zero.
 select seq, id, phase, session, kind, name, parent, agent, at_ns, start_ns, end_ns, model, tokens_in, tokens_out,
   tokens_cached, tokens_reasoning, cost, failed, tags, format, sum, body
 from event
 where seq > :after
-  and session = :nobody
+  and session = :session
 order by seq
 limit :many;

@@ -1,7 +1,7 @@
--- What doctor asks.  A `table_` statement shows a derived table without the keys that differ from one building to another.
+-- The statements of doctor.  A `table_` statement reads a derived table without its keys, which change when it is rebuilt.
 
 -- losses --
--- What could not be written at once, as processes told of it.
+-- The rows about events that were spilled, lost or cut.
 select s.session, e.body
 from story s
 join event e on e.seq = s.seq
@@ -9,7 +9,7 @@ where s.kind = 'loss'
   and e.body is not null;
 
 -- unattributed --
--- The sessions that processes keep for events whose session could not be known, and how many events are in them.
+-- The sessions for events whose session was unknown, and their numbers of events.
 select s.session, t.events
 from story s
 join event e on e.seq = s.seq
@@ -20,7 +20,7 @@ where s.kind = 'session'
 order by s.at_ns;
 
 -- first_row --
--- What two journals have in common only when one is a copy of the other.
+-- The first row, which two journals have in common only if one is a copy of the other.
 select id
 from event
 order by seq
@@ -31,7 +31,7 @@ select session
 from session_total;
 
 -- twice --
--- Identities that stand more than once, and how often too often: figures count each of these rows.
+-- Identities with more than one row, and the number of surplus rows, which totals count as well.
 select id, count(*) - 1
 from event
 group by id, phase

@@ -1,8 +1,9 @@
--- Folding a batch: the rows after :after, up to and including :upto, into what is derived.
--- Run in this order inside one immediate transaction, the mark first, so that the views see the new state.
+-- Folds a batch, the rows after :after up to and including :upto, into the derived tables.
+-- The statements run in this order inside one immediate transaction; the mark is moved before the totals, so that the
+-- views see the new state.
 
 -- batch --
--- What the batch adds, by session, kind and phase: its rows are gone through once, and what follows goes through this.
+-- Sums of the batch by session, kind and phase: its rows are scanned once, and the statements below read this table.
 create temp table if not exists batch(
   session blob, kind text, phase integer, n integer, failed integer, tokens_in integer, tokens_out integer,
   tokens_cached integer, tokens_reasoning integer, cost integer, priced integer, parts integer, first_ns integer,
@@ -32,8 +33,8 @@ where seq > :after and seq <= :upto
 group by session, kind, phase;
 
 -- survey --
--- What the batch holds beside plain events: rows of the books, parts to be counted by, prices, operations that began,
--- sessions that began earlier than was known.  Decides what must run.
+-- Whether the batch has bookkeeping rows, values for facets, prices, operations that began, and sessions that began
+-- earlier than known.  rollups.py skips the statements that are only for what it does not have.
 select
   max(kind in ('session','join','leave','tags','end','host','video','metadata','loss','clock')),
   max(parts > 0 or kind in ('tool','agent','error')),
@@ -87,7 +88,7 @@ on conflict(session) do update set
   first_ns = min(first_ns, excluded.first_ns),
   last_ns = max(last_ns, excluded.last_ns),
   last_seq = max(last_seq, excluded.last_seq),
-  -- A derived end holds only until something is heard of the session again.
+  -- A derived end holds only until the session has another row.
   state = iif(implied = 1 and excluded.last_ns > ended_ns, 'open', state),
   ended_ns = iif(implied = 1 and excluded.last_ns > ended_ns, null, ended_ns),
   implied = iif(implied = 1 and excluded.last_ns > ended_ns, 0, implied);

@@ -1,7 +1,7 @@
--- What a hub asks when a sender wants proof.  Values are bound; :session is always the 16-byte id.
+-- The statements of a hub for a sender that verifies its rows.  Values are bound; :session is always the 16-byte id.
 
 -- seqs --
--- Where the rows of a session are, a page of them.
+-- A page of the seqs of a session's rows.
 select seq
 from session_row
 where session = :session
@@ -19,20 +19,20 @@ from event
 where seq = :seq;
 
 -- received_from --
--- What came in from a journal.
+-- The batches that were imported from a journal.
 select first, last, id, phase
 from received
 where journal = :journal
 order by last desc;
 
 -- next_seq --
--- Where the row after a seq is.
+-- The seq of the row after another.
 select min(seq)
 from event
 where seq > :after;
 
 -- all_rows --
--- The rows after a seq, a page of them.
+-- A page of the rows after a seq.
 select seq, id, phase, session, kind, name, parent, agent, at_ns, start_ns, end_ns, model, tokens_in, tokens_out,
   tokens_cached, tokens_reasoning, cost, failed, tags, format, sum, body
 from event
@@ -41,6 +41,6 @@ order by seq
 limit :many;
 
 -- senders --
--- From which journals rows came in.
+-- The journals that rows were imported from.
 select distinct journal
 from received;

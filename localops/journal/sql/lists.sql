@@ -1,6 +1,6 @@
--- How sessions and events are found in a home.  Lists walk in their order and probe each filter; none makes a set.
--- Unset filters are null.  `fresh` are sessions with rows past the mark: they are looked at one by one (home.py).
--- :facets is a JSON array of [dim, value], all of which a session must have.
+-- The lists of sessions and events.  Each reads an index in the list's order and tests every filter for each session,
+-- so that no set of matches is built.  Unset filters are null.  `fresh` are sessions with rows past the mark, which
+-- home.py reads one by one.  :facets is a JSON array of [dim, value], all of which a session must have.
 
 -- behind --
 -- How many rows are past the mark.
@@ -80,7 +80,7 @@ order by t.first_ns desc, t.key desc
 limit :many;
 
 -- how_many --
--- How many sessions have that value, counted no further than :most.
+-- How many sessions have a value, counted up to :most.
 select count(*)
 from (
   select 1 from facet
@@ -97,20 +97,20 @@ from (
 );
 
 -- key_of --
--- Where a session stands in the list.
+-- The position of a session in the list.
 select first_ns, key
 from total
 where session = :session;
 
 -- sessions_like --
--- Sessions whose id lies between two others, :many at most.
+-- Sessions with an id between two others, at most :many.
 select session from total where session between :low and :high
 union
 select distinct session from tail where session between :low and :high
 limit :many;
 
 -- events_like --
--- Work whose id lies between two others, :many at most.
+-- Events with an id between two others, at most :many.
 select id, max(session)
 from (
   select e.id, e.session
@@ -160,7 +160,7 @@ select coalesce(max(seq), 0)
 from event;
 
 -- standing_of_journal --
--- What `localops status` says of a journal.
+-- The figures of a journal in `localops status`.
 select
   (select count(*) from total)
     + (select count(*) from (select distinct session from tail) f where f.session not in (select session from total)),

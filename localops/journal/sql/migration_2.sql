@@ -1,2 +1,2 @@
 -- From schema 1 to 2: ids in views are written with dashes.
--- No table changed, and views are made anew after every migration (views.sql).
+-- No table changed, and views are created again after every migration (views.sql).

@@ -1,2 +1,2 @@
--- From schema 2 to 3: the costs in the view event_detail have later prices in them.
--- No table changed, and views are made anew after every migration (views.sql).
+-- From schema 2 to 3: the costs in the view event_detail include later prices.
+-- No table changed, and views are created again after every migration (views.sql).

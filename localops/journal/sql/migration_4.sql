@@ -1,2 +1,2 @@
 -- From schema 3 to 4: the view event_detail marks an event as failed whose error was recorded after it.
--- No table changed, and views are made anew after every migration (views.sql).
+-- No table changed, and views are created again after every migration (views.sql).

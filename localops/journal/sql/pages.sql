@@ -1,4 +1,4 @@
--- What the pages ask of a journal beyond what commands do.  Values are bound; :session is always the 16-byte id.
+-- The statements of the web pages that commands do not need.  Values are bound; :session is always the 16-byte id.
 
 -- mark --
 select seq
@@ -21,21 +21,21 @@ cross join event e on e.seq = page.at
 order by e.seq;
 
 -- fresh_rows --
--- Where a session's rows past the mark are.
+-- The seqs of a session's rows past the mark.
 select id, phase, seq
 from event not indexed
 where seq > (select seq from mark)
   and session = :session;
 
 -- ends_of --
--- The rows at the seqs of a JSON array, as `timeline` has them.
+-- The rows at the seqs of a JSON array, with the columns of `timeline`.
 select e.seq, e.id, e.phase, e.kind, e.name, e.parent, e.agent, e.at_ns, e.start_ns, e.end_ns, e.model,
   e.tokens_in, e.tokens_out, e.cost, e.failed, null
 from json_each(:seqs) j
 cross join event e on e.seq = j.value;
 
 -- first_seqs --
--- Where the events of a JSON array of ids in hex began.
+-- The first seqs of the events of a JSON array of ids in hex.
 select i.id, min(i.seq)
 from json_each(:ids) j
 cross join id_of i on i.id = unhex(j.value)
@@ -47,7 +47,7 @@ from event
 where seq = :seq;
 
 -- rows_between --
--- How many rows of a session lie between two seqs.
+-- How many rows of a session are between two seqs.
 select count(*)
 from session_row
 where session = :session
@@ -62,7 +62,7 @@ where p.remote = :remote
   and e.session = :session;
 
 -- calls --
--- The LLM calls of a session that has no more rows than are looked at.
+-- The LLM calls of a session, for sessions of few enough rows.
 select e.seq, e.at_ns, e.start_ns, e.model, e.tokens_in, e.tokens_out, e.tokens_cached, e.cost, e.body
 from session_row r
 cross join event e on e.seq = r.seq
@@ -82,13 +82,13 @@ order by e.seq
 limit :many;
 
 -- catalogue --
--- Every session that is folded, as its line in a list.
+-- Every folded session, as a line of the list.
 select key, session, first_ns, last_ns, name, state, events, actions, llms, tools, errors, failed, tokens_in, tokens_out,
   cost, unpriced, tokens_cached, tokens_reasoning
 from total;
 
 -- catalogue_parts --
--- What sessions can be found by, and the keys of those that can.
+-- The values that sessions can be filtered by, and the keys of the sessions that have them.
 select dim, value, group_concat(key)
 from facet
 where dim in ('tag', 'model', 'agent', 'tool')
@@ -114,7 +114,7 @@ from json_each(:ids) j
 cross join total t on t.session = unhex(j.value);
 
 -- catalogue_parts_of --
--- What folded rows say of sessions; which tags a session with newer ones has is found out there.
+-- The filter values of the folded rows of sessions, without the tags of sessions that have newer rows.
 select t.session, f.dim, f.value
 from json_each(:ids) j
 cross join total t on t.session = unhex(j.value)
@@ -130,7 +130,7 @@ where seq > (select seq from mark)
   and value is not null;
 
 -- hosts --
--- Where each session of a JSON array of ids in hex began, and each that is not folded yet.
+-- The host of each session of a JSON array of ids in hex, and of each that is not folded yet.
 select m.session, json_extract(e.body, '$.host')
 from json_each(:ids) j
 cross join milestone m on m.session = unhex(j.value) and m.kind = 'session'
@@ -142,7 +142,7 @@ where seq > (select seq from mark)
   and kind = 'session';
 
 -- began_and_ended --
--- The rows that say where each session of a JSON array of ids in hex ran, and how it ended; as `story` has them.
+-- The start and end rows of each session of a JSON array of ids in hex, with the columns of `story`.
 select m.session, m.at_ns, m.id, m.kind, m.name, m.participant, m.implied, e.tags, e.body, m.seq
 from json_each(:ids) j
 cross join milestone m on m.session = unhex(j.value)

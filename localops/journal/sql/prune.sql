@@ -1,8 +1,8 @@
--- What prune asks, and how it deletes.  The deletions run in this order, inside one transaction, over a journal that is
--- folded to its end; :key is the session's key in `total`.
+-- The statements of prune.  The deletions run in this order, inside one transaction, over a journal that is folded to
+-- its end; :key is the session's key in `total`.
 
 -- missing --
--- How many rows of a session a remote does not have, and is to get.
+-- How many rows of a session a remote still lacks, without dropped ones.
 select count(*)
 from session_row r
 where r.session = :session
@@ -20,7 +20,7 @@ where r.session = :session
       and p.final = 2);
 
 -- weight --
--- What a session takes up in the file, roughly.
+-- The size of a session in the file, roughly.
 select coalesce(sum(300 + coalesce(octet_length(e.body), 0)), 0)
 from total t
 join event_of o on o.key = t.key
@@ -28,14 +28,14 @@ join event e on e.seq = o.seq
 where t.session = :session;
 
 -- totals --
--- A session's figures, in the order of analytics.Totals.
+-- A session's totals, in the order of analytics.Totals.
 select rows, events, actions, llms, tools, errors, failed, tokens_in, tokens_out, tokens_cached, tokens_reasoning, cost,
   unpriced, first_ns, last_ns, last_seq
 from total
 where key = :key;
 
 -- identities --
--- Which rows a session has, and their checksums.
+-- The identities of a session's rows, and their checksums.
 select e.id, e.phase, e.sum
 from event_of o
 join event e on e.seq = o.seq

@@ -1,7 +1,7 @@
--- What the library asks of a journal, by name.  Values are bound; :session is always the 16-byte id.
+-- The named queries of the library.  Values are bound; :session is always the 16-byte id.
 
 -- totals --
--- One session's exact figures: its folded line plus the rows past the mark.
+-- One session's exact totals: its folded ones plus the rows past the mark.
 select
   sum(rows), sum(events), sum(actions), sum(llms), sum(tools), sum(errors), sum(failed),
   sum(tokens_in), sum(tokens_out), sum(tokens_cached), sum(tokens_reasoning), sum(cost), sum(unpriced),
@@ -20,7 +20,7 @@ from (
 having count(*) > 0;
 
 -- last_ns --
--- When something was heard of a session last.
+-- The time of a session's last row.
 select max(last_ns)
 from (
   select last_ns from total where session = :session
@@ -29,7 +29,7 @@ from (
 );
 
 -- story --
--- The rows that tell how a session went, oldest first.
+-- The bookkeeping rows of a session, oldest first.
 select s.at_ns, s.id, s.kind, s.name, s.participant, s.implied, e.tags, e.body, s.seq
 from story s
 join event e on e.seq = s.seq
@@ -37,7 +37,7 @@ where s.session = :session
 order by s.at_ns, s.id;
 
 -- session_tags --
--- As the view session_tag says it, but bound to one session from the start.
+-- As the view session_tag, but for one session from the start.
 with mine as materialized (
   select at_ns, seq, kind, name
   from milestone
@@ -59,7 +59,7 @@ group by j.value
 order by min(m.at_ns + j.key);
 
 -- open_sessions --
--- Sessions nobody has ended, :many at most.  What both began and was ended past the mark needs no second look.
+-- Sessions without an end, at most :many.  A session that both began and ended past the mark is not among them.
 select session from total where state = 'open'
 union
 select session
@@ -78,8 +78,8 @@ select max(seq)
 from event;
 
 -- open_since --
--- The sessions that have rows after :seq, the newest seq of each, and whether its end is among them; nothing where
--- there are more than :many rows.
+-- The sessions that have rows after :seq, the newest seq of each, and whether its end is among them; no rows if there
+-- are more than :many.
 select
   session,
   max(seq),
@@ -93,13 +93,13 @@ where seq > :seq
 group by session;
 
 -- books_since --
--- The newest row, and whether anybody came, left or ended among those after :seq.
+-- The newest row, and whether a start, join, leave or end is among those after :seq.
 select max(seq), coalesce(max(kind in ('session','join','leave','end')), 0)
 from event not indexed
 where seq > :seq;
 
 -- spent --
--- What one session has cost so far, in nano-dollars.
+-- The cost of one session so far, in nano-dollars.
 select coalesce(sum(cost), 0)
 from (
   select cost from total where session = :session
@@ -108,7 +108,7 @@ from (
 );
 
 -- unfinished --
--- Operations of a session that began and have not ended, oldest first.
+-- Operations of a session that have begun but not ended, oldest first.
 select id, kind, name, parent, agent, at_ns
 from (
   select o.id, o.kind, o.name, o.parent, o.agent, o.at_ns
@@ -152,7 +152,7 @@ where e.seq = coalesce(
   (select seq from event not indexed where seq > (select seq from mark) and id = :id and phase = :phase));
 
 -- errors_near --
--- The errors of a session among the rows from after one seq up to another, the newest first.
+-- The errors of a session among the rows after one seq up to another, the newest first.
 select *
 from event not indexed
 where seq > :after
@@ -166,7 +166,7 @@ select exists(select 1 from total where session = :session)
   or exists(select 1 from event not indexed where seq > (select seq from mark) and session = :session);
 
 -- parts --
--- A session's figures by part: model, tool, agent_id, tag.
+-- A session's totals by part: model, tool, agent_id, tag.
 select value, sum(events), sum(failed), sum(tokens_in), sum(tokens_out), sum(tokens_cached), sum(tokens_reasoning),
   sum(cost), sum(unpriced), sum(took_ns)
 from (
@@ -206,7 +206,7 @@ group by dim, value
 order by dim, 3 desc, 2;
 
 -- names --
--- What rows are called, by a JSON array of their ids in hex.
+-- The names of rows, by a JSON array of their ids in hex.
 select j.value, e.name
 from json_each(:ids) j
 cross join event e on e.seq = coalesce(
@@ -214,7 +214,7 @@ cross join event e on e.seq = coalesce(
   (select seq from event not indexed where seq > (select seq from mark) and id = unhex(j.value) and phase = 0));
 
 -- afterwards --
--- What later rows say of the events of a session: what prices add, whether an error was recorded, whether it was billed.
+-- What later rows add to the events of a session: to the cost, whether an error was recorded, whether it was billed.
 select e.parent, sum(iif(e.kind = 'price', e.cost, null)), max(e.kind = 'error'),
   max(e.kind = 'price' and e.name is 'failed before it was billed')
 from session_row r
@@ -224,7 +224,7 @@ where r.session = :session
 group by e.parent;
 
 -- durations --
--- How long each LLM and tool call of a session took, in nanoseconds: a day at most, as in the view facet_part.
+-- The duration of each LLM and tool call of a session in nanoseconds: at most a day, as in the view facet_part.
 select e.kind, min(max(coalesce(e.end_ns, e.at_ns) - coalesce(e.start_ns, e.at_ns), 0), 86400000000000)
 from session_row r
 join event e on e.seq = r.seq
@@ -233,7 +233,7 @@ where r.session = :session
   and e.kind in ('llm','tool');
 
 -- late --
--- How many events came after the newest end that somebody declared.
+-- How many events were recorded after the newest declared end.
 select count(*)
 from session_row r
 join event e on e.seq = r.seq
@@ -243,7 +243,7 @@ where r.session = :session
   and e.kind not in ('session','join','leave','tags','end','price','clock','journal','pruned','loss','host','video','metadata','agent');
 
 -- calls_of_model --
--- LLM calls of a model, in the order they were written, after :after; for a journal that is folded to its end.
+-- LLM calls of a model after :after, in the order they were written; for a journal that is folded to its end.
 select e.*
 from facet f
 join event_of o on o.key = f.key and o.seq > :after

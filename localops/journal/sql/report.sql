@@ -1,10 +1,10 @@
--- Figures across the sessions of a journal.  A session's figures belong to the moment it began, so every breakdown by
--- session, day or nothing at all has the same sums.  Statements are asked with `own` and `chosen` as tables before them,
--- and those that need a :dim with `part` as well.  Sessions with rows past the mark are few, and looked at one by one;
--- the facets of all others begin when they do, and are read in their order.
+-- Totals across the sessions of a journal.  A session's totals belong to the time when it began, so that breakdowns by
+-- session, by day and without any have the same sums.  Statements run with the common tables `own` and `chosen`, and
+-- those that need a :dim with `part` as well.  Sessions with rows past the mark are few, and read one by one; the facets
+-- of all others have the session's start, and are read in its order.
 
 -- own --
--- The tags that sessions with rows past the mark have now: as the view session_tag says it, but for these alone.
+-- The current tags of sessions with rows past the mark: as the view session_tag, but for these alone.
 select s.session, j.value as tag
 from (
   select session, at_ns, seq,
@@ -27,8 +27,7 @@ where s.at_ns >= s.since
 group by s.session, j.value;
 
 -- chosen --
--- The sessions that figures are about: begun in [:since, :until), with the tag or with an event that has it (:tag null:
--- all of them).
+-- The chosen sessions: begun in [:since, :until), with the tag or with an event that has it (:tag null: all of them).
 select t.*
 from session_total t
 where t.first_ns >= :since
@@ -44,8 +43,8 @@ where t.first_ns >= :since
       where p.seq > (select seq from mark) and p.dim = 'tag' and p.value = :tag));
 
 -- part --
--- What models, tools, agents (by id) or tags of events (:dim) have of the figures of the chosen sessions: a row for
--- each value of each session, of which `who` is the key, or the id if it has rows past the mark.
+-- The totals of the chosen sessions by model, tool, agent (by id) or tag of events (:dim): a row for each value of each
+-- session, where `who` is the session's key, or its id if it has rows past the mark.
 select f.key as who, f.value, f.start_ns, f.events, f.failed, f.tokens_in, f.tokens_out, f.tokens_cached,
   f.tokens_reasoning, f.cost, f.unpriced, f.took_ns
 from facet f
@@ -76,8 +75,8 @@ where c.session in (select session from tail)
 group by c.session, p.value;
 
 -- quarters --
--- How long they took is added up in seconds and the rest: sessions of a clock that jumped are longer than 64 bits hold.
--- By the quarter of an hour they began in, which every zone's days are made of; added up they are the totals.
+-- By the quarter of an hour in which sessions began, as every time zone's days consist of such; their sums are the
+-- totals.  Durations are added up as seconds and rest: with a clock that jumped, their sum may not fit into 64 bits.
 select first_ns / 900000000000 as quarter, count(*) as sessions,
   sum(events) as events, sum(actions) as actions, sum(llms) as llms, sum(tools) as tools, sum(errors) as errors,
   sum(failed) as failed, sum(tokens_in) as tokens_in, sum(tokens_out) as tokens_out, sum(tokens_cached) as tokens_cached,
@@ -89,7 +88,7 @@ group by 1
 order by 1;
 
 -- by_session --
--- The dearest first.
+-- The most expensive first.
 select session, 1 as sessions,
   events, actions, llms, tools, errors, failed, tokens_in, tokens_out, tokens_cached, tokens_reasoning, cost, unpriced,
   last_ns - first_ns as took_ns
@@ -106,7 +105,7 @@ group by value
 order by sum(cost) desc, sum(events) desc, value;
 
 -- by_agent --
--- By the names of agents, or the ids of those that nobody named.
+-- By the names of agents, or the ids of those without a name.
 select coalesce(e.name, n.name, p.value) as agent, count(distinct p.who) as sessions, sum(p.events), sum(p.failed),
   sum(p.tokens_in), sum(p.tokens_out), sum(p.tokens_cached), sum(p.tokens_reasoning), sum(p.cost), sum(p.unpriced),
   sum(p.took_ns)
@@ -128,7 +127,7 @@ group by 1
 order by sum(p.cost) desc, sum(p.events) desc, 1;
 
 -- by_tag --
--- By tag: all figures of the sessions that have it, else those of the single events that have it.
+-- By tag: all totals of the sessions that have it, else those of the single events that have it.
 select value, sum(sessions), sum(events), sum(failed), sum(tokens_in), sum(tokens_out), sum(tokens_cached),
   sum(tokens_reasoning), sum(cost), sum(unpriced), sum(took_ns)
 from (
@@ -160,8 +159,8 @@ group by value
 order by sum(cost) desc, sum(events) desc, value;
 
 -- by_kind --
--- By kind of event; looks at every row of the journal.  A call took a day at most, as in the view facet_part.  What later
--- rows say of an event, its price or that it failed, counts for its kind.
+-- By kind of event; reads every row of the journal.  Durations are at most a day, as in the view facet_part.  What later
+-- rows add to an event, its price or that it failed, counts for its kind.
 select kind, count(distinct session) as sessions, sum(n), sum(failed), sum(tokens_in), sum(tokens_out),
   sum(tokens_cached), sum(tokens_reasoning), sum(cost), sum(unpriced), sum(took_ns)
 from (
@@ -209,7 +208,7 @@ group by kind
 order by 3 desc, 1;
 
 -- quarters_by_model --
--- What models cost and read, by the quarter of an hour in which the sessions began.
+-- The cost and tokens of models, by the quarter of an hour in which the sessions began.
 select start_ns / 900000000000 as quarter, value, sum(events), sum(tokens_in), sum(tokens_out), sum(cost), sum(unpriced)
 from part
 group by 1, 2;

@@ -1,14 +1,14 @@
--- The journal, format 1.  One stream of rows (event); everything else is derived from it and can be rebuilt.
+-- The journal, format 1.  One stream of rows (event); the tables after `mark` are derived from it and can be rebuilt.
 -- Open a copy (`localops backup`) with any SQLite tool; open the live file only read-only and from another process.
 
--- What this file is.  Keys: journal (the id of this journal), lineage (the ids it had before, the last one first), place
--- (where it was last written), writer (the oldest schema that may write here), about (a sentence for its finder).
+-- Facts about this file.  Keys: journal (its id), lineage (the ids it had before, the last one first), place (where it
+-- was last written), writer (the oldest schema that may write here), about (a sentence for a person who finds it).
 create table meta(
   key text primary key,                  -- what is told
   value text not null
 ) strict, without rowid;
 
--- The stream.  Nothing in it is ever updated; only prune removes.
+-- The stream.  Rows are never updated; only prune deletes some.
 create table event(
   seq integer primary key,               -- order of commit in this journal; never used twice (see the trigger)
   id blob not null,                      -- 16 bytes, UUIDv7; with phase the identity of the row
@@ -37,14 +37,14 @@ create table event(
   check(length(session) = 16)
 ) strict;
 
--- The promise of AUTOINCREMENT without its cost of a page per commit.
+-- The guarantee of AUTOINCREMENT without its cost of a page per commit.
 create trigger seq_is_never_reused before delete on event
 when old.seq = (select max(seq) from event)
 begin
   select raise(abort, 'the newest row of a journal stays: its seq must not be used again');
 end;
 
--- What each remote has, as ranges of seq; unsent means in no range, and not parked.
+-- The rows that each remote has, as ranges of seq; a row is unsent when it is in no range and not parked.
 create table delivered(
   remote text not null,                  -- its name
   first integer not null,                -- seq the range begins with
@@ -52,7 +52,7 @@ create table delivered(
   primary key(remote, first)
 ) strict, without rowid;
 
--- Rows that a remote does not take: kept here, and holding up nothing.
+-- Rows that a remote does not take: they are kept here, and do not hold up others.
 create table parked(
   remote text not null,                  -- its name
   seq integer not null,                  -- of the row
@@ -62,7 +62,7 @@ create table parked(
   primary key(remote, seq)
 ) strict, without rowid;
 
--- What a remote signed for, a batch each.
+-- The receipts of remotes, one for each batch.
 create table receipt(
   key integer primary key,
   remote text not null,                  -- its name
@@ -71,7 +71,7 @@ create table receipt(
   body text not null                     -- JSON, as the remote wrote it
 ) strict;
 
--- How it went with each remote last.
+-- The last result of each remote.
 create table contact(
   remote text primary key,               -- its name
   peer text,                             -- who answered there, by the id it goes by
@@ -80,7 +80,7 @@ create table contact(
   error text                             -- and why; null after a pass that did
 ) strict, without rowid;
 
--- What came in from other journals, a batch each: what a hub holds of whom.
+-- The batches that were imported from other journals, so that a hub knows what it has of each.
 create table received(
   journal text not null,                 -- its id
   first integer not null,                -- seq there that the batch begins with
@@ -97,7 +97,7 @@ create table gone(
   at_ns integer not null                 -- when it was deleted
 ) strict, without rowid;
 
--- Everything below is derived: folded from the stream in batches, up to and including mark.seq.
+-- All tables below are derived: folded from the stream in batches, up to and including mark.seq.
 create table mark(
   one integer primary key check(one = 1),
   seq integer not null                   -- the last row that is folded
@@ -132,7 +132,7 @@ create index total_moved on total(key) where moved = 1;
 create index total_by_start on total(first_ns desc, key desc);
 create index total_by_state on total(state, first_ns desc, key desc);
 
--- Where a row is, by its identity.
+-- The seq of a row, by its identity.
 create table id_of(
   id blob not null,                      -- of the row
   phase integer not null,                -- of the row
@@ -147,7 +147,7 @@ create table event_of(
   primary key(key, seq)
 ) strict, without rowid;
 
--- Operations that have begun and not ended.
+-- Operations that have begun but not ended.
 create table unfinished(
   id blob primary key,                   -- of the operation
   key integer not null,                  -- total.key
@@ -155,7 +155,7 @@ create table unfinished(
 ) strict, without rowid;
 create index unfinished_by_session on unfinished(key);
 
--- The rows that tell a session's story: who took part, its tags, its ends.
+-- The bookkeeping rows of a session: participants, tags, ends.
 create table milestone(
   session blob not null,                 -- its id
   at_ns integer not null,                -- as in event, and so are the next two
@@ -168,7 +168,7 @@ create table milestone(
   primary key(session, at_ns, id, kind)
 ) strict, without rowid;
 
--- What a session can be found by, with the figures of that part of it.
+-- The values that a session can be filtered by, with the totals of that part of it.
 create table facet(
   dim text not null,                     -- tag, model, agent (by name), agent_id, tool
   value text not null,                   -- what it is called

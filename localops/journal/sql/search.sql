@@ -1,6 +1,6 @@
 -- The full-text index of a project, in a file of its own (search.db): derived, and safe to delete.
--- A passage is a run of rows of one session; the index knows which words are in it, and the rows themselves are then
--- looked at. `fts` keeps no text. Its rowid is passage.id: session key * 2^24 + number, so a session is one range.
+-- A passage is a run of rows of one session; the index has the words in it, and the rows themselves are then checked.
+-- `fts` keeps no text. Its rowid is passage.id: session key * 2^24 + number, so a session is one range.
 
 -- schema --
 create table about(
@@ -19,7 +19,7 @@ create table passage(
 create virtual table fts using fts5(words, content = '', detail = none, columnsize = 0, tokenize = 'ascii');
 
 -- rows --
--- What of a row is searched; asked of the journal, as is rows_between.
+-- The searched columns of rows; this and rows_between run on the journal, the other statements on search.db.
 select seq, session, kind, name, at_ns, model, tags, body, id
 from event
 where seq > :after
@@ -55,5 +55,5 @@ limit 1;
 
 -- sessions --
 select s.id
-from (select rowid as id from fts where fts match :match limit :many) found
-join session s on s.key = found.id >> 24;
+from (select rowid as id from fts where fts match :match limit :many) matching
+join session s on s.key = matching.id >> 24;

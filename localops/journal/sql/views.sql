@@ -1,7 +1,7 @@
--- How the journal is read.  Each view is exact at every instant: what is folded, plus the rows past the mark.
--- Dropped and made again whenever they change; nothing here holds data.  Needs nothing newer than SQLite 3.40.
+-- The views of the journal.  Each is exact at every moment: it adds the rows past the mark to the folded tables.
+-- They are dropped and created again whenever they change, as they hold no data.  SQLite 3.40 is new enough.
 
--- What each row past the mark adds to its session's totals.
+-- The values that each row past the mark adds to its session's totals.
 create view tail as
 select
   session,
@@ -25,8 +25,8 @@ from event not indexed
 where seq > (select seq from mark)
   and session <> zeroblob(16);
 
--- Where the rows of sessions are.  Those past the mark are found by the mark, and not by a seq they are asked for from:
--- the cast keeps its index out of it.
+-- The seqs of the rows of sessions.  Rows past the mark are searched from the mark on, not from the seq of a caller's
+-- condition: the cast prevents SQLite from using the index for that.
 create view session_row as
 select t.session, o.seq
 from total t
@@ -38,7 +38,7 @@ where seq > (select seq from mark)
   and session <> zeroblob(16);
 
 -- Each session's totals, by its 16-byte id; `key` is its key in `total`, null until it is folded.  Nearly all sessions
--- have no row past the mark, so theirs are read as they are, in any order that `total` has an index for.
+-- have no row past the mark, so their totals are read from `total`, in any order that it has an index for.
 create view session_total as
 select session, rows, events, actions, llms, tools, errors, failed, tokens_in, tokens_out, tokens_cached,
   tokens_reasoning, cost, unpriced, first_ns, last_ns, last_seq, key
@@ -76,7 +76,7 @@ from (
 )
 group by session;
 
--- Who took part in a session, how it was tagged and how it ended, in no particular order.
+-- The bookkeeping rows of sessions: participants, tags and ends, in any order.
 create view story as
 select session, at_ns, id, seq, kind, name, participant, implied
 from milestone
@@ -87,7 +87,7 @@ from event not indexed
 where seq > (select seq from mark)
   and kind in ('session','join','leave','tags','end','host','video','metadata','loss','clock');
 
--- The tags each session has now: the newest `set`, and what was added since.
+-- The current tags of each session: those of the newest `set`, and what was added since.
 create view session_tag as
 select s.session, j.value as tag, min(s.at_ns + j.key) as nth
 from story s
@@ -103,8 +103,8 @@ where s.kind in ('session','join','tags')
   ), 0)
 group by s.session, j.value;
 
--- What a row adds to the parts of its session: by model, tool, agent and its own tags.
--- A call took a day at most: programs give times like 0 or the year 2200, and their sum must fit a column.
+-- The values that a row adds to the parts of its session: by model, tool, agent and its own tags.
+-- Durations are at most a day: programs give times like 0 or the year 2200, and their sum must fit a column.
 create view facet_part as
 select seq, session, 'model' as dim, model as value,
   kind = 'llm' as events, coalesce(failed, 0) as failed,
@@ -142,8 +142,8 @@ from event e not indexed
 join json_each(e.tags) j
 where e.tags is not null and e.phase = 0 and e.kind not in ('session','join','tags');
 
--- A session as a person reads it.  State `open` means that nobody has said how it ended: whether it still runs is not
--- in the file but in the locks beside it, so ask `localops sessions`.
+-- A session in readable form.  State `open` means that no end was recorded: whether it still runs is not in the file
+-- but in the locks beside it, so use `localops sessions`.
 create view session as
 select
   lower(substr(hex(t.session), 1, 8) || '-' || substr(hex(t.session), 9, 4) || '-' || substr(hex(t.session), 13, 4)
@@ -178,11 +178,10 @@ select
   (select json_group_array(tag) from (select g.tag from session_tag g where g.session = t.session order by g.nth)) as tags
 from session_total t;
 
--- An event as a person reads it; the rows that only keep the books are in `event`.  Ids are written as in the view
--- `session`, so that `event_detail.session = session.session_id` joins them.  `phase` is `began` for the row that an
--- operation opened with and `ended` for every other: one call may have both, so count where it is `ended`.  `cost_usd`
--- has in it what prices that came later added, and `failed` is 1 for an event whose error came later, as in totals: to
--- read either goes through the stream once more.
+-- An event in readable form; bookkeeping rows are only in `event`.  Ids are written as in the view `session`, so that
+-- `event_detail.session = session.session_id` joins them.  `phase` is `began` for the row that opened an operation and
+-- `ended` for every other: one call may have both, so count where it is `ended`.  `cost_usd` includes later prices, and
+-- `failed` is 1 for an event whose error was recorded later, as in totals: to read either scans the stream once more.
 create view event_detail as
 with later as materialized (
   select parent, sum(iif(kind = 'price', cost, null)) as cost, max(kind = 'error') as failed
@@ -224,8 +223,7 @@ select
 from event e
 where e.kind not in ('session','join','leave','tags','end','price','clock','journal','pruned','loss','host','video','metadata');
 
--- The tags that each event is found by: its own, and those that its session has in the end.  `session` and `id` are
--- those of event_detail.
+-- The tags of each event: its own, and the final tags of its session.  `session` and `id` are those of event_detail.
 create view event_tag as
 select seq, lower(substr(hex(session), 1, 8) || '-' || substr(hex(session), 9, 4) || '-' || substr(hex(session), 13, 4)
     || '-' || substr(hex(session), 17, 4) || '-' || substr(hex(session), 21)) as session,
@@ -245,7 +243,7 @@ from (
     and e.kind not in ('session','join','leave','tags','end','price','clock','journal','pruned','loss','host','video','metadata')
 );
 
--- Operations that began and have not ended.
+-- Operations that have begun but not ended.
 create view unfinished_operation as
 select e.session, e.id, e.seq, e.kind, e.name, e.parent, e.agent, e.at_ns
 from unfinished u

@@ -93,7 +93,7 @@ class AgentOps:
         for session, part in _by_session(batch.rows).items():
             with self._distrusting(session, sending):
                 self._send(session, part, tried, sending)
-        with self._distrusting(rows.NOBODY, sending):
+        with self._distrusting(rows.NO_SESSION, sending):
             self._retry_failed(sending)
         self._book(batch.rows)
         return Ack(sending.refused, stored=sending.stored)
@@ -334,7 +334,7 @@ def _by_session(taken: Sequence[Stored]) -> dict[bytes, list[Stored]]:
     """Return the rows of each session, without those of the journal itself, which AgentOps has no place for."""
     parts: dict[bytes, list[Stored]] = {}
     for row in taken:
-        if row.session != rows.NOBODY:
+        if row.session != rows.NO_SESSION:
             parts.setdefault(row.session, []).append(row)
     return parts
 

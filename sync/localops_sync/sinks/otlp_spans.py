@@ -119,7 +119,7 @@ class Translation:
         ended = set()
         for each in self._batch.rows:
             row = _Row(each)
-            if row.session == rows.NOBODY:
+            if row.session == rows.NO_SESSION:
                 continue
             if row.kind == "end" and row.session not in ended:
                 ended.add(row.session)
