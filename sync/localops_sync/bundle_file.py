@@ -94,7 +94,8 @@ def pack(home: str, shares: Iterable[Share], path: str) -> list[Part]:
         with suppress(OSError):  # it may not exist yet
             os.unlink(temporary)
         if isinstance(error, OSError) and error.filename in (None, temporary):
-            error.filename = path  # the temporary name means nothing to the user
+            # The temporary name means nothing to the user.
+            error.filename = path
         raise
     return parts
 
@@ -130,7 +131,8 @@ def _pack_part(home: str, share: Share, packed: zipfile.ZipFile) -> Part:
     part = Part(share.project, remote=share.remote)
     needed: Counter[str] = Counter()
     metadata_only = share.remote is not None and remotes.load(folder)[share.remote].metadata_only
-    journal = Journal(folder, gather=True)  # collects spilled rows, and can make all rows safe from a power cut
+    # Collects spilled rows, and can make all rows safe from a power cut.
+    journal = Journal(folder, gather=True)
     try:
         with Reader(journal.path) as reader:
             ledger = delivery.Ledger(reader, folder, share.remote or "")
@@ -145,7 +147,8 @@ def _pack_part(home: str, share: Share, packed: zipfile.ZipFile) -> Part:
     for digest in [] if metadata_only else needed:
         try:
             path = blobs.find(folder, digest)
-            if not blobs.is_whole(path, digest):  # otherwise the whole bundle would count as damaged
+            # Otherwise the whole bundle would count as damaged.
+            if not blobs.is_whole(path, digest):
                 raise FileNotFoundError(path)
             packed.write(path, f"{share.project}/blobs/{digest}", _compression(path))
             part.blobs += 1
@@ -252,6 +255,7 @@ def _blobs_of(packed: zipfile.ZipFile, project: str) -> dict[str, str]:
 def _unpack_part(home: str, part: Part, packed: zipfile.ZipFile, key: str | None) -> None:
     folder = config.project_folder(home, part.project)
     hub, part.without_key = _hub_of(home, part.project, key)
+    # Files first: a hub takes a row only after the files that it names.
     for digest, member in _blobs_of(packed, part.origin).items():
         if not os.path.exists(blobs.path_of(folder, digest)):
             _take_blob(folder, packed, member, digest)
@@ -280,7 +284,8 @@ def _hub_of(home: str, project: str, key: str | None) -> tuple[str | None, bool]
     try:
         with open(os.path.join(home, session_state.HUB), encoding="utf-8") as file:
             document = json.load(file)
-        spellings = {key or "", (key or "").lower()}  # a UUID is issued in lower case, and may be typed otherwise
+        # A UUID is issued in lower case, and may be typed otherwise.
+        spellings = {key or "", (key or "").lower()}
         digests = {hashlib.sha256(spelling.encode("utf-8", "replace")).hexdigest() for spelling in spellings}
         valid = [entry for entry in document["keys"] if not entry.get("revoked")]
         projects = {entry["project"] for entry in valid if entry["sha256"] in digests}

@@ -62,6 +62,7 @@ def run(remote: Remote, source: Reader, folder: str, *, patience: float = 10.0) 
     ]
     if parts.scheme == "https" and proxy is None:
         steps.append(("certificate", lambda: _certificate(host, port, remote.ca)))
+    # Stop at the first failure: without a connection, every later step would fail for the same reason.
     for step, ask in steps:
         try:
             yield Finding(step, True, ask())
@@ -116,7 +117,8 @@ def _greeting(
     try:
         transport = Transport(remote)
         sink = sinks.open_sink(remote, source, folder, transport)
-    except ConfigError as error:  # its key or certificate is not where it should be
+    except ConfigError as error:
+        # Its key or certificate is not where it should be.
         yield Finding("key", False, str(error), True)
         return False
     try:
@@ -124,7 +126,8 @@ def _greeting(
         prove: Callable[[], str | None] | None = getattr(sink, "prove", None)
         proof = prove() if prove is not None else None
         recognise(remote, delivery.Ledger(source, folder, remote.name), sink)
-    except Offline as error:  # the key was not looked at
+    except Offline as error:
+        # The key was not looked at.
         yield _clock(transport)
         hint = f"; it speaks https there: localops remote move {remote.name} https://…" if wants_tls() else ""
         yield Finding("answer", False, f"{error}{hint}")
@@ -147,7 +150,8 @@ def _taking(remote: Remote, source: Reader, folder: str) -> Generator[Finding, N
     """
     sink = sinks.open_sink(remote, source, folder, Transport(remote))
     try:
-        if not isinstance(sink, Hub):  # the `check` of other sinks is a POST already
+        # The `check` of other sinks is a POST already.
+        if not isinstance(sink, Hub):
             return True
         health = _health(sink)
         yield health
@@ -166,7 +170,8 @@ def _taking(remote: Remote, source: Reader, folder: str) -> Generator[Finding, N
 def _health(hub: Hub) -> Finding:
     try:
         trouble = hub.trouble()
-    except Trouble:  # a proxy may serve that address itself
+    except Trouble:
+        # A proxy may serve that address itself.
         return Finding("health", True, "the hub does not report it")
     return Finding(
         "health", trouble is None, f"the hub reports: {trouble}" if trouble else "the hub reports no problem"

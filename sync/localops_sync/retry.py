@@ -46,7 +46,8 @@ def trouble(status: int, excerpt: str, headers: Mapping[str, str], where: str) -
     text = f"{where} answered {status}{f': {excerpt}' if excerpt else ''}"
     if 300 <= status < 400:
         place = headers.get("Location", "")
-        away = _host(place) not in (None, _host(f"//{where}"))  # a network's login page, as one with status 200 is
+        # A network's login page, as one with status 200 is.
+        away = _host(place) not in (None, _host(f"//{where}"))
         return (Offline if away and status in _FOR_NOW else Blocked)(f"{text}; {_elsewhere(place, where)}")
     if status in _OF_KEYS and _is_page(headers):
         return Blocked(
@@ -55,6 +56,7 @@ def trouble(status: int, excerpt: str, headers: Mapping[str, str], where: str) -
         )
     if status in _ACT:
         return Blocked(f"{text}; {_ACT[status]}")
+    # A proxy may refuse sizes that the remote would take, which a web page as the answer shows.
     if status == 413:
         return TooLarge(text, foreign=_is_page(headers))
     if status in _LATER or (500 <= status < 600 and status != _PORTAL):

@@ -198,7 +198,8 @@ class Transport:
                 timeout=(self._connect, self._silence),
                 allow_redirects=False,
                 stream=True,
-                verify=self._remote.ca,  # not set on the session, where $REQUESTS_CA_BUNDLE would take precedence
+                # Not set on the session, where $REQUESTS_CA_BUNDLE would take precedence.
+                verify=self._remote.ca,
             ) as response:
                 reply = Reply(response.status_code, response.headers, self._read(response, most), self.where, secrets)
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
@@ -262,7 +263,8 @@ def _says_its_end(response: requests.Response) -> bool:
 def _keep(call: Callable[[], Reply], outcome: list[Reply | BaseException], over: threading.Event) -> None:
     try:
         outcome.append(call())
-    except BaseException as error:  # raised again in the thread that waits
+    except BaseException as error:
+        # Raised again in the thread that waits.
         outcome.append(error)
     finally:
         over.set()
@@ -288,7 +290,8 @@ class _Line(requests.Session):
         self._held: socket.socket | None = None
         self._is_cut = False
         self.auth = _NoAuth()  # otherwise requests would replace our key by one from .netrc
-        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))  # only the key identifies us to a remote
+        # Only the key identifies us to a remote.
+        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self.headers.update({"User-Agent": f"localops/{__version__}", "Accept-Encoding": "identity"})
         self.headers.update(remote.headers)
         adapter = _Adapter(self)
@@ -327,7 +330,8 @@ class _Line(requests.Session):
             return
         try:
             self._held.shutdown(socket.SHUT_RDWR)
-        except OSError:  # the other side was faster
+        except OSError:
+            # The other side was faster.
             pass
         self._held.close()
         self._held = None
@@ -398,7 +402,8 @@ def _meaning(error: Exception, base: str, where: str, secrets: Collection[str]) 
     why = _plain(str(chain[-1]), secrets)
     if isinstance(error, requests.exceptions.ProxyError):
         return _of_proxy(base, where, why)
-    if type(error) is OSError:  # raised by requests itself, for the file named in an environment variable
+    # Raised by requests itself, for the file named in an environment variable.
+    if type(error) is OSError:
         return Blocked(f"{why}; see $REQUESTS_CA_BUNDLE")
     if (tls := next((each for each in reversed(chain) if isinstance(each, ssl.SSLError)), None)) is not None:
         return of_tls(tls, where)

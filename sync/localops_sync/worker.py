@@ -61,7 +61,7 @@ def only_one(folder: str, wait: float) -> Iterator[bool]:
         yield False
         return
     except OSError:
-        # No locks on this file system.  Two passes at once only send some rows twice, which a hub takes once.
+        # No locks on this file system.  Sync is correct without one, too: two passes at once only send some rows twice.
         yield True
         return
     try:
@@ -110,7 +110,8 @@ def recognise(remote: Remote, ledger: Ledger, sink: Sink) -> str | None:
         return peer
     hub, _, project = peer.partition("/")
     was, _, before = known.partition("/")
-    if hub == was and not before:  # known from a receipt, which has no project
+    # Known from a receipt, which has no project.
+    if hub == was and not before:
         return peer
     what = (
         f"{remote.url} is another hub now ({hub[:8]}, it was {was[:8]})"
@@ -165,7 +166,8 @@ class Pass:
                 self.ledger: Ledger = delivery.Ledger(reader, self.folder, self.remote.name)
                 try:
                     self._run(check_all)
-                finally:  # also when the pass is interrupted, or the key cannot be read
+                finally:
+                    # Also when the pass is interrupted, or the key cannot be read.
                     waiting = self.ledger.waiting()
                     self.outcome.left, self.outcome.oldest_ns = waiting.rows, waiting.oldest_ns
                 if self.outcome.code == DONE and self.outcome.parked:
@@ -175,11 +177,13 @@ class Pass:
 
     def _run(self, check_all: bool) -> None:
         if not (check_all or self.ledger.has_work() or self.ledger.is_due()):
-            return  # without a single packet: cron may run this every minute
+            # Without a single packet: cron may run this every minute.
+            return
         try:
             transport = Transport(self.remote, budget=self.budget)
             self.sink: Sink = sinks.open_sink(self.remote, self.reader, self.folder, transport)
-        except ConfigError as error:  # the key or certificate cannot be read
+        except ConfigError as error:
+            # The key or certificate cannot be read.
             self.ledger.meet(self.journal, error=str(error))
             raise
         self._beside = ThreadPoolExecutor(1)
@@ -223,6 +227,7 @@ class Pass:
         if isinstance(self.sink, Hub):
             self.sink.position = self.ledger.position()
         self._patiently(self.sink.check)
+        # Before the first batch: what was sent to another hub must not be mixed up with this one's rows.
         self._durable = self.ledger.meet(self.journal, peer=recognise(self.remote, self.ledger, self.sink))
         if isinstance(self.sink, Hub) and not self.sink.kept and "held" in self.sink.proves:
             hub = self.sink
@@ -252,7 +257,8 @@ class Pass:
         while batch is not None:
             if len(sessions) < _MOST_TOUCHED:
                 sessions.update(row.session for row in batch.rows)
-            if upcoming is None:  # the last batch has the totals
+            # The last batch has the totals.
+            if upcoming is None:
                 whole = sorted(sessions - self._incomplete, reverse=True)
                 batch = replace(batch, totals=self.ledger.totals(whole, batch.rows[-1].seq))
             self._make_durable(batch)
@@ -286,7 +292,8 @@ class Pass:
         """Send a batch; find the rows that the remote refuses by bisection and park them, so that others go on."""
         if len(batch.rows) > self.budget.rows_left > 0:
             self._deliver(bundle.first(batch, int(self.budget.rows_left)))
-            raise OutOfBudget  # this may be the last batch, after which nothing checks the budget
+            # This may be the last batch, after which nothing checks the budget.
+            raise OutOfBudget
         self.budget.check()
         began = time.monotonic()
         try:
@@ -300,6 +307,7 @@ class Pass:
                 return
             if isinstance(error, TooLarge):
                 self.limits.rows = max(1, len(batch.rows) // 2)
+            # Bisection: a refused row is found in about 2 log2(n) requests.
             for half in bundle.halves(batch):
                 self._deliver(half)
         except Offline as error:
@@ -314,6 +322,7 @@ class Pass:
         upcoming, self._upcoming = self._upcoming, None
         if upcoming is None or prepare is None:
             return self.sink.send(batch)
+        # Compression and the network work at the same time.
         sending = self._beside.submit(self.sink.send, batch)
         prepare(upcoming)
         self._behind.append(next(self._coming, None))
@@ -329,6 +338,7 @@ class Pass:
         self._clean &= not (ack.refused or ack.withheld)
         if ack.differs:
             self.outcome.worse(PARKED, _differing(ack.differs))
+        # Once a pass is enough: the new id covers all further rows.
         if ack.forked and not self._renewed:
             self._renewed = True
             self.journal.renew()
@@ -433,6 +443,7 @@ class Pass:
 
     def _go_back(self, error: Diverged) -> None:
         """Go on from the last row that both sides have: the remote or this journal was set back to an earlier state."""
+        # A second time in one pass means that the remote loses rows as fast as it confirms them.
         if self._gone_back:
             raise Blocked(f"{self.remote.url} does not keep the rows that it takes") from error
         self._gone_back = True

@@ -78,7 +78,8 @@ def _check(home: str, path: str, remote: str, project: str | None) -> None:
 
 def _deliver(home: str, path: str, remote: str, project: str | None) -> list[Part]:
     """Return what the hub took of the bundle; exit when it cannot be reached, with the rows taken in here."""
-    from localops_sync import relay  # requests takes as long to load as everything else together
+    # Late, as `requests` takes as long to load as everything else together.
+    from localops_sync import relay
 
     try:
         return relay.deliver(home, path, remote, project=project)

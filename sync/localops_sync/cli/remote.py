@@ -102,7 +102,8 @@ def _warn_of_other_projects(folder: str) -> None:
 
 
 def _new_remote(name: str, url: str, given: dict[str, Any]) -> Remote:
-    config.check_project(name, "remote")  # the same characters are allowed in both names
+    # The same characters are allowed in both names.
+    config.check_project(name, "remote")
     given |= _key(given)
     remote = remotes.Remote(name, remotes.check_url(url), **{**given, **_pairs(given), "ca": _absolute(given["ca"])})
     sinks.check_options(remote)
@@ -164,7 +165,8 @@ def _all(home: str | None, project: str | None) -> tuple[str, list[tuple[str, Re
     for name in names:
         try:
             listed += [(name, each) for each in remotes.load(config.project_folder(top, name)).values()]
-        except ConfigError as error:  # the error of one project does not stop the others
+        except ConfigError as error:
+            # The error of one project does not stop the others.
             unreadable.append(str(error))
     return top, listed, unreadable
 

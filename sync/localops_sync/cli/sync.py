@@ -78,7 +78,8 @@ def sync(**given: Any) -> None:
     while True:
         outcomes = list(wanted.outcomes())
         _print(outcomes, wanted)
-        sys.stdout.flush()  # for a file or a pipe: with --watch the next line may be hours away
+        # For a file or a pipe: with --watch the next line may be hours away.
+        sys.stdout.flush()
         code = exit_codes.worst(outcome.code for outcome in outcomes)
         if not wanted.watch or code in (exit_codes.USAGE, exit_codes.INTERRUPTED):
             raise click.exceptions.Exit(code)
@@ -110,7 +111,8 @@ class _Request:
     def outcomes(self) -> Iterator[Outcome]:
         """Yield the outcome of each remote of each project, one after another."""
         none = True
-        self._warned.clear()  # with --watch this is one pass of many
+        # With --watch this is one pass of many.
+        self._warned.clear()
         for name in self._projects():
             try:
                 known = remotes.load(config.project_folder(self.home, name))
@@ -174,7 +176,8 @@ class _Request:
         return sent_nowhere(self.home, config.projects(self.home))[0] if age >= _DAY and not self.dry_run else []
 
     def _send(self, name: str, remote: Remote) -> Outcome:
-        from localops_sync import budget, worker  # requests takes as long to load as everything else together
+        # Late, as `requests` takes as long to load as everything else together.
+        from localops_sync import budget, worker
 
         given = self._given
         bar = _bar(name, remote.name) if not (self.as_json or self.quiet) and sys.stderr.isatty() else None
@@ -230,7 +233,8 @@ class _Request:
                 return False
         except OSError:  # not there yet
             pass
-        self._warned.add(outcome.project)  # the other remotes of this pass are printed as well
+        # The other remotes of this pass are printed as well.
+        self._warned.add(outcome.project)
         with suppress(OSError):
             os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
             os.utime(path)
@@ -247,7 +251,8 @@ def _load_printed(path: str) -> dict[str, tuple[float, str]]:
 
 
 def _save_printed(path: str, messages: dict[str, tuple[float, str]]) -> None:
-    with suppress(OSError):  # then the message is printed again
+    # Then the message is printed again.
+    with suppress(OSError):
         handle = os.open(path, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         with open(handle, "wb") as file:
             file.write(encode.dumps(messages))
@@ -257,7 +262,8 @@ def _late_since(folder: str, remote: str) -> int | None:
     try:
         with Reader(os.path.join(folder, config.JOURNAL)) as reader:
             return delivery.Ledger(reader, folder, remote).late_since()
-    except (LocalopsError, SQLiteError, OSError, UnicodeDecodeError):  # the pass has reported it
+    except (LocalopsError, SQLiteError, OSError, UnicodeDecodeError):
+        # The pass has reported it.
         return None
 
 
@@ -311,7 +317,8 @@ def _say(outcome: Outcome, name: str, wanted: _Request) -> None:
         output.say(f"{name}: {note}")
     if outcome.late_ns is not None:
         output.say(f"{name}: nothing has arrived there since {output.when(outcome.late_ns)} UTC")
-    if outcome.elsewhere and wanted.quiet:  # without --quiet, every pass prints a line for each of them
+    # Without --quiet, every pass prints a line for each of them.
+    if outcome.elsewhere and wanted.quiet:
         output.say(f"{name}: {_never_recorded(outcome)}")
     if outcome.message:
         output.say(f"{name}: {outcome.message}{_kept(outcome)}" if outcome.remote else outcome.message)

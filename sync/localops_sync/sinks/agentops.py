@@ -127,11 +127,13 @@ class AgentOps:
             return
         try:
             there = self._there(session, events, tried)
-        except Refused as error:  # the session is refused, and so are all of its rows
+        except Refused as error:
+            # The session is refused, and so are all of its rows.
             sending.refused.update((row.seq, str(error)) for row in part)
             return
         self._name_agents(there, part, sending)
         lacking = self._lacking(there, events)
+        # One table at a time: with two INSERTs, a request could be stored in part.
         for table in TABLES:
             for chunk in _chunks([each for each in lacking if each.table == table]):
                 self._insert(there, chunk, sending)
@@ -151,6 +153,7 @@ class AgentOps:
         known = self._known.get(session)
         if known is not None and all(each.seq > known.sure_after for each in events):
             return known
+        # A request whose connection broke may still insert its events after this read (rule 3).
         self._transport.budget.wait(self._broke_at + _LASTS - time.monotonic())
         there = _There(session, "", sure_after=tried)
         is_new = all(each.seq > tried for each in events)
@@ -264,7 +267,8 @@ class AgentOps:
         except (Refused, TooLarge, Offline) as error:
             if _is_transient(error):
                 raise
-            if isinstance(error, Offline):  # it may have stored them nevertheless
+            # It may have stored them nevertheless.
+            if isinstance(error, Offline):
                 some = self._left(there, some, error)
             self._insert_less(there, some, sending, error)
         else:

@@ -97,6 +97,7 @@ class Hub:
             refused = {int(seq): str(why) for seq, why in answer["refused"] if seq in sent}
             receipt = answer["receipt"]
             expected = bundle.receipt(batch, refused=refused, at_ns=receipt["at_ns"], by=receipt["by"], key=None)
+            # `at_ns` and `by` are the hub's own; everything else must be as computed from the sent rows.
             genuine = all(receipt[name] == value for name, value in expected.items() if name != "hmac")
             if not genuine or not self.transport.key or not bundle.is_signed(receipt, self.transport.key):
                 raise _foreign(self.transport.where)
@@ -225,6 +226,7 @@ class Hub:
     def _next(self, reply: Reply, at: int, size: int) -> tuple[int, bool]:
         """Return the offset of the next piece, and whether there is none."""
         offset = self._dict(reply).get("offset")
+        # An offset that does not grow would make an endless loop.
         if type(offset) is not int or not (at < offset <= size or offset == size):
             raise _foreign(self.transport.where)
         return offset, offset == size
@@ -275,6 +277,7 @@ class Hub:
             body = encode.dumps({"blobs": list(digests)})
             answer = self._question("/sync/1/blobs", body)
             looked_at, some = answer.get("looked_at"), _texts(answer.get("missing"))
+            # The hub may answer for a part of the list only, to keep within the time of a request.
             if type(looked_at) is not int or not 0 < looked_at <= len(digests) or not {*some} <= {*digests}:
                 raise _foreign(self.transport.where)
             missing += some

@@ -194,7 +194,8 @@ class _Token:
         body = encode.dumps({"api_key": self._key})
         try:
             reply = self._transport.ask("POST", "/v3/auth/token", body=body, headers={"Content-Type": otlp_wire.JSON})
-        except (Refused, TooLarge) as error:  # the key is refused, not the rows
+        except (Refused, TooLarge) as error:
+            # The key is refused, not the rows.
             raise Blocked(f"{error}; it does not accept the key") from error
         payload = reply.json()
         token = payload.get("token") if isinstance(payload, dict) else None

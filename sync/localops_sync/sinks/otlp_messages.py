@@ -94,7 +94,8 @@ def _messages(value: object, role: str) -> list[Message]:
     if not isinstance(value, list):
         return [_message(value, role)]
     messages: list[Message] = []
-    alone = False  # the last message was made from parts without a message
+    # The last message was made from parts without a message.
+    alone = False
     for item in value:
         if item is None:
             continue
@@ -116,7 +117,8 @@ def _message(value: object, role: str) -> Message:
             kind = value.get("type")
             named = text(value.get("role") or (kind if isinstance(kind, str) and kind in _SPEAKERS else None) or role)
             return {**value, "role": _ROLES.get(named, named)}
-    if isinstance(value, list):  # of a system prompt, say
+    # Of a system prompt, say.
+    if isinstance(value, list):
         return {"role": role, "content": value}
     return {"role": role, "content": text(value)}
 
@@ -261,9 +263,9 @@ def _call_result(part: Part) -> Part:
     keys = ("functionResponse", "function_response", "toolResult")
     inner: Part = next((part[key] for key in keys if isinstance(part.get(key), dict)), {})
     facts = {**part, **inner}
-    part = _response(_first(facts, _ANSWERS), _first(facts, _IDS))
+    result = _response(_first(facts, _ANSWERS), _first(facts, _IDS))
     kept = {key: facts[key] for key in ("name", "is_error", "status") if facts.get(key) is not None}
-    return {**kept, **part}
+    return {**kept, **result}
 
 
 def _response(answer: object, id: object) -> Part:

@@ -206,7 +206,8 @@ class Translation:
             return _Failure(text(body.get("details", "")), _exception(row, body))
         if not self._names.explains:
             return _Failure()
-        if "ended_by" in body:  # interrupted or cancelled, which is not an error
+        # Interrupted or cancelled, which is not an error.
+        if "ended_by" in body:
             by = text(body["ended_by"])
             return _Failure(by, None, {"error.type": by})
         error = self._error_of(row)
@@ -214,7 +215,8 @@ class Translation:
             return _Failure()
         kind = error.name or "_OTHER"
         exception = _exception(error, error.body)
-        if error.parent != row.id:  # the span in which it was raised has the traceback
+        # The span in which it was raised has the traceback.
+        if error.parent != row.id:
             exception.pop("exception.stacktrace", None)
         return _Failure(text(error.body.get("details") or kind), exception, {"error.type": kind})
 
@@ -291,7 +293,8 @@ class Translation:
         """Yield the root span of a session's trace, and the operations that its processes died in."""
         seen = Snapshot(self._source, self._folder, row.session)
         standing = seen.standing
-        if standing.state not in STATES:  # it was resumed: until its next end, this one's state is sent
+        # It was resumed: until its next end, this one's state is sent.
+        if standing.state not in STATES:
             standing = session_state.Standing(row.name or "Indeterminate", row.body.get("reason"), row.at_ns, False)
         ended = standing.ended_ns or row.at_ns
         yield self._root(row, seen, standing, ended)

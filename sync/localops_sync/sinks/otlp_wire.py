@@ -164,7 +164,8 @@ def _from_protobuf(body: bytes) -> tuple[int, str]:
     parse = _service().ExportTraceServiceResponse.FromString
     try:
         partial = parse(body).partial_success
-    except Exception as error:  # wide, as protobuf's DecodeError is in no typed module
+    except Exception as error:
+        # Wide, as protobuf's DecodeError is in no typed module.
         raise ValueError("broken protobuf") from error
     return partial.rejected_spans, partial.error_message
 
