@@ -95,6 +95,7 @@ def without_content(row: Stored) -> Stored:
     if row.kind not in rows.BOOKS:
         kept = None
     elif row.kind in ("video", "metadata"):
+        # Their bodies are all content, but readers expect an object.
         kept = "{}"
     elif row.kind in ("session", "join", "end", "leave"):
         fields = {key: value for key, value in _object(row.body).items() if key not in _CONTENT}
@@ -234,6 +235,7 @@ def is_signed(receipt: dict[str, Any], key: str) -> bool:
 def _hmac(receipt: dict[str, Any], api_key: str) -> str:
     import hmac
 
+    # A derived key, so that a receipt reveals nothing that the API key itself is used for.
     key = hmac.digest(api_key.encode(), b"localops receipt", "sha256")
     holder = [receipt["holder"]] if "holder" in receipt else []
     text = encode.dumps([receipt.get(name) for name in _SIGNED] + holder)
@@ -311,7 +313,8 @@ def difference(ranges: Iterable[Range], taken: Iterable[Range]) -> list[Range]:
     """
     result: list[Range] = []
     holes = merged(taken)
-    at = 0  # the first hole that may touch the range: both lists are in order, so each hole is looked at once
+    # The first hole that may touch the range: both lists are in order, so each hole is looked at once.
+    at = 0
     for first, last in merged(ranges):
         while at < len(holes) and holes[at][1] < first:
             at += 1

@@ -347,6 +347,7 @@ class Ledger:
             touching = execute(statement("touching"), bounds).fetchall()
             for low, _ in touching:
                 execute("delete from delivered where remote = ? and first = ?", (self.remote, low))
+            # Merged at once, so that a remote nearly always has a single range.
             [(low, high)] = bundle.merged([(first, last), *touching])
             execute("insert into delivered values(?, ?, ?)", (self.remote, low, high))
 
@@ -395,6 +396,7 @@ class Ledger:
         removed = bundle.difference(before, after)
         here = [(seq, seq) for first, last in removed for (seq,) in self.ask("seqs", first=first, last=last)]
         known = self._losses()
+        # Seqs that were reported as lost before do not count again.
         lost = bundle.difference(removed, [*here, *known["ranges"]])
         rows = _count(lost)
         record = {
@@ -476,7 +478,8 @@ class Ledger:
         newest = self.receipts(1)
         kept = (oldest, self.contact().ok_ns or 0, newest[0][0] if newest else 0)
         since = max((time for time in kept if time and is_past(time, now)), default=None)
-        if since is None:  # every time is in the future, so it is unknown since when the rows wait
+        # Every time is in the future, so it is unknown since when the rows wait.
+        if since is None:
             return now
         return since if now - since >= _LATE else None
 
@@ -525,6 +528,7 @@ class _Receipts:
         if reason is not None:
             return 0, reason
         count = int(receipt["rows"])
+        # Only for new rows: to compute a digest reads every row of the ranges.
         if bundle.difference(ranges, self._known):
             rows = list(self._ledger.identities(ranges, metadata_only=self._metadata_only))
             if (len(rows), bundle.digest(rows)) != (receipt.get("rows"), receipt.get("digest")):
@@ -587,6 +591,7 @@ class _Filling:
 
     def count(self, size: int) -> bool:
         """Count a row of `size` bytes; return False when it does not fit, and belongs into the next batch."""
+        # At least one row, or a row larger than the limit would never be sent.
         if self._counted and self._size + size > 2 * self.limits.size:
             self.is_full = True
             return False
@@ -598,6 +603,7 @@ class _Filling:
     def add(self, page: Sequence[Stored], after: int) -> None:
         """Add rows that were counted, and the range from after a seq to the last of them."""
         rows = [row for row in page if self._held_back is None or not self._held_back.holds(row.session)]
+        # With a filter, only the rows themselves count as delivered: those between were not sent.
         whole = len(rows) == len(page) and self.limits.session is None
         self._ranges += [(after + 1, page[-1].seq)] if whole else [(row.seq, row.seq) for row in rows]
         if self.limits.metadata_only:
@@ -659,7 +665,8 @@ def keep_clock(folder: str, remote: str, ahead: float | None) -> None:
     path = os.path.join(folder, _CLOCK)
     if ahead is None and before is None:
         return
-    with suppress(OSError):  # only a hint, for which no pass should fail
+    # Only a hint, for which no pass should fail.
+    with suppress(OSError):
         if not known:
             os.unlink(path)
             return

@@ -82,6 +82,7 @@ def take(
     journal.transact(taking.work, full=True)
     if taking.missing is not None:
         raise taking.missing
+    # The index does not notice a row that was replaced under its seq.
     if taking.replaced:
         search.forget(journal.folder)
     left.update(taking.conflicts)
@@ -124,6 +125,7 @@ class _Taking:
             _send_again(execute, row.seq)
         self.stored = len(new) + len(self.replaced)
         self._remember(execute, ranges)
+        # Read in the same transaction as the rows are written, so that the position covers them.
         newest = execute(_NEWEST).fetchone()
         self.position = [newest[0], newest[1].hex()] if newest else []
 
@@ -238,7 +240,8 @@ def _differs(journal: Journal, figures: dict[str, Any]) -> bool:
     """Return whether a session that is complete at the sender has other totals here."""
     session = bytes.fromhex(figures["session"])
     own = analytics.totals(journal, session)
-    if own.rows > figures["rows"]:  # other senders have added rows to the session
+    # Other senders have added rows to the session.
+    if own.rows > figures["rows"]:
         return False
     if own == analytics.NOTHING and journal.one("gone", session=session):
         return False

@@ -83,6 +83,7 @@ def save(folder: str, remotes: dict[str, Remote]) -> None:
     host.make_private(folder, synced=True)
     path = os.path.join(folder, REMOTES)
     document = {name: _fields(remote) for name, remote in sorted(remotes.items())}
+    # A new file, so that a key is never in one that others can read, and a crash leaves the old one.
     temporary = f"{path}.{os.getpid()}"
     try:
         handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
@@ -96,7 +97,8 @@ def save(folder: str, remotes: dict[str, Remote]) -> None:
         with suppress(OSError):  # it may not exist yet
             os.unlink(temporary)
         if isinstance(error, OSError):
-            error.filename = path  # the temporary name means nothing to the user
+            # The temporary name means nothing to the user.
+            error.filename = path
         raise
 
 
@@ -108,12 +110,14 @@ def _fields(remote: Remote) -> dict[str, Any]:
 
 def check_authority(remote: Remote) -> None:
     """Raise ConfigError when its file of certificates holds none, for which requests would blame the remote."""
-    import ssl  # late, as most passes have nothing to send
+    # Late, as most passes have nothing to send.
+    import ssl
 
     try:
         if remote.ca is not None:
             ssl.create_default_context(cafile=remote.ca)
-    except OSError as error:  # an SSLError is one too
+    except OSError as error:
+        # An SSLError is one too.
         why = "it holds no certificate" if isinstance(error, ssl.SSLError) else error.strerror
         raise ConfigError(f"the certificates of remote {remote.name!r} cannot be read: {remote.ca}: {why}") from error
 
@@ -131,7 +135,8 @@ def check_url(url: str) -> str:
     try:
         parts = urlsplit(url)
         valid = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:  # half a bracket, a port that is not a number
+    except ValueError:
+        # Half a bracket, a port that is not a number.
         valid = False
     if not valid:
         raise ConfigError(f"invalid address {url!r}: expected https:// (or http://) and a host")

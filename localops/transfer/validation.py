@@ -55,7 +55,8 @@ def admit(batch: Batch, refused: dict[int, str]) -> Batch:
     """Return the batch with its valid rows; add the reasons of the others to `refused`."""
     try:
         check_rows(batch.rows)
-    except ValueError:  # at least one row is invalid: check them one by one
+    except ValueError:
+        # At least one row is invalid: check them one by one.
         return replace(batch, rows=[row for row in batch.rows if _passes(row, refused)])
     return batch
 
@@ -138,11 +139,14 @@ def _check_facts(facts: Any) -> None:
     wrong = [name for name, kind in _TYPES.items() if not isinstance(facts.get(name), kind | None)]
     trigger = facts["trigger"] if isinstance(facts.get("trigger"), dict) else {}
     wrong += [f"trigger.{name}" for name in ("id", "kind", "name") if not isinstance(trigger.get(name), str | None)]
-    if trigger.get("kind") == "tool" and trigger.get("name") is None:  # failures of tools are counted by name
+    # Failures of tools are counted by name.
+    if trigger.get("kind") == "tool" and trigger.get("name") is None:
         wrong.append("trigger.name")
-    if trigger.get("id") is not None and not _is_uuid(trigger["id"]):  # rows are looked up by it
+    # Rows are looked up by it.
+    if trigger.get("id") is not None and not _is_uuid(trigger["id"]):
         wrong.append("trigger.id")
-    if facts.get("participant") is not None and not _is_id(facts["participant"]):  # it becomes the name of a file
+    # It becomes the name of a file.
+    if facts.get("participant") is not None and not _is_id(facts["participant"]):
         wrong.append("participant")
     if wrong:
         raise ValueError(f"invalid {wrong[0]} in the body of a row")
