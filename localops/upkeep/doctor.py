@@ -70,6 +70,7 @@ def examine(home: str, names: list[str], *, deep: bool = False) -> Iterator[Find
     yield from _home(home, names)
     for name in names:
         yield from _project(name, config.project_folder(home, name), deep=deep)
+    # After the projects, as it skips a journal that cannot be read, which they have reported.
     yield from _twins(home, names)
     lacking, empty = sent_nowhere(home, names)
     for name in lacking:
@@ -89,6 +90,7 @@ def mend(home: str, names: list[str]) -> tuple[list[Finding], list[Finding]]:
         due = [finding for finding in findings if finding.mend is not None and finding.key not in failed]
         if not due:
             break
+        # Examine again after each round: a mended fault is one that is not found any more.
         failed |= {finding.key: why for finding in due if (why := _try(finding)) is not None}
         findings = list(examine(home, names, deep=True))
         left = {finding.key for finding in findings}
@@ -102,7 +104,8 @@ def _try(finding: Finding) -> str | None:
     assert finding.mend is not None
     try:
         finding.mend()
-    except Exception as error:  # wide, as any failure is for the user to read
+    except Exception as error:
+        # Wide, as any failure is for the user to read.
         return reason(error)
     return None
 
@@ -169,9 +172,11 @@ def _project(name: str, folder: str, *, deep: bool) -> Iterator[Finding]:
         yield from _beside(name, folder, path)
         cure = "put a backup in its place, or let the next program that records begin it"
         yield Finding(name, f"{path} is empty: nothing was recorded there yet, or it was emptied", cure)
-    except Exception as error:  # wide, as a broken file may raise any error in SQLite
+    except Exception as error:
+        # Wide, as a broken file may raise any error in SQLite.
         finding = _unreadable(name, path, error)
-        if finding.cure != _ELSEWHERE:  # otherwise the files are not ours
+        # Otherwise the files are not ours.
+        if finding.cure != _ELSEWHERE:
             yield from _files(name, folder, path)
         yield from _waiting(name, folder, mendable=False)
         yield finding
@@ -195,7 +200,8 @@ def _looked_into(name: str, folder: str, reader: Reader, *, deep: bool) -> Itera
             yield from _deep(name, folder, reader)
     except DamagedJournal as error:
         yield Finding(name, str(error), _repair(name))
-    except Exception as error:  # wide, as a journal that cannot be checked may be damaged
+    except Exception as error:
+        # Wide, as a journal that cannot be checked may be damaged.
         yield Finding(name, f"the check could not be completed: {reason(error)}", _CHECK_AGAIN)
 
 
@@ -280,8 +286,10 @@ def _twins(home: str, names: list[str]) -> Iterator[Finding]:
         try:
             with Reader(os.path.join(config.project_folder(home, name), config.JOURNAL)) as reader:
                 first_row = reader.ask(statements("doctor.sql")["first_row"])
-        except Exception:  # wide, as `_project` has reported what is wrong with it
+        except Exception:
+            # Wide, as `_project` has reported what is wrong with it.
             continue
+        # Ids are random, so two journals have the same first row only if one was copied.
         other = first.setdefault(first_row[0][0], name) if first_row else name
         if other != name and (many := len(_sessions(home, name) & _sessions(home, other))):
             both = output.counted(many, "session is", "sessions are")
@@ -339,7 +347,8 @@ def leftovers(folder: str) -> list[str]:
         try:
             with participants.alone(place):
                 left.append(place)
-        except OSError:  # another check uses it, or has just removed it
+        except OSError:
+            # Another check uses it, or has just removed it.
             continue
     return left
 
@@ -356,6 +365,7 @@ def holders(path: str) -> list[str]:
     """Return the processes that have a file open, as far as they can be seen."""
     real = os.path.realpath(path)
     processes = []
+    # Without root, only the descriptors of this user's processes can be read.
     for handle in glob.glob("/proc/[0-9]*/fd/*"):
         try:
             if os.readlink(handle) == real:
@@ -399,11 +409,13 @@ def _rows(many: int) -> str:
 
 
 def _take_in(journal: Journal) -> None:
-    journal.fold()  # opens the journal, which collects most spill files
+    # Opens the journal, which collects most spill files.
+    journal.fold()
     for path in spill.waiting(journal.folder):
         try:
             journal.take_in(path)
-        except FileNotFoundError:  # another process has collected it
+        except FileNotFoundError:
+            # Another process has collected it.
             continue
 
 
@@ -509,6 +521,7 @@ def _read_all(folder: str, reader: Reader) -> tuple[list[bytes], set[str]]:
     """Return the ids of rows with a wrong checksum, and the digests of missing and damaged blobs."""
     import re
 
+    # A regular expression instead of parsing: this runs over every body of the journal.
     reference = re.compile(r'"\$blob":"([0-9a-f]{64})"|"blob:([0-9a-f]{64})"')
     wrong: list[bytes] = []
     referred: set[str] = set()
@@ -524,6 +537,7 @@ def _stale(folder: str, reader: Reader) -> list[str]:
     """Return the derived tables that a rebuild, tried on a copy, would change."""
     from tempfile import TemporaryDirectory
 
+    # Beside the journal, which has room for a copy more likely than a small /tmp.
     beside = folder if os.access(folder, os.W_OK) else None
     with TemporaryDirectory(dir=beside, prefix=_COPY) as place, participants.alone(place):
         path = os.path.join(place, config.JOURNAL)

@@ -118,7 +118,9 @@ def take(journal: Journal, choices: Iterable[Choice]) -> Taken:
         if choice.stays is None:
             _take_one(journal, choice, taken)
     if taken.sessions:
-        search.forget(journal.folder)  # the index holds words of the deleted sessions
+        # The index holds words of the deleted sessions.
+        search.forget(journal.folder)
+    # After all sessions, as several of them may name the same blob.
     taken.blobs, taken.young = sweep_blobs(journal)
     taken.packed = before <= _PACKED_ANYWAY or not _recorded_into(journal)
     if taken.sessions and taken.packed:
@@ -141,6 +143,7 @@ def _take_one(journal: Journal, choice: Choice, taken: Taken) -> None:
         if now != [choice.last_seq, choice.rows]:
             return
         execute(INSERT, _pruned_row(execute, choice, key))
+        # A machine that still has the session may send it again, which must not bring it back.
         execute("insert or ignore into gone values(?, ?)", (choice.session, clock.now_ns()))
         for name, statement in statements("prune.sql").items():
             if name.startswith("delete_"):
@@ -194,6 +197,7 @@ def sweep_blobs(journal: Journal) -> tuple[int, int]:
                 os.unlink(path)
                 removed += 1
 
+    # In a transaction, so that no row that names one of these blobs is written meanwhile.
     journal.transact(work)
     return removed, len(unused) - removed
 
@@ -205,6 +209,7 @@ def _stored(folder: str) -> Iterator[str]:
 
 
 def _recorded_into(journal: Journal) -> bool:
+    # Only a session that has died for certain does not count: any other may be recorded into.
     return any(
         session_state.standing(journal, journal.folder, session).state != "Indeterminate"
         for (session,) in journal.all("open_sessions", many=1_000)

@@ -39,6 +39,7 @@ class Repriced:
 
 def reprice(journal: Journal, model: str, prices: Prices, *, source: str, all_calls: bool = False) -> Repriced:
     """Price every call of `model` that had no price when it was recorded; with `all_calls`, every call."""
+    # The queries below read derived tables, so every row has to be folded before.
     journal.fold()
     result = Repriced()
     journal.add(_changes(journal, model, prices, source, all_calls, result))
@@ -55,9 +56,11 @@ def _changes(
             continue
         body = encode.loads(call.body) if call.body else {}
         provider = body.get("provider")
+        # A body may hold anything: a program or another machine wrote it.
         provider = provider if isinstance(provider, str) else None
         usage = usage_of(call.tokens_in, call.tokens_out, call.tokens_cached, body)
         new = prices.cost(model, usage, provider=provider, at_ns=call.at_ns)
+        # Earlier prices are kept as differences, so the current cost is the sum.
         known = [cost for cost in (call.cost, *earlier[call.id]) if cost is not None]
         was = sum(known) if known else None
         if new is None:
@@ -96,7 +99,8 @@ def _row(call: Stored, new: int, was: int | None, nth: int, source: str) -> Row:
         "price",
         call.session,
         id=sha256(b"price %b %d %d" % (call.id, nth, new)).digest()[:16],
-        at_ns=call.at_ns,  # the time of the call: a price must not make a session longer
+        # The time of the call: a price must not make a session longer.
+        at_ns=call.at_ns,
         name=source,
         parent=call.id,
         agent=call.agent,

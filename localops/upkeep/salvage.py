@@ -118,6 +118,7 @@ def _wal_pages(path: str, size: int) -> dict[int, bytes]:
 def _rows_of(page: bytes, start: int, pages: Pages) -> Iterator[Stored]:
     """Yield the rows of one page, without cells that are damaged."""
     cells = int.from_bytes(page[start + 3 : start + 5], "big")
+    # The number of cells may be damaged as well: no more than the page has room for.
     for index in range(min(cells, (pages.size - start - 8) // 2)):
         at = start + 8 + 2 * index
         try:
@@ -125,7 +126,8 @@ def _rows_of(page: bytes, start: int, pages: Pages) -> Iterator[Stored]:
             values = _values(payload)
         except (ValueError, IndexError, struct.error):
             continue
-        if len(values) > len(rows.COLUMNS) and values[0] is None:  # seq is the rowid, and null in its column
+        # `seq` is the rowid, and null in its own column.
+        if len(values) > len(rows.COLUMNS) and values[0] is None:
             yield Stored._make((seq, *values[1 : len(rows.COLUMNS) + 1]))
 
 
@@ -147,6 +149,7 @@ def _cell(page: bytes, at: int, pages: Pages) -> tuple[int, bytes]:
 
 def _overflow(number: int, length: int, pages: Pages) -> bytes:
     pieces = []
+    # At most as many steps as pages: a damaged chain may be a circle.
     for _ in range(pages.last):
         if length <= 0 or not 0 < number <= pages.last:
             break
@@ -210,6 +213,7 @@ def save(path: str, folder: str) -> Saved:
     sound, copies, broken = _sound(path)
     if not sound:
         raise NotFound(f"{path} holds no row of a journal; it was not changed")
+    # Rows of a pruned session may still be in free pages, but were deleted on purpose.
     gone = {row.parent: _taken(row) for row in sound.values() if row.kind == "pruned"}
     kept = sorted((row for row in sound.values() if row.session not in gone), key=lambda row: row.seq)
     journal = Journal(folder, gather=True)
@@ -218,6 +222,7 @@ def save(path: str, folder: str) -> Saved:
         journal.fold()
     finally:
         journal.close()
+    # Seqs are given once, so every seq without an intact row is a lost row, or one that was pruned.
     last = max(copies | {row.seq for row in sound.values()})
     lost = last - len(copies | {row.seq for row in kept}) - sum(gone.values())
     return Saved(len(kept), max(0, lost), broken, len(sound) - len(kept), _pages_missing(path))
