@@ -222,7 +222,8 @@ def events(source: Source, session: bytes) -> Iterator[dict[str, Any]]:
 
     The input of an operation is in the row that opened it: this merges the two, and what later rows add to an event.
     """
-    from localops.journal import stored  # late, as totals and lists do not need it
+    # Late, as totals and lists do not need it.
+    from localops.journal import stored
 
     later = afterwards(source, session)
     opened: dict[bytes, Stored] = {}
@@ -233,6 +234,7 @@ def events(source: Source, session: bytes) -> Iterator[dict[str, Any]]:
             opened[row.id] = row
         else:
             yield plain(row, opened.pop(row.id, None), later.get(row.id))
+    # Operations that have not ended come last.
     for row in opened.values():
         yield plain(row, None)
 
@@ -253,6 +255,7 @@ def plain(row: Stored, opened: Stored | None, later: Later | None = None) -> dic
     if later is not None:
         cost = cost if later.cost is None else (cost or 0) + later.cost
         failed = failed or bool(later.failed)
+        # Of a call that failed before it was billed, whose later price is zero.
         if later.unbilled:
             body["billed"] = False
     if opened is not None:
@@ -298,7 +301,8 @@ _TAKEN = frozenset(
 
 
 def _loads(text: str) -> Any:
-    from localops.encoding import encode  # late, as a command that shows only totals starts faster without it
+    # Late, as a command that shows only totals starts faster without it.
+    from localops.encoding import encode
 
     return encode.loads(text)
 
@@ -427,5 +431,6 @@ def percentile(values: Iterable[int], share: float) -> int | None:
 
 
 def _rank(ordered: list[int], share: float) -> int:
+    # The value at the ceiling of share * n, so that every percentile is a value that occurred.
     rank = -(-share * len(ordered) // 1)  # the ceiling
     return ordered[max(0, min(len(ordered), int(rank)) - 1)]

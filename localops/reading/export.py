@@ -57,7 +57,8 @@ def document(run: Run) -> dict[str, Any]:
     groups: dict[str, list[dict[str, Any]]] = {name: [] for name in ("actions", "llms", "tools", "errors", "agents")}
     others = []
     for event in analytics.events(run.reader, run.id):
-        group = _GROUPS.get(event["kind"], "actions")  # where AgentOps' server puts unknown kinds
+        # Where AgentOps' server puts unknown kinds.
+        group = _GROUPS.get(event["kind"], "actions")
         groups[group].append(_SHAPES[group](event))
         if event["kind"] not in _GROUPS:
             others.append(_common(event))
@@ -396,7 +397,8 @@ def write_sqlite(runs: Iterable[Run], path: str) -> None:
     os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
     database: Any = sqlite_utils.Database(path)
     try:
-        database.execute("pragma synchronous = off")  # a file that a crash leaves incomplete is not used anyway
+        # A file that a crash leaves incomplete is not used anyway.
+        database.execute("pragma synchronous = off")
         _make_tables(database)
         waiting: dict[str, list[dict[str, Any]]] = {table: [] for table in TABLES}
         for run in runs:

@@ -110,7 +110,8 @@ class Home:
         self.waiting = {one.name: one.waiting for one in projects if one.waiting}
         if project is not None and not projects[0].exists and not projects[0].waiting:
             there = known(self.folder)
-            if project in there:  # a remote, for example, was added to it
+            # A remote, for example, was added to it.
+            if project in there:
                 raise NotFound(f"no project {project!r} in {self.folder} has recorded anything yet")
             raise NotFound(f"no project {project!r} in {self.folder}; there is: {', '.join(there) or 'none yet'}")
 
@@ -204,7 +205,8 @@ def _is_used(folder: str) -> bool:
         names = os.listdir(folder)
     except FileNotFoundError:
         names = []
-    except OSError:  # reported by whatever reads it
+    except OSError:
+        # Reported by whatever reads it.
         return True
     ours = (config.JOURNAL, REMOTES, "blobs", "spill")
     return any(name.startswith(ours) for name in names) or bool(spill.waiting(folder))
@@ -224,14 +226,16 @@ def sent_nowhere(home: str, names: Iterable[str]) -> tuple[list[str], list[str]]
 
 
 def _has_remote(folder: str) -> bool:
-    import json  # late, as most commands do not need it
+    # Late, as most commands do not need it.
+    import json
 
     try:
         with open(os.path.join(folder, REMOTES), "rb") as file:
             return bool(json.load(file) != {})
     except FileNotFoundError:
         return False
-    except (OSError, ValueError):  # reported by whatever reads it
+    except (OSError, ValueError):
+        # Reported by whatever reads it.
         return True
 
 
@@ -243,6 +247,7 @@ class Project:
         self.rank = rank  # among the projects of its home; orders two sessions of the same nanosecond
         self.folder = config.project_folder(home, name)
         self.path = os.path.join(self.folder, config.JOURNAL)
+        # Tidy only when something waits: to open a journal for writing takes longer than most commands.
         reader = self._read()
         if _is_due(self.folder, reader):
             _tidy(self.folder)
@@ -320,7 +325,8 @@ class Project:
     def index(self) -> Index:
         """Return its full-text index, which may lack the newest rows."""
         if self._index is None:
-            from localops.reading.search import Index  # late, as its patterns take 3 ms to compile
+            # Late, as its patterns take 3 ms to compile.
+            from localops.reading.search import Index
 
             self._index = Index(self.folder, self.reader)
         return self._index
@@ -339,6 +345,7 @@ class Project:
         if filters.until is not None and filters.until < limit[0]:
             limit = (filters.until, 0)
         walk = _Walk(self, filters)
+        # One stream for each stored state, since `open` is resolved only while reading.
         streams = [walk.folded(state, limit) for state in _stored_states(filters.state, self.waiting)]
         return merge(walk.fresh(limit), *streams, key=_by_start)
 
@@ -392,6 +399,7 @@ class _Walk:
             ways.append((self._count("how_many_in_state", state=state), "sessions_by_state", {"state": state}))
         if not ways:
             return "sessions_by_start", {}
+        # Every filter is tested for each session anyway, so the shortest list is the fastest.
         _, name, values = min(ways, key=lambda way: way[0])
         return name, values
 
@@ -488,7 +496,8 @@ def _stored_states(state: str | None, waiting: int) -> list[str | None]:
 
 
 def _json(values: list[Any]) -> str:
-    if not values:  # to import orjson takes longer than the rest of `localops analytics last`
+    # To import orjson takes longer than the rest of `localops analytics last`.
+    if not values:
         return "[]"
     from localops.encoding import encode
 
@@ -527,7 +536,8 @@ def _tidy(folder: str) -> None:
         journal = Journal(folder, wait=1.0, gather=True)
         try:
             journal.collect()
-            if not spill.waiting(folder):  # an end may be among the rows that wait
+            # An end may be among the rows that wait.
+            if not spill.waiting(folder):
                 session_state.derive(journal)
             journal.fold()
         finally:

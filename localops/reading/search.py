@@ -138,6 +138,7 @@ class Index:
     def _check(self) -> None:
         """Clear the index if it is of another journal (moved, repaired, restored), which has other seqs."""
         journal = self._reader.ask("select value from meta where key = 'journal'")
+        # A journal that was moved or restored gets a new id, and its seqs may be other rows.
         if self._file.ask("select journal from about") != journal:
             self._file.clear()
             self._file.transact(lambda execute: execute("insert into about values(?, 0)", journal[0]))
@@ -217,6 +218,7 @@ class Index:
         """Return the sessions with every term in one row; None when more than `most` passages match."""
         query = Query(text)
         passages = self._file.ask(statements("search.sql")["sessions"], {"match": query.match, "many": most + 1})
+        # For a frequent word, the list of sessions is read in its own order, and each is tested by `has`.
         if len(passages) > most:
             return None
         sessions = dict.fromkeys(session for (session,) in passages)

@@ -53,9 +53,11 @@ def judge(source: Source, folder: str, session: bytes, story: Story, *, last_ns:
     if end is not None:
         return end
     cards = story.present()
+    # The rows of a hub come from other machines, whose locks cannot be seen there.
     seen = [None] if _is_of_hub(folder) else [participants.is_alive(folder, card) for card in cards.values()]
     if any(seen):
         return Standing("Running", None, None, False)
+    # A session without milestones has lost its beginning, so its participants are unknown.
     if None in seen or not story.milestones:
         return Standing("Unknown", f"last heard of at {_clock(last_ns)}", None, False)
     if not cards:
@@ -99,7 +101,8 @@ def _as_standing(end: Milestone | None, *, derived: bool) -> Standing | None:
 
 def _inside(source: Source, session: bytes, last_ns: int) -> str:
     """Return in which operation a session died: the newest that began and did not end."""
-    from localops.journal.stored import unfinished  # late, as only sessions without an end need it
+    # Late, as only sessions without an end need it.
+    from localops.journal.stored import unfinished
 
     open_operations = unfinished(source, session)
     if not open_operations:

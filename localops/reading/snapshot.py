@@ -61,7 +61,8 @@ class Snapshot:
     @cached_property
     def unfinished(self) -> list[Unfinished]:
         """The operations that began and have not ended, oldest first."""
-        from localops.journal.stored import unfinished  # late, as a list does not need it
+        # Late, as a list does not need it.
+        from localops.journal.stored import unfinished
 
         return unfinished(self.source, self.id)
 

@@ -86,6 +86,7 @@ class Story:
     @cached_property
     def tags(self) -> list[str]:
         """The current tags: those of the newest `set`, and what was added since; as the query `session_tags`."""
+        # Ordered by when a tag was first added, and within one row by its position.
         since = max((one.at_ns for one in self.of_kind("tags") if one.name == "set"), default=0)
         places: dict[str, int] = {}
         for one in self.of_kind(*_COMING, "tags"):
@@ -210,6 +211,7 @@ def milestone(row: Row) -> Milestone:
 
 
 def _loads(text: str) -> Any:
-    from localops.encoding import encode  # late, as a command that shows only totals starts faster without it
+    # Late, as a command that shows only totals starts faster without it.
+    from localops.encoding import encode
 
     return encode.loads(text)
