@@ -80,7 +80,8 @@ def size(project: str) -> int:
     for top in (os.path.join(project, "blobs"), _waiting_place(project)):
         for folder, _, names in os.walk(top):
             for name in names:
-                with suppress(OSError):  # pruned, or moved meanwhile
+                # Pruned, or moved meanwhile.
+                with suppress(OSError):
                     whole += os.path.getsize(os.path.join(folder, name))
     return whole
 
@@ -168,13 +169,16 @@ def _is_kept(project: str, digest: str) -> bool:
     """Return whether a blob is in its place already; if so, reset its age, and make its name safe from a power cut."""
     path = path_of(project, digest)
     try:
-        os.utime(path)  # prune does not delete what was kept within the hour
+        # Prune does not delete what was kept within the hour.
+        os.utime(path)
     except FileNotFoundError:
         return False
-    except PermissionError:  # another user's file is fine if it can be read
+    except PermissionError:
+        # Another user's file is fine if it can be read.
         if not os.access(path, os.R_OK):
             raise
-    _sync_names(path)  # the process that wrote it may not have done that yet
+    # The process that wrote it may not have done that yet.
+    _sync_names(path)
     return True
 
 

@@ -124,7 +124,8 @@ class Journal:
         file = self._file
         try:
             with self._lock:
-                if self._inside:  # a signal handler, __del__ or busy-wait in the middle of our own write
+                # A signal handler, __del__ or busy-wait in the middle of our own write.
+                if self._inside:
                     return self._keep_somewhere(row, fate)
                 self._inside = True
                 try:
@@ -141,13 +142,15 @@ class Journal:
                     seq = file.connection.last_insert_rowid()  # type: ignore[union-attr]
                     if seq >= self._rollups.due:
                         self._rollups.some(seq)
-                except BaseException as error:  # wide, as no error of SQLite or the disk may reach the program
+                except BaseException as error:
+                    # Wide, as no error of SQLite or the disk may reach the program.
                     return self._on_write_error(row, error, fate)
                 finally:
                     self._inside = False
             if self._chores_due:
                 self._do_chores()
-        except BaseException as error:  # interrupted while taking or releasing the lock, or in a chore
+        except BaseException as error:
+            # Interrupted while taking or releasing the lock, or in a chore.
             return self._on_outer_error(row, error, fate)
         return True
 
@@ -167,7 +170,8 @@ class Journal:
             except BaseException as again:
                 error = again
         if not fate:
-            self.losses.drop(row[2])  # counts it for the session as well, whose count doctor reads
+            # Counts it for the session as well, whose count doctor reads.
+            self.losses.drop(row[2])
             fate += (False,)
         return fate[0]
 
@@ -253,7 +257,8 @@ class Journal:
             try:
                 self._insert_again(row, fate)
                 return
-            except Exception as again:  # the spill file is left
+            except Exception as again:
+                # The spill file is left.
                 if fate or is_interruption(again):
                     raise
                 error = again
@@ -263,13 +268,15 @@ class Journal:
                 self.counts["recorded"] += 1
                 fate += (True,)
                 return
-            except Exception as again:  # the new file failed as well: the spill file is left
+            except Exception as again:
+                # The new file failed as well: the spill file is left.
                 if fate or is_interruption(again):
                     raise
                 error = again
         if isinstance(error, apsw.ConnectionClosedError | apsw.IOError | apsw.CantOpenError):
             self._file.drop()
-        self._file.patience = 0.05  # after one long wait, the next tries are short until one succeeds
+        # After one long wait, the next tries are short until one succeeds.
+        self._file.patience = 0.05
         self._file.execute = refuse
         self._file.look_at = monotonic() + LOOK_EVERY
         self._spill_row(row, error, fate)
@@ -302,7 +309,8 @@ class Journal:
     def _look(self, now: float) -> None:
         """Check, twice a second, that this process was not forked and that the file is still ours."""
         file = self._file
-        if file.pid != os.getpid():  # a fork that ran none of Python's hooks
+        # A fork that ran none of Python's hooks.
+        if file.pid != os.getpid():
             self._become_child()
         if file.barred:
             raise JournalError(file.barred)
@@ -343,13 +351,15 @@ class Journal:
         due: list[Callable[[], bool]] = []
         while self.chores:
             try:
-                due.append(self.chores.popleft())  # one by one, so that several threads take different chores
+                # One by one, so that several threads take different chores.
+                due.append(self.chores.popleft())
             except IndexError:
                 break
         while due:
             try:
                 again = due[-1]()
-            except BaseException as error:  # wide, as the row is written, and its caller must not fail for a chore
+            except BaseException as error:
+                # Wide, as the row is written, and its caller must not fail for a chore.
                 if interruption.seems_programs(error):
                     self.chores.extend(due)
                     raise
@@ -388,7 +398,8 @@ class Journal:
     def _final_check(self) -> None:
         """Save rows that were written to a file that is gone, and record losses, before the file is closed."""
         try:
-            self.losses.waiting = self.losses.waiting or bool(waiting(self.folder))  # also what others have left
+            # Also what others have left.
+            self.losses.waiting = self.losses.waiting or bool(waiting(self.folder))
             self._alone(lambda: self._look(monotonic()))
         except (apsw.Error, LocalopsError, OSError) as error:
             if is_interruption(error):
@@ -448,12 +459,14 @@ class Journal:
                 execute("pragma synchronous = full")
             execute("begin immediate")
             if folded:
-                self._rollups.inside(1, sys.maxsize)  # rows of other processes since
+                # Rows of other processes since.
+                self._rollups.inside(1, sys.maxsize)
             work(execute)
             if folded:
                 self._rollups.inside(1, sys.maxsize)
             execute("commit")
-            if not self._file.in_place():  # other processes may not see what was written
+            # Other processes may not see what was written.
+            if not self._file.in_place():
                 raise JournalError(f"the files of {self._file.path} were removed while it was written: do it again")
         except BaseException:
             self._file.roll_back()
@@ -507,7 +520,8 @@ class Journal:
             claim.done(unread)
             return added
         finally:
-            claim.file.close()  # directly, as the program could interrupt a method of ours
+            # Directly, as the program could interrupt a method of ours.
+            claim.file.close()
 
     def rebuild(self) -> None:
         """Empty all derived tables and fold all rows again; totals stay exact meanwhile."""
@@ -544,7 +558,8 @@ def _collect_spill(journal: Journal, path: str) -> int:
     except (apsw.Error, JournalError, OSError) as error:
         if not is_refusal(error):
             raise
-        return 0  # it stays for the next process that opens the journal
+        # It stays for the next process that opens the journal.
+        return 0
 
 
 def _collect_part(journal: Journal, path: str) -> int:
@@ -619,7 +634,8 @@ def _after_fork_in_child() -> None:
         finally:
             try:
                 journal._lock.release()
-            except RuntimeError:  # a fork in C that ran only this hook
+            except RuntimeError:
+                # A fork in C that ran only this hook.
                 pass
 
 

@@ -107,14 +107,16 @@ class JournalFile:
         """Create the project's folder, synced, before anything is written into it."""
         try:
             host.make_private(self.folder, synced=True)
-        except OSError:  # reported when the journal is opened
+        except OSError:
+            # Reported when the journal is opened.
             pass
 
     def _place(self) -> None:
         """Choose the file: the project's, or one of our own on a network file system, where a -shm file cannot work."""
         try:
             self.network = host.is_network(host.filesystem(self.folder, self._mountinfo))
-        except OSError:  # out of descriptors, for example
+        except OSError:
+            # Out of descriptors, for example.
             self.network = False
         self.is_part = self.network and not self._gather
         name = parts.path_of(self.folder, self._participate()) if self.is_part else JOURNAL
@@ -144,7 +146,8 @@ class JournalFile:
 
     def open(self) -> None:
         """Open the file; create it (0600) and its tables if they are missing."""
-        if self.is_part:  # a part that was closed is complete: continue in another
+        # A part that was closed is complete: continue in another.
+        if self.is_part:
             self._place()
         host.make_private(os.path.dirname(self.path))
         self._make_file()
@@ -160,7 +163,8 @@ class JournalFile:
                 self.drop()
                 raise
             self.drop()
-            if not last:  # a reader of this process may hold a -shm file that was removed
+            # A reader of this process may hold a -shm file that was removed.
+            if not last:
                 close_readers()
         raise JournalError(f"{self.path} was replaced while it was opened")
 
@@ -188,7 +192,8 @@ class JournalFile:
 
     def _copy_linked(self, own: str) -> None:
         flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_NOFOLLOW
-        is_whole = os.path.exists(own) and not os.path.exists(self.path + "-wal")  # a process died at the last step
+        # A process died at the last step.
+        is_whole = os.path.exists(own) and not os.path.exists(self.path + "-wal")
         connection = connect(self.path, flags, self.vfs)
         try:
             connection.set_busy_handler(self.busy)
@@ -219,7 +224,8 @@ class JournalFile:
                 with high_descriptors():
                     self._prepare(connection)
                 return connection
-            except apsw.BusyError:  # SQLite does not call the busy handler for the switch to WAL
+            except apsw.BusyError:
+                # The switch to WAL can be busy in spite of the busy handler.
                 connection.close()
                 if monotonic() > deadline:
                     raise
@@ -239,13 +245,15 @@ class JournalFile:
             return connect(self.path, flags, self.vfs)
 
     def _make_file(self) -> None:
-        if is_cut(self.path):  # SQLite would delete the WAL, and the rows in it
+        # SQLite would delete the WAL, and the rows in it.
+        if is_cut(self.path):
             with participants.alone(self.folder):
                 if is_cut(self.path):
                     self._move_aside(os.stat(self.path).st_ino, JournalError("it is empty, its WAL is not"))
         try:
             flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
-            os.close(os.open(self.path, flags, 0o600))  # -wal and -shm take their mode from it
+            # -wal and -shm take their mode from it.
+            os.close(os.open(self.path, flags, 0o600))
         except FileExistsError:
             pass
 
@@ -364,7 +372,8 @@ class JournalFile:
             return False
         connection = self.connection
         assert connection is not None
-        pages: int = connection.pragma("page_count")  # smaller after a vacuum, which makes the file shorter as well
+        # Smaller after a vacuum, which makes the file shorter as well.
+        pages: int = connection.pragma("page_count")
         return bool(size < pages * connection.pragma("page_size"))
 
     def _abandon(self) -> None:
@@ -418,7 +427,8 @@ class JournalFile:
                 os.unlink(self.path + "-wal")
         except apsw.Error:
             pass
-        except OSError as error:  # both are gone, or another process is doing the same
+        except OSError as error:
+            # Both are gone, or another process is doing the same.
             interruption.pass_on(error)
         finally:
             self.patience = patience
@@ -447,10 +457,12 @@ class JournalFile:
             damaged = self.inodes[0] if self.inodes else os.stat(self.path).st_ino
             self.drop()
             with participants.alone(self.folder):
-                if os.stat(self.path).st_ino == damaged:  # otherwise another process has done it already
+                # Otherwise another process has done it already.
+                if os.stat(self.path).st_ino == damaged:
                     self._move_aside(damaged, error)
             self.open()
-        except Exception as problem:  # wide, as the spill file is left, whatever is wrong with the disk
+        except Exception as problem:
+            # Wide, as the spill file is left, whatever is wrong with the disk.
             if is_interruption(problem):
                 raise
             return False
@@ -499,12 +511,14 @@ class JournalFile:
         """Abandon the parent's connections in a forked child; `inside`: it was forked in the middle of a write."""
         self.pid = os.getpid()
         if self.connection is not None and not inside and not self.connection.in_transaction:
-            self.drop()  # forked in C, which ran only the hook after it: the locks are the parent's
+            # Forked in C, which ran only the hook after it: the locks are the parent's.
+            self.drop()
         connections = apsw.connections()
         inherited = [one for one in connections if one is self.connection or _leads_to(one, self.path)]
         # In these SQLite assumes locks that this process does not have, and would in a new connection to the same file.
         if inherited:
-            leaked.extend(map(_silenced, inherited))  # to close one could undo the parent's transaction
+            # To close one could undo the parent's transaction.
+            leaked.extend(map(_silenced, inherited))
             self.connection, self.execute = None, refuse
             self.barred = "forked during a write to the journal: this process records into its spill file"
 
@@ -547,9 +561,11 @@ def own_row(kind: str, session: bytes, body: Mapping[str, object], name: str | N
 def _leads_to(connection: apsw.Connection, path: str) -> bool:
     try:
         return connection.filename == path
-    except UnicodeDecodeError:  # a name that is not UTF-8, as ours may be
+    except UnicodeDecodeError:
+        # A name that is not UTF-8, as ours may be.
         return sqlite_name(path)[1]
-    except apsw.ThreadingViolationError:  # a thread of the parent was using it
+    except apsw.ThreadingViolationError:
+        # A thread of the parent was using it.
         return True
     except apsw.ConnectionClosedError:
         return False
@@ -559,7 +575,8 @@ def _silenced(connection: apsw.Connection) -> apsw.Connection:
     """Prevent all writes of a connection: a write that a fork interrupted must not continue in both processes."""
     try:
         connection.authorizer = lambda *_: apsw.SQLITE_DENY
-    except apsw.ThreadingViolationError:  # in the busy handler, which gives up now, or in a thread that is gone
+    except apsw.ThreadingViolationError:
+        # In the busy handler, which gives up now, or in a thread that is gone.
         pass
     return connection
 

@@ -107,7 +107,8 @@ class Watch:
         """Return the state of our descriptors: OURS, CLOSED, or TAKEN when a number is another file's now."""
         states = {_state(handle, inode) for handle, inode in self._files.items()}
         state = TAKEN if TAKEN in states else CLOSED if CLOSED in states else OURS
-        if state == OURS:  # only a position was lost
+        # Only a position was lost.
+        if state == OURS:
             self._mark()
         return state
 
@@ -192,7 +193,8 @@ def _locked(handle: int, area: tuple[int, int]) -> bool:
     try:
         asked = struct.pack(_FLOCK, F_WRLCK, os.SEEK_SET, *area, 0)
         return bool(struct.unpack(_FLOCK, fcntl(handle, F_OFD_GETLK, asked))[0] != F_UNLCK)
-    except OSError as error:  # the descriptor is closed: so is the file
+    except OSError as error:
+        # The descriptor is closed: so is the file.
         pass_on(error)
         return False
 
@@ -221,7 +223,8 @@ class Descriptors:
     def __del__(self) -> None:
         try:
             self.__exit__()
-        except BaseException as error:  # interrupted again, or the program has closed them
+        except BaseException as error:
+            # Interrupted again, or the program has closed them.
             hold_if_programs(error)
             if getattr(self, "handles", None):
                 self.__exit__()
@@ -236,8 +239,10 @@ class high_descriptors(Descriptors):  # noqa: N801 (used like a function, and ch
                 self.open(os.devnull)
                 another = map(self.handles.append, map(os.dup, repeat(self.handles[0])))
                 while self.handles[-1] < _LOW:
-                    next(another)  # opened and kept in one call, as above
-        except OSError as error:  # out of descriptors: use a low one
+                    # Opened and kept in one call, as above.
+                    next(another)
+        except OSError as error:
+            # Out of descriptors: use a low one.
             pass_on(error)
         except BaseException:  # of a signal handler
             self.__exit__()
@@ -272,7 +277,8 @@ def _bar(handle: int) -> bool | None:
     except BlockingIOError:
         kind, _, _, _, pid = struct.unpack(_FLOCK, fcntl(handle, F_OFD_GETLK, asked))
         return False if kind != F_UNLCK and pid == -1 else None
-    except OSError:  # a file system without such locks
+    except OSError:
+        # A file system without such locks.
         return False
     return True
 
@@ -294,7 +300,8 @@ def _lost(name: str) -> Iterator[int]:
         folder = f"/proc/{process}/fd"
         try:
             names = os.listdir(folder)
-        except OSError:  # it has ended, or is another user's
+        except OSError:
+            # It has ended, or is another user's.
             continue
         for handle in names:
             try:

@@ -40,7 +40,8 @@ class Losses:
         """Keep a row that the journal did not take in the spill file, and count it; False when it is lost."""
         lost = self.figures.setdefault(row[2], [0, 0])
         self.waiting = True
-        kept = self.keep(row)  # an interruption may spill it twice, but the journal takes a row once
+        # An interruption may spill it twice, but the journal takes a row once.
+        kept = self.keep(row)
         self._counts["spilled" if kept else "dropped"] += 1
         lost[not kept] += 1
         return kept
@@ -123,7 +124,8 @@ class Losses:
                 if any(figures):
                     file.execute(INSERT, row)
             except BaseException:
-                if not file.holds(row):  # otherwise the interruption came after the write
+                # Otherwise the interruption came after the write.
+                if not file.holds(row):
                     self._put_back(session, figures)
                 raise
         self._spill = None

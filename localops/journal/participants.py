@@ -57,7 +57,8 @@ class Participant:
                 continue
             if self._hold(handle):
                 return
-            os.close(handle)  # another process tested or swept the file before it was locked
+            # Another process tested or swept the file before it was locked.
+            os.close(handle)
 
     def _open(self) -> int:
         return os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -76,13 +77,15 @@ class Participant:
         _mine.add(self.path)
         try:
             os.write(handle, f"pid {self.pid}\n".encode())
-        except OSError as error:  # a full disk: the line is only for people who look at the file
+        except OSError as error:
+            # A full disk: the line is only for people who look at the file.
             _is_programs(error)
         return True
 
     def card(self) -> dict[str, object]:
         """Return the facts that identify this process, also to other hosts, for the row that it takes part."""
-        if not self._facts:  # cached, as to read them takes longer than to write a row
+        # Cached, as to read them takes longer than to write a row.
+        if not self._facts:
             self._facts = {
                 "participant": self.id.hex(),
                 "pid": self.pid,
@@ -146,12 +149,14 @@ def is_alive(project: str, card: Mapping[str, object]) -> bool | None:
         return False if card.get("machine") == host.machine_id() else None
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except FileNotFoundError:  # it ended, or was never here: the row may come from another home
+    except FileNotFoundError:
+        # It ended, or was never here: the row may come from another home.
         return False if card.get("place") in (None, _place(project)) else None
     except OSError:
         return None
     try:
-        fcntl.lockf(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared, so that two tests at a time both get it
+        # Shared, so that two tests at a time both get it.
+        fcntl.lockf(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
         return False
     except OSError:
         return True
@@ -209,7 +214,8 @@ def _remove_if_dead(path: str) -> None:
         fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.stat(path).st_ino == os.fstat(handle).st_ino:
             os.unlink(path)
-    except OSError:  # it is alive, or was removed already
+    except OSError:
+        # It is alive, or was removed already.
         pass
     finally:
         os.close(handle)

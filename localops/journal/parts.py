@@ -30,7 +30,8 @@ def finish(path: str) -> None:
     """Mark a part as complete."""
     try:
         os.rename(path, path.removesuffix(_END) + _FINISHED)
-    except OSError:  # nothing was written, or the server is gone; then the free lock will show that it has ended
+    except OSError:
+        # Nothing was written, or the server is gone; then the free lock will show that it has ended.
         pass
 
 
@@ -43,7 +44,8 @@ def ended(project: str) -> list[str]:
         return []
     for name in names:
         part = name.removesuffix(_JOURNAL)
-        if name != part and part not in names and _has_ended(project, part):  # left by a killed process
+        # Left by a killed process.
+        if name != part and part not in names and _has_ended(project, part):
             _remove(os.path.join(folder, name))
     return [os.path.join(folder, name) for name in names if name.endswith(_END) and _has_ended(project, name)]
 
@@ -51,7 +53,8 @@ def ended(project: str) -> list[str]:
 def _remove(path: str) -> None:
     try:
         os.unlink(path)
-    except OSError:  # another process has done it
+    except OSError:
+        # Another process has done it.
         pass
 
 

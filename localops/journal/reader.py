@@ -102,7 +102,8 @@ class Reader:
     def _shared_now(self) -> int | None:
         try:
             return os.stat(self.path + "-shm").st_ino
-        except OSError:  # a journal that no process has open, on a disk that cannot be written
+        except OSError:
+            # A journal that no process has open, on a disk that cannot be written.
             return None
 
     def _follow(self) -> None:
@@ -131,7 +132,8 @@ class Reader:
         except apsw.CorruptError as error:
             raise DamagedJournal(f"{self.path} is damaged: {error}; see `localops repair`") from error
         except apsw.SQLError as error:
-            if self._schema > SCHEMA:  # it has other tables or columns
+            # It has other tables or columns.
+            if self._schema > SCHEMA:
                 raise NewerJournal(
                     f"a newer localops wrote {self.path} (schema {self._schema}, this one knows {SCHEMA}): "
                     f"upgrade localops to read it ({error})"
@@ -158,7 +160,8 @@ class Reader:
 
     def stream(self, after: int = 0, many: int = 500) -> Iterator[Stored]:
         """Yield every row after a seq; each page of `many` is a read of its own."""
-        from localops.journal.stored import named  # late, as no recorder streams a journal
+        # Late, as no recorder streams a journal.
+        from localops.journal.stored import named
 
         while page := named(self.ask(_PAGE, (after, many))):
             after = page[-1].seq
@@ -320,7 +323,8 @@ def close_readers() -> None:
     for reader in list(_readers):
         try:
             reader.close()
-        except apsw.ThreadingViolationError:  # in use by another thread: it stays open in the child
+        except apsw.ThreadingViolationError:
+            # In use by another thread: it stays open in the child.
             pass
 
 

@@ -109,7 +109,8 @@ class Recovery:
         assert connection is not None
         try:
             recent = self._read_own(connection) + recent
-        except apsw.Error:  # they were in the part that is lost
+        except apsw.Error:
+            # They were in the part that is lost.
             pass
         if not self._file.set_aside(error):
             self._keep_all(recent)
@@ -132,7 +133,8 @@ class Recovery:
         since = min(self.sound_seq, self._newest_outside_wal())
         own = connection.execute(f"{_SELECT} where seq > ?", (since,)).fetchall()
         story = f"{_SELECT} where seq in (select seq from story where session = ?)"  # noqa: S608
-        for session in [*self._sessions]:  # a copy, as another thread may begin or end one meanwhile
+        # A copy, as another thread may begin or end one meanwhile.
+        for session in [*self._sessions]:
             own += connection.execute(story, (session,)).fetchall()
         return [tuple(row) for row in own]
 
@@ -146,7 +148,8 @@ class Recovery:
             return self.sound_seq
         try:
             return connection.execute("select max(seq) from event").get or 0
-        except apsw.Error:  # all rows were in the WAL
+        except apsw.Error:
+            # All rows were in the WAL.
             return 0
         finally:
             connection.close()

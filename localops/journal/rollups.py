@@ -71,7 +71,8 @@ class Rollups:
         patience, self._file.patience = self._file.patience, 0.02
         try:
             mark = self._file.execute("select seq from mark").get
-            if seq < mark + BATCH:  # another process has folded, which shows without the write lock
+            # Another process has folded, which shows without the write lock.
+            if seq < mark + BATCH:
                 self.due = self._next(mark)
             else:
                 self._all(BATCH)

@@ -97,7 +97,8 @@ class Spill:
             size = os.fstat(handle).st_size
             if os.write(handle, line) == len(line):
                 os.fsync(handle)
-                if not size:  # its name must outlive a power cut, too
+                # Its name must outlive a power cut, too.
+                if not size:
                     host.sync_folder(folder)
                 return True
             os.ftruncate(handle, size)
@@ -125,7 +126,8 @@ class Spill:
                 if is_current:
                     return handle
                 os.close(handle)
-            self._rename()  # a reader has it, or this thread has, in a write that a signal interrupted
+            # A reader has it, or this thread has, in a write that a signal interrupted.
+            self._rename()
         raise OSError("no spill file could be opened")
 
 
@@ -171,7 +173,8 @@ def rows(project: str) -> Iterator[Row]:
         try:
             yield load_wire().to_row(line)
         except (ValueError, TypeError, IndexError):
-            continue  # set aside when the file is collected
+            # Set aside when the file is collected.
+            continue
 
 
 def _lines(project: str) -> Iterator[bytes]:
@@ -191,7 +194,8 @@ class Claim:
         self.path = path if path.endswith(_CLAIMED) else f"{path}.{os.urandom(4).hex()}{_CLAIMED}"
         if not _is_own(os.lstat(path)):
             raise PermissionError(errno.EPERM, "not a spill file of this user", path)
-        if path != self.path:  # a file that is claimed already was left by a dead reader, or is being read
+        # A file that is claimed already was left by a dead reader, or is being read.
+        if path != self.path:
             os.rename(path, self.path)
         # If the lock stayed held, no process could collect the file as long as this one runs.  This object closes it
         # in C, where no signal handler runs first, also when the program interrupts us before the claim is assigned.

@@ -54,7 +54,8 @@ class Wal:
             execute(INSERTS[len(row)], row)
             return
         self._synced, self.sync_at = now, now + SYNC_EVERY
-        if by_handle:  # SQLite would sync while it holds the write lock
+        # SQLite would sync while it holds the write lock.
+        if by_handle:
             execute(INSERTS[len(row)], row)
             self._sync()
             return

@@ -54,7 +54,8 @@ def to_rows(head: bytes, bodies: Sequence[bytes]) -> tuple[list[Stored], dict[in
 
     Raise ValueError when the columns are invalid, or not of these bodies.
     """
-    from localops.journal.stored import named  # late, as no recorder decodes rows
+    # Late, as no recorder decodes rows.
+    from localops.journal.stored import named
 
     columns = _columns(head, len(bodies))
     costly = {at for at, body in enumerate(bodies) if len(body) > _LARGE and _has_many_lists(body)}
@@ -63,7 +64,8 @@ def to_rows(head: bytes, bodies: Sequence[bytes]) -> tuple[list[Stored], dict[in
             return named(zip(columns["seq"], *decoded(columns, bodies), strict=True)), {}
     valid: list[Stored] = []
     refused = {}
-    for at, seq in enumerate(columns["seq"]):  # at least one row is invalid: try them one by one
+    # At least one row is invalid: try them one by one.
+    for at, seq in enumerate(columns["seq"]):
         if at in costly:
             refused[seq] = f"the body holds more than {_MOST_LISTS:,} lists or objects"
             continue

@@ -29,7 +29,8 @@ def named(name: str) -> dict[str, str]:
         if line.endswith(" --"):
             key = line[:-3]
             by_name[key] = text
-        elif by_name:  # a comment in a statement, or between two
+        elif by_name:
+            # A comment in a statement, or between two.
             by_name[key] += f"\n-- {part}"
     return {key: text.strip().rstrip(";") for key, text in by_name.items()}
 
