@@ -119,7 +119,7 @@ def _about(parts: list[Part]) -> dict[str, Any]:
     ]
     return {
         "localops": bundle.WIRE,
-        "about": "Rows of localops journals: `localops import` takes them in.",
+        "about": "Rows of localops journals; import them with `localops import`.",
         "by": f"localops {__version__}",
         "made_ns": clock.now_ns(),
         "parts": listed,

@@ -77,7 +77,7 @@ def _check(home: str, path: str, remote: str, project: str | None) -> None:
 
 
 def _deliver(home: str, path: str, remote: str, project: str | None) -> list[Part]:
-    """Return what the hub took of the bundle; exit when it cannot be reached, with the rows taken in here."""
+    """Return what the hub took of the bundle; exit when it cannot be reached, with the rows imported here."""
     # Late, as `requests` takes as long to load as everything else together.
     from localops_sync import relay
 
