@@ -732,7 +732,7 @@ def test_rows_that_a_hub_lost_after_they_were_pruned_are_told_of(own: RealHub, t
     _ended_session()
     sender.sync()
     _restored(own, tmp_path / "copy")
-    assert "was set back" in _localops(sender, "prune", "--older-than", "0s", "--yes").stdout
+    assert "was restored" in _localops(sender, "prune", "--older-than", "0s", "--yes").stdout
     own.stop()
     done = _localops(sender, "prune", "--older-than", "0s", "--yes", "--json")
     assert "was not asked whether it still has these rows" in done.stderr
@@ -763,7 +763,7 @@ def test_prune_leaves_what_a_hub_has_without_its_file(own: RealHub, tmp_path: Pa
     os.unlink(blobs.path_of(str(own.folder), digest))
     done = _localops(sender, "prune", "--older-than", "0s", "--yes", "--json")
     [choice] = json.loads(done.stdout)["sessions"]
-    assert choice["stays"] == "hub lacks 1 file of it: `localops sync --verify` first"
+    assert choice["stays"] == "hub lacks 1 file of it: run `localops sync --verify` first"
     assert sender.sync(verify=True).code == exit_codes.PARKED
     assert sender.sync().code == exit_codes.DONE
     os.unlink(blobs.path_of(str(own.folder), digest))
