@@ -156,6 +156,7 @@ AGENTOPS = {
     "agent.id": "agent_id",
     "agent.role": "agent_role",
     "tool.result": "output",
+    "tool.call.id": "call_id",
     **{f"agentops.{kind}.input": "input" for kind in "entity agent workflow task tool guardrail operation".split()},
     **{f"agentops.{kind}.output": "output" for kind in "entity agent workflow task tool guardrail operation".split()},
 }
@@ -171,6 +172,7 @@ NUMBERED = {
     "llm.prompts.": "prompt",
     "llm.completions.": "completion",
     "llm.request.functions.": "tool_definitions",
+    "gen_ai.request.functions.": "tool_definitions",
     "gen_ai.request.tools.": "tool_definitions",
     "retrieval.documents.": "output",
     "reranker.output_documents.": "output",
@@ -223,12 +225,14 @@ _FIELDS: dict[str, tuple[str, int]] = {}
 for _rank, (_name, _field) in enumerate(pair for table in TABLES for pair in table.items()):
     _FIELDS.setdefault(_name, (_field, _rank))
 _STARTS = (*NUMBERED, *PARAMETERS, *FACTS)
+_NAMES = frozenset(_FIELDS) | REPEATED
 _LAST = len(_FIELDS) + 1_000
 
 TOKENS = (
     "input_tokens completion_tokens cached_tokens cache_write_tokens reasoning_tokens input_audio_tokens"
     " output_audio_tokens"
 ).split()
+_COLUMNS = ("completion_tokens", "cached_tokens", "reasoning_tokens")  # others are said only where there are some
 _JSON = frozenset(
     "prompt completion system_instructions tool_definitions input output parameters metadata"
     " definition.parameters definition.json_schema".split()
@@ -254,15 +258,30 @@ class Error:
 class Reading:
     """What a span says: `fields` are for the body of its rows, `figures` for the columns of an LLM call."""
 
-    __slots__ = ("errors", "failed", "fields", "figures", "kind", "name", "said_kind", "tags")
+    __slots__ = (
+        "errors",
+        "failed",
+        "fields",
+        "figures",
+        "kind",
+        "kinds",
+        "name",
+        "said_kind",
+        "span_name",
+        "status",
+        "tags",
+    )
 
     def __init__(self, name: str) -> None:
         self.kind = "operation"
+        self.kinds: list[str] = []  # the words for it, as they came
         self.said_kind = False
+        self.span_name = name
         self.name = name
         self.fields: dict[str, Any] = {}
         self.figures: dict[str, Any] = {}
         self.tags: list[Any] | None = None
+        self.status: str | None = None
         self.failed = False
         self.errors: list[Error] = []
 
@@ -280,24 +299,59 @@ def read(
     message: str | None = None,
     start_ns: int | None = None,
     links: Sequence[Mapping[str, Any]] = (),
+    before: Reading | None = None,
 ) -> Reading:
     """Return what a span says.
 
+    before: what it said when it started; then these are the attributes that came since, and what repeats the request
+    in other words is left out.
     events: name, time in nanoseconds and attributes of each. status: "ERROR", "OK" or "UNSET"; message: beside it.
     scope: the name of the library that made it. start_ns: when it began. links: other spans that it belongs to.
     """
     reading = Reading(name if type(name) is str else describe(name))
-    attempt(lambda: _Reader(scope or "").read(reading, attributes or {}, events, status, message, start_ns), None)
+    attributes = attributes if attributes is not None else {}
+    reading.status, reading.failed = status, status == "ERROR"
+    if not events and not reading.failed and _is_plain(attributes):
+        if before is None:
+            reading.kind = _kind_of_name(reading.name, scope or "")
+        else:
+            _go_on(reading, before)
+        if attributes:
+            reading.fields["attributes"] = _lists(attributes)
+    else:
+        attempt(lambda: _Reader(scope or "", before).read(reading, attributes, events, message, start_ns), None)
     if links:
         reading.fields["links"] = list(links)
     return reading
 
 
+def _go_on(reading: Reading, before: Reading) -> None:
+    """Let a span be what it was when it started."""
+    reading.kind, reading.said_kind, reading.kinds = before.kind, before.said_kind, before.kinds
+    reading.figures = before.figures
+    if reading.span_name == before.span_name:
+        reading.name = before.name
+
+
+def _is_plain(attributes: Attributes) -> bool:
+    """Return whether no table has one of these attributes: so it is with most spans, and asking takes long."""
+    if not _NAMES.isdisjoint(attributes):
+        return False
+    return not any(type(name) is not str or name.startswith(_STARTS) for name in attributes)
+
+
+def _lists(attributes: Attributes) -> dict[str, Any]:
+    """Return attributes as JSON has them."""
+    return {name: list(value) if type(value) is tuple else value for name, value in attributes.items()}
+
+
 class _Reader:
     """Gathers what the attributes of one span say, and puts it together."""
 
-    def __init__(self, scope: str) -> None:
+    def __init__(self, scope: str, before: Reading | None) -> None:
         self.scope = scope
+        self.before = before
+        self.known = before.fields if before is not None else {}
         self.said: dict[str, Any] = {}
         self.rank: dict[str, int] = {}
         self.numbered: dict[str, dict[str, Any]] = {}
@@ -305,14 +359,13 @@ class _Reader:
         self.facts: dict[str, Any] = {}
         self.others: dict[str, Any] = {}
         self.names: dict[str, str] = {}  # which attribute said a field
-        self.kinds: list[str] = []
+        self.kinds: list[str] = list(before.kinds) if before is not None else []
 
     def read(
         self,
         reading: Reading,
         attributes: Attributes,
         events: Iterable[tuple[str, int | None, Attributes | None]],
-        status: str | None,
         message: str | None,
         start_ns: int | None,
     ) -> None:
@@ -324,7 +377,6 @@ class _Reader:
                 self.take_other(name, value)
         self.take_events(reading, events, start_ns)
         self.spell_out(reading)
-        reading.failed = status == "ERROR"
         if reading.failed:
             self.explain(reading, message)
 
@@ -354,6 +406,8 @@ class _Reader:
             return
         for start, field in NUMBERED.items():
             if name.startswith(start):
+                if field in self.known:
+                    return
                 rest = name[len(start) :]
                 if rest.partition(".")[0].isdecimal() and rest.count(".") < _DEEPEST:
                     self.numbered.setdefault(field, {}).setdefault(start, {})[rest] = value
@@ -411,6 +465,7 @@ class _Reader:
     def spell_out(self, reading: Reading) -> None:
         """Turn what was gathered into fields."""
         reading.kind, reading.said_kind = self.kind(reading.name)
+        reading.kinds = self.kinds
         for field in _JSON & self.said.keys():
             self.said[field] = _parsed(self.said[field])
         for field, starts in self.numbered.items():
@@ -429,8 +484,10 @@ class _Reader:
         if known:
             # Several conventions on one span: an agent that says `chat` as well is the agent.
             return next((kind for kind in known if kind not in ("operation", "task")), known[0]), True
-        if self.kinds and self.said.get("kind"):
-            return describe(self.said["kind"])[:64], True
+        if self.kinds:
+            return self.kinds[0][:64], True
+        if self.before is not None and self.before.said_kind:
+            return self.before.kind, True
         if self.said.keys() & {"prompt", "completion", "input_tokens", "completion_tokens", "model"} and (
             "model" in self.said or "provider" in self.said or "some_model" in self.said
         ):
@@ -445,23 +502,26 @@ class _Reader:
 
     def spell_out_call(self, reading: Reading) -> None:
         """The fields of a call of a language model."""
-        fields, figures = reading.fields, reading.figures
+        fields, figures, known = reading.fields, reading.figures, self.known
+        if self.before is not None:
+            figures.update(self.before.figures)
         request, asked = self.request()
         reply, answer = self.reply()
         numbered = [self.pop(f"numbered.{field}") for field in ("prompt", "completion", "tool_definitions")]
         prompt = _first(self.pop("prompt"), self.pop("events.prompt"))
         completion = _first(self.pop("completion"), self.pop("events.completion"))
         some = self.pop("some_model")
-        model = self.pop("model") or asked.pop("model", None)
+        model = self.pop("model") or asked.pop("model", None) or figures.get("model")
         parameters = self.pop("parameters")
         if type(parameters) is dict:
             model = parameters.pop("model", None) or model
         response_model = self.pop("response_model") or answer.get("model") or some
         model = model or response_model
         figures["model"] = model
-        figures["provider"] = self.pop("provider")
+        provider = _first(self.pop("provider"), figures.get("provider"))
+        figures["provider"] = provider.lower() if type(provider) is str else provider  # older ones say OpenAI
         prompt = _first(asked.pop("prompt", None), prompt, numbered[0])
-        fields["prompt"] = _tidy(prompt if prompt is not None else self.pop("embeddings_text"))
+        fields["prompt"] = _tidy(prompt)
         fields["completion"] = _tidy(_first(answer.pop("completion", None), completion, numbered[1]))
         fields["system_instructions"] = _first(asked.pop("system_instructions", None), self.pop("system_instructions"))
         fields["tool_definitions"] = _first(
@@ -472,7 +532,8 @@ class _Reader:
         fields["response_id"] = _first(self.pop("response_id"), answer.pop("id", None))
         if response_model != model:
             fields["response_model"] = response_model
-        fields["finish_reason"] = _one(_first(self.pop("finish_reason"), answer.pop("finish_reason", None)))
+        reasons = _first(self.pop("finish_reason"), answer.pop("finish_reason", None), _reasons(fields["completion"]))
+        fields["finish_reason"] = _one(reasons)
         fields["time_to_first_token"] = _number(self.pop("time_to_first_token"))
         fields["tool_calls"] = _tool_calls(fields["completion"])
         fields["thread_id"] = self.pop("thread_id")
@@ -480,19 +541,26 @@ class _Reader:
             params = {key: value for key, value in request.items() if key != "stream" or type(value) is not bool}
         else:
             params = {**(parameters if type(parameters) is dict else {}), **self.parameters}
-            params.pop("stream", None)
+            if params.get("model_name") == model:
+                params.pop("model_name", None)
+            for name in ("stream", "messages", "tools" if fields["tool_definitions"] else "stream"):
+                params.pop(name, None)
+            params = {key: value for key, value in params.items() if value is not None}
         self.parameters = {}
         if type(parameters) is not dict and parameters is not None:
             params["parameters"] = parameters
         fields["params"] = params or None
         fields["response"] = reply or None
+        for name in ("prompt", "system_instructions", "tool_definitions"):
+            if name in known:  # it was said when the call began
+                del fields[name]
         self.count(figures)
 
     def request(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return what a whole request in `input.value` says beside what has a field, and what has one."""
         given = self.said.get("input")
         if type(given) is not dict or not _is_request(given):
-            if self.said.keys() & {"prompt", "numbered.prompt"}:
+            if "prompt" in self.known or self.said.keys() & {"prompt", "numbered.prompt"}:
                 self.pop("input")  # it says the same in another form
             elif given is not None:
                 self.said["prompt"] = self.pop("input")
@@ -511,13 +579,17 @@ class _Reader:
     def reply(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return what a whole response in `output.value` says beside what has a field, and what has one."""
         given = self.pop("output")
+        is_langchain = type(given) is dict and type(given.get("generations")) is list
+        if is_langchain and "numbered.completion" in self.said:
+            return _langchain_reply(given)
         if type(given) is not dict or not _is_response(given):
             if given is not None and not self.said.keys() & {"completion", "numbered.completion"}:
                 self.said["completion"] = given
             return {}, {}
         rest = dict(given)
         answer: dict[str, Any] = {"id": rest.pop("id", None), "model": rest.pop("model", None)}
-        rest.pop("object", None)
+        for name in _ECHOED:
+            rest.pop(name, None)
         if "input_tokens" in self.said:
             rest.pop("usage", None)
         answer["completion"], answer["finish_reason"] = _answer_of(rest)
@@ -525,21 +597,22 @@ class _Reader:
 
     def count(self, figures: dict[str, Any]) -> None:
         """The tokens, as `LLMEvent` takes them: some providers' prompts without what a cache gave or took."""
-        counts = {field: whole(self.pop(field)) for field in TOKENS}
-        prompt = counts.pop("input_tokens")
+        counts = {field: whole(self.said.pop(field)) for field in TOKENS if field in self.said}
+        prompt = counts.pop("input_tokens", None)
         if prompt is not None and "agentops" not in self.scope:  # which hands on what the provider said
-            cached, written = counts["cached_tokens"] or 0, counts["cache_write_tokens"] or 0
+            cached, written = counts.get("cached_tokens") or 0, counts.get("cache_write_tokens") or 0
             prompt = prompt_without_cache(prompt, cached, written, figures.get("provider"), figures.get("model"))
-        figures["prompt_tokens"] = prompt
-        figures.update(counts)
-        for name in ("cache_write_tokens", "input_audio_tokens", "output_audio_tokens"):
-            if figures[name] == 0:
-                figures[name] = None
-        figures["cost"] = _number(self.pop("cost"))
+        if prompt is not None:
+            figures["prompt_tokens"] = prompt
+        figures.update({name: count for name, count in counts.items() if count or name in _COLUMNS})
+        if "cost" in self.said:
+            figures["cost"] = _number(self.pop("cost"))
 
     def spell_out_work(self, reading: Reading) -> None:
         """The fields of anything else: what went in and came out."""
         fields = reading.fields
+        if self.scope.startswith("agentops") and "input" not in self.said:  # for which these are the arguments
+            self.said["input"] = self.pop("definition.parameters")
         given = [self.pop("input"), self.pop("prompt"), self.pop("numbered.prompt"), self.pop("numbered.input")]
         gave = [
             self.pop("output"), self.pop("completion"), self.pop("numbered.completion"), self.pop("numbered.output")
@@ -575,7 +648,9 @@ class _Reader:
         if self.facts:
             metadata = {**(metadata if type(metadata) is dict else {}), **self.facts}
         fields["metadata"] = metadata
-        fields["embeddings"] = self.pop("numbered.embeddings")
+        embeddings = self.pop("numbered.embeddings")
+        if not (fields.get("prompt") or self.known.get("prompt")) or not fields.get("completion"):  # else they say it
+            fields["embeddings"] = embeddings
         said.pop("kind", None)
         words = sorted(set(self.kinds))
         if words and words != [reading.kind]:
@@ -584,8 +659,13 @@ class _Reader:
             # What is left of these is said elsewhere, in a form that holds more.
             if not field.startswith(("error.", "numbered.", "events.")):
                 fields.setdefault(field, value)
-        fields["attributes"] = {name: list(each) if type(each) is tuple else each for name, each in self.others.items()}
-        for field in [field for field, value in fields.items() if value is None or value == {} or value == []]:
+        fields["attributes"] = _lists(self.others)
+        for field in ("params", "definition", "metadata", "parameters"):
+            more, known = fields.get(field), self.known.get(field)
+            if type(more) is dict and type(known) is dict:
+                fields[field] = {**known, **more}
+        nothing: tuple[Any, ...] = (None, {}, [])
+        for field in [field for field, value in fields.items() if value in nothing or value == self.known.get(field)]:
             del fields[field]
 
     def spell_out_name(self, reading: Reading) -> None:
@@ -600,6 +680,8 @@ class _Reader:
             reading.name = found
             if found not in span_name:
                 reading.fields["span_name"] = span_name
+        elif self.before is not None and span_name == self.before.span_name:
+            reading.name = self.before.name
         entity = said.get("entity_name")
         if entity is not None and (entity == reading.name or (type(entity) is str and entity in span_name)):
             del said["entity_name"]
@@ -616,6 +698,7 @@ class _Reader:
         reading.errors.append(error)
 
 
+_ECHOED = ("object", "tools", "instructions", "input", "messages")  # a response repeats what was asked
 _REQUEST = {
     "prompt": ("messages", "input", "contents", "prompt"),
     "model": ("model", "model_id", "modelId"),
@@ -636,7 +719,7 @@ def _is_request(given: dict[str, Any]) -> bool:
 
 def _is_response(given: dict[str, Any]) -> bool:
     """Return whether a value is the whole response of a client."""
-    return any(type(given.get(key)) is list for key in ("choices", "output", "candidates", "content"))
+    return any(type(given.get(key)) is list for key in ("choices", "output", "candidates", "content", "data"))
 
 
 def _answer_of(rest: dict[str, Any]) -> tuple[Any, Any]:
@@ -656,7 +739,22 @@ def _answer_of(rest: dict[str, Any]) -> tuple[Any, Any]:
         return message, rest.pop("stop_reason", None)
     if type(rest.get("output")) is list:
         return [_lean(each) for each in rest.pop("output")], None
-    return rest.pop("candidates", None), None
+    return _first(rest.pop("candidates", None), rest.pop("data", None)), None
+
+
+def _langchain_reply(result: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what LangChain's result of a call says beside the answer, which it says in a form of its own."""
+    about = result.get("llm_output")
+    rest = dict(about) if type(about) is dict else {}
+    if "id" not in rest:
+        at: Any = result["generations"]
+        for step in (0, 0, "message", "kwargs", "response_metadata"):
+            is_there = step in at if type(at) is dict else type(at) is list and bool(at) and step == 0
+            at = at[step] if is_there else None
+        rest = dict(at) if type(at) is dict else rest
+    rest.pop("token_usage", None)
+    answer = {"id": rest.pop("id", None), "model": rest.pop("model_name", None)}
+    return {key: value for key, value in rest.items() if value not in (None, [], {})}, answer
 
 
 def _lean(value: Any) -> Any:
@@ -745,15 +843,31 @@ def _message_of_event(about: dict[str, Any], role: str) -> Message:
     return {"role": role, **content}
 
 
+_INSTRUMENTORS = (
+    "opentelemetry.instrumentation.",
+    "opentelemetry.util.genai",
+    "openinference.",
+    "agentops",
+    "traceloop",
+)
+
+
 def _kind_of_name(name: str, scope: str) -> str:
     """Return the kind that a span's name tells, where its library says it in an attribute only when it ends."""
-    if not scope.startswith(("opentelemetry.instrumentation.", "openinference.", "agentops", "traceloop")):
+    if not scope.startswith(_INSTRUMENTORS):
         return "operation"
     first, _, rest = name.partition(" ")
     if rest and first in KINDS:
         return KINDS[first]
     last = name.rpartition(".")[2]
     return KINDS[last] if "." in name and last in KINDS and last not in ("completion", "text", "mcp") else "operation"
+
+
+def _reasons(completion: Any) -> list[Any] | None:
+    """Return why each answer ended, where the answers say it."""
+    messages = completion if type(completion) is list else [completion]
+    reasons = [message.get("finish_reason") for message in messages if type(message) is dict]
+    return reasons if reasons and None not in reasons else None
 
 
 def _tool_calls(completion: Any) -> list[Any] | None:

@@ -23,11 +23,10 @@ from localops.otel.mapping import Error, Reading, read
 from localops.output import say_once
 from localops.recording import context, events
 from localops.recording.events import ErrorEvent, LLMEvent
-from localops.recording.usage import whole
+from localops.recording.operation import add_usage, usage_inside
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from typing import Any
 
     from opentelemetry.context import Context
@@ -49,9 +48,11 @@ class _Recorded:
     """A span that is recorded: the rows of its operation, and where what happens in it belongs."""
 
     __slots__ = (
+        "attributes",
         "call_inside",
         "ended",
         "errors",
+        "handling",
         "is_call",
         "is_part",
         "key",
@@ -72,6 +73,7 @@ class _Recorded:
         session: Session,
         rows: OperationRows,
         reading: Reading,
+        attributes: dict[str, Any],
         outer: _Recorded | None,
         outside: Scope,
     ) -> None:
@@ -79,6 +81,7 @@ class _Recorded:
         self.session = session
         self.rows = rows
         self.reading = reading
+        self.attributes = attributes  # that it had when it started
         self.outer = outer
         self.outside = outside  # the operation of localops that it started in
         self.place: Scope = (session, rows.id, rows.id if rows.kind == "agent" else rows.agent)
@@ -88,6 +91,7 @@ class _Recorded:
         self.is_part = False  # of an LLM call that is counted further out
         self.call_inside = False  # a span inside of it counts as the LLM call that it is
         self.usage: dict[str, Any] = {}  # what a span inside of it said of the call that it is
+        self.handling = id(sys.exc_info()[1])  # what was being handled around it is not raised in it
         self.errors: set[tuple[str | None, str | None]] = set()  # that came out of the spans inside
         self.mark: weakref.ref[Span] | None = None
 
@@ -129,8 +133,10 @@ class LocalopsSpanProcessor(SpanProcessor):
         key = _key(span.get_span_context())
         if key in _spans:  # two of us at one provider
             return None
-        reading = read(span.name, _attributes(span), scope=_scope(span))
-        outer = _spans.get(_key(span.parent)) if span.parent is not None else None
+        scope, parent = _scope(span), span.parent
+        attributes = _attributes(span)
+        reading = read(span.name, attributes, scope=scope)
+        outer = _spans.get((parent.trace_id, parent.span_id)) if parent is not None else None
         outside = context.scope.get()
         place = _place(outer, outside)
         session: Session | None = place[0]
@@ -143,11 +149,11 @@ class LocalopsSpanProcessor(SpanProcessor):
         is_call = reading.kind == "llm"
         is_part = is_call and _is_in_call(outer, place, outside, session)
         if is_part:
-            reading.kind, is_call = "operation", False
-        fields = _opening_fields(span, reading)
+            is_call = False
+        fields = _opening_fields(span, reading, scope, outer, is_call=is_call)
         started = time.time_ns() - (span.start_time or 0)
         operation = session.begin(
-            events.operation_kind(reading.kind),
+            "operation" if is_part else events.operation_kind(reading.kind),
             reading.name,
             reading.fields.get("params"),
             parent=_At(place),
@@ -158,7 +164,7 @@ class LocalopsSpanProcessor(SpanProcessor):
         )
         if operation is None:
             return None
-        recorded = _Recorded(key, session, operation, reading, outer, outside)
+        recorded = _Recorded(key, session, operation, reading, attributes, outer, outside)
         recorded.is_part = is_part
         if is_call and outer is not None and not outer.ended and place == outer.place:
             outer.call_inside = True
@@ -184,47 +190,56 @@ class LocalopsSpanProcessor(SpanProcessor):
             return
         recorded.ended = True
         status = span.status
+        attributes, before = _since(recorded, _attributes(span))
         reading = read(
             span.name,
-            _attributes(span),
+            attributes,
             scope=_scope(span),
-            events=[(each.name, each.timestamp, each.attributes) for each in span.events],
+            events=[(each.name, each.timestamp, each.attributes) for each in span.events] if span.events else (),
             status=status.status_code.name,
             message=status.description,
             start_ns=span.start_time,
-            links=_links(span),
+            links=_links(span) if span.links else (),
+            before=before,
         )
         if not recorded.session.config.capture:
             _leave_out(reading)
         _settle_kind(recorded, reading)
         fields = _new_fields(recorded.reading, reading)
         call = _call_of(reading) if reading.kind == "llm" else None
-        cost = reading.figures.get("cost")
+        cost = reading.figures.get("cost", recorded.reading.figures.get("cost"))
         if call is not None:
             for name in _ANSWER:
                 setattr(call, name, fields.pop(name, None))
-        else:
+        elif reading.figures:
             known = recorded.reading.figures
             fields.update({name: each for name, each in reading.figures.items() if each not in (None, known.get(name))})
-        recorded.rows.become(
-            events.operation_kind(reading.kind),
-            reading.name,
-            call=call,
-            cost=cost if call is None and reading.kind == "tool" else None,
-            tags=reading.tags if reading.tags != recorded.reading.tags else None,
-        )
+        first = recorded.reading
+        is_other = (reading.name, reading.tags) != (first.name, first.tags) or reading.kind != recorded.rows.kind
+        if is_other or call is not None or cost is not None:
+            recorded.rows.become(
+                events.operation_kind(reading.kind),
+                reading.name,
+                call=call,
+                cost=cost if reading.kind == "tool" else None,
+                tags=reading.tags if reading.tags != first.tags else None,
+            )
         past = time.time_ns() - (span.end_time or 0)
         error = _error_of(recorded, reading)
+        if (interruption := _interruption_of(recorded, reading)) is not None:  # cancelled or interrupted: no error
+            fields["ended_by"], error = type(interruption).__name__, None
+            reading.failed = True
         recorded.rows.finish(
             fields,
             failed=reading.failed,
             error=error,
             end=None if 0 <= past < _NOW_NS else span.end_time,
         )
+        recorded.attributes = _NO_ATTRIBUTES
         recorded.reading = Reading("")  # children may come yet, but nothing of what it held is asked for again
         if error is not None:
             recorded.rows.error(error)
-        elif reading.failed and (raised := sys.exc_info()[1]) is not None:
+        elif reading.failed and (raised := _raised_in(recorded)) is not None:
             recorded.rows.passed(raised)
 
     def shutdown(self) -> None:
@@ -305,9 +320,20 @@ def _is_anothers(recorded: _Recorded) -> bool:
 # What it says
 
 
-def _attributes(span: ReadableSpan) -> Mapping[str, Any]:
-    found = span.attributes
-    return dict(found) if found else _NO_ATTRIBUTES
+def _attributes(span: ReadableSpan) -> dict[str, Any]:
+    """Return a copy of the attributes; going through them as the SDK shows them takes a lock for each."""
+    inner = getattr(getattr(span, "_attributes", None), "_dict", None)
+    return dict(inner if isinstance(inner, dict) else span.attributes or _NO_ATTRIBUTES)
+
+
+def _since(recorded: _Recorded, attributes: dict[str, Any]) -> tuple[dict[str, Any], Reading | None]:
+    """Return the attributes that came since the start; all of them where one of those has changed."""
+    first, missing = recorded.attributes, object()
+    for name, value in first.items():
+        now = attributes.get(name, missing)  # an SDK that keeps 128 attributes drops the first ones
+        if now is not value and now is not missing and now != value:
+            return attributes, None
+    return {name: value for name, value in attributes.items() if name not in first}, recorded.reading
 
 
 def _scope(span: ReadableSpan) -> str:
@@ -326,18 +352,26 @@ def _links(span: ReadableSpan) -> list[dict[str, Any]]:
     ]
 
 
-def _opening_fields(span: Span, reading: Reading) -> dict[str, Any]:
+def _opening_fields(
+    span: Span, reading: Reading, scope: str, outer: _Recorded | None, *, is_call: bool
+) -> dict[str, Any]:
     """Return what the first row holds beside the request of a call: all that is known, and which span it is."""
-    is_call = reading.kind == "llm"
-    left = {"params", *(_REQUEST if is_call else ())}
-    fields = {name: value for name, value in reading.fields.items() if name not in left}
-    if not is_call:
+    fields = dict(reading.fields)
+    fields.pop("params", None)
+    if is_call:
+        for name in _REQUEST:
+            fields.pop(name, None)
+    elif reading.figures:
         fields.update((name, value) for name, value in reading.figures.items() if value is not None)
     own = span.get_span_context()
-    about = {"trace_id": f"{own.trace_id:032x}", "span_id": f"{own.span_id:016x}", "scope": _scope(span)}
-    if span.parent is not None and span.parent.is_remote:
-        about["parent_id"] = f"{span.parent.span_id:016x}"
-    return {**fields, "span": about}
+    if outer is None:
+        fields["trace_id"] = f"{own.trace_id:032x}"
+        if span.parent is not None:
+            fields["parent_span_id"] = f"{span.parent.span_id:016x}"
+    fields["span_id"] = f"{own.span_id:016x}"
+    if scope:
+        fields["scope"] = scope
+    return fields
 
 
 def _call_of(reading: Reading) -> LLMEvent:
@@ -363,14 +397,33 @@ def _settle_kind(recorded: _Recorded, reading: Reading) -> None:
         if recorded.is_part:
             reading.kind = "operation"
             outer = recorded.outer
-            if outer is not None:
-                outer.usage = {name: value for name, value in reading.figures.items() if value is not None}
-        elif recorded.call_inside:
+            usage = outer.usage if outer is not None else usage_inside.setdefault(recorded.rows.parent or b"", {})
+            add_usage(usage, reading.figures)
+        elif recorded.call_inside or _is_counted(
+            recorded.session, reading.fields.get("response_id", before.fields.get("response_id"))
+        ):
             reading.kind = "operation"
-        elif recorded.usage and whole(reading.figures.get("prompt_tokens")) is None:
+        elif recorded.usage and reading.figures.get("prompt_tokens") is None:
             for name, value in recorded.usage.items():
                 if reading.figures.get(name) is None:
                     reading.figures[name] = value
+
+
+_counted: dict[tuple[bytes, str], None] = {}  # the newest answers that count as calls, by session and id
+_MOST_COUNTED = 4_096
+
+
+def _is_counted(session: Session, response_id: object) -> bool:
+    """Return whether an answer is counted already: a framework and the client below it need not nest their spans."""
+    if type(response_id) is not str:
+        return False
+    key = (session.recorder.session, response_id)
+    if key in _counted:
+        return True
+    _counted[key] = None
+    if len(_counted) > _MOST_COUNTED:
+        _counted.pop(next(iter(_counted)), None)
+    return False
 
 
 def _new_fields(before: Reading, now: Reading) -> dict[str, Any]:
@@ -382,22 +435,33 @@ def _new_fields(before: Reading, now: Reading) -> dict[str, Any]:
 
 def _error_of(recorded: _Recorded, reading: Reading) -> BaseException | ErrorEvent | None:
     """Return what is to be recorded as its error; None where that came from further in and is recorded there."""
-    if not reading.failed and not reading.errors:
-        return None
-    said = reading.errors[-1] if reading.errors else Error(None, None, None)
     if not reading.failed:
         return None
+    said = reading.errors[-1] if reading.errors else Error(None, None, None)
     news = (_last_word(said.type), said.message)
-    raised = sys.exc_info()[1]
-    if raised is not None and _is_same(raised, said):
-        _tell_outer(recorded, news)
-        return raised
+    raised = _raised_in(recorded)
     _tell_outer(recorded, news)
+    if raised is not None and _is_same(raised, said):
+        return raised
     if news in recorded.errors:
         return None
     event = ErrorEvent(error_type=_last_word(said.type) or "Error", details=said.message, logs="")
     event.logs = said.stack
     return event
+
+
+def _raised_in(recorded: _Recorded) -> BaseException | None:
+    """Return the exception that is on its way out of a span, or being handled at its end."""
+    raised = sys.exc_info()[1]
+    return None if raised is None or id(raised) == recorded.handling else raised
+
+
+def _interruption_of(recorded: _Recorded, reading: Reading) -> BaseException | None:
+    """Return what broke a span off, which OpenTelemetry does not take for an error; nothing where that says OK."""
+    raised = _raised_in(recorded)
+    if raised is None or isinstance(raised, Exception | GeneratorExit) or reading.status == "OK":
+        return None
+    return raised
 
 
 def _tell_outer(recorded: _Recorded, news: tuple[str | None, str | None]) -> None:

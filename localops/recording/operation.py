@@ -20,7 +20,7 @@ from localops.recording.usage import in_words, together
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-    from typing import Protocol, Self
+    from typing import Any, Protocol, Self
 
     from localops.journal.rows import Row
     from localops.recording.context import Scope
@@ -39,6 +39,21 @@ if TYPE_CHECKING:
 
 
 new_id, now_ns = clock.new_id, clock.now_ns
+
+usage_inside: dict[bytes, dict[str, Any]] = {}
+"""What was used inside of an LLM call, by its id: a span of the client that made it knows more than a decorator."""
+
+_COUNTS = (
+    "prompt_tokens completion_tokens cached_tokens cache_write_tokens reasoning_tokens input_audio_tokens"
+    " output_audio_tokens cost"
+).split()
+
+
+def add_usage(usage: dict[str, Any], figures: Mapping[str, Any]) -> None:
+    """Add what one answer used to what is known of a call, which may have taken several."""
+    for name, value in figures.items():
+        if value is not None:
+            usage[name] = usage[name] + value if name in _COUNTS and name in usage else value
 
 
 class OperationRows:
@@ -155,6 +170,9 @@ class OperationRows:
         measures: Measures | None = None
         if call is not None:
             call.returns = fields.pop("returns", call.returns)
+            if usage_inside and (usage := usage_inside.pop(self.id, None)) and call.prompt_tokens is None:
+                for name, value in usage.items():
+                    setattr(call, name, value if getattr(call, name) is None else getattr(call, name))
             unbilled = error is not None and is_unbilled(call, _error_event(error))
             measures, about = recorder.writer.call_measures(call, at, unbilled=unbilled)
             fields = {**call.reply(), **about, **fields}
