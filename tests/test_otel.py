@@ -216,6 +216,24 @@ def test_another_exception_that_is_being_handled_is_not_taken_for_it(session: Se
     assert error["name"] == "Timeout"
 
 
+def test_a_failed_call_that_is_traced_twice_has_one_error(session: Session, tracer: trace.Tracer) -> None:
+    """The SDK of a provider has a word of its own for what its client raises."""
+
+    @tracer.start_as_current_span("chat", attributes=ASKED)
+    def call() -> None:
+        with tracer.start_as_current_span("of its client", attributes=ASKED) as inner:
+            inner.set_attribute("error.type", "connection_refused")
+            inner.set_status(Status(StatusCode.ERROR))
+        raise ConnectionError("refused")
+
+    with pytest.raises(ConnectionError):
+        call()
+    (error,) = (event for event in session.events if event["kind"] == "error")
+    assert (error["name"], parents(session)["ConnectionError"]) == ("ConnectionError", "chat")
+    inside = events(session)["of its client"]
+    assert (inside["failed"], inside["error"]["type"]) == (True, "connection_refused")
+
+
 def test_being_cancelled_is_no_error(session: Session, tracer: trace.Tracer) -> None:
     """As everywhere: the span did not end well, and nothing is counted as an error."""
 

@@ -160,7 +160,10 @@ AGENTOPS = {
     **{f"agentops.{kind}.input": "input" for kind in "entity agent workflow task tool guardrail operation".split()},
     **{f"agentops.{kind}.output": "output" for kind in "entity agent workflow task tool guardrail operation".split()},
 }
-TABLES = (GENAI, OPENINFERENCE, TRACELOOP, AGENTOPS)
+# Our own, as `localops sync` sends sessions to OpenTelemetry back ends; what has no other name is `localops.body.NAME`.
+LOCALOPS = {"localops.event.kind": "own_kind"}
+TABLES = (GENAI, OPENINFERENCE, TRACELOOP, AGENTOPS, LOCALOPS)
+OWN = "localops.body."
 
 # What is said in many attributes, each with a number in its name.
 NUMBERED = {
@@ -224,7 +227,7 @@ MESSAGES = {  # one message each, from 1.28 until 1.36
 _FIELDS: dict[str, tuple[str, int]] = {}
 for _rank, (_name, _field) in enumerate(pair for table in TABLES for pair in table.items()):
     _FIELDS.setdefault(_name, (_field, _rank))
-_STARTS = (*NUMBERED, *PARAMETERS, *FACTS)
+_STARTS = (*NUMBERED, *PARAMETERS, *FACTS, OWN)
 _NAMES = frozenset(_FIELDS) | REPEATED
 _LAST = len(_FIELDS) + 1_000
 
@@ -358,6 +361,8 @@ class _Reader:
         self.parameters: dict[str, Any] = {}
         self.facts: dict[str, Any] = {}
         self.others: dict[str, Any] = {}
+        self.own: dict[str, Any] = {}
+        self.is_ours = False
         self.names: dict[str, str] = {}  # which attribute said a field
         self.kinds: list[str] = list(before.kinds) if before is not None else []
 
@@ -414,11 +419,23 @@ class _Reader:
                 else:
                     self.others[name] = value
                 return
+        if name.startswith(OWN):
+            self.take_own(name[len(OWN) :], value)
+            return
         for starts, into in ((PARAMETERS, self.parameters), (FACTS, self.facts)):
             for start in starts:
                 if name.startswith(start):
                     into.setdefault(name[len(start) :], value)
                     return
+
+    def take_own(self, field: str, value: Any) -> None:
+        """Take a field that localops sent; a number was sent as its text."""
+        if field in TOKENS or field in ("time_to_first_token", "stream"):
+            value = attempt(lambda: encode.loads(value), value)
+        if field in TOKENS:
+            self.said[field] = value
+        else:
+            self.own[field] = _parsed(value)
 
     def take_events(
         self, reading: Reading, events: Iterable[tuple[str, int | None, Attributes | None]], start_ns: int | None
@@ -480,6 +497,10 @@ class _Reader:
 
     def kind(self, name: str) -> tuple[str, bool]:
         """Return the kind, and whether an attribute says it."""
+        own = self.pop("own_kind")
+        if type(own) is str and own:
+            self.is_ours = True
+            return own[:64], True
         known = [KINDS[word] for word in self.kinds if word in KINDS]
         if known:
             # Several conventions on one span: an agent that says `chat` as well is the agent.
@@ -501,60 +522,61 @@ class _Reader:
         return self.said.pop(field, None)
 
     def spell_out_call(self, reading: Reading) -> None:
-        """The fields of a call of a language model."""
-        fields, figures, known = reading.fields, reading.figures, self.known
-        if self.before is not None:
-            figures.update(self.before.figures)
+        """Spell out the fields of a call of a language model."""
+        fields = reading.fields
+        if self.is_ours:  # then these are no messages
+            self.own.update({to: self.said.pop(of) for of, to in _OWN_PLACES if of in self.said})
         request, asked = self.request()
-        reply, answer = self.reply()
-        numbered = [self.pop(f"numbered.{field}") for field in ("prompt", "completion", "tool_definitions")]
-        prompt = _first(self.pop("prompt"), self.pop("events.prompt"))
-        completion = _first(self.pop("completion"), self.pop("events.completion"))
-        some = self.pop("some_model")
-        model = self.pop("model") or asked.pop("model", None) or figures.get("model")
-        parameters = self.pop("parameters")
-        if type(parameters) is dict:
-            model = parameters.pop("model", None) or model
-        response_model = self.pop("response_model") or answer.get("model") or some
-        model = model or response_model
-        figures["model"] = model
-        provider = _first(self.pop("provider"), figures.get("provider"))
-        figures["provider"] = provider.lower() if type(provider) is str else provider  # older ones say OpenAI
-        prompt = _first(asked.pop("prompt", None), prompt, numbered[0])
-        fields["prompt"] = _tidy(prompt)
-        fields["completion"] = _tidy(_first(answer.pop("completion", None), completion, numbered[1]))
-        fields["system_instructions"] = _first(asked.pop("system_instructions", None), self.pop("system_instructions"))
-        fields["tool_definitions"] = _first(
-            asked.pop("tool_definitions", None), self.pop("tool_definitions"), numbered[2]
-        )
+        response, answered = self.response()
+        self.spell_out_model(reading, asked, answered)
+        for field in ("prompt", "system_instructions", "tool_definitions"):
+            said = _first(asked.get(field), *self.pops(field))
+            if field not in self.known:  # else it was said when the call began
+                fields[field] = _tidy(said)
+        fields["completion"] = _tidy(_first(answered.get("completion"), *self.pops("completion")))
+        fields["tool_calls"] = _tool_calls(fields["completion"])
+        reasons = _first(self.pop("finish_reason"), answered.get("finish_reason"), _reasons(fields["completion"]))
+        fields["finish_reason"] = _one(reasons)
+        fields["response_id"] = _first(self.pop("response_id"), answered.get("id"))
+        fields["response"] = response
         stream = _first(self.pop("stream"), asked.get("stream"))
         fields["stream"] = stream if type(stream) is bool else None
-        fields["response_id"] = _first(self.pop("response_id"), answer.pop("id", None))
-        if response_model != model:
-            fields["response_model"] = response_model
-        reasons = _first(self.pop("finish_reason"), answer.pop("finish_reason", None), _reasons(fields["completion"]))
-        fields["finish_reason"] = _one(reasons)
         fields["time_to_first_token"] = _number(self.pop("time_to_first_token"))
-        fields["tool_calls"] = _tool_calls(fields["completion"])
-        fields["thread_id"] = self.pop("thread_id")
-        if request:
-            params = {key: value for key, value in request.items() if key != "stream" or type(value) is not bool}
-        else:
-            params = {**(parameters if type(parameters) is dict else {}), **self.parameters}
-            if params.get("model_name") == model:
-                params.pop("model_name", None)
-            for name in ("stream", "messages", "tools" if fields["tool_definitions"] else "stream"):
-                params.pop(name, None)
-            params = {key: value for key, value in params.items() if value is not None}
+        fields["params"] = self.params(
+            request, has_tools="tool_definitions" in fields or "tool_definitions" in self.known
+        )
+        self.count(reading.figures)
+
+    def pops(self, field: str) -> tuple[Any, Any, Any]:
+        """Take out what attributes, events and numbered attributes say of a field."""
+        return self.pop(field), self.pop(f"events.{field}"), self.pop(f"numbered.{field}")
+
+    def spell_out_model(self, reading: Reading, asked: dict[str, Any], answered: dict[str, Any]) -> None:
+        """Spell out which model was asked, and which one answered."""
+        figures = reading.figures
+        if self.before is not None:
+            figures.update(self.before.figures)
+        parameters = self.said.get("parameters")
+        in_parameters = parameters.get("model") if type(parameters) is dict else None
+        some = self.pop("some_model")
+        response_model = self.pop("response_model") or answered.get("model") or some
+        model = self.pop("model") or asked.get("model") or figures.get("model") or in_parameters or response_model
+        figures["model"] = model
+        if response_model != model:
+            reading.fields["response_model"] = response_model
+        provider = _first(self.pop("provider"), figures.get("provider"))
+        figures["provider"] = provider.lower() if type(provider) is str else provider  # older ones say OpenAI
+
+    def params(self, request: dict[str, Any], *, has_tools: bool) -> dict[str, Any]:
+        """Return the parameters of a request beside what has a field of its own."""
+        parameters = self.pop("parameters")
+        named = parameters if type(parameters) is dict else {"parameters": parameters}
+        params = {**self.parameters, **named, **request}
         self.parameters = {}
-        if type(parameters) is not dict and parameters is not None:
-            params["parameters"] = parameters
-        fields["params"] = params or None
-        fields["response"] = reply or None
-        for name in ("prompt", "system_instructions", "tool_definitions"):
-            if name in known:  # it was said when the call began
-                del fields[name]
-        self.count(figures)
+        left_out = {"model", "model_name", "messages", *(("tools",) if has_tools else ())}
+        if type(params.get("stream")) is bool:
+            left_out.add("stream")
+        return {name: value for name, value in params.items() if value is not None and name not in left_out}
 
     def request(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return what a whole request in `input.value` says beside what has a field, and what has one."""
@@ -576,7 +598,7 @@ class _Reader:
             asked["stream"] = rest["stream"]
         return rest, asked
 
-    def reply(self) -> tuple[dict[str, Any], dict[str, Any]]:
+    def response(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return what a whole response in `output.value` says beside what has a field, and what has one."""
         given = self.pop("output")
         is_langchain = type(given) is dict and type(given.get("generations")) is list
@@ -653,13 +675,14 @@ class _Reader:
             fields["embeddings"] = embeddings
         said.pop("kind", None)
         words = sorted(set(self.kinds))
-        if words and words != [reading.kind]:
+        if words and words != [reading.kind] and not self.is_ours:
             fields["operation"] = _single(words)
         for field, value in said.items():
             # What is left of these is said elsewhere, in a form that holds more.
             if not field.startswith(("error.", "numbered.", "events.")):
                 fields.setdefault(field, value)
         fields["attributes"] = _lists(self.others)
+        fields.update(self.own)
         for field in ("params", "definition", "metadata", "parameters"):
             more, known = fields.get(field), self.known.get(field)
             if type(more) is dict and type(known) is dict:
@@ -699,6 +722,7 @@ class _Reader:
 
 
 _ECHOED = ("object", "tools", "instructions", "input", "messages")  # a response repeats what was asked
+_OWN_PLACES = (("input", "params"), ("output", "returns"))
 _REQUEST = {
     "prompt": ("messages", "input", "contents", "prompt"),
     "model": ("model", "model_id", "modelId"),
@@ -867,7 +891,7 @@ def _reasons(completion: Any) -> list[Any] | None:
     """Return why each answer ended, where the answers say it."""
     messages = completion if type(completion) is list else [completion]
     reasons = [message.get("finish_reason") for message in messages if type(message) is dict]
-    return reasons if reasons and None not in reasons else None
+    return reasons if reasons and not {None, "unknown"}.intersection(map(_text, reasons)) else None
 
 
 def _tool_calls(completion: Any) -> list[Any] | None:

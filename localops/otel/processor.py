@@ -205,6 +205,7 @@ class LocalopsSpanProcessor(SpanProcessor):
         if not recorded.session.config.capture:
             _leave_out(reading)
         _settle_kind(recorded, reading)
+        error = _error_of(recorded, reading)
         fields = _new_fields(recorded.reading, reading)
         call = _call_of(reading) if reading.kind == "llm" else None
         cost = reading.figures.get("cost", recorded.reading.figures.get("cost"))
@@ -225,7 +226,6 @@ class LocalopsSpanProcessor(SpanProcessor):
                 tags=reading.tags if reading.tags != first.tags else None,
             )
         past = time.time_ns() - (span.end_time or 0)
-        error = _error_of(recorded, reading)
         if (interruption := _interruption_of(recorded, reading)) is not None:  # cancelled or interrupted: no error
             fields["ended_by"], error = type(interruption).__name__, None
             reading.failed = True
@@ -444,6 +444,9 @@ def _error_of(recorded: _Recorded, reading: Reading) -> BaseException | ErrorEve
     if raised is not None and _is_same(raised, said):
         return raised
     if news in recorded.errors:
+        return None
+    if recorded.is_part:  # the call that it is a part of has an error of its own, in the words of its client
+        reading.fields["error"] = {"type": said.type, "message": said.message}
         return None
     event = ErrorEvent(error_type=_last_word(said.type) or "Error", details=said.message, logs="")
     event.logs = said.stack
