@@ -591,9 +591,10 @@ class _Reader:
         rest = dict(given)
         asked = {}
         for field, names in _REQUEST.items():
-            name = next((name for name in names if rest.get(name) is not None), None)
-            if name is not None:
-                asked[field] = rest.pop(name)
+            for name in names:
+                if rest.get(name) is not None:
+                    asked[field] = rest.pop(name)
+                    break
         if "stream" in rest:
             asked["stream"] = rest["stream"]
         return rest, asked
@@ -683,13 +684,15 @@ class _Reader:
                 fields.setdefault(field, value)
         fields["attributes"] = _lists(self.others)
         fields.update(self.own)
-        for field in ("params", "definition", "metadata", "parameters"):
-            more, known = fields.get(field), self.known.get(field)
-            if type(more) is dict and type(known) is dict:
-                fields[field] = {**known, **more}
-        nothing: tuple[Any, ...] = (None, {}, [])
-        for field in [field for field, value in fields.items() if value in nothing or value == self.known.get(field)]:
-            del fields[field]
+        known = self.known
+        for field in _MERGED & known.keys() & fields.keys():
+            if type(fields[field]) is dict and type(known[field]) is dict:
+                fields[field] = {**known[field], **fields[field]}
+        reading.fields = {
+            field: value
+            for field, value in fields.items()
+            if value is not None and value != [] and value != {} and (not known or value != known.get(field))
+        }
 
     def spell_out_name(self, reading: Reading) -> None:
         """The name that it is listed under, where the conventions have one beside that of the span."""
@@ -722,6 +725,7 @@ class _Reader:
 
 
 _ECHOED = ("object", "tools", "instructions", "input", "messages")  # a response repeats what was asked
+_MERGED = frozenset("params definition metadata parameters".split())  # more of it may come later
 _OWN_PLACES = (("input", "params"), ("output", "returns"))
 _REQUEST = {
     "prompt": ("messages", "input", "contents", "prompt"),
@@ -794,7 +798,10 @@ def _without(value: dict[str, Any], names: str) -> dict[str, Any]:
 
 
 def _first(*values: Any) -> Any:
-    return next((value for value in values if value is not None), None)
+    for value in values:
+        if value is not None:
+            return value
+    return None
 
 
 def _one(value: Any) -> Any:
