@@ -159,7 +159,7 @@ def keeps(reader: Reader, seq: int, id: bytes) -> bool | None:
     if seq > (newest or 0):
         return False
     rows = reader.ask(_sql("id_at"), {"seq": seq})
-    return rows[0][0] == id if rows else None
+    return (id,) in rows if rows else None
 
 
 def held(reader: Reader, journals: Iterable[str]) -> tuple[list[Range], list[tuple[int, bytes, int]]]:
