@@ -16,20 +16,20 @@ from localops.otel import mapping
 from localops.otel.mapping import Reading
 from localops.recording import usage
 from localops.transfer.bundle import Batch
-from localops_sync.sinks import otlp_names
-from localops_sync.sinks.otlp_messages import answered, asked, in_parts
+from localops_sync.sinks import otlp_semconv
+from localops_sync.sinks.otlp_messages import completion_messages, in_parts, prompt_messages
 from localops_sync.sinks.otlp_spans import Span, Translation
 
 from .test_otlp import _Nothing
 
-_STATUS = {otlp_names.ERROR: "ERROR", otlp_names.OK: "OK", otlp_names.UNSET: "UNSET"}
+_STATUS = {otlp_semconv.ERROR: "ERROR", otlp_semconv.OK: "OK", otlp_semconv.UNSET: "UNSET"}
 
 
 def sent(kind: str, body: dict[str, Any], **columns: Any) -> Span:
     """Return the span that a row becomes."""
     row = rows.make(kind, b"s" * 16, id=b"i" * 16, at_ns=5, body=encode.dumps(body).decode(), **columns)
     batch = Batch("00", (), [Stored(1, *row)], [(1, 1)])
-    translation = Translation(batch, _Nothing(), "/nowhere/default", otlp_names.GenAI(), metadata_only=False)
+    translation = Translation(batch, _Nothing(), "/nowhere/default", otlp_semconv.GenAI(), metadata_only=False)
     [(_, [span])] = translation.groups()
     return span
 
@@ -86,11 +86,11 @@ def test_an_llm_call_comes_back(
     event = LLMEvent(**call.figures)
     assert usage.of_llm(event, 5, lambda text, _: str(text), Prices)[1:5] == tokens
     assert event.provider == (provider or "openai")  # whose model it is
-    parts = [in_parts(message) for message in asked(body.get("prompt"))]
+    parts = [in_parts(message) for message in prompt_messages(body.get("prompt"))]
     assert call.fields.pop("prompt", []) == parts
     answer = call.fields.pop("completion", None)
     assert ([] if answer is None else answer[0]["parts"]) == [
-        part for message in answered(body.get("completion")) for part in in_parts(message)["parts"]
+        part for message in completion_messages(body.get("completion")) for part in in_parts(message)["parts"]
     ]
     figures = {"cache_write_tokens", "input_audio_tokens"}
     assert {name: getattr(event, name) for name in figures} == {name: body.get(name) for name in figures}
