@@ -443,6 +443,37 @@ def test_own_prices_come_first() -> None:
     assert mine.cost("gpt-4o-mini", usage, at_ns=NOON_NS) == PRICES.cost("gpt-4o-mini", usage, at_ns=NOON_NS)
 
 
+def test_an_own_price_of_a_provider_holds_for_calls_that_name_none() -> None:
+    """The table says whose model it is; a price of the model by itself wins."""
+    mine = Prices({"openai/gpt-4o": {"input": 3, "output": 3}})
+    usage = Usage(input=3, output=1)
+    assert mine.cost("gpt-4o", usage, at_ns=NOON_NS) == 12_000
+    assert mine.cost("gpt-4o", usage, provider="azure", at_ns=NOON_NS) != 12_000
+    both = Prices({"openai/gpt-4o": {"input": 3, "output": 3}, "gpt-4o": {"input": 0, "output": 0}})
+    assert both.cost("gpt-4o", usage, at_ns=NOON_NS) == 0
+
+
+@pytest.mark.parametrize(
+    ("model", "counts", "cost"),
+    [
+        ("gpt-4o", {"output": 3}, None),
+        ("gpt-4o", {"input": 1_000}, None),
+        ("gpt-4o", {"input": 1_000, "output": 0}, 2_500_000),
+        ("gemini-embedding-001", {"input": 1_000}, 150_000),
+        ("mistral-embed", {"input": 1_000}, 100_000),
+        ("half", {"input": 1_000, "output": 10}, None),
+        ("half", {"input": 1_000}, 1_000_000),
+        ("half", {"input": 1_000, "output": 0}, 1_000_000),
+        ("free out", {"input": 1_000}, 1_000_000),
+        ("by request", {"input": 1_000, "output": 10}, 5_000_000),
+    ],
+)
+def test_half_of_what_a_call_used_is_no_price(model: str, counts: dict[str, int], cost: int | None) -> None:
+    """Tokens that were not counted, or that have no rate, are not free; a part that is not billed may be left out."""
+    mine = Prices({"half": {"input": 1}, "free out": {"input": 1, "output": 0}, "by request": {"requests": 5}})
+    assert mine.cost_of_call(model, Usage(**counts), at_ns=NOON_NS) == cost
+
+
 def test_half_a_nano_dollar_rounds_up() -> None:
     """One rounding, at the end: two halves in one call are one."""
     mine = Prices({"m": {"input": "0.0005", "output": "0.0005"}, "n": {"input": "0.000499999999999999"}})

@@ -234,7 +234,7 @@ def test_figures_below_nothing_do_not_count(session: Session, capsys: pytest.Cap
     for _ in range(2):
         session.record(LLMEvent(model="no-such-model", cost=-1, prompt_tokens=10**30, completion_tokens=-5))
         session.record(ToolEvent(name="refund", cost=-0.5))
-    session.record(LLMEvent(model="gpt-4o-mini", cost=-1, prompt_tokens=1_000_000))
+    session.record(LLMEvent(model="gpt-4o-mini", cost=-1, prompt_tokens=1_000_000, completion_tokens=0))
 
     @decorators.tool(cost=-3)
     def refund() -> None: ...
@@ -804,3 +804,36 @@ def test_a_strict_session_refuses_an_option_that_there_is_not() -> None:
     with pytest.raises(ConfigError, match="has no option 'foo'"):
         session.end_session("Success", foo=1)
     assert session.is_running
+
+
+@pytest.mark.parametrize(
+    ("call", "reason"),
+    [
+        ({"model": "gpt-4o", "provider": "nosuch", "prompt_tokens": 9, "completion_tokens": 1}, "'nosuch'"),
+        ({"model": "made-up", "prompt_tokens": 9, "completion_tokens": 1}, "no price is known for made-up:"),
+        ({"prompt_tokens": 9, "completion_tokens": 1}, "the calls name no model"),
+        ({}, "neither model nor token counts were given"),
+        ({"model": "gpt-4o"}, "calls of gpt-4o came without token counts"),
+        ({"model": "gpt-4o", "completion_tokens": 3}, "gave only one of prompt_tokens and completion_tokens"),
+        ({"model": "gpt-4o", "prompt_tokens": -1, "completion_tokens": 3}, "a token count that cannot be one"),
+        ({"model": "gpt-4o", "prompt_tokens": 9, "completion_tokens": 1, "cached_tokens": 0.5}, "cannot be one"),
+    ],
+)
+def test_an_incomplete_cost_says_why(
+    session: Session, capsys: pytest.CaptureFixture[str], call: dict[str, Any], reason: str
+) -> None:
+    """The reason is that of the call: provider, model, or the counts that it lacks."""
+    session.record(LLMEvent(**call))
+    figures = session.get_analytics()
+    assert (figures["Cost"], figures["Unpriced"]) == ("0.00", 1)
+    assert reason in capsys.readouterr().err
+
+
+def test_a_cache_that_is_larger_than_its_prompt_is_reported(
+    session: Session, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is taken as counted beside the prompt, and one line says so."""
+    for _ in range(2):
+        session.record(LLMEvent(model="gpt-4o", prompt_tokens=10, completion_tokens=0, cached_tokens=50))
+    assert session.recorder.ask("totals", session=session.session_id.bytes)[0][7] == 120
+    assert capsys.readouterr().err.count("prompt_tokens=10 is less than the 50 tokens of its cache") == 1

@@ -115,6 +115,11 @@ class Prices:
         price = self.find(model, provider=provider, at_ns=at_ns)
         return price.cost(usage) if price else None
 
+    def cost_of_call(self, model: str | None, usage: Usage, *, provider: str | None = None, at_ns: int) -> int | None:
+        """Return what an LLM call cost: as `cost`, but None where `Price.lacks` says that a part of it is not known."""
+        price = self.find(model, provider=provider, at_ns=at_ns)
+        return price.cost(usage) if price and price.lacks(usage) is None else None
+
     def find(self, model: str | None, *, provider: str | None = None, at_ns: int) -> Price | None:
         """The price in force at `at_ns`, or None for a model that nobody has priced."""
         if not model:
@@ -161,7 +166,11 @@ class Prices:
         own = own or self._own.get(model)
         if own is None and self._own and (prefixed := _prefixed(model)):
             own = self._own.get(prefixed[1])
-        return own or self._shipped(provider, model)
+        if own is not None:
+            return own
+        shipped = self._shipped(provider, model)
+        # A call that names no provider is priced as that of the provider the table finds, so its own price counts too.
+        return (self._own.get(f"{shipped.provider}/{model}") if shipped and not provider else None) or shipped
 
     def _shipped(self, provider: str | None, model: str) -> _Model | None:
         """Return the model of the shipped table; without that table no price is known."""
@@ -228,6 +237,25 @@ class Price:
             billed[line.part] = count
             total += count * line.rate(prompt)
         return (total + _NANO // 2) // _NANO
+
+    def lacks(self, usage: Usage) -> str | None:
+        """Return which of `input` and `output` is billed but was not counted, or was counted but has no rate.
+
+        Neither is free: a call that says one of its two counts used an unknown amount of the other.
+        """
+        counts = usage.counts
+        for part, other in (("input", "output"), ("output", "input")):
+            if part not in counts and other in counts and self._bills(part):
+                return part
+            if counts.get(part) and part not in self.rates and "requests" not in self.rates:
+                return part
+        return None
+
+    def _bills(self, part: str) -> bool:
+        """Return whether a call is charged for this part; an embedding has no output, whatever the table says."""
+        if part == "output" and "embed" in self.model.lower():
+            return False
+        return any(float(dollars) > 0 for _, dollars in self.rates.get(part, ()))
 
     def holds(self, at_ns: int) -> bool:
         """Whether this price applies at `at_ns`, as far as it says."""

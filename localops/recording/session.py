@@ -580,6 +580,15 @@ class Session:
         """Warn once that the cost is only what is known of it."""
         if not unpriced or not self.recorder.is_first("cost"):
             return
+        reasons = [
+            reason.format(", ".join(list(models)[:5])) for reason, models in self.recorder.writer.unpriced.items()
+        ]
+        why = "; ".join(reasons) or self._why_unpriced_elsewhere()
+        calls = "1 LLM call has" if unpriced == 1 else f"{unpriced} LLM calls have"
+        say(f"the cost of session {str(self.session_id)[:13]} is incomplete: {calls} no price ({why})")
+
+    def _why_unpriced_elsewhere(self) -> str:
+        """Return why calls that other processes recorded have no price, as far as their models tell."""
         from localops.reading import analytics
 
         models = [part.value for part in analytics.parts(self._journal, self._id, "model") if part.unpriced]
@@ -587,10 +596,8 @@ class Session:
         known = [model for model in models if prices.find(model, at_ns=at)]
         unknown = [model for model in models if model not in known]
         reasons = [f"no price is known for {', '.join(unknown[:5])}: `localops prices set` adds one"] if unknown else []
-        reasons += [f"calls of {', '.join(known[:5])} came without token counts"] if known else []
-        calls = "1 LLM call has" if unpriced == 1 else f"{unpriced} LLM calls have"
-        why = "; ".join(reasons) or "neither model nor token counts were given"
-        say(f"the cost of session {str(self.session_id)[:13]} is incomplete: {calls} no price ({why})")
+        reasons += [f"token counts or a known provider are missing for {', '.join(known[:5])}"] if known else []
+        return "; ".join(reasons) or "calls without a model"
 
     def _close(self) -> None:
         """Leave the scope and the client's list."""

@@ -76,14 +76,14 @@ def of_llm(
     if prompt is not None and (cached or written) and (reply is None or prompt != reply.prompt_tokens):
         prompt = _prompt_with_cache(prompt, cached or 0, written or 0, provider, model)
     cost = nano(event.cost)
-    if cost is None and model is not None:
+    if cost is None and model is not None and not _has_unusable_count(event):
         from localops.encoding.pricing import IN_BODY, Usage
 
         parts = {part: _count(event, reply, name) for name, part in IN_BODY.items()}
         usage = Usage(input=prompt, output=completion, cached=cached, **parts)
 
         def price() -> int | None:
-            return prices().cost(model, usage, provider=provider, at_ns=at)
+            return prices().cost_of_call(model, usage, provider=provider, at_ns=at)
 
         try:
             cost = price()
@@ -125,6 +125,40 @@ def beside_columns(call: LLMEvent, reply: Reply) -> dict[str, object]:
     return {name: value for name, value in values.items() if value is not None}
 
 
+_COUNTS = ("prompt_tokens", "completion_tokens", "cached_tokens", "cache_write_tokens")
+
+
+def _has_unusable_count(event: LLMEvent) -> bool:
+    """Return whether a count was given that does not count: what the call cost is not known then."""
+    given = (getattr(event, name) for name in _COUNTS)
+    return any(value is not None and whole(value) is None for value in given)
+
+
+def why_unpriced(
+    event: LLMEvent, measures: tuple[Any, ...], at: int, prices: Prices, reply: Reply | None
+) -> tuple[str, str]:
+    """Return why a call has no price, as a sentence with a place for models, and the model."""
+    model, prompt, completion = measures[:3]
+    counted = prompt is not None or completion is not None
+    if model is None:
+        return ("the calls name no model" if counted else "neither model nor token counts were given"), ""
+    provider = event.provider if reply is None or event.provider is not None else reply.provider
+    provider = provider if issubclass(type(provider), str) else None
+    price = prices.find(model, provider=provider, at_ns=at)
+    if price is None or not price.rates:
+        shown = f"{model} of provider {provider[:40]!r}" if provider else str(model)
+        return "no price is known for {}: `localops prices set` adds one", shown
+    if _has_unusable_count(event):
+        return "calls of {} gave a token count that cannot be one", model
+    if not counted:
+        return "calls of {} came without token counts", model
+    if prompt is None or completion is None:
+        return "calls of {} gave only one of prompt_tokens and completion_tokens", model
+    if not {"input", "output"} <= price.rates.keys():
+        return "the price of {} lacks input or output", model
+    return "the token counts of {} contradict each other", model
+
+
 def _price_again(error: BaseException, price: Callable[[], int | None], model: str) -> int | None:
     try:
         return settle(error, price)
@@ -141,8 +175,15 @@ _CACHE_BESIDE = frozenset(
 
 def _prompt_with_cache(prompt: int, cached: int, written: int, provider: str | None, model: str | None) -> int:
     """Return the tokens of the whole prompt, whichever way the provider counts those of its cache."""
-    # More from the cache than in the prompt: they can only have been counted beside it.
-    return prompt + cached + written if _is_beside(provider, model) or cached + written > prompt else prompt
+    beside = _is_beside(provider, model)
+    if not beside and cached + written > prompt:  # they can only have been counted beside it
+        say_once(
+            "cache beside prompt",
+            f"prompt_tokens={prompt} is less than the {cached + written} tokens of its cache, which it should include: "
+            "they are added to it",
+        )
+        beside = True
+    return prompt + cached + written if beside else prompt
 
 
 def prompt_without_cache(prompt: int, cached: int, written: int, provider: object, model: object) -> int:

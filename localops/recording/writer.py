@@ -25,6 +25,7 @@ from localops.recording.usage import (
     of_tool,
     reply_of,
     unusable,
+    why_unpriced,
 )
 
 TYPE_CHECKING = False
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from localops.encoding.pricing import Prices
     from localops.journal.rows import Row
     from localops.recording.events import ErrorEvent, Event
+    from localops.recording.responses import Reply
     from localops.recording.usage import Measures
 
     Head = tuple[bytes, str, str, bytes | None, bytes | None, int]  # an operation: id, kind, name, parent, agent, start
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 NO_FIELDS: Mapping[str, object] = {}
 _KINDS = {"actions": "action", "llms": "llm", "tools": "tool", "errors": "error"}
 _COST = rows.COLUMNS.index("cost")
+_MOST_NAMED = 5  # models of which a reason is told
 _MOST_TAGS = 100_000  # of one event or session: an iterator may have no end
 
 plain, seal, FORMAT = rows.plain, rows.seal, rows.FORMAT
@@ -57,6 +60,7 @@ class Writer:
         self._short = encoder.short_texts
         self._folder = folder
         self.prices = prices
+        self.unpriced: dict[str, dict[str, None]] = {}  # why calls have no price, and the models concerned
 
     # Events
 
@@ -230,7 +234,21 @@ class Writer:
             more.update(beside_columns(call, reply))
         if unbilled:
             measures, more = (*measures[:-1], 0), {**more, "billed": False}
+        elif measures[-1] is None:
+            self._note_unpriced(call, measures, at, reply)
         return measures, more
+
+    def _note_unpriced(self, call: LLMEvent, measures: Measures, at: int, reply: Reply | None) -> None:
+        """Remember why a call has no price, until the session says that its cost is incomplete."""
+        try:
+            reason, model = why_unpriced(call, measures, at, self.prices(), reply)
+        except BaseException as error:  # the edge: prices that cannot be read have been reported
+            if is_programs(error):
+                hold(error)
+            return
+        models = self.unpriced.setdefault(reason, {})
+        if len(models) <= _MOST_NAMED:
+            models[model] = None
 
     def operation_error(self, head: Head, event: ErrorEvent, id: bytes, at: int) -> Row:
         """Return the row of an exception that ended an operation, linked to it."""

@@ -212,7 +212,7 @@ def _priced(prices: pricing.Prices, call: _Call) -> int | None:
     body = encode.loads(call.body) if call.body else {}
     usage = pricing.usage_of(call.tokens_in, call.tokens_out, call.tokens_cached, body)
     at_ns = call.at_ns if call.start_ns is None else call.start_ns
-    return prices.cost(call.model, usage, provider=body.get("provider"), at_ns=at_ns)
+    return prices.cost_of_call(call.model, usage, provider=body.get("provider"), at_ns=at_ns)
 
 
 # One event

@@ -59,7 +59,7 @@ def _changes(
         # A body may hold anything: a program or another machine wrote it.
         provider = provider if isinstance(provider, str) else None
         usage = usage_of(call.tokens_in, call.tokens_out, call.tokens_cached, body)
-        new = prices.cost(model, usage, provider=provider, at_ns=call.at_ns)
+        new = prices.cost_of_call(model, usage, provider=provider, at_ns=call.at_ns)
         # Earlier prices are kept as differences, so the current cost is the sum.
         known = [cost for cost in (call.cost, *earlier[call.id]) if cost is not None]
         was = sum(known) if known else None
