@@ -9,6 +9,7 @@ import pytest
 
 import localops
 from localops import Config, LLMEvent, ToolEvent
+from tests import programs
 
 Told = Callable[..., dict[str, Any]]
 Command = Callable[..., tuple[int, str, str]]
@@ -184,3 +185,30 @@ def test_a_pipe_gets_times_and_digits_that_a_program_reads(command: Command) -> 
     cells = command("sessions")[1].splitlines()[-1].split()
     assert cells[3].endswith("+00:00")
     assert "1234567" in cells
+
+
+_DIES = """
+import os, signal, localops
+from localops import decorators
+
+@decorators.tool(name="slow_query")
+def slow_query():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+localops.start_session(name="killed")
+slow_query()
+"""
+
+
+@pytest.mark.parametrize("folded", [False, True])
+def test_a_session_is_found_by_the_tool_it_died_in(command: Command, told: Told, folded: bool) -> None:
+    """The call has not ended, so it counts nowhere; the tool is one of the session all the same."""
+    programs.run(_DIES)
+    if folded:
+        command("sessions")
+    assert _names(told("sessions", "--tool", "slow_query")) == ["killed"]
+    assert _names(told("sessions", "--tool", "slow")) == []
+    figures = told("analytics", "last")
+    assert figures["tool_calls"] == 0
+    assert [(one["tool"], one["events"], one["seconds"]) for one in figures["by_tool"]] == [("slow_query", 0, 0.0)]
+    assert "tools      slow_query" in command("show")[1]

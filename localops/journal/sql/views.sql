@@ -104,7 +104,8 @@ where s.kind in ('session','join','tags')
 group by s.session, j.value;
 
 -- The values that a row adds to the parts of its session: by model, tool, agent and its own tags.
--- Durations are at most a day: programs give times like 0 or the year 2200, and their sum must fit a column.
+-- Durations are at most a day: programs give times like 0 or the year 2200, and their sum must fit a column.  A tool is
+-- listed when it is called, so that a session that died in it can be searched by it; it counts when it returns.
 create view facet_part as
 select seq, session, 'model' as dim, model as value,
   kind = 'llm' as events, coalesce(failed, 0) as failed,
@@ -117,10 +118,11 @@ from event not indexed
 where model is not null and phase = 0 and kind in ('llm','price','error')
 union all
 select seq, session, 'tool', iif(kind = 'tool', coalesce(name, ''), json_extract(body, '$.trigger.name')),
-  kind = 'tool', coalesce(failed, 0), 0, 0, 0, 0, iif(kind = 'tool', coalesce(cost, 0), 0), 0,
-  iif(kind = 'tool', min(max(coalesce(end_ns, at_ns) - coalesce(start_ns, at_ns), 0), 86400000000000), 0)
+  kind = 'tool' and phase = 0, coalesce(failed, 0), 0, 0, 0, 0, iif(kind = 'tool', coalesce(cost, 0), 0), 0,
+  iif(kind = 'tool' and phase = 0, min(max(coalesce(end_ns, at_ns) - coalesce(start_ns, at_ns), 0), 86400000000000), 0)
 from event not indexed
-where phase = 0 and (kind = 'tool' or kind = 'error' and failed = 1 and json_extract(body, '$.trigger.kind') = 'tool')
+where kind = 'tool'
+  or phase = 0 and kind = 'error' and failed = 1 and json_extract(body, '$.trigger.kind') = 'tool'
 union all
 select seq, session, 'agent_id', lower(hex(agent)),
   kind <> 'price', coalesce(failed, 0), coalesce(tokens_in, 0), coalesce(tokens_out, 0),
@@ -143,7 +145,8 @@ join json_each(e.tags) j
 where e.tags is not null and e.phase = 0 and e.kind not in ('session','join','tags');
 
 -- A session in readable form.  State `open` means that no end was recorded: whether it still runs is not in the file
--- but in the locks beside it, so use `localops sessions`.
+-- but in the locks beside it, so use `localops sessions`.  For the same reason `seconds` ends at the last row, also in a
+-- running session; commands, pages and exports count a running session until now.
 create view session as
 select
   lower(substr(hex(t.session), 1, 8) || '-' || substr(hex(t.session), 9, 4) || '-' || substr(hex(t.session), 13, 4)
@@ -161,7 +164,8 @@ select
         or s.implied = 1 and s.at_ns >= t.last_ns)
     order by s.implied, s.at_ns desc, s.id desc
     limit 1), 'open') as state,
-  strftime('%Y-%m-%dT%H:%M:%S', t.first_ns / 1000000000, 'unixepoch') || 'Z' as began,
+  strftime('%Y-%m-%dT%H:%M:%S', t.first_ns / 1000000000, 'unixepoch')
+    || printf('.%06dZ', t.first_ns % 1000000000 / 1000) as began,
   (t.last_ns - t.first_ns) / 1e9 as seconds,
   t.events,
   t.llms as llm_calls,
@@ -180,8 +184,9 @@ from session_total t;
 
 -- An event in readable form; bookkeeping rows are only in `event`.  Ids are written as in the view `session`, so that
 -- `event_detail.session = session.session_id` joins them.  `phase` is `began` for the row that opened an operation and
--- `ended` for every other: one call may have both, so count where it is `ended`.  `cost_usd` includes later prices, and
--- `failed` is 1 for an event whose error was recorded later, as in totals: to read either scans the stream once more.
+-- `ended` for every other: one call may have both, so count where it is `ended`.  Only `ended` rows have `milliseconds`,
+-- and a `failed` of 0 or 1; agents and errors cannot fail and have none.  `cost_usd` includes later prices, and `failed`
+-- is 1 for an event whose error was recorded later, as in totals: to read either scans the stream once more.
 create view event_detail as
 with later as materialized (
   select parent, sum(iif(kind = 'price', cost, null)) as cost, max(kind = 'error') as failed
@@ -204,7 +209,7 @@ select
     || '-' || substr(hex(e.agent), 17, 4) || '-' || substr(hex(e.agent), 21))) as agent,
   strftime('%Y-%m-%dT%H:%M:%S', coalesce(e.start_ns, e.at_ns) / 1000000000, 'unixepoch')
     || printf('.%06dZ', coalesce(e.start_ns, e.at_ns) % 1000000000 / 1000) as began,
-  (coalesce(e.end_ns, e.at_ns) - coalesce(e.start_ns, e.at_ns)) / 1e6 as milliseconds,
+  iif(e.phase = 1, null, max(coalesce(e.end_ns, e.at_ns) - coalesce(e.start_ns, e.at_ns), 0) / 1e6) as milliseconds,
   e.model,
   e.tokens_in,
   e.tokens_out,
@@ -215,7 +220,8 @@ select
       from later l
       where l.parent = e.id),
     e.cost) / 1e9 as cost_usd,
-  iif(e.kind = 'error', null, coalesce(e.failed, (select nullif(l.failed, 0) from later l where l.parent = e.id))) as failed,
+  iif(e.phase = 1 or e.kind in ('error','agent'), null,
+    coalesce(e.failed, (select l.failed from later l where l.parent = e.id), 0)) as failed,
   e.tags,
   json_extract(e.body, '$.params') as params,
   json_extract(e.body, '$.returns') as returns,
