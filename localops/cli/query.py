@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from math import isinf
 
@@ -20,6 +21,13 @@ if TYPE_CHECKING:
     from localops.reading.home import Home
 
 
+# Where ids are text, and where they are 16 bytes: compared with each other they are never equal.
+_TEXT_IDS = re.compile(r"\b(session_id|event_detail|event_tag)\b", re.IGNORECASE)
+_BYTE_IDS = re.compile(
+    r"\b(from|join|,)\s+(event|story|total|milestone|session_total|session_row|session_tag|unfinished_operation)\b",
+    re.IGNORECASE,
+)
+_OVER_ALL = re.compile(r"\b(limit|(order|group)\s+by|distinct|(count|sum|avg|min|max|total)\s*\()", re.IGNORECASE)
 # Width that text is cut to before rows are printed as blocks instead of a table.
 _LEAST = 24
 
@@ -35,13 +43,15 @@ def query(sql: str, as_csv: bool, seconds: float, home: str | None, project: str
 
     One statement, which may only read. Views to begin with: session, event_detail, session_total,
     unfinished_operation. `localops help journal` lists every table and column. Where the home has several
-    projects, it runs on each and a column `project` comes first; --project chooses one.
+    projects, it runs on each by itself, its LIMIT and ORDER BY included, and a column `project` comes first;
+    --project chooses one.
     """
     statement = sys.stdin.read() if sql == "-" else sql
     if not statement.strip():
         raise click.UsageError("the statement is empty")
     with common.look(home, project) as opened:
         names, rows = _ask(opened, statement, seconds)
+        _say_what_surprises(statement, len(opened.projects), any_rows=bool(rows))
     if as_json:
         common.print_json({"columns": names, "rows": [_named(names, row) for row in rows]})
     elif as_csv:
@@ -65,6 +75,20 @@ def _ask(opened: Home, statement: str, seconds: float) -> tuple[list[str], list[
     if not names:
         return [], []
     return ["project", *names], [(name, *row) for name, _, rows in answers for row in rows]
+
+
+def _say_what_surprises(statement: str, projects: int, *, any_rows: bool) -> None:
+    """Say what makes an answer other than it looks: ids that cannot match, projects that are asked one by one."""
+    if not any_rows and _TEXT_IDS.search(statement) and _BYTE_IDS.search(statement):
+        output.say(
+            "ids are text in session_id, event_detail and event_tag, bytes in the other tables and views: "
+            "to join the two write unhex(replace(session_id, '-', ''))"
+        )
+    if projects > 1 and _OVER_ALL.search(statement):
+        output.say(
+            f"each of the {projects} projects was asked by itself: limits, orders and sums are those of one project; "
+            "--project chooses one"
+        )
 
 
 def _named(names: list[str], row: Sequence[Any]) -> dict[str, Any]:

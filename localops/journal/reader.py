@@ -176,21 +176,20 @@ class Reader:
         """
         _confine(self._connection, time.monotonic() + seconds)
         cursor = self._connection.cursor()
+        names: list[str] = []
 
         def alone(_: object, first: str, __: object) -> bool:
             """Refuse a second statement; called with the first one before it runs."""
             if re.compile(_BLANK).fullmatch(statement, len(first)) is None:
                 raise QueryRefused("run one statement at a time: there is another one after the first")
             cursor.exec_trace = None
+            names.extend(column[0] for column in cursor.get_description())  # without rows, it is gone afterwards
             return True
 
         cursor.exec_trace = alone
         try:
             cursor.execute(statement)
-            names = [column[0] for column in cursor.get_description()]
             return names, list(islice(cursor, most))
-        except apsw.ExecutionCompleteError:
-            return [], []
         except apsw.InterruptError as error:
             raise QueryRefused(f"the query was stopped after {seconds:g} s: narrow it, or give it more time") from error
         except apsw.AuthError as error:

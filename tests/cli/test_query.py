@@ -109,3 +109,79 @@ def test_what_is_cut_is_said(command: Command, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("COLUMNS", "60")
     _, out, err = command("query", long)
     assert (len(out.splitlines()), "…" in out, "complete with --csv" in err) == (3, True, True)
+
+
+def test_an_empty_result_keeps_its_columns(command: Command) -> None:
+    """In a table, as JSON and as CSV."""
+    _record("default", "one")
+    sql = "select name, state from session where name = 'nobody'"
+    code, out, err = command("query", sql)
+    assert (code, out.splitlines()[0].split()) == (0, ["name", "state"])
+    assert "0 rows" in err
+    document = json.loads(command("query", sql, "--json")[1])
+    assert (document["columns"], document["rows"]) == (["name", "state"], [])
+    assert command("query", sql, "--csv")[1] == "name,state\n"
+
+
+def test_a_join_of_bytes_and_text_is_explained(command: Command) -> None:
+    """It has no rows, and stderr tells how it would have some; a join that has rows needs no word."""
+    session = _begun(name="one")
+    session.record(localops.ToolEvent(name="t"))
+    session.end_session("Success")
+    join = "select s.name from session s join event e on {} where e.kind = 'tool'"
+    code, _, err = command("query", join.format("e.session = s.session_id"), "--csv")
+    assert code == 0
+    assert "unhex(replace(session_id" in err
+    code, out, err = command("query", join.format("e.session = unhex(replace(s.session_id, '-', ''))"), "--csv")
+    assert (code, out, err) == (0, "name\none\n", "")
+
+
+def test_a_limit_over_several_projects_is_said_to_be_of_each(command: Command) -> None:
+    """An order or a limit cannot be that of all; a plain list needs no word."""
+    _record("default", "one")
+    _record("other", "two")
+    assert "each of the 2 projects" in command("query", "select name from session limit 1", "--json")[2]
+    assert command("query", "select name from session", "--csv")[2] == ""
+    assert command("query", "select name from session limit 1", "--csv", "--project", "other")[2] == ""
+
+
+def test_what_began_is_no_call_of_no_length(command: Command) -> None:
+    """Only what ended took time and failed or not; agents and errors did neither."""
+
+    @localops.decorators.tool(name="t")
+    def tool(*, fail: bool) -> None:
+        if fail:
+            raise ValueError("no rows")
+
+    session = _begun()
+    session.create_agent("planner")
+    tool(fail=False)
+    with pytest.raises(ValueError, match="no rows"):
+        tool(fail=True)
+    session.record(localops.ToolEvent(name="back", init_timestamp=2, end_timestamp=1))
+    session.end_session("Success")
+    sql = "select kind, phase, name, milliseconds is null as timeless, failed from event_detail order by seq"
+    rows = [tuple(row.values()) for row in json.loads(command("query", sql, "--json")[1])["rows"]]
+    assert rows == [
+        ("agent", "ended", "planner", 0, None),
+        ("tool", "began", "t", 1, None),
+        ("tool", "ended", "t", 0, 0),
+        ("tool", "began", "t", 1, None),
+        ("tool", "ended", "t", 0, 1),
+        ("error", "ended", "ValueError", 0, None),
+        ("tool", "ended", "back", 0, 0),
+    ]
+    assert command("query", "select milliseconds from event_detail where name = 'back'", "--csv")[1].endswith("\n0.0\n")
+
+
+def test_an_event_does_not_begin_before_its_session(command: Command) -> None:
+    """Both views have a beginning to the microsecond."""
+    session = _begun()
+    session.record(localops.ToolEvent(name="t"))
+    session.end_session("Success")
+    join = "session s join event_detail e on e.session = s.session_id"
+    sql = f"select count(*) as early from {join} where e.began < s.began"
+    assert command("query", sql, "--csv")[1] == "early\n0\n"
+    assert len(command("query", "select began from session", "--csv")[1].splitlines()[1]) == len(
+        "2026-11-29T06:10:17.000000Z"
+    )
