@@ -237,7 +237,7 @@ def test_figures_of_a_day_do_not_walk_all_sessions() -> None:
     asked = {name: analytics.statement(name) for name in ("quarters", "by_session")}
     asked |= {name: analytics.statement(name, of_parts=True) for name in ("by_facet", "by_agent", "by_tag")}
     asked["one"] = "select * from session_total where session = :session"
-    values = {**Chosen()._asdict(), "many": 5, "session": b"", "dim": "model"}
+    values = {**Chosen()._asdict(), "running": "[]", "now_ns": 0, "many": 5, "session": b"", "dim": "model"}
     with Home() as home:
         for name, statement in asked.items():
             used = {key: value for key, value in values.items() if f":{key}" in statement}

@@ -107,6 +107,7 @@ def _print_report(session: Snapshot, report: Report) -> None:
     common.print_heading(session)
     totals = report.totals
     figures_shown = {**report.contract, "Cost": common.money(totals.cost, totals.unpriced, totals.llms)}
+    figures_shown["Duration"] = common.at_least(str(figures_shown["Duration"]), session)
     # Printed below, beside the models without a price.
     figures_shown.pop("Unpriced", None)
     common.print_pairs(list(figures_shown.items()))
@@ -213,7 +214,7 @@ def _facts(project: str, session: Snapshot, report: Report) -> dict[str, Any]:
         "state": session.standing.state,
         "analytics": report.contract,
         **_totals_facts(report.totals),
-        "seconds": (report.totals.last_ns - report.totals.first_ns) / 1e9,
+        "seconds": (session.until_ns - report.totals.first_ns) / 1e9,
         **facts.beyond_totals(report),
     }
 
@@ -252,7 +253,9 @@ def _all(opened: Home, chosen: Chosen, *, as_json: bool) -> None:
 
 def _lines(opened: Home, by: str, chosen: Chosen, tz: str | None) -> list[Line]:
     """Return the lines of all projects; a session is named by its full id."""
-    parts = (figures.across(project.reader, by, chosen, tz=tz) for project in opened.projects)
+    parts = (
+        figures.across(project.reader, by, chosen, tz=tz, running=project.running()) for project in opened.projects
+    )
     lines = figures.together(by, chain.from_iterable(parts))
     return [line._replace(value=facts.full_id(line.value)) for line in lines] if by == "session" else lines
 
@@ -262,8 +265,10 @@ def _lines_of_one(project: Project, id: bytes, by: str) -> list[Line]:
         return figures.by_kind(project.reader, id)
     if by in ("day", "session"):
         raise click.UsageError(f"--by {by} needs several sessions: leave out the ID")
-    named = {"agent": figures.agents, "tag": figures.tags}
-    parts = named[by](project.reader, id) if by in named else figures.parts(project.reader, id, by)
+    if by == "tag":
+        parts = figures.tags(project.reader, id, until=project.snapshot(id).until_ns)
+    else:
+        parts = figures.agents(project.reader, id) if by == "agent" else figures.parts(project.reader, id, by)
     return [figures.Line(sessions=1, **part._asdict()) for part in parts]
 
 

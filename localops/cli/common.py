@@ -332,6 +332,11 @@ def short_id(id: bytes) -> str:
     return id_text(id)[:13]
 
 
+def at_least(text: str, seen: Snapshot) -> str:
+    """Return how long a session took, marked where it may have been longer: its process died after the last row."""
+    return f"at least {text}, to its last row" if seen.is_cut_off else text
+
+
 def money(nano: int, unpriced: int, calls: int) -> str:
     """Return a cost as text: `unpriced` if no call has a price, with `+ ?` if some have none."""
     if unpriced and unpriced >= calls and not nano:

@@ -26,7 +26,7 @@ _HEADERS = ("id", "name", "state", "began", "took", "llm", "tools", "errors", "t
 _ORDERS: dict[str, Callable[[Listed], int]] = {
     "began": lambda listed: listed.first_ns,
     "cost": lambda listed: listed.cost,
-    "took": lambda listed: listed.last_ns - listed.first_ns,
+    "took": lambda listed: facts.until_ns(listed) - listed.first_ns,
     "errors": lambda listed: listed.errors,
     "failed": lambda listed: listed.failed,
     "tokens": lambda listed: listed.tokens_in + listed.tokens_out,
@@ -87,7 +87,7 @@ def _print_table(shown: list[Listed], more: bool, sort: str) -> None:
     now = clock.now_ns()
     on_terminal = common.width() is not None
     began = (lambda ns: output.ago(now - ns)) if on_terminal else events.iso
-    rows = [_cells(listed, now, began) + ([listed.project.name] if many else []) for listed in shown]
+    rows = [_cells(listed, began) + ([listed.project.name] if many else []) for listed in shown]
     headers = (*_HEADERS, "project") if many else _HEADERS
     common.print_table(
         rows,
@@ -103,14 +103,13 @@ def _print_table(shown: list[Listed], more: bool, sort: str) -> None:
         print(common.dim(f"more: add {next_page}"))
 
 
-def _cells(listed: Listed, now: int, began: Callable[[int], str]) -> list[object]:
-    end = now if listed.state == "Running" else listed.last_ns
+def _cells(listed: Listed, began: Callable[[int], str]) -> list[object]:
     return [
         common.short_id(listed.session),
         listed.name,
         listed.state,
         began(listed.first_ns),
-        output.short_duration(end - listed.first_ns),
+        _took(listed),
         output.count(listed.llms),
         output.count(listed.tools),
         output.count(listed.errors),
@@ -118,6 +117,13 @@ def _cells(listed: Listed, now: int, began: Callable[[int], str]) -> list[object
         common.money(listed.cost, listed.unpriced, listed.llms),
         ", ".join(listed.project.tags(listed.session)),
     ]
+
+
+def _took(listed: Listed) -> str:
+    """Return how long a session took; `≥` where its process died, so that nobody knows how long it lived on."""
+    took = output.short_duration(facts.until_ns(listed) - listed.first_ns)
+    doubtful = listed.state in ("Indeterminate", "Unknown")
+    return f"≥{took}" if doubtful and listed.project.snapshot(listed.session).is_cut_off else took
 
 
 def _print_json(shown: list[Listed], more: bool) -> None:

@@ -85,13 +85,12 @@ def show(
 def _print_details(project: str, snapshot: Snapshot) -> None:
     story, totals = snapshot.story, snapshot.totals
     report = snapshot.report()
-    # A running session lasts until now, also while no event is written.
-    until = clock.now_ns() if snapshot.is_running else totals.last_ns
+    until = snapshot.until_ns
     figures = " · ".join(f"{name} {value}" for name, value in list(report.contract.items())[:4])
     pairs: list[tuple[str, object]] = [
         ("why", _first_line(snapshot.standing.reason)),
         ("began", f"{output.when(totals.first_ns)} UTC, {output.ago(clock.now_ns() - totals.first_ns)}"),
-        ("took", output.short_duration(until - totals.first_ns)),
+        ("took", common.at_least(output.short_duration(until - totals.first_ns), snapshot)),
         ("project", project),
         ("tags", ", ".join(story.tags)),
         ("figures", figures),
@@ -481,7 +480,7 @@ def _session_facts(project: str, snapshot: Snapshot, limit: int) -> dict[str, An
         "state": standing.state,
         "reason": standing.reason,
         "derived": standing.derived,
-        **facts.span(snapshot.totals.first_ns, snapshot.totals.last_ns),
+        **facts.span(snapshot.totals.first_ns, snapshot.totals.last_ns, snapshot.until_ns),
         "tags": snapshot.story.tags,
         "unfinished": [
             {"id": facts.full_id(one.id), "kind": one.kind, "name": one.name, "began": events.iso(one.at_ns)}

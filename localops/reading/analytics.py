@@ -187,12 +187,20 @@ def totals(source: Source, session: bytes) -> Totals:
     return Totals(*figures) if figures else NOTHING
 
 
-def contract(figures: Totals, *, running: bool) -> dict[str, int | str]:
+def until_ns(last_ns: int, *, running: bool) -> int:
+    """Return the end of a session's duration, by the time of its last row: now, while it runs."""
+    return max(last_ns, clock.now_ns()) if running else last_ns
+
+
+def contract(figures: Totals, *, running: bool, until: int | None = None) -> dict[str, int | str]:
     """Return AgentOps' six figures, in their order and formats; the duration of a running session ends now.
+
+    Pass `until` where the same duration is shown elsewhere too.
 
     If the price of LLM calls is unknown, a seventh figure counts them, as the cost does not include them.
     """
-    until = clock.now_ns() if running else figures.last_ns
+    if until is None:
+        until = until_ns(figures.last_ns, running=running)
     known: dict[str, int | str] = {
         "LLM calls": figures.llms,
         "Tool calls": figures.tools,
@@ -332,12 +340,15 @@ def under_names(source: Source, by_agent: list[Part]) -> list[Part]:
     return [part._replace(value=names[part.value]) for part in by_agent]
 
 
-def tags(source: Source, session: bytes) -> list[Part]:
-    """Return a session's totals by tag: all of them for its own tags, those of single events for other tags."""
+def tags(source: Source, session: bytes, *, until: int) -> list[Part]:
+    """Return a session's totals by tag: all of them for its own tags, those of single events for other tags.
+
+    `until` is the end of its duration.
+    """
     whole = totals(source, session)
     figures = {name: getattr(whole, name) for name in Part._fields if name in whole._fields}
     own = [tag for (tag,) in source.all("session_tags", session=session)]
-    of_own = [Part(value=tag, took_ns=whole.last_ns - whole.first_ns, **figures) for tag in own]
+    of_own = [Part(value=tag, took_ns=until - whole.first_ns, **figures) for tag in own]
     return of_own + [part for part in parts(source, session, "tag") if part.value not in own and part.events]
 
 
@@ -365,18 +376,29 @@ def took(source: Source, session: bytes) -> dict[str, list[int]]:
     return {kind: [_rank(values, share) for share in SHARES] for kind, values in ordered.items()}
 
 
-def across(reader: Reader, by: str, chosen: Chosen, *, many: int = -1, tz: str | None = None) -> list[Line]:
-    """Return the totals of many sessions, by one of ACROSS: the most expensive first, days in order."""
+def across(
+    reader: Reader,
+    by: str,
+    chosen: Chosen,
+    *,
+    many: int = -1,
+    tz: str | None = None,
+    running: Iterable[bytes] = (),
+) -> list[Line]:
+    """Return the totals of many sessions, by one of ACROSS: the most expensive first, days in order.
+
+    The duration of the sessions in `running` ends now.
+    """
     if by == "day":
-        return _days(query_report(reader, "quarters", chosen), tz)
+        return _days(query_report(reader, "quarters", chosen, running), tz)
     if by == "session":
-        return [_Sums._make(row).line for row in query_report(reader, "by_session", chosen, many=many)]
+        return [_Sums._make(row).line for row in query_report(reader, "by_session", chosen, running, many=many)]
     if by == "kind":
         sums = query_report(reader, "by_kind", chosen)
     elif by == "agent":
         sums = query_report(reader, "by_agent", chosen, dim="agent_id")
     else:
-        sums = query_report(reader, "by_tag" if by == "tag" else "by_facet", chosen, dim=by)
+        sums = query_report(reader, "by_tag" if by == "tag" else "by_facet", chosen, running, dim=by)
     return [Line(*(figure or 0 for figure in row)) for row in sums]
 
 
@@ -401,15 +423,19 @@ def overall(reader: Reader, chosen: Chosen) -> Totals:
     return Totals(*map(sum, zip(*sums, strict=True))) if sums else NOTHING
 
 
-def query_report(reader: Reader, name: str, chosen: Chosen, **values: object) -> list[tuple[Any, ...]]:
+def query_report(
+    reader: Reader, name: str, chosen: Chosen, running: Iterable[bytes] = (), **values: object
+) -> list[tuple[Any, ...]]:
     """Return the rows of a statement of report.sql about the chosen sessions; with a `dim`, about parts of them."""
-    return reader.ask(statement(name, of_parts="dim" in values), {**chosen._asdict(), **values})
+    ids = "[" + ", ".join(f'"{id.hex()}"' for id in running) + "]"
+    bound = {**chosen._asdict(), "running": ids, "now_ns": clock.now_ns(), **values}
+    return reader.ask(statement(name, of_parts="dim" in values), bound)
 
 
 def statement(name: str, *, of_parts: bool = False) -> str:
     """Return a statement of report.sql with the common tables that it reads."""
     report = statements("report.sql")
-    tables = ("own", "chosen", "part") if of_parts else ("own", "chosen")
+    tables = ("running", "own", "chosen", "part") if of_parts else ("running", "own", "chosen")
     common_tables = ", ".join(f"{table} as ({report[table]})" for table in tables)
     return f"with {common_tables}\n{report[name]}"
 

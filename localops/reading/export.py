@@ -68,7 +68,7 @@ def document(run: Run) -> dict[str, Any]:
         "events": others,
         "stats": _stats(run),
         "tags": run.story.tags,
-        "duration": (figures.last_ns - figures.first_ns) / 1e9,
+        "duration": (run.until_ns - figures.first_ns) / 1e9,
         "end_state": standing.state,
     }
 
@@ -95,7 +95,7 @@ def _session(run: Run) -> dict[str, Any]:
 def _stats(run: Run) -> dict[str, Any]:
     figures = run.totals
     return {
-        **analytics.contract(figures, running=run.is_running),
+        **analytics.contract(figures, running=run.is_running, until=run.until_ns),
         "prompt_tokens": figures.tokens_in,
         "completion_tokens": figures.tokens_out,
         "cached_tokens": figures.tokens_cached,
@@ -291,7 +291,7 @@ TABLES: dict[str, dict[str, tuple[type, str]]] = {
         "state": (str, "Success, Failure, Indeterminate, Running or Unknown"),
         "reason": (str, "why it ended so"),
         "began": (str, "ISO 8601, UTC"),
-        "seconds": (float, "from its first row to its last"),
+        "seconds": (float, "from its first row to its last, or to the export while it ran"),
         "llm_calls": (int, "how many LLM calls ended in it"),
         "tool_calls": (int, "how many tool calls ended in it"),
         "actions": (int, "how many actions, operations, tasks and workflows ended in it"),
@@ -455,7 +455,7 @@ def _session_row(run: Run) -> dict[str, Any]:
         "state": standing.state,
         "reason": standing.reason,
         "began": iso(figures.first_ns),
-        "seconds": (figures.last_ns - figures.first_ns) / 1e9,
+        "seconds": (run.until_ns - figures.first_ns) / 1e9,
         "llm_calls": figures.llms,
         "tool_calls": figures.tools,
         "actions": figures.actions,
@@ -524,7 +524,7 @@ def _page(run: Run) -> dict[str, Any]:
     """Return what the page shows of a session: figures as text, events as plain values."""
     session = _session_row(run)
     figures = run.totals
-    known = analytics.contract(figures, running=run.is_running)
+    known = analytics.contract(figures, running=run.is_running, until=run.until_ns)
     cost = output.money(figures.cost) + (f" + {figures.unpriced} unpriced" if figures.unpriced else "")
     shown = {**known, "Cost": cost}
     tokens = {"Tokens in": output.count(figures.tokens_in), "Tokens out": output.count(figures.tokens_out)}
@@ -532,7 +532,7 @@ def _page(run: Run) -> dict[str, Any]:
         **{key: session[key] for key in ("id", "project", "name", "state", "reason", "began")},
         "tags": run.story.tags,
         "figures": {**shown, **tokens},
-        "span": max(1, figures.last_ns - figures.first_ns) / 1e6,
+        "span": max(1, run.until_ns - figures.first_ns) / 1e6,
         "events": [_shown(event, figures.first_ns) for event in analytics.events(run.reader, run.id)],
     }
 

@@ -34,9 +34,9 @@ def dollars(nano: int | None) -> float | None:
     return None if nano is None else nano / 1e9
 
 
-def span(first_ns: int, last_ns: int, **between: object) -> Facts:
-    """Return the times of a session's first and last row, and the seconds between."""
-    return {"began": iso(first_ns), "last": iso(last_ns), **between, "seconds": (last_ns - first_ns) / 1e9}
+def span(first_ns: int, last_ns: int, until_ns: int, **between: object) -> Facts:
+    """Return the times of a session's first and last row, and the seconds until it ended, or until now."""
+    return {"began": iso(first_ns), "last": iso(last_ns), **between, "seconds": (until_ns - first_ns) / 1e9}
 
 
 def listed(one: Listed) -> Facts:
@@ -46,7 +46,7 @@ def listed(one: Listed) -> Facts:
         "project": one.project.name,
         "name": one.name,
         "state": one.state,
-        **span(one.first_ns, one.last_ns),
+        **span(one.first_ns, one.last_ns, until_ns(one)),
         **_counts(one),
         "failed": one.failed,
         "tokens_in": one.tokens_in,
@@ -84,14 +84,16 @@ def totals(figures: Totals) -> Facts:
 
 def session(project: str, seen: Snapshot, report: Report) -> Facts:
     """Return a session: its state and all its figures."""
-    ended_ns = seen.standing.ended_ns
+    figures, ended_ns = seen.totals, seen.standing.ended_ns
+    ended = None if ended_ns is None else iso(ended_ns)
     return {
         "session_id": full_id(seen.id),
         "project": project,
         "name": seen.story.name,
         "state": seen.standing.state,
         "reason": seen.standing.reason,
-        **span(seen.totals.first_ns, seen.totals.last_ns, ended=None if ended_ns is None else iso(ended_ns)),
+        **span(figures.first_ns, figures.last_ns, seen.until_ns, ended=ended),
+        "at_least": seen.is_cut_off,  # it may have lasted longer than its rows tell
         "tags": seen.story.tags,
         "analytics": report.contract,
         **totals(report.totals),
@@ -133,6 +135,11 @@ def part(dim: str, one: Part | Line) -> Facts:
     }
 
 
+def until_ns(one: Listed) -> int:
+    """Return the end of the duration of a listed session: now, while it runs."""
+    return analytics.until_ns(one.last_ns, running=one.state == "Running")
+
+
 def stats(id: bytes, figures: Totals, state: str) -> Facts:
     """Return AgentOps' six figures under its names and types, and what its documentation promises besides."""
     return {
@@ -145,7 +152,7 @@ def stats(id: bytes, figures: Totals, state: str) -> Facts:
         "llms": figures.llms,
         "tools": figures.tools,
         "actions": figures.actions,
-        "duration": output.duration(figures.last_ns - figures.first_ns),
+        "duration": output.duration(analytics.until_ns(figures.last_ns, running=state == "Running") - figures.first_ns),
         "end_state": state,
         "cost_nano": figures.cost,
         "unpriced": figures.unpriced,

@@ -12,7 +12,7 @@ import uuid
 from collections import namedtuple
 from heapq import merge
 
-from localops import clock, config, host
+from localops import config, host
 from localops.errors import Ambiguous, ConfigError, EmptyJournal, JournalError, NotFound
 from localops.journal import blobs, rows, spill
 from localops.journal.reader import Reader, SQLiteError
@@ -286,6 +286,11 @@ class Project:
         """Return the current state of a session."""
         return self.snapshot(session).standing
 
+    def running(self) -> list[bytes]:
+        """Return the sessions that a process is at now."""
+        open_sessions = self.reader.all("open_sessions", many=_COUNTED)
+        return [session for (session,) in open_sessions if self.standing(session).state == "Running"]
+
     def _with_waiting(self, session: bytes, stands: session_state.Standing) -> session_state.Standing:
         """Return the state of a session with its waiting rows, as its end may be among them."""
         if not (stands.derived and self.waiting):
@@ -431,8 +436,7 @@ class _Walk:
         )
 
     def _took(self, listed: Listed) -> int:
-        last_ns = clock.now_ns() if listed.state == "Running" else listed.last_ns
-        return last_ns - listed.first_ns
+        return analytics.until_ns(listed.last_ns, running=listed.state == "Running") - listed.first_ns
 
     def fresh(self, limit: tuple[int, int]) -> Iterator[Listed]:
         """Yield the sessions with rows past the mark: mostly none, and never many."""

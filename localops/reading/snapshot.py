@@ -59,6 +59,17 @@ class Snapshot:
         return self.standing.state == "Running"
 
     @cached_property
+    def is_cut_off(self) -> bool:
+        """Whether it may have lasted beyond its last row: a process died in it, or nobody knows whether one did."""
+        stands = self.standing
+        return stands.state == "Unknown" or (stands.derived and bool(self.story.present()))
+
+    @cached_property
+    def until_ns(self) -> int:
+        """Up to when it lasts: to its last row, or until now while it runs."""
+        return analytics.until_ns(self.totals.last_ns, running=self.is_running)
+
+    @cached_property
     def unfinished(self) -> list[Unfinished]:
         """The operations that began and have not ended, oldest first."""
         # Late, as a list does not need it.
@@ -77,7 +88,7 @@ class Snapshot:
         spilled, dropped, cut = self.story.losses
         return Report(
             totals=self.totals,
-            contract=analytics.contract(self.totals, running=self.is_running),
+            contract=analytics.contract(self.totals, running=self.is_running, until=self.until_ns),
             unfinished=len(self.unfinished),
             late=self._late(),
             spilled=spilled,

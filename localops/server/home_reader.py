@@ -383,7 +383,11 @@ class HomeReader:
                     with self._following(each) as index:
                         total = analytics.Totals(*map(add, total, charts.overall(index, chosen)))
                 return {"sessions": total.rows, **facts.totals(total)}
-            lines = [line for each in home.projects for line in analytics.across(each.reader, by, chosen)]
+            lines = [
+                line
+                for each in home.projects
+                for line in analytics.across(each.reader, by, chosen, running=each.running())
+            ]
             return {"by": by, "lines": [facts.part(by, line) for line in analytics.together(by, lines)[:limit]]}
 
 

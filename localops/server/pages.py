@@ -362,7 +362,7 @@ def _money(one: dict[str, Any]) -> str:
 def _session_head(facts: Facts) -> str:
     one: Any = facts
     labels = {
-        "Duration": output.short_duration(round(one["seconds"] * 1e9)),
+        "Duration": f"{'at least ' if one['at_least'] else ''}{output.short_duration(round(one['seconds'] * 1e9))}",
         "Cost": _money(one),
         "LLM calls": output.count(one["llm_calls"]),
         "Tool calls": output.count(one["tool_calls"]),

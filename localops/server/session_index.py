@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, NamedTuple
 
+from localops import clock
 from localops.encoding import encode
 from localops.reading import analytics, session_state
 from localops.reading.home import STATES, Filters, Listed
@@ -429,7 +430,11 @@ class SessionIndex:
         if name == "began":
             return self._began
         if name == "seconds":
-            return [last - began for last, began in zip(self._last, self._began, strict=True)]
+            took = [last - began for last, began in zip(self._last, self._began, strict=True)]
+            now = clock.now_ns()
+            for row in self._with.get(("state", "Running"), ()):
+                took[row] = max(took[row], now - self._began[row])
+            return took
         if name == "tokens":
             return [given + made for given, made in zip(self._sums["tokens_in"], self._sums["tokens_out"], strict=True)]
         return self._sums[_OF.get(name, name)]

@@ -256,7 +256,7 @@ function drawHead() {
   const cached = one.tokens_cached ? `${count(one.tokens_cached)} cached` : "";
   const thought = one.tokens_reasoning ? `${count(one.tokens_reasoning)} reasoning` : "";
   byId("figures").replaceChildren(
-    figure("Duration", duration(elapsed(one))),
+    figure("Duration", (one.at_least ? "at least " : "") + duration(elapsed(one))),
     figure("Cost", cost(one), { note: provenance(one) }),
     figure("LLM calls", count(one.llm_calls)),
     figure("Tool calls", count(one.tool_calls)),

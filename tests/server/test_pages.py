@@ -35,7 +35,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RealPages, s
 
     @localops.record_tool(HOSTILE)
     def outer() -> None:
-        session.record(localops.LLMEvent(model="gpt-4o", prompt=HOSTILE, completion="north", prompt_tokens=1000))
+        call = localops.LLMEvent(model="gpt-4o", prompt=HOSTILE, completion="north")
+        call.prompt_tokens, call.completion_tokens = 1000, 0
+        session.record(call)
         session.record(localops.ActionEvent(action_type="look", params={HOSTILE: HOSTILE}))
         raise TimeoutError(HOSTILE)
 

@@ -1,7 +1,12 @@
 -- Totals across the sessions of a journal.  A session's totals belong to the time when it began, so that breakdowns by
--- session, by day and without any have the same sums.  Statements run with the common tables `own` and `chosen`, and
+-- session, by day and without any have the same sums.  Statements run with the common tables `running`, `own` and `chosen`, and
 -- those that need a :dim with `part` as well.  Sessions with rows past the mark are few, and read one by one; the facets
 -- of all others have the session's start, and are read in its order.
+
+-- running --
+-- The sessions that last until :now_ns, of a JSON array of ids in hex: that they run is not in the journal.
+select unhex(value) as session
+from json_each(:running);
 
 -- own --
 -- The current tags of sessions with rows past the mark: as the view session_tag, but for these alone.
@@ -28,7 +33,9 @@ group by s.session, j.value;
 
 -- chosen --
 -- The chosen sessions: begun in [:since, :until), with the tag or with an event that has it (:tag null: all of them).
-select t.*
+select t.session, t.rows, t.events, t.actions, t.llms, t.tools, t.errors, t.failed, t.tokens_in, t.tokens_out,
+  t.tokens_cached, t.tokens_reasoning, t.cost, t.unpriced, t.first_ns,
+  iif(t.session in (select session from running), max(t.last_ns, :now_ns), t.last_ns) as last_ns, t.last_seq, t.key
 from session_total t
 where t.first_ns >= :since
   and t.first_ns < :until
@@ -133,7 +140,8 @@ select value, sum(sessions), sum(events), sum(failed), sum(tokens_in), sum(token
 from (
   select f.value, count(*) as sessions, sum(t.events) as events, sum(t.failed) as failed, sum(t.tokens_in) as tokens_in,
     sum(t.tokens_out) as tokens_out, sum(t.tokens_cached) as tokens_cached, sum(t.tokens_reasoning) as tokens_reasoning,
-    sum(t.cost) as cost, sum(t.unpriced) as unpriced, sum(t.last_ns - t.first_ns) as took_ns
+    sum(t.cost) as cost, sum(t.unpriced) as unpriced,
+    sum(iif(t.session in (select session from running), max(t.last_ns, :now_ns), t.last_ns) - t.first_ns) as took_ns
   from facet f
   cross join total t on t.key = f.key
   where f.dim = 'tag'
