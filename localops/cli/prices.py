@@ -75,7 +75,7 @@ def show(model: str, provider: str | None, home: str | None, as_json: bool) -> N
     table = Prices(config.own_prices(config.home(home)))
     price = table.find(model, provider=provider, at_ns=clock.now_ns())
     if price is None:
-        raise NotFound(f"no price for {model!r}: set one with `localops prices set`")
+        raise NotFound(_why_no_price(table, model, provider))
     if as_json:
         print_json({"table": _about(table), "price": _facts(price)})
         return
@@ -85,6 +85,22 @@ def show(model: str, provider: str | None, home: str | None, as_json: bool) -> N
         for start, dollars in steps:
             above = f", in prompts over {output.count(start)}" if start else ""
             print(f"  {part.ljust(16)}  {output.rate(dollars).rjust(9)} for {_many(part)}{above}")
+
+
+def _why_no_price(table: Prices, model: str, provider: str | None) -> str:
+    """Return who sells a model under that name, else which names are nearly the same."""
+    known = list(table.list(at_ns=clock.now_ns()))
+    sellers = {price.provider for price in known if price.model.lower() == model.lower() and price.provider}
+    if provider is not None and (price := table.find(model, at_ns=clock.now_ns())) is not None and price.provider:
+        sellers.add(price.provider)
+    if sellers:
+        of_whom = f"from provider {provider!r}" if provider is not None else "that name no provider"
+        return f"calls of {model!r} {of_whom} have no price; with --provider there is one: {', '.join(sorted(sellers))}"
+    from difflib import get_close_matches
+
+    close = get_close_matches(model.lower(), dict.fromkeys(price.model.lower() for price in known), n=3, cutoff=0.75)
+    hint = f"did you mean {' or '.join(map(repr, close))}? If not, " if close else ""
+    return f"no price for {model!r}: {hint}set one with `localops prices set`"
 
 
 @prices.command("set")
@@ -149,7 +165,7 @@ def _sentence(name: str, one: Repriced) -> str:
     if one.same:
         parts.append(f"{output.count(one.same)} already had that price")
     if one.unknown:
-        parts.append(f"{output.count(one.unknown)} cannot be priced: their tokens were not recorded")
+        parts.append(f"{output.count(one.unknown)} cannot be priced: their tokens were not all recorded")
     return f"{output.clean(name)}: {', '.join(parts)}"
 
 

@@ -64,3 +64,17 @@ def test_a_price_is_set_for_calls_that_had_none(command: Any, told: Any) -> None
 def test_a_price_that_is_none_is_wrong_usage(command: Any) -> None:
     """Text for a price changes nothing."""
     assert command("prices", "set", "mine", "--input", "cheap", "--output", "1")[0] == 2
+
+
+def test_a_price_that_is_not_there_says_where_one_is(command: Any) -> None:
+    """Who sells a model of that name, or which name is nearly the same; the exit code is 1."""
+    code, _, err = command("prices", "show", "meta-llama/llama-3.3-70b-instruct:free")
+    assert code == 1
+    assert "that name no provider have no price; with --provider there is one: openrouter" in err
+    code, _, err = command("prices", "show", "gpt-4o", "--provider", "nosuch")
+    assert code == 1
+    assert "from provider 'nosuch' have no price" in err
+    assert "openai" in err
+    assert "did you mean 'gpt-4o-mini'" in command("prices", "show", "gpt-4o-mnii")[2]
+    assert "did you mean" not in command("prices", "show", "zzzzzzzzzz")[2]
+    assert command("prices", "show", "meta-llama/llama-3.3-70b-instruct:free", "--provider", "openrouter")[0] == 0
