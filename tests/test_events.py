@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import enum
 import inspect
+import re
 import uuid
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import localops
 from localops import ActionEvent, ErrorEvent, Event, LLMEvent, ToolEvent
 from localops.journal import rows
 from localops.recording import events
@@ -166,3 +168,24 @@ def test_what_is_neither_true_nor_false_makes_an_error() -> None:
 def test_a_lone_surrogate_is_part_of_an_id() -> None:
     """What UTF-8 cannot say still makes an id, and another one for another text."""
     assert len({events.to_id("a\ud800"), events.to_id("a\ud801"), events.to_id("a")}) == 3
+
+
+@pytest.mark.parametrize(
+    ("event", "advice"),
+    [
+        (lambda: LLMEvent("gpt-x"), "the model with model='gpt-x'"),
+        (lambda: ErrorEvent("gpt-x"), "what went wrong with details='gpt-x'"),
+        (lambda: ToolEvent("gpt-x"), "a name with name='gpt-x'"),
+    ],
+)
+def test_the_advice_for_a_misplaced_word_can_be_followed(
+    event: Any, advice: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each class is told the argument that it has for such a word."""
+    made = event()
+    localops.record(made)
+    said = capsys.readouterr().err
+    assert advice in said
+    keyword = re.search(r"(\w+)='gpt-x'", said)
+    assert keyword is not None
+    type(made)(**{keyword[1]: "gpt-x"})

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 NO_FIELDS: Mapping[str, object] = {}
 _KINDS = {"actions": "action", "llms": "llm", "tools": "tool", "errors": "error"}
+_USUAL_WORD = {"llm": "the model with model", "error": "what went wrong with details"}  # by kind, else it is a name
 _COST = rows.COLUMNS.index("cost")
 _MOST_NAMED = 5  # models of which a reason is told
 _MOST_TAGS = 100_000  # of one event or session: an iterator may have no end
@@ -183,7 +184,7 @@ class Writer:
         say_once(
             f"type of {which}",
             f"the first argument of {which} is its type, and {word[:40]!r} is none: it counts as {event.kind}; "
-            f"give a name with name={word[:40]!r}",
+            f"give {_USUAL_WORD.get(event.kind, 'a name with name')}={word[:40]!r}",
         )
         return event.kind, name if name is not None else word
 
