@@ -175,3 +175,11 @@ def test_what_atexit_records_after_the_end_is_a_late_row(code: str, name: str) -
         ask = "select s.name from event e join event s using (session) where e.name = 'late' and s.kind = 'session'"
         assert journal.ask(ask) == [(name,)]
     assert programs.standing(programs.sessions()[-1]).state in ("Indeterminate", "Success")
+
+
+def test_the_unattributed_session_is_the_last_where_there_is_no_other() -> None:
+    """What is listed can be shown: `last` is that session rather than none."""
+    programs.run("import localops; localops.record(localops.ToolEvent(name='x'))")
+    with Home() as home:
+        [only] = home.sessions()
+        assert home.find("last")[1] == only.session

@@ -144,7 +144,7 @@ class Home:
     def find(self, ident: str) -> tuple[Project, bytes]:
         """Return the session of `last`, an id or the beginning of one; raise NotFound or Ambiguous otherwise."""
         if ident.lower() == "last":
-            newest = next((listed for listed in self.sessions() if not listed.project.is_unattributed(listed)), None)
+            newest = self._newest()
             if newest is None:
                 raise NotFound(self.nothing_yet())
             return newest.project, newest.session
@@ -152,6 +152,15 @@ class Home:
         low, high = id_range(ident)
         matches = [(project, session) for project in self.projects for session in project.sessions_like(low, high)]
         return matches[_only(ident, "session", [(project.name, session) for project, session in matches])]
+
+    def _newest(self) -> Listed | None:
+        """Return the newest session; one for events without a session only where there is no other."""
+        first = None
+        for listed in self.sessions():
+            if not listed.project.is_unattributed(listed):
+                return listed
+            first = first or listed
+        return first
 
     def find_event(self, ident: str) -> tuple[Project, bytes, bytes]:
         """Return project, session and whole id of the event whose id begins with `ident`."""
