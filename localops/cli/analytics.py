@@ -192,7 +192,7 @@ def _by_name(agents: list[Part]) -> list[Part]:
 
 def _timed(part: Part, *cells: str) -> list[object]:
     mean = output.short_duration(part.took_ns // part.events) if part.events else None
-    return [part.value, *cells, output.short_duration(part.took_ns), mean]
+    return [part.value or common.NAMELESS, *cells, output.short_duration(part.took_ns), mean]
 
 
 def _print_percentiles(report: Report) -> None:
@@ -298,7 +298,9 @@ def _print_lines(
         output.say(f"nothing recorded by {by}")
         return
     most = max(line.cost for line in lines)
-    table = [_cells(line, (labels or {}).get(line.value, line.value), most) for line in lines[:limit]]
+    table = [
+        _cells(line, (labels or {}).get(line.value, line.value or common.NAMELESS), most) for line in lines[:limit]
+    ]
     headers = (by, "sessions", "calls" if by in ("model", "tool") else "events", *_FIGURES)
     idle = (*(["tokens in", "out"] if by == "tool" else []), *(["sessions"] if each_one else []))
     columns = [column for column, title in enumerate(headers) if title not in idle]

@@ -332,6 +332,9 @@ def short_id(id: bytes) -> str:
     return id_text(id)[:13]
 
 
+NAMELESS = "(nameless)"  # a tool that was called by no name
+
+
 def at_least(text: str, seen: Snapshot) -> str:
     """Return how long a session took, marked where it may have been longer: its process died after the last row."""
     return f"at least {text}, to its last row" if seen.is_cut_off else text

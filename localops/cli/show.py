@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import islice
 
 import click
+from click.core import ParameterSource
 
 from localops import clock, output
 from localops.cli import common
@@ -62,7 +63,8 @@ def show(
     """Show one session; without an ID, the newest."""
     with common.look(home, project) as opened:
         if event is not None:
-            _show_event(opened, event, as_json=as_json)
+            source = click.get_current_context().get_parameter_source("session")
+            _show_event(opened, event, None if source is ParameterSource.DEFAULT else session, as_json=as_json)
             return
         where, id = opened.find(session)
         snapshot = where.snapshot(id)
@@ -98,10 +100,11 @@ def _print_details(project: str, snapshot: Snapshot) -> None:
         ("tokens", f"{output.count(totals.tokens_in)} in, {output.count(totals.tokens_out)} out"),
         ("agents", _with_counts(part.value for part in report.by["agent"])),
         ("models", ", ".join(part.value for part in report.by["model"])),
-        ("tools", ", ".join(part.value for part in report.by["tool"])),
+        ("tools", ", ".join(part.value or common.NAMELESS for part in report.by["tool"])),
         ("host", _host(story)),
         ("processes", _processes(story)),
         ("video", story.video),
+        ("metadata", ", ".join(f"{name}={_short(value)}" for name, value in story.metadata.items())),
     ]
     if snapshot.is_running:
         # After its duration: it says what the session has been doing for that long.
@@ -298,8 +301,12 @@ def _marked(event: Event, label: str, *, running: bool = False) -> str:
 def _figures(event: Event) -> str:
     if event["kind"] == "llm":
         tokens = f"{output.count(event['tokens_in'] or 0)} → {output.count(event['tokens_out'] or 0)}"
-        return f"{tokens}  {_cost(event)}"
+        return f"{tokens}  {_cost(event)}" if _has_tokens(event) else _cost(event)
     return output.money(event["cost"]) if event["cost"] else ""
+
+
+def _has_tokens(event: Event) -> bool:
+    return event["tokens_in"] is not None or event["tokens_out"] is not None
 
 
 def _cost(event: Event) -> str:
@@ -309,7 +316,7 @@ def _cost(event: Event) -> str:
 def _took(event: Event, *, running: bool = False) -> str:
     if not event["finished"]:
         return "running" if running else "unfinished"
-    return "" if event["kind"] == "error" else output.short_duration(event["end_ns"] - event["start_ns"])
+    return "" if event["kind"] == "error" else output.short_duration(max(0, event["end_ns"] - event["start_ns"]))
 
 
 def _print_timeline(snapshot: Snapshot, limit: int) -> None:
@@ -318,7 +325,8 @@ def _print_timeline(snapshot: Snapshot, limit: int) -> None:
     if not shown:
         print("no events")
         return
-    first = min(event["start_ns"] for event in shown)
+    zero = snapshot.totals.first_ns
+    first = min(zero, *(event["start_ns"] for event in shown))
     last = max(snapshot.totals.last_ns, *(event["end_ns"] or 0 for event in shown))
     depths = _depths(shown)
     running = snapshot.is_running
@@ -328,11 +336,16 @@ def _print_timeline(snapshot: Snapshot, limit: int) -> None:
         label = output.cut("  " * min(depths[event["id"]], 6) + _label(event), 30)
         label += " " * (30 - output.cells_wide(label))
         bar = _bar(event["start_ns"] - first, (event["end_ns"] or last) - first, last - first, cells)
-        offset = common.dim(f"+{output.short_duration(event['start_ns'] - first)}".rjust(9))
+        offset = common.dim(_offset(event["start_ns"] - zero).rjust(9))
         label, bar = _marked(event, label, running=running), _marked(event, bar, running=running)
         print(f"{offset}  {label} {bar} {common.dim(_took(event, running=running))}".rstrip())
     if more:
         print(common.dim(f"… {_count(more, 'more event', 'more events')}"))
+
+
+def _offset(ns: int) -> str:
+    """Return when an event began, counted from the beginning of its session as on the pages."""
+    return f"{'' if ns < 0 else '+'}{output.short_duration(ns)}"
 
 
 def _depths(page: list[Event]) -> dict[str, int]:
@@ -356,9 +369,9 @@ def _print_events(snapshot: Snapshot, limit: int) -> None:
     page, more = _events(snapshot, limit)
     running = snapshot.is_running
     names = {event["id"]: event["name"] for event in page if event["kind"] == "agent"}
-    first = min((event["start_ns"] for event in page), default=0)
+    zero = snapshot.totals.first_ns
     shown = [event for event in page if event["kind"] != "agent"]
-    table = [_event_cells(event, names.get(event["agent"]), first, running=running) for event in shown]
+    table = [_event_cells(event, names.get(event["agent"]), zero, running=running) for event in shown]
     common.print_table(
         table,
         ("event", "at", "kind", "name", "agent", "took", "tokens", "cost", ""),
@@ -370,11 +383,11 @@ def _print_events(snapshot: Snapshot, limit: int) -> None:
         print(common.dim(f"… {_count(more, 'more event', 'more events')}: -n 0 for all"))
 
 
-def _event_cells(event: Event, agent: str | None, first: int, *, running: bool) -> list[object]:
+def _event_cells(event: Event, agent: str | None, zero: int, *, running: bool) -> list[object]:
     tokens = (event["tokens_in"] or 0) + (event["tokens_out"] or 0)
     return [
         event["id"][:23],
-        f"+{output.short_duration(event['start_ns'] - first)}",
+        _offset(event["start_ns"] - zero),
         event["kind"],
         event["model"] if event["kind"] == "llm" and event["model"] else event["name"] or "",
         agent or "",
@@ -395,25 +408,45 @@ _VIEWS: dict[str, Callable[[Snapshot, int], None]] = {
 # One event
 
 
-def _show_event(opened: Home, ident: str, *, as_json: bool) -> None:
+def _show_event(opened: Home, ident: str, of_session: str | None, *, as_json: bool) -> None:
     project, session, id = opened.find_event(ident)
+    if of_session is not None and opened.find(of_session)[1] != session:
+        output.say(f"event {ident} is not of session {of_session}, but of {facts.full_id(session)}")
     began, ended = (stored.one(project.reader, id, phase) for phase in (rows.OPEN, rows.DONE))
     if ended is not None:
         event = analytics.plain(ended, began, analytics.afterwards(project.reader, session).get(id))
     else:
         assert began is not None
         event = analytics.plain(began, None)
+    errors = _errors_of(project, session, event)
     if as_json:
-        common.print_json({"project": project.name, "event": facts.dated(event)})
+        document = {"project": project.name, "event": facts.dated(event)}
+        common.print_json({**document, "errors": [facts.dated(error) for error in errors]})
         return
     print(f"{_marked(event, _label(event))}  {common.dim(event['id'])}")
     print()
-    common.print_pairs(_event_pairs(project, session, event))
+    failures = [("failed", f"{_label(error)}  {error['id'][:13]}") for error in errors]
+    common.print_pairs([*_event_pairs(project, session, event), *failures])
     for name in [*_TEXTS, *_others(event)]:
         if event.get(name) is not None:
             print()
             print(common.bold(name))
             print(output.clean(_pretty(event[name]).rstrip("\n"), newlines=True))
+    for error in errors:
+        if error.get("logs"):
+            print()
+            print(common.bold(f"logs of {error['id'][:13]}"))
+            print(output.clean(_pretty(error["logs"]).rstrip("\n"), newlines=True))
+
+
+def _errors_of(project: Project, session: bytes, event: Event) -> list[Event]:
+    """Return the errors that a failed event is linked to: a few, of many."""
+    if not event["failed"]:
+        return []
+    id = bytes.fromhex(event["id"].replace("-", ""))
+    found = stored.named(project.reader.all("errors_of", session=session, id=id))
+    errors = [analytics.plain(row, None) for row in found]
+    return [error for error in errors if analytics.trigger_id(error) == event["id"]]
 
 
 def _event_pairs(project: Project, session: bytes, event: Event) -> list[tuple[str, object]]:
@@ -482,6 +515,7 @@ def _session_facts(project: str, snapshot: Snapshot, limit: int) -> dict[str, An
         "derived": standing.derived,
         **facts.span(snapshot.totals.first_ns, snapshot.totals.last_ns, snapshot.until_ns),
         "tags": snapshot.story.tags,
+        "metadata": snapshot.story.metadata,
         "unfinished": [
             {"id": facts.full_id(one.id), "kind": one.kind, "name": one.name, "began": events.iso(one.at_ns)}
             for one in snapshot.unfinished

@@ -277,7 +277,7 @@ def _cell(value: object) -> object:
 
 
 def _seconds(event: dict[str, Any], unit: float = 1e9) -> float | None:
-    return (event["end_ns"] - event["start_ns"]) / unit if event["finished"] else None
+    return max(0, event["end_ns"] - event["start_ns"]) / unit if event["finished"] else None
 
 
 # A SQLite file
@@ -531,6 +531,7 @@ def _page(run: Run) -> dict[str, Any]:
     return {
         **{key: session[key] for key in ("id", "project", "name", "state", "reason", "began")},
         "tags": run.story.tags,
+        "metadata": run.story.metadata,
         "figures": {**shown, **tokens},
         "span": max(1, run.until_ns - figures.first_ns) / 1e6,
         "events": [_shown(event, figures.first_ns) for event in analytics.events(run.reader, run.id)],

@@ -173,6 +173,6 @@ def dated(plain: Facts) -> Facts:
     return {
         **figures,
         "began": iso(start_ns),
-        "seconds": None if end_ns is None else (end_ns - start_ns) / 1e9,
+        "seconds": None if end_ns is None else max(0, end_ns - start_ns) / 1e9,
         **money(cost),
     }

@@ -165,10 +165,14 @@ class Home:
     def find_event(self, ident: str) -> tuple[Project, bytes, bytes]:
         """Return project, session and whole id of the event whose id begins with `ident`."""
         self._must_hold_something()
-        low, high = id_range(ident)
+        low, high = id_range(ident, "event")
         matches = [
             (project, session, id) for project in self.projects for id, session in project.events_like(low, high)
         ]
+        if not matches:  # a search also matches bookkeeping rows
+            matches = [
+                (project, session, id) for project in self.projects for id, session in project.notes_like(low, high)
+            ]
         return matches[_only(ident, "event", [(project.name, id) for project, _, id in matches])]
 
     def _must_hold_something(self) -> None:
@@ -336,6 +340,10 @@ class Project:
         """Return a few of the events with ids between two others, each with its session."""
         return [(id, session) for id, session in self.ask("events_like", low=low, high=high, many=_FEW)]
 
+    def notes_like(self, low: bytes, high: bytes) -> list[tuple[bytes, bytes]]:
+        """Return a few of the bookkeeping rows with ids between two others, each with its session."""
+        return [(id, session) for id, session in self.ask("notes_like", low=low, high=high, many=_FEW)]
+
     def index(self) -> Index:
         """Return its full-text index, which may lack the newest rows."""
         if self._index is None:
@@ -474,13 +482,19 @@ class _Walk:
         return values | set(self.project.tags(session)) if dim == "tag" else values
 
 
-def id_range(ident: str) -> tuple[bytes, bytes]:
+_WHERE_LISTED = {
+    "session": "`localops sessions` lists what there is",
+    "event": "`localops show ID --events` lists those of a session, `localops search` finds some by their words",
+}
+
+
+def id_range(ident: str, what: str = "session") -> tuple[bytes, bytes]:
     """Return the first and the last id that begin with `ident`; raise NotFound if an id cannot begin like this."""
     text = ident.strip().replace("-", "").lower()
     if not _LEAST <= len(text) <= 32 or not set(text) <= set("0123456789abcdef"):
+        last = ", and not `last`" if what == "session" else ""
         raise NotFound(
-            f"{ident!r} is not the beginning of an id ({_LEAST} hex digits at least), and not `last`: "
-            "`localops sessions` lists what there is"
+            f"{ident!r} is not the beginning of an id ({_LEAST} hex digits at least){last}: {_WHERE_LISTED[what]}"
         )
     return bytes.fromhex(text.ljust(32, "0")), bytes.fromhex(text.ljust(32, "f"))
 
@@ -488,7 +502,7 @@ def id_range(ident: str) -> tuple[bytes, bytes]:
 def _only(ident: str, what: str, matches: list[tuple[str, bytes]]) -> int:
     """Return 0, the index of the only match; raise NotFound or Ambiguous otherwise."""
     if not matches:
-        raise NotFound(f"no {what} begins with {ident!r}: `localops sessions` lists what there is")
+        raise NotFound(f"no {what} begins with {ident!r}: {_WHERE_LISTED[what]}")
     if len(matches) > 1:
         names = ", ".join(f"{uuid.UUID(bytes=id)} in {project}" for project, id in matches[:_FEW])
         raise Ambiguous(f"more than one {what} begins with {ident!r}: {names}; give more of the id, or --project")

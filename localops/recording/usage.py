@@ -221,7 +221,10 @@ def given_times(event: Event, fields: dict[str, object]) -> tuple[int | None, in
             fields[name] = given
             at_ns = otherwise
         found.append(at_ns)
-    return found[0], found[1]
+    start, end = found
+    if start is not None and end is not None and end < start:
+        say_once("end before start", f"an event ends before it begins ({events.iso(end)}): it counts as taking no time")
+    return start, end
 
 
 def nano(dollars: Any) -> int | None:

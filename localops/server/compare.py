@@ -56,7 +56,7 @@ class Side:
             return None
         return {
             "seq": event["seq"],
-            "seconds": (event["end_ns"] - event["start_ns"]) / 1e9 if event["finished"] else None,
+            "seconds": max(0, event["end_ns"] - event["start_ns"]) / 1e9 if event["finished"] else None,
             "failed": event["failed"],
             "finished": event["finished"],
             "tokens_in": event["tokens_in"],

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import platform
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -218,3 +220,113 @@ def test_a_running_session_says_what_it_does(command: Command) -> None:
     assert "running" in out
     assert "unfinished" not in out
     assert "\n! " not in out
+
+
+def test_offsets_count_from_the_beginning_of_the_session(command: Command, told: Told) -> None:
+    """In the timeline and in the table alike, and as the pages count them; an agent's row moves nothing."""
+    session = _begun()
+    began = told("show")["began"]
+    session.create_agent("planner")
+    at = datetime.datetime.fromisoformat(began)
+    for name, minutes in (("later", 7), ("earlier", -2)):
+        moment = at + datetime.timedelta(minutes=minutes)
+        session.record(localops.ToolEvent(name=name, init_timestamp=moment, end_timestamp=moment))
+    session.end_session("Success")
+    for view in ("--timeline", "--events"):
+        out = command("show", view)[1]
+        assert "+7m 00s" in out, view
+        assert "-2m 00s" in out, view
+        assert "+-" not in out, view
+
+
+def test_a_failed_event_says_what_failed(command: Command, told: Told) -> None:
+    """The error that is linked to it, with its traceback; one that happened inside of it is another matter."""
+
+    @tool(name="caught")
+    def caught() -> None:
+        localops.record(localops.ErrorEvent(error_type="Warned", details="not mine"))
+
+    session = _begun()
+    caught()
+    with pytest.raises(TimeoutError):
+        _fetch("https://example.org")
+    session.end_session("Failure")
+    events = {event["name"]: event for event in told("show")["events"] if event["kind"] == "tool"}
+    _, out, _ = command("show", "--event", events["fetch"]["id"])
+    assert "TimeoutError: https://example.org took too long" in out
+    assert "Traceback" in out
+    [error] = told("show", "--event", events["fetch"]["id"])["errors"]
+    assert error["details"] == "https://example.org took too long"
+    assert "Warned" not in command("show", "--event", events["caught"]["id"])[1]
+    assert told("show", "--event", events["caught"]["id"])["errors"] == []
+
+
+def test_what_search_finds_can_be_opened(command: Command, told: Told) -> None:
+    """Also the row that a session ended with."""
+    session = _begun()
+    session.record(localops.ToolEvent(name="fetch"))
+    session.end_session("Failure", "the moon was full")
+    [hit] = told("search", "moon")["hits"]
+    code, out, _ = command("show", "--event", hit["event_id"])
+    assert code == 0
+    assert "the moon was full" in out
+
+
+def test_an_event_of_another_session_is_said_to_be_one(command: Command, told: Told) -> None:
+    """It is shown, and stderr says whose it is; without a session named there is nothing to say."""
+    first = _begun()
+    first.record(localops.ToolEvent(name="fetch"))
+    first.end_session("Success")
+    _begun().end_session("Success")
+    [event] = told("show", str(first.session_id))["events"]
+    code, out, err = command("show", "last", "--event", event["id"])
+    assert (code, "fetch" in out) == (0, True)
+    assert f"is not of session last, but of {first.session_id}" in err
+    assert command("show", "--event", event["id"])[2] == ""
+    assert command("show", str(first.session_id), "--event", event["id"])[2] == ""
+
+
+def test_an_unknown_event_is_looked_for_among_events(session: localops.Session, command: Command) -> None:
+    """Not among the sessions."""
+    for unknown in ("zz", "ffffffff"):
+        code, _, err = command("show", "--event", unknown)
+        assert code == 1
+        assert "--events" in err
+        assert "localops sessions" not in err
+
+
+def test_metadata_is_shown(command: Command, told: Told, tmp_path: Path) -> None:
+    """What was noted with a session stands with its details, in the document and in the report."""
+    session = _begun()
+    session.update_metadata({"dataset": "north", "rows": 3})
+    session.end_session("Success")
+    assert command("export", "last", "-o", str(tmp_path / "report.html"))[0] == 0
+    assert '"metadata":{"dataset":"north","rows":3}' in (tmp_path / "report.html").read_text()
+    assert "dataset=north, rows=3" in command("show")[1]
+    assert told("show")["metadata"] == {"dataset": "north", "rows": 3}
+
+
+def test_a_call_without_tokens_has_none_and_a_tool_without_a_name_says_so(command: Command) -> None:
+    """No zeros where nothing was counted, and no gap between commas."""
+    session = _begun()
+    session.record(LLMEvent(model="gpt-4o"))
+    session.record(localops.ToolEvent(name="t"))
+    session.record(localops.ToolEvent())
+    session.end_session("Success")
+    out = command("show")[1]
+    assert "0 → 0" not in out
+    assert "t, (nameless)" in out or "(nameless), t" in out
+    assert "(nameless)" in command("analytics", "last")[1]
+
+
+def test_an_end_before_its_start_is_no_time(command: Command, told: Told, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is reported once when it is recorded, and no length is below zero."""
+    session = _begun()
+    capsys.readouterr()
+    for _ in range(2):
+        session.record(localops.ToolEvent(name="back", init_timestamp=7_200, end_timestamp=3_600))
+    assert capsys.readouterr().err.count("ends before it begins") == 1
+    session.end_session("Success")
+    for event in told("show")["events"]:
+        assert event["seconds"] == 0
+    assert "-1h" not in command("show", "--tree")[1]

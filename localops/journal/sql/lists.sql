@@ -128,6 +128,25 @@ from (
 group by id
 limit :many;
 
+-- notes_like --
+-- Bookkeeping rows of sessions with an id between two others, at most :many.
+select id, max(session)
+from (
+  select e.id, e.session
+  from id_of i
+  join event e on e.seq = i.seq
+  where i.id between :low and :high
+    and e.kind in ('session','join','leave','tags','end','price','clock','pruned','loss','host','video','metadata')
+  union all
+  select id, session
+  from event not indexed
+  where seq > (select seq from mark)
+    and id between :low and :high
+    and kind in ('session','join','leave','tags','end','price','clock','pruned','loss','host','video','metadata')
+)
+group by id
+limit :many;
+
 -- newest_rows --
 -- The last rows of a journal, newest first.
 select *

@@ -161,6 +161,17 @@ where seq > :after
   and kind = 'error'
 order by seq desc;
 
+-- errors_of --
+-- The errors inside an event, oldest first.
+select e.*
+from session_row r
+join event e on e.seq = r.seq
+where r.session = :session
+  and e.kind = 'error'
+  and e.parent = :id
+order by e.seq
+limit 10;
+
 -- known_session --
 select exists(select 1 from total where session = :session)
   or exists(select 1 from event not indexed where seq > (select seq from mark) and session = :session);
