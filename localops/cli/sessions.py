@@ -120,7 +120,7 @@ def _cells(listed: Listed, began: Callable[[int], str]) -> list[object]:
 
 
 def _took(listed: Listed) -> str:
-    """Return how long a session took; `≥` where its process died, so that nobody knows how long it lived on."""
+    """Return how long a session took; `≥` where its process died, so it may have lasted longer."""
     took = output.short_duration(facts.until_ns(listed) - listed.first_ns)
     doubtful = listed.state in ("Indeterminate", "Unknown")
     return f"≥{took}" if doubtful and listed.project.snapshot(listed.session).is_cut_off else took

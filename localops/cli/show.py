@@ -444,8 +444,8 @@ def _errors_of(project: Project, session: bytes, event: Event) -> list[Event]:
     if not event["failed"]:
         return []
     id = bytes.fromhex(event["id"].replace("-", ""))
-    found = stored.named(project.reader.all("errors_of", session=session, id=id))
-    errors = [analytics.plain(row, None) for row in found]
+    linked = stored.named(project.reader.all("errors_of", session=session, id=id))
+    errors = [analytics.plain(row, None) for row in linked]
     return [error for error in errors if analytics.trigger_id(error) == event["id"]]
 
 
