@@ -45,7 +45,6 @@ from localops import (
 )
 from localops.decorators import agent, guardrail, operation, session, task, tool, trace, workflow
 from localops.errors import NoSession
-from localops.recording import session_keyword
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -334,11 +333,23 @@ MODULES: dict[str, tuple[str, ...]] = {
     "agentops.sdk.decorators": _DECORATORS,
     "agentops.session": ("EndState", "Session"),
     "agentops.validation": _VALIDATION,
+    "agentops.integration": (),
+    "agentops.integration.callbacks": (),
+    "agentops.integration.callbacks.langchain": (),
+    "agentops.partners": (),
+    "agentops.partners.langchain_callback_handler": (),
 }
+# These have names that are loaded when they are asked for: LangChain is slow to import, and may not be installed.
+_HANDLERS = ("LangchainCallbackHandler", "AsyncLangchainCallbackHandler")
+_WITH_HANDLERS = ("agentops.integration.callbacks.langchain", "agentops.partners.langchain_callback_handler")
 
 
 def __getattr__(name: str) -> Any:
-    """AgentOps' logger, for programs that write to it; made when it is asked for, since logging is slow to import."""
+    """Return what is slow to import: AgentOps' logger, and its handlers for LangChain."""
+    if name in _HANDLERS:
+        from localops import langchain
+
+        return getattr(langchain, name)
     if name == "logger":
         import logging
 
@@ -348,7 +359,6 @@ def __getattr__(name: str) -> Any:
 
 def answer() -> None:
     """Be `agentops`, and the modules below it, in this process."""
-    session_keyword.install()
     own = sys.modules[__name__]
     own.__path__ = []
     sys.modules["agentops"] = own
@@ -356,6 +366,8 @@ def answer() -> None:
         module = types.ModuleType(name, f"AgentOps' {name}, answered by localops.")
         module.__path__ = []
         module.__dict__.update({each: getattr(own, each) for each in names})
+        if name in _WITH_HANDLERS:
+            module.__dict__["__getattr__"] = __getattr__
         sys.modules[name] = module
     for name in MODULES:
         parent, _, last = name.rpartition(".")

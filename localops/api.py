@@ -18,7 +18,7 @@ from localops.errors import ConfigError, LocalopsError, NoSession, UnusableBudge
 from localops.interruption import deliver, hold, seems_programs, waiting
 from localops.recording import client as clients
 from localops.recording import events
-from localops.recording.context import scope
+from localops.recording.context import find_session, scope
 from localops.recording.session import Session
 
 TYPE_CHECKING = False
@@ -58,7 +58,38 @@ def _the_client() -> Client:
     global _client
     if _client is None:
         _client = clients.Client(Config.usable())
+        _record_libraries(_client.config)
     return _client
+
+
+def _record_libraries(config: Config) -> None:
+    """Have the calls of model libraries record themselves, unless that is switched off."""
+    if config.threads or (config.threads is None and os.environ.get("LOCALOPS_RUN")):
+        from localops.instrument import threads
+
+        threads.carry_on()
+    if config.instrument_llm_calls:
+        from localops import instrument
+
+        instrument.start(_span_provider, with_threads=config.threads is not False)
+
+
+def _span_provider() -> Any:
+    """Return the tracer provider whose spans go to the journal."""
+    from localops.otel import providers
+
+    return providers.private_provider()
+
+
+def _session_of_span(reason: str) -> Session:
+    """Return the session that a span belongs to; under `localops run` a program that starts none is given one."""
+    running = client()
+    if os.environ.get("LOCALOPS_RUN") and running.latest is None and running.current() is None:
+        return _in_turn(lambda: running.current() or running.start())
+    return running.place(reason)
+
+
+find_session[:] = [_session_of_span]
 
 
 def _in_turn(function: Callable[[], T]) -> T:
@@ -166,6 +197,7 @@ if TYPE_CHECKING:
         on_budget: Callable[[Session, float, float], object] | None = None,
         capture: bool | None = None,
         signals: bool | None = None,
+        threads: bool | None = None,
         env_data_opt_out: bool | None = None,
         **others: Any,
     ) -> Session: ...
@@ -183,7 +215,7 @@ def init(
     max_queue_size: int | None = None,  # noqa: ARG001
     tags: Iterable[str] | str | None = None,
     default_tags: Iterable[str] | str | None = None,
-    instrument_llm_calls: bool | None = None,  # noqa: ARG001
+    instrument_llm_calls: bool | None = None,
     auto_start_session: bool | None = None,
     inherited_session_id: uuid.UUID | str | None = None,
     skip_auto_end_session: bool | None = None,
@@ -198,6 +230,7 @@ def init(
     on_budget: Callable[[Session, float, float], object] | None = None,
     capture: bool | None = None,
     signals: bool | None = None,
+    threads: bool | None = None,
     env_data_opt_out: bool | None = None,
     **others: Any,
 ) -> Session | None:
@@ -221,9 +254,12 @@ def init(
     budget_usd: stop with BudgetExceeded when the session has cost so much; on_budget is called instead.
     capture: False leaves out arguments and results of decorated functions.
     signals: False leaves SIGTERM alone. env_data_opt_out: True leaves out what is known of the machine.
+    threads: True lets threads and thread pools begin in the session and operation where they were started
+        [True under `localops run`, and once calls of a model library are recorded].
+    instrument_llm_calls: False leaves model libraries alone [their calls are recorded by themselves, where the
+        extra of localops for the library is installed].
 
-    parent_key, endpoint, max_wait_time, max_queue_size and instrument_llm_calls are taken for AgentOps' sake
-    and do nothing.
+    parent_key, endpoint, max_wait_time and max_queue_size are taken for AgentOps' sake and do nothing.
     """
     options = {
         "api_key": api_key,
@@ -240,7 +276,9 @@ def init(
         "on_budget": on_budget,
         "capture": capture,
         "signals": signals,
+        "threads": threads,
         "env_data_opt_out": env_data_opt_out,
+        "instrument_llm_calls": instrument_llm_calls,
         **others,
     }
     given = {name: value for name, value in options.items() if value is not None and name not in IGNORED}
@@ -268,6 +306,7 @@ def _init(
         _client = clients.Client(config)
     else:
         _client.config = config
+    _record_libraries(config)
     inherited = inherited or os.environ.get("LOCALOPS_SESSION_ID")
     if not asked.auto_start_session:
         if inherited:
@@ -464,7 +503,10 @@ def set_parent_key(parent_key: str) -> None:
 
 
 def stop_instrumenting() -> None:
-    """AgentOps' switch for its hooks into model libraries: there are none here."""
+    """Record the calls of model libraries no longer; the next `init` switches that on again."""
+    from localops import instrument
+
+    instrument.stop()
 
 
 __all__ = [

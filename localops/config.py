@@ -25,12 +25,13 @@ DURABILITIES = ("process", "power")
 # AgentOps' options that only concern its network or its log: taken, so that programs run unchanged, and
 # without effect.
 IGNORED = frozenset(
-    "endpoint app_url max_wait_time max_queue_size export_flush_interval instrument_llm_calls auto_init "
+    "endpoint app_url max_wait_time max_queue_size export_flush_interval auto_init "
     "log_level fail_safe prefetch_jwt_token log_session_replay_url exporter_endpoint exporter processor "
     "parent_key".split()
 )
 _AGENTOPS = frozenset(
-    "api_key default_tags auto_start_session skip_auto_end_session env_data_opt_out trace_name".split()
+    "api_key default_tags auto_start_session skip_auto_end_session env_data_opt_out trace_name "
+    "instrument_llm_calls".split()
 )
 _TRUE = frozenset(("1", "true", "t", "yes", "y", "on"))
 _FALSE = frozenset(("0", "false", "f", "no", "n", "off", ""))
@@ -48,6 +49,7 @@ class Config:
     auto_start_session: bool
     skip_auto_end_session: bool
     env_data_opt_out: bool
+    instrument_llm_calls: bool
     trace_name: str | None
     project: str | None
     home: str | None
@@ -58,6 +60,7 @@ class Config:
     on_budget: Callable[[Any, float, float], object] | None
     capture: bool
     signals: bool
+    threads: bool | None
     max_value: int
     wait: float
     _before: Config | None = None  # what `on` was asked for last, and its answer
@@ -257,6 +260,7 @@ _OPTIONS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     "auto_start_session": (lambda: True, _flag),
     "skip_auto_end_session": (lambda: False, _flag),
     "env_data_opt_out": (lambda: False, _flag),
+    "instrument_llm_calls": (lambda: True, _flag),
     "trace_name": (lambda: None, _text),
     "project": (lambda: None, lambda value: check_project(_text(value))),
     "home": (lambda: None, lambda value: _home(value)),
@@ -267,13 +271,14 @@ _OPTIONS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     "on_budget": (lambda: None, _function),
     "capture": (lambda: True, _flag),
     "signals": (lambda: True, _flag),
+    "threads": (lambda: None, _flag),
     "max_value": (lambda: 1 << 20, lambda value: int(_positive(value))),
     "wait": (lambda: 5.0, _positive),
 }
 OPTIONS = tuple(_OPTIONS)
 _IN_FILE = {*_OPTIONS, *IGNORED, "prices"}
 _NOT_IN_FILE = frozenset(("home", "on_budget"))  # the file is in the home, and a function cannot be written down
-_VARIABLES = {f"LOCALOPS_{name.upper()}" for name in (*_OPTIONS, "session_id", "parent")}
+_VARIABLES = {f"LOCALOPS_{name.upper()}" for name in (*_OPTIONS, "session_id", "parent", "run")}
 
 
 def _unknown(name: str) -> str:

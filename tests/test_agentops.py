@@ -92,6 +92,8 @@ def test_the_documents_analytics_have_the_promised_keys(tmp_path: Path) -> None:
 def test_every_module_of_agentops_answers(tmp_path: Path) -> None:
     """Each module a program may import leads to localops, whichever is asked for first."""
     for module, names in agentops.MODULES.items():
+        if not names:  # see test_langchain
+            continue
         code = f"from {module} import {', '.join(names)}\nimport {module}\nprint({names[0]}.__module__)"
         done = _python(code, tmp_path)
         assert done.stdout.startswith("localops"), done.stderr
@@ -106,7 +108,7 @@ def test_a_module_agentops_never_had_is_missed_as_usual(tmp_path: Path) -> None:
 def test_every_public_name_is_there() -> None:
     """`__all__` says what can be imported, sorted as everywhere."""
     assert all(hasattr(agentops, name) for name in agentops.__all__)
-    ours_alone = {"BudgetExceeded", "Config", "LocalopsError", "carry"}
+    ours_alone = {"BudgetExceeded", "Config", "LocalopsError", "Operation", "carry"}
     assert set(localops.__all__) - ours_alone <= set(agentops.__all__)
 
 
@@ -242,54 +244,3 @@ def test_a_config_of_a_session_stands_on_that_of_the_client() -> None:
     assert projects[0] == projects[1] != projects[2] == projects[3]
     assert projects[4] == "named"
     assert [each.tags for each in (key, same, other)] == [["all"], ["mine"], ["all"]]
-
-
-_LIBRARY = {
-    "openai/__init__.py": "",
-    "openai/resources/__init__.py": "",
-    "openai/resources/chat/__init__.py": "",
-    "openai/resources/chat/completions/__init__.py": "from .completions import AsyncCompletions, Completions",
-    "openai/resources/chat/completions/completions.py": """
-        import localops
-
-        class Completions:
-            def create(self, *, model):
-                localops.record(localops.ActionEvent(action_type=model))
-                return model
-
-        class AsyncCompletions:
-            async def create(self, *, model):
-                localops.record(localops.ActionEvent(action_type=model))
-                return model
-    """,
-}
-_CALLS = """
-import asyncio
-{imports}
-
-first = agentops.start_session()
-second = agentops.start_session()
-complete = Completions()
-assert complete.create(model="a", session=first) == "a"
-assert complete.create(model="b", session=None) == "b"
-assert asyncio.run(AsyncCompletions().create(model="c", session=first)) == "c"
-assert Completions.create.__name__ == "create"
-try:
-    complete.create(model="d", session="no session")
-except TypeError as error:
-    assert "session" in str(error)
-print([event["name"] for event in first.events], [event["name"] for event in second.events])
-"""
-
-
-@pytest.mark.parametrize("order", ["before", "after"])
-def test_a_call_of_a_model_library_takes_its_session(order: str, tmp_path: Path) -> None:
-    """`session=` in a call of openai is AgentOps': the library does not see it, and the call runs in that session."""
-    for name, code in _LIBRARY.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(dedent(code), encoding="utf-8")
-    imports = ["from openai.resources.chat.completions import AsyncCompletions, Completions", "import agentops"]
-    if order == "after":
-        imports.reverse()
-    done = _python(_CALLS.format(imports="\n".join(imports)), tmp_path)
-    assert (done.stderr, done.stdout) == ("", "['a', 'c'] ['b']\n")

@@ -15,6 +15,8 @@ import localops
 from localops import config, decorators, errors
 from localops.cli import commands
 
+from .model_server import ModelServer
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,14 +48,16 @@ def test_the_code_of_a_page_prints_what_the_page_says(page: Path, tmp_path: Path
     """A reader who copies the examples sees what was promised."""
     program, said = _program(page)
     (tmp_path / "program.py").write_text(program)
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "program.py"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(TOP)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    with ModelServer() as server:
+        models = {"OPENAI_BASE_URL": f"{server.url}/v1", "OPENAI_API_KEY": "x"}
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "program.py"],
+            cwd=tmp_path,
+            env={**os.environ, **models, "PYTHONPATH": str(TOP)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     assert done.returncode == 0, done.stderr
     assert _without_times(done.stdout) == _without_times(said)
 

@@ -17,7 +17,8 @@ _LIBRARY = _TOP / "localops"
 _WORKER = _TOP / "sync" / "localops_sync"
 
 # The folders whose modules each have a line of their own; of the others, the whole folder has one.
-ROOMS = ("recording", "encoding", "journal", "reading", "transfer", "upkeep")
+ROOMS = ("recording", "encoding", "journal", "reading", "transfer", "upkeep", "instrument", "otel")
+FRONTS = ("instrument", "otel")  # rooms whose own __init__.py is what others use
 
 # Bottom up. A module imports only from lines below its own; `localops` is the package's own __init__.py, and `room`
 # that of each room, which is empty.
@@ -48,10 +49,14 @@ LAYERS = """
     session
     process_exit
     client
+    mapping imports libraries
+    processor pydantic_ai client_calls threads
+    providers switch
+    instrument
     api
     decorators
     localops
-    session_keyword
+    langchain
     agentops export otel testing
     server
     shim
@@ -76,6 +81,8 @@ DOORS = {
     "urllib3": ["sync/localops_sync/transport.py"],
     "filelock": ["sync/localops_sync/worker.py"],
     "opentelemetry": ["localops/otel/", "sync/localops_sync/sinks/otlp_wire.py"],
+    "pydantic_ai": ["localops/instrument/pydantic_ai.py"],
+    "langchain_core": ["localops/langchain.py"],
     "starlette": ["localops/server/"],
     "uvicorn": ["localops/server/"],
     "PyInstaller": ["localops/__pyinstaller/"],
@@ -96,7 +103,9 @@ def _module(file: Path) -> str:
         return "localops_sync.cli" if "cli" in file.parts else "localops_sync"
     in_room = file.parts[1] in ROOMS
     name = file.parts[2 if in_room else 1].removesuffix(".py")
-    return ("room" if in_room else "localops") if name == "__init__" else name
+    if name != "__init__":
+        return name
+    return file.parts[1] if file.parts[1] in FRONTS else "room" if in_room else "localops"
 
 
 class _WithoutTypes(ast.NodeTransformer):

@@ -1,30 +1,23 @@
 """OpenTelemetry spans in: what instrumentors and programs send to OpenTelemetry's SDK is recorded as it happens.
 
 `install()` is the one line.  `mapping.py` says what a span means in the words of localops, and needs nothing of
-OpenTelemetry; `processor.py` writes its rows.  Nothing here opens a connection: a provider made here exports nothing.
+OpenTelemetry; `processor.py` writes its rows; `providers.py` has the tracer providers.  Nothing is sent.
 """
 
 from __future__ import annotations
 
-import threading
-import weakref
-
-from localops.errors import LocalopsError
+from localops import api  # noqa: F401  (finds the session of a span)
+from localops.otel import providers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import ModuleType
     from typing import Any
 
-    from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+    from opentelemetry.sdk.trace import TracerProvider
 
     from localops.otel.processor import LocalopsSpanProcessor
 
 __all__ = ["LocalopsSpanProcessor", "install", "private_provider"]
-
-_lock = threading.Lock()
-_private: TracerProvider | None = None
-_installed: weakref.WeakSet[TracerProvider] = weakref.WeakSet()
 
 
 def install(provider: TracerProvider | None = None) -> TracerProvider:
@@ -36,77 +29,15 @@ def install(provider: TracerProvider | None = None) -> TracerProvider:
     >>> import localops.otel
     >>> provider = localops.otel.install()
     """
-    processor = _sdk()[1]
-    with _lock:
-        provider = provider if provider is not None else _global_provider()
-        if not _records(provider, processor):
-            provider.add_span_processor(processor())
-            _installed.add(provider)
-    return provider
+    return providers.install(provider)
 
 
 def private_provider() -> TracerProvider:
-    """Return a tracer provider whose spans are recorded and go nowhere else; it is never the global one.
-
-    For instrumentors that take a `tracer_provider`: what they send is recorded, and the program's own tracing stays as
-    it is.  It is the same one each time.
-    """
-    global _private
-    sdk, processor = _sdk()
-    with _lock:
-        if _private is None:
-            # The program's own tracing may leave out what it is in: that is for what it exports.
-            # Nothing waits to be flushed at the exit, and what runs there is recorded too.
-            _private = _made(sampler=sdk.sampling.ALWAYS_ON, shutdown_on_exit=False)
-            _private.add_span_processor(processor())
-    return _private
-
-
-def _sdk() -> tuple[ModuleType, type[SpanProcessor]]:
-    try:
-        from opentelemetry.sdk import trace
-
-        from localops.otel.processor import LocalopsSpanProcessor
-    except ImportError as error:
-        raise LocalopsError(
-            "recording OpenTelemetry spans needs its SDK, which is not installed: pip install 'localops[otel]'"
-        ) from error
-    return trace, LocalopsSpanProcessor
-
-
-def _global_provider() -> TracerProvider:
-    """Return the global provider; make one that exports nothing where there is none, or none that takes processors."""
-    from opentelemetry import trace
-
-    provider: Any = trace.get_tracer_provider()
-    if not hasattr(provider, "add_span_processor"):
-        trace.set_tracer_provider(_made())
-        provider = trace.get_tracer_provider()  # of two threads that set one, the first has won
-    if not hasattr(provider, "add_span_processor"):
-        raise LocalopsError(
-            f"the tracer provider of this process, a {type(provider).__name__}, takes no span processors: nothing is "
-            "recorded; give install() a provider of opentelemetry.sdk.trace"
-        )
-    known: TracerProvider = provider
-    return known
-
-
-def _made(**options: Any) -> TracerProvider:
-    """Return a provider without an exporter, whose spans hold as much as they are given."""
-    from opentelemetry.sdk.trace import SpanLimits, TracerProvider
-
-    return TracerProvider(span_limits=SpanLimits(max_attributes=SpanLimits.UNSET), **options)
-
-
-def _records(provider: Any, processor: type[SpanProcessor]) -> bool:
-    """Return whether a provider has a processor of ours."""
-    if provider in _installed:
-        return True
-    active = getattr(provider, "_active_span_processor", None)
-    return any(isinstance(each, processor) for each in getattr(active, "_span_processors", ()))
+    """Return a tracer provider whose spans are recorded and go nowhere else; it is never the global one."""
+    return providers.private_provider()
 
 
 def __getattr__(name: str) -> Any:
     if name == "LocalopsSpanProcessor":
-        return _sdk()[1]
+        return providers.sdk()[1]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

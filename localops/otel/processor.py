@@ -15,7 +15,6 @@ import weakref
 from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.trace import get_current_span
 
-from localops import api
 from localops.errors import BudgetExceeded, JournalError
 from localops.interruption import attempt, deliver, hold_if_programs, waiting
 from localops.journal import rows
@@ -141,7 +140,7 @@ class LocalopsSpanProcessor(SpanProcessor):
         place = _place(outer, outside)
         session: Session | None = place[0]
         if session is None or not session.is_running:
-            session = api.client().place(f"the span {span.name!r} has no session")
+            session = context.find_session[0](f"the span {span.name!r} has no session")
         if place[0] is not session:
             place = (session, None, None)
         if not session.config.capture:
@@ -161,6 +160,7 @@ class LocalopsSpanProcessor(SpanProcessor):
             more=fields,
             call=_call_of(reading) if is_call else None,
             start=None if 0 <= started < _NOW_NS else span.start_time,
+            by_itself=True,
         )
         if operation is None:
             return None

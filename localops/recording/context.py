@@ -32,6 +32,9 @@ scope: ContextVar[Scope] = ContextVar("localops.scope", default=NOWHERE)
 spans: list[Callable[[Scope], Scope]] = []
 """One function at most, which returns the inner of two places: the given one, and the current span of OpenTelemetry."""
 
+find_session: list[Callable[[str], Any]] = []
+"""One function, set by `api.py`: the session for a span whose context has none, given the reason for the warning."""
+
 
 def here() -> Scope:
     """Return where the calling code is: in an operation, or in a span that is recorded."""

@@ -1,0 +1,64 @@
+"""Recording the calls of model libraries by themselves.
+
+`start` waits for the libraries; this file is all that a program pays for which uses none.  When one is imported,
+`switch.py` switches on its instrumentor (`libraries.py` has the table), and its spans go to the journal.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from localops.instrument.imports import forget, on_import
+from localops.instrument.libraries import LIBRARIES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import ModuleType
+    from typing import Any
+
+_provider: Callable[[], Any] | None = None  # while this is on
+_with_threads = False
+
+
+def start(provider: Callable[[], Any], *, with_threads: bool) -> None:
+    """Record the calls of every library that is imported, or will be.
+
+    `provider` gives the tracer provider that spans are sent to; it is called when the first library is there.
+    `with_threads` lets threads begin in the place where they were started, once there is anything to record.
+    """
+    global _provider, _with_threads
+    if _provider is None:
+        _provider, _with_threads = provider, with_threads
+        _pause(False)
+        for name in LIBRARIES:
+            on_import(name, _switch_on)
+
+
+def stop() -> None:
+    """Record no calls of libraries any more."""
+    global _provider
+    _provider = None
+    forget(LIBRARIES)
+    _pause(True)
+
+
+def _pause(paused: bool) -> None:
+    providers = sys.modules.get("localops.otel.providers")
+    if providers is not None:
+        providers.pause(paused)
+
+
+def is_recorded(name: str) -> bool:
+    """Return whether the calls of a library are recorded by themselves now."""
+    switch = sys.modules.get("localops.instrument.switch")
+    return switch is not None and name in switch.recorded()
+
+
+def _switch_on(module: ModuleType) -> None:
+    from localops.instrument import switch
+
+    if _provider is not None and switch.on(module.__name__, _provider) and _with_threads:
+        from localops.instrument import threads
+
+        threads.carry_on()

@@ -1,0 +1,83 @@
+"""Switch the instrumentors of model libraries on.
+
+A library without an installed instrumentor is named on stderr, once: calls that are not recorded are no secret.
+"""
+
+from __future__ import annotations
+
+from localops.instrument import client_calls
+from localops.instrument.libraries import LIBRARIES, QUIET
+from localops.interruption import hold_if_programs
+from localops.output import say_once
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+_running: dict[str, Any] = {}  # the instrumentor of each library that is recorded, switched on once
+
+
+def on(name: str, provider: Callable[[], Any]) -> bool:
+    """Record the calls of a library that has just been imported, and return whether they are.
+
+    Nothing is raised into the import.
+    """
+    if name in _running:
+        return True
+    try:
+        _switch_on(name, provider)
+    except Exception as error:  # the edge: somebody else's code, in the middle of the program's import
+        if not hold_if_programs(error):
+            say_once(f"instrument {name}", f"calls of {name} are not recorded: {_described(error)}")
+    client_calls.wrap(name.partition(".")[0])
+    return name in _running
+
+
+def recorded() -> list[str]:
+    """Return the libraries whose calls are recorded now."""
+    return sorted(_running)
+
+
+def _switch_on(name: str, provider: Callable[[], Any]) -> None:
+    package, candidates = LIBRARIES[name]
+    kind = next(filter(None, map(_instrumentor, candidates)), None)
+    if kind is None:
+        if name not in QUIET:
+            say_once(
+                f"instrument {name}",
+                f"calls of {name} are not recorded: `pip install '{package}'` records them by themselves, "
+                "init(instrument_llm_calls=False) turns this line off",
+            )
+        return
+    instrumentor = kind()
+    conflict = getattr(instrumentor, "_check_dependency_conflicts", lambda: None)()
+    if conflict is not None:
+        say_once(f"instrument {name}", f"calls of {name} are not recorded: its instrumentor says {conflict}")
+        return
+    instrumentor.instrument(tracer_provider=provider(), skip_dep_check=True)
+    _running[name] = instrumentor
+
+
+def _instrumentor(candidate: str) -> type[Any] | None:
+    """Return the class of an instrumentor, where it is installed, apart from the program's own use of it.
+
+    An instrumentor is a singleton by class, switched on once: a program that traces for itself, with a provider of its
+    own, has to find it switched off.
+    """
+    from importlib import import_module
+
+    module, _, name = candidate.partition(":")
+    try:
+        kind = getattr(import_module(module), name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not (module + ".").startswith(error.name + "."):
+            raise
+        return None
+    return type(name, (kind,), {"_instance": None, "_is_instrumented_by_opentelemetry": False})
+
+
+def _described(error: BaseException) -> str:
+    from localops.recording.events import class_name, describe
+
+    return f"{class_name(error)}: {describe(error)[:200]}"

@@ -1,0 +1,100 @@
+"""Threads and pools that begin where they were started: in its session, its operation, as its agent.
+
+A new thread has an empty context in Python.  Here it takes over localops' place, and no other variable of the context:
+what else a program keeps in context variables stays as it is.
+"""
+
+from __future__ import annotations
+
+import threading
+from functools import wraps
+
+from localops.instrument.imports import on_import
+from localops.recording.context import NOWHERE, scope
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import ModuleType
+    from typing import Any
+
+_is_on = False
+_is_installed = False
+
+
+def carry_on() -> None:
+    """Have threads, and what is submitted to thread pools, begin in the place where they were started."""
+    global _is_on, _is_installed
+    _is_on = True
+    if _is_installed:
+        return
+    _is_installed = True
+    threading.Thread.start = _start(threading.Thread.start)  # type: ignore[method-assign]
+    on_import("concurrent.futures.thread", _change_pool)
+
+
+def stop() -> None:
+    """Let threads begin nowhere again; those that run keep their place."""
+    global _is_on
+    _is_on = False
+
+
+def _change_pool(module: ModuleType) -> None:
+    pool = module.ThreadPoolExecutor
+    pool.submit = _submit(pool.submit)
+
+
+def _there(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function, bound to the place where this is called."""
+    place = scope.get()
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        before = scope.get()
+        scope.set(place)
+        try:
+            return function(*args, **kwargs)
+        finally:
+            scope.set(before)
+
+    return run
+
+
+def _start(start: Callable[..., None]) -> Callable[..., None]:
+    @wraps(start)
+    def started(thread: threading.Thread) -> None:
+        if _is_on and scope.get() is not NOWHERE:
+            _bind(thread)
+        start(thread)
+
+    return started
+
+
+def _bind(thread: threading.Thread) -> None:
+    """Have a thread that is about to start run in the place where this is called."""
+    run = _there(thread.run)
+
+    def run_once() -> None:
+        vars(thread).pop("run", None)  # ours, which holds the thread that holds it
+        run()
+
+    try:
+        thread.run = run_once  # type: ignore[method-assign]
+    except Exception:  # the edge: a class of the program's own that takes no attribute; its threads begin nowhere
+        pass
+
+
+def _submit(submit: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(submit)
+    def submitted(pool: Any, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        place = scope.get()
+        if not _is_on or place is NOWHERE:
+            return submit(pool, function, *args, **kwargs)
+        bound = _there(function)
+        # A thread that the pool starts for this serves others later: it belongs to none of them.
+        scope.set(NOWHERE)
+        try:
+            return submit(pool, bound, *args, **kwargs)
+        finally:
+            scope.set(place)
+
+    return submitted

@@ -1,0 +1,124 @@
+"""The tracer providers whose spans are recorded: the program's own, and one that is never the global one.
+
+A provider that is made here exports nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+
+from localops.errors import LocalopsError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
+    from typing import Any
+
+    from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+
+_lock = threading.Lock()
+_private: TracerProvider | None = None
+_is_paused = False
+_installed: weakref.WeakSet[TracerProvider] = weakref.WeakSet()
+
+
+def install(provider: TracerProvider | None = None) -> TracerProvider:
+    """Record the spans of a tracer provider, and return it; once for each provider, however often it is called.
+
+    Without one it is the global provider of this process.  Where there is none, one is made and set, which exports
+    nothing.
+    """
+    processor = sdk()[1]
+    with _lock:
+        provider = provider if provider is not None else _global_provider()
+        if not _records(provider, processor):
+            provider.add_span_processor(processor())
+            _installed.add(provider)
+    return provider
+
+
+def private_provider() -> TracerProvider:
+    """Return a tracer provider whose spans are recorded and go nowhere else; it is never the global one.
+
+    For instrumentors that take a `tracer_provider`: what they send is recorded, and the program's own tracing stays as
+    it is.  It is the same one each time.
+    """
+    global _private
+    processor = sdk()[1]
+    with _lock:
+        if _private is None:
+            # The program's own tracing may leave out what it is in: that is for what it exports.
+            # Nothing waits to be flushed at the exit, and what runs there is recorded too.
+            _private = _made(sampler=_sampler(), shutdown_on_exit=False)
+            _private.add_span_processor(processor())
+    return _private
+
+
+def pause(paused: bool) -> None:
+    """Record no spans of the private provider, or record them again.
+
+    Instrumentors stay where they are: what others have put around a library since then could not be taken apart.
+    """
+    global _is_paused
+    _is_paused = paused
+
+
+def _sampler() -> Any:
+    from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, Sampler
+
+    class WhileOn(Sampler):
+        """Takes every span while recording is on."""
+
+        def should_sample(self, *args: Any, **options: Any) -> Any:
+            return (ALWAYS_OFF if _is_paused else ALWAYS_ON).should_sample(*args, **options)
+
+        def get_description(self) -> str:
+            return "localops"
+
+    return WhileOn()
+
+
+def sdk() -> tuple[ModuleType, type[SpanProcessor]]:
+    """Return OpenTelemetry's module of the SDK, and our processor for it; LocalopsError where it is not installed."""
+    try:
+        from opentelemetry.sdk import trace
+
+        from localops.otel.processor import LocalopsSpanProcessor
+    except ImportError as error:
+        raise LocalopsError(
+            "recording OpenTelemetry spans needs its SDK, which is not installed: pip install 'localops[otel]'"
+        ) from error
+    return trace, LocalopsSpanProcessor
+
+
+def _global_provider() -> TracerProvider:
+    """Return the global provider; make one that exports nothing where there is none, or none that takes processors."""
+    from opentelemetry import trace
+
+    provider: Any = trace.get_tracer_provider()
+    if not hasattr(provider, "add_span_processor"):
+        trace.set_tracer_provider(_made())
+        provider = trace.get_tracer_provider()  # of two threads that set one, the first has won
+    if not hasattr(provider, "add_span_processor"):
+        raise LocalopsError(
+            f"the tracer provider of this process, a {type(provider).__name__}, takes no span processors: nothing is "
+            "recorded; give install() a provider of opentelemetry.sdk.trace"
+        )
+    known: TracerProvider = provider
+    return known
+
+
+def _made(**options: Any) -> TracerProvider:
+    """Return a provider without an exporter, whose spans hold as much as they are given."""
+    from opentelemetry.sdk.trace import SpanLimits, TracerProvider
+
+    return TracerProvider(span_limits=SpanLimits(max_attributes=SpanLimits.UNSET), **options)
+
+
+def _records(provider: Any, processor: type[SpanProcessor]) -> bool:
+    """Return whether a provider has a processor of ours."""
+    if provider in _installed:
+        return True
+    active = getattr(provider, "_active_span_processor", None)
+    return any(isinstance(each, processor) for each in getattr(active, "_span_processors", ()))

@@ -1,0 +1,321 @@
+"""A server on the loopback address that speaks the APIs of model providers, and keeps a log of what it was asked.
+
+It answers OpenAI's chat completions and Responses, and Anthropic's messages: whole or streamed, with tool calls, and
+with errors.  The words of the last message choose the answer:
+
+    `fail 429`   an error with that status
+    `tool`       a call of the tool `weather`
+    `wait`       no answer until the connection is closed
+    else         "You said: …"
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, NamedTuple
+
+ARGUMENTS = {"city": "Brest"}
+
+
+class Asked(NamedTuple):
+    """A request that was answered, and the figures that the answer had."""
+
+    path: str
+    body: dict[str, Any]
+    status: int
+    tokens_in: int
+    tokens_out: int
+
+
+class ModelServer:
+    """Serves on a free port until it is closed.
+
+    >>> with ModelServer() as server:
+    ...     server.url.startswith("http://127.0.0.1:")
+    True
+    """
+
+    def __init__(self) -> None:
+        self.log: list[Asked] = []
+        self.waiting = threading.Event()
+        self.numbers = itertools.count(1)
+        self._server = _Server(("127.0.0.1", 0), _Handler)
+        self._server.owner = self
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def close(self) -> None:
+        """Stop serving."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def __enter__(self) -> ModelServer:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self.close()
+
+
+def _last_words(body: dict[str, Any]) -> str:
+    """Return the text of the last message of a request, of any of the APIs."""
+    messages = body.get("messages") or body.get("input") or ""
+    last = messages[-1] if isinstance(messages, list) and messages else messages
+    content = last.get("content", last.get("output", "")) if isinstance(last, dict) else last
+    if isinstance(content, list):
+        content = " ".join(str(part.get("text", part.get("content", ""))) for part in content if isinstance(part, dict))
+    return str(content)
+
+
+def _is_answer_of_a_tool(body: dict[str, Any]) -> bool:
+    messages = body.get("messages") or body.get("input")
+    last = messages[-1] if isinstance(messages, list) and messages else {}
+    if not isinstance(last, dict):
+        return False
+    content = last.get("content")
+    parts = content if isinstance(content, list) else []
+    return (
+        last.get("role") == "tool"
+        or last.get("type") == "function_call_output"
+        or any(isinstance(part, dict) and part.get("type") == "tool_result" for part in parts)
+    )
+
+
+class _Reply(NamedTuple):
+    whole: dict[str, Any]
+    stream: list[tuple[str | None, dict[str, Any]]]
+    tokens_in: int
+    tokens_out: int
+
+
+def _chat(body: dict[str, Any], words: str, tool: bool, number: int) -> _Reply:
+    model = body["model"]
+    tokens_in, tokens_out = 10 + len(words), 5
+    usage = {
+        "prompt_tokens": tokens_in,
+        "completion_tokens": tokens_out,
+        "total_tokens": tokens_in + tokens_out,
+        "prompt_tokens_details": {"cached_tokens": 4},
+        "completion_tokens_details": {"reasoning_tokens": 2},
+    }
+    about = {"id": f"chatcmpl-{number}", "created": 1_700_000_000, "model": model}
+    call = {
+        "id": f"call-{number}",
+        "type": "function",
+        "function": {"name": "weather", "arguments": json.dumps(ARGUMENTS)},
+    }
+    message: dict[str, Any] = {"role": "assistant", "content": None if tool else f"You said: {words}"}
+    if tool:
+        message["tool_calls"] = [call]
+    reason = "tool_calls" if tool else "stop"
+    whole = {
+        **about,
+        "object": "chat.completion",
+        "choices": [{"index": 0, "message": message, "finish_reason": reason}],
+        "usage": usage,
+    }
+    deltas: list[dict[str, Any]] = [{"role": "assistant", "content": ""}]
+    deltas += [{"tool_calls": [{"index": 0, **call}]}] if tool else [{"content": "You said: "}, {"content": words}]
+    chunks: list[dict[str, Any]] = [
+        {**about, "object": "chat.completion.chunk", "choices": [{"index": 0, "delta": delta, "finish_reason": None}]}
+        for delta in deltas
+    ]
+    chunks.append(
+        {**about, "object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {}, "finish_reason": reason}]}
+    )
+    if (body.get("stream_options") or {}).get("include_usage"):
+        chunks.append({**about, "object": "chat.completion.chunk", "choices": [], "usage": usage})
+    return _Reply(whole, [(None, chunk) for chunk in chunks], tokens_in, tokens_out)
+
+
+def _responses(body: dict[str, Any], words: str, tool: bool, number: int) -> _Reply:
+    tokens_in, tokens_out = 10 + len(words), 5
+    text = f"You said: {words}"
+    item: dict[str, Any] = (
+        {
+            "type": "function_call",
+            "id": f"fc-{number}",
+            "call_id": f"call-{number}",
+            "name": "weather",
+            "arguments": json.dumps(ARGUMENTS),
+            "status": "completed",
+        }
+        if tool
+        else {
+            "type": "message",
+            "id": f"msg-{number}",
+            "role": "assistant",
+            "status": "completed",
+            "content": [{"type": "output_text", "text": text, "annotations": []}],
+        }
+    )
+    whole = {
+        "id": f"resp-{number}",
+        "object": "response",
+        "created_at": 1_700_000_000,
+        "status": "completed",
+        "model": body["model"],
+        "output": [item],
+        "parallel_tool_calls": True,
+        "tool_choice": "auto",
+        "tools": [],
+        "usage": {
+            "input_tokens": tokens_in,
+            "input_tokens_details": {"cached_tokens": 4},
+            "output_tokens": tokens_out,
+            "output_tokens_details": {"reasoning_tokens": 2},
+            "total_tokens": tokens_in + tokens_out,
+        },
+    }
+    begun = {**whole, "status": "in_progress", "output": [], "usage": None}
+    events: list[dict[str, Any]] = [
+        {"type": "response.created", "response": begun},
+        {"type": "response.output_item.added", "output_index": 0, "item": item},
+    ]
+    if not tool:
+        place = {"item_id": item["id"], "output_index": 0, "content_index": 0}
+        events.append({"type": "response.output_text.delta", **place, "delta": text, "logprobs": []})
+    events.append({"type": "response.output_item.done", "output_index": 0, "item": item})
+    events.append({"type": "response.completed", "response": whole})
+    stream: list[tuple[str | None, dict[str, Any]]] = [
+        (str(event["type"]), {**event, "sequence_number": at}) for at, event in enumerate(events)
+    ]
+    return _Reply(whole, stream, tokens_in, tokens_out)
+
+
+def _messages(body: dict[str, Any], words: str, tool: bool, number: int) -> _Reply:
+    tokens_in, tokens_out = 10 + len(words), 5
+    usage = {
+        "input_tokens": tokens_in,
+        "output_tokens": tokens_out,
+        "cache_read_input_tokens": 4,
+        "cache_creation_input_tokens": 3,
+    }
+    block: dict[str, Any] = (
+        {"type": "tool_use", "id": f"toolu-{number}", "name": "weather", "input": ARGUMENTS}
+        if tool
+        else {"type": "text", "text": f"You said: {words}"}
+    )
+    reason = "tool_use" if tool else "end_turn"
+    whole = {
+        "id": f"msg-{number}",
+        "type": "message",
+        "role": "assistant",
+        "model": body["model"],
+        "content": [block],
+        "stop_reason": reason,
+        "stop_sequence": None,
+        "usage": usage,
+    }
+    begun = {**whole, "content": [], "stop_reason": None, "usage": {**usage, "output_tokens": 1}}
+    empty = {**block, "input": {}} if tool else {"type": "text", "text": ""}
+    delta = (
+        {"type": "input_json_delta", "partial_json": json.dumps(ARGUMENTS)}
+        if tool
+        else {"type": "text_delta", "text": f"You said: {words}"}
+    )
+    events: list[dict[str, Any]] = [
+        {"type": "message_start", "message": begun},
+        {"type": "content_block_start", "index": 0, "content_block": empty},
+        {"type": "content_block_delta", "index": 0, "delta": delta},
+        {"type": "content_block_stop", "index": 0},
+        {
+            "type": "message_delta",
+            "delta": {"stop_reason": reason, "stop_sequence": None},
+            "usage": {"output_tokens": tokens_out},
+        },
+        {"type": "message_stop"},
+    ]
+    return _Reply(whole, [(str(event["type"]), event) for event in events], tokens_in, tokens_out)
+
+
+_APIS = {"/chat/completions": _chat, "/responses": _responses, "/messages": _messages}
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Server
+
+    def log_message(self, *_: object) -> None:
+        """Print nothing."""
+
+    def do_POST(self) -> None:
+        """Answer a request of any of the APIs."""
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        api = next((api for path, api in _APIS.items() if self.path.endswith(path)), None)
+        if api is None:
+            self._send(404, {"error": {"message": f"no such path: {self.path}"}})
+            return
+        words = _last_words(body)
+        if words.startswith("wait"):
+            self.server.owner.waiting.set()
+            time.sleep(60)
+        elif words.startswith("fail"):
+            status = int(words.split()[1])
+            self.server.owner.log.append(Asked(self.path, body, status, 0, 0))
+            error = {"type": "made_error", "message": f"failed with {status}", "code": "made"}
+            self._send(status, {"type": "error", "error": error})
+        else:
+            self._answer(api, body, words)
+
+    def _answer(self, api: Callable[..., _Reply], body: dict[str, Any], words: str) -> None:
+        owner = self.server.owner
+        tool = words.startswith("tool") and bool(body.get("tools")) and not _is_answer_of_a_tool(body)
+        reply = api(body, words, tool, next(owner.numbers))
+        owner.log.append(Asked(self.path, body, 200, reply.tokens_in, reply.tokens_out))
+        if body.get("stream"):
+            self._stream(reply.stream, done=api is _chat)
+        else:
+            self._send(200, reply.whole)
+
+    def _send(self, status: int, body: dict[str, Any]) -> None:
+        data = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def _stream(self, events: list[tuple[str | None, dict[str, Any]]], *, done: bool) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        try:
+            for line in _lines(events, done=done):
+                self.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))
+                self.wfile.flush()
+            self.wfile.write(b"0\r\n\r\n")
+        except (BrokenPipeError, ConnectionResetError):  # the client has seen enough
+            self.close_connection = True
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+    owner: ModelServer
+
+
+def _lines(events: list[tuple[str | None, dict[str, Any]]], *, done: bool) -> Iterator[bytes]:
+    """Return the events of a stream as they are sent; OpenAI's chat ends with a word of its own."""
+    for name, event in events:
+        head = f"event: {name}\n" if name else ""
+        yield f"{head}data: {json.dumps(event)}\n\n".encode()
+    if done:
+        yield b"data: [DONE]\n\n"
+
+
+if __name__ == "__main__":
+    with ModelServer() as running:
+        print(running.url, flush=True)
+        threading.Event().wait()
