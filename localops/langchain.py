@@ -1,0 +1,251 @@
+"""Callback handlers for LangChain, under AgentOps' names: each run of a chain, model or tool is an operation.
+
+    from localops.langchain import LangchainCallbackHandler
+
+    chain.invoke(question, config={"callbacks": [LangchainCallbackHandler()]})
+
+With `pip install 'localops[langchain]'` runs record themselves after `localops.init()`, and no handler is needed: one
+that is given all the same then records nothing twice.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from langchain_core.callbacks import AsyncCallbackHandler, BaseCallbackHandler
+
+from localops import api
+from localops.errors import BudgetExceeded
+from localops.interruption import hold_if_programs
+from localops.output import say_once
+from localops.recording import events
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any
+    from uuid import UUID
+
+    from localops.recording.operation import Operation
+    from localops.recording.session import Session
+
+_ROLES = {"human": "user", "ai": "assistant"}
+_HIDDEN_TAGS = ("seq:", "langsmith:hidden")  # what LangChain itself marks the steps of a chain with
+
+
+class _Runs:
+    """The runs that are open, by LangChain's id of each: what both handlers do."""
+
+    def __init__(self, tags: Iterable[str] | str | None, auto_session: bool) -> None:
+        self._tags = tags
+        self._auto_session = auto_session
+        self._session: Session | None = None
+        self._open: dict[UUID, Operation] = {}
+        self._lock = threading.Lock()
+
+    def start(
+        self, kind: str, name: str, run_id: UUID, parent_run_id: UUID | None, tags: object, **options: Any
+    ) -> None:
+        """Open the operation of a run."""
+        session = self.session()
+        if session is None:
+            return
+        parent = self._open.get(parent_run_id) if parent_run_id is not None else None
+        own = [tag for tag in tags if not str(tag).startswith(_HIDDEN_TAGS)] if isinstance(tags, list) else []
+        options = {key: value for key, value in options.items() if value is not None}
+        self._open[run_id] = session.operation(name, kind, parent=parent, tags=own or None, **options).open()
+
+    def end(self, run_id: UUID, value: object) -> None:
+        """Close the operation of a run with what came of it."""
+        operation = self._open.pop(run_id, None)
+        if operation is not None:
+            if value is not None:
+                operation.returns(value)
+            operation.close()
+
+    def fail(self, run_id: UUID, error: BaseException) -> None:
+        """Close the operation of a run that raised."""
+        operation = self._open.pop(run_id, None)
+        if operation is not None:
+            operation.close(error)
+
+    def token(self, run_id: UUID) -> None:
+        """Note that a streamed answer has begun."""
+        operation = self._open.get(run_id)
+        if operation is not None:
+            operation.first_token()
+
+    def session(self) -> Session | None:
+        """Return the session to record into, started if there is none; None where runs record themselves."""
+        from localops.instrument import is_recorded
+
+        running = api.client()
+        if self._auto_session and running.current() is None and not running.open_sessions():
+            with self._lock:
+                if running.current() is None and not running.open_sessions():
+                    running.start(self._tags)
+        if is_recorded("langchain_core"):
+            say_once("langchain twice", "LangChain's runs record themselves: the callback handler has nothing to do")
+            return None
+        return running.place("a run of LangChain is not recorded in a session of yours")
+
+
+def _name(serialized: object, given: object, otherwise: str) -> str:
+    """Return what a run is called: as LangChain says, else by its class."""
+    if isinstance(given, str) and given:
+        return given
+    if isinstance(serialized, dict):
+        path = serialized.get("id")
+        named = serialized.get("name") or (path[-1] if isinstance(path, list) and path else None)
+        if named:
+            return str(named)
+    return otherwise
+
+
+def _message(message: Any) -> dict[str, Any]:
+    """Return a message of LangChain as a plain one."""
+    kind = getattr(message, "type", "user")
+    plain = {"role": _ROLES.get(kind, kind), "content": getattr(message, "content", message)}
+    for key in ("name", "tool_calls", "tool_call_id"):
+        if value := getattr(message, key, None):
+            plain[key] = value
+    return plain
+
+
+def _request(options: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return model, provider and parameters of a model's run, from what LangChain gives beside it."""
+    params = dict(options.get("invocation_params") or {})
+    metadata = options.get("metadata") or {}
+    model = params.pop("model", None) or params.pop("model_name", None) or metadata.get("ls_model_name")
+    tools = params.pop("tools", None) or params.pop("functions", None)
+    provider = metadata.get("ls_provider")
+    return {
+        "model": events.describe(model) if model is not None else None,
+        # Of a class that LangChain does not know it is the name of the class, which is no provider.
+        "provider": provider if provider != name.lower() else None,
+        "tool_definitions": tools,
+        "params": {key: value for key, value in params.items() if not key.startswith("_")} or None,
+    }
+
+
+def _edge(method: Callable[..., None]) -> Callable[..., None]:
+    """Return a callback that raises nothing but BudgetExceeded: LangChain would log anything else, or stop for it."""
+
+    def call(self: Any, *args: Any, **options: Any) -> None:
+        try:
+            method(self, *args, **options)
+        except BudgetExceeded:
+            raise
+        except Exception as error:  # the edge: recording never breaks the program that is recorded
+            if not hold_if_programs(error):
+                say_once("langchain", f"a run of LangChain was not recorded: {type(error).__name__}: {error}")
+
+    call.__name__ = method.__name__
+    call.__doc__ = method.__doc__
+    return call
+
+
+class _Callbacks:
+    """What the callbacks do, whichever handler they are called on."""
+
+    raise_error = True  # BudgetExceeded has to arrive in the program; nothing else is raised
+    _runs: _Runs
+
+    @_edge
+    def _chain_start(self, serialized: Any, inputs: Any, *, run_id: UUID, **more: Any) -> None:
+        kind = "workflow" if more.get("parent_run_id") is None else "operation"
+        name = _name(serialized, more.get("name"), "chain")
+        self._runs.start(kind, name, run_id, more.get("parent_run_id"), more.get("tags"), params=inputs)
+
+    @_edge
+    def _model_start(self, serialized: Any, prompts: Any, *, run_id: UUID, **more: Any) -> None:
+        prompt = prompts[0] if isinstance(prompts, list) and len(prompts) == 1 else prompts
+        if isinstance(prompt, list):
+            prompt = [_message(message) for message in prompt]
+        name = _name(serialized, more.get("name"), "model")
+        self._runs.start(
+            "llm", name, run_id, more.get("parent_run_id"), more.get("tags"), prompt=prompt, **_request(more, name)
+        )
+
+    @_edge
+    def _tool_start(self, serialized: Any, input_str: Any, *, run_id: UUID, **more: Any) -> None:
+        given = more.get("inputs") if more.get("inputs") is not None else input_str
+        name = _name(serialized, more.get("name"), "tool")
+        self._runs.start("tool", name, run_id, more.get("parent_run_id"), more.get("tags"), params=given)
+
+    @_edge
+    def _retriever_start(self, serialized: Any, query: Any, *, run_id: UUID, **more: Any) -> None:
+        name = _name(serialized, more.get("name"), "retriever")
+        self._runs.start("tool", name, run_id, more.get("parent_run_id"), more.get("tags"), params={"query": query})
+
+    @_edge
+    def _end(self, value: Any, *, run_id: UUID, **_: Any) -> None:
+        self._runs.end(run_id, value)
+
+    @_edge
+    def _error(self, error: BaseException, *, run_id: UUID, **_: Any) -> None:
+        self._runs.fail(run_id, error)
+
+    @_edge
+    def _token(self, token: str = "", *, run_id: UUID, **_: Any) -> None:  # noqa: ARG002
+        self._runs.token(run_id)
+
+
+class LangchainCallbackHandler(_Callbacks, BaseCallbackHandler):
+    """Records the runs of LangChain that it is given to; with `auto_session` it starts a session if there is none.
+
+    `api_key` chooses the project, as for `localops.init`.  The other options are taken for AgentOps' sake.
+    """
+
+    def __init__(
+        self,
+        api_key: str | None = None,
+        endpoint: str | None = None,  # noqa: ARG002
+        max_wait_time: int | None = None,  # noqa: ARG002
+        max_queue_size: int | None = None,  # noqa: ARG002
+        default_tags: Iterable[str] | str | None = None,
+        *,
+        tags: Iterable[str] | str | None = None,
+        auto_session: bool = True,
+    ) -> None:
+        if api_key is not None:
+            api.configure(api_key=api_key)
+        self._runs = _Runs(tags if tags is not None else default_tags, auto_session)
+
+    @property
+    def session(self) -> Session | None:
+        """The session that it records into, as things stand."""
+        return api.client().current()
+
+    on_chain_start = _Callbacks._chain_start
+    on_chat_model_start = on_llm_start = _Callbacks._model_start
+    on_tool_start = _Callbacks._tool_start
+    on_retriever_start = _Callbacks._retriever_start
+    on_chain_end = on_llm_end = on_tool_end = on_retriever_end = _Callbacks._end
+    on_chain_error = on_llm_error = on_tool_error = on_retriever_error = _Callbacks._error
+    on_llm_new_token = _Callbacks._token
+
+
+def _awaited(method: Callable[..., None]) -> Callable[..., Any]:
+    async def call(self: Any, *args: Any, **options: Any) -> None:
+        method(self, *args, **options)
+
+    return call
+
+
+class AsyncLangchainCallbackHandler(_Callbacks, AsyncCallbackHandler):
+    """The same, for chains that are awaited."""
+
+    __init__ = LangchainCallbackHandler.__init__
+    session = LangchainCallbackHandler.session
+
+    on_chain_start = _awaited(_Callbacks._chain_start)
+    on_chat_model_start = on_llm_start = _awaited(_Callbacks._model_start)
+    on_tool_start = _awaited(_Callbacks._tool_start)
+    on_retriever_start = _awaited(_Callbacks._retriever_start)
+    on_chain_end = on_llm_end = on_tool_end = on_retriever_end = _awaited(_Callbacks._end)
+    on_chain_error = on_llm_error = on_tool_error = on_retriever_error = _awaited(_Callbacks._error)
+    on_llm_new_token = _awaited(_Callbacks._token)
+
+
+__all__ = ["AsyncLangchainCallbackHandler", "LangchainCallbackHandler"]

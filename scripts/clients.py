@@ -1,0 +1,368 @@
+"""Drives the real client libraries against a loopback server, and compares the journal with the server's log.
+
+Each client has an environment of its own below `.clients/`, made once.  What a program has to write to be recorded is
+`localops.init()`; nothing else in the programs below is ours.  `--table` writes the table of the docs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+TOP = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(TOP))
+
+from localops.journal.reader import Reader  # noqa: E402
+from localops.reading import analytics  # noqa: E402
+from tests.model_server import ModelServer  # noqa: E402
+
+PAGE = TOP / "localops" / "docs" / "llm-calls.md"
+BEGIN, END = "<!-- made by scripts/clients -->", "<!-- end -->"
+
+
+class Client(NamedTuple):
+    """A library: what to install, and a program for each thing that is tried."""
+
+    packages: tuple[str, ...]
+    setup: str
+    tries: dict[str, str]
+
+
+TOOL = """
+tool = {"type": "function", "function": {"name": "weather", "description": "of a city", "parameters":
+    {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}}}
+def ask(words): return [{"role": "user", "content": words}]
+"""
+
+CLIENTS: dict[str, Client] = {
+    "openai": Client(
+        ("openai", "localops[openai]"),
+        TOOL + "import openai\nclient = openai.OpenAI(max_retries=0)\nlater = openai.AsyncOpenAI(max_retries=0)\n",
+        {
+            "call": "client.chat.completions.create(model='gpt-4o', messages=ask('hello'))",
+            "async": (
+                "import asyncio\nasyncio.run(later.chat.completions.create(model='gpt-4o', messages=ask('hello')))"
+            ),
+            "stream": (
+                "for part in client.chat.completions.create(model='gpt-4o', messages=ask('hello'), stream=True,"
+                " stream_options={'include_usage': True}): pass"
+            ),
+            "tools": "client.chat.completions.create(model='gpt-4o', messages=ask('tool please'), tools=[tool])",
+            "error": "client.chat.completions.create(model='gpt-4o', messages=ask('fail 429'))",
+            "killed": "client.chat.completions.create(model='gpt-4o', messages=ask('wait'))",
+        },
+    ),
+    "openai responses": Client(
+        ("openai", "localops[openai]"),
+        "import openai\nclient = openai.OpenAI(max_retries=0)\nlater = openai.AsyncOpenAI(max_retries=0)\n"
+        "tool = {'type': 'function', 'name': 'weather', 'parameters': {'type': 'object', 'properties': {}}}\n",
+        {
+            "call": "client.responses.create(model='gpt-4o', input='hello')",
+            "async": "import asyncio\nasyncio.run(later.responses.create(model='gpt-4o', input='hello'))",
+            "stream": "for part in client.responses.create(model='gpt-4o', input='hello', stream=True): pass",
+            "tools": "client.responses.create(model='gpt-4o', input='tool please', tools=[tool])",
+            "error": "client.responses.create(model='gpt-4o', input='fail 429')",
+            "killed": "client.responses.create(model='gpt-4o', input='wait')",
+        },
+    ),
+    "anthropic": Client(
+        ("anthropic", "localops[anthropic]"),
+        "import anthropic\nclient = anthropic.Anthropic(max_retries=0)\n"
+        "later = anthropic.AsyncAnthropic(max_retries=0)\n"
+        "tool = {'name': 'weather', 'input_schema': {'type': 'object', 'properties': {}}}\n"
+        "def ask(words): return dict(model='claude-3-5-haiku-latest', max_tokens=99,"
+        " messages=[{'role': 'user', 'content': words}])\n",
+        {
+            "call": "client.messages.create(**ask('hello'))",
+            "async": "import asyncio\nasyncio.run(later.messages.create(**ask('hello')))",
+            "stream": "for part in client.messages.create(**ask('hello'), stream=True): pass",
+            "tools": "client.messages.create(**ask('tool please'), tools=[tool])",
+            "error": "client.messages.create(**ask('fail 429'))",
+            "killed": "client.messages.create(**ask('wait'))",
+        },
+    ),
+    "langchain": Client(
+        ("langchain-openai", "localops[langchain,openai]"),
+        "from langchain_openai import ChatOpenAI\nfrom langchain_core.tools import tool\n"
+        "model = ChatOpenAI(model='gpt-4o', max_retries=0, stream_usage=True)\n"
+        "@tool\ndef weather(city: str) -> str:\n    'of a city'\n    return 'rain'\n",
+        {
+            "call": "model.invoke('hello')",
+            "async": "import asyncio\nasyncio.run(model.ainvoke('hello'))",
+            "stream": "for part in model.stream('hello'): pass",
+            "tools": "call = model.bind_tools([weather]).invoke('tool please').tool_calls[0]\nweather.invoke(call)",
+            "error": "model.invoke('fail 429')",
+            "killed": "model.invoke('wait')",
+        },
+    ),
+    "langgraph": Client(
+        ("langgraph", "langchain-openai", "localops[langchain,openai]"),
+        "from langchain_openai import ChatOpenAI\nfrom langgraph.prebuilt import create_react_agent\n"
+        "def weather(city: str) -> str:\n    'of a city'\n    return 'rain'\n"
+        "agent = create_react_agent(ChatOpenAI(model='gpt-4o', max_retries=0), [weather])\n"
+        "def ask(words): return {'messages': [('user', words)]}\n",
+        {
+            "call": "agent.invoke(ask('hello'))",
+            "async": "import asyncio\nasyncio.run(agent.ainvoke(ask('hello')))",
+            "stream": "for part in agent.stream(ask('hello')): pass",
+            "tools": "agent.invoke(ask('tool please'))",
+            "error": "agent.invoke(ask('fail 429'))",
+            "killed": "agent.invoke(ask('wait'))",
+        },
+    ),
+    "litellm": Client(
+        ("litellm", "localops[llms]"),
+        TOOL + "import litellm\nlitellm.api_base = OPENAI\nlitellm.num_retries = 0\n"
+        "def call(words, **more): return litellm.completion(model='gpt-4o', messages=ask(words), **more)\n",
+        {
+            "call": "call('hello')",
+            "async": "import asyncio\nasyncio.run(litellm.acompletion(model='gpt-4o', messages=ask('hello')))",
+            "stream": "for part in call('hello', stream=True, stream_options={'include_usage': True}): pass",
+            "tools": "call('tool please', tools=[tool])",
+            "error": "call('fail 429')",
+            "killed": "call('wait')",
+        },
+    ),
+    "pydantic-ai": Client(
+        ("pydantic-ai-slim[openai]", "localops[openai]"),
+        "from pydantic_ai import Agent\nfrom pydantic_ai.models.openai import OpenAIChatModel\n"
+        "agent = Agent(OpenAIChatModel('gpt-4o'))\n"
+        "@agent.tool_plain\ndef weather(city: str) -> str:\n    return 'rain'\n",
+        {
+            "call": "agent.run_sync('hello')",
+            "async": "import asyncio\nasyncio.run(agent.run('hello'))",
+            "stream": (
+                "import asyncio\nasync def main():\n    async with agent.run_stream('hello') as answer:\n"
+                "        async for part in answer.stream_text(): pass\nasyncio.run(main())"
+            ),
+            "tools": "agent.run_sync('tool please')",
+            "error": "agent.run_sync('fail 400')",
+            "killed": "agent.run_sync('wait')",
+        },
+    ),
+    "openai-agents": Client(
+        ("openai-agents", "localops[llms]"),
+        "from agents import Agent, Runner, function_tool, set_tracing_disabled\n"
+        "@function_tool\ndef weather(city: str) -> str:\n    return 'rain'\n"
+        "agent = Agent(name='helper', model='gpt-4o', tools=[weather])\n",
+        {
+            "call": "Runner.run_sync(agent, 'hello')",
+            "async": "import asyncio\nasyncio.run(Runner.run(agent, 'hello'))",
+            "stream": (
+                "import asyncio\nasync def main():\n    answer = Runner.run_streamed(agent, 'hello')\n"
+                "    async for part in answer.stream_events(): pass\nasyncio.run(main())"
+            ),
+            "tools": "Runner.run_sync(agent, 'tool please')",
+            "error": "Runner.run_sync(agent, 'fail 400')",
+            "killed": "Runner.run_sync(agent, 'wait')",
+        },
+    ),
+    "smolagents": Client(
+        ("smolagents[openai]", "localops[llms]"),
+        "from smolagents import OpenAIServerModel\nmodel = OpenAIServerModel('gpt-4o', api_base=OPENAI, api_key='x')\n"
+        "def ask(words): return [{'role': 'user', 'content': words}]\n",
+        {
+            "call": "model.generate(ask('hello'))",
+            "stream": "for part in model.generate_stream(ask('hello')): pass",
+            "error": "model.generate(ask('fail 400'))",
+            "killed": "model.generate(ask('wait'))",
+        },
+    ),
+    "llama-index": Client(
+        ("llama-index-llms-openai", "localops[llms]"),
+        "from llama_index.llms.openai import OpenAI\nmodel = OpenAI('gpt-4o', max_retries=0)\n",
+        {
+            "call": "model.complete('hello')",
+            "async": "import asyncio\nasyncio.run(model.acomplete('hello'))",
+            "stream": "for part in model.stream_complete('hello'): pass",
+            "error": "model.complete('fail 400')",
+            "killed": "model.complete('wait')",
+        },
+    ),
+    "groq": Client(
+        ("groq", "localops[llms]"),
+        TOOL + "import groq\nclient = groq.Groq(api_key='x', base_url=ROOT, max_retries=0)\n",
+        {
+            "call": "client.chat.completions.create(model='llama-3.1-8b-instant', messages=ask('hello'))",
+            "stream": (
+                "for part in client.chat.completions.create(model='llama-3.1-8b-instant', messages=ask('hello'),"
+                " stream=True): pass"
+            ),
+            "error": "client.chat.completions.create(model='llama-3.1-8b-instant', messages=ask('fail 429'))",
+            "killed": "client.chat.completions.create(model='llama-3.1-8b-instant', messages=ask('wait'))",
+        },
+    ),
+}
+
+PROGRAM = """\
+import os
+ROOT, OPENAI = os.environ["MODEL_SERVER"], os.environ["OPENAI_BASE_URL"]
+import localops
+session = localops.init(tags=["clients"])
+{setup}
+try:
+    {code}
+except Exception as error:
+    print("raised", type(error).__name__)
+localops.end_session("Success")
+"""
+
+
+class Seen(NamedTuple):
+    """What the journal has of one try."""
+
+    calls: list[dict[str, Any]]
+    copies: int
+    tools: int
+    errors: int
+    unfinished: list[dict[str, Any]]
+
+
+def environment(name: str, client: Client) -> Path:
+    """Make the environment of a client, once, with this tree in it; return its Python."""
+    folder = TOP / ".clients" / name.replace(" ", "-")
+    python = folder / "bin" / "python"
+    mark = folder / "installed"
+    wanted = json.dumps(client.packages)
+    if not mark.exists() or mark.read_text() != wanted:
+        subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
+        ours = [f"{TOP}{package.removeprefix('localops')}" for package in client.packages if package[:8] == "localops"]
+        theirs = [package for package in client.packages if package[:8] != "localops"]
+        command: list[str | Path] = [python, "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
+        subprocess.run([*command, "-e", *ours, *theirs], check=True)
+        mark.write_text(wanted)
+    return python
+
+
+def run(python: Path, client: Client, what: str, server: ModelServer, home: Path) -> str:
+    """Run the program of one try; the one that waits is killed when the server has its request."""
+    code = client.tries[what].replace("\n", "\n    ")
+    program = PROGRAM.format(setup=client.setup, code=code)
+    env = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(home),
+        "LOCALOPS_HOME": str(home),
+        "MODEL_SERVER": server.url,
+        "OPENAI_BASE_URL": f"{server.url}/v1",
+        "OPENAI_API_KEY": "x",
+        "ANTHROPIC_BASE_URL": server.url,
+        "ANTHROPIC_API_KEY": "x",
+    }
+    if what != "killed":
+        done = subprocess.run(
+            [python, "-c", program], env=env, capture_output=True, text=True, timeout=180, check=False
+        )
+        return (done.stdout + done.stderr).strip()
+    server.waiting.clear()
+    process = subprocess.Popen([python, "-c", program], env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    server.waiting.wait(120)
+    time.sleep(0.1)
+    process.send_signal(signal.SIGKILL)
+    return (process.communicate()[0] or b"").decode().strip()
+
+
+def seen(home: Path) -> Seen:
+    """Read what one try has left in the journal."""
+    with Reader(str(home / "default" / "journal.db")) as reader:
+        sessions = [id for (id,) in reader.ask("select session from session_total")]
+        events = [event for id in sessions for event in analytics.events(reader, id)]
+    kinds = [event["kind"] for event in events if event["finished"]]
+    return Seen(
+        [event for event in events if event["kind"] == "llm" and event["finished"]],
+        kinds.count("llm_copy"),
+        kinds.count("tool"),
+        kinds.count("error"),
+        [event for event in events if not event["finished"]],
+    )
+
+
+def check(what: str, server: ModelServer, got: Seen) -> list[str]:
+    """Return what differs between the server's log and the journal."""
+    log = server.log
+    if what == "killed":
+        named = [event for event in got.unfinished if event["kind"] in ("llm", "llm_copy")]
+        if not named:
+            return ["the call is not named"]
+        return [] if any("wait" in json.dumps(event) for event in named) else ["the prompt is not there"]
+    problems = []
+    if len(got.calls) != len(log):
+        problems.append(f"{len(log)} calls made, {len(got.calls)} recorded")
+    if what == "error":
+        return problems if got.errors == 1 else [*problems, f"{got.errors} errors"]
+    made = [sum(asked.tokens_in + _cache(asked.path) for asked in log), sum(asked.tokens_out for asked in log)]
+    kept = [sum(event.get(name) or 0 for event in got.calls) for name in ("tokens_in", "tokens_out")]
+    if made != kept:
+        problems.append(f"tokens {made[0]}/{made[1]} used, {kept[0]}/{kept[1]} recorded")
+    elif not all(event.get("cost") for event in got.calls):
+        problems.append("no cost")
+    if what == "tools" and not any(event.get("tool_calls") for event in got.calls):
+        problems.append("the call of the tool is not there")
+    if what == "stream" and not any(event.get("time_to_first_token") for event in got.calls):
+        problems.append("no time to first token")
+    return problems
+
+
+def _cache(path: str) -> int:
+    """Return how many tokens of a prompt the server's answer counts beside it, as Anthropic does."""
+    return 7 if path.endswith("/messages") else 0
+
+
+def version(python: Path, package: str) -> str:
+    """Return the version of what a client is, as it was installed."""
+    name = package.partition("[")[0]
+    code = f"from importlib.metadata import version; print(version({name!r}))"
+    return subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def try_client(name: str, client: Client) -> list[str]:
+    """Run every try of a client, and return its line of the table."""
+    python = environment(name, client)
+    cells = [f"{name} {version(python, client.packages[0])}"]
+    for what in ("call", "async", "stream", "tools", "error", "killed"):
+        if what not in client.tries:
+            cells.append("–")
+            continue
+        with tempfile.TemporaryDirectory() as folder, ModelServer() as server:
+            home = Path(folder)
+            output = run(python, client, what, server, home)
+            try:
+                problems = check(what, server, seen(home))
+            except Exception as error:
+                problems = [f"{type(error).__name__}: {error}"]
+            cells.append("; ".join(problems) or "yes")
+            print(f"{name:18}{what:8}{cells[-1]}", flush=True)
+            if problems and output:
+                print("    " + output.replace("\n", "\n    ")[-1500:])
+    return cells
+
+
+def main() -> int:
+    """Try the clients that were named, or all."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("clients", nargs="*", metavar="CLIENT", help=f"one of: {', '.join(CLIENTS)}")
+    parser.add_argument("--table", action="store_true", help="write the table into the docs")
+    options = parser.parse_args()
+    unknown = set(options.clients) - CLIENTS.keys()
+    if unknown:
+        parser.error(f"no such client: {', '.join(sorted(unknown))}")
+    lines = [try_client(name, CLIENTS[name]) for name in options.clients or CLIENTS]
+    if options.table:
+        head = ["client", "call", "async", "stream", "tools", "error", "killed in mid-call"]
+        rows = [head, ["---"] * len(head), *lines]
+        table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+        page = PAGE.read_text(encoding="utf-8")
+        before, _, rest = page.partition(BEGIN)
+        PAGE.write_text(f"{before}{BEGIN}\n\n{table}\n\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+    return int(any(cell not in ("yes", "–") for line in lines for cell in line[1:]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

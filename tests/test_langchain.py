@@ -1,0 +1,125 @@
+"""The callback handlers for LangChain, driven by LangChain itself and its own fake models."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from langchain_core.language_models import FakeMessagesListChatModel
+from langchain_core.messages import AIMessage
+from langchain_core.prompts import ChatPromptTemplate
+from langchain_core.runnables import RunnableLambda
+from langchain_core.tools import tool
+
+import localops
+from localops import BudgetExceeded, Session
+from localops.langchain import AsyncLangchainCallbackHandler, LangchainCallbackHandler
+
+from . import programs
+
+ANSWER = AIMessage(
+    "4 m",
+    usage_metadata={"input_tokens": 12, "output_tokens": 3, "total_tokens": 15},
+    response_metadata={"model_name": "gpt-4o", "finish_reason": "stop"},
+)
+PROMPT = ChatPromptTemplate.from_messages([("system", "be brief"), ("user", "{question}")])
+
+
+@tool
+def tides(port: str) -> str:
+    """Say how high the tide is."""
+    if not port:
+        raise ValueError("which port?")
+    return f"4 m in {port}"
+
+
+@pytest.fixture
+def session() -> Session:
+    """A session in which nothing records itself."""
+    localops.init(auto_start_session=False, instrument_llm_calls=False)
+    return localops.start_session()
+
+
+def _by_name(session: Session) -> dict[str, dict[str, Any]]:
+    return {event["name"]: event for event in session.events}
+
+
+def _chain() -> Any:
+    return PROMPT | FakeMessagesListChatModel(responses=[ANSWER])
+
+
+def test_a_chain_is_a_workflow_with_its_steps(session: Session) -> None:
+    """The chain, the prompt and the model hang together, and the model's run is an LLM call with its figures."""
+    _chain().invoke({"question": "how high?"}, config={"callbacks": [LangchainCallbackHandler()]})
+    events = _by_name(session)
+    chain, model = events["RunnableSequence"], events["FakeMessagesListChatModel"]
+    assert (chain["kind"], chain["parent"], chain["params"]) == ("workflow", None, {"question": "how high?"})
+    assert (model["kind"], model["parent"]) == ("llm", chain["id"])
+    assert model["prompt"] == [{"role": "system", "content": "be brief"}, {"role": "user", "content": "how high?"}]
+    assert (model["model"], model["tokens_in"], model["tokens_out"]) == ("gpt-4o", 12, 3)
+    assert events["ChatPromptTemplate"]["parent"] == chain["id"]
+
+
+def test_an_awaited_chain_is_recorded_too(session: Session) -> None:
+    """The other handler does the same, and parallel runs do not mix."""
+
+    async def main() -> None:
+        runs = [
+            _chain().ainvoke({"question": f"question {n}"}, config={"callbacks": [AsyncLangchainCallbackHandler()]})
+            for n in range(5)
+        ]
+        await asyncio.gather(*runs)
+
+    asyncio.run(main())
+    events = list(session.events)
+    questions = {event["id"]: event["params"]["question"] for event in events if event["kind"] == "workflow"}
+    asked = {event["parent"]: event["prompt"][1]["content"] for event in events if event["kind"] == "llm"}
+    assert len(asked) == 5
+    assert asked == questions
+
+
+def test_tools_and_failures_are_recorded_where_they_happen(session: Session) -> None:
+    """A tool's run has its arguments and its answer; one that raises fails with what it is called in, once."""
+    handler = LangchainCallbackHandler()
+    tides.invoke({"port": "Brest"}, config={"callbacks": [handler]})
+    failing = RunnableLambda(lambda _: tides.invoke({"port": ""}), name="failing")
+    with pytest.raises(ValueError, match="which port"):
+        failing.invoke("x", config={"callbacks": [handler]})
+    first, second = [event for event in session.events if event["name"] == "tides"]
+    assert (first["params"], first["failed"]) == ({"port": "Brest"}, False)
+    assert second["failed"]
+    events = _by_name(session)
+    assert events["failing"]["failed"]
+    assert events["ValueError"]["trigger"]["name"] == "tides"
+    assert session.get_analytics()["Errors"] == 1
+
+
+def test_a_session_is_started_where_there_is_none() -> None:
+    """As AgentOps' handler does, with its tags; not with `auto_session=False`."""
+    localops.init(auto_start_session=False, instrument_llm_calls=False)
+    handler = LangchainCallbackHandler(tags=["nightly"])
+    _chain().invoke({"question": "how high?"}, config={"callbacks": [handler]})
+    assert handler.session is not None
+    assert handler.session.tags == ["nightly"]
+    assert handler.session.get_analytics()["LLM calls"] == 1
+
+
+def test_a_budget_stops_the_chain() -> None:
+    """What is raised is raised into the program, not logged by LangChain."""
+    localops.init(auto_start_session=False, instrument_llm_calls=False, budget_usd=0.000001)
+    with localops.start_session(), pytest.raises(BudgetExceeded):
+        _chain().invoke({"question": "how high?"}, config={"callbacks": [LangchainCallbackHandler()]})
+
+
+@pytest.mark.parametrize(
+    "module", ["agentops", "agentops.integration.callbacks.langchain", "agentops.partners.langchain_callback_handler"]
+)
+def test_agentops_programs_find_the_handlers(module: str) -> None:
+    """Under the names of both generations, without LangChain being imported before they are asked for."""
+    done = programs.run(
+        f"import sys, localops.agentops; localops.agentops.answer()\nimport {module} as module\n"
+        "assert 'langchain_core' not in sys.modules\n"
+        "print(module.LangchainCallbackHandler.__name__, module.AsyncLangchainCallbackHandler.__name__)"
+    )
+    assert (done.stdout, done.stderr) == ("LangchainCallbackHandler AsyncLangchainCallbackHandler\n", "")
