@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import uuid
 from collections import deque
+from itertools import islice
 
 import orjson
 
@@ -36,7 +37,14 @@ _LEAVES = frozenset({int, bool, type(None), uuid.UUID, datetime.datetime, dateti
 _SMALL_BOXES = 100
 _SMALL_TEXT = 200_000
 _LARGE = 1 << 16
-_ROOM_PER_ITEM = 320
+# Bytes that orjson makes room for, see below: for each item; more for one that is no text, and in a box that is wide;
+# and at any time ahead of what is written, for a narrow box and a short text.
+_ROOM_PER_ITEM = 8
+_ROOM_PER_NUMBER = 48
+_ROOM_PER_WIDE_ITEM = 180
+_NARROW = 8
+_SHORT = 128
+_ROOM_AHEAD = _NARROW * _ROOM_PER_WIDE_ITEM + 8 * _SHORT + 512
 _FEW = 16
 _MAX_ITEMS = 1_000_000
 
@@ -275,9 +283,10 @@ def _slowly(value: Any) -> bytes:
 
 # What follows decides what orjson may be given. It follows tuples to any depth and shared values as often as they
 # are met, and so overruns the stack or never ends; and it crashes where memory ends (3.10 to 3.13 do).
-# For a text it makes room for eight times its bytes, of which a character has four at most, and for each value of a
-# list or dict for up to 260 bytes, by doubling its buffer (measured: 3.13), and it has the old one while it makes the
-# new: hence three times as much; `_room`, which is for large events, does not look so closely.
+# Ahead of what it writes it makes room for a text of eight times its bytes, of which a character has four at most, and
+# for up to 162 bytes for each item of a list or dict (measured: 3.13), by doubling its buffer, and it has the old one
+# while it makes the new: hence three times as much. What is asked for is filled with zeros, which is felt on every
+# event, so `_small_room` asks for little; `_room`, which is for large events, does not look so closely.
 
 
 # One function, as each further call would be felt on every event.
@@ -288,9 +297,10 @@ def _small_room(fields: dict[str, Any], most: int, known: Known, fresh: list[tup
     """
     shapes, texts = known.shapes, known.texts
     boxes: list[Any] = [fields]
-    need = 0
-    for box in boxes:
-        need += _ROOM_PER_ITEM * len(box)
+    need = _ROOM_AHEAD
+    for box in islice(boxes, _SMALL_BOXES):
+        count = len(box)
+        need += _ROOM_PER_ITEM * count if count <= _NARROW else _ROOM_PER_WIDE_ITEM * count
         if need > most:
             return 0
         if type(box) is dict:
@@ -309,9 +319,11 @@ def _small_room(fields: dict[str, Any], most: int, known: Known, fresh: list[tup
                     need += _fresh(value, False, fresh)
             elif kind in _BOXES:
                 boxes.append(value)
-            elif kind not in _LEAVES and (kind is not float or value - value != 0.0):
+            elif kind in _LEAVES or (kind is float and value - value == 0.0):
+                need += _ROOM_PER_NUMBER
+            else:
                 return 0
-    return 0 if need > most or len(boxes) > _SMALL_BOXES else 3 * need + 6_200
+    return 0 if need > most or len(boxes) > _SMALL_BOXES else 3 * need
 
 
 def _shape(names: tuple[Any, ...], known: Known, fresh: list[tuple[Any, bool]]) -> int:
@@ -335,8 +347,15 @@ def _fresh(text: Any, is_name: bool, fresh: list[tuple[Any, bool]]) -> int:
 
 
 def _need(text: str) -> int:
-    """Return how much room orjson makes for a text before it writes it: eight times its bytes."""
-    return 8 * len(text) if text.isascii() else 32 * len(text)
+    """Return how many bytes a text needs: as many as it has where it is written as it is, else eight times as many.
+
+    Of a short text the room ahead of it is in `_ROOM_AHEAD`.
+    """
+    if not text.isascii():
+        return 32 * len(text)
+    if len(text) <= _SHORT and text.isprintable() and '"' not in text and "\\" not in text:
+        return len(text)
+    return 8 * len(text)
 
 
 def _room(fields: dict[str, Any], limit: int, most: int) -> int:
