@@ -216,6 +216,15 @@ def test_another_exception_that_is_being_handled_is_not_taken_for_it(session: Se
     assert error["name"] == "Timeout"
 
 
+def test_an_exception_that_was_handled_is_no_error(session: Session, tracer: trace.Tracer) -> None:
+    """A span that records one and goes on keeps it as what happened in it."""
+    with tracer.start_as_current_span("retried") as span:
+        span.record_exception(ValueError("first try"))
+    (event,) = session.events
+    assert (event["kind"], event["failed"]) == ("operation", False)
+    assert event["events"][0]["exception.message"] == "first try"
+
+
 def test_a_failed_call_that_is_traced_twice_has_one_error(session: Session, tracer: trace.Tracer) -> None:
     """The SDK of a provider has a word of its own for what its client raises."""
 

@@ -442,11 +442,13 @@ class _Reader:
     ) -> None:
         """Take what happened in the span: exceptions, contents, the first part of an answer."""
         kept: list[dict[str, Any]] = []
+        exceptions: list[dict[str, Any]] = []
         chunks = 0
         for name, at, given in events:
             about = dict(given or {})
             if name == "exception" or name.endswith(".exception"):
-                reading.errors.append(_error_of(about))
+                kept.append({"name": name, **({"at": at} if at is not None else {}), **about})
+                exceptions.append(kept[-1])
                 continue
             if name in FIRST_TOKEN:
                 chunks += 1
@@ -457,6 +459,9 @@ class _Reader:
                 is_read = self.take_content(name, about)
             if about or not is_read:
                 kept.append({"name": name, **({"at": at} if at is not None else {}), **about})
+        if reading.failed and exceptions:  # the last one is why; those before were handled in it
+            reading.errors.append(_error_of(exceptions[-1]))
+            kept = [event for event in kept if event is not exceptions[-1]]
         if kept:
             reading.fields["events"] = kept
         if chunks > 1:

@@ -11,21 +11,23 @@ import os
 import sys
 import time
 import weakref
+from _thread import get_ident
 
 from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.trace import get_current_span
 
 from localops.errors import BudgetExceeded, JournalError
-from localops.interruption import attempt, deliver, hold_if_programs, waiting
-from localops.journal import rows
+from localops.interruption import attempt, deliver, hold_if_programs, settle, waiting
 from localops.otel.mapping import Error, Reading, read
 from localops.output import say_once
 from localops.recording import context, events
 from localops.recording.events import ErrorEvent, LLMEvent
 from localops.recording.operation import add_usage, usage_inside
+from localops.recording.session import Session
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from opentelemetry.context import Context
@@ -33,13 +35,17 @@ if TYPE_CHECKING:
 
     from localops.recording.context import Scope
     from localops.recording.operation import OperationRows
-    from localops.recording.session import Session
 
     Key = tuple[int, int]
 
+_CHECK_BUDGET = Session.check_budget.__code__
 _NOW_NS = 1_000_000  # a time this near to the clock was not given by hand
 _REQUEST = "prompt system_instructions tool_definitions stream thread_id".split()
 _ANSWER = ("completion tool_calls finish_reason response_id response_model time_to_first_token").split()
+_CONTENT = (
+    "params returns prompt completion system_instructions tool_definitions tool_calls embeddings response attributes"
+    " events"
+).split()
 _NO_ATTRIBUTES: dict[str, Any] = {}
 
 
@@ -49,10 +55,13 @@ class _Recorded:
     __slots__ = (
         "attributes",
         "call_inside",
+        "closed",
         "ended",
         "errors",
+        "failure",
         "handling",
-        "is_call",
+        "is_added",
+        "is_news",
         "is_part",
         "key",
         "mark",
@@ -63,7 +72,6 @@ class _Recorded:
         "reading",
         "rows",
         "session",
-        "usage",
     )
 
     def __init__(
@@ -86,11 +94,13 @@ class _Recorded:
         self.place: Scope = (session, rows.id, rows.id if rows.kind == "agent" else rows.agent)
         self.pid = os.getpid()
         self.ended = False
-        self.is_call = rows.kind == "llm"
+        self.closed = False  # its closing row is written
+        self.failure: BaseException | ErrorEvent | None = None  # between that row and the one of its error
+        self.is_news = False
+        self.is_added = False  # what it used is added to the call that it is a part of
         self.is_part = False  # of an LLM call that is counted further out
         self.call_inside = False  # a span inside of it counts as the LLM call that it is
-        self.usage: dict[str, Any] = {}  # what a span inside of it said of the call that it is
-        self.handling = id(sys.exc_info()[1])  # what was being handled around it is not raised in it
+        self.handling = 0  # what was being handled around it is not raised in it
         self.errors: set[tuple[str | None, str | None]] = set()  # that came out of the spans inside
         self.mark: weakref.ref[Span] | None = None
 
@@ -114,24 +124,28 @@ class LocalopsSpanProcessor(SpanProcessor):
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:  # noqa: ARG002
         """Write that it has begun, with all that its attributes hold by now."""
-        try:
-            started = self._start(span)
-        except (BudgetExceeded, JournalError):
-            raise
-        except BaseException as error:  # the edge: tracing never breaks the program that is traced
-            if not hold_if_programs(error):
-                _warn("start", error)
-            started = None
-        if waiting:
-            if started is not None:  # it will not run, so nobody ends it
-                started.ended = True
-                started.rows.finish({"ended_by": "an interruption"}, failed=True)
+        begun: list[tuple[OperationRows | None, Callable[[OperationRows], None]]] = []
+
+        def step() -> None:
+            if not begun:
+                self._start(span, begun)
+            for operation, register in begun:
+                if operation is not None:
+                    register(operation)
+
+        _guarded("start", step)
+        if waiting:  # it will not run, so nobody ends it
+            for operation, _ in begun:
+                if operation is not None:
+                    _spans[_key(span.get_span_context())].ended = True
+                    operation.finish({"ended_by": _name_of_waiting()}, failed=True)
             deliver()
 
-    def _start(self, span: Span) -> _Recorded | None:
+    def _start(self, span: Span, begun: list[tuple[OperationRows | None, Callable[[OperationRows], None]]]) -> None:
+        """Begin the operation that a span is; what it gives is to be registered, however often this is interrupted."""
         key = _key(span.get_span_context())
         if key in _spans:  # two of us at one provider
-            return None
+            return
         scope, parent = _scope(span), span.parent
         attributes = _attributes(span)
         reading = read(span.name, attributes, scope=scope)
@@ -145,11 +159,19 @@ class LocalopsSpanProcessor(SpanProcessor):
             place = (session, None, None)
         if not session.config.capture:
             _leave_out(reading)
-        is_call = reading.kind == "llm"
-        is_part = is_call and _is_in_call(outer, place, outside, session)
-        if is_part:
-            is_call = False
+        is_part = reading.kind == "llm" and _is_in_call(outer, place, session)
+        is_call = reading.kind == "llm" and not is_part
         fields = _opening_fields(span, reading, scope, outer, is_call=is_call)
+        handling = id(sys.exc_info()[1])
+
+        def register(operation: OperationRows) -> None:
+            recorded = _Recorded(key, session, operation, reading, attributes, outer, outside)
+            recorded.is_part, recorded.handling = is_part, handling
+            if is_call and outer is not None and not outer.ended and place == outer.place:
+                outer.call_inside = True
+            recorded.mark = weakref.ref(span, recorded.forget)
+            _spans[key] = recorded
+
         started = time.time_ns() - (span.start_time or 0)
         operation = session.begin(
             "operation" if is_part else events.operation_kind(reading.kind),
@@ -162,33 +184,49 @@ class LocalopsSpanProcessor(SpanProcessor):
             start=None if 0 <= started < _NOW_NS else span.start_time,
             by_itself=True,
         )
-        if operation is None:
-            return None
-        recorded = _Recorded(key, session, operation, reading, attributes, outer, outside)
-        recorded.is_part = is_part
-        if is_call and outer is not None and not outer.ended and place == outer.place:
-            outer.call_inside = True
-        _spans[key] = recorded
-        recorded.mark = weakref.ref(span, recorded.forget)
-        return recorded
+        begun += ((operation, register),)
 
     def on_end(self, span: ReadableSpan) -> None:
         """Write that it has ended, with what it says now and did not say before."""
-        try:
-            self._end(span)
-        except JournalError:
-            raise
-        except BaseException as error:  # the edge, as above
-            if not hold_if_programs(error):
-                _warn("end", error)
-        if waiting:
-            deliver()
-
-    def _end(self, span: ReadableSpan) -> None:
         recorded = _spans.get(_key(span.get_span_context()))
         if recorded is None or recorded.ended or _is_anothers(recorded):
             return
         recorded.ended = True
+        raised = sys.exc_info()[1]
+        if raised is not None and id(raised) == recorded.handling:  # it was being handled around the span
+            raised = None
+        _guarded("end", lambda: self._end(span, recorded, raised))
+        if waiting:
+            deliver()
+
+    def _end(self, span: ReadableSpan, recorded: _Recorded, raised: BaseException | None) -> None:
+        """Write the closing row, and the error if it has one; what was done is not done again."""
+        if not recorded.closed:
+            recorded.failure = None
+            reading = self._read_end(span, recorded)
+            error = _error_of(recorded, reading, raised)
+            fields = self._closing_fields(recorded, reading)
+            if _is_interruption(raised) and reading.status != "OK":  # cancelled or interrupted: no error
+                fields["ended_by"], error, reading.failed = type(raised).__name__, None, True
+            past = time.time_ns() - (span.end_time or 0)
+            recorded.failure = error if error is not None else raised if reading.failed else None
+            recorded.rows.finish(
+                fields,
+                failed=reading.failed,
+                error=error,
+                end=None if 0 <= past < _NOW_NS else span.end_time,
+            )
+            recorded.closed = True
+            recorded.attributes = _NO_ATTRIBUTES
+            recorded.is_news = error is not None
+            recorded.reading = Reading("")  # children may come yet, but nothing of what it held is asked for again
+        failure, recorded.failure = recorded.failure, None
+        if failure is not None and recorded.is_news:
+            recorded.rows.error(failure)
+        elif isinstance(failure, BaseException):
+            recorded.rows.passed(failure)
+
+    def _read_end(self, span: ReadableSpan, recorded: _Recorded) -> Reading:
         status = span.status
         attributes, before = _since(recorded, _attributes(span))
         reading = read(
@@ -205,17 +243,20 @@ class LocalopsSpanProcessor(SpanProcessor):
         if not recorded.session.config.capture:
             _leave_out(reading)
         _settle_kind(recorded, reading)
-        error = _error_of(recorded, reading)
-        fields = _new_fields(recorded.reading, reading)
+        return reading
+
+    def _closing_fields(self, recorded: _Recorded, reading: Reading) -> dict[str, Any]:
+        """Return what the closing row says beside the answer of a call, which its rows are given."""
+        first = recorded.reading
+        fields = _new_fields(first, reading)
         call = _call_of(reading) if reading.kind == "llm" else None
-        cost = reading.figures.get("cost", recorded.reading.figures.get("cost"))
+        cost = reading.figures.get("cost", first.figures.get("cost"))
         if call is not None:
             for name in _ANSWER:
                 setattr(call, name, fields.pop(name, None))
         elif reading.figures:
-            known = recorded.reading.figures
+            known = first.figures
             fields.update({name: each for name, each in reading.figures.items() if each not in (None, known.get(name))})
-        first = recorded.reading
         is_other = (reading.name, reading.tags) != (first.name, first.tags) or reading.kind != recorded.rows.kind
         if is_other or call is not None or cost is not None:
             recorded.rows.become(
@@ -225,22 +266,7 @@ class LocalopsSpanProcessor(SpanProcessor):
                 cost=cost if reading.kind == "tool" else None,
                 tags=reading.tags if reading.tags != first.tags else None,
             )
-        past = time.time_ns() - (span.end_time or 0)
-        if (interruption := _interruption_of(recorded, reading)) is not None:  # cancelled or interrupted: no error
-            fields["ended_by"], error = type(interruption).__name__, None
-            reading.failed = True
-        recorded.rows.finish(
-            fields,
-            failed=reading.failed,
-            error=error,
-            end=None if 0 <= past < _NOW_NS else span.end_time,
-        )
-        recorded.attributes = _NO_ATTRIBUTES
-        recorded.reading = Reading("")  # children may come yet, but nothing of what it held is asked for again
-        if error is not None:
-            recorded.rows.error(error)
-        elif reading.failed and (raised := _raised_in(recorded)) is not None:
-            recorded.rows.passed(raised)
+        return fields
 
     def shutdown(self) -> None:
         """Do nothing: every row is written already."""
@@ -274,8 +300,13 @@ def _current() -> _Recorded | None:
 
 def _inner_place(place: Scope) -> Scope:
     """Return the inner of a place of localops and the current span."""
-    recorded = _current()
-    return place if recorded is None else _inner(recorded, place)
+    try:
+        recorded = _current()
+        return place if recorded is None else _inner(recorded, place)
+    except Exception as error:  # the edge: another one's span; what is recorded belongs to where localops says
+        if not hold_if_programs(error):
+            _warn("place", error)
+        return place
 
 
 def _inner(recorded: _Recorded, place: Scope) -> Scope:
@@ -295,15 +326,11 @@ def _place(outer: _Recorded | None, place: Scope) -> Scope:
     return outer.place if place[0] in (None, outer.session) else place
 
 
-def _is_in_call(outer: _Recorded | None, place: Scope, outside: Scope, session: Session) -> bool:
+def _is_in_call(outer: _Recorded | None, place: Scope, session: Session) -> bool:
     """Return whether a span happens in an LLM call that is counted already: clients and frameworks trace each call."""
-    if outer is not None and place == outer.place:
-        return outer.is_call or outer.is_part
-    operation = place[1]
-    if operation is None or place is not outside:
-        return False
-    found = session.recorder.ask("row", id=operation, phase=rows.OPEN)
-    return bool(found) and found[0][1 + rows.COLUMNS.index("kind")] == "llm"
+    if outer is not None and place == outer.place and outer.is_part:
+        return True
+    return place[1] is not None and place[1] in session.recorder.open_calls
 
 
 def _is_anothers(recorded: _Recorded) -> bool:
@@ -382,9 +409,7 @@ def _call_of(reading: Reading) -> LLMEvent:
 
 def _leave_out(reading: Reading) -> None:
     """Take out what went in and came out, where the session captures none of it."""
-    for (
-        name
-    ) in "params returns prompt completion system_instructions tool_calls embeddings response attributes".split():
+    for name in _CONTENT:
         reading.fields.pop(name, None)
 
 
@@ -396,34 +421,36 @@ def _settle_kind(recorded: _Recorded, reading: Reading) -> None:
     if reading.kind == "llm":
         if recorded.is_part:
             reading.kind = "operation"
-            outer = recorded.outer
-            usage = outer.usage if outer is not None else usage_inside.setdefault(recorded.rows.parent or b"", {})
-            add_usage(usage, reading.figures)
+            if not recorded.is_added and (id := _call_around(recorded)) is not None:
+                recorded.is_added = True
+                add_usage(usage_inside.setdefault(id, {}), reading.figures)
         elif recorded.call_inside or _is_counted(
-            recorded.session, reading.fields.get("response_id", before.fields.get("response_id"))
+            recorded, reading.fields.get("response_id", before.fields.get("response_id"))
         ):
             reading.kind = "operation"
-        elif recorded.usage and reading.figures.get("prompt_tokens") is None:
-            for name, value in recorded.usage.items():
-                if reading.figures.get(name) is None:
-                    reading.figures[name] = value
 
 
-_counted: dict[tuple[bytes, str], None] = {}  # the newest answers that count as calls, by session and id
+def _call_around(recorded: _Recorded) -> bytes | None:
+    """Return the LLM call that counts for a span which is a part of it, while it is open."""
+    outer = recorded.outer
+    while outer is not None and outer.is_part:
+        recorded, outer = outer, outer.outer
+    id = recorded.rows.parent
+    return id if id is not None and id in recorded.session.recorder.open_calls else None
+
+
+_counted: dict[tuple[bytes, str], bytes] = {}  # the calls that the newest answers count for, by session and id
 _MOST_COUNTED = 4_096
 
 
-def _is_counted(session: Session, response_id: object) -> bool:
-    """Return whether an answer is counted already: a framework and the client below it need not nest their spans."""
+def _is_counted(recorded: _Recorded, response_id: object) -> bool:
+    """Return whether an answer counts for another span: those of a framework and of its client need not be nested."""
     if type(response_id) is not str:
         return False
-    key = (session.recorder.session, response_id)
-    if key in _counted:
-        return True
-    _counted[key] = None
+    counts_for = _counted.setdefault((recorded.session.recorder.session, response_id), recorded.rows.id)
     if len(_counted) > _MOST_COUNTED:
         _counted.pop(next(iter(_counted)), None)
-    return False
+    return counts_for != recorded.rows.id
 
 
 def _new_fields(before: Reading, now: Reading) -> dict[str, Any]:
@@ -433,13 +460,12 @@ def _new_fields(before: Reading, now: Reading) -> dict[str, Any]:
     return {name: value for name, value in now.fields.items() if known.get(name, missing) != value}
 
 
-def _error_of(recorded: _Recorded, reading: Reading) -> BaseException | ErrorEvent | None:
+def _error_of(recorded: _Recorded, reading: Reading, raised: BaseException | None) -> BaseException | ErrorEvent | None:
     """Return what is to be recorded as its error; None where that came from further in and is recorded there."""
     if not reading.failed:
         return None
     said = reading.errors[-1] if reading.errors else Error(None, None, None)
     news = (_last_word(said.type), said.message)
-    raised = _raised_in(recorded)
     _tell_outer(recorded, news)
     if raised is not None and _is_same(raised, said):
         return raised
@@ -453,18 +479,9 @@ def _error_of(recorded: _Recorded, reading: Reading) -> BaseException | ErrorEve
     return event
 
 
-def _raised_in(recorded: _Recorded) -> BaseException | None:
-    """Return the exception that is on its way out of a span, or being handled at its end."""
-    raised = sys.exc_info()[1]
-    return None if raised is None or id(raised) == recorded.handling else raised
-
-
-def _interruption_of(recorded: _Recorded, reading: Reading) -> BaseException | None:
-    """Return what broke a span off, which OpenTelemetry does not take for an error; nothing where that says OK."""
-    raised = _raised_in(recorded)
-    if raised is None or isinstance(raised, Exception | GeneratorExit) or reading.status == "OK":
-        return None
-    return raised
+def _is_interruption(raised: BaseException | None) -> bool:
+    """Return whether a span was broken off, which OpenTelemetry does not take for an error."""
+    return raised is not None and not isinstance(raised, Exception | GeneratorExit)
 
 
 def _tell_outer(recorded: _Recorded, news: tuple[str | None, str | None]) -> None:
@@ -484,6 +501,37 @@ def _last_word(name: str | None) -> str | None:
     if name is None or name == "_OTHER":
         return None
     return name.rpartition(".")[2]
+
+
+def _guarded(what: str, step: Callable[[], None]) -> None:
+    """Do a step; keep from the program what goes wrong in it, and what interrupts it until it is done."""
+    try:
+        step()
+    except (BudgetExceeded, JournalError):
+        raise
+    except BaseException as error:  # the edge: tracing never breaks the program that is traced
+        if _is_of_budget(error):
+            raise
+        try:
+            settle(error, step)
+        except JournalError:
+            raise
+        except BaseException as own:
+            _warn(what, own)
+
+
+def _is_of_budget(error: BaseException) -> bool:
+    """Return whether a program's own hook raised it because a budget is spent: that is for the program."""
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code is _CHECK_BUDGET:
+            return True
+        trace = trace.tb_next
+    return False
+
+
+def _name_of_waiting() -> str:
+    return type(waiting[get_ident()][-1]).__name__ if get_ident() in waiting else "interrupted"
 
 
 def _warn(what: str, error: BaseException) -> None:
