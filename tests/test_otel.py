@@ -326,6 +326,15 @@ def test_a_span_in_an_llm_operation_gives_it_its_tokens(session: Session, tracer
     assert figures["Cost"] == "0.000900"
 
 
+def test_a_call_that_the_program_records_as_well_counts_once(session: Session, tracer: trace.Tracer) -> None:
+    """The answer has an id, by which the event of a program is known again."""
+    tracer.start_span("chat", attributes={**ASKED, **ANSWERED, "gen_ai.response.id": "r-9"}).end()
+    session.record(
+        localops.LLMEvent(model="gpt-4o", prompt_tokens=120, completion_tokens=15, completion="4 m", response_id="r-9")
+    )
+    assert session.get_analytics()["LLM calls"] == 1
+
+
 def test_a_kind_that_is_known_only_at_the_end_counts(session: Session, tracer: trace.Tracer) -> None:
     """LangChain's instrumentor says everything when a span ends."""
     span = tracer.start_span("tides")

@@ -140,6 +140,8 @@ class OperationRows:
     ) -> None:
         """Take what is known only at its end; the row that it opened with stays as it was."""
         writer = self._recorder.writer
+        if call is None:
+            self._recorder.open_calls.pop(self.id, None)
         self.kind, self._call = kind, call
         self._head = (self.id, kind, writer.text(name), *self._head[3:])
         self._cost = cost if cost is not None else self._cost
