@@ -263,6 +263,17 @@ def test_being_cancelled_is_no_error(session: Session, tracer: trace.Tracer) -> 
     assert span["failed"]
 
 
+def test_a_span_in_the_cleanup_of_a_cancelled_task_ends_well(session: Session, tracer: trace.Tracer) -> None:
+    """What was being handled before it started did not break it off."""
+    try:
+        raise asyncio.CancelledError
+    except asyncio.CancelledError:
+        with tracer.start_as_current_span("clean up"):
+            pass
+    (span,) = session.events
+    assert (span["name"], span["failed"]) == ("clean up", False)
+
+
 def test_a_call_that_was_turned_down_costs_nothing(session: Session, tracer: trace.Tracer) -> None:
     """What a span says of its error is enough to know that the call was not billed."""
     span = tracer.start_span("chat", attributes=ASKED)
