@@ -336,7 +336,7 @@ def test_an_outer_call_with_figures_of_its_own_keeps_them(session: Session) -> N
 def _by_itself(session: Session, **figures: Any) -> None:
     """Record a call as an instrumentor does, without a line of the program."""
     call = localops.LLMEvent(model="gpt-4o", prompt="hi")
-    rows = session.begin("llm", "by itself", call=call, by_itself=True)
+    rows = session.begin("llm", "by itself", call=call, by_itself="openinference")
     assert rows is not None
     for name, value in figures.items():
         setattr(call, name, value)

@@ -871,7 +871,7 @@ def test_a_call_that_records_itself_is_known_by_its_response(
     """What a program records with the same response is the same call, and counts once."""
     with start_session() as session:
         call = LLMEvent(model="gpt-4o", prompt="p")
-        rows = session.begin("llm", "by itself", call=call, by_itself=True)
+        rows = session.begin("llm", "by itself", call=call, by_itself="openinference")
         assert rows is not None
         for name, value in own.items():
             setattr(call, name, value)

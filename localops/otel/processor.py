@@ -23,6 +23,7 @@ from localops.output import say_once
 from localops.recording import context, events
 from localops.recording.events import ErrorEvent, LLMEvent
 from localops.recording.operation import add_usage, usage_inside
+from localops.recording.recorder import COPY
 from localops.recording.session import Session
 
 TYPE_CHECKING = False
@@ -174,7 +175,7 @@ class LocalopsSpanProcessor(SpanProcessor):
 
         started = time.time_ns() - (span.start_time or 0)
         operation = session.begin(
-            "operation" if is_part else events.operation_kind(reading.kind),
+            COPY if is_part else events.operation_kind(reading.kind),
             reading.name,
             reading.fields.get("params"),
             parent=_At(place),
@@ -182,7 +183,7 @@ class LocalopsSpanProcessor(SpanProcessor):
             more=fields,
             call=_call_of(reading) if is_call else None,
             start=None if 0 <= started < _NOW_NS else span.start_time,
-            by_itself=True,
+            by_itself=scope or span.name,
         )
         begun += ((operation, register),)
 
@@ -254,6 +255,8 @@ class LocalopsSpanProcessor(SpanProcessor):
         if call is not None:
             for name in _ANSWER:
                 setattr(call, name, fields.pop(name, None))
+            # By its id the same call is known again, however early that was there.
+            call.response_id = call.response_id or first.fields.get("response_id")
         elif reading.figures:
             known = first.figures
             fields.update({name: each for name, each in reading.figures.items() if each not in (None, known.get(name))})
@@ -420,14 +423,12 @@ def _settle_kind(recorded: _Recorded, reading: Reading) -> None:
         reading.kind = before.kind
     if reading.kind == "llm":
         if recorded.is_part:
-            reading.kind = "operation"
+            reading.kind = COPY
             if not recorded.is_added and (id := _call_around(recorded)) is not None:
                 recorded.is_added = True
                 add_usage(usage_inside.setdefault(id, {}), reading.figures)
-        elif recorded.call_inside or _is_counted(
-            recorded, reading.fields.get("response_id", before.fields.get("response_id"))
-        ):
-            reading.kind = "operation"
+        elif recorded.call_inside:
+            reading.kind = COPY
 
 
 def _call_around(recorded: _Recorded) -> bytes | None:
@@ -437,20 +438,6 @@ def _call_around(recorded: _Recorded) -> bytes | None:
         recorded, outer = outer, outer.outer
     id = recorded.rows.parent
     return id if id is not None and id in recorded.session.recorder.open_calls else None
-
-
-_counted: dict[tuple[bytes, str], bytes] = {}  # the calls that the newest answers count for, by session and id
-_MOST_COUNTED = 4_096
-
-
-def _is_counted(recorded: _Recorded, response_id: object) -> bool:
-    """Return whether an answer counts for another span: those of a framework and of its client need not be nested."""
-    if type(response_id) is not str:
-        return False
-    counts_for = _counted.setdefault((recorded.session.recorder.session, response_id), recorded.rows.id)
-    if len(_counted) > _MOST_COUNTED:
-        _counted.pop(next(iter(_counted)), None)
-    return counts_for != recorded.rows.id
 
 
 def _new_fields(before: Reading, now: Reading) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import uuid
 
 from localops import clock
 from localops.interruption import deliver, waiting
+from localops.journal import rows
 from localops.output import say_once
 from localops.recording import events
 from localops.recording.context import Stay
@@ -70,6 +71,7 @@ class OperationRows:
         "_call",
         "_cost",
         "_head",
+        "_is_known",
         "_outer",
         "_recorder",
         "_tags",
@@ -92,14 +94,15 @@ class OperationRows:
         call: LLMEvent | None = None,
         start: int | None = None,
         *,
-        by_itself: bool = False,
+        by_itself: str | None = None,
     ) -> None:
         self._outer = recorder.open_calls.get(parent) if call is not None and parent is not None else None
         if self._outer is not None:
             kind = COPY
         self.kind, self.parent, self.agent = kind, parent, agent
         self._recorder, self._cost, self._call = recorder, cost, call
-        self._by_itself = by_itself  # no line of the program made it: it may be recorded by hand as well
+        self._by_itself = by_itself  # which instrumentor made it: a program may record it by hand, another as well
+        self._is_known = False  # it ends as a copy of a call that was recorded in its time
         self.inner: list[Measures] = []  # of the same call, as seen further in
         writer = recorder.writer
         self._tags = writer.tags_text(tags) if tags is not None else None
@@ -171,20 +174,7 @@ class OperationRows:
             recorder.attend()
         measures: Measures | None = None
         if call is not None:
-            call.returns = fields.pop("returns", call.returns)
-            if usage_inside and (usage := usage_inside.pop(self.id, None)) and call.prompt_tokens is None:
-                for name, value in usage.items():
-                    setattr(call, name, value if getattr(call, name) is None else getattr(call, name))
-            unbilled = error is not None and is_unbilled(call, _error_event(error))
-            measures, about = recorder.writer.call_measures(call, at, unbilled=unbilled)
-            fields = {**call.reply(), **about, **fields}
-            if self._outer is not None:
-                if not failed:
-                    self._outer.inner.append(measures)
-                fields, measures = {**fields, **in_words(measures)}, None
-            elif self.inner:
-                measures = together(measures, self.inner)
-            recorder.open_calls.pop(self.id, None)
+            fields, measures = self._figures(call, fields, failed, error, at)
         row = recorder.writer.closing(
             self._head, at, fields, self._cost, self._tags, failed=failed, end=end, measures=measures
         )
@@ -192,8 +182,53 @@ class OperationRows:
         if call is None or self._outer is not None or measures is None:
             return
         recorder.warn_unpriced(call, row)
-        if self._by_itself and not failed:
-            recorder.recent_calls.append(SeenCall(self.id, call, self.began, at, measures))
+        if self._by_itself:
+            recorder.recent_calls.append(
+                SeenCall(self.id, call, self.began, at, measures, by=self._by_itself, failed=failed)
+            )
+
+    def _figures(
+        self,
+        call: LLMEvent,
+        fields: dict[str, object],
+        failed: bool,
+        error: BaseException | ErrorEvent | str | None,
+        at: int,
+    ) -> tuple[dict[str, object], Measures | None]:
+        """Return what the closing row of an LLM call says, and its figures; None for a copy, which has none."""
+        recorder = self._recorder
+        call.returns = fields.pop("returns", call.returns)
+        if usage_inside and (usage := usage_inside.pop(self.id, None)) and call.prompt_tokens is None:
+            for name, value in usage.items():
+                setattr(call, name, value if getattr(call, name) is None else getattr(call, name))
+        unbilled = error is not None and is_unbilled(call, _error_event(error))
+        measures, about = recorder.writer.call_measures(call, at, unbilled=unbilled)
+        fields = {**call.reply(), **about, **fields}
+        recorder.open_calls.pop(self.id, None)
+        if self._outer is not None:
+            if not failed:
+                self._outer.inner.append(measures)
+            return {**fields, **in_words(measures)}, None
+        if self.inner:
+            return fields, together(measures, self.inner)
+        known = self._known(call, measures, at, failed) if self._by_itself else None
+        if known is None:
+            return fields, measures
+        self._is_known = True
+        self._head = (self.id, COPY, *self._head[2:])
+        return {**fields, **in_words(measures), "copy_of": rows.id_text(known)}, None
+
+    def _known(self, call: LLMEvent, measures: Measures, at: int, failed: bool) -> bytes | None:
+        """Return the id of the same call as another instrumentor recorded it, between the start of this one and now.
+
+        Frameworks do not always let the client's span begin below their own.
+        """
+        recorder, by = self._recorder, self._by_itself or ""
+        for seen in reversed(recorder.recent_calls):
+            if seen.is_same_as(self.began, at, call, measures, by=by, failed=failed):
+                recorder.recent_calls.remove(seen)
+                return seen.id
+        return None
 
     def seen_inside(self, event: LLMEvent, at: int) -> None:
         """Keep the figures of the same call, as a program recorded it by hand further in."""
@@ -202,6 +237,8 @@ class OperationRows:
     def error(self, error: BaseException | ErrorEvent | str) -> None:
         """Record what it failed with, linked to it; an exception that was recorded further in is not recorded again."""
         recorder = self._recorder
+        if self._is_known:  # it is recorded with the call that this one is a copy of
+            return
         if not isinstance(error, BaseException):
             self._record_error(error)
             return

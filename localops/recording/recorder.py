@@ -435,10 +435,13 @@ class Recorder:
 class SeenCall:
     """A call that recorded itself and has ended."""
 
-    __slots__ = ("_end", "_measures", "_response_id", "_start", "id")
+    __slots__ = ("_end", "_measures", "_response_id", "_start", "_thread", "by", "failed", "id")
 
-    def __init__(self, id: bytes, call: LLMEvent, start: int, end: int, measures: Measures) -> None:
-        self.id = id
+    def __init__(
+        self, id: bytes, call: LLMEvent, start: int, end: int, measures: Measures, *, by: str, failed: bool
+    ) -> None:
+        self.id, self.by, self.failed = id, by, failed
+        self._thread = get_ident()
         self._start, self._end, self._measures = start, end, measures
         self._response_id = known_of(call)[0]
 
@@ -449,6 +452,8 @@ class SeenCall:
         after it, as AgentOps' programs do, or recorded soon after it with the same tokens.
         """
         response_id, its_model, prompt, completion = known
+        if self.failed:
+            return False
         if response_id is not None and self._response_id is not None:
             return response_id == self._response_id
         model, tokens_in, tokens_out, *_ = self._measures
@@ -460,6 +465,22 @@ class SeenCall:
         around = event._began <= self._start and at >= self._end
         same_tokens = all(one is not None and one == other for one, other in pairs)
         return around or (same_tokens and at - self._end <= _SOON_NS)
+
+    def is_same_as(self, start: int, end: int, call: LLMEvent, measures: Measures, *, by: str, failed: bool) -> bool:
+        """Return whether this call has the answer of another, or lies in its time and does not differ from it.
+
+        Without an answer's id, two calls of one instrumentor are two: a program may make equal calls at a time.
+        """
+        response_id = known_of(call)[0]
+        if response_id is not None and self._response_id is not None:
+            return response_id == self._response_id
+        if by == self.by or failed != self.failed or not start <= self._start <= self._end <= end:
+            return False
+        model, *tokens, _ = measures
+        own_model, *own_tokens, _ = self._measures
+        if not _may_be_same_model(model, own_model) or tokens[:2] != own_tokens[:2]:
+            return False
+        return tokens[0] is not None or self._thread == get_ident()
 
 
 def _may_be_same_model(one: object, other: object) -> bool:

@@ -333,12 +333,12 @@ class Session:
         parent: Parent | None = None,
         call: LLMEvent | None = None,
         start: int | None = None,
-        by_itself: bool = False,
+        by_itself: str | None = None,
     ) -> OperationRows | None:
         """Write that an operation has begun, and return what ends it; None when that could not be done.
 
         If the process dies before its end, this row is the witness of where it died; `more` goes into its
-        body, beside the params.  `by_itself` is for what no line of the program records.  BudgetExceeded is raised
+        body, beside the params.  `by_itself` names the instrumentor that records it.  BudgetExceeded is raised
         here when the session's budget is spent.
         """
         self.check_budget()
