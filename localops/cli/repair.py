@@ -31,8 +31,8 @@ def repair(
     """Save the rows of a damaged journal into a new one.
 
     FILE is any journal, also one that was set aside; without it, --project chooses the journal. Each row is
-    verified by its checksum. The damaged file is never changed. Remotes are sent every row again; a hub stores
-    each row once.
+    verified by its checksum. The damaged file is never changed. Rows of sessions that were pruned from this very
+    journal are left out. Remotes are sent every row again; a hub stores each row once.
 
     \b
     localops repair --project default --replace
@@ -121,4 +121,6 @@ def _print(saved: Saved, path: str, aside: str | None, *, as_json: bool) -> None
         were = output.counted(saved.removed, "row of a pruned session was", "rows of pruned sessions were")
         print(f"{were} left out")
     if aside:
-        print(f"the damaged journal is kept as {output.clean(aside)}")
+        print(
+            f"the damaged journal is kept as {output.clean(aside)}: keep it until you have seen that nothing is missing"
+        )

@@ -54,7 +54,7 @@ def judge(source: Source, folder: str, session: bytes, story: Story, *, last_ns:
         return end
     cards = story.present()
     # The rows of a hub come from other machines, whose locks cannot be seen there.
-    seen = [None] if _is_of_hub(folder) else [participants.is_alive(folder, card) for card in cards.values()]
+    seen = [None] if is_of_hub(folder) else [participants.is_alive(folder, card) for card in cards.values()]
     if any(seen):
         return Standing("Running", None, None, False)
     # A session without milestones has lost its beginning, so its participants are unknown.
@@ -65,7 +65,8 @@ def judge(source: Source, folder: str, session: bytes, story: Story, *, last_ns:
     return Standing("Indeterminate", f"process died{_inside(source, session, last_ns)}", last_ns, True)
 
 
-def _is_of_hub(folder: str) -> bool:
+def is_of_hub(folder: str) -> bool:
+    """Return whether a project is one of a hub, whose sessions were recorded on other machines."""
     return os.path.exists(os.path.join(os.path.dirname(os.path.abspath(folder)), HUB))
 
 

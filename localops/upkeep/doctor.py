@@ -19,6 +19,7 @@ from localops.journal import blobs, participants, rows, spill, sql
 from localops.journal.journal import Journal
 from localops.journal.reader import SQLITE, Reader, reason
 from localops.journal.sql import statements
+from localops.reading import session_state
 from localops.reading.home import REMOTES, sent_nowhere
 from localops.transfer import delivery
 from localops.upkeep import salvage
@@ -38,6 +39,7 @@ _ROUNDS = 3  # to mend one thing may reveal another
 _AGAIN = "set that right, and call `localops doctor --fix` again"
 _CHECK_AGAIN = "set that right, and call `localops doctor` again"
 _ELSEWHERE = "move it away, or choose another project"
+_SENT_AGAIN = "run `localops sync --verify` and then `localops sync` on each machine, which send what they still have"
 
 
 @dataclass(frozen=True)
@@ -328,7 +330,7 @@ def _files(name: str, folder: str, path: str) -> Iterator[Finding]:
         yield Finding(name, f"a damaged journal was set aside: {aside}", cure)
     for aside in _kept(path, "damaged"):
         text = f"`localops repair` kept the damaged journal: {aside}"
-        yield Finding(name, text, "remove it when nothing is missing", fault=False)
+        yield Finding(name, text, "keep it until you have seen that nothing is missing", fault=False)
     for left in _kept(path, "repaired"):
         text = f"a repair was not completed: {left}"
         yield Finding(name, text, "repair again, and remove it", fault=False)
@@ -490,7 +492,8 @@ def _deep(name: str, folder: str, reader: Reader) -> Iterator[Finding]:
     wrong, flawed = _read_all(folder, reader)
     if wrong:
         shown = ", ".join(rows.id_text(id) for id in wrong[:_SHOWN])
-        yield Finding(name, f"{output.counted(len(wrong), 'row is', 'rows are')} not as written: {shown}", repair)
+        cure = _SENT_AGAIN if session_state.is_of_hub(folder) else repair
+        yield Finding(name, f"{output.counted(len(wrong), 'row is', 'rows are')} not as written: {shown}", cure)
     twice = reader.ask(statements("doctor.sql")["twice"])
     if many := sum(more for _, more in twice):
         shown = ", ".join(rows.id_text(id) for id, _ in twice[:_SHOWN])

@@ -29,11 +29,14 @@ class Saved:
     rows: int
     lost: int  # seqs up to the last one seen that have no intact row
     broken: int  # those of them that have a row with a wrong checksum
-    removed: int  # rows of pruned sessions, which were not copied
+    removed: int  # rows of sessions that were pruned from this journal, which were not copied
     cut: int  # pages that are missing according to the file's header; rows on them are not in `lost`
 
 
 _LEAF = 0x0D  # the first byte of a page that holds the rows of a table
+# Pages of a table without rowid: first byte -> bytes of the header, and of what a cell has before its record.
+_KEYED = {0x0A: (8, 0), 0x02: (12, 4)}
+_TIMES = 1 << 50  # a larger integer is a time in nanoseconds, and not a key
 _PAGE = 4096
 _FRAME = 24  # bytes of a WAL frame's header, before the page
 _WAL = 32  # the WAL's own header
@@ -63,6 +66,21 @@ class Pages:
             if len(page) == self.size and page[start] == _LEAF:
                 yield page, start
 
+    def keyed(self) -> Iterator[list[object]]:
+        """Yield the records of tables without rowid and of indexes, but for those with a part on overflow pages."""
+        for number in range(2, self.last + 1):
+            page = self[number]
+            if len(page) != self.size or page[0] not in _KEYED:
+                continue
+            header, before = _KEYED[page[0]]
+            for index in range(min(int.from_bytes(page[3:5], "big"), (self.size - header) // 2)):
+                at = header + 2 * index
+                try:
+                    length, begin = _varint(page, int.from_bytes(page[at : at + 2], "big") + before)
+                    yield _values(page[begin : begin + length])
+                except (ValueError, IndexError, struct.error):
+                    continue
+
 
 def holds_rows(path: str) -> bool:
     """Return whether the file holds an intact row, whatever else is in it."""
@@ -71,15 +89,36 @@ def holds_rows(path: str) -> bool:
 
 def carve(path: str) -> Iterator[Stored]:
     """Yield every row that can still be read: in any order, some twice, checksums not compared."""
+    for pages in _layers(path):
+        for page, start in pages.leaves():
+            yield from _rows_of(page, start, pages)
+
+
+def _layers(path: str) -> Iterator[Pages]:
+    """Yield the newest state, then the file without its WAL: a page of the WAL may be damaged, the one below intact."""
     with open(path, "rb") as file:
         data = file.read()
     size = _page_size(data)
-    # First the newest state, then the file without its WAL: a page of the WAL may be damaged, and the one below intact.
-    layers = [_wal_pages(path + "-wal", size), {}]
-    for over in layers[0 if layers[0] else 1 :]:
-        pages = Pages(data, size, over)
-        for page, start in pages.leaves():
-            yield from _rows_of(page, start, pages)
+    if over := _wal_pages(path + "-wal", size):
+        yield Pages(data, size, over)
+    yield Pages(data, size, {})
+
+
+def _deleted_here(path: str) -> set[bytes]:
+    """Return the sessions in the table `gone`: those that were deleted from this very journal.
+
+    The `pruned` rows of a hub's journal are those of its senders as well, and what they pruned the hub still has.
+    """
+    return {
+        values[0]
+        for pages in _layers(path)
+        for values in pages.keyed()
+        if len(values) == 2
+        and isinstance(values[0], bytes)
+        and len(values[0]) == 16
+        and isinstance(values[1], int)
+        and values[1] > _TIMES
+    }
 
 
 def _pages_missing(path: str) -> int:
@@ -205,8 +244,8 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
 def save(path: str, folder: str) -> Saved:
     """Write every intact row of a damaged journal into a new journal in `folder`.
 
-    What remotes have is not copied: rows get new seqs, and some between them may be lost.  Rows of sessions that
-    `prune` had deleted are not copied either.  Raise NotFound for a file without a row.
+    What remotes have is not copied: rows get new seqs, and some between them may be lost.  Rows that a prune of this
+    very journal had deleted are not copied either.  Raise NotFound for a file without a row.
     """
     if os.path.exists(os.path.join(folder, JOURNAL)):
         raise ConfigError(f"{folder} already holds a journal: choose another folder")
@@ -214,8 +253,15 @@ def save(path: str, folder: str) -> Saved:
     if not sound:
         raise NotFound(f"{path} holds no row of a journal; it was not changed")
     # Rows of a pruned session may still be in free pages, but were deleted on purpose.
-    gone = {row.parent: _taken(row) for row in sound.values() if row.kind == "pruned"}
-    kept = sorted((row for row in sound.values() if row.session not in gone), key=lambda row: row.seq)
+    here = _deleted_here(path)
+    gone: dict[bytes, Stored] = {}
+    for row in sorted(sound.values(), key=lambda row: row.seq):
+        if row.kind == "pruned" and row.parent in here:
+            gone[row.parent] = row  # the last one is about all rows before it
+    kept = sorted(
+        (row for row in sound.values() if row.session not in gone or row.seq > gone[row.session].seq),
+        key=lambda row: row.seq,
+    )
     journal = Journal(folder, gather=True)
     try:
         journal.add(row.bare for row in kept)
@@ -224,7 +270,7 @@ def save(path: str, folder: str) -> Saved:
         journal.close()
     # Seqs are given once, so every seq without an intact row is a lost row, or one that was pruned.
     last = max(copies | {row.seq for row in sound.values()})
-    lost = last - len(copies | {row.seq for row in kept}) - sum(gone.values())
+    lost = last - len(copies | {row.seq for row in kept}) - sum(map(_taken, gone.values()))
     return Saved(len(kept), max(0, lost), broken, len(sound) - len(kept), _pages_missing(path))
 
 
