@@ -266,8 +266,8 @@ def check(context: click.Context, data: str, as_json: bool) -> None:
         print_json({"hub": keys.hub, "ok": not problems, "projects": facts, "problems": problems})
     else:
         lines = [(result.project, *map(output.count, result.figures)) for result in checked]
-        headers = ("project", "rows", "damaged", "files", "missing", "machines")
-        print_table(lines, headers, align="lrrrrr", soft=("project",))
+        headers = ("project", "rows", "damaged", "lost", "files", "missing", "machines")
+        print_table(lines, headers, align="lrrrrrr", soft=("project",))
         for problem in problems:
             output.say(problem)
     if problems:
@@ -348,6 +348,9 @@ def _missing(checked: Checked) -> str:
     if checked.damaged:
         many = output.counted(len(checked.damaged), "row is", "rows are")
         lacks.append(f"{many} damaged ({_some(checked.damaged, 5)})")
+    if checked.lost:
+        many = output.counted(len(checked.lost), "row is", "rows are")
+        lacks.append(f"{many} lost ({_some(checked.lost, 5)})")
     if checked.missing:
         many = output.counted(len(checked.missing), "file is", "files are")
         lacks.append(f"{many} missing or damaged ({_some(checked.missing, 3)})")

@@ -8,6 +8,7 @@ import shutil
 import sys
 from dataclasses import replace
 from importlib import import_module
+from typing import NamedTuple
 
 import click
 
@@ -21,7 +22,7 @@ from localops.cli.common import (
     print_table,
     short_id,
 )
-from localops.errors import LocalopsError, NotFound
+from localops.errors import NotFound
 from localops.journal.journal import Journal
 from localops.journal.rows import id_text
 from localops.reading.home import Filters
@@ -41,6 +42,14 @@ if TYPE_CHECKING:
 _WORKER = "localops_sync"
 _STATES = ("Success", "Failure", "Indeterminate")
 _UNITS = {"": 1, "K": 1_000, "M": 1_000_000, "G": 1_000_000_000, "T": 1_000_000_000_000}
+
+
+class _NotAsked(NamedTuple):
+    """A hub that could not be reached, so that it is unknown whether it still has what it signed for."""
+
+    project: str
+    remote: str
+    reason: str
 
 
 class _Size(click.ParamType[int]):
@@ -88,8 +97,10 @@ def prune(
     """Remove whole ended sessions, and keep one row about each.
 
     Running sessions are kept, and so are those that a remote of the project does not have yet, unless
-    --include-unsent names that remote. A hub that can be reached is asked whether it still has the rows it signed
-    for, and their files. Blobs that no row refers to are removed too, and the disk space is freed.
+    --include-unsent names that remote. A hub is asked whether it still has every row and file of these sessions, as
+    with `localops sync --verify`: what it lacks is kept, and so is everything where it refuses to answer or is
+    another hub. A hub that cannot be reached is trusted, which is printed. Blobs that no row refers to are removed
+    too, and the disk space is freed.
     """
     if older_than is None and keep_size is None and state is None and not idents:
         raise click.UsageError("choose what to remove: --older-than, --keep-size, --state or --session")
@@ -99,15 +110,17 @@ def prune(
         # Before hubs are asked, so that they are asked about these sessions only.
         if keep_size is not None:
             choices = _oldest(choices, keep_size)
-        choices = _keep_unproven(choices, unsent)
+        choices, not_asked = _keep_unproven(choices, unsent)
     going = [(where, choice) for where, choice in choices if choice.stays is None]
     if not as_json:
         _show(choices)
+    for each in not_asked:
+        output.say(f"{each.project} → {each.remote}: {each.reason}; not checked whether it still has these rows")
     removed: dict[str, Taken] = {}
     if going and not dry_run and (yes or _is_confirmed(len(going))):
         removed = _remove(going)
     if as_json:
-        print_json(_facts(choices, removed, dry_run=dry_run))
+        print_json(_facts(choices, removed, not_asked, dry_run=dry_run))
     for name, result in removed.items() if not as_json else ():
         _report(name, result)
 
@@ -133,36 +146,46 @@ def _chosen(
             yield where, choice
 
 
-def _keep_unproven(choices: Choices, unsent: tuple[str, ...]) -> Choices:
-    """Keep sessions that a hub signed for and no longer has; a hub that cannot be reached is trusted."""
+def _keep_unproven(choices: Choices, unsent: tuple[str, ...]) -> tuple[Choices, list[_NotAsked]]:
+    """Keep sessions of which a hub no longer has every row and file that it signed for.
+
+    Return the choices, and the hubs that could not be reached: those are trusted.
+    """
     reasons: dict[tuple[Project, bytes], str] = {}
+    not_asked: list[_NotAsked] = []
     going = [(where, choice) for where, choice in choices if choice.stays is None]
     for where in dict.fromkeys(where for where, _ in going):
         mine = [choice for each, choice in going if each is where]
         for name in sorted({name for choice in mine for name in choice.delivered}.difference(unsent)):
-            sessions = [choice.session for choice in mine if name in choice.delivered]
-            reasons |= {(where, session): why for session, why in _ask(where, name, sessions).items()}
-    return [
+            sessions = [(choice.session, choice.rows) for choice in mine if name in choice.delivered]
+            # By name, as its commands are: the library does not import the worker.
+            standing = import_module(f"{_WORKER}.standing").ask(where.folder, where.reader, name, sessions)
+            if standing.unreached is not None:
+                not_asked.append(_NotAsked(where.name, name, standing.unreached))
+            reasons |= {(where, session): why for session, why in _reasons(name, standing, sessions).items()}
+    kept = [
         (where, replace(choice, stays=choice.stays or reasons.get((where, choice.session))))
         for where, choice in choices
     ]
+    return kept, not_asked
 
 
-def _ask(where: Project, name: str, sessions: list[bytes]) -> dict[bytes, str]:
-    """Ask a remote about sessions that it signed for; return the reasons to keep some of them."""
-    # By name, as its commands are: the library does not import the worker.
-    standing = import_module(f"{_WORKER}.standing")
-    try:
-        now = standing.ask(where.folder, where.reader, name, sessions)
-    except LocalopsError as error:
-        output.say(f"{where.name} → {name}: {error}; not checked whether it still has these rows")
-        return {}
-    if now.set_back:
-        return dict.fromkeys(sessions, f"{name} was restored to an earlier state: run `localops sync` first")
-    return {
-        session: f"{name} lacks {'1 file' if many == 1 else f'{many} files'} of it: run `localops sync --verify` first"
-        for session, many in now.lacking.items()
-    }
+def _reasons(name: str, standing: Any, sessions: list[tuple[bytes, int]]) -> dict[bytes, str]:
+    """Return the reasons to keep some of the sessions that a hub signed for."""
+    if standing.refused is not None:
+        why = f"{name} could not be asked whether it still has it: {standing.refused}"
+        return {session: why for session, _ in sessions}
+    if standing.set_back:
+        why = f"{name} was restored to an earlier state: run `localops sync --verify` first"
+        return {session: why for session, _ in sessions}
+    return {session: _reason(name, lacks) for session, lacks in standing.differs.items()}
+
+
+def _reason(name: str, lacks: Any) -> str:
+    if lacks.deleted:
+        return f"it was deleted on {name}: --include-unsent {name} removes it here as well"
+    parts = [output.counted(many, what) for many, what in ((lacks.rows, "row"), (lacks.files, "file")) if many]
+    return f"{name} lacks {' and '.join(parts)} of it: run `localops sync --verify` first"
 
 
 def _oldest(choices: Choices, keep: int) -> Choices:
@@ -240,9 +263,10 @@ def _report(name: str, result: Taken) -> None:
         print(f"{_sessions(len(result.changed))} got new rows meanwhile, and are kept.")
 
 
-def _facts(choices: Choices, removed: dict[str, Taken], *, dry_run: bool) -> dict[str, Any]:
+def _facts(choices: Choices, removed: dict[str, Taken], not_asked: list[_NotAsked], *, dry_run: bool) -> dict[str, Any]:
     return {
         "dry_run": dry_run,
+        "not_asked": [each._asdict() for each in not_asked],
         "sessions": [
             {
                 "session_id": id_text(choice.session),

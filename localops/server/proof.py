@@ -98,19 +98,20 @@ class Checked:
     project: str
     rows: int = 0
     damaged: list[int] = field(default_factory=list)  # seqs of rows that do not match their checksums
+    lost: list[int] = field(default_factory=list)  # seqs of rows that only derived tables still name
     blobs: int = 0  # that rows refer to
     missing: list[str] = field(default_factory=list)  # of these, the missing and damaged ones
     machines: int = 0  # journals that rows arrived from
 
     @property
-    def figures(self) -> tuple[int, int, int, int, int]:
-        """Return the numbers of rows, damaged rows, blobs, missing blobs and machines."""
-        return self.rows, len(self.damaged), self.blobs, len(self.missing), self.machines
+    def figures(self) -> tuple[int, ...]:
+        """Return the numbers of rows, damaged and lost rows, blobs, missing blobs and machines."""
+        return self.rows, len(self.damaged), len(self.lost), self.blobs, len(self.missing), self.machines
 
     @property
     def is_whole(self) -> bool:
         """Return whether nothing is missing or damaged."""
-        return not (self.damaged or self.missing)
+        return not (self.damaged or self.lost or self.missing)
 
 
 def check(project: str, folder: str, reader: Reader) -> Checked:
@@ -123,6 +124,7 @@ def check(project: str, folder: str, reader: Reader) -> Checked:
             checked.damaged.append(seq)
         else:
             named.update(dict.fromkeys(blobs.named([row.body])))
+    checked.lost = [seq for (seq,) in reader.ask(_sql("lost"), {})]
     checked.blobs = len(named)
     checked.missing = [digest for digest in named if blobs.flaw(folder, digest)]
     return checked

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from localops import clock
-from localops.journal import blobs, rows
+from localops.journal import blobs
 from localops.journal.journal_file import INSERT
 from localops.journal.stored import Stored
 from localops.reading import analytics, search
@@ -29,7 +29,7 @@ _KNOWN = "select 1 from id_of where id = ? and phase = ?"
 _KNOWN_BETWEEN = "select id, phase from id_of where id between ? and ? limit ?"
 _HELD_SEQ = "select seq from id_of where id = ? and phase = ?"
 _HELD_ROW = f"select {', '.join(Stored._fields)} from event where seq = ({_HELD_SEQ})"  # noqa: S608
-_REPLACE = f"update event set {', '.join(f'{name} = ?' for name in rows.COLUMNS)} where seq = ?"  # noqa: S608
+_PUT = f"insert or replace into event({', '.join(Stored._fields)}) values({', '.join('?' * len(Stored._fields))})"
 _NEWEST = "select seq, id from event order by seq desc limit 1"
 _DELIVERED = "select remote, first, last from delivered where first <= ? and last >= ?"
 _CONFLICT = "another row is stored there under this id, and with other contents: it stays"
@@ -101,7 +101,7 @@ class _Taking:
         self.forked = False
         self.missing: MissingRows | None = None
         self.conflicts: dict[int, str] = {}  # rows that are here with other contents, or whose files are not here
-        self.replaced: list[Stored] = []  # rows to write over those here that have no content, or are damaged
+        self.replaced: list[Stored] = []  # rows to write over those here that have no content, are damaged or lost
         self.position: list[Any] = []  # seq and id of the newest row here, from which a sender sees a set-back hub
 
     def work(self, execute: Execute) -> None:
@@ -121,7 +121,7 @@ class _Taking:
         for row in new:
             execute(INSERT, row.bare)
         for row in self.replaced:
-            execute(_REPLACE, (*row.bare, row.seq))
+            execute(_PUT, row)
             _send_again(execute, row.seq)
         self.stored = len(new) + len(self.replaced)
         self._remember(execute, ranges)
@@ -180,14 +180,18 @@ class _Taking:
     def _compare(self, execute: Execute, row: Stored) -> None:
         """Compare an imported row with the one that is here under its identity; note a replacement or a conflict.
 
-        It replaces the one here if that is the same row without content, or is damaged.
+        It replaces the one here if that is the same row without content, is damaged, or is lost: then only the derived
+        tables still name it.
         """
         identity = (row.id, row.phase)
         try:
-            here = Stored._make(execute(_HELD_ROW, identity).fetchone())
+            held_row = execute(_HELD_ROW, identity).fetchone()
         except UnicodeDecodeError:  # a flipped bit
+            held_row = None
+        if held_row is None:
             self.replaced.append(row._replace(seq=execute(_HELD_SEQ, identity).get))
             return
+        here = Stored._make(held_row)
         came = row._replace(seq=here.seq)
         if here == came:
             return

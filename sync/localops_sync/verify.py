@@ -1,8 +1,11 @@
-"""Comparison with a hub, row by row and file by file: whether it has what it signed for (`sync --verify`)."""
+"""Comparison with a hub, row by row and file by file: whether it has what it signed for.
+
+`sync --verify` compares everything, and `prune` the sessions that it is about to remove.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from uuid import UUID
 
@@ -24,15 +27,19 @@ if TYPE_CHECKING:
     from localops.transfer.remotes import Remote
     from localops_sync.sink import Sink
 
-    class _Pass(Protocol):
-        """The parts of a pass that a comparison needs; the pass itself is in a module above this one."""
+    class Side(Protocol):
+        """This side of a comparison."""
 
         folder: str
         remote: Remote
-        sink: Sink
-        journal: Journal
         reader: Reader
         ledger: Ledger
+
+    class _Pass(Side, Protocol):
+        """The parts of a pass that a comparison needs; the pass itself is in a module above this one."""
+
+        sink: Sink
+        journal: Journal
 
 
 # Per request.
@@ -57,26 +64,40 @@ class Report:
     deleted: list[str] = field(default_factory=list)  # sessions that were deleted on the hub
 
 
+@dataclass(frozen=True)
+class Difference:
+    """What a hub lacks of a session, or has damaged or with other contents."""
+
+    deleted: bool = False  # all of it, on purpose
+    rows: int = 0
+    files: int = 0
+
+
 def compare(one: _Pass) -> Report:
     """Compare every session with the hub's; mark rows that it lacks as unsent, so that the next pass sends them."""
     if not isinstance(one.sink, Hub):
         raise ConfigError(f"remote {one.remote.name!r} is not a hub: only a hub can be asked what it has")
-    return _Comparison(one, one.sink).run()
+    return _Comparison(one, one.sink).run(one.journal)
+
+
+def differences(one: Side, hub: Hub, sessions: Iterable[tuple[bytes, int]]) -> dict[bytes, Difference]:
+    """Compare some sessions, each with the number of its rows, with the hub's; return what differs."""
+    return _Comparison(one, hub).of(sessions)
 
 
 class _Comparison:
-    def __init__(self, one: _Pass, hub: Hub) -> None:
+    def __init__(self, one: Side, hub: Hub) -> None:
         self.one, self.hub, self.report = one, hub, Report()
         self._delivered = one.ledger.delivered()
         self._missing: list[int] = []
         self._blobs: dict[str, list[int]] = {}  # digests, and the rows that name each
 
-    def run(self) -> Report:
-        self.one.journal.fold()
+    def run(self, journal: Journal) -> Report:
+        journal.fold()
         for some in _portions(self._sessions()):
             figures = self.hub.figures([session for session, _ in some])
             for session, count in some:
-                self._session(session, count, figures.get(session, {}))
+                self._missing += self._session(session, count, figures.get(session, {}))
         self._missing += self._lacking(self._bookkeeping())
         if self._missing:
             self.report.differences += len(self._missing)
@@ -84,8 +105,27 @@ class _Comparison:
         self._compare_blobs()
         if self._missing:
             left = bundle.without(self._delivered, self._missing)
-            self.one.ledger.keep_only(self.one.journal, left)
+            self.one.ledger.keep_only(journal, left)
         return self.report
+
+    def of(self, sessions: Iterable[tuple[bytes, int]]) -> dict[bytes, Difference]:
+        different: dict[bytes, Difference] = {}
+        files: dict[bytes, set[str]] = {}
+        for some in _portions(sessions):
+            figures = self.hub.figures([session for session, _ in some])
+            for session, count in some:
+                gone = len(self.report.deleted)
+                lacking = self._session(session, count, figures.get(session, {}))
+                files[session], self._blobs = {*self._blobs}, {}
+                if lacking or len(self.report.deleted) > gone:
+                    different[session] = Difference(len(self.report.deleted) > gone, len(lacking))
+        digests = sorted(set().union(*files.values()))
+        if "blobs" in self.hub.proves and not self.one.remote.metadata_only:
+            missing = {digest for some in _chunks(digests, _BLOBS) for digest in self.hub.missing_blobs(some)}
+            for session, named_here in files.items():
+                if many := len(named_here & missing):
+                    different[session] = replace(different.get(session, Difference()), files=many)
+        return different
 
     def _compare_blobs(self) -> None:
         """Find files that the hub lacks or has damaged; mark the rows that name them as missing, to send both again."""
@@ -107,19 +147,20 @@ class _Comparison:
             yield from page
             after, _ = page[-1]
 
-    def _session(self, session: bytes, count: int, figures: dict[str, Any]) -> None:
+    def _session(self, session: bytes, count: int, figures: dict[str, Any]) -> list[int]:
+        """Return the rows of a session that the hub lacks; none if it was deleted there, which the report says."""
         self.report.sessions += 1
         if self._is_gone(session, figures):
-            return
+            return []
         if count <= _WHOLE:
             mine = [each for _, each in self._identities(session)]
             if figures.get("rows") == len(mine) and figures.get("digest") == bundle.digest(mine):
-                return
+                return []
         lacking = self._lacking(self._identities(session))
         if lacking and self._is_gone(session, self.hub.figures([session]).get(session, {})):
             # Deleted since the first request.  The missing rows alone would look the same.
-            return
-        self._missing += lacking
+            return []
+        return lacking
 
     def _is_gone(self, session: bytes, figures: dict[str, Any]) -> bool:
         """Return whether a session was deleted on the hub, and note it: its rows do not count as missing."""

@@ -45,6 +45,13 @@ def _localops(home: object, *arguments: str) -> Command:
     )
 
 
+def _hub(own: RealHub, *arguments: str) -> Command:
+    command = [sys.executable, "-m", "localops", "hub", *arguments, "--data", str(own.data)]
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=120, env={**os.environ, "PYTHONPATH": PATH}
+    )
+
+
 def _record(*names: str, prompt: str = "why") -> None:
     """Record an ended session for each name."""
     for name in names:
@@ -105,3 +112,124 @@ def test_doctor_of_a_hub_asks_the_senders_for_damaged_rows(own: RealHub, sender:
     _changed_there(own, "update event set body = replace(body, 'why', 'who')")
     done = _localops(own.data, "doctor", "--deep")
     assert (done.returncode, "sync --verify" in done.stdout, "localops repair" in done.stdout) == (1, True, False), done
+
+
+# Prune, with a hub that can be asked
+
+
+@pytest.mark.foreign_open
+def test_prune_keeps_what_the_hub_has_lost_or_damaged(own: RealHub, sender: Sender) -> None:
+    """It compares what it is about to take with the hub, row by row; the rest goes."""
+    _record("damaged", prompt="what is damaged")
+    _record("lost", prompt="what is lost")
+    _record("whole")
+    sender.sync()
+    _changed_there(own, "update event set body = replace(body, 'what is damaged', 'what is not here')")
+    _changed_there(own, "delete from event where body like '%what is lost%'")
+    document, _ = _prune(sender, "--dry-run")
+    again = "run `localops sync --verify` first"
+    kept = f"hub lacks 1 row of it: {again}"
+    assert _stays(document) == {"damaged": kept, "lost": kept, "whole": None}
+    document, _ = _prune(sender)
+    assert (document["taken"]["default"]["sessions"], document["not_asked"]) == (1, [])
+    assert (sender.sync(verify=True).left, sender.sync().sent) == (2, 2)
+    assert _prune(sender)[0]["taken"]["default"]["sessions"] == 2
+
+
+def test_prune_keeps_what_was_deleted_on_the_hub(own: RealHub, sender: Sender) -> None:
+    """What somebody deleted there may be here only; naming the remote removes it here as well."""
+    _record("deleted", "other")
+    sender.sync()
+    (session,) = [
+        each["session_id"] for each in _prune(sender, "--dry-run")[0]["sessions"] if each["name"] == "deleted"
+    ]
+    done = _hub(own, "delete", session, "--project", "default", "--yes")
+    assert done.returncode == 0, done
+    document, _ = _prune(sender, "--dry-run")
+    assert _stays(document) == {
+        "deleted": "it was deleted on hub: --include-unsent hub removes it here as well",
+        "other": None,
+    }
+    document, _ = _prune(sender, "--include-unsent", "hub", "--yes")
+    assert document["taken"]["default"]["sessions"] == 2
+
+
+def test_prune_keeps_everything_when_the_hub_refuses(own: RealHub, sender: Sender, tmp_path: Path) -> None:
+    """A hub that began anew in an empty folder knows no key; it has nothing of what the earlier one signed for."""
+    _record("one")
+    sender.sync()
+    own.stop()
+    os.rename(own.data, tmp_path / "mount")
+    own.data.mkdir()
+    own.start()
+    document, _ = _prune(sender)
+    [stays] = _stays(document).values()
+    assert "hub could not be asked whether it still has it" in (stays or "")
+    assert "401" in (stays or "")
+    assert document["taken"] == {}
+
+
+def test_prune_keeps_everything_when_it_is_another_hub(own: RealHub, sender: Sender, tmp_path: Path) -> None:
+    """A key that the other hub takes makes it no less another hub."""
+    _record("one")
+    sender.sync()
+    with hub(tmp_path / "other") as other:
+        moved = Sender(tmp_path / "home", other.url, other.key)
+        document, _ = _prune(moved)
+    [stays] = _stays(document).values()
+    assert "is another hub now" in (stays or "")
+    assert document["taken"] == {}
+
+
+def test_prune_says_which_hub_could_not_be_reached(own: RealHub, sender: Sender) -> None:
+    """It works without a network, and says in JSON, too, that nobody was asked."""
+    _record("one")
+    sender.sync()
+    own.stop()
+    document, printed = _prune(sender)
+    [not_asked] = document["not_asked"]
+    assert (not_asked["project"], not_asked["remote"]) == ("default", "hub")
+    assert "nothing listens" in not_asked["reason"]
+    assert "not checked whether it still has these rows" in printed
+    assert document["taken"]["default"]["sessions"] == 1
+
+
+@pytest.mark.foreign_open
+def test_prune_and_sync_agree_about_a_hub_that_was_set_back(own: RealHub, sender: Sender, tmp_path: Path) -> None:
+    """What prune advises brings the rows to the hub, though there is nothing new to send; then they may go."""
+    _record("one")
+    sender.sync()
+    own.stop()
+    shutil.copytree(own.data, tmp_path / "backup")
+    own.start()
+    _record("two")
+    sender.sync()
+    own.stop()
+    os.rename(own.data, tmp_path / "newer")
+    os.rename(tmp_path / "backup", own.data)
+    own.start()
+    document, _ = _prune(sender)
+    assert set(_stays(document).values()) == {
+        "hub was restored to an earlier state: run `localops sync --verify` first"
+    }
+    _localops(sender.home, "sync", "--verify")
+    assert _prune(sender)[0]["taken"]["default"]["sessions"] == 2
+
+
+# The hub
+
+
+@pytest.mark.foreign_open
+def test_a_row_that_is_missing_on_the_hub_is_found_and_comes_back(own: RealHub, sender: Sender) -> None:
+    """`hub check` names it, and a pass that sends it again puts it back where it was."""
+    _record("one")
+    sender.sync()
+    _changed_there(own, "delete from event where kind = 'llm'")
+    done = _hub(own, "check")
+    assert (done.returncode, "1 row is lost" in done.stderr, "sync --verify" in done.stderr) == (1, True, True), done
+    assert _localops(sender.home, "sync", "--verify").returncode == 3
+    assert sender.sync().sent == 1
+    done = _hub(own, "check")
+    assert done.returncode == 0, done
+    assert _localops(sender.home, "sync", "--verify").returncode == 0
+    assert sender.identities() <= identities(str(own.folder / "journal.db"))

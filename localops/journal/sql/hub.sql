@@ -44,3 +44,13 @@ limit :many;
 -- The journals that rows were imported from.
 select distinct journal
 from received;
+
+-- lost --
+-- Where rows were that are not there any more, though nothing has deleted them: prune deletes their ids as well.
+select i.seq
+from id_of i
+where not exists (
+  select 1
+  from event e
+  where e.seq = i.seq)
+order by i.seq;
