@@ -14,6 +14,7 @@ from localops.errors import ConfigError, LocalopsError, NotFound
 from localops.journal.reader import SQLiteError, reason
 from localops.journal.rows import id_text
 from localops.reading import home as homes
+from localops.reading import session_state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -98,8 +99,14 @@ def serve(
 
     _check_tls(host, tls_cert, tls_key)
     folder = _folder(data)
+    begins = not os.path.exists(os.path.join(folder, session_state.HUB))
     # Before it listens, so that a folder without keys is an error and not a hub that refuses every client.
     keys = Keys(folder, new=new)
+    if begins:
+        output.say(
+            f"{folder} had no hub: this is a new one, with a new id and without keys; if the data of a hub should be "
+            "there (is its disk mounted?), stop this one, and remove the new hub.json first"
+        )
     limits = Limits(body=max_body << 20, inflated=4 * max_body << 20, rate=float(rate))
     listen.serve(
         app(HomeStore(folder), keys, limits=limits, root_path=root_path),
@@ -217,7 +224,8 @@ def revoke(handle: str, data: str) -> None:
 def delete(session: str, data: str, project: str, yes: bool) -> None:
     """Delete a session for good, whether it has ended or not.
 
-    One row about it remains, so that the hub refuses it when it is sent again.
+    Files that only its rows refer to are deleted as well. One row about it remains, so that the hub refuses it when
+    it is sent again.
     """
     from localops.server.home_store import HomeStore
 
@@ -261,15 +269,22 @@ def check(context: click.Context, data: str, as_json: bool) -> None:
     lost = {result.project for result in keys.all() if result.revoked is None} - stored
     problems += [f"{name}: has a key, but no journal" for name in sorted(lost)]
     problems += [f"{result.project}: {_missing(result)}" for result in checked if not result.is_whole]
+    working = [known.handle for known in keys.all() if known.revoked is None]
     if as_json:
         facts = [{**vars(result), "ok": result.is_whole} for result in checked]
-        print_json({"hub": keys.hub, "ok": not problems, "projects": facts, "problems": problems})
+        print_json(
+            {"hub": keys.hub, "ok": not problems, "projects": facts, "problems": problems, "working_keys": working}
+        )
     else:
         lines = [(result.project, *map(output.count, result.figures)) for result in checked]
         headers = ("project", "rows", "damaged", "lost", "files", "missing", "machines")
         print_table(lines, headers, align="lrrrrrr", soft=("project",))
         for problem in problems:
             output.say(problem)
+        these = output.counted(len(working), "key works", "keys work")
+        output.say(f"{these}: {_some(working, 5)}" if working else "no key works")
+        if working:
+            output.say("after a restore: revoke again any of them that was revoked since the backup was made")
     if problems:
         context.exit(1)
 
@@ -379,11 +394,10 @@ def _folder(data: str) -> str:
 
 def _keys(data: str) -> Keys:
     """Return the keys of an existing hub; only `create` and `serve` start a new one."""
-    from localops.reading.session_state import HUB
     from localops.server.keys import Keys, has_journals, lost
 
     folder = _folder(data)
-    if not os.path.exists(os.path.join(folder, HUB)):
+    if not os.path.exists(os.path.join(folder, session_state.HUB)):
         if has_journals(folder):
             raise ConfigError(lost(folder))
         raise NotFound(f"{folder} is not the data folder of a hub: start one with `localops hub key create`")

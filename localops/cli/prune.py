@@ -105,6 +105,7 @@ def prune(
     if older_than is None and keep_size is None and state is None and not idents:
         raise click.UsageError("choose what to remove: --older-than, --keep-size, --state or --session")
     with look(home, project) as opened:
+        projects = list(opened.projects)
         _check_remotes(opened, unsent)
         choices = list(_chosen(opened, idents, state, older_than, unsent))
         # Before hubs are asked, so that they are asked about these sessions only.
@@ -117,12 +118,17 @@ def prune(
     for each in not_asked:
         output.say(f"{each.project} → {each.remote}: {each.reason}; not checked whether it still has these rows")
     removed: dict[str, Taken] = {}
-    if going and not dry_run and (yes or _is_confirmed(len(going))):
-        removed = _remove(going)
+    if not dry_run and (yes or (going and _is_confirmed(len(going)))):
+        removed = _remove(going, projects)
     if as_json:
         print_json(_facts(choices, removed, not_asked, dry_run=dry_run))
     for name, result in removed.items() if not as_json else ():
         _report(name, result)
+    failed = {name: result.failed for name, result in removed.items() if result.failed is not None}
+    for name, why in failed.items():
+        output.say(f"{name}: {why}")
+    if failed:
+        raise click.exceptions.Exit(1)
 
 
 def _check_remotes(opened: Home, unsent: tuple[str, ...]) -> None:
@@ -216,17 +222,23 @@ def _sessions(many: int) -> str:
     return output.counted(many, "session")
 
 
-def _remove(going: Choices) -> dict[str, Taken]:
+def _remove(going: Choices, projects: list[Project]) -> dict[str, Taken]:
+    """Remove the sessions; of every project, also the blobs that no row refers to."""
     removed = {}
-    for where in dict.fromkeys(where for where, _ in going):
+    for where in projects:
+        mine = [choice for each, choice in going if each is where]
+        if not mine and not pruning.has_files(where.folder):
+            continue
         # Leftovers are whole copies of the journal, which contain the removed rows.
-        for left in leftovers(where.folder):
+        for left in leftovers(where.folder) if mine else ():
             shutil.rmtree(left, ignore_errors=True)
         journal = Journal(where.folder, gather=True)
         try:
-            removed[where.name] = pruning.take(journal, [choice for each, choice in going if each is where])
+            result = pruning.take(journal, mine)
         finally:
             journal.close()
+        if mine or result.blobs or result.young:
+            removed[where.name] = result
     return removed
 
 
@@ -254,7 +266,9 @@ def _report(name: str, result: Taken) -> None:
     gone = f"{output.counted(result.rows, 'row')} and {output.counted(result.blobs, 'blob')} removed"
     free = output.counted(max(0, result.freed), "byte")
     print(f"{name}: {_sessions(result.sessions)}, {gone}; {free} freed.")
-    if result.sessions and not result.packed:
+    if result.sessions and not result.packed and result.failed is not None:
+        print("New rows will reuse the space: the disk has no room to pack the file.")
+    elif result.sessions and not result.packed:
         print("New rows will reuse the space: the file cannot shrink while a program records into it.")
     if result.young:
         which = output.counted(result.young, "blob that no row refers to is", "blobs that no row refers to are")
@@ -286,6 +300,7 @@ def _facts(choices: Choices, removed: dict[str, Taken], not_asked: list[_NotAske
                 "blobs": result.blobs,
                 "young_blobs": result.young,
                 "bytes": result.freed,
+                "failed": result.failed,
                 "changed": [id_text(session) for session in result.changed],
             }
             for name, result in removed.items()

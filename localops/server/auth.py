@@ -13,6 +13,7 @@ from localops.server.keys import canonical
 from localops.server.request import Call, HttpError
 from localops.server.request_body import TooSlow
 from localops.server.threads import json
+from localops.transfer import bundle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -121,7 +122,10 @@ class Auth:
             raise HttpError(400, "Invalid API key format")
         key = keys.find(secret)
         if key is None:
-            raise HttpError(400 if endpoint.v2 else 401, "Invalid API Key")
+            # Its operator would look for the key on the hub that created it.
+            is_foreign = not endpoint.v2 and bundle.is_key_of(secret, keys.hub) is False
+            why = ": this hub has not created it; is this another hub than before?" if is_foreign else ""
+            raise HttpError(400 if endpoint.v2 else 401, f"Invalid API Key{why}")
         return Call(request, key.project, secret, lambda: keys.is_good(key.sha256))
 
 

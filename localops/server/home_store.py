@@ -73,8 +73,11 @@ class HomeStore(HomeReader):
                     return False
                 choice = replace(prune.look(where.reader, where.folder, session), stays=None)
             with self._journal(project) as journal:
-                if prune.take(journal, [choice]).sessions:
-                    return True
+                taken = prune.take(journal, [choice], with_files=True)
+            if taken.sessions:
+                return True
+            if taken.failed is not None:
+                raise Unavailable("cannot delete anything now", JournalError(taken.failed))
 
     def close(self) -> None:
         """Close all files."""

@@ -22,7 +22,7 @@ from localops.journal.sql import statements
 from localops.reading import session_state
 from localops.reading.home import REMOTES, sent_nowhere
 from localops.transfer import delivery
-from localops.upkeep import salvage
+from localops.upkeep import prune, salvage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -489,7 +489,8 @@ def _deep(name: str, folder: str, reader: Reader) -> Iterator[Finding]:
     if faults := reader.faults():
         yield Finding(name, f"SQLite finds its structure broken: {'; '.join(faults[:_SHOWN])}", repair)
         return
-    wrong, flawed = _read_all(folder, reader)
+    wrong, referred = _read_all(reader)
+    flawed = {digest for digest in referred if blobs.flaw(folder, digest)}
     if wrong:
         shown = ", ".join(rows.id_text(id) for id in wrong[:_SHOWN])
         cure = _SENT_AGAIN if session_state.is_of_hub(folder) else repair
@@ -501,6 +502,9 @@ def _deep(name: str, folder: str, reader: Reader) -> Iterator[Finding]:
         text = f"{copies}, and counted again: {shown}"
         yield Finding(name, text, f"{repair} replaces it by a journal that holds each row once")
     yield from _blobs(name, folder, flawed)
+    if many := len(prune.orphans(folder, referred)):
+        text = f"{output.counted(many, 'blob is', 'blobs are')} in its folder that no row refers to"
+        yield Finding(name, text, "the next `localops prune … --yes` removes what is older than an hour", fault=False)
     if stale := _stale(folder, reader):
         cure = "localops doctor --fix builds them again"
         text = f"what is derived differs from the rows: {', '.join(stale)}"
@@ -517,11 +521,12 @@ def _blobs(name: str, folder: str, flawed: Iterable[str]) -> Iterator[Finding]:
         if digests:
             many = "1 blob is" if len(digests) == 1 else f"{len(digests)} blobs are"
             cure = f"put back what a backup has of them, each at {os.path.join(folder, 'blobs')}/<two digits>/<digest>"
-            yield Finding(name, f"{many} {what}: {', '.join(digests[:_SHOWN])}", cure)
+            more = f" and {len(digests) - _SHOWN} more" if len(digests) > _SHOWN else ""
+            yield Finding(name, f"{many} {what}: {', '.join(digests[:_SHOWN])}{more}", cure)
 
 
-def _read_all(folder: str, reader: Reader) -> tuple[list[bytes], set[str]]:
-    """Return the ids of rows with a wrong checksum, and the digests of missing and damaged blobs."""
+def _read_all(reader: Reader) -> tuple[list[bytes], set[str]]:
+    """Return the ids of rows with a wrong checksum, and the digests of the blobs that rows refer to."""
     import re
 
     # A regular expression instead of parsing: this runs over every body of the journal.
@@ -533,7 +538,7 @@ def _read_all(folder: str, reader: Reader) -> tuple[list[bytes], set[str]]:
             wrong.append(row.id)
         if row.body and "blob" in row.body:
             referred.update(match[1] or match[2] for match in reference.finditer(row.body))
-    return wrong, {digest for digest in referred if blobs.flaw(folder, digest)}
+    return wrong, referred
 
 
 def _stale(folder: str, reader: Reader) -> list[str]:

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from localops import clock
 from localops.encoding import encode
 from localops.errors import ConfigError
-from localops.journal import rows
+from localops.journal import blobs, rows
 from localops.journal.journal_file import INSERT
+from localops.journal.reader import SQLiteError, user_message
 from localops.journal.sql import statements
 from localops.reading import analytics, search, session_state
 from localops.reading.home import REMOTES
@@ -62,6 +64,7 @@ class Taken:
     changed: list[bytes] = field(default_factory=list)  # sessions that went on meanwhile, and stay
     freed: int = 0  # bytes that the file system has back
     packed: bool = True  # False while others record into a file that takes long to pack
+    failed: str | None = None  # why it ended early, such as a full disk
 
 
 def remotes(folder: str) -> list[str]:
@@ -110,31 +113,54 @@ def _reason(state: str, missing: dict[str, int]) -> str | None:
     return "; ".join(behind) or None
 
 
-def take(journal: Journal, choices: Iterable[Choice]) -> Taken:
-    """Delete the chosen sessions, each in a transaction of its own, and give the space back."""
+def take(journal: Journal, choices: Iterable[Choice], *, with_files: bool = False) -> Taken:
+    """Delete the chosen sessions, each in a transaction of its own, and give the space back.
+
+    The blobs that no row refers to any more go as well; those that were touched within the hour stay, as they may
+    belong to a row that is being written, unless `with_files` is set and the deleted rows referred to them.
+    """
     taken = Taken()
     before = _size(journal)
-    for choice in choices:
-        if choice.stays is None:
-            _take_one(journal, choice, taken)
+    files: set[str] = set()
+    try:
+        for choice in choices:
+            if choice.stays is None:
+                files.update(_take_one(journal, choice, taken))
+    except SQLiteError as error:
+        taken.failed = user_message(error)
     if taken.sessions:
         # The index holds words of the deleted sessions.
         search.forget(journal.folder)
     # After all sessions, as several of them may name the same blob.
-    taken.blobs, taken.young = sweep_blobs(journal)
+    taken.blobs, taken.young = sweep_blobs(journal, anyway=files if with_files else ())
     taken.packed = before <= _PACKED_ANYWAY or not _recorded_into(journal)
     if taken.sessions and taken.packed:
-        journal.compact()
+        _pack(journal, taken)
     taken.freed = before - _size(journal)
     return taken
 
 
-def _take_one(journal: Journal, choice: Choice, taken: Taken) -> None:
-    """Write the row about the deletion and delete the rest, unless the session has gone on meanwhile."""
+def _pack(journal: Journal, taken: Taken) -> None:
+    """Give the freed pages back; where the disk has no room for a packed copy, new rows use them again."""
+    try:
+        journal.compact()
+    except SQLiteError as error:
+        taken.packed = False
+        taken.failed = taken.failed or f"the file could not be packed: {user_message(error)}"
+        with suppress(SQLiteError):
+            journal.empty_wal()
+
+
+def _take_one(journal: Journal, choice: Choice, taken: Taken) -> list[str]:
+    """Write the row about the deletion and delete the rest, unless the session has gone on meanwhile.
+
+    Return the blobs that its rows referred to.
+    """
     done = False
+    files: list[str] = []
 
     def work(execute: Callable[..., Any]) -> None:
-        nonlocal done
+        nonlocal done, files
         record = execute("select key, last_seq, rows from total where session = ?", (choice.session,)).fetchone()
         if record is None:
             return
@@ -142,6 +168,7 @@ def _take_one(journal: Journal, choice: Choice, taken: Taken) -> None:
         key, *now = record
         if now != [choice.last_seq, choice.rows]:
             return
+        files = blobs.named(_text(body) for (body,) in execute(_sql("naming_blobs"), {"key": key}))
         execute(INSERT, _pruned_row(execute, choice, key))
         # A machine that still has the session may send it again, which must not bring it back.
         execute("insert or ignore into gone values(?, ?)", (choice.session, clock.now_ns()))
@@ -156,6 +183,11 @@ def _take_one(journal: Journal, choice: Choice, taken: Taken) -> None:
         taken.rows += choice.rows
     else:
         taken.changed.append(choice.session)
+    return files
+
+
+def _text(body: bytes) -> str:
+    return body.decode(errors="replace")  # a flipped bit must not keep a session
 
 
 def _pruned_row(execute: Callable[..., Any], choice: Choice, key: int) -> rows.Row:
@@ -180,8 +212,8 @@ def _pruned_row(execute: Callable[..., Any], choice: Choice, key: int) -> rows.R
     )
 
 
-def sweep_blobs(journal: Journal) -> tuple[int, int]:
-    """Delete the blobs that no row names; return how many, and how many were too young to be deleted."""
+def sweep_blobs(journal: Journal, *, anyway: Collection[str] = ()) -> tuple[int, int]:
+    """Delete the blobs that no row names; return how many, and how many were too young and not among `anyway`."""
     unused = {os.path.basename(path): path for path in _stored(journal.folder)}
     if not unused:
         return 0, 0
@@ -192,14 +224,25 @@ def sweep_blobs(journal: Journal) -> tuple[int, int]:
         for (body,) in execute(_sql("bodies_with_blobs")):
             for digest in [digest for digest in unused if digest in body]:
                 del unused[digest]
-        for path in unused.values():
-            if time.time() - os.stat(path).st_mtime > _OLD_ENOUGH:
+        for digest, path in unused.items():
+            if digest in anyway or time.time() - os.stat(path).st_mtime > _OLD_ENOUGH:
                 os.unlink(path)
                 removed += 1
 
     # In a transaction, so that no row that names one of these blobs is written meanwhile.
     journal.transact(work)
     return removed, len(unused) - removed
+
+
+def orphans(folder: str, referred: Collection[str]) -> list[str]:
+    """Return the paths of the blobs that are old enough to be deleted and not among those that rows refer to."""
+    unused = [path for path in _stored(folder) if os.path.basename(path) not in referred]
+    return [path for path in unused if time.time() - os.stat(path).st_mtime > _OLD_ENOUGH]
+
+
+def has_files(folder: str) -> bool:
+    """Return whether a project has any blob."""
+    return any(True for _ in _stored(folder))
 
 
 def _stored(folder: str) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import apsw
 import pytest
 
 import localops
+from localops.journal import blobs
 from tests.server.hubs import PATH, RealHub, hub
 from tests.sync.homes import Sender, identities
 
@@ -233,3 +235,91 @@ def test_a_row_that_is_missing_on_the_hub_is_found_and_comes_back(own: RealHub, 
     assert done.returncode == 0, done
     assert _localops(sender.home, "sync", "--verify").returncode == 0
     assert sender.identities() <= identities(str(own.folder / "journal.db"))
+
+
+def test_a_hub_deletes_a_session_with_its_files(own: RealHub, sender: Sender) -> None:
+    """A file that only its rows refer to can be read no more, however young it is; one that others refer to stays."""
+    alone, shared = "a" * 2_000_000, "b" * 2_000_000
+    for prompt in (alone, shared, shared):
+        _record("filmed", prompt=prompt)
+    sender.sync()
+    before = {path.name for path in (own.folder / "blobs").rglob("*") if path.is_file()}
+    assert len(before) == 2
+    sessions = [each["session_id"] for each in _prune(sender, "--dry-run")[0]["sessions"]]
+    for session in sessions[:2]:
+        assert _hub(own, "delete", session, "--project", "default", "--yes").returncode == 0
+    after = {path.name for path in (own.folder / "blobs").rglob("*") if path.is_file()}
+    assert len(after) == 1
+    (digest,) = before - after
+    assert own.ask("GET", f"/api/1/blobs/{digest}")[0] == 404
+
+
+def test_a_file_without_rows_is_named_and_removed_without_any_session(own: RealHub, sender: Sender) -> None:
+    """`doctor --deep` names it, and a prune that has no session to remove takes it."""
+    _record("one")
+    sender.sync()
+    digest = blobs.keep(str(own.folder), b"film" * 10_000)
+    path = Path(blobs.path_of(str(own.folder), digest))
+    os.utime(path, (0, 0))
+    assert "1 blob is in its folder that no row refers to" in _localops(own.data, "doctor", "--deep").stdout
+    assert _localops(own.data, "prune", "--older-than", "99d", "--dry-run").returncode == 0
+    assert path.exists()
+    done = _localops(own.data, "prune", "--older-than", "99d", "--yes")
+    assert (done.returncode, "1 blob removed" in done.stdout, path.exists()) == (0, True, False), done
+
+
+def test_a_hub_in_an_empty_folder_says_that_it_is_new(tmp_path: Path) -> None:
+    """Most likely a disk is not mounted: its machines would be told that their keys are wrong."""
+    data = tmp_path / "empty"
+    data.mkdir()
+    for warns in (True, False):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "localops", "hub", "serve", "--data", str(data), "--port", "0"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": PATH},
+        )
+        assert process.stdout is not None
+        assert " listens at " in process.stdout.readline()
+        process.terminate()
+        _, printed = process.communicate(timeout=60)
+        assert ("this is a new one" in printed) == warns
+
+
+def test_check_names_the_keys_that_a_restore_has_revived(own: RealHub, sender: Sender, tmp_path: Path) -> None:
+    """A backup holds the keys as they were; the operator is told which of them work."""
+    assert _hub(own, "backup", "-o", str(tmp_path / "backup")).returncode == 0
+    (key,) = json.loads(_hub(own, "key", "list", "--json").stdout)["keys"]
+    assert _hub(own, "key", "revoke", key["key"]).returncode == 0
+    assert "no key works" in _hub(own, "check").stderr
+    own.stop()
+    shutil.rmtree(own.data)
+    os.rename(tmp_path / "backup", own.data)
+    printed = _hub(own, "check").stderr
+    assert (f"1 key works: {key['key']}" in printed, "revoke again" in printed) == (True, True), printed
+
+
+@pytest.mark.foreign_open
+def test_a_full_disk_does_not_hide_what_prune_has_removed(sender: Sender) -> None:
+    """The file cannot be packed without room for a copy; what was removed is reported, and its pages are free."""
+    for _ in range(20):
+        _record("large", *["small"] * 4, prompt="x" * 90_000)
+
+    def narrow() -> None:
+        size = os.path.getsize(sender.journal)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size // 4, resource.RLIM_INFINITY))
+
+    command = [sys.executable, "-m", "localops", "prune", "--older-than", "0s", "--keep-size", "2MB", "--yes"]
+    done = subprocess.run(
+        [*command, "--include-unsent", "hub", "--json", "--home", sender.home],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        preexec_fn=narrow,
+        env={**os.environ, "PYTHONPATH": PATH},
+    )
+    assert done.returncode == 1, done
+    taken = json.loads(done.stdout)["taken"]["default"]
+    assert (taken["sessions"] > 0, bool(taken["failed"])) == (True, True), done

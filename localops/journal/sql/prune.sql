@@ -41,6 +41,14 @@ from event_of o
 join event e on e.seq = o.seq
 where o.key = :key;
 
+-- naming_blobs --
+-- The bodies of a session's rows that may refer to a blob.
+select cast(e.body as blob)
+from event_of o
+join event e on e.seq = o.seq
+where o.key = :key
+  and instr(e.body, 'blob') > 0;
+
 -- bodies_with_blobs --
 -- Every body that may refer to a blob.
 select body
