@@ -105,6 +105,7 @@ def _print_details(project: str, snapshot: Snapshot) -> None:
         ("processes", _processes(story)),
         ("video", story.video),
         ("metadata", ", ".join(f"{name}={_short(value)}" for name, value in story.metadata.items())),
+        ("content", "left out: it came through a metadata-only remote" if story.metadata_only else None),
     ]
     if snapshot.is_running:
         # After its duration: it says what the session has been doing for that long.
@@ -516,6 +517,7 @@ def _session_facts(project: str, snapshot: Snapshot, limit: int) -> dict[str, An
         **facts.span(snapshot.totals.first_ns, snapshot.totals.last_ns, snapshot.until_ns),
         "tags": snapshot.story.tags,
         "metadata": snapshot.story.metadata,
+        "metadata_only": snapshot.story.metadata_only,
         "unfinished": [
             {"id": facts.full_id(one.id), "kind": one.kind, "name": one.name, "began": events.iso(one.at_ns)}
             for one in snapshot.unfinished

@@ -152,6 +152,7 @@ def _remote(project: Project, remote: remotes.Remote) -> dict[str, Any]:
     files = ledger.waiting_files() if remote.kind == "hub" and not remote.metadata_only else 0
     return {
         "remote": remote.name,
+        "metadata_only": remote.metadata_only,
         "rows_waiting": waits.rows,
         "bytes_waiting": waits.bytes + files,
         "oldest_waiting": None if waits.oldest_ns is None else events.iso(waits.oldest_ns),
@@ -172,7 +173,7 @@ def _print_remotes(remotes_shown: list[dict[str, Any]]) -> None:
     table = [
         (
             remote["project"],
-            remote["remote"],
+            f"{remote['remote']} (metadata only)" if remote["metadata_only"] else remote["remote"],
             output.count(remote["rows_waiting"]),
             common.bytes_text(remote["bytes_waiting"]) if remote["rows_waiting"] else "–",
             "–" if remote["oldest_waiting_ns"] is None else _ago(remote["oldest_waiting_ns"], now),

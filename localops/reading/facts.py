@@ -95,6 +95,7 @@ def session(project: str, seen: Snapshot, report: Report) -> Facts:
         **span(figures.first_ns, figures.last_ns, seen.until_ns, ended=ended),
         "at_least": seen.is_cut_off,  # it may have lasted longer than its rows tell
         "tags": seen.story.tags,
+        "metadata_only": seen.story.metadata_only,
         "analytics": report.contract,
         **totals(report.totals),
         **beyond_totals(report),

@@ -104,6 +104,11 @@ class Story:
         return merged
 
     @property
+    def metadata_only(self) -> bool:
+        """Whether it came here from a metadata-only remote: its content stayed where it was recorded."""
+        return any(one.body.get("metadata_only") is True for one in self.of_kind("session"))
+
+    @property
     def host(self) -> str | None:
         """The name of the machine it began on."""
         return next((one.body["host"] for one in self.of_kind("session") if "host" in one.body), None)

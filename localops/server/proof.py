@@ -66,7 +66,7 @@ def state(reader: Reader, id: bytes, phase: int, total: int) -> str:
         return MISSING
     if row is None or not row.is_intact:
         return MISSING
-    return HERE if total in (row.sum, bundle.without_content(row).sum) else OTHER
+    return HERE if total in (row.sum, *(sent.sum for sent in bundle.without_content_as_sent(row))) else OTHER
 
 
 def missing_blobs(folder: str, digests: Iterable[str]) -> tuple[list[str], int]:

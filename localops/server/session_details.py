@@ -127,7 +127,7 @@ def _remotes(folder: str) -> list[str]:
     from localops.upkeep import prune
 
     try:
-        return prune.remotes(folder)
+        return [*prune.remotes(folder)]
     except ConfigError:
         return []
 

@@ -86,23 +86,44 @@ def identity(row: Stored) -> tuple[bytes, int, int]:
 
 
 _CONTENT = frozenset(("params", "returns", "reason"))  # keys of a program's content in rows that keep the books
+_MACHINE = "host_env"  # the key of what is known of a machine: packages, folders, hardware
+_LEFT_OUT = {"metadata_only": True}  # in the body of a row that begins a session, for readers of the remote
 
 
-def without_content(row: Stored) -> Stored:
-    """Return the row as a metadata-only remote gets it: with figures and names, without content."""
+def without_content(row: Stored, *, machine: bool = False) -> Stored:
+    """Return the row as a metadata-only remote gets it: with figures and names, without content.
+
+    With `machine`, as earlier releases sent it: with the folders, packages and hardware of its machine.
+    """
     if row.body is None:
         return row
     if row.kind not in rows.BOOKS:
         kept = None
-    elif row.kind in ("video", "metadata"):
+    elif row.kind in ("video", "metadata") or (row.kind == "host" and not machine):
         # Their bodies are all content, but readers expect an object.
         kept = "{}"
     elif row.kind in ("session", "join", "end", "leave"):
-        fields = {key: value for key, value in _object(row.body).items() if key not in _CONTENT}
+        left_out = _CONTENT if machine else _CONTENT | {_MACHINE}
+        fields = {key: value for key, value in _object(row.body).items() if key not in left_out}
+        fields |= _LEFT_OUT if row.kind == "session" and not machine else {}
         kept = encode.dumps(fields).decode()
     else:
         return row
     return row.with_body(kept)
+
+
+def without_content_as_sent(row: Stored) -> tuple[Stored, Stored]:
+    """Return the row as a metadata-only remote may have got it: from this release, and from earlier ones."""
+    return without_content(row), without_content(row, machine=True)
+
+
+def has_content(row: Stored) -> bool:
+    """Return whether a metadata-only remote lacks something that a program recorded in this row."""
+    if row.body is None or row.kind == "host":
+        return False
+    if row.kind in ("session", "join", "end", "leave"):
+        return not _CONTENT.isdisjoint(_object(row.body))
+    return without_content(row).body != row.body
 
 
 def _object(text: str) -> dict[str, Any]:

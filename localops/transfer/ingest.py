@@ -195,9 +195,9 @@ class _Taking:
         came = row._replace(seq=here.seq)
         if here == came:
             return
-        if bundle.without_content(came) == here or _is_damaged(here, came):
+        if here in bundle.without_content_as_sent(came) or _is_damaged(here, came):
             self.replaced.append(came)
-        elif bundle.without_content(here) != came:
+        elif came not in bundle.without_content_as_sent(here):
             self.conflicts[row.seq] = _CONFLICT
 
     def _remember(self, execute: Execute, ranges: Sequence[Range]) -> None:

@@ -207,9 +207,14 @@ def _looked_into(name: str, folder: str, reader: Reader, *, deep: bool) -> Itera
         yield Finding(name, f"the check could not be completed: {reason(error)}", _CHECK_AGAIN)
 
 
-def _key_of(name: str, remote: str, settings: object) -> Iterator[Finding]:
-    """Warn when other users can read the file that holds the key of a remote."""
-    key_file = settings.get("key_file") if isinstance(settings, dict) else None
+def _settings_of(name: str, remote: str, settings: object) -> Iterator[Finding]:
+    """Warn when other users can read the file that holds the key of a remote, and note that it gets no content."""
+    if not isinstance(settings, dict):
+        return
+    if settings.get("metadata_only"):
+        text = f"remote {remote} is metadata only: prompts, completions, values and files are not sent there"
+        yield Finding(name, text, "unless another remote gets them, this home is the only copy", fault=False)
+    key_file = settings.get("key_file")
     if isinstance(key_file, str) and (mode := host.open_to_others(key_file)) is not None:
         text = f"the key of remote {remote} can be used by others: the mode of {key_file} is {mode:04o}"
         yield Finding(name, text, f"chmod 600 {key_file}", fault=False)
@@ -228,7 +233,7 @@ def _sync(name: str, folder: str, reader: Reader) -> Iterator[Finding]:
         return
     clocks = delivery.clocks(folder)
     for remote, settings in remotes:
-        yield from _key_of(name, remote, settings)
+        yield from _settings_of(name, remote, settings)
         ledger = delivery.Ledger(reader, folder, remote)
         waiting, contact, since = ledger.waiting().rows, ledger.contact(), ledger.late_since()
         rows_wait = output.counted(waiting, "row waits", "rows wait")

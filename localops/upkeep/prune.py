@@ -19,6 +19,7 @@ from localops.journal import blobs, rows
 from localops.journal.journal_file import INSERT
 from localops.journal.reader import SQLiteError, user_message
 from localops.journal.sql import statements
+from localops.journal.stored import named
 from localops.reading import analytics, search, session_state
 from localops.reading.home import REMOTES
 from localops.reading.snapshot import Snapshot
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 _OLD_ENOUGH = 3600.0  # seconds; a younger blob may belong to a row that is being written
 _PACKED_ANYWAY = 256 << 20  # bytes of a file that is packed fast enough to do it while others record
 _SIDES = ("", "-wal")
+_PAGE = 1_000  # rows
 
 
 @dataclass(frozen=True)
@@ -67,29 +69,34 @@ class Taken:
     failed: str | None = None  # why it ended early, such as a full disk
 
 
-def remotes(folder: str) -> list[str]:
-    """Return the names of a project's remotes; raise ConfigError when its file is invalid."""
+def remotes(folder: str) -> dict[str, bool]:
+    """Return a project's remotes, each with whether it gets content; raise ConfigError when its file is invalid."""
     path = os.path.join(folder, REMOTES)
     try:
         with open(path, "rb") as file:
             document = encode.loads(file.read())
     except FileNotFoundError:
-        return []
+        return {}
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} cannot be read, so it is not known what was sent: {error}") from error
     if not isinstance(document, dict):
         raise ConfigError(f"invalid {path}: expected remotes by name, so it is not known what was sent")
-    return sorted(document)
+    return {
+        name: not (isinstance(fields, dict) and fields.get("metadata_only"))
+        for name, fields in sorted(document.items())
+    }
 
 
 def look(reader: Reader, folder: str, session: bytes, *, unsent: Collection[str] = ()) -> Choice:
     """Return a session, and why it must stay; `unsent` names the remotes that need not have it."""
     seen = Snapshot(reader, folder, session)
     standing, figures = seen.standing, seen.totals
-    missing = {
-        remote: reader.ask(_sql("missing"), {"session": session, "remote": remote})[0][0] for remote in remotes(folder)
-    }
+    known = remotes(folder)
+    missing = {remote: reader.ask(_sql("missing"), {"session": session, "remote": remote})[0][0] for remote in known}
     stays = _reason(standing.state, {name: count for name, count in missing.items() if name not in unsent})
+    figures_only = [name for name, content in known.items() if not content and name not in unsent]
+    if stays is None and figures_only and not any(known[name] and not count for name, count in missing.items()):
+        stays = _only_here(reader, session, figures_only)
     return Choice(
         session=session,
         name=seen.story.name,
@@ -111,6 +118,16 @@ def _reason(state: str, missing: dict[str, int]) -> str | None:
         return "it may still run on a machine that cannot be seen from here"
     behind = [f"{name} lacks {count} of its rows" for name, count in missing.items() if count]
     return "; ".join(behind) or None
+
+
+def _only_here(reader: Reader, session: bytes, remotes: list[str]) -> str | None:
+    """Return the reason to keep a session whose content no remote has, if it has any."""
+    after = 0
+    while page := named(reader.all("events", session=session, after=after, many=_PAGE)):
+        if any(map(bundle.has_content, page)):
+            return f"its content is only here: {', '.join(remotes)} is metadata only"
+        after = page[-1].seq
+    return None
 
 
 def take(journal: Journal, choices: Iterable[Choice], *, with_files: bool = False) -> Taken:

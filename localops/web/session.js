@@ -356,6 +356,7 @@ function drawExtras() {
   const blocks = [
     people.length > 0 && block(people.length === 1 ? "Process" : "Processes", people),
     sync.length > 0 && block("Sync", sync),
+    one.metadata_only && block("Content", make("p", {}, "Left out: it came through a metadata-only remote.")),
     Object.keys(one.host_env || {}).length > 0 && block("Environment", facts(one.host_env)),
     Object.keys(one.metadata || {}).length > 0 && block("Metadata", facts(one.metadata)),
     block(

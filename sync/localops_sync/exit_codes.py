@@ -52,6 +52,7 @@ class Outcome:
     left: int = 0  # rows that remain
     oldest_ns: int | None = None  # when the first of these was recorded
     compared: int | None = None  # sessions, with --verify
+    metadata_only: bool = False  # content is not sent there
     deleted: list[str] = field(default_factory=list)  # of these, the ones that were deleted on the hub
     late_ns: int | None = None  # since when nothing has arrived, if that is too long for a passing network problem
     elsewhere: list[str] = field(default_factory=list)  # projects with rows and no remote, if this one never had a row

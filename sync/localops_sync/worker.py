@@ -82,7 +82,7 @@ def sync(
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Outcome:
     """Make one pass; return failures of networks, remotes and files in the outcome instead of raising them."""
-    outcome = Outcome(project, remote.name)
+    outcome = Outcome(project, remote.name, metadata_only=remote.metadata_only)
     folder = config.project_folder(home, project)
     try:
         with only_one(folder, wait) as ours:

@@ -17,6 +17,9 @@ import pytest
 
 import localops
 from localops.journal import blobs
+from localops.journal.reader import Reader
+from localops.transfer import bundle, remotes
+from localops.transfer.remotes import Remote
 from tests.server.hubs import PATH, RealHub, hub
 from tests.sync.homes import Sender, identities
 
@@ -323,3 +326,80 @@ def test_a_full_disk_does_not_hide_what_prune_has_removed(sender: Sender) -> Non
     assert done.returncode == 1, done
     taken = json.loads(done.stdout)["taken"]["default"]
     assert (taken["sessions"] > 0, bool(taken["failed"])) == (True, True), done
+
+
+# A remote that gets figures and names only
+
+
+def _metadata_only(own: RealHub, tmp_path: Path) -> Sender:
+    return Sender(tmp_path / "home", own.url, own.key, metadata_only=True)
+
+
+def test_content_that_no_remote_has_stays(own: RealHub, tmp_path: Path) -> None:
+    """A metadata-only remote has nothing of it; prune asks for consent, unless another remote has all of it."""
+    sender = _metadata_only(own, tmp_path)
+    _record("prompts")
+    session = localops.start_session(name="figures")
+    assert session is not None
+    session.end_session("Success")
+    localops.api.client().close()
+    assert sender.sync().left == 0
+    document, _ = _prune(sender, "--dry-run")
+    assert _stays(document) == {"prompts": "its content is only here: hub is metadata only", "figures": None}
+    document, _ = _prune(sender, "--dry-run", "--include-unsent", "hub")
+    assert set(_stays(document).values()) == {None}
+    key = own.new_key("whole")
+    both = {"hub": sender.remote, "whole": Remote("whole", own.url, key=key)}
+    remotes.save(sender.folder, both)
+    document, _ = _prune(sender, "--dry-run")
+    assert "whole lacks" in (_stays(document)["prompts"] or "")
+    assert _localops(sender.home, "sync").returncode == 0
+    assert set(_stays(_prune(sender, "--dry-run")[0]).values()) == {None}
+
+
+def test_a_metadata_only_remote_is_called_one(own: RealHub, tmp_path: Path) -> None:
+    """Status, doctor and --verify say that content is not sent; the hub's reads say that it was left out."""
+    sender = _metadata_only(own, tmp_path)
+    _record("prompts")
+    sender.sync()
+    assert "hub (metadata only)" in _localops(sender.home, "status").stdout
+    assert "remote hub is metadata only" in _localops(sender.home, "doctor").stdout
+    assert "metadata only, without content" in _localops(sender.home, "sync", "--verify").stderr
+    (session,) = own.ask("GET", "/api/1/sessions")[1]["sessions"]
+    path = f"/api/1/sessions/{session['session_id']}"
+    assert own.ask("GET", path)[1]["metadata_only"] is True
+    assert "metadata-only remote" in _localops(own.data, "show", session["session_id"]).stdout
+    whole = Sender(tmp_path / "home", own.url, own.key)
+    _localops(sender.home, "remote", "remove", "hub", "--yes")
+    remotes.save(whole.folder, {"hub": whole.remote})
+    assert whole.sync().code == 0
+    assert own.ask("GET", path)[1]["metadata_only"] is False
+    assert whole.identities() <= identities(str(own.folder / "journal.db"))
+
+
+def test_a_metadata_only_remote_gets_nothing_of_the_machine(own: RealHub, tmp_path: Path) -> None:
+    """Neither folders nor packages nor hardware: only what tells processes apart."""
+    sender = _metadata_only(own, tmp_path)
+    _record("prompts")
+    with Reader(sender.journal) as reader:
+        assert any("host_env" in (row.body or "") for row in reader.stream())
+    sender.sync()
+    with Reader(str(own.folder / "journal.db")) as reader:
+        there = [row.body or "" for row in reader.stream()]
+    assert [body for body in there if "host_env" in body or os.getcwd() in body] == []
+
+
+def test_rows_that_an_earlier_release_sent_without_content_are_known(own: RealHub, tmp_path: Path) -> None:
+    """It sent what is known of the machine: `--verify` misses nothing, and the rest is filled in later."""
+    sender = _metadata_only(own, tmp_path)
+    _record("prompts")
+    with Reader(sender.journal) as reader:
+        rows = [bundle.without_content(row, machine=True) for row in reader.stream()]
+    assert own.take(bundle.Batch("a" * 32, [], rows, [(1, len(rows))]))[0] == 200
+    outcome = sender.sync(verify=True)
+    assert (outcome.code, outcome.parked) == (0, 0), outcome
+    whole = Sender(tmp_path / "home", own.url, own.key)
+    _localops(sender.home, "remote", "remove", "hub", "--yes")
+    remotes.save(whole.folder, {"hub": whole.remote})
+    assert whole.sync().code == 0
+    assert whole.identities() <= identities(str(own.folder / "journal.db"))

@@ -312,7 +312,7 @@ def _say(outcome: Outcome, name: str, wanted: _Request) -> None:
         print(f"{name}: nothing to send")
     notes = [*outcome.notes]
     if outcome.compared is not None and outcome.code == exit_codes.DONE and not wanted.quiet:
-        notes += [_compared(outcome.compared), *(f"session {each} was deleted on the hub" for each in outcome.deleted)]
+        notes += [_compared(outcome), *(f"session {each} was deleted on the hub" for each in outcome.deleted)]
     for note in notes:
         output.say(f"{name}: {note}")
     if outcome.late_ns is not None:
@@ -348,8 +348,9 @@ def _rows(count: int) -> str:
     return output.counted(count, "row")
 
 
-def _compared(sessions: int) -> str:
-    return f"{output.counted(sessions, 'session')} compared, no difference"
+def _compared(outcome: Outcome) -> str:
+    without = " in what is sent there: metadata only, without content" if outcome.metadata_only else ""
+    return f"{output.counted(outcome.compared or 0, 'session')} compared, no difference{without}"
 
 
 def _facts(outcome: Outcome) -> dict[str, Any]:
@@ -366,6 +367,7 @@ def _facts(outcome: Outcome) -> dict[str, Any]:
         "bytes": outcome.bytes,
         "requests": outcome.requests,
         "sessions_compared": outcome.compared,
+        "metadata_only": outcome.metadata_only,
         "sessions_deleted_there": outcome.deleted,
         "late_since_ns": outcome.late_ns,
         "notes": outcome.notes,
