@@ -166,7 +166,10 @@ def test_a_remote_for_metadata_gets_no_content() -> None:
     assert sent("llm", '{"prompt":"secret"}') is None
     assert sent("odd kind", '{"x":1}') is None
     assert sent("end", '{"reason":"secret","returns":"secret","derived":1}') == '{"derived":1}'
-    assert sent("session", '{"params":{"a":"secret"},"pid":7}') == '{"pid":7}'
+    started = '{"pid":7,"metadata_only":true}'
+    assert sent("session", '{"params":{"a":"secret"},"pid":7,"host_env":{"OS":{}}}') == started
+    assert sent("session", started) == started
+    assert sent("host", '{"host_env":{"CPU":{}}}') == "{}"
     assert sent("metadata", '{"metadata":{"a":"secret"}}') == "{}"
     assert sent("end", '{"reason":"a bit of it has fl') == "{}"
     assert sent("price", '{"was":null,"source":"own"}') == '{"was":null,"source":"own"}'

@@ -23,9 +23,10 @@ from localops.cli.common import (
     short_id,
 )
 from localops.errors import NotFound
+from localops.journal import blobs
 from localops.journal.journal import Journal
 from localops.journal.rows import id_text
-from localops.reading.home import Filters
+from localops.reading.home import Filters, known, sent_nowhere
 from localops.upkeep import prune as pruning
 from localops.upkeep.doctor import leftovers
 
@@ -107,7 +108,8 @@ def prune(
     with look(home, project) as opened:
         projects = list(opened.projects)
         _check_remotes(opened, unsent)
-        choices = list(_chosen(opened, idents, state, older_than, unsent))
+        local = [] if idents or project is not None else sent_nowhere(opened.folder, known(opened.folder))[0]
+        choices = _keep_local(list(_chosen(opened, idents, state, older_than, unsent)), local)
         # Before hubs are asked, so that they are asked about these sessions only.
         if keep_size is not None:
             choices = _oldest(choices, keep_size)
@@ -150,6 +152,15 @@ def _chosen(
         choice = pruning.look(where.reader, where.folder, session, unsent=unsent)
         if (state is None or choice.state == state) and (older_than is None or choice.last_ns < older_than):
             yield where, choice
+
+
+def _keep_local(choices: Choices, local: list[str]) -> Choices:
+    """Keep sessions of projects that have no remote, though others have one, unless they were asked for by name."""
+    why = "its project has no remote, though others have one: choose it with --project"
+    return [
+        (where, replace(choice, stays=choice.stays or (why if where.name in local else None)))
+        for where, choice in choices
+    ]
 
 
 def _keep_unproven(choices: Choices, unsent: tuple[str, ...]) -> tuple[Choices, list[_NotAsked]]:
@@ -227,7 +238,7 @@ def _remove(going: Choices, projects: list[Project]) -> dict[str, Taken]:
     removed = {}
     for where in projects:
         mine = [choice for each, choice in going if each is where]
-        if not mine and not pruning.has_files(where.folder):
+        if not mine and not any(blobs.stored(where.folder)):
             continue
         # Leftovers are whole copies of the journal, which contain the removed rows.
         for left in leftovers(where.folder) if mine else ():

@@ -6,6 +6,7 @@ A blob that cannot be written there goes to the user's state folder, as rows do,
 from __future__ import annotations
 
 import os
+import time
 from contextlib import suppress
 
 from localops import host, interruption
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 HEAD = 64 << 10  # bytes that are compressed to decide whether to compress the rest
 _PIECE = 1 << 20
+_OLD_ENOUGH = 3600.0  # seconds
 _NAMED = r'(?:"\$blob": ?"|"blob:)([0-9a-f]{64})"'
 
 
@@ -84,6 +86,17 @@ def size(project: str) -> int:
                 with suppress(OSError):
                     whole += os.path.getsize(os.path.join(folder, name))
     return whole
+
+
+def stored(project: str) -> Iterator[str]:
+    """Yield the paths of blobs; one that is being written does not have a digest as its name."""
+    for inner, _, names in os.walk(os.path.join(project, "blobs")):
+        yield from (os.path.join(inner, name) for name in names if len(name) == 64)
+
+
+def is_old(path: str) -> bool:
+    """Return whether a blob was not touched for an hour; a younger one may belong to a row that is being written."""
+    return time.time() - os.stat(path).st_mtime > _OLD_ENOUGH
 
 
 def pays(size: int, packed: int) -> bool:

@@ -470,6 +470,10 @@ class Ledger:
         """Return the rows that the remote does not take."""
         return parked(self.reader, self.remote)
 
+    def dropped(self) -> int:
+        """Return how many parked rows a person gave up: the remote never gets them."""
+        return int(self.ask("dropped", remote=self.remote)[0][0])
+
     def late_since(self) -> int | None:
         """Return since when rows have waited, if that is more than a day and the remote has taken none meanwhile."""
         oldest, now = self.waiting().oldest_ns, clock.now_ns()

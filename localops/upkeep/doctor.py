@@ -22,7 +22,7 @@ from localops.journal.sql import statements
 from localops.reading import session_state
 from localops.reading.home import REMOTES, sent_nowhere
 from localops.transfer import delivery
-from localops.upkeep import prune, salvage
+from localops.upkeep import salvage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -248,10 +248,7 @@ def _sync(name: str, folder: str, reader: Reader) -> Iterator[Finding]:
             text = f"sync to remote {remote} failed{when}: {contact.error}"
             cure = f"`localops remote test {remote} --project {name}` looks at each step"
             yield Finding(name, f"{text}; {rows_wait}" if waiting else text, cure, fault=waiting > 0)
-        if parked := len(ledger.parked()):
-            text = "1 row is" if parked == 1 else f"{parked} rows are"
-            cure = f"`localops parked list --project {name}` shows why; then `localops parked retry` or `drop`"
-            yield Finding(name, f"{text} parked, and not on remote {remote}", cure)
+        yield from _parked_for(name, ledger)
         if (loss := ledger.loss()) is not None:
             lost = "1 row" if loss.rows == 1 else f"{loss.rows} rows"
             text = f"remote {remote} was set back, and lost {lost} that had been pruned here before"
@@ -264,6 +261,17 @@ def _sync(name: str, folder: str, reader: Reader) -> Iterator[Finding]:
             text = f"{rows_wait} for remote {remote}, and nothing has arrived there since {output.when(since)} UTC"
             cure = f"`localops sync --remote {remote} --project {name}`, from cron or a timer: see `localops help sync`"
             yield Finding(name, text, cure)
+
+
+def _parked_for(name: str, ledger: delivery.Ledger) -> Iterator[Finding]:
+    """Report the rows that a remote does not take, and those that a person gave up."""
+    if dropped := ledger.dropped():
+        text = f"{output.counted(dropped, 'row was', 'rows were')} given up by `localops parked drop`"
+        yield Finding(name, f"{text}: remote {ledger.remote} never gets them", fault=False)
+    if parked := len(ledger.parked()):
+        text = "1 row is" if parked == 1 else f"{parked} rows are"
+        cure = f"`localops parked list --project {name}` shows why; then `localops parked retry` or `drop`"
+        yield Finding(name, f"{text} parked, and not on remote {ledger.remote}", cure)
 
 
 def _repair(name: str) -> str:
@@ -507,7 +515,8 @@ def _deep(name: str, folder: str, reader: Reader) -> Iterator[Finding]:
         text = f"{copies}, and counted again: {shown}"
         yield Finding(name, text, f"{repair} replaces it by a journal that holds each row once")
     yield from _blobs(name, folder, flawed)
-    if many := len(prune.orphans(folder, referred)):
+    unused = [path for path in blobs.stored(folder) if os.path.basename(path) not in referred]
+    if many := sum(map(blobs.is_old, unused)):
         text = f"{output.counted(many, 'blob is', 'blobs are')} in its folder that no row refers to"
         yield Finding(name, text, "the next `localops prune … --yes` removes what is older than an hour", fault=False)
     if stale := _stale(folder, reader):

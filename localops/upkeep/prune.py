@@ -8,7 +8,6 @@ caller chooses the sessions.
 from __future__ import annotations
 
 import os
-import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -27,13 +26,12 @@ from localops.transfer import bundle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable
     from typing import Any
 
     from localops.journal.journal import Journal
     from localops.journal.reader import Reader
 
-_OLD_ENOUGH = 3600.0  # seconds; a younger blob may belong to a row that is being written
 _PACKED_ANYWAY = 256 << 20  # bytes of a file that is packed fast enough to do it while others record
 _SIDES = ("", "-wal")
 _PAGE = 1_000  # rows
@@ -231,7 +229,7 @@ def _pruned_row(execute: Callable[..., Any], choice: Choice, key: int) -> rows.R
 
 def sweep_blobs(journal: Journal, *, anyway: Collection[str] = ()) -> tuple[int, int]:
     """Delete the blobs that no row names; return how many, and how many were too young and not among `anyway`."""
-    unused = {os.path.basename(path): path for path in _stored(journal.folder)}
+    unused = {os.path.basename(path): path for path in blobs.stored(journal.folder)}
     if not unused:
         return 0, 0
     removed = 0
@@ -242,30 +240,13 @@ def sweep_blobs(journal: Journal, *, anyway: Collection[str] = ()) -> tuple[int,
             for digest in [digest for digest in unused if digest in body]:
                 del unused[digest]
         for digest, path in unused.items():
-            if digest in anyway or time.time() - os.stat(path).st_mtime > _OLD_ENOUGH:
+            if digest in anyway or blobs.is_old(path):
                 os.unlink(path)
                 removed += 1
 
     # In a transaction, so that no row that names one of these blobs is written meanwhile.
     journal.transact(work)
     return removed, len(unused) - removed
-
-
-def orphans(folder: str, referred: Collection[str]) -> list[str]:
-    """Return the paths of the blobs that are old enough to be deleted and not among those that rows refer to."""
-    unused = [path for path in _stored(folder) if os.path.basename(path) not in referred]
-    return [path for path in unused if time.time() - os.stat(path).st_mtime > _OLD_ENOUGH]
-
-
-def has_files(folder: str) -> bool:
-    """Return whether a project has any blob."""
-    return any(True for _ in _stored(folder))
-
-
-def _stored(folder: str) -> Iterator[str]:
-    """Yield the paths of blobs; one that is being written does not have a digest as its name."""
-    for inner, _, names in os.walk(os.path.join(folder, "blobs")):
-        yield from (os.path.join(inner, name) for name in names if len(name) == 64)
 
 
 def _recorded_into(journal: Journal) -> bool:

@@ -29,8 +29,8 @@ NAMES = {
 
 EXPLAINED = """\b
 Exit codes: 0 nothing left · 1 unexpected · 2 usage, or no remote found
-3 the remote refused rows in this pass, rows wait for files that are not
-here, or --verify found a difference
+3 rows are parked or wait for files that are not here, the hub lost rows that
+were pruned here, or --verify found a difference
 4 a person must act (key, certificate, address, another hub, version)
 5 offline, or the remote is down: rows are kept · 6 budget reached, rows remain
 11 another sync is running · 130 interrupted. Of several remotes: the first of

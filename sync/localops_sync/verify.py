@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from uuid import UUID
 
+from localops.encoding import encode
 from localops.errors import ConfigError
 from localops.journal import blobs, rows
 from localops.journal.stored import named
@@ -83,6 +84,23 @@ def compare(one: _Pass) -> Report:
 def differences(one: Side, hub: Hub, sessions: Iterable[tuple[bytes, int]]) -> dict[bytes, Difference]:
     """Compare some sessions, each with the number of its rows, with the hub's; return what differs."""
     return _Comparison(one, hub).of(sessions)
+
+
+def has_pruned(ledger: Ledger, hub: Hub) -> bool:
+    """Return whether a hub has every session that was pruned here and that it had signed for, as it was then."""
+    expected: dict[bytes, dict[str, Any]] = {}
+    for session, body in ledger.ask("pruned"):
+        record = encode.loads(body)
+        if ledger.remote in record.get("delivered", ()):
+            expected[session] = record
+    for some in _chunks(expected, _SESSIONS):
+        figures = hub.figures(some)
+        for session in some:
+            there = figures.get(session, {})
+            is_equal = all(there.get(name) == expected[session].get(name) for name in ("rows", "digest"))
+            if not (is_equal or there.get("gone")):
+                return False
+    return True
 
 
 class _Comparison:

@@ -472,6 +472,7 @@ class Pass:
         return not identities or identities[0] == (id, phase)
 
     def _verify(self) -> None:
+        self._look_for_lost()
         report = verify.compare(self)
         self.outcome.notes += report.notes
         self.outcome.compared = report.sessions
@@ -480,6 +481,13 @@ class Pass:
             self.outcome.worse(PARKED, "the hub does not have everything that it signed for")
         if parked := len(self.ledger.parked()):
             self.outcome.worse(PARKED, f"{_rows(parked)} parked here and not on the hub: {_LIST}")
+
+    def _look_for_lost(self) -> None:
+        """Look whether the hub has the sessions that were pruned here again: then a newer backup was restored."""
+        loss = self.ledger.loss()
+        if loss is not None and isinstance(self.sink, Hub) and verify.has_pruned(self.ledger, self.sink):
+            self.ledger.acknowledge(self.journal)
+            self.outcome.notes.append(f"{self.remote.name} has the rows again that it had lost")
 
 
 _PROXY = "a proxy before the remote takes no larger requests: let it take 8 MB (nginx: client_max_body_size 8m)"

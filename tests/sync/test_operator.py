@@ -403,3 +403,110 @@ def test_rows_that_an_earlier_release_sent_without_content_are_known(own: RealHu
     remotes.save(whole.folder, {"hub": whole.remote})
     assert whole.sync().code == 0
     assert whole.identities() <= identities(str(own.folder / "journal.db"))
+
+
+# Cron
+
+
+def _days_ago(journal: str) -> None:
+    """Move the times of everything that was recorded two days back."""
+    connection = apsw.Connection(journal)
+    connection.execute("update event set at_ns = at_ns - ?", (2 * 86_400_000_000_000,))
+    connection.close()
+
+
+def _record_into_other() -> None:
+    """Record an ended session into a project that has no remote."""
+    program = "import localops; localops.start_session(name='two').end_session('Success')"
+    environment = {**os.environ, "PYTHONPATH": PATH, "LOCALOPS_PROJECT": "other"}
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60, env=environment)
+
+
+@pytest.mark.foreign_open
+def test_a_project_without_a_remote_beside_one_that_has_one_is_printed_once_a_day(sender: Sender) -> None:
+    """Also where the other has rows; naming the remote in the command ends the mails."""
+    _record("one")
+    _record_into_other()
+    done = _localops(sender.home, "sync", "--quiet")
+    assert (done.returncode, done.stderr) == (0, "")
+    _days_ago(os.path.join(sender.home, "other", "journal.db"))
+    first, again = (_localops(sender.home, "sync", "--quiet") for _ in range(2))
+    assert (first.returncode, again.returncode, again.stderr) == (0, 0, "")
+    assert first.stderr.count("project other has no remote: its rows are sent nowhere") == 1
+    os.utime(os.path.join(sender.home, "other", "sync.warned"), (0, 0))
+    assert _localops(sender.home, "sync", "--quiet", "--remote", "hub").stderr == ""
+
+
+def test_prune_keeps_a_project_without_a_remote_unless_it_is_named(sender: Sender) -> None:
+    """Beside a project with a remote it was most likely forgotten; alone it is meant to stay on this machine."""
+    _record("one")
+    _record_into_other()
+    sender.sync()
+    document, _ = _prune(sender, "--dry-run")
+    assert _stays(document) == {
+        "one": None,
+        "two": "its project has no remote, though others have one: choose it with --project",
+    }
+    assert _stays(_prune(sender, "--dry-run", "--project", "other")[0]) == {"two": None}
+
+
+def test_cron_without_any_remote_says_so(tmp_path: Path) -> None:
+    """With --quiet as without."""
+    _record("one")
+    plain, quiet = (_localops(tmp_path / "home", "sync", *options) for options in ([], ["--quiet"]))
+    assert (quiet.returncode, quiet.stderr) == (plain.returncode, plain.stderr)
+    assert (plain.returncode, "there is no remote" in plain.stderr) == (2, True), plain
+
+
+@pytest.mark.foreign_open
+def test_parked_rows_are_in_the_exit_code_until_somebody_acts(sender: Sender) -> None:
+    """Cron prints them at once and then once a day; what was given up is named by doctor."""
+    _record("one")
+    connection = apsw.Connection(sender.journal)
+    connection.execute("update event set body = replace(body, 'why', 'who') where kind = 'llm'")
+    connection.close()
+    first, second, third = (_localops(sender.home, "sync", "--quiet") for _ in range(3))
+    assert [done.returncode for done in (first, second, third)] == [3, 3, 3]
+    assert ("1 row is parked" in first.stderr + second.stderr, third.stderr) == (True, ""), (first, second, third)
+    printed = Path(sender.folder) / "sync.said"
+    record = json.loads(printed.read_bytes())
+    printed.write_text(json.dumps({remote: [at - 90_000, message] for remote, (at, message) in record.items()}))
+    assert "1 row is parked" in _localops(sender.home, "sync", "--quiet").stderr
+    (row,) = json.loads(_localops(sender.home, "parked", "list", "--json").stdout)["parked"]
+    assert _localops(sender.home, "parked", "drop", str(row["seq"])).returncode == 0
+    assert _localops(sender.home, "sync", "--quiet").returncode == 0
+    assert "1 row was given up by `localops parked drop`" in _localops(sender.home, "doctor").stdout
+
+
+@pytest.mark.foreign_open
+def test_lost_rows_are_in_the_exit_code_until_they_are_back(own: RealHub, sender: Sender, tmp_path: Path) -> None:
+    """A newer backup of the hub that has them ends it, once `sync --verify` has looked; nobody need acknowledge."""
+    _record("one")
+    sender.sync()
+    own.stop()
+    shutil.copytree(own.data, tmp_path / "old")
+    own.start()
+    _record("two")
+    sender.sync()
+    own.stop()
+    assert _prune(sender)[0]["taken"]["default"]["sessions"] == 2
+    shutil.copytree(own.data, tmp_path / "new")
+    shutil.rmtree(own.data)
+    os.rename(tmp_path / "old", own.data)
+    own.start()
+    for arguments in ([], ["--verify"], ["--quiet"]):
+        if not arguments:
+            _record("three")
+        done = _localops(sender.home, "sync", *arguments)
+        assert done.returncode == 3, done
+    assert _localops(sender.home, "doctor").returncode == 1
+    own.stop()
+    shutil.rmtree(own.data)
+    os.rename(tmp_path / "new", own.data)
+    own.start()
+    _localops(sender.home, "sync")
+    done = _localops(sender.home, "sync", "--verify")
+    assert "has the rows again that it had lost" in done.stderr, done
+    _localops(sender.home, "sync")
+    assert _localops(sender.home, "sync", "--verify").returncode == 0
+    assert _localops(sender.home, "doctor").returncode == 0

@@ -92,6 +92,28 @@ where (:remote is null or p.remote = :remote)
   and p.final < 2
 order by p.remote, p.seq;
 
+-- dropped --
+-- How many rows a remote is never to get, as a person decided.
+select count(*)
+from parked
+where remote = :remote
+  and final = 2;
+
+-- pruned --
+-- Which sessions were pruned here, and what they were.
+select parent, body
+from event
+where kind = 'pruned'
+  and parent is not null
+order by seq;
+
+-- first_at --
+-- When the first row was recorded.
+select at_ns
+from event
+order by seq
+limit 1;
+
 -- kept_out --
 -- The sessions with a row that a remote does not take, or that was dropped.
 select distinct e.session

@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     from localops.transfer.remotes import Remote
 
 _WARNED = "sync.warned"  # beside the journal: its time is when --quiet last printed that nothing arrives
-_PRINTED = "sync.said"  # beside the journal: for each remote, the last message of exit code 4, and when it was printed
+_PRINTED = "sync.said"  # beside the journal: for each remote, the last message of code 3 or 4, and when it was printed
 _HOUR, _DAY = 3_600.0, 86_400.0
+_EVERY = {exit_codes.ACT: _HOUR, exit_codes.PARKED: _DAY}  # seconds until the same message is printed again
 _BAR_EVERY = 0.1  # seconds between two updates of the progress bar
 
 
@@ -160,9 +161,10 @@ class _Request:
             idle = not (ledger.has_work() or ledger.is_due() or spill.waiting(project.folder))
         finally:
             project.close()
-        if idle and not self._given["verify"]:
-            return Outcome(name, remote.name)
-        return self._send(name, remote)
+        outcome = Outcome(name, remote.name) if idle and not self._given["verify"] else self._send(name, remote)
+        if outcome.code == exit_codes.DONE:
+            _add_unsettled(outcome, project.folder)
+        return outcome
 
     def _elsewhere(self, folder: str) -> list[str]:
         """Return the projects with rows and no remote, once the remote here has waited a day for its first row.
@@ -208,37 +210,68 @@ class _Request:
         return self.warns_of(outcome) if outcome.code in exit_codes.QUIET else is_new
 
     def _is_new(self, outcome: Outcome) -> bool:
-        """Return whether a message of exit code 4 was not printed within the hour; True for every other code."""
+        """Return whether a message was not printed within the hour (code 4) or the day (3); True for other codes."""
+        if not outcome.project:  # no project has a remote
+            return True
         path = os.path.join(config.project_folder(self.home, outcome.project), _PRINTED)
         known = _load_printed(path)
         at, before = known.pop(outcome.remote, (0.0, None))
-        if outcome.code != exit_codes.ACT:
+        every = _EVERY.get(outcome.code)
+        if every is None:
             if before is not None:
                 _save_printed(path, known)
             return True
-        if before == outcome.message and 0 <= time.time() - at < _HOUR:
+        if before == outcome.message and 0 <= time.time() - at < every:
             return False
         _save_printed(path, {**known, outcome.remote: (time.time(), outcome.message)})
         return True
 
     def warns_of(self, outcome: Outcome) -> bool:
         """Return whether to print a warning with --quiet that needs no action: once a day while nothing arrives."""
-        if outcome.late_ns is None and not outcome.elsewhere:
-            return False
-        path = os.path.join(config.project_folder(self.home, outcome.project), _WARNED)
+        return (outcome.late_ns is not None or bool(outcome.elsewhere)) and self._is_daily(outcome.project)
+
+    def warns_of_project(self, name: str) -> bool:
+        """Return whether to print with --quiet that a project has no remote: once a day, from its second day on."""
+        return _is_old(config.project_folder(self.home, name)) and self._is_daily(name)
+
+    def _is_daily(self, project: str) -> bool:
+        """Return whether a project had no warning within the day; it has one now."""
+        path = os.path.join(config.project_folder(self.home, project), _WARNED)
         try:
             age = time.time() - os.stat(path).st_mtime
             # A time in the future means that the clock was wrong, and counts as long ago.
-            if -_HOUR < age < _DAY and outcome.project not in self._warned:
+            if -_HOUR < age < _DAY and project not in self._warned:
                 return False
         except OSError:  # not there yet
             pass
         # The other remotes of this pass are printed as well.
-        self._warned.add(outcome.project)
+        self._warned.add(project)
         with suppress(OSError):
             os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
             os.utime(path)
         return True
+
+
+def _add_unsettled(outcome: Outcome, folder: str) -> None:
+    """Set the code of a pass that went well where earlier ones left something that a person has to settle."""
+    try:
+        with Reader(os.path.join(folder, config.JOURNAL)) as reader:
+            ledger = delivery.Ledger(reader, folder, outcome.remote)
+            parked, loss = len(ledger.parked()), ledger.loss()
+    except (LocalopsError, SQLiteError, OSError, UnicodeDecodeError):  # the pass has reported it
+        return
+    if loss is not None:
+        those = output.counted(loss.rows, "row that it had was", "rows that it had were")
+        outcome.worse(
+            exit_codes.PARKED,
+            f"{those} lost there after being pruned here: restore a newer backup of it and run `localops sync "
+            f"--verify`, or `localops remote acknowledge {outcome.remote}`",
+        )
+    elif parked:
+        are_parked = output.counted(parked, "row is", "rows are")
+        outcome.worse(
+            exit_codes.PARKED, f"{are_parked} parked: `localops parked list` shows why; then `retry` or `drop`"
+        )
 
 
 def _load_printed(path: str) -> dict[str, tuple[float, str]]:
@@ -256,6 +289,16 @@ def _save_printed(path: str, messages: dict[str, tuple[float, str]]) -> None:
         handle = os.open(path, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         with open(handle, "wb") as file:
             file.write(encode.dumps(messages))
+
+
+def _is_old(folder: str) -> bool:
+    """Return whether the first row of a project is more than a day old; before that, its setup may not be finished."""
+    try:
+        with Reader(os.path.join(folder, config.JOURNAL)) as reader:
+            first = delivery.Ledger(reader, folder, "").ask("first_at")
+    except (LocalopsError, SQLiteError, OSError, UnicodeDecodeError):
+        return False
+    return bool(first) and clock.now_ns() - int(first[0][0]) >= _DAY * 1e9
 
 
 def _late_since(folder: str, remote: str) -> int | None:
@@ -299,8 +342,15 @@ def _print(outcomes: list[Outcome], wanted: _Request) -> None:
     for outcome in outcomes:
         if not wanted.quiet or wanted.prints(outcome):
             _say(outcome, f"{outcome.project} → {outcome.remote}", wanted)
-    for name in [] if wanted.quiet else wanted.without_remote():
-        output.say(f"project {name} has no remote: its rows are sent nowhere")
+    named = {name for outcome in outcomes for name in outcome.elsewhere}  # in the warning about that remote
+    for name in wanted.without_remote():
+        if not wanted.quiet:
+            output.say(f"project {name} has no remote: its rows are sent nowhere")
+        elif name not in named and wanted.warns_of_project(name):
+            output.say(
+                f"project {name} has no remote: its rows are sent nowhere; add one with `localops remote add NAME URL "
+                f"--project {name}`, or give `localops sync` the --remote or --project that you mean"
+            )
 
 
 def _say(outcome: Outcome, name: str, wanted: _Request) -> None:
