@@ -321,6 +321,7 @@ def backup(data: str, path: str, as_json: bool) -> None:
         print_json({"folder": target, "projects": names})
         return
     output.say(f"wrote {output.counted(len(names), 'project')} and the keys to {target}")
+    output.say(f"rows were copied as they are: `localops hub check --data {target}` finds damaged ones")
 
 
 def _back_up(keys: Keys, target: str) -> list[str]:

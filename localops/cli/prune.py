@@ -124,8 +124,20 @@ def prune(
         removed = _remove(going, projects)
     if as_json:
         print_json(_facts(choices, removed, not_asked, dry_run=dry_run))
-    for name, result in removed.items() if not as_json else ():
+    elif not dry_run:
+        _print_removed(removed, nothing=bool(choices) and not removed)
+    _end(removed)
+
+
+def _print_removed(removed: dict[str, Taken], *, nothing: bool) -> None:
+    if nothing:
+        print("Nothing was removed.")
+    for name, result in removed.items():
         _report(name, result)
+
+
+def _end(removed: dict[str, Taken]) -> None:
+    """Exit with 1 when the removal ended early, such as on a full disk."""
     failed = {name: result.failed for name, result in removed.items() if result.failed is not None}
     for name, why in failed.items():
         output.say(f"{name}: {why}")

@@ -53,6 +53,7 @@ class Part:
     rows: int = 0
     new: int = 0
     blobs: int = 0
+    waiting: int = 0  # rows that are set aside, and are not in it
     lacking: int = 0  # blobs that rows name, and that are missing or damaged
     refused: dict[int, str] = field(default_factory=dict)
     receipts: list[dict[str, Any]] = field(default_factory=list)
@@ -76,6 +77,14 @@ class Share:
 # Packing
 
 
+class NothingToPack(NotFound):
+    """A bundle would be empty; `waiting` rows are set aside, most of them until a file is back."""
+
+    def __init__(self, waiting: int, message: str) -> None:
+        super().__init__(message)
+        self.waiting = waiting
+
+
 def pack(home: str, shares: Iterable[Share], path: str) -> list[Part]:
     """Write a bundle; it is complete and on disk when this returns.  Raise NotFound when it would be empty."""
     temporary = f"{path}.{os.getpid()}.part"
@@ -88,7 +97,10 @@ def pack(home: str, shares: Iterable[Share], path: str) -> list[Part]:
             file.flush()
             os.fsync(file.fileno())
         if not any(part.rows for part in parts):
-            raise NotFound(f"there are no rows to write: {_reasons(parts)}; {path} was not written{_hint(parts)}")
+            waiting = sum(part.waiting for part in parts)
+            raise NothingToPack(
+                waiting, f"there are no rows to write: {_reasons(parts)}; {path} was not written{_hint(parts)}"
+            )
         host.replace(temporary, path)
     except BaseException as error:
         with suppress(OSError):  # it may not exist yet
@@ -102,6 +114,9 @@ def pack(home: str, shares: Iterable[Share], path: str) -> list[Part]:
 
 def _reasons(parts: list[Part]) -> str:
     reasons = [f"no row of {part.project} is unsent to {part.remote}" for part in parts if part.remote]
+    if waiting := sum(part.waiting for part in parts):
+        rows = "1 row waits" if waiting == 1 else f"{waiting} rows wait"
+        reasons.append(f"but {rows}: `localops parked list` shows for what")
     return ", ".join(reasons) or "no row was recorded"
 
 
@@ -137,6 +152,7 @@ def _pack_part(home: str, share: Share, packed: zipfile.ZipFile) -> Part:
         with Reader(journal.path) as reader:
             ledger = delivery.Ledger(reader, folder, share.remote or "")
             _make_durable(journal)
+            part.waiting = sum(not row.final for row in ledger.parked())
             with packed.open(f"{share.project}/rows.ndjson", "w", force_zip64=True) as rows:
                 for batch in _batches(ledger, share, metadata_only=metadata_only):
                     rows.write(bundle.pack(batch))

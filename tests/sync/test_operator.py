@@ -510,3 +510,18 @@ def test_lost_rows_are_in_the_exit_code_until_they_are_back(own: RealHub, sender
     _localops(sender.home, "sync")
     assert _localops(sender.home, "sync", "--verify").returncode == 0
     assert _localops(sender.home, "doctor").returncode == 0
+
+
+# Bundles
+
+
+def test_a_bundle_names_rows_that_wait_for_a_file(sender: Sender, tmp_path: Path) -> None:
+    """They are not in it, and the exit code is 3, whether anything else is to be carried or not."""
+    _record("large", prompt="x" * 2_000_000)
+    shutil.rmtree(os.path.join(sender.folder, "blobs"))
+    assert sender.sync().code == 3
+    done = _localops(sender.home, "bundle", "--remote", "hub", "-o", str(tmp_path / "a.lops"))
+    assert (done.returncode, "but 1 row waits: `localops parked list`" in done.stderr) == (3, True), done
+    _record("small")
+    done = _localops(sender.home, "bundle", "--remote", "hub", "-o", str(tmp_path / "b.lops"))
+    assert (done.returncode, "1 row is set aside and not in the bundle" in done.stderr) == (3, True), done

@@ -45,21 +45,38 @@ def bundle(
     if os.path.exists(path) and not force:
         raise ConfigError(f"{path} exists: choose another name, or use --force")
     top, only = common.place(home, project)
-    parts = bundle_file.pack(top, list(_shares(top, only, remote, idents)), path)
+    try:
+        parts = bundle_file.pack(top, list(_shares(top, only, remote, idents)), path)
+    except bundle_file.NothingToPack as error:
+        if not error.waiting:
+            raise
+        output.say(str(error))
+        raise click.exceptions.Exit(exit_codes.PARKED) from error
     if as_json:
         payload = [
-            {"project": part.project, "rows": part.rows, "blobs": part.blobs, "blobs_lacking": part.lacking}
+            {
+                "project": part.project,
+                "rows": part.rows,
+                "blobs": part.blobs,
+                "blobs_lacking": part.lacking,
+                "rows_waiting": part.waiting,
+            }
             for part in parts
         ]
         common.print_json({"file": os.path.abspath(path), "bytes": os.path.getsize(path), "parts": payload})
     else:
         _say(parts, path)
-    raise click.exceptions.Exit(exit_codes.PARKED if any(part.lacking for part in parts) else exit_codes.DONE)
+    raise click.exceptions.Exit(
+        exit_codes.PARKED if any(part.lacking or part.waiting for part in parts) else exit_codes.DONE
+    )
 
 
 def _say(parts: list[bundle_file.Part], path: str) -> None:
     for part in parts:
         print(f"{part.project}  {output.counted(part.rows, 'row')}, {output.counted(part.blobs, 'file')}")
+        if part.waiting:
+            rows = output.counted(part.waiting, "row is", "rows are")
+            output.say(f"{rows} set aside and not in the bundle: `localops parked list` shows for what they wait")
         if part.lacking:
             files = output.counted(part.lacking, "file")
             output.say(
