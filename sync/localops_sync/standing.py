@@ -54,16 +54,18 @@ def ask(folder: str, reader: Reader, name: str, sessions: Iterable[tuple[bytes, 
         hub = Hub(remote, reader, folder, Transport(remote, connect=_CONNECT, silence=_WHOLE, whole=_WHOLE))
     except LocalopsError as error:  # the key cannot be read
         return Standing(refused=str(error))
+    is_met = False
     try:
         hub.position = side.ledger.position()
         hub.check()
+        is_met = True
         recognise(remote, side.ledger, hub)
         if hub.kept is False:
             return Standing(set_back=True)
         return Standing(differs=verify.differences(side, hub, sessions))
     except Offline as error:
-        # A proxy or a hub that fails was reached: the hub behind it may be another one.
-        return Standing(refused=str(error)) if error.answered else Standing(unreached=str(error))
+        # A proxy or a hub that fails was reached: it may be another hub, or one that cannot read its rows.
+        return Standing(refused=str(error)) if is_met or error.answered else Standing(unreached=str(error))
     except LocalopsError as error:
         return Standing(refused=str(error))
     finally:

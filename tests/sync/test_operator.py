@@ -21,6 +21,7 @@ from localops.journal.reader import Reader
 from localops.transfer import bundle, remotes
 from localops.transfer.remotes import Remote
 from tests.server.hubs import PATH, RealHub, hub
+from tests.sync import chaos
 from tests.sync.homes import Sender, identities
 
 Command = subprocess.CompletedProcess[str]
@@ -197,6 +198,25 @@ def test_prune_says_which_hub_could_not_be_reached(own: RealHub, sender: Sender)
     assert "nothing listens" in not_asked["reason"]
     assert "not checked whether it still has these rows" in printed
     assert document["taken"]["default"]["sessions"] == 1
+
+
+@pytest.mark.parametrize("failure", [chaos.close, chaos.status(500)], ids=["broken", "failing"])
+def test_prune_keeps_everything_when_the_hub_cannot_compare(
+    own: RealHub, sender: Sender, failure: chaos.Behaviour
+) -> None:
+    """A hub that greets and then fails was reached: nobody knows what it has."""
+    _record("one")
+    sender.sync()
+
+    def answer(exchange: chaos.Exchange) -> None:
+        (failure if exchange.request.target == "/sync/1/sessions" else chaos.passed)(exchange)
+
+    with chaos.Chaos(behind=own.url) as broken:
+        broken.always(answer)
+        document, _ = _prune(Sender(Path(sender.home), broken.url, own.key))
+    [stays] = _stays(document).values()
+    assert "hub could not be asked whether it still has it" in (stays or "")
+    assert (document["taken"], document["not_asked"]) == ({}, [])
 
 
 @pytest.mark.foreign_open
