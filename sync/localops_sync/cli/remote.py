@@ -74,8 +74,8 @@ def add(name: str, url: str, home: str | None, project: str | None, **given: Any
     if name in known:
         raise ConfigError(
             f"there is a remote {name!r} already ({known[name].url}): choose another name, "
-            "or change this one with `localops remote move` and `localops remote key` (--metadata-only: remove it and "
-            "add it again; everything is sent again then)"
+            "or change this one with `localops remote move` and `localops remote key` (but its --metadata-only cannot "
+            "be changed)"
         )
     added = _new_remote(name, url, given)
     remotes.check_headers(added)
