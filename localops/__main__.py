@@ -1,8 +1,38 @@
-"""`python -m localops`: the same as the `localops` command."""
+"""`python -m localops`, and the `localops` command.
+
+A coding agent waits for each of its hooks: these are run without what all other commands need.
+"""
 
 from __future__ import annotations
 
-from localops.cli import main
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+_NOT_EVENTS = ("install", "uninstall")
+
+
+def main() -> NoReturn:
+    """Run the command line and exit with its code."""
+    if sys.argv[1:2] == ["hook"] and len(sys.argv) > 2 and _is_event(sys.argv[2:]):
+        import os
+
+        from localops.coding import hook
+
+        code = hook.main(sys.argv[2:])
+        # All is written and closed: to take the interpreter down would be a tenth of the whole.
+        os._exit(code)
+    from localops import cli
+
+    cli.main()
+
+
+def _is_event(arguments: list[str]) -> bool:
+    """Return whether these arguments of `hook` are for an event, not for a person."""
+    return arguments[0] not in _NOT_EVENTS and not {"-h", "--help"} & set(arguments) and arguments[0][:1] != "-"
+
 
 if __name__ == "__main__":
     main()

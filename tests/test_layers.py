@@ -57,7 +57,7 @@ LAYERS = """
     decorators
     localops
     langchain
-    agentops export otel testing
+    agentops coding export otel testing
     server
     shim
     cli

@@ -19,7 +19,7 @@ import pytest
 from localops.config import Config
 from localops.encoding.encode import Encoder
 from localops.encoding.redact import Redactor
-from localops.recording.client import redactor
+from localops.recording.writer import redactor
 from tests.innocent import TEXTS
 from tests.planting import PLACES
 

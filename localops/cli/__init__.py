@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 # Every command under its heading in `localops --help`. A name is that of its module and its function.
 COMMANDS = {
-    "Record": "run demo",
+    "Record": "run hook demo",
     "Look": "ui sessions show analytics tail search query",
     "Send": "sync remote parked receipts",
     "Export": "bundle import export backup",

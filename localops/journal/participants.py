@@ -144,6 +144,8 @@ def is_alive(project: str, card: Mapping[str, object]) -> bool | None:
     path = os.path.join(folder_of(project), str(card.get("participant")))
     if path in _mine:
         return True
+    if card.get("watched"):
+        return _runs(card)
     if not _same_kernel(card):
         # This machine has been booted since, which the process cannot have survived.
         return False if card.get("machine") == host.machine_id() else None
@@ -162,6 +164,37 @@ def is_alive(project: str, card: Mapping[str, object]) -> bool | None:
         return True
     finally:
         os.close(handle)
+
+
+def watched_card() -> dict[str, object]:
+    """Return what the card of another process says more than ours: it holds no lock, so its pid is looked up."""
+    return {"watched": 1, "pids": _pid_namespace()}
+
+
+def _runs(card: Mapping[str, object]) -> bool | None:
+    """Return whether the process that a card names by its pid still runs; None when that cannot be seen from here."""
+    pid, started = card.get("pid"), card.get("started")
+    if not _same_kernel(card):
+        return False if card.get("machine") == host.machine_id() else None
+    if not isinstance(pid, int) or pid <= 0 or card.get("pids") != _pid_namespace():
+        return None
+    if started is not None:
+        return host.process_started(pid) == started
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's
+        return True
+    return True
+
+
+def _pid_namespace() -> int:
+    """Return the number of the space that pids are counted in; 0 where there is but one."""
+    try:
+        return os.stat("/proc/self/ns/pid").st_ino
+    except OSError:
+        return 0
 
 
 def _place(project: str) -> int:

@@ -15,7 +15,6 @@ from localops import clock, host
 from localops import config as settings
 from localops.config import JOURNAL, Config
 from localops.encoding import encode
-from localops.encoding.redact import Redactor
 from localops.errors import ConfigError, NoSession
 from localops.interruption import hold_if_programs
 from localops.journal import blobs, spill
@@ -27,7 +26,7 @@ from localops.recording import events, process_exit
 from localops.recording.context import here, scope
 from localops.recording.recorder import Recorder
 from localops.recording.session import Session
-from localops.recording.writer import Writer
+from localops.recording.writer import Writer, redactor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -466,17 +465,6 @@ def _attempt(what: str, step: Callable[..., Any], *arguments: object) -> Any:
     except Exception as error:  # the edge: recording never breaks the program that is recorded
         say_once(f"start {what}", f"a session starts, but {what} could not be looked at: {error}")
         return None
-
-
-def redactor(config: Config) -> Redactor | None:
-    """What keeps secrets out of the journal, or None where the user turned that off."""
-    wanted: Any = config.redact
-    if wanted is False:
-        return None
-    secrets = [config.api_key] if config.api_key else []
-    if callable(wanted):
-        return Redactor(secrets=secrets, hook=lambda _, text: wanted(text), environ=os.environ)
-    return Redactor(secrets=secrets, patterns=() if wanted is True else tuple(wanted), environ=os.environ)
 
 
 def script_name() -> str:

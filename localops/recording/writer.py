@@ -6,9 +6,11 @@ only large values go beside the journal while it works.  `recorder.py` takes its
 
 from __future__ import annotations
 
+import os
 import uuid
 
 from localops.encoding import encode
+from localops.encoding.redact import Redactor
 from localops.interruption import hold, is_programs
 from localops.journal import blobs, rows
 from localops.output import say_once
@@ -31,7 +33,9 @@ from localops.recording.usage import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from typing import Any
 
+    from localops.config import Config
     from localops.encoding.pricing import Prices
     from localops.journal.rows import Row
     from localops.recording.events import ErrorEvent, Event
@@ -350,3 +354,14 @@ def _listed(tags: object) -> list[object]:
         else:
             return [tags]
     return items
+
+
+def redactor(config: Config) -> Redactor | None:
+    """Return what keeps secrets out of the journal, or None where the user turned that off."""
+    wanted: Any = config.redact
+    if wanted is False:
+        return None
+    secrets = [config.api_key] if config.api_key else []
+    if callable(wanted):
+        return Redactor(secrets=secrets, hook=lambda _, text: wanted(text), environ=os.environ)
+    return Redactor(secrets=secrets, patterns=() if wanted is True else tuple(wanted), environ=os.environ)

@@ -18,9 +18,12 @@ if TYPE_CHECKING:
 
     from localops_sync.bundle_file import Part, Signed
 
+_MOST_PROBLEMS = 10  # that are printed
+
 
 @click.command("import")
-@click.argument("path", metavar="FILE")
+@click.argument("path", metavar="[FILE|FOLDER]", required=False)
+@click.option("--claude-code", is_flag=True, help="Take in transcripts of Claude Code [default: ~/.claude/projects].")
 @click.option("--receipts", "receipts_path", metavar="FILE", help="Where to write receipts [default: FILE.receipts].")
 @click.option("--key-file", metavar="FILE", help="Sign the receipts with the API key in this file.")
 @click.option("--deliver", metavar="REMOTE", help="Send the rows on to this hub, and write its own receipts.")
@@ -29,7 +32,8 @@ if TYPE_CHECKING:
 @common.place_options
 @common.json_option
 def import_(
-    path: str,
+    path: str | None,
+    claude_code: bool,
     receipts_path: str | None,
     key_file: str | None,
     deliver: str | None,
@@ -41,11 +45,19 @@ def import_(
 ) -> None:
     """Take in a bundle, each row once however often; or the file of receipts that came back for one.
 
+    With --claude-code: the transcripts in FOLDER become sessions. What is here already, from an earlier import or from
+    hooks, is left as it is.
+
     Rows go into the project they come from (or --project), and from there to its remotes with the next sync.
     Receipts are written beside FILE. With --deliver they are the hub's, and mark the rows as delivered where they
     come from. Without it they are this machine's, signed with the key of --key-file or LOCALOPS_API_KEY. Receipts of a
     machine that is not a hub mark nothing as delivered.
     """
+    if claude_code:
+        _transcripts("claude-code", path, home, project, as_json)
+        return
+    if path is None:
+        raise click.UsageError("give a FILE, or --claude-code")
     if not os.path.isfile(path):
         raise NotFound(f"{path} is not a file" if os.path.exists(path) else f"there is no file {path}")
     top, only = common.place(home, project)
@@ -153,3 +165,33 @@ def _receipts(results: list[Signed], as_json: bool) -> None:
         for why in dict.fromkeys(refused):
             output.say(f"{output.counted(refused.count(why), 'receipt does', 'receipts do')} not count: {why}")
     raise click.exceptions.Exit(exit_codes.PARKED if refused else exit_codes.DONE)
+
+
+def _transcripts(agent: str, path: str | None, home: str | None, project: str | None, as_json: bool) -> None:
+    from importlib import import_module
+
+    from localops.coding.recording import Project
+    from localops.config import Config
+
+    reader = import_module(f"localops.coding.{agent.replace('-', '_')}")
+    top = path or reader.folder()
+    if not os.path.exists(top):
+        raise NotFound(f"{top} does not exist: give the folder that holds the transcripts")
+    where = Project(Config.usable(home=home, project=project))
+    try:
+        report = reader.take(where, top)
+    finally:
+        where.journal.close()
+    for problem in report.problems[:_MOST_PROBLEMS]:
+        output.say(problem)
+    if len(report.problems) > _MOST_PROBLEMS:
+        output.say(f"and {output.counted(len(report.problems) - _MOST_PROBLEMS, 'more line')} like these")
+    if as_json:
+        facts = {"files": report.files, "sessions": report.sessions, "rows": report.rows, "deleted": report.gone}
+        common.print_json({"project": os.path.basename(where.folder), **facts, "problems": report.problems})
+    else:
+        print(
+            f"{os.path.basename(where.folder)}  {output.counted(report.rows, 'row is', 'rows are')} new, "
+            f"of {output.counted(report.sessions, 'session')}, from {output.counted(report.files, 'transcript')}"
+        )
+    raise click.exceptions.Exit(exit_codes.PARKED if report.problems else exit_codes.DONE)

@@ -1,0 +1,1 @@
+"""Runs of coding agents (Claude Code, Codex): recorded by their hooks, or imported from their transcripts."""

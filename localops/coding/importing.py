@@ -1,0 +1,255 @@
+"""Import of transcripts of coding agents: what their readers share.
+
+Each row has an id that is made from the agent's own ids, and one that is here already is left as it is: an import can
+be repeated, goes on where the last one ended, and adds to what hooks have recorded.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from typing import NamedTuple
+
+from localops import clock
+from localops.coding import ids
+from localops.coding.recording import failure, session_row
+from localops.encoding import encode
+from localops.journal import rows, stored
+from localops.journal.stored import Stored
+from localops.recording import events
+from localops.recording.events import LLMEvent
+from localops.transfer import validation
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from typing import Any
+
+    from localops.coding.recording import Project
+    from localops.journal.rows import Row
+
+_SETTLED_NS = 600_000_000_000  # a transcript that nobody has written to for ten minutes has no unfinished message
+_PROMPT, _NOTE = "prompt", "note"
+
+
+class Line(NamedTuple):
+    """One line of a transcript."""
+
+    path: str
+    number: int
+    fields: dict[str, Any]
+    at: int
+
+    @property
+    def place(self) -> str:
+        """Where it stands, for a person."""
+        return f"{self.path}:{self.number}"
+
+
+class Report:
+    """What an import did."""
+
+    def __init__(self) -> None:
+        self.files = self.sessions = self.rows = 0
+        self.gone = 0  # sessions that were deleted here
+        self.problems: list[str] = []
+
+
+def read(path: str, report: Report) -> Iterator[Line]:
+    """Yield the lines of a transcript that can be used; add the others to the report."""
+    try:
+        with open(path, "rb") as file:
+            report.files += 1
+            for number, data in enumerate(file, 1):
+                if not data.strip():
+                    continue
+                try:
+                    yield _line(path, number, data)
+                except ValueError as error:
+                    if data.endswith(b"\n"):  # else the agent is writing it now
+                        report.problems.append(f"{path}:{number}: {error}")
+    except OSError as error:
+        report.problems.append(f"{path}: {error.strerror or error}")
+
+
+def _line(path: str, number: int, data: bytes) -> Line:
+    try:
+        fields = encode.loads(data)
+    except ValueError:
+        import json
+
+        try:
+            fields = json.loads(data)  # a text that was cut in the middle of a character is no strict JSON
+        except ValueError as error:
+            raise ValueError(f"invalid line: expected a JSON object ({error})") from None
+    if not isinstance(fields, dict):
+        raise ValueError(f"invalid line: expected a JSON object, got {type(fields).__name__}")
+    given = fields.get("timestamp")
+    if given is None:  # a line of the agent's own books
+        return Line(path, number, fields, 0)
+    at = events.to_ns(given) if isinstance(given, str | int | float) else None
+    if at is None or not 0 < at < clock.now_ns() + 86_400_000_000_000:
+        raise ValueError(f"invalid timestamp: expected an ISO time that is past, got {given!r}")
+    return Line(path, number, fields, at)
+
+
+def is_settled(path: str) -> bool:
+    """Return whether nobody has written to a transcript for a while."""
+    try:
+        return clock.now_ns() - os.stat(path).st_mtime_ns > _SETTLED_NS
+    except OSError:
+        return True
+
+
+class Importer:
+    """The import of one session: makes the rows that are not here yet."""
+
+    def __init__(self, project: Project, agent: str, session: bytes, report: Report) -> None:
+        self.project, self.agent, self.session, self.report = project, agent, session, report
+        self.writer = project.writer(session)
+        self._rows: list[Row] = []
+        self._made: set[tuple[bytes, int]] = set()
+        self._prompts: dict[str, int] = {}
+        self._last = 0
+        self._begins_here = False
+
+    def begin(self, line: Line, facts: Mapping[str, object]) -> None:
+        """Make the row that the session begins with, unless a hook wrote it, or an earlier import."""
+        if self._is_new(self.session):
+            self._begins_here = True
+            given = {name: value for name, value in facts.items() if value is not None}
+            self._add(session_row(self.writer, self.agent, line.at, given, {"imported": 1}, None), line)
+
+    def prompt(self, line: Line, text: str, agent: bytes | None = None) -> None:
+        """Make the row of what the user typed."""
+        number = self._prompts.get(text, 0)
+        self._prompts[text] = number + 1
+        self._action(line, ids.prompt_id(self.session, text, number), "prompt", {"prompt": text}, agent)
+
+    def note(self, line: Line, id: bytes, name: str, params: Mapping[str, object], agent: bytes | None = None) -> None:
+        """Make the row of something else that happened."""
+        self._action(line, id, name, params, agent)
+
+    def _action(self, line: Line, id: bytes, name: str, params: Mapping[str, object], agent: bytes | None) -> None:
+        if self._is_new(id):
+            body = self.writer.encode({"params": params})
+            title = self.writer.text(name)
+            self._add(rows.plain(id, rows.DONE, self.session, "action", title, agent, agent, line.at, None, body), line)
+
+    def call(self, line: Line, id: bytes, event: LLMEvent, start: int, agent: bytes | None) -> None:
+        """Make the row of a call of a language model, which began at `start` and ended with the line."""
+        if not self._is_new(id):
+            return
+        event._given_start, event._given_end = events.iso(min(start, line.at)), events.iso(line.at)
+        self._add(self.writer.measured_event(event, id, line.at, agent, agent, None, {}), line)
+
+    def error(self, line: Line, id: bytes, kind: str, details: object, agent: bytes | None) -> None:
+        """Make the row of an error that belongs to no operation."""
+        if self._is_new(id):
+            event = failure(kind, details)
+            event._given_start = events.iso(line.at)
+            self._add(self.writer.event(event, id, line.at, agent, agent), line)
+
+    def operation(
+        self,
+        kind: str,
+        id: bytes,
+        name: str,
+        begin: Line,
+        end: Line | None,
+        opening: dict[str, object],
+        closing: dict[str, object],
+        *,
+        parent: bytes | None = None,
+        agent: bytes | None = None,
+        error: object = None,
+    ) -> None:
+        """Make the row of an operation that has ended, or the one that it opens with while it has not."""
+        if not self._is_new(id):
+            return
+        opened = self._opened(id)
+        title = self.writer.text(name)
+        if end is None:
+            if opened is None:
+                self._made.discard((id, rows.DONE))
+                self._add(self.writer.opening((id, kind, title, parent, agent, begin.at), opening), begin)
+            return
+        if opened is not None:  # where its opening said it is
+            title, parent, agent, start = opened.name or title, opened.parent, opened.agent, opened.at_ns
+        else:
+            start = begin.at
+        head = (id, kind, title, parent, agent, min(start, end.at))
+        fields = closing if opened is not None else {**opening, **closing}
+        self._add(self.writer.closing(head, end.at, fields, failed=error is not None), end)
+        if error is not None and self._is_new(ids.error_id(id)):
+            self._add(self.writer.operation_error(head, failure("ToolError", error), ids.error_id(id), end.at), end)
+
+    def _opened(self, id: bytes) -> Stored | None:
+        return stored.one(self.project.journal, id, rows.OPEN)
+
+    def _is_new(self, id: bytes) -> bool:
+        """Return whether no row of this id is here or made yet; from now on it is."""
+        if (id, rows.DONE) in self._made or self.project.has(id):
+            return False
+        self._made.add((id, rows.DONE))
+        return True
+
+    def _add(self, row: Row, line: Line) -> None:
+        whole = rows.whole(row)
+        try:
+            validation.check_rows([Stored(0, *whole)])
+        except ValueError as error:
+            self.report.problems.append(f"{line.place}: {error}")
+            return
+        self._last = max(self._last, line.at)
+        self._rows.append(whole)
+
+    def finish(self) -> None:
+        """Write the rows, in the order of their times."""
+        if self.project.journal.one("gone", session=self.session):
+            self.report.gone += 1
+            return
+        if not self._rows:
+            return
+        self._rows.sort(key=lambda row: row[rows.COLUMNS.index("at_ns")])
+        added = self.project.journal.add(self._rows)
+        self.report.rows += added
+        self.report.sessions += bool(added)
+        if self._begins_here or self._is_imported():
+            self._end()
+
+    def _is_imported(self) -> bool:
+        """Return whether the session began with an import, so that no process takes part in it."""
+        begun = stored.one(self.project.journal, self.session, rows.DONE)
+        return begun is not None and begun.parent is None
+
+    def _end(self) -> None:
+        """Write where the transcript ends; a later import goes on from there."""
+        last = self.project.journal.one("last_ns", session=self.session)
+        at = max(self._last, (last and last[0]) or 0)
+        body = encode.dumps({"reason": "imported; the transcript ends here", "derived": 1}).decode()
+        id = uuid.uuid5(uuid.UUID(bytes=self.session), f"end at {at}").bytes
+        end = rows.make("end", self.session, id=id, at_ns=at, name="Indeterminate", body=body)
+        self.report.rows += self.project.journal.add([end])
+
+
+def text_of(content: object) -> str:
+    """Return the text of a message, which is a text or a list of blocks."""
+    if isinstance(content, str):
+        return content
+    return "\n".join(str(block.get("text", "")) for block in blocks(content) if "text" in block)
+
+
+def blocks(content: object) -> list[dict[str, Any]]:
+    """Return the blocks of a message."""
+    return [block for block in content if isinstance(block, dict)] if isinstance(content, list) else []
+
+
+def files(folder: str, suffix: str = ".jsonl") -> Iterable[str]:
+    """Yield the transcripts below a folder, or the one that is named, in a fixed order."""
+    if os.path.isfile(folder):
+        yield folder
+        return
+    for inner, folders, names in os.walk(folder):
+        folders.sort()
+        yield from (os.path.join(inner, name) for name in sorted(names) if name.endswith(suffix))

@@ -1,0 +1,86 @@
+"""Rows of coding agents in a project's journal, without a client: a hook lives for one event."""
+
+from __future__ import annotations
+
+import os
+
+from localops import config as settings
+from localops.encoding import encode
+from localops.journal import blobs, rows
+from localops.journal.journal import Journal
+from localops.recording.events import ErrorEvent
+from localops.recording.writer import Writer, redactor
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from localops.config import Config
+    from localops.encoding.pricing import Prices
+    from localops.journal.rows import Row
+
+_NAMES = {"claude-code": "Claude Code", "codex": "Codex"}
+AGENTS = tuple(_NAMES)
+
+
+class Project:
+    """Where the rows of a coding agent go, with the redaction and the prices of the project's home."""
+
+    def __init__(self, config: Config, *, wait: float | None = None) -> None:
+        self.config = config
+        self.folder = config.folder()
+        self.journal = Journal(
+            self.folder, durability=config.durability, wait=config.wait if wait is None else min(wait, config.wait)
+        )
+        self._encoder = encode.Encoder(
+            redactor=redactor(config), max_value=config.max_value, keep=blobs.Keeper(self.folder)
+        )
+        self._prices: Prices | None = None
+
+    def writer(self, session: bytes) -> Writer:
+        """Return what makes the rows of a session."""
+        return Writer(session, self.folder, self._encoder, self._price_table)
+
+    def has(self, id: bytes, phase: int = rows.DONE) -> bool:
+        """Return whether a row is in the journal."""
+        return self.journal.one("row", id=id, phase=phase) is not None
+
+    def _price_table(self) -> Prices:
+        if self._prices is None:
+            from localops.encoding.pricing import Prices
+
+            self._prices = Prices(settings.own_prices(os.path.dirname(self.folder)))
+        return self._prices
+
+
+def session_row(
+    writer: Writer,
+    agent: str,
+    at: int,
+    facts: Mapping[str, object],
+    card: Mapping[str, object],
+    participant: bytes | None,
+) -> Row:
+    """Return the row that a session begins with; `card` says which process runs the agent."""
+    return writer.note(
+        "session",
+        writer.session,
+        at,
+        fields={**card, "params": {"agent": agent, **facts}},
+        name=writer.text(session_name(agent, facts.get("cwd")), 256),
+        parent=participant,
+        tags=writer.tags_text([agent]),
+    )
+
+
+def session_name(agent: str, folder: object) -> str:
+    """Return what a session is listed as: the agent, and the folder that it works in."""
+    name = os.path.basename(folder.rstrip("/")) if isinstance(folder, str) else ""
+    return f"{_NAMES[agent]}: {name}" if name else _NAMES[agent]
+
+
+def failure(kind: str, details: object) -> ErrorEvent:
+    """Return the error of a tool call or a model call that failed."""
+    event = ErrorEvent(error_type=kind, details=details, logs="")
+    event.logs = None  # without one, it would take the traceback of whatever is being handled
+    return event
