@@ -336,11 +336,8 @@ class _Event:
 def _of_notify(payload: Payload) -> dict[str, Any]:
     """Return an event of Codex's `notify` in the words of a hook event."""
     fields = {str(name).replace("-", "_"): value for name, value in payload.items()}
-    return {
-        **fields,
-        "hook_event_name": fields.pop("type", None) or "notify",
-        "session_id": fields.pop("thread_id", None) or fields.get("session_id"),
-    }
+    name, session = fields.pop("type", None) or "notify", fields.pop("thread_id", None) or fields.get("session_id")
+    return {**fields, "hook_event_name": name, "session_id": session}
 
 
 # The process of the agent: while it runs, so does the session.

@@ -1,4 +1,4 @@
-"""`localops import`: takes in a bundle, or the receipts for one."""
+"""`localops import`: takes in a bundle, the receipts for one, or transcripts of coding agents."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ _MOST_PROBLEMS = 10  # that are printed
 @click.command("import")
 @click.argument("path", metavar="[FILE|FOLDER]", required=False)
 @click.option("--claude-code", is_flag=True, help="Take in transcripts of Claude Code [default: ~/.claude/projects].")
+@click.option("--codex", is_flag=True, help="Take in transcripts of Codex [default: ~/.codex/sessions].")
 @click.option("--receipts", "receipts_path", metavar="FILE", help="Where to write receipts [default: FILE.receipts].")
 @click.option("--key-file", metavar="FILE", help="Sign the receipts with the API key in this file.")
 @click.option("--deliver", metavar="REMOTE", help="Send the rows on to this hub, and write its own receipts.")
@@ -34,6 +35,7 @@ _MOST_PROBLEMS = 10  # that are printed
 def import_(
     path: str | None,
     claude_code: bool,
+    codex: bool,
     receipts_path: str | None,
     key_file: str | None,
     deliver: str | None,
@@ -45,19 +47,21 @@ def import_(
 ) -> None:
     """Take in a bundle, each row once however often; or the file of receipts that came back for one.
 
-    With --claude-code: the transcripts in FOLDER become sessions. What is here already, from an earlier import or from
-    hooks, is left as it is.
+    With --claude-code or --codex: the transcripts in FOLDER become sessions. What is here already, from an earlier
+    import or from hooks, is left as it is.
 
     Rows go into the project they come from (or --project), and from there to its remotes with the next sync.
     Receipts are written beside FILE. With --deliver they are the hub's, and mark the rows as delivered where they
     come from. Without it they are this machine's, signed with the key of --key-file or LOCALOPS_API_KEY. Receipts of a
     machine that is not a hub mark nothing as delivered.
     """
-    if claude_code:
-        _transcripts("claude-code", path, home, project, as_json)
+    if claude_code and codex:
+        raise click.UsageError("give either --claude-code or --codex, not both")
+    if claude_code or codex:
+        _transcripts("codex" if codex else "claude-code", path, home, project, as_json)
         return
     if path is None:
-        raise click.UsageError("give a FILE, or --claude-code")
+        raise click.UsageError("give a FILE, or --claude-code or --codex")
     if not os.path.isfile(path):
         raise NotFound(f"{path} is not a file" if os.path.exists(path) else f"there is no file {path}")
     top, only = common.place(home, project)
