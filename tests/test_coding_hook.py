@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -71,6 +72,41 @@ def test_an_event_that_comes_twice_counts_once() -> None:
     assert programs.figures().tools == 1
 
 
+# Two programs that have looked before either has written.
+_AT_ONCE = """
+import json, sys
+from localops.coding import hook, recording
+sys.stdin.readline()
+has = recording.Project.has
+def blind(project, id, phase=0):
+    answer = has(project, id, phase)
+    if not getattr(project, "met", False):
+        project.met = True
+        print("looked", flush=True)
+        sys.stdin.readline()
+    return answer
+recording.Project.has = blind
+sys.exit(hook.main(["claude-code", sys.argv[1]]))
+"""
+
+
+def test_hooks_that_run_at_the_same_time_write_one_row_each() -> None:
+    """Two hooks that both see no session begin one; a row that another wrote meanwhile is not written again."""
+    given = json.dumps(event("SessionStart"))
+    both = [programs.start(_AT_ONCE, given) for _ in range(2)]
+    for each in both:
+        assert each.stdin is not None
+        each.stdin.write("\n")
+        each.stdin.flush()
+        assert programs.first_line(each) == "looked\n"
+    for each in both:
+        _, err = each.communicate("\n", timeout=60)
+        assert (each.returncode, err) == (0, "")
+    with programs.reader() as journal:
+        [(rows,)] = journal.ask("select count(*) from event where kind = 'session'")
+    assert rows == 1
+
+
 def test_a_subagent_is_nested() -> None:
     """What a subagent does belongs to it, and it to the call that started it."""
     task = {"tool_name": "Task", "tool_input": {"prompt": "look"}, "tool_use_id": "toolu_1"}
@@ -98,8 +134,6 @@ time.sleep(60)
 
 def test_a_session_whose_agent_died_is_derived() -> None:
     """While the agent's process runs, so does the session; when it is killed, the session ended inside its tool."""
-    import json
-
     call = {"tool_name": "Bash", "tool_input": {"command": "make"}, "tool_use_id": "toolu_1"}
     agent = programs.start(_AGENT, json.dumps([event("SessionStart"), event("PreToolUse", **call)]))
     assert programs.first_line(agent) == "ready\n"

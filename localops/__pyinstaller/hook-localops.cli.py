@@ -7,4 +7,6 @@ from PyInstaller.utils.hooks import collect_data_files, collect_submodules
 from localops.__pyinstaller import COMMANDS
 
 datas = collect_data_files("localops", includes=COMMANDS)
-hiddenimports = collect_submodules("localops.cli") + collect_submodules("localops_sync")
+hiddenimports = [
+    name for package in ("localops.cli", "localops.coding", "localops_sync") for name in collect_submodules(package)
+]

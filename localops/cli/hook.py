@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 def hook() -> None:
     """Record a coding agent, step by step, while it works.
 
-    A coding agent runs `localops hook AGENT` for each of its hook events, with the event as JSON on stdin, and the
-    event's row is written before it goes on. Nothing is printed on stdout, and the exit code is always 0.
+    Once its hooks are installed, the agent runs `localops hook claude-code` or `localops hook codex` for each event,
+    with the event as JSON on stdin, and the event's row is written before it goes on. Nothing is printed on stdout,
+    and the exit code is always 0.
     """
 
 

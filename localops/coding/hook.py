@@ -156,7 +156,6 @@ class _Event:
         from localops.clock import new_id
         from localops.coding import ids
         from localops.coding.recording import session_name, session_row
-        from localops.reading import session_state
 
         project, journal = self.project, self.project.journal
         card = _card(project)
@@ -169,7 +168,9 @@ class _Event:
                 for name in ("cwd", "source", "model", "transcript_path", "permission_mode")
                 if self.payload.get(name) is not None
             }
-            journal.append(session_row(self.writer, self.agent_name, self.at, facts, card, participant), sync=True)
+            project.write(session_row(self.writer, self.agent_name, self.at, facts, card, participant))
+            from localops.reading import session_state
+
             if session_state.others_open(journal):
                 session_state.derive(journal)
             return
@@ -231,7 +232,7 @@ class _Event:
         row = rows.plain(
             id, rows.DONE, self.session, "action", writer.text(name), self.agent, self.agent, self.at, None, body
         )
-        self.project.journal.append(row)
+        self.project.write(row)
 
     # Tools
 
@@ -245,8 +246,7 @@ class _Event:
         fields = {"params": self.payload["tool_input"]} if "tool_input" in self.payload else {}
         if isinstance(call := self.payload.get("tool_use_id"), str):
             fields["call_id"] = call
-        journal = self.project.journal
-        journal.append(self.writer.opening(head, fields), sync=journal.sync_due())
+        self.project.write(self.writer.opening(head, fields))
 
     def _close_tool(self) -> None:
         from localops.coding import ids
@@ -269,10 +269,10 @@ class _Event:
             fields["returns"] = payload["tool_response"]
         if payload.get("is_interrupt"):
             fields["ended_by"] = "interrupt"
-        project.journal.append(writer.closing(head, self.at, fields, failed=failed))
+        project.write(writer.closing(head, self.at, fields, failed=failed))
         if failed:
             error = failure("ToolError", payload.get("error", "the tool failed"))
-            project.journal.append(writer.operation_error(head, error, ids.error_id(id), self.at))
+            project.write(writer.operation_error(head, error, ids.error_id(id), self.at))
 
     def _tool_name(self) -> str:
         return str(self.payload.get("tool_name") or "tool")
@@ -304,7 +304,7 @@ class _Event:
         if self.project.has(id, rows.OPEN) or self.project.has(id):
             return
         head = (id, "agent", self._agent_title(), self._task_of(), None, self.at)
-        self.project.journal.append(self.writer.opening(head, {"agent_id": self.payload["agent_id"]}))
+        self.project.write(self.writer.opening(head, {"agent_id": self.payload["agent_id"]}))
 
     def _agent_title(self) -> str:
         return self.writer.text(self.payload.get("agent_type") or "subagent")
@@ -330,7 +330,7 @@ class _Event:
         title = (opened.name if opened is not None else None) or self._agent_title()
         returns = self.payload.get("last_assistant_message")
         fields = {"returns": returns} if returns is not None else {}
-        journal.append(self.writer.closing((self.agent, "agent", title, parent, None, start), self.at, fields))
+        self.project.write(self.writer.closing((self.agent, "agent", title, parent, None, start), self.at, fields))
 
 
 def _of_notify(payload: Payload) -> dict[str, Any]:

@@ -41,6 +41,13 @@ class Project:
         """Return what makes the rows of a session."""
         return Writer(session, self.folder, self._encoder, self._price_table)
 
+    def write(self, row: Row) -> None:
+        """Write a row unless one of its identity is here: several hooks may run at the same time for one event."""
+        try:
+            self.journal.add([rows.whole(row)])
+        except Exception:  # the edge: busy, damaged, a full disk; an append goes elsewhere then, and warns
+            self.journal.append(row, sync=True)
+
     def has(self, id: bytes, phase: int = rows.DONE) -> bool:
         """Return whether a row is in the journal."""
         return self.journal.one("row", id=id, phase=phase) is not None

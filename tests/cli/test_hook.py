@@ -58,11 +58,14 @@ def test_install_keeps_everything_else(tmp_path: Path, command: Command) -> None
     assert after["hooks"]["PreToolUse"][0] == before["hooks"]["PreToolUse"][0]
     assert after["hooks"]["PreToolUse"][1]["matcher"] == "*"
     assert after["hooks"]["SessionEnd"][0]["hooks"][0]["command"].endswith(" hook claude-code")
+    after["hooks"]["Stop"].append({"hooks": [{"type": "command", "command": "beep"}]})
+    before["hooks"]["Stop"] = after["hooks"]["Stop"][1:]
+    changed = json.dumps(after)
+    path.write_text(changed)
     code, out, _ = command("hook", "install", "claude-code", "--yes")
     assert (code, path.read_text()) == (0, changed)
     assert "already" in out
     assert command("hook", "uninstall", "claude-code", "--yes")[0] == 0
-    del before["hooks"]["Stop"]  # it was empty
     assert json.loads(path.read_text()) == before
     assert [each.name for each in path.parent.iterdir()] == ["settings.json"]
 
