@@ -17,12 +17,15 @@ _NOT_EVENTS = ("install", "uninstall")
 def main() -> NoReturn:
     """Run the command line and exit with its code."""
     if sys.argv[1:2] == ["hook"] and len(sys.argv) > 2 and _is_event(sys.argv[2:]):
+        import gc
         import os
 
+        # It ends before there is garbage worth searching for.
+        gc.disable()
         from localops.coding import hook
 
         code = hook.main(sys.argv[2:])
-        # All is written and closed: to take the interpreter down would be a tenth of the whole.
+        # All is written and closed: taking the interpreter down would only cost time.
         os._exit(code)
     from localops import cli
 
