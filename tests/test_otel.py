@@ -665,3 +665,24 @@ def test_without_the_sdk_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPa
     monkeypatch.delitem(sys.modules, "localops.otel.processor")
     with pytest.raises(localops.LocalopsError, match=r"localops\[otel\]"):
         install()
+
+
+def test_an_error_on_its_way_out_is_recorded_once(session: Session, tracer: trace.Tracer) -> None:
+    """Through spans beside each other, in the words of a framework; a second failure is a second error."""
+
+    def fail(span: trace.Span, error: Exception) -> None:
+        span.record_exception(error)
+        span.set_status(trace.StatusCode.ERROR, str(error))
+
+    with tracer.start_as_current_span("graph") as graph:
+        for _ in range(2):
+            node = tracer.start_span("node")
+            with tracer.start_as_current_span("chain") as chain:
+                with tracer.start_as_current_span("model") as model:
+                    fail(model, ValueError("no answer"))
+                fail(chain, TypeError("no answer"))
+            fail(node, TypeError("no answer"))
+            node.end()
+        fail(graph, TypeError("no answer"))
+    assert session.get_analytics()["Errors"] == 2
+    assert [event["trigger"]["name"] for event in session.events if event["kind"] == "error"] == ["model"] * 2

@@ -102,7 +102,7 @@ class _Recorded:
         self.is_part = False  # of an LLM call that is counted further out
         self.call_inside = False  # a span inside of it counts as the LLM call that it is
         self.handling = 0  # what was being handled around it is not raised in it
-        self.errors: set[tuple[str | None, str | None]] = set()  # that came out of the spans inside
+        self.errors: dict[str, int] = {}  # what came out of the spans inside, and when
         self.mark: weakref.ref[Span] | None = None
 
     def forget(self, _: object) -> None:
@@ -452,8 +452,15 @@ def _error_of(recorded: _Recorded, reading: Reading, raised: BaseException | Non
     if not reading.failed:
         return None
     said = reading.errors[-1] if reading.errors else Error(None, None, None)
-    news = (_last_word(said.type), said.message)
-    _tell_outer(recorded, news)
+    # By its message: on its way out an exception may become one of a framework's own class.
+    news = said.message or _last_word(said.type) or ""
+    outer = recorded.outer if recorded.outer is not None and not recorded.outer.ended else None
+    beside = outer.errors.get(news, 0) if outer is not None else 0
+    if outer is not None:
+        outer.errors[news] = time.time_ns()
+    # Frameworks do not always nest their spans: what failed beside this one, in its time, failed with the same.
+    if beside > recorded.rows.began:
+        return None
     if raised is not None and _is_same(raised, said):
         return raised
     if news in recorded.errors:
@@ -469,11 +476,6 @@ def _error_of(recorded: _Recorded, reading: Reading, raised: BaseException | Non
 def _is_interruption(raised: BaseException | None) -> bool:
     """Return whether a span was broken off, which OpenTelemetry does not take for an error."""
     return raised is not None and not isinstance(raised, Exception | GeneratorExit)
-
-
-def _tell_outer(recorded: _Recorded, news: tuple[str | None, str | None]) -> None:
-    if recorded.outer is not None and not recorded.outer.ended:
-        recorded.outer.errors.add(news)
 
 
 def _is_same(raised: BaseException, said: Error) -> bool:

@@ -238,6 +238,8 @@ class OperationRows:
         """Record what it failed with, linked to it; an exception that was recorded further in is not recorded again."""
         recorder = self._recorder
         if self._is_known:  # it is recorded with the call that this one is a copy of
+            if isinstance(error, BaseException):
+                note_recorded(error, recorder.session, self.parent)
             return
         if not isinstance(error, BaseException):
             self._record_error(error)
