@@ -121,7 +121,8 @@ CLIENTS: dict[str, Client] = {
     "litellm": Client(
         ("litellm", "localops[llms]"),
         TOOL + "import litellm\nlitellm.api_base = OPENAI\nlitellm.num_retries = 0\n"
-        "def call(words, **more): return litellm.completion(model='gpt-4o', messages=ask(words), max_retries=0, **more)\n",
+        "def call(words, **more):\n"
+        "    return litellm.completion(model='gpt-4o', messages=ask(words), max_retries=0, **more)\n",
         {
             "call": "call('hello')",
             "async": "import asyncio\nasyncio.run(litellm.acompletion(model='gpt-4o', messages=ask('hello')))",

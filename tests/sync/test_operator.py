@@ -496,6 +496,7 @@ def test_parked_rows_are_in_the_exit_code_until_somebody_acts(sender: Sender) ->
     assert _localops(sender.home, "parked", "drop", str(row["seq"])).returncode == 0
     assert _localops(sender.home, "sync", "--quiet").returncode == 0
     assert "1 row was given up by `localops parked drop`" in _localops(sender.home, "doctor").stdout
+    assert _stays(_prune(sender, "--dry-run")[0]) == {"one": "hub lacks 1 of its rows"}
 
 
 @pytest.mark.foreign_open

@@ -2,7 +2,7 @@
 -- its end; :key is the session's key in `total`.
 
 -- missing --
--- How many rows of a session a remote still lacks, without dropped ones.
+-- How many rows of a session a remote lacks: dropped rows too, as nobody else has them.
 select count(*)
 from session_row r
 where r.session = :session
@@ -11,13 +11,7 @@ where r.session = :session
     from delivered d
     where d.remote = :remote
       and d.first <= r.seq
-      and d.last >= r.seq)
-  and not exists (
-    select 1
-    from parked p
-    where p.remote = :remote
-      and p.seq = r.seq
-      and p.final = 2);
+      and d.last >= r.seq);
 
 -- weight --
 -- The size of a session in the file, roughly.
