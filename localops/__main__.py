@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 _NOT_EVENTS = ("install", "uninstall")
+_AGENTS = ("claude-code", "codex")
 
 
 def main() -> NoReturn:
@@ -34,7 +35,10 @@ def main() -> NoReturn:
 
 def _is_event(arguments: list[str]) -> bool:
     """Return whether these arguments of `hook` are for an event, not for a person."""
-    return arguments[0] not in _NOT_EVENTS and not {"-h", "--help"} & set(arguments) and arguments[0][:1] != "-"
+    if arguments[0] in _NOT_EVENTS or {"-h", "--help"} & set(arguments) or arguments[0][:1] == "-":
+        return False
+    # A misspelt word in an agent's settings must not block the agent, as the exit code of a wrong command would.
+    return arguments[0] in _AGENTS or sys.stdin is None or not sys.stdin.isatty()
 
 
 if __name__ == "__main__":

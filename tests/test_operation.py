@@ -356,6 +356,11 @@ def test_a_call_that_records_itself_is_not_counted_by_hand_as_well(
     _by_itself(session, prompt_tokens=10, completion_tokens=2, response_id="r-3")
     session.record(localops.LLMEvent(name="with its id", response_id="r-3"))
     session.record(localops.LLMEvent(name="another model", model="claude-3-opus", prompt_tokens=10))
+    _by_itself(
+        session, prompt_tokens=10, completion_tokens=2, completion={"role": "assistant", "content": "four metres"}
+    )
+    session.record(localops.LLMEvent(name="other words", prompt_tokens=10, completion_tokens=2, completion="no idea"))
+    session.record(localops.LLMEvent(name="its words", model="gpt-4o", completion="four metres"))
     session.record(localops.LLMEvent(name="with nothing"))
     kinds = {event["name"]: event["kind"] for event in session.events if event["name"] != "by itself"}
     assert kinds == {
@@ -363,7 +368,9 @@ def test_a_call_that_records_itself_is_not_counted_by_hand_as_well(
         "with tokens": "llm_copy",
         "with its id": "llm_copy",
         "another model": "llm",
+        "other words": "llm",
+        "its words": "llm_copy",
         "with nothing": "llm",
     }
-    assert session.get_analytics()["LLM calls"] == 5
+    assert session.get_analytics()["LLM calls"] == 7
     assert capfd.readouterr().err.count("was recorded by hand, too") == 1

@@ -686,3 +686,18 @@ def test_an_error_on_its_way_out_is_recorded_once(session: Session, tracer: trac
         fail(graph, TypeError("no answer"))
     assert session.get_analytics()["Errors"] == 2
     assert [event["trigger"]["name"] for event in session.events if event["kind"] == "error"] == ["model"] * 2
+
+
+def test_a_stream_that_is_left_is_no_error(session: Session, tracer: trace.Tracer) -> None:
+    """A loop that ends early, a task that is cancelled: ended by that, and the call counts once."""
+    other = private_provider().get_tracer("a framework")
+    for error in (GeneratorExit(), asyncio.CancelledError()):
+        framework = other.start_span("framework", attributes=ASKED)
+        tracer.start_span("client", attributes=ASKED).end()
+        framework.record_exception(error)
+        framework.set_status(trace.StatusCode.ERROR, str(error))
+        framework.end()
+    figures = session.get_analytics()
+    assert (figures["LLM calls"], figures["Errors"]) == (2, 0)
+    ended = [event.get("ended_by") for event in session.events if event["name"] == "framework"]
+    assert ended == ["GeneratorExit", "CancelledError"]

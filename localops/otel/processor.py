@@ -209,6 +209,8 @@ class LocalopsSpanProcessor(SpanProcessor):
             fields = self._closing_fields(recorded, reading)
             if _is_interruption(raised) and reading.status != "OK":  # cancelled or interrupted: no error
                 fields["ended_by"], error, reading.failed = type(raised).__name__, None, True
+            elif error is not None and raised is None and (broken := _broken_off(reading)):
+                fields["ended_by"], error, reading.failed = broken, None, False
             past = time.time_ns() - (span.end_time or 0)
             recorded.failure = error if error is not None else raised if reading.failed else None
             recorded.rows.finish(
@@ -476,6 +478,12 @@ def _error_of(recorded: _Recorded, reading: Reading, raised: BaseException | Non
 def _is_interruption(raised: BaseException | None) -> bool:
     """Return whether a span was broken off, which OpenTelemetry does not take for an error."""
     return raised is not None and not isinstance(raised, Exception | GeneratorExit)
+
+
+def _broken_off(reading: Reading) -> str | None:
+    """Return what a span was left by that is no error: a loop over a stream that ended early, or a cancelled task."""
+    word = _last_word(reading.errors[-1].type) if reading.errors else None
+    return word if word in ("GeneratorExit", "CancelledError") else None
 
 
 def _is_same(raised: BaseException, said: Error) -> bool:

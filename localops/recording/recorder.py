@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 
 COPY = "llm_copy"  # the kind of a second record of an LLM call, which counts as nothing
 _RECENT = 64  # calls that recorded themselves
+_COMPARED = 500  # characters of an answer
 _SOON_NS = 60_000_000_000
 _AGAIN = 0.5  # seconds until a first row that no place took is tried again
 _ID, _SESSION, _KIND = (rows.COLUMNS.index(name) for name in ("id", "session", "kind"))
@@ -435,13 +436,14 @@ class Recorder:
 class SeenCall:
     """A call that recorded itself and has ended."""
 
-    __slots__ = ("_end", "_measures", "_response_id", "_start", "_thread", "by", "failed", "id")
+    __slots__ = ("_end", "_measures", "_response_id", "_start", "_thread", "_words", "by", "failed", "id")
 
     def __init__(
         self, id: bytes, call: LLMEvent, start: int, end: int, measures: Measures, *, by: str, failed: bool
     ) -> None:
         self.id, self.by, self.failed = id, by, failed
         self._thread = get_ident()
+        self._words = _words(call.completion)
         self._start, self._end, self._measures = start, end, measures
         self._response_id = known_of(call)[0]
 
@@ -456,6 +458,10 @@ class SeenCall:
             return False
         if response_id is not None and self._response_id is not None:
             return response_id == self._response_id
+        words = _words(event.completion)
+        has_words = bool(words and self._words)
+        if has_words and words not in self._words and self._words not in words:
+            return False
         model, tokens_in, tokens_out, *_ = self._measures
         if not _may_be_same_model(its_model, model):
             return False
@@ -464,7 +470,7 @@ class SeenCall:
             return False
         around = event._began <= self._start and at >= self._end
         same_tokens = all(one is not None and one == other for one, other in pairs)
-        return around or (same_tokens and at - self._end <= _SOON_NS)
+        return around or ((same_tokens or has_words) and at - self._end <= _SOON_NS)
 
     def is_same_as(self, start: int, end: int, call: LLMEvent, measures: Measures, *, by: str, failed: bool) -> bool:
         """Return whether this call has the answer of another, or lies in its time and does not differ from it.
@@ -481,6 +487,16 @@ class SeenCall:
         if not _may_be_same_model(model, own_model) or tokens[:2] != own_tokens[:2]:
             return False
         return tokens[0] is not None or self._thread == get_ident()
+
+
+def _words(completion: object) -> str:
+    """Return the beginning of a completion's text, of what is a text or a plain message; empty where there is none."""
+    for _ in range(4):
+        if isinstance(completion, list):
+            completion = completion[0] if completion else None
+        elif isinstance(completion, dict):
+            completion = completion.get("content", completion.get("text"))
+    return completion[:_COMPARED] if isinstance(completion, str) else ""
 
 
 def _may_be_same_model(one: object, other: object) -> bool:
