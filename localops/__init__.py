@@ -138,3 +138,22 @@ if not TYPE_CHECKING:
 
     def __dir__() -> list[str]:
         return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})
+
+
+def _record_in_spawned_child() -> None:
+    """In a child that multiprocessing has spawned, record model libraries as the parent does, without an `init`."""
+    process = _sys.modules.get("multiprocessing.process")
+    # While it imports its main module, as here, it does not know its parent yet.
+    if process is None or not getattr(process.current_process(), "_inheriting", False):
+        return
+    from localops import instrument
+
+    def start() -> None:
+        from localops import api
+
+        api.record_as_parent()
+
+    instrument.wait(start)
+
+
+_record_in_spawned_child()

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     R = TypeVar("R")
     T = TypeVar("T")
 
+_only_as_parent = False  # nobody here has asked for recording
 _client: Client | None = None  # the one process-wide variable; everything else is handed on
 _lock = threading.RLock()  # for whoever sets it
 _PATIENCE = 5.0  # seconds
@@ -74,6 +75,13 @@ def _record_libraries(config: Config) -> None:
         instrument.start(_span_provider, with_threads=config.threads is not False)
 
 
+def record_as_parent() -> None:
+    """Record model libraries in a child of multiprocessing that did not call `init`, if its parent has a session."""
+    global _only_as_parent
+    _only_as_parent = _client is None
+    client()
+
+
 def _span_provider() -> Any:
     """Return the tracer provider whose spans go to the journal."""
     from localops.otel import providers
@@ -81,9 +89,14 @@ def _span_provider() -> Any:
     return providers.private_provider()
 
 
-def _session_of_span(reason: str) -> Session:
-    """Return the session that a span belongs to; under `localops run` a program that starts none is given one."""
+def _session_of_span(reason: str) -> Session | None:
+    """Return the session that a span belongs to; None in a child that did not ask for one and whose parent has none.
+
+    Under `localops run` a program that starts none is given one.
+    """
     running = client()
+    if _only_as_parent and running.current() is None:
+        return None
     if os.environ.get("LOCALOPS_RUN") and running.latest is None and running.current() is None:
         return _in_turn(lambda: running.current() or running.start())
     return running.place(reason)
@@ -296,7 +309,8 @@ def _init(
     *,
     strict: bool | None,  # noqa: ARG001 (for `_quietly`)
 ) -> tuple[Session | None]:
-    global _client
+    global _client, _only_as_parent
+    _only_as_parent = False
     options = {name: value for name, value in given.items() if name != "auto_start_session"}  # it is for this call
     config = Config.usable(**options) if _client is None else _client.config.but(**options)
     asked = config.but(**given) if len(options) < len(given) else config

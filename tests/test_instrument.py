@@ -355,3 +355,28 @@ def test_a_forked_child_records_its_calls(server: ModelServer) -> None:
     (events,) = _sessions()
     asked = sorted(call["prompt"][0]["content"] for call in _calls(events))
     assert asked == ["child", "parent"]
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_a_spawned_child_records_its_calls(server: ModelServer, tmp_path: Path, method: str) -> None:
+    """Into the session of its parent, without a line of its own; without a session there, nothing is recorded."""
+    (tmp_path / "app.py").write_text(
+        "import multiprocessing, sys, localops\n" + OPENAI + "if __name__ == '__main__':\n"
+        "    if sys.argv[1] == 'init':\n"
+        "        localops.init()\n"
+        f"    context = multiprocessing.get_context({method!r})\n"
+        "    with context.Pool(1) as pool:\n"
+        "        pool.map(ask, ['a', 'b'])\n"
+    )
+    for argument in ("none", "init"):
+        done = subprocess.run(
+            [sys.executable, tmp_path / "app.py", argument],
+            env={**os.environ, **_environment(server), "PYTHONPATH": str(TOP)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    assert len(server.log) == 4
+    (events,) = _sessions()
+    assert [call["prompt"][0]["content"] for call in _calls(events)] == ["a", "b"]

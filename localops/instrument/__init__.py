@@ -49,6 +49,12 @@ def _pause(paused: bool) -> None:
         providers.pause(paused)
 
 
+def wait(action: Callable[[], None]) -> None:
+    """Call `action` when a library is imported that could be recorded."""
+    for name in LIBRARIES:
+        on_import(name, lambda _: action())
+
+
 def is_recorded(name: str) -> bool:
     """Return whether the calls of a library are recorded by themselves now."""
     switch = sys.modules.get("localops.instrument.switch")

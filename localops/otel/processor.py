@@ -156,6 +156,8 @@ class LocalopsSpanProcessor(SpanProcessor):
         session: Session | None = place[0]
         if session is None or not session.is_running:
             session = context.find_session[0](f"the span {span.name!r} has no session")
+            if session is None:
+                return
         if place[0] is not session:
             place = (session, None, None)
         if not session.config.capture:

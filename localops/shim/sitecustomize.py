@@ -26,11 +26,9 @@ def _wait_for_libraries() -> None:
     import os
 
     if os.environ.get("LOCALOPS_RUN"):
-        from localops.instrument.imports import on_import
-        from localops.instrument.libraries import LIBRARIES
+        from localops import instrument
 
-        for name in LIBRARIES:
-            on_import(name, lambda _: _start())
+        instrument.wait(_start)
 
 
 def _start() -> None:
