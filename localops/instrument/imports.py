@@ -33,7 +33,7 @@ def on_import(name: str, action: Action) -> None:
     if module is not None and (
         name in _has_run or not getattr(getattr(module, "__spec__", None), "_initializing", False)
     ):
-        action(module)
+        _call(action, module, name)
         return
     _waiting.setdefault(name, []).append(action)
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
@@ -65,18 +65,24 @@ def _call_when_run(spec: ModuleSpec, name: str) -> None:
         run(module)
         _has_run.add(name)
         for action in _waiting.pop(name, ()):
-            try:
-                action(module)
-            except Exception as error:  # the edge: nothing of ours is raised into the program's import
-                _warn(name, error)
+            _call(action, module, name)
 
     try:
         loader.exec_module = exec_module
-    except Exception:  # a loader that cannot be changed: the module goes on without us
-        pass
+    except Exception as error:  # a loader that cannot be changed: the module goes on without us
+        _warn(name, error)
+
+
+def _call(action: Action, module: ModuleType, name: str) -> None:
+    """Call an action; nothing of ours is raised into the program's import."""
+    try:
+        action(module)
+    except Exception as error:  # the edge
+        _warn(name, error)
 
 
 def _warn(name: str, error: Exception) -> None:
+    """Warn that calls of a library are not recorded; what the program's own handlers raised is raised later."""
     from localops.interruption import hold_if_programs
     from localops.output import say_once
 

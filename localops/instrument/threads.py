@@ -10,6 +10,7 @@ import threading
 from functools import wraps
 
 from localops.instrument.imports import on_import
+from localops.interruption import hold_if_programs
 from localops.recording.context import NOWHERE, scope
 
 TYPE_CHECKING = False
@@ -79,8 +80,8 @@ def _bind(thread: threading.Thread) -> None:
 
     try:
         thread.run = run_once  # type: ignore[method-assign]
-    except Exception:  # the edge: a class of the program's own that takes no attribute; its threads begin nowhere
-        pass
+    except Exception as error:  # the edge: a class of the program's own that takes no attribute begins nowhere
+        hold_if_programs(error)
 
 
 def _submit(submit: Callable[..., Any]) -> Callable[..., Any]:

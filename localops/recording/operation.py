@@ -223,12 +223,11 @@ class OperationRows:
 
         Frameworks do not always let the client's span begin below their own.
         """
-        recorder, by = self._recorder, self._by_itself or ""
-        for seen in reversed(recorder.recent_calls):
-            if seen.is_same_as(self.began, at, call, measures, by=by, failed=failed):
-                recorder.recent_calls.remove(seen)
-                return seen.id
-        return None
+        by = self._by_itself or ""
+        seen = self._recorder.take_recent(
+            lambda seen: seen.is_same_as(self.began, at, call, measures, by=by, failed=failed)
+        )
+        return seen.id if seen is not None else None
 
     def seen_inside(self, event: LLMEvent, at: int) -> None:
         """Keep the figures of the same call, as a program recorded it by hand further in."""

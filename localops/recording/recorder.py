@@ -150,15 +150,29 @@ class Recorder:
         if parent is not None and parent in self.open_calls:
             self.open_calls[parent].seen_inside(event, at)
             return parent
+        seen = attempt(lambda: self._recent(event, at), None)
+        if seen is None:
+            return None
+        say_once(
+            "call recorded twice",
+            "an LLM call that records itself was recorded by hand, too: the event is kept, and counted once",
+        )
+        return seen.id
+
+    def _recent(self, event: LLMEvent, at: int) -> SeenCall | None:
+        """Return the call that recorded itself and that an event is about, which is then taken out of the list."""
         known = known_of(event)
-        for seen in reversed(self.recent_calls):
-            if seen.is_of(event, at, known):
-                self.recent_calls.remove(seen)
-                say_once(
-                    "call recorded twice",
-                    "an LLM call that records itself was recorded by hand, too: the event is kept, and counted once",
-                )
-                return seen.id
+        return self.take_recent(lambda seen: seen.is_of(event, at, known))
+
+    def take_recent(self, matches: Callable[[SeenCall], bool]) -> SeenCall | None:
+        """Take the newest matching call out of the list, and return it; other threads add and take meanwhile."""
+        for seen in reversed(tuple(self.recent_calls)):
+            if matches(seen):
+                try:
+                    self.recent_calls.remove(seen)
+                except ValueError:  # another thread has taken it
+                    continue
+                return seen
         return None
 
     def warn_unpriced(self, call: LLMEvent, row: Row) -> None:
@@ -492,11 +506,11 @@ class SeenCall:
 def _words(completion: object) -> str:
     """Return the beginning of a completion's text, of what is a text or a plain message; empty where there is none."""
     for _ in range(4):
-        if isinstance(completion, list):
+        if type(completion) is list:
             completion = completion[0] if completion else None
-        elif isinstance(completion, dict):
+        elif type(completion) is dict:
             completion = completion.get("content", completion.get("text"))
-    return completion[:_COMPARED] if isinstance(completion, str) else ""
+    return completion[:_COMPARED] if type(completion) is str else ""
 
 
 def _may_be_same_model(one: object, other: object) -> bool:
