@@ -8,6 +8,11 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from localops.coding import claude_code, importing
+from localops.coding.recording import Project
+from localops.config import Config
 from localops.encoding.pricing import Prices, Usage
 from localops.reading import analytics
 from tests import programs
@@ -75,6 +80,41 @@ def test_an_import_is_repeated_and_goes_on(tmp_path: Path) -> None:
     assert programs.standing().derived
 
 
+def test_a_transcript_is_read_again_only_when_it_has_changed(tmp_path: Path) -> None:
+    """A second import skips what it knows, reads what has grown, and reads all once the journal lacks its rows."""
+    made = Claude()
+    path = write(tmp_path / "p" / f"{SESSION}.jsonl", _session(made))
+    other = str(uuid.uuid4())
+    write(tmp_path / "p" / f"{other}.jsonl", [Claude(other).user("hello")])
+    _import(tmp_path)
+    assert _read_and_unchanged(tmp_path) == (0, 2)
+    with path.open("a") as file:
+        file.write(json.dumps(made.user("and now?")) + "\n")
+    assert _read_and_unchanged(tmp_path) == (1, 1)
+    assert programs.figures(uuid.UUID(SESSION).bytes).actions == 2
+    folder = Path(programs.project())
+    for left in folder.glob("journal.db*"):
+        left.unlink()
+    assert _read_and_unchanged(tmp_path) == (2, 0)
+    assert programs.figures(uuid.UUID(SESSION).bytes).actions == 2
+
+
+def _read_and_unchanged(folder: Path) -> tuple[int, int]:
+    _, facts, _ = _import(folder)
+    return facts["files"], facts["unchanged"]
+
+
+def test_a_note_of_transcripts_that_is_damaged_is_ignored(tmp_path: Path) -> None:
+    """It only spares work: without it, everything is read again."""
+    write(tmp_path / "p" / f"{SESSION}.jsonl", _session(Claude()))
+    _import(tmp_path)
+    note = Path(programs.project()) / "transcripts.json"
+    for damaged in (b"", b"[]", b'{"row": 5}', b'{"row": "zz", "files": {}}', b"\xff"):
+        note.write_bytes(damaged)
+        assert _read_and_unchanged(tmp_path) == (1, 0)
+    assert programs.figures().llms == 3
+
+
 def test_an_answer_that_is_still_written_waits(tmp_path: Path) -> None:
     """The tokens of an answer are known with its last line; until then it counts as no call."""
     made = Claude()
@@ -93,6 +133,23 @@ def test_an_old_transcript_without_stop_reasons_is_whole(tmp_path: Path) -> None
     path = write(tmp_path / f"{SESSION}.jsonl", [made.user("hi"), made.answer("msg_1", text("Hello"), stop=None)])
     os.utime(path, ns=_LONG_AGO)
     _import(tmp_path)
+    assert programs.figures().llms == 1
+
+
+def test_an_unfinished_answer_counts_once_its_transcript_is_old(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A transcript that was not whole at the import is read again, though nothing was written to it."""
+    made = Claude()
+    path = write(tmp_path / f"{SESSION}.jsonl", [made.user("hi"), made.answer("msg_1", text("Hello"), stop=None)])
+    project = Project(Config.usable())
+    try:
+        assert claude_code.take(project, str(path)).files == 1
+        monkeypatch.setattr(importing, "_SETTLED_NS", -1)
+        assert claude_code.take(project, str(path)).rows > 0
+        assert claude_code.take(project, str(path)).unchanged == 1
+    finally:
+        project.journal.close()
     assert programs.figures().llms == 1
 
 

@@ -10,6 +10,7 @@ import os
 
 from localops.coding import ids
 from localops.coding.importing import Importer, Report, blocks, files, is_settled, read, text_of
+from localops.coding.seen import Seen
 from localops.encoding import encode
 from localops.recording.events import LLMEvent
 
@@ -38,9 +39,17 @@ def folder() -> str:
 
 def take(project: Project, top: str) -> Report:
     """Import every transcript below a folder, or one file."""
-    report = Report()
+    report, seen = Report(), Seen(project)
     for session, paths in _by_session(top).items():
-        _Transcript(project, session, report).take(paths)
+        if seen.are_current(paths):
+            report.unchanged += len(paths)
+            continue
+        problems = len(report.problems)
+        transcript = _Transcript(project, session, report)
+        transcript.take(paths)
+        if not transcript.waits and len(report.problems) == problems:
+            seen.add(paths)
+    seen.save()
     return report
 
 
@@ -144,6 +153,7 @@ class _Transcript:
         self.ended: dict[str, tuple[Line, object]] = {}  # by tool call: the line of its result
         self.chains: dict[str, str] = {}  # of lines of a subagent without an id: uuid -> that of the first
         self.began = False
+        self.waits = False  # for a file to settle: it will say more without being written to
 
     def take(self, paths: Iterable[str]) -> None:
         for path in paths:
@@ -152,6 +162,11 @@ class _Transcript:
             self._tool(call, line, block, agent, None, None, None)
         self._write_agents()
         self.out.finish()
+
+    def _is_settled(self, path: str) -> bool:
+        settled = is_settled(path)
+        self.waits = self.waits or not settled
+        return settled
 
     def _file(self, path: str) -> None:
         open_messages: dict[bytes | None, _Message] = {}  # by agent: several may answer at the same time
@@ -170,7 +185,7 @@ class _Transcript:
             else:
                 self.report.problems.append(f"{line.place}: invalid message: expected an object")
         for answer in open_messages.values():
-            if answer.is_complete or is_settled(path):
+            if answer.is_complete or self._is_settled(path):
                 self._call(answer)
 
     def _message(
@@ -237,7 +252,7 @@ class _Transcript:
             subagent.task = subagent.task or self.linked.get(subagent.key)
             # The result of its tool call is its end; one that was left alone for long has ended as well.
             end, returns = self.ended.get(subagent.task or "", (None, None))
-            if end is None and is_settled(subagent.last.path):
+            if end is None and self._is_settled(subagent.last.path):
                 end = subagent.last
             self.out.operation(
                 "agent",

@@ -11,6 +11,7 @@ import re
 
 from localops.coding import ids
 from localops.coding.importing import Importer, Report, files, read, text_of
+from localops.coding.seen import Seen
 from localops.encoding import encode
 from localops.recording.events import LLMEvent
 
@@ -38,9 +39,16 @@ def folder() -> str:
 
 def take(project: Project, top: str) -> Report:
     """Import every transcript below a folder, or one file."""
-    report = Report()
+    report, seen = Report(), Seen(project)
     for path in files(top):
+        if seen.are_current([path]):
+            report.unchanged += 1
+            continue
+        problems = len(report.problems)
         _Transcript(project, path, report).take()
+        if len(report.problems) == problems:
+            seen.add([path])
+    seen.save()
     return report
 
 

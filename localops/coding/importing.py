@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from localops.journal.rows import Row
 
 _SETTLED_NS = 600_000_000_000  # a transcript that nobody has written to for ten minutes has no unfinished message
-_PROMPT, _NOTE = "prompt", "note"
+_AT = rows.COLUMNS.index("at_ns")
 
 
 class Line(NamedTuple):
@@ -51,6 +51,7 @@ class Report:
 
     def __init__(self) -> None:
         self.files = self.sessions = self.rows = 0
+        self.unchanged = 0  # files that were not read, as nothing was written to them since they were imported
         self.gone = 0  # sessions that were deleted here
         self.problems: list[str] = []
 
@@ -107,8 +108,8 @@ class Importer:
     def __init__(self, project: Project, agent: str, session: bytes, report: Report) -> None:
         self.project, self.agent, self.session, self.report = project, agent, session, report
         self.writer = project.writer(session)
-        self._rows: list[Row] = []
-        self._made: set[tuple[bytes, int]] = set()
+        self._rows: list[tuple[Row, str]] = []  # and the place of the line that each was made from
+        self._known: set[tuple[bytes, int]] = set(project.journal.all("identities", session=session))
         self._prompts: dict[str, int] = {}
         self._last = 0
         self._begins_here = False
@@ -171,7 +172,7 @@ class Importer:
         title = self.writer.text(name)
         if end is None:
             if opened is None:
-                self._made.discard((id, rows.DONE))
+                self._known.discard((id, rows.DONE))
                 self._add(self.writer.opening((id, kind, title, parent, agent, begin.at), opening), begin)
             return
         if opened is not None:  # where its opening said it is
@@ -185,38 +186,50 @@ class Importer:
             self._add(self.writer.operation_error(head, failure("ToolError", error), ids.error_id(id), end.at), end)
 
     def _opened(self, id: bytes) -> Stored | None:
-        return stored.one(self.project.journal, id, rows.OPEN)
+        return stored.one(self.project.journal, id, rows.OPEN) if (id, rows.OPEN) in self._known else None
 
     def _is_new(self, id: bytes) -> bool:
-        """Return whether no row of this id is here or made yet; from now on it is."""
-        if (id, rows.DONE) in self._made or self.project.has(id):
+        """Return whether the session has no row of this id yet; from now on it does."""
+        if (id, rows.DONE) in self._known:
             return False
-        self._made.add((id, rows.DONE))
+        self._known.add((id, rows.DONE))
         return True
 
     def _add(self, row: Row, line: Line) -> None:
-        whole = rows.whole(row)
-        try:
-            validation.check_rows([Stored(0, *whole)])
-        except ValueError as error:
-            self.report.problems.append(f"{line.place}: {error}")
-            return
         self._last = max(self._last, line.at)
-        self._rows.append(whole)
+        self._rows.append((rows.whole(row), line.place))
 
     def finish(self) -> None:
         """Write the rows, in the order of their times."""
         if self.project.journal.one("gone", session=self.session):
             self.report.gone += 1
             return
-        if not self._rows:
+        valid = self._valid_rows()
+        if not valid:
             return
-        self._rows.sort(key=lambda row: row[rows.COLUMNS.index("at_ns")])
-        added = self.project.journal.add(self._rows)
+        valid.sort(key=lambda row: row[_AT])
+        added = self.project.journal.add(valid)
         self.report.rows += added
         self.report.sessions += bool(added)
         if self._begins_here or self._is_imported():
             self._end()
+
+    def _valid_rows(self) -> list[Row]:
+        """Return the rows that a reader can use; add the others to the report."""
+        # Together first, as each check looks at whole columns.
+        try:
+            validation.check_rows([Stored(0, *row) for row, _ in self._rows])
+            return [row for row, _ in self._rows]
+        except ValueError:
+            return [row for row, place in self._rows if self._is_valid(row, place)]
+
+    def _is_valid(self, row: Row, place: str) -> bool:
+        try:
+            validation.check_rows([Stored(0, *row)])
+        except ValueError as error:
+            self.report.problems.append(f"{place}: {error}")
+            return False
+        return True
 
     def _is_imported(self) -> bool:
         """Return whether the session began with an import, so that no process takes part in it."""

@@ -77,6 +77,19 @@ limit :many;
 select max(seq)
 from event;
 
+-- newest_row_id --
+-- The id of the newest row.
+select id
+from event
+order by seq desc
+limit 1;
+
+-- identities --
+-- The identities of a session's rows.
+select id, phase
+from event
+where session = :session;
+
 -- open_since --
 -- The sessions that have rows after :seq, the newest seq of each, and whether its end is among them; no rows if there
 -- are more than :many.

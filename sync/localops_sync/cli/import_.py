@@ -191,11 +191,18 @@ def _transcripts(agent: str, path: str | None, home: str | None, project: str | 
     if len(report.problems) > _MOST_PROBLEMS:
         output.say(f"and {output.counted(len(report.problems) - _MOST_PROBLEMS, 'more line')} like these")
     if as_json:
-        facts = {"files": report.files, "sessions": report.sessions, "rows": report.rows, "deleted": report.gone}
+        facts = {
+            "files": report.files,
+            "unchanged": report.unchanged,
+            "sessions": report.sessions,
+            "rows": report.rows,
+            "deleted": report.gone,
+        }
         common.print_json({"project": os.path.basename(where.folder), **facts, "problems": report.problems})
     else:
         print(
             f"{os.path.basename(where.folder)}  {output.counted(report.rows, 'row is', 'rows are')} new, "
             f"of {output.counted(report.sessions, 'session')}, from {output.counted(report.files, 'transcript')}"
+            + (f"; {report.unchanged:,} unchanged" if report.unchanged else "")
         )
     raise click.exceptions.Exit(exit_codes.PARKED if report.problems else exit_codes.DONE)
