@@ -40,12 +40,22 @@ waiting: dict[int, list[BaseException]] = {}
 
 def hold(error: BaseException) -> None:
     """Keep an exception of the program until the work it interrupted is done."""
-    waiting.setdefault(get_ident(), []).append(error)
+    try:
+        _add_waiting((error,))
+    except BaseException as interruption:  # it came before the assignment in there
+        _add_waiting((error, interruption))
+
+
+def _add_waiting(errors: tuple[BaseException, ...]) -> None:
+    # One assignment, as an interruption between two steps would leave a list that lacks its error.
+    thread = get_ident()
+    waiting[thread] = [*waiting.get(thread, ()), *errors]
 
 
 def deliver() -> None:
     """Raise what was held in this thread: the newest, the others as its context, as Python chains them itself."""
-    errors = waiting.pop(get_ident(), None)
+    thread = get_ident()
+    errors = waiting.get(thread)
     if errors is None:
         return
     newest = errors[-1]
@@ -54,6 +64,8 @@ def deliver() -> None:
         if not any(error is known for known in chain):
             chain[-1].__context__ = error
             chain = list(_contexts(newest))
+    # Last, so that an interruption before it leaves the others to the next call.
+    del waiting[thread]
     try:
         raise newest
     finally:  # the traceback holds this frame: with these names left, only the garbage collector would free them

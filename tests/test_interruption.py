@@ -15,6 +15,7 @@ import threading
 import types
 import weakref
 from collections.abc import Callable
+from opcode import opname
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -334,3 +335,84 @@ def test_a_timeout_error_of_a_handler_is_no_failure_of_the_lock(tmp_path: Path) 
     for participant in begun:
         assert participant.card()["place"] != 0
         participant.close()
+
+
+class _Interruptions:
+    """Raises an exception at the n-th place where CPython runs signal handlers, in one module's functions."""
+
+    def __init__(self, at: int, module: str) -> None:
+        self.left, self._module, self._after_call = at, module, False
+        self.raised: KeyboardInterrupt | None = None
+
+    def trace(self, frame: FrameType, event: str, _: object) -> Callable[..., object] | None:
+        if frame.f_globals.get("__name__") != self._module:
+            return None
+        frame.f_trace_opcodes = True
+        operation = opname[frame.f_code.co_code[frame.f_lasti]] if frame.f_lasti >= 0 else ""
+        is_place = event == "call" or (event == "opcode" and (self._after_call or "JUMP_BACKWARD" in operation))
+        if event == "opcode":
+            self._after_call = operation.startswith("CALL")
+        if is_place:
+            self.left -= 1
+            if self.left == 0:
+                self.raised = KeyboardInterrupt("in between")
+                raise self.raised
+        return self.trace
+
+
+def _interrupted(at: int, step: Callable[[], object]) -> tuple[BaseException | None, BaseException | None]:
+    """Run a step that is interrupted at a place; return the interruption, None past the last one, and what arrived."""
+    tracer = _Interruptions(at, "localops.interruption")
+    before = sys.gettrace()
+    sys.settrace(tracer.trace)
+    try:
+        step()
+    except BaseException as error:
+        return tracer.raised, error
+    finally:
+        sys.settrace(before)
+    return tracer.raised, None
+
+
+def _chain(error: BaseException | None) -> list[BaseException]:
+    return [] if error is None else [error, *_chain(error.__context__)]
+
+
+def test_an_exception_is_kept_wherever_holding_it_is_interrupted() -> None:
+    """Both arrive, the held exception and the one that came meanwhile, and nothing is left behind."""
+    places = 1  # the first is where hold() begins: there the caller's `except` still has the exception
+    while True:
+        held = ValueError("held")
+        came, error = _interrupted(places + 1, lambda held=held: hold(held))
+        assert error is None
+        with pytest.raises((ValueError, KeyboardInterrupt)) as raised:
+            deliver()
+        assert not interruption.waiting
+        expected = {held} if came is None else {held, came}
+        assert expected <= set(_chain(raised.value))
+        if came is None:
+            break
+        places += 1
+    assert places >= 3
+
+
+def test_exceptions_are_kept_wherever_delivering_them_is_interrupted() -> None:
+    """What a delivery that is interrupted did not raise is raised by the next one."""
+    places = 0
+    while True:
+        held = [ValueError("first"), ValueError("second")]
+        for each in held:
+            hold(each)
+        came, error = _interrupted(places + 1, deliver)
+        arrived = set(_chain(error))
+        if came is None:
+            break
+        assert came in arrived
+        if interruption.waiting:
+            with pytest.raises(ValueError, match="second") as raised:
+                deliver()
+            arrived |= set(_chain(raised.value))
+        assert set(held) <= arrived
+        assert not interruption.waiting
+        places += 1
+    assert places >= 4
