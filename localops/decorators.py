@@ -15,7 +15,7 @@ from functools import wraps
 from localops import api
 from localops.clock import new_id
 from localops.errors import NoSession
-from localops.interruption import deliver, hold, is_programs, waiting
+from localops.interruption import attempt, deliver, hold, is_programs, waiting
 from localops.output import say_once
 from localops.recording.context import Stay, around, here, parameters, scope
 from localops.recording.events import LLMEvent
@@ -195,12 +195,7 @@ class _Call(Stay):
 
     def _screenshot(self, result: object) -> dict[str, object]:
         """What an action returned may carry a picture of what it saw."""
-        try:
-            picture = getattr(result, "screenshot", None)
-        except BaseException as error:  # the edge: a stranger's attribute
-            picture = None
-            if is_programs(error):
-                hold(error)
+        picture = attempt(lambda: getattr(result, "screenshot", None), None)  # the edge: foreign code may run
         return {} if picture is None else {"screenshot": self.session.recorder.writer.keep_media(picture)}
 
 
@@ -403,17 +398,15 @@ class _Agent:
 
 
 def _own(instance: object, attribute: str) -> str | None:
-    """A text that the program itself put on an instance or its class."""
-    try:
+    """Return a text that the program itself put on an instance or its class."""
+
+    def read() -> object:
         if isinstance(getattr(type(instance), attribute, None), _Shown):
-            found = object.__getattribute__(instance, "__dict__").get(attribute)
-        else:
-            found = getattr(instance, attribute, None)
-    except BaseException as error:  # the edge: a stranger's attribute
-        if is_programs(error):
-            hold(error)
-        return None
-    return found if isinstance(found, str) and found else None
+            return object.__getattribute__(instance, "__dict__").get(attribute)
+        return getattr(instance, attribute, None)
+
+    value = attempt(read, None)  # the edge: foreign code may run
+    return value if isinstance(value, str) and value else None
 
 
 class _Shown:

@@ -10,7 +10,7 @@ import os
 import sys
 import time
 
-from localops.interruption import hold, is_programs
+from localops.interruption import hold, hold_if_programs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,8 +49,10 @@ def say(message: str) -> None:
         sys.stderr.write(f"localops: {clean(message)}\n")
         sys.stderr.flush()
     except BaseException as error:
-        if is_programs(error) or (isinstance(error, OSError) and error.errno is None):
+        if isinstance(error, OSError) and error.errno is None:
             hold(error)
+        else:
+            hold_if_programs(error)
 
 
 def say_once(key: str, message: str) -> None:

@@ -14,7 +14,7 @@ import sys
 import threading
 import types
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from opcode import opname
 from pathlib import Path
 from types import FrameType
@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 
 import localops
-from localops import api, careful, interruption
+from localops import LLMEvent, api, careful, interruption
 from localops.encoding.encode import Encoder
 from localops.interruption import deliver, hold, is_programs, settle
 from localops.journal import locks, participants
@@ -416,3 +416,59 @@ def test_exceptions_are_kept_wherever_delivering_them_is_interrupted() -> None:
         assert not interruption.waiting
         places += 1
     assert places >= 4
+
+
+@pytest.fixture
+def ctrl_c() -> Iterator[Callable[[], None]]:
+    """Press Ctrl-C: its handler is written in C, and leaves no frame in the traceback."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield lambda: signal.raise_signal(signal.SIGINT)
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize("attribute", ["provider", "cached_tokens"])
+def test_ctrl_c_arrives_wherever_the_price_of_a_call_is_looked_up(ctrl_c: Callable[[], None], attribute: str) -> None:
+    """It is raised when the row is written, also where no price can be found."""
+    session = localops.init()
+    assert session is not None
+    at, reads = 0, 0
+
+    class Call(LLMEvent):
+        def __getattribute__(self, name: str) -> Any:
+            nonlocal reads
+            if name == attribute:
+                reads += 1
+                if reads == at:
+                    ctrl_c()
+            return super().__getattribute__(name)
+
+    while True:
+        at, reads = at + 1, 0
+        try:
+            session.record(Call(model="no-such-model", prompt_tokens=3, completion_tokens=4))
+        except KeyboardInterrupt:
+            continue
+        assert reads < at
+        break
+    assert at > 2
+    assert session.event_counts["llms"] == at
+
+
+def test_ctrl_c_arrives_while_a_result_is_asked_for_its_screenshot(ctrl_c: Callable[[], None]) -> None:
+    """The second try of the same step shows that it was the program's."""
+    localops.init()
+    presses = [ctrl_c]
+
+    class Result:
+        @property
+        def screenshot(self) -> None:
+            if presses:
+                presses.pop()()
+
+    @localops.record_action("look")
+    def look() -> Result:
+        return Result()
+
+    with pytest.raises(KeyboardInterrupt):
+        look()
+    assert not presses

@@ -13,7 +13,7 @@ from collections import deque
 
 from localops import clock
 from localops.errors import JournalError
-from localops.interruption import attempt, hold, hold_if_programs, is_programs, settle
+from localops.interruption import attempt, hold_if_programs, settle
 from localops.journal import rows, spill
 from localops.output import say, say_once
 from localops.reading import session_state
@@ -540,11 +540,8 @@ def note_recorded(exception: BaseException, session: bytes, outer: bytes | None)
     if not issubclass(type(exception), BaseException):  # a program may give anything as exception
         return
     notes = {**_notes_of(exception), session: outer}
-    try:
-        exception._localops_recorded = notes  # type: ignore[attr-defined]
-    except BaseException as error:  # an exception that takes no attributes may be recorded once more further out
-        if is_programs(error):
-            hold(error)
+    # An exception that takes no attributes may be recorded once more further out.
+    attempt(lambda: setattr(exception, "_localops_recorded", notes), None)
 
 
 def was_recorded_inside(exception: BaseException, session: bytes, operation: bytes) -> bool:

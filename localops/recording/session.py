@@ -14,7 +14,7 @@ from _thread import get_ident
 
 from localops import clock
 from localops.errors import ConfigError, JournalError, UnknownEndState
-from localops.interruption import deliver, hold, is_programs, settle, waiting
+from localops.interruption import deliver, hold_if_programs, settle, waiting
 from localops.output import cost as in_dollars
 from localops.output import say, say_once
 from localops.reading.session_state import failure_reason
@@ -232,8 +232,7 @@ class Session:
         """Write an event whose recording ended in an exception, unless it was written before that."""
         recorder = self.recorder
         if not issubclass(type(event), Event):
-            if is_programs(error):
-                hold(error)
+            hold_if_programs(error)
             recorder.refuse(event)
             return False
 

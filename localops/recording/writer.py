@@ -11,7 +11,7 @@ import uuid
 
 from localops.encoding import encode
 from localops.encoding.redact import Redactor
-from localops.interruption import hold, is_programs
+from localops.interruption import attempt, hold_if_programs
 from localops.journal import blobs, rows
 from localops.output import say_once
 from localops.recording import events
@@ -245,12 +245,11 @@ class Writer:
 
     def _note_unpriced(self, call: LLMEvent, measures: Measures, at: int, reply: Reply | None) -> None:
         """Remember why a call has no price, until the session says that its cost is incomplete."""
-        try:
-            reason, model = why_unpriced(call, measures, at, self.prices(), reply)
-        except BaseException as error:  # the edge: prices that cannot be read have been reported
-            if is_programs(error):
-                hold(error)
+        # The edge: prices that cannot be read have been reported.
+        why = attempt(lambda: why_unpriced(call, measures, at, self.prices(), reply), None)
+        if why is None:
             return
+        reason, model = why
         models = self.unpriced.setdefault(reason, {})
         if len(models) <= _MOST_NAMED:
             models[model] = None
@@ -349,9 +348,7 @@ def _listed(tags: object) -> list[object]:
                 break
             items += (tag,)
     except BaseException as error:  # the edge: a stranger's iterator, or nothing that can be gone through
-        if is_programs(error):
-            hold(error)
-        else:
+        if not hold_if_programs(error):
             return [tags]
     return items
 
