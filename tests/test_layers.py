@@ -44,7 +44,7 @@ LAYERS = """
     facts prune remotes repricing doctor
     usage
     budget writer
-    recorder
+    recorder session_facts
     operation
     session
     process_exit

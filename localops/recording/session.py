@@ -15,22 +15,21 @@ from _thread import get_ident
 from localops import clock
 from localops.errors import ConfigError, JournalError, UnknownEndState
 from localops.interruption import deliver, hold_if_programs, settle, waiting
-from localops.output import cost as in_dollars
-from localops.output import say, say_once
+from localops.output import say
 from localops.reading.session_state import failure_reason
 from localops.recording import events
 from localops.recording.context import NOWHERE, Stay, around, here, parameters, scope, spans
 from localops.recording.events import ErrorEvent, Event, LLMEvent
 from localops.recording.operation import Operation, OperationRows
 from localops.recording.recorder import is_recorded
+from localops.recording.session_facts import SessionFacts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Any, ParamSpec, Protocol, TypeVar
 
     from localops.config import Config
-    from localops.reading.analytics import Totals
     from localops.recording.context import Scope
     from localops.recording.events import Timestamp
     from localops.recording.recorder import Recorder
@@ -48,7 +47,6 @@ if TYPE_CHECKING:
 
 STATES = ("Success", "Failure", "Indeterminate")
 _STATE_OF = {state.lower(): state for state in STATES} | {"fail": "Failure"}
-_COST, _UNPRICED = 11, 12  # where the query `totals` has them
 # What a session offers to programs; its other names are for the rest of the package.
 _FOR_PROGRAMS = frozenset(
     "add_tags config create_agent end_session end_state end_state_reason end_timestamp env event_counts events "
@@ -62,7 +60,7 @@ new_id, now_ns = clock.new_id, clock.now_ns
 _sessions: weakref.WeakSet[Session] = weakref.WeakSet()
 
 
-class Session:
+class Session(SessionFacts):
     """One run of an agent program: record into it, ask for its figures, end it.
 
     Made by `localops.init()` and `localops.start_session()`.  Used in a `with` statement it ends by itself,
@@ -72,93 +70,14 @@ class Session:
     details: Callable[[], str] | None = None  # finds out about the machine what is not written yet
 
     def __init__(self, recorder: Recorder, config: Config, on_end: Callable[[Session], None]) -> None:
-        self._id = recorder.session
-        self._journal = recorder.journal
-        self.recorder = recorder
-        self.config = config
-        self.began_ns = now_ns()
+        super().__init__(recorder, config)
         self.is_unattributed = False  # it takes what belongs to no session that is known, and is never the current one
         self.returns: object = None  # what its function returned; written with the end
         self._on_end = on_end
-        self._ended: tuple[str, str | None, int] | None = None
         self._turn_to_end: list[None] = [None]  # taken by the one thread that ends it
         self._ender = 0
         self._before = scope.get()
         _sessions.add(self)
-
-    # What it is
-
-    @property
-    def session_id(self) -> uuid.UUID:
-        """The id; hand it to other processes as `inherited_session_id`."""
-        return uuid.UUID(bytes=self._id)
-
-    @property
-    def project_id(self) -> str:
-        """The project it is recorded in: the one given, or the one that the API key stands for."""
-        return os.path.basename(self._journal.folder)
-
-    @property
-    def name(self) -> str | None:
-        """What it is listed as: as given, else its `@session` function, else the script."""
-        if self.recorder.name is None:  # begun elsewhere, under a name that the journal knows
-            self.recorder.name = self.recorder.story().name
-        return self.recorder.name
-
-    @property
-    def tags(self) -> list[str]:
-        """The tags it has now, whoever set them."""
-        return [tag for (tag,) in self.recorder.ask("session_tags", session=self._id)]
-
-    @property
-    def init_timestamp(self) -> str:
-        """When it began (in this process, if it was begun in another), as ISO 8601 in UTC."""
-        return events.iso(self.began_ns)
-
-    @property
-    def end_timestamp(self) -> str | None:
-        """When it was ended here; None while it runs."""
-        return events.iso(self._ended[2]) if self._ended else None
-
-    @property
-    def end_state(self) -> str:
-        """How it was ended here; `Indeterminate` until then."""
-        return self._ended[0] if self._ended else "Indeterminate"
-
-    @property
-    def end_state_reason(self) -> str | None:
-        """Why it ended so, if that was said."""
-        return self._ended[1] if self._ended else None
-
-    @property
-    def is_running(self) -> bool:
-        """Whether it is open in this process."""
-        return self._ended is None
-
-    @property
-    def host_env(self) -> dict[str, Any]:
-        """The machine and the Python it runs on, as far as it was allowed to be collected."""
-        found: dict[str, Any] = {}
-        for one in self.recorder.story().of_kind("session", "host"):
-            found.update(one.body.get("host_env", {}))
-        return found
-
-    @property
-    def token_cost(self) -> str:
-        """What it has cost so far in US dollars, as `end_session` gives it."""
-        return self._total_cost() or "0.00"
-
-    @property
-    def event_counts(self) -> dict[str, int]:
-        """How many events of AgentOps' kinds it has, over all processes: llms, tools, actions, errors, apis."""
-        figures = self.figures()
-        found = {"llms": figures.llms, "tools": figures.tools, "actions": figures.actions, "errors": figures.errors}
-        others = figures.events > sum(found.values())
-        return {**found, "apis": sum(event["kind"] == "api" for event in self.events) if others else 0}
-
-    @property
-    def session_url(self) -> None:
-        """AgentOps' page about it: there is none here; `localops show` tells of it."""
 
     @property
     def video(self) -> str | None:
@@ -170,31 +89,8 @@ class Session:
     def video(self, video: str) -> None:
         self.set_video(video)
 
-    @property
-    def events(self) -> Iterator[dict[str, Any]]:
-        """Its events from the journal, oldest first, those of other processes included."""
-        from localops.reading import analytics
-
-        return analytics.events(self._journal, self._id)
-
-    def env(self) -> dict[str, str]:
-        """The environment for a subprocess whose `localops.init()` is to join this session."""
-        place = here()
-        given = {
-            "LOCALOPS_SESSION_ID": str(self.session_id),
-            "LOCALOPS_HOME": os.path.dirname(self._journal.folder),
-            "LOCALOPS_PROJECT": self.project_id,
-        }
-        if place[0] is self and place[1] is not None:
-            given["LOCALOPS_PARENT"] = place[1].hex()
-        return {**os.environ, **given}
-
     def __dir__(self) -> list[str]:
         return sorted({*_FOR_PROGRAMS, *(name for name in dir(type(self)) if name.startswith("__"))})
-
-    def __repr__(self) -> str:
-        state = f"ended as {self.end_state}" if self._ended else "running"
-        return f"<Session {self.name or 'unnamed'!r} {str(self.session_id)[:13]}, {state} in {self.project_id}>"
 
     # Recording
 
@@ -427,30 +323,6 @@ class Session:
 
     # Figures and end
 
-    def get_analytics(self) -> dict[str, int | str]:
-        """Return its figures so far, over all processes: LLM calls, Tool calls, Actions, Errors, Duration, Cost.
-
-        Cost leaves out LLM calls whose price is not known; where there are any, `Unpriced` counts them.
-
-        Rows that wait in a spill file are not in them, which is said; neither is anything while the journal
-        cannot be read, which is said too, and a JournalError for a strict session.
-        """
-        from localops.reading import analytics
-
-        if spilled := self._journal.losses.spilled(self._id):
-            rows_wait = "1 row of the session waits" if spilled == 1 else f"{spilled} rows of the session wait"
-            say_once("figures", f"{rows_wait} in a spill file: figures do not count what waits")
-        figures = self.figures()
-        self._warn_unpriced(figures.unpriced)
-        return analytics.contract(figures, running=self._ended is None)
-
-    def figures(self) -> Totals:
-        """Return its totals, over all processes."""
-        from localops.reading import analytics
-
-        found = self.recorder.ask("totals", session=self._id)
-        return analytics.Totals(*found[0]) if found else analytics.NOTHING
-
     def end_session(
         self,
         end_state: str = "Indeterminate",
@@ -564,39 +436,6 @@ class Session:
         if self.config.strict:
             raise UnknownEndState(message)
         say(message)
-
-    def _total_cost(self) -> str | None:
-        totals = self.recorder.ask("totals", session=self._id)
-        if not totals:
-            return None
-        # `analytics` names these figures. It takes two milliseconds to load, at the end of every program.
-        (figures,) = totals
-        cost, unpriced = figures[_COST], figures[_UNPRICED]
-        self._warn_unpriced(unpriced)
-        return in_dollars(cost)
-
-    def _warn_unpriced(self, unpriced: int) -> None:
-        """Warn once that the cost is only what is known of it."""
-        if not unpriced or not self.recorder.is_first("cost"):
-            return
-        reasons = [
-            reason.format(", ".join(list(models)[:5])) for reason, models in self.recorder.writer.unpriced.items()
-        ]
-        why = "; ".join(reasons) or self._why_unpriced_elsewhere()
-        calls = "1 LLM call has" if unpriced == 1 else f"{unpriced} LLM calls have"
-        say(f"the cost of session {str(self.session_id)[:13]} is incomplete: {calls} no price ({why})")
-
-    def _why_unpriced_elsewhere(self) -> str:
-        """Return why calls that other processes recorded have no price, as far as their models tell."""
-        from localops.reading import analytics
-
-        models = [part.value for part in analytics.parts(self._journal, self._id, "model") if part.unpriced]
-        prices, at = self.recorder.writer.prices(), now_ns()
-        known = [model for model in models if prices.find(model, at_ns=at)]
-        unknown = [model for model in models if model not in known]
-        reasons = [f"no price is known for {', '.join(unknown[:5])}: `localops prices set` adds one"] if unknown else []
-        reasons += [f"token counts or a known provider are missing for {', '.join(known[:5])}"] if known else []
-        return "; ".join(reasons) or "calls without a model"
 
     def _close(self) -> None:
         """Leave the scope and the client's list."""

@@ -1,0 +1,191 @@
+"""The facts about a session that programs read: its id, name, tags, state, figures and machine.
+
+All but its state come from the journal, so that they count what other processes did, too.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+
+from localops import clock
+from localops.output import cost as in_dollars
+from localops.output import say, say_once
+from localops.recording import events
+from localops.recording.context import here
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from localops.config import Config
+    from localops.reading.analytics import Totals
+    from localops.recording.recorder import Recorder
+
+_COST, _UNPRICED = 11, 12  # where the query `totals` has them
+
+
+class SessionFacts:
+    """The readable side of a session; `Session` adds what records and ends it."""
+
+    def __init__(self, recorder: Recorder, config: Config) -> None:
+        self._id = recorder.session
+        self._journal = recorder.journal
+        self.recorder = recorder
+        self.config = config
+        self.began_ns = clock.now_ns()
+        self._ended: tuple[str, str | None, int] | None = None  # state, reason and time of its end in this process
+
+    @property
+    def session_id(self) -> uuid.UUID:
+        """The id; hand it to other processes as `inherited_session_id`."""
+        return uuid.UUID(bytes=self._id)
+
+    @property
+    def project_id(self) -> str:
+        """The project it is recorded in: the one given, or the one that the API key stands for."""
+        return os.path.basename(self._journal.folder)
+
+    @property
+    def name(self) -> str | None:
+        """The name it is listed under: as given, else its `@session` function, else the script."""
+        if self.recorder.name is None:  # begun elsewhere, under a name that the journal knows
+            self.recorder.name = self.recorder.story().name
+        return self.recorder.name
+
+    @property
+    def tags(self) -> list[str]:
+        """The tags it has now, over all processes."""
+        return [tag for (tag,) in self.recorder.ask("session_tags", session=self._id)]
+
+    @property
+    def init_timestamp(self) -> str:
+        """When it began (in this process, if it was begun in another), as ISO 8601 in UTC."""
+        return events.iso(self.began_ns)
+
+    @property
+    def end_timestamp(self) -> str | None:
+        """When it was ended here; None while it runs."""
+        return events.iso(self._ended[2]) if self._ended else None
+
+    @property
+    def end_state(self) -> str:
+        """The state in which it was ended here; `Indeterminate` until then."""
+        return self._ended[0] if self._ended else "Indeterminate"
+
+    @property
+    def end_state_reason(self) -> str | None:
+        """The reason given for its end state, if there is one."""
+        return self._ended[1] if self._ended else None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it is open in this process."""
+        return self._ended is None
+
+    @property
+    def host_env(self) -> dict[str, Any]:
+        """The machine and the Python it runs on, as far as it was allowed to be collected."""
+        host: dict[str, Any] = {}
+        for row in self.recorder.story().of_kind("session", "host"):
+            host.update(row.body.get("host_env", {}))
+        return host
+
+    @property
+    def token_cost(self) -> str:
+        """Its cost so far in US dollars, in the form that `end_session` returns."""
+        return self._total_cost() or "0.00"
+
+    @property
+    def event_counts(self) -> dict[str, int]:
+        """The number of events of each of AgentOps' kinds, over all processes: llms, tools, actions, errors, apis."""
+        figures = self.figures()
+        counts = {"llms": figures.llms, "tools": figures.tools, "actions": figures.actions, "errors": figures.errors}
+        others = figures.events > sum(counts.values())
+        return {**counts, "apis": sum(event["kind"] == "api" for event in self.events) if others else 0}
+
+    @property
+    def session_url(self) -> None:
+        """None: there is no page of AgentOps about it; `localops show` shows it."""
+
+    @property
+    def events(self) -> Iterator[dict[str, Any]]:
+        """Its events from the journal, oldest first, those of other processes included."""
+        from localops.reading import analytics
+
+        return analytics.events(self._journal, self._id)
+
+    def env(self) -> dict[str, str]:
+        """Return the environment for a subprocess whose `localops.init()` is to join this session."""
+        place = here()
+        given = {
+            "LOCALOPS_SESSION_ID": str(self.session_id),
+            "LOCALOPS_HOME": os.path.dirname(self._journal.folder),
+            "LOCALOPS_PROJECT": self.project_id,
+        }
+        if place[0] is self and place[1] is not None:
+            given["LOCALOPS_PARENT"] = place[1].hex()
+        return {**os.environ, **given}
+
+    def __repr__(self) -> str:
+        state = f"ended as {self.end_state}" if self._ended else "running"
+        return f"<Session {self.name or 'unnamed'!r} {str(self.session_id)[:13]}, {state} in {self.project_id}>"
+
+    def get_analytics(self) -> dict[str, int | str]:
+        """Return its figures so far, over all processes: LLM calls, Tool calls, Actions, Errors, Duration, Cost.
+
+        Cost leaves out LLM calls whose price is not known; where there are any, `Unpriced` counts them.
+
+        Rows that wait in a spill file are not in them: a warning says how many. While the journal cannot be read, all
+        figures are 0, with a warning; a strict session raises JournalError.
+        """
+        from localops.reading import analytics
+
+        if spilled := self._journal.losses.spilled(self._id):
+            rows_wait = "1 row of the session waits" if spilled == 1 else f"{spilled} rows of the session wait"
+            say_once("figures", f"{rows_wait} in a spill file: figures do not count what waits")
+        figures = self.figures()
+        self._warn_unpriced(figures.unpriced)
+        return analytics.contract(figures, running=self._ended is None)
+
+    def figures(self) -> Totals:
+        """Return its totals, over all processes."""
+        from localops.reading import analytics
+
+        totals = self.recorder.ask("totals", session=self._id)
+        return analytics.Totals(*totals[0]) if totals else analytics.NOTHING
+
+    def _total_cost(self) -> str | None:
+        """Return the cost in US dollars, None if the journal cannot be read; warn once if it is incomplete."""
+        totals = self.recorder.ask("totals", session=self._id)
+        if not totals:
+            return None
+        # `analytics` names these figures. It takes two milliseconds to load, at the end of every program.
+        (figures,) = totals
+        cost, unpriced = figures[_COST], figures[_UNPRICED]
+        self._warn_unpriced(unpriced)
+        return in_dollars(cost)
+
+    def _warn_unpriced(self, unpriced: int) -> None:
+        """Warn once that the cost is only what is known of it."""
+        if not unpriced or not self.recorder.is_first("cost"):
+            return
+        reasons = [
+            reason.format(", ".join(list(models)[:5])) for reason, models in self.recorder.writer.unpriced.items()
+        ]
+        why = "; ".join(reasons) or self._why_unpriced_elsewhere()
+        calls = "1 LLM call has" if unpriced == 1 else f"{unpriced} LLM calls have"
+        say(f"the cost of session {str(self.session_id)[:13]} is incomplete: {calls} no price ({why})")
+
+    def _why_unpriced_elsewhere(self) -> str:
+        """Return why calls that other processes recorded have no price, as far as their models tell."""
+        from localops.reading import analytics
+
+        models = [part.value for part in analytics.parts(self._journal, self._id, "model") if part.unpriced]
+        prices, at = self.recorder.writer.prices(), clock.now_ns()
+        known = [model for model in models if prices.find(model, at_ns=at)]
+        unknown = [model for model in models if model not in known]
+        reasons = [f"no price is known for {', '.join(unknown[:5])}: `localops prices set` adds one"] if unknown else []
+        reasons += [f"token counts or a known provider are missing for {', '.join(known[:5])}"] if known else []
+        return "; ".join(reasons) or "calls without a model"
