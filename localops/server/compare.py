@@ -59,6 +59,7 @@ class Side:
             "seconds": max(0, event["end_ns"] - event["start_ns"]) / 1e9 if event["finished"] else None,
             "failed": event["failed"],
             "finished": event["finished"],
+            "billed": event.get("billed"),
             "tokens_in": event["tokens_in"],
             "tokens_out": event["tokens_out"],
             **facts.money(event["cost"]),

@@ -25,22 +25,26 @@ if TYPE_CHECKING:
 
 # Kinds of rows that are not events of a timeline.
 _HIDDEN = frozenset((*rows.BOOKS, "agent"))
-_COLUMNS = "seq id phase kind name parent agent at start end model given made cost failed other".split()
-_SEQ, _ID, _PHASE, _KIND, _PARENT, _COST, _FAILED, _OTHER = map(
-    _COLUMNS.index, "seq id phase kind parent cost failed other".split()
+_COLUMNS = "seq id phase kind name parent agent at start end model given made cost failed other unbilled".split()
+_SEQ, _ID, _PHASE, _KIND, _NAME, _PARENT, _COST, _FAILED, _OTHER, _UNBILLED = map(
+    _COLUMNS.index, "seq id phase kind name parent cost failed other unbilled".split()
 )
 
 
 def page(reader: Reader, session: Snapshot, *, after: int, limit: int) -> Facts:
     """Return the events of the rows after a seq, and the seq after which the next page begins.
 
-    `later` has the amounts that later prices add to calls, `later_failed` events that failed after they were recorded.
+    `later` has the amounts that later prices add to calls, `later_failed` events that failed after they were recorded,
+    `unbilled` the LLM calls that the provider did not charge for.
     """
     page_rows = ask(reader, "timeline", session=session.id, after=after, many=limit)
     fresh = _Fresh(reader, session.id)
     events = _events(reader, [row for row in page_rows if row[_KIND] not in _HIDDEN], after, fresh)
     later = [(row[_PARENT], row[_COST]) for row in page_rows if row[_KIND] == "price" and row[_PARENT]]
     failed = [row[_PARENT] for row in page_rows if row[_KIND] == "error" and row[_FAILED] and row[_PARENT]]
+    unbilled = [
+        row[_PARENT] for row in page_rows if row[_KIND] == "price" and row[_NAME] == rows.UNBILLED and row[_PARENT]
+    ]
     began = _Beginnings(
         reader, fresh, {row[_PARENT] for _, row in events if row[_PARENT]} | {call for call, _ in later}
     )
@@ -49,6 +53,7 @@ def page(reader: Reader, session: Snapshot, *, after: int, limit: int) -> Facts:
         "t0_ns": t0,
         **_columns(reader, events, began, t0),
         "later": [[began.of(call), cost] for call, cost in later if began.of(call)],
+        "unbilled": [seq for seq, row in events if row[_UNBILLED]] + [began.of(call) for call in unbilled],
         "later_failed": [began.of(call) for call in failed if began.of(call)],
         "next": page_rows[-1][_SEQ] if len(page_rows) == limit else None,
         "seen": page_rows[-1][_SEQ] if page_rows else after,

@@ -210,8 +210,7 @@ function table(title, by, lines, filter) {
       {
         label: "Cost",
         num: true,
-        text: (row) =>
-          row.unpriced && !row.cost_nano ? "unpriced" : money(row.cost_nano) + (row.unpriced ? " + ?" : ""),
+        text: (row) => cost({ ...row, llm_calls: row.events }),
       },
     ],
   });

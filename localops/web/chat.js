@@ -2,7 +2,7 @@
 // The content of a turn is fetched when it becomes visible.
 
 import { ask, make } from "./base.js";
-import { count, duration, many, money } from "./formats.js";
+import { count, duration, many } from "./formats.js";
 import { isConversation, message, parsed, shown } from "./values.js";
 
 const SPOKEN = ["llm", "tool", "error"];
@@ -159,7 +159,7 @@ export class Chat {
       run.agentOf(at),
       run.took[at] < 0 ? (this.page.running ? "running" : "did not finish") : duration(run.took[at] / 1e6),
       run.tokens[at] ? `${count(run.tokens[at])} tokens` : "",
-      run.cost[at] > 0 ? money(run.cost[at]) : "",
+      run.costOf(at),
     ];
     return make(
       "article",

@@ -1,7 +1,7 @@
 // Two sessions side by side: their figures, then their events in one tree, aligned by kind and name.
 
 import { ask, byId, data, make, notice, shortcut } from "./base.js";
-import { cost, count, duration, many, money } from "./formats.js";
+import { cost, count, duration, eventCost, many, money } from "./formats.js";
 import { stamp, when } from "./times.js";
 import { difference } from "./words.js";
 import { url } from "./url.js";
@@ -224,8 +224,8 @@ function pair(line, { a, b }) {
     make("td", { class: "num" }, side(line.a, a)),
     make("td", { class: "num" }, side(line.b, b)),
     make("td", { class: "num" }, line.a && line.b ? change(line.a.seconds, line.b.seconds, duration) : ""),
-    make("td", { class: "num" }, line.a?.cost_nano ? money(line.a.cost_nano) : ""),
-    make("td", { class: "num" }, line.b?.cost_nano ? money(line.b.cost_nano) : ""),
+    make("td", { class: "num" }, line.a ? eventCost({ kind: line.kind, ...line.a }) : ""),
+    make("td", { class: "num" }, line.b ? eventCost({ kind: line.kind, ...line.b }) : ""),
     make("td", {}, differences),
   );
   if (!texts.length) {

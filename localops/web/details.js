@@ -1,7 +1,7 @@
 // The details of one event: input, output, errors, cost, and the row as it is stored.
 
 import { ask, byId, copyButton, icon, ICONS, make, notice } from "./base.js";
-import { bytes, count, duration, money } from "./formats.js";
+import { bytes, count, duration, eventCost } from "./formats.js";
 import { stamp } from "./times.js";
 import { json, parsed, shown, traceback } from "./values.js";
 
@@ -250,18 +250,7 @@ export class Details {
               .join(", ")
           : null,
       ],
-      [
-        "Cost",
-        event.billed === false
-          ? "not billed"
-          : event.cost_nano === null || event.cost_nano === undefined
-            ? event.kind === "llm"
-              ? "unpriced"
-              : null
-            : event.cost_nano || event.kind === "llm"
-              ? money(event.cost_nano)
-              : null,
-      ],
+      ["Cost", eventCost(event)],
       ["Tags", event.tags?.length ? event.tags.join(", ") : null],
       [
         "Inside",

@@ -1,7 +1,7 @@
 // The events as a table, in the order of their start.
 
 import { make } from "./base.js";
-import { count, duration, money } from "./formats.js";
+import { count, duration } from "./formats.js";
 import { preview } from "./previews.js";
 import { VirtualList } from "./virtual.js";
 
@@ -90,7 +90,7 @@ export class Events {
           : duration(run.took[at] / 1e6),
       ),
       cell("num wide", run.tokens[at] ? count(run.tokens[at]) : ""),
-      cell("num narrow", run.cost[at] > 0 ? money(run.cost[at]) : ""),
+      cell("num narrow", run.costOf(at)),
     );
   }
 }

@@ -3,7 +3,7 @@
 
 import { make } from "./base.js";
 import { box, plot, ranking } from "./charts.js";
-import { count, duration, money, percent, STEPS, tick } from "./formats.js";
+import { cost, count, duration, money, percent, STEPS, tick } from "./formats.js";
 
 const KINDS = new Set(["llm", "tool", "agent", "action", "error"]);
 const BUCKETS = 100,
@@ -91,7 +91,7 @@ export class Figures {
       sum.failed += run.failed[at];
       sum.tokens += run.tokens[at];
       sum.cost += run.cost[at] || 0;
-      sum.unpriced += run.kindOf(at) === "llm" && Number.isNaN(run.cost[at]) ? 1 : 0;
+      sum.unpriced += run.isCall(at) && Number.isNaN(run.cost[at]) ? 1 : 0;
       sum.took += Math.max(0, run.took[at]);
       groups.set(key, sum);
     }
@@ -118,7 +118,7 @@ export class Figures {
           {
             label: "Cost",
             num: true,
-            text: (row) => (row.unpriced && !row.cost ? "unpriced" : money(row.cost) + (row.unpriced ? " + ?" : "")),
+            text: (row) => cost({ cost_nano: row.cost, unpriced: row.unpriced, llm_calls: row.calls }),
           },
         ],
       })

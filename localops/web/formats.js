@@ -78,10 +78,18 @@ export function money(nano) {
   return `${sign}$${count(Math.floor(parts / 10 ** places))}.${String(parts % 10 ** places).padStart(places, "0")}`;
 }
 
-/** Return the cost of a session, with `+ ?` if some calls have no price. */
-export function cost(one) {
-  if (one.unpriced && !one.cost_nano && one.unpriced >= one.llm_calls) return "unpriced";
-  return money(one.cost_nano) + (one.unpriced ? " + ?" : "");
+/** Return the cost of several calls, with `+ ?` if some have no price, and `unpriced` if all lack one. */
+export function cost({ cost_nano, unpriced, llm_calls }) {
+  if (unpriced && !cost_nano && unpriced >= llm_calls) return "unpriced";
+  return money(cost_nano) + (unpriced ? " + ?" : "");
+}
+
+/** Return the cost of one event: an LLM call has a price, none, or was not billed; others rarely cost anything. */
+export function eventCost({ kind, cost_nano, billed, finished = true }) {
+  if (billed === false) return "not billed";
+  if (kind !== "llm") return cost_nano ? money(cost_nano) : "";
+  // What a call costs is known at its end.
+  return finished || cost_nano ? money(cost_nano) : "";
 }
 
 export function bytes(size) {

@@ -2,6 +2,7 @@
 // `seq` names them to the server and in the address.  The tree and its sums are computed when they are needed.
 
 import { ask } from "./base.js";
+import { cost as sum, eventCost } from "./formats.js";
 
 const FIRST = 2_000,
   THEN = 25_000;
@@ -17,6 +18,7 @@ const COLUMNS = {
   failed: Uint8Array,
   tokens: Float64Array,
   cost: Float64Array,
+  unbilled: Uint8Array,
 };
 const NUMBERED = { kind: "kinds", name: "names", agent: "agents", model: "models" };
 
@@ -78,6 +80,10 @@ export class Run {
       const at = this.find(seq);
       if (at >= 0) this.failed[at] = 1;
     }
+    for (const seq of page.unbilled || []) {
+      const at = this.find(seq);
+      if (at >= 0) this.unbilled[at] = 1;
+    }
     if (this.seen === page.seen) return;
     this.seen = page.next ?? page.seen;
     this.version += 1;
@@ -117,6 +123,28 @@ export class Run {
 
   nameOf(at) {
     return this.name[at] >= 0 ? this.names[this.name[at]] : this.model[at] >= 0 ? this.models[this.model[at]] : "";
+  }
+
+  /** Return what an event cost, as text. */
+  costOf(at) {
+    return eventCost({
+      kind: this.kindOf(at),
+      cost_nano: Number.isNaN(this.cost[at]) ? null : this.cost[at],
+      billed: this.unbilled[at] ? false : undefined,
+      finished: this.took[at] >= 0,
+    });
+  }
+
+  /** Return what an event and all inside it cost, as text. */
+  branchCost(at) {
+    const { cost, unpriced, calls } = this.tree;
+    const alone = cost[at] === (this.cost[at] || 0) && calls[at] === Number(this.isCall(at));
+    return alone ? this.costOf(at) : sum({ cost_nano: cost[at], unpriced: unpriced[at], llm_calls: calls[at] });
+  }
+
+  /** Return whether an event is an LLM call that ended, which has a cost. */
+  isCall(at) {
+    return this.took[at] >= 0 && this.kindOf(at) === "llm";
   }
 
   agentOf(at) {
@@ -206,16 +234,24 @@ function grow(run) {
 
   const cost = new Float64Array(n),
     tokens = new Float64Array(n),
+    calls = new Int32Array(n),
+    unpriced = new Int32Array(n),
     failures = new Int32Array(n);
   for (let i = steps - 1; i >= 0; i -= 1) {
     const at = walk[i],
       above = parent[at];
     cost[at] += run.cost[at] || 0;
     tokens[at] += run.tokens[at];
+    if (run.isCall(at)) {
+      calls[at] += 1;
+      unpriced[at] += Number.isNaN(run.cost[at]) ? 1 : 0;
+    }
     failures[at] += run.isBad(at) ? 1 : 0;
     if (above < 0) continue;
     cost[above] += cost[at];
     tokens[above] += tokens[at];
+    calls[above] += calls[at];
+    unpriced[above] += unpriced[at];
     failures[above] += failures[at];
     size[above] += size[at];
   }
@@ -223,7 +259,7 @@ function grow(run) {
   const around = new Uint8Array(n);
   for (let at = 0; at < n; at += 1) if (run.took[at] < 0 && parent[at] >= 0) around[parent[at]] = 1;
   const ends = Array.from(order.filter((at) => run.took[at] < 0 && !around[at]));
-  return { order, roots, parent, first, next, depth, walk, size, cost, tokens, failures, ends };
+  return { order, roots, parent, first, next, depth, walk, size, cost, tokens, calls, unpriced, failures, ends };
 }
 
 /** Break cycles of parents, which a program can record by mistake. */

@@ -2,7 +2,7 @@
 // the pixels, not on the events: bars in the same pixels are drawn once, and errors last.
 
 import { colour, make, onTheme } from "./base.js";
-import { count, duration, money, STEPS, tick } from "./formats.js";
+import { count, duration, STEPS, tick } from "./formats.js";
 import { byAgent, byNesting, gaps, place } from "./lanes.js";
 
 const LINE = 18,
@@ -624,7 +624,7 @@ export class Timeline {
           run.took[at] < 0 ? "not finished" : duration(run.took[at] / 1e6),
           `at ${duration((run.start[at] - this.begin) / 1e6)}`,
           run.tokens[at] > 0 && `${count(run.tokens[at])} tokens`,
-          run.cost[at] > 0 && money(run.cost[at]),
+          run.costOf(at),
           run.agentOf(at),
         ]
           .filter(Boolean)

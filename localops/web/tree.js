@@ -1,7 +1,7 @@
 // The events as a tree: each branch with its duration, tokens and cost, and the place where a dead process stopped.
 
 import { icon, ICONS, make } from "./base.js";
-import { count, duration, money } from "./formats.js";
+import { count, duration } from "./formats.js";
 import { preview } from "./previews.js";
 import { VirtualList } from "./virtual.js";
 
@@ -161,7 +161,7 @@ export class Tree {
       make("span", { class: "lane wide", role: "presentation" }, lane),
       make("span", { class: "num", role: "gridcell" }, stopped ? "–" : duration(run.took[at] / 1e6)),
       make("span", { class: "num wide", role: "gridcell" }, tree.tokens[at] ? count(tree.tokens[at]) : ""),
-      make("span", { class: "num", role: "gridcell" }, tree.cost[at] ? money(tree.cost[at]) : ""),
+      make("span", { class: "num", role: "gridcell" }, run.branchCost(at)),
     );
   }
 

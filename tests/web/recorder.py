@@ -214,6 +214,32 @@ def many() -> None:
         begin(f"run {number}", [f"tag-{number}"]).end_session("Success")
 
 
+def costs() -> None:
+    """A session whose calls have a price, no price, half of their tokens, or were not billed."""
+    session = begin("every cost", ["costs"])
+
+    @operation(name="spend")
+    def spend() -> None:
+        speak("gpt-4o", "How much?", "This much.")
+        speak("model-of-my-own", "How much?", "Nobody knows.")
+
+    @operation(name="guess")
+    def guess() -> None:
+        speak("model-of-my-own", "And now?", "Still nobody.")
+
+    spend()
+    guess()
+    for kept in ("an answer", None):
+        refused = localops.LLMEvent(model="refused", returns=kept)
+        localops.record(localops.ErrorEvent(trigger_event=refused, code="401"))
+    localops.record(localops.LLMEvent(model="half-counted", completion_tokens=3))
+    free = localops.LLMEvent(model="turned-away")
+    localops.record(free)
+    localops.record(localops.ErrorEvent(trigger_event=free, code="429"))
+    localops.record(localops.ToolEvent(name="gratis"))
+    session.end_session("Success")
+
+
 def one() -> None:
     """One session more."""
     begin("one more", ["late"]).end_session("Success")
@@ -232,6 +258,6 @@ def running() -> None:
 if __name__ == "__main__":
     kinds = {
         each.__name__: each
-        for each in (story, other, hostile, dead, chatty, circling, library, filmed, many, one, running)
+        for each in (story, other, hostile, dead, chatty, circling, costs, library, filmed, many, one, running)
     }
     kinds[sys.argv[1]]()

@@ -8,7 +8,8 @@ from mark;
 -- A page of a session's rows without their bodies, each with its other half (the row an operation began or ended with).
 select e.seq, e.id, e.phase, e.kind, e.name, e.parent, e.agent, e.at_ns, e.start_ns, e.end_ns, e.model,
   e.tokens_in, e.tokens_out, e.cost, e.failed,
-  (select i.seq from id_of i where i.id = e.id and i.phase = 1 - e.phase) as other
+  (select i.seq from id_of i where i.id = e.id and i.phase = 1 - e.phase) as other,
+  e.kind = 'llm' and e.cost = 0 and json_valid(e.body) and json_type(e.body, '$.billed') is 'false' as unbilled
 from (
   select seq as at
   from session_row
@@ -30,7 +31,8 @@ where seq > (select seq from mark)
 -- ends_of --
 -- The rows at the seqs of a JSON array, with the columns of `timeline`.
 select e.seq, e.id, e.phase, e.kind, e.name, e.parent, e.agent, e.at_ns, e.start_ns, e.end_ns, e.model,
-  e.tokens_in, e.tokens_out, e.cost, e.failed, null
+  e.tokens_in, e.tokens_out, e.cost, e.failed, null,
+  e.kind = 'llm' and e.cost = 0 and json_valid(e.body) and json_type(e.body, '$.billed') is 'false'
 from json_each(:seqs) j
 cross join event e on e.seq = j.value;
 

@@ -1,0 +1,119 @@
+"""What every view of a session shows as the cost of its calls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser
+
+from tests.web.conftest import Visit, recorded, serving, visiting
+
+SPENT = "$0.000600"
+# Of each event in the order of its start: its name, and its cost.  A branch has the sum of what is inside it.
+COSTS = [
+    ("spend", ""),
+    ("gpt-4o", SPENT),
+    ("model-of-my-own", "unpriced"),
+    ("guess", ""),
+    ("model-of-my-own", "unpriced"),
+    ("refused", "unpriced"),
+    ("refused", "not billed"),
+    ("half-counted", "unpriced"),
+    ("turned-away", "not billed"),
+    ("gratis", ""),
+]
+BRANCHES = {"spend": f"{SPENT} + ?", "guess": "unpriced"}
+
+
+@pytest.fixture(scope="module")
+def link(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A home with two sessions that have a call of each cost."""
+    home = tmp_path_factory.mktemp("costs") / "home"
+    for _ in range(2):
+        recorded(home, "costs")
+    with serving(home) as link:
+        yield link
+
+
+@pytest.fixture
+def visit(chromium: Browser, link: str, request: pytest.FixtureRequest) -> Iterator[Visit]:
+    """A visit; `indirect` parameters are widths."""
+    with visiting(chromium, link, getattr(request, "param", 1280)) as visit:
+        yield visit
+
+
+def shown(visit: Visit, view: str, rows: str, name: str, cost: str) -> list[tuple[str, str]]:
+    """The name and the cost of each row of a view, without errors."""
+    page = visit.session("every cost", view)
+    page.locator(rows).first.wait_for()
+    script = """([rows, name, cost]) => [...document.querySelectorAll(rows)]
+        .filter((row) => !row.querySelector(".kind.error"))
+        .map((row) => [name, cost].map((part) => row.querySelector(part).textContent))"""
+    return [(title.removesuffix(" failed"), text) for title, text in page.evaluate(script, [rows, name, cost])]
+
+
+def fits(visit: Visit, cells: str) -> None:
+    """No cost is cut off."""
+    script = "(cells) => [...document.querySelectorAll(cells)].filter((one) => one.scrollWidth > one.clientWidth)"
+    assert visit.page.evaluate(f"(cells) => ({script})(cells).map((one) => one.textContent)", cells) == []
+
+
+@pytest.mark.parametrize("visit", [1280, 390], indirect=True)
+def test_the_tree_says_what_has_no_price(visit: Visit) -> None:
+    """A branch has the sum of what is inside it, marked where that is not all."""
+    wanted = [(name, BRANCHES.get(name, cost)) for name, cost in COSTS]
+    assert shown(visit, "tree", ".tree .row", ".branch > span[title]", ".num:last-child") == wanted
+    fits(visit, ".tree .row .num")
+
+
+def test_the_table_says_what_has_no_price(visit: Visit) -> None:
+    """Also of a call that was refused after it was recorded."""
+    assert shown(visit, "events", ".events .row", ".what > span", ".num:last-child") == COSTS
+    fits(visit, ".events .row .num")
+
+
+def test_the_conversation_says_what_has_no_price(visit: Visit) -> None:
+    """Beside the other facts of a turn."""
+    page = visit.session("every cost", "chat")
+    page.locator(".turn").first.wait_for()
+    turns = page.locator(".turn.llm > header").all_inner_texts()
+    assert [cost for _, cost in COSTS if cost] == [
+        next(fact for fact in (SPENT, "unpriced", "not billed") if fact in turn) for turn in turns
+    ]
+
+
+def test_the_details_say_what_has_no_price(visit: Visit) -> None:
+    """The same as the row that was chosen."""
+    page = visit.session("every cost", "events")
+    for number, (_, cost) in enumerate(COSTS[1:3]):
+        page.locator(".events .row").nth(1 + number).click()
+        page.locator("#details dd", has_text=cost).wait_for()
+
+
+def test_the_figures_add_up_as_the_commands_do(visit: Visit) -> None:
+    """A model with a call that was not billed and one without a price has cost nothing that is known, and more."""
+    page = visit.session("every cost", "figures")
+    table = page.locator(".chart", has_text="Cost and tokens by model")
+    table.locator("tbody tr").first.wait_for()
+    costs: Any = table.locator("tbody tr").all_inner_texts()
+    by_model = {line.split("\t")[0].strip(): line.split("\t")[-1].strip() for line in costs}
+    assert by_model == {
+        "gpt-4o": SPENT,
+        "model-of-my-own": "unpriced",
+        "refused": "$0.00 + ?",
+        "half-counted": "unpriced",
+        "turned-away": "$0.00",
+    }
+
+
+def test_a_comparison_says_what_has_no_price(visit: Visit) -> None:
+    """Of both sessions, call by call."""
+    one, other = (each["session_id"] for each in visit.facts("sessions")["sessions"])
+    page = visit.open(f"/compare?a={one}&b={other}")
+    page.locator(".pairs tbody tr").first.wait_for()
+    rows = page.locator(".pairs tbody tr:not(:has(.kind.error)):not([hidden])")
+    for number in (5, 6):
+        cells = rows.locator(f"td:nth-child({number})").all_inner_texts()
+        assert sorted(cells) == sorted(cost for _, cost in COSTS)
