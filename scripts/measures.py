@@ -200,6 +200,16 @@ def _reached(graph: dict[str, set[str]], start: str) -> set[str]:
     return seen
 
 
+def lists_of_books() -> int:
+    """Count where kinds of bookkeeping rows are listed: in SQL, and in rows.py, from which SQL gets its list."""
+    pattern = re.compile(r"'(?:session|join|leave|tags|price|clock|loss|host|metadata)'")
+    lines = [line for path in sorted((LIBRARY / "journal" / "sql").glob("*.sql")) for line in path.open()]
+    in_python = (
+        (LIBRARY / "journal" / "rows.py").read_text(encoding="utf-8").count('"session join leave tags end price')
+    )
+    return in_python + sum(len(pattern.findall(line)) > 2 for line in lines)
+
+
 def text_files() -> Iterator[Path]:
     """Return code, tests, scripts, pages and documents, without this file, which has to name the idioms."""
     kinds = (".py", ".sql", ".md", ".js", ".html", ".css")
@@ -253,6 +263,7 @@ def main() -> int:
         ("private helpers used once", f"{once} of {functions} functions ({once / functions:.0%})"),
         ("comments on their own line, per 100 code lines", f"{100 * comments / lines:.1f}"),
         ("import cycles, types and late imports included", f"{len(circles)} of {sum(map(len, circles))} modules"),
+        ("lists of bookkeeping kinds in SQL", lists_of_books()),
         ("Python code lines", lines),
         *((f"idiom: {name}", count) for name, count in idioms().items()),
     ]

@@ -48,9 +48,11 @@ _OPTIONAL = slice(COLUMNS.index("end_ns"), COLUMNS.index("format"))  # columns t
 _NULLS = (None,) * len(COLUMNS[_OPTIONAL])
 PLAIN = COLUMNS[: _OPTIONAL.start] + COLUMNS[_OPTIONAL.stop :]
 
-BOOKS = frozenset(
-    "session join leave tags end price clock journal pruned loss host video metadata".split()
-)  # rows that keep the books; every other kind is work
+# The kinds of rows that keep the books; every other kind is work.  SQL gets these lists from here (sql/__init__.py).
+BOOK_KINDS = "session join leave tags end price clock journal pruned loss host video metadata".split()
+BOOKS = frozenset(BOOK_KINDS)
+MILESTONES = [kind for kind in BOOK_KINDS if kind not in ("price", "journal", "pruned")]  # they make a session's story
+STARTS, LEAVES = ("session", "join"), ("leave", "end")  # when a participant comes and goes
 UNBILLED = "failed before it was billed"  # the name of the price row of a call that cost nothing
 PLURALS = {"llms": "llm", "tools": "tool", "actions": "action", "errors": "error", "agents": "agent", "apis": "api"}
 NO_SESSION = bytes(16)  # the session of rows that belong to the journal itself

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from localops.journal.stored import Source
 
 UNATTRIBUTED = "unattributed"  # the name and the tag of a session for events whose session is unknown
-_COMING, _LEAVING = ("session", "join"), ("leave", "end")
 
 
 class Milestone:
@@ -81,7 +80,7 @@ class Story:
     @property
     def name(self) -> str | None:
         """The name of the session: the first that it was given."""
-        return next((one.name for one in self.of_kind(*_COMING) if one.name), None)
+        return next((one.name for one in self.of_kind(*rows.STARTS) if one.name), None)
 
     @cached_property
     def tags(self) -> list[str]:
@@ -89,7 +88,7 @@ class Story:
         # Ordered by when a tag was first added, and within one row by its position.
         since = max((one.at_ns for one in self.of_kind("tags") if one.name == "set"), default=0)
         places: dict[str, int] = {}
-        for one in self.of_kind(*_COMING, "tags"):
+        for one in self.of_kind(*rows.STARTS, "tags"):
             if one.tags and one.at_ns >= since:
                 for index, tag in enumerate(_loads(one.tags)):
                     places[tag] = min(places.get(tag, one.at_ns + index), one.at_ns + index)
@@ -132,7 +131,7 @@ class Story:
     @property
     def budget(self) -> float | None:
         """The budget in US dollars: the newest that was set."""
-        budgets = [one.body.get("budget_usd") for one in self.of_kind(*_COMING)]
+        budgets = [one.body.get("budget_usd") for one in self.of_kind(*rows.STARTS)]
         return next((budget for budget in reversed(budgets) if budget is not None), None)
 
     @property
@@ -152,15 +151,15 @@ class Story:
 
     def cards(self) -> list[dict[str, Any]]:
         """Return the card of each start and join, so those of a process that came twice twice."""
-        return [one.body for one in self.of_kind(*_COMING)]
+        return [one.body for one in self.of_kind(*rows.STARTS)]
 
     def present(self) -> dict[bytes, dict[str, Any]]:
         """Return the cards of the participants that came and did not record that they left."""
         present: dict[bytes, dict[str, Any]] = {}
-        for one in self.of_kind(*_COMING, *_LEAVING):
+        for one in self.of_kind(*rows.STARTS, *rows.LEAVES):
             if one.participant is None:
                 continue
-            if one.kind in _COMING:
+            if one.kind in rows.STARTS:
                 present[one.participant] = one.body
             else:
                 present.pop(one.participant, None)
@@ -168,9 +167,9 @@ class Story:
 
     def participants(self) -> Iterator[tuple[dict[str, Any], int, int | None]]:
         """Yield each participant's card, when it first came and when it last left, in the order they came."""
-        left = {one.participant: one.at_ns for one in self.of_kind(*_LEAVING) if one.participant}
+        left = {one.participant: one.at_ns for one in self.of_kind(*rows.LEAVES) if one.participant}
         seen = set()
-        for one in self.of_kind(*_COMING):
+        for one in self.of_kind(*rows.STARTS):
             if one.participant and one.participant not in seen:
                 seen.add(one.participant)
                 yield one.body, one.at_ns, left.get(one.participant)
@@ -179,7 +178,7 @@ class Story:
 
     def declared_end(self) -> Milestone | None:
         """Return the newest end that a program wrote, unless a process joined the session after it."""
-        starts = (one.at_ns for one in self.of_kind(*_COMING) if not one.implied)
+        starts = (one.at_ns for one in self.of_kind(*rows.STARTS) if not one.implied)
         return self._newest_end(since=max(starts, default=0), implied=False)
 
     def derived_end(self, last_ns: int) -> Milestone | None:

@@ -1,24 +1,41 @@
-"""The SQL of the journal: files that any SQLite tool can open, and the functions that read them."""
+"""The SQL of the journal, and the functions that read its files.
+
+Lists that several statements need are defined once, in Python, and named in braces: `kind in ({books})` compares with
+the kinds of bookkeeping rows.
+"""
 
 from __future__ import annotations
 
 import os
 
 from localops.errors import IncompleteInstallation
+from localops.journal import rows
 
 # A journal has the number of its schema in its header.  1 was the first; `migration_2.sql` leads from it to 2, and so
 # on.  Each number comes with its migration, and with a journal of the schema before in tests/fixtures.
 SCHEMA = 5
 
+# The lists that statements name in braces.
+_LISTS = {
+    "books": [f"'{kind}'" for kind in rows.BOOK_KINDS],
+    "milestones": [f"'{kind}'" for kind in rows.MILESTONES],
+    "starts": [f"'{kind}'" for kind in rows.STARTS],
+    "attendance": [f"'{kind}'" for kind in (*rows.STARTS, *rows.LEAVES)],
+}
+
 
 def script(name: str) -> str:
-    """Return the text of a file of this folder; raise IncompleteInstallation when the package lacks it."""
+    """Return the text of a file, with its lists filled in; raise IncompleteInstallation if the package lacks it."""
     path = os.path.join(os.path.dirname(__file__), name)
     try:
         with open(path, encoding="utf-8") as file:
-            return file.read()
+            text, *parts = file.read().split("{")
     except OSError as error:
         raise IncompleteInstallation(path, error) from error
+    for part in parts:
+        listed, _, rest = part.partition("}")
+        text += ", ".join(_LISTS[listed]) + rest
+    return text
 
 
 def named(name: str) -> dict[str, str]:

@@ -36,7 +36,7 @@ group by session, kind, phase;
 -- Whether the batch has bookkeeping rows, values for facets, prices, operations that began, and sessions that began
 -- earlier than known.  rollups.py skips the statements that are only for what it does not have.
 select
-  max(kind in ('session','join','leave','tags','end','host','video','metadata','loss','clock')),
+  max(kind in ({milestones})),
   max(parts > 0 or kind in ('tool','agent','error')),
   max(kind = 'price'),
   max(phase = 1),
@@ -52,7 +52,7 @@ insert into total(session, rows, events, actions, llms, tools, errors, failed, t
 select
   session,
   sum(n),
-  sum(iif(phase = 0 and kind not in ('session','join','leave','tags','end','price','clock','journal','pruned','loss','host','video','metadata','agent'), n, 0)),
+  sum(iif(phase = 0 and kind not in ({books}, 'agent'), n, 0)),
   sum(iif(phase = 0 and kind in ('action','operation','task','workflow'), n, 0)),
   sum(iif(phase = 0 and kind = 'llm', n, 0)),
   sum(iif(phase = 0 and kind = 'tool', n, 0)),
@@ -121,17 +121,17 @@ where exists (select 1 from id_of i where i.id = unfinished.id and i.phase = 0);
 
 -- milestones --
 insert or ignore into milestone(session, at_ns, id, seq, kind, name, participant, implied)
-select session, at_ns, id, seq, kind, name, iif(kind in ('session','join','leave','end'), parent, null),
+select session, at_ns, id, seq, kind, name, iif(kind in ({attendance}), parent, null),
   coalesce(json_extract(body, '$.derived'), json_extract(body, '$.forked'), 0)
 from event not indexed
 where seq > :after and seq <= :upto
-  and kind in ('session','join','leave','tags','end','host','video','metadata','loss','clock');
+  and kind in ({milestones});
 
 -- stories --
 update total set
   name = (
     select s.name from milestone s
-    where s.session = total.session and s.kind in ('session','join') and s.name is not null
+    where s.session = total.session and s.kind in ({starts}) and s.name is not null
     order by s.at_ns, s.id
     limit 1),
   (state, implied, ended_ns) = (
@@ -142,7 +142,7 @@ update total set
         and s.kind = 'end'
         and (s.implied = 0 and s.at_ns >= coalesce((
             select max(j.at_ns) from milestone j
-            where j.session = total.session and j.kind in ('session','join') and j.implied = 0), 0)
+            where j.session = total.session and j.kind in ({starts}) and j.implied = 0), 0)
           or s.implied = 1 and s.at_ns >= total.last_ns)
       order by s.implied, s.at_ns desc, s.id desc
       limit 1))
@@ -152,7 +152,7 @@ where session in (
   where seq > :after and seq <= :upto
     and session <> zeroblob(16)
   group by session
-  having max(kind in ('session','join','end')));
+  having max(kind in ({starts}, 'end')));
 
 -- first_prices --
 update total set unpriced = unpriced - (
@@ -218,11 +218,11 @@ from (
     ), 0) as since
   from event not indexed
   where seq > :after and seq <= :upto
-    and kind in ('session','join','tags')
+    and kind in ({starts}, 'tags')
     and session <> zeroblob(16)
   group by session) touched
 cross join total t on t.session = touched.session
-cross join milestone m on m.session = touched.session and m.kind in ('session','join','tags')
+cross join milestone m on m.session = touched.session and m.kind in ({starts}, 'tags')
   and m.at_ns >= touched.since
 cross join event e on e.seq = m.seq
 cross join json_each(e.tags) j

@@ -117,13 +117,13 @@ from (
   from id_of i
   join event e on e.seq = i.seq
   where i.id between :low and :high
-    and e.kind not in ('session','join','leave','tags','end','price','clock','journal','pruned','loss','host','video','metadata')
+    and e.kind not in ({books})
   union all
   select id, session
   from event not indexed
   where seq > (select seq from mark)
     and id between :low and :high
-    and kind not in ('session','join','leave','tags','end','price','clock','journal','pruned','loss','host','video','metadata')
+    and kind not in ({books})
 )
 group by id
 limit :many;
@@ -136,13 +136,15 @@ from (
   from id_of i
   join event e on e.seq = i.seq
   where i.id between :low and :high
-    and e.kind in ('session','join','leave','tags','end','price','clock','pruned','loss','host','video','metadata')
+    and e.kind in ({books})
+    and e.kind <> 'journal'
   union all
   select id, session
   from event not indexed
   where seq > (select seq from mark)
     and id between :low and :high
-    and kind in ('session','join','leave','tags','end','price','clock','pruned','loss','host','video','metadata')
+    and kind in ({books})
+    and kind <> 'journal'
 )
 group by id
 limit :many;

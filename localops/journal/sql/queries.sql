@@ -42,13 +42,13 @@ with mine as materialized (
   select at_ns, seq, kind, name
   from milestone
   where session = :session
-    and kind in ('session','join','tags')
+    and kind in ({starts}, 'tags')
   union all
   select at_ns, seq, kind, name
   from event not indexed
   where seq > (select seq from mark)
     and session = :session
-    and kind in ('session','join','tags')
+    and kind in ({starts}, 'tags')
 )
 select j.value
 from mine m
@@ -69,7 +69,7 @@ where seq > (select seq from mark)
 group by session
 having coalesce(
   max(iif(kind = 'end' and json_extract(body, '$.derived') is null, at_ns, null))
-    < max(iif(kind in ('session','join'), at_ns, null)), 1)
+    < max(iif(kind in ({starts}), at_ns, null)), 1)
 limit :many;
 
 -- newest --
@@ -98,7 +98,7 @@ select
   max(seq),
   coalesce(
     max(iif(kind = 'end' and json_extract(body, '$.derived') is null, at_ns, null))
-      >= coalesce(max(iif(kind in ('session','join'), at_ns, null)), 0), 0)
+      >= coalesce(max(iif(kind in ({starts}), at_ns, null)), 0), 0)
 from event not indexed
 where seq > :seq
   and session <> zeroblob(16)
@@ -107,7 +107,7 @@ group by session;
 
 -- books_since --
 -- The newest row, and whether a start, join, leave or end is among those after :seq.
-select max(seq), coalesce(max(kind in ('session','join','leave','end')), 0)
+select max(seq), coalesce(max(kind in ({attendance})), 0)
 from event not indexed
 where seq > :seq;
 
@@ -264,7 +264,7 @@ join event e on e.seq = r.seq
 where r.session = :session
   and r.seq > :after
   and e.phase = 0
-  and e.kind not in ('session','join','leave','tags','end','price','clock','journal','pruned','loss','host','video','metadata','agent');
+  and e.kind not in ({books}, 'agent');
 
 -- calls_of_model --
 -- LLM calls of a model after :after, in the order they were written; for a journal that is folded to its end.

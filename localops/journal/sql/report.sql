@@ -18,12 +18,12 @@ from (
     select session, at_ns, seq, kind, name
     from milestone
     where session in (select session from tail)
-      and kind in ('session','join','tags')
+      and kind in ({starts}, 'tags')
     union all
     select session, at_ns, seq, kind, name
     from event not indexed
     where seq > (select seq from mark)
-      and kind in ('session','join','tags')
+      and kind in ({starts}, 'tags')
   )
 ) s
 cross join event e on e.seq = s.seq
@@ -179,7 +179,7 @@ from (
     iif(phase = 0 and kind <> 'price', min(max(coalesce(end_ns, at_ns) - coalesce(start_ns, at_ns), 0), 86400000000000), 0)
       as took_ns
   from event
-  where kind not in ('session','join','leave','tags','end','clock','journal','pruned','loss','host','video','metadata','agent')
+  where (kind = 'price' or kind not in ({books}, 'agent'))
     and session in (select session from chosen)
   union all
   select coalesce(json_extract(body, '$.trigger.kind'), 'error'), session, 0, 1, 0, 0, 0, 0, 0, 0, 0
@@ -204,7 +204,7 @@ from (
   from session_row r
   join event e on e.seq = r.seq
   where r.session = :session
-    and e.kind not in ('session','join','leave','tags','end','clock','journal','pruned','loss','host','video','metadata','agent')
+    and (e.kind = 'price' or e.kind not in ({books}, 'agent'))
   union all
   select coalesce(json_extract(body, '$.trigger.kind'), 'error'), r.session, 0, 1, 0, 0, 0, 0, 0, 0, 0
   from session_row r

@@ -8,7 +8,7 @@ select
   seq,
   at_ns,
   1 as rows,
-  phase = 0 and kind not in ('session','join','leave','tags','end','price','clock','journal','pruned','loss','host','video','metadata','agent') as events,
+  phase = 0 and kind not in ({books}, 'agent') as events,
   phase = 0 and kind in ('action','operation','task','workflow') as actions,
   phase = 0 and kind = 'llm' as llms,
   phase = 0 and kind = 'tool' as tools,
@@ -81,11 +81,11 @@ create view story as
 select session, at_ns, id, seq, kind, name, participant, implied
 from milestone
 union all
-select session, at_ns, id, seq, kind, name, iif(kind in ('session','join','leave','end'), parent, null),
+select session, at_ns, id, seq, kind, name, iif(kind in ({attendance}), parent, null),
   coalesce(json_extract(body, '$.derived'), json_extract(body, '$.forked'), 0)
 from event not indexed
 where seq > (select seq from mark)
-  and kind in ('session','join','leave','tags','end','host','video','metadata','loss','clock');
+  and kind in ({milestones});
 
 -- The current tags of each session: those of the newest `set`, and what was added since.
 create view session_tag as
@@ -93,7 +93,7 @@ select s.session, j.value as tag, min(s.at_ns + j.key) as nth
 from story s
 join event e on e.seq = s.seq
 join json_each(e.tags) j
-where s.kind in ('session','join','tags')
+where s.kind in ({starts}, 'tags')
   and s.at_ns >= coalesce((
     select max(t.at_ns)
     from story t
@@ -142,7 +142,7 @@ select e.seq, e.session, 'tag', j.value,
   e.kind = 'llm' and e.cost is null, 0
 from event e not indexed
 join json_each(e.tags) j
-where e.tags is not null and e.phase = 0 and e.kind not in ('session','join','tags');
+where e.tags is not null and e.phase = 0 and e.kind not in ({starts}, 'tags');
 
 -- A session in readable form.  State `open` means that no end was recorded: whether it still runs is not in the file
 -- but in the locks beside it, so use `localops sessions`.  For the same reason `seconds` ends at the last row, also in a
@@ -152,7 +152,7 @@ select
   lower(substr(hex(t.session), 1, 8) || '-' || substr(hex(t.session), 9, 4) || '-' || substr(hex(t.session), 13, 4)
     || '-' || substr(hex(t.session), 17, 4) || '-' || substr(hex(t.session), 21)) as session_id,
   (select e.name from story s join event e on e.seq = s.seq
-    where s.session = t.session and s.kind in ('session','join') and e.name is not null
+    where s.session = t.session and s.kind in ({starts}) and e.name is not null
     order by s.at_ns, s.id limit 1) as name,
   coalesce((
     select s.name from story s
@@ -160,7 +160,7 @@ select
       and s.kind = 'end'
       and (s.implied = 0 and s.at_ns >= coalesce((
           select max(j.at_ns) from story j
-          where j.session = t.session and j.kind in ('session','join') and j.implied = 0), 0)
+          where j.session = t.session and j.kind in ({starts}) and j.implied = 0), 0)
         or s.implied = 1 and s.at_ns >= t.last_ns)
     order by s.implied, s.at_ns desc, s.id desc
     limit 1), 'open') as state,
@@ -227,7 +227,7 @@ select
   json_extract(e.body, '$.returns') as returns,
   e.body
 from event e
-where e.kind not in ('session','join','leave','tags','end','price','clock','journal','pruned','loss','host','video','metadata');
+where e.kind not in ({books});
 
 -- The tags of each event: its own, and the final tags of its session.  `session` and `id` are those of event_detail.
 create view event_tag as
@@ -240,13 +240,13 @@ from (
   from event e
   join json_each(e.tags) j
   where e.phase = 0
-    and e.kind not in ('session','join','leave','tags','end','price','clock','journal','pruned','loss','host','video','metadata')
+    and e.kind not in ({books})
   union
   select e.seq, e.session, e.id, g.tag
   from session_tag g
   join event e on e.session = g.session
   where e.phase = 0
-    and e.kind not in ('session','join','leave','tags','end','price','clock','journal','pruned','loss','host','video','metadata')
+    and e.kind not in ({books})
 );
 
 -- Operations that have begun but not ended.
