@@ -49,7 +49,9 @@ LAYERS = """
     session
     process_exit
     client
-    mapping imports libraries
+    span_values names imports libraries
+    numbered
+    mapping
     processor pydantic_ai client_calls threads
     providers switch
     instrument

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from localops import LLMEvent
 from localops.encoding.pricing import Prices
-from localops.otel import mapping
+from localops.otel import mapping, names
 from localops.otel.mapping import Reading, read
 from localops.recording import usage
 
@@ -256,7 +256,7 @@ def test_what_no_table_has_is_kept_as_it_came() -> None:
 
 def test_every_name_of_the_tables_is_read() -> None:
     """No line of a table is dead: what it names does not end up among the attributes that nobody knows."""
-    for table in mapping.TABLES:
+    for table in names.TABLES:
         for name in table:
             for kind in ("llm", "tool", "agent", "task"):
                 found = read("x", {"openinference.span.kind": kind, name: "some text"})
@@ -280,10 +280,10 @@ _JSON = st.builds(
         max_leaves=12,
     )
 )  # fmt: skip
-_KNOWN = sorted({name for table in mapping.TABLES for name in table})
+_KNOWN = sorted({name for table in names.TABLES for name in table})
 _NUMBERED = st.builds(
     lambda start, rest: start + ".".join(rest),
-    st.sampled_from(sorted(mapping.NUMBERED)),
+    st.sampled_from(sorted(names.NUMBERED)),
     st.lists(st.sampled_from("0 1 2 message tool_calls tool tool_call contents content role x".split()), max_size=6),
 )
 _NAMES = st.sampled_from(_KNOWN) | _NUMBERED | st.text(max_size=20)
@@ -294,7 +294,7 @@ _NAMES = st.sampled_from(_KNOWN) | _NUMBERED | st.text(max_size=20)
     first=st.dictionaries(_NAMES, _VALUES | _JSON, max_size=6),
     events=st.lists(
         st.tuples(
-            st.sampled_from([*mapping.CONTENT, *mapping.MESSAGES, *sorted(mapping.FIRST_TOKEN), "exception", "x"]),
+            st.sampled_from([*names.CONTENT, *names.MESSAGES, *sorted(names.FIRST_TOKEN), "exception", "x"]),
             st.integers(min_value=0, max_value=1 << 62) | st.none(),
             st.dictionaries(_NAMES | st.sampled_from(["exception.type", "message", "content"]), _VALUES, max_size=3),
         ),
@@ -312,6 +312,6 @@ def test_no_attribute_breaks_it_and_none_is_lost(
         mapping._Reader("openinference.x", known).read(
             reading, attributes, events, "no", 1
         )  # `read` hides what it raises
-        unknown = {name for name in attributes if not name.startswith(mapping._STARTS) and name not in mapping._NAMES}
+        unknown = {name for name in attributes if not name.startswith(names.STARTS) and name not in names.NAMES}
         assert unknown <= reading.fields.get("attributes", {}).keys() | (said if known else set())
     read("a", attributes, events=events, status="ERROR", message="no", before=before)

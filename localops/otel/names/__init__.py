@@ -1,0 +1,91 @@
+"""The names of attributes, by convention: which field of ours each one is about.
+
+In each table, the left is an attribute, the right the field that it is read into.  Where a span has several names of
+one field, the first counts, and those that say something else are kept as they came.  To have one more attribute read,
+add a line to the table of its convention.
+"""
+
+from __future__ import annotations
+
+from localops.otel.names import agentops, genai, openinference, traceloop
+
+# Our own, as `localops sync` sends sessions to OpenTelemetry back ends; what has no other name is `localops.body.NAME`.
+LOCALOPS = {"localops.event.kind": "own_kind"}
+TABLES = (genai.FIELDS, openinference.FIELDS, traceloop.FIELDS, agentops.FIELDS, LOCALOPS)
+OWN = "localops.body."
+
+# What is said in many attributes, each with a number in its name.
+NUMBERED = {
+    "llm.input_messages.": "prompt",
+    "llm.output_messages.": "completion",
+    "llm.tools.": "tool_definitions",
+    "gen_ai.prompt.": "prompt",
+    "gen_ai.completion.": "completion",
+    "llm.prompts.": "prompt",
+    "llm.completions.": "completion",
+    "llm.request.functions.": "tool_definitions",
+    "gen_ai.request.functions.": "tool_definitions",
+    "gen_ai.request.tools.": "tool_definitions",
+    "retrieval.documents.": "output",
+    "reranker.output_documents.": "output",
+    "reranker.input_documents.": "input",
+    "embedding.embeddings.": "embeddings",
+}
+# What a request was made with: the rest of the name is that of the parameter.
+PARAMETERS = ("gen_ai.request.", "llm.request.")
+# Facts under names of the program's own.
+FACTS = ("traceloop.association.properties.", "trace.metadata.", "langfuse.trace.metadata.", "langfuse.metadata.")
+# What repeats what is read elsewhere, or says how something else is to be read.
+REPEATED = frozenset(
+    "input.mime_type output.mime_type llm.token_count.total llm.usage.total_tokens gen_ai.usage.total_tokens"
+    " traceloop.entity.path gen_ai.completion.chunk".split()
+)
+
+# The words for kinds.  Embeddings are model calls that have a price, so they count as such.
+KINDS = {
+    **dict.fromkeys("llm chat completion text_completion generate_content generate".split(), "llm"),
+    **dict.fromkeys("embeddings embedding".split(), "llm"),
+    **dict.fromkeys("tool execute_tool function mcp".split(), "tool"),
+    **dict.fromkeys("agent invoke_agent".split(), "agent"),
+    **dict.fromkeys("workflow invoke_workflow session trace".split(), "workflow"),
+    **dict.fromkeys("task execute_task chain prompt plan".split(), "task"),
+    **dict.fromkeys("retriever retrieval".split(), "retriever"),
+    **dict.fromkeys("reranker rerank".split(), "reranker"),
+    **dict.fromkeys("guardrail guardrails".split(), "guardrail"),
+    **dict.fromkeys("evaluator evaluation".split(), "evaluator"),
+    **dict.fromkeys("operation create_agent http text unknown".split(), "operation"),
+}
+
+# What happens in a span, and which field says it.
+FIRST_TOKEN = frozenset(("First Token Stream Event", "gen_ai.content.completion.chunk", "llm.content.completion.chunk"))
+CONTENT = {
+    "gen_ai.content.prompt": {"gen_ai.prompt": "prompt"},
+    "gen_ai.content.completion": {"gen_ai.completion": "completion"},
+    "gen_ai.client.inference.operation.details": {
+        name: field for name, field in genai.FIELDS.items() if name.startswith("gen_ai.")
+    },
+}
+MESSAGES = {  # one message each, from 1.28 until 1.36
+    "gen_ai.system.message": ("prompt", "system"),
+    "gen_ai.user.message": ("prompt", "user"),
+    "gen_ai.assistant.message": ("prompt", "assistant"),
+    "gen_ai.tool.message": ("prompt", "tool"),
+    "gen_ai.choice": ("completion", "assistant"),
+}
+
+FIELDS: dict[str, tuple[str, int]] = {}
+for _rank, (_name, _field) in enumerate(pair for table in TABLES for pair in table.items()):
+    FIELDS.setdefault(_name, (_field, _rank))
+STARTS = (*NUMBERED, *PARAMETERS, *FACTS, OWN)
+NAMES = frozenset(FIELDS) | REPEATED
+LAST = len(FIELDS) + 1_000
+
+TOKENS = (
+    "input_tokens completion_tokens cached_tokens cache_write_tokens reasoning_tokens input_audio_tokens"
+    " output_audio_tokens"
+).split()
+COLUMNS = ("completion_tokens", "cached_tokens", "reasoning_tokens")  # others are said only where there are some
+IN_JSON = frozenset(
+    "prompt completion system_instructions tool_definitions input output parameters metadata"
+    " definition.parameters definition.json_schema".split()
+)
