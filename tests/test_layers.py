@@ -38,7 +38,7 @@ LAYERS = """
     rollups losses recovery wal
     journal
     analytics bundle salvage search
-    snapshot
+    snapshot clocks doubts
     ingest delivery
     home parent_session
     facts prune remotes repricing doctor

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from importlib import import_module
 from typing import NamedTuple
@@ -22,11 +23,13 @@ from localops.cli.common import (
     print_table,
     short_id,
 )
-from localops.errors import NotFound
+from localops.errors import JournalError, NotFound
 from localops.journal import blobs
 from localops.journal.journal import Journal
+from localops.journal.reader import SQLiteError
 from localops.journal.rows import id_text
 from localops.reading.home import Filters, known, sent_nowhere
+from localops.transfer.delivery import Ledger
 from localops.upkeep import prune as pruning
 from localops.upkeep.doctor import leftovers
 
@@ -36,11 +39,13 @@ if TYPE_CHECKING:
     from typing import Any
 
     from localops.reading.home import Home, Project
+    from localops.transfer.doubts import Doubt
     from localops.upkeep.prune import Choice, Taken
 
     Choices = list[tuple[Project, Choice]]
 
 _WORKER = "localops_sync"
+_UNWRITABLE = (JournalError, SQLiteError, OSError)
 _STATES = ("Success", "Failure", "Indeterminate")
 _UNITS = {"": 1, "K": 1_000, "M": 1_000_000, "G": 1_000_000_000, "T": 1_000_000_000_000}
 
@@ -100,7 +105,8 @@ def prune(
     Running sessions are kept, and so are those that a remote of the project does not have yet, unless
     --include-unsent names that remote. A hub is asked whether it still has every row and file of these sessions, as
     with `localops sync --verify`: what it lacks is kept, and so is everything where it refuses to answer or is
-    another hub. A hub that cannot be reached is trusted, which is printed. Blobs that no row refers to are removed
+    another hub. What it lacks is unsent from then on, also with --dry-run. A hub that cannot be reached is trusted,
+    which is printed, unless it lacked something when a prune asked it last. Blobs that no row refers to are removed
     too, and the disk space is freed.
     """
     if older_than is None and keep_size is None and state is None and not idents:
@@ -113,7 +119,7 @@ def prune(
         # Before hubs are asked, so that they are asked about these sessions only.
         if keep_size is not None:
             choices = _oldest(choices, keep_size)
-        choices, not_asked = _keep_unproven(choices, unsent)
+        choices, not_asked = _keep_unproven(choices, unsent, dry_run=dry_run)
     going = [(where, choice) for where, choice in choices if choice.stays is None]
     if not as_json:
         _show(choices)
@@ -175,10 +181,11 @@ def _keep_local(choices: Choices, local: list[str]) -> Choices:
     ]
 
 
-def _keep_unproven(choices: Choices, unsent: tuple[str, ...]) -> tuple[Choices, list[_NotAsked]]:
+def _keep_unproven(choices: Choices, unsent: tuple[str, ...], *, dry_run: bool) -> tuple[Choices, list[_NotAsked]]:
     """Keep sessions of which a hub no longer has every row and file that it signed for.
 
-    Return the choices, and the hubs that could not be reached: those are trusted.
+    Return the choices, and the hubs that could not be reached: those are trusted, unless an earlier prune saw that
+    they lack something.
     """
     reasons: dict[tuple[Project, bytes], str] = {}
     not_asked: list[_NotAsked] = []
@@ -188,10 +195,14 @@ def _keep_unproven(choices: Choices, unsent: tuple[str, ...]) -> tuple[Choices, 
         for name in sorted({name for choice in mine for name in choice.delivered}.difference(unsent)):
             sessions = [(choice.session, choice.rows) for choice in mine if name in choice.delivered]
             # By name, as its commands are: the library does not import the worker.
-            standing = import_module(f"{_WORKER}.standing").ask(where.folder, where.reader, name, sessions)
-            if standing.unreached is not None:
+            worker = import_module(f"{_WORKER}.standing")
+            standing = worker.ask(where.folder, where.reader, name, sessions)
+            doubt = Ledger(where.reader, where.folder, name).doubt()
+            if standing.unreached is not None and doubt is None:
                 not_asked.append(_NotAsked(where.name, name, standing.unreached))
-            reasons |= {(where, session): why for session, why in _reasons(name, standing, sessions).items()}
+            with suppress(*(_UNWRITABLE if dry_run else ())):
+                worker.keep(where.folder, where.reader, name, standing)
+            reasons |= {(where, session): why for session, why in _reasons(name, standing, sessions, doubt).items()}
     kept = [
         (where, replace(choice, stays=choice.stays or reasons.get((where, choice.session))))
         for where, choice in choices
@@ -199,8 +210,11 @@ def _keep_unproven(choices: Choices, unsent: tuple[str, ...]) -> tuple[Choices, 
     return kept, not_asked
 
 
-def _reasons(name: str, standing: Any, sessions: list[tuple[bytes, int]]) -> dict[bytes, str]:
+def _reasons(name: str, standing: Any, sessions: list[tuple[bytes, int]], doubt: Doubt | None) -> dict[bytes, str]:
     """Return the reasons to keep some of the sessions that a hub signed for."""
+    if standing.unreached is not None and doubt is not None:
+        why = f"{name} does not answer, and when a prune asked it last, {doubt.why}: run `localops sync` first"
+        return {session: why for session, _ in sessions}
     if standing.refused is not None:
         why = f"{name} could not be asked whether it still has it: {standing.refused}"
         return {session: why for session, _ in sessions}
@@ -214,7 +228,7 @@ def _reason(name: str, lacks: Any) -> str:
     if lacks.deleted:
         return f"it was deleted on {name}: --include-unsent {name} removes it here as well"
     parts = [output.counted(many, what) for many, what in ((lacks.rows, "row"), (lacks.files, "file")) if many]
-    return f"{name} lacks {' and '.join(parts)} of it: run `localops sync --verify` first"
+    return f"{name} lacks {' and '.join(parts)} of it: the next `localops sync` sends that again"
 
 
 def _oldest(choices: Choices, keep: int) -> Choices:

@@ -14,7 +14,7 @@ from localops.journal.reader import SQLiteError
 from localops.journal.sql import statements
 from localops.reading.home import Filters, Project, known, nothing_yet, sent_nowhere
 from localops.recording import events
-from localops.transfer import delivery, remotes
+from localops.transfer import clocks, delivery, remotes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,14 +72,24 @@ def _report(folder: str, projects: list[dict[str, Any]], problems: list[str]) ->
         if many := facts["blobs_waiting"]:
             values = output.counted(many, "large value waits", "large values wait")
             output.say(f"{facts['project']}: {values} in the state folder to be moved into blobs/")
-    lost = [(facts["project"], remote) for facts in projects for remote in facts["remotes"] if remote["rows_lost"]]
-    for name, remote in lost:
-        rows = output.counted(remote["rows_lost"], "row")
-        output.say(f"{name}: {remote['remote']} lost {rows} that had been pruned here")
+    is_wrong = _say_what_remotes_lack(projects)
     for problem in problems:
         output.say(problem)
-    if lost or any(facts["error"] or facts["spilled_waiting"] or facts["blobs_waiting"] for facts in projects):
+    waiting = any(facts["error"] or facts["spilled_waiting"] or facts["blobs_waiting"] for facts in projects)
+    if is_wrong or waiting:
         output.say("run `localops doctor` to see what to do")
+
+
+def _say_what_remotes_lack(projects: list[dict[str, Any]]) -> bool:
+    """Print what remotes have lost, or lacked when a prune asked them; return whether there is any."""
+    remotes_of = [(facts["project"], remote) for facts in projects for remote in facts["remotes"]]
+    for name, remote in remotes_of:
+        if remote["rows_lost"]:
+            rows = output.counted(remote["rows_lost"], "row")
+            output.say(f"{name}: {remote['remote']} lost {rows} that had been pruned here")
+        if remote["doubt"]:
+            output.say(f"{name}: when `localops prune` asked {remote['remote']} last, {remote['doubt']}")
+    return any(remote["rows_lost"] or remote["doubt"] for _, remote in remotes_of)
 
 
 def _look(folder: str, name: str) -> dict[str, Any] | None:
@@ -148,7 +158,7 @@ def _facts(project: Project) -> dict[str, Any]:
 def _remote(project: Project, remote: remotes.Remote) -> dict[str, Any]:
     """Return what a remote lacks, and how the last sync with it ended."""
     ledger = delivery.Ledger(project.reader, project.folder, remote.name)
-    waits, contact, loss = ledger.waiting(), ledger.contact(), ledger.loss()
+    waits, contact, loss, doubt = ledger.waiting(), ledger.contact(), ledger.loss(), ledger.doubt()
     files = ledger.waiting_files() if remote.kind == "hub" and not remote.metadata_only else 0
     return {
         "remote": remote.name,
@@ -159,6 +169,8 @@ def _remote(project: Project, remote: remotes.Remote) -> dict[str, Any]:
         "oldest_waiting_ns": waits.oldest_ns,
         "parked": waits.parked,
         "rows_lost": 0 if loss is None else loss.rows,
+        "doubt": None if doubt is None else doubt.why,
+        "doubted_at": None if doubt is None else events.iso(doubt.at_ns),
         "last_success": None if contact.ok_ns is None else events.iso(contact.ok_ns),
         "last_success_ns": contact.ok_ns,
         "last_error": contact.error,
@@ -224,4 +236,4 @@ def _cells(facts: dict[str, Any], now: int) -> list[str]:
 
 
 def _ago(at_ns: int, now: int) -> str:
-    return output.ago(now - at_ns) if delivery.is_past(at_ns, now) else "clock was wrong"
+    return output.ago(now - at_ns) if clocks.is_past(at_ns, now) else "clock was wrong"

@@ -6,7 +6,6 @@ after a filtered pass, a refused row or a killed pass, no row is skipped, and no
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -17,12 +16,13 @@ from localops.journal import blobs, stored
 from localops.journal.sql import statements
 from localops.journal.stored import Stored, named
 from localops.reading import analytics, session_state
-from localops.transfer import bundle
+from localops.transfer import bundle, clocks, doubts
 from localops.transfer.bundle import Batch, Previous
+from localops.transfer.doubts import Doubt, Loss
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
     from typing import Any
 
     from localops.journal.journal import Journal
@@ -36,14 +36,12 @@ _MOST_ROWS, _MOST_SIZE = 4_000, 4 << 20  # of a batch that has grown
 _WIDE = 1 << 62
 _LATE = 86_400_000_000_000  # nanoseconds
 _CHECKED_EVERY = 86_400_000_000_000  # nanoseconds between two checks of whether a hub still has what it signed for
-# Nanoseconds by which a stored time may be in the future, since the clock may have been corrected meanwhile.
-_AHEAD = 3_600_000_000_000
-_CLOCK = "sync.clock"  # beside the journal: by how much this machine's clock differed, for each remote
 _TEXTS = ("kind", "name", "model", "tags", "body")
 _AS_BYTES = ", ".join(f"cast({name} as blob)" if name in _TEXTS else name for name in Stored._fields)
 _KEEP_RECEIPT = "insert into receipt(remote, at_ns, rows, body) values(?, ?, ?, ?)"
 _KEEP_CONTACT = "insert or replace into contact values(?, ?, ?, ?, ?)"
 _KEEP_META = "insert or replace into meta values(?, ?)"
+_FORGET_META = "delete from meta where key = ?"
 _MOST_TOTALS = 1_000  # sessions whose totals are sent with the last batch
 
 
@@ -81,14 +79,6 @@ class Contact:
     ok_ns: int | None = None
     failed_ns: int | None = None
     error: str | None = None
-
-
-@dataclass(frozen=True)
-class Loss:
-    """Rows that a remote lost after they had been pruned here."""
-
-    rows: int
-    at_ns: int  # when it was noticed last
 
 
 class Parked(NamedTuple):
@@ -380,10 +370,25 @@ class Ledger:
 
     def keep_only(self, journal: Journal, ranges: Iterable[Range]) -> int:
         """Mark all delivered rows but those in `ranges` as unsent; return how many seqs that is."""
-        before = self.delivered()
-        after = bundle.common(before, ranges)
-        journal.transact(lambda execute: self._replace(execute, after), full=True, folded=False)
+        kept = list(ranges)
+        before: list[Range] = []
+        after: list[Range] = []
+
+        def work(execute: Execute) -> None:
+            nonlocal before, after
+            before, after = self._narrow(execute, lambda delivered: bundle.common(delivered, kept))
+
+        journal.transact(work, full=True, folded=False)
         return _count(bundle.difference(before, after))
+
+    def _narrow(
+        self, execute: Execute, narrowed: Callable[[list[Range]], list[Range]]
+    ) -> tuple[list[Range], list[Range]]:
+        """Replace the delivered ranges by a part of them, in the open transaction; return both."""
+        before = bundle.merged(execute(statement("delivered"), {"remote": self.remote}).fetchall())
+        after = narrowed(before)
+        self._replace(execute, after)
+        return before, after
 
     def set_back(self, journal: Journal, ranges: Iterable[Range]) -> tuple[int, int]:
         """Mark what the remote lost as unsent: all that it had but the seqs in `ranges`.
@@ -412,6 +417,27 @@ class Ledger:
 
         journal.transact(work, full=True, folded=False)
         return _count(removed), rows
+
+    def doubt(self) -> Doubt | None:
+        """Return what a prune saw that speaks against the receipts of the remote, until a pass has reached it."""
+        text = self._meta(doubts.key(self.remote))
+        return None if text is None else Doubt(**encode.loads(text))
+
+    def keep_doubt(self, journal: Journal, why: str, seqs: Collection[int] = ()) -> None:
+        """Keep a doubt, and mark rows that the remote lacks as unsent."""
+
+        def work(execute: Execute) -> None:
+            if seqs:
+                self._narrow(execute, lambda delivered: bundle.without(delivered, seqs))
+            execute(_KEEP_META, (doubts.key(self.remote), _json({"why": why, "at_ns": clock.now_ns()})))
+
+        journal.transact(work, full=True, folded=False)
+
+    def settle_doubt(self, journal: Journal) -> None:
+        """Drop the doubt: the remote was reached, and what it lacks is unsent."""
+        if self.doubt() is not None:
+            forget = (_FORGET_META, (doubts.key(self.remote),))
+            journal.transact(lambda execute: execute(*forget), full=True, folded=False)
 
     def loss(self) -> Loss | None:
         """Return what the remote lost and is not here either, unless a person has acknowledged it."""
@@ -457,7 +483,8 @@ class Ledger:
         def work(execute: Execute) -> None:
             for table in ("delivered", "parked", "receipt", "contact"):
                 execute(f"delete from {table} where remote = ?", (self.remote,))  # noqa: S608
-            execute("delete from meta where key = ?", (self._loss_key,))
+            for key in (self._loss_key, doubts.key(self.remote)):
+                execute(_FORGET_META, (key,))
 
         journal.transact(work, full=True, folded=False)
 
@@ -481,7 +508,7 @@ class Ledger:
             return None
         newest = self.receipts(1)
         kept = (oldest, self.contact().ok_ns or 0, newest[0][0] if newest else 0)
-        since = max((time for time in kept if time and is_past(time, now)), default=None)
+        since = max((time for time in kept if time and clocks.is_past(time, now)), default=None)
         # Every time is in the future, so it is unknown since when the rows wait.
         if since is None:
             return now
@@ -489,8 +516,10 @@ class Ledger:
 
     def is_due(self) -> bool:
         """Return whether to ask the remote if it still has what it signed for, though there is nothing to send."""
+        if self.doubt() is not None:
+            return True
         ok_ns = self.contact().ok_ns
-        if ok_ns is None or (is_past(ok_ns, now := clock.now_ns()) and now - ok_ns <= _CHECKED_EVERY):
+        if ok_ns is None or (clocks.is_past(ok_ns, now := clock.now_ns()) and now - ok_ns <= _CHECKED_EVERY):
             return False
         return self.position() is not None
 
@@ -643,47 +672,6 @@ class _Running:
             state = session_state.standing(self._reader, self._folder, session).state if named else ""
             self._known[session] = state in ("Running", "Unknown")
         return self._known[session]
-
-
-def is_past(at_ns: int, now_ns: int) -> bool:
-    """Return whether a stored time is plausible; one in the future was written while the clock was wrong."""
-    return at_ns <= now_ns + _AHEAD
-
-
-def clocks(folder: str) -> dict[str, float]:
-    """Return by how many seconds remotes' clocks were ahead of this one at the last pass, where that was too much."""
-    try:
-        with open(os.path.join(folder, _CLOCK), "rb") as file:
-            kept = encode.loads(file.read())
-        return {str(name): float(ahead) for name, ahead in kept.items()}
-    except (OSError, ValueError, TypeError, AttributeError):
-        return {}
-
-
-def keep_clock(folder: str, remote: str, ahead: float | None) -> None:
-    """Keep by how many seconds a remote's clock is ahead of this one; None when they agree."""
-    known = clocks(folder)
-    before = known.pop(remote, None)
-    if ahead is not None:
-        known[remote] = round(ahead, 1)
-    path = os.path.join(folder, _CLOCK)
-    if ahead is None and before is None:
-        return
-    # Only a hint, for which no pass should fail.
-    with suppress(OSError):
-        if not known:
-            os.unlink(path)
-            return
-        handle = os.open(path, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        with open(handle, "wb") as file:
-            file.write(encode.dumps(known))
-
-
-def clock_text(ahead: float) -> str:
-    """Return in words how this machine's clock differs from one that is `ahead` seconds ahead of it."""
-    seconds = abs(ahead)
-    size = f"{seconds / 86_400:.0f} days" if seconds >= 2 * 86_400 else f"{seconds / 60:.0f} min"
-    return f"{size} {'behind' if ahead > 0 else 'ahead of'}"
 
 
 def parked(reader: Reader, remote: str | None) -> list[Parked]:

@@ -21,7 +21,7 @@ from localops.journal.reader import SQLITE, Reader, reason
 from localops.journal.sql import statements
 from localops.reading import session_state
 from localops.reading.home import REMOTES, sent_nowhere
-from localops.transfer import delivery
+from localops.transfer import clocks, delivery
 from localops.upkeep import salvage
 
 TYPE_CHECKING = False
@@ -231,16 +231,16 @@ def _sync(name: str, folder: str, reader: Reader) -> Iterator[Finding]:
     except (OSError, ValueError, AttributeError) as error:
         yield Finding(name, f"{path} cannot be read: {reason(error)}", "repair it, or add the remotes again")
         return
-    clocks = delivery.clocks(folder)
+    ahead_by = clocks.load(folder)
     for remote, settings in remotes:
         yield from _settings_of(name, remote, settings)
         ledger = delivery.Ledger(reader, folder, remote)
         waiting, contact, since = ledger.waiting().rows, ledger.contact(), ledger.late_since()
         rows_wait = output.counted(waiting, "row waits", "rows wait")
-        if (ahead := clocks.get(remote)) is not None:
-            text = f"at the last pass this machine's clock was {delivery.clock_text(ahead)} that of remote {remote}"
+        if (ahead := ahead_by.get(remote)) is not None:
+            text = f"at the last pass this machine's clock was {clocks.text(ahead)} that of remote {remote}"
             yield Finding(name, text, "set the clock: times, figures by day and what waits depend on it")
-        if contact.ok_ns is not None and not delivery.is_past(contact.ok_ns, clock.now_ns()):
+        if contact.ok_ns is not None and not clocks.is_past(contact.ok_ns, clock.now_ns()):
             text = f"the last sync to remote {remote} is dated {output.when(contact.ok_ns)} UTC: the clock was wrong"
             yield Finding(name, text, "that time counts as never; the next pass sets it right", fault=False)
         if contact.error is not None:
@@ -257,6 +257,10 @@ def _sync(name: str, folder: str, reader: Reader) -> Iterator[Finding]:
                 f"`localops remote acknowledge {remote} --project {name}` ends this line"
             )
             yield Finding(name, f"{text} {output.when(loss.at_ns)} UTC", cure)
+        if (doubt := ledger.doubt()) is not None:
+            text = f"when `localops prune` asked remote {remote} at {output.when(doubt.at_ns)} UTC, {doubt.why}"
+            cure = f"`localops sync --verify --remote {remote} --project {name}`; until then a prune trusts no receipt"
+            yield Finding(name, text, cure)
         if since is not None:
             text = f"{rows_wait} for remote {remote}, and nothing has arrived there since {output.when(since)} UTC"
             cure = f"`localops sync --remote {remote} --project {name}`, from cron or a timer: see `localops help sync`"

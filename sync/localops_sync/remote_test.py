@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from localops.errors import ConfigError
-from localops.transfer import delivery
+from localops.transfer import clocks, delivery
 from localops_sync import sinks
 from localops_sync.sink import Offline, Trouble
 from localops_sync.sinks.hub import Hub
@@ -214,7 +214,7 @@ def _body(remote: Remote, source: Reader, folder: str, patience: float) -> Findi
 def _clock(transport: Transport) -> Finding:
     if transport.skew is None:
         return Finding("clock", True, "agrees with the remote's, or the remote does not send its time")
-    differs = delivery.clock_text(transport.skew)
+    differs = clocks.text(transport.skew)
     return Finding("clock", False, f"this machine's is {differs} the remote's: set it", True)
 
 

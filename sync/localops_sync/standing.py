@@ -1,10 +1,15 @@
-"""A check of whether a hub still has what it signed for of some sessions: prune makes it before it removes them."""
+"""A check of whether a hub still has what it signed for of some sessions: prune makes it before it removes them.
+
+What it sees is kept in the journal, as a later prune may not reach the hub.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from localops import output
 from localops.errors import LocalopsError
+from localops.journal.journal import Journal
 from localops.transfer import delivery, remotes
 from localops_sync import verify
 from localops_sync.sink import Offline
@@ -70,3 +75,27 @@ def ask(folder: str, reader: Reader, name: str, sessions: Iterable[tuple[bytes, 
         return Standing(refused=str(error))
     finally:
         hub.close()
+
+
+def keep(folder: str, reader: Reader, name: str, standing: Standing) -> None:
+    """Keep what speaks against the receipts of a remote, and mark the rows that it lacks as unsent."""
+    why = _doubt(standing)
+    if why is None:
+        return
+    seqs = frozenset[int]().union(*(lacks.seqs for lacks in standing.differs.values()))
+    journal = Journal(folder, gather=True)
+    try:
+        delivery.Ledger(reader, folder, name).keep_doubt(journal, why, seqs)
+    finally:
+        journal.close()
+
+
+def _doubt(standing: Standing) -> str | None:
+    if standing.refused is not None:
+        return f"it could not be asked whether it has its rows: {standing.refused}"
+    if standing.set_back:
+        return "it was restored to an earlier state"
+    rows = sum(lacks.rows for lacks in standing.differs.values())
+    files = sum(lacks.files for lacks in standing.differs.values())
+    parts = [output.counted(many, what) for many, what in ((rows, "row"), (files, "file")) if many]
+    return f"it lacked {' and '.join(parts)} that it had signed for" if parts else None

@@ -72,6 +72,7 @@ class Difference:
     deleted: bool = False  # all of it, on purpose
     rows: int = 0
     files: int = 0
+    seqs: frozenset[int] = frozenset()  # of these rows, and of those that name these files
 
 
 def compare(one: _Pass) -> Report:
@@ -128,21 +129,24 @@ class _Comparison:
 
     def of(self, sessions: Iterable[tuple[bytes, int]]) -> dict[bytes, Difference]:
         different: dict[bytes, Difference] = {}
-        files: dict[bytes, set[str]] = {}
+        files: dict[bytes, dict[str, list[int]]] = {}
         for some in _portions(sessions):
             figures = self.hub.figures([session for session, _ in some])
             for session, count in some:
                 gone = len(self.report.deleted)
                 lacking = self._session(session, count, figures.get(session, {}))
-                files[session], self._blobs = {*self._blobs}, {}
+                files[session], self._blobs = self._blobs, {}
                 if lacking or len(self.report.deleted) > gone:
-                    different[session] = Difference(len(self.report.deleted) > gone, len(lacking))
+                    is_deleted = len(self.report.deleted) > gone
+                    different[session] = Difference(is_deleted, len(lacking), seqs=frozenset(lacking))
         digests = sorted(set().union(*files.values()))
         if "blobs" in self.hub.proves and not self.one.remote.metadata_only:
             missing = {digest for some in _chunks(digests, _BLOBS) for digest in self.hub.missing_blobs(some)}
             for session, named_here in files.items():
-                if many := len(named_here & missing):
-                    different[session] = replace(different.get(session, Difference()), files=many)
+                if lacks := named_here.keys() & missing:
+                    known = different.get(session, Difference())
+                    seqs = known.seqs.union(*(named_here[digest] for digest in lacks))
+                    different[session] = replace(known, files=len(lacks), seqs=seqs)
         return different
 
     def _compare_blobs(self) -> None:

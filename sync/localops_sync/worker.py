@@ -22,7 +22,7 @@ from localops.errors import ConfigError, LocalopsError
 from localops.journal.journal import Journal
 from localops.journal.reader import Reader, SQLiteError, user_message
 from localops.reading import session_state
-from localops.transfer import bundle, delivery
+from localops.transfer import bundle, clocks, delivery
 from localops.transfer.bundle import Ack
 from localops_sync import retry, sinks, verify
 from localops_sync.budget import OutOfBudget, PassBudget
@@ -196,6 +196,7 @@ class Pass:
             if check_all:
                 self._verify()
             self.ledger.meet(self.journal, ok=True)
+            self.ledger.settle_doubt(self.journal)
         except OutOfBudget:
             self.outcome.worse(BUDGET, "the budget of this pass is used up; the next sync sends the rest")
         except Blocked as error:
@@ -215,7 +216,7 @@ class Pass:
         if transport.skew is not None:
             self.outcome.notes.append(_skewed(transport.skew))
         if transport.met:
-            delivery.keep_clock(self.folder, self.remote.name, transport.skew)
+            clocks.keep(self.folder, self.remote.name, transport.skew)
 
     def _failed(self, code: int, error: Exception) -> None:
         self.outcome.worse(code, str(error))
@@ -523,7 +524,7 @@ def _lost(count: int, remote: str) -> str:
 
 
 def _skewed(ahead: float) -> str:
-    return f"this machine's clock is {delivery.clock_text(ahead)} the remote's"
+    return f"this machine's clock is {clocks.text(ahead)} the remote's"
 
 
 def _differing(sessions: Any) -> str:

@@ -17,7 +17,7 @@ from localops.errors import LocalopsError
 from localops.journal import spill
 from localops.journal.reader import Reader, SQLiteError, user_message
 from localops.reading.home import REMOTES, Home, Project, sent_nowhere
-from localops.transfer import delivery, remotes
+from localops.transfer import clocks, delivery, remotes
 from localops_sync import exit_codes
 from localops_sync.exit_codes import Outcome
 
@@ -379,7 +379,7 @@ def _kept(outcome: Outcome) -> str:
     if outcome.code not in (exit_codes.OFFLINE, exit_codes.ACT) or not outcome.left:
         return ""
     since = outcome.oldest_ns
-    known = since is not None and delivery.is_past(since, clock.now_ns())
+    known = since is not None and clocks.is_past(since, clock.now_ns())
     return f"; {_rows(outcome.left)} kept{f', since {output.when(since)} UTC' if since and known else ''}"
 
 

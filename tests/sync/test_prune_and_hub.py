@@ -1,0 +1,114 @@
+"""What prune saw of a hub holds until a pass has reached the hub: a hub that is down is not trusted again meanwhile."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.server.hubs import RealHub, hub
+from tests.sync.homes import Sender, identities
+from tests.sync.operating import changed_there, prune, record, run_localops, stays
+
+_SEEN = "it lacked 1 row and 1 file that it had signed for"
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[RealHub]:
+    """A hub that may be broken."""
+    with hub(tmp_path / "own") as own:
+        yield own
+
+
+@pytest.fixture
+def sender(tmp_path: Path, own: RealHub) -> Sender:
+    """A home whose remote is the hub."""
+    return Sender(tmp_path / "home", own.url, own.key)
+
+
+def _doubt(sender: Sender) -> str | None:
+    """Return what status says; doctor must agree."""
+    [project] = json.loads(run_localops(sender.home, "status", "--json").stdout)["projects"]
+    why: str | None = project["remotes"][0]["doubt"]
+    shown = "when `localops prune` asked remote hub at" in run_localops(sender.home, "doctor").stdout
+    assert shown == (why is not None)
+    assert (why is not None and why in run_localops(sender.home, "status").stderr) == shown
+    return why
+
+
+@pytest.mark.foreign_open
+@pytest.mark.parametrize("options", [["--yes"], ["--dry-run"]], ids=["prune", "dry run"])
+def test_damage_that_prune_has_seen_is_not_forgotten_while_the_hub_is_down(
+    own: RealHub, sender: Sender, options: list[str]
+) -> None:
+    """The rows are unsent, and nothing else goes on receipts of that hub; the next pass puts both right."""
+    record("lost", prompt="what is lost")
+    record("filmed", prompt="x" * 2_000_000)
+    record("whole")
+    sender.sync()
+    changed_there(own, "delete from event where body like '%what is lost%'")
+    shutil.rmtree(own.folder / "blobs")
+    kept, _ = prune(sender, *options, "--session", _session(sender, "lost"), "--session", _session(sender, "filmed"))
+    assert [why and "hub lacks 1" in why for why in stays(kept).values()] == [True, True]
+    own.stop()
+    assert _doubt(sender) == _SEEN
+    before = sender.identities()
+    kept, printed = prune(sender)
+    assert (kept["taken"], kept["not_asked"]) == ({}, [])
+    assert {name: why and why.partition(":")[0] for name, why in stays(kept).items()} == {
+        "lost": "hub lacks 1 of its rows",
+        "filmed": "hub lacks 1 of its rows",
+        "whole": f"hub does not answer, and when a prune asked it last, {_SEEN}",
+    }
+    assert "not checked" not in printed
+    assert sender.identities() == before
+    own.start()
+    done = run_localops(sender.home, "sync")
+    assert (done.returncode, _doubt(sender)) == (0, None), done
+    assert before <= identities(str(own.folder / "journal.db"))
+    assert run_localops(sender.home, "sync", "--verify").returncode == 0
+    assert prune(sender)[0]["taken"]["default"]["sessions"] == 3
+
+
+@pytest.mark.foreign_open
+@pytest.mark.parametrize("way", ["set back", "another folder"])
+def test_a_hub_that_prune_has_seen_without_its_rows_is_not_trusted_while_it_is_down(
+    own: RealHub, sender: Sender, tmp_path: Path, way: str
+) -> None:
+    """Whether it was restored to an earlier state, or runs in an empty folder because its disk is not mounted."""
+    shutil.copytree(own.data, tmp_path / "old")
+    record("one")
+    sender.sync()
+    own.stop()
+    os.rename(own.data, tmp_path / "whole")
+    if way == "set back":
+        os.rename(tmp_path / "old", own.data)
+    else:
+        own.data.mkdir()
+    own.start()
+    assert prune(sender)[0]["taken"] == {}
+    own.stop()
+    kept, _ = prune(sender)
+    [why] = stays(kept).values()
+    assert (kept["taken"], "does not answer, and when a prune asked it last" in (why or "")) == ({}, True)
+    assert _doubt(sender)
+    assert prune(sender, "--include-unsent", "hub", "--dry-run")[0]["sessions"][0]["stays"] is None
+    if way == "another folder":
+        shutil.rmtree(own.data)
+        os.rename(tmp_path / "whole", own.data)
+    own.start()
+    done = run_localops(sender.home, "sync")
+    assert (done.returncode, _doubt(sender)) == (0, None), done
+    assert sender.identities() <= identities(str(own.folder / "journal.db"))
+    own.stop()
+    assert prune(sender)[0]["taken"]["default"]["sessions"] == 1
+
+
+def _session(sender: Sender, name: str) -> str:
+    listed = json.loads(run_localops(sender.home, "sessions", "--json").stdout)
+    [session] = [each["session_id"] for each in listed["sessions"] if each["name"] == name]
+    return str(session)
