@@ -28,7 +28,8 @@ def doctor(context: click.Context, deep: bool, fix: bool, home: str | None, proj
     """Check the home for problems, and report what to do about them.
 
     Exit code 1 if there is a problem. --fix moves rows from spill files into the journal, takes read access from
-    other users and rebuilds derived tables; for a damaged journal use `localops repair`.
+    other users and rebuilds derived tables, unless rows are lost, of which only those tables know; for a damaged
+    journal use `localops repair`.
     """
     warn_of_missing_home(home)
     folder, only = place(home, project)

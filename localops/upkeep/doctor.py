@@ -523,10 +523,21 @@ def _deep(name: str, folder: str, reader: Reader) -> Iterator[Finding]:
     if many := sum(map(blobs.is_old, unused)):
         text = f"{output.counted(many, 'blob is', 'blobs are')} in its folder that no row refers to"
         yield Finding(name, text, "the next `localops prune … --yes` removes what is older than an hour", fault=False)
-    if stale := _stale(folder, reader):
+    if lost := [seq for (seq,) in reader.ask(statements("hub.sql")["lost"])]:
+        # Only the derived tables know of them: to build those again would hide the loss.
+        yield _lost(name, folder, lost)
+    elif stale := _stale(folder, reader):
         cure = "localops doctor --fix builds them again"
         text = f"what is derived differs from the rows: {', '.join(stale)}"
         yield Finding(name, text, cure, mend=partial(_mend, folder, Journal.rebuild))
+
+
+def _lost(name: str, folder: str, seqs: list[int]) -> Finding:
+    """Report rows that are not in the file any more, though neither `prune` nor `hub delete` has removed them."""
+    more = f" and {len(seqs) - _SHOWN} more" if len(seqs) > _SHOWN else ""
+    text = f"{output.counted(len(seqs), 'row is', 'rows are')} lost: {', '.join(map(str, seqs[:_SHOWN]))}{more}"
+    back = _SENT_AGAIN if session_state.is_of_hub(folder) else "put back a backup that has them"
+    return Finding(name, text, f"{back}; {_repair(name)} replaces the journal by one of what is left")
 
 
 def _blobs(name: str, folder: str, flawed: Iterable[str]) -> Iterator[Finding]:

@@ -215,6 +215,27 @@ def test_a_row_that_is_missing_on_the_hub_is_found_and_comes_back(own: RealHub, 
     assert sender.identities() <= identities(str(own.folder / "journal.db"))
 
 
+@pytest.mark.foreign_open
+def test_doctor_does_not_hide_that_a_row_is_missing_on_the_hub(own: RealHub, sender: Sender) -> None:
+    """Only the derived tables know of it, so `--fix` leaves them; the row comes back, or its session is deleted."""
+    _record("back", "deleted")
+    sender.sync()
+    _changed_there(own, "delete from event where kind = 'llm'")
+    for options in (["--deep"], ["--fix"], ["--fix"]):
+        done = _localops(own.data, "doctor", *options)
+        assert (done.returncode, "2 rows are lost" in done.stdout, "sync --verify" in done.stdout) == (1, True, True)
+    done = _hub(own, "check")
+    assert (done.returncode, "2 rows are lost" in done.stderr) == (1, True), done
+    listed = json.loads(_localops(own.data, "sessions", "--json").stdout)["sessions"]
+    [session] = [each["session_id"] for each in listed if each["name"] == "deleted"]
+    assert _hub(own, "delete", session, "--project", "default", "--yes").returncode == 0
+    assert "1 row is lost" in _hub(own, "check").stderr
+    assert _localops(sender.home, "sync", "--verify").returncode == 3
+    assert sender.sync().sent == 1
+    assert _hub(own, "check").returncode == 0
+    assert _localops(own.data, "doctor", "--fix").returncode == 0
+
+
 def test_a_hub_deletes_a_session_with_its_files(own: RealHub, sender: Sender) -> None:
     """A file that only its rows refer to can be read no more, however young it is; one that others refer to stays."""
     alone, shared = "a" * 2_000_000, "b" * 2_000_000

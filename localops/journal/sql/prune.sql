@@ -57,6 +57,16 @@ where (id, phase) in (
   join event e on e.seq = o.seq
   where o.key = :key);
 
+-- delete_lost_ids --
+-- The ids of rows that are not in the file any more; the first condition spares a look at every id where there are none.
+delete from id_of
+where exists (
+    select 1
+    from event_of o
+    where o.key = :key
+      and not exists (select 1 from event e where e.seq = o.seq))
+  and seq in (select seq from event_of where key = :key);
+
 -- delete_parked --
 delete from parked
 where seq in (select seq from event_of where key = :key);
