@@ -15,6 +15,7 @@ import threading
 import types
 import weakref
 from collections.abc import Callable, Iterator
+from functools import partial
 from opcode import opname
 from pathlib import Path
 from types import FrameType
@@ -383,7 +384,7 @@ def test_an_exception_is_kept_wherever_holding_it_is_interrupted() -> None:
     places = 1  # the first is where hold() begins: there the caller's `except` still has the exception
     while True:
         held = ValueError("held")
-        came, error = _interrupted(places + 1, lambda held=held: hold(held))
+        came, error = _interrupted(places + 1, partial(hold, held))
         assert error is None
         with pytest.raises((ValueError, KeyboardInterrupt)) as raised:
             deliver()
