@@ -345,7 +345,7 @@ class _Interruptions:
         self.left, self._module, self._after_call = at, module, False
         self.raised: KeyboardInterrupt | None = None
 
-    def trace(self, frame: FrameType, event: str, _: object) -> Callable[..., object] | None:
+    def trace(self, frame: FrameType, event: str, _: object) -> Any:
         if frame.f_globals.get("__name__") != self._module:
             return None
         frame.f_trace_opcodes = True
