@@ -215,7 +215,7 @@ session.record(localops.LLMEvent(returns=ask("three")))
 assert session.get_analytics()["LLM calls"] == 3, session.get_analytics()
 """,
     )
-    assert warnings.count("recorded by hand, too") == 1
+    assert warnings.count("was also recorded by hand") == 1
     assert len(server.log) == 3
 
 

@@ -117,29 +117,32 @@ with ProcessPoolExecutor(1, mp_context=context()) as pool:
         assert journal.ask("select kind from event order by seq desc limit 1") == [("end",)]
 
 
-def test_with_several_sessions_open_none_is_guessed(tmp_path: Path) -> None:
-    """A child cannot know which is meant: that is said once, and the events are kept apart; it may be told."""
+def test_with_several_sessions_open_none_is_chosen(tmp_path: Path) -> None:
+    """A child cannot know its session: one warning, and the events go to a session of their own; an id helps."""
     top = """
-def told(id, name):
-    for _ in range(3): work("nobody's")
+def joining(id, name):
+    for _ in range(3): work("unattributed")
     with localops.start_session(inherited_session_id=id): work(name)
-    work("nobody's")
+    work("unattributed")
 """
     done = program(
         tmp_path,
         "spawn",
         """
 one, two = localops.start_session(), localops.start_session()
-child(told, two.session_id, "told")
+child(joining, two.session_id, "joined")
 one.end_session("Success")
 child(work, "the one that is left")
 two.end_session("Success")
         """,
         top,
     )
-    assert actions() == [[], ["the one that is left", "told"], ["nobody's"] * 4]
-    (said,) = done.stderr.splitlines()
-    assert "ActionEvent was not recorded in a session of yours: the process that made this one has 2 sessions" in said
+    assert actions() == [[], ["joined", "the one that is left"], ["unattributed"] * 4]
+    (warning,) = done.stderr.splitlines()
+    assert (
+        "ActionEvent was not recorded in a session of yours: the process that started this one has 2 sessions"
+        in warning
+    )
 
 
 def test_a_session_that_was_ended_by_another_is_not_opened_again(tmp_path: Path) -> None:

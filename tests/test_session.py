@@ -1,4 +1,4 @@
-"""A session records what happens, says what it knows, and ends as it is told."""
+"""A session records events, reports its figures, and ends in the given state."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ KEY = "11111111-1111-4111-8111-111111111111"
 
 
 def begun(**options: Any) -> Session:
-    """A session that is there."""
+    """Return a session that was started."""
     session = localops.start_session(**options)
     assert session is not None
     return session
@@ -33,12 +33,12 @@ def begun(**options: Any) -> Session:
 
 @pytest.fixture
 def session() -> Session:
-    """A session to record into."""
+    """Return a session to record into."""
     return begun()
 
 
 def only(session: Session) -> dict[str, Any]:
-    """The one event that a session has."""
+    """Return the only event of a session."""
     (event,) = session.events
     return event
 
@@ -72,29 +72,29 @@ def test_an_unnamed_session_is_called_after_the_script(monkeypatch: pytest.Monke
 
 
 def test_what_is_recorded_is_read_back(session: Session) -> None:
-    """An event comes back with what it was given, and its object knows that it was recorded."""
+    """An event is read back with its fields, and its object notes that it was recorded."""
     event = ToolEvent(params={"q": "x"}, returns=["y"], name="search", logs="fast", cost=0.002, tags="slow")
     session.record(event)
-    found = only(session)
-    assert (found["id"], found["kind"], found["name"]) == (str(event.id), "tool", "search")
-    assert (found["params"], found["returns"], found["logs"]) == ({"q": "x"}, ["y"], "fast")
-    assert (found["cost"], found["tags"]) == (2_000_000, ["slow"])
+    event_row = only(session)
+    assert (event_row["id"], event_row["kind"], event_row["name"]) == (str(event.id), "tool", "search")
+    assert (event_row["params"], event_row["returns"], event_row["logs"]) == ({"q": "x"}, ["y"], "fast")
+    assert (event_row["cost"], event_row["tags"]) == (2_000_000, ["slow"])
     assert event.recorded
     assert event.end_timestamp is not None
 
 
 def test_an_event_recorded_twice_is_two_events(session: Session) -> None:
-    """The same object again is written under an id of its own."""
+    """The same object recorded again is written under a new id."""
     event = ActionEvent(action_type="plan")
     session.record(event)
     first = event.id
     session.record(event)
-    assert [found["id"] for found in session.events] == [str(first), str(event.id)]
+    assert [row["id"] for row in session.events] == [str(first), str(event.id)]
     assert first != event.id
 
 
 def test_a_repeated_id_loses_nothing(session: Session) -> None:
-    """Of two events with one id the second is kept under another, and says which it was given."""
+    """The second of two events with one id is kept under another, with its original id in a field."""
     given = uuid.uuid4()
     session.record(ActionEvent(id=given, action_type="first"))
     session.record(ActionEvent(id=given, action_type="second"))
@@ -111,7 +111,7 @@ def test_an_id_that_is_no_uuid_is_kept_beside(session: Session) -> None:
 
 @pytest.mark.parametrize("word", sorted(rows.BOOKS))
 def test_an_event_cannot_keep_the_books(session: Session, word: str) -> None:
-    """An event called like a row of the books ends, tags or prices nothing."""
+    """An event named like a bookkeeping row does not end, tag or price anything."""
     session.record(Event(word, params={"tags": ["x"]}, name="Failure"))
     assert session.tags == []
     assert only(session)["kind"] == f"user:{word}"
@@ -119,7 +119,7 @@ def test_an_event_cannot_keep_the_books(session: Session, word: str) -> None:
 
 
 class Evil:
-    """An object that cannot be asked anything."""
+    """An object whose attributes all raise."""
 
     def __getattr__(self, name: str) -> Any:
         raise RuntimeError(name)
@@ -142,8 +142,8 @@ def test_what_is_no_event_is_said(
 
 
 @pytest.mark.parametrize("odd", [["a"], {"a": 1}, 5, object()])
-def test_any_event_type_is_taken(session: Session, odd: Any) -> None:
-    """An event type that is no text becomes one."""
+def test_any_event_type_is_accepted(session: Session, odd: Any) -> None:
+    """An event type that is not a string becomes one."""
     session.record(Event(odd))
     assert only(session)["kind"].startswith(str(odd)[:10])
 
@@ -163,13 +163,13 @@ def test_a_name_in_the_place_of_the_type_is_understood(
 
 
 def test_tags_without_an_end_are_cut(session: Session) -> None:
-    """An iterator that never ends gives as many tags as anybody can want, and the rest is left out."""
+    """An endless iterator gives a bounded number of tags, and the rest is left out."""
     session.record(ActionEvent(action_type="tagged", tags=itertools.count()))  # type: ignore[arg-type]
     assert len(only(session)["tags"]) == 100_000
 
 
 def test_a_shared_list_in_a_column_takes_no_time(session: Session) -> None:
-    """As an id or a cost it is shown in outline: its whole text would be a thousand million items long."""
+    """A shared list as an id or a cost is shown in outline: its whole text would have a thousand million items."""
     doubled: object = [1]
     for _ in range(30):
         doubled = [doubled, doubled]
@@ -205,8 +205,8 @@ def test_strange_times_are_kept(session: Session) -> None:
     assert "h" not in str(session.get_analytics()["Duration"])  # what a program says of its times bounds nothing
 
 
-def test_figures_that_cannot_be_are_kept_as_given(session: Session) -> None:
-    """A cost or count that is no number, or none a call can have, stays in the event; sums stay sound."""
+def test_invalid_figures_are_kept_as_given(session: Session) -> None:
+    """An invalid cost or count stays in the event; sums are not affected."""
     session.record(LLMEvent(model="no-such-model", cost=[1], prompt_tokens="many", completion_tokens=1 << 62))  # type: ignore[arg-type]
     session.record(ToolEvent(name="dear", cost=9e9))
     session.record(ToolEvent(name="text", cost="0.5"))  # type: ignore[arg-type]
@@ -222,15 +222,15 @@ def test_figures_that_cannot_be_are_kept_as_given(session: Session) -> None:
 
 
 def test_a_part_of_a_token_does_not_count(session: Session, capfd: pytest.CaptureFixture[str]) -> None:
-    """1.5 tokens are said and kept as given, not cut to one; what is whole counts, whatever its class."""
+    """1.5 tokens print a warning and are kept as given, not cut to one; a whole number of any class counts."""
     session.record(LLMEvent(model="gpt-4o", prompt_tokens=1.5, completion_tokens=2.0))  # type: ignore[arg-type]
     call = only(session)
     assert (call["tokens_in"], call["given_prompt_tokens"], call["tokens_out"]) == (None, 1.5, 2)
-    assert "prompt_tokens=1.5 is no figure" in capfd.readouterr().err
+    assert "invalid prompt_tokens: expected a number of tokens, got 1.5" in capfd.readouterr().err
 
 
-def test_figures_below_nothing_do_not_count(session: Session, capsys: pytest.CaptureFixture[str]) -> None:
-    """A negative cost or count, or one beyond all bounds, is said once and counts as if it was not given."""
+def test_negative_figures_do_not_count(session: Session, capsys: pytest.CaptureFixture[str]) -> None:
+    """A negative or impossibly large cost or count warns once and counts as if it was not given."""
     for _ in range(2):
         session.record(LLMEvent(model="no-such-model", cost=-1, prompt_tokens=10**30, completion_tokens=-5))
         session.record(ToolEvent(name="refund", cost=-0.5))
@@ -240,9 +240,9 @@ def test_figures_below_nothing_do_not_count(session: Session, capsys: pytest.Cap
     def refund() -> None: ...
 
     refund()
-    said = capsys.readouterr().err.splitlines()
+    warnings = capsys.readouterr().err.splitlines()
     names = ("cost", "prompt_tokens", "completion_tokens")
-    assert [line.split("=")[0] for line in said] == [f"localops: {name}" for name in names]
+    assert [line.split(":")[1] for line in warnings] == [f" invalid {name}" for name in names]
     assert session.get_analytics()["Cost"] == "0.150000"
     assert [event.get("given_cost") for event in session.events] == [-1, -0.5, -1, -0.5, -1, None]
 
@@ -257,7 +257,7 @@ def test_what_agentops_calls_them(session: Session) -> None:
 
 
 def test_a_ten_megabyte_prompt_goes_beside_the_journal(session: Session) -> None:
-    """A huge value is kept whole as a blob, with its head in the event."""
+    """A huge value is kept whole as a blob, and its beginning in the event."""
     prompt = "All of it. " * 1_000_000
     session.record(LLMEvent(model="gpt-4o", prompt=prompt))
     kept = only(session)["prompt"]
@@ -267,7 +267,7 @@ def test_a_ten_megabyte_prompt_goes_beside_the_journal(session: Session) -> None
 
 
 def test_what_comes_after_the_end_is_kept(session: Session, capsys: pytest.CaptureFixture[str]) -> None:
-    """Events of an ended session are late rows of it, which is said once."""
+    """Events of an ended session are late rows of it, with one warning."""
     session.end_session("Success")
     for _ in range(3):
         session.record(ActionEvent())
@@ -276,7 +276,7 @@ def test_what_comes_after_the_end_is_kept(session: Session, capsys: pytest.Captu
 
 
 class Hostile(ActionEvent):
-    """An event that fails in words that fail."""
+    """An event whose exception cannot be turned into text."""
 
     def fields(self) -> dict[str, object]:
         """Raise what cannot be shown."""
@@ -288,8 +288,8 @@ class Hostile(ActionEvent):
         raise Unspeakable
 
 
-def test_a_hostile_event_harms_nobody(session: Session, capsys: pytest.CaptureFixture[str]) -> None:
-    """An event whose own code raises, and whose exception cannot be read, is said and passed over."""
+def test_a_hostile_event_does_no_harm(session: Session, capsys: pytest.CaptureFixture[str]) -> None:
+    """An event whose own code raises, with an unreadable exception, prints a warning and is left out."""
     session.record(Hostile())
     session.record(ActionEvent(action_type="next"))
     assert only(session)["name"] == "next"
@@ -300,7 +300,7 @@ def test_a_hostile_event_harms_nobody(session: Session, capsys: pytest.CaptureFi
 
 
 def test_an_error_brings_its_trigger(session: Session) -> None:
-    """A trigger that was not recorded is written first, as failed, and the error points to it."""
+    """A trigger that is not recorded yet is written first, as failed, and the error points to it."""
     call = ToolEvent(name="search")
     session.record(ErrorEvent(trigger_event=call, exception=TimeoutError("30 s")))
     tool, error = session.events
@@ -340,7 +340,7 @@ def test_an_event_fails_once(session: Session) -> None:
     ],
 )
 def test_tags_of_any_kind_become_texts(given: Any, kept: list[str]) -> None:
-    """One text is one tag; each is kept once, in order, and what is no text becomes one."""
+    """One string is one tag; each is kept once, in order, and other values become strings."""
     assert begun(tags=given).tags == kept
 
 
@@ -376,7 +376,7 @@ def test_agents_are_known_by_their_ids(session: Session) -> None:
 
 
 def test_two_sessions_may_call_their_agents_the_same() -> None:
-    """One agent id in two sessions makes two rows with ids of their own: none hides the other on a hub."""
+    """One agent id in two sessions makes two rows with different ids, so neither hides the other on a hub."""
     first, second = begun(), begun()
     for session in (first, second):
         session.create_agent("planner", "00000000-0000-4000-8000-000000000001")
@@ -384,7 +384,7 @@ def test_two_sessions_may_call_their_agents_the_same() -> None:
 
 
 def test_a_video_file_is_copied_and_a_url_kept(session: Session, tmp_path: Path) -> None:
-    """A recording survives its file: it lies in the project under its digest."""
+    """A recording is copied into the project under its digest, and survives its file."""
     film = tmp_path / "run.mp4"
     film.write_bytes(b"moving pictures")
     session.set_video(film)
@@ -405,7 +405,7 @@ class _Mute:
 
 
 def test_what_refuses_to_be_text_is_recorded_wherever_it_is_given(session: Session) -> None:
-    """No argument of an event or of a session makes an event get lost, or raises into the program."""
+    """A value that cannot become text as any argument neither loses an event nor raises into the program."""
     mute: Any = _Mute()
     session.record(LLMEvent(model=mute, prompt_tokens=mute, cost=mute, agent_id=mute, thread_id=mute))
     session.record(ToolEvent(name=mute, id=mute, tags=mute, init_timestamp=mute, cost=mute))
@@ -473,15 +473,15 @@ def test_no_detail_costs_an_event(session: Session, odd: Any) -> None:
     assert len(list(session.events)) == made + 2
 
 
-def test_a_video_that_is_no_file_is_said(session: Session, capsys: pytest.CaptureFixture[str]) -> None:
-    """A mistyped path is kept as it is, and its owner hears of it."""
+def test_a_missing_video_file_prints_a_warning(session: Session, capsys: pytest.CaptureFixture[str]) -> None:
+    """A mistyped path is kept as it is, with a warning."""
     session.set_video("flim.mp4")
     assert session.video == "flim.mp4"
     assert "there is no file 'flim.mp4'" in capsys.readouterr().err
 
 
 def test_a_screenshot_is_copied(session: Session, tmp_path: Path) -> None:
-    """A picture that an action names is copied; one that is not there stays a name."""
+    """A screenshot file that an action names is copied; a missing one stays a name."""
     picture = tmp_path / "page.png"
     picture.write_bytes(b"pixels")
     session.record(ActionEvent(screenshot=str(picture)))
@@ -490,7 +490,7 @@ def test_a_screenshot_is_copied(session: Session, tmp_path: Path) -> None:
 
 
 def only_blob(data: bytes) -> str:
-    """The beginning of the name of a blob."""
+    """Return the beginning of the name of the only blob."""
     import hashlib
 
     return f"blob:{hashlib.sha256(data).hexdigest()}"[:11]
@@ -527,7 +527,7 @@ def test_a_session_ends_as_told(session: Session, given: Any, state: str) -> Non
 
 @pytest.mark.parametrize("given", ["Nonsense", "", None, 5])
 def test_an_unknown_end_is_refused(session: Session, given: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    """Another word is said, and the session stays open."""
+    """An unknown end state prints a warning, and the session stays open."""
     assert session.end_session(given) is None
     assert session.is_running
     assert "it stays open" in capsys.readouterr().err
@@ -561,7 +561,7 @@ def test_leaving_the_program_is_not_failing(error: BaseException, state: str, re
 
 
 def test_a_with_block_makes_its_session_current() -> None:
-    """Of two sessions the one whose block we are in is meant; afterwards it is as it was."""
+    """A `with` block makes its session current; afterwards the earlier one is current again."""
     first = begun()
     second = begun()
     with first:
@@ -570,8 +570,8 @@ def test_a_with_block_makes_its_session_current() -> None:
     assert (first.get_analytics()["Actions"], second.get_analytics()["Actions"]) == (1, 1)
 
 
-def test_who_only_joined_leaves() -> None:
-    """A `with` block in a process that joined ends nothing: an exception there is an error of the session."""
+def test_a_process_that_only_joined_leaves() -> None:
+    """A `with` block in a process that joined does not end the session: an exception is only an error of it."""
     session = begun()
     joiner = localops.recording.client.Client(session.config)
     with pytest.raises(ValueError, match="bad"), joiner.start(None, session.session_id):
@@ -582,7 +582,7 @@ def test_who_only_joined_leaves() -> None:
 
 
 def test_a_forked_child_ends_nothing() -> None:
-    """A child that comes to the end of its parent's block leaves; the parent's end is the session's."""
+    """A child that reaches the end of its parent's block leaves; only the parent ends the session."""
     with begun() as session:
         child = os.fork()
         if not child:
@@ -605,11 +605,11 @@ def test_the_figures_are_those_of_the_contract(session: Session) -> None:
     session.record(Event("apis"))
     session.record(ErrorEvent())
     session.record(LLMEvent(cost=0.1))
-    found = session.get_analytics()
-    assert list(found) == ["LLM calls", "Tool calls", "Actions", "Errors", "Duration", "Cost"]
-    assert list(found.values())[:4] == [2, 1, 0, 1]
-    assert re.fullmatch(r"\d+\.\ds", str(found["Duration"]))
-    assert found["Cost"] == "0.100000"
+    figures = session.get_analytics()
+    assert list(figures) == ["LLM calls", "Tool calls", "Actions", "Errors", "Duration", "Cost"]
+    assert list(figures.values())[:4] == [2, 1, 0, 1]
+    assert re.fullmatch(r"\d+\.\ds", str(figures["Duration"]))
+    assert figures["Cost"] == "0.100000"
 
 
 def test_figures_do_not_freeze(session: Session) -> None:
@@ -662,7 +662,7 @@ def test_an_unknown_price_shows(session: Session, capfd: pytest.CaptureFixture[s
 def test_both_ways_to_count_a_cache_are_understood(
     session: Session, given: dict[str, Any], tokens_in: int, dollars: float
 ) -> None:
-    """The prompt of a row includes the tokens of its cache, whichever way the provider reports them."""
+    """The prompt of a row includes the tokens of its cache, whichever way the provider counts them."""
     session.record(LLMEvent(prompt_tokens=1000, completion_tokens=0, **given))
     event = only(session)
     assert (event["tokens_in"], event["cost"]) == (tokens_in, round(dollars * 1e9))
@@ -672,7 +672,7 @@ def test_both_ways_to_count_a_cache_are_understood(
 
 
 def test_patch_gives_the_session_where_it_is_asked_for(session: Session) -> None:
-    """A patched function records into the session; `session=` is passed only to one that takes it."""
+    """A patched function records into the session; `session=` is passed only if it has that parameter."""
     other = begun()
 
     def plain(text: str) -> str:
@@ -689,7 +689,7 @@ def test_patch_gives_the_session_where_it_is_asked_for(session: Session) -> None
 
 
 def test_patch_works_for_coroutines(session: Session) -> None:
-    """What a patched coroutine function records while it is awaited belongs to the session."""
+    """A patched coroutine function records into the session while it is awaited."""
     import asyncio
 
     begun()
@@ -714,7 +714,7 @@ def test_the_environment_names_the_session(session: Session) -> None:
 
 
 def test_strict_raises() -> None:
-    """With strict=True what would be said is raised."""
+    """With strict=True warnings are exceptions."""
     session = begun(config=Config(strict=True))
     with pytest.raises(JournalError):
         session.record("no event")  # type: ignore[arg-type]
@@ -727,7 +727,7 @@ def test_strict_raises() -> None:
 
 
 def test_no_secret_reaches_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The key in use and the environment's secrets reach no file, wherever a program puts them."""
+    """The API key and the environment's secrets reach no file, wherever a program puts them."""
     hidden = "correct-horse-battery-staple"
     monkeypatch.setenv("EXAMPLE_API_TOKEN", hidden)
     localops.init(api_key=KEY, tags=[f"tag {KEY}"], trace_name=f"run {hidden}")
@@ -763,7 +763,7 @@ def test_figures_that_cannot_be_read_are_said(tmp_path: Path, capsys: pytest.Cap
 
 
 def test_strict_figures_that_cannot_be_read_are_an_error(tmp_path: Path) -> None:
-    """A JournalError, whatever it was that kept the journal from being read."""
+    """A journal that cannot be read, for any reason, is a JournalError for a strict session."""
     session = begun(config=Config(strict=True))
     _take_the_home_away(tmp_path, session)
     with pytest.raises(JournalError, match="cannot be read"):
@@ -771,7 +771,7 @@ def test_strict_figures_that_cannot_be_read_are_an_error(tmp_path: Path) -> None
 
 
 def test_figures_without_rows_that_wait_say_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """What was spilled a moment ago is in no figure yet, and the user of the figures is told."""
+    """Figures without waiting rows print a warning."""
     session = begun()
     journal = session._journal
     journal._file.wait = journal._file.patience = 0.05
@@ -788,7 +788,7 @@ def test_figures_without_rows_that_wait_say_so(tmp_path: Path, capsys: pytest.Ca
 
 
 def test_the_method_takes_what_the_function_takes(session: Session, capfd: pytest.CaptureFixture[str]) -> None:
-    """An option that `end_session` does not have is said and kept as metadata; nothing is raised."""
+    """An unknown option of `end_session` prints a warning and is kept as metadata; nothing is raised."""
     session.config.skip_auto_end_session = True
     assert session.end_session("Success", is_auto_end=True) is None
     assert session.is_running
@@ -798,8 +798,8 @@ def test_the_method_takes_what_the_function_takes(session: Session, capfd: pytes
     assert '"metadata":{"foo":1}' in body
 
 
-def test_a_strict_session_refuses_an_option_that_there_is_not() -> None:
-    """It stays open."""
+def test_a_strict_session_refuses_an_unknown_option() -> None:
+    """The session stays open."""
     session = begun(config=Config(strict=True))
     with pytest.raises(ConfigError, match="has no option 'foo'"):
         session.end_session("Success", foo=1)
@@ -822,7 +822,7 @@ def test_a_strict_session_refuses_an_option_that_there_is_not() -> None:
 def test_an_incomplete_cost_says_why(
     session: Session, capsys: pytest.CaptureFixture[str], call: dict[str, Any], reason: str
 ) -> None:
-    """The reason is that of the call: provider, model, or the counts that it lacks."""
+    """The reason is that of the call: its provider, its model, or the counts that it lacks."""
     session.record(LLMEvent(**call))
     figures = session.get_analytics()
     assert (figures["Cost"], figures["Unpriced"]) == ("0.00", 1)
@@ -832,7 +832,7 @@ def test_an_incomplete_cost_says_why(
 def test_a_cache_that_is_larger_than_its_prompt_is_reported(
     session: Session, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It is taken as counted beside the prompt, and one line says so."""
+    """A cache larger than its prompt is counted separately, with one warning."""
     for _ in range(2):
         session.record(LLMEvent(model="gpt-4o", prompt_tokens=10, completion_tokens=0, cached_tokens=50))
     assert session.recorder.ask("totals", session=session.session_id.bytes)[0][7] == 120

@@ -1,7 +1,7 @@
-"""Whether a failed LLM call was billed: only what certainly was not counts as free of charge.
+"""Decide whether a failed LLM call was billed: it is free of charge only if that is certain.
 
-A provider bills a call once it has taken it.  A call that got no connection, or that was turned down as unauthorized,
-malformed or too frequent, cost nothing; one that timed out, broke off or met a server's own error may have been billed.
+A provider bills a call once it has accepted it.  A call that got no connection, or was refused as unauthorized,
+malformed or too frequent, cost nothing; one that timed out, broke off or met a server's error may have been billed.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from localops.recording.events import ErrorEvent, Event
 
 _USAGE = ("cost", "prompt_tokens", "completion_tokens", "cached_tokens", "cache_write_tokens", "reasoning_tokens")
-# The names under which HTTP clients and the SDKs of providers raise what comes before an answer.  Names, since none of
-# those packages is a dependency; a subclass of a program's own goes by that of its base.
+# The names under which HTTP clients and SDKs raise what happens before an answer.  Names, because none of those
+# packages is a dependency; a program's subclass counts as its base class.
 _NO_CONNECTION = frozenset(
     "ConnectionRefusedError gaierror SSLCertVerificationError "  # the standard library
     "ConnectError ConnectTimeout "  # httpx, httpcore, requests
@@ -33,7 +33,7 @@ _MOST_CAUSES = 8
 
 
 def is_unbilled(call: Event, error: ErrorEvent) -> bool:
-    """Return whether a call failed before it could be billed: nothing came of it, and its error says why."""
+    """Return whether a call failed before it could be billed: it has no answer, and its error shows why."""
     if not isinstance(call, events.LLMEvent) or any(getattr(call, name) is not None for name in _USAGE):
         return False
     if events.is_given(call.completion) or events.is_given(call.returns):
@@ -55,19 +55,19 @@ def _came_before_billing(error: ErrorEvent) -> bool:
 
 
 def _causes(exception: BaseException) -> Iterator[BaseException]:
-    """Return an exception and what it was raised for; not what was merely being handled, such as an earlier attempt."""
+    """Return an exception and its causes; not those that were only being handled, such as an earlier attempt."""
     cause: object = exception
     for _ in range(_MOST_CAUSES):
         if not isinstance(cause, BaseException):
             return
         yield cause
-        first = cause.args[0] if cause.args else None  # requests and urllib wrap what they got
+        first = cause.args[0] if cause.args else None  # requests and urllib wrap the exception they caught
         wrapped = (cause.__cause__, getattr(cause, "reason", None), first)
         cause = next((each for each in wrapped if isinstance(each, BaseException)), None)
 
 
 def _statuses(causes: list[BaseException]) -> Iterator[object]:
-    """Return what may be an HTTP status, as SDKs and HTTP clients attach it."""
+    """Return possible HTTP statuses, as SDKs and HTTP clients attach them to exceptions."""
     for cause in causes:
         response: Any = getattr(cause, "response", None)
         if isinstance(response, dict):  # botocore
@@ -78,7 +78,7 @@ def _statuses(causes: list[BaseException]) -> Iterator[object]:
 
 
 def _by_status(status: object) -> bool | None:
-    """Return whether an HTTP status comes before billing; None for what is no status of an error."""
+    """Return whether an HTTP status is sent before billing; None for a value that is not an error status."""
     if isinstance(status, str) and status.isdecimal() and len(status) == 3:
         status = int(status)
     if not isinstance(status, int) or not 400 <= status <= 599:

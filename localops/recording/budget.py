@@ -1,4 +1,4 @@
-"""What a session may spend: one purse for all its processes, looked into after each call that costs."""
+"""The budget of a session: shared by all its processes, and checked after each call that costs something."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _WARN_AT = 0.8  # of the budget
 
 
 class Budget:
-    """A limit in US dollars, and what happens when it is reached."""
+    """A limit in US dollars, and what to do when it is reached."""
 
     def __init__(self, dollars: float, spent: Callable[[], float], is_first: Callable[[str], bool]) -> None:
         self._dollars = dollars
@@ -24,7 +24,7 @@ class Budget:
         self._is_first = is_first
 
     def check(self, session: object, on_reached: Callable[..., object] | None) -> None:
-        """Hold what all processes have spent against the budget; what a hook raises is for the user."""
+        """Compare what all processes have spent with the budget; exceptions of a hook reach the program."""
         spent, budget = self._spent(), self._dollars
         if spent >= budget:
             if on_reached is None:

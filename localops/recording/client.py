@@ -1,6 +1,6 @@
-"""The sessions of this process: starts them, finds the one that is meant, and keeps their journals.
+"""The sessions of this process: start them, look up the current one, and keep their journals.
 
-`api.py` holds the one client most programs need; a second one can be made for tests and tools.
+`api.py` holds the one client that most programs need; tests and tools may create another.
 """
 
 from __future__ import annotations
@@ -36,10 +36,13 @@ if TYPE_CHECKING:
     from localops.encoding.pricing import Prices
     from localops.recording.parent_session import Heritage
 
-spill.load_wire()  # now: while the interpreter goes down, a row can still be spilled, but nothing can be imported
+# At once: while the interpreter shuts down, a row can still be spilled, but nothing can be imported.
+spill.load_wire()
 
-_DETAILS_AFTER_NS = 500_000_000  # hardware and packages are written when a session has lasted this long, or ends
-_DETAILS_HOLD_NS = 60_000_000_000  # and a description of them serves all sessions that want one within this time
+# Hardware and packages are written when a session has lasted this long, or at its end …
+_DETAILS_AFTER_NS = 500_000_000
+# … and one description of them serves all sessions that begin within this time.
+_DETAILS_HOLD_NS = 60_000_000_000
 
 
 class Client:
@@ -56,16 +59,17 @@ class Client:
         self._prices: dict[str, Prices] = {}
         self._agents: deque[tuple[str, str]] = deque()
         self._unattributed: dict[tuple[int, str], Session] = {}  # by process and project folder
-        self._all_ended: dict[tuple[int, str], int] = {}  # by process and journal: up to this row others ended theirs
+        # By process and journal: the newest row up to which the sessions of dead processes have been ended.
+        self._all_ended: dict[tuple[int, str], int] = {}
         self._last_ended: Session | None = None
         self.is_over = False  # the process ends, and has ended its sessions
-        self._late: Session | None = None  # takes what is recorded after the end of the process has ended the sessions
+        self._late: Session | None = None  # takes what is recorded after that
         self._terminated = process_exit.Terminated(self)
         self._heritage: Heritage | None = None
 
     @property
     def config(self) -> Config:
-        """The options of sessions that are started without any of their own."""
+        """Return the options of sessions that are started without options of their own."""
         return self._config
 
     @config.setter
@@ -73,32 +77,31 @@ class Client:
         self._config, self._environment = config, settings.in_environment()
 
     def _follow_environment(self) -> None:
-        """Take settings from the environment as they are now, as tests change them, while no session is open."""
+        """Take settings from the environment as it is now (tests change it) while no session is open."""
         if settings.in_environment() != self._environment and not self.open_sessions():
             self.config = self.config.but()
 
-    # Finding
+    # Looking up
 
     def open_sessions(self) -> list[Session]:
-        """The sessions that are open in this process, newest first."""
+        """Return the sessions that are open in this process, newest first."""
         return [session for session in reversed(list(self.sessions.values())) if session.is_running]
 
     def current(self) -> Session | None:
-        """The session that is meant here: that of the context, else the only one there is."""
+        """Return the current session: that of the context, else the only one that is open."""
         session: Session | None = here()[0]
         if session is not None and session.is_unattributed:  # inside an operation whose session is not known
             session = None
         if session is not None and session.is_running:
             return session
-        # One that was ended in another context may still be current in this one: it yields to a session that
-        # is open.
-        found = self.open_sessions()
-        if not found or (self._heritage is not None and found == [self._heritage.session]):
+        # A session that was ended in another context may still be current in this one: an open session goes first.
+        sessions = self.open_sessions()
+        if not sessions or (self._heritage is not None and sessions == [self._heritage.session]):
             return self.inherited() or session
-        return found[0] if len(found) == 1 else session
+        return sessions[0] if len(sessions) == 1 else session
 
     def inherited(self) -> Session | None:
-        """In a process that multiprocessing made: the session of the process that it was made by."""
+        """Return the session of the parent, in a process that multiprocessing started."""
         if host.maker() is None:
             return None
         if self._heritage is None:
@@ -108,7 +111,7 @@ class Client:
         return self._heritage.look(settings.home(self.config.home))
 
     def _join_quietly(self, folder: str, id: bytes) -> Session:
-        """Join a session without making it the current one: that is asked anew each time."""
+        """Join a session without making it the current one: `current` looks it up each time."""
         before = scope.get()
         try:
             return self._join(uuid.UUID(bytes=id), folder, None, None, self.config)
@@ -116,28 +119,28 @@ class Client:
             scope.set(before)
 
     def need(self, what: str) -> Session:
-        """The session that is meant here; NoSession says why there is none."""
+        """Return the current session, or raise NoSession with the reason and what to do."""
         session = self.current()
         if session is not None:
             return session
         if self._heritage is not None and len(self._heritage.open) > 1:
             raise NoSession(
-                f"{what}: the process that made this one has {len(self._heritage.open)} sessions open, and which is "
-                "meant cannot be known; hand over its session_id, for start_session(inherited_session_id=...)"
+                f"{what}: the process that started this one has {len(self._heritage.open)} sessions open, and it is "
+                "not known which one to use; pass its session_id to start_session(inherited_session_id=...)"
             )
         many = self.open_sessions()
         if many:
             ids = ", ".join(str(session.session_id)[:13] for session in many)
             raise NoSession(
                 f"{what}: {len(many)} sessions are open ({ids}) and none is current here; "
-                "call it on the session that is meant, or hand this thread its context with localops.carry()"
+                "call it on the session itself, or run this thread in its context with localops.carry()"
             )
         raise NoSession(f"{what}: no session is open; call localops.init() or localops.start_session() first")
 
-    # What belongs to no session that is known
+    # Events that belong to no known session
 
     def place(self, what: str) -> Session:
-        """Return the session to record into: the one that is meant, else the unattributed one of this process.
+        """Return the session to record into: the current one, else the unattributed one of this process.
 
         At the end of the process, when the sessions have been ended, it is the session that ended last.  A strict
         client raises NoSession instead.
@@ -156,7 +159,7 @@ class Client:
         return len(self.open_sessions()) > 1 or (self._heritage is not None and len(self._heritage.open) > 1)
 
     def unattributed(self, why: str) -> Session:
-        """Return the session of this process for events whose session cannot be known; make it when first needed."""
+        """Return the session of this process for events whose session is unknown; start it when first needed."""
         open_sessions = self.open_sessions()
         if not open_sessions:
             self._follow_environment()
@@ -191,7 +194,7 @@ class Client:
         return [session for (pid, _), session in list(self._unattributed.items()) if pid == here and session.is_running]
 
     def expect_late(self, session: Session | None) -> None:
-        """Say that the process ends, and which session takes what is recorded from now on while none is open."""
+        """Note that the process ends, and which session takes what is recorded from now on while none is open."""
         self.is_over, self._late = True, session
 
     def last_ended(self) -> Session | None:
@@ -199,7 +202,7 @@ class Client:
         return self._last_ended
 
     def get(self, session_id: object) -> Session | None:
-        """An open session by its id."""
+        """Return an open session by its id."""
         session = self.sessions.get(events.to_id(session_id))
         return session if session is not None and session.is_running else None
 
@@ -216,8 +219,8 @@ class Client:
     ) -> Session:
         """Start a session, or join one that another process has begun.
 
-        What a session can do without (a description of the machine, the ends of older sessions) never keeps it from
-        starting; what cannot be written yet is written later.
+        Nothing that a session can do without (a description of the machine, the ends of older sessions) keeps it
+        from starting; what cannot be written yet is written later.
         """
         self._follow_environment()
         config = config.on(self.config) if config is not None else self.config
@@ -234,20 +237,21 @@ class Client:
         self, given: object, folder: str, tags: Iterable[str] | str | None, name: str | None, config: Config
     ) -> Session:
         if not events.is_uuid(given):
-            said = events.describe(given)[:200]
-            say(f"inherited_session_id={said!r} is not a UUID; every process that is given it joins the same session")
+            text = events.describe(given)[:200]
+            say(f"inherited_session_id={text!r} is not a UUID; every process with this text joins the same session")
         id = events.to_id(given)
         known = self.sessions.get(id)
         if known is not None and known.is_running:
             return self._join_again(known, tags)
-        found = self._find(id, folder)
-        if found is None:  # begun on another machine, perhaps: here it has no name yet
+        known_folder = self._find(id, folder)
+        if known_folder is None:  # perhaps begun on another machine: it has no name here yet
             name = name or config.trace_name or script_name()
-        made = self._session(id, found or folder, name, config, owned=self._has_ended(id, found))
+        owned = self._has_ended(id, known_folder)
+        made = self._session(id, known_folder or folder, name, config, owned=owned)
         session = self.sessions.get(id, made)
         if session is not made:  # another thread has joined it meanwhile
             return self._join_again(session, tags)
-        if found is not None and config.budget_usd is None:
+        if known_folder is not None and config.budget_usd is None:
             session.recorder.limit_as_others()
         self._begin(session, tags, begun=False)
         return session
@@ -260,29 +264,29 @@ class Client:
         return session
 
     def _has_ended(self, id: bytes, folder: str | None) -> bool:
-        """Whether a session that is joined had ended: then its owner is gone, and it becomes ours."""
+        """Return whether a session to be joined has ended: its owner is gone then, and this process takes its place."""
         if folder is None:
             return False
         try:
             with Reader(os.path.join(folder, JOURNAL)) as reader:
                 return session_state.standing(reader, folder, id).ended_ns is not None
-        except Exception as error:  # the edge: a journal that cannot be read does not keep anybody from recording
+        except Exception as error:  # the edge: a journal that cannot be read must not prevent recording
             if not hold_if_programs(error):
-                say(f"how the session stands cannot be read: {error}")
+                say(f"the state of the session cannot be read: {error}")
             return False
 
     def _find(self, id: bytes, folder: str) -> str | None:
-        """The project folder that already knows the session: this one first, then the others of the home."""
+        """Return the project folder that has the session: this one is searched first, then the others of the home."""
         home = os.path.dirname(folder)
         others = [os.path.join(home, name) for name in settings.projects(home)]
         for candidate in [folder, *(other for other in others if other != folder)]:
             try:
                 with Reader(os.path.join(candidate, JOURNAL)) as reader:
-                    found = reader.one("known_session", session=id)
+                    row = reader.one("known_session", session=id)
             except Exception as error:  # an edge: a journal that cannot be read holds no session that we could join
                 hold_if_programs(error)
                 continue
-            if found and found[0]:
+            if row and row[0]:
                 return candidate
         return None
 
@@ -335,7 +339,7 @@ class Client:
             self._terminated.watch()
 
     def _plan_details(self, session: Session) -> None:
-        """Have hardware and packages written by whoever records half a second from now, or at the end."""
+        """Have hardware and packages written with the first row after half a second, or at the end."""
         if session.config.env_data_opt_out:
             return
         session.details = partial(self._describe_host, session.recorder.writer.encoder)
@@ -364,7 +368,7 @@ class Client:
             key = (os.getpid(), journal.path)
             others, newest = session_state.others_open_since(journal, self._all_ended.get(key, 0))
             self._all_ended[key] = 0 if others else newest
-            # Mostly there is none to look at. Where rows wait, an end may be among them.
+            # Usually all of them have ended. A waiting row may be an end.
             if others and not spill.waiting(journal.folder):
                 session_state.derive(journal)
         except Exception as error:  # the edge: starting a session never fails for the sake of an older one
@@ -372,7 +376,7 @@ class Client:
                 say(f"older sessions could not be looked at: {error}")
 
     def _enter(self, session: Session) -> None:
-        """Make it the current one; the environment may hand over an operation of the parent process."""
+        """Make it the current one; the environment may name an operation of the parent process."""
         parent = None
         given = os.environ.get("LOCALOPS_SESSION_ID")
         if given and given == str(session.session_id):
@@ -392,11 +396,11 @@ class Client:
             self._terminated.release()
 
     def later_agent(self, name: str, agent_id: str) -> None:
-        """An agent that came before any session: it is told to the next one."""
+        """Keep an agent that was created before any session, for the next one."""
         self._agents.append((name, agent_id))
 
     def _create_waiting_agents(self, session: Session) -> None:
-        """Tell a session of the agents that came before it, each to one session."""
+        """Create the agents that came before this session, each in one session only."""
         while self._agents:
             try:
                 name, agent_id = self._agents.popleft()
@@ -404,7 +408,7 @@ class Client:
                 return
             session.create_agent(name, agent_id)
 
-    # What sessions share.  Threads may ask at once: each cache is filled by `setdefault`, so all get the same object.
+    # Shared by sessions.  Threads may ask at once: each cache is filled by `setdefault`, so all get the same object.
 
     def _journal(self, folder: str, config: Config) -> Journal:
         key = (folder, config.durability, config.wait)
@@ -423,7 +427,7 @@ class Client:
         if known is None:
             cleaner = redactor(config)
             encoder = encode.Encoder(redactor=cleaner, max_value=config.max_value, keep=self._keeper(folder))
-            known = self._encoders.setdefault(key, (encoder, config.redact))  # kept: its id goes to no other meanwhile
+            known = self._encoders.setdefault(key, (encoder, config.redact))  # kept, so that its id is not used again
             if cleaner is not None and known[0] is encoder:
                 # A program may change a secret of its environment while it runs.
                 self._journal(folder, config).chores.append(cleaner.look_again)
@@ -446,20 +450,20 @@ class Client:
         return known
 
     def close(self) -> None:
-        """Let go of every journal."""
+        """Close all journals."""
         for key in list(self._journals):
             journal = self._journals.pop(key, None)
             if journal is not None:
                 journal.close()
 
     def account(self) -> None:
-        """Warn of what was lost, and keep the figures; for an end that closes no journal."""
+        """Warn of lost rows, and keep their number, for an exit that closes no journal."""
         for journal in list(self._journals.values()):
             journal.losses.account()
 
 
 def _attempt(what: str, step: Callable[..., Any], *arguments: object) -> Any:
-    """Call a step that a session can start without; warn where it fails."""
+    """Call a step that a session can start without; warn if it fails."""
     try:
         return step(*arguments)
     except Exception as error:  # the edge: recording never breaks the program that is recorded
@@ -468,7 +472,7 @@ def _attempt(what: str, step: Callable[..., Any], *arguments: object) -> Any:
 
 
 def script_name() -> str:
-    """Return what an unnamed session is called: the script, the module or the notebook that runs."""
+    """Return the name of a session that was given none: the script, the module or the notebook that runs."""
     path = sys.argv[0] if sys.argv and sys.argv[0] not in ("", "-", "-c", "-m") else ""
     folder, name = os.path.split(path)
     if name == "__main__.py":  # `python -m package`, or a folder or archive that is run

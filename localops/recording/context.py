@@ -1,8 +1,7 @@
-"""Where in a run we are: the session, the operation and the agent that what happens now belongs to.
+"""The place in a run: the session, the operation and the agent that events recorded now belong to.
 
-A context variable, so asyncio tasks each have their own.  A new thread begins with none: hand it yours with
-`carry`. `around` is how a function of any kind is given a place of its own; what happens there is for its
-caller to say.
+It is a context variable, so each asyncio task has its own.  A new thread begins without one: pass yours with `carry`.
+`around` gives the calls of a function of any kind their own place.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     P = ParamSpec("P")
     R = TypeVar("R")
 
-    # A session (which stands above, so its class has no name here) or None, an operation, an agent.
+    # A session (of a layer above, so its class cannot be named here) or None, an operation, an agent.
     Scope = tuple[Any, bytes | None, bytes | None]
     Begin = Callable[[tuple[Any, ...], dict[str, Any]], "Stay | None"]
 
@@ -30,19 +29,19 @@ NOWHERE: Scope = (None, None, None)
 scope: ContextVar[Scope] = ContextVar("localops.scope", default=NOWHERE)
 
 spans: list[Callable[[Scope], Scope]] = []
-"""One function at most, which returns the inner of two places: the given one, and the current span of OpenTelemetry."""
+"""At most one function: it returns the inner of two places, the given one and the current span of OpenTelemetry."""
 
 find_session: list[Callable[[str], Any]] = []
-"""One function, set by `api.py`: the session for a span whose context has none, given the reason for the warning."""
+"""One function, set by `api.py`: it returns the session for a span without one; its argument is the warning."""
 
 
 def here() -> Scope:
-    """Return where the calling code is: in an operation, or in a span that is recorded."""
+    """Return the place of the calling code: its operation, or its span if that is recorded."""
     return spans[0](scope.get()) if spans else scope.get()
 
 
 def carry(function: Callable[P, R]) -> Callable[P, R]:
-    """The function, bound to the session, operation and agent of the place where `carry` is called.
+    """Return the function, bound to the session, operation and agent of the place where `carry` is called.
 
     For threads and pools, which begin without a context:
 
@@ -61,9 +60,9 @@ def carry(function: Callable[P, R]) -> Callable[P, R]:
 
 
 class Stay:
-    """One call's stay in a place: its code runs with that scope, and at the end it is told how the call went.
+    """The time that one call spends in a place: its code runs with that scope, then `ended` or `failed` is called.
 
-    A generator enters once for each item, so what its caller does in between is not inside.
+    A generator enters it once for each item, so what its caller does in between is not inside.
     """
 
     __slots__ = ("_token", "where")
@@ -78,7 +77,7 @@ class Stay:
         before = scope.get()
         try:
             self._token = scope.set(self.where)
-        except BaseException:  # what a signal handler raises comes when the place has been entered
+        except BaseException:  # an exception of a signal handler arrives once the place has been entered
             scope.set(before)
             raise
 
@@ -86,7 +85,7 @@ class Stay:
         self.leave()
 
     def leave(self) -> None:
-        """Go back to where the call came from, if that was not done: `__exit__` may be interrupted before it begins."""
+        """Restore the caller's scope once: `__exit__` may be interrupted before it begins."""
         token, self._token = self._token, None
         if token is not None:
             try:
@@ -95,14 +94,14 @@ class Stay:
                 pass  # an abandoned coroutine is closed from another context: there is nothing to go back to
 
     def ended(self, result: object, yielded: int | None = None) -> None:
-        """The call returned; a generator was exhausted or closed, after so many items."""
+        """Note that the call returned, or that its generator was exhausted or closed after `yielded` items."""
 
     def failed(self, error: BaseException, yielded: int | None = None) -> None:
-        """The call raised, or `ended` did: then it may have been written already."""
+        """Note that the call raised, or that `ended` did: the end may be written already."""
 
 
 class _Unwatched(Stay):
-    """A call that belongs to no place of its own."""
+    """A call without a place of its own."""
 
     __slots__ = ()
 
@@ -112,10 +111,9 @@ class _Unwatched(Stay):
 
 
 def around(function: Callable[..., Any], begin: Begin) -> Callable[..., Any]:
-    """The function with a stay around each call, of the same kind of function as before.
+    """Return the function with a `Stay` around each call; it remains the same kind of function.
 
-    `begin` is given the arguments and may take a keyword out of them; where it gives None the function
-    simply runs.
+    `begin` gets the arguments and may take a keyword out of them; if it returns None, the function simply runs.
     """
     if inspect.isasyncgenfunction(function):
         return _around_async_generator(function, begin)
@@ -127,7 +125,7 @@ def around(function: Callable[..., Any], begin: Begin) -> Callable[..., Any]:
 
 
 def parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
-    """Return what a function takes, by name; nothing for one that cannot be asked."""
+    """Return the parameters of a function by name; none if it cannot be inspected."""
     try:
         return inspect.signature(function).parameters
     except (TypeError, ValueError):
@@ -135,7 +133,7 @@ def parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
 
 
 def _end(stay: Stay, result: object, yielded: int) -> None:
-    """Tell a stay that its generator has ended; interrupted before it could do so, it has failed."""
+    """Call `ended` of a stay whose generator has ended; if that is interrupted, call `failed`."""
     try:
         stay.ended(result, yielded)
     except BaseException as error:
@@ -209,7 +207,7 @@ def _around_generator(function: Callable[..., Any], begin: Begin) -> Callable[..
             try:
                 given = yield item
                 step = inner.send
-            except BaseException as error:  # whatever is thrown in, a close included, is for the generator
+            except BaseException as error:  # anything thrown in, GeneratorExit included, is for the generator
                 step, given = inner.throw, error
 
     return wrapper

@@ -1,7 +1,7 @@
-"""What a program says happened: actions, LLM calls, tool calls and errors.
+"""The events that a program records: actions, LLM calls, tool calls and errors.
 
-An event only holds what it was given; `session.py` turns it into a row.  Argument names and their order are
-those that users of AgentOps know; what is new is by keyword only.
+An event only holds what it was given; `writer.py` turns it into a row.  The names and order of arguments are
+AgentOps' own; new arguments are keyword-only.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ now_ns = clock.now_ns
 
 
 class Event:
-    """Something that happened: the base of the others, and an event of any type of your own.
+    """Something that happened: the base of the other classes, and an event of any type of your own.
 
-    `event_type` is the kind it counts as (`llms`, `tools`, `actions` and `errors` are understood); another
+    `event_type` is the kind it counts as (`llms`, `tools`, `actions` and `errors` are accepted as well); any other
     word is kept under its own name.
     """
 
-    any_type = True  # a word of its own is its kind
-    plain = True  # no tokens, no cost, no link: nothing but what every event has
+    any_type = True  # an unknown event type becomes its kind
+    plain = True  # no tokens, no cost, no link: only the fields that every event has
     failed = False  # an error was recorded with it
     _counts_as = "action"
 
@@ -75,7 +75,7 @@ class Event:
 
     @property
     def id(self) -> uuid.UUID:
-        """The event's id; the same in the journal, in every export and on every remote."""
+        """Return the event's id: the same in the journal, in every export and on every remote."""
         if type(self._id) is not uuid.UUID:
             self._id = uuid.UUID(bytes=to_id(self._id) if is_given(self._id) else clock.new_id(self._began))
         return self._id
@@ -86,7 +86,7 @@ class Event:
 
     @property
     def init_timestamp(self) -> str:
-        """When it began, as ISO 8601 in UTC: as given, else when this object was made."""
+        """Return when it began, as ISO 8601 in UTC: the given time, else when this object was created."""
         return iso(self._began) if self._given_start is None else _text(self._given_start)
 
     @init_timestamp.setter
@@ -95,7 +95,7 @@ class Event:
 
     @property
     def end_timestamp(self) -> str | None:
-        """When it ended: as given, else when it was recorded; None until then."""
+        """Return when it ended: the given time, else when it was recorded; None until then."""
         if self._given_end is not None:
             return _text(self._given_end)
         return None if self._ended is None else iso(self._ended)
@@ -106,27 +106,27 @@ class Event:
 
     @property
     def kind(self) -> str:
-        """What it counts as: `llm`, `tool`, `action`, `error`, or a word of its own."""
+        """Return the kind it counts as: `llm`, `tool`, `action`, `error`, or its own event type."""
         kind = kind_of(self.event_type, self._counts_as)
         return kind if self.any_type or kind in _WORK else self._counts_as
 
     def misplaced_type(self) -> str | None:
-        """Return the event type that is none, as in `ToolEvent("search")`; such an event counts by its class."""
+        """Return an invalid event type, as in `ToolEvent("search")`, or None; such an event counts by its class."""
         if self.any_type or kind_of(self.event_type, self._counts_as) in _WORK:
             return None
         return describe(self.event_type)
 
     def fields(self) -> dict[str, object]:
-        """What goes into the body of its row, beside the columns."""
-        found: dict[str, object] = {}
+        """Return the fields of its row's body, without the columns."""
+        fields: dict[str, object] = {}
         if self.params is not None:
-            found["params"] = self.params
+            fields["params"] = self.params
         if self.returns is not None:
-            found["returns"] = self.returns
-        return found
+            fields["returns"] = self.returns
+        return fields
 
     def title(self) -> str | None:
-        """The name it is listed under."""
+        """Return the name it is listed under."""
         return self.name
 
     def __repr__(self) -> str:
@@ -135,7 +135,7 @@ class Event:
 
 
 class ActionEvent(Event):
-    """A step the agent took."""
+    """A step that the agent took."""
 
     any_type = False
 
@@ -156,7 +156,7 @@ class ActionEvent(Event):
         name: str | None = None,
         tags: Iterable[str] | str | None = None,
     ) -> None:
-        # Not by super(): most events are of this class, and the call would be a third of what making one takes.
+        # Not by super(): most events are of this class, and the call would take a third of the time to create one.
         self.event_type = event_type
         self.params = params
         self.returns = returns
@@ -175,30 +175,30 @@ class ActionEvent(Event):
         self.screenshot = screenshot
 
     def fields(self) -> dict[str, object]:
-        """What goes into the body of its row, beside the columns."""
+        """Return the fields of its row's body, without the columns."""
         # Not by super(): most events are of this class.
-        found: dict[str, object] = {}
+        fields: dict[str, object] = {}
         if self.params is not None:
-            found["params"] = self.params
+            fields["params"] = self.params
         if self.returns is not None:
-            found["returns"] = self.returns
+            fields["returns"] = self.returns
         if self.action_type is not None and self.name is not None:
-            found["action_type"] = self.action_type
+            fields["action_type"] = self.action_type
         if self.logs is not None:
-            found["logs"] = self.logs
+            fields["logs"] = self.logs
         if self.screenshot is not None:
-            found["screenshot"] = self.screenshot
-        return found
+            fields["screenshot"] = self.screenshot
+        return fields
 
     def title(self) -> str | None:
-        """The name it is listed under."""
+        """Return the name it is listed under."""
         return self.action_type if self.name is None else self.name
 
 
 class ToolEvent(Event):
-    """A tool the agent called.
+    """A tool that the agent called.
 
-    `call_id` is the id under which a model asked for it, `definition` what the model knew of the tool.
+    `call_id` is the id of the model's request for it, `definition` the description that the model had of the tool.
     """
 
     any_type = False
@@ -241,7 +241,7 @@ class ToolEvent(Event):
         self.cost = cost
 
     def fields(self) -> dict[str, object]:
-        """Return what goes into the body of its row, beside the columns."""
+        """Return the fields of its row's body, without the columns."""
         return {**super().fields(), **_given(self, ("call_id", "definition", "logs"))}
 
 
@@ -249,8 +249,8 @@ class LLMEvent(Event):
     """A call of a language model.
 
     `prompt` is the text or the messages, `params` the parameters of the request (temperature, …).  `cost` is in
-    US dollars; left out, it is worked out from the model, the tokens and the price table.  `time_to_first_token`
-    is in seconds.
+    US dollars; if it is left out, it is computed from model, tokens and price table.  `time_to_first_token` is in
+    seconds.
     """
 
     any_type = False
@@ -327,15 +327,15 @@ class LLMEvent(Event):
         self.time_to_first_token = time_to_first_token
 
     def fields(self) -> dict[str, object]:
-        """Return what goes into the body of its row, beside the columns."""
+        """Return the fields of its row's body, without the columns."""
         return {**super().fields(), **_given(self, REQUEST), **_given(self, REPLY)}
 
     def request(self) -> dict[str, object]:
-        """Return what is known before the call: the fields that an operation opens with."""
+        """Return the fields that are known before the call, which an operation opens with."""
         return _given(self, ("params", *REQUEST))
 
     def reply(self) -> dict[str, object]:
-        """Return what is known after the call: the fields that an operation ends with."""
+        """Return the fields that are known after the call, which an operation ends with."""
         return _given(self, ("returns", *REPLY))
 
 
@@ -353,10 +353,10 @@ def _given(event: Event, names: Iterable[str]) -> dict[str, object]:
 
 
 class ErrorEvent(Event):
-    """Something that went wrong, and what it went wrong in.
+    """Something that went wrong, and the event that it went wrong in.
 
-    Give it the event that failed (`trigger_event`) and the exception; type, details and traceback are taken
-    from it. A trigger that was not recorded yet is recorded first, so the link always leads somewhere.
+    Pass the event that failed (`trigger_event`) and the exception; type, details and traceback are read from the
+    exception. A trigger that is not recorded yet is recorded first, so the link always leads somewhere.
     """
 
     any_type = False
@@ -398,25 +398,25 @@ class ErrorEvent(Event):
 
     @property
     def timestamp(self) -> str:
-        """When it happened; another name of `init_timestamp`."""
+        """Return when it happened, like `init_timestamp`."""
         return self.init_timestamp
 
     def fields(self) -> dict[str, object]:
-        """What goes into the body of its row, beside the columns."""
-        found = super().fields()
+        """Return the fields of its row's body, without the columns."""
+        fields = super().fields()
         for name in ("code", "details", "logs"):
             value = getattr(self, name)
             if value is not None:
-                found[name] = value
-        return found
+                fields[name] = value
+        return fields
 
     def title(self) -> str | None:
-        """The name it is listed under."""
+        """Return the name it is listed under."""
         return self.error_type
 
 
 def kind_of(event_type: object, otherwise: str) -> str:
-    """The kind a row has for an event type; one that the books use themselves is marked as the user's."""
+    """Return the kind of a row for an event type; a bookkeeping kind is marked as the user's."""
     if issubclass(type(event_type), enum.Enum):
         event_type = event_type.value  # type: ignore[attr-defined]
     if type(event_type) is not str or not event_type:
@@ -437,7 +437,7 @@ def operation_kind(kind: object) -> str:
 
 
 def to_id(value: object) -> bytes:
-    """The 16 bytes of an id: of a UUID in any form, else made from the text, the same each time."""
+    """Return the 16 bytes of an id: of a UUID in any form, else derived from the text, always in the same way."""
     if type(value) is bytes and len(value) == 16:
         return value
     if type(value) is uuid.UUID:
@@ -451,7 +451,7 @@ def to_id(value: object) -> bytes:
 
 
 def is_uuid(value: object) -> bool:
-    """Whether a value is a UUID, or its text."""
+    """Return whether a value is a UUID or the text of one."""
     try:
         return type(value) is uuid.UUID or bool(uuid.UUID(describe(value)))
     except ValueError:
@@ -459,9 +459,9 @@ def is_uuid(value: object) -> bool:
 
 
 def to_ns(value: Timestamp) -> int | None:
-    """Nanoseconds since 1970, without a zone in UTC; None when a time cannot be told or stored."""
-    found = attempt(lambda: _since_1970(value), None)
-    return found if found is not None and -_LAST_NS <= found <= _LAST_NS else None
+    """Return nanoseconds since 1970, in UTC if the time has no zone; None for an invalid or too distant time."""
+    ns = attempt(lambda: _since_1970(value), None)
+    return ns if ns is not None and -_LAST_NS <= ns <= _LAST_NS else None
 
 
 def _since_1970(value: Timestamp) -> int:
@@ -481,16 +481,16 @@ def class_name(value: object) -> str:
 
 
 def is_given(value: object) -> bool:
-    """Whether a value says anything; what does not know whether it is true or false does."""
+    """Return whether a value is set and true; one whose truth cannot be determined counts as true."""
     return value is not None and attempt(lambda: bool(value), True)
 
 
 def describe(value: object) -> str:
-    """Return the text of anything, even of what refuses to be turned into text; of a collection, a bounded one."""
+    """Return the text of any value, even if its own `__str__` raises; of a collection, a bounded text."""
     shown = outline if issubclass(type(value), COLLECTIONS) else str
     try:
         return str.__str__(shown(value))
-    except BaseException as error:  # the edge: a stranger's __str__
+    except BaseException as error:  # the edge: the __str__ of an unknown class
         try:
             return settle(error, lambda: str.__str__(shown(value)))
         except BaseException as own:
@@ -498,7 +498,7 @@ def describe(value: object) -> str:
 
 
 def traceback_of(exception: BaseException | None) -> str | None:
-    """The traceback of an exception, or of the one being handled; None when there is neither."""
+    """Return the traceback of an exception, or of the one being handled; None when there is neither."""
     import sys
     import traceback
 

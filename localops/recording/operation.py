@@ -1,7 +1,7 @@
-"""An operation: something that begins in a session and ends, in two rows of which neither repeats the other.
+"""An operation: something that begins and ends in a session, as two rows that do not repeat each other.
 
-When the process dies in between, the row it opened with is the witness of where.  `OperationRows` writes the two rows
-and is what decorators use; `Operation` is what a program opens and closes by hand.
+When the process dies in between, the opening row shows where.  `OperationRows` writes the two rows and is used by
+decorators; a program opens and closes an `Operation` by hand.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from localops.recording.usage import Measures
 
     class Session(Protocol):
-        """What an operation needs of the session that it is made by, which stands above."""
+        """The methods that an operation needs of its session, whose class is in a layer above."""
 
         def here(self) -> Scope:
             """Return the place in the session where the calling code is."""
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 new_id, now_ns = clock.new_id, clock.now_ns
 
 usage_inside: dict[bytes, dict[str, Any]] = {}
-"""What was used inside of an LLM call, by its id: a span of the client that made it knows more than a decorator."""
+"""The usage inside of an LLM call, by the call's id: the span of the client knows more of it than a decorator."""
 
 _COUNTS = (
     "prompt_tokens completion_tokens cached_tokens cache_write_tokens reasoning_tokens input_audio_tokens"
@@ -51,7 +51,7 @@ _COUNTS = (
 
 
 def add_usage(usage: dict[str, Any], figures: Mapping[str, Any]) -> None:
-    """Add what one answer used to what is known of a call, which may have taken several."""
+    """Add the usage of one answer to that of a call, which may have taken several."""
     for name, value in figures.items():
         if value is not None:
             usage[name] = usage[name] + value if name in _COUNTS and name in usage else value
@@ -61,8 +61,8 @@ class OperationRows:
     """The two rows of something that has begun in a session and will end.
 
     An LLM call is given as `call`: its request goes into the first row, its answer, tokens and cost into the second.
-    One that opens in an LLM call which is open is the same call, seen further in (a framework's, and that of the client
-    it uses): it is kept as a copy, which counts as nothing.
+    One that opens inside an open LLM call is the same call, seen further in (a framework's, and that of the client it
+    uses): it is kept as a copy, which counts as nothing.
     """
 
     __slots__ = (
@@ -101,9 +101,9 @@ class OperationRows:
             kind = COPY
         self.kind, self.parent, self.agent = kind, parent, agent
         self._recorder, self._cost, self._call = recorder, cost, call
-        self._by_itself = by_itself  # which instrumentor made it: a program may record it by hand, another as well
-        self._is_known = False  # it ends as a copy of a call that was recorded in its time
-        self.inner: list[Measures] = []  # of the same call, as seen further in
+        self._by_itself = by_itself  # its instrumentor; the program or another one may record it as well
+        self._is_known = False  # it ends as a copy of a call that was recorded within its time
+        self.inner: list[Measures] = []  # the figures of the same call, as it was seen further in
         writer = recorder.writer
         self._tags = writer.tags_text(tags) if tags is not None else None
         began = now_ns() if start is None else start
@@ -114,11 +114,11 @@ class OperationRows:
 
     @property
     def began(self) -> int:
-        """When it began, in nanoseconds since 1970."""
+        """Return when it began, in nanoseconds since 1970."""
         return self._head[-1]
 
     def open(self, params: object, more: Mapping[str, object] | None, *, at: int | None = None) -> None:
-        """Write that it has begun; `at` is when, where its start was given."""
+        """Write that it has begun; `at` is the time of the row, where a start was given."""
         recorder, kind, call = self._recorder, self.kind, self._call
         fields = {"params": params} if params is not None else {}
         if more:
@@ -141,7 +141,7 @@ class OperationRows:
         cost: float | None = None,
         tags: Iterable[str] | None = None,
     ) -> None:
-        """Take what is known only at its end; the row that it opened with stays as it was."""
+        """Set what is known only at its end; the row that it opened with stays as it was."""
         writer = self._recorder.writer
         if call is None:
             self._recorder.open_calls.pop(self.id, None)
@@ -159,7 +159,7 @@ class OperationRows:
         error: BaseException | ErrorEvent | str | None = None,
         end: int | None = None,
     ) -> None:
-        """Write that it has ended, and with what; `error` is why it failed, `end` when it ended if not now."""
+        """Write that it has ended, with what it returned or the error; `end` is when, if not now."""
         self._recorder.guarded(lambda: self._finish(fields, failed, error, end))
 
     def _finish(
@@ -195,7 +195,7 @@ class OperationRows:
         error: BaseException | ErrorEvent | str | None,
         at: int,
     ) -> tuple[dict[str, object], Measures | None]:
-        """Return what the closing row of an LLM call says, and its figures; None for a copy, which has none."""
+        """Return the fields of an LLM call's closing row, and its figures; None for a copy, which has no figures."""
         recorder = self._recorder
         call.returns = fields.pop("returns", call.returns)
         if usage_inside and (usage := usage_inside.pop(self.id, None)) and call.prompt_tokens is None:
@@ -219,9 +219,9 @@ class OperationRows:
         return {**fields, **in_words(measures), "copy_of": rows.id_text(known)}, None
 
     def _known(self, call: LLMEvent, measures: Measures, at: int, failed: bool) -> bytes | None:
-        """Return the id of the same call as another instrumentor recorded it, between the start of this one and now.
+        """Return the id of the same call by another instrumentor, recorded between the start of this one and now.
 
-        Frameworks do not always let the client's span begin below their own.
+        Some frameworks begin the client's span outside of their own.
         """
         by = self._by_itself or ""
         seen = self._recorder.take_recent(
@@ -230,13 +230,13 @@ class OperationRows:
         return seen.id if seen is not None else None
 
     def seen_inside(self, event: LLMEvent, at: int) -> None:
-        """Keep the figures of the same call, as a program recorded it by hand further in."""
+        """Keep the figures of the same call, which a program recorded by hand further in."""
         self.inner.append(self._recorder.writer.call_measures(event, at, unbilled=False)[0])
 
     def error(self, error: BaseException | ErrorEvent | str) -> None:
-        """Record what it failed with, linked to it; an exception that was recorded further in is not recorded again."""
+        """Record its error, linked to it; an exception that was recorded further in is not recorded again."""
         recorder = self._recorder
-        if self._is_known:  # it is recorded with the call that this one is a copy of
+        if self._is_known:  # the error is recorded with the call that this one is a copy of
             if isinstance(error, BaseException):
                 note_recorded(error, recorder.session, self.parent)
             return
@@ -248,7 +248,7 @@ class OperationRows:
         note_recorded(error, recorder.session, self.parent)
 
     def passed(self, error: BaseException) -> None:
-        """Note that an exception which is recorded further in has come through it, if it has."""
+        """Note that an exception that was recorded further in has passed through it, if it has."""
         recorder = self._recorder
         if was_recorded_inside(error, recorder.session, self.id):
             note_recorded(error, recorder.session, self.parent)
@@ -263,22 +263,22 @@ class OperationRows:
 
 
 def _error_event(error: BaseException | ErrorEvent | str) -> ErrorEvent:
-    """Return the error event of an exception, or of words for what went wrong."""
+    """Return the error event of an exception, or of a description of what went wrong."""
     if isinstance(error, ErrorEvent):
         return error
     if isinstance(error, BaseException):
         return ErrorEvent(exception=error)
     event = ErrorEvent(error_type="Error", details=error, logs="")
-    event.logs = None  # without one, it would take the traceback of whatever is being handled
+    event.logs = None  # else it would take the traceback of the exception that is being handled
     return event
 
 
 class Operation:
     """Something that a program opens and closes by hand: a step, a tool call, a call of a language model.
 
-    Made by `Session.operation`.  In a `with` statement what happens inside belongs to it; without one, call `open`
-    and `close`, from any thread or task.  The row that it opens with is written before `open` returns, so a process
-    that dies in the middle leaves a trace of where.
+    `Session.operation` returns one.  In a `with` statement what happens inside belongs to it; otherwise call `open`
+    and `close`, from any thread or task.  Its opening row is written before `open` returns, so a process that dies in
+    the middle leaves a trace of where.
 
     >>> import localops
     >>> session = localops.init()
@@ -320,31 +320,31 @@ class Operation:
         self._extra: dict[str, object] = {}
         self._failed = False
         self._error: BaseException | str | None = None
-        self._left_open: list[None] = []  # one item while it is open: whichever thread takes it, closes
+        self._left_open: list[None] = []  # one item while it is open: the thread that takes it, closes
 
     @property
     def id(self) -> uuid.UUID | None:
-        """The id of its rows; None before it is opened."""
+        """Return the id of its rows; None before it is opened."""
         return uuid.UUID(bytes=self._rows.id) if self._rows is not None else None
 
     @property
     def is_open(self) -> bool:
-        """Whether it is opened and not closed."""
+        """Return whether it is opened and not closed."""
         return bool(self._left_open)
 
     def open(self) -> Self:
-        """Write the row that it begins with; what is recorded now does not belong to it unless it is in `inside`."""
+        """Write its opening row; what is recorded after that belongs to it only in `inside`."""
         if self._rows is not None:
-            say_once("operation opened twice", f"the operation {self.name!r} was opened before: it is opened once")
+            say_once("operation opened twice", f"the operation {self.name!r} was opened before; open it once")
             return self
         self._rows = self._begin()
         self._left_open.append(None)
         return self
 
     def close(self, error: BaseException | None = None, *, end: Timestamp | None = None) -> None:
-        """Write the row that it ends with, once; an exception makes it failed and is recorded with it.
+        """Write its closing row, once; with an exception it has failed, and the exception is recorded with it.
 
-        `end` is when it ended, where that is not now.
+        `end` is when it ended, if not now.
         """
         try:
             self._left_open.pop()
@@ -356,7 +356,7 @@ class Operation:
         self._check_budget()
 
     def returns(self, value: object) -> None:
-        """Keep what it returned; the response of a model library also gives model, tokens and finish reason."""
+        """Keep what it returned; from the response of a model library, also model, tokens and finish reason."""
         if self._call is not None:
             self._call.returns = value
         else:
@@ -376,7 +376,7 @@ class Operation:
         output_audio_tokens: int | None = None,
         cost: float | None = None,
     ) -> None:
-        """Keep what an LLM call used; what is left out stays as it was."""
+        """Keep the usage of an LLM call; arguments that are left out stay as they were."""
         figures = {name: value for name, value in locals().items() if name != "self" and value is not None}
         self._set("usage", figures)
 
@@ -390,7 +390,7 @@ class Operation:
         response_model: str | None = None,
         time_to_first_token: float | None = None,
     ) -> None:
-        """Keep what a language model answered; what is left out stays as it was."""
+        """Keep the answer of a language model; arguments that are left out stay as they were."""
         figures = {name: value for name, value in locals().items() if name != "self" and value is not None}
         self._set("answer", figures)
 
@@ -398,7 +398,7 @@ class Operation:
         if self._call is None:
             say_once(
                 f"{what} of {self.kind}",
-                f"{what}() is for operations of kind 'llm', not {self.kind!r}: the figures are kept but do not count",
+                f"{what}() is for operations of kind 'llm', got {self.kind!r}: the figures are kept but do not count",
             )
             self._extra.update(figures)
             return
@@ -406,29 +406,29 @@ class Operation:
             setattr(self._call, name, value)
 
     def first_token(self) -> None:
-        """Note that the first part of a streamed answer is here; only the first such note counts."""
+        """Note that the first part of a streamed answer has arrived; only the first such note counts."""
         if self._call is not None and self._rows is not None and self._call.time_to_first_token is None:
             self._call.time_to_first_token = (now_ns() - self._rows.began) / 1e9
 
     def note(self, **fields: object) -> None:
-        """Keep more facts about it, beside the others in the row that it ends with."""
+        """Keep more facts about it, in its closing row."""
         self._extra.update(fields)
 
     def fail(self, error: BaseException | str | None = None) -> None:
-        """Mark it as failed; an exception, or the words for what went wrong, is recorded as its error."""
+        """Mark it as failed, and record the exception or the description as its error."""
         self._failed = True
         if error is not None:
             self._error = error if isinstance(error, BaseException) else events.describe(error)
 
     def inside(self) -> Stay:
-        """Return a context manager: what is recorded in it, in whichever thread, belongs to this operation."""
+        """Return a context manager: what is recorded in it, in any thread, belongs to this operation."""
         return Stay(self.place)
 
     @property
     def place(self) -> Scope:
-        """Where what is inside of it belongs: its session, itself, its agent."""
+        """Return the place of what is inside of it: its session, itself, its agent."""
         rows = self._rows
-        if rows is None:  # not opened, or not recorded: what is inside belongs to what surrounds it
+        if rows is None:  # not opened, or not recorded: what is inside belongs to the place around it
             return self._session.here()
         return (self._session, rows.id, rows.id if rows.kind == "agent" else rows.agent)
 

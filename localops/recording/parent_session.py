@@ -1,7 +1,7 @@
-"""Who made this process: what a child of multiprocessing can know of the sessions it belongs to.
+"""The parent of this process: what a child of multiprocessing can know of the sessions it belongs to.
 
-A forked child has its parent's memory.  One that is spawned, or comes from a fork server, begins anew, so the
-session is found by the process: by what its parent said in a journal of the home when it took part.
+A forked child has its parent's memory.  A spawned child, or one of a fork server, starts without it and looks for the
+session by process: the parent recorded its process id in a journal of the home when it took part.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
     from localops.recording.session import Session
 
-# How the command line of a process that multiprocessing started reads, with and without Python in one file.
+# Parts of the command line of a process that multiprocessing started, with and without Python in one file.
 _MADE = ("from multiprocessing.", "--multiprocessing-fork")
 
 
 def parents() -> Iterator[int]:
-    """The processes that this one comes from by multiprocessing, nearest first; none in any other process."""
+    """Return the processes that this one comes from by multiprocessing, nearest first; none in any other process."""
     pid = host.maker()
     while pid is not None:
         yield pid
@@ -31,11 +31,11 @@ def parents() -> Iterator[int]:
 
 
 def sessions(home: str) -> list[tuple[str, bytes]]:
-    """The open sessions, with their project folders, of the nearest of these processes that has any."""
+    """Return the open sessions, with their project folders, of the nearest parent process that has any."""
     folders = [config.project_folder(home, name) for name in config.projects(home)]
     for pid in parents():
-        if found := [(folder, session) for folder in folders for session in _of(folder, pid)]:
-            return found
+        if open_sessions := [(folder, session) for folder in folders for session in _of(folder, pid)]:
+            return open_sessions
     return []
 
 
@@ -48,9 +48,9 @@ def _of(folder: str, pid: int) -> list[bytes]:
 
 
 class Heritage:
-    """The session that a child of multiprocessing has from its parent: the one the parent has open, if it is one.
+    """The session that a child of multiprocessing has from its parent: the one that the parent has open, if only one.
 
-    A pool outlives sessions, so it is looked at again whenever somebody came, left or ended.
+    A pool outlives sessions, so they are looked up again whenever a process joined, left or ended one.
     """
 
     def __init__(self, join: Callable[[str, bytes], Session]) -> None:
@@ -58,10 +58,10 @@ class Heritage:
         self._home = ""
         self._seen: object = None
         self.session: Session | None = None
-        self.open: list[tuple[str, bytes]] = []  # those of the parent, as they were at the last look
+        self.open: list[tuple[str, bytes]] = []  # those of the parent, as they were when last looked up
 
     def look(self, home: str) -> Session | None:
-        """The session that is meant now; None when there is none, or more than one."""
+        """Return the parent's open session; None when there is none, or more than one."""
         if self._is_news(home):
             self.open = sessions(home)
             if len(self.open) == 1 and (self.session is None or self.open[0][1] != self.session.session_id.bytes):
@@ -71,7 +71,7 @@ class Heritage:
         return self.session if len(self.open) <= 1 else None
 
     def _is_news(self, home: str) -> bool:
-        """Whether the parent's sessions may be others than at the last look."""
+        """Return whether the parent's sessions may have changed since they were last looked up."""
         if self.session is None or home != self._home:
             self._home, before, self._seen = home, self._seen, _state(home)
             return self._seen != before
@@ -81,13 +81,13 @@ class Heritage:
 
 
 def _state(home: str) -> list[tuple[str, int]]:
-    """What is another whenever a journal of the home has been written to."""
-    found = []
+    """Return a value that changes whenever a journal of the home is written to."""
+    times = []
     for name in config.projects(home):
         path = os.path.join(home, name, config.JOURNAL)
         for file in (path, path + "-wal"):
             try:
-                found.append((file, os.stat(file).st_mtime_ns))
+                times.append((file, os.stat(file).st_mtime_ns))
             except OSError:
                 continue
-    return found
+    return times

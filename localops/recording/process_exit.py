@@ -1,6 +1,6 @@
-"""What becomes of open sessions when the process ends: by itself, by an exception, or by a signal.
+"""End open sessions when the process ends: by itself, by an exception, or by a signal.
 
-Hooks are chained, never replaced, and the exit code stays what it would have been.  What no hook sees (kill -9,
+Hooks are chained, never replaced, and the exit code stays as it would be.  An end that no hook sees (kill -9,
 `os._exit`, a power cut) is derived later, in `reading/session_state.py`.
 """
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from localops.recording.session import Session
 
     class _Client(Protocol):
-        """What the end of a process needs of the client, which stands above this module."""
+        """The methods of the client that the end of a process needs; its class is in a layer above."""
 
         def open_sessions(self) -> list[Session]: ...
         def open_unattributed(self) -> list[Session]: ...
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 
 LEFT_OPEN = "process exited without end_session"
-_not_installed = [None]  # taken by the first thread that comes
+_not_installed = [None]  # taken by the first thread
 
 
 def install(client: _Client) -> None:
@@ -59,17 +59,17 @@ def _at_exit(client: _Client) -> None:
     state, reason = _how_it_exited()
     _each_open(client, lambda session: _end(session, state, reason))
     _each(client.open_unattributed(), lambda session: _end(session, "Indeterminate", LEFT_OPEN))
-    # What functions registered earlier record from now on belongs to the session that ended last, if that is clear.
+    # What earlier exit functions record from now on belongs to the session that ended last, if it is known which.
     client.expect_late(left[0] if len(left) == 1 else None if left else client.last_ended())
     client.close()
 
 
-# What the process exits with: known once nothing has caught the exception that sys.exit() raises.
+# The exit code: it is known once nothing has caught the exception that sys.exit() raises.
 _exit_codes: list[object] = []
 
 
 def _how_it_exited() -> tuple[str, str]:
-    """Return the end of a session that nobody ended: a Failure where the process exits with another code than 0."""
+    """Return the end of a session that was left open: a Failure if the process exits with a code other than 0."""
     code = _exit_codes[-1] if _exit_codes else None
     return ("Failure", exit_reason(code)) if code else ("Indeterminate", LEFT_OPEN)
 
@@ -77,8 +77,8 @@ def _how_it_exited() -> tuple[str, str]:
 def _note_exit_code() -> None:
     """Have sys.exit() raise an exception that notes its code when the interpreter itself ends with it.
 
-    Python tells no hook what a process exits with. An exception that nothing caught is freed where no Python code
-    is running any more; one that was caught is freed inside the program, and notes nothing.
+    Python passes the exit code to no hook. An exception that nothing caught is freed where no Python code is running
+    any more; one that was caught is freed inside the program, and notes nothing.
     """
     original = sys.exit
     main = threading.main_thread().ident
@@ -98,12 +98,12 @@ def _note_exit_code() -> None:
     sys.exit = exit
     _replace_taken(original, exit)
     quitter = sys.modules.get("_sitebuiltins")
-    if quitter is not None:  # the `exit` and `quit` of the builtins raise what this name stands for there
+    if quitter is not None:  # `exit` and `quit` of the builtins raise the class that this name stands for there
         quitter.SystemExit = Exit  # type: ignore[attr-defined]
 
 
 def _replace_taken(original: object, exit: Callable[[object], NoReturn]) -> None:
-    """Replace a sys.exit that modules have taken by its name before; a module of another class may load when asked."""
+    """Replace references to sys.exit that modules hold; module classes may load more when their names are read."""
     for module in list(sys.modules.values()):
         if type(module) is type(sys):
             names = vars(module)
@@ -126,10 +126,10 @@ def _chain_excepthook(client: _Client) -> None:
 
 
 def _mark_interrupted() -> None:
-    """Have the interpreter die of SIGINT after Ctrl-C, as it does without us.
+    """Let the interpreter die of SIGINT after Ctrl-C, as it does without localops.
 
-    It does so when the last source text that it ran ended in KeyboardInterrupt. What is imported for the end of a
-    session runs others: a namedtuple is made by `eval`.
+    It does so if the last source text that it ran ended in KeyboardInterrupt. Imports at the end of a session run
+    others: a namedtuple is made by `eval`.
     """
     try:
         exec("raise KeyboardInterrupt")  # noqa: S102
@@ -145,12 +145,12 @@ def _each(sessions: list[Session], finish: Callable[[Session], None]) -> None:
     for session in sessions:
         try:
             finish(session)
-        except Exception as problem:  # the edge: strict or not, how the program itself ends is what counts now
+        except Exception as problem:  # the edge: strict or not, the program must end as it would have
             say(f"the end of a session could not be recorded: {problem}")
 
 
 def _fail(session: Session, error: BaseException) -> None:
-    """An exception nobody caught is an error of the session, and its end if this process began it."""
+    """Record an uncaught exception as an error of the session, and end the session if this process began it."""
     try:
         if not isinstance(error, KeyboardInterrupt):
             session.uncaught(error)
@@ -159,7 +159,7 @@ def _fail(session: Session, error: BaseException) -> None:
 
 
 def _end(session: Session, state: str, reason: str, *, dying: bool = False) -> None:
-    """End a session unasked if this process began it, else leave it; an explicit end by any process stays."""
+    """End a session at exit if this process began it, else leave it; an explicit end by any process stays."""
     if session.owned():
         session.end_unasked(state, reason, dying=dying)
     else:
@@ -186,14 +186,14 @@ def _chain_thread_hook(client: _Client) -> None:
 
 
 class Terminated:
-    """The SIGTERM handler: set over the default action only, in the main thread, while a session of ours is open."""
+    """The SIGTERM handler: it replaces only the default action, in the main thread, while a session is open."""
 
     def __init__(self, client: _Client) -> None:
         self._client = client
         self._set = False
 
     def watch(self) -> None:
-        """Take SIGTERM if nobody else wants it."""
+        """Install the handler if the program has none."""
         if self._set or threading.current_thread() is not threading.main_thread():
             return
         if _signal.getsignal(_signal.SIGTERM) == _signal.SIG_DFL:
@@ -201,7 +201,7 @@ class Terminated:
             self._set = True
 
     def release(self) -> None:
-        """Give SIGTERM back, if it is still ours to give."""
+        """Restore the default action, if the handler is still this one."""
         if not self._set or threading.current_thread() is not threading.main_thread():
             return
         if _signal.getsignal(_signal.SIGTERM) == self._terminate:
@@ -209,7 +209,7 @@ class Terminated:
         self._set = False
 
     def _terminate(self, number: int, _frame: FrameType | None) -> None:
-        """Say how it ends, then die of the signal as if we had not been there."""
+        """End the open sessions, then die of the signal as without localops."""
         try:
             _each_open(self._client, lambda session: _end(session, "Failure", "Signal SIGTERM detected", dying=True))
             _each(

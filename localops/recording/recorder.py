@@ -1,7 +1,7 @@
 """The way of one session's rows to the journal: each is written once, or counted as lost.
 
-A `Recorder` is this process's part in a session: it says that the process takes part, writes what the session
-records, and asks the journal about it.  What it writes is made by `writer.py`.
+A `Recorder` is this process's part in a session: it records that the process takes part, writes what the session
+records, and queries the journal about it.  `writer.py` makes the rows.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     R = TypeVar("R")
 
     class OperationRows(Protocol):
-        """What is needed here of an LLM call that is open; its class stands above."""
+        """The methods of an open LLM call that are used here; its class is in a layer above."""
 
         inner: list[Measures]
 
@@ -49,10 +49,10 @@ if TYPE_CHECKING:
 
 
 COPY = "llm_copy"  # the kind of a second record of an LLM call, which counts as nothing
-_RECENT = 64  # calls that recorded themselves
+_RECENT = 64  # ended calls that are remembered, to recognise a second record of one
 _COMPARED = 500  # characters of an answer
 _SOON_NS = 60_000_000_000
-_AGAIN = 0.5  # seconds until a first row that no place took is tried again
+_AGAIN = 0.5  # seconds until a first row that could not be written is tried again
 _ID, _SESSION, _KIND = (rows.COLUMNS.index(name) for name in ("id", "session", "kind"))
 
 new_id, now_ns = clock.new_id, clock.now_ns
@@ -61,7 +61,7 @@ new_id, now_ns = clock.new_id, clock.now_ns
 class Recorder:
     """This process's part in one session: writes its rows, and reads what the journal knows of it.
 
-    Nothing is raised but the JournalError of a strict session.
+    Raises nothing but the JournalError of a strict session.
     """
 
     def __init__(
@@ -80,28 +80,29 @@ class Recorder:
         self.writer = writer
         self.name = name
         self.cut = cut
-        """Values that could not be kept whole, by thread: see blobs.Keeper."""
+        """The number of values that could not be kept whole, by thread: see blobs.Keeper."""
         self.attention = False
-        """Something is to be done before the next row: see `attend`."""
+        """True when something must be done before the next row: see `attend`."""
         self.has_ended = False
         self.budget: Budget | None = None
         self.open_calls: weakref.WeakValueDictionary[bytes, OperationRows] = weakref.WeakValueDictionary()
-        """The LLM calls that are open, by id: what is seen of one further in is the same call."""
+        """The LLM calls that are open, by id: a call that begins inside one of them is the same call."""
         self.recent_calls: deque[SeenCall] = deque(maxlen=_RECENT)
-        """Calls that recorded themselves and have ended: a program may record them by hand, too."""
+        """LLM calls recorded by an instrumentor that have ended: a program may record them by hand as well."""
         self._append = journal.append
         self._event_row = writer.event
         self._config = config
         self._pid = os.getpid()
         self._owner = self._pid if owned else 0
         self._warned: dict[str, object] = {}
-        self._start: dict[str, Any] | None = None  # how its first row was to be written, while that has not succeeded
+        # The arguments of its first row, while that could not be written.
+        self._start: dict[str, Any] | None = None
         self._start_at = 0.0
 
     # Events
 
     def record(self, event: Event, at: int, parent: bytes | None, agent: bytes | None) -> None:
-        """Write an event of any class, at a place of the session."""
+        """Write an event of any class at a place in the session."""
         if self.attention:
             self.attend()
         if event.plain:
@@ -112,7 +113,7 @@ class Recorder:
             self._record_measured(event, at, parent, agent)
 
     def write_event(self, event: Event, at: int, parent: bytes | None, agent: bytes | None) -> None:
-        """Write an event without tokens, cost or link; most are of this kind."""
+        """Write an event without tokens, cost or link, as most events are."""
         if event._id is None or event.recorded:
             id = new_id(at)
             row = self._event_row(event, id, at, parent, agent)
@@ -144,7 +145,7 @@ class Recorder:
             self.warn_unpriced(event, row)
 
     def _seen(self, event: LLMEvent, at: int, parent: bytes | None) -> bytes | None:
-        """Return the id of the call that an event is the second record of; None for a call of its own."""
+        """Return the id of the call that an event records again; None for a new call."""
         if not self.recent_calls and not self.open_calls:
             return None
         if parent is not None and parent in self.open_calls:
@@ -155,17 +156,17 @@ class Recorder:
             return None
         say_once(
             "call recorded twice",
-            "an LLM call that records itself was recorded by hand, too: the event is kept, and counted once",
+            "an LLM call that records itself was also recorded by hand: the event is kept, and counted once",
         )
         return seen.id
 
     def _recent(self, event: LLMEvent, at: int) -> SeenCall | None:
-        """Return the call that recorded itself and that an event is about, which is then taken out of the list."""
+        """Return the instrumentor's call that an event is about, and take it out of the list."""
         known = known_of(event)
         return self.take_recent(lambda seen: seen.is_of(event, at, known))
 
     def take_recent(self, matches: Callable[[SeenCall], bool]) -> SeenCall | None:
-        """Take the newest matching call out of the list, and return it; other threads add and take meanwhile."""
+        """Take the newest matching call out of the list, and return it; other threads add and take at the same time."""
         for seen in reversed(tuple(self.recent_calls)):
             if matches(seen):
                 try:
@@ -176,7 +177,7 @@ class Recorder:
         return None
 
     def warn_unpriced(self, call: LLMEvent, row: Row) -> None:
-        """Warn of an LLM call that cannot count towards the budget, where there is one."""
+        """Warn of an LLM call without a price, which cannot count towards the budget."""
         if self.budget is not None and is_unpriced(row):
             self.budget.warn_unpriced(call)
 
@@ -186,14 +187,16 @@ class Recorder:
         if trigger is not None and not trigger.recorded:
             self._record_measured(trigger, at, parent, agent, 1, unbilled=is_unbilled(trigger, event))
             trigger.failed = True
-        elif trigger is not None and not trigger.failed:  # its row cannot change any more: this one says that it failed
+        elif trigger is not None and not trigger.failed:
+            # Its row cannot change any more: the row of the error says that it failed.
             failed = 1
             if is_unbilled(trigger, event):
                 self._price_failed_call(trigger)
         id, beside = self._id_of(event, at)
         self._write_recorded(event, self.writer.error(event, id, at, parent, agent, failed, beside), at)
         if failed and trigger is not None:
-            trigger.failed = True  # not before: whoever is interrupted and begins again must find it as it was
+            # Not before: if this is interrupted and done again, the event must be as it was.
+            trigger.failed = True
         if event.exception is not None:
             note_recorded(event.exception, self.session, parent)
 
@@ -202,18 +205,18 @@ class Recorder:
         event._id, event._ended, event.recorded = row[_ID], at, True
 
     def _id_of(self, event: Event, at: int) -> tuple[bytes, Mapping[str, object]]:
-        """Return the id of an event's row, and what its body says of the one that the program chose."""
+        """Return the id of an event's row, and fields for an id that the program chose and that cannot be used."""
         if event._id is None or event.recorded:
             return new_id(at), NO_FIELDS
         return self._given_id(event._id, at)
 
     def _given_id(self, given: object, at: int) -> tuple[bytes, Mapping[str, object]]:
-        """Return the id that the program chose; where it is taken, or no UUID, its own word goes into the body."""
+        """Return the id that the program chose; if it is taken or no UUID, a new one and the text as a field."""
         id = to_id(given)
         taken = not self.journal.losses.claim(id) or bool(self.ask("row", id=id, phase=rows.DONE))
         if taken:
             word = events.describe(given)
-            say_once("ids", f"an event was given the id {word}, which is taken: it is kept under one of its own")
+            say_once("ids", f"the event id {word} is taken: the event is kept under a new id")
         beside = {"given_id": given} if taken or not events.is_uuid(given) else NO_FIELDS
         return new_id(at) if taken else id, beside
 
@@ -227,7 +230,7 @@ class Recorder:
     # Money
 
     def limit(self, dollars: float | None) -> None:
-        """Give the session a budget in US dollars, or none."""
+        """Set the budget of the session in US dollars, or remove it."""
         if dollars is None:
             self.budget = None
         else:
@@ -236,7 +239,7 @@ class Recorder:
             self.budget = Budget(dollars, self._spent, self.is_first)
 
     def limit_as_others(self) -> None:
-        """Give it the budget that another process of the session was given: the newest word on it holds."""
+        """Take over the newest budget that another process of the session has set."""
         self.limit(self.story().budget)
 
     def _spent(self) -> float:
@@ -260,7 +263,7 @@ class Recorder:
         tags: str | None = None,
         body: str | None = None,
     ) -> None:
-        """Write a row of the books, from fields or from a body that is encoded already."""
+        """Write a bookkeeping row, from fields or from an encoded body."""
 
         def write() -> None:
             if self.attention:
@@ -274,7 +277,7 @@ class Recorder:
         self.guarded(write)
 
     def guarded(self, step: Callable[[], R]) -> tuple[R] | None:
-        """Do what ends with a row, and keep from the program what goes wrong; in a tuple, or None if it did."""
+        """Run a step that ends with a row, and return its result in a tuple; count a failure and return None."""
         try:
             done: tuple[R] | None = (step(),)
         except JournalError:  # strict, and written nowhere
@@ -286,7 +289,7 @@ class Recorder:
         return done
 
     def recover(self, error: BaseException, step: Callable[[], R]) -> tuple[R] | None:
-        """Repeat a step that the program interrupted, in a tuple; None where it fails by itself, which is counted."""
+        """Repeat an interrupted step, and return its result in a tuple; count a failure and return None."""
         try:
             return (settle(error, step),)
         except JournalError:  # strict, and written nowhere
@@ -296,7 +299,7 @@ class Recorder:
             return None
 
     def _failed(self, error: BaseException) -> None:
-        """Count a call that came to no row, by a bug of ours or a hostile event, warn, and let the agent go on."""
+        """Count a call that wrote no row, because of a bug here or a hostile event, and warn; raise if strict."""
         self.journal.losses.drop(self.session)
         what = f"an event could not be recorded: {events.class_name(error)}: {events.describe(error)}"
         if self._config.strict:
@@ -304,14 +307,14 @@ class Recorder:
         say_once(f"record {events.class_name(error)}", what)
 
     def refuse(self, thing: object) -> None:
-        """Warn of what is no event, which is not counted: nothing that was recorded is lost."""
-        what = f"record() takes a localops.Event, and a {events.class_name(thing)} is none: nothing was recorded"
+        """Warn of an object that is not an event, which is not counted: nothing that was recorded is lost."""
+        what = f"record() expects a localops.Event, got {events.class_name(thing)}; nothing was recorded"
         if self._config.strict:
             raise JournalError(what)
         say_once(f"record {events.class_name(thing)}", what)
 
     def count_cut(self) -> None:
-        """Write how many values of what this thread has just written could not be kept whole."""
+        """Write how many values that this thread has just recorded could not be kept whole."""
         many = self.cut.pop(get_ident(), 0)
         if many:
             self.note("loss", {"cut": many})
@@ -321,7 +324,7 @@ class Recorder:
             raise JournalError("an event could be written neither to the journal nor to a spill file")
 
     def is_first(self, warning: str) -> bool:
-        """Return True once for each kind of warning, whichever thread asks."""
+        """Return True once for each kind of warning, over all threads."""
         mine = object()
         return self._warned.setdefault(warning, mine) is mine
 
@@ -332,7 +335,7 @@ class Recorder:
         if self._start is not None:
             self._start_again()
         here = os.getpid()
-        before, self._pid = self._pid, here  # at once: only one thread of a forked process is to join
+        before, self._pid = self._pid, here  # at once, so that only one thread of a forked process joins
         if before != here:
             try:
                 self._owner = 0
@@ -347,7 +350,7 @@ class Recorder:
         self.attention = self.has_ended or self._start is not None
 
     def join(self, *, forked: bool = False, begun: bool = False, extra: Mapping[str, object] | None = None) -> None:
-        """Write the row that says this process takes part; while no place takes it, try again with later rows."""
+        """Write the row that this process takes part; if neither journal nor spill file takes it, try again later."""
         at = now_ns()
         start: dict[str, Any] = {
             "id": self.session if begun else new_id(at),
@@ -361,16 +364,16 @@ class Recorder:
             self.attention = True
 
     def _start_again(self) -> None:
-        """Write the row that this process takes part, which no place took: a dropped row less if it succeeds."""
+        """Write the row that this process takes part after it failed before; on success one row less is lost."""
         start = self._start
         if start is None or clock.monotonic() < self._start_at:
             return
-        self._start, self._start_at = None, clock.monotonic() + _AGAIN  # taken: another thread passes by
+        self._start, self._start_at = None, clock.monotonic() + _AGAIN  # taken, so that other threads pass by
         try:
-            self.journal.participate().check()  # its lock may not have been held either
+            self.journal.participate().check()  # its lock may have failed, too
             row = self._start_row(**start)
-            # Before it is written: what was lost is told in a row of its own as soon as the journal takes one.
-            # Where it is lost again, it is counted again.
+            # Before it is written: the journal reports lost rows in a row of its own as soon as it takes one.
+            # A row that is lost again is counted again.
             self.journal.losses.take_back(self.session)
             kept = self._append(row, sync=True)
         except BaseException:  # interrupted: it is still to be done
@@ -384,7 +387,7 @@ class Recorder:
         fields: dict[str, object] = {"participant": participant.id.hex(), "pid": participant.pid, "place": 0}
         try:
             fields.update(participant.card())
-        except Exception as error:  # the edge: out of descriptors, say; nobody can tell then whether it lives
+        except Exception as error:  # the edge: out of descriptors, for example; other processes cannot see it as alive
             if not hold_if_programs(error):
                 say_once("card", f"this process could not be described: {error}")
         if self._config.env_data_opt_out:
@@ -404,14 +407,14 @@ class Recorder:
         )
 
     def is_owner(self) -> bool:
-        """Return whether this process began the session, so that the process's end is its end."""
+        """Return whether this process began the session, so that the end of the process is the end of the session."""
         return self._owner == os.getpid()
 
     def is_here(self) -> bool:
-        """Return whether this process takes part by itself: a forked child does so from its first row on."""
+        """Return whether this process takes part itself: a forked child does so from its first row on."""
         return self._pid == os.getpid()
 
-    # Asking
+    # Queries
 
     def ask(self, query: str, **values: object) -> list[tuple[Any, ...]]:
         """Run a named query; where the journal cannot be read, warn once and return []."""
@@ -421,7 +424,7 @@ class Recorder:
             return self._ask_again(error, query, values)
 
     def _ask_again(self, error: BaseException, query: str, values: dict[str, object]) -> list[tuple[Any, ...]]:
-        """Return the answer, if the program interrupted the question; nothing, if the journal cannot give it."""
+        """Run a query again that the program interrupted; if the journal cannot be read, warn once and return []."""
         try:
             return settle(error, lambda: self.journal.all(query, **values))
         except BaseException as problem:
@@ -429,7 +432,7 @@ class Recorder:
             what = str(error) if isinstance(error, JournalError) else f"the journal cannot be read: {error}"
             if self._config.strict:
                 raise JournalError(what) from error
-            say_once("read", f"{what}; as long as that is so, figures are 0 and lists are empty")
+            say_once("read", f"{what}; until it can be, figures are 0 and lists are empty")
             return []
 
     def story(self) -> Story:
@@ -437,18 +440,18 @@ class Recorder:
         return Story.of_rows(self.ask("story", session=self.session))
 
     def explicit_end(self) -> Standing | None:
-        """Return the end that this or another process wrote, in the journal or in a spill file that waits."""
+        """Return the end that this or another process wrote, in the journal or in a waiting spill file."""
         try:
             waits = (row for row in spill.rows(self.journal.folder) if row[_SESSION] == self.session)
             story = Story.read(self.journal, self.session).with_waiting(waits)
-        except Exception as error:  # the edge: what cannot be asked keeps nobody from ending
+        except Exception as error:  # the edge: a failed query must not prevent the end
             hold_if_programs(error)
             return None
         return session_state.declared(story)
 
 
 class SeenCall:
-    """A call that recorded itself and has ended."""
+    """A call that an instrumentor recorded and that has ended."""
 
     __slots__ = ("_end", "_measures", "_response_id", "_start", "_thread", "_words", "by", "failed", "id")
 
@@ -462,10 +465,10 @@ class SeenCall:
         self._response_id = known_of(call)[0]
 
     def is_of(self, event: LLMEvent, at: int, known: tuple[object, object, object, object]) -> bool:
-        """Return whether an event that is recorded at a time is about this call; `known` is as of `known_of`.
+        """Return whether an event that is recorded at time `at` is about this call; `known` comes from `known_of`.
 
-        It is by its response, else by model and tokens where nothing differs: made before the call and recorded
-        after it, as AgentOps' programs do, or recorded soon after it with the same tokens.
+        The response id decides, else model and tokens where nothing differs: the event was created before the call and
+        recorded after it, as in AgentOps' programs, or recorded soon after it with the same tokens.
         """
         response_id, its_model, prompt, completion = known
         if self.failed:
@@ -487,9 +490,9 @@ class SeenCall:
         return around or ((same_tokens or has_words) and at - self._end <= _SOON_NS)
 
     def is_same_as(self, start: int, end: int, call: LLMEvent, measures: Measures, *, by: str, failed: bool) -> bool:
-        """Return whether this call has the answer of another, or lies in its time and does not differ from it.
+        """Return whether this is the same call as another: by response id, or inside its time and with equal figures.
 
-        Without an answer's id, two calls of one instrumentor are two: a program may make equal calls at a time.
+        Without a response id, two calls of one instrumentor are two: a program may make equal calls at the same time.
         """
         response_id = known_of(call)[0]
         if response_id is not None and self._response_id is not None:
@@ -504,7 +507,7 @@ class SeenCall:
 
 
 def _words(completion: object) -> str:
-    """Return the beginning of a completion's text, of what is a text or a plain message; empty where there is none."""
+    """Return the beginning of a completion's text, if it is a string or a plain message; else an empty string."""
     for _ in range(4):
         if type(completion) is list:
             completion = completion[0] if completion else None
@@ -514,7 +517,7 @@ def _words(completion: object) -> str:
 
 
 def _may_be_same_model(one: object, other: object) -> bool:
-    """Return whether two names may be of one model: gateways put a provider before it, answers a date behind it."""
+    """Return whether two names may mean one model: gateways put a provider in front, answers append a date."""
     if not isinstance(one, str) or not isinstance(other, str):
         return True
     one, other = one.rpartition("/")[2], other.rpartition("/")[2]
@@ -530,14 +533,14 @@ def is_unbilled(call: Event, error: ErrorEvent) -> bool:
     return billing.is_unbilled(call, error)
 
 
-# An exception says, for each session it is recorded in, which operation it comes to next, so that each one it
-# passes through knows whether it is news.  A program that raises the same object again, later and elsewhere, is
-# not silenced by that.
+# An exception keeps, for each session it is recorded in, the operation that it reaches next: each operation on its way
+# then knows whether it was recorded further in.  A program that raises the same object again, later and elsewhere,
+# gets it recorded again.
 
 
 def note_recorded(exception: BaseException, session: bytes, outer: bytes | None) -> None:
-    """Note on an exception that it is recorded in a session, and which operation it comes to next."""
-    if not issubclass(type(exception), BaseException):  # a program may give anything as exception
+    """Note on an exception that it is recorded in a session, and which operation it reaches next."""
+    if not issubclass(type(exception), BaseException):  # a program may pass anything as exception
         return
     notes = {**_notes_of(exception), session: outer}
     # An exception that takes no attributes may be recorded once more further out.
@@ -550,7 +553,7 @@ def was_recorded_inside(exception: BaseException, session: bytes, operation: byt
 
 
 def is_recorded(exception: BaseException, session: bytes) -> bool:
-    """Return whether an exception is in this session, wherever it was recorded."""
+    """Return whether an exception is recorded in this session, at any place."""
     return session in _notes_of(exception)
 
 

@@ -1,8 +1,8 @@
-"""Read the response of a model library: its model, its tokens, why the model stopped, what it answered.
+"""Read the response of a model library: its model, its tokens, its finish reason, its answer.
 
-A response is a dict as the HTTP APIs send it, or an object of a known library, which is known by the package of its
-class and asked for its fields once.  Nothing of these libraries is imported.  A stream, an iterator or a coroutine is
-none of these and is left untouched; so is every dict whose keys do not say beyond doubt what it is.
+A response is a dict as the HTTP APIs send it, or an object of a known library, which is recognised by the package of
+its class and dumped once.  None of these libraries is imported.  A stream, iterator or coroutine is left untouched;
+so is every dict whose keys do not identify it beyond doubt.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
     from typing import Any
 
     Fields = dict[str, Any]
-    # The plain data of a response and the provider that its library is for; None for what has another shape.
+    # The plain data of a response and the provider of its library; None for an object of another shape.
     Reader = Callable[[Fields, str | None], "Reply | None"]
 
 MOST = 10_000
-"""Choices, parts and tool calls of one response that are looked at: more of them are kept, and not read."""
+"""Choices, parts and tool calls of one response that are read; the rest is kept unread."""
 
 
 class Reply(NamedTuple):
-    """What a response says; None where it does not say it.
+    """The content of a response; None where the response does not have it.
 
-    `prompt_tokens` counts all of the prompt, also what a cache gave or took, and `completion_tokens` counts the
-    reasoning, whichever way the provider reports them.  `plain` is the whole response as plain data, `rest` the same
-    without the `completion`.
+    `prompt_tokens` includes tokens read from or written to a cache, and `completion_tokens` includes reasoning tokens,
+    whichever way the provider reports them.  `plain` is the whole response as plain data, `rest` the same without the
+    `completion`.
     """
 
     model: str | None = None
@@ -54,7 +54,7 @@ class Reply(NamedTuple):
 
 
 def read(response: object) -> Reply | None:
-    """Return what a response says; None for what is no response of a library that is known, whatever it is."""
+    """Return the content of a response; None for any value that is not a response of a known library."""
     return attempt(lambda: _quietly(response), None)
 
 
@@ -92,9 +92,9 @@ def _read_object(response: object) -> Reply | None:
 
 # Which classes are known
 
-# The packages whose objects are responses, and the provider, where all of a package's responses come from one.
+# The packages whose objects are responses, and the provider, if all of a package's responses come from one.
 _PACKAGES: dict[str, str | None] = {
-    "anthropic": None,  # also for Bedrock, Vertex AI, and whoever offers the same API
+    "anthropic": None,  # also for Bedrock, Vertex AI, and others with the same API
     "cohere": "cohere",
     "google": "google",
     "groq": "groq",
@@ -108,7 +108,7 @@ _PACKAGES: dict[str, str | None] = {
 
 
 def _package_of(kind: type) -> str | None:
-    """Return the package of a pydantic model of a known library, by its own class or a base of it."""
+    """Return the known package that a pydantic model's class or one of its bases comes from, if any."""
     bases = type.__dict__["__mro__"].__get__(kind)
     modules = [type.__getattribute__(base, "__module__") for base in bases]
     roots = [module.partition(".")[0] for module in modules if type(module) is str]
@@ -118,7 +118,7 @@ def _package_of(kind: type) -> str | None:
 
 
 def _dump(response: object) -> Fields:
-    """Return the fields of a pydantic model that are set to something."""
+    """Return the fields of a pydantic model that have a value."""
     kind = type(response)
     dump = getattr(kind, "model_dump", None)
     if dump is None:  # pydantic 1
@@ -126,18 +126,18 @@ def _dump(response: object) -> Fields:
     else:
         try:
             fields = dump(response, exclude_none=True, warnings=False)
-        except TypeError as error:  # a library's own method may know none of these
+        except TypeError as error:  # a library's own method may not accept these arguments
             fields = settle(error, lambda: dump(response))
     return _dict(fields)
 
 
-# Values of a response, none of which need be what it should
+# Values of a response, any of which may be of a wrong type
 
 
 def _dict(value: object) -> Fields:
     if type(value) is dict:
         return value
-    # The methods of a subclass could do anything.
+    # A subclass may override any method.
     return dict(dict.items(value)) if issubclass(type(value), dict) else {}  # type: ignore[arg-type]
 
 
@@ -156,7 +156,7 @@ def _text(value: object) -> str | None:
 
 
 def _count(*values: object) -> int | None:
-    """Return the first of some values that is a count."""
+    """Return the first of some values that is a valid count."""
     for value in values:
         if type(value) is int and value >= 0:
             return value
@@ -166,13 +166,13 @@ def _count(*values: object) -> int | None:
 
 
 def _sum(*counts: int | None) -> int | None:
-    """Return the sum of what is known; None if nothing is."""
+    """Return the sum of the known counts; None if there are none."""
     known = [count for count in counts if count is not None]
     return sum(known) if known else None
 
 
 def _first(fields: Fields, *names: str) -> Any:
-    """Return the first of some fields that is there: some libraries write a name in two ways."""
+    """Return the first of some fields that is present: some libraries spell a name in two ways."""
     return next((fields[name] for name in names if fields.get(name) is not None), None)
 
 
@@ -185,7 +185,7 @@ def _given(fields: Fields) -> Fields:
 
 
 def _reasons(values: Iterable[object]) -> str | list[str] | None:
-    """Return why the model stopped; of several answers each reason once."""
+    """Return why the model stopped; of several answers, each reason once."""
     reasons = list(dict.fromkeys(filter(None, map(_text, values))))
     return reasons[0] if len(reasons) == 1 else reasons or None
 
@@ -199,19 +199,19 @@ def _call(id: object, name: object, arguments: object) -> Fields:
 
 
 def _with_cache(prompt: int | None, *beside: int | None) -> int | None:
-    """Return the tokens of a whole prompt, of which those of the cache were counted beside it."""
+    """Return the tokens of a whole prompt, when those of the cache were counted separately."""
     return None if prompt is None else prompt + sum(count or 0 for count in beside)
 
 
 def _with_reasoning(prompt: int | None, completion: int | None, reasoning: int | None, total: int | None) -> int | None:
-    """Return the tokens of a whole completion: some count those of the reasoning beside it, and their total says so."""
+    """Return the tokens of a whole completion: some providers count reasoning apart, which their total shows."""
     if completion is None or not reasoning:
         return completion
     beside = reasoning > completion or (prompt is not None and total == prompt + completion + reasoning)
     return completion + reasoning if beside else completion
 
 
-# OpenAI's chat completions, and what many others answer in the same shape
+# OpenAI's chat completions, and the many APIs of the same shape
 
 
 def _chat(fields: Fields, provider: str | None) -> Reply | None:
@@ -233,7 +233,7 @@ def _chat(fields: Fields, provider: str | None) -> Reply | None:
     written = _count(
         read.get("cache_creation_tokens"), read.get("cache_write_tokens"), usage.get("cache_creation_input_tokens")
     )
-    if prompt is not None and (cached or 0) + (written or 0) > prompt:  # they can only have been counted beside it
+    if prompt is not None and (cached or 0) + (written or 0) > prompt:  # they must have been counted separately
         prompt = _with_cache(prompt, cached, written)
     completion, reasoning = _count(usage.get("completion_tokens")), _count(produced.get("reasoning_tokens"))
     messages = [_given(_dict(choice.get("message"))) or _spoken(choice.get("text")) for choice in choices]
@@ -271,7 +271,7 @@ def _chat_calls(message: Fields) -> Iterator[Fields]:
 
 
 def _seller(fields: Fields, choices: list[Fields]) -> str | None:
-    """Return whose answer it is, as far as it has something that no other provider's has."""
+    """Return the provider, if the answer has a field that only this provider sends."""
     if "x_groq" in fields:
         return "groq"
     if "prompt_filter_results" in fields or any("content_filter_results" in choice for choice in choices):
@@ -317,7 +317,7 @@ def _response(fields: Fields, provider: str | None) -> Reply | None:
     )
 
 
-# Anthropic's messages, by themselves, on Bedrock and on Vertex AI
+# Anthropic's messages: its own, on Bedrock and on Vertex AI
 
 _ISSUERS = {"msg_bdrk_": "bedrock", "msg_vrtx_": "vertex_ai"}
 
@@ -469,7 +469,7 @@ def _cohere(fields: Fields, provider: str | None) -> Reply | None:
         provider=provider or "cohere",
         prompt_tokens=prompt,
         completion_tokens=_count(billed.get("output_tokens"), counted.get("output_tokens")),
-        cached_tokens=cached if cached is None or cached <= prompt else None,  # of what was counted, not billed
+        cached_tokens=cached if cached is None or cached <= prompt else None,  # of the counted tokens, not the billed
         finish_reason=_text(fields["finish_reason"]),
         tool_calls=list(_chat_calls(message)) or None,
         response_id=_text(fields["id"]),
@@ -478,7 +478,7 @@ def _cohere(fields: Fields, provider: str | None) -> Reply | None:
     )
 
 
-# LangChain's message of a model, and its results that hold several
+# LangChain's message of a model, and its results with several of them
 
 
 def _langchain(fields: Fields, provider: str | None) -> Reply | None:
@@ -490,7 +490,7 @@ def _langchain(fields: Fields, provider: str | None) -> Reply | None:
     for_an_hour = _count(read.get("ephemeral_1h_input_tokens"))
     by_age = _sum(_count(read.get("ephemeral_5m_input_tokens")), for_an_hour)
     own_id = _text(fields.get("id"))
-    if own_id is not None and own_id.startswith(("run-", "lc_")):  # made by LangChain, not by the provider
+    if own_id is not None and own_id.startswith(("run-", "lc_")):  # LangChain's id, not the provider's
         own_id = None
     calls = [
         _call(call.get("id"), call.get("name"), _first(call, "args", "arguments"))
@@ -521,7 +521,7 @@ def _langchain(fields: Fields, provider: str | None) -> Reply | None:
 
 
 def _result(result: Any) -> Reply | None:
-    """Read a result, which holds the answers to each of some prompts; by itself it does not give all of a message."""
+    """Read a result, which holds the answers to each of some prompts, and only part of a message itself."""
     groups = [group if type(group) is list else [group] for group in _list(result.generations)]
     dumps = [[_dump(getattr(made, "message", made)) for made in _list(group)] for group in groups]
     replies = [[_generation(fields) for fields in group] for group in dumps if group]
@@ -564,13 +564,13 @@ def _plain_text(generation: Fields) -> Reply:
 
 _COUNTS = tuple(name for name in Reply._fields if name.endswith("_tokens"))
 
-# The keys that a response of a shape has at least, and what reads it, which may still find that it is none.
+# The keys that a shape has at least, and its reader, which may still return None.
 _SHAPES: tuple[tuple[frozenset[str], Reader], ...] = (
     (frozenset(("choices",)), _chat),
     (frozenset(("object", "output")), _response),
     (frozenset(("type", "role", "content", "usage")), _message),
     (frozenset(("candidates",)), _gemini),
-    (frozenset(("usageMetadata", "promptFeedback")), _gemini),  # a prompt that was refused
+    (frozenset(("usageMetadata", "promptFeedback")), _gemini),  # a prompt that was blocked
     (frozenset(("usage_metadata", "prompt_feedback")), _gemini),
     (frozenset(("output", "stopReason", "usage")), _converse),
     (frozenset(("model", "done")), _local),

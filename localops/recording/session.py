@@ -1,7 +1,7 @@
-"""What events belong to: a session.
+"""A session: what events belong to.
 
-A session object is one process's hold on a session that many processes may share; its figures always come
-from the journal.  `client.py` starts and finds sessions; `reading/session_state.py` ends those whose processes died.
+A session object is one process's handle on a session that several processes may share; its figures always come
+from the journal.  `client.py` starts and looks up sessions; `reading/session_state.py` ends those whose processes died.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ if TYPE_CHECKING:
     R = TypeVar("R")
 
     class Parent(Protocol):
-        """What an operation may belong to."""
+        """An operation or a session that an operation may belong to."""
 
         @property
         def place(self) -> Scope:
-            """Where what is inside of it belongs."""
+            """Return the place of what happens inside it."""
 
 
 STATES = ("Success", "Failure", "Indeterminate")
@@ -53,7 +53,8 @@ _FOR_PROGRAMS = frozenset(
     "get_analytics host_env init_timestamp is_running leave name operation patch project_id record session_id "
     "session_url set_tags set_video tags token_cost update_metadata video".split()
 )
-_PATIENCE = 1.0  # seconds that an unasked end waits for one that another thread is writing
+# An end at exit waits this many seconds for one that another thread is writing, and looks again after each nap.
+_PATIENCE = 1.0
 _NAP = 0.005
 
 new_id, now_ns = clock.new_id, clock.now_ns
@@ -63,15 +64,15 @@ _sessions: weakref.WeakSet[Session] = weakref.WeakSet()
 class Session(SessionFacts):
     """One run of an agent program: record into it, ask for its figures, end it.
 
-    Made by `localops.init()` and `localops.start_session()`.  Used in a `with` statement it ends by itself,
-    as Success or as the Failure that an exception makes it.
+    Returned by `localops.init()` and `localops.start_session()`.  Used in a `with` statement it ends by itself,
+    as Success, or as Failure if an exception leaves the block.
     """
 
-    details: Callable[[], str] | None = None  # finds out about the machine what is not written yet
+    details: Callable[[], str] | None = None  # describes hardware and packages; None once they are written
 
     def __init__(self, recorder: Recorder, config: Config, on_end: Callable[[Session], None]) -> None:
         super().__init__(recorder, config)
-        self.is_unattributed = False  # it takes what belongs to no session that is known, and is never the current one
+        self.is_unattributed = False  # it takes what belongs to no known session, and is never the current one
         self.returns: object = None  # what its function returned; written with the end
         self._on_end = on_end
         self._turn_to_end: list[None] = [None]  # taken by the one thread that ends it
@@ -81,7 +82,7 @@ class Session(SessionFacts):
 
     @property
     def video(self) -> str | None:
-        """The recording that belongs to it: a URL, or `blob:` and a digest for a file that was copied in."""
+        """Return its recording: a URL, or `blob:` and a digest for a file that was copied in."""
         video: str | None = self.recorder.story().video
         return video
 
@@ -97,9 +98,9 @@ class Session(SessionFacts):
     def record(self, event: Event, flush_now: bool = False) -> None:  # noqa: ARG002
         """Write an event to the journal; when this returns, it outlives the process.
 
-        Nothing is raised but BudgetExceeded (after the row is written), unless the session is strict.  What the
-        program's own signal handlers raise meanwhile, or its other threads, is raised when the row is written.
-        `flush_now` is taken for AgentOps' sake: there is nothing to flush.
+        Raise nothing but BudgetExceeded (after the row is written), unless the session is strict.  An exception that
+        the program's signal handlers or other threads raise meanwhile is raised once the row is written.
+        `flush_now` is accepted because AgentOps has it: there is nothing to flush.
         """
         at = 0
         written = True
@@ -139,7 +140,7 @@ class Session(SessionFacts):
         return recorder.recover(error, record) is not None
 
     def uncaught(self, error: BaseException) -> None:
-        """Record an exception that nobody caught, unless it is recorded; the budget has no say in that."""
+        """Record an uncaught exception, unless it is recorded already; the budget is not checked."""
         if is_recorded(error, self._id):
             return
         at = now_ns()
@@ -177,10 +178,10 @@ class Session(SessionFacts):
         """Return an operation to open and close by hand, or in a `with` statement.
 
         kind: "llm", "tool", "agent", "workflow", "task", "guardrail", "action", "operation", or a word of your own.
-        params: what it is given; of an LLM call, the parameters of the request beside the prompt.
+        params: its arguments; of an LLM call, the parameters of the request beside the prompt.
         prompt, model, provider, system_instructions, tool_definitions, stream: of an LLM call.
         parent: the operation it belongs to [the one that the calling code is in].
-        start: when it began [when it is opened]. cost: in US dollars, where it is known before.
+        start: when it began [when it is opened]. cost: in US dollars, where it is known beforehand.
         Other keywords are kept with it.
         """
         kind = events.operation_kind(kind)
@@ -232,9 +233,9 @@ class Session(SessionFacts):
     ) -> OperationRows | None:
         """Write that an operation has begun, and return what ends it; None when that could not be done.
 
-        If the process dies before its end, this row is the witness of where it died; `more` goes into its
-        body, beside the params.  `by_itself` names the instrumentor that records it.  BudgetExceeded is raised
-        here when the session's budget is spent.
+        If the process dies before its end, this row shows where it died; `more` goes into its body, beside the
+        params.  `by_itself` names the instrumentor that records it.  Raise BudgetExceeded when the session's budget
+        is spent.
         """
         self.check_budget()
 
@@ -258,18 +259,18 @@ class Session(SessionFacts):
             self.recorder.budget.check(self, self.config.on_budget)
 
     def here(self) -> Scope:
-        """Where in this session the calling code is: in which operation, as which agent."""
+        """Return the place of the calling code in this session: its operation and its agent."""
         place = here()
         return place if place[0] is self else (self, None, None)
 
-    # Saying more about it
+    # More facts about it
 
     def add_tags(self, tags: Iterable[str] | str) -> None:
-        """Give it more tags."""
+        """Add tags to it."""
         self._retag("add", tags)
 
     def set_tags(self, tags: Iterable[str] | str) -> None:
-        """Give it these tags and no others."""
+        """Replace its tags."""
         self._retag("set", tags)
 
     def _retag(self, how: str, tags: Iterable[str] | str) -> None:
@@ -279,18 +280,18 @@ class Session(SessionFacts):
         deliver()
 
     def set_video(self, video: str | os.PathLike[str]) -> None:
-        """Say where its video is: a URL is kept as it is, a file is copied into the project."""
+        """Set its video: a URL is kept as it is, a file is copied into the project."""
         self._set_video(video)
         deliver()
 
     def _set_video(self, video: str | os.PathLike[str]) -> None:
         kept = self.recorder.writer.keep_media(video)
-        if kept is video and "://" not in (said := self.recorder.writer.text(events.describe(video), 200)):
-            say(f"there is no file {said!r} to keep as the video: its name is kept")
+        if kept is video and "://" not in (name := self.recorder.writer.text(events.describe(video), 200)):
+            say(f"there is no file {name!r} to keep as the video: its name is kept")
         self.recorder.note("video", {"video": kept})
 
     def create_agent(self, name: str, agent_id: uuid.UUID | str | None = None) -> str:
-        """Say that an agent takes part; events that are given its id, or happen inside it, belong to it."""
+        """Register an agent, and return its id; events with this id, or inside the agent, belong to it."""
         at = now_ns()
         given = agent_id if agent_id is not None else uuid.UUID(bytes=new_id(at))
 
@@ -305,13 +306,13 @@ class Session(SessionFacts):
         return events.describe(given)
 
     def update_metadata(self, metadata: Mapping[str, object], prefix: str = "trace.metadata") -> None:
-        """Keep facts about the whole session; a later one of the same name takes the place of an earlier."""
+        """Keep facts about the whole session; a later fact replaces an earlier one of the same name."""
         facts = dict(metadata) if hasattr(metadata, "keys") else {"value": metadata}
         self.recorder.note("metadata", {"prefix": prefix, "metadata": facts})
         deliver()
 
     def patch(self, func: Callable[P, R]) -> Callable[P, R]:
-        """The function, recording into this session, which it is given as `session=` if it asks for one."""
+        """Return the function, recording into this session; it gets `session=` if it has such a parameter."""
         wanted = "session" in parameters(func)
 
         def begin(_: tuple[Any, ...], kwargs: dict[str, Any]) -> Stay:
@@ -331,12 +332,12 @@ class Session(SessionFacts):
         is_auto_end: bool = False,
         **others: Any,
     ) -> str | None:
-        """End it and get its total cost in US dollars, as text.
+        """End it, and return its total cost in US dollars, as text.
 
-        Success, Failure (or Fail) and Indeterminate are understood in any letter case; anything else is said
-        clearly and the session stays open.  Ending it again does nothing and gives None.  `is_auto_end` is for
-        frameworks: with `skip_auto_end_session=True` such a call is passed over.  Any other option is kept as
-        metadata, and warned of.
+        Success, Failure (or Fail) and Indeterminate are accepted in any letter case; anything else prints a warning,
+        and the session stays open.  Ending it again does nothing and returns None.  `is_auto_end` is for frameworks:
+        with `skip_auto_end_session=True` such a call is ignored.  Any other option is kept as metadata, with a
+        warning.
         """
         if is_auto_end and self.config.skip_auto_end_session:
             return None
@@ -351,8 +352,8 @@ class Session(SessionFacts):
             return None
         if self._ended is not None or not self._take_turn_to_end():
             return None
-        said = {"reason": end_state_reason, "returns": self.returns}
-        fields = {key: value for key, value in said.items() if value is not None}
+        given = {"reason": end_state_reason, "returns": self.returns}
+        fields = {key: value for key, value in given.items() if value is not None}
         steps: list[Callable[[], None]] = [lambda: self.recorder.note("end", fields, name=state), self.tell_host]
         if video is not None:
             steps.append(lambda: self._set_video(video))
@@ -378,7 +379,7 @@ class Session(SessionFacts):
         return cost
 
     def _keep_others(self, others: Mapping[str, object]) -> None:
-        """Keep what `end_session` has no option for as facts about the session, and warn: it may be misspelt."""
+        """Keep unknown options of `end_session` as metadata of the session, and warn: they may be misspelt."""
         problem = f"end_session() has no option {', '.join(map(repr, others))}"
         if self.config.strict:
             raise ConfigError(f"{problem}: it has end_state, end_state_reason, video and is_auto_end")
@@ -388,7 +389,7 @@ class Session(SessionFacts):
     def _take_turn_to_end(self) -> bool:
         """Return True to one caller: of several threads that end a session at once, one writes the end.
 
-        Nobody waits here: a signal handler may ask in the middle of another thread's end.
+        No caller waits here: a signal handler may call it in the middle of another thread's end.
         """
         try:
             self._turn_to_end.pop()
@@ -403,9 +404,9 @@ class Session(SessionFacts):
         self._close()
 
     def end_unasked(self, state: str, reason: str | None = None, *, dying: bool = False) -> None:
-        """End it because its process or its block ends, unless a program has ended it: an explicit end stays.
+        """End it because its process or its block ends, unless the program has ended it: an explicit end stays.
 
-        `dying` is for a signal handler: no thread will finish the end that it may be in the middle of.
+        `dying` is for a signal handler: it may have interrupted the end itself, and no thread will finish that one.
         """
         if self._ended is None and not self._turn_to_end:
             self._await_end(dying=dying)
@@ -415,12 +416,12 @@ class Session(SessionFacts):
         if end is None:
             self.end_session(state, reason)
             return
-        if self.returns is not None:  # it would have gone along with the end
+        if self.returns is not None:  # it would have been written with the end
             self.update_metadata({"returns": self.returns}, prefix="localops")
         self._set_ended(end.state, end.reason, end.ended_ns or now_ns())
 
     def _await_end(self, *, dying: bool) -> None:
-        """Give the thread that is writing the end a moment, then take its turn."""
+        """Wait a moment for the thread that is writing the end, then take its turn."""
         if self._ender == get_ident() and not dying:  # a finaliser, in the middle of our own end
             return
         patience = 0 if dying else _PATIENCE
@@ -438,7 +439,7 @@ class Session(SessionFacts):
         say(message)
 
     def _close(self) -> None:
-        """Leave the scope and the client's list."""
+        """Leave the scope, and the client's list of open sessions."""
         self._journal.sessions.discard(self._id)
         if scope.get()[0] is self:
             before = self._before
@@ -446,35 +447,35 @@ class Session(SessionFacts):
         self._on_end(self)
 
     def leave(self) -> None:
-        """Stop taking part without ending it: what a process does that only joined."""
+        """Stop taking part without ending it, as a process does that only joined."""
         if self._ended is None and self.recorder.is_here():
-            if self.recorder.explicit_end() is None:  # else a row more would make it last until now
+            if self.recorder.explicit_end() is None:  # another row would make the session last until now
                 self.recorder.note("leave", {})
             self._close()
             deliver()
 
     def forget(self) -> None:
-        """Have no part in it any more, without a word: it was ended elsewhere."""
+        """Leave it without writing a row: it was ended elsewhere."""
         if self._ended is None:
             self._close()
 
     def books_since(self, seq: int) -> tuple[int, bool]:
-        """The newest row of its journal, and whether anybody came, left or ended after that one."""
+        """Return the newest row of its journal, and whether a process joined, left or ended after row `seq`."""
         newest, books = self.recorder.ask("books_since", seq=seq)[0] or (None, 0)
         return newest or seq, bool(books)
 
     def owned(self) -> bool:
-        """Whether this process started it, so that the process's end is its end."""
+        """Return whether this process started it, so that the end of the process is the end of the session."""
         return self.recorder.is_owner()
 
     def tell_host(self) -> None:
-        """Write what was too slow to find out at the start: hardware and packages."""
+        """Write hardware and packages, which take too long to look up at the start."""
         details = self.__dict__.pop("details", None)  # at once: of two threads one writes it
         if details is None or not self.recorder.is_here():
             return
         try:
             body = details()
-        except BaseException as error:  # the edge: the strangest machine is no reason to break a program
+        except BaseException as error:  # the edge: a machine that cannot be described must not break a program
             try:
                 body = settle(error, details)
             except BaseException as problem:
@@ -492,9 +493,9 @@ class Session(SessionFacts):
         self.finish(error)
 
     def finish(self, error: BaseException | None = None) -> None:
-        """End it as what ran in it ended: Success, or the Failure that an exception makes it.
+        """End it like the code that ran in it: as Success, or as Failure with an exception.
 
-        A process that only joined it leaves: whose it is goes on.
+        A process that only joined it leaves; the session goes on.
         """
         if not self.is_running:
             return
@@ -511,7 +512,7 @@ class Session(SessionFacts):
 def _after_fork() -> None:
     for session in list(_sessions):
         session.recorder.attention = True
-        if session._ended is None and not session._turn_to_end:  # it was taken by a thread that is not here
+        if session._ended is None and not session._turn_to_end:  # taken by a thread that the child does not have
             session._turn_to_end.append(None)
 
 

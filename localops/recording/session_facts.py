@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from localops.reading.analytics import Totals
     from localops.recording.recorder import Recorder
 
-_COST, _UNPRICED = 11, 12  # where the query `totals` has them
+_COST, _UNPRICED = 11, 12  # their positions in the query `totals`
 
 
 class SessionFacts:
@@ -39,12 +39,12 @@ class SessionFacts:
 
     @property
     def session_id(self) -> uuid.UUID:
-        """The id; hand it to other processes as `inherited_session_id`."""
+        """Return its id; pass it to other processes as `inherited_session_id`."""
         return uuid.UUID(bytes=self._id)
 
     @property
     def project_id(self) -> str:
-        """The project it is recorded in: the one given, or the one that the API key stands for."""
+        """Return the project it is recorded in: the one that was given, or the one that the API key stands for."""
         return os.path.basename(self._journal.folder)
 
     @property
@@ -61,12 +61,12 @@ class SessionFacts:
 
     @property
     def init_timestamp(self) -> str:
-        """When it began (in this process, if it was begun in another), as ISO 8601 in UTC."""
+        """Return when it began (in this process, if it was begun in another), as ISO 8601 in UTC."""
         return events.iso(self.began_ns)
 
     @property
     def end_timestamp(self) -> str | None:
-        """When it was ended here; None while it runs."""
+        """Return when it was ended here; None while it runs."""
         return events.iso(self._ended[2]) if self._ended else None
 
     @property
@@ -81,7 +81,7 @@ class SessionFacts:
 
     @property
     def is_running(self) -> bool:
-        """Whether it is open in this process."""
+        """Return whether it is open in this process."""
         return self._ended is None
 
     @property
@@ -111,7 +111,7 @@ class SessionFacts:
 
     @property
     def events(self) -> Iterator[dict[str, Any]]:
-        """Its events from the journal, oldest first, those of other processes included."""
+        """Return its events from the journal, oldest first, with those of other processes."""
         from localops.reading import analytics
 
         return analytics.events(self._journal, self._id)
@@ -161,14 +161,14 @@ class SessionFacts:
         totals = self.recorder.ask("totals", session=self._id)
         if not totals:
             return None
-        # `analytics` names these figures. It takes two milliseconds to load, at the end of every program.
+        # The positions are used here, because `analytics`, which names them, takes two milliseconds to load.
         (figures,) = totals
         cost, unpriced = figures[_COST], figures[_UNPRICED]
         self._warn_unpriced(unpriced)
         return in_dollars(cost)
 
     def _warn_unpriced(self, unpriced: int) -> None:
-        """Warn once that the cost is only what is known of it."""
+        """Warn once that the cost is incomplete."""
         if not unpriced or not self.recorder.is_first("cost"):
             return
         reasons = [
@@ -179,7 +179,7 @@ class SessionFacts:
         say(f"the cost of session {str(self.session_id)[:13]} is incomplete: {calls} no price ({why})")
 
     def _why_unpriced_elsewhere(self) -> str:
-        """Return why calls that other processes recorded have no price, as far as their models tell."""
+        """Return why calls that other processes recorded have no price, as far as their models show it."""
         from localops.reading import analytics
 
         models = [part.value for part in analytics.parts(self._journal, self._id, "model") if part.unpriced]

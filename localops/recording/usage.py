@@ -1,6 +1,6 @@
-"""What an event says in numbers: its times, its tokens and its cost, as the columns of a row take them.
+"""The figures of an event: its times, tokens and cost, as the columns of a row hold them.
 
-What cannot be read as a number is not guessed at: the column stays empty, and the word stays in the body.
+A value that cannot be read as a number is not guessed at: the column stays empty, and the body keeps the value.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
     Measures = tuple[Any, ...]  # as in UNMEASURED
 
 UNMEASURED = (None, None, None, None, None, None)  # model, four token counts, cost
-# An event of another class that counts as an LLM call carries no usage: there is nothing that could have a price.
+# An event of another class that counts as an LLM call has no usage, so there is nothing that could have a price.
 NO_USAGE = (None, None, None, None, None, 0)
-# More than any call has cost or read; sums of such figures still fit a column.
+# More than any call costs or reads; sums of such figures still fit a column.
 _MOST_NANO = 10**15
 _MOST_TOKENS = 10**12
 
 
-# What a call often returns and is no response of a library.
+# Types that a call often returns and that are not a response of a library.
 _NO_RESPONSE = frozenset((type(None), str, bytes, int, float, bool, list, tuple))
 
 
 def reply_of(call: LLMEvent) -> Reply | None:
-    """Return what the response says that a call returned; None if that is no response of a library that is known."""
+    """Return the content of the response that a call returned; None if no known library made it."""
     if type(call.returns) in _NO_RESPONSE:
         return None
     from localops.recording import responses
@@ -43,14 +43,14 @@ def reply_of(call: LLMEvent) -> Reply | None:
 
 
 def known_of(call: LLMEvent) -> tuple[object, object, object, object]:
-    """Return a call's response id, model and tokens of prompt and completion, as given or as its response says."""
+    """Return a call's response id, model, prompt tokens and completion tokens: given, or read from its response."""
     reply = reply_of(call)
     own = (call.response_id, call.model, call.prompt_tokens, call.completion_tokens)
     if reply is None:
         return own
-    said = (reply.response_id, reply.model, reply.prompt_tokens, reply.completion_tokens)
+    response = (reply.response_id, reply.model, reply.prompt_tokens, reply.completion_tokens)
     id, model, prompt, completion = (
-        given if given is not None else read for given, read in zip(own, said, strict=True)
+        given if given is not None else read for given, read in zip(own, response, strict=True)
     )
     return id, model, prompt, completion
 
@@ -62,9 +62,9 @@ def of_llm(
     prices: Callable[[], Prices],
     reply: Reply | None = None,
 ) -> tuple[Any, ...]:
-    """Return model, tokens and cost: what the program gave, else what its response says.
+    """Return model, tokens and cost: as the program gave them, else from its response.
 
-    A cost that the program gave wins over the price table.
+    A cost that the program gave takes precedence over the price table.
     """
     given = event.model if event.model is not None or reply is None else reply.model
     model = text(given, 256) if given is not None else None
@@ -72,7 +72,7 @@ def of_llm(
     provider = provider if issubclass(type(provider), str) else None
     cached, written = _count(event, reply, "cached_tokens"), _count(event, reply, "cache_write_tokens")
     prompt, completion = _count(event, reply, "prompt_tokens"), _count(event, reply, "completion_tokens")
-    # That of a response counts the tokens of the cache already.
+    # A count from the response includes the tokens of the cache already.
     if prompt is not None and (cached or written) and (reply is None or prompt != reply.prompt_tokens):
         prompt = _prompt_with_cache(prompt, cached or 0, written or 0, provider, model)
     cost = nano(event.cost)
@@ -87,20 +87,20 @@ def of_llm(
 
         try:
             cost = price()
-        except BaseException as error:  # the edge: an event without a price beats none
+        except BaseException as error:  # the edge: an event without a price is better than no event
             cost = _price_again(error, price, model)
     return (model, prompt, completion, cached, _count(event, reply, "reasoning_tokens"), cost)
 
 
 def _count(event: LLMEvent, reply: Reply | None, name: str) -> int | None:
-    """Return a count of tokens: the program's, else the response's."""
+    """Return a token count: the program's, else the response's."""
     given = getattr(event, name, None)
     if given is None and reply is not None:
         given = getattr(reply, name)
     return whole(given)
 
 
-# What a response says beside the columns; its completion and the response itself are looked at apart.
+# Fields of a response beside the columns; its completion and the response itself are handled separately.
 _BESIDE_COLUMNS = (
     "provider tool_calls finish_reason response_id cache_write_tokens cache_write_1h_tokens input_audio_tokens"
     " output_audio_tokens cached_audio_tokens".split()
@@ -108,10 +108,10 @@ _BESIDE_COLUMNS = (
 
 
 def beside_columns(call: LLMEvent, reply: Reply) -> dict[str, object]:
-    """Return what goes into the body of a call for its response, as far as the program did not give it.
+    """Return the fields of a call's body from its response that the program did not give.
 
-    The response is kept once: where the completion is taken from it, `returns` is the rest, and the tool calls
-    leave their arguments to the completion.
+    The response is kept once: if the completion is taken from it, `returns` is the rest, and the tool calls leave
+    their arguments to the completion.
     """
     values = {name: getattr(reply, name) for name in _BESIDE_COLUMNS if getattr(call, name, None) is None}
     if call.model is not None and call.response_model is None and reply.model != call.model:
@@ -129,7 +129,7 @@ _COUNTS = ("prompt_tokens", "completion_tokens", "cached_tokens", "cache_write_t
 
 
 def _has_unusable_count(event: LLMEvent) -> bool:
-    """Return whether a count was given that does not count: what the call cost is not known then."""
+    """Return whether an invalid count was given: the cost of the call is unknown then."""
     given = (getattr(event, name) for name in _COUNTS)
     return any(value is not None and whole(value) is None for value in given)
 
@@ -137,7 +137,7 @@ def _has_unusable_count(event: LLMEvent) -> bool:
 def why_unpriced(
     event: LLMEvent, measures: tuple[Any, ...], at: int, prices: Prices, reply: Reply | None
 ) -> tuple[str, str]:
-    """Return why a call has no price, as a sentence with a place for models, and the model."""
+    """Return why a call has no price, as a sentence with a placeholder for models, and the model."""
     model, prompt, completion = measures[:3]
     counted = prompt is not None or completion is not None
     if model is None:
@@ -167,7 +167,7 @@ def _price_again(error: BaseException, price: Callable[[], int | None], model: s
         return None
 
 
-# These report the tokens of a prompt without those that a cache gave or took; all others include them.
+# These providers report prompt tokens without those read from or written to a cache; all others include them.
 _CACHE_BESIDE = frozenset(
     "anthropic bedrock aws amazon aws-bedrock amazon-bedrock amazon_bedrock aws_bedrock aws.bedrock".split()
 )
@@ -176,7 +176,7 @@ _CACHE_BESIDE = frozenset(
 def _prompt_with_cache(prompt: int, cached: int, written: int, provider: str | None, model: str | None) -> int:
     """Return the tokens of the whole prompt, whichever way the provider counts those of its cache."""
     beside = _is_beside(provider, model)
-    if not beside and cached + written > prompt:  # they can only have been counted beside it
+    if not beside and cached + written > prompt:  # they must have been counted separately
         say_once(
             "cache beside prompt",
             f"prompt_tokens={prompt} is less than the {cached + written} tokens of its cache, which it should include: "
@@ -187,7 +187,7 @@ def _prompt_with_cache(prompt: int, cached: int, written: int, provider: str | N
 
 
 def prompt_without_cache(prompt: int, cached: int, written: int, provider: object, model: object) -> int:
-    """Return the tokens of a whole prompt as an event of its provider takes them, which may count the cache beside."""
+    """Return prompt tokens as the provider's events count them, which may exclude the tokens of its cache."""
     beside = _is_beside(
         provider if isinstance(provider, str) else None,
         model if isinstance(model, str) else None,
@@ -202,7 +202,7 @@ def _is_beside(provider: str | None, model: str | None) -> bool:
 
 
 def _is_of_bedrock(model: str) -> bool:
-    """Return whether a model with a cache has a name as Bedrock gives it: `us.anthropic.claude-…`, or an ARN."""
+    """Return whether a model with a cache is named as on Bedrock: `us.anthropic.claude-…`, or an ARN."""
     from localops.encoding.pricing import by_form
 
     provider, name = by_form(model.lower()) or ("", "")
@@ -210,8 +210,8 @@ def _is_of_bedrock(model: str) -> bool:
 
 
 def given_times(event: Event, fields: dict[str, object]) -> tuple[int | None, int | None]:
-    """The times a user gave; one that cannot be told or stored is kept in the body as it was given."""
-    found: list[int | None] = []
+    """Return the start and end of an event; a given time that cannot be stored is kept in the body."""
+    times: list[int | None] = []
     for name, given, otherwise in (
         ("init_timestamp", event._given_start, event._began),
         ("end_timestamp", event._given_end, None),
@@ -220,24 +220,24 @@ def given_times(event: Event, fields: dict[str, object]) -> tuple[int | None, in
         if given is not None and at_ns is None:
             fields[name] = given
             at_ns = otherwise
-        found.append(at_ns)
-    start, end = found
+        times.append(at_ns)
+    start, end = times
     if start is not None and end is not None and end < start:
-        say_once("end before start", f"an event ends before it begins ({events.iso(end)}): it counts as taking no time")
+        say_once("end before start", f"an event ends before it begins ({events.iso(end)}): its duration counts as 0")
     return start, end
 
 
 def nano(dollars: Any) -> int | None:
-    """US dollars as whole nano-dollars; None when it is no number, or none that a call can cost (it gives nothing)."""
+    """Return US dollars as whole nano-dollars; None for no number, a negative or an impossible cost."""
     if dollars is None:
         return None
     with quiet:  # a complex number of numpy warns when it becomes a real one
-        found = attempt(lambda: round(float(dollars) * 1_000_000_000), -1)
-    return found if 0 <= found <= _MOST_NANO else None
+        amount = attempt(lambda: round(float(dollars) * 1_000_000_000), -1)
+        return amount if 0 <= amount <= _MOST_NANO else None
 
 
 def whole(value: Any) -> int | None:
-    """A count of tokens; None when it is no number, or none that a call can have."""
+    """Return a token count as an int; None for no whole number, a negative or an impossible count."""
     if value is None:
         return None
     if type(value) is int:
@@ -245,7 +245,7 @@ def whole(value: Any) -> int | None:
     with quiet:
         number = attempt(lambda: int.__int__(int(value)), -1)
         if not issubclass(type(value), str) and not attempt(lambda: bool(value == number), False):
-            return None  # a part of a token is none: 1.5
+            return None  # there is no part of a token: 1.5
     return number if 0 <= number <= _MOST_TOKENS else None
 
 
@@ -253,14 +253,14 @@ _MEASURES = "model prompt_tokens completion_tokens cached_tokens reasoning_token
 
 
 def in_words(measures: Measures) -> dict[str, object]:
-    """Return model and tokens as a body keeps them, of a call that they do not count for."""
+    """Return model and tokens as fields of a body, for a call that does not count."""
     return {name: value for name, value in zip(_MEASURES, measures, strict=False) if value is not None}
 
 
 def together(measures: Measures, inner: list[Measures]) -> Measures:
-    """Return the figures of a call; where it has none, those of the same call as it was seen further in.
+    """Return the figures of a call; if it has none, those of the same call as it was seen further in.
 
-    A call that was tried again was made as often as it was seen.
+    A call that was repeated has as many inner calls as attempts.
     """
     model, tokens_in, tokens_out, *_, cost = measures
     if tokens_in is not None or tokens_out is not None or cost is not None:
@@ -272,7 +272,7 @@ def together(measures: Measures, inner: list[Measures]) -> Measures:
 
 
 def of_tool(event: Event) -> tuple[Any, ...]:
-    """What a tool call costs, if that was said."""
+    """Return the figures of a tool call: its cost, if one was given."""
     cost = getattr(event, "cost", None)
     return UNMEASURED if cost is None else (None, None, None, None, None, nano(cost))
 
@@ -284,15 +284,16 @@ _READ = {
 
 
 def unusable(event: Event) -> dict[str, object] | None:
-    """Costs and counts that could not be read, to be kept beside the others as they were given."""
-    found = {name: getattr(event, name, None) for name in _READ}
-    wrong = {name: value for name, value in found.items() if value is not None and _READ[name](value) is None}
+    """Return invalid costs and counts, to be kept in the body as they were given."""
+    given = {name: getattr(event, name, None) for name in _READ}
+    wrong = {name: value for name, value in given.items() if value is not None and _READ[name](value) is None}
     for name, value in wrong.items():
         say_unusable(name, value)
     return {f"given_{name}": value for name, value in wrong.items()}
 
 
 def say_unusable(name: str, value: object) -> None:
-    """Say, once for each name, that a figure does not count."""
-    said = events.describe(value)[:80]
-    say_once(f"figure {name}", f"{name}={said} is no figure that a call can have: it does not count")
+    """Warn, once for each name, that a figure does not count."""
+    shown = events.describe(value)[:80]
+    expected = "US dollars" if name == "cost" else "a number of tokens"
+    say_once(f"figure {name}", f"invalid {name}: expected {expected}, got {shown}; it does not count")

@@ -1,7 +1,7 @@
-"""The one place where an event, an operation or a note of the books becomes a row.
+"""The only place where an event, an operation or a bookkeeping note becomes a row.
 
-A `Writer` belongs to one session.  It is given times, ids and places, and asks neither the clock nor the journal;
-only large values go beside the journal while it works.  `recorder.py` takes its rows to the journal.
+A `Writer` belongs to one session.  It is given times, ids and places, and uses neither the clock nor the journal;
+it only stores large values beside the journal.  `recorder.py` takes its rows to the journal.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ NO_FIELDS: Mapping[str, object] = {}
 _KINDS = {"actions": "action", "llms": "llm", "tools": "tool", "errors": "error"}
 _USUAL_WORD = {"llm": "the model with model", "error": "what went wrong with details"}  # by kind, else it is a name
 _COST = rows.COLUMNS.index("cost")
-_MOST_NAMED = 5  # models of which a reason is told
+_MOST_NAMED = 5  # models that are listed with a reason
 _MOST_TAGS = 100_000  # of one event or session: an iterator may have no end
 
 plain, seal, FORMAT = rows.plain, rows.seal, rows.FORMAT
 
 
 class Writer:
-    """Makes the rows of one session."""
+    """The rows of one session are made here."""
 
     def __init__(self, session: bytes, folder: str, encoder: encode.Encoder, prices: Callable[[], Prices]) -> None:
         self.session = session
@@ -80,7 +80,7 @@ class Writer:
         failed: int | None = None,
         more: Mapping[str, object] = NO_FIELDS,
     ) -> Row:
-        """Return the row of an event, recorded at a time and place; `more` goes into its body."""
+        """Return the row of an event, recorded at a time and place; `more` is added to its body."""
         if event.agent_id is not None:
             agent = self.agent_id(event.agent_id)
         given = event.event_type
@@ -89,7 +89,7 @@ class Writer:
         if kind is None:
             kind, name = self._other_kind(event, name)
         if name is not None:
-            # Most names come again: a look here spares the call.
+            # Most names repeat: a look here saves the call.
             name = (type(name) is str and self._short.get(name)) or self.text(name)
         if kind == "llm" and measures is UNMEASURED:
             measures, more = NO_USAGE, {**more, "billed": False}
@@ -138,7 +138,7 @@ class Writer:
         of: bytes,
         more: Mapping[str, object],
     ) -> Row:
-        """Return the row of an LLM call that is recorded already: what the event says, and no figure that counts."""
+        """Return the row of an LLM call that is recorded already: the event's fields, and no figures that count."""
         measures, about = self.call_measures(event, at, unbilled=False)
         fields = {**event.fields(), **in_words(measures), **about, **more, "copy_of": rows.id_text(of)}
         start, end = given_times(event, fields)
@@ -168,7 +168,7 @@ class Writer:
     ) -> Row:
         """Return the row of an error, linked to the event that it happened in.
 
-        With `failed` it says that of this event, whose own row was written before.
+        `failed` marks this event as failed where its own row was written before.
         """
         trigger = trigger_of(event)
         measures: Measures = UNMEASURED
@@ -180,14 +180,14 @@ class Writer:
         return self.event(event, id, at, parent, agent, measures, failed, more)
 
     def _other_kind(self, event: Event, name: str | None) -> tuple[str, str | None]:
-        """Return kind and name of an event whose type is none of the usual words."""
+        """Return kind and name of an event whose type is not one of the usual words."""
         word = event.misplaced_type()
         if word is None:
             return self.text(event.kind, 64), name
         which = events.class_name(event)
         say_once(
             f"type of {which}",
-            f"the first argument of {which} is its type, and {word[:40]!r} is none: it counts as {event.kind}; "
+            f"the first argument of {which} is its type, got {word[:40]!r}: it counts as {event.kind}; "
             f"give {_USUAL_WORD.get(event.kind, 'a name with name')}={word[:40]!r}",
         )
         return event.kind, name if name is not None else word
@@ -195,7 +195,7 @@ class Writer:
     # Operations
 
     def opening(self, head: Head, fields: dict[str, object], at: int | None = None, model: str | None = None) -> Row:
-        """Return the row that an operation opens with; `at` is when it is written, where that is not its start."""
+        """Return the opening row of an operation; `at` is when it is written, if that is not its start."""
         id, kind, name, parent, agent, start = head
         body = self.encode(fields) if fields else None
         when, began = (start, None) if at is None else (at, start)
@@ -216,9 +216,9 @@ class Writer:
         end: int | None = None,
         measures: Measures | None = None,
     ) -> Row:
-        """Return the row that an operation ends with, which repeats nothing of its opening but what it is.
+        """Return the closing row of an operation, which repeats only what identifies the operation.
 
-        `end` is when it ended, where that is not when it is written.
+        `end` is when it ended, if that is not when it is written.
         """
         id, kind, name, parent, agent, start = head
         body = self.encode(fields) if fields else None
@@ -231,7 +231,7 @@ class Writer:
         return seal((*columns, *measures, 1 if failed else None, tags, FORMAT), body)
 
     def call_measures(self, call: LLMEvent, at: int, *, unbilled: bool) -> tuple[Measures, dict[str, object]]:
-        """Return model, tokens and cost of an LLM call, and what its body says of its response and of wrong figures."""
+        """Return model, tokens and cost of an LLM call, and body fields for its response and invalid figures."""
         reply = reply_of(call)
         measures: Measures = of_llm(call, at, self.text, self.prices, reply)
         more = dict(unusable(call) or {})
@@ -244,7 +244,7 @@ class Writer:
         return measures, more
 
     def _note_unpriced(self, call: LLMEvent, measures: Measures, at: int, reply: Reply | None) -> None:
-        """Remember why a call has no price, until the session says that its cost is incomplete."""
+        """Remember why a call has no price, until the session warns that its cost is incomplete."""
         # The edge: prices that cannot be read have been reported.
         why = attempt(lambda: why_unpriced(call, measures, at, self.prices(), reply), None)
         if why is None:
@@ -268,7 +268,7 @@ class Writer:
             body=self.encode({**event.fields(), **_link(operation, kind, name)}),
         )
 
-    # Books
+    # Bookkeeping
 
     def note(
         self,
@@ -282,20 +282,20 @@ class Writer:
         parent: bytes | None = None,
         tags: str | None = None,
     ) -> Row:
-        """Return a row of the books, from fields or from a body that is encoded already."""
+        """Return a bookkeeping row, from fields or from an encoded body."""
         text = self.encode(fields) if fields else body
         return rows.make(kind, self.session, id=id, at_ns=at, name=name, parent=parent, tags=tags, body=text)
 
     def agent(self, name: str, id: bytes, at: int, given: object = None) -> Row:
-        """Return the row of an agent; `given` is the id that the program gave it, if it did."""
+        """Return the row of an agent; `given` is the id that the program chose, if it did."""
         fields = {"agent_id": given} if given is not None else None
         return self.note("agent", id, at, fields=fields, name=self.text(name))
 
     def agent_id(self, given: object) -> bytes:
         """Return the id of an agent's row.
 
-        A program may call its agents by the same word in every session, and a row's id is used once: so it is
-        made from both.  Ids of ours, which are UUIDs of version 7, are used once anyway.
+        A program may give its agents the same id in every session, but a row's id must be unique: so it is derived from
+        agent and session.  UUIDs of version 7, such as ours, are unique already.
         """
         known = events.to_id(given)
         if known[6] >> 4 == 7:
@@ -305,12 +305,12 @@ class Writer:
     # Values
 
     def tags_text(self, tags: object) -> str | None:
-        """Return tags as a column holds them; None for none."""
+        """Return tags as a column holds them; None for an empty list."""
         clean = self.tag_list(tags)
         return encode.dumps(clean).decode() if clean else None
 
     def tag_list(self, tags: object) -> list[str]:
-        """Return tags as clean, distinct strings; one string is one tag, and what is no string becomes one."""
+        """Return tags as clean, distinct strings; one string is one tag, and other values become strings."""
         given = [tags] if issubclass(type(tags), str | bytes) else _listed(tags)
         wrong = [tag for tag in given if not issubclass(type(tag), str)]
         if wrong:
@@ -318,18 +318,18 @@ class Writer:
         return list(dict.fromkeys(self.text(tag, 256) for tag in given))
 
     def keep_media(self, value: object) -> object:
-        """Copy the file that a value names beside the journal, and return what names the copy; else the value."""
+        """Copy a value's file beside the journal, and return the reference to it; return any other value unchanged."""
         return blobs.keep_media(self._folder, value)
 
 
 def trigger_of(event: ErrorEvent) -> Event | None:
-    """Return the event that an error happened in; None where it names none, or something that is no event."""
+    """Return the event that an error happened in; None if it names none, or something that is not an event."""
     trigger = event.trigger_event
     return trigger if issubclass(type(trigger), events.Event) else None
 
 
 def is_unpriced(row: Row) -> bool:
-    """Return whether a whole row has no cost."""
+    """Return whether a complete row has no cost."""
     return row[_COST] is None
 
 
@@ -347,14 +347,14 @@ def _listed(tags: object) -> list[object]:
                 say_once("many tags", f"more than {_MOST_TAGS} tags were given: the others are left out")
                 break
             items += (tag,)
-    except BaseException as error:  # the edge: a stranger's iterator, or nothing that can be gone through
+    except BaseException as error:  # the edge: an unknown class's iterator, or a value that cannot be iterated
         if not hold_if_programs(error):
             return [tags]
     return items
 
 
 def redactor(config: Config) -> Redactor | None:
-    """Return what keeps secrets out of the journal, or None where the user turned that off."""
+    """Return what removes secrets before they are written, or None where the user turned that off."""
     wanted: Any = config.redact
     if wanted is False:
         return None
