@@ -1,4 +1,4 @@
-"""localops: everything an AI agent did, written to disk before the call returns.
+"""localops: record everything that an AI agent does, on disk before the call returns.
 
 >>> import localops
 >>> session = localops.init(tags=["example"])
@@ -15,7 +15,7 @@ import sys as _sys
 
 __version__ = "0.1.0"
 
-# The journal needs POSIX file locks and forks; a part that fails later, in the middle of a run, would be worse.
+# The journal needs POSIX file locks and forks; a failure in the middle of a run would be worse than this one.
 if _sys.platform == "win32":
     raise ImportError("localops runs on Linux and macOS; on Windows, install and run it inside WSL")
 
@@ -92,9 +92,9 @@ _ELSEWHERE = {
     "carry": "recording.context",
     **dict.fromkeys(("ActionEvent", "ErrorEvent", "Event", "LLMEvent", "ToolEvent"), "recording.events"),
     **dict.fromkeys(("record_action", "record_function", "record_tool", "track_agent"), "decorators"),
-}  # what is not in `api`
+}  # names that are not in `api`
 
-# Names of AgentOps that are in a module of ours: the error for them here names it.
+# AgentOps' names that another module has: an error for one of them here names that module.
 _NAMES_OF_MODULES = {
     "decorators": "agent guardrail llm operation task tool trace workflow",
     "agentops": "Client ERROR SUCCESS TraceContext TraceState UNSET ValidationError get_client "
@@ -105,7 +105,7 @@ _KEPT_IN = {name: module for module, names in _NAMES_OF_MODULES.items() for name
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> object:
-        """Load what is asked for, when it is: a command, or a program that records nothing, needs little of it."""
+        """Load a name's module when it is first used: a command, or a program that does not record, needs few."""
         if name.startswith("_"):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib import import_module
@@ -128,7 +128,7 @@ if not TYPE_CHECKING:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
 
     def _take_what_is_loaded() -> None:
-        """Have all names that are loaded by now: while the interpreter goes down, nothing can be imported any more."""
+        """Take over all names that are loaded by now: while the interpreter shuts down, nothing can be imported."""
         from sys import modules
 
         for name in __all__:
@@ -141,9 +141,9 @@ if not TYPE_CHECKING:
 
 
 def _record_in_spawned_child() -> None:
-    """In a child that multiprocessing has spawned, record model libraries as the parent does, without an `init`."""
+    """Record model libraries in a spawned child of multiprocessing like its parent, without an `init`."""
     process = _sys.modules.get("multiprocessing.process")
-    # While it imports its main module, as here, it does not know its parent yet.
+    # While it imports its main module, as here, multiprocessing does not know its parent yet.
     if process is None or not getattr(process.current_process(), "_inheriting", False):
         return
     from localops import instrument

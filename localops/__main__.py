@@ -1,6 +1,6 @@
-"""`python -m localops`, and the `localops` command.
+"""The `localops` command, also as `python -m localops`.
 
-A coding agent waits for each of its hooks: these are run without what all other commands need.
+A coding agent waits for each of its hooks: those run without the modules that all other commands need.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ def main() -> NoReturn:
         import gc
         import os
 
-        # It ends before there is garbage worth searching for.
+        # It ends before there is garbage worth collecting.
         gc.disable()
         from localops.coding import hook
 
         code = hook.main(sys.argv[2:])
-        # All is written and closed: taking the interpreter down would only cost time.
+        # Everything is written and closed: an orderly shutdown of the interpreter would only take time.
         os._exit(code)
     from localops import cli
 
@@ -34,10 +34,10 @@ def main() -> NoReturn:
 
 
 def _is_event(arguments: list[str]) -> bool:
-    """Return whether these arguments of `hook` are for an event, not for a person."""
+    """Return whether these arguments of `hook` name an event, which an agent sends, not a person."""
     if arguments[0] in _NOT_EVENTS or {"-h", "--help"} & set(arguments) or arguments[0][:1] == "-":
         return False
-    # A misspelt word in an agent's settings must not block the agent, as the exit code of a wrong command would.
+    # A misspelt event in an agent's settings must not block the agent, as the exit code of a wrong command would.
     return arguments[0] in _AGENTS or sys.stdin is None or not sys.stdin.isatty()
 
 

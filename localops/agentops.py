@@ -1,7 +1,7 @@
-"""What `import agentops` answers under `localops run`: localops, with the names of AgentOps 0.3 and 0.4.
+"""The module `agentops` under `localops run`: localops, with the names of AgentOps 0.3 and 0.4.
 
-Nothing here records.  The names lead to the functions of `localops`; what AgentOps does on its server
-(the validation of spans) is answered from the journal.
+Nothing is recorded here.  The names lead to the functions of `localops`; what AgentOps does on its server (the
+validation of spans) is answered from the journal.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ track_endpoint = operation
 
 
 class TraceState(enum.StrEnum):
-    """How a trace ends: Success, Failure (AgentOps' `Error`) or Indeterminate (its `Unset`)."""
+    """The end of a trace: Success, Failure (AgentOps' `Error`) or Indeterminate (its `Unset`)."""
 
     SUCCESS = "Success"
     ERROR = "Error"
@@ -83,7 +83,7 @@ class EventType(enum.StrEnum):
 
 
 class EndState(enum.StrEnum):
-    """How a session of AgentOps 0.3 ends."""
+    """The end of a session of AgentOps 0.3."""
 
     SUCCESS = "Success"
     FAIL = "Fail"
@@ -91,14 +91,14 @@ class EndState(enum.StrEnum):
 
 
 class MultiSessionException(LocalopsError):
-    """Several sessions are open and none is current here: call the method on the session that is meant."""
+    """Several sessions are open and none is current here: call the method on the session itself."""
 
 
 class ValidationError(LocalopsError):
-    """A trace does not hold what it was expected to hold."""
+    """A trace does not contain what was expected."""
 
 
-# Nothing of ours raises these: a program may name them where it catches.
+# localops raises none of these: a program may catch them by name.
 
 
 class ApiServerException(LocalopsError):
@@ -106,11 +106,11 @@ class ApiServerException(LocalopsError):
 
 
 class NoApiKeyException(LocalopsError):
-    """AgentOps was given no key."""
+    """AgentOps got no key."""
 
 
 class InvalidApiKeyException(LocalopsError):
-    """AgentOps was given a key that is none."""
+    """AgentOps got an invalid key."""
 
 
 class AgentOpsClientNotInitializedException(LocalopsError, RuntimeError):
@@ -142,71 +142,71 @@ class Client:
         return create_agent(name, agent_id) if session is None else session.create_agent(name, agent_id)
 
     def add_default_tags(self, tags: Iterable[str]) -> None:
-        """Give every session started from now on these tags too."""
+        """Add these tags to every session started from now on."""
         configure(default_tags=tags)
 
     def get_default_tags(self) -> list[str]:
-        """The tags that every new session gets."""
+        """Return the tags of every new session."""
         return list(api.client().config.default_tags)
 
     def unsuppress_logs(self) -> None:
-        """AgentOps' switch for its log: there is none here."""
+        """Do nothing: localops has no log to switch on."""
 
     def add_pre_init_warning(self, message: str) -> None:
-        """AgentOps' list of things to say at `init`: nothing waits here."""
+        """Do nothing: localops prints its warnings at once."""
 
     @property
     def initialized(self) -> bool:
-        """Whether it can be used, which needs no key and no network."""
+        """Return whether it can be used: always, as that needs no key and no network."""
         return True
 
     is_initialized = initialized
 
     @property
     def current_session_ids(self) -> list[str]:
-        """The ids of the sessions that are open in this process, oldest first."""
+        """Return the ids of the sessions that are open in this process, oldest first."""
         return [str(session.session_id) for session in reversed(api.client().open_sessions())]
 
     @property
     def session_count(self) -> int:
-        """How many sessions are open in this process."""
+        """Return how many sessions are open in this process."""
         return len(self.current_session_ids)
 
     @property
     def has_sessions(self) -> bool:
-        """Whether any session is open in this process."""
+        """Return whether any session is open in this process."""
         return self.session_count > 0
 
     @property
     def is_multi_session(self) -> bool:
-        """Whether more than one session is open in this process."""
+        """Return whether more than one session is open in this process."""
         return self.session_count > 1
 
     @property
     def config(self) -> Config:
-        """The options for the sessions started from now on."""
+        """Return the options for the sessions started from now on."""
         return api.client().config
 
     @property
     def host_env(self) -> dict[str, Any]:
-        """The machine and the Python that this process runs on, as far as it may be collected."""
+        """Return the machine and the Python that this process runs on, as far as they may be collected."""
         return host.environment(self.config.env_data_opt_out)
 
     def get_current_jwt(self) -> None:
-        """AgentOps' token for its server: there is none here."""
+        """Return None: there is no server that needs a token."""
 
     @property
     def api_key(self) -> str | None:
-        """The API key in use, if there is one."""
+        """Return the API key in use, if there is one."""
         return self.config.api_key
 
     @property
     def parent_key(self) -> None:
-        """AgentOps' second project for a session: there is none here."""
+        """Return None: a session has no second project here."""
 
 
 def get_client() -> Client:
-    """The client of this process."""
+    """Return the client of this process."""
     return Client()
 
 
@@ -219,11 +219,11 @@ def validate_trace_spans(
     min_spans: int = 1,
     api_key: str | None = None,  # noqa: ARG001
 ) -> dict[str, Any]:
-    """Look, in the journal, whether a session holds events, LLM calls among them.
+    """Check in the journal whether a session has events, and LLM calls among them.
 
-    Where it does not, the answer is AgentOps' for a validation that could not be made (`validation_skipped`, with
-    the reason): nothing hooks into model libraries here, so a program that records no call itself has none.
-    With `strict=True` that is a ValidationError.  ValueError when no session is meant.
+    If not, the answer is AgentOps' for a validation that could not be done (`validation_skipped`, with the reason).
+    With `strict=True` that is a ValidationError instead.  Raise ValueError if no session is given and none is
+    current.
     """
     id, events, metrics = _looked_up(trace_id, trace_context)
     models = [str(event["model"] or event["name"]) for event in events if event["kind"] == "llm"]
@@ -237,9 +237,9 @@ def validate_trace_spans(
     }
     reason = None
     if len(events) < min_spans:
-        reason = f"the session holds {len(events)} events, and {min_spans} were expected"
+        reason = f"the session has {len(events)} events, expected {min_spans}"
     elif check_llm and not models:
-        reason = "the session holds no LLM call: record each with LLMEvent"
+        reason = "the session has no LLM call: record each with LLMEvent"
     if reason is None:
         return result
     if api.client().config.strict:
@@ -250,7 +250,7 @@ def validate_trace_spans(
 def _looked_up(
     trace_id: uuid.UUID | str | None, trace_context: Session | None
 ) -> tuple[str, list[dict[str, Any]], dict[str, Any]]:
-    """The id of the session that is meant, its events and its figures; it may have ended, here or elsewhere."""
+    """Return the id of the session, its events and its figures; it may have ended, here or in another process."""
     client = api.client()
     session = trace_context
     if session is None:
@@ -265,13 +265,13 @@ def _looked_up(
     with Home(client.config.home) as home:
         project, id = home.find(str(trace_id))
         figures = analytics.totals(project.reader, id)
-        found = list(analytics.events(project.reader, id))
+        events = list(analytics.events(project.reader, id))
         running = project.standing(id).ended_ns is None
-        return id.hex(), found, _metrics(figures, analytics.contract(figures, running=running))
+        return id.hex(), events, _metrics(figures, analytics.contract(figures, running=running))
 
 
 def _metrics(figures: Totals, contract: Mapping[str, object]) -> dict[str, Any]:
-    """The figures under AgentOps' names for them in 0.4, and under those of 0.3."""
+    """Return the figures under AgentOps' names for them in 0.4 and in 0.3."""
     return {
         "total_tokens": figures.tokens_in + figures.tokens_out,
         "prompt_tokens": figures.tokens_in,
@@ -282,7 +282,7 @@ def _metrics(figures: Totals, contract: Mapping[str, object]) -> dict[str, Any]:
 
 
 def print_validation_summary(result: dict[str, Any]) -> None:
-    """Write what `validate_trace_spans` found, in a few lines."""
+    """Print the result of `validate_trace_spans` in a few lines."""
     lines = [
         f"trace {result.get('trace_id', '?')}",
         f"  events     {result.get('span_count', 0)}",
@@ -309,7 +309,7 @@ _EXCEPTIONS = (
     "NoSessionException",
 )
 
-# Which names AgentOps' own modules are asked for; `agentops` itself has all of them.
+# The names that programs import from AgentOps' own modules; `agentops` itself has all of them.
 MODULES: dict[str, tuple[str, ...]] = {
     "agentops.client": ("Client", "get_client"),
     "agentops.client.client": ("Client",),
@@ -339,13 +339,13 @@ MODULES: dict[str, tuple[str, ...]] = {
     "agentops.partners": (),
     "agentops.partners.langchain_callback_handler": (),
 }
-# These have names that are loaded when they are asked for: LangChain is slow to import, and may not be installed.
+# These load some names on first use: LangChain is slow to import, and may not be installed.
 _HANDLERS = ("LangchainCallbackHandler", "AsyncLangchainCallbackHandler")
 _WITH_HANDLERS = ("agentops.integration.callbacks.langchain", "agentops.partners.langchain_callback_handler")
 
 
 def __getattr__(name: str) -> Any:
-    """Return what is slow to import: AgentOps' logger, and its handlers for LangChain."""
+    """Return a name that is slow to import: AgentOps' logger, and its handlers for LangChain."""
     if name in _HANDLERS:
         from localops import langchain
 
@@ -358,7 +358,7 @@ def __getattr__(name: str) -> Any:
 
 
 def answer() -> None:
-    """Be `agentops`, and the modules below it, in this process."""
+    """Install `agentops`, and the modules below it, in this process."""
     own = sys.modules[__name__]
     own.__path__ = []
     sys.modules["agentops"] = own
@@ -371,7 +371,7 @@ def answer() -> None:
         sys.modules[name] = module
     for name in MODULES:
         parent, _, last = name.rpartition(".")
-        # `agentops.session` is a decorator as well as a module: in AgentOps the decorator has the name.
+        # `agentops.session` is a decorator as well as a module: in AgentOps the name means the decorator.
         if not hasattr(sys.modules[parent], last):
             setattr(sys.modules[parent], last, sys.modules[name])
 

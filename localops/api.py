@@ -1,7 +1,7 @@
-"""The functions of `import localops`, over the one client of this process.
+"""The functions of `import localops`, for the one client of this process.
 
-They are the functions users of AgentOps know.  None of them raises into the program unless `strict=True` was
-given, but for what a budget is there to stop: what cannot be done is said on stderr, and the program goes on.
+They have the names and arguments of AgentOps' functions.  Unless `strict=True` is given, none of them raises into the
+program, except for a budget, whose purpose it is: what cannot be done prints a warning, and the program goes on.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
     R = TypeVar("R")
     T = TypeVar("T")
 
-_only_as_parent = False  # nobody here has asked for recording
-_client: Client | None = None  # the one process-wide variable; everything else is handed on
-_lock = threading.RLock()  # for whoever sets it
+_only_as_parent = False  # this process did not ask for recording
+_client: Client | None = None  # the only process-wide variable; everything else is passed on
+_lock = threading.RLock()  # held to set `_client`
 _PATIENCE = 5.0  # seconds
 
 
 def _reset() -> None:
-    """Forget the client and its sessions; for tests, which share a process."""
+    """Drop the client and its sessions; for tests, which share a process."""
     global _client
     if _client is not None:
         _client._terminated.release()
@@ -51,7 +51,7 @@ def _reset() -> None:
 
 
 def client() -> Client:
-    """The client of this process, made with what the environment says if `init` was not called."""
+    """Return the client of this process; without an `init` it follows the environment."""
     return _client if _client is not None else _in_turn(_the_client)
 
 
@@ -64,7 +64,7 @@ def _the_client() -> Client:
 
 
 def _record_libraries(config: Config) -> None:
-    """Have the calls of model libraries record themselves, unless that is switched off."""
+    """Record the calls of model libraries, unless that is switched off."""
     if config.threads or (config.threads is None and os.environ.get("LOCALOPS_RUN")):
         from localops.instrument import threads
 
@@ -90,9 +90,9 @@ def _span_provider() -> Any:
 
 
 def _session_of_span(reason: str) -> Session | None:
-    """Return the session that a span belongs to; None in a child that did not ask for one and whose parent has none.
+    """Return the session of a span; None in a child that started none and whose parent has none.
 
-    Under `localops run` a program that starts none is given one.
+    Under `localops run` one is started for a program that starts none.
     """
     running = client()
     if _only_as_parent and running.current() is None:
@@ -106,14 +106,14 @@ find_session[:] = [_session_of_span]
 
 
 def _in_turn(function: Callable[[], T]) -> T:
-    """Call a function that makes the client, or a session by `init`: one thread at a time.
+    """Call a function that creates the client or a session: one thread at a time.
 
-    The wait is bounded: a signal handler that calls us in the middle of a write must not hang on a thread that waits
-    for that write.
+    The wait is bounded: a signal handler that calls it in the middle of a write must not wait forever for a thread
+    that waits for that write.
     """
     lock, taken = _lock, list[bool]()
     try:
-        # One call takes the lock and keeps that it did: a signal handler may raise between two.
+        # One call takes the lock and notes it: a signal handler may raise between two.
         taken.extend(map(lock.acquire, (True,), (_PATIENCE,)))
         return function()
     finally:
@@ -123,7 +123,7 @@ def _in_turn(function: Callable[[], T]) -> T:
 
 def _after_fork() -> None:
     global _lock
-    _lock = threading.RLock()  # the other may be held by a thread that is not here
+    _lock = threading.RLock()  # the old one may be held by a thread that the child does not have
 
 
 if hasattr(os, "register_at_fork"):
@@ -131,12 +131,12 @@ if hasattr(os, "register_at_fork"):
 
 
 def client_if_any() -> Client | None:
-    """The client, if anybody asked for one, or if this process may have a session from its parent."""
+    """Return the client if the program has one, or if this process may have a session from its parent."""
     return client() if _client is not None or host.maker() is not None else None
 
 
 def _quietly(function: Callable[P, R]) -> Callable[P, R | None]:
-    """Say what goes wrong instead of raising it, unless the client is strict."""
+    """Return the function with warnings instead of exceptions, unless the client is strict."""
 
     @wraps(function)
     def quiet(*args: P.args, **kwargs: P.kwargs) -> R | None:
@@ -145,7 +145,7 @@ def _quietly(function: Callable[P, R]) -> Callable[P, R | None]:
             if waiting:
                 deliver()
             return result
-        except UnusableBudget:  # the limit was asked for so that the program stops
+        except UnusableBudget:  # the purpose of a budget is to stop the program
             raise
         except Exception as error:  # the edge: recording never breaks the program that is recorded
             if kwargs.get("strict") is True or (_client is not None and _client.config.strict) or _is_miscalled(error):
@@ -159,13 +159,13 @@ def _quietly(function: Callable[P, R]) -> Callable[P, R | None]:
 
 
 def _is_miscalled(error: Exception) -> bool:
-    """Whether the function was called with arguments it does not have: then nothing below it ran."""
+    """Return whether a function was called with wrong arguments: its own code has not run then."""
     trace = error.__traceback__
     return trace is None or trace.tb_next is None
 
 
 def _say(what: str, error: Exception) -> None:
-    if isinstance(error, NoSession):  # an agent's loop would say it with every step
+    if isinstance(error, NoSession):  # an agent's loop would repeat it with every step
         many = _client is not None and bool(_client.open_sessions())
         output.say_once(f"{what} {'with none current' if many else 'without a session'}", str(error))
     else:
@@ -173,7 +173,7 @@ def _say(what: str, error: Exception) -> None:
 
 
 def _always(function: Callable[P, Session]) -> Callable[P, Session]:
-    """Return a session whatever happens: where it cannot be started as asked for, one with the usual options."""
+    """Return the function so that it always returns a session: if it fails, one with the usual options."""
     quiet = _quietly(function)
 
     @wraps(function)
@@ -247,32 +247,32 @@ def init(
     env_data_opt_out: bool | None = None,
     **others: Any,
 ) -> Session | None:
-    """Set up recording, and start a session unless `auto_start_session=False`: that alone returns None.
+    """Set up recording, and start and return a session, or return None with `auto_start_session=False`.
 
-    A second call returns the session that is open, and warns when its options differ; when none is open, it
-    starts one. Nothing is sent anywhere, and no key is needed. What is left out is taken from the environment
-    (`LOCALOPS_PROJECT`, …) or from the home's config.toml; `localops help configuration` has all of it.
+    A second call returns the open session, and warns if its options differ; if none is open, it starts one. Nothing
+    is sent anywhere, and no key is needed. Options that are left out come from the environment (`LOCALOPS_PROJECT`,
+    …) or from the home's config.toml; see `localops help configuration`.
 
-    api_key: chooses the project, as it does at AgentOps: same key, same project.
-    project: the project's name, outright.
+    api_key: chooses the project, as at AgentOps: same key, same project.
+    project: the project's name.
     home: the folder that holds the projects [LOCALOPS_HOME, else the user's data folder].
     tags: tags of this session. default_tags: tags of every session from now on.
     trace_name: the session's name [the script's].
-    inherited_session_id: join this session of another process instead of starting one; in a subprocess that
-        was given `session.env()` that happens by itself.
-    auto_start_session: False sets up recording only. skip_auto_end_session: frameworks end no session.
-    durability: "process" (default) outlives the process at once, "power" the machine as well.
-    strict: raise what is otherwise a warning on stderr.
+    inherited_session_id: join this session of another process instead of starting one; a subprocess with
+        `session.env()` does so without it.
+    auto_start_session: False only sets up recording. skip_auto_end_session: frameworks do not end sessions.
+    durability: "process" (default) survives a crash of the process, "power" also one of the machine.
+    strict: raise exceptions instead of printing warnings.
     redact: False turns redaction off; patterns, or a function of a text, are used beside the built-in rules.
-    budget_usd: stop with BudgetExceeded when the session has cost so much; on_budget is called instead.
+    budget_usd: raise BudgetExceeded when the session has cost so much, or call on_budget.
     capture: False leaves out arguments and results of decorated functions.
-    signals: False leaves SIGTERM alone. env_data_opt_out: True leaves out what is known of the machine.
+    signals: False leaves SIGTERM alone. env_data_opt_out: True records nothing about the machine.
     threads: True lets threads and thread pools begin in the session and operation where they were started
         [True under `localops run`, and once calls of a model library are recorded].
-    instrument_llm_calls: False leaves model libraries alone [their calls are recorded by themselves, where the
-        extra of localops for the library is installed].
+    instrument_llm_calls: False does not record model libraries [their calls are recorded if the extra of localops
+        for the library is installed].
 
-    parent_key, endpoint, max_wait_time and max_queue_size are taken for AgentOps' sake and do nothing.
+    parent_key, endpoint, max_wait_time and max_queue_size are accepted because AgentOps has them, and do nothing.
     """
     options = {
         "api_key": api_key,
@@ -298,7 +298,7 @@ def init(
     outcome = _in_turn(lambda: _init(given, tags, inherited_session_id, strict=strict))
     if outcome is not None:
         return outcome[0]
-    return None if auto_start_session is False else client().start()  # it failed, which was said
+    return None if auto_start_session is False else client().start()  # `_init` failed and printed a warning
 
 
 @_quietly
@@ -311,7 +311,7 @@ def _init(
 ) -> tuple[Session | None]:
     global _client, _only_as_parent
     _only_as_parent = False
-    options = {name: value for name, value in given.items() if name != "auto_start_session"}  # it is for this call
+    options = {name: value for name, value in given.items() if name != "auto_start_session"}  # for this call only
     config = Config.usable(**options) if _client is None else _client.config.but(**options)
     asked = config.but(**given) if len(options) < len(given) else config
     if _client is not None and _client.open_sessions():
@@ -332,13 +332,13 @@ def _init(
 def _again(
     running: Client, config: Config, tags: Iterable[str] | str | None, inherited: uuid.UUID | str | None
 ) -> Session:
-    """A second init: the session there is, and a word about what differs from the first."""
+    """Return the open session at a second `init`, and warn of options that differ."""
     if inherited is not None and running.get(inherited) is None:
         return running.start(tags, inherited, config=config)
     session = running.current()
     if session is None or not session.is_running:
         session = next(iter(running.open_sessions()), None)
-    if session is None:  # another thread has ended it just now
+    if session is None:  # another thread has just ended it
         return running.start(tags, config=config)
     differing = [name for name in config.given if getattr(config, name) != getattr(running.config, name)]
     if not set(session.recorder.writer.tag_list(tags)) <= set(session.tags):
@@ -346,7 +346,7 @@ def _again(
     if differing:
         output.say(
             f"init() was called again with other options ({', '.join(sorted(differing))}); the open session "
-            "goes on with the first ones. Give start_session() a config= for a session that differs."
+            "keeps the first ones. Use start_session(config=...) for a session with its own."
         )
     return session
 
@@ -355,7 +355,7 @@ def _again(
 def configure(api_key: str | None = None, **options: Any) -> None:
     """Change options for the sessions started from now on; those that are open keep theirs.
 
-    `default_tags` are added to those there are, as AgentOps does.
+    `default_tags` are added to the earlier ones, as at AgentOps.
     """
     running = client()
     options["api_key"] = api_key
@@ -374,13 +374,13 @@ def start_session(
     name: str | None = None,
     config: Config | None = None,
 ) -> Session:
-    """Start a session, or join the one another process began; it is the current one from here on.
+    """Start a session, or join the one that another process began, and make it the current one.
 
-    A `config` holds for this session alone.  Without `init` before it, the environment's settings are used.
-    There always is a session: what it cannot write yet it counts, and goes on when it can.
+    A `config` is for this session alone.  Without an earlier `init`, the settings come from the environment.
+    A session is returned in any case: rows that cannot be written yet are counted, and written when they can be.
     """
     if config is not None and not isinstance(config, Config):
-        raise ConfigError(f"config= takes a localops.Config, not a {type(config).__name__}")
+        raise ConfigError(f"invalid config: expected a localops.Config, got {type(config).__name__}")
     return client().start(tags, inherited_session_id, name=name, config=config)
 
 
@@ -394,10 +394,10 @@ def end_session(
     end_state: str | None = None,
     **others: Any,
 ) -> str | None:
-    """End the current session, or the one that is given, and return its cost in US dollars, as text.
+    """End the current session, or the given one, and return its cost in US dollars, as text.
 
-    The state is given first or as `end_state`.  `is_auto_end` is for frameworks: with
-    `skip_auto_end_session=True` such a call is passed over.
+    The state is the first argument or `end_state`.  `is_auto_end` is for frameworks: with
+    `skip_auto_end_session=True` such a call is ignored.
     """
     running = client()
     if is_auto_end and running.config.skip_auto_end_session:
@@ -411,14 +411,14 @@ def end_session(
 
 @_quietly
 def end_all_sessions(end_state: str = "Indeterminate", end_state_reason: str | None = None) -> None:
-    """End every session that is open in this process; those it only joined are ended for all."""
+    """End every session that is open in this process; those that it only joined end for all processes."""
     for session in client().open_sessions():
         session.end_session(end_state, end_state_reason)
 
 
 @_quietly
 def get_session(session_id: uuid.UUID | str) -> Session | None:
-    """The open session of this process with that id, given as UUID or text; None when there is none."""
+    """Return the open session of this process with that id, a UUID or its text; None if there is none."""
     return client().get(session_id)
 
 
@@ -428,9 +428,9 @@ def _meant(what: str) -> Session:
 
 
 def record(event: Event) -> None:
-    """Write an event to the current session; when this returns, it outlives the process.
+    """Write an event to the current session; when this returns, the event survives a crash of the process.
 
-    Where the session cannot be known, the event goes to the session "unattributed" of this process.
+    If the session cannot be known, the event goes to the session "unattributed" of this process.
     """
     try:
         session = _meant(f"{type(event).__name__} was not recorded in a session of yours")
@@ -447,21 +447,21 @@ def record(event: Event) -> None:
 
 @_quietly
 def add_tags(tags: Iterable[str] | str) -> None:
-    """Give the current session more tags."""
+    """Add tags to the current session."""
     client().need("add_tags").add_tags(tags)
 
 
 @_quietly
 def set_tags(tags: Iterable[str] | str) -> None:
-    """Give the current session these tags and no others."""
+    """Replace the tags of the current session."""
     client().need("set_tags").set_tags(tags)
 
 
 @_quietly
 def create_agent(name: str, agent_id: uuid.UUID | str | None = None) -> str | None:
-    """Say that an agent takes part in the current session, and get its id.
+    """Register an agent in the current session, and return its id.
 
-    Before any session it is kept in mind and told to the first one.
+    Before any session it is kept, and registered in the first one.
     """
     running = client()
     if running.current() is None and not running.open_sessions():
@@ -473,7 +473,7 @@ def create_agent(name: str, agent_id: uuid.UUID | str | None = None) -> str | No
 
 @_always
 def start_trace(trace_name: str = "session", tags: Mapping[str, object] | Iterable[str] | str | None = None) -> Session:
-    """Start a session under AgentOps' newer name for one; a mapping of tags is kept as its metadata too."""
+    """Start a session under AgentOps' newer name for one; a mapping of tags also becomes its metadata."""
     if isinstance(tags, dict):
         session = client().start(
             [f"{events.describe(key)}:{events.describe(value)}" for key, value in tags.items()], name=trace_name
@@ -497,13 +497,13 @@ def end_trace(trace_context: Session | None = None, end_state: str = "Success") 
 
 @_quietly
 def update_trace_metadata(metadata: Mapping[str, object], prefix: str = "trace.metadata") -> bool:
-    """Keep facts about the current session; True when they were written."""
+    """Keep facts about the current session; return True when they are written."""
     client().need("update_trace_metadata").update_metadata(metadata, prefix)
     return True
 
 
 def get_api_key() -> str | None:
-    """The API key in use, if there is one."""
+    """Return the API key in use, if there is one."""
     return client().config.api_key
 
 
@@ -513,11 +513,11 @@ def set_api_key(api_key: str) -> None:
 
 
 def set_parent_key(parent_key: str) -> None:
-    """AgentOps' second project for a session: taken, and without effect here."""
+    """Do nothing: AgentOps has a second project for a session, localops has none."""
 
 
 def stop_instrumenting() -> None:
-    """Record the calls of model libraries no longer; the next `init` switches that on again."""
+    """Stop recording the calls of model libraries; the next `init` starts it again."""
     from localops import instrument
 
     instrument.stop()

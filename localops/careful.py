@@ -1,4 +1,4 @@
-"""Ask the objects of a user what they are without showing their warnings, and close to the recursion limit."""
+"""Read a user's objects without printing their warnings, and near the recursion limit."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ COLLECTIONS = (list, tuple, dict, set, frozenset)
 
 
 def outline(value: object) -> str:
-    """Return the beginning of a collection's text: all of it may have no end, where parts are shared or nested."""
+    """Return the beginning of a collection's text: the whole may be endless if parts are shared or nested."""
     from reprlib import Repr
 
     plain = Repr()
@@ -32,20 +32,20 @@ def outline(value: object) -> str:
 def deeper(function: Callable[..., R], *args: object) -> R:
     """Call a function with a higher recursion limit, after a RecursionError.
 
-    Raise RecursionError where there is room enough already (it was a recursion without end), and where the limit
-    could not be set back.
+    Raise RecursionError if there was room enough already (the recursion is endless), and if the limit could not be
+    restored.
     """
     if _has_room(_MORE // 2):
         raise RecursionError("there is room enough")
     taken: list[bool] = []
     limit = 0
     try:
-        # One call takes the lock and keeps that it did: a signal handler may raise between two.
+        # One call takes the lock and notes it: a signal handler may raise between two.
         taken.extend(map(_one_at_a_time.acquire, (False,)))
         if not taken[0]:  # two threads would restore each other's limit
             raise RecursionError("another thread has raised the recursion limit")
         limit = sys.getrecursionlimit()
-        # Python refuses a limit that is below the current depth: find out before it is too late.
+        # Python refuses a limit below the current depth: find that out before it is too late.
         sys.setrecursionlimit(limit)
         sys.setrecursionlimit(limit + _MORE)
         return function(*args)
@@ -66,10 +66,10 @@ def _has_room(frames: int) -> bool:
 
 
 class _Quiet:
-    """No warning of the calling thread is shown, or becomes an error, inside of a `with` block.
+    """A `with` block in which warnings of the calling thread are neither printed nor errors.
 
-    `warnings.catch_warnings` would put another list of filters in place for all threads, and let what was shown
-    once be shown again. This is one more filter, whose pattern looks at the thread.
+    `warnings.catch_warnings` would replace the filters of all threads, and let warnings that were printed once be
+    printed again. This adds one filter, whose pattern checks the thread.
     """
 
     def __init__(self) -> None:
@@ -77,7 +77,7 @@ class _Quiet:
         self._filter = ("ignore", self, Warning, None, 0)
 
     def match(self, _message: str) -> bool:
-        """Return whether a warning comes from inside of a block: the way a filter asks its pattern."""
+        """Return whether a warning comes from inside of a block; a filter calls this as its pattern."""
         return getattr(self._thread, "depth", 0) > 0
 
     def __enter__(self) -> None:
@@ -95,7 +95,7 @@ class _Quiet:
         return depth
 
     def back_to(self, depth: int) -> None:
-        """Leave all blocks but that many."""
+        """Leave all blocks but `depth`."""
         self._thread.depth = depth
         if depth == 0:
             filters = _filters()

@@ -1,7 +1,7 @@
-"""Time and ids, the only place they come from.
+"""Time and ids: the only module that creates them.
 
-The wall clock is read once per process; from then on CLOCK_BOOTTIME counts, so times never go back and
-sleep is included.  Ids are UUIDv7: they sort by time and need no one's permission.
+The wall clock is read once per process; from then on CLOCK_BOOTTIME counts, so times never go back and include sleep.
+Ids are UUIDv7: they sort by time and need no coordination.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ _STEP_NS = 1_000_000_000
 _boot = getattr(time, "CLOCK_BOOTTIME", None)  # Linux; elsewhere the monotonic clock, which may not count sleep
 _ticks = time.monotonic_ns if _boot is None else partial(time.clock_gettime_ns, _boot)
 
-# Seconds for waits and intervals.  A library that freezes clocks replaces functions it finds in modules, not a partial;
-# where it came first, the system is asked directly.
+# Seconds for waits and intervals.  A library that freezes clocks replaces functions that it finds in modules, but no
+# partial; if it was imported first, the system's clock is used directly.
 _builtin = isinstance(time.monotonic, type(len))
 monotonic = partial(time.monotonic) if _builtin else partial(time.clock_gettime, time.CLOCK_MONOTONIC)
 
-_base = max(time.time_ns(), 0) - _ticks()  # a clock that was never set may stand before 1970, where no id can be
+_base = max(time.time_ns(), 0) - _ticks()  # a clock that was never set may be before 1970, for which there are no ids
 _drift = 0
 _bits = Random(int.from_bytes(os.urandom(32), "big")).getrandbits
 
 
 def now_ns() -> int:
-    """Nanoseconds since 1970 in UTC; never less than an earlier answer in this process."""
+    """Return nanoseconds since 1970 in UTC; never less than an earlier result in this process."""
     return _base + _ticks()
 
 
 def step_ns() -> int:
-    """How far the wall clock has moved against ours since this was last asked; 0 below one second."""
+    """Return how far the wall clock has moved against this one since the last call; 0 below one second."""
     global _drift
     drift = time.time_ns() - now_ns()
     moved = drift - _drift
@@ -50,13 +50,13 @@ def iso(at_ns: int) -> str:
 
 
 def new_id(at_ns: int = 0) -> bytes:
-    """A UUIDv7 as 16 bytes: 48 bits of milliseconds, then 74 random bits."""
+    """Return a UUIDv7 as 16 bytes: 48 bits of milliseconds, then 74 random bits."""
     ms = (at_ns or now_ns()) // 1_000_000
     return (ms << 80 | _bits(80) & 0x0FFF3FFFFFFFFFFFFFFF | 0x70008000000000000000).to_bytes(16)
 
 
 def _reseed() -> None:
-    """A forked child must not draw its parent's ids."""
+    """Seed again after a fork: a child must not draw its parent's ids."""
     global _bits
     _bits = Random(int.from_bytes(os.urandom(32), "big")).getrandbits
 

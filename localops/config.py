@@ -1,7 +1,7 @@
-"""Settings: what was asked for, where from, and what that means.
+"""Settings: their names, their defaults, and the places that they come from.
 
-An option is taken from the call, else from the environment (LOCALOPS_… before AGENTOPS_…), else from the
-home's `config.toml`, else from its default here.  This module also says where the home and its projects are.
+An option comes from the call, else from the environment (LOCALOPS_… before AGENTOPS_…), else from the home's
+`config.toml`, else from its default here.  This module also determines the home and its projects.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 JOURNAL = "journal.db"
 DURABILITIES = ("process", "power")
 
-# AgentOps' options that only concern its network or its log: taken, so that programs run unchanged, and
-# without effect.
+# AgentOps' options that concern only its network or its log: accepted, so that programs run unchanged, and without
+# effect.
 IGNORED = frozenset(
     "endpoint app_url max_wait_time max_queue_size export_flush_interval auto_init "
     "log_level fail_safe prefetch_jwt_token log_session_replay_url exporter_endpoint exporter processor "
@@ -40,7 +40,7 @@ _FALSE = frozenset(("0", "false", "f", "no", "n", "off", ""))
 class Config:
     """The options of a client, or (given to `start_session`) of one session alone.
 
-    Every option can be given by keyword; what is left out comes from the environment or the home's
+    Every option can be given by keyword; those that are left out come from the environment or the home's
     config.toml.
     """
 
@@ -63,30 +63,31 @@ class Config:
     threads: bool | None
     max_value: int
     wait: float
-    _before: Config | None = None  # what `on` was asked for last, and its answer
+    _before: Config | None = None  # the last argument of `on`, and its result
     _combined: Config
 
     def __init__(self, **options: Any) -> None:
         wrong, strays = self._take(options, {})
         if wrong:
             raise _together(wrong)
-        for problem in strays:  # these are not the program's: it may be older than the file
+        # A warning only: the file may be newer than the program.
+        for problem in strays:
             leave_out(problem)
 
     @classmethod
     def usable(cls, **options: Any) -> Config:
-        """For a program that must go on: what cannot be used, wherever it came from, is said and left out.
+        """Return a configuration without the options that are invalid, each with a warning: the program must go on.
 
-        With `strict` it is a ConfigError here too; a budget that cannot be read always is one.
+        With `strict` they are a ConfigError here too; an invalid budget always is one.
         """
         return cls._usable(options, {})
 
     def but(self, **options: Any) -> Config:
-        """The same options with some given anew; one that cannot be used leaves the earlier one in its place."""
+        """Return these options with some replaced; an invalid one leaves the earlier one in its place."""
         return self._usable(options, self.given)
 
     def on(self, earlier: Config) -> Config:
-        """Return the options of another with those that were given to this one in their place."""
+        """Return the options of `earlier`, replaced by those that were given to this one."""
         if self._before is not earlier:
             below = dict(earlier.given)
             if "api_key" in self.given:  # it chooses a project, unless one is named with it
@@ -109,10 +110,10 @@ class Config:
     def _take(self, options: Mapping[str, Any], earlier: Mapping[str, Any]) -> tuple[list[ConfigError], list[str]]:
         """Set every option from the nearest place that has it.
 
-        Gives back what could not be used, and the names in the file and the environment that are no option's.
+        Return what is invalid, and the unknown names in the file and the environment.
         """
         wrong = [ConfigError(_unknown(name)) for name in options if name not in _OPTIONS and name not in IGNORED]
-        folder, hidden = _found_home(options.get("home") or earlier.get("home")), None
+        folder, hidden = _home_to_read(options.get("home") or earlier.get("home")), None
         written: Mapping[str, Any] = {}
         try:
             written = _settings(folder)
@@ -137,7 +138,7 @@ class Config:
         return wrong, [*_strays_in_file(folder, written), *_strays_in_environment()]
 
     def folder(self) -> str:
-        """The folder of the project that these options record into."""
+        """Return the folder of the project that these options record into."""
         name = self.project or (project_of_key(self.api_key) if self.api_key else "default")
         return project_folder(self.home or data_folder(), name)
 
@@ -152,7 +153,7 @@ class Config:
 
 
 def problems(folder: str) -> list[str]:
-    """What cannot be used of a home's config.toml and of this environment, each as a sentence."""
+    """Return what is invalid in a home's config.toml and in this environment, each as a sentence."""
     from localops.encoding.pricing import Prices
 
     wrong, strays = Config.__new__(Config)._take({"home": folder}, {})
@@ -163,8 +164,8 @@ def problems(folder: str) -> list[str]:
     return list(dict.fromkeys([*map(str, wrong), *strays]))
 
 
-def _found_home(given: Any) -> str:
-    """Whose config.toml to read; what is wrong with the home that was given is said with the other options."""
+def _home_to_read(given: Any) -> str:
+    """Return the home whose config.toml to read; an invalid home is reported with the other options."""
     try:
         return home(given)
     except (TypeError, ConfigError):
@@ -174,35 +175,37 @@ def _found_home(given: Any) -> str:
 def _places(
     name: str, options: Mapping[str, Any], earlier: Mapping[str, Any], folder: str, written: Mapping[str, Any]
 ) -> Iterator[tuple[str, Any, bool]]:
-    """Where an option is found, nearest first: what to call the place, what it is there, whether it was given."""
+    """Return the places that have an option, nearest first: words for the place, the value, whether it was given."""
     for source in (options, earlier):
         if source.get(name) is not None:
-            yield name, source[name], True
+            yield f"invalid {name}", source[name], True
     if variable := _variable(name):
-        yield variable, os.environ[variable], False
+        yield f"invalid {variable}", os.environ[variable], False
     if name in written and name not in _NOT_IN_FILE:
-        yield f"{_file(folder)}: {name}", written[name], False
+        yield f"{_file(folder)}: invalid {name}", written[name], False
 
 
 def _wrong(name: str, place: str, value: object, error: Exception) -> ConfigError:
     kind = UnusableBudget if name == "budget_usd" else ConfigError
-    return kind(f"{place}={'***' if name == 'api_key' else repr(value)} cannot be used: {error}")
+    expected, *advice = [str(word) for word in error.args] or [type(error).__name__]
+    shown = "***" if name == "api_key" else repr(value)
+    return kind("; ".join([f"{place}: {expected}, got {shown}", *advice]))
 
 
 def _together(wrong: list[ConfigError]) -> ConfigError:
-    """One error for all that is wrong."""
+    """Return one error for all of them."""
     kind = UnusableBudget if any(isinstance(error, UnusableBudget) for error in wrong) else ConfigError
     return kind("; ".join(map(str, wrong)))
 
 
 def leave_out(problem: str, what: str = "it is") -> None:
-    """Say what cannot be used; of a file that cannot be read, many may have to say it."""
+    """Warn once that a setting is left out; of an unreadable file, several callers may report it."""
     say_once(f"config {problem}", f"{problem}; {what} left out")
 
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise TypeError("a string is expected")
+        raise TypeError("expected a string")
     return value
 
 
@@ -210,28 +213,34 @@ def _flag(value: Any) -> bool:
     if isinstance(value, str):
         if value.lower() in _TRUE | _FALSE:
             return value.lower() in _TRUE
-        raise ValueError("true or false is expected")
+        raise ValueError("expected true or false")
     if value not in (0, 1):
-        raise ValueError("true or false is expected")
+        raise ValueError("expected true or false")
     return bool(value)
 
 
 def _words(value: Any) -> list[str]:
     if isinstance(value, str):
         value = value.split(",")
-    return [str(word).strip() for word in value if str(word).strip()]
+    try:
+        return [str(word).strip() for word in value if str(word).strip()]
+    except TypeError:
+        raise TypeError("expected a list of strings") from None
 
 
 def _durability(value: Any) -> str:
     if value not in DURABILITIES:
-        raise ValueError("'process' survives the death of the process, 'power' also that of the machine")
+        raise ValueError("expected 'process' (survives a crash of the process) or 'power' (also one of the machine)")
     return str(value)
 
 
 def _positive(value: Any) -> float:
-    number = float(value)
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = 0.0
     if isinstance(value, bool) or not 0 < number < float("inf"):
-        raise ValueError("a number above 0 is expected")
+        raise ValueError("expected a number above 0")
     return number
 
 
@@ -245,12 +254,14 @@ def _redact(value: Any) -> Any:
     try:
         return [re.compile(pattern) for pattern in value]
     except re.error as error:
-        raise ValueError(f"it holds a pattern that is none: {error}") from error
+        raise ValueError(f"expected valid regular expressions ({error})") from error
+    except TypeError:
+        raise TypeError("expected true, false, a list of patterns or a function") from None
 
 
 def _function(value: Any) -> Any:
     if not callable(value):
-        raise TypeError("a function is expected")
+        raise TypeError("expected a function")
     return value
 
 
@@ -262,7 +273,7 @@ _OPTIONS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     "env_data_opt_out": (lambda: False, _flag),
     "instrument_llm_calls": (lambda: True, _flag),
     "trace_name": (lambda: None, _text),
-    "project": (lambda: None, lambda value: check_project(_text(value))),
+    "project": (lambda: None, lambda value: _project(_text(value))),
     "home": (lambda: None, lambda value: _home(value)),
     "durability": (lambda: "process", _durability),
     "strict": (lambda: False, _flag),
@@ -277,34 +288,36 @@ _OPTIONS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
 }
 OPTIONS = tuple(_OPTIONS)
 _IN_FILE = {*_OPTIONS, *IGNORED, "prices"}
-_NOT_IN_FILE = frozenset(("home", "on_budget"))  # the file is in the home, and a function cannot be written down
+_NOT_IN_FILE = frozenset(("home", "on_budget"))  # the file is in the home, and a function cannot be written to it
 _VARIABLES = {f"LOCALOPS_{name.upper()}" for name in (*_OPTIONS, "session_id", "parent", "run")}
 
 
 def _unknown(name: str) -> str:
-    known = {*_OPTIONS, *IGNORED, "tags", "inherited_session_id"} - {name}  # the last two are init's own
+    known = {*_OPTIONS, *IGNORED, "tags", "inherited_session_id"} - {name}  # the last two are options of init alone
     near = _nearest(name, known)
     hint = f"did you mean {near!r}?" if near else f"the options are {', '.join(_OPTIONS)}"
     return f"there is no option {name!r}: {hint}"
 
 
 def _strays_in_file(folder: str, written: Mapping[str, Any]) -> list[str]:
-    """Names in the file that mean nothing there."""
-    found = []
+    """Return a problem for each unknown name in the file."""
+    problems = []
     for name in written:
         if name in _NOT_IN_FILE:
-            found.append(f"{_file(folder)}: {name} cannot be set in a file")
+            problems.append(f"{_file(folder)}: {name} cannot be set in a file")
         elif name not in _IN_FILE:
             near = _nearest(name, {*_OPTIONS, "prices"})
-            found.append(f"{_file(folder)}: there is no option {name!r}{f', did you mean {near!r}?' if near else ''}")
-    return found
+            problems.append(
+                f"{_file(folder)}: there is no option {name!r}{f', did you mean {near!r}?' if near else ''}"
+            )
+    return problems
 
 
 def _strays_in_environment() -> list[str]:
-    """Variables that are nearly those of an option; any others may be somebody else's."""
+    """Return a problem for each variable that resembles one of ours; others may belong to another program."""
     strays = [name for name in os.environ if name.startswith("LOCALOPS_") and name not in _VARIABLES]
     meant = {name: _nearest(name, _VARIABLES, 0.8) for name in strays}
-    return [f"the variable {name} has no meaning: did you mean {near}?" for name, near in meant.items() if near]
+    return [f"unknown variable {name}: did you mean {near}?" for name, near in meant.items() if near]
 
 
 def _nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
@@ -315,7 +328,7 @@ def _nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None
 
 
 def _variable(name: str) -> str | None:
-    """The variable of the environment that holds an option, if one does."""
+    """Return the environment variable that holds an option, if any."""
     for prefix in ("LOCALOPS_", "AGENTOPS_"):
         value = os.environ.get(prefix + name.upper())
         if value is not None and (prefix == "LOCALOPS_" or name in _AGENTOPS):
@@ -328,7 +341,7 @@ def _file(folder: str) -> str:
 
 
 def _settings(folder: str) -> Mapping[str, Any]:
-    """The home's config.toml, which is the user's and only read; empty when there is none."""
+    """Return the settings in the home's config.toml, which is only read; empty if there is none."""
     path, data = _file(folder), b""
     try:
         with open(path, "rb") as file:
@@ -346,25 +359,25 @@ def _settings(folder: str) -> Mapping[str, Any]:
 
 
 def own_prices(folder: str) -> Mapping[str, Any]:
-    """The prices that the user wrote into the home's config.toml, by model."""
-    found = _settings(folder).get("prices", {})
-    if not isinstance(found, dict):
-        raise ConfigError(f"{_file(folder)}: prices={found!r} is no table of prices")
-    return found
+    """Return the prices in the home's config.toml, by model."""
+    prices = _settings(folder).get("prices", {})
+    if not isinstance(prices, dict):
+        raise ConfigError(f"{_file(folder)}: invalid prices: expected a table, got {prices!r}")
+    return prices
 
 
 def in_environment() -> list[tuple[Any, Any]]:
-    """Return the settings in the environment, ours and AgentOps', as the system has them."""
-    # Without its decoding: a session's start looks through all of it.
+    """Return the settings in the environment, ours and AgentOps', as bytes where the system has bytes."""
+    # Not decoded: the start of a session looks through all of it.
     data: dict[Any, Any] = getattr(os.environ, "_data", {})
     ours = (b"LOCALOPS_", b"AGENTOPS_") if os.name == "posix" else ("LOCALOPS_", "AGENTOPS_")
     return [item for item in data.items() if item[0][:9] in ours]
 
 
 def home(given: str | os.PathLike[str] | None = None) -> str:
-    """The folder all projects are in: the argument, $LOCALOPS_HOME, or the platform's place for user data.
+    """Return the folder of all projects: the argument, $LOCALOPS_HOME, or the platform's place for user data.
 
-    What was given and leads nowhere is a ConfigError.
+    Raise ConfigError for a path that cannot be resolved.
     """
     chosen = given or os.environ.get("LOCALOPS_HOME")
     if not chosen:
@@ -372,74 +385,75 @@ def home(given: str | os.PathLike[str] | None = None) -> str:
     try:
         return _absolute(chosen)
     except ValueError as error:
-        raise ConfigError(f"the home {os.fspath(chosen)!r} cannot be used: {error}") from error
+        expected = error.args[0]
+        raise ConfigError(f"invalid home: {expected}, got {os.fspath(chosen)!r}") from error
 
 
 def _absolute(chosen: str | os.PathLike[str]) -> str:
     path = os.path.expanduser(os.fspath(chosen))
     if path.startswith("~"):
-        raise ValueError("that user has no home folder")
+        raise ValueError("expected the home folder of an existing user")
     try:
         return os.path.abspath(path)
     except FileNotFoundError as error:
-        raise ValueError("it is relative, and the working directory is gone") from error
+        raise ValueError("expected an absolute path, as the working directory does not exist any more") from error
 
 
 def _home(chosen: str | os.PathLike[str]) -> str:
-    """The home as an option: a program goes on recording where one that was not told any records."""
+    """Return the home as an option; an invalid one names the home that is used instead."""
     try:
         return _absolute(chosen)
     except ValueError as error:
-        raise ValueError(f"{error}; what is recorded goes to {data_folder()}") from error
+        raise ValueError(error.args[0], f"recording to {data_folder()}") from error
 
 
 def data_folder() -> str:
-    """The home of a user who named none."""
+    """Return the home of a user who did not choose one."""
     if sys.platform == "darwin":
         return _of_user("Library", "Application Support", "localops")
     return _xdg("XDG_DATA_HOME", ".local", "share")
 
 
 def state_folder() -> str:
-    """Where things go that cannot be written to the home they belong to."""
+    """Return the folder for what cannot be written to its home."""
     return _xdg("XDG_STATE_HOME", ".local", "state")
 
 
 def _xdg(variable: str, *usual: str) -> str:
     base = os.environ.get(variable, "")
-    # A relative path there is to be taken for none, says the specification.
+    # The specification says to ignore a relative path there.
     return os.path.join(base, "localops") if os.path.isabs(base) else _of_user(*usual, "localops")
 
 
 def _of_user(*names: str) -> str:
-    """A place in the user's home folder; in a container that may be a user without one."""
+    """Return a path in the user's home folder; in a container the user may have none."""
     folder = os.path.expanduser("~") if os.environ.get("HOME") != "" else ""
     return os.path.join(folder if os.path.isabs(folder) else _temporary(), *names)
 
 
 def _temporary() -> str:
-    """A folder of the user's own among the temporary files; one that somebody else made there is never used."""
+    """Return a folder of the user's own among the temporary files; one that another user created is never used."""
     import stat
     from tempfile import gettempdir
 
     place = os.path.join(gettempdir(), f"localops-{os.getuid()}")
-    say_once("homeless", f"there is no home folder for this user: {place} is used, which may not last")
+    say_once("homeless", f"this user has no home folder: using {place}, which may not last")
     try:
         facts = os.lstat(place)
     except FileNotFoundError:
         return place
     if stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.getuid() and not facts.st_mode & 0o022:
         return place
-    return os.devnull  # nothing can be made below it: what is recorded is dropped, and that is said
+    return os.devnull  # nothing can be created below it, so every row is dropped, with a warning
 
 
 def project_folder(home_folder: str, project: str) -> str:
-    """The folder of one project."""
+    """Return the folder of one project."""
     return os.path.join(home_folder, check_project(project))
 
 
 def projects(home_folder: str) -> list[str]:
-    """The names of the projects a home holds."""
+    """Return the names of a home's projects."""
     try:
         names = os.listdir(home_folder)
     except OSError as error:
@@ -449,26 +463,32 @@ def projects(home_folder: str) -> list[str]:
 
 
 def check_home(folder: str) -> None:
-    """ConfigError where a home is there and cannot be looked into: that is not the same as an empty one."""
+    """Raise ConfigError if the home exists and cannot be read, which is not the same as an empty home."""
     try:
-        os.listdir(os.path.join(folder, "."))  # to list it is one permission, to enter it another
+        os.listdir(os.path.join(folder, "."))  # listing a folder needs one permission, entering it another
     except FileNotFoundError:
         return
     except NotADirectoryError:
-        raise ConfigError(f"the home {folder} is no folder: choose another with --home or LOCALOPS_HOME") from None
+        raise ConfigError(f"home {folder} is not a directory; choose another with --home or LOCALOPS_HOME") from None
     except OSError as error:
         pass_on(error)
         whose = f"; it belongs to {name}" if (name := host.owner(folder)) else ""
-        raise ConfigError(f"the home {folder} cannot be read: {error.strerror}{whose}") from error
+        raise ConfigError(f"home {folder} cannot be read: {error.strerror}{whose}") from error
+
+
+_NAMES = "expected 1 to 64 letters, digits, '.', '_' and '-', not beginning with '.' or '-'"
 
 
 def check_project(name: str, what: str = "project") -> str:
-    """The name itself when it can be a folder's; ConfigError says what a name looks like."""
+    """Return the name if a folder can have it, else raise ConfigError with the rule for names."""
     if not _is_name(name):
-        raise ConfigError(
-            f"{name!r} cannot be a {what}'s name: 1 to 64 letters, digits, '.', '_' and '-', "
-            "not beginning with '.' or '-'"
-        )
+        raise ConfigError(f"invalid {what} name: {_NAMES}, got {name!r}")
+    return name
+
+
+def _project(name: str) -> str:
+    if not _is_name(name):
+        raise ValueError(_NAMES)
     return name
 
 
@@ -478,7 +498,7 @@ def _is_name(name: str) -> bool:
 
 
 def project_of_key(api_key: str) -> str:
-    """The project an API key stands for: same key, same project, and the key cannot be read back from it."""
+    """Return the project of an API key: same key, same project, and the key cannot be read back from it."""
     import hashlib
 
     return "key-" + hashlib.sha256(api_key.encode("utf-8", "replace")).hexdigest()[:12]

@@ -1,8 +1,8 @@
-"""Decorators: a function, method, generator or class becomes an operation, a session or an agent of its own.
+"""Decorators: a function, method, generator or class becomes an operation, a session or an agent.
 
-What they wrap stays what it was: same signature, same type, a class stays a class.  Without a session the
-function simply runs.  An operation writes one row when it opens and one when it ends; an exception is
-recorded, linked to the operation it happened in, and goes on its way.
+What they wrap keeps its signature and its type, and a class remains a class.  Without a session the function simply
+runs.  An operation writes one row when it opens and one when it ends; an exception is recorded, linked to its
+operation, and raised on.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     F = TypeVar("F", bound=Callable[..., Any])
 
     class Decorator(Protocol):
-        """Used bare, or with options."""
+        """A decorator that is used bare, or with options."""
 
         @overload
         def __call__(self, function: F, /) -> F: ...
@@ -67,7 +67,7 @@ _BY_POSITION = (_Parameter.POSITIONAL_ONLY, _Parameter.POSITIONAL_OR_KEYWORD)
 
 
 class _Plan:
-    """What one decorator does to one function: the kind and name of its operation, and what is captured."""
+    """The plan of one decorator for one function: the kind and name of its operation, and what is captured."""
 
     __slots__ = (
         "cost",
@@ -100,27 +100,27 @@ class _Plan:
         self.own_session = "session" in taken
 
     def given(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any] | None:
-        """The arguments of a call by name, without `self` and `cls`."""
+        """Return the arguments of a call by name, without `self` and `cls`."""
         names = self.names
-        found: dict[str, Any] = dict(zip(names, args, strict=False))
+        given: dict[str, Any] = dict(zip(names, args, strict=False))
         if len(args) > len(names):
-            found[self.rest] = args[len(names) :]
+            given[self.rest] = args[len(names) :]
         if kwargs:
-            found.update(kwargs)
+            given.update(kwargs)
         if self.defaults:
-            found = {**found, **{name: value for name, value in self.defaults.items() if name not in found}}
+            given = {**given, **{name: value for name, value in self.defaults.items() if name not in given}}
         if names and names[0] in ("self", "cls"):
-            found.pop(names[0], None)
-        if self.own_session and isinstance(found.get("session"), Session):
-            del found["session"]
-        return found or None
+            given.pop(names[0], None)
+        if self.own_session and isinstance(given.get("session"), Session):
+            del given["session"]
+        return given or None
 
     def session(self, kwargs: dict[str, Any]) -> Session | None:
-        """Where a call is recorded; AgentOps' `session=` is taken out unless the function asks for it."""
+        """Return the session of a call; AgentOps' `session=` is removed unless the function has such a parameter."""
         return _session_of(self.name, kwargs, self.own_session)
 
     def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Call | None:
-        """The operation that a call is; None where it cannot be recorded."""
+        """Begin the operation of a call; return None if it cannot be recorded."""
         session = self.session(kwargs)
         if session is None:
             return None
@@ -134,12 +134,12 @@ class _Plan:
             return None
         try:
             return _Call(self, session, operation)
-        except BaseException as error:  # the program interrupts; the call raises it where it begins
+        except BaseException as error:  # the program is interrupted; the call raises it when it begins
             hold(error)
             return _Call(self, session, operation)
 
     def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Run | None:
-        """The session that a call is; None where none could be started."""
+        """Start the session of a call; return None if that fails."""
         params = None
         if self.request and (api.client().config.capture):
             params = self.given(args, kwargs)
@@ -148,7 +148,7 @@ class _Plan:
 
 
 def _llm_call(params: dict[str, Any] | None) -> tuple[LLMEvent, dict[str, Any] | None]:
-    """Return the LLM call that a function makes, and those of its arguments that are not in it."""
+    """Return the LLM call of a function call, and the arguments that are not part of it."""
     rest = dict(params or {})
     given = next((name for name in ("messages", "prompt", "input") if name in rest), None)
     prompt = rest.pop(given) if given is not None else None
@@ -180,7 +180,7 @@ class _Call(Stay):
             deliver()
 
     def failed(self, error: BaseException, yielded: int | None = None) -> None:
-        """Write that it raised; being cancelled or interrupted is no error, but no good end either."""
+        """Write that it raised; a cancelled or interrupted call has no error, but is no success either."""
         if self.over:
             return
         self.over = True
@@ -194,7 +194,7 @@ class _Call(Stay):
             deliver()
 
     def _screenshot(self, result: object) -> dict[str, object]:
-        """What an action returned may carry a picture of what it saw."""
+        """Return the screenshot that the result of an action may carry."""
         picture = attempt(lambda: getattr(result, "screenshot", None), None)  # the edge: foreign code may run
         return {} if picture is None else {"screenshot": self.session.recorder.writer.keep_media(picture)}
 
@@ -210,18 +210,18 @@ class _Run(Stay):
         self._token = None
 
     def ended(self, result: object, yielded: int | None = None) -> None:  # noqa: ARG002
-        """End it, with what the function gave back."""
+        """End it, with the result of the function."""
         if result is not None and self.plan.response and self.session.config.capture:
             self.session.returns = result
         self.session.finish()
 
     def failed(self, error: BaseException, yielded: int | None = None) -> None:  # noqa: ARG002
-        """End it as what it raised."""
+        """End it as Failure, with the exception."""
         self.session.finish(error)
 
 
 def _session_of(name: str, kwargs: dict[str, Any], own_session: bool) -> Session | None:
-    """The session that is meant by a call: given with it, else the current one."""
+    """Return the session of a call: the one that was passed, else the current one."""
     given = kwargs.get("session")
     if isinstance(given, Session):
         if not own_session:
@@ -248,7 +248,7 @@ def _current(name: str) -> Session | None:
 
 
 def _started(plan: _Plan, params: object = None) -> Session | None:
-    """A session for a call or an instance; the place where it is made stays where it was."""
+    """Return a session for a call or an instance; the caller's place stays the same."""
     client, before = api.client(), scope.get()
     try:
         return client.start(plan.tags, name=plan.name, params=params)
@@ -265,14 +265,14 @@ _ACTING = ("__call__", "__enter__", "__exit__", "__aenter__", "__aexit__", "__it
 
 
 def _methods(cls: type, begin: Callable[..., Stay | None]) -> None:
-    """Have each method of a class itself run in the place that `begin` finds for its instance."""
+    """Run each method that the class itself defines in the place that `begin` returns for its instance."""
     for attribute, value in list(vars(cls).items()):
         if inspect.isfunction(value) and (attribute in _ACTING or not attribute.startswith("__")):
             setattr(cls, attribute, around(value, begin))
 
 
 def _constructor(cls: type) -> Callable[..., None]:
-    """What a class is constructed by; that of `object`, called by name, minds the arguments of `__new__`."""
+    """Return the constructor of a class; that of `object`, called by name, checks the arguments of `__new__`."""
     construct: Callable[..., None] = cls.__init__  # type: ignore[misc]
     own_new: Callable[..., object] = cls.__new__
     if construct is object.__init__ and own_new is not object.__new__:
@@ -281,17 +281,17 @@ def _constructor(cls: type) -> Callable[..., None]:
 
 
 def _watched(cls: type, kind: str, watch: Callable[[], None]) -> type:
-    """The same class, watched; one that cannot be changed (built in, or sealed by its metaclass) runs unrecorded."""
+    """Return the class, changed by `watch`; one that cannot be changed (built in, or sealed) is not recorded."""
     try:
         watch()
-    except Exception as error:  # the edge: a stranger's metaclass
+    except Exception as error:  # the edge: the metaclass of an unknown class
         name = type.__getattribute__(cls, "__name__")
-        say_once(f"class {name}", f"@{kind} cannot change the class {name}: it runs unrecorded ({error})")
+        say_once(f"class {name}", f"@{kind} cannot change the class {name}: it is not recorded ({error})")
     return cls
 
 
 def _operation_class(cls: type, kind: str, options: dict[str, Any]) -> type:
-    """The same class, whose construction is an operation."""
+    """Return the class, whose construction is an operation."""
 
     def watch() -> None:
         construct = _constructor(cls)
@@ -302,7 +302,7 @@ def _operation_class(cls: type, kind: str, options: dict[str, Any]) -> type:
 
 
 class _Held:
-    """What belongs to one object; it goes when the object goes."""
+    """A value that belongs to one object, and is freed with it."""
 
     __slots__ = ("__weakref__", "value")
 
@@ -311,30 +311,30 @@ class _Held:
 
 
 class _Beside:
-    """What we know of other people's objects.
+    """Values that belong to objects of the program.
 
-    It is kept beside them: many objects take no attribute of ours (`__slots__`, frozen, a `__setattr__` of their
-    own), and one more would change how they compare, print and pickle.
+    They are kept beside the objects: many take no new attribute (`__slots__`, frozen, a `__setattr__` of their own),
+    and one would change how they compare, print and pickle.
     """
 
     def __init__(self) -> None:
         self._known: dict[int, tuple[object, _Held]] = {}
 
     def get(self, instance: object) -> Any:
-        """What was put beside an object; None without it."""
-        found = self._known.get(id(instance))
-        if found is None:
+        """Return the value that belongs to an object; None if there is none."""
+        entry = self._known.get(id(instance))
+        if entry is None:
             return None
-        mark, held = found
+        mark, held = entry
         same = mark() is instance if isinstance(mark, weakref.ref) else mark is type(instance)
         return held.value if same else None
 
     def put(self, instance: object, value: Any) -> _Held:
-        """Keep something beside an object for as long as the object lives."""
+        """Keep a value for an object as long as the object lives."""
         key, held = id(instance), _Held(value)
         try:
             self._known[key] = (weakref.ref(instance, lambda _: self._known.pop(key, None)), held)
-        except TypeError:  # without a place for weak references it is known by its type, and tells us when it goes
+        except TypeError:  # it has no weak references: it is recognised by its type, and its deletion is watched
             self._known[key] = (type(instance), held)
             self._watch_deletion(type(instance))
         return held
@@ -352,7 +352,7 @@ class _Beside:
         __del__._localops = self  # type: ignore[attr-defined]
         try:
             cls.__del__ = __del__  # type: ignore[attr-defined]
-        except Exception:  # a metaclass that lets nothing be added: what is known of its instances stays
+        except Exception:  # a metaclass that lets nothing be added: the values of its instances stay
             pass
 
 
@@ -364,33 +364,33 @@ _agents = _Beside()
 
 
 class _Agent:
-    """What an instance is as an agent: its name, and its id in each session that it acted in."""
+    """The agent of an instance: its name, and its id in each session that it acted in."""
 
-    __slots__ = ("first", "ids", "name", "told")
+    __slots__ = ("first", "ids", "name", "written")
 
     def __init__(self, name: str | None) -> None:
         self.name = name
         self.first = uuid.UUID(bytes=new_id())
         self.ids: dict[bytes, uuid.UUID] = {}
-        self.told: set[bytes] = set()
+        self.written: set[bytes] = set()
 
     def id(self, session: Session) -> bytes:
-        """Its id in a session: the first one it acts in has the one that it was made with."""
+        """Return its id in a session; its first session uses the id that it was created with."""
         key = session.recorder.session
         if key not in self.ids:
             self.ids[key] = uuid.UUID(bytes=new_id()) if self.ids else self.first
         return self.ids[key].bytes
 
-    def tell(self, session: Session, instance: object) -> bytes:
+    def create_in(self, session: Session, instance: object) -> bytes:
         """Write its name to a session, once, and return its id there."""
         id, key = self.id(session), session.recorder.session
-        if key not in self.told:
-            self.told.add(key)
+        if key not in self.written:
+            self.written.add(key)
             session.create_agent(self.name_of(instance), self.ids[key])
         return id
 
     def name_of(self, instance: object) -> str:
-        """Its name: as given, else as the program itself calls it, else that of its class."""
+        """Return its name: the one that was given, else one that the program put on it, else that of its class."""
         if self.name is not None:
             return self.name
         own = _own(instance, "agentops_agent_name")
@@ -410,7 +410,7 @@ def _own(instance: object, attribute: str) -> str | None:
 
 
 class _Shown:
-    """What AgentOps' programs read from an agent, its id and its name; what a program sets itself goes before it."""
+    """The id or the name of an agent, as AgentOps' programs read them; a value that the program set comes first."""
 
     def __init__(self, show: Callable[[_Agent, object], str]) -> None:
         self._show = show
@@ -420,24 +420,24 @@ class _Shown:
 
 
 def _agent(instance: object, name: str | None = None) -> _Agent:
-    """The agent that an instance is; one that was copied, or made without its constructor, becomes one now."""
-    found = _agents.get(instance)
-    if found is None:
-        found = _Agent(name)
-        _agents.put(instance, found)
-    assert isinstance(found, _Agent)
-    return found
+    """Return the agent of an instance, new for one that was copied or made without its constructor."""
+    agent = _agents.get(instance)
+    if agent is None:
+        agent = _Agent(name)
+        _agents.put(instance, agent)
+    assert isinstance(agent, _Agent)
+    return agent
 
 
 def _agent_of(instance: object, session: Session) -> bytes | None:
-    """The agent that an instance is; its class is asked, since an instance may answer anything."""
+    """Return the id of an instance's agent; its class is asked, as an instance may answer anything."""
     if getattr(type(instance), _AGENT, None) is not _MARK:
         return None
-    return _agent(instance).tell(session, instance)
+    return _agent(instance).create_in(session, instance)
 
 
 def _as_agent(args: tuple[Any, ...], _: dict[str, Any]) -> Stay | None:
-    """The place where an agent's method runs; it writes no row itself."""
+    """Return the place where an agent's method runs; it writes no row itself."""
     client = api.client_if_any()
     session = here()[0] or (client.current() if client is not None else None)
     agent = _agent_of(args[0], session) if session is not None and args else None
@@ -445,7 +445,7 @@ def _as_agent(args: tuple[Any, ...], _: dict[str, Any]) -> Stay | None:
 
 
 def _agent_class(cls: type, name: str | None) -> type:
-    """The same class, whose instances are agents."""
+    """Return the class, whose instances are agents."""
 
     def watch() -> None:
         construct = _constructor(cls)
@@ -461,8 +461,8 @@ def _agent_class(cls: type, name: str | None) -> type:
             try:
                 with Stay((session, session.here()[1], agent.id(session))):
                     construct(self, *args, **kwargs)
-            finally:  # only now it has its role
-                agent.tell(session, self)
+            finally:  # its role is set only now
+                agent.create_in(session, self)
 
         cls.__init__ = __init__  # type: ignore[misc]
         setattr(cls, _AGENT, _MARK)
@@ -481,7 +481,7 @@ _sessions = _Beside()
 
 
 def _session_class(cls: type, options: dict[str, Any]) -> type:
-    """The same class, each instance a session: begun when it is made, ended when it goes."""
+    """Return the class, each instance a session: begun when it is created, ended when it is freed."""
 
     def watch() -> None:
         plan = _Plan("session", cls, options)
@@ -525,7 +525,7 @@ def _decorate(kind: str, target: Any, options: dict[str, Any]) -> Any:
             return _session_class(target, options)
         return _operation_class(target, kind, options)
     if not callable(target):
-        raise TypeError(f"@{kind} decorates functions, methods and classes, not a {type(target).__name__}")
+        raise TypeError(f"@{kind} expects a function, method or class, got {type(target).__name__}")
     plan = _Plan(kind, target, options)
     return around(target, plan.run if kind == "session" else plan.begin)
 
@@ -534,12 +534,12 @@ _OPTIONS = frozenset("name version tags cost spec capture_request capture_respon
 
 
 def _warn_of_unknown(kind: str, options: dict[str, Any]) -> None:
-    """Warn of options that no decorator has: a misspelt one would do nothing without a word."""
+    """Warn of unknown options: a misspelt one would silently do nothing."""
     for name in sorted(options.keys() - _OPTIONS):
         from difflib import get_close_matches
 
         close = get_close_matches(name, _OPTIONS, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(sorted(_OPTIONS))}"
+        hint = f"did you mean {close[0]!r}?" if close else f"the options are {', '.join(sorted(_OPTIONS))}"
         say_once(f"option {name[:40]} of a decorator", f"@{kind} has no option {name!r}: {hint}")
 
 
@@ -567,7 +567,7 @@ task = _decorator("task", "Each call is a task: an operation under another name.
 llm = _decorator(
     "llm", "Each call is a call of a language model; its tokens are read from the response that it returns."
 )
-tool = _decorator("tool", "Each call is a tool call; `cost=` says what it costs in US dollars.")
+tool = _decorator("tool", "Each call is a tool call; `cost=` is its cost in US dollars.")
 guardrail = _decorator("guardrail", "Each call is a guardrail; `spec=` says of what: 'input' or 'output'.")
 
 
@@ -575,22 +575,22 @@ _action = _decorator("action", "Each call is an action.")
 
 
 def record_action(event_name: str | None = None) -> Callable[[F], F]:
-    """AgentOps' decorator for actions: each call is one, with its arguments and what it returns."""
+    """Record each call as an action, with its arguments and its result; AgentOps' decorator for actions."""
     return _action(event_name)
 
 
 def record_tool(tool_name: str | None = None) -> Callable[[F], F]:
-    """AgentOps' decorator for tools: each call is a tool call."""
+    """Record each call as a tool call; AgentOps' decorator for tools."""
     return tool(tool_name)
 
 
 def record_function(event_name: str) -> Callable[[F], F]:
-    """AgentOps' older name for `record_action`."""
+    """Record each call as an action, under AgentOps' older name for `record_action`."""
     return _action(event_name)
 
 
 def track_agent(name: str | None = None) -> Callable[[F], F]:
-    """AgentOps' decorator for agents: a class whose instances are agents, or a function that is one."""
+    """Make the instances of a class, or the calls of a function, agents; AgentOps' decorator for agents."""
     return agent(name)
 
 

@@ -1,19 +1,19 @@
-"""What can go wrong, and the sentence a person reads when it does.
+"""The errors of localops; their messages say what happened, and what to do.
 
 LocalopsError
 ├── ConfigError        an option, a name or a setting that cannot be used
 │   └── UnusableBudget     a limit that cannot be read, which must not become no limit
-├── NoSession          nothing is open to record into, or it is not clear which
-├── UnknownEndState    a session cannot end like that
-├── BudgetExceeded     the session has spent what it may spend
+├── NoSession          no session is open to record into, or it is not clear which
+├── UnknownEndState    a session has no such end state
+├── BudgetExceeded     the session has spent its budget
 ├── NotFound           no session, event, project or topic has that id
 ├── Ambiguous          more than one has that prefix
-├── QueryRefused       SQL that would do more than read, or read for too long
+├── QueryRefused       SQL that would write, or that read for too long
 ├── IncompleteInstallation  a file that belongs to localops was not installed with it
-├── BundleError        rows from elsewhere that cannot be taken as they came
+├── BundleError        rows from elsewhere that cannot be accepted as they are
 └── JournalError       the journal cannot be used as it is
     ├── ForeignJournal     the file is not a localops journal; it is left alone
-    ├── EmptyJournal       the file is there, and nothing has been recorded in it
+    ├── EmptyJournal       the file exists, and nothing has been recorded in it
     ├── NewerJournal       a newer release wrote it, and this one cannot use it
     └── DamagedJournal     the file is broken; `localops repair` saves what it holds
 
@@ -44,7 +44,7 @@ class NoSession(LocalopsError):
 
 
 class UnknownEndState(LocalopsError):
-    """A session ends as Success, Failure or Indeterminate; it stays open until it is told one of these."""
+    """A session ends as Success, Failure or Indeterminate; it stays open until it is ended with one of these."""
 
 
 class BudgetExceeded(LocalopsError):
@@ -52,11 +52,11 @@ class BudgetExceeded(LocalopsError):
 
 
 class NotFound(LocalopsError):
-    """Nothing has that id: `localops sessions` lists what there is."""
+    """Nothing has that id: `localops sessions` lists the sessions."""
 
 
 class Ambiguous(LocalopsError):
-    """More than one id begins like that: give more of it."""
+    """More than one id begins like that: give more of its digits."""
 
 
 class QueryRefused(LocalopsError):
@@ -75,7 +75,7 @@ class IncompleteInstallation(LocalopsError):
 
 
 class BundleError(LocalopsError):
-    """The rows cannot be taken as they came: have them sent again."""
+    """The rows cannot be accepted as they are: have them sent again."""
 
 
 class JournalError(LocalopsError):
@@ -83,7 +83,7 @@ class JournalError(LocalopsError):
 
 
 class ForeignJournal(JournalError):
-    """The file is not a localops journal; it was left alone. Choose another home or project."""
+    """The file is not a localops journal and was left alone. Choose another home or project."""
 
 
 class EmptyJournal(JournalError):

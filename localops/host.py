@@ -1,7 +1,7 @@
-"""Where the program runs: its machine, process, packages, and the file system under a path.
+"""The host of a program: its machine, process, packages, and the file system under a path.
 
-Everything is read from `os`, `sys` and `/proc`; nothing is run, cached or sent. What cannot be found out (not
-Linux, a locked-down `/proc`) is left out. `environment` has the keys of AgentOps' `host_env`.
+Everything is read from `os`, `sys` and `/proc`; nothing is run, cached or sent. What cannot be read (not Linux, a
+locked-down `/proc`) is left out. `environment` has the keys of AgentOps' `host_env`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Any, TypedDict
 
     class Identity(TypedDict):
-        """Who is writing: compared when a journal may have moved, shown to people otherwise."""
+        """The process that writes: compared when a journal may have moved, else only shown to people."""
 
         machine: str
         boot: str | None
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
         started: int | None
 
 
-# WAL shares memory between processes, and these cannot share it between hosts (or not reliably).
+# WAL shares memory between processes; on these file systems it cannot be shared (reliably) between hosts.
 _NETWORK = frozenset("nfs nfs4 cifs smb3 smbfs 9p afs ceph lustre gpfs glusterfs virtiofs drvfs vboxsf".split())
 
-# A folder on sys.path may be anything (a home, a data folder); one that holds this much holds no packages.
+# A folder on sys.path may be anything (a home, a data folder); one with so many entries holds no packages.
 _MOST_ENTRIES = 10_000
 
 _GIB = 1 << 30
@@ -43,7 +43,7 @@ def environment(opt_out: bool = False) -> dict[str, Any]:
 
 
 def basics(opt_out: bool = False) -> dict[str, Any]:
-    """The part that costs nothing: versions, operating system, working directory, virtual environment."""
+    """Return the part that costs nothing: versions, operating system, working directory, virtual environment."""
     if opt_out:
         return {"SDK": _sdk()}
     return {
@@ -55,7 +55,7 @@ def basics(opt_out: bool = False) -> dict[str, Any]:
 
 
 def details(opt_out: bool = False) -> dict[str, Any]:
-    """The part that takes a few milliseconds: CPU, RAM, disks, packages, a fuller `SDK` than in `basics`."""
+    """Return the part that takes a few milliseconds: CPU, RAM, disks, packages, a fuller `SDK` than in `basics`."""
     if opt_out:
         return {}
     packages = _installed_packages()
@@ -69,7 +69,7 @@ def details(opt_out: bool = False) -> dict[str, Any]:
 
 
 def identity() -> Identity:
-    """Name this process on this machine: machine, boot, host name, pid, and when the pid was started."""
+    """Return the identity of this process: machine, boot, host name, pid, and when the process was started."""
     return {
         "machine": machine_id(),
         "boot": boot_id(),
@@ -80,7 +80,7 @@ def identity() -> Identity:
 
 
 def machine_id() -> str:
-    """A stable id of this machine: a digest, since `/etc/machine-id` itself is not meant to leave it.
+    """Return a stable id of this machine: a digest, as `/etc/machine-id` itself should not leave it.
 
     Without that file it is made from the host name.
     """
@@ -89,22 +89,22 @@ def machine_id() -> str:
 
 
 def boot_id() -> str | None:
-    """The id that the kernel drew at boot, or None where it draws none."""
+    """Return the id that the kernel drew at boot; None if it draws none."""
     return _first_line("/proc/sys/kernel/random/boot_id") or None
 
 
 def hostname() -> str:
-    """The machine's name on the network, as it knows it itself."""
+    """Return the machine's name on the network, as the machine knows it."""
     return os.uname().nodename
 
 
 def place_of(path: str) -> str:
-    """What tells a file from a copy of it: this machine, and the file's number on its disk."""
+    """Return what tells a file from its copies: this machine, and the file's number on its disk."""
     return f"{machine_id()} {os.stat(path).st_ino}"
 
 
 def owner(path: str) -> str | None:
-    """Who a file belongs to, when that is another user; None when it is this one, or cannot be seen."""
+    """Return the owner of a file if that is another user; None if it is this one, or cannot be seen."""
     try:
         user = os.stat(path).st_uid
     except OSError:
@@ -120,35 +120,35 @@ def owner(path: str) -> str | None:
 
 
 def process_started(pid: int | None = None) -> int | None:
-    """When a process (this one by default) was started, in clock ticks since boot; None if that is not known.
+    """Return when a process (default: this one) was started, in clock ticks since boot; None if not known.
 
-    Together with the pid it tells a process from a later one that was given the same pid.
+    Together with the pid it tells a process from a later one with the same pid.
     """
     stat = _read(f"/proc/{'self' if pid is None else pid}/stat")
-    fields = stat.rpartition(")")[2].split()  # the name before it may hold blanks and brackets
+    fields = stat.rpartition(")")[2].split()  # the name before it may contain blanks and brackets
     return int(fields[19]) if len(fields) > 19 else None
 
 
 def maker() -> int | None:
-    """The process that made this one by means of multiprocessing, if one did."""
+    """Return the pid of the process that started this one by multiprocessing, if any."""
     module = sys.modules.get("multiprocessing.process")
-    found = module.parent_process() if module is not None else None
-    return found.pid if found is not None else None
+    parent = module.parent_process() if module is not None else None
+    return parent.pid if parent is not None else None
 
 
 def parent_of(pid: int) -> int | None:
-    """The process that started a process, as far as that can be seen."""
+    """Return the parent of a process, if it can be seen."""
     fields = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
     return int(fields[1]) if len(fields) > 1 else None
 
 
 def command_of(pid: int) -> str:
-    """The command line of a process, its arguments separated by blanks; empty where it cannot be seen."""
+    """Return the command line of a process, its arguments separated by blanks; empty if it cannot be seen."""
     return _read(f"/proc/{pid}/cmdline").replace("\0", " ")
 
 
 def filesystem(path: str, mountinfo: str | None = None) -> str:
-    """The kind of file system that holds `path` (`ext4`, `nfs4`, …), or `""` where that is not known."""
+    """Return the kind of file system that holds `path` (`ext4`, `nfs4`, …), or `""` if that is not known."""
     place = os.path.realpath(path)
     kind, longest = "", 0
     for mount, mounted, _ in _mounts(mountinfo):
@@ -159,19 +159,19 @@ def filesystem(path: str, mountinfo: str | None = None) -> str:
 
 
 def is_network(kind: str) -> bool:
-    """Whether SQLite's WAL must not be used on this kind of file system; any `fuse.…` counts as a network."""
+    """Return whether SQLite's WAL must not be used on this kind of file system; any `fuse.…` counts as a network."""
     return kind in _NETWORK or kind.startswith("fuse.")
 
 
 def keep_owner(handle: int, like: str) -> None:
-    """Give a new file to the owner of another one, where root writes for somebody else."""
+    """Give a new file the owner of another one, when root writes for another user."""
     if os.name == "posix" and os.geteuid() == 0:
         facts = os.stat(like)
         os.fchown(handle, facts.st_uid, facts.st_gid)
 
 
 def keep_owners(folder: str) -> None:
-    """Give everything of root's in a folder to the owner of the folder, where root worked for somebody else."""
+    """Give everything of root's in a folder to the owner of the folder, when root worked for another user."""
     if os.name != "posix" or os.geteuid() != 0 or os.stat(folder).st_uid == 0:
         return
     facts = os.stat(folder)
@@ -183,7 +183,7 @@ def keep_owners(folder: str) -> None:
 
 
 def open_to_others(path: str) -> int | None:
-    """Return the mode of a file that users beside its owner and group can use; None of any other, or of none."""
+    """Return the mode of a file that other users than owner and group can use; None for any other file."""
     try:
         mode = os.stat(path).st_mode & 0o7777
     except OSError:
@@ -192,10 +192,10 @@ def open_to_others(path: str) -> int | None:
 
 
 def make_private(folder: str, *, synced: bool = False) -> None:
-    """Make a folder and the missing ones above it for this user alone; `os.makedirs` opens those above to all.
+    """Create a folder and its missing parents for this user alone; `os.makedirs` opens the parents to all.
 
-    With `synced` each survives a power cut.  A new file that is synced in it takes its folders along on the usual
-    file systems; one that is renamed after it was synced does not.
+    With `synced` each survives a power cut.  On the usual file systems, syncing a new file in it also syncs its
+    folders; renaming a file that was synced before does not.
     """
     try:
         made = _make(folder)
@@ -204,37 +204,37 @@ def make_private(folder: str, *, synced: bool = False) -> None:
         if above in ("", folder):
             raise
         make_private(above, synced=synced)
-        made = _make(folder)  # where this fails too, as in /proc, no folder can be made
+        made = _make(folder)  # if this fails too, as in /proc, no folder can be created here
     if made and synced:
         sync_folder(os.path.dirname(folder) or ".")
 
 
 def replace(temporary: str, path: str) -> None:
-    """Give a file that is written and synced its final name, so that a power cut does not take it back."""
+    """Rename a written and synced file to its final name, so that a power cut does not undo it."""
     os.replace(temporary, path)
     sync_folder(os.path.dirname(path) or ".")
 
 
 def sync_folder(folder: str) -> None:
-    """Have the names in a folder on disk, where the file system can do that."""
+    """Sync the names in a folder to disk, if the file system can do that."""
     try:
         handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:  # not a Unix
         return
     try:
         os.fsync(handle)
-    except OSError:  # a file system that knows no such thing
+    except OSError:  # a file system without it
         pass
     finally:
         os.close(handle)
 
 
 def _make(folder: str) -> bool:
-    """Make a folder; False when it is there already."""
+    """Create a folder; return False if it exists already."""
     try:
         os.mkdir(folder, 0o700)
     except FileExistsError:
-        # Not os.path.isdir, which takes a TimeoutError of a signal handler for the answer of the system.
+        # Not os.path.isdir, which takes a TimeoutError of a signal handler for an answer of the system.
         if not S_ISDIR(os.stat(folder).st_mode):
             raise
         return False
@@ -261,7 +261,7 @@ def _operating_system() -> dict[str, str]:
 def _working_directory() -> str | None:
     try:
         return os.getcwd()
-    except OSError:  # it was removed under us
+    except OSError:  # it was removed meanwhile
         return None
 
 
@@ -276,7 +276,7 @@ def _cpu() -> dict[str, Any]:
 
 
 def _cpu_usage(cores: int) -> str | None:
-    """The load of the last minute: a true usage needs two looks and a wait between them."""
+    """Return the load of the last minute: true usage needs two measurements and a wait between them."""
     try:
         return f"{min(100.0, 100 * os.getloadavg()[0] / cores):.1f}%"
     except OSError:
@@ -284,7 +284,7 @@ def _cpu_usage(cores: int) -> str | None:
 
 
 def _physical_cores() -> int | None:
-    """Count distinct sets of hardware threads; `/proc/cpuinfo` is slow with many cores, and silent on ARM."""
+    """Count distinct sets of hardware threads; `/proc/cpuinfo` is slow with many cores, and incomplete on ARM."""
     folder = "/sys/devices/system/cpu"
     threads = (_first_line(f"{folder}/cpu{n}/topology/thread_siblings") for n in range(os.cpu_count() or 0))
     return len({sharing for sharing in threads if sharing}) or None
@@ -311,7 +311,7 @@ def _available_memory() -> int | None:
 
 
 def _disks() -> dict[str, Any]:
-    """Local disks only: asking a network file system for its size can hang for as long as its server does."""
+    """Return local disks only: reading the size of a network file system can hang as long as its server does."""
     disks: dict[str, Any] = {}
     for mount, kind, device in _mounts():
         local = device.startswith("/dev/") and not device.startswith("/dev/loop") and not is_network(kind)
@@ -323,7 +323,7 @@ def _disks() -> dict[str, Any]:
 def _disk(mount: str) -> dict[str, str] | None:
     try:
         stat = os.statvfs(mount)
-    except OSError:  # not for our eyes
+    except OSError:  # no permission
         return None
     total, free = stat.f_blocks * stat.f_frsize, stat.f_bavail * stat.f_frsize
     used = total - stat.f_bfree * stat.f_frsize
@@ -337,17 +337,17 @@ def _disk(mount: str) -> dict[str, str] | None:
 
 
 def _installed_packages() -> dict[str, str]:
-    """Name and version of every distribution, from folder names: importlib.metadata reads every file."""
-    found: dict[str, str] = {}
+    """Return name and version of every distribution, from folder names: importlib.metadata reads every file."""
+    packages: dict[str, str] = {}
     for folder in sys.path:
         for entry in _entries(folder or "."):
             if not entry.endswith((".dist-info", ".egg-info")):  # most are not, and there are hundreds
                 continue
             name, dash, version = entry[:-10].rstrip(".").partition("-")
             if dash:
-                # What comes first on the path is what an import gets; eggs add their Python to the version.
-                found.setdefault(_canonical(name), version.partition("-py")[0])
-    return dict(sorted(found.items()))
+                # An import takes the first match on the path; eggs append their Python to the version.
+                packages.setdefault(_canonical(name), version.partition("-py")[0])
+    return dict(sorted(packages.items()))
 
 
 def _entries(folder: str) -> list[str]:
@@ -356,12 +356,12 @@ def _entries(folder: str) -> list[str]:
     try:
         with os.scandir(folder) as entries:
             return [entry.name for entry in islice(entries, _MOST_ENTRIES)]
-    except OSError:  # a zip, or nothing at all: sys.path may name what does not exist
+    except OSError:  # a zip, or nothing: sys.path may name what does not exist
         return []
 
 
 def _loaded(packages: dict[str, str]) -> dict[str, str]:
-    """The packages that the program has imported, as far as module and package bear the same name."""
+    """Return the packages that the program has imported, if module and package have the same name."""
     modules = {_canonical(name): name for name in sys.modules.copy() if "." not in name}
     return {modules[name]: version for name, version in packages.items() if name in modules}
 
@@ -371,7 +371,7 @@ def _canonical(name: str) -> str:
 
 
 def _mounts(mountinfo: str | None = None) -> Iterator[tuple[str, str, str]]:
-    """Mount point, kind and device of each mount, in the order they were made."""
+    """Yield mount point, kind and device of each mount, in the order of mounting."""
     for line in (_read("/proc/self/mountinfo") if mountinfo is None else mountinfo).splitlines():
         place, _, source = line.partition(" - ")
         before, after = place.split(" "), source.split(" ")
@@ -380,7 +380,7 @@ def _mounts(mountinfo: str | None = None) -> Iterator[tuple[str, str, str]]:
 
 
 def _unescaped(field: str) -> str:
-    r"""Undo the kernel's `\040` for a blank, and its like for tab, newline and backslash."""
+    r"""Undo the kernel's `\040` for a blank, and similar codes for tab, newline and backslash."""
     if "\\" not in field:
         return field
     first, *rest = field.split("\\")
@@ -413,7 +413,7 @@ def _first_line(path: str) -> str:
 
 
 def _read(path: str) -> str:
-    """The text of a small system file, or nothing."""
+    """Return the text of a small system file; empty if it cannot be read."""
     try:
         with open(path, encoding="utf-8", errors="surrogateescape") as file:
             return file.read()

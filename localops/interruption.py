@@ -1,18 +1,18 @@
-"""Whose an exception is: the program's own, which only met us at work, or that of a value we looked at.
+"""Tell exceptions of the program, which only interrupted us, from those of a value that was looked at.
 
-A signal handler that raises (an alarm, Ctrl-C, a soft time limit) and PyThreadState_SetAsyncExc do so wherever the
-program happens to be, and that may be inside of us.  Such an exception belongs to the program: what it interrupted
-is done first (`hold`), then it is raised (`deliver`).  What a recorded value raises belongs to the value, and never
+A signal handler that raises (an alarm, Ctrl-C, a soft time limit) and PyThreadState_SetAsyncExc raise wherever the
+program is at that moment, which may be inside localops.  Such an exception belongs to the program: the interrupted work
+is done first (`hold`), then it is raised (`deliver`).  An exception of a recorded value belongs to the value, and never
 reaches the program.
 
-CPython 3.11 and later run signal handlers and raise the exceptions of other threads at three places only: where a
-function begins, where a loop jumps back, and after a call of something written in C.  So a function of ours that
-returned has returned, and an assignment after it is done too.
+CPython 3.11 and later run signal handlers and raise the exceptions of other threads in three places only: where a
+function begins, where a loop jumps back, and after a call of a C function.  So a function of ours that has returned has
+done its work, and an assignment of its result is done, too.
 """
 
 from __future__ import annotations
 
-# All of it is loaded here: a value may be looked at when the interpreter goes down and can import no more.
+# All of it is loaded here: a value may be read when the interpreter shuts down and can import nothing more.
 from _signal import NSIG, getsignal  # type: ignore[import-not-found]
 from _thread import get_ident
 from itertools import pairwise
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 MOST = 50
-"""How often a step is repeated before it is given up: it ends a storm of interruptions."""
+"""How often a step is repeated at most, which ends a storm of interruptions."""
 
 _OURS = ("localops", "localops_sync")
 _CALLS = ("CALL", "PRECALL", "IMPORT_NAME")  # frames of an import are left out of tracebacks
@@ -35,11 +35,11 @@ _RAISES = ("RAISE_VARARGS", "RERAISE")
 _STAND_IN = 8  # bytes of code
 
 waiting: dict[int, list[BaseException]] = {}
-"""The exceptions that are to be raised when our work is done, by thread."""
+"""The exceptions to raise when our work is done, by thread."""
 
 
 def hold(error: BaseException) -> None:
-    """Keep an exception of the program until the work it interrupted is done."""
+    """Keep an exception of the program until the interrupted work is done."""
     try:
         _add_waiting((error,))
     except BaseException as interruption:  # it came before the assignment in there
@@ -53,7 +53,7 @@ def _add_waiting(errors: tuple[BaseException, ...]) -> None:
 
 
 def deliver() -> None:
-    """Raise what was held in this thread: the newest, the others as its context, as Python chains them itself."""
+    """Raise what was held in this thread: the newest, with the others as its context, as Python chains them itself."""
     thread = get_ident()
     errors = waiting.get(thread)
     if errors is None:
@@ -73,7 +73,7 @@ def deliver() -> None:
 
 
 def is_programs(error: BaseException) -> bool | None:
-    """Whether the program raised it from outside; None where only a second try of the same step can tell."""
+    """Return whether the program raised it from outside; None if only a second try of the same step can tell."""
     frames = list(_frames(error))
     handlers = set(_handlers())
     if any(_is_handler(trace.tb_frame, handlers) for trace in frames):
@@ -93,7 +93,7 @@ def is_programs(error: BaseException) -> bool | None:
 
 
 def seems_programs(error: BaseException) -> bool:
-    """As `is_programs`, for what cannot be tried again: classes of our own code's mistakes are not the program's."""
+    """Return the same for a step that cannot be repeated; the usual classes of programming errors count as our own."""
     known = is_programs(error)
     if known is None:
         return not isinstance(error, Exception) or isinstance(error, TimeoutError) or _is_own_class(type(error))
@@ -101,7 +101,7 @@ def seems_programs(error: BaseException) -> bool:
 
 
 def hold_if_programs(error: BaseException) -> bool:
-    """Hold an exception if it seems to be the program's, and tell whether it does."""
+    """Hold an exception if it seems to be the program's, and return whether it does."""
     if seems_programs(error):
         hold(error)
         return True
@@ -109,7 +109,7 @@ def hold_if_programs(error: BaseException) -> bool:
 
 
 def _is_own_class(kind: type) -> bool:
-    """Whether a class was made by the program, or by a package of its own."""
+    """Return whether a class was defined by the program, or by a package that it uses."""
     return kind.__module__.partition(".")[0] not in ("builtins", *_OURS)
 
 
@@ -125,7 +125,7 @@ def pass_on(error: OSError) -> None:
 def settle(error: BaseException, step: Callable[[], T]) -> T:
     """Repeat a step that an exception ended.
 
-    Where it succeeds, the exception was the program's, and is held.  Raises the exception of the step's own code.
+    If it succeeds, the exception was the program's, and is held.  Raise the exception of the step's own code.
     """
     errors = [error]
     while len(errors) <= MOST and is_programs(errors[-1]) is not False:
@@ -153,7 +153,7 @@ def _hold_programs_own(errors: list[BaseException]) -> None:
 
 
 def attempt(step: Callable[[], T], otherwise: T) -> T:
-    """What a step gives that runs a value's own code, or something else where that fails."""
+    """Return the result of a step that runs a value's own code; `otherwise` if it fails."""
     try:
         return step()
     except BaseException as error:
@@ -164,7 +164,7 @@ def attempt(step: Callable[[], T], otherwise: T) -> T:
 
 
 def _contexts(error: BaseException) -> Iterator[BaseException]:
-    """The exception, the one that was handled when it was raised, and so on; each once."""
+    """Yield the exception, the one that was handled when it was raised, and so on; each once."""
     seen: set[int] = set()
     at: BaseException | None = error
     while at is not None and id(at) not in seen:
@@ -182,7 +182,7 @@ def _frames(error: BaseException) -> Iterator[TracebackType]:
 
 
 def _is_stand_in(frame: FrameType) -> bool:
-    """Whether a frame stands for a function of a C extension, as Cython makes them: it has no code of its own.
+    """Return whether a frame stands for a function of a C extension, as Cython makes them, without code of its own.
 
     Python gives such a frame the code of `raise AssertionError`, new each time, and leaves it at the first instruction.
     """
@@ -192,7 +192,7 @@ def _is_stand_in(frame: FrameType) -> bool:
 
 
 def _is_handler(frame: FrameType, handlers: set[object]) -> bool:
-    """Whether a frame is that of a signal handler: it was given the number, and the frame that it interrupts."""
+    """Return whether a frame is that of a signal handler: its arguments are the number and the interrupted frame."""
     back, code = frame.f_back, frame.f_code
     if back is None:
         return False
@@ -200,13 +200,13 @@ def _is_handler(frame: FrameType, handlers: set[object]) -> bool:
         return True
     if code.co_argcount + code.co_kwonlyargcount < 2 and not code.co_flags & 4:
         return False
-    if _is_ours(frame):  # `f_locals` would keep what `deliver`, `pass_on` and `settle` let go of
+    if _is_ours(frame):  # `f_locals` would keep objects alive that `deliver`, `pass_on` and `settle` have released
         return False
     return any(where is back and isinstance(number, int) for number, where in pairwise(_arguments(frame)))
 
 
 def _arguments(frame: FrameType) -> list[Any]:
-    """What a function was called with, by position, as far as it has not let go of it."""
+    """Return the arguments of a function by position, if it still holds them."""
     code = frame.f_code
     names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount + bool(code.co_flags & 4)]
     values = [frame.f_locals.get(name) for name in names]
@@ -216,7 +216,7 @@ def _arguments(frame: FrameType) -> list[Any]:
 
 
 def _handlers() -> Iterator[object]:
-    """The code of the signal handlers that are set, as far as it is Python's."""
+    """Yield the code of the installed signal handlers that are written in Python."""
     for number in range(1, NSIG):
         handler = getsignal(number)
         if callable(handler):
@@ -228,7 +228,7 @@ def _handlers() -> Iterator[object]:
 
 
 def _operation(trace: TracebackType) -> str:
-    """The name of the instruction at which a frame was left."""
+    """Return the name of the instruction at which a frame was left."""
     code = trace.tb_frame.f_code.co_code
     return opname[code[trace.tb_lasti]] if 0 <= trace.tb_lasti < len(code) else ""
 
@@ -238,11 +238,11 @@ def _is_ours(frame: FrameType) -> bool:
 
 
 def _could_be_asynchronous(error: BaseException) -> bool:
-    """Whether another thread may have raised it: it can give a class only, which is called without arguments."""
+    """Return whether another thread may have raised it: it can only give a class, which is called without arguments."""
     return not error.args or hasattr(type(error).__init__, "__code__")
 
 
 def _place(error: BaseException) -> tuple[object, ...]:
-    """What two exceptions of the same code have in common."""
+    """Return what two exceptions of the same code have in common."""
     frames = list(_frames(error))
     return (type(error), *((frames[-1].tb_frame.f_code, frames[-1].tb_lasti) if frames else ()))

@@ -4,8 +4,8 @@
 
     chain.invoke(question, config={"callbacks": [LangchainCallbackHandler()]})
 
-With `pip install 'localops[langchain]'` runs record themselves after `localops.init()`, and no handler is needed: one
-that is given all the same then records nothing twice.
+With `pip install 'localops[langchain]'` runs record themselves after `localops.init()`, and no handler is needed; if
+one is used all the same, nothing is recorded twice.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from localops.recording.session import Session
 
 _ROLES = {"human": "user", "ai": "assistant"}
-_HIDDEN_TAGS = ("seq:", "langsmith:hidden")  # what LangChain itself marks the steps of a chain with
+_HIDDEN_TAGS = ("seq:", "langsmith:hidden")  # LangChain's own marks for the steps of a chain
 
 
 class _Runs:
-    """The runs that are open, by LangChain's id of each: what both handlers do."""
+    """The open runs, by LangChain's id of each; both handlers use it."""
 
     def __init__(self, tags: Iterable[str] | str | None, auto_session: bool) -> None:
         self._tags = tags
@@ -56,7 +56,7 @@ class _Runs:
         self._open[run_id] = session.operation(name, kind, parent=parent, tags=own or None, **options).open()
 
     def end(self, run_id: UUID, value: object) -> None:
-        """Close the operation of a run with what came of it."""
+        """Close the operation of a run with its result."""
         operation = self._open.pop(run_id, None)
         if operation is not None:
             if value is not None:
@@ -91,7 +91,7 @@ class _Runs:
 
 
 def _name(serialized: object, given: object, otherwise: str) -> str:
-    """Return what a run is called: as LangChain says, else by its class."""
+    """Return the name of a run: LangChain's, else that of its class."""
     if isinstance(given, str) and given:
         return given
     if isinstance(serialized, dict):
@@ -113,7 +113,7 @@ def _message(message: Any) -> dict[str, Any]:
 
 
 def _request(options: dict[str, Any], name: str) -> dict[str, Any]:
-    """Return model, provider and parameters of a model's run, from what LangChain gives beside it."""
+    """Return model, provider and parameters of a model's run, from the options that LangChain passes."""
     params = dict(options.get("invocation_params") or {})
     metadata = options.get("metadata") or {}
     model = params.pop("model", None) or params.pop("model_name", None) or metadata.get("ls_model_name")
@@ -121,7 +121,7 @@ def _request(options: dict[str, Any], name: str) -> dict[str, Any]:
     provider = metadata.get("ls_provider")
     return {
         "model": events.describe(model) if model is not None else None,
-        # Of a class that LangChain does not know it is the name of the class, which is no provider.
+        # For a class that LangChain does not know, this is the name of the class, which is not a provider.
         "provider": provider if provider != name.lower() else None,
         "tool_definitions": tools,
         "params": {key: value for key, value in params.items() if not key.startswith("_")} or None,
@@ -129,7 +129,7 @@ def _request(options: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _edge(method: Callable[..., None]) -> Callable[..., None]:
-    """Return a callback that raises nothing but BudgetExceeded: LangChain would log anything else, or stop for it."""
+    """Return a callback that raises nothing but BudgetExceeded: LangChain would log other errors, or stop."""
 
     def call(self: Any, *args: Any, **options: Any) -> None:
         try:
@@ -146,9 +146,9 @@ def _edge(method: Callable[..., None]) -> Callable[..., None]:
 
 
 class _Callbacks:
-    """What the callbacks do, whichever handler they are called on."""
+    """The callbacks, shared by both handlers."""
 
-    raise_error = True  # BudgetExceeded has to arrive in the program; nothing else is raised
+    raise_error = True  # BudgetExceeded has to reach the program; nothing else is raised
     _runs: _Runs
 
     @_edge
@@ -192,9 +192,9 @@ class _Callbacks:
 
 
 class LangchainCallbackHandler(_Callbacks, BaseCallbackHandler):
-    """Records the runs of LangChain that it is given to; with `auto_session` it starts a session if there is none.
+    """Record the runs of LangChain that it is passed to; with `auto_session` it starts a session if there is none.
 
-    `api_key` chooses the project, as for `localops.init`.  The other options are taken for AgentOps' sake.
+    `api_key` chooses the project, as for `localops.init`.  The other options are accepted because AgentOps has them.
     """
 
     def __init__(
@@ -214,7 +214,7 @@ class LangchainCallbackHandler(_Callbacks, BaseCallbackHandler):
 
     @property
     def session(self) -> Session | None:
-        """The session that it records into, as things stand."""
+        """Return the session that it records into at the moment."""
         return api.client().current()
 
     on_chain_start = _Callbacks._chain_start
@@ -234,7 +234,7 @@ def _awaited(method: Callable[..., None]) -> Callable[..., Any]:
 
 
 class AsyncLangchainCallbackHandler(_Callbacks, AsyncCallbackHandler):
-    """The same, for chains that are awaited."""
+    """The same handler, for chains that are awaited."""
 
     __init__ = LangchainCallbackHandler.__init__
     session = LangchainCallbackHandler.session

@@ -1,7 +1,7 @@
-"""Words and figures for people: one-line notices, safe text, plain tables, and how a number is written.
+"""Text and figures for people: one-line notices, safe text, plain tables, formatted numbers.
 
-It knows nothing of commands, colour schemes or journals; `cli/` decides what is said and where results go.
-Recorded text is hostile until `clean` has seen it; what prints or lays out text here cleans it first.
+It knows nothing of commands, colour schemes or journals; `cli/` decides what is printed, and where.  Recorded text is
+hostile until `clean` has treated it; the functions that print or lay out text here clean it first.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ _DAY = 24 * _HOUR
 
 _DOLLAR = 1_000_000_000
 
-# Controls, invisible formatting (bidi, zero-width, tag characters), lone surrogates, line and paragraph
-# separators: each can move the cursor, reorder a line, hide text or fail to encode.
+# Controls, invisible formatting (bidi, zero-width, tags), lone surrogates, separators of lines and paragraphs: each
+# can move the cursor, reorder a line, hide text or fail to encode.
 _UNSAFE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
-# What stands between groups of three digits: ASCII, so that a number can be pasted anywhere.
+# The separator of groups of three digits: ASCII, so that a number can be pasted anywhere.
 _group = ","
 
 _STYLES = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33, "blue": 34, "magenta": 35, "cyan": 36}
 
 _MISSING = "–"
 
-# From which age on a unit is used; hours up to two days, so that nothing is ever "1 days".
+# The age from which each unit is used; hours up to two days, so that nothing is ever "1 days".
 _AGES = ((2 * _DAY, _DAY, "days"), (_HOUR, _HOUR, "h"), (_MINUTE, _MINUTE, "min"), (0, _SECOND, "s"))
 
 _said: dict[str, object] = {}
 
 
 def say(message: str) -> None:
-    """Write one line for a person to stderr. Never raises, whatever has become of stderr."""
-    # Anything may stand in for stderr (None under pythonw, a closed file, a user's own class), and a notice
-    # must not be what ends the recorded program: hence the wide handler.
+    """Write one line for a person to stderr. Never raise, whatever stderr is."""
+    # Anything may replace stderr (None under pythonw, a closed file, a user's own class), and a notice must not
+    # end the recorded program: hence the wide handler.
     try:
         sys.stderr.write(f"localops: {clean(message)}\n")
         sys.stderr.flush()
@@ -56,9 +56,9 @@ def say(message: str) -> None:
 
 
 def say_once(key: str, message: str) -> None:
-    """Like `say`, but once per process for each `key`; keys are few, and never made from recorded data."""
+    """Print a notice once per process for each `key`; keys are few, and never come from recorded data."""
     mine = object()
-    if _said.setdefault(key, mine) is mine:  # atomic, so two threads do not both say it
+    if _said.setdefault(key, mine) is mine:  # atomic, so that only one of two threads prints it
         say(message)
 
 
@@ -118,26 +118,26 @@ def _pad(text: str, width: int, side: str) -> str:
 
 
 def _shrink(widths: list[int], limit: int | None, firm: Collection[int]) -> list[int]:
-    """Take from the widest columns first, so that short ones stay whole; no column goes below one cell."""
+    """Cut the widest columns first, so that short ones stay whole; no column gets narrower than one cell."""
     if limit is None:
         return widths
     soft = [column for column in range(len(widths)) if column not in firm]
     room = limit - 2 * (len(widths) - 1)
     left = room - sum(widths[column] for column in firm)
-    if not soft or left < len(soft):  # nothing but cutting the firm ones too would help
+    if not soft or left < len(soft):  # it only helps to cut the firm ones, too
         return _level(widths, max(room, len(widths)))
     levelled = iter(_level([widths[column] for column in soft], left))
     return [width if column in firm else next(levelled) for column, width in enumerate(widths)]
 
 
 def _level(widths: list[int], room: int) -> list[int]:
-    """Widths cut down to one height, as far as their sum asks for it."""
+    """Return the widths cut to one maximum, so far that their sum fits."""
     cap = max(widths, default=0)
     while cap > 1 and sum(min(width, cap) for width in widths) > room:
         cap -= 1
     shrunk = [min(width, cap) for width in widths]
     spare = room - sum(shrunk)
-    for index, width in enumerate(widths):  # what the last step took too much goes back, a cell each
+    for index, width in enumerate(widths):  # the last step cut too much: give it back, a cell each
         if shrunk[index] < width and spare > 0:
             shrunk[index] += 1
             spare -= 1
@@ -145,7 +145,7 @@ def _level(widths: list[int], room: int) -> list[int]:
 
 
 def cells_wide(text: str) -> int:
-    """How many terminal cells `text` takes: wide East Asian characters two, combining ones none."""
+    """Return how many terminal cells `text` takes: wide East Asian characters two, combining ones none."""
     if text.isascii():
         return len(text)
     return sum(map(_cell_width, text))
@@ -160,7 +160,7 @@ def _cell_width(character: str) -> int:
 
 
 def cut(text: str, width: int) -> str:
-    """Shorten `text` to `width` terminal cells (at least one), ending in `…` if anything was taken away."""
+    """Shorten `text` to `width` terminal cells (at least one), ending in `…` if anything was cut off."""
     if cells_wide(text) <= width:
         return text
     room, kept = width - 1, 0
@@ -170,7 +170,7 @@ def cut(text: str, width: int) -> str:
 
 
 def wrap(text: str, width: int) -> list[str]:
-    """Break `text` into lines of at most `width` terminal cells, at a space where there is one not too far back."""
+    """Break `text` into lines of at most `width` terminal cells, at a space if there is one not too far back."""
     lines = []
     for line in text.split("\n"):
         start = 0
@@ -183,7 +183,7 @@ def wrap(text: str, width: int) -> list[str]:
 
 
 def _reach(line: str, start: int, width: int) -> int:
-    """How far one gets in a line from `start` with so many cells; a character at least."""
+    """Return the index that so many cells from `start` reach in a line; at least one character further."""
     if line.isascii():
         return min(len(line), start + width)
     end = start
@@ -193,9 +193,9 @@ def _reach(line: str, start: int, width: int) -> int:
 
 
 def terminal_width(stream: TextIO) -> int | None:
-    """Columns of the terminal behind `stream`, or None when it is not one: a file or a pipe has no edge.
+    """Return the columns of the terminal behind `stream`; None for a file or a pipe, which has no edge.
 
-    An exported COLUMNS wins, as everywhere.
+    An exported COLUMNS takes precedence, as everywhere.
     """
     columns = os.environ.get("COLUMNS", "")
     if columns.isdecimal() and int(columns) > 0:
@@ -208,7 +208,7 @@ def terminal_width(stream: TextIO) -> int | None:
 
 def duration(ns: int) -> str:
     """Write a duration as AgentOps does: `'1h 2m 3.5s'`, hours and minutes only above zero, no days."""
-    # Microseconds, then floats: its figures come from datetime, and the last digit is to round as there.
+    # Microseconds, then floats: AgentOps' figures come from datetime, and the last digit must round as there.
     hours, rest = divmod(ns // 1000 / 1_000_000, 3600)
     minutes, seconds = divmod(rest, 60)
     parts = [f"{int(hours)}h"] if hours > 0 else []
@@ -237,7 +237,7 @@ def short_duration(ns: int) -> str:
 
 
 def ago(ns: int) -> str:
-    """Say how long ago something was, from the nanoseconds since then; a time to come reads `in 5 min`."""
+    """Write how long ago something was, from the nanoseconds since then; a future time reads `in 5 min`."""
     age = abs(ns)
     if age < 10 * _SECOND:
         return "just now"
@@ -248,7 +248,7 @@ def ago(ns: int) -> str:
 def when(ns: int, tz: str | None = None) -> str:
     """Write nanoseconds since 1970 as `2026-11-21 03:12:45`, in UTC, `"local"` time or a named zone.
 
-    Raises `zoneinfo.ZoneInfoNotFoundError` or ValueError for a zone nobody knows.
+    Raise `zoneinfo.ZoneInfoNotFoundError` or ValueError for an unknown zone.
     """
     seconds = ns // _SECOND
     if tz is None or tz == "local":
@@ -282,29 +282,29 @@ def money(nano: int | None) -> str:
 
 
 def rate(dollars: str) -> str:
-    """Write a price as it is, whole cents at least: `$2.50`, `$0.0375`; it is exact, so nothing is rounded."""
+    """Write a price exactly, with at least whole cents: `$2.50`, `$0.0375`."""
     whole, _, rest = dollars.partition(".")
     return f"${count(int(whole))}.{rest.rstrip('0').ljust(2, '0')}"
 
 
 def count(n: int) -> str:
-    """Write a whole number: `1,234,567`, or `1234567` where a program reads it."""
+    """Write a whole number: `1,234,567`, or `1234567` for a program."""
     return f"{n:,}" if _group else str(n)
 
 
 def counted(n: int, one: str, more: str = "") -> str:
-    """Write a number with what it counts: `1 row`, `1,234 rows`; `more` where that is not `one` with an s."""
+    """Write a number with its noun: `1 row`, `1,234 rows`; `more` is the plural if that is not `one` with an s."""
     return f"{count(n)} {one if n == 1 else more or f'{one}s'}"
 
 
 def write_plain_numbers() -> None:
-    """Leave out the marks between digits from now on: what reads the output may want to add numbers up."""
+    """Leave out the separators between digits from now on: the reader of the output may want to add numbers up."""
     global _group
     _group = ""
 
 
 def bar(fraction: float, width: int) -> str:
-    """Draw `fraction` of `width` cells, in eighths; something small still shows, and 1.0 fills it."""
+    """Draw `fraction` of `width` cells, in eighths; a small one is still visible, and 1.0 fills it."""
     eighths = round(min(max(fraction, 0.0), 1.0) * width * 8)
     if fraction > 0:
         eighths = max(eighths, 1)
@@ -322,7 +322,7 @@ def _wants_colour(stream: TextIO) -> bool:
         return False
     try:
         return stream.isatty()
-    except (ValueError, AttributeError):  # closed, or not there at all
+    except (ValueError, AttributeError):  # closed, or None
         return False
 
 
@@ -332,5 +332,5 @@ def csv_cell(text: str) -> str:
 
 
 def _rounded(number: int, unit: int) -> int:
-    """How many `unit` are in a non-negative `number`, halves up, without a float in between."""
+    """Return how many `unit` are in a non-negative `number`, rounded half up, without floats."""
     return (number + unit // 2) // unit

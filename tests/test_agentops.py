@@ -76,21 +76,21 @@ def _python(code: str, tmp_path: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_programs_of_the_documents_run_unchanged(name: str, tmp_path: Path) -> None:
-    """Each program of AgentOps' pages on sessions runs as it stands, without a word of complaint."""
+    """Each program of AgentOps' pages on sessions runs unchanged, without a warning."""
     done = _python(DOCUMENTS[name], tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert list((tmp_path / "home").glob("*/journal.db"))
 
 
 def test_the_documents_analytics_have_the_promised_keys(tmp_path: Path) -> None:
-    """The page's own example counts what was recorded, in the page's order and formats."""
+    """The page's own example counts its events, in the page's order and formats."""
     out = _python(DOCUMENTS["analytics"], tmp_path).stdout
     assert out.startswith("{'LLM calls': 1, 'Tool calls': 1, 'Actions': 0, 'Errors': 0, 'Duration': '0.")
     assert out.endswith("s', 'Cost': '0.00'}\n")
 
 
 def test_every_module_of_agentops_answers(tmp_path: Path) -> None:
-    """Each module a program may import leads to localops, whichever is asked for first."""
+    """Each module of AgentOps that a program may import leads to localops, in any order of import."""
     for module, names in agentops.MODULES.items():
         if not names:  # see test_langchain
             continue
@@ -100,7 +100,7 @@ def test_every_module_of_agentops_answers(tmp_path: Path) -> None:
 
 
 def test_a_module_agentops_never_had_is_missed_as_usual(tmp_path: Path) -> None:
-    """An unknown module is the ImportError that a program may be waiting for."""
+    """An unknown module raises the ImportError that a program may expect."""
     done = _python("import agentops.nothing_of_the_kind", tmp_path)
     assert "ModuleNotFoundError: No module named 'agentops.nothing_of_the_kind'" in done.stderr
 
@@ -138,12 +138,12 @@ def test_a_trace_ends_as_it_was_told(state: agentops.TraceState, end: str) -> No
 
 
 def test_validation_is_answered_from_the_journal() -> None:
-    """What AgentOps asks its server for is counted here; a program that records no call is not stopped by that."""
+    """A validation counts the journal's events; a program that records no call is not stopped by it."""
     session = agentops.init()
     assert session is not None
     empty = agentops.validate_trace_spans()
     assert (empty["validation_skipped"], empty["span_count"]) == (True, 0)
-    assert empty["reason"] == "the session holds 0 events, and 1 were expected"
+    assert empty["reason"] == "the session has 0 events, expected 1"
     agentops.record(agentops.ActionEvent(action_type="plan"))
     result = agentops.validate_trace_spans(trace_context=session)
     assert (result["validation_skipped"], result["has_llm_spans"], result["span_count"]) == (True, False, 1)
@@ -195,7 +195,7 @@ def test_a_summary_is_written_of_anything(result: dict[str, object], capsys: pyt
 
 
 def test_keywords_have_agentops_names() -> None:
-    """A keyword that AgentOps documents is one here."""
+    """Keywords that AgentOps documents are accepted."""
     client = agentops.get_client()
     agentops.set_parent_key(parent_key="p")
     agentops.set_api_key(api_key="k")
@@ -219,7 +219,7 @@ def test_keywords_have_agentops_names() -> None:
 
 
 def test_a_misspelt_end_state_is_not_silent(capsys: pytest.CaptureFixture[str]) -> None:
-    """What end_session() has no option for is said, and kept as AgentOps 0.4 keeps it."""
+    """An unknown option of end_session() prints a warning, and is kept as AgentOps 0.4 keeps it."""
     session = agentops.init()
     assert session is not None
     agentops.end_session(end_stat="Success", rating=5)
@@ -232,7 +232,7 @@ def test_a_misspelt_end_state_is_not_silent(capsys: pytest.CaptureFixture[str]) 
 
 
 def test_a_config_of_a_session_stands_on_that_of_the_client() -> None:
-    """What a session's own Config does not say is as init() was told; a key in it chooses the project."""
+    """Options that a session's own Config leaves out are those of init(); a key in it chooses the project."""
     agentops.init(api_key="K", default_tags=["all"], auto_start_session=False)
     key = localops.start_session()
     same = localops.start_session(config=localops.Config(default_tags=["mine"]))

@@ -1,4 +1,4 @@
-"""The functions of `import localops`: what they give back, and what becomes of mistakes."""
+"""The functions of `import localops`: what they return, and how they handle mistakes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ KEY = "11111111-1111-4111-8111-111111111111"
 
 
 def begun(**options: Any) -> Session:
-    """What init gives back, which is a session here."""
+    """Return the session that init starts."""
     session: Session = localops.init(**options)
     return session
 
@@ -58,7 +58,7 @@ def test_a_key_is_a_project(key: str) -> None:
 
 
 def test_agentops_options_are_taken() -> None:
-    """What concerns AgentOps' network and log is accepted and has no effect."""
+    """Options that concern only AgentOps' network and log are accepted and have no effect."""
     options = {"endpoint": "https://example.org", "max_wait_time": 1, "log_level": "DEBUG", "fail_safe": True}
     assert begun(**options).is_running
 
@@ -82,7 +82,7 @@ def test_init_starts_a_session_whatever_an_earlier_one_was_told() -> None:
 
 
 def test_default_tags_are_added_by_configure() -> None:
-    """As AgentOps does; init() says them anew."""
+    """configure() adds default tags, as AgentOps does; init() replaces them."""
     localops.init(auto_start_session=False, default_tags=["a", "b"])
     localops.configure(default_tags=["b", "c"])
     localops.configure(default_tags="d")
@@ -94,7 +94,7 @@ def test_default_tags_are_added_by_configure() -> None:
 
 
 def test_a_second_init_gives_back_the_session(capsys: pytest.CaptureFixture[str]) -> None:
-    """It is the same session; options and tags that differ are said, the others are not."""
+    """A second init returns the same session; options and tags that differ print a warning."""
     session = begun(tags=["a"], durability="power")
     assert begun() is session
     assert begun(durability="power", tags=["a"]) is session
@@ -104,23 +104,23 @@ def test_a_second_init_gives_back_the_session(capsys: pytest.CaptureFixture[str]
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"tag": ["x"]}, "did you mean 'tags'?"),
         ({"durabilty": "power"}, "did you mean 'durability'?"),
-        ({"durability": "eternal"}, "durability='eternal' cannot be used"),
-        ({"wait": -1}, "wait=-1 cannot be used"),
-        ({"project": "../elsewhere"}, "cannot be a project's name"),
+        ({"durability": "eternal"}, "invalid durability: expected 'process' (survives"),
+        ({"wait": -1}, "invalid wait: expected a number above 0, got -1"),
+        ({"project": "../elsewhere"}, "invalid project: expected 1 to 64 letters"),
         ({"redact": ["("]}, "redact"),
     ],
 )
-def test_a_wrong_option_is_said_and_left_out(
-    options: dict[str, Any], said: str, capsys: pytest.CaptureFixture[str]
+def test_an_invalid_option_prints_a_warning_and_is_left_out(
+    options: dict[str, Any], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A session begins all the same, without it; with strict=True it is a ConfigError."""
+    """The session begins without the option; with strict=True it is a ConfigError."""
     session = begun(**options)
     assert session.project_id == "default"
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     localops.api._reset()
     with pytest.raises(ConfigError):
         localops.init(**options, strict=True)
@@ -129,10 +129,10 @@ def test_a_wrong_option_is_said_and_left_out(
 def test_a_wrong_setting_of_the_environment_is_left_out(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A typo in a variable does not cost a recording."""
+    """A mistake in a variable does not stop recording."""
     monkeypatch.setenv("LOCALOPS_DURABILITY", "eternal")
     assert begun().config.durability == "process"
-    assert "LOCALOPS_DURABILITY='eternal' cannot be used" in capsys.readouterr().err
+    assert "invalid LOCALOPS_DURABILITY: expected" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("call", [localops.init, localops.start_session, lambda: localops.record(ActionEvent())])
@@ -147,18 +147,18 @@ def test_a_budget_that_cannot_be_read_stops_the_program(
 
 
 def test_a_key_that_cannot_be_used_is_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    """A key of the wrong type is said without saying the key."""
+    """A warning about a key of the wrong type does not show the key."""
     begun(api_key=b"very-secret-key")
-    said = capsys.readouterr().err
-    assert "api_key" in said
-    assert "very-secret-key" not in said
+    warning = capsys.readouterr().err
+    assert "api_key" in warning
+    assert "very-secret-key" not in warning
 
 
-# A home that is none
+# A home that cannot hold a journal
 
 
 def test_a_home_that_is_a_file_costs_no_event(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Where there can be no journal events go to the spill file, which is said, and the program goes on."""
+    """Without a journal, events go to the spill file with a warning, and the program goes on."""
     home = tmp_path / "file"
     home.write_text("not a folder")
     session = begun(home=home)
@@ -171,8 +171,8 @@ def test_a_home_that_is_a_file_costs_no_event(tmp_path: Path, capsys: pytest.Cap
     assert home.read_text() == "not a folder"
     assert session._journal.counts["dropped"] == 0
     assert session._journal.counts["spilled"] >= 3
-    said = [line for line in capsys.readouterr().err.splitlines() if "spill file" in line]
-    assert len(said) == len(set(said)) == 2  # that they go there, and that figures do not count them
+    warnings = [line for line in capsys.readouterr().err.splitlines() if "spill file" in line]
+    assert len(warnings) == len(set(warnings)) == 2  # rows go to the spill file, and figures do not count them
 
 
 # Without a session, or with two
@@ -188,8 +188,8 @@ CALLS: dict[str, Callable[[], object]] = {
 
 @pytest.mark.parametrize("name", CALLS)
 @pytest.mark.parametrize("when", ["before init", "after init", "after the end", "two"])
-def test_no_session_is_said_once(name: str, when: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Without a session, or with two and none current, a call says so, once, and gives None."""
+def test_a_call_without_a_session_warns_once(name: str, when: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a session, or with two and none current, a call warns once and returns None."""
     if when != "before init":
         localops.init(auto_start_session=False)
     if when == "after the end":
@@ -203,13 +203,13 @@ def test_no_session_is_said_once(name: str, when: str, capsys: pytest.CaptureFix
             thread.start()
             thread.join()
     assert [CALLS[name]() for _ in range(3)] == [None] * 3
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
-    assert ("2 sessions are open" if when == "two" else "no session is open") in said
+    warnings = capsys.readouterr().err
+    assert warnings.count("\n") == 1
+    assert ("2 sessions are open" if when == "two" else "no session is open") in warnings
 
 
-def test_none_open_and_none_current_are_said_each(capsys: pytest.CaptureFixture[str]) -> None:
-    """That a call was made before any session does not hide that a later one was meant for none of several."""
+def test_no_session_and_no_current_session_warn_separately(capsys: pytest.CaptureFixture[str]) -> None:
+    """A warning that no session is open does not suppress a later one that none of several is current."""
     import threading
 
     localops.record(localops.ActionEvent())
@@ -218,9 +218,9 @@ def test_none_open_and_none_current_are_said_each(capsys: pytest.CaptureFixture[
     thread = threading.Thread(target=lambda: localops.record(localops.ActionEvent()))
     thread.start()
     thread.join()
-    said = capsys.readouterr().err
-    assert "no session is open" in said
-    assert "2 sessions are open" in said
+    warnings = capsys.readouterr().err
+    assert "no session is open" in warnings
+    assert "2 sessions are open" in warnings
 
 
 def test_an_empty_inherited_id_begins_a_session_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
@@ -268,7 +268,7 @@ def test_sessions_are_found_by_their_ids() -> None:
 
 
 def test_end_session_gives_the_cost() -> None:
-    """The module's end_session ends the current session and gives back what it cost, like the method."""
+    """The module's end_session ends the current session and returns its cost, like the method."""
     session = begun()
     localops.record(localops.LLMEvent(cost=1.5))
     assert localops.end_session("Success", "done", "https://example.org/v.mp4") == "1.500000"
@@ -294,7 +294,7 @@ def test_a_framework_may_be_kept_from_ending() -> None:
 
 
 def test_a_config_holds_for_one_session() -> None:
-    """A session started with a Config has its own project and rules; the next has the client's again."""
+    """A session started with a Config has its own project and rules; the next has the client's options again."""
     begun(project="usual")
     other = localops.start_session(config=Config(project="special", capture=False))
     third = localops.start_session()
@@ -305,13 +305,13 @@ def test_a_config_holds_for_one_session() -> None:
 
 
 def test_a_config_must_be_one(capsys: pytest.CaptureFixture[str]) -> None:
-    """Something else given as `config` is said, and left out."""
+    """An object that is not a Config prints a warning and is left out."""
     assert localops.start_session(config={"project": "x"}).project_id == "default"  # type: ignore[arg-type]
-    assert "takes a localops.Config, not a dict" in capsys.readouterr().err
+    assert "invalid config: expected a localops.Config, got dict" in capsys.readouterr().err
 
 
 def test_configure_is_for_the_sessions_to_come() -> None:
-    """An open session keeps its options; the next one has the new."""
+    """An open session keeps its options; the next one gets the new ones."""
     session = begun()
     localops.configure(project="next", max_wait_time=5)
     assert session.config.project is None
@@ -319,7 +319,7 @@ def test_configure_is_for_the_sessions_to_come() -> None:
 
 
 def test_set_api_key_chooses_the_project_of_the_next_session() -> None:
-    """A key that is set later counts from the next session on."""
+    """A key that is set later applies from the next session on."""
     first = begun(api_key=KEY)
     first.end_session()
     localops.set_api_key("another")
@@ -351,7 +351,7 @@ def test_traces_end_as_agentops_says(given: str, state: str) -> None:
 
 
 def run(code: str, env: dict[str, str]) -> str:
-    """What another Python prints."""
+    """Return the output of another Python process."""
     top = str(Path(localops.__file__).parent.parent)
     done = subprocess.run([sys.executable, "-c", code], env={**env, "PYTHONPATH": top}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -378,7 +378,7 @@ def test_a_subprocess_joins_by_its_environment() -> None:
 
 
 def test_a_session_is_found_in_another_project() -> None:
-    """A process that joins by id alone finds the session wherever in the home it is, by its name too."""
+    """A process that joins by id alone finds the session in any project of the home, and its name."""
     import os
 
     session = begun(project="elsewhere", trace_name="the run")
@@ -392,7 +392,7 @@ def test_a_session_is_found_in_another_project() -> None:
 
 @pytest.mark.parametrize("given", ["job-7", "3b0f5c1e-9c57-4d0e-8f43-6f2f4f3d1a90"])
 def test_an_unknown_session_is_begun_under_its_id(given: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """An id from another machine, or no UUID at all, is joined; given twice it is one session."""
+    """An id of another machine, or any text, is joined; the same id twice is one session."""
     first = begun(inherited_session_id=given)
     first.record(ActionEvent())
     first.end_session("Success")
@@ -402,8 +402,8 @@ def test_an_unknown_session_is_begun_under_its_id(given: str, capsys: pytest.Cap
     assert ("is not a UUID" in capsys.readouterr().err) == (given == "job-7")
 
 
-def test_who_rejoins_an_ended_session_owns_it() -> None:
-    """A session that is joined after its end belongs to the process that does so."""
+def test_a_process_that_rejoins_an_ended_session_owns_it() -> None:
+    """A session that is joined after its end belongs to the process that joined it."""
     first = begun()
     id = str(first.session_id)
     first.end_session("Success")
@@ -414,7 +414,7 @@ def test_who_rejoins_an_ended_session_owns_it() -> None:
 
 
 def test_each_test_of_a_program_has_a_home_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in the recipe: what the environment says when a session starts holds, also the second time."""
+    """Each session follows the environment at its start, as in the recipe, also the second time."""
     for name in ("first", "second"):
         monkeypatch.setenv("LOCALOPS_HOME", str(tmp_path / name))
         with localops.start_session(name=name) as session:
@@ -452,7 +452,7 @@ def test_the_environment_does_not_change_what_runs(tmp_path: Path, monkeypatch: 
 
 
 def test_help_explains_every_option() -> None:
-    """Each option of init stands in its docstring."""
+    """The docstring of init explains each of its options."""
     text = str(localops.init.__doc__)
     options = [name for name in inspect.signature(localops.init).parameters if name != "others"]
     assert [name for name in options if not re.search(rf"\b{name}\b", text)] == []

@@ -1,4 +1,4 @@
-"""Where a setting comes from, and what a wrong one says."""
+"""Settings come from the call, the environment or the file, and an invalid one is explained."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from tests import programs
 
 
 def test_defaults() -> None:
-    """With nothing set a Config is the documented one."""
-    found = Config()
-    assert (found.durability, found.redact, found.capture, found.signals) == ("process", True, True, True)
-    assert (found.api_key, found.budget_usd, found.strict, found.auto_start_session) == (
+    """Without any settings a Config has the documented defaults."""
+    config = Config()
+    assert (config.durability, config.redact, config.capture, config.signals) == ("process", True, True, True)
+    assert (config.api_key, config.budget_usd, config.strict, config.auto_start_session) == (
         None,
         None,
         False,
@@ -29,7 +29,7 @@ def test_defaults() -> None:
 
 
 def test_the_nearest_place_wins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The call, then LOCALOPS_…, then AGENTOPS_…, then the home's config.toml, then the default."""
+    """The call wins over LOCALOPS_…, then AGENTOPS_…, then the home's config.toml, then the default."""
     home = tmp_path / "home"
     home.mkdir()
     home.joinpath("config.toml").write_text('trace_name = "file"\nstrict = true\n')
@@ -59,18 +59,18 @@ def test_tags_in_the_environment_are_a_list(monkeypatch: pytest.MonkeyPatch) -> 
     [
         ({"durabilty": "power"}, "did you mean 'durability'?"),
         ({"zzz": 1}, "the options are api_key"),
-        ({"durability": "eternal"}, "'power' also that of the machine"),
+        ({"durability": "eternal"}, "expected 'process'"),
         ({"wait": float("nan")}, "a number above 0"),
         ({"max_value": float("inf")}, "a number above 0"),
         ({"capture": 3.5}, "true or false"),
         ({"on_budget": "stop"}, "a function"),
         ({"strict": "perhaps"}, "true or false"),
         ({"project": ".hidden"}, "1 to 64 letters"),
-        ({"default_tags": 5}, "default_tags=5"),
+        ({"default_tags": 5}, "default_tags: expected a list of strings, got 5"),
     ],
 )
 def test_a_wrong_option_says_what_is_right(options: dict[str, Any], message: str) -> None:
-    """A Config made by hand refuses what cannot be used; `usable` leaves it out."""
+    """A Config made by hand refuses invalid options; `usable` leaves them out."""
     with pytest.raises(ConfigError, match=message.replace("?", r"\?")):
         Config(**options)
     assert Config.usable(**options) == Config()
@@ -91,22 +91,22 @@ def written(tmp_path: Path) -> Callable[[str], Path]:
 
 @pytest.mark.parametrize("value", ["abc", "", "$5", "0", "-1", "inf", "nan", True])
 def test_a_budget_that_cannot_be_read_stops(value: object) -> None:
-    """A limit was wanted: whatever is wrong with it, and strict or not, there is no run without one."""
+    """An invalid budget stops the program, strict or not: it must not run without the limit that it asked for."""
     for make in (Config, Config.usable, Config().but):
-        with pytest.raises(UnusableBudget, match="budget_usd="):
+        with pytest.raises(UnusableBudget, match="invalid budget_usd: expected a number above 0"):
             make(budget_usd=value)
 
 
 def test_a_budget_in_the_environment_or_the_file_is_no_less_a_limit(
     written: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It stops there too, but for an empty variable, which is none, and one that a nearer place makes good."""
+    """An invalid budget stops there too, unless the variable is empty or a nearer place has a valid one."""
     written("budget_usd = 'a lot'")
-    with pytest.raises(UnusableBudget, match=r"config\.toml: budget_usd='a lot' cannot be used"):
+    with pytest.raises(UnusableBudget, match=r"config\.toml: invalid budget_usd: expected .*, got 'a lot'"):
         Config.usable()
     written("budget_usd = 2")
     monkeypatch.setenv("LOCALOPS_BUDGET_USD", "abc")
-    with pytest.raises(UnusableBudget, match="LOCALOPS_BUDGET_USD='abc' cannot be used"):
+    with pytest.raises(UnusableBudget, match=r"invalid LOCALOPS_BUDGET_USD: expected .*, got 'abc'"):
         Config.usable()
     assert Config.usable(budget_usd=3).budget_usd == 3
     monkeypatch.setenv("LOCALOPS_BUDGET_USD", "")
@@ -116,7 +116,7 @@ def test_a_budget_in_the_environment_or_the_file_is_no_less_a_limit(
 def test_a_file_that_cannot_be_read_may_hold_a_budget(
     written: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A syntax error beside a budget stops, unless a nearer place has one; any other is said and left out."""
+    """A syntax error beside a budget stops, unless a nearer place has one; any other prints a warning."""
     written("budget_usd = 2\ntags = [")
     with pytest.raises(UnusableBudget, match=r"config\.toml cannot be read"):
         Config.usable()
@@ -127,26 +127,26 @@ def test_a_file_that_cannot_be_read_may_hold_a_budget(
 
 
 def test_a_broken_settings_file_is_named(written: Callable[[str], Path]) -> None:
-    """A config.toml that is none is said by its path."""
+    """The error for an invalid config.toml has its path."""
     written("not = = toml")
     with pytest.raises(ConfigError, match=r"config\.toml cannot be read"):
         Config()
 
 
-def test_a_name_that_no_option_has_is_said_once(
+def test_an_unknown_name_prints_a_warning(
     written: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A typo in the file or in a variable costs no recording, but it is told; with strict it is an error."""
+    """A misspelt name in the file or in a variable does not stop recording, but prints a warning; strict raises."""
     path = written("durabilty = 'power'\nhome = '/elsewhere'\n[prices.mine]\ninput = 1\n[other]\nx = 1")
     monkeypatch.setenv("LOCALOPS_BUDGET_US", "5")
     monkeypatch.setenv("LOCALOPS_OF_MY_OWN", "5")
     assert Config.usable() == Config()
-    said = capsys.readouterr().err
-    assert said.splitlines() == [
+    warnings = capsys.readouterr().err
+    assert warnings.splitlines() == [
         f"localops: {path}: there is no option 'durabilty', did you mean 'durability'?; it is left out",
         f"localops: {path}: home cannot be set in a file; it is left out",
         f"localops: {path}: there is no option 'other'; it is left out",
-        "localops: the variable LOCALOPS_BUDGET_US has no meaning: did you mean LOCALOPS_BUDGET_USD?; it is left out",
+        "localops: unknown variable LOCALOPS_BUDGET_US: did you mean LOCALOPS_BUDGET_USD?; it is left out",
     ]
     with pytest.raises(ConfigError, match="'durabilty'"):
         Config.usable(strict=True)
@@ -160,27 +160,28 @@ def test_a_name_that_no_option_has_is_said_once(
     [
         ("x = ", "cannot be read"),
         ("durabilty = 1", "did you mean 'durability'?"),
-        ("wait = 'long'", "config.toml: wait='long' cannot be used"),
-        ("budget_usd = 'abc'", "config.toml: budget_usd='abc' cannot be used"),
-        ("prices = 3", "no table of prices"),
-        ("[prices]\nmine = 3", 'prices."mine" = 3 is no table of prices by part'),
+        ("wait = 'long'", "config.toml: invalid wait: expected a number above 0, got 'long'"),
+        ("budget_usd = 'abc'", "config.toml: invalid budget_usd: expected a number above 0, got 'abc'"),
+        ("prices = 3", "invalid prices: expected a table, got 3"),
+        ("[prices]\nmine = 3", 'invalid prices."mine": expected a table of prices by part'),
         ("[prices.mine]\ninptu = 3", 'prices."mine" has inptu'),
     ],
 )
-def test_what_is_wrong_with_a_home_can_be_asked(text: str, problem: str, written: Callable[[str], Path]) -> None:
-    """`problems` gives each fault of config.toml in a sentence, and none for a good one."""
+def test_problems_of_a_home_are_listed(text: str, problem: str, written: Callable[[str], Path]) -> None:
+    """`problems` returns each problem of config.toml as a sentence, and none for a valid file."""
     home = str(written(text).parent)
-    (found,) = config.problems(home)
-    assert problem in found
+    (sentence,) = config.problems(home)
+    assert problem in sentence
     written('durability = "power"\n[prices.mine]\ninput = 1\noutput = 1')
     assert config.problems(home) == []
 
 
 def test_a_wrong_variable_is_a_problem(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """`problems` knows of the environment too."""
+    """`problems` checks the environment, too."""
     monkeypatch.setenv("LOCALOPS_WAIT", "long")
     monkeypatch.setenv("LOCALOPS_BUDGET_USD", "abc")
-    assert [found.split("=")[0] for found in config.problems(str(tmp_path))] == ["LOCALOPS_BUDGET_USD", "LOCALOPS_WAIT"]
+    problems = [problem.split(":")[0] for problem in config.problems(str(tmp_path))]
+    assert problems == ["invalid LOCALOPS_BUDGET_USD", "invalid LOCALOPS_WAIT"]
 
 
 def test_a_configuration_with_changes() -> None:
@@ -193,7 +194,7 @@ def test_a_configuration_with_changes() -> None:
 
 
 def test_a_change_that_cannot_be_used_changes_nothing() -> None:
-    """What was given before stays, rather than the default."""
+    """An invalid change leaves the earlier value, not the default, in its place."""
     assert Config(durability="power").but(durability="eternal").durability == "power"
 
 
@@ -203,8 +204,8 @@ def test_a_key_is_not_shown() -> None:
     assert "very-secret-key" not in repr(shown) + shown.folder()
 
 
-def test_the_home_is_where_it_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The argument, $LOCALOPS_HOME, then the user's data folder; `~` is the user's."""
+def test_home_follows_argument_and_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The home is the argument, $LOCALOPS_HOME, or the user's data folder; `~` is the user's own folder."""
     assert config.home(tmp_path / "mine") == str(tmp_path / "mine")
     assert config.home() == os.environ["LOCALOPS_HOME"]
     monkeypatch.delenv("LOCALOPS_HOME")
@@ -213,14 +214,14 @@ def test_the_home_is_where_it_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert config.home().startswith(str(tmp_path))
 
 
-def test_a_home_that_leads_nowhere_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A user that is not known has no home folder: no folder called `~nobody-at-all` is made for him."""
-    with pytest.raises(ConfigError, match="no home folder"):
-        config.home("~nobody-at-all/runs")
+def test_the_home_of_an_unknown_user_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unknown user has no home folder: no folder called `~no-such-user` is created."""
+    with pytest.raises(ConfigError, match="home folder of an existing user"):
+        config.home("~no-such-user/runs")
 
 
 def test_a_relative_home_without_a_working_directory_is_left_out(tmp_path: Path) -> None:
-    """The session is there, recorded where a program without that setting records, and this is said once."""
+    """The session is recorded where a program without that setting records, with one warning."""
     code = (
         "import os, sys; os.rmdir(os.getcwd())\n"
         "import localops; session = localops.init(); session.record(localops.ActionEvent())\n"
@@ -231,24 +232,24 @@ def test_a_relative_home_without_a_working_directory_is_left_out(tmp_path: Path)
     environment = {"LOCALOPS_HOME": "runs", "XDG_DATA_HOME": str(tmp_path)}
     done = programs.run(code, cwd=gone, env=environment)
     assert done.stdout.strip() == f"1 {tmp_path / 'localops'}"
-    assert done.stderr.count("the working directory is gone") == 1
+    assert done.stderr.count("the working directory does not exist any more") == 1
     assert str(tmp_path / "localops") in done.stderr
 
 
 def test_a_relative_home_without_a_working_directory_cannot_be_read(tmp_path: Path) -> None:
-    """A command says so, with an exit code of its own, and so does a strict init."""
+    """A command fails with exit code 2, and so does a strict init."""
     gone = tmp_path / "gone"
     gone.mkdir()
     code = "import os; os.rmdir(os.getcwd())\nfrom localops import cli; cli.main(['status'])"
     done = programs.run(code, cwd=gone, env={"LOCALOPS_HOME": "runs"})
-    assert (done.returncode, "the working directory is gone" in done.stderr) == (2, True)
+    assert (done.returncode, "the working directory does not exist any more" in done.stderr) == (2, True)
 
 
 @pytest.mark.parametrize("place", ["", "not/absolute"])
 def test_a_user_without_a_home_folder_has_one_among_the_temporary_files(
     place: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """No folder is made in the working directory; a place that somebody else made first is not used."""
+    """No folder is made in the working directory; a place that another user made first is not used."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.delenv("LOCALOPS_HOME")
     for name in ("XDG_DATA_HOME", "XDG_STATE_HOME", "HOME"):
@@ -263,7 +264,7 @@ def test_a_user_without_a_home_folder_has_one_among_the_temporary_files(
 
 @given(st.text())
 def test_a_project_is_a_folder_of_the_home_or_refused(name: str) -> None:
-    """No name leads out of the home."""
+    """No project name leads out of the home."""
     try:
         folder = config.project_folder("/home-of-all", name)
     except ConfigError:

@@ -1,4 +1,4 @@
-"""Decorators leave what they decorate as it was, and write what it did."""
+"""Decorated functions and classes behave as before, and their calls are recorded."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from localops.decorators import session as session_decorator
 
 @pytest.fixture
 def run() -> Session:
-    """A session to record into."""
+    """Return a session to record into."""
     output._said.clear()
     session = localops.init()
     assert session is not None
@@ -41,12 +41,12 @@ def run() -> Session:
 
 
 def named(session: Session) -> dict[str, dict[str, Any]]:
-    """What happened in a session, by name."""
+    """Return the events of a session by name."""
     return {event["name"]: event for event in session.events}
 
 
 def here() -> Session:
-    """The session that the calling code is in."""
+    """Return the session of the calling code."""
     session = localops.api.client().current()
     assert session is not None
     return session
@@ -56,16 +56,16 @@ def here() -> Session:
 
 
 def test_an_operation_has_its_input_and_output(run: Session) -> None:
-    """Arguments by name, defaults too, and what was returned; a tool has its cost."""
+    """An operation has its arguments by name, with defaults, and its result; a tool has its cost."""
 
     @tool(cost=0.002, tags=["web"])
     def search(query: str, *rest: int, limit: int = 3, **more: int) -> list[str]:
         return [query]
 
     assert search("x", 1, 2, deep=4) == ["x"]
-    found = named(run)["search"]
-    assert found["params"] == {"query": "x", "rest": [1, 2], "deep": 4, "limit": 3}
-    assert (found["kind"], found["returns"], found["cost"], found["tags"]) == (
+    event = named(run)["search"]
+    assert event["params"] == {"query": "x", "rest": [1, 2], "deep": 4, "limit": 3}
+    assert (event["kind"], event["returns"], event["cost"], event["tags"]) == (
         "tool",
         ["x"],
         2_000_000,
@@ -135,7 +135,7 @@ def test_nothing_is_captured_where_that_is_off(where: str) -> None:
 
 
 def test_what_happens_inside_is_below(run: Session) -> None:
-    """Operations and events in an operation have it for their parent, at any depth."""
+    """Operations and events inside an operation have it as their parent, at any depth."""
 
     @operation
     def outer() -> None:
@@ -146,10 +146,10 @@ def test_what_happens_inside_is_below(run: Session) -> None:
         localops.record(ActionEvent(action_type="leaf"))
 
     outer()
-    found = named(run)
-    assert found["leaf"]["parent"] == found["inner"]["id"]
-    assert found["inner"]["parent"] == found["outer"]["id"]
-    assert found["outer"]["parent"] is None
+    events = named(run)
+    assert events["leaf"]["parent"] == events["inner"]["id"]
+    assert events["inner"]["parent"] == events["outer"]["id"]
+    assert events["outer"]["parent"] is None
 
 
 def test_a_running_operation_is_there_already(run: Session) -> None:
@@ -193,7 +193,7 @@ def test_a_function_stays_what_it_was() -> None:
 
 
 def test_without_a_session_it_simply_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    """Before init a decorated function does its work, and it is said once that it is not recorded."""
+    """Before init a decorated function runs, and one warning says that it is not recorded."""
     output._said.clear()
 
     @operation
@@ -227,7 +227,7 @@ def test_methods_of_every_kind(run: Session) -> None:
 
 
 def test_partials_and_callables(run: Session) -> None:
-    """What can be called can be decorated: a partial, an object with __call__, a coroutine behind either."""
+    """Any callable can be decorated: a partial, an object with __call__, a coroutine function of either kind."""
 
     async def later(a: int, b: int) -> int:
         return a + b
@@ -270,12 +270,12 @@ def test_a_class_stays_a_class(run: Session) -> None:
 
 def test_something_that_cannot_be_called_is_refused() -> None:
     """Decorating what is no function, method or class is a TypeError that says so."""
-    with pytest.raises(TypeError, match="decorates functions, methods and classes, not a int"):
+    with pytest.raises(TypeError, match="expects a function, method or class, got int"):
         operation(5)  # type: ignore[call-overload]
 
 
 class Evil:
-    """An object that cannot be asked anything."""
+    """An object whose attributes all raise."""
 
     def __getattr__(self, name: str) -> Any:
         raise RuntimeError(name)
@@ -322,7 +322,7 @@ def test_a_call_may_name_its_session(run: Session) -> None:
 
 
 def test_an_exception_is_recorded_once_where_it_was_raised(run: Session) -> None:
-    """The innermost operation has the error; those it passes through have failed too."""
+    """The innermost operation has the error; the operations around it have failed, too."""
 
     @tool
     def inner() -> None:
@@ -334,16 +334,16 @@ def test_an_exception_is_recorded_once_where_it_was_raised(run: Session) -> None
 
     with pytest.raises(KeyError):
         outer()
-    found = named(run)
+    events = named(run)
     assert [event["kind"] for event in run.events] == ["tool", "error", "operation"]
-    assert found["inner"]["failed"]
-    assert found["outer"]["failed"]
-    assert found["KeyError"]["parent"] == found["inner"]["id"]
-    assert found["KeyError"]["trigger"]["name"] == "inner"
+    assert events["inner"]["failed"]
+    assert events["outer"]["failed"]
+    assert events["KeyError"]["parent"] == events["inner"]["id"]
+    assert events["KeyError"]["trigger"]["name"] == "inner"
 
 
-def test_the_same_exception_object_is_news_in_another_call(run: Session) -> None:
-    """A program that keeps one exception object and raises it again and again has one error each time."""
+def test_the_same_exception_object_is_recorded_for_each_call(run: Session) -> None:
+    """A program that raises one exception object again and again has one error each time."""
     kept = TimeoutError("no answer")
 
     @tool
@@ -406,7 +406,7 @@ def test_being_interrupted_is_no_error(run: Session) -> None:
 
 
 def test_a_generator_ends_when_it_is_exhausted(run: Session) -> None:
-    """It is running until then, and what its caller does between two items is not inside it."""
+    """A generator runs until it is exhausted, and what its caller does between two items is not inside it."""
 
     @operation
     def count() -> Iterator[int]:
@@ -417,15 +417,15 @@ def test_a_generator_ends_when_it_is_exhausted(run: Session) -> None:
     for item in count():
         localops.record(ActionEvent(action_type=f"outside {item}"))
         assert not named(run)["count"]["finished"]
-    found = named(run)
-    assert found["inside"]["parent"] == found["count"]["id"]
-    assert found["outside 1"]["parent"] is None
-    assert (found["count"]["finished"], found["count"]["yielded"]) == (True, 2)
+    events = named(run)
+    assert events["inside"]["parent"] == events["count"]["id"]
+    assert events["outside 1"]["parent"] is None
+    assert (events["count"]["finished"], events["count"]["yielded"]) == (True, 2)
 
 
 @pytest.mark.parametrize("how", ["close", "break", "throw", "raise"])
 def test_a_generator_ends_however_it_ends(run: Session, how: str) -> None:
-    """Closed or left behind it has ended; thrown into or raising it has failed, with its error."""
+    """A closed or abandoned generator has ended; one that raises, or is thrown into, has failed with its error."""
 
     @operation
     def items() -> Iterator[int]:
@@ -441,15 +441,15 @@ def test_a_generator_ends_however_it_ends(run: Session, how: str) -> None:
     else:
         with pytest.raises(ValueError, match="bad"):
             stream.throw(ValueError("bad")) if how == "throw" else next(stream)
-    found = named(run)["items"]
-    assert (found["finished"], found["yielded"]) == (True, 1)
-    assert found["failed"] == (how in ("throw", "raise"))
-    assert run.get_analytics()["Errors"] == int(found["failed"])
+    event = named(run)["items"]
+    assert (event["finished"], event["yielded"]) == (True, 1)
+    assert event["failed"] == (how in ("throw", "raise"))
+    assert run.get_analytics()["Errors"] == int(event["failed"])
 
 
 @pytest.mark.parametrize("how", ["exhaust", "close", "raise"])
 def test_an_async_generator_ends_however_it_ends(run: Session, how: str) -> None:
-    """The same for `async for`, aclose and an exception."""
+    """An async generator ends likewise with `async for`, aclose and an exception."""
 
     @operation
     async def items() -> AsyncIterator[int]:
@@ -472,8 +472,8 @@ def test_an_async_generator_ends_however_it_ends(run: Session, how: str) -> None
             asyncio.run(use())
     else:
         asyncio.run(use())
-    found = named(run)["items"]
-    assert (found["finished"], found["yielded"], found["failed"]) == (True, 1, how == "raise")
+    event = named(run)["items"]
+    assert (event["finished"], event["yielded"], event["failed"]) == (True, 1, how == "raise")
 
 
 # Agents
@@ -554,7 +554,7 @@ def test_each_instance_is_an_agent(run: Session) -> None:
 
 
 def test_an_unnamed_agent_is_called_after_its_class(run: Session) -> None:
-    """A class below one of agents gives its instances its own name."""
+    """A subclass of an agent class gives its instances its own name."""
 
     class Poet(Writer):
         pass
@@ -564,7 +564,7 @@ def test_an_unnamed_agent_is_called_after_its_class(run: Session) -> None:
 
 
 def test_an_agent_made_before_its_session_acts_in_it() -> None:
-    """An instance may be older than the session, and may act in two of them."""
+    """An instance may be older than its session, and may act in two of them."""
     writer = Writer()
     for _ in range(2):
         with localops.start_session() as session:
@@ -648,7 +648,7 @@ def test_session_functions_of_every_kind() -> None:
 
 
 def test_a_class_of_sessions() -> None:
-    """Each instance is a session from when it is made until it goes."""
+    """Each instance is a session from its construction until it is freed."""
     localops.init(auto_start_session=False)
     sessions: list[Session] = []
 
@@ -675,8 +675,8 @@ def test_a_class_of_sessions() -> None:
         assert named(one)["leaf"]["parent"] == named(one)["deeper"]["id"]
 
 
-def test_a_journal_that_is_none_stops_no_function(tmp_path: Any) -> None:
-    """Where nothing can be written, decorated functions and agents work as ever."""
+def test_a_missing_journal_stops_no_function(tmp_path: Any) -> None:
+    """If nothing can be written, decorated functions and agents work as usual."""
     home = tmp_path / "file"
     home.write_text("")
     localops.init(home=home)
@@ -692,14 +692,14 @@ WRAPPERS: list[Callable[..., Any]] = [operation, tool, session_decorator, agent]
 
 
 @pytest.mark.parametrize("decorator", WRAPPERS, ids=lambda one: str(one.__name__))
-def test_a_session_that_ended_inside_is_no_trouble(run: Session, decorator: Any) -> None:
+def test_a_function_may_end_its_session(run: Session, decorator: Any) -> None:
     """A function may end the session it runs in."""
     assert decorator(lambda: localops.end_all_sessions())() is None
     assert not run.is_running
 
 
-def test_a_misspelt_option_is_said(run: Session, capsys: pytest.CaptureFixture[str]) -> None:
-    """It would do nothing without a word; the function is decorated all the same."""
+def test_a_misspelt_option_prints_a_warning(run: Session, capsys: pytest.CaptureFixture[str]) -> None:
+    """A misspelt option would silently do nothing; the function is decorated all the same."""
 
     @tool(nmae="look up")  # type: ignore[call-overload, untyped-decorator]
     def look_up() -> str:

@@ -159,7 +159,7 @@ def test_a_home_that_cannot_be_looked_into_is_a_fault(tmp_path: Path) -> None:
     session.end_session("Success")
     assert spill.strays(str(tmp_path / "file")) == ["default"]
     found = list(doctor.examine(str(tmp_path / "file"), ["default"], deep=True))
-    assert ["no folder" in found[0].text, "wait in the spill file" in found[1].text] == [True, True]
+    assert ["not a directory" in found[0].text, "wait in the spill file" in found[1].text] == [True, True]
     assert all(each.fault and each.mend is None for each in found)
 
 
@@ -167,7 +167,7 @@ def test_a_setting_that_cannot_be_used_is_a_fault(home: Path) -> None:
     """What recording says once on stderr is said here, too."""
     (home / "config.toml").write_text("durability = 'eternal'\n")
     (found,) = _faults(home)
-    assert "durability='eternal' cannot be used" in found.text
+    assert "invalid durability: expected" in found.text
 
 
 def test_dropped_events_are_a_fault_with_figures(home: Path) -> None:

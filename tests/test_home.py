@@ -242,7 +242,7 @@ def test_rows_spilled_before_there_was_a_project_are_found(tmp_path: Path, monke
 def test_a_home_that_is_a_file_is_an_error(tmp_path: Path) -> None:
     """It is not taken for one in which nothing was recorded yet."""
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match="no folder"):
+    with pytest.raises(ConfigError, match="not a directory"):
         Home(str(tmp_path / "file"))
 
 

@@ -1,7 +1,7 @@
 """A session that is read once: its totals, its story and its state.
 
-Pages, commands and exports take a session from here, so that each fact is read once and all of them are of about the
-same moment.
+Pages, commands and exports get a session from here, so that each fact is read once and all are of about the same
+moment.
 """
 
 from __future__ import annotations
@@ -39,47 +39,47 @@ class Snapshot:
 
     @cached_property
     def totals(self) -> Totals:
-        """The totals of the session; all zero if it has no rows here."""
+        """Return the totals of the session; all zero if it has no rows here."""
         return analytics.totals(self.source, self.id)
 
     @cached_property
     def story(self) -> Story:
-        """The session's bookkeeping."""
+        """Return the session's bookkeeping."""
         return Story.read(self.source, self.id)
 
     @cached_property
     def standing(self) -> Standing:
-        """The state of the session."""
+        """Return the state of the session."""
         stands = session_state.judge(self.source, self.folder, self.id, self.story, last_ns=self.totals.last_ns)
         return stands if self._correct is None else self._correct(self.id, stands)
 
     @property
     def is_running(self) -> bool:
-        """Whether a process records into it."""
+        """Return whether a process records into it."""
         return self.standing.state == "Running"
 
     @cached_property
     def is_cut_off(self) -> bool:
-        """Whether it may have lasted beyond its last row: a process died in it, or nobody knows whether one did."""
+        """Return whether it may have lasted beyond its last row: a process died in it, or that cannot be excluded."""
         stands = self.standing
         return stands.state == "Unknown" or (stands.derived and bool(self.story.present()))
 
     @cached_property
     def until_ns(self) -> int:
-        """Up to when it lasts: to its last row, or until now while it runs."""
+        """Return the end of its time: its last row, or now while it runs."""
         return analytics.until_ns(self.totals.last_ns, running=self.is_running)
 
     @cached_property
     def unfinished(self) -> list[Unfinished]:
-        """The operations that began and have not ended, oldest first."""
-        # Late, as a list does not need it.
+        """Return the operations that began and have not ended, oldest first."""
+        # Imported here, as a list of sessions does not need it.
         from localops.journal.stored import unfinished
 
         return unfinished(self.source, self.id)
 
     @cached_property
     def parts(self) -> dict[str, list[Part]]:
-        """Its totals by `model`, `tool`, `agent_id` and `agent` (the names, without totals), the busiest first."""
+        """Return its totals by `model`, `tool`, `agent_id` and `agent` (names only), the busiest first."""
         return analytics.all_parts(self.source, self.id)
 
     def report(self, *, percentiles: bool = False) -> Report:

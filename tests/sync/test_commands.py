@@ -117,7 +117,7 @@ def test_remote_test_and_sync_agree_about_who_must_act(sender: Sender) -> None:
         assert _localops(away, *command).returncode == 5
 
 
-@pytest.mark.parametrize(("name", "said"), [("a b", "a remote's name"), ("ok", "has no options: speed")])
+@pytest.mark.parametrize(("name", "said"), [("a b", "invalid remote name"), ("ok", "has no options: speed")])
 def test_what_cannot_be_a_remote_is_said_when_it_is_added(sender: Sender, name: str, said: str) -> None:
     """A name no remote can have, and an option that no hub has."""
     done = _localops(sender, "remote", "add", name, "http://127.0.0.1:9", "--key", "k", "--option", "speed=9")

@@ -47,7 +47,7 @@ def named(name: str) -> dict[str, str]:
             key = line[:-3]
             by_name[key] = text
         elif by_name:
-            # A comment in a statement, or between two.
+            # A comment inside of a statement, or between two.
             by_name[key] += f"\n-- {part}"
     return {key: text.strip().rstrip(";") for key, text in by_name.items()}
 
@@ -63,9 +63,9 @@ def statements(file: str) -> dict[str, str]:
 
 
 def migrations(after: int) -> list[str]:
-    """Return the scripts that bring a journal from schema `after` to ours, in order; 0 means a file without tables.
+    """Return the scripts that bring a journal from schema `after` to the current one, in order; 0: an empty file.
 
-    A new journal gets the current tables, an older one each migration that it lacks; both then get the views.
+    A new journal gets the current tables, an older one each migration that it lacks; then both get the views.
     """
     steps = range(after + 1, SCHEMA + 1)
     tables = [script(f"migration_{step}.sql") for step in steps] if after else [script("schema.sql")]
@@ -73,5 +73,5 @@ def migrations(after: int) -> list[str]:
 
 
 def temporary_views() -> str:
-    """Return the script of our views for one connection to a journal of an older schema, which stays unchanged."""
+    """Return the script of the current views for a connection to an older journal, which stays unchanged."""
     return script("views.sql").replace("create view ", "create temp view ")

@@ -2,7 +2,7 @@
 -- its end; :key is the session's key in `total`.
 
 -- missing --
--- How many rows of a session a remote lacks: dropped rows too, as nobody else has them.
+-- How many rows of a session a remote lacks: dropped rows too, as no other place has them.
 select count(*)
 from session_row r
 where r.session = :session
