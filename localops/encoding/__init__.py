@@ -1,3 +1,3 @@
-"""Encoding: how any value becomes JSON without its secrets, and what a call costs."""
+"""Encoding: write any value as JSON without its secrets, and compute the cost of a call."""
 
 from __future__ import annotations

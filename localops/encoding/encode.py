@@ -1,7 +1,7 @@
-"""From any Python value to JSON and back: the only importer of orjson, and the place that knows its limits.
+"""Encode any Python value as JSON and back: the only importer of orjson, and of the knowledge of its limits.
 
-`Encoder` is total: it never raises for a value, never changes it, and loses nothing silently. `redact`
-finds the secrets, `values` says what is strange, and whoever passes `keep` stores what is large.
+`Encoder` is total: it never raises for a value, never changes it, and loses nothing silently. `redact` finds the
+secrets, `plain_values` handles unusual values, and the caller's `keep` stores large ones.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ if TYPE_CHECKING:
     from localops.encoding.redact import Redactor
 
 Fragment = orjson.Fragment
-"""JSON that is already text, to be put into a larger document as it is."""
+"""JSON text that is inserted into a larger document as it is."""
 
 _OPTIONS = orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATACLASS
 _TEXT_CACHE = 2048
 
 _BOXES = frozenset({dict, list, tuple})
 _LEAVES = frozenset({int, bool, type(None), uuid.UUID, datetime.datetime, datetime.date, datetime.time})
-# Up to here values are looked at in the quickest way. The number of boxes is below MAX_DEPTH: they may all be nested.
+# Up to here the quickest way is used. The number of boxes is below MAX_DEPTH, as they may all be nested.
 _SMALL_BOXES = 100
 _SMALL_TEXT = 200_000
 _LARGE = 1 << 16
-# Bytes that orjson makes room for, see below: for each item; more for one that is no text, and in a box that is wide;
-# and at any time ahead of what is written, for a narrow box and a short text.
+# Bytes that orjson reserves, see below: for each item; more for one that is not a string, and in a wide box; and at any
+# time ahead of what is written, for a narrow box and a short string.
 _ROOM_PER_ITEM = 8
 _ROOM_PER_NUMBER = 48
 _ROOM_PER_WIDE_ITEM = 180
@@ -58,25 +58,25 @@ def dumps(value: object) -> bytes:
 
 
 def loads(text: str | bytes) -> Any:
-    """Return what a JSON text says. Raise ValueError for anything that is not strict JSON."""
+    """Return the value of a JSON text. Raise ValueError for anything that is not strict JSON."""
     return orjson.loads(text)
 
 
 def check(texts: Iterable[str | bytes]) -> None:
-    """Raise ValueError unless each is strict JSON."""
+    """Raise ValueError unless each text is strict JSON."""
     deque(map(orjson.loads, texts), 0)
 
 
 class Encoder:
-    """Writes the body of an event as one JSON object, whatever the event carries.
+    """Encode the body of an event as one JSON object, whatever the event carries.
 
-    What JSON says in other words (a tuple, a date, an enum, a dataclass) is simply said. What had to be
-    changed is marked in place, as in `{"$float": "nan"}` or `{"$cycle": "list"}`, and counted under `notes`.
-    A field of that name given by the user is kept as `notes#2`.
+    Values that JSON has in another form (a tuple, a date, an enum, a dataclass) are written in that form. A value that
+    had to be changed is marked in place, as in `{"$float": "nan"}` or `{"$cycle": "list"}`, and counted under `notes`.
+    A field `notes` of the user is kept as `notes#2`.
 
-    A text or bytes value over `max_value` bytes goes to `keep`, which stores it and returns its SHA-256;
-    head and length stay. Without `keep` it is cut. In an event over `max_event` bytes the largest fields go
-    the same way.
+    A string or bytes value over `max_value` bytes is passed to `keep`, which stores it and returns its SHA-256; its
+    beginning and its length stay. Without `keep` it is cut. In an event over `max_event` bytes the largest fields are
+    treated in the same way.
 
     >>> Encoder(redactor=None).encode({"params": {"temperature": float("nan"), "stop": ("a", "b")}})
     '{"params":{"temperature":{"$float":"nan"},"stop":["a","b"]},"notes":{"nonfinite":1}}'
@@ -95,12 +95,12 @@ class Encoder:
         self._max_event = max_event
         self._keep = keep
         self.short_texts: dict[str, str] = {}
-        """What `text` returned for short texts, by the text: the same names come over and over."""
+        """The results of `text` for short texts, by the text: the same names come again and again."""
         self.encode: Callable[[dict[str, object]], str] = self._fast_encode()
-        """One JSON object as text. Never raises for what the fields hold, and never changes it."""
+        """Return the fields as one JSON object. Never raise for any value, and never change it."""
 
     def _fast_encode(self) -> Callable[[dict[str, object]], str]:
-        """Return `encode` with all it needs at hand: it runs once per event, on the caller's time."""
+        """Return `encode` with all it needs in local variables: it runs once per event, on the caller's time."""
         dump, walk, max_event, redactor = orjson.dumps, self._walk, self._max_event, self._redactor or _NoRedactor()
         environ = redactor.environ_data
         limit = min(self._max_value, max_event)
@@ -112,7 +112,7 @@ class Encoder:
                     redactor.look_again()
                 known = redactor.known
                 fresh: list[tuple[Any, bool]] = []
-                # orjson does not survive a failed allocation: what it will need is asked for here first.
+                # orjson does not survive a failed allocation: the memory that it will need is reserved here first.
                 if room := _small_room(fields, small, known, fresh):
                     bytes(room) if room < _LARGE else _reserve(room)
                     body = dump(fields, None, _OPTIONS)
@@ -126,15 +126,15 @@ class Encoder:
                 else:
                     return walk(fields)
                 return walk(fields) if "notes" in fields or len(body) > max_event else body.decode()
-            except orjson.JSONEncodeError:  # there is something in it that is not JSON
+            except orjson.JSONEncodeError:  # it contains something that is not JSON
                 return walk(fields)
-            except BaseException as error:  # a stranger's code ran, and may raise whatever it likes
+            except BaseException as error:  # code of an unknown class has run, and may raise anything
                 return settle(error, lambda: walk(fields)) if is_programs(error) is not False else walk(fields)
 
         return encode
 
     def text(self, value: object, limit: int = 512) -> str:
-        """Any object as a clean text of at most `limit` characters: no NUL, no lone surrogate, no secret."""
+        """Return any object as a clean text of at most `limit` characters: no NUL, no lone surrogate, no secret."""
         if type(value) is str:
             known = self.short_texts.get(value)
             if known is not None and len(known) <= limit:
@@ -147,13 +147,13 @@ class Encoder:
         return clean
 
     def _walk(self, fields: dict[str, object]) -> str:
-        """Write the fields whatever they hold; if even that fails, write what they are called."""
+        """Encode the fields whatever they hold; if even that fails, only their names and types."""
         try:
             return self._walk_once(fields)
         except BaseException as error:
             try:
                 return settle(error, lambda: self._walk_once(fields))
-            except BaseException as failure:  # out of memory, say: a smaller event beats none
+            except BaseException as failure:  # out of memory, for example: a smaller event is better than none
                 return self._names_only(fields, failure)
 
     def _walk_once(self, fields: dict[str, object]) -> str:
@@ -164,14 +164,14 @@ class Encoder:
             return self._walk_deeper(fields) or self._names_only(fields, error)
 
     def _walk_deeper(self, fields: dict[str, object]) -> str | None:
-        """Write the fields with more room on the stack; None where that is not what was wanting."""
+        """Encode the fields with a deeper stack; None if the depth was not the problem."""
         try:
             return deeper(self._walked, fields)[0]
         except RecursionError:
             return None
 
     def _walked(self, fields: dict[str, object]) -> tuple[str, bool]:
-        """The text of the fields, and whether no value was cut because the stack ended."""
+        """Return the encoded fields, and whether no value was cut because the stack ended."""
         walk = Walk(
             self._redactor,
             max_value=self._max_value,
@@ -185,20 +185,20 @@ class Encoder:
         return data.decode(), not walk.overran
 
     def _names_only(self, fields: dict[str, object], error: BaseException) -> str:
-        """Write the beginning of each text, and of other values the type."""
+        """Encode the beginning of each text, and the types of other values."""
         failed = f'{{"notes":{{"unencodable":1}},"$failed":"{type(error).__name__}"}}'
         try:
             walk = Walk(self._redactor)
             body: dict[str, Any] = {name: walk.beginning(value) for name, value in fields.items()}
             walk.note("unencodable")
             return _slowly({**_renamed(body), "notes": walk.notes, "$failed": type(error).__name__}).decode()
-        except BaseException as problem:  # there is no memory at all, or no stack
+        except BaseException as problem:  # no memory or no stack is left at all
             if is_programs(problem):
                 hold(problem)
             return failed
 
     def _smaller(self, body: dict[str, Any], walk: Walk) -> dict[str, Any]:
-        """The body with its largest fields treated as large values, until it fits."""
+        """Return the body with its largest fields treated as large values, until it fits."""
         parts = sorted(((_written(value), name) for name, value in body.items()), key=lambda part: -len(part[0]))
         excess = sum(len(data) + len(name) for data, name in parts) - self._max_event
         small = dict(body)
@@ -214,7 +214,7 @@ class Encoder:
 
 
 class _NoRedactor:
-    """Stands for a redactor that finds nothing."""
+    """A redactor that finds nothing."""
 
     def __init__(self) -> None:
         self.environ_data: dict[Any, Any] = {}
@@ -226,19 +226,19 @@ class _NoRedactor:
         return False
 
     def look_again(self) -> bool:
-        """Return True, as there is always another look to take."""
+        """Return True: the caller may always look again."""
         return True
 
 
 def _may_hide(redactor: Redactor | _NoRedactor, known: Known, fresh: list[tuple[Any, bool]], body: bytes) -> object:
-    """Whether there may be a secret in the texts that were not seen before; where not, they are remembered.
+    """Return whether the texts that were not seen before may contain a secret; if not, remember them.
 
-    A few of them are written once more, alone, which takes less time than a look at the whole body.
+    A few of them are encoded once more, alone, which is faster than searching the whole body.
     """
-    # Whether what is called a value is a secret may be told by a known text before it: the whole body has to be seen.
+    # Whether a field called "value" is a secret may depend on a known text before it: search the whole body.
     values = [text for text, is_name in fresh if is_name and is_of_value(text)]
     if len(fresh) <= _FEW and not values:
-        # A name is followed by a colon, as in the body: that is what makes it suspect.
+        # A name is followed by a colon, as in the body, which makes it suspect.
         body = orjson.dumps([{text: 0} if is_name else text for text, is_name in fresh], None, _OPTIONS)
     if suspicion := redactor.suspects(body):
         return suspicion
@@ -249,7 +249,7 @@ def _may_hide(redactor: Redactor | _NoRedactor, known: Known, fresh: list[tuple[
 
 
 def _renamed(body: dict[str, Any]) -> dict[str, Any]:
-    """The body with a field called `notes` moved out of the way of our own."""
+    """Return the body with the user's field `notes` renamed, as that name is taken."""
     if "notes" not in body:
         return body
     number = 2
@@ -263,7 +263,7 @@ def _with_notes(body: dict[str, Any], walk: Walk) -> bytes:
 
 
 def _written(value: Any) -> bytes:
-    """Write what a walk has made as JSON: by orjson, where there is surely room enough for it."""
+    """Encode plain values as JSON: by orjson, if there is surely enough memory for it."""
     try:
         room = _room({"": value}, 1 << 62, 1 << 62)
         if room:
@@ -275,23 +275,23 @@ def _written(value: Any) -> bytes:
 
 
 def _slowly(value: Any) -> bytes:
-    """Write plain values as JSON with the standard library, which raises MemoryError where orjson crashes."""
+    """Encode plain values by the standard library, which raises MemoryError where orjson crashes."""
     import json
 
     return json.dumps(value, ensure_ascii=False, check_circular=False, separators=(",", ":")).encode()
 
 
-# What follows decides what orjson may be given. It follows tuples to any depth and shared values as often as they
-# are met, and so overruns the stack or never ends; and it crashes where memory ends (3.10 to 3.13 do).
-# Ahead of what it writes it makes room for a text of eight times its bytes, of which a character has four at most, and
-# for up to 162 bytes for each item of a list or dict (measured: 3.13), by doubling its buffer, and it has the old one
-# while it makes the new: hence three times as much. What is asked for is filled with zeros, which is felt on every
-# event, so `_small_room` asks for little; `_room`, which is for large events, does not look so closely.
+# The functions below decide what may be passed to orjson. It follows tuples to any depth, and shared values as often as
+# it meets them, so it overruns the stack or never ends; and it crashes when memory is exhausted (3.10 to 3.13 do).
+# Ahead of what it writes it reserves eight times the bytes of a text, whose characters have at most four, and up to
+# 162 bytes for each item of a list or dict (measured: 3.13), by doubling its buffer, and it keeps the old one while it
+# makes the new: hence three times as much. Memory that is requested is filled with zeros, which costs time with every
+# event, so `_small_room` requests little; `_room`, which is for large events, is less exact.
 
 
-# One function, as each further call would be felt on every event.
+# One function, as each further call would cost time with every event.
 def _small_room(fields: dict[str, Any], most: int, known: Known, fresh: list[tuple[Any, bool]]) -> int:
-    """Return how many bytes orjson needs at most for a plain event that is not too large; 0 for every other.
+    """Return how many bytes orjson needs at most for a plain event that is not too large; 0 for any other.
 
     Texts that are not known to be clean are added to `fresh`, with whether they are a name.
     """
@@ -327,7 +327,7 @@ def _small_room(fields: dict[str, Any], most: int, known: Known, fresh: list[tup
 
 
 def _shape(names: tuple[Any, ...], known: Known, fresh: list[tuple[Any, bool]]) -> int:
-    """Return how much room the names of a dict need; they are remembered together when each of them is known."""
+    """Return how many bytes the names of a dict need; they are remembered together once all of them are known."""
     before, need = len(fresh), 0
     for name in names:
         try:
@@ -340,16 +340,16 @@ def _shape(names: tuple[Any, ...], known: Known, fresh: list[tuple[Any, bool]]) 
 
 
 def _fresh(text: Any, is_name: bool, fresh: list[tuple[Any, bool]]) -> int:
-    if type(text) is not str:  # a name of another kind
+    if type(text) is not str:  # a name of another type
         raise orjson.JSONEncodeError
     fresh.append((text, is_name))
     return _need(text)
 
 
 def _need(text: str) -> int:
-    """Return how many bytes a text needs: as many as it has where it is written as it is, else eight times as many.
+    """Return how many bytes a text needs: its own number if it is written unchanged, else eight times as many.
 
-    Of a short text the room ahead of it is in `_ROOM_AHEAD`.
+    For a short text the reserve ahead of it is in `_ROOM_AHEAD`.
     """
     if not text.isascii():
         return 32 * len(text)
@@ -359,10 +359,10 @@ def _need(text: str) -> int:
 
 
 def _room(fields: dict[str, Any], limit: int, most: int) -> int:
-    """Return how many bytes orjson needs at most for any plain event; 0 if the event has to be walked.
+    """Return how many bytes orjson needs at most for any plain event; 0 if `Walk` has to encode the event.
 
-    It has to be if a text is longer than `limit` bytes, all together longer than `most`, if it is nested too deep
-    or has too many items, or if it holds something that JSON does not know.
+    It has to if a text is longer than `limit` bytes, if all texts together are longer than `most`, if it is nested
+    too deep or has too many items, or if it holds a value that JSON does not have.
     """
     level: list[Any] = [fields]
     size = items = 0
@@ -391,12 +391,12 @@ def _room(fields: dict[str, Any], limit: int, most: int) -> int:
 
 
 def _doubles(boxes: list[Any]) -> bool:
-    """Return whether a few boxes are met over and over, as in what holds itself twice: it would have no end."""
+    """Return whether a few boxes are met again and again, as in one that holds itself twice: it would not end."""
     return len(boxes) > 4_000 and len(set(map(id, boxes))) < len(boxes) // 8
 
 
 def _sort(values: Iterable[Any], texts: list[str], boxes: list[Any]) -> bool:
-    """Sort values into texts, what holds others, and numbers; False when one is none of these, or no finite number."""
+    """Sort values into texts, boxes and numbers; return False for any other value, or a number that is not finite."""
     for value in values:
         kind = type(value)
         if kind is str:
@@ -416,7 +416,7 @@ def _has_long(texts: list[str], limit: int) -> bool:
 
 
 def _reserve(size: int) -> None:
-    """Raise MemoryError unless so many bytes can be had now; they are given back at once, untouched."""
+    """Raise MemoryError unless so many bytes can be allocated now; they are freed at once, untouched."""
     if size <= 1 << 17:
         bytes(size)
         return

@@ -1,7 +1,7 @@
-"""Any Python value as plain JSON values: what JSON has no words for is marked in place, and counted.
+"""Turn any Python value into plain JSON values; what JSON does not have is marked in place, and counted.
 
-`Walk` visits a value once. It never raises for what it meets, never changes it and always ends. Writing the
-text is left to `encode`, which comes here with what orjson cannot write faithfully, or may hold a secret.
+`Walk` visits a value once. It never raises for a value, never changes it and always ends. `encode` writes the text; it
+comes here with values that orjson cannot write faithfully, or that may contain a secret.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ if TYPE_CHECKING:
 MAX_DEPTH = 128
 """Levels of nesting that are followed, four Python calls each; orjson stops at 254, SQLite at 1,000."""
 MAX_NODES = 500_000
-"""Steps of the walk of one event, one for a plain value: it ends a walk that would not end by itself."""
+"""Steps for one event, one for a plain value: they end a walk that would not end by itself."""
 MAX_BLOB = 64 << 20
-"""Bytes over which a value is not kept at all: only head, length and digest."""
+"""Bytes over which a value is not kept at all: only beginning, length and digest."""
 MAX_TEXT = MAX_BLOB
-"""Characters that the texts of one event may have together, those in blobs aside."""
+"""Characters that the texts of one event may have together, without those in blobs."""
 MAX_BLOBS = 4 * MAX_BLOB
 """Bytes of one event that may go into blobs."""
 HEAD = 1000
-"""Characters of a large value that stay in the row, for a person to know it by."""
+"""Characters of a large value that stay in the row, so that a person can recognise it."""
 MAX_REPR = 2000
 MAX_ARRAY = 100_000
-# What takes longer than a plain value, in steps of about 2 us each (measured: 3.11, a busy machine), so that
-# an event of nothing but the slowest values takes no longer than one of plain ones: within a second.
+# The cost of slower values, in steps of about 2 us each (measured: 3.11, a busy machine), so that an event of only the
+# slowest values takes no longer than one of plain values: within a second.
 _HOLDER = 2
 _STRANGE = 3
 _CLASS = 12
@@ -53,15 +53,16 @@ _KEY = 3
 _CLEANED = 8
 _DESCRIBED = 4
 _CHUNK = 1_000
-_SHORT = _CHUNK * 64  # the number of longer texts is bounded by what they have together
+_SHORT = _CHUNK * 64  # the number of longer texts is bounded by their total length
 _NAMES_KNOWN = 10_000
 _LEAST, _MOST = -(1 << 63), 1 << 64
 _LARGEST_ENTRY = 64  # items of a mapping that may be an entry of a list of variables
-_MARGIN = 8192  # redaction looks this much further than a cut, so that a secret across it is still seen whole
+# Redaction looks this much further than a cut, so that it sees a secret across the cut as a whole.
+_MARGIN = 8192
 
 
 class Walk:
-    """One visit to one value; `notes` counts what had to be said differently."""
+    """One visit to one value; `notes` counts the values that were changed."""
 
     def __init__(
         self,
@@ -73,7 +74,7 @@ class Walk:
     ) -> None:
         self.notes: dict[str, int] = {}
         self.overran = False
-        """Whether a value was cut because the stack ended."""
+        """True when a value was cut because the stack ended."""
         self._redactor = redactor
         self._max_value = max_value
         self._max_head = max_head
@@ -89,37 +90,37 @@ class Walk:
         self._clean_names: set[str] = set()
 
     def note(self, what: str, count: int = 1) -> None:
-        """Count something that was changed."""
+        """Count a value that was changed."""
         self.notes[what] = self.notes.get(what, 0) + count
 
     def plain(self, value: object) -> Any:
-        """The value in dicts with text keys, lists, texts, 64-bit ints, finite floats, bools and None."""
+        """Return the value as dicts with string keys, lists, strings, 64-bit ints, finite floats, bools and None."""
         self._left -= 1
         if self._left < 0:
             return self._truncated("too_many", "nodes")
         name = self._name
         try:
-            return self._said(value)
+            return self._converted(value)
         except RecursionError:
             self.overran = True
             return self._truncated("too_deep", "depth")
-        except BaseException as error:  # a stranger's code ran and may raise whatever it likes
-            return self._said_again(value, name, error)
+        except BaseException as error:  # code of an unknown class has run, and may raise anything
+            return self._convert_again(value, name, error)
 
-    def _said(self, value: object) -> Any:
+    def _converted(self, value: object) -> Any:
         kind = type(value)
         say = _SAY.get(kind)
         if say is None:
             return self._strange(value, kind)
         return self._within(value, say) if say in _HOLDERS else say(self, value)
 
-    def _said_again(self, value: object, name: str, error: BaseException) -> Any:
-        """A value once more, if it was the program that interrupted us; else a mark of its own failure."""
+    def _convert_again(self, value: object, name: str, error: BaseException) -> Any:
+        """Convert a value again if the program was interrupted; else return a mark for the value's own failure."""
         self._left -= _FAILURE
 
         def again() -> Any:
             self._name = name
-            return self._said(value)
+            return self._converted(value)
 
         try:
             return settle(error, again)
@@ -130,7 +131,7 @@ class Walk:
             return self._failed(value, failure)
 
     def _strange(self, value: object, kind: type) -> Any:
-        """A value of a class that is not Python's own: a stranger's code may run, but no warning of it is shown."""
+        """Convert a value of a class that is not Python's own: its code may run, but its warnings are not shown."""
         self._left -= _STRANGE
         say = self._ways.get(kind)
         if say is None:
@@ -151,7 +152,7 @@ class Walk:
         return {"$type": self._title(type(value)), "$failed": self._title(type(error))}
 
     def beginning(self, value: object) -> Any:
-        """What takes next to no memory: the beginning of a text, the type of everything else."""
+        """Return a form that needs next to no memory: the beginning of a text, the type of any other value."""
         if value is None or type(value) is bool:
             return value
         if type(value) is not str:
@@ -160,7 +161,7 @@ class Walk:
         return {"$truncated": len(value), "head": self._redacted(_whole(value[: HEAD + _MARGIN]))[:HEAD]}
 
     def short(self, value: object, limit: int) -> str:
-        """Any value as one clean text of at most `limit` characters, for a column."""
+        """Return any value as one clean text of at most `limit` characters, for a column."""
         try:
             return self._short_or_deeper(value, limit)
         except BaseException as error:  # as above
@@ -188,7 +189,7 @@ class Walk:
         return self._redacted(_whole(text).replace("\0", "\ufffd"))[:limit]
 
     def large(self, data: bytes, head: str) -> dict[str, Any]:
-        """What stays in the row of a value that is too large for it; the value itself goes to `keep`."""
+        """Return what stays in the row of a value that is too large for it; `keep` stores the value itself."""
         self._left_blobs -= len(data)
         if len(data) > MAX_BLOB or self._left_blobs < 0:
             from hashlib import sha256
@@ -208,7 +209,7 @@ class Walk:
         self.note("blob")
         return {"$blob": digest, "$len": len(data), "head": self._counted(head[:HEAD])}
 
-    # Each of the following says one kind of value; the tables below say which.
+    # Each of the following methods converts one kind of value; the tables below assign them.
 
     def _itself(self, value: Any) -> Any:
         return value
@@ -218,7 +219,7 @@ class Walk:
         if -(1 << 63) <= number < 1 << 64:
             return number
         self.note("big_int")
-        self._left -= number.bit_length() >> 6  # more digits take longer, each of them too
+        self._left -= number.bit_length() >> 6  # more digits take longer
         return {"$int": self._text(_digits(number))}
 
     def _number(self, value: float) -> Any:
@@ -280,37 +281,37 @@ class Walk:
         return {"$type": self._title(type(value)), "message": self._text(str(value))}
 
     def _foreign(self, value: object) -> Any:
-        """An object of an unknown class, by the first way in that it offers, or by its repr."""
+        """Convert an object of an unknown class in the first way that it offers, or by its repr."""
         self._left -= _FOREIGN
         if not isinstance(value, type):
             for way_in in (_fields_of, self._dumped, _paired, _listed):
-                found = way_in(value)
-                if found is not None:
-                    return self.plain(found)
+                content = way_in(value)
+                if content is not None:
+                    return self.plain(content)
         return self._described(value)
 
     def _dumped(self, value: object) -> Any:
-        """What the object says about itself through pydantic's methods or the usual ones."""
+        """Return the object's own dump, by pydantic's methods or the usual ones."""
         for method in ("model_dump", "to_dict", "dict", "_asdict"):
             dump = getattr(type(value), method, None)
             if callable(dump) and _size(value) <= MAX_ARRAY:
                 call = partial(dump, value, warnings=False) if method == "model_dump" else partial(dump, value)
                 try:
-                    found = call()
-                except BaseException as error:  # then it may offer another way
+                    content = call()
+                except BaseException as error:  # it may offer another way
                     self._left -= _FAILURE
                     try:
-                        found = settle(error, call)
+                        content = settle(error, call)
                     except BaseException:
                         continue
-                if isinstance(found, (dict, list)):
-                    return found
+                if isinstance(content, (dict, list)):
+                    return content
         return None
 
-    # What these share.
+    # Shared by these methods.
 
     def _within(self, value: object, say: Say) -> Any:
-        """Say something that holds other things, unless we are inside it already or too far in."""
+        """Convert a value that holds others, unless it is inside itself or nested too deep."""
         if self._depth >= MAX_DEPTH:
             return self._truncated("too_deep", "depth")
         self._left -= _HOLDER
@@ -374,7 +375,7 @@ class Walk:
         beside: set[str],
         entry: str,
     ) -> None:
-        """Add pairs to a mapping; each is looked at, for a secret may be among them, or a text that is too long."""
+        """Add pairs to a mapping, each checked: one may be a secret, or too long a text."""
         for name, value in zip(names, values, strict=True):
             if self._left <= 0:
                 out["$truncated"] = self._truncated("too_many", "nodes")["$truncated"]
@@ -418,7 +419,7 @@ class Walk:
                 out.append(self.plain(item))
 
     def _extend_guarded(self, out: list[Any], items: list[Any], name: str, label: str) -> None:
-        """Add the items of a list that has a secret's name, or may be a command line with one."""
+        """Add the items of a list under a secret's name, or of a command line that may contain a secret."""
         option = ""
         for item in items:
             if self._left <= 0:
@@ -431,7 +432,7 @@ class Walk:
             out.append(hidden if hidden is not None else self.plain(item))
 
     def _innocent(self, names: Sequence[str], values: Sequence[Any]) -> bool:
-        """Whether names and texts can be written as they are: one quick look at all of them, instead of one each."""
+        """Return whether names and texts can be written as they are: one quick look at all of them."""
         texts = [value for value in values if type(value) is str]
         size = sum(map(len, names)) + sum(map(len, texts))
         if size > self._max_value // 4:
@@ -448,11 +449,11 @@ class Walk:
     def _secret_name(self, name: str, beside: Iterable[str]) -> str:
         if self._redactor is None or not name:
             return ""
-        # A token with a probability beside it is a piece of a word.
+        # A token with a probability beside it is a part of a word.
         return "" if "logprob" in beside else self._redactor.names(name)
 
     def _entry_label(self, pairs: list[tuple[Any, Any]]) -> str:
-        """The label of the value in an entry of a list of variables: {"name": "DB_PASSWORD", "value": "…"}."""
+        """Return the label of the value in an entry of a list of variables: {"name": "DB_PASSWORD", "value": "…"}."""
         if self._redactor is None or len(pairs) > _LARGEST_ENTRY:
             return ""
         names: list[str] = []
@@ -466,7 +467,7 @@ class Walk:
         return ""
 
     def _hidden(self, value: Any, label: str) -> str | None:
-        """What stands for a value with a secret's name; None for what hides nothing or holds other things."""
+        """Return the replacement of a value with a secret's name; None if it is harmless or holds others."""
         kind = type(value)
         if value is None or value is True or value is False or issubclass(kind, (list, tuple)):
             return None
@@ -478,7 +479,7 @@ class Walk:
         return f"[redacted:{label}]"
 
     def _key(self, key: Any) -> str:
-        """The text of a key that is none; a key that cannot be shown does not take the others with it."""
+        """Return a key that is not a string as a string; one that cannot be shown does not affect the others."""
         kind = type(key)
         if issubclass(kind, str):
             return str.__str__(key)
@@ -512,7 +513,7 @@ class Walk:
         clean = self._redacted(whole, is_name=True)
         if len(name) > self._max_value:
             clean = clean[:HEAD]
-        # Rows of a table have the same names over and over; but a million names need not be remembered.
+        # Rows of a table repeat the same names; but a million names need not be remembered.
         if clean is name and len(self._clean_names) < _NAMES_KNOWN:
             self._clean_names.add(name)
         return clean
@@ -532,7 +533,7 @@ class Walk:
         return f"{key}#{number}"
 
     def _counted(self, text: str) -> str:
-        """The text, which becomes part of the event; when there is no room for more, the walk ends."""
+        """Return the text after counting it as part of the event; if there is no room for more, the walk ends."""
         self._left_text -= len(text)
         if self._left_text < 0 and self._left > 0:
             self.note("too_big")
@@ -545,7 +546,7 @@ class Walk:
         return self._counted(self._redacted(self._unbroken(text)))
 
     def _long(self, text: str) -> Any:
-        """A text that may be too long for the row; one object that is met again and again is stored once."""
+        """Return a text, or what replaces it if it is too long; an object that is met again is stored once."""
         same = id(text), self._name
         if same in self._stored:
             return self._stored[same][1]
@@ -572,22 +573,22 @@ class Walk:
     def _redacted(self, text: str, *, is_name: bool = False) -> str:
         if self._redactor is None or not self._may_hide(text):
             return text
-        text, found = self._redactor.clean(text, None if is_name else self._name)
-        self._left -= _CLEANED * (found + 1) + (min(len(text), _SHORT) >> 6)
-        if found:
-            self.note("redacted", found)
+        text, hits = self._redactor.clean(text, None if is_name else self._name)
+        self._left -= _CLEANED * (hits + 1) + (min(len(text), _SHORT) >> 6)
+        if hits:
+            self.note("redacted", hits)
             text = _whole(text)
         return text
 
     def _may_hide(self, text: str) -> bool:
-        """Whether a text has to be searched: for most, one quick look is enough."""
+        """Return whether a text has to be searched: for most, one quick look is enough."""
         assert self._redactor is not None
         return len(text) > _SHORT or bool(self._redactor.suspects(quoted(text).encode()))
 
     def _redacted_bytes(self, data: bytes) -> bytes:
         if self._redactor is None:
             return data
-        # Latin-1 gives every byte a character, so that secrets are found in what is no text too.
+        # Latin-1 gives every byte a character, so that secrets are also detected in bytes that are not text.
         for charset in ("utf-8", "latin-1"):
             try:
                 text = data.decode(charset)
@@ -598,7 +599,7 @@ class Walk:
         return data
 
     def _shown(self, value: Any) -> str:
-        """A value as text, in the words that fit its kind."""
+        """Return a value as text, in the form of its kind."""
         if issubclass(type(value), str):
             return str.__str__(value)
         if issubclass(type(value), (bytes, bytearray)):
@@ -612,7 +613,7 @@ class Walk:
         return str.__str__(str(value))
 
     def _title(self, kind: type) -> str:
-        """The name of a class, with its module unless it is built in."""
+        """Return the name of a class, with its module unless it is built in."""
         module, title = type.__getattribute__(kind, "__module__"), type.__getattribute__(kind, "__qualname__")
         text = title if module == "builtins" or type(module) is not str else f"{module}.{title}"
         return _whole(text[:200])
@@ -640,7 +641,7 @@ class Walk:
 
 
 def _digits(number: int) -> str:
-    """An integer in decimal digits, or in hexadecimal ones where Python refuses to write so many."""
+    """Return an integer in decimal digits, or in hexadecimal ones if Python refuses to write so many."""
     if number.bit_length() < 14_000:
         try:
             return str(number)
@@ -650,7 +651,7 @@ def _digits(number: int) -> str:
 
 
 def _whole(text: str) -> str:
-    """The text itself, or with U+FFFD for each lone surrogate, which UTF-8 cannot say."""
+    """Return the text with U+FFFD for each lone surrogate, which UTF-8 does not have."""
     if text.isascii():
         return text
     try:
@@ -661,7 +662,7 @@ def _whole(text: str) -> str:
 
 
 def _fields_of(value: object) -> dict[str, Any] | None:
-    """The fields of a dataclass or attrs class, as far as they are set."""
+    """Return the fields of a dataclass or attrs class that are set."""
     declared = getattr(type(value), "__dataclass_fields__", None)
     if type(declared) is dict:
         names = list(declared)
@@ -671,8 +672,8 @@ def _fields_of(value: object) -> dict[str, Any] | None:
             return None
         names = [attribute.name for attribute in attributes]
     missing = object()
-    found = {name: getattr(value, name, missing) for name in names}
-    return {name: content for name, content in found.items() if content is not missing}
+    values = {name: getattr(value, name, missing) for name in names}
+    return {name: content for name, content in values.items() if content is not missing}
 
 
 def _paired(value: object) -> dict[Any, Any] | None:
@@ -685,7 +686,7 @@ def _paired(value: object) -> dict[Any, Any] | None:
 
 
 def _listed(value: object) -> Any:
-    """The content of an array or a scalar in the manner of numpy, unless it is large."""
+    """Return the content of an array or a scalar with numpy's methods, unless it is large."""
     listed = getattr(type(value), "tolist", None)
     return listed(value) if callable(listed) and _size(value) <= MAX_ARRAY else None
 
@@ -698,7 +699,7 @@ def _size(value: object) -> int:
 _DICT_VIEWS: tuple[Any, ...] = type({}.keys()), type({}.values()), type({}.items())
 _SEQUENCES: tuple[Any, ...] = (list, tuple, deque, set, frozenset, *_DICT_VIEWS)
 
-# By the class itself; a subclass is said as its nearest base here.
+# By the exact class; a subclass is converted as its nearest base here.
 _SAY: dict[type, Say] = {
     type(None): Walk._itself,
     bool: Walk._itself,
@@ -722,13 +723,13 @@ _SAY: dict[type, Say] = {
     uuid.UUID: Walk._words,
     BaseException: Walk._exception,
 }
-# Kinds whose values JSON has as they are.
+# Types that JSON has.
 _ITSELF = frozenset({type(None), bool})
-# Kinds whose values JSON has as they are within bounds; a float that is not finite is outside of all.
+# Types that JSON has within bounds; a float that is not finite is outside.
 _NUMBERS = frozenset({int, float})
-# Ways to say what holds other things, and may hold itself.
+# Methods for values that hold others, and may hold themselves.
 _HOLDERS = {Walk._mapping, Walk._sequence, Walk._tuple, Walk._set, Walk._choice, Walk._foreign}
-# Classes that nobody should have to import for our sake, by name.
+# Classes by name, so that their modules need not be imported.
 _SAY_BY_NAME: dict[str, Say] = {
     "decimal.Decimal": Walk._words,
     "fractions.Fraction": Walk._words,

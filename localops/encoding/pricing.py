@@ -1,9 +1,9 @@
-"""What a call costs: the shipped price table, a user's own prices, and exact sums in nano-dollars.
+"""The cost of a call: the shipped price table, a user's own prices, and exact sums in nano-dollars.
 
-What it does not know is None, never 0. The table (`prices.json`) is made from genai-prices by
-`scripts/prices.py`, matches as that library matches, and is read at the first look-up. A name may also have the
-provider before it, as gateways write it, or be an address of a cloud; what is merely near to a known name is unknown.
-Counting is left to the caller, and so is what becomes of a call without a price.
+An unknown price is None, never 0. The table (`prices.json`) is made from genai-prices by `scripts/prices.py`, matches
+names as that library does, and is read at the first lookup. A name may also have the provider in front, as gateways
+write it, or be an address of a cloud; a name that only resembles a known one is unknown. The caller counts tokens, and
+decides what to do with a call without a price.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
     # name, name*, *name or *name*; a /regular expression/; any of a list; {"all": a list}.
     Pattern = str | list["Pattern"] | dict[str, list["Pattern"]]
-    # A price as written: rates by part, and from which day or in which hours they hold.
+    # A price as written: rates by part, and the first day or the hours in which they hold.
     Written = Mapping[str, str]
     # (prompts longer than so many tokens, US dollars as exact text), the first from 0.
     Steps = tuple[tuple[int, str], ...]
     Provider = Mapping[str, Any]
 
-# part: (how many of it a rate is for, the parts that count it too)
+# part: (how many of it a rate is for, the parts that include it)
 PARTS: dict[str, tuple[int, tuple[str, ...]]] = {
     "input": (1_000_000, ()),
     "output": (1_000_000, ()),
@@ -55,7 +55,7 @@ PARTS: dict[str, tuple[int, tuple[str, ...]]] = {
     "requests": (1_000, ()),
 }
 
-# What the body of a call counts beside its columns, and the part that this is.
+# The counts in the body of a call, beside its columns, and the part of each.
 IN_BODY = {
     "cache_write_tokens": "cache_write",
     "cache_write_1h_tokens": "cache_write_1h",
@@ -69,15 +69,15 @@ _DIGITS = 18
 _MULTIPLE = 9_000_000
 _NANO: int = _MULTIPLE * 10 ** (_DIGITS - 9)
 
-# Names come from programs we do not know: past this many, start afresh rather than grow.
+# Names come from programs that we do not know: after this many, start again rather than grow.
 _REMEMBERED = 1024
 
 
 class Usage:
-    """What a call used, by part: `Usage(input=1200, cached=1000, output=80)`.
+    """The usage of a call, by part: `Usage(input=1200, cached=1000, output=80)`.
 
-    A whole includes its parts: `input` counts cached and written tokens too, `output` the reasoning.
-    None means "not said". The names are those of PARTS but `requests`: a call is one request.
+    A whole includes its parts: `input` counts cached and written tokens too, `output` the reasoning.  None means
+    "not reported". The names are those of PARTS without `requests`: a call is one request.
     """
 
     __slots__ = ("counts",)
@@ -92,17 +92,17 @@ class Usage:
 
 
 def usage_of(tokens_in: int | None, tokens_out: int | None, cached: int | None, body: Mapping[str, Any]) -> Usage:
-    """Return what a recorded call used, from its columns and its body."""
+    """Return the usage of a recorded call, from its columns and its body."""
     beside = {part: body.get(name) for name, part in IN_BODY.items()}
     counts = {part: count for part, count in beside.items() if type(count) is int}
     return Usage(input=tokens_in, output=tokens_out, cached=cached, **counts)
 
 
 class Prices:
-    """Own prices first, then the shipped table.
+    """The user's own prices first, then the shipped table.
 
     `own` maps a model, or `provider/model`, to US dollars by part (for how many of it, see PARTS).
-    Raises ConfigError for a price that cannot be one.
+    Raise ConfigError for an invalid price.
     """
 
     def __init__(self, own: Mapping[str, Mapping[str, int | float | str]] | None = None) -> None:
@@ -111,27 +111,27 @@ class Prices:
         self._read: _Table | None = None
 
     def cost(self, model: str | None, usage: Usage, *, provider: str | None = None, at_ns: int) -> int | None:
-        """Nano-dollars for a call made at `at_ns` (Unix time), or None where the price cannot be known."""
+        """Return nano-dollars for a call made at `at_ns` (Unix time), or None if the price cannot be known."""
         price = self.find(model, provider=provider, at_ns=at_ns)
         return price.cost(usage) if price else None
 
     def cost_of_call(self, model: str | None, usage: Usage, *, provider: str | None = None, at_ns: int) -> int | None:
-        """Return what an LLM call cost: as `cost`, but None where `Price.lacks` says that a part of it is not known."""
+        """Return the cost of an LLM call: as `cost`, but None where `Price.lacks` names a part that is not known."""
         price = self.find(model, provider=provider, at_ns=at_ns)
         return price.cost(usage) if price and price.lacks(usage) is None else None
 
     def find(self, model: str | None, *, provider: str | None = None, at_ns: int) -> Price | None:
-        """The price in force at `at_ns`, or None for a model that nobody has priced."""
+        """Return the price in force at `at_ns`, or None for a model without a known price."""
         if not model:
             return None
         try:
-            found = self._known[provider, model]
+            priced = self._known[provider, model]
         except KeyError:
-            found = self._remember(provider, model)
-        return found.at(at_ns) if found else None
+            priced = self._remember(provider, model)
+        return priced.at(at_ns) if priced else None
 
     def list(self, *, at_ns: int) -> Iterator[Price]:
-        """Every price in force at `at_ns`: own ones, then the table's, provider by provider."""
+        """Yield every price in force at `at_ns`: the user's own, then the table's, provider by provider."""
         for own in self._own.values():
             yield own.at(at_ns)
         for model in self._table.models():
@@ -141,12 +141,12 @@ class Prices:
 
     @property
     def version(self) -> str:
-        """The release of genai-prices that the table was made from."""
+        """Return the release of genai-prices that the table was made from."""
         return self._table.version
 
     @property
     def date(self) -> str:
-        """The day the table was made, YYYY-MM-DD."""
+        """Return the day the table was made, YYYY-MM-DD."""
         return self._table.date
 
     @property
@@ -158,8 +158,8 @@ class Prices:
     def _remember(self, provider: str | None, model: str) -> _Model | None:
         if len(self._known) >= _REMEMBERED:
             self._known.clear()
-        self._known[provider, model] = found = self._look_up(provider, model.lower())
-        return found
+        self._known[provider, model] = priced = self._look_up(provider, model.lower())
+        return priced
 
     def _look_up(self, provider: str | None, model: str) -> _Model | None:
         own = self._own.get(f"{provider.strip().lower()}/{model}") if provider else None
@@ -169,7 +169,7 @@ class Prices:
         if own is not None:
             return own
         shipped = self._shipped(provider, model)
-        # A call that names no provider is priced as that of the provider the table finds, so its own price counts too.
+        # A call without a provider is priced at the provider that the table has for it, so its own price counts, too.
         return (self._own.get(f"{shipped.provider}/{model}") if shipped and not provider else None) or shipped
 
     def _shipped(self, provider: str | None, model: str) -> _Model | None:
@@ -182,11 +182,11 @@ class Prices:
 
 
 class Price:
-    """One model's rates while they hold.
+    """One model's rates while they are in force.
 
-    `rates` gives by part the steps (prompts longer than so many tokens, US dollars as exact text); the step
-    reached holds for the whole call. Empty rates: the model is known, its price is not. `since` is the first
-    day and `hours` the time of day in UTC, where there is one; `source` says whose word it is.
+    `rates` has by part the steps (prompts longer than so many tokens, US dollars as exact text); the step that is
+    reached applies to the whole call. Empty rates: the model is known, its price is not. `since` is the first day and
+    `hours` the time of day in UTC, if there is one; `source` is the origin of the price.
     """
 
     __slots__ = (
@@ -219,7 +219,7 @@ class Price:
         return f"<Price of {self.model} ({self.provider or self.source}): {', '.join(rates) or 'not known'}>"
 
     def cost(self, usage: Usage) -> int | None:
-        """Nano-dollars, halves up; None where counts are missing, contradict each other or have no rate."""
+        """Return nano-dollars, halves up; None where counts are missing, contradict each other or have no rate."""
         counts = usage.counts
         if not _sound(counts) or not self._covers(counts):
             return None
@@ -241,7 +241,7 @@ class Price:
     def lacks(self, usage: Usage) -> str | None:
         """Return which of `input` and `output` is billed but was not counted, or was counted but has no rate.
 
-        Neither is free: a call that says one of its two counts used an unknown amount of the other.
+        Neither is free: a call that reports one of its two counts used an unknown amount of the other.
         """
         counts = usage.counts
         for part, other in (("input", "output"), ("output", "input")):
@@ -252,19 +252,19 @@ class Price:
         return None
 
     def _bills(self, part: str) -> bool:
-        """Return whether a call is charged for this part; an embedding has no output, whatever the table says."""
+        """Return whether a call is charged for this part; an embedding has no output, whatever the table has."""
         if part == "output" and "embed" in self.model.lower():
             return False
         return any(float(dollars) > 0 for _, dollars in self.rates.get(part, ()))
 
     def holds(self, at_ns: int) -> bool:
-        """Whether this price applies at `at_ns`, as far as it says."""
+        """Return whether this price applies at `at_ns`, by its day and hours."""
         if self._first_ns is not None:
             return at_ns >= self._first_ns
         return self.hours is None or _within(self.hours, at_ns)
 
     def _covers(self, counts: Mapping[str, int]) -> bool:
-        """Whether there is a rate for any of it: speech is not free because a model sells tokens."""
+        """Return whether there is a rate for any of it: speech is not free because a model sells tokens."""
         if "requests" in self.rates or any(counts.get(line.part) for line in self._lines):
             return True
         return bool(self.rates) and not any(counts.values())
@@ -283,7 +283,7 @@ class _Line:
         self._steps = [(start, _share(part, dollars)) for start, dollars in reversed(steps)]
 
     def count(self, counts: Mapping[str, int], billed: Mapping[str, int]) -> int | None:
-        """How many are left to this line, or None if that cannot be known."""
+        """Return how many are left for this line, or None if that cannot be known."""
         count = _count(self.part, counts)
         if count is None:
             return None
@@ -308,7 +308,7 @@ class _Model:
         self._prices = [Price(self, written) for written in prices]
 
     def at(self, at_ns: int) -> Price:
-        """The last one that holds; where none does, the first."""
+        """Return the last price in force at that time; if none is, the first."""
         for price in reversed(self._prices):
             if price.holds(at_ns):
                 return price
@@ -316,7 +316,7 @@ class _Model:
 
 
 class _Table:
-    """The shipped prices, and how a name finds its model."""
+    """The shipped prices, and the rules by which a name is looked up."""
 
     def __init__(self, path: str) -> None:
         import json  # orjson has loaded it already
@@ -336,43 +336,43 @@ class _Table:
                 yield self._model(provider_id, name)
 
     def find(self, provider: str | None, model: str) -> _Model | None:
-        """The model that this lower-case name means at that provider, or at whichever knows such a name."""
+        """Return the model with this lower-case name at that provider, or at the one that has such a name."""
         if provider is not None:
             provider, model = self._unwrap(provider.strip().lower(), model)
         if provider not in (None, "litellm"):
             return self._sold_as(self._provider_named(provider), model)
         prefixed = _prefixed(model)
-        if prefixed is not None:  # it says where it was bought, and prices elsewhere do not matter
+        if prefixed is not None:  # the name says where it was bought, and prices elsewhere do not matter
             seller, name = prefixed
             return self._sold(seller, name) or self._sold(seller, model)
         known = self._provider_of(model)
-        found = self._sold(known, model) if known is not None else None
-        shaped = by_form(model) if found is None else None
-        return self._sold(*shaped) if shaped is not None else found
+        sold = self._sold(known, model) if known is not None else None
+        shaped = by_form(model) if sold is None else None
+        return self._sold(*shaped) if shaped is not None else sold
 
     def _unwrap(self, provider: str, model: str) -> tuple[str, str]:
-        """LiteLLM is a way to others: `litellm` and `openai/gpt-4o` are `openai` and `gpt-4o`."""
+        """Unwrap LiteLLM, a way to other providers: `litellm` and `openai/gpt-4o` are `openai` and `gpt-4o`."""
         inner, slash, rest = model.partition("/")
         if provider == "litellm" and inner and slash and self._provider_named(inner):
             return inner, rest
         return provider, model
 
     def _sold_as(self, seller: str | None, model: str) -> _Model | None:
-        """As `_sold`, also by a name that repeats the seller, or names one whose models it resells."""
+        """Return a seller's model, also by a name that repeats the seller, or names one whose models it resells."""
         if seller is None:
             return None
-        found = self._sold(seller, model)
-        prefixed = _prefixed(model) if found is None else None
+        sold = self._sold(seller, model)
+        prefixed = _prefixed(model) if sold is None else None
         if prefixed is None:
-            return found
+            return sold
         maker, name = prefixed
         if maker not in (seller, *self._providers[seller].get("resells", ())):
             return None
-        found = self._sold(seller, name)
-        return found if found is not None and (maker == seller or found.provider in (seller, maker)) else None
+        sold = self._sold(seller, name)
+        return sold if sold is not None and (maker == seller or sold.provider in (seller, maker)) else None
 
     def _sold(self, seller: str, model: str) -> _Model | None:
-        """The model of a seller by its name, by the name inside of an address, or as one that was fine-tuned."""
+        """Return the model of a seller by its name, by the name inside of an address, or as a fine-tuned one."""
         import re
 
         names = [model, re.sub(_HOW, "", model)]
@@ -380,13 +380,13 @@ class _Table:
         if shaped is not None and shaped[0] == seller:
             names.append(shaped[1])
         for name in dict.fromkeys(names):
-            found = self._match(seller, name) or self._match(seller, _dashed(name)) or self._tuned(seller, name)
-            if found is not None:
-                return found
+            sold = self._match(seller, name) or self._match(seller, _dashed(name)) or self._tuned(seller, name)
+            if sold is not None:
+                return sold
         return None
 
     def _tuned(self, seller: str, name: str) -> _Model | None:
-        """The model of `ft:gpt-4o-mini:organisation:suffix:id`, where the table has it as `ft:gpt-4o-mini`."""
+        """Return the model of `ft:gpt-4o-mini:organisation:suffix:id`, if the table has it as `ft:gpt-4o-mini`."""
         prefix, base, *whose = name.split(":") if name.startswith("ft:") else ("", "")
         id = f"{prefix}:{base}"
         return self._model(seller, id) if whose and id in self._providers[seller]["models"] else None
@@ -406,8 +406,8 @@ class _Table:
         return None
 
     def _match(self, provider_id: str, model: str) -> _Model | None:
-        """In the provider's own list, then in those whose models it resells."""
-        is_tuned = model.startswith("ft:")  # its price is not that of the model that was tuned
+        """Return a model from the provider's own list, then from those whose models it resells."""
+        is_tuned = model.startswith("ft:")  # its price differs from that of its base model
         for seller in (provider_id, *self._providers[provider_id].get("resells", ())):
             for name, (pattern, *_) in self._providers[seller]["models"].items():
                 if _matches(pattern or name, model) and (not is_tuned or "ft:" in str(pattern or name)):
@@ -433,7 +433,7 @@ def _matches(pattern: Pattern, text: str) -> bool:
     return text.startswith(pattern[:-1]) if pattern[-1] == "*" else text == pattern
 
 
-# By provider: the words by which gateways, libraries and OpenTelemetry name it, also before the name of a model.
+# By provider: the names that gateways, libraries and OpenTelemetry use for it, also in front of the name of a model.
 _WORDS = {
     "anthropic": "anthropic",
     "aws": "bedrock bedrock_converse aws.bedrock aws-bedrock aws_bedrock amazon-bedrock amazon_bedrock",
@@ -465,10 +465,10 @@ _WORDS = {
 }
 _PROVIDERS = {word: provider for provider, words in _WORDS.items() for word in words.split()}
 
-# What may stand between a provider and a model: how the model is called, which leaves its price as it is.
+# Words between a provider and a model that say how the model is called, which does not change its price.
 _HOW = r"^(?:(?:converse_like|converse|invoke|responses|global-standard|global|[a-z]{2}(?:-[a-z]+){1,2}-[0-9])/){1,2}"
 
-# Names that say by their form whose they are: the provider, and what its name for the model is.
+# Names whose form belongs to one provider: the provider, and the part that is its name for the model.
 _PLACES = r"(?:(?:us|us-gov|eu|apac|jp|au|in|ca|sa|me|af|global)\.)?"
 _MAKERS = (
     r"(?:ai21|amazon|anthropic|cohere|deepseek|google|meta|minimax|mistral|moonshotai|moonshot|nvidia|openai|qwen"
@@ -492,32 +492,32 @@ def _prefixed(model: str) -> tuple[str, str] | None:
 
 
 def by_form(model: str) -> tuple[str, str] | None:
-    """Return the provider and its name for a model, of a lower-case name in a form that only this provider's have."""
+    """Return the provider and its name for a model, if the lower-case name has a form that only one provider uses."""
     import re
 
     for provider, pattern in _FORMS:
-        found = re.fullmatch(pattern, model)
-        if found is not None:
-            return provider, found[1]
+        match = re.fullmatch(pattern, model)
+        if match is not None:
+            return provider, match[1]
     return None
 
 
 def _dashed(model: str) -> str:
-    """`gpt-5.2-20251211`, as routers write it, with its date as the table has it: `gpt-5.2-2025-12-11`."""
+    """Return `gpt-5.2-20251211`, as routers write it, with its date as in the table: `gpt-5.2-2025-12-11`."""
     import re
     from datetime import date
 
-    def dashed(found: re.Match[str]) -> str:
+    def dashed(match: re.Match[str]) -> str:
         try:
-            return f"-{date(*map(int, found.groups())).isoformat()}"
+            return f"-{date(*map(int, match.groups())).isoformat()}"
         except ValueError:
-            return found[0]
+            return match[0]
 
     return re.sub(r"-(20\d\d)(\d\d)(\d\d)(?=[-:]|$)", dashed, model)
 
 
 def _wholes(part: str) -> set[str]:
-    """Every part that counts it too, near and far."""
+    """Return every part that includes it, directly or not."""
     wholes = set(PARTS[part][1])
     return wholes.union(*map(_wholes, wholes))
 
@@ -534,23 +534,23 @@ def _innermost_first(parts: set[str]) -> list[str]:
 
 
 def _sound(counts: Mapping[str, int]) -> bool:
-    """Something was counted, and all of it in whole numbers: what a program reports may be anything."""
+    """Return whether the counts are whole numbers and not all zero: a program may report anything."""
     return bool(counts) and all(type(count) is int and count >= 0 for count in counts.values())
 
 
 def _count(part: str, counts: Mapping[str, int]) -> int | None:
-    """What was said of it; 0 if nothing speaks of it; None if its parts say that there must be some."""
+    """Return the reported count; 0 if none was reported; None if its parts show that there must be some."""
     if part in counts:
         return counts[part]
     if any(counts.get(inner) for inner in _INSIDE[part]):
         return None
-    # Cached tokens and audio tokens: how many were both?
+    # Cached tokens and audio tokens: it is not known how many were both.
     wholes = PARTS[part][1]
     return None if len(wholes) == 2 and all(counts.get(whole) for whole in wholes) else 0
 
 
 def _with_least(counts: dict[str, int], least: int) -> dict[str, int]:
-    """Some bill any recording as one of so many seconds."""
+    """Return the counts with the least number of seconds that some providers bill for any recording."""
     seconds = counts.get("audio_seconds") or counts.get("input_audio_seconds")
     if seconds is None:
         return counts
@@ -559,19 +559,19 @@ def _with_least(counts: dict[str, int], least: int) -> dict[str, int]:
 
 
 def _fields(price: str) -> Written:
-    """From `input=3 output=15`."""
+    """Return the rates of `input=3 output=15`."""
     return dict(field.split("=") for field in price.split())
 
 
 def _steps(rate: str) -> Steps:
-    """From `1.25`, or `1.25,200000:2.5`: dearer where the prompt is longer than that."""
+    """Return the steps of `1.25`, or of `1.25,200000:2.5`, which is dearer for prompts longer than that."""
     base, *steps = rate.split(",")
     pairs = (step.split(":") for step in steps)
     return ((0, base), *((int(start), dollars) for start, dollars in pairs))
 
 
 def _share(part: str, dollars: str) -> int:
-    """One of the part, in the unit of our sums."""
+    """Return the price of one of the part, in the unit of our sums."""
     whole, _, fraction = dollars.partition(".")
     return int(whole + fraction.ljust(_DIGITS, "0")) * (_MULTIPLE // PARTS[part][0])
 
@@ -583,7 +583,7 @@ def _midnight_ns(day: str) -> int:
 
 
 def _within(hours: str, at_ns: int) -> bool:
-    """Whether it is that time of day in UTC: `00:30-16:30`, or over midnight `22:00-06:00`."""
+    """Return whether a time is within hours of the day in UTC: `00:30-16:30`, or over midnight `22:00-06:00`."""
     minute = at_ns // (60 * 10**9) % (24 * 60)
     opens, closes = (int(clock[:2]) * 60 + int(clock[3:]) for clock in hours.split("-"))
     return opens <= minute < closes if opens <= closes else minute >= opens or minute < closes
@@ -591,7 +591,9 @@ def _within(hours: str, at_ns: int) -> bool:
 
 def _own_model(name: str, rates: Mapping[str, int | float | str]) -> _Model:
     if not isinstance(rates, dict):
-        raise ConfigError(f'prices."{name}" = {rates!r} is no table of prices by part, such as {{ input = 2.5 }}')
+        raise ConfigError(
+            f'invalid prices."{name}": expected a table of prices by part, such as {{ input = 2.5 }}, got {rates!r}'
+        )
     unknown = ", ".join(sorted(rates.keys() - PARTS.keys()))
     if unknown or not rates:
         raise ConfigError(f'prices."{name}" has {unknown or "no price"}; it may have {", ".join(PARTS)}')
@@ -602,7 +604,7 @@ def _own_model(name: str, rates: Mapping[str, int | float | str]) -> _Model:
 
 
 def _refuse_gap(name: str, part: str, wholes: tuple[str, ...], priced: KeysView[str]) -> None:
-    """Each whole needs a rate for what is left of it, and what two parts share needs one of its own."""
+    """Refuse a price whose whole has no rate for its rest, or where two parts share tokens without a rate for both."""
     if part in priced and not priced >= set(wholes):
         raise ConfigError(f'prices."{name}" has {part}, so it needs {" and ".join(wholes)} too')
     if part not in priced and len(wholes) == 2 and priced >= set(wholes):
@@ -618,4 +620,4 @@ def _dollars(setting: str, dollars: int | float | str) -> str:
             return format(exact, "f")
     except InvalidOperation:  # not a number, infinite, or too fine
         pass
-    raise ConfigError(f"{setting} = {dollars!r} is not a price in US dollars")
+    raise ConfigError(f"invalid {setting}: expected a price in US dollars, got {dollars!r}")

@@ -1,7 +1,7 @@
-"""What must not be written: secrets, known by their shape, by the name before them, or because we were told.
+"""Keep secrets out of the journal: known by their shape, by the name before them, or as literals.
 
-It owns the cheap test that most events pass, and the secrets of the environment. `shapes` finds the secrets in a
-text. Where the text comes from and where it goes is the business of `encode`.
+This module has the cheap test that most events pass, and the secrets of the environment. `shapes` finds the secrets in
+a text. `encode` knows where the text comes from and where it goes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from localops.encoding.shapes import Span
 
 SHORTEST_LITERAL = 4
-"""A literal below this many characters would be found in innocent words, so it is not looked for."""
+"""A literal below this many characters would be found in innocent words, so it is not searched for."""
 
 _NAMES_KNOWN = 4096
 _KNOWN_ROOM = 1 << 20  # characters, of which each text counts as so many more:
@@ -33,21 +33,21 @@ _NO_SECRET = frozenset("password changeme change_me disabled required optional u
 
 
 class Secret(str):
-    """A literal that must never be written, with the words that take its place."""
+    """A literal that must never be written, with the words that replace it."""
 
     label: str
 
     def __new__(cls, value: str, label: str = "secret") -> Secret:
-        """A text that knows what it is called."""
+        """Return a secret with the label that replaces it."""
         secret = super().__new__(cls, value)
         secret.label = label
         return secret
 
 
 class Known:
-    """Names and texts that were looked at and hold no secret, each with a number that belongs to it.
+    """Names and texts that were searched and contain no secret, each with a number that belongs to it.
 
-    Events have the same names over and over, and many of the same texts: these need not be looked at again.
+    Events repeat the same names and many of the same texts: these need not be searched again.
     """
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ class Known:
         self._room = _KNOWN_ROOM
 
     def add(self, text: str, is_name: bool, number: int) -> None:
-        """Remember a text; when there are too many, the others are forgotten."""
+        """Remember a text; when there are too many, forget the others."""
         if len(text) > _KNOWN_ROOM // 8:
             return
         self._room -= len(text) + _KNOWN_EACH
@@ -69,7 +69,7 @@ class Known:
         (self.names if is_name else self.texts)[text] = number
 
     def add_shape(self, names: tuple[str, ...], number: int) -> None:
-        """Remember the names of a dict; when there are too many such, the others are forgotten."""
+        """Remember the names of a dict; when there are too many such, forget the others."""
         if len(names) > _MOST_NAMES:
             return
         if len(self.shapes) >= _MOST_SHAPES:
@@ -78,12 +78,11 @@ class Known:
 
 
 class Redactor:
-    """Replaces secrets by a note of what stood there, such as `[redacted:openai]`.
+    """Replace secrets by a note of their kind, such as `[redacted:openai]`.
 
-    `secrets` are literals (a `Secret` brings its label), `patterns` regular expressions whose every match
-    goes, `keys` further names whose values are secret, and `hook(name, text)` a last look at every text:
-    what it returns is written. With patterns or a hook every text is visited, which costs microseconds an
-    event.
+    `secrets` are literals (a `Secret` brings its label), `patterns` regular expressions of which every match is
+    replaced, `keys` further names whose values are secret, and `hook(name, text)` is called last for every text: its
+    result is written. With patterns or a hook every text is visited, which costs microseconds an event.
 
     >>> Redactor(secrets=["correct horse"]).clean("it is correct horse, with password=hunter22")
     ('it is [redacted:secret], with password=[redacted:password]', 2)
@@ -111,18 +110,18 @@ class Redactor:
         self._names = "|".join([NAME, *self._own_names])
         self._labels: dict[str, str] = {}
         self._literals: list[tuple[str, str]] = []
-        self._told: list[tuple[int, int, bytes]] = []
+        self._literal_parts: list[tuple[int, int, bytes]] = []
         self.known = Known()
-        """For whoever asks: what held no secret. Another is begun when there are other secrets to find."""
+        """For callers: texts that hold no secret. It is replaced when there are other secrets to find."""
         self._set_literals()
         self.look_again()
         self.suspects = _everything if self._patterns or hook else self._quick_look()
-        """Whether a JSON text may hold something to redact. It may be wrong, but only by saying yes."""
+        """Return whether a JSON text may contain something to redact. It may be wrong, but only with True."""
 
     def look_again(self) -> bool:
-        """Take in the secrets that the environment has now: a program may load them after it has begun.
+        """Read the secrets that the environment has now: a program may load them after it has begun.
 
-        Returns True, as there is always another look to take.
+        Return True, as the caller may always look again.
         """
         if self._environ is not None:
             now = dict(_data(self._environ))
@@ -132,40 +131,41 @@ class Redactor:
 
     def _take_in(self, environ: Mapping[str, str], now: dict[Any, Any]) -> None:
         try:
-            found = environment_secrets(environ)
+            secrets = environment_secrets(environ)
         except RuntimeError:
-            # Another thread changed it in between: the next event tries again.
+            # Another thread changed it meanwhile: the next event tries again.
             return
         self._environ_seen, self.environ_size = now, len(now)
-        # One that has left the environment may still be in use.
-        known = {str(secret): secret for secret in [*self._environ_secrets, *found]}
+        # A secret that has left the environment may still be in use.
+        known = {str(secret): secret for secret in [*self._environ_secrets, *secrets]}
         self._environ_secrets = list(known.values())
         self._set_literals()
 
     def _set_literals(self) -> None:
         self._literals = _literals([*self._secrets, *self._environ_secrets])
         parts = {_plainest(literal) for literal, _ in self._literals}
-        self._told[:] = [(*_rarest(part), part) for part in parts if not _looks_secret(part)]
-        self.known = Known()  # after the others: who looked for the former secrets notes what it saw in the former one
+        self._literal_parts[:] = [(*_rarest(part), part) for part in parts if not _looks_secret(part)]
+        # After the others: a thread that searched for the former secrets notes its result in the former object.
+        self.known = Known()
 
     def _quick_look(self) -> Callable[[bytes], object]:
-        """`suspects`, with all it needs at hand: it runs once per event."""
-        looks_secret, told, environ = _looks_secret, self._told, self.environ_data
+        """Return `suspects` with all it needs in local variables: it runs once per event."""
+        looks_secret, literals, environ = _looks_secret, self._literal_parts, self.environ_data
         own = [re.compile(name.encode()).search for name in self._own_names]
 
-        def looks_told(body: bytes) -> object:
+        def suspects(body: bytes) -> object:
             if len(environ) != self.environ_size:
                 self.look_again()
             if looks_secret(body):
                 return True
-            for rare_sign, other_sign, part in told:
+            for rare_sign, other_sign, part in literals:
                 if rare_sign in body and other_sign in body and part in body:
                     return True
             return any(search(body) for search in own) if own else False
 
-        return looks_told
+        return suspects
 
-    # Compiling takes half a millisecond each, and most programs have nothing to hide.
+    # Compiling takes half a millisecond each, and most programs have no secrets.
 
     @cached_property
     def _name(self) -> re.Pattern[str]:
@@ -173,26 +173,26 @@ class Redactor:
 
     @cached_property
     def _own(self) -> re.Pattern[str] | None:
-        """What finds the end of a name that the user has given, in a text in small letters."""
+        """Return the pattern for the end of a name that the user has given, in a text in small letters."""
         words = "|".join(self._own_words)
         return re.compile(rf"(?:{words})(?=[\\\"'`*]*(?:u002[27]|&[a-z0-9#]{{2,5}};)? *[=:])") if words else None
 
     def clean(self, text: str, name: str | None = None) -> tuple[str, int]:
-        """The text without its secrets, and how many there were.
+        """Return the text without its secrets, and how many there were.
 
-        `name` is what the text is called; the hook is asked about texts that have one, so not about names.
+        `name` is the name of the text; the hook is called for texts with a name, so not for names themselves.
         """
         if self._environ is not None and len(_data(self._environ)) != self.environ_size:
             self.look_again()
-        found = shapes.spans(text, self.names, self._own)
+        spans = shapes.spans(text, self.names, self._own)
         for literal, label in self._literals:
             at = text.find(literal)
             while at >= 0:
-                found.append((at, at + len(literal), label))
+                spans.append((at, at + len(literal), label))
                 at = text.find(literal, at + len(literal))
         count = 0
-        if found:
-            text, count = _without(text, found)
+        if spans:
+            text, count = _without(text, spans)
         for pattern in self._patterns:
             text, hits = pattern.subn("[redacted:pattern]", text)
             count += hits
@@ -202,7 +202,7 @@ class Redactor:
         return text, count
 
     def names(self, name: str) -> str:
-        """The label for whatever is called `name`, or an empty text when no secret is called so.
+        """Return the label for a value called `name`, or an empty text if that is not a secret's name.
 
         >>> [Redactor().names(name) for name in ("X-Api-Key", "accessToken", "prompt_tokens", "tokenizer")]
         ['api_key', 'token', '', '']
@@ -218,16 +218,16 @@ class Redactor:
         return label
 
     def variable(self, name: str) -> str:
-        """The label for what is beside a text that is its name, as in a list of variables, or an empty text."""
+        """Return the label for a value whose name is a value beside it, as in a list of variables, or an empty text."""
         return self.names(name) if _VARIABLE.fullmatch(name) else ""
 
     def option(self, argument: str) -> str:
-        """The label for what follows an argument like `--password`, or an empty text."""
+        """Return the label for the word behind an argument like `--password`, or an empty text."""
         return self.names(argument[2:]) if _ARGUMENT.fullmatch(argument) else ""
 
 
 def is_of_value(name: str) -> bool:
-    """Whether a value is called a value: then a name before it says what it is.
+    """Return whether a field is called a value: then another field before it may be its name.
 
     >>> [is_of_value(name) for name in ("value", "ParameterValue", "valueFrom")]
     [True, True, False]
@@ -236,51 +236,51 @@ def is_of_value(name: str) -> bool:
 
 
 def is_of_name(name: str) -> bool:
-    """Whether a value is called a name or a key, as in a list of variables."""
+    """Return whether a field is called a name or a key, as in a list of variables."""
     return name[-4:].lower() == "name" or name[-3:].lower() == "key"
 
 
 def is_collection(label: str) -> bool:
-    """Whether a label is that of many secrets: a mapping of that name has one behind each name of its own."""
+    """Return whether a label stands for many secrets: each field of such a mapping is one."""
     return label.endswith("s") and not label.endswith("pass")
 
 
 def environment_secrets(environ: Mapping[str, str]) -> list[str]:
-    """The values that an environment calls secret, each a `Secret` labelled with the name it was found under.
+    """Return the values of an environment whose names are those of secrets, each a `Secret` labelled with its name.
 
     >>> environment_secrets({"OPENAI_API_KEY": "abcd-efgh-1234", "HOME": "/root", "TOKEN_FILE": "/run/token"})
     ['abcd-efgh-1234']
     """
-    found: list[str] = []
+    secrets: list[str] = []
     for name, value in environ.items():
         password = _PASSWORD_IN_URL.search(value) if "@" in value and "://" in value else None
         if password:
             value = password[1]
         if _could_be_secret(value) and (password or _is_secrets_name(name) or _is_some_key(name, value)):
-            found.append(Secret(value, f"env {name}"))
-    return found
+            secrets.append(Secret(value, f"env {name}"))
+    return secrets
 
 
 def _data(environ: Mapping[str, str]) -> Mapping[Any, Any]:
-    """The mapping inside of `os.environ`: asking the wrapper for its length takes five times as long."""
+    """Return the mapping inside of `os.environ`: the length of the wrapper takes five times as long."""
     inner = getattr(environ, "_data", environ)
     return inner if isinstance(inner, dict) else environ
 
 
 def _is_secrets_name(name: str) -> bool:
-    """Whether a secret is called so. Few names need the pattern, which takes milliseconds to compile."""
+    """Return whether a name is a secret's. Few names need the pattern, which takes milliseconds to compile."""
     if name.isupper() and name.endswith(_SURE_ENDS):
         return True
     return name.lower().endswith(_ENDS) and _SECRETS_NAME.search(name) is not None
 
 
 def _is_some_key(name: str, value: str) -> bool:
-    """Keys come under any name; but SORT_KEY=created_at is not one of them."""
+    """Return whether a value is a key under any name; SORT_KEY=created_at is not one."""
     return name.upper().endswith("_KEY") and len(value) >= 16 and any(map(str.isdigit, value))
 
 
 def _could_be_secret(value: str) -> bool:
-    """A word of six letters would be found in other words, so a short one must have a digit among its letters."""
+    """Return whether a value is not just a word: a short one needs a digit, or it would match in other words."""
     plain = value.lower()
     is_place = plain.startswith(("/", "./", "../", "~", "file:", "http://", "https://"))
     is_odd = len(value) >= 6 and not plain.isalpha() and not plain.isdigit()
@@ -290,7 +290,7 @@ def _could_be_secret(value: str) -> bool:
 def _ask(hook: Callable[[str, str], str], name: str, text: str) -> str:
     try:
         answer: object = hook(name, text)
-    except BaseException as error:  # a hook that fails cannot vouch for the text, so the text has to go
+    except BaseException as error:  # a hook that fails cannot clear the text, so the text must not be written
         try:
             answer = settle(error, lambda: hook(name, text))
         except BaseException:
@@ -299,17 +299,17 @@ def _ask(hook: Callable[[str, str], str], name: str, text: str) -> str:
 
 
 def _literals(secrets: Iterable[str]) -> list[tuple[str, str]]:
-    """All forms of each literal with its label."""
-    found: dict[str, str] = {}
+    """Return all forms of each literal with its label."""
+    literals: dict[str, str] = {}
     for secret in secrets:
         if len(secret) >= SHORTEST_LITERAL:
             for form in _forms(str(secret)):
-                found.setdefault(form, getattr(secret, "label", "secret"))
-    return list(found.items())
+                literals.setdefault(form, getattr(secret, "label", "secret"))
+    return list(literals.items())
 
 
 def _forms(secret: str) -> list[str]:
-    """A literal as it is, as it looks inside JSON and inside JSON inside JSON, and as it looks in a URL."""
+    """Return a literal as it is, as in JSON, as in JSON inside JSON, and as in a URL."""
     if re.fullmatch(r"[\w.~-]+", secret, re.ASCII):
         return [secret]
     from json import dumps
@@ -321,9 +321,10 @@ def _forms(secret: str) -> list[str]:
     return [secret, *once, *twice, quote(octets, safe=""), quote(octets), quote_plus(octets)]
 
 
-_WORDS = "pass pwd key token secret cookie auth credential mnemonic phrase".split()  # one is in each of these names
+# Each of these names contains one of the words.
+_WORDS = "pass pwd key token secret cookie auth credential mnemonic phrase".split()
 _SECRETS_NAME = Later(rf"(?:{NAME})\Z")
-# Each name that the pattern finds ends in one of the first; each in capitals that ends in one of the others is found.
+# Each name that the pattern matches ends in one of the first; a name in capitals with one of the others always matches.
 _ENDS = tuple("word words wd phrase key keys pass credential credentials secret secrets cookie cookies".split())
 _ENDS += ("authorization", "data", "mnemonic", "token", "auth")
 _SURE_ENDS = tuple("_API_KEY _ACCESS_KEY _SECRET_KEY _PRIVATE_KEY _SECRET _PASSWORD _TOKEN".split())
@@ -334,7 +335,7 @@ _PASSWORD_IN_URL = Later(r"://[^\s:/@\"'\\?#]{0,128}+:([^\s/\"'\\<>]{1,256})@")
 
 
 def _own_words(key: str) -> str:
-    """The pattern of a name given by the user in small letters, however its words are joined."""
+    """Return the pattern of a user's name in small letters, however its words are joined."""
     words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^A-Za-z _.-]+", key)
     return "[ _.-]?".join(re.escape(word.lower()) for word in words)
 
@@ -343,13 +344,13 @@ def _label(name: str) -> str:
     return re.sub("[ .-]", "_", name.lower())
 
 
-def _without(text: str, found: list[Span]) -> tuple[str, int]:
-    """The text with a note in place of each secret; where they overlap, the longest gives the name to all."""
-    found.sort()
+def _without(text: str, spans: list[Span]) -> tuple[str, int]:
+    """Return the text with a note for each secret, and their number; of overlapping ones the longest counts."""
+    spans.sort()
     parts, done, count = [], 0, 0
-    start, end, label = found[0]
+    start, end, label = spans[0]
     longest = end - start
-    for next_start, next_end, next_label in found[1:]:
+    for next_start, next_end, next_label in spans[1:]:
         if next_start < end:
             if next_end - next_start > longest:
                 longest, label = next_end - next_start, next_label
@@ -367,11 +368,11 @@ def _everything(_body: bytes) -> object:
     return True
 
 
-# The quick look at a whole JSON text: nearly every event passes it and is asked nothing else. Each pattern begins
-# with a sign that is rare, which is what makes a search fast: one alternation of them all would take five times as
-# long. They see small letters only, and `_` for `-` and `.`, which saves two searches. What stands between a name
-# and its value may be quotes, in JSON in JSON, or in HTML. A name may also be the value of an attribute, or in an
-# entry of a list of variables, and its own value beside it.
+# The quick look at a whole JSON text: nearly every event passes it, and nothing else is searched. Each pattern begins
+# with a rare character, which makes a search fast: one alternation of all would take five times as long. They see small
+# letters only, and `_` for `-` and `.`, which saves two searches. Between a name and its value may be quotes, also in
+# JSON in JSON or in HTML. A name may also be the value of an attribute, or of an entry of a list of variables, with its
+# own value beside it.
 _PLAIN = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ-.", b"abcdefghijklmnopqrstuvwxyz__")
 _THEN = (
     r"""(?:[\\"'`*]*(?:u002[27]|&[a-z0-9#]{2,5};)? *[=:]| (?:is|was)[ :]"""
@@ -381,10 +382,10 @@ _THEN = (
 
 
 def _search(name: str, pattern: str, *words: bytes) -> Callable[..., re.Match[bytes] | None]:
-    """Return a search that looks for words first; one of them is in every text that matches the pattern.
+    """Return a search that looks for words first; each text that matches the pattern contains one of them.
 
-    Compiling the patterns takes longer than all else at the start of a program, and a short one never needs most of
-    them. When a word is there, or after some texts, what searches for the pattern itself takes the place of `name`.
+    Compiling the patterns takes longer than everything else at the start of a program, and a short program never needs
+    most of them. When a word is there, or after some texts, the search for the pattern itself replaces `name`.
     """
     texts = iter(range(_FEW_TEXTS))
 
@@ -424,7 +425,7 @@ _underscore = _search(
     r"|([a-z0-9_+/]{20}(?<!_[0-9a-f]{4}_.{15})))",
     b"_",
 )
-# These are compiled when they are first used, as the signs that they look for may not come up at all.
+# These are compiled when they are first used, as their first characters may never come up.
 _discord = Later(rb"[a-z0-9_]{6}_[a-z0-9_]{27}")
 _equals = Later(rb"=(?<=[gey]=)(?:(?<=[?&;6]sig=)|(?<=[?&;]code=)|(?<=[_?&;6]signature=))")
 _element = Later(rb"<\\*/[^<>]{0,128}(?:" + "|".join(_WORDS).encode() + rb")")
@@ -434,14 +435,14 @@ _tilde = Later(rb"~(?:(?<=Q~)|(?<=sha256~))")
 _AT_SIGN, _A_SIGN, _J_SIGN, _LESS_SIGN, _EQUALS_SIGN, _TILDE_SIGN = b"@AJ<=~"
 
 
-def _begins_token(plain: bytes, found: re.Match[bytes] | None) -> bool:
-    """Whether one of the places, this or a later one, is more than a long run of letters and digits."""
+def _begins_token(plain: bytes, match: re.Match[bytes] | None) -> bool:
+    """Return whether this match or a later one is more than a long run of letters and digits."""
     tails = shapes.tails()
-    while found is not None:
-        at = found.start() + 1
-        if found[1] is None or plain[at - 4 : at] in tails or plain[at - 3 : at] in tails or _discord.match(plain, at):
+    while match is not None:
+        at = match.start() + 1
+        if match[1] is None or plain[at - 4 : at] in tails or plain[at - 3 : at] in tails or _discord.match(plain, at):
             return True
-        found = _underscore(plain, at)
+        match = _underscore(plain, at)
     return False
 
 
@@ -453,9 +454,9 @@ def _looks_secret(body: bytes) -> object:
         or _c(plain)
         or _u(plain)
         or _b(plain)
-        or ((found := _underscore(plain)) and _begins_token(plain, found))
+        or ((match := _underscore(plain)) and _begins_token(plain, match))
         or plain.rfind(b"mnemonic") >= 0
-        # A number in bytes is found twenty times as fast as a text, and most of these are rare.
+        # Bytes that are given as a number are searched for twenty times as fast, and most of these are rare.
         or (_A_SIGN in body and _capital_a.search(body))
         or (_J_SIGN in body and _capital_j.search(body))
         or (_AT_SIGN in body and b"://" in body)
@@ -469,14 +470,14 @@ _OFTEN_TO_RARE = b' etaoinsrhld"cu:,mfpgwybv._k-10253{}[]/TASIxCMWDEBj9486PRNLOF
 
 
 def _rarest(part: bytes) -> tuple[int, int]:
-    """The two bytes of a literal that other texts hold the least."""
-    # Nothing is plain in the literal: every JSON text is suspect, and has a quote, be it a body or one text of it.
+    """Return the two bytes of a literal that are rarest in other texts."""
+    # Without a plain part, every JSON text is suspect, as each has a quote: a body, or one text of it.
     signs = set(part or b'"')
     ranked = sorted(signs, key=lambda sign: _OFTEN_TO_RARE.find(sign) % 256)  # one not listed is rarer than all
     return ranked[-1], ranked[-2:][0]
 
 
 def _plainest(literal: str) -> bytes:
-    """The longest part of a literal that JSON writes as it is."""
+    """Return the longest part of a literal that JSON writes unchanged."""
     parts: list[str] = re.findall(r'[^\\"\x00-\x1f]+', literal)
     return max(parts, key=len, default="").encode("utf-8", "replace")

@@ -1,7 +1,7 @@
-"""Where the secrets are in a text: keys and tokens by how they look, values by the name before them.
+"""Find the secrets in a text: keys and tokens by their shape, values by the name before them.
 
-Everything starts from a literal that is rare in other text, found in one fast pass over the whole text. What
-stands around it is then looked at with patterns of a bounded length, so the time is linear in the text.
+Every search starts from a literal that is rare in other text, in one fast pass over the whole text. The text around it
+is then matched with patterns of a bounded length, so the time is linear in the text.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from typing import Any
 
 Span = tuple[int, int, str]
-"""Where a secret begins, where it ends, and what it is called."""
+"""The start, the end and the label of a secret."""
 
 SOME_KEY = "key"
-"""The label of a name like `cache_key`: only a value that looks random is a secret under it."""
+"""The label of a name like `cache_key`: under it, only a value that looks random is a secret."""
 
-# Whole words only: a "token" is a secret, "prompt_tokens" and "tokenizer" are in every LLM call. "PWD" alone is
-# where a shell stands, and a "pass" or a "key" alone may be anything.
+# Whole words only: a "token" is a secret, "prompt_tokens" and "tokenizer" are in every LLM call. "PWD" alone is the
+# working directory of a shell, and a "pass" or a "key" alone may be anything.
 _KEYS = (
     "api secret access private signing encryption account master service auth client deploy license subscription"
     " webhook ssh openai anthropic azure google gemini groq mistral cohere deepseek xai together replicate openrouter"
@@ -41,9 +41,9 @@ NAME = (
 
 
 class Later:
-    """A pattern that is compiled when it is first used: most programs never need it, and all pay for their start.
+    """A pattern that is compiled when it is first used: most programs never need it, and all of them start faster.
 
-    A pattern that takes time to put together can be given as a function that returns it.
+    A pattern that takes time to build can be given as a function that returns it.
     """
 
     def __init__(self, pattern: str | bytes | Callable[[], str], flags: int = 0) -> None:
@@ -58,9 +58,9 @@ class Later:
 
 
 def spans(text: str, names: Callable[[str], str], own: re.Pattern[str] | None = None) -> list[Span]:
-    """Return where the secrets of a text are, in no order, some perhaps within others.
+    """Return the places of the secrets in a text, in no order, some perhaps inside others.
 
-    `names` gives the label for a name, or an empty text when no secret is called so; `own` finds the ends of
+    `names` returns the label for a name, or an empty text if it is not a secret's name; `own` matches the ends of
     further names in the text in small letters.
     """
     if len(text) < 16 and text.isalnum():
@@ -76,11 +76,11 @@ def spans(text: str, names: Callable[[str], str], own: re.Pattern[str] | None = 
         look.past = 0
         for match in own.finditer(look.low):
             look.assignment(match.end())
-    return look.found
+    return look.secrets
 
 
 def looks_random(text: str) -> bool:
-    """Whether a text changes between small letters, capitals and digits as often as no name does."""
+    """Return whether a text changes between small letters, capitals and digits more often than names do."""
     if not 16 <= len(text) <= 512 or _RANDOM.fullmatch(text) is None or _UUID.fullmatch(text):
         return False
     kinds = ["0" if sign.isdigit() else "A" if sign.isupper() else "a" for sign in text if sign.isalnum()]
@@ -89,10 +89,10 @@ def looks_random(text: str) -> bool:
 
 
 def hides(label: str, text: str | None) -> bool:
-    """Whether a text under a label (None for a value that is no text) is the secret it is called.
+    """Return whether a text under a label (None for a value that is not text) is the secret of that name.
 
-    `pwd` may be the folder where a shell stands, credentials and keys may be the file that holds them, and
-    what else is called some key must look like one.
+    `pwd` may be the working directory, credentials and keys may be the path of a file, and any other key must look
+    like one.
     """
     if label == SOME_KEY:
         return text is not None and looks_random(text)
@@ -110,22 +110,22 @@ _UUID = Later(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 # Values behind a name.
 
 _QUOTE_SIGN = r"""\\{0,63}+["'`]|&(?:quot|apos|\#0?3[49]|\#x2[27]);|\\{1,63}+u002[27]"""
-# What stands between a name and its value: the quote that ends the name, perhaps escaped as in JSON inside a text
-# or in HTML, and a sign or a verb.
+# The text between a name and its value: the quote that ends the name, perhaps escaped as in JSON inside a text or in
+# HTML, and a sign or a verb.
 _SEPARATOR = Later(
     rf"""(?x) (?:{_QUOTE_SIGN}|\*\*)?+ [ \t]{{0,8}}+
     (?: (?P<sign>=>|:=|={{1,3}}+|:)(?:\*\*)? | (?<=[ ])(?P<verb>is|was)(?::|(?=[ ])) )"""
 )
 _AFTER = (
     r"""(?=(?:\\{0,63}+["'`]|&[a-z0-9#]{2,5};|\\{1,63}+u002[27]|\*\*)?+[ \t]{0,8}+(?:[:=]|(?<= )(?:is|was)[ :])"""
-    # A name that is itself a value: what is called so stands beside it.
+    # A name that is itself a value: its own value is beside it.
     r"""|(?:\\{0,63}+["'`]|&[a-z0-9#]{2,5};)(?:[^{}<>()]{0,240}?(?:value|>|&gt;))"""
     r"""|[ \t\\]{0,63}(?:\n|\r|(?<=\\)[nr])(?:\s|\\{1,63}+[nrt]?){0,64}["']?[\w.-]{0,32}?value)"""
 )
 _QUOTED = Later(rf"\s{{0,8}}+[bBuUrRfF]?(?P<quote>{_QUOTE_SIGN})")
 _LONGEST = 4096
 _SHORT_LOOK = 512
-# A word up to the next space or quote. What may end it (`;`, `&`, `,`, a backslash) does not where it cannot.
+# A word up to the next space or quote. Its possible ends (`;`, `&`, `,`, a backslash) count where they can end it.
 _ORDINARY = r"""[^\s"'\\;&,<\[`]++|\[(?!redacted:)|`(?![.,;:)]*(?:\s|\Z|["'\\]))|,(?=[^\s"'\\,])(?![\w.-]{1,64}[=:])"""
 _BACKSLASH = r"""|\\\\(?!\\*["'])|\\(?!\\)(?![nrtu"'`])|<(?!/[A-Za-z]|br[ />])"""
 _WORD = Later(rf"(?:{_ORDINARY}{_BACKSLASH})+")
@@ -147,7 +147,7 @@ _MEMBER = Later(r"!?[A-Za-z_$]+(?:\??\.[A-Za-z_$]+)+\Z")
 _IDENTIFIER = Later(r"!?[A-Za-z_$][A-Za-z_$]*(?:\??\.[A-Za-z_$]+)*\Z")
 _SPECIAL = Later(r"[A-Za-z0-9].*[!@#$%^*+~?].*[A-Za-z0-9]")
 _DIGIT = Later(r"\D{0,64}[0-9]")
-# Behind `name: ` on a line of its own a plain word is a value, unless it says what kind of value is wanted.
+# Behind `name: ` on a line of its own a plain word is a value, unless it describes the value that is wanted.
 _WORDS_OF_PROGRAMS = frozenset(
     "str string bytes int integer bool boolean float number any object none null text varchar char true false array"
     " list dict optional required secret password token yes no on off enabled disabled empty hidden masked redacted"
@@ -179,25 +179,25 @@ _COOKIE = Later(r":[ ]{1,8}+(?=[^\s=;\"'\\]{1,128}+=)(?!\[redacted:)(?P<cookie>[
 
 
 class _Look:
-    """One look through one text, and what it found."""
+    """One search through one text, and its results."""
 
     def __init__(self, text: str, names: Callable[[str], str]) -> None:
         self.text = text
         low = text.lower()
         if len(low) != len(text):
-            # The only letter that becomes two.
+            # The only letter whose small form has two characters.
             low = text.replace("\u0130", "I").lower()
         self.low = low
         self.names = names
-        self.found: list[Span] = []
+        self.secrets: list[Span] = []
         self.past = 0
 
     def add(self, span: tuple[int, int], label: str) -> None:
-        """Note that a secret is here."""
-        self.found.append((*span, label))
+        """Add a secret."""
+        self.secrets.append((*span, label))
 
     def take(self, start: int, stop: int, label: str) -> bool:
-        """Note a value under a label, if it is one; whether it was."""
+        """Add a value under a label if it is a secret; return whether it is."""
         value = self.text[start:stop]
         if not value or _PLACEHOLDER.match(value) or not hides(label, value):
             return False
@@ -206,7 +206,7 @@ class _Look:
         return True
 
     def assignment(self, end: int) -> None:
-        """Look at the value of the name that ends here."""
+        """Check the value of the name that ends here."""
         if end <= self.past:
             return
         separator = _SEPARATOR.match(self.text, end)
@@ -223,7 +223,7 @@ class _Look:
             self._value(name, label, end, separator)
 
     def _beside(self, end: int) -> None:
-        """Look at the value beside a name that is a value itself: an attribute, an entry of a list of variables."""
+        """Check the value beside a name that is itself a value: an attribute, an entry of a list of variables."""
         text, first = self.text, max(0, end - _LONGEST_VARIABLE)
         named = _NAMED.search(text, first, end)
         label = self.names(named[1]) if named is not None else ""
@@ -242,14 +242,14 @@ class _Look:
                 self._variable(label, sign.end(), named.start(), on_next_line=False)
 
     def _variable(self, label: str, start: int, named: int, *, on_next_line: bool) -> None:
-        """Look at a value that has its name beside it; without quotes only on a line of its own, as in YAML."""
+        """Check a value whose name is beside it; without quotes only on a line of its own, as in YAML."""
         text = self.text
         quoted = _QUOTED.match(text, start)
         if quoted is not None:
             begin = quoted.end()
             stop = _closing(text, begin, quoted["quote"])
             value = text[begin:stop] if stop >= 0 else ""
-            # The elements of a form have words to be read.
+            # The elements of a form contain words for people.
             if len(value) > 1 and (
                 self._is_secret(label, value) or _FORM.search(text, max(0, named - 160), named) is None
             ):
@@ -272,14 +272,14 @@ class _Look:
             else:
                 self._direct(name, label, start)
         elif separator["verb"]:
-            self._told(label, start)
+            self._spoken(label, start)
         elif sign == "=" and text[separator.start("sign") - 1] not in " \t" and not text[start : start + 1].isspace():
             self._direct(name, label, start)
         elif sign[:2] != "==":
             self._spaced(label, start, end)
 
     def _direct(self, name: str, label: str, start: int) -> None:
-        """Look at a value without quotes, right behind its sign."""
+        """Check a value without quotes, right behind its sign."""
         text = self.text
         if label == "pwd" and (braced := _BRACED.match(text, start)):
             self.take(start + 1, braced.end() - 1, label)
@@ -297,7 +297,7 @@ class _Look:
             self.past = max(self.past, stop)
 
     def _spaced(self, label: str, start: int, end: int) -> None:
-        """Look at a value without quotes, behind a space or a colon, where it may be any word of a sentence."""
+        """Check a value without quotes, behind a space or a colon, where it may be any word of a sentence."""
         text = self.text
         if label.startswith("cookie") and (cookie := _COOKIE.match(text, start - 1)):
             self.add(cookie.span("cookie"), "cookie")
@@ -310,8 +310,8 @@ class _Look:
         else:
             self.past = max(self.past, begin + len(value))
 
-    def _told(self, label: str, start: int) -> None:
-        """Look at what follows "the password is"."""
+    def _spoken(self, label: str, start: int) -> None:
+        """Check the word behind "the password is"."""
         text = self.text
         begin = _BLANKS.match(text, start).end()
         value = _uncluttered(text[begin : self._end_of_word(begin, _WORD)]).rstrip("!?")
@@ -319,7 +319,7 @@ class _Look:
             self.take(begin, begin + len(value), label)
 
     def _is_secret(self, label: str, value: str) -> bool:
-        """Whether a word is no word of a language, and no line of a program."""
+        """Return whether a word is neither a word of a language nor part of a line of a program."""
         if len(value) < (4 if label.startswith(("pass", "pwd")) else 6) or value[0] in "([{<|>":
             return False
         if _CALL.match(value):
@@ -327,7 +327,7 @@ class _Look:
         return _DIGIT.match(value) is not None or (_SPECIAL.match(value) is not None and not _MEMBER.match(value))
 
     def _ends_line(self, label: str, value: str, begin: int, end: int) -> bool:
-        """Whether a value has a line of its own with its name, as in YAML, and is no word that says what it is."""
+        """Return whether a value is on a line with its name, as in YAML, and is not a word that describes it."""
         if not value or label not in _PLAIN_LABELS:
             return False
         text, low = self.text, value.lower()
@@ -351,7 +351,7 @@ class _Look:
 
 
 def _uncluttered(value: str) -> str:
-    """A word without what ends a sentence or closes a bracket that was opened before it."""
+    """Return a word without the end of a sentence, or a bracket that was opened before it."""
     while value and (value[-1] in ".,:`" or (value[-1] in ")]}>" and _OPENS[value[-1]] not in value)):
         value = value[:-1]
     return value
@@ -361,10 +361,10 @@ _OPENS = {")": "(", "]": "[", "}": "{", ">": "<"}
 
 
 def _closing(text: str, start: int, quote: str) -> int:
-    """Where the quotes end that were opened before `start`, or -1.
+    """Return the place of the closing quotes, or -1.
 
-    In JSON inside a text a quote has a backslash before it, at the next level three, then seven. A quote within
-    the value has more of them than the one that ends it.
+    In JSON inside a text a quote has one backslash before it, at the next level three, then seven. A quote within the
+    value has more of them than the one that ends it.
     """
     limit = start + _LONGEST
     line = text.find("\n", start, limit)
@@ -387,11 +387,11 @@ def _closing(text: str, start: int, quote: str) -> int:
     return -1
 
 
-# Keys and tokens by how they begin.
+# Keys and tokens by their beginnings.
 
 
 def _is_word(sign: str) -> bool:
-    """Whether a sign before a beginning says that it is none: a letter of bytes that are no text does not."""
+    """Return whether the sign before a beginning is part of a word; a letter of bytes that are not text is not."""
     return sign.isalnum() and sign.isascii()
 
 
@@ -400,12 +400,12 @@ def _any(_text: str) -> bool:
 
 
 def _is_mixed(text: str) -> bool:
-    """Whether there is a digit or a capital soon: words joined by hyphens have none."""
+    """Return whether a digit or a capital comes soon: words joined by hyphens have none."""
     return _NO_WORDS.match(text) is not None
 
 
 def _is_dense(text: str) -> bool:
-    """Whether a long run of letters and digits is in it that is no word, and enough digits and capitals."""
+    """Return whether it contains a long run of letters and digits that is not a word, with enough of both kinds."""
     return sum(sign.isdigit() or sign.isupper() for sign in text[:64]) >= 3 and _DENSE.search(text) is not None
 
 
@@ -490,7 +490,7 @@ _PREFIXED: list[tuple[str, str, str, int, Callable[[str], bool]]] = [
 
 @cache
 def _by_tail() -> dict[str, list[tuple[str, str, Later, Callable[[str], bool]]]]:
-    """The rules of all beginnings by their last three signs, or all they have."""
+    """Return the rules of all beginnings by their last three characters."""
     table: dict[str, list[tuple[str, str, Later, Callable[[str], bool]]]] = {}
     for label, beginnings, signs, least, test in _PREFIXED:
         rest = Later(rf"[{signs}]{{{least},}}+")
@@ -500,7 +500,7 @@ def _by_tail() -> dict[str, list[tuple[str, str, Later, Callable[[str], bool]]]]
 
 
 def _behind(sign: str) -> str:
-    """What looks back at the two signs before the last of a beginning: few words have such a pair."""
+    """Return a pattern for the two characters before the last of a beginning: few words have such a pair."""
     words = [word for _, many, *_ in _PREFIXED for word in many.split() if word.endswith(sign)]
     first, second = ("".join(sorted({word[at] for word in words})) for at in (-3, -2))
     return f"(?<=[{re.escape(first)}][{re.escape(second)}]{re.escape(sign)})"
@@ -508,7 +508,7 @@ def _behind(sign: str) -> str:
 
 @cache
 def tails() -> frozenset[bytes]:
-    """The last four signs of each beginning, or all it has, in small letters and with `_` for `-` and `.`."""
+    """Return the last four characters of each beginning, in small letters and with `_` for `-` and `.`."""
     words = " ".join(many for _, many, *_ in _PREFIXED).lower().replace("-", "_").replace(".", "_")
     return frozenset(word[-4:].encode() for word in words.split())
 
@@ -554,20 +554,20 @@ _HEX32 = Later(r"[0-9a-f]{32}")
 
 
 def _shaped(*shapes: tuple[str, str]) -> Callable[[_Look, re.Match[str]], None]:
-    """A handler that tries patterns with their labels where the pass has stopped; a group marks the secret."""
+    """Return a handler that tries patterns with their labels where the pass has stopped; a group marks the secret."""
     patterns = [(label, Later(pattern)) for label, pattern in shapes]
 
     def handle(look: _Look, match: re.Match[str]) -> None:
         for label, pattern in patterns:
-            found = pattern.match(look.text, match.start())
-            if found is not None:
-                look.add(found.span(found.lastindex or 0), label)
+            secret = pattern.match(look.text, match.start())
+            if secret is not None:
+                look.add(secret.span(secret.lastindex or 0), label)
 
     return handle
 
 
 def _aws(look: _Look, match: re.Match[str]) -> None:
-    """An id of a key, and the secret near it, which has no shape of its own."""
+    """Find the id of a key, and the secret near it, which has no shape of its own."""
     text = look.text
     id = _AWS_ID.match(text, match.start())
     if id is None:
@@ -596,7 +596,7 @@ _TELEGRAM_REST = Later(r"A[A-Za-z0-9_-]{33,36}(?![A-Za-z0-9_-])")
 
 
 def _square(look: _Look, match: re.Match[str]) -> None:
-    """A token that begins like the base64 of a small number: it is no longer than one, and changes all the time."""
+    """Find a token that begins like the base64 of a small number, and changes between kinds of letters throughout."""
     token = _SQUARE.match(look.text, max(0, match.start() - 1))
     if token is not None and looks_random(token[0][4:]):
         look.add(token.span(), "square")
@@ -606,7 +606,7 @@ _SQUARE = Later(r"(?<![A-Za-z0-9])EAAA[A-Za-z0-9_-]{40,60}(?![A-Za-z0-9_+/=-])")
 
 
 def _hexadecimal(look: _Look, match: re.Match[str]) -> None:
-    """A private key of a wallet looks like the digest of a transaction: the words before it say which it is."""
+    """Find a private key of a wallet, which looks like the digest of a transaction, by the words before it."""
     start = match.start() - 1
     if _WALLET.search(look.low[max(0, start - 96) : start]):
         look.add((start, match.end()), "private_key")
@@ -616,10 +616,10 @@ _WALLET = Later(r"(?:priv(?:ate)?[ _-]?key|secret[ _-]?key|wallet key|signing[ _
 
 
 def _bare_key(look: _Look, match: re.Match[str]) -> None:
-    """Sixty-four hexadecimal digits behind the words for a private key."""
-    found = _HEX64.search(look.text, match.end(), match.end() + 100)
-    if found is not None:
-        look.add(found.span(), "private_key")
+    """Find sixty-four hexadecimal digits behind the words for a private key."""
+    secret = _HEX64.search(look.text, match.end(), match.end() + 100)
+    if secret is not None:
+        look.add(secret.span(), "private_key")
 
 
 _HEX64 = Later(r"(?<![0-9A-Za-z])(?:0x)?[0-9a-fA-F]{64}(?![0-9A-Za-z])")
@@ -643,7 +643,7 @@ _OPENSHIFT = Later(r"~[A-Za-z0-9_-]{43}(?![\w-])")
 
 
 def _url(look: _Look, match: re.Match[str]) -> None:
-    """The password in a URL, or a token that stands for a user."""
+    """Find the password in a URL, or a token in place of a user."""
     text, at = look.text, match.end()
     password = _URL_PASSWORD.match(text, at)
     if password is not None:
@@ -659,7 +659,7 @@ _LONG_HEX = Later(r"[0-9a-fA-F]{20,128}")
 
 
 def _query(look: _Look, match: re.Match[str]) -> None:
-    """What follows `?key=`, `?code=` or the name of a signature, if it looks like a key."""
+    """Find the value of `?key=`, `?code=` or a signature, if it looks like a key."""
     value = _QUERY_VALUE.match(look.text, match.end())
     if value is None:
         return
@@ -671,7 +671,7 @@ def _query(look: _Look, match: re.Match[str]) -> None:
 
 
 def _is_code(text: str) -> bool:
-    """Whether it may be the code of an OAuth answer, and not that of a currency, a shop or an error."""
+    """Return whether it may be the code of an OAuth answer, not that of a currency, a shop or an error."""
     return len(text) >= 20 and _is_dense(text)
 
 
@@ -688,7 +688,7 @@ def _scheme(look: _Look, match: re.Match[str]) -> None:
 
 
 def _is_pair(text: str) -> bool:
-    """Whether a text is the base64 of a user and a password, or too long for a word."""
+    """Return whether a text is the base64 of a user and a password, or too long for a word."""
     from binascii import Error, a2b_base64
 
     try:
@@ -733,7 +733,7 @@ _SCHEMED = Later(
 
 
 def _option(look: _Look, match: re.Match[str]) -> None:
-    """The word behind `--password` and its like, but not the word that stands for one in a usage text."""
+    """Find the word behind `--password` and similar options, but not a placeholder in a usage text."""
     text = look.text
     option = _OPTION.match(text, match.start())
     if option is None:
@@ -755,7 +755,7 @@ _USAGE = Later(r"[A-Z_]+\Z|[({\[=;,$`][\w ]{0,64}[)}\]]?\Z|\$\(|\$[A-Za-z_]\w*\Z
 
 
 def _short_option(look: _Look, match: re.Match[str]) -> None:
-    """The password of `mysql -pX`, `sshpass -p X` and `redis-cli -a X`."""
+    """Find the password of `mysql -pX`, `sshpass -p X` and `redis-cli -a X`."""
     text, at = look.text, match.start()
     value = _SHORT_VALUE.match(text, at)
     before = look.low[max(0, at - 200) : at]
@@ -779,7 +779,7 @@ _SHORT_COMMANDS = Later(
 
 
 def _user(look: _Look, match: re.Match[str]) -> None:
-    """The password in `-u user:password` of curl; `-u 1000:1000` is a user and a group."""
+    """Find the password in `-u user:password` of curl; `-u 1000:1000` is a user and a group."""
     password = _USER.match(look.text, match.start())
     if password is not None and not password[1].isdigit():
         look.add(password.span(1), "password")
@@ -791,7 +791,7 @@ _USER = Later(
 
 
 def _element(look: _Look, match: re.Match[str]) -> None:
-    """The text of an XML element that has a secret's name."""
+    """Find the text of an XML element with a secret's name."""
     text, end = look.text, match.start()
     label = look.names(match[1] if look.low is text else text[match.start(1) : match.end(1)])
     if not label:
@@ -821,7 +821,7 @@ _WEBHOOK = Later(
 
 
 def _phrase(look: _Look, match: re.Match[str]) -> None:
-    """The words of a wallet behind the word for them."""
+    """Find the words of a wallet behind their name."""
     words = _SEED.match(look.text, match.end())
     if words is not None:
         look.add(words.span(1), "mnemonic")
@@ -834,9 +834,9 @@ _SEED = Later(
 
 
 def _private_key(look: _Look, match: re.Match[str]) -> None:
-    """A PEM private key: its end is searched for, as one pattern for the whole would be quadratic."""
+    """Find a PEM private key: its end is searched for, as one pattern for the whole would be quadratic."""
     text = look.text
-    if look.found and look.found[-1][1] > match.start() and look.found[-1][2] == "private_key":
+    if look.secrets and look.secrets[-1][1] > match.start() and look.secrets[-1][2] == "private_key":
         return
     end = text.find("-----END", match.end())
     close = text.find("-----", end + 5, end + 64) if end >= 0 else -1
@@ -876,11 +876,11 @@ _TWILIO = _shaped(("twilio", r"(?<![A-Za-z0-9])SK[0-9a-fA-F]{32}(?![A-Za-z0-9])"
 
 
 def _capital_j(look: _Look, match: re.Match[str]) -> None:
-    """A JSON web token, or a PEM private key in base64."""
+    """Find a JSON web token, or a PEM private key in base64."""
     for before, label, pattern in _CAPITAL_J:
-        found = pattern.match(look.text, max(0, match.start() - before))
-        if found is not None:
-            look.add(found.span(), label)
+        secret = pattern.match(look.text, max(0, match.start() - before))
+        if secret is not None:
+            look.add(secret.span(), label)
 
 
 _CAPITAL_J = [
@@ -905,8 +905,8 @@ def _letter_p(look: _Look, match: re.Match[str]) -> None:
     {None: _password, "phrase": _phrase, "private": _bare_key, "dapi": _databricks}[match.lastgroup](look, match)
 
 
-# What must be in the text at all, where a pass over it stops, and what looks at the place. Each pattern begins
-# with a sign that is rare, which is what makes a search fast. These go over the text as it is.
+# For each pass: the literal that must be in the text, the pattern where it stops, and the handler of the place. Each
+# pattern begins with a rare character, which makes a search fast. These go over the text as it is.
 _PASSES_OVER_TEXT: list[tuple[str, Later, Callable[[_Look, re.Match[str]], None]]] = [
     ("_", Later(lambda: rf"_{_behind('_')}(?=[\w+/=.-]{{10}})"), _prefixed),
     (
