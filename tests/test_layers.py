@@ -49,8 +49,8 @@ LAYERS = """
     session
     process_exit
     client
-    span_values names imports libraries
-    numbered
+    span_values names messages exact imports libraries
+    numbered tool_definitions
     mapping
     processor pydantic_ai client_calls threads
     providers switch

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from localops.encoding import encode
 from localops.interruption import attempt
-from localops.otel import names
+from localops.otel import exact, names
 from localops.otel.numbered import in_order, wording
 from localops.otel.span_values import (
     ECHOED,
@@ -66,6 +66,8 @@ class Reading:
         "kind",
         "kinds",
         "name",
+        "ours",
+        "row",
         "said_kind",
         "span_name",
         "status",
@@ -84,6 +86,8 @@ class Reading:
         self.status: str | None = None
         self.failed = False
         self.errors: list[Error] = []
+        self.ours: dict[str, Any] = {}  # what localops says of a span that it has sent: id, parent, …
+        self.row: dict[str, Any] | None = None  # the row of such a span, in the form of `exact`
 
     def __repr__(self) -> str:
         return f"<Reading {self.kind} {self.name!r}>"
@@ -159,7 +163,7 @@ class _Reader:
         self.facts: dict[str, Any] = {}
         self.others: dict[str, Any] = {}
         self.own: dict[str, Any] = {}
-        self.is_ours = False
+        self.ours: dict[str, Any] = {}  # what localops says of a span that it has sent
         self.names: dict[str, str] = {}  # which attribute said a field
         self.kinds: list[str] = list(before.kinds) if before is not None else []
 
@@ -181,12 +185,26 @@ class _Reader:
         self.spell_out(reading)
         if reading.failed:
             self.explain(reading, message)
+        if self.ours:
+            reading.ours = self.ours
+            reading.row = attempt(lambda: self.row(reading), None)
+
+    def row(self, reading: Reading) -> dict[str, Any]:
+        """Return the row that localops has sent as this span."""
+        row = exact.as_read(reading)
+        change = self.ours.get("exact")
+        if type(change) is not str:
+            return row
+        return attempt(lambda: exact.applied(row, change), row)
 
     # Gathering
 
     def take(self, name: str, field: str, value: Any, rank: int) -> None:
         """Take what a name of a field says; of two that differ, the later in the tables is kept as it came."""
         if value is None:
+            return
+        if field.startswith(names.OURS):
+            self.ours[field.removeprefix(names.OURS)] = value
             return
         if field == "kind":
             self.kinds.append(value.lower() if type(value) is str else describe(value).lower())
@@ -299,9 +317,8 @@ class _Reader:
 
     def kind(self, name: str) -> tuple[str, bool]:
         """Return the kind, and whether an attribute says it."""
-        own = self.pop("own_kind")
+        own = self.ours.get("kind")
         if type(own) is str and own:
-            self.is_ours = True
             return own[:64], True
         known = [names.KINDS[word] for word in self.kinds if word in names.KINDS]
         if known:
@@ -326,7 +343,7 @@ class _Reader:
     def spell_out_call(self, reading: Reading) -> None:
         """Spell out the fields of a call of a language model."""
         fields = reading.fields
-        if self.is_ours:  # then these are no messages
+        if self.ours:  # then these are no messages
             self.own.update({to: self.said.pop(of) for of, to in _OWN_PLACES if of in self.said})
         request, asked = self.request()
         response, answered = self.response()
@@ -424,7 +441,8 @@ class _Reader:
         """The tokens, as `LLMEvent` takes them: some providers' prompts without what a cache gave or took."""
         counts = {field: whole(self.said.pop(field)) for field in names.TOKENS if field in self.said}
         prompt = counts.pop("input_tokens", None)
-        if prompt is not None and "agentops" not in self.scope:  # which hands on what the provider said
+        # AgentOps hands on what the provider said; a row of ours counts the whole prompt.
+        if prompt is not None and "agentops" not in self.scope and not self.ours:
             cached, written = counts.get("cached_tokens") or 0, counts.get("cache_write_tokens") or 0
             prompt = prompt_without_cache(prompt, cached, written, figures.get("provider"), figures.get("model"))
         if prompt is not None:
@@ -478,7 +496,7 @@ class _Reader:
             fields["embeddings"] = embeddings
         said.pop("kind", None)
         words = sorted(set(self.kinds))
-        if words and words != [reading.kind] and not self.is_ours:
+        if words and words != [reading.kind] and not self.ours:
             fields["operation"] = single(words)
         for field, value in said.items():
             # What is left of these is said elsewhere, in a form that holds more.

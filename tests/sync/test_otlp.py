@@ -32,16 +32,23 @@ from localops.journal import rows
 from localops.journal.journal import Journal
 from localops.journal.reader import Reader
 from localops.journal.stored import Stored
+from localops.otel import messages as otlp_messages
 from localops.transfer import bundle, delivery
 from localops.transfer.bundle import Ack, Batch
 from localops.transfer.remotes import Remote
 from localops_sync import exit_codes, worker
 from localops_sync.budget import OutOfBudget, PassBudget
 from localops_sync.sink import Blocked, Offline, Refused, TooLarge
-from localops_sync.sinks import open_sink, otlp_messages, otlp_semconv, otlp_wire
+from localops_sync.sinks import open_sink, otlp_semconv, otlp_wire
 from localops_sync.sinks.otlp import OPTIONS, Otlp
+from localops_sync.sinks.otlp_agentops import AgentOps
+from localops_sync.sinks.otlp_openinference import OpenInference
 from localops_sync.sinks.otlp_spans import span_id
 from localops_sync.transport import Transport
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from localops_sync.sinks.otlp_semconv import Names
 
 KEY = "11111111-1111-4111-8111-111111111111"
 PROTOBUF = "application/x-protobuf"
@@ -282,9 +289,14 @@ def test_an_llm_call_says_what_the_conventions_want(collector: Collector) -> Non
     assert json.loads(found.pop("gen_ai.output.messages")) == [
         {"role": "assistant", "parts": [{"type": "text", "content": "Yes."}], "finish_reason": "unknown"}
     ]
-    uuid.UUID(found.pop("localops.event.id"))
-    uuid.UUID(found.pop("gen_ai.agent.id"))
-    uuid.UUID(found.pop("session.id"))
+    for name in "localops.event.id localops.event.parent localops.event.agent gen_ai.agent.id session.id".split():
+        uuid.UUID(found.pop(name))
+    assert json.loads(found.pop("localops.exact")) == {
+        "set": {
+            "body.prompt": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Cats?"}],
+            "body.completion": "Yes.",
+        }
+    }
     assert found == {
         "agentops.span.kind": "llm",
         "gen_ai.operation.name": "chat",
@@ -297,6 +309,7 @@ def test_an_llm_call_says_what_the_conventions_want(collector: Collector) -> Non
         "gen_ai.usage.cache_read.input_tokens": 4,
         "gen_ai.usage.reasoning.output_tokens": 1,
         "gen_ai.usage.total_cost": 0.000123,
+        "llm.cost.total": 0.000123,
         "localops.event.kind": "llm",
     }
 
@@ -606,7 +619,7 @@ _JSON = st.recursive(
 @given(_JSON)
 def test_any_prompt_and_completion_can_be_said(value: Any) -> None:
     """Programs give messages in every form there is; whatever JSON it was, it becomes attributes."""
-    for names in (otlp_semconv.GenAI(), otlp_semconv.AgentOps()):
+    for names in (otlp_semconv.GenAI(), AgentOps()):
         found = {
             **names.prompt(otlp_messages.prompt_messages(value)),
             **names.completion(otlp_messages.completion_messages(value)),
@@ -953,7 +966,7 @@ def test_any_row_can_be_sent(columns: dict[str, Any], body: Any) -> None:
 
     stored = body if body is None or isinstance(body, str) else encode.dumps(body).decode()
     row = rows.make(session=b"s" * 16, id=b"i" * 16, body=stored, **columns)
-    for names in (otlp_semconv.GenAI(), otlp_semconv.AgentOps()):
+    for names in (otlp_semconv.GenAI(), AgentOps()):
         for metadata_only in (False, True):
             translation = Translation(
                 Batch("00", (), [Stored(1, *row)], [(1, 1)]),
@@ -980,15 +993,30 @@ class _Nothing:
         return None
 
 
-@pytest.mark.parametrize("names", [otlp_semconv.GenAI, otlp_semconv.AgentOps])
-def test_the_page_has_every_name(names: type[otlp_semconv.GenAI | otlp_semconv.AgentOps]) -> None:
+@pytest.mark.parametrize(
+    "names", [otlp_semconv.GenAI(), OpenInference(), AgentOps()], ids=["genai", "openinference", "agentops"]
+)
+def test_the_page_has_every_name(names: Names) -> None:
     """What a user can meet in a back end, or give as an option, is on the page about it; so is the version."""
     page = (Path(localops.__file__).parent / "docs" / "otlp.md").read_text()
     shapes = (*otlp_semconv.SHAPES.values(), otlp_semconv.CREATED)
-    told = {name for shape in shapes for name in (shape.operation, shape.title, shape.input, shape.output) if name}
-    values = {value for choices in OPTIONS.values() for value in choices}
-    told |= {*names.usage.values(), names.provider, *names.agent, *OPTIONS, *values, *otlp_semconv.SHAPES}
-    assert {name for name in told if f"`{name}`" not in page} == set()
+    shown = {name for shape in shapes for name in (shape.operation, shape.title, shape.input, shape.output) if name}
+    shown |= {value for choices in OPTIONS.values() for value in choices}
+    shown |= {name for attributes in names.usage.values() for name in attributes}
+    shown |= {*names.model("m", "p"), *names.agent, *OPTIONS, *otlp_semconv.SHAPES}
+    body = {
+        "response_id": "r",
+        "response_model": "m",
+        "finish_reason": "stop",
+        "stream": True,
+        "time_to_first_token": 0.1,
+        "system_instructions": "x",
+        "tool_definitions": ["x"],
+        "call_id": "c",
+        "definition": {"description": "d", "type": "function", "parameters": {}},
+    }
+    shown |= {name.replace(".0.", ".N.") for name in (*names.call(body)[0], *names.tool(body)[0])}
+    assert {name for name in shown if f"`{name}`" not in page} == set()
     assert otlp_semconv.SCHEMA.rpartition("/")[2] in page
 
 

@@ -4,32 +4,39 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localops import LLMEvent
 from localops.encoding import encode
-from localops.encoding.pricing import Prices
 from localops.journal import rows
 from localops.journal.stored import Stored
-from localops.otel import mapping
+from localops.otel import exact, mapping, names
 from localops.otel.mapping import Reading
-from localops.recording import usage
 from localops.transfer.bundle import Batch
 from localops_sync.sinks import otlp_semconv
-from localops_sync.sinks.otlp_messages import completion_messages, in_parts, prompt_messages
+from localops_sync.sinks.otlp_openinference import OpenInference
 from localops_sync.sinks.otlp_spans import Span, Translation
 
 from .test_otlp import _Nothing
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from localops_sync.sinks.otlp_semconv import Names
+
 _STATUS = {otlp_semconv.ERROR: "ERROR", otlp_semconv.OK: "OK", otlp_semconv.UNSET: "UNSET"}
+VOCABULARIES: dict[str, Names] = {
+    "both": otlp_semconv.GenAI(),
+    "genai": otlp_semconv.GenAI(complemented=False),
+    "openinference": OpenInference(),
+}
 
 
-def sent(kind: str, body: dict[str, Any], **columns: Any) -> Span:
+def sent(kind: str, body: dict[str, Any], semconv: str = "both", **columns: Any) -> Span:
     """Return the span that a row becomes."""
     row = rows.make(kind, b"s" * 16, id=b"i" * 16, at_ns=5, body=encode.dumps(body).decode(), **columns)
     batch = Batch("00", (), [Stored(1, *row)], [(1, 1)])
-    translation = Translation(batch, _Nothing(), "/nowhere/default", otlp_semconv.GenAI(), metadata_only=False)
+    translation = Translation(batch, _Nothing(), "/nowhere/default", VOCABULARIES[semconv], metadata_only=False)
     [(_, [span])] = translation.groups()
     return span
 
@@ -37,79 +44,162 @@ def sent(kind: str, body: dict[str, Any], **columns: Any) -> Span:
 def read(span: Span) -> Reading:
     """Return what a span says."""
     about = {name: tuple(value) if isinstance(value, list) else value for name, value in span.attributes.items()}
-    return mapping.read(span.name, about, scope="localops", status=_STATUS[span.status], message=span.message)
+    events = [("exception", span.end_ns, span.exception)] if span.exception is not None else []
+    status = _STATUS[span.status]
+    return mapping.read(span.name, about, scope="localops", events=events, status=status, message=span.message)
 
 
-_WORD = st.text("abc é", min_size=1, max_size=8)
-_VALUE = st.integers(0, 9) | _WORD | st.lists(_WORD, min_size=1, max_size=2) | st.dictionaries(_WORD, _WORD, min_size=1)
-_DICT = st.dictionaries(_WORD, _VALUE, min_size=1, max_size=3)
-_MESSAGE = st.fixed_dictionaries({"role": st.sampled_from(["system", "user", "assistant"]), "content": _WORD})
-_TOOL = st.fixed_dictionaries({"type": st.just("function"), "name": _WORD, "parameters": _DICT})
+_TEXT = st.text('abc é"{}[]$1', max_size=30) | st.text(max_size=60)
+_VALUE = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | _TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_TEXT, inner, max_size=3),
+    max_leaves=8,
+)
+_PART = st.sampled_from(
+    [
+        {"type": "text", "text": "a text that is long enough to be pointed at"},
+        {"type": "thinking", "thinking": "the tide turns at nine, so leave at eight", "signature": "x" * 40},
+        {"type": "redacted_thinking", "data": "y" * 40},
+        {"type": "tool_use", "id": "c1", "name": "tides", "input": {"place": "Brest"}},
+        {"type": "tool_result", "tool_use_id": "c1", "content": [{"type": "text", "text": "4 m"}], "is_error": False},
+        {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo" * 4}},
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "iVBORw0KGgo" * 4}},
+        {"type": "output_text", "text": "four metres", "annotations": []},
+    ]
+)
+_MESSAGE = st.fixed_dictionaries(
+    {"role": st.sampled_from("system user assistant tool developer".split())},
+    optional={
+        "content": st.none() | _TEXT | st.lists(_PART, max_size=3),
+        "tool_call_id": st.just("c1"),
+        "tool_calls": st.just(
+            [{"id": "c1", "type": "function", "function": {"name": "tides", "arguments": '{"place":"Brest"}'}}]
+        ),
+        "finish_reason": st.sampled_from(["stop", "end_turn", "tool_calls"]),
+    },
+)
+_ITEM = st.sampled_from(
+    [
+        {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "four metres"}]},
+        {"type": "function_call", "call_id": "c1", "name": "tides", "arguments": '{"place":"Brest"}', "id": "fc_1"},
+        {"type": "function_call_output", "call_id": "c1", "output": "4 m"},
+        {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "it rises"}]},
+    ]
+)
+_MESSAGES = st.lists(_MESSAGE | _ITEM, max_size=3) | _MESSAGE | _TEXT | _VALUE
+_KNOWN = sorted(
+    {field for table in names.TABLES for field in table.values() if "." not in field}
+    | set("params returns prompt completion tool_calls logs code details trigger embeddings attributes x".split())
+)
+_BODY = st.dictionaries(st.sampled_from(_KNOWN) | _TEXT.filter(bool), _VALUE, max_size=4)
 _CALL = st.fixed_dictionaries(
     {},
     optional={
-        "prompt": st.lists(_MESSAGE, min_size=1, max_size=3),
-        "completion": _MESSAGE.map(lambda message: {**message, "role": "assistant"}),
-        "params": _DICT,
-        "system_instructions": _WORD,
-        "tool_definitions": st.lists(_TOOL, min_size=1, max_size=2),
-        "tool_calls": st.lists(_TOOL, min_size=1, max_size=2),
-        "response_id": _WORD,
-        "response_model": _WORD,
+        "prompt": _MESSAGES,
+        "completion": _MESSAGES,
+        "params": st.dictionaries(st.sampled_from("temperature max_tokens stop n x".split()), _VALUE, max_size=3),
+        "system_instructions": _TEXT | st.lists(_PART, max_size=2),
+        "tool_definitions": st.lists(
+            st.sampled_from(
+                [
+                    {"type": "function", "function": {"name": "tides", "parameters": {"type": "object"}}},
+                    {"name": "tides", "description": "tide tables", "input_schema": {"type": "object"}},
+                    {"type": "web_search"},
+                ]
+            ),
+            max_size=2,
+        ),
+        "response_id": _TEXT,
+        "response_model": _TEXT,
+        "provider": st.sampled_from(["openai", "anthropic", "gcp.gen_ai", "Ollama", ""]),
+        "finish_reason": st.sampled_from(["stop", ["stop", "length"]]),
         "stream": st.booleans(),
         "time_to_first_token": st.floats(0, 10),
-        "thread_id": _WORD,
-        "finish_reason": st.sampled_from(["stop", "length"]),
-        "cache_write_tokens": st.integers(1, 99),
-        "input_audio_tokens": st.integers(1, 99),
+        "cache_write_tokens": st.integers(0, 99),
+        "input_audio_tokens": st.integers(0, 99) | st.just("many"),
+        "operation": st.sampled_from(["chat", "embeddings", "text_completion"]),
     },
 )
-_BESIDE = ("attributes", "session_id", "agent_id")  # which session and agent it was is on every span
-_COUNT = st.none() | st.integers(0, 10**6)
+_COUNT = st.none() | st.integers(0, 10**12)
 
 
+@pytest.mark.parametrize("semconv", VOCABULARIES)
 @given(
-    body=_CALL,
-    provider=st.sampled_from(["openai", "anthropic", "gcp.gen_ai", None]),
-    tokens=st.tuples(st.integers(200, 10**6), _COUNT, st.none() | st.integers(0, 100), _COUNT),
-    tags=st.lists(_WORD, unique=True, max_size=3),
-    name=_WORD,
+    kind=st.sampled_from([*otlp_semconv.SHAPES, "error", "llm_copy", "user:odd"]).filter(
+        lambda kind: kind != "session"
+    ),
+    body=_CALL | _BODY | st.builds(lambda one, other: {**one, **other}, _CALL, _BODY),
+    columns=st.fixed_dictionaries(
+        {
+            "name": st.none() | _TEXT,
+            "model": st.sampled_from([None, "gpt-4o", "claude-sonnet-4", "llama3"]),
+            "tokens": st.tuples(_COUNT, _COUNT, _COUNT, _COUNT),
+            "cost": st.none() | st.integers(0, 10**15),
+            "failed": st.sampled_from([None, None, 1]),
+            "tags": st.none() | st.lists(_TEXT, min_size=1, max_size=2).map(lambda tags: encode.dumps(tags).decode()),
+        }
+    ),
 )
-def test_an_llm_call_comes_back(
-    body: dict[str, Any], provider: str | None, tokens: tuple[int | None, ...], tags: list[str], name: str
-) -> None:
-    """Messages come back in the conventions' parts, everything else as it was, the tokens as the row has them."""
-    whole = {**body, **({"provider": provider} if provider else {})}
-    columns = {"tags": encode.dumps(tags).decode() if tags else None, "model": "gpt-4o"}
-    call = read(sent("llm", whole, name=name, tokens=tokens, **columns))
-    assert (call.kind, call.figures["model"], call.tags or []) == ("llm", "gpt-4o", tags)
-    event = LLMEvent(**call.figures)
-    assert usage.of_llm(event, 5, lambda text, _: str(text), Prices)[1:5] == tokens
-    assert event.provider == (provider or "openai")  # whose model it is
-    parts = [in_parts(message) for message in prompt_messages(body.get("prompt"))]
-    assert call.fields.pop("prompt", []) == parts
-    answer = call.fields.pop("completion", None)
-    assert ([] if answer is None else answer[0]["parts"]) == [
-        part for message in completion_messages(body.get("completion")) for part in in_parts(message)["parts"]
-    ]
-    figures = {"cache_write_tokens", "input_audio_tokens"}
-    assert {name: getattr(event, name) for name in figures} == {name: body.get(name) for name in figures}
-    rest = {name: value for name, value in body.items() if name not in {"prompt", "completion", *figures}}
-    assert {name: value for name, value in call.fields.items() if name not in _BESIDE} == rest
+def test_a_row_comes_back_as_it_was(semconv: str, kind: str, body: dict[str, Any], columns: dict[str, Any]) -> None:
+    """Whatever a row holds, and in whichever words it is sent."""
+    found = read(sent(kind, body, semconv, **columns)).row
+    tokens = dict(zip("tokens_in tokens_out tokens_cached tokens_reasoning".split(), columns["tokens"], strict=True))
+    tags = encode.loads(columns["tags"]) if columns["tags"] else None
+    plain = {"kind": kind, **{key: columns[key] for key in ("name", "model", "cost", "failed")}, **tokens, "tags": tags}
+    expected = {key: value for key, value in plain.items() if value is not None}
+    expected |= {f"body.{key}": value for key, value in body.items()}
+    assert encode.dumps(dict(sorted((found or {}).items()))) == encode.dumps(dict(sorted(expected.items())))
 
 
-@given(
-    kind=st.sampled_from("tool agent workflow task operation action guardrail".split()),
-    body=st.fixed_dictionaries({}, optional={"params": _VALUE, "returns": _VALUE, "version": _WORD, "call_id": _WORD}),
-    name=_WORD,
-)
-def test_an_operation_comes_back(kind: str, body: dict[str, Any], name: str) -> None:
-    """Kind, name, what went in and what came out."""
-    found = read(sent(kind, body, name=name))
-    assert (found.kind, found.name) == (kind, name)
-    assert {key: value for key, value in found.fields.items() if key not in _BESIDE} == {
-        key: str(value) if type(value) is int else value for key, value in body.items()
-    }  # a number that stands alone is sent as its text
+@pytest.mark.parametrize("semconv", VOCABULARIES)
+def test_no_long_text_is_sent_twice(semconv: str) -> None:
+    """What a prompt in the form of its vendor needs to be restored points at the texts of the messages."""
+    question, thought, answer = (
+        word * 50 for word in ("how high is the tide? ", "it turns at nine. ", "four metres. ")
+    )
+    body = {
+        "prompt": [{"role": "user", "content": question}],
+        "completion": {
+            "role": "assistant",
+            "content": [
+                {"type": "thinking", "thinking": thought, "signature": "s" * 60},
+                {"type": "text", "text": answer},
+            ],
+        },
+        "system_instructions": [{"type": "text", "text": "Be brief. " * 20, "cache_control": {"type": "ephemeral"}}],
+    }
+    span = sent("llm", body, semconv, model="claude-sonnet-4")
+    whole = "\n".join(str(value) for value in span.attributes.values())
+    assert [whole.count(text) for text in (question, thought, answer, "Be brief. " * 20)] == [1] * 4
+
+
+def test_a_plain_row_needs_nothing_beside_its_attributes() -> None:
+    """The difference is for what the conventions cannot say."""
+    parts = [{"role": "user", "parts": [{"type": "text", "content": "hi"}]}]
+    for span in (
+        sent("tool", {"params": {"place": "Brest"}, "returns": "4 m", "call_id": "c1"}, name="tides"),
+        sent("task", {"params": {"place": "Brest"}, "returns": ["4 m"]}, name="plan", failed=1),
+        sent("llm", {"prompt": parts, "provider": "openai"}, model="gpt-4o", tokens=(1000, 50, 100, 20), cost=5),
+        sent("error", {"details": "no tide", "logs": "Traceback"}, name="ValueError"),
+    ):
+        assert "localops.exact" not in span.attributes
+
+
+def test_a_difference_that_does_not_belong_to_its_span_changes_nothing() -> None:
+    """A back end may cut attributes: then the row is what the others say."""
+    span = sent("llm", {"prompt": "how high is the tide at Brest, today?"}, model="gpt-4o")
+    for broken in ('{"set":{"body.prompt":{"$":99}}}', "{", "[]", '{"set":7}'):
+        row = read_with(span, broken).row
+        assert row is not None
+        assert row["model"] == "gpt-4o"
+    with pytest.raises(ValueError, match="invalid localops"):
+        exact.applied({}, '{"set":{"x":{"$":99}}}')
+
+
+def read_with(span: Span, change: str) -> Reading:
+    """Return what a span says when its difference is another one."""
+    span.attributes["localops.exact"] = change
+    return read(span)
 
 
 def test_what_failed_comes_back() -> None:

@@ -10,7 +10,17 @@ from __future__ import annotations
 from localops.otel.names import agentops, genai, openinference, traceloop
 
 # Our own, as `localops sync` sends sessions to OpenTelemetry back ends; what has no other name is `localops.body.NAME`.
-LOCALOPS = {"localops.event.kind": "own_kind"}
+OURS = "ours."  # how the fields of this table begin
+LOCALOPS = {
+    "localops.event.kind": "ours.kind",
+    "localops.event.id": "ours.id",
+    "localops.event.parent": "ours.parent",
+    "localops.event.agent": "ours.agent",
+    "localops.event.at": "ours.at",
+    "localops.event.phase": "ours.phase",
+    "localops.session.id": "ours.session",
+    "localops.exact": "ours.exact",
+}
 TABLES = (genai.FIELDS, openinference.FIELDS, traceloop.FIELDS, agentops.FIELDS, LOCALOPS)
 OWN = "localops.body."
 
@@ -89,3 +99,11 @@ IN_JSON = frozenset(
     "prompt completion system_instructions tool_definitions input output parameters metadata"
     " definition.parameters definition.json_schema".split()
 )
+
+
+def sent(table: dict[str, str]) -> dict[str, str]:
+    """Return the attribute that each field is sent under: the first one that a table has for it."""
+    by_field: dict[str, str] = {}
+    for attribute, field in table.items():
+        by_field.setdefault(field, attribute)
+    return by_field

@@ -9,6 +9,8 @@ FIELDS = {
     "llm.request.model_name": "model",
     "llm.response.model_name": "response_model",
     "llm.model_name": "some_model",  # that of the answer, where there is one
+    "llm.input_model_name": "model",
+    "llm.output_model_name": "response_model",
     "embedding.model_name": "some_model",
     "reranker.model_name": "some_model",
     "llm.finish_reason": "finish_reason",
@@ -33,6 +35,8 @@ FIELDS = {
     "tool.parameters": "definition.parameters",
     "tool.json_schema": "definition.json_schema",
     "agent.name": "agent_name",
+    "user.id": "user_id",
+    "session.id": "session_id",
     "metadata": "metadata",
     "tag.tags": "tags",
 }

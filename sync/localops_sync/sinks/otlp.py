@@ -20,7 +20,10 @@ from localops.errors import ConfigError
 from localops.transfer.bundle import Ack
 from localops.transfer.remotes import check_url
 from localops_sync.sink import Blocked, Offline, Refused, TooLarge
-from localops_sync.sinks import otlp_semconv, otlp_wire
+from localops_sync.sinks import otlp_wire
+from localops_sync.sinks.otlp_agentops import AgentOps
+from localops_sync.sinks.otlp_openinference import OpenInference
+from localops_sync.sinks.otlp_semconv import GenAI
 from localops_sync.sinks.otlp_spans import Translation, check_span
 from localops_sync.transport import Transport
 
@@ -29,12 +32,14 @@ if TYPE_CHECKING:
     from localops.journal.reader import Reader
     from localops.transfer.bundle import Batch
     from localops.transfer.remotes import Remote
+    from localops_sync.sinks.otlp_semconv import Names
     from localops_sync.sinks.otlp_spans import Group
     from localops_sync.transport import Reply
 
 # The options of `localops remote add … --option NAME=VALUE`, and their values; the first is the default.
 OPTIONS: dict[str, tuple[str, ...]] = {
     "protocol": ("protobuf", "json"),
+    "semconv": ("both", "genai", "openinference"),
     "auth": ("bearer", "agentops", "none"),
     "header": (),  # the header for the key, which is sent without "Bearer": `x-api-key`
     "auth_url": (),  # where AgentOps issues tokens
@@ -58,10 +63,9 @@ class Otlp:
         self._takes_spans = False  # it has taken some in this pass, so a refusal is about the spans
         self._refusal: Refused | TooLarge | None = None  # of a request without spans: it may refuse any request
         self._token: _Token | None = None
-        self._names: otlp_semconv.GenAI | otlp_semconv.AgentOps = otlp_semconv.GenAI()
+        self._names = _names(remote)
         if self._auth == "agentops":
             self._token = _Token(remote, transport)
-            self._names = otlp_semconv.AgentOps()
 
     def send(self, batch: Batch) -> Ack:
         """Send the spans of a batch, if it has any."""
@@ -204,6 +208,14 @@ class _Token:
         return token
 
 
+def _names(remote: Remote) -> Names:
+    """Return the vocabulary that a back end reads."""
+    if _option(remote, "auth") == "agentops":
+        return AgentOps()
+    semconv = _option(remote, "semconv")
+    return OpenInference() if semconv == "openinference" else GenAI(complemented=semconv == "both")
+
+
 def _option(remote: Remote, name: str) -> str:
     """Return an option of a remote, or its default."""
     known = OPTIONS[name]
@@ -220,6 +232,10 @@ def check_options(remote: Remote) -> None:
         raise ConfigError(f"remote {remote.name!r}: unknown option {unknown[0]!r}; there are {', '.join(OPTIONS)}")
     _option(remote, "protocol")
     auth = _option(remote, "auth")
+    if _option(remote, "semconv") != "both" and auth == "agentops":
+        raise ConfigError(
+            f"remote {remote.name!r}: the option semconv does not go with auth=agentops, which has its own"
+        )
     for name, wanted in (("header", "bearer"), ("auth_url", "agentops")):
         if name in remote.options and auth != wanted:
             raise ConfigError(f"remote {remote.name!r}: the option {name} goes with auth={wanted}, not auth={auth}")

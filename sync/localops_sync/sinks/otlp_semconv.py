@@ -1,11 +1,8 @@
-"""The names of OpenTelemetry attributes: a table of the kinds of event, and the two vocabularies that use it.
+"""The vocabulary of the GenAI semantic conventions, and the table of the kinds of event that each vocabulary uses.
 
-GenAI is the vocabulary of the semantic conventions, in the version of SCHEMA.  AgentOps is the one that its cloud
-reads: the cloud takes every span with a `gen_ai.` attribute for an LLM call, recognises other kinds by the end of their
-names, and ignores newer names.  What has no name in either is under `localops.`.  Each text is sent once.
-
-GenAI's names are complemented by those of OpenInference that Phoenix, MLflow and others read where GenAI has none: the
-kind of a span, its input and output, and its session.
+The names of attributes are those by which spans are read (`localops/otel/names/`), so that what is sent is read again.
+`Names` is what a vocabulary has to have; there are two more, `otlp_openinference.py` and `otlp_agentops.py`.  What has
+no name in any of them is under `localops.`.  Each text is sent once.
 """
 
 from __future__ import annotations
@@ -13,19 +10,78 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from localops_sync.sinks.otlp_messages import calls, in_parts, reasons, text
+from localops.otel.messages import in_parts, reasons, text, with_calls
+from localops.otel.names import agentops, genai, openinference, sent
+from localops.otel.tool_definitions import tool_definitions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Mapping
+    from typing import Any, Protocol
 
-    from localops_sync.sinks.otlp_messages import Message
+    from localops.otel.messages import Message
 
     Value = str | bool | int | float | list[str]
     Attributes = dict[str, Value]
 
-# The GenAI conventions are still in development, and have moved to a repository of their own since this version.
-SCHEMA = "https://opentelemetry.io/schemas/1.41.1"
+    class Names(Protocol):
+        """A vocabulary."""
+
+        finished: int
+        failed: dict[str, str]
+        explains: bool
+        is_exact: bool
+        session: str | None
+        user: str | None
+        conversation: str
+        agent: tuple[str, str]
+
+        @property
+        def usage(self) -> Mapping[str, tuple[str, ...]]:
+            """The attributes for tokens and cost."""
+
+        def name(self, shape: Shape, kind: str, title: str | None) -> str:
+            """Return the name of a span."""
+
+        def about(self, shape: Shape, title: str | None) -> Attributes:
+            """Return the attributes for its kind and name."""
+
+        def readers_kind(self, shape: Shape) -> Attributes:
+            """Return its kind for readers that do not derive it from the operation."""
+
+        def model(self, model: str | None, provider: str | None) -> Attributes:
+            """Return the model that was asked, and who runs it."""
+
+        def input(self, shape: Shape, value: object, *, has_messages: bool = False) -> Attributes:
+            """Return its input."""
+
+        def output(self, shape: Shape, value: object, *, has_messages: bool = False) -> Attributes:
+            """Return its output."""
+
+        def prompt(self, messages: list[Message]) -> Attributes:
+            """Return the messages of a prompt."""
+
+        def completion(self, messages: list[Message]) -> Attributes:
+            """Return the messages of a completion."""
+
+        def call(self, body: dict[str, Any]) -> tuple[Attributes, frozenset[str]]:
+            """Return the rest of an LLM call, and which keys of its body they hold."""
+
+        def tool(self, body: dict[str, Any]) -> tuple[Attributes, frozenset[str]]:
+            """Return the rest of a tool call, and which keys of its body they hold."""
+
+        def tags(self, tags: list[str]) -> Attributes:
+            """Return the tags of a session or an event."""
+
+        def metadata(self, metadata: dict[str, Any]) -> Attributes:
+            """Return the metadata of a session for readers that want it in one attribute."""
+
+        def state(self, state: str) -> str:
+            """Return the end state of a session."""
+
+
+# The schema of the conventions: they are still in development, and have no number in their own repository yet.
+SCHEMA = "https://opentelemetry.io/schemas/gen-ai-dev/1.42.0-dev"
 
 INTERNAL, CLIENT = 1, 3  # kinds of span
 UNSET, OK, ERROR = 0, 1, 2  # states of a span
@@ -41,28 +97,49 @@ class Shape:
     title: str | None = None  # the attribute for its name
     input: str | None = None  # the attribute for its input
     output: str | None = None  # the attribute for its output
-    openinference: str | None = None  # openinference.span.kind, where readers do not derive it from the operation
+    openinference: str = "CHAIN"  # openinference.span.kind
 
+
+_GENAI = sent(genai.FIELDS)
+_OPENINFERENCE = sent(openinference.FIELDS)
+_ARGUMENTS, _RESULT = _GENAI["input"], _GENAI["output"]
 
 SHAPES = {
-    "llm": Shape("llm", CLIENT, "chat"),
+    "llm": Shape("llm", CLIENT, "chat", openinference="LLM"),
     "tool": Shape(
         "tool",
         operation="execute_tool",
-        title="gen_ai.tool.name",
-        input="gen_ai.tool.call.arguments",
-        output="gen_ai.tool.call.result",
+        title=_GENAI["tool_name"],
+        input=_ARGUMENTS,
+        output=_RESULT,
+        openinference="TOOL",
     ),
-    "agent": Shape("agent", operation="invoke_agent", title="gen_ai.agent.name"),
-    "workflow": Shape("workflow", operation="invoke_workflow", title="gen_ai.workflow.name", openinference="CHAIN"),
-    "task": Shape("task", openinference="CHAIN"),
-    "operation": Shape("operation", openinference="CHAIN"),
-    "action": Shape("operation", openinference="CHAIN"),
+    "agent": Shape("agent", operation="invoke_agent", title=_GENAI["agent_name"], openinference="AGENT"),
+    "workflow": Shape("workflow", operation="invoke_workflow", title=_GENAI["workflow_name"]),
+    "task": Shape("task"),
+    "operation": Shape("operation"),
+    "action": Shape("operation"),
     "guardrail": Shape("guardrail", openinference="GUARDRAIL"),
-    "session": Shape("session", openinference="CHAIN"),
+    "retriever": Shape("operation", operation="retrieval", openinference="RETRIEVER"),
+    "reranker": Shape("operation", openinference="RERANKER"),
+    "evaluator": Shape("operation", openinference="EVALUATOR"),
+    "session": Shape("session"),
 }
-OTHER = Shape("unknown", openinference="CHAIN")  # errors, and event types of a program's own
-CREATED = Shape("agent", operation="create_agent", title="gen_ai.agent.name")  # an agent that was only announced
+OTHER = Shape("unknown")  # errors, and event types of a program's own
+CREATED = Shape("agent", operation="create_agent", title=_GENAI["agent_name"], openinference="AGENT")  # only announced
+# An LLM call that its body names otherwise than a chat.
+_CALLS = {
+    word: Shape("llm", CLIENT, word, openinference="EMBEDDING" if word == "embeddings" else "LLM")
+    for word in ("embeddings", "text_completion", "generate_content")
+}
+# The kinds that readers of OpenInference derive from `gen_ai.operation.name`.
+_DERIVED = frozenset(("LLM", "TOOL", "AGENT", "EMBEDDING", "RETRIEVER"))
+
+
+def call_shape(word: object) -> Shape:
+    """Return the shape of an LLM call for the word that its body has for the operation."""
+    return _CALLS.get(word if isinstance(word, str) else "", SHAPES["llm"])
+
 
 # Vendors that do not publish their weights, by the conventions' names, and how the names of their models begin.  An
 # open model, or a platform's own name for a model, does not show who ran it.
@@ -79,28 +156,54 @@ def maker(model: str | None) -> str | None:
     return next((name for name, begins in _MAKERS.items() if re.match(begins, model or "", re.IGNORECASE)), None)
 
 
-_INPUT, _OUTPUT = "input.value", "output.value"  # OpenInference
-_COST = "gen_ai.usage.total_cost"  # AgentOps' name; the conventions have none
+INPUT, OUTPUT = "input.value", "output.value"  # OpenInference
+COST = sent(agentops.FIELDS)["cost"]  # AgentOps' name; the conventions have none
+TAGS = "agentops.tags"
+BODY = "localops.body."
+
+# Parameters of a request that the conventions name: by the names that clients have for them, and their type.
+_PARAMETERS: dict[str, tuple[tuple[str, ...], type]] = {
+    "max_tokens": (("max_tokens", "max_completion_tokens", "max_output_tokens", "maxTokens", "maxOutputTokens"), int),
+    "temperature": (("temperature",), float),
+    "top_p": (("top_p", "topP"), float),
+    "top_k": (("top_k", "topK"), int),
+    "frequency_penalty": (("frequency_penalty", "frequencyPenalty"), float),
+    "presence_penalty": (("presence_penalty", "presencePenalty"), float),
+    "seed": (("seed",), int),
+    "choice.count": (("n", "candidate_count", "candidateCount"), int),
+}
+_STOPS = ("stop", "stop_sequences", "stopSequences")
+_MOST = 1 << 63
 
 
 class GenAI:
-    """The vocabulary of the semantic conventions."""
+    """The names of the semantic conventions, complemented by those of OpenInference where they have none.
+
+    OpenInference's are read by Phoenix, MLflow and others: kind, input and output, cost, tags and metadata.
+    """
 
     finished = UNSET  # as the conventions require for a span that did not fail
     failed = {"error.type": "_OTHER"}  # noqa: RUF012  the conventions' value for an unknown type
     explains = True  # a failed span has its error's message, where readers look for it
-    session = "session.id"
-    usage = {  # noqa: RUF012  a table
-        "tokens_in": "gen_ai.usage.input_tokens",
-        "tokens_out": "gen_ai.usage.output_tokens",
-        "tokens_cached": "gen_ai.usage.cache_read.input_tokens",
-        "tokens_reasoning": "gen_ai.usage.reasoning.output_tokens",
-        "cache_write_tokens": "gen_ai.usage.cache_creation.input_tokens",
-        "cost_usd": _COST,
-    }
-    provider = "gen_ai.provider.name"
-    thread = "gen_ai.conversation.id"
-    agent = ("gen_ai.agent.id", "gen_ai.agent.name")
+    is_exact = True  # what the names cannot say of a row goes along, so that it can be read again
+    session: str | None = _GENAI["session_id"]
+    user: str | None = _GENAI["user_id"]
+    conversation = _GENAI["thread_id"]
+    agent = (_GENAI["agent_id"], _GENAI["agent_name"])
+
+    def __init__(self, *, complemented: bool = True) -> None:
+        self._complemented = complemented
+        cost = (COST, _OPENINFERENCE["cost"]) if complemented else (COST,)
+        self.usage: dict[str, tuple[str, ...]] = {
+            "tokens_in": (_GENAI["input_tokens"],),
+            "tokens_out": (_GENAI["completion_tokens"],),
+            "tokens_cached": (_GENAI["cached_tokens"],),
+            "tokens_reasoning": (_GENAI["reasoning_tokens"],),
+            "cache_write_tokens": (_GENAI["cache_write_tokens"],),
+            "input_audio_tokens": (_GENAI["input_audio_tokens"],),
+            "output_audio_tokens": (_GENAI["output_audio_tokens"],),
+            "cost_usd": cost,
+        }
 
     def name(self, shape: Shape, kind: str, title: str | None) -> str:
         """Return the name of a span."""
@@ -108,31 +211,40 @@ class GenAI:
 
     def about(self, shape: Shape, title: str | None) -> Attributes:
         """Return the attributes for its kind and name."""
-        return _present(
+        return present(
             {
-                "gen_ai.operation.name": shape.operation,
+                _GENAI["kind"]: shape.operation,
                 shape.title or "": title if shape.title else None,
                 **self.readers_kind(shape),
             }
         )
 
     def readers_kind(self, shape: Shape) -> Attributes:
-        """Return its kind for readers that do not derive it from the operation."""
-        return {} if shape.openinference is None else {"openinference.span.kind": shape.openinference}
+        """Return its kind for readers of OpenInference that do not derive it from the operation."""
+        if not self._complemented or (shape.operation and shape.openinference in _DERIVED):
+            return {}
+        return {_OPENINFERENCE["kind"]: shape.openinference}
+
+    def model(self, model: str | None, provider: str | None) -> Attributes:
+        """Return the model that was asked, and who runs it."""
+        return present({_GENAI["model"]: model, _GENAI["provider"]: provider})
 
     def input(self, shape: Shape, value: object, *, has_messages: bool = False) -> Attributes:
         """Return its input as text, with its MIME type; readers show the messages of a call instead, if it has any."""
-        name = "localops.body.params" if has_messages else shape.input or _INPUT
-        return {name: text(value), **_mime_type(name, value)}
+        return self._value(shape.input or INPUT, f"{BODY}params", value, has_messages=has_messages)
 
     def output(self, shape: Shape, value: object, *, has_messages: bool = False) -> Attributes:
         """Return its output, as `input` does."""
-        name = "localops.body.returns" if has_messages else shape.output or _OUTPUT
-        return {name: text(value), **_mime_type(name, value)}
+        return self._value(shape.output or OUTPUT, f"{BODY}returns", value, has_messages=has_messages)
+
+    def _value(self, name: str, own: str, value: object, *, has_messages: bool) -> Attributes:
+        if has_messages or (name in (INPUT, OUTPUT) and not self._complemented):
+            name = own
+        return {name: text(value), **mime_type(name, value)}
 
     def prompt(self, messages: list[Message]) -> Attributes:
         """Return the messages of a prompt."""
-        return {"gen_ai.input.messages": text([in_parts(each) for each in messages])} if messages else {}
+        return {_GENAI["prompt"]: text([in_parts(each) for each in messages])} if messages else {}
 
     def completion(self, messages: list[Message]) -> Attributes:
         """Return the messages of a completion, and their finish reasons."""
@@ -140,93 +252,105 @@ class GenAI:
             return {}
         answers = [{"finish_reason": "unknown", **in_parts(each)} for each in messages]
         why = reasons(messages)
-        return {"gen_ai.output.messages": text(answers), **({"gen_ai.response.finish_reasons": why} if why else {})}
+        return {_GENAI["completion"]: text(answers), **({_GENAI["finish_reason"]: why} if why else {})}
+
+    def call(self, body: dict[str, Any]) -> tuple[Attributes, frozenset[str]]:
+        """Return the rest of an LLM call: its request beside the prompt, and what is known of the response."""
+        attributes: Attributes = {}
+        placed = set()
+        for key, kinds in (
+            ("response_id", str),
+            ("response_model", str),
+            ("stream", bool),
+            ("time_to_first_token", float | int),
+        ):
+            value = body.get(key)
+            if isinstance(value, kinds) and (kinds is bool or not isinstance(value, bool)):
+                attributes[_GENAI[key]] = float(value) if key == "time_to_first_token" else value
+                placed.add(key)
+        if body.get("finish_reason") is not None:
+            given = body["finish_reason"]
+            attributes[_GENAI["finish_reason"]] = [text(each) for each in (given if type(given) is list else [given])]
+            placed.add("finish_reason")
+        if body.get("system_instructions") is not None:
+            parts = in_parts({"role": "system", "content": body["system_instructions"]})["parts"]
+            attributes[_GENAI["system_instructions"]] = text(parts)
+            placed.add("system_instructions")
+        if body.get("tool_definitions") is not None:
+            attributes[_GENAI["tool_definitions"]] = text(tool_definitions(body["tool_definitions"]))
+            placed.add("tool_definitions")
+        attributes |= request_parameters(body.get("params"))
+        return attributes, frozenset(placed)
+
+    def tool(self, body: dict[str, Any]) -> tuple[Attributes, frozenset[str]]:
+        """Return the id of a tool call, and what the model knew of the tool."""
+        definition = definition_of(body)
+        attributes = {
+            _GENAI["call_id"]: body.get("call_id"),
+            _GENAI["definition.description"]: definition.get("description"),
+            _GENAI["definition.type"]: definition.get("type"),
+        }
+        given = {name: value for name, value in attributes.items() if isinstance(value, str)}
+        placed = {"call_id"} if _GENAI["call_id"] in given else set()
+        if self._complemented and isinstance(definition.get("parameters"), dict):
+            given[_OPENINFERENCE["definition.parameters"]] = text(definition["parameters"])
+        if definition and (self._complemented or definition.keys() <= {"name", "description", "type"}):
+            placed.add("definition")
+        return {**given}, frozenset(placed)
+
+    def tags(self, tags: list[str]) -> Attributes:
+        """Return the tags of a session or an event."""
+        return {TAGS: tags, **({_OPENINFERENCE["tags"]: tags} if self._complemented else {})}
+
+    def metadata(self, metadata: dict[str, Any]) -> Attributes:
+        """Return the metadata of a session in one attribute, as readers of OpenInference want it."""
+        return {_OPENINFERENCE["metadata"]: text(metadata)} if metadata and self._complemented else {}
 
     def state(self, state: str) -> str:
         """Return the end state of a session."""
         return state
 
 
-class AgentOps:
-    """The vocabulary of AgentOps' cloud."""
+def definition_of(body: dict[str, Any]) -> dict[str, Any]:
+    """Return what the body of a tool call says of the tool; nothing where that is no object."""
+    definition = body.get("definition")
+    definitions = tool_definitions(definition) if isinstance(definition, dict) and definition else []
+    return definitions[0] if len(definitions) == 1 else {}
 
-    finished = OK  # the cloud counts anything else as indeterminate
-    failed: dict[str, str] = {}  # noqa: RUF012  the cloud reads the status alone
-    explains = False
-    session: str | None = None
-    usage = {  # noqa: RUF012  a table
-        "tokens_in": "gen_ai.usage.prompt_tokens",
-        "tokens_out": "gen_ai.usage.completion_tokens",
-        "tokens_cached": "gen_ai.usage.cache_read_input_tokens",
-        "tokens_reasoning": "gen_ai.usage.reasoning_tokens",
-        "cache_write_tokens": "gen_ai.usage.cache_creation_input_tokens",
-        "tokens": "gen_ai.usage.total_tokens",
-        "cost_usd": _COST,
-    }
-    provider = "gen_ai.system"
-    thread = "localops.body.thread_id"
-    agent = ("agent.id", "agent.name")
 
-    def name(self, shape: Shape, kind: str, title: str | None) -> str:
-        """Return the name of a span; the cloud recognises the kind by its end."""
-        return f"{title or kind}.{shape.agentops}" if shape is not OTHER else title or kind
-
-    def about(self, shape: Shape, title: str | None) -> Attributes:
-        """Return the attributes for its name."""
-        own = f"{shape.agentops}.name" if shape.title else ""
-        return _present({"operation.name": title, own: title if own else None})
-
-    def readers_kind(self, shape: Shape) -> Attributes:  # noqa: ARG002
-        """Return no attributes: the cloud recognises kinds by `agentops.span.kind` and the ends of names."""
+def request_parameters(params: object) -> Attributes:
+    """Return the parameters of a request that the conventions have a name for."""
+    if not isinstance(params, dict):
         return {}
-
-    def input(self, shape: Shape, value: object, *, has_messages: bool = False) -> Attributes:  # noqa: ARG002
-        """Return its input."""
-        return {f"agentops.{_word(shape)}.input": text(value)}
-
-    def output(self, shape: Shape, value: object, *, has_messages: bool = False) -> Attributes:  # noqa: ARG002
-        """Return its output."""
-        return {f"agentops.{_word(shape)}.output": text(value)}
-
-    def prompt(self, messages: list[Message]) -> Attributes:
-        """Return the messages of a prompt."""
-        return _numbered("gen_ai.prompt", messages)
-
-    def completion(self, messages: list[Message]) -> Attributes:
-        """Return the messages of a completion."""
-        return _numbered("gen_ai.completion", messages)
-
-    def state(self, state: str) -> str:
-        """Return the end state of a session, in the cloud's spelling."""
-        return "Fail" if state == "Failure" else state
+    attributes: Attributes = {}
+    for name, (keys, kind) in _PARAMETERS.items():
+        value = next((params[key] for key in keys if params.get(key) is not None), None)
+        if isinstance(value, int | float) and not isinstance(value, bool) and (kind is float or fits(value)):
+            attributes[f"gen_ai.request.{name}"] = kind(value)
+    stops = next((params[key] for key in _STOPS if params.get(key)), None)
+    stops = [stops] if isinstance(stops, str) else stops
+    if isinstance(stops, list) and all(isinstance(each, str) for each in stops):
+        attributes["gen_ai.request.stop_sequences"] = stops
+    return attributes
 
 
-def _word(shape: Shape) -> str:
-    return "entity" if shape.agentops in ("session", "unknown") else shape.agentops
+def fits(value: object) -> bool:
+    """Return whether a value is a whole number that an attribute can hold."""
+    return isinstance(value, int | float) and value == value // 1 and -_MOST <= value < _MOST
 
 
-def _mime_type(name: str, value: object) -> Attributes:
-    if name not in (_INPUT, _OUTPUT):
+def completion_of(body: dict[str, Any], messages: list[Message]) -> list[Message]:
+    """Return the messages of a completion with the tool calls that stand beside it in the body."""
+    return with_calls(messages, body.get("tool_calls"))
+
+
+def mime_type(name: str, value: object) -> Attributes:
+    """Return the MIME type of an input or output that is under a name of OpenInference."""
+    if name not in (INPUT, OUTPUT):
         return {}
     return {name.replace("value", "mime_type"): "text/plain" if isinstance(value, str) else "application/json"}
 
 
-def _present(attributes: dict[str, Any]) -> Attributes:
+def present(attributes: dict[str, Any]) -> Attributes:
+    """Return the attributes that have a value."""
     return {name: value for name, value in attributes.items() if value is not None}
-
-
-def _numbered(prefix: str, messages: list[Message]) -> Attributes:
-    """Return messages as AgentOps has them: one attribute for each field of each message."""
-    attributes: Attributes = {}
-    for number, message in enumerate(messages):
-        start = f"{prefix}.{number}"
-        for key in ("role", "content", "finish_reason"):
-            value = message.get(key, message.get("parts") if key == "content" else None)
-            if value is not None:
-                attributes[f"{start}.{key}"] = text(value)
-        for place, call in enumerate(calls(message)):
-            fields = {
-                f"{start}.tool_calls.{place}.{key}": text(value) for key, value in call.items() if value is not None
-            }
-            attributes.update(fields)
-    return attributes

@@ -16,12 +16,14 @@ from dataclasses import dataclass, field, replace
 from localops import __version__, clock
 from localops.encoding import encode
 from localops.journal import rows, stored
+from localops.otel import exact, mapping
+from localops.otel.messages import completion_messages, prompt_messages, text
 from localops.reading import session_state
 from localops.reading.snapshot import Snapshot
 from localops.recording.session import STATES
 from localops.transfer import bundle
-from localops_sync.sinks.otlp_messages import completion_messages, prompt_messages, text
 from localops_sync.sinks.otlp_semconv import (
+    BODY,
     CREATED,
     ERROR,
     INTERNAL,
@@ -29,7 +31,11 @@ from localops_sync.sinks.otlp_semconv import (
     OTHER,
     SHAPES,
     UNSET,
+    call_shape,
+    completion_of,
+    fits,
     maker,
+    present,
 )
 
 TYPE_CHECKING = False
@@ -40,15 +46,15 @@ if TYPE_CHECKING:
     from localops.journal.stored import Source, Stored
     from localops.reading.story import Story
     from localops.transfer.bundle import Batch
-    from localops_sync.sinks.otlp_semconv import AgentOps, Attributes, GenAI, Shape
+    from localops_sync.sinks.otlp_semconv import Attributes, Names, Shape, Value
 
     Group = tuple[Attributes, list["Span"]]  # spans, and the resource that they come from
 
 # The keys of a body with an attribute of their own; any other key is sent under its own name.
-_PLACED = frozenset(
-    "params returns prompt completion provider thread_id cache_write_tokens details trigger spec".split()
-)
-_BODY = "localops.body."
+_PLACED = frozenset("params returns prompt completion provider thread_id user_id spec".split())
+_IN_EXCEPTION = frozenset("details logs trigger".split())  # of an error, they are in its event, and its parent
+_STATUS = {UNSET: "UNSET", OK: "OK", ERROR: "ERROR"}
+_COUNTS = ("cache_write_tokens", "input_audio_tokens", "output_audio_tokens")
 
 
 @dataclass(frozen=True)
@@ -98,9 +104,7 @@ def check_span(folder: str) -> Group:
 class Translation:
     """The spans of one batch."""
 
-    def __init__(
-        self, batch: Batch, source: Source, folder: str, names: GenAI | AgentOps, *, metadata_only: bool
-    ) -> None:
+    def __init__(self, batch: Batch, source: Source, folder: str, names: Names, *, metadata_only: bool) -> None:
         self._batch, self._source, self._folder, self._names = batch, source, folder, names
         self._metadata_only = metadata_only
         self._opened = {row.id: row for row in batch.rows if row.phase == rows.OPEN}
@@ -138,27 +142,31 @@ class Translation:
 
     # Work
 
-    def _work(self, row: _Row, opened: _Row | None) -> Span:
-        """Return the span of a row of work; its input is in the row that opened the operation."""
-        names, shape = self._names, _shape(row)
+    def _work(self, row: _Row, opened: _Row | None, *, died_ns: int | None = None) -> Span:
+        """Return the span of a row of work; its input is in the row that opened the operation.
+
+        died_ns: of an operation that has no end, when its processes died.
+        """
+        names = self._names
         body = {**(opened.body if opened else {}), **row.body}
+        shape = call_shape(body.get("operation")) if row.kind == "llm" else _shape(row)
         title = (row.model or row.name) if shape.agentops == "llm" else row.name
         start = row.at_ns if row.start_ns is None else row.start_ns
-        failed = row.kind == "error" or bool(row.failed)
-        failure = self._failure(row, body) if failed else _Failure()
-        return Span(
+        end = row.at_ns if row.end_ns is None else row.end_ns
+        failed = row.kind == "error" or bool(row.failed) or died_ns is not None
+        failure = self._failure(row, body) if failed and died_ns is None else _Failure()
+        span = Span(
             row.session,
             span_id(row.id),
             span_id(self._parent(row)),
             names.name(shape, row.kind, title),
             shape.kind,
-            *_times(start, row.at_ns if row.end_ns is None else row.end_ns),
+            *_times(start, end if died_ns is None else max(row.at_ns, died_ns)),
             {
                 "agentops.span.kind": shape.agentops,
                 **names.about(shape, row.name),
                 **self._session(row.session),
                 **self._agent(row),
-                **self._figures(row, body),
                 **(names.failed if failed else {}),
                 **failure.attributes,
                 **self._body_attributes(row, shape, body),
@@ -166,9 +174,28 @@ class Translation:
                 "localops.event.kind": row.kind,
             },
             ERROR if failed else names.finished,
-            failure.message,
+            failure.message if died_ns is None else _DIED,
             failure.exception,
         )
+        return self._exactly(span, row, body) if names.is_exact else span
+
+    def _exactly(self, span: Span, row: _Row, body: dict[str, Any]) -> Span:
+        """Return a span that says where its row is, and what its other attributes cannot say of that."""
+        at, start, end = row.at_ns, row.start_ns, row.end_ns
+        where: dict[str, Any] = {
+            "localops.event.parent": _dashed(row.parent) if row.parent not in (None, row.session) else None,
+            "localops.event.agent": _dashed(row.agent) if row.agent is not None else None,
+            "localops.event.phase": row.phase or None,
+        }
+        is_plain = end is None and span.end_ns == at and span.start_ns == (at if start is None else start)
+        if not is_plain or start == at or row.phase == rows.OPEN:
+            where["localops.event.at"] = text([at, start, end])
+        columns = {column: getattr(row, column) for column in exact.COLUMNS if column != "tags"}
+        stored_tags = _json(row.tags_text)
+        original = exact.row_of({**columns, "tags": stored_tags or None}, body)
+        attributes = {**span.attributes, **present(where)}
+        change = exact.difference(_read(replace(span, attributes=attributes)), original)
+        return replace(span, attributes={**attributes, **({_EXACT: change} if change else {})})
 
     def _parent(self, row: _Row) -> bytes:
         """Return the id of a row's parent span: the operation it happened in, or an announced agent beside it there.
@@ -242,50 +269,66 @@ class Translation:
                 return True
         return False
 
-    def _figures(self, row: _Row, body: dict[str, Any]) -> Attributes:
-        """Return model, tokens and cost; none for an error, as the span of its call has them."""
+    def _figures(self, row: _Row, body: dict[str, Any]) -> tuple[Attributes, set[str]]:
+        """Return tokens and cost, and the keys of the body that are among them; none for an error.
+
+        The span of the call that failed has its figures.
+        """
         if row.kind == "error":
-            return {}
-        written = body.get("cache_write_tokens")
+            return {}, set()
+        beside = {name: body[name] for name in _COUNTS if name in self._names.usage and _is_count(body.get(name))}
         figures: dict[str, int | float | None] = {
             "tokens_in": row.tokens_in,
             "tokens_out": row.tokens_out,
             "tokens": None if row.tokens_in is None or row.tokens_out is None else row.tokens_in + row.tokens_out,
             "tokens_cached": row.tokens_cached,
             "tokens_reasoning": row.tokens_reasoning,
-            "cache_write_tokens": written if type(written) is int and abs(written) < _MOST else None,
             "cost_usd": None if row.cost is None else row.cost / 1e9,
+            **beside,
         }
-        called = {
-            "gen_ai.request.model": row.model,
-            self._names.provider: body.get("provider") or maker(row.model),
-        }
-        return {
-            **{name: text(value) for name, value in called.items() if value is not None},
-            **{name: figure for key, name in self._names.usage.items() if (figure := figures[key]) is not None},
-        }
+        attributes: Attributes = {}
+        for key, attribute_names in self._names.usage.items():
+            if (figure := figures.get(key)) is not None:
+                attributes.update(dict.fromkeys(attribute_names, figure))
+        return attributes, set(beside)
 
     def _body_attributes(self, row: _Row, shape: Shape, body: dict[str, Any]) -> Attributes:
-        """Return input, output, tags, and everything else that the row holds."""
+        """Return model, figures, input, output, tags, and everything else that the row holds."""
         names = self._names
-        attributes: Attributes = {}
+        attributes, placed = self._figures(row, body)
+        placed |= _PLACED
+        if row.kind != "error":
+            attributes |= names.model(row.model, text(body["provider"]) if body.get("provider") else maker(row.model))
         if "prompt" in body:
             attributes.update(names.prompt(prompt_messages(body["prompt"])))
-        if "completion" in body:
+        if row.kind == "llm":
+            completion = completion_of(body, completion_messages(body.get("completion")))
+            attributes.update(names.completion(completion))
+            placed |= {"tool_calls"} if names.is_exact else set()
+        elif "completion" in body:
             attributes.update(names.completion(completion_messages(body["completion"])))
+        rest: tuple[Attributes, frozenset[str]] = ({}, frozenset())
+        if row.kind in ("llm", "tool"):
+            rest = names.call(body) if row.kind == "llm" else names.tool(body)
+        attributes |= rest[0]
+        placed |= rest[1]
         if "params" in body:
             attributes.update(names.input(shape, body["params"], has_messages="prompt" in body))
         if "returns" in body:
             attributes.update(names.output(shape, body["returns"], has_messages="completion" in body))
-        places = {"thread_id": names.thread, "spec": "agentops.guardrail.spec"}
+        places = {"thread_id": names.conversation, "spec": _SPEC, "user_id": names.user or f"{BODY}user_id"}
         attributes.update({place: text(body[key]) for key, place in places.items() if key in body})
         if row.tags:
-            attributes["agentops.tags"] = row.tags
+            attributes |= names.tags(row.tags)
         if row.kind == "error":
             attributes["error.type"] = row.name or "_OTHER"
-        placed = _PLACED if row.kind == "error" else _PLACED - {"details", "trigger"}
-        attributes.update({_BODY + key: text(value) for key, value in body.items() if key not in placed})
+            placed |= _IN_EXCEPTION
+        attributes.update({BODY + key: self._own(value) for key, value in body.items() if key not in placed})
         return attributes
+
+    def _own(self, value: object) -> Value:
+        """Return a value without a name in any convention: as it is where an attribute can hold it."""
+        return _typed(value) if self._names.is_exact else text(value)
 
     # Sessions
 
@@ -302,34 +345,28 @@ class Translation:
             for operation in seen.unfinished:
                 opened = self._find(operation.id, rows.OPEN)
                 if opened is not None:
-                    span = self._work(opened, None)
-                    yield replace(
-                        span,
-                        end_ns=max(opened.at_ns, ended),
-                        attributes={**span.attributes, **self._names.failed},
-                        status=ERROR,
-                        message="its process died before it ended",
-                    )
+                    yield self._work(opened, None, died_ns=ended)
 
     def _root(self, row: _Row, seen: Snapshot, standing: session_state.Standing, ended: int) -> Span:
-        figures, story = seen.totals, seen.story
+        names, figures, story = self._names, seen.totals, seen.story
         reason = None if self._metadata_only else standing.reason
         state = {"Success": OK, "Failure": ERROR}.get(standing.state, UNSET)
-        return Span(
+        content, original = ({}, {}) if self._metadata_only else _content(story, row, names)
+        span = Span(
             row.session,
             span_id(row.session),
             None,
-            self._names.name(SHAPES["session"], "session", story.name),
+            names.name(SHAPES["session"], "session", story.name),
             INTERNAL,
             *_times(figures.first_ns if figures.rows else ended, ended),
             {
                 "agentops.span.kind": "session",
-                **self._names.readers_kind(SHAPES["session"]),
+                **names.readers_kind(SHAPES["session"]),
                 **self._session(row.session),
-                "agentops.session.end_state": self._names.state(standing.state),
+                "agentops.session.end_state": names.state(standing.state),
                 **({"agentops.session.end_state_reason": reason} if reason else {}),
-                **({"agentops.tags": story.tags} if story.tags else {}),
-                **({} if self._metadata_only else _content(story, row, self._names)),
+                **(names.tags(story.tags) if story.tags else {}),
+                **content,
                 "localops.session.id": _dashed(row.session),
                 **{f"localops.session.{key}": getattr(figures, key) for key in _SUMS},
                 "localops.session.cost_usd": figures.cost / 1e9,
@@ -337,6 +374,12 @@ class Translation:
             state,
             reason or "" if state == ERROR else "",
         )
+        if not names.is_exact:
+            return span
+        columns = {"kind": "session", "name": story.name, "tags": story.tags or None}
+        body = present({"state": standing.state, "reason": reason, **original})
+        change = exact.difference(_read(span), exact.row_of(columns, body))
+        return replace(span, attributes={**span.attributes, **({_EXACT: change} if change else {})})
 
     def _resource(self, session: bytes) -> Attributes:
         """Return where a session was recorded: the project as the service, and the machine, unless it opted out."""
@@ -363,7 +406,10 @@ class Translation:
 
 _NEAR = 100  # rows before and after one that failed among which its error is looked for
 _DEEPEST = 50  # operations that an error is followed through
-_MOST = 1 << 63
+_DIED = "its process died before it ended"
+_EXACT = "localops.exact"
+_SPEC = "agentops.guardrail.spec"
+_PREFIX = "trace.metadata"
 _MS = 1_000_000
 _SUMS = "llms tools actions errors failed tokens_in tokens_out unpriced".split()
 
@@ -389,10 +435,12 @@ class _Row:
     tokens_reasoning: int | None
     cost: int | None
     failed: int | None
+    tags_text: str | None
 
     def __init__(self, row: Stored) -> None:
         vars(self).update(zip(row._fields, row, strict=True))
         self.body = unpacked(row.body)
+        self.tags_text = row.tags
         tags = _json(row.tags)
         self.tags = [text(tag) for tag in tags] if isinstance(tags, list) else []
 
@@ -447,31 +495,57 @@ def _exception(row: _Row, body: dict[str, Any]) -> Attributes:
     return {name: text(value) for name, value in fields.items() if value is not None}
 
 
-def _content(story: Story, end: _Row, names: GenAI | AgentOps) -> Attributes:
-    """Return the content of a session as a whole: input, output, video, metadata."""
+def _read(span: Span) -> dict[str, Any]:
+    """Return the row that a span is read into."""
+    given = {name: tuple(value) if isinstance(value, list) else value for name, value in span.attributes.items()}
+    events = [("exception", span.end_ns, span.exception)] if span.exception is not None else []
+    status = _STATUS[span.status]
+    return (
+        mapping.read(span.name, given, scope="localops", events=events, status=status, message=span.message).row or {}
+    )
+
+
+def _typed(value: object) -> Value:
+    """Return a value as it is where an attribute can hold it, else as text."""
+    if isinstance(value, bool | float) or (isinstance(value, int) and fits(value)):
+        return value
+    return text(value)
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and fits(value)
+
+
+def _content(story: Story, end: _Row, names: Names) -> tuple[Attributes, dict[str, Any]]:
+    """Return the content of a session as a whole: input, output, video, metadata; and the same as it was recorded."""
     shape = SHAPES["session"]
     attributes: Attributes = {}
+    original: dict[str, Any] = {}
     for one in story.of_kind("session", "video", "metadata"):
         kind, body = one.kind, unpacked(one.text)
         if kind == "session" and "params" in body:
+            original["params"] = body["params"]
             attributes.update(names.input(shape, body["params"]))
         elif kind == "video" and body.get("video") is not None:
+            original["video"] = body["video"]
             attributes["localops.session.video"] = text(body["video"])
         elif kind == "metadata":
             facts = body.get("metadata")
-            prefix = text(body.get("prefix") or "trace.metadata")
+            prefix = text(body.get("prefix") or _PREFIX)
             for name, value in (facts if isinstance(facts, dict) else {}).items():
                 if value is not None:
+                    key = "metadata" if prefix == _PREFIX else f"metadata of {prefix}"
+                    original.setdefault(key, {})[name] = value
                     attributes[f"{prefix}.{name}"] = (
-                        value if isinstance(value, bool | float) or _fits(value) else text(value)
+                        value
+                        if isinstance(value, bool | float) or (isinstance(value, int) and fits(value))
+                        else text(value)
                     )
+    attributes |= names.metadata(original.get("metadata", {}))
     if "returns" in end.body:
+        original["returns"] = end.body["returns"]
         attributes.update(names.output(shape, end.body["returns"]))
-    return attributes
-
-
-def _fits(value: object) -> bool:
-    return isinstance(value, int) and -_MOST <= value < _MOST
+    return attributes, original
 
 
 def _dashed(id: bytes) -> str:

@@ -57,6 +57,17 @@ def completion_messages(completion: object) -> list[Message]:
     return [_answer(completion)]
 
 
+def with_calls(messages: list[Message], tool_calls: object) -> list[Message]:
+    """Return the messages of a completion with the tool calls that were recorded beside it, unless it has them."""
+    if not isinstance(tool_calls, list) or not tool_calls:
+        return messages
+    parts = [part for message in messages for part in in_parts(message)["parts"]]
+    if any(part["type"] == "tool_call" for part in parts):
+        return messages
+    last = messages[-1] if messages else {"role": "assistant"}
+    return [*messages[:-1], {**last, "tool_calls": tool_calls}]
+
+
 def reasons(messages: list[Message]) -> list[str]:
     """Return the finish reason of each message; an empty list unless all have one."""
     stopped = [message.get("finish_reason") for message in messages]
@@ -186,8 +197,18 @@ def _call_of(value: object) -> Part:
     call = value if isinstance(value, dict) else {"arguments": value}
     inner = call.get("function")
     function = inner if isinstance(inner, dict) else call
-    arguments = function.get("arguments", function.get("args"))
+    arguments = _object(function.get("arguments", function.get("args")))
     return {"id": _id(call.get("id")), "name": text(function.get("name") or ""), "arguments": arguments}
+
+
+def _object(arguments: object) -> object:
+    """Return arguments as the object that their text holds, as the conventions want them; else as they are."""
+    if not isinstance(arguments, str) or arguments[:1] != "{":
+        return arguments
+    try:
+        return encode.loads(arguments)
+    except ValueError:
+        return arguments
 
 
 def _id(value: object) -> str | None:
@@ -256,7 +277,8 @@ def _call(part: Part) -> Part:
     inner: Part = next((part[key] for key in _CALLS if isinstance(part.get(key), dict)), {})
     facts = {**part, **inner}
     name = text(_first(facts, ("name", "toolName")) or "")
-    return {"type": "tool_call", "id": _id(_first(facts, _IDS)), "name": name, "arguments": _first(facts, _INPUTS)}
+    arguments = _object(_first(facts, _INPUTS))
+    return {"type": "tool_call", "id": _id(_first(facts, _IDS)), "name": name, "arguments": arguments}
 
 
 def _call_result(part: Part) -> Part:
