@@ -12,8 +12,8 @@ import uuid
 from functools import wraps
 
 from localops import host, output
-from localops.clock import new_id
-from localops.config import IGNORED, OPTIONS, Config
+from localops.clock import new_id, now_ns
+from localops.config import IGNORED, OPTIONS, Config, nearest
 from localops.errors import ConfigError, LocalopsError, NoSession, UnusableBudget
 from localops.interruption import deliver, hold, seems_programs, waiting
 from localops.recording import client as clients
@@ -148,7 +148,10 @@ def _quietly(function: Callable[P, R]) -> Callable[P, R | None]:
         except UnusableBudget:  # the purpose of a budget is to stop the program
             raise
         except Exception as error:  # the edge: recording never breaks the program that is recorded
-            if kwargs.get("strict") is True or (_client is not None and _client.config.strict) or _is_miscalled(error):
+            if _is_miscalled(error):
+                _add_hint(function, error)
+                raise
+            if kwargs.get("strict") is True or (_client is not None and _client.config.strict):
                 raise
             if seems_programs(error):
                 raise
@@ -162,6 +165,22 @@ def _is_miscalled(error: Exception) -> bool:
     """Return whether a function was called with wrong arguments: its own code has not run then."""
     trace = error.__traceback__
     return trace is None or trace.tb_next is None
+
+
+def _add_hint(function: Callable[..., object], error: Exception) -> None:
+    """Note on the TypeError of a misspelt argument which one was probably meant, as Python itself does since 3.13."""
+    import inspect
+    import re
+
+    unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+    if unknown is None or "Did you mean" in str(error):
+        return
+    name, parameters = unknown[1], inspect.signature(function).parameters
+    near = nearest(name, parameters)
+    if near is not None:
+        error.add_note(f"Did you mean {near!r}?")
+    elif name in OPTIONS and "config" in parameters:
+        error.add_note(f"{name!r} is an option of a Config: config=localops.Config({name}=...)")
 
 
 def _say(what: str, error: Exception) -> None:
@@ -432,6 +451,7 @@ def record(event: Event) -> None:
 
     If the session cannot be known, the event goes to the session "unattributed" of this process.
     """
+    at = now_ns()  # opening a session takes longer than most events do
     try:
         session = _meant(f"{type(event).__name__} was not recorded in a session of yours")
     except BaseException as error:
@@ -440,7 +460,7 @@ def record(event: Event) -> None:
         hold(error)
         session = client().place("an event was not recorded in a session of yours")  # `_meant` would raise it at once
     if session is not None:
-        session.record(event)
+        session.record(event, _at=at)
     elif waiting:
         deliver()
 

@@ -294,7 +294,7 @@ _VARIABLES = {f"LOCALOPS_{name.upper()}" for name in (*_OPTIONS, "session_id", "
 
 def _unknown(name: str) -> str:
     known = {*_OPTIONS, *IGNORED, "tags", "inherited_session_id"} - {name}  # the last two are options of init alone
-    near = _nearest(name, known)
+    near = nearest(name, known)
     hint = f"did you mean {near!r}?" if near else f"the options are {', '.join(_OPTIONS)}"
     return f"there is no option {name!r}: {hint}"
 
@@ -306,7 +306,7 @@ def _strays_in_file(folder: str, written: Mapping[str, Any]) -> list[str]:
         if name in _NOT_IN_FILE:
             problems.append(f"{_file(folder)}: {name} cannot be set in a file")
         elif name not in _IN_FILE:
-            near = _nearest(name, {*_OPTIONS, "prices"})
+            near = nearest(name, {*_OPTIONS, "prices"})
             problems.append(
                 f"{_file(folder)}: there is no option {name!r}{f', did you mean {near!r}?' if near else ''}"
             )
@@ -316,15 +316,17 @@ def _strays_in_file(folder: str, written: Mapping[str, Any]) -> list[str]:
 def _strays_in_environment() -> list[str]:
     """Return a problem for each variable that resembles one of ours; others may belong to another program."""
     strays = [name for name in os.environ if name.startswith("LOCALOPS_") and name not in _VARIABLES]
-    meant = {name: _nearest(name, _VARIABLES, 0.8) for name in strays}
+    meant = {name: nearest(name, _VARIABLES, 0.8) for name in strays}
     return [f"unknown variable {name}: did you mean {near}?" for name, near in meant.items() if near]
 
 
-def _nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """Return the known name that an unknown one was probably meant to be: a similar one, or one that contains it."""
     import difflib
 
-    near = difflib.get_close_matches(name, sorted(known), 1, cutoff)
-    return near[0] if near else None
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, 1, cutoff)
+    return near[0] if near else next((one for one in names if name in one.split("_")), None)
 
 
 def _variable(name: str) -> str | None:

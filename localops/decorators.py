@@ -14,6 +14,7 @@ from functools import wraps
 
 from localops import api
 from localops.clock import new_id
+from localops.config import nearest
 from localops.errors import NoSession
 from localops.interruption import attempt, deliver, hold, is_programs, waiting
 from localops.output import say_once
@@ -536,10 +537,8 @@ _OPTIONS = frozenset("name version tags cost spec capture_request capture_respon
 def _warn_of_unknown(kind: str, options: dict[str, Any]) -> None:
     """Warn of unknown options: a misspelt one would silently do nothing."""
     for name in sorted(options.keys() - _OPTIONS):
-        from difflib import get_close_matches
-
-        close = get_close_matches(name, _OPTIONS, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"the options are {', '.join(sorted(_OPTIONS))}"
+        near = nearest(name, _OPTIONS)
+        hint = f"did you mean {near!r}?" if near else f"the options are {', '.join(sorted(_OPTIONS))}"
         say_once(f"option {name[:40]} of a decorator", f"@{kind} has no option {name!r}: {hint}")
 
 

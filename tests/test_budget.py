@@ -134,3 +134,47 @@ def test_one_session_may_have_a_budget_of_its_own() -> None:
     with pytest.raises(BudgetExceeded):
         poor.record(LLMEvent(cost=0.02))
     free.record(LLMEvent(cost=5))
+
+
+def reached(session: Session) -> list[tuple[float, float, str | None]]:
+    """What the session says about its budget: limit, cost, and the operation in which it was reached."""
+    names = {event["id"]: event["name"] for event in session.events}
+    notes = [event for event in session.events if event["kind"] == "guardrail"]
+    return [(note["params"]["budget_usd"], note["params"]["spent_usd"], names.get(note["parent"])) for note in notes]
+
+
+def test_a_budget_that_was_reached_is_in_the_session() -> None:
+    """Once, at the cost and in the operation that reached it, though the program catches what is raised."""
+
+    @operation
+    def plan() -> None:
+        for _ in range(2):
+            with pytest.raises(BudgetExceeded):
+                localops.record(LLMEvent(cost=1.5))
+
+    session = begun()
+    plan()
+    session.end_session("Success")
+    assert reached(session) == [(1.0, 1.5, "plan")]
+
+
+def test_a_hook_leaves_the_same_trace() -> None:
+    """What the hook does about it is its own affair."""
+    session = begun(on_budget=lambda *_: None)
+    session.record(ToolEvent(cost=0.5))
+    assert reached(session) == []
+    for _ in range(2):
+        session.record(ToolEvent(cost=0.75))
+    assert reached(session) == [(1.0, 1.25, None)]
+
+
+def test_processes_that_share_a_budget_write_that_it_was_reached_once() -> None:
+    """The first one to find out does."""
+    session = begun()
+    with pytest.raises(BudgetExceeded):
+        session.record(ToolEvent(cost=2.0))
+    code = "import localops; localops.init(on_budget=lambda *_: None); localops.record(localops.ToolEvent(cost=0.6))"
+    env = {**session.env(), "PYTHONPATH": str(Path(localops.__file__).parent.parent)}
+    subprocess.run([sys.executable, "-c", code], env=env, check=True)
+    assert reached(session) == [(1.0, 2.0, None)]
+    assert session.get_analytics()["Tool calls"] == 2

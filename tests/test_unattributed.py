@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -183,3 +185,44 @@ def test_the_unattributed_session_is_the_last_where_there_is_no_other() -> None:
     with Home() as home:
         [only] = home.sessions()
         assert home.find("last")[1] == only.session
+
+
+@pytest.mark.parametrize(
+    ("end", "state", "reason", "errors"),
+    [
+        ("raise ValueError('boom')", "Failure", "ValueError: boom", 1),
+        ("import sys; sys.exit(3)", "Failure", "exit code 3", 0),
+        (
+            "import os, signal, time; os.kill(os.getpid(), signal.SIGTERM); time.sleep(9)",
+            "Failure",
+            "Signal SIGTERM",
+            0,
+        ),
+        ("", "Indeterminate", "process exited without end_session", 0),
+    ],
+)
+def test_without_another_session_it_ends_as_the_process_does(end: str, state: str, reason: str, errors: int) -> None:
+    """A crash is an error of it, and an exit code its reason: there is no other session that could have them."""
+    programs.run(f"import localops; localops.record(localops.ToolEvent(name='x')); {end}")
+    [only] = programs.sessions()
+    standing = programs.standing(only)
+    assert standing.state == state
+    assert (standing.reason or "").startswith(reason)
+    assert programs.figures(only).errors == errors
+
+
+def test_the_first_event_does_not_last_as_long_as_the_opening_of_the_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ended when it was recorded, not when there was a place for it."""
+    event = localops.ToolEvent(name="x")
+    asked: list[int] = []
+    begin = api.client()._begin_unattributed
+
+    def late(*args: Any) -> Any:
+        asked.append(time.time_ns())
+        time.sleep(0.05)
+        return begin(*args)
+
+    monkeypatch.setattr(api.client(), "_begin_unattributed", late)
+    localops.record(event)
+    assert event._ended is not None
+    assert event._ended <= asked[0]

@@ -107,6 +107,8 @@ def _print_report(session: Snapshot, report: Report) -> None:
     common.print_heading(session)
     totals = report.totals
     figures_shown = {**report.contract, "Cost": common.money(totals.cost, totals.unpriced, totals.llms)}
+    if session.budget is not None:
+        figures_shown["Budget"] = common.budget(session.budget)
     figures_shown["Duration"] = common.at_least(str(figures_shown["Duration"]), session)
     # Printed below, beside the models without a price.
     figures_shown.pop("Unpriced", None)
@@ -214,6 +216,7 @@ def _facts(project: str, session: Snapshot, report: Report) -> dict[str, Any]:
         "state": session.standing.state,
         "analytics": report.contract,
         **_totals_facts(report.totals),
+        "budget": facts.budget(session),
         "seconds": (session.until_ns - report.totals.first_ns) / 1e9,
         **facts.beyond_totals(report),
     }

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from typing import Any, TypeVar
 
     from localops.reading.home import Home
-    from localops.reading.snapshot import Snapshot
+    from localops.reading.snapshot import Budget, Snapshot
 
     F = TypeVar("F", bound=Callable[..., Any])
 
@@ -345,6 +345,16 @@ def money(nano: int, unpriced: int, calls: int) -> str:
     if unpriced and unpriced >= calls and not nano:
         return "unpriced"
     return output.money(nano) + (" + ?" if unpriced else "")
+
+
+def budget(own: Budget) -> str:
+    """Return a session's budget as text, and at what cost it was reached."""
+    limit = output.money(round(own.limit_usd * 1e9))
+    if own.reached_ns is None:
+        return limit
+    return f"{limit}, reached" + (
+        "" if own.reached_usd is None else f" at {output.money(round(own.reached_usd * 1e9))}"
+    )
 
 
 class Moment(click.ParamType[int]):

@@ -97,6 +97,7 @@ def _print_details(project: str, snapshot: Snapshot) -> None:
         ("tags", ", ".join(story.tags)),
         ("figures", figures),
         ("cost", common.money(totals.cost, totals.unpriced, totals.llms)),
+        ("budget", common.budget(snapshot.budget) if snapshot.budget else None),
         ("tokens", f"{output.count(totals.tokens_in)} in, {output.count(totals.tokens_out)} out"),
         ("agents", _with_counts(part.value for part in report.by["agent"])),
         ("models", ", ".join(part.value for part in report.by["model"])),
@@ -302,7 +303,7 @@ def _marked(event: Event, label: str, *, running: bool = False) -> str:
 def _figures(event: Event) -> str:
     if event["kind"] == "llm":
         tokens = f"{output.count(event['tokens_in'] or 0)} → {output.count(event['tokens_out'] or 0)}"
-        return f"{tokens}  {_cost(event)}" if _has_tokens(event) else _cost(event)
+        return "  ".join(filter(None, (tokens if _has_tokens(event) else "", _cost(event))))
     return output.money(event["cost"]) if event["cost"] else ""
 
 
@@ -311,6 +312,8 @@ def _has_tokens(event: Event) -> bool:
 
 
 def _cost(event: Event) -> str:
+    if event["cost"] is None and not event["finished"]:
+        return ""  # what a call costs is known at its end
     return "not billed" if event.get("billed") is False else output.money(event["cost"])
 
 
@@ -517,6 +520,7 @@ def _session_facts(project: str, snapshot: Snapshot, limit: int) -> dict[str, An
         **facts.span(snapshot.totals.first_ns, snapshot.totals.last_ns, snapshot.until_ns),
         "tags": snapshot.story.tags,
         "metadata": snapshot.story.metadata,
+        "budget": facts.budget(snapshot),
         "metadata_only": snapshot.story.metadata_only,
         "unfinished": [
             {"id": facts.full_id(one.id), "kind": one.kind, "name": one.name, "began": events.iso(one.at_ns)}

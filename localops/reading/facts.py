@@ -96,9 +96,22 @@ def session(project: str, seen: Snapshot, report: Report) -> Facts:
         "at_least": seen.is_cut_off,  # it may have lasted longer than its rows tell
         "tags": seen.story.tags,
         "metadata_only": seen.story.metadata_only,
+        "budget": budget(seen),
         "analytics": report.contract,
         **totals(report.totals),
         **beyond_totals(report),
+    }
+
+
+def budget(seen: Snapshot) -> Facts | None:
+    """Return a session's budget, and at what cost and when it was reached."""
+    own = seen.budget
+    if own is None:
+        return None
+    return {
+        "limit_usd": own.limit_usd,
+        "reached_usd": own.reached_usd,
+        "reached_at": None if own.reached_ns is None else iso(own.reached_ns),
     }
 
 

@@ -6,18 +6,29 @@ moment.
 
 from __future__ import annotations
 
+from collections import namedtuple
 from functools import cached_property
 
 from localops.reading import analytics, session_state
 from localops.reading.analytics import Part, Report, Totals
-from localops.reading.story import Story
+from localops.reading.story import Story, budget_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import NamedTuple
 
     from localops.journal.stored import Source, Unfinished
     from localops.reading.session_state import Standing
+
+    class Budget(NamedTuple):
+        """What a session may cost in US dollars, and at what cost and when that was reached."""
+
+        limit_usd: float
+        reached_usd: float | None
+        reached_ns: int | None
+else:
+    Budget = namedtuple("Budget", "limit_usd reached_usd reached_ns")
 
 
 class Snapshot:
@@ -52,6 +63,19 @@ class Snapshot:
         """Return the state of the session."""
         stands = session_state.judge(self.source, self.folder, self.id, self.story, last_ns=self.totals.last_ns)
         return stands if self._correct is None else self._correct(self.id, stands)
+
+    @cached_property
+    def budget(self) -> Budget | None:
+        """Its budget: the one that was reached, else the newest that was set."""
+        # Late, as most sessions have none.
+        from localops.journal import rows, stored
+
+        for dollars in self.story.budgets:
+            row = stored.one(self.source, budget_id(self.id, dollars), rows.DONE)
+            if row is not None:
+                params = analytics.plain(row, None).get("params")
+                return Budget(dollars, params.get("spent_usd") if isinstance(params, dict) else None, row.at_ns)
+        return None if self.story.budget is None else Budget(self.story.budget, None, None)
 
     @property
     def is_running(self) -> bool:

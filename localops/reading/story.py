@@ -5,6 +5,7 @@ They are read by one query, oldest first, and each fact is derived at its first 
 
 from __future__ import annotations
 
+import uuid
 from functools import cached_property
 
 from localops.journal import rows
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
     from localops.journal.stored import Source
 
 UNATTRIBUTED = "unattributed"  # the name and the tag of a session for events whose session is unknown
+
+
+def budget_id(session: bytes, dollars: float) -> bytes:
+    """Return the id of the row that says that a budget was reached: the same for all processes of the session."""
+    return uuid.uuid5(uuid.UUID(bytes=session), f"budget of {float(dollars)}").bytes
 
 
 class Milestone:
@@ -131,8 +137,15 @@ class Story:
     @property
     def budget(self) -> float | None:
         """The budget in US dollars: the newest that was set."""
-        budgets = [one.body.get("budget_usd") for one in self.of_kind(*rows.STARTS)]
-        return next((budget for budget in reversed(budgets) if budget is not None), None)
+        return next(iter(self.budgets), None)
+
+    @property
+    def budgets(self) -> list[float]:
+        """All budgets that its processes set, the newest first."""
+        # Most have none, and a command that shows only totals starts faster when no body is decoded.
+        given = [one for one in self.of_kind(*rows.STARTS) if one.text and "budget_usd" in one.text]
+        budgets = [one.body.get("budget_usd") for one in given]
+        return list(dict.fromkeys(budget for budget in reversed(budgets) if isinstance(budget, int | float)))
 
     @property
     def losses(self) -> tuple[int, int, int]:

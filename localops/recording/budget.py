@@ -23,10 +23,17 @@ class Budget:
         self._spent = spent
         self._is_first = is_first
 
-    def check(self, session: object, on_reached: Callable[..., object] | None) -> None:
-        """Compare what all processes have spent with the budget; exceptions of a hook reach the program."""
+    def check(
+        self, session: object, on_reached: Callable[..., object] | None, note: Callable[[float, float], None]
+    ) -> None:
+        """Compare what all processes have spent with the budget; exceptions of a hook reach the program.
+
+        `note` records that the budget was reached, once: a program may catch what is raised.
+        """
         spent, budget = self._spent(), self._dollars
         if spent >= budget:
+            if self._is_first(f"budget of {budget}"):
+                note(spent, budget)
             if on_reached is None:
                 raise BudgetExceeded(f"the session has spent ${spent:.6f} of its budget of ${budget:.6f}")
             on_reached(session, spent, budget)

@@ -183,7 +183,7 @@ class Client:
             session.recorder.journal.sessions.add(session.recorder.session)
             marks = {"unattributed": 1, "tags": encode.dumps([story.UNATTRIBUTED]).decode()}
             session.recorder.join(begun=True, extra=marks)
-            process_exit.install(self)
+            self._watch_for_the_end(session)
             if self.is_over:
                 session.end_unasked("Indeterminate", process_exit.LEFT_OPEN)
         return session
@@ -392,7 +392,8 @@ class Client:
         id = session.recorder.session
         if self.sessions.get(id) is session:
             self.sessions.pop(id, None)
-        if not any(other.owned() for other in list(self.sessions.values())):  # a copy: threads begin and end sessions
+        sessions = [*self.sessions.values(), *self.open_unattributed()]  # a copy: threads begin and end sessions
+        if not any(other.owned() for other in sessions):
             self._terminated.release()
 
     def later_agent(self, name: str, agent_id: str) -> None:

@@ -57,8 +57,10 @@ def install(client: _Client) -> None:
 def _at_exit(client: _Client) -> None:
     left = client.open_sessions()
     state, reason = _how_it_exited()
-    _each_open(client, lambda session: _end(session, state, reason))
-    _each(client.open_unattributed(), lambda session: _end(session, "Indeterminate", LEFT_OPEN))
+    _each(left, lambda session: _end(session, state, reason))
+    if left:
+        state, reason = "Indeterminate", LEFT_OPEN
+    _each(client.open_unattributed(), lambda session: _end(session, state, reason))
     # What earlier exit functions record from now on belongs to the session that ended last, if it is known which.
     client.expect_late(left[0] if len(left) == 1 else None if left else client.last_ended())
     client.close()
@@ -116,7 +118,7 @@ def _chain_excepthook(client: _Client) -> None:
 
     def excepthook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         try:
-            _each_open(client, lambda session: _fail(session, error))
+            _each(_concerned(client), lambda session: _fail(session, error))
         finally:
             before(kind, error, trace)
             if issubclass(kind, KeyboardInterrupt):
@@ -137,8 +139,9 @@ def _mark_interrupted() -> None:
         pass
 
 
-def _each_open(client: _Client, finish: Callable[[Session], None]) -> None:
-    _each(client.open_sessions(), finish)
+def _concerned(client: _Client) -> list[Session]:
+    """Return the sessions that the death of the process concerns: the open ones, else what took their place."""
+    return client.open_sessions() or client.open_unattributed()
 
 
 def _each(sessions: list[Session], finish: Callable[[Session], None]) -> None:
@@ -211,7 +214,10 @@ class Terminated:
     def _terminate(self, number: int, _frame: FrameType | None) -> None:
         """End the open sessions, then die of the signal as without localops."""
         try:
-            _each_open(self._client, lambda session: _end(session, "Failure", "Signal SIGTERM detected", dying=True))
+            _each(
+                _concerned(self._client),
+                lambda session: _end(session, "Failure", "Signal SIGTERM detected", dying=True),
+            )
             _each(
                 self._client.open_unattributed(), lambda session: _end(session, "Indeterminate", LEFT_OPEN, dying=True)
             )

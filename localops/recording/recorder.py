@@ -17,7 +17,7 @@ from localops.interruption import attempt, hold_if_programs, settle
 from localops.journal import rows, spill
 from localops.output import say, say_once
 from localops.reading import session_state
-from localops.reading.story import Story
+from localops.reading.story import Story, budget_id
 from localops.recording import events
 from localops.recording.events import ErrorEvent, LLMEvent, to_id
 from localops.recording.usage import known_of
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from localops.journal.rows import Row
     from localops.reading.session_state import Standing
     from localops.recording.budget import Budget
+    from localops.recording.context import Scope
     from localops.recording.events import Event
     from localops.recording.usage import Measures
     from localops.recording.writer import Writer
@@ -95,6 +96,7 @@ class Recorder:
         self._pid = os.getpid()
         self._owner = self._pid if owned else 0
         self._warned: dict[str, object] = {}
+        self._agent_words: set[str] = set()
         # The arguments of its first row, while that could not be written.
         self._start: dict[str, Any] | None = None
         self._start_at = 0.0
@@ -107,13 +109,18 @@ class Recorder:
             self.attend()
         if event.plain:
             self.write_event(event, at, parent, agent)
-        elif isinstance(event, ErrorEvent):
+            return
+        if event.agent_id is not None:
+            self.name_agent(event.agent_id, at)
+        if isinstance(event, ErrorEvent):
             self._record_error(event, at, parent, agent)
         else:
             self._record_measured(event, at, parent, agent)
 
     def write_event(self, event: Event, at: int, parent: bytes | None, agent: bytes | None) -> None:
         """Write an event without tokens, cost or link, as most events are."""
+        if event.agent_id is not None:
+            self.name_agent(event.agent_id, at)
         if event._id is None or event.recorded:
             id = new_id(at)
             row = self._event_row(event, id, at, parent, agent)
@@ -123,6 +130,16 @@ class Recorder:
         if not self._append(row, row[_KIND] == "error" and self.journal.sync_due()):
             self._not_written()
         event._id, event._ended, event.recorded = id, at, True
+
+    def name_agent(self, given: object, at: int) -> None:
+        """Write the row of an agent that a program calls by a word and has not created: the word is its name."""
+        if type(given) is not str or not given or given in self._agent_words:
+            return
+        if not events.is_uuid(given):
+            id = self.writer.agent_id(given)
+            if not self.ask("row", id=id, phase=rows.DONE):
+                self.write(self.writer.agent(given, id, at, given))
+        self._agent_words.add(given)
 
     def _record_measured(
         self,
@@ -236,7 +253,30 @@ class Recorder:
         else:
             from localops.recording.budget import Budget
 
-            self.budget = Budget(dollars, self._spent, self.is_first)
+            self.budget = Budget(float(dollars), self._spent, self.is_first)
+
+    def note_budget(self, spent: float, budget: float, place: Scope) -> None:
+        """Write that the budget was reached, and at what cost; of several processes, the first one does."""
+        _, parent, agent = place
+        id = budget_id(self.session, budget)
+
+        def write() -> None:
+            if not self.ask("row", id=id, phase=rows.DONE):
+                body = self.writer.encode({"params": {"budget_usd": budget, "spent_usd": spent}})
+                self.write(
+                    rows.make(
+                        "guardrail",
+                        self.session,
+                        id=id,
+                        at_ns=now_ns(),
+                        name="budget",
+                        parent=parent,
+                        agent=agent,
+                        body=body,
+                    )
+                )
+
+        self.guarded(write)
 
     def limit_as_others(self) -> None:
         """Take over the newest budget that another process of the session has set."""

@@ -13,6 +13,7 @@ import weakref
 from _thread import get_ident
 
 from localops import clock
+from localops.config import nearest
 from localops.errors import ConfigError, JournalError, UnknownEndState
 from localops.interruption import deliver, hold_if_programs, settle, waiting
 from localops.output import say
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 
 STATES = ("Success", "Failure", "Indeterminate")
 _STATE_OF = {state.lower(): state for state in STATES} | {"fail": "Failure"}
+_OPTIONS_OF_END = ("end_state", "end_state_reason", "video", "is_auto_end")
 # What a session offers to programs; its other names are for the rest of the package.
 _FOR_PROGRAMS = frozenset(
     "add_tags config create_agent end_session end_state end_state_reason end_timestamp env event_counts events "
@@ -95,18 +97,19 @@ class Session(SessionFacts):
 
     # Recording
 
-    def record(self, event: Event, flush_now: bool = False) -> None:  # noqa: ARG002
+    def record(self, event: Event, flush_now: bool = False, *, _at: int = 0) -> None:  # noqa: ARG002
         """Write an event to the journal; when this returns, it outlives the process.
 
         Raise nothing but BudgetExceeded (after the row is written), unless the session is strict.  An exception that
         the program's signal handlers or other threads raise meanwhile is raised once the row is written.
-        `flush_now` is accepted because AgentOps has it: there is nothing to flush.
+        `flush_now` is accepted because AgentOps has it: there is nothing to flush.  `_at` is when the call began,
+        where the session had to be opened first.
         """
-        at = 0
+        at = _at
         written = True
         recorder = self.recorder
         try:
-            at = now_ns()
+            at = at or now_ns()
             owner, parent, agent = here() if spans else scope.get()
             if owner is not self:
                 parent = agent = None
@@ -206,7 +209,10 @@ class Session(SessionFacts):
                 "stream": stream,
             }
             more.update((key, value) for key, value in of_call.items() if value is not None)
-        agent = self.recorder.writer.agent_id(agent_id) if agent_id is not None else None
+        agent = None
+        if agent_id is not None:
+            agent = self.recorder.writer.agent_id(agent_id)
+            self.recorder.guarded(lambda: self.recorder.name_agent(agent_id, now_ns()))
         began = events.to_ns(start) if start is not None else None
 
         def begin() -> OperationRows | None:
@@ -256,7 +262,10 @@ class Session(SessionFacts):
     def check_budget(self) -> None:
         """Raise BudgetExceeded, or call the hook, when the session has spent its budget."""
         if self.recorder.budget is not None:
-            self.recorder.budget.check(self, self.config.on_budget)
+            note = self.recorder.note_budget
+            self.recorder.budget.check(
+                self, self.config.on_budget, lambda spent, budget: note(spent, budget, self.here())
+            )
 
     def here(self) -> Scope:
         """Return the place of the calling code in this session: its operation and its agent."""
@@ -381,9 +390,11 @@ class Session(SessionFacts):
     def _keep_others(self, others: Mapping[str, object]) -> None:
         """Keep unknown options of `end_session` as metadata of the session, and warn: they may be misspelt."""
         problem = f"end_session() has no option {', '.join(map(repr, others))}"
+        meant = dict.fromkeys(filter(None, (nearest(name, _OPTIONS_OF_END) for name in others)))
+        hint = f"; did you mean {' and '.join(meant)}?" if meant else ""
         if self.config.strict:
-            raise ConfigError(f"{problem}: it has end_state, end_state_reason, video and is_auto_end")
-        say(f"{problem}: kept as metadata of the session")
+            raise ConfigError(f"{problem}: it has {', '.join(_OPTIONS_OF_END)}{hint}")
+        say(f"{problem}: kept as metadata of the session{hint}")
         self.update_metadata(others, "agentops.legacy")
 
     def _take_turn_to_end(self) -> bool:

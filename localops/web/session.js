@@ -2,7 +2,7 @@
 // The view is the fragment of the address; the selected event and the filter are in its query.
 
 import { ask, byId, copyButton, data, make, notice, say, shortcut, watch } from "./base.js";
-import { cost, count, duration, elapsed, many } from "./formats.js";
+import { cost, count, duration, elapsed, many, money } from "./formats.js";
 import { stamp } from "./times.js";
 import { Details } from "./details.js";
 import { Run } from "./run.js";
@@ -257,7 +257,9 @@ function drawHead() {
   const thought = one.tokens_reasoning ? `${count(one.tokens_reasoning)} reasoning` : "";
   byId("figures").replaceChildren(
     figure("Duration", (one.at_least ? "at least " : "") + duration(elapsed(one))),
-    figure("Cost", cost(one), { note: provenance(one) }),
+    figure("Cost", cost(one), {
+      note: [provenance(one), one.budget && `budget ${dollars(one.budget.limit_usd)}`].filter(Boolean).join(", "),
+    }),
     figure("LLM calls", count(one.llm_calls)),
     figure("Tool calls", count(one.tool_calls)),
     figure("Actions", count(one.actions)),
@@ -289,11 +291,19 @@ function provenance(one) {
   return parts.filter(Boolean).join(", ");
 }
 
+const dollars = (amount) => money(Math.round(amount * 1e9));
+
+function spent({ limit_usd, reached_usd }) {
+  const at = reached_usd === null ? "" : `, at ${dollars(reached_usd)}`;
+  return `The budget of ${dollars(limit_usd)} was reached${at}.`;
+}
+
 function drawNotices(one) {
   const notices = [
     one.dropped &&
       `${many(one.dropped, "event")} could not be written and ${one.dropped === 1 ? "is" : "are"} missing here.`,
     one.unfinished && !page.running && [`${many(one.unfinished, "operation")} did not finish. `, ...died()],
+    one.budget?.reached_at && spent(one.budget),
     one.late && `${many(one.late, "event")} recorded after the end of the session.`,
     one.spilled && `${many(one.spilled, "event")} came through a spill file.`,
   ].filter(Boolean);

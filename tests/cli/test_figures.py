@@ -163,3 +163,23 @@ def test_a_cost_that_is_incomplete_says_why(capsys: pytest.CaptureFixture[str]) 
     warning = capsys.readouterr().err
     assert "2 LLM calls have no price (no price is known for my-local: `localops prices set` adds one; " in warning
     assert "calls of gpt-4o came without token counts)" in warning
+
+
+@pytest.mark.parametrize(
+    ("budget", "shown", "reached"),
+    [(None, None, None), (2, "$2.00", None), (0.25, "$0.2500, reached at $0.5000", 0.5)],
+)
+def test_a_budget_is_shown_and_that_it_was_reached(
+    command: Command, told: Told, budget: float | None, shown: str | None, reached: float | None
+) -> None:
+    """In `show` and `analytics`, as text and as JSON; a session without a budget says nothing of one."""
+    session = localops.start_session(config=Config(budget_usd=budget))
+    if reached:
+        with pytest.raises(localops.BudgetExceeded):
+            session.record(ToolEvent(cost=0.5))
+    session.end_session("Success")
+    for name in ("show", "analytics"):
+        pairs = [line.split(None, 1) for line in command(name, "last")[1].splitlines() if "  " in line]
+        assert [value for key, value in pairs if key.lower() == "budget"] == ([shown] if shown else [])
+        document = told(name, "last")["budget"]
+        assert (document and document["limit_usd"], document and document["reached_usd"]) == (budget, reached)
