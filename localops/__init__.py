@@ -7,6 +7,8 @@
 1
 >>> session.end_session("Success")
 '0.00'
+
+PYTEST_DONT_REWRITE: it may be imported before pytest, which would warn of that.
 """
 
 from __future__ import annotations

@@ -41,13 +41,18 @@ _PATIENCE = 5.0  # seconds
 
 def _reset() -> None:
     """Drop the client and its sessions; for tests, which share a process."""
-    global _client
-    if _client is not None:
-        _client._terminated.release()
-        _client.sessions.clear()
-        _client.close()
-    _client = None
+    running = swap_client(None)
+    if running is not None:
+        running.sessions.clear()
+        running.retire()
     scope.set((None, None, None))
+
+
+def swap_client(other: Client | None) -> Client | None:
+    """Make `other` the client of this process, and return the one before; for tests, which share a process."""
+    global _client
+    before, _client = _client, other
+    return before
 
 
 def client() -> Client:

@@ -62,6 +62,13 @@ def say_once(key: str, message: str) -> None:
         say(message)
 
 
+def swap_notices(known: dict[str, object]) -> dict[str, object]:
+    """Make `known` the notices that were given once, and return those before; for tests, which share a process."""
+    global _said
+    before, _said = _said, known
+    return before
+
+
 def clean(text: str, *, newlines: bool = False) -> str:
     r"""Make `text` safe for a terminal: control and invisible characters become `\xNN` or `\u{NNNN}`.
 

@@ -88,6 +88,7 @@ DOORS = {
     "starlette": ["localops/server/"],
     "uvicorn": ["localops/server/"],
     "PyInstaller": ["localops/__pyinstaller/"],
+    "pytest": ["localops/testing/plugin.py"],
     "click": ["localops/cli/", "sync/localops_sync/cli/"],
 }
 

@@ -43,6 +43,11 @@ def stop() -> None:
     _pause(True)
 
 
+def is_on() -> bool:
+    """Return whether libraries are recorded, or will be when they are imported."""
+    return _provider is not None
+
+
 def _pause(paused: bool) -> None:
     providers = sys.modules.get("localops.otel.providers")
     if providers is not None:

@@ -40,6 +40,11 @@ def stop() -> None:
     _is_on = False
 
 
+def is_on() -> bool:
+    """Return whether threads begin where they were started."""
+    return _is_on
+
+
 def _change_pool(module: ModuleType) -> None:
     pool = module.ThreadPoolExecutor
     pool.submit = _submit(pool.submit)

@@ -450,6 +450,12 @@ class Client:
             known = self._prices.setdefault(home, known)
         return known
 
+    def retire(self) -> None:
+        """Have no part in this process any more: another client takes its place."""
+        process_exit.uninstall(self)
+        self._terminated.release()
+        self.close()
+
     def close(self) -> None:
         """Close all journals."""
         for key in list(self._journals):

@@ -40,18 +40,34 @@ if TYPE_CHECKING:
 
 LEFT_OPEN = "process exited without end_session"
 _not_installed = [None]  # taken by the first thread
+_clients: list[_Client] = []  # one at most: the first whose sessions the end of this process ends
 
 
 def install(client: _Client) -> None:
-    """Hook into the end of this process, once."""
+    """Have the end of this process end the sessions of the first client; the hooks are set once."""
+    if not _clients:
+        _clients.append(client)
     try:
         _not_installed.pop()
     except IndexError:
         return
-    atexit.register(_at_exit, client)
+    atexit.register(_each_client, _at_exit)
     _note_exit_code()
-    _chain_excepthook(client)
-    _chain_thread_hook(client)
+    _chain_excepthook()
+    _chain_thread_hook()
+
+
+def uninstall(client: _Client) -> bool:
+    """Leave a client alone at the end of this process, and return whether its end was awaited."""
+    if client not in _clients:
+        return False
+    _clients.remove(client)
+    return True
+
+
+def _each_client(finish: Callable[[_Client], None]) -> None:
+    for client in _clients.copy():
+        finish(client)
 
 
 def _at_exit(client: _Client) -> None:
@@ -113,12 +129,12 @@ def _replace_taken(original: object, exit: Callable[[object], NoReturn]) -> None
                 names["exit"] = exit
 
 
-def _chain_excepthook(client: _Client) -> None:
+def _chain_excepthook() -> None:
     before = sys.excepthook
 
     def excepthook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         try:
-            _each(_concerned(client), lambda session: _fail(session, error))
+            _each_client(lambda client: _each(_concerned(client), lambda session: _fail(session, error)))
         finally:
             before(kind, error, trace)
             if issubclass(kind, KeyboardInterrupt):
@@ -169,23 +185,29 @@ def _end(session: Session, state: str, reason: str, *, dying: bool = False) -> N
         session.leave()
 
 
-def _chain_thread_hook(client: _Client) -> None:
+def _chain_thread_hook() -> None:
     before = threading.excepthook
 
     def excepthook(args: threading.ExceptHookArgs) -> None:
         error = args.exc_value
         try:
-            session = client.current()
-            if session is None and client.is_ambiguous():
-                session = client.unattributed("an error of a thread is recorded without its session")
-            if session is not None and error is not None and not isinstance(error, SystemExit):
-                session.uncaught(error)
+            if error is not None and not isinstance(error, SystemExit):
+                _each_client(lambda client: _fail_thread(client, error))
         except Exception as problem:  # as above
             say(f"an error could not be recorded: {problem}")
         finally:
             before(args)
 
     threading.excepthook = excepthook
+
+
+def _fail_thread(client: _Client, error: BaseException) -> None:
+    """Record an exception that ended a thread, in the session that it was in."""
+    session = client.current()
+    if session is None and client.is_ambiguous():
+        session = client.unattributed("an error of a thread is recorded without its session")
+    if session is not None:
+        session.uncaught(error)
 
 
 class Terminated:

@@ -1,0 +1,322 @@
+"""The pytest fixture `localops_run`, as tests of other projects use it: each is a pytest of its own."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+AGENT = """
+import localops
+from localops.decorators import operation, tool
+
+@tool
+def search(query, limit=3):
+    return {"hits": [query] * limit}
+
+@tool
+def fetch(url):
+    raise TimeoutError(f"no answer from {url}")
+
+@operation
+def look_up(city):
+    return search(city, limit=1)
+
+def run(city):
+    session = localops.init(tags=["test"])
+    look_up(city)
+    session.record(localops.LLMEvent(model="gpt-4o-mini", prompt_tokens=1200, completion_tokens=40, prompt="hi"))
+    try:
+        fetch("http://a")
+    except TimeoutError:
+        pass
+    localops.end_session("Success")
+"""
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester) -> pytest.Pytester:
+    """A project with an agent, and none of this repository's settings of pytest."""
+    pytester.makepyfile(agent=AGENT)
+    pytester.makeini("[pytest]\nfilterwarnings = error\n")
+    return pytester
+
+
+def _run(project: pytest.Pytester, *options: str, without: str = "asyncio") -> pytest.RunResult:
+    return project.runpytest_subprocess("-p", "no:cacheprovider", "-p", f"no:{without}", *options, timeout=300)
+
+
+def test_what_was_recorded_is_there_as_plain_values(project: pytest.Pytester) -> None:
+    """Calls in their order with arguments and results, tokens, cost, errors and the session."""
+    project.makepyfile("""
+        import agent
+
+        def test_run(localops_run):
+            agent.run("Lyon")
+            assert [(call.kind, call.name) for call in localops_run.calls] == [
+                ("operation", "look_up"), ("tool", "search"), ("llm", "gpt-4o-mini"), ("tool", "fetch")]
+            search, fetch = localops_run.tools
+            look_up = localops_run.calls[0]
+            assert (search.args, search.result) == ({"query": "Lyon", "limit": 1}, {"hits": ["Lyon"]})
+            assert search.parent == look_up.id and look_up.parent is None
+            assert fetch.failed and not search.failed and fetch.finished and fetch.seconds >= 0
+            assert [(e.name, e.message, e.call_id) for e in localops_run.errors] == [
+                ("TimeoutError", "no answer from http://a", fetch.id)]
+            (call,) = localops_run.llm_calls
+            assert (call.args, call.tokens_in, call.tokens_out, call.cost) == ("hi", 1200, 40, 0.000204)
+            assert (localops_run.cost, localops_run.tokens, localops_run.unpriced) == (0.000204, 1240, 0)
+            session = localops_run.session
+            assert (session.state, session.tags) == ("Success", ["test"])
+            assert localops_run.session.id == session.id
+            assert "fetch {'url': 'http://a'} failed" in str(localops_run)
+    """)
+    _run(project).assert_outcomes(passed=1)
+
+
+def test_assertions_pass_where_they_hold(project: pytest.Pytester) -> None:
+    """Each assertion about the same run, as it happened."""
+    project.makepyfile("""
+        import agent, datetime, localops, pytest
+
+        def test_run(localops_run):
+            agent.run("Lyon")
+            localops_run.assert_tools("search", "fetch")
+            localops_run.assert_tools_include("fetch")
+            localops_run.assert_tools_include("search", "fetch")
+            call = localops_run.assert_called("search", {"query": "Lyon"}, kind="tool", times=1)
+            assert call.result == {"hits": ["Lyon"]}
+            localops_run.assert_not_called("delete")
+            localops_run.assert_not_called("search", {"query": "Paris"})
+            assert localops_run.assert_error("TimeoutError", "no answer").call_id
+            localops_run.assert_cost(at_most=0.001)
+            localops_run.assert_tokens(at_most=1240)
+            localops_run.assert_llm_calls(1)
+            localops_run.assert_llm_calls(at_most=1)
+            localops_run.assert_state("Success")
+
+        def test_values_are_compared_as_they_are_stored(localops_run):
+            with localops.start_session() as session:
+                session.record(localops.ToolEvent(name="book", params={"on": datetime.date(2026, 1, 2), "who": (1, 2)}))
+            localops_run.assert_called("book", {"on": datetime.date(2026, 1, 2), "who": (1, 2)})
+            localops_run.assert_no_errors()
+    """)
+    _run(project).assert_outcomes(passed=2)
+
+
+WRONG = {
+    "assert_tools('search')": "expected the tools search, got search, fetch",
+    "assert_tools_include('fetch', 'search')": "search is missing",
+    "assert_called('search', {'query': 'Paris'})": "search was not called with {'query': 'Paris'}, but with *Lyon*",
+    "assert_called('delete')": "delete was not called",
+    "assert_called('search', times=2)": "expected 2 calls of search, got 1",
+    "assert_called('search', kind='llm')": "search was not called",
+    "assert_not_called('search')": "expected 0 calls of search, got 1",
+    "assert_no_errors()": "expected no errors, got 1: TimeoutError: no answer from http://a",
+    "assert_error('ValueError')": "expected the error ValueError, got TimeoutError*",
+    "assert_error('TimeoutError', 'refused')": "expected the error TimeoutError with 'refused', got TimeoutError*",
+    "assert_cost(at_most=0.0001)": "expected a cost of at most $0.0001, got $0.000204",
+    "assert_tokens(at_most=1239)": "expected at most 1239 tokens, got 1240",
+    "assert_llm_calls(2)": "expected 2 LLM calls, got 1",
+    "assert_llm_calls(at_most=0)": "expected at most 0 LLM calls, got 1",
+    "assert_state('Failure')": "expected the state Failure, got Success",
+}
+
+
+def test_assertions_fail_with_what_was_recorded(project: pytest.Pytester) -> None:
+    """The message names what was expected and what came instead, and shows the run; no frame of ours is in it."""
+    cases = "".join(
+        f"\ndef test_{n}(localops_run):\n    agent.run('Lyon')\n    localops_run.{call}\n"
+        for n, call in enumerate(WRONG)
+    )
+    project.makepyfile("import agent\n" + cases)
+    result = _run(project)
+    result.assert_outcomes(failed=len(WRONG))
+    for message in WRONG.values():
+        result.stdout.fnmatch_lines([f"E *AssertionError: *{message.replace('[', '[[]')}*"])
+    result.stdout.fnmatch_lines(["E * tool search {'query': 'Lyon', 'limit': 1}"])
+    assert "testing/run.py" not in result.stdout.str()
+
+
+def test_a_call_without_a_price_fails_the_assertion_on_cost(project: pytest.Pytester) -> None:
+    """A cost that is not known is no cost that is small enough."""
+    project.makepyfile("""
+        import localops
+
+        def test_run(localops_run):
+            with localops.start_session() as session:
+                session.record(localops.LLMEvent(model="made-up-9", prompt_tokens=1, completion_tokens=1))
+            localops_run.assert_cost(at_most=1)
+    """)
+    result = _run(project)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*the cost is not known: no price for 1 call of made-up-9*"])
+
+
+ISOLATED = """
+    import os, threading
+    import localops, pytest
+    from localops.decorators import tool
+
+    localops.init(home=HOME, tags=["outer"], threads=True, instrument_llm_calls=False)
+    OUTER = localops.get_session(localops.api.client().latest.session_id)
+
+    @tool
+    def search(query):
+        return query
+
+    def test_first(localops_run, capsys):
+        assert not [name for name in os.environ if name.startswith("AGENTOPS_")]
+        assert localops_run.calls == localops_run.sessions == [] and str(localops_run) == ""
+        localops.init(tags=["first"])
+        search("a")
+        localops_run.assert_tools("search")
+        localops_run.assert_state("Running")
+        localops.configure(default_tags=["left over"], max_queue_size=1)
+        localops.stop_instrumenting()
+
+    def test_second(localops_run):
+        assert localops_run.sessions == []
+        with localops.start_session() as session:
+            search("b")
+        assert session.tags == []
+        localops_run.assert_called("search", {"query": "b"}, times=1)
+        assert localops.instrument.is_on()
+        localops.init(threads=True)
+
+    def test_without_a_session(localops_run):
+        localops.record(localops.ToolEvent(name="search"))
+        assert localops_run.session.name == "unattributed"
+        localops_run.assert_tools("search")
+
+    def test_outer_goes_on():
+        assert os.environ["AGENTOPS_API_KEY"] == "of-the-machine"
+        assert OUTER.is_running and localops.get_session(OUTER.session_id) is OUTER
+        assert not localops.instrument.is_on() and localops.instrument.threads.is_on()
+        search("d")
+        assert [event["params"] for event in OUTER.events if event["kind"] == "tool"] == [{"query": "d"}]
+"""
+
+
+def test_each_test_has_a_journal_of_its_own(
+    project: pytest.Pytester, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing of one test is seen in another, nor of the settings, the session and the home outside."""
+    monkeypatch.setenv("AGENTOPS_API_KEY", "of-the-machine")
+    home = tmp_path / "outer"
+    project.makepyfile(ISOLATED.replace("HOME", repr(str(home))))
+    _run(project).assert_outcomes(passed=4)
+    from localops.reading.home import Home
+
+    with Home(str(home)) as opened:
+        (listed,) = opened.sessions()
+        assert (listed.tools, opened.projects[0].tags(listed.session)) == (1, ["outer"])
+        assert listed.state == "Indeterminate"
+        assert not opened.projects[0].standing(listed.session).derived
+
+
+def test_sessions_left_open_are_ended_with_the_test(project: pytest.Pytester) -> None:
+    """A session that outlives its test takes nothing of the next one."""
+    project.makepyfile("""
+        import localops
+        kept = []
+
+        def test_first(localops_run):
+            kept.append(localops.init())
+            assert kept[0].is_running
+
+        def test_second(localops_run):
+            assert not kept[0].is_running and kept[0].end_state == "Indeterminate"
+            localops.init().record(localops.ActionEvent("step"))
+            assert [call.name for call in localops_run.calls] == ["step"]
+    """)
+    _run(project).assert_outcomes(passed=2)
+
+
+def test_it_works_in_the_processes_of_xdist(project: pytest.Pytester) -> None:
+    """Tests of several processes, each with its own journal."""
+    project.makepyfile("""
+        import agent, pytest
+
+        @pytest.mark.parametrize("city", ["Lyon", "Nantes", "Lille", "Nice"])
+        def test_run(localops_run, city):
+            agent.run(city)
+            localops_run.assert_called("search", {"query": city}, times=1)
+            assert len(localops_run.sessions) == 1
+    """)
+    _run(project, "-n", "2").assert_outcomes(passed=4)
+
+
+def test_it_works_with_coroutines_of_pytest_asyncio(project: pytest.Pytester) -> None:
+    """Tests that are coroutines, also on a loop that they share, which keeps its context."""
+    pytest.importorskip("pytest_asyncio")
+    scopes = "asyncio_default_test_loop_scope = module\nasyncio_default_fixture_loop_scope = module\n"
+    project.makeini(f"[pytest]\nasyncio_mode = auto\n{scopes}filterwarnings = error\n")
+    project.makepyfile("""
+        import asyncio, localops
+        from localops.decorators import tool
+
+        @tool
+        async def search(query):
+            await asyncio.sleep(0)
+            return query
+
+        async def test_first(localops_run):
+            localops.init()
+            await asyncio.gather(search("a"), search("b"))
+            assert sorted(call.args["query"] for call in localops_run.tools) == ["a", "b"]
+
+        async def test_second(localops_run):
+            localops.init()
+            await asyncio.create_task(search("c"))
+            localops_run.assert_tools("search")
+            localops_run.assert_called("search", {"query": "c"})
+            assert len(localops_run.sessions) == 1
+    """)
+    _run(project, without="xdist").assert_outcomes(passed=2)
+
+
+def test_a_project_that_does_not_use_it_loads_nothing(project: pytest.Pytester) -> None:
+    """Where localops is only installed, pytest loads the package and its plugin, and not a module more."""
+    project.makepyfile("""
+        import sys
+
+        def test_nothing():
+            ours = {name for name in sys.modules if name.partition(".")[0] in ("localops", "apsw")}
+            assert ours == {"localops", "localops.testing", "localops.testing.plugin"}
+    """)
+    _run(project).assert_outcomes(passed=1)
+
+
+def test_it_may_be_imported_before_pytest(project: pytest.Pytester) -> None:
+    """`localops run pytest` imports localops first, of which pytest must not warn."""
+    project.makeconftest("""
+        def pytest_configure(config):
+            # What pytest does with the packages of an installed plugin.
+            config.pluginmanager.rewrite_hook.mark_rewrite("localops")
+    """)
+    project.makepyfile("def test_nothing(): pass")
+    code = (
+        "import localops, pytest, sys; sys.exit(pytest.main(['-p', 'no:cacheprovider', '-p', 'no:asyncio', '-Werror']))"
+    )
+    result = project.run(sys.executable, "-c", code)
+    assert result.ret == 0, result.stdout.str() + result.stderr.str()
+    assert "already imported" not in result.stdout.str() + result.stderr.str()
+
+
+def test_the_examples_of_the_page_pass(project: pytest.Pytester) -> None:
+    """What `localops help testing` shows is a project whose tests pass."""
+    page = (Path(__file__).parent.parent / "localops" / "docs" / "testing.md").read_text()
+    project.makepyfile("\n\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL)))
+    result = _run(project, "-v")
+    assert result.ret == 0
+    assert result.parseoutcomes()["passed"] >= 4
+
+
+def test_the_fixture_describes_itself(project: pytest.Pytester) -> None:
+    """`pytest --fixtures` shows what it is for."""
+    result = _run(project, "--fixtures")
+    result.stdout.fnmatch_lines(["localops_run*", "*Record what the test does into a journal of its own*"])
