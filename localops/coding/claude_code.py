@@ -1,7 +1,7 @@
-"""Import of Claude Code's transcripts: `projects/FOLDER/SESSION.jsonl`, and those of subagents below or beside them.
+"""Import Claude Code's transcripts: `projects/FOLDER/SESSION.jsonl`, and those of subagents below or beside them.
 
-A line is one message or a part of one: an answer of the model is written a line per block, each with the same message
-id and usage.  A line with `isSidechain` belongs to a subagent.  Lines of other types are its own books.
+A line is one message or a part of one: an answer of the model has one line per block, each with the same message id
+and usage.  A line with `isSidechain` belongs to a subagent.  Lines of other types are Claude Code's own bookkeeping.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     Fields = dict[str, Any]
 
 AGENT = "claude-code"
-# What Claude Code writes in the user's place.
+# Texts that Claude Code writes in the user's place.
 _NOT_TYPED = ("<command-", "<local-command-", "<bash-", "<system-reminder>", "[Request interrupted")
 _TASKS = ("Task", "Agent")  # the tools that start a subagent
 _SYNTHETIC = "<synthetic>"
 
 
 def folder() -> str:
-    """Return where Claude Code keeps its transcripts."""
+    """Return the folder of Claude Code's transcripts."""
     top = os.environ.get("CLAUDE_CONFIG_DIR") or os.path.expanduser("~/.claude")
     return os.path.join(top, "projects")
 
@@ -54,7 +54,7 @@ def take(project: Project, top: str) -> Report:
 
 
 def _by_session(top: str) -> dict[str, list[str]]:
-    """Return the files of each session, by its id as Claude Code gives it: its own first, then its subagents'."""
+    """Return the files of each session, by Claude Code's session id: its own file first, then its subagents'."""
     sessions: dict[str, list[str]] = {}
     for path in files(top):
         session = _session_of(path)
@@ -73,7 +73,7 @@ def _is_of_agent(path: str) -> bool:
 
 
 def _session_of(path: str) -> str | None:
-    """Return the session of a file: that of its name, and for a subagent's that of its first line which has one."""
+    """Return the session of a file: from its name, or for a subagent's file from the first line that has one."""
     if not _is_of_agent(path):
         return os.path.basename(path).removesuffix(".jsonl")
     for line in read(path, Report()):
@@ -95,7 +95,7 @@ class _Message:
         self.lines.append(line.fields["message"])
 
     def whole(self) -> Fields:
-        """Return the message with the blocks of all its lines, and the usage of the last: the first ones guess."""
+        """Return the message with the blocks of all its lines, and the usage of the last: others are estimates."""
         content: list[Fields] = []
         for part in self.lines:
             for block in blocks(part.get("content")):
@@ -114,7 +114,7 @@ class _Message:
 
     @property
     def id(self) -> str:
-        """The id that the model's provider gave it."""
+        """Return the id of the model's provider for it."""
         return str(self.lines[0]["id"])
 
     @property
@@ -149,7 +149,7 @@ class _Transcript:
         self.tasks: dict[str, str] = {}  # by the prompt of a subagent: the call that started it
         self.agents: dict[str, _Subagent] = {}
         self.kinds: dict[str, str] = {}  # of subagents, by the call that started them
-        self.linked: dict[str, str] = {}  # by subagent: the call that started it, as its result says
+        self.linked: dict[str, str] = {}  # by subagent: the call that started it, according to its result
         self.ended: dict[str, tuple[Line, object]] = {}  # by tool call: the line of its result
         self.chains: dict[str, str] = {}  # of lines of a subagent without an id: uuid -> that of the first
         self.began = False
@@ -280,7 +280,7 @@ class _Transcript:
             id = ids.in_session(self.id, "error", line.fields.get("uuid"))
             self.out.error(line, id, "APIError", text_of(message.get("content")), agent)
             return
-        if message.get("model") == _SYNTHETIC:  # words of Claude Code itself
+        if message.get("model") == _SYNTHETIC:  # text of Claude Code itself
             return
         for block in blocks(message.get("content")):
             if block.get("type") == "tool_use" and isinstance(block.get("id"), str):
@@ -311,7 +311,7 @@ class _Transcript:
             call = block.get("tool_use_id")
             if not isinstance(call, str):
                 continue
-            # What the tool returned is kept for programs as well, where a line has one result.
+            # The tool's result is also kept as data, if a line has only one result.
             whole = line.fields.get("toolUseResult") if len(results) == 1 else None
             returns = whole if whole is not None and not isinstance(whole, str) else block.get("content")
             self.ended[call] = (line, block.get("content"))
@@ -325,7 +325,7 @@ class _Transcript:
             self.out.prompt(line, text)
 
     def _link(self, call: str, whole: object) -> None:
-        """Note which subagent a tool call has started, as its result says."""
+        """Note the subagent that a tool call has started, according to its result."""
         key = whole.get("agentId") if isinstance(whole, dict) else None
         if isinstance(key, str):
             self.linked[key] = call
@@ -348,7 +348,7 @@ class _Transcript:
 
 
 def _about(path: str) -> Fields:
-    """Return what Claude Code notes beside the transcript of a subagent."""
+    """Return Claude Code's notes beside the transcript of a subagent."""
     try:
         with open(path.removesuffix(".jsonl") + ".meta.json", "rb") as file:
             about = encode.loads(file.read())

@@ -1,6 +1,6 @@
-"""Import of Codex's transcripts: `sessions/YYYY/MM/DD/rollout-TIME-SESSION.jsonl`.
+"""Import Codex's transcripts: `sessions/YYYY/MM/DD/rollout-TIME-SESSION.jsonl`.
 
-A line has a timestamp, a type and a payload.  What the model was sent and answered is in `response_item`, tokens are in
+A line has a timestamp, a type and a payload.  Requests and answers of the model are in `response_item`, tokens in
 `event_msg` lines of type `token_count`, whose totals are those of the session so far.
 """
 
@@ -28,12 +28,12 @@ AGENT = "codex"
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(?=\.jsonl$)")
 _CALLS = ("function_call", "custom_tool_call")
 _EXIT = re.compile(r"(?:Exit code:|Process exited with code) (-?\d+)")
-_HEAD = 200  # characters of an output in which its exit code stands
-_NAMES = ("type", "message", "reason", "codex_error_info")  # of what else happened: what is kept
+_HEAD = 200  # characters at the beginning of an output that may have its exit code
+_NAMES = ("type", "message", "reason", "codex_error_info")  # the fields of other events that are kept
 
 
 def folder() -> str:
-    """Return where Codex keeps its transcripts."""
+    """Return the folder of Codex's transcripts."""
     return os.path.join(os.environ.get("CODEX_HOME") or os.path.expanduser("~/.codex"), "sessions")
 
 
@@ -62,10 +62,10 @@ class _Transcript:
         self.model: str | None = None
         self.provider = "openai"
         self.asked: dict[str, tuple[Line, str, object]] = {}  # tool calls without a result
-        self.totals: object = None  # of tokens, as they were said last
+        self.totals: object = None  # of tokens, as last reported
         self.calls = 0  # of the model
-        self.before = 0  # when what the model answers now was sent
-        self.texts: list[str] = []  # of the answer that is read
+        self.before = 0  # the time of the request whose answer is being read
+        self.texts: list[str] = []  # of that answer
         self.wanted: list[Fields] = []  # its tool calls
 
     def take(self) -> None:
@@ -118,7 +118,7 @@ class _Transcript:
     # The model
 
     def _tokens(self, out: Importer, line: Line, info: Fields) -> None:
-        """Make the row of the call that these tokens are of; the same totals again are of no call."""
+        """Make the row of the call that these tokens belong to; repeated totals belong to no call."""
         totals, last = info.get("total_token_usage"), info.get("last_token_usage")
         if totals == self.totals or not isinstance(last, dict):
             return
@@ -166,7 +166,7 @@ def _given(payload: Fields) -> object:
 
 
 def _failure(output: object) -> str | None:
-    """Return why a tool call failed, which its output says in one of several ways; None for one that did not."""
+    """Return why a tool call failed, which its output shows in one of several ways; None for one that did not."""
     if isinstance(output, dict):
         return text_of(output.get("content")) or "the tool failed" if output.get("success") is False else None
     if not isinstance(output, str):

@@ -1,7 +1,7 @@
 """`localops hook AGENT`: write the row of one hook event of a coding agent.
 
-The agent waits for its hooks, and what they print or return can change what it does.  So this prints nothing on
-stdout, exits with 0 whatever happens, and loads no more than writing a row takes.
+The agent waits for its hooks, and their output or exit code can change what it does.  So this prints nothing on
+stdout, always exits with 0, and loads only what writing a row takes.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _WAIT = 2.0  # seconds for a journal that is busy; then the row waits in the spi
 _MOST = 64 << 20  # bytes of an event
 _SHELLS = frozenset("sh bash dash zsh fish ksh ash busybox".split())
 _DEPTH = 4  # shells between the agent and its hook
-# What every event says again: the session has it.
+# Fields that every event repeats: the session has them.
 _COMMON = frozenset("session_id transcript_path cwd hook_event_name permission_mode agent_id agent_type".split())
 _TASKS = ("Task", "Agent")  # the tools that start a subagent
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write the row of the event on stdin; print one line on stderr where that fails, and always return 0."""
+    """Write the row of the event on stdin; print one line on stderr if that fails, and always return 0."""
     from io import StringIO
 
     stderr, sys.stderr = sys.stderr, StringIO()
@@ -64,7 +64,7 @@ def _run(arguments: Sequence[str]) -> None:
 
 
 def _parsed(arguments: Sequence[str]) -> tuple[str, dict[str, str], str | None]:
-    """Return the agent, --home and --project, and an event that was given as argument, as Codex's `notify` does."""
+    """Return the agent, --home and --project, and an event that was passed as an argument, as Codex's `notify` does."""
     agent, *rest = arguments
     options: dict[str, str] = {}
     event = None
@@ -99,7 +99,7 @@ def _payload(event: str | None) -> dict[str, Any]:
 
 
 def _lenient(data: bytes) -> Any:
-    """Return what JSON says that is not strict: a text that was cut in the middle of a character, say."""
+    """Return the value of JSON that is not strict: for example a text that was cut in the middle of a character."""
     import json
 
     try:
@@ -129,9 +129,9 @@ class _Event:
         self.agent = ids.agent_id(self.session, subagent) if isinstance(subagent, str) and subagent else None
 
     def write(self) -> None:
-        """Write the row of the event, and before it those that its session and subagent begin with."""
+        """Write the row of the event, after the rows that its session and subagent begin with."""
         journal = self.project.journal
-        if journal.one("gone", session=self.session):  # deleted here: nothing brings it back
+        if journal.one("gone", session=self.session):  # deleted here: nothing restores it
             return
         journal.sessions.add(self.session)
         self._join()
@@ -149,10 +149,10 @@ class _Event:
         }.get(self.name, self._note)()
 
     def _nothing(self) -> None:
-        """Write no more than what the session or the subagent begins with."""
+        """Write only the rows that the session or the subagent begins with."""
 
     def _join(self) -> None:
-        """Write that the session has begun, or that another process goes on with it, unless that is known."""
+        """Write that the session has begun, or that another process continues it, unless that is known."""
         from localops.clock import new_id
         from localops.coding import ids
         from localops.coding.recording import session_name, session_row
@@ -177,7 +177,7 @@ class _Event:
         known = any(one == participant.hex() for one in self._participants())
         if known and not begins:
             return
-        # A session that goes on after its end, or in another process: `--resume`, `/resume`.
+        # A session that continues after its end, or in another process: `--resume`, `/resume`.
         row = self.writer.note(
             "join",
             new_id(self.at),
@@ -278,7 +278,7 @@ class _Event:
         return str(self.payload.get("tool_name") or "tool")
 
     def _tool_id(self, *, closing: bool) -> bytes:
-        """Return the id of a tool call; without one of the agent's, that of the first such call which fits."""
+        """Return the id of a tool call; if the agent has none, that of the first such call that fits."""
         from localops.coding import ids
 
         given = self.payload.get("tool_use_id")
@@ -291,7 +291,7 @@ class _Event:
         number = 0
         while True:
             id = ids.in_session(self.session, "tool", self._tool_name(), asked, number)
-            # To open: one that nothing is written of. To close: the oldest that is not closed.
+            # To open: the first without a row. To close: the oldest that is not closed.
             if not self.project.has(id) and (closing or not self.project.has(id, rows.OPEN)):
                 return id
             number += 1
@@ -310,7 +310,7 @@ class _Event:
         return self.writer.text(self.payload.get("agent_type") or "subagent")
 
     def _task_of(self) -> bytes | None:
-        """Return the call of the tool that started the subagent: the oldest that runs and has none yet."""
+        """Return the tool call that started the subagent: the oldest that runs and has no subagent yet."""
         from localops.journal import stored
 
         open_operations = stored.unfinished(self.project.journal, self.session)
@@ -334,7 +334,7 @@ class _Event:
 
 
 def _of_notify(payload: Payload) -> dict[str, Any]:
-    """Return an event of Codex's `notify` in the words of a hook event."""
+    """Return an event of Codex's `notify` in the form of a hook event."""
     fields = {str(name).replace("-", "_"): value for name, value in payload.items()}
     name, session = fields.pop("type", None) or "notify", fields.pop("thread_id", None) or fields.get("session_id")
     return {**fields, "hook_event_name": name, "session_id": session}
@@ -363,7 +363,7 @@ def _card(project: Project) -> dict[str, object]:
 
 
 def _agent_pid() -> int:
-    """Return the nearest process above this one that is no shell: shells only start the hook."""
+    """Return the nearest process above this one that is not a shell: shells only start the hook."""
     from localops import host
 
     pid = os.getppid()

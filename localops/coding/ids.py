@@ -1,6 +1,6 @@
-"""The ids of what a coding agent did: made from its own ids, so that a hook and an import agree on each row.
+"""The ids of a coding agent's rows: made from the agent's own ids, so that a hook and an import agree on each row.
 
-A call of a tool or a model has an id that is used once anywhere, and its row's id is made from that alone: a
+A call of a tool or a model has an id that is unique everywhere, and its row's id is made from that alone: a
 transcript that was forked from another repeats its first lines, and they count once.
 """
 
@@ -13,7 +13,7 @@ _SPACE = uuid.UUID("5f0c3a53-6f3c-5c0e-9d3b-2b1f0b0a7c11")
 
 
 def session_id(given: object) -> bytes:
-    """Return the id of a session: the agent's own where that is a UUID."""
+    """Return the id of a session: the agent's own if that is a UUID."""
     text = str(given)
     try:
         return uuid.UUID(text).bytes
@@ -22,7 +22,7 @@ def session_id(given: object) -> bytes:
 
 
 def tool_id(call_id: str) -> bytes:
-    """Return the id of a tool call that the agent gave an id."""
+    """Return the id of a tool call that has an id of the agent."""
     return _made(f"tool {call_id}")
 
 
@@ -32,7 +32,7 @@ def call_id(response_id: str) -> bytes:
 
 
 def in_session(session: bytes, what: str, *parts: object) -> bytes:
-    """Return the id of something that is known by words which only its session keeps apart."""
+    """Return the id of something whose own words are unique only in its session."""
     return uuid.uuid5(uuid.UUID(bytes=session), " ".join([what, *map(_clean, parts)])).bytes
 
 
@@ -42,17 +42,17 @@ def agent_id(session: bytes, given: object) -> bytes:
 
 
 def error_id(operation: bytes) -> bytes:
-    """Return the id of the error that an operation ended with."""
+    """Return the id of the error that ended an operation."""
     return uuid.uuid5(uuid.UUID(bytes=operation), "error").bytes
 
 
 def prompt_id(session: bytes, text: str, number: int) -> bytes:
-    """Return the id of what a user typed, for the so-manyth time in the session."""
+    """Return the id of a prompt of the user, for its n-th occurrence in the session."""
     return in_session(session, "prompt", digest(text), number)
 
 
 def digest(text: str) -> str:
-    """Return what a text is known by in an id."""
+    """Return a short form of a text for an id."""
     return sha256(text.encode("utf-8", "backslashreplace")).hexdigest()
 
 

@@ -1,7 +1,7 @@
-"""Import of transcripts of coding agents: what their readers share.
+"""The parts of an import of transcripts that are common to all coding agents.
 
-Each row has an id that is made from the agent's own ids, and one that is here already is left as it is: an import can
-be repeated, goes on where the last one ended, and adds to what hooks have recorded.
+Each row has an id that is made from the agent's own ids, and a row that exists already is left as it is: an import can
+be repeated, continues where the last one ended, and adds to the rows of hooks.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from localops.coding.recording import Project
     from localops.journal.rows import Row
 
-_SETTLED_NS = 600_000_000_000  # a transcript that nobody has written to for ten minutes has no unfinished message
+# A transcript that has not changed for ten minutes has no unfinished message.
+_SETTLED_NS = 600_000_000_000
 _AT = rows.COLUMNS.index("at_ns")
 
 
@@ -42,12 +43,12 @@ class Line(NamedTuple):
 
     @property
     def place(self) -> str:
-        """Where it stands, for a person."""
+        """Return where the line is, for a person."""
         return f"{self.path}:{self.number}"
 
 
 class Report:
-    """What an import did."""
+    """The result of an import."""
 
     def __init__(self) -> None:
         self.files = self.sessions = self.rows = 0
@@ -57,7 +58,7 @@ class Report:
 
 
 def read(path: str, report: Report) -> Iterator[Line]:
-    """Yield the lines of a transcript that can be used; add the others to the report."""
+    """Yield the valid lines of a transcript; add a problem to the report for each other line."""
     try:
         with open(path, "rb") as file:
             report.files += 1
@@ -80,13 +81,13 @@ def _line(path: str, number: int, data: bytes) -> Line:
         import json
 
         try:
-            fields = json.loads(data)  # a text that was cut in the middle of a character is no strict JSON
+            fields = json.loads(data)  # a text that was cut in the middle of a character is not strict JSON
         except ValueError as error:
             raise ValueError(f"invalid line: expected a JSON object ({error})") from None
     if not isinstance(fields, dict):
         raise ValueError(f"invalid line: expected a JSON object, got {type(fields).__name__}")
     given = fields.get("timestamp")
-    if given is None:  # a line of the agent's own books
+    if given is None:  # a line of the agent's own bookkeeping
         return Line(path, number, fields, 0)
     at = events.to_ns(given) if isinstance(given, str | int | float) else None
     if at is None or not 0 < at < clock.now_ns() + 86_400_000_000_000:
@@ -95,7 +96,7 @@ def _line(path: str, number: int, data: bytes) -> Line:
 
 
 def is_settled(path: str) -> bool:
-    """Return whether nobody has written to a transcript for a while."""
+    """Return whether a transcript has not been written to for a while."""
     try:
         return clock.now_ns() - os.stat(path).st_mtime_ns > _SETTLED_NS
     except OSError:
@@ -103,7 +104,7 @@ def is_settled(path: str) -> bool:
 
 
 class Importer:
-    """The import of one session: makes the rows that are not here yet."""
+    """The import of one session: makes the rows that do not exist yet."""
 
     def __init__(self, project: Project, agent: str, session: bytes, report: Report) -> None:
         self.project, self.agent, self.session, self.report = project, agent, session, report
@@ -115,20 +116,20 @@ class Importer:
         self._begins_here = False
 
     def begin(self, line: Line, facts: Mapping[str, object]) -> None:
-        """Make the row that the session begins with, unless a hook wrote it, or an earlier import."""
+        """Make the first row of the session, unless a hook or an earlier import wrote it."""
         if self._is_new(self.session):
             self._begins_here = True
             given = {name: value for name, value in facts.items() if value is not None}
             self._add(session_row(self.writer, self.agent, line.at, given, {"imported": 1}, None), line)
 
     def prompt(self, line: Line, text: str, agent: bytes | None = None) -> None:
-        """Make the row of what the user typed."""
+        """Make the row of a prompt of the user."""
         number = self._prompts.get(text, 0)
         self._prompts[text] = number + 1
         self._action(line, ids.prompt_id(self.session, text, number), "prompt", {"prompt": text}, agent)
 
     def note(self, line: Line, id: bytes, name: str, params: Mapping[str, object], agent: bytes | None = None) -> None:
-        """Make the row of something else that happened."""
+        """Make the row of anything else that happened."""
         self._action(line, id, name, params, agent)
 
     def _action(self, line: Line, id: bytes, name: str, params: Mapping[str, object], agent: bytes | None) -> None:
@@ -165,7 +166,7 @@ class Importer:
         agent: bytes | None = None,
         error: object = None,
     ) -> None:
-        """Make the row of an operation that has ended, or the one that it opens with while it has not."""
+        """Make the row of an operation that has ended, or the opening row of one that has not."""
         if not self._is_new(id):
             return
         opened = self._opened(id)
@@ -175,7 +176,7 @@ class Importer:
                 self._known.discard((id, rows.DONE))
                 self._add(self.writer.opening((id, kind, title, parent, agent, begin.at), opening), begin)
             return
-        if opened is not None:  # where its opening said it is
+        if opened is not None:  # the place of its opening row counts
             title, parent, agent, start = opened.name or title, opened.parent, opened.agent, opened.at_ns
         else:
             start = begin.at
@@ -237,7 +238,7 @@ class Importer:
         return begun is not None and begun.parent is None
 
     def _end(self) -> None:
-        """Write where the transcript ends; a later import goes on from there."""
+        """Write where the transcript ends; a later import continues from there."""
         last = self.project.journal.one("last_ns", session=self.session)
         at = max(self._last, (last and last[0]) or 0)
         body = encode.dumps({"reason": "imported; the transcript ends here", "derived": 1}).decode()

@@ -1,4 +1,4 @@
-"""Rows of coding agents in a project's journal, without a client: a hook lives for one event."""
+"""Write the rows of coding agents to a project's journal, without a client: a hook lives for one event only."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ AGENTS = tuple(_NAMES)
 
 
 class Project:
-    """Where the rows of a coding agent go, with the redaction and the prices of the project's home."""
+    """The journal for the rows of a coding agent, with the redaction and the prices of the project's home."""
 
     def __init__(self, config: Config, *, wait: float | None = None) -> None:
         self.config = config
@@ -38,14 +38,14 @@ class Project:
         self._prices: Prices | None = None
 
     def writer(self, session: bytes) -> Writer:
-        """Return what makes the rows of a session."""
+        """Return the writer of a session's rows."""
         return Writer(session, self.folder, self._encoder, self._price_table)
 
     def write(self, row: Row) -> None:
-        """Write a row unless one of its identity is here: several hooks may run at the same time for one event."""
+        """Write a row unless one with its identity exists: several hooks may run at the same time for one event."""
         try:
             self.journal.add([rows.whole(row)])
-        except Exception:  # the edge: busy, damaged, a full disk; an append goes elsewhere then, and warns
+        except Exception:  # the edge: busy, damaged, a full disk; append goes to the spill file then, and warns
             self.journal.append(row, sync=True)
 
     def has(self, id: bytes, phase: int = rows.DONE) -> bool:
@@ -68,7 +68,7 @@ def session_row(
     card: Mapping[str, object],
     participant: bytes | None,
 ) -> Row:
-    """Return the row that a session begins with; `card` says which process runs the agent."""
+    """Return the first row of a session; `card` describes the process of the agent."""
     return writer.note(
         "session",
         writer.session,
@@ -81,7 +81,7 @@ def session_row(
 
 
 def session_name(agent: str, folder: object) -> str:
-    """Return what a session is listed as: the agent, and the folder that it works in."""
+    """Return the name of a session: the agent, and the folder that it works in."""
     name = os.path.basename(folder.rstrip("/")) if isinstance(folder, str) else ""
     return f"{_NAMES[agent]}: {name}" if name else _NAMES[agent]
 
@@ -89,5 +89,5 @@ def session_name(agent: str, folder: object) -> str:
 def failure(kind: str, details: object) -> ErrorEvent:
     """Return the error of a tool call or a model call that failed."""
     event = ErrorEvent(error_type=kind, details=details, logs="")
-    event.logs = None  # without one, it would take the traceback of whatever is being handled
+    event.logs = None  # else it would take the traceback of the exception that is being handled
     return event

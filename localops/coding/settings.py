@@ -1,7 +1,7 @@
-"""The hooks of coding agents in their settings: put in and taken out, with everything else left as it is.
+"""The hooks of coding agents in their settings: added and removed, with everything else left as it is.
 
-Claude Code has them in `settings.json`, Codex in `hooks.json`, in the same form.  Only the text around our entries
-changes: the file is written anew as JSON in the indentation that it has, its keys in their order.
+Claude Code has them in `settings.json`, Codex in `hooks.json`, in the same form.  Only our entries change: the file is
+written as JSON with the indentation and the order of keys that it had.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-_TOOLS = ("PreToolUse", "PostToolUse", "PostToolUseFailure")  # their entries say which tools they are for
+_TOOLS = ("PreToolUse", "PostToolUse", "PostToolUseFailure")  # their entries have a matcher for tools
 # The events that are recorded, by agent.
 EVENTS = {
     "claude-code": (
@@ -44,12 +44,12 @@ def path_of(agent: str, *, project: bool) -> str:
 
 
 def command_of(agent: str, program: str) -> str:
-    """Return the command that an agent is to run for each event."""
+    """Return the command that an agent runs for each event."""
     return f"{shlex.quote(program)} hook {agent}"
 
 
 class Change:
-    """What is to be done to a settings file."""
+    """The change of a settings file."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -58,7 +58,7 @@ class Change:
         self.after = self.before or ""
 
     def install(self, agent: str, command: str) -> None:
-        """Have our command run for each event; one that is there already, in whatever words, is replaced."""
+        """Add our command for each event; an existing one, in any form, is replaced."""
         hooks = self._hooks()
         for event in EVENTS[agent]:
             entries = _list(self.path, event, hooks.setdefault(event, []))
@@ -71,7 +71,7 @@ class Change:
         self._write()
 
     def uninstall(self) -> None:
-        """Take our command out, and with it what it leaves empty."""
+        """Remove our command, and what is empty without it."""
         if "hooks" not in self._settings:
             return
         hooks = self._hooks()
@@ -105,20 +105,20 @@ class Change:
 
     @property
     def is_needed(self) -> bool:
-        """Whether anything would change."""
+        """Return whether anything would change."""
         return self.after != (self.before or "")
 
     def diff(self) -> str:
-        """Return what would change, as a unified diff."""
+        """Return the changes as a unified diff."""
         before, after = (text.splitlines(keepends=True) for text in (self.before or "", self.after))
         lines = unified_diff(before, after, self.path, self.path)
         return "".join(line if line.endswith("\n") else line + "\n" for line in lines)
 
     def apply(self) -> None:
-        """Write the file whole or not at all; ConfigError when it was changed since it was read."""
+        """Write the file as a whole or not at all; raise ConfigError if it has changed since it was read."""
         if _text(self.path) != self.before:
             raise ConfigError(f"{self.path} was changed meanwhile: run the command again")
-        path = os.path.realpath(self.path)  # a link stays one
+        path = os.path.realpath(self.path)  # a link remains a link
         folder = os.path.dirname(path)
         os.makedirs(folder, exist_ok=True)
         handle, new = tempfile.mkstemp(prefix=".localops-", dir=folder)
@@ -135,7 +135,7 @@ class Change:
 
 
 def _text(path: str) -> str | None:
-    """Return the text of a file; None where there is none."""
+    """Return the text of a file; None if there is none."""
     try:
         with open(path, encoding="utf-8", newline="") as file:
             text = file.read(_LONGEST + 1)
@@ -161,7 +161,7 @@ def _parsed(path: str, text: str | None) -> dict[str, Any]:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object; ValueError where a key comes twice, since only one of them would be kept."""
+    """Return an object; raise ValueError if a key occurs twice, since only one of them would be kept."""
     made = dict(pairs)
     if len(made) != len(pairs):
         raise ValueError(f"a key comes twice in one object: {[key for key, _ in pairs]}")
@@ -169,7 +169,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _indentation(text: str) -> str | int:
-    """Return how a text is indented."""
+    """Return the indentation of a text."""
     match = re.search(r"^([ \t]+)\S", text, re.MULTILINE)
     return match[1] if match else 2
 
@@ -195,7 +195,7 @@ def _is_ours(each: object) -> bool:
 
 
 def _remove(entries: list[Any]) -> None:
-    """Take our commands out of the entries of an event, and the entries that are empty without them."""
+    """Remove our commands from the entries of an event, and the entries that are empty without them."""
     for entry in list(entries):
         inner = entry.get("hooks") if isinstance(entry, dict) else None
         if not isinstance(inner, list) or not any(map(_is_ours, inner)):

@@ -1,6 +1,6 @@
-"""Recording the calls of model libraries by themselves.
+"""Record the calls of model libraries without changes to the program.
 
-`start` waits for the libraries; this file is all that a program pays for which uses none.  When one is imported,
+`start` waits for the libraries; a program that uses none of them loads only this file.  When a library is imported,
 `switch.py` switches on its instrumentor (`libraries.py` has the table), and its spans go to the journal.
 """
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
-_provider: Callable[[], Any] | None = None  # while this is on
+_provider: Callable[[], Any] | None = None  # None while this is off
 _with_threads = False
 
 
 def start(provider: Callable[[], Any], *, with_threads: bool) -> None:
     """Record the calls of every library that is imported, or will be.
 
-    `provider` gives the tracer provider that spans are sent to; it is called when the first library is there.
+    `provider` returns the tracer provider for the spans; it is called when the first library is there.
     `with_threads` lets threads begin in the place where they were started, once there is anything to record.
     """
     global _provider, _with_threads
@@ -36,7 +36,7 @@ def start(provider: Callable[[], Any], *, with_threads: bool) -> None:
 
 
 def stop() -> None:
-    """Record no calls of libraries any more."""
+    """Stop recording the calls of libraries."""
     global _provider
     _provider = None
     forget(LIBRARIES)
@@ -61,7 +61,7 @@ def wait(action: Callable[[], None]) -> None:
 
 
 def is_recorded(name: str) -> bool:
-    """Return whether the calls of a library are recorded by themselves now."""
+    """Return whether the calls of a library are recorded now."""
     switch = sys.modules.get("localops.instrument.switch")
     return switch is not None and name in switch.recorded()
 

@@ -1,7 +1,7 @@
-"""What stands in front of the methods of model libraries: `session=`, and the budget.
+"""Wrappers around the methods of model libraries, for `session=` and the budget.
 
-A `session=` in a call, as AgentOps 0.3 has it, is taken away before the library sees it; the call runs in that session.
-A budget that is spent stops the program here, before the call leaves: instrumentors catch what is raised in a span.
+A `session=` in a call, as AgentOps 0.3 has it, is removed before the library sees it; the call runs in that session.
+A spent budget stops the program here, before the request is sent: instrumentors swallow exceptions in a span.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ _METHODS = {
 
 
 def wrap(library: str) -> None:
-    """Stand in front of a library's methods, and of what an instrumentor may have put in front of them."""
+    """Wrap a library's methods, and an instrumentor's wrappers around them."""
     for name, methods in _METHODS.items():
         if name.partition(".")[0] == library:
             on_import(name, partial(_wrap_in, methods))
 
 
 def _wrap_in(methods: Sequence[str], module: ModuleType) -> None:
-    """Wrap methods of a module; what a release of the library does not have is left out."""
+    """Wrap methods of a module; those that a release of the library does not have are left out."""
     for method in methods:
         title, _, name = method.partition(".")
         cls = getattr(module, title, None)
@@ -54,7 +54,7 @@ def _wrap_in(methods: Sequence[str], module: ModuleType) -> None:
 
 
 def _is_wrapped(function: object) -> bool:
-    """Return whether a function is one of ours: what an instrumentor has wrapped answers with our mark too."""
+    """Return whether a function is one of our wrappers; an instrumentor's wrapper around one also has our mark."""
     return getattr(function, "_localops_wrapped", None) is True and "Wrapper" not in type(function).__name__
 
 

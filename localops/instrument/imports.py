@@ -1,7 +1,7 @@
 """Call a function when a module has been imported, without importing it.
 
-One finder stands first in `sys.meta_path`.  It finds nothing itself, lets the others find a module that is waited for,
-and has its loader call us when the module has run.
+One finder comes first in `sys.meta_path`.  It finds nothing itself: it lets the others find a module that is waited
+for, and makes its loader call back when the module has run.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     Action = Callable[[ModuleType], None]
 
 _waiting: dict[str, list[Action]] = {}
-_has_run: set[str] = set()  # modules that were waited for, from when their code has run
+_has_run: set[str] = set()  # modules that were waited for and whose code has run
 
 
 def forget(names: Iterable[str]) -> None:
-    """Wait for these modules no longer."""
+    """Stop waiting for these modules."""
     for name in names:
         _waiting.pop(name, None)
 
 
 def on_import(name: str, action: Action) -> None:
-    """Call `action` with the module when it has been imported; at once if it is there already."""
+    """Call `action` with the module when it has been imported; at once if it has been already."""
     module = sys.modules.get(name)
     if module is not None and (
         name in _has_run or not getattr(getattr(module, "__spec__", None), "_initializing", False)
@@ -41,7 +41,7 @@ def on_import(name: str, action: Action) -> None:
 
 
 class _Finder:
-    """Lets the other finders find what is waited for, and has its loader call us when it has run."""
+    """A finder that lets the others find a module that is waited for, and makes its loader call back."""
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
         if name not in _waiting:
@@ -69,12 +69,12 @@ def _call_when_run(spec: ModuleSpec, name: str) -> None:
 
     try:
         loader.exec_module = exec_module
-    except Exception as error:  # a loader that cannot be changed: the module goes on without us
+    except Exception as error:  # a loader that cannot be changed: the module is imported without a callback
         _warn(name, error)
 
 
 def _call(action: Action, module: ModuleType, name: str) -> None:
-    """Call an action; nothing of ours is raised into the program's import."""
+    """Call an action; no exception of it is raised into the program's import."""
     try:
         action(module)
     except Exception as error:  # the edge
@@ -82,7 +82,7 @@ def _call(action: Action, module: ModuleType, name: str) -> None:
 
 
 def _warn(name: str, error: Exception) -> None:
-    """Warn that calls of a library are not recorded; what the program's own handlers raised is raised later."""
+    """Warn that calls of a library are not recorded; exceptions of the program's own handlers are raised later."""
     from localops.interruption import hold_if_programs
     from localops.output import say_once
 

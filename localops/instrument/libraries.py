@@ -1,7 +1,7 @@
-"""Which libraries are recorded by themselves, and which instrumentors can do it.
+"""The libraries that are recorded, and the instrumentors that can do it.
 
 An instrumentor of OpenInference comes first: its span holds the whole request when it starts, so that a process that
-dies in the middle of a call leaves the prompt.  OpenTelemetry's own tell the request only at the end.
+dies in the middle of a call leaves the prompt.  OpenTelemetry's own add the request only at the end.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 _OPENINFERENCE = "openinference.instrumentation"
 _OFFICIAL = "opentelemetry.instrumentation"
 
-# The module whose import switches recording on: (what installs an instrumentor, the instrumentors in order).
+# The module whose import switches recording on: (the extra that installs an instrumentor, the instrumentors in order).
 LIBRARIES: dict[str, tuple[str, tuple[str, ...]]] = {
     "openai": (
         "localops[openai]",
@@ -58,5 +58,5 @@ LIBRARIES: dict[str, tuple[str, tuple[str, ...]]] = {
     "haystack": ("openinference-instrumentation-haystack", (f"{_OPENINFERENCE}.haystack:HaystackInstrumentor",)),
 }
 
-# Used for much else: without their instrumentor, nothing is missing that a user would expect.
+# Used for much else as well: no warning if they have no instrumentor, as a user may not expect one.
 QUIET = frozenset(("boto3", "agents"))

@@ -1,4 +1,4 @@
-"""An instrumentor for pydantic-ai, which makes spans by itself once it is asked to."""
+"""An instrumentor for pydantic-ai, which makes spans itself once they are switched on."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ if TYPE_CHECKING:
 
 
 class PydanticAIInstrumentor:
-    """Asks pydantic-ai for the spans of all agents."""
+    """Switch on pydantic-ai's spans of all agents."""
 
     def instrument(self, *, tracer_provider: Any, **_: Any) -> None:
-        """Have every agent make spans for this provider, but those that were given settings of their own."""
+        """Let every agent make spans for this provider, unless it has settings of its own."""
         from pydantic_ai import Agent
         from pydantic_ai.models.instrumented import InstrumentationSettings
 
-        if not Agent._instrument_default:  # the program has not asked for them itself
+        if not Agent._instrument_default:  # the program has not switched them on itself
             Agent.instrument_all(InstrumentationSettings(tracer_provider=tracer_provider))

@@ -1,6 +1,6 @@
 """Switch the instrumentors of model libraries on.
 
-A library without an installed instrumentor is named on stderr, once: calls that are not recorded are no secret.
+A library without an installed instrumentor prints one warning that its calls are not recorded.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ _running: dict[str, Any] = {}  # the instrumentor of each library that is record
 def on(name: str, provider: Callable[[], Any]) -> bool:
     """Record the calls of a library that has just been imported, and return whether they are.
 
-    Nothing is raised into the import.
+    No exception is raised into the import.
     """
     if name in _running:
         return True
     try:
         _switch_on(name, provider)
-    except Exception as error:  # the edge: somebody else's code, in the middle of the program's import
+    except Exception as error:  # the edge: another project's code, in the middle of the program's import
         if not hold_if_programs(error):
             say_once(f"instrument {name}", f"calls of {name} are not recorded: {_described(error)}")
     client_calls.wrap(name.partition(".")[0])
@@ -47,23 +47,23 @@ def _switch_on(name: str, provider: Callable[[], Any]) -> None:
             say_once(
                 f"instrument {name}",
                 f"calls of {name} are not recorded: `pip install '{package}'` records them by themselves, "
-                "init(instrument_llm_calls=False) turns this line off",
+                "init(instrument_llm_calls=False) turns this warning off",
             )
         return
     instrumentor = kind()
     conflict = getattr(instrumentor, "_check_dependency_conflicts", lambda: None)()
     if conflict is not None:
-        say_once(f"instrument {name}", f"calls of {name} are not recorded: its instrumentor says {conflict}")
+        say_once(f"instrument {name}", f"calls of {name} are not recorded: its instrumentor reports {conflict}")
         return
     instrumentor.instrument(tracer_provider=provider(), skip_dep_check=True)
     _running[name] = instrumentor
 
 
 def _instrumentor(candidate: str) -> type[Any] | None:
-    """Return the class of an instrumentor, where it is installed, apart from the program's own use of it.
+    """Return the class of an instrumentor, if it is installed, separate from the program's own use of it.
 
-    An instrumentor is a singleton by class, switched on once: a program that traces for itself, with a provider of its
-    own, has to find it switched off.
+    An instrumentor is a singleton by class, switched on once: a program that traces with its own provider must find it
+    switched off.
     """
     from importlib import import_module
 

@@ -1,7 +1,7 @@
-"""Threads and pools that begin where they were started: in its session, its operation, as its agent.
+"""Let threads and pools begin where they were started: in that session and operation, as that agent.
 
-A new thread has an empty context in Python.  Here it takes over localops' place, and no other variable of the context:
-what else a program keeps in context variables stays as it is.
+A new thread has an empty context in Python.  Here it gets the place of localops, and no other variable of the context:
+the program's own context variables are not affected.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _is_installed = False
 
 
 def carry_on() -> None:
-    """Have threads, and what is submitted to thread pools, begin in the place where they were started."""
+    """Let threads, and functions that are submitted to thread pools, begin in the place where they were started."""
     global _is_on, _is_installed
     _is_on = True
     if _is_installed:
@@ -35,7 +35,7 @@ def carry_on() -> None:
 
 
 def stop() -> None:
-    """Let threads begin nowhere again; those that run keep their place."""
+    """Let threads begin without a place again; those that run keep theirs."""
     global _is_on
     _is_on = False
 
@@ -51,7 +51,7 @@ def _change_pool(module: ModuleType) -> None:
 
 
 def _there(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the function, bound to the place where this is called."""
+    """Return the function, bound to the place of this call."""
     place = scope.get()
 
     def run(*args: Any, **kwargs: Any) -> Any:
@@ -76,16 +76,16 @@ def _start(start: Callable[..., None]) -> Callable[..., None]:
 
 
 def _bind(thread: threading.Thread) -> None:
-    """Have a thread that is about to start run in the place where this is called."""
+    """Let a thread that is about to start run in the place of this call."""
     run = _there(thread.run)
 
     def run_once() -> None:
-        vars(thread).pop("run", None)  # ours, which holds the thread that holds it
+        vars(thread).pop("run", None)  # our wrapper, which holds the thread that holds it
         run()
 
     try:
         thread.run = run_once  # type: ignore[method-assign]
-    except Exception as error:  # the edge: a class of the program's own that takes no attribute begins nowhere
+    except Exception as error:  # the edge: a class of the program that takes no attribute begins without a place
         hold_if_programs(error)
 
 
@@ -96,7 +96,7 @@ def _submit(submit: Callable[..., Any]) -> Callable[..., Any]:
         if not _is_on or place is NOWHERE:
             return submit(pool, function, *args, **kwargs)
         bound = _there(function)
-        # A thread that the pool starts for this serves others later: it belongs to none of them.
+        # A thread that the pool starts now serves other callers later: it gets the place of none of them.
         scope.set(NOWHERE)
         try:
             return submit(pool, bound, *args, **kwargs)

@@ -1,6 +1,6 @@
-"""OpenTelemetry spans in: what instrumentors and programs send to OpenTelemetry's SDK is recorded as it happens.
+"""OpenTelemetry spans: those that instrumentors and programs send to OpenTelemetry's SDK are recorded as they happen.
 
-`install()` is the one line.  `mapping.py` says what a span means in the words of localops, and needs nothing of
+`install()` is the one line to add.  `mapping.py` translates a span into the words of localops, and does not need
 OpenTelemetry; `processor.py` writes its rows; `providers.py` has the tracer providers.  Nothing is sent.
 """
 
@@ -21,10 +21,9 @@ __all__ = ["LocalopsSpanProcessor", "install", "private_provider"]
 
 
 def install(provider: TracerProvider | None = None) -> TracerProvider:
-    """Record the spans of a tracer provider, and return it; once for each provider, however often it is called.
+    """Record the spans of a tracer provider, and return it; further calls for the same provider change nothing.
 
-    Without one it is the global provider of this process.  Where there is none, one is made and set, which exports
-    nothing.
+    The default is the global provider of this process.  If there is none, one that exports nothing is created and set.
 
     >>> import localops.otel
     >>> provider = localops.otel.install()

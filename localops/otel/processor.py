@@ -1,8 +1,8 @@
-"""Spans as operations: a row when a span starts, a row when it ends, both written before the SDK goes on.
+"""Record spans as operations: one row when a span starts, one when it ends, both before the SDK goes on.
 
-What belongs together is found both ways.  A span hangs below the span or the operation of localops that it started in,
-and what localops records while a span is the current one hangs below that span: `context.spans` asks for it.  Nothing
-is set that a forgotten `detach` could leave behind.
+Spans and operations are parents of each other.  A span belongs to the span or the operation of localops that it
+started in, and what localops records while a span is current belongs to that span: `context.spans` looks it up.
+Nothing is set that a forgotten `detach` could leave behind.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     Key = tuple[int, int]
 
 _CHECK_BUDGET = Session.check_budget.__code__
-_NOW_NS = 1_000_000  # a time this near to the clock was not given by hand
+_NOW_NS = 1_000_000  # a time this near to the clock was not set by hand
 _REQUEST = "prompt system_instructions tool_definitions stream thread_id".split()
 _ANSWER = ("completion tool_calls finish_reason response_id response_model time_to_first_token").split()
 _CONTENT = (
@@ -51,7 +51,7 @@ _NO_ATTRIBUTES: dict[str, Any] = {}
 
 
 class _Recorded:
-    """A span that is recorded: the rows of its operation, and where what happens in it belongs."""
+    """A recorded span: the rows of its operation, and the place of what happens inside it."""
 
     __slots__ = (
         "attributes",
@@ -89,7 +89,7 @@ class _Recorded:
         self.session = session
         self.rows = rows
         self.reading = reading
-        self.attributes = attributes  # that it had when it started
+        self.attributes = attributes  # those it had when it started
         self.outer = outer
         self.outside = outside  # the operation of localops that it started in
         self.place: Scope = (session, rows.id, rows.id if rows.kind == "agent" else rows.agent)
@@ -98,33 +98,33 @@ class _Recorded:
         self.closed = False  # its closing row is written
         self.failure: BaseException | ErrorEvent | None = None  # between that row and the one of its error
         self.is_news = False
-        self.is_added = False  # what it used is added to the call that it is a part of
+        self.is_added = False  # its usage is added to the call that it is a part of
         self.is_part = False  # of an LLM call that is counted further out
-        self.call_inside = False  # a span inside of it counts as the LLM call that it is
-        self.handling = 0  # what was being handled around it is not raised in it
-        self.errors: dict[str, int] = {}  # what came out of the spans inside, and when
+        self.call_inside = False  # a span inside of it counts as the LLM call
+        self.handling = 0  # the exception that was being handled around it, which it did not raise
+        self.errors: dict[str, int] = {}  # the errors of the spans inside, and their times
         self.mark: weakref.ref[Span] | None = None
 
     def forget(self, _: object) -> None:
-        """Let go of what is known of the span: nobody holds it any more."""
+        """Release what is known of the span, which has been freed."""
         _spans.pop(self.key, None)
 
 
-# The spans of this process that exist, ended ones too as long as somebody holds them: they may get children yet.
+# The spans of this process that exist, including ended ones that are still referenced: they may get children yet.
 _spans: dict[Key, _Recorded] = {}
 
 
 class LocalopsSpanProcessor(SpanProcessor):
-    """Records each span as an operation of the session that it happens in.
+    """Record each span as an operation of the session that it happens in.
 
-    Nothing is raised but BudgetExceeded, when a span starts, and the JournalError of a strict session.
+    Raise nothing but BudgetExceeded, when a span starts, and the JournalError of a strict session.
     """
 
     def __init__(self) -> None:
         context.spans[:] = [_inner_place]
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:  # noqa: ARG002
-        """Write that it has begun, with all that its attributes hold by now."""
+        """Write that it has begun, with all attributes that it has by now."""
         begun: list[tuple[OperationRows | None, Callable[[OperationRows], None]]] = []
 
         def step() -> None:
@@ -135,7 +135,7 @@ class LocalopsSpanProcessor(SpanProcessor):
                     register(operation)
 
         _guarded("start", step)
-        if waiting:  # it will not run, so nobody ends it
+        if waiting:  # it will not run, so it will not be ended
             for operation, _ in begun:
                 if operation is not None:
                     _spans[_key(span.get_span_context())].ended = True
@@ -143,9 +143,9 @@ class LocalopsSpanProcessor(SpanProcessor):
             deliver()
 
     def _start(self, span: Span, begun: list[tuple[OperationRows | None, Callable[[OperationRows], None]]]) -> None:
-        """Begin the operation that a span is; what it gives is to be registered, however often this is interrupted."""
+        """Begin the operation of a span; its result is registered once, however often this is interrupted."""
         key = _key(span.get_span_context())
-        if key in _spans:  # two of us at one provider
+        if key in _spans:  # two processors at one provider
             return
         scope, parent = _scope(span), span.parent
         attributes = _attributes(span)
@@ -190,7 +190,7 @@ class LocalopsSpanProcessor(SpanProcessor):
         begun += ((operation, register),)
 
     def on_end(self, span: ReadableSpan) -> None:
-        """Write that it has ended, with what it says now and did not say before."""
+        """Write that it has ended, with the attributes that are new since its start."""
         recorded = _spans.get(_key(span.get_span_context()))
         if recorded is None or recorded.ended or _is_anothers(recorded):
             return
@@ -203,7 +203,7 @@ class LocalopsSpanProcessor(SpanProcessor):
             deliver()
 
     def _end(self, span: ReadableSpan, recorded: _Recorded, raised: BaseException | None) -> None:
-        """Write the closing row, and the error if it has one; what was done is not done again."""
+        """Write the closing row, and the error if it has one; completed steps are not repeated."""
         if not recorded.closed:
             recorded.failure = None
             reading = self._read_end(span, recorded)
@@ -224,7 +224,7 @@ class LocalopsSpanProcessor(SpanProcessor):
             recorded.closed = True
             recorded.attributes = _NO_ATTRIBUTES
             recorded.is_news = error is not None
-            recorded.reading = Reading("")  # children may come yet, but nothing of what it held is asked for again
+            recorded.reading = Reading("")  # children may come yet, but its content is not needed any more
         failure, recorded.failure = recorded.failure, None
         if failure is not None and recorded.is_news:
             recorded.rows.error(failure)
@@ -251,7 +251,7 @@ class LocalopsSpanProcessor(SpanProcessor):
         return reading
 
     def _closing_fields(self, recorded: _Recorded, reading: Reading) -> dict[str, Any]:
-        """Return what the closing row says beside the answer of a call, which its rows are given."""
+        """Return the fields of the closing row that are not part of a call's answer."""
         first = recorded.reading
         fields = _new_fields(first, reading)
         call = _call_of(reading) if reading.kind == "llm" else None
@@ -259,7 +259,7 @@ class LocalopsSpanProcessor(SpanProcessor):
         if call is not None:
             for name in _ANSWER:
                 setattr(call, name, fields.pop(name, None))
-            # By its id the same call is known again, however early that was there.
+            # Its id identifies the same call, however early the id was known.
             call.response_id = call.response_id or first.fields.get("response_id")
         elif reading.figures:
             known = first.figures
@@ -284,7 +284,7 @@ class LocalopsSpanProcessor(SpanProcessor):
 
 
 class _At:
-    """A place for an operation to begin in."""
+    """The place that an operation begins in."""
 
     __slots__ = ("place",)
 
@@ -292,7 +292,7 @@ class _At:
         self.place = place
 
 
-# Where it belongs
+# Places
 
 
 def _key(span_context: Any) -> Key:
@@ -306,11 +306,11 @@ def _current() -> _Recorded | None:
 
 
 def _inner_place(place: Scope) -> Scope:
-    """Return the inner of a place of localops and the current span."""
+    """Return the inner one of a place of localops and the current span."""
     try:
         recorded = _current()
         return place if recorded is None else _inner(recorded, place)
-    except Exception as error:  # the edge: another one's span; what is recorded belongs to where localops says
+    except Exception as error:  # the edge: an unknown span class; localops' own place counts then
         if not hold_if_programs(error):
             _warn("place", error)
         return place
@@ -324,7 +324,7 @@ def _inner(recorded: _Recorded, place: Scope) -> Scope:
 
 
 def _place(outer: _Recorded | None, place: Scope) -> Scope:
-    """Return where a span belongs that has begun below another one, and in a place of localops."""
+    """Return the place of a span that has begun below another one, and in a place of localops."""
     if outer is None:
         return place
     if _current() is outer:
@@ -341,7 +341,7 @@ def _is_in_call(outer: _Recorded | None, place: Scope, session: Session) -> bool
 
 
 def _is_anothers(recorded: _Recorded) -> bool:
-    """Return whether a span was begun by a process that this one was forked from and that lives: it ends it."""
+    """Return whether the process that this one was forked from, which is alive, began the span and will end it."""
     if recorded.pid == os.getpid():
         return False
     try:
@@ -351,17 +351,17 @@ def _is_anothers(recorded: _Recorded) -> bool:
     return True
 
 
-# What it says
+# Content
 
 
 def _attributes(span: ReadableSpan) -> dict[str, Any]:
-    """Return a copy of the attributes; going through them as the SDK shows them takes a lock for each."""
+    """Return a copy of the attributes; the SDK's view of them takes a lock for each."""
     inner = getattr(getattr(span, "_attributes", None), "_dict", None)
     return dict(inner if isinstance(inner, dict) else span.attributes or _NO_ATTRIBUTES)
 
 
 def _since(recorded: _Recorded, attributes: dict[str, Any]) -> tuple[dict[str, Any], Reading | None]:
-    """Return the attributes that came since the start; all of them where one of those has changed."""
+    """Return the attributes added since the start; all of them if one of those has changed."""
     first, missing = recorded.attributes, object()
     for name, value in first.items():
         now = attributes.get(name, missing)  # an SDK that keeps 128 attributes drops the first ones
@@ -389,7 +389,7 @@ def _links(span: ReadableSpan) -> list[dict[str, Any]]:
 def _opening_fields(
     span: Span, reading: Reading, scope: str, outer: _Recorded | None, *, is_call: bool
 ) -> dict[str, Any]:
-    """Return what the first row holds beside the request of a call: all that is known, and which span it is."""
+    """Return the fields of the first row beside the request of a call: all that is known, and which span it is."""
     fields = dict(reading.fields)
     fields.pop("params", None)
     if is_call:
@@ -415,7 +415,7 @@ def _call_of(reading: Reading) -> LLMEvent:
 
 
 def _leave_out(reading: Reading) -> None:
-    """Take out what went in and came out, where the session captures none of it."""
+    """Remove input and output, if the session does not capture them."""
     for name in _CONTENT:
         reading.fields.pop(name, None)
 
@@ -423,7 +423,7 @@ def _leave_out(reading: Reading) -> None:
 def _settle_kind(recorded: _Recorded, reading: Reading) -> None:
     """Decide as what a span counts, now that all is known: one model call counts once."""
     before = recorded.reading
-    if not reading.said_kind:  # an SDK that keeps 128 attributes drops the first ones
+    if not reading.has_kind:  # an SDK that keeps 128 attributes drops the first ones
         reading.kind = before.kind
     if reading.kind == "llm":
         if recorded.is_part:
@@ -436,7 +436,7 @@ def _settle_kind(recorded: _Recorded, reading: Reading) -> None:
 
 
 def _call_around(recorded: _Recorded) -> bytes | None:
-    """Return the LLM call that counts for a span which is a part of it, while it is open."""
+    """Return the open LLM call that counts for a span which is part of it."""
     outer = recorded.outer
     while outer is not None and outer.is_part:
         recorded, outer = outer, outer.outer
@@ -445,55 +445,55 @@ def _call_around(recorded: _Recorded) -> bytes | None:
 
 
 def _new_fields(before: Reading, now: Reading) -> dict[str, Any]:
-    """Return the fields that the first row does not have, or has otherwise."""
+    """Return the fields that the first row does not have, or has with another value."""
     known = before.fields
     missing = object()
     return {name: value for name, value in now.fields.items() if known.get(name, missing) != value}
 
 
 def _error_of(recorded: _Recorded, reading: Reading, raised: BaseException | None) -> BaseException | ErrorEvent | None:
-    """Return what is to be recorded as its error; None where that came from further in and is recorded there."""
+    """Return the error to record; None if it was raised further in and is recorded there."""
     if not reading.failed:
         return None
-    said = reading.errors[-1] if reading.errors else Error(None, None, None)
+    reported = reading.errors[-1] if reading.errors else Error(None, None, None)
     # By its message: on its way out an exception may become one of a framework's own class.
-    news = said.message or _last_word(said.type) or ""
+    news = reported.message or _last_word(reported.type) or ""
     outer = recorded.outer if recorded.outer is not None and not recorded.outer.ended else None
     beside = outer.errors.get(news, 0) if outer is not None else 0
     if outer is not None:
         outer.errors[news] = time.time_ns()
-    # Frameworks do not always nest their spans: what failed beside this one, in its time, failed with the same.
+    # Frameworks do not always nest their spans: a span that failed beside this one, in its time, has the same error.
     if beside > recorded.rows.began:
         return None
-    if raised is not None and _is_same(raised, said):
+    if raised is not None and _is_same(raised, reported):
         return raised
     if news in recorded.errors:
         return None
     if recorded.is_part:  # the call that it is a part of has an error of its own, in the words of its client
-        reading.fields["error"] = {"type": said.type, "message": said.message}
+        reading.fields["error"] = {"type": reported.type, "message": reported.message}
         return None
-    event = ErrorEvent(error_type=_last_word(said.type) or "Error", details=said.message, logs="")
-    event.logs = said.stack
+    event = ErrorEvent(error_type=_last_word(reported.type) or "Error", details=reported.message, logs="")
+    event.logs = reported.stack
     return event
 
 
 def _is_interruption(raised: BaseException | None) -> bool:
-    """Return whether a span was broken off, which OpenTelemetry does not take for an error."""
+    """Return whether a span was interrupted, which OpenTelemetry does not count as an error."""
     return raised is not None and not isinstance(raised, Exception | GeneratorExit)
 
 
 def _broken_off(reading: Reading) -> str | None:
-    """Return what a span was left by that is no error: a loop over a stream that ended early, or a cancelled task."""
+    """Return the end of a span that is no error: a loop over a stream that ended early, or a cancelled task."""
     word = _last_word(reading.errors[-1].type) if reading.errors else None
     return word if word in ("GeneratorExit", "CancelledError") else None
 
 
-def _is_same(raised: BaseException, said: Error) -> bool:
-    """Return whether an exception that is being handled is the one that a span speaks of."""
-    if _last_word(said.type) not in (None, "_OTHER", type(raised).__name__):
+def _is_same(raised: BaseException, reported: Error) -> bool:
+    """Return whether an exception that is being handled is the one that a span reports."""
+    if _last_word(reported.type) not in (None, "_OTHER", type(raised).__name__):
         return False
     text = attempt(lambda: str(raised), "")
-    return said.message is None or text in said.message or said.message in text
+    return reported.message is None or text in reported.message or reported.message in text
 
 
 def _last_word(name: str | None) -> str | None:
@@ -503,7 +503,7 @@ def _last_word(name: str | None) -> str | None:
 
 
 def _guarded(what: str, step: Callable[[], None]) -> None:
-    """Do a step; keep from the program what goes wrong in it, and what interrupts it until it is done."""
+    """Do a step; keep its exceptions from the program, and hold interruptions until it is done."""
     try:
         step()
     except (BudgetExceeded, JournalError):
@@ -520,7 +520,7 @@ def _guarded(what: str, step: Callable[[], None]) -> None:
 
 
 def _is_of_budget(error: BaseException) -> bool:
-    """Return whether a program's own hook raised it because a budget is spent: that is for the program."""
+    """Return whether a program's own hook raised it because a budget is spent: it is meant for the program."""
     trace = error.__traceback__
     while trace is not None:
         if trace.tb_frame.f_code is _CHECK_BUDGET:

@@ -1,6 +1,6 @@
 """The tracer providers whose spans are recorded: the program's own, and one that is never the global one.
 
-A provider that is made here exports nothing.
+A provider that is created here exports nothing.
 """
 
 from __future__ import annotations
@@ -24,10 +24,9 @@ _installed: weakref.WeakSet[TracerProvider] = weakref.WeakSet()
 
 
 def install(provider: TracerProvider | None = None) -> TracerProvider:
-    """Record the spans of a tracer provider, and return it; once for each provider, however often it is called.
+    """Record the spans of a tracer provider, and return it; further calls for the same provider change nothing.
 
-    Without one it is the global provider of this process.  Where there is none, one is made and set, which exports
-    nothing.
+    The default is the global provider of this process.  If there is none, one that exports nothing is created and set.
     """
     processor = sdk()[1]
     with _lock:
@@ -41,24 +40,24 @@ def install(provider: TracerProvider | None = None) -> TracerProvider:
 def private_provider() -> TracerProvider:
     """Return a tracer provider whose spans are recorded and go nowhere else; it is never the global one.
 
-    For instrumentors that take a `tracer_provider`: what they send is recorded, and the program's own tracing stays as
-    it is.  It is the same one each time.
+    For instrumentors that take a `tracer_provider`: their spans are recorded, and the program's own tracing stays as it
+    is.  Each call returns the same provider.
     """
     global _private
     processor = sdk()[1]
     with _lock:
         if _private is None:
-            # The program's own tracing may leave out what it is in: that is for what it exports.
-            # Nothing waits to be flushed at the exit, and what runs there is recorded too.
+            # The program's own sampling may leave spans out, but only for the program's own export.
+            # Nothing waits to be flushed at exit, and what runs there is recorded, too.
             _private = _made(sampler=_sampler(), shutdown_on_exit=False)
             _private.add_span_processor(processor())
     return _private
 
 
 def pause(paused: bool) -> None:
-    """Record no spans of the private provider, or record them again.
+    """Stop recording the spans of the private provider, or start again.
 
-    Instrumentors stay where they are: what others have put around a library since then could not be taken apart.
+    Instrumentors stay installed: what others have wrapped around a library since then could not be separated.
     """
     global _is_paused
     _is_paused = paused
@@ -68,7 +67,7 @@ def _sampler() -> Any:
     from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, Sampler
 
     class WhileOn(Sampler):
-        """Takes every span while recording is on."""
+        """A sampler that takes every span while recording is on."""
 
         def should_sample(self, *args: Any, **options: Any) -> Any:
             return (ALWAYS_OFF if _is_paused else ALWAYS_ON).should_sample(*args, **options)
@@ -80,44 +79,44 @@ def _sampler() -> Any:
 
 
 def sdk() -> tuple[ModuleType, type[SpanProcessor]]:
-    """Return OpenTelemetry's module of the SDK, and our processor for it; LocalopsError where it is not installed."""
+    """Return OpenTelemetry's SDK and our processor for it; raise LocalopsError if the SDK is not installed."""
     try:
         from opentelemetry.sdk import trace
 
         from localops.otel.processor import LocalopsSpanProcessor
     except ImportError as error:
         raise LocalopsError(
-            "recording OpenTelemetry spans needs its SDK, which is not installed: pip install 'localops[otel]'"
+            "recording OpenTelemetry spans needs its SDK, which is not installed; run: pip install 'localops[otel]'"
         ) from error
     return trace, LocalopsSpanProcessor
 
 
 def _global_provider() -> TracerProvider:
-    """Return the global provider; make one that exports nothing where there is none, or none that takes processors."""
+    """Return the global provider; create one that exports nothing if there is none that takes processors."""
     from opentelemetry import trace
 
     provider: Any = trace.get_tracer_provider()
     if not hasattr(provider, "add_span_processor"):
         trace.set_tracer_provider(_made())
-        provider = trace.get_tracer_provider()  # of two threads that set one, the first has won
+        provider = trace.get_tracer_provider()  # if two threads set one, the first wins
     if not hasattr(provider, "add_span_processor"):
         raise LocalopsError(
-            f"the tracer provider of this process, a {type(provider).__name__}, takes no span processors: nothing is "
-            "recorded; give install() a provider of opentelemetry.sdk.trace"
+            f"the tracer provider of this process, {type(provider).__name__}, takes no span processors: nothing is "
+            "recorded; pass a provider of opentelemetry.sdk.trace to install()"
         )
     known: TracerProvider = provider
     return known
 
 
 def _made(**options: Any) -> TracerProvider:
-    """Return a provider without an exporter, whose spans hold as much as they are given."""
+    """Return a provider without an exporter, whose spans have no limits of their size."""
     from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 
     return TracerProvider(span_limits=SpanLimits(max_attributes=SpanLimits.UNSET), **options)
 
 
 def _records(provider: Any, processor: type[SpanProcessor]) -> bool:
-    """Return whether a provider has a processor of ours."""
+    """Return whether a provider has our processor."""
     if provider in _installed:
         return True
     active = getattr(provider, "_active_span_processor", None)
