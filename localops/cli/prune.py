@@ -219,7 +219,7 @@ def _reasons(name: str, standing: Any, sessions: list[tuple[bytes, int]], doubt:
         why = f"{name} could not be asked whether it still has it: {standing.refused}"
         return {session: why for session, _ in sessions}
     if standing.set_back:
-        why = f"{name} was restored to an earlier state: run `localops sync --verify` first"
+        why = f"{name} was restored or repaired: run `localops sync --verify` first"
         return {session: why for session, _ in sessions}
     return {session: _reason(name, lacks) for session, lacks in standing.differs.items()}
 

@@ -156,9 +156,13 @@ def _alone(reader: Reader, seq: int) -> Iterator[tuple[int, Stored | None]]:
 
 
 def keeps(reader: Reader, seq: int, id: bytes) -> bool | None:
-    """Return whether a row that once was the newest is still here; None if it was pruned."""
+    """Return whether a row that once was the newest is still here; None if it was pruned.
+
+    A row from before a repair is not: its seq may be the same by chance, while rows below it are lost.
+    """
     [(newest,)] = reader.ask(_sql("newest"), {})
-    if seq > (newest or 0):
+    repaired = reader.ask(_sql("repaired"), {})
+    if seq > (newest or 0) or (repaired and seq < repaired[0][0]):
         return False
     rows = reader.ask(_sql("id_at"), {"seq": seq})
     return (id,) in rows if rows else None

@@ -22,7 +22,7 @@ from localops.transfer.doubts import Doubt, Loss
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from typing import Any
 
     from localops.journal.journal import Journal
@@ -390,33 +390,44 @@ class Ledger:
         self._replace(execute, after)
         return before, after
 
-    def set_back(self, journal: Journal, ranges: Iterable[Range]) -> tuple[int, int]:
+    def set_back(self, journal: Journal, ranges: Iterable[Range], lost: Mapping[bytes, int]) -> tuple[int, int]:
         """Mark what the remote lost as unsent: all that it had but the seqs in `ranges`.
 
-        Return how many rows it lacks, and how many of them were pruned here meanwhile and are lost for good: `loss`
-        reports those until a person acknowledges it.
+        `lost` has the sessions that were pruned here and that the remote lacks as well, as in `keep_loss`.  Return how
+        many seqs were marked, and how many rows are lost for good and were not known to be.
         """
-        before = self.delivered()
-        after = bundle.common(before, ranges)
-        removed = bundle.difference(before, after)
-        here = [(seq, seq) for first, last in removed for (seq,) in self.ask("seqs", first=first, last=last)]
-        known = self._losses()
-        # Seqs that were reported as lost before do not count again.
-        lost = bundle.difference(removed, [*here, *known["ranges"]])
-        rows = _count(lost)
-        record = {
-            "rows": known["rows"] + rows,
-            "at_ns": clock.now_ns() if rows else known["at_ns"],
-            "ranges": bundle.merged([*known["ranges"], *lost]),
-        }
+        kept = list(ranges)
+        loss, news = doubts.merged(self._meta(self._loss_key), lost)
+        removed: list[Range] = []
 
         def work(execute: Execute) -> None:
-            self._replace(execute, after)
-            if rows:
-                execute(_KEEP_META, (self._loss_key, _json(record)))
+            nonlocal removed
+            removed = bundle.difference(*self._narrow(execute, lambda delivered: bundle.common(delivered, kept)))
+            self._set_loss(execute, loss)
 
         journal.transact(work, full=True, folded=False)
-        return _count(removed), rows
+        return _count(removed), news
+
+    def keep_loss(self, journal: Journal, lost: Mapping[bytes, int]) -> int:
+        """Keep which of the sessions that were pruned here the remote has lost, each with the number of lost rows.
+
+        `loss` reports them until a person acknowledges it, or until none is lost.  Return how many rows of them were
+        not known to be lost.
+        """
+        loss, news = doubts.merged(self._meta(self._loss_key), lost)
+        journal.transact(lambda execute: self._set_loss(execute, loss), full=True, folded=False)
+        return news
+
+    def _set_loss(self, execute: Execute, loss: str | None) -> None:
+        if loss is None:
+            execute(_FORGET_META, (self._loss_key,))
+        else:
+            execute(_KEEP_META, (self._loss_key, loss))
+
+    def pruned(self) -> list[tuple[bytes, dict[str, Any]]]:
+        """Return the sessions that were pruned here while the remote had them, and what they were."""
+        records = [(session, encode.loads(body)) for session, body in self.ask("pruned")]
+        return [(session, record) for session, record in records if self.remote in record.get("delivered", ())]
 
     def doubt(self) -> Doubt | None:
         """Return what a prune saw that speaks against the receipts of the remote, until a pass has reached it."""
@@ -441,22 +452,17 @@ class Ledger:
 
     def loss(self) -> Loss | None:
         """Return what the remote lost and is not here either, unless a person has acknowledged it."""
-        known = self._losses()
-        return Loss(known["rows"], known["at_ns"]) if known["rows"] else None
+        return doubts.loss(self._meta(self._loss_key))
 
     def acknowledge(self, journal: Journal) -> None:
-        """Stop reporting a loss; its rows are remembered, and not counted again."""
-        record = {**self._losses(), "rows": 0}
-        journal.transact(lambda execute: execute(_KEEP_META, (self._loss_key, _json(record))), full=True, folded=False)
+        """Stop reporting a loss; it is remembered, and not counted again."""
+        if (text := self._meta(self._loss_key)) is not None:
+            record = (self._loss_key, doubts.acknowledged(text))
+            journal.transact(lambda execute: execute(_KEEP_META, record), full=True, folded=False)
 
     @property
     def _loss_key(self) -> str:
         return f"lost {self.remote}"
-
-    def _losses(self) -> dict[str, Any]:
-        text = self._meta(self._loss_key)
-        known: dict[str, Any] = encode.loads(text) if text else {"rows": 0, "at_ns": 0, "ranges": []}
-        return {**known, "ranges": [(first, last) for first, last in known["ranges"]]}
 
     def meet(self, journal: Journal, *, peer: str | None = None, error: str | None = None, ok: bool = False) -> int:
         """Keep the last result of the remote; return the newest row, up to which all are safe from a power cut then."""

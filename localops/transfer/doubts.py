@@ -9,6 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from localops import clock
+from localops.encoding import encode
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
 
 @dataclass(frozen=True)
 class Doubt:
@@ -29,3 +37,35 @@ class Loss:
 def key(remote: str) -> str:
     """Return the key of the doubt about a remote."""
     return f"doubt {remote}"
+
+
+def loss(text: str | None) -> Loss | None:
+    """Return the loss in a stored text, unless it was acknowledged."""
+    known = encode.loads(text) if text else {"rows": 0}
+    return Loss(known["rows"], known["at_ns"]) if known["rows"] else None
+
+
+def acknowledged(text: str) -> str:
+    """Return the text of a loss with no row to report."""
+    return _text({**encode.loads(text), "rows": 0})
+
+
+def merged(text: str | None, lost: Mapping[bytes, int]) -> tuple[str | None, int]:
+    """Return the text of a loss after a look at the remote, None if nothing is lost; and how many lost rows are new.
+
+    `lost` has every session that was pruned here and that the remote lacks, with the number of its lost rows.
+    """
+    if not lost:
+        return None, 0
+    known: dict[str, Any] = encode.loads(text) if text else {"rows": 0, "sessions": {}}
+    by_session = {session.hex(): rows for session, rows in lost.items()}
+    # Earlier releases kept ranges of seqs instead, which do not tell the sessions.
+    before = known.get("sessions", by_session)
+    news = sum(rows for session, rows in by_session.items() if session not in before)
+    reported = sum(rows for session, rows in by_session.items() if session in before) if known["rows"] else 0
+    at_ns = clock.now_ns() if news else known["at_ns"]
+    return _text({"rows": reported + news, "at_ns": at_ns, "sessions": by_session}), news
+
+
+def _text(record: dict[str, object]) -> str:
+    return encode.dumps(record).decode()

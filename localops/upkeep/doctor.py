@@ -251,7 +251,7 @@ def _sync(name: str, folder: str, reader: Reader) -> Iterator[Finding]:
         yield from _parked_for(name, ledger)
         if (loss := ledger.loss()) is not None:
             lost = "1 row" if loss.rows == 1 else f"{loss.rows} rows"
-            text = f"remote {remote} was set back, and lost {lost} that had been pruned here before"
+            text = f"remote {remote} lost {lost} that had been pruned here before"
             cure = (
                 "restore a newer backup of the hub if there is one; "
                 f"`localops remote acknowledge {remote} --project {name}` ends this line"

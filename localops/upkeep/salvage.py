@@ -15,11 +15,13 @@ from localops.encoding import encode
 from localops.errors import ConfigError, NotFound
 from localops.journal import rows
 from localops.journal.journal import Journal
+from localops.journal.journal_file import INSERT, own_row
 from localops.journal.stored import Stored
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
+    from typing import Any
 
 
 @dataclass(frozen=True)
@@ -104,21 +106,20 @@ def _layers(path: str) -> Iterator[Pages]:
     yield Pages(data, size, {})
 
 
-def _deleted_here(path: str) -> set[bytes]:
-    """Return the sessions in the table `gone`: those that were deleted from this very journal.
+def _deleted_here(path: str) -> dict[bytes, int]:
+    """Return the sessions in the table `gone`, each with a time: those that were deleted from this very journal.
 
     The `pruned` rows of a hub's journal are those of its senders as well, and what they pruned the hub still has.
     """
-    return {
-        values[0]
-        for pages in _layers(path)
-        for values in pages.keyed()
-        if len(values) == 2
-        and isinstance(values[0], bytes)
-        and len(values[0]) == 16
-        and isinstance(values[1], int)
-        and values[1] > _TIMES
-    }
+    gone: dict[bytes, int] = {}
+    for pages in _layers(path):
+        for values in pages.keyed():
+            if len(values) != 2:
+                continue
+            session, at_ns = values
+            if isinstance(session, bytes) and len(session) == 16 and isinstance(at_ns, int) and at_ns > _TIMES:
+                gone.setdefault(session, at_ns)
+    return gone
 
 
 def _pages_missing(path: str) -> int:
@@ -244,8 +245,9 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
 def save(path: str, folder: str) -> Saved:
     """Write every intact row of a damaged journal into a new journal in `folder`.
 
-    What remotes have is not copied: rows get new seqs, and some between them may be lost.  Rows that a prune of this
-    very journal had deleted are not copied either.  Raise NotFound for a file without a row.
+    What remotes have is not copied, nor what arrived from which journal: rows get new seqs, and some between them may
+    be lost, so the new journal is sent everything again.  Rows that a prune of this very journal had deleted are not
+    copied either, and do not come back when they are sent again.  Raise NotFound for a file without a row.
     """
     if os.path.exists(os.path.join(folder, JOURNAL)):
         raise ConfigError(f"{folder} already holds a journal: choose another folder")
@@ -265,6 +267,7 @@ def save(path: str, folder: str) -> Saved:
     journal = Journal(folder, gather=True)
     try:
         journal.add(row.bare for row in kept)
+        journal.transact(lambda execute: _finish(execute, here), full=True)
         journal.fold()
     finally:
         journal.close()
@@ -272,6 +275,14 @@ def save(path: str, folder: str) -> Saved:
     last = max(copies | {row.seq for row in sound.values()})
     lost = last - len(copies | {row.seq for row in kept}) - sum(map(_taken, gone.values()))
     return Saved(len(kept), max(0, lost), broken, len(sound) - len(kept), _pages_missing(path))
+
+
+def _finish(execute: Callable[..., Any], gone: Mapping[bytes, int]) -> None:
+    """Keep which sessions were deleted, and mark where the saved rows end: see `proof.keeps`."""
+    for session, at_ns in gone.items():
+        execute("insert or ignore into gone values(?, ?)", (session, at_ns))
+    execute(INSERT, own_row("journal", rows.NO_SESSION, {}, name="repaired"))
+    execute("insert or replace into meta select 'repaired', cast(max(seq) as text) from event")
 
 
 def _sound(path: str) -> tuple[dict[tuple[bytes, int], Stored], set[int], int]:

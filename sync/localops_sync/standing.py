@@ -94,7 +94,7 @@ def _doubt(standing: Standing) -> str | None:
     if standing.refused is not None:
         return f"it could not be asked whether it has its rows: {standing.refused}"
     if standing.set_back:
-        return "it was restored to an earlier state"
+        return "it was restored or repaired"
     rows = sum(lacks.rows for lacks in standing.differs.values())
     files = sum(lacks.files for lacks in standing.differs.values())
     parts = [output.counted(many, what) for many, what in ((rows, "row"), (files, "file")) if many]

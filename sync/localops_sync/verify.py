@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from uuid import UUID
 
-from localops.encoding import encode
 from localops.errors import ConfigError
 from localops.journal import blobs, rows
 from localops.journal.stored import named
@@ -87,21 +86,29 @@ def differences(one: Side, hub: Hub, sessions: Iterable[tuple[bytes, int]]) -> d
     return _Comparison(one, hub).of(sessions)
 
 
-def has_pruned(ledger: Ledger, hub: Hub) -> bool:
-    """Return whether a hub has every session that was pruned here and that it had signed for, as it was then."""
-    expected: dict[bytes, dict[str, Any]] = {}
-    for session, body in ledger.ask("pruned"):
-        record = encode.loads(body)
-        if ledger.remote in record.get("delivered", ()):
-            expected[session] = record
+def lost(ledger: Ledger, hub: Hub, *, metadata_only: bool) -> dict[bytes, int]:
+    """Return the sessions that were pruned here and that a hub no longer has as it signed for them: how many rows.
+
+    Not those that were deleted there, and not those to which other machines have added rows: what is missing of such
+    a session cannot be known.
+    """
+    expected: dict[bytes, tuple[int, str | None]] = {}
+    for session, record in ledger.pruned():
+        rows, digest = record.get("rows", 0), record.get("digest")
+        # It went on after it was pruned, and was pruned again.
+        if session in expected:
+            rows, digest = rows + expected[session][0], None
+        expected[session] = rows, None if metadata_only else digest
+    missing: dict[bytes, int] = {}
     for some in _chunks(expected, _SESSIONS):
         figures = hub.figures(some)
         for session in some:
-            there = figures.get(session, {})
-            is_equal = all(there.get(name) == expected[session].get(name) for name in ("rows", "digest"))
-            if not (is_equal or there.get("gone")):
-                return False
-    return True
+            there, (rows, digest) = figures.get(session, {}), expected[session]
+            held = there.get("rows", 0)
+            differs = None not in (digest, there.get("digest")) and there.get("digest") != digest
+            if not there.get("gone") and (held < rows or (held == rows and differs)):
+                missing[session] = max(1, rows - held)
+    return missing
 
 
 class _Comparison:

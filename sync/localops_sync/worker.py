@@ -457,13 +457,23 @@ class Pass:
         if not certain:
             self.ledger.keep_only(self.journal, common)
             return
-        again, lost = self.ledger.set_back(self.journal, common)
-        if again:
+        again, lost = self.ledger.set_back(self.journal, common, self._lost())
+        if again and held.held:
             self.outcome.notes.append(
                 f"{self.remote.name} lacks {_rows(again)} that it had: what is here is sent again"
             )
+        elif again:
+            self.outcome.notes.append(
+                f"{self.remote.name} was restored or repaired, and does not know what it has: what is here is sent "
+                "again, and it keeps each row once"
+            )
         if lost:
             self.outcome.worse(PARKED, _lost(lost, self.remote.name))
+
+    def _lost(self) -> dict[bytes, int]:
+        """Return what the hub lacks of the sessions that were pruned here."""
+        assert isinstance(self.sink, Hub)
+        return verify.lost(self.ledger, self.sink, metadata_only=self.remote.metadata_only)
 
     def _is_here(self, seq: int, id: bytes, phase: int) -> bool:
         """Return whether the row at a seq is that one; True for a pruned row, which cannot be compared."""
@@ -473,8 +483,8 @@ class Pass:
         return not identities or identities[0] == (id, phase)
 
     def _verify(self) -> None:
-        self._look_for_lost()
         report = verify.compare(self)
+        self._look_for_lost()
         self.outcome.notes += report.notes
         self.outcome.compared = report.sessions
         self.outcome.deleted = report.deleted
@@ -484,10 +494,11 @@ class Pass:
             self.outcome.worse(PARKED, f"{_rows(parked)} parked here and not on the hub: {_LIST}")
 
     def _look_for_lost(self) -> None:
-        """Look whether the hub has the sessions that were pruned here again: then a newer backup was restored."""
-        loss = self.ledger.loss()
-        if loss is not None and isinstance(self.sink, Hub) and verify.has_pruned(self.ledger, self.sink):
-            self.ledger.acknowledge(self.journal)
+        """Look whether the hub has what was pruned here: some may be lost, or back from a newer backup."""
+        known, lost = self.ledger.loss(), self._lost()
+        if news := self.ledger.keep_loss(self.journal, lost):
+            self.outcome.worse(PARKED, _lost(news, self.remote.name))
+        elif known is not None and not lost:
             self.outcome.notes.append(f"{self.remote.name} has the rows again that it had lost")
 
 
@@ -518,7 +529,7 @@ def _rows(count: int) -> str:
 def _lost(count: int, remote: str) -> str:
     those = output.counted(count, "row that it had was", "rows that it had were")
     return (
-        f"{remote} was set back to an earlier state, and {those} pruned here: they are lost, unless a newer backup of "
+        f"{remote} lacks sessions that it had, and {those} pruned here: they are lost, unless a newer backup of "
         f"the hub has them; `localops doctor` reports it until `localops remote acknowledge {remote}`"
     )
 

@@ -189,9 +189,7 @@ def test_prune_and_sync_agree_about_a_hub_that_was_set_back(own: RealHub, sender
     os.rename(tmp_path / "backup", own.data)
     own.start()
     document, _ = _prune(sender)
-    assert set(_stays(document).values()) == {
-        "hub was restored to an earlier state: run `localops sync --verify` first"
-    }
+    assert set(_stays(document).values()) == {"hub was restored or repaired: run `localops sync --verify` first"}
     _localops(sender.home, "sync", "--verify")
     assert _prune(sender)[0]["taken"]["default"]["sessions"] == 2
 

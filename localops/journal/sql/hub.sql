@@ -18,6 +18,12 @@ select id
 from event
 where seq = :seq;
 
+-- repaired --
+-- The seq at which a repair ended: rows have other seqs since.
+select cast(value as integer)
+from meta
+where key = 'repaired';
+
 -- received_from --
 -- The batches that were imported from a journal.
 select first, last, id, phase

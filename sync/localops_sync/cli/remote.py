@@ -269,7 +269,7 @@ def remove(name: str, yes: bool, home: str | None, project: str | None) -> None:
 @click.argument("name")
 @common.place_options
 def acknowledge(name: str, home: str | None, project: str | None) -> None:
-    """Stop warnings about rows that a hub lost when it was set back and that had been pruned here."""
+    """Stop warnings about rows that a hub lost after they had been pruned here."""
     folder, _ = _find(home, project, name)
     journal = Journal(folder, gather=True)
     try:
