@@ -38,11 +38,11 @@ LAYERS = """
     rollups losses recovery wal
     journal
     analytics bundle salvage search
-    snapshot clocks doubts
+    snapshot clocks doubts held_back
     ingest delivery
     home parent_session
-    facts prune remotes repricing doctor
-    usage
+    facts prune remotes repricing
+    doctor usage
     budget writer
     recorder session_facts
     operation

@@ -103,11 +103,11 @@ def prune(
     """Remove whole ended sessions, and keep one row about each.
 
     Running sessions are kept, and so are those that a remote of the project does not have yet, unless
-    --include-unsent names that remote. A hub is asked whether it still has every row and file of these sessions, as
-    with `localops sync --verify`: what it lacks is kept, and so is everything where it refuses to answer or is
-    another hub. What it lacks is unsent from then on, also with --dry-run. A hub that cannot be reached is trusted,
-    which is printed, unless it lacked something when a prune asked it last. Blobs that no row refers to are removed
-    too, and the disk space is freed.
+    --include-unsent names that remote; one that was removed counts for the rows that it lacked then. A hub is asked
+    whether it still has every row and file of these sessions, as with `localops sync --verify`: what it lacks is
+    kept, and so is everything where it refuses to answer or is another hub. What it lacks is unsent from then on,
+    also with --dry-run. A hub that cannot be reached is trusted, which is printed, unless it lacked something when
+    a prune asked it last. Blobs that no row refers to are removed too, and the disk space is freed.
     """
     if older_than is None and keep_size is None and state is None and not idents:
         raise click.UsageError("choose what to remove: --older-than, --keep-size, --state or --session")
@@ -153,7 +153,9 @@ def _end(removed: dict[str, Taken]) -> None:
 
 def _check_remotes(opened: Home, unsent: tuple[str, ...]) -> None:
     """Refuse an unknown remote: a misspelt name must not pass for consent."""
-    known = {name for each in opened.projects for name in pruning.remotes(each.folder)}
+    known = {
+        name for each in opened.projects for name in (*pruning.remotes(each.folder), *pruning.removed(each.reader, ()))
+    }
     if unknown := sorted({*unsent} - known):
         raise NotFound(f"unknown remote {unknown[0]!r}: `localops remote list` shows those of the project")
 

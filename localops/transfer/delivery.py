@@ -15,10 +15,11 @@ from localops.encoding import encode
 from localops.journal import blobs, stored
 from localops.journal.sql import statements
 from localops.journal.stored import Stored, named
-from localops.reading import analytics, session_state
+from localops.reading import analytics
 from localops.transfer import bundle, clocks, doubts
 from localops.transfer.bundle import Batch, Previous
 from localops.transfer.doubts import Doubt, Loss
+from localops.transfer.held_back import HeldBack
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -483,16 +484,29 @@ class Ledger:
         journal.transact(work, full=True, folded=False)
         return newest
 
-    def forget(self, journal: Journal) -> None:
-        """Delete everything about the remote: one that is added under that name later starts again."""
+    def forget(self, journal: Journal, *, metadata_only: bool = False) -> int:
+        """Delete everything about the remote, but for which rows it lacks: one that is added later starts again.
+
+        Return how many rows it lacks; all of them, if it gets no content.
+        """
+        lacking = 0
 
         def work(execute: Execute) -> None:
+            nonlocal lacking
+            newest = execute(statement("newest")).get or 0
+            held = [] if metadata_only else execute(statement("delivered"), {"remote": self.remote}).fetchall()
+            ranges = bundle.difference([(1, newest)], held) if newest else []
+            bounds = [{"first": first, "last": last} for first, last in ranges]
+            lacking = sum(execute(statement("waiting"), each).fetchone()[0] for each in bounds)
             for table in ("delivered", "parked", "receipt", "contact"):
                 execute(f"delete from {table} where remote = ?", (self.remote,))  # noqa: S608
-            for key in (self._loss_key, doubts.key(self.remote)):
+            for key in (self._loss_key, doubts.key(self.remote), doubts.removed_key(self.remote)):
                 execute(_FORGET_META, (key,))
+            if lacking:
+                execute(_KEEP_META, (doubts.removed_key(self.remote), encode.dumps(ranges).decode()))
 
         journal.transact(work, full=True, folded=False)
+        return lacking
 
     def contact(self) -> Contact:
         """Return the last result of the remote."""
@@ -614,7 +628,7 @@ class _Filling:
     def __init__(self, ledger: Ledger, limits: Limits) -> None:
         self._ledger, self.limits = ledger, limits
         self._journal, *self._lineage = ledger.names()
-        self._held_back = _Running(ledger.reader, ledger.folder) if limits.ended_only else None
+        self._held_back = HeldBack(ledger.reader, ledger.folder) if limits.ended_only else None
         self._empty()
 
     def _empty(self) -> None:
@@ -663,21 +677,6 @@ class _Filling:
         if not taken:
             return None
         return Batch(self._journal, self._lineage, taken, ranges, self._ledger.before(taken[0].seq, self.limits))
-
-
-class _Running:
-    """The sessions that may still run: their rows are not sent yet."""
-
-    def __init__(self, reader: Reader, folder: str) -> None:
-        self._reader, self._folder = reader, folder
-        self._known: dict[bytes, bool] = {}
-
-    def holds(self, session: bytes) -> bool:
-        if session not in self._known:
-            named = any(session)
-            state = session_state.standing(self._reader, self._folder, session).state if named else ""
-            self._known[session] = state in ("Running", "Unknown")
-        return self._known[session]
 
 
 def parked(reader: Reader, remote: str | None) -> list[Parked]:

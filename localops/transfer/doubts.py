@@ -2,7 +2,8 @@
 
 A *loss* is rows that it lost after they had been pruned here; a person ends it.  A *doubt* is what a prune saw when it
 asked a remote about the rows that it had signed for.  It stands until a pass has reached the remote, so that a later
-prune, for which the remote is down, does not trust receipts that are known to be wrong.
+prune, for which the remote is down, does not trust receipts that are known to be wrong.  Of a remote that was *removed*
+stays which rows it lacked: the removal does not free them for a prune.
 """
 
 from __future__ import annotations
@@ -37,6 +38,11 @@ class Loss:
 def key(remote: str) -> str:
     """Return the key of the doubt about a remote."""
     return f"doubt {remote}"
+
+
+def removed_key(remote: str) -> str:
+    """Return the key of what a remote lacked when it was removed."""
+    return f"removed {remote}"
 
 
 def loss(text: str | None) -> Loss | None:

@@ -22,11 +22,11 @@ from localops.journal.sql import statements
 from localops.reading import session_state
 from localops.reading.home import REMOTES, sent_nowhere
 from localops.transfer import clocks, delivery
-from localops.upkeep import salvage
+from localops.upkeep import prune, salvage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
 OLDEST_SQLITE = (3, 51, 3)  # older ones can corrupt a WAL when it is reset
 LARGE_WAL = 64 << 20
@@ -227,10 +227,11 @@ def _sync(name: str, folder: str, reader: Reader) -> Iterator[Finding]:
         with open(path, "rb") as file:
             remotes = sorted(encode.loads(file.read()).items())
     except FileNotFoundError:
-        return
+        remotes = []
     except (OSError, ValueError, AttributeError) as error:
         yield Finding(name, f"{path} cannot be read: {reason(error)}", "repair it, or add the remotes again")
         return
+    yield from _removed(name, reader, dict(remotes))
     ahead_by = clocks.load(folder)
     for remote, settings in remotes:
         yield from _settings_of(name, remote, settings)
@@ -249,22 +250,35 @@ def _sync(name: str, folder: str, reader: Reader) -> Iterator[Finding]:
             cure = f"`localops remote test {remote} --project {name}` looks at each step"
             yield Finding(name, f"{text}; {rows_wait}" if waiting else text, cure, fault=waiting > 0)
         yield from _parked_for(name, ledger)
-        if (loss := ledger.loss()) is not None:
-            lost = "1 row" if loss.rows == 1 else f"{loss.rows} rows"
-            text = f"remote {remote} lost {lost} that had been pruned here before"
-            cure = (
-                "restore a newer backup of the hub if there is one; "
-                f"`localops remote acknowledge {remote} --project {name}` ends this line"
-            )
-            yield Finding(name, f"{text} {output.when(loss.at_ns)} UTC", cure)
-        if (doubt := ledger.doubt()) is not None:
-            text = f"when `localops prune` asked remote {remote} at {output.when(doubt.at_ns)} UTC, {doubt.why}"
-            cure = f"`localops sync --verify --remote {remote} --project {name}`; until then a prune trusts no receipt"
-            yield Finding(name, text, cure)
+        yield from _lacks(name, ledger)
         if since is not None:
             text = f"{rows_wait} for remote {remote}, and nothing has arrived there since {output.when(since)} UTC"
             cure = f"`localops sync --remote {remote} --project {name}`, from cron or a timer: see `localops help sync`"
             yield Finding(name, text, cure)
+
+
+def _lacks(name: str, ledger: delivery.Ledger) -> Iterator[Finding]:
+    """Report what a remote lost after it had been pruned here, and what it lacked when a prune asked it."""
+    remote = ledger.remote
+    if (loss := ledger.loss()) is not None:
+        lost = "1 row" if loss.rows == 1 else f"{loss.rows} rows"
+        text = f"remote {remote} lost {lost} that had been pruned here before"
+        cure = (
+            "restore a newer backup of the hub if there is one; "
+            f"`localops remote acknowledge {remote} --project {name}` ends this line"
+        )
+        yield Finding(name, f"{text} {output.when(loss.at_ns)} UTC", cure)
+    if (doubt := ledger.doubt()) is not None:
+        text = f"when `localops prune` asked remote {remote} at {output.when(doubt.at_ns)} UTC, {doubt.why}"
+        cure = f"`localops sync --verify --remote {remote} --project {name}`; until then a prune trusts no receipt"
+        yield Finding(name, text, cure)
+
+
+def _removed(name: str, reader: Reader, known: Collection[str]) -> Iterator[Finding]:
+    for gone in prune.removed(reader, known):
+        text = f"remote {gone} was removed before all rows had been sent there"
+        cure = f"`localops prune` keeps what no other remote has of them, unless --include-unsent {gone} is given"
+        yield Finding(name, text, cure, fault=False)
 
 
 def _parked_for(name: str, ledger: delivery.Ledger) -> Iterator[Finding]:

@@ -11,7 +11,7 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from localops import clock
+from localops import clock, output
 from localops.encoding import encode
 from localops.errors import ConfigError
 from localops.journal import blobs, rows
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 _PACKED_ANYWAY = 256 << 20  # bytes of a file that is packed fast enough to do it while others record
 _SIDES = ("", "-wal")
 _PAGE = 1_000  # rows
+_LAST = (1 << 63) - 1  # seq
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,27 @@ def remotes(folder: str) -> dict[str, bool]:
     }
 
 
+def removed(reader: Reader, known: Collection[str]) -> dict[str, list[tuple[int, int]]]:
+    """Return the remotes that are not there any more, each with the seqs that it lacked and that no other remote has.
+
+    One whose settings are lost lacks everything that was not delivered to it, also rows that came later.
+    """
+    lacked: dict[str, list[tuple[int, int]]] = {}
+    for name, ranges in reader.ask(_sql("removed")):
+        if name not in known and (ranges is not None or name not in lacked):
+            lacked[name] = [(0, _LAST)] if ranges is None else encode.loads(ranges)
+    held = reader.ask(_sql("delivered")) if lacked else []
+    here = {
+        name: [
+            (first, last)
+            for first, last in bundle.difference(ranges, held)
+            if reader.ask(_sql("any_row"), {"first": first, "last": last})
+        ]
+        for name, ranges in lacked.items()
+    }
+    return {name: ranges for name, ranges in here.items() if ranges}
+
+
 def look(reader: Reader, folder: str, session: bytes, *, unsent: Collection[str] = ()) -> Choice:
     """Return a session, and why it must stay; `unsent` names the remotes that need not have it."""
     seen = Snapshot(reader, folder, session)
@@ -92,6 +114,7 @@ def look(reader: Reader, folder: str, session: bytes, *, unsent: Collection[str]
     known = remotes(folder)
     missing = {remote: reader.ask(_sql("missing"), {"session": session, "remote": remote})[0][0] for remote in known}
     stays = _reason(standing.state, {name: count for name, count in missing.items() if name not in unsent})
+    stays = stays or _sent_nowhere(reader, session, {*known, *unsent})
     figures_only = [name for name, content in known.items() if not content and name not in unsent]
     if stays is None and figures_only and not any(known[name] and not count for name, count in missing.items()):
         stays = _only_here(reader, session, figures_only)
@@ -116,6 +139,16 @@ def _reason(state: str, missing: dict[str, int]) -> str | None:
         return "it may still run on a machine that cannot be seen from here"
     behind = [f"{name} lacks {count} of its rows" for name, count in missing.items() if count]
     return "; ".join(behind) or None
+
+
+def _sent_nowhere(reader: Reader, session: bytes, known: Collection[str]) -> str | None:
+    """Return the reason to keep a session with rows that a remote lacked when it was removed, if it has any."""
+    for name, ranges in removed(reader, known).items():
+        bounds = {"session": session, "ranges": encode.dumps(ranges).decode()}
+        if count := reader.ask(_sql("sent_nowhere"), bounds)[0][0]:
+            these = output.counted(count, "of its rows was", "of its rows were")
+            return f"{these} sent nowhere before remote {name} was removed: --include-unsent {name} removes it"
+    return None
 
 
 def _only_here(reader: Reader, session: bytes, remotes: list[str]) -> str | None:

@@ -108,6 +108,41 @@ def test_a_hub_that_prune_has_seen_without_its_rows_is_not_trusted_while_it_is_d
     assert prune(sender)[0]["taken"]["default"]["sessions"] == 1
 
 
+@pytest.mark.parametrize("how", ["remove", "lost settings"])
+def test_rows_that_were_sent_nowhere_outlive_their_remote(own: RealHub, sender: Sender, how: str) -> None:
+    """What it had may go, and so may what is recorded without a remote; the rest goes to another one, or by name."""
+    record("sent")
+    sender.sync()
+    record("unsent")
+    if how == "remove":
+        done = run_localops(sender.home, "remote", "remove", "hub", "--yes")
+        assert "4 rows have not been sent there: `localops prune` keeps the sessions" in done.stderr, done
+        assert "project default has no remote now" in done.stderr, done
+    else:
+        os.unlink(Path(sender.folder) / "remotes.json")
+    record("later")
+    why = "4 of its rows were sent nowhere before remote hub was removed: --include-unsent hub removes it"
+    kept, _ = prune(sender, "--dry-run")
+    assert stays(kept) == {"sent": None, "unsent": why, "later": None if how == "remove" else why}
+    assert "remote hub was removed before all rows had been sent" in run_localops(sender.home, "doctor").stdout
+    assert prune(sender, "--dry-run", "--include-unsent", "hub")[0]["sessions"][0]["stays"] is None
+    again = ("remote", "add", "new", own.url, "--key", own.key, "--project", "default")
+    assert run_localops(sender.home, *again).returncode == 0
+    assert "new lacks" in (stays(prune(sender, "--dry-run")[0])["unsent"] or "")
+    assert run_localops(sender.home, "sync").returncode == 0
+    assert prune(sender)[0]["taken"]["default"]["sessions"] == 3
+
+
+def test_a_remote_that_has_everything_leaves_nothing_behind(sender: Sender) -> None:
+    """Its removal says what a prune does from then on, and frees the sessions."""
+    record("sent")
+    sender.sync()
+    done = run_localops(sender.home, "remote", "remove", "hub", "--yes")
+    assert ("not been sent" in done.stderr, "removes their sessions without asking" in done.stderr) == (False, True)
+    record("local")
+    assert prune(sender)[0]["taken"]["default"]["sessions"] == 2
+
+
 def _session(sender: Sender, name: str) -> str:
     listed = json.loads(run_localops(sender.home, "sessions", "--json").stdout)
     [session] = [each["session_id"] for each in listed["sessions"] if each["name"] == name]

@@ -13,6 +13,37 @@ where r.session = :session
       and d.first <= r.seq
       and d.last >= r.seq);
 
+-- removed --
+-- The remotes that were removed, or that are not in remotes.json any more, and (JSON) the seqs that they lacked then.
+select substr(key, 9), value
+from meta
+where key glob 'removed *'
+union all
+select remote, null
+from contact
+order by 1;
+
+-- delivered --
+-- The seqs that any remote has.
+select first, last
+from delivered;
+
+-- any_row --
+select 1
+from event
+where seq between :first and :last
+limit 1;
+
+-- sent_nowhere --
+-- How many rows of a session are in some ranges (JSON).
+select count(*)
+from session_row r
+where r.session = :session
+  and exists (
+    select 1
+    from json_each(:ranges) j
+    where r.seq between json_extract(j.value, '$[0]') and json_extract(j.value, '$[1]'));
+
 -- weight --
 -- The size of a session in the file, roughly.
 select coalesce(sum(300 + coalesce(octet_length(e.body), 0)), 0)

@@ -249,7 +249,11 @@ def _reading(folder: str) -> Iterator[Reader]:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @common.place_options
 def remove(name: str, yes: bool, home: str | None, project: str | None) -> None:
-    """Forget a remote, and what it has: if it is added again, everything is sent again."""
+    """Forget a remote, and what it has: if it is added again, everything is sent again.
+
+    `localops prune` still keeps sessions with rows that it lacks now and that no other remote has, unless
+    --include-unsent names it.
+    """
     folder, removed = _find(home, project, name)
     if not yes and sys.stdin.isatty():
         click.confirm(
@@ -259,10 +263,23 @@ def remove(name: str, yes: bool, home: str | None, project: str | None) -> None:
         raise ConfigError(f"{folder} cannot be written: {name} was not removed")
     known = remotes.load(folder)
     del known[name]
-    if os.path.exists(os.path.join(folder, config.JOURNAL)):
-        _forget(folder, name)
+    there = os.path.exists(os.path.join(folder, config.JOURNAL))
+    lacking = _forget(folder, removed) if there else 0
     remotes.save(folder, known)
     output.say(f"removed {name}; all rows stay here")
+    if lacking:
+        have = "has" if lacking == 1 else "have"
+        what = "content that was not sent there" if removed.metadata_only else "not been sent there"
+        rows = output.counted(lacking, "row")
+        output.say(
+            f"{rows} {have} {what}: `localops prune` keeps the sessions, unless --include-unsent {name} is given or "
+            "another remote has them"
+        )
+    if there and not known:
+        output.say(
+            f"project {os.path.basename(folder)} has no remote now: later rows are sent nowhere, and `localops prune` "
+            "removes their sessions without asking any remote"
+        )
 
 
 @remote.command()
@@ -286,11 +303,12 @@ def acknowledge(name: str, home: str | None, project: str | None) -> None:
     )
 
 
-def _forget(folder: str, name: str) -> None:
+def _forget(folder: str, removed: Remote) -> int:
     journal = Journal(folder, gather=True)
     try:
         with Reader(journal.path) as reader:
-            delivery.Ledger(reader, folder, name).forget(journal)
+            ledger = delivery.Ledger(reader, folder, removed.name)
+            return ledger.forget(journal, metadata_only=removed.metadata_only)
     finally:
         journal.close()
 
