@@ -1,4 +1,4 @@
-"""The hub's HTTP: what is taken, what is said, and to whom."""
+"""The hub's HTTP: accepted requests, replies, and the keys that they need."""
 
 from __future__ import annotations
 
@@ -26,71 +26,71 @@ from tests.made import stored
 from tests.server.hubs import RealHub, batch_of, hub, packed, session_rows, wait_until
 
 
-def _send(running: RealHub, found: list[rows.Row], **options: object) -> str:
-    """A session on the hub, and its id."""
-    status, _ = running.take(batch_of(found, journal=clock.new_id().hex()), **options)
+def _send(running: RealHub, sent: list[rows.Row], **options: object) -> str:
+    """Send rows of a session to the hub; return the session's id."""
+    status, _ = running.take(batch_of(sent, journal=clock.new_id().hex()), **options)
     assert status == 200
-    return str(uuid.UUID(bytes=found[0][2]))
+    return str(uuid.UUID(bytes=sent[0][2]))
 
 
 def test_a_batch_is_stored_once_and_signed_for(running: RealHub) -> None:
-    """The receipt covers the rows, under the key; a second time nothing is stored, and it is signed for again."""
+    """The receipt covers the rows, signed with the key; a second time nothing is stored, and it is signed again."""
     batch = batch_of(session_rows(), journal="1" * 32)
-    status, told = running.take(batch)
-    assert (status, told["stored"], told["known"], told["gone"]) == (200, 5, 0, 0)
-    assert told["receipt"]["digest"] == bundle.digest(map(bundle.identity, batch.rows))
-    assert bundle.is_signed(told["receipt"], running.key)
+    status, reply = running.take(batch)
+    assert (status, reply["stored"], reply["known"], reply["gone"]) == (200, 5, 0, 0)
+    assert reply["receipt"]["digest"] == bundle.digest(map(bundle.identity, batch.rows))
+    assert bundle.is_signed(reply["receipt"], running.key)
     status, again = running.take(batch)
     assert (status, again["stored"], again["known"]) == (200, 0, 5)
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "zstd", "identity", ""])
-def test_a_body_may_be_packed_as_the_hub_says(running: RealHub, encoding: str) -> None:
-    """Whatever hello names is taken, and so is a plain body."""
+def test_a_body_may_be_packed_in_each_encoding_of_hello(running: RealHub, encoding: str) -> None:
+    """Each encoding in the answer of hello is accepted, and so is a plain body."""
     plain = bundle.pack(batch_of(session_rows(), journal=clock.new_id().hex()))
     body = plain
     if encoding == "gzip":
         body = zlib.compress(plain, wbits=31)
     if encoding == "zstd":
         body = zstd.library().compress(plain)
-    status, told = running.ask("POST", "/sync/1/rows", body, headers={"Content-Encoding": encoding})
-    assert (status, told["stored"]) == (200, 5)
+    status, reply = running.ask("POST", "/sync/1/rows", body, headers={"Content-Encoding": encoding})
+    assert (status, reply["stored"]) == (200, 5)
 
 
-def test_hello_says_who_it_is(running: RealHub) -> None:
-    """The id stays, the project is that of the key."""
-    status, told = running.ask("GET", "/sync/1/hello")
+def test_hello_has_id_and_project(running: RealHub) -> None:
+    """Hello has the id of the hub and the project of the key."""
+    status, reply = running.ask("GET", "/sync/1/hello")
     assert status == 200
-    assert (told["localops"], told["hub"], told["project"]) == (bundle.WIRE, running.id, "default")
-    assert "gzip" in told["encodings"]
-    assert told["max_bytes"] == 32 << 20
+    assert (reply["localops"], reply["hub"], reply["project"]) == (bundle.WIRE, running.id, "default")
+    assert "gzip" in reply["encodings"]
+    assert reply["max_bytes"] == 32 << 20
 
 
-def test_rows_behind_a_gap_are_not_taken(running: RealHub) -> None:
-    """A hub that lacks the row before says what it has: a sender can go back to there."""
+def test_rows_behind_a_gap_are_refused(running: RealHub) -> None:
+    """A hub that lacks the row before replies with the rows that it has, so that a sender can continue there."""
     journal = clock.new_id().hex()
-    found = session_rows(8)
-    running.take(batch_of(found[:4], journal=journal))
-    missing = bundle.previous(batch_of(found[4:5], 5))
-    status, told = running.take(batch_of(found[5:], 6, journal=journal, previous=missing))
+    sent = session_rows(8)
+    running.take(batch_of(sent[:4], journal=journal))
+    missing = bundle.previous(batch_of(sent[4:5], 5))
+    status, reply = running.take(batch_of(sent[5:], 6, journal=journal, previous=missing))
     assert status == 409
-    assert told["held"] == [[1, 4]]
-    assert told["marks"] == [[4, found[3][0].hex(), 0]]
-    there = bundle.previous(batch_of(found[3:4], 4))
-    assert running.take(batch_of(found[4:], 5, journal=journal, previous=there))[0] == 200
+    assert reply["held"] == [[1, 4]]
+    assert reply["marks"] == [[4, sent[3][0].hex(), 0]]
+    there = bundle.previous(batch_of(sent[3:4], 4))
+    assert running.take(batch_of(sent[4:], 5, journal=journal, previous=there))[0] == 200
 
 
 def test_a_bad_row_is_refused_and_its_neighbours_are_stored(running: RealHub) -> None:
-    """One line that is no row, or one that could do harm, holds up nothing."""
-    found = session_rows(4)
-    odd = rows.make("llm", found[0][2], id=clock.new_id(), at_ns=5, tags="no tags")
-    batch = batch_of([*found[:3], odd, *found[3:]], journal=clock.new_id().hex())
-    plain = bundle.pack(batch).replace(found[1][0].hex().encode(), b"f" * 32)
-    status, told = running.ask("POST", "/sync/1/rows", plain)
+    """One line that is not a row, or that could do harm, does not hold up the others."""
+    sent = session_rows(4)
+    odd = rows.make("llm", sent[0][2], id=clock.new_id(), at_ns=5, tags="no tags")
+    batch = batch_of([*sent[:3], odd, *sent[3:]], journal=clock.new_id().hex())
+    plain = bundle.pack(batch).replace(sent[1][0].hex().encode(), b"f" * 32)
+    status, reply = running.ask("POST", "/sync/1/rows", plain)
     assert status == 200
-    assert [seq for seq, _ in told["refused"]] == [2, 4]
-    assert told["stored"] == 5
-    assert told["receipt"]["ranges"] == [[1, 1], [3, 3], [5, 7]]
+    assert [seq for seq, _ in reply["refused"]] == [2, 4]
+    assert reply["stored"] == 5
+    assert reply["receipt"]["ranges"] == [[1, 1], [3, 3], [5, 7]]
 
 
 @pytest.mark.parametrize(
@@ -116,16 +116,16 @@ def test_a_bad_row_is_refused_and_its_neighbours_are_stored(running: RealHub) ->
     ],
 )
 def test_a_broken_body_stores_nothing(running: RealHub, body: bytes, headers: dict[str, str], status: int) -> None:
-    """Each has its own status and a sentence, and the hub goes on."""
+    """Each broken body has its own status and a message, and the hub goes on."""
     before = running.ask("GET", "/api/1/analytics")
-    found, told = running.ask("POST", "/sync/1/rows", body, headers=headers)
-    assert found == status, told
-    assert told["message"]
+    answered, reply = running.ask("POST", "/sync/1/rows", body, headers=headers)
+    assert answered == status, reply
+    assert reply["message"]
     assert running.ask("GET", "/api/1/analytics") == before
 
 
 def test_a_key_opens_its_own_project_only(running: RealHub) -> None:
-    """What one project holds does not exist for the key of another."""
+    """The rows of one project do not exist for the key of another."""
     other = running.new_key("other")
     session = _send(running, session_rows())
     assert running.ask("GET", f"/api/1/sessions/{session}")[0] == 200
@@ -140,8 +140,8 @@ def test_a_key_opens_its_own_project_only(running: RealHub) -> None:
     [endpoint for endpoint in ENDPOINTS if endpoint.key],
     ids=lambda endpoint: f"{endpoint.method} {endpoint.path}",
 )
-def test_nothing_is_said_without_a_key(running: RealHub, endpoint: object) -> None:
-    """No key, an unknown one, and one in a place where none belongs are all refused."""
+def test_a_request_without_its_key_is_refused(running: RealHub, endpoint: object) -> None:
+    """A missing key, an unknown key, and a key in the wrong place are all refused."""
     path = endpoint.path.format(session=uuid.uuid4(), digest="0" * 64, seq=1, project="p")  # type: ignore[attr-defined]
     expected = 400 if endpoint.v2 else 401  # type: ignore[attr-defined]
     for key in ("", "no uuid", str(uuid.uuid4())):
@@ -152,8 +152,8 @@ def test_nothing_is_said_without_a_key(running: RealHub, endpoint: object) -> No
 
 def test_a_key_may_come_as_agentops_sends_it(running: RealHub) -> None:
     """X-Agentops-Api-Key is as good as a bearer token."""
-    status, told = running.ask("GET", "/sync/1/hello", key="", headers={"X-Agentops-Api-Key": running.key})
-    assert (status, told["project"]) == (200, "default")
+    status, reply = running.ask("GET", "/sync/1/hello", key="", headers={"X-Agentops-Api-Key": running.key})
+    assert (status, reply["project"]) == (200, "default")
 
 
 def test_a_revoked_key_is_refused_at_once(running: RealHub) -> None:
@@ -168,24 +168,24 @@ def test_a_revoked_key_is_refused_at_once(running: RealHub) -> None:
 
 
 def test_stats_are_those_of_agentops_and_more(running: RealHub) -> None:
-    """Its six keys with its types; an unpriced session has no cost, an unknown one is not of this project."""
+    """Stats have AgentOps' six keys with its types; an unpriced session has no cost, an unknown one is refused."""
     session = _send(running, session_rows(3))
-    status, told = running.ask("GET", f"/v2/sessions/{session}/stats")
+    status, reply = running.ask("GET", f"/v2/sessions/{session}/stats")
     assert status == 200
     six = ("session_id", "cost", "events", "prompt_tokens", "completion_tokens", "errors")
-    assert [told[name] for name in six] == [session, 21e-9, 3, 30, 6, 0]
-    assert (told["llms"], told["end_state"]) == (3, "Success")
-    status, told = running.ask("GET", f"/v2/sessions/{uuid.uuid4()}/stats")
-    assert (status, told["message"]) == (400, "Session does not belong to this project")
+    assert [reply[name] for name in six] == [session, 21e-9, 3, 30, 6, 0]
+    assert (reply["llms"], reply["end_state"]) == (3, "Success")
+    status, reply = running.ask("GET", f"/v2/sessions/{uuid.uuid4()}/stats")
+    assert (status, reply["message"]) == (400, "Session does not belong to this project")
 
 
 def test_an_export_is_that_of_agentops(running: RealHub) -> None:
-    """Its keys, with the events in their places."""
+    """An export has AgentOps' keys, with the events under their kinds."""
     session = _send(running, session_rows(2))
-    status, told = running.ask("GET", f"/v2/sessions/{session}/export")
+    status, reply = running.ask("GET", f"/v2/sessions/{session}/export")
     assert status == 200
-    assert {"session", "actions", "llms", "tools", "errors"} <= set(told)
-    assert (told["session"]["id"], len(told["llms"])) == (session, 2)
+    assert {"session", "actions", "llms", "tools", "errors"} <= set(reply)
+    assert (reply["session"]["id"], len(reply["llms"])) == (session, 2)
 
 
 def test_sessions_are_listed_page_by_page(tmp_path: Path) -> None:
@@ -213,10 +213,10 @@ def test_sessions_are_listed_page_by_page(tmp_path: Path) -> None:
         "/api/1/analytics?by=colour",
     ],
 )
-def test_a_question_that_makes_no_sense_is_refused(running: RealHub, path: str) -> None:
-    """With a sentence that says what would."""
-    status, told = running.ask("GET", path)
-    assert (status, bool(told["message"])) == (400, True)
+def test_an_invalid_query_is_refused(running: RealHub, path: str) -> None:
+    """The reply to an invalid query has a message."""
+    status, reply = running.ask("GET", path)
+    assert (status, bool(reply["message"])) == (400, True)
 
 
 @pytest.mark.parametrize("what", ["events", "timeline"])
@@ -227,40 +227,40 @@ def test_a_page_has_room_for_something(running: RealHub, what: str) -> None:
     assert running.ask("GET", f"/api/1/sessions/{session}/{what}?limit=1")[0] == 200
 
 
-def test_an_address_is_what_it_is(running: RealHub) -> None:
-    """Nobody is sent elsewhere, and least of all to a host that they named themselves."""
-    status, told = running.ask("GET", "/api/1/sessions/", headers={"Host": "evil.example"})
-    assert (status, "unknown address" in told["message"]) == (404, True)
+def test_no_address_redirects(running: RealHub) -> None:
+    """No client is redirected, least of all to a host that it named itself."""
+    status, reply = running.ask("GET", "/api/1/sessions/", headers={"Host": "evil.example"})
+    assert (status, "unknown address" in reply["message"]) == (404, True)
 
 
 def test_events_are_given_page_by_page(running: RealHub) -> None:
-    """In the order they came in; an operation that has not ended stands where it began, with what it was given."""
-    found = session_rows(3)
+    """Events come in the order of their rows; an operation that has not ended is at its start, with its input."""
+    sent = session_rows(3)
     opened = rows.make(
-        "tool", found[0][2], id=clock.new_id(), phase=rows.OPEN, at_ns=clock.now_ns(), name="t", body='{"params":1}'
+        "tool", sent[0][2], id=clock.new_id(), phase=rows.OPEN, at_ns=clock.now_ns(), name="t", body='{"params":1}'
     )
-    session = _send(running, [*found[:-1], opened])
+    session = _send(running, [*sent[:-1], opened])
     path = f"/api/1/sessions/{session}/events"
-    told = running.ask("GET", f"{path}?limit=3")[1]
-    rest = running.ask("GET", f"{path}?limit=3&after={told['next_after']}")[1]
-    seen = told["events"] + rest["events"]
+    reply = running.ask("GET", f"{path}?limit=3")[1]
+    rest = running.ask("GET", f"{path}?limit=3&after={reply['next_after']}")[1]
+    seen = reply["events"] + rest["events"]
     assert [event["kind"] for event in seen] == ["llm"] * 3 + ["tool"]
     assert [event["finished"] for event in seen] == [True] * 3 + [False]
     assert (seen[0]["params"], seen[-1]["params"], seen[0]["cost_nano"]) == ({"q": "why"}, 1, 7)
     assert rest["next_after"] is None
 
 
-def test_a_session_that_nobody_ended_is_not_guessed_about(running: RealHub) -> None:
-    """A hub cannot see whether its process still lives, even on the same machine."""
+def test_the_state_of_an_open_session_is_unknown_on_a_hub(running: RealHub) -> None:
+    """A hub cannot see whether the process still runs, even on the same machine."""
     session = _send(running, session_rows(1, end=None))
-    told = running.ask("GET", f"/api/1/sessions/{session}")[1]
-    assert told["state"] == "Unknown"
-    with Home(str(running.data), "default") as home:  # a command that looks into the data folder changes nothing
+    reply = running.ask("GET", f"/api/1/sessions/{session}")[1]
+    assert reply["state"] == "Unknown"
+    with Home(str(running.data), "default") as home:  # a command that reads the data folder changes nothing
         assert home.projects[0].standing(uuid.UUID(session).bytes).state == "Unknown"
 
 
 def test_analytics_add_up(tmp_path: Path) -> None:
-    """The sums, and by each way they can be taken apart."""
+    """The sums equal the totals, for each way to group them."""
     with hub(tmp_path) as found:
         _send(found, session_rows(2))
         _send(found, session_rows(3))
@@ -273,20 +273,20 @@ def test_analytics_add_up(tmp_path: Path) -> None:
 
 
 def test_the_hub_can_be_asked_what_it_has(running: RealHub) -> None:
-    """Rows and digest of sessions, and which of some rows are missing or others."""
-    found = session_rows(2)
-    _send(running, found)
-    id, unknown = found[0][2].hex(), "0" * 31 + "1"
-    told = running.ask("POST", "/sync/1/sessions", json.dumps({"sessions": [id, unknown]}).encode())[1]["sessions"]
-    assert (told[id]["rows"], told[id]["cost"]) == (4, 14)
-    assert told[id]["digest"] == bundle.digest(map(bundle.identity, stored(found)))
-    assert (told[unknown]["rows"], told[unknown]["gone"]) == (0, False)
-    asked = [[row[0].hex(), row[1], row[-2]] for row in found]
+    """The hub replies with rows and digest of sessions, and with the rows that it lacks or has differently."""
+    sent = session_rows(2)
+    _send(running, sent)
+    id, unknown = sent[0][2].hex(), "0" * 31 + "1"
+    reply = running.ask("POST", "/sync/1/sessions", json.dumps({"sessions": [id, unknown]}).encode())[1]["sessions"]
+    assert (reply[id]["rows"], reply[id]["cost"]) == (4, 14)
+    assert reply[id]["digest"] == bundle.digest(map(bundle.identity, stored(sent)))
+    assert (reply[unknown]["rows"], reply[unknown]["gone"]) == (0, False)
+    asked = [[row[0].hex(), row[1], row[-2]] for row in sent]
     asked[1][2] += 1
     asked.append([unknown, 0, 5])
-    told = running.ask("POST", "/sync/1/missing", json.dumps({"rows": asked}).encode())[1]
-    assert told["missing"] == [[unknown, 0]]
-    assert told["other"] == [[found[1][0].hex(), 0]]
+    reply = running.ask("POST", "/sync/1/missing", json.dumps({"rows": asked}).encode())[1]
+    assert reply["missing"] == [[unknown, 0]]
+    assert reply["other"] == [[sent[1][0].hex(), 0]]
 
 
 _NO_ROWS = [b'{"rows":[["%032x",%s,2]]}' % (5, phase) for phase in (b"1e300", b"2", b"99999999999999999999", b'"0"')]
@@ -302,14 +302,14 @@ def test_proof_is_asked_for_in_a_form(running: RealHub, body: bytes) -> None:
 
 
 def test_the_figures_of_a_sender_are_compared(running: RealHub) -> None:
-    """A session that the sender calls complete and that differs is named."""
-    found = session_rows(2)
-    right = {"session": found[0][2].hex(), **dict.fromkeys(analytics.Totals._fields, 0)}
+    """A session that the sender reports as complete and that differs is named."""
+    sent = session_rows(2)
+    right = {"session": sent[0][2].hex(), **dict.fromkeys(analytics.Totals._fields, 0)}
     right |= {"rows": 4, "events": 2, "llms": 2, "cost": 14, "tokens_in": 20, "tokens_out": 4}
-    for totals, differs in ((right, []), ({**right, "cost": 15}, [found[0][2].hex()])):
-        batch = batch_of(found, journal=clock.new_id().hex())
-        told = running.take(Batch(batch.journal, [], batch.rows, batch.ranges, None, [totals]))[1]
-        assert told["differs"] == differs
+    for totals, differs in ((right, []), ({**right, "cost": 15}, [sent[0][2].hex()])):
+        batch = batch_of(sent, journal=clock.new_id().hex())
+        reply = running.take(Batch(batch.journal, [], batch.rows, batch.ranges, None, [totals]))[1]
+        assert reply["differs"] == differs
 
 
 def test_what_is_not_there_is_said(running: RealHub) -> None:
@@ -319,31 +319,31 @@ def test_what_is_not_there_is_said(running: RealHub) -> None:
     assert running.ask("GET", "/api/1/sessions/last")[0] == 404
 
 
-def test_health_tells_of_what_was_refused_for_want_of_room(tmp_path: Path) -> None:
-    """Where a small file fits and a large value does not, health says so until something is stored again."""
+def test_health_reports_a_full_disk(tmp_path: Path) -> None:
+    """If a small file fits and a large value does not, health reports it until something is stored again."""
     data = os.urandom(3_000_000)
     path = f"/sync/1/blobs/{hashlib.sha256(data).hexdigest()}"
     headers = {"Upload-Offset": "0", "Upload-Length": str(len(data))}
-    with hub(tmp_path) as found:
-        assert found.process is not None
-        resource.prlimit(found.process.pid, resource.RLIMIT_FSIZE, (1 << 20, resource.RLIM_INFINITY))
-        assert found.ask("GET", "/health", key="")[0] == 200
-        assert found.ask("PATCH", path, data, headers=headers)[0] == 503
-        status, told = found.ask("GET", "/health", key="")
-        assert (status, told["status"], "disk is full" in told["problems"][0]) == (503, "trouble", True)
-        resource.prlimit(found.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-        assert found.ask("PATCH", path, data, headers=headers)[0] == 200
-        assert found.ask("GET", "/health", key="")[0] == 200
+    with hub(tmp_path) as running:
+        assert running.process is not None
+        resource.prlimit(running.process.pid, resource.RLIMIT_FSIZE, (1 << 20, resource.RLIM_INFINITY))
+        assert running.ask("GET", "/health", key="")[0] == 200
+        assert running.ask("PATCH", path, data, headers=headers)[0] == 503
+        status, reply = running.ask("GET", "/health", key="")
+        assert (status, reply["status"], "disk is full" in reply["problems"][0]) == (503, "trouble", True)
+        resource.prlimit(running.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        assert running.ask("PATCH", path, data, headers=headers)[0] == 200
+        assert running.ask("GET", "/health", key="")[0] == 200
 
 
 def test_health_needs_no_key(running: RealHub) -> None:
-    """For whoever watches over it."""
-    status, told = running.ask("GET", "/health", key="")
-    assert (status, told["status"], bool(told["version"])) == (200, "ok", True)
+    """Monitoring reads the health without a key."""
+    status, reply = running.ask("GET", "/health", key="")
+    assert (status, reply["status"], bool(reply["version"])) == (200, "ok", True)
 
 
 def test_a_hub_without_its_keys_takes_nothing(tmp_path: Path) -> None:
-    """It answers 503, and its health says so, until the file is back; no other hub begins in its folder."""
+    """The hub answers 503, also for its health, until the file is back; no other hub begins in its folder."""
     with hub(tmp_path) as found:
         os.rename(found.data / "hub.json", found.data / "away")
         assert found.take(batch_of(session_rows()))[0] == 503
@@ -362,9 +362,9 @@ def test_a_hub_without_its_keys_takes_nothing(tmp_path: Path) -> None:
 
 
 def test_the_openapi_document_is_that_of_the_doors(running: RealHub) -> None:
-    """Every address and method is in it, and each that it names is there."""
-    told = running.ask("GET", "/openapi.json", key="")[1]
-    named = {(method.upper(), path) for path, methods in told["paths"].items() for method in methods}
+    """Every address and method is in the document, and each of those in the document exists."""
+    reply = running.ask("GET", "/openapi.json", key="")[1]
+    named = {(method.upper(), path) for path, methods in reply["paths"].items() for method in methods}
     assert named == {(endpoint.method, endpoint.path) for endpoint in ENDPOINTS}
     for method, path in named - {(endpoint.method, endpoint.path) for endpoint in ENDPOINTS if endpoint.lasting}:
         filled = path.format(session=uuid.uuid4(), digest="0" * 64, seq=1, project="p")
@@ -377,21 +377,21 @@ def test_the_openapi_document_is_that_of_the_doors(running: RealHub) -> None:
     ids=lambda endpoint: f"{endpoint.method} {endpoint.path}",
 )
 def test_the_openapi_document_knows_what_is_answered(running: RealHub, endpoint: Endpoint) -> None:
-    """Also to questions that make no sense."""
-    told = running.ask("GET", "/openapi.json")[1]["paths"][endpoint.path][endpoint.method.lower()]["responses"]
+    """The document lists every status, also those of invalid requests."""
+    reply = running.ask("GET", "/openapi.json")[1]["paths"][endpoint.path][endpoint.method.lower()]["responses"]
     names = {"session": uuid.uuid4(), "digest": "0" * 64, "seq": 1, "project": "default"}
     for wrong in (names, {**names, "session": "x", "digest": "x", "seq": "x", "project": "x"}):
         for query in ("limit=0&format=x&sort=x&by=x&since=x&session=x&a=x&b=x", "project=elsewhere&session=0&a=0&b=0"):
             body = b"]" if endpoint.body else None
             status, _ = running.ask(endpoint.method, f"{endpoint.path.format(**wrong)}?{query}", body)
-            assert str(status) in told
+            assert str(status) in reply
 
 
 def test_every_answer_says_which_hub_it_is(running: RealHub) -> None:
-    """A sender notices when another hub's data is behind the same address."""
+    """Each reply has the hub's id: a sender notices when another hub's data is behind the same address."""
     for path in ("/health", "/sync/1/hello", "/api/1/sessions", "/nothing", "/api/1/sessions/last"):
-        told = running.ask("GET", path)[1]
-        assert (told["localops"], told["hub"]) == (bundle.WIRE, running.id)
+        reply = running.ask("GET", path)[1]
+        assert (reply["localops"], reply["hub"]) == (bundle.WIRE, running.id)
 
 
 def test_a_search_says_how_much_it_has_not_seen(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Listening: clients that mean no good, or are only slow, cost the others nothing; a stop lets finish what runs."""
+"""Listening: hostile and slow clients cost the others nothing; a stop lets running requests finish."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ def _open(running: RealHub, opened: list[socket.socket]) -> socket.socket:
 
 
 def _until_closed(sock: socket.socket) -> bytes:
-    found = b""
+    received = b""
     try:
         while piece := sock.recv(65_536):
-            found += piece
+            received += piece
     except ConnectionError:
         pass
-    return found
+    return received
 
 
 def _head(running: RealHub, length: int, *, key: str | None = None, path: str = "/sync/1/rows") -> bytes:
@@ -94,7 +94,7 @@ def test_half_requests_harm_nobody(running: RealHub, connect: list[socket.socket
 
 
 def test_more_bodies_of_one_key_than_it_may_send_are_put_off(running: RealHub, connect: list[socket.socket]) -> None:
-    """A key that holds up as many requests as it may gets 429 and when to come again; another key is served."""
+    """A key that holds up as many requests as it may gets 429 with Retry-After; another key is served."""
     slow = running.new_key("slow")
     for _ in range(6):
         _open(running, connect).sendall(_head(running, 1_000, key=slow) + b"\x1f")
@@ -117,16 +117,16 @@ def test_slow_lines_do_not_fill_the_hub(running: RealHub, connect: list[socket.s
     assert _memory(running.process.pid) - before < 100 << 10
 
 
-def test_a_question_is_short(running: RealHub) -> None:
-    """What is asked is read at once by who answers everybody: no more than a megabyte of it, however it is packed."""
+def test_a_query_body_is_short(running: RealHub) -> None:
+    """The body of a query is read by the thread that serves all, so it has at most a megabyte, also compressed."""
     body = zlib.compress(b'{"rows":[' + b"1," * (1 << 20) + b"1]}", wbits=31)
     assert running.ask("POST", "/sync/1/missing", body, headers={"Content-Encoding": "gzip"})[0] == 413
 
 
 def test_a_key_may_not_ask_too_often(tmp_path: Path) -> None:
-    """Over its rate it is told when to come again."""
-    with hub(tmp_path, "default", "--rate", "1") as found:
-        statuses = [found.ask("GET", "/sync/1/hello")[0] for _ in range(5)]
+    """A key over its rate gets 429 with Retry-After."""
+    with hub(tmp_path, "default", "--rate", "1") as running:
+        statuses = [running.ask("GET", "/sync/1/hello")[0] for _ in range(5)]
     assert statuses[:2] == [200, 200]
     assert 429 in statuses
 
@@ -154,17 +154,17 @@ def test_what_is_no_http_is_cut_off(running: RealHub, connect: list[socket.socke
 
 @pytest.mark.parametrize("length", [b"", b"Content-Length: 5\r\n"])
 def test_a_body_needs_a_length(running: RealHub, connect: list[socket.socket], length: bytes) -> None:
-    """An endless one is not begun; neither is one that only claims to have an end."""
+    """A body without an end is refused, and so is one with an invalid length."""
     sock = _open(running, connect)
     head = _head(running, 0).replace(b"Content-Length: 0\r\n", length + b"Transfer-Encoding: chunked\r\n")
     sock.sendall(head + b"5\r\nhello\r\n")
     assert _until_closed(sock).startswith(b"HTTP/1.1 411")
 
 
-def test_who_sends_too_much_gets_to_read_why(running: RealHub) -> None:
-    """The rest of the body is thrown away, so that the answer does not drown in a reset."""
-    status, told = running.ask("POST", "/sync/1/rows", b"x" * (30 << 20))
-    assert (status, "too large" in told["message"]) == (413, True)
+def test_a_client_that_sends_too_much_gets_the_reason(running: RealHub) -> None:
+    """The rest of the body is discarded, so that the reply is not lost in a reset."""
+    status, reply = running.ask("POST", "/sync/1/rows", b"x" * (30 << 20))
+    assert (status, "too large" in reply["message"]) == (413, True)
 
 
 def test_a_bomb_costs_no_memory(running: RealHub) -> None:
@@ -181,13 +181,13 @@ def test_a_bomb_costs_no_memory(running: RealHub) -> None:
 
 
 def _memory(pid: int) -> int:
-    """The most a process has had at once, in KiB."""
+    """Return the peak memory of a process, in KiB."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 
 
-def test_answers_that_nobody_reads_cost_no_memory(tmp_path: Path, connect: list[socket.socket]) -> None:
-    """A key has so many bytes of them under way and then must read; they are not copied for the connection either."""
+def test_unread_replies_cost_no_memory(tmp_path: Path, connect: list[socket.socket]) -> None:
+    """A key has so many bytes of replies under way and then must read; they are not copied for the connection."""
     with hub(tmp_path) as found:
         session = session_rows(40, body='{"params":"' + "x" * 200_000 + '"}')
         assert found.take(batch_of(session))[0] == 200
@@ -203,25 +203,25 @@ def test_answers_that_nobody_reads_cost_no_memory(tmp_path: Path, connect: list[
         assert found.ask("GET", "/api/1/sessions", key=other)[0] == 200
 
 
-def test_who_shows_no_key_keeps_nobody_out(tmp_path: Path, connect: list[socket.socket]) -> None:
-    """Logins that are begun and not finished have little time, and an address has a share of them."""
+def test_clients_without_a_key_do_not_keep_others_out(tmp_path: Path, connect: list[socket.socket]) -> None:
+    """Unfinished logins have little time, and an address has a share of them."""
     half = b"POST /login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 90\r\n\r\n{"
-    with hub(tmp_path, login=2.0) as found:
+    with hub(tmp_path, login=2.0) as running:
         for _ in range(8):
-            _open(found, connect).sendall(half)
-        said = [_until_closed(each)[:12] for each in connect]
-        assert sorted(said) == [b"HTTP/1.1 408"] * 6 + [b"HTTP/1.1 429"] * 2
-        _open(found, connect).sendall(half.replace(b"90", b"2") + b"}")
+            _open(running, connect).sendall(half)
+        statuses = [_until_closed(each)[:12] for each in connect]
+        assert sorted(statuses) == [b"HTTP/1.1 408"] * 6 + [b"HTTP/1.1 429"] * 2
+        _open(running, connect).sendall(half.replace(b"90", b"2") + b"}")
         assert connect[-1].recv(12) == b"HTTP/1.1 401"
 
 
 def test_many_connections_make_room_for_more(tmp_path: Path) -> None:
-    """When there are too many, the oldest idle one is closed: whoever has something to say is heard."""
-    with hub(tmp_path) as found:
+    """With too many connections, the oldest idle one is closed, so that an active client is served."""
+    with hub(tmp_path) as running:
         opened: list[socket.socket] = []
         for _ in range(600):
-            _open(found, opened)
-        assert _is_well(found)
+            _open(running, opened)
+        assert _is_well(running)
         opened[0].settimeout(5)
         assert _until_closed(opened[0]) == b""
         for each in opened:
@@ -229,21 +229,21 @@ def test_many_connections_make_room_for_more(tmp_path: Path) -> None:
 
 
 def test_a_connection_is_kept_for_more_requests(running: RealHub, connect: list[socket.socket]) -> None:
-    """One after the other, and two at once in one packet."""
+    """Requests may come one after the other, and two at once in one packet."""
     sock = _open(running, connect)
     ask = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
     for _ in range(3):
         sock.sendall(ask)
-        found = b""
-        while not found.endswith(b"}"):
-            found += sock.recv(65_536)
-        assert found.startswith(b"HTTP/1.1 200")
+        reply = b""
+        while not reply.endswith(b"}"):
+            reply += sock.recv(65_536)
+        assert reply.startswith(b"HTTP/1.1 200")
     sock.sendall(ask + ask.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
     assert _until_closed(sock).count(b"HTTP/1.1 200") == 2
 
 
 def test_sigterm_lets_finish_what_runs(tmp_path: Path) -> None:
-    """A request that has begun is answered; then the hub ends with 0, and what it took is there."""
+    """A request that has begun is answered; then the hub ends with 0, and the rows are stored."""
     with hub(tmp_path) as found:
         body = packed(batch_of(session_rows()))
         opened: list[socket.socket] = []
@@ -263,8 +263,8 @@ def test_sigterm_lets_finish_what_runs(tmp_path: Path) -> None:
             assert len(list(home.sessions())) == 1
 
 
-def test_sigterm_does_not_wait_for_ever(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """Who never finishes a request is not waited for longer than the farewell; that is no failure of ours."""
+def test_sigterm_does_not_wait_forever(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """An unfinished request is waited for until the farewell time; the hub still exits with 0."""
     with hub(tmp_path, farewell=1) as found:
         opened: list[socket.socket] = []
         _open(found, opened).sendall(_head(found, 1_000) + b"\x1f")
@@ -301,30 +301,30 @@ def test_what_was_acknowledged_survives_a_kill(tmp_path: Path) -> None:
         assert found.ask("GET", "/api/1/analytics")[1]["llm_calls"] == 2_000
 
 
-def test_a_full_disk_is_said_and_nothing_is_half_stored(tmp_path: Path) -> None:
-    """503 and when to come again; after that the batch comes in, whole."""
+def test_a_full_disk_stores_no_part_of_a_batch(tmp_path: Path) -> None:
+    """The reply is 503 with Retry-After; after that the batch is stored as a whole."""
     resource = pytest.importorskip("resource")
-    with hub(tmp_path) as found:
-        assert _is_well(found)
-        assert found.process is not None
-        sizes = [path.stat().st_size for path in found.folder.iterdir() if path.is_file()]
-        _, most = resource.prlimit(found.process.pid, resource.RLIMIT_FSIZE)
-        resource.prlimit(found.process.pid, resource.RLIMIT_FSIZE, (max(sizes), most))
+    with hub(tmp_path) as running:
+        assert _is_well(running)
+        assert running.process is not None
+        sizes = [path.stat().st_size for path in running.folder.iterdir() if path.is_file()]
+        _, most = resource.prlimit(running.process.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(running.process.pid, resource.RLIMIT_FSIZE, (max(sizes), most))
         batch = batch_of(session_rows(500, body='{"params":"' + os.urandom(2_000).hex() + '"}'), journal="f" * 32)
-        status, told = found.take(batch)
-        assert (status, bool(told["message"])) == (503, True)
-        assert found.ask("GET", "/api/1/analytics")[1]["sessions"] == 1
-        resource.prlimit(found.process.pid, resource.RLIMIT_FSIZE, (most, most))
-        status, told = found.take(batch)
-        assert (status, told["stored"]) == (200, 502)
+        status, reply = running.take(batch)
+        assert (status, bool(reply["message"])) == (503, True)
+        assert running.ask("GET", "/api/1/analytics")[1]["sessions"] == 1
+        resource.prlimit(running.process.pid, resource.RLIMIT_FSIZE, (most, most))
+        status, reply = running.take(batch)
+        assert (status, reply["stored"]) == (200, 502)
 
 
 def test_readers_are_answered_while_rows_come_in(tmp_path: Path) -> None:
-    """Several send and read at once; every batch is stored once, and every figure is that of whole batches."""
+    """Several clients send and read at once; every batch is stored once, and every figure is of whole batches."""
     with hub(tmp_path, "default", "--rate", "100000") as running:
-        found = session_rows(0, end=None)
-        running.take(batch_of(found))
-        path = f"/v2/sessions/{found[0][2].hex()}/stats"
+        sent = session_rows(0, end=None)
+        running.take(batch_of(sent))
+        path = f"/v2/sessions/{sent[0][2].hex()}/stats"
         done = threading.Event()
         seen: list[int] = []
         stored: list[int] = []
@@ -336,7 +336,7 @@ def test_readers_are_answered_while_rows_come_in(tmp_path: Path) -> None:
         def send(name: str) -> None:
             for number in range(10):
                 more = [
-                    rows.make("action", found[0][2], id=clock.new_id(), at_ns=clock.now_ns(), name=name)
+                    rows.make("action", sent[0][2], id=clock.new_id(), at_ns=clock.now_ns(), name=name)
                     for _ in range(20)
                 ]
                 stored.append(running.take(batch_of(more, 1 + 20 * number, journal=name * 32))[1]["stored"])
@@ -363,16 +363,16 @@ def _put_back(found: RealHub, copy: Path) -> None:
 
 
 def test_two_hubs_of_one_folder_store_each_row_once(tmp_path: Path) -> None:
-    """As when the old one still runs while the new one is started: both take the same batches, and both are right."""
+    """As while a new hub replaces the old one: both take the same batches, and both answer correctly."""
     with hub(tmp_path) as one, hub(tmp_path) as other:
         batches = [batch_of(session_rows(20), journal=f"{number:032x}") for number in range(15)]
         stored: list[int] = []
 
         def send(to: RealHub) -> None:
             for batch in batches:
-                status, told = to.take(batch)
-                assert (status, told["stored"] + told["known"]) == (200, 22)
-                stored.append(told["stored"])
+                status, reply = to.take(batch)
+                assert (status, reply["stored"] + reply["known"]) == (200, 22)
+                stored.append(reply["stored"])
 
         together = [threading.Thread(target=send, args=(to,)) for to in (one, other)]
         for each in together:
@@ -387,66 +387,66 @@ def test_two_hubs_of_one_folder_store_each_row_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("stopped", [True, False])
 def test_a_journal_that_was_put_back_is_noticed(tmp_path: Path, stopped: bool) -> None:
-    """A hub restored from a backup says what it holds; one that runs meanwhile brings along what it had taken."""
-    with hub(tmp_path) as found:
+    """A hub restored from a backup replies with the rows it has; one that runs meanwhile has the newer rows, too."""
+    with hub(tmp_path) as running:
         first, later = batch_of(session_rows(2), journal="1" * 32), batch_of(session_rows(4), 5, journal="1" * 32)
-        found.take(first)
-        with Home(str(found.data), "default") as home:
+        running.take(first)
+        with Home(str(running.data), "default") as home:
             home.projects[0].reader.backup(str(tmp_path / "copy.db"))
-        found.take(later)
+        running.take(later)
         if stopped:
-            found.stop()
-        _put_back(found, tmp_path / "copy.db")
+            running.stop()
+        _put_back(running, tmp_path / "copy.db")
         if stopped:
-            found.start()
+            running.start()
         there = bundle.previous(later)
-        status, told = found.take(batch_of(session_rows(1), 11, journal="1" * 32, previous=there))
-        assert (status, told.get("held")) == ((409, [[1, 4]]) if stopped else (200, None))
-        assert found.ask("GET", "/api/1/analytics")[1]["llm_calls"] == (2 if stopped else 7)
+        status, reply = running.take(batch_of(session_rows(1), 11, journal="1" * 32, previous=there))
+        assert (status, reply.get("held")) == ((409, [[1, 4]]) if stopped else (200, None))
+        assert running.ask("GET", "/api/1/analytics")[1]["llm_calls"] == (2 if stopped else 7)
 
 
 def test_keys_that_cannot_be_read_stop_nothing_for_good(tmp_path: Path) -> None:
-    """Their file is broken, or another user's: the hub asks for time, and no sender blames its rows or its key."""
-    with hub(tmp_path) as found:
-        keys = found.data / "hub.json"
-        told = keys.read_bytes()
-        keys.write_bytes(told[:-5])
+    """The file of keys is broken, or another user's: the hub replies 503, and senders blame neither rows nor key."""
+    with hub(tmp_path) as running:
+        keys = running.data / "hub.json"
+        good = keys.read_bytes()
+        keys.write_bytes(good[:-5])
         for _ in range(2):
-            status, said = found.take(batch_of(session_rows()))
-            assert (status, "keys of the hub" in said["message"]) == (503, True)
-        keys.write_bytes(told)
-        assert found.take(batch_of(session_rows()))[0] == 200
+            status, reply = running.take(batch_of(session_rows()))
+            assert (status, "keys of the hub" in reply["message"]) == (503, True)
+        keys.write_bytes(good)
+        assert running.take(batch_of(session_rows()))[0] == 200
 
 
-def test_a_hub_in_trouble_says_so(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """Who looks after it gets one line with the reason, and 503 of `/health`; clients are told no path."""
-    with hub(tmp_path, fresh=0.5) as found:
-        assert found.ask("GET", "/health", key="")[0] == 200
-        keys = found.data / "hub.json"
+def test_a_hub_reports_its_problems(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """The operator gets one line with the reason, and 503 of `/health`; clients get no path."""
+    with hub(tmp_path, fresh=0.5) as running:
+        assert running.ask("GET", "/health", key="")[0] == 200
+        keys = running.data / "hub.json"
         good = keys.read_bytes()
         keys.write_bytes(good[:-5])
         capfd.readouterr()
         for _ in range(3):
-            status, said = found.take(batch_of(session_rows()))
-            assert (status, str(tmp_path) in json.dumps(said), "keys" in said["message"]) == (503, False, True)
+            status, reply = running.take(batch_of(session_rows()))
+            assert (status, str(tmp_path) in json.dumps(reply), "keys" in reply["message"]) == (503, False, True)
         err = capfd.readouterr().err
         assert (err.count("\n"), "hub.json" in err, " 503: the keys of the hub" in err) == (1, True, True)
-        wait_until(lambda: found.ask("GET", "/health", key="")[0] == 503, 30)
-        assert found.ask("GET", "/health", key="")[1]["problems"] == ["the keys cannot be read"]
+        wait_until(lambda: running.ask("GET", "/health", key="")[0] == 503, 30)
+        assert running.ask("GET", "/health", key="")[1]["problems"] == ["the keys cannot be read"]
         keys.write_bytes(good)
-        shutil.rmtree(found.folder)
-        found.folder.write_text("in the way")
-        assert found.process is not None
-        (found.data / f".health-{found.process.pid}").mkdir()
+        shutil.rmtree(running.folder)
+        running.folder.write_text("in the way")
+        assert running.process is not None
+        (running.data / f".health-{running.process.pid}").mkdir()
         for _ in range(2):
-            status, said = found.take(batch_of(session_rows()))
-            assert (status, str(tmp_path) in json.dumps(said)) == (503, False)
+            status, reply = running.take(batch_of(session_rows()))
+            assert (status, str(tmp_path) in json.dumps(reply)) == (503, False)
         assert capfd.readouterr().err.count(" 503: cannot store anything now: ") == 1
-        wait_until(lambda: "cannot store anything" in str(found.ask("GET", "/health", key="")[1]["problems"]), 30)
+        wait_until(lambda: "cannot store anything" in str(running.ask("GET", "/health", key="")[1]["problems"]), 30)
 
 
-def test_a_hang_up_is_no_end(tmp_path: Path) -> None:
-    """What rotates logs sends SIGHUP: the hub goes on, also without a certificate to read again."""
+def test_sighup_does_not_end_the_hub(tmp_path: Path) -> None:
+    """Log rotation sends SIGHUP: the hub goes on, also without a certificate to read again."""
     with hub(tmp_path) as found:
         assert found.process is not None
         found.process.send_signal(signal.SIGHUP)
@@ -455,7 +455,7 @@ def test_a_hang_up_is_no_end(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root can work for somebody else")
-def test_what_root_does_leaves_the_files_to_their_owner(tmp_path: Path) -> None:
+def test_files_that_root_writes_belong_to_their_owner(tmp_path: Path) -> None:
     """A key that root makes for the user of the service can be read by that user, and so can the project's files."""
     data = tmp_path / "hub"
     command = [sys.executable, "-m", "localops", "hub", "key", "create", "--data", str(data), "--project"]

@@ -1,4 +1,4 @@
-"""The pages before any script has run, and what they are drawn from: a real `localops ui` on a real home."""
+"""The pages before any script has run, and their data: a real `localops ui` on a real home."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RealPages, s
 
 
 class _Reader(HTMLParser):
-    """What a browser makes of a page: its elements, and the text of the data."""
+    """The elements of a page as a browser sees them, and the text of its data."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -66,31 +66,33 @@ class _Reader(HTMLParser):
 
 @pytest.mark.parametrize("path", ["/", "/s/{id}", "/analytics", "/compare?a={id}&b={id}", "/?tag={tag}", "/s/ffffffff"])
 def test_recorded_text_is_only_ever_text(run: tuple[RealPages, str], path: str) -> None:
-    """No element of a page comes from what was recorded, and no script stands in it: only files, and data."""
+    """No element of a page comes from recorded text, and no script is inline: only files, and data."""
     from urllib.parse import quote
 
     pages, id = run
     page = _Reader()
     page.feed(pages.get(path.format(id=id, tag=quote(HOSTILE))).text)
-    scripts = [told for tag, told in page.elements if tag == "script"]
-    assert all("src" in told or told.get("type") == "application/json" for told in scripts)
-    assert all(str(told.get("src", "/web/")).startswith("/web/") for told in scripts)
-    assert not [tag for tag, told in page.elements if tag == "img" or any(name.startswith("on") for name in told)]
-    assert not [told for tag, told in page.elements if tag == "style" or "style" in told]
+    scripts = [attributes for tag, attributes in page.elements if tag == "script"]
+    assert all("src" in attributes or attributes.get("type") == "application/json" for attributes in scripts)
+    assert all(str(attributes.get("src", "/web/")).startswith("/web/") for attributes in scripts)
+    assert not [
+        tag for tag, attributes in page.elements if tag == "img" or any(name.startswith("on") for name in attributes)
+    ]
+    assert not [attributes for tag, attributes in page.elements if tag == "style" or "style" in attributes]
 
 
 def test_the_data_in_a_page_is_what_the_endpoint_says(run: tuple[RealPages, str]) -> None:
-    """Nothing in it could end the element that it stands in, and it is the same JSON."""
+    """The data cannot end its element, and it is the JSON of the endpoint."""
     pages, id = run
     html = pages.get(f"/s/{id}").text
     data = html.split('<script type="application/json" id="data">')[1].split("</script>")[0]
     assert not set("<>&\u2028\u2029") & set(data)
-    told = pages.get(f"/api/1/sessions/{id}").json
-    assert json.loads(data) == {name: value for name, value in told.items() if name != "localops"}
+    reply = pages.get(f"/api/1/sessions/{id}").json
+    assert json.loads(data) == {name: value for name, value in reply.items() if name != "localops"}
 
 
 def test_the_list_reads_without_a_script(run: tuple[RealPages, str]) -> None:
-    """The sessions stand in it as a table, the text whole."""
+    """The sessions are in the page as a table, with their whole text."""
     pages, id = run
     page = _Reader()
     page.feed(pages.get("/").text)
@@ -107,60 +109,60 @@ def test_short_names_lead_to_the_session(run: tuple[RealPages, str], name: str) 
     assert (answer.status, answer.headers["location"]) == (303, f"/s/{id}")
 
 
-def test_what_is_not_there_is_said_in_a_page(run: tuple[RealPages, str]) -> None:
-    """To whoever reads pages; a program gets JSON."""
+def test_a_missing_page_is_html_for_browsers(run: tuple[RealPages, str]) -> None:
+    """A browser gets a page for a missing address, a program gets JSON."""
     pages, _ = run
     assert "<h1>" in pages.get(f"/s/{uuid.uuid4()}").text
     assert "<h1>" in pages.get("/nothing", accept="text/html").text
     assert pages.get("/nothing").json["message"]
 
 
-def test_a_session_says_where_it_ran_and_what_its_cost_is_from(run: tuple[RealPages, str]) -> None:
-    """Host, processes, metadata, video, and which price table."""
+def test_a_session_has_its_host_and_the_source_of_its_cost(run: tuple[RealPages, str]) -> None:
+    """A session has host, processes, metadata, video, and the price table of its cost."""
     pages, id = run
-    told = pages.get(f"/api/1/sessions/{id}").json
-    assert told["host"] == told["host_env"]["OS"]["Hostname"]
-    assert [one["alive"] for one in told["participants"]] == [False]
-    assert told["provenance"]["given"] == 0
-    assert told["provenance"]["priced"] == 1
-    assert re.fullmatch(r"\d{4}-\d\d-\d\d", told["provenance"]["table"]["date"])
-    assert told["sync"] == []
-    assert told["reason"] == HOSTILE
+    reply = pages.get(f"/api/1/sessions/{id}").json
+    assert reply["host"] == reply["host_env"]["OS"]["Hostname"]
+    assert [one["alive"] for one in reply["participants"]] == [False]
+    assert reply["provenance"]["given"] == 0
+    assert reply["provenance"]["priced"] == 1
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", reply["provenance"]["table"]["date"])
+    assert reply["sync"] == []
+    assert reply["reason"] == HOSTILE
 
 
 def test_columns_hold_every_event_once(run: tuple[RealPages, str]) -> None:
-    """Each with the seq it began with, below the operation it happened in."""
+    """Each event has the seq of its first row, below the operation it happened in."""
     pages, id = run
-    told = pages.get(f"/api/1/sessions/{id}/timeline").json
-    kinds = [told["kinds"][number] for number in told["kind"]]
+    reply = pages.get(f"/api/1/sessions/{id}/timeline").json
+    kinds = [reply["kinds"][number] for number in reply["kind"]]
     assert kinds == ["tool", "llm", "action", "error"]
-    assert told["parent"] == [0, *[told["seq"][0]] * 3]
-    assert told["failed"] == [1, 0, 0, 0]
-    assert told["next"] is None
+    assert reply["parent"] == [0, *[reply["seq"][0]] * 3]
+    assert reply["failed"] == [1, 0, 0, 0]
+    assert reply["next"] is None
 
 
 def test_pages_of_columns_make_the_whole(run: tuple[RealPages, str]) -> None:
-    """However small they are; what ended later is told again under the same seq, and says the same."""
+    """Pages of any size make the whole; an event that ended later comes again under the same seq, unchanged."""
     pages, id = run
     whole = pages.get(f"/api/1/sessions/{id}/timeline").json
-    found: dict[int, tuple[object, ...]] = {}
+    entries: dict[int, tuple[object, ...]] = {}
     after: int | None = 0
     while after is not None:
         part = pages.get(f"/api/1/sessions/{id}/timeline?limit=1&after={after}").json
         for row in zip(part["seq"], part["start_us"], part["dur_us"], part["parent"], part["cost"], strict=True):
-            assert found.setdefault(row[0], row) == row
+            assert entries.setdefault(row[0], row) == row
         after = part["next"]
     rows = zip(*(whole[name] for name in ("seq", "start_us", "dur_us", "parent", "cost")), strict=True)
-    assert sorted(found.values()) == sorted(rows)
+    assert sorted(entries.values()) == sorted(rows)
 
 
 def test_an_event_in_full(run: tuple[RealPages, str]) -> None:
-    """By any of its rows: input, output, raw rows; an error leads to what it happened to."""
+    """An event has input, output and raw rows, by any of its rows; an error leads to its trigger."""
     pages, id = run
-    told = pages.get(f"/api/1/sessions/{id}/timeline").json
-    tool, llm, _, error = (pages.get(f"/api/1/sessions/{id}/events/{seq}").json for seq in told["seq"])
+    reply = pages.get(f"/api/1/sessions/{id}/timeline").json
+    tool, llm, _, error = (pages.get(f"/api/1/sessions/{id}/events/{seq}").json for seq in reply["seq"])
     assert pages.get(f"/api/1/sessions/{id}/events/{tool['seq']}").json == tool
-    assert (tool["entry"], len(tool["raw"])) == (told["seq"][0], 2)
+    assert (tool["entry"], len(tool["raw"])) == (reply["seq"][0], 2)
     assert (llm["prompt"], llm["completion"]) == (HOSTILE, "north")
     assert (error["trigger_entry"], error["details"]) == (tool["entry"], HOSTILE)
     assert pages.get(f"/api/1/sessions/{id}/events/999").status == 404
@@ -176,7 +178,7 @@ def test_events_are_chosen_by_kind_and_words(run: tuple[RealPages, str]) -> None
 
 
 def test_a_picture_is_never_a_page(run: tuple[RealPages, str]) -> None:
-    """It is served under its digest, as what its bytes are, in a sandbox; anything else is nothing."""
+    """A picture is served under its digest, as the type of its bytes, in a sandbox; other files are not served."""
     pages, id = run
     video = pages.get(f"/api/1/sessions/{id}").json["video"]
     assert (video["digest"], video["bytes"]) == (hashlib.sha256(PNG).hexdigest(), len(PNG))
@@ -191,8 +193,8 @@ def test_a_picture_is_never_a_page(run: tuple[RealPages, str]) -> None:
 @pytest.mark.parametrize(
     ("form", "begin"), [("json", b'{"session"'), ("html", b"<!doctype html>"), ("csv", b"project,")]
 )
-def test_a_session_is_handed_out_as_a_file(run: tuple[RealPages, str], form: str, begin: bytes) -> None:
-    """As an attachment with a name."""
+def test_a_session_is_downloaded_as_a_file(run: tuple[RealPages, str], form: str, begin: bytes) -> None:
+    """The download is an attachment with a name."""
     pages, id = run
     answer = pages.get(f"/api/1/sessions/{id}/export?format={form}")
     assert answer.body.startswith(begin)
@@ -201,18 +203,18 @@ def test_a_session_is_handed_out_as_a_file(run: tuple[RealPages, str], form: str
 
 
 def test_two_sessions_side_by_side(run: tuple[RealPages, str]) -> None:
-    """One beside itself differs in nothing; a stranger is not found."""
+    """A session compared with itself has no differences; an unknown one is not found."""
     pages, id = run
-    told = pages.get(f"/api/1/compare?a={id}&b={id}").json
-    assert [line["depth"] for line in told["lines"]] == [0, 1, 1, 1]
-    assert all(line["a"] == line["b"] for line in told["lines"])
-    assert not any(line["input_differs"] or line["output_differs"] for line in told["lines"])
+    reply = pages.get(f"/api/1/compare?a={id}&b={id}").json
+    assert [line["depth"] for line in reply["lines"]] == [0, 1, 1, 1]
+    assert all(line["a"] == line["b"] for line in reply["lines"])
+    assert not any(line["input_differs"] or line["output_differs"] for line in reply["lines"])
     assert pages.get(f"/api/1/compare?a={id}&b={uuid.uuid4()}").status == 404
     assert pages.get(f"/api/1/compare?a={id}").status == 400
 
 
-def test_days_and_bars_say_what_the_command_says(run: tuple[RealPages, str]) -> None:
-    """The figures of the pages are those of `localops analytics`, and lead to the sessions they are of."""
+def test_days_and_bars_have_the_figures_of_the_command(run: tuple[RealPages, str]) -> None:
+    """The figures of the pages are those of `localops analytics`, and lead to their sessions."""
     pages, _ = run
     with Home(str(pages.home)) as home:
         [line] = analytics.across(home.projects[0].reader, "day", analytics.Chosen())
@@ -220,8 +222,8 @@ def test_days_and_bars_say_what_the_command_says(run: tuple[RealPages, str]) -> 
     assert (day["day"], day["sessions"], day["cost_nano"]) == (line.value, line.sessions, line.cost)
     assert day["states"] == {"Failure": 1}
     assert sum(model["cost_nano"] for model in day["by_model"]) == line.cost
-    told = pages.get("/api/1/analytics/distributions").json
-    for query in (day["filter"], *(bar["filter"] for name in ("seconds", "cost") for bar in told[name]["bars"])):
+    reply = pages.get("/api/1/analytics/distributions").json
+    for query in (day["filter"], *(bar["filter"] for name in ("seconds", "cost") for bar in reply[name]["bars"])):
         asked = "&".join(f"{name}={value.replace('+', '%2B')}" for name, value in query.items())
         assert len(pages.get(f"/api/1/sessions?{asked}").json["sessions"]) == 1
     assert pages.get("/api/1/analytics/daily?tz=../../etc/passwd").status == 400
@@ -237,8 +239,8 @@ def test_what_makes_no_sense_is_said(run: tuple[RealPages, str], query: str) -> 
     assert query.partition("=")[0] in answer.json["message"]
 
 
-def test_a_page_hears_of_what_is_new(tmp_path: Path) -> None:
-    """A stream tells it; a stop of the server ends the stream at once, in peace."""
+def test_a_page_gets_a_stream_of_new_events(tmp_path: Path) -> None:
+    """A stream reports new events; a stop of the server ends the stream at once, without an error."""
     import http.client
 
     with RealPages(tmp_path / "home") as pages:

@@ -1,4 +1,4 @@
-"""What an event was given, on a line: of every kind, and of bodies that nobody meant well."""
+"""The input of an event on one line, for every kind, and for hostile bodies."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _BODY = st.dictionaries(st.sampled_from(["prompt", "params", "details", "role"])
 
 
 @pytest.mark.parametrize(
-    ("kind", "body", "told"),
+    ("kind", "body", "preview"),
     [
         ("tool", {"params": {"url": "https://a.b/?page=7", "timeout_s": 20}}, "url=https://a.b/?page=7 timeout_s=20"),
         ("tool", {"params": '{"q": "why"}', "returns": "because"}, "q=why"),
@@ -52,9 +52,9 @@ _BODY = st.dictionaries(st.sampled_from(["prompt", "params", "details", "role"])
         ("agent", {"task": "look around"}, "look around"),
     ],
 )
-def test_a_line_says_what_was_given(kind: str, body: Any, told: str) -> None:
-    """Arguments by name, the last words of a prompt, the message of an error, the task of an agent."""
-    assert line(kind, body) == told
+def test_a_line_shows_the_input(kind: str, body: Any, preview: str) -> None:
+    """A line has arguments by name, the last words of a prompt, the message of an error, or the task of an agent."""
+    assert line(kind, body) == preview
 
 
 def test_a_loop_is_seen_in_addresses_that_are_long() -> None:
@@ -65,16 +65,16 @@ def test_a_loop_is_seen_in_addresses_that_are_long() -> None:
 
 
 @given(st.sampled_from(["llm", "tool", "error", "agent", "odd"]), _BODY)
-def test_whatever_a_body_is_its_line_is_one_and_short(kind: str, body: Any) -> None:
-    """Nothing that JSON can say breaks it."""
-    told = line(kind, body)
-    assert len(told) <= LONGEST
-    assert len(told.splitlines()) <= 1
+def test_any_body_makes_one_short_line(kind: str, body: Any) -> None:
+    """No valid JSON breaks it."""
+    preview = line(kind, body)
+    assert len(preview) <= LONGEST
+    assert len(preview.splitlines()) <= 1
 
 
 @pytest.mark.parametrize("opening", ["[", '{"content":'])
 def test_a_body_can_be_as_deep_as_json_is_read(opening: str) -> None:
-    """A line shows how it begins."""
+    """A line shows the beginning of a deep body."""
     deep = json.loads(opening * 900 + "1" + {"[": "]"}.get(opening, "}") * 900)
     assert len(line("llm", {"prompt": deep})) <= LONGEST
     shown = line("tool", {"params": {"x": deep}})
@@ -83,33 +83,33 @@ def test_a_body_can_be_as_deep_as_json_is_read(opening: str) -> None:
 
 
 def _sent(running: RealHub, *more: tuple[str, int, str | None]) -> tuple[str, list[int]]:
-    """A session of one operation's rows, on a hub; where its events are."""
-    found = session_rows(1, body='{"prompt":"Why?"}')
-    id, session = clock.new_id(), found[0][2]
-    found += [rows.make(k, session, id=id, phase=p, at_ns=clock.now_ns(), body=b) for k, p, b in more]
-    assert running.take(batch_of(found))[0] == 200
+    """Send one operation's rows to a hub; return the session, and the entries of its events."""
+    sent = session_rows(1, body='{"prompt":"Why?"}')
+    id, session = clock.new_id(), sent[0][2]
+    sent += [rows.make(k, session, id=id, phase=p, at_ns=clock.now_ns(), body=b) for k, p, b in more]
+    assert running.take(batch_of(sent))[0] == 200
     ident = str(uuid.UUID(bytes=session))
     events = running.ask("GET", f"/api/1/sessions/{ident}/events")[1]["events"]
     return ident, [event["entry"] for event in events]
 
 
 def test_events_are_asked_for_by_their_seqs(running: RealHub) -> None:
-    """In any order, also of an operation that said only at its end what it was given; what is none is left out."""
+    """Events come in any order, also an operation that set its input only at its end; unknown ones are left out."""
     operation = ("tool", rows.OPEN, "{}"), ("tool", rows.DONE, '{"params":{"page":7}}')
     ident, (call, tool) = _sent(running, *operation)
-    told = running.ask("GET", f"/api/1/sessions/{ident}/previews?seqs={tool},99999999,{call},{call - 1}")[1]
-    assert told["previews"] == {str(tool): "page=7", str(call): "Why?"}
+    reply = running.ask("GET", f"/api/1/sessions/{ident}/previews?seqs={tool},99999999,{call},{call - 1}")[1]
+    assert reply["previews"] == {str(tool): "page=7", str(call): "Why?"}
 
 
-def test_events_of_another_session_are_not_told(running: RealHub) -> None:
-    """Each is asked for in its own."""
+def test_events_of_another_session_have_no_preview(running: RealHub) -> None:
+    """The previews of an event are only under its own session."""
     ident, _ = _sent(running)
     _, (other,) = _sent(running)
     assert running.ask("GET", f"/api/1/sessions/{ident}/previews?seqs={other}")[1]["previews"] == {}
 
 
-def test_very_large_bodies_are_told_in_parts(running: RealHub) -> None:
-    """Whoever asks again for those that were missing has them all."""
+def test_very_large_bodies_come_in_parts(running: RealHub) -> None:
+    """A second request for the missing events gets them all."""
     ident, (call, _) = _sent(running, ("tool", rows.DONE, json.dumps({"params": "a" * (9 << 20)})))
     tool = running.ask("GET", f"/api/1/sessions/{ident}/events?kind=tool")[1]["events"][0]["entry"]
     path = f"/api/1/sessions/{ident}/previews?seqs="
@@ -118,9 +118,9 @@ def test_very_large_bodies_are_told_in_parts(running: RealHub) -> None:
 
 
 @pytest.mark.parametrize("seqs", ["", "1,x", "-1", "1,,2", "9" * 19, ",".join(["1"] * 201), "²"])
-def test_what_names_no_events_is_refused(running: RealHub, seqs: str) -> None:
-    """With a sentence that says what would; 200 are answered."""
+def test_an_invalid_list_of_events_is_refused(running: RealHub, seqs: str) -> None:
+    """The reply explains the limit; 200 events are accepted."""
     ident, _ = _sent(running)
-    status, told = running.ask("GET", f"/api/1/sessions/{ident}/previews?seqs={urllib.parse.quote(seqs)}")
-    assert (status, "at most 200" in told["message"]) == (400, True)
+    status, reply = running.ask("GET", f"/api/1/sessions/{ident}/previews?seqs={urllib.parse.quote(seqs)}")
+    assert (status, "at most 200" in reply["message"]) == (400, True)
     assert running.ask("GET", f"/api/1/sessions/{ident}/previews?seqs={','.join(['1'] * 200)}")[0] == 200

@@ -1,4 +1,4 @@
-"""A home as a hub's store: blobs in pieces, deletion for good, several projects side by side."""
+"""A home as a hub's store: blobs in pieces, permanent deletion, several projects side by side."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from tests.server.hubs import RealHub, batch_of, session_rows
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[HomeStore]:
-    """A store without a hub around it."""
+    """Return a store without a hub around it."""
     made = HomeStore(str(tmp_path / "data"))
     yield made
     made.close()
 
 
 def _take(store: HomeStore, project: str = "p", **options: object) -> bytes:
-    found = session_rows(**options)  # type: ignore[arg-type]
-    store.ingest(project, batch_of(found, journal=os.urandom(16).hex()), refused={}, by="hub", key="key")
-    return bytes(found[0][2])
+    sent = session_rows(**options)  # type: ignore[arg-type]
+    store.ingest(project, batch_of(sent, journal=os.urandom(16).hex()), refused={}, by="hub", key="key")
+    return bytes(sent[0][2])
 
 
 _DATA = os.urandom(10_000)
@@ -44,7 +44,7 @@ _DIGEST = hashlib.sha256(_DATA).hexdigest()
 
 
 def test_a_blob_comes_in_pieces(store: HomeStore, tmp_path: Path) -> None:
-    """It is there when the last piece is; until then the store says how much it has."""
+    """A blob exists when its last piece does; until then the store reports how much it has."""
     assert store.blob("p", _DIGEST) == (0, False)
     assert store.add_to_blob("p", _DIGEST, 0, len(_DATA), _DATA[:4_000]) == 4_000
     assert store.blob("p", _DIGEST) == (4_000, False)
@@ -58,21 +58,21 @@ def test_a_blob_comes_in_pieces(store: HomeStore, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("at", "total"), [(1, 10_000), (5_000, 10_000), (0, 10)])
 def test_a_piece_that_does_not_fit_is_refused(store: HomeStore, at: int, total: int) -> None:
-    """Neither behind a gap nor beyond the end; the sender is told where to go on."""
+    """A piece behind a gap or beyond the end is refused with the offset to continue at."""
     with pytest.raises(Misplaced) as refused:
         store.add_to_blob("p", _DIGEST, at, total, _DATA[:100])
     assert refused.value.offset == 0
 
 
 def test_a_blob_with_another_digest_is_thrown_away(store: HomeStore) -> None:
-    """And begun anew."""
+    """A blob with another digest is discarded, and begun again."""
     with pytest.raises(Garbled):
         store.add_to_blob("p", _DIGEST, 0, 5, b"wrong")
     assert store.blob("p", _DIGEST) == (0, False)
 
 
 def test_a_beginning_that_is_too_long_is_thrown_away(store: HomeStore) -> None:
-    """Somebody said that the blob is longer than it is: nothing could ever be put behind that."""
+    """A sender gave too large a size: nothing could ever be added to that beginning."""
     store.add_to_blob("p", _DIGEST, 0, 1 << 20, _DATA + b"and more")
     with pytest.raises(Misplaced) as refused:
         store.add_to_blob("p", _DIGEST, 0, len(_DATA), _DATA)
@@ -82,16 +82,16 @@ def test_a_beginning_that_is_too_long_is_thrown_away(store: HomeStore) -> None:
 
 
 def test_two_hubs_of_one_folder_do_not_mix_a_blob_up(store: HomeStore, tmp_path: Path) -> None:
-    """One of two that put the same piece there at once is told where it stands."""
+    """If both put the same piece at once, one of them gets the current offset."""
     other = HomeStore(str(tmp_path / "data"))
-    said: Counter[str] = Counter()
+    results: Counter[str] = Counter()
 
     def send(to: HomeStore, at: int) -> None:
         try:
             to.add_to_blob("p", _DIGEST, at, len(_DATA), _DATA[at : at + 500])
-            said["taken"] += 1
+            results["taken"] += 1
         except (Misplaced, Unavailable):
-            said["not taken"] += 1
+            results["not taken"] += 1
 
     for at in range(0, len(_DATA), 500):
         both = [threading.Thread(target=send, args=(to, at)) for to in (store, other)]
@@ -101,7 +101,7 @@ def test_two_hubs_of_one_folder_do_not_mix_a_blob_up(store: HomeStore, tmp_path:
             each.join()
     other.close()
     assert store.blob("p", _DIGEST) == (len(_DATA), True)
-    assert said["taken"] in (20, 21)  # each piece once; whoever comes with the last one finds the blob whole
+    assert results["taken"] in (20, 21)  # each piece once; the sender of the last one may find the blob complete
 
 
 def test_a_blob_that_is_whole_survives_a_power_cut(store: HomeStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,8 +113,8 @@ def test_a_blob_that_is_whole_survives_a_power_cut(store: HomeStore, monkeypatch
     assert {each.stat().st_ino for each in (path, path.parent, path.parent.parent)} <= synced
 
 
-def test_a_blob_that_somebody_asks_about_is_not_swept_away(store: HomeStore) -> None:
-    """The rows that speak of it may be on their way, however long ago it came."""
+def test_a_blob_that_a_sender_asks_about_is_kept(store: HomeStore) -> None:
+    """The rows that refer to it may be on their way, however long ago it came."""
     store.add_to_blob("p", _DIGEST, 0, len(_DATA), _DATA)
     os.utime(blobs.path_of(os.path.join(store.folder, "p"), _DIGEST), (0, 0))
     assert store.blob("p", _DIGEST) == (len(_DATA), True)
@@ -131,7 +131,7 @@ def test_an_empty_blob_is_one_too(store: HomeStore) -> None:
 
 
 def test_blobs_are_sent_over_http(running: RealHub) -> None:
-    """HEAD says how much is there, PATCH adds to it, and a wrong offset is answered with the right one."""
+    """HEAD returns how much is there, PATCH adds to it, and a wrong offset is answered with the right one."""
     path = f"/sync/1/blobs/{_DIGEST}"
 
     def send(at: int, piece: bytes) -> tuple[int, dict[str, object]]:
@@ -141,8 +141,8 @@ def test_blobs_are_sent_over_http(running: RealHub) -> None:
     assert send(0, _DATA[:6_000])[1]["offset"] == 6_000
     status, headers = running.ask("HEAD", path)
     assert (status, headers["upload-offset"], headers["upload-complete"]) == (200, "6000", "?0")
-    status, told = send(0, _DATA[:6_000])
-    assert (status, told["offset"]) == (409, 6_000)
+    status, reply = send(0, _DATA[:6_000])
+    assert (status, reply["offset"]) == (409, 6_000)
     assert send(6_000, _DATA[6_000:])[0] == 200
     assert running.ask("HEAD", path)[1]["upload-complete"] == "?1"
     assert running.ask("PATCH", path, b"x")[0] == 400
@@ -150,18 +150,18 @@ def test_blobs_are_sent_over_http(running: RealHub) -> None:
 
 
 def test_a_deleted_session_does_not_come_back(store: HomeStore) -> None:
-    """Ended or not; a resend is taken and not stored, and rows behind it are not held up."""
+    """Ended or not, a resend is accepted and not stored, and rows behind it are not held up."""
     for end in ("Success", None):
-        found = session_rows(2, end=end)
-        session, journal = found[0][2], os.urandom(16).hex()
-        store.ingest("p", batch_of(found, journal=journal), refused={}, by="hub", key="key")
+        sent = session_rows(2, end=end)
+        session, journal = sent[0][2], os.urandom(16).hex()
+        store.ingest("p", batch_of(sent, journal=journal), refused={}, by="hub", key="key")
         assert store.delete("p", session)
         assert store.stats("p", session) is None
         assert store.figures("p", [session])[session]["gone"]
-        ack, gone = store.ingest("p", batch_of(found, journal=journal), refused={}, by="hub", key="key")
-        assert (ack.stored, gone) == (0, len(found))
-        last = found[-1]
-        previous = Previous(len(found), last[0], last[1], last[-2], last[2])
+        ack, gone = store.ingest("p", batch_of(sent, journal=journal), refused={}, by="hub", key="key")
+        assert (ack.stored, gone) == (0, len(sent))
+        last = sent[-1]
+        previous = Previous(len(sent), last[0], last[1], last[-2], last[2])
         behind = batch_of(session_rows(1), 10, journal=journal, previous=previous)
         assert store.ingest("p", behind, refused={}, by="hub", key="key")[0].stored == 3
     assert not store.delete("p", session)
@@ -191,7 +191,7 @@ def test_more_projects_than_are_kept_open(store: HomeStore) -> None:
 
 @pytest.mark.parametrize("asked", [{}, {"kind": "llm"}, {"text": "cat"}])
 def test_a_page_of_large_events_is_short(store: HomeStore, asked: dict[str, str]) -> None:
-    """It ends when it is large, however many events were asked for, and the next one goes on behind it."""
+    """A page ends when it is large, however many events were requested, and the next one continues."""
     session = _take(store, events=8, body='{"params":"cat ' + "x" * (3 << 20) + '"}')
     after: Any = 0
     sizes = []
@@ -203,7 +203,7 @@ def test_a_page_of_large_events_is_short(store: HomeStore, asked: dict[str, str]
 
 
 def test_a_session_that_is_too_large_for_one_answer_is_not_begun(store: HomeStore) -> None:
-    """It is read page by page: many rows, or large ones."""
+    """An export of many or large rows is refused: it is read page by page."""
     large = _take(store, events=2, body='{"params":"' + "x" * 40_000 + '"}')
     with pytest.raises(TooMany):
         store.document("p", large, most=30)
@@ -214,8 +214,8 @@ def test_a_session_that_is_too_large_for_one_answer_is_not_begun(store: HomeStor
 
 
 @pytest.mark.foreign_open
-def test_a_folder_that_is_no_place_for_rows_is_said(tmp_path: Path) -> None:
-    """A file of somebody else's in the place of the journal is left alone."""
+def test_a_foreign_file_in_place_of_the_journal_is_an_error(tmp_path: Path) -> None:
+    """Another program's file in the place of the journal is left alone."""
     path = tmp_path / "p" / "journal.db"
     path.parent.mkdir()
     path.write_bytes(b"something else, and long enough to be looked at" * 100)
@@ -226,8 +226,8 @@ def test_a_folder_that_is_no_place_for_rows_is_said(tmp_path: Path) -> None:
     store.close()
 
 
-def test_beginnings_of_blobs_are_not_kept_for_ever(store: HomeStore, tmp_path: Path) -> None:
-    """What has not been continued for a week is removed."""
+def test_old_beginnings_of_blobs_are_removed(store: HomeStore, tmp_path: Path) -> None:
+    """A blob that has not been continued for a week is removed."""
     store.add_to_blob("p", _DIGEST, 0, len(_DATA), _DATA[:10])
     path = tmp_path / "data" / "p" / "uploads" / _DIGEST
     store.migrate("p")
@@ -260,8 +260,8 @@ def test_a_session_page_asks_everything_once(store: HomeStore) -> None:
     assert max(Counter(statements).values()) == 1
 
 
-def test_an_export_asks_for_figures_and_story_once(store: HomeStore) -> None:
-    """The document, and the page of an export: only events come in more reads than one."""
+def test_an_export_reads_figures_and_story_once(store: HomeStore) -> None:
+    """The document, and the page of an export, read only events more than once."""
     session = _take(store)
     for ask in (
         lambda: store.document("p", session, most=100),
