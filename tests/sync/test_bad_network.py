@@ -1,5 +1,5 @@
-"""Whole passes in every kind of weather: each fault has its exit code and its sentence, rows are kept, and when it is
-over the next pass brings everything, each row once."""
+"""Whole passes over a bad network: each fault has its exit code and its message, rows are kept, and when it is over
+the next pass delivers everything, each row once."""
 
 from __future__ import annotations
 
@@ -40,20 +40,20 @@ SHORT = 1.0  # seconds that a pass gets which would wait for ever
 
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealHub]:
-    """A real hub; each test has a project of its own there."""
+    """Start a real hub; each test has its own project there."""
     with open_hub(tmp_path_factory.mktemp("weather")) as running:
         yield running
 
 
 @pytest.fixture
 def chaos_before(hub: RealHub) -> Iterator[Chaos]:
-    """The way to it, on which things go wrong."""
+    """Return the proxy before the hub, which makes things go wrong."""
     with Chaos(behind=hub.url) as made:
         yield made
 
 
 class Trip:
-    """One project here, with rows to send, and its place at the hub."""
+    """A local project with rows to send, and its project on the hub."""
 
     def __init__(self, hub: RealHub, url: str, name: str) -> None:
         self.home = os.environ["LOCALOPS_HOME"]
@@ -63,13 +63,13 @@ class Trip:
         self.record()
         self.point(url, hub.new_key(name))
 
-    def point(self, url: str, key: str, **told: Any) -> None:
-        """Where the rows are to go."""
-        self.remote = Remote("hub", url, key=key, **told)
+    def point(self, url: str, key: str, **options: Any) -> None:
+        """Set the remote for the rows."""
+        self.remote = Remote("hub", url, key=key, **options)
         remotes.save(self.folder, {"hub": self.remote})
 
     def record(self, calls: int = 6) -> None:
-        """A session of a few rows, which has ended."""
+        """Record a session of a few rows, which has ended."""
         session = localops.start_session(name="a trip", tags=["weather"])
         assert session is not None
         for number in range(calls):
@@ -77,17 +77,17 @@ class Trip:
         session.end_session("Success")
 
     def go(self, *, limits: Limits | None = None, check_all: bool = False, **limited: Any) -> Outcome:
-        """One pass, in which waiting takes no time."""
+        """Run one pass in this process, in which waiting takes no time."""
         budget = PassBudget(sleep=self.waits.append, **limited)
         return worker.sync(self.home, "default", self.remote, budget=budget, limits=limits, check_all=check_all)
 
     def start(self, *options: str, **given: Any) -> subprocess.Popen[str]:
-        """One pass as a process."""
+        """Start one pass as a process."""
         code = "import sys; from localops.cli import main; main(sys.argv[1:])"
         return programs.start(code, "sync", *options, **given)
 
     def run(self, *options: str, **given: Any) -> tuple[int, str, str]:
-        """Its exit code, and what it said."""
+        """Run one pass as a process; return its exit code, stdout and stderr."""
         program = self.start(*options, **given)
         try:
             out, err = program.communicate(timeout=60)
@@ -96,27 +96,27 @@ class Trip:
         return program.returncode, out, err
 
     def here(self) -> Counter[tuple[bytes, int, int]]:
-        """The rows of this side."""
+        """Return the rows here."""
         return _rows(Path(self.folder))
 
     def arrived(self) -> Counter[tuple[bytes, int, int]]:
-        """The rows of the other."""
+        """Return the rows on the hub."""
         return _rows(self.there)
 
     def unsent(self) -> int:
-        """How many rows are believed to be missing there."""
+        """Return how many rows do not count as sent."""
         with Reader(os.path.join(self.folder, "journal.db")) as reader:
             return delivery.Ledger(reader, self.folder, "hub").waiting().rows
 
     def parked(self) -> list[delivery.Parked]:
-        """The rows that were put aside."""
+        """Return the parked rows."""
         with Reader(os.path.join(self.folder, "journal.db")) as reader:
             return delivery.Ledger(reader, self.folder, "hub").parked()
 
     def check_kept(self) -> None:
-        """Everything is here, nothing counts as sent that is not there, and nothing was put aside."""
+        """Check that every row is here, that no row counts as sent that is not there, and that none is parked."""
         here, arrived = self.here(), self.arrived()
-        assert not arrived - here, "the hub has rows that nobody recorded"
+        assert not arrived - here, "the hub has rows that were never recorded"
         assert self.unsent() >= (here - arrived).total(), "rows that are not there count as sent"
         assert self.parked() == []
 
@@ -128,7 +128,7 @@ class Trip:
 
 
 def _rows(folder: Path) -> Counter[tuple[bytes, int, int]]:
-    """What a journal holds, but for what it says of itself."""
+    """Return the rows of a journal, without those about the journal itself."""
     with Reader(str(folder / "journal.db")) as reader:
         return Counter(bundle.identity(row) for row in reader.stream() if row.kind != "journal")
 
@@ -141,7 +141,7 @@ def trip(hub: RealHub, chaos_before: Chaos, request: pytest.FixtureRequest) -> T
 
 
 def _at(target: str, behaviour: Behaviour) -> Behaviour:
-    """A fault of some requests only; all others get through."""
+    """Return a fault of some requests only; all others get through."""
 
     def behave(exchange: Exchange) -> None:
         (behaviour if exchange.request.target.startswith(target) else chaos.passed)(exchange)
@@ -155,7 +155,7 @@ def test_a_good_day(trip: Trip) -> None:
     trip.check_arrived()
 
 
-def test_nothing_to_send_calls_nobody(trip: Trip, chaos_before: Chaos) -> None:
+def test_nothing_to_send_makes_no_connection(trip: Trip, chaos_before: Chaos) -> None:
     """A pass that has nothing to send makes no connection."""
     trip.go()
     before = chaos_before.connections
@@ -202,15 +202,15 @@ _LASTING: dict[str, tuple[Behaviour, int, str]] = {
 
 
 @pytest.mark.parametrize("target", ["", ROWS], ids=["everywhere", "rows"])
-@pytest.mark.parametrize(("behaviour", "code", "said"), _LASTING.values(), ids=list(_LASTING))
+@pytest.mark.parametrize(("behaviour", "code", "message"), _LASTING.values(), ids=list(_LASTING))
 def test_a_fault_that_lasts(
-    trip: Trip, chaos_before: Chaos, behaviour: Behaviour, code: int, said: str, target: str
+    trip: Trip, chaos_before: Chaos, behaviour: Behaviour, code: int, message: str, target: str
 ) -> None:
-    """The pass ends with the fault's code and sentence, keeps every row, and the pass after it brings them."""
+    """The pass ends with the fault's code and message, keeps every row, and the pass after it delivers them."""
     chaos_before.always(_at(target, behaviour))
     outcome = trip.go()
     assert (outcome.code, outcome.sent) == (code, 0)
-    assert re.search(said, outcome.message)
+    assert re.search(message, outcome.message)
     assert trip.remote.key is not None
     assert trip.remote.key not in str(outcome)
     trip.check_kept()
@@ -230,7 +230,7 @@ _UNENDING: dict[str, Behaviour] = {
 @pytest.mark.parametrize("target", ["", ROWS], ids=["everywhere", "rows"])
 @pytest.mark.parametrize("behaviour", _UNENDING.values(), ids=list(_UNENDING))
 def test_an_answer_that_never_ends(trip: Trip, chaos_before: Chaos, behaviour: Behaviour, target: str) -> None:
-    """A pass that was given a time ends in that time, whatever the other side does."""
+    """A pass with a time limit ends in time, whatever the other side does."""
     chaos_before.always(_at(target, behaviour))
     outcome = trip.go(max_seconds=SHORT)
     assert (outcome.code, outcome.sent) == (exit_codes.BUDGET, 0)
@@ -257,7 +257,7 @@ _ONCE: dict[str, Behaviour] = {
 
 @pytest.mark.parametrize("behaviour", _ONCE.values(), ids=list(_ONCE))
 def test_a_fault_that_passes(trip: Trip, chaos_before: Chaos, behaviour: Behaviour) -> None:
-    """Whether the hub had stored the rows or not, they are sent again and there once; one pass sees to it."""
+    """Whether the hub had stored the rows or not, one pass sends them again, and they are there once."""
     chaos_before.then(chaos.passed, behaviour)
     assert trip.go().code == exit_codes.DONE
     trip.check_arrived()
@@ -266,11 +266,11 @@ def test_a_fault_that_passes(trip: Trip, chaos_before: Chaos, behaviour: Behavio
 
 
 def test_stored_and_never_answered(trip: Trip, chaos_before: Chaos) -> None:
-    """Rows that are there though nobody said so go once more, and are known."""
+    """Rows that were stored without an answer are sent once more, and are known."""
     chaos_before.always(_at(ROWS, chaos.silence_after))
     assert trip.go(max_seconds=SHORT).code == exit_codes.BUDGET
     assert trip.arrived() == trip.here()
-    assert trip.unsent() == trip.here().total() + 1  # what the journal says of itself is a row as well
+    assert trip.unsent() == trip.here().total() + 1  # the journal's row about itself as well
     chaos_before.calm()
     assert trip.go().code == exit_codes.DONE
     trip.check_arrived()
@@ -302,11 +302,11 @@ def test_storms(trip: Trip, chaos_before: Chaos, seed: int) -> None:
 
 
 def _receipt(change: Callable[[dict[str, Any]], object]) -> Behaviour:
-    """The hub's own answer with another receipt."""
+    """Return the hub's own answer with a changed receipt."""
 
-    def lie(told: dict[str, Any]) -> dict[str, Any]:
-        change(told["receipt"])
-        return told
+    def lie(reply: dict[str, Any]) -> dict[str, Any]:
+        change(reply["receipt"])
+        return reply
 
     return chaos.changed(lie)
 
@@ -324,31 +324,31 @@ def _all_taken(request: Request) -> object:
     }
 
 
-def _signed_by_nobody(request: Request) -> object:
+def _unsigned(request: Request) -> object:
     receipt = {"journal": "0", "ranges": [[1, 9]], "rows": 9, "digest": "0", "at_ns": 1, "by": "me", "hmac": None}
     return {**dict(_all_taken(request)), "receipt": receipt}  # type: ignore[call-overload]
 
 
 _LIES: dict[str, Behaviour] = {
     "all taken": chaos.never_passed(_all_taken),
-    "signed by nobody": chaos.never_passed(_signed_by_nobody),
-    "fewer rows": _receipt(lambda told: told.update(rows=1)),
-    "other digest": _receipt(lambda told: told.update(digest="0" * 64)),
-    "other ranges": _receipt(lambda told: told.update(ranges=[[1, 1_000]])),
-    "other journal": _receipt(lambda told: told.update(journal="0" * 32)),
-    "other signature": _receipt(lambda told: told.update(hmac="0" * 64)),
-    "no signature": _receipt(lambda told: told.update(hmac=None)),
-    "other time": _receipt(lambda told: told.update(at_ns=1)),
-    "no receipt": chaos.changed(lambda told: {**told, "receipt": None}),
-    "all refused": chaos.changed(lambda told: {**told, "refused": [[seq, "no"] for seq in range(100)]}),
-    "refused rows that are none": chaos.changed(lambda told: {**told, "refused": [["a", "no"], [1]]}),
-    "numbers that are none": chaos.changed(lambda told: {**told, "stored": "many", "differs": 7}),
+    "unsigned": chaos.never_passed(_unsigned),
+    "fewer rows": _receipt(lambda reply: reply.update(rows=1)),
+    "other digest": _receipt(lambda reply: reply.update(digest="0" * 64)),
+    "other ranges": _receipt(lambda reply: reply.update(ranges=[[1, 1_000]])),
+    "other journal": _receipt(lambda reply: reply.update(journal="0" * 32)),
+    "other signature": _receipt(lambda reply: reply.update(hmac="0" * 64)),
+    "no signature": _receipt(lambda reply: reply.update(hmac=None)),
+    "other time": _receipt(lambda reply: reply.update(at_ns=1)),
+    "no receipt": chaos.changed(lambda reply: {**reply, "receipt": None}),
+    "all refused": chaos.changed(lambda reply: {**reply, "refused": [[seq, "no"] for seq in range(100)]}),
+    "unknown rows refused": chaos.changed(lambda reply: {**reply, "refused": [["a", "no"], [1]]}),
+    "invalid numbers": chaos.changed(lambda reply: {**reply, "stored": "many", "differs": 7}),
 }
 
 
 @pytest.mark.parametrize("behaviour", _LIES.values(), ids=list(_LIES))
 def test_lies(trip: Trip, chaos_before: Chaos, behaviour: Behaviour) -> None:
-    """A 200 that is not signed for exactly these rows marks none as sent, and puts none aside."""
+    """A 200 without a signature for exactly these rows marks none as sent, and parks none."""
     chaos_before.always(_at(ROWS, behaviour))
     outcome = trip.go()
     assert (outcome.code, outcome.sent) == (exit_codes.OFFLINE, 0)
@@ -360,7 +360,7 @@ def test_lies(trip: Trip, chaos_before: Chaos, behaviour: Behaviour) -> None:
 
 
 def test_an_old_receipt_is_not_taken_again(trip: Trip, chaos_before: Chaos) -> None:
-    """An answer that was recorded and is played again for other rows does not count for those."""
+    """A recorded answer that is played again for other rows does not count for those."""
     kept: list[Answer] = []
 
     def keep(exchange: Exchange) -> None:
@@ -382,7 +382,7 @@ def test_an_old_receipt_is_not_taken_again(trip: Trip, chaos_before: Chaos) -> N
 
 
 def test_a_row_that_is_refused_holds_up_nothing(trip: Trip, chaos_before: Chaos) -> None:
-    """One row the hub does not take is found and put aside with its reason; all others arrive in the same pass."""
+    """One row that the hub refuses is identified and parked with its reason; all others arrive in the same pass."""
 
     def refuse(exchange: Exchange) -> None:
         if b"question 3" in chaos.inflated(exchange.request):
@@ -412,8 +412,8 @@ def test_a_row_that_is_refused_holds_up_nothing(trip: Trip, chaos_before: Chaos)
 def test_a_row_on_which_the_hub_fails_holds_up_nothing(
     trip: Trip, chaos_before: Chaos, failure: Behaviour, code: int, aside: list[bool]
 ) -> None:
-    """A row on which the hub fails while its neighbours pass is found, and tried again with each pass; a line that
-    breaks may have nothing to do with the row, which is not put aside then."""
+    """A row on which the hub fails while its neighbours pass is identified, and tried again with each pass; a broken
+    connection may have nothing to do with the row, which is not parked then."""
 
     def fail(exchange: Exchange) -> None:
         (failure if b"question 3" in chaos.inflated(exchange.request) else chaos.passed)(exchange)
@@ -434,7 +434,7 @@ def test_a_row_on_which_the_hub_fails_holds_up_nothing(
 
 
 def test_too_much_at_a_time(trip: Trip, chaos_before: Chaos) -> None:
-    """A hub that takes no more than so many bytes gets less at a time, and everything in the end."""
+    """A hub with a limit of bytes gets smaller batches, and everything in the end."""
 
     def narrow(exchange: Exchange) -> None:
         many = chaos.inflated(exchange.request).count(b"\n") > 5
@@ -449,8 +449,8 @@ def test_too_much_at_a_time(trip: Trip, chaos_before: Chaos) -> None:
 
 
 @pytest.mark.parametrize("code", [401, 403, 404])
-def test_no_storm_of_requests_at_a_closed_door(trip: Trip, chaos_before: Chaos, code: int) -> None:
-    """What only a person can change is asked for once in a pass."""
+def test_no_storm_of_requests_after_a_refusal(trip: Trip, chaos_before: Chaos, code: int) -> None:
+    """A fault that needs a person makes one request in a pass."""
     chaos_before.always(chaos.status(code))
     trip.go()
     assert len(chaos_before.seen) == 1
@@ -458,36 +458,36 @@ def test_no_storm_of_requests_at_a_closed_door(trip: Trip, chaos_before: Chaos, 
 
 @pytest.mark.parametrize("code", [429, 503])
 def test_no_storm_of_requests_at_a_busy_hub(trip: Trip, chaos_before: Chaos, code: int) -> None:
-    """A hub that says "later" is asked a few times, as late as it wished, and then left to the next pass."""
+    """A busy hub is asked a few times, with the waits that it wants, and then again in the next pass."""
     chaos_before.always(_at(ROWS, chaos.status(code, Retry_After="7")))
     assert trip.go().code == exit_codes.OFFLINE
     assert chaos_before.paths().count(ROWS) == retry.TRIES
     assert trip.waits == [7.0] * (retry.TRIES - 1)
 
 
-@pytest.mark.parametrize(("told", "least", "most"), [("999999999", 120, 120), ("soon", 0, 1), ("-1", 0, 1)])
-def test_absurd_wishes(trip: Trip, chaos_before: Chaos, told: str, least: float, most: float) -> None:
-    """A hub that asks for thirty years, or for nonsense, is asked again in a time that makes sense."""
-    chaos_before.then(chaos.passed, chaos.status(503, Retry_After=told))
+@pytest.mark.parametrize(("retry_after", "least", "most"), [("999999999", 120, 120), ("soon", 0, 1), ("-1", 0, 1)])
+def test_absurd_retry_after(trip: Trip, chaos_before: Chaos, retry_after: str, least: float, most: float) -> None:
+    """A hub that asks for a wait of thirty years, or for nonsense, is asked again after a reasonable time."""
+    chaos_before.then(chaos.passed, chaos.status(503, Retry_After=retry_after))
     assert trip.go().code == exit_codes.DONE
     [waited] = trip.waits
     assert least <= waited <= most
     trip.check_arrived()
 
 
-def test_a_wish_that_does_not_fit_ends_the_pass(trip: Trip, chaos_before: Chaos) -> None:
-    """A pass that would be over before the hub wants to be asked again asks no more."""
+def test_a_wait_beyond_the_pass_ends_it(trip: Trip, chaos_before: Chaos) -> None:
+    """A pass that would be over before the wait ends makes no more requests."""
     chaos_before.always(_at(ROWS, chaos.status(503, Retry_After="60")))
     assert trip.go(max_seconds=30).code == exit_codes.OFFLINE
     assert chaos_before.paths().count(ROWS) == 1
     assert trip.waits == []
 
 
-# Nobody there, or somebody else
+# No server, or another one
 
 
-def test_nobody_there(trip: Trip, chaos_before: Chaos) -> None:
-    """A hub that is not there is weather: rows are kept for it."""
+def test_no_server(trip: Trip, chaos_before: Chaos) -> None:
+    """A hub that is not there is a temporary error: rows are kept for it."""
     assert trip.remote.key is not None
     trip.point(f"http://127.0.0.1:{chaos.closed_port()}", trip.remote.key)
     outcome = trip.go()
@@ -497,8 +497,8 @@ def test_nobody_there(trip: Trip, chaos_before: Chaos) -> None:
     trip.check_arrived()
 
 
-def test_a_certificate_that_nobody_vouches_for(hub: RealHub, trip: Trip, tmp_path: Path) -> None:
-    """A certificate is for a person to look at; with its authority named the rows go."""
+def test_a_certificate_of_an_unknown_authority(hub: RealHub, trip: Trip, tmp_path: Path) -> None:
+    """An unknown certificate needs a person; with its authority named, rows are sent."""
     authority = Authority(tmp_path)
     key = trip.remote.key or ""
     with Chaos(behind=hub.url, tls=authority.context()) as server:
@@ -513,7 +513,7 @@ def test_a_certificate_that_nobody_vouches_for(hub: RealHub, trip: Trip, tmp_pat
 
 
 def test_a_wrong_clock(trip: Trip, chaos_before: Chaos) -> None:
-    """A clock that is wrong is said, and keeps no row back."""
+    """A wrong clock prints a warning, and keeps no row back."""
 
     def late(exchange: Exchange) -> None:
         answer = exchange.passed()
@@ -527,7 +527,7 @@ def test_a_wrong_clock(trip: Trip, chaos_before: Chaos) -> None:
 
 
 def test_a_hub_that_restarts(tmp_path: Path) -> None:
-    """A hub that is killed in the middle of a pass, and comes back, has every row once."""
+    """A hub that is killed in the middle of a pass, and restarted, has every row once."""
     with open_hub(tmp_path / "own") as hub, Chaos(behind=hub.url) as way:  # the shared one has to last
         trip = Trip(hub, way.url, "restarted")
 
@@ -543,7 +543,7 @@ def test_a_hub_that_restarts(tmp_path: Path) -> None:
 
 
 def test_a_session_that_is_deleted_while_it_is_compared(trip: Trip, chaos_before: Chaos, hub: RealHub) -> None:
-    """Its rows are not missed: nothing differs, nothing goes again, and the report names the session."""
+    """Its rows are not sent again and count as no difference, and the report names the session."""
     assert trip.go().code == exit_codes.DONE
     with Reader(os.path.join(trip.folder, "journal.db")) as reader:
         [(session,)] = reader.ask("select session from session_total")
@@ -553,9 +553,9 @@ def test_a_session_that_is_deleted_while_it_is_compared(trip: Trip, chaos_before
         assert store.delete(trip.there.name, session)
         chaos.passed(exchange)
 
-    def differ(told: Any) -> Any:
-        told["sessions"][session.hex()]["digest"] = "another"
-        return told
+    def differ(reply: Any) -> Any:
+        reply["sessions"][session.hex()]["digest"] = "another"
+        return reply
 
     chaos_before.then(chaos.passed, chaos.changed(differ), delete)  # hello, figures, rows
     outcome = trip.go(check_all=True)
@@ -567,26 +567,26 @@ def test_a_session_that_is_deleted_while_it_is_compared(trip: Trip, chaos_before
 
 
 @pytest.mark.parametrize(
-    ("behaviour", "code", "said"),
+    ("behaviour", "code", "text"),
     [(chaos.status(401), 4, "key"), (chaos.page(), 5, "something between"), (chaos.passed, 0, "")],
     ids=["act", "offline", "done"],
 )
 @pytest.mark.parametrize("quiet", [False, True], ids=["", "quiet"])
-def test_exit_codes(trip: Trip, chaos_before: Chaos, behaviour: Behaviour, code: int, said: str, quiet: bool) -> None:
-    """The process ends with the code of the pass; --quiet says nothing of what needs nobody."""
+def test_exit_codes(trip: Trip, chaos_before: Chaos, behaviour: Behaviour, code: int, text: str, quiet: bool) -> None:
+    """The process ends with the code of the pass; --quiet prints nothing that does not need a person."""
     chaos_before.always(behaviour)
     ended, out, err = trip.run(*(["--quiet"] if quiet else []))
     assert ended == code
     if quiet and code in exit_codes.QUIET:
         assert (out, err) == ("", "")
     else:
-        assert said in err
+        assert text in err
         assert "Traceback" not in err
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_killed_while_sending(trip: Trip, chaos_before: Chaos, when: str) -> None:
-    """A pass that is killed before or after the hub has stored its rows has lost none, and doubled none."""
+    """A pass that is killed before or after the hub has stored its rows has neither lost nor doubled a row."""
     programs_running: list[subprocess.Popen[str]] = []
 
     def kill(exchange: Exchange) -> None:
@@ -662,7 +662,7 @@ def test_interrupted_while_the_line_is_spared(trip: Trip) -> None:
 
 @pytest.mark.parametrize("locked", [True, False], ids=["lock", "no lock"])
 def test_two_at_once(trip: Trip, chaos_before: Chaos, locked: bool) -> None:
-    """The second of two passes leaves it to the first; were it not to, each row would still be there once."""
+    """The second of two passes leaves the rows to the first; even without the lock each row would be there once."""
 
     def hold(exchange: Exchange) -> None:
         wait_until(lambda: released, 30)

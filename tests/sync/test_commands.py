@@ -1,4 +1,4 @@
-"""What `localops sync` and its neighbours say and end with, as a script and a person see it."""
+"""Output and exit codes of `localops sync` and its neighbours, as a script and a person see them."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from tests.sync.homes import Sender, identities
 
 @pytest.fixture(scope="module")
 def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealHub]:
-    """One hub for all tests here: each has a project of its own there."""
+    """Start one hub for all tests here; each has its own project there."""
     with hub(tmp_path_factory.mktemp("shared")) as real:
         yield real
 
 
 @pytest.fixture
 def sender(tmp_path: Path, real: RealHub) -> Sender:
-    """A home with three rows and one about the journal, none of which was sent."""
+    """Return a home with three rows and one about the journal, none of which was sent."""
     sender = Sender(tmp_path / "home", real.url, real.new_key(tmp_path.name.strip("_")))
     sender.write(3)
     return sender
@@ -54,18 +54,18 @@ def _process(sender: Sender, *arguments: str) -> subprocess.CompletedProcess[str
 
 
 def test_rows_that_are_left_are_in_the_exit_code(sender: Sender) -> None:
-    """A pass that may send fewer rows than one batch holds ends with 6; one that may send just as many, with 0."""
+    """A pass that may send fewer rows than there are ends with 6; one that may send just as many, with 0."""
     assert _process(sender, "sync", "--max-rows", "2").returncode == 6
     assert _process(sender, "sync", "--max-rows", "2").returncode == 0
 
 
 def test_a_comparison_that_finds_nothing_is_silent_in_cron(sender: Sender) -> None:
-    """`--verify --quiet` says nothing when all is as it was; without --quiet it says how much was compared."""
+    """`--verify --quiet` prints nothing without a difference; without --quiet it prints how much was compared."""
     done = _localops(sender, "sync", "--verify", "--quiet")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert "1 session compared, no difference" in _localops(sender, "sync", "--verify").stderr
-    [told] = json.loads(_localops(sender, "sync", "--verify", "--json").stdout)["remotes"]
-    assert (told["sessions_compared"], told["notes"]) == (1, [])
+    [report] = json.loads(_localops(sender, "sync", "--verify", "--json").stdout)["remotes"]
+    assert (report["sessions_compared"], report["notes"]) == (1, [])
 
 
 def test_a_key_to_another_project_gets_nothing(sender: Sender, real: RealHub) -> None:
@@ -80,52 +80,52 @@ def test_a_key_to_another_project_gets_nothing(sender: Sender, real: RealHub) ->
     assert not there.exists() or len(identities(str(there))) <= 1
 
 
-def test_what_is_left_is_told_when_the_key_cannot_be_read(sender: Sender, tmp_path: Path) -> None:
-    """A pass that could not begin does not look as if nothing was left."""
+def test_rows_left_are_reported_when_the_key_cannot_be_read(sender: Sender, tmp_path: Path) -> None:
+    """A pass that could not begin still reports the rows that are left."""
     path = tmp_path / "key"
     path.write_text("x")
     Sender(Path(sender.home), sender.remote.url, "", key_file=str(path))
     path.unlink()
-    [told] = json.loads(_localops(sender, "sync", "--json").stdout)["remotes"]
-    assert (told["code"], told["rows_left"]) == (4, 4)
-    assert "[Errno" not in told["message"]
+    [report] = json.loads(_localops(sender, "sync", "--json").stdout)["remotes"]
+    assert (report["code"], report["rows_left"]) == (4, 4)
+    assert "[Errno" not in report["message"]
 
 
 def test_a_remote_that_is_not_there_is_named_once(sender: Sender) -> None:
-    """`--remote` with a name nobody has: the line begins with what is wrong."""
+    """`--remote` with an unknown name: the line begins with what is wrong."""
     done = _localops(sender, "sync", "--remote", "typo")
     assert (done.returncode, done.stderr.startswith("localops: there is no remote 'typo'")) == (2, True)
 
 
 def test_rows_that_are_not_parked_are_neither_dropped_nor_retried(sender: Sender) -> None:
-    """A number that no parked row has is an error, not a success about none."""
+    """A number that no parked row has is an error, not a success for no row."""
     for what in ("drop", "retry"):
         done = _localops(sender, "parked", what, "3")
         assert (done.returncode, "no parked row has the number 3" in done.stderr) == (1, True)
 
 
-def test_prune_knows_the_remotes_it_is_told(sender: Sender) -> None:
-    """A misspelt `--include-unsent` is said."""
+def test_prune_refuses_an_unknown_remote(sender: Sender) -> None:
+    """A misspelt `--include-unsent` is an error."""
     done = _localops(sender, "prune", "--older-than", "1d", "--include-unsent", "hbu", "--yes")
     assert (done.returncode, "unknown remote 'hbu'" in done.stderr) == (1, True)
 
 
 def test_remote_test_and_sync_agree_about_who_must_act(sender: Sender) -> None:
-    """Where nobody listens both end with 5."""
+    """If no server listens, both end with 5."""
     for command in (["sync"], ["remote", "test", "hub"]):
         away = Sender(Path(sender.home), "http://127.0.0.1:9", "k")
         assert _localops(away, *command).returncode == 5
 
 
-@pytest.mark.parametrize(("name", "said"), [("a b", "invalid remote name"), ("ok", "has no options: speed")])
-def test_what_cannot_be_a_remote_is_said_when_it_is_added(sender: Sender, name: str, said: str) -> None:
-    """A name no remote can have, and an option that no hub has."""
+@pytest.mark.parametrize(("name", "message"), [("a b", "invalid remote name"), ("ok", "has no options: speed")])
+def test_an_invalid_remote_is_refused_when_it_is_added(sender: Sender, name: str, message: str) -> None:
+    """An invalid name, and an option that a hub does not have, are refused."""
     done = _localops(sender, "remote", "add", name, "http://127.0.0.1:9", "--key", "k", "--option", "speed=9")
-    assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+    assert (done.returncode, message in done.stderr) == (2, True), done.stderr
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (["--ca", "/nowhere/ca.pem"], "/nowhere/ca.pem: No such file"),
         (["--ca", __file__], "it holds no certificate"),
@@ -137,10 +137,10 @@ def test_what_cannot_be_a_remote_is_said_when_it_is_added(sender: Sender, name: 
         (["--header", "X-Team=a\nX-More: b"], "the header X-Team has characters that HTTP cannot carry"),
     ],
 )
-def test_what_no_remote_can_do_is_said_when_it_is_added(sender: Sender, options: list[str], said: str) -> None:
-    """Options and certificates are looked at by `remote add`, not by the first pass at night."""
+def test_invalid_options_are_refused_when_a_remote_is_added(sender: Sender, options: list[str], message: str) -> None:
+    """`remote add` checks options and certificates, not the first pass at night."""
     done = _localops(sender, "remote", "add", "ok", "http://127.0.0.1:9", "--key", "k", *options)
-    assert (done.returncode, said in done.stderr) == (2 if said else 0, True), done.stderr
+    assert (done.returncode, message in done.stderr) == (2 if message else 0, True), done.stderr
 
 
 def test_a_certificate_that_is_not_known_names_the_way_out(sender: Sender, tmp_path: Path) -> None:
@@ -154,8 +154,8 @@ def test_a_certificate_that_is_not_known_names_the_way_out(sender: Sender, tmp_p
         assert "ok  certificate" in _localops(sender, "remote", "test", "hub").stdout
 
 
-def test_http_and_https_mixed_up_is_said(sender: Sender, real: RealHub, tmp_path: Path) -> None:
-    """A hub without a certificate behind https://, and one with it behind http://."""
+def test_http_and_https_mixed_up_is_explained(sender: Sender, real: RealHub, tmp_path: Path) -> None:
+    """A hub without a certificate behind https://, and one with a certificate behind http://, are explained."""
     _localops(sender, "remote", "move", "hub", real.url.replace("http:", "https:"))
     done = _localops(sender, "remote", "test", "hub")
     assert (done.returncode, "does not speak https" in done.stdout) == (4, True), done.stdout
@@ -166,14 +166,14 @@ def test_http_and_https_mixed_up_is_said(sender: Sender, real: RealHub, tmp_path
 
 
 def test_a_test_leaves_nothing_behind(tmp_path: Path, real: RealHub) -> None:
-    """A remote is tried before anything was recorded: no journal appears where there was none."""
+    """A remote is tested before anything was recorded, and no journal is created."""
     sender = Sender(tmp_path / "home", real.url, real.new_key("untouched"))
     assert _localops(sender, "remote", "test", "hub").returncode == 0
     assert os.listdir(sender.folder) == ["remotes.json"]
 
 
 def test_one_broken_file_stops_no_other_project(sender: Sender) -> None:
-    """What cannot be read is said, and is in the exit code where it was asked for; the others' remotes work."""
+    """An unreadable file is reported, and in the exit code if it was asked for; the others' remotes work."""
     there = Path(sender.home) / "other"
     there.mkdir()
     (there / "remotes.json").write_text("{")
@@ -181,8 +181,8 @@ def test_one_broken_file_stops_no_other_project(sender: Sender) -> None:
     for command, code in (["list"], 4), (["test", "hub"], 0), (moving, 0), (["test", "x"], 4):
         done = _localops(sender, "remote", *command)
         assert (done.returncode, "other/remotes.json" in done.stderr) == (code, True), done.stderr
-    told = json.loads(_localops(sender, "remote", "list", "--json").stdout)
-    assert ([each["name"] for each in told["remotes"]], len(told["unreadable"])) == (["hub"], 1)
+    report = json.loads(_localops(sender, "remote", "list", "--json").stdout)
+    assert ([each["name"] for each in report["remotes"]], len(report["unreadable"])) == (["hub"], 1)
     assert _localops(sender, "sync").returncode == 4
     assert _localops(sender, "receipts").stdout.count("hub") == 1
 
@@ -195,7 +195,7 @@ _can_confine = pytest.mark.skipif(
 
 
 def _mounted(sender: Sender, mount: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """A command, with something mounted over the home ($0) that only it sees."""
+    """Run a command, with something mounted over the home ($0) that only it sees."""
     command = [*_CONFINED, "sh", "-c", f'{mount} && exec "$@"', sender.home]
     command += [sys.executable, "-m", "localops", *arguments, "--home", sender.home]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
@@ -213,8 +213,8 @@ def test_a_home_that_can_only_be_read_is_said(sender: Sender) -> None:
 
 
 @_can_confine
-def test_a_full_disk_is_called_one(sender: Sender) -> None:
-    """Where not even the file fits that a reader needs, it is no `disk I/O error`; nothing is lost by it."""
+def test_a_full_disk_is_named_as_such(sender: Sender) -> None:
+    """If a reader's small file does not fit, the error is not `disk I/O error`; nothing is lost by it."""
     full = (
         'cp -a "$0" "$0.kept" && mount -t tmpfs -o size=1m none "$0" && cp -a "$0.kept/." "$0" && '
         '{ head -c 1m /dev/zero >"$0/filler" 2>/dev/null; true; }'
@@ -242,20 +242,20 @@ def test_a_certificate_without_its_key_is_said(tmp_path: Path) -> None:
 
 
 def test_a_key_is_changed_and_what_was_sent_stays_known(sender: Sender, real: RealHub) -> None:
-    """`remote key` gives a remote another key; the next pass sends only what is new."""
+    """`remote key` sets another key; the next pass sends only new rows."""
     assert _localops(sender, "sync").returncode == 0
     sender.write(1)
     assert _localops(sender, "remote", "key", "hub").returncode == 2
     changed = _localops(sender, "remote", "key", "hub", "--key", real.new_key(Path(sender.home).parent.name.strip("_")))
     assert changed.returncode == 0
-    [told] = json.loads(_localops(sender, "sync", "--json").stdout)["remotes"]
-    assert (told["code"], told["rows_sent"]) == (0, 1)
+    [report] = json.loads(_localops(sender, "sync", "--json").stdout)["remotes"]
+    assert (report["code"], report["rows_sent"]) == (0, 1)
     signed = [each["signature"] for each in json.loads(_localops(sender, "receipts", "--json").stdout)["receipts"]]
     assert signed == ["good", "by an older key"]
 
 
-def test_a_key_that_others_can_read_is_said(sender: Sender, tmp_path: Path) -> None:
-    """Whoever reads the key's file writes to the hub in our name: it is said when it is named, and by doctor."""
+def test_a_key_that_others_can_read_prints_a_warning(sender: Sender, tmp_path: Path) -> None:
+    """Anyone who can read the key's file can write to the hub: it is reported when it is set, and by doctor."""
     path = _key_file(tmp_path, sender)
     path.chmod(0o644)
     arguments = ("remote", "add", "again", sender.remote.url, "--key-file", str(path))
@@ -267,7 +267,7 @@ def test_a_key_that_others_can_read_is_said(sender: Sender, tmp_path: Path) -> N
 
 
 def test_a_folder_without_a_journal_is_no_project(sender: Sender) -> None:
-    """What somebody put into the home is not counted, and no remote is asked for it by name."""
+    """Other folders in the home are not counted, and have no remote."""
     (Path(sender.home) / "notes").mkdir()
     assert "No problems in 1 project in" in _localops(sender, "doctor").stdout
     added = _localops(sender, "remote", "add", "again", sender.remote.url, "--key", sender.remote.key or "")
@@ -282,15 +282,15 @@ def test_a_remote_that_is_there_already_is_changed_not_removed(sender: Sender) -
     assert (done.returncode, "its key has characters" in done.stderr) == (2, True), done.stderr
 
 
-def test_being_offline_says_that_rows_are_kept(sender: Sender) -> None:
-    """Whoever reads it knows that nothing is lost."""
+def test_an_offline_pass_reports_that_rows_are_kept(sender: Sender) -> None:
+    """The message shows that nothing is lost."""
     assert _localops(sender, "remote", "move", "hub", "http://127.0.0.1:1").returncode == 0
     done = _localops(sender, "sync")
     assert (done.returncode, "; 4 rows kept, since 2" in done.stderr) == (5, True)
 
 
-def test_what_somebody_must_act_upon_is_said_once_an_hour(sender: Sender) -> None:
-    """Cron writes no mail every five minutes; another fault, or the same one come back, is said at once."""
+def test_a_problem_for_a_person_is_printed_once_an_hour(sender: Sender) -> None:
+    """Cron does not mail every five minutes; another fault, or the same one come back, is printed at once."""
     good = sender.remote.key or ""
     _localops(sender, "remote", "key", "hub", "--key", "6b1f2f0e-0000-4000-8000-000000000009")
     first, again = (_localops(sender, "sync", "--quiet") for _ in range(2))
@@ -299,9 +299,9 @@ def test_what_somebody_must_act_upon_is_said_once_an_hour(sender: Sender) -> Non
     assert "4 rows kept" in _localops(sender, "sync").stderr
     kept = Path(sender.folder) / "sync.said"
     assert kept.stat().st_mode & 0o777 == 0o600
-    told = json.loads(kept.read_text())
+    printed = json.loads(kept.read_text())
     for at in 0.0, time.time() + 86_400:
-        kept.write_text(json.dumps({"hub": [at, told["hub"][1]]}))
+        kept.write_text(json.dumps({"hub": [at, printed["hub"][1]]}))
         assert "4 rows kept" in _localops(sender, "sync", "--quiet").stderr
     _localops(sender, "remote", "key", "hub", "--key", good)
     assert _localops(sender, "sync", "--quiet").returncode == 0
@@ -311,7 +311,7 @@ def test_what_somebody_must_act_upon_is_said_once_an_hour(sender: Sender) -> Non
 
 
 def test_a_budget_that_is_used_up_is_no_mail(sender: Sender) -> None:
-    """The line for cron has a budget: rows that are left for the next pass need nobody."""
+    """Rows that are left for the next pass by a budget need no person."""
     done = _localops(sender, "sync", "--quiet", "--max-rows", "2")
     assert (done.returncode, done.stdout, done.stderr) == (6, "", "")
 
@@ -333,7 +333,7 @@ def test_a_day_without_success_is_said_once_a_day(sender: Sender) -> None:
 
 
 def _misplaced(sender: Sender) -> Path:
-    """Give a home whose rows have no remote one for a project that nobody records into; return that one's folder."""
+    """Give a home without a remote one for a project without rows; return that project's folder."""
     assert _localops(sender, "remote", "remove", "hub", "--yes").returncode == 0
     added = _localops(sender, "remote", "add", "hub", sender.remote.url, "--key", "k", "--project", "research")
     assert added.returncode == 0
@@ -362,7 +362,7 @@ def test_a_remote_of_a_project_that_nobody_records_into_is_said_once_a_day(sende
 
 
 def test_a_project_that_waits_for_its_first_row_is_no_mail(sender: Sender) -> None:
-    """Where the rows that there are have a remote, nothing was mixed up; nor where a look alone was asked for."""
+    """Nothing is mixed up if existing rows have a remote, or if the command only looks."""
     folder = _misplaced(sender)
     _a_day_ago(folder / "remotes.json")
     assert _localops(sender, "sync", "--quiet", "--dry-run").stderr == ""
@@ -371,8 +371,8 @@ def test_a_project_that_waits_for_its_first_row_is_no_mail(sender: Sender) -> No
     assert (done.returncode, done.stderr, (folder / "sync.warned").exists()) == (0, "", False)
 
 
-def test_watching_speaks_once_a_day_too(sender: Sender) -> None:
-    """A process that makes a pass every second says once what it would say once a day from cron."""
+def test_watching_prints_a_reminder_once_a_day(sender: Sender) -> None:
+    """A process with a pass every second prints a line once that it would print once a day from cron."""
     _a_day_ago(_misplaced(sender) / "remotes.json")
     given = dict.fromkeys(("project", "remote", "ident", "max_seconds", "max_rows", "max_bytes", "bwlimit"))
     flags = {"as_json": False, "quiet": True, "dry_run": False, "verify": False, "ended_only": False}
@@ -382,7 +382,7 @@ def test_watching_speaks_once_a_day_too(sender: Sender) -> None:
 
 
 def test_doctor_names_what_keeps_rows_from_a_remote(sender: Sender, tmp_path: Path) -> None:
-    """A key that is not there is kept as the last error; `remote test` ends as `sync` does."""
+    """A missing key is kept as the last error; `remote test` ends as `sync` does."""
     _localops(sender, "remote", "key", "hub", "--key-file", str(_key_file(tmp_path, sender)))
     (tmp_path / "key").unlink()
     assert _localops(sender, "sync").returncode == 4
@@ -397,8 +397,8 @@ def test_doctor_names_what_keeps_rows_from_a_remote(sender: Sender, tmp_path: Pa
     assert "nothing has arrived there since" in _localops(sender, "doctor").stdout
     _key_file(tmp_path, sender)
     assert _localops(sender, "sync").returncode == 3  # the times of the rows were changed
-    found = _localops(sender, "doctor").stdout
-    assert ("failed" in found, "arrived" in found, "parked, and not on remote hub" in found) == (False, False, True)
+    report = _localops(sender, "doctor").stdout
+    assert ("failed" in report, "arrived" in report, "parked, and not on remote hub" in report) == (False, False, True)
 
 
 def _key_file(folder: Path, sender: Sender) -> Path:
@@ -409,7 +409,7 @@ def _key_file(folder: Path, sender: Sender) -> Path:
 
 
 def test_a_clock_that_differs_is_no_mail(sender: Sender, real: RealHub) -> None:
-    """Rows that were delivered need nobody, whatever there is to be noted about it."""
+    """Rows that were delivered need no person, whatever the notes of the pass."""
 
     def behind(exchange: Exchange) -> None:
         answer = exchange.passed()
@@ -435,8 +435,8 @@ def test_a_clock_that_differs_is_no_mail(sender: Sender, real: RealHub) -> None:
     assert not (Path(sender.folder) / "sync.clock").exists()
 
 
-def test_a_pass_under_a_wrong_clock_mutes_nothing(sender: Sender, real: RealHub) -> None:
-    """What a pass kept while the clock was a year ahead counts as never, once the clock is right again."""
+def test_a_pass_under_a_wrong_clock_suppresses_no_message(sender: Sender, real: RealHub) -> None:
+    """A message's time that is a year ahead counts as never, once the clock is right again."""
     assert _localops(sender, "sync").returncode == 0
     sender.write(1)
     year, days = 365 * 86_400, 90_000 * 10**9

@@ -1,4 +1,4 @@
-"""HTTP in every kind of weather: what becomes of a request is an answer or one sentence, and never takes for ever."""
+"""HTTP over a bad network: each request ends with an answer or a one-sentence error, and never takes forever."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def server() -> Iterator[Chaos]:
-    """A server that misbehaves on order."""
+    """Start a server that misbehaves on request."""
     with Chaos() as made:
         yield made
 
@@ -67,21 +67,21 @@ Call = Callable[..., Transport]
 
 
 def post(transport: Transport, path: str = "/rows", body: bytes = BODY, **options: Any) -> Reply:
-    """A request like those of a sink."""
+    """Send a request like those of a sink."""
     headers = {"Authorization": f"Bearer {KEY}", "X-Agentops-Api-Key": KEY}
     return transport.ask("POST", path, body=body, headers=headers, **options)
 
 
 def trouble(transport: Transport, **options: Any) -> Trouble:
-    """What a request ends with that cannot succeed; one sentence, without the key."""
+    """Return the error of a request that cannot succeed; it is one sentence, without the key."""
     began = time.monotonic()
-    with pytest.raises(Trouble) as found:
+    with pytest.raises(Trouble) as raised:
         post(transport, **options)
-    assert time.monotonic() - began < chaos.PATIENCE, "the server ended it, not we"
-    said = str(found.value)
-    assert KEY not in said
-    assert said.isprintable()
-    return found.value
+    assert time.monotonic() - began < chaos.PATIENCE, "the server ended it, not the transport"
+    message = str(raised.value)
+    assert KEY not in message
+    assert message.isprintable()
+    return raised.value
 
 
 # A good day
@@ -110,14 +110,14 @@ def test_one_connection_is_kept(server: Chaos, call: Call) -> None:
 
 @pytest.mark.parametrize("size", [0, 1, 100_000])
 def test_bodies_come_whole(server: Chaos, call: Call, size: int) -> None:
-    """A body of any size arrives with its length said, never in chunks, which some servers do not read."""
+    """A body of any size arrives with its length, never in chunks, which some servers do not read."""
     post(call(server.url), body=b"x" * size)
     [seen] = server.seen
     assert (len(seen.body), seen.headers["content-length"]) == (size, str(size))
 
 
 def test_bytes_are_counted(server: Chaos, call: Call) -> None:
-    """The bytes of all bodies are counted, and against the budget of the pass, also when nobody answered."""
+    """The bytes of all bodies are counted, and against the budget of the pass, also without an answer."""
     budget = PassBudget(max_bytes=1_000)
     transport = call(server.url, budget=budget)
     server.then(chaos.ok(), chaos.reset)
@@ -127,21 +127,21 @@ def test_bytes_are_counted(server: Chaos, call: Call) -> None:
 
 
 def test_nothing_is_sent_after_the_pass(server: Chaos, call: Call) -> None:
-    """A pass that is over asks nobody."""
+    """A pass that is over makes no request."""
     with pytest.raises(OutOfBudget):
         post(call(server.url, budget=PassBudget(max_seconds=0)))
     assert not server.seen
 
 
 def test_a_request_ends_with_the_pass(server: Chaos, call: Call) -> None:
-    """A request is given no more time than the pass has left, and then it is the budget that is used up."""
+    """A request gets no more time than the pass has left; after that the budget is used up."""
     server.always(chaos.drip_headers)
     with pytest.raises(OutOfBudget):
         post(call(server.url, budget=PassBudget(max_seconds=LATE)))
 
 
 def test_head_has_no_body(server: Chaos, call: Call) -> None:
-    """The length a HEAD tells is that of a body which does not come, and is not waited for."""
+    """The length in a reply to HEAD is that of a body that does not come, and is not waited for."""
     transport = call(server.url)
     server.then(chaos.raw(Answer(200, b"abc", {"Upload-Offset": "7"})))
     assert transport.ask("HEAD", "/blob").headers["upload-offset"] == "7"
@@ -160,7 +160,7 @@ def test_head_has_no_body(server: Chaos, call: Call) -> None:
     ids=["1.0", "close", "chunked", "continue"],
 )
 def test_ways_to_end_an_answer(server: Chaos, call: Call, answer: bytes) -> None:
-    """An answer may end with its connection, in chunks or at its length, and the next request is not touched by it."""
+    """An answer may end with its connection, in chunks or at its length; the next request is not affected."""
 
     def behave(exchange: chaos.Exchange) -> None:
         exchange.write(answer)
@@ -172,8 +172,8 @@ def test_ways_to_end_an_answer(server: Chaos, call: Call, answer: bytes) -> None
     assert post(transport).json() == {"ok": True}
 
 
-def test_an_early_word_is_not_the_answer(server: Chaos, call: Call) -> None:
-    """What follows a 103, even late, is not taken for the answer to the next request."""
+def test_an_early_hint_is_not_the_answer(server: Chaos, call: Call) -> None:
+    """A response that follows a 103, even late, is not taken for the answer to the next request."""
 
     def early(exchange: chaos.Exchange) -> None:
         exchange.write(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n")
@@ -187,7 +187,7 @@ def test_an_early_word_is_not_the_answer(server: Chaos, call: Call) -> None:
 
 
 def test_ipv6(call: Call) -> None:
-    """An address in brackets is called as it is."""
+    """An IPv6 address in brackets is called as it is."""
     try:
         server = Chaos(host="::1")
     except OSError:
@@ -197,42 +197,42 @@ def test_ipv6(call: Call) -> None:
         assert server.seen[0].headers["host"] == f"[::1]:{server.port}"
 
 
-# Nobody there
+# No server
 
 
 def test_closed_port(call: Call) -> None:
-    """A refused connection is weather, and says where nobody was."""
+    """A refused connection is a temporary error, and names the address."""
     port = chaos.closed_port()
-    found = trouble(call(f"http://127.0.0.1:{port}"))
-    assert isinstance(found, Offline)
-    assert not found.answered
-    assert str(found) == f"nothing listens at 127.0.0.1:{port}"
+    failure = trouble(call(f"http://127.0.0.1:{port}"))
+    assert isinstance(failure, Offline)
+    assert not failure.answered
+    assert str(failure) == f"nothing listens at 127.0.0.1:{port}"
 
 
 def test_black_hole(call: Call) -> None:
-    """Nobody is waited for longer than a connection may take."""
+    """A connection is not waited for longer than its limit."""
     with chaos.black_hole() as port:
-        found = trouble(call(f"http://127.0.0.1:{port}", connect=LATE))
-    assert isinstance(found, Offline)
-    assert not found.answered
-    assert str(found) == f"127.0.0.1:{port} does not answer"
+        failure = trouble(call(f"http://127.0.0.1:{port}", connect=LATE))
+    assert isinstance(failure, Offline)
+    assert not failure.answered
+    assert str(failure) == f"127.0.0.1:{port} does not answer"
 
 
 def test_name_that_is_not_known(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a network names cannot be looked up, and that is what is said."""
+    """Without a network, names cannot be looked up, and the error says so."""
 
     def fail(*arguments: object, **options: object) -> None:
         raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
 
     monkeypatch.setattr(socket, "getaddrinfo", fail)
-    found = trouble(call("https://hub.invalid"))
-    assert isinstance(found, Offline)
-    assert not found.answered
-    assert str(found) == "the name of hub.invalid cannot be looked up: no network, or a wrong name"
+    failure = trouble(call("https://hub.invalid"))
+    assert isinstance(failure, Offline)
+    assert not failure.answered
+    assert str(failure) == "the name of hub.invalid cannot be looked up: no network, or a wrong name"
 
 
 def test_name_that_is_looked_up_for_ever(server: Chaos, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The look-up of a name ends with the request, and what it finds later is not called any more."""
+    """The lookup of a name ends with the request, and its late result is not called any more."""
     known, real = threading.Event(), socket.getaddrinfo
 
     def wait(*arguments: Any, **options: Any) -> Any:
@@ -241,11 +241,11 @@ def test_name_that_is_looked_up_for_ever(server: Chaos, call: Call, monkeypatch:
 
     monkeypatch.setattr(socket, "getaddrinfo", wait)
     before = set(threading.enumerate())
-    found = trouble(call(f"http://hub.invalid:{server.port}", whole=LATE))
+    failure = trouble(call(f"http://hub.invalid:{server.port}", whole=LATE))
     known.set()
     for thread in set(threading.enumerate()) - before - {threading.current_thread()}:
         thread.join(LONG)
-    assert isinstance(found, Offline)
+    assert isinstance(failure, Offline)
     assert not server.seen
 
 
@@ -269,27 +269,27 @@ def test_no_proxy(server: Chaos, call: Call, monkeypatch: pytest.MonkeyPatch, no
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_dead_proxy(call: Call, monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
-    """A proxy that is not there is named, without the password that is in its address."""
+    """A missing proxy is named, without the password in its address."""
     port = chaos.closed_port()
     monkeypatch.setenv(f"{scheme.upper()}_PROXY", f"http://me:pass-of-mine@127.0.0.1:{port}")
-    found = trouble(call(f"{scheme}://hub.example"))
-    assert isinstance(found, Offline)
-    assert f"127.0.0.1:{port}" in str(found)
-    assert "hub.example" in str(found)
-    assert "pass-of-mine" not in str(found)
+    failure = trouble(call(f"{scheme}://hub.example"))
+    assert isinstance(failure, Offline)
+    assert f"127.0.0.1:{port}" in str(failure)
+    assert "hub.example" in str(failure)
+    assert "pass-of-mine" not in str(failure)
 
 
 @pytest.mark.parametrize(("code", "kind"), [(407, Blocked), (403, Blocked), (502, Offline), (504, Offline)])
 def test_proxy_that_says_no(
     server: Chaos, call: Call, monkeypatch: pytest.MonkeyPatch, code: int, kind: type[Trouble]
 ) -> None:
-    """A proxy that wants a password waits for a person; one that has no network, for the weather."""
+    """A proxy that wants a password needs a person; one that has no network is a temporary error."""
     server.always(chaos.status(code))
     monkeypatch.setenv("HTTPS_PROXY", server.url)
-    found = trouble(call("https://hub.example"))
-    assert type(found) is kind
-    assert f"127.0.0.1:{server.port}" in str(found)
-    assert str(code) in str(found)
+    failure = trouble(call("https://hub.example"))
+    assert type(failure) is kind
+    assert f"127.0.0.1:{server.port}" in str(failure)
+    assert str(code) in str(failure)
 
 
 def test_proxy_that_drips(server: Chaos, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -303,7 +303,7 @@ def test_proxy_that_drips(server: Chaos, call: Call, monkeypatch: pytest.MonkeyP
 
 
 def test_tls(authority: Authority, call: Call) -> None:
-    """A certificate that somebody signed whom we were told to trust is good."""
+    """A certificate of a trusted authority is accepted."""
     with Chaos(tls=authority.context()) as server:
         assert post(call(server.url, ca=authority.path)).json() == {"ok": True}
 
@@ -323,7 +323,7 @@ def test_given_authority_counts_for_more_than_the_environment(
 
 
 @pytest.mark.parametrize(
-    ("trusted", "told"),
+    ("trusted", "options"),
     [
         (False, {}),
         (True, {"name": "other.example"}),
@@ -332,52 +332,52 @@ def test_given_authority_counts_for_more_than_the_environment(
     ],
     ids=["signer", "name", "expired", "not yet"],
 )
-def test_wrong_certificates(authority: Authority, call: Call, trusted: bool, told: dict[str, Any]) -> None:
-    """A certificate that proves nothing is for a person to look at, and not one request is made."""
-    with Chaos(tls=authority.context(**told)) as server:
-        found = trouble(call(server.url, ca=authority.path if trusted else None))
+def test_wrong_certificates(authority: Authority, call: Call, trusted: bool, options: dict[str, Any]) -> None:
+    """A certificate that proves nothing needs a person, and no request is made."""
+    with Chaos(tls=authority.context(**options)) as server:
+        failure = trouble(call(server.url, ca=authority.path if trusted else None))
         assert not server.seen
-    assert isinstance(found, Blocked)
-    assert "cannot be trusted" in str(found)
-    assert "--ca" in str(found)
+    assert isinstance(failure, Blocked)
+    assert "cannot be trusted" in str(failure)
+    assert "--ca" in str(failure)
 
 
 def test_no_tls(call: Call) -> None:
     """https to a server of plain HTTP is a wrong address."""
     with Chaos(greet=chaos.speak_first(b"HTTP/1.1 400 Bad Request\r\n\r\n")) as server:
-        found = trouble(call(server.url.replace("http:", "https:")))
-    assert isinstance(found, Blocked)
-    assert "TLS" in str(found)
+        failure = trouble(call(server.url.replace("http:", "https:")))
+    assert isinstance(failure, Blocked)
+    assert "TLS" in str(failure)
 
 
 def test_no_http(call: Call) -> None:
-    """A server of something else, which speaks first, is no remote; nothing counts as sent."""
+    """A server of another protocol, which speaks first, is not a remote; nothing counts as sent."""
     with Chaos(greet=chaos.speak_first(b"220 mail.example ESMTP ready\r\n")) as server:
         assert isinstance(trouble(call(server.url)), Offline)
 
 
 def test_tls_greeting_that_breaks_off(call: Call) -> None:
-    """A greeting that is cut off is weather, not a certificate to look at."""
+    """A TLS handshake that is cut off is a temporary error, not a certificate to check."""
 
     def hang_up(connection: socket.socket) -> None:
         connection.shutdown(socket.SHUT_RDWR)
 
     with Chaos(greet=hang_up) as server:
-        found = trouble(call(server.url.replace("http:", "https:")))
-    assert isinstance(found, Offline)
+        failure = trouble(call(server.url.replace("http:", "https:")))
+    assert isinstance(failure, Offline)
 
 
 def test_tls_greeting_that_drips(call: Call) -> None:
-    """The deadline holds before there is a certificate as well."""
+    """The deadline holds during the TLS handshake as well."""
     with Chaos(greet=chaos.drip_greeting) as server:
-        found = trouble(call(server.url.replace("http:", "https:"), whole=LATE))
-    assert isinstance(found, Offline)
-    assert "did not finish" in str(found)
+        failure = trouble(call(server.url.replace("http:", "https:"), whole=LATE))
+    assert isinstance(failure, Offline)
+    assert "did not finish" in str(failure)
 
 
 @pytest.mark.parametrize("content", [None, b"no certificate\n"], ids=["missing", "garbage"])
 def test_authority_that_cannot_be_read(call: Call, tmp_path: Path, content: bytes | None) -> None:
-    """A file of certificates that holds none is named, before anybody is called."""
+    """A file without certificates is named, before any connection."""
     path = tmp_path / "mine.pem"
     if content is not None:
         path.write_bytes(content)
@@ -386,12 +386,12 @@ def test_authority_that_cannot_be_read(call: Call, tmp_path: Path, content: byte
 
 
 def test_authority_of_the_environment_that_is_not_there(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So is the one that an environment variable names, and the variable with it."""
+    """A missing file of an environment variable is named, with the variable."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/mine.pem")
-    found = trouble(call("https://127.0.0.1:1"))
-    assert isinstance(found, Blocked)
-    assert "/nowhere/mine.pem" in str(found)
-    assert "REQUESTS_CA_BUNDLE" in str(found)
+    failure = trouble(call("https://127.0.0.1:1"))
+    assert isinstance(failure, Blocked)
+    assert "/nowhere/mine.pem" in str(failure)
+    assert "REQUESTS_CA_BUNDLE" in str(failure)
 
 
 # Connections that break
@@ -407,26 +407,26 @@ def test_authority_of_the_environment_that_is_not_there(call: Call, monkeypatch:
 def test_connections_that_break(
     authority: Authority, call: Call, behaviour: chaos.Behaviour, reused: bool, secure: bool
 ) -> None:
-    """A connection that breaks is trouble at once, whatever it had carried, and the next request has a new one."""
+    """A broken connection is an error at once, whatever it had carried, and the next request has a new one."""
     with Chaos(tls=authority.context() if secure else None) as server:
         transport = call(server.url, ca=authority.path)
         if reused:
             post(transport)
         server.then(behaviour)
-        found = trouble(transport)
-        assert isinstance(found, Offline)
-        assert found.broke
+        failure = trouble(transport)
+        assert isinstance(failure, Offline)
+        assert failure.broke
         assert post(transport).json() == {"ok": True}
 
 
 def test_broken_header_is_no_answer(server: Chaos, call: Call) -> None:
-    """An answer that breaks off in its header may have status 200, and still says nothing."""
+    """An answer that breaks off in its header is no answer, even with status 200."""
     server.then(chaos.truncated_header)
     assert isinstance(trouble(call(server.url)), Offline)
 
 
 def test_closed_while_idle(server: Chaos, call: Call) -> None:
-    """A connection that the server let go of between two requests is not used again."""
+    """A connection that the server closed between two requests is not used again."""
     transport = call(server.url)
 
     def answer_and_close(exchange: chaos.Exchange) -> None:
@@ -441,12 +441,12 @@ def test_closed_while_idle(server: Chaos, call: Call) -> None:
 
 
 def test_silence(server: Chaos, call: Call) -> None:
-    """Who says nothing is not waited for longer than `silence`."""
+    """A server that sends nothing is not waited for longer than `silence`."""
     server.always(chaos.silence)
-    found = trouble(call(server.url, silence=LATE))
-    assert isinstance(found, Offline)
-    assert not found.answered
-    assert "sent no answer" in str(found)
+    failure = trouble(call(server.url, silence=LATE))
+    assert isinstance(failure, Offline)
+    assert not failure.answered
+    assert "sent no answer" in str(failure)
 
 
 _DRIPS = [
@@ -464,25 +464,24 @@ _DRIPS = [
 @pytest.mark.parametrize("reused", [False, True], ids=["new", "reused"])
 @pytest.mark.parametrize("secure", [False, True], ids=["http", "https"])
 def test_drips(authority: Authority, call: Call, behaviour: chaos.Behaviour, reused: bool, secure: bool) -> None:
-    """An answer that comes in drops ends with its deadline, as trouble, and leaves neither thread nor connection."""
+    """An answer that comes in drops ends at its deadline with an error, and leaves neither thread nor connection."""
     with Chaos(tls=authority.context() if secure else None) as server:
         transport = call(server.url, ca=authority.path, whole=LATE)
         if reused:
             post(transport)
         before = threading.active_count()
         server.then(behaviour)
-        found = trouble(transport)
-        assert isinstance(found, Offline)
-        assert not found.answered
-        assert "did not finish its answer" in str(found) or "more than" in str(found)
+        failure = trouble(transport)
+        assert isinstance(failure, Offline)
+        assert not failure.answered
+        assert "did not finish its answer" in str(failure) or "more than" in str(failure)
         assert post(transport).json() == {"ok": True}
         _eventually(lambda: threading.active_count() <= before + 1)  # the server has one for the new connection
         assert len(server.seen) == 2 + reused
 
 
 def test_slow_line(call: Call) -> None:
-    """A body goes as long as it goes on: neither the time for a connection, for silence nor for an
-    answer bounds it."""
+    """A body may take as long as it makes progress: no limit for connection, silence or answer bounds it."""
 
     def narrow(connection: socket.socket) -> None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
@@ -498,7 +497,7 @@ def test_slow_line(call: Call) -> None:
 
 @pytest.mark.parametrize("behaviour", [chaos.endless, chaos.bomb], ids=["endless", "bomb"])
 def test_no_answer_fills_the_memory(server: Chaos, behaviour: chaos.Behaviour) -> None:
-    """An answer is read up to a limit, and never unpacked: a process of its own says how much that took."""
+    """An answer is read up to a limit, and never unpacked; a separate process measures the memory."""
     code = """
 import resource, sys
 from localops.transfer.remotes import Remote
@@ -538,26 +537,26 @@ def test_headers_without_end(server: Chaos, call: Call, behaviour: chaos.Behavio
     ids="page empty broken plain nan untyped bytes".split(),
 )
 def test_captive_portal(server: Chaos, call: Call, behaviour: chaos.Behaviour) -> None:
-    """A 200 that is not JSON was said by somebody between."""
+    """A 200 that is not JSON came from something in between."""
     server.always(behaviour)
-    with pytest.raises(Offline, match="nothing counts as sent") as found:
+    with pytest.raises(Offline, match="nothing counts as sent") as raised:
         post(call(server.url)).json()
-    assert not found.value.answered
+    assert not raised.value.answered
 
 
 @pytest.mark.parametrize("code", [301, 302, 303, 307, 308, 300, 304])
 def test_redirects_are_not_followed(server: Chaos, call: Call, code: int) -> None:
-    """Nothing at all arrives where a redirect points to: no key, no row, no connection."""
+    """Nothing arrives where a redirect points to: no key, no row, no connection."""
     with Chaos() as other:
         server.always(chaos.redirect(code, f"{other.url}/steal?key={KEY}"))
-        found = trouble(call(server.url))
+        failure = trouble(call(server.url))
         assert (other.connections, other.seen) == (0, [])
-        assert isinstance(found, Blocked)
-        assert other.url in str(found)
+        assert isinstance(failure, Blocked)
+        assert other.url in str(failure)
 
 
 def test_no_cookies(server: Chaos, call: Call) -> None:
-    """What a remote wants us to remember is not sent back."""
+    """A remote's cookies are not sent back."""
     server.then(chaos.status(200, {}, Set_Cookie="a=b; Path=/"))
     transport = call(server.url)
     post(transport)
@@ -566,14 +565,14 @@ def test_no_cookies(server: Chaos, call: Call) -> None:
 
 
 def test_netrc_is_not_the_key(server: Chaos, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A password for the same host in .netrc does not take the key's place."""
+    """A password for the same host in .netrc does not replace the key."""
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password mine\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     post(call(server.url))
     assert server.seen[0].headers["authorization"] == f"Bearer {KEY}"
 
 
-# What is said
+# Messages
 
 
 @pytest.mark.parametrize(
@@ -587,7 +586,7 @@ def test_netrc_is_not_the_key(server: Chaos, call: Call, tmp_path: Path, monkeyp
     ids=["message", "cut", "location", "type"],
 )
 def test_the_key_is_not_repeated(server: Chaos, call: Call, answer: Answer) -> None:
-    """A remote may repeat the key in its complaint; not even a part of it is in ours."""
+    """A remote may repeat the key in its message; no part of it is in ours."""
     server.always(chaos.raw(answer))
     with pytest.raises(Trouble) as found:
         post(call(server.url)).json()
@@ -595,63 +594,63 @@ def test_the_key_is_not_repeated(server: Chaos, call: Call, answer: Answer) -> N
 
 
 def test_headers_of_the_user_are_sent_and_not_repeated(server: Chaos, call: Call) -> None:
-    """A header that the user gave goes along, and if it looks like a key it is kept as one."""
+    """A header of the user is sent, and one that looks like a key is kept secret like one."""
     server.then(chaos.status(401, {"message": "bad team-secret-77, team ops"}))
-    found = trouble(call(server.url, headers={"X-Team-Key": "team-secret-77", "X-Team": "team ops"}))
+    failure = trouble(call(server.url, headers={"X-Team-Key": "team-secret-77", "X-Team": "team ops"}))
     assert server.seen[0].headers["x-team-key"] == "team-secret-77"
-    assert "team-secret-77" not in str(found)
-    assert "team ops" in str(found)
+    assert "team-secret-77" not in str(failure)
+    assert "team ops" in str(failure)
 
 
 @pytest.mark.parametrize("key", ["line\nbreak-in-it", "caractère-…-spécial"])
 def test_keys_that_http_cannot_carry(server: Chaos, call: Call, key: str) -> None:
-    """A key with characters that no header may have is said, not sent, and not shown."""
+    """A key with characters that no header may have is an error, and neither sent nor shown."""
     transport = call(server.url)
-    with pytest.raises(Blocked) as found:
+    with pytest.raises(Blocked) as raised:
         transport.ask("GET", "/", headers={"Authorization": f"Bearer {key}"})
-    assert key not in str(found.value)
+    assert key not in str(raised.value)
     assert not server.seen
 
 
 @pytest.mark.parametrize("header", ["Location", "Content-Type", "Retry-After"])
 def test_hostile_words(server: Chaos, call: Call, header: str) -> None:
-    """What a remote says cannot move the cursor of whoever reads it, and is short."""
+    """A remote's message cannot move the cursor of a terminal, and is short."""
     for code in (200, 302, 400, 429, 503):
         server.then(chaos.raw(Answer(code, b"\x1b[2J\x9b31m" * 9_000, {header: "\x1b]0;x\x07" + "w" * 3_000})))
-        with pytest.raises(Trouble) as found:
+        with pytest.raises(Trouble) as raised:
             post(call(server.url)).json()
-        assert str(found.value).isprintable()
-        assert len(str(found.value)) < 1_000
+        assert str(raised.value).isprintable()
+        assert len(str(raised.value)) < 1_000
 
 
 def test_no_address(call: Call) -> None:
-    """An address that cannot be called is for a person to look at."""
+    """An address that cannot be called needs a person."""
     for url in ("ftp://hub.example", "http://hub.example:port", f"http://{'a' * 70}.example"):
         assert isinstance(trouble(call(url)), Blocked)
 
 
-@pytest.mark.parametrize(("hours", "told"), [(0, False), (2, True), (-2, True)])
-def test_clocks_are_compared(server: Chaos, call: Call, hours: int, told: bool) -> None:
+@pytest.mark.parametrize(("hours", "noticed"), [(0, False), (2, True), (-2, True)])
+def test_clocks_are_compared(server: Chaos, call: Call, hours: int, noticed: bool) -> None:
     """A clock that is wrong by more than minutes is noticed, and nothing is refused for it."""
     date = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(time.time() + hours * 3600))
     server.then(chaos.status(200, {}, Date=date))
     transport = call(server.url)
     post(transport)
-    assert (transport.skew is not None) is told
+    assert (transport.skew is not None) is noticed
     assert transport.skew is None or abs(transport.skew - hours * 3600) < 60
 
 
 @pytest.mark.parametrize("date", ["", "yesterday", "Mon, 99 Foo 9999999 00:00:00 GMT", "\xff"])
-def test_dates_that_are_none(server: Chaos, call: Call, date: str) -> None:
-    """A date that cannot be read says nothing about clocks."""
+def test_invalid_dates(server: Chaos, call: Call, date: str) -> None:
+    """An invalid date is not compared."""
     server.then(chaos.status(200, {}, Date=date))
     transport = call(server.url)
     post(transport)
     assert transport.skew is None
 
 
-def test_a_key_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A key that is kept where there is none is an error before anybody is called."""
+def test_a_missing_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key that is missing where it should be is an error before any connection."""
     monkeypatch.delenv("HUB_KEY", raising=False)
     with pytest.raises(ConfigError, match="HUB_KEY"):
         Transport(Remote("r", "http://127.0.0.1", key_env="HUB_KEY"))
@@ -661,7 +660,7 @@ def test_a_key_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_close_ends_what_another_thread_waits_for(call: Call) -> None:
-    """Whoever closes a transport does not wait for a connection that is not there yet."""
+    """Closing a transport does not wait for a connection that is not made yet."""
     with chaos.black_hole() as port, ThreadPoolExecutor(1) as beside:
         transport = Transport(Remote("r", f"http://127.0.0.1:{port}"), connect=LONG)
         asking = beside.submit(transport.ask, "GET", "/")
@@ -702,7 +701,7 @@ def _eventually(holds: Callable[[], bool]) -> None:
 
 
 def test_headers_of_an_answer_that_contradict_each_other_are_not_the_keys_fault(server: Chaos, call: Call) -> None:
-    """Two lengths in an answer: nobody is told to look at the key, and a later pass may fare better."""
+    """Two lengths in an answer do not blame the key, and a later pass may succeed."""
     server.always(chaos.raw(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}"))
-    found = trouble(call(server.url))
-    assert (type(found), "headers that contradict each other" in str(found)) == (Offline, True)
+    failure = trouble(call(server.url))
+    assert (type(failure), "headers that contradict each other" in str(failure)) == (Offline, True)
