@@ -54,6 +54,7 @@ BOOKS = frozenset(BOOK_KINDS)
 MILESTONES = [kind for kind in BOOK_KINDS if kind not in ("price", "journal", "pruned")]  # they make a session's story
 STARTS, LEAVES = ("session", "join"), ("leave", "end")  # when a participant comes and goes
 UNBILLED = "failed before it was billed"  # the name of the price row of a call that cost nothing
+FIGURES = "figures known later"  # that of a call whose tokens or cost were given after its row was written
 PLURALS = {"llms": "llm", "tools": "tool", "actions": "action", "errors": "error", "agents": "agent", "apis": "api"}
 NO_SESSION = bytes(16)  # the session of rows that belong to the journal itself
 

@@ -76,11 +76,15 @@ if TYPE_CHECKING:
         tag: str | None = None
 
     class Later(NamedTuple):
-        """What later rows add to an event: to its cost, that it failed, that it was not billed."""
+        """What later rows add to an event: to its cost, that it failed, that it was not billed, and to its tokens."""
 
         cost: int | None
         failed: int
         unbilled: int
+        tokens_in: int | None = None
+        tokens_out: int | None = None
+        tokens_cached: int | None = None
+        tokens_reasoning: int | None = None
 
     class Report(NamedTuple):
         """A session in figures: totals, the six of the contract, parts, percentiles in nanoseconds."""
@@ -123,7 +127,9 @@ else:
     )
     Line = namedtuple("Line", ("value", "sessions", *Part._fields[1:]))
     Chosen = namedtuple("Chosen", "since until tag", defaults=(-(1 << 63), (1 << 63) - 1, None))
-    Later = namedtuple("Later", "cost failed unbilled")
+    Later = namedtuple(
+        "Later", "cost failed unbilled tokens_in tokens_out tokens_cached tokens_reasoning", defaults=[None] * 4
+    )
     Report = namedtuple("Report", "totals contract unfinished late spilled dropped cut by took")
     _Summed = namedtuple("_Summed", ("value", "sessions", *Totals._fields[1:13], "took_ns"))
 
@@ -260,9 +266,12 @@ def plain(row: Stored, opened: Stored | None, later: Later | None = None) -> dic
     """
     body = _body(row.body)
     cost, failed = row.cost, bool(row.failed) and row.kind != "error"
+    tokens = {name: getattr(row, name) for name in _TOKENS}
     if later is not None:
         cost = cost if later.cost is None else (cost or 0) + later.cost
         failed = failed or bool(later.failed)
+        for name, known in tokens.items():
+            tokens[name] = known if known is not None else getattr(later, name)
         # Of a call that failed before it was billed, whose later price is zero.
         if later.unbilled:
             body["billed"] = False
@@ -281,10 +290,7 @@ def plain(row: Stored, opened: Stored | None, later: Later | None = None) -> dic
         "finished": finished,
         "failed": failed,
         "model": row.model,
-        "tokens_in": row.tokens_in,
-        "tokens_out": row.tokens_out,
-        "tokens_cached": row.tokens_cached,
-        "tokens_reasoning": row.tokens_reasoning,
+        **tokens,
         "cost": cost,
         "tags": _list(row.tags),
         "seq": row.seq,
@@ -302,6 +308,7 @@ def trigger_id(event: dict[str, Any]) -> str | None:
         return None
 
 
+_TOKENS = ("tokens_in", "tokens_out", "tokens_cached", "tokens_reasoning")
 _TAKEN = frozenset(
     "id session kind name parent agent start_ns end_ns finished failed model tokens_in tokens_out "
     "tokens_cached tokens_reasoning cost tags seq".split()

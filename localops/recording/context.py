@@ -31,13 +31,21 @@ scope: ContextVar[Scope] = ContextVar("localops.scope", default=NOWHERE)
 spans: list[Callable[[Scope], Scope]] = []
 """At most one function: it returns the inner of two places, the given one and the current span of OpenTelemetry."""
 
+runs: list[Callable[[Scope], Scope]] = []
+"""One function at most, which returns the inner of two places: the given one, and the run of LangChain around it."""
+
 find_session: list[Callable[[str], Any]] = []
 """One function, set by `api.py`: it returns the session for a span without one; its argument is the warning."""
 
 
 def here() -> Scope:
     """Return the place of the calling code: its operation, or its span if that is recorded."""
-    return spans[0](scope.get()) if spans else scope.get()
+    return spans[0](outside_spans()) if spans else outside_spans()
+
+
+def outside_spans() -> Scope:
+    """Return the operation that the calling code is in, without regard to spans."""
+    return runs[0](scope.get()) if runs else scope.get()
 
 
 def carry(function: Callable[P, R]) -> Callable[P, R]:

@@ -6,6 +6,7 @@ decorators; a program opens and closes an `Operation` by hand.
 
 from __future__ import annotations
 
+import os
 import uuid
 
 from localops import clock
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 
 new_id, now_ns = clock.new_id, clock.now_ns
 
+UNFINISHED = "end of the session"  # what an LLM call was ended by that had not ended itself
+
 usage_inside: dict[bytes, dict[str, Any]] = {}
 """The usage inside of an LLM call, by the call's id: the span of the client knows more of it than a decorator."""
 
@@ -70,9 +73,11 @@ class OperationRows:
         "_by_itself",
         "_call",
         "_cost",
+        "_early",
         "_head",
         "_is_known",
         "_outer",
+        "_pid",
         "_recorder",
         "_tags",
         "agent",
@@ -103,6 +108,7 @@ class OperationRows:
         self._recorder, self._cost, self._call = recorder, cost, call
         self._by_itself = by_itself  # its instrumentor; the program or another one may record it as well
         self._is_known = False  # it ends as a copy of a call that was recorded within its time
+        self._early: Measures | None = None  # its figures when its session ended, if that was before it
         self.inner: list[Measures] = []  # the figures of the same call, as it was seen further in
         writer = recorder.writer
         self._tags = writer.tags_text(tags) if tags is not None else None
@@ -110,6 +116,7 @@ class OperationRows:
         self.id = new_id(began)
         self._head = (self.id, kind, writer.text(name), parent, agent, began)
         if call is not None:
+            self._pid = os.getpid()
             recorder.open_calls[self.id] = self
 
     @property
@@ -175,6 +182,9 @@ class OperationRows:
         measures: Measures | None = None
         if call is not None:
             fields, measures = self._figures(call, fields, failed, error, at)
+        if self._early is not None:
+            self._finish_late(fields, failed, end, at, measures)
+            return
         row = recorder.writer.closing(
             self._head, at, fields, self._cost, self._tags, failed=failed, end=end, measures=measures
         )
@@ -184,8 +194,52 @@ class OperationRows:
         recorder.warn_unpriced(call, row)
         if self._by_itself:
             recorder.recent_calls.append(
-                SeenCall(self.id, call, self.began, at, measures, by=self._by_itself, failed=failed)
+                SeenCall(
+                    self.id,
+                    self.agent,
+                    call,
+                    self.began,
+                    at,
+                    measures,
+                    by=self._by_itself,
+                    error=_error_event(error) if error is not None else None,
+                    failed=failed,
+                )
             )
+
+    def close_unfinished(self) -> None:
+        """Write that an LLM call had not ended when its session did: it counts, with what is known of it by now.
+
+        What it says when it does end is added then.
+        """
+        if self._outer is None and self._early is None and self._pid == os.getpid():
+            self._recorder.guarded(self._close_unfinished)
+
+    def _close_unfinished(self) -> None:
+        call, at = self._call, now_ns()
+        if call is None:
+            return
+        measures, about = self._recorder.writer.call_measures(call, at, unbilled=False, unfinished=True)
+        if self.inner:
+            measures = together(measures, self.inner)
+        fields = {**call.reply(), **about, "ended_by": UNFINISHED}
+        self._recorder.write(self._recorder.writer.closing(self._head, at, fields, tags=self._tags, measures=measures))
+        self._early = measures
+
+    def _finish_late(
+        self, fields: dict[str, object], failed: bool, end: int | None, at: int, measures: Measures | None
+    ) -> None:
+        """Write what came of a call after its session had ended: in a copy, and its figures where they count."""
+        recorder, before, id = self._recorder, self._early or (), new_id(at)
+        fields = {**fields, "copy_of": rows.id_text(self.id)}
+        if measures is not None:
+            fields.update(in_words(measures))
+        self._head = (id, COPY, *self._head[2:])
+        recorder.write(recorder.writer.closing(self._head, at, fields, tags=self._tags, failed=failed, end=end))
+        if measures is not None:
+            later = recorder.writer.later_figures(new_id(at), self.id, self.agent, self.began, before, measures)
+            if later is not None:
+                recorder.write(later)
 
     def _figures(
         self,
@@ -231,6 +285,10 @@ class OperationRows:
 
     def seen_inside(self, event: LLMEvent, at: int) -> None:
         """Keep the figures of the same call, which a program recorded by hand further in."""
+        if (
+            self._call is not None and self._call.cost is None
+        ):  # a cost that the program gives wins over the price table
+            self._call.cost = event.cost
         self.inner.append(self._recorder.writer.call_measures(event, at, unbilled=False)[0])
 
     def error(self, error: BaseException | ErrorEvent | str) -> None:
@@ -255,6 +313,9 @@ class OperationRows:
 
     def _record_error(self, error: BaseException | ErrorEvent | str) -> None:
         journal = self._recorder.journal
+        if self._by_itself and self._call is not None:
+            event = _error_event(error)
+            self._recorder.own_errors.append((event.error_type, event.details))
         self._recorder.guarded(lambda: journal.append(self._error_row(error), sync=journal.sync_due()))
 
     def _error_row(self, error: BaseException | ErrorEvent | str) -> Row:
@@ -409,6 +470,13 @@ class Operation:
         """Note that the first part of a streamed answer has arrived; only the first such note counts."""
         if self._call is not None and self._rows is not None and self._call.time_to_first_token is None:
             self._call.time_to_first_token = (now_ns() - self._rows.began) / 1e9
+
+    def from_cache(self) -> None:
+        """Note that a cache of the program has answered an LLM call: no request was made, so it does not count."""
+        if self._rows is not None and self._call is not None:
+            self._rows.become(COPY, self.name, cost=0)
+            self._call = None
+            self._extra["from_cache"] = True
 
     def note(self, **fields: object) -> None:
         """Keep more facts about it, in its closing row."""

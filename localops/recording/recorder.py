@@ -20,7 +20,7 @@ from localops.reading import session_state
 from localops.reading.story import Story, budget_id
 from localops.recording import events
 from localops.recording.events import ErrorEvent, LLMEvent, to_id
-from localops.recording.usage import known_of
+from localops.recording.usage import known_of, whole
 from localops.recording.writer import NO_FIELDS, is_unpriced, trigger_of
 
 TYPE_CHECKING = False
@@ -48,8 +48,12 @@ if TYPE_CHECKING:
         def seen_inside(self, event: LLMEvent, at: int) -> None:
             """Keep the figures of the same call, as it was seen further in."""
 
+        def close_unfinished(self) -> None:
+            """Write that it had not ended when its session did."""
+
 
 COPY = "llm_copy"  # the kind of a second record of an LLM call, which counts as nothing
+ERROR_COPY = "error_copy"  # that of the error of such a call
 _RECENT = 64  # ended calls that are remembered, to recognise a second record of one
 _COMPARED = 500  # characters of an answer
 _SOON_NS = 60_000_000_000
@@ -90,6 +94,8 @@ class Recorder:
         """The LLM calls that are open, by id: a call that begins inside one of them is the same call."""
         self.recent_calls: deque[SeenCall] = deque(maxlen=_RECENT)
         """LLM calls recorded by an instrumentor that have ended: a program may record them by hand as well."""
+        self.own_errors: deque[tuple[object, object]] = deque(maxlen=_RECENT)
+        """Class and message of the errors of such calls."""
         self._append = journal.append
         self._event_row = writer.event
         self._config = config
@@ -153,34 +159,61 @@ class Recorder:
     ) -> None:
         """Write an event with its model, tokens and cost."""
         id, beside = self._id_of(event, at)
-        if isinstance(event, LLMEvent) and (seen := self._seen(event, at, parent)) is not None:
-            self._write_recorded(event, self.writer.copy_of_call(event, id, at, parent, agent, seen, beside), at)
+        if isinstance(event, LLMEvent) and (seen := self._seen(event, at, parent, failed=bool(failed))) is not None:
+            self._write_copy(event, id, at, parent, agent, seen, beside)
             return
         row = self.writer.measured_event(event, id, at, parent, agent, failed, beside, unbilled=unbilled)
         self._write_recorded(event, row, at)
         if isinstance(event, LLMEvent):
             self.warn_unpriced(event, row)
 
-    def _seen(self, event: LLMEvent, at: int, parent: bytes | None) -> bytes | None:
-        """Return the id of the call that an event records again; None for a new call."""
+    def _write_copy(
+        self,
+        event: LLMEvent,
+        id: bytes,
+        at: int,
+        parent: bytes | None,
+        agent: bytes | None,
+        seen: SeenCall | bytes,
+        beside: Mapping[str, object],
+    ) -> None:
+        """Write the second record of a call, and add to the first what it did not know: tokens, or a given cost."""
+        of = seen if isinstance(seen, bytes) else seen.id
+        self._write_recorded(event, self.writer.copy_of_call(event, id, at, parent, agent, of, beside), at)
+        if isinstance(seen, bytes) or seen.failed:
+            return
+        now = self.writer.call_measures(event, at, unbilled=False)[0]
+        later = self.writer.later_figures(
+            new_id(at), seen.id, seen.agent, seen.start, seen.measures, now, given_cost=event.cost is not None
+        )
+        if later is not None:
+            self.write(later)
+
+    def _seen(self, event: LLMEvent, at: int, parent: bytes | None, *, failed: bool = False) -> SeenCall | bytes | None:
+        """Return the call that an event is the second record of, its id while it is open; None for a new one."""
         if not self.recent_calls and not self.open_calls:
             return None
         if parent is not None and parent in self.open_calls:
             self.open_calls[parent].seen_inside(event, at)
             return parent
-        seen = attempt(lambda: self._recent(event, at), None)
+        seen = attempt(lambda: self._recent(event, at, failed), None)
         if seen is None:
             return None
         say_once(
             "call recorded twice",
             "an LLM call that records itself was also recorded by hand: the event is kept, and counted once",
         )
-        return seen.id
+        return seen
 
-    def _recent(self, event: LLMEvent, at: int) -> SeenCall | None:
+    def _recent(self, event: LLMEvent, at: int, failed: bool) -> SeenCall | None:
         """Return the instrumentor's call that an event is about, and take it out of the list."""
         known = known_of(event)
-        return self.take_recent(lambda seen: seen.is_of(event, at, known))
+        return self.take_recent(lambda seen: seen.failed == failed and seen.is_of(event, at, known))
+
+    def close_unfinished_calls(self) -> None:
+        """Write of each LLM call of this process that is open that it had not ended when the session did."""
+        for call in list(self.open_calls.values()):
+            call.close_unfinished()
 
     def take_recent(self, matches: Callable[[SeenCall], bool]) -> SeenCall | None:
         """Take the newest matching call out of the list, and return it; other threads add and take at the same time."""
@@ -201,6 +234,7 @@ class Recorder:
     def _record_error(self, event: ErrorEvent, at: int, parent: bytes | None, agent: bytes | None) -> None:
         """Write an error after the event that it happened in, and link the two."""
         trigger, failed = trigger_of(event), None
+        is_copy = self._is_known_error(event, trigger)
         if trigger is not None and not trigger.recorded:
             self._record_measured(trigger, at, parent, agent, 1, unbilled=is_unbilled(trigger, event))
             trigger.failed = True
@@ -210,12 +244,28 @@ class Recorder:
             if is_unbilled(trigger, event):
                 self._price_failed_call(trigger)
         id, beside = self._id_of(event, at)
-        self._write_recorded(event, self.writer.error(event, id, at, parent, agent, failed, beside), at)
+        kind = ERROR_COPY if is_copy else None
+        self._write_recorded(event, self.writer.error(event, id, at, parent, agent, failed, beside, kind=kind), at)
+        if is_copy:
+            self.own_errors.remove((event.error_type, event.details))
         if failed and trigger is not None:
             # Not before: if this is interrupted and done again, the event must be as it was.
             trigger.failed = True
         if event.exception is not None:
             note_recorded(event.exception, self.session, parent)
+
+    def _is_known_error(self, event: ErrorEvent, trigger: Event | None) -> bool:
+        """Return whether an error is that of a call which recorded itself, as a program records it by hand, too.
+
+        It is the same exception, or it is said to be that of a call by hand and has the same words.
+        """
+        if not self.own_errors:
+            return False
+        if event.exception is not None and not is_recorded(event.exception, self.session):
+            return False
+        if event.exception is None and not isinstance(trigger, LLMEvent):
+            return False
+        return attempt(lambda: (event.error_type, event.details) in self.own_errors, False)
 
     def _write_recorded(self, event: Event, row: Row, at: int) -> None:
         self.write(row, sync=row[_KIND] == "error" and self.journal.sync_due())
@@ -493,16 +543,31 @@ class Recorder:
 class SeenCall:
     """A call that an instrumentor recorded and that has ended."""
 
-    __slots__ = ("_end", "_measures", "_response_id", "_start", "_thread", "_words", "by", "failed", "id")
+    __slots__ = (
+        "_end", "_prompts", "_response_id", "_thread", "_words", "agent", "by", "error", "failed", "id", "measures",
+        "start",
+    )  # fmt: skip
 
     def __init__(
-        self, id: bytes, call: LLMEvent, start: int, end: int, measures: Measures, *, by: str, failed: bool
+        self,
+        id: bytes,
+        agent: bytes | None,
+        call: LLMEvent,
+        start: int,
+        end: int,
+        measures: Measures,
+        *,
+        by: str,
+        error: ErrorEvent | None,
+        failed: bool,
     ) -> None:
-        self.id, self.by, self.failed = id, by, failed
+        self.id, self.agent, self.by, self.failed = id, agent, by, failed
+        self.error = (error.error_type, error.details) if error is not None else None
         self._thread = get_ident()
         self._words = _words(call.completion)
-        self._start, self._end, self._measures = start, end, measures
+        self.start, self._end, self.measures = start, end, measures
         self._response_id = known_of(call)[0]
+        self._prompts = _prompts(call, measures)
 
     def is_of(self, event: LLMEvent, at: int, known: tuple[object, object, object, object]) -> bool:
         """Return whether an event that is recorded at time `at` is about this call; `known` comes from `known_of`.
@@ -511,21 +576,23 @@ class SeenCall:
         recorded after it, as in AgentOps' programs, or recorded soon after it with the same tokens.
         """
         response_id, its_model, prompt, completion = known
-        if self.failed:
-            return False
         if response_id is not None and self._response_id is not None:
             return response_id == self._response_id
         words = _words(event.completion)
         has_words = bool(words and self._words)
         if has_words and words not in self._words and self._words not in words:
             return False
-        model, tokens_in, tokens_out, *_ = self._measures
+        model, tokens_in, tokens_out, *_ = self.measures
         if not _may_be_same_model(its_model, model):
             return False
+        if prompt in self._prompts:
+            prompt = tokens_in
         pairs = ((prompt, tokens_in), (completion, tokens_out))
         if any(one is not None and other is not None and one != other for one, other in pairs):
             return False
-        around = event._began <= self._start and at >= self._end
+        around = event._began <= self.start and at >= self._end
+        if self.failed:
+            return around
         same_tokens = all(one is not None and one == other for one, other in pairs)
         return around or ((same_tokens or has_words) and at - self._end <= _SOON_NS)
 
@@ -537,13 +604,22 @@ class SeenCall:
         response_id = known_of(call)[0]
         if response_id is not None and self._response_id is not None:
             return response_id == self._response_id
-        if by == self.by or failed != self.failed or not start <= self._start <= self._end <= end:
+        if by == self.by or failed != self.failed or not start <= self.start <= self._end <= end:
             return False
         model, *tokens, _ = measures
-        own_model, *own_tokens, _ = self._measures
+        own_model, *own_tokens, _ = self.measures
         if not _may_be_same_model(model, own_model) or tokens[:2] != own_tokens[:2]:
             return False
         return tokens[0] is not None or self._thread == get_ident()
+
+
+def _prompts(call: LLMEvent, measures: Measures) -> tuple[int, ...]:
+    """Return the tokens of a call's prompt as a program may count them: with those of its cache, and without."""
+    _, tokens_in, _, cached, *_ = measures
+    if tokens_in is None:
+        return ()
+    written = whole(call.cache_write_tokens) or 0
+    return (tokens_in, tokens_in - (cached or 0) - written, tokens_in - written)
 
 
 def _words(completion: object) -> str:

@@ -19,7 +19,7 @@ from localops.interruption import deliver, hold_if_programs, settle, waiting
 from localops.output import say
 from localops.reading.session_state import failure_reason
 from localops.recording import events
-from localops.recording.context import NOWHERE, Stay, around, here, parameters, scope, spans
+from localops.recording.context import NOWHERE, Stay, around, here, parameters, runs, scope, spans
 from localops.recording.events import ErrorEvent, Event, LLMEvent
 from localops.recording.operation import Operation, OperationRows
 from localops.recording.recorder import is_recorded
@@ -110,7 +110,7 @@ class Session(SessionFacts):
         recorder = self.recorder
         try:
             at = at or now_ns()
-            owner, parent, agent = here() if spans else scope.get()
+            owner, parent, agent = here() if spans or runs else scope.get()
             if owner is not self:
                 parent = agent = None
             if event.plain and not recorder.attention:
@@ -361,6 +361,7 @@ class Session(SessionFacts):
             return None
         if self._ended is not None or not self._take_turn_to_end():
             return None
+        self.recorder.close_unfinished_calls()
         given = {"reason": end_state_reason, "returns": self.returns}
         fields = {key: value for key, value in given.items() if value is not None}
         steps: list[Callable[[], None]] = [lambda: self.recorder.note("end", fields, name=state), self.tell_host]
@@ -427,6 +428,7 @@ class Session(SessionFacts):
         if end is None:
             self.end_session(state, reason)
             return
+        self.recorder.close_unfinished_calls()
         if self.returns is not None:  # it would have been written with the end
             self.update_metadata({"returns": self.returns}, prefix="localops")
         self._set_ended(end.state, end.reason, end.ended_ns or now_ns())
@@ -460,6 +462,7 @@ class Session(SessionFacts):
     def leave(self) -> None:
         """Stop taking part without ending it, as a process does that only joined."""
         if self._ended is None and self.recorder.is_here():
+            self.recorder.close_unfinished_calls()
             if self.recorder.explicit_end() is None:  # another row would make the session last until now
                 self.recorder.note("leave", {})
             self._close()

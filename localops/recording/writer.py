@@ -79,12 +79,18 @@ class Writer:
         measures: Measures = UNMEASURED,
         failed: int | None = None,
         more: Mapping[str, object] = NO_FIELDS,
+        *,
+        kind: str | None = None,
     ) -> Row:
-        """Return the row of an event, recorded at a time and place; `more` is added to its body."""
+        """Return the row of an event, recorded at a time and place; `more` is added to its body.
+
+        `kind` is that of a second record, which counts as nothing.
+        """
         if event.agent_id is not None:
             agent = self.agent_id(event.agent_id)
         given = event.event_type
-        kind = _KINDS.get(given) if type(given) is str else None
+        if kind is None:
+            kind = _KINDS.get(given) if type(given) is str else None
         name = event.title()
         if kind is None:
             kind, name = self._other_kind(event, name)
@@ -165,6 +171,8 @@ class Writer:
         agent: bytes | None,
         failed: int | None,
         more: Mapping[str, object],
+        *,
+        kind: str | None = None,
     ) -> Row:
         """Return the row of an error, linked to the event that it happened in.
 
@@ -177,7 +185,7 @@ class Writer:
             model = getattr(trigger, "model", None)
             measures = (self.text(model, 256) if model is not None and failed else None, *UNMEASURED[1:])
             more = {**_link(parent, trigger.kind, trigger.title()), **more}
-        return self.event(event, id, at, parent, agent, measures, failed, more)
+        return self.event(event, id, at, parent, agent, measures, failed, more, kind=kind)
 
     def _other_kind(self, event: Event, name: str | None) -> tuple[str, str | None]:
         """Return kind and name of an event whose type is not one of the usual words."""
@@ -230,7 +238,9 @@ class Writer:
         columns = (id, rows.DONE, self.session, kind, name, parent, agent, at, start, end)
         return seal((*columns, *measures, 1 if failed else None, tags, FORMAT), body)
 
-    def call_measures(self, call: LLMEvent, at: int, *, unbilled: bool) -> tuple[Measures, dict[str, object]]:
+    def call_measures(
+        self, call: LLMEvent, at: int, *, unbilled: bool, unfinished: bool = False
+    ) -> tuple[Measures, dict[str, object]]:
         """Return model, tokens and cost of an LLM call, and body fields for its response and invalid figures."""
         reply = reply_of(call)
         measures: Measures = of_llm(call, at, self.text, self.prices, reply)
@@ -239,9 +249,40 @@ class Writer:
             more.update(beside_columns(call, reply))
         if unbilled:
             measures, more = (*measures[:-1], 0), {**more, "billed": False}
+        elif measures[-1] is None and unfinished:
+            self.unpriced.setdefault("calls of {} had not ended", {})[measures[0] or "a model"] = None
         elif measures[-1] is None:
             self._note_unpriced(call, measures, at, reply)
         return measures, more
+
+    def later_figures(
+        self,
+        id: bytes,
+        call: bytes,
+        agent: bytes | None,
+        at: int,
+        before: Measures,
+        now: Measures,
+        *,
+        given_cost: bool = False,
+    ) -> Row | None:
+        """Return the row that adds to a call's figures what became known after it was written; None without any.
+
+        `at` is the time of the call, as in the row of any later price: it must not make a session longer.  A count that
+        was known stays as it was, and so does a cost, unless the program gave another one.
+        """
+        model, *known, was = before
+        _, *counts, cost = now
+        more = [new if old is None else None for old, new in zip(known, counts, strict=True)]
+        if cost is None or (was is not None and not given_cost):
+            cost = was
+        if cost == was and not any(count is not None for count in more):
+            return None
+        # A price without an earlier one takes the call out of those that are unpriced.
+        body: dict[str, object] = {"cost": cost, "was": was} if cost is not None else {"was": "unknown"}
+        difference = cost - (was or 0) if cost is not None else None
+        columns = (id, rows.DONE, self.session, "price", rows.FIGURES, call, agent, at, None, None)
+        return seal((*columns, model or now[0], *more, difference, None, None, FORMAT), self.encode(body))
 
     def _note_unpriced(self, call: LLMEvent, measures: Measures, at: int, reply: Reply | None) -> None:
         """Remember why a call has no price, until the session warns that its cost is incomplete."""

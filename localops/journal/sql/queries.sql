@@ -238,9 +238,11 @@ cross join event e on e.seq = coalesce(
   (select seq from event not indexed where seq > (select seq from mark) and id = unhex(j.value) and phase = 0));
 
 -- afterwards --
--- What later rows add to the events of a session: to the cost, whether an error was recorded, whether it was billed.
+-- What later rows add to the events of a session: to the cost, whether an error was recorded, whether it was billed, and
+-- to the tokens.
 select e.parent, sum(iif(e.kind = 'price', e.cost, null)), max(e.kind = 'error'),
-  max(e.kind = 'price' and e.name is 'failed before it was billed')
+  max(e.kind = 'price' and e.name is 'failed before it was billed'),
+  sum(e.tokens_in), sum(e.tokens_out), sum(e.tokens_cached), sum(e.tokens_reasoning)
 from session_row r
 join event e on e.seq = r.seq
 where r.session = :session

@@ -1,0 +1,158 @@
+"""Calls that record themselves, beside what programs do with them: each counts once, and none is lost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from . import programs
+from .model_server import ModelServer
+
+OPENAI = """
+import json, localops, openai
+session = localops.init()
+client = openai.OpenAI(max_retries=0)
+def ask(words, **more):
+    message = {"role": "user", "content": words}
+    return client.chat.completions.create(model="gpt-4o", messages=[message], **more)
+def figures():
+    return {**session.get_analytics(), "tokens": [session.figures().tokens_in, session.figures().tokens_out],
+            "nano": session.figures().cost, "failed": session.figures().failed}
+def tell():
+    events = list(session.events)
+    keys = ("kind", "finished", "cost", "ended_by", "tokens_in", "tokens_out")
+    print(json.dumps([figures(), [[event.get(key) for key in keys] for event in events]]))
+"""
+
+
+@pytest.fixture
+def server() -> Iterator[ModelServer]:
+    """A server that answers as model providers do."""
+    with ModelServer() as running:
+        yield running
+
+
+def _told(server: ModelServer, code: str) -> list[Any]:
+    """Return what a program tells of its session, each time that it does."""
+    env = {
+        "OPENAI_BASE_URL": f"{server.url}/v1",
+        "OPENAI_API_KEY": "x",
+        "ANTHROPIC_BASE_URL": server.url,
+        "ANTHROPIC_API_KEY": "x",
+    }
+    done = programs.run(OPENAI + code, env=env, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_a_stream_that_is_still_held_counts_when_its_session_ends(server: ModelServer) -> None:
+    """As a call whose cost is not known; what it used is added when it ends after all."""
+    before, after = _told(
+        server,
+        """
+stream = ask("one", stream=True, stream_options={"include_usage": True})
+next(iter(stream))
+session.end_session("Success")
+tell()
+for part in stream: pass
+tell()
+""",
+    )
+    assert (before[0]["LLM calls"], before[0]["Unpriced"], before[0]["Cost"]) == (1, 1, "0.00")
+    assert before[1] == [["llm", True, None, "end of the session", None, None]]
+    assert (after[0]["LLM calls"], after[0].get("Unpriced"), after[0]["tokens"]) == (1, None, [13, 5])
+    # Four of the tokens come from the cache, for half the price.
+    assert after[0]["nano"] == 13 * 2500 - 4 * 1250 + 5 * 10_000
+    assert [event[:3] for event in after[1]] == [["llm", True, after[0]["nano"]], ["llm_copy", True, None]]
+
+
+def test_only_what_is_open_is_closed_with_its_session(server: ModelServer) -> None:
+    """A call that has ended is not touched, and ending the session again closes nothing again."""
+    (told,) = _told(
+        server,
+        """
+ask("one")
+first = ask("two", stream=True)
+second = ask("three", stream=True)
+session.end_session("Success")
+session.end_session("Success")
+tell()
+""",
+    )
+    assert (told[0]["LLM calls"], told[0]["Unpriced"]) == (3, 2)
+
+
+def test_tokens_given_by_hand_are_those_of_the_call(server: ModelServer) -> None:
+    """A stream without usage has no tokens of its own; the program has counted them, and they count once."""
+    told, dear = _told(
+        server,
+        """
+for part in ask("one", stream=True): pass
+session.record(localops.LLMEvent(model="gpt-4o", prompt_tokens=100, completion_tokens=10, completion="You said: one"))
+tell()
+ask("two")
+session.record(localops.LLMEvent(model="gpt-4o", prompt_tokens=13, completion_tokens=5, cost=0.5))
+tell()
+""",
+    )
+    assert (told[0]["LLM calls"], told[0].get("Unpriced"), told[0]["tokens"]) == (1, None, [100, 10])
+    assert told[0]["nano"] == 100 * 2500 + 10 * 10_000
+    assert [event[:3] for event in told[1]] == [["llm", True, 350_000], ["llm_copy", True, None]]
+    assert told[1][0][4:] == [100, 10]
+    # What a program says a call has cost wins over the price table.
+    assert (dear[0]["LLM calls"], dear[0]["nano"], dear[0]["tokens"]) == (2, 500_350_000, [113, 15])
+
+
+def test_a_cost_given_inside_an_open_call_is_that_of_the_call(server: ModelServer) -> None:
+    """Recorded by hand in the middle of a call that is counted further out."""
+    (told,) = _told(
+        server,
+        """
+with session.operation("outer", kind="llm", model="gpt-4o") as call:
+    session.record(localops.LLMEvent(model="gpt-4o", cost=0.25))
+    call.usage(prompt_tokens=10, completion_tokens=1)
+tell()
+""",
+    )
+    assert (told[0]["LLM calls"], told[0]["nano"]) == (1, 250_000_000)
+
+
+def test_anthropics_tokens_by_hand_are_known_again(server: ModelServer) -> None:
+    """Its `input_tokens` leave out those of the cache, which the call that recorded itself has counted."""
+    (told,) = _told(
+        server,
+        """
+import anthropic
+claude = anthropic.Anthropic(max_retries=0)
+event = localops.LLMEvent(prompt="hello", model="claude-3-5-haiku-latest")
+answer = claude.messages.create(model="claude-3-5-haiku-latest", max_tokens=9,
+                                messages=[{"role": "user", "content": "hello"}])
+event.prompt_tokens, event.completion_tokens = answer.usage.input_tokens, answer.usage.output_tokens
+session.record(event)
+tell()
+""",
+    )
+    assert (told[0]["LLM calls"], told[0]["tokens"]) == (1, [22, 5])
+    assert [event[0] for event in told[1]] == ["llm", "llm_copy"]
+
+
+@pytest.mark.parametrize("how", ["exception=error", "error_type=type(error).__name__, details=str(error)"])
+def test_a_failed_call_that_is_recorded_by_hand_counts_once(server: ModelServer, how: str) -> None:
+    """So does its error, which is kept beside it; another error of the program's own is one more."""
+    (told,) = _told(
+        server,
+        f"""
+event = localops.LLMEvent(prompt="fail 429", model="gpt-4o")
+try:
+    ask("fail 429")
+except openai.RateLimitError as error:
+    session.record(localops.ErrorEvent(trigger_event=event, {how}))
+session.record(localops.ErrorEvent(error_type="Sad", details="no answer"))
+tell()
+""",
+    )
+    assert (told[0]["LLM calls"], told[0]["Errors"], told[0]["failed"]) == (1, 2, 1)
+    assert [event[0] for event in told[1]] == ["llm", "error", "llm_copy", "error_copy", "error"]
