@@ -63,12 +63,12 @@ class Reading:
         "failed",
         "fields",
         "figures",
+        "has_kind",
         "kind",
         "kinds",
         "name",
         "ours",
         "row",
-        "said_kind",
         "span_name",
         "status",
         "tags",
@@ -77,7 +77,7 @@ class Reading:
     def __init__(self, name: str) -> None:
         self.kind = "operation"
         self.kinds: list[str] = []  # the words for it, as they came
-        self.said_kind = False
+        self.has_kind = False
         self.span_name = name
         self.name = name
         self.fields: dict[str, Any] = {}
@@ -107,7 +107,7 @@ def read(
 ) -> Reading:
     """Return what a span says.
 
-    before: what it said when it started; then these are the attributes that came since, and what repeats the request
+    before: what it had when it started; then these are the attributes that came since, and what repeats the request
     in other words is left out.
     events: name, time in nanoseconds and attributes of each. status: "ERROR", "OK" or "UNSET"; message: beside it.
     scope: the name of the library that made it. start_ns: when it began. links: other spans that it belongs to.
@@ -131,7 +131,7 @@ def read(
 
 def _go_on(reading: Reading, before: Reading) -> None:
     """Let a span be what it was when it started."""
-    reading.kind, reading.said_kind, reading.kinds = before.kind, before.said_kind, before.kinds
+    reading.kind, reading.has_kind, reading.kinds = before.kind, before.has_kind, before.kinds
     reading.figures = before.figures
     if reading.span_name == before.span_name:
         reading.name = before.name
@@ -156,7 +156,7 @@ class _Reader:
         self.scope = scope
         self.before = before
         self.known = before.fields if before is not None else {}
-        self.said: dict[str, Any] = {}
+        self.values: dict[str, Any] = {}
         self.rank: dict[str, int] = {}
         self.numbered: dict[str, dict[str, Any]] = {}
         self.parameters: dict[str, Any] = {}
@@ -164,7 +164,7 @@ class _Reader:
         self.others: dict[str, Any] = {}
         self.own: dict[str, Any] = {}
         self.ours: dict[str, Any] = {}  # what localops says of a span that it has sent
-        self.names: dict[str, str] = {}  # which attribute said a field
+        self.names: dict[str, str] = {}  # the attribute that set each field
         self.kinds: list[str] = list(before.kinds) if before is not None else []
 
     def read(
@@ -208,13 +208,13 @@ class _Reader:
             return
         if field == "kind":
             self.kinds.append(value.lower() if type(value) is str else describe(value).lower())
-        if field not in self.said:
-            self.said[field], self.rank[field], self.names[field] = value, rank, name
+        if field not in self.values:
+            self.values[field], self.rank[field], self.names[field] = value, rank, name
             return
-        before = self.said[field]
+        before = self.values[field]
         if rank < self.rank[field]:
             name, self.names[field] = self.names[field], name
-            self.said[field], self.rank[field] = value, rank
+            self.values[field], self.rank[field] = value, rank
             before, value = value, before
         if before != value and field != "kind":
             self.others[name] = value
@@ -248,7 +248,7 @@ class _Reader:
         if field in names.TOKENS or field in ("time_to_first_token", "stream"):
             value = attempt(lambda: encode.loads(value), value)
         if field in names.TOKENS:
-            self.said[field] = value
+            self.values[field] = value
         else:
             self.own[field] = parsed(value)
 
@@ -268,7 +268,7 @@ class _Reader:
             if name in names.FIRST_TOKEN:
                 chunks += 1
                 if chunks == 1 and at is not None and start_ns is not None:
-                    self.said.setdefault("time_to_first_token", max(0, at - start_ns) / 1e9)
+                    self.values.setdefault("time_to_first_token", max(0, at - start_ns) / 1e9)
                 is_read = True
             else:
                 is_read = self.take_content(name, about)
@@ -291,7 +291,7 @@ class _Reader:
             return True
         if name in names.MESSAGES:
             field, role = names.MESSAGES[name]
-            messages = self.said.setdefault(f"events.{field}", [])
+            messages = self.values.setdefault(f"events.{field}", [])
             messages.append(_message_of_event(about, role))
             about.clear()
             return True
@@ -301,12 +301,12 @@ class _Reader:
 
     def spell_out(self, reading: Reading) -> None:
         """Turn what was gathered into fields."""
-        reading.kind, reading.said_kind = self.kind(reading.name)
+        reading.kind, reading.has_kind = self.kind(reading.name)
         reading.kinds = self.kinds
-        for field in names.IN_JSON & self.said.keys():
-            self.said[field] = parsed(self.said[field])
+        for field in names.IN_JSON & self.values.keys():
+            self.values[field] = parsed(self.values[field])
         for field, starts in self.numbered.items():
-            self.said[f"numbered.{field}"] = [
+            self.values[f"numbered.{field}"] = [
                 item for start, found in starts.items() for item in in_order(found, wording(start))
             ]
         if reading.kind == "llm":
@@ -326,32 +326,32 @@ class _Reader:
             return next((kind for kind in known if kind not in ("operation", "task")), known[0]), True
         if self.kinds:
             return self.kinds[0][:64], True
-        if self.before is not None and self.before.said_kind:
+        if self.before is not None and self.before.has_kind:
             return self.before.kind, True
-        if self.said.keys() & {"prompt", "completion", "input_tokens", "completion_tokens", "model"} and (
-            "model" in self.said or "provider" in self.said or "some_model" in self.said
+        if self.values.keys() & {"prompt", "completion", "input_tokens", "completion_tokens", "model"} and (
+            "model" in self.values or "provider" in self.values or "some_model" in self.values
         ):
             return "llm", True
-        if "tool_name" in self.said or "call_id" in self.said:
+        if "tool_name" in self.values or "call_id" in self.values:
             return "tool", True
         return _kind_of_name(name, self.scope), False
 
     def pop(self, field: str) -> Any:
         """Take a field out, or None."""
-        return self.said.pop(field, None)
+        return self.values.pop(field, None)
 
     def spell_out_call(self, reading: Reading) -> None:
         """Spell out the fields of a call of a language model."""
         fields = reading.fields
         if self.ours:  # then these are no messages
-            self.own.update({to: self.said.pop(of) for of, to in _OWN_PLACES if of in self.said})
+            self.own.update({to: self.values.pop(of) for of, to in _OWN_PLACES if of in self.values})
         request, asked = self.request()
         response, answered = self.response()
         self.spell_out_model(reading, asked, answered)
         for field in ("prompt", "system_instructions", "tool_definitions"):
-            said = first(asked.get(field), *self.pops(field))
-            if field not in self.known:  # else it was said when the call began
-                fields[field] = tidy(said)
+            value = first(asked.get(field), *self.pops(field))
+            if field not in self.known:  # else it was recorded when the call began
+                fields[field] = tidy(value)
         fields["completion"] = tidy(first(answered.get("completion"), *self.pops("completion")))
         fields["tool_calls"] = tool_calls(fields["completion"])
         ended = first(self.pop("finish_reason"), answered.get("finish_reason"), reasons(fields["completion"]))
@@ -375,7 +375,7 @@ class _Reader:
         figures = reading.figures
         if self.before is not None:
             figures.update(self.before.figures)
-        parameters = self.said.get("parameters")
+        parameters = self.values.get("parameters")
         in_parameters = parameters.get("model") if type(parameters) is dict else None
         some = self.pop("some_model")
         response_model = self.pop("response_model") or answered.get("model") or some
@@ -399,12 +399,12 @@ class _Reader:
 
     def request(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return what a whole request in `input.value` says beside what has a field, and what has one."""
-        given = self.said.get("input")
+        given = self.values.get("input")
         if type(given) is not dict or not is_request(given):
-            if "prompt" in self.known or self.said.keys() & {"prompt", "numbered.prompt"}:
+            if "prompt" in self.known or self.values.keys() & {"prompt", "numbered.prompt"}:
                 self.pop("input")  # it says the same in another form
             elif given is not None:
-                self.said["prompt"] = self.pop("input")
+                self.values["prompt"] = self.pop("input")
             return {}, {}
         self.pop("input")
         rest = dict(given)
@@ -422,40 +422,40 @@ class _Reader:
         """Return what a whole response in `output.value` says beside what has a field, and what has one."""
         given = self.pop("output")
         is_langchain = type(given) is dict and type(given.get("generations")) is list
-        if is_langchain and "numbered.completion" in self.said:
+        if is_langchain and "numbered.completion" in self.values:
             return langchain_reply(given)
         if type(given) is not dict or not is_response(given):
-            if given is not None and not self.said.keys() & {"completion", "numbered.completion"}:
-                self.said["completion"] = given
+            if given is not None and not self.values.keys() & {"completion", "numbered.completion"}:
+                self.values["completion"] = given
             return {}, {}
         rest = dict(given)
         answer: dict[str, Any] = {"id": rest.pop("id", None), "model": rest.pop("model", None)}
         for name in ECHOED:
             rest.pop(name, None)
-        if "input_tokens" in self.said:
+        if "input_tokens" in self.values:
             rest.pop("usage", None)
         answer["completion"], answer["finish_reason"] = answer_of(rest)
         return {key: value for key, value in rest.items() if value not in (None, [], {})}, answer
 
     def count(self, figures: dict[str, Any]) -> None:
         """The tokens, as `LLMEvent` takes them: some providers' prompts without what a cache gave or took."""
-        counts = {field: whole(self.said.pop(field)) for field in names.TOKENS if field in self.said}
+        counts = {field: whole(self.values.pop(field)) for field in names.TOKENS if field in self.values}
         prompt = counts.pop("input_tokens", None)
-        # AgentOps hands on what the provider said; a row of ours counts the whole prompt.
+        # AgentOps passes on the provider's count; a row of ours counts the whole prompt.
         if prompt is not None and "agentops" not in self.scope and not self.ours:
             cached, written = counts.get("cached_tokens") or 0, counts.get("cache_write_tokens") or 0
             prompt = prompt_without_cache(prompt, cached, written, figures.get("provider"), figures.get("model"))
         if prompt is not None:
             figures["prompt_tokens"] = prompt
         figures.update({name: count for name, count in counts.items() if count or name in names.COLUMNS})
-        if "cost" in self.said:
+        if "cost" in self.values:
             figures["cost"] = number(self.pop("cost"))
 
     def spell_out_work(self, reading: Reading) -> None:
         """The fields of anything else: what went in and came out."""
         fields = reading.fields
-        if self.scope.startswith("agentops") and "input" not in self.said:  # for which these are the arguments
-            self.said["input"] = self.pop("definition.parameters")
+        if self.scope.startswith("agentops") and "input" not in self.values:  # for which these are the arguments
+            self.values["input"] = self.pop("definition.parameters")
         given = [self.pop("input"), self.pop("prompt"), self.pop("numbered.prompt"), self.pop("numbered.input")]
         gave = [
             self.pop("output"), self.pop("completion"), self.pop("numbered.completion"), self.pop("numbered.output")
@@ -465,7 +465,7 @@ class _Reader:
         definition = {
             word: self.pop(f"definition.{word}")
             for word in ("description", "type", "parameters", "json_schema")
-            if f"definition.{word}" in self.said
+            if f"definition.{word}" in self.values
         }
         if reading.kind == "tool":
             fields["call_id"] = self.pop("call_id")
@@ -473,7 +473,7 @@ class _Reader:
             reading.figures["cost"] = number(self.pop("cost"))
         elif definition:
             fields["definition"] = definition
-        if "model" in self.said or "some_model" in self.said:
+        if "model" in self.values or "some_model" in self.values:
             fields["model"] = self.pop("model") or self.pop("some_model")
         counts = {field: value for field in names.TOKENS if (value := self.pop(field)) is not None}
         if counts:
@@ -484,7 +484,7 @@ class _Reader:
 
     def spell_out_rest(self, reading: Reading) -> None:
         """Name, tags, facts, and whatever no other field took."""
-        fields, said = reading.fields, self.said
+        fields, values = reading.fields, self.values
         self.spell_out_name(reading)
         reading.tags = tag_list(self.pop("tags"))
         metadata = self.pop("metadata")
@@ -494,12 +494,12 @@ class _Reader:
         embeddings = self.pop("numbered.embeddings")
         if not (fields.get("prompt") or self.known.get("prompt")) or not fields.get("completion"):  # else they say it
             fields["embeddings"] = embeddings
-        said.pop("kind", None)
+        values.pop("kind", None)
         words = sorted(set(self.kinds))
         if words and words != [reading.kind] and not self.ours:
             fields["operation"] = single(words)
-        for field, value in said.items():
-            # What is left of these is said elsewhere, in a form that holds more.
+        for field, value in values.items():
+            # The rest of these is in other fields, in a fuller form.
             if not field.startswith(("error.", "numbered.", "events.")):
                 fields.setdefault(field, value)
         fields["attributes"] = _lists(self.others)
@@ -515,32 +515,32 @@ class _Reader:
         }
 
     def spell_out_name(self, reading: Reading) -> None:
-        """The name that it is listed under, where the conventions have one beside that of the span."""
-        said, span_name = self.said, reading.name
+        """Set the name that it is listed under, if a convention has one beside the name of the span."""
+        values, span_name = self.values, reading.name
         wanted = {"tool": ("tool_name", "entity_name"), "agent": ("agent_name", "entity_name"), "llm": ()}
         names = wanted.get(reading.kind, ("entity_name",))
         if reading.kind == "workflow":
             names = ("entity_name", "workflow_name")
-        found = next((said.pop(name) for name in names if type(said.get(name)) is str and said[name]), None)
-        if found is not None:
-            reading.name = found
-            if found not in span_name:
+        label = next((values.pop(name) for name in names if type(values.get(name)) is str and values[name]), None)
+        if label is not None:
+            reading.name = label
+            if label not in span_name:
                 reading.fields["span_name"] = span_name
         elif self.before is not None and span_name == self.before.span_name:
             reading.name = self.before.name
-        entity = said.get("entity_name")
+        entity = values.get("entity_name")
         if entity is not None and (entity == reading.name or (type(entity) is str and entity in span_name)):
-            del said["entity_name"]
+            del values["entity_name"]
 
     def explain(self, reading: Reading, message: str | None) -> None:
         """Say why it failed, where no exception does."""
-        said = self.said
+        values = self.values
         if reading.errors:
             return
-        kind, text = said.get("error.type"), said.get("error.message")
+        kind, text = values.get("error.type"), values.get("error.message")
         if kind is None and text is None and message is None:
             return
-        error = Error(text_of(kind), text_of(text if text is not None else message), text_of(said.get("error.stack")))
+        error = Error(text_of(kind), text_of(text if text is not None else message), text_of(values.get("error.stack")))
         reading.errors.append(error)
 
 

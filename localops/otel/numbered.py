@@ -19,10 +19,10 @@ def wording(start: str) -> Callable[[Any], Any]:
     }.get(start, _plain_item)
 
 
-def in_order(found: dict[str, Any], wording: Callable[[Any], Any]) -> Iterator[Any]:
+def in_order(plain: dict[str, Any], wording: Callable[[Any], Any]) -> Iterator[Any]:
     """Put together what many attributes say, number by number."""
     root: dict[str, Any] = {}
-    for name, value in found.items():
+    for name, value in plain.items():
         at = root
         *path, last = name.split(".")
         for step in path:
@@ -65,15 +65,15 @@ def _openinference_message(item: Any) -> Any:
     message = item.get("message") if type(item) is dict else None
     if type(message) is not dict:
         return item
-    found = {key: value for key, value in message.items() if key not in ("contents", "tool_calls")}
+    plain = {key: value for key, value in message.items() if key not in ("contents", "tool_calls")}
     if type(message.get("contents")) is list:
-        found["content"] = [_openinference_part(part) for part in message["contents"]]
+        plain["content"] = [_openinference_part(part) for part in message["contents"]]
     calls = message.get("tool_calls")
     if type(calls) is list:
-        found["tool_calls"] = [_openinference_call(call) for call in calls]
-        if type(found.get("content")) is list:  # newer ones say each call among the contents as well
-            found["content"] = [part for part in found["content"] if part not in found["tool_calls"]]
-    return found
+        plain["tool_calls"] = [_openinference_call(call) for call in calls]
+        if type(plain.get("content")) is list:  # newer ones have each call among the contents as well
+            plain["content"] = [part for part in plain["content"] if part not in plain["tool_calls"]]
+    return plain
 
 
 def _openinference_part(part: Any) -> Any:

@@ -182,9 +182,9 @@ def _tool_call(call: Any) -> Any:
     inner = call.get("function")
     function = inner if type(inner) is dict else call
     arguments = first(function.get("arguments"), function.get("input"), function.get("args"))
-    found = {
+    fields = {
         "id": first(call.get("call_id"), call.get("id")),
         "name": function.get("name"),
         "arguments": parsed(arguments),
     }
-    return {key: value for key, value in found.items() if value is not None}
+    return {key: value for key, value in fields.items() if value is not None}

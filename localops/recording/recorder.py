@@ -255,9 +255,9 @@ class Recorder:
             note_recorded(event.exception, self.session, parent)
 
     def _is_known_error(self, event: ErrorEvent, trigger: Event | None) -> bool:
-        """Return whether an error is that of a call which recorded itself, as a program records it by hand, too.
+        """Return whether an error, recorded by hand, is that of a call which an instrumentor recorded.
 
-        It is the same exception, or it is said to be that of a call by hand and has the same words.
+        It is the same exception, or its trigger is a call recorded by hand and its class and message are the same.
         """
         if not self.own_errors:
             return False

@@ -24,7 +24,7 @@ LOCALOPS = {
 TABLES = (genai.FIELDS, openinference.FIELDS, traceloop.FIELDS, agentops.FIELDS, LOCALOPS)
 OWN = "localops.body."
 
-# What is said in many attributes, each with a number in its name.
+# Values that come in many attributes, each with a number in its name.
 NUMBERED = {
     "llm.input_messages.": "prompt",
     "llm.output_messages.": "completion",
@@ -94,7 +94,7 @@ TOKENS = (
     "input_tokens completion_tokens cached_tokens cache_write_tokens reasoning_tokens input_audio_tokens"
     " output_audio_tokens"
 ).split()
-COLUMNS = ("completion_tokens", "cached_tokens", "reasoning_tokens")  # others are said only where there are some
+COLUMNS = ("completion_tokens", "cached_tokens", "reasoning_tokens")  # others are kept only where there are some
 IN_JSON = frozenset(
     "prompt completion system_instructions tool_definitions input output parameters metadata"
     " definition.parameters definition.json_schema".split()
