@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -195,3 +196,78 @@ def test_the_page_about_carrying(shell: _Shell, tmp_path: Path) -> None:
     shell.run([make])
     shell.environment["LOCALOPS_HOME"] = str(tmp_path / "relay")
     shell.run([deliver])
+
+
+@pytest.fixture
+def recipe(shell: _Shell) -> Callable[[str], subprocess.CompletedProcess[str]]:
+    """Run commands of the page of recipes as CI does, in the home of this test, which has a good run in it."""
+    shell.environment["LOCALOPS_HOME"] = os.environ["LOCALOPS_HOME"]
+
+    def run(script: str) -> subprocess.CompletedProcess[str]:
+        command = ["bash", "-ec", script]
+        return subprocess.run(
+            command, cwd=shell.folder, env=shell.environment, capture_output=True, text=True, timeout=120, check=False
+        )
+
+    return run
+
+
+def _fail() -> None:
+    with contextlib.suppress(TimeoutError), localops.start_session(name="a bad run"):
+        raise TimeoutError("no answer")
+
+
+def _damage() -> None:
+    folder = config.project_folder(os.environ["LOCALOPS_HOME"], "damaged")
+    script = f"mkdir -p '{folder}' && yes 'no journal' | head -c 8000 > '{folder}/journal.db'"
+    subprocess.run(["sh", "-c", script], check=True)
+
+
+def _reach_a_budget() -> None:
+    session = localops.start_session(config=localops.Config(budget_usd=1))
+    with contextlib.suppress(localops.BudgetExceeded):
+        session.record(localops.LLMEvent(cost=2))
+    session.end_session("Success")
+
+
+@pytest.mark.parametrize(
+    ("happens", "is_green"), [(None, True), (_fail, False), (_damage, False), (_reach_a_budget, True)]
+)
+def test_the_gate_is_green_where_every_session_is_known_to_be_good(
+    recipe: Callable[[str], subprocess.CompletedProcess[str]], happens: Callable[[], None] | None, is_green: bool
+) -> None:
+    """A project that cannot be read could hold a failure: it is as bad as one."""
+    [gate] = [block for block in _blocks("recipes") if block[0] == "set -e"]
+    if happens:
+        happens()
+    done = recipe("\n".join(gate))
+    assert (done.returncode == 0) == is_green, done.stdout + done.stderr
+    assert ("a bad run" in done.stdout) == (happens is _fail)
+
+
+def test_the_gate_can_ask_for_budgets(recipe: Callable[[str], subprocess.CompletedProcess[str]]) -> None:
+    """With the condition that the page adds, a budget that was reached fails the build."""
+    [gate] = [block for block in _blocks("recipes") if block[0] == "set -e"]
+    text = (TOP / "localops" / "docs" / "recipes.md").read_text()
+    [more] = re.findall(r"`(or exists \(.*?\))`", text, re.DOTALL)
+    script = "\n".join(gate).replace("errors > 0", "errors > 0 " + " ".join(more.split()))
+    assert recipe(script).returncode == 0
+    _reach_a_budget()
+    assert recipe(script).returncode == 1
+
+
+@pytest.mark.skipif(shutil.which("jq") is None, reason="the recipe needs jq")
+@pytest.mark.parametrize("fails", [True, False])
+def test_the_record_that_ci_keeps_is_that_of_the_failed_run(
+    recipe: Callable[[str], subprocess.CompletedProcess[str]], tmp_path: Path, fails: bool
+) -> None:
+    """Also where a good run came after it; without a failed one, it has every run."""
+    if fails:
+        _fail()
+        localops.start_session(name="a later run").end_session("Success")
+    text = (TOP / "localops" / "docs" / "recipes.md").read_text()
+    [script] = re.findall(r"    run: \|\n((?:      .*\n)+)", text)
+    done = recipe(re.sub(r"^ {6}", "", script, flags=re.MULTILINE))
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "run.html").read_text()
+    assert [name in page for name in ("a bad run", "a later run", "a run")] == [fails, False, not fails]

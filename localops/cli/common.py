@@ -105,19 +105,22 @@ def session_argument(command: F) -> F:
 
 
 def check_home(home: str | None) -> None:
-    """Refuse a --home that does not exist: an empty result would look like an empty home."""
+    """Refuse a home that was named and does not exist: an empty result would look like an empty home.
+
+    The default home may be missing: on a new machine there is nothing in it yet. A home that could not be made has
+    its rows in the user's state folder.
+    """
     folder = config.home(home)
-    if home is not None and not os.path.isdir(folder):
-        what = "is not a directory" if os.path.lexists(folder) else "does not exist"
+    if not (home or os.environ.get("LOCALOPS_HOME")) or os.path.isdir(folder):
+        return
+    from localops.journal import spill
+
+    if spill.strays(folder):
+        return
+    what = "is not a directory" if os.path.lexists(folder) else "does not exist"
+    if home:
         raise click.BadParameter(f"{folder} {what}", param_hint="--home")
-    warn_of_missing_home(home)
-
-
-def warn_of_missing_home(home: str | None) -> None:
-    """Warn that the folder of LOCALOPS_HOME does not exist; no error, because a program may be about to make it."""
-    folder = config.home(home)
-    if home is None and os.environ.get("LOCALOPS_HOME") and not os.path.lexists(folder):
-        output.say(f"LOCALOPS_HOME names {folder}, which does not exist: nothing is recorded there")
+    raise click.UsageError(f"LOCALOPS_HOME names {folder}, which {what}: set it to the home, or make the folder")
 
 
 def chosen_projects(home: str | None, project: str | None) -> tuple[str, list[str]]:
@@ -134,8 +137,10 @@ def chosen_projects(home: str | None, project: str | None) -> tuple[str, list[st
     return folder, there if only is None else [only]
 
 
-def place(home: str | None, project: str | None) -> tuple[str, str | None]:
-    """Return the home's folder and the chosen project, both checked."""
+def place(home: str | None, project: str | None, *, may_be_new: bool = False) -> tuple[str, str | None]:
+    """Return the home's folder and the chosen project, both checked; a command that only reads needs them to exist."""
+    if not may_be_new:
+        check_home(home)
     return config.home(home), config.check_project(project) if project is not None else None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from localops import config
-from localops.cli.common import dim, json_option, place, place_options, print_json, styled, warn_of_missing_home
+from localops.cli.common import dim, json_option, place, place_options, print_json, styled
 from localops.errors import NotFound
 from localops.output import clean, counted
 from localops.reading.home import known, used
@@ -31,7 +31,6 @@ def doctor(context: click.Context, deep: bool, fix: bool, home: str | None, proj
     other users and rebuilds derived tables, unless rows are lost, of which only those tables know; for a damaged
     journal use `localops repair`.
     """
-    warn_of_missing_home(home)
     folder, only = place(home, project)
     names = known(folder)
     if only is not None and only not in names:

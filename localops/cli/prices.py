@@ -5,7 +5,16 @@ from __future__ import annotations
 import click
 
 from localops import clock, config, output
-from localops.cli.common import Group, chosen_projects, dim, json_option, place_options, print_json, print_table
+from localops.cli.common import (
+    Group,
+    check_home,
+    chosen_projects,
+    dim,
+    json_option,
+    place_options,
+    print_json,
+    print_table,
+)
 from localops.encoding.pricing import PARTS, Prices
 from localops.errors import NotFound
 from localops.journal.journal import Journal
@@ -40,6 +49,7 @@ def prices() -> None:
 @json_option
 def list_prices(words: tuple[str, ...], home: str | None, as_json: bool) -> None:
     """List today's prices; with WORDs, those of models or providers that contain them."""
+    check_home(home)
     table = Prices(config.own_prices(config.home(home)))
     wanted = [word.lower() for word in words]
     listed = [
@@ -72,6 +82,7 @@ def list_prices(words: tuple[str, ...], home: str | None, as_json: bool) -> None
 @json_option
 def show(model: str, provider: str | None, home: str | None, as_json: bool) -> None:
     """Show what MODEL costs today, and where the price comes from."""
+    check_home(home)
     table = Prices(config.own_prices(config.home(home)))
     price = table.find(model, provider=provider, at_ns=clock.now_ns())
     if price is None:

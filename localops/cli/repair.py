@@ -38,7 +38,7 @@ def repair(
     localops repair --project default --replace
     localops repair journal.db.corrupt-20261121-031245 -o saved
     """
-    folder, only = place(home, project)
+    folder, only = place(home, project, may_be_new=file is not None)
     if (file is None) == (only is None):
         raise click.UsageError("give either a FILE or --project")
     path = file or os.path.join(config.project_folder(folder, only or ""), config.JOURNAL)

@@ -30,7 +30,6 @@ def status(context: click.Context, home: str | None, project: str | None, as_jso
 
     Exit code 1 if a project cannot be read; the others are still shown.
     """
-    common.warn_of_missing_home(home)
     folder, only = common.place(home, project)
     config.check_home(folder)
     statuses = [_look(folder, name) for name in ([only] if only else known(folder))]

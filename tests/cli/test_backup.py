@@ -78,8 +78,9 @@ def test_a_backup_never_replaces_a_file(session: localops.Session, command: Any,
     assert len(list(tmp_path.glob("localops-default-*.db"))) == 1
 
 
-def test_nothing_to_back_up_is_said(command: Any) -> None:
+def test_nothing_to_back_up_is_said(command: Any, tmp_path: Path) -> None:
     """An empty home is exit code 1 and a sentence."""
+    (tmp_path / "home").mkdir()
     code, _, err = command("backup")
     assert code == 1
     assert "no sessions yet" in err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -133,8 +134,9 @@ def test_wrong_usage_is_2(command: Command, wrong: tuple[str, ...]) -> None:
     assert command("analytics", *wrong)[0] == 2
 
 
-def test_last_of_an_empty_home_is_not_found(command: Command) -> None:
+def test_last_of_an_empty_home_is_not_found(command: Command, tmp_path: Path) -> None:
     """Code 1, and what to do first."""
+    (tmp_path / "home").mkdir()
     code, _, err = command("analytics", "last")
     assert code == 1
     assert "localops demo" in err

@@ -5,7 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import localops
+
+
+@pytest.fixture(autouse=True)
+def _home(tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
 
 
 def test_the_table_is_listed_by_word(command: Any, told: Any) -> None:
@@ -20,7 +27,6 @@ def test_the_table_is_listed_by_word(command: Any, told: Any) -> None:
 def test_a_price_is_shown_with_its_source(command: Any, tmp_path: Path) -> None:
     """The shipped table's, or one's own; a model that nobody knows is exit code 1."""
     assert "genai-prices" in command("prices", "show", "gpt-4o")[1]
-    (tmp_path / "home").mkdir()
     (tmp_path / "home" / "config.toml").write_text('[prices."mine"]\ninput = 1\noutput = 2\n')
     assert "your own price" in command("prices", "show", "mine")[1]
     assert command("prices", "show", "of-nobody")[0] == 1
@@ -28,7 +34,6 @@ def test_a_price_is_shown_with_its_source(command: Any, tmp_path: Path) -> None:
 
 def test_prices_say_what_they_are_for(command: Any, told: Any, tmp_path: Path) -> None:
     """Dollars, for how many of what, and exact: a price is never rounded."""
-    (tmp_path / "home").mkdir()
     (tmp_path / "home" / "config.toml").write_text(
         '[prices."mine"]\ninput = 1.0375\noutput = 12\nweb_searches = 5\naudio_seconds = 0.36\n'
     )

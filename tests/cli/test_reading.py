@@ -262,21 +262,53 @@ def test_path_says_where_things_are(command: Command, tmp_path: Path) -> None:
     assert command("path", "--home", str(tmp_path / "nowhere"))[:2] == (0, f"{tmp_path / 'nowhere'}\n")
 
 
-@pytest.mark.parametrize("words", ["sessions", "query 'select 1'", "status", "doctor", "remote list", "show"])
+READING = (
+    "sessions;show;show --event 1;analytics;analytics last;search x;query 'select 1';tail;status;doctor;ui --port 0;"
+    "export last;backup -o {tmp}/copy;bundle -o {tmp}/rows.lops;prune --older-than 3d;repair --project p;sync;"
+    "remote list;remote test r;parked list;parked retry;receipts;prices list;prices show gpt-4o;"
+    "prices set m --input 1 --output 1"
+).split(";")
+
+
+@pytest.mark.parametrize("words", READING)
 def test_a_home_that_is_not_there_is_no_empty_home(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str
 ) -> None:
-    """One that was named is refused; one that the environment names is said, with --json as well."""
+    """One that was named is refused by every command that reads, wherever it was named."""
     missing, file = tmp_path / "nowhere", tmp_path / "file"
     file.touch()
+    arguments = shlex.split(words.format(tmp=tmp_path))
     for home, what in ((missing, "does not exist"), (file, "is not a directory")):
-        if words not in ("status", "doctor"):  # they say how to begin, and what is wrong with it
-            code, _, err = command(*shlex.split(words), "--home", str(home))
-            assert (code, what in err) == (2, True)
-    monkeypatch.setenv("LOCALOPS_HOME", str(missing))
-    for more in ([], ["--json"]):
-        err = command(*shlex.split(words), *more)[2]
-        assert f"LOCALOPS_HOME names {missing}, which does not exist" in err
+        code, out, err = command(*arguments, "--home", str(home))
+        assert (code, out, f"{home} {what}" in err) == (2, "", True)
+        monkeypatch.setenv("LOCALOPS_HOME", str(home))
+        code, out, err = command(*arguments)
+        assert (code, out, f"LOCALOPS_HOME names {home}, which {what}" in err) == (2, "", True)
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_new_machine_is_told_how_to_begin(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nobody named a home, that it does not exist yet is no mistake."""
+    monkeypatch.delenv("LOCALOPS_HOME")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "fresh"))
+    monkeypatch.setenv("HOME", str(tmp_path / "fresh"))
+    for words in ("sessions", "status", "analytics"):
+        code, _, err = command(words)
+        assert (code, "`localops demo`" in err) == (0, True)
+
+
+def test_rows_of_a_home_that_could_not_be_made_are_read(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They wait in the user's state folder: such a home is named rightly, though it does not exist."""
+    wall = tmp_path / "wall"
+    wall.touch()
+    monkeypatch.setenv("LOCALOPS_HOME", str(wall / "home"))
+    localops.init()
+    localops.end_session("Success")
+    wall.unlink()
+    code, out, _ = command("status")
+    assert (code, "wall/home" in out, "default" in out) == (0, True, True)
 
 
 @pytest.mark.parametrize("words", ["prices set m --input 1 --output 1", "remote list", "sessions", "status"])

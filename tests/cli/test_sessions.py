@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -132,8 +133,9 @@ def test_hostile_names_cannot_steer_the_terminal(command: Command) -> None:
         assert not {"\x1b", "\u202e", "\x9b"} & set(out)
 
 
-def test_an_empty_home_says_what_to_do(command: Command) -> None:
+def test_an_empty_home_says_what_to_do(command: Command, tmp_path: Path) -> None:
     """Nothing recorded yet is no error: the sentence names the home and the first step."""
+    (tmp_path / "home").mkdir()
     code, out, err = command("sessions")
     assert (code, out) == (0, "")
     assert "no sessions yet in" in err

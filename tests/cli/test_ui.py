@@ -13,6 +13,11 @@ import pytest
 from tests.server.uis import RealPages
 
 
+@pytest.fixture(autouse=True)
+def _home(tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+
+
 def test_in_a_pipe_it_prints_the_link_and_nothing_else(tmp_path: Path) -> None:
     """One line, which ends in the token; the pages stand behind it, and SIGTERM ends them in peace."""
     with RealPages(tmp_path / "home") as pages:
@@ -33,12 +38,12 @@ def test_the_link_as_json(tmp_path: Path) -> None:
     assert told["schema_version"] == 1
 
 
-def test_it_changes_nothing_in_a_home_that_is_not_there(tmp_path: Path) -> None:
-    """Looking at nothing makes no folder, and says what to do."""
+def test_it_changes_nothing_in_an_empty_home(tmp_path: Path) -> None:
+    """Looking at nothing makes nothing, and says what to do."""
     with RealPages(tmp_path / "home") as pages:
         assert "localops demo" in pages.get("/").text
         assert pages.get("/api/1/sessions?project=nosuch").status == 404
-    assert not (tmp_path / "home").exists()
+    assert list((tmp_path / "home").iterdir()) == []
 
 
 @pytest.mark.parametrize(

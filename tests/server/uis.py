@@ -37,6 +37,7 @@ class RealPages:
 
     def __init__(self, home: Path, *options: str) -> None:
         self.home = home
+        home.mkdir(exist_ok=True)
         command = [sys.executable, "-m", "localops", "ui", "--port", "0", "--home", str(home), *options]
         self.process = subprocess.Popen(
             command, env={**os.environ, "PYTHONPATH": PATH}, stdout=subprocess.PIPE, text=True

@@ -64,7 +64,7 @@ def import_(
         raise click.UsageError("give a FILE, or --claude-code or --codex")
     if not os.path.isfile(path):
         raise NotFound(f"{path} is not a file" if os.path.exists(path) else f"there is no file {path}")
-    top, only = common.place(home, project)
+    top, only = common.place(home, project, may_be_new=True)
     if bundle_file.is_bundle(path):
         if deliver is not None:
             _check(top, path, deliver, only)

@@ -363,7 +363,7 @@ def _find(home: str | None, project: str | None, name: str) -> tuple[str, Remote
 
 def _folder(home: str | None, project: str | None) -> str:
     """Return the folder of the project: that of --project, else the only one."""
-    top, only = common.place(home, project)
+    top, only = common.place(home, project, may_be_new=True)
     known = used(top, config.projects(top)) or config.projects(top)
     if only is None and len(known) != 1:
         there = ", ".join(known) or "none yet"
