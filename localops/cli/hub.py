@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from typing import Any, TypeVar
 
+    from localops.server.home_store import HomeStore
     from localops.server.keys import Key, Keys
     from localops.server.proof import Checked
 
@@ -217,32 +218,94 @@ def revoke(handle: str, data: str) -> None:
 
 
 @hub.command()
-@click.argument("session")
+@click.argument("session", required=False)
 @_data_option
-@_project_option
+@click.option("--project", metavar="NAME", help="The project of SESSION.")
+@click.option(
+    "--as-in", "replaced", metavar="FOLDER", help="Delete every session that was deleted in that data folder."
+)
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
-def delete(session: str, data: str, project: str, yes: bool) -> None:
+def delete(session: str | None, data: str, project: str | None, replaced: str | None, yes: bool) -> None:
     """Delete a session for good, whether it has ended or not.
 
     Files that only its rows refer to are deleted as well. One row about it remains, so that the hub refuses it when
-    it is sent again.
-    """
-    from localops.server.home_store import HomeStore
+    it is sent again, and a line in deletions.jsonl of the data folder.
 
+    After a restore, sessions are there again that were deleted since the backup was made: --as-in deletes them. It
+    takes the data folder that the backup has replaced, or only its deletions.jsonl.
+    """
+    if (session is None) == (replaced is None):
+        raise click.UsageError("give either a SESSION with its --project, or --as-in")
     folder = _keys(data).folder
+    if replaced is not None:
+        _delete_again(folder, _folder(replaced), project, yes=yes)
+    elif session is not None and project is not None:
+        _delete_one(folder, project, session, yes=yes)
+    else:
+        raise click.UsageError("missing --project: the project of the session")
+
+
+def _delete_one(folder: str, project: str, session: str, *, yes: bool) -> None:
+    from localops.server import deletions
+
     with homes.Home(folder, project) as opened:
         where, id = opened.find(session)
         name = where.name_of(id) or "unnamed"
     if not yes and not click.confirm(f"Delete session {id_text(id)} ({output.clean(name)}) for good?"):
         return
+    with _store(folder) as store:
+        # First: a crash must not leave a deleted session of which a restore does not know.
+        noted = _note(folder, project, [id])
+        if not store.delete(project, id):
+            raise NotFound(f"session {id_text(id)} does not exist any more")
+        if not noted and not _note(folder, project, [id]):
+            output.say(f"the deletion could not be noted in {os.path.join(folder, deletions.NAME)}: is the disk full?")
+    output.say(f"session {id_text(id)} is deleted")
+
+
+def _delete_again(folder: str, replaced: str, only: str | None, *, yes: bool) -> None:
+    """Delete what was deleted in another data folder, whether it is here or not: machines may send it again."""
+    from localops.server import deletions
+
+    deleted, problems = deletions.of(replaced)
+    for problem in problems:
+        output.say(problem)
+    chosen = {name: sessions for name, sessions in deleted.items() if only in (None, name)}
+    many = output.counted(sum(map(len, chosen.values())), "session was", "sessions were")
+    if not chosen:
+        output.say(f"no session was deleted in {replaced}")
+        return
+    if not yes and not click.confirm(f"{many} deleted in {replaced}: delete them here as well, for good?"):
+        return
+    here = 0
+    with _store(folder) as store:
+        for name, sessions in sorted(chosen.items()):
+            _note(folder, name, sessions)
+            here += store.bury(name, sessions)
+    output.say(f"{many} deleted in {replaced}: {output.counted(here, 'of them was', 'of them were')} here again")
+
+
+def _note(folder: str, project: str, sessions: Sequence[bytes]) -> bool:
+    """Note deletions; return False where that fails, as on a full disk, on which to delete must still be possible."""
+    from localops.server import deletions
+
+    try:
+        deletions.note(folder, project, sessions)
+    except OSError:
+        return False
+    return True
+
+
+@contextmanager
+def _store(folder: str) -> Iterator[HomeStore]:
+    from localops.server.home_store import HomeStore
+
     store = HomeStore(folder)
     with _owned(folder):
         try:
-            if not store.delete(project, id):
-                raise NotFound(f"session {id_text(id)} does not exist any more")
+            yield store
         finally:
             store.close()
-    output.say(f"session {id_text(id)} is deleted")
 
 
 @hub.command()
@@ -285,6 +348,8 @@ def check(context: click.Context, data: str, as_json: bool) -> None:
         output.say(f"{these}: {_some(working, 5)}" if working else "no key works")
         if working:
             output.say("after a restore: revoke again any of them that was revoked since the backup was made")
+        again = f"`localops hub delete --as-in OLD --data {keys.folder}`, with OLD as the folder that it has replaced"
+        output.say(f"after a restore: sessions that were deleted since the backup was made are here again: {again}")
     if problems:
         context.exit(1)
 
@@ -296,8 +361,8 @@ def check(context: click.Context, data: str, as_json: bool) -> None:
 def backup(data: str, path: str, as_json: bool) -> None:
     """Copy a hub's journals, files and keys into a new folder, while it serves.
 
-    The copy is a complete data folder. To restore it: stop the hub, put the copy in place of the old folder, start
-    the hub, and run `localops hub check`.
+    The copy is a complete data folder. To restore it: stop the hub, put the copy in place of the old folder, run
+    `localops hub check`, delete again what was deleted since (`localops hub delete --as-in`), and start the hub.
     """
     keys = _keys(data)
     target = _folder(path)
@@ -325,6 +390,8 @@ def backup(data: str, path: str, as_json: bool) -> None:
 
 
 def _back_up(keys: Keys, target: str) -> list[str]:
+    from localops.server import deletions
+
     host.make_private(target)
     with homes.Home(keys.folder) as opened:
         for project in opened.projects:
@@ -333,6 +400,7 @@ def _back_up(keys: Keys, target: str) -> list[str]:
             project.reader.backup(os.path.join(folder, config.JOURNAL))
             _copy_blobs(project.folder, folder)
         names = [project.name for project in opened.projects]
+    _copy(os.path.join(keys.folder, deletions.NAME), os.path.join(target, deletions.NAME))
     # Last, because the keys make the folder a hub's: an unfinished copy is not one.
     _copy(keys.path, os.path.join(target, os.path.basename(keys.path)))
     return names

@@ -10,7 +10,7 @@ from collections import OrderedDict
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 
-from localops import config, host
+from localops import clock, config, host
 from localops.errors import JournalError, NotFound
 from localops.journal import blobs, participants
 from localops.journal.journal import Journal
@@ -24,7 +24,8 @@ from localops.upkeep import prune
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from typing import Any
 
     from localops.reading.facts import Facts
     from localops.reading.home import Home, Project
@@ -78,6 +79,14 @@ class HomeStore(HomeReader):
                 return True
             if taken.failed is not None:
                 raise Unavailable("cannot delete anything now", JournalError(taken.failed))
+
+    def bury(self, project: str, sessions: Sequence[bytes]) -> int:
+        """Delete sessions, and refuse them from now on whether they are here or not; return how many were here."""
+        at_ns = clock.now_ns()
+        with self._journal(project) as journal:
+            # First, so that no batch brings one of them back meanwhile.
+            journal.transact(lambda execute: _refuse(execute, sessions, at_ns), full=True)
+        return sum(self.delete(project, session) for session in sessions)
 
     def close(self) -> None:
         """Close all files."""
@@ -213,6 +222,11 @@ class _Writer:
         journal, self._journal = self._journal, None
         if journal is not None:
             journal.close()
+
+
+def _refuse(execute: Callable[..., Any], sessions: Iterable[bytes], at_ns: int) -> None:
+    for session in sessions:
+        execute("insert or ignore into gone values(?, ?)", (session, at_ns))
 
 
 # Uploads

@@ -298,6 +298,46 @@ def test_check_names_the_keys_that_a_restore_has_revived(own: RealHub, sender: S
 
 
 @pytest.mark.foreign_open
+@pytest.mark.parametrize("left", ["all", "the log", "the journals"])
+def test_what_was_deleted_since_a_backup_does_not_come_back(
+    own: RealHub, sender: Sender, tmp_path: Path, left: str
+) -> None:
+    """Whether the backup has it or a machine sends it again; the folder that was replaced tells what it was."""
+    _record("early", "kept")
+    sender.sync()
+    assert _hub(own, "backup", "-o", str(tmp_path / "backup")).returncode == 0
+    _record("late")
+    sender.sync()
+    listed = json.loads(_localops(own.data, "sessions", "--json").stdout)["sessions"]
+    for session in [each["session_id"] for each in listed if each["name"] != "kept"]:
+        assert _hub(own, "delete", session, "--project", "default", "--yes").returncode == 0
+    own.stop()
+    old = tmp_path / "broken"
+    os.rename(own.data, old)
+    os.rename(tmp_path / "backup", own.data)
+    if left == "the log":
+        (old / "default" / "journal.db").write_bytes(b"broken" * 1_000)
+    elif left == "the journals":
+        os.unlink(old / "deletions.jsonl")
+    done = _hub(own, "check")
+    assert (done.returncode, "localops hub delete --as-in OLD --data" in done.stderr) == (0, True), done
+    done = _hub(own, "delete", "--as-in", str(old), "--yes")
+    assert (done.returncode, "2 sessions were deleted" in done.stderr, "1 of them was here" in done.stderr) == (
+        (0, True, True)
+    ), done
+    assert ("journal cannot be read" in done.stderr) == (left == "the log")
+    own.start()
+    _record("new")
+    assert sender.sync().code == 0
+    assert sender.sync(verify=True).code == 0
+    listed = json.loads(_localops(own.data, "sessions", "--json").stdout)["sessions"]
+    assert sorted(each["name"] for each in listed) == ["kept", "new"]
+    assert _hub(own, "backup", "-o", str(tmp_path / "next")).returncode == 0
+    log = (tmp_path / "next" / "deletions.jsonl").read_bytes().split()
+    assert sorted(json.loads(line)["project"] for line in log) == ["default"] * 2
+
+
+@pytest.mark.foreign_open
 def test_a_full_disk_does_not_hide_what_prune_has_removed(sender: Sender) -> None:
     """The file cannot be packed without room for a copy; what was removed is reported, and its pages are free."""
     for _ in range(20):

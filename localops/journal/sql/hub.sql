@@ -24,6 +24,11 @@ select cast(value as integer)
 from meta
 where key = 'repaired';
 
+-- deleted --
+-- The sessions that were deleted here.
+select session
+from gone;
+
 -- received_from --
 -- The batches that were imported from a journal.
 select first, last, id, phase

@@ -1,0 +1,79 @@
+"""What was deleted on a hub: a log in its data folder, a line for each session, that outlives a damaged journal.
+
+A backup has the sessions that were deleted after it was made: after a restore, the log of the replaced folder tells
+which of them to delete again.
+"""
+
+from __future__ import annotations
+
+import os
+
+from localops import clock, config, host
+from localops.encoding import encode
+from localops.errors import ConfigError, LocalopsError, NotFound
+from localops.journal.reader import Reader, SQLiteError
+from localops.journal.rows import id_text
+from localops.journal.sql import statements
+from localops.recording import events
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+NAME = "deletions.jsonl"
+
+
+def note(folder: str, project: str, sessions: Iterable[bytes]) -> None:
+    """Append sessions to the log of a data folder, synced."""
+    at = events.iso(clock.now_ns())
+    lines = [encode.dumps({"project": project, "session": id_text(session), "at": at}) for session in sessions]
+    path = os.path.join(folder, NAME)
+    is_new = not os.path.exists(path)
+    handle = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    with open(handle, "wb") as file:
+        # A line that a full disk has cut must not spoil the next one.
+        file.write(b"".join(b"\n" + line + b"\n" for line in lines))
+        file.flush()
+        os.fsync(file.fileno())
+    if is_new:
+        host.sync_folder(folder)
+
+
+def of(place: str) -> tuple[dict[str, list[bytes]], list[str]]:
+    """Return the sessions that were deleted in a data folder, by project, and what of it could not be read.
+
+    `place` is the folder, with its log and its journals, or a log alone.
+    """
+    deleted_in: dict[str, dict[bytes, None]] = {}
+    problems = []
+    is_folder = os.path.isdir(place)
+    try:
+        for project, session in _logged(os.path.join(place, NAME) if is_folder else place):
+            deleted_in.setdefault(project, {})[session] = None
+    except FileNotFoundError as error:
+        # No session was deleted there, or by an earlier release.
+        if not is_folder:
+            raise NotFound(f"{place} does not exist: give the data folder that was replaced, or its {NAME}") from error
+    for project in config.projects(place) if is_folder else ():
+        try:
+            with Reader(os.path.join(place, project, config.JOURNAL)) as reader:
+                deleted = reader.ask(statements("hub.sql")["deleted"])
+        except NotFound:
+            continue
+        except (LocalopsError, SQLiteError) as error:
+            problems.append(f"{project}: its journal cannot be read, only {NAME} counts: {error}")
+            continue
+        deleted_in.setdefault(project, {}).update(dict.fromkeys(session for (session,) in deleted))
+    return {project: list(sessions) for project, sessions in deleted_in.items() if sessions}, problems
+
+
+def _logged(path: str) -> Iterable[tuple[str, bytes]]:
+    with open(path, "rb") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            try:
+                record = encode.loads(line)
+                yield config.check_project(record["project"]), bytes.fromhex(record["session"].replace("-", ""))
+            except (ValueError, TypeError, KeyError, AttributeError, ConfigError) as error:
+                raise ConfigError(f"invalid line {number} of {path}: expected a deletion, got {error}") from error
