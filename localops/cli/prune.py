@@ -84,6 +84,12 @@ class _Size(click.ParamType[int]):
 )
 @click.option("--session", "idents", multiple=True, metavar="ID", help="This session; can be repeated.")
 @click.option("--include-unsent", "unsent", multiple=True, metavar="REMOTE", help="Even if REMOTE lacks their rows.")
+@click.option(
+    "--include-unknown",
+    "unknown",
+    is_flag=True,
+    help="With --older-than, also sessions without an end whose machine cannot be seen from here: on a hub.",
+)
 @click.option("--dry-run", is_flag=True, help="Only show what would be removed.")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @place_options
@@ -94,6 +100,7 @@ def prune(
     state: str | None,
     idents: tuple[str, ...],
     unsent: tuple[str, ...],
+    unknown: bool,
     dry_run: bool,
     yes: bool,
     home: str | None,
@@ -111,11 +118,13 @@ def prune(
     """
     if older_than is None and keep_size is None and state is None and not idents:
         raise click.UsageError("choose what to remove: --older-than, --keep-size, --state or --session")
+    if unknown and older_than is None:
+        raise click.UsageError("--include-unknown needs --older-than: a younger session may still run")
     with look(home, project) as opened:
         projects = list(opened.projects)
         _check_remotes(opened, unsent)
         local = [] if idents or project is not None else sent_nowhere(opened.folder, known(opened.folder))[0]
-        choices = _keep_local(list(_chosen(opened, idents, state, older_than, unsent)), local)
+        choices = _keep_local(list(_chosen(opened, idents, state, older_than, unsent, unknown=unknown)), local)
         # Before hubs are asked, so that they are asked about these sessions only.
         if keep_size is not None:
             choices = _oldest(choices, keep_size)
@@ -161,7 +170,13 @@ def _check_remotes(opened: Home, unsent: tuple[str, ...]) -> None:
 
 
 def _chosen(
-    opened: Home, idents: tuple[str, ...], state: str | None, older_than: int | None, unsent: tuple[str, ...]
+    opened: Home,
+    idents: tuple[str, ...],
+    state: str | None,
+    older_than: int | None,
+    unsent: tuple[str, ...],
+    *,
+    unknown: bool,
 ) -> Iterator[tuple[Project, Choice]]:
     """Return the chosen sessions, each with the reason to keep it, if any."""
     if idents:
@@ -169,7 +184,7 @@ def _chosen(
     else:
         named = [(listed.project, listed.session) for listed in opened.sessions(Filters(state=state))]
     for where, session in named:
-        choice = pruning.look(where.reader, where.folder, session, unsent=unsent)
+        choice = pruning.look(where.reader, where.folder, session, unsent=unsent, unknown=unknown)
         if (state is None or choice.state == state) and (older_than is None or choice.last_ns < older_than):
             yield where, choice
 

@@ -44,12 +44,12 @@ def of(place: str) -> tuple[dict[str, list[bytes]], list[str]]:
 
     `place` is the folder, with its log and its journals, or a log alone.
     """
-    deleted_in: dict[str, dict[bytes, None]] = {}
+    by_project: dict[str, dict[bytes, None]] = {}
     problems = []
     is_folder = os.path.isdir(place)
     try:
         for project, session in _logged(os.path.join(place, NAME) if is_folder else place):
-            deleted_in.setdefault(project, {})[session] = None
+            by_project.setdefault(project, {})[session] = None
     except FileNotFoundError as error:
         # No session was deleted there, or by an earlier release.
         if not is_folder:
@@ -63,8 +63,8 @@ def of(place: str) -> tuple[dict[str, list[bytes]], list[str]]:
         except (LocalopsError, SQLiteError) as error:
             problems.append(f"{project}: its journal cannot be read, only {NAME} counts: {error}")
             continue
-        deleted_in.setdefault(project, {}).update(dict.fromkeys(session for (session,) in deleted))
-    return {project: list(sessions) for project, sessions in deleted_in.items() if sessions}, problems
+        by_project.setdefault(project, {}).update(dict.fromkeys(session for (session,) in deleted))
+    return {project: list(sessions) for project, sessions in by_project.items() if sessions}, problems
 
 
 def _logged(path: str) -> Iterable[tuple[str, bytes]]:

@@ -74,7 +74,7 @@ class HomeStore(HomeReader):
                     return False
                 choice = replace(prune.look(where.reader, where.folder, session), stays=None)
             with self._journal(project) as journal:
-                taken = prune.take(journal, [choice], with_files=True)
+                taken = prune.take(journal, [choice], for_good=True)
             if taken.sessions:
                 return True
             if taken.failed is not None:
@@ -119,8 +119,9 @@ class HomeStore(HomeReader):
 
     def _figures(self, where: Project, session: bytes) -> Facts:
         totals = analytics.totals(where.reader, session)
-        gone = where.reader.one("gone", session=session) is not None
-        facts = {**totals._asdict(), "digest": None, "gone": gone}
+        gone = where.reader.one("gone", session=session)
+        retired = gone is not None and proof.is_retired(where.reader, session, gone[0])
+        facts = {**totals._asdict(), "digest": None, "gone": gone is not None, "retired": retired}
         if totals.rows <= proof.MOST_DIGESTED:
             identities = list(proof.summed(where.reader, session))
             facts.update(rows=len(identities), digest=bundle.digest(identities))

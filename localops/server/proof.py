@@ -10,6 +10,7 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from localops.encoding import encode
 from localops.journal import blobs, stored
 from localops.journal.sql import statements
 from localops.transfer import bundle, ingest
@@ -166,6 +167,15 @@ def keeps(reader: Reader, seq: int, id: bytes) -> bool | None:
         return False
     rows = reader.ask(_sql("id_at"), {"seq": seq})
     return (id,) in rows if rows else None
+
+
+def is_retired(reader: Reader, session: bytes, gone_ns: int) -> bool:
+    """Return whether a session that is gone was kept for as long as this hub keeps any: a person did not delete it."""
+    # The id of the row about it begins with the time at which the session went.
+    first = gone_ns // 1_000_000
+    low, high = (ms.to_bytes(6) + bytes(10) for ms in (first, first + 1))
+    values = {"session": session, "low": low, "high": high, "at_ns": gone_ns}
+    return any(encode.loads(body).get("by") == "prune" for (body,) in reader.ask(_sql("gone_by"), values))
 
 
 def held(reader: Reader, journals: Iterable[str]) -> tuple[list[Range], list[tuple[int, bytes, int]]]:

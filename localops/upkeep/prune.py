@@ -107,13 +107,18 @@ def removed(reader: Reader, known: Collection[str]) -> dict[str, list[tuple[int,
     return {name: ranges for name, ranges in here.items() if ranges}
 
 
-def look(reader: Reader, folder: str, session: bytes, *, unsent: Collection[str] = ()) -> Choice:
-    """Return a session, and why it must stay; `unsent` names the remotes that need not have it."""
+def look(reader: Reader, folder: str, session: bytes, *, unsent: Collection[str] = (), unknown: bool = False) -> Choice:
+    """Return a session, and why it must stay.
+
+    `unsent` names the remotes that need not have it; `unknown`: it may go without an end, if its machine cannot be seen
+    from here.
+    """
     seen = Snapshot(reader, folder, session)
     standing, figures = seen.standing, seen.totals
     known = remotes(folder)
     missing = {remote: reader.ask(_sql("missing"), {"session": session, "remote": remote})[0][0] for remote in known}
-    stays = _reason(standing.state, {name: count for name, count in missing.items() if name not in unsent})
+    state = "" if unknown and standing.state == "Unknown" else standing.state
+    stays = _reason(state, {name: count for name, count in missing.items() if name not in unsent})
     stays = stays or _sent_nowhere(reader, session, {*known, *unsent})
     figures_only = [name for name, content in known.items() if not content and name not in unsent]
     if stays is None and figures_only and not any(known[name] and not count for name, count in missing.items()):
@@ -136,7 +141,7 @@ def _reason(state: str, missing: dict[str, int]) -> str | None:
     if state == "Running":
         return "it is running"
     if state == "Unknown":
-        return "it may still run on a machine that cannot be seen from here"
+        return "it may still run on a machine that cannot be seen from here: see --include-unknown"
     behind = [f"{name} lacks {count} of its rows" for name, count in missing.items() if count]
     return "; ".join(behind) or None
 
@@ -161,11 +166,12 @@ def _only_here(reader: Reader, session: bytes, remotes: list[str]) -> str | None
     return None
 
 
-def take(journal: Journal, choices: Iterable[Choice], *, with_files: bool = False) -> Taken:
+def take(journal: Journal, choices: Iterable[Choice], *, for_good: bool = False) -> Taken:
     """Delete the chosen sessions, each in a transaction of its own, and give the space back.
 
     The blobs that no row refers to any more go as well; those that were touched within the hour stay, as they may
-    belong to a row that is being written, unless `with_files` is set and the deleted rows referred to them.
+    belong to a row that is being written, unless `for_good` is set and the deleted rows referred to them.  `for_good`
+    is for what a person wants to have nowhere, and not for what was kept long enough; the row about it says which.
     """
     taken = Taken()
     before = _size(journal)
@@ -173,14 +179,14 @@ def take(journal: Journal, choices: Iterable[Choice], *, with_files: bool = Fals
     try:
         for choice in choices:
             if choice.stays is None:
-                files.update(_take_one(journal, choice, taken))
+                files.update(_take_one(journal, choice, taken, for_good=for_good))
     except SQLiteError as error:
         taken.failed = user_message(error)
     if taken.sessions:
         # The index holds words of the deleted sessions.
         search.forget(journal.folder)
     # After all sessions, as several of them may name the same blob.
-    taken.blobs, taken.young = sweep_blobs(journal, anyway=files if with_files else ())
+    taken.blobs, taken.young = sweep_blobs(journal, anyway=files if for_good else ())
     taken.packed = before <= _PACKED_ANYWAY or not _recorded_into(journal)
     if taken.sessions and taken.packed:
         _pack(journal, taken)
@@ -199,7 +205,7 @@ def _pack(journal: Journal, taken: Taken) -> None:
             journal.empty_wal()
 
 
-def _take_one(journal: Journal, choice: Choice, taken: Taken) -> list[str]:
+def _take_one(journal: Journal, choice: Choice, taken: Taken, *, for_good: bool) -> list[str]:
     """Write the row about the deletion and delete the rest, unless the session has gone on meanwhile.
 
     Return the blobs that its rows referred to.
@@ -217,9 +223,10 @@ def _take_one(journal: Journal, choice: Choice, taken: Taken) -> list[str]:
         if now != [choice.last_seq, choice.rows]:
             return
         files = blobs.named(_text(body) for (body,) in execute(_sql("naming_blobs"), {"key": key}))
-        execute(INSERT, _pruned_row(execute, choice, key))
+        at_ns = clock.now_ns()
+        execute(INSERT, _pruned_row(execute, choice, key, at_ns, for_good=for_good))
         # A machine that still has the session may send it again, which must not bring it back.
-        execute("insert or ignore into gone values(?, ?)", (choice.session, clock.now_ns()))
+        execute("insert or ignore into gone values(?, ?)", (choice.session, at_ns))
         for name, statement in statements("prune.sql").items():
             if name.startswith("delete_"):
                 execute(statement, {"key": key, "session": choice.session})
@@ -238,8 +245,7 @@ def _text(body: bytes) -> str:
     return body.decode(errors="replace")  # a flipped bit must not keep a session
 
 
-def _pruned_row(execute: Callable[..., Any], choice: Choice, key: int) -> rows.Row:
-    at = clock.now_ns()
+def _pruned_row(execute: Callable[..., Any], choice: Choice, key: int, at_ns: int, *, for_good: bool) -> rows.Row:
     figures = dict(zip(analytics.Totals._fields, execute(_sql("totals"), {"key": key}).fetchone(), strict=True))
     facts = {
         "rows": choice.rows,
@@ -247,13 +253,14 @@ def _pruned_row(execute: Callable[..., Any], choice: Choice, key: int) -> rows.R
         "state": choice.state,
         "totals": figures,
         "delivered": choice.delivered,
+        "by": "delete" if for_good else "prune",
     }
     body = encode.dumps(facts).decode()
     return rows.make(
         "pruned",
         rows.NO_SESSION,
-        id=clock.new_id(at),
-        at_ns=at,
+        id=clock.new_id(at_ns),
+        at_ns=at_ns,
         name=choice.name,
         parent=choice.session,
         body=body,

@@ -68,7 +68,7 @@ class Report:
 class Difference:
     """What a hub lacks of a session, or has damaged or with other contents."""
 
-    deleted: bool = False  # all of it, on purpose
+    deleted: bool = False  # all of it, by a person
     rows: int = 0
     files: int = 0
     seqs: frozenset[int] = frozenset()  # of these rows, and of those that name these files
@@ -140,11 +140,12 @@ class _Comparison:
         for some in _portions(sessions):
             figures = self.hub.figures([session for session, _ in some])
             for session, count in some:
-                gone = len(self.report.deleted)
-                lacking = self._session(session, count, figures.get(session, {}))
+                gone, there = len(self.report.deleted), figures.get(session, {})
+                lacking = self._session(session, count, there)
                 files[session], self._blobs = self._blobs, {}
-                if lacking or len(self.report.deleted) > gone:
-                    is_deleted = len(self.report.deleted) > gone
+                # What the hub kept for as long as it keeps anything may go here, too.
+                is_deleted = len(self.report.deleted) > gone and not there.get("retired")
+                if lacking or is_deleted:
                     different[session] = Difference(is_deleted, len(lacking), seqs=frozenset(lacking))
         digests = sorted(set().union(*files.values()))
         if "blobs" in self.hub.proves and not self.one.remote.metadata_only:

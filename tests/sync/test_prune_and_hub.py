@@ -12,7 +12,7 @@ import pytest
 
 from tests.server.hubs import RealHub, hub
 from tests.sync.homes import Sender, identities
-from tests.sync.operating import changed_there, prune, record, run_localops, stays
+from tests.sync.operating import changed_there, prune, record, run_hub, run_localops, stays
 
 _SEEN = "it lacked 1 row and 1 file that it had signed for"
 
@@ -106,6 +106,38 @@ def test_a_hub_that_prune_has_seen_without_its_rows_is_not_trusted_while_it_is_d
     assert sender.identities() <= identities(str(own.folder / "journal.db"))
     own.stop()
     assert prune(sender)[0]["taken"]["default"]["sessions"] == 1
+
+
+def test_what_the_hub_has_kept_long_enough_may_go_here_as_well(own: RealHub, sender: Sender) -> None:
+    """A hub that prunes by age does not keep sessions on the machines for ever; what a person deleted there stays."""
+    record("retired", "deleted", "kept")
+    sender.sync()
+    done = run_localops(own.data, "prune", "--session", _session(sender, "retired"), "--state", "Success", "--yes")
+    assert "1 session" in done.stdout, done
+    done = run_hub(own, "delete", _session(sender, "deleted"), "--project", "default", "--yes")
+    assert done.returncode == 0, done
+    kept, _ = prune(sender, "--dry-run")
+    assert stays(kept) == {
+        "retired": None,
+        "deleted": "it was deleted on hub: --include-unsent hub removes it here as well",
+        "kept": None,
+    }
+    assert sender.sync(verify=True).code == 0
+    assert prune(sender)[0]["taken"]["default"]["sessions"] == 2
+    assert sender.sync(verify=True).code == 0
+
+
+def test_a_hub_can_retire_what_never_ended(own: RealHub, sender: Sender) -> None:
+    """Its machine may be gone for good, and with it whoever could write the end."""
+    sender.write(3)
+    sender.sync()
+    before = json.loads(run_localops(own.data, "sessions", "--json").stdout)["sessions"]
+    assert [each["state"] for each in before] == ["Unknown"]
+    prune_there = ("prune", "--older-than", "0s", "--yes")
+    assert "see --include-unknown" in run_localops(own.data, *prune_there).stdout
+    assert run_localops(own.data, "prune", "--state", "Success", "--include-unknown").returncode == 2
+    assert "1 session" in run_localops(own.data, *prune_there, "--include-unknown").stdout
+    assert json.loads(run_localops(own.data, "sessions", "--json").stdout)["sessions"] == []
 
 
 @pytest.mark.parametrize("how", ["remove", "lost settings"])

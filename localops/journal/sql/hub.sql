@@ -29,6 +29,26 @@ where key = 'repaired';
 select session
 from gone;
 
+-- gone_by --
+-- The row about a deleted session that was written when it was deleted.
+select e.body
+from event e
+where e.seq in (
+    select seq
+    from id_of
+    where id >= :low
+      and id < :high
+    union all
+    select seq
+    from event not indexed
+    where seq > (select seq from mark)
+      and id >= :low
+      and id < :high)
+  and e.kind = 'pruned'
+  and e.parent = :session
+  and e.at_ns = :at_ns
+  and e.body is not null;
+
 -- received_from --
 -- The batches that were imported from a journal.
 select first, last, id, phase
