@@ -28,7 +28,7 @@ from localops.journal.journal import Journal
 from localops.journal.reader import Reader
 from localops.journal.spill import Claim, Spill
 from localops.journal.sql import statements
-from localops.reading import session_state
+from localops.reading import analytics, session_state
 from localops.upkeep import salvage
 from tests import programs
 from tests.examples import examples
@@ -742,9 +742,8 @@ def test_figures_are_exact_before_and_after_the_fold(journal: Journal) -> None:
     for n in range(3 * rollups.BATCH):
         journal.append(event(f"{n}", "llm", cost=n))
         if n % 100 == 0:
-            figures = journal.one("totals", session=SESSION)
-            assert figures is not None
-            assert (figures[0], figures[3], figures[11]) == (n + 1, n + 1, n * (n + 1) // 2)
+            figures = analytics.totals(journal, SESSION)
+            assert (figures.rows, figures.llms, figures.cost) == (n + 1, n + 1, n * (n + 1) // 2)
 
 
 def test_one_of_many_writers_folds(folder: str) -> None:

@@ -66,9 +66,10 @@ def _ask(folder: str, statement: str) -> list[tuple[Any, ...]]:
 
 
 def _schema(folder: str) -> list[tuple[Any, ...]]:
-    """Every table, view, index and trigger of a journal, and the number of its schema."""
+    """Every table, view, index and trigger of a journal, without comments and spaces, and the number of its schema."""
     objects = _ask(folder, "select type, name, sql from sqlite_schema where sql is not null order by name")
-    return [*objects, *_ask(folder, "pragma user_version")]
+    plain = [(kind, name, re.sub(r"--[^\n]*|\s", "", text)) for kind, name, text in objects]
+    return [*plain, *_ask(folder, "pragma user_version")]
 
 
 def _fresh_schema(tmp_path: Path) -> list[tuple[Any, ...]]:
@@ -85,7 +86,8 @@ def _derived(folder: str) -> dict[str, list[tuple[Any, ...]]]:
     tables["total"] = [row[1:] for row in _ask(folder, "select * from total")]
     for table in ("event_of", "unfinished"):
         tables[table] = _ask(folder, f"select {of_session}, seq from {table} d")
-    tables["facet"] = _ask(folder, f"select {of_session}, dim, value, events, failed, cost, took_ns from facet d")
+    figures = ", ".join(rows.FIGURES)
+    tables["facet"] = _ask(folder, f"select {of_session}, dim, value, {figures} from facet d")
     assert tables.keys() == set(rollups.DERIVED)
     return {table: sorted(found, key=repr) for table, found in tables.items()}
 
@@ -152,6 +154,48 @@ def test_an_older_journal_is_read_without_being_changed(older: str) -> None:
         (joined,) = reader.ask("select count(*) from session s join event_detail e on e.session = s.session_id")
         assert joined == (32,)
         assert reader.ask("pragma user_version") == [(1,)]
+
+
+def test_cache_writes_that_were_only_in_bodies_are_counted() -> None:
+    """A journal of schema 5 has them in no column: its totals count them, whether it is only read or migrated."""
+    folder = _put_older(5)
+    names = "name, tokens_cached, tokens_cache_write"
+    seen = []
+    for migrate in (False, True):
+        if migrate:
+            _open_and_close(folder)
+        with Reader(os.path.join(folder, "journal.db")) as reader:
+            assert reader.is_of_older_schema is not migrate
+            sessions = reader.ask(f"select {names} from session order by 1")
+            events = reader.ask("select sum(tokens_cache_write), count(tokens_cache_write) from event_detail")
+            lines = {by: analytics.across(reader, by, analytics.Chosen()) for by in ("model", "agent", "tag", "kind")}
+            [(cached,)] = reader.ask("select session from total where name = 'with a cache'")
+            parts = [part for dim in analytics.DIMS for part in analytics.parts(reader, cached, dim)]
+        seen.append((sessions, events, lines, parts))
+        assert sessions == [("killed", 10, 20), ("past the mark", 0, 300), ("with a cache", 400, 166)]
+        assert events == [(486, 6)]
+        counts = {by: {line.value: line.tokens_cache_write for line in lines[by]} for by in lines}
+        assert counts["model"] == {"claude-3-5-sonnet-20241022": 486, "gpt-4o": 0}
+        assert counts["agent"] == {"planner": 126}
+        assert counts["tag"] == {"folded": 166, "cache": 186, "tail": 300, "own": 384}
+        assert counts["kind"]["llm"] == 486
+        assert counts["kind"]["llm_copy"] == 0
+    assert seen[0] == seen[1]
+
+
+def test_an_older_release_may_record_into_a_migrated_journal() -> None:
+    """It does not fill the column that it does not know, and a rebuild does."""
+    folder = _put_older(5)
+    _open_and_close(folder)
+    journal = Journal(folder)
+
+    def lose(execute: Any) -> None:
+        execute("update event set tokens_cache_write = null where seq > (select max(seq) - 3 from event)")
+
+    journal.transact(lose, folded=False)
+    journal.rebuild()
+    journal.close()
+    assert _ask(folder, "select sum(tokens_cache_write) from session_total") == [(486,)]
 
 
 def test_an_older_journal_is_listed_as_before(older: str) -> None:

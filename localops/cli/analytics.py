@@ -129,6 +129,7 @@ def _further(report: Report) -> list[tuple[str, object]]:
     pairs: list[tuple[str, object]] = [
         ("Tokens", f"{output.count(totals.tokens_in)} in, {output.count(totals.tokens_out)} out"),
         ("  cached", output.count(totals.tokens_cached)),
+        ("  to cache", output.count(totals.tokens_cache_write)),
         ("  reasoning", output.count(totals.tokens_reasoning)),
         ("Failed", _failures(totals)),
         ("Unpriced", _calls(totals.unpriced) if totals.unpriced else "none"),

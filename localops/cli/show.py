@@ -464,6 +464,7 @@ def _event_pairs(project: Project, session: bytes, event: Event) -> list[tuple[s
         ("model", event["model"]),
         ("figures", _figures(event)),
         ("cached", event["tokens_cached"]),
+        ("to cache", event["tokens_cache_write"]),
         ("reasoning", event["tokens_reasoning"]),
         ("tags", ", ".join(event["tags"])),
     ]
@@ -475,10 +476,11 @@ def _others(event: Event) -> list[str]:
     return [name for name in event if name not in _TEXTS and name not in _COLUMNS]
 
 
-_COLUMNS = frozenset(
-    "id session kind name parent agent start_ns end_ns finished failed model tokens_in tokens_out "
-    "tokens_cached tokens_reasoning cost tags seq billed".split()
-)
+_COLUMNS = {
+    *"id session kind name parent agent start_ns end_ns finished failed model cost tags seq billed".split(),
+    *rows.TOKENS,
+    *rows.FROM_BODY.values(),
+}
 
 
 def _pretty(value: object) -> str:

@@ -495,7 +495,7 @@ class Journal:
                         continue
                     seen.add(identity)
                     new.append(row)
-                    execute(INSERT, row)
+                    execute(INSERTS[len(row)], row)
 
             self.transact(work, full=True)
             added += len(new)

@@ -37,11 +37,11 @@ PLACE_EVERY = 8  # naps between two checks of our files, while we wait for a loc
 
 monotonic = clock.monotonic  # bound once, as every event calls it
 
+# By the length of a row: a short one, a whole one, and that of an LLM call with the counts of its body.
 INSERTS = {
-    len(columns): f"insert into event({','.join(columns)}) values({','.join('?' * len(columns))})"
-    for columns in (rows.COLUMNS, rows.PLAIN)
+    len(columns): rows.insertion(columns) for columns in (rows.PLAIN, rows.COLUMNS, (*rows.COLUMNS, *rows.FROM_BODY))
 }
-INSERT = INSERTS[len(rows.COLUMNS)]  # for a whole row
+INSERT = INSERTS[len(rows.COLUMNS)]
 # A row is among the folded rows, which have an index, or past the mark.  One statement reads both, as another process
 # may fold between two.
 _WRITTEN = (

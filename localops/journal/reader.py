@@ -81,7 +81,7 @@ class Reader:
         self._schema: int = self._connection.pragma("user_version")
         self.is_of_older_schema = self._schema < SCHEMA  # no writer of ours has opened it yet
         if self.is_of_older_schema:
-            self._connection.execute(temporary_views()).fetchall()
+            self._connection.execute(temporary_views(self._schema)).fetchall()
 
     def _open(self) -> apsw.Connection:
         bar_lost(self.path, 1.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from _random import Random
 
+from localops.journal import rows
 from localops.journal.reader import SQLiteError
 from localops.journal.sql import statements
 
@@ -45,7 +46,13 @@ def fold(execute: Callable[..., Any], after: int, upto: int) -> None:
 
 
 def forget(execute: Callable[..., Any]) -> None:
-    """Empty the derived tables, so that the next fold begins with the first row."""
+    """Empty the derived tables, so that the next fold begins with the first row.
+
+    Counts of bodies are derived as well: an earlier release does not fill their columns.
+    """
+    for name, key in rows.FROM_BODY.items():
+        count = rows.count_from_body(name)
+        execute(f"update event set {name} = {count} where {name} is null and instr(body, '{key}') > 0")  # noqa: S608
     for table in DERIVED:
         execute(f"delete from {table}")  # noqa: S608
     execute("update mark set seq = 0")

@@ -13,10 +13,67 @@ from zlib import crc32
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from typing import Any
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from typing import Any, ClassVar, Self
 
     Row = tuple[Any, ...]
+
+    class Columns:
+        """The columns that most readers of a row need."""
+
+        seq: int
+        id: bytes
+        phase: int
+        session: bytes
+        kind: str
+        name: str | None
+        parent: bytes | None
+        agent: bytes | None
+        at_ns: int
+        start_ns: int | None
+        end_ns: int | None
+        model: str | None
+        tokens_in: int | None
+        tokens_out: int | None
+        tokens_cached: int | None
+        tokens_reasoning: int | None
+        cost: int | None
+        failed: int | None
+
+    class Record(tuple[Any, ...]):
+        """What type checkers need to know of a namedtuple whose fields stand in classes that it shares with others."""
+
+        _fields: ClassVar[tuple[str, ...]]
+
+        def __new__(cls, *_: Any, **__: Any) -> Self:
+            """Return a record of values in the order of the fields, or by name."""
+
+        @classmethod
+        def _make(cls, values: Iterable[Any]) -> Self: ...
+        def _asdict(self) -> dict[str, Any]: ...
+        def _replace(self, **named: Any) -> Self: ...
+
+    class Sums(Record):
+        """The sums over events that every record of figures has; cost in nano-dollars."""
+
+        events: int
+        failed: int
+        tokens_in: int
+        tokens_out: int
+        tokens_cached: int
+        tokens_reasoning: int
+        tokens_cache_write: int
+        cost: int
+        unpriced: int
+
+    class Counts(Sums):
+        """The same, and the numbers of events by kind."""
+
+        actions: int
+        llms: int
+        tools: int
+        errors: int
+
 
 FORMAT = 1  # of a body; grows when an older reader would misread it
 
@@ -53,8 +110,17 @@ BOOK_KINDS = "session join leave tags end price clock journal pruned loss host v
 BOOKS = frozenset(BOOK_KINDS)
 MILESTONES = [kind for kind in BOOK_KINDS if kind not in ("price", "journal", "pruned")]  # they make a session's story
 STARTS, LEAVES = ("session", "join"), ("leave", "end")  # when a participant comes and goes
+# The token counts of an LLM call.  The last ones are in the body of its row, which any release can check and pass on;
+# the table has them as columns too, which are filled from the body and neither sent nor part of the checksum.
+FROM_BODY = {"tokens_cache_write": "cache_write_tokens"}
+TOKENS = ("tokens_in", "tokens_out", "tokens_cached", "tokens_reasoning", *FROM_BODY)
+MOST_TOKENS = 10**12  # more than any call has; sums of such counts fit a column
+# The columns of derived tables: the totals of a session, those of a part of it, and a session in a list.
+TOTALS = ("rows", "events", "actions", "llms", "tools", "errors", "failed", *TOKENS, "cost", "unpriced")
+FIGURES = ("events", "failed", *TOKENS, "cost", "unpriced", "took_ns")
+LISTED = ("session", "key", "first_ns", "last_ns", "name", "state", *TOTALS[1:])
 UNBILLED = "failed before it was billed"  # the name of the price row of a call that cost nothing
-FIGURES = "figures known later"  # that of a call whose tokens or cost were given after its row was written
+LATER_FIGURES = "figures known later"  # that of a call whose tokens or cost were given after its row was written
 PLURALS = {"llms": "llm", "tools": "tool", "actions": "action", "errors": "error", "agents": "agent", "apis": "api"}
 NO_SESSION = bytes(16)  # the session of rows that belong to the journal itself
 
@@ -148,8 +214,46 @@ def plain(
 
 
 def whole(row: Row) -> Row:
-    """Return a row with all its COLUMNS, from a whole or a short one."""
-    return row if len(row) == len(COLUMNS) else (*row[: _OPTIONAL.start], *_NULLS, *row[_OPTIONAL.start :])
+    """Return a row with all its COLUMNS, from a whole or a short one, or one with the counts of its body."""
+    if len(row) < len(COLUMNS):
+        return (*row[: _OPTIONAL.start], *_NULLS, *row[_OPTIONAL.start :])
+    return row[: len(COLUMNS)]
+
+
+def with_counts(row: Row, fields: Mapping[str, object]) -> Row:
+    """Return the whole row of an LLM call with the counts of its body, of which these are the fields.
+
+    Without them, if one of them is not an int in range: SQL then looks at what the body has become.
+    """
+    counts = [fields.get(key) for key in FROM_BODY.values()]
+    if all(count is None or (type(count) is int and 0 <= count <= MOST_TOKENS) for count in counts):
+        return (*row, *counts)
+    return row
+
+
+def counts(fields: Mapping[str, object]) -> dict[str, int | None]:
+    """Return the counts that the fields of a body have, by column; None for one that is missing or invalid."""
+    values = {name: fields.get(key) for name, key in FROM_BODY.items()}
+    return {name: value if type(value) is int and 0 <= value <= MOST_TOKENS else None for name, value in values.items()}
+
+
+def count_from_body(name: str, phase: str = "phase", kind: str = "kind", body: str = "body") -> str:
+    """Return the SQL of a column that is filled from the body: null where that has no valid count."""
+    key = FROM_BODY[name]
+    return (
+        f"case when {kind} = 'llm' and {phase} = 0 and instr({body}, '{key}') > 0 and json_valid({body}) "
+        f"and json_type({body}, '$.{key}') = 'integer' "
+        f"and json_extract({body}, '$.{key}') between 0 and {MOST_TOKENS} then json_extract({body}, '$.{key}') end"
+    )
+
+
+def insertion(columns: Collection[str], verb: str = "insert") -> str:
+    """Return the statement that inserts a row of these columns, and of a whole row also the counts of its body."""
+    places = {name: f"?{place}" for place, name in enumerate(columns, 1)}
+    if FROM_BODY.keys().isdisjoint(places) and "tokens_in" in places:
+        counted = [places[name] for name in ("phase", "kind", "body")]
+        places |= {name: count_from_body(name, *counted) for name in FROM_BODY}
+    return f"{verb} into event({', '.join(places)}) values({', '.join(places.values())})"
 
 
 def intact(row: Sequence[Any]) -> bool:

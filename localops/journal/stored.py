@@ -25,25 +25,7 @@ if TYPE_CHECKING:
         def one(self, name: str, **values: object) -> tuple[Any, ...] | None:
             """Return its first row."""
 
-    class _Columns(NamedTuple):
-        seq: int
-        id: bytes
-        phase: int
-        session: bytes
-        kind: str
-        name: str | None
-        parent: bytes | None
-        agent: bytes | None
-        at_ns: int
-        start_ns: int | None
-        end_ns: int | None
-        model: str | None
-        tokens_in: int | None
-        tokens_out: int | None
-        tokens_cached: int | None
-        tokens_reasoning: int | None
-        cost: int | None
-        failed: int | None
+    class _Columns(rows.Record, rows.Columns):
         tags: str | None
         format: int
         sum: int

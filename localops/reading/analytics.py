@@ -19,53 +19,25 @@ if TYPE_CHECKING:
     from localops.journal.reader import Reader
     from localops.journal.stored import Source, Stored
 
-    class Totals(NamedTuple):
-        """A session's exact figures; cost in nano-dollars."""
+    class Totals(rows.Counts):
+        """A session's exact figures."""
 
         rows: int
-        events: int
-        actions: int
-        llms: int
-        tools: int
-        errors: int
-        failed: int
-        tokens_in: int
-        tokens_out: int
-        tokens_cached: int
-        tokens_reasoning: int
-        cost: int
-        unpriced: int
         first_ns: int
         last_ns: int
         last_seq: int
 
-    class Part(NamedTuple):
+    class Part(rows.Sums):
         """The figures of one part of a session: of a model, a tool, an agent or a tag."""
 
         value: str
-        events: int
-        failed: int
-        tokens_in: int
-        tokens_out: int
-        tokens_cached: int
-        tokens_reasoning: int
-        cost: int
-        unpriced: int
         took_ns: int
 
-    class Line(NamedTuple):
+    class Line(rows.Sums):
         """The figures of a part of many sessions."""
 
         value: Any
         sessions: int
-        events: int
-        failed: int
-        tokens_in: int
-        tokens_out: int
-        tokens_cached: int
-        tokens_reasoning: int
-        cost: int
-        unpriced: int
         took_ns: int
 
     class Chosen(NamedTuple):
@@ -99,39 +71,20 @@ if TYPE_CHECKING:
         by: dict[str, list[Part]]
         took: dict[str, list[int]] | None
 
-    class _Summed(NamedTuple):
+    class _Summed(rows.Counts):
         value: Any
         sessions: int
-        events: int
-        actions: int
-        llms: int
-        tools: int
-        errors: int
-        failed: int
-        tokens_in: int
-        tokens_out: int
-        tokens_cached: int
-        tokens_reasoning: int
-        cost: int
-        unpriced: int
         took_ns: int
 else:
-    Totals = namedtuple(
-        "Totals",
-        "rows events actions llms tools errors failed tokens_in tokens_out tokens_cached tokens_reasoning "
-        "cost unpriced first_ns last_ns last_seq",
-    )
-    Part = namedtuple(
-        "Part",
-        "value events failed tokens_in tokens_out tokens_cached tokens_reasoning cost unpriced took_ns",
-    )
-    Line = namedtuple("Line", ("value", "sessions", *Part._fields[1:]))
+    Totals = namedtuple("Totals", (*rows.TOTALS, "first_ns", "last_ns", "last_seq"))
+    Part = namedtuple("Part", ("value", *rows.FIGURES))
+    Line = namedtuple("Line", ("value", "sessions", *rows.FIGURES))
     Chosen = namedtuple("Chosen", "since until tag", defaults=(-(1 << 63), (1 << 63) - 1, None))
     Later = namedtuple(
         "Later", "cost failed unbilled tokens_in tokens_out tokens_cached tokens_reasoning", defaults=[None] * 4
     )
     Report = namedtuple("Report", "totals contract unfinished late spilled dropped cut by took")
-    _Summed = namedtuple("_Summed", ("value", "sessions", *Totals._fields[1:13], "took_ns"))
+    _Summed = namedtuple("_Summed", ("value", "sessions", *rows.TOTALS[1:], "took_ns"))
 
 
 class _Sums(_Summed):
@@ -142,44 +95,16 @@ class _Sums(_Summed):
     @property
     def line(self) -> Line:
         """The sums as a line of a table, which has only the sum of the counts."""
-        return Line(
-            self.value,
-            self.sessions,
-            self.events,
-            self.failed,
-            self.tokens_in,
-            self.tokens_out,
-            self.tokens_cached,
-            self.tokens_reasoning,
-            self.cost,
-            self.unpriced,
-            self.took_ns,
-        )
+        return Line._make(getattr(self, name) for name in Line._fields)
 
     @property
     def totals(self) -> Totals:
         """The sums as totals, with the number of sessions as `rows`."""
-        return Totals(
-            self.sessions,
-            self.events,
-            self.actions,
-            self.llms,
-            self.tools,
-            self.errors,
-            self.failed,
-            self.tokens_in,
-            self.tokens_out,
-            self.tokens_cached,
-            self.tokens_reasoning,
-            self.cost,
-            self.unpriced,
-            first_ns=0,
-            last_ns=0,
-            last_seq=0,
-        )
+        sums = {name: getattr(self, name) for name in rows.TOTALS[1:]}
+        return NOTHING._replace(rows=self.sessions, **sums)
 
 
-NOTHING = Totals(*[0] * 16)
+NOTHING = Totals(*[0] * len(Totals._fields))
 DIMS = ("model", "tool", "agent_id", "tag")
 SHARES = (0.5, 0.9, 0.99)
 ACROSS = ("model", "agent", "tool", "tag", "day", "kind", "session")
@@ -266,7 +191,7 @@ def plain(row: Stored, opened: Stored | None, later: Later | None = None) -> dic
     """
     body = _body(row.body)
     cost, failed = row.cost, bool(row.failed) and row.kind != "error"
-    tokens = {name: getattr(row, name) for name in _TOKENS}
+    tokens = {name: getattr(row, name) for name in rows.TOKENS if name not in rows.FROM_BODY}
     if later is not None:
         cost = cost if later.cost is None else (cost or 0) + later.cost
         failed = failed or bool(later.failed)
@@ -291,6 +216,7 @@ def plain(row: Stored, opened: Stored | None, later: Later | None = None) -> dic
         "failed": failed,
         "model": row.model,
         **tokens,
+        **rows.counts(body),
         "cost": cost,
         "tags": _list(row.tags),
         "seq": row.seq,
@@ -308,11 +234,10 @@ def trigger_id(event: dict[str, Any]) -> str | None:
         return None
 
 
-_TOKENS = ("tokens_in", "tokens_out", "tokens_cached", "tokens_reasoning")
-_TAKEN = frozenset(
-    "id session kind name parent agent start_ns end_ns finished failed model tokens_in tokens_out "
-    "tokens_cached tokens_reasoning cost tags seq".split()
-)
+_TAKEN = {
+    *"id session kind name parent agent start_ns end_ns finished failed model cost tags seq".split(),
+    *rows.TOKENS,
+}
 
 
 def _loads(text: str) -> Any:

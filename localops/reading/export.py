@@ -12,7 +12,7 @@ import uuid
 from localops import output
 from localops.clock import iso
 from localops.encoding import encode
-from localops.journal import stored, wire
+from localops.journal import rows, stored, wire
 from localops.journal.reader import Reader
 from localops.reading import analytics
 from localops.reading.facts import dollars
@@ -100,6 +100,7 @@ def _stats(run: Run) -> dict[str, Any]:
         "completion_tokens": figures.tokens_out,
         "cached_tokens": figures.tokens_cached,
         "reasoning_tokens": figures.tokens_reasoning,
+        "cache_write_tokens": figures.tokens_cache_write,
         "total_tokens": figures.tokens_in + figures.tokens_out,
         "cost_nano": figures.cost,
         "unpriced": figures.unpriced,
@@ -151,6 +152,7 @@ def _llm(event: dict[str, Any]) -> dict[str, Any]:
         "promptarmor_flag": None,
         "cached_tokens": event["tokens_cached"],
         "reasoning_tokens": event["tokens_reasoning"],
+        "cache_write_tokens": event["tokens_cache_write"],
         "cost_nano": event["cost"],
         "billed": event.get("billed"),
         "provider": event.get("provider"),
@@ -240,7 +242,7 @@ def write_jsonl(runs: Iterable[Run], file: BinaryIO) -> None:
 
 _SHEET = (
     "project session id kind name parent agent began milliseconds model tokens_in tokens_out tokens_cached "
-    "tokens_reasoning cost_usd failed finished tags params returns prompt completion details logs"
+    "tokens_reasoning tokens_cache_write cost_usd failed finished tags params returns prompt completion details logs"
 ).split()
 
 
@@ -331,6 +333,7 @@ TABLES: dict[str, dict[str, tuple[type, str]]] = {
         "tokens_out": (int, "completion tokens, reasoning included"),
         "tokens_cached": (int, "prompt tokens that came from a cache"),
         "tokens_reasoning": (int, "completion tokens spent on reasoning"),
+        "tokens_cache_write": (int, "prompt tokens that were written to a cache"),
         "cost_usd": (float, "in US dollars; null when the price is not known"),
         "seconds": (float, "how long it took"),
         "prompt": (str, "text, or messages as JSON"),
@@ -440,10 +443,10 @@ def _fill(database: Any, waiting: dict[str, list[dict[str, Any]]], run: Run) -> 
 
 
 def _flush(database: Any, waiting: dict[str, list[dict[str, Any]]]) -> None:
-    for table, rows in waiting.items():
+    for table, records in waiting.items():
         # Two events have the same id only if a program gave it twice: the first one keeps it.
-        database[table].insert_all(rows, pk=_KEYS[table], ignore=True)
-        rows.clear()
+        database[table].insert_all(records, pk=_KEYS[table], ignore=True)
+        records.clear()
 
 
 def _session_row(run: Run) -> dict[str, Any]:
@@ -477,7 +480,7 @@ def _table_rows(event: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         "cost_usd": dollars(event["cost"]),
         "failed": int(event["failed"]),
         "finished": int(event["finished"]),
-        **{name: event[name] for name in ("model", "tokens_in", "tokens_out", "tokens_cached", "tokens_reasoning")},
+        **{name: event[name] for name in ("model", *rows.TOKENS)},
         **{name: _text(event.get(name)) for name in ("prompt", "completion", "details", "logs")},
         "error_type": event["name"],
         "trigger_event_id": analytics.trigger_id(event),

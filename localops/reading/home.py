@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from localops.reading.search import Index
 
-    class Listed(NamedTuple):
-        """A session in a list; cost in nano-dollars."""
+    class Listed(rows.Counts):
+        """A session in a list."""
 
         project: Project
         session: bytes
@@ -38,16 +38,6 @@ if TYPE_CHECKING:
         last_ns: int
         name: str | None
         state: str
-        events: int
-        actions: int
-        llms: int
-        tools: int
-        errors: int
-        failed: int
-        tokens_in: int
-        tokens_out: int
-        cost: int
-        unpriced: int
 
     class Filters(NamedTuple):
         """The filters of a list of sessions."""
@@ -65,11 +55,7 @@ if TYPE_CHECKING:
         min_took: int | None = None
 
 else:
-    Listed = namedtuple(
-        "Listed",
-        "project session key first_ns last_ns name state events actions llms tools errors failed "
-        "tokens_in tokens_out cost unpriced",
-    )
+    Listed = namedtuple("Listed", ("project", *rows.LISTED))
     Filters = namedtuple(
         "Filters",
         "state tag model agent since until text tool errors min_cost min_took",
@@ -466,7 +452,7 @@ class _Walk:
         seen = self.project.snapshot(session)
         figures = seen.totals
         row = (session, _FRESH_KEY, figures.first_ns, figures.last_ns, seen.story.name, seen.standing.state)
-        return self._stated((*row, *(getattr(figures, figure) for figure in Listed._fields[7:])))
+        return self._stated((*row, *(getattr(figures, figure) for figure in rows.TOTALS[1:])))
 
     def _passes(self, listed: Listed, limit: tuple[int, int]) -> bool:
         since = self.filters.since

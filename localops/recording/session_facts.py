@@ -9,6 +9,7 @@ import os
 import uuid
 
 from localops import clock
+from localops.journal import rows
 from localops.output import cost as in_dollars
 from localops.output import say, say_once
 from localops.recording import events
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from localops.reading.analytics import Totals
     from localops.recording.recorder import Recorder
 
-_COST, _UNPRICED = 11, 12  # their positions in the query `totals`
+_COST, _UNPRICED = map(rows.TOTALS.index, ("cost", "unpriced"))  # their positions in the query `totals`
 
 
 class SessionFacts:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from localops.careful import quiet
 from localops.interruption import attempt, settle
+from localops.journal import rows
 from localops.output import say_once
 from localops.recording import events
 
@@ -26,7 +27,7 @@ UNMEASURED = (None, None, None, None, None, None)  # model, four token counts, c
 NO_USAGE = (None, None, None, None, None, 0)
 # More than any call costs or reads; sums of such figures still fit a column.
 _MOST_NANO = 10**15
-_MOST_TOKENS = 10**12
+_MOST_TOKENS = rows.MOST_TOKENS
 
 
 # Types that a call often returns and that are not a response of a library.

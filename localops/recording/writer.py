@@ -51,7 +51,7 @@ _COST = rows.COLUMNS.index("cost")
 _MOST_NAMED = 5  # models that are listed with a reason
 _MOST_TAGS = 100_000  # of one event or session: an iterator may have no end
 
-plain, seal, FORMAT = rows.plain, rows.seal, rows.FORMAT
+plain, seal, with_counts, FORMAT = rows.plain, rows.seal, rows.with_counts, rows.FORMAT
 
 
 class Writer:
@@ -113,7 +113,8 @@ class Writer:
             return plain(id, 0, self.session, kind, name, parent, agent, at, start, body)
         tags = self.tags_text(event.tags) if event.tags is not None else None
         head = (id, 0, self.session, kind, name, parent, agent, at, start, end)
-        return seal((*head, *measures, failed, tags, FORMAT), body)
+        row = seal((*head, *measures, failed, tags, FORMAT), body)
+        return with_counts(row, fields) if kind == "llm" else row
 
     def measured_event(
         self,
@@ -236,7 +237,8 @@ class Writer:
                 return plain(id, rows.DONE, self.session, kind, name, parent, agent, at, start, body)
             measures = (*UNMEASURED[:5], price)
         columns = (id, rows.DONE, self.session, kind, name, parent, agent, at, start, end)
-        return seal((*columns, *measures, 1 if failed else None, tags, FORMAT), body)
+        row = seal((*columns, *measures, 1 if failed else None, tags, FORMAT), body)
+        return with_counts(row, fields) if kind == "llm" else row
 
     def call_measures(
         self, call: LLMEvent, at: int, *, unbilled: bool, unfinished: bool = False
@@ -281,7 +283,7 @@ class Writer:
         # A price without an earlier one takes the call out of those that are unpriced.
         body: dict[str, object] = {"cost": cost, "was": was} if cost is not None else {"was": "unknown"}
         difference = cost - (was or 0) if cost is not None else None
-        columns = (id, rows.DONE, self.session, "price", rows.FIGURES, call, agent, at, None, None)
+        columns = (id, rows.DONE, self.session, "price", rows.LATER_FIGURES, call, agent, at, None, None)
         return seal((*columns, model or now[0], *more, difference, None, None, FORMAT), self.encode(body))
 
     def _note_unpriced(self, call: LLMEvent, measures: Measures, at: int, reply: Reply | None) -> None:

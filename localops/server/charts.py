@@ -11,6 +11,7 @@ from itertools import groupby, pairwise
 from operator import add
 
 from localops import output
+from localops.journal.rows import FIGURES, TOTALS
 from localops.reading import analytics, facts
 from localops.reading.analytics import Totals
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 _SECOND = 1_000_000_000
 # A day's sums after its number of sessions: columns of the index, in the order of analytics.Line.
-_SUMS = "events failed tokens_in tokens_out tokens_cached tokens_reasoning cost unpriced seconds".split()
+_SUMS = (*FIGURES[:-1], "seconds")
 # Lower edges of bars: 1, 2, 5, 10 … thousandths of a second, and ten-thousandths of a dollar.
 _TIMES = [0, *(factor * 10**power for power in range(6, 15) for factor in (1, 2, 5))]
 _COSTS = [0, *(factor * 10**power for power in range(5, 13) for factor in (1, 2, 5))]
@@ -36,7 +37,7 @@ _COSTS = [0, *(factor * 10**power for power in range(5, 13) for factor in (1, 2,
 def overall(index: SessionIndex, chosen: Chosen) -> Totals:
     """Return the sums of sessions' figures; `rows` is the number of sessions."""
     rows = index.chosen(chosen)
-    return Totals(len(rows), *(sum(index.values(name, rows)) for name in Totals._fields[1:13]), *[0] * 3)
+    return Totals(len(rows), *(sum(index.values(name, rows)) for name in TOTALS[1:]), *[0] * 3)
 
 
 class Days:

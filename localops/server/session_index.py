@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from localops import clock
 from localops.encoding import encode
+from localops.journal.rows import LISTED, TOTALS
 from localops.reading import analytics, session_state
 from localops.reading.home import STATES, Filters, Listed
 from localops.server.timeline import ask
@@ -41,8 +42,7 @@ _LEAST = {"tags": "tag", "agents": "agent", "models": "model"}
 # Orders that are ascending by default.
 WORDS = ("name", "host", *_LEAST)
 SORTS = ("began", "seconds", "cost", "tokens", "errors", "llm_calls", "tool_calls", "actions", "state", *WORDS)
-_LISTED = "events actions llms tools errors failed tokens_in tokens_out cost unpriced".split()
-_SUMS = (*_LISTED, "tokens_cached", "tokens_reasoning")
+_SUMS = TOTALS[1:]
 # Names of orders in a list → names of columns in the journal.
 _OF = {"llm_calls": "llms", "tool_calls": "tools"}
 # With more new rows than this, loading everything is quicker than following.
@@ -66,28 +66,6 @@ _CANDIDATES = 1_000_000
 _RARE = 64
 # Translates a mask of bytes 0 and 1 into digits.
 _DIGITS = b"01" + bytes(254)
-
-
-class _Entry(NamedTuple):
-    """The columns of a session: a row of the statements `catalogue` and `catalogue_of`."""
-
-    session: bytes
-    first_ns: int
-    last_ns: int
-    name: str | None
-    state: str
-    events: int
-    actions: int
-    llms: int
-    tools: int
-    errors: int
-    failed: int
-    tokens_in: int
-    tokens_out: int
-    cost: int
-    unpriced: int
-    tokens_cached: int
-    tokens_reasoning: int
 
 
 @dataclass(frozen=True)
@@ -183,8 +161,7 @@ class SessionIndex:
         lines = ask(reader, "catalogue")
         if not lines:
             return
-        keys, *columns = zip(*lines, strict=True)
-        named = dict(zip(_Entry._fields, columns, strict=True))
+        named = dict(zip(LISTED, zip(*lines, strict=True), strict=True))
         ids, states = named["session"], named["state"]
         self._ids, self._names, self._states = list(ids), list(named["name"]), list(states)
         self._rows = {session: row for row, session in enumerate(ids)}
@@ -193,7 +170,7 @@ class SessionIndex:
         self._looked = {row: 0.0 for row, state in enumerate(states) if state == "open"}
         for row, state in enumerate(states):
             self._with.setdefault(("state", state), set()).add(row)
-        row_of = {key: row for row, key in enumerate(keys)}
+        row_of = {key: row for row, key in enumerate(named["key"])}
         parts: list[list[Part]] = [[] for _ in ids]
         for dim, value, holders in ask(reader, "catalogue_parts"):
             rows = {row_of[key] for key in map(int, holders.split(",")) if key in row_of}
@@ -210,7 +187,8 @@ class SessionIndex:
         reader = project.reader
         changed: dict[bytes, int] = dict(ask(reader, "changed", after=self._seen))
         ids = encode.dumps([session.hex() for session in changed]).decode()
-        lines = {entry.session: entry for entry in map(_Entry._make, ask(reader, "catalogue_of", ids=ids))}
+        entries = [Listed(project, *line) for line in ask(reader, "catalogue_of", ids=ids)]
+        lines = {entry.session: entry for entry in entries}
         fresh = [session for session, is_fresh in changed.items() if is_fresh]
         gone = any(session in self._rows for session in changed.keys() - lines.keys() - set(fresh))
         for session in fresh:
@@ -226,7 +204,7 @@ class SessionIndex:
         self._seen = newest
         return gone
 
-    def _put(self, entry: _Entry) -> None:
+    def _put(self, entry: Listed) -> None:
         """Update a session, or append a new one."""
         row = self._rows.setdefault(entry.session, len(self._ids))
         if row == len(self._ids):
@@ -491,7 +469,7 @@ class SessionIndex:
         return chosen[:many]
 
     def _line(self, project: Project, column: Sequence[Any], row: int) -> tuple[Place, Listed]:
-        sums = (self._sums[name][row] for name in _LISTED)
+        sums = (column[row] for column in self._sums.values())
         place = (column[row], self._began[row], -project.rank, row)
         listed = Listed(
             project, self._ids[row], row, self._began[row], self._last[row], self._names[row], self._states[row], *sums
@@ -520,13 +498,13 @@ def _between(rows: Sequence[int], column: Sequence[int], least: int | None, most
     return [row for row in rows if low <= column[row] <= high]
 
 
-def _entry(project: Project, session: bytes) -> _Entry:
-    """Return the columns of a session with rows that are not in the derived tables yet."""
+def _entry(project: Project, session: bytes) -> Listed:
+    """Return the line of a session with rows that are not in the derived tables yet."""
     snapshot = project.snapshot(session)
     figures, standing = snapshot.totals, snapshot.standing
     sums = {name: getattr(figures, name) for name in _SUMS}
     state = standing.state if standing.state in STATES[:3] and not standing.derived else "open"
-    return _Entry(session, figures.first_ns, figures.last_ns, snapshot.story.name, state, **sums)
+    return Listed(project, session, 0, figures.first_ns, figures.last_ns, snapshot.story.name, state, **sums)
 
 
 def merged(pages: Sequence[Page], *, ascending: bool) -> tuple[list[Listed], Listed | None]:

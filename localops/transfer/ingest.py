@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from localops import clock
-from localops.journal import blobs
+from localops.journal import blobs, rows
 from localops.journal.journal_file import INSERT
 from localops.journal.stored import Stored
 from localops.reading import analytics, search
@@ -29,7 +29,7 @@ _KNOWN = "select 1 from id_of where id = ? and phase = ?"
 _KNOWN_BETWEEN = "select id, phase from id_of where id between ? and ? limit ?"
 _HELD_SEQ = "select seq from id_of where id = ? and phase = ?"
 _HELD_ROW = f"select {', '.join(Stored._fields)} from event where seq = ({_HELD_SEQ})"  # noqa: S608
-_PUT = f"insert or replace into event({', '.join(Stored._fields)}) values({', '.join('?' * len(Stored._fields))})"
+_PUT = rows.insertion(Stored._fields, "insert or replace")
 _NEWEST = "select seq, id from event order by seq desc limit 1"
 _DELIVERED = "select remote, first, last from delivered where first <= ? and last >= ?"
 _CONFLICT = "another row is stored there under this id, and with other contents: it stays"
@@ -40,7 +40,8 @@ _FORGET = "delete from received where journal = ? and last >= ?"
 _RECEIVED_FROM = "select first, last, id, phase from received where journal = ? order by last desc"
 _MOST_RANGES = 4_000  # of one batch that are remembered: our senders put as many rows into one
 _MARKS = 32  # of the newest ends of batches in an answer, and as many older ones, at growing distances
-_FIGURES = analytics.Totals._fields[:13]  # the totals that must be equal on both sides: all but times and seqs
+# The totals that must be equal on both sides.  Counts from bodies need not be: a metadata-only remote gets no bodies.
+_FIGURES = [name for name in rows.TOTALS if name not in rows.FROM_BODY]
 
 
 class _Received(NamedTuple):
@@ -249,4 +250,4 @@ def _differs(journal: Journal, figures: dict[str, Any]) -> bool:
         return False
     if own == analytics.NOTHING and journal.one("gone", session=session):
         return False
-    return any(figures.get(name, mine) != mine for name, mine in zip(_FIGURES, own, strict=False))
+    return any(figures.get(name, getattr(own, name)) != getattr(own, name) for name in _FIGURES)

@@ -35,6 +35,8 @@ const KNOWN = new Set([
   "tokens_out",
   "tokens_cached",
   "tokens_reasoning",
+  "tokens_cache_write",
+  "cache_write_tokens",
   "cost_usd",
   "cost_nano",
   "tags",
@@ -244,6 +246,7 @@ export class Details {
               `${count(event.tokens_in || 0)} in`,
               `${count(event.tokens_out || 0)} out`,
               event.tokens_cached && `${count(event.tokens_cached)} cached`,
+              event.tokens_cache_write && `${count(event.tokens_cache_write)} written to cache`,
               event.tokens_reasoning && `${count(event.tokens_reasoning)} reasoning`,
             ]
               .filter(Boolean)

@@ -253,7 +253,10 @@ function drawHead() {
   state.className = `state ${/^[A-Z][a-z]+$/.test(one.state) ? one.state : ""}`;
   byId("head").querySelector(".meta time").textContent = stamp(one.began);
   drawReason(one);
-  const cached = one.tokens_cached ? `${count(one.tokens_cached)} cached` : "";
+  const cache = [
+    one.tokens_cached && `${count(one.tokens_cached)} cached`,
+    one.tokens_cache_write && `${count(one.tokens_cache_write)} written to cache`,
+  ];
   const thought = one.tokens_reasoning ? `${count(one.tokens_reasoning)} reasoning` : "";
   byId("figures").replaceChildren(
     figure("Duration", (one.at_least ? "at least " : "") + duration(elapsed(one))),
@@ -264,7 +267,7 @@ function drawHead() {
     figure("Tool calls", count(one.tool_calls)),
     figure("Actions", count(one.actions)),
     figure("Errors", count(one.errors), { bad: one.errors > 0 }),
-    figure("Tokens in", count(one.tokens_in), { note: cached }),
+    figure("Tokens in", count(one.tokens_in), { note: cache.filter(Boolean).join(", ") }),
     figure("Tokens out", count(one.tokens_out), { note: thought }),
   );
   drawNotices(one);

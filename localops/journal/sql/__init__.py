@@ -1,7 +1,8 @@
 """The SQL of the journal, and the functions that read its files.
 
 Lists that several statements need are defined once, in Python, and named in braces: `kind in ({books})` compares with
-the kinds of bookkeeping rows.
+the kinds of bookkeeping rows.  What is around the name is repeated for each member: `{sum(tokens)}` is
+`sum(tokens_in), sum(tokens_out)`, and so on.
 """
 
 from __future__ import annotations
@@ -13,10 +14,15 @@ from localops.journal import rows
 
 # A journal has the number of its schema in its header.  1 was the first; `migration_2.sql` leads from it to 2, and so
 # on.  Each number comes with its migration, and with a journal of the schema before in tests/fixtures.
-SCHEMA = 5
+SCHEMA = 6
 
-# The lists that statements name in braces.
+# The lists that statements name in braces; no name is part of another.
 _LISTS = {
+    "columns": ("seq", *rows.COLUMNS),
+    "tokens": rows.TOKENS,
+    "totals": rows.TOTALS,
+    "figures": rows.FIGURES,
+    "listed": rows.LISTED,
     "books": [f"'{kind}'" for kind in rows.BOOK_KINDS],
     "milestones": [f"'{kind}'" for kind in rows.MILESTONES],
     "starts": [f"'{kind}'" for kind in rows.STARTS],
@@ -33,9 +39,18 @@ def script(name: str) -> str:
     except OSError as error:
         raise IncompleteInstallation(path, error) from error
     for part in parts:
-        listed, _, rest = part.partition("}")
-        text += ", ".join(_LISTS[listed]) + rest
+        pattern, _, rest = part.partition("}")
+        text += _repeated(pattern) + rest
     return text
+
+
+def _repeated(pattern: str) -> str:
+    """Return what is in braces for each member of the list that it names."""
+    members = _LISTS.get(pattern)
+    if members is not None:
+        return ", ".join(members)
+    [name] = [name for name in _LISTS if name in pattern]
+    return ", ".join(pattern.replace(name, member) for member in _LISTS[name])
 
 
 def named(name: str) -> dict[str, str]:
@@ -72,6 +87,7 @@ def migrations(after: int) -> list[str]:
     return [*tables, script("views.sql")]
 
 
-def temporary_views() -> str:
+def temporary_views(schema: int) -> str:
     """Return the script of the current views for a connection to an older journal, which stays unchanged."""
-    return script("views.sql").replace("create view ", "create temp view ")
+    tables = script("before_6.sql") if schema < 6 else ""
+    return tables + script("views.sql").replace("create view ", "create temp view ")

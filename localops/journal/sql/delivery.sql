@@ -30,8 +30,7 @@ from event;
 
 -- rows --
 -- The rows after one seq up to another, in order.
-select seq, id, phase, session, kind, name, parent, agent, at_ns, start_ns, end_ns, model, tokens_in, tokens_out,
-  tokens_cached, tokens_reasoning, cost, failed, tags, format, sum, body
+select {columns}
 from event
 where seq > :after
   and seq <= :upto
@@ -40,8 +39,7 @@ limit :many;
 
 -- last_of --
 -- The newest row in a range.
-select seq, id, phase, session, kind, name, parent, agent, at_ns, start_ns, end_ns, model, tokens_in, tokens_out,
-  tokens_cached, tokens_reasoning, cost, failed, tags, format, sum, body
+select {columns}
 from event
 where seq >= :first
   and seq <= :last
@@ -157,8 +155,7 @@ limit :many;
 
 -- rows_without_session --
 -- The rows about the journal itself, whose session is all zero.
-select seq, id, phase, session, kind, name, parent, agent, at_ns, start_ns, end_ns, model, tokens_in, tokens_out,
-  tokens_cached, tokens_reasoning, cost, failed, tags, format, sum, body
+select {columns}
 from event
 where seq > :after
   and session = :session

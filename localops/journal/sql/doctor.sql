@@ -45,8 +45,7 @@ from story
 where kind = 'clock';
 
 -- table_total --
-select session, rows, events, actions, llms, tools, errors, failed, tokens_in, tokens_out, tokens_cached, tokens_reasoning,
-  cost, unpriced, first_ns, last_ns, last_seq, name, state, implied, ended_ns
+select session, {totals}, first_ns, last_ns, last_seq, name, state, implied, ended_ns
 from total
 order by session;
 
@@ -73,8 +72,7 @@ from milestone
 order by session, at_ns, id, kind;
 
 -- table_facet --
-select f.dim, f.value, t.session, f.start_ns, f.whole, f.events, f.failed, f.tokens_in, f.tokens_out, f.tokens_cached,
-  f.tokens_reasoning, f.cost, f.unpriced, f.took_ns
+select f.dim, f.value, t.session, f.start_ns, f.whole, {f.figures}
 from facet f
 join total t on t.key = f.key
 order by f.dim, f.value, t.session;

@@ -5,8 +5,7 @@
 -- batch --
 -- Sums of the batch by session, kind and phase: its rows are scanned once, and the statements below read this table.
 create temp table if not exists batch(
-  session blob, kind text, phase integer, n integer, failed integer, tokens_in integer, tokens_out integer,
-  tokens_cached integer, tokens_reasoning integer, cost integer, priced integer, parts integer, first_ns integer,
+  session blob, kind text, phase integer, n integer, failed integer, {tokens integer}, cost integer, priced integer, parts integer, first_ns integer,
   last_ns integer, last_seq integer);
 
 -- emptied --
@@ -18,10 +17,7 @@ select
   session, kind, phase,
   count(*),
   coalesce(sum(failed), 0),
-  coalesce(sum(tokens_in), 0),
-  coalesce(sum(tokens_out), 0),
-  coalesce(sum(tokens_cached), 0),
-  coalesce(sum(tokens_reasoning), 0),
+  {coalesce(sum(tokens), 0)},
   coalesce(sum(cost), 0),
   count(cost),
   count(coalesce(model, agent, tags)),
@@ -47,8 +43,7 @@ from temp.batch;
 update mark set seq = :upto;
 
 -- totals --
-insert into total(session, rows, events, actions, llms, tools, errors, failed, tokens_in, tokens_out, tokens_cached,
-  tokens_reasoning, cost, unpriced, first_ns, last_ns, last_seq)
+insert into total(session, {totals}, first_ns, last_ns, last_seq)
 select
   session,
   sum(n),
@@ -58,10 +53,7 @@ select
   sum(iif(phase = 0 and kind = 'tool', n, 0)),
   sum(iif(phase = 0 and kind = 'error', n, 0)),
   sum(failed),
-  sum(tokens_in),
-  sum(tokens_out),
-  sum(tokens_cached),
-  sum(tokens_reasoning),
+  {sum(tokens)},
   sum(iif(kind in ('llm','tool','price'), cost, 0)),
   sum(iif(kind = 'llm' and phase = 0, n - priced, 0)),
   min(first_ns),
@@ -71,19 +63,7 @@ from temp.batch
 where session <> zeroblob(16)
 group by session
 on conflict(session) do update set
-  rows = rows + excluded.rows,
-  events = events + excluded.events,
-  actions = actions + excluded.actions,
-  llms = llms + excluded.llms,
-  tools = tools + excluded.tools,
-  errors = errors + excluded.errors,
-  failed = failed + excluded.failed,
-  tokens_in = tokens_in + excluded.tokens_in,
-  tokens_out = tokens_out + excluded.tokens_out,
-  tokens_cached = tokens_cached + excluded.tokens_cached,
-  tokens_reasoning = tokens_reasoning + excluded.tokens_reasoning,
-  cost = cost + excluded.cost,
-  unpriced = unpriced + excluded.unpriced,
+  {totals = totals + excluded.totals},
   moved = moved or excluded.first_ns < first_ns,
   first_ns = min(first_ns, excluded.first_ns),
   last_ns = max(last_ns, excluded.last_ns),
@@ -177,26 +157,16 @@ update total set moved = 0
 where moved = 1;
 
 -- facets --
-insert into facet(dim, value, start_ns, key, events, failed, tokens_in, tokens_out, tokens_cached, tokens_reasoning, cost,
-  unpriced, took_ns)
+insert into facet(dim, value, start_ns, key, {figures})
 select
   f.dim, f.value, t.first_ns, t.key,
-  sum(f.events), sum(f.failed), sum(f.tokens_in), sum(f.tokens_out), sum(f.tokens_cached), sum(f.tokens_reasoning),
-  sum(f.cost), sum(f.unpriced), sum(f.took_ns)
+  {sum(f.figures)}
 from facet_part f
 join total t on t.session = f.session
 where f.seq > :after and f.seq <= :upto
 group by f.dim, f.value, t.key
 on conflict(dim, value, start_ns, key) do update set
-  events = events + excluded.events,
-  failed = failed + excluded.failed,
-  tokens_in = tokens_in + excluded.tokens_in,
-  tokens_out = tokens_out + excluded.tokens_out,
-  tokens_cached = tokens_cached + excluded.tokens_cached,
-  tokens_reasoning = tokens_reasoning + excluded.tokens_reasoning,
-  cost = cost + excluded.cost,
-  unpriced = unpriced + excluded.unpriced,
-  took_ns = took_ns + excluded.took_ns;
+  {figures = figures + excluded.figures};
 
 -- old_tags --
 update facet set whole = 0

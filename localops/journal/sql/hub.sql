@@ -64,8 +64,7 @@ where seq > :after;
 
 -- all_rows --
 -- A page of the rows after a seq.
-select seq, id, phase, session, kind, name, parent, agent, at_ns, start_ns, end_ns, model, tokens_in, tokens_out,
-  tokens_cached, tokens_reasoning, cost, failed, tags, format, sum, body
+select {columns}
 from event
 where seq > :after
 order by seq

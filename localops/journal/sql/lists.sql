@@ -14,8 +14,7 @@ from tail;
 -- sessions_by_start --
 with fresh as materialized (select distinct session from tail),
 wanted as materialized (select value ->> 0 as dim, value ->> 1 as value from json_each(:facets))
-select t.session, t.key, t.first_ns, t.last_ns, t.name, t.state, t.events, t.actions, t.llms, t.tools, t.errors,
-  t.failed, t.tokens_in, t.tokens_out, t.cost, t.unpriced
+select {t.listed}
 from total t
 where (t.first_ns, t.key) < (:before_ns, :before_key)
   and t.first_ns >= :since
@@ -29,8 +28,7 @@ limit :many;
 -- sessions_by_state --
 with fresh as materialized (select distinct session from tail),
 wanted as materialized (select value ->> 0 as dim, value ->> 1 as value from json_each(:facets))
-select t.session, t.key, t.first_ns, t.last_ns, t.name, t.state, t.events, t.actions, t.llms, t.tools, t.errors,
-  t.failed, t.tokens_in, t.tokens_out, t.cost, t.unpriced
+select {t.listed}
 from total t
 where t.state = :state
   and (t.first_ns, t.key) < (:before_ns, :before_key)
@@ -45,8 +43,7 @@ limit :many;
 -- sessions_by_facet --
 with fresh as materialized (select distinct session from tail),
 wanted as materialized (select value ->> 0 as dim, value ->> 1 as value from json_each(:facets))
-select t.session, t.key, t.first_ns, t.last_ns, t.name, t.state, t.events, t.actions, t.llms, t.tools, t.errors,
-  t.failed, t.tokens_in, t.tokens_out, t.cost, t.unpriced
+select {t.listed}
 from facet f
 cross join total t on t.key = f.key
 where f.dim = :dim
@@ -65,8 +62,7 @@ limit :many;
 -- The sessions of a JSON array of ids in hex: few enough to be sorted.
 with fresh as materialized (select distinct session from tail),
 wanted as materialized (select value ->> 0 as dim, value ->> 1 as value from json_each(:facets))
-select t.session, t.key, t.first_ns, t.last_ns, t.name, t.state, t.events, t.actions, t.llms, t.tools, t.errors,
-  t.failed, t.tokens_in, t.tokens_out, t.cost, t.unpriced
+select {t.listed}
 from json_each(:ids) wanted
 cross join total t on t.session = unhex(wanted.value)
 where (t.first_ns, t.key) < (:before_ns, :before_key)
@@ -151,14 +147,14 @@ limit :many;
 
 -- newest_rows --
 -- The last rows of a journal, newest first.
-select *
+select {columns}
 from event
 order by seq desc
 limit :many;
 
 -- newest_rows_of --
 -- The last rows of one session, newest first.
-select e.*
+select {e.columns}
 from (
   select seq as at
   from session_row
@@ -170,7 +166,7 @@ join event e on e.seq = page.at
 order by e.seq desc;
 
 -- rows_after --
-select *
+select {columns}
 from event
 where seq > :after
 order by seq

@@ -44,7 +44,7 @@ cross join id_of i on i.id = unhex(j.value)
 group by i.id;
 
 -- row_at --
-select *
+select {columns}
 from event
 where seq = :seq;
 
@@ -74,7 +74,7 @@ where r.session = :session
 
 -- rows_of_kind --
 -- A page of a session's rows of one kind.
-select e.*
+select {e.columns}
 from session_row r
 cross join event e on e.seq = r.seq
 where r.session = :session
@@ -85,8 +85,7 @@ limit :many;
 
 -- catalogue --
 -- Every folded session, as a line of the list.
-select key, session, first_ns, last_ns, name, state, events, actions, llms, tools, errors, failed, tokens_in, tokens_out,
-  cost, unpriced, tokens_cached, tokens_reasoning
+select {listed}
 from total;
 
 -- catalogue_parts --
@@ -110,8 +109,7 @@ group by session;
 
 -- catalogue_of --
 -- The lines of the sessions of a JSON array of ids in hex.
-select t.session, t.first_ns, t.last_ns, t.name, t.state, t.events, t.actions, t.llms, t.tools, t.errors, t.failed,
-  t.tokens_in, t.tokens_out, t.cost, t.unpriced, t.tokens_cached, t.tokens_reasoning
+select {t.listed}
 from json_each(:ids) j
 cross join total t on t.session = unhex(j.value);
 
@@ -120,8 +118,8 @@ cross join total t on t.session = unhex(j.value);
 select t.session, f.dim, f.value
 from json_each(:ids) j
 cross join total t on t.session = unhex(j.value)
-cross join facet f indexed by facet_by_session on f.key = t.key
-where f.dim in ('tag', 'model', 'agent', 'tool')
+cross join facet f on f.key = t.key
+where +f.dim in ('tag', 'model', 'agent', 'tool')
   and (f.whole = 0 or f.events > 0 or t.session not in (select session from tail));
 
 -- fresh_parts --

@@ -54,8 +54,7 @@ where t.session = :session;
 
 -- totals --
 -- A session's totals, in the order of analytics.Totals.
-select rows, events, actions, llms, tools, errors, failed, tokens_in, tokens_out, tokens_cached, tokens_reasoning, cost,
-  unpriced, first_ns, last_ns, last_seq
+select {totals}, first_ns, last_ns, last_seq
 from total
 where key = :key;
 

@@ -3,17 +3,14 @@
 -- totals --
 -- One session's exact totals: its folded ones plus the rows past the mark.
 select
-  sum(rows), sum(events), sum(actions), sum(llms), sum(tools), sum(errors), sum(failed),
-  sum(tokens_in), sum(tokens_out), sum(tokens_cached), sum(tokens_reasoning), sum(cost), sum(unpriced),
+  {sum(totals)},
   min(first_ns), max(last_ns), max(last_seq)
 from (
-  select rows, events, actions, llms, tools, errors, failed, tokens_in, tokens_out, tokens_cached,
-    tokens_reasoning, cost, unpriced, first_ns, last_ns, last_seq
+  select {totals}, first_ns, last_ns, last_seq
   from total
   where session = :session
   union all
-  select rows, events, actions, llms, tools, errors, failed, tokens_in, tokens_out, tokens_cached,
-    tokens_reasoning, cost, unpriced, at_ns, at_ns, seq
+  select {totals}, at_ns, at_ns, seq
   from tail
   where session = :session
 )
@@ -144,7 +141,7 @@ order by at_ns;
 
 -- events --
 -- A page of a session's rows in the order they were written, after :after.
-select e.*
+select {e.columns}
 from (
   select seq as at
   from session_row
@@ -158,7 +155,7 @@ order by e.seq;
 
 -- row --
 -- A row by its identity.
-select e.*
+select {e.columns}
 from event e
 where e.seq = coalesce(
   (select seq from id_of where id = :id and phase = :phase),
@@ -166,7 +163,7 @@ where e.seq = coalesce(
 
 -- errors_near --
 -- The errors of a session among the rows after one seq up to another, the newest first.
-select *
+select {columns}
 from event not indexed
 where seq > :after
   and seq <= :upto
@@ -176,7 +173,7 @@ order by seq desc;
 
 -- errors_of --
 -- The errors inside an event, oldest first.
-select e.*
+select {e.columns}
 from session_row r
 join event e on e.seq = r.seq
 where r.session = :session
@@ -191,16 +188,14 @@ select exists(select 1 from total where session = :session)
 
 -- parts --
 -- A session's totals by part: model, tool, agent_id, tag.
-select value, sum(events), sum(failed), sum(tokens_in), sum(tokens_out), sum(tokens_cached), sum(tokens_reasoning),
-  sum(cost), sum(unpriced), sum(took_ns)
+select value, {sum(figures)}
 from (
-  select f.value, f.events, f.failed, f.tokens_in, f.tokens_out, f.tokens_cached, f.tokens_reasoning, f.cost, f.unpriced,
-    f.took_ns
+  select f.value, {f.figures}
   from total t
-  join facet f indexed by facet_by_session on f.key = t.key and f.dim = :dim
+  join facet f on f.key = t.key and +f.dim = :dim
   where t.session = :session
   union all
-  select value, events, failed, tokens_in, tokens_out, tokens_cached, tokens_reasoning, cost, unpriced, took_ns
+  select value, {figures}
   from facet_part
   where seq > (select seq from mark)
     and session = :session
@@ -211,16 +206,14 @@ order by 2 desc, 1;
 
 -- all_parts --
 -- The same for all dimensions but tags: model, tool, agent_id, and the names of agents.
-select dim, value, sum(events), sum(failed), sum(tokens_in), sum(tokens_out), sum(tokens_cached), sum(tokens_reasoning),
-  sum(cost), sum(unpriced), sum(took_ns)
+select dim, value, {sum(figures)}
 from (
-  select f.dim, f.value, f.events, f.failed, f.tokens_in, f.tokens_out, f.tokens_cached, f.tokens_reasoning, f.cost,
-    f.unpriced, f.took_ns
+  select f.dim, f.value, {f.figures}
   from total t
-  join facet f indexed by facet_by_session on f.key = t.key and f.dim in ('model','tool','agent_id','agent')
+  join facet f on f.key = t.key and +f.dim in ('model','tool','agent_id','agent')
   where t.session = :session
   union all
-  select dim, value, events, failed, tokens_in, tokens_out, tokens_cached, tokens_reasoning, cost, unpriced, took_ns
+  select dim, value, {figures}
   from facet_part
   where seq > (select seq from mark)
     and session = :session
@@ -270,7 +263,7 @@ where r.session = :session
 
 -- calls_of_model --
 -- LLM calls of a model after :after, in the order they were written; for a journal that is folded to its end.
-select e.*
+select {e.columns}
 from facet f
 join event_of o on o.key = f.key and o.seq > :after
 join event e on e.seq = o.seq

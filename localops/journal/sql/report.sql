@@ -33,8 +33,7 @@ group by s.session, j.value;
 
 -- chosen --
 -- The chosen sessions: begun in [:since, :until), with the tag or with an event that has it (:tag null: all of them).
-select t.session, t.rows, t.events, t.actions, t.llms, t.tools, t.errors, t.failed, t.tokens_in, t.tokens_out,
-  t.tokens_cached, t.tokens_reasoning, t.cost, t.unpriced, t.first_ns,
+select t.session, {t.totals}, t.first_ns,
   iif(t.session in (select session from running), max(t.last_ns, :now_ns), t.last_ns) as last_ns, t.last_seq, t.key
 from session_total t
 where t.first_ns >= :since
@@ -52,8 +51,7 @@ where t.first_ns >= :since
 -- part --
 -- The totals of the chosen sessions by model, tool, agent (by id) or tag of events (:dim): a row for each value of each
 -- session, where `who` is the session's key, or its id if it has rows past the mark.
-select f.key as who, f.value, f.start_ns, f.events, f.failed, f.tokens_in, f.tokens_out, f.tokens_cached,
-  f.tokens_reasoning, f.cost, f.unpriced, f.took_ns
+select f.key as who, f.value, f.start_ns, {f.figures}
 from facet f
 where f.dim = :dim
   and f.whole = 0
@@ -62,16 +60,14 @@ where f.dim = :dim
   and (:tag is null or f.key in (select key from facet where dim = 'tag' and value = :tag))
   and f.key not in (select key from total where session in (select session from tail))
 union all
-select c.session, p.value, c.first_ns, sum(p.events), sum(p.failed), sum(p.tokens_in), sum(p.tokens_out),
-  sum(p.tokens_cached), sum(p.tokens_reasoning), sum(p.cost), sum(p.unpriced), sum(p.took_ns)
+select c.session, p.value, c.first_ns, {sum(p.figures)}
 from (
-  select t.session, f.value, f.events, f.failed, f.tokens_in, f.tokens_out, f.tokens_cached, f.tokens_reasoning, f.cost,
-    f.unpriced, f.took_ns
+  select t.session, f.value, {f.figures}
   from total t
-  join facet f indexed by facet_by_session on f.key = t.key and f.dim = :dim
+  join facet f on f.key = t.key and +f.dim = :dim
   where t.session in (select session from tail)
   union all
-  select session, value, events, failed, tokens_in, tokens_out, tokens_cached, tokens_reasoning, cost, unpriced, took_ns
+  select session, value, {figures}
   from facet_part
   where seq > (select seq from mark)
     and dim = :dim
@@ -86,8 +82,7 @@ group by c.session, p.value;
 -- totals.  Durations are added up as seconds and rest: with a clock that jumped, their sum may not fit into 64 bits.
 select first_ns / 900000000000 as quarter, count(*) as sessions,
   sum(events) as events, sum(actions) as actions, sum(llms) as llms, sum(tools) as tools, sum(errors) as errors,
-  sum(failed) as failed, sum(tokens_in) as tokens_in, sum(tokens_out) as tokens_out, sum(tokens_cached) as tokens_cached,
-  sum(tokens_reasoning) as tokens_reasoning, sum(cost) as cost, sum(unpriced) as unpriced,
+  sum(failed) as failed, {sum(tokens) as tokens}, sum(cost) as cost, sum(unpriced) as unpriced,
   min(sum((last_ns - first_ns) / 1000000000), 9000000000) * 1000000000
     + min(sum((last_ns - first_ns) % 1000000000), 200000000000000000) as took_ns
 from chosen
@@ -97,7 +92,7 @@ order by 1;
 -- by_session --
 -- The most expensive first.
 select session, 1 as sessions,
-  events, actions, llms, tools, errors, failed, tokens_in, tokens_out, tokens_cached, tokens_reasoning, cost, unpriced,
+  events, actions, llms, tools, errors, failed, {tokens}, cost, unpriced,
   last_ns - first_ns as took_ns
 from chosen
 order by cost desc, first_ns desc
@@ -105,17 +100,14 @@ limit :many;
 
 -- by_facet --
 -- By model or tool.
-select value, count(*) as sessions, sum(events), sum(failed), sum(tokens_in), sum(tokens_out), sum(tokens_cached),
-  sum(tokens_reasoning), sum(cost), sum(unpriced), sum(took_ns)
+select value, count(*) as sessions, {sum(figures)}
 from part
 group by value
 order by sum(cost) desc, sum(events) desc, value;
 
 -- by_agent --
 -- By the names of agents, or the ids of those without a name.
-select coalesce(e.name, n.name, p.value) as agent, count(distinct p.who) as sessions, sum(p.events), sum(p.failed),
-  sum(p.tokens_in), sum(p.tokens_out), sum(p.tokens_cached), sum(p.tokens_reasoning), sum(p.cost), sum(p.unpriced),
-  sum(p.took_ns)
+select coalesce(e.name, n.name, p.value) as agent, count(distinct p.who) as sessions, {sum(p.figures)}
 from part p
 left join id_of i on i.id = unhex(p.value) and i.phase = 0
 left join event e on e.seq = i.seq
@@ -135,11 +127,9 @@ order by sum(p.cost) desc, sum(p.events) desc, 1;
 
 -- by_tag --
 -- By tag: all totals of the sessions that have it, else those of the single events that have it.
-select value, sum(sessions), sum(events), sum(failed), sum(tokens_in), sum(tokens_out), sum(tokens_cached),
-  sum(tokens_reasoning), sum(cost), sum(unpriced), sum(took_ns)
+select value, sum(sessions), {sum(figures)}
 from (
-  select f.value, count(*) as sessions, sum(t.events) as events, sum(t.failed) as failed, sum(t.tokens_in) as tokens_in,
-    sum(t.tokens_out) as tokens_out, sum(t.tokens_cached) as tokens_cached, sum(t.tokens_reasoning) as tokens_reasoning,
+  select f.value, count(*) as sessions, sum(t.events) as events, sum(t.failed) as failed, {sum(t.tokens) as tokens},
     sum(t.cost) as cost, sum(t.unpriced) as unpriced,
     sum(iif(t.session in (select session from running), max(t.last_ns, :now_ns), t.last_ns) - t.first_ns) as took_ns
   from facet f
@@ -152,13 +142,12 @@ from (
     and t.session not in (select session from tail)
   group by f.value
   union all
-  select o.tag, 1, c.events, c.failed, c.tokens_in, c.tokens_out, c.tokens_cached, c.tokens_reasoning, c.cost,
+  select o.tag, 1, c.events, c.failed, {c.tokens}, c.cost,
     c.unpriced, c.last_ns - c.first_ns
   from own o
   cross join chosen c on c.session = o.session
   union all
-  select p.value, 1, p.events, p.failed, p.tokens_in, p.tokens_out, p.tokens_cached, p.tokens_reasoning, p.cost,
-    p.unpriced, p.took_ns
+  select p.value, 1, {p.figures}
   from part p
   where p.events > 0
     and not exists (select 1 from own o where o.session = p.who and o.tag = p.value)
@@ -169,11 +158,10 @@ order by sum(cost) desc, sum(events) desc, value;
 -- by_kind --
 -- By kind of event; reads every row of the journal.  Durations are at most a day, as in the view facet_part.  What later
 -- rows add to an event, its price or that it failed, counts for its kind.
-select kind, count(distinct session) as sessions, sum(n), sum(failed), sum(tokens_in), sum(tokens_out),
-  sum(tokens_cached), sum(tokens_reasoning), sum(cost), sum(unpriced), sum(took_ns)
+select kind, count(distinct session) as sessions, sum(n), sum(failed), {sum(tokens)}, sum(cost), sum(unpriced), sum(took_ns)
 from (
   select iif(kind = 'price', 'llm', kind) as kind, session, phase = 0 and kind <> 'price' as n,
-    iif(kind = 'error', 0, failed) as failed, tokens_in, tokens_out, tokens_cached, tokens_reasoning,
+    iif(kind = 'error', 0, failed) as failed, {tokens},
     iif(kind in ('llm','tool','price'), cost, 0) as cost,
     iif(kind = 'price', -(json_extract(body, '$.was') is null), kind = 'llm' and phase = 0 and cost is null) as unpriced,
     iif(phase = 0 and kind <> 'price', min(max(coalesce(end_ns, at_ns) - coalesce(start_ns, at_ns), 0), 86400000000000), 0)
@@ -182,7 +170,7 @@ from (
   where (kind = 'price' or kind not in ({books}, 'agent'))
     and session in (select session from chosen)
   union all
-  select coalesce(json_extract(body, '$.trigger.kind'), 'error'), session, 0, 1, 0, 0, 0, 0, 0, 0, 0
+  select coalesce(json_extract(body, '$.trigger.kind'), 'error'), session, 0, 1, {0 as tokens}, 0, 0, 0
   from event
   where kind = 'error' and failed = 1
     and session in (select session from chosen)
@@ -192,11 +180,10 @@ order by 3 desc, 1;
 
 -- by_kind_of_one --
 -- The same for one session.
-select kind, 1 as sessions, sum(n), sum(failed), sum(tokens_in), sum(tokens_out),
-  sum(tokens_cached), sum(tokens_reasoning), sum(cost), sum(unpriced), sum(took_ns)
+select kind, 1 as sessions, sum(n), sum(failed), {sum(tokens)}, sum(cost), sum(unpriced), sum(took_ns)
 from (
   select iif(kind = 'price', 'llm', kind) as kind, e.session, phase = 0 and kind <> 'price' as n,
-    iif(kind = 'error', 0, failed) as failed, tokens_in, tokens_out, tokens_cached, tokens_reasoning,
+    iif(kind = 'error', 0, failed) as failed, {tokens},
     iif(kind in ('llm','tool','price'), cost, 0) as cost,
     iif(kind = 'price', -(json_extract(body, '$.was') is null), kind = 'llm' and phase = 0 and cost is null) as unpriced,
     iif(phase = 0 and kind <> 'price', min(max(coalesce(end_ns, at_ns) - coalesce(start_ns, at_ns), 0), 86400000000000), 0)
@@ -206,7 +193,7 @@ from (
   where r.session = :session
     and (e.kind = 'price' or e.kind not in ({books}, 'agent'))
   union all
-  select coalesce(json_extract(body, '$.trigger.kind'), 'error'), r.session, 0, 1, 0, 0, 0, 0, 0, 0, 0
+  select coalesce(json_extract(body, '$.trigger.kind'), 'error'), r.session, 0, 1, {0 as tokens}, 0, 0, 0
   from session_row r
   join event e on e.seq = r.seq
   where r.session = :session

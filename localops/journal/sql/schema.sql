@@ -33,6 +33,8 @@ create table event(
   format integer not null,               -- of the body
   sum integer not null,                  -- crc32 of all the columns before it and the body
   body text,                             -- JSON: params, returns and what else belongs to the kind
+  tokens_cache_write integer,            -- of the prompt, written to a cache: a copy of what the body has, and so it is
+                                         -- neither sent nor in the checksum
   check(length(id) = 16),
   check(length(session) = 16)
 ) strict;
@@ -113,7 +115,7 @@ create table total(
   tools integer not null,
   errors integer not null,
   failed integer not null,               -- operations that raised
-  tokens_in integer not null,            -- of all LLM calls, as the next three
+  tokens_in integer not null,            -- of all LLM calls, as the next three and the last
   tokens_out integer not null,
   tokens_cached integer not null,
   tokens_reasoning integer not null,
@@ -126,7 +128,8 @@ create table total(
   state text not null default 'open',    -- open, Success, Failure, Indeterminate
   implied integer not null default 0,    -- 1: the end was derived, and a later row undoes it
   ended_ns integer,                      -- when; null while open
-  moved integer not null default 0       -- 1: an earlier row came in, and what is sorted by first_ns must follow
+  moved integer not null default 0,      -- 1: an earlier row came in, and what is sorted by first_ns must follow
+  tokens_cache_write integer not null default 0
 ) strict;
 create index total_moved on total(key) where moved = 1;
 create index total_by_start on total(first_ns desc, key desc);
@@ -184,6 +187,7 @@ create table facet(
   cost integer not null default 0,
   unpriced integer not null default 0,
   took_ns integer not null default 0,    -- how long they took together
+  tokens_cache_write integer not null default 0,
   primary key(dim, value, start_ns desc, key)
 ) strict, without rowid;
 create index facet_by_session on facet(key, dim);

@@ -14,10 +14,7 @@ select
   phase = 0 and kind = 'tool' as tools,
   phase = 0 and kind = 'error' as errors,
   coalesce(failed, 0) as failed,
-  coalesce(tokens_in, 0) as tokens_in,
-  coalesce(tokens_out, 0) as tokens_out,
-  coalesce(tokens_cached, 0) as tokens_cached,
-  coalesce(tokens_reasoning, 0) as tokens_reasoning,
+  {coalesce(tokens, 0) as tokens},
   iif(kind in ('llm','tool','price'), coalesce(cost, 0), 0) as cost,
   iif(kind = 'llm' and phase = 0, cost is null,
     iif(kind = 'price' and json_extract(body, '$.was') is null, -1, 0)) as unpriced
@@ -40,38 +37,23 @@ where seq > (select seq from mark)
 -- Each session's totals, by its 16-byte id; `key` is its key in `total`, null until it is folded.  Nearly all sessions
 -- have no row past the mark, so their totals are read from `total`, in any order that it has an index for.
 create view session_total as
-select session, rows, events, actions, llms, tools, errors, failed, tokens_in, tokens_out, tokens_cached,
-  tokens_reasoning, cost, unpriced, first_ns, last_ns, last_seq, key
+select session, {totals}, first_ns, last_ns, last_seq, key
 from total
 where session not in (select session from tail)
 union all
 select
   session,
-  sum(rows),
-  sum(events),
-  sum(actions),
-  sum(llms),
-  sum(tools),
-  sum(errors),
-  sum(failed),
-  sum(tokens_in),
-  sum(tokens_out),
-  sum(tokens_cached),
-  sum(tokens_reasoning),
-  sum(cost),
-  sum(unpriced),
+  {sum(totals)},
   min(first_ns),
   max(last_ns),
   max(last_seq),
   max(key)
 from (
-  select session, rows, events, actions, llms, tools, errors, failed, tokens_in, tokens_out, tokens_cached,
-    tokens_reasoning, cost, unpriced, first_ns, last_ns, last_seq, key
+  select session, {totals}, first_ns, last_ns, last_seq, key
   from total
   where session in (select session from tail)
   union all
-  select session, rows, events, actions, llms, tools, errors, failed, tokens_in, tokens_out, tokens_cached,
-    tokens_reasoning, cost, unpriced, at_ns, at_ns, seq, null
+  select session, {totals}, at_ns, at_ns, seq, null
   from tail
 )
 group by session;
@@ -109,8 +91,7 @@ group by s.session, j.value;
 create view facet_part as
 select seq, session, 'model' as dim, model as value,
   kind = 'llm' as events, coalesce(failed, 0) as failed,
-  coalesce(tokens_in, 0) as tokens_in, coalesce(tokens_out, 0) as tokens_out,
-  coalesce(tokens_cached, 0) as tokens_cached, coalesce(tokens_reasoning, 0) as tokens_reasoning,
+  {coalesce(tokens, 0) as tokens},
   coalesce(cost, 0) as cost,
   iif(kind = 'llm', cost is null, iif(kind = 'price' and json_extract(body, '$.was') is null, -1, 0)) as unpriced,
   iif(kind = 'llm', min(max(coalesce(end_ns, at_ns) - coalesce(start_ns, at_ns), 0), 86400000000000), 0) as took_ns
@@ -118,27 +99,25 @@ from event not indexed
 where model is not null and phase = 0 and kind in ('llm','price','error')
 union all
 select seq, session, 'tool', iif(kind = 'tool', coalesce(name, ''), json_extract(body, '$.trigger.name')),
-  kind = 'tool' and phase = 0, coalesce(failed, 0), 0, 0, 0, 0, iif(kind = 'tool', coalesce(cost, 0), 0), 0,
+  kind = 'tool' and phase = 0, coalesce(failed, 0), {0 as tokens}, iif(kind = 'tool', coalesce(cost, 0), 0), 0,
   iif(kind = 'tool' and phase = 0, min(max(coalesce(end_ns, at_ns) - coalesce(start_ns, at_ns), 0), 86400000000000), 0)
 from event not indexed
 where kind = 'tool'
   or phase = 0 and kind = 'error' and failed = 1 and json_extract(body, '$.trigger.kind') = 'tool'
 union all
 select seq, session, 'agent_id', lower(hex(agent)),
-  kind <> 'price', coalesce(failed, 0), coalesce(tokens_in, 0), coalesce(tokens_out, 0),
-  coalesce(tokens_cached, 0), coalesce(tokens_reasoning, 0), iif(kind in ('llm','tool','price'), coalesce(cost, 0), 0),
+  kind <> 'price', coalesce(failed, 0), {coalesce(tokens, 0)}, iif(kind in ('llm','tool','price'), coalesce(cost, 0), 0),
   iif(kind = 'llm', cost is null, iif(kind = 'price' and json_extract(body, '$.was') is null, -1, 0)),
   iif(kind in ('llm','tool'), min(max(coalesce(end_ns, at_ns) - coalesce(start_ns, at_ns), 0), 86400000000000), 0)
 from event not indexed
 where agent is not null and phase = 0 and kind <> 'agent'
 union all
-select seq, session, 'agent', name, 0, 0, 0, 0, 0, 0, 0, 0, 0
+select seq, session, 'agent', name, {0 as figures}
 from event not indexed
 where kind = 'agent' and name is not null
 union all
 select e.seq, e.session, 'tag', j.value,
-  1, coalesce(e.failed, 0), coalesce(e.tokens_in, 0), coalesce(e.tokens_out, 0),
-  coalesce(e.tokens_cached, 0), coalesce(e.tokens_reasoning, 0), iif(e.kind in ('llm','tool'), coalesce(e.cost, 0), 0),
+  1, coalesce(e.failed, 0), {coalesce(e.tokens, 0)}, iif(e.kind in ('llm','tool'), coalesce(e.cost, 0), 0),
   e.kind = 'llm' and e.cost is null, 0
 from event e not indexed
 join json_each(e.tags) j
@@ -173,10 +152,7 @@ select
   t.actions,
   t.errors,
   t.failed,
-  t.tokens_in,
-  t.tokens_out,
-  t.tokens_cached,
-  t.tokens_reasoning,
+  {t.tokens},
   t.cost / 1e9 as cost_usd,
   t.unpriced,
   (select json_group_array(tag) from (select g.tag from session_tag g where g.session = t.session order by g.nth)) as tags
@@ -211,10 +187,7 @@ select
     || printf('.%06dZ', coalesce(e.start_ns, e.at_ns) % 1000000000 / 1000) as began,
   iif(e.phase = 1, null, max(coalesce(e.end_ns, e.at_ns) - coalesce(e.start_ns, e.at_ns), 0) / 1e6) as milliseconds,
   e.model,
-  e.tokens_in,
-  e.tokens_out,
-  e.tokens_cached,
-  e.tokens_reasoning,
+  {e.tokens},
   iif(e.kind = 'llm' and e.phase = 0,
     (select iif(e.cost is null and count(l.cost) = 0, null, coalesce(e.cost, 0) + coalesce(sum(l.cost), 0))
       from later l

@@ -43,12 +43,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
+    from localops.journal.rows import Columns
     from localops.journal.stored import Source, Stored
     from localops.reading.story import Story
     from localops.transfer.bundle import Batch
     from localops_sync.sinks.otlp_semconv import Attributes, Names, Shape, Value
 
     Group = tuple[Attributes, list["Span"]]  # spans, and the resource that they come from
+else:
+    Columns = object
 
 # The keys of a body with an attribute of their own; any other key is sent under its own name.
 _PLACED = frozenset("params returns prompt completion provider thread_id user_id spec".split())
@@ -414,28 +417,8 @@ _MS = 1_000_000
 _SUMS = "llms tools actions errors failed tokens_in tokens_out unpriced".split()
 
 
-class _Row:
+class _Row(Columns):
     """A stored row with its columns by name, body and tags unpacked."""
-
-    seq: int
-    id: bytes
-    phase: int
-    session: bytes
-    kind: str
-    name: str | None
-    parent: bytes | None
-    agent: bytes | None
-    at_ns: int
-    start_ns: int | None
-    end_ns: int | None
-    model: str | None
-    tokens_in: int | None
-    tokens_out: int | None
-    tokens_cached: int | None
-    tokens_reasoning: int | None
-    cost: int | None
-    failed: int | None
-    tags_text: str | None
 
     def __init__(self, row: Stored) -> None:
         vars(self).update(zip(row._fields, row, strict=True))
