@@ -19,7 +19,7 @@ from localops.journal.reader import Reader, SQLiteError
 from localops.journal.sql import statements
 from localops.reading import analytics, session_state
 from localops.reading.snapshot import Snapshot
-from localops.reading.story import UNATTRIBUTED, milestone
+from localops.reading.story import UNATTRIBUTED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -299,9 +299,8 @@ class Project:
             for row in spill.rows(self.folder):
                 self._waiting_rows.setdefault(row[_SESSION], []).append(row)
         waiting = self._waiting_rows.get(session, [])
-        for one in map(milestone, reversed(waiting)):
-            if one.kind == "end":
-                return session_state.Standing(one.name or "", one.body.get("reason"), one.at_ns, False)
+        if (end := session_state.declared(self.reader, session, waiting)) is not None:
+            return end
         many = "1 of its rows waits" if len(waiting) == 1 else f"{len(waiting)} of its rows wait"
         reason = f"process died; {many} in a spill file"
         return session_state.Standing(stands.state, reason, stands.ended_ns, True) if waiting else stands

@@ -12,15 +12,15 @@ from collections import namedtuple
 
 from localops import host
 from localops.journal import participants, rows
-from localops.reading.story import Story
+from localops.reading.story import Story, milestone, unpacked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from typing import NamedTuple
 
     from localops.journal.journal import Journal
     from localops.journal.stored import Source
-    from localops.reading.story import Milestone
 
     class Standing(NamedTuple):
         """The state of a session."""
@@ -37,21 +37,22 @@ Standing.__doc__ = "The state of a session (Success, Failure, Indeterminate, Run
 HUB = "hub.json"  # a home with this file is a hub's, which cannot see whether the processes of other machines live
 _MANY = 1_000  # open sessions that one writer looks at; there are hardly ever ten
 _FEW_ROWS = 1_000  # past the mark that are looked at one by one; all others are folded
-_NEVER = 1 << 63
+_NEVER = (1 << 63) - 1
 _LEFT = "process exited without end_session"
 
 
 def standing(source: Source, folder: str, session: bytes) -> Standing:
     """Return the current state of a session, for a reader in the home that recorded it."""
     last = source.one("last_ns", session=session)
-    return judge(source, folder, session, Story.read(source, session), last_ns=(last and last[0]) or 0)
+    return judge(source, folder, session, lambda: Story.read(source, session), last_ns=(last and last[0]) or 0)
 
 
-def judge(source: Source, folder: str, session: bytes, story: Story, *, last_ns: int) -> Standing:
-    """Return the state of a session from its story and the time of its last row, which have been read."""
-    end = _end(story, last_ns)
+def judge(source: Source, folder: str, session: bytes, read: Callable[[], Story], *, last_ns: int) -> Standing:
+    """Return the state of a session by the time of its last row; `read` gives its story, if that is needed."""
+    end = end_of(source, session, last_ns=last_ns)
     if end is not None:
         return end
+    story = read()
     cards = story.present()
     # The rows of a hub come from other machines, whose locks cannot be seen there.
     seen = [None] if is_of_hub(folder) else [participants.is_alive(folder, card) for card in cards.values()]
@@ -79,25 +80,37 @@ def sessions_of(source: Source, folder: str, pid: int) -> list[bytes]:
         if story.is_unattributed:
             continue
         cards = [c for c in story.present().values() if (c.get("pid"), c.get("started")) == (pid, started)]
-        if any(participants.is_alive(folder, card) for card in cards) and _end(story, _NEVER) is None:
+        if any(participants.is_alive(folder, card) for card in cards) and declared(source, session) is None:
             sessions.append(session)
     return sessions
 
 
-def _end(story: Story, last_ns: int) -> Standing | None:
-    """Return the end that was written, unless a later start undoes it; a declared end comes before a derived one."""
-    return declared(story) or _as_standing(story.derived_end(last_ns), derived=True)
+def end_of(source: Source, session: bytes, *, last_ns: int, waiting: Sequence[rows.Row] = ()) -> Standing | None:
+    """Return the end of a session that counts, by the rule of the SQL fragment `session_end`.
 
-
-def declared(story: Story) -> Standing | None:
-    """Return the newest end that a program wrote, unless a process joined the session after it."""
-    return _as_standing(story.declared_end(), derived=False)
-
-
-def _as_standing(end: Milestone | None, *, derived: bool) -> Standing | None:
+    `last_ns` is the time of its last row, and `waiting` are rows of it that wait in a spill file.
+    """
+    end = source.one("session_end", session=session, last_ns=last_ns, waiting=_as_json(waiting))
     if end is None:
         return None
-    return Standing(end.name or "Indeterminate", end.body.get("reason"), end.at_ns, derived)
+    name, at_ns, derived, body = end
+    return Standing(name or "Indeterminate", unpacked(body).get("reason"), at_ns, bool(derived))
+
+
+def declared(source: Source, session: bytes, waiting: Sequence[rows.Row] = ()) -> Standing | None:
+    """Return the newest end that a program wrote, unless a process joined the session after it."""
+    return end_of(source, session, last_ns=_NEVER, waiting=waiting)
+
+
+def _as_json(waiting: Sequence[rows.Row]) -> str:
+    """Return rows as the query `session_end` takes them."""
+    if not waiting:
+        return "[]"
+    # Late, as few sessions have rows in a spill file.
+    from localops.encoding import encode
+
+    notes = map(milestone, waiting)
+    return encode.dumps([[n.at_ns, n.id.hex(), n.kind, n.name, int(n.implied), n.text] for n in notes]).decode()
 
 
 def _inside(source: Source, session: bytes, last_ns: int) -> str:

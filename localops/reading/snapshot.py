@@ -61,7 +61,7 @@ class Snapshot:
     @cached_property
     def standing(self) -> Standing:
         """Return the state of the session."""
-        stands = session_state.judge(self.source, self.folder, self.id, self.story, last_ns=self.totals.last_ns)
+        stands = session_state.judge(self.source, self.folder, self.id, lambda: self.story, last_ns=self.totals.last_ns)
         return stands if self._correct is None else self._correct(self.id, stands)
 
     @cached_property

@@ -54,7 +54,7 @@ class Milestone:
     def body(self) -> dict[str, Any]:
         """The body as an object."""
         if self._body is None:
-            self._body = _loads(self.text) if self.text else {}
+            self._body = unpacked(self.text)
         body: dict[str, Any] = self._body
         return body
 
@@ -74,10 +74,6 @@ class Story:
     def read(cls, source: Source, session: bytes) -> Story:
         """Return the story of a session."""
         return cls.of_rows(source.all("story", session=session))
-
-    def with_waiting(self, waiting: Iterable[Row]) -> Story:
-        """Return the story together with rows of the session that wait in a spill file."""
-        return Story(sorted([*self.milestones, *map(milestone, waiting)], key=lambda one: one.at_ns))
 
     def of_kind(self, *kinds: str) -> Iterator[Milestone]:
         """Return the milestones of some kinds."""
@@ -187,21 +183,6 @@ class Story:
                 seen.add(one.participant)
                 yield one.body, one.at_ns, left.get(one.participant)
 
-    # The end
-
-    def declared_end(self) -> Milestone | None:
-        """Return the newest end that a program wrote, unless a process joined the session after it."""
-        starts = (one.at_ns for one in self.of_kind(*rows.STARTS) if not one.implied)
-        return self._newest_end(since=max(starts, default=0), implied=False)
-
-    def derived_end(self, last_ns: int) -> Milestone | None:
-        """Return the newest end that was derived, unless the session has rows after it."""
-        return self._newest_end(since=last_ns, implied=True)
-
-    def _newest_end(self, *, since: int, implied: bool) -> Milestone | None:
-        ends = [one for one in self.of_kind("end") if bool(one.implied) == implied and one.at_ns >= since]
-        return ends[-1] if ends else None
-
     @property
     def end_seq(self) -> int | None:
         """The seq of the last end that a program wrote: events after it are late."""
@@ -225,6 +206,12 @@ def milestone(row: Row) -> Milestone:
     if one.kind in ("end", "join"):
         one.implied = one.body.get("derived") or one.body.get("forked") or 0
     return one
+
+
+def unpacked(text: str | None) -> dict[str, Any]:
+    """Return a body as an object; an empty one for a row without a body."""
+    body: dict[str, Any] = _loads(text) if text else {}
+    return body
 
 
 def _loads(text: str) -> Any:

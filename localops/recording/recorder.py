@@ -532,12 +532,11 @@ class Recorder:
     def explicit_end(self) -> Standing | None:
         """Return the end that this or another process wrote, in the journal or in a waiting spill file."""
         try:
-            waits = (row for row in spill.rows(self.journal.folder) if row[_SESSION] == self.session)
-            story = Story.read(self.journal, self.session).with_waiting(waits)
+            waits = [row for row in spill.rows(self.journal.folder) if row[_SESSION] == self.session]
+            return session_state.declared(self.journal, self.session, waits)
         except Exception as error:  # the edge: a failed query must not prevent the end
             hold_if_programs(error)
             return None
-        return session_state.declared(story)
 
 
 class SeenCall:

@@ -10,7 +10,7 @@ from localops.encoding import encode, pricing
 from localops.errors import ConfigError
 from localops.journal import blobs, participants, rows, stored, wire
 from localops.reading import analytics, facts, session_state
-from localops.reading.story import Milestone, Story
+from localops.reading.story import Milestone, Story, unpacked
 from localops.recording.events import iso
 from localops.server.timeline import ask, row_at
 
@@ -68,8 +68,9 @@ def of_list(sessions: Sequence[Listed]) -> dict[bytes, Facts]:
         for session, dim, value in ask(project.reader, "catalogue_parts_of", ids=ids):
             parts.setdefault(session, {}).setdefault(dim, []).append(value)
         milestones: dict[bytes, list[Milestone]] = {}
-        for session, *columns in ask(project.reader, "began_and_ended", ids=ids):
+        for session, *columns in ask(project.reader, "began", ids=ids):
             milestones.setdefault(session, []).append(Milestone(*columns))
+        ends = {session: (name, body) for session, name, body in ask(project.reader, "ended", ids=ids)}
         for one in mine:
             story = Story(milestones.get(one.session, ()))
             # Its rows are not in the derived tables yet.
@@ -82,17 +83,15 @@ def of_list(sessions: Sequence[Listed]) -> dict[bytes, Facts]:
                 "agents": sorted(own.get("agent", []), key=str.casefold),
                 "models": sorted(own.get("model", []), key=str.casefold),
                 "host": story.host,
-                "reason": _reason(one, story),
+                "reason": _reason(one, ends.get(one.session)),
             }
     return details
 
 
-def _reason(one: Listed, story: Story) -> str | None:
+def _reason(one: Listed, end: tuple[str | None, str | None] | None) -> str | None:
     """Return the reason of a session's state: that of its end, else the derived one."""
-    ended = [end.body for end in story.of_kind("end") if end.name == one.state]
-    declared = [body for body in ended if not body.get("derived")]
-    if ended:
-        reason = (declared or ended)[-1].get("reason")
+    if end is not None and end[0] == one.state:
+        reason = unpacked(end[1]).get("reason")
         return reason if reason is None else str(reason)
     return None if one.state == "Running" else one.project.standing(one.session).reason
 

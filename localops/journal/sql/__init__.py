@@ -2,7 +2,8 @@
 
 Lists that several statements need are defined once, in Python, and named in braces: `kind in ({books})` compares with
 the kinds of bookkeeping rows.  What is around the name is repeated for each member: `{sum(tokens)}` is
-`sum(tokens_in), sum(tokens_out)`, and so on.
+`sum(tokens_in), sum(tokens_out)`, and so on.  A part of a statement that stands in several is in fragments.sql:
+`{session_end ROWS=story …}` is that part, with `story` for ROWS.
 """
 
 from __future__ import annotations
@@ -40,17 +41,25 @@ def script(name: str) -> str:
         raise IncompleteInstallation(path, error) from error
     for part in parts:
         pattern, _, rest = part.partition("}")
-        text += _repeated(pattern) + rest
+        text += _filled(pattern) + rest
     return text
 
 
-def _repeated(pattern: str) -> str:
-    """Return what is in braces for each member of the list that it names."""
+def _filled(pattern: str) -> str:
+    """Return what is in braces for each member of the list that it names, or the fragment that it names."""
     members = _LISTS.get(pattern)
     if members is not None:
         return ", ".join(members)
-    [name] = [name for name in _LISTS if name in pattern]
-    return ", ".join(pattern.replace(name, member) for member in _LISTS[name])
+    for name in _LISTS:
+        if name in pattern:
+            return ", ".join(pattern.replace(name, member) for member in _LISTS[name])
+    name, *settings = pattern.split()
+    text = statements("fragments.sql")[name]
+    for setting in settings:
+        word, _, value = setting.partition("=")
+        text = text.replace(word, value)
+    # A comment would end at a line of ours, but the fragment may stand inside of one.
+    return "\n".join(line for line in text.split("\n") if not line.startswith("--"))
 
 
 def named(name: str) -> dict[str, str]:

@@ -116,16 +116,7 @@ update total set
     limit 1),
   (state, implied, ended_ns) = (
     select coalesce(max(name), 'open'), coalesce(max(implied), 0), max(at_ns)
-    from (
-      select s.name, s.implied, s.at_ns from milestone s
-      where s.session = total.session
-        and s.kind = 'end'
-        and (s.implied = 0 and s.at_ns >= coalesce((
-            select max(j.at_ns) from milestone j
-            where j.session = total.session and j.kind in ({starts}) and j.implied = 0), 0)
-          or s.implied = 1 and s.at_ns >= total.last_ns)
-      order by s.implied, s.at_ns desc, s.id desc
-      limit 1))
+    from ({session_end ROWS=milestone SESSION=total.session LAST=total.last_ns}))
 where session in (
   select session
   from event not indexed

@@ -12,38 +12,22 @@ select distinct session
 from tail;
 
 -- sessions_by_start --
-with fresh as materialized (select distinct session from tail),
-wanted as materialized (select value ->> 0 as dim, value ->> 1 as value from json_each(:facets))
-select {t.listed}
+{list_of}
 from total t
-where (t.first_ns, t.key) < (:before_ns, :before_key)
-  and t.first_ns >= :since
-  and not exists (
-    select 1 from wanted w
-    where not exists (select 1 from facet p where p.dim = w.dim and p.value = w.value and p.start_ns = t.first_ns and p.key = t.key))
-  and t.session not in (select session from fresh)
+where {on_page}
 order by t.first_ns desc, t.key desc
 limit :many;
 
 -- sessions_by_state --
-with fresh as materialized (select distinct session from tail),
-wanted as materialized (select value ->> 0 as dim, value ->> 1 as value from json_each(:facets))
-select {t.listed}
+{list_of}
 from total t
 where t.state = :state
-  and (t.first_ns, t.key) < (:before_ns, :before_key)
-  and t.first_ns >= :since
-  and not exists (
-    select 1 from wanted w
-    where not exists (select 1 from facet p where p.dim = w.dim and p.value = w.value and p.start_ns = t.first_ns and p.key = t.key))
-  and t.session not in (select session from fresh)
+  and {on_page}
 order by t.first_ns desc, t.key desc
 limit :many;
 
 -- sessions_by_facet --
-with fresh as materialized (select distinct session from tail),
-wanted as materialized (select value ->> 0 as dim, value ->> 1 as value from json_each(:facets))
-select {t.listed}
+{list_of}
 from facet f
 cross join total t on t.key = f.key
 where f.dim = :dim
@@ -51,27 +35,17 @@ where f.dim = :dim
   and (f.start_ns < :before_ns or f.start_ns = :before_ns and f.key < :before_key)
   and f.start_ns between :since and :before_ns
   and (:state is null or t.state = :state)
-  and not exists (
-    select 1 from wanted w
-    where not exists (select 1 from facet p where p.dim = w.dim and p.value = w.value and p.start_ns = t.first_ns and p.key = t.key))
-  and t.session not in (select session from fresh)
+  and {on_page}
 order by f.start_ns desc, f.key desc
 limit :many;
 
 -- sessions_by_id --
 -- The sessions of a JSON array of ids in hex: few enough to be sorted.
-with fresh as materialized (select distinct session from tail),
-wanted as materialized (select value ->> 0 as dim, value ->> 1 as value from json_each(:facets))
-select {t.listed}
-from json_each(:ids) wanted
-cross join total t on t.session = unhex(wanted.value)
-where (t.first_ns, t.key) < (:before_ns, :before_key)
-  and t.first_ns >= :since
-  and (:state is null or t.state = :state)
-  and not exists (
-    select 1 from wanted w
-    where not exists (select 1 from facet p where p.dim = w.dim and p.value = w.value and p.start_ns = t.first_ns and p.key = t.key))
-  and t.session not in (select session from fresh)
+{list_of}
+from json_each(:ids) chosen
+cross join total t on t.session = unhex(chosen.value)
+where (:state is null or t.state = :state)
+  and {on_page}
 order by t.first_ns desc, t.key desc
 limit :many;
 

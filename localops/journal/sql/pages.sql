@@ -141,11 +141,18 @@ from event not indexed
 where seq > (select seq from mark)
   and kind = 'session';
 
--- began_and_ended --
--- The start and end rows of each session of a JSON array of ids in hex, with the columns of `story`.
+-- began --
+-- The start rows of each session of a JSON array of ids in hex, with the columns of `story`.
 select m.session, m.at_ns, m.id, m.kind, m.name, m.participant, m.implied, e.tags, e.body, m.seq
 from json_each(:ids) j
 cross join milestone m on m.session = unhex(j.value)
 cross join event e on e.seq = m.seq
-where m.kind in ('session', 'end')
+where m.kind = 'session'
 order by m.session, m.at_ns, m.id;
+
+-- ended --
+-- The end that counts of each session of a JSON array of ids in hex, for sessions without rows past the mark.
+select t.session, e.name, e.body
+from json_each(:ids) j
+cross join total t on t.session = unhex(j.value)
+cross join event e on e.seq = (select seq from ({session_end ROWS=milestone SESSION=t.session LAST=t.last_ns}));

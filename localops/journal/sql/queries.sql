@@ -33,6 +33,23 @@ join event e on e.seq = s.seq
 where s.session = :session
 order by s.at_ns, s.id;
 
+-- session_end --
+-- The end of a session that counts.  :waiting are bookkeeping rows of the session that are not in the journal yet, as a
+-- JSON array of [at_ns, id in hex, kind, name, implied, body].
+with known as materialized (
+  select session, at_ns, id, kind, name, implied, seq, null as body
+  from story
+  where session = :session
+    and kind in ({starts}, 'end')
+  union all
+  select :session, value ->> 0, unhex(value ->> 1), value ->> 2, value ->> 3, value ->> 4, null, value ->> 5
+  from json_each(:waiting)
+)
+select n.name, n.at_ns, n.implied, coalesce(k.body, e.body)
+from ({session_end ROWS=known SESSION=:session LAST=:last_ns}) n
+left join known k on k.at_ns = n.at_ns and k.kind = 'end' and n.seq is null and k.seq is null
+left join event e on e.seq = n.seq;
+
 -- session_tags --
 -- As the view session_tag, but for one session from the start.
 with mine as materialized (
@@ -64,9 +81,7 @@ from event not indexed
 where seq > (select seq from mark)
   and session <> zeroblob(16)
 group by session
-having coalesce(
-  max(iif(kind = 'end' and json_extract(body, '$.derived') is null, at_ns, null))
-    < max(iif(kind in ({starts}), at_ns, null)), 1)
+having not {ended_past_mark}
 limit :many;
 
 -- newest --
@@ -93,9 +108,7 @@ where session = :session;
 select
   session,
   max(seq),
-  coalesce(
-    max(iif(kind = 'end' and json_extract(body, '$.derived') is null, at_ns, null))
-      >= coalesce(max(iif(kind in ({starts}), at_ns, null)), 0), 0)
+  {ended_past_mark}
 from event not indexed
 where seq > :seq
   and session <> zeroblob(16)

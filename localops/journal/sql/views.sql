@@ -133,16 +133,7 @@ select
   (select e.name from story s join event e on e.seq = s.seq
     where s.session = t.session and s.kind in ({starts}) and e.name is not null
     order by s.at_ns, s.id limit 1) as name,
-  coalesce((
-    select s.name from story s
-    where s.session = t.session
-      and s.kind = 'end'
-      and (s.implied = 0 and s.at_ns >= coalesce((
-          select max(j.at_ns) from story j
-          where j.session = t.session and j.kind in ({starts}) and j.implied = 0), 0)
-        or s.implied = 1 and s.at_ns >= t.last_ns)
-    order by s.implied, s.at_ns desc, s.id desc
-    limit 1), 'open') as state,
+  coalesce((select name from ({session_end ROWS=story SESSION=t.session LAST=t.last_ns})), 'open') as state,
   strftime('%Y-%m-%dT%H:%M:%S', t.first_ns / 1000000000, 'unixepoch')
     || printf('.%06dZ', t.first_ns % 1000000000 / 1000) as began,
   (t.last_ns - t.first_ns) / 1e9 as seconds,

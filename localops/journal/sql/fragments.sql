@@ -1,0 +1,40 @@
+-- Parts of statements that stand in several, by the name in braces; words in capitals are replaced as the braces say.
+
+-- session_end --
+-- The end of a session that counts: the newest that a program wrote, unless a process started or joined after it; else
+-- the newest that was derived, unless a later row shows that the session went on.  ROWS has the bookkeeping rows of
+-- sessions, LAST is when the last row of SESSION was recorded.
+select s.name, s.at_ns, s.implied, s.seq
+from ROWS s
+where s.session = SESSION
+  and s.kind = 'end'
+  and (s.implied = 0 and s.at_ns >= coalesce((
+      select max(j.at_ns)
+      from ROWS j
+      where j.session = SESSION
+        and j.kind in ({starts})
+        and j.implied = 0), 0)
+    or s.implied = 1 and s.at_ns >= LAST)
+order by s.implied, s.at_ns desc, s.id desc
+limit 1;
+
+-- ended_past_mark --
+-- Whether a program ended a session after the last start or join, among rows of `event`: for those past the mark.
+coalesce(
+  max(iif(kind = 'end' and json_extract(body, '$.derived') is null, at_ns, null))
+    >= coalesce(max(iif(kind in ({starts}), at_ns, null)), 0), 0);
+
+-- list_of --
+-- How a list of sessions begins.
+with fresh as materialized (select distinct session from tail),
+wanted as materialized (select value ->> 0 as dim, value ->> 1 as value from json_each(:facets))
+select {t.listed};
+
+-- on_page --
+-- Whether a session is behind the limit of the page, has what is wanted, and has no row past the mark.
+(t.first_ns, t.key) < (:before_ns, :before_key)
+  and t.first_ns >= :since
+  and not exists (
+    select 1 from wanted w
+    where not exists (select 1 from facet p where p.dim = w.dim and p.value = w.value and p.start_ns = t.first_ns and p.key = t.key))
+  and t.session not in (select session from fresh);
