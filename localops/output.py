@@ -275,6 +275,13 @@ def cost(nano: int) -> str:
     return f"{'-' if nano < 0 else ''}{whole}.{micro:06}"
 
 
+def money_of(nano: int, unpriced: int, calls: int) -> str:
+    """Write what calls cost together: `unpriced` if none has a price, with `+ ?` if some have none."""
+    if unpriced and unpriced >= calls and not nano:
+        return "unpriced"
+    return money(nano) + (" + ?" if unpriced else "")
+
+
 def money(nano: int | None) -> str:
     """Write nano-dollars for a person: `$12.35`, `$0.0123`, `$0.000042`, and `unpriced` for None."""
     if nano is None:

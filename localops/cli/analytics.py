@@ -106,9 +106,9 @@ def _one(project: Project, id: bytes, *, percentiles: bool, as_json: bool) -> No
 def _print_report(session: Snapshot, report: Report) -> None:
     common.print_heading(session)
     totals = report.totals
-    figures_shown = {**report.contract, "Cost": common.money(totals.cost, totals.unpriced, totals.llms)}
+    figures_shown = {**report.contract, "Cost": output.money_of(totals.cost, totals.unpriced, totals.llms)}
     if session.budget is not None:
-        figures_shown["Budget"] = common.budget(session.budget)
+        figures_shown["Budget"] = facts.budget_text(session.budget)
     figures_shown["Duration"] = common.at_least(str(figures_shown["Duration"]), session)
     # Printed below, beside the models without a price.
     figures_shown.pop("Unpriced", None)
@@ -169,7 +169,7 @@ def _print_parts(dim: str, parts: list[Part]) -> None:
             output.count(part.failed),
             output.count(part.tokens_in),
             output.count(part.tokens_out),
-            common.money(part.cost, part.unpriced, part.events),
+            output.money_of(part.cost, part.unpriced, part.events),
         )
         for part in parts
     ]
@@ -247,7 +247,7 @@ def _all(opened: Home, chosen: Chosen, *, as_json: bool) -> None:
             ("Errors", output.count(totals.errors)),
             ("Failed", _failures(totals)),
             ("Tokens", f"{output.count(totals.tokens_in)} in, {output.count(totals.tokens_out)} out"),
-            ("Cost", common.money(totals.cost, totals.unpriced, totals.llms)),
+            ("Cost", output.money_of(totals.cost, totals.unpriced, totals.llms)),
             ("Unpriced", _calls(totals.unpriced) if totals.unpriced else "none"),
         ]
     )
@@ -332,7 +332,7 @@ def _cells(line: Line, label: str, most: int) -> list[object]:
         output.count(line.failed),
         output.count(line.tokens_in),
         output.count(line.tokens_out),
-        common.money(line.cost, line.unpriced, line.events),
+        output.money_of(line.cost, line.unpriced, line.events),
         output.bar(line.cost / most, 12) if most > 0 else "",
         output.short_duration(line.took_ns),
     ]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from typing import Any, TypeVar
 
     from localops.reading.home import Home
-    from localops.reading.snapshot import Budget, Snapshot
+    from localops.reading.snapshot import Snapshot
 
     F = TypeVar("F", bound=Callable[..., Any])
 
@@ -343,23 +343,6 @@ NAMELESS = "(nameless)"  # a tool that was called by no name
 def at_least(text: str, seen: Snapshot) -> str:
     """Return how long a session took, marked where it may have been longer: its process died after the last row."""
     return f"at least {text}, to its last row" if seen.is_cut_off else text
-
-
-def money(nano: int, unpriced: int, calls: int) -> str:
-    """Return a cost as text: `unpriced` if no call has a price, with `+ ?` if some have none."""
-    if unpriced and unpriced >= calls and not nano:
-        return "unpriced"
-    return output.money(nano) + (" + ?" if unpriced else "")
-
-
-def budget(own: Budget) -> str:
-    """Return a session's budget as text, and at what cost it was reached."""
-    limit = output.money(round(own.limit_usd * 1e9))
-    if own.reached_ns is None:
-        return limit
-    return f"{limit}, reached" + (
-        "" if own.reached_usd is None else f" at {output.money(round(own.reached_usd * 1e9))}"
-    )
 
 
 class Moment(click.ParamType[int]):

@@ -114,7 +114,7 @@ def _cells(listed: Listed, began: Callable[[int], str]) -> list[object]:
         output.count(listed.tools),
         output.count(listed.errors),
         output.count(listed.tokens_in + listed.tokens_out),
-        common.money(listed.cost, listed.unpriced, listed.llms),
+        output.money_of(listed.cost, listed.unpriced, listed.llms),
         ", ".join(listed.project.tags(listed.session)),
     ]
 

@@ -96,8 +96,8 @@ def _print_details(project: str, snapshot: Snapshot) -> None:
         ("project", project),
         ("tags", ", ".join(story.tags)),
         ("figures", figures),
-        ("cost", common.money(totals.cost, totals.unpriced, totals.llms)),
-        ("budget", common.budget(snapshot.budget) if snapshot.budget else None),
+        ("cost", output.money_of(totals.cost, totals.unpriced, totals.llms)),
+        ("budget", facts.budget_text(snapshot.budget) if snapshot.budget else None),
         ("tokens", f"{output.count(totals.tokens_in)} in, {output.count(totals.tokens_out)} out"),
         ("agents", _with_counts(part.value for part in report.by["agent"])),
         ("models", ", ".join(part.value for part in report.by["model"])),
@@ -301,20 +301,14 @@ def _marked(event: Event, label: str, *, running: bool = False) -> str:
 
 
 def _figures(event: Event) -> str:
-    if event["kind"] == "llm":
+    tokens = ""
+    if event["kind"] == "llm" and _has_tokens(event):
         tokens = f"{output.count(event['tokens_in'] or 0)} → {output.count(event['tokens_out'] or 0)}"
-        return "  ".join(filter(None, (tokens if _has_tokens(event) else "", _cost(event))))
-    return output.money(event["cost"]) if event["cost"] else ""
+    return "  ".join(filter(None, (tokens, facts.cost_text(event))))
 
 
 def _has_tokens(event: Event) -> bool:
     return event["tokens_in"] is not None or event["tokens_out"] is not None
-
-
-def _cost(event: Event) -> str:
-    if event["cost"] is None and not event["finished"]:
-        return ""  # what a call costs is known at its end
-    return "not billed" if event.get("billed") is False else output.money(event["cost"])
 
 
 def _took(event: Event, *, running: bool = False) -> str:
@@ -397,7 +391,7 @@ def _event_cells(event: Event, agent: str | None, zero: int, *, running: bool) -
         agent or "",
         _took(event, running=running),
         output.count(tokens) if tokens else "",
-        _cost(event) if event["cost"] is not None or event["kind"] == "llm" else "",
+        facts.cost_text(event),
         "failed" if event["failed"] else "",
     ]
 

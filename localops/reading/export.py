@@ -14,7 +14,7 @@ from localops.clock import iso
 from localops.encoding import encode
 from localops.journal import rows, stored, wire
 from localops.journal.reader import Reader
-from localops.reading import analytics
+from localops.reading import analytics, facts
 from localops.reading.facts import dollars
 from localops.reading.snapshot import Snapshot
 
@@ -528,8 +528,11 @@ def _page(run: Run) -> dict[str, Any]:
     session = _session_row(run)
     figures = run.totals
     known = analytics.contract(figures, running=run.is_running, until=run.until_ns)
-    cost = output.money(figures.cost) + (f" + {figures.unpriced} unpriced" if figures.unpriced else "")
-    shown = {**known, "Cost": cost}
+    shown = {**known, "Cost": output.money_of(figures.cost, figures.unpriced, figures.llms)}
+    # Part of the cost.
+    shown.pop("Unpriced", None)
+    if run.budget is not None:
+        shown["Budget"] = facts.budget_text(run.budget)
     tokens = {"Tokens in": output.count(figures.tokens_in), "Tokens out": output.count(figures.tokens_out)}
     return {
         **{key: session[key] for key in ("id", "project", "name", "state", "reason", "began")},
@@ -541,7 +544,7 @@ def _page(run: Run) -> dict[str, Any]:
     }
 
 
-_PLAIN = frozenset("id session parent agent start_ns end_ns cost seq kind name finished failed".split())
+_PLAIN = frozenset("id session parent agent start_ns end_ns cost billed seq kind name finished failed".split())
 
 
 def _shown(event: dict[str, Any], began: int) -> dict[str, Any]:
@@ -550,7 +553,7 @@ def _shown(event: dict[str, Any], began: int) -> dict[str, Any]:
         **{key: event[key] for key in ("id", "parent", "agent", "kind", "name", "failed", "finished")},
         "start": (event["start_ns"] - began) / 1e6,
         "took": _seconds(event, 1e6),
-        "cost": output.money(event["cost"]) if event["cost"] is not None else None,
+        "cost": facts.cost_text(event),
         "details": details,
     }
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from localops.journal.stored import Stored
     from localops.reading.analytics import Later, Line, Part, Report, Totals
     from localops.reading.home import Listed
-    from localops.reading.snapshot import Snapshot
+    from localops.reading.snapshot import Budget, Snapshot
 
     Facts = dict[str, Any]
 
@@ -111,6 +111,23 @@ def budget(seen: Snapshot) -> Facts | None:
         "reached_usd": own.reached_usd,
         "reached_at": None if own.reached_ns is None else iso(own.reached_ns),
     }
+
+
+def budget_text(own: Budget) -> str:
+    """Return a session's budget as text, and at what cost it was reached."""
+    limit, *reached = (output.money(round(usd * 1e9)) for usd in (own.limit_usd, own.reached_usd) if usd is not None)
+    if own.reached_ns is None:
+        return limit
+    return f"{limit}, reached at {reached[0]}" if reached else f"{limit}, reached"
+
+
+def cost_text(event: Facts) -> str:
+    """Return what an event cost as text; nothing for one that cannot have a price, or whose call is still open."""
+    if event.get("billed") is False:
+        return "not billed"
+    if event["kind"] != "llm":
+        return output.money(event["cost"]) if event["cost"] else ""
+    return "" if event["cost"] is None and not event["finished"] else output.money(event["cost"])
 
 
 def beyond_totals(report: Report) -> Facts:

@@ -240,6 +240,16 @@ def costs() -> None:
     session.end_session("Success")
 
 
+def stopped() -> None:
+    """A session that went on when its budget was reached."""
+    session = localops.start_session(name="too dear", config=localops.Config(budget_usd=0.01))
+    session.update_metadata({"dataset": "v3"})
+    try:
+        session.record(localops.ToolEvent(name="buy", cost=0.02))
+    except localops.BudgetExceeded:
+        session.end_session("Success")
+
+
 def one() -> None:
     """One session more."""
     begin("one more", ["late"]).end_session("Success")
@@ -258,6 +268,6 @@ def running() -> None:
 if __name__ == "__main__":
     kinds = {
         each.__name__: each
-        for each in (story, other, hostile, dead, chatty, circling, costs, library, filmed, many, one, running)
+        for each in (story, other, hostile, dead, chatty, circling, costs, stopped, library, filmed, many, one, running)
     }
     kinds[sys.argv[1]]()
