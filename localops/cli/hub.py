@@ -315,23 +315,26 @@ def _store(folder: str) -> Iterator[HomeStore]:
 def check(context: click.Context, data: str, as_json: bool) -> None:
     """Check everything that is stored, for example after a restore.
 
-    It reads every row, every file that a row refers to, and the keys. Exit code 1 if something is missing or
-    damaged; `localops sync --verify` on the machines sends it again. The hub can keep serving.
+    It reads every page, every row, every file that a row refers to, and the keys. Exit code 1 if something is
+    missing or damaged; `localops sync --verify` on the machines sends it again. The hub can keep serving.
     """
     from localops.server import proof
 
     keys = _keys(data)
     checked, problems = [], []
-    with homes.Home(keys.folder) as opened:
+    with homes.Home(keys.folder, strict=False) as opened:
+        unreadable = dict(opened.unreadable)
         for project in opened.projects:
             try:
                 checked.append(proof.check(project.name, project.folder, project.reader))
-            except SQLiteError as error:
-                problems.append(f"{project.name}: its journal cannot be read: {reason(error)}")
-        stored = {project.name for project in opened.projects}
+            except (LocalopsError, SQLiteError) as error:
+                unreadable[project.name] = error
+        stored = {project.name for project in opened.projects}.union(unreadable)
+    problems += [f"{name}: its journal cannot be read: {reason(error)}" for name, error in unreadable.items()]
     lost = {result.project for result in keys.all() if result.revoked is None} - stored
     problems += [f"{name}: has a key, but no journal" for name in sorted(lost)]
-    problems += [f"{result.project}: {_missing(result)}" for result in checked if not result.is_whole]
+    problems += [f"{result.project}: {_missing(result)}" for result in checked if result.lacks]
+    problems += [f"{result.project}: {_broken(keys.folder, result)}" for result in checked if result.faults]
     working = [known.handle for known in keys.all() if known.revoked is None]
     if as_json:
         facts = [{**vars(result), "ok": result.is_whole} for result in checked]
@@ -424,6 +427,14 @@ def _copy(source: str, target: str) -> None:
             shutil.copyfileobj(file, copy)
             copy.flush()
             os.fsync(copy.fileno())
+
+
+def _broken(folder: str, checked: Checked) -> str:
+    """Describe what is wrong with the structure of a file, and how to mend it."""
+    return (
+        f"SQLite finds its structure broken ({_some(checked.faults, 2)}): stop the hub, then "
+        f"`localops repair --home {folder} --project {checked.project} --replace`"
+    )
 
 
 def _missing(checked: Checked) -> str:

@@ -103,6 +103,7 @@ class Checked:
     blobs: int = 0  # that rows refer to
     missing: list[str] = field(default_factory=list)  # of these, the missing and damaged ones
     machines: int = 0  # journals that rows arrived from
+    faults: list[str] = field(default_factory=list)  # what SQLite reports about the structure of the file
 
     @property
     def figures(self) -> tuple[int, ...]:
@@ -112,12 +113,17 @@ class Checked:
     @property
     def is_whole(self) -> bool:
         """Return whether nothing is missing or damaged."""
-        return not (self.damaged or self.lost or self.missing)
+        return not (self.lacks or self.faults)
+
+    @property
+    def lacks(self) -> bool:
+        """Return whether a row or a blob is missing or damaged."""
+        return bool(self.damaged or self.lost or self.missing)
 
 
 def check(project: str, folder: str, reader: Reader) -> Checked:
-    """Read every row of a project and every blob that a row refers to."""
-    checked = Checked(project, machines=len(reader.ask(_sql("senders"), {})))
+    """Read every page and every row of a project, and every blob that a row refers to."""
+    checked = Checked(project, machines=len(reader.ask(_sql("senders"), {})), faults=reader.faults())
     named: dict[str, None] = {}
     for seq, row in _everything(reader):
         checked.rows += 1

@@ -214,6 +214,31 @@ def test_a_row_that_is_missing_on_the_hub_is_found_and_comes_back(own: RealHub, 
 
 
 @pytest.mark.foreign_open
+@pytest.mark.parametrize("table", ["facet", "milestone", "total_by_state", "receipt"])
+def test_a_malformed_page_that_holds_no_row_is_found(own: RealHub, sender: Sender, table: str) -> None:
+    """`hub check` reads pages of derived tables, too; a repair mends it, and the machines' rows are all there."""
+    _record("one")
+    sender.sync()
+    own.stop()
+    journal = own.folder / "journal.db"
+    connection = apsw.Connection(str(journal))
+    connection.execute("pragma wal_checkpoint(truncate)")
+    page = connection.execute("select rootpage from sqlite_schema where name = ?", (table,)).get
+    size = connection.execute("pragma page_size").get
+    connection.close()
+    with open(journal, "r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xff" * size)
+    done = _hub(own, "check")
+    assert (done.returncode, "localops repair" in done.stderr, "1 key works" in done.stderr) == (1, True, True), done
+    assert ("structure broken" in done.stderr) == (table != "total_by_state"), done
+    assert _localops(own.data, "repair", "--project", "default", "--replace").returncode == 0
+    own.start()
+    assert sender.sync(verify=True).code == 0
+    assert _hub(own, "check").returncode == 0
+
+
+@pytest.mark.foreign_open
 def test_doctor_does_not_hide_that_a_row_is_missing_on_the_hub(own: RealHub, sender: Sender) -> None:
     """Only the derived tables know of it, so `--fix` leaves them; the row comes back, or its session is deleted."""
     _record("back", "deleted")
