@@ -10,6 +10,7 @@ import io
 import socket
 import ssl
 import threading
+import traceback
 from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
 from urllib.parse import urlsplit
@@ -204,6 +205,7 @@ class Transport:
                 reply = Reply(response.status_code, response.headers, self._read(response, most), self.where, secrets)
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             line.hang_up()
+            _close_abandoned(error)
             raise _meaning(error, self.base, self.where, secrets) from error
         except OutOfBudget:
             line.hang_up()
@@ -387,6 +389,17 @@ def _pools(line: _Line) -> dict[str, type[urllib3.HTTPConnectionPool]]:
         ConnectionCls = SecureConnection
 
     return {"http": Pool, "https": SecurePool}
+
+
+def _close_abandoned(error: Exception) -> None:
+    """Close the socket of a connection that was reset before its TLS handshake began.
+
+    Before Python 3.13, `ssl` leaves it to the garbage collector: nothing but the frame in the traceback holds it.
+    """
+    for link in _chain(error):
+        for frame, _ in traceback.walk_tb(link.__traceback__):
+            if frame.f_code.co_name == "_create" and isinstance(sock := frame.f_locals.get("self"), ssl.SSLSocket):
+                sock.close()
 
 
 # What failures below HTTP mean

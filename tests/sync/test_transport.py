@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import socket
+import ssl
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -365,6 +368,34 @@ def test_tls_greeting_that_breaks_off(call: Call) -> None:
     with Chaos(greet=hang_up) as server:
         failure = trouble(call(server.url.replace("http:", "https:")))
     assert isinstance(failure, Offline)
+
+
+def test_reset_before_the_tls_greeting(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that is reset before the handshake begins leaves no socket to the garbage collector."""
+    is_reset = threading.Event()
+
+    def reset(connection: socket.socket) -> None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.close()
+        is_reset.set()
+
+    class Late(ssl.SSLContext):
+        def wrap_socket(self, *arguments: Any, **options: Any) -> ssl.SSLSocket:
+            assert is_reset.wait(chaos.PATIENCE)
+            return super().wrap_socket(*arguments, **options)
+
+    monkeypatch.setattr("urllib3.util.ssl_.SSLContext", Late)
+    before = _open_tls_sockets()
+    with Chaos(greet=reset) as server:
+        found = trouble(call(server.url.replace("http:", "https:")))
+        assert _open_tls_sockets() == before
+    assert is_reset.is_set()
+    assert isinstance(found, Offline)
+
+
+def _open_tls_sockets() -> int:
+    gc.collect()
+    return sum(type(each) is ssl.SSLSocket and each.fileno() != -1 for each in gc.get_objects())
 
 
 def test_tls_greeting_that_drips(call: Call) -> None:
