@@ -1,8 +1,8 @@
-"""AgentOps' v2 service as far as its documents, clients and source tell, on the loopback address, quirks and all.
+"""AgentOps' v2 service on the loopback address, as far as its documents, clients and source show it, with its faults.
 
-What it is known for: it INSERTs what comes, all rows of a table or none; it adds to a session's figures whether or not
-the rows went in; it knows no id of an error; a token tells it the session, and lives a day; an update writes every
-column; values of another type than the column's make it fail.  `weather` decides what becomes of each answer.
+It INSERTs the rows of a request, all rows of a table or none; it adds to a session's figures whether or not the rows
+were inserted; errors have no id there; a token names the session, and lasts a day; an update writes every column; a
+value of another type than the column's makes it fail.  `weather` decides what happens to each answer.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Failure(Exception):
 
 
 class Service:
-    """What the service keeps, and what it does with a request."""
+    """The data of the service, and its handling of a request."""
 
     def __init__(self) -> None:
         self.sessions: dict[str, dict[str, Any]] = {}
@@ -56,7 +56,7 @@ class Service:
         self.late: list[tuple[Any, ...]] = []  # requests that broke off and are still being worked on
 
     def expire(self) -> None:
-        """A day has gone by."""
+        """Let a day pass."""
         self.tokens = dict.fromkeys(self.tokens)
 
     def catch_up(self) -> None:
@@ -67,7 +67,7 @@ class Service:
                 self.answer(*each)
 
     def answer(self, method: str, path: str, headers: Any, body: Any) -> Any:
-        """What it says to a request; Failure for what is not 200."""
+        """Return the answer to a request; raise Failure for another status than 200."""
         name = path.removeprefix("/v2/")
         if method == "GET" and name.startswith("sessions/"):
             return self._read(name, headers)
@@ -112,11 +112,11 @@ class Service:
         mine = {table: [row for row in self.rows[table] if row["session_id"] == session] for table in TABLES}
         return {"session": self.sessions[session], **mine}
 
-    def _create(self, project: str, told: dict[str, Any]) -> Any:
-        session = told["session_id"]
+    def _create(self, project: str, body: dict[str, Any]) -> Any:
+        session = body["session_id"]
         if session in self.sessions:
             raise Failure(500, "Internal Server Error")
-        self.sessions[session] = {"id": session, "project_id": project, **_session(told)}
+        self.sessions[session] = {"id": session, "project_id": project, **_session(body)}
         self.stats[session] = {
             "session_id": session,
             "cost": None,
@@ -125,7 +125,7 @@ class Service:
             "completion_tokens": 0,
             "errors": 0,
         }
-        return {**self._token(told), "session_url": "https://app.example/drilldown"}
+        return {**self._token(body), "session_url": "https://app.example/drilldown"}
 
     def _token(self, body: dict[str, Any]) -> Any:
         token = secrets.token_urlsafe(24)
@@ -206,17 +206,17 @@ class Service:
                 stats["cost"] = round((stats["cost"] or 0) + event["cost"], 9)
 
 
-def _session(told: dict[str, Any]) -> dict[str, Any]:
-    """The columns of a session: what is left out becomes NULL."""
-    if "init_timestamp" not in told or told.get("end_state") not in (*STATES, None):
+def _session(body: dict[str, Any]) -> dict[str, Any]:
+    """Return the columns of a session: missing ones become NULL."""
+    if "init_timestamp" not in body or body.get("end_state") not in (*STATES, None):
         raise Failure(500, "Internal Server Error")
     names = "init_timestamp end_timestamp tags end_state end_state_reason video host_env".split()
-    row = {name: told.get(name) for name in names}
+    row = {name: body.get(name) for name in names}
     return {**row, "tags": json.dumps(row["tags"]) if row["tags"] else None}
 
 
 def _timestamp(text: str | None) -> str | None:
-    """As PostgREST writes a timestamptz: without zeros at the end."""
+    """Write a timestamptz as PostgREST does: without zeros at the end."""
     if text is None:
         return None
     moment = datetime.fromisoformat(text).astimezone(UTC)
@@ -265,24 +265,24 @@ class _Handler(BaseHTTPRequestHandler):
             if weather is not None and weather.isdigit():
                 return self._say(int(weather), {"error": "the weather"})
             try:
-                status, told = 200, service.answer(method, self.path, self.headers, body)
+                status, reply = 200, service.answer(method, self.path, self.headers, body)
             except Failure as failure:
-                status, told = failure.status, {"path": self.path, "message": str(failure)}
+                status, reply = failure.status, {"path": self.path, "message": str(failure)}
             except (KeyError, TypeError, ValueError, AttributeError):
-                status, told = 500, {"error": "Internal Server Error"}
+                status, reply = 500, {"error": "Internal Server Error"}
         if weather == "after":
             return self._hang_up()
-        if weather == "failed":  # though it has done what it was asked
+        if weather == "failed":  # though it has done the work
             return self._say(500, {"error": "Internal Server Error"})
         if weather == "garbled":
             return self._say(200, {"welcome": "to the free WiFi"})
-        return self._say(status, told)
+        return self._say(status, reply)
 
     def _hang_up(self) -> None:
         self.close_connection = True
 
-    def _say(self, status: int, told: Any) -> None:
-        text = json.dumps(told).encode()
+    def _say(self, status: int, reply: Any) -> None:
+        text = json.dumps(reply).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(text)))
@@ -290,12 +290,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(text)
 
     def log_message(self, *_: Any) -> None:
-        """Nothing on stderr."""
+        """Print nothing on stderr."""
 
 
 @contextmanager
 def serving(service: Service) -> Iterator[str]:
-    """The service at an address of its own."""
+    """Serve it at an address of its own."""
     handler = type("Handler", (_Handler,), {"service": service})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True

@@ -1,13 +1,13 @@
-"""A loopback server that misbehaves on order, for what a network, a proxy or a broken server can do to a request.
+"""A loopback server that misbehaves on request: faults of a network, a proxy or a broken server.
 
     with Chaos() as chaos:
-        chaos.then(status(503), reset)            # what the next requests meet, one after the other
-        chaos.always(drip(b"HTTP/1.1 200 OK"))    # what all others meet
-        chaos.seen                                # the requests that came, whole
+        chaos.then(status(503), reset)            # the behaviour of the next requests, in order
+        chaos.always(drip(b"HTTP/1.1 200 OK"))    # the behaviour of all others
+        chaos.seen                                # the requests that were received
 
-A behaviour is a function of the Exchange. With `behind` the server stands in front of a real one: `passed` hands a
-request on, and the behaviours named `*_after` break the way back once the real server has done its work.
-The bytes are written by hand, since no server library would send what is sent here.
+A behaviour is a function of the Exchange. With `behind` the server stands in front of a real one: `passed` forwards a
+request, and the behaviours named `*_after` break the answer once the real server has done its work.
+The bytes are written by hand, as no server library would send what is sent here.
 """
 
 from __future__ import annotations
@@ -34,13 +34,14 @@ import trustme
 
 from localops.transfer import zstd
 
-PATIENCE = 20.0  # seconds after which whoever still waits for something is let go, so that no test hangs
+# After so many seconds a client that still waits is released, so that no test hangs.
+PATIENCE = 20.0
 DROP = 0.02  # seconds between two drops of a drip
 
 
 @dataclass(frozen=True)
 class Request:
-    """What came in."""
+    """A request that was received."""
 
     method: str
     target: str  # a path, or to a proxy a whole address
@@ -54,21 +55,21 @@ class Request:
 
 @dataclass
 class Answer:
-    """What goes back when nothing is wrong with it."""
+    """The answer if nothing is wrong with it."""
 
     status: int = 200
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
 
     def packed(self) -> bytes:
-        """The answer as bytes; a Content-Length is added where there is none."""
+        """Return the answer as bytes; a Content-Length is added if it has none."""
         headers = {"Content-Length": str(len(self.body)), **self.headers}
-        lines = [f"HTTP/1.1 {self.status} Said", *(f"{name}: {value}" for name, value in headers.items())]
+        lines = [f"HTTP/1.1 {self.status} Status", *(f"{name}: {value}" for name, value in headers.items())]
         return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + self.body
 
 
 class Exchange:
-    """One request and the way back: a behaviour writes whatever it likes, and may end the connection."""
+    """One request and its answer: a behaviour writes anything, and may end the connection."""
 
     def __init__(self, server: Chaos, connection: socket.socket, request: Request) -> None:
         self.server, self.connection, self.request = server, connection, request
@@ -102,19 +103,19 @@ class Exchange:
         return not self.server.is_over.wait(seconds)
 
     def passed(self) -> Answer:
-        """What the real server answers, which has done its work then."""
-        assert self.server.behind is not None, "there is nobody behind this server"
+        """Return the answer of the real server, which has done its work then."""
+        assert self.server.behind is not None, "there is no server behind this one"
         parts = urlsplit(self.server.behind)
         there = HTTPConnection(parts.hostname or "", parts.port, timeout=PATIENCE)
         own = ("host", "connection", "content-length")
         headers = {name: value for name, value in self.request.headers.items() if name not in own}
         try:
             there.request(self.request.method, parts.path + self.request.target, self.request.body or None, headers)
-            found = there.getresponse()
-            kept = {name: value for name, value in found.getheaders() if name.lower() not in _PER_HOP}
+            response = there.getresponse()
+            kept = {name: value for name, value in response.getheaders() if name.lower() not in _PER_HOP}
             if self.request.method == "HEAD":
-                kept["Content-Length"] = found.headers.get("Content-Length", "0")
-            return Answer(found.status, found.read(), kept)
+                kept["Content-Length"] = response.headers.get("Content-Length", "0")
+            return Answer(response.status, response.read(), kept)
         finally:
             there.close()
 
@@ -125,7 +126,7 @@ Behaviour = Callable[[Exchange], None]
 
 
 class Chaos:
-    """The server: a thread for each connection, and a list of what becomes of the next requests."""
+    """The server: a thread for each connection, and a list of behaviours for the next requests."""
 
     def __init__(
         self,
@@ -160,12 +161,12 @@ class Chaos:
         self.stop()
 
     def then(self, *behaviours: Behaviour) -> None:
-        """What the next requests meet, one after the other."""
+        """Set the behaviour of the next requests, in order."""
         with self._lock:
             self._next.extend(behaviours)
 
     def always(self, behaviour: Behaviour) -> None:
-        """What every request meets for which nothing else was ordered; forgets what was."""
+        """Set the behaviour of all other requests, and drop what was set for the next ones."""
         with self._lock:
             self._next.clear()
             self._otherwise = behaviour
@@ -175,7 +176,7 @@ class Chaos:
         self.always(ok() if self.behind is None else passed)
 
     def paths(self) -> list[str]:
-        """The targets of the requests that came."""
+        """Return the targets of the requests that were received."""
         return [request.target for request in self.seen]
 
     def stop(self) -> None:
@@ -222,7 +223,7 @@ class Chaos:
             connection.close()
 
     def _read(self, incoming: BinaryIO) -> Request | None:
-        """The next request of a connection; None at its end."""
+        """Return the next request of a connection; None at its end."""
         first = incoming.readline().decode("latin-1").split()
         if len(first) < 2:
             return None
@@ -252,23 +253,23 @@ class Chaos:
 
 
 def passed(exchange: Exchange) -> None:
-    """The real server's answer."""
+    """Answer as the real server does."""
     exchange.answer(exchange.passed())
 
 
-def ok(told: object = None) -> Behaviour:
-    """JSON, 200."""
-    return status(200, told if told is not None else {"ok": True})
+def ok(body: object = None) -> Behaviour:
+    """Answer 200 with JSON."""
+    return status(200, body if body is not None else {"ok": True})
 
 
-def status(code: int, told: object = None, **headers: str) -> Behaviour:
-    """A status with JSON; headers are written with underscores."""
-    body = json.dumps(told if told is not None else {"message": f"that was {code}"}).encode()
+def status(code: int, reply: object = None, **headers: str) -> Behaviour:
+    """Answer a status with JSON; headers are written with underscores."""
+    body = json.dumps(reply if reply is not None else {"message": f"that was {code}"}).encode()
     return raw(Answer(code, body, {"Content-Type": "application/json", **_named(headers)}))
 
 
 def page(code: int = 200, text: str = "<html><body>Welcome to the airport. Please log in.</body></html>") -> Behaviour:
-    """A web page where none belongs: a captive portal, a proxy's error."""
+    """Answer a web page in the wrong place: a captive portal, a proxy's error."""
     return raw(Answer(code, text.encode(), {"Content-Type": "text/html; charset=utf-8"}))
 
 
@@ -290,7 +291,7 @@ def raw(answer: Answer | bytes) -> Behaviour:
 
 
 def redirect(code: int, place: str) -> Behaviour:
-    """A pointer to another address."""
+    """Redirect to another address."""
     return status(code, {}, Location=place)
 
 
@@ -318,19 +319,19 @@ def silence(exchange: Exchange) -> None:
 
 
 def reset_after(exchange: Exchange) -> None:
-    """The real server has done its work; its answer is lost."""
+    """Reset after the real server has done its work; its answer is lost."""
     exchange.passed()
     exchange.reset()
 
 
 def silence_after(exchange: Exchange) -> None:
-    """The real server has done its work; its answer never comes."""
+    """Keep silent after the real server has done its work; its answer never comes."""
     exchange.passed()
     silence(exchange)
 
 
 def status_after(code: int, **headers: str) -> Behaviour:
-    """The real server has done its work; something between says that it failed."""
+    """Answer an error from something in between after the real server has done its work."""
 
     def behave(exchange: Exchange) -> None:
         exchange.passed()
@@ -340,7 +341,7 @@ def status_after(code: int, **headers: str) -> Behaviour:
 
 
 def truncated(answer: Answer | None = None, keep: float = 0.5) -> Behaviour:
-    """The answer breaks off within its body; without one it is the real server's, which has done its work."""
+    """Break off within the body; without an answer it is the real server's, which has done its work."""
 
     def behave(exchange: Exchange) -> None:
         whole = answer or exchange.passed()
@@ -351,13 +352,13 @@ def truncated(answer: Answer | None = None, keep: float = 0.5) -> Behaviour:
 
 
 def truncated_header(exchange: Exchange) -> None:
-    """The answer breaks off within its header."""
+    """Break off within the header."""
     exchange.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nX-Hea")
     exchange.close()
 
 
 def truncated_chunk(exchange: Exchange) -> None:
-    """The answer breaks off within a chunk."""
+    """Break off within a chunk."""
     exchange.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")
     exchange.write(b'10\r\n{"accep')
     exchange.close()
@@ -377,7 +378,7 @@ def slowly(seconds: float, behaviour: Behaviour) -> Behaviour:
 
 
 def drip(start: bytes, drop: bytes) -> Behaviour:
-    """A beginning, and then for ever a drop at a time: no timeout of a single read ends that."""
+    """Send a beginning, and then a drop at a time forever: no timeout of a single read ends that."""
 
     def behave(exchange: Exchange) -> None:
         exchange.write(start)
@@ -399,7 +400,7 @@ drip_chunks = drip(
 
 
 def endless(exchange: Exchange) -> None:
-    """A body that goes on, as fast as it is read, until the client has had enough."""
+    """Send a body without an end, as fast as it is read, until the client gives up."""
     exchange.write(b"HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n")
     with contextlib.suppress(OSError):
         while not exchange.server.is_over.is_set():
@@ -408,7 +409,7 @@ def endless(exchange: Exchange) -> None:
 
 
 def bomb(exchange: Exchange) -> None:
-    """A megabyte that claims to be gzip, and would become 256."""
+    """Send a megabyte as gzip that would become 256."""
     exchange.answer(Answer(200, _bomb(), {"Content-Type": "application/json", "Content-Encoding": "gzip"}))
 
 
@@ -419,7 +420,7 @@ def _bomb() -> bytes:
 
 
 def huge_header(exchange: Exchange) -> None:
-    """A header longer than anybody reads."""
+    """Send a header longer than any client reads."""
     exchange.answer(Answer(200, b"{}", {"X-Big": "a" * 70_000}))
 
 
@@ -432,7 +433,7 @@ def many_headers(exchange: Exchange) -> None:
 
 
 def changed(change: Callable[[Any], object]) -> Behaviour:
-    """The real server has done its work, and its answer is changed on the way: `change` gets the JSON."""
+    """Change the answer of the real server, which has done its work: `change` gets the JSON."""
 
     def behave(exchange: Exchange) -> None:
         real = exchange.passed()
@@ -442,7 +443,7 @@ def changed(change: Callable[[Any], object]) -> Behaviour:
 
 
 def never_passed(invent: Callable[[Request], object]) -> Behaviour:
-    """An answer that somebody between made up; the real server has heard of nothing."""
+    """Answer something invented on the way; the real server gets no request."""
 
     def behave(exchange: Exchange) -> None:
         ok(invent(exchange.request))(exchange)
@@ -450,11 +451,11 @@ def never_passed(invent: Callable[[Request], object]) -> Behaviour:
     return behave
 
 
-# Addresses that are none
+# Addresses without a server
 
 
 def closed_port() -> int:
-    """A port at which nothing listens."""
+    """Return a port at which nothing listens."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port: int = taken.getsockname()[1]
@@ -463,7 +464,7 @@ def closed_port() -> int:
 
 @contextlib.contextmanager
 def black_hole() -> Iterator[int]:
-    """A port that answers to nothing, as behind a firewall: its queue of connections is full."""
+    """Return a port that does not answer, as behind a firewall: its queue of connections is full."""
     with contextlib.ExitStack() as held:
         listener = held.enter_context(socket.socket())
         listener.bind(("127.0.0.1", 0))
@@ -488,16 +489,16 @@ class Authority:
         self._authority.cert_pem.write_to_path(self.path)
 
     def context(self, name: str = "127.0.0.1", *, since: float = -9.0, until: float = 9.0) -> ssl.SSLContext:
-        """What a server of that name speaks TLS with; its certificate is good from and up to so many days from now."""
+        """Return the TLS context of a server of that name; its certificate is valid between so many days from now."""
         now = datetime.datetime.now(datetime.UTC)
         first, last = (now + datetime.timedelta(days=days) for days in (since, until))
-        found = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._authority.issue_cert(name, not_before=first, not_after=last).configure_cert(found)
-        return found
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._authority.issue_cert(name, not_before=first, not_after=last).configure_cert(context)
+        return context
 
 
 def speak_first(data: bytes) -> Callable[[socket.socket], None]:
-    """What a server of something else than TLS says as soon as somebody is there."""
+    """Speak first, as a server of a protocol without TLS does as soon as a client connects."""
 
     def greet(connection: socket.socket) -> None:
         with contextlib.suppress(OSError):
@@ -507,7 +508,7 @@ def speak_first(data: bytes) -> Callable[[socket.socket], None]:
 
 
 def drip_greeting(connection: socket.socket) -> None:
-    """A TLS greeting that comes for ever: the frame of a long record, and then a byte at a time."""
+    """Send an endless TLS handshake: the frame of a long record, and then a byte at a time."""
     with contextlib.suppress(OSError):
         connection.sendall(b"\x16\x03\x03\x3f\xff\x02\x00\x3f\xfb")
         for _ in range(int(PATIENCE / DROP)):
@@ -516,7 +517,7 @@ def drip_greeting(connection: socket.socket) -> None:
 
 
 def inflated(request: Request) -> bytes:
-    """The body of a request as it was before it was compressed."""
+    """Return the body of a request before it was compressed."""
     encoding = request.headers.get("content-encoding")
     if encoding == "zstd":
         return bytes(zstd.library().decompress(request.body))

@@ -1,4 +1,4 @@
-"""Homes that send to a hub, for tests: what is in them, what the hub has, and a pass between the two."""
+"""Homes that send to a hub, for tests: their rows, the hub's rows, and a pass between the two."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Identity = tuple[bytes, int, int]
 
 
 def without_waiting(_: float) -> None:
-    """A sleep that takes no time."""
+    """Return at once, in place of a sleep."""
 
 
 class Sender:
@@ -35,7 +35,7 @@ class Sender:
 
     @property
     def journal(self) -> str:
-        """The path of its journal."""
+        """Return the path of its journal."""
         return os.path.join(self.folder, "journal.db")
 
     def write(self, many: int = 1, *, session: bytes | None = None, body: str | None = None) -> list[rows.Row]:
@@ -52,22 +52,22 @@ class Sender:
         return written
 
     def sync(self, *, limits: Limits | None = None, budget: PassBudget | None = None, verify: bool = False) -> Outcome:
-        """One pass."""
+        """Run one pass."""
         budget = budget or PassBudget(sleep=without_waiting)
         return worker.sync(self.home, "default", self.remote, budget=budget, limits=limits, check_all=verify)
 
     def identities(self, *, stripped: bool = False) -> set[Identity]:
-        """The rows that are here."""
+        """Return the identities of the rows here."""
         return identities(self.journal, stripped=stripped)
 
     def ledger(self) -> Ledger:
-        """What the hub has of it, as it is known here."""
+        """Return what is known here of the rows on the hub."""
         return delivery.Ledger(Reader(self.journal), self.folder, "hub")
 
 
 def identities(path: str, *, stripped: bool = False) -> set[Identity]:
-    """The rows of a journal; each is there once, or this fails."""
+    """Return the identities of a journal's rows, each of which must be there once."""
     with Reader(path) as reader:
-        found = [bundle.identity(bundle.without_content(row) if stripped else row) for row in reader.stream()]
-    assert len(found) == len({each[:2] for each in found})
-    return set(found)
+        rows = [bundle.identity(bundle.without_content(row) if stripped else row) for row in reader.stream()]
+    assert len(rows) == len({each[:2] for each in rows})
+    return set(rows)

@@ -1,4 +1,4 @@
-"""What goes to AgentOps' service: every event once, whatever becomes of requests, answers and workers."""
+"""Rows for AgentOps' service: every event arrives once, whatever happens to requests, answers and workers."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from tests.sync.homes import without_waiting
 
 @pytest.fixture
 def service() -> Service:
-    """The service, empty."""
+    """Return the service, empty."""
     return Service()
 
 
@@ -49,7 +49,7 @@ def url(service: Service) -> Iterator[str]:
 
 
 class Worker:
-    """What a process does that syncs one project to one remote, without the waiting."""
+    """A process that syncs one project to one remote, without waiting."""
 
     def __init__(
         self, url: str, folder: str | None = None, *, sleep: Callable[[float], object] = without_waiting, **options: Any
@@ -85,7 +85,7 @@ class Worker:
 
 
 def sync(url: str, **options: Any) -> dict[int, str]:
-    """A pass from its beginning to its end; what was refused."""
+    """Run a pass from its beginning to its end; return the refused rows."""
     with Worker(url, **options) as worker:
         worker.run()
         return worker.refused
@@ -108,7 +108,7 @@ def until_done(url: str, *, restart: bool, many: int = 2000, **options: Any) -> 
 
 
 def record(many: int = 3, *, end: str | None = "Success") -> localops.Session:
-    """A run with something for each table, by an agent."""
+    """Record a run with rows for each table, by an agent."""
     session = localops.start_session(tags=["one", "two"])
     assert session is not None
     agent = session.create_agent("researcher")
@@ -124,16 +124,16 @@ def record(many: int = 3, *, end: str | None = "Success") -> localops.Session:
 
 
 def there(service: Service) -> Counter[str]:
-    """How often each event is there, by what only it has."""
+    """Return how often each event is there, by what is unique to it."""
     named = [str(row["id"]) for table in TABLES if table != "errors" for row in service.rows[table]]
     return Counter(named + [json.dumps([row["timestamp"], row["details"]]) for row in service.rows["errors"]])
 
 
 def assert_once(service: Service) -> None:
-    """Every event of the journal is there once, counted once, and each session as it stands."""
+    """Check that every event of the journal is there once, counted once, and each session in its state."""
     with programs.reader() as reader:
-        found = there(service)
-        assert set(found.values()) <= {1}
+        counts = there(service)
+        assert set(counts.values()) <= {1}
         for session in programs.sessions():
             figures = analytics.totals(reader, session)
             id = str(uuid.UUID(bytes=session))
@@ -157,7 +157,7 @@ def _many(service: Service, table: str, session: str) -> int:
 
 
 def asked(service: Service, what: str) -> list[Any]:
-    """The bodies of the requests of a kind."""
+    """Return the bodies of the requests of a kind."""
     return [body for _, path, body in service.asked if path.endswith(what)]
 
 
@@ -185,7 +185,7 @@ def test_a_run_arrives_with_everything_the_service_has_columns_for(service: Serv
 
 
 def test_the_service_fails_as_fail(service: Service, url: str) -> None:
-    """A Failure is sent under the word that the service has for it, with its reason."""
+    """A Failure is sent under the service's own word for it, with its reason."""
     session = record(1, end=None)
     session.end_session("Failure", "no money left")
     sync(url)
@@ -249,7 +249,7 @@ def test_no_value_makes_the_service_fail(service: Service, url: str, event: loca
     assert_once(service)
 
 
-def test_an_agent_that_nobody_named_is_made_known_before_its_events(service: Service, url: str) -> None:
+def test_an_unknown_agent_is_created_before_its_events(service: Service, url: str) -> None:
     """An event under a made-up agent id is not refused for it."""
     session = localops.start_session()
     assert session is not None
@@ -260,7 +260,7 @@ def test_an_agent_that_nobody_named_is_made_known_before_its_events(service: Ser
 
 
 def test_requests_are_small_and_of_one_table(service: Service, url: str) -> None:
-    """So that what the service does with a request is one INSERT, done or not done."""
+    """The service then handles a request as one INSERT, which is done or not done."""
     record(60)
     sync(url)
     requests = [Counter(event["event_type"] for event in body["events"]) for body in asked(service, "create_events")]
@@ -310,8 +310,8 @@ def test_trouble_at_any_step_leaves_each_event_once(service: Service, url: str, 
     assert troubles == 0
 
 
-def test_an_answer_that_was_not_booked_is_read_back(service: Service, url: str) -> None:
-    """A worker that dies between the service's answer and its own books sends nothing twice."""
+def test_an_answer_that_was_not_noted_is_read_back(service: Service, url: str) -> None:
+    """A worker that dies between the service's answer and its own note sends nothing twice."""
     record(40)
     for _ in range(3):
         with Worker(url) as worker:
@@ -320,8 +320,8 @@ def test_an_answer_that_was_not_booked_is_read_back(service: Service, url: str) 
     assert_once(service)
 
 
-def test_a_request_that_broke_off_has_its_time_before_anybody_looks(service: Service, url: str) -> None:
-    """The service may still be at work on what broke off: what it has is asked for when that is over."""
+def test_a_request_that_broke_off_has_its_time_before_a_look(service: Service, url: str) -> None:
+    """The service may still be working on it: its rows are read back once that is over."""
     record(3)
     waited: list[float] = []
 
@@ -340,8 +340,8 @@ def test_a_request_that_broke_off_has_its_time_before_anybody_looks(service: Ser
     assert len(waited) == 1
 
 
-def test_books_that_could_not_be_kept_cost_a_look(service: Service, url: str) -> None:
-    """The same process comes with rows that it has brought there already: none of them goes twice."""
+def test_notes_that_could_not_be_kept_cost_a_look(service: Service, url: str) -> None:
+    """If the same process comes again with rows that it has delivered, none of them is sent twice."""
     record(40)
     with Worker(url) as worker:
         assert worker.run(many=50, settle=False) == 160
@@ -350,10 +350,10 @@ def test_books_that_could_not_be_kept_cost_a_look(service: Service, url: str) ->
     assert_once(service)
 
 
-def test_what_cannot_be_looked_up_is_not_sent_again(
+def test_rows_that_cannot_be_looked_up_are_not_sent_again(
     service: Service, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where too much is there to be read back, rows that may be among it are put aside; others go on."""
+    """If too much is there to be read back, rows that may be among it are set aside; others are sent."""
     monkeypatch.setattr(agentops_api, "LONGEST", 1000)
     record(10, end=None)
     with Worker(url) as worker:
@@ -369,7 +369,7 @@ def test_what_cannot_be_looked_up_is_not_sent_again(
 
 @pytest.mark.parametrize("loss", ["file", "garbage", "books", "journal"])
 def test_without_its_notes_everything_is_read_back(service: Service, url: str, loss: str) -> None:
-    """A lost note, books that were set back and a copied journal cost a look, and no event goes twice."""
+    """A lost note, notes that were set back and a copied journal cost a look, and no event is sent twice."""
     record(40, end=None)
     with Worker(url) as worker:
         worker.run(many=50)
@@ -387,10 +387,8 @@ def test_without_its_notes_everything_is_read_back(service: Service, url: str, l
 
 
 @pytest.mark.parametrize("metadata_only", [False, True])
-def test_errors_that_say_the_same_are_told_apart_by_their_number(
-    service: Service, url: str, metadata_only: bool
-) -> None:
-    """The service has no id of an error; five that are alike arrive as five, through any trouble."""
+def test_equal_errors_are_distinguished_by_their_number(service: Service, url: str, metadata_only: bool) -> None:
+    """The service has no id of an error; five equal ones arrive as five, through any trouble."""
     session = localops.start_session()
     assert session is not None
     at = "2026-01-01T00:00:00+00:00"
@@ -407,7 +405,7 @@ def test_errors_that_say_the_same_are_told_apart_by_their_number(
     assert service.stats[str(session.session_id)]["events"] == 5
 
 
-def test_a_failure_in_the_search_for_one_is_looked_into_as_well(service: Service, url: str) -> None:
+def test_a_failure_in_the_search_for_one_is_handled_as_well(service: Service, url: str) -> None:
     """The service fails on a request, and fails again on its half, which it has stored by then."""
     record(4)
     tries = iter(["500", "failed", None, None, None])
@@ -497,19 +495,19 @@ def _killing(pid: int, at: int) -> Callable[[int, str], str | None]:
 
 
 def test_workers_killed_at_any_step_leave_each_event_once(service: Service, url: str) -> None:
-    """Real processes, killed before and after the service has committed."""
+    """Real processes are killed before and after the service has committed."""
     record(4)
     home = os.environ["LOCALOPS_HOME"]
     kills = 0
     for step in cycle((2, 4, 5, 7)):
         program = programs.start(_PASS, url, KEY, home)
         service.weather = _killing(program.pid, len(service.asked) + step)
-        said, _ = program.communicate(timeout=60)
+        output, _ = program.communicate(timeout=60)
         if program.returncode == 0:
             break
         assert program.returncode == -signal.SIGKILL
         kills += 1
-    assert said.split()[:2] == ["0", "0"]
+    assert output.split()[:2] == ["0", "0"]
     assert kills > 3
     assert_once(service)
 
@@ -517,8 +515,8 @@ def test_workers_killed_at_any_step_leave_each_event_once(service: Service, url:
 # Over time
 
 
-def test_a_running_session_is_brought_up_to_date_without_reading_it_back(service: Service, url: str) -> None:
-    """Each pass asks small questions only, sends what is new, and the end when it has come."""
+def test_a_running_session_is_updated_without_reading_it_back(service: Service, url: str) -> None:
+    """Each pass makes small requests only, sends what is new, and the end when it has come."""
     session = record(3, end=None)
     sync(url)
     assert_once(service)
@@ -536,7 +534,7 @@ def test_a_running_session_is_brought_up_to_date_without_reading_it_back(service
 
 
 def test_a_session_that_is_continued_is_open_again(service: Service, url: str) -> None:
-    """A later job joins it: its end is taken back there, and written anew when it ends again."""
+    """A later job joins the session: its end is removed there, and written again when it ends again."""
     session = record(1)
     sync(url)
     again = localops.start_session(inherited_session_id=session.session_id)
@@ -551,7 +549,7 @@ def test_a_session_that_is_continued_is_open_again(service: Service, url: str) -
 
 
 def test_a_session_of_several_machines_is_one(service: Service, url: str, tmp_path: Path) -> None:
-    """Each machine syncs its own journal; the session is made once, and nobody's events go twice."""
+    """Each machine syncs its own journal; the session is created once, and no event is sent twice."""
     session = record(2)
     code = """
 import sys, localops
@@ -575,7 +573,7 @@ session.record(localops.ErrorEvent(error_type="Elsewhere"))
 
 
 def test_a_late_event_moves_the_end(service: Service, url: str) -> None:
-    """What is recorded after the end is sent, and the session lasts until then, as it does here."""
+    """An event after the end is sent, and the session lasts until then, as it does here."""
     session = record(1)
     sync(url)
     before = service.sessions[str(session.session_id)]["end_timestamp"]
@@ -586,7 +584,7 @@ def test_a_late_event_moves_the_end(service: Service, url: str) -> None:
 
 
 def test_a_token_that_expires_in_the_middle_is_renewed(service: Service, url: str) -> None:
-    """A day passes between two requests of a backlog: nothing is lost, and nothing goes twice."""
+    """A day passes between two requests of a backlog: nothing is lost, and nothing is sent twice."""
     record(60)
 
     def night(nth: int, path: str) -> None:
@@ -600,7 +598,7 @@ def test_a_token_that_expires_in_the_middle_is_renewed(service: Service, url: st
 
 
 def test_a_price_that_comes_later_changes_nothing_there(service: Service, url: str) -> None:
-    """The service cannot be told: its row is done with, and no request is made for it."""
+    """The service has no update for it: its row counts as sent, and no request is made for it."""
     session = record(1)
     sync(url)
     with Worker(url) as worker:
@@ -628,7 +626,7 @@ def test_a_row_that_is_refused_is_named_and_holds_up_nothing(service: Service, u
 
 
 def test_a_session_that_is_refused_does_not_hold_up_others(service: Service, url: str) -> None:
-    """Its rows are refused with what the service said; those of other sessions arrive."""
+    """Its rows are refused with the service's message; those of other sessions arrive."""
     session = record(1)
     service.weather = lambda nth, path: (
         "422" if path.endswith("create_session") and not service.sessions and nth < 3 else None
@@ -642,7 +640,7 @@ def test_a_session_that_is_refused_does_not_hold_up_others(service: Service, url
 
 
 def test_what_is_too_large_together_goes_in_parts(service: Service, url: str) -> None:
-    """A 413 is met with less at a time."""
+    """After a 413 less is sent at a time."""
     record(20)
     service.weather = lambda nth, path: "413" if nth in (3, 4, 6) else None
     assert sync(url) == {}
@@ -650,7 +648,7 @@ def test_what_is_too_large_together_goes_in_parts(service: Service, url: str) ->
 
 
 def test_a_service_that_fails_on_actions_gets_everything_else(service: Service, url: str) -> None:
-    """The newest source of the service cannot take actions: they are put aside after a few tries, and can go later."""
+    """The newest source of the service cannot take actions: they are set aside after a few tries, and can go later."""
     record(30)
     service.actions_fail = True
     with Worker(url) as worker:
@@ -677,7 +675,7 @@ def test_a_service_that_fails_on_everything_is_down(service: Service, url: str) 
 
 
 def test_an_event_on_which_the_service_fails_is_found(service: Service, url: str) -> None:
-    """One among many that get through is put aside with what the service said."""
+    """One among many that get through is set aside with the service's message."""
     record(30)
     poisoned = '{"q":17}'
 
@@ -692,31 +690,31 @@ def test_an_event_on_which_the_service_fails_is_found(service: Service, url: str
 
 
 @pytest.mark.parametrize(
-    ("key", "said"),
+    ("key", "message"),
     [
         (None, "needs the key"),
         ("lo_not_a_uuid", "UUID"),
         ("22222222-2222-4222-8222-222222222222", "does not accept the key"),
     ],
 )
-def test_a_key_that_cannot_be_right_is_for_a_person(url: str, key: str | None, said: str) -> None:
-    """Nothing is sent, and the sentence says what is wrong, needs the key."""
+def test_a_key_that_cannot_be_right_needs_a_person(url: str, key: str | None, message: str) -> None:
+    """Nothing is sent, and the message names the problem, without the key."""
     record(1)
     with Worker(url, key=key) as worker:
         for ask in (worker.sink.check, worker.run):
-            with pytest.raises(Blocked, match=said) as caught:
+            with pytest.raises(Blocked, match=message) as caught:
                 ask()
             assert key is None or key not in str(caught.value)
 
 
-def test_a_key_that_is_right_is_told_so(url: str) -> None:
+def test_a_valid_key_is_reported(url: str) -> None:
     """`localops remote test` says who took the key."""
     record(1)
     with Worker(url) as worker:
         assert worker.sink.check().endswith("takes this key")
 
 
-def test_an_address_of_something_else_is_for_a_person(url: str) -> None:
+def test_an_address_of_something_else_needs_a_person(url: str) -> None:
     """A wrong path is found before anything is sent."""
     record(1)
     with Worker(f"{url}/elsewhere") as worker, pytest.raises(Blocked, match="check the URL"):
@@ -726,7 +724,7 @@ def test_an_address_of_something_else_is_for_a_person(url: str) -> None:
 def test_nothing_is_sent_that_could_not_be_noted_before(
     service: Service, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When the note cannot be written, a later worker could not know: so nothing goes."""
+    """If the note cannot be written, a later worker could not know of the request: so nothing is sent."""
     record(1)
     with Worker(url) as worker:
         os.mkdir(os.path.join(worker.folder, "agentops-there.json"))
@@ -736,7 +734,7 @@ def test_nothing_is_sent_that_could_not_be_noted_before(
 
 
 def test_the_rows_of_the_journal_itself_need_no_request(service: Service, url: str) -> None:
-    """What belongs to no session is done with at once."""
+    """A row that belongs to no session counts as sent at once."""
     with Worker(url) as worker:
         assert worker.ledger.has_work()
         worker.run()

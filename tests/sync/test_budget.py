@@ -1,4 +1,4 @@
-"""The budget of a pass, with a clock that only moves when somebody waits."""
+"""The budget of a pass, with a clock that only moves when something waits."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Clock:
         max_bytes: int | None = None,
         bytes_per_second: float | None = None,
     ) -> PassBudget:
-        """A budget by this clock."""
+        """Return a budget with this clock."""
         return PassBudget(
             max_seconds=max_seconds,
             max_rows=max_rows,
@@ -50,7 +50,7 @@ def clock() -> Clock:
 
 
 def test_without_limits_there_is_no_end(clock: Clock) -> None:
-    """A pass that was given no budget has no end of its own, and waits for nothing."""
+    """A pass without a budget has no end of its own, and waits for nothing."""
     budget = clock.budget()
     budget.spend(10**9, 10**15)
     budget.check()
@@ -73,7 +73,7 @@ def test_what_is_used_up_is_over(clock: Clock, rows: int, size: int, seconds: fl
 
 
 def test_the_line_is_waited_for_before_the_next_request(clock: Clock) -> None:
-    """What was sent takes its time at the given rate, which is waited for when there is more to send."""
+    """Sent bytes take their time at the given rate, which is waited for when there is more to send."""
     budget = clock.budget(bytes_per_second=100)
     budget.wait_for_line()
     budget.spend(1, 250)
@@ -83,7 +83,7 @@ def test_the_line_is_waited_for_before_the_next_request(clock: Clock) -> None:
 
 
 def test_the_time_of_sending_counts(clock: Clock) -> None:
-    """A line that is slower than the limit is not made slower still."""
+    """A line that is slower than the limit is not slowed down further."""
     budget = clock.budget(bytes_per_second=100)
     budget.wait_for_line()
     clock.now += 2.0
@@ -93,7 +93,7 @@ def test_the_time_of_sending_counts(clock: Clock) -> None:
 
 
 def test_at_a_given_rate_little_goes_at_once(clock: Clock) -> None:
-    """No request takes much longer than ten seconds of a spared line; one that is not spared gets all of it."""
+    """No request takes much longer than ten seconds of a limited line; an unlimited one gets all of it."""
     assert clock.budget().portion(4_000_000) == 4_000_000
     assert clock.budget(bytes_per_second=3_000).portion(4_000_000) == 30_000
     assert clock.budget(bytes_per_second=1_000_000).portion(4_000_000) == 4_000_000
@@ -126,7 +126,7 @@ def test_the_rate_is_kept(requests: list[tuple[int, float]], rate: int) -> None:
 
 
 def test_a_wait_that_does_not_fit_is_not_begun(clock: Clock) -> None:
-    """A pass that would be over before the wait is ends at once, and one that just fits goes on."""
+    """A pass that would be over before the end of the wait ends at once, and one that just fits continues."""
     budget = clock.budget(max_seconds=5.0)
     budget.wait(2.0)
     with pytest.raises(OutOfBudget):
@@ -139,7 +139,7 @@ def test_a_wait_that_does_not_fit_is_not_begun(clock: Clock) -> None:
 
 
 def test_a_wait_ends_when_the_pass_is_stopped() -> None:
-    """Whoever waits in another thread is let go at once, and nothing is sent after that."""
+    """A wait in another thread is ended at once, and nothing is sent after that."""
     budget = PassBudget(bytes_per_second=1.0)
     budget.wait_for_line()
     budget.spend(0, 1_000_000)
@@ -154,6 +154,6 @@ def test_a_wait_ends_when_the_pass_is_stopped() -> None:
 
 def test_jitter_is_a_part() -> None:
     """The random part is at least 0 and below 1, and not always the same."""
-    found = {PassBudget().jitter() for _ in range(50)}
-    assert all(0 <= each < 1 for each in found)
-    assert len(found) > 1
+    parts = {PassBudget().jitter() for _ in range(50)}
+    assert all(0 <= each < 1 for each in parts)
+    assert len(parts) > 1

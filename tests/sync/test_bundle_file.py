@@ -1,4 +1,4 @@
-"""Rows travel in a file, each once, with their blobs; receipts come back, and count only when they are genuine."""
+"""Rows travel in a file, each once, with their blobs; receipts come back, and count only if they are genuine."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ KEY = "6b1f2f0e-0000-4000-8000-000000000001"
 
 @pytest.fixture
 def home(tmp_path: Path) -> str:
-    """A home with one ended session of many rows, one of them with a blob, and a remote called hub."""
+    """Return a home with one ended session of many rows, one of them with a blob, and a remote called hub."""
     session = localops.start_session(name="far away", tags=["ship"])
     assert session is not None
     for n in range(20):
@@ -58,7 +58,7 @@ def _unsent(home: str) -> int:
 
 @pytest.fixture
 def data(tmp_path: Path) -> str:
-    """The data folder of a hub that nobody serves; its key does not name it, as those of earlier releases."""
+    """Return the data folder of a hub without a server; its key does not name it, like those of earlier releases."""
     return _hub_with(KEY, tmp_path / "hub")
 
 
@@ -81,8 +81,8 @@ def test_rows_and_blobs_arrive_once(home: str, tmp_path: Path) -> None:
     assert os.path.exists(blobs.path_of(config.project_folder(home, "default"), names[0]))
 
 
-def test_files_are_packed_where_that_pays(home: str, tmp_path: Path) -> None:
-    """A long text takes little room in a bundle; what is packed already is put in as it is."""
+def test_files_are_compressed_if_that_helps(home: str, tmp_path: Path) -> None:
+    """A long text takes little room in a bundle; compressed data is put in unchanged."""
     path, there = str(tmp_path / "run.lops"), str(tmp_path / "there")
     source = tmp_path / "film"
     source.write_bytes(os.urandom(300_000))
@@ -100,7 +100,7 @@ def test_files_are_packed_where_that_pays(home: str, tmp_path: Path) -> None:
 
 
 def test_receipts_mark_the_rows_as_delivered(home: str, data: str, tmp_path: Path) -> None:
-    """What was carried and signed for is not unsent any more; what was recorded meanwhile is."""
+    """Rows with a receipt are not unsent any more; rows that were recorded meanwhile are."""
     path, back = str(tmp_path / "run.lops"), str(tmp_path / "run.receipts")
     bundle_file.pack(home, [Share("default", "hub")], path)
     localops.start_session(name="later")
@@ -113,7 +113,7 @@ def test_receipts_mark_the_rows_as_delivered(home: str, data: str, tmp_path: Pat
 
 @pytest.mark.parametrize("flaw", ["missing", "damaged"])
 def test_a_row_whose_file_was_not_in_the_bundle_stays_unsent(home: str, data: str, tmp_path: Path, flaw: str) -> None:
-    """The hub does not sign for it; it goes with the next bundle that holds the file."""
+    """The hub does not sign for it; it is in the next bundle that has the file."""
     path, back = str(tmp_path / "run.lops"), str(tmp_path / "run.receipts")
     folder = config.project_folder(home, "default")
     [blob] = [Path(top, name) for top, _, names in os.walk(os.path.join(folder, "blobs")) for name in names]
@@ -143,8 +143,8 @@ def test_a_row_whose_file_was_not_in_the_bundle_stays_unsent(home: str, data: st
     assert (signed.refused, _unsent(home)) == ([], 0)
 
 
-def test_rows_that_cannot_be_made_safe_are_not_carried(home: str, tmp_path: Path) -> None:
-    """A journal that cannot be written is said by its path and why, and no file is left."""
+def test_rows_that_cannot_be_synced_are_not_packed(home: str, tmp_path: Path) -> None:
+    """A journal that cannot be written is reported with its path and the reason, and no file is left."""
     holder = Journal(config.project_folder(home, "default"))
     holder.fold()
     holder._file.execute("begin immediate")
@@ -158,7 +158,7 @@ def test_rows_that_cannot_be_made_safe_are_not_carried(home: str, tmp_path: Path
 def test_a_receipt_without_the_right_signature_counts_only_when_asked(
     key: str | None, home: str, data: str, tmp_path: Path
 ) -> None:
-    """Nobody can make rows look delivered who does not have the key, unless the user says that it is fine."""
+    """Without the key, rows cannot be marked as delivered, unless the user allows it."""
     path, back = str(tmp_path / "run.lops"), str(tmp_path / "run.receipts")
     bundle_file.pack(home, [Share("default", "hub")], path)
     bundle_file.write_receipts(bundle_file.unpack(data, path, key=key and Keys(data).create("default")), back)
@@ -171,23 +171,23 @@ def test_a_receipt_without_the_right_signature_counts_only_when_asked(
 
 
 def test_a_receipt_for_other_rows_does_not_count(home: str, data: str, tmp_path: Path) -> None:
-    """A signature over rows that are not the ones here marks nothing, verified or not."""
+    """A signature over other rows marks nothing, verified or not."""
     path, back = str(tmp_path / "run.lops"), tmp_path / "run.receipts"
     bundle_file.pack(home, [Share("default", "hub")], path)
     bundle_file.write_receipts(bundle_file.unpack(data, path, key=KEY), str(back))
-    told = json.loads(back.read_text())
-    told["receipts"][0]["receipt"]["ranges"] = [[1, 3]]
-    back.write_text(json.dumps(told))
+    file = json.loads(back.read_text())
+    file["receipts"][0]["receipt"]["ranges"] = [[1, 3]]
+    back.write_text(json.dumps(file))
     [signed] = bundle_file.take_receipts(home, str(back), unverified=True)
     assert "other rows" in signed.refused[0]
-    told["receipts"][0]["receipt"]["journal"] = "ff" * 16
-    back.write_text(json.dumps(told))
+    file["receipts"][0]["receipt"]["journal"] = "ff" * 16
+    back.write_text(json.dumps(file))
     [signed] = bundle_file.take_receipts(home, str(back), unverified=True)
     assert "another journal" in signed.refused[0]
     assert _unsent(home) > 0
 
 
-def test_the_receipt_of_a_machine_on_the_way_delivers_nothing(home: str, tmp_path: Path) -> None:
+def test_the_receipt_of_a_relay_delivers_nothing(home: str, tmp_path: Path) -> None:
     """Rows on another machine are not on the hub: its receipt, signed or not, leaves them unsent."""
     path, back = str(tmp_path / "run.lops"), str(tmp_path / "run.receipts")
     bundle_file.pack(home, [Share("default", "hub")], path)
@@ -197,15 +197,15 @@ def test_the_receipt_of_a_machine_on_the_way_delivers_nothing(home: str, tmp_pat
         [signed] = bundle_file.take_receipts(home, back, unverified=unverified)
         assert "a machine on the way" in signed.refused[0]
         assert (signed.rows, _unsent(home)) == (0, before)
-    told = json.loads(Path(back).read_text())
-    told["receipts"][0]["receipt"]["hmac"] = None
-    Path(back).write_text(json.dumps(told))
+    file = json.loads(Path(back).read_text())
+    file["receipts"][0]["receipt"]["hmac"] = None
+    Path(back).write_text(json.dumps(file))
     assert "a machine on the way" in bundle_file.take_receipts(home, back)[0].refused[0]
-    told["receipts"][0]["receipt"]["holder"] = None
-    Path(back).write_text(json.dumps(told))
+    file["receipts"][0]["receipt"]["holder"] = None
+    Path(back).write_text(json.dumps(file))
     assert "not signed" in bundle_file.take_receipts(home, back)[0].refused[0]
-    del told["receipts"][0]["receipt"]["holder"]
-    Path(back).write_text(json.dumps(told))
+    del file["receipts"][0]["receipt"]["holder"]
+    Path(back).write_text(json.dumps(file))
     assert "not signed" in bundle_file.take_receipts(home, back)[0].refused[0]
 
 
@@ -226,8 +226,8 @@ def test_receipts_are_for_the_project_that_the_rows_come_from(home: str, tmp_pat
     assert (part.without_key, astray.without_key) == (False, True)
 
 
-def test_rows_are_handed_on_only_where_that_hub_is_known(home: str, tmp_path: Path) -> None:
-    """A relay without the remote, or without its key, takes nothing in."""
+def test_a_relay_needs_the_remote_of_the_hub(home: str, tmp_path: Path) -> None:
+    """A relay without the remote, or without its key, imports nothing."""
     path, there = str(tmp_path / "run.lops"), str(tmp_path / "there")
     bundle_file.pack(home, [Share("default", "hub")], path)
     done = subprocess.run(
@@ -291,7 +291,7 @@ def test_the_receipts_of_a_hub_that_was_handed_the_rows_deliver_them(home: str, 
 
 @pytest.mark.parametrize("damage", ["changed", "gone"])
 def test_a_relay_counts_only_its_own_rows_as_delivered(home: str, tmp_path: Path, damage: str) -> None:
-    """A row of the bundle that is another one on the machine on the way, or was pruned there, is not marked there."""
+    """A row of the bundle that is another one on the relay, or was pruned there, is not marked there."""
     path, there = str(tmp_path / "run.lops"), str(tmp_path / "there")
     with hub(tmp_path / "real") as real:
         folder = config.project_folder(there, "default")
@@ -306,8 +306,8 @@ def test_a_relay_counts_only_its_own_rows_as_delivered(home: str, tmp_path: Path
         assert _unsent(there) == (2 if damage == "changed" else 1)
 
 
-def test_what_nobody_lacks_can_still_be_carried(home: str, data: str, tmp_path: Path) -> None:
-    """After a hub was set back a machine that never calls it carries everything; what to do is said."""
+def test_delivered_rows_can_be_packed_again(home: str, data: str, tmp_path: Path) -> None:
+    """For a hub that was restored, a machine that never calls it packs everything; the error explains how."""
     path, back, everything = (str(tmp_path / name) for name in ("run.lops", "run.receipts", "all.lops"))
     bundle_file.pack(home, [Share("default", "hub")], path)
     bundle_file.write_receipts(bundle_file.unpack(data, path, key=KEY), back)
@@ -324,7 +324,7 @@ def test_what_nobody_lacks_can_still_be_carried(home: str, data: str, tmp_path: 
 
 
 def test_receipts_for_a_copy_are_not_sent_back(home: str, tmp_path: Path) -> None:
-    """A relay says that they mark nothing as delivered, and how the hub's own are made."""
+    """A relay prints that they mark nothing as delivered, and how to get the hub's own."""
     path = str(tmp_path / "run.lops")
     bundle_file.pack(home, [Share("default", "hub")], path)
     done = subprocess.run(
@@ -348,16 +348,14 @@ def test_receipts_for_a_copy_are_not_sent_back(home: str, tmp_path: Path) -> Non
         (7, "names no rows"),
     ],
 )
-def test_a_receipt_covers_no_row_that_is_not_here(
-    ranges: object, reason: str, home: str, data: str, tmp_path: Path
-) -> None:
-    """Numbers beyond the journal, or that are none, deliver nothing that will be recorded later."""
+def test_a_receipt_covers_no_missing_row(ranges: object, reason: str, home: str, data: str, tmp_path: Path) -> None:
+    """Numbers beyond the journal, or invalid ones, deliver no row that is recorded later."""
     path, back = str(tmp_path / "run.lops"), tmp_path / "run.receipts"
     bundle_file.pack(home, [Share("default", "hub")], path)
     bundle_file.write_receipts(bundle_file.unpack(data, path), str(back))
-    told = json.loads(back.read_text())
-    told["receipts"][0]["receipt"]["ranges"] = ranges
-    back.write_text(json.dumps(told))
+    file = json.loads(back.read_text())
+    file["receipts"][0]["receipt"]["ranges"] = ranges
+    back.write_text(json.dumps(file))
     before = _unsent(home)
     [signed] = bundle_file.take_receipts(home, str(back), unverified=True)
     assert reason in signed.refused[0]
@@ -392,7 +390,7 @@ def test_a_hub_signs_only_under_keys_that_it_knows(home: str, data: str, tmp_pat
 
 
 def test_only_the_hub_that_made_the_key_signs_for_a_machine_that_never_called_it(home: str, tmp_path: Path) -> None:
-    """Where an earlier release, or a copied list of keys, lets another hub sign under the key, that does not count."""
+    """If an earlier release, or a copied list of keys, lets another hub sign with the key, that does not count."""
     path, back = str(tmp_path / "run.lops"), str(tmp_path / "run.receipts")
     right = Keys(str(tmp_path / "right"))
     key = right.create("default")
@@ -410,7 +408,7 @@ def test_only_the_hub_that_made_the_key_signs_for_a_machine_that_never_called_it
 
 
 def test_the_hub_of_the_first_receipt_is_remembered(home: str, data: str, tmp_path: Path) -> None:
-    """A key of an earlier release does not name its hub: the first that signs under it is the one from then on."""
+    """A key of an earlier release does not name its hub: the first hub that signs with it is remembered."""
     path, back = str(tmp_path / "run.lops"), str(tmp_path / "run.receipts")
     bundle_file.pack(home, [Share("default", "hub")], path)
     bundle_file.write_receipts(bundle_file.unpack(data, path, key=KEY), back)
@@ -425,7 +423,7 @@ def test_the_hub_of_the_first_receipt_is_remembered(home: str, data: str, tmp_pa
 
 
 def test_a_hub_that_is_known_by_its_receipt_can_be_called(home: str, tmp_path: Path) -> None:
-    """A receipt names no project of the hub: the first pass learns it, and goes on."""
+    """A receipt names no project of the hub: the first pass learns it, and continues."""
     path, back = str(tmp_path / "run.lops"), str(tmp_path / "run.receipts")
     with hub(tmp_path / "real") as real:
         folder = config.project_folder(home, "default")
@@ -443,13 +441,13 @@ def test_a_hub_that_is_known_by_its_receipt_can_be_called(home: str, tmp_path: P
 
 
 def test_many_receipts_are_taken_in_one_go(home: str, data: str, tmp_path: Path) -> None:
-    """A file of thousands of receipts costs thousands of looks, and one transaction."""
+    """A file of thousands of receipts costs thousands of checks, and one transaction."""
     path, back = str(tmp_path / "run.lops"), tmp_path / "run.receipts"
     bundle_file.pack(home, [Share("default", "hub")], path)
     bundle_file.write_receipts(bundle_file.unpack(data, path, key=KEY), str(back))
-    told = json.loads(back.read_text())
-    told["receipts"] *= 3_000
-    back.write_text(json.dumps(told))
+    file = json.loads(back.read_text())
+    file["receipts"] *= 3_000
+    back.write_text(json.dumps(file))
     [signed] = bundle_file.take_receipts(home, str(back))
     assert (signed.refused, _unsent(home)) == ([], 0)
     with Reader(os.path.join(config.project_folder(home, "default"), "journal.db")) as reader:
@@ -477,7 +475,7 @@ def test_a_bundle_that_lost_a_file_gives_no_receipt(home: str, data: str, tmp_pa
 
 
 def test_whole_sessions_can_be_carried(home: str, tmp_path: Path) -> None:
-    """With sessions named, their rows go, and nobody else's."""
+    """With sessions named, only their rows are packed."""
     other = localops.start_session(name="other")
     assert other is not None
     other.record(localops.ActionEvent("only this"))
@@ -522,8 +520,8 @@ def test_a_bundle_writes_nowhere_else(tmp_path: Path) -> None:
     assert not [name for _, _, names in os.walk(tmp_path) for name in names if "evil" in name and name != "evil.lops"]
 
 
-def test_a_bundle_of_nothing_is_not_made(home: str, tmp_path: Path) -> None:
-    """Whoever would carry a file without rows is told so, and a file that is there stays as it is."""
+def test_an_empty_bundle_is_not_written(home: str, tmp_path: Path) -> None:
+    """A bundle without rows is an error, and an existing file stays as it is."""
     folder, path = config.project_folder(home, "default"), tmp_path / "nothing.lops"
     path.write_bytes(b"of last week")
     with Reader(os.path.join(folder, "journal.db")) as reader:
@@ -537,8 +535,8 @@ def test_a_bundle_of_nothing_is_not_made(home: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("place", ["missing/run.lops", "home"], ids=["no folder", "a folder"])
-def test_what_cannot_be_written_is_called_by_its_name(home: str, tmp_path: Path, place: str) -> None:
-    """An error names the file that was asked for, not the one that it is written under, which is gone."""
+def test_an_error_of_writing_has_the_name_of_the_file(home: str, tmp_path: Path, place: str) -> None:
+    """An error names the file of the command, not the temporary one, which is gone."""
     path = str(tmp_path / place)
     with pytest.raises(OSError) as raised:  # noqa: PT011  which one depends on the place
         bundle_file.pack(home, [Share("default")], path)
@@ -547,7 +545,7 @@ def test_what_cannot_be_written_is_called_by_its_name(home: str, tmp_path: Path,
 
 
 def test_a_remote_for_metadata_gets_a_bundle_without_content(home: str, data: str, tmp_path: Path) -> None:
-    """What is packed for it holds no prompt and no file, and its receipts are for what was packed."""
+    """A bundle for a metadata-only remote has no prompt and no file, and its receipts are for these rows."""
     folder = config.project_folder(home, "default")
     remotes.save(folder, {"hub": Remote("hub", "http://127.0.0.1:1", key=KEY, metadata_only=True)})
     path, back = tmp_path / "run.lops", str(tmp_path / "run.receipts")
@@ -560,8 +558,8 @@ def test_a_remote_for_metadata_gets_a_bundle_without_content(home: str, data: st
     assert (signed.refused, _unsent(home)) == ([], 0)
 
 
-def test_what_was_imported_goes_on_from_there(home: str, tmp_path: Path) -> None:
-    """A home that took a bundle in has its rows to send, like its own."""
+def test_imported_rows_are_sent_on(home: str, tmp_path: Path) -> None:
+    """A home that imported a bundle sends its rows like its own."""
     path, there = str(tmp_path / "run.lops"), str(tmp_path / "there")
     [packed] = bundle_file.pack(home, [Share("default")], path)
     bundle_file.unpack(there, path)
@@ -570,8 +568,8 @@ def test_what_was_imported_goes_on_from_there(home: str, tmp_path: Path) -> None
     journal.close()
 
 
-def test_a_running_session_that_was_carried_is_not_called_dead(home: str, tmp_path: Path) -> None:
-    """Where a row was carried to nobody can see whether its process lives: the session is Unknown, never ended."""
+def test_an_imported_running_session_is_not_reported_dead(home: str, tmp_path: Path) -> None:
+    """Another machine cannot see whether the process lives: the session is Unknown, never ended."""
     running = localops.start_session(name="running")
     assert running is not None
     path, there = str(tmp_path / "run.lops"), str(tmp_path / "there")

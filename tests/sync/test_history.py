@@ -1,6 +1,6 @@
 """Any history of recording, crashes, faults, copies and restored backups ends with every row on the hub, once.
 
-Longer from scripts/stress: LOCALOPS_HISTORIES says how many.
+More of them from scripts/stress: LOCALOPS_HISTORIES is the number.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ FAULTS = {
     "refused": chaos.status(422),
     "too large": chaos.status(413),
     "unknown key": chaos.status(401),
-    "a lie": chaos.changed(lambda told: {**told, "receipt": None}),
+    "a lie": chaos.changed(lambda reply: {**reply, "receipt": None}),
 }
 
 
@@ -51,7 +51,7 @@ class Histories(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        """A hub that runs, behind something that breaks on order, and one home."""
+        """Start a hub, behind a proxy that breaks on request, and create one home."""
         self.top = Path(tempfile.mkdtemp())
         self.hub: RealHub = hub(self.top)
         self.weather = chaos.Chaos(behind=self.hub.url)
@@ -61,9 +61,9 @@ class Histories(RuleBasedStateMachine):
         self.record(0, 1)
 
     def teardown(self) -> None:
-        """However it went: in calm weather everything arrives.
+        """Check that everything arrives once the network works again.
 
-        A home with nothing to send calls nobody, so that a hub was set back is found out when there is a new row.
+        A home with nothing to send makes no connection, so it notices that a hub was set back with its next row.
         """
         if not hasattr(self, "homes"):
             return
@@ -97,13 +97,13 @@ class Histories(RuleBasedStateMachine):
 
     @rule(which=st.integers(0, 2), many=st.integers(1, 40))
     def record(self, which: int, many: int) -> None:
-        """A recorder writes."""
+        """Record rows."""
         rows = self._home(which).write(many)
         self.written |= {(row[0], row[1], row[-2]) for row in rows}
 
     @rule(which=st.integers(0, 2), rows=st.integers(1, 30))
     def sync(self, which: int, rows: int) -> None:
-        """A pass in calm weather."""
+        """Run a pass over a working network."""
         self.weather.calm()
         self._home(which).sync(limits=Limits(rows=rows))
 
@@ -119,14 +119,14 @@ class Histories(RuleBasedStateMachine):
 
     @rule(which=st.integers(0, 2), faults=st.lists(st.sampled_from(sorted(FAULTS)), min_size=1, max_size=9))
     def sync_in_bad_weather(self, which: int, faults: list[str]) -> None:
-        """A pass that meets faults, some of which last."""
+        """Run a pass that meets faults, some of which last."""
         self.weather.calm()
         self.weather.then(chaos.passed, *(FAULTS[name] for name in faults))
         self._home(which).sync(limits=Limits(rows=7), budget=PassBudget(max_rows=60, sleep=without_waiting))
 
     @rule(which=st.integers(0, 2), after=st.floats(0.15, 0.8), twice=st.booleans())
     def kill_a_sync(self, which: int, after: float, twice: bool) -> None:
-        """One pass or two at once, killed."""
+        """Run one pass or two at once, and kill them."""
         self.weather.calm()
         command = [sys.executable, "-m", "localops", "sync", "--home", self._home(which).home, "--quiet"]
         passes = [subprocess.Popen(command, env={**os.environ, "PYTHONPATH": PATH}) for _ in range(1 + twice)]
@@ -137,13 +137,13 @@ class Histories(RuleBasedStateMachine):
 
     @rule()
     def kill_the_hub(self) -> None:
-        """It dies, and comes back."""
+        """Kill the hub, and start it again."""
         self.hub.kill()
         self.hub.start()
 
     @rule(which=st.integers(0, 2), many=st.integers(1, 20))
     def set_the_hub_back(self, which: int, many: int) -> None:
-        """A copy of its folder is put in its place after it has taken more."""
+        """Replace the hub's folder by an older copy after it has taken more rows."""
         place = self.top / "backup"
         self.hub.stop()
         shutil.copytree(self.hub.data, place)
@@ -160,14 +160,14 @@ class Histories(RuleBasedStateMachine):
     @precondition(lambda self: len(self.homes) < 3)
     @rule(which=st.integers(0, 2))
     def copy_a_home(self, which: int) -> None:
-        """A home is copied, and both go on."""
+        """Copy a home; both continue."""
         place = self.top / f"home {len(self.homes)}"
         shutil.copytree(self._home(which).home, place)
         self.homes.append(Sender(place, self.weather.url, self.hub.key))
 
     @rule(which=st.integers(0, 2), many=st.integers(1, 20))
     def set_a_journal_back(self, which: int, many: int) -> None:
-        """A copy of a journal's file is put over it after it has gone on: the same file, with older bytes."""
+        """Overwrite a journal's file with an older copy: the same file, with older bytes."""
         each = self._home(which)
         with open(each.journal, "rb") as file:
             old = file.read()
@@ -198,12 +198,12 @@ class Histories(RuleBasedStateMachine):
 
 @pytest.mark.foreign_open
 def test_any_history_ends_with_every_row_once() -> None:
-    """Whatever happened, rows on the hub are the rows that were acknowledged, each once."""
+    """In any history, the rows on the hub are the acknowledged rows, each once."""
     checks = settings(
         max_examples=HISTORIES,
         stateful_step_count=12,
-        derandomize="LOCALOPS_HISTORIES" not in os.environ,  # the same ones each time, where nobody reads along
-        phases=[Phase.generate],  # a history takes seconds: it is not made shorter by trying a thousand others
+        derandomize="LOCALOPS_HISTORIES" not in os.environ,  # the same ones each time in a run without a reader
+        phases=[Phase.generate],  # a history takes seconds: shrinking one would try a thousand others
         suppress_health_check=list(HealthCheck),
     )
     Histories.TestCase.settings = checks

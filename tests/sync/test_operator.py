@@ -1,4 +1,4 @@
-"""What the operator of a hub and of the machines that send to it relies on, seen from the command line."""
+"""Commands that the operator of a hub and of the machines that send to it relies on."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ from tests.sync.operating import stays as _stays
 
 @pytest.fixture
 def own(tmp_path: Path) -> Iterator[RealHub]:
-    """A hub that may be broken."""
+    """Start a hub that may be broken."""
     with hub(tmp_path / "own") as own:
         yield own
 
 
 @pytest.fixture
 def sender(tmp_path: Path, own: RealHub) -> Sender:
-    """A home whose remote is the hub."""
+    """Return a home whose remote is the hub."""
     return Sender(tmp_path / "home", own.url, own.key)
 
 
@@ -79,7 +79,7 @@ def test_doctor_of_a_hub_asks_the_senders_for_damaged_rows(own: RealHub, sender:
 
 @pytest.mark.foreign_open
 def test_prune_keeps_what_the_hub_has_lost_or_damaged(own: RealHub, sender: Sender) -> None:
-    """It compares what it is about to take with the hub, row by row; the rest goes."""
+    """It compares the rows to be removed with the hub, row by row; the rest is removed."""
     _record("damaged", prompt="what is damaged")
     _record("lost", prompt="what is lost")
     _record("whole")
@@ -98,7 +98,7 @@ def test_prune_keeps_what_the_hub_has_lost_or_damaged(own: RealHub, sender: Send
 
 
 def test_prune_keeps_what_was_deleted_on_the_hub(own: RealHub, sender: Sender) -> None:
-    """What somebody deleted there may be here only; naming the remote removes it here as well."""
+    """A session that was deleted there may exist only here; naming the remote removes it here as well."""
     _record("deleted", "other")
     sender.sync()
     (session,) = [
@@ -116,7 +116,7 @@ def test_prune_keeps_what_was_deleted_on_the_hub(own: RealHub, sender: Sender) -
 
 
 def test_prune_keeps_everything_when_the_hub_refuses(own: RealHub, sender: Sender, tmp_path: Path) -> None:
-    """A hub that began anew in an empty folder knows no key; it has nothing of what the earlier one signed for."""
+    """A new hub in an empty folder knows no key, and has no row that the earlier one signed for."""
     _record("one")
     sender.sync()
     own.stop()
@@ -131,7 +131,7 @@ def test_prune_keeps_everything_when_the_hub_refuses(own: RealHub, sender: Sende
 
 
 def test_prune_keeps_everything_when_it_is_another_hub(own: RealHub, sender: Sender, tmp_path: Path) -> None:
-    """A key that the other hub takes makes it no less another hub."""
+    """A key that the other hub accepts does not make it the same hub."""
     _record("one")
     sender.sync()
     with hub(tmp_path / "other") as other:
@@ -143,7 +143,7 @@ def test_prune_keeps_everything_when_it_is_another_hub(own: RealHub, sender: Sen
 
 
 def test_prune_says_which_hub_could_not_be_reached(own: RealHub, sender: Sender) -> None:
-    """It works without a network, and says in JSON, too, that nobody was asked."""
+    """It works without a network, and reports, also in JSON, that the hub was not asked."""
     _record("one")
     sender.sync()
     own.stop()
@@ -159,7 +159,7 @@ def test_prune_says_which_hub_could_not_be_reached(own: RealHub, sender: Sender)
 def test_prune_keeps_everything_when_the_hub_cannot_compare(
     own: RealHub, sender: Sender, failure: chaos.Behaviour
 ) -> None:
-    """A hub that greets and then fails was reached: nobody knows what it has."""
+    """A hub that answers hello and then fails was reached, but it is not known what it has."""
     _record("one")
     sender.sync()
 
@@ -176,7 +176,7 @@ def test_prune_keeps_everything_when_the_hub_cannot_compare(
 
 @pytest.mark.foreign_open
 def test_prune_and_sync_agree_about_a_hub_that_was_set_back(own: RealHub, sender: Sender, tmp_path: Path) -> None:
-    """What prune advises brings the rows to the hub, though there is nothing new to send; then they may go."""
+    """The command that prune advises brings the rows to the hub, without any new row; then they may be removed."""
     _record("one")
     sender.sync()
     own.stop()
@@ -260,7 +260,7 @@ def test_doctor_does_not_hide_that_a_row_is_missing_on_the_hub(own: RealHub, sen
 
 
 def test_a_hub_deletes_a_session_with_its_files(own: RealHub, sender: Sender) -> None:
-    """A file that only its rows refer to can be read no more, however young it is; one that others refer to stays."""
+    """A file that only its rows refer to cannot be read any more, however young; one with other references stays."""
     alone, shared = "a" * 2_000_000, "b" * 2_000_000
     for prompt in (alone, shared, shared):
         _record("filmed", prompt=prompt)
@@ -290,8 +290,8 @@ def test_a_file_without_rows_is_named_and_removed_without_any_session(own: RealH
     assert (done.returncode, "1 blob removed" in done.stdout, path.exists()) == (0, True, False), done
 
 
-def test_a_hub_in_an_empty_folder_says_that_it_is_new(tmp_path: Path) -> None:
-    """Most likely a disk is not mounted: its machines would be told that their keys are wrong."""
+def test_a_hub_in_an_empty_folder_warns_that_it_is_new(tmp_path: Path) -> None:
+    """Most likely a disk is not mounted: the machines would get the error that their keys are wrong."""
     data = tmp_path / "empty"
     data.mkdir()
     for warns in (True, False):
@@ -310,7 +310,7 @@ def test_a_hub_in_an_empty_folder_says_that_it_is_new(tmp_path: Path) -> None:
 
 
 def test_check_names_the_keys_that_a_restore_has_revived(own: RealHub, sender: Sender, tmp_path: Path) -> None:
-    """A backup holds the keys as they were; the operator is told which of them work."""
+    """A backup holds the keys as they were; the command prints which of them work."""
     assert _hub(own, "backup", "-o", str(tmp_path / "backup")).returncode == 0
     (key,) = json.loads(_hub(own, "key", "list", "--json").stdout)["keys"]
     assert _hub(own, "key", "revoke", key["key"]).returncode == 0
@@ -364,7 +364,7 @@ def test_what_was_deleted_since_a_backup_does_not_come_back(
 
 @pytest.mark.foreign_open
 def test_a_full_disk_does_not_hide_what_prune_has_removed(sender: Sender) -> None:
-    """The file cannot be packed without room for a copy; what was removed is reported, and its pages are free."""
+    """The file cannot be compacted without room for a copy; the removal is reported, and its pages are free."""
     for _ in range(20):
         _record("large", *["small"] * 4, prompt="x" * 90_000)
 
@@ -395,7 +395,7 @@ def _metadata_only(own: RealHub, tmp_path: Path) -> Sender:
 
 
 def test_content_that_no_remote_has_stays(own: RealHub, tmp_path: Path) -> None:
-    """A metadata-only remote has nothing of it; prune asks for consent, unless another remote has all of it."""
+    """A metadata-only remote has none of it; prune asks for consent, unless another remote has all of it."""
     sender = _metadata_only(own, tmp_path)
     _record("prompts")
     session = localops.start_session(name="figures")
@@ -518,8 +518,8 @@ def test_cron_without_any_remote_says_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.foreign_open
-def test_parked_rows_are_in_the_exit_code_until_somebody_acts(sender: Sender) -> None:
-    """Cron prints them at once and then once a day; what was given up is named by doctor."""
+def test_parked_rows_are_in_the_exit_code_until_a_person_acts(sender: Sender) -> None:
+    """Cron prints them at once and then once a day; dropped rows are named by doctor."""
     _record("one")
     connection = apsw.Connection(sender.journal)
     connection.execute("update event set body = replace(body, 'why', 'who') where kind = 'llm'")
@@ -540,7 +540,7 @@ def test_parked_rows_are_in_the_exit_code_until_somebody_acts(sender: Sender) ->
 
 @pytest.mark.foreign_open
 def test_lost_rows_are_in_the_exit_code_until_they_are_back(own: RealHub, sender: Sender, tmp_path: Path) -> None:
-    """A newer backup of the hub that has them ends it, once `sync --verify` has looked; nobody need acknowledge."""
+    """A newer backup of the hub that has them ends it, after `sync --verify`; no acknowledgement is needed."""
     _record("one")
     sender.sync()
     own.stop()

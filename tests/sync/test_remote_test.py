@@ -1,4 +1,4 @@
-"""Each step on the way to a remote, looked at before rows go there."""
+"""Each step on the way to a remote is checked before rows are sent there."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.sync.homes import Sender
 
 @pytest.fixture
 def before(tmp_path: Path) -> Iterator[tuple[Chaos, Sender]]:
-    """The way to a hub, and a home that would send to it."""
+    """Return the proxy before a hub, and a home that would send to it."""
     with hub(tmp_path / "hub") as real, Chaos(behind=real.url) as way:
         sender = Sender(tmp_path / "home", way.url, real.new_key("default"))
         sender.write()
@@ -25,7 +25,7 @@ def before(tmp_path: Path) -> Iterator[tuple[Chaos, Sender]]:
 
 
 def _swallowed(then: Behaviour) -> Behaviour:
-    """What becomes of packets that are too large for a tunnel: only small ones get through."""
+    """Return the fate of packets that are too large for a tunnel: only small ones get through."""
 
     def behave(exchange: Exchange) -> None:
         (then if "x-padding" in exchange.request.headers else chaos.passed)(exchange)
@@ -37,7 +37,7 @@ def _swallowed(then: Behaviour) -> Behaviour:
     ("then", "ok"), [(chaos.silence, False), (chaos.reset, False), (chaos.status(431), True), (chaos.passed, True)]
 )
 def test_a_line_that_loses_large_requests_is_found(before: tuple[Chaos, Sender], then: Behaviour, ok: bool) -> None:
-    """A small greeting is answered there and no row would ever arrive; whoever answers, if only with no, got it."""
+    """A small hello is answered there and no row would ever arrive; any answer shows that a request got through."""
     way, sender = before
     way.always(_swallowed(then))
     with Reader(sender.journal) as reader:
@@ -54,23 +54,23 @@ def _on_post(then: Behaviour) -> Behaviour:
 
 
 @pytest.mark.parametrize(
-    ("then", "act", "said"),
+    ("then", "act", "message"),
     [
         (chaos.page(413), True, "answered 413"),
         (chaos.page(), False, "text/html instead of JSON"),
     ],
 )
-def test_what_stops_each_post_is_found(before: tuple[Chaos, Sender], then: Behaviour, act: bool, said: str) -> None:
-    """A greeting gets through, and nothing that is sent would: a POST without rows shows it."""
+def test_a_fault_of_each_post_is_found(before: tuple[Chaos, Sender], then: Behaviour, act: bool, message: str) -> None:
+    """Hello gets through, and no rows would: a POST without rows shows it."""
     way, sender = before
     way.always(_on_post(then))
     with Reader(sender.journal) as reader:
         *_, last = remote_test.run(sender.remote, reader, sender.folder)
-    assert (last.step, last.ok, last.act, said in last.message) == ("sending", False, act, True), last
+    assert (last.step, last.ok, last.act, message in last.message) == ("sending", False, act, True), last
 
 
 def test_a_proxy_that_takes_small_bodies_only_is_found(before: tuple[Chaos, Sender]) -> None:
-    """A POST without rows passes a limit of 20 kB, and no large value would; how much was tried is said."""
+    """A POST without rows passes a limit of 20 kB, and no large value would; the tried size is reported."""
     way, sender = before
 
     def behave(exchange: Exchange) -> None:
@@ -86,8 +86,8 @@ def test_a_proxy_that_takes_small_bodies_only_is_found(before: tuple[Chaos, Send
     assert (size.ok, "128 kB gets through" in size.message) == (True, True)
 
 
-def test_trouble_of_the_hub_itself_is_shown(before: tuple[Chaos, Sender]) -> None:
-    """A hub without room greets as ever; its health tells."""
+def test_a_problem_of_the_hub_itself_is_shown(before: tuple[Chaos, Sender]) -> None:
+    """A hub with a full disk answers hello as usual; its health reports the problem."""
     way, sender = before
     problem = {"status": "trouble", "problems": ["nothing can be stored: the disk is full"]}
 

@@ -1,4 +1,4 @@
-"""What an answer means and when to ask again, as tables."""
+"""The meaning of an answer and the time of the next try, as tables."""
 
 from __future__ import annotations
 
@@ -25,55 +25,55 @@ _MEANING: list[tuple[type[Trouble], list[int]]] = [
 
 @pytest.mark.parametrize(("kind", "codes"), _MEANING, ids=lambda value: getattr(value, "__name__", None))
 def test_what_each_status_means(kind: type[Trouble], codes: list[int]) -> None:
-    """A status is for a person, for the rows, for their size, or for the weather; all of it is said."""
+    """A status needs a person, concerns the rows or their size, or is temporary; the message explains it."""
     for code in codes:
-        found = retry.trouble(code, "so it is", {}, "hub.example")
-        assert type(found) is kind, code
-        assert str(found).startswith(f"hub.example answered {code}: so it is")
+        failure = retry.trouble(code, "so it is", {}, "hub.example")
+        assert type(failure) is kind, code
+        assert str(failure).startswith(f"hub.example answered {code}: so it is")
 
 
 @pytest.mark.parametrize("code", [408, 425, 429, 500, 502, 503, 504])
-def test_who_is_asked_again(code: int) -> None:
-    """A remote that says it cannot just now is asked again in the same pass, when it wants to be."""
-    found = retry.trouble(code, "", {"Retry-After": "7"}, "hub.example")
-    assert isinstance(found, Offline)
-    assert (found.answered, found.retry_after) == (True, 7.0)
+def test_a_busy_remote_is_asked_again(code: int) -> None:
+    """A remote that is busy is asked again in the same pass, at the time that it wants."""
+    failure = retry.trouble(code, "", {"Retry-After": "7"}, "hub.example")
+    assert isinstance(failure, Offline)
+    assert (failure.answered, failure.retry_after) == (True, 7.0)
 
 
 @pytest.mark.parametrize("code", [511, 202, 600])
-def test_who_is_not_asked_again(code: int) -> None:
-    """An answer that no remote gives is somebody between: a later pass may find it gone."""
-    found = retry.trouble(code, "", {}, "hub.example")
-    assert isinstance(found, Offline)
-    assert not found.answered
+def test_another_server_is_not_asked_again(code: int) -> None:
+    """An answer that no remote gives comes from something in between, which a later pass may not meet."""
+    failure = retry.trouble(code, "", {}, "hub.example")
+    assert isinstance(failure, Offline)
+    assert not failure.answered
 
 
 @pytest.mark.parametrize("code", [400, 409, 422])
 @pytest.mark.parametrize("kind", ["text/html", "Text/HTML; charset=utf-8"])
 def test_a_web_page_refuses_no_row(code: int, kind: str) -> None:
-    """A proxy's page of complaint says nothing about rows: none is put aside for it."""
+    """A proxy's error page is not about rows: none is set aside for it."""
     assert isinstance(retry.trouble(code, "a web page", {"Content-Type": kind}, "hub.example"), Blocked)
 
 
-def test_a_web_page_says_nothing_of_the_key() -> None:
-    """A proxy's 403 is called a proxy's: the key is not to blame."""
-    told = retry.trouble(403, "a web page", {"Content-Type": "text/html"}, "hub.example")
-    assert isinstance(told, Blocked)
-    assert ("proxy" in str(told), "the key" in str(told)) == (True, False)
+def test_a_web_page_does_not_blame_the_key() -> None:
+    """A proxy's 403 is reported as a proxy's: the key is not to blame."""
+    failure = retry.trouble(403, "a web page", {"Content-Type": "text/html"}, "hub.example")
+    assert isinstance(failure, Blocked)
+    assert ("proxy" in str(failure), "the key" in str(failure)) == (True, False)
     assert "the key may not write" in str(retry.trouble(403, "no", {"Content-Type": "application/json"}, "h"))
 
 
 @pytest.mark.parametrize(("code", "kind"), [(302, Offline), (303, Offline), (307, Offline), (301, Blocked)])
-def test_a_login_page_of_the_network_is_the_weather(code: int, kind: type[Trouble]) -> None:
-    """A redirect for now to another host means what a login page with 200 means; one for good is for a person."""
-    found = retry.trouble(code, "", {"Location": "https://login.example/"}, "hub.example")
-    assert (type(found), getattr(found, "answered", False)) == (kind, False)
+def test_a_login_page_of_the_network_is_temporary(code: int, kind: type[Trouble]) -> None:
+    """A temporary redirect to another host means the same as a login page with 200; a permanent one needs a person."""
+    failure = retry.trouble(code, "", {"Location": "https://login.example/"}, "hub.example")
+    assert (type(failure), getattr(failure, "answered", False)) == (kind, False)
 
 
-def test_a_redirect_says_where_to() -> None:
-    """The place a redirect points to is in the sentence: it may be the right address."""
-    found = retry.trouble(301, "", {"Location": "https://hub.example/below"}, "hub.example")
-    assert "https://hub.example/below" in str(found)
+def test_the_message_of_a_redirect_has_its_target() -> None:
+    """The target of a redirect is in the message: it may be the right address."""
+    failure = retry.trouble(301, "", {"Location": "https://hub.example/below"}, "hub.example")
+    assert "https://hub.example/below" in str(failure)
 
 
 @pytest.mark.parametrize(
@@ -85,14 +85,14 @@ def test_a_redirect_says_where_to() -> None:
         ("http://[", "check the URL"),
     ],
 )
-def test_a_redirect_says_what_to_do(place: str, advice: str) -> None:
-    """A network's login page wants a browser; a remote that points to itself wants another URL."""
-    said = str(retry.trouble(302, "", {"Location": place}, "hub.example:8642"))
-    assert (advice in said, "browser" in said) == (True, "browser" in advice)
+def test_a_redirect_has_advice(place: str, advice: str) -> None:
+    """A network's login page needs a browser; a remote that points to itself needs another URL."""
+    message = str(retry.trouble(302, "", {"Location": place}, "hub.example:8642"))
+    assert (advice in message, "browser" in message) == (True, "browser" in advice)
 
 
-def test_a_key_that_is_not_accepted_says_how_to_change_it() -> None:
-    """The advice is a command that helps, also to somebody who has just run `remote test`."""
+def test_a_refused_key_has_advice() -> None:
+    """The advice is a command that helps, also after `remote test`."""
     assert "localops remote key" in str(retry.trouble(401, "", {}, "hub.example"))
 
 
@@ -117,29 +117,29 @@ _AFTER = [
 ]
 
 
-@pytest.mark.parametrize(("told", "expected"), _AFTER)
-def test_retry_after(told: str | None, expected: float | None) -> None:
-    """Seconds and dates are understood, capped, and never negative; nonsense is no wish at all."""
-    assert retry.seconds(told, now=_NOW) == expected
+@pytest.mark.parametrize(("header", "expected"), _AFTER)
+def test_retry_after(header: str | None, expected: float | None) -> None:
+    """Seconds and dates are understood, capped, and never negative; nonsense is ignored."""
+    assert retry.seconds(header, now=_NOW) == expected
 
 
 @pytest.mark.parametrize("now", [None, "", "yesterday", "Sat, 21 Nov 2026 03:00:00 -0000"])
 def test_retry_after_a_date_without_a_clock(now: str | None) -> None:
-    """A date is worth nothing without the clock it is from: ours may be wrong."""
+    """A date is useless without the clock it is from: the one here may be wrong."""
     assert retry.seconds("Sat, 21 Nov 2026 03:00:09 GMT", now=now) is None
 
 
 @given(st.text(), st.none() | st.text())
-def test_no_header_makes_it_fail(told: str, now: str | None) -> None:
-    """Whatever a header says, the wait is none or one that can be waited."""
-    found = retry.seconds(told, now=now)
-    assert found is None or 0 <= found <= retry.RETRY_AFTER_MOST
+def test_no_header_makes_it_fail(header: str, now: str | None) -> None:
+    """For any header, the wait is None or one that can be waited."""
+    seconds = retry.seconds(header, now=now)
+    assert seconds is None or 0 <= seconds <= retry.RETRY_AFTER_MOST
 
 
 @given(st.integers(100, 999), st.text(), st.dictionaries(st.sampled_from(["Retry-After", "Location"]), st.text()))
-def test_every_status_means_something(code: int, said: str, headers: dict[str, str]) -> None:
+def test_every_status_means_something(code: int, message: str, headers: dict[str, str]) -> None:
     """There is no status without a meaning."""
-    assert isinstance(retry.trouble(code, said, headers, "hub.example"), Trouble)
+    assert isinstance(retry.trouble(code, message, headers, "hub.example"), Trouble)
 
 
 def test_backoff_doubles_up_to_a_minute() -> None:

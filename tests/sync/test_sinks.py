@@ -1,4 +1,4 @@
-"""What every sink promises, over each of them, against real servers: nothing lost, nothing twice, no false ack."""
+"""The promises of every sink, tested with each of them and real servers: nothing lost, nothing twice, no false ack."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NAMES = [f"step {n}" for n in range(12)]
 
 
 class Place:
-    """A remote of one kind: a server that works, something in front of it that breaks on order, and what arrived."""
+    """A remote of one kind: a server that works, a proxy in front that breaks on request, and what arrived."""
 
     def __init__(self, kind: str, url: str, key: str, arrived: Callable[[], list[str]]) -> None:
         self.kind, self.arrived = kind, arrived
@@ -37,9 +37,9 @@ class Place:
         self.remote = Remote("there", self.weather.url, kind=kind, key=key)
 
     def sync(self, **remote: Any) -> Outcome:
-        """A pass of the home that the environment names."""
-        told = Remote(**{**vars(self.remote), **remote})
-        return worker.sync(os.environ["LOCALOPS_HOME"], "default", told, budget=PassBudget(sleep=without_waiting))
+        """Run a pass of the home in the environment."""
+        target = Remote(**{**vars(self.remote), **remote})
+        return worker.sync(os.environ["LOCALOPS_HOME"], "default", target, budget=PassBudget(sleep=without_waiting))
 
 
 def _hub(stack: ExitStack, folder: Path) -> Place:
@@ -57,7 +57,7 @@ def _otlp(stack: ExitStack, _: Path) -> Place:
     stack.callback(collector.close)
 
     def arrived() -> list[str]:
-        """A back end shows spans of one id as one."""
+        """Return the names of the spans; a back end shows spans of one id as one."""
         spans = {span.span_id: span.name.removeprefix("execute_tool ") for span in collector.spans()}
         return [name for name in spans.values() if name.startswith("step ")]
 
@@ -75,7 +75,7 @@ _MADE = {"hub": _hub, "otlp": _otlp, "agentops": _agentops}
 
 @pytest.fixture(params=KINDS)
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
-    """Each kind of remote in turn."""
+    """Return each kind of remote in turn."""
     with ExitStack() as stack:
         made = _MADE[request.param](stack, tmp_path)
         stack.callback(made.weather.stop)
@@ -84,7 +84,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
 
 @pytest.fixture(autouse=True)
 def _recorded() -> None:
-    """A session with a dozen tool calls, each with its own name."""
+    """Record a session with a dozen tool calls, each with its own name."""
     session = localops.start_session(name="work", tags=["tag"])
     assert session is not None
     for name in NAMES:
@@ -97,7 +97,7 @@ def _ledger(name: str = "there") -> delivery.Ledger:
     return delivery.Ledger(Reader(os.path.join(folder, "journal.db")), folder, name)
 
 
-def test_everything_arrives_and_then_nobody_is_called(place: Place) -> None:
+def test_everything_arrives_and_then_no_request_is_made(place: Place) -> None:
     """A pass delivers each event once; the next makes no request."""
     outcome = place.sync()
     assert (outcome.code, outcome.left) == (exit_codes.DONE, 0)
@@ -120,7 +120,7 @@ def test_lost_answers_lose_and_double_nothing(place: Place, fault: chaos.Behavio
 
 
 def test_a_refused_row_holds_up_nothing(place: Place) -> None:
-    """What the remote refuses is parked with its reason; everything else arrives, and so does it when it is retried."""
+    """A refused row is parked with its reason; everything else arrives, and so does the row when it is retried."""
 
     def refuse(exchange: chaos.Exchange) -> None:
         bad = exchange.request.method == "POST" and b"step 7" in chaos.inflated(exchange.request)
@@ -153,8 +153,8 @@ def test_a_refused_row_holds_up_nothing(place: Place) -> None:
         (chaos.redirect(302, "http://127.0.0.1:1/elsewhere"), exit_codes.ACT),
     ],
 )
-def test_bad_weather_keeps_every_row(place: Place, fault: chaos.Behaviour, code: int) -> None:
-    """As long as it lasts nothing counts as sent and nothing is parked; afterwards everything arrives once."""
+def test_a_fault_keeps_every_row(place: Place, fault: chaos.Behaviour, code: int) -> None:
+    """While a fault lasts nothing counts as sent and nothing is parked; afterwards everything arrives once."""
     place.weather.always(fault)
     outcome = place.sync()
     assert (outcome.code, outcome.sent, outcome.parked) == (code, 0, 0)
@@ -165,15 +165,15 @@ def test_bad_weather_keeps_every_row(place: Place, fault: chaos.Behaviour, code:
     assert Counter(place.arrived()) == Counter(NAMES)
 
 
-def test_content_stays_here_for_a_remote_that_is_for_metadata(place: Place) -> None:
-    """No request to such a remote holds anything that was said, and the events are there all the same."""
+def test_content_stays_here_for_a_metadata_only_remote(place: Place) -> None:
+    """No request to such a remote holds recorded content, and the events are there all the same."""
     assert place.sync(metadata_only=True).code == exit_codes.DONE
     assert not [request for request in place.weather.seen if b"SECRET" in chaos.inflated(request)]
     assert sorted(place.arrived()) == sorted(NAMES)
 
 
-def test_what_comes_later_goes_later(place: Place) -> None:
-    """A session that is sent while it runs, and one that goes on after its end, arrive whole."""
+def test_later_rows_are_sent_later(place: Place) -> None:
+    """A session that is sent while it runs, and one that continues after its end, arrive whole."""
     session = localops.start_session(name="running")
     assert session is not None
     session.record(localops.ToolEvent(name="step early"))

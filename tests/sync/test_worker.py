@@ -1,4 +1,4 @@
-"""A pass brings the hub every row exactly once, whatever stands in its way, and says how it went."""
+"""A pass brings the hub every row exactly once, whatever the obstacles, and reports its result."""
 
 from __future__ import annotations
 
@@ -38,45 +38,45 @@ from tests.sync.homes import Identity, Sender, identities, without_waiting
 
 @pytest.fixture(scope="module")
 def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealHub]:
-    """One hub for all tests that do not break it: each has a project of its own there."""
+    """Start one hub for all tests that do not break it: each has its own project there."""
     with hub(tmp_path_factory.mktemp("shared")) as real:
         yield real
 
 
 @pytest.fixture
 def own(tmp_path: Path) -> Iterator[RealHub]:
-    """A hub that may be broken."""
+    """Start a hub that may be broken."""
     with hub(tmp_path / "own") as own:
         yield own
 
 
 @pytest.fixture
 def project(request: pytest.FixtureRequest) -> str:
-    """What the hub calls this test's project."""
+    """Return the name of this test's project on the hub."""
     return "".join(letter if letter.isalnum() else "-" for letter in request.node.name)[:60].strip("-")
 
 
 @pytest.fixture
 def sender(tmp_path: Path, real: RealHub, project: str) -> Sender:
-    """A home whose remote is the shared hub."""
+    """Return a home whose remote is the shared hub."""
     return Sender(tmp_path / "home", real.url, real.new_key(project))
 
 
 @pytest.fixture
 def there(real: RealHub, project: str) -> str:
-    """The journal of this test's project on the hub."""
+    """Return the journal of this test's project on the hub."""
     return str(real.data / project / "journal.db")
 
 
 @pytest.fixture
 def weather(real: RealHub, tmp_path: Path, project: str) -> Iterator[tuple[chaos.Chaos, Sender]]:
-    """A home whose way to the hub leads through something that breaks on order."""
+    """Return a home whose requests to the hub pass through a proxy that breaks on request."""
     with chaos.Chaos(behind=real.url) as broken:
         yield broken, Sender(tmp_path / "home", broken.url, real.new_key(project))
 
 
 def test_every_row_arrives_once(sender: Sender, there: str) -> None:
-    """A pass delivers what there is; the next has nothing to do, and a new row goes alone."""
+    """A pass delivers all rows; the next has nothing to do, and a new row is sent alone."""
     sender.write(500)
     first = sender.sync()
     assert (first.code, first.message, first.left) == (exit_codes.DONE, "", 0)
@@ -88,8 +88,8 @@ def test_every_row_arrives_once(sender: Sender, there: str) -> None:
     assert sender.identities() <= identities(there)
 
 
-def test_with_nothing_to_send_nobody_is_called(sender: Sender) -> None:
-    """After everything is delivered a pass opens no connection: it ends well with nobody at the other side."""
+def test_with_nothing_to_send_no_connection_is_made(sender: Sender) -> None:
+    """After everything is delivered a pass opens no connection: it succeeds without a server."""
     sender.write(3)
     sender.sync()
     port = chaos.closed_port()
@@ -100,7 +100,7 @@ def test_with_nothing_to_send_nobody_is_called(sender: Sender) -> None:
 
 
 def test_a_poison_row_is_parked_and_the_others_arrive(weather: tuple[chaos.Chaos, Sender], there: str) -> None:
-    """One row that the remote refuses costs few requests, is kept with the reason, and holds up nothing."""
+    """One row that the remote refuses costs few requests, is kept with the reason, and holds up no others."""
     broken, sender = weather
     sender.write(700)
     [poison] = sender.write(1, body='{"poison":1}')
@@ -127,7 +127,7 @@ def test_a_poison_row_is_parked_and_the_others_arrive(weather: tuple[chaos.Chaos
 
 
 def test_a_row_that_breaks_the_server_is_set_aside(weather: tuple[chaos.Chaos, Sender], there: str) -> None:
-    """Where a server fails on one row and takes its neighbours, the row waits, and is tried with each pass."""
+    """If a server fails on one row and takes its neighbours, the row waits, and is tried with each pass."""
     broken, sender = weather
     sender.write(20)
     sender.write(1, body='{"poison":1}')
@@ -149,7 +149,7 @@ def test_a_row_that_breaks_the_server_is_set_aside(weather: tuple[chaos.Chaos, S
 
 
 def test_a_server_that_is_down_parks_nothing(weather: tuple[chaos.Chaos, Sender]) -> None:
-    """When every request fails it is the server: rows stay unsent, nothing is parked, and it is soon left alone."""
+    """If every request fails it is the server: rows stay unsent, nothing is parked, and few requests are made."""
     broken, sender = weather
     sender.write(50)
     broken.then(chaos.passed)
@@ -162,7 +162,7 @@ def test_a_server_that_is_down_parks_nothing(weather: tuple[chaos.Chaos, Sender]
 
 
 def test_batches_shrink_until_they_fit(weather: tuple[chaos.Chaos, Sender], there: str) -> None:
-    """A remote that takes only small requests gets small ones, and everything."""
+    """A remote that takes only small requests gets small ones, and every row."""
     broken, sender = weather
     sender.write(300, body=json.dumps("x" * 200))
 
@@ -184,8 +184,8 @@ def test_batches_shrink_until_they_fit(weather: tuple[chaos.Chaos, Sender], ther
         chaos.reset,
         chaos.page(),
         chaos.truncated(),
-        chaos.changed(lambda told: {**told, "receipt": {**told["receipt"], "digest": "0" * 64}}),
-        chaos.changed(lambda told: {**told, "receipt": {**told["receipt"], "hmac": "0" * 64}}),
+        chaos.changed(lambda reply: {**reply, "receipt": {**reply["receipt"], "digest": "0" * 64}}),
+        chaos.changed(lambda reply: {**reply, "receipt": {**reply["receipt"], "hmac": "0" * 64}}),
         chaos.changed(lambda _: {}),
         chaos.never_passed(lambda _: {"localops": 1, "stored": 99, "refused": []}),
     ],
@@ -206,7 +206,7 @@ def test_what_was_not_signed_for_is_sent_again(
 
 @pytest.mark.foreign_open
 def test_a_hub_that_was_set_back_gets_the_rest_again(own: RealHub, tmp_path: Path) -> None:
-    """A hub restored from a backup says what it holds, and everything after it is delivered again."""
+    """A hub restored from a backup reports what it has, and everything after it is delivered again."""
     sender = Sender(tmp_path / "home", own.url, own.key)
     sender.write(30)
     sender.sync(limits=Limits(rows=10))
@@ -241,8 +241,8 @@ def test_another_hub_at_the_address_gets_nothing(own: RealHub, tmp_path: Path) -
 
 
 @pytest.mark.foreign_open
-def test_a_journal_that_was_set_back_goes_on_under_a_new_id(sender: Sender, there: str, tmp_path: Path) -> None:
-    """A backup put back in place records new rows under old numbers: all arrive, and what was there stays."""
+def test_a_journal_that_was_set_back_continues_with_a_new_id(sender: Sender, there: str, tmp_path: Path) -> None:
+    """A restored backup records new rows under old numbers: all arrive, and the rows on the hub stay."""
     sender.write(5)
     sender.sync()
     shutil.copyfile(sender.journal, tmp_path / "old.db")
@@ -265,7 +265,7 @@ def test_a_journal_that_was_set_back_goes_on_under_a_new_id(sender: Sender, ther
 
 @pytest.mark.foreign_open
 def test_a_copied_home_and_its_original_both_arrive(sender: Sender, there: str, tmp_path: Path) -> None:
-    """A home that is copied and goes on recording elsewhere sends what is new of each, and nothing twice."""
+    """A home that is copied and records elsewhere sends the new rows of each, and none twice."""
     sender.write(5)
     sender.sync()
     shutil.copytree(sender.home, tmp_path / "copy")
@@ -314,7 +314,7 @@ def test_the_lock_is_not_what_makes_it_right(sender: Sender, there: str) -> None
     assert sender.identities() <= identities(there)
 
 
-def test_content_stays_here_for_a_remote_that_is_for_metadata(real: RealHub, tmp_path: Path, there: str) -> None:
+def test_content_stays_here_for_a_metadata_only_remote(real: RealHub, tmp_path: Path, there: str) -> None:
     """No prompt, result, reason or file reaches such a remote; the figures there are the same."""
     key = real.new_key(os.path.basename(os.path.dirname(there)))
     sender = Sender(tmp_path / "home", real.url, key, metadata_only=True)
@@ -333,8 +333,8 @@ def test_content_stays_here_for_a_remote_that_is_for_metadata(real: RealHub, tmp
         assert hubs[:13] == analytics.totals(reader, session.session_id.bytes)[:13]
 
 
-def test_files_go_in_pieces_and_go_on_where_they_broke(weather: tuple[chaos.Chaos, Sender], there: str) -> None:
-    """A large file whose transfer breaks is not begun anew, and is whole at the end."""
+def test_files_go_in_pieces_and_continue_where_they_broke(weather: tuple[chaos.Chaos, Sender], there: str) -> None:
+    """A large file whose transfer breaks is not sent from the start again, and is whole at the end."""
     broken, sender = weather
     data = os.urandom(9 << 20)
     digest = _filmed(sender, data)
@@ -351,7 +351,7 @@ def test_files_go_in_pieces_and_go_on_where_they_broke(weather: tuple[chaos.Chao
 def test_a_hub_that_diverges_on_what_was_set_aside_ends_the_pass(
     weather: tuple[chaos.Chaos, Sender], there: str
 ) -> None:
-    """It lacks rows, in words that make no sense, when nothing but a row set aside is left: the next pass sends it."""
+    """A hub that reports missing rows without sense, when only a row set aside is left, gets it in the next pass."""
     broken, sender = weather
     poison = json.dumps("poison")
 
@@ -377,8 +377,8 @@ def test_a_hub_that_diverges_on_what_was_set_aside_ends_the_pass(
 
 @pytest.mark.foreign_open
 @pytest.mark.parametrize("column", ["name", "body"])
-def test_a_row_in_which_a_bit_flipped_is_parked_alone(sender: Sender, there: str, column: str) -> None:
-    """Text that is none any more, as after a fault of the disk, holds up no other row and ends no pass."""
+def test_a_row_with_a_flipped_bit_is_parked_alone(sender: Sender, there: str, column: str) -> None:
+    """Text that became invalid, as after a disk fault, holds up no other row and ends no pass."""
     session = sender.write(5)[0][2]
     odd = sender.write(1, session=session, body='{"a":"odd"}')[0][0]
     sender.write(5, session=session)
@@ -394,7 +394,7 @@ def test_a_row_in_which_a_bit_flipped_is_parked_alone(sender: Sender, there: str
 
 
 def test_a_row_that_was_dropped_is_not_missed(weather: tuple[chaos.Chaos, Sender], there: str) -> None:
-    """What a person gave up is neither named to the hub as a row it has, nor missed in its figures, nor sent again."""
+    """A dropped row is neither reported to the hub as delivered, nor missed in its figures, nor sent again."""
     broken, sender = weather
     poison = json.dumps("poison")
 
@@ -420,7 +420,7 @@ def test_a_row_that_was_dropped_is_not_missed(weather: tuple[chaos.Chaos, Sender
 
 
 def _filmed(sender: Sender, data: bytes) -> str:
-    """A session with a video of these bytes; the digest of that."""
+    """Record a session with a video of these bytes; return its digest."""
     session = localops.start_session(name="filmed")
     assert session is not None
     film = os.path.join(sender.home, "film.mp4")
@@ -468,8 +468,8 @@ def test_a_row_whose_file_cannot_go_waits_for_it(sender: Sender, there: str, fla
     assert sender.sync(verify=True).code == exit_codes.DONE
 
 
-def test_verify_tells_of_rows_that_are_parked(weather: tuple[chaos.Chaos, Sender]) -> None:
-    """A row that the hub refused is no difference to what it signed for, and yet it is not there."""
+def test_verify_reports_parked_rows(weather: tuple[chaos.Chaos, Sender]) -> None:
+    """A row that the hub refused does not differ from its receipts, and yet it is not there."""
     broken, sender = weather
     sender.write(1, body='{"poison":1}')
 
@@ -486,7 +486,7 @@ def test_verify_tells_of_rows_that_are_parked(weather: tuple[chaos.Chaos, Sender
 
 
 def test_verify_finds_files_that_are_nowhere(own: RealHub, tmp_path: Path) -> None:
-    """A file that is whole neither here nor on the hub: every row that names it is on no hub, and waits for it."""
+    """A file is whole neither here nor on the hub: every row that names it counts as missing, and waits for it."""
     sender = Sender(tmp_path / "home", own.url, own.key)
     for _ in range(2):
         digest = _filmed(sender, b"film" * 1_000)
@@ -504,7 +504,7 @@ def test_verify_finds_files_that_are_nowhere(own: RealHub, tmp_path: Path) -> No
     assert own_path.read_bytes() == whole
 
 
-def test_a_row_whose_file_is_only_on_the_hub_goes(own: RealHub, tmp_path: Path) -> None:
+def test_a_row_whose_file_is_only_on_the_hub_is_sent(own: RealHub, tmp_path: Path) -> None:
     """A file that the hub has need not be here any more."""
     sender = Sender(tmp_path / "home", own.url, own.key)
     digest = _filmed(sender, b"film" * 1_000)
@@ -515,8 +515,8 @@ def test_a_row_whose_file_is_only_on_the_hub_goes(own: RealHub, tmp_path: Path) 
     assert (outcome.code, outcome.parked, outcome.left) == (exit_codes.DONE, 0, 0)
 
 
-def test_a_file_of_which_the_hub_has_too_much_is_begun_anew(sender: Sender, there: str) -> None:
-    """Where a hub holds more bytes of an upload than there are, the file is sent all the same, and is whole there."""
+def test_a_file_of_which_the_hub_has_too_much_is_sent_again(sender: Sender, there: str) -> None:
+    """A hub that holds more bytes of an upload than the file has gets it all the same, and has it whole."""
     digest = _filmed(sender, b"film" * 1_000)
     folder = os.path.dirname(there)
     begun = os.path.join(folder, "uploads", os.path.basename(blobs.path_of(folder, digest)))
@@ -537,10 +537,10 @@ def test_a_file_of_which_the_hub_has_too_much_is_begun_anew(sender: Sender, ther
         chaos.status(200, {"offset": 1 << 40}),
     ],
 )
-def test_a_hub_that_knows_not_what_it_has_of_a_file_is_none(
+def test_an_impossible_offset_of_a_file_ends_the_pass(
     answer: chaos.Behaviour, weather: tuple[chaos.Chaos, Sender]
 ) -> None:
-    """An answer by which a transfer would go on for ever, or look as if it were over, ends the pass."""
+    """An answer by which a transfer would go on forever, or would seem complete, ends the pass."""
     broken, sender = weather
     _filmed(sender, b"film" * 1_000)
     broken.always(lambda exchange: (answer if exchange.request.method == "PATCH" else chaos.passed)(exchange))
@@ -549,7 +549,7 @@ def test_a_hub_that_knows_not_what_it_has_of_a_file_is_none(
 
 
 def test_a_budget_of_bytes_ends_a_pass_within_a_file(weather: tuple[chaos.Chaos, Sender]) -> None:
-    """A large file does not go beyond --max-bytes; the next pass goes on where this one ended."""
+    """A large file does not exceed --max-bytes; the next pass continues where this one ended."""
     broken, sender = weather
     _filmed(sender, os.urandom(9 << 20))
     assert sender.sync(budget=PassBudget(max_bytes=1_000_000)).code == exit_codes.BUDGET
@@ -561,10 +561,10 @@ def test_a_budget_of_bytes_ends_a_pass_within_a_file(weather: tuple[chaos.Chaos,
 
 
 @pytest.mark.parametrize("early", [False, True])
-def test_files_are_packed_where_that_pays(
+def test_files_are_compressed_if_that_helps(
     weather: tuple[chaos.Chaos, Sender], there: str, tmp_path: Path, early: bool
 ) -> None:
-    """A log is sent packed, also within a budget; to a hub of an earlier form it goes as it is."""
+    """A log is sent compressed, also within a budget; a hub of an earlier version gets it unchanged."""
     way, sender = weather
 
     def behave(exchange: chaos.Exchange) -> None:
@@ -596,8 +596,8 @@ def test_a_piece_that_cannot_be_unpacked_says_nothing_of_rows(own: RealHub) -> N
     assert own.ask("PATCH", path, gzip.compress(data), headers=headers)[0] == 200
 
 
-def test_figures_of_what_waits_count_files(sender: Sender) -> None:
-    """What a dry run and the status say is to go includes videos and long values, each once."""
+def test_waiting_bytes_include_files(sender: Sender) -> None:
+    """The bytes to send, in a dry run and in the status, include videos and long values, each once."""
     size = 3_000_000
     _filmed(sender, os.urandom(size))
     command = [sys.executable, "-m", "localops"]
@@ -605,9 +605,9 @@ def test_figures_of_what_waits_count_files(sender: Sender) -> None:
         done = subprocess.run(
             [*command, *arguments, "--home", sender.home], capture_output=True, text=True, check=True, timeout=60
         )
-        told = json.loads(done.stdout)
-        project = told["projects"][0] if "projects" in told else {}
-        remote = (project or told)["remotes"][0]
+        report = json.loads(done.stdout)
+        project = report["projects"][0] if "projects" in report else {}
+        remote = (project or report)["remotes"][0]
         waits = remote["bytes_waiting"] if project else remote["bytes"]
         assert size < waits < size + 20_000
         assert project.get("blob_bytes", size) == size
@@ -616,7 +616,7 @@ def test_figures_of_what_waits_count_files(sender: Sender) -> None:
 
 
 def test_verify_finds_what_the_hub_lost(own: RealHub, tmp_path: Path) -> None:
-    """Rows that vanish from a hub are found, said with 3, and delivered by the next pass."""
+    """Rows that vanish from a hub are reported with code 3, and delivered by the next pass."""
     sender = Sender(tmp_path / "home", own.url, own.key)
     sender.write(50)
     sender.sync()
@@ -662,7 +662,7 @@ def test_verify_reads_what_is_stored(own: RealHub, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("damage", ["lost", "changed"])
 def test_verify_brings_files_back(own: RealHub, tmp_path: Path, damage: str) -> None:
-    """A file that the hub lost, or that is not what its name says, goes there again."""
+    """A file that the hub lost, or that does not match its digest, is sent again."""
     sender = Sender(tmp_path / "home", own.url, own.key)
     digest = _filmed(sender, b"film" * 1_000)
     sender.sync()
@@ -723,8 +723,8 @@ def test_a_hub_that_was_set_back_is_noticed_whatever_the_order(own: RealHub, tmp
     assert sender.sync().requests == 0
 
 
-def test_rows_that_a_hub_lost_after_they_were_pruned_are_told_of(own: RealHub, tmp_path: Path) -> None:
-    """The pass ends with 3 and counts as prune did; status and doctor tell of it until somebody acknowledges it."""
+def test_rows_that_a_hub_lost_after_they_were_pruned_are_reported(own: RealHub, tmp_path: Path) -> None:
+    """The pass ends with 3 and counts as prune did; status and doctor report it until it is acknowledged."""
     sender = Sender(tmp_path / "home", own.url, own.key)
     _ended_session()
     sender.sync()
@@ -797,14 +797,14 @@ def _localops(sender: Sender, *arguments: str) -> subprocess.CompletedProcess[st
 
 
 def _last_seen(sender: Sender, *, days: float) -> None:
-    """The last pass was so long ago."""
+    """Set the last pass to so many days ago."""
     connection = apsw.Connection(sender.journal)
     connection.execute("update contact set ok_ns = ok_ns - ?", (int(days * 86_400e9),))
     connection.close()
 
 
 def test_a_hub_that_pruned_what_was_newest_is_not_sent_everything(own: RealHub, tmp_path: Path) -> None:
-    """Where nothing tells any more whether it was set back, it is asked what it has, and that is not sent again."""
+    """Where it cannot be known whether the hub was set back, it is asked what it has, and that is not sent again."""
     sender = Sender(tmp_path / "home", own.url, own.key)
     session = localops.start_session(name="gone soon")
     assert session is not None
@@ -831,7 +831,7 @@ def test_a_look_at_an_idle_hub_fails_in_silence(tmp_path: Path, own: RealHub) ->
 
 
 def _proxy_that_takes(most: int) -> chaos.Behaviour:
-    """What nginx does with bodies that are larger than it was told to take."""
+    """Behave like nginx with bodies that are larger than its limit."""
 
     def answer(exchange: chaos.Exchange) -> None:
         large = len(exchange.request.body) > most
@@ -852,8 +852,8 @@ def test_a_proxy_that_takes_small_bodies_gets_small_ones(weather: tuple[chaos.Ch
     assert Path(blobs.path_of(os.path.dirname(there), digest)).read_bytes() == data
 
 
-def test_a_row_that_a_proxy_does_not_let_through_is_for_a_person(weather: tuple[chaos.Chaos, Sender]) -> None:
-    """It is no fault of the row: it is not put aside, the pass ends with 4 and says which setting it is."""
+def test_a_row_that_a_proxy_does_not_let_through_needs_a_person(weather: tuple[chaos.Chaos, Sender]) -> None:
+    """The row is not to blame: it is not set aside, the pass ends with 4 and names the setting."""
     broken, sender = weather
     broken.always(_proxy_that_takes(20_000))
     sender.write(1, body=json.dumps(os.urandom(50_000).hex()))
@@ -881,30 +881,30 @@ def test_rows_between_those_that_went_ahead_are_few_requests(sender: Sender, the
 @pytest.mark.parametrize(
     ("path", "change"),
     [
-        ("/sync/1/hello", lambda told: told.pop("project")),
-        ("/sync/1/hello", lambda told: told.update(encodings=5)),
-        ("/sync/1/hello", lambda told: told.update(kept=False)),
-        ("/sync/1/hello", lambda told: told.update(proves=5)),
-        ("/sync/1/sessions", lambda told: told.update(sessions=dict.fromkeys(told["sessions"], 5))),
-        ("/sync/1/sessions", lambda told: told.update(sessions={"x": {}})),
-        ("/sync/1/missing", lambda told: told.update(missing=5)),
-        ("/sync/1/missing", lambda told: told.update(other=[5])),
-        ("/sync/1/blobs", lambda told: told.update(looked_at=0)),
-        ("/sync/1/blobs", lambda told: told.update(missing=["0" * 64])),
+        ("/sync/1/hello", lambda reply: reply.pop("project")),
+        ("/sync/1/hello", lambda reply: reply.update(encodings=5)),
+        ("/sync/1/hello", lambda reply: reply.update(kept=False)),
+        ("/sync/1/hello", lambda reply: reply.update(proves=5)),
+        ("/sync/1/sessions", lambda reply: reply.update(sessions=dict.fromkeys(reply["sessions"], 5))),
+        ("/sync/1/sessions", lambda reply: reply.update(sessions={"x": {}})),
+        ("/sync/1/missing", lambda reply: reply.update(missing=5)),
+        ("/sync/1/missing", lambda reply: reply.update(other=[5])),
+        ("/sync/1/blobs", lambda reply: reply.update(looked_at=0)),
+        ("/sync/1/blobs", lambda reply: reply.update(missing=["0" * 64])),
     ],
 )
-def test_an_answer_with_something_else_in_it_ends_no_pass_with_an_error(
+def test_an_invalid_answer_raises_no_error(
     weather: tuple[chaos.Chaos, Sender], path: str, change: Callable[[Any], object]
 ) -> None:
-    """What a hub would not answer counts as no answer, wherever in a pass it comes; rows are sent or kept."""
+    """An invalid answer counts as no answer, wherever in a pass it comes; rows are sent or kept."""
     broken, sender = weather
     _filmed(sender, b"film")
     sender.sync()
     sender.write(1)
 
-    def mutated(told: Any) -> Any:
-        change(told)
-        return told
+    def mutated(reply: Any) -> Any:
+        change(reply)
+        return reply
 
     def answer(exchange: chaos.Exchange) -> None:
         (chaos.changed(mutated) if exchange.request.target.partition("?")[0] == path else chaos.passed)(exchange)
@@ -915,8 +915,8 @@ def test_an_answer_with_something_else_in_it_ends_no_pass_with_an_error(
     assert sender.sync(verify=True).code == exit_codes.DONE
 
 
-def test_a_refusal_of_a_question_is_for_a_person(weather: tuple[chaos.Chaos, Sender]) -> None:
-    """A 409 or 413 to what `--verify` asks says nothing of rows: the pass ends with 4."""
+def test_a_refusal_of_verify_needs_a_person(weather: tuple[chaos.Chaos, Sender]) -> None:
+    """A 409 or 413 to a request of `--verify` is not about rows: the pass ends with 4."""
     broken, sender = weather
     sender.write(1)
     sender.sync()
@@ -947,7 +947,7 @@ def test_killed_at_any_moment_and_run_again(own: RealHub, tmp_path: Path) -> Non
     assert sender.sync(verify=True).code == exit_codes.DONE
 
 
-def test_one_truth(sender: Sender, there: str, tmp_path: Path) -> None:
+def test_the_hub_has_the_same_figures(sender: Sender, there: str, tmp_path: Path) -> None:
     """Every figure of every session is the same on the hub as here, to the last digit."""
     for n in range(5):
         session = localops.start_session(name=f"run {n}", tags=[f"tag {n % 2}"])
@@ -956,7 +956,7 @@ def test_one_truth(sender: Sender, there: str, tmp_path: Path) -> None:
         for m in range(n + 3):
             session.record(
                 localops.LLMEvent(
-                    model=["gpt-4o", "nobody knows"][m % 2], prompt_tokens=m * 7, completion_tokens=m, agent_id=agent
+                    model=["gpt-4o", "unknown"][m % 2], prompt_tokens=m * 7, completion_tokens=m, agent_id=agent
                 )
             )
             session.record(localops.ToolEvent(name=f"tool {m % 3}", returns="x"))
@@ -986,7 +986,7 @@ def test_one_truth(sender: Sender, there: str, tmp_path: Path) -> None:
 
 @pytest.mark.foreign_open
 def test_a_project_that_cannot_be_read_stops_no_other(sender: Sender, there: str) -> None:
-    """`localops sync` goes on to the next project when one of them is broken, and says so with the worse code."""
+    """`localops sync` goes on to the next project if one of them is broken, and exits with the worse code."""
     sender.write(2)
     bad = Path(config.project_folder(sender.home, "another"))
     bad.mkdir()
@@ -999,9 +999,9 @@ def test_a_project_that_cannot_be_read_stops_no_other(sender: Sender, there: str
         text=True,
         check=False,
     )
-    told = json.loads(done.stdout)
+    report = json.loads(done.stdout)
     assert done.returncode == exit_codes.ACT
-    assert [each["code"] for each in told["remotes"]] == [exit_codes.ACT, exit_codes.DONE]
+    assert [each["code"] for each in report["remotes"]] == [exit_codes.ACT, exit_codes.DONE]
     assert sender.identities() <= identities(there)
 
 
@@ -1024,7 +1024,7 @@ STEPS = range(1, 400, 1 if "STRESS_KILLS" in os.environ else 16)
 
 
 def test_killed_between_any_two_calls(own: RealHub, tmp_path: Path) -> None:
-    """A pass that dies before any statement or system call leaves nothing that the next does not put right."""
+    """A pass that dies before any statement or system call leaves nothing that the next does not repair."""
     sender = Sender(tmp_path / "home", own.url, own.key)
     there = str(own.folder / "journal.db")
     ends = []
@@ -1040,6 +1040,6 @@ def test_killed_between_any_two_calls(own: RealHub, tmp_path: Path) -> None:
 
 
 def _hubs_own(path: str) -> set[Identity]:
-    """The rows about the hub's journal itself."""
+    """Return the rows about the hub's journal itself."""
     with Reader(path) as reader:
         return {bundle.identity(row) for row in reader.stream() if row.kind == "journal"}
