@@ -49,6 +49,7 @@ CLEAN = (
     "README.md",
     "localops",
     "sync",
+    "tests/cli",
     "tests/sync",
 )
 # Names in JSON, files and SQL, and comments of tables, which SQLite keeps in each journal, with the page of the tables.

@@ -1,4 +1,4 @@
-"""What tests of commands stand on: running one, and getting its exit code, output and JSON."""
+"""Fixtures of the tests of commands: run one, and get its exit code, output and JSON."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def command(capsys: pytest.CaptureFixture[str]) -> Command:
 
 
 @pytest.fixture
-def told(command: Command) -> Callable[..., dict[str, Any]]:
-    """Run `localops … --json`, which must succeed, and get the document."""
+def as_json(command: Command) -> Callable[..., dict[str, Any]]:
+    """Run `localops … --json`, which must succeed, and return the document."""
 
     def run(*arguments: str) -> dict[str, Any]:
         code, out, err = command(*arguments, "--json")

@@ -1,4 +1,4 @@
-"""`localops backup`: a plain copy that any SQLite tool reads, and that goes on as a journal of its own."""
+"""`localops backup`: a plain copy that any SQLite tool reads, and that continues as its own journal."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ import localops
 from localops.journal.journal import Journal
 from localops.journal.reader import Reader
 
-Told = Callable[..., dict[str, Any]]
+AsJson = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
 def session() -> localops.Session:
-    """A session that is being recorded."""
+    """Return a session that is being recorded."""
     session = localops.start_session()
     assert session is not None
     session.record(localops.ActionEvent(action_type="plan"))
     return session
 
 
-def test_a_backup_is_a_plain_file_with_everything(session: localops.Session, told: Told, tmp_path: Path) -> None:
-    """While the session goes on: every row, no WAL, for the owner alone, readable by the standard library."""
+def test_a_backup_is_a_plain_file_with_everything(session: localops.Session, as_json: AsJson, tmp_path: Path) -> None:
+    """While the session goes on, the copy has every row, no WAL, is for the owner alone, and sqlite3 can read it."""
     path = tmp_path / "copy.db"
-    (written,) = told("backup", "-o", str(path))["backups"]
+    (written,) = as_json("backup", "-o", str(path))["backups"]
     assert (written["project"], written["bytes"]) == ("default", path.stat().st_size)
     assert path.stat().st_mode & 0o777 == 0o600
     connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
@@ -38,10 +38,12 @@ def test_a_backup_is_a_plain_file_with_everything(session: localops.Session, tol
     connection.close()
 
 
-def test_a_restored_backup_takes_a_journal_id_of_its_own(session: localops.Session, told: Told, tmp_path: Path) -> None:
-    """Put in place, also on the same machine, it says in a row that it is another journal now."""
+def test_a_restored_backup_takes_a_journal_id_of_its_own(
+    session: localops.Session, as_json: AsJson, tmp_path: Path
+) -> None:
+    """Put in place, also on the same machine, it has a row that it is another journal now."""
     path = tmp_path / "copy.db"
-    told("backup", "-o", str(path))
+    as_json("backup", "-o", str(path))
     (tmp_path / "other").mkdir()
     shutil.move(path, tmp_path / "other" / "journal.db")
     journal = Journal(str(tmp_path / "other"))
@@ -54,10 +56,10 @@ def test_a_restored_backup_takes_a_journal_id_of_its_own(session: localops.Sessi
 
 @pytest.mark.foreign_open
 def test_a_backup_put_back_into_the_same_file_is_known_as_one(
-    session: localops.Session, told: Told, tmp_path: Path
+    session: localops.Session, as_json: AsJson, tmp_path: Path
 ) -> None:
     """Written over the journal it was made from (same machine, same inode), it is still another journal."""
-    told("backup", "-o", str(tmp_path / "copy.db"))
+    as_json("backup", "-o", str(tmp_path / "copy.db"))
     path, before = Path(session._journal.path), session._journal.id
     session.end_session("Success")
     localops.api.client().close()
@@ -69,7 +71,7 @@ def test_a_backup_put_back_into_the_same_file_is_known_as_one(
 
 
 def test_a_backup_never_replaces_a_file(session: localops.Session, command: Any, tmp_path: Path) -> None:
-    """What is there stays, and a folder takes one file for each project."""
+    """An existing file stays, and a folder takes one file for each project."""
     path = tmp_path / "copy.db"
     path.write_text("mine")
     assert command("backup", "-o", str(path))[0] == 2
@@ -78,8 +80,8 @@ def test_a_backup_never_replaces_a_file(session: localops.Session, command: Any,
     assert len(list(tmp_path.glob("localops-default-*.db"))) == 1
 
 
-def test_nothing_to_back_up_is_said(command: Any, tmp_path: Path) -> None:
-    """An empty home is exit code 1 and a sentence."""
+def test_nothing_to_back_up_is_an_error(command: Any, tmp_path: Path) -> None:
+    """An empty home exits with 1 and a message."""
     (tmp_path / "home").mkdir()
     code, _, err = command("backup")
     assert code == 1

@@ -1,4 +1,4 @@
-"""`localops demo`: a run that is worth looking at, recorded in an instant."""
+"""`localops demo`: an example run, recorded in an instant."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def test_the_demo_shows_figures_and_what_to_type_next(capsys: pytest.CaptureFixt
 def test_the_demo_records_agents_operations_and_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """In the journal it is a whole run: nested, tagged, priced, ended."""
     _demo("--json")
-    told = json.loads(capsys.readouterr().out)
+    document = json.loads(capsys.readouterr().out)
     with Reader(str(tmp_path / "home" / "demo" / "journal.db")) as reader:
-        session = bytes.fromhex(told["session_id"].replace("-", ""))
+        session = bytes.fromhex(document["session_id"].replace("-", ""))
         events = list(analytics.events(reader, session))
         figures = analytics.totals(reader, session)
     assert {"agent", "workflow", "operation", "llm", "tool", "guardrail", "error"} <= {e["kind"] for e in events}
     assert all(event["finished"] for event in events)
     assert sum(1 for event in events if event["parent"]) > 8
     assert figures.unpriced == 0
-    assert told["analytics"]["LLM calls"] == figures.llms == 3
+    assert document["analytics"]["LLM calls"] == figures.llms == 3

@@ -1,4 +1,4 @@
-"""`localops doctor`: a thank-you when all is well, exit code 1 and a cure when not."""
+"""`localops doctor`: thanks when all is well, exit code 1 and advice if not."""
 
 from __future__ import annotations
 
@@ -30,27 +30,27 @@ def test_doctor_says_when_nothing_is_wrong(command: Any) -> None:
 
 
 def test_doctor_finds_and_fixes(command: Any, tmp_path: Path) -> None:
-    """Waiting rows and open files are exit code 1 with a cure; --fix fixes both."""
+    """Waiting rows and open files exit with 1 and advice; --fix fixes both."""
     folder, at = tmp_path / "home" / "default", clock.now_ns()
     Spill(str(folder)).write(rows.make("tool", clock.new_id(at), id=clock.new_id(at), at_ns=at))
     (folder / "journal.db").chmod(0o644)
     code, out, _ = command("doctor", "--json")
-    told = json.loads(out)
-    assert (code, told["ok"]) == (1, False)
-    assert {finding["fault"] for finding in told["findings"]} == {True}
+    document = json.loads(out)
+    assert (code, document["ok"]) == (1, False)
+    assert {finding["fault"] for finding in document["findings"]} == {True}
     code, out, _ = command("doctor", "--fix")
     assert code == 0
     assert "fixed" in out
     assert command("doctor")[0] == 0
 
 
-def test_an_unknown_project_is_said(command: Any) -> None:
-    """--project that is not there is not a clean bill of health."""
-    assert command("doctor", "--project", "nobody")[0] == 1
+def test_an_unknown_project_is_an_error(command: Any) -> None:
+    """--project with an unknown name does not report success."""
+    assert command("doctor", "--project", "unknown")[0] == 1
 
 
-def test_fix_says_what_it_could_not_mend(command: Any, tmp_path: Path) -> None:
-    """Nothing is called mended that was not; the exit code stays 1."""
+def test_fix_reports_what_it_could_not_mend(command: Any, tmp_path: Path) -> None:
+    """Only what was mended is reported as mended; the exit code stays 1."""
     folder, at = str(tmp_path / "home" / "default"), clock.now_ns()
     Spill(folder).write(rows.make("tool", clock.new_id(at), id=clock.new_id(at), at_ns=at))
     claim = Claim(waiting(folder)[0])
@@ -59,8 +59,8 @@ def test_fix_says_what_it_could_not_mend(command: Any, tmp_path: Path) -> None:
     assert (code, "could not be mended: another process" in out, "mended " in out.split(":")[0]) == (1, True, False)
 
 
-def test_nothing_yet_is_no_reason_for_thanks(command: Any, tmp_path: Path) -> None:
-    """A home without a project is a note on how to begin, and exit code 0."""
+def test_an_empty_home_gets_a_first_step(command: Any, tmp_path: Path) -> None:
+    """A home without a project prints how to begin, and exits with 0."""
     (tmp_path / "empty").mkdir(mode=0o700)
     code, out, _ = command("doctor", "--home", str(tmp_path / "empty"))
     assert (code, "localops demo" in out, "Thank you" in out) == (0, True, False)

@@ -1,4 +1,4 @@
-"""`localops export`: the right form in the right place, and never over a file that is there."""
+"""`localops export`: the right format in the right place, and never over an existing file."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_the_newest_session_goes_to_stdout_as_json(capfdbinary: pytest.CaptureFi
     ],
 )
 def test_a_file_is_written_in_the_form_of_its_name(name: str, begins: bytes, tmp_path: Path) -> None:
-    """The ending chooses the form; the file is the user's alone and nothing unfinished stays beside it."""
+    """The suffix chooses the format; the file is the user's alone and no unfinished file stays beside it."""
     path = tmp_path / name
     assert _export("--all", "-o", str(path)) == 0
     assert path.read_bytes().startswith(begins)
@@ -64,15 +64,15 @@ def test_a_file_that_is_there_is_left_alone(tmp_path: Path, capsys: pytest.Captu
     assert json.loads(path.read_text())["session"]
 
 
-def test_what_was_written_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """How many sessions, in which format, and where."""
+def test_a_summary_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The summary has the number of sessions, the format and the path."""
     assert _export("--all", "-o", str(tmp_path / "x.jsonl")) == 0
     out, err = capsys.readouterr()
     assert (out, f"wrote 2 sessions as jsonl to {tmp_path / 'x.jsonl'}" in err) == ("", True)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("x.csv", "--format", "json"), "the ending of x.csv means csv"),
         (("x.foo",), "unknown ending '.foo'"),
@@ -81,9 +81,9 @@ def test_what_was_written_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[
         ((".",), "is a directory"),
     ],
 )
-def test_a_format_or_place_that_is_not_clear_is_wrong_usage(
+def test_an_unclear_format_or_place_is_wrong_usage(
     arguments: tuple[str, ...],
-    said: str,
+    message: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -92,20 +92,20 @@ def test_a_format_or_place_that_is_not_clear_is_wrong_usage(
     monkeypatch.chdir(tmp_path)
     before = sorted(os.listdir())
     assert _export("-o", *arguments) == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert sorted(os.listdir()) == before
     assert _export("-o", "x.foo", "--format", "csv") == 0
 
 
-def test_what_was_done_can_be_had_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """--json with a file reports where, what and how much."""
+def test_the_summary_can_be_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """--json with a file reports its path, format and size."""
     path = tmp_path / "x.csv"
     assert _export("--all", "-o", str(path), "--json") == 0
-    told = json.loads(capsys.readouterr().out)
-    assert (told["format"], told["sessions"], told["bytes"]) == ("csv", 2, path.stat().st_size)
+    document = json.loads(capsys.readouterr().out)
+    assert (document["format"], document["sessions"], document["bytes"]) == ("csv", 2, path.stat().st_size)
 
 
-def test_an_unknown_session_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    """An id nobody has is exit code 1 and a line that says where to look."""
+def test_an_unknown_session_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    """An unknown id exits with 1 and names the command that lists the sessions."""
     assert _export("ffffffffffff") == 1
     assert "localops sessions" in capsys.readouterr().err

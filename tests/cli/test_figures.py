@@ -11,7 +11,7 @@ import pytest
 import localops
 from localops import ActionEvent, Config, LLMEvent, ToolEvent
 
-Told = Callable[..., dict[str, Any]]
+AsJson = Callable[..., dict[str, Any]]
 Command = Callable[..., tuple[int, str, str]]
 
 
@@ -25,17 +25,17 @@ def _session(name: str, cost: float | None, **options: Any) -> localops.Session:
     return session
 
 
-def test_the_six_figures_come_first_and_agree(command: Command, told: Told) -> None:
-    """The command says what `get_analytics()` says, in its order; as JSON in its formats too."""
+def test_the_six_figures_come_first_and_agree(command: Command, as_json: AsJson) -> None:
+    """The command has the figures of `get_analytics()`, in their order; as JSON also in their formats."""
     session = _session("one", 0.5)
     expected = session.get_analytics()
-    assert told("analytics", "last")["analytics"] == expected
+    assert as_json("analytics", "last")["analytics"] == expected
     lines = command("analytics", "last")[1].splitlines()
     assert [line.split("  ")[0].strip() for line in lines[2:8]] == list(expected)
 
 
-def test_money_reads_the_same_in_every_command(command: Command, told: Told) -> None:
-    """For people `$0.5000`; the six figures' own string is only in JSON, where programs expect it."""
+def test_money_reads_the_same_in_every_command(command: Command, as_json: AsJson) -> None:
+    """For people `$0.5000`; the string of the six figures is only in JSON, where programs expect it."""
     _session("one", 0.5)
     for words in (
         ["analytics", "last"],
@@ -48,13 +48,13 @@ def test_money_reads_the_same_in_every_command(command: Command, told: Told) -> 
         _, out, _ = command(*words)
         assert "$0.5000" in out, words
         assert "0.500000" not in out, words
-    assert told("analytics", "last")["analytics"]["Cost"] == "0.500000"
+    assert as_json("analytics", "last")["analytics"]["Cost"] == "0.500000"
 
 
-def test_what_is_not_known_is_said(told: Told) -> None:
-    """An unpriced call is counted as that, and percentiles are exact."""
+def test_unknown_figures_are_reported(as_json: AsJson) -> None:
+    """An unpriced call is counted as such, and percentiles are exact."""
     _session("one", None)
-    document = told("analytics", "last")
+    document = as_json("analytics", "last")
     assert document["unpriced"] == 1
     assert set(document["percentiles"]) == {"llm", "tool"}
     assert document["by_model"][0]["model"] == "m"
@@ -62,8 +62,8 @@ def test_what_is_not_known_is_said(told: Told) -> None:
 
 
 @pytest.mark.parametrize("by", ["model", "agent", "tool", "tag", "day", "kind", "session"])
-def test_every_breakdown_is_there(command: Command, told: Told, by: str) -> None:
-    """A table and a document for each."""
+def test_every_breakdown_is_there(command: Command, as_json: AsJson, by: str) -> None:
+    """Each breakdown is a table and a document."""
     _session("one", 0.5, tags=["red"])
     session = localops.start_session(name="two")
     assert session is not None
@@ -73,55 +73,55 @@ def test_every_breakdown_is_there(command: Command, told: Told, by: str) -> None
     code, out, err = command("analytics", "--by", by)
     assert (code, err) == (0, "")
     assert by in out.splitlines()[0]
-    assert told("analytics", "--by", by)["lines"]
+    assert as_json("analytics", "--by", by)["lines"]
 
 
-def test_sums_across_projects_are_the_sums_of_the_sessions(told: Told) -> None:
-    """Totals, days and sessions add up to the same, whatever project they are in."""
+def test_sums_across_projects_are_the_sums_of_the_sessions(as_json: AsJson) -> None:
+    """Totals, days and sessions add up to the same, in any project."""
     _session("one", 0.5)
     _session("two", 0.25, config=Config(project="other"))
-    whole = told("analytics")
+    whole = as_json("analytics")
     assert (whole["sessions"], whole["events"], whole["cost_nano"]) == (2, 6, 750_000_000)
     for by in ("day", "session"):
-        lines = told("analytics", "--by", by)["lines"]
+        lines = as_json("analytics", "--by", by)["lines"]
         assert sum(line["cost_nano"] for line in lines) == whole["cost_nano"]
         assert sum(line["events"] for line in lines) == whole["events"]
 
 
-def test_a_session_has_the_same_figures_by_tag_alone_and_among_others(told: Told) -> None:
-    """All events count for a tag the session has in the end, whatever tags they have; for others, their own do."""
+def test_a_session_has_the_same_figures_by_tag_alone_and_among_others(as_json: AsJson) -> None:
+    """All events count for a tag that the session has in the end; for other tags, only their own events do."""
     session = localops.start_session(tags=["gone"])
     assert session is not None
     for tags in (["own"], ["whole"], None):
         session.record(LLMEvent(cost=0.5, tags=tags))
     session.set_tags(["whole"])
     session.end_session("Success")
-    alone, among = (told("analytics", *words, "--by", "tag")["lines"] for words in (["last"], []))
+    alone, among = (as_json("analytics", *words, "--by", "tag")["lines"] for words in (["last"], []))
     assert alone == among
     assert [(line["tag"], line["events"], line["cost_usd"]) for line in alone] == [("whole", 3, 1.5), ("own", 1, 0.5)]
 
 
-def test_an_absurd_time_spoils_no_figure(told: Told) -> None:
+def test_an_absurd_time_spoils_no_figure(as_json: AsJson) -> None:
     """A call took a day at most, in means, sums and percentiles alike, however few there are."""
     session = localops.start_session()
     assert session is not None
     for _ in range(3):
         session.record(ToolEvent(name="t", init_timestamp="1970-01-01T00:00:00Z", end_timestamp="2200-01-01T00:00:00Z"))
     session.end_session("Success")
-    document = told("analytics", "last")
+    document = as_json("analytics", "last")
     assert set(document["percentiles"]["tool"].values()) == {86_400}
     assert document["by_tool"][0]["seconds"] == 3 * 86_400
     for words in ([], ["last"]):
-        lines = told("analytics", *words, "--by", "kind")["lines"]
+        lines = as_json("analytics", *words, "--by", "kind")["lines"]
         assert [line["seconds"] for line in lines if line["kind"] == "tool"] == [3 * 86_400]
 
 
-def test_sessions_are_chosen_by_tag_and_time(told: Told) -> None:
+def test_sessions_are_chosen_by_tag_and_time(as_json: AsJson) -> None:
     """--tag and --until leave the others out."""
     _session("one", 0.5, tags=["red"])
     _session("two", 0.25)
-    assert told("analytics", "--tag", "red")["cost_nano"] == 500_000_000
-    assert told("analytics", "--until", "2020-01-01")["sessions"] == 0
+    assert as_json("analytics", "--tag", "red")["cost_nano"] == 500_000_000
+    assert as_json("analytics", "--until", "2020-01-01")["sessions"] == 0
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_sessions_are_chosen_by_tag_and_time(told: Told) -> None:
     [("last", "--tag", "x"), ("--by", "day", "--tz", "No/Where"), ("last", "--by", "day"), ("--by", "moon")],
 )
 def test_wrong_usage_is_2(command: Command, wrong: tuple[str, ...]) -> None:
-    """What cannot be meant is refused with code 2."""
+    """Contradicting options are refused with code 2."""
     _session("one", 0.5)
     assert command("analytics", *wrong)[0] == 2
 
@@ -142,8 +142,8 @@ def test_last_of_an_empty_home_is_not_found(command: Command, tmp_path: Path) ->
     assert "localops demo" in err
 
 
-def test_agents_of_one_name_are_one_line_for_people(command: Command, told: Told) -> None:
-    """The table adds them up and shows how many they are; JSON has each of them."""
+def test_agents_of_one_name_are_one_line_for_people(command: Command, as_json: AsJson) -> None:
+    """The table adds them up and shows their number; JSON has each of them."""
     session = localops.start_session()
     for number in range(3):
         agent = session.create_agent(name="researcher", agent_id=f"r{number}")
@@ -153,11 +153,11 @@ def test_agents_of_one_name_are_one_line_for_people(command: Command, told: Told
     lines = [line.split() for line in command("analytics", "last")[1].splitlines()]
     assert [line[:4] for line in lines if line[:1] == ["researcher"]] == [["researcher", "(3", "agents)", "3"]]
     assert [line[:2] for line in lines if line[:1] == ["writer"]] == [["writer", "1"]]
-    assert len(told("analytics", "last")["by_agent"]) == 4
+    assert len(as_json("analytics", "last")["by_agent"]) == 4
 
 
-def test_a_cost_that_is_incomplete_says_why(capsys: pytest.CaptureFixture[str]) -> None:
-    """Models that have no price, and those whose calls came without tokens, are told apart."""
+def test_an_incomplete_cost_has_a_reason(capsys: pytest.CaptureFixture[str]) -> None:
+    """Models that have no price are distinguished from those whose calls came without tokens."""
     session = localops.start_session()
     session.record(LLMEvent(model="my-local", prompt_tokens=5, completion_tokens=5))
     session.record(LLMEvent(model="gpt-4o"))
@@ -172,7 +172,7 @@ def test_a_cost_that_is_incomplete_says_why(capsys: pytest.CaptureFixture[str]) 
     [(None, None, None), (2, "$2.00", None), (0.25, "$0.2500, reached at $0.5000", 0.5)],
 )
 def test_a_budget_is_shown_and_that_it_was_reached(
-    command: Command, told: Told, budget: float | None, shown: str | None, reached: float | None
+    command: Command, as_json: AsJson, budget: float | None, shown: str | None, reached: float | None
 ) -> None:
     """In `show` and `analytics`, as text and as JSON; a session without a budget says nothing of one."""
     session = localops.start_session(config=Config(budget_usd=budget))
@@ -183,5 +183,5 @@ def test_a_budget_is_shown_and_that_it_was_reached(
     for name in ("show", "analytics"):
         pairs = [line.split(None, 1) for line in command(name, "last")[1].splitlines() if "  " in line]
         assert [value for key, value in pairs if key.lower() == "budget"] == ([shown] if shown else [])
-        document = told(name, "last")["budget"]
+        document = as_json(name, "last")["budget"]
         assert (document and document["limit_usd"], document and document["reached_usd"]) == (budget, reached)

@@ -42,7 +42,7 @@ def _settings(tmp_path: Path, text: str) -> Path:
 
 
 def test_install_keeps_everything_else(tmp_path: Path, command: Command) -> None:
-    """The change is shown, and what was there stays; a second time changes nothing; uninstall takes it back."""
+    """The change is shown, and other settings stay; a second time changes nothing; uninstall reverts it."""
     path = _settings(tmp_path, _SETTINGS)
     path.chmod(0o640)
     code, out, err = command("hook", "install", "claude-code", "--yes")
@@ -70,8 +70,8 @@ def test_install_keeps_everything_else(tmp_path: Path, command: Command) -> None
     assert [each.name for each in path.parent.iterdir()] == ["settings.json"]
 
 
-def test_install_makes_the_file(tmp_path: Path, command: Command) -> None:
-    """Where there is none; and uninstall leaves an empty object."""
+def test_install_creates_the_file(tmp_path: Path, command: Command) -> None:
+    """The file is created if there is none; uninstall leaves an empty object."""
     assert command("hook", "install", "codex", "--yes")[0] == 0
     path = tmp_path / "codex" / "hooks.json"
     hooks = json.loads(path.read_text())["hooks"]
@@ -131,7 +131,7 @@ def test_a_link_stays_a_link(tmp_path: Path, command: Command) -> None:
 
 
 def test_the_installed_command_records(tmp_path: Path, command: Command) -> None:
-    """What is written into the settings, run by a shell as the agent does, records the event."""
+    """The command in the settings, run by a shell like the agent does, records the event."""
     command("hook", "install", "claude-code", "--yes")
     hooks = json.loads((tmp_path / "claude" / "settings.json").read_text())["hooks"]
     line = hooks["SessionStart"][0]["hooks"][0]["command"]

@@ -23,7 +23,7 @@ def _localops(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_key_is_made_listed_and_revoked(tmp_path: Path) -> None:
-    """It is printed alone on stdout, once; lists show its handle."""
+    """A key is printed alone on stdout, once; lists show its handle."""
     data = ("--data", str(tmp_path / "data"))
     made = _localops("hub", "key", "create", *data, "--project", "mine", "--note", "laptop")
     secret = made.stdout.strip()
@@ -45,7 +45,7 @@ def test_a_folder_that_is_no_hub_is_not_made_one(tmp_path: Path) -> None:
 
 
 def test_a_session_is_deleted_while_the_hub_runs(tmp_path: Path) -> None:
-    """The hub shows it no more, and does not take it again."""
+    """The hub does not show the session any more, and does not accept it again."""
     with hub(tmp_path) as found:
         batch = batch_of(session_rows(3))
         found.take(batch)
@@ -59,7 +59,7 @@ def test_a_session_is_deleted_while_the_hub_runs(tmp_path: Path) -> None:
 
 
 def test_a_session_is_pruned_while_the_hub_runs(tmp_path: Path) -> None:
-    """The ordinary prune works on the data folder; what it takes is not taken in again."""
+    """The ordinary prune works on the data folder; removed sessions are not accepted again."""
     with hub(tmp_path) as found:
         old, running = batch_of(session_rows(3)), batch_of(session_rows(2, end=None), journal="b" * 32)
         found.take(old)
@@ -85,8 +85,8 @@ def test_a_hub_says_when_it_listens_in_the_open(tmp_path: Path) -> None:
     _check_tls("127.0.0.1", None, None)
 
 
-def test_an_address_in_use_is_said(tmp_path: Path) -> None:
-    """One line, and an exit code that is not 0."""
+def test_an_address_in_use_is_an_error(tmp_path: Path) -> None:
+    """It prints one line, and exits with a code that is not 0."""
     with hub(tmp_path) as found:
         port = found.url.rpartition(":")[2]
         done = _localops("hub", "serve", "--data", str(tmp_path / "other"), "--port", port)
@@ -96,25 +96,25 @@ def test_an_address_in_use_is_said(tmp_path: Path) -> None:
 
 
 def test_the_access_log_has_no_keys(tmp_path: Path) -> None:
-    """It is off unless it is asked for; then it has a line for each request."""
+    """The log is off unless it is requested; then it has a line for each request."""
     for options, lines in (((), 0), (("--access-log",), 2)):
-        with hub(tmp_path / str(lines), "default", *options) as found:
-            found.ask("GET", "/sync/1/hello")
-            found.ask("GET", "/sync/1/hello", key="", headers={"X-Agentops-Api-Key": found.key})
-            found.stop()
-        assert found.said.count("GET /sync/1/hello") == lines
-        assert found.key not in found.said
+        with hub(tmp_path / str(lines), "default", *options) as running:
+            running.ask("GET", "/sync/1/hello")
+            running.ask("GET", "/sync/1/hello", key="", headers={"X-Agentops-Api-Key": running.key})
+            running.stop()
+        assert running.output.count("GET /sync/1/hello") == lines
+        assert running.key not in running.output
 
 
-def test_what_a_restored_hub_lacks_is_found(tmp_path: Path) -> None:
-    """`hub check` reads rows and files: those that are damaged or missing are counted, and make it end with 1."""
-    with hub(tmp_path) as found:
+def test_check_reports_what_a_restored_hub_lacks(tmp_path: Path) -> None:
+    """`hub check` reads rows and files: damaged and missing ones are counted, and make it end with 1."""
+    with hub(tmp_path) as running:
         data = b"film" * 100
         digest = hashlib.sha256(data).hexdigest()
         headers = {"Upload-Offset": "0", "Upload-Length": str(len(data))}
-        assert found.ask("PATCH", f"/sync/1/blobs/{digest}", data, headers=headers)[0] == 200
-        found.take(batch_of(session_rows(6, body=json.dumps({"params": {"$blob": digest}}))))
-        where = ("--data", str(found.data))
+        assert running.ask("PATCH", f"/sync/1/blobs/{digest}", data, headers=headers)[0] == 200
+        running.take(batch_of(session_rows(6, body=json.dumps({"params": {"$blob": digest}}))))
+        where = ("--data", str(running.data))
         whole = json.loads(_localops("hub", "check", *where, "--json").stdout)
         [project] = whole["projects"]
         assert (whole["ok"], project["damaged"], project["blobs"], project["missing"]) == (True, [], 1, [])
@@ -135,11 +135,11 @@ def test_what_a_restored_hub_lacks_is_found(tmp_path: Path) -> None:
     connection = apsw.Connection(str(copy / "default" / "journal.db"))
     connection.execute("update event set sum = sum + 1")
     connection.close()
-    said = _localops("hub", "check", "--data", str(copy)).stderr
-    assert "9 rows are damaged (1, 2, 3, 4, 5, and 4 more)" in said, said
+    message = _localops("hub", "check", "--data", str(copy)).stderr
+    assert "9 rows are damaged (1, 2, 3, 4, 5, and 4 more)" in message, message
 
 
-def test_a_backup_goes_into_a_folder_that_is_not_there_yet(tmp_path: Path) -> None:
+def test_a_backup_creates_its_folder(tmp_path: Path) -> None:
     """A name that ends like a folder's is one, also for a single project: nothing is written over it afterwards."""
     with hub(tmp_path) as found:
         found.take(batch_of(session_rows(1)))
@@ -149,7 +149,7 @@ def test_a_backup_goes_into_a_folder_that_is_not_there_yet(tmp_path: Path) -> No
 
 
 def test_a_backup_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
-    """A disk that was full for one backup is no reason for the next one to fail."""
+    """A disk that was full for one backup does not make the next one fail."""
     with hub(tmp_path) as found:
         data = b"film" * 100_000
         headers = {"Upload-Offset": "0", "Upload-Length": str(len(data))}

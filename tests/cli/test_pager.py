@@ -48,8 +48,8 @@ def _on_terminal(*arguments: str, rows: int, pager: str) -> str:
 
 
 @pytest.mark.parametrize(("rows", "is_paged"), [(8, True), (80, False)])
-def test_what_does_not_fit_is_paged(rows: int, is_paged: bool) -> None:
-    """The pager gets the whole of it, with the width and the colours of the terminal."""
+def test_output_that_does_not_fit_is_paged(rows: int, is_paged: bool) -> None:
+    """The pager gets the whole output, with the width and the colours of the terminal."""
     for number in range(12):
         session = localops.start_session(name=f"run {number}")
         assert session is not None
@@ -59,7 +59,7 @@ def test_what_does_not_fit_is_paged(rows: int, is_paged: bool) -> None:
     assert "\x1b[32m" in shown
 
 
-def test_no_pager_is_used_where_none_is_wanted() -> None:
+def test_the_pager_can_be_turned_off() -> None:
     """An empty setting turns it off."""
     shown = _on_terminal("help", rows=5, pager="")
     assert "quickstart" in shown

@@ -1,4 +1,4 @@
-"""`localops prices`: what is known, and prices for what was recorded without one."""
+"""`localops prices`: known prices, and prices for calls that were recorded without one."""
 
 from __future__ import annotations
 
@@ -15,48 +15,48 @@ def _home(tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
 
 
-def test_the_table_is_listed_by_word(command: Any, told: Any) -> None:
-    """Every line holds the word, and the table says of what day it is."""
-    found = told("prices", "list", "gpt-4o")
-    assert found["prices"]
-    assert all("gpt-4o" in price["model"] for price in found["prices"])
-    assert found["table"]["date"].startswith("20")
+def test_the_table_is_listed_by_word(command: Any, as_json: Any) -> None:
+    """Every line contains the word, and the table has its date."""
+    document = as_json("prices", "list", "gpt-4o")
+    assert document["prices"]
+    assert all("gpt-4o" in price["model"] for price in document["prices"])
+    assert document["table"]["date"].startswith("20")
     assert "gpt-4o" in command("prices", "list", "gpt-4o", "openai")[1]
 
 
 def test_a_price_is_shown_with_its_source(command: Any, tmp_path: Path) -> None:
-    """The shipped table's, or one's own; a model that nobody knows is exit code 1."""
+    """The source is the shipped table or the user's own; an unknown model exits with 1."""
     assert "genai-prices" in command("prices", "show", "gpt-4o")[1]
     (tmp_path / "home" / "config.toml").write_text('[prices."mine"]\ninput = 1\noutput = 2\n')
     assert "your own price" in command("prices", "show", "mine")[1]
-    assert command("prices", "show", "of-nobody")[0] == 1
+    assert command("prices", "show", "unknown-model")[0] == 1
 
 
-def test_prices_say_what_they_are_for(command: Any, told: Any, tmp_path: Path) -> None:
-    """Dollars, for how many of what, and exact: a price is never rounded."""
+def test_prices_have_their_units(command: Any, as_json: Any, tmp_path: Path) -> None:
+    """A price is in dollars, for how many of what, and exact: it is never rounded."""
     (tmp_path / "home" / "config.toml").write_text(
         '[prices."mine"]\ninput = 1.0375\noutput = 12\nweb_searches = 5\naudio_seconds = 0.36\n'
     )
     _, out, _ = command("prices", "show", "mine")
-    for said in (
+    for words in (
         "$1.0375 for a million tokens",
         "$12.00 for a million",
         "a thousand web searches",
         "$0.36 for an hour",
     ):
-        assert said in out
+        assert words in out
     _, out, _ = command("prices", "list", "mine")
     assert "$1.0375  $12.00" in out
     assert "US dollars for a million tokens" in out
-    assert told("prices", "list", "mine")["table"]["per"]["web_searches"] == 1000
+    assert as_json("prices", "list", "mine")["table"]["per"]["web_searches"] == 1000
 
 
-def test_a_price_is_set_for_calls_that_had_none(command: Any, told: Any) -> None:
+def test_a_price_is_set_for_calls_that_had_none(command: Any, as_json: Any) -> None:
     """The session's cost is what it would have been; a second time changes nothing."""
     session = localops.start_session()
     assert session is not None
     session.record(localops.LLMEvent(model="mine", prompt_tokens=1_000_000, completion_tokens=1_000_000))
-    report = told("prices", "set", "mine", "--input", "1", "--output", "2.5")
+    report = as_json("prices", "set", "mine", "--input", "1", "--output", "2.5")
     expected = {"calls": 1, "cost_usd": 3.5, "cost_nano": 3_500_000_000, "same": 0, "unknown": 0}
     assert report["projects"]["default"] == expected
     assert session.get_analytics()["Cost"] == "3.500000"
@@ -71,8 +71,8 @@ def test_a_price_that_is_none_is_wrong_usage(command: Any) -> None:
     assert command("prices", "set", "mine", "--input", "cheap", "--output", "1")[0] == 2
 
 
-def test_a_price_that_is_not_there_says_where_one_is(command: Any) -> None:
-    """Who sells a model of that name, or which name is nearly the same; the exit code is 1."""
+def test_a_missing_price_has_suggestions(command: Any) -> None:
+    """The message names providers with such a model, or a similar name; the exit code is 1."""
     code, _, err = command("prices", "show", "meta-llama/llama-3.3-70b-instruct:free")
     assert code == 1
     assert "that name no provider have no price; with --provider there is one: openrouter" in err

@@ -1,4 +1,4 @@
-"""`localops prune`: shows, asks, takes, reports."""
+"""`localops prune`: shows, asks, removes, reports."""
 
 from __future__ import annotations
 
@@ -23,34 +23,34 @@ def _sessions() -> None:
     localops.start_session(name="open")
 
 
-def test_a_dry_run_only_shows(command: Any, told: Any) -> None:
-    """Every session and what becomes of it is listed, and all are still there."""
+def test_a_dry_run_only_shows(command: Any, as_json: Any) -> None:
+    """Every session and its fate is listed, and all are still there."""
     code, out, _ = command("prune", "--older-than", "0s", "--dry-run")
     assert code == 0
     assert out.count("success") == 2
     assert "kept: it is running" in out
-    assert len(told("prune", "--older-than", "0s", "--dry-run")["sessions"]) == 4
+    assert len(as_json("prune", "--older-than", "0s", "--dry-run")["sessions"]) == 4
 
 
-def test_sessions_of_a_state_go(told: Any) -> None:
-    """--state takes these and no others, and the report says how much."""
-    report = told("prune", "--state", "Failure", "--yes")
+def test_sessions_of_a_state_are_removed(as_json: Any) -> None:
+    """--state removes these and no others, and the report has the amount."""
+    report = as_json("prune", "--state", "Failure", "--yes")
     taken = report["taken"]["default"]
     assert (taken["sessions"], taken["rows"] > 50, report["sessions"][0]["name"]) == (1, True, "failure")
-    left = told("prune", "--older-than", "0s", "--dry-run")["sessions"]
+    left = as_json("prune", "--older-than", "0s", "--dry-run")["sessions"]
     assert sorted(session["name"] for session in left) == ["open", "success", "success"]
 
 
-def test_one_session_goes_by_its_id(told: Any) -> None:
-    """--session takes exactly that one."""
-    (first, *_) = [s for s in told("prune", "--older-than", "0s", "--dry-run")["sessions"] if s["name"] == "success"]
-    assert told("prune", "--session", first["session_id"], "--yes")["taken"]["default"]["sessions"] == 1
+def test_one_session_is_removed_by_its_id(as_json: Any) -> None:
+    """--session removes exactly that one."""
+    (first, *_) = [s for s in as_json("prune", "--older-than", "0s", "--dry-run")["sessions"] if s["name"] == "success"]
+    assert as_json("prune", "--session", first["session_id"], "--yes")["taken"]["default"]["sessions"] == 1
 
 
-def test_a_size_takes_the_oldest_first(told: Any) -> None:
-    """With a limit of nothing all that may go is chosen; with a large one none is."""
-    assert told("prune", "--keep-size", "1GB", "--dry-run")["sessions"] == []
-    names = [s["name"] for s in told("prune", "--keep-size", "0", "--dry-run")["sessions"]]
+def test_a_size_removes_the_oldest_first(as_json: Any) -> None:
+    """With a limit of 0 all that may be removed is chosen; with a large limit nothing is."""
+    assert as_json("prune", "--keep-size", "1GB", "--dry-run")["sessions"] == []
+    names = [s["name"] for s in as_json("prune", "--keep-size", "0", "--dry-run")["sessions"]]
     assert names == ["success", "failure", "success", "open"]
 
 
@@ -62,32 +62,32 @@ def test_nobody_to_ask_is_said(command: Any) -> None:
 
 
 @pytest.mark.parametrize("arguments", [(), ("--keep-size", "much"), ("--older-than", "long ago")])
-def test_what_may_go_must_be_said(command: Any, arguments: tuple[str, ...]) -> None:
-    """No condition, or one that cannot be read, is wrong usage."""
+def test_a_condition_is_required(command: Any, arguments: tuple[str, ...]) -> None:
+    """No condition, or an invalid one, is wrong usage."""
     assert command("prune", *arguments)[0] == 2
 
 
-def test_a_file_that_is_not_packed_is_said(command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing comes back from a large file that is recorded into."""
+def test_a_file_that_is_not_compacted_is_reported(command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large file that is being recorded into does not shrink."""
     assert "cannot shrink" not in command("prune", "--state", "Failure", "--yes")[1]
     monkeypatch.setattr(prune, "_PACKED_ANYWAY", 0)
     assert "cannot shrink" in command("prune", "--state", "Success", "--yes")[1]
 
 
-def test_little_is_no_reason_to_say_so(capsys: pytest.CaptureFixture[str]) -> None:
-    """A small session may leave no page free: the file was packed all the same."""
+def test_a_small_removal_is_not_reported_as_uncompacted(capsys: pytest.CaptureFixture[str]) -> None:
+    """A small session may leave no page free: the file was compacted all the same."""
     report("research", prune.Taken(sessions=1, rows=3))
     assert "cannot shrink" not in capsys.readouterr().out
 
 
-def test_what_is_left_for_the_next_prune_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    """A blob that nobody refers to may be too young to go."""
+def test_young_blobs_are_left_for_the_next_prune(capsys: pytest.CaptureFixture[str]) -> None:
+    """An unreferenced blob may be too young to be removed."""
     report("research", prune.Taken(sessions=1, rows=3, young=2))
     assert "2 blobs that no row refers to are less than an hour old" in capsys.readouterr().out
 
 
-def test_copies_that_a_killed_doctor_left_go_too(command: Any, tmp_path: Path) -> None:
-    """What is taken out would be in them still."""
+def test_copies_of_a_killed_doctor_are_removed(command: Any, tmp_path: Path) -> None:
+    """They would still contain the removed rows."""
     left = tmp_path / "home" / "default" / ".doctor-abc"
     left.mkdir(mode=0o700)
     assert command("prune", "--state", "Success", "--yes")[0] == 0

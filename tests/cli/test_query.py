@@ -1,4 +1,4 @@
-"""`localops query`: which journal is asked."""
+"""`localops query`: the journals that it queries, and its output."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _begun(**options: Any) -> localops.Session:
     ],
 )
 def test_a_second_statement_is_refused(command: Command, sql: str) -> None:
-    """Nothing is run when there is more than one: no rows of one thing below the title of another."""
+    """Nothing is run if there is more than one statement: no rows of one under the title of another."""
     _record("default", "one")
     code, out, err = command("query", sql)
     assert (code, out) == (1, "")
@@ -40,7 +40,7 @@ def test_a_second_statement_is_refused(command: Command, sql: str) -> None:
     "sql", ["select 7;", "select 7; -- done; really", "/* a; */ select 7 ; ; /* and so on", "\n;select 7"]
 )
 def test_comments_and_semicolons_are_no_statement(command: Command, sql: str) -> None:
-    """What stands behind the one statement may be comments."""
+    """Comments may follow the one statement."""
     _record("default", "one")
     assert command("query", sql)[1].splitlines()[-1] == "7"
     assert command("query", " ")[0] == 2
@@ -79,7 +79,7 @@ def _record(project: str, name: str) -> None:
 
 
 def test_a_query_asks_every_project(command: Command) -> None:
-    """Rows of several projects are told apart by a first column; of one project they come as they are."""
+    """Rows of several projects have the project as first column; those of one project have not."""
     sql = "select name from session"
     _record("default", "one")
     assert command("query", sql, "--csv")[1] == "name\none\n"
@@ -101,8 +101,8 @@ def test_a_row_that_has_no_room_is_a_block(command: Command, monkeypatch: pytest
     assert "…" not in "".join(lines)
 
 
-def test_what_is_cut_is_said(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A table with a long text stays a table, but nobody takes the cut text for the whole."""
+def test_cut_text_is_reported(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table with a long text stays a table, but a notice tells how to get the whole text."""
     _record("default", "one")
     long = "select 1 as n, printf('%.90c', 'x') as text, length(printf('%.90c', 'x')) as m"
     assert "…" not in "".join(command("query", long)[1:])
@@ -112,9 +112,9 @@ def test_what_is_cut_is_said(command: Command, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_an_empty_result_keeps_its_columns(command: Command) -> None:
-    """In a table, as JSON and as CSV."""
+    """An empty result has its columns in a table, as JSON and as CSV."""
     _record("default", "one")
-    sql = "select name, state from session where name = 'nobody'"
+    sql = "select name, state from session where name = 'unknown'"
     code, out, err = command("query", sql)
     assert (code, out.splitlines()[0].split()) == (0, ["name", "state"])
     assert "0 rows" in err
@@ -124,7 +124,7 @@ def test_an_empty_result_keeps_its_columns(command: Command) -> None:
 
 
 def test_a_join_of_bytes_and_text_is_explained(command: Command) -> None:
-    """It has no rows, and stderr tells how it would have some; a join that has rows needs no word."""
+    """It has no rows, and stderr explains how to get some; a join that has rows prints nothing."""
     session = _begun(name="one")
     session.record(localops.ToolEvent(name="t"))
     session.end_session("Success")
@@ -136,8 +136,8 @@ def test_a_join_of_bytes_and_text_is_explained(command: Command) -> None:
     assert (code, out, err) == (0, "name\none\n", "")
 
 
-def test_a_limit_over_several_projects_is_said_to_be_of_each(command: Command) -> None:
-    """An order or a limit cannot be that of all; a plain list needs no word."""
+def test_a_limit_over_several_projects_is_reported_as_per_project(command: Command) -> None:
+    """An order or a limit applies to each project, which prints a notice; a plain list prints none."""
     _record("default", "one")
     _record("other", "two")
     assert "each of the 2 projects" in command("query", "select name from session limit 1", "--json")[2]

@@ -1,4 +1,4 @@
-"""The other commands that read: tail, search, query, status, path, help, and how the command line ends."""
+"""The other commands that read: tail, search, query, status, path, help, and the ends of the command line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pytest
 import localops
 from localops import ActionEvent, LLMEvent, cli, decorators
 
-Told = Callable[..., dict[str, Any]]
+AsJson = Callable[..., dict[str, Any]]
 Command = Callable[..., tuple[int, str, str]]
 
 
@@ -29,7 +29,7 @@ def _begun(**options: Any) -> localops.Session:
 
 @pytest.fixture
 def session() -> localops.Session:
-    """A session with an action and a call, ended."""
+    """Return a session with an action and a call, ended."""
     session = localops.start_session(name="nightly", tags=["night"])
     assert session is not None
     session.record(ActionEvent(action_type="web_search", params={"q": "cats and dogs"}))
@@ -48,7 +48,7 @@ def _start(*arguments: str) -> subprocess.Popen[str]:
 
 
 def test_tail_shows_the_last_rows(session: localops.Session, command: Command) -> None:
-    """A line per row, oldest first, the end of the session last."""
+    """It prints a line per row, oldest first, the end of the session last."""
     lines = command("tail", "-n", "2")[1].splitlines()
     assert len(lines) == 2
     assert "llm gpt-4o" in lines[0]
@@ -110,7 +110,7 @@ def test_a_closed_stdout_is_no_bug(session: localops.Session, arguments: str) ->
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 def test_a_pipe_gets_utf_8_whatever_the_locale(session: localops.Session, encoding: str) -> None:
-    """Where the locale has no word for it, nothing is lost on the way to a file or another program."""
+    """Characters that the locale does not have are not lost on the way to a file or another program."""
     done = subprocess.run(
         [sys.executable, "-m", "localops", "show", "--events", "--json"],
         env={**os.environ, "PYTHONIOENCODING": encoding},
@@ -139,7 +139,7 @@ def test_a_terminal_that_lacks_a_character_shows_another(session: localops.Sessi
 
 
 def test_a_mistyped_command_is_guessed(command: Command) -> None:
-    """As with options, the message names what was probably meant."""
+    """As for options, the message names the nearest command."""
     for words, meant in (
         (["sesions"], "'sessions'"),
         (["prices", "lst"], "'list'"),
@@ -166,9 +166,9 @@ def test_a_mistyped_command_is_guessed(command: Command) -> None:
         ("nightly", ["session"]),
     ],
 )
-def test_words_are_found_in_one_event(session: localops.Session, told: Told, text: str, kinds: list[str]) -> None:
-    """All words in one event, whatever their case and accents; parts of one word stand side by side."""
-    assert [hit["kind"] for hit in told("search", text)["hits"]] == kinds
+def test_words_are_found_in_one_event(session: localops.Session, as_json: AsJson, text: str, kinds: list[str]) -> None:
+    """All words are in one event, whatever their case and accents; parts of one word are adjacent."""
+    assert [hit["kind"] for hit in as_json("search", text)["hits"]] == kinds
 
 
 def test_what_was_found_is_in_sight(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,15 +187,15 @@ def test_what_was_found_is_in_sight(command: Command, monkeypatch: pytest.Monkey
     assert "nèedle" in command("search", "needle")[1].splitlines()[2]
 
 
-def test_what_is_recorded_later_is_found_later(session: localops.Session, told: Told) -> None:
-    """The index is brought up to date by each search, and holds nothing twice."""
-    assert not told("search", "unicorn")["hits"]
+def test_later_rows_are_found_by_later_searches(session: localops.Session, as_json: AsJson) -> None:
+    """Each search updates the index, which contains nothing twice."""
+    assert not as_json("search", "unicorn")["hits"]
     again = localops.start_session()
     assert again is not None
     again.record(ActionEvent(action_type="unicorn"))
     for _ in range(2):
-        assert len(told("search", "unicorn")["hits"]) == 1
-    assert not told("search", "unicorn", "--session", str(session.session_id))["hits"]
+        assert len(as_json("search", "unicorn")["hits"]) == 1
+    assert not as_json("search", "unicorn", "--session", str(session.session_id))["hits"]
 
 
 def test_a_query_without_a_word_is_refused(session: localops.Session, command: Command) -> None:
@@ -203,8 +203,8 @@ def test_a_query_without_a_word_is_refused(session: localops.Session, command: C
     assert command("search", "!!")[0] == 2
 
 
-def test_a_search_finds_an_operation_once(command: Command, told: Told) -> None:
-    """Its two rows both have its name; `*` at the end of a word finds all that begin so."""
+def test_a_search_finds_an_operation_once(command: Command, as_json: AsJson) -> None:
+    """Its two rows both have its name; `*` at the end of a word matches all words that begin so."""
 
     @decorators.tool
     def fetch_page(url: str) -> str:
@@ -212,14 +212,14 @@ def test_a_search_finds_an_operation_once(command: Command, told: Told) -> None:
 
     with _begun():
         fetch_page("lighthouse")
-    assert [hit["name"] for hit in told("search", "fetch_page")["hits"]] == ["fetch_page"]
-    assert len(told("search", "light*")["hits"]) == 1
+    assert [hit["name"] for hit in as_json("search", "fetch_page")["hits"]] == ["fetch_page"]
+    assert len(as_json("search", "light*")["hits"]) == 1
     assert command("search", "light")[1] == ""
 
 
-def test_sql_reads_the_views(session: localops.Session, told: Told, command: Command) -> None:
-    """The views that people are told of can be asked."""
-    document = told("query", "select name, state from session")
+def test_sql_reads_the_views(session: localops.Session, as_json: AsJson, command: Command) -> None:
+    """The documented views can be queried."""
+    document = as_json("query", "select name, state from session")
     assert document["rows"] == [{"name": "nightly", "state": "Success"}]
     assert command("query", "select 1 as a, '=1+1' as b", "--csv")[1] == "a,b\n1,'=1+1\n"
 
@@ -243,18 +243,18 @@ def test_sql_that_never_ends_is_ended(session: localops.Session, command: Comman
     assert "0.2 s" in err
 
 
-def test_status_counts_what_there_is(session: localops.Session, told: Told, command: Command) -> None:
-    """Sessions, running ones, events and bytes of each project."""
+def test_status_counts_what_there_is(session: localops.Session, as_json: AsJson, command: Command) -> None:
+    """Each project has its sessions, running ones, events and bytes."""
     running = localops.start_session()
     assert running is not None
-    (project,) = told("status")["projects"]
+    (project,) = as_json("status")["projects"]
     assert (project["sessions"], project["running"], project["events"]) == (2, 1, 2)
     assert project["journal_bytes"] > 0
     assert "default" in command("status")[1]
 
 
-def test_path_says_where_things_are(command: Command, tmp_path: Path) -> None:
-    """The home, also one that is still to be made, or a project's journal; a project that is not there is an error."""
+def test_path_prints_home_and_journal(command: Command, tmp_path: Path) -> None:
+    """It prints the home, also before it exists, or a project's journal; an unknown project is an error."""
     assert command("path")[1].strip() == str(tmp_path / "home")
     assert command("path", "--project", "p")[0] == 1
     _begun(config=localops.Config(project="p")).end_session()
@@ -274,7 +274,7 @@ READING = (
 def test_a_home_that_is_not_there_is_no_empty_home(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str
 ) -> None:
-    """One that was named is refused by every command that reads, wherever it was named."""
+    """A missing home is refused by every command that reads, wherever it was named."""
     missing, file = tmp_path / "nowhere", tmp_path / "file"
     file.touch()
     arguments = shlex.split(words.format(tmp=tmp_path))
@@ -319,18 +319,20 @@ def test_a_project_that_is_not_there_is_refused(session: localops.Session, comma
 
 
 @pytest.mark.parametrize("sql", ["select 1 from nope", "select nope from session"])
-def test_sql_of_what_there_is_not_leads_to_the_tables(session: localops.Session, command: Command, sql: str) -> None:
-    """Whoever guesses a name is told where the names are."""
+def test_an_unknown_table_or_column_leads_to_the_documentation(
+    session: localops.Session, command: Command, sql: str
+) -> None:
+    """The error names the page with the tables."""
     code, _, err = command("query", sql)
     assert (code, "`localops help journal`" in err) == (1, True)
 
 
-def test_help_lists_and_prints_pages(command: Command, told: Told) -> None:
-    """Each page that is listed can be read."""
-    topics = told("help")["topics"]
+def test_help_lists_and_prints_pages(command: Command, as_json: AsJson) -> None:
+    """Each page that is listed can be printed."""
+    topics = as_json("help")["topics"]
     assert "quickstart" in topics
     for topic, about in topics.items():
-        assert told("help", topic)["text"].startswith("# ")
+        assert as_json("help", topic)["text"].startswith("# ")
         assert "```" not in about
     assert command("help", "no-such-page")[0] == 1
 
@@ -357,8 +359,8 @@ def test_every_command_can_be_described(command: Command) -> None:
 
 
 @pytest.mark.parametrize("group", ["hub", "hub key", "remote", "parked", "prices"])
-def test_a_group_tells_its_commands_in_whole_sentences(command: Command, group: str) -> None:
-    """No description of a command breaks off."""
+def test_a_group_lists_its_commands_with_whole_sentences(command: Command, group: str) -> None:
+    """No description of a command is cut off."""
     out = command(*group.split(), "--help")[1]
     assert "..." not in out.partition("\nCommands:\n")[2]
 

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.foreign_open  # it damages and carves files that no con
 
 @pytest.fixture
 def damaged(tmp_path: Path) -> Path:
-    """A journal whose first page is gone, with 100 events in it."""
+    """Return a journal whose first page is gone, with 100 events in it."""
     session = localops.start_session()
     assert session is not None
     for index in range(100):
@@ -35,10 +35,10 @@ def _tools(path: Path) -> int:
         return sum(1 for row in reader.stream() if row.kind == "tool")
 
 
-def test_the_new_journal_takes_the_place_of_the_damaged_one(damaged: Path, told: Any) -> None:
-    """--replace: every row is back under the old name, and the damaged file stands beside it unchanged."""
+def test_the_new_journal_takes_the_place_of_the_damaged_one(damaged: Path, as_json: Any) -> None:
+    """--replace: every row is back under the old name, and the damaged file is kept beside it unchanged."""
     before = damaged.read_bytes()
-    report = told("repair", "--project", "default", "--replace")
+    report = as_json("repair", "--project", "default", "--replace")
     assert (report["lost"], report["broken"]) == (0, 0)
     assert _tools(damaged) == 100
     assert Path(report["kept_aside"]).read_bytes() == before
@@ -82,21 +82,21 @@ def test_a_repair_that_fails_leaves_nothing_behind(damaged: Path, tmp_path: Path
     assert sorted(damaged.parent.iterdir()) == before
 
 
-def test_what_holds_no_row_is_left_where_it_is(damaged: Path, command: Any) -> None:
-    """A file that is no journal is not replaced by an empty one."""
+def test_a_file_without_rows_is_left_alone(damaged: Path, command: Any) -> None:
+    """A file that is not a journal is not replaced by an empty one."""
     damaged.write_text("hello")
     code, _, err = command("repair", "--project", "default", "--replace")
     assert (code, "holds no row of a journal" in err) == (1, True)
     assert damaged.read_text() == "hello"
 
 
-def test_a_repair_in_the_same_second_finds_a_name(damaged: Path, told: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that was killed a moment ago has left something under the name that this one would take."""
+def test_a_repair_in_the_same_second_finds_a_name(damaged: Path, as_json: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A repair that was killed in this second has left a file under the name that this one would take."""
     monkeypatch.setattr(time, "strftime", lambda *_: "20261128-120000")
     for word in ("repaired", "damaged"):
         left = damaged.parent / f"journal.db.{word}-20261128-120000"
         left.mkdir()
         (left / "half").write_bytes(b"half")
-    report = told("repair", "--project", "default", "--replace")
+    report = as_json("repair", "--project", "default", "--replace")
     assert report["kept_aside"].endswith("-20261128-120000-2")
     assert _tools(damaged) == 100

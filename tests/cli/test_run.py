@@ -1,4 +1,4 @@
-"""`localops run`: the program notices nothing, except that `import agentops` is localops."""
+"""`localops run`: the program runs unchanged, except that `import agentops` is localops."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def _program(folder: Path, code: str) -> str:
 
 
 def _kinds(home: Path) -> list[str]:
-    found = []
+    kinds = []
     for path in home.glob("*/journal.db"):
         with Reader(str(path)) as reader:
-            found += [row.kind for row in reader.stream()]
-    return found
+            kinds += [row.kind for row in reader.stream()]
+    return kinds
 
 
 def test_a_program_finds_localops_as_agentops(tmp_path: Path) -> None:
-    """What a program records through agentops is in the home, and the program's own arguments reach it."""
+    """Events that a program records through agentops are in the home, and it gets its own arguments."""
     code = """
 import agentops, sys
 agentops.init(api_key="00000000-0000-0000-0000-000000000000")
@@ -66,14 +66,14 @@ def test_a_traceback_and_exit_code_are_unchanged(tmp_path: Path) -> None:
 
 
 def test_exit_codes_and_signals_pass_through(tmp_path: Path) -> None:
-    """sys.exit and death by a signal reach whoever started it."""
+    """sys.exit and death by a signal reach the parent process."""
     assert _run(_program(tmp_path, "raise SystemExit(7)"), cwd=tmp_path).returncode == 7
     killed = _run(_program(tmp_path, "import os, signal; os.kill(os.getpid(), signal.SIGTERM)"), cwd=tmp_path)
     assert killed.returncode == -signal.SIGTERM
 
 
 def test_subprocesses_of_the_program_find_it_too(tmp_path: Path) -> None:
-    """A Python that the program starts imports the same agentops."""
+    """A Python process that the program starts imports the same agentops."""
     code = """
 import subprocess, sys
 subprocess.run([sys.executable, "-c", "import agentops; print(agentops.__name__)"], check=True)

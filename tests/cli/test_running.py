@@ -1,4 +1,4 @@
-"""A session that still runs lasts until now wherever its length is shown; one that was killed, at least so long."""
+"""A running session lasts until now wherever its length is shown; a killed one at least to its last row."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from localops.reading.home import Home
 from localops.server.session_index import SessionIndex
 from tests import programs
 
-Told = Callable[..., dict[str, Any]]
+AsJson = Callable[..., dict[str, Any]]
 Command = Callable[..., tuple[int, str, str]]
 
 _RUNS = """
@@ -33,7 +33,7 @@ sys.stdin.read()
 
 @pytest.fixture
 def long() -> Iterator[str]:
-    """A session that runs in a process which records nothing more; its id."""
+    """Start a session in a process that records nothing more; return its id."""
     program = programs.start(_RUNS)
     yield programs.first_line(program).strip()
     program.kill()
@@ -47,27 +47,27 @@ def _grows(read: Callable[[], float]) -> bool:
 
 
 @pytest.mark.usefixtures("long")
-def test_every_document_counts_it_until_now(told: Told) -> None:
-    """The list, one session, its figures, and breakdowns by session, day and tag; a document agrees with itself."""
-    assert told("sessions")["sessions"][0]["state"] == "Running"
-    assert _grows(lambda: told("sessions")["sessions"][0]["seconds"])
-    assert _grows(lambda: told("show")["seconds"])
-    assert _grows(lambda: told("analytics", "last")["seconds"])
-    figures = told("analytics", "last")
+def test_every_document_counts_it_until_now(as_json: AsJson) -> None:
+    """The list, one session, its figures, and breakdowns by session, day and tag; a document is consistent."""
+    assert as_json("sessions")["sessions"][0]["state"] == "Running"
+    assert _grows(lambda: as_json("sessions")["sessions"][0]["seconds"])
+    assert _grows(lambda: as_json("show")["seconds"])
+    assert _grows(lambda: as_json("analytics", "last")["seconds"])
+    figures = as_json("analytics", "last")
     assert figures["analytics"]["Duration"] == output.duration(round(figures["seconds"] * 1e9))
     for by in ("session", "day", "tag"):
-        assert _grows(lambda by=by: told("analytics", "--by", by)["lines"][0]["seconds"]), by  # type: ignore[misc]
-    assert _grows(lambda: told("analytics", "last", "--by", "tag")["lines"][0]["seconds"])
+        assert _grows(lambda by=by: as_json("analytics", "--by", by)["lines"][0]["seconds"]), by  # type: ignore[misc]
+    assert _grows(lambda: as_json("analytics", "last", "--by", "tag")["lines"][0]["seconds"])
 
 
 @pytest.mark.usefixtures("long")
-def test_a_breakdown_counts_it_until_now_once_it_is_folded(told: Told) -> None:
-    """Where its rows are does not matter."""
+def test_a_breakdown_counts_it_until_now_once_it_is_folded(as_json: AsJson) -> None:
+    """It does not matter where its rows are."""
     journal = Journal(programs.project())
     journal.fold()
     journal.close()
     for by in ("session", "day", "tag"):
-        assert _grows(lambda by=by: told("analytics", "--by", by)["lines"][0]["seconds"]), by  # type: ignore[misc]
+        assert _grows(lambda by=by: as_json("analytics", "--by", by)["lines"][0]["seconds"]), by  # type: ignore[misc]
 
 
 def test_an_export_counts_it_until_now(long: str, command: Command, tmp_path: Path) -> None:
@@ -132,8 +132,8 @@ def test_a_killed_session_took_at_least_so_long(command: Command) -> None:
         assert facts.session("default", seen, seen.report())["at_least"] is True
 
 
-def test_a_session_that_was_left_took_as_long_as_it_says(command: Command) -> None:
-    """A process that exits without ending its session says when: nothing is left open."""
+def test_a_session_that_was_left_lasts_until_that(command: Command) -> None:
+    """A process that exits without ending its session writes when: no time is left open."""
     programs.run("import localops, os; s = localops.start_session(); s.leave(); os._exit(0)")
     shown = command("show")[1]
     assert "Indeterminate" in shown

@@ -12,7 +12,7 @@ import localops
 from localops import Config, LLMEvent, ToolEvent
 from tests import programs
 
-Told = Callable[..., dict[str, Any]]
+AsJson = Callable[..., dict[str, Any]]
 Command = Callable[..., tuple[int, str, str]]
 
 
@@ -45,10 +45,10 @@ def _names(document: dict[str, Any]) -> list[str]:
     return [session["name"] for session in document["sessions"]]
 
 
-def test_every_project_is_listed_newest_first(three: list[localops.Session], told: Told) -> None:
+def test_every_project_is_listed_newest_first(three: list[localops.Session], as_json: AsJson) -> None:
     """Without --project all projects of the home are merged by time."""
-    assert _names(told("sessions")) == ["three", "two", "one"]
-    assert _names(told("sessions", "--project", "other")) == ["three"]
+    assert _names(as_json("sessions")) == ["three", "two", "one"]
+    assert _names(as_json("sessions", "--project", "other")) == ["three"]
 
 
 @pytest.mark.parametrize(
@@ -75,27 +75,27 @@ def test_every_project_is_listed_newest_first(three: list[localops.Session], tol
     ],
 )
 def test_filters_can_be_combined(
-    three: list[localops.Session], told: Told, filters: tuple[str, ...], names: list[str]
+    three: list[localops.Session], as_json: AsJson, filters: tuple[str, ...], names: list[str]
 ) -> None:
-    """Each filter holds alone and with others, in any letter case where that is meant."""
-    assert _names(told("sessions", *filters)) == names
+    """Each filter works alone and with others, where documented in any letter case."""
+    assert _names(as_json("sessions", *filters)) == names
 
 
-def test_a_running_session_is_running(told: Told) -> None:
-    """What nobody has ended and somebody still records is `Running`, and found as that."""
+def test_a_running_session_is_running(as_json: AsJson) -> None:
+    """A session that is not ended and is still recorded is `Running`, and the filter finds it."""
     session = localops.start_session(name="now")
     assert session is not None
-    assert [one["state"] for one in told("sessions", "--state", "Running")["sessions"]] == ["Running"]
+    assert [one["state"] for one in as_json("sessions", "--state", "Running")["sessions"]] == ["Running"]
     session.end_session("Success")
-    assert _names(told("sessions", "--state", "Running")) == []
+    assert _names(as_json("sessions", "--state", "Running")) == []
 
 
-def test_pages_follow_each_other_without_gap_or_repeat(three: list[localops.Session], told: Told) -> None:
+def test_pages_follow_each_other_without_gap_or_repeat(three: list[localops.Session], as_json: AsJson) -> None:
     """`next_before` leads from page to page through all projects to the end."""
     seen: list[str] = []
     before: tuple[str, ...] = ()
     for _ in range(3):
-        page = told("sessions", "-n", "1", *before)
+        page = as_json("sessions", "-n", "1", *before)
         seen += _names(page)
         before = ("--before", page["next_before"] or "")
     assert seen == ["three", "two", "one"]
@@ -112,8 +112,8 @@ def test_a_table_fits_the_terminal(
     assert str(three[0].session_id)[:13] in out
 
 
-def test_errors_are_the_last_to_go(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where there is no room for all columns, errors and cost stay: they are what one looks for."""
+def test_errors_are_the_last_columns_to_go(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If there is no room for all columns, errors and cost stay, as they matter most."""
     session = localops.start_session(["nightly", "production"], name="a regression run with a long name")
     assert session is not None
     session.record(LLMEvent(model="m"))
@@ -133,8 +133,8 @@ def test_hostile_names_cannot_steer_the_terminal(command: Command) -> None:
         assert not {"\x1b", "\u202e", "\x9b"} & set(out)
 
 
-def test_an_empty_home_says_what_to_do(command: Command, tmp_path: Path) -> None:
-    """Nothing recorded yet is no error: the sentence names the home and the first step."""
+def test_an_empty_home_has_advice(command: Command, tmp_path: Path) -> None:
+    """Without any recording it is no error: the message names the home and the first step."""
     (tmp_path / "home").mkdir()
     code, out, err = command("sessions")
     assert (code, out) == (0, "")
@@ -142,7 +142,7 @@ def test_an_empty_home_says_what_to_do(command: Command, tmp_path: Path) -> None
     assert "localops demo" in err
 
 
-def test_a_call_without_a_price_is_admitted(command: Command) -> None:
+def test_a_call_without_a_price_is_shown(command: Command) -> None:
     """A session that has calls of unknown cost never looks free."""
     _session("one")
     assert "unpriced" in command("sessions")[1]
@@ -150,38 +150,38 @@ def test_a_call_without_a_price_is_admitted(command: Command) -> None:
 
 @pytest.mark.parametrize("wrong", [("--state", "Odd"), ("--since", "soon"), ("-n", "0"), ("--project", "../x")])
 def test_wrong_usage_is_2(command: Command, wrong: tuple[str, ...]) -> None:
-    """What cannot be meant is refused with code 2 and a reason."""
+    """Contradicting options are refused with code 2 and a reason."""
     code, _, err = command("sessions", *wrong)
     assert code == 2
     assert err
 
 
-def test_an_events_own_cost_adds_up(told: Told) -> None:
-    """Dollars and nano-dollars say the same."""
+def test_an_events_own_cost_adds_up(as_json: AsJson) -> None:
+    """Dollars and nano-dollars agree."""
     session = localops.start_session()
     assert session is not None
     session.record(ToolEvent(name="paid", cost=0.25))
     session.end_session("Success")
-    (listed,) = told("sessions")["sessions"]
+    (listed,) = as_json("sessions")["sessions"]
     assert (listed["cost_usd"], listed["cost_nano"]) == (0.25, 250_000_000)
 
 
-def test_the_dearest_come_first(told: Told, command: Command) -> None:
-    """--sort orders the whole list, not a page of it, and filters by size hold with it."""
+def test_the_dearest_come_first(as_json: AsJson, command: Command) -> None:
+    """--sort orders the whole list, not a page of it, and works with filters by size."""
     for name, dollars in (("cheap", 0.25), ("dear", 4.0), ("middle", 1.0)):
         with _begun(name=name) as session:
             session.record(ToolEvent(name=f"tool of {name}", cost=dollars))
             if name == "cheap":
                 session.record(localops.ErrorEvent(error_type="Lost"))
-    assert _names(told("sessions", "--sort", "cost", "-n", "2")) == ["dear", "middle"]
-    assert _names(told("sessions", "--sort", "cost", "--min-cost", "0.3")) == ["dear", "middle"]
-    assert _names(told("sessions", "--errors")) == ["cheap"]
-    assert _names(told("sessions", "--tool", "tool of middle")) == ["middle"]
+    assert _names(as_json("sessions", "--sort", "cost", "-n", "2")) == ["dear", "middle"]
+    assert _names(as_json("sessions", "--sort", "cost", "--min-cost", "0.3")) == ["dear", "middle"]
+    assert _names(as_json("sessions", "--errors")) == ["cheap"]
+    assert _names(as_json("sessions", "--tool", "tool of middle")) == ["middle"]
     assert command("sessions", "--sort", "cost", "--before", "last")[0] == 2
 
 
 def test_a_pipe_gets_times_and_digits_that_a_program_reads(command: Command) -> None:
-    """No `2 min ago`, and no marks between digits, where the output is no terminal."""
+    """`2 min ago`, and separators between digits, are only for a terminal."""
     with _begun(name="large") as session:
         session.record(LLMEvent(model="gpt-4o", prompt_tokens=1_234_567, completion_tokens=0))
     cells = command("sessions")[1].splitlines()[-1].split()
@@ -203,14 +203,14 @@ slow_query()
 
 
 @pytest.mark.parametrize("folded", [False, True])
-def test_a_session_is_found_by_the_tool_it_died_in(command: Command, told: Told, folded: bool) -> None:
-    """The call has not ended, so it counts nowhere; the tool is one of the session all the same."""
+def test_a_session_is_found_by_the_tool_it_died_in(command: Command, as_json: AsJson, folded: bool) -> None:
+    """The call has not ended, so it counts nowhere; the tool belongs to the session all the same."""
     programs.run(_DIES)
     if folded:
         command("sessions")
-    assert _names(told("sessions", "--tool", "slow_query")) == ["killed"]
-    assert _names(told("sessions", "--tool", "slow")) == []
-    figures = told("analytics", "last")
+    assert _names(as_json("sessions", "--tool", "slow_query")) == ["killed"]
+    assert _names(as_json("sessions", "--tool", "slow")) == []
+    figures = as_json("analytics", "last")
     assert figures["tool_calls"] == 0
     assert [(one["tool"], one["events"], one["seconds"]) for one in figures["by_tool"]] == [("slow_query", 0, 0.0)]
     assert "tools      slow_query" in command("show")[1]

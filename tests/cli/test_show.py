@@ -18,7 +18,7 @@ import localops
 from localops import ActionEvent, LLMEvent
 from localops.decorators import agent, operation, tool
 
-Told = Callable[..., dict[str, Any]]
+AsJson = Callable[..., dict[str, Any]]
 Command = Callable[..., tuple[int, str, str]]
 
 
@@ -44,7 +44,7 @@ class _Researcher:
 
 @pytest.fixture
 def session() -> localops.Session:
-    """A session with an agent, nested work and a failure, ended by somebody."""
+    """Return a session with an agent, nested work and a failure, ended by the program."""
     session = localops.start_session(["night"], name="nightly")
     assert session is not None
     _Researcher().run()
@@ -60,8 +60,8 @@ def test_details_come_first(session: localops.Session, command: Command) -> None
         assert expected in out
 
 
-def test_the_tree_shows_what_happened_inside_what(session: localops.Session, command: Command) -> None:
-    """Each event hangs below its parent; what failed is marked and its error hangs below it."""
+def test_the_tree_shows_nesting(session: localops.Session, command: Command) -> None:
+    """Each event is below its parent; a failed one is marked and its error is below it."""
     _, out, _ = command("show", "--tree")
     begins = [
         "└─ operation research",
@@ -85,33 +85,33 @@ def test_every_view_fits_the_terminal(
     assert "fetch" in out
 
 
-def test_one_event_is_shown_in_full(session: localops.Session, command: Command, told: Told) -> None:
-    """An error's traceback is readable text, and the id is found in any project by its beginning."""
-    (error,) = [event for event in told("show")["events"] if event["kind"] == "error"]
+def test_one_event_is_shown_in_full(session: localops.Session, command: Command, as_json: AsJson) -> None:
+    """An error's traceback is readable text, and the beginning of an id is found in any project."""
+    (error,) = [event for event in as_json("show")["events"] if event["kind"] == "error"]
     _, out, _ = command("show", "--event", error["id"][:20])
     assert "Traceback (most recent call last):\n" in out
     assert "nightly" in out
-    assert told("show", "--event", error["id"])["event"] == error
+    assert as_json("show", "--event", error["id"])["event"] == error
 
 
-def test_a_chat_is_shown_by_its_roles(session: localops.Session, command: Command, told: Told) -> None:
-    """A prompt of messages reads like the conversation it was."""
-    (call,) = [event for event in told("show")["events"] if event["kind"] == "llm"]
+def test_a_chat_is_shown_by_its_roles(session: localops.Session, command: Command, as_json: AsJson) -> None:
+    """A prompt of messages is printed as a conversation."""
+    (call,) = [event for event in as_json("show")["events"] if event["kind"] == "llm"]
     assert "user: Why?" in command("show", "--event", call["id"])[1]
 
 
-def test_nothing_of_a_message_is_left_out(command: Command, told: Told) -> None:
-    """What a message has beside its text, like the tools it calls, stands below it."""
+def test_nothing_of_a_message_is_left_out(command: Command, as_json: AsJson) -> None:
+    """Parts of a message beside its text, like tool calls, are printed below it."""
     session = localops.start_session()
     assert session is not None
     session.record(LLMEvent(completion={"role": "assistant", "content": None, "tool_calls": [{"name": "fetch"}]}))
-    (call,) = told("show")["events"]
+    (call,) = as_json("show")["events"]
     out = command("show", "--event", call["id"])[1]
     assert "assistant:\n{" in out
     assert '"name": "fetch"' in out
 
 
-def test_a_killed_session_says_where_it_died(command: Command, told: Told) -> None:
+def test_a_killed_session_shows_where_it_died(command: Command, as_json: AsJson) -> None:
     """The operation that was open when the process was killed is named, and marked in the tree."""
     code = (
         "import localops, os, signal\n"
@@ -125,11 +125,11 @@ def test_a_killed_session_says_where_it_died(command: Command, told: Told) -> No
     assert "doomed  Indeterminate" in out
     assert "process died inside tool 'web_search'" in out
     assert "… tool web_search" in out
-    assert [one["name"] for one in told("show")["unfinished"]] == ["web_search"]
+    assert [one["name"] for one in as_json("show")["unfinished"]] == ["web_search"]
 
 
-def test_a_limit_is_said(command: Command) -> None:
-    """What a limit leaves out is counted, not hidden."""
+def test_a_limit_is_reported(command: Command) -> None:
+    """Events that a limit leaves out are counted, not hidden."""
     session = localops.start_session()
     assert session is not None
     for number in range(10):
@@ -170,7 +170,7 @@ def test_an_ambiguous_id_names_its_matches(session: localops.Session, command: C
     assert str(session.session_id) in err
 
 
-def test_who_took_part_is_named_once(command: Command) -> None:
+def test_each_process_is_named_once(command: Command) -> None:
     """A process that ended the session and came back is one; without the host it is its number."""
     for opted_out in (False, True):
         config = localops.Config(env_data_opt_out=opted_out)
@@ -180,20 +180,20 @@ def test_who_took_part_is_named_once(command: Command) -> None:
         again = localops.start_session(inherited_session_id=first.session_id, config=config)
         assert again is not None
         again.end_session()
-        said = next(line for line in command("show", "last")[1].splitlines() if line.startswith("processes"))
-        assert said.split()[1:] == ([str(os.getpid())] if opted_out else [str(os.getpid()), "on", platform.node()])
+        line = next(line for line in command("show", "last")[1].splitlines() if line.startswith("processes"))
+        assert line.split()[1:] == ([str(os.getpid())] if opted_out else [str(os.getpid()), "on", platform.node()])
 
 
 @pytest.mark.parametrize(("limit", "more"), [("1", True), ("0", False), ("1000", False)])
-def test_json_says_whether_there_is_more(session: localops.Session, told: Told, limit: str, more: bool) -> None:
-    """A list that was cut is not taken for a whole one."""
-    found = told("show", str(session.session_id), "-n", limit)
-    assert found["more"] is more
-    assert (len(found["events"]) == 1) is more
+def test_json_has_whether_there_is_more(session: localops.Session, as_json: AsJson, limit: str, more: bool) -> None:
+    """A list that was cut is marked."""
+    document = as_json("show", str(session.session_id), "-n", limit)
+    assert document["more"] is more
+    assert (len(document["events"]) == 1) is more
 
 
-def test_the_tree_tells_calls_of_one_tool_apart(session: localops.Session, command: Command) -> None:
-    """What a call was given stands behind its name."""
+def test_the_tree_shows_the_input_of_calls(session: localops.Session, command: Command) -> None:
+    """The input of a call is behind its name."""
     assert "fetch  url=https://example.org" in command("show", "--tree")[1]
 
 
@@ -222,10 +222,10 @@ def test_a_running_session_says_what_it_does(command: Command) -> None:
     assert "\n! " not in out
 
 
-def test_offsets_count_from_the_beginning_of_the_session(command: Command, told: Told) -> None:
-    """In the timeline and in the table alike, and as the pages count them; an agent's row moves nothing."""
+def test_offsets_count_from_the_beginning_of_the_session(command: Command, as_json: AsJson) -> None:
+    """Timeline and table count alike, and like the pages; an agent's row moves nothing."""
     session = _begun()
-    began = told("show")["began"]
+    began = as_json("show")["began"]
     session.create_agent("planner")
     at = datetime.datetime.fromisoformat(began)
     for name, minutes in (("later", 7), ("earlier", -2)):
@@ -239,8 +239,8 @@ def test_offsets_count_from_the_beginning_of_the_session(command: Command, told:
         assert "+-" not in out, view
 
 
-def test_a_failed_event_says_what_failed(command: Command, told: Told) -> None:
-    """The error that is linked to it, with its traceback; one that happened inside of it is another matter."""
+def test_a_failed_event_has_its_error(command: Command, as_json: AsJson) -> None:
+    """The linked error is shown with its traceback; one that happened inside is not."""
 
     @tool(name="caught")
     def caught() -> None:
@@ -251,34 +251,34 @@ def test_a_failed_event_says_what_failed(command: Command, told: Told) -> None:
     with pytest.raises(TimeoutError):
         _fetch("https://example.org")
     session.end_session("Failure")
-    events = {event["name"]: event for event in told("show")["events"] if event["kind"] == "tool"}
+    events = {event["name"]: event for event in as_json("show")["events"] if event["kind"] == "tool"}
     _, out, _ = command("show", "--event", events["fetch"]["id"])
     assert "TimeoutError: https://example.org took too long" in out
     assert "Traceback" in out
-    [error] = told("show", "--event", events["fetch"]["id"])["errors"]
+    [error] = as_json("show", "--event", events["fetch"]["id"])["errors"]
     assert error["details"] == "https://example.org took too long"
     assert "Warned" not in command("show", "--event", events["caught"]["id"])[1]
-    assert told("show", "--event", events["caught"]["id"])["errors"] == []
+    assert as_json("show", "--event", events["caught"]["id"])["errors"] == []
 
 
-def test_what_search_finds_can_be_opened(command: Command, told: Told) -> None:
-    """Also the row that a session ended with."""
+def test_hits_of_a_search_can_be_opened(command: Command, as_json: AsJson) -> None:
+    """The row that a session ended with can be opened, too."""
     session = _begun()
     session.record(localops.ToolEvent(name="fetch"))
     session.end_session("Failure", "the moon was full")
-    [hit] = told("search", "moon")["hits"]
+    [hit] = as_json("search", "moon")["hits"]
     code, out, _ = command("show", "--event", hit["event_id"])
     assert code == 0
     assert "the moon was full" in out
 
 
-def test_an_event_of_another_session_is_said_to_be_one(command: Command, told: Told) -> None:
-    """It is shown, and stderr says whose it is; without a session named there is nothing to say."""
+def test_an_event_of_another_session_is_reported(command: Command, as_json: AsJson) -> None:
+    """It is shown, and stderr names its session; without a session in the command there is no message."""
     first = _begun()
     first.record(localops.ToolEvent(name="fetch"))
     first.end_session("Success")
     _begun().end_session("Success")
-    [event] = told("show", str(first.session_id))["events"]
+    [event] = as_json("show", str(first.session_id))["events"]
     code, out, err = command("show", "last", "--event", event["id"])
     assert (code, "fetch" in out) == (0, True)
     assert f"is not of session last, but of {first.session_id}" in err
@@ -295,19 +295,19 @@ def test_an_unknown_event_is_looked_for_among_events(session: localops.Session, 
         assert "localops sessions" not in err
 
 
-def test_metadata_is_shown(command: Command, told: Told, tmp_path: Path) -> None:
-    """What was noted with a session stands with its details, in the document and in the report."""
+def test_metadata_is_shown(command: Command, as_json: AsJson, tmp_path: Path) -> None:
+    """Metadata of a session is with its details, in the document and in the report."""
     session = _begun()
     session.update_metadata({"dataset": "north", "rows": 3})
     session.end_session("Success")
     assert command("export", "last", "-o", str(tmp_path / "report.html"))[0] == 0
     assert '"metadata":{"dataset":"north","rows":3}' in (tmp_path / "report.html").read_text()
     assert "dataset=north, rows=3" in command("show")[1]
-    assert told("show")["metadata"] == {"dataset": "north", "rows": 3}
+    assert as_json("show")["metadata"] == {"dataset": "north", "rows": 3}
 
 
-def test_a_call_without_tokens_has_none_and_a_tool_without_a_name_says_so(command: Command) -> None:
-    """No zeros where nothing was counted, and no gap between commas."""
+def test_a_call_without_tokens_and_a_tool_without_a_name_are_shown_so(command: Command) -> None:
+    """There are no zeros where nothing was counted, and no gaps between commas."""
     session = _begun()
     session.record(LLMEvent(model="gpt-4o"))
     session.record(localops.ToolEvent(name="t"))
@@ -319,14 +319,16 @@ def test_a_call_without_tokens_has_none_and_a_tool_without_a_name_says_so(comman
     assert "(nameless)" in command("analytics", "last")[1]
 
 
-def test_an_end_before_its_start_is_no_time(command: Command, told: Told, capsys: pytest.CaptureFixture[str]) -> None:
-    """It is reported once when it is recorded, and no length is below zero."""
+def test_an_end_before_its_start_is_no_time(
+    command: Command, as_json: AsJson, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It prints one warning when it is recorded, and no duration is below zero."""
     session = _begun()
     capsys.readouterr()
     for _ in range(2):
         session.record(localops.ToolEvent(name="back", init_timestamp=7_200, end_timestamp=3_600))
     assert capsys.readouterr().err.count("ends before it begins") == 1
     session.end_session("Success")
-    for event in told("show")["events"]:
+    for event in as_json("show")["events"]:
         assert event["seconds"] == 0
     assert "-1h" not in command("show", "--tree")[1]

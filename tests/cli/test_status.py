@@ -1,4 +1,4 @@
-"""`localops status`: what each project holds, what waits, and what cannot be read."""
+"""`localops status`: the figures of each project, waiting rows, and what cannot be read."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def three_wait() -> Iterator[None]:
 
 
 def test_a_project_is_a_line(command: Any) -> None:
-    """What is there, exit code 0, and no word beside it."""
+    """A project is a line, with exit code 0 and no message."""
     code, out, err = command("status")
     assert (code, err) == (0, "")
     assert out.splitlines()[-1].split()[:4] == ["default", "1", "0", "0"]
@@ -50,7 +50,7 @@ def test_a_home_without_anything_says_how_to_begin(command: Any, tmp_path: Path)
 
 @pytest.mark.foreign_open  # it makes what is no journal
 def test_a_project_that_cannot_be_read_hides_no_other(command: Any, tmp_path: Path) -> None:
-    """The others are shown, this one is said, and the exit code is 1."""
+    """The others are shown, this one is reported, and the exit code is 1."""
     other = tmp_path / "home" / "other"
     (other / "journal.db").mkdir(parents=True)
     code, out, err = command("status")
@@ -62,8 +62,8 @@ def test_a_project_that_cannot_be_read_hides_no_other(command: Any, tmp_path: Pa
 
 @pytest.mark.foreign_open  # it makes what is no journal
 @pytest.mark.parametrize("name", ["sessions", "analytics", "show", "query 'select 1'", "tail"])
-def test_what_cannot_be_read_stops_no_look_at_the_others(name: str, command: Any, tmp_path: Path) -> None:
-    """It is left out, which is said on stderr and in --json; the exit code is 1."""
+def test_an_unreadable_project_does_not_hide_the_others(name: str, command: Any, tmp_path: Path) -> None:
+    """It is left out with a message on stderr and in --json; the exit code is 1."""
     import json
     import shlex
 
@@ -87,8 +87,8 @@ def test_rows_that_wait_are_said_by_whoever_shows_figures(name: str, command: An
     assert (code, json.loads(out)["spilled_waiting"]) == (0, 3)
 
 
-def test_rows_of_a_home_that_was_never_made_are_seen(command: Any, told: Any, tmp_path: Path) -> None:
-    """What is only in the user's state folder is a project that waits, as long as it cannot come in."""
+def test_rows_of_a_home_that_was_never_made_are_seen(command: Any, as_json: Any, tmp_path: Path) -> None:
+    """Rows that are only in the user's state folder are a project that waits, until they can come in."""
     (tmp_path / "later").write_text("")
     localops.api._reset()
     session = localops.init(home=str(tmp_path / "later"))
@@ -97,19 +97,19 @@ def test_rows_of_a_home_that_was_never_made_are_seen(command: Any, told: Any, tm
     assert command("status", "--home", str(tmp_path / "later"))[0] == 2
     (tmp_path / "later").unlink()
     (tmp_path / "later").mkdir()
-    (project,) = told("status", "--home", str(tmp_path / "later"))["projects"]
+    (project,) = as_json("status", "--home", str(tmp_path / "later"))["projects"]
     assert (project["sessions"], project["spilled_waiting"]) == (1, 0)
 
 
-def test_a_setting_that_cannot_be_read_is_said(command: Any, told: Any, tmp_path: Path) -> None:
+def test_an_invalid_setting_is_reported(command: Any, as_json: Any, tmp_path: Path) -> None:
     """A typo in config.toml is a line on stderr, and in --json."""
     (tmp_path / "home" / "config.toml").write_text("durabilty = 'power'\n")
     assert "did you mean 'durability'?" in command("status")[2]
-    assert len(told("status")["problems"]) == 1
+    assert len(as_json("status")["problems"]) == 1
 
 
-def test_a_remote_is_a_line_too(command: Any) -> None:
-    """What a remote lacks, since when, and what it said last."""
+def test_a_remote_is_a_line(command: Any) -> None:
+    """The line has the rows that a remote lacks, since when, and its last message."""
     code, out, _ = command("remote", "add", "hub", "http://127.0.0.1:1", "--key", "k")
     assert (code, out) == (0, "")
     assert command("sync")[0] == 5
@@ -119,8 +119,8 @@ def test_a_remote_is_a_line_too(command: Any) -> None:
     assert "nothing listens at 127.0.0.1:1" in out
 
 
-def test_a_project_without_a_remote_is_named_wherever_somebody_looks(command: Any, told: Any) -> None:
-    """A remote of another project than the one that is recorded into: each command that shows remotes says so."""
+def test_a_project_without_a_remote_is_reported_by_each_command(command: Any, as_json: Any) -> None:
+    """If the remote is of another project than the recording, each command that shows remotes reports it."""
     _, _, err = command("remote", "add", "hub", "http://127.0.0.1:1", "--key", "k", "--project", "research")
     assert "nothing has been recorded into project research yet" in err
     assert "project default has no remote" in err

@@ -16,7 +16,7 @@ from localops import LLMEvent
 Command = Callable[..., tuple[int, str, str]]
 
 
-def test_the_last_events_of_several_projects_are_told_in_order(command: Command) -> None:
+def test_the_last_events_of_several_projects_are_in_order(command: Command) -> None:
     """Of two runs at once, the last lines are the last of both, however many projects there are."""
     sessions = [localops.start_session(config=localops.Config(project=name)) for name in ("b", "a")]
     for step in range(4):
@@ -36,22 +36,22 @@ def test_json_is_a_document_a_line(command: Command) -> None:
     session = localops.start_session()
     assert session is not None
     session.record(localops.ActionEvent(action_type="plan", params="two\nlines"))
-    told = [json.loads(line) for line in command("tail", "--json")[1].splitlines()]
-    assert [(line["schema_version"], line["row"]["kind"]) for line in told] == [(1, "session"), (1, "action")]
+    documents = [json.loads(line) for line in command("tail", "--json")[1].splitlines()]
+    assert [(line["schema_version"], line["row"]["kind"]) for line in documents] == [(1, "session"), (1, "action")]
 
 
-def test_waiting_for_a_first_session_is_said(tmp_path: Path) -> None:
-    """`tail -f` of an empty home is not just silent: it says for what it waits, and where."""
+def test_waiting_for_a_first_session_prints_a_notice(tmp_path: Path) -> None:
+    """`tail -f` of an empty home prints what it waits for, and where."""
     (tmp_path / "home").mkdir()
     waiting = subprocess.Popen(
         [sys.executable, "-m", "localops", "tail", "-f"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     assert waiting.stderr is not None
-    said = waiting.stderr.readline()
+    line = waiting.stderr.readline()
     waiting.kill()
     waiting.communicate()
-    assert "waiting for the first session" in said
-    assert str(tmp_path / "home") in said
+    assert "waiting for the first session" in line
+    assert str(tmp_path / "home") in line
 
 
 def test_the_figures_of_a_line_are_never_cut(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:

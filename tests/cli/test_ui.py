@@ -1,4 +1,4 @@
-"""`localops ui`: what it prints, and when it does not start."""
+"""`localops ui`: its output, and the cases in which it does not start."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _home(tmp_path: Path) -> None:
 
 
 def test_in_a_pipe_it_prints_the_link_and_nothing_else(tmp_path: Path) -> None:
-    """One line, which ends in the token; the pages stand behind it, and SIGTERM ends them in peace."""
+    """One line, which ends in the token; the pages are behind it, and SIGTERM ends them without an error."""
     with RealPages(tmp_path / "home") as pages:
         assert pages.link.startswith(f"http://127.0.0.1:{pages.port}/#t=")
         assert len(pages.token) == 43
@@ -28,14 +28,14 @@ def test_in_a_pipe_it_prints_the_link_and_nothing_else(tmp_path: Path) -> None:
 
 
 def test_the_link_as_json(tmp_path: Path) -> None:
-    """For a program that starts it."""
+    """The link is JSON for a program that starts it."""
     command = [sys.executable, "-m", "localops", "ui", "--port", "0", "--json", "--home", str(tmp_path / "home")]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
-        told = json.loads(process.stdout.readline())
+        document = json.loads(process.stdout.readline())
         process.terminate()
-    assert told["url"].startswith("http://127.0.0.1:")
-    assert told["schema_version"] == 1
+    assert document["url"].startswith("http://127.0.0.1:")
+    assert document["schema_version"] == 1
 
 
 def test_it_changes_nothing_in_an_empty_home(tmp_path: Path) -> None:
@@ -47,15 +47,15 @@ def test_it_changes_nothing_in_an_empty_home(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "code", "said"),
+    ("options", "code", "message"),
     [
         (["--project", "nosuch"], 1, "no project 'nosuch'"),
         (["--project", "../x"], 2, ""),
         (["--port", "{taken}"], 1, "in use"),
     ],
 )
-def test_what_cannot_be_shown_is_said_at_once(tmp_path: Path, options: list[str], code: int, said: str) -> None:
-    """In one line, with the exit code of every command."""
+def test_an_error_is_printed_at_once(tmp_path: Path, options: list[str], code: int, message: str) -> None:
+    """The error is one line, with the exit code of every command."""
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -63,5 +63,5 @@ def test_what_cannot_be_shown_is_said_at_once(tmp_path: Path, options: list[str]
         command = [sys.executable, "-m", "localops", "ui", "--home", str(tmp_path / "home"), *filled]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (code, "")
-    assert said in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr

@@ -55,7 +55,7 @@ class RealHub:
         self.key = self.new_key(project)
         self.id = Keys(str(self.data)).hub
         self.url = ""
-        self.said = ""  # on stdout, after where it listens; known when it has ended
+        self.output = ""  # on stdout, after where it listens; known when it has ended
         self._port = 0
         self.process: subprocess.Popen[str] | None = None
         self.start()
@@ -108,7 +108,7 @@ class RealHub:
             process.kill()
             assert process.stdout is not None
             with process.stdout:
-                self.said = process.stdout.read()
+                self.output = process.stdout.read()
 
     def ask(
         self,
