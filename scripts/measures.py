@@ -50,7 +50,10 @@ CLEAN = (
     "localops",
     "sync",
     "tests/cli",
+    "tests/server",
+    "tests/stress",
     "tests/sync",
+    "tests/web",
 )
 # Names in JSON, files and SQL, and comments of tables, which SQLite keeps in each journal, with the page of the tables.
 EXCEPTIONS = (

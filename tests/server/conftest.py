@@ -11,6 +11,6 @@ from tests.server.hubs import RealHub, hub
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealHub]:
-    """A hub that takes rows; each test brings sessions of its own."""
+    """Start a hub that takes rows; each test has its own sessions."""
     with hub(tmp_path_factory.mktemp("server")) as found:
         yield found

@@ -39,7 +39,7 @@ main(sys.argv[2:])
 
 
 class RealHub:
-    """A hub that runs; it keeps its port and its data when it is started again."""
+    """A hub process; it keeps its port and its data when it is started again."""
 
     def __init__(
         self,
@@ -55,18 +55,18 @@ class RealHub:
         self.key = self.new_key(project)
         self.id = Keys(str(self.data)).hub
         self.url = ""
-        self.output = ""  # on stdout, after where it listens; known when it has ended
+        self.output = ""  # on stdout after its address; known once it has ended
         self._port = 0
         self.process: subprocess.Popen[str] | None = None
         self.start()
 
     @property
     def folder(self) -> Path:
-        """Where the project's journal is."""
+        """Return the folder of the project's journal."""
         return self.data / self.project
 
     def new_key(self, project: str) -> str:
-        """A further key; the project is there when this returns."""
+        """Return a new key; the project exists when this returns."""
         made = Keys(str(self.data)).create(project)
         store = HomeStore(str(self.data))
         store.migrate(project)
@@ -74,7 +74,7 @@ class RealHub:
         return made
 
     def start(self) -> None:
-        """Run, and wait until it listens."""
+        """Start the process, and wait until it listens."""
         program = ["-m", "localops"] if self.limits is None else ["-c", _LIMITED, json.dumps(self.limits)]
         command = [sys.executable, *program, "hub", "serve", "--data", str(self.data)]
         self.process = subprocess.Popen(
@@ -85,7 +85,7 @@ class RealHub:
         )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
-        assert " listens at " in line, f"the hub said {line!r} and ended with {self.process.wait()}"
+        assert " listens at " in line, f"the hub printed {line!r} and ended with {self.process.wait()}"
         self.url = line.split()[-1]
         self._port = int(self.url.rpartition(":")[2])
 
@@ -119,7 +119,7 @@ class RealHub:
         key: str | None = None,
         headers: dict[str, str] | None = None,
     ) -> tuple[int, Any]:
-        """The status and the JSON (or the headers, of a HEAD) that a request is answered with."""
+        """Return the status and the JSON (or the headers, of a HEAD) of the reply to a request."""
         sent = {"Authorization": f"Bearer {self.key if key is None else key}", **(headers or {})}
         request = urllib.request.Request(self.url + path, body, sent, method=method)
         try:
@@ -131,7 +131,7 @@ class RealHub:
             return error.code, json.loads(text) if text else None
 
     def take(self, batch: Batch, **options: Any) -> tuple[int, Any]:
-        """What it answers to a batch."""
+        """Return the reply to a batch."""
         return self.ask("POST", "/sync/1/rows", packed(batch), headers={"Content-Encoding": "gzip"}, **options)
 
     def __enter__(self) -> RealHub:
@@ -142,10 +142,10 @@ class RealHub:
 
 
 def hub(folder: Path, project: str = "default", *options: str, **limits: float) -> RealHub:
-    """A hub with a data folder in `folder` and a key to a project, listening: `.url`, `.key`, `.data`.
+    """Return a hub with a data folder in `folder` and a key to a project, listening: `.url`, `.key`, `.data`.
 
     Keywords are fields of its Limits, and `login` and `fresh`, in seconds: `hub(tmp_path, farewell=1)`.
-    `.stop()`, `.kill()` and `.start()` end it and bring it back at the same address; use it in a `with`, or stop it.
+    `.stop()`, `.kill()` and `.start()` end it and start it again at the same address; use it in a `with`, or stop it.
     """
     return RealHub(folder, project, options, limits or None)
 
@@ -153,27 +153,27 @@ def hub(folder: Path, project: str = "default", *options: str, **limits: float) 
 def session_rows(
     events: int = 3, *, end: str | None = "Success", body: str = '{"params":{"q":"why"}}'
 ) -> list[rows.Row]:
-    """The rows of a session that never ran: its start, LLM calls, and its end if it has one."""
+    """Return the rows of a session that never ran: its start, LLM calls, and its end if it has one."""
     session = clock.new_id()
 
     def row(kind: str, **columns: Any) -> rows.Row:
         at = clock.now_ns()
         return rows.make(kind, session, **{"id": clock.new_id(at), "at_ns": at, **columns})
 
-    found = [row("session", name="a run", parent=clock.new_id(), tags='["nightly"]', body="{}")]
-    found += [row("llm", model="gpt-4o-mini", tokens=(10, 2, None, None), cost=7, body=body) for _ in range(events)]
-    return found + ([row("end", name=end, body="{}")] if end else [])
+    sent = [row("session", name="a run", parent=clock.new_id(), tags='["nightly"]', body="{}")]
+    sent += [row("llm", model="gpt-4o-mini", tokens=(10, 2, None, None), cost=7, body=body) for _ in range(events)]
+    return sent + ([row("end", name=end, body="{}")] if end else [])
 
 
 def batch_of(
-    found: Sequence[rows.Row], first: int = 1, *, journal: str = "a" * 32, previous: Previous | None = None
+    sent: Sequence[rows.Row], first: int = 1, *, journal: str = "a" * 32, previous: Previous | None = None
 ) -> Batch:
-    """Rows as a sender's batch, from a seq on."""
-    return Batch(journal, [], stored(found, first), [(first, first + len(found) - 1)], previous)
+    """Return rows as a sender's batch, from a seq on."""
+    return Batch(journal, [], stored(sent, first), [(first, first + len(sent) - 1)], previous)
 
 
 def packed(batch: Batch) -> bytes:
-    """A batch as the body of a request."""
+    """Return a batch as the body of a request."""
     return zlib.compress(bundle.pack(batch), wbits=31)
 
 

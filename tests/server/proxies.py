@@ -1,4 +1,4 @@
-"""A reverse proxy for tests, on a loopback port: it shows one server below a path, and nothing beside it."""
+"""A reverse proxy for tests, on a loopback port: it publishes one server below a path, and nothing beside it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _PIECE = 65_536
 
 
 class Proxy:
-    """A proxy for `behind`: `/path/x` is asked for there as it is, or with `strips` as `/x`; all else is 404.
+    """A proxy for `behind`: `/path/x` is requested there unchanged, or with `strips` as `/x`; all else is 404.
 
-    `.url` is where the server shows, without a slash at the end; `.seen` are the targets that it was asked for.
+    `.url` is the address of the server, without a slash at the end; `.seen` are the targets of its requests.
     """
 
     def __init__(self, behind: str, path: str, *, strips: bool) -> None:

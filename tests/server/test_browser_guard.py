@@ -1,4 +1,4 @@
-"""Who may look, and from where: a table of requests, asked of a real `localops ui`."""
+"""Access of browsers, as a table of requests to a real `localops ui`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealPages]:
         yield found
 
 
-# Name, method, headers ({port} is filled in), and the status: Host and Origin decide, whoever has the cookie.
+# Name, method, headers ({port} is filled in), and the status: Host and Origin decide, also with the cookie.
 TABLE: list[tuple[str, str, dict[str, str], int]] = [
     ("by number", "GET", {"host": "127.0.0.1:{port}"}, 200),
     ("by name", "GET", {"host": "localhost:{port}"}, 200),
@@ -88,13 +88,13 @@ def test_facts_are_for_whoever_is_in(pages: RealPages, path: str) -> None:
 
 
 def test_the_cookie_is_for_this_server_alone(pages: RealPages) -> None:
-    """Its name carries the port, no script can read it, no other site sends it along."""
+    """Its name has the port, no script can read it, and no other site sends it."""
     body = '{"token":"' + pages.token + '"}'
-    told = pages.ask("POST", "/login", body, cookie="", **JSON, x_localops="1").headers["set-cookie"]
-    name, _, rest = told.partition("=")
+    cookie = pages.ask("POST", "/login", body, cookie="", **JSON, x_localops="1").headers["set-cookie"]
+    name, _, rest = cookie.partition("=")
     assert name == f"localops-{pages.port}"
     assert {"HttpOnly", "SameSite=strict", "Path=/"} <= {part.strip() for part in rest.split(";")}
-    assert pages.token not in told
+    assert pages.token not in cookie
 
 
 @pytest.mark.parametrize(
@@ -108,14 +108,14 @@ def test_a_wrong_token_opens_nothing(pages: RealPages, body: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/login", "/web/login.js", "/api/1/sessions", "/nothing", "/web/nothing"])
-def test_every_answer_says_what_a_browser_may_do_with_it(pages: RealPages, path: str) -> None:
-    """No inline script, nothing from elsewhere, no frame, no guessing of types."""
-    told = pages.get(path).headers
-    policy = dict(part.strip().split(" ", 1) for part in told["content-security-policy"].split(";"))
+def test_every_answer_restricts_the_browser(pages: RealPages, path: str) -> None:
+    """The headers allow no inline script, nothing from elsewhere, no frame, no guessing of types."""
+    headers = pages.get(path).headers
+    policy = dict(part.strip().split(" ", 1) for part in headers["content-security-policy"].split(";"))
     assert policy["default-src"] == "'none'"
     assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == "'self'"
     assert policy["frame-ancestors"] == policy["base-uri"] == "'none'"
-    assert (told["x-content-type-options"], told["referrer-policy"]) == ("nosniff", "no-referrer")
+    assert (headers["x-content-type-options"], headers["referrer-policy"]) == ("nosniff", "no-referrer")
 
 
 @pytest.mark.parametrize(
@@ -131,14 +131,14 @@ def test_only_files_of_the_pages_are_served(pages: RealPages, name: str) -> None
 
 
 def test_a_file_is_sent_once_for_each_time_it_changes(pages: RealPages) -> None:
-    """With its type and a tag; whoever has it is told so."""
-    told = pages.get("/web/login.js", cookie="")
-    assert (told.status, told.headers["content-type"]) == (200, "text/javascript; charset=utf-8")
-    assert pages.get("/web/login.js", if_none_match=told.headers["etag"]).status == 304
+    """It comes with its type and a tag; a browser that has it gets 304."""
+    answer = pages.get("/web/login.js", cookie="")
+    assert (answer.status, answer.headers["content-type"]) == (200, "text/javascript; charset=utf-8")
+    assert pages.get("/web/login.js", if_none_match=answer.headers["etag"]).status == 304
 
 
 def test_a_token_that_others_may_have_seen_is_good_once() -> None:
-    """That of the browser we start ourselves stands on its command line; the printed one lasts."""
+    """The token of the browser that we start is on its command line; the printed one lasts."""
     tokens = Tokens()
     lasting, single = tokens.make(), tokens.make(once=True)
     assert [tokens.visitor(token) is not None for token in (single, single, lasting, lasting)] == [

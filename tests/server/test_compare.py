@@ -1,4 +1,4 @@
-"""Two sessions side by side: what belongs together stands in one line, and says what differs."""
+"""Two sessions side by side: corresponding events are in one line, which shows their differences."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from localops.server.compare import Side, aligned
 
 
 def _run(steps: Sequence[str], answer: str) -> bytes:
-    """A session in which some tools are called, one after another, and then a model."""
+    """Record a session in which some tools are called, one after another, and then a model."""
 
     def nothing() -> None:
         pass
@@ -45,49 +45,51 @@ def _run(steps: Sequence[str], answer: str) -> bytes:
         ([], ["x"], ["- x"]),
     ],
 )
-def test_what_is_alike_stands_in_one_line(a: list[str], b: list[str], lines: list[str], tmp_path: Path) -> None:
-    """The first call of a name with the first of the other session, the second with the second; the rest alone."""
+def test_equal_calls_are_in_one_line(a: list[str], b: list[str], lines: list[str], tmp_path: Path) -> None:
+    """The first call of a name is paired with the first of the other session, and so on; the rest are alone."""
     localops.init(home=str(tmp_path), auto_start_session=False)
     sessions = [_run(a, "so"), _run(b, "so")]
     with Home(str(tmp_path)) as home:
-        told: Any = aligned(*(Side(home.projects[0].reader, session) for session in sessions))
-    found = [line for line in told["lines"] if line["kind"] == "tool"]
-    assert [f"{line['name'] if line['a'] else '-'} {line['name'] if line['b'] else '-'}" for line in found] == lines
-    assert {line["depth"] for line in found} <= {1}
-    assert told["lines"][0]["kind"] == "operation"
+        comparison: Any = aligned(*(Side(home.projects[0].reader, session) for session in sessions))
+    lines_of_tools = [line for line in comparison["lines"] if line["kind"] == "tool"]
+    assert [
+        f"{line['name'] if line['a'] else '-'} {line['name'] if line['b'] else '-'}" for line in lines_of_tools
+    ] == lines
+    assert {line["depth"] for line in lines_of_tools} <= {1}
+    assert comparison["lines"][0]["kind"] == "operation"
 
 
-def test_it_says_what_differs(tmp_path: Path) -> None:
-    """Both texts of an input or an output that is not the same, cut where they are long."""
+def test_differences_are_shown(tmp_path: Path) -> None:
+    """A line has both texts of an input or an output that differs, cut if they are long."""
     localops.init(home=str(tmp_path), auto_start_session=False)
     sessions = [_run([], "north " * 2_000), _run([], "south")]
     with Home(str(tmp_path)) as home:
-        told: Any = aligned(*(Side(home.projects[0].reader, session) for session in sessions))
-    [call] = [line for line in told["lines"] if line["kind"] == "llm"]
+        comparison: Any = aligned(*(Side(home.projects[0].reader, session) for session in sessions))
+    [call] = [line for line in comparison["lines"] if line["kind"] == "llm"]
     assert (call["input_differs"], call["output_differs"]) == (False, True)
     assert call["output"] == {"texts": ["north " * 2_000, "south"], "same_before": 0, "is_cut": False}
     assert call["a"]["cost_nano"] == call["b"]["cost_nano"]
 
 
 def test_a_difference_far_inside_long_texts_is_shown(tmp_path: Path) -> None:
-    """Both sides begin a little before it, both as JSON in lines, neither cut where the other is not."""
+    """Both sides begin a little before it, both as JSON in lines, and both are cut or neither."""
     localops.init(home=str(tmp_path), auto_start_session=False)
     words = ["north"] * 3_000
     texts = [json.dumps({"words": words, "end": end}) for end in ("here", "there, or anywhere")]
     sessions = [_run([], text) for text in texts]
     with Home(str(tmp_path)) as home:
-        told: Any = aligned(*(Side(home.projects[0].reader, session) for session in sessions))
-    [call] = [line for line in told["lines"] if line["kind"] == "llm"]
+        comparison: Any = aligned(*(Side(home.projects[0].reader, session) for session in sessions))
+    [call] = [line for line in comparison["lines"] if line["kind"] == "llm"]
     one, other = call["output"]["texts"]
     assert one.removesuffix('"here"\n}') == other.removesuffix('"there, or anywhere"\n}')
     assert (call["output"]["same_before"] > 30_000, call["output"]["is_cut"]) == (True, False)
 
 
-def test_what_is_left_out_of_a_difference_is_admitted(tmp_path: Path) -> None:
-    """Where the part that differs is too long, both are cut, and that is said."""
+def test_what_is_left_out_of_a_difference_is_marked(tmp_path: Path) -> None:
+    """If the part that differs is too long, both are cut and marked."""
     localops.init(home=str(tmp_path), auto_start_session=False)
     sessions = [_run([], "north " * 9_000), _run([], "south " * 9_000)]
     with Home(str(tmp_path)) as home:
-        told: Any = aligned(*(Side(home.projects[0].reader, session) for session in sessions))
-    [call] = [line for line in told["lines"] if line["kind"] == "llm"]
+        comparison: Any = aligned(*(Side(home.projects[0].reader, session) for session in sessions))
+    [call] = [line for line in comparison["lines"] if line["kind"] == "llm"]
     assert ([len(text) for text in call["output"]["texts"]], call["output"]["is_cut"]) == ([16_384, 16_384], True)

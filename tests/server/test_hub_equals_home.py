@@ -1,4 +1,4 @@
-"""One truth: for every session a hub says what the machine that recorded it says, to the last digit."""
+"""For every session a hub has the figures of the machine that recorded it, to the last digit."""
 
 from __future__ import annotations
 
@@ -72,15 +72,15 @@ def _record(plan: dict[str, Any]) -> None:
 
 
 def _carry(home: str, hub: HomeStore, many: int) -> None:
-    """All rows of a home, as they travel: packed, taken apart, looked at, stored; every batch twice."""
+    """Take all rows of a home to the hub as in a sync, every batch twice."""
     with Home(home) as opened:
         ledger = Ledger(opened.projects[0].reader, opened.projects[0].folder, "hub")
         for batch in ledger.batches(Limits(rows=many)):
             for _ in range(2):
-                found, refused = bundle.unpack(bundle.pack(batch).splitlines())
-                found = validation.admit(found, refused)
+                batch_there, refused = bundle.unpack(bundle.pack(batch).splitlines())
+                batch_there = validation.admit(batch_there, refused)
                 assert not refused
-                hub.ingest("default", found, refused=refused, by="hub", key="key")
+                hub.ingest("default", batch_there, refused=refused, by="hub", key="key")
 
 
 @settings(max_examples=examples(10))

@@ -1,4 +1,4 @@
-"""Projects are apart: every endpoint and page is tried with the key of one for what is in another."""
+"""Projects are isolated: every endpoint and page is tried with the key of one for the data of another."""
 
 from __future__ import annotations
 
@@ -43,29 +43,29 @@ def _secret() -> list[rows.Row]:
 
 @pytest.fixture(scope="module")
 def held(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealHub]:
-    """A hub with a session that is nobody else's business, and the key of somebody else."""
-    with hub(tmp_path_factory.mktemp("apart"), "mine") as found:
-        blobs.keep(str(found.folder), _BLOB)  # first: a row whose file is not there is refused
-        assert found.take(batch_of(_secret()))[0] == 200
-        found.other = found.new_key("other")  # type: ignore[attr-defined]
-        yield found
+    """Start a hub with a secret session, and a key to another project."""
+    with hub(tmp_path_factory.mktemp("apart"), "mine") as running:
+        blobs.keep(str(running.folder), _BLOB)  # first: a row whose file is not there is refused
+        assert running.take(batch_of(_secret()))[0] == 200
+        running.other = running.new_key("other")  # type: ignore[attr-defined]
+        yield running
 
 
 def _ask(held: RealHub, method: str, path: str, body: bytes | None = None, **headers: str) -> str:
-    """All that is said, the first lines of it if it goes on."""
+    """Return all of an answer, or its first lines if it goes on."""
     sent = {name.replace("_", "-"): value for name, value in headers.items()}
     try:
         request = urllib.request.Request(held.url + path, body, sent, method=method)
         with urllib.request.urlopen(request, timeout=30) as got:
-            found = b"".join(got.readline() for _ in range(4)) if "live" in path else got.read()
-            return f"{got.headers}{found.decode(errors='replace')}"
+            received = b"".join(got.readline() for _ in range(4)) if "live" in path else got.read()
+            return f"{got.headers}{received.decode(errors='replace')}"
     except urllib.error.HTTPError as error:
         with error:
             return error.read().decode()
 
 
 def _try(held: RealHub, endpoint: Endpoint, key: str) -> str:
-    """What an endpoint says of the secret to whoever has that key."""
+    """Return the answer of an endpoint about the secret, for a key."""
     path = endpoint.path.format(session=uuid.UUID(bytes=_SESSION), digest=_DIGEST, seq=3, project="mine")
     asked = {
         "a": _SESSION.hex(),
@@ -76,8 +76,8 @@ def _try(held: RealHub, endpoint: Endpoint, key: str) -> str:
         "seqs": "3,4,5",
     }
     query = "&".join(f"{name}={asked[name]}" for name in endpoint.query if name in asked)
-    told = {"sessions": [_SESSION.hex()], "rows": [[_CALL.hex(), 0, 5]], "blobs": [_DIGEST], "journals": ["a" * 32]}
-    body = {None: None, "application/json": json.dumps(told).encode()}.get(endpoint.body, b"x")
+    request = {"sessions": [_SESSION.hex()], "rows": [[_CALL.hex(), 0, 5]], "blobs": [_DIGEST], "journals": ["a" * 32]}
+    body = {None: None, "application/json": json.dumps(request).encode()}.get(endpoint.body, b"x")
     at = {"Upload_Offset": "0", "Upload_Length": str(len(_BLOB))}
     return _ask(held, endpoint.method, f"{path}?{query}", body, Authorization=f"Bearer {key}", **at)
 
@@ -111,12 +111,12 @@ def test_no_endpoint_leads_into_another_project(held: RealHub, endpoint: Endpoin
 
 @pytest.mark.parametrize("path", _PAGES, ids=lambda path: path.replace(str(uuid.UUID(bytes=_SESSION)), "…"))
 def test_no_page_shows_another_project(held: RealHub, path: str) -> None:
-    """Nor does one, to whoever came in with another key; its own shows it."""
+    """A page does not show it after a login with another key; with its own key it does."""
     trace = '"sessions":1' if "analytics" in path else _WORD
-    found = []
+    shown = []
     for key in (held.key, held.other):  # type: ignore[attr-defined]
         body = json.dumps({"token": key}).encode()
-        told = _ask(held, "POST", "/login", body, Content_Type="application/json", Origin=held.url)
-        cookie = told.partition("set-cookie: ")[2].partition(";")[0]
-        found.append(trace in _ask(held, "GET", path, Cookie=cookie))
-    assert found == [True, False]
+        answer = _ask(held, "POST", "/login", body, Content_Type="application/json", Origin=held.url)
+        cookie = answer.partition("set-cookie: ")[2].partition(";")[0]
+        shown.append(trace in _ask(held, "GET", path, Cookie=cookie))
+    assert shown == [True, False]

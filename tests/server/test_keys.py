@@ -15,21 +15,21 @@ from localops.transfer import bundle
 
 
 def test_a_key_opens_its_project(tmp_path: Path) -> None:
-    """A UUID, as AgentOps clients want it; another opens nothing."""
+    """It is a UUID, as AgentOps' clients want it; another UUID opens nothing."""
     keys = Keys(str(tmp_path))
     secret = keys.create("mine", "for the cluster")
     assert str(uuid.UUID(secret)) == secret
-    found = keys.find(secret)
-    assert found is not None
-    assert (found.project, found.note) == ("mine", "for the cluster")
+    key = keys.find(secret)
+    assert key is not None
+    assert (key.project, key.note) == ("mine", "for the cluster")
     assert keys.find(str(uuid.uuid4())) is None
-    assert keys.find(secret.upper()) == keys.find(secret.title()) == found
+    assert keys.find(secret.upper()) == keys.find(secret.title()) == key
     assert keys.find("") is None
     assert keys.find("\ud800") is None
 
 
 def test_a_key_names_its_hub(tmp_path: Path) -> None:
-    """So a machine that never calls the hub knows whose receipts to accept; keys of earlier releases tell nothing."""
+    """So a machine that never calls the hub knows whose receipts to accept; keys of earlier releases have no name."""
     keys, another = Keys(str(tmp_path / "one")), Keys(str(tmp_path / "another"))
     secrets = {keys.create("mine") for _ in range(50)}
     assert len({secret[:8] for secret in secrets}) == len({secret[-8:] for secret in secrets}) == 50
@@ -58,7 +58,7 @@ def test_the_id_of_a_hub_stays(tmp_path: Path) -> None:
     assert Keys(str(tmp_path / "another")).hub != first
 
 
-def test_a_change_is_seen_by_who_has_read_before(tmp_path: Path) -> None:
+def test_a_change_is_seen_after_an_earlier_read(tmp_path: Path) -> None:
     """The hub and the command that makes keys are two processes."""
     hub, command = Keys(str(tmp_path)), Keys(str(tmp_path))
     secret = command.create("mine")
@@ -69,7 +69,7 @@ def test_a_change_is_seen_by_who_has_read_before(tmp_path: Path) -> None:
 
 
 def test_keys_that_are_made_at_once_are_all_kept(tmp_path: Path) -> None:
-    """Nobody writes over what another has just written."""
+    """No process overwrites a key that another has just written."""
     made: list[str] = []
     threads = [threading.Thread(target=lambda: made.append(Keys(str(tmp_path)).create("p"))) for _ in range(8)]
     for each in threads:
@@ -82,7 +82,7 @@ def test_keys_that_are_made_at_once_are_all_kept(tmp_path: Path) -> None:
 
 
 def test_a_handle_names_one_key(tmp_path: Path) -> None:
-    """None and several are said."""
+    """No match and several matches are errors."""
     keys = Keys(str(tmp_path))
     for _ in range(20):
         keys.create("p")
@@ -95,15 +95,15 @@ def test_a_handle_names_one_key(tmp_path: Path) -> None:
         keys.revoke(several)
 
 
-def test_a_broken_file_is_said(tmp_path: Path) -> None:
-    """It is not taken for an empty one: that would lock everybody out without a word."""
+def test_a_broken_file_is_an_error(tmp_path: Path) -> None:
+    """It is not taken for an empty one, which would silently lock everyone out."""
     (tmp_path / "hub.json").write_text("{}")
     with pytest.raises(ConfigError):
         Keys(str(tmp_path))
 
 
-def test_keys_that_vanish_let_nobody_in(tmp_path: Path) -> None:
-    """What was read before does not count: a key may have been revoked since; once the file is back, they do."""
+def test_keys_that_vanish_open_nothing(tmp_path: Path) -> None:
+    """Keys that were read before do not count, as one may have been revoked since; once the file is back, they do."""
     keys = Keys(str(tmp_path))
     secret = keys.create("mine")
     (tmp_path / "hub.json").rename(tmp_path / "away")
@@ -115,7 +115,7 @@ def test_keys_that_vanish_let_nobody_in(tmp_path: Path) -> None:
 
 
 def test_no_hub_begins_where_one_has_lost_its_keys(tmp_path: Path) -> None:
-    """A folder with journals and without keys is one of a hub that was not restored whole; a new one is asked for."""
+    """A folder with journals and without keys belongs to a hub that was not restored whole; a new one is refused."""
     Keys(str(tmp_path))
     store = HomeStore(str(tmp_path))
     store.migrate("mine")

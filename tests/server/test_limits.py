@@ -1,4 +1,4 @@
-"""How much of a client is borne: shares of each key, room for bodies, and an end to every wait."""
+"""Limits of a client: its share of requests, room for bodies, and an end to every wait."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.server.hubs import PATH
 
 
 def test_a_key_has_its_share_and_no_more() -> None:
-    """So many requests at once, whatever the others do; what ends makes room."""
+    """A key may make so many requests at once, whatever the others do; the end of one makes room."""
     shares = Shares(Limits(at_once=2))
     with shares.request("mine"):
         with shares.request("mine"), shares.request("other"), pytest.raises(Busy) as refused, shares.request("mine"):
@@ -34,7 +34,7 @@ def test_a_key_has_its_share_and_no_more() -> None:
             pass
 
 
-def test_a_key_that_asks_too_often_is_told_when_to_come_again() -> None:
+def test_a_key_that_asks_too_often_gets_the_time_to_retry() -> None:
     """Two seconds' worth at once, then at the rate."""
     shares = Shares(Limits(rate=5.0))
 
@@ -52,7 +52,7 @@ def test_a_key_that_asks_too_often_is_told_when_to_come_again() -> None:
 
 
 def test_bodies_have_room_for_so_many_bytes() -> None:
-    """When the others have taken it, a body goes by way of a file."""
+    """If other bodies have taken the memory, a body goes through a file."""
     shares = Shares(Limits(waiting=100))
     with ExitStack() as held:
         assert all(held.enter_context(shares.body(10)) for _ in range(10))
@@ -83,7 +83,7 @@ def test_a_body_that_comes_in_time_is_whole() -> None:
 
 @pytest.mark.parametrize("size", [1, 7, 1 << 18, (1 << 18) + 1])
 def test_lines_are_whole_wherever_a_piece_ends(size: int) -> None:
-    """A body is unpacked piece by piece; lines know nothing of it."""
+    """A body is unpacked piece by piece; lines are not affected."""
     wanted = [b"a" * size, b"", b"b" * 300_000, b"c"]
     packed = zlib.compress(b"\n".join(wanted) + b"\n", wbits=31)
     assert list(request_body.lines(packed, "gzip", Limits())) == wanted
@@ -99,14 +99,14 @@ def test_lines_are_whole_wherever_a_piece_ends(size: int) -> None:
     ],
 )
 def test_what_is_too_large_is_noticed_on_the_way(body: bytes, limits: Limits) -> None:
-    """A line, a batch, or all of it."""
+    """A line, a batch or the whole body may be too large."""
     with pytest.raises(TooLarge):
         list(request_body.lines(body, "", limits))
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "zstd"])
 def test_a_bomb_is_never_whole_in_memory(encoding: str) -> None:
-    """What it would be unpacked does not matter."""
+    """Its unpacked size does not matter."""
     plain = b"\0" * (64 << 20)
     bomb = zlib.compress(plain, wbits=31) if encoding == "gzip" else zstd.library().compress(plain)
     del plain
@@ -131,7 +131,7 @@ def test_a_body_that_breaks_off_is_broken(encoding: str) -> None:
 
 
 def test_zstd_may_not_remember_gigabytes() -> None:
-    """A frame that asks for more than 8 MiB of memory is refused, not obeyed."""
+    """A frame that requests more than 8 MiB of memory is refused."""
     library = zstd.library()
     options = {library.CompressionParameter.window_log: 27, library.CompressionParameter.content_size_flag: 0}
     engine = library.ZstdCompressor(options=options)
@@ -156,7 +156,7 @@ listen.serve(made, host="127.0.0.1", port=0, limits=limits, ready=lambda address
 
 @pytest.fixture
 def impatient(tmp_path: Path) -> Iterator[tuple[str, int]]:
-    """A hub that waits for nobody."""
+    """Start a hub with very short waits."""
     command = [sys.executable, "-c", _IMPATIENT, str(tmp_path)]
     with subprocess.Popen(
         command, env={**os.environ, "PYTHONPATH": PATH}, stdout=subprocess.PIPE, text=True
@@ -180,7 +180,7 @@ def test_a_head_that_does_not_end_is_cut_off(impatient: tuple[str, int], begun: 
 
 
 def test_a_client_that_does_not_read_its_answer_is_cut_off(impatient: tuple[str, int]) -> None:
-    """What it was to get does not stay in memory."""
+    """The rest of the answer does not stay in memory."""
     ask = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"
     with socket.socket() as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
@@ -191,10 +191,10 @@ def test_a_client_that_does_not_read_its_answer_is_cut_off(impatient: tuple[str,
 
 
 def _read(sock: socket.socket) -> bytes:
-    found = b""
+    received = b""
     try:
         while piece := sock.recv(65_536):
-            found += piece
+            received += piece
     except ConnectionError:
         pass
-    return found
+    return received

@@ -26,15 +26,15 @@ def _ask(hub: RealHub, path: str, body: object = None, **headers: str) -> tuple[
 
 
 def _enter(hub: RealHub, key: str) -> tuple[int, str]:
-    told = _ask(hub, "/login", {"token": key}, Content_Type="application/json", Origin=hub.url)
-    return told[:2]
+    answer = _ask(hub, "/login", {"token": key}, Content_Type="application/json", Origin=hub.url)
+    return answer[:2]
 
 
 def test_a_key_opens_the_pages_of_its_project(running: RealHub) -> None:
-    """And of no other; who shows none sees how to get in."""
-    found = session_rows()
-    running.take(batch_of(found, journal=clock.new_id().hex()))
-    id = str(uuid.UUID(bytes=found[0][2]))
+    """It opens no other project; a visitor without a key sees the login."""
+    sent = session_rows()
+    running.take(batch_of(sent, journal=clock.new_id().hex()))
+    id = str(uuid.UUID(bytes=sent[0][2]))
     assert 'data-page="login"' in _ask(running, "/")[2]
     status, cookie = _enter(running, running.key)
     assert (status, cookie.startswith("localops-")) == (200, True)
@@ -64,19 +64,19 @@ def test_a_cookie_is_worth_nothing_to_another_site(running: RealHub) -> None:
 
 
 def test_a_revoked_key_ends_the_visit(running: RealHub) -> None:
-    """At once."""
+    """The visit ends at once."""
     key = running.new_key("default")
     cookie = _enter(running, key)[1]
     assert _ask(running, "/", Cookie=cookie)[0] == 200
     keys = Keys(str(running.data))
-    found = keys.find(key)
-    assert found is not None
-    keys.revoke(found.handle)
+    known = keys.find(key)
+    assert known is not None
+    keys.revoke(known.handle)
     assert _ask(running, "/", Cookie=cookie)[0] == 401
 
 
 def test_a_stream_ends_when_its_key_is_revoked(running: RealHub) -> None:
-    """Whether the key came along with the request, or was shown at the login."""
+    """The key may have come with the request, or at the login."""
     for shown in (True, False):
         key = running.new_key("default")
         header = {"Cookie": _enter(running, key)[1]} if shown else {"Authorization": f"Bearer {key}"}
@@ -84,14 +84,14 @@ def test_a_stream_ends_when_its_key_is_revoked(running: RealHub) -> None:
         with urllib.request.urlopen(request, timeout=20) as stream:
             assert stream.readline() == b"retry: 2000\n"
             keys = Keys(str(running.data))
-            found = keys.find(key)
-            assert found is not None
-            keys.revoke(found.handle)
+            known = keys.find(key)
+            assert known is not None
+            keys.revoke(known.handle)
             assert b"change" in stream.read()  # to its end
 
 
 def test_behind_a_proxy_that_speaks_tls_the_cookie_is_for_tls_alone(running: RealHub) -> None:
-    """The hub sees no TLS there; the browser says where it is."""
+    """The hub sees no TLS there; the browser's header shows it."""
     body = json.dumps({"token": running.key}).encode()
     for origin in ("http", "https"):
         headers = {"Content-Type": "application/json", "Origin": running.url.replace("http", origin)}

@@ -1,4 +1,4 @@
-"""A hub below a path of a proxy: all it gives out leads back to it, whether the proxy takes the path off or not."""
+"""A hub below a path of a proxy: every link leads back to it, whether the proxy removes the path or not."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _DIGEST = hashlib.sha256(_FILM).hexdigest()
 
 @dataclass
 class Below:
-    """A hub as a browser meets it: behind a proxy, with a session that has files."""
+    """A hub as a browser sees it: behind a proxy, with a session that has files."""
 
     hub: RealHub
     proxy: Proxy
@@ -64,15 +64,15 @@ class Below:
 
 @pytest.fixture(scope="module", params=[True, False], ids=["stripped", "whole"])
 def below(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Below]:
-    """Somebody who has logged in."""
+    """Return a visitor that has logged in."""
     with hub(tmp_path_factory.mktemp("mounted"), "default", "--root-path", f"{ROOT}/") as running:
-        found = session_rows(body=encode.dumps({"returns": {"$blob": _DIGEST}}).decode())
+        sent = session_rows(body=encode.dumps({"returns": {"$blob": _DIGEST}}).decode())
         film = encode.dumps({"video": f"blob:{_DIGEST}"}).decode()
-        found.append(rows.make("video", found[0][2], id=clock.new_id(), at_ns=clock.now_ns(), body=film))
+        sent.append(rows.make("video", sent[0][2], id=clock.new_id(), at_ns=clock.now_ns(), body=film))
         blobs.keep(str(running.folder), _FILM)  # first: a row whose file is not there is refused
-        assert running.take(batch_of(found, journal=clock.new_id().hex()))[0] == 200
+        assert running.take(batch_of(sent, journal=clock.new_id().hex()))[0] == 200
         with Proxy(running.url, ROOT, strips=request.param) as proxy:
-            visitor = Below(running, proxy, str(uuid.UUID(bytes=found[0][2])))
+            visitor = Below(running, proxy, str(uuid.UUID(bytes=sent[0][2])))
             visitor.enter()
             yield visitor
 
@@ -107,7 +107,7 @@ def test_the_cookie_is_for_the_hub_alone(below: Below) -> None:
 
 
 def test_a_redirect_stays_below_the_path(below: Below) -> None:
-    """The beginning of an id leads to the whole."""
+    """The beginning of an id leads to the whole id."""
     opener = urllib.request.build_opener(type("Stay", (urllib.request.HTTPRedirectHandler,), {"redirect_request": _no}))
     request = urllib.request.Request(f"{below.proxy.url}/s/{below.session[:8]}", headers={"Cookie": below.cookie})
     with pytest.raises(urllib.error.HTTPError) as refused, opener.open(request, timeout=30):
@@ -121,7 +121,7 @@ def _no(*_: object) -> None:
 
 
 def test_files_of_a_session_are_there(below: Below) -> None:
-    """A video and an attachment: the address that programs and pages are given is good as it is."""
+    """The addresses of a video and an attachment work unchanged for programs and pages."""
     video = json.loads(below.ask(f"api/1/sessions/{below.session}")[2])["video"]
     listed = json.loads(below.ask(f"api/1/sessions/{below.session}/events")[2])["events"]
     [attached] = json.loads(below.ask(f"api/1/sessions/{below.session}/events/{listed[0]['seq']}")[2])["attachments"]
@@ -130,15 +130,15 @@ def test_files_of_a_session_are_there(below: Below) -> None:
         assert below.ask(file["url"])[2].endswith("filmfilm")
 
 
-def test_the_openapi_document_says_where_the_addresses_are(below: Below) -> None:
+def test_the_openapi_document_has_the_path(below: Below) -> None:
     """Its paths are below the one of its server."""
-    told = json.loads(below.ask("openapi.json")[2])
-    assert told["servers"] == [{"url": ROOT}]
-    assert "/api/1/sessions" in told["paths"]
+    document = json.loads(below.ask("openapi.json")[2])
+    assert document["servers"] == [{"url": ROOT}]
+    assert "/api/1/sessions" in document["paths"]
 
 
 def test_news_come_through(below: Below) -> None:
-    """The stream is open, and says what is new when it happens."""
+    """The stream is open, and new events come through it when they happen."""
     request = urllib.request.Request(f"{below.proxy.url}/api/1/live", headers={"Cookie": below.cookie})
     with urllib.request.urlopen(request, timeout=30) as stream:
         assert stream.readline() == b"retry: 2000\n"
@@ -182,11 +182,11 @@ def test_a_path_that_is_none_is_refused(root: str) -> None:
 
 @pytest.mark.parametrize("root", ["/api", "/s", "/web/x", "/v2", "/sync", "/health", "/login", "/analytics/"])
 def test_a_path_of_the_hubs_own_is_refused(root: str, tmp_path: Path) -> None:
-    """What a proxy that takes the path off asks for could not be told from what another asks for."""
+    """The requests of a proxy that removes the path would be ambiguous there."""
     with pytest.raises(ConfigError, match="not one of the server's own"):
         app(HomeStore(str(tmp_path)), root_path=root)
 
 
 def test_the_top_of_a_host_is_a_path_too(tmp_path: Path) -> None:
-    """As is written by whoever fills in every option."""
+    """Some people fill in every option."""
     assert (check_root("/", []), check_root("", []), check_root("/a/b/", ["/c"])) == ("", "", "/a/b")

@@ -1,4 +1,4 @@
-"""Sessions in columns: the same lists as a walk along the indexes, any order, and counts that add up."""
+"""Sessions in columns: the same lists as by the indexes, any order, and counts that add up."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MODELS, TAGS, AGENTS = ("gpt-4o", "o3-mini"), ("nightly", "weekly", "rare"), ("p
 
 
 def _session(chance: random.Random, at: int) -> Iterator[rows.Row]:
-    """The rows of a session that never ran."""
+    """Yield the rows of a session that never ran."""
     session, agent = clock.new_id(at), clock.new_id(at)
     tags = encode.dumps(chance.sample(TAGS, chance.randrange(3))).decode()
     where = encode.dumps({"host": host} if (host := chance.choice((None, "Ada", "bee"))) else {}).decode()
@@ -55,12 +55,12 @@ def _fill(folder: Path, many: int, seed: int, *, fold: bool) -> None:
     journal = Journal(str(folder))
     begin = clock.now_ns() - 10**15 + seed * 10**14
     for number in range(many):
-        # Sessions of one moment stand in the order they came.
-        found = list(_session(chance, begin + number // 2 * 10**9))
+        # Sessions of one moment are in the order they came in.
+        session_rows = list(_session(chance, begin + number // 2 * 10**9))
         if fold:
-            journal.add(found)
+            journal.add(session_rows)
         else:
-            for row in found:
+            for row in session_rows:
                 journal.append(row)
     if fold:
         journal.fold()
@@ -69,7 +69,7 @@ def _fill(folder: Path, many: int, seed: int, *, fold: bool) -> None:
 
 @pytest.fixture(scope="module")
 def folded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home of two projects, all folded; tests have a copy of it each."""
+    """Return a home of two projects, all folded; each test gets a copy of it."""
     home = tmp_path_factory.mktemp("catalogue") / "home"
     for seed, project in enumerate(("one", "two")):
         _fill(home / project, 40, seed, fold=True)
@@ -78,7 +78,7 @@ def folded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def store(folded: Path, tmp_path: Path) -> Iterator[HomeReader]:
-    """A home of two projects, the last sessions of which are not folded."""
+    """Return a home of two projects, the last sessions of which are not folded."""
     home = tmp_path / "home"
     subprocess.run(["cp", "-r", folded, home], check=True)
     made = HomeReader(str(home))
@@ -89,14 +89,14 @@ def store(folded: Path, tmp_path: Path) -> Iterator[HomeReader]:
 
 
 def _all(store: HomeReader, filters: Filters, limit: int = 7, **bounds: Any) -> list[dict[str, Any]]:
-    """A whole list, read page by page."""
-    found: list[dict[str, Any]] = []
+    """Return a whole list, read page by page."""
+    sessions: list[dict[str, Any]] = []
     page, before = store.sessions(None, filters, before=None, limit=limit, **bounds)
-    found += page
+    sessions += page
     while before is not None:
         page, before = store.sessions(None, filters, before=before, limit=limit, **bounds)
-        found += page
-    return found
+        sessions += page
+    return sessions
 
 
 FILTERS = [
@@ -114,21 +114,21 @@ NAMES = ["all", "failed", "open", "tag", "model and tag", "four", "time", "nothi
 
 @pytest.mark.parametrize("filters", FILTERS, ids=NAMES)
 def test_a_list_is_that_of_the_walk(store: HomeReader, filters: Filters) -> None:
-    """Newest first, out of columns or along the indexes: the same sessions, and the same figures."""
+    """Newest first, from columns or by the indexes, the list has the same sessions and the same figures."""
     with Home(store.folder) as home:
         walked = [(one.session.hex(), one.state, one.cost, one.errors) for one in home.sessions(filters)]
     listed = _all(store, filters)
-    found = [(one["session_id"].replace("-", ""), one["state"], one["cost_nano"], one["errors"]) for one in listed]
-    assert sorted(found) == sorted(walked)
+    shown = [(one["session_id"].replace("-", ""), one["state"], one["cost_nano"], one["errors"]) for one in listed]
+    assert sorted(shown) == sorted(walked)
     assert [one["began"] for one in listed] == sorted((one["began"] for one in listed), reverse=True)
 
 
 @pytest.mark.parametrize("ascending", [True, False])
 @pytest.mark.parametrize("sort", SORTS)
 def test_any_order_page_by_page(store: HomeReader, sort: str, ascending: bool) -> None:
-    """Each session once, in the order that was asked for, however small the pages are; the newest first of equals."""
-    found = _all(store, Filters(), sort=sort, ascending=ascending)
-    assert len({one["session_id"] for one in found}) == len(found) == 86
+    """Each session comes once, in the requested order, with pages of any size; equal ones newest first."""
+    listed = _all(store, Filters(), sort=sort, ascending=ascending)
+    assert len({one["session_id"] for one in listed}) == len(listed) == 86
 
     def value(one: dict[str, Any]) -> Any:
         known = {"cost": one["cost_nano"], "tokens": one["tokens_in"] + one["tokens_out"]}
@@ -136,15 +136,15 @@ def test_any_order_page_by_page(store: HomeReader, sort: str, ascending: bool) -
         known |= {dim: min(one[dim], default="") for dim in ("tags", "agents", "models")}
         return known[sort] if sort in known else one[sort]
 
-    values = [value(one) for one in found]
+    values = [value(one) for one in listed]
     assert values == sorted(values, reverse=not ascending)
-    for one, other in pairwise(found):
+    for one, other in pairwise(listed):
         if value(one) == value(other):
             assert one["began"] >= other["began"]
 
 
 def test_bounds_include_what_is_equal_to_them(store: HomeReader) -> None:
-    """Cost, duration, errors and tools narrow a list."""
+    """Bounds of cost, duration, errors and tools narrow a list."""
     everything = _all(store, Filters())
     cases: list[tuple[dict[str, Any], Callable[[dict[str, Any]], bool]]] = [
         ({"min_cost": 10**9}, lambda one: one["cost_nano"] >= 10**9),
@@ -154,19 +154,19 @@ def test_bounds_include_what_is_equal_to_them(store: HomeReader) -> None:
         ({"tool": "search"}, lambda one: one["tool_calls"] > 0),
     ]
     for bounds, passes in cases:
-        found = {one["session_id"] for one in _all(store, Filters(), **bounds)}
-        assert found == {one["session_id"] for one in everything if passes(one)}
-        assert 0 < len(found) < len(everything)
+        ids = {one["session_id"] for one in _all(store, Filters(), **bounds)}
+        assert ids == {one["session_id"] for one in everything if passes(one)}
+        assert 0 < len(ids) < len(everything)
 
 
 @pytest.mark.parametrize("filters", FILTERS, ids=NAMES)
 def test_counts_are_those_of_the_lists_they_lead_to(store: HomeReader, filters: Filters) -> None:
-    """Each value's count is how many sessions there are when it is chosen beside the other filters."""
-    told: Any = store.facets(None, None, filters)
-    assert told["sessions"] == len(_all(store, filters)) == sum(many for _, many in told["project"])
-    assert told["exact"]
+    """Each value's count is the number of sessions when it is chosen beside the other filters."""
+    facets: Any = store.facets(None, None, filters)
+    assert facets["sessions"] == len(_all(store, filters)) == sum(many for _, many in facets["project"])
+    assert facets["exact"]
     for dim in DIMS:
-        for value, many in told[dim]:
+        for value, many in facets[dim]:
             if dim == "tool":
                 assert many == len(_all(store, filters, tool=value))
             else:
@@ -197,8 +197,8 @@ def test_figures_are_those_of_the_journal(store: HomeReader, tag: str | None, tz
         assert sum(bar["sessions"] for bar in lasted["seconds"]["bars"]) == lasted["sessions"] == sums.rows
 
 
-def test_a_day_is_as_long_as_its_zone_says(tmp_path: Path) -> None:
-    """When summer time ends a day has 25 hours, and its filter leads to all sessions of these."""
+def test_a_day_has_the_length_of_its_zone(tmp_path: Path) -> None:
+    """At the end of summer time a day has 25 hours, and its filter leads to all sessions of these."""
     journal = Journal(str(tmp_path / "home" / "one"))
     midnight = 1_792_879_200  # 25 October 2026 in Berlin, summer time
     for hour in range(-1, 26):
@@ -240,8 +240,8 @@ def test_it_follows_the_journal(tmp_path: Path) -> None:
         store.close()
 
 
-def test_words_are_looked_for_in_their_rows(tmp_path: Path) -> None:
-    """Two words that stand in different events of a session are no match for both in one."""
+def test_words_must_be_in_one_row(tmp_path: Path) -> None:
+    """Two words in different events of a session do not match a search for both in one."""
     home = tmp_path / "home"
     for number, texts in enumerate((["red lighthouse"], ["red", "lighthouse"], ["blue"])):
         session = clock.new_id(clock.now_ns() + number)
@@ -255,10 +255,10 @@ def test_words_are_looked_for_in_their_rows(tmp_path: Path) -> None:
     store = HomeReader(str(home))
     try:
         for text, names in (("red", ["s1", "s0"]), ("red lighthouse", ["s0"]), ("green", [])):
-            found, _ = store.sessions(None, Filters(text=text), before=None, limit=5, sort="began", errors=False)
+            walked, _ = store.sessions(None, Filters(text=text), before=None, limit=5, sort="began", errors=False)
             store.warm(None)
             listed, _ = store.sessions(None, Filters(text=text), before=None, limit=5)
-            assert [one["name"] for one in listed] == [one["name"] for one in found] == names
+            assert [one["name"] for one in listed] == [one["name"] for one in walked] == names
     finally:
         store.close()
 

@@ -1,4 +1,4 @@
-"""Pages for tests: a real `localops ui` on a loopback port, asked by hand, header by header."""
+"""Pages for tests: a real `localops ui` on a loopback port, requested by hand, header by header."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from tests.server.hubs import PATH
 
 
 class Answer:
-    """What came back."""
+    """The answer to a request."""
 
     def __init__(self, status: int, headers: dict[str, str], body: bytes) -> None:
         self.status, self.headers, self.body = status, headers, body
 
     @property
     def text(self) -> str:
-        """The body, read."""
+        """Return the body as text."""
         return self.body.decode()
 
     @property
     def json(self) -> Any:
-        """The body as JSON."""
+        """Return the body as JSON."""
         return json.loads(self.body)
 
 
 class RealPages:
-    """A `localops ui` that runs; whoever asks has the cookie unless they say otherwise."""
+    """A running `localops ui`; requests have the cookie by default."""
 
     def __init__(self, home: Path, *options: str) -> None:
         self.home = home
@@ -49,18 +49,18 @@ class RealPages:
         self.cookie = self.enter(self.token)
 
     def enter(self, token: str) -> str:
-        """The cookie that a token is exchanged for."""
+        """Return the cookie that a token is exchanged for."""
         answer = self.ask("POST", "/login", json.dumps({"token": token}), cookie="", **JSON, x_localops="1")
         return answer.headers.get("set-cookie", "").partition(";")[0]
 
     def get(self, path: str, **headers: str) -> Answer:
-        """What is at an address."""
+        """Return the answer of an address."""
         return self.ask("GET", path, **headers)
 
     def ask(
         self, method: str, path: str, body: str | None = None, *, host: str | None = None, **headers: str
     ) -> Answer:
-        """A request with exactly these headers; `_` stands for `-` in their names, an empty host for none."""
+        """Send a request with exactly these headers; `_` stands for `-` in their names, an empty host for none."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
@@ -73,8 +73,10 @@ class RealPages:
             if data is not None:
                 connection.putheader("Content-Length", str(len(data)))
             connection.endheaders(data)
-            found = connection.getresponse()
-            return Answer(found.status, {name.lower(): value for name, value in found.getheaders()}, found.read())
+            response = connection.getresponse()
+            return Answer(
+                response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()
+            )
         finally:
             connection.close()
 

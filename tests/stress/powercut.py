@@ -1,4 +1,4 @@
-"""A disk whose power can be cut: a VFS that remembers every write, and what of them was synced.
+"""A disk whose power can be cut: a VFS that remembers every write, and which of them were synced.
 
 `Disk.cut` makes the files as they could be after a power cut at a given moment: all that was synced, and of what was
 written since then each 512-byte sector with some probability only.  `Disk.fault` is called before each operation and
@@ -21,7 +21,7 @@ Fault = Callable[[str, str], None]
 
 
 class Disk(apsw.VFS):
-    """The log of a disk: (what, file, where, bytes) in the order things happened."""
+    """The log of a disk: (operation, file, offset, bytes) in the order of time."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -108,7 +108,7 @@ def _apply(files: dict[str, bytearray], name: str, writes: list[tuple[str, int, 
 
 
 def _torn(one: tuple[str, int, bytes], survives: float, random: Random) -> list[tuple[str, int, bytes]]:
-    """What of one write reaches the disk: sectors are whole, each comes or does not."""
+    """Return the part of one write that reaches the disk: each sector does or does not, as a whole."""
     what, where, data = one
     if what == "truncate":
         return [one] if random.random() < survives else []

@@ -1,4 +1,4 @@
-"""A disk that is full or breaks at any call: recording goes on, and every row is found in the end."""
+"""A disk that is full or fails at any call: recording goes on, and every row is there in the end."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _raise(kind: type[apsw.Error], code: int) -> None:
 
 
 def full_after(nth: int) -> Fault:
-    """A disk that takes so many writes, and no more."""
+    """Return a disk that takes so many writes, and no more."""
     left = [nth]
 
     def fault(what: str, name: str) -> None:
@@ -38,7 +38,7 @@ def full_after(nth: int) -> Fault:
 
 
 def breaks_at(operation: str, nth: int, code: int) -> Fault:
-    """A disk on which every nth operation of a kind fails."""
+    """Return a disk on which every nth operation of a kind fails."""
     seen = [0]
 
     def fault(what: str, name: str) -> None:
@@ -63,7 +63,7 @@ FAULTS: dict[str, Callable[[int], Fault]] = {
 @pytest.mark.parametrize("nth", [1, 2, 3, 5, 8, 13, 40])
 @pytest.mark.parametrize("kind", FAULTS)
 def test_a_failing_disk_costs_nothing(tmp_path: Path, kind: str, nth: int) -> None:
-    """No exception, recorded + spilled + dropped = calls, and with a healed disk every row is in the journal, once."""
+    """No exception, recorded + spilled + dropped = calls, and after a repair every row is in the journal, once."""
     disk = Disk(f"faults-{kind}-{nth}")
     disk.logging = False
     journal = Journal(str(tmp_path / "project"), vfs=disk.name, wait=0.1)
@@ -90,14 +90,14 @@ def _everything_is_there(folder: str, spilled: int, more: set[str]) -> None:
     again.close()
     with Reader(again.path) as reader:
         assert reader.ask("pragma integrity_check") == [("ok",)]
-        found = [name for (name,) in reader.ask("select name from event where kind = 'action'")]
-        told = reader.ask("select body from event where kind = 'loss' and session = ?", (SESSION,))
-    assert sorted(found) == sorted({*map(str, range(ROWS)), "again", *more})
-    assert sum(encode.loads(body)["spilled"] for (body,) in told) == spilled
+        names = [name for (name,) in reader.ask("select name from event where kind = 'action'")]
+        losses = reader.ask("select body from event where kind = 'loss' and session = ?", (SESSION,))
+    assert sorted(names) == sorted({*map(str, range(ROWS)), "again", *more})
+    assert sum(encode.loads(body)["spilled"] for (body,) in losses) == spilled
 
 
 def test_nowhere_to_write_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where neither journal nor spill file takes a row, it is dropped, counted, and told of when that is over."""
+    """If neither journal nor spill file takes a row, it is dropped, counted, and reported once that is over."""
     blocked = tmp_path / "blocked"
     blocked.write_text("")
     monkeypatch.setenv("XDG_STATE_HOME", str(blocked))
@@ -107,8 +107,8 @@ def test_nowhere_to_write_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyP
     blocked.unlink()
     journal._file.look_at = 0.0
     assert journal.append(event("after"))
-    told = [encode.loads(row[7]) for row in journal.all("story", session=SESSION) if row[2] == "loss"]
-    assert told == [{"spilled": 0, "dropped": 3}]
+    losses = [encode.loads(row[7]) for row in journal.all("story", session=SESSION) if row[2] == "loss"]
+    assert losses == [{"spilled": 0, "dropped": 3}]
     journal.close()
 
 

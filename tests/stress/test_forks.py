@@ -1,4 +1,4 @@
-"""Forks, threads and code that records from inside of a write: no row lost, nobody hung."""
+"""Forks, threads and code that records from inside of a write: no row is lost, no process hangs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _INIT += "def do(name): record(ActionEvent(action_type=name))\n"
 
 
 def ran(code: str, *arguments: object, **env: str) -> str:
-    """What a program that must end by itself, and in peace, has said."""
+    """Return the output of a program that must end by itself, without an error."""
     done = programs.run(_INIT + code, *arguments, env=env, timeout=100)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -42,16 +42,16 @@ localops.end_session("Success")
 sys.stdout.write(open(out).read())
 """
     # The pipe holds 64 KiB; a child that finds it full waits to be killed.
-    told = set(ran(code).splitlines())
-    found = set(programs.names())
-    assert len(told) > 40
-    assert not told - found
-    assert {f"parent {n} {m}" for n in range(40) for m in range(5)} <= found
+    acknowledged = set(ran(code).splitlines())
+    names = set(programs.names())
+    assert len(acknowledged) > 40
+    assert not acknowledged - names
+    assert {f"parent {n} {m}" for n in range(40) for m in range(5)} <= names
     assert programs.standing().state == "Success"
 
 
 def test_forks_under_recording_threads() -> None:
-    """Sixty forks while three threads record: nobody hangs, every child's and every thread's rows are there."""
+    """Sixty forks while three threads record: no process hangs, and the rows of every child and thread are there."""
     code = """
 stop, counts = threading.Event(), [0, 0, 0]
 def work(n):
@@ -174,7 +174,7 @@ localops.end_session("Success")
 
 
 def test_a_timer_signal_at_every_moment() -> None:
-    """A handler that records a thousand times a second, at whatever moment of a write it comes, costs nothing."""
+    """A handler that records a thousand times a second, at any moment of a write, does no harm."""
     code = """
 seen, deep = [0, 0], 0
 until = time.monotonic() + 1.5
@@ -209,7 +209,7 @@ print(*seen)
 
 
 def test_garbage_that_records() -> None:
-    """A __del__ that the collector runs at any moment, and a __repr__ that is asked for while encoding, may record."""
+    """A __del__ that the collector runs at any moment, and a __repr__ that is called while encoding, may record."""
     code = """
 import gc
 class Garbage:
@@ -261,14 +261,14 @@ localops.end_session("Success")
     with programs.reader() as reader:
         assert reader.ask("pragma integrity_check") == [("ok",)]
     expected = {"first", "waiting", *(f"after {n}" for n in range(20))}
-    found = programs.names()
-    assert expected <= set(found)
-    assert len(found) == len(set(found))
-    assert set(found) - expected == ({"child"} if "do" in child else set())
+    names = programs.names()
+    assert expected <= set(names)
+    assert len(names) == len(set(names))
+    assert set(names) - expected == ({"child"} if "do" in child else set())
 
 
 def test_a_signal_that_forks_at_every_moment() -> None:
-    """Forks out of a timer, wherever the main thread is, hang nobody, tear nothing and lose no row."""
+    """Forks from a timer, wherever the main thread is, hang no process, tear nothing and lose no row."""
     code = """
 seen, forks, ends = 0, 0, set()
 def handler(*_):
@@ -339,7 +339,7 @@ localops.end_session("Success")
 
 
 def test_a_fork_by_c_code_that_tells_python_afterwards() -> None:
-    """A child of a server that embeds Python records into the journal itself, and nothing is said."""
+    """A child of a server that embeds Python records into the journal itself, without a warning."""
     code = """
 import ctypes
 do("first")
@@ -360,7 +360,7 @@ localops.end_session("Success")
 
 
 def test_a_fork_while_a_thread_reads() -> None:
-    """A child forked while a reader's query runs in a thread keeps its rows, and nothing is said of it but that."""
+    """A child forked while a reader's query runs in a thread keeps its rows, with no warning but that."""
     code = """
 import apsw
 from localops.journal.reader import Reader

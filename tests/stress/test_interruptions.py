@@ -1,4 +1,4 @@
-"""What a program's signal handlers and threads raise while it records, for longer: each arrives, no row is lost."""
+"""Exceptions of a program's signal handlers and threads while it records, for longer: each arrives, no row is lost."""
 
 from __future__ import annotations
 

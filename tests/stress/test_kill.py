@@ -1,4 +1,4 @@
-"""Recording processes are killed at random moments: what they had been told is written is there."""
+"""Recording processes are killed at random moments: every acknowledged row is there."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ while True:
 """
 
 
-def test_a_killed_process_loses_nothing_it_was_told_is_written() -> None:
-    """Three writers on one journal, killed at random instants, some at once: every acknowledged row is found."""
-    random, told, kills, names = Random(SEED), dict[str, int](), 0, 0
+def test_a_killed_process_loses_no_acknowledged_row() -> None:
+    """Three writers on one journal, killed at random instants, some at once: every acknowledged row is there."""
+    random, acknowledged, kills, names = Random(SEED), dict[str, int](), 0, 0
     writers: list[Popen[str]] = []
     try:
         while kills < KILLS:
@@ -48,35 +48,35 @@ def test_a_killed_process_loses_nothing_it_was_told_is_written() -> None:
             time.sleep(random.uniform(0.02, 0.4))
             for victim in random.sample(writers, random.choice((1, 1, 1, 3))):
                 writers.remove(victim)
-                _note(told, programs.kill(victim)[0])
+                _note(acknowledged, programs.kill(victim)[0])
                 kills += 1
     finally:
         for writer in writers:
-            _note(told, programs.kill(writer)[0])
-    print(f"{kills + len(writers)} kills, {sum(told.values())} acknowledged")
-    _all_there(told)
+            _note(acknowledged, programs.kill(writer)[0])
+    print(f"{kills + len(writers)} kills, {sum(acknowledged.values())} acknowledged")
+    _all_there(acknowledged)
 
 
-def _note(told: dict[str, int], out: str) -> None:
+def _note(acknowledged: dict[str, int], out: str) -> None:
     whole = [line.split() for line in out.splitlines(keepends=True) if line.endswith("\n")]
     if whole:
-        told[whole[-1][0]] = int(whole[-1][1])
+        acknowledged[whole[-1][0]] = int(whole[-1][1])
 
 
-def _all_there(told: dict[str, int]) -> None:
+def _all_there(acknowledged: dict[str, int]) -> None:
     with programs.reader() as reader:
         assert reader.ask("pragma integrity_check") == [("ok",)]
-        found = reader.ask(
+        rows = reader.ask(
             "select lower(hex(session)), count(*) from event where phase = 0 and kind in ('llm', 'tool') group by 1"
         )
-    counts = {str(session): int(count) for session, count in found}
-    lost = {session: (n, counts.get(session, 0)) for session, n in told.items() if counts.get(session, 0) < n}
+    counts = {str(session): int(count) for session, count in rows}
+    lost = {session: (n, counts.get(session, 0)) for session, n in acknowledged.items() if counts.get(session, 0) < n}
     assert not lost
     _folded_right()
 
 
 def _folded_right() -> None:
-    """What is derived equals what a rebuild makes of the stream."""
+    """Check that the derived tables equal a rebuild from the stream."""
     journal = Journal(programs.project())
     journal.fold()
     before = derived(journal)

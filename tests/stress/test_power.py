@@ -1,4 +1,4 @@
-"""The power is cut at random moments: what is left is never corrupt, and holds what was promised."""
+"""The power is cut at random moments: the file is never corrupt, and has every promised row."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROWS = 300
 
 
 class Run:
-    """A journal recorded onto a disk that remembers, and what had been promised when."""
+    """A journal recorded onto a disk that remembers, and the rows promised at each time."""
 
     def __init__(self, folder: Path, durability: str, seed: int, *, lying: bool = False, rows: int = ROWS) -> None:
         self.disk = Disk(f"disk-{durability}-{lying}-{seed}")
@@ -42,13 +42,13 @@ class Run:
         journal.close()
 
     def promised(self, moment: int) -> int:
-        """The newest row that must be there after a power cut at that moment; -1: none."""
+        """Return the newest row that must be there after a power cut at that moment; -1: none."""
         rows = self.acknowledged if self.durability == "power" else self.synced
         return max((n for at, n in rows if at <= moment), default=-1)
 
 
 def survivors(folder: Path) -> list[int] | None:
-    """The rows that a fresh connection finds, or None when the file is corrupt."""
+    """Return the rows that a fresh connection reads, or None if the file is corrupt."""
     if not (folder / "journal.db").exists():
         return []
     connection = apsw.Connection(str(folder / "journal.db"))
@@ -57,8 +57,8 @@ def survivors(folder: Path) -> list[int] | None:
             return None
         if not connection.execute("select 1 from sqlite_schema where name = 'event'").get:
             return []
-        found = connection.execute("select name from event where kind = 'action' order by seq").fetchall()
-        return [int(name) for (name,) in found]  # type: ignore[arg-type]
+        rows = connection.execute("select name from event where kind = 'action' order by seq").fetchall()
+        return [int(name) for (name,) in rows]  # type: ignore[arg-type]
     except (apsw.CorruptError, apsw.NotADBError, apsw.IOError):
         return None
     finally:
@@ -66,21 +66,21 @@ def survivors(folder: Path) -> list[int] | None:
 
 
 def cut(run: Run, folder: Path, images: int, seed: int) -> dict[str, int]:
-    """Cut the power that often, and count what went wrong."""
+    """Cut the power that often, and count the faults."""
     random, seen = Random(seed), {"images": images, "corrupt": 0, "broken promises": 0, "holes": 0, "lost": 0}
     for _ in range(images):
         moment = random.randrange(len(run.disk.log))
         image = folder / "image"
         image.mkdir()
         run.disk.cut(moment, str(image), random)
-        found = survivors(image)
+        rows = survivors(image)
         shutil.rmtree(image)
-        if found is None:
+        if rows is None:
             seen["corrupt"] += 1
             continue
-        seen["holes"] += found != list(range(len(found)))
-        seen["broken promises"] += len(found) <= run.promised(moment)
-        seen["lost"] += len(found) < sum(at <= moment for at, _ in run.acknowledged)
+        seen["holes"] += rows != list(range(len(rows)))
+        seen["broken promises"] += len(rows) <= run.promised(moment)
+        seen["lost"] += len(rows) < sum(at <= moment for at, _ in run.acknowledged)
     return seen
 
 
@@ -97,7 +97,7 @@ def test_a_power_cut_takes_nothing_that_was_promised(tmp_path: Path, durability:
 @pytest.mark.foreign_open
 @pytest.mark.parametrize(("durability", "syncs"), [("power", 2), ("process", 1)])
 def test_the_first_moments_of_a_journal_can_be_its_last(tmp_path: Path, durability: str, syncs: int) -> None:
-    """A power cut at any step of making the file leaves none that is corrupt; no step is synced more than it has to."""
+    """A power cut at any step of creating the file leaves no corrupt one; no step is synced more than necessary."""
     disk = Run(tmp_path, durability, 3, rows=1).disk
     assert [(what, name) for what, name, *_ in disk.log].count(("sync", "journal.db-journal")) == syncs
     random = Random(4)

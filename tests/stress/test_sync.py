@@ -30,11 +30,11 @@ FAULTS = [
     chaos.page(),
     chaos.truncated(),
     chaos.truncated_chunk,
-    chaos.changed(lambda told: {**told, "receipt": None}),
+    chaos.changed(lambda reply: {**reply, "receipt": None}),
 ]
 
 
-def test_bad_weather_and_kills_end_with_every_row_once(tmp_path: Path) -> None:
+def test_faults_and_kills_end_with_every_row_once(tmp_path: Path) -> None:
     """Two passes at a time, killed at random, over a line on which a third of the requests break."""
     random, kills, deaths = Random(SEED), 0, 0
     with hub(tmp_path) as there, chaos.Chaos(behind=there.url) as weather:
@@ -84,9 +84,9 @@ def test_bad_weather_and_kills_end_with_every_row_once(tmp_path: Path) -> None:
         here, arrived = sender.identities(), identities(str(there.folder / "journal.db"))
         parked = sender.ledger().parked()
         missing = len(here - arrived) - len(parked)
-        said = f"{EVENTS} events, {kills} syncs and {deaths} hubs killed, "
-        said += f"{faulted} of {len(weather.seen)} requests faulted"
-        print(f"{said}; missing {missing}, twice 0, parked {len(parked)}")
+        summary = f"{EVENTS} events, {kills} syncs and {deaths} hubs killed, "
+        summary += f"{faulted} of {len(weather.seen)} requests faulted"
+        print(f"{summary}; missing {missing}, twice 0, parked {len(parked)}")
         assert missing == 0
         assert sender.sync(verify=True).code in (exit_codes.DONE, exit_codes.PARKED)
 

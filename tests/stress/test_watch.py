@@ -1,4 +1,4 @@
-"""A -shm file that is removed under recorders, again and again: STRESS_ROUNDS says how often for each way."""
+"""A -shm file that is removed under recorders, again and again: STRESS_ROUNDS is the number for each way."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def test_a_removed_shm_costs_nothing(late: int, commands: Sequence[str], kill: b
     folder = programs.project()
     for _ in range(ROUNDS):
         early = random.choice([1, 2, 3])
-        acknowledged, found = lose_the_shared_file(
+        acknowledged, kept = lose_the_shared_file(
             folder, recorders=early, late=late, commands=commands, seconds=1.0, kill=kill
         )
-        assert acknowledged <= found
+        assert acknowledged <= kept
         print(f"{early} + {late} recorders, {len(commands)} commands: {len(acknowledged)} rows acknowledged, 0 lost")
         shutil.rmtree(folder)

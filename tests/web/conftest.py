@@ -1,7 +1,7 @@
-"""A home with sessions in it, `localops ui` over that home, and a Chromium that looks at it.
+"""A home with sessions in it, `localops ui` for that home, and a Chromium that visits it.
 
-Whatever a test does in the browser, three things are held against it at the end: a script that failed, a report of the
-content security policy, a request to anywhere but the server.
+After each test in the browser, three checks follow: no script failed, the content security policy reported nothing,
+and no request went anywhere but to the server.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _QUIET = ["--no-sandbox", "--disable-background-networking", "--disable-componen
 
 @dataclass
 class Visit:
-    """A page that is looked at, and what went wrong in it."""
+    """A visited page, and what went wrong in it."""
 
     page: Page
     base: str
@@ -42,15 +42,15 @@ class Visit:
         return self.page
 
     def session(self, name: str, view: str = "timeline", event: str = "") -> Page:
-        """The page of a session, once all its events are there."""
-        found = self.facts("sessions?limit=500")["sessions"]
-        ident = next(one["session_id"] for one in found if name in (one["name"], *one["tags"]))
+        """Open the page of a session, once all its events are there."""
+        sessions = self.facts("sessions?limit=500")["sessions"]
+        ident = next(one["session_id"] for one in sessions if name in (one["name"], *one["tags"]))
         self.open(f"/s/{ident}{event}#{view}")
         self.until("performance.getEntriesByName('localops-whole').length > 0")
         return self.page
 
     def facts(self, path: str) -> Any:
-        """What the server says."""
+        """Return the server's JSON."""
         return self.page.context.request.get(f"{self.base}/api/1/{path}").json()
 
     def until(self, condition: str, seconds: float = 20) -> None:
@@ -87,7 +87,7 @@ def recorded(home: Path, kind: str) -> None:
 
 @pytest.fixture(scope="session")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home with a session of each sort."""
+    """Return a home with a session of each sort."""
     home = tmp_path_factory.mktemp("web") / "home"
     for kind in ("hostile", "dead", "other", "story"):
         recorded(home, kind)
@@ -96,7 +96,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextmanager
 def serving(home: Path) -> Iterator[str]:
-    """The link that `localops ui` prints, for as long as it serves."""
+    """Serve a home with `localops ui`, and yield its link."""
     command = [sys.executable, "-m", "localops", "ui", "--port", "0", "--json", "--home", str(home)]
     server = subprocess.Popen(
         command, env=environment(home), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
@@ -131,7 +131,7 @@ def visiting(
 
 @pytest.fixture(scope="session")
 def link(home: Path) -> Iterator[str]:
-    """The way to that home."""
+    """Return the link to that home."""
     with serving(home) as link:
         yield link
 
@@ -150,14 +150,14 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def known(chromium: Browser, link: str) -> Any:
-    """The cookie of someone who followed the link."""
+    """Return the cookie of a visitor who followed the link."""
     with visiting(chromium, link) as visit:
         return visit.page.context.storage_state()
 
 
 @pytest.fixture
 def visit(chromium: Browser, link: str, known: Any, request: pytest.FixtureRequest) -> Iterator[Visit]:
-    """A visit by someone who has been let in; `indirect` parameters are (width, colour scheme)."""
+    """Return a visit of someone who has logged in; `indirect` parameters are (width, colour scheme)."""
     wanted: Any = getattr(request, "param", (1280, "light"))
     with visiting(chromium, link, *wanted, storage_state=known) as visit:
         yield visit

@@ -1,4 +1,4 @@
-"""Records what the pages are tested with: `python recorder.py KIND`, in a home that the environment names."""
+"""Record the sessions that the pages are tested with: `python recorder.py KIND`, in the home of the environment."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def look_up(word: str) -> list[str]:
 
 
 def speak(model: str, question: str, answer: str) -> None:
-    """What a call of a language model leaves behind."""
+    """Record a call of a language model."""
     event = localops.LLMEvent(
         model=model,
         prompt=[{"role": "system", "content": "Be brief."}, {"role": "user", "content": question}],
@@ -46,7 +46,7 @@ def speak(model: str, question: str, answer: str) -> None:
 
 
 def picture() -> str:
-    """The path of a PNG of one pixel."""
+    """Return the path of a PNG of one pixel."""
     parts = (
         (b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 2, 0, 0, 0)),
         (b"IDAT", zlib.compress(b"\0\x22\x66\x44")),
@@ -61,7 +61,7 @@ def picture() -> str:
 
 
 def film() -> str:
-    """The path of a WebM of two seconds: one green picture, over and over."""
+    """Return the path of a WebM of two seconds: one green picture, repeated."""
     key_frame = base64.b64decode("cAEAnQEqEAAQAAdAliWgAnQBQAAA/uP2ne5aKowAAAA=")
 
     def part(name: str, *inside: bytes) -> bytes:
@@ -106,14 +106,14 @@ class Scribe:
 
 
 def begin(name: str, tags: list[str]) -> localops.Session:
-    """A session to record in."""
+    """Start a session to record in."""
     session = localops.start_session(tags, name=name)
     assert session is not None
     return session
 
 
 def story(ending: str = "They met at dusk.") -> None:
-    """A run of two agents, with one error."""
+    """Record a run of two agents, with one error."""
     session = begin("a night in the forest", ["forest", "night"])
     Scout().scout()
     Scribe().write(ending)
@@ -121,12 +121,12 @@ def story(ending: str = "They met at dusk.") -> None:
 
 
 def other() -> None:
-    """The same run, with another end."""
+    """Record the same run, with another end."""
     story("They never met.")
 
 
 def hostile() -> None:
-    """A session whose every string is an attack."""
+    """Record a session whose every string is an attack."""
     session = begin(ATTACKS[0], list(ATTACKS))
     localops.update_trace_metadata({attack: attack for attack in ATTACKS})
     for attack in ATTACKS:
@@ -157,7 +157,7 @@ def attacked(attack: str) -> None:
 
 
 def dead() -> None:
-    """A session whose process dies in the middle of an operation."""
+    """Record a session whose process dies in the middle of an operation."""
     begin("cut short", ["dead"])
 
     @operation(name="fatal step")
@@ -169,7 +169,7 @@ def dead() -> None:
 
 
 def chatty() -> None:
-    """A session with more of the same than a page of events has."""
+    """Record a session with more events than a page has."""
     session = begin("so many owls", ["owls"])
     for number in range(1_100):
         speak("gpt-4o", "What do you see?", f"owl number {number}")
@@ -183,7 +183,7 @@ def fetch(url: str, timeout_s: int) -> str:
 
 
 def circling() -> None:
-    """A session that goes round between two pages."""
+    """Record a session that goes round between two pages."""
     session = begin("round and round", ["loop"])
     speak("gpt-4o", "Where is the owl?", "I shall look.")
     for number in range(400):
@@ -193,7 +193,7 @@ def circling() -> None:
 
 
 def library() -> None:
-    """A session of so many events that a search goes through them in the background; what is sought is the last."""
+    """Record a session of so many events that a search goes through them in the background; the last one matches."""
     session = begin("a library", ["books"])
     for number in range(12_000):
         localops.record(localops.ActionEvent(action_type="read", params=f"page {number}"))
@@ -202,7 +202,7 @@ def library() -> None:
 
 
 def filmed() -> None:
-    """A session with a video."""
+    """Record a session with a video."""
     session = begin("filmed", ["video"])
     look_up("owl")
     session.end_session("Success", video=film())
@@ -215,17 +215,17 @@ def many() -> None:
 
 
 def costs() -> None:
-    """A session whose calls have a price, no price, half of their tokens, or were not billed."""
+    """Record a session whose calls have a price, no price, half of their tokens, or were not billed."""
     session = begin("every cost", ["costs"])
 
     @operation(name="spend")
     def spend() -> None:
         speak("gpt-4o", "How much?", "This much.")
-        speak("model-of-my-own", "How much?", "Nobody knows.")
+        speak("model-of-my-own", "How much?", "Unknown.")
 
     @operation(name="guess")
     def guess() -> None:
-        speak("model-of-my-own", "And now?", "Still nobody.")
+        speak("model-of-my-own", "And now?", "Still unknown.")
 
     spend()
     guess()
@@ -251,12 +251,12 @@ def stopped() -> None:
 
 
 def one() -> None:
-    """One session more."""
+    """Record one more session."""
     begin("one more", ["late"]).end_session("Success")
 
 
 def running() -> None:
-    """A session that goes on until its input ends: one more tool call for each line."""
+    """Record a session that goes on until its input ends: one more tool call for each line."""
     session = begin("still going", ["running"])
     print("ready", flush=True)
     for _ in sys.stdin:

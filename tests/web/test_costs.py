@@ -1,4 +1,4 @@
-"""What every view of a session shows as the cost of its calls."""
+"""The cost of calls in every view of a session."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ BRANCHES = {"spend": f"{SPENT} + ?", "guess": "unpriced"}
 
 @pytest.fixture(scope="module")
 def link(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A home with two sessions that have a call of each cost."""
+    """Serve a home with two sessions that have a call of each cost."""
     home = tmp_path_factory.mktemp("costs") / "home"
     for _ in range(2):
         recorded(home, "costs")
@@ -39,13 +39,13 @@ def link(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def visit(chromium: Browser, link: str, request: pytest.FixtureRequest) -> Iterator[Visit]:
-    """A visit; `indirect` parameters are widths."""
+    """Return a visit; `indirect` parameters are widths."""
     with visiting(chromium, link, getattr(request, "param", 1280)) as visit:
         yield visit
 
 
 def shown(visit: Visit, view: str, rows: str, name: str, cost: str) -> list[tuple[str, str]]:
-    """The name and the cost of each row of a view, without errors."""
+    """Return the name and the cost of each row of a view, without errors."""
     page = visit.session("every cost", view)
     page.locator(rows).first.wait_for()
     script = """([rows, name, cost]) => [...document.querySelectorAll(rows)]
@@ -55,14 +55,14 @@ def shown(visit: Visit, view: str, rows: str, name: str, cost: str) -> list[tupl
 
 
 def fits(visit: Visit, cells: str) -> None:
-    """No cost is cut off."""
+    """Check that no cost is cut off."""
     script = "(cells) => [...document.querySelectorAll(cells)].filter((one) => one.scrollWidth > one.clientWidth)"
     assert visit.page.evaluate(f"(cells) => ({script})(cells).map((one) => one.textContent)", cells) == []
 
 
 @pytest.mark.parametrize("visit", [1280, 390], indirect=True)
-def test_the_tree_says_what_has_no_price(visit: Visit) -> None:
-    """A branch has the sum of what is inside it, marked where that is not all."""
+def test_the_tree_shows_missing_prices(visit: Visit) -> None:
+    """A branch has the sum of what is inside it, marked if it is incomplete."""
     wanted = [(name, BRANCHES.get(name, cost)) for name, cost in COSTS]
     assert shown(visit, "tree", ".tree .row", ".branch > span[title]", ".num:last-child") == wanted
     fits(visit, ".tree .row .num")
@@ -84,8 +84,8 @@ def test_the_conversation_says_what_has_no_price(visit: Visit) -> None:
     ]
 
 
-def test_the_details_say_what_has_no_price(visit: Visit) -> None:
-    """The same as the row that was chosen."""
+def test_the_details_show_missing_prices(visit: Visit) -> None:
+    """The details are the same as the chosen row."""
     page = visit.session("every cost", "events")
     for number, (_, cost) in enumerate(COSTS[1:3]):
         page.locator(".events .row").nth(1 + number).click()
@@ -93,7 +93,7 @@ def test_the_details_say_what_has_no_price(visit: Visit) -> None:
 
 
 def test_the_figures_add_up_as_the_commands_do(visit: Visit) -> None:
-    """A model with a call that was not billed and one without a price has cost nothing that is known, and more."""
+    """A model with a call that was not billed and one without a price has no known cost, and more."""
     page = visit.session("every cost", "figures")
     table = page.locator(".chart", has_text="Cost and tokens by model")
     table.locator("tbody tr").first.wait_for()
@@ -108,8 +108,8 @@ def test_the_figures_add_up_as_the_commands_do(visit: Visit) -> None:
     }
 
 
-def test_a_comparison_says_what_has_no_price(visit: Visit) -> None:
-    """Of both sessions, call by call."""
+def test_a_comparison_shows_missing_prices(visit: Visit) -> None:
+    """Both sessions show it, call by call."""
     one, other = (each["session_id"] for each in visit.facts("sessions")["sessions"])
     page = visit.open(f"/compare?a={one}&b={other}")
     page.locator(".pairs tbody tr").first.wait_for()

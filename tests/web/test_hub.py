@@ -1,4 +1,4 @@
-"""The pages of a hub: a key is the way in, to one project, for as long as it is good."""
+"""The pages of a hub: a key opens one project, for as long as it is valid."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.web.conftest import Visit, visiting
 
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[RealHub]:
-    """A hub with a session in each of two projects; `.key` is one to the first."""
+    """Start a hub with a session in each of two projects; `.key` is one to the first."""
     with hub(tmp_path) as found:
         found.take(batch_of(session_rows(), journal=clock.new_id().hex()))
         yield found
@@ -37,7 +37,7 @@ def show(visit: Visit, key: str, path: str = "/") -> None:
     page.get_by_role("button").filter(has_text="Log in").click()
 
 
-def test_a_wrong_key_is_told_so(stranger: Visit) -> None:
+def test_a_wrong_key_prints_an_error(stranger: Visit) -> None:
     """The form stays, for another try."""
     show(stranger, str(uuid.uuid4()))
     stranger.page.get_by_text("the key is unknown or revoked").wait_for()
@@ -63,7 +63,7 @@ def test_a_key_shows_its_project_and_no_other(served: RealHub, stranger: Visit) 
 
 
 def test_a_key_that_is_revoked_shows_nothing_more(served: RealHub, stranger: Visit) -> None:
-    """What the open page asks for is refused with a word; opened anew, it is the way in again."""
+    """Requests of the open page are refused with a message; opened again, it is the login."""
     show(stranger, served.key)
     stranger.page.locator("#rows tr").wait_for()
     keys = Keys(str(served.data))
@@ -74,8 +74,8 @@ def test_a_key_that_is_revoked_shows_nothing_more(served: RealHub, stranger: Vis
     assert stranger.page.get_by_label("Key", exact=True).is_visible()
 
 
-def test_whoever_logs_out_is_out(served: RealHub, stranger: Visit) -> None:
-    """The way in is there again, and the cookie of before opens nothing."""
+def test_logging_out_ends_the_visit(served: RealHub, stranger: Visit) -> None:
+    """The login is there again, and the old cookie opens nothing."""
     show(stranger, served.key)
     stranger.page.locator("#rows tr").wait_for()
     cookies = stranger.page.context.cookies()

@@ -1,4 +1,4 @@
-"""Pages that stay open: what a running session adds, ends with, or leaves behind is seen without asking."""
+"""Pages that stay open: they show new events, the end and the death of a running session without a reload."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Program:
         self._hear()
 
     def step(self) -> None:
-        """One tool call."""
+        """Record one tool call."""
         assert self.process.stdin is not None
         print(file=self.process.stdin, flush=True)
         self._hear()
@@ -38,7 +38,7 @@ class Program:
         self.process.communicate(timeout=20)
 
     def die(self) -> None:
-        """As by the machine's lack of memory."""
+        """Kill it, as for lack of memory."""
         self.process.kill()
         self.process.communicate(timeout=20)
 
@@ -49,15 +49,15 @@ class Program:
 
 @pytest.fixture
 def program(tmp_path: Path) -> Iterator[Program]:
-    """A session that runs until the test is over."""
-    found = Program(tmp_path / "live")
-    yield found
-    found.die()
+    """Start a session that runs until the test is over."""
+    started = Program(tmp_path / "live")
+    yield started
+    started.die()
 
 
 @pytest.fixture
 def visit(chromium: Browser, program: Program, tmp_path: Path) -> Iterator[Visit]:
-    """The pages of its home."""
+    """Return a visit to the pages of its home."""
     with serving(tmp_path / "live") as link, visiting(chromium, link) as visit:
         yield visit
 
@@ -81,7 +81,7 @@ def test_what_is_typed_survives_news(program: Program, visit: Visit) -> None:
 
 
 def another(visit: Visit, path: str = "/") -> Page:
-    """One more page of the same browser."""
+    """Return one more page of the same browser."""
     page = visit.page.context.new_page()
     page.goto(visit.base + path)
     return page
@@ -104,7 +104,7 @@ def test_a_running_session_updates_by_itself(program: Program, visit: Visit) -> 
 
 
 def test_a_session_that_died_is_noticed(program: Program, visit: Visit) -> None:
-    """Nobody says so: the pages look again."""
+    """No row tells it: the pages look again."""
     page = visit.session("still going")
     listed = another(visit)
     listed.locator(".state.Running").wait_for()
@@ -143,7 +143,7 @@ def test_more_pages_are_open_than_a_browser_has_connections(program: Program, vi
 
 
 def test_a_page_out_of_sight_rests_and_catches_up(program: Program, visit: Visit) -> None:
-    """It hears nothing while nobody looks, and shows all of it when somebody does."""
+    """A hidden page gets no events, and shows all of them when it is visible again."""
     page = visit.session("still going", "events")
     page.locator("#live", has_text="live").wait_for()
     page.wait_for_timeout(1_500)  # it has looked at what it heard first
@@ -155,8 +155,8 @@ def test_a_page_out_of_sight_rests_and_catches_up(program: Program, visit: Visit
     page.locator(".row", has_text="look up").wait_for()
 
 
-def test_a_server_that_has_gone_is_seen(chromium: Browser, program: Program, tmp_path: Path) -> None:
-    """The page stays, and says that it is not live."""
+def test_a_server_that_has_gone_is_shown(chromium: Browser, program: Program, tmp_path: Path) -> None:
+    """The page stays, and shows that it is not live."""
     with visiting(chromium, "", locale="en-GB") as visit:
         with serving(tmp_path / "live") as link:
             visit.base = link.partition("/#")[0]

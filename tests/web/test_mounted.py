@@ -18,7 +18,7 @@ _ROOT = "/tools/localops"
 
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[RealHub]:
-    """A hub that is below a path, with a session that runs."""
+    """Start a hub that is below a path, with a session that runs."""
     with hub(tmp_path, "default", "--root-path", _ROOT) as running:
         running.take(batch_of(session_rows(end=None), journal=clock.new_id().hex()))
         yield running
@@ -75,7 +75,7 @@ def test_a_visit_below_a_path(served: RealHub, visit: Visit) -> None:
 
 
 def test_an_address_without_the_path_leads_to_the_one_with_it(served: RealHub, chromium: Browser) -> None:
-    """The hub shows its pages to who asks it directly; from the log-in on they are where the cookie is good."""
+    """The hub shows its pages to direct requests; from the login on they are where the cookie is valid."""
     with visiting(chromium, served.url, locale="en-GB") as visit:
         page = visit.open("/analytics")
         page.get_by_label("Key", exact=True).fill(served.key)

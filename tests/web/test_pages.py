@@ -1,4 +1,4 @@
-"""The pages as a person meets them, in a real browser."""
+"""The pages in a real browser."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ VIEWS = ("timeline", "tree", "events", "chat", "figures")
 
 
 def names(visit: Visit) -> list[str]:
-    """The sessions in the list."""
+    """Return the sessions in the list."""
     return visit.page.locator("#rows .name a").all_inner_texts()
 
 
 def settled(visit: Visit, count: int) -> None:
-    """The list has so many rows, and nothing is being asked."""
+    """Wait until the list has so many rows, and nothing is being requested."""
     visit.until(f"document.querySelectorAll('#rows tr').length === {count} && !document.querySelector('.stale')")
 
 
@@ -36,7 +36,7 @@ def settled(visit: Visit, count: int) -> None:
 
 
 def test_the_list_shows_every_session_with_its_figures(visit: Visit) -> None:
-    """What the list says of a session is what the server knows."""
+    """The list has the server's data of each session."""
     visit.open("/")
     settled(visit, 4)
     facts = visit.facts("sessions")["sessions"]
@@ -58,7 +58,7 @@ def test_the_list_shows_every_session_with_its_figures(visit: Visit) -> None:
 def test_a_filter_is_chosen_with_its_count_and_stands_in_the_address(
     visit: Visit, menu: str, choice: str, query: str, count: int
 ) -> None:
-    """Each menu says how many sessions a value leaves, and leaves so many; the back button undoes it."""
+    """Each menu has the number of sessions of a value, and leaves so many; the back button undoes it."""
     visit.open("/")
     page = visit.page
     settled(visit, 4)
@@ -86,7 +86,7 @@ def test_a_filter_is_chosen_with_its_count_and_stands_in_the_address(
     ],
 )
 def test_an_address_with_filters_can_be_sent_to_someone(visit: Visit, query: str, count: int) -> None:
-    """Opened anew, it shows the same sessions, and says which filters are on."""
+    """Opened again, it shows the same sessions, and which filters are set."""
     visit.open(f"/?{query}")
     visit.until(f"document.querySelectorAll('#rows tr').length === {count}")
     assert visit.page.locator(".chosen-filters .chip").count() == query.count("=")
@@ -116,7 +116,7 @@ def test_emptying_a_search_ends_it(visit: Visit) -> None:
 
 
 def test_a_session_is_found_by_its_id(visit: Visit) -> None:
-    """A pasted id finds its session; what has no letter and no digit is not searched for."""
+    """A pasted id finds its session; a text without letters and digits is not searched for."""
     ident = visit.facts("sessions")["sessions"][2]["session_id"]
     for text in (ident, ident[:13], ident.replace("-", "")):
         assert [one["session_id"] for one in visit.facts(f"sessions?text={text}")["sessions"]] == [ident]
@@ -155,7 +155,7 @@ def test_a_list_is_read_to_its_end_while_it_grows(chromium: Browser, tmp_path: P
 
 
 def test_each_column_sorts_both_ways(visit: Visit) -> None:
-    """A click on a head sorts, a second one turns it round."""
+    """A click on a head sorts, a second one reverses the order."""
     visit.open("/")
     settled(visit, 4)
     page = visit.page
@@ -184,7 +184,7 @@ def test_a_menu_sorts_where_there_is_no_head(visit: Visit) -> None:
 @pytest.mark.parametrize("visit", [(1280, "light"), (390, "light")], indirect=True)
 @pytest.mark.parametrize("path", ["/", "/analytics"])
 def test_tables_fit_the_page(visit: Visit, path: str) -> None:
-    """Nothing of them lies to the right of what is seen."""
+    """No part of them is to the right of the visible page."""
     visit.open(path)
     visit.page.locator(".table-wrap tbody tr").first.wait_for()
     visit.until("document.querySelectorAll('.table-wrap').length > 4 || location.pathname === '/'")
@@ -226,16 +226,16 @@ def test_two_sessions_are_chosen_and_compared_with_keys(visit: Visit) -> None:
 
 
 def test_a_search_goes_on_until_all_is_looked_through(chromium: Browser, tmp_path: Path) -> None:
-    """By itself; that there is nothing is not said before."""
+    """It continues by itself, and reports no result only at its end."""
     recorded(tmp_path / "home", "library")
     with serving(tmp_path / "home") as link, visiting(chromium, link) as visit:
-        said = "window.said = new Set(); new MutationObserver(() => said.add(document.body?.innerText || ''))"
+        texts = "window.texts = new Set(); new MutationObserver(() => texts.add(document.body?.innerText || ''))"
         watched = ".observe(document, { childList: true, subtree: true })"
-        visit.page.add_init_script(said + watched)
+        visit.page.add_init_script(texts + watched)
         visit.open("/?text=bookworm")
         settled(visit, 1)
         visit.until("!document.querySelector('#facets').textContent")
-        assert "No session matches these filters" not in " ".join(visit.page.evaluate("[...said]"))
+        assert "No session matches these filters" not in " ".join(visit.page.evaluate("[...texts]"))
         visit.open("/?text=bookwyrm")
         visit.page.get_by_text("No session matches these filters.").wait_for()
 
@@ -345,7 +345,7 @@ def test_a_filter_holds_in_every_view(visit: Visit, view: str) -> None:
 
 @pytest.fixture(scope="module")
 def owls(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visit]:
-    """A visit to the pages of a session of 1,100 calls, in each of which an owl is seen."""
+    """Return a visit to the pages of a session of 1,100 calls, each of which sees an owl."""
     home = tmp_path_factory.mktemp("owls") / "home"
     recorded(home, "chatty")
     with serving(home) as link, visiting(chromium, link) as visit:
@@ -354,7 +354,7 @@ def owls(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 @pytest.fixture(scope="module")
 def loop(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The way to the pages of a session that goes round between two addresses."""
+    """Serve the pages of a session that goes round between two addresses."""
     home = tmp_path_factory.mktemp("loop") / "home"
     recorded(home, "circling")
     with serving(home) as link:
@@ -386,8 +386,8 @@ def test_rows_say_what_an_event_was_given(chromium: Browser, loop: str, view: st
         assert 10 < sum(url.count("%2C") + 1 for url in asked) < 200
 
 
-def test_what_is_known_is_not_asked_for_again(chromium: Browser, loop: str) -> None:
-    """Whoever goes back, or to another view, has the lines at once."""
+def test_known_previews_are_not_requested_again(chromium: Browser, loop: str) -> None:
+    """After going back, or to another view, the lines are there at once."""
     with visiting(chromium, loop) as visit:
         page = visit.session("round and round", "events")
         visit.until(f"{PREVIEWS} > 10")
@@ -419,7 +419,7 @@ def test_keys_go_through_a_list_from_end_to_end(chromium: Browser, loop: str, vi
 
 
 def test_the_wheel_leaves_a_list_at_its_end(chromium: Browser, loop: str) -> None:
-    """A pane may be taller than the window: what lies below it can be scrolled to with the pointer over it."""
+    """A pane may be taller than the window: the rest can be scrolled to with the pointer over it."""
     with visiting(chromium, loop) as visit:
         page = visit.session("round and round", "events")
         page.locator("#view .scroll").hover()
@@ -478,7 +478,7 @@ def test_content_is_searched_to_the_end(owls: Visit, view: str) -> None:
 
 
 def test_a_conversation_opens_at_the_event_that_is_selected(owls: Visit) -> None:
-    """What is above it comes when it is asked for, and does not push it away."""
+    """Earlier messages come when they are requested, and do not push it away."""
     page = owls.session("so many owls", "chat")
     first = page.locator(".turn").first.get_attribute("data-seq") or ""
     page = owls.session("so many owls", "chat", event=f"?event={int(first) + 700}")
@@ -533,21 +533,21 @@ def test_the_timeline_zooms_and_knows_what_lies_under_the_pointer(visit: Visit) 
 def test_the_figures_add_up_to_those_of_the_session(visit: Visit) -> None:
     """They are counted from the events that the page has; the head of the page has them from the server."""
     page = visit.session("night", "figures")
-    told = visit.facts(f"sessions/{page.locator('#session').get_attribute('data-id')}")
+    facts = visit.facts(f"sessions/{page.locator('#session').get_attribute('data-id')}")
 
     def column(title: str, number: int) -> list[str]:
         return page.locator(".chart", has_text=title).locator(f"tbody td:nth-child({number})").all_inner_texts()
 
     models = page.locator(".chart", has_text="Cost and tokens by model").locator("tbody th")
     models.first.wait_for()
-    assert sum(map(int, column("Cost and tokens by model", 2))) == told["llm_calls"]
-    assert sum(map(int, column("Cost and tokens by model", 4))) == told["tokens_in"] + told["tokens_out"]
+    assert sum(map(int, column("Cost and tokens by model", 2))) == facts["llm_calls"]
+    assert sum(map(int, column("Cost and tokens by model", 4))) == facts["tokens_in"] + facts["tokens_out"]
     costs = [float(text.removeprefix("$")) for text in column("Cost and tokens by model", 5)]
-    assert round(sum(costs) * 1e9) == told["cost_nano"]
-    assert sum(map(int, column("Tools", 2))) == told["tool_calls"]
+    assert round(sum(costs) * 1e9) == facts["cost_nano"]
+    assert sum(map(int, column("Tools", 2))) == facts["tool_calls"]
 
 
-def test_where_a_process_died_is_said(visit: Visit) -> None:
+def test_the_place_where_a_process_died_is_shown(visit: Visit) -> None:
     """The unfinished operation of a dead process is where it ended."""
     page = visit.session("dead", "tree")
     assert "ended here" in page.locator(".row", has_text="fatal step").inner_text()
@@ -567,7 +567,7 @@ def test_the_facts_of_the_machine_can_be_read(visit: Visit) -> None:
 
 @pytest.mark.parametrize("form", ["json", "html", "csv"])
 def test_a_session_is_exported_from_its_page(visit: Visit, form: str, tmp_path: Path) -> None:
-    """As JSON, as one HTML file, as CSV."""
+    """A session is exported as JSON, as one HTML file, and as CSV."""
     page = visit.session("night")
     page.get_by_text("Export", exact=True).click()
     with page.expect_download() as waiting:
@@ -664,8 +664,8 @@ _PAIRS = [(1280, "light"), (390, "dark"), (1280, "dark"), (390, "light")][: 2 * 
 
 @pytest.mark.parametrize("visit", _PAIRS, indirect=True)
 def test_everyone_can_use_every_page(visit: Visit) -> None:
-    """axe finds nothing to object to, wide or narrow, light or dark; nothing is wider than the page."""
-    page, found = visit.page, []
+    """axe reports no violation, wide or narrow, light or dark; nothing is wider than the page."""
+    page, problems = visit.page, []
     axe = _axe()
     ident = visit.facts("sessions?tag=night")["sessions"][0]["session_id"]
     other = visit.facts("sessions?tag=night")["sessions"][1]["session_id"]
@@ -678,15 +678,17 @@ def test_everyone_can_use_every_page(visit: Visit) -> None:
         *(f"/s/{ident}?event={event}#{view}" for view in VIEWS),
     ]
     for path in paths:
-        visit.open("/login")  # so that a change of the fragment alone opens the page anew
+        visit.open("/login")  # so that a change of the fragment alone opens the page again
         visit.open(path)
         page.wait_for_timeout(400)
         page.evaluate(f"{axe};0")
-        told = page.evaluate("axe.run().then(found => found.violations.map(each => [each.id, each.nodes[0].html]))")
-        found += [(path, *each) for each in told]
+        violations = page.evaluate(
+            "axe.run().then(result => result.violations.map(each => [each.id, each.nodes[0].html]))"
+        )
+        problems += [(path, *each) for each in violations]
         wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
-        found += [(path, "too wide", wide)] if wide > 0 else []
-    assert found == []
+        problems += [(path, "too wide", wide)] if wide > 0 else []
+    assert problems == []
 
 
 def test_the_theme_can_be_chosen_and_is_kept(visit: Visit) -> None:

@@ -1,4 +1,4 @@
-"""The timeline under the hand: wheel, mouse and fingers."""
+"""The timeline with wheel, mouse and fingers."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tests.web.conftest import Visit, visiting
 FIND = """name => {
     const canvas = document.querySelector(".timeline .scroll canvas"), tip = document.querySelector(".tip");
     const { left, top, width, height } = canvas.getBoundingClientRect();
-    const said = (x, y) => {
+    const shown = (x, y) => {
         canvas.dispatchEvent(new PointerEvent("pointermove", { clientX: x, clientY: y, pointerId: 99 }));
         return tip.hidden ? "" : tip.textContent;
     };
     for (let y = top + 4; y < top + height; y += 6) {
-        const row = Array.from({ length: Math.floor(width / 2) }, (_, i) => [left + 2 * i, said(left + 2 * i, y)]);
+        const row = Array.from({ length: Math.floor(width / 2) }, (_, i) => [left + 2 * i, shown(left + 2 * i, y)]);
         const first = row.find(([, words]) => words.startsWith(name));
         if (first) return row.filter(([, words]) => words === first[1]).map(([x]) => [x, y]);
     }
@@ -28,7 +28,7 @@ FIND = """name => {
 
 
 class Hand:
-    """What lies where in the timeline, and fingers to move it."""
+    """The bars of the timeline, and fingers to move it."""
 
     def __init__(self, visit: Visit) -> None:
         self.page = visit.session("night")
@@ -37,7 +37,7 @@ class Hand:
         self._screen: Any = self.page.context.new_cdp_session(self.page)
 
     def bar(self, name: str) -> tuple[float, float, float]:
-        """Where the bar of that name begins and ends on the screen, and at which height: (left, right, y)."""
+        """Return the place of the bar of that name on the screen: (left, right, y)."""
         self.settle()
         points = self.page.evaluate(FIND, name)
         assert points, f"there is no bar {name}"
@@ -64,7 +64,7 @@ class Hand:
 
 @pytest.fixture
 def hand(chromium: Browser, link: str, known: Any) -> Iterator[Hand]:
-    """A hand on the timeline of a session."""
+    """Return a hand on the timeline of a session."""
     with visiting(chromium, link, has_touch=True, storage_state=known) as visit:
         yield Hand(visit)
 
@@ -84,7 +84,7 @@ def test_the_wheel_zooms_where_the_pointer_is(hand: Hand) -> None:
 
 
 def test_a_drag_and_a_sideways_wheel_move_it(hand: Hand) -> None:
-    """What was under the hand goes with it."""
+    """The bars under the hand move with it."""
     hand.page.keyboard.press("+")
     _, right, y = hand.bar("look up")
     edge = min(right, hand.box["x"] + hand.box["width"] - 200)

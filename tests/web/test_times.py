@@ -1,4 +1,4 @@
-"""The zone of times: UTC, or that of the computer one sits at."""
+"""The time zone: UTC, or that of the computer."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ ZONE = "Asia/Tehran"  # 3:30 ahead of UTC, all year
 
 @pytest.fixture
 def visit(chromium: Browser, link: str, known: Any) -> Iterator[Visit]:
-    """A visit from Tehran."""
+    """Return a visit from Tehran."""
     with visiting(chromium, link, timezone_id=ZONE, storage_state=known) as visit:
         yield visit
 
 
 def here(moment: str) -> str:
-    """A moment as people in Tehran write it."""
+    """Return a moment as people in Tehran write it."""
     return f"{datetime.fromisoformat(moment).astimezone(ZoneInfo(ZONE)):%Y-%m-%d %H:%M:%S}"
 
 
-def test_times_are_of_utc_until_one_says_otherwise(visit: Visit) -> None:
-    """The button changes it, and every page keeps to it."""
+def test_times_are_of_utc_by_default(visit: Visit) -> None:
+    """The button changes it, and every page keeps it."""
     page = visit.open("/")
     first = visit.facts("sessions")["sessions"][0]
-    told = page.locator("#rows time").first
-    assert told.inner_text() == first["began"][:19].replace("T", " ")
+    shown = page.locator("#rows time").first
+    assert shown.inner_text() == first["began"][:19].replace("T", " ")
     page.get_by_role("button", name="Time zone UTC").click()
     page.locator("#zone", has_text="UTC+3:30").wait_for()
-    assert told.inner_text() == here(first["began"])
+    assert shown.inner_text() == here(first["began"])
     visit.open(f"/s/{first['session_id']}")
     page.locator(".meta time", has_text=f"{here(first['began'])} UTC+3:30").wait_for()
     page.keyboard.press("z")
