@@ -1,4 +1,4 @@
-"""A failed call's figures: whether it was billed, and that every reader says the same of it."""
+"""The figures of a failed call: whether it was billed, and that every reader agrees."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from localops.server import session_details, timeline
 
 @pytest.fixture
 def session() -> Session:
-    """A session to record into."""
+    """Return a session to record into."""
     session = localops.start_session()
     assert session is not None
     return session
 
 
 class Status(Exception):
-    """As the SDKs of providers raise what a server answered."""
+    """An error as the SDKs of providers raise it for a server's answer."""
 
     def __init__(self, status_code: int) -> None:
         super().__init__(f"HTTP {status_code}")
@@ -40,15 +40,15 @@ class Status(Exception):
 
 
 class APIConnectionError(Exception):
-    """As the SDKs raise what their HTTP client could not do."""
+    """An error as the SDKs raise it for their HTTP client."""
 
 
 class ConnectError(Exception):
-    """As httpx raises what came before a connection."""
+    """An error as httpx raises it before a connection."""
 
 
 class ReadTimeout(Exception):
-    """As httpx raises what came after the call was sent."""
+    """An error as httpx raises it after the call was sent."""
 
 
 def _raised_for(error: Exception, cause: BaseException) -> Exception:
@@ -79,7 +79,7 @@ def _raised_while(error: Exception, earlier: BaseException) -> Exception:
 def test_what_failed_before_it_was_billed_cost_nothing(
     session: Session, given: dict[str, Any], error: dict[str, Any], recorded_before: bool
 ) -> None:
-    """No connection, or turned down: no unknown cost, whether the call was recorded before its error or with it."""
+    """Without a connection, or refused, the cost is 0, whether the call was recorded before its error or with it."""
     call = LLMEvent(**{"model": "gpt-4o", **given})
     if recorded_before:
         session.record(call)
@@ -110,7 +110,7 @@ def test_what_failed_before_it_was_billed_cost_nothing(
 def test_what_may_have_been_billed_is_unpriced(
     session: Session, given: dict[str, Any], error: dict[str, Any], recorded_before: bool
 ) -> None:
-    """A call whose cost nobody knows is counted as that, never as free."""
+    """A call of unknown cost is counted as that, never as free."""
     call = LLMEvent(**{"model": "gpt-4o", **given})
     if recorded_before:
         session.record(call)
@@ -121,7 +121,7 @@ def test_what_may_have_been_billed_is_unpriced(
 
 
 def test_an_exception_that_refuses_to_be_looked_at_leaves_the_call_unpriced(session: Session) -> None:
-    """What cannot be asked is not known."""
+    """An exception that cannot be inspected leaves it unknown."""
 
     class Strange(Exception):
         def __getattribute__(self, name: str) -> Any:
@@ -137,7 +137,7 @@ def test_a_tool_is_no_call_to_be_billed() -> None:
 
 
 def test_an_event_of_another_class_that_counts_as_an_llm_call_is_not_billed(session: Session) -> None:
-    """It has no usage that could be priced: nobody told its cost, and none is missing."""
+    """It has no usage that could be priced, so no cost is missing."""
     session.record(ActionEvent("llms"))
     figures = session.get_analytics()
     assert (figures["LLM calls"], "Unpriced" in figures) == (1, False)
@@ -150,7 +150,7 @@ def test_an_event_of_another_class_that_counts_as_an_llm_call_is_not_billed(sess
 
 @pytest.fixture
 def failed(session: Session) -> Session:
-    """A session in which calls were recorded before and with their errors; three events of six failed."""
+    """Return a session in which calls were recorded before and with their errors; three events of six failed."""
     session.record(before := LLMEvent(model="gpt-4o"))
     session.record(ErrorEvent(trigger_event=before, exception=Status(429)))
     session.record(ErrorEvent(trigger_event=LLMEvent(model="gpt-4o"), exception=Status(429)))
@@ -161,7 +161,7 @@ def failed(session: Session) -> Session:
 
 @pytest.mark.parametrize("folded", [False, True])
 def test_every_reader_says_the_same_of_a_call_that_failed_later(failed: Session, tmp_path: Path, folded: bool) -> None:
-    """What was recorded before its error is failed and not billed as much as what was recorded with it."""
+    """A call recorded before its error is failed and not billed like one recorded with it."""
     if folded:
         failed._journal.fold()
     id, folder = failed._id, failed._journal.folder
@@ -216,18 +216,18 @@ def test_commands_mark_a_call_that_failed_later(failed: Session) -> None:
 
 
 def test_the_page_says_that_calls_were_not_billed(failed: Session) -> None:
-    """Nobody gave a cost of theirs, and no table knew one."""
+    """No cost was given for them, and no price table is involved."""
     from localops.reading.home import Home
 
     with Home(str(Path(failed._journal.folder).parent)) as home:
         project, id = home.find("last")
-        told = session_details.more(project, project.snapshot(id))["provenance"]
-    assert isinstance(told, dict)
-    assert [told[name] for name in ("given", "priced", "later", "unbilled", "unpriced")] == [0, 0, 0, 2, 0]
+        provenance = session_details.more(project, project.snapshot(id))["provenance"]
+    assert isinstance(provenance, dict)
+    assert [provenance[name] for name in ("given", "priced", "later", "unbilled", "unpriced")] == [0, 0, 0, 2, 0]
 
 
 def test_the_share_that_failed_is_that_of_all_events(failed: Session) -> None:
-    """One denominator everywhere: the events that are counted, errors among them."""
+    """The denominator is the same everywhere: the events that are counted, with errors."""
     totals = analytics.totals(failed._journal, failed._id)
     assert analytics.error_rate(totals) == 3 / 6
     command = [sys.executable, "-m", "localops", "analytics", "last"]
@@ -235,7 +235,7 @@ def test_the_share_that_failed_is_that_of_all_events(failed: Session) -> None:
 
 
 def test_an_exported_file_of_tables_says_the_same(failed: Session, tmp_path: Path) -> None:
-    """The SQLite file marks them too."""
+    """The SQLite file marks them, too."""
     path = tmp_path / "out.sqlite"
     failed.end_session("Failure")
     command = [sys.executable, "-m", "localops", "export", "last", "--format", "sqlite", "-o", str(path)]
@@ -245,6 +245,6 @@ def test_an_exported_file_of_tables_says_the_same(failed: Session, tmp_path: Pat
     file.close()
 
 
-def test_sql_looks_for_the_name_that_the_price_row_has() -> None:
-    """It stands there once more."""
+def test_sql_uses_the_name_of_the_price_row() -> None:
+    """The name is in the SQL once more."""
     assert f"'{rows.UNBILLED}'" in sql.script("queries.sql")

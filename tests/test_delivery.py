@@ -1,4 +1,4 @@
-"""What a remote lacks is exactly what it was not given: nothing is skipped, nothing goes twice."""
+"""A remote lacks exactly the rows that it was not sent: none is skipped, none is sent twice."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.examples import examples
 
 @pytest.fixture
 def journal(tmp_path: Path) -> Iterator[Journal]:
-    """A journal with ten rows of one session, after the first about itself."""
+    """Return a journal with ten rows of one session, after the first about itself."""
     journal = Journal(str(tmp_path / "home" / "default"))
     _add(journal, b"a" * 16, 10)
     yield journal
@@ -33,7 +33,7 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 
 @pytest.fixture
 def ledger(journal: Journal) -> Iterator[Ledger]:
-    """What a remote called hub has of it."""
+    """Return what a remote called hub has of it."""
     with Reader(journal.path) as reader:
         yield Ledger(reader, journal.folder, "hub")
 
@@ -60,7 +60,7 @@ def test_what_was_settled_is_not_sent_again(journal: Journal, ledger: Ledger) ->
 
 
 def test_a_refused_row_is_parked_and_holds_up_nothing(journal: Journal, ledger: Ledger) -> None:
-    """What the remote refuses is kept with its reason, can be sent again, or counted as settled."""
+    """A refused row is kept with its reason, can be sent again, or counted as settled."""
     [batch] = ledger.batches(Limits())
     ledger.settle(journal, batch, Ack(refused={5: "too odd"}))
     assert ledger.delivered() == [(1, 4), (6, 11)]
@@ -84,7 +84,7 @@ def test_one_session_alone(journal: Journal, ledger: Ledger) -> None:
 
 
 def test_what_lies_between_the_rows_of_a_session_is_still_to_be_sent(journal: Journal, ledger: Ledger) -> None:
-    """A session whose rows stand among those of others is sent alone: what is not in the batch stays unsent."""
+    """A session whose rows are among those of others is sent alone: the other rows stay unsent."""
     for _ in range(3):
         _add(journal, b"b" * 16, 1)
         _add(journal, b"c" * 16, 1)
@@ -110,8 +110,8 @@ def test_a_batch_is_filled_over_gaps(journal: Journal, ledger: Ledger) -> None:
     assert ledger.delivered() == [(1, 111)]
 
 
-def test_sessions_that_go_on_can_wait(tmp_path: Path) -> None:
-    """With ended_only, rows of a running session stay unsent; those of an ended one go."""
+def test_sessions_that_run_can_wait(tmp_path: Path) -> None:
+    """With ended_only, rows of a running session stay unsent; those of an ended one are sent."""
     done = localops.start_session(name="done")
     running = localops.start_session(name="running")
     assert done is not None
@@ -122,8 +122,8 @@ def test_sessions_that_go_on_can_wait(tmp_path: Path) -> None:
     folder = str(tmp_path / "home" / "default")
     with Reader(os.path.join(folder, "journal.db")) as reader:
         ledger = Ledger(reader, folder, "hub")
-        found = [row for batch in ledger.batches(Limits(ended_only=True)) for row in batch.rows]
-        assert {row.session for row in found} == {done.session_id.bytes, rows.NO_SESSION}
+        sent = [row for batch in ledger.batches(Limits(ended_only=True)) for row in batch.rows]
+        assert {row.session for row in sent} == {done.session_id.bytes, rows.NO_SESSION}
         everything = [row for batch in ledger.batches(Limits()) for row in batch.rows]
         assert running.session_id.bytes in {row.session for row in everything}
 
@@ -186,7 +186,7 @@ def test_what_prune_took_is_no_work(tmp_path: Path) -> None:
 
 
 def test_receipts_and_contact_are_kept(journal: Journal, ledger: Ledger) -> None:
-    """What a remote signed and how it went last is there for whoever asks; a removed remote leaves nothing."""
+    """A remote's receipts and last contact are kept; a removed remote leaves nothing."""
     [batch] = ledger.batches(Limits())
     ledger.settle(journal, batch, Ack(receipt={"by": "hub"}))
     ledger.meet(journal, peer="x", ok=True)
@@ -195,19 +195,19 @@ def test_receipts_and_contact_are_kept(journal: Journal, ledger: Ledger) -> None
     assert (contact.peer, contact.error) == ("x", "it rains")
     assert contact.ok_ns
     assert contact.failed_ns
-    assert [(count, told) for _, count, told in ledger.receipts()] == [(11, {"by": "hub"})]
+    assert [(count, receipt) for _, count, receipt in ledger.receipts()] == [(11, {"by": "hub"})]
     ledger.forget(journal)
     assert (ledger.delivered(), ledger.receipts(), ledger.contact()) == ([], [], delivery.Contact())
 
 
 def test_totals_are_of_sessions_that_are_complete(journal: Journal, ledger: Ledger) -> None:
-    """Figures go along only for a session whose last row is delivered, and none of whose rows is parked."""
+    """Figures are sent only for a session whose last row is delivered, and none of whose rows is parked."""
     _add(journal, b"b" * 16, 2)
     sessions = [b"a" * 16, b"b" * 16]
-    assert [told["session"] for told in ledger.totals(sessions, 11)] == [(b"a" * 16).hex()]
-    assert [told["rows"] for told in ledger.totals(sessions, 13)] == [10, 2]
+    assert [totals["session"] for totals in ledger.totals(sessions, 11)] == [(b"a" * 16).hex()]
+    assert [totals["rows"] for totals in ledger.totals(sessions, 13)] == [10, 2]
     ledger.park(journal, {12: "odd"})
-    assert [told["rows"] for told in ledger.totals(sessions, 13)] == [10]
+    assert [totals["rows"] for totals in ledger.totals(sessions, 13)] == [10]
 
 
 @settings(max_examples=examples(12))

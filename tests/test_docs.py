@@ -32,7 +32,7 @@ def _page(name: str) -> str:
 
 
 def _program(page: Path) -> tuple[str, str]:
-    """The Python blocks of a page as one program, and what the page says that it prints."""
+    """Return the Python blocks of a page as one program, and its output according to the page."""
     blocks = re.findall(r"^```(python|text)\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
     code = [text for kind, text in blocks if kind == "python"]
     after = zip(blocks[1:], blocks, strict=False)
@@ -44,9 +44,9 @@ def _without_times(text: str) -> str:
 
 
 @pytest.mark.parametrize("page", RUN, ids=lambda page: page.stem)
-def test_the_code_of_a_page_prints_what_the_page_says(page: Path, tmp_path: Path) -> None:
-    """A reader who copies the examples sees what was promised."""
-    program, said = _program(page)
+def test_the_code_of_a_page_prints_the_output_of_the_page(page: Path, tmp_path: Path) -> None:
+    """A reader who copies the examples gets that output."""
+    program, output = _program(page)
     (tmp_path / "program.py").write_text(program)
     with ModelServer() as server:
         models = {"OPENAI_BASE_URL": f"{server.url}/v1", "OPENAI_API_KEY": "x"}
@@ -59,7 +59,7 @@ def test_the_code_of_a_page_prints_what_the_page_says(page: Path, tmp_path: Path
             check=False,
         )
     assert done.returncode == 0, done.stderr
-    assert _without_times(done.stdout) == _without_times(said)
+    assert _without_times(done.stdout) == _without_times(output)
 
 
 # What the fragments on these pages take for granted.
@@ -114,7 +114,7 @@ def test_pages_made_from_the_code_are_as_the_code_is() -> None:
 
 @pytest.mark.parametrize("name", sorted({*localops.__all__, *decorators.__all__}))
 def test_every_public_name_is_explained(name: str) -> None:
-    """What can be imported is on the page about recording, as code."""
+    """Each name that can be imported is on the page about recording, as code."""
     assert re.search(rf"`[^`\n]*\b{name}\b[^`\n]*`", _page("recording")), f"{name} is not on the page"
 
 
@@ -153,7 +153,7 @@ def _commands(page: Path) -> Iterator[list[str]]:
 
 
 def test_every_command_in_a_page_exists() -> None:
-    """No page tells a reader to type a command, or an option, that there is not."""
+    """No page has a command, or an option, that does not exist."""
     for page in [README, *PAGES]:
         for words in _commands(page):
             shown, place = f"{page.name} has `localops {' '.join(words)}`", [*words]
@@ -175,13 +175,13 @@ def test_every_command_in_a_page_exists() -> None:
         ("", {"LOCALOPS_PROJECT": "a b", "LOCALOPS_STRICT": "perhaps"}),
     ],
 )
-def test_a_setting_that_cannot_be_used_is_said_and_recording_goes_on(
+def test_a_setting_that_cannot_be_used_is_reported_and_recording_goes_on(
     setting: str,
     environment: dict[str, str],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Nobody loses a run to a mistake in config.toml or in the environment."""
+    """A mistake in config.toml or in the environment does not stop recording."""
     home = Path(os.environ["LOCALOPS_HOME"])
     home.mkdir()
     (home / "config.toml").write_text(setting)
@@ -191,9 +191,9 @@ def test_a_setting_that_cannot_be_used_is_said_and_recording_goes_on(
     assert session is not None
     session.record(localops.LLMEvent(model="gpt-4o-mini", prompt_tokens=9))
     assert (session.get_analytics()["LLM calls"], session.tags) == (1, ["kept"])
-    said = capsys.readouterr().err
-    assert "left out" in said
-    assert "did you mean 'durability'?" in said
+    warnings = capsys.readouterr().err
+    assert "left out" in warnings
+    assert "did you mean 'durability'?" in warnings
 
 
 @pytest.mark.parametrize("page", ["ARCHITECTURE.md", "CONTRIBUTING.md"])

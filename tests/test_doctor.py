@@ -1,4 +1,4 @@
-"""What doctor finds, and that it finds nothing where nothing is wrong."""
+"""Doctor reports what is wrong, and reports nothing if nothing is."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests import programs
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    """A home with one ended session in its default project."""
+    """Return a home with one ended session in its default project."""
     session = localops.start_session(tags=["x"])
     assert session is not None
     session.record(localops.LLMEvent(model="gpt-4o", prompt_tokens=1, completion_tokens=1))
@@ -34,7 +34,7 @@ def home(tmp_path: Path) -> Path:
 
 
 def _faults(home: Path, *, deep: bool = False) -> list[doctor.Finding]:
-    return [found for found in doctor.examine(str(home), ["default"], deep=deep) if found.fault]
+    return [finding for finding in doctor.examine(str(home), ["default"], deep=deep) if finding.fault]
 
 
 def test_nothing_is_wrong_with_a_sound_home(home: Path) -> None:
@@ -47,7 +47,7 @@ def test_nothing_is_wrong_with_a_sound_home(home: Path) -> None:
 
 
 def test_a_home_that_is_not_there_is_no_fault(tmp_path: Path) -> None:
-    """Nothing yet is a fact, with a word on how to begin."""
+    """A missing home is a fact, with a first step."""
     (found,) = doctor.examine(str(tmp_path / "nowhere"), [])
     assert (found.fault, "demo" in str(found.cure)) == (False, True)
 
@@ -63,7 +63,7 @@ def test_files_that_others_can_read_are_found_and_closed(home: Path) -> None:
 
 
 def test_a_file_of_another_program_is_left_alone(tmp_path: Path) -> None:
-    """It is named, but neither closed to others nor offered for repair: it is not ours."""
+    """It is named, but neither closed to others nor offered for repair."""
     folder = tmp_path / "home" / "default"
     folder.mkdir(parents=True)
     (tmp_path / "home").chmod(0o700)
@@ -87,29 +87,29 @@ def test_waiting_rows_are_found_and_taken_in(home: Path) -> None:
 
 
 def test_a_changed_row_is_found(home: Path) -> None:
-    """A row that SQLite is content with is found by its checksum, in a deep look only."""
+    """A row that SQLite accepts is found by its checksum, in a deep look only."""
     journal = Journal(str(home / "default"))
     journal.transact(lambda execute: execute("update event set model = 'gpt-5' where model is not null"))
     journal.close()
     assert _faults(home) == []
-    found = _faults(home, deep=True)
-    assert "1 row is not as written" in found[0].text
+    faults = _faults(home, deep=True)
+    assert "1 row is not as written" in faults[0].text
 
 
 def test_derived_tables_that_differ_are_found_and_built_again(home: Path) -> None:
-    """A figure that does not follow from the rows is found, and the cure derives it anew."""
+    """A figure that does not follow from the rows is found, and the cure derives it again."""
     journal = Journal(str(home / "default"))
     journal.transact(lambda execute: execute("update total set cost = cost + 1"))
     journal.close()
-    (found,) = _faults(home, deep=True)
-    assert found.text.endswith(": total")
-    assert found.mend is not None
-    found.mend()
+    (fault,) = _faults(home, deep=True)
+    assert fault.text.endswith(": total")
+    assert fault.mend is not None
+    fault.mend()
     assert _faults(home, deep=True) == []
 
 
 def test_a_damaged_blob_is_found(home: Path) -> None:
-    """A blob of which a byte has changed is looked at by a deep look only."""
+    """A blob with a changed byte is found only by a deep look."""
     session = localops.start_session()
     assert session is not None
     session.record(localops.ToolEvent(name="long", returns="x" * 2_000_000))
@@ -152,26 +152,26 @@ def test_a_missing_blob_is_found(home: Path) -> None:
 
 
 def test_a_home_that_cannot_be_looked_into_is_a_fault(tmp_path: Path) -> None:
-    """A home that is a file is said, and so are the rows that were recorded in spite of it."""
+    """A home that is a file is reported, and so are the rows that were recorded in spite of it."""
     (tmp_path / "file").write_text("")
     session = localops.init(home=str(tmp_path / "file"))
     assert session is not None
     session.end_session("Success")
     assert spill.strays(str(tmp_path / "file")) == ["default"]
-    found = list(doctor.examine(str(tmp_path / "file"), ["default"], deep=True))
-    assert ["not a directory" in found[0].text, "wait in the spill file" in found[1].text] == [True, True]
-    assert all(each.fault and each.mend is None for each in found)
+    findings = list(doctor.examine(str(tmp_path / "file"), ["default"], deep=True))
+    assert ["not a directory" in findings[0].text, "wait in the spill file" in findings[1].text] == [True, True]
+    assert all(each.fault and each.mend is None for each in findings)
 
 
 def test_a_setting_that_cannot_be_used_is_a_fault(home: Path) -> None:
-    """What recording says once on stderr is said here, too."""
+    """The warnings of recording are reported here, too."""
     (home / "config.toml").write_text("durability = 'eternal'\n")
-    (found,) = _faults(home)
-    assert "invalid durability: expected" in found.text
+    (fault,) = _faults(home)
+    assert "invalid durability: expected" in fault.text
 
 
 def test_dropped_events_are_a_fault_with_figures(home: Path) -> None:
-    """How many were lost, of which session."""
+    """The report has how many were lost, and of which session."""
     session = localops.start_session()
     assert session is not None
     for _ in range(3):
@@ -206,13 +206,13 @@ def _cut(path: Path) -> None:
 def test_what_is_wrong_with_a_journal_has_the_right_cure(
     home: Path, spoil: Callable[[Path], object], text: str, cure: str
 ) -> None:
-    """Only what holds rows is for `localops repair`; the look itself changes nothing."""
+    """Only files with rows are for `localops repair`; the look itself changes nothing."""
     path = home / "default" / "journal.db"
     spoil(path)
     path.chmod(0o700)
     before = sorted(path.parent.iterdir())
-    found = [each for each in _faults(home, deep=True) if "mode" not in each.text]
-    assert [(text in each.text, cure in str(each.cure)) for each in found] == [(True, True)]
+    faults = [each for each in _faults(home, deep=True) if "mode" not in each.text]
+    assert [(text in each.text, cure in str(each.cure)) for each in faults] == [(True, True)]
     assert sorted(path.parent.iterdir()) == before
 
 
@@ -224,15 +224,15 @@ def test_a_journal_that_is_there_twice_is_found(home: Path) -> None:
     assert (found.where, "copy of the journal of 'default': 1 session is" in found.text) == ("other", True)
 
 
-def test_what_repair_kept_is_a_fact(home: Path) -> None:
+def test_a_file_kept_by_repair_is_a_fact(home: Path) -> None:
     """The damaged file that was replaced is named, and is no fault."""
     (home / "default" / "journal.db.damaged-20260101-000000").write_bytes(b"")
     (found,) = doctor.examine(str(home), ["default"])
     assert (found.fault, "damaged-20260101" in found.text) == (False, True)
 
 
-def test_a_spill_file_of_somebody_else_is_named(home: Path, tmp_path: Path) -> None:
-    """It is neither taken in nor counted; its owner can."""
+def test_a_spill_file_of_another_user_is_named(home: Path, tmp_path: Path) -> None:
+    """It is neither taken in nor counted; its owner can do that."""
     (home / "default" / "spill").mkdir(exist_ok=True, mode=0o700)
     (home / "default" / "spill" / "x.ndjson").symlink_to(tmp_path)
     (found,) = _faults(home)
@@ -241,7 +241,7 @@ def test_a_spill_file_of_somebody_else_is_named(home: Path, tmp_path: Path) -> N
 
 
 def test_rows_of_a_home_that_was_moved_are_known(home: Path, tmp_path: Path) -> None:
-    """What waits in the state folder for a home that is not there any more is named, with its place."""
+    """Rows that wait in the state folder for a home that does not exist any more are named, with their place."""
     (tmp_path / "file").write_text("")
     session = localops.init(home=str(tmp_path / "file"))
     assert session is not None
@@ -250,28 +250,28 @@ def test_rows_of_a_home_that_was_moved_are_known(home: Path, tmp_path: Path) -> 
     assert (found.fault, "rows of another home" in found.text) == (False, True)
 
 
-def test_what_could_not_be_mended_is_not_called_mended(home: Path) -> None:
-    """It stays a fault, which says why."""
+def test_a_failed_cure_is_not_reported_as_mended(home: Path) -> None:
+    """It stays a fault, with the reason."""
     folder, at = str(home / "default"), clock.now_ns()
     Spill(folder).write(rows.make("tool", clock.new_id(at), id=clock.new_id(at), at_ns=at))
     claim = Claim(spill.waiting(folder)[0])
-    found, mended = doctor.mend(str(home), ["default"])
+    left, mended = doctor.mend(str(home), ["default"])
     claim.close()
     assert mended == []
-    assert [each.text for each in found] == [
+    assert [each.text for each in left] == [
         "1 row waits in the spill file; this could not be mended: another process is working on it"
     ]
-    found, mended = doctor.mend(str(home), ["default"])
-    assert (found, [each.text for each in mended]) == ([], ["1 row waits in the spill file"])
+    left, mended = doctor.mend(str(home), ["default"])
+    assert (left, [each.text for each in mended]) == ([], ["1 row waits in the spill file"])
 
 
-def test_a_cure_that_changes_nothing_is_not_called_one(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a disk that keeps no modes, setting one is no error and mends nothing."""
+def test_a_cure_that_changes_nothing_is_not_reported_as_one(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a disk without modes, setting one is no error and mends nothing."""
     (home / "default").chmod(0o755)
     monkeypatch.setattr(os, "chmod", lambda *_: None)
-    found, mended = doctor.mend(str(home), ["default"])
-    assert (len(found), mended) == (1, [])
-    assert "could not be mended" in found[0].text
+    left, mended = doctor.mend(str(home), ["default"])
+    assert (len(left), mended) == (1, [])
+    assert "could not be mended" in left[0].text
 
 
 @pytest.mark.foreign_open
@@ -281,7 +281,7 @@ def test_damage_and_what_was_set_aside_have_a_cure(home: Path) -> None:
     data = path.read_bytes()
     (home / "default" / "journal.db.corrupt-20260101-000000").write_bytes(data)
     path.write_bytes(bytes(4096) + data[4096:])
-    cures = [found.cure for found in _faults(home)]
+    cures = [finding.cure for finding in _faults(home)]
     assert len(cures) == 2
     assert all("localops repair" in str(cure) for cure in cures)
 

@@ -1,4 +1,4 @@
-"""Anything can be recorded: it becomes strict JSON that SQLite reads and that names what was changed."""
+"""Anything can be recorded: it becomes strict JSON that SQLite reads, with marks for what was changed."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 
 def _body_of(value: object, **settings: object) -> dict[str, object]:
-    """What an encoder with a redactor writes about a value, read strictly."""
+    """Return an encoder's JSON of a value, with a redactor, read strictly."""
     text = Encoder(redactor=Redactor(), **settings).encode({"params": value})  # type: ignore[arg-type]
     return _strict(text)
 
@@ -110,7 +110,7 @@ _Pair = namedtuple("_Pair", "left right")
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "expected"),
     [
         ((1, "a"), [1, "a"]),
         (datetime.date(2026, 11, 21), "2026-11-21"),
@@ -133,13 +133,13 @@ _Pair = namedtuple("_Pair", "left right")
         ({"a": None}.keys(), ["a"]),
     ],
 )
-def test_what_json_says_in_other_words(value: object, said: object) -> None:
+def test_values_that_lose_nothing(value: object, expected: object) -> None:
     """Values that lose nothing are written plainly, without a note."""
-    assert _body_of(value) == {"params": said}
+    assert _body_of(value) == {"params": expected}
 
 
 @pytest.mark.parametrize(
-    ("value", "said", "note"),
+    ("value", "expected", "note"),
     [
         (math.nan, {"$float": "nan"}, "nonfinite"),
         ([-math.inf, None], [{"$float": "-inf"}, None], "nonfinite"),
@@ -156,10 +156,10 @@ def test_what_json_says_in_other_words(value: object, said: object) -> None:
         (_Mute(), {"$type": f"{_Mute.__module__}._Mute", "$repr": "<repr failed: RuntimeError>"}, "repr_failed"),
     ],
 )
-def test_what_json_cannot_say(value: object, said: object, note: str) -> None:
-    """Values that JSON has no words for are marked where they stand and counted."""
+def test_values_that_json_does_not_have(value: object, expected: object, note: str) -> None:
+    """Values that JSON does not have are marked in place and counted."""
     body = _body_of(value)
-    assert body["params"] == said
+    assert body["params"] == expected
     assert body["notes"][note] == 1  # type: ignore[index]
 
 
@@ -172,7 +172,7 @@ def test_keys_that_become_equal_are_both_kept() -> None:
 
 
 def test_a_field_called_notes_is_kept() -> None:
-    """The user's own notes move aside for ours, with or without any."""
+    """The user's own notes are renamed, with or without any of ours."""
     encode = Encoder(redactor=None).encode
     assert _strict(encode({"notes": "mine"})) == {"notes#2": "mine"}
     assert _strict(encode({"notes": "mine", "notes#2": {1}})) == {
@@ -183,7 +183,7 @@ def test_a_field_called_notes_is_kept() -> None:
 
 
 def test_cycles_and_depth() -> None:
-    """What contains itself and what never ends is cut where that shows."""
+    """A value that contains itself, or never ends, is cut with a mark."""
     cycle: list[object] = [1]
     cycle.append({"self": cycle})
     assert _body_of(cycle) == {"params": [1, {"self": {"$cycle": "list"}}], "notes": {"cycle": 1}}
@@ -212,7 +212,7 @@ def test_the_same_object_twice_is_no_cycle() -> None:
 
 
 def test_a_long_text_goes_to_a_blob() -> None:
-    """Ten megabytes are kept whole under their digest, without their secrets; a recognisable head stays."""
+    """Ten megabytes are kept whole under their digest, without their secrets; a recognisable beginning stays."""
     kept: dict[str, bytes] = {}
 
     def keep(data: bytes) -> str:
@@ -222,17 +222,17 @@ def test_a_long_text_goes_to_a_blob() -> None:
 
     text = "prompt é " * 1_000_000 + "password=hunter22 " + "x" * 1000
     body = _body_of({"text": text, "data": b"\xff" * (2 << 20)}, keep=keep)
-    said = body["params"]["text"]  # type: ignore[index]
-    assert kept[said["$blob"]].decode() == text.replace("hunter22", "[redacted:password]")
-    assert said["$len"] == len(kept[said["$blob"]])
-    assert text.startswith(said["head"])
-    assert len(said["head"]) == 1000
+    kept_text = body["params"]["text"]  # type: ignore[index]
+    assert kept[kept_text["$blob"]].decode() == text.replace("hunter22", "[redacted:password]")
+    assert kept_text["$len"] == len(kept[kept_text["$blob"]])
+    assert text.startswith(kept_text["head"])
+    assert len(kept_text["head"]) == 1000
     assert body["params"]["data"]["$type"] == "bytes"  # type: ignore[index]
     assert body["notes"] == {"redacted": 1, "blob": 2, "bytes": 1}
 
 
 def test_a_long_text_without_a_place_is_cut() -> None:
-    """Where nothing can be kept, because nobody keeps or the disk is full, as much as may stay stays."""
+    """If nothing can be kept, without a keeper or on a full disk, as much as allowed stays in the row."""
 
     def full(_: bytes) -> str:
         raise OSError(28, "No space left on device")
@@ -263,14 +263,14 @@ def test_an_event_keeps_its_size(keep: object) -> None:
 
 
 def test_many_fields_keep_its_size_too() -> None:
-    """An event of nothing but small fields is cut as a whole."""
+    """An event of only small fields is cut as a whole."""
     text = Encoder(redactor=None, max_event=20_000).encode({f"field {i}": "x" * 100 for i in range(1000)})
     assert len(text) <= 20_000
     assert _strict(text)["notes"] == {"long_string": 1}
 
 
 def test_a_hundred_thousand_elements() -> None:
-    """A long list is written whole, also when it has to be walked."""
+    """A long list is written whole, also by the walk."""
     rows = [{"i": i} for i in range(100_000)]
     assert _body_of(rows)["params"] == rows
     assert len(_body_of([*rows, math.nan])["params"]) == 100_001  # type: ignore[arg-type]
@@ -330,12 +330,12 @@ def test_text_for_a_column(value: object, limit: int, text: str) -> None:
 
 
 def test_text_of_the_unspeakable() -> None:
-    """An object that cannot say what it is still has a class."""
+    """An object whose text cannot be read still has a class."""
     assert Encoder(redactor=None).text(_Mute()) == f"<{_Mute.__module__}._Mute>"
 
 
 def test_text_is_cut_after_its_secrets_are_gone() -> None:
-    """A limit that runs through a secret leaves no half of it."""
+    """A limit in the middle of a secret leaves no half of it."""
     encoder = Encoder(redactor=Redactor())
     assert "sk-" not in encoder.text("key sk-" + "aB3" * 12, 20)
 
@@ -421,7 +421,7 @@ PLAIN = st.recursive(
 @settings(deadline=None)
 @given(PLAIN)
 def test_plain_values_come_back(value: object) -> None:
-    """What JSON can say comes back equal, by the quick way and by the walk."""
+    """A JSON value comes back equal, by the quick way and by the walk."""
     assert loads(Encoder(redactor=None).encode({"params": value})) == {"params": value}
     assert Walk().plain(value) == value
 
@@ -441,7 +441,7 @@ def test_tuples_are_followed_as_far_as_lists(depth: int) -> None:
 
 
 def test_what_is_deep_leaves_its_neighbours_whole() -> None:
-    """A list in the manner of Lisp is cut where it is too deep; what stands beside it is not."""
+    """A deep list like Lisp's is cut where it is too deep; its neighbours are not."""
     body = _body_of({"deep": _tuples(5_000), "text": "x", "many": list(range(5_000))})
     assert body["params"]["text"] == "x"  # type: ignore[index]
     assert body["params"]["many"] == list(range(5_000))  # type: ignore[index]
@@ -449,7 +449,7 @@ def test_what_is_deep_leaves_its_neighbours_whole() -> None:
 
 
 def test_a_value_that_doubles_itself_ends() -> None:
-    """A few lists that hold each other twice would be gigabytes when written out: the event stays small and says so."""
+    """A few lists that hold each other twice would be gigabytes when written: the event stays small, with a mark."""
     laughs: object = ["ha"] * 10
     for _ in range(60):
         laughs = [laughs, laughs]
@@ -467,7 +467,7 @@ class _Object:
 
 
 class _Refusing:
-    """An object whose every way to be shown fails."""
+    """An object that cannot be shown in any way."""
 
     def to_dict(self) -> NoReturn:
         """Raise."""
@@ -500,7 +500,7 @@ def test_what_takes_long_counts_for_more(item: object, most: int, monkeypatch: p
 
 
 def test_a_value_that_holds_itself_twice_is_soon_given_up() -> None:
-    """It is not followed to the end of what may be written before the cycle is seen."""
+    """Its cycle is noticed before the limit of the walk is reached."""
     value: list[object] = []
     value.append([[value], value])
     visits = 0
@@ -573,7 +573,7 @@ def test_a_literal_among_numbers_is_found() -> None:
 
 
 def test_a_key_that_cannot_be_shown_leaves_the_others() -> None:
-    """The value stands under the name of the key's class."""
+    """The value is under the name of the key's class."""
 
     class Key:
         __hash__ = object.__hash__
@@ -598,8 +598,8 @@ def test_many_keys_that_become_equal() -> None:
     assert body["notes"] == {"key": 20_000, "key_clash": 19_999}
 
 
-def test_a_fragment_of_the_user_is_not_trusted() -> None:
-    """What claims to be JSON already may be anything."""
+def test_a_fragment_of_the_user_is_checked() -> None:
+    """A user's fragment that claims to be JSON may be anything."""
     assert "$repr" in json.dumps(_body_of([Fragment(b"{broken")]))
 
 
@@ -610,7 +610,7 @@ class _Warner:
 
 
 def test_warnings_of_values_are_kept_from_the_program() -> None:
-    """What a foreign object warns about while it is asked is nothing to the program; its filters stay as they are."""
+    """Warnings of a foreign object are not the program's; its filters stay as they are."""
     with warnings.catch_warnings(record=True) as shown:
         warnings.simplefilter("always")
         before = list(warnings.filters)
@@ -635,7 +635,7 @@ def _at_depth(depth: int, function: Callable[[], R]) -> R:
 
 
 def test_close_to_the_recursion_limit() -> None:
-    """An event that is recorded deep in a recursion is whole, and so are its names; the limit is set back."""
+    """An event that is recorded deep in a recursion is whole, and so are its names; the limit is restored."""
     limit = sys.getrecursionlimit()
     fields: dict[str, object] = {"params": {"a": [1, {"b": "x" * 300}], "n": math.nan}}
     encoder = Encoder(redactor=Redactor())
@@ -654,7 +654,7 @@ def test_close_to_the_recursion_limit() -> None:
 
 
 def test_without_memory_a_smaller_event_is_written() -> None:
-    """Where the whole value cannot be written for want of memory, its beginning and its type are."""
+    """If memory is short, the beginning and the type of a value are written."""
 
     class Hungry:
         def to_dict(self) -> dict[str, object]:
@@ -670,7 +670,7 @@ def test_without_memory_a_smaller_event_is_written() -> None:
 
 
 def test_dumps_of_what_is_nested_deep() -> None:
-    """A text that loads reads can be written again: others than we may have made it."""
+    """A text that can be read can be written again: it may come from another program."""
     deep = "[" * 600 + "]" * 600
     assert dumps(loads(deep)).decode() == deep
 
@@ -716,8 +716,8 @@ PLAIN = st.recursive(
 @example([[datetime.datetime(2026, 1, 2, 3, 4, 5, 6, datetime.timezone(-datetime.timedelta(hours=9.5)))] * 8] * 60)
 @example([[[]] * 8] * 10)
 @example(["\0" * 900, "é" * 900])
-def test_orjson_needs_no_more_than_is_asked_for(value: object) -> None:
-    """It ends the process where memory ends, so it is asked before whether there is as much as it will need."""
+def test_orjson_needs_no_more_than_is_reserved(value: object) -> None:
+    """It ends the process when memory ends, so the memory is reserved before."""
     fields = {"params": value}
     redactor = Redactor()
     encoder = Encoder(redactor=redactor)

@@ -1,4 +1,4 @@
-"""The recorder changes nothing about how a program ends."""
+"""The recorder does not change how a program ends."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_status_and_output_are_those_of_the_program(code: str) -> None:
 
 
 def test_hooks_of_the_program_are_called_too() -> None:
-    """An excepthook that was there before is called with the exception; one set later is simply left in place."""
+    """An earlier excepthook is called with the exception; a later one is simply left in place."""
     own = "import sys\nsys.excepthook = lambda *a: print('own', a[0].__name__)\n"
     assert programs.run(own + _INIT + "raise KeyError").stdout == "own KeyError\n"
     assert programs.standing().state == "Failure"
@@ -82,7 +82,7 @@ def test_no_handler_outside_the_main_thread() -> None:
 
 
 def test_an_exception_in_a_thread_is_an_error_and_the_session_goes_on() -> None:
-    """A thread that dies leaves an error row; the session ends as the program says."""
+    """A thread that dies leaves an error row; the session ends like the program."""
     code = _INIT + (
         "thread = threading.Thread(target=lambda: [][1])\nthread.start(); thread.join()\n"
         "localops.record(localops.ActionEvent(action_type='after')); localops.end_session('Success')"
@@ -116,21 +116,21 @@ with localops.start_session(name="inner"):
     ],
 )
 def test_a_crash_is_an_error_of_every_session_it_ends(code: str, errors: list[list[str]]) -> None:
-    """An exception that nobody caught counts in Errors, once; an interrupt, and leaving the program, do not."""
+    """An uncaught exception counts in Errors, once; an interrupt, and leaving the program, do not."""
     programs.run(_INIT + code)
     with programs.reader() as journal:
         ask = "select name from event where session = ? and kind = 'error'"
-        found = [[name for (name,) in journal.ask(ask, (session,))] for session in programs.sessions()]
-    assert found == errors
+        names_of_errors = [[name for (name,) in journal.ask(ask, (session,))] for session in programs.sessions()]
+    assert names_of_errors == errors
 
 
-def test_the_error_of_a_crash_says_where_it_was() -> None:
-    """It has the type, the message and the traceback, is linked to its operation, and stands before the end."""
+def test_the_error_of_a_crash_has_its_place() -> None:
+    """It has the type, the message and the traceback, is linked to its operation, and is before the end."""
     code = _INIT + "@localops.record_tool('fetch')\ndef fetch(): raise TimeoutError('no answer')\nfetch()"
     programs.run(code)
     with programs.reader() as journal:
-        found = journal.ask("select kind, name, id, parent, body from event where phase = 0 order by seq desc limit 3")
-    (end, *_), (error, name, _, parent, body), (kind, _, tool, *_) = found
+        newest = journal.ask("select kind, name, id, parent, body from event where phase = 0 order by seq desc limit 3")
+    (end, *_), (error, name, _, parent, body), (kind, _, tool, *_) = newest
     assert (kind, error, end) == ("tool", "error", "end")
     assert (name, parent == tool, "no answer" in body, "in fetch" in body) == ("TimeoutError", True, True, True)
     assert programs.standing().state == "Failure"
@@ -140,7 +140,7 @@ def test_the_error_of_a_crash_says_where_it_was() -> None:
     "code", ["raise ValueError", "localops.end_session('Failure')", "sys.exit(1)", "raise SystemExit(1)"]
 )
 def test_the_recipe_for_ci_catches_a_crash(code: str) -> None:
-    """The question that the recipes put to the journal finds what did not succeed, by its state and by its errors."""
+    """The query of the recipes finds sessions that did not succeed, by their state and by their errors."""
     text = (Path(localops.__file__).parent / "docs" / "recipes.md").read_text()
     (question,) = re.findall(r'localops query "(select count\(\*\) as n from session where .*?)"', text)
     programs.run(_INIT + code)
@@ -149,9 +149,9 @@ def test_the_recipe_for_ci_catches_a_crash(code: str) -> None:
             journal.ask(f"select count(*) from session where {one}")[0][0]
             for one in question.partition(" where ")[2].split(" or ")
         )
-        found = journal.ask(question)[0][0]
+        count = journal.ask(question)[0][0]
     assert (state, errors) == (1, int(code == "raise ValueError"))
-    assert found == max(state, errors)
+    assert count == max(state, errors)
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_the_recipe_for_ci_catches_a_crash(code: str) -> None:
         ("quit('no')", 1, "Failure", "exit code 1: no"),
         ("exit()", 0, "Indeterminate", "process exited without end_session"),
         ("leave = exit\ntry: leave(3)\nexcept SystemExit: pass", 0, "Indeterminate", "process exited without"),
-        # An exception of the interpreter's own class tells nobody what became of it: the documents say so.
+        # An exception of the interpreter's own class leaves no trace of its fate: the documents explain it.
         ("raise SystemExit(5)", 5, "Indeterminate", "process exited without end_session"),
         ("sys.exit(0)", 0, "Indeterminate", "process exited without end_session"),
         ("sys.exit()", 0, "Indeterminate", "process exited without end_session"),
@@ -176,7 +176,7 @@ def test_the_recipe_for_ci_catches_a_crash(code: str) -> None:
     ],
 )
 def test_a_program_that_exits_with_a_code_has_failed(code: str, returns: int, state: str, reason: str) -> None:
-    """What sys.exit() was given is the reason, and the exit code stays what it was."""
+    """The argument of sys.exit() is the reason, and the exit code stays the same."""
     done = programs.run(_INIT + code)
     assert done.returncode == returns
     standing = programs.standing()
@@ -198,7 +198,7 @@ def test_a_spent_budget_ends_the_run_and_is_its_error() -> None:
 
 
 def test_what_cannot_be_recorded_at_the_end_does_not_hide_the_crash() -> None:
-    """With strict, and a journal that nobody can write: the program's own traceback, and a word."""
+    """With strict, and a journal that cannot be written, the program's own traceback is last, after a warning."""
     code = _INIT.replace("True)", "True, strict=True)") + (
         "session.recorder._append = lambda *_, **__: False\nlocalops.start_session()\nraise ValueError('broken')"
     )
@@ -216,7 +216,7 @@ def test_a_thread_that_leaves_is_no_error() -> None:
 
 
 def test_atexit_and_del_can_record() -> None:
-    """What records while the interpreter goes down (atexit, __del__) reaches the journal or the spill."""
+    """Events recorded while the interpreter shuts down (atexit, __del__) reach the journal or the spill file."""
     code = _INIT + (
         "import atexit; atexit.register(lambda: localops.record(localops.ActionEvent(action_type='atexit')))\n"
         "class Late:\n    def __del__(self): session.record(localops.ActionEvent(action_type='del'))\n"
@@ -228,8 +228,8 @@ def test_atexit_and_del_can_record() -> None:
     assert programs.names() == ["atexit", "del"]
 
 
-def test_what_a_program_asks_for_last_is_there() -> None:
-    """A name that is used for the first time while the interpreter goes down was loaded with the session's start."""
+def test_names_that_are_first_used_at_exit_are_there() -> None:
+    """A name that is first used while the interpreter shuts down was loaded with the session's start."""
     code = _INIT + (
         "class Late:\n    def __del__(self): localops.get_session('').record(localops.ActionEvent(action_type='del'))\n"
         "localops.get_session = lambda _, session=session: session\nlate = Late(); late.me = late\n"

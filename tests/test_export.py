@@ -1,4 +1,4 @@
-"""Runs handed on in every form, with the same figures in each and nothing dangerous in any."""
+"""Runs are exported in every format, with the same figures in each and nothing dangerous in any."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _work() -> str:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Iterator[export.Run]:
-    """A session with one of each kind, recorded through the public API."""
+    """Return a session with an event of each kind, recorded through the public API."""
     session = localops.init(project="p", tags=["a", "b"])
     assert session is not None
     localops.create_agent("scout")
@@ -57,7 +57,7 @@ def run(tmp_path: Path) -> Iterator[export.Run]:
         localops.LLMEvent(prompt="hi", completion=_HOSTILE, model="gpt-4o", prompt_tokens=9, completion_tokens=1)
     )
     localops.record(
-        localops.LLMEvent(prompt=[{"role": "user"}], model="of-nobody", prompt_tokens=9, completion_tokens=1)
+        localops.LLMEvent(prompt=[{"role": "user"}], model="of-my-own", prompt_tokens=9, completion_tokens=1)
     )
     _work()
     with pytest.raises(LookupError):
@@ -72,44 +72,44 @@ def run(tmp_path: Path) -> Iterator[export.Run]:
 
 def test_json_has_every_key_of_agentops(run: export.Run) -> None:
     """A program that reads AgentOps' export finds all of its keys, and the missing parts beside them."""
-    found = export.document(run)
+    document = export.document(run)
     for group, keys in _KEYS.items():
-        rows = found[group] if isinstance(found[group], list) else [found[group]]
+        rows = document[group] if isinstance(document[group], list) else [document[group]]
         assert rows, group
         assert all(set(keys.split()) <= row.keys() for row in rows), group
-    assert (found["end_state"], found["session"]["end_state_reason"]) == ("Failure", "it was a test")
-    assert (found["tags"], found["session"]["tags"]) == (["a", "b"], '["a","b"]')
-    assert [agent["name"] for agent in found["agents"]] == ["scout"]
-    assert [event["kind"] for event in found["events"]] == ["guess"]
-    assert found["stats"]["LLM calls"] == len(found["llms"]) == 2
+    assert (document["end_state"], document["session"]["end_state_reason"]) == ("Failure", "it was a test")
+    assert (document["tags"], document["session"]["tags"]) == (["a", "b"], '["a","b"]')
+    assert [agent["name"] for agent in document["agents"]] == ["scout"]
+    assert [event["kind"] for event in document["events"]] == ["guess"]
+    assert document["stats"]["LLM calls"] == len(document["llms"]) == 2
 
 
 def test_json_links_an_error_to_what_failed(run: export.Run) -> None:
     """The trigger is one of the exported tools, under its id and AgentOps' word for its kind."""
-    found = export.document(run)
-    (error,) = found["errors"]
-    failed = [tool["id"] for tool in found["tools"] if tool["failed"]]
+    document = export.document(run)
+    (error,) = document["errors"]
+    failed = [tool["id"] for tool in document["tools"] if tool["failed"]]
     assert ([error["trigger_event_id"]], error["trigger_event_type"]) == (failed, "tools")
 
 
 def test_an_unknown_price_is_null_and_counted(run: export.Run) -> None:
-    """What nobody can price is not shown as free."""
-    found = export.document(run)
-    costs = {call["model"]: call["cost_nano"] for call in found["llms"]}
-    assert costs["of-nobody"] is None
-    assert found["stats"]["unpriced"] == 1
-    assert found["stats"]["cost_nano"] == costs["gpt-4o"] + 2 * 250_000_000
+    """A call without a known price is not shown as free."""
+    document = export.document(run)
+    costs = {call["model"]: call["cost_nano"] for call in document["llms"]}
+    assert costs["of-my-own"] is None
+    assert document["stats"]["unpriced"] == 1
+    assert document["stats"]["cost_nano"] == costs["gpt-4o"] + 2 * 250_000_000
 
 
 def test_a_price_that_came_later_is_in_every_form(run: export.Run) -> None:
     """A call that was priced afterwards is exported with its price, and the sums agree."""
     journal = Journal(run.folder)
-    reprice(journal, "of-nobody", Prices({"of-nobody": {"input": 1, "output": 1}}), source="test")
+    reprice(journal, "of-my-own", Prices({"of-my-own": {"input": 1, "output": 1}}), source="test")
     journal.close()
-    found = export.document(run)
-    assert {call["model"]: call["cost_nano"] for call in found["llms"]}["of-nobody"] == 10_000
-    paid = [call["cost_nano"] or 0 for call in [*found["llms"], *found["tools"]]]
-    assert (found["stats"]["cost_nano"], found["stats"]["unpriced"]) == (sum(paid), 0)
+    document = export.document(run)
+    assert {call["model"]: call["cost_nano"] for call in document["llms"]}["of-my-own"] == 10_000
+    paid = [call["cost_nano"] or 0 for call in [*document["llms"], *document["tools"]]]
+    assert (document["stats"]["cost_nano"], document["stats"]["unpriced"]) == (sum(paid), 0)
 
 
 @pytest.mark.parametrize("many", [0, 1, 3])
@@ -117,16 +117,16 @@ def test_json_of_many_is_an_array(run: export.Run, many: int) -> None:
     """One session is one document; none or several are an array."""
     file = io.BytesIO()
     export.write_json([run] * many, file)
-    found = json.loads(file.getvalue())
-    assert len(found) == many if many != 1 else found["session"]
+    document = json.loads(file.getvalue())
+    assert len(document) == many if many != 1 else document["session"]
 
 
 def test_jsonl_lines_are_the_rows_themselves(run: export.Run) -> None:
-    """What is exported as rows can be read back, each with its checksum."""
+    """Exported rows can be read back, each with its checksum."""
     file = io.BytesIO()
     export.write_jsonl([run], file)
-    found = [wire.to_row(line) for line in file.getvalue().splitlines(keepends=True)]
-    assert found == [row.bare for row in run.reader.stream() if row.session == run.id]
+    exported = [wire.to_row(line) for line in file.getvalue().splitlines(keepends=True)]
+    assert exported == [row.bare for row in run.reader.stream() if row.session == run.id]
 
 
 def test_csv_never_holds_a_formula(run: export.Run) -> None:
@@ -141,7 +141,7 @@ def test_csv_never_holds_a_formula(run: export.Run) -> None:
 
 @pytest.fixture
 def database(run: export.Run, tmp_path: Path) -> Iterator[sqlite3.Connection]:
-    """The session as a SQLite file, opened by the standard library."""
+    """Return the session as a SQLite file, opened by the standard library."""
     path = tmp_path / "out.db"
     export.write_sqlite([run], str(path))
     assert path.stat().st_mode & 0o777 == 0o600
@@ -160,9 +160,9 @@ def test_sqlite_links_hold_and_figures_agree(run: export.Run, database: sqlite3.
 
 
 def test_sqlite_is_searchable_and_described(database: sqlite3.Connection) -> None:
-    """Full text finds a word in what was returned, and every column says what it means."""
-    found = database.execute("select count(*) from events_fts where events_fts match 'found'").fetchone()
-    assert found[0] >= 1
+    """A full-text search finds a word in a result, and every column has a description."""
+    hits = database.execute("select count(*) from events_fts where events_fts match 'hits'").fetchone()
+    assert hits[0] >= 1
     columns = database.execute(
         "select count(*) from descriptions d where not exists "
         "(select 1 from pragma_table_info(d.table_name) c where c.name = d.column_name)"

@@ -1,4 +1,4 @@
-"""Rows of another journal come in whole, once, in one synced step, and a sender that is ahead is told."""
+"""Rows of another journal come in whole, once, in one synced step, and a sender that is ahead gets an error."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.made import stored
 
 @pytest.fixture
 def hub(tmp_path: Path) -> Iterator[Journal]:
-    """The journal that takes rows in."""
+    """Return the journal that takes rows in."""
     journal = Journal(str(tmp_path / "hub" / "default"), gather=True)
     yield journal
     journal.close()
@@ -35,7 +35,7 @@ def hub(tmp_path: Path) -> Iterator[Journal]:
 
 @pytest.fixture
 def sender(tmp_path: Path) -> Iterator[tuple[Journal, Ledger, bytes]]:
-    """A journal with one ended session, what a remote has of it, and the session."""
+    """Return a journal with one ended session, what a remote has of it, and the session."""
     session = localops.start_session(name="sent")
     assert session is not None
     for n in range(5):
@@ -59,7 +59,7 @@ def _identities(journal: Journal) -> set[tuple[bytes, int, int]]:
 
 
 def test_rows_come_in_once_however_often(hub: Journal, sender: tuple[Journal, Ledger, bytes]) -> None:
-    """A batch that is sent twice is stored once; figures are the sender's, and both receipts say the same."""
+    """A batch that is sent twice is stored once; figures are the sender's, and both receipts are equal."""
     source, ledger, session = sender
     batches = _batches(ledger)
     first = [ingest.take(hub, batch, by="hub", key="k")[0] for batch in batches]
@@ -72,7 +72,7 @@ def test_rows_come_in_once_however_often(hub: Journal, sender: tuple[Journal, Le
 
 
 def test_a_hub_signs_for_no_row_whose_file_it_has_not(hub: Journal) -> None:
-    """It refuses that row, and takes it once the file is there; a copy on the way takes it as it is."""
+    """It refuses that row, and takes it once the file is there; a relay takes it as it is."""
     data = b"long" * 1_000
     digest = hashlib.sha256(data).hexdigest()
     bodies = [None, f'{{"returns":{{"$blob":"{digest}","$len":4000,"head":""}}}}']
@@ -88,48 +88,48 @@ def test_a_hub_signs_for_no_row_whose_file_it_has_not(hub: Journal) -> None:
     assert (ack.refused, ack.receipt and ack.receipt["ranges"]) == ({}, [[1, 2]])
 
 
-def test_a_sender_that_is_ahead_is_told(hub: Journal, sender: tuple[Journal, Ledger, bytes]) -> None:
-    """When the row before a batch is not here nothing is stored, and the answer says what is."""
+def test_a_sender_that_is_ahead_gets_an_error(hub: Journal, sender: tuple[Journal, Ledger, bytes]) -> None:
+    """If the row before a batch is missing nothing is stored, and the error has what is here."""
     _, ledger, _ = sender
     first, second, third, *_ = _batches(ledger, 2)
     ingest.take(hub, first, by="hub")
     row = second.rows[-1]
     ahead = replace(third, previous=Previous(row.seq, row.id, row.phase, 0, row.session))
-    with pytest.raises(MissingRows) as told:
+    with pytest.raises(MissingRows) as error:
         ingest.take(hub, ahead, by="hub")
-    assert told.value.held == [(first.ranges[0][0], first.ranges[-1][1])]
+    assert error.value.held == [(first.ranges[0][0], first.ranges[-1][1])]
     last = first.rows[-1]
-    assert told.value.marks == [(last.seq, last.id, last.phase)]
+    assert error.value.marks == [(last.seq, last.id, last.phase)]
     assert len(_identities(hub)) == len([row for row in first.rows if row.kind != "journal"])
 
 
 def test_a_journal_knows_its_earlier_names(hub: Journal, sender: tuple[Journal, Ledger, bytes]) -> None:
-    """What came from a journal before it was moved counts as held after it has a new id."""
+    """Rows that came from a journal before it was moved count as held after it has a new id."""
     _, ledger, _ = sender
     first, second, *_ = _batches(ledger, 2)
     ingest.take(hub, first, by="hub")
     stranger = Previous(99, b"?" * 16, 0, 0, b"s" * 16)
     moved = replace(second, journal="new", lineage=[first.journal], previous=stranger)
-    with pytest.raises(MissingRows) as told:
+    with pytest.raises(MissingRows) as error:
         ingest.take(hub, moved, by="hub")
-    assert told.value.held
+    assert error.value.held
 
 
 def test_deleted_sessions_do_not_come_back(hub: Journal, sender: tuple[Journal, Ledger, bytes]) -> None:
-    """After a session was pruned here, its rows are taken with thanks and not stored."""
+    """After a session was pruned here, its rows are acknowledged and not stored."""
     _, ledger, session = sender
     for batch in _batches(ledger):
         ingest.take(hub, batch, by="hub")
     with Reader(hub.path) as reader:
         prune.take(hub, [prune.look(reader, hub.folder, session)])
-    found = [ingest.take(hub, batch, by="hub") for batch in _batches(ledger)]
+    results = [ingest.take(hub, batch, by="hub") for batch in _batches(ledger)]
     of_session = [row for batch in _batches(ledger) for row in batch.rows if row.session == session]
-    assert sum(gone for _, gone in found) == len(of_session)
+    assert sum(gone for _, gone in results) == len(of_session)
     assert analytics.totals(hub, session) == analytics.NOTHING
 
 
 def test_other_rows_under_the_same_seqs_are_noticed(hub: Journal, sender: tuple[Journal, Ledger, bytes]) -> None:
-    """A journal that was set back and went on sends new rows under old seqs: they are stored, and it is told."""
+    """A journal that was set back sends new rows under old seqs: they are stored, and it is reported."""
     _, ledger, _ = sender
     [batch] = _batches(ledger, 100)
     ingest.take(hub, batch, by="hub")
@@ -175,7 +175,7 @@ def test_figures_that_differ_are_said(hub: Journal, sender: tuple[Journal, Ledge
 
 
 def test_marks_grow_sparse(hub: Journal, sender: tuple[Journal, Ledger, bytes]) -> None:
-    """After many batches a sender is told of the newest, and of older ones ever further apart, 64 at most."""
+    """After many batches a sender gets the newest marks, and older ones further and further apart, 64 at most."""
     source, ledger, _ = sender
     for _ in range(150):
         source.append(rows.make("action", b"m" * 16, id=clock.new_id(), at_ns=clock.now_ns()))
@@ -183,12 +183,12 @@ def test_marks_grow_sparse(hub: Journal, sender: tuple[Journal, Ledger, bytes]) 
     for batch in batches:
         ingest.take(hub, replace(batch, previous=None), by="hub")
     stranger = replace(batches[0], previous=Previous(99, b"?" * 16, 0, 0, b"s" * 16))
-    with pytest.raises(MissingRows) as told:
+    with pytest.raises(MissingRows) as error:
         ingest.take(hub, stranger, by="hub")
-    seqs = [seq for seq, _, _ in told.value.marks]
+    seqs = [seq for seq, _, _ in error.value.marks]
     assert 32 < len(seqs) <= 64
     assert seqs == sorted(seqs, reverse=True)
-    assert told.value.held == [(1, batches[-1].rows[-1].seq)]
+    assert error.value.held == [(1, batches[-1].rows[-1].seq)]
 
 
 def test_refused_rows_are_left_out(hub: Journal, sender: tuple[Journal, Ledger, bytes]) -> None:
@@ -204,10 +204,10 @@ def test_refused_rows_are_left_out(hub: Journal, sender: tuple[Journal, Ledger, 
     assert ack.receipt["rows"] == len(readable.rows)
 
 
-def test_a_batch_that_is_sent_again_with_more_behind_it_is_no_other(
+def test_a_batch_that_is_sent_again_with_more_behind_it_is_the_same_batch(
     hub: Journal, sender: tuple[Journal, Ledger, bytes]
 ) -> None:
-    """An answer that was lost, and then a larger batch from the same place on: nobody was set back."""
+    """After a lost answer, a larger batch from the same place does not count as a journal that was set back."""
     _, ledger, _ = sender
     first, *_ = _batches(ledger, 3)
     [whole] = _batches(ledger, 100)
@@ -221,7 +221,7 @@ def _stripped(batch: Batch) -> Batch:
 
 
 def test_contents_take_the_place_of_rows_that_came_without(hub: Journal, sender: tuple[Journal, Ledger, bytes]) -> None:
-    """A remote that was for metadata first gets the contents later: rows are filled in, and counted once."""
+    """A remote that was metadata-only first gets the contents later: rows are filled in, and counted once."""
     source, ledger, session = sender
     [batch] = _batches(ledger, 100)
     ingest.take(hub, _stripped(batch), by="hub")
@@ -242,7 +242,7 @@ def test_contents_take_the_place_of_rows_that_came_without(hub: Journal, sender:
 
 
 def test_rows_without_contents_take_the_place_of_none(hub: Journal, sender: tuple[Journal, Ledger, bytes]) -> None:
-    """Who sends less than is here is signed for, and what is here stays."""
+    """A sender with less than is here gets its receipt, and the rows here stay."""
     source, ledger, _ = sender
     [batch] = _batches(ledger, 100)
     ingest.take(hub, batch, by="hub")
@@ -251,9 +251,7 @@ def test_rows_without_contents_take_the_place_of_none(hub: Journal, sender: tupl
     assert _identities(hub) == _identities(source)
 
 
-def test_nothing_is_signed_that_is_here_with_other_contents(
-    hub: Journal, sender: tuple[Journal, Ledger, bytes]
-) -> None:
+def test_rows_with_other_contents_are_not_signed(hub: Journal, sender: tuple[Journal, Ledger, bytes]) -> None:
     """A row that contradicts one which is here is refused by itself, also within a batch, and is in no receipt."""
     source, ledger, _ = sender
     [batch] = _batches(ledger, 100)
@@ -276,7 +274,7 @@ def test_nothing_is_signed_that_is_here_with_other_contents(
 def test_a_damaged_row_is_mended_by_the_same_row(
     hub: Journal, sender: tuple[Journal, Ledger, bytes], damage: str
 ) -> None:
-    """A row in which bits have flipped is replaced when the row it was comes again."""
+    """A row in which bits have flipped is replaced when the original comes again."""
     source, ledger, _ = sender
     [batch] = _batches(ledger, 100)
     ingest.take(hub, batch, by="hub")

@@ -1,4 +1,4 @@
-"""The journal keeps what it was given, whatever happens to its file, its locks and its process."""
+"""The journal keeps every row, whatever happens to its file, its locks and its process."""
 
 from __future__ import annotations
 
@@ -36,27 +36,27 @@ from tests.made import SESSION, event
 
 
 def names(folder: str) -> list[str]:
-    """The names of the actions a journal holds, in order."""
+    """Return the names of the actions in a journal, in order."""
     with Reader(os.path.join(folder, "journal.db")) as reader:
         return [name for (name,) in reader.ask("select name from event where kind = 'action' order by seq")]
 
 
 @pytest.fixture
 def folder() -> str:
-    """Where the journal of the test is."""
+    """Return the folder of the test's journal."""
     return programs.project()
 
 
 @pytest.fixture
 def journal(folder: str) -> Iterator[Journal]:
-    """A journal that does not wait long."""
+    """Return a journal that does not wait long."""
     one = Journal(folder, wait=0.2)
     yield one
     one.close()
 
 
 def after_a_look(journal: Journal) -> None:
-    """As if half a second had gone by."""
+    """Pretend that half a second has passed."""
     journal._file.look_at = 0.0
 
 
@@ -84,7 +84,7 @@ def test_files_are_private(journal: Journal, folder: str) -> None:
 
 
 def test_seq_is_never_used_twice(journal: Journal, folder: str) -> None:
-    """The newest row refuses to be deleted, so no later row can be given its seq."""
+    """The newest row cannot be deleted, so no later row can get its seq."""
     journal.append(event("a"))
 
     def delete_all(execute: Any) -> None:
@@ -95,11 +95,11 @@ def test_seq_is_never_used_twice(journal: Journal, folder: str) -> None:
     assert names(folder) == ["a"]
 
 
-def test_what_is_added_twice_is_there_once(journal: Journal, folder: str) -> None:
-    """Rows that the journal knows are ignored, whether they come in one batch or in another."""
-    found = [event("a"), event("b")]
-    assert journal.add([*found, *found]) == 2
-    assert journal.add(reversed(found)) == 0
+def test_rows_that_are_added_twice_are_there_once(journal: Journal, folder: str) -> None:
+    """Rows that the journal has are ignored, in the same batch or in another."""
+    batch = [event("a"), event("b")]
+    assert journal.add([*batch, *batch]) == 2
+    assert journal.add(reversed(batch)) == 0
     assert names(folder) == ["a", "b"]
 
 
@@ -171,17 +171,17 @@ def test_one_long_wait_is_enough(journal: Journal, folder: str, monkeypatch: pyt
 
 
 def test_reading_goes_on_beside_a_lock(journal: Journal, folder: str) -> None:
-    """Figures can be asked for while another process holds the write lock."""
+    """Figures can be read while another process holds the write lock."""
     journal.append(event("before"))
     other = Journal(folder)
-    found = []
+    totals = []
 
     def meanwhile(execute: Any) -> None:
         journal.append(event("spilled"))
-        found.append(journal.one("totals", session=SESSION))
+        totals.append(journal.one("totals", session=SESSION))
 
     other.transact(meanwhile)
-    assert found[0] is not None
+    assert totals[0] is not None
     other.close()
 
 
@@ -190,7 +190,7 @@ def test_reading_goes_on_beside_a_lock(journal: Journal, folder: str) -> None:
 
 @pytest.mark.parametrize("how", ["deleted", "moved", "wal deleted", "all deleted", "folder deleted"])
 def test_nothing_is_lost_with_the_file(journal: Journal, folder: str, how: str) -> None:
-    """A journal deleted or moved under a running process is begun again with all rows since the last look."""
+    """A journal that is deleted or moved under a running process is written again with all later rows."""
     journal.append(event("old"))
     after_a_look(journal)
     journal.append(event("looked"))
@@ -207,17 +207,17 @@ def test_nothing_is_lost_with_the_file(journal: Journal, folder: str, how: str) 
 
 
 @pytest.mark.parametrize(
-    ("how", "said"),
+    ("how", "message"),
     [
         ("deleted", "20 rows recorded before stayed in the file that is gone"),
         ("moved", "20 rows recorded before stayed in the file that is gone"),
         ("wal deleted", "no event is lost"),
     ],
 )
-def test_what_is_gone_with_the_file_is_said(
-    journal: Journal, how: str, said: str, capsys: pytest.CaptureFixture[str]
+def test_rows_lost_with_the_file_are_reported(
+    journal: Journal, how: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """How many rows came along into the journal that is begun again, and how many did not."""
+    """The warning has the number of rows that are in the new journal, and of those that are not."""
     for n in range(20):
         journal.append(event(f"{n}"))
     after_a_look(journal)
@@ -226,7 +226,7 @@ def test_what_is_gone_with_the_file_is_said(
     journal.append(event("unaware"))
     after_a_look(journal)
     journal.append(event("aware"))
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def _take_away(path: str, how: str) -> None:
@@ -241,7 +241,7 @@ def _take_away(path: str, how: str) -> None:
 
 
 def test_a_moved_journal_is_whole(journal: Journal, folder: str) -> None:
-    """What was only in the WAL goes into the file that was moved away without it."""
+    """Rows that were only in the WAL are written to the file that was moved away without it."""
     for n in range(20):
         journal.append(event(f"{n}"))
     os.rename(journal.path, journal.path + ".moved")
@@ -252,7 +252,7 @@ def test_a_moved_journal_is_whole(journal: Journal, folder: str) -> None:
 
 
 def test_a_backup_put_in_place_is_not_mixed_with_the_old_wal(journal: Journal, folder: str) -> None:
-    """A backup that is put in the place of a journal in use is itself, with all rows since the last look, and sound."""
+    """A restored backup in place of a journal in use has its own rows, and all since the last check, and is sound."""
     body = encode.dumps({"x": "y" * 3_000}).decode()
     for n in range(50):
         journal.append(event(f"{n}", body=body))
@@ -293,7 +293,7 @@ journal.close()
 
 @pytest.mark.parametrize("how", ["deleted", "moved", "all deleted"])
 def test_several_processes_begin_again_together(folder: str, how: str) -> None:
-    """When the file goes from under three processes, they meet again in one sound journal, with all rows from then."""
+    """If the file disappears under three processes, they share one sound new journal, with all rows from then on."""
     many = [programs.start(_RECORDS, folder, name) for name in "abc"]
     for one in many:
         programs.first_line(one)
@@ -319,7 +319,7 @@ def test_close_looks_once_more(journal: Journal, folder: str) -> None:
 
 
 def test_a_session_goes_along_with_its_story(journal: Journal, folder: str) -> None:
-    """When the file is begun again, open sessions bring the rows that say who takes part in them."""
+    """In a new file, open sessions have the rows about their participants, too."""
     journal.sessions.add(SESSION)
     journal.append(event("a run", "session", id=SESSION))
     after_a_look(journal)
@@ -335,7 +335,7 @@ def test_a_session_goes_along_with_its_story(journal: Journal, folder: str) -> N
 @pytest.mark.foreign_open
 @pytest.mark.parametrize("how", ["copied", "moved", "restored"])
 def test_a_journal_elsewhere_takes_another_id(journal: Journal, folder: str, how: str) -> None:
-    """A journal that finds itself in another place says so in a row, and goes on under an id of its own."""
+    """A journal in another place writes a row about that, and continues with a new id."""
     journal.append(event("a"))
     was = journal.id
     journal.close()
@@ -347,9 +347,9 @@ def test_a_journal_elsewhere_takes_another_id(journal: Journal, folder: str, how
     second.append(event("b"))
     assert second.id != was
     with Reader(second.path) as reader:
-        told = reader.ask("select name, body from event where kind = 'journal' order by seq")
-    assert [name for name, _ in told] == ["begun", "moved"]
-    assert encode.loads(told[1][1])["was"] == was
+        rows_about_it = reader.ask("select name, body from event where kind = 'journal' order by seq")
+    assert [name for name, _ in rows_about_it] == ["begun", "moved"]
+    assert encode.loads(rows_about_it[1][1])["was"] == was
     second.close()
     third = Journal(there)
     third.append(event("c"))
@@ -422,8 +422,8 @@ def _newer(path: str) -> None:
 
 
 @pytest.mark.parametrize("make", [_foreign_database, _not_a_database, _newer])
-def test_what_is_not_ours_is_left_alone(folder: str, make: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    """A foreign or newer file keeps its bytes; rows go to the spill file, and it is said once."""
+def test_a_foreign_file_is_left_alone(folder: str, make: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """A foreign or newer file keeps its bytes; rows go to the spill file, with one warning."""
     os.makedirs(folder)
     path = os.path.join(folder, "journal.db")
     make(path)
@@ -437,7 +437,7 @@ def test_what_is_not_ours_is_left_alone(folder: str, make: Any, capsys: pytest.C
 
 
 def test_a_newer_release_may_let_us_write(folder: str) -> None:
-    """A newer schema that still takes our rows is written to, and folded by those who know how."""
+    """A newer schema that still accepts our rows is written to, and folded by newer releases."""
     _newer(_made(folder))
     journal = Journal(folder)
     journal.append(event("a"))
@@ -471,7 +471,7 @@ with open(sys.argv[1], "r+b") as file:
 
 @pytest.mark.parametrize("start", [0, 4096])
 def test_a_damaged_journal_is_set_aside_whole(folder: str, start: int) -> None:
-    """A journal found damaged while it is written to is kept under another name, once, and a new one goes on."""
+    """A journal found damaged during a write is kept under another name, once, and a new one is begun."""
     first = Journal(folder)
     for n in range(300):
         first.append(event(f"{n}"))
@@ -519,7 +519,7 @@ def test_a_read_only_folder_can_be_read(journal: Journal, folder: str) -> None:
 def test_a_row_that_no_place_takes_is_counted_once_and_says_why(
     tmp_path: Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """In the middle of our own write, too deep to write a spill file: one count, and the reason."""
+    """In the middle of our own write, too deep to write a spill file, the row is counted once, with the reason."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     journal = Journal(str(tmp_path / "home" / "default"))
     journal.append(event("a"))
@@ -546,14 +546,14 @@ def test_a_row_that_no_place_takes_is_counted_once_and_says_why(
         sys.setrecursionlimit(most)
     lost = fates.count(False)
     assert journal.counts["dropped"] == lost == journal.losses.figures[session][1] > 0
-    said = capfd.readouterr().err
-    assert "RecursionError" in said
-    assert "(None)" not in said
+    warning = capfd.readouterr().err
+    assert "RecursionError" in warning
+    assert "(None)" not in warning
     journal.close()
 
 
 def test_a_home_that_is_a_file(tmp_path: Any) -> None:
-    """Where the home cannot be made, rows go to the user's state folder; when it can, they come in."""
+    """If the home cannot be created, rows go to the user's state folder; once it can, they come in."""
     home = tmp_path / "file"
     home.write_text("not a folder")
     journal = Journal(str(home / "default"))
@@ -573,7 +573,7 @@ _NFS = "1 0 0:1 / / rw - ext4 /dev/vda rw\n2 1 0:2 / {} rw - nfs4 server:/home r
 
 
 def _nfs(folder: str) -> str:
-    """The mounts of a machine on which the home is on a network file system; blanks stand there in octal."""
+    """Return the mounts of a machine whose home is on a network file system; blanks in them are octal."""
     return _NFS.format(os.path.dirname(folder).replace(" ", r"\040"))
 
 
@@ -632,7 +632,7 @@ def test_a_home_with_a_name_that_is_no_utf_8(tmp_path: Path) -> None:
 
 
 def test_a_part_that_was_closed_is_not_written_again(folder: str) -> None:
-    """What is recorded after a close goes to another part, so none is taken away under its writer."""
+    """Rows after a close go to another part, so none is removed under its writer."""
     mounts = _nfs(folder)
     journal = Journal(folder, mountinfo=mounts)
     for name in ("a", "b"):
@@ -652,14 +652,14 @@ _KINDS = ("session", "join", "leave", "tags", "end", "price", "agent", "action",
 
 @st.composite
 def histories(draw: st.DrawFn) -> list[rows.Row]:
-    """Rows of two sessions, with every kind of row that something is derived from."""
-    found, ids = [], [bytes([n]) * 16 for n in range(1, 40)]
+    """Draw rows of two sessions, with every kind of row that something is derived from."""
+    drawn, ids = [], [bytes([n]) * 16 for n in range(1, 40)]
     for n in range(draw(st.integers(1, 30))):
         kind = draw(st.sampled_from(_KINDS))
         phase = draw(st.sampled_from((0, 0, 1))) if kind in ("action", "llm", "tool") else 0
         work = kind in ("llm", "tool", "price")
         body = {"was": None, "derived": draw(st.sampled_from((0, 1)))} if kind in ("price", "end") else {}
-        found.append(
+        drawn.append(
             rows.make(
                 kind,
                 draw(st.sampled_from((b"s" * 16, b"t" * 16))),
@@ -675,7 +675,7 @@ def histories(draw: st.DrawFn) -> list[rows.Row]:
                 body=encode.dumps(body).decode(),
             )
         )
-    return list({(row[0], row[1]): row for row in found}.values())
+    return list({(row[0], row[1]): row for row in drawn}.values())
 
 
 DERIVED = {
@@ -690,16 +690,16 @@ DERIVED = {
 
 
 def derived(journal: Journal) -> dict[str, list[Any]]:
-    """All that is derived from the stream, without the numbers that depend on its order."""
-    found: dict[str, list[Any]] = {}
+    """Return all that is derived from the stream, without the numbers that depend on its order."""
+    tables: dict[str, list[Any]] = {}
     connection = journal._file.connection
     assert connection is not None
     for table, columns in DERIVED.items():
-        found[table] = sorted(connection.execute(f"select {columns} from {table}").fetchall(), key=repr)
+        tables[table] = sorted(connection.execute(f"select {columns} from {table}").fetchall(), key=repr)
     for session in (b"s" * 16, b"t" * 16):
-        found["stands"] = [*found.get("stands", []), session_state.standing(journal, journal.folder, session)]
-    found["id_of"] = [each for each in found["id_of"] if each[0][0] < 40 and len(set(each[0])) == 1]
-    return found
+        tables["stands"] = [*tables.get("stands", []), session_state.standing(journal, journal.folder, session)]
+    tables["id_of"] = [each for each in tables["id_of"] if each[0][0] < 40 and len(set(each[0])) == 1]
+    return tables
 
 
 @settings(max_examples=examples(12), suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -725,7 +725,7 @@ def test_the_order_of_rows_changes_no_figure(tmp_path: Any, history: list[rows.R
 
 
 def test_a_late_row_takes_a_derived_end_back_in_what_is_folded(journal: Journal) -> None:
-    """The folded state of a session that was held for dead is open again after any later row."""
+    """The folded state of a session that was taken for dead is open again after any later row."""
     for kind in ("leave", "action"):
         session = clock.new_id()
         journal.add([event("run", "session", session)])
@@ -747,7 +747,7 @@ def test_figures_are_exact_before_and_after_the_fold(journal: Journal) -> None:
 
 
 def test_one_of_many_writers_folds(folder: str) -> None:
-    """Whoever finds the rows folded by another process goes on without asking for the write lock."""
+    """A writer that finds the rows folded by another process continues without the write lock."""
     folds, finds = Journal(folder), Journal(folder)
     for writer in (finds, folds):
         writer.append(event("first"))
@@ -755,15 +755,15 @@ def test_one_of_many_writers_folds(folder: str) -> None:
     while not folds._file.execute(mark).get:
         folds.append(event("more"))
     finds._file.look_at, finds._rollups.due = time.monotonic() + 60, 0
-    execute, said = finds._file.execute, []
+    execute, statements = finds._file.execute, []
 
     def noted(statement: str, *values: object) -> object:
-        said.append(statement)
+        statements.append(statement)
         return execute(statement, *values)
 
     finds._file.execute = noted
     finds.append(event("last"))
-    assert said[1:] == [mark]
+    assert statements[1:] == [mark]
     assert finds._rollups.due > folds._file.execute(mark).get + rollups.BATCH - 1
     for writer in (finds, folds):
         writer.close()
@@ -815,7 +815,7 @@ def test_a_reader_does_not_pin_the_wal(journal: Journal, folder: str) -> None:
 
 
 def test_the_wal_shrinks_when_a_long_reader_goes(journal: Journal) -> None:
-    """A foreign reader's open transaction makes the WAL grow; after it the next checkpoint brings it back."""
+    """A foreign reader's open transaction makes the WAL grow; the next checkpoint after it shrinks the WAL."""
     import apsw
 
     journal.append(event("a"))
@@ -833,15 +833,15 @@ def test_the_wal_shrinks_when_a_long_reader_goes(journal: Journal) -> None:
 
 
 def test_time_steps_become_rows(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A wall clock set while we record is told in a row of each open session."""
+    """A change of the wall clock while recording is a row of each open session."""
     journal.sessions.add(SESSION)
     journal.append(event("a"))
     real = time.time_ns
     monkeypatch.setattr(time, "time_ns", lambda: real() - 3_600_000_000_000)
     after_a_look(journal)
     journal.append(event("b"))
-    told = [encode.loads(row[7])["step_ns"] for row in journal.all("story", session=SESSION) if row[2] == "clock"]
-    assert [round(step / 1e9) for step in told] == [-3600]
+    steps = [encode.loads(row[7])["step_ns"] for row in journal.all("story", session=SESSION) if row[2] == "clock"]
+    assert [round(step / 1e9) for step in steps] == [-3600]
 
 
 @pytest.mark.foreign_open  # it empties the file
@@ -862,19 +862,19 @@ def test_the_wal_of_an_emptied_journal_is_kept() -> None:
 
 @pytest.mark.foreign_open  # it makes what is no journal
 @pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
-def test_what_is_no_file_is_not_opened(make: Callable[[str], None], tmp_path: Path) -> None:
-    """A folder or a pipe in the journal's place is said to be none, without waiting for anything."""
+def test_a_folder_or_pipe_is_not_opened(make: Callable[[str], None], tmp_path: Path) -> None:
+    """A folder or a pipe in the journal's place is an error, without waiting for anything."""
     path = str(tmp_path / "journal.db")
     make(path)
     with pytest.raises(ForeignJournal, match="so it is not a journal"):
         Reader(path)
 
 
-# One row, once, whoever writes beside us
+# One row, once, whatever other processes write at the same time
 
 
 class Alarm(Exception):
-    """What the signal handler of a program raises."""
+    """An exception of a program's signal handler."""
 
 
 @pytest.fixture
@@ -904,7 +904,7 @@ def interrupt_after_insert(journal: Journal, what: Callable[[], object]) -> None
 
 
 def identities(folder: str) -> list[tuple[Any, ...]]:
-    """The identities of all rows, in order."""
+    """Return the identities of all rows, in order."""
     with Reader(os.path.join(folder, "journal.db")) as reader:
         return reader.ask("select id, phase from event order by seq")
 
@@ -935,7 +935,7 @@ def test_an_interrupted_row_is_found_behind_rows_of_others(
 def test_an_interrupted_row_is_spilled_while_the_journal_cannot_tell(
     journal: Journal, folder: str, alarm: Callable[[], None]
 ) -> None:
-    """A row that cannot be looked for is not written a second time: the spill file brings it in once."""
+    """A row that cannot be looked up is not written a second time: the spill file brings it in once."""
     journal.append(event("first"))
     connection = journal._file.connection
     assert connection is not None
@@ -962,7 +962,7 @@ def test_rows_past_the_mark_are_known_where_only_a_newer_release_folds(journal: 
     assert names(folder) == ["a", "b"]
 
 
-def test_a_spill_file_that_another_takes_in_is_no_error(
+def test_a_spill_file_that_another_process_takes_is_no_error(
     journal: Journal, folder: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """One that was listed, and is gone or locked when its turn comes, keeps no row from the journal."""
@@ -984,8 +984,8 @@ def test_a_spill_file_that_another_takes_in_is_no_error(
     assert "d" in names(folder)
 
 
-def test_what_another_could_not_take_in_is_taken_in_at_the_next_look(journal: Journal, folder: str) -> None:
-    """A process that is at a spill file may have to leave it: whoever met it there comes again."""
+def test_a_spill_file_that_another_left_comes_in_later(journal: Journal, folder: str) -> None:
+    """A process may have to leave a spill file that it has claimed: another one takes it later."""
     journal.append(event("a"))
     journal._inside = True  # a signal handler that records in the middle of our own write
     journal.append(event("b"))
@@ -1001,7 +1001,7 @@ def test_what_another_could_not_take_in_is_taken_in_at_the_next_look(journal: Jo
 
 
 def test_closing_takes_in_what_another_left(journal: Journal, folder: str) -> None:
-    """A process that has spilled nothing takes in what waits when it closes the journal."""
+    """A process that has spilled nothing takes in waiting rows when it closes the journal."""
     journal.append(event("a"))
     Spill(folder).write(event("b"))
     Claim(spill.waiting(folder)[0]).close()

@@ -37,13 +37,13 @@ ANSWERED: dict[str, Any] = {"llm.token_count.prompt": 120, "llm.token_count.comp
 
 @pytest.fixture
 def session() -> Session:
-    """A session to record into."""
+    """Return a session to record into."""
     return localops.start_session()
 
 
 @pytest.fixture
 def tracer() -> trace.Tracer:
-    """A tracer whose spans are recorded."""
+    """Return a tracer whose spans are recorded."""
     return private_provider().get_tracer("tests")
 
 
@@ -61,12 +61,12 @@ def parents(session: Session) -> dict[str | None, str | None]:
 def opened(session: Session) -> list[dict[str, Any]]:
     """Return the bodies of the rows that operations opened with."""
     execute = session.recorder.journal._file.execute
-    found = execute("select body from event where session = ? and phase = 1", (session._id,)).fetchall()
-    return [json.loads(body) if body else {} for (body,) in found]
+    rows = execute("select body from event where session = ? and phase = 1", (session._id,)).fetchall()
+    return [json.loads(body) if body else {} for (body,) in rows]
 
 
 def test_spans_and_operations_belong_to_each_other(session: Session, tracer: trace.Tracer) -> None:
-    """A span in an operation in a span, with events in each: all hang where the code was."""
+    """A span in an operation in a span, with events in each, all belong where the code was."""
     with tracer.start_as_current_span("outer span"):
         session.record(ActionEvent(action_type="in outer span"))
         with session.operation("operation"):
@@ -111,16 +111,16 @@ def test_decorated_functions_and_spans_belong_to_each_other(session: Session, tr
 
 
 def test_an_agents_span_is_the_agent_of_what_happens_in_it(session: Session, tracer: trace.Tracer) -> None:
-    """What an agent does inside of its span belongs to it as an agent."""
+    """Events in an agent's span belong to it as their agent."""
     about = {"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "guide"}
     with tracer.start_as_current_span("invoke_agent guide", attributes=about), tracer.start_as_current_span("step"):
         session.record(ActionEvent(action_type="look"))
-    found = events(session)
-    assert found["look"]["agent"] == found["guide"]["id"] == found["step"]["agent"]
+    recorded = events(session)
+    assert recorded["look"]["agent"] == recorded["guide"]["id"] == recorded["step"]["agent"]
 
 
 def test_the_request_is_on_disk_while_the_call_runs(session: Session, tracer: trace.Tracer) -> None:
-    """The opening row holds the whole request; the closing one the answer and the tokens, and not the request again."""
+    """The opening row has the whole request; the closing one the answer and the tokens, and not the request again."""
     span = tracer.start_span("ChatCompletion", attributes=ASKED)
     (row,) = opened(session)
     assert row["prompt"] == [{"role": "user", "content": "how high is the tide?"}]
@@ -172,15 +172,21 @@ def test_one_exception_is_one_error(session: Session, tracer: trace.Tracer) -> N
 
     with pytest.raises(ValueError, match="no tide"), tracer.start_as_current_span("outermost"):
         outer()
-    found = list(session.events)
-    (error,) = (event for event in found if event["kind"] == "error")
+    recorded = list(session.events)
+    (error,) = (event for event in recorded if event["kind"] == "error")
     assert (error["name"], error["details"], parents(session)["ValueError"]) == ("ValueError", "no tide", "deepest")
     assert "raise ValueError" in error["logs"]
-    assert {event["name"] for event in found if event["failed"]} == {"deepest", "inner", "middle", "outer", "outermost"}
+    assert {event["name"] for event in recorded if event["failed"]} == {
+        "deepest",
+        "inner",
+        "middle",
+        "outer",
+        "outermost",
+    }
 
 
-def test_an_error_that_spans_only_speak_of_is_one_error(session: Session, tracer: trace.Tracer) -> None:
-    """Where nothing is raised any more when spans end, the same words are the same error."""
+def test_an_error_that_only_spans_report_is_one_error(session: Session, tracer: trace.Tracer) -> None:
+    """If no exception is there any more when spans end, the same message is the same error."""
     outer = tracer.start_span("outer")
     inner = tracer.start_span("inner", context=trace.set_span_in_context(outer))
     for span in (inner, outer):
@@ -195,7 +201,7 @@ def test_an_error_that_spans_only_speak_of_is_one_error(session: Session, tracer
 
 
 def test_an_error_without_an_exception_is_recorded(session: Session, tracer: trace.Tracer) -> None:
-    """The official instrumentors say error.type and a status, and no event."""
+    """The official instrumentors set error.type and a status, without an event."""
     with tracer.start_as_current_span("execute_tool t", attributes={"gen_ai.operation.name": "execute_tool"}) as span:
         span.set_attribute("error.type", "openai.RateLimitError")
         span.set_status(Status(StatusCode.ERROR, "too many"))
@@ -204,7 +210,7 @@ def test_an_error_without_an_exception_is_recorded(session: Session, tracer: tra
 
 
 def test_another_exception_that_is_being_handled_is_not_taken_for_it(session: Session, tracer: trace.Tracer) -> None:
-    """A span may fail in the middle of somebody's `except`."""
+    """A span may fail inside of an `except` block."""
     try:
         raise KeyError("earlier")
     except KeyError:
@@ -217,7 +223,7 @@ def test_another_exception_that_is_being_handled_is_not_taken_for_it(session: Se
 
 
 def test_an_exception_that_was_handled_is_no_error(session: Session, tracer: trace.Tracer) -> None:
-    """A span that records one and goes on keeps it as what happened in it."""
+    """A span that records one and goes on keeps it as an event of its own."""
     with tracer.start_as_current_span("retried") as span:
         span.record_exception(ValueError("first try"))
     (event,) = session.events
@@ -226,7 +232,7 @@ def test_an_exception_that_was_handled_is_no_error(session: Session, tracer: tra
 
 
 def test_a_failed_call_that_is_traced_twice_has_one_error(session: Session, tracer: trace.Tracer) -> None:
-    """The SDK of a provider has a word of its own for what its client raises."""
+    """The SDK of a provider raises its own class for the error of its client."""
 
     @tracer.start_as_current_span("chat", attributes=ASKED)
     def call() -> None:
@@ -244,7 +250,7 @@ def test_a_failed_call_that_is_traced_twice_has_one_error(session: Session, trac
 
 
 def test_being_cancelled_is_no_error(session: Session, tracer: trace.Tracer) -> None:
-    """As everywhere: the span did not end well, and nothing is counted as an error."""
+    """A cancelled span did not succeed, but nothing is counted as an error."""
 
     async def work() -> None:
         with tracer.start_as_current_span("cancelled"):
@@ -264,7 +270,7 @@ def test_being_cancelled_is_no_error(session: Session, tracer: trace.Tracer) -> 
 
 
 def test_a_span_in_the_cleanup_of_a_cancelled_task_ends_well(session: Session, tracer: trace.Tracer) -> None:
-    """What was being handled before it started did not break it off."""
+    """An exception that was being handled before it started did not interrupt it."""
     try:
         raise asyncio.CancelledError
     except asyncio.CancelledError:
@@ -275,7 +281,7 @@ def test_a_span_in_the_cleanup_of_a_cancelled_task_ends_well(session: Session, t
 
 
 def test_a_call_that_was_turned_down_costs_nothing(session: Session, tracer: trace.Tracer) -> None:
-    """What a span says of its error is enough to know that the call was not billed."""
+    """The error of a span is enough to know that the call was not billed."""
     span = tracer.start_span("chat", attributes=ASKED)
     span.add_event("exception", {"exception.type": "openai.AuthenticationError", "exception.message": "401"})
     span.set_status(Status(StatusCode.ERROR))
@@ -284,7 +290,7 @@ def test_a_call_that_was_turned_down_costs_nothing(session: Session, tracer: tra
 
 
 def test_one_call_that_is_traced_twice_counts_once(session: Session, tracer: trace.Tracer) -> None:
-    """A client below an instrumentor, an instrumentor below a framework that says only at its end what it was."""
+    """A client is below an instrumentor, or an instrumentor below a framework that sets its kind only at the end."""
     with tracer.start_as_current_span("known", attributes=ASKED) as outer:
         with tracer.start_as_current_span("of its client", attributes={**ASKED, **ANSWERED}):
             pass
@@ -295,14 +301,14 @@ def test_one_call_that_is_traced_twice_counts_once(session: Session, tracer: tra
         late.set_attributes({**ASKED, **ANSWERED})
     figures = session.get_analytics()
     assert (figures["LLM calls"], figures["Cost"]) == (2, "0.000900")
-    found = events(session)
-    assert {name: found[name]["kind"] for name in ("known", "of its client", "of a framework", "client")} == {
+    recorded = events(session)
+    assert {name: recorded[name]["kind"] for name in ("known", "of its client", "of a framework", "client")} == {
         "known": "llm",
         "of its client": "llm_copy",
         "of a framework": "llm_copy",
         "client": "llm",
     }
-    assert found["known"]["tokens_in"] == 120  # which its client said
+    assert recorded["known"]["tokens_in"] == 120  # from its client
 
 
 def test_one_answer_counts_once_wherever_it_is_traced(session: Session, tracer: trace.Tracer) -> None:
@@ -321,7 +327,7 @@ def test_one_answer_counts_once_wherever_it_is_traced(session: Session, tracer: 
 
 
 def test_a_span_in_an_llm_operation_gives_it_its_tokens(session: Session, tracer: trace.Tracer) -> None:
-    """A decorated function that calls an instrumented client is one call, with what the client used."""
+    """A decorated function that calls an instrumented client is one call, with the client's usage."""
 
     @decorators.llm
     def ask(prompt: str) -> str:
@@ -338,7 +344,7 @@ def test_a_span_in_an_llm_operation_gives_it_its_tokens(session: Session, tracer
 
 
 def test_a_call_that_the_program_records_as_well_counts_once(session: Session, tracer: trace.Tracer) -> None:
-    """The answer has an id, by which the event of a program is known again."""
+    """The answer has an id, which identifies the event of a program as the same call."""
     tracer.start_span("chat", attributes={**ASKED, **ANSWERED, "gen_ai.response.id": "r-9"}).end()
     session.record(
         localops.LLMEvent(model="gpt-4o", prompt_tokens=120, completion_tokens=15, completion="4 m", response_id="r-9")
@@ -362,16 +368,16 @@ def test_a_kind_that_is_known_only_at_the_end_counts(session: Session, tracer: t
 
 
 def test_given_times_are_kept(session: Session, tracer: trace.Tracer) -> None:
-    """A span that is told of afterwards has the times that it was given."""
+    """A span that is reported afterwards has the times that it was given."""
     began = time.time_ns() - 3_600 * 10**9
-    tracer.start_span("told late", start_time=began).end(end_time=began + 5 * 10**9)
+    tracer.start_span("given late", start_time=began).end(end_time=began + 5 * 10**9)
     tracer.start_span("now").end()
     rows = session.recorder.journal._file.execute(
         "select name, start_ns, end_ns, at_ns from event where session = ? and phase = 0 and name is not null"
         " and kind = 'operation' order by seq",
         (session._id,),
     ).fetchall()
-    assert rows[0][:3] == ("told late", began, began + 5 * 10**9)
+    assert rows[0][:3] == ("given late", began, began + 5 * 10**9)
     assert rows[1][0] == "now"
     assert abs(rows[1][1] - rows[1][3]) < 60 * 10**9
 
@@ -393,7 +399,7 @@ def test_links_and_a_remote_parent_are_kept(session: Session, tracer: trace.Trac
 
 
 def test_a_span_with_an_explicit_parent_hangs_below_it(session: Session, tracer: trace.Tracer) -> None:
-    """As frameworks do it that never make their spans current, from whichever thread."""
+    """Frameworks set parents like this, without making their spans current, from any thread."""
     root = tracer.start_span("root")
     inside = trace.set_span_in_context(root)
     with session.operation("elsewhere"):
@@ -410,7 +416,7 @@ def test_a_span_with_an_explicit_parent_hangs_below_it(session: Session, tracer:
     }
 
 
-def test_a_span_that_is_not_current_holds_nothing(session: Session, tracer: trace.Tracer) -> None:
+def test_a_span_that_is_not_current_contains_nothing(session: Session, tracer: trace.Tracer) -> None:
     """A streamed answer goes on while the program does other things: they are not in it, and it ends elsewhere."""
     span = tracer.start_span("stream", attributes=ASKED)
     session.record(ActionEvent(action_type="meanwhile"))
@@ -419,8 +425,8 @@ def test_a_span_that_is_not_current_holds_nothing(session: Session, tracer: trac
     thread = threading.Thread(target=span.end)
     thread.start()
     thread.join()
-    found = parents(session)
-    assert (found["meanwhile"], found["step"], found["stream"]) == (None, None, None)
+    outer = parents(session)
+    assert (outer["meanwhile"], outer["step"], outer["stream"]) == (None, None, None)
 
 
 def test_tasks_do_not_see_each_others_spans(session: Session, tracer: trace.Tracer) -> None:
@@ -438,15 +444,15 @@ def test_tasks_do_not_see_each_others_spans(session: Session, tracer: trace.Trac
         session.record(ActionEvent(action_type="after"))
 
     asyncio.run(main())
-    found = parents(session)
+    outer = parents(session)
     for number in range(5):
-        assert found[f"in task {number}"] == found[f"operation in task {number}"] == f"task {number}"
-        assert found[f"task {number}"] is None
-    assert found["after"] is None
+        assert outer[f"in task {number}"] == outer[f"operation in task {number}"] == f"task {number}"
+        assert outer[f"task {number}"] is None
+    assert outer["after"] is None
 
 
 def test_a_forgotten_detach_leaves_no_trace(session: Session, tracer: trace.Tracer) -> None:
-    """A span that stays current by mistake holds what follows only as long as OpenTelemetry says so."""
+    """A span that stays current by mistake contains later events only as long as OpenTelemetry has it as current."""
     span = tracer.start_span("attached")
     token = otel_context.attach(trace.set_span_in_context(span))
     span.end()
@@ -485,7 +491,7 @@ def test_an_ended_session_takes_no_new_spans(tracer: trace.Tracer) -> None:
 
 
 def test_what_is_sampled_out_is_not_recorded(session: Session) -> None:
-    """A span that OpenTelemetry does not record is none, and what is below it hangs where the code is."""
+    """A span that OpenTelemetry does not record has no row, and spans below it belong where the code is."""
     provider = TracerProvider(sampler=ALWAYS_OFF)
     install(provider)
     with provider.get_tracer("x").start_as_current_span("sampled out"):
@@ -510,7 +516,7 @@ def test_spans_that_are_never_ended_stay_open_and_take_no_memory(session: Sessio
 
 
 def test_a_span_is_ended_once(session: Session, tracer: trace.Tracer, caplog: pytest.LogCaptureFixture) -> None:
-    """A second end writes nothing, whether the SDK stops it or it reaches us."""
+    """A second end writes nothing, whether the SDK stops it or it reaches the processor."""
     span = tracer.start_span("once")
     span.end()
     span.end()
@@ -520,7 +526,7 @@ def test_a_span_is_ended_once(session: Session, tracer: trace.Tracer, caplog: py
 
 
 def test_a_forked_child_leaves_its_parents_spans_open() -> None:
-    """A span that was open at the fork is its parent's to end; what the child does in it belongs to it."""
+    """A span that was open at the fork is ended by the parent; events of the child in it belong to it."""
     code = """
 import os, sys, localops, localops.otel
 session = localops.init()
@@ -607,7 +613,7 @@ def test_hostile_attributes_and_names_break_nothing(session: Session, tracer: tr
 
 
 def test_install_is_idempotent_and_makes_one_global_provider() -> None:
-    """One line, said twice: one provider, one processor, no exporter, and a row for each span."""
+    """Two calls make one provider, one processor, no exporter, and a row for each span."""
     code = """
 import localops, localops.otel
 from opentelemetry import trace
@@ -624,7 +630,7 @@ assert localops.otel.private_provider() is localops.otel.private_provider() is n
 
 
 def test_install_adds_to_the_programs_own_provider(session: Session) -> None:
-    """A provider that is given gets one processor more, once, and keeps its own."""
+    """A provider that is passed gets one more processor, once, and keeps its own."""
     provider = TracerProvider()
     assert install(provider) is install(provider) is provider
     provider.get_tracer("x").start_span("step").end()
@@ -658,8 +664,8 @@ def test_localops_alone_loads_nothing_of_it() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_without_the_sdk_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error names the extra."""
+def test_without_the_sdk_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the extra to install."""
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk", None)
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
     monkeypatch.delitem(sys.modules, "localops.otel.processor")
@@ -689,7 +695,7 @@ def test_an_error_on_its_way_out_is_recorded_once(session: Session, tracer: trac
 
 
 def test_a_stream_that_is_left_is_no_error(session: Session, tracer: trace.Tracer) -> None:
-    """A loop that ends early, a task that is cancelled: ended by that, and the call counts once."""
+    """After a loop that ends early, or a cancelled task, the call has ended, and counts once."""
     other = private_provider().get_tracer("a framework")
     for error in (GeneratorExit(), asyncio.CancelledError()):
         framework = other.start_span("framework", attributes=ASKED)

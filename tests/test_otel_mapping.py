@@ -1,4 +1,4 @@
-"""What spans of OpenTelemetry say: what six generations of instrumentors sent, and whatever else may come."""
+"""The content of OpenTelemetry's spans: six generations of instrumentors, and anything else."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_tools_of_a_call_are_read(by: str) -> None:
 
 
 def test_cached_and_reasoning_tokens_are_read() -> None:
-    """Each convention names them otherwise."""
+    """Each convention has its own names for them."""
     figures = {by: of(by, "openai chat").figures for by in ("openinference", "genai", "traceloop", "traceloop 0.40")}
     assert {by: found["cached_tokens"] for by, found in figures.items()} == dict.fromkeys(figures, 100)
     assert {by: found.get("reasoning_tokens") for by, found in figures.items()} == {
@@ -154,8 +154,8 @@ def test_what_a_span_says_at_its_start_is_not_said_again() -> None:
 )
 def test_kinds_and_names(by: str, case: str, name: str | None, kind: str, listed: str) -> None:
     """Each convention's word for a kind, and the name of what a span does without what it does."""
-    found = of(by, case, name)
-    assert (found.kind, found.name) == (kind, listed)
+    reading = of(by, case, name)
+    assert (reading.kind, reading.name) == (kind, listed)
 
 
 def test_tool_calls_have_arguments_result_and_id() -> None:
@@ -243,24 +243,24 @@ def test_older_events_of_content_are_read() -> None:
     assert not any("events" in call.fields for call in (first, second, third))
 
 
-def test_what_no_table_has_is_kept_as_it_came() -> None:
-    """Attributes without a meaning here, a second and different word for a field, and foreign events."""
-    found = read(
+def test_unknown_attributes_are_kept_unchanged() -> None:
+    """Attributes without a meaning here, a second and different value of a field, and foreign events are kept."""
+    reading = read(
         "GET /",
         {"http.route": "/", "sizes": (1, 2), "gen_ai.request.model": "a", "llm.request.model_name": "b"},
         events=[("retry", 5, {"attempt": 2})],
     )
-    assert found.fields["attributes"] == {"http.route": "/", "sizes": [1, 2], "llm.request.model_name": "b"}
-    assert found.fields["events"] == [{"name": "retry", "at": 5, "attempt": 2}]
+    assert reading.fields["attributes"] == {"http.route": "/", "sizes": [1, 2], "llm.request.model_name": "b"}
+    assert reading.fields["events"] == [{"name": "retry", "at": 5, "attempt": 2}]
 
 
 def test_every_name_of_the_tables_is_read() -> None:
-    """No line of a table is dead: what it names does not end up among the attributes that nobody knows."""
+    """No line of a table is dead: its attribute is not kept among the unknown ones."""
     for table in names.TABLES:
         for name in table:
             for kind in ("llm", "tool", "agent", "task"):
-                found = read("x", {"openinference.span.kind": kind, name: "some text"})
-                assert name not in found.fields.get("attributes", {}), (kind, name)
+                reading = read("x", {"openinference.span.kind": kind, name: "some text"})
+                assert name not in reading.fields.get("attributes", {}), (kind, name)
 
 
 _VALUES = st.recursive(
@@ -304,14 +304,14 @@ _NAMES = st.sampled_from(_KNOWN) | _NUMBERED | st.text(max_size=20)
 def test_no_attribute_breaks_it_and_none_is_lost(
     attributes: dict[str, Any], first: dict[str, Any], events: list[tuple[str, int | None, dict[str, Any]]]
 ) -> None:
-    """Whatever the values, there is a reading; what has no meaning here is in it as it came."""
+    """Any values give a reading; attributes without a meaning here are in it unchanged."""
     before = read("a", first)
-    said = before.fields.get("attributes", {}).keys()
+    earlier = before.fields.get("attributes", {}).keys()
     for known in (None, before):
         reading = Reading("a")
         mapping._Reader("openinference.x", known).read(
             reading, attributes, events, "no", 1
         )  # `read` hides what it raises
         unknown = {name for name in attributes if not name.startswith(names.STARTS) and name not in names.NAMES}
-        assert unknown <= reading.fields.get("attributes", {}).keys() | (said if known else set())
+        assert unknown <= reading.fields.get("attributes", {}).keys() | (earlier if known else set())
     read("a", attributes, events=events, status="ERROR", message="no", before=before)

@@ -1,4 +1,4 @@
-"""What prune takes is whole ended sessions, told of in a row, and never what a remote still needs."""
+"""Prune removes whole ended sessions, each leaving one row, and never what a remote still needs."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from localops.upkeep import prune
 
 @pytest.fixture
 def folder(tmp_path: Path) -> str:
-    """The folder of the project that these tests record into."""
+    """Return the folder of the project that these tests record into."""
     return str(tmp_path / "home" / "default")
 
 
 @pytest.fixture
 def journal(folder: str) -> Iterator[Journal]:
-    """The journal, opened to be pruned."""
+    """Return the journal, opened to be pruned."""
     journal = Journal(folder)
     yield journal
     journal.close()
@@ -53,26 +53,26 @@ def _look(folder: str, session: bytes, *unsent: str) -> prune.Choice:
 
 
 def _derived(journal: Journal) -> dict[str, int]:
-    found = {}
+    counts = {}
 
     def count(execute: object) -> None:
         for table in DERIVED:
-            found[table] = execute(f"select count(*) from {table}").fetchone()[0]  # type: ignore[operator]
+            counts[table] = execute(f"select count(*) from {table}").fetchone()[0]  # type: ignore[operator]
 
     journal.transact(count)
-    return found
+    return counts
 
 
-def test_a_pruned_session_leaves_one_row_that_tells_of_it(folder: str, journal: Journal) -> None:
-    """Rows, digest, figures and state of what is gone stay known; the other session is untouched."""
+def test_a_pruned_session_leaves_one_row_about_it(folder: str, journal: Journal) -> None:
+    """Rows, digest, figures and state of the removed session stay known; the other session is untouched."""
     gone, stays = _record("gone"), _record("stays")
     before = analytics.totals(journal, stays)
     choice = _look(folder, gone)
     taken = prune.take(journal, [choice])
     assert (taken.sessions, taken.rows) == (1, choice.rows)
     (row,) = [row for row in _rows(folder) if row.kind == "pruned"]
-    told = json.loads(row.body or "")
-    assert (row.parent, told["rows"], told["state"], told["totals"]["llms"]) == (gone, choice.rows, "Success", 3)
+    facts = json.loads(row.body or "")
+    assert (row.parent, facts["rows"], facts["state"], facts["totals"]["llms"]) == (gone, choice.rows, "Success", 3)
     assert row.is_intact
     assert analytics.totals(journal, stays) == before
     assert analytics.totals(journal, gone) == analytics.NOTHING
@@ -93,7 +93,7 @@ def test_what_is_derived_equals_a_rebuild(folder: str, journal: Journal) -> None
 
 
 def test_a_running_session_stays(folder: str, journal: Journal) -> None:
-    """What is open is never taken, whoever asks."""
+    """An open session is never removed."""
     choice = _look(folder, _record("open", end=False))
     assert choice.stays == "it is running"
     assert prune.take(journal, [choice]).sessions == 0
@@ -110,7 +110,7 @@ def test_rows_that_a_remote_lacks_stay(folder: str, journal: Journal) -> None:
 
 
 def test_remotes_that_cannot_be_read_stop_everything(folder: str) -> None:
-    """When it is not known who needs the rows, nobody may take them."""
+    """If it is not known which remotes need the rows, they are not removed."""
     session = _record("x")
     Path(folder, "remotes.json").write_text("{")
     with pytest.raises(ConfigError, match="not known what was sent"):
@@ -118,7 +118,7 @@ def test_remotes_that_cannot_be_read_stop_everything(folder: str) -> None:
 
 
 def test_a_session_that_goes_on_meanwhile_stays(folder: str, journal: Journal) -> None:
-    """A late row between looking and taking saves the session."""
+    """A late row between looking and removing saves the session."""
     session = localops.start_session()
     assert session is not None
     session.end_session("Success")
@@ -154,7 +154,7 @@ def test_a_blob_that_was_just_kept_stays(folder: str, journal: Journal) -> None:
 
 
 def test_the_words_of_a_pruned_session_are_found_no_more(folder: str, journal: Journal) -> None:
-    """The search index is begun anew: what was taken cannot be read back out of it."""
+    """The search index is built again: removed text cannot be read from it."""
     gone, stays = _record("gone"), _record("stays")
     with Reader(journal.path) as reader:
         Index(folder, reader).extend()
@@ -166,7 +166,7 @@ def test_the_words_of_a_pruned_session_are_found_no_more(folder: str, journal: J
 
 
 def test_the_space_comes_back(folder: str, journal: Journal) -> None:
-    """The file is smaller afterwards, by what the report says."""
+    """The file is smaller afterwards, by the number in the report."""
     sessions = [_record(f"{n}", 200) for n in range(3)]
     journal.compact()
     before = os.path.getsize(journal.path)

@@ -348,7 +348,7 @@ def test_secrets_under_one_name_in_a_list() -> None:
     "secret", ['quo"ted\\one', "påsswörd-ß", "with space & more", "line\nbreak-it", "plainliteral"]
 )
 def test_a_literal_is_found_in_every_form(secret: str) -> None:
-    """A secret we were told is found as it is, in JSON, in JSON in JSON, in a URL, in bytes and as a key."""
+    """A given secret is found as it is, in JSON, in JSON in JSON, in a URL, in bytes and as a key."""
     encode = Encoder(redactor=Redactor(secrets=[Secret(secret, "env MINE")])).encode
     inside = json.dumps({"a": secret})
     for value in (
@@ -414,8 +414,8 @@ def test_environment_secrets() -> None:
         "PASSWORD": "changeme",
         "TOKEN": "https://example.org/token",
     }
-    found = {str(secret): getattr(secret, "label", "") for secret in environment_secrets(environ)}
-    assert found == {
+    secrets = {str(secret): getattr(secret, "label", "") for secret in environment_secrets(environ)}
+    assert secrets == {
         "abcdefgh12345": "env OPENAI_API_KEY",
         "s3cretpass": "env DATABASE_URL",
         "hunterhunter": "env DB_PASSWORD",
@@ -495,7 +495,7 @@ FRAGMENTS = st.sampled_from(
         "é",
         "\\",
         "{",
-        *(TOLD := ["told-secret", "Zq7Wkv-X", "zzzz", 'é"\\é"', '""""']),
+        *(LITERALS := ["given-secret", "Zq7Wkv-X", "zzzz", 'é"\\é"', '""""']),
     ]
 )
 TEXTS = st.lists(FRAGMENTS, max_size=8).map("".join)
@@ -508,14 +508,14 @@ TEXTS = st.lists(FRAGMENTS, max_size=8).map("".join)
         lambda inner: st.lists(inner) | st.dictionaries(TEXTS, inner),
         max_leaves=6,
     ),
-    st.sampled_from(TOLD),
+    st.sampled_from(LITERALS),
 )
 @example(['""""'], '""""')
-def test_the_quick_look_overlooks_nothing(value: object, told: str) -> None:
-    """Whatever a full search would take out, the quick look at the JSON text suspects."""
+def test_the_quick_look_overlooks_nothing(value: object, literal: str) -> None:
+    """Any text that a full search would redact is suspected by the quick look at its JSON."""
     fields: dict[str, object] = {"params": value}
-    quick = Redactor(secrets=[told], keys=["hunter22"])
-    thorough = Redactor(secrets=[told], keys=["hunter22"])
+    quick = Redactor(secrets=[literal], keys=["hunter22"])
+    thorough = Redactor(secrets=[literal], keys=["hunter22"])
     thorough.suspects = lambda body: True
     expected = Encoder(redactor=thorough).encode(fields)
     assert Encoder(redactor=quick).encode(fields) == expected
@@ -544,15 +544,15 @@ def test_the_first_texts_are_searched_like_all_others() -> None:
     module = _redact_at_the_start()
     words = [*_SUSPECT.splitlines(), *_SUSPECT.split(), *re.findall(r"\S+ \S+", _SUSPECT), "bearer x", "basic x"]
     texts = {(word + end).encode() for word in words for end in ("", "=", " is ", '":')}
-    found = set()
+    outcomes = set()
     for name in ("_k", "_p", "_c", "_u", "_b", "_underscore"):
         made = inspect.getclosurevars(getattr(module, name)).nonlocals
         search = re.compile(made["pattern"].replace("THEN", module._THEN).encode()).search
         for text in texts:
             first = module._search(name, made["pattern"], *made["words"])
             assert bool(first(text)) == bool(search(text)), (name, text)
-            found.add((name, bool(search(text))))
-    assert len(found) == 12
+            outcomes.add((name, bool(search(text))))
+    assert len(outcomes) == 12
 
 
 def test_names_of_the_environment_are_judged_by_the_pattern_of_secret_names() -> None:
@@ -646,8 +646,8 @@ def test_redaction_is_done_once(text: str) -> None:
 )
 def test_what_was_seen_before_hides_nothing(values: list[object]) -> None:
     """Texts and names that are known to be clean are not looked at again; the others are, wherever they stand."""
-    encoder = Encoder(redactor=Redactor(secrets=["told-secret"]))
-    thorough = Redactor(secrets=["told-secret"])
+    encoder = Encoder(redactor=Redactor(secrets=["given-secret"]))
+    thorough = Redactor(secrets=["given-secret"])
     thorough.suspects = lambda body: True
     for value in [*values, values, *values]:
         assert encoder.encode({"params": value}) == Encoder(redactor=thorough).encode({"params": value})

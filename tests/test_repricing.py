@@ -1,4 +1,4 @@
-"""A price that comes later: the same totals everywhere, once, whatever is asked twice."""
+"""A price that comes later: the same totals everywhere, once, also when it is set twice."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from localops.upkeep.repricing import Repriced, reprice
 
 @pytest.fixture
 def session() -> localops.Session:
-    """Calls of a model nobody knows: two, one with a cost of its own, one without tokens."""
+    """Record calls of a model without a price: two, one with its own cost, one without tokens."""
     session = localops.start_session()
     assert session is not None
     for cost in (None, None, 0.5):
@@ -32,7 +32,7 @@ def session() -> localops.Session:
 
 @pytest.fixture
 def journal(tmp_path: Path) -> Iterator[Journal]:
-    """The journal that is repriced."""
+    """Return the journal that is repriced."""
     journal = Journal(str(tmp_path / "home" / "default"))
     yield journal
     journal.close()
@@ -53,7 +53,7 @@ def test_unpriced_calls_get_their_price(session: localops.Session, journal: Jour
 
 
 def test_a_second_time_nothing_is_added(session: localops.Session, journal: Journal) -> None:
-    """The same price again is no news."""
+    """The same price again adds no row."""
     _reprice(journal, 1)
     assert _reprice(journal, 1) == Repriced(calls=0, nano=0, same=2, unknown=1)
 
@@ -68,7 +68,7 @@ def test_prices_may_go_up_and_down_again(session: localops.Session, journal: Jou
 
 
 def test_a_cost_that_was_given_is_changed_only_on_request(session: localops.Session, journal: Journal) -> None:
-    """With `all_calls` the call that came with its own cost is counted anew too."""
+    """With `all_calls` the call with its own cost is priced again, too."""
     assert _reprice(journal, 1, all_calls=True).calls == 3
     known = analytics.totals(journal, session.session_id.bytes)
     (part,) = [part for part in analytics.parts(journal, session.session_id.bytes, "model") if part.value == "own-llm"]
@@ -77,7 +77,7 @@ def test_a_cost_that_was_given_is_changed_only_on_request(session: localops.Sess
 
 
 def _detailed(journal: Journal) -> list[int | None]:
-    """The nano-dollars of each call in the view event_detail, in order."""
+    """Return the nano-dollars of each call in the view event_detail, in order."""
     with Reader(journal.path) as reader:
         costs = reader.ask("select cost_usd from event_detail where kind = 'llm' order by seq")
     return [None if cost is None else round(cost * 1e9) for (cost,) in costs]
@@ -93,7 +93,7 @@ def test_each_event_costs_what_totals_count(session: localops.Session, journal: 
     assert _detailed(journal) == [4_000_000, 4_000_000, 500_000_000, None, own]
     _reprice(journal, 2, all_calls=True)
     assert _detailed(journal) == [3_000_000] * 3 + [None, own]
-    for _ in range(2):  # as they were folded one by one, and all anew
+    for _ in range(2):  # as they were folded one by one, and all again
         assert sum(filter(None, _detailed(journal))) == analytics.totals(journal, session.session_id.bytes).cost
         journal.rebuild()
 
@@ -106,8 +106,8 @@ def test_a_price_is_of_no_other_call(session: localops.Session, journal: Journal
         journal.append((call[0], phase, *call[2:]))
     _reprice(journal, 1)
     with Reader(journal.path) as reader:
-        told = reader.ask("select phase, cost_usd from event_detail where tokens_in = 10 and model = 'own-llm'")
-    assert told == [("began", None), ("ended", pytest.approx(1e-5))]
+        costs = reader.ask("select phase, cost_usd from event_detail where tokens_in = 10 and model = 'own-llm'")
+    assert costs == [("began", None), ("ended", pytest.approx(1e-5))]
 
 
 def test_looking_at_an_event_reads_the_stream_for_its_cost_alone(session: localops.Session, journal: Journal) -> None:
@@ -127,7 +127,7 @@ def test_looking_at_an_event_reads_the_stream_for_its_cost_alone(session: localo
 
 
 def test_a_rebuild_gives_the_same_figures(session: localops.Session, journal: Journal) -> None:
-    """Prices that came later are rows: totals folded from them anew are the same."""
+    """Prices that came later are rows: totals folded from them again are the same."""
     _reprice(journal, 2)
     before = analytics.totals(journal, session.session_id.bytes)
     journal.rebuild()
@@ -135,7 +135,7 @@ def test_a_rebuild_gives_the_same_figures(session: localops.Session, journal: Jo
 
 
 def test_a_price_that_comes_later_does_not_prolong_a_session(session: localops.Session, journal: Journal) -> None:
-    """A session lasted from its first event to its end, whenever somebody prices its calls."""
+    """A session lasted from its first event to its end, whenever its calls are priced."""
     session.end_session("Success")
     before = analytics.totals(journal, session.session_id.bytes)
     _reprice(journal, 1)

@@ -1,4 +1,4 @@
-"""What the responses of model libraries say, and what becomes of them in an LLM call that returned one."""
+"""The content of model libraries' responses, and LLM calls that returned one."""
 
 from __future__ import annotations
 
@@ -347,8 +347,8 @@ SAMPLES: dict[str, tuple[dict[str, Any], dict[str, object]]] = {
 WITHOUT = ("completion", "plain", "rest")
 
 
-def said(reply: Reply | None) -> dict[str, object] | None:
-    """Return what a reply says, but for the response itself."""
+def content(reply: Reply | None) -> dict[str, object] | None:
+    """Return the content of a reply, without the response itself."""
     if reply is None:
         return None
     return {name: value for name, value in reply._asdict().items() if value is not None and name not in WITHOUT}
@@ -375,11 +375,11 @@ def of_package(package: str, fields: dict[str, Any], name: str = "Answer") -> An
 
 
 @pytest.mark.parametrize("name", SAMPLES)
-def test_a_response_says_what_was_used(name: str) -> None:
+def test_a_response_has_its_usage(name: str) -> None:
     """Model, tokens by LLMEvent's conventions, finish reason, tool calls and id, from the JSON of each API."""
     response, expected = SAMPLES[name]
     before = json.dumps(response)
-    assert said(read(response)) == expected
+    assert content(read(response)) == expected
     assert json.dumps(response) == before
 
 
@@ -397,17 +397,17 @@ def test_a_response_says_what_was_used(name: str) -> None:
         ("langchain_core", "langchain", "openai"),
     ],
 )
-def test_an_object_of_a_library_says_the_same_as_its_json(package: str, name: str, provider: str | None) -> None:
-    """It is known by the package of its class, or of a class that the program made a subclass of."""
+def test_an_object_of_a_library_has_the_content_of_its_json(package: str, name: str, provider: str | None) -> None:
+    """It is recognised by the package of its class, or of a base class of the program's own class."""
     response, expected = SAMPLES[name]
     made = of_package(package, response)
     mine = type("Mine", (type(made),), {"__module__": "my_program"})(**response)
     for one in (made, mine):
-        assert said(read(one)) == {**expected, **({"provider": provider} if provider else {})}
+        assert content(read(one)) == {**expected, **({"provider": provider} if provider else {})}
 
 
 def test_google_library_names_have_underscores() -> None:
-    """The same response with the names of google-genai, and its enums for why it stopped and for modalities."""
+    """A response with the names and the enums of google-genai has the same content."""
 
     class Word(enum.StrEnum):
         STOP = "STOP"
@@ -432,7 +432,7 @@ def test_google_library_names_have_underscores() -> None:
         "model_version": "gemini-2.5-pro",
         "response_id": "r-1",
     }
-    assert said(read(of_package("google", response))) == SAMPLES["gemini"][1]
+    assert content(read(of_package("google", response))) == SAMPLES["gemini"][1]
 
 
 @pytest.mark.parametrize(
@@ -516,7 +516,7 @@ def test_who_sent_anthropics_message(change: dict[str, Any], expected: dict[str,
     assert {name: getattr(reply, name) for name in expected} == expected
 
 
-def test_litellm_says_whose_model_it_was() -> None:
+def test_litellm_has_the_provider() -> None:
     """The provider is beside the fields of its response."""
     response = of_package("litellm", CHAT)
     type(response)._hidden_params = {"custom_llm_provider": "bedrock", "api_key": "k"}
@@ -543,7 +543,7 @@ def test_a_result_of_langchain_holds_texts() -> None:
     output = {"model_name": "gpt-3.5", "token_usage": {"prompt_tokens": 3, "completion_tokens": 2}}
     reply = read(of_package("langchain_core", {"generations": [[made]], "llm_output": output}, "LLMResult"))
     assert reply is not None
-    assert said(reply) == {"model": "gpt-3.5", "prompt_tokens": 3, "completion_tokens": 2, "finish_reason": "stop"}
+    assert content(reply) == {"model": "gpt-3.5", "prompt_tokens": 3, "completion_tokens": 2, "finish_reason": "stop"}
     assert reply.completion == {"role": "assistant", "content": "hi"}
 
 
@@ -577,7 +577,7 @@ def texts(value: object) -> Iterator[str]:
 
 
 class Refuses:
-    """An object that raises whatever it is asked."""
+    """An object whose attributes all raise."""
 
     def __getattr__(self, name: str) -> Any:
         raise RuntimeError(name)
@@ -608,7 +608,7 @@ class Refuses:
 
 
 class Stream:
-    """A stream of a library: looking at what comes from it would take it away."""
+    """A stream of a library: reading from it would take its items away."""
 
     touched: ClassVar[list[str]] = []
 
@@ -634,7 +634,7 @@ Stream.__module__ = "openai"
 
 
 class Loud(dict[str, Any]):
-    """A dict whose own methods are in the way."""
+    """A dict whose own methods raise."""
 
     def get(self, *_: object) -> Any:
         """Raise, as all of its methods do."""
@@ -680,7 +680,7 @@ class Comparable:
     ],
 )
 def test_what_only_looks_like_a_response_is_left_alone(value: object) -> None:
-    """A program's own dicts and values say nothing."""
+    """A program's own dicts and values have no content."""
     assert read(value) is None
 
 
@@ -707,15 +707,15 @@ def test_what_answers_everything_or_nothing_is_left_alone(make: Callable[[], obj
 
 
 def test_a_stream_of_a_library_is_not_touched() -> None:
-    """It is of a class that is no model, whatever methods it has."""
+    """Its class is no model, whatever methods it has."""
     assert read(Stream()) is None
     assert Stream.touched == []
 
 
-def test_the_methods_of_a_dict_are_not_asked() -> None:
-    """A response in a class of its own that is a dict is read as a dict."""
+def test_the_methods_of_a_dict_are_not_called() -> None:
+    """A response of a dict's subclass is read as a dict."""
     choices = [Loud(choice) for choice in CHAT["choices"]]  # type: ignore[attr-defined]
-    assert said(read(Loud({**CHAT, "choices": choices, "usage": Loud(CHAT["usage"])}))) == SAMPLES["chat"][1]  # type: ignore[call-overload]
+    assert content(read(Loud({**CHAT, "choices": choices, "usage": Loud(CHAT["usage"])}))) == SAMPLES["chat"][1]  # type: ignore[call-overload]
 
 
 def test_iterators_and_coroutines_are_not_run() -> None:
@@ -734,8 +734,8 @@ def test_iterators_and_coroutines_are_not_run() -> None:
 
 
 @pytest.mark.parametrize("error", [RuntimeError("no"), TypeError("no"), RecursionError(), MemoryError()])
-def test_an_object_that_cannot_say_its_fields(error: BaseException) -> None:
-    """What a library's own method raises stays here."""
+def test_an_object_whose_dump_raises(error: BaseException) -> None:
+    """Exceptions of a library's own method do not reach the program."""
     kind = type("Answer", (Model,), {"__module__": "openai.types", "model_dump": lambda self, **_: raise_it(error)})
     assert read(kind()) is None
 
@@ -746,7 +746,7 @@ def raise_it(error: BaseException) -> None:
 
 
 def test_pydantic_1_and_older_methods_are_understood() -> None:
-    """A method that knows no options is called without, and `dict` where there is no `model_dump`."""
+    """A method without options is called without, and `dict` if there is no `model_dump`."""
     bare = type("Answer", (Model,), {"__module__": "openai.types", "model_dump": lambda self: vars(self)})
 
     class Older:
@@ -756,7 +756,7 @@ def test_pydantic_1_and_older_methods_are_understood() -> None:
     Older.__module__ = "pydantic.main"
     older = type("Answer", (Older,), {"__module__": "openai.types"})
     for response in (bare(**CHAT), older()):
-        assert said(read(response)) == SAMPLES["chat"][1]
+        assert content(read(response)) == SAMPLES["chat"][1]
 
 
 def test_a_response_without_end_is_read_in_bounds() -> None:
@@ -813,14 +813,14 @@ def test_what_the_program_gives_wins() -> None:
 
 @pytest.mark.parametrize(("given", "prompt"), [(None, 2310), (10, 2310), (2310, 2310), (11, 2311)])
 def test_the_tokens_of_a_cache_are_counted_once(given: int | None, prompt: int) -> None:
-    """Whether the program gives the prompt as the provider counts it, as a whole, or not at all."""
+    """The prompt may be given as the provider counts it, as a whole, or not at all."""
     with start_session() as session:
         session.record(LLMEvent(returns=MESSAGE, prompt_tokens=given))
         assert recorded(session)["tokens_in"] == prompt
 
 
 def test_a_response_is_read_when_the_call_is_recorded() -> None:
-    """What it returns may be set later, and recording the object again reads what it returns then."""
+    """Its result may be set later, and recording the object again reads the new one."""
     with start_session() as session:
         call = LLMEvent(prompt="p")
         call.returns = CHAT
@@ -845,7 +845,7 @@ def test_an_object_is_kept_as_its_fields() -> None:
 
 @pytest.mark.parametrize("make", [lambda: {"answer": 42}, MagicMock, Stream, Refuses, lambda: "text"])
 def test_other_results_of_a_call_stay_as_they_are(make: Callable[[], object]) -> None:
-    """What is no response fills nothing, and is kept as any value is."""
+    """A value that is not a response sets no field, and is kept like any other."""
     with start_session() as session:
         session.record(LLMEvent(returns=make(), model="gpt-4o", prompt_tokens=9, completion_tokens=2))
         event = recorded(session)
@@ -865,10 +865,10 @@ def test_an_operation_is_filled_from_what_it_returned() -> None:
 
 @pytest.mark.parametrize(("response", "is_copy"), [(CHAT, True), ({**CHAT, "id": "chatcmpl-10"}, False)])
 @pytest.mark.parametrize("own", [{"returns": CHAT}, {"response_id": "chatcmpl-9", "completion_tokens": 80}])
-def test_a_call_that_records_itself_is_known_by_its_response(
+def test_a_call_that_records_itself_is_identified_by_its_response(
     response: dict[str, Any], is_copy: bool, own: dict[str, object]
 ) -> None:
-    """What a program records with the same response is the same call, and counts once."""
+    """An event with the same response is the same call, and counts once."""
     with start_session() as session:
         call = LLMEvent(model="gpt-4o", prompt="p")
         rows = session.begin("llm", "by itself", call=call, by_itself="openinference")
@@ -912,8 +912,10 @@ PROVIDERS = {"groq": "groq", "mistralai": "mistral"}
 
 @pytest.mark.filterwarnings("ignore")  # a library's own, when it is imported
 @pytest.mark.parametrize(("module", "name", "sample"), CLASSES)
-def test_the_libraries_say_the_same(module: str, name: str, sample: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An object that the real library makes of the JSON says what the JSON says."""
+def test_objects_of_the_libraries_have_the_same_content(
+    module: str, name: str, sample: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An object that the real library makes of the JSON has the content of the JSON."""
     monkeypatch.setenv("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     package = module.partition(".")[0]
     pytest.importorskip(package)
@@ -924,4 +926,4 @@ def test_the_libraries_say_the_same(module: str, name: str, sample: str, monkeyp
     except (AttributeError, ValueError) as error:
         pytest.skip(f"this release of {package} does not know all of it: {error}")
     provider = {"provider": PROVIDERS[package]} if package in PROVIDERS else {}
-    assert said(read(made)) == {**expected, **provider}
+    assert content(read(made)) == {**expected, **provider}

@@ -1,4 +1,4 @@
-"""Rows come back out of damaged journals, each verified, and nothing that was pruned comes back with them."""
+"""Rows are recovered from damaged journals, each verified, and without pruned ones."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.foreign_open  # it damages and carves files that no con
 
 
 def _record(folder: Path, many: int, *, size: int = 600) -> list[rows.Row]:
-    """A journal of `many` events of every length up to `size`; its rows."""
+    """Write a journal of `many` events of every length up to `size`; return its rows."""
     journal = Journal(str(folder))
     chance = random.Random(7)
     session = clock.new_id()
@@ -54,18 +54,18 @@ def _zero(path: Path, pages: list[int]) -> None:
 def test_a_sound_journal_comes_back_whole(tmp_path: Path) -> None:
     """Nothing is lost where nothing is broken, rows on overflow pages included."""
     written = _record(tmp_path / "a", 300, size=20_000)
-    saved, found = _saved(tmp_path / "a" / "journal.db", tmp_path / "b")
-    assert found >= set(written)
+    saved, rows_there = _saved(tmp_path / "a" / "journal.db", tmp_path / "b")
+    assert rows_there >= set(written)
     assert (saved.rows, saved.lost, saved.broken) == (len(written), 0, 0)
 
 
 def test_the_first_page_is_not_needed(tmp_path: Path) -> None:
-    """Without header and schema every row on other pages still comes back."""
+    """Without header and schema every row on other pages is recovered."""
     written = _record(tmp_path / "a", 500)
     path = tmp_path / "a" / "journal.db"
     _zero(path, [0])
-    saved, found = _saved(path, tmp_path / "b")
-    assert found >= set(written)
+    saved, rows_there = _saved(path, tmp_path / "b")
+    assert rows_there >= set(written)
     assert saved.lost == 0
 
 
@@ -75,60 +75,60 @@ def test_twenty_lost_pages_cost_little(tmp_path: Path) -> None:
     path = tmp_path / "a" / "journal.db"
     pages = path.stat().st_size // PAGE
     _zero(path, random.Random(3).sample(range(pages), 20))
-    saved, found = _saved(path, tmp_path / "b")
-    assert len(found & set(written)) >= 0.97 * len(written)
-    assert saved.rows == len(found & set(written))
+    saved, rows_there = _saved(path, tmp_path / "b")
+    assert len(rows_there & set(written)) >= 0.97 * len(written)
+    assert saved.rows == len(rows_there & set(written))
     assert saved.lost == len(written) - saved.rows
 
 
-def test_a_changed_row_is_not_believed(tmp_path: Path) -> None:
-    """A row that SQLite would read without complaint is left out when its checksum does not fit."""
+def test_a_changed_row_is_left_out(tmp_path: Path) -> None:
+    """A row that SQLite would read without an error is left out if its checksum differs."""
     written = _record(tmp_path / "a", 50)
     path = tmp_path / "a" / "journal.db"
     path.write_bytes(path.read_bytes().replace(b"t25", b"t99"))
-    saved, found = _saved(path, tmp_path / "b")
+    saved, rows_there = _saved(path, tmp_path / "b")
     assert saved.broken == 1
-    assert set(written) - found == {row for row in written if row[4] == "t25"}
+    assert set(written) - rows_there == {row for row in written if row[4] == "t25"}
 
 
 def test_half_a_file_gives_half_of_its_rows(tmp_path: Path) -> None:
-    """A file that was cut off gives what the rest holds, and the report says how much is missing."""
+    """From a file that was cut off, the rows of the rest are recovered, and the report has what is missing."""
     written = _record(tmp_path / "a", 1_000)
     path = tmp_path / "a" / "journal.db"
     size = path.stat().st_size
     os.truncate(path, size // 2)
-    saved, found = _saved(path, tmp_path / "b")
-    assert len(found & set(written)) > 0.3 * len(written)
+    saved, rows_there = _saved(path, tmp_path / "b")
+    assert len(rows_there & set(written)) > 0.3 * len(written)
     assert saved.cut == size // PAGE - size // 2 // PAGE
 
 
 @pytest.mark.parametrize("header", [True, False])
 def test_rows_that_are_only_in_the_wal_come_back(header: bool, tmp_path: Path) -> None:
-    """What never reached the file is found in the WAL, though the file and the WAL's header are gone."""
+    """Rows that never reached the file are found in the WAL, though the file and the WAL's header are gone."""
     journal = Journal(str(tmp_path / "a"))
     session, at = clock.new_id(), clock.now_ns()
     row = rows.make("tool", session, id=clock.new_id(at), at_ns=at, name="search")
     journal.append(row)
-    shutil.copytree(tmp_path / "a", tmp_path / "copy")  # what a crash would have left
+    shutil.copytree(tmp_path / "a", tmp_path / "copy")  # like after a crash
     journal.close()
     path = tmp_path / "copy" / "journal.db"
     path.write_bytes(b"")
     if not header:
         wal = tmp_path / "copy" / "journal.db-wal"
         wal.write_bytes(bytes(32) + wal.read_bytes()[32:])
-    _, found = _saved(path, tmp_path / "b")
-    assert row in found
+    _, rows_there = _saved(path, tmp_path / "b")
+    assert row in rows_there
 
 
 def _session(folder: Path) -> bytes:
-    """The session of the tools."""
+    """Return the session of the tools."""
     session = next(row[2] for row in _stream(folder) if row[3] == "tool")
     assert isinstance(session, bytes)
     return session
 
 
 def test_what_was_pruned_stays_gone(tmp_path: Path) -> None:
-    """Pages that prune has freed still hold rows; they are not brought back, nor counted as lost."""
+    """Pages that prune has freed still have rows; they are not recovered, nor counted as lost."""
     _record(tmp_path / "a", 50)
     before = (tmp_path / "a" / "journal.db").read_bytes()
     session, path = _session(tmp_path / "a"), tmp_path / "a" / "journal.db"
@@ -139,22 +139,22 @@ def test_what_was_pruned_stays_gone(tmp_path: Path) -> None:
     journal.close()
     # Free pages that still hold the rows, as those of a file that was recorded into and could not be packed.
     path.write_bytes(path.read_bytes() + before[PAGE:])
-    saved, found = _saved(path, tmp_path / "b")
+    saved, rows_there = _saved(path, tmp_path / "b")
     assert (saved.removed, saved.lost) == (choice.rows, 0)
-    assert not [row for row in found if row[2] == session]
+    assert not [row for row in rows_there if row[2] == session]
 
 
 def test_what_another_machine_pruned_stays(tmp_path: Path) -> None:
-    """The rows that say what a sender of a hub has pruned delete nothing from what the hub has."""
+    """The rows about what a sender of a hub has pruned delete nothing on the hub."""
     written = _record(tmp_path / "a", 50)
     journal = Journal(str(tmp_path / "a"))
     session, at = _session(tmp_path / "a"), clock.now_ns()
     id = clock.new_id(at)
     journal.append(rows.make("pruned", rows.NO_SESSION, id=id, at_ns=at, parent=session, body='{"rows":50}'))
     journal.close()
-    saved, found = _saved(tmp_path / "a" / "journal.db", tmp_path / "b")
+    saved, rows_there = _saved(tmp_path / "a" / "journal.db", tmp_path / "b")
     assert (saved.removed, saved.lost) == (0, 0)
-    assert found >= set(written)
+    assert rows_there >= set(written)
 
 
 def _stream(folder: Path) -> list[rows.Row]:
@@ -162,8 +162,8 @@ def _stream(folder: Path) -> list[rows.Row]:
         return [row.bare for row in reader.stream()]
 
 
-def test_a_file_without_rows_is_said(tmp_path: Path) -> None:
-    """What never was a journal gives a clear error and no new file."""
+def test_a_file_without_rows_is_an_error(tmp_path: Path) -> None:
+    """A file that never was a journal is an error, and no new file is made."""
     path = tmp_path / "notes.txt"
     path.write_bytes(random.Random(1).randbytes(50_000))
     with pytest.raises(NotFound, match="holds no row of a journal"):
@@ -172,7 +172,7 @@ def test_a_file_without_rows_is_said(tmp_path: Path) -> None:
 
 
 def test_a_journal_is_never_written_over(tmp_path: Path) -> None:
-    """What is saved goes to a new place only."""
+    """Recovered rows go to a new file only."""
     _record(tmp_path / "a", 1)
     with pytest.raises(ConfigError, match="already holds a journal"):
         salvage.save(str(tmp_path / "a" / "journal.db"), str(tmp_path / "a"))

@@ -1,4 +1,4 @@
-"""How sessions end, each in a real process, and what is derived when nobody could say it."""
+"""The ends of sessions, each in a real process, and the end that is derived if the program wrote none."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _INIT = "import localops, os, sys, signal, threading, time\nsession = localops.i
     ],
 )
 def test_every_end_has_its_state(code: str, state: str, reason: str | None, status: int) -> None:
-    """A session ends as the table says, and the program ends as it would have without us."""
+    """A session ends as in the table, and the program ends as it would without localops."""
     done = programs.run(_INIT + code)
     stands = programs.standing()
     assert (stands.state, done.returncode) == (state, status)
@@ -51,8 +51,8 @@ def test_every_end_has_its_state(code: str, state: str, reason: str | None, stat
         ("@session\ndef run(): raise KeyError('gone')\nrun()", "Failure"),
     ],
 )
-def test_a_session_function_ends_with_its_function(code: str, state: str) -> None:
-    """What a @session function does is how its session ends."""
+def test_a_session_function_ends_like_its_function(code: str, state: str) -> None:
+    """The end of a @session function is the end of its session."""
     given = "import localops\nlocalops.init(auto_start_session=False)\nfrom localops.decorators import session\n"
     programs.run(given + code)
     stands = programs.standing()
@@ -60,7 +60,7 @@ def test_a_session_function_ends_with_its_function(code: str, state: str) -> Non
     assert state == "Success" or "gone" in str(stands.reason)
 
 
-def test_a_killed_program_is_known_by_where_it_died() -> None:
+def test_a_killed_program_has_the_place_where_it_died() -> None:
     """The reason names the operation that a killed process was inside of."""
     code = _INIT + (
         "from localops.decorators import tool\n@tool(name='web_search')\ndef search():\n"
@@ -83,12 +83,12 @@ def test_the_next_session_writes_the_ends_that_are_due() -> None:
         programs.run(_INIT + "localops.end_session('Success')")
     dead = programs.sessions()[0]
     with programs.reader() as journal:
-        found = journal.ask("select name, at_ns, body from event where kind = 'end' and session = ?", (dead,))
-    assert [(name, at) for name, at, _ in found] == [("Indeterminate", programs.figures(dead).last_ns)]
-    assert encode.loads(found[0][2])["derived"] == 1
+        ends = journal.ask("select name, at_ns, body from event where kind = 'end' and session = ?", (dead,))
+    assert [(name, at) for name, at, _ in ends] == [("Indeterminate", programs.figures(dead).last_ns)]
+    assert encode.loads(ends[0][2])["derived"] == 1
 
 
-def test_two_that_derive_at_once_write_one_row() -> None:
+def test_ends_that_are_derived_at_once_are_one_row() -> None:
     """Eight processes that find a dead session at the same moment write its end once."""
     programs.run(_INIT + "os._exit(1)")
     dead = programs.sessions()[0]
@@ -96,12 +96,12 @@ def test_two_that_derive_at_once_write_one_row() -> None:
     for one in many:
         one.communicate(timeout=60)
     with programs.reader() as journal:
-        found = journal.ask("select count(*) from event where kind = 'end' and session = ?", (dead,))
-    assert found == [(1,)]
+        ends = journal.ask("select count(*) from event where kind = 'end' and session = ?", (dead,))
+    assert ends == [(1,)]
 
 
-def test_a_row_after_a_derived_end_takes_it_back(tmp_path: object) -> None:
-    """A derived end holds only until something is heard of the session again."""
+def test_a_row_after_a_derived_end_reverts_it(tmp_path: object) -> None:
+    """A derived end holds only until another row of the session comes."""
     journal, session = Journal(programs.project()), clock.new_id()
     card: dict[str, object] = {"participant": clock.new_id().hex(), "boot": host.boot_id()}
     _write(journal, "session", session, card)
@@ -114,7 +114,7 @@ def test_a_row_after_a_derived_end_takes_it_back(tmp_path: object) -> None:
 
 
 @pytest.mark.parametrize("known", ["another machine", "this machine before it was booted again", "no card at all"])
-def test_who_cannot_be_seen_is_unknown(known: str) -> None:
+def test_a_process_that_cannot_be_seen_is_unknown(known: str) -> None:
     """A participant on another host is neither running nor dead; one from before a reboot here is dead."""
     journal, session = Journal(programs.project()), clock.new_id()
     card: dict[str, object] = {"participant": clock.new_id().hex(), "boot": "another", "machine": "another"}
@@ -136,8 +136,8 @@ def _write(journal: Journal, kind: str, session: bytes, card: dict[str, object],
     journal.append(rows.make(kind, session, id=id, at_ns=at, name=name, parent=parent or given, body=body))
 
 
-def test_what_has_ended_is_not_asked_about_again() -> None:
-    """Of sessions that are not folded yet those are open that nobody has ended, or that somebody came to afterwards."""
+def test_ended_sessions_are_not_checked_again() -> None:
+    """Of unfolded sessions those are open that have no end, or that a process joined after the end."""
     journal = Journal(programs.project())
     ended, joined, derived, running = (clock.new_id() for _ in range(4))
     for session in (ended, joined, derived, running):
@@ -160,8 +160,8 @@ child = subprocess.Popen([sys.executable, "-c", sys.argv[1]], env=session.env(),
 
 
 @pytest.mark.parametrize("child", ["pass", "raise ValueError('in the child')", "os.kill(os.getpid(), 9)"])
-def test_who_joined_never_ends_the_session(child: str) -> None:
-    """A subprocess that returns, raises or is killed leaves; the session is its starter's to end."""
+def test_a_process_that_joined_never_ends_the_session(child: str) -> None:
+    """A subprocess that returns, raises or is killed leaves; only its starter ends the session."""
     code = _INIT + _JOINED + "child.communicate(); print(localops.get_session(session.session_id) is session)"
     programs.run(code + "\nlocalops.end_session('Success')", _INIT + child)
     assert programs.standing().state == "Success"
@@ -169,8 +169,8 @@ def test_who_joined_never_ends_the_session(child: str) -> None:
     assert len(programs.sessions()) == 1
 
 
-def test_a_session_runs_while_anybody_is_at_it() -> None:
-    """When the starter is killed and a subprocess goes on, the session runs until that one has gone too."""
+def test_a_session_runs_while_a_process_is_in_it() -> None:
+    """If the starter is killed and a subprocess goes on, the session runs until that one has gone, too."""
     code = _INIT + _JOINED + "sys.stdin.readline(); os.kill(os.getpid(), 9)"
     child = "import localops, sys; localops.init(); print(1, flush=True); sys.stdin.read(); print(2, flush=True)"
     program = programs.start(code, child)
@@ -187,7 +187,7 @@ def test_a_session_runs_while_anybody_is_at_it() -> None:
 
 
 def test_a_session_can_be_taken_up_again_by_a_later_job() -> None:
-    """A join after the end reopens the session, and it is the later job's to end."""
+    """A join after the end reopens the session, and the later job ends it."""
     programs.run(_INIT + "localops.end_session('Failure')")
     session = programs.sessions()[0]
     code = "import localops, sys\ns = localops.start_session(inherited_session_id=sys.argv[1])\n"
@@ -198,7 +198,7 @@ def test_a_session_can_be_taken_up_again_by_a_later_job() -> None:
 
 
 def test_sessions_end_one_by_one() -> None:
-    """Several open at once in a process end each as they are told, and the rest as the process does."""
+    """Several sessions of a process end in their own states, and the rest like the process."""
     code = (
         "import localops\na = localops.start_session()\nb = localops.start_session()\nc = localops.start_session()\n"
         "b.end_session('Success')\na.end_session('Failure')\nraise SystemExit(3)"
@@ -278,7 +278,7 @@ def test_an_end_of_another_process_in_a_spill_file_stays_too() -> None:
 
 
 def test_the_newest_explicit_end_is_the_state() -> None:
-    """When both say it on purpose, the later word holds; a process that joins after an end opens the session again."""
+    """If both end it explicitly, the later end counts; a process that joins after an end opens the session again."""
     programs.run(_JOINED_END + "localops.end_session('Success', 'by parent')")
     assert programs.standing()[:2] == ("Success", "by parent")
     ended = programs.run(_FORKED_END + "print(session.session_id, flush=True); os._exit(0)").stdout.strip()
@@ -294,7 +294,7 @@ def test_sigterm_in_the_middle_of_an_end_ends_the_session() -> None:
 
 
 def test_an_interrupted_end_is_written_before_the_interruption_arrives() -> None:
-    """Ctrl-C in the middle of end_session() is raised when the end is written, as the program said it."""
+    """Ctrl-C in the middle of end_session() is raised once the given end is written."""
     code = _INIT + (
         "tries = []\ndef details():\n    tries.append(1)\n"
         "    if len(tries) == 1: os.kill(os.getpid(), signal.SIGINT)\n    return '{}'\n"
@@ -306,7 +306,7 @@ def test_an_interrupted_end_is_written_before_the_interruption_arrives() -> None
 
 
 def test_a_session_that_others_leave_open_is_found_at_the_next_start() -> None:
-    """A program that begins one session after the other looks only at what is new, and that is not overlooked."""
+    """A program that begins one session after the other checks only new rows, and none is overlooked."""
     client = api.client()
     for _ in range(3):
         client.start().end_session("Success")
@@ -319,7 +319,7 @@ def test_a_session_that_others_leave_open_is_found_at_the_next_start() -> None:
 
 
 def test_what_came_since_the_last_look_says_whether_another_is_needed() -> None:
-    """One's own sessions and those that were ended need none; one that is open does, and so does too much news."""
+    """Its own sessions and those that were ended need no check; one that is open does, and so does too much news."""
     session = api.client().start()
     journal = session.recorder.journal
     others, seen = session_state.others_open_since(journal, 0)
