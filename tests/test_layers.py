@@ -37,7 +37,7 @@ LAYERS = """
     journal_file
     rollups losses recovery wal
     journal
-    analytics bundle salvage search
+    analytics bundle calls salvage search
     snapshot clocks doubts held_back
     ingest delivery
     home parent_session
@@ -60,7 +60,7 @@ LAYERS = """
     localops
     langchain
     agentops coding export otel testing
-    server
+    server mcp
     shim
     cli
     localops_sync
@@ -88,6 +88,9 @@ DOORS = {
     "starlette": ["localops/server/"],
     "uvicorn": ["localops/server/"],
     "PyInstaller": ["localops/__pyinstaller/"],
+    "mcp": ["localops/mcp/server.py"],
+    "mcp_types": ["localops/mcp/server.py"],
+    "anyio": ["localops/mcp/server.py"],
     "pytest": ["localops/testing/plugin.py"],
     "click": ["localops/cli/", "sync/localops_sync/cli/"],
 }

@@ -42,7 +42,7 @@ COMMANDS = {
     "Look": "ui sessions show analytics tail search query",
     "Send": "sync remote parked receipts",
     "Export": "bundle import export backup",
-    "Serve": "hub",
+    "Serve": "hub mcp",
     "Maintain": "status path doctor prices prune repair",
     "Learn": "help",
 }

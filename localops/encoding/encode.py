@@ -57,6 +57,22 @@ def dumps(value: object) -> bytes:
         return _slowly(value)
 
 
+def sorted_dumps(value: object) -> bytes:
+    """Return plain data as JSON with its keys in order, so that equal data is equal text."""
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    except TypeError:  # as above
+        return _slowly(value)
+
+
+def indented(value: object) -> str:
+    """Return plain data as JSON for a reader, a line for each value."""
+    try:
+        return orjson.dumps(value, option=orjson.OPT_INDENT_2 | _OPTIONS).decode()
+    except TypeError:  # as above
+        return _slowly(value).decode()
+
+
 def loads(text: str | bytes) -> Any:
     """Return the value of a JSON text. Raise ValueError for anything that is not strict JSON."""
     return orjson.loads(text)

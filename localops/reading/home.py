@@ -413,7 +413,9 @@ class _Walk:
     def _few_with_text(self) -> list[bytes] | None:
         if self.index is None or self.filters.text is None:
             return None
-        return self.index.sessions(self.filters.text, most=_COUNTED)
+        # Some of them have the words in different rows: `_has_text` reads those that are listed.
+        candidates, _ = self.index.candidates(self.filters.text, most=_COUNTED)
+        return None if candidates is None else list(dict.fromkeys(candidates))
 
     def _has_text(self, session: bytes) -> bool:
         return self.index is None or self.filters.text is None or self.index.has(session, self.filters.text)

@@ -12,6 +12,8 @@ import re
 from collections import deque
 from contextlib import suppress
 from itertools import chain
+from math import inf
+from time import monotonic
 from typing import NamedTuple
 
 from localops.encoding import encode
@@ -22,7 +24,7 @@ from localops.journal.sql import statements
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Any
 
     from localops.journal.reader import Reader
@@ -165,14 +167,20 @@ class Index:
         more = True
         while more:
             before = self.upto
-
-            def work(execute: Callable[..., Any]) -> None:
-                nonlocal more
-                more = self._index_batch(execute)
-
-            self._file.transact(work)
+            more = self.extend_once()
             if progress is not None:
                 progress(self.upto - before)
+
+    def extend_once(self) -> bool:
+        """Index the next batch of rows; return whether there are more."""
+        more = False
+
+        def work(execute: Callable[..., Any]) -> None:
+            nonlocal more
+            more = self._index_batch(execute)
+
+        self._file.transact(work)
+        return more
 
     def _index_batch(self, execute: Callable[..., Any]) -> bool:
         after = execute("select upto from about").fetchone()[0]
@@ -194,16 +202,40 @@ class Index:
         execute("update about set upto = ?", (page[-1].seq,))
         return len(page) == _BATCH
 
-    def events(self, text: str, session: bytes | None = None) -> Iterator[Hit]:
-        """Yield the rows with every term: those of the newest session first, and its newest row first."""
+    def events(self, text: str, session: bytes | None = None, *, until: float = inf) -> Iterator[Hit]:
+        """Yield the rows with every term: those of the newest session first, and its newest row first.
+
+        It stops when time.monotonic() is `until`, however few it has.
+        """
         query = Query(text)
         first, before = (0, 1 << 62) if session is None else self._range_of(session)
         while passages := self._file.ask(
             statements("search.sql")["passages"], {"match": query.match, "first": first, "before": before}
         ):
             for passage, first_seq, last_seq, of in passages:
+                if monotonic() > until:
+                    return
                 yield from self._hits(query, first_seq, last_seq, of)
                 before = passage
+
+    def newest_sessions(self, some_words: Sequence[str], many: int) -> list[bytes]:
+        """Return the newest sessions that have all of these words in one passage."""
+        match = " AND ".join(f'"{word}"' for word in some_words)
+        sessions: dict[bytes, None] = {}
+        before = 1 << 62
+        while len(sessions) < many and (
+            passages := self._file.ask(
+                statements("search.sql")["passages"], {"match": match, "first": 0, "before": before}
+            )
+        ):
+            sessions.update((of, None) for *_, of in passages)
+            before = passages[-1][0]
+        return list(sessions)[:many]
+
+    def how_often(self, word: str, most: int) -> int:
+        """Return in how many passages a word is, counted up to `most`."""
+        [(count,)] = self._file.ask(statements("search.sql")["how_often"], {"match": f'"{word}"', "many": most})
+        return int(count)
 
     def _hits(self, query: Query, first: int, last: int, session: bytes) -> Iterator[Hit]:
         searched = self._reader.ask(

@@ -12,7 +12,7 @@ from localops import clock
 from localops.journal import blobs, rows
 from localops.journal.journal_file import INSERT
 from localops.journal.stored import Stored
-from localops.reading import analytics, search
+from localops.reading import analytics, calls, search
 from localops.transfer import bundle
 
 TYPE_CHECKING = False
@@ -83,9 +83,10 @@ def take(
     journal.transact(taking.work, full=True)
     if taking.missing is not None:
         raise taking.missing
-    # The index does not notice a row that was replaced under its seq.
+    # The indexes do not notice a row that was replaced under its seq.
     if taking.replaced:
         search.forget(journal.folder)
+        calls.forget(journal.folder)
     left.update(taking.conflicts)
     receipt = bundle.receipt(batch, refused=left, at_ns=clock.now_ns(), by=by, key=key, copy=copy)
     receipt["position"] = taking.position

@@ -53,6 +53,16 @@ where fts match :match
   and rowid < :before
 limit 1;
 
+-- how_often --
+-- In how many passages a word is, counted up to :many.
+select count(*)
+from (
+  select 1
+  from fts
+  where fts match :match
+  limit :many
+);
+
 -- sessions --
 select s.id
 from (select rowid as id from fts where fts match :match limit :many) matching

@@ -1,0 +1,90 @@
+-- The index of a project's tool calls by their arguments, in a file of its own (calls.db): derived, and safe to delete.
+-- It holds digests and no text; the rows themselves are read from the journal.  `batch` runs on the journal, the other
+-- statements on calls.db.
+
+-- schema --
+create table about(
+  journal text not null,                 -- the id of the journal it was made from
+  upto integer not null                  -- the last seq that is in it
+) strict;
+create table opened(
+  id blob primary key,                   -- of a call that has begun
+  args integer not null                  -- the digest of its arguments
+) strict, without rowid;
+create table call(
+  seq integer primary key,               -- of the row it ended with
+  id blob not null,
+  tool integer not null,                 -- the digest of the tool's name
+  args integer not null,
+  failed integer not null                -- 1: it raised, or an error about it was recorded later
+) strict;
+create index call_by_args on call(tool, args, seq);
+create index call_failed on call(tool, seq) where failed = 1;
+create index call_by_id on call(id);
+
+-- last_of_batch --
+-- The last seq of the next :many rows, on the journal.
+select max(seq)
+from (
+  select seq
+  from event
+  where seq > :after
+  order by seq
+  limit :many
+);
+
+-- batch --
+select seq, id, phase, kind, name, parent, failed, body
+from event
+where seq > :after
+  and seq <= :upto
+  and (kind = 'tool' or kind = 'error' and failed = 1)
+order by seq;
+
+-- same --
+-- The newest calls of a tool with the same arguments.
+select seq, failed
+from call
+where tool = :tool
+  and args = :args
+order by seq desc
+limit :many;
+
+-- count_same --
+-- How many such calls there are among the newest :many, and how many of these failed.
+select count(*), coalesce(sum(failed), 0)
+from (
+  select failed
+  from call
+  where tool = :tool
+    and args = :args
+  order by seq desc
+  limit :many
+);
+
+-- failures --
+-- The newest failed calls of a tool before a seq.
+select seq
+from call
+where tool = :tool
+  and failed = 1
+  and seq < :before
+order by seq desc
+limit :many;
+
+-- count_failures --
+-- How many failed calls of a tool there are, counted up to :many.
+select count(*)
+from (
+  select 1
+  from call
+  where tool = :tool
+    and failed = 1
+  limit :many
+);
+
+-- any_call --
+select 1
+from call
+where tool = :tool
+limit 1;
