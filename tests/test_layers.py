@@ -39,6 +39,7 @@ LAYERS = """
     journal
     analytics bundle calls salvage search
     snapshot clocks doubts held_back
+    session_html
     ingest delivery
     home parent_session
     facts prune remotes repricing
@@ -48,6 +49,7 @@ LAYERS = """
     operation
     session
     process_exit
+    notebook
     client
     span_values names messages exact imports libraries
     numbered tool_definitions

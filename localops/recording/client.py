@@ -335,6 +335,10 @@ class Client:
 
     def _watch_for_the_end(self, session: Session) -> None:
         process_exit.install(self)
+        if "IPython" in sys.modules:
+            from localops.recording import notebook
+
+            notebook.watch()
         if session.config.signals and session.owned():
             self._terminated.watch()
 

@@ -192,7 +192,7 @@ def _chain_thread_hook() -> None:
         error = args.exc_value
         try:
             if error is not None and not isinstance(error, SystemExit):
-                _each_client(lambda client: _fail_thread(client, error))
+                record_uncaught(error, "an error of a thread")
         except Exception as problem:  # as above
             say(f"an error could not be recorded: {problem}")
         finally:
@@ -201,13 +201,17 @@ def _chain_thread_hook() -> None:
     threading.excepthook = excepthook
 
 
-def _fail_thread(client: _Client, error: BaseException) -> None:
-    """Record an exception that ended a thread, in the session that it was in."""
-    session = client.current()
-    if session is None and client.is_ambiguous():
-        session = client.unattributed("an error of a thread is recorded without its session")
-    if session is not None:
-        session.uncaught(error)
+def record_uncaught(error: BaseException, what: str) -> None:
+    """Record an exception that ended a thread or a cell of a notebook, in the session that it was in."""
+
+    def record(client: _Client) -> None:
+        session = client.current()
+        if session is None and client.is_ambiguous():
+            session = client.unattributed(f"{what} is recorded without its session")
+        if session is not None:
+            session.uncaught(error)
+
+    _each_client(record)
 
 
 class Terminated:

@@ -133,6 +133,11 @@ class SessionFacts:
         state = f"ended as {self.end_state}" if self._ended else "running"
         return f"<Session {self.name or 'unnamed'!r} {str(self.session_id)[:13]}, {state} in {self.project_id}>"
 
+    def _repr_html_(self) -> str | None:
+        from localops.reading import session_html
+
+        return session_html.shown(self._journal.path, self._id)
+
     def get_analytics(self) -> dict[str, int | str]:
         """Return its figures so far, over all processes: LLM calls, Tool calls, Actions, Errors, Duration, Cost.
 

@@ -1,0 +1,119 @@
+"""A session as a piece of HTML for notebooks: its figures, and a short time line of its newest events.
+
+All recorded text is escaped, and nothing is loaded from anywhere; it needs no script and no style sheet.
+"""
+
+from __future__ import annotations
+
+import os
+from html import escape
+
+from localops import output
+from localops.errors import LocalopsError
+from localops.journal import rows, stored
+from localops.journal.reader import Reader, SQLiteError
+from localops.journal.sql import statements
+from localops.reading import analytics
+from localops.reading.snapshot import Snapshot
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+_MANY = 25  # events of the time line
+_ROWS = 4 * _MANY  # rows that are read for it: an operation has two, and the books have some
+_WIDE = 80  # characters of a text
+
+_COLOURS = {"Success": "#2a9d4a", "Failure": "#d1372f", "Running": "#2f6fd1"}
+_KINDS = {"llm": "#8a5cd6", "tool": "#2f8f9d", "error": "#d1372f"}
+_OTHER = "#888888"
+_TABLE = "border-collapse:collapse;font-size:12px;margin:0"
+_CELL = "text-align:left;padding:1px 10px 1px 0;white-space:nowrap"
+
+
+def shown(path: str, session: bytes) -> str | None:
+    """Return a session of a journal as HTML; None where the journal cannot be read, for a plainer form of it."""
+    try:
+        with Reader(path) as reader:
+            return html(reader, session)
+    # A notebook would show a traceback in place of the session.
+    except (LocalopsError, SQLiteError, OSError):
+        return None
+
+
+def html(reader: Reader, session: bytes) -> str:
+    """Return a session, as it is now, as HTML."""
+    seen = Snapshot(reader, os.path.dirname(reader.path), session)
+    total, state = seen.totals, seen.standing.state
+    unpriced = f" + {total.unpriced} unpriced" if total.unpriced else ""
+    facts = {
+        "LLM calls": output.count(total.llms),
+        "Tool calls": output.count(total.tools),
+        "Actions": output.count(total.actions),
+        "Errors": output.count(total.errors),
+        "Tokens": f"{output.count(total.tokens_in)} in, {output.count(total.tokens_out)} out",
+        "Cost": output.money(total.cost) + unpriced,
+        "Duration": output.short_duration(max(0, seen.until_ns - total.first_ns)),
+    }
+    heads = "".join(f'<th style="{_CELL}">{name}</th>' for name in facts)
+    cells = "".join(f'<td style="{_CELL}">{escape(value)}</td>' for value in facts.values())
+    reason = f" – {_text(seen.standing.reason)}" if seen.standing.reason else ""
+    tags = "".join(f" <code>{_text(tag)}</code>" for tag in seen.story.tags[:10])
+    return (
+        f"<div><div><b>{_text(seen.story.name or 'unnamed')}</b> "
+        f'<span style="color:{_COLOURS.get(state, _OTHER)}">{escape(state)}</span>{reason}{tags} '
+        f"<code>{rows.id_text(session)[:13]}</code></div>"
+        f'<table style="{_TABLE}"><tr>{heads}</tr><tr>{cells}</tr></table>'
+        f"{_time_line(reader, session, total)}</div>"
+    )
+
+
+def _time_line(reader: Reader, session: bytes, total: analytics.Totals) -> str:
+    read = reader.ask(statements("lists.sql")["newest_rows_of"], {"session": session, "many": _ROWS})
+    events = list(_events(stored.named(reversed(read))))
+    shown = events[-_MANY:]
+    if not shown:
+        return ""
+    first = min(event["start_ns"] for event in shown)
+    span = max(1, max(event["end_ns"] or event["start_ns"] for event in shown) - first)
+    lines = "".join(_line(event, first, span, total.first_ns) for event in shown)
+    earlier = total.events - len(shown)
+    more = f"<div>… {output.counted(earlier, 'earlier event')}</div>" if earlier > 0 else ""
+    return f'{more}<table style="{_TABLE}">{lines}</table>'
+
+
+def _events(read: list[stored.Stored]) -> Iterator[dict[str, Any]]:
+    """Yield the events of rows in the order they began, each once."""
+    opened = {row.id: row for row in read if row.phase == rows.OPEN}
+    done = {row.id for row in read if row.phase == rows.DONE}
+    work = [row for row in read if row.kind not in rows.BOOKS and (row.phase == rows.DONE or row.id not in done)]
+    events = [analytics.plain(row, opened.get(row.id) if row.phase == rows.DONE else None) for row in work]
+    yield from sorted(events, key=lambda event: (event["start_ns"], event["seq"]))
+
+
+def _line(event: dict[str, Any], first: int, span: int, began: int) -> str:
+    took = None if event["end_ns"] is None else max(0, event["end_ns"] - event["start_ns"])
+    left, width = 100 * (event["start_ns"] - first) // span, max(1, 100 * (took or 0) // span)
+    colour = _KINDS["error"] if event["failed"] else _KINDS.get(event["kind"], _OTHER)
+    bar = (
+        f'<div style="width:120px"><div style="margin-left:{min(left, 99)}%;width:{min(width, 100 - min(left, 99))}%;'
+        f'height:8px;background:{colour}"></div></div>'
+    )
+    ended = "unfinished" if took is None else output.short_duration(took)
+    marks = ended + (", failed" if event["failed"] else "")
+    details = event.get("details") or event.get("params") or event.get("prompt")
+    cells = (
+        f"+{output.short_duration(max(0, event['start_ns'] - began))}",
+        event["kind"],
+        event["name"] or event["model"] or "",
+        marks,
+    )
+    columns = "".join(f'<td style="{_CELL}">{_text(cell)}</td>' for cell in cells)
+    return f'<tr>{columns}<td>{bar}</td><td style="{_CELL}">{_text(details) if details else ""}</td></tr>'
+
+
+def _text(value: object) -> str:
+    """Return a value as text that is safe in HTML, on one line, and short."""
+    text = value if isinstance(value, str) else repr(value)
+    return escape(output.cut(output.clean(" ".join(text[: 4 * _WIDE].split())), _WIDE))
