@@ -62,6 +62,7 @@ LAYERS = """
     localops
     langchain
     agentops coding export otel testing
+    otlp
     server mcp
     shim
     cli

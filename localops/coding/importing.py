@@ -259,7 +259,7 @@ def blocks(content: object) -> list[dict[str, Any]]:
     return [block for block in content if isinstance(block, dict)] if isinstance(content, list) else []
 
 
-def files(folder: str, suffix: str = ".jsonl") -> Iterable[str]:
+def files(folder: str, suffix: str | tuple[str, ...] = ".jsonl") -> Iterable[str]:
     """Yield the transcripts below a folder, or the one that is named, in a fixed order."""
     if os.path.isfile(folder):
         yield folder

@@ -25,6 +25,7 @@ _MOST_PROBLEMS = 10  # that are printed
 @click.argument("path", metavar="[FILE|FOLDER]", required=False)
 @click.option("--claude-code", is_flag=True, help="Take in transcripts of Claude Code [default: ~/.claude/projects].")
 @click.option("--codex", is_flag=True, help="Take in transcripts of Codex [default: ~/.codex/sessions].")
+@click.option("--otlp", is_flag=True, help="Take in OTLP JSON, as OpenTelemetry's collector writes it to files.")
 @click.option("--receipts", "receipts_path", metavar="FILE", help="Where to write receipts [default: FILE.receipts].")
 @click.option("--key-file", metavar="FILE", help="Sign the receipts with the API key in this file.")
 @click.option("--deliver", metavar="REMOTE", help="Send the rows on to this hub, and write its own receipts.")
@@ -36,6 +37,7 @@ def import_(
     path: str | None,
     claude_code: bool,
     codex: bool,
+    otlp: bool,
     receipts_path: str | None,
     key_file: str | None,
     deliver: str | None,
@@ -50,15 +52,20 @@ def import_(
     With --claude-code or --codex: the transcripts in FOLDER become sessions. What is here already, from an earlier
     import or from hooks, is left as it is.
 
+    With --otlp: the spans in FILE become sessions, each trace one, or all traces with the same session.id or
+    gen_ai.conversation.id. FILE has a request a line, or is one document; of a FOLDER, all .json and .jsonl files.
+
     Rows go into the project they come from (or --project), and from there to its remotes with the next sync.
     Receipts are written beside FILE. With --deliver they are the hub's, and mark the rows as delivered where they
     come from. Without it they are this machine's, signed with the key of --key-file or LOCALOPS_API_KEY. Receipts of a
     machine that is not a hub mark nothing as delivered.
     """
-    if claude_code and codex:
-        raise click.UsageError("give either --claude-code or --codex, not both")
-    if claude_code or codex:
-        _transcripts("codex" if codex else "claude-code", path, home, project, as_json)
+    if claude_code + codex + otlp > 1:
+        raise click.UsageError("give one of --claude-code, --codex and --otlp")
+    if otlp and path is None:
+        raise click.UsageError("give the FILE of OTLP JSON")
+    if claude_code or codex or otlp:
+        _transcripts("codex" if codex else "claude-code" if claude_code else "otlp", path, home, project, as_json)
         return
     if path is None:
         raise click.UsageError("give a FILE, or --claude-code or --codex")
@@ -177,10 +184,11 @@ def _transcripts(agent: str, path: str | None, home: str | None, project: str | 
     from localops.coding.recording import Project
     from localops.config import Config
 
-    reader = import_module(f"localops.coding.{agent.replace('-', '_')}")
+    is_otlp = agent == "otlp"
+    reader = import_module("localops.otlp.importing" if is_otlp else f"localops.coding.{agent.replace('-', '_')}")
     top = path or reader.folder()
     if not os.path.exists(top):
-        raise NotFound(f"{top} does not exist: give the folder that holds the transcripts")
+        raise NotFound(f"{top} does not exist: give the {'file' if is_otlp else 'folder that holds the transcripts'}")
     where = Project(Config.usable(home=home, project=project))
     try:
         report = reader.take(where, top)
@@ -202,7 +210,8 @@ def _transcripts(agent: str, path: str | None, home: str | None, project: str | 
     else:
         print(
             f"{os.path.basename(where.folder)}  {output.counted(report.rows, 'row is', 'rows are')} new, "
-            f"of {output.counted(report.sessions, 'session')}, from {output.counted(report.files, 'transcript')}"
+            f"of {output.counted(report.sessions, 'session')}, "
+            f"from {output.counted(report.files, 'file' if is_otlp else 'transcript')}"
             + (f"; {report.unchanged:,} unchanged" if report.unchanged else "")
         )
     raise click.exceptions.Exit(exit_codes.PARKED if report.problems else exit_codes.DONE)
