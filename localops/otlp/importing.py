@@ -8,6 +8,7 @@ an import can be repeated, and one of a file that has grown adds what is new.
 from __future__ import annotations
 
 import uuid
+from itertools import islice
 
 from localops.coding.importing import Report, files
 from localops.coding.seen import Seen
@@ -36,7 +37,7 @@ _SPACE = uuid.UUID("8d7a9f6e-2f54-5d0b-9f0c-6c1f2a1d7e55")
 _STATUS = {0: "UNSET", 1: "OK", 2: "ERROR"}
 _STATES = {"OK": "Success", "ERROR": "Failure"}
 _END_STATES = {"success": "Success", "failure": "Failure", "fail": "Failure", "indeterminate": "Indeterminate"}
-_AT_ONCE = 500  # rows that are written together
+_AT_ONCE = 1_000  # rows that are written together
 _MOST_PROBLEMS = 1_000  # that are kept
 _DEEPEST = 50  # spans around one among which its agent is searched
 _REQUEST = "prompt system_instructions tool_definitions stream thread_id".split()
@@ -145,8 +146,9 @@ class _File:
                 self._add(row, span.found.place)
         self._write()
         self._report.sessions += len(self._with_rows)
-        for session in self._with_rows:
-            self._begin_and_end(session, self._sessions[session])
+        ended = (row for session in sorted(self._with_rows) for row in self._begin_and_end(session))
+        while made := list(islice(ended, _AT_ONCE)):
+            self._report.rows += self._project.journal.add(made)
 
     def _spans(self) -> Iterator[_Span]:
         for found in read(self._path, self._problem):
@@ -336,23 +338,21 @@ class _File:
         if added:
             self._with_rows.update(row[index] for row in valid)
 
-    def _begin_and_end(self, session: bytes, known: _Outline) -> None:
-        """Write the start of a session that is new, and where its spans end now; a later import goes on from there."""
+    def _begin_and_end(self, session: bytes) -> Iterator[Row]:
+        """Yield the start of a session that is new, and where its spans end now; a later import goes on from there."""
+        known = self._sessions[session]
         journal, writer = self._project.journal, self._writer(session)
         begun = stored.one(journal, session, rows.DONE)
         if begun is None:
             name = writer.text(known.name, 256) if known.name else None
-            row = writer.note("session", session, known.starts, fields={"imported": 1}, name=name)
-            self._report.rows += journal.add([rows.whole(row)])
-        elif begun.parent is not None or not (encode.loads(begun.body or "{}").get("imported")):
+            yield rows.whole(writer.note("session", session, known.starts, fields={"imported": 1}, name=name))
+        elif begun.parent is not None or not encode.loads(begun.body or "{}").get("imported"):
             return  # it was recorded here, and ends by itself
         last = journal.one("last_ns", session=session)
         at = max(known.ends, (last and last[0]) or 0)
         body = encode.dumps({"reason": "imported; its spans end here", "derived": 1}).decode()
         id = uuid.uuid5(uuid.UUID(bytes=session), f"end at {at}").bytes
-        state = known.state or "Indeterminate"
-        end = rows.make("end", session, id=id, at_ns=at, name=state, body=body)
-        self._report.rows += journal.add([end])
+        yield rows.make("end", session, id=id, at_ns=at, name=known.state or "Indeterminate", body=body)
 
 
 def _reading(span: _Span) -> Reading:
