@@ -310,6 +310,7 @@ def test_an_llm_call_says_what_the_conventions_want(collector: Collector) -> Non
         "gen_ai.usage.reasoning.output_tokens": 1,
         "gen_ai.usage.total_cost": 0.000123,
         "llm.cost.total": 0.000123,
+        "llm.token_count.completion_details.reasoning": 1,
         "localops.event.kind": "llm",
     }
 

@@ -24,6 +24,7 @@ class AgentOps:
     failed: dict[str, str] = {}  # noqa: RUF012  the cloud reads the status alone
     explains = False
     is_exact = False
+    has_system = True  # under its own name
     session: str | None = None
     user: str | None = None
     usage = {  # noqa: RUF012  a table

@@ -49,6 +49,7 @@ class OpenInference:
     failed: dict[str, str] = {}  # noqa: RUF012  the status and the exception event say it
     explains = True
     is_exact = True
+    has_system = False
     session: str | None = _NAMES["session_id"]
     user: str | None = _NAMES["user_id"]
     conversation = f"{BODY}thread_id"  # what OpenInference calls a session is one of ours

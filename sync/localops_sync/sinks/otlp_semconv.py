@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         failed: dict[str, str]
         explains: bool
         is_exact: bool
+        has_system: bool  # an attribute for system instructions; else they are the first message
         session: str | None
         user: str | None
         conversation: str
@@ -186,6 +187,7 @@ class GenAI:
     failed = {"error.type": "_OTHER"}  # noqa: RUF012  the conventions' value for an unknown type
     explains = True  # a failed span has its error's message, where readers look for it
     is_exact = True  # what the names cannot say of a row goes along, so that it can be read again
+    has_system = True
     session: str | None = _GENAI["session_id"]
     user: str | None = _GENAI["user_id"]
     conversation = _GENAI["thread_id"]
@@ -193,17 +195,24 @@ class GenAI:
 
     def __init__(self, *, complemented: bool = True) -> None:
         self._complemented = complemented
-        cost = (COST, _OPENINFERENCE["cost"]) if complemented else (COST,)
         self.usage: dict[str, tuple[str, ...]] = {
             "tokens_in": (_GENAI["input_tokens"],),
             "tokens_out": (_GENAI["completion_tokens"],),
             "tokens_cached": (_GENAI["cached_tokens"],),
             "tokens_reasoning": (_GENAI["reasoning_tokens"],),
-            "cache_write_tokens": (_GENAI["cache_write_tokens"],),
+            # The older name as well, as readers do not know the newer one yet.
+            "cache_write_tokens": (_GENAI["cache_write_tokens"], "gen_ai.usage.cache_creation.input_tokens"),
             "input_audio_tokens": (_GENAI["input_audio_tokens"],),
             "output_audio_tokens": (_GENAI["output_audio_tokens"],),
-            "cost_usd": cost,
+            "cost_usd": (COST,),
         }
+        if complemented:  # these, Phoenix reads under its own names only
+            for figure, known in (
+                ("tokens_reasoning", "reasoning_tokens"),
+                ("cache_write_tokens", "cache_write_tokens"),
+                ("cost_usd", "cost"),
+            ):
+                self.usage[figure] += (_OPENINFERENCE[known],)
 
     def name(self, shape: Shape, kind: str, title: str | None) -> str:
         """Return the name of a span."""
@@ -340,8 +349,12 @@ def fits(value: object) -> bool:
 
 
 def completion_of(body: dict[str, Any], messages: list[Message]) -> list[Message]:
-    """Return the messages of a completion with the tool calls that stand beside it in the body."""
-    return with_calls(messages, body.get("tool_calls"))
+    """Return the messages of a completion with the tool calls and the finish reason that stand beside it."""
+    whole = with_calls(messages, body.get("tool_calls"))
+    reason = body.get("finish_reason")
+    if len(whole) == 1 and isinstance(reason, str) and whole[0].get("finish_reason") is None:
+        return [{**whole[0], "finish_reason": reason}]
+    return whole
 
 
 def mime_type(name: str, value: object) -> Attributes:

@@ -302,8 +302,12 @@ class Translation:
         placed |= _PLACED
         if row.kind != "error":
             attributes |= names.model(row.model, text(body["provider"]) if body.get("provider") else maker(row.model))
-        if "prompt" in body:
-            attributes.update(names.prompt(prompt_messages(body["prompt"])))
+        messages = prompt_messages(body["prompt"]) if "prompt" in body else []
+        system = body.get("system_instructions") if row.kind == "llm" and not names.has_system else None
+        if system is not None:
+            messages = [{"role": "system", "content": system}, *messages]
+            placed.add("system_instructions")
+        attributes.update(names.prompt(messages))
         if row.kind == "llm":
             completion = completion_of(body, completion_messages(body.get("completion")))
             attributes.update(names.completion(completion))
