@@ -16,9 +16,10 @@ from langchain_core.callbacks import AsyncCallbackHandler, BaseCallbackHandler
 
 from localops import api
 from localops.errors import BudgetExceeded
+from localops.instrument import langchain_runs
 from localops.interruption import hold_if_programs
 from localops.output import say_once
-from localops.recording import events
+from localops.recording import context, events
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,8 +27,12 @@ if TYPE_CHECKING:
     from typing import Any
     from uuid import UUID
 
+    from localops.recording.context import Scope
     from localops.recording.operation import Operation
     from localops.recording.session import Session
+
+_open: dict[UUID, tuple[Operation, Scope]] = {}
+"""The runs that are open, by LangChain's id of each: the operation of each, and what it has begun in."""
 
 _ROLES = {"human": "user", "ai": "assistant"}
 _HIDDEN_TAGS = ("seq:", "langsmith:hidden")  # LangChain's own marks for the steps of a chain
@@ -40,24 +45,28 @@ class _Runs:
         self._tags = tags
         self._auto_session = auto_session
         self._session: Session | None = None
-        self._open: dict[UUID, Operation] = {}
         self._lock = threading.Lock()
+        context.runs[:] = [_inner]
+        langchain_runs.follow()
+        if _answered_by_cache not in langchain_runs.from_cache:
+            langchain_runs.from_cache.append(_answered_by_cache)
 
     def start(
         self, kind: str, name: str, run_id: UUID, parent_run_id: UUID | None, tags: object, **options: Any
     ) -> None:
-        """Open the operation of a run."""
+        """Open the operation of a run, unless another handler has."""
         session = self.session()
-        if session is None:
+        if session is None or run_id in _open:
             return
-        parent = self._open.get(parent_run_id) if parent_run_id is not None else None
+        parent = _open[parent_run_id][0] if parent_run_id in _open else None
         own = [tag for tag in tags if not str(tag).startswith(_HIDDEN_TAGS)] if isinstance(tags, list) else []
         options = {key: value for key, value in options.items() if value is not None}
-        self._open[run_id] = session.operation(name, kind, parent=parent, tags=own or None, **options).open()
+        operation = session.operation(name, kind, parent=parent, tags=own or None, **options).open()
+        _open[run_id] = operation, context.scope.get()
 
     def end(self, run_id: UUID, value: object) -> None:
         """Close the operation of a run with its result."""
-        operation = self._open.pop(run_id, None)
+        operation, _ = _open.pop(run_id, (None, None))
         if operation is not None:
             if value is not None:
                 operation.returns(value)
@@ -65,15 +74,15 @@ class _Runs:
 
     def fail(self, run_id: UUID, error: BaseException) -> None:
         """Close the operation of a run that raised."""
-        operation = self._open.pop(run_id, None)
+        operation, _ = _open.pop(run_id, (None, None))
         if operation is not None:
-            operation.close(error)
+            # A loop over a stream that was left is no error.
+            operation.close(None if isinstance(error, GeneratorExit) else error)
 
     def token(self, run_id: UUID) -> None:
         """Note that a streamed answer has begun."""
-        operation = self._open.get(run_id)
-        if operation is not None:
-            operation.first_token()
+        if run_id in _open:
+            _open[run_id][0].first_token()
 
     def session(self) -> Session | None:
         """Return the session to record into, started if there is none; None where runs record themselves."""
@@ -88,6 +97,20 @@ class _Runs:
             say_once("langchain twice", "LangChain's runs record themselves: the callback handler has nothing to do")
             return None
         return running.place("a run of LangChain is not recorded in a session of yours")
+
+
+def _inner(place: Scope) -> Scope:
+    """Return the inner of a place and the run around the calling code, unless the code has entered another since."""
+    for run in langchain_runs.around():
+        if run in _open:
+            operation, outside = _open[run]
+            return operation.place if place[0] is None or place == outside else place
+    return place
+
+
+def _answered_by_cache(run: UUID) -> None:
+    if run in _open:
+        _open[run][0].from_cache()
 
 
 def _name(serialized: object, given: object, otherwise: str) -> str:

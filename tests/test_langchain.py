@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from langchain_core.caches import InMemoryCache
 from langchain_core.language_models import FakeMessagesListChatModel
 from langchain_core.messages import AIMessage
 from langchain_core.prompts import ChatPromptTemplate
@@ -123,3 +124,54 @@ def test_agentops_programs_find_the_handlers(module: str) -> None:
         "print(module.LangchainCallbackHandler.__name__, module.AsyncLangchainCallbackHandler.__name__)"
     )
     assert (done.stdout, done.stderr) == ("LangchainCallbackHandler AsyncLangchainCallbackHandler\n", "")
+
+
+def test_what_happens_in_a_run_belongs_to_it(session: Session) -> None:
+    """Awaited or not, with one handler or two; what runs beside a stream of a model does not."""
+    handlers = {"callbacks": [LangchainCallbackHandler(), LangchainCallbackHandler()]}
+
+    def step(value: object) -> object:
+        localops.record(localops.ActionEvent(action_type="noted"))
+        with session.operation("inner"):
+            localops.record(localops.ActionEvent(action_type="deeper"))
+        return value
+
+    async def later() -> None:
+        await chain.ainvoke({"question": "b"}, config={"callbacks": [AsyncLangchainCallbackHandler()]})
+
+    chain = RunnableLambda(step, name="step") | _chain()
+    chain.invoke({"question": "a"}, config=handlers)
+    asyncio.run(later())
+    events = {event["id"]: event for event in session.events}
+    parents = [(event["name"], events[event["parent"]]["name"]) for event in events.values() if event["parent"]]
+    assert parents.count(("noted", "step")) == 2
+    assert parents.count(("deeper", "inner")) == parents.count(("inner", "step")) == 2
+    assert session.get_analytics()["LLM calls"] == 2
+
+
+def test_a_call_in_a_models_run_is_that_run(session: Session) -> None:
+    """A client that records its call inside of the run is seen as the same call, awaited or streamed as well."""
+
+    class Model(FakeMessagesListChatModel):
+        def _generate(self, *args: Any, **kwargs: Any) -> Any:
+            localops.record(localops.LLMEvent(model="gpt-4o", prompt_tokens=1, completion_tokens=1))
+            return super()._generate(*args, **kwargs)
+
+    model = Model(responses=[ANSWER])
+    model.invoke("hello", config={"callbacks": [LangchainCallbackHandler()]})
+    asyncio.run(model.ainvoke("hello", config={"callbacks": [AsyncLangchainCallbackHandler()]}))
+    for _ in model.stream("hello", config={"callbacks": [LangchainCallbackHandler()]}):
+        localops.record(localops.LLMEvent(model="gpt-4o", prompt_tokens=7, completion_tokens=7))
+    assert session.get_analytics()["LLM calls"] == 4
+    assert [event["kind"] for event in session.events].count("llm_copy") == 3
+
+
+def test_an_answer_of_the_cache_is_no_call(session: Session) -> None:
+    """It is kept, marked, and costs nothing."""
+    model = FakeMessagesListChatModel(responses=[ANSWER], cache=InMemoryCache())
+    for _ in range(2):
+        model.invoke("hello", config={"callbacks": [LangchainCallbackHandler()]})
+    assert session.get_analytics()["LLM calls"] == 1
+    first, second = session.events
+    assert (second["kind"], second["from_cache"], second["cost"]) == ("llm_copy", True, 0)
+    assert second["prompt"] == first["prompt"]

@@ -54,7 +54,7 @@ LAYERS = """
     span_values names messages exact imports libraries
     numbered tool_definitions
     mapping
-    processor pydantic_ai client_calls threads
+    processor pydantic_ai client_calls threads langchain_runs
     providers switch
     instrument
     api

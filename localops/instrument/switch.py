@@ -57,6 +57,23 @@ def _switch_on(name: str, provider: Callable[[], Any]) -> None:
         return
     instrumentor.instrument(tracer_provider=provider(), skip_dep_check=True)
     _running[name] = instrumentor
+    if name == "langchain_core" and hasattr(instrumentor, "get_span"):
+        _follow_langchain(instrumentor.get_span)
+
+
+def _follow_langchain(span_of: Callable[[Any], Any]) -> None:
+    """Let what happens in a run of LangChain belong to its span, which is nowhere the current one."""
+    from localops.instrument import langchain_runs
+    from localops.otel import processor
+
+    def mark(run: Any) -> None:
+        span = span_of(run)
+        if span is not None:
+            span.set_attribute(processor.FROM_CACHE, True)
+
+    langchain_runs.follow()
+    langchain_runs.from_cache.append(mark)
+    processor.runs[:] = [lambda: filter(None, map(span_of, langchain_runs.around()))]
 
 
 def _instrumentor(candidate: str) -> type[Any] | None:

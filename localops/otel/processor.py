@@ -28,7 +28,7 @@ from localops.recording.session import Session
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
     from opentelemetry.context import Context
@@ -62,6 +62,7 @@ class _Recorded:
         "failure",
         "handling",
         "is_added",
+        "is_from_cache",
         "is_news",
         "is_part",
         "key",
@@ -99,6 +100,7 @@ class _Recorded:
         self.failure: BaseException | ErrorEvent | None = None  # between that row and the one of its error
         self.is_news = False
         self.is_added = False  # its usage is added to the call that it is a part of
+        self.is_from_cache = False
         self.is_part = False  # of an LLM call that is counted further out
         self.call_inside = False  # a span inside of it counts as the LLM call
         self.handling = 0  # the exception that was being handled around it, which it did not raise
@@ -109,6 +111,11 @@ class _Recorded:
         """Release what is known of the span, which has been freed."""
         _spans.pop(self.key, None)
 
+
+runs: list[Callable[[], Iterable[ReadableSpan]]] = []
+"""One function at most: the spans of the runs of LangChain around the calling code, the innermost first."""
+
+FROM_CACHE = "localops.from_cache"  # the attribute of a call that a cache has answered: no request was made
 
 # The spans of this process that exist, including ended ones that are still referenced: they may get children yet.
 _spans: dict[Key, _Recorded] = {}
@@ -151,7 +158,9 @@ class LocalopsSpanProcessor(SpanProcessor):
         attributes = _attributes(span)
         reading = read(span.name, attributes, scope=scope)
         outer = _spans.get((parent.trace_id, parent.span_id)) if parent is not None else None
-        outside = context.scope.get()
+        if runs and not scope.endswith(".langchain"):  # its own spans say what they belong to
+            outer = _inner_run(outer)
+        outside = context.outside_spans()
         place = _place(outer, outside)
         session: Session | None = place[0]
         if session is None or not session.is_running:
@@ -211,7 +220,7 @@ class LocalopsSpanProcessor(SpanProcessor):
             fields = self._closing_fields(recorded, reading)
             if _is_interruption(raised) and reading.status != "OK":  # cancelled or interrupted: no error
                 fields["ended_by"], error, reading.failed = type(raised).__name__, None, True
-            elif error is not None and raised is None and (broken := _broken_off(reading)):
+            elif error is not None and isinstance(raised, GeneratorExit | None) and (broken := _broken_off(reading)):
                 fields["ended_by"], error, reading.failed = broken, None, False
             past = time.time_ns() - (span.end_time or 0)
             recorded.failure = error if error is not None else raised if reading.failed else None
@@ -232,8 +241,9 @@ class LocalopsSpanProcessor(SpanProcessor):
             recorded.rows.passed(failure)
 
     def _read_end(self, span: ReadableSpan, recorded: _Recorded) -> Reading:
-        status = span.status
-        attributes, before = _since(recorded, _attributes(span))
+        status, attributes = span.status, _attributes(span)
+        recorded.is_from_cache = bool(attributes.pop(FROM_CACHE, False))
+        attributes, before = _since(recorded, attributes)
         reading = read(
             span.name,
             attributes,
@@ -270,7 +280,7 @@ class LocalopsSpanProcessor(SpanProcessor):
                 events.operation_kind(reading.kind),
                 reading.name,
                 call=call,
-                cost=cost if reading.kind == "tool" else None,
+                cost=0 if recorded.is_from_cache else cost if reading.kind == "tool" else None,
                 tags=reading.tags if reading.tags != first.tags else None,
             )
         return fields
@@ -302,7 +312,26 @@ def _key(span_context: Any) -> Key:
 def _current() -> _Recorded | None:
     if not _spans:
         return None
-    return _spans.get(_key(get_current_span().get_span_context()))
+    current = _spans.get(_key(get_current_span().get_span_context()))
+    return _inner_run(current) if runs else current
+
+
+def _inner_run(recorded: _Recorded | None) -> _Recorded | None:
+    """Return the inner of a span and the run of LangChain around the calling code."""
+    for span in runs[0]():
+        run = _spans.get(_key(span.get_span_context()))
+        if run is not None and not run.ended:
+            return run if recorded is None or _is_inside(run, recorded) else recorded
+    return recorded
+
+
+def _is_inside(run: _Recorded, outer: _Recorded) -> bool:
+    around: _Recorded | None = run
+    while around is not None:
+        if around is outer:
+            return True
+        around = around.outer
+    return False
 
 
 def _inner_place(place: Scope) -> Scope:
@@ -433,6 +462,9 @@ def _settle_kind(recorded: _Recorded, reading: Reading) -> None:
                 add_usage(usage_inside.setdefault(id, {}), reading.figures)
         elif recorded.call_inside:
             reading.kind = COPY
+        elif recorded.is_from_cache:
+            reading.kind = COPY
+            reading.fields["from_cache"] = True
 
 
 def _call_around(recorded: _Recorded) -> bytes | None:
