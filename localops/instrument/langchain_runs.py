@@ -1,8 +1,8 @@
-"""Which run of LangChain the calling code is in: what a client of a model does there belongs to that run.
+"""Find the run of LangChain that the calling code is in: the calls of a model's client there belong to that run.
 
-Callbacks are told of a run beside it, in another thread if need be, so what they set is not seen inside of it.
-LangChain itself keeps the chain or tool that surrounds its code in a context variable.  The runs of models are not in
-it: for them we follow what its managers of callbacks are told, which is in the context of the run.
+LangChain calls handlers outside of a run, some in another thread, so what they set is not visible inside of it.  It
+keeps the chain or tool around its code in a context variable.  The runs of models are not in it: for them the methods
+of its callback managers are followed, which are called in the context of the run.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Runs = tuple[UUID, Any]  # a run, and those around it
 
 from_cache: list[Callable[[UUID], None]] = []
-"""Functions that are told of a run whose answer came from LangChain's cache, before it ends."""
+"""Functions to call with a run whose answer came from LangChain's cache, before it ends."""
 
 _models: ContextVar[Runs | None] = ContextVar("localops.langchain_runs", default=None)
 _not_followed: list[None] = [None]  # taken by the first who asks
@@ -57,7 +57,7 @@ def _follow_managers(module: ModuleType) -> None:
         for name in ("on_llm_start", "on_chat_model_start"):
             _follow(module, title, name, _entered)
     for title in ("CallbackManagerForLLMRun", "AsyncCallbackManagerForLLMRun"):
-        # With its first token a model has made its request: whoever takes the tokens does so outside of the run.
+        # With its first token a model has made its request: the code that takes the tokens runs outside of it.
         for name in ("on_llm_new_token", "on_llm_end", "on_llm_error"):
             _follow(module, title, name, _left)
 
@@ -86,7 +86,7 @@ def _answered(_: Any, __: Any) -> None:
 
 
 def _follow(module: ModuleType, title: str, name: str, follower: Callable[[Any, Any], None]) -> None:
-    """Have a method's object and result told when it has returned; what a release does not have is left out."""
+    """Call a function with a method's object and result when it has returned; skip methods that a release lacks."""
     cls = getattr(module, title, None)
     function = vars(cls).get(name) if isinstance(cls, type) else None
     if inspect.iscoroutinefunction(function):

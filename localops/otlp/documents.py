@@ -91,7 +91,7 @@ class _File:
         here = self._file.tell()
         following = next((line for line in iter(lambda: self._file.readline(_SHORT), b"") if line.strip()), b"")
         self._file.seek(here)
-        # The next line of a file of requests is a request; that of a document is none.
+        # The next line of a file of requests is a request; that of a document is not.
         return bool(following) and not isinstance(self._loaded(following), dict)
 
     def _of_request(self, request: Any, place: str) -> Iterator[Found]:
@@ -297,7 +297,7 @@ def whole(value: Any) -> int | None:
 
 
 def id_bytes(value: Any, length: int) -> bytes | None:
-    """Return an id, in hex as OTLP's JSON has it, or in base64 as other writers do; None where it is none."""
+    """Return an id, in hex as OTLP's JSON has it, or in base64 as other writers do; None if it is invalid."""
     if not isinstance(value, str) or not value:
         return None
     try:

@@ -89,17 +89,17 @@ class _Outline:
 class _Span:
     """A span of a file, with what every step needs of it."""
 
-    __slots__ = ("around", "attributes", "end", "found", "id", "key", "parent", "start", "trace")
+    __slots__ = ("around", "attributes", "end", "id", "key", "parent", "source", "start", "trace")
 
-    def __init__(self, found: Found) -> None:
-        span = found.span
+    def __init__(self, source: Found) -> None:
+        span = source.span
         trace, id = id_bytes(field(span, "traceId"), 16), id_bytes(field(span, "spanId"), 8)
         if trace is None or id is None:
             raise ValueError("invalid span: expected a traceId of 16 bytes and a spanId of 8, in hex")
         start, end = whole(field(span, "startTimeUnixNano")), whole(field(span, "endTimeUnixNano"))
         if start is None or not 0 < start < 1 << 62:
             raise ValueError("invalid span: expected startTimeUnixNano in nanoseconds since 1970")
-        self.found, self.trace, self.id, self.start = found, trace, id, start
+        self.source, self.trace, self.id, self.start = source, trace, id, start
         self.end = end if end is not None and start <= end < 1 << 62 else start
         parent = id_bytes(field(span, "parentSpanId"), 8)
         self.around = parent if parent != id else None
@@ -143,7 +143,7 @@ class _File:
         self._is_second = True
         for span in self._spans():
             for row in self._rows_of(span):
-                self._add(row, span.found.place)
+                self._add(row, span.source.place)
         self._write()
         self._report.sessions += len(self._with_rows)
         ended = (row for session in sorted(self._with_rows) for row in self._begin_and_end(session))
@@ -151,11 +151,11 @@ class _File:
             self._report.rows += self._project.journal.add(made)
 
     def _spans(self) -> Iterator[_Span]:
-        for found in read(self._path, self._problem):
+        for source in read(self._path, self._problem):
             try:
-                yield _Span(found)
+                yield _Span(source)
             except ValueError as error:
-                self._problem(f"{found.place}: {error}")
+                self._problem(f"{source.place}: {error}")
 
     def _problem(self, text: str) -> None:
         # Each time the file is read it has the same problems.
@@ -175,7 +175,7 @@ class _File:
             word = next((each for each in words if each[1]), (9, None))
         if word[0] < trace.together[0]:
             trace.together = word
-        name = field(span.found.span, "name")
+        name = field(span.source.span, "name")
         declared = str(attributes.get("agentops.session.end_state", "")).lower()
         state = _END_STATES.get(declared) or _STATES.get(_STATUS.get(_code(span), ""))
         trace.add(2 if span.is_root else 1, name if isinstance(name, str) else None, span.start, span.end, state)
@@ -257,8 +257,8 @@ class _File:
         fields = {**reading.fields, "span_id": span.id.hex()}
         if span.is_root:
             fields["trace_id"] = span.trace.hex()
-        if span.found.scope:
-            fields["scope"] = span.found.scope
+        if span.source.scope:
+            fields["scope"] = span.source.scope
         kind = events.operation_kind(reading.kind)
         if kind == "llm" and not self._counts(span, reading, session):
             kind = COPY
@@ -357,15 +357,15 @@ class _File:
 
 def _reading(span: _Span) -> Reading:
     """Return what a span says."""
-    found = span.found.span
-    status = field(found, "status")
+    source = span.source.span
+    status = field(source, "status")
     message = status.get("message") if isinstance(status, dict) else None
-    moments = field(found, "events")
-    links = field(found, "links")
+    moments = field(source, "events")
+    links = field(source, "links")
     return mapping.read(
-        field(found, "name", "unnamed"),
+        field(source, "name", "unnamed"),
         {name: tuple(value) if isinstance(value, list) else value for name, value in span.attributes.items()},
-        scope=span.found.scope,
+        scope=span.source.scope,
         events=[
             (str(each.get("name", "")), whole(field(each, "timeUnixNano")), attributes_of(each))
             for each in (moments if isinstance(moments, list) else [])
@@ -385,7 +385,7 @@ def _link(link: dict[str, Any]) -> dict[str, Any]:
 
 
 def _code(span: _Span) -> int:
-    status = field(span.found.span, "status")
+    status = field(span.source.span, "status")
     code = status.get("code") if isinstance(status, dict) else None
     if isinstance(code, str):
         return {"STATUS_CODE_OK": 1, "STATUS_CODE_ERROR": 2}.get(code, 0)

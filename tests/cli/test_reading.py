@@ -287,8 +287,8 @@ def test_a_home_that_is_not_there_is_no_empty_home(
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_a_new_machine_is_told_how_to_begin(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where nobody named a home, that it does not exist yet is no mistake."""
+def test_a_new_machine_gets_a_first_step(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A default home that does not exist yet is no mistake."""
     monkeypatch.delenv("LOCALOPS_HOME")
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "fresh"))
     monkeypatch.setenv("HOME", str(tmp_path / "fresh"))

@@ -57,7 +57,7 @@ TAKEN: Answer = (200, PROTOBUF, b"")
 
 
 class Collector:
-    """A back end on loopback: keeps what comes, and answers as it is told."""
+    """A back end on loopback: keeps what comes, and answers as the test wants."""
 
     def __init__(self) -> None:
         self.requests: list[tuple[str, dict[str, str], bytes]] = []
@@ -71,13 +71,13 @@ class Collector:
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 body = gzip.decompress(body) if headers.get("content-encoding") == "gzip" else body
                 collector.requests.append((self.path, headers, body))
-                status, kind, said = collector.answer(self.path, headers, body)
+                status, kind, reply = collector.answer(self.path, headers, body)
                 self.send_response(status)
                 if kind is not None:
                     self.send_header("Content-Type", kind)
-                self.send_header("Content-Length", str(len(said)))
+                self.send_header("Content-Length", str(len(reply)))
                 self.end_headers()
-                self.wfile.write(said)
+                self.wfile.write(reply)
 
             def log_message(self, format: str, *args: object) -> None:
                 """Say nothing."""
@@ -107,8 +107,8 @@ class Collector:
 
     def span(self, name: str) -> Any:
         """The span of that name; there is one."""
-        [found] = [span for span in self.spans() if span.name == name]
-        return found
+        [span] = [span for span in self.spans() if span.name == name]
+        return span
 
 
 @pytest.fixture
@@ -162,9 +162,9 @@ def _decoded(headers: dict[str, str], body: bytes) -> Any:
 
 
 def _attributes(of: Any) -> dict[str, Any]:
-    def value(found: Any) -> Any:
-        which = found.WhichOneof("value")
-        return [value(each) for each in found.array_value.values] if which == "array_value" else getattr(found, which)
+    def value(actual: Any) -> Any:
+        which = actual.WhichOneof("value")
+        return [value(each) for each in actual.array_value.values] if which == "array_value" else getattr(actual, which)
 
     assert len({pair.key for pair in of.attributes}) == len(of.attributes), "an attribute is there twice"
     return {pair.key: value(pair.value) for pair in of.attributes}
@@ -264,7 +264,7 @@ def test_a_session_is_a_trace(collector: Collector) -> None:
 def test_a_provider_that_was_not_given_is_the_models_maker(
     collector: Collector, model: str | None, provider: str | None, expected: str | None
 ) -> None:
-    """A maker that keeps its weights is named; where anybody may run a model, nobody is."""
+    """A maker that keeps its weights is the provider; a model that anyone may run has none."""
     session = localops.start_session()
     assert session is not None
     session.record(localops.LLMEvent(model=model, provider=provider, prompt="x"))
@@ -280,24 +280,24 @@ def test_an_llm_call_says_what_the_conventions_want(collector: Collector) -> Non
     with Sending(collector) as sending:
         sending.all()
     span = collector.span("chat gpt-4o-mini")
-    found = _attributes(span)
+    actual = _attributes(span)
     assert span.kind == otlp_semconv.CLIENT
-    assert json.loads(found.pop("gen_ai.input.messages")) == [
+    assert json.loads(actual.pop("gen_ai.input.messages")) == [
         {"role": "system", "parts": [{"type": "text", "content": "Be brief."}]},
         {"role": "user", "parts": [{"type": "text", "content": "Cats?"}]},
     ]
-    assert json.loads(found.pop("gen_ai.output.messages")) == [
+    assert json.loads(actual.pop("gen_ai.output.messages")) == [
         {"role": "assistant", "parts": [{"type": "text", "content": "Yes."}], "finish_reason": "unknown"}
     ]
     for name in "localops.event.id localops.event.parent localops.event.agent gen_ai.agent.id session.id".split():
-        uuid.UUID(found.pop(name))
-    assert json.loads(found.pop("localops.exact")) == {
+        uuid.UUID(actual.pop(name))
+    assert json.loads(actual.pop("localops.exact")) == {
         "set": {
             "body.prompt": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Cats?"}],
             "body.completion": "Yes.",
         }
     }
-    assert found == {
+    assert actual == {
         "agentops.span.kind": "llm",
         "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": "openai",
@@ -323,18 +323,18 @@ def test_a_tool_call_has_its_input_from_the_row_it_opened_with(collector: Collec
         with Sending(collector) as sending:
             sending.all(rows=rows_at_once)
         good, bad = (span for span in collector.spans() if span.name == "execute_tool search")
-        found = _attributes(good)
-        assert found["gen_ai.tool.name"] == "search"
-        assert found["gen_ai.tool.call.arguments"] == '{"query":"cats"}'
-        assert found["gen_ai.tool.call.result"] == '["cats","found"]'
-        assert found["gen_ai.usage.total_cost"] == 0.25
+        actual = _attributes(good)
+        assert actual["gen_ai.tool.name"] == "search"
+        assert actual["gen_ai.tool.call.arguments"] == '{"query":"cats"}'
+        assert actual["gen_ai.tool.call.result"] == '["cats","found"]'
+        assert actual["gen_ai.usage.total_cost"] == 0.25
         assert (good.status.code, bad.status.code) == (otlp_semconv.UNSET, otlp_semconv.ERROR)
 
 
 @pytest.mark.parametrize("took_ns", [0, 1_000, 5_000_000_000])
 @pytest.mark.parametrize("version", [7, 4])
 def test_an_operation_finds_its_input_however_long_it_took(collector: Collector, took_ns: int, version: int) -> None:
-    """Whether a row was opened by another is told from its times; ids that are not ours say nothing about it."""
+    """Times show whether a row was opened by another; ids that are not ours do not."""
     began = 1_700_000_000_000_000_000
     session, id = clock.new_id(), clock.new_id(began if version == 7 else began + took_ns)
     id = id[:6] + bytes([version << 4 | id[6] & 15]) + id[7:]
@@ -353,11 +353,11 @@ def test_an_error_is_a_span_of_its_own_with_an_exception(collector: Collector) -
         sending.all()
     span = collector.span("LookupError")
     [moment] = span.events
-    found = _attributes(moment)
+    actual = _attributes(moment)
     assert (span.status.code, span.status.message) == (otlp_semconv.ERROR, "no such thing")
     assert moment.name == "exception"
-    assert found.pop("exception.stacktrace").startswith("Traceback")
-    assert found == {"exception.type": "LookupError", "exception.message": "no such thing"}
+    assert actual.pop("exception.stacktrace").startswith("Traceback")
+    assert actual == {"exception.type": "LookupError", "exception.message": "no such thing"}
     assert _attributes(span)["error.type"] == "LookupError"
     searches = [each for each in collector.spans() if each.name == "execute_tool search"]
     assert [_attributes(each).get("error.type") for each in searches] == [None, "LookupError"]
@@ -370,15 +370,15 @@ def test_the_root_says_how_the_session_ended(collector: Collector) -> None:
     with Sending(collector) as sending:
         sending.all()
     root = collector.span(str(session.name))
-    found = _attributes(root)
+    actual = _attributes(root)
     assert (root.kind, root.status.code) == (otlp_semconv.INTERNAL, otlp_semconv.OK)
-    assert found["agentops.session.end_state"] == "Success"
-    assert found["agentops.session.end_state_reason"] == "all went well"
-    assert found["agentops.tags"] == ["nightly", "late"]
-    assert (found["trace.metadata.build"], found["trace.metadata.fine"]) == (7, True)
-    assert found["trace.metadata.large"] == str(1 << 63)  # no attribute holds such a number
-    assert (found["localops.session.llms"], found["localops.session.tools"]) == (1, 2)
-    assert found["localops.session.cost_usd"] == pytest.approx(0.500123)
+    assert actual["agentops.session.end_state"] == "Success"
+    assert actual["agentops.session.end_state_reason"] == "all went well"
+    assert actual["agentops.tags"] == ["nightly", "late"]
+    assert (actual["trace.metadata.build"], actual["trace.metadata.fine"]) == (7, True)
+    assert actual["trace.metadata.large"] == str(1 << 63)  # no attribute holds such a number
+    assert (actual["localops.session.llms"], actual["localops.session.tools"]) == (1, 2)
+    assert actual["localops.session.cost_usd"] == pytest.approx(0.500123)
 
 
 def test_times_are_those_of_the_rows(collector: Collector) -> None:
@@ -450,9 +450,9 @@ def test_ids_of_any_kind_become_different_span_ids() -> None:
     """Ids that a program gives may all end alike, or be almost nothing: their spans' ids are still their own."""
     ends_alike = [uuid.UUID(int=(number << 64) | 7).bytes for number in range(500)]
     counted = [uuid.UUID(int=number).bytes for number in range(500)]
-    found = [span_id(id) for id in [*ends_alike, *counted[8:]]]
-    assert len(set(found)) == len(found)
-    assert all(len(id) == 8 and any(id) for id in found)
+    actual = [span_id(id) for id in [*ends_alike, *counted[8:]]]
+    assert len(set(actual)) == len(actual)
+    assert all(len(id) == 8 and any(id) for id in actual)
 
 
 def test_a_session_that_went_on_sends_its_root_again(collector: Collector) -> None:
@@ -621,13 +621,13 @@ _JSON = st.recursive(
 def test_any_prompt_and_completion_can_be_said(value: Any) -> None:
     """Programs give messages in every form there is; whatever JSON it was, it becomes attributes."""
     for names in (otlp_semconv.GenAI(), AgentOps()):
-        found = {
+        actual = {
             **names.prompt(otlp_messages.prompt_messages(value)),
             **names.completion(otlp_messages.completion_messages(value)),
         }
-        assert all(isinstance(text, str | list) for text in found.values())
+        assert all(isinstance(text, str | list) for text in actual.values())
         for name in ("gen_ai.input.messages", "gen_ai.output.messages"):
-            _check_messages(json.loads(str(found.get(name, "[]"))))
+            _check_messages(json.loads(str(actual.get(name, "[]"))))
 
 
 # What each type of part needs, as the JSON schemas of the conventions have it; other types may be anything
@@ -662,8 +662,8 @@ _WEATHER = {"type": "tool_call", "id": "c1", "name": "weather", "arguments": {"c
 _RAIN = {"type": "tool_call_response", "id": "c1", "response": {"sky": "rain"}}
 
 
-def _text(said: str) -> dict[str, str]:
-    return {"type": "text", "content": said}
+def _text(words: str) -> dict[str, str]:
+    return {"type": "text", "content": words}
 
 
 def _blob(content: str = _IMAGE, mime_type: str = "image/png") -> dict[str, str]:
@@ -870,8 +870,8 @@ _PROMPTS: dict[str, tuple[Any, list[tuple[str, list[dict[str, Any]]]]]] = {
 def test_prompts_of_every_maker_become_parts(form: str) -> None:
     """Gemini's parts, Anthropic's blocks, OpenAI's and Bedrock's forms are the parts of the conventions."""
     prompt, expected = _PROMPTS[form]
-    found = otlp_semconv.GenAI().prompt(otlp_messages.prompt_messages(prompt))
-    messages = json.loads(str(found.get("gen_ai.input.messages", "[]")))
+    actual = otlp_semconv.GenAI().prompt(otlp_messages.prompt_messages(prompt))
+    messages = json.loads(str(actual.get("gen_ai.input.messages", "[]")))
     assert [(message["role"], message["parts"]) for message in messages] == expected
     _check_messages(messages, strictly=True)
 
@@ -934,11 +934,11 @@ _COMPLETIONS: dict[str, tuple[Any, list[dict[str, Any]], list[str] | None]] = {
 def test_completions_of_every_maker_become_parts(form: str) -> None:
     """An answer is one message, whatever it came in, and says why it ended in the conventions' words."""
     completion, expected, reasons = _COMPLETIONS[form]
-    found = otlp_semconv.GenAI().completion(otlp_messages.completion_messages(completion))
-    [message] = json.loads(str(found["gen_ai.output.messages"]))
+    actual = otlp_semconv.GenAI().completion(otlp_messages.completion_messages(completion))
+    [message] = json.loads(str(actual["gen_ai.output.messages"]))
     assert (message["role"], message["parts"]) == ("assistant", expected)
     assert message["finish_reason"] in ("stop", "length", "unknown")
-    assert found.get("gen_ai.response.finish_reasons") == reasons
+    assert actual.get("gen_ai.response.finish_reasons") == reasons
     _check_messages([message], strictly=True)
 
 
@@ -1029,9 +1029,9 @@ _TELLING = {"chat": "LLM", "execute_tool": "TOOL", "invoke_agent": "AGENT", "cre
 
 def _reader_kind(span: Any) -> str | None:
     """The kind that a reader of OpenInference gives a span, from its own word or the operation."""
-    found = _attributes(span)
-    assert not {"openinference.span.kind", "gen_ai.operation.name"} <= found.keys() or "workflow" in span.name
-    return found.get("openinference.span.kind") or _TELLING.get(found.get("gen_ai.operation.name", ""))
+    actual = _attributes(span)
+    assert not {"openinference.span.kind", "gen_ai.operation.name"} <= actual.keys() or "workflow" in span.name
+    return actual.get("openinference.span.kind") or _TELLING.get(actual.get("gen_ai.operation.name", ""))
 
 
 def test_every_span_has_a_kind_and_a_session(collector: Collector) -> None:
@@ -1097,11 +1097,11 @@ def test_inputs_and_outputs_are_where_readers_look(collector: Collector) -> None
         ("invoke_agent helper", {"question": "learn"}, {"answer": "learn"}, "application/json"),
         ("step", {"words": ["learn"]}, "learn", "text/plain"),
     ):
-        found = _attributes(collector.span(name))
-        assert json.loads(found["input.value"]) == taken
-        assert (found["output.value"] if form == "text/plain" else json.loads(found["output.value"])) == gave
-        assert (found["input.mime_type"], found["output.mime_type"]) == ("application/json", form)
-        assert not [key for key in found if key.startswith("agentops.") and key.endswith(("input", "output"))]
+        actual = _attributes(collector.span(name))
+        assert json.loads(actual["input.value"]) == taken
+        assert (actual["output.value"] if form == "text/plain" else json.loads(actual["output.value"])) == gave
+        assert (actual["input.mime_type"], actual["output.mime_type"]) == ("application/json", form)
+        assert not [key for key in actual if key.startswith("agentops.") and key.endswith(("input", "output"))]
 
 
 @pytest.mark.parametrize("rows_at_once", [2_000, 1])
@@ -1201,8 +1201,8 @@ def test_the_path_is_added_where_it_is_missing(collector: Collector, path: str) 
     _finished()
     with Sending(collector, url=collector.url + path) as sending:
         sending.all()
-    [(found, _, _)] = collector.requests
-    assert found == (path.rstrip("/") if path.rstrip("/").endswith("/v1/traces") else path.rstrip("/") + "/v1/traces")
+    [(actual, _, _)] = collector.requests
+    assert actual == (path.rstrip("/") if path.rstrip("/").endswith("/v1/traces") else path.rstrip("/") + "/v1/traces")
 
 
 @pytest.mark.parametrize(
@@ -1238,14 +1238,14 @@ def test_the_key_goes_as_it_is_wanted(
     ],
 )
 def test_an_option_that_means_nothing_is_an_error(collector: Collector, options: dict[str, str]) -> None:
-    """A typo in an option is said before anything is sent."""
+    """A typo in an option is reported before anything is sent."""
     _finished()
     with pytest.raises(ConfigError):
         Sending(collector, options=options)
 
 
 def test_a_missing_extra_is_said_and_json_goes_without(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Protobuf needs a package: who lacks it is told which, and how to do without."""
+    """Protobuf needs a package: an error names it, and the option that does without."""
     _finished()
     monkeypatch.setitem(sys.modules, "opentelemetry.proto.collector.trace.v1", None)
     monkeypatch.delitem(sys.modules, "opentelemetry.proto.collector.trace.v1.trace_service_pb2")
@@ -1318,7 +1318,7 @@ def test_any_other_answer_is_none(collector: Collector, answer: Answer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "said"),
+    ("kind", "reply"),
     [
         (PROTOBUF, _partial(1, f"span has no soul, {KEY}")),
         (
@@ -1327,10 +1327,10 @@ def test_any_other_answer_is_none(collector: Collector, answer: Answer) -> None:
         ),
     ],
 )
-def test_a_rejected_span_refuses_the_batch(collector: Collector, kind: str, said: bytes) -> None:
-    """Which one it was is not told: the worker is to find it, by halves; a key that is repeated is not shown."""
+def test_a_rejected_span_refuses_the_batch(collector: Collector, kind: str, reply: bytes) -> None:
+    """The reply does not name it: the worker finds it by bisection; a key in the reply is not shown."""
     _finished()
-    collector.answer = lambda path, headers, body: TAKEN if _is_check(headers, body) else (200, kind, said)
+    collector.answer = lambda path, headers, body: TAKEN if _is_check(headers, body) else (200, kind, reply)
     with (
         Sending(collector) as sending,
         pytest.raises(Refused, match=r"rejected 1 of 1 spans: span has no soul, \*\*\*"),
@@ -1421,8 +1421,8 @@ def _is_check(headers: dict[str, str], body: bytes) -> bool:
 
 
 def _pass(collector: Collector, **remote: Any) -> exit_codes.Outcome:
-    told = Remote("far", collector.url, kind="otlp", **{"key": KEY, **remote})
-    return worker.sync(os.environ["LOCALOPS_HOME"], "default", told, budget=PassBudget(sleep=lambda _: None))
+    remote_hub = Remote("far", collector.url, kind="otlp", **{"key": KEY, **remote})
+    return worker.sync(os.environ["LOCALOPS_HOME"], "default", remote_hub, budget=PassBudget(sleep=lambda _: None))
 
 
 def _steps(*names: str) -> None:
@@ -1532,7 +1532,7 @@ def test_a_check_sends_no_span(collector: Collector, status: int, kind: str) -> 
 
 
 def test_a_check_finds_a_wrong_key(collector: Collector) -> None:
-    """What a person has to act upon is found before anything is sent."""
+    """What a person has to act upon is actual before anything is sent."""
     _finished()
     collector.answer = lambda *_: (401, "application/json", b"{}")
     with Sending(collector) as sending, pytest.raises(Blocked):
@@ -1553,8 +1553,8 @@ class _Cloud:
         if path == "/v3/auth/token":
             assert json.loads(body) == {"api_key": KEY}
             self.given += 1
-            told = {"token": f"token-{self.given}", "project_id": "p", "project_prem_status": "free"}
-            return 200, "application/json", json.dumps(told).encode()
+            facts = {"token": f"token-{self.given}", "project_id": "p", "project_prem_status": "free"}
+            return 200, "application/json", json.dumps(facts).encode()
         good = headers.get("authorization") == f"Bearer token-{self.accepted}"
         return TAKEN if good else (401, "application/json", b'{"message":"Expired Token"}')
 
@@ -1686,7 +1686,7 @@ def test_agentops_reads_its_own_names(collector: Collector) -> None:
 
 
 def test_agentops_hears_fail_for_a_failure(collector: Collector) -> None:
-    """Its word for it is another than ours; what did not fail is said to have gone well."""
+    """It has another word for it; what did not fail counts as a success."""
     localops.init()
     localops.record(localops.ActionEvent(action_type="step"))
     localops.end_session("Failure")

@@ -142,13 +142,13 @@ _COUNT = st.none() | st.integers(0, 10**12)
 )
 def test_a_row_comes_back_as_it_was(semconv: str, kind: str, body: dict[str, Any], columns: dict[str, Any]) -> None:
     """Whatever a row holds, and in whichever words it is sent."""
-    found = read(sent(kind, body, semconv, **columns)).row
+    actual = read(sent(kind, body, semconv, **columns)).row
     tokens = dict(zip("tokens_in tokens_out tokens_cached tokens_reasoning".split(), columns["tokens"], strict=True))
     tags = encode.loads(columns["tags"]) if columns["tags"] else None
     plain = {"kind": kind, **{key: columns[key] for key in ("name", "model", "cost", "failed")}, **tokens, "tags": tags}
     expected = {key: value for key, value in plain.items() if value is not None}
     expected |= {f"body.{key}": value for key, value in body.items()}
-    assert encode.dumps(dict(sorted((found or {}).items()))) == encode.dumps(dict(sorted(expected.items())))
+    assert encode.dumps(dict(sorted((actual or {}).items()))) == encode.dumps(dict(sorted(expected.items())))
 
 
 @pytest.mark.parametrize("semconv", VOCABULARIES)

@@ -48,13 +48,13 @@ def check(attributes: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("form", _PROMPTS)
 def test_a_prompt_of_every_vendor_is_valid(form: str) -> None:
-    """Whoever's form it was recorded in."""
+    """In the form of any provider that recorded it."""
     check(GenAI().prompt(prompt_messages(_PROMPTS[form][0])))
 
 
 @pytest.mark.parametrize("form", _COMPLETIONS)
 def test_a_completion_of_every_vendor_is_valid(form: str) -> None:
-    """Whoever's form it was recorded in."""
+    """In the form of any provider that recorded it."""
     check(GenAI().completion(completion_messages(_COMPLETIONS[form][0])))
 
 

@@ -128,7 +128,7 @@ def test_what_the_hub_has_kept_long_enough_may_go_here_as_well(own: RealHub, sen
 
 
 def test_a_hub_can_retire_what_never_ended(own: RealHub, sender: Sender) -> None:
-    """Its machine may be gone for good, and with it whoever could write the end."""
+    """Its machine may be gone for good, and with it every process that could write the end."""
     sender.write(3)
     sender.sync()
     before = json.loads(run_localops(own.data, "sessions", "--json").stdout)["sessions"]

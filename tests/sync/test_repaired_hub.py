@@ -1,4 +1,4 @@
-"""A hub that was repaired in place: machines bring back what is missing, and are told of what is lost."""
+"""A hub that was repaired in place: machines bring back what is missing, and report what is lost."""
 
 from __future__ import annotations
 

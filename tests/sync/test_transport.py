@@ -387,10 +387,10 @@ def test_reset_before_the_tls_greeting(call: Call, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("urllib3.util.ssl_.SSLContext", Late)
     before = _open_tls_sockets()
     with Chaos(greet=reset) as server:
-        found = trouble(call(server.url.replace("http:", "https:")))
+        actual = trouble(call(server.url.replace("http:", "https:")))
         assert _open_tls_sockets() == before
     assert is_reset.is_set()
-    assert isinstance(found, Offline)
+    assert isinstance(actual, Offline)
 
 
 def _open_tls_sockets() -> int:

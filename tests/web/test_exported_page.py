@@ -45,8 +45,8 @@ def rows(page: Page, session: str) -> list[list[str]]:
     """The name, the duration and the cost of each event of a session that can be seen."""
     section = page.locator("section", has=page.locator("h1", has_text=session))
     script = "all => all.map(row => [...row.children].slice(0, 3).map(cell => cell.textContent))"
-    found: list[list[str]] = section.locator("summary").evaluate_all(script)
-    return found
+    rows: list[list[str]] = section.locator("summary").evaluate_all(script)
+    return rows
 
 
 def test_costs_read_as_everywhere(page: Page) -> None:
@@ -84,7 +84,7 @@ def test_the_agents_are_named_where_they_begin(page: Page) -> None:
 
 
 def test_a_budget_and_metadata_are_shown(page: Page) -> None:
-    """What the session could cost, that it was reached, and what the program said about the run."""
+    """What the session could cost, that it was reached, and what the program noted about the run."""
     section = page.locator("section", has_text="too dear")
     assert section.locator(".figures div", has_text="Budget").inner_text().startswith("$0.0100, reached at $0.0200")
     assert "dataset: v3" in section.inner_text()
