@@ -67,6 +67,13 @@ def analytics(
     """
     if session is not None and (since or until or tag):
         raise click.UsageError("--since, --until and --tag choose sessions: give either them or an ID")
+    common.check_period(since, until)
+    if tz is not None and by != "day":
+        raise click.UsageError("--tz is for days: add --by day")
+    if percentiles and (session is None or by is not None):
+        raise click.UsageError("--percentiles are those of one session: give an ID or `last`, and no --by")
+    if by is None and common.is_given("limit"):
+        raise click.UsageError("--limit is for the lines of a table: add --by")
     with common.look(home, project) as opened:
         if session is not None:
             where, id = opened.find(session)

@@ -12,6 +12,7 @@ import sys
 from contextlib import contextmanager
 
 import click
+from click.core import ParameterSource
 
 from localops import clock, config, output
 from localops.journal.rows import id_text
@@ -102,6 +103,24 @@ def json_option(command: F) -> F:
 def session_argument(command: F) -> F:
     """Add the session argument: the first characters of an id, or `last`, which is the default."""
     return click.argument("session", default="last", metavar="[ID|last]")(command)
+
+
+def at_most_one(**given: object) -> None:
+    """Refuse options that exclude each other, instead of following one of them; each by its name, `_` for `-`."""
+    names = [f"--{name.replace('_', '-')}" for name, value in given.items() if value]
+    if len(names) > 1:
+        raise click.UsageError(f"give only one of {' and '.join(names)}")
+
+
+def check_period(since: int | None, until: int | None) -> None:
+    """Refuse a period that ends before it begins, in which nothing can lie."""
+    if since is not None and until is not None and since > until:
+        raise click.UsageError("--since is later than --until: 3d is longer ago than 2h")
+
+
+def is_given(name: str) -> bool:
+    """Return whether an argument or option of the command was given, even with the value of its default."""
+    return click.get_current_context().get_parameter_source(name) is not ParameterSource.DEFAULT
 
 
 def check_home(home: str | None) -> None:
@@ -382,6 +401,17 @@ class Span(click.ParamType[int]):
         if not match:
             self.fail(f"invalid duration {value!r}: use 250ms, 90s, 5m or 2h", parameter, context)
         return round(float(match[1]) * {"ms": 0.001, **_SECONDS}[match[2] or "s"] * 1e9)
+
+
+class State(click.Choice[str]):
+    """A session's state on the command line, in any letter case; `Fail` is Failure, as in the API."""
+
+    def __init__(self, states: Sequence[str]) -> None:
+        super().__init__(states, case_sensitive=False)
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> str:
+        """Return the state by its usual name."""
+        return super().convert("Failure" if str(value).lower() == "fail" else value, parameter, context)
 
 
 class Dollars(click.ParamType[int]):

@@ -16,6 +16,7 @@ import click
 from localops import output
 from localops.cli.common import (
     Moment,
+    State,
     json_option,
     look,
     place_options,
@@ -79,7 +80,7 @@ class _Size(click.ParamType[int]):
 @click.option("--keep-size", type=_Size(), metavar="SIZE", help="The oldest sessions, until each journal fits: 1GB.")
 @click.option(
     "--state",
-    type=click.Choice(["Success", "Failure", "Indeterminate"], case_sensitive=False),
+    type=State(_STATES),
     help="Only sessions in this state.",
 )
 @click.option("--session", "idents", multiple=True, metavar="ID", help="This session; can be repeated.")

@@ -46,6 +46,7 @@ def query(sql: str, as_csv: bool, seconds: float, home: str | None, project: str
     projects, it runs on each by itself, its LIMIT and ORDER BY included, and a column `project` comes first;
     --project chooses one.
     """
+    common.at_most_one(csv=as_csv, json=as_json)
     statement = sys.stdin.read() if sql == "-" else sql
     if not statement.strip():
         raise click.UsageError("the statement is empty")

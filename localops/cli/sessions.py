@@ -36,7 +36,7 @@ _ORDERS: dict[str, Callable[[Listed], int]] = {
 
 @click.command()
 @click.option("--tag", help="With this tag, or with an event that has it.")
-@click.option("--state", type=click.Choice(STATES, case_sensitive=False), help="In this state.")
+@click.option("--state", type=common.State(STATES), help="In this state.")
 @click.option("--since", type=common.Moment(), help="Started since: 2h, 3d, 2026-11-21, or an ISO time (UTC).")
 @click.option("--until", type=common.Moment(end=True), help="Started until then; a day includes its end.")
 @click.option("--model", help="With a call of this model.")
@@ -57,6 +57,7 @@ def sessions(
     """List sessions, newest first unless --sort names another order; a session must pass every filter."""
     if before is not None and sort != "began":
         raise click.UsageError("--before pages through the list by time: leave out --sort, or raise --limit")
+    common.check_period(filters["since"], filters["until"])
     with common.look(home, project) as opened:
         if filters["text"] is not None:
             _catch_up_index(opened)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from itertools import islice
 
 import click
-from click.core import ParameterSource
 
 from localops import clock, output
 from localops.cli import common
@@ -39,9 +38,9 @@ _TEXTS = ("params", "prompt", "completion", "returns", "details", "logs")
 
 @click.command()
 @common.session_argument
-@click.option("--tree", "view", flag_value="tree", help="Events as a tree.")
-@click.option("--timeline", "view", flag_value="timeline", help="Events as a timeline.")
-@click.option("--events", "view", flag_value="events", help="Events as a table, in recording order.")
+@click.option("--tree", "as_tree", is_flag=True, help="Events as a tree.")
+@click.option("--timeline", "as_timeline", is_flag=True, help="Events as a timeline.")
+@click.option("--events", "as_table", is_flag=True, help="Events as a table, in recording order.")
 @click.option("--event", metavar="ID", help="One event in full.")
 @click.option(
     "-n",
@@ -53,7 +52,9 @@ _TEXTS = ("params", "prompt", "completion", "returns", "details", "logs")
 @common.json_option
 def show(
     session: str,
-    view: str | None,
+    as_tree: bool,
+    as_timeline: bool,
+    as_table: bool,
     event: str | None,
     limit: int | None,
     home: str | None,
@@ -61,10 +62,14 @@ def show(
     as_json: bool,
 ) -> None:
     """Show one session; without an ID, the newest."""
+    views = {"tree": as_tree, "timeline": as_timeline, "events": as_table}
+    common.at_most_one(**views, event=event)
+    common.at_most_one(json=as_json, **views)
+    common.at_most_one(event=event, limit=limit is not None)
+    view = next((name for name, is_chosen in views.items() if is_chosen), None)
     with common.look(home, project) as opened:
         if event is not None:
-            source = click.get_current_context().get_parameter_source("session")
-            _show_event(opened, event, None if source is ParameterSource.DEFAULT else session, as_json=as_json)
+            _show_event(opened, event, session if common.is_given("session") else None, as_json=as_json)
             return
         where, id = opened.find(session)
         snapshot = where.snapshot(id)
@@ -189,6 +194,7 @@ def _events(snapshot: Snapshot, limit: int) -> tuple[list[Event], int]:
     later = analytics.afterwards(snapshot.source, snapshot.id)
     opened: dict[bytes, Stored] = {}
     page: list[Event] = []
+    agents: set[bytes] = set()
     for row in session_rows:
         if row.kind in rows.BOOKS:
             continue
@@ -196,7 +202,10 @@ def _events(snapshot: Snapshot, limit: int) -> tuple[list[Event], int]:
             opened[row.id] = row
         else:
             page.append(analytics.plain(row, opened.pop(row.id, None), later.get(row.id)))
-        if limit and len(page) + len(opened) >= limit:
+        # Agents have no line of their own in any view.
+        if row.kind == "agent":
+            agents.add(row.id)
+        if limit and len(page) + len(opened) - len(agents) >= limit:
             break
     # Operations that end after the limit: look up their last rows.
     for row in opened.values():

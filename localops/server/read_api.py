@@ -84,6 +84,8 @@ class ReadApi:
         """Return a page of sessions as facts."""
         filters, bounds = _filters(call), _bounds(call)
         sort = call.param("sort") or "began"
+        # The name of that order on the command line.
+        sort = "seconds" if sort == "took" else sort
         if sort not in SORTS:
             raise HttpError(400, f"invalid sort: use one of {', '.join(SORTS)}")
         order = call.param("order") or ("asc" if sort in WORDS else "desc")
@@ -286,7 +288,9 @@ def _pieces(file: SpooledTemporaryFile[bytes]) -> Iterator[bytes]:
 
 def _filters(call: Call) -> Filters:
     state = call.param("state")
-    if state is not None and state not in STATES:
+    if state is not None:
+        state = {each.lower(): each for each in STATES}.get("failure" if state.lower() == "fail" else state.lower())
+    if call.param("state") is not None and state is None:
         raise HttpError(400, f"invalid state: use one of {', '.join(STATES)}")
     return Filters(
         state=state,

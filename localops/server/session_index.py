@@ -41,7 +41,8 @@ DIMS = ("state", "tag", "model", "agent", "tool")
 _LEAST = {"tags": "tag", "agents": "agent", "models": "model"}
 # Orders that are ascending by default.
 WORDS = ("name", "host", *_LEAST)
-SORTS = ("began", "seconds", "cost", "tokens", "errors", "llm_calls", "tool_calls", "actions", "state", *WORDS)
+_FIGURES = ("seconds", "cost", "tokens", "errors", "failed", "events", "llm_calls", "tool_calls", "actions")
+SORTS = ("began", *_FIGURES, "state", *WORDS)
 _SUMS = TOTALS[1:]
 # Names of orders in a list → names of columns in the journal.
 _OF = {"llm_calls": "llms", "tool_calls": "tools"}

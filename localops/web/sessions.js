@@ -392,7 +392,7 @@ function drawFilters() {
 /** Draw the sort menu, for narrow screens without table heads and for orders without a column. */
 function drawSorts() {
   const { sort, order } = sorting();
-  const sorts = [...COLUMNS.filter(([name]) => name), ["tags", "Tags"]];
+  const sorts = [...COLUMNS.filter(([name]) => name), ["failed", "Failed"], ["events", "Events"], ["tags", "Tags"]];
   const arrow = order === "asc" ? "↑" : "↓";
   sortMenu.box.replaceChildren(
     ...sorts.map(([name, label]) =>

@@ -197,6 +197,7 @@ def test_sessions_are_listed_page_by_page(tmp_path: Path) -> None:
         rest = found.ask("GET", f"/api/1/sessions?limit=3&before={first['next_before']}")[1]
         assert ([one["session_id"] for one in rest["sessions"]], rest["next_before"]) == (sent[:1], None)
         failed = found.ask("GET", "/api/1/sessions?state=Failure&tag=nightly&model=gpt-4o-mini")[1]
+        assert found.ask("GET", "/api/1/sessions?state=fail&tag=nightly&model=gpt-4o-mini&sort=took")[1] == failed
         assert [one["session_id"] for one in failed["sessions"]] == [sent[1]]
         assert found.ask("GET", "/api/1/sessions?text=why")[1]["sessions"]
         assert not found.ask("GET", "/api/1/sessions?since=2090-01-01")[1]["sessions"]

@@ -1,0 +1,91 @@
+"""Options of the commands that contradict each other, or that would be passed over: each is refused, or works."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import localops
+from localops import ActionEvent
+
+Told = Callable[..., dict[str, Any]]
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(autouse=True)
+def session() -> localops.Session:
+    """A failed session with two agents and three events."""
+    session = localops.start_session(name="one")
+    for name in ("planner", "writer"):
+        session.create_agent(name)
+    for name in ("a", "b", "c"):
+        session.record(ActionEvent(action_type=name))
+    session.end_session("Failure")
+    return session
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("show --tree --timeline", "give only one of --tree and --timeline"),
+        ("show --timeline --events", "give only one of --timeline and --events"),
+        ("show --tree --event 1234", "give only one of --tree and --event"),
+        ("show --tree --json", "give only one of --json and --tree"),
+        ("show --event 1234 -n 3", "give only one of --event and --limit"),
+        ("query 'select 1' --csv --json", "give only one of --csv and --json"),
+        ("analytics last --tz Europe/Berlin", "--tz is for days: add --by day"),
+        ("analytics --by model --tz Europe/Berlin", "--tz is for days: add --by day"),
+        ("analytics --percentiles", "give an ID"),
+        ("analytics last --by tool --percentiles", "no --by"),
+        ("analytics last -n 50", "add --by"),
+        ("analytics --since 2h --until 3d", "--since is later than --until"),
+        ("sessions --since 2h --until 3d", "--since is later than --until"),
+    ],
+)
+def test_an_option_that_would_be_passed_over_is_refused(command: Command, words: str, said: str) -> None:
+    """With a sentence that says what to do instead, and the exit code of wrong usage."""
+    code, out, err = command(*shlex.split(words))
+    assert (code, out, said in err) == (2, "", True)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "show --tree -n 3",
+        "show --json -n 1",
+        "analytics --by day --tz Europe/Berlin",
+        "analytics last --percentiles",
+        "analytics last --by tool -n 2",
+        "sessions --since 3d --until 2h",
+    ],
+)
+def test_options_that_go_together_still_do(command: Command, words: str) -> None:
+    """The neighbours of the refused ones."""
+    assert command(*shlex.split(words))[0] == 0
+
+
+@pytest.mark.parametrize("view", ["--events", "--timeline", "--tree"])
+def test_a_limit_counts_the_lines_that_are_shown(command: Command, view: str) -> None:
+    """Agents have no line, so they take none away."""
+    out = command("show", view, "-n", "2")[1]
+    assert [name for name in "abc" if f"action {name}" in out or f"action  {name}" in out] == ["a", "b"]
+    assert "1 more event" in out
+
+
+@pytest.mark.parametrize("state", ["Fail", "fail", "FAILURE"])
+def test_a_state_is_named_as_in_the_api(command: Command, told: Told, state: str) -> None:
+    """`end_session("Fail")` makes a Failure, which is found under both names."""
+    assert len(told("sessions", "--state", state)["sessions"]) == 1
+    assert command("prune", "--state", state, "--dry-run")[0] == 0
+
+
+def test_a_name_of_an_order_is_the_same_on_the_pages(told: Told) -> None:
+    """Each --sort of the list is a sort of the pages, too."""
+    from localops.cli.sessions import _ORDERS
+    from localops.server.session_index import SORTS
+
+    assert set(_ORDERS) - {"took"} <= set(SORTS)
+    assert told("sessions", "--sort", "failed")["sessions"]
