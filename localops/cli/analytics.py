@@ -313,7 +313,9 @@ def _print_lines(
         _cells(line, (labels or {}).get(line.value, line.value or common.NAMELESS), most) for line in lines[:limit]
     ]
     headers = (by, "sessions", "calls" if by in ("model", "tool") else "events", *_FIGURES)
-    idle = (*(["tokens in", "out"] if by == "tool" else []), *(["sessions"] if each_one else []))
+    # In a file, bars say nothing that the costs do not.
+    bars = [""] if common.width() is None else []
+    idle = (*bars, *(["tokens in", "out"] if by == "tool" else []), *(["sessions"] if each_one else []))
     columns = [column for column, title in enumerate(headers) if title not in idle]
     common.print_table(
         [[row[column] for column in columns] for row in table],

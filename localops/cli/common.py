@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 _UNSAFE = r"[\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\U000e0000-\U000e007f]"
 # Columns that a soft column keeps before spare columns are dropped.
 _SOFT = 18
+# Columns that a soft column keeps where a terminal is too narrow for that: as many as a short id has.
+_NARROWEST = 13
 # Key of the click context under which a command keeps what its figures lack.
 _MISSING = "localops.missing"
 # Of every --json document; raised when a key is removed or changes its meaning.
@@ -234,9 +236,13 @@ def print_table(
     """Print a table that fits the terminal; into a file or a pipe, whole and without colours.
 
     Where it is too wide, `spare` columns are dropped one after another until every `soft` one has room for its
-    `least`; then the soft ones are cut.
+    `least`; then the soft ones are cut. Where not even the others fit, each row is printed as a block: an id or a
+    cost that is cut says nothing.
     """
     chosen = _fitting(rows, headers, dict.fromkeys(soft, least), spare)
+    if chosen is None:
+        _print_blocks(rows, headers, styles or {})
+        return
     titles = [headers[column] for column in chosen]
     text = output.table(
         [[row[column] for column in chosen] for row in rows],
@@ -256,8 +262,8 @@ def print_table(
 
 def _fitting(
     rows: Sequence[Sequence[object]], headers: Sequence[str], least: Mapping[str, int], spare: Sequence[str]
-) -> list[int]:
-    """Return the columns that fit when every soft one is cut to its least width."""
+) -> list[int] | None:
+    """Return the columns that fit when every soft one is cut to its least width; None if too few do."""
     chosen = list(range(len(headers)))
     room = width()
     if room is None:
@@ -267,13 +273,25 @@ def _fitting(
         for column, title in enumerate(headers)
     ]
     # A soft column needs no more than its least width: it can be cut.
-    needs = [min(need, least.get(headers[column], need)) for column, need in enumerate(needs)]
+    widths = [min(need, least.get(headers[column], need)) for column, need in enumerate(needs)]
     for title in spare:
-        if sum(needs[column] + 2 for column in chosen) - 2 <= room:
+        if sum(widths[column] + 2 for column in chosen) - 2 <= room:
             break
         if title in headers:
             chosen.remove(headers.index(title))
-    return chosen
+    narrowest = [min(need, _NARROWEST) if headers[column] in least else need for column, need in enumerate(needs)]
+    return chosen if sum(narrowest[column] + 2 for column in chosen) - 2 <= room else None
+
+
+def _print_blocks(
+    rows: Sequence[Sequence[object]], headers: Sequence[str], styles: Mapping[str, Callable[[str], str]]
+) -> None:
+    """Print each row as lines of a name and a value, with an empty line between two rows."""
+    for number, row in enumerate(rows):
+        if number:
+            print()
+        cells = [(title, str(value)) for title, value in zip(headers, row, strict=True) if title]
+        print_pairs([(title, text) for title, text in cells if text.strip()], styles)
 
 
 def _coloured(line: str, wanted: Iterable[tuple[tuple[int, int], Callable[[str], str]]]) -> str:
@@ -296,7 +314,7 @@ def _index_at(line: str, cell: int) -> int:
     return index
 
 
-def print_pairs(pairs: Sequence[tuple[str, object]]) -> None:
+def print_pairs(pairs: Sequence[tuple[str, object]], styles: Mapping[str, Callable[[str], str]] | None = None) -> None:
     """Print names and values in two columns; a long value continues below itself."""
     longest = max((output.cells_wide(name) for name, _ in pairs), default=0)
     room = width()
@@ -304,6 +322,8 @@ def print_pairs(pairs: Sequence[tuple[str, object]]) -> None:
         text = output.clean(str(value), newlines=room is not None)
         # At least 20 columns, even on a terminal that is too narrow for them: it then breaks lines itself.
         first, *more = output.wrap(text, max(room - longest - 2, 20)) if room else [text]
+        style = (styles or {}).get(name)
+        first = style(first) if style else first
         print(f"{dim(name + ' ' * (longest - output.cells_wide(name)))}  {first}")
         for line in more:
             print(" " * (longest + 2) + line)

@@ -64,7 +64,6 @@ def show(
     """Show one session; without an ID, the newest."""
     views = {"tree": as_tree, "timeline": as_timeline, "events": as_table}
     common.at_most_one(**views, event=event)
-    common.at_most_one(json=as_json, **views)
     common.at_most_one(event=event, limit=limit is not None)
     view = next((name for name, is_chosen in views.items() if is_chosen), None)
     with common.look(home, project) as opened:

@@ -33,7 +33,6 @@ def session() -> localops.Session:
         ("show --tree --timeline", "give only one of --tree and --timeline"),
         ("show --timeline --events", "give only one of --timeline and --events"),
         ("show --tree --event 1234", "give only one of --tree and --event"),
-        ("show --tree --json", "give only one of --json and --tree"),
         ("show --event 1234 -n 3", "give only one of --event and --limit"),
         ("query 'select 1' --csv --json", "give only one of --csv and --json"),
         ("analytics last --tz Europe/Berlin", "--tz is for days: add --by day"),
@@ -56,6 +55,7 @@ def test_an_option_that_would_be_passed_over_is_refused(command: Command, words:
     [
         "show --tree -n 3",
         "show --json -n 1",
+        "show --events --json",
         "analytics --by day --tz Europe/Berlin",
         "analytics last --percentiles",
         "analytics last --by tool -n 2",
