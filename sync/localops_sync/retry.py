@@ -39,6 +39,7 @@ _LATER = (408, 425, 429, 503)
 _OF_ROWS = (400, 409, 422)
 _FOR_NOW = (302, 303, 307)  # temporary redirects
 _PORTAL = 511  # a network that wants a login first
+LOGIN = ": if this network wants a login first, log in with a browser"
 
 
 def trouble(status: int, excerpt: str, headers: Mapping[str, str], where: str) -> Trouble:
@@ -64,7 +65,8 @@ def trouble(status: int, excerpt: str, headers: Mapping[str, str], where: str) -
         return (Busy if status in _LATER else Offline)(text, retry_after=wait, answered=True)
     if 400 <= status < 500:
         return _no(status, text, headers)
-    return Offline(f"{text}, which is not an answer of a remote: something between us and it may have answered")
+    login = LOGIN if status == _PORTAL else ""
+    return Offline(f"{text}, which is not an answer of a remote: something between us and it may have answered{login}")
 
 
 def _elsewhere(place: str, where: str) -> str:

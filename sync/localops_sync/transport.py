@@ -67,7 +67,7 @@ class Reply:
         """Return the JSON of the answer; raise Offline when it is something else, which no remote sends."""
         kind = self.kind()
         if kind != "application/json" and not kind.endswith("+json"):
-            raise self._not_ours(f"{kind or 'nothing'} instead of JSON")
+            raise self._not_ours(f"{kind or 'nothing'} instead of JSON{retry.LOGIN if kind == 'text/html' else ''}")
         try:
             return encode.loads(self.body)
         except ValueError as error:
@@ -479,8 +479,9 @@ def of_tls(error: ssl.SSLError, where: str) -> Trouble:
         return Offline(f"the connection to {where} broke: {why}", broke=True)
     if isinstance(error, ssl.SSLCertVerificationError):
         return Blocked(
-            f"{where} cannot be trusted: {error.verify_message}; check the address and this machine's clock, "
-            "or name the authority that signed it: localops remote move NAME URL --ca FILE"
+            f"{where} cannot be trusted: {error.verify_message}; check the address and this machine's clock (a network "
+            "that wants a login may have answered), or name the authority that signed it: localops remote move NAME "
+            "URL --ca FILE"
         )
     if error.reason in _NOT_TLS:
         return Blocked(f"{where} does not speak https (TLS): check the port, and whether the address is one of http://")
