@@ -147,7 +147,7 @@ def _views(tables: str, views: str) -> Iterator[tuple[str, str]]:
 
 def _queries(file: str) -> Iterator[str]:
     """Each named statement of a file, with the comment that it begins with."""
-    for name, statement in sql.named(file).items():
+    for name, statement in sql.statements(file).items():
         comment = [line[3:] for line in takewhile(lambda line: line.startswith("-- "), statement.splitlines())]
         yield f"- `{name}`" + (f": {' '.join(comment)}" if comment else "")
 

@@ -9,9 +9,14 @@ the kinds of bookkeeping rows.  What is around the name is repeated for each mem
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 
 from localops.errors import IncompleteInstallation
 from localops.journal import rows
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # A journal has the number of its schema in its header.  1 was the first; `migration_2.sql` leads from it to 2, and so
 # on.  Each number comes with its migration, and with a journal of the schema before in tests/fixtures.
@@ -32,20 +37,29 @@ _LISTS = {
 
 
 def script(name: str) -> str:
-    """Return the text of a file, with its lists filled in; raise IncompleteInstallation if the package lacks it."""
+    """Return the text of a file; raise IncompleteInstallation when the package lacks it."""
+    return _filled(_text(name))
+
+
+def _text(name: str) -> str:
     path = os.path.join(os.path.dirname(__file__), name)
     try:
         with open(path, encoding="utf-8") as file:
-            text, *parts = file.read().split("{")
+            return file.read()
     except OSError as error:
         raise IncompleteInstallation(path, error) from error
+
+
+def _filled(text: str) -> str:
+    """Return a text with everything that it has in braces replaced."""
+    filled, *parts = text.split("{")
     for part in parts:
         pattern, _, rest = part.partition("}")
-        text += _filled(pattern) + rest
-    return text
+        filled += _replacement(pattern) + rest
+    return filled
 
 
-def _filled(pattern: str) -> str:
+def _replacement(pattern: str) -> str:
     """Return what is in braces for each member of the list that it names, or the fragment that it names."""
     members = _LISTS.get(pattern)
     if members is not None:
@@ -58,31 +72,45 @@ def _filled(pattern: str) -> str:
     for setting in settings:
         word, _, value = setting.partition("=")
         text = text.replace(word, value)
-    # A comment would end at a line of ours, but the fragment may stand inside of one.
-    return "\n".join(line for line in text.split("\n") if not line.startswith("--"))
+    return "\n".join(line for line in text.split("\n") if not line.startswith("-- "))
 
 
-def named(name: str) -> dict[str, str]:
-    """Return the statements of a file by the name in the `-- name --` line above each."""
-    by_name: dict[str, str] = {}
-    for part in f"\n{script(name)}".split("\n-- ")[1:]:
-        line, _, text = part.partition("\n")
-        if line.endswith(" --"):
-            key = line[:-3]
-            by_name[key] = text
-        elif by_name:
-            # A comment inside of a statement, or between two.
-            by_name[key] += f"\n-- {part}"
-    return {key: text.strip().rstrip(";") for key, text in by_name.items()}
+class Statements(Mapping[str, str]):
+    """The statements of a file by the name in the `-- name --` line above each; each is filled in at its first use."""
+
+    def __init__(self, file: str) -> None:
+        self._texts: dict[str, str] = {}
+        self._filled: dict[str, str] = {}
+        key = ""
+        for part in f"\n{_text(file)}".split("\n-- ")[1:]:
+            line, _, text = part.partition("\n")
+            if line.endswith(" --"):
+                key = line[:-3]
+                self._texts[key] = text
+            elif key:
+                # A comment inside of a statement, or between two.
+                self._texts[key] += f"\n-- {part}"
+
+    def __getitem__(self, name: str) -> str:
+        statement = self._filled.get(name)
+        if statement is None:
+            statement = self._filled[name] = _filled(self._texts[name].strip().rstrip(";"))
+        return statement
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._texts)
+
+    def __len__(self) -> int:
+        return len(self._texts)
 
 
-_read: dict[str, dict[str, str]] = {}
+_read: dict[str, Statements] = {}
 
 
-def statements(file: str) -> dict[str, str]:
+def statements(file: str) -> Statements:
     """Return the named statements of a file, which is read once."""
     if file not in _read:
-        _read[file] = named(file)
+        _read[file] = Statements(file)
     return _read[file]
 
 
